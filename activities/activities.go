@@ -1,0 +1,309 @@
+// Package activities does all I/O of a migration: it reads the input, calls the
+// target, and writes the ledger and the artifacts.
+//
+// Every activity may be run again at any moment, by any worker: after a crash,
+// by a retry, after a reset of the workflow. What must not happen twice is held
+// by the ledger, not by the activity. What goes to and from Temporal are
+// numbers, names and classes of errors, never what stands in a record.
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/transform"
+)
+
+// HeartbeatTimeout is how soon a dead worker is noticed. A live one heartbeats
+// several times within it.
+const HeartbeatTimeout = 10 * time.Second
+
+const heartbeatInterval = 2 * time.Second
+
+// Target is the platform that is written to, as far as a load needs it.
+type Target interface {
+	// Check finds out, before anything is sent, that the target can be used.
+	Check(ctx context.Context) error
+	// NewBody encodes a batch, CreateBatch sends it, once.
+	NewBody(records [][]byte) (identitycloud.Body, error)
+	CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer
+	// FindByKey looks records up by a unique attribute.
+	FindByKey(ctx context.Context, attribute string, keys []string) ([]identitycloud.Found, error)
+	// Count counts all entities of the type.
+	Count(ctx context.Context) (int64, error)
+	// Overhead is what a request has besides its records, in bytes.
+	Overhead() int64
+}
+
+var _ Target = (*identitycloud.Client)(nil)
+
+// Connect makes a target, with credentials that this process has, and
+// beforeCall around each of its calls.
+type Connect func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (Target, error)
+
+// Activities are the activities of one worker process.
+type Activities struct {
+	connect Connect
+	log     *slog.Logger
+	drain   chan struct{}
+	drained sync.Once
+
+	mu   sync.Mutex
+	runs map[Run]*opened
+}
+
+// New makes the activities of this process.
+func New(connect Connect, log *slog.Logger) *Activities {
+	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
+}
+
+// Drain stops this process from starting any further call that loads records.
+// Calls in flight end, and their outcomes are written down.
+func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
+
+// Run names one run of a migration. Everything else about it is in its folder,
+// so that the history stays small.
+type Run struct {
+	Folder migration.Folder `json:"folder"`
+	// ID is the run id of the MigrationWorkflow.
+	ID string `json:"run"`
+}
+
+// opened is what the activities of one run share in this process.
+type opened struct {
+	spec        migration.Spec
+	start       migration.Start
+	folder      migration.Folder
+	index       *source.Index
+	staged      *os.File
+	ledger      *ledger.Ledger
+	gate        *pace.Gate
+	target      Target
+	transformer *transform.Transformer
+	key         int // column of the primary key, -1 if the file has none
+	email       int // column of the e-mail, -1 if the file has none
+	clock       clock
+}
+
+// open gives what a run needs. The first call in a process reads the folder.
+func (a *Activities) open(run Run) (*opened, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if o, ok := a.runs[run]; ok {
+		return o, nil
+	}
+	o, err := a.openFolder(run.Folder)
+	if err != nil {
+		return nil, storageError(err)
+	}
+	// A process works for few runs; those of other runs are over, mostly.
+	const keep = 8
+	for other, old := range a.runs {
+		if len(a.runs) < keep {
+			break
+		}
+		old.close()
+		delete(a.runs, other)
+	}
+	a.runs[run] = o
+	return o, nil
+}
+
+func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) {
+	o := &opened{folder: folder}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.spec, err = folder.Spec(); err != nil {
+		return nil, err
+	}
+	if o.start, err = folder.Start(); err != nil {
+		return nil, err
+	}
+	if o.index, err = source.OpenIndex(folder.Index()); err != nil {
+		return nil, err
+	}
+	if o.staged, err = os.Open(folder.Staged()); err != nil {
+		return nil, err
+	}
+	if o.transformer, err = transform.New(o.index.Header().Names); err != nil {
+		return nil, err
+	}
+	o.key = column(o.transformer, o.spec.PrimaryKey)
+	o.email = column(o.transformer, "email")
+	if o.email < 0 {
+		o.email = o.key
+	}
+	o.ledger = ledger.New(ledger.NewFolder(folder.Ledger()))
+	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
+		return nil, err
+	}
+	o.target, err = a.connect(o.spec, o.gate.BeforeCall)
+	return o, err
+}
+
+func column(t *transform.Transformer, name string) int {
+	if i, ok := t.Key(name); ok {
+		return i
+	}
+	return -1
+}
+
+func (o *opened) close() {
+	if o.index != nil {
+		_ = o.index.Close()
+	}
+	if o.staged != nil {
+		_ = o.staged.Close()
+	}
+}
+
+// batchRecords reads a batch from the copy of the input and gives its records.
+func (o *opened) batchRecords(batch int) (source.Batch, []source.Record, error) {
+	b, err := o.index.Batch(batch)
+	if err != nil {
+		return b, nil, err
+	}
+	data, err := source.ReadBatch(o.staged, b)
+	if err != nil {
+		return b, nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+	}
+	return b, records(b, data), nil
+}
+
+func records(b source.Batch, data []byte) []source.Record {
+	all := make([]source.Record, 0, b.Records)
+	for r := range source.Records(b, data) {
+		all = append(all, r)
+	}
+	return all
+}
+
+// value is a column of a record, or "" where it has none.
+func (o *opened) value(r source.Record, column int) string {
+	if column < 0 {
+		return ""
+	}
+	fields, err := o.index.Header().Fields(r.Raw)
+	if err != nil || column >= len(fields) {
+		return ""
+	}
+	return fields[column]
+}
+
+// roundBatch is the batch that stands at a position (from 1) of a round.
+func (o *opened) roundBatch(round, position int) (int, error) {
+	if round == 0 {
+		return position, nil
+	}
+	list, err := openRoundList(o.folder.RoundList(round))
+	if err != nil {
+		return 0, err
+	}
+	defer list.close()
+	return list.batch(position)
+}
+
+// roundLength is the number of batches of a round.
+func (o *opened) roundLength(round int) (int, error) {
+	if round == 0 {
+		return o.index.Batches(), nil
+	}
+	r, err := o.folder.RetryFile(round)
+	return r.Batches, err
+}
+
+// heartbeat tells Temporal that this worker lives, until stop is called.
+func heartbeat(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	var once sync.Once
+	go func() {
+		ticker := time.NewTicker(heartbeatInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	}()
+	return func() { once.Do(func() { close(done) }) }
+}
+
+// restartable is for activities that only read, or write what is a function of
+// the ledger: when the worker stops they end at once, and another worker begins
+// them anew. It heartbeats until done is called.
+func restartable(ctx context.Context) (_ context.Context, done func()) {
+	stop := heartbeat(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-activity.GetWorkerStopChannel(ctx):
+			cancel(errNotSent)
+		}
+	}()
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// ended gives the error of an activity that is restartable.
+func ended(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errNotSent) {
+		return storageError(errNotSent)
+	}
+	return storageError(err)
+}
+
+// stopping says whether this process must not begin anything new.
+func (a *Activities) stopping(ctx context.Context) error {
+	select {
+	case <-a.drain:
+		return errNotSent
+	case <-activity.GetWorkerStopChannel(ctx):
+		return errNotSent
+	default:
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// untilStopping gives a context that ends when this process must not begin
+// anything new.
+func (a *Activities) untilStopping(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-a.drain:
+		case <-activity.GetWorkerStopChannel(ctx):
+		}
+		cancel(errNotSent)
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// errNotSent says that this worker stops: nothing was sent.
+var errNotSent = errors.New("this worker is stopping; nothing was sent")

@@ -1,0 +1,195 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+// ArtifactsInput asks for the artifacts. All times are the workflow's, so that
+// the same bytes come out when the activity is run again.
+type ArtifactsInput struct {
+	Run           Run       `json:"run"`
+	FinishedAt    time.Time `json:"finished_at"`
+	EntitiesAfter *int64    `json:"entities_after"`
+	// Stopped says that this run ends before its time: what was not attempted
+	// is remaining, and the same command goes on with it.
+	Stopped bool `json:"stopped"`
+}
+
+// WriteArtifacts writes what people and scripts read, and proves before that
+// every record stands in exactly one place. Nothing of this run may be sent
+// any more: a worker that wakes later finds the run sealed.
+func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(in.Run)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	if err := o.folder.Seal(in.Run.ID); err != nil {
+		return migration.Summary{}, ended(ctx, err)
+	}
+	summary, err := o.writeArtifacts(ctx, a, in)
+	return summary, ended(ctx, err)
+}
+
+func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in ArtifactsInput) (migration.Summary, error) {
+	rounds, err := o.rounds(ctx, a, in.Run)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	// A retry file that was written and not loaded holds exactly what is
+	// unknown. One that was loaded, if only in part, does not any more.
+	var retry []string
+	for _, r := range rounds[1:] {
+		retry = append(retry, r.file.Name)
+	}
+	last := rounds[len(rounds)-1]
+	unresolved := ""
+	if last.Round.Round == 0 || last.Batches > 0 {
+		if unresolved, err = o.unresolvedName(in); err != nil {
+			return migration.Summary{}, err
+		}
+	} else {
+		rounds = rounds[:len(rounds)-1]
+	}
+	counts, files, err := o.writeSet(ctx, artifacts.Options{
+		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header().Raw, Retry: retry, Unresolved: unresolved,
+	}, last.Round.Round)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	summary := migration.Summary{
+		WorkflowID: o.start.ID, DataFile: o.dataFileName(), DataSHA256: o.spec.SHA256,
+		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
+		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
+		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter,
+	}
+	for i, r := range rounds {
+		if i < len(files.Retry) {
+			r.Round.RetryFile = &files.Retry[i]
+		}
+		summary.Rounds = append(summary.Rounds, r.Round)
+	}
+	if err := o.folder.SaveSummary(summary); err != nil {
+		return summary, err
+	}
+	if err := artifacts.WriteSummary(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
+		return summary, err
+	}
+	if err := o.dropUnresolved(in.Run); err != nil {
+		return summary, err
+	}
+	if in.Stopped {
+		return summary, nil
+	}
+	return summary, o.folder.Finish()
+}
+
+// roundTotal is what one round came to, and the retry file that it loaded.
+type roundTotal struct {
+	migration.Round
+	file migration.RetryFile
+}
+
+// rounds adds up the rounds from the ledger. Claims of round 0 that have no
+// outcome, of a worker that sleeps, become unknown: their records were
+// attempted, so they are not remaining.
+func (o *opened) rounds(ctx context.Context, a *Activities, run Run) ([]roundTotal, error) {
+	var rounds []roundTotal
+	for round := 0; ; round++ {
+		total := roundTotal{Round: migration.Round{Round: round}}
+		if round > 0 {
+			file, err := o.folder.RetryFile(round)
+			if errors.Is(err, migration.ErrAbsent) {
+				return rounds, nil
+			}
+			if err != nil {
+				return nil, err
+			}
+			total.file = file
+		}
+		length, err := o.roundLength(round)
+		if err != nil {
+			return nil, err
+		}
+		var counts ledger.Counts
+		for position := 1; position <= length; position++ {
+			result, err := a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: position})
+			if err != nil {
+				return nil, err
+			}
+			if result.Records() > 0 || result.Calls > 0 {
+				total.Batches++
+			}
+			counts.Add(result.Counts)
+		}
+		total.Calls, total.Created, total.Duplicate = counts.Calls, counts.Created, counts.Duplicate
+		total.Failed, total.Unknown = counts.Failed, counts.Unknown
+		rounds = append(rounds, total)
+	}
+}
+
+func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int) (migration.Counts, migration.Files, error) {
+	set, err := artifacts.NewSet(options)
+	if err != nil {
+		return migration.Counts{}, migration.Files{}, err
+	}
+	defer set.Discard()
+	for batch := 1; batch <= o.index.Batches(); batch++ {
+		b, records, err := o.batchRecords(batch)
+		if err != nil {
+			return migration.Counts{}, migration.Files{}, err
+		}
+		known, err := o.ledger.After(ctx, lastRound, batch, b.Records)
+		if err != nil {
+			return migration.Counts{}, migration.Files{}, err
+		}
+		for i, r := range records {
+			err := set.Add(artifacts.Record{Batch: batch, Line: r.Line, Email: o.value(r, o.email), Raw: r.Raw, Record: known[i]})
+			if err != nil {
+				return migration.Counts{}, migration.Files{}, err
+			}
+		}
+	}
+	return set.Commit(ctx, int(o.index.Records()))
+}
+
+// unresolvedName is the name of the retry file that this run leaves: the same
+// when it is asked for again.
+func (o *opened) unresolvedName(in ArtifactsInput) (string, error) {
+	names, err := o.folder.Unresolved()
+	if err != nil {
+		return "", err
+	}
+	if name, ok := names[in.Run.ID]; ok {
+		return name, nil
+	}
+	name, err := artifacts.ReserveRetryName(o.spec.OutputDir, o.folder.Reservations(), in.FinishedAt)
+	if err != nil {
+		return "", err
+	}
+	return o.folder.CreateUnresolved(in.Run.ID, name)
+}
+
+// dropUnresolved removes the retry files that earlier runs of this migration
+// left when they were stopped: this run has gone on with those records.
+func (o *opened) dropUnresolved(run Run) error {
+	names, err := o.folder.Unresolved()
+	if err != nil {
+		return err
+	}
+	for id, name := range names {
+		if id != run.ID {
+			if err := artifacts.Drop(o.spec.OutputDir, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,176 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/transform"
+)
+
+// InspectInput is the one activity input that has the whole spec: the others
+// find it in the folder.
+type InspectInput struct {
+	Spec migration.Spec `json:"spec"`
+	Run  Run            `json:"run"`
+	// Now is the time of the workflow: the start of the migration, if this run
+	// is the first.
+	Now time.Time `json:"now"`
+}
+
+// Inspected is what InspectSource found.
+type Inspected struct {
+	Records int             `json:"records"`
+	Skipped int             `json:"skipped"` // before --start-at
+	Batches int             `json:"batches"`
+	Start   migration.Start `json:"start"`
+}
+
+// InspectSource checks, digests, indexes and copies the input, and prepares the
+// migration's folder. Run again, by a later run of the same migration too, it
+// finds what is there and keeps it. It fails with Refused where the input, or
+// the output folder, cannot be used.
+func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspected, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	spec, folder := in.Spec, in.Run.Folder
+	if folder.Finished() {
+		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.DataFile))
+	}
+	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
+		return Inspected{}, refused(err)
+	}
+	if err := a.indexInput(ctx, spec, folder); err != nil {
+		return Inspected{}, err
+	}
+	if err := folder.SaveSpec(spec); err != nil {
+		return Inspected{}, storageError(err)
+	}
+	start, err := a.begin(spec, folder, in.Now)
+	if err != nil {
+		return Inspected{}, storageError(err)
+	}
+	index, err := source.OpenIndex(folder.Index())
+	if err != nil {
+		return Inspected{}, storageError(err)
+	}
+	defer func() { _ = index.Close() }()
+	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start}, nil
+}
+
+func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder) error {
+	if ok, err := hasIndex(spec, folder); ok || err != nil {
+		return err
+	}
+	measure, overhead, err := a.measure(spec)
+	if err != nil {
+		return refused(err)
+	}
+	if err := folder.Make(); err != nil {
+		return storageError(err)
+	}
+	summary, err := source.Inspect(ctx, spec.DataFile, source.InspectOptions{
+		BatchSize:   spec.BatchSize,
+		StartAt:     spec.StartAt,
+		MaxEncoded:  identitycloud.MaxBody - overhead,
+		EncodedSize: measure,
+		IndexPath:   folder.Index(),
+		CopyTo:      folder.Staged(),
+		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
+	})
+	var refusal *source.Refusal
+	switch {
+	case errors.As(err, &refusal), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+		return refused(err)
+	case err != nil:
+		return ended(ctx, err)
+	case summary.SHA256 != spec.SHA256:
+		if err := folder.DropIndex(); err != nil {
+			return storageError(err)
+		}
+		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.DataFile, spec.SHA256, summary.SHA256))
+	}
+	return nil
+}
+
+// hasIndex says whether an earlier run has indexed this input in the same way.
+func hasIndex(spec migration.Spec, folder migration.Folder) (bool, error) {
+	index, err := source.OpenIndex(folder.Index())
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, source.ErrIndexCorrupt) {
+		// A damaged index is made again: from the same bytes in the same way it
+		// is the same.
+		if earlier, specErr := folder.Spec(); specErr == nil && earlier.BatchSize != spec.BatchSize {
+			return false, refused(batchSizeError(earlier.BatchSize, spec.BatchSize))
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, storageError(err)
+	}
+	defer func() { _ = index.Close() }()
+	if index.SHA256() != spec.SHA256 || index.StartAt() != spec.StartAt {
+		return false, refused(fmt.Errorf("the folder %s holds another migration; give another --state-dir", folder))
+	}
+	if index.BatchSize() != spec.BatchSize {
+		return false, refused(batchSizeError(index.BatchSize(), spec.BatchSize))
+	}
+	staged, err := os.Stat(folder.Staged())
+	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size() != index.Size() {
+		return false, nil
+	}
+	return err == nil, storageError(err)
+}
+
+func batchSizeError(begun, asked int) error {
+	return fmt.Errorf("this migration was begun with --batch-size %d and cannot go on with %d; give the same again", begun, asked)
+}
+
+// measure gives the size of a record in a request, and of the rest of it.
+func (a *Activities) measure(spec migration.Spec) (func(*source.Header, source.Record) int64, int64, error) {
+	target, err := a.connect(spec, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	var transformer *transform.Transformer
+	var json []byte
+	return func(h *source.Header, r source.Record) int64 {
+		if transformer == nil {
+			if transformer, err = transform.New(h.Names); err != nil {
+				return 0 // Inspect refuses such a header
+			}
+		}
+		fields, err := h.Fields(r.Raw)
+		if err != nil {
+			return 0
+		}
+		if json, err = transformer.AppendJSON(json[:0], fields); err != nil {
+			return 0
+		}
+		return identitycloud.EncodedSize(json)
+	}, target.Overhead(), nil
+}
+
+// begin gives the migration its names, once.
+func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now time.Time) (migration.Start, error) {
+	start, err := folder.Start()
+	if !errors.Is(err, migration.ErrAbsent) {
+		return start, err
+	}
+	stamp, err := artifacts.ReserveStamp(spec.OutputDir, folder.Reservations(), now)
+	if err != nil {
+		return start, err
+	}
+	return folder.CreateStart(migration.Start{ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp})
+}
+
+// dataFileName is what messages and the summary call the input.
+func (o *opened) dataFileName() string { return filepath.Base(o.spec.DataFile) }

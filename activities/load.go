@@ -1,0 +1,380 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/source"
+)
+
+// BatchInput names a batch by its position in a round.
+type BatchInput struct {
+	Run      Run `json:"run"`
+	Round    int `json:"round"`
+	Position int `json:"position"`
+}
+
+// BatchResult is what became of a batch.
+type BatchResult struct {
+	ledger.Counts
+	// Unsent says that nothing was sent and nothing is decided: the batch can
+	// be loaded still.
+	Unsent bool `json:"unsent,omitempty"`
+	// Reason says why records are unknown, for people: "http 502".
+	Reason string `json:"reason,omitempty"`
+}
+
+// LoadBatch loads one batch: read, transform, claim, one call, outcomes.
+//
+// It may be run any number of times, at the same time as well: the call is
+// made at most once. A run that finds the batch claimed by another does not
+// call; it decides that the batch is unknown.
+func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+	stop := heartbeat(ctx)
+	defer stop()
+	l, err := a.loading(ctx, in)
+	if err != nil {
+		return BatchResult{}, storageError(err)
+	}
+	if err := l.encodeRecords(); err != nil {
+		return BatchResult{}, storageError(err)
+	}
+	result, err := l.load(ctx, l.key, l.positions)
+	return result, storageError(err)
+}
+
+// SettleBatch decides what a LoadBatch that died has left open: a part that was
+// claimed and has no outcome is unknown. It sends nothing.
+func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+	result, err := a.settleBatch(ctx, in)
+	return result, storageError(err)
+}
+
+func (a *Activities) settleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+	l, err := a.loading(ctx, in)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	return l.settle(ctx, l.key, l.positions)
+}
+
+// loading is the work on one batch in one round.
+type loading struct {
+	*opened
+	activities *Activities
+	run        Run
+	key        ledger.Key
+	batch      source.Batch
+	positions  []int // of the records of the batch that are in this round, from 0
+	encoded    []encodedRecord
+}
+
+// encodedRecord is a record as the target wants it, or the reason why it
+// cannot be sent.
+type encodedRecord struct {
+	json   []byte
+	reason string
+}
+
+func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, error) {
+	o, err := a.open(in.Run)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := o.roundBatch(in.Round, in.Position)
+	if err != nil {
+		return nil, err
+	}
+	l := &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Round: in.Round, Batch: batch}}
+	if l.batch, err = o.index.Batch(batch); err != nil {
+		return nil, err
+	}
+	inRound, err := o.ledger.InRound(ctx, in.Round, batch, l.batch.Records)
+	if err != nil {
+		return nil, err
+	}
+	for i, in := range inRound {
+		if in {
+			l.positions = append(l.positions, i)
+		}
+	}
+	return l, nil
+}
+
+// encodeRecords reads the batch from the input itself, checks that it is what
+// was inspected, and transforms its records.
+func (l *loading) encodeRecords() error {
+	data, err := l.readInput()
+	if err != nil {
+		return err
+	}
+	l.encoded = make([]encodedRecord, l.batch.Records)
+	room := identitycloud.MaxBody - l.target.Overhead()
+	header := l.index.Header()
+	for i, r := range records(l.batch, data) {
+		fields, err := header.Fields(r.Raw)
+		if err != nil {
+			l.encoded[i].reason = err.Error()
+			continue
+		}
+		json, err := l.transformer.AppendJSON(make([]byte, 0, 2*len(r.Raw)), fields)
+		if err != nil {
+			l.encoded[i].reason = err.Error()
+			continue
+		}
+		if size := identitycloud.EncodedSize(json); size > room {
+			l.encoded[i].reason = fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room)
+			continue
+		}
+		l.encoded[i].json = json
+	}
+	return nil
+}
+
+func (l *loading) readInput() ([]byte, error) {
+	f, err := os.Open(l.spec.DataFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is gone: %w; put it back as it was, and the same command goes on", l.spec.DataFile, source.ErrInputChanged)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() != l.index.Size() {
+		return nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and the same command goes on", l.spec.DataFile, info.Size(), l.index.Size(), source.ErrInputChanged)
+	}
+	return source.ReadBatch(f, l.batch)
+}
+
+// load loads a part of the batch: the records at these positions.
+func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (BatchResult, error) {
+	decided, err := l.ledger.Decided(ctx, key)
+	if err == nil {
+		if !decided.Split {
+			return result(decided), nil
+		}
+		return l.loadHalves(ctx, key, positions, result(decided))
+	}
+	if !isNotFound(err) {
+		return BatchResult{}, err
+	}
+	body, sent, err := l.body(positions)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	if len(sent) == 0 {
+		return l.decide(ctx, key, l.refusedHere(positions).Outcomes(false, ""))
+	}
+	outcomes, err := l.call(ctx, key, positions, sent, body)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	// What an answer said must be written down, even if nobody waits for this
+	// activity any more.
+	result, err := l.decide(context.WithoutCancel(ctx), key, outcomes)
+	if err == nil && outcomes.Split {
+		return l.loadHalves(ctx, key, positions, result)
+	}
+	return result, err
+}
+
+func (l *loading) loadHalves(ctx context.Context, key ledger.Key, positions []int, sum BatchResult) (BatchResult, error) {
+	firstKey, secondKey := key.Halves()
+	half := len(positions) / 2
+	first, err := l.load(ctx, firstKey, positions[:half])
+	if err != nil {
+		return sum, err
+	}
+	second, err := l.load(ctx, secondKey, positions[half:])
+	return sum.plus(first).plus(second), err
+}
+
+// body encodes the request for the records at these positions that can be
+// sent, and says which these are.
+func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, err error) {
+	var jsons [][]byte
+	for _, i := range positions {
+		if l.encoded[i].reason == "" {
+			sent = append(sent, i)
+			jsons = append(jsons, l.encoded[i].json)
+		}
+	}
+	if len(sent) == 0 {
+		return body, nil, nil
+	}
+	body, err = l.target.NewBody(jsons)
+	return body, sent, err
+}
+
+// call claims the part and makes the one call for it. It gives an error only
+// if nothing was sent and the part is not claimed.
+func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
+	waiting, stopWaiting := l.activities.untilStopping(ctx)
+	defer stopWaiting()
+	turn, err := l.gate.Enter(waiting)
+	if err != nil {
+		return ledger.Outcomes{}, errors.Join(err, context.Cause(waiting))
+	}
+	defer turn.Leave()
+	if err := l.activities.stopping(ctx); err != nil {
+		return ledger.Outcomes{}, err
+	}
+	now := time.Now()
+	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), By: claimant()})
+	if errors.Is(err, ledger.ErrClaimed) {
+		return l.unknown(positions, "claimed, and no outcome"), nil
+	}
+	if err != nil {
+		return ledger.Outcomes{}, err
+	}
+	// The claim is made: from here on the part gets an outcome, whatever comes.
+	// A run that is over must not write any more. It was sealed before its
+	// claims were read: either this sees the seal, or the seal saw this claim.
+	if sealed, err := l.folder.Sealed(l.run.ID); err != nil || sealed {
+		return l.unknown(positions, "the run was over"), nil
+	}
+	answer := l.target.CreateBatch(pace.WithTurn(context.WithoutCancel(ctx), turn), body)
+	l.clock.saw(answer.ServerDate, answer.Sent, answer.Received)
+	return l.judge(positions, sent, answer), nil
+}
+
+// judge says what an answer means for the records at positions, of which those
+// at sent were sent.
+func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
+	outcomes := l.refusedHere(positions)
+	reason := answer.Reason
+	switch answer.Verdict {
+	case identitycloud.Answered:
+		for n, i := range sent {
+			switch r := answer.Records[n]; {
+			case r.IsUnknown():
+				outcomes.Unknown(i)
+				reason = "no result for a record"
+			case r.Err == nil:
+				outcomes.Created(i, r.UUID)
+			case r.Err.IsDuplicate():
+				outcomes.Duplicate(i, r.Err.Words())
+			default:
+				outcomes.Failed(i, r.Err.Words())
+			}
+		}
+	case identitycloud.Refused:
+		for _, i := range sent {
+			outcomes.Failed(i, answer.Words())
+		}
+	case identitycloud.TooLarge:
+		if len(positions) > 1 {
+			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
+		}
+		for _, i := range sent {
+			outcomes.Failed(i, "the target refuses the record as too large: "+answer.Words())
+		}
+	default: // also NotSent: the claim is used up
+		for _, i := range sent {
+			outcomes.Unknown(i)
+		}
+	}
+	return outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
+}
+
+// refusedHere has the records that cannot be sent as failed.
+func (l *loading) refusedHere(positions []int) *ledger.Builder {
+	outcomes := ledger.NewOutcomes(l.batch.Records)
+	for _, i := range positions {
+		if l.encoded != nil && l.encoded[i].reason != "" {
+			outcomes.Failed(i, l.encoded[i].reason)
+		}
+	}
+	return outcomes
+}
+
+// unknown has all records unknown that may have been sent.
+func (l *loading) unknown(positions []int, reason string) ledger.Outcomes {
+	outcomes := l.refusedHere(positions)
+	for _, i := range positions {
+		if l.encoded == nil || l.encoded[i].reason == "" {
+			outcomes.Unknown(i)
+		}
+	}
+	return outcomes.Outcomes(true, reason)
+}
+
+const (
+	decideAttempts = 20
+	decidePause    = time.Second
+)
+
+// decide writes outcomes down. An answer is worth waiting for a disk that is
+// full just now.
+func (l *loading) decide(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes) (BatchResult, error) {
+	for attempt := 1; ; attempt++ {
+		held, won, err := l.ledger.Decide(ctx, key, outcomes)
+		if err == nil {
+			if !won {
+				l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
+			}
+			return result(held), nil
+		}
+		if attempt == decideAttempts || ctx.Err() != nil {
+			return BatchResult{}, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(decidePause):
+		}
+	}
+}
+
+func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int) (BatchResult, error) {
+	decided, err := l.ledger.Decided(ctx, key)
+	if err == nil {
+		if !decided.Split {
+			return result(decided), nil
+		}
+		firstKey, secondKey := key.Halves()
+		half := len(positions) / 2
+		first, err := l.settle(ctx, firstKey, positions[:half])
+		if err != nil {
+			return first, err
+		}
+		second, err := l.settle(ctx, secondKey, positions[half:])
+		return result(decided).plus(first).plus(second), err
+	}
+	if !isNotFound(err) {
+		return BatchResult{}, err
+	}
+	if _, err := l.ledger.ClaimOf(ctx, key); isNotFound(err) {
+		return BatchResult{Unsent: true}, nil
+	} else if err != nil {
+		return BatchResult{}, err
+	}
+	return l.decide(ctx, key, l.unknown(positions, "the worker died, or was cut off"))
+}
+
+func result(o ledger.Outcomes) BatchResult { return BatchResult{Counts: o.Counts(), Reason: o.Reason} }
+
+func (r BatchResult) plus(other BatchResult) BatchResult {
+	r.Add(other.Counts)
+	r.Unsent = r.Unsent || other.Unsent
+	if r.Reason == "" || other.Reason != "" && other.Unknown > 0 {
+		r.Reason = other.Reason
+	}
+	return r
+}
+
+// claimant names this process, for people who read the ledger.
+func claimant() string {
+	host, _ := os.Hostname()
+	return host + ", process " + strconv.Itoa(os.Getpid())
+}

@@ -1,0 +1,53 @@
+package activities
+
+import (
+	"context"
+	"errors"
+
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/identitycloud"
+)
+
+// CheckTarget finds out with one harmless call, before anything is sent,
+// whether address, credentials and entity type are right. It fails with
+// Refused where they are not; a target that is busy or cannot be reached may
+// pass.
+func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(run)
+	if err != nil {
+		return err
+	}
+	err = o.target.Check(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, identitycloud.ErrUnreachable), errors.Is(err, identitycloud.ErrBusy):
+		return temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
+	case ctx.Err() != nil:
+		return err
+	}
+	return refused(errors.Join(err))
+}
+
+// CountEntities counts all entities of the target's type, for the summary. It
+// gives null to a client that may not count.
+func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(run)
+	if err != nil {
+		return nil, err
+	}
+	n, err := o.target.Count(ctx)
+	var api *identitycloud.APIError
+	if errors.As(err, &api) && api.IsPermission() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, temporal.NewApplicationError(err.Error(), Unreachable)
+	}
+	return &n, nil
+}

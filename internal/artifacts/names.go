@@ -1,0 +1,91 @@
+package artifacts
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"durable-dataload/internal/private"
+)
+
+// Stamp is the datetime in the names of artifacts, as dataload.py writes it
+// ("Nov_22_2026_13_05_00"), in UTC.
+func Stamp(t time.Time) string { return t.UTC().Format("Jan_02_2006_15_04_05") }
+
+// Name is the name of an artifact.
+func Name(kind, stamp, extension string) string { return kind + "_" + stamp + "." + extension }
+
+// kinds are all artifacts that carry the migration's own datetime.
+var kinds = []struct{ kind, extension string }{
+	{"success", "csv"}, {"fail", "csv"}, {"fail_records", "csv"}, {"update_success", "csv"}, {"update_fail", "csv"},
+	{"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
+}
+
+// ReserveStamp finds a datetime, from t on, under which outputDir has no
+// artifact of the migration's yet and no other migration of this state folder
+// will write one. Reservations are kept in the folder reservations.
+func ReserveStamp(outputDir, reservations string, t time.Time) (string, error) {
+	return reserve(reservations, t, func(stamp string) (string, bool) {
+		for _, k := range kinds {
+			if exists(filepath.Join(outputDir, Name(k.kind, stamp, k.extension))) {
+				return "", false
+			}
+		}
+		return reservationName(outputDir, stamp), true
+	})
+}
+
+// ReserveRetryName does the same for one retry file and gives its name.
+func ReserveRetryName(outputDir, reservations string, t time.Time) (string, error) {
+	stamp, err := reserve(reservations, t, func(stamp string) (string, bool) {
+		if exists(filepath.Join(outputDir, Name("retry", stamp, "csv"))) {
+			return "", false
+		}
+		return reservationName(outputDir, "retry_"+stamp), true
+	})
+	return Name("retry", stamp, "csv"), err
+}
+
+func reserve(folder string, t time.Time, free func(stamp string) (reservation string, ok bool)) (string, error) {
+	if err := private.MkdirAll(folder); err != nil {
+		return "", err
+	}
+	for {
+		stamp := Stamp(t)
+		if reservation, ok := free(stamp); ok {
+			err := private.Create(filepath.Join(folder, reservation), nil)
+			if err == nil {
+				return stamp, nil
+			}
+			if !errors.Is(err, private.ErrExists) {
+				return "", err
+			}
+		}
+		t = t.Add(time.Second)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// CheckFolder makes the output folder if it is missing, and says whether files
+// can be written there.
+func CheckFolder(dir string) error {
+	if err := private.MkdirAll(dir); err != nil {
+		return fmt.Errorf("cannot make the output folder %s: %w; give another one with --output-dir", dir, err)
+	}
+	probe, err := private.NewWriter(filepath.Join(dir, "probe"))
+	if err != nil {
+		return fmt.Errorf("cannot write to the output folder %s: %w; make it writable or give another one with --output-dir", dir, err)
+	}
+	probe.Discard()
+	return nil
+}
+
+// Drop removes an artifact that newer ones have replaced. That it is gone
+// already is no error.
+func Drop(outputDir, name string) error { return private.Remove(filepath.Join(outputDir, name)) }

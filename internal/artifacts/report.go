@@ -1,0 +1,38 @@
+package artifacts
+
+import (
+	"bytes"
+	_ "embed"
+	"html/template"
+
+	"durable-dataload/internal/migration"
+)
+
+//go:embed report.html
+var reportPage string
+
+var reportTemplate = template.Must(template.New("report").Parse(reportPage))
+
+// report makes the summary readable: one page, no script, no network.
+func report(s migration.Summary) ([]byte, error) {
+	var b bytes.Buffer
+	err := reportTemplate.Execute(&b, struct {
+		migration.Summary
+		Duration string
+		Advice   string
+	}{s, s.FinishedAt.Sub(s.StartedAt).Round(1e9).String(), Advice(s)})
+	return b.Bytes(), err
+}
+
+// Advice says how to go on, in one sentence.
+func Advice(s migration.Summary) string {
+	switch s.Records.ExitCode() {
+	case migration.ExitStopped:
+		return "The migration was stopped. The same command goes on with the remaining records."
+	case migration.ExitUnknown:
+		return "Some records are still in an unknown state. When the target is well again, load them: starter --data " + *s.Files.Unresolved
+	case migration.ExitFailed:
+		return "Some records failed. Their reasons are in " + s.Files.Fail + "; mend the records in " + s.Files.FailRecords + " and load that file."
+	}
+	return "Every record is in the target."
+}

@@ -1,0 +1,40 @@
+package artifacts
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+)
+
+// SummaryName is the name of the summary that belongs to a stamp.
+func SummaryName(stamp string) string { return Name("summary", stamp, "json") }
+
+// WriteSummary writes the summary and the report. The summary comes last: where
+// there is one, all that it names is there.
+func WriteSummary(dir, stamp string, s migration.Summary) error {
+	page, err := report(s)
+	if err != nil {
+		return err
+	}
+	if err := private.WriteFile(filepath.Join(dir, s.Files.Report), page); err != nil {
+		return err
+	}
+	data, err := MarshalSummary(s)
+	if err != nil {
+		return err
+	}
+	return private.WriteFile(filepath.Join(dir, SummaryName(stamp)), data)
+}
+
+// MarshalSummary gives the bytes of summary_*.json.
+func MarshalSummary(s migration.Summary) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	err := e.Encode(s)
+	return b.Bytes(), err
+}

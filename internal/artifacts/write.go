@@ -1,0 +1,374 @@
+// Package artifacts writes the files that people and scripts read after a
+// migration. They are a function of the input and the ledger: written twice,
+// they have the same bytes. Records stand in input order.
+package artifacts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+	"durable-dataload/internal/source"
+)
+
+// Record is one record of the input with what became of it.
+type Record struct {
+	Batch int
+	Line  int64
+	Email string // or the primary key's value where the file has no email column
+	Raw   []byte
+	ledger.Record
+}
+
+// Set is the files of one migration being written. They get their names
+// together with Commit, after they have been counted.
+type Set struct {
+	dir     string
+	files   migration.Files
+	success *table
+	fail    *table
+	failed  *rawFile
+	unknown *rawFile // nil when an earlier retry file holds them
+	remain  *rawFile
+	counts  migration.Counts
+}
+
+// Options say under which names a Set is written.
+type Options struct {
+	Dir   string
+	Stamp string
+	// Header is the raw header of the input.
+	Header []byte
+	// Retry are the names of the retry files of all rounds.
+	Retry []string
+	// Unresolved is the name of the retry file for the records that are still
+	// unknown. Empty: the last of Retry holds them.
+	Unresolved string
+}
+
+// NewSet starts to write.
+func NewSet(o Options) (*Set, error) {
+	s := &Set{dir: o.Dir, files: migration.Files{
+		Success:     Name("success", o.Stamp, "csv"),
+		Fail:        Name("fail", o.Stamp, "csv"),
+		FailRecords: Name("fail_records", o.Stamp, "csv"),
+		Retry:       o.Retry,
+		Report:      Name("report", o.Stamp, "html"),
+	}}
+	if s.files.Retry == nil {
+		s.files.Retry = []string{}
+	}
+	var err error
+	if s.success, err = newTable(filepath.Join(o.Dir, s.files.Success), "batch", "line", "uuid", "email", "round", "how"); err != nil {
+		return nil, err
+	}
+	if s.fail, err = newTable(filepath.Join(o.Dir, s.files.Fail), "batch", "line", "email", "error"); err != nil {
+		s.Discard()
+		return nil, err
+	}
+	if s.failed, err = newRawFile(filepath.Join(o.Dir, s.files.FailRecords), o.Header); err != nil {
+		s.Discard()
+		return nil, err
+	}
+	if o.Unresolved != "" {
+		if s.unknown, err = newRawFile(filepath.Join(o.Dir, o.Unresolved), o.Header); err != nil {
+			s.Discard()
+			return nil, err
+		}
+	}
+	if s.remain, err = newRawFile(filepath.Join(o.Dir, Name("remaining", o.Stamp, "csv")), o.Header); err != nil {
+		s.Discard()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Add writes a record into the one file that its disposition names.
+func (s *Set) Add(r Record) error {
+	s.counts.Total++
+	batch, line := strconv.Itoa(r.Batch), strconv.FormatInt(r.Line, 10)
+	switch r.Outcome {
+	case ledger.Created, ledger.Recovered:
+		how := "created"
+		if r.Outcome == ledger.Created {
+			s.counts.Created++
+		} else {
+			s.counts.Recovered++
+			how = "recovered"
+		}
+		return s.success.write(batch, line, r.UUID, r.Email, strconv.Itoa(r.Round), how)
+	case ledger.Failed, ledger.Duplicate:
+		s.counts.Failed++
+		if err := s.fail.write(batch, line, r.Email, r.Error); err != nil {
+			return err
+		}
+		return s.failed.write(r.Raw)
+	case ledger.Unknown:
+		s.counts.Unknown++
+		if s.unknown == nil {
+			return nil
+		}
+		return s.unknown.write(r.Raw)
+	case ledger.None:
+		s.counts.Remaining++
+		return s.remain.write(r.Raw)
+	}
+	return fmt.Errorf("line %d has the outcome %q, which has no file", r.Line, r.Outcome)
+}
+
+// Commit counts what was written, proves that every one of total records stands
+// in one place, and then gives the files their names. When the proof fails,
+// nothing gets a name.
+func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migration.Files, error) {
+	defer s.Discard()
+	if err := s.prove(ctx, total); err != nil {
+		return s.counts, s.files, err
+	}
+	for _, f := range []*private.Writer{s.success.Writer, s.fail.Writer, s.failed.Writer} {
+		if err := f.Commit(); err != nil {
+			return s.counts, s.files, err
+		}
+	}
+	if s.counts.Unknown > 0 {
+		unresolved := ""
+		switch {
+		case s.unknown != nil:
+			unresolved = filepath.Base(s.unknown.Path())
+			s.files.Retry = append(s.files.Retry, unresolved)
+			if err := s.unknown.Commit(); err != nil {
+				return s.counts, s.files, err
+			}
+		default:
+			unresolved = s.files.Retry[len(s.files.Retry)-1]
+		}
+		s.files.Unresolved = &unresolved
+	}
+	remaining := s.remain.Path()
+	if s.counts.Remaining > 0 {
+		name := filepath.Base(remaining)
+		s.files.Remaining = &name
+		return s.counts, s.files, s.remain.Commit()
+	}
+	// A run that was stopped earlier may have left one.
+	return s.counts, s.files, private.Remove(remaining)
+}
+
+// Discard drops what has no name yet.
+func (s *Set) Discard() {
+	for _, t := range []*table{s.success, s.fail} {
+		if t != nil {
+			t.Discard()
+		}
+	}
+	for _, f := range []*rawFile{s.failed, s.unknown, s.remain} {
+		if f != nil {
+			f.Discard()
+		}
+	}
+}
+
+// ErrDoesNotAddUp says that the proof failed: the program has a fault, and says
+// so instead of reporting success.
+var ErrDoesNotAddUp = errors.New("the artifacts do not hold every record exactly once")
+
+// prove reads back what is on the disk.
+func (s *Set) prove(ctx context.Context, total int) error {
+	if s.counts.Total != total || s.counts.Sum() != total {
+		return fmt.Errorf("%w: the input has %d records, %d were written", ErrDoesNotAddUp, total, s.counts.Sum())
+	}
+	lines, err := readBackLines(s.success, s.fail)
+	if err != nil {
+		return err
+	}
+	if want := s.counts.Created + s.counts.Recovered + s.counts.Failed; lines != want {
+		return fmt.Errorf("%w: %d lines in %s and %s, expected %d", ErrDoesNotAddUp, lines, s.files.Success, s.files.Fail, want)
+	}
+	raw := []struct {
+		file *rawFile
+		want int
+	}{{s.failed, s.counts.Failed}, {s.unknown, s.counts.Unknown}, {s.remain, s.counts.Remaining}}
+	for _, r := range raw {
+		if r.file == nil {
+			continue
+		}
+		if err := r.file.readBack(ctx, r.want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBackLines counts the rows of two tables and holds that no line is twice
+// in them: both are in the order of lines, so they are read side by side.
+func readBackLines(tables ...*table) (int, error) {
+	var rows int
+	last := int64(0)
+	readers := make([]*rowReader, len(tables))
+	for i, t := range tables {
+		r, err := t.reader()
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = r.file.Close() }()
+		readers[i] = r
+	}
+	for {
+		var next *rowReader
+		for _, r := range readers {
+			if !r.done && (next == nil || r.line < next.line) {
+				next = r
+			}
+		}
+		if next == nil {
+			return rows, nil
+		}
+		if next.line <= last {
+			return 0, fmt.Errorf("%w: line %d is there twice", ErrDoesNotAddUp, next.line)
+		}
+		last = next.line
+		rows++
+		if err := next.advance(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// table is a CSV file of ours.
+type table struct {
+	*private.Writer
+	csv *csv.Writer
+}
+
+func newTable(path string, header ...string) (*table, error) {
+	w, err := private.NewWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{Writer: w, csv: csv.NewWriter(w)}
+	if err := t.write(header...); err != nil {
+		w.Discard()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *table) write(fields ...string) error { return t.csv.Write(fields) }
+
+// flush hides that of the file: the rows go through the CSV writer first.
+func (t *table) flush() error {
+	t.csv.Flush()
+	return errors.Join(t.csv.Error(), t.Flush())
+}
+
+func (t *table) reader() (*rowReader, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(t.TemporaryPath())
+	if err != nil {
+		return nil, err
+	}
+	r := &rowReader{file: f, csv: csv.NewReader(f)}
+	r.csv.ReuseRecord = true
+	if _, err := r.csv.Read(); err != nil {
+		return r, err
+	}
+	return r, r.advance()
+}
+
+type rowReader struct {
+	file *os.File
+	csv  *csv.Reader
+	line int64
+	done bool
+}
+
+func (r *rowReader) advance() error {
+	row, err := r.csv.Read()
+	if errors.Is(err, io.EOF) {
+		r.done = true
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
+	}
+	r.line, err = strconv.ParseInt(row[1], 10, 64)
+	return err
+}
+
+// rawFile has the input's header and raw records of it.
+type rawFile struct {
+	*private.Writer
+}
+
+func newRawFile(path string, header []byte) (*rawFile, error) {
+	w, err := private.NewWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &rawFile{Writer: w}
+	if _, err := w.Write(header); err != nil {
+		w.Discard()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *rawFile) write(raw []byte) error {
+	_, err := f.Write(raw)
+	return err
+}
+
+func (f *rawFile) readBack(ctx context.Context, want int) error {
+	if err := f.Flush(); err != nil {
+		return err
+	}
+	found, err := source.Inspect(ctx, f.TemporaryPath(), source.InspectOptions{BatchSize: 1000})
+	if err != nil {
+		return err
+	}
+	if int(found.Records) != want {
+		return fmt.Errorf("%w: %d records in %s, expected %d", ErrDoesNotAddUp, found.Records, filepath.Base(f.Path()), want)
+	}
+	return nil
+}
+
+// reservationName is short whatever the folder is called.
+func reservationName(outputDir, stamp string) string {
+	sum := sha256.Sum256([]byte(outputDir))
+	return hex.EncodeToString(sum[:6]) + "-" + stamp
+}
+
+// RetryWriter writes one retry file: the input's header, and raw records.
+type RetryWriter struct{ raw *rawFile }
+
+// NewRetryWriter starts a retry file.
+func NewRetryWriter(dir, name string, header []byte) (*RetryWriter, error) {
+	raw, err := newRawFile(filepath.Join(dir, name), header)
+	return &RetryWriter{raw}, err
+}
+
+// Add writes a raw record.
+func (w *RetryWriter) Add(raw []byte) error { return w.raw.write(raw) }
+
+// Commit counts the records and gives the file its name.
+func (w *RetryWriter) Commit(ctx context.Context, records int) error {
+	defer w.Discard()
+	if err := w.raw.readBack(ctx, records); err != nil {
+		return err
+	}
+	return w.raw.Writer.Commit()
+}
+
+// Discard drops the file, unless it has its name.
+func (w *RetryWriter) Discard() { w.raw.Discard() }

@@ -1,0 +1,105 @@
+// Package config reads what a process needs besides its work: the credentials
+// for the target, and how to reach Temporal.
+package config
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+)
+
+// Credentials are for one target. They stay in the process that has them: a
+// workflow never carries them.
+type Credentials struct {
+	URI        string // of the target that they are for; empty: of whichever the workflow names
+	ClientID   string
+	Secret     string
+	secretFile string
+}
+
+// AddFlags adds the options that dataload.py has for it, and a file for the
+// secret.
+func (c *Credentials) AddFlags(f *pflag.FlagSet) {
+	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
+	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
+	f.StringVarP(&c.Secret, "client-secret", "s", "", "its secret; others can see a command line, so better in CAPTURE_CLIENT_SECRET or a file")
+	f.StringVar(&c.secretFile, "client-secret-file", "", "file with the secret")
+}
+
+// Complete takes what the command line does not give from the file and the
+// environment.
+func (c *Credentials) Complete(getenv func(string) string) error {
+	if c.secretFile != "" {
+		if c.Secret != "" {
+			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
+		}
+		data, err := os.ReadFile(c.secretFile)
+		if err != nil {
+			return fmt.Errorf("cannot read --client-secret-file: %w", err)
+		}
+		c.Secret = strings.TrimSpace(string(data))
+		if c.Secret == "" {
+			return fmt.Errorf("--client-secret-file %s is empty; expected the secret in it", c.secretFile)
+		}
+	}
+	for _, v := range []struct {
+		field *string
+		name  string
+	}{{&c.URI, "CAPTURE_APID_URI"}, {&c.ClientID, "CAPTURE_CLIENT_ID"}, {&c.Secret, "CAPTURE_CLIENT_SECRET"}} {
+		if *v.field == "" {
+			*v.field = getenv(v.name)
+		}
+	}
+	c.URI = NormalizeURI(c.URI)
+	return nil
+}
+
+// Check says what is missing.
+func (c *Credentials) Check() error {
+	if c.ClientID == "" || c.Secret == "" {
+		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
+	}
+	return nil
+}
+
+// NormalizeURI makes one spelling of an address: with a scheme, without a slash
+// at the end.
+func NormalizeURI(uri string) string {
+	uri = strings.TrimRight(strings.TrimSpace(uri), "/")
+	if uri != "" && !strings.Contains(uri, "://") {
+		uri = "https://" + uri
+	}
+	return uri
+}
+
+// Connect makes the target of a migration with these credentials. They are
+// never sent to another target than the one that they are for.
+func (c *Credentials) Connect(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (*identitycloud.Client, error) {
+	if c.URI != "" && c.URI != spec.Target.URI {
+		return nil, fmt.Errorf("this worker has credentials for %s, the migration wants %s; start a worker for that one", c.URI, spec.Target.URI)
+	}
+	auth := identitycloud.Basic
+	if spec.Target.Auth == AuthSignature {
+		auth = identitycloud.Signature
+	}
+	return identitycloud.New(identitycloud.Config{
+		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
+		EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
+		// The gate limits the calls in flight; a look-up comes on top.
+		MaxConnections: spec.Workers + 2,
+		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
+		BeforeCall:     beforeCall,
+	})
+}
+
+// The ways to authenticate calls, as --auth names them.
+const (
+	AuthBasic     = "basic"
+	AuthSignature = "signature"
+)

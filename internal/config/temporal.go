@@ -1,0 +1,104 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	"go.temporal.io/sdk/log"
+)
+
+// Temporal says which Temporal service to use. The options, the environment
+// and the profile file are those of the temporal command line tool.
+type Temporal struct {
+	Address   string
+	Namespace string
+	APIKey    string
+	Profile   string
+	File      string
+	TLS       bool
+	CertFile  string
+	KeyFile   string
+	CAFile    string
+	Server    string
+}
+
+// AddFlags adds the standard client settings.
+func (t *Temporal) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&t.Address, "address", "", "host:port of a Temporal service (TEMPORAL_ADDRESS)")
+	f.StringVar(&t.Namespace, "namespace", "", "its namespace (TEMPORAL_NAMESPACE)")
+	f.StringVar(&t.APIKey, "api-key", "", "API key for it; better in TEMPORAL_API_KEY")
+	f.StringVar(&t.Profile, "profile", "", "profile in the configuration file (TEMPORAL_PROFILE)")
+	f.StringVar(&t.File, "config-file", "", "configuration file of the temporal CLI (TEMPORAL_CONFIG_FILE)")
+	f.BoolVar(&t.TLS, "tls", false, "use TLS (TEMPORAL_TLS)")
+	f.StringVar(&t.CertFile, "tls-cert-path", "", "client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH)")
+	f.StringVar(&t.KeyFile, "tls-key-path", "", "its key (TEMPORAL_TLS_CLIENT_KEY_PATH)")
+	f.StringVar(&t.CAFile, "tls-ca-path", "", "certificate authority of the service (TEMPORAL_TLS_SERVER_CA_CERT_PATH)")
+	f.StringVar(&t.Server, "tls-server-name", "", "name in the service's certificate (TEMPORAL_TLS_SERVER_NAME)")
+}
+
+// ClientOptions joins command line, environment and file. given says whether
+// any of them names an address: otherwise there is no service to use.
+func (t *Temporal) ClientOptions() (options client.Options, given bool, err error) {
+	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
+		ConfigFilePath: t.File, ConfigFileProfile: t.Profile,
+	})
+	if err != nil {
+		return options, false, fmt.Errorf("cannot read the Temporal configuration: %w", err)
+	}
+	for _, v := range []struct {
+		from string
+		to   *string
+	}{{t.Address, &profile.Address}, {t.Namespace, &profile.Namespace}, {t.APIKey, &profile.APIKey}} {
+		if v.from != "" {
+			*v.to = v.from
+		}
+	}
+	if t.TLS || t.CertFile != "" || t.KeyFile != "" || t.CAFile != "" || t.Server != "" {
+		if profile.TLS == nil {
+			profile.TLS = &envconfig.ClientConfigTLS{}
+		}
+		for _, v := range []struct {
+			from string
+			to   *string
+		}{
+			{t.CertFile, &profile.TLS.ClientCertPath}, {t.KeyFile, &profile.TLS.ClientKeyPath},
+			{t.CAFile, &profile.TLS.ServerCACertPath}, {t.Server, &profile.TLS.ServerName},
+		} {
+			if v.from != "" {
+				*v.to = v.from
+			}
+		}
+	}
+	options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	if err != nil {
+		return options, false, fmt.Errorf("cannot use the Temporal configuration: %w", err)
+	}
+	return options, profile.Address != "", nil
+}
+
+// dialTimeout is how long a service may take to answer for the first time.
+const dialTimeout = 10 * time.Second
+
+// Dial connects to a service, or says that none answers.
+func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (client.Client, error) {
+	options.Logger = log.NewStructuredLogger(logger)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := client.DialContext(ctx, options)
+	if err != nil {
+		return nil, fmt.Errorf("no Temporal service answers at %s (%w); check --address, and that the service runs", options.HostPort, err)
+	}
+	return c, nil
+}
+
+// Logger writes structured logs to a file or the terminal. Names and numbers
+// only: no user data comes to it.
+func Logger(w *os.File, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,382 @@
+// Package engine embeds a Temporal service with its Web UI into the process,
+// so that a migration needs nothing installed.
+//
+// The state is one SQLite file. Every acknowledged event is on disk
+// (write-ahead log, synchronous=FULL) before the service answers, so a killed
+// process loses nothing that it had acknowledged. One process at a time owns
+// the file: two services on one file would corrupt it.
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/temporalio/ui-server/v2/server"
+	uiconfig "github.com/temporalio/ui-server/v2/server/config"
+	"github.com/temporalio/ui-server/v2/server/server_options"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/server/common/authorization"
+	"go.temporal.io/server/common/cluster"
+	"go.temporal.io/server/common/config"
+	"go.temporal.io/server/common/dynamicconfig"
+	"go.temporal.io/server/common/headers"
+	"go.temporal.io/server/common/log"
+	"go.temporal.io/server/common/membership/static"
+	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
+	"go.temporal.io/server/common/primitives"
+	"go.temporal.io/server/common/primitives/timestamp"
+	"go.temporal.io/server/schema/sqlite"
+	"go.temporal.io/server/temporal"
+
+	"durable-dataload/internal/private"
+)
+
+const (
+	// Namespace is the one namespace of the embedded service.
+	Namespace = "default"
+
+	// Retention keeps finished migrations visible in the Web UI. (The helper
+	// that makes the namespace would keep them for 24 hours.)
+	Retention = 30 * 24 * time.Hour
+
+	loopback = "127.0.0.1"
+
+	// preferredUIPort is where the temporal CLI's development server shows its
+	// Web UI as well; another free port is taken when it is in use.
+	preferredUIPort = 8233
+)
+
+// Address tells other processes of this machine where the running engine is.
+type Address struct {
+	Frontend string `json:"frontend"` // host:port of the Temporal service
+	UI       string `json:"ui"`       // URL of the Web UI
+	PID      int    `json:"pid"`
+}
+
+// ErrOwned says that another process owns the engine's state folder.
+var ErrOwned = errors.New("another process owns the engine's state folder")
+
+// Engine is a running embedded Temporal service.
+type Engine struct {
+	address Address
+	lock    *private.Lock
+	server  temporal.Server
+	ui      *server.Server
+	log     *os.File
+}
+
+// Start starts the service on the SQLite file in dir (made if it is missing)
+// and returns when it answers. It gives ErrOwned when another process runs an
+// engine there: use Running to find it. The search attributes are registered
+// when the database is new.
+func Start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) (*Engine, error) {
+	if err := private.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	lock, err := private.TryLock(filepath.Join(dir, "lock"))
+	if errors.Is(err, private.ErrLocked) {
+		return nil, ErrOwned
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{lock: lock}
+	if err := e.start(ctx, dir, attributes); err != nil {
+		e.Stop()
+		return nil, fmt.Errorf("the embedded Temporal service did not start: %w", err)
+	}
+	return e, nil
+}
+
+// Running finds the engine that another process runs on dir. The process may
+// be starting just now, so the address is read again until ctx ends.
+func Running(ctx context.Context, dir string) (Address, error) {
+	for {
+		address, err := readAddress(dir)
+		if err == nil {
+			conn, dialErr := net.DialTimeout("tcp", address.Frontend, time.Second)
+			if dialErr == nil {
+				_ = conn.Close()
+				return address, nil
+			}
+			err = dialErr
+		}
+		select {
+		case <-ctx.Done():
+			return address, fmt.Errorf("process %d holds the engine's lock in %s but does not answer: %w", address.PID, dir, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// IsFree says whether no process runs an engine on dir.
+func IsFree(dir string) bool {
+	lock, err := private.TryLock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return false
+	}
+	lock.Unlock()
+	return true
+}
+
+// Address says where the engine listens.
+func (e *Engine) Address() Address { return e.address }
+
+// Stop ends the service and gives the state folder free.
+func (e *Engine) Stop() {
+	if e.ui != nil {
+		e.ui.Stop()
+	}
+	if e.server != nil {
+		_ = e.server.Stop()
+	}
+	if e.log != nil {
+		_ = e.log.Close()
+	}
+	e.lock.Unlock()
+}
+
+func (e *Engine) start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) error {
+	ports, err := freePorts(5)
+	if err != nil {
+		return err
+	}
+	frontendPort := ports[0]
+	uiPort := ports[4]
+	if portIsFree(preferredUIPort) {
+		uiPort = preferredUIPort
+	}
+	// The schema is set up when the file is new and is never upgraded by the
+	// service, so a file belongs to one version of it.
+	file := filepath.Join(dir, "temporal-"+headers.ServerVersion+".db")
+	cfg := serverConfig(file, ports)
+	if err := prepareDatabase(file, cfg, attributes); err != nil {
+		return err
+	}
+	logger, logFile, err := fileLogger(filepath.Join(dir, "engine.log"))
+	if err != nil {
+		return err
+	}
+	e.log = logFile
+
+	hosts := func(i int) static.Hosts {
+		return static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(ports[i])))
+	}
+	e.server, err = temporal.NewServer(
+		temporal.WithConfig(cfg),
+		temporal.ForServices(temporal.DefaultServices),
+		temporal.WithLogger(logger),
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+		temporal.WithDynamicConfigClient(tuning()),
+		temporal.WithStaticHosts(map[primitives.ServiceName]static.Hosts{
+			primitives.FrontendService: hosts(0),
+			primitives.HistoryService:  hosts(1),
+			primitives.MatchingService: hosts(2),
+			primitives.WorkerService:   hosts(3),
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	if err := e.server.Start(); err != nil {
+		return err
+	}
+	frontend := net.JoinHostPort(loopback, strconv.Itoa(frontendPort))
+	e.ui = server.NewServer(server_options.WithConfigProvider(&uiconfig.Config{
+		TemporalGRPCAddress: frontend,
+		Host:                loopback,
+		Port:                uiPort,
+		EnableUI:            true,
+		DefaultNamespace:    Namespace,
+		DisableNewsFetch:    true,
+		HideLogs:            true,
+		CORS:                uiconfig.CORS{CookieInsecure: true}, // plain HTTP on loopback
+	}))
+	go func() { _ = e.ui.Start() }()
+
+	e.address = Address{
+		Frontend: frontend,
+		UI:       "http://" + net.JoinHostPort(loopback, strconv.Itoa(uiPort)),
+		PID:      os.Getpid(),
+	}
+	if err := waitUntilListening(ctx, frontend, net.JoinHostPort(loopback, strconv.Itoa(uiPort))); err != nil {
+		return err
+	}
+	return writeAddress(dir, e.address)
+}
+
+func serverConfig(file string, ports []int) *config.Config {
+	store := config.SQL{
+		PluginName:   sqliteplugin.PluginName,
+		DatabaseName: file,
+		ConnectAttributes: map[string]string{
+			"mode":          "rwc",
+			"_journal_mode": "wal",
+			"_synchronous":  "2", // FULL: acknowledged means on disk
+		},
+		MaxConns:     1,
+		MaxIdleConns: 1,
+	}
+	service := func(port int) config.Service {
+		return config.Service{RPC: config.RPC{GRPCPort: port, BindOnIP: loopback}}
+	}
+	frontend := net.JoinHostPort(loopback, strconv.Itoa(ports[0]))
+	return &config.Config{
+		Global: config.Global{Membership: config.Membership{MaxJoinDuration: 30 * time.Second, BroadcastAddress: loopback}},
+		Persistence: config.Persistence{
+			DefaultStore:     sqliteplugin.PluginName,
+			VisibilityStore:  sqliteplugin.PluginName,
+			NumHistoryShards: 1,
+			DataStores:       map[string]config.DataStore{sqliteplugin.PluginName: {SQL: &store}},
+		},
+		ClusterMetadata: &cluster.Config{
+			FailoverVersionIncrement: 10,
+			MasterClusterName:        "active",
+			CurrentClusterName:       "active",
+			ClusterInformation: map[string]cluster.ClusterInformation{
+				"active": {Enabled: true, InitialFailoverVersion: 1, RPCAddress: frontend, ClusterID: "durable-dataload"},
+			},
+		},
+		DCRedirectionPolicy: config.DCRedirectionPolicy{Policy: "noop"},
+		Services: map[string]config.Service{
+			"frontend": service(ports[0]),
+			"history":  service(ports[1]),
+			"matching": service(ports[2]),
+			"worker":   service(ports[3]),
+		},
+		Archival: config.Archival{
+			History:    config.HistoryArchival{State: "disabled"},
+			Visibility: config.VisibilityArchival{State: "disabled"},
+		},
+		NamespaceDefaults: config.NamespaceDefaults{Archival: config.ArchivalNamespaceDefaults{
+			History:    config.HistoryArchivalNamespaceDefaults{State: "disabled"},
+			Visibility: config.VisibilityArchivalNamespaceDefaults{State: "disabled"},
+		}},
+		PublicClient: config.PublicClient{HostPort: frontend},
+	}
+}
+
+// tuning sets the service up for one machine and one user.
+func tuning() dynamicconfig.StaticClient {
+	return dynamicconfig.StaticClient{
+		// One partition a task queue: a task is found by the first poll.
+		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
+		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
+	}
+}
+
+func prepareDatabase(file string, cfg *config.Config, attributes map[string]enumspb.IndexedValueType) error {
+	store := cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		// A crash in the middle must not leave half a schema under the real
+		// name, so the schema is made under another one.
+		fresh := file + ".new"
+		for _, leftover := range []string{fresh, fresh + "-wal", fresh + "-shm"} {
+			if err := os.Remove(leftover); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		if err := private.Touch(fresh); err != nil {
+			return err
+		}
+		freshStore := *store
+		freshStore.DatabaseName = fresh
+		freshStore.ConnectAttributes = map[string]string{"mode": "rwc", "_synchronous": "2"}
+		if err := sqlite.SetupSchema(&freshStore); err != nil {
+			return fmt.Errorf("cannot set up the database %s: %w", file, err)
+		}
+		if err := private.Rename(fresh, file); err != nil {
+			return err
+		}
+	}
+	namespace, err := sqlite.NewNamespaceConfig(cfg.ClusterMetadata.CurrentClusterName, Namespace, false, attributes)
+	if err != nil {
+		return err
+	}
+	namespace.Detail.Config.Retention = timestamp.DurationPtr(Retention)
+	if err := sqlite.CreateNamespaces(store, namespace); err != nil {
+		return fmt.Errorf("cannot open the database %s: %w", file, err)
+	}
+	return nil
+}
+
+func fileLogger(path string) (log.Logger, *os.File, error) {
+	f, err := private.OpenLog(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return log.NewZapLogger(log.BuildZapLogger(log.Config{OutputFile: path, Level: "error"})), f, nil
+}
+
+func addressFile(dir string) string { return filepath.Join(dir, "address.json") }
+
+func writeAddress(dir string, a Address) error {
+	data, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return private.WriteFile(addressFile(dir), data)
+}
+
+func readAddress(dir string) (Address, error) {
+	var a Address
+	data, err := os.ReadFile(addressFile(dir))
+	if err != nil {
+		return a, err
+	}
+	err = json.Unmarshal(data, &a)
+	return a, err
+}
+
+func portIsFree(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// freePorts asks the system for n different free loopback ports.
+func freePorts(n int) ([]int, error) {
+	var listeners []net.Listener
+	defer func() {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+	}()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		if err != nil {
+			return nil, fmt.Errorf("no free port on %s: %w", loopback, err)
+		}
+		listeners = append(listeners, l)
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+func waitUntilListening(ctx context.Context, addresses ...string) error {
+	for _, address := range addresses {
+		for {
+			conn, err := net.DialTimeout("tcp", address, time.Second)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("nothing listens on %s: %w", address, ctx.Err())
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}

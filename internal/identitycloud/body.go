@@ -1,0 +1,134 @@
+package identitycloud
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// MaxBody is the size in bytes up to which a body is safe to send.
+//
+// The documentation says "5 MB" and does not say whether that is 5,000,000 or 5,242,880 bytes, nor whether it is
+// counted before or after percent-encoding. This is the smaller figure, for the encoded body, which is what a front
+// end counts; the error text that the documentation prints is of a body of 6,291,456 bytes.
+const MaxBody = 5_000_000
+
+const (
+	openList  = "%5B" // [
+	closeList = "%5D" // ]
+	separator = "%2C" // ,
+)
+
+// Body is the body of one entity.bulkCreate call, encoded once. It is made by Client.NewBody and never changes.
+type Body struct {
+	encoded []byte
+	records int
+}
+
+// Size is the exact number of bytes that travel as the request's body.
+func (b Body) Size() int64 { return int64(len(b.encoded)) }
+
+// Records is the number of records in the body.
+func (b Body) Records() int { return b.records }
+
+// NewBody encodes records, each one JSON object, as the body of one entity.bulkCreate call:
+// application/x-www-form-urlencoded, with the parameters type_name, timeout and all_attributes.
+//
+// It fails if there is no record, or if one is not exactly one JSON object in UTF-8: a stray comma would shift the
+// answers against the records. The error names the position, counted from 0, and holds nothing of the record.
+// A body larger than MaxBody is not an error here.
+func (c *Client) NewBody(records [][]byte) (Body, error) {
+	if len(records) == 0 {
+		return Body{}, errors.New("a batch needs at least one record")
+	}
+	size := c.Overhead()
+	for i, r := range records {
+		if !isObject(r) {
+			return Body{}, fmt.Errorf("record %d of the batch is not one JSON object in UTF-8", i)
+		}
+		size += EncodedSize(r)
+	}
+	b := make([]byte, 0, size)
+	b = append(b, c.common...)
+	b = append(b, "&all_attributes="+openList...)
+	for i, r := range records {
+		if i > 0 {
+			b = append(b, separator...)
+		}
+		b = appendEncoded(b, r)
+	}
+	b = append(b, closeList...)
+	return Body{encoded: b, records: len(records)}, nil
+}
+
+func isObject(record []byte) bool {
+	for _, c := range record {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '{':
+			return json.Valid(record) && utf8.Valid(record)
+		}
+		return false
+	}
+	return false
+}
+
+// Overhead is the part of a body's size that does not depend on its records: for one record or more,
+//
+//	Body.Size = Overhead + the sum of EncodedSize over the records
+func (c *Client) Overhead() int64 {
+	// Of n records n-1 are followed by a separator, and EncodedSize counts one for each.
+	return int64(len(c.common) + len("&all_attributes="+openList+closeList) - len(separator))
+}
+
+// EncodedSize is the number of bytes that one record adds to a body, its separator included.
+func EncodedSize[T []byte | string](json T) int64 {
+	n := int64(len(json) + len(separator))
+	for i := range len(json) {
+		if !plain[json[i]] && json[i] != ' ' {
+			n += 2
+		}
+	}
+	return n
+}
+
+// appendParameter adds one parameter to a form. The key must need no encoding.
+func appendParameter(form []byte, key, value string) []byte {
+	if len(form) > 0 {
+		form = append(form, '&')
+	}
+	form = append(form, key...)
+	form = append(form, '=')
+	return appendEncoded(form, value)
+}
+
+// appendEncoded adds value, percent-encoded as a form wants it (a blank becomes "+"). The result is that of
+// url.QueryEscape and of the Python client's urlencode.
+func appendEncoded[T []byte | string](dst []byte, value T) []byte {
+	const hex = "0123456789ABCDEF"
+	start := 0 // of the run of bytes that stay as they are
+	for i := range len(value) {
+		b := value[i]
+		if plain[b] {
+			continue
+		}
+		dst = append(dst, value[start:i]...)
+		start = i + 1
+		if b == ' ' {
+			dst = append(dst, '+')
+		} else {
+			dst = append(dst, '%', hex[b>>4], hex[b&15])
+		}
+	}
+	return append(dst, value[start:]...)
+}
+
+// plain holds the bytes that travel as they are: the unreserved ones of RFC 3986.
+var plain = func() (t [256]bool) {
+	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~") {
+		t[b] = true
+	}
+	return t
+}()

@@ -1,0 +1,289 @@
+// Package identitycloud is a client for the Entity API of Akamai Identity Cloud (formerly Janrain Capture).
+//
+// Its one promise is honesty about a call whose outcome is not known. A call is sent once: no redirect is
+// followed, no request is replayed, not even by net/http itself. What came back is judged in one place (see
+// Answer), and a batch counts as known only if the API itself said what it did.
+//
+// Error texts of this package are safe for logs and for workflow histories: they hold codes, names, request ids,
+// host names and reasons, never the client secret and never text that may repeat user data. The API's own words,
+// which may, are in APIError.Words and Answer.Words, and belong in the files that hold user data anyway.
+package identitycloud
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Defaults of Config. The first two are those of dataload.py (--timeout, --workers).
+const (
+	DefaultTimeout        = 10 * time.Second
+	DefaultMaxConnections = 10
+	DefaultEntityType     = "user"
+	DefaultMaxAnswer      = 64 << 20
+)
+
+// idleTimeout is how long an unused connection is kept. It is shorter than the 60 to 75 seconds after which common
+// front ends hang up: a call that meets a connection which is just being closed has an unknown outcome.
+const idleTimeout = 20 * time.Second
+
+// Config says which Identity Cloud to talk to, and how.
+type Config struct {
+	// BaseURL is the address of the API, https://<name>.janraincapture.com. A host name without a scheme gets
+	// https://. Plain http is accepted for loopback hosts, for others only with InsecureHTTP. A path is kept as a
+	// prefix of every call.
+	BaseURL string
+
+	// ClientID and ClientSecret are the API client's. The documentation asks for a client with the feature
+	// direct_access.
+	ClientID, ClientSecret string
+
+	// Auth is how calls are authenticated; the zero value is Basic.
+	Auth Auth
+
+	// EntityType is sent as type_name with every call; "" means user.
+	EntityType string
+
+	// Timeout is the deadline of one call, from the start of dialling to the last byte of the answer; 0 means
+	// DefaultTimeout. Waiting for a free connection and for BeforeCall does not count. As dataload.py does, the
+	// whole seconds of it are sent to the API as the parameter timeout (at least 1), so that the API gives up too.
+	Timeout time.Duration
+
+	// InsecureHTTP allows plain http to any host. The credentials and the user data are then readable on the way.
+	InsecureHTTP bool
+
+	// MaxConnections is the number of calls, and so of connections, at the same time; further calls wait before
+	// their deadline starts. 0 means DefaultMaxConnections.
+	MaxConnections int
+
+	// MaxAnswer is the size in bytes, unpacked, beyond which an answer is not read on and counts as no answer;
+	// 0 means DefaultMaxAnswer.
+	MaxAnswer int64
+
+	// Unknown holds the codes after which the outcome of a call is unknown. A nil list means the default one
+	// (see DefaultUnknownCodes), an empty list means none.
+	Unknown UnknownCodes
+
+	// BeforeCall, if not nil, is called before each HTTP request, of every kind, and may wait: it is the place for
+	// a pacer. release, unless nil, is called when the answer was read or the call has failed. If BeforeCall returns
+	// an error nothing is sent; a batch is then NotSent.
+	BeforeCall func(ctx context.Context) (release func(), err error)
+}
+
+// Client calls the Entity API. It may be used by many goroutines at once.
+type Client struct {
+	base         string // scheme, host and path prefix, without a slash at the end
+	host         string // for messages
+	clientID     string
+	clientSecret string
+	auth         Auth
+	entityType   string
+	timeout      time.Duration
+	maxAnswer    int64
+	unknown      UnknownCodes
+	beforeCall   func(ctx context.Context) (func(), error)
+	slots        chan struct{} // one for each call in flight
+	transport    *http.Transport
+	common       []byte // type_name and timeout, encoded: every body starts with them
+	now          func() time.Time
+}
+
+// New checks the configuration and returns a client. It does not connect: see Client.Check.
+//
+// Its errors are for the person who wrote the configuration: what was expected, what was found, what to do. They
+// never contain the secret.
+func New(cfg Config) (*Client, error) {
+	base, err := baseURL(cfg.BaseURL, cfg.InsecureHTTP)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCredentials(cfg.ClientID, cfg.ClientSecret, cfg.Auth); err != nil {
+		return nil, err
+	}
+	if cfg.EntityType == "" {
+		cfg.EntityType = DefaultEntityType
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = DefaultMaxConnections
+	}
+	if cfg.MaxAnswer == 0 {
+		cfg.MaxAnswer = DefaultMaxAnswer
+	}
+	if cfg.Timeout < 0 {
+		return nil, fmt.Errorf("the timeout of a call must be more than 0, not %s", cfg.Timeout)
+	}
+	if cfg.MaxConnections < 0 {
+		return nil, fmt.Errorf("the number of calls at the same time must be at least 1, not %d", cfg.MaxConnections)
+	}
+	if cfg.MaxAnswer < 0 {
+		return nil, fmt.Errorf("the size limit of an answer must be at least 1 byte, not %d", cfg.MaxAnswer)
+	}
+	unknown, err := cfg.Unknown.checked()
+	if err != nil {
+		return nil, err
+	}
+
+	seconds := max(1, int64(cfg.Timeout/time.Second))
+	common := appendParameter(nil, "type_name", cfg.EntityType)
+	common = appendParameter(common, "timeout", strconv.FormatInt(seconds, 10))
+
+	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &Client{
+		base:         strings.TrimRight(base.String(), "/"),
+		host:         base.Host,
+		clientID:     cfg.ClientID,
+		clientSecret: cfg.ClientSecret,
+		auth:         cfg.Auth,
+		entityType:   cfg.EntityType,
+		timeout:      cfg.Timeout,
+		maxAnswer:    cfg.MaxAnswer,
+		unknown:      unknown,
+		beforeCall:   cfg.BeforeCall,
+		slots:        make(chan struct{}, cfg.MaxConnections),
+		common:       common,
+		now:          time.Now,
+		transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment, // never for loopback hosts
+			DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
+			TLSHandshakeTimeout:    cfg.Timeout,
+			Protocols:              &protocols,
+			MaxIdleConnsPerHost:    cfg.MaxConnections,
+			IdleConnTimeout:        idleTimeout,
+			MaxResponseHeaderBytes: 1 << 20,
+			WriteBufferSize:        64 << 10,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+				if answer.StatusCode != http.StatusOK {
+					return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: proxyRefusal(answer.StatusCode)}
+				}
+				return nil
+			},
+		},
+	}, nil
+}
+
+// Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// baseURL reads an API address as New documents it.
+func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, errors.New("the address of the API is missing: give it as https://<name>.janraincapture.com")
+	}
+	if !strings.Contains(s, "://") {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		// The error of url.Parse repeats its input, which may hold a password.
+		return nil, errors.New("the address of the API cannot be read: expected the form https://<name>.janraincapture.com")
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("the address of the API (host %q) must not hold a user name or password: "+
+			"give the client id and secret on their own", u.Host)
+	case u.Hostname() == "":
+		return nil, errors.New("the address of the API has no host name: expected the form https://<name>.janraincapture.com")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, fmt.Errorf("the address of the API (host %q) must end with the host or a path: remove what starts with ? or #", u.Host)
+	case u.Scheme == "http" && !insecureHTTP && !loopback(u.Hostname()):
+		return nil, fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
+			u.Host, u.Host)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("the address of the API starts with %s://: expected https://", u.Scheme)
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// reply is what came of one HTTP request, not yet judged.
+type reply struct {
+	status         int
+	header         http.Header
+	body           []byte
+	err            *NoAnswerError // the answer did not come, or not to its end
+	notSent        error          // nothing was sent
+	sent, received time.Time
+}
+
+// call sends one POST, once, and reads the answer to its end.
+func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r reply) {
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return reply{notSent: context.Cause(ctx)}
+	}
+	if c.beforeCall != nil {
+		release, err := c.beforeCall(ctx)
+		if err != nil {
+			return reply{notSent: err}
+		}
+		if release != nil {
+			defer release()
+		}
+	}
+	if ctx.Err() != nil {
+		return reply{notSent: context.Cause(ctx)}
+	}
+
+	r.sent = c.now()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+endpoint, nil)
+	if err != nil {
+		return reply{notSent: errors.New("the request could not be built")}
+	}
+	// Set here and not given to NewRequest, which would add GetBody: with that, net/http sends a POST again on a new
+	// connection when a kept one breaks early.
+	req.Body = io.NopCloser(bytes.NewReader(form))
+	req.ContentLength = int64(len(form))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("User-Agent", "durable-dataload")
+	c.authorize(req.Header, endpoint, form, r.sent)
+
+	// The transport, not an http.Client: that would follow redirects, and a 307 sends the POST again.
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		r.received = c.now()
+		r.err = &NoAnswerError{Reason: reasonOf(ctx, err, "not http"), cause: safeCause(err)}
+		return r
+	}
+	defer resp.Body.Close()
+	r.status, r.header = resp.StatusCode, resp.Header
+	r.body, err = io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer+1))
+	r.received = c.now()
+	var corrupt flate.CorruptInputError
+	switch {
+	case err != nil && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)):
+		r.err = &NoAnswerError{Reason: "bad gzip", Status: r.status}
+	case err != nil:
+		r.err = &NoAnswerError{Reason: reasonOf(ctx, err, "cut short"), Status: r.status, cause: safeCause(err)}
+	case int64(len(r.body)) > c.maxAnswer:
+		r.err = &NoAnswerError{Reason: "answer too long", Status: r.status}
+	}
+	return r
+}

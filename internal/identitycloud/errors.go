@@ -1,0 +1,243 @@
+package identitycloud
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// APIError is an error that the API itself declared, for a whole call or for one record: JSON with stat "error".
+//
+// Error is safe for logs. The API's words are not, since they may repeat what was sent: they are in Description and
+// Words, for the files that hold user data.
+type APIError struct {
+	// Code is the API's number, not an HTTP status; 0 if none was given.
+	Code int
+	// Name stands for the code, as unique_violation does for 361.
+	Name string
+	// Description is error_description, or else message: the API's words, which may hold user data.
+	Description string
+	// RequestID is request_id, or else request_token, for a question to the support; "" if none was given.
+	RequestID string
+	// Argument is argument_name, or else attribute_name: what the error is about; "" if none was given.
+	Argument string
+}
+
+// Error returns the log-safe form: api 361 unique_violation (request geup8cd3gvcvjjnc).
+func (e *APIError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.reason())
+	if isToken(e.Name) {
+		b.WriteString(" " + e.Name)
+	}
+	if isToken(e.RequestID) {
+		b.WriteString(" (request " + e.RequestID + ")")
+	}
+	return b.String()
+}
+
+func (e *APIError) reason() string {
+	if e.Code == 0 {
+		return "api error without a code"
+	}
+	return "api " + strconv.Itoa(e.Code)
+}
+
+// Words returns what the fail file says of a record with this error: the API's description, as dataload.py writes it,
+// or the log-safe form where the API gave none. It may hold user data: not for logs.
+func (e *APIError) Words() string {
+	if e.Description != "" {
+		return e.Description
+	}
+	return e.Error()
+}
+
+// IsDuplicate says that a unique attribute of the record has a value that another record has already:
+// "Attempted to update a duplicate value". It does not say which attribute, nor whose record.
+func (e *APIError) IsDuplicate() bool { return e.Code == 361 || e.Name == "unique_violation" }
+
+// IsPermission says that the API client lacks the right for the call: code 403, client_permission_error.
+func (e *APIError) IsPermission() bool { return e.Code == 403 || e.Name == "client_permission_error" }
+
+// isToken says that s can be a name or an id and nothing else, so that it is safe in a log.
+func isToken(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		if !plain[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// object is a JSON object. A map, since a struct would accept its keys in any case.
+type object map[string]json.RawMessage
+
+func parseObject(raw []byte) object {
+	var o object
+	if json.Unmarshal(raw, &o) != nil {
+		return nil
+	}
+	return o
+}
+
+// text is the first of the keys that holds a string, or "".
+func (o object) text(keys ...string) string {
+	for _, k := range keys {
+		var s string
+		if raw, ok := o[k]; ok && json.Unmarshal(raw, &s) == nil && s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// code reads the key code, 0 if it is missing or not a whole number above 0.
+func (o object) code() int {
+	n, err := strconv.Atoi(strings.Trim(string(o["code"]), `"`))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+func newAPIError(o object) *APIError {
+	return &APIError{
+		Code:        o.code(),
+		Name:        o.text("error"),
+		Description: o.text("error_description", "message"),
+		RequestID:   o.text("request_id", "request_token"),
+		Argument:    o.text("argument_name", "attribute_name"),
+	}
+}
+
+// HTTPError is an HTTP status that says more than the body: the answer came, but not from the API.
+type HTTPError struct {
+	Status int
+}
+
+// Error returns "HTTP 502 Bad Gateway". It holds nothing of the answer's body and is safe for logs.
+func (e *HTTPError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
+}
+
+// NoAnswerError says that no answer came, not to its end, or none that can be understood.
+type NoAnswerError struct {
+	// Reason is a short class: see Answer.Reason. Count and FindByKey add classes of their own for an answer that
+	// lacks what was asked for, such as "no total_count".
+	Reason string
+	// Status is the HTTP status if one came, else 0.
+	Status int
+
+	cause error // only what safeCause lets through
+}
+
+// Error returns "no answer: <reason>", with the network's own words where these are known to hold only addresses and
+// names of certificates. It is safe for logs.
+func (e *NoAnswerError) Error() string {
+	text := "no answer: " + e.Reason
+	if e.Status != 0 {
+		text = fmt.Sprintf("no usable answer: %s (HTTP %d)", e.Reason, e.Status)
+	}
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Unwrap returns the network's error, for errors.Is and errors.As, if its text is safe for logs, else nil: who
+// records an error often records the texts of its causes.
+func (e *NoAnswerError) Unwrap() error { return e.cause }
+
+// safeCause is the part of a failure of net/http whose text is safe for logs, or nil. Errors that are left out quote the
+// answer ("malformed HTTP response …") or the proxy's address, which may hold a password.
+func safeCause(err error) error {
+	var (
+		verify  *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+		refusal proxyRefusal
+		dns     *net.DNSError
+		op      *net.OpError
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.As(err, &verify):
+		return verify
+	case errors.As(err, &record):
+		return record
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &dns):
+		return dns
+	case !errors.As(err, &op):
+		return nil
+	case op.Op == "proxyconnect":
+		return safeCause(op.Err)
+	}
+	return op
+}
+
+// proxyRefusal is the HTTP status with which a proxy refuses to connect.
+type proxyRefusal int
+
+func (p proxyRefusal) Error() string {
+	return fmt.Sprintf("the proxy answers HTTP %d %s", int(p), http.StatusText(int(p)))
+}
+
+// reasonOf names the class of a failure of net/http. other is the class of failures that are none of the network's.
+func reasonOf(ctx context.Context, err error, other string) string {
+	var (
+		dns     *net.DNSError
+		op      *net.OpError
+		verify  *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		timeout net.Error
+	)
+	isOp := errors.As(err, &op)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "canceled"
+	case ctx.Err() != nil:
+		return "timeout"
+	case isOp && op.Op == "proxyconnect":
+		return "proxy"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.As(err, &dns):
+		return "dns"
+	case errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert), errors.As(err, &unknown),
+		errors.As(err, &host), errors.As(err, &invalid), isOp && (op.Op == "remote error" || op.Op == "local error"):
+		return "tls"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
+		return "reset"
+	case isOp && op.Op == "dial":
+		return "unreachable"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "cut short"
+	case errors.Is(err, io.EOF), strings.Contains(err.Error(), "server closed idle connection"):
+		return "closed"
+	case isOp:
+		return "network"
+	}
+	return other
+}

@@ -1,0 +1,146 @@
+// Package ledger is the store of outcomes: what is known of every record, one
+// entry a batch and round.
+//
+// It holds two of the product's promises, under activity retries, workflow
+// resets, zombie workers and any number of workers at once:
+//
+//   - A call is made at most once for a batch in a round. Before it is made,
+//     the batch is claimed (Claim), which only one caller can. Who finds a
+//     claim without an outcome must not call: the batch is unknown.
+//   - An outcome is decided once (Decide) and never changes. Who comes later
+//     gets what was decided first, and drops what it has.
+//
+// A batch whose call the target refused as too large is cut in halves, and the
+// halves are claimed and decided on their own, as parts of the batch.
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrClaimed says that the batch was claimed before: whoever holds the claim
+// may have called, so nobody else may.
+var ErrClaimed = errors.New("the batch is claimed already")
+
+// Key names the entry of one batch in one round.
+type Key struct {
+	Round int // 0 is the input, n is the n-th retry file
+	Batch int // 1…
+	// Part is empty for the whole batch. "0" and "1" are its halves, "00" and
+	// "01" the halves of its first half, and so on.
+	Part string
+}
+
+// Halves are the two parts that a part is cut into.
+func (k Key) Halves() (first, second Key) {
+	first, second = k, k
+	first.Part += "0"
+	second.Part += "1"
+	return first, second
+}
+
+// name keeps a thousand batches in a folder, which file systems like.
+func (k Key) name(kind string) string {
+	part := k.Part
+	if part != "" {
+		part = "-" + part
+	}
+	return fmt.Sprintf("%d/%05d/%08d%s.%s", k.Round, k.Batch/1000, k.Batch, part, kind)
+}
+
+const (
+	kindClaim    = "claim"
+	kindOutcomes = "outcomes"
+	kindResolved = "resolved"
+)
+
+// Claim is the permission to make the one call for a batch in a round.
+type Claim struct {
+	// At is the time of the claim by the clock of the one who claims.
+	At time.Time `json:"at"`
+	// TargetAt is the earliest that the target's own clock can have shown at
+	// that moment: what the call wrote was written no earlier.
+	TargetAt time.Time `json:"target_at"`
+	// By names the process that claims, for people.
+	By string `json:"by"`
+}
+
+// Ledger is safe for concurrent use by any number of processes.
+type Ledger struct{ store Store }
+
+// New is a ledger in a store.
+func New(store Store) *Ledger { return &Ledger{store: store} }
+
+// Claim claims a batch durably, or gives ErrClaimed.
+func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
+	value, err := json.Marshal(claim)
+	if err != nil {
+		return err
+	}
+	err = l.store.Create(ctx, key.name(kindClaim), value)
+	if errors.Is(err, ErrExists) {
+		return ErrClaimed
+	}
+	return err
+}
+
+// ClaimOf gives the claim of a batch, or ErrNotFound.
+func (l *Ledger) ClaimOf(ctx context.Context, key Key) (Claim, error) {
+	return get[Claim](ctx, l, key.name(kindClaim))
+}
+
+// Decide writes the outcomes of a part of a batch down, unless they are decided
+// already. It gives the outcomes that hold, and whether they are these.
+func (l *Ledger) Decide(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, key, kindOutcomes, outcomes)
+}
+
+// Decided gives the decided outcomes of a part of a batch, or ErrNotFound.
+func (l *Ledger) Decided(ctx context.Context, key Key) (Outcomes, error) {
+	return get[Outcomes](ctx, l, key.name(kindOutcomes))
+}
+
+// Resolve writes down whose the duplicates of a batch in a retry round are,
+// unless that is decided already.
+func (l *Ledger) Resolve(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, key, kindResolved, outcomes)
+}
+
+// Resolved gives what Resolve wrote, or ErrNotFound.
+func (l *Ledger) Resolved(ctx context.Context, key Key) (Outcomes, error) {
+	return get[Outcomes](ctx, l, key.name(kindResolved))
+}
+
+func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {
+	if err := outcomes.check(); err != nil {
+		return Outcomes{}, false, err
+	}
+	value, err := json.Marshal(outcomes)
+	if err != nil {
+		return Outcomes{}, false, err
+	}
+	err = l.store.Create(ctx, key.name(kind), value)
+	if err == nil {
+		return outcomes, true, nil
+	}
+	if !errors.Is(err, ErrExists) {
+		return Outcomes{}, false, err
+	}
+	held, err := get[Outcomes](ctx, l, key.name(kind))
+	return held, false, err
+}
+
+func get[T any](ctx context.Context, l *Ledger, name string) (value T, err error) {
+	data, err := l.store.Get(ctx, name)
+	if err != nil {
+		return value, err
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return value, fmt.Errorf("the ledger's entry %s is damaged; expected JSON as this program writes it, restore it from a backup: %w", name, err)
+	}
+	return value, nil
+}

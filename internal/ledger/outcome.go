@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Outcome is what is known of one record after one round.
+type Outcome byte
+
+// The outcomes of a call, what ResolveDuplicates makes of a duplicate, and the
+// disposition of a record that was never attempted. A letter each, as the
+// ledger's entries hold them.
+const (
+	None      Outcome = '-' // the record is not in this round, or not in this part of the batch
+	Created   Outcome = 'c'
+	Duplicate Outcome = 'd'
+	Failed    Outcome = 'f'
+	Unknown   Outcome = 'u'
+	Recovered Outcome = 'r' // written by a call whose answer was lost
+)
+
+// Outcomes are what is known of the records of one batch, in input order.
+type Outcomes struct {
+	// Split says that the target refused the call as too large, nothing was
+	// written, and the halves have entries of their own. Nothing else is set.
+	Split bool `json:"split,omitempty"`
+	// Sent says that a call was made, or may have been.
+	Sent bool `json:"sent,omitempty"`
+	// Reason says why records are unknown: a class ("http 502", "timeout"),
+	// never an answer's text.
+	Reason string `json:"reason,omitempty"`
+	// Letters has one Outcome for each record of the whole batch.
+	Letters string `json:"outcomes,omitempty"`
+	// UUIDs are those of the created and recovered records, in order. One may
+	// be empty: recovered by the target's refusal, without a look-up.
+	UUIDs []string `json:"uuids,omitempty"`
+	// Errors are those of the duplicate and failed records, in order, in the
+	// target's words. They may quote a record: user data.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// NewOutcomes has None for each of a batch's records.
+func NewOutcomes(records int) *Builder {
+	letters := bytes.Repeat([]byte{byte(None)}, records)
+	return &Builder{letters: letters, uuids: map[int]string{}, errors: map[int]string{}}
+}
+
+// Builder collects the outcomes of a batch in any order.
+type Builder struct {
+	letters []byte
+	uuids   map[int]string
+	errors  map[int]string
+}
+
+// Created sets record i (from 0) of the batch.
+func (b *Builder) Created(i int, uuid string) { b.letters[i], b.uuids[i] = byte(Created), uuid }
+
+// Recovered sets record i; uuid may be empty.
+func (b *Builder) Recovered(i int, uuid string) { b.letters[i], b.uuids[i] = byte(Recovered), uuid }
+
+// Duplicate sets record i, with the target's words.
+func (b *Builder) Duplicate(i int, words string) { b.letters[i], b.errors[i] = byte(Duplicate), words }
+
+// Failed sets record i, with the reason for people.
+func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte(Failed), words }
+
+// Unknown sets record i.
+func (b *Builder) Unknown(i int) { b.letters[i] = byte(Unknown) }
+
+// Outcomes gives what was set.
+func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
+	o := Outcomes{Sent: sent, Reason: reason, Letters: string(b.letters)}
+	for i := range b.letters {
+		switch Outcome(b.letters[i]) {
+		case Created, Recovered:
+			o.UUIDs = append(o.UUIDs, b.uuids[i])
+		case Duplicate, Failed:
+			o.Errors = append(o.Errors, b.errors[i])
+		}
+	}
+	return o
+}
+
+// check holds that the lists fit the letters, so that a damaged entry is never
+// written.
+func (o Outcomes) check() error {
+	var uuids, errors int
+	for i := range len(o.Letters) {
+		switch Outcome(o.Letters[i]) {
+		case Created, Recovered:
+			uuids++
+		case Duplicate, Failed:
+			errors++
+		case Unknown, None:
+		default:
+			return fmt.Errorf("the ledger has no outcome %q", o.Letters[i])
+		}
+	}
+	if uuids != len(o.UUIDs) || errors != len(o.Errors) {
+		return fmt.Errorf("the ledger's entry has %d uuids and %d errors, expected %d and %d", len(o.UUIDs), len(o.Errors), uuids, errors)
+	}
+	return nil
+}
+
+// Counts are numbers of records by outcome, and of calls made.
+type Counts struct {
+	Created   int `json:"created"`
+	Duplicate int `json:"duplicate"`
+	Failed    int `json:"failed"`
+	Unknown   int `json:"unknown"`
+	Calls     int `json:"calls"`
+}
+
+// Add adds other to c.
+func (c *Counts) Add(other Counts) {
+	c.Created += other.Created
+	c.Duplicate += other.Duplicate
+	c.Failed += other.Failed
+	c.Unknown += other.Unknown
+	c.Calls += other.Calls
+}
+
+// Records is the number of records counted.
+func (c Counts) Records() int { return c.Created + c.Duplicate + c.Failed + c.Unknown }
+
+// Counts counts the records of the entry.
+func (o Outcomes) Counts() Counts {
+	var c Counts
+	if o.Sent {
+		c.Calls = 1
+	}
+	for i := range len(o.Letters) {
+		switch Outcome(o.Letters[i]) {
+		case Created:
+			c.Created++
+		case Duplicate:
+			c.Duplicate++
+		case Failed:
+			c.Failed++
+		case Unknown:
+			c.Unknown++
+		}
+	}
+	return c
+}

@@ -1,0 +1,174 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Standing says how far a batch is in a round.
+type Standing int
+
+const (
+	// Unclaimed: no call was made, and some records have no outcome.
+	Unclaimed Standing = iota
+	// Claimed: a call may have been made, and its records have no outcome yet.
+	Claimed
+	// Settled: every record that is in the round has an outcome.
+	Settled
+)
+
+// Record is what the ledger knows of one record after a number of rounds.
+type Record struct {
+	Outcome Outcome // None: never attempted
+	Round   int     // the round that found it out
+	UUID    string  // of a created or recovered record
+	Error   string  // of a failed or duplicate record, in the target's words
+}
+
+// InRound says which records of a batch of n records travel in a round: all in
+// round 0, those that are unknown after the earlier rounds in a later one.
+func (l *Ledger) InRound(ctx context.Context, round, batch, n int) ([]bool, error) {
+	in := make([]bool, n)
+	if round == 0 {
+		for i := range in {
+			in[i] = true
+		}
+		return in, nil
+	}
+	records, err := l.After(ctx, round-1, batch, n)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range records {
+		in[i] = r.Outcome == Unknown
+	}
+	return in, nil
+}
+
+// After gives what is known of the n records of a batch after the given round:
+// the outcome of the last round that has one, with duplicates of retry rounds
+// as they were resolved. A duplicate of a retry round that is not resolved, or
+// whose owner could not be seen, is unknown.
+func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, error) {
+	records := make([]Record, n)
+	for i := range records {
+		records[i].Outcome = None
+	}
+	for r := range round + 1 {
+		found, err := l.round(ctx, Key{Round: r, Batch: batch}, n)
+		if err != nil {
+			return nil, err
+		}
+		open := false
+		for i := range found {
+			if found[i].Outcome != None {
+				records[i] = found[i]
+			}
+			open = open || records[i].Outcome == Unknown || records[i].Outcome == None
+		}
+		if !open {
+			break
+		}
+	}
+	return records, nil
+}
+
+// round gives the outcomes of one round.
+func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
+	records := make([]Record, n)
+	for i := range records {
+		records[i].Outcome = None
+	}
+	if _, err := l.walk(ctx, key, func(o Outcomes) error { return overlay(records, o, key.Round) }); err != nil {
+		return nil, err
+	}
+	if key.Round == 0 {
+		return records, nil
+	}
+	for i := range records {
+		if records[i].Outcome == Duplicate {
+			// Until it is resolved, whose record it is is not known.
+			records[i].Outcome = Unknown
+		}
+	}
+	resolved, err := l.Resolved(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return records, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return records, overlay(records, resolved, key.Round)
+}
+
+// Round gives the bare outcomes of the calls of one round, with duplicates as
+// the target called them, and how far the batch is.
+func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Counts, Standing, error) {
+	records := make([]Record, n)
+	for i := range records {
+		records[i].Outcome = None
+	}
+	var counts Counts
+	standing, err := l.walk(ctx, Key{Round: round, Batch: batch}, func(o Outcomes) error {
+		counts.Add(o.Counts())
+		return overlay(records, o, round)
+	})
+	return records, counts, standing, err
+}
+
+// walk visits the decided parts of a batch, first half first, and says how far
+// it is. A call that was refused as too large counts as a call as well.
+func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) (Standing, error) {
+	o, err := l.Decided(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		_, err := l.ClaimOf(ctx, key)
+		if errors.Is(err, ErrNotFound) {
+			return Unclaimed, nil
+		}
+		return Claimed, err
+	case err != nil:
+		return Unclaimed, err
+	}
+	if err := visit(o); err != nil {
+		return Unclaimed, err
+	}
+	if !o.Split {
+		return Settled, nil
+	}
+	first, second := key.Halves()
+	one, err := l.walk(ctx, first, visit)
+	if err != nil {
+		return Unclaimed, err
+	}
+	two, err := l.walk(ctx, second, visit)
+	return min(one, two), err
+}
+
+func overlay(records []Record, o Outcomes, round int) error {
+	if o.Split {
+		return nil
+	}
+	if len(o.Letters) != len(records) {
+		return fmt.Errorf("a ledger entry of round %d speaks of %d records, expected %d: the index and the ledger do not belong together", round, len(o.Letters), len(records))
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	uuids, words := o.UUIDs, o.Errors
+	for i := range records {
+		outcome := Outcome(o.Letters[i])
+		if outcome == None {
+			continue
+		}
+		records[i] = Record{Outcome: outcome, Round: round}
+		switch outcome {
+		case Created, Recovered:
+			records[i].UUID, uuids = uuids[0], uuids[1:]
+		case Duplicate, Failed:
+			records[i].Error, words = words[0], words[1:]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+// Package migration says what a migration is: what is loaded, where, and how;
+// what its folder holds; and what it has come to.
+package migration
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/private"
+)
+
+// Spec is one migration, as its workflow is told. It holds names and numbers:
+// no user data and no credentials, since Temporal keeps it.
+type Spec struct {
+	// ID is the workflow id.
+	ID string `json:"id"`
+	// DataFile, OutputDir and Folder are absolute paths, the same on every
+	// machine that runs a worker.
+	DataFile  string `json:"data_file"`
+	OutputDir string `json:"output_dir"`
+	// Folder is the migration's own state: index, ledger, staged input.
+	Folder string `json:"folder"`
+	SHA256 string `json:"sha256"` // of the input, hex
+	Target Target `json:"target"`
+
+	BatchSize    int           `json:"batch_size"`
+	StartAt      int64         `json:"start_at"`   // record number of the first record that is loaded
+	Workers      int           `json:"workers"`    // calls in flight at most
+	Timeout      time.Duration `json:"timeout"`    // of one call
+	RateLimit    float64       `json:"rate_limit"` // calls a second, 0 = no limit
+	RetryRounds  int           `json:"retry_rounds"`
+	RetryBackoff time.Duration `json:"retry_backoff"` // before the first retry round, doubling
+	UnknownAPI   []int         `json:"unknown_api_codes"`
+	UnknownHTTP  []int         `json:"unknown_http_codes"`
+	RecoveredBy  RecoveredBy   `json:"recovered_by"`
+	PrimaryKey   string        `json:"primary_key"`
+	// SearchAttributes says that the service knows the search attributes.
+	SearchAttributes bool `json:"search_attributes,omitempty"`
+}
+
+// Target is the platform that is written to.
+type Target struct {
+	URI          string `json:"apid_uri"`
+	EntityType   string `json:"entity_type"`
+	Auth         string `json:"auth"`                    // "basic" or "signature"
+	InsecureHTTP bool   `json:"insecure_http,omitempty"` // plain HTTP to another machine is allowed
+}
+
+// Host is the host of the target, for people.
+func (t Target) Host() string {
+	if u, err := url.Parse(t.URI); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return t.URI
+}
+
+// RecoveredBy is the evidence that a duplicate of a retry round is our own.
+type RecoveredBy string
+
+const (
+	// Lookup looks the record up in the target.
+	Lookup RecoveredBy = "lookup"
+	// Refusal takes the target's refusal itself for it, as Akamai's page on
+	// retrying failed migrations does.
+	Refusal RecoveredBy = "refusal"
+)
+
+// Key identifies a migration: the content of the input, the target, the first
+// record, and how often the same was asked for again (1 = the first time). The
+// name of the file is not in it.
+func Key(sha string, t Target, startAt int64, again int) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{sha, strings.TrimRight(t.URI, "/"), t.EntityType, strconv.FormatInt(startAt, 10)}, "\n")))
+	key := hex.EncodeToString(sum[:6])
+	if again > 1 {
+		key += "-" + strconv.Itoa(again)
+	}
+	return key
+}
+
+// WorkflowID is what a person reads in the Web UI.
+func WorkflowID(dataFile, key string) string {
+	return "migration-" + filepath.Base(dataFile) + "-" + key
+}
+
+// Counts are the dispositions of the records.
+type Counts struct {
+	Total     int `json:"total"`
+	Created   int `json:"created"`
+	Recovered int `json:"recovered"`
+	Updated   int `json:"updated"`
+	Failed    int `json:"failed"`
+	Unknown   int `json:"unknown"`
+	Remaining int `json:"remaining"`
+}
+
+// Sum is what the dispositions add up to; it must be Total.
+func (c Counts) Sum() int {
+	return c.Created + c.Recovered + c.Updated + c.Failed + c.Unknown + c.Remaining
+}
+
+// Round is what one round came to, as the target's answers had it.
+type Round struct {
+	Round     int     `json:"round"`
+	Batches   int     `json:"batches"`
+	Calls     int     `json:"calls"`
+	Created   int     `json:"created"`
+	Duplicate int     `json:"duplicate"`
+	Failed    int     `json:"failed"`
+	Unknown   int     `json:"unknown"`
+	RetryFile *string `json:"retry_file"` // holds the records that are unknown after this round
+}
+
+// Files are the names of the artifacts, relative to the output folder; null
+// where there is none.
+type Files struct {
+	Success       string   `json:"success"`
+	Fail          string   `json:"fail"`
+	FailRecords   string   `json:"fail_records"`
+	Retry         []string `json:"retry"`
+	Unresolved    *string  `json:"unresolved"`
+	Remaining     *string  `json:"remaining"`
+	UpdateSuccess *string  `json:"update_success"`
+	UpdateFail    *string  `json:"update_fail"`
+	Report        string   `json:"report"`
+}
+
+// Summary is summary_*.json. Scripts depend on it.
+type Summary struct {
+	WorkflowID    string    `json:"workflow_id"`
+	DataFile      string    `json:"data_file"`
+	DataSHA256    string    `json:"data_sha256"`
+	EntityType    string    `json:"entity_type"`
+	URI           string    `json:"apid_uri"`
+	StartedAt     time.Time `json:"started_at"`
+	FinishedAt    time.Time `json:"finished_at"`
+	Records       Counts    `json:"records"`
+	Rounds        []Round   `json:"rounds"`
+	Files         Files     `json:"files"`
+	EntitiesAfter *int64    `json:"entities_after"` // null when the client may not count
+}
+
+// Exit codes of the starter.
+const (
+	ExitDone      = 0 // every record is created, recovered or updated
+	ExitCannotRun = 1
+	ExitUsage     = 2
+	ExitFailed    = 3 // done, with failed records
+	ExitUnknown   = 4 // done, with records still unknown
+	ExitStopped   = 5 // stopped, with records remaining
+)
+
+// ExitCode tells the dispositions to a script.
+func (c Counts) ExitCode() int {
+	switch {
+	case c.Remaining > 0:
+		return ExitStopped
+	case c.Unknown > 0:
+		return ExitUnknown
+	case c.Failed > 0:
+		return ExitFailed
+	}
+	return ExitDone
+}
+
+// Start is when and under which name a migration began. It is written once, and
+// every later run of the same migration goes on under it.
+type Start struct {
+	ID        string    `json:"id"`
+	StartedAt time.Time `json:"started_at"`
+	// Stamp is in the names of the artifacts.
+	Stamp string `json:"stamp"`
+}
+
+// RetryFile is what a round left unknown: the list of a retry round.
+type RetryFile struct {
+	Round   int    `json:"round"` // the round that will load it
+	Name    string `json:"name"`
+	Batches int    `json:"batches"`
+	Records int    `json:"records"`
+}
+
+// Folder is a migration's own state folder. User data: modes 0700 and 0600.
+type Folder string
+
+// Index is the path of the source's index.
+func (f Folder) Index() string { return f.path("index") }
+
+// Staged is the path of the copy of the input that the artifacts are made of,
+// whatever becomes of the input.
+func (f Folder) Staged() string { return f.path("input.csv") }
+
+// Ledger is the path of the ledger's folder.
+func (f Folder) Ledger() string { return f.path("ledger") }
+
+// Places is the path of the folder that limits the calls in flight.
+func (f Folder) Places() string { return f.path("places") }
+
+// StartTimes is the path of the file that limits the calls a second into a
+// target, for all migrations of this state folder.
+func (f Folder) StartTimes(t Target) string {
+	sum := sha256.Sum256([]byte(t.Host()))
+	return filepath.Join(filepath.Dir(filepath.Dir(string(f))), "pace", hex.EncodeToString(sum[:6]))
+}
+
+// Reservations is the path of the folder that keeps the names of artifacts
+// apart, for all migrations of this state folder.
+func (f Folder) Reservations() string {
+	return filepath.Join(filepath.Dir(filepath.Dir(string(f))), "names")
+}
+
+// In gives the folder of a migration in a state folder.
+func In(stateDir, key string) Folder { return Folder(filepath.Join(stateDir, "migrations", key)) }
+
+// RoundList is the path of the list of batches of a retry round.
+func (f Folder) RoundList(round int) string { return f.path(fmt.Sprintf("round-%d.list", round)) }
+
+func (f Folder) path(name string) string { return filepath.Join(string(f), name) }
+
+// Make makes the folder.
+func (f Folder) Make() error { return private.MkdirAll(string(f)) }
+
+// DropIndex removes the index and the copy of an input that is not the one
+// that was meant.
+func (f Folder) DropIndex() error {
+	return errors.Join(private.Remove(f.Index()), private.Remove(f.Staged()))
+}
+
+// ErrAbsent says that the folder does not have the file that was asked for.
+var ErrAbsent = errors.New("not there yet")
+
+// SaveSpec keeps the options of the present run.
+func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
+
+// Spec gives the options of the last run, or ErrAbsent.
+func (f Folder) Spec() (Spec, error) { return load[Spec](f, "spec.json") }
+
+// CreateStart writes the start down unless it is there, and gives the one that
+// holds.
+func (f Folder) CreateStart(s Start) (Start, error) { return create(f, "start.json", s) }
+
+// Start gives the start, or ErrAbsent.
+func (f Folder) Start() (Start, error) { return load[Start](f, "start.json") }
+
+// CreateRetryFile writes down what a retry round loads, unless it is there,
+// and gives what holds.
+func (f Folder) CreateRetryFile(r RetryFile) (RetryFile, error) {
+	return create(f, retryFileName(r.Round), r)
+}
+
+// RetryFile gives what a retry round loads, or ErrAbsent.
+func (f Folder) RetryFile(round int) (RetryFile, error) {
+	return load[RetryFile](f, retryFileName(round))
+}
+
+func retryFileName(round int) string { return fmt.Sprintf("round-%d.json", round) }
+
+// CreateUnresolved writes down the name of the retry file that a run leaves
+// when it ends, unless there is one, and gives the one that holds.
+func (f Folder) CreateUnresolved(run, name string) (string, error) {
+	return create(f, unresolvedPrefix+run, name)
+}
+
+// Unresolved gives the names that CreateUnresolved has kept, by run.
+func (f Folder) Unresolved() (map[string]string, error) {
+	paths, err := filepath.Glob(f.path(unresolvedPrefix + "*"))
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, path := range paths {
+		run := strings.TrimPrefix(filepath.Base(path), unresolvedPrefix)
+		if names[run], err = load[string](f, unresolvedPrefix+run); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+const unresolvedPrefix = "unresolved-"
+
+// SaveSummary keeps the last summary; Finish says that it is the last of all.
+func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) }
+
+// Summary gives the last summary, or ErrAbsent.
+func (f Folder) Summary() (Summary, error) { return load[Summary](f, "summary.json") }
+
+// Finish marks the migration as done: it is not run again.
+func (f Folder) Finish() error { return f.save("finished.json", struct{}{}) }
+
+// Finished says whether the migration is done.
+func (f Folder) Finished() bool {
+	_, err := os.Stat(f.path("finished.json"))
+	return err == nil
+}
+
+// Seal says that the run with this id will not send any more. A worker of that
+// run that wakes later must not send either; it looks after it has claimed.
+func (f Folder) Seal(run string) error { return f.save("sealed-"+run, struct{}{}) }
+
+// Sealed says whether the run with this id is over.
+func (f Folder) Sealed(run string) (bool, error) {
+	_, err := os.Stat(f.path("sealed-" + run))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f Folder) save(name string, value any) error {
+	data, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := private.MkdirAll(string(f)); err != nil {
+		return err
+	}
+	return private.WriteFile(f.path(name), data)
+}
+
+func create[T any](f Folder, name string, value T) (T, error) {
+	data, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		return value, err
+	}
+	if err := private.MkdirAll(string(f)); err != nil {
+		return value, err
+	}
+	err = private.Create(f.path(name), data)
+	if errors.Is(err, private.ErrExists) {
+		return load[T](f, name)
+	}
+	return value, err
+}
+
+func load[T any](f Folder, name string) (value T, err error) {
+	data, err := os.ReadFile(f.path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return value, fmt.Errorf("%s: %w", f.path(name), ErrAbsent)
+	}
+	if err != nil {
+		return value, err
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return value, fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", f.path(name), err)
+	}
+	return value, nil
+}

@@ -1,0 +1,200 @@
+// Package pace holds the limits of a target: how many calls a second, and how
+// many at once, over all worker processes that share a state folder.
+//
+// The limits live in files with locks of the operating system, so they hold
+// over restarts as well: a killed process gives its place free at once, and the
+// start times that were given out stay given out.
+package pace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"durable-dataload/internal/private"
+)
+
+// Gate lets calls through. It is safe for concurrent use; every worker process
+// has its own Gate on the same files.
+type Gate struct {
+	slotFile string        // the start time that was given out last, for all migrations into the target
+	folder   string        // the places for calls in flight, a locked file each
+	places   int           // calls in flight at most
+	interval time.Duration // between two starts; 0 = no limit
+
+	local chan struct{} // the places, as far as this process may use them
+	queue sync.Mutex    // one caller of this process at a time waits for a start time
+}
+
+// New makes a gate for at most perSecond calls a second (0 = no limit) into
+// the target whose start times are kept in slotFile, and at most places calls
+// in flight, kept in folder.
+func New(slotFile, folder string, perSecond float64, places int) (*Gate, error) {
+	for _, dir := range []string{filepath.Dir(slotFile), folder} {
+		if err := private.MkdirAll(dir); err != nil {
+			return nil, err
+		}
+	}
+	g := &Gate{slotFile: slotFile, folder: folder, places: places, local: make(chan struct{}, places)}
+	if perSecond > 0 {
+		g.interval = time.Duration(float64(time.Second) / perSecond)
+	}
+	return g, nil
+}
+
+// Turn is the permission to make one call now.
+type Turn struct {
+	gate  *Gate
+	place *private.Lock
+	start time.Time
+}
+
+// Enter waits for a place and a start time. The caller makes its call at once,
+// and then calls Leave.
+func (g *Gate) Enter(ctx context.Context) (*Turn, error) {
+	select {
+	case g.local <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	place, err := g.takePlace(ctx)
+	if err != nil {
+		<-g.local
+		return nil, err
+	}
+	t := &Turn{gate: g, place: place}
+	if err := t.wait(ctx); err != nil {
+		t.Leave()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Fresh makes sure that the start time has not gone stale since Enter, and
+// waits for another one if it has. A call that starts late would come together
+// with those that start in time.
+func (t *Turn) Fresh(ctx context.Context) error {
+	if t.gate.interval == 0 || time.Since(t.start) <= t.gate.tolerance() {
+		return nil
+	}
+	return t.wait(ctx)
+}
+
+// Leave gives the place free, after the call.
+func (t *Turn) Leave() {
+	t.place.Unlock()
+	<-t.gate.local
+}
+
+// tolerance is how late a call may start: less than half an interval, so that
+// no second holds one call more than it may.
+func (g *Gate) tolerance() time.Duration {
+	return min(g.interval/4, 50*time.Millisecond)
+}
+
+func (t *Turn) wait(ctx context.Context) error {
+	g := t.gate
+	if g.interval == 0 {
+		return ctx.Err()
+	}
+	// One at a time, so that a process that dies has at most one start time
+	// given out that nobody uses.
+	g.queue.Lock()
+	defer g.queue.Unlock()
+	for {
+		start, err := g.nextStart(ctx)
+		if err != nil {
+			return err
+		}
+		if err := sleepUntil(ctx, start); err != nil {
+			return err
+		}
+		if time.Since(start) <= g.tolerance() {
+			t.start = start
+			return nil
+		}
+	}
+}
+
+// nextStart gives out the next start time of the target: an interval after the
+// one before, and not in the past.
+func (g *Gate) nextStart(ctx context.Context) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	lock, err := private.TakeLock(g.slotFile)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot keep the rate limit: %w", err)
+	}
+	defer lock.Unlock()
+	var stored [8]byte
+	start := time.Now()
+	if n, _ := lock.File().ReadAt(stored[:], 0); n == len(stored) {
+		last := time.Unix(0, int64(binary.LittleEndian.Uint64(stored[:])))
+		// A time far ahead was written under another clock.
+		if next := last.Add(g.interval); next.After(start) && next.Before(start.Add(10*g.interval+time.Minute)) {
+			start = next
+		}
+	}
+	binary.LittleEndian.PutUint64(stored[:], uint64(start.UnixNano()))
+	if _, err := lock.File().WriteAt(stored[:], 0); err != nil {
+		return time.Time{}, fmt.Errorf("cannot keep the rate limit: %w", err)
+	}
+	return start, nil
+}
+
+// takePlace takes one of the places that all processes share.
+func (g *Gate) takePlace(ctx context.Context) (*private.Lock, error) {
+	for {
+		for i := range g.places {
+			place, err := private.TryLock(filepath.Join(g.folder, fmt.Sprintf("place-%d", i)))
+			if err == nil {
+				return place, nil
+			}
+			if !errors.Is(err, private.ErrLocked) {
+				return nil, err
+			}
+		}
+		// Another process has the rest: it will not tell us when it is done.
+		if err := sleepUntil(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func sleepUntil(ctx context.Context, t time.Time) error {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+type turnKey struct{}
+
+// WithTurn gives a call made under ctx the turn that its caller has entered
+// for it already.
+func WithTurn(ctx context.Context, t *Turn) context.Context {
+	return context.WithValue(ctx, turnKey{}, t)
+}
+
+// BeforeCall is the hook of a client that makes a call: it waits for a turn,
+// and gives the function that ends it. Under WithTurn the caller has entered
+// and leaves by itself; then only the start time is made sure of.
+func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
+	if turn, ok := ctx.Value(turnKey{}).(*Turn); ok {
+		return nil, turn.Fresh(ctx)
+	}
+	turn, err := g.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return turn.Leave, nil
+}

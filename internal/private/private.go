@@ -1,0 +1,256 @@
+// Package private writes files and folders that hold user data: for the owner
+// only (modes 0600 and 0700), durable (the file and its folder are fsynced
+// before a function returns), and never half there under their own name.
+package private
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	fileMode   = 0o600
+	folderMode = 0o700
+)
+
+// ErrExists says that Create found the name taken; the file there is complete.
+var ErrExists = errors.New("the file exists already")
+
+// ErrLocked says that another process holds a lock.
+var ErrLocked = errors.New("another process holds the lock")
+
+// MkdirAll makes the folder and its parents, mode 0700, durably.
+func MkdirAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(dir))
+}
+
+// Touch makes an empty file, mode 0600, if there is none.
+func Touch(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Rename renames a file and makes that durable.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// Remove removes a file, durably. That it is gone already is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// WriteFile puts data under path, in the place of what was there. A reader, or
+// a crash at any moment, sees the old content or the new one.
+func WriteFile(path string, data []byte) error {
+	return replace(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Create puts data under path only if the name is free, and gives ErrExists
+// otherwise: of any number of processes that try, exactly one succeeds. The
+// file appears complete and durable or not at all: a hard link, made after the
+// content was fsynced, is the only operation of POSIX that is exclusive and
+// never shows a half-written file.
+func Create(path string, data []byte) error {
+	tmp := temporaryName(path)
+	if err := writeTemporary(tmp, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}); err != nil {
+		return err
+	}
+	linkErr := os.Link(tmp, path)
+	removeErr := os.Remove(tmp)
+	if errors.Is(linkErr, os.ErrExist) {
+		return ErrExists
+	}
+	if linkErr != nil {
+		return linkErr
+	}
+	if removeErr != nil {
+		return removeErr
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// Writer is a file being written: it gets its name with Commit, or never.
+type Writer struct {
+	*bufio.Writer
+	file *os.File
+	path string
+}
+
+// NewWriter starts to write a file that will be called path.
+func NewWriter(path string) (*Writer, error) {
+	f, err := os.OpenFile(temporaryName(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f, path: path}, nil
+}
+
+// Path is the name that the file will have.
+func (w *Writer) Path() string { return w.path }
+
+// TemporaryPath is the name that the file has until Commit.
+func (w *Writer) TemporaryPath() string { return w.file.Name() }
+
+// Commit makes the content durable and gives it its name, in the place of what
+// was there.
+func (w *Writer) Commit() error {
+	err := w.Flush()
+	if err == nil {
+		err = w.file.Sync()
+	}
+	if closeErr := w.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(w.file.Name())
+		return err
+	}
+	return Rename(w.file.Name(), w.path)
+}
+
+// Discard drops what was written. After Commit it does nothing.
+func (w *Writer) Discard() {
+	if w.file.Close() == nil {
+		_ = os.Remove(w.file.Name())
+	}
+}
+
+// Lock is an exclusive lock on a file. The system releases it when the process
+// ends, however it ends.
+type Lock struct{ file *os.File }
+
+// TryLock takes the lock or gives ErrLocked at once.
+func TryLock(path string) (*Lock, error) {
+	return lock(path, unix.LOCK_EX|unix.LOCK_NB)
+}
+
+// TakeLock waits until the lock is free and takes it. Only for locks that are
+// held for moments.
+func TakeLock(path string) (*Lock, error) {
+	return lock(path, unix.LOCK_EX)
+}
+
+func lock(path string, how int) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+	}
+	return &Lock{file: f}, nil
+}
+
+// File is the locked file, for a small state that is guarded by the lock.
+func (l *Lock) File() *os.File { return l.file }
+
+// Unlock gives the lock free. A nil lock is free already.
+func (l *Lock) Unlock() {
+	if l != nil {
+		_ = l.file.Close()
+	}
+}
+
+// logLimit is the size from which on OpenLog starts a new log file.
+const logLimit = 16 << 20
+
+// OpenLog opens a log file to append to, mode 0600. One over 16 MiB is kept as
+// path.1, in the place of an older one.
+func OpenLog(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, fileMode)
+}
+
+func replace(path string, write func(io.Writer) error) error {
+	tmp := temporaryName(path)
+	if err := writeTemporary(tmp, write); err != nil {
+		return err
+	}
+	return Rename(tmp, path)
+}
+
+func writeTemporary(tmp string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+const temporaryMark = ".tmp-"
+
+var temporaries atomic.Int64
+
+// temporaryName is unlike that of any other writer, in this process or another.
+func temporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s%s%d-%d", filepath.Base(path), temporaryMark, os.Getpid(), temporaries.Add(1)))
+}
+
+// IsTemporary says whether a file name is that of a write that did not end: a
+// leftover of a crash, or a write that goes on just now.
+func IsTemporary(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return f.Sync()
+}

@@ -1,0 +1,368 @@
+package sandbox
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// entities is the database: an index in memory over the log, which holds the entities themselves. For an entity it
+// needs some 60 bytes of memory, whatever the entity's size.
+type entities struct {
+	log *commitLog
+
+	mu      sync.RWMutex
+	tables  map[string]*table // by entity type
+	arrived map[string]int64  // calls that have arrived, by endpoint
+	seq     int64             // of the last line of the log
+	last    time.Time         // when that line was committed
+}
+
+func openEntities(stateDir string) (*entities, error) {
+	e := &entities{tables: map[string]*table{}, arrived: map[string]int64{}}
+	log, err := openLog(stateDir, e.replay)
+	if err != nil {
+		return nil, err
+	}
+	e.log = log
+	return e, nil
+}
+
+// replay applies a line of the log to the index. place is where the line's first entity is in the log.
+func (e *entities) replay(place int64, c *Call) error {
+	e.seq, e.last = c.Seq, c.Committed
+	e.arrived[c.Endpoint] = max(e.arrived[c.Endpoint], c.Number)
+	if len(c.Written)+len(c.Deleted)+len(c.Attributes) == 0 {
+		return nil
+	}
+	t := e.table(c.TypeName)
+	t.learn(c.Attributes)
+	for _, w := range c.Written {
+		at := place
+		place += int64(w.Size) + 1 // they are separated by commas
+		if c.Endpoint == bulkCreateEndpoint {
+			if w.ID != t.length+1 {
+				return fmt.Errorf("it creates entity %d after entity %d", w.ID, t.length)
+			}
+			t.add(entry{at, c.Committed.UnixMicro(), w.Size}, w.Email)
+			continue
+		}
+		if t.entry(w.ID) == nil {
+			return fmt.Errorf("it changes entity %d, which does not exist", w.ID)
+		}
+		t.move(w, at)
+	}
+	for _, d := range c.Deleted {
+		if t.entry(d.ID) == nil {
+			return fmt.Errorf("it deletes entity %d, which does not exist", d.ID)
+		}
+		t.remove(d.ID, d.Email)
+	}
+	return nil
+}
+
+// table gives the table of an entity type. The caller holds the lock, or is alone.
+func (e *entities) table(typeName string) *table {
+	t := e.tables[typeName]
+	if t == nil {
+		t = newTable()
+		e.tables[typeName] = t
+	}
+	return t
+}
+
+// arrive counts a call to an endpoint, and gives its number and that of the last call to bulkCreate.
+func (e *entities) arrive(endpoint string) (number, bulkCreates int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.arrived[endpoint]++
+	return e.arrived[endpoint], e.arrived[bulkCreateEndpoint]
+}
+
+// enqueue appends the line of a call and the entities that it wrote to the log, and gives the place behind them; the
+// call is durable when log.sync of that place has returned nil. apply puts the change into the index, with the places
+// of the entities in the log. The caller holds the lock.
+func (e *entities) enqueue(c *Call, bodies [][]byte, apply func(places []int64)) (end int64, err error) {
+	if c.Committed.IsZero() {
+		c.Committed = e.now()
+	}
+	c.Seq = e.seq + 1
+	line, places, err := encodeLine(c, bodies)
+	if err != nil {
+		return 0, err
+	}
+	start, end, err := e.log.append(line)
+	if err != nil {
+		return 0, err
+	}
+	e.seq, e.last = c.Seq, c.Committed
+	for i := range places {
+		places[i] += start
+	}
+	if apply != nil {
+		apply(places)
+	}
+	return end, nil
+}
+
+// now is the time of the next commit: the clock's in microseconds, rounded up so that no commit is before its call,
+// unless the clock has been set back.
+func (e *entities) now() time.Time {
+	now := time.Now().UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond)
+	if now.Before(e.last) {
+		return e.last
+	}
+	return now
+}
+
+// note logs a call that writes nothing. attributes are those that it mentioned.
+func (e *entities) note(c *Call, attributes []string) error {
+	end, err := func() (int64, error) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if len(attributes) > 0 {
+			c.Attributes = e.table(c.TypeName).learn(attributes)
+		}
+		return e.enqueue(c, nil, nil)
+	}()
+	if err != nil {
+		return err
+	}
+	return e.log.sync(end)
+}
+
+// candidate is a record that is to become an entity.
+type candidate struct {
+	attributes map[string]any
+	created    time.Time // zero if it was not given
+	encoded    []byte    // attributes as JSON
+	err        *apiError // why the record cannot become one
+}
+
+// outcome is what became of a candidate: an id and uuid, or an error.
+type outcome struct {
+	id   int64
+	uuid string
+	err  *apiError
+}
+
+// create makes entities of candidates, each for itself, and logs the call. It leaves out those that skip says.
+func (e *entities) create(c *Call, candidates []candidate, attributes []string, skip func(index int) bool) ([]outcome, error) {
+	outcomes, end, err := e.enqueueCreate(c, candidates, attributes, skip)
+	if err != nil {
+		return nil, err
+	}
+	return outcomes, e.log.sync(end)
+}
+
+func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []string, skip func(index int) bool) ([]outcome, int64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.table(c.TypeName)
+	c.Attributes = t.learn(attributes)
+	c.Committed = e.now()
+	outcomes := make([]outcome, len(candidates))
+	inCall := map[string]bool{} // folded emails that this call creates
+	var bodies [][]byte
+	for i, candidate := range candidates {
+		if skip(i) {
+			continue
+		}
+		email := emailOf(candidate.attributes)
+		if candidate.err == nil && email != "" {
+			if _, taken := t.withEmail(email); taken || inCall[foldEmail(email)] {
+				candidate.err = uniqueViolation()
+			}
+		}
+		if candidate.err != nil {
+			outcomes[i].err = candidate.err
+			c.Refused = append(c.Refused, Refused{i, candidate.err.code})
+			continue
+		}
+		if email != "" {
+			inCall[foldEmail(email)] = true
+		}
+		created := candidate.created
+		if created.IsZero() {
+			created = c.Committed
+		}
+		id := t.length + int64(len(bodies)) + 1
+		uuid := newUUID(id)
+		body := withSystemAttributes(candidate.encoded, id, uuid, formatTime(created), formatTime(c.Committed))
+		bodies = append(bodies, body)
+		outcomes[i] = outcome{id: id, uuid: uuid}
+		c.Written = append(c.Written, Written{Index: i, ID: id, UUID: uuid, Email: email, Size: len(body)})
+	}
+	end, err := e.enqueue(c, bodies, func(places []int64) {
+		for i, w := range c.Written {
+			t.add(entry{places[i], c.Committed.UnixMicro(), w.Size}, w.Email)
+		}
+	})
+	return outcomes, end, err
+}
+
+func uniqueViolation() *apiError {
+	return newError(361, "Attempted to update a duplicate value")
+}
+
+// withSystemAttributes puts the system attributes before the others.
+func withSystemAttributes(encoded []byte, id int64, uuid, created, lastUpdated string) []byte {
+	body := fmt.Appendf(nil, `{"id":%d,"uuid":"%s","created":"%s","lastUpdated":"%s"`, id, uuid, created, lastUpdated)
+	if len(encoded) > len("{}") {
+		body = append(body, ',')
+	}
+	return append(body, encoded[1:]...)
+}
+
+// entity is one that was read from the log.
+type entity struct {
+	id         int64
+	uuid       string
+	body       []byte
+	attributes map[string]any // all of them, the system attributes too
+}
+
+func (e *entity) email() string { return emailOf(e.attributes) }
+
+func decodeEntity(id int64, body []byte) (*entity, error) {
+	value, err := decodeJSON(string(body))
+	if err != nil {
+		return nil, fmt.Errorf("entity %d in the truth log is damaged: %w", id, err)
+	}
+	attributes, _ := value.(map[string]any)
+	uuid, _ := attributes["uuid"].(string)
+	return &entity{id: id, uuid: uuid, body: body, attributes: attributes}, nil
+}
+
+// resolve reads the entity that an address names. The caller holds the lock.
+func (e *entities) resolve(t *table, a address) (*entity, *apiError) {
+	id := a.id
+	switch {
+	case a.email != "":
+		id, _ = t.withEmail(a.email)
+	case a.uuid != "":
+		id, _ = idWithin(a.uuid)
+	}
+	notFound := newError(310, "record not found")
+	at := t.entry(id)
+	if at == nil {
+		return nil, notFound
+	}
+	body, err := e.log.read(at.offset, at.size, at.size)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	found, err := decodeEntity(id, body)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	if a.uuid != "" && a.uuid != found.uuid {
+		return nil, notFound
+	}
+	for name, supplied := range map[string]string{"created": a.created, "lastUpdated": a.lastUpdated} {
+		if err := checkTimestamp(found, name, supplied); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// view reads the entity that an address names.
+func (e *entities) view(typeName string, a address) (*entity, *apiError) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	t := e.tables[typeName]
+	if t == nil {
+		t = &table{}
+	}
+	return e.resolve(t, a)
+}
+
+// change edits an entity and logs the call. edit gets the attributes without those of the system, with the highest
+// element id that they hold, and works on them in place.
+func (e *entities) change(c *Call, a address, edit func(attributes map[string]any, lastElement int64) *apiError) (*entity, *apiError) {
+	body, id, end, apiErr := e.enqueueChange(c, a, edit)
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	if err := e.log.sync(end); err != nil {
+		return nil, unexpected(err)
+	}
+	changed, err := decodeEntity(id, body)
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	return changed, nil
+}
+
+func (e *entities) enqueueChange(c *Call, a address, edit func(map[string]any, int64) *apiError) (body []byte, id, end int64, _ *apiError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.table(c.TypeName)
+	old, apiErr := e.resolve(t, a)
+	if apiErr != nil {
+		return nil, 0, 0, apiErr
+	}
+	created, _ := old.attributes["created"].(string)
+	oldEmail, attributes := old.email(), old.attributes
+	for _, name := range systemAttributes {
+		delete(attributes, name)
+	}
+	if err := edit(attributes, highestElementID(attributes)); err != nil {
+		return nil, 0, 0, err
+	}
+	if err := checkSchema(attributes); err != nil {
+		return nil, 0, 0, err
+	}
+	newEmail := emailOf(attributes)
+	if other, taken := t.withEmail(newEmail); taken && other != old.id {
+		return nil, 0, 0, uniqueViolation()
+	}
+	encoded, err := encodeJSON(attributes)
+	if err != nil {
+		return nil, 0, 0, unexpected(err)
+	}
+	c.Committed = e.now()
+	body = withSystemAttributes(encoded, old.id, old.uuid, created, formatTime(c.Committed))
+	written := Written{ID: old.id, UUID: old.uuid, Email: newEmail, Size: len(body)}
+	if oldEmail != newEmail {
+		written.EmailBefore = oldEmail
+	}
+	c.Written = append(c.Written, written)
+	c.Attributes = t.learn(attributePaths(attributes))
+	end, err = e.enqueue(c, [][]byte{body}, func(places []int64) {
+		t.move(written, places[0])
+	})
+	if err != nil {
+		return nil, 0, 0, unexpected(err)
+	}
+	return body, old.id, end, nil
+}
+
+// remove deletes an entity and logs the call.
+func (e *entities) remove(c *Call, a address) *apiError {
+	end, apiErr := e.enqueueRemove(c, a)
+	if apiErr != nil {
+		return apiErr
+	}
+	if err := e.log.sync(end); err != nil {
+		return unexpected(err)
+	}
+	return nil
+}
+
+func (e *entities) enqueueRemove(c *Call, a address) (end int64, _ *apiError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.table(c.TypeName)
+	old, apiErr := e.resolve(t, a)
+	if apiErr != nil {
+		return 0, apiErr
+	}
+	c.Deleted = append(c.Deleted, Deleted{old.id, old.uuid, old.email()})
+	end, err := e.enqueue(c, nil, func([]int64) { t.remove(old.id, old.email()) })
+	if err != nil {
+		return 0, unexpected(err)
+	}
+	return end, nil
+}

@@ -1,0 +1,52 @@
+package source
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+)
+
+// ErrInputChanged says that the file is not the one that was inspected.
+var ErrInputChanged = errors.New("the input has changed since it was inspected")
+
+// Batch is a range of the file: consecutive records that travel in one call. It ends where the next one begins, so
+// empty lines behind a record belong to its batch.
+type Batch struct {
+	Number      int   // 1 for the first
+	FirstRecord int64 // number of its first record
+	FirstLine   int64 // physical line on which its first record starts
+	LastLine    int64 // physical line on which its last record ends
+	Records     int
+	Offset      int64 // of its first byte in the file
+	Length      int64 // in bytes
+	Digest      [sha256.Size]byte
+}
+
+// LastRecord is the number of its last record.
+func (b Batch) LastRecord() int64 { return b.FirstRecord + int64(b.Records) - 1 }
+
+// ReadBatch reads the bytes of a batch from the file that was inspected, or from the copy of it, and checks their
+// digest. If they are not the bytes that were inspected, the error is ErrInputChanged. It is safe for concurrent use
+// if f is, as an *os.File is.
+func ReadBatch(f io.ReaderAt, b Batch) ([]byte, error) {
+	data := make([]byte, b.Length)
+	n, err := f.ReadAt(data, b.Offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read lines %d-%d: %w", b.FirstLine, b.LastLine, err)
+	}
+	if n < len(data) || sha256.Sum256(data) != b.Digest {
+		return nil, fmt.Errorf("%slines %d-%d (batch %d): %w; expected the same bytes; put the file back as it was, or start a new migration with the changed one",
+			nameOf(f), b.FirstLine, b.LastLine, b.Number, ErrInputChanged)
+	}
+	return data, nil
+}
+
+// nameOf is the name of a file for an error text, followed by a comma, or nothing if it has none.
+func nameOf(f any) string {
+	if named, ok := f.(interface{ Name() string }); ok {
+		return filepath.Base(named.Name()) + ", "
+	}
+	return ""
+}

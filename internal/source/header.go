@@ -1,0 +1,103 @@
+package source
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Header is the first line of the file that is not empty: the names of the attributes, in the order of the columns.
+type Header struct {
+	Names []string
+	Raw   []byte // its bytes as they stand in the file, with the line end and without a byte order mark
+}
+
+// parseHeader takes the header apart and checks its names. The error is a reason for a Refusal.
+func parseHeader(raw []byte) (*Header, string) {
+	h := &Header{Raw: slices.Clone(raw)}
+	b := trimLineEnd(raw)
+	for pos := 0; pos >= 0; {
+		f := fieldAt(b, pos)
+		switch f.fault {
+		case 0:
+		case faultCR:
+			return nil, "the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"
+		default:
+			return nil, fmt.Sprintf("column %d of the header has %s; mend the header", len(h.Names)+1, f.fault)
+		}
+		var name strings.Builder
+		f.writeTo(&name, b)
+		h.Names = append(h.Names, name.String())
+		pos = f.next
+	}
+	if reason := checkNames(h.Names); reason != "" {
+		return nil, reason
+	}
+	return h, ""
+}
+
+// checkNames says what makes names unusable as attributes, or nothing. What is no attribute name for certain is found
+// here, because the API refuses whole calls for it, after the first ones have been sent.
+func checkNames(names []string) string {
+	if len(names) == 1 {
+		for _, separator := range []struct{ is, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}} {
+			if strings.Contains(names[0], separator.is) {
+				return fmt.Sprintf("the header is separated by %s; expected commas; export the file again with commas", separator.name)
+			}
+		}
+	}
+	for i, name := range names {
+		// First of all, and without the name: if the file has no header, these are the values of a record.
+		if strings.Contains(name, "@") {
+			return fmt.Sprintf("column %d of the header holds an @, as an email address does; expected attribute names; put a header on the first line", i+1)
+		}
+	}
+	columns := make(map[string]int, len(names)) // by name
+	objects := make(map[string]int)             // by path, the first column that is below it
+	for i, name := range names {
+		column := i + 1
+		switch {
+		case name == "":
+			return fmt.Sprintf("column %d has no name; expected an attribute name in every column of the header; name the column or remove it", column)
+		case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }):
+			// A second byte order mark, the zero bytes of UTF-16, a line break between stray quotes.
+			return fmt.Sprintf("the name of column %d holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right", column)
+		case strings.TrimSpace(name) != name:
+			return fmt.Sprintf("the name of column %d, %q, has a space around it; expected an attribute name; remove the space", column, shorten(name))
+		case strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, ".."):
+			return fmt.Sprintf("the name of column %d, %q, has a dot without a name on both sides; expected object.attribute; mend the name", column, shorten(name))
+		}
+		if first, ok := columns[name]; ok {
+			return fmt.Sprintf("columns %d and %d are both named %q; expected each name once; remove one of them", first, column, shorten(name))
+		}
+		columns[name] = column
+	}
+	for i, name := range names {
+		for dot, c := range name {
+			if c != '.' {
+				continue
+			}
+			if _, ok := objects[name[:dot]]; !ok {
+				objects[name[:dot]] = i + 1
+			}
+		}
+	}
+	for i, name := range names {
+		if member, ok := objects[name]; ok {
+			return fmt.Sprintf("column %d, %q, is a value, and column %d, %q, makes it an object; expected one of the two; rename or remove one of them",
+				i+1, shorten(name), member, shorten(names[member-1]))
+		}
+	}
+	return ""
+}
+
+// shorten keeps a name that is no name from filling the screen.
+func shorten(name string) string {
+	const limit = 60
+	if utf8.RuneCountInString(name) <= limit {
+		return name
+	}
+	return string([]rune(name)[:limit]) + "…"
+}

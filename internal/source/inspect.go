@@ -1,0 +1,342 @@
+// Package source reads the CSV file that is migrated: it checks the file, cuts it into batches, and gives back their
+// records, always as the bytes that stand in the file.
+//
+// The rules are those of RFC 4180 with what exports really do. Fields are separated by commas and may stand in quotes,
+// with quotes doubled and line breaks inside. Lines end in LF or CRLF; the last may have no end. Empty lines are
+// skipped. A byte order mark is skipped. Values are byte for byte those of the file: encoding/csv would turn a CRLF in
+// quotes into LF, and dataload.py does.
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// InspectOptions says how a file is cut into batches and what is written on the way.
+type InspectOptions struct {
+	// BatchSize is the largest number of records in a batch; at least 1.
+	BatchSize int
+
+	// StartAt is the number of the first record that is wanted, from 1 (0 means 1). Those before it are in no batch.
+	StartAt int64
+
+	// MaxEncoded is the largest encoded size of a batch in bytes: the sum of EncodedSize over its records. A record
+	// that is larger by itself gets a batch of its own. 0 is no limit. Room for the rest of the request is the
+	// caller's to leave.
+	MaxEncoded int64
+
+	// EncodedSize is the exact size of a record in a request, with its separator; 0 if it will not be sent. It has to
+	// be a function of its arguments and at most EncodedBound, because a batch that is within MaxEncoded by that bound
+	// is taken without calling it. r.Raw is valid during the call.
+	EncodedSize func(h *Header, r Record) int64
+
+	// IndexPath is where the index is written, if given, with mode 0600. It appears whole and durable, as the last
+	// step, or not at all.
+	IndexPath string
+
+	// CopyTo is where a byte-exact copy of the file is made in the same pass, if given, with mode 0600. It appears
+	// whole and durable before the index does.
+	CopyTo string
+
+	// Progress is called, if given, after every chunk of about 1 MiB with what has been read: bytes, and records with
+	// the skipped ones.
+	Progress func(bytes, records int64)
+}
+
+// Summary is what Inspect has found in a file.
+type Summary struct {
+	Header  *Header
+	SHA256  string // of the whole file, in hexadecimal
+	Size    int64  // of the whole file in bytes
+	Records int64  // in batches
+	Skipped int64  // before StartAt
+	Batches int
+}
+
+// EncodedBound is an upper bound, in bytes, of a record that is encoded as JSON and then percent-encoded for a form:
+// a control character becomes %5Cu0001, names are repeated in each record and a dot in one becomes "%22%3A%7B%22…%7D",
+// and a short value may stand for a longer one (a gender, a date) in each column.
+func EncodedBound(h *Header, rawLength int) int64 {
+	return 8*int64(rawLength) + 16*int64(len(h.Raw)) + 64*int64(len(h.Names)) + 16
+}
+
+// Inspect reads a file once, from start to end, and refuses it or cuts it into batches. The error is a *Refusal if the
+// file is not usable: not UTF-8, no header, a header whose names cannot be attributes, a quote that is never closed, a
+// record of more than 64 MiB. A record that has the wrong number of fields or a misplaced quote is in a batch
+// like any other; Fields says what is wrong with it. A file with a header and no record is fine.
+//
+// Memory does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends, Inspect
+// ends at the next chunk with the cause. A refused file leaves IndexPath and CopyTo as they were, and a new index
+// means that everything succeeded.
+func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, error) {
+	if o.StartAt == 0 {
+		o.StartAt = 1
+	}
+	if o.BatchSize < 1 || o.StartAt < 1 || o.MaxEncoded < 0 || (o.MaxEncoded > 0 && o.EncodedSize == nil) {
+		return nil, fmt.Errorf("inspect: batch size %d, start at %d, limit %d: expected positive numbers, and a way to measure for a limit", o.BatchSize, o.StartAt, o.MaxEncoded)
+	}
+	i := &inspection{options: o, file: filepath.Base(path), digest: sha256.New(), batchDigest: sha256.New()}
+	before, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !before.Mode().IsRegular() { // and do not open it: a pipe would wait for its writer
+		return nil, i.refuse(0, "this is not a regular file; expected a CSV file that can be read again; give the file itself")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for _, out := range []string{o.IndexPath, o.CopyTo} {
+		if info, err := os.Stat(out); err == nil && os.SameFile(info, before) {
+			return nil, fmt.Errorf("inspect: %s would overwrite the input", out)
+		}
+	}
+	if o.CopyTo != "" {
+		if i.copy, err = createAtomic(o.CopyTo); err != nil {
+			return nil, err
+		}
+		defer i.copy.discard()
+	}
+	i.scanner = newScanner(f, func(chunk []byte) error { return i.read(ctx, chunk) })
+	defer i.discardIndex()
+	if err := i.run(); err != nil {
+		return nil, err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if after.Size() != i.size || !after.ModTime().Equal(before.ModTime()) {
+		return nil, i.refuse(0, "the file changed while it was read; expected a finished file; wait until it is complete")
+	}
+	return i.publish()
+}
+
+// inspection is one run of Inspect.
+type inspection struct {
+	options InspectOptions
+	file    string
+	scanner *scanner
+	copy    *atomicFile
+	index   *indexWriter
+	header  *Header
+
+	digest  hash.Hash
+	size    int64 // bytes read
+	records int64 // cut, with the skipped ones
+	batches int
+
+	batch       Batch // the one being filled, if Records > 0
+	batchDigest hash.Hash
+	encoded     encodedSize
+}
+
+// run is the pass over the file.
+func (i *inspection) run() error {
+	if err := i.readHeader(); err != nil {
+		return err
+	}
+	if i.options.IndexPath != "" {
+		var err error
+		if i.index, err = newIndexWriter(i.options.IndexPath, i.header); err != nil {
+			return err
+		}
+	}
+	return i.readRecords()
+}
+
+func (i *inspection) readHeader() error {
+	start, err := i.scanner.skipBOM()
+	if err != nil {
+		return err
+	}
+	if reason := foreignFormat(start); reason != "" {
+		return i.refuse(1, reason)
+	}
+	for {
+		p, err := i.next()
+		if errors.Is(err, io.EOF) {
+			return i.refuse(0, "the file is empty; expected a header with the attribute names, and then the records; check the export")
+		}
+		if err != nil {
+			return err
+		}
+		if p.blank {
+			continue
+		}
+		header, reason := parseHeader(p.raw)
+		if reason != "" {
+			return i.refuse(p.line, reason)
+		}
+		i.header = header
+		return nil
+	}
+}
+
+func (i *inspection) readRecords() error {
+	for {
+		p, err := i.next()
+		if errors.Is(err, io.EOF) {
+			return i.closeBatch()
+		}
+		if err != nil {
+			return err
+		}
+		if !p.blank {
+			i.records++
+			if i.records < i.options.StartAt {
+				continue
+			}
+			if err := i.place(p); err != nil {
+				return err
+			}
+		}
+		if i.batch.Records > 0 {
+			i.batch.Length += int64(len(p.raw))
+			i.batchDigest.Write(p.raw)
+		}
+	}
+}
+
+// next is the scanner's next piece, valid UTF-8, or the Refusal that it calls for.
+func (i *inspection) next() (piece, error) {
+	p, err := i.scanner.next()
+	if err == nil {
+		return p, i.checkUTF8(p.raw, p.line)
+	}
+	var unclosed *unclosedError
+	switch {
+	case errors.As(err, &unclosed):
+		if i.scanner.eof {
+			if err := i.checkUTF8(unclosed.record, unclosed.line); err != nil {
+				return piece{}, err
+			}
+		}
+		return piece{}, i.refuseUnclosed(unclosed)
+	case errors.Is(err, errRecordTooLong):
+		return piece{}, i.refuse(i.scanner.line, fmt.Sprintf("there is no line end in %d MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)", maxRecord>>20))
+	}
+	return piece{}, err
+}
+
+func (i *inspection) checkUTF8(b []byte, line int64) error {
+	if line, column, bad := badUTF8(b, line); bad {
+		return i.refuse(line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or convert it", column, saveAsUTF8))
+	}
+	return nil
+}
+
+func (i *inspection) refuseUnclosed(u *unclosedError) error {
+	before := "the end of the file"
+	if !i.scanner.eof {
+		before = fmt.Sprintf("%d MiB later", maxRecord>>20)
+	}
+	column := 1
+	for pos := 0; pos < u.open; column++ {
+		pos = fieldAt(u.record, pos).next
+	}
+	return i.refuse(u.line+lines(u.record[:u.open]),
+		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))
+}
+
+// place puts a record into the batch, or closes that one and opens the next.
+func (i *inspection) place(p piece) error {
+	r := Record{Number: i.records, Line: p.line, Raw: p.raw}
+	full := i.batch.Records == i.options.BatchSize
+	if i.options.MaxEncoded > 0 {
+		if full {
+			i.encoded.reset()
+		}
+		if !i.encoded.fits(i.header, r, i.options.MaxEncoded, i.options.EncodedSize) {
+			full = true
+		}
+	}
+	if full && i.batch.Records > 0 {
+		if err := i.closeBatch(); err != nil {
+			return err
+		}
+	}
+	if i.batch.Records == 0 {
+		i.batches++
+		i.batch = Batch{Number: i.batches, FirstRecord: r.Number, FirstLine: r.Line, Offset: p.offset}
+	}
+	i.batch.Records++
+	i.batch.LastLine = i.scanner.line - 1
+	if p.raw[len(p.raw)-1] != '\n' {
+		i.batch.LastLine++
+	}
+	return nil
+}
+
+func (i *inspection) closeBatch() error {
+	if i.batch.Records == 0 {
+		return nil
+	}
+	i.batchDigest.Sum(i.batch.Digest[:0])
+	i.batchDigest.Reset()
+	b := i.batch
+	i.batch = Batch{}
+	if i.index == nil {
+		return nil
+	}
+	return i.index.add(b)
+}
+
+// read sees every chunk of the file.
+func (i *inspection) read(ctx context.Context, chunk []byte) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	i.digest.Write(chunk)
+	i.size += int64(len(chunk))
+	if i.copy != nil {
+		if _, err := i.copy.Write(chunk); err != nil {
+			return err
+		}
+	}
+	if i.options.Progress != nil {
+		i.options.Progress(i.size, i.records)
+	}
+	return nil
+}
+
+func (i *inspection) publish() (*Summary, error) {
+	skipped := min(i.records, i.options.StartAt-1)
+	sum := indexSummary{
+		SHA256: [32]byte(i.digest.Sum(nil)), Size: i.size, Records: i.records - skipped, Skipped: skipped,
+		StartAt: i.options.StartAt, Batches: int64(i.batches), BatchSize: int64(i.options.BatchSize),
+	}
+	if i.copy != nil {
+		if err := i.copy.publish(); err != nil {
+			return nil, err
+		}
+	}
+	if i.index != nil {
+		if err := i.index.publish(sum); err != nil {
+			return nil, err
+		}
+	}
+	return &Summary{
+		Header: i.header, SHA256: hex.EncodeToString(sum.SHA256[:]), Size: sum.Size,
+		Records: sum.Records, Skipped: sum.Skipped, Batches: i.batches,
+	}, nil
+}
+
+func (i *inspection) discardIndex() {
+	if i.index != nil {
+		i.index.file.discard()
+	}
+}
+
+func (i *inspection) refuse(line int64, reason string) error {
+	return &Refusal{File: i.file, Line: line, Reason: reason}
+}

@@ -1,0 +1,627 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"durable-dataload/internal/invent"
+)
+
+func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
+	long := strings.Repeat("n", 61)
+	for _, c := range []struct{ name, input, want string }{
+		{"empty file", "",
+			"users.csv: the file is empty; expected a header with the attribute names, and then the records; check the export"},
+		{"byte order mark alone", "\ufeff",
+			"users.csv: the file is empty; expected a header with the attribute names, and then the records; check the export"},
+		{"empty lines alone", "\ufeff\n\r\n\n",
+			"users.csv: the file is empty; expected a header with the attribute names, and then the records; check the export"},
+		{"UTF-16, little end first", "\xff\xfee\x00m\x00",
+			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8"`},
+		{"UTF-16, big end first", "\xfe\xff\x00e\x00m",
+			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8"`},
+		{"UTF-16 without a mark", "e\x00m\x00,\x00x\x00\n\x00",
+			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+		{"Excel workbook", "PK\x03\x04\x14\x00",
+			`users.csv, line 1: the file is an Excel workbook or a ZIP archive; expected CSV; save it as "CSV UTF-8", or unpack it`},
+		{"gzip", "\x1f\x8b\x08\x00",
+			"users.csv, line 1: the file is compressed with gzip; expected CSV; unpack it"},
+		{"Latin-1 in a record", "email,city\na@example.com,ok\n\"b\n\",M\xfcnchen\n",
+			`users.csv, line 4: byte 4 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+		{"Latin-1 in the header", "\n\ufeff,stra\xdfe\n",
+			`users.csv, line 2: byte 9 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+		{"character cut off at the end", "a\nb\n\u00e9\xc3",
+			`users.csv, line 3: byte 3 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+		{"encoded surrogate", "a\n\xed\xa0\x80\n",
+			`users.csv, line 2: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+		{"Latin-1 behind an open quote", "a\n\"b\n\xe9\n",
+			`users.csv, line 3: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+		{"CR alone", "email,city\ra@example.com,x\r",
+			"users.csv, line 1: the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
+		{"CR CR LF", "email,city\r\r\na@example.com,x\r\r\n",
+			"users.csv, line 1: the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
+		{"text behind quotes in the header", "\"email\"x,city\n",
+			"users.csv, line 1: column 1 of the header has text after the closing quote; a quote inside a quoted value must be doubled; mend the header"},
+		{"open quote", "email,city,zip\na@example.com,x,y\n\"b\n@example.com\",c,\"d\ne,f,g\n",
+			"users.csv, line 4: column 3 opens a quote that is not closed before the end of the file; expected a closing quote; close it, and double each quote that belongs to a value"},
+		{"open quote in the header", "\n\"email,city\na@example.com,x\n",
+			"users.csv, line 2: column 1 opens a quote that is not closed before the end of the file; expected a closing quote; close it, and double each quote that belongs to a value"},
+		{"name missing", "email,,city\n",
+			"users.csv, line 1: column 2 has no name; expected an attribute name in every column of the header; name the column or remove it"},
+		{"name missing at the end", "\n\nemail,\"\"\r\n",
+			"users.csv, line 3: column 2 has no name; expected an attribute name in every column of the header; name the column or remove it"},
+		{"name twice", "email,city,email\n",
+			`users.csv, line 1: columns 1 and 3 are both named "email"; expected each name once; remove one of them`},
+		{"value and object", "a,b,a.b\n",
+			`users.csv, line 1: column 1, "a", is a value, and column 3, "a.b", makes it an object; expected one of the two; rename or remove one of them`},
+		{"object and value", "a.b.c,b,a.b\n",
+			`users.csv, line 1: column 3, "a.b", is a value, and column 1, "a.b.c", makes it an object; expected one of the two; rename or remove one of them`},
+		{"space around a name", "email, city\n",
+			`users.csv, line 1: the name of column 2, " city", has a space around it; expected an attribute name; remove the space`},
+		{"dot without a name", "email,a..b\n",
+			`users.csv, line 1: the name of column 2, "a..b", has a dot without a name on both sides; expected object.attribute; mend the name`},
+		{"dot at the end of a long name", long + ".\n",
+			`users.csv, line 1: the name of column 1, "` + long[:60] + `…", has a dot without a name on both sides; expected object.attribute; mend the name`},
+		{"two byte order marks", "\ufeff\ufeffemail\n",
+			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+		{"line break in a name", "\"email\ncity\",x\n",
+			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+		{"no header", "secret,secret,secret@example.com\n",
+			"users.csv, line 1: column 3 of the header holds an @, as an email address does; expected attribute names; put a header on the first line"},
+		{"semicolons", "email;city\n",
+			"users.csv, line 1: the header is separated by semicolons; expected commas; export the file again with commas"},
+		{"tabs", "email\tcity\n",
+			"users.csv, line 1: the header is separated by tabs; expected commas; export the file again with commas"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFile(t, c.input)
+			summary, err := f.inspect(InspectOptions{BatchSize: 2, CopyTo: f.path + ".copy"})
+			var refusal *Refusal
+			if !errors.As(err, &refusal) || err.Error() != c.want || summary != nil {
+				t.Errorf("%q gave error\n%v; want\n%s", c.input, err, c.want)
+			}
+			f.holdsOnly("users.csv")
+		})
+	}
+}
+
+func TestInspectRefusesRecordsWithoutEnd(t *testing.T) {
+	for _, c := range []struct{ name, start, want string }{
+		{"no line end", "email\nb\n\"a\nb\"",
+			"users.csv, line 3: there is no line end in 64 MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
+		{"open quote", "email,city\nx,y\n\"\n\",\"b",
+			"users.csv, line 4: column 2 opens a quote that is not closed before 64 MiB later; expected a closing quote; close it, and double each quote that belongs to a value"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFile(t, c.start)
+			if err := os.Truncate(f.path, maxRecord+chunkSize); err != nil { // zero bytes to the end, none on disk
+				t.Fatal(err)
+			}
+			if _, err := f.inspect(InspectOptions{BatchSize: 2}); err == nil || err.Error() != c.want {
+				t.Errorf("error\n%v; want\n%s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestInspectRefusesWhatIsNoFile(t *testing.T) {
+	f := newFile(t, "email\n")
+	_, err := Inspect(context.Background(), filepath.Dir(f.path), InspectOptions{BatchSize: 1})
+	if refusal := new(Refusal); !errors.As(err, &refusal) || refusal.Reason != "this is not a regular file; expected a CSV file that can be read again; give the file itself" {
+		t.Errorf("a folder gave error %v", err)
+	}
+	if _, err := Inspect(context.Background(), f.path+".missing", InspectOptions{BatchSize: 1}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file gave error %v", err)
+	}
+	for _, o := range []InspectOptions{{BatchSize: 1, IndexPath: f.path}, {BatchSize: 1, CopyTo: f.path}} {
+		if _, err := Inspect(context.Background(), f.path, o); err == nil || !strings.HasSuffix(err.Error(), "would overwrite the input") {
+			t.Errorf("%+v gave error %v", o, err)
+		}
+	}
+	for _, o := range []InspectOptions{{}, {BatchSize: -1}, {BatchSize: 1, StartAt: -1}, {BatchSize: 1, MaxEncoded: 5}} {
+		if _, err := Inspect(context.Background(), f.path, o); err == nil {
+			t.Errorf("%+v gave no error", o)
+		}
+	}
+	f.holdsOnly("users.csv")
+}
+
+// batchTests show in the input where a batch is expected to begin: ¶. Lines and offsets follow from the marks.
+var batchTests = []struct {
+	name    string
+	input   string
+	options InspectOptions
+	records []int // in each batch
+	lines   []int // the line on which the last record of each batch ends
+	skipped int64
+}{
+	{"header alone", "email\n", InspectOptions{BatchSize: 2}, nil, nil, 0},
+	{"header without end", "email", InspectOptions{BatchSize: 2}, nil, nil, 0},
+	{"by number", "email\n¶a\nb\n¶c\nd\n¶e\n", InspectOptions{BatchSize: 2}, []int{2, 2, 1}, []int{3, 5, 6}, 0},
+	{"even number", "email\n¶a\nb\n¶c\nd\n", InspectOptions{BatchSize: 2}, []int{2, 2}, []int{3, 5}, 0},
+	{"one", "email\r\n¶a\r\n¶b", InspectOptions{BatchSize: 1}, []int{1, 1}, []int{2, 3}, 0},
+	{"all", "email\n¶a\nb\nc", InspectOptions{BatchSize: 1000}, []int{3}, []int{4}, 0},
+	{"byte order mark", "\ufeffemail\n¶a\nb\n", InspectOptions{BatchSize: 3}, []int{2}, []int{3}, 0},
+	{"empty lines stay behind their batch", "\n\r\nemail\n\n¶a\n\nb\n\n\n¶c\n\n\n", InspectOptions{BatchSize: 2}, []int{2, 1}, []int{7, 10}, 0},
+	{"line breaks in quotes", "email\n¶\"a\n\n\"\n\"b\nb\"\n¶c\n", InspectOptions{BatchSize: 2}, []int{2, 1}, []int{6, 7}, 0},
+	{"last record without end, with line breaks", "email\n¶\"a\n\"\n¶\"b\nb\"", InspectOptions{BatchSize: 1}, []int{1, 1}, []int{3, 5}, 0},
+	{"failed records count", "email,city\n¶a\nb,c,d\n¶\"e\"e,f\ng\rg,h\n", InspectOptions{BatchSize: 2}, []int{2, 2}, []int{3, 5}, 0},
+	{"start at 1", "email\n¶a\nb\n", InspectOptions{BatchSize: 2, StartAt: 1}, []int{2}, []int{3}, 0},
+	{"start at 2", "email\na\n¶b\nc\n¶d\n", InspectOptions{BatchSize: 2, StartAt: 2}, []int{2, 1}, []int{4, 5}, 1},
+	{"start at 4, with empty lines", "email\n\na\n\nb\n\nc\n\n¶d\n\ne\n", InspectOptions{BatchSize: 2, StartAt: 4}, []int{2}, []int{11}, 3},
+	{"start at the last", "email\na\nb\n¶c", InspectOptions{BatchSize: 2, StartAt: 3}, []int{1}, []int{4}, 2},
+	{"start behind the last", "email\na\nb\n", InspectOptions{BatchSize: 2, StartAt: 9}, nil, nil, 2},
+	{"by size", "email\n¶aaa\nbbb\n¶ccccccc\n¶dddd\ne\nf\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{2, 1, 3}, []int{3, 4, 7}, 0},
+	{"exactly the size", "email\n¶aaaa\nbbbb\n¶c\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{2, 1}, []int{3, 4}, 0},
+	{"larger than the size", "email\n¶a\n¶bbbbbbbbbbbbb\n¶c\nd\n¶eeeeeeeeeee\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{1, 1, 2, 1}, []int{2, 3, 5, 6}, 0},
+	{"by size and by number", "email\n¶a\nb\n¶c\ndd\n¶eeeeeeeee\n¶f\ng\n", InspectOptions{BatchSize: 2, MaxEncoded: 10, EncodedSize: rawSize}, []int{2, 2, 1, 2}, []int{3, 5, 6, 8}, 0},
+}
+
+func rawSize(_ *Header, r Record) int64 { return int64(len(r.Raw)) }
+
+func TestInspectCutsBatches(t *testing.T) {
+	for _, c := range batchTests {
+		t.Run(c.name, func(t *testing.T) {
+			parts := strings.Split(c.input, "¶")
+			input := strings.Join(parts, "")
+			f := newFile(t, input)
+			summary, err := f.inspect(c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := f.index()
+			total := int64(0)
+			for _, n := range c.records {
+				total += int64(n)
+			}
+			sum := sha256.Sum256([]byte(input))
+			want := &Summary{
+				Header: &Header{Names: summary.Header.Names, Raw: summary.Header.Raw}, SHA256: hex.EncodeToString(sum[:]),
+				Size: int64(len(input)), Records: total, Skipped: c.skipped, Batches: len(c.records),
+			}
+			fromIndex := &Summary{Header: x.Header(), SHA256: x.SHA256(), Size: x.Size(), Records: x.Records(), Skipped: x.Skipped(), Batches: x.Batches()}
+			if !reflect.DeepEqual(summary, want) || !reflect.DeepEqual(fromIndex, want) {
+				t.Errorf("summary %+v, in the index %+v; want %+v", summary, fromIndex, want)
+			}
+			if x.StartAt() != max(1, c.options.StartAt) || x.BatchSize() != c.options.BatchSize {
+				t.Errorf("start at %d, batch size %d; want those of %+v", x.StartAt(), x.BatchSize(), c.options)
+			}
+
+			before := parts[0]
+			record := c.skipped + 1
+			for i, part := range parts[1:] {
+				want := Batch{
+					Number: i + 1, FirstRecord: record, Records: c.records[i], Offset: int64(len(before)), Length: int64(len(part)),
+					FirstLine: int64(1 + strings.Count(before, "\n")), LastLine: int64(c.lines[i]), Digest: sha256.Sum256([]byte(part)),
+				}
+				got, err := x.Batch(i + 1)
+				if err != nil || got != want {
+					t.Fatalf("batch %+v, error %v; want %+v", got, err, want)
+				}
+				data, err := f.read(got)
+				if err != nil || string(data) != part {
+					t.Errorf("batch %d has %q, error %v; want %q", i+1, data, err, part)
+				}
+				var raw []byte
+				for r := range Records(got, data) {
+					if r.Number != record {
+						t.Errorf("record number %d; want %d", r.Number, record)
+					}
+					record++
+					raw = append(raw, r.Raw...)
+				}
+				if record-1 != got.LastRecord() {
+					t.Errorf("batch %d ends with record %d; want %d", i+1, record-1, got.LastRecord())
+				}
+				if !strings.Contains(part, "\n\n") && string(raw) != part { // unless there are empty lines between them
+					t.Errorf("records of batch %d are %q; want %q", i+1, raw, part)
+				}
+				before += part
+			}
+			for _, n := range []int{-1, 0, x.Batches() + 1} {
+				if _, err := x.Batch(n); err == nil {
+					t.Errorf("there is a batch %d", n)
+				}
+			}
+		})
+	}
+}
+
+// The header and every record, between byte order mark and empty lines, are the file.
+func TestNoByteIsLost(t *testing.T) {
+	input := "\ufeff\n\r\nemail,\"na\"\"me\"\r\n\na,\"b\r\n\n\"\"c\"\n\r\nd,e,f\n\n\n\"g\"h,i\rj\r\n\n🦊,\"\"\r\n\r\nk,l"
+	f := newFile(t, input)
+	copied := f.path + ".copy"
+	summary, err := f.inspect(InspectOptions{BatchSize: 2, CopyTo: copied})
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := "\ufeff\n\r\n" + string(summary.Header.Raw) + "\n"
+	blank := []string{"\r\n", "\n\n", "\n", "\r\n", ""}
+	x := f.index()
+	for n := 1; n <= x.Batches(); n++ {
+		b, err := x.Batch(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := f.read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for r := range Records(b, data) {
+			if line := int64(1 + strings.Count(joined, "\n")); r.Line != line {
+				t.Errorf("record %d is on line %d; want %d", r.Number, r.Line, line)
+			}
+			joined += string(r.Raw) + blank[r.Number-1]
+		}
+	}
+	if joined != input {
+		t.Errorf("the parts give\n%q; want\n%q", joined, input)
+	}
+	if names := []string{"email", `na"me`}; !slices.Equal(summary.Header.Names, names) {
+		t.Errorf("names %q; want %q", summary.Header.Names, names)
+	}
+	if data, err := os.ReadFile(copied); err != nil || string(data) != input {
+		t.Errorf("the copy is %q, error %v", data, err)
+	}
+	if sum, size, err := Digest(context.Background(), copied); sum != summary.SHA256 || size != int64(len(input)) || err != nil {
+		t.Errorf("the copy has digest %s, size %d, error %v; want %s, %d", sum, size, err, summary.SHA256, len(input))
+	}
+	for _, path := range []string{copied, f.indexPath} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s has mode %v, error %v; want 0600", filepath.Base(path), info.Mode(), err)
+		}
+	}
+	f.holdsOnly("users.csv", "users.csv.copy", "users.csv.index")
+}
+
+func TestInspectReplacesAnOldIndex(t *testing.T) {
+	f := newFile(t, "email\na\nb\n")
+	for _, size := range []int{1, 2} {
+		if _, err := f.inspect(InspectOptions{BatchSize: size}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if x := f.index(); x.Batches() != 1 {
+		t.Errorf("%d batches; want those of the second time, 1", x.Batches())
+	}
+	f.holdsOnly("users.csv", "users.csv.index")
+}
+
+func TestInspectEndsWithItsContext(t *testing.T) {
+	f := newFile(t, "email\n"+strings.Repeat("somebody@example.com\n", 200_000))
+	stop := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	calls := 0
+	_, err := Inspect(ctx, f.path, InspectOptions{BatchSize: 10, IndexPath: f.indexPath, CopyTo: f.path + ".copy", Progress: func(bytes, records int64) {
+		calls++
+		cancel(stop)
+	}})
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("error %v after %d chunks; want %v after 1", err, calls, stop)
+	}
+	f.holdsOnly("users.csv")
+	if _, _, err := Digest(ctx, f.path); !errors.Is(err, stop) {
+		t.Errorf("Digest: error %v; want %v", err, stop)
+	}
+}
+
+func TestInspectTellsItsProgress(t *testing.T) {
+	f := newFile(t, "email\n"+strings.Repeat("somebody@example.com\n", 200_000))
+	var last, lastRecords int64
+	calls := 0
+	_, err := f.inspect(InspectOptions{BatchSize: 10, StartAt: 150_000, Progress: func(bytes, records int64) {
+		if bytes <= last || records < lastRecords {
+			t.Errorf("%d bytes and %d records after %d and %d", bytes, records, last, lastRecords)
+		}
+		last, lastRecords = bytes, records
+		calls++
+	}})
+	if info, _ := os.Stat(f.path); err != nil || last != info.Size() || calls != 5 || lastRecords < 190_000 {
+		t.Errorf("%d calls, the last with %d bytes and %d records, error %v; want 5, %d and more than 190000", calls, last, lastRecords, err, info.Size())
+	}
+}
+
+func TestInspectRefusesAFileThatGrows(t *testing.T) {
+	f := newFile(t, "email\na@example.com\n")
+	_, err := f.inspect(InspectOptions{BatchSize: 10, CopyTo: f.path + ".copy", Progress: func(bytes, _ int64) {
+		if bytes == 20 {
+			f.change(func(file []byte) []byte { return append(file, "b@example.com\n"...) })
+		}
+	}})
+	if want := "users.csv: the file changed while it was read; expected a finished file; wait until it is complete"; err == nil || err.Error() != want {
+		t.Errorf("error %v; want %s", err, want)
+	}
+	f.holdsOnly("users.csv")
+}
+
+func TestReadBatchNoticesAnotherFile(t *testing.T) {
+	input := "email,city\na@example.com,secret\nb@example.com,secret\nc@example.com,secret\n"
+	for _, c := range []struct {
+		name    string
+		change  func([]byte) []byte
+		changed bool // batch 2
+	}{
+		{"a byte", func(b []byte) []byte { b[len(b)-2] = 'x'; return b }, true},
+		{"one more byte before it", func(b []byte) []byte { return slices.Insert(b, 12, 'x') }, true},
+		{"cut short", func(b []byte) []byte { return b[:len(b)-1] }, true},
+		{"cut before it", func(b []byte) []byte { return b[:12] }, true},
+		{"emptied", func(b []byte) []byte { return nil }, true},
+		{"a byte of another batch", func(b []byte) []byte { b[12] = 'x'; return b }, false},
+		{"a record more", func(b []byte) []byte { return append(b, "d\n"...) }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFile(t, input)
+			if _, err := f.inspect(InspectOptions{BatchSize: 2}); err != nil {
+				t.Fatal(err)
+			}
+			f.change(c.change)
+			b, err := f.index().Batch(2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := f.read(b)
+			if !c.changed {
+				if err != nil || string(data) != "c@example.com,secret\n" {
+					t.Errorf("%q, error %v", data, err)
+				}
+				return
+			}
+			want := "users.csv, lines 4-4 (batch 2): the input has changed since it was inspected; expected the same bytes; put the file back as it was, or start a new migration with the changed one"
+			if !errors.Is(err, ErrInputChanged) || err.Error() != want || data != nil {
+				t.Errorf("%q, error\n%v; want\n%s", data, err, want)
+			}
+		})
+	}
+}
+
+func TestReadBatchPassesOnOtherErrors(t *testing.T) {
+	broken := errors.New("broken disk")
+	_, err := ReadBatch(brokenDisk{broken}, Batch{Number: 1, FirstLine: 2, LastLine: 3, Length: 5})
+	if !errors.Is(err, broken) || errors.Is(err, ErrInputChanged) {
+		t.Errorf("error %v; want %v", err, broken)
+	}
+}
+
+type brokenDisk struct{ err error }
+
+func (d brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, d.err }
+
+// The exact size is expensive: it is asked for only where the bound does not tell, and once for each record.
+func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
+	var b bytes.Buffer
+	if err := invent.Write(&b, invent.Options{Records: 1000, Seed: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f := newFile(t, b.String())
+	for _, c := range []struct {
+		limit      int64
+		batches    int
+		measured   int // at most
+		largest    int64
+		noneOfThem bool
+	}{
+		{5_000_000, 10, 0, 50_000, true},
+		{100_000, 10, 1000, 50_000, false},
+		{10_000, 34, 1000, 10_000, false},
+	} {
+		seen := map[int64]bool{}
+		summary, err := f.inspect(InspectOptions{BatchSize: 100, MaxEncoded: c.limit, EncodedSize: func(h *Header, r Record) int64 {
+			if fields, err := h.Fields(r.Raw); err != nil || !strings.Contains(fields[0], fmt.Sprintf("%d@", r.Number)) || r.Line != r.Number+1 {
+				t.Fatalf("record %d, line %d: %q, error %v", r.Number, r.Line, fields, err)
+			}
+			if seen[r.Number] {
+				t.Fatalf("record %d is measured again", r.Number)
+			}
+			seen[r.Number] = true
+			return int64(len(r.Raw))
+		}})
+		if err != nil || summary.Batches != c.batches || len(seen) > c.measured || (len(seen) == 0) != c.noneOfThem {
+			t.Fatalf("limit %d: %d batches, %d measured, error %v; want %d batches, at most %d measured", c.limit, summary.Batches, len(seen), err, c.batches, c.measured)
+		}
+		x := f.index()
+		for n := 1; n <= x.Batches(); n++ {
+			if b, err := x.Batch(n); err != nil || b.Length > c.largest {
+				t.Errorf("limit %d: batch %d has %d bytes, error %v; want at most %d", c.limit, n, b.Length, err, c.largest)
+			}
+		}
+	}
+}
+
+// Where batches end must not depend on which records were measured and which were only bounded.
+func TestBatchesBySizeAreAsFullAsCanBe(t *testing.T) {
+	input := "email\n" + strings.Repeat("x\n", 5000)
+	f := newFile(t, input)
+	size := func(_ *Header, r Record) int64 { return 7 + r.Number%5 } // 45 for each 5 records
+	for _, limit := range []int64{900, 9000, 22_500} {
+		summary, err := f.inspect(InspectOptions{BatchSize: 5000, MaxEncoded: limit, EncodedSize: size})
+		if err != nil || summary.Batches != int(45_000/limit) {
+			t.Fatalf("limit %d: %d batches, error %v; want %d", limit, summary.Batches, err, 45_000/limit)
+		}
+		for n, x := 1, f.index(); n <= x.Batches(); n++ {
+			if b, err := x.Batch(n); err != nil || b.Records != int(limit/9) {
+				t.Errorf("limit %d: batch %d has %d records, error %v; want %d", limit, n, b.Records, err, limit/9)
+			}
+		}
+	}
+}
+
+func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
+	f := newFile(t, "")
+	allocated := func(records int64) uint64 {
+		f.write(invent.Options{Records: records, Seed: 1, Awkward: true})
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		summary, err := f.inspect(InspectOptions{BatchSize: 100, MaxEncoded: 5_000_000, EncodedSize: rawSize, CopyTo: f.path + ".copy"})
+		runtime.ReadMemStats(&after)
+		if err != nil || summary.Records != records {
+			t.Fatalf("%+v, error %v", summary, err)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	small, large := allocated(10_000), allocated(300_000)
+	if large > small+100_000 || large > 4<<20 {
+		t.Errorf("%d bytes allocated for 300,000 records, %d for 10,000; want about the same, and below 4 MiB", large, small)
+	}
+}
+
+func BenchmarkInspect(b *testing.B) {
+	f := newFile(b, "")
+	f.write(invent.Options{Records: 200_000, Seed: 1, Awkward: true})
+	info, err := os.Stat(f.path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("inspect", func(b *testing.B) {
+		b.SetBytes(info.Size())
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := f.inspect(InspectOptions{BatchSize: 100}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("frame", func(b *testing.B) { // what Inspect does without digests and UTF-8
+		b.SetBytes(info.Size())
+		for b.Loop() {
+			s := newScanner(f.open(), ignore)
+			for {
+				if _, err := s.next(); err == io.EOF {
+					break
+				} else if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+	b.Run("frame and fields", func(b *testing.B) {
+		h := &Header{Names: invent.Columns}
+		b.SetBytes(info.Size())
+		for b.Loop() {
+			s := newScanner(f.open(), ignore)
+			for {
+				p, err := s.next()
+				if err == io.EOF {
+					break
+				}
+				if !p.blank {
+					h.Fields(p.raw)
+				}
+			}
+		}
+	})
+	for _, reuse := range []bool{false, true} {
+		b.Run(fmt.Sprintf("encoding-csv, ReuseRecord %v", reuse), func(b *testing.B) {
+			b.SetBytes(info.Size())
+			for b.Loop() {
+				r := csv.NewReader(f.open())
+				r.FieldsPerRecord, r.LazyQuotes, r.ReuseRecord = -1, true, reuse
+				for {
+					if _, err := r.Read(); err == io.EOF {
+						break
+					} else if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// file is an input in a folder of its own.
+type file struct {
+	t         testing.TB
+	path      string
+	indexPath string
+}
+
+func newFile(t testing.TB, content string) *file {
+	t.Helper()
+	f := &file{t: t, path: filepath.Join(t.TempDir(), "users.csv")}
+	f.indexPath = f.path + ".index"
+	if err := os.WriteFile(f.path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *file) write(o invent.Options) {
+	f.t.Helper()
+	out, err := os.Create(f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := errors.Join(invent.Write(out, o), out.Close()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *file) change(how func([]byte) []byte) {
+	f.t.Helper()
+	content, err := os.ReadFile(f.path)
+	if err == nil {
+		err = os.WriteFile(f.path, how(content), 0o600)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *file) open() *os.File {
+	f.t.Helper()
+	in, err := os.Open(f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { in.Close() })
+	return in
+}
+
+func (f *file) inspect(o InspectOptions) (*Summary, error) {
+	o.IndexPath = f.indexPath
+	return Inspect(context.Background(), f.path, o)
+}
+
+func (f *file) index() *Index {
+	f.t.Helper()
+	x, err := OpenIndex(f.indexPath)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { x.Close() })
+	return x
+}
+
+func (f *file) read(b Batch) ([]byte, error) { return ReadBatch(f.open(), b) }
+
+// holdsOnly says that nothing else, a temporary file for instance, is in the folder.
+func (f *file) holdsOnly(names ...string) {
+	f.t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(f.path))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	slices.Sort(names)
+	if !slices.Equal(got, names) {
+		f.t.Errorf("the folder holds %q; want %q", got, names)
+	}
+}

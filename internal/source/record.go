@@ -1,0 +1,177 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// Record is one row of the file after the header.
+type Record struct {
+	Number int64  // 1 for the first record after the header
+	Line   int64  // physical line on which it starts, counting LF; the header is normally line 1
+	Raw    []byte // its bytes as they stand in the file, with the line end; the last of a file may have none
+}
+
+// RecordError is the reason why a record has no fields. Its text names columns and never holds a value of the record,
+// so it may be logged.
+type RecordError struct {
+	Column int    // from 1; 0 if the record as a whole is meant
+	Name   string // the header's name of the column, if it has one
+	Reason string
+}
+
+func (e *RecordError) Error() string {
+	switch {
+	case e.Column == 0:
+		return e.Reason
+	case e.Name == "":
+		return fmt.Sprintf("column %d: %s", e.Column, e.Reason)
+	default:
+		return fmt.Sprintf("column %d (%s): %s", e.Column, shorten(e.Name), e.Reason)
+	}
+}
+
+// fault is why a stretch of a record is no field; 0 if it is one.
+type fault uint8
+
+const (
+	faultAfterQuote fault = iota + 1
+	faultCR
+	faultUnclosed
+)
+
+func (f fault) String() string {
+	return [...]string{
+		faultAfterQuote: "text after the closing quote; a quote inside a quoted value must be doubled",
+		faultCR:         "a carriage return outside of quotes; expected LF or CRLF at the end of the line, and quotes around a value with line breaks",
+		faultUnclosed:   "the quote is not closed",
+	}[f]
+}
+
+// field is one field of a record as it stands in the file.
+type field struct {
+	start, end int  // of the value, without the quotes
+	next       int  // start of the next field, or -1
+	escaped    bool // the value holds doubled quotes
+	fault      fault
+}
+
+// fieldAt reads the field that starts at pos. The record b comes without its line end.
+func fieldAt(b []byte, pos int) field {
+	f := field{start: pos, end: len(b), next: -1}
+	stop := pos // from where on the next comma ends the field
+	quoted := pos < len(b) && b[pos] == '"'
+	if quoted {
+		f.start = pos + 1
+		stop = f.start
+		for {
+			quote := bytes.IndexByte(b[stop:], '"')
+			if quote < 0 {
+				f.fault = faultUnclosed
+				return f
+			}
+			stop += quote + 1
+			if stop == len(b) || b[stop] != '"' {
+				break
+			}
+			f.escaped = true
+			stop++
+		}
+		f.end = stop - 1
+	}
+	behind := b[stop:] // what stands before the next comma
+	if comma := bytes.IndexByte(behind, ','); comma >= 0 {
+		behind = behind[:comma]
+		f.next = stop + comma + 1
+	}
+	if bytes.IndexByte(behind, '\r') >= 0 {
+		f.fault = faultCR
+	} else if quoted && len(behind) > 0 {
+		f.fault = faultAfterQuote
+	}
+	if !quoted {
+		f.end = stop + len(behind)
+	}
+	return f
+}
+
+// writeTo writes the value, with doubled quotes made single.
+func (f field) writeTo(values *strings.Builder, b []byte) {
+	value := b[f.start:f.end]
+	for f.escaped {
+		quote := bytes.IndexByte(value, '"')
+		if quote < 0 {
+			break
+		}
+		values.Write(value[:quote+1])
+		value = value[quote+2:]
+	}
+	values.Write(value)
+}
+
+// Fields gives the values of a record that was framed by this package, one for each column of the header. Values are
+// byte for byte those of the file, line breaks included; quotes around a value are gone and doubled ones are single.
+// The error is a *RecordError: too few or too many fields, text after a closing quote, a CR outside of quotes.
+func (h *Header) Fields(raw []byte) ([]string, error) {
+	b := trimLineEnd(raw)
+	fields := make([]string, 0, len(h.Names))
+	var values strings.Builder // all of them in one piece of memory, which never moves
+	values.Grow(len(b))
+	count := 0
+	for pos := 0; pos >= 0; {
+		f := fieldAt(b, pos)
+		count++
+		if f.fault != 0 {
+			return nil, &RecordError{Column: count, Name: h.name(count), Reason: f.fault.String()}
+		}
+		if count <= len(h.Names) {
+			start := values.Len()
+			f.writeTo(&values, b)
+			fields = append(fields, values.String()[start:])
+		}
+		pos = f.next
+	}
+	if count != len(h.Names) {
+		return nil, &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with commas or line breaks need quotes", plural(count, "field"), len(h.Names))}
+	}
+	return fields, nil
+}
+
+// name is the name of a column, counted from 1, or empty if the header is shorter.
+func (h *Header) name(column int) string {
+	if column > len(h.Names) {
+		return ""
+	}
+	return h.Names[column-1]
+}
+
+// Records splits the bytes of a batch, as ReadBatch gave them, into its records. Raw points into data.
+func Records(b Batch, data []byte) iter.Seq[Record] {
+	return func(yield func(Record) bool) {
+		number, line := b.FirstRecord, b.FirstLine
+		for len(data) > 0 {
+			n, _ := frame(data, true)
+			if n < 0 {
+				n = len(data) // cannot be in bytes that Inspect has cut; no byte is dropped all the same
+			}
+			raw := data[:n:n]
+			data = data[n:]
+			if !isBlank(raw) {
+				if !yield(Record{Number: number, Line: line, Raw: raw}) {
+					return
+				}
+				number++
+			}
+			line += lines(raw)
+		}
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

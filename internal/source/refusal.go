@@ -1,0 +1,56 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Refusal is what makes a whole file unusable, found before anything is sent. Its text says where, what was found,
+// what was expected and what to do, and holds no value of a record. It names columns.
+type Refusal struct {
+	File   string // name without its folder
+	Line   int64  // physical line; 0 if the file as a whole is meant
+	Reason string
+}
+
+func (r *Refusal) Error() string {
+	if r.Line == 0 {
+		return fmt.Sprintf("%s: %s", r.File, r.Reason)
+	}
+	return fmt.Sprintf("%s, line %d: %s", r.File, r.Line, r.Reason)
+}
+
+const saveAsUTF8 = `save it as "CSV UTF-8"`
+
+// foreignFormat recognises by its first bytes a file that is no UTF-8 CSV, and is the reason to refuse it.
+func foreignFormat(start []byte) string {
+	for _, f := range []struct{ magic, reason string }{
+		{"\xFF\xFE", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8},
+		{"\xFE\xFF", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8},
+		{"PK\x03\x04", "the file is an Excel workbook or a ZIP archive; expected CSV; " + saveAsUTF8 + ", or unpack it"},
+		{"\x1F\x8B", "the file is compressed with gzip; expected CSV; unpack it"},
+	} {
+		if bytes.HasPrefix(start, []byte(f.magic)) {
+			return f.reason
+		}
+	}
+	return ""
+}
+
+// badUTF8 finds the first byte in b that is not UTF-8: its line, counted from that of b, and its place in that line,
+// counted from 1. A character that is cut off at the end of b is bad too.
+func badUTF8(b []byte, line int64) (badLine int64, column int, bad bool) {
+	if utf8.Valid(b) {
+		return 0, 0, false
+	}
+	pos := 0
+	for pos < len(b) {
+		r, size := utf8.DecodeRune(b[pos:])
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		pos += size
+	}
+	return line + lines(b[:pos]), pos - bytes.LastIndexByte(b[:pos], '\n'), true
+}

@@ -1,0 +1,99 @@
+// Command sandbox runs a local Identity Cloud to try things on: the entity endpoints of the API over a database in a
+// folder, with faults that can be switched on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/sandbox"
+)
+
+const (
+	exitOK    = 0
+	exitError = 1 // it could not run
+	exitUsage = 2 // wrong usage
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
+}
+
+// run serves until the context ends, and gives the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	fail := func(code int, err error) int {
+		fmt.Fprintf(stderr, "sandbox: %v\n", err)
+		return code
+	}
+	options, err := parseOptions(args, getenv, stdout)
+	if errors.Is(err, pflag.ErrHelp) {
+		return exitOK
+	}
+	if err != nil {
+		return fail(exitUsage, fmt.Errorf("%w (see --help)", err))
+	}
+	server, err := sandbox.Start(options)
+	if err != nil {
+		return fail(exitError, err)
+	}
+	fmt.Fprintf(stdout, "Identity Cloud sandbox listens on %s, state in %s\n", server.URL(), options.StateDir)
+	<-ctx.Done()
+	if err := server.Close(); err != nil {
+		return fail(exitError, err)
+	}
+	return exitOK
+}
+
+func parseOptions(args []string, getenv func(string) string, help io.Writer) (sandbox.Options, error) {
+	var o sandbox.Options
+	var faults string
+	flags := pflag.NewFlagSet("sandbox", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&o.Address, "address", "127.0.0.1:9700", "`host:port` to listen on; port 0 takes a free one")
+	flags.StringVar(&o.StateDir, "state-dir", "", "`folder` of the database, created if missing (required)")
+	flags.StringVar(&o.ClientID, "client-id", "", "client id that is let in (or CAPTURE_CLIENT_ID)")
+	flags.StringVar(&o.ClientSecret, "client-secret", "", "its secret (or CAPTURE_CLIENT_SECRET)")
+	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types there are")
+	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
+	flags.Int64Var(&o.Seed, "seed", 0, "decides which calls the faults hit")
+	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many bulkCreate calls (0 = never)")
+	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
+	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
+	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
+	flags.Usage = func() {
+		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
+		fmt.Fprintf(help, "\nFaults: all, or %s.\nWith find: before its name a fault hits entity.find instead of entity.bulkCreate.\n", sandbox.FaultNames())
+	}
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: expected only flags", flags.Arg(0))
+	}
+	// Not defaults of the flags, so that --help does not print them.
+	if o.ClientID == "" {
+		o.ClientID = getenv("CAPTURE_CLIENT_ID")
+	}
+	if o.ClientSecret == "" {
+		o.ClientSecret = getenv("CAPTURE_CLIENT_SECRET")
+	}
+	if o.ClientID == "" || o.ClientSecret == "" {
+		return o, errors.New("the client's credentials are missing: give --client-id and --client-secret, or set CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET; choose any, and give the same to its clients")
+	}
+	if o.StateDir == "" {
+		return o, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")
+	}
+	var err error
+	o.Faults, err = sandbox.ParseFaults(faults)
+	return o, err
+}

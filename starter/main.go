@@ -1,0 +1,65 @@
+// Command starter migrates user records from a CSV file into an identity
+// platform. Without the address of a Temporal service it embeds one, with its
+// Web UI and a worker.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"durable-dataload/internal/migration"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the whole command. It gives the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	code := migration.ExitDone
+	command := newCommand(stdout, stderr, &code)
+	command.SetArgs(args)
+	err := command.Execute()
+	if err == nil {
+		return code
+	}
+	fmt.Fprintln(stderr, "starter: "+err.Error())
+	var usage usageError
+	if errors.As(err, &usage) {
+		return migration.ExitUsage
+	}
+	return migration.ExitCannotRun
+}
+
+func newCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
+	var o options
+	command := &cobra.Command{
+		Use:   "starter --data users.csv [options]",
+		Short: "Migrate user records from a CSV file into an identity platform, and never lose track of one",
+		Long: `Migrate user records from a CSV file into an identity platform, and never lose track of one.
+
+The same command again goes on with a migration that was cut off, or watches one that runs.
+
+Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
+3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
+				return err
+			}
+			var err error
+			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o.json))
+			return err
+		},
+	}
+	command.SetOut(stdout)
+	command.SetErr(stderr)
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.Flags().SortFlags = false
+	o.addFlags(command.Flags())
+	return command
+}

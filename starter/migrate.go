@@ -1,0 +1,339 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+	"durable-dataload/workflows"
+)
+
+// migrate runs a migration to its end, or watches the one that runs. It gives
+// the exit code.
+func migrate(ctx context.Context, o options, screen *screen) (int, error) {
+	logger, closeLog, err := openLog(o.stateDir)
+	if err != nil {
+		return 0, err
+	}
+	defer closeLog()
+	// A terminal that goes away does not end a migration.
+	signal.Ignore(syscall.SIGHUP)
+	interrupts := make(chan os.Signal, 2)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	go func() {
+		<-interrupts
+		close(stop)
+		<-interrupts
+		screen.say("Stopped at once. Nothing is lost: the same command goes on.")
+		os.Exit(migration.ExitStopped)
+	}()
+	for {
+		code, err := (&session{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+		if errors.Is(err, errEngineGone) {
+			screen.say("The process that ran the engine has ended; this one takes over.")
+			continue
+		}
+		return code, err
+	}
+}
+
+// session is a migration seen through one Temporal service.
+type session struct {
+	o      options
+	screen *screen
+	log    *slog.Logger
+	stop   <-chan struct{} // closed at the first Ctrl-C
+
+	spec     migration.Spec
+	service  *service
+	attached bool // the migration was running already
+}
+
+func (s *session) run(ctx context.Context) (int, error) {
+	if s.o.sandbox {
+		credentials, closeSandbox, err := openSandbox(s.o.stateDir)
+		if err != nil {
+			return 0, err
+		}
+		defer closeSandbox()
+		s.o.credentials = credentials
+	}
+	if err := s.identify(ctx); err != nil {
+		return 0, err
+	}
+	var err error
+	if s.service, err = openService(ctx, s.o, s.log); err != nil {
+		return 0, err
+	}
+	defer func() { s.service.close() }()
+	if s.service.engine != nil || s.service.taskQueue == "" || s.o.withWorker {
+		if err := s.o.credentials.Check(); err != nil {
+			return 0, err
+		}
+		if _, err := s.o.credentials.Connect(s.spec, nil); err != nil {
+			return 0, err
+		}
+	}
+	if err := s.service.work(s.spec, s.o.credentials, s.log); err != nil {
+		return 0, err
+	}
+	run, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s.introduce(ctx)
+	return s.watch(ctx, run)
+}
+
+// identify finds out which migration this is, and whether it was done before.
+func (s *session) identify(ctx context.Context) error {
+	sha, _, err := source.Digest(ctx, s.o.data)
+	if err != nil {
+		return err
+	}
+	s.spec = s.o.spec(sha, s.time(sha))
+	folder := migration.Folder(s.spec.Folder)
+	if start, err := folder.Start(); err == nil {
+		s.spec.ID = start.ID
+	} else if !errors.Is(err, migration.ErrAbsent) {
+		return err
+	}
+	if folder.Finished() {
+		return s.alreadyDone(folder)
+	}
+	return s.keepOptions(folder)
+}
+
+// time says how often this file was asked for, this time included.
+func (s *session) time(sha string) int {
+	n := 1
+	for {
+		_, err := os.Stat(s.o.spec(sha, n+1).Folder)
+		if err != nil {
+			break
+		}
+		n++
+	}
+	if s.o.again && migration.Folder(s.o.spec(sha, n).Folder).Finished() {
+		n++
+	}
+	return n
+}
+
+func (s *session) alreadyDone(folder migration.Folder) error {
+	summary, err := folder.Summary()
+	if err != nil {
+		return err
+	}
+	spec, err := folder.Spec()
+	if err != nil {
+		return err
+	}
+	start, err := folder.Start()
+	if err != nil {
+		return err
+	}
+	c := summary.Records
+	advice := "load it once more with --again"
+	if summary.Files.Unresolved != nil {
+		advice = "load " + filepath.Join(spec.OutputDir, *summary.Files.Unresolved) + " for those that are unknown, or all once more with --again"
+	}
+	return fmt.Errorf("%s was migrated already (%s: %d created, %d recovered, %d failed, %d unknown; see %s); %s",
+		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed, c.Unknown,
+		filepath.Join(spec.OutputDir, "summary_"+start.Stamp+".json"), advice)
+}
+
+// keepOptions goes on with what a migration that was cut off cannot change.
+func (s *session) keepOptions(folder migration.Folder) error {
+	before, err := folder.Spec()
+	if errors.Is(err, migration.ErrAbsent) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if before.BatchSize != s.spec.BatchSize {
+		s.screen.say(fmt.Sprintf("This migration was begun with --batch-size %d and goes on with it.", before.BatchSize))
+		s.spec.BatchSize = before.BatchSize
+	}
+	if before.OutputDir != s.spec.OutputDir {
+		s.screen.say(fmt.Sprintf("This migration was begun with --output-dir %s and goes on there.", before.OutputDir))
+		s.spec.OutputDir = before.OutputDir
+	}
+	return nil
+}
+
+// begin starts the workflow, or attaches to it.
+func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
+	running, err := s.isRunning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.attached = running
+	s.spec.SearchAttributes = s.service.attributes
+	o := client.StartWorkflowOptions{
+		ID:                       s.spec.ID,
+		TaskQueue:                s.service.taskQueue,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            fmt.Sprintf("%s → %s (%s)", filepath.Base(s.spec.DataFile), s.spec.Target.Host(), s.spec.Target.EntityType),
+		StaticDetails: fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. %d records a call, %d calls in flight, %g calls a second (0 = no limit), %d retry rounds.",
+			s.spec.DataFile, s.spec.SHA256, s.spec.OutputDir, s.spec.BatchSize, s.spec.Workers, s.spec.RateLimit, s.spec.RetryRounds),
+	}
+	if s.spec.SearchAttributes {
+		o.TypedSearchAttributes = temporal.NewSearchAttributes(
+			workflows.AttributeFile.ValueSet(filepath.Base(s.spec.DataFile)),
+			workflows.AttributeTarget.ValueSet(s.spec.Target.Host()),
+			workflows.AttributePhase.ValueSet(string(workflows.PhaseInspecting)),
+		)
+	}
+	run, err := s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
+	var invalid *serviceerror.InvalidArgument
+	if errors.As(err, &invalid) && s.spec.SearchAttributes {
+		// A service may know attributes and not have told all its parts yet.
+		s.spec.SearchAttributes, o.TypedSearchAttributes = false, temporal.SearchAttributes{}
+		run, err = s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the Temporal service did not start the migration: %w", err)
+	}
+	return run, nil
+}
+
+func (s *session) isRunning(ctx context.Context) (bool, error) {
+	d, err := s.service.client.DescribeWorkflowExecution(ctx, s.spec.ID, "")
+	var notFound *serviceerror.NotFound
+	if errors.As(err, &notFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("the Temporal service does not answer: %w", err)
+	}
+	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+}
+
+func (s *session) introduce(ctx context.Context) {
+	what := "Migrating"
+	if s.attached {
+		what = "Going on with the migration of"
+	}
+	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.spec.DataFile, s.spec.Target.URI, s.spec.Target.EntityType))
+	if s.service.ui != "" {
+		s.screen.say("Web UI:  " + s.service.ui + "/namespaces/default/workflows/" + urlPath(s.spec.ID))
+	} else {
+		s.screen.say("Workflow: " + s.spec.ID)
+	}
+	if s.attached {
+		s.noteOptions()
+	}
+	if s.service.worker == nil && !s.hasWorkers(ctx) {
+		s.screen.say(fmt.Sprintf("No worker looks at the task queue %s yet: start one with the command worker; the migration waits for it.", s.service.taskQueue))
+	}
+}
+
+// noteOptions says that a running migration keeps its own options.
+func (s *session) noteOptions() {
+	running, err := migration.Folder(s.spec.Folder).Spec()
+	if err != nil {
+		return
+	}
+	if running.RateLimit != s.spec.RateLimit || running.Workers != s.spec.Workers || running.Timeout != s.spec.Timeout ||
+		running.RetryRounds != s.spec.RetryRounds || running.RetryBackoff != s.spec.RetryBackoff {
+		s.screen.say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --workers %d --timeout %s --retry-rounds %d --retry-backoff %s. (Ctrl-C and the same command change them.)",
+			running.RateLimit, running.Workers, running.Timeout, running.RetryRounds, running.RetryBackoff))
+	}
+}
+
+func (s *session) hasWorkers(ctx context.Context) bool {
+	d, err := s.service.client.DescribeTaskQueue(ctx, s.service.taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+	return err == nil && len(d.GetPollers()) > 0
+}
+
+// watch shows how it goes until the migration ends.
+func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type ending struct {
+		result workflows.Result
+		err    error
+	}
+	ended := make(chan ending, 1)
+	go func() {
+		var e ending
+		e.err = run.Get(ctx, &e.result)
+		ended <- e
+	}()
+	gone := s.service.gone(ctx)
+	stop := s.stop
+	ticker := time.NewTicker(s.screen.interval())
+	defer ticker.Stop()
+	view := newView(s.service.client, run.GetID(), s.screen)
+	for {
+		select {
+		case e := <-ended:
+			s.screen.clear()
+			return s.end(e.result, e.err)
+		case <-gone:
+			s.screen.clear()
+			return 0, errEngineGone
+		case <-stop:
+			stop = nil
+			if code, left := s.interrupt(ctx, run); left {
+				return code, nil
+			}
+		case <-ticker.C:
+			view.update(ctx)
+		}
+	}
+}
+
+// interrupt is the first Ctrl-C: the migration stops sending, what is in flight
+// ends, and the artifacts are written. Who only watches leaves it alone.
+func (s *session) interrupt(ctx context.Context, run client.WorkflowRun) (code int, left bool) {
+	s.screen.clear()
+	if s.attached && !s.service.owner {
+		s.screen.say("The migration goes on without this terminal; the same command watches it again.")
+		return migration.ExitStopped, true
+	}
+	s.screen.say("Stopping: calls in flight come to their end, then the result files are written. The same command goes on. Ctrl-C again: out at once.")
+	if s.service.activities != nil {
+		s.service.activities.Drain()
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := s.service.client.CancelWorkflow(ctx, run.GetID(), ""); err != nil {
+		s.log.Warn("cannot stop the workflow", "error", err)
+		s.screen.say("The Temporal service does not take the stop (" + err.Error() + "); Ctrl-C again leaves at once, and nothing is lost.")
+	}
+	return 0, false
+}
+
+// end shows what the migration came to.
+func (s *session) end(result workflows.Result, err error) (int, error) {
+	switch {
+	case temporal.IsCanceledError(err):
+		s.screen.say("Stopped before anything was sent. The same command begins again.")
+		return migration.ExitStopped, nil
+	case err != nil:
+		return 0, errors.New(workflows.Cause(err))
+	}
+	s.screen.result(result, s.spec.OutputDir)
+	return result.Summary.Records.ExitCode(), nil
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see starter --help", args...)}
+}
+
+// options are the command line of a migration, with dataload.py's names,
+// letters and defaults.
+type options struct {
+	data         string
+	credentials  config.Credentials
+	temporal     config.Temporal
+	entityType   string
+	batchSize    int
+	startAt      int64
+	workers      int
+	timeout      seconds
+	rateLimit    float64
+	primaryKey   string
+	auth         string
+	insecureHTTP bool
+
+	retryRounds  int
+	retryBackoff seconds
+	unknownAPI   string
+	unknownHTTP  string
+	recoveredBy  string
+
+	outputDir  string
+	stateDir   string
+	taskQueue  string
+	sandbox    bool
+	withWorker bool
+	again      bool
+	json       bool
+
+	configKey     string
+	defaultClient string
+	dryRun        bool
+	delta         bool
+
+	api, http []int // the lists that unknownAPI and unknownHTTP mean
+}
+
+func (o *options) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.data, "data", "", "CSV file to migrate; may also stand as the last argument")
+	o.credentials.AddFlags(f)
+	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
+	f.IntVarP(&o.batchSize, "batch-size", "b", 100, "records in one call; 10 with --sandbox")
+	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
+	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
+	o.timeout = seconds(10 * time.Second)
+	f.VarP(&o.timeout, "timeout", "o", "of one call, in seconds")
+	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
+	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
+	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+
+	f.IntVar(&o.retryRounds, "retry-rounds", 3, "how often records in unknown state are loaded again; 0 = only write the retry file")
+	o.retryBackoff = seconds(30 * time.Second)
+	f.Var(&o.retryBackoff, "retry-backoff", "pause before the first retry round, doubling; 1s with --sandbox")
+	f.StringVar(&o.unknownAPI, "unknown-api-codes", "", "API codes after which a batch is unknown: 403,500 replaces, +503,-510 changes the default (403,500,504,510)")
+	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown; default 403,408,429,500,501,502,503,504")
+	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
+
+	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
+	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
+	f.BoolVar(&o.sandbox, "sandbox", false, "migrate into a local Identity Cloud that fails now and then")
+	f.BoolVar(&o.again, "again", false, "load a file that was migrated already once more")
+	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
+	o.temporal.AddFlags(f)
+	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
+	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+
+	f.StringVarP(&o.configKey, "config-key", "k", "", "not yet")
+	f.StringVarP(&o.defaultClient, "default-client", "d", "", "not yet")
+	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
+	f.BoolVarP(&o.delta, "delta-migration", "m", false, "not yet")
+}
+
+// complete checks the command line and adds what is not on it.
+func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
+	for _, name := range []string{"config-key", "default-client", "dry-run", "delta-migration"} {
+		if f.Changed(name) {
+			return usage("--%s is not there yet", name)
+		}
+	}
+	switch {
+	case len(args) > 1 || len(args) == 1 && o.data != "":
+		return usage("expected one data file, found %d", len(args)+boolean(o.data != ""))
+	case len(args) == 1:
+		o.data = args[0]
+	case o.data == "":
+		return usage("expected a data file: --data users.csv")
+	}
+	if o.sandbox {
+		if f.Changed("apid_uri") || f.Changed("client-id") || f.Changed("client-secret") || f.Changed("client-secret-file") {
+			return usage("--sandbox brings its own target; expected no --apid_uri and no credentials with it")
+		}
+		if !f.Changed("batch-size") {
+			o.batchSize = 10
+		}
+		if !f.Changed("retry-backoff") {
+			o.retryBackoff = seconds(time.Second)
+		}
+	} else if err := o.completeTarget(getenv); err != nil {
+		return err
+	}
+	if err := o.checkNumbers(); err != nil {
+		return err
+	}
+	var err error
+	defaults := identitycloud.DefaultUnknownCodes()
+	if o.api, err = identitycloud.ParseCodes(defaults.API, o.unknownAPI); err != nil {
+		return usage("--unknown-api-codes: %w", err)
+	}
+	if o.http, err = identitycloud.ParseCodes(defaults.HTTP, o.unknownHTTP); err != nil {
+		return usage("--unknown-http-codes: %w", err)
+	}
+	return o.completePaths(getenv)
+}
+
+func (o *options) completeTarget(getenv func(string) string) error {
+	if err := o.credentials.Complete(getenv); err != nil {
+		return err
+	}
+	if o.credentials.URI == "" {
+		return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI), or --sandbox to try")
+	}
+	return nil
+}
+
+func (o *options) checkNumbers() error {
+	for _, n := range []struct {
+		name      string
+		value     float64
+		low, high float64
+	}{
+		{"batch-size", float64(o.batchSize), 1, 100_000},
+		{"start-at", float64(o.startAt), 1, 1e15},
+		{"workers", float64(o.workers), 1, 1000},
+		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
+		{"rate-limit", o.rateLimit, 0, 100_000},
+		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
+		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
+	} {
+		if !(n.value >= n.low && n.value <= n.high) {
+			return usage("--%s is %v; expected %v to %v", n.name, n.value, n.low, n.high)
+		}
+	}
+	if o.rateLimit > 0 && o.rateLimit < 0.001 {
+		return usage("--rate-limit is %v; expected 0 (no limit) or at least 0.001", o.rateLimit)
+	}
+	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
+		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}
+	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
+		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
+	}
+	for _, s := range []struct{ name, value string }{{"type-name", o.entityType}, {"primary-key", o.primaryKey}} {
+		if s.value == "" {
+			return usage("--%s is empty", s.name)
+		}
+	}
+	return nil
+}
+
+func (o *options) completePaths(getenv func(string) string) (err error) {
+	if o.stateDir == "" {
+		if o.stateDir, err = defaultStateDir(getenv); err != nil {
+			return err
+		}
+	}
+	for _, path := range []*string{&o.data, &o.outputDir, &o.stateDir} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(o.data)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s: there is no such file; expected a CSV file", o.data)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file; expected a CSV file on a disk, which can be read again", o.data)
+	}
+	return nil
+}
+
+// defaultStateDir is where programs keep state that should survive a restart
+// (XDG Base Directory Specification).
+func defaultStateDir(getenv func(string) string) (string, error) {
+	base := getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("cannot find the user's folder (%w); give --state-dir", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "durable-dataload"), nil
+}
+
+// spec is the migration that these options mean, of a file with this digest.
+func (o *options) spec(sha string, again int) migration.Spec {
+	target := migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP}
+	key := migration.Key(sha, target, o.startAt, again)
+	return migration.Spec{
+		ID: migration.WorkflowID(o.data, key), DataFile: o.data, OutputDir: o.outputDir,
+		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
+		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
+		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
+		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey,
+	}
+}
+
+// seconds is a duration that may be given as a bare number, as dataload.py
+// wants it.
+type seconds time.Duration
+
+func (s *seconds) String() string { return time.Duration(*s).String() }
+func (s *seconds) Type() string   { return "seconds" }
+func (s *seconds) Set(text string) error {
+	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		*s = seconds(n * float64(time.Second))
+		return nil
+	}
+	d, err := time.ParseDuration(strings.TrimSpace(text))
+	if err != nil {
+		return fmt.Errorf("expected seconds (10) or a duration (1m30s)")
+	}
+	*s = seconds(d)
+	return nil
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

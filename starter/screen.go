@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// screen is what a person sees. Progress goes to stderr, the result to stdout.
+type screen struct {
+	stdout, stderr io.Writer
+	json           bool
+	terminal       bool
+	width          int
+
+	mu   sync.Mutex
+	line bool // a progress line stands on the terminal
+}
+
+func newScreen(stdout, stderr io.Writer, json bool) *screen {
+	s := &screen{stdout: stdout, stderr: stderr, json: json, width: 80}
+	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		s.terminal = true
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
+			s.width = w
+		}
+	}
+	return s
+}
+
+// interval is how often progress is looked at.
+func (s *screen) interval() time.Duration {
+	if s.terminal {
+		return 500 * time.Millisecond
+	}
+	return time.Second
+}
+
+// plainInterval is how often a line is printed where there is no terminal.
+const plainInterval = 10 * time.Second
+
+// say prints a line that stays.
+func (s *screen) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wipe()
+	fmt.Fprintln(s.stderr, text)
+}
+
+// progress shows a line that the next one replaces, on a terminal.
+func (s *screen) progress(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.terminal {
+		fmt.Fprintln(s.stderr, text)
+		return
+	}
+	s.wipe()
+	if runes := []rune(text); len(runes) >= s.width {
+		text = string(runes[:s.width-2]) + "…"
+	}
+	fmt.Fprint(s.stderr, text)
+	s.line = true
+}
+
+func (s *screen) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wipe()
+}
+
+func (s *screen) wipe() {
+	if s.line {
+		fmt.Fprint(s.stderr, "\r\x1b[K")
+		s.line = false
+	}
+}
+
+// result prints the table that adds up, and where the files are.
+func (s *screen) result(r workflows.Result, dir string) {
+	summary := r.Summary
+	if r.Halted != "" {
+		s.say("starter: the migration stopped: " + r.Halted)
+	}
+	if s.json {
+		if data, err := artifacts.MarshalSummary(summary); err == nil {
+			_, _ = s.stdout.Write(data)
+		}
+		return
+	}
+	c := summary.Records
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nround\tcalls\tcreated\tduplicate\tfailed\tunknown\t\n")
+	for _, round := range summary.Rounds {
+		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t\n", round.Round, round.Calls, round.Created, round.Duplicate, round.Failed, round.Unknown)
+	}
+	_ = w.Flush()
+	w = tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\ncreated\t%d\t\nrecovered\t%d\t\nupdated\t%d\t\nfailed\t%d\t\nunknown\t%d\t\nremaining\t%d\t\ntotal\t%d\t\n\n",
+		c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
+	_ = w.Flush()
+	for _, name := range fileNames(summary) {
+		fmt.Fprintln(s.stdout, filepath.Join(dir, name))
+	}
+	fmt.Fprintln(s.stdout, "\n"+artifacts.Advice(summary))
+}
+
+// fileNames are the artifacts, the summary first.
+func fileNames(s migration.Summary) []string {
+	stamp := strings.TrimSuffix(strings.TrimPrefix(s.Files.Success, "success_"), ".csv")
+	names := []string{artifacts.SummaryName(stamp), s.Files.Success, s.Files.Fail, s.Files.FailRecords}
+	names = append(names, s.Files.Retry...)
+	for _, optional := range []*string{s.Files.Remaining, s.Files.UpdateSuccess, s.Files.UpdateFail} {
+		if optional != nil {
+			names = append(names, *optional)
+		}
+	}
+	return append(names, s.Files.Report)
+}
+
+func urlPath(id string) string { return url.PathEscape(id) }

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+	"durable-dataload/workflows"
+)
+
+// searchAttributes are those that a migration is found by in the Web UI.
+var searchAttributes = map[string]enumspb.IndexedValueType{
+	workflows.AttributeFile.GetName():    enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	workflows.AttributePhase.GetName():   enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	workflows.AttributeTarget.GetName():  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+	workflows.AttributeFailed.GetName():  enumspb.INDEXED_VALUE_TYPE_INT,
+	workflows.AttributeUnknown.GetName(): enumspb.INDEXED_VALUE_TYPE_INT,
+}
+
+// service is the Temporal service that this process uses, and what it runs
+// itself of it.
+type service struct {
+	client     client.Client
+	ui         string // URL of the Web UI, if it is known
+	taskQueue  string
+	attributes bool // the search attributes are known
+	// owner says that the migration depends on this process: it runs the
+	// engine, or a worker on somebody's service.
+	owner bool
+
+	engineDir  string
+	engine     *engine.Engine
+	worker     worker.Worker
+	activities *activities.Activities
+}
+
+// errEngineGone says that the process whose engine this one used has ended.
+var errEngineGone = errors.New("the process that ran the engine has ended")
+
+// openService uses the Temporal service that the options name, or embeds one.
+func openService(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
+	clientOptions, given, err := o.temporal.ClientOptions()
+	if err != nil {
+		return nil, err
+	}
+	if given {
+		return openRemote(ctx, o, clientOptions, logger)
+	}
+	return openEmbedded(ctx, o, logger)
+}
+
+func openRemote(ctx context.Context, o options, clientOptions client.Options, logger *slog.Logger) (*service, error) {
+	if o.sandbox && !o.withWorker {
+		return nil, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
+	}
+	c, err := config.Dial(ctx, clientOptions, logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &service{client: c, taskQueue: o.taskQueue, owner: o.withWorker}
+	s.attributes = s.registerAttributes(ctx, clientOptions.Namespace)
+	return s, nil
+}
+
+// openEmbedded starts the engine of the state folder, or uses the one that
+// another starter runs there.
+func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
+	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var address engine.Address
+	e, err := engine.Start(ctx, s.engineDir, searchAttributes)
+	switch {
+	case err == nil:
+		s.engine, s.owner, address = e, true, e.Address()
+	case errors.Is(err, engine.ErrOwned):
+		if address, err = engine.Running(ctx, s.engineDir); err != nil {
+			return nil, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", o.stateDir, err)
+		}
+	default:
+		return nil, err
+	}
+	s.ui = address.UI
+	if s.client, err = config.Dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// registerAttributes tells the service our search attributes, where it lets us.
+func (s *service) registerAttributes(ctx context.Context, namespace string) bool {
+	if namespace == "" {
+		namespace = client.DefaultNamespace
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	known := func() bool {
+		list, err := s.client.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+		if err != nil {
+			return false
+		}
+		for name, kind := range searchAttributes {
+			if list.GetCustomAttributes()[name] != kind {
+				return false
+			}
+		}
+		return true
+	}
+	if known() {
+		return true
+	}
+	_, err := s.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace: namespace, SearchAttributes: searchAttributes,
+	})
+	return err == nil && known()
+}
+
+// work runs a worker in this process, for one migration where the engine is
+// embedded: the credentials of this command are for that one only.
+func (s *service) work(spec migration.Spec, credentials config.Credentials, logger *slog.Logger) error {
+	if s.taskQueue == "" {
+		s.taskQueue = spec.ID
+	} else if !s.owner {
+		return nil // separate workers do it
+	}
+	s.activities = activities.New(func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (activities.Target, error) {
+		return credentials.Connect(spec, beforeCall)
+	}, logger)
+	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout)
+	return s.worker.Start()
+}
+
+// gone gives a channel that is closed when the engine of another process, that
+// this one uses, is gone.
+func (s *service) gone(ctx context.Context) <-chan struct{} {
+	gone := make(chan struct{})
+	if s.engine != nil || s.engineDir == "" {
+		return gone
+	}
+	go func() {
+		for ctx.Err() == nil {
+			if engine.IsFree(s.engineDir) {
+				close(gone)
+				return
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	}()
+	return gone
+}
+
+// close stops what this process runs. Calls in flight come to their end.
+func (s *service) close() {
+	if s.worker != nil {
+		s.worker.Stop()
+	}
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.engine != nil {
+		s.engine.Stop()
+	}
+}
+
+// openLog is where this process writes what nobody needs to see on a terminal.
+func openLog(stateDir string) (*slog.Logger, func(), error) {
+	dir := filepath.Join(stateDir, "logs")
+	if err := private.MkdirAll(dir); err != nil {
+		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
+	}
+	f, err := private.OpenLog(filepath.Join(dir, "starter.log"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
+	}
+	return config.Logger(f, slog.LevelInfo), func() { _ = f.Close() }, nil
+}

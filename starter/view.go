@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/workflows"
+)
+
+// view follows a migration through its workflows.
+type view struct {
+	client client.Client
+	id     string
+	screen *screen
+
+	shown    int // rounds whose figures were shown
+	printed  time.Time
+	trouble  string
+	looked   time.Time // for trouble
+	recorded []sample
+}
+
+// sample is how many records were done at a time.
+type sample struct {
+	at   time.Time
+	done int
+}
+
+// rateWindow is over which time the speed is taken.
+const rateWindow = 30 * time.Second
+
+func newView(c client.Client, id string, s *screen) *view {
+	return &view{client: c, id: id, screen: s}
+}
+
+// update looks and shows. Without a worker there is nothing to be seen, which
+// is no error: the next look may see.
+func (v *view) update(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	progress, ids, ok := v.look(ctx)
+	if !ok {
+		return
+	}
+	v.lookForTrouble(ctx, ids)
+	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
+		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, r.Counts)))
+	}
+	v.shown = max(v.shown, len(progress.Rounds))
+	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
+		return
+	}
+	v.printed = time.Now()
+	v.screen.progress(v.line(progress))
+}
+
+// look asks the migration, then its child, and so on, and joins what they say.
+func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []string, ok bool) {
+	const depth = 3 // migration, retry, load
+	id := v.id
+	for range depth {
+		var p workflows.Progress
+		value, err := v.client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
+		if err != nil || value.Get(&p) != nil {
+			return progress, ids, len(ids) > 0
+		}
+		ids = append(ids, id)
+		if len(ids) == 1 {
+			progress = p
+		} else {
+			progress.Phase = p.Phase
+			progress.Rounds = append(progress.Rounds, p.Rounds...)
+			progress.Round, progress.Batches, progress.BatchesDone = p.Round, p.Batches, p.BatchesDone
+			progress.InFlight, progress.Loading = p.InFlight, p.Loading
+		}
+		if id = p.Child; id == "" {
+			break
+		}
+	}
+	return progress, ids, true
+}
+
+// lookForTrouble finds activities that fail and are tried again.
+func (v *view) lookForTrouble(ctx context.Context, ids []string) {
+	if time.Since(v.looked) < 3*time.Second {
+		return
+	}
+	v.looked = time.Now()
+	trouble := ""
+	for _, id := range ids {
+		d, err := v.client.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			continue
+		}
+		for _, a := range d.GetPendingActivities() {
+			if a.GetLastFailure() != nil && a.GetAttempt() > 1 {
+				trouble = a.GetLastFailure().GetMessage()
+			}
+		}
+	}
+	if trouble != "" && trouble != v.trouble {
+		v.screen.say("Trouble, tried again: " + trouble)
+	}
+	v.trouble = trouble
+}
+
+// line is one line of progress.
+func (v *view) line(p workflows.Progress) string {
+	if p.Phase != workflows.PhaseLoading {
+		return string(p.Phase) + " …"
+	}
+	c := p.Loading
+	if p.Round > 0 {
+		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, c))
+	}
+	done := c.Records()
+	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, c))
+	if perMinute := v.speed(done); perMinute > 0 {
+		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
+		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
+	}
+	return text
+}
+
+// speed is in records a minute, of the last half minute.
+func (v *view) speed(done int) float64 {
+	now := time.Now()
+	v.recorded = append(v.recorded, sample{now, done})
+	for len(v.recorded) > 2 && now.Sub(v.recorded[0].at) > rateWindow {
+		v.recorded = v.recorded[1:]
+	}
+	first := v.recorded[0]
+	if now.Sub(first.at) < time.Second || done <= first.done {
+		return 0
+	}
+	return float64(done-first.done) / now.Sub(first.at).Minutes()
+}
+
+// figures are what a round has come to. A duplicate is a failed record in round
+// 0; in a later one it may be our own, which is found out after the round.
+func figures(round int, c ledger.Counts) string {
+	if round == 0 {
+		return fmt.Sprintf("created %s, failed %s, unknown %s", number(c.Created), number(c.Failed+c.Duplicate), number(c.Unknown))
+	}
+	return fmt.Sprintf("created %s, there already %s, failed %s, unknown %s", number(c.Created), number(c.Duplicate), number(c.Failed), number(c.Unknown))
+}
+
+// number groups thousands.
+func number(n int) string {
+	s := strconv.Itoa(n)
+	var b strings.Builder
+	for i, r := range s {
+		if i > 0 && (len(s)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

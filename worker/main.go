@@ -1,0 +1,106 @@
+// Command worker does the work of migrations for a Temporal service: it reads
+// the input, calls the target, and writes ledger and artifacts. Any number of
+// them may run; they share the folders that the starter names.
+//
+// Its credentials for the target come from its own command line, a file or its
+// environment. A workflow never carries them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// longestCall is how long a worker that is told to stop waits for calls in
+// flight. A call takes as long as --timeout of the starter says, at most; the
+// worker ends as soon as the last one has ended.
+const longestCall = time.Hour
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	err := work(args, stdout, stderr)
+	var usage usageError
+	switch {
+	case err == nil, errors.Is(err, pflag.ErrHelp):
+		return migration.ExitDone
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "worker: %v; see worker --help\n", err)
+		return migration.ExitUsage
+	}
+	fmt.Fprintf(stderr, "worker: %v\n", err)
+	return migration.ExitCannotRun
+}
+
+// usageError is a fault of the command line.
+type usageError struct{ error }
+
+func work(args []string, stdout, stderr io.Writer) error {
+	var (
+		credentials config.Credentials
+		temporal    config.Temporal
+		taskQueue   string
+	)
+	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.SetOutput(stdout)
+	credentials.AddFlags(flags)
+	temporal.AddFlags(flags)
+	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return err
+		}
+		return usageError{err}
+	}
+	if flags.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	}
+	if err := credentials.Complete(os.Getenv); err != nil {
+		return err
+	}
+	if err := credentials.Check(); err != nil {
+		return err
+	}
+	options, _, err := temporal.ClientOptions()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	client, err := config.Dial(context.Background(), options, log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	a := activities.New(func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (activities.Target, error) {
+		return credentials.Connect(spec, beforeCall)
+	}, log)
+	w := workflows.NewWorker(client, taskQueue, a, longestCall)
+	if err := w.Start(); err != nil {
+		return fmt.Errorf("cannot work for the Temporal service: %w", err)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	<-signals
+	log.Info("stopping: calls in flight come to their end; once more: out at once")
+	go func() {
+		<-signals
+		os.Exit(migration.ExitCannotRun)
+	}()
+	w.Stop()
+	return nil
+}

@@ -1,0 +1,73 @@
+package workflows
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+)
+
+// a stands for the activities of whichever worker runs them.
+var a *activities.Activities
+
+// execute runs an activity and gets its result, where one is wanted.
+func execute(ctx workflow.Context, activity any, input any, result any) error {
+	return workflow.ExecuteActivity(ctx, activity, input).Get(ctx, result)
+}
+
+// withActivity is for activities that may be run again as they are: they read,
+// or write what is a function of the ledger.
+func withActivity(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: longest,
+		HeartbeatTimeout:    activities.HeartbeatTimeout,
+		WaitForCancellation: true,
+		Summary:             summary,
+		RetryPolicy:         retries(storageAttempts),
+	})
+}
+
+func withRetries(ctx workflow.Context, attempts int32) workflow.Context {
+	options := workflow.GetActivityOptions(ctx)
+	options.RetryPolicy = retries(attempts)
+	return workflow.WithActivityOptions(ctx, options)
+}
+
+func retries(attempts int32) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{
+		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, MaximumAttempts: attempts,
+	}
+}
+
+// childOptions are those of every child: it ends before its parent does.
+func childOptions(id, summary string) workflow.ChildWorkflowOptions {
+	return workflow.ChildWorkflowOptions{
+		WorkflowID:          id,
+		StaticSummary:       summary,
+		WaitForCancellation: true,
+		ParentClosePolicy:   enumspb.PARENT_CLOSE_POLICY_TERMINATE,
+	}
+}
+
+// Cause is the message at the bottom of an error of Temporal: what a person
+// needs to know.
+func Cause(err error) string {
+	var application *temporal.ApplicationError
+	if errors.As(err, &application) {
+		return application.Message()
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		return "a worker died, or was cut off, and did not come back: " + timeout.Error()
+	}
+	return err.Error()
+}
+
+// baseName is the name of a file on any system that a worker may run on.
+func baseName(file string) string { return path.Base(strings.ReplaceAll(file, `\`, "/")) }

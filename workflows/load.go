@@ -1,0 +1,248 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
+)
+
+const (
+	// A run ends at about this many events and continues as a new one: short
+	// histories replay fast, and the Web UI can show them.
+	eventsARun = 1800
+
+	// batchesAPlan is how many batches are planned at once: about 2 KB.
+	batchesAPlan = 100
+
+	// lostWorkers is how many workers may die on one batch, each before it had
+	// sent it, until the load halts: then it is the batch that kills them.
+	lostWorkers = 5
+)
+
+// LoadInput is one round of a migration, and how far it is.
+type LoadInput struct {
+	Run       activities.Run `json:"run"`
+	Round     int            `json:"round"`
+	Workers   int            `json:"workers"`
+	RateLimit float64        `json:"rate_limit"`
+	Timeout   time.Duration  `json:"timeout"`
+
+	// What the runs before this one have done.
+	After   int           `json:"after"` // position in the round
+	Batches int           `json:"batches"`
+	Counts  ledger.Counts `json:"counts"`
+}
+
+// LoadResult is what a round came to.
+type LoadResult struct {
+	Counts ledger.Counts `json:"counts"`
+	// Stopped says that batches of the round are left.
+	Stopped bool `json:"stopped,omitempty"`
+	// Halted says why, where it was trouble and not a person.
+	Halted string `json:"halted,omitempty"`
+}
+
+// LoadWorkflow loads the batches of one round, some at a time. Each is an
+// activity. Cancelled, it starts no more, waits for those in flight, and
+// reports what it has.
+func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
+	l := &loadRun{in: in}
+	if err := l.serveProgress(ctx); err != nil {
+		return LoadResult{}, err
+	}
+	return l.run(ctx)
+}
+
+func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
+	for !l.stopping(ctx) {
+		plan, err := l.plan(ctx)
+		if err != nil {
+			l.halt(err)
+			break
+		}
+		for _, batch := range plan.Batches {
+			if !l.waitForRoom(ctx) {
+				break
+			}
+			l.start(ctx, batch)
+		}
+		if l.stopping(ctx) {
+			break
+		}
+		l.in.After = plan.After
+		if plan.After == plan.Total {
+			l.drain(ctx)
+			return l.result(ctx), nil
+		}
+		if l.shouldContinueAsNew(ctx) {
+			l.drain(ctx)
+			if !l.stopping(ctx) {
+				l.in.Counts, l.in.Batches = l.counts(), l.done()
+				return LoadResult{}, workflow.NewContinueAsNewError(ctx, LoadWorkflow, l.in)
+			}
+		}
+	}
+	l.drain(ctx)
+	return l.result(ctx), nil
+}
+
+type loadRun struct {
+	in       LoadInput
+	loaded   ledger.Counts // by this run
+	batches  int           // done by this run
+	total    int           // batches of the round
+	inFlight int
+	lost     int // batches that were begun and not sent
+	halted   string
+}
+
+func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
+	var plan activities.Plan
+	err := execute(withActivity(ctx, "plan the next batches"), a.PlanBatches, activities.PlanInput{
+		Run: l.in.Run, Round: l.in.Round, After: l.in.After, Limit: batchesAPlan,
+	}, &plan)
+	l.total = plan.Total
+	l.loaded.Add(plan.Settled)
+	l.batches += plan.After - l.in.After - len(plan.Batches)
+	return plan, err
+}
+
+// start loads a batch beside the others.
+func (l *loadRun) start(ctx workflow.Context, batch activities.PlannedBatch) {
+	l.inFlight++
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer func() { l.inFlight-- }()
+		l.loadBatch(ctx, batch)
+	})
+}
+
+// loadBatch loads one batch, and settles it where its worker died: then it is
+// unknown, or it was not sent and is loaded again.
+func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch) {
+	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position()}
+	for attempt := 1; ; attempt++ {
+		var loaded activities.BatchResult
+		err := execute(l.withLoad(ctx, batch), a.LoadBatch, input, &loaded)
+		if err == nil {
+			l.add(loaded)
+			return
+		}
+		if temporal.IsCanceledError(err) {
+			l.lost++ // cancelled before it was claimed: nothing was sent
+			return
+		}
+		var settled activities.BatchResult
+		aside, _ := workflow.NewDisconnectedContext(ctx)
+		if settleErr := execute(withActivity(aside, "settle "+l.name(batch)), a.SettleBatch, input, &settled); settleErr != nil {
+			l.lost++
+			l.halt(settleErr)
+			return
+		}
+		if !settled.Unsent {
+			l.add(settled)
+			return
+		}
+		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.stopping(ctx) {
+			l.lost++
+			l.halt(err)
+			return
+		}
+	}
+}
+
+// withLoad tells the options of LoadBatch. What must not be repeated is held by
+// the ledger, so an attempt that failed before it sent may be repeated here;
+// but a timeout is for SettleBatch to look at, which is another worker's task.
+func (l *loadRun) withLoad(ctx workflow.Context, batch activities.PlannedBatch) workflow.Context {
+	policy := retries(storageAttempts)
+	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: longest,
+		HeartbeatTimeout:    activities.HeartbeatTimeout,
+		WaitForCancellation: true,
+		Summary:             l.name(batch),
+		RetryPolicy:         policy,
+	})
+}
+
+func (l *loadRun) name(batch activities.PlannedBatch) string {
+	first, last := batch.Lines()
+	return fmt.Sprintf("batch %d of %d, lines %d to %d", batch.Position(), l.total, first, last)
+}
+
+func (l *loadRun) add(r activities.BatchResult) {
+	l.loaded.Add(r.Counts)
+	l.batches++
+}
+
+// window is how many batches are begun at once. Calls in flight are limited
+// where the calls are made; without a rate limit some more batches are begun,
+// since each costs a moment before and after its call.
+func (l *loadRun) window() int {
+	if l.in.RateLimit > 0 {
+		return l.in.Workers
+	}
+	return 2 * l.in.Workers
+}
+
+// waitForRoom waits until one more batch may be begun, and says whether it is
+// still wanted.
+func (l *loadRun) waitForRoom(ctx workflow.Context) bool {
+	err := workflow.Await(ctx, func() bool { return l.inFlight < l.window() || l.halted != "" })
+	return err == nil && !l.stopping(ctx)
+}
+
+// drain waits for all that is in flight, also when the workflow is cancelled.
+func (l *loadRun) drain(ctx workflow.Context) {
+	aside, _ := workflow.NewDisconnectedContext(ctx)
+	_ = workflow.Await(aside, func() bool { return l.inFlight == 0 })
+}
+
+func (l *loadRun) stopping(ctx workflow.Context) bool { return ctx.Err() != nil || l.halted != "" }
+
+func (l *loadRun) halt(err error) {
+	if !temporal.IsCanceledError(err) && l.halted == "" {
+		l.halted = Cause(err)
+	}
+}
+
+func (l *loadRun) shouldContinueAsNew(ctx workflow.Context) bool {
+	info := workflow.GetInfo(ctx)
+	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
+}
+
+func (l *loadRun) counts() ledger.Counts {
+	sum := l.in.Counts
+	sum.Add(l.loaded)
+	return sum
+}
+
+func (l *loadRun) done() int { return l.in.Batches + l.batches }
+
+func (l *loadRun) result(ctx workflow.Context) LoadResult {
+	return LoadResult{
+		Counts:  l.counts(),
+		Stopped: l.stopping(ctx) || l.lost > 0,
+		Halted:  l.halted,
+	}
+}
+
+func (l *loadRun) serveProgress(ctx workflow.Context) error {
+	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
+		return Progress{
+			Phase: PhaseLoading, Round: l.in.Round, Batches: l.total, BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
+		}, nil
+	})
+}
+
+// runLoad runs a round as a child.
+func runLoad(ctx workflow.Context, id, summary string, in LoadInput) (LoadResult, error) {
+	var result LoadResult
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, summary)), LoadWorkflow, in).Get(ctx, &result)
+	return result, err
+}

@@ -1,0 +1,112 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+// Phase is what a migration does just now.
+type Phase string
+
+// The phases, in their order.
+const (
+	PhaseInspecting Phase = "inspecting"
+	PhaseLoading    Phase = "loading"
+	PhaseRetrying   Phase = "retrying"
+	PhaseWriting    Phase = "writing artifacts"
+	PhaseDone       Phase = "done"
+)
+
+// QueryProgress asks each of the workflows for its Progress.
+const QueryProgress = "progress"
+
+// The search attributes of a migration, where the service has them.
+var (
+	AttributeFile    = temporal.NewSearchAttributeKeyKeyword("MigrationFile")
+	AttributePhase   = temporal.NewSearchAttributeKeyKeyword("MigrationPhase")
+	AttributeTarget  = temporal.NewSearchAttributeKeyKeyword("MigrationTarget")
+	AttributeFailed  = temporal.NewSearchAttributeKeyInt64("RecordsFailed")
+	AttributeUnknown = temporal.NewSearchAttributeKeyInt64("RecordsUnknown")
+)
+
+// Progress is how far a workflow is. Numbers only.
+type Progress struct {
+	Phase   Phase `json:"phase"`
+	Records int   `json:"records,omitempty"` // of the input
+	// Rounds are those that have ended.
+	Rounds []RoundProgress `json:"rounds,omitempty"`
+	// Round is the one that runs, in Child: the workflow that knows more.
+	Round int    `json:"round"`
+	Child string `json:"child,omitempty"`
+
+	// Of the round that runs, from the LoadWorkflow itself.
+	Batches     int           `json:"batches,omitempty"`
+	BatchesDone int           `json:"batches_done,omitempty"`
+	InFlight    int           `json:"in_flight,omitempty"`
+	Loading     ledger.Counts `json:"loading"`
+
+	// Counts are the dispositions, at the end.
+	Counts *migration.Counts `json:"counts,omitempty"`
+}
+
+// RoundProgress is what a round came to.
+type RoundProgress struct {
+	Round int `json:"round"`
+	ledger.Counts
+	Resolved activities.Resolved `json:"resolved"` // the duplicates of a retry round
+}
+
+// serve answers queries, and shows the state in the Web UI.
+func (p *Progress) serve(ctx workflow.Context) {
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (Progress, error) { return *p, nil },
+		workflow.QueryHandlerOptions{Description: "How far is it? Follow child for the round that runs."})
+	if err != nil {
+		workflow.GetLogger(ctx).Error("cannot answer queries", "error", err)
+	}
+	p.show(ctx)
+}
+
+// show writes the current details for the Web UI.
+func (p *Progress) show(ctx workflow.Context) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**", p.Phase)
+	if p.Records > 0 {
+		fmt.Fprintf(&b, ", %d records", p.Records)
+	}
+	if p.Child != "" {
+		fmt.Fprintf(&b, "; see `%s`", p.Child)
+	}
+	if len(p.Rounds) > 0 {
+		b.WriteString("\n\n| round | calls | created | duplicate | failed | unknown | recovered |\n|--:|--:|--:|--:|--:|--:|--:|\n")
+		for _, r := range p.Rounds {
+			fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d |\n", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown, r.Resolved.Recovered)
+		}
+	}
+	if c := p.Counts; c != nil {
+		fmt.Fprintf(&b, "\n%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d\n",
+			c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
+	}
+	workflow.SetCurrentDetails(ctx, b.String())
+}
+
+func (p *Progress) endRound(round int, counts ledger.Counts) {
+	p.Rounds = append(p.Rounds, RoundProgress{Round: round, Counts: counts})
+}
+
+func (p *Progress) resolved(round int, r activities.Resolved) {
+	for i := range p.Rounds {
+		if p.Rounds[i].Round == round {
+			p.Rounds[i].Resolved = r
+		}
+	}
+}
+
+// merge takes the rounds of the RetryWorkflow over.
+func (p *Progress) merge(retry Progress) { p.Rounds = append(p.Rounds, retry.Rounds...) }

@@ -1,0 +1,182 @@
+package workflows
+
+import (
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+const (
+	// New records can stay invisible to a look-up for minutes. A round looks
+	// again for this long; what is still invisible waits for the next round.
+	lookAgainFor     = 3 * time.Minute
+	lookAgainAfter   = time.Second // doubling
+	lookAgainLongest = 30 * time.Second
+
+	// longestBackoff is where the doubling of the pauses between rounds ends.
+	longestBackoff = time.Hour
+)
+
+// RetryInput is the retry rounds of a migration, and how far they are.
+type RetryInput struct {
+	Run       activities.Run `json:"run"`
+	Workers   int            `json:"workers"`
+	RateLimit float64        `json:"rate_limit"`
+	Timeout   time.Duration  `json:"timeout"`
+	Rounds    int            `json:"rounds"`
+	Backoff   time.Duration  `json:"backoff"`
+
+	Round    int      `json:"round"` // the next one
+	Progress Progress `json:"progress"`
+}
+
+// RetryResult is what the retry rounds came to.
+type RetryResult struct {
+	Progress Progress `json:"progress"`
+	Stopped  bool     `json:"stopped,omitempty"`
+	Halted   string   `json:"halted,omitempty"`
+}
+
+// RetryWorkflow writes what is unknown into retry_<datetime>.csv, loads that,
+// finds out whose the duplicates are, and again, until nothing is unknown or
+// the rounds are used up. Without rounds it writes the file.
+func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
+	r := &retryRun{in: in}
+	r.in.Progress.Phase = PhaseRetrying
+	r.in.Progress.serve(ctx)
+	return r.run(ctx)
+}
+
+func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
+	for {
+		if r.shouldContinueAsNew(ctx) {
+			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
+		}
+		file, err := r.writeRetryFile(ctx)
+		if err != nil || file.Records == 0 || r.in.Round > r.in.Rounds {
+			return r.result(ctx, err), nil
+		}
+		loaded, err := r.load(ctx, file)
+		if err != nil || loaded.Stopped {
+			r.halted = loaded.Halted
+			r.stopped = true
+			return r.result(ctx, err), nil
+		}
+		if err := r.resolveDuplicates(ctx, loaded.Counts.Duplicate); err != nil {
+			r.stopped = ctx.Err() != nil
+			r.writeUnresolved(ctx)
+			return r.result(ctx, err), nil
+		}
+		r.in.Round++
+	}
+}
+
+type retryRun struct {
+	in      RetryInput
+	stopped bool
+	halted  string
+}
+
+func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, error) {
+	var file migration.RetryFile
+	err := execute(withActivity(ctx, fmt.Sprintf("write the retry file of round %d", r.in.Round)), a.WriteRetryFile, activities.RetryFileInput{
+		Run: r.in.Run, Round: r.in.Round, Now: workflow.Now(ctx),
+	}, &file)
+	r.in.Progress.show(ctx)
+	return file, err
+}
+
+// load waits and loads the retry file. A round that an earlier run of the
+// migration has loaded is not waited for.
+func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadResult, error) {
+	var plan activities.Plan
+	if err := execute(withActivity(ctx, "is anything left to load?"), a.PlanBatches, activities.PlanInput{
+		Run: r.in.Run, Round: r.in.Round, Limit: 1,
+	}, &plan); err != nil {
+		return LoadResult{}, err
+	}
+	if len(plan.Batches) == 0 {
+		r.in.Progress.endRound(r.in.Round, plan.Settled)
+		return LoadResult{Counts: plan.Settled}, nil
+	}
+	if err := r.wait(ctx); err != nil {
+		return LoadResult{}, err
+	}
+	id := fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round)
+	r.in.Progress.Round, r.in.Progress.Child = r.in.Round, id
+	result, err := runLoad(ctx, id, fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), LoadInput{
+		Run: r.in.Run, Round: r.in.Round, Workers: r.in.Workers, RateLimit: r.in.RateLimit, Timeout: r.in.Timeout,
+	})
+	r.in.Progress.Child = ""
+	r.in.Progress.endRound(r.in.Round, result.Counts)
+	return result, err
+}
+
+// wait gives the target time to get well, twice as long before each round.
+func (r *retryRun) wait(ctx workflow.Context) error {
+	pause := r.in.Backoff
+	for range r.in.Round - 1 {
+		pause = min(2*pause, longestBackoff)
+	}
+	return sleep(ctx, pause, fmt.Sprintf("wait before round %d", r.in.Round))
+}
+
+// resolveDuplicates finds out whose the records are that the target refused as
+// duplicates, and looks again for those that it does not show yet.
+func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error {
+	if duplicates == 0 {
+		return nil
+	}
+	start := workflow.Now(ctx)
+	for pause := lookAgainAfter; ; pause = min(2*pause, lookAgainLongest) {
+		last := workflow.Now(ctx).Sub(start) >= lookAgainFor
+		var resolved activities.Resolved
+		if err := execute(withActivity(ctx, fmt.Sprintf("whose are the %d duplicates of round %d?", duplicates, r.in.Round)), a.ResolveDuplicates, activities.ResolveInput{
+			Run: r.in.Run, Round: r.in.Round, Last: last,
+		}, &resolved); err != nil {
+			return err
+		}
+		if resolved.Invisible == 0 || last {
+			r.in.Progress.resolved(r.in.Round, resolved)
+			return nil
+		}
+		if err := sleep(ctx, pause, fmt.Sprintf("wait for %d records to show", resolved.Invisible)); err != nil {
+			return err
+		}
+	}
+}
+
+// writeUnresolved keeps what is unknown for the next migration, after a round
+// that could not be ended.
+func (r *retryRun) writeUnresolved(ctx workflow.Context) {
+	if r.stopped {
+		return // the round is not over: the artifacts of the stop say what is unknown
+	}
+	r.in.Round++
+	aside, _ := workflow.NewDisconnectedContext(ctx)
+	if _, err := r.writeRetryFile(aside); err != nil {
+		r.halted = Cause(err)
+	}
+}
+
+func (r *retryRun) shouldContinueAsNew(ctx workflow.Context) bool {
+	info := workflow.GetInfo(ctx)
+	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
+}
+
+func (r *retryRun) result(ctx workflow.Context, err error) RetryResult {
+	if err != nil && !temporal.IsCanceledError(err) && r.halted == "" {
+		r.halted = Cause(err)
+	}
+	return RetryResult{Progress: r.in.Progress, Stopped: r.stopped || ctx.Err() != nil, Halted: r.halted}
+}
+
+// sleep is a timer with a name, for the Web UI.
+func sleep(ctx workflow.Context, d time.Duration, summary string) error {
+	return workflow.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: summary}).Get(ctx, nil)
+}

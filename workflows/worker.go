@@ -1,0 +1,43 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/activities"
+)
+
+// TaskQueue is where separate workers look for work.
+const TaskQueue = "durable-dataload"
+
+// NewWorker makes a worker for migrations. Stopped, it lets calls that take up
+// to timeout come to an end, and writes down what they say.
+func NewWorker(c client.Client, taskQueue string, a *activities.Activities, timeout time.Duration) worker.Worker {
+	w := worker.New(c, taskQueue, worker.Options{
+		// Longer than a call and the writing down of its answer. (The default of
+		// 0 would cut calls off.)
+		WorkerStopTimeout: timeout + 15*time.Second,
+		// Batches wait inside the activity for their turn, at the cost of a
+		// goroutine: the pace decides how many call.
+		MaxConcurrentActivityExecutionSize: 1000,
+		MaxConcurrentActivityTaskPollers:   5,
+		MaxConcurrentWorkflowTaskPollers:   4,
+		// Heartbeats are how a batch hears that it is not wanted any more.
+		MaxHeartbeatThrottleInterval: 2 * time.Second,
+		// After a crash the service gives a workflow that was cached in the dead
+		// process to another one after this time.
+		StickyScheduleToStartTimeout: 2 * time.Second,
+	})
+	w.RegisterWorkflow(MigrationWorkflow)
+	w.RegisterWorkflow(LoadWorkflow)
+	w.RegisterWorkflow(RetryWorkflow)
+	for _, activity := range []any{
+		a.InspectSource, a.CheckTarget, a.PlanBatches, a.LoadBatch, a.SettleBatch,
+		a.WriteRetryFile, a.ResolveDuplicates, a.CountEntities, a.WriteArtifacts,
+	} {
+		w.RegisterActivity(activity)
+	}
+	return w
+}
