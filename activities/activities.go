@@ -28,9 +28,9 @@ import (
 
 // HeartbeatTimeout is how soon a dead worker is noticed. A live one heartbeats
 // several times within it.
-const HeartbeatTimeout = 10 * time.Second
+const HeartbeatTimeout = 6 * time.Second
 
-const heartbeatInterval = 2 * time.Second
+const heartbeatInterval = 1500 * time.Millisecond
 
 // Target is the platform that is written to, as far as a load needs it.
 type Target interface {

@@ -224,7 +224,10 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	defer stopWaiting()
 	turn, err := l.gate.Enter(waiting)
 	if err != nil {
-		return ledger.Outcomes{}, errors.Join(err, context.Cause(waiting))
+		if cause := context.Cause(waiting); cause != nil {
+			err = cause
+		}
+		return ledger.Outcomes{}, err
 	}
 	defer turn.Leave()
 	if err := l.activities.stopping(ctx); err != nil {

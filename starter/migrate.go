@@ -231,7 +231,7 @@ func (s *session) isRunning(ctx context.Context) (bool, error) {
 
 func (s *session) introduce(ctx context.Context) {
 	what := "Migrating"
-	if s.attached {
+	if _, err := migration.Folder(s.spec.Folder).Spec(); err == nil || s.attached {
 		what = "Going on with the migration of"
 	}
 	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.spec.DataFile, s.spec.Target.URI, s.spec.Target.EntityType))

@@ -62,7 +62,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 	for !l.stopping(ctx) {
 		plan, err := l.plan(ctx)
 		if err != nil {
-			l.halt(err)
+			l.halt(ctx, err)
 			break
 		}
 		for _, batch := range plan.Batches {
@@ -109,6 +109,7 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
 	l.batches += plan.After - l.in.After - len(plan.Batches)
+	l.show(ctx)
 	return plan, err
 }
 
@@ -129,7 +130,7 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 		var loaded activities.BatchResult
 		err := execute(l.withLoad(ctx, batch), a.LoadBatch, input, &loaded)
 		if err == nil {
-			l.add(loaded)
+			l.add(ctx, loaded)
 			return
 		}
 		if temporal.IsCanceledError(err) {
@@ -140,16 +141,16 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 		aside, _ := workflow.NewDisconnectedContext(ctx)
 		if settleErr := execute(withActivity(aside, "settle "+l.name(batch)), a.SettleBatch, input, &settled); settleErr != nil {
 			l.lost++
-			l.halt(settleErr)
+			l.halt(ctx, settleErr)
 			return
 		}
 		if !settled.Unsent {
-			l.add(settled)
+			l.add(ctx, settled)
 			return
 		}
 		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.stopping(ctx) {
 			l.lost++
-			l.halt(err)
+			l.halt(ctx, err)
 			return
 		}
 	}
@@ -175,9 +176,17 @@ func (l *loadRun) name(batch activities.PlannedBatch) string {
 	return fmt.Sprintf("batch %d of %d, lines %d to %d", batch.Position(), l.total, first, last)
 }
 
-func (l *loadRun) add(r activities.BatchResult) {
+func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	l.loaded.Add(r.Counts)
 	l.batches++
+	l.show(ctx)
+}
+
+// show writes the current details for the Web UI.
+func (l *loadRun) show(ctx workflow.Context) {
+	c := l.counts()
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Round %d: batch %d of %d\n\n| calls | created | duplicate | failed | unknown |\n|--:|--:|--:|--:|--:|\n| %d | %d | %d | %d | %d |\n",
+		l.in.Round, l.done(), l.total, c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown))
 }
 
 // window is how many batches are begun at once. Calls in flight are limited
@@ -205,8 +214,10 @@ func (l *loadRun) drain(ctx workflow.Context) {
 
 func (l *loadRun) stopping(ctx workflow.Context) bool { return ctx.Err() != nil || l.halted != "" }
 
-func (l *loadRun) halt(err error) {
-	if !temporal.IsCanceledError(err) && l.halted == "" {
+// halt stops the load because of trouble. Once somebody has asked for a stop,
+// what fails on the way out is no news.
+func (l *loadRun) halt(ctx workflow.Context, err error) {
+	if ctx.Err() == nil && l.halted == "" {
 		l.halted = Cause(err)
 	}
 }

@@ -82,9 +82,9 @@ func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 
 // load is round 0: the input.
 func (m *migrationRun) load(ctx workflow.Context) {
-	m.enter(ctx, PhaseLoading)
 	id := childID(ctx, "load")
 	m.progress.Child = id
+	m.enter(ctx, PhaseLoading)
 	result, err := runLoad(ctx, id, "load "+m.fileName(), LoadInput{
 		Run: m.run0, Round: 0, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
 	})
@@ -95,9 +95,9 @@ func (m *migrationRun) load(ctx workflow.Context) {
 
 // retry is the rounds after it, as long as records are unknown.
 func (m *migrationRun) retry(ctx workflow.Context) {
-	m.enter(ctx, PhaseRetrying)
 	id := childID(ctx, "retry")
 	m.progress.Child = id
+	m.enter(ctx, PhaseRetrying)
 	options := childOptions(id, "records in unknown state of "+m.fileName())
 	var result RetryResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"strings"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -75,25 +74,24 @@ func (p *Progress) serve(ctx workflow.Context) {
 
 // show writes the current details for the Web UI.
 func (p *Progress) show(ctx workflow.Context) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**", p.Phase)
+	text := "**" + string(p.Phase) + "**"
 	if p.Records > 0 {
-		fmt.Fprintf(&b, ", %d records", p.Records)
+		text += fmt.Sprintf(", %d records", p.Records)
 	}
 	if p.Child != "" {
-		fmt.Fprintf(&b, "; see `%s`", p.Child)
+		text += "; see `" + p.Child + "`"
 	}
 	if len(p.Rounds) > 0 {
-		b.WriteString("\n\n| round | calls | created | duplicate | failed | unknown | recovered |\n|--:|--:|--:|--:|--:|--:|--:|\n")
+		text += "\n\n| round | calls | created | duplicate | failed | unknown | recovered |\n|--:|--:|--:|--:|--:|--:|--:|\n"
 		for _, r := range p.Rounds {
-			fmt.Fprintf(&b, "| %d | %d | %d | %d | %d | %d | %d |\n", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown, r.Resolved.Recovered)
+			text += fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d |\n", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown, r.Resolved.Recovered)
 		}
 	}
 	if c := p.Counts; c != nil {
-		fmt.Fprintf(&b, "\n%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d\n",
+		text += fmt.Sprintf("\n%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d\n",
 			c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
 	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	workflow.SetCurrentDetails(ctx, text)
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {

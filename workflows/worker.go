@@ -25,7 +25,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		MaxConcurrentActivityTaskPollers:   5,
 		MaxConcurrentWorkflowTaskPollers:   4,
 		// Heartbeats are how a batch hears that it is not wanted any more.
-		MaxHeartbeatThrottleInterval: 2 * time.Second,
+		MaxHeartbeatThrottleInterval: 1500 * time.Millisecond,
 		// After a crash the service gives a workflow that was cached in the dead
 		// process to another one after this time.
 		StickyScheduleToStartTimeout: 2 * time.Second,

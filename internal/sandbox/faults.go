@@ -109,12 +109,12 @@ func ParseFaults(s string) (Faults, error) {
 			continue
 		}
 		name, percentText, ok := strings.Cut(item, "=")
-		percent, err := strconv.ParseFloat(percentText, 64)
+		percent, err := strconv.ParseFloat(strings.TrimSpace(percentText), 64)
 		if !ok || err != nil || math.IsNaN(percent) || percent < 0 || percent > 100 {
 			return Faults{}, fmt.Errorf("%q is not a fault: expected a name, = and a percentage from 0 to 100, such as http502=2", item)
 		}
 		endpoint := bulkCreateEndpoint
-		kindName, isFind := strings.CutPrefix(name, "find:")
+		kindName, isFind := strings.CutPrefix(strings.TrimSpace(name), "find:")
 		if isFind {
 			endpoint = findEndpoint
 		}

@@ -141,6 +141,36 @@ func TestFindReadsMoreThanOneStretch(t *testing.T) {
 	}
 }
 
+func TestSortingKeepsOnlyWhatIsWanted(t *testing.T) {
+	_, c := start(t, Options{})
+	var records []string
+	for i := range 2500 {
+		records = append(records, fmt.Sprintf(`{"n":%d}`, i*7919%2500))
+	}
+	c.create("[" + strings.Join(records, ",") + "]")
+	page := c.ok("entity.find", params{"sort_on": `["-n"]`, "first_result": "11", "max_results": "10", "attributes": `["n"]`, "show_total_count": "true"})
+	for i, result := range page["results"].([]any) {
+		if n := result.(map[string]any)["n"]; n != float64(2489-i) {
+			t.Errorf("result %d has n = %v, want %d", i, n, 2489-i)
+		}
+	}
+	if page["result_count"] != 10.0 || page["total_count"] != 2500.0 {
+		t.Errorf("result_count %v, total_count %v; want 10 and 2500", page["result_count"], page["total_count"])
+	}
+}
+
+func TestSortingOrdersAllKindsOfValues(t *testing.T) {
+	_, c := start(t, Options{})
+	c.create(`[{"v":"b"},{"v":"B"},{"v":10},{"v":9.5},{"v":true},{"v":null},{"v":false},{"v":{"x":1}},{}]`)
+	var got []string
+	for _, result := range c.ok("entity.find", params{"sort_on": `["v"]`, "attributes": `["id"]`})["results"].([]any) {
+		got = append(got, asJSON(t, result.(map[string]any)["id"]))
+	}
+	if want := "6 9 7 5 4 3 2 1 8"; strings.Join(got, " ") != want {
+		t.Errorf("ids %s, want %s", got, want)
+	}
+}
+
 func TestFindLagHidesNewEntities(t *testing.T) {
 	server, c := start(t, Options{FindLag: time.Hour})
 	uuid := c.create(`[{"email":"a@x.org"}]`)[0]

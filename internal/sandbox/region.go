@@ -93,9 +93,13 @@ func (f comparison) whereID() region {
 	switch f.operator {
 	case "=":
 		return listOf(id)
-	case ">", ">=":
+	case ">":
+		return region{first: max(1, id+1), last: math.MaxInt64}
+	case ">=":
 		return region{first: max(1, id), last: math.MaxInt64}
-	case "<", "<=":
+	case "<":
+		return region{first: 1, last: id - 1}
+	case "<=":
 		return region{first: 1, last: id}
 	}
 	return everywhere

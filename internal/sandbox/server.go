@@ -194,7 +194,7 @@ func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	if fault != nil && fault.ending == refused {
 		call.Fault = fault.name
 		s.entities.note(call, nil) // should the log fail here, the next call that is answered says so
-		hangUp(w, false)
+		fault.end(w, r, nil, s.closing)
 		return
 	}
 	params, refusal := readParams(r)

@@ -280,6 +280,9 @@ func TestStructuralFaultsOfACall(t *testing.T) {
 		{"entity.delete", params{"uuid": newUUID(1)}, 310, ""},
 		{"entity.update", params{"key_attribute": "email"}, 100, "key_value"},
 		{"entity.update", params{"key_attribute": "email", "key_value": "a@x.org"}, 200, "key_value"},
+		{"entity.update", params{"key_attribute": "email", "key_value": `5`}, 200, "key_value"},
+		{"entity.update", params{"key_attribute": "uuid", "key_value": `{}`}, 200, "key_value"},
+		{"entity.update", params{"key_attribute": "id", "key_value": `1.5`}, 200, "id"},
 		{"entity.update", params{"key_attribute": "givenName", "key_value": `"Ann"`}, 200, "key_attribute"},
 		{"entity.replace", params{"id": "77", "attributes": "{}"}, 310, ""},
 	}

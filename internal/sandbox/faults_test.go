@@ -1,0 +1,337 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestParseFaults(t *testing.T) {
+	cases := []struct {
+		text string
+		want string // endpoint:kind=percent in order, or the error
+		ok   bool
+	}{
+		{"", "", true},
+		{"http502=2,reset-after=0.5", "entity.bulkCreate:http502=2 entity.bulkCreate:reset-after=0.5", true},
+		{" http502 = 2 ", "entity.bulkCreate:http502=2", true},
+		{" http502=2 , ", "entity.bulkCreate:http502=2", true},
+		{"find:http502=5,hang=1", "entity.bulkCreate:hang=1 entity.find:http502=5", true},
+		{"hang=1,hang=2", "entity.bulkCreate:hang=2", true},
+		{"hang=100", "entity.bulkCreate:hang=100", true},
+		{"hang", `"hang" is not a fault: expected a name, = and a percentage`, false},
+		{"hang=", "is not a fault", false},
+		{"hang=x", "is not a fault", false},
+		{"hang=-1", "is not a fault", false},
+		{"hang=NaN", "is not a fault", false},
+		{"hang=101", "is not a fault", false},
+		{"hangs=1", `there is no fault "hangs": expected all or one of refuse, reset-before,`, false},
+		{"count:hang=1", `there is no fault "count:hang"`, false},
+		{"hang=60,refuse=50", "make 110 percent", false},
+		{"all=5", "entity.bulkCreate make 115 percent", false},
+		{"find:all=5", "entity.find make 115 percent", false},
+	}
+	for _, tc := range cases {
+		faults, err := ParseFaults(tc.text)
+		if tc.ok != (err == nil) {
+			t.Errorf("%q: error %v", tc.text, err)
+			continue
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%q: %q, want %q", tc.text, err, tc.want)
+			}
+			continue
+		}
+		var got []string
+		for _, endpoint := range []string{bulkCreateEndpoint, findEndpoint} {
+			for _, c := range faults.byEndpoint[endpoint] {
+				got = append(got, fmt.Sprintf("%s:%s=%g", endpoint, c.kind.name, c.percent))
+			}
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("%q: %s, want %s", tc.text, got, tc.want)
+		}
+	}
+	faults, err := ParseFaults("all=4,hang=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(faults.byEndpoint[bulkCreateEndpoint]); got != len(faultKinds) {
+		t.Errorf("all has %d kinds, want %d", got, len(faultKinds))
+	}
+}
+
+func TestDrawsDependOnSeedAndNumberOnly(t *testing.T) {
+	faults, err := ParseFaults("http502=10,reset-after=20,find:hang=50")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const calls = 10000
+	counts := map[string]int{}
+	sequence := func(seed int64) (names []string) {
+		for number := int64(1); number <= calls; number++ {
+			name := ""
+			if kind := faults.draw(seed, bulkCreateEndpoint, number); kind != nil {
+				name = kind.name
+			}
+			names = append(names, name)
+		}
+		return names
+	}
+	first := sequence(1)
+	if !slices.Equal(first, sequence(1)) {
+		t.Error("the same seed gives other faults the second time")
+	}
+	if slices.Equal(first, sequence(2)) {
+		t.Error("another seed gives the same faults")
+	}
+	for _, name := range first {
+		counts[name]++
+	}
+	for name, percent := range map[string]int{"http502": 10, "reset-after": 20, "": 70} {
+		if got, want := counts[name], calls*percent/100; got < want*9/10 || got > want*11/10 {
+			t.Errorf("%q hits %d of %d calls, want about %d", name, got, calls, want)
+		}
+	}
+	if kind := faults.draw(1, "entity.count", 1); kind != nil {
+		t.Errorf("entity.count has the fault %s, want none", kind.name)
+	}
+	// These are written down: a seed means the same with every version of the program.
+	if got, want := fmt.Sprintf("%.6f %.6f", fraction(1, bulkCreateEndpoint, 1), fraction(-7, findEndpoint, 2)), "0.038962 0.244426"; got != want {
+		t.Errorf("fractions %s, want %s", got, want)
+	}
+}
+
+// TestFaultsAsSeenByAClient plays each kind on a call of four records, one of them with a taken email.
+func TestFaultsAsSeenByAClient(t *testing.T) {
+	htmlWith := func(status int) func(*testing.T, answerSeen) {
+		return func(t *testing.T, a answerSeen) {
+			if a.err != nil || a.status != status || !strings.Contains(a.body, "<html>") {
+				t.Errorf("%v; want HTTP %d with HTML", a, status)
+			}
+			if got, want := a.header.Get("Retry-After") != "", status == 429 || status == 503; got != want {
+				t.Errorf("Retry-After: %q", a.header.Get("Retry-After"))
+			}
+		}
+	}
+	apiError := func(code int) func(*testing.T, answerSeen) {
+		return func(t *testing.T, a answerSeen) {
+			if a.err != nil || a.status != 200 || a.json["stat"] != "error" || a.json["code"] != float64(code) {
+				t.Errorf("%v; want HTTP 200 with the API error %d", a, code)
+			}
+		}
+	}
+	isReset := func(t *testing.T, a answerSeen) {
+		if !errors.Is(a.err, syscall.ECONNRESET) {
+			t.Errorf("%v; want a connection reset", a)
+		}
+	}
+	timesOut := func(t *testing.T, a answerSeen) {
+		if !errors.Is(a.err, context.Canceled) {
+			t.Errorf("%v; want the client's own giving up", a)
+		}
+	}
+	const none, half, all = "", "0 2", "0 1 2" // records written, by index
+	cases := map[string]struct {
+		written string
+		check   func(*testing.T, answerSeen)
+	}{
+		"refuse": {none, func(t *testing.T, a answerSeen) {
+			if !errors.Is(a.err, io.EOF) && !errors.Is(a.err, syscall.ECONNRESET) && !errors.Is(a.err, syscall.EPIPE) {
+				t.Errorf("%v; want a closed connection", a)
+			}
+		}},
+		"reset-before":  {none, isReset},
+		"reset-after":   {all, isReset},
+		"partial-502":   {half, htmlWith(502)},
+		"hang":          {none, timesOut},
+		"hang-after":    {all, timesOut},
+		"http403":       {none, htmlWith(403)},
+		"http429":       {none, htmlWith(429)},
+		"http500":       {none, htmlWith(500)},
+		"http501":       {none, htmlWith(501)},
+		"http502":       {none, htmlWith(502)},
+		"http503":       {none, htmlWith(503)},
+		"http504":       {none, htmlWith(504)},
+		"http502-after": {all, htmlWith(502)},
+		"api403":        {none, apiError(403)},
+		"api500":        {none, apiError(500)},
+		"api504":        {none, apiError(504)},
+		"api510":        {none, apiError(510)},
+		"api500-after":  {all, apiError(500)},
+		"broken-json": {all, func(t *testing.T, a answerSeen) {
+			if a.err != nil || a.status != 200 || a.json != nil || a.body == "" {
+				t.Errorf("%v; want HTTP 200 with something that is not JSON", a)
+			}
+		}},
+		"truncated-json": {all, func(t *testing.T, a answerSeen) {
+			if !errors.Is(a.err, io.ErrUnexpectedEOF) || a.status != 200 || !strings.HasPrefix(a.body, `{"results":[`) {
+				t.Errorf("%v; want half an answer and an unexpected end", a)
+			}
+		}},
+		"no-stat": {all, func(t *testing.T, a answerSeen) {
+			if _, given := a.json["stat"]; given || a.err != nil || len(a.json["uuid_results"].([]any)) != 4 {
+				t.Errorf("%v; want four results and no stat", a)
+			}
+		}},
+		"too-few-results": {all, func(t *testing.T, a answerSeen) {
+			if a.err != nil || a.json["stat"] != "ok" || len(a.json["results"].([]any)) != 3 || len(a.json["uuid_results"].([]any)) != 3 {
+				t.Errorf("%v; want three results", a)
+			}
+		}},
+	}
+	for _, kind := range faultKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			tc, ok := cases[kind.name]
+			if !ok {
+				t.Fatal("there is no case for this kind")
+			}
+			stateDir := t.TempDir()
+			quiet, c := start(t, Options{StateDir: stateDir})
+			c.create(`[{"email":"taken@x.org"}]`)
+			quiet.Close()
+
+			faults, err := ParseFaults(kind.name + "=100")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server, c := start(t, Options{StateDir: stateDir, Faults: faults})
+			form := url.Values{"type_name": {"user"}, "all_attributes": {
+				`[{"email":"A@x.org"},{"email":"b@x.org"},{"email":"c@x.org"},{"email":"taken@x.org"}]`}}
+			tc.check(t, see(t, server, c.url+"/entity.bulkCreate", form, kind.ending == hung))
+
+			calls := truth(t, stateDir)
+			call := calls[len(calls)-1]
+			var written []string
+			for _, w := range call.Written {
+				written = append(written, fmt.Sprint(w.Index))
+			}
+			if got := strings.Join(written, " "); got != tc.written {
+				t.Errorf("truth log: records %q were written, want %q", got, tc.written)
+			}
+			if call.Fault != kind.name || call.Number != 2 || call.Status != kind.status() {
+				t.Errorf("truth log: fault %q of call %d, status %d; want %q, 2 and %d", call.Fault, call.Number, call.Status, kind.name, kind.status())
+			}
+			if read := kind.name != "refuse"; read != (call.Records == 4 && call.SHA256 != "" && strings.Join(call.Keys, " ") == "a@x.org b@x.org c@x.org taken@x.org") {
+				t.Errorf("truth log: %d records, sha256 %q, keys %v", call.Records, call.SHA256, call.Keys)
+			}
+			if got, want := c.total(), 1+len(written); got != want { // entity.count has no faults
+				t.Errorf("%d entities, want %d", got, want)
+			}
+			if got, want := len(c.emails(params{"filter": "email='a@x.org' or email='b@x.org' or email='c@x.org'"})), len(written); got != want {
+				t.Errorf("find gives %d of the emails, want %d", got, want)
+			}
+		})
+	}
+}
+
+type answerSeen struct {
+	status int
+	header http.Header
+	body   string
+	json   map[string]any // nil if the body is not JSON
+	err    error
+}
+
+func (a answerSeen) String() string {
+	return fmt.Sprintf("status %d, error %v, body %.300s", a.status, a.err, a.body)
+}
+
+// see makes a call and gives what came. From a call that hangs it goes away as soon as that is in the truth log.
+func see(t *testing.T, server *Server, address string, form url.Values, hangs bool) answerSeen {
+	t.Helper()
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth(testID, testSecret)
+	seen := make(chan answerSeen, 1)
+	go func() {
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			seen <- answerSeen{err: err}
+			return
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		a := answerSeen{status: response.StatusCode, header: response.Header, body: string(body), err: err}
+		if json.Unmarshal(body, &a.json) != nil {
+			a.json = nil
+		}
+		seen <- a
+	}()
+	if hangs {
+		waitFor(t, "the call is in the truth log", func() bool {
+			calls := truth(t, server.options.StateDir)
+			return calls[len(calls)-1].Fault != ""
+		})
+		giveUp()
+	}
+	return <-seen
+}
+
+func TestFaultsHeal(t *testing.T) {
+	faults, err := ParseFaults("http502=100,find:http503=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, c := start(t, Options{Faults: faults, HealAfter: 2})
+	send := func(endpoint string, want int) {
+		t.Helper()
+		status, _, _, err := c.send(endpoint, params{"type_name": "user", "all_attributes": "[]"})
+		if err != nil || status != want {
+			t.Errorf("%s: status %d, %v; want %d", endpoint, status, err, want)
+		}
+	}
+	send("entity.bulkCreate", 502)
+	send("entity.find", 503)
+	server.Close()
+	_, c = start(t, Options{StateDir: server.options.StateDir, Faults: faults, HealAfter: 2}) // the count goes on
+	send("entity.bulkCreate", 502)
+	send("entity.find", 503)
+	send("entity.bulkCreate", 200)
+	send("entity.find", 200)
+}
+
+func TestFaultsOfFind(t *testing.T) {
+	faults, err := ParseFaults("find:too-few-results=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, c := start(t, Options{Faults: faults})
+	c.create(`[{"email":"a@x.org"},{"email":"b@x.org"}]`)
+	if got := c.emails(nil); len(got) != 1 || got[0] != "a@x.org" {
+		t.Errorf("find gives %v, want only a@x.org", got)
+	}
+}
+
+func TestCloseEndsHangingCalls(t *testing.T) {
+	faults, err := ParseFaults("hang=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, c := start(t, Options{Faults: faults})
+	ended := make(chan error, 1)
+	go func() {
+		_, _, _, err := c.send("entity.bulkCreate", params{"all_attributes": "[]"})
+		ended <- err
+	}()
+	waitFor(t, "the call hangs", func() bool { return len(truth(t, server.options.StateDir)) == 1 })
+	if err := server.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the call that hung was answered")
+	}
+}
