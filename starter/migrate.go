@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -98,7 +99,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.introduce(ctx)
+	s.introduce(ctx, run)
 	return s.watch(ctx, run)
 }
 
@@ -229,14 +230,14 @@ func (s *session) isRunning(ctx context.Context) (bool, error) {
 	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
 }
 
-func (s *session) introduce(ctx context.Context) {
+func (s *session) introduce(ctx context.Context, run client.WorkflowRun) {
 	what := "Migrating"
 	if _, err := migration.Folder(s.spec.Folder).Spec(); err == nil || s.attached {
 		what = "Going on with the migration of"
 	}
 	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.spec.DataFile, s.spec.Target.URI, s.spec.Target.EntityType))
 	if s.service.ui != "" {
-		s.screen.say("Web UI:  " + s.service.ui + "/namespaces/default/workflows/" + urlPath(s.spec.ID))
+		s.screen.say("Web UI:  " + s.service.ui + "/namespaces/default/workflows/" + url.PathEscape(run.GetID()) + "/" + run.GetRunID())
 	} else {
 		s.screen.say("Workflow: " + s.spec.ID)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,5 +128,3 @@ func fileNames(s migration.Summary) []string {
 	}
 	return append(names, s.Files.Report)
 }
-
-func urlPath(id string) string { return url.PathEscape(id) }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"durable-dataload/internal/private"
@@ -27,7 +26,7 @@ type Gate struct {
 	interval time.Duration // between two starts; 0 = no limit
 
 	local chan struct{} // the places, as far as this process may use them
-	queue sync.Mutex    // one caller of this process at a time waits for a start time
+	queue chan struct{} // one caller of this process at a time waits for a start time
 }
 
 // New makes a gate for at most perSecond calls a second (0 = no limit) into
@@ -39,7 +38,7 @@ func New(slotFile, folder string, perSecond float64, places int) (*Gate, error) 
 			return nil, err
 		}
 	}
-	g := &Gate{slotFile: slotFile, folder: folder, places: places, local: make(chan struct{}, places)}
+	g := &Gate{slotFile: slotFile, folder: folder, places: places, local: make(chan struct{}, places), queue: make(chan struct{}, 1)}
 	if perSecond > 0 {
 		g.interval = time.Duration(float64(time.Second) / perSecond)
 	}
@@ -103,8 +102,12 @@ func (t *Turn) wait(ctx context.Context) error {
 	}
 	// One at a time, so that a process that dies has at most one start time
 	// given out that nobody uses.
-	g.queue.Lock()
-	defer g.queue.Unlock()
+	select {
+	case g.queue <- struct{}{}:
+		defer func() { <-g.queue }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	for {
 		start, err := g.nextStart(ctx)
 		if err != nil {

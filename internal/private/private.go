@@ -27,15 +27,22 @@ var ErrExists = errors.New("the file exists already")
 // ErrLocked says that another process holds a lock.
 var ErrLocked = errors.New("another process holds the lock")
 
-// MkdirAll makes the folder and its parents, mode 0700, durably.
+// MkdirAll makes the folder and its parents, mode 0700, durably: the parent of
+// every new folder is fsynced, since a file is lost with any folder above it.
 func MkdirAll(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
-	if err := os.MkdirAll(dir, folderMode); err != nil {
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil { // another process may have made it
 		return err
 	}
-	return syncFolder(filepath.Dir(dir))
+	return syncFolder(parent)
 }
 
 // Touch makes an empty file, mode 0600, if there is none.
@@ -106,8 +113,13 @@ type Writer struct {
 	path string
 }
 
-// NewWriter starts to write a file that will be called path.
+// NewWriter starts to write a file that will be called path. What a process
+// that was killed had written of it is removed. So one writer at a time: of
+// two, the older one fails to commit.
 func NewWriter(path string) (*Writer, error) {
+	if err := sweep(path); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(temporaryName(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if err != nil {
 		return nil, err
@@ -136,6 +148,14 @@ func (w *Writer) Commit() error {
 		return err
 	}
 	return Rename(w.file.Name(), w.path)
+}
+
+// WriteAt writes over what was written before.
+func (w *Writer) WriteAt(p []byte, offset int64) (int, error) {
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	return w.file.WriteAt(p, offset)
 }
 
 // Discard drops what was written. After Commit it does nothing.
@@ -240,13 +260,30 @@ func temporaryName(path string) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s%s%d-%d", filepath.Base(path), temporaryMark, os.Getpid(), temporaries.Add(1)))
 }
 
+// sweep removes the temporary files of path.
+func sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+temporaryMark) {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // IsTemporary says whether a file name is that of a write that did not end: a
 // leftover of a crash, or a write that goes on just now.
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)
 }
 
-func syncFolder(dir string) error {
+// syncFolder makes the names in a folder durable. Tests watch it.
+var syncFolder = func(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ type Server struct {
 	http        *http.Server
 	served      chan error    // what http.Serve ended with
 	closing     chan struct{} // closed when the server is to end
-	close       sync.Once
+	closeOnce   sync.Once
 	closeErr    error
 }
 
@@ -135,7 +135,7 @@ func (s *Server) URL() string {
 // Close ends the calls under way, those that hang without an answer, and lets go of the address and the state
 // folder. It gives the error that stopped the server before, if one did; further calls give the same.
 func (s *Server) Close() error {
-	s.close.Do(func() {
+	s.closeOnce.Do(func() {
 		close(s.closing)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

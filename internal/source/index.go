@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+
+	"durable-dataload/internal/private"
 )
 
 // The index is a header block and then one entry of fixed size for each batch, all numbers little-endian:
@@ -166,35 +167,31 @@ func decodeEntry(e []byte) (Batch, bool) {
 
 // indexWriter writes an index while the input is read.
 type indexWriter struct {
-	file    *atomicFile
-	entries *bufio.Writer
+	file    *private.Writer
 	header  *Header
 	scratch []byte
 }
 
 func newIndexWriter(path string, h *Header) (*indexWriter, error) {
-	file, err := createAtomic(path)
+	file, err := private.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}
-	w := &indexWriter{file: file, entries: bufio.NewWriterSize(file, 64<<10), header: h}
-	if _, err := file.Seek(int64(blockFixed+len(h.Raw)+4), io.SeekStart); err != nil {
-		file.discard()
+	// Room for the header block, which is known last.
+	if _, err := file.Write(make([]byte, blockFixed+len(h.Raw)+4)); err != nil {
+		file.Discard()
 		return nil, err
 	}
-	return w, nil
+	return &indexWriter{file: file, header: h}, nil
 }
 
 func (w *indexWriter) add(b Batch) error {
 	w.scratch = appendEntry(w.scratch[:0], b)
-	_, err := w.entries.Write(w.scratch)
+	_, err := w.file.Write(w.scratch)
 	return err
 }
 
 func (w *indexWriter) publish(s indexSummary) error {
-	if err := w.entries.Flush(); err != nil {
-		return err
-	}
 	block := append([]byte(nil), indexMagic...)
 	block = binary.LittleEndian.AppendUint32(block, indexVersion)
 	block = binary.LittleEndian.AppendUint32(block, uint32(blockFixed+len(w.header.Raw)+4))
@@ -207,5 +204,5 @@ func (w *indexWriter) publish(s indexSummary) error {
 	if _, err := w.file.WriteAt(block, 0); err != nil {
 		return err
 	}
-	return w.file.publish()
+	return w.file.Commit()
 }

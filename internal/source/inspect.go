@@ -17,6 +17,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"durable-dataload/internal/private"
 )
 
 // InspectOptions says how a file is cut into batches and what is written on the way.
@@ -101,10 +103,10 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 		}
 	}
 	if o.CopyTo != "" {
-		if i.copy, err = createAtomic(o.CopyTo); err != nil {
+		if i.copy, err = private.NewWriter(o.CopyTo); err != nil {
 			return nil, err
 		}
-		defer i.copy.discard()
+		defer i.copy.Discard()
 	}
 	i.scanner = newScanner(f, func(chunk []byte) error { return i.read(ctx, chunk) })
 	defer i.discardIndex()
@@ -126,7 +128,7 @@ type inspection struct {
 	options InspectOptions
 	file    string
 	scanner *scanner
-	copy    *atomicFile
+	copy    *private.Writer
 	index   *indexWriter
 	header  *Header
 
@@ -316,7 +318,7 @@ func (i *inspection) publish() (*Summary, error) {
 		StartAt: i.options.StartAt, Batches: int64(i.batches), BatchSize: int64(i.options.BatchSize),
 	}
 	if i.copy != nil {
-		if err := i.copy.publish(); err != nil {
+		if err := i.copy.Commit(); err != nil {
 			return nil, err
 		}
 	}
@@ -333,7 +335,7 @@ func (i *inspection) publish() (*Summary, error) {
 
 func (i *inspection) discardIndex() {
 	if i.index != nil {
-		i.index.file.discard()
+		i.index.file.Discard()
 	}
 }
 

@@ -1,0 +1,388 @@
+package check
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// outcomes compares the artifacts with what the sandbox wrote, uuid by uuid.
+func (c *checker) outcomes() {
+	before := map[string]bool{}     // keys that existed before
+	written := map[string]written{} // by uuid: what the migration's calls wrote
+	byKey := map[string][]string{}  // uuids of all, by key
+	for _, call := range c.truth {
+		for _, w := range call.Written {
+			if call.Endpoint != "entity.bulkCreate" {
+				continue
+			}
+			key := strings.ToLower(w.Email)
+			if key != "" {
+				byKey[key] = append(byKey[key], w.UUID)
+			}
+			if call.Seq <= c.m.Before {
+				before[key] = key != ""
+				continue
+			}
+			written[w.UUID] = w
+		}
+	}
+	holder := map[string]*record{} // of a uuid
+	hold := func(r *record, uuid string) {
+		if other := holder[uuid]; other != nil {
+			c.tell(TrueOutcome, "lines %d and %d are both successes with the uuid %s", other.line, r.line, uuid)
+		}
+		holder[uuid] = r
+	}
+	for _, r := range c.records {
+		if r.how != "created" && r.how != "recovered" {
+			continue
+		}
+		if before[r.key] {
+			c.tell(TrueOutcome, "line %d is %s, and a record with its email existed before", r.line, r.how)
+			continue
+		}
+		if r.uuid == "" && r.how == "recovered" {
+			// By the target's refusal alone: it must be there all the same.
+			if uuids := byKey[r.key]; len(uuids) == 0 {
+				c.tell(TrueOutcome, "line %d is recovered, and nothing with its email was ever written", r.line)
+			} else {
+				hold(r, uuids[0])
+			}
+			continue
+		}
+		w, ok := written[r.uuid]
+		switch {
+		case !ok:
+			c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
+		case strings.ToLower(w.Email) != r.key:
+			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another email", r.line, r.how, r.uuid)
+		default:
+			hold(r, r.uuid)
+		}
+	}
+	unknown, holders := map[string]bool{}, map[string]bool{}
+	for _, r := range c.records {
+		switch r.how {
+		case "unknown":
+			unknown[r.key] = true
+		case "created", "recovered":
+			holders[r.key] = true
+		}
+	}
+	for uuid, w := range written {
+		if holder[uuid] == nil && !unknown[strings.ToLower(w.Email)] && !c.m.Later {
+			c.tell(TrueOutcome, "the target has %s (record %d of a call), and it is neither a success nor unknown", uuid, w.Index)
+		}
+	}
+	for _, r := range c.records {
+		if r.how != "failed" || !isDuplicate(r.error) {
+			continue
+		}
+		switch {
+		case r.key == "" || len(byKey[r.key]) == 0:
+			c.tell(TrueOutcome, "line %d failed as a duplicate, and the target never had its email", r.line)
+		case !before[r.key] && !holders[r.key] && !unknown[r.key]:
+			c.tell(TrueOutcome, "line %d failed as a duplicate; its email did not exist before, and no other record of the input is a success with it", r.line)
+		}
+	}
+	for _, r := range c.records {
+		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !isDuplicate(r.error) {
+			c.tell(TrueOutcome, "line %d existed before, and failed with %q", r.line, r.error)
+		}
+	}
+}
+
+// inEveryWay says that the record has a value for each column, so that nothing
+// but the target can have refused it for its form.
+func (c *checker) inEveryWay(r *record) bool { return len(r.fields) == len(c.input.header) }
+
+func isDuplicate(reason string) bool {
+	return strings.Contains(reason, "Attempted to update a duplicate value")
+}
+
+// content checks that the records in the target say what the input says, by
+// the columns that no transform touches.
+func (c *checker) content() {
+	plain := map[string]int{}
+	for i, name := range c.input.header {
+		if slices.Contains([]string{"email", "givenName", "familyName", "displayName"}, name) {
+			plain[name] = i
+		}
+	}
+	twins := map[string]int{}
+	byUUID := map[string]*record{}
+	for _, r := range c.records {
+		twins[r.key]++
+		if r.uuid != "" {
+			byUUID[r.uuid] = r
+		}
+	}
+	for _, call := range c.truth {
+		if call.Seq <= c.m.Before || call.Endpoint != "entity.bulkCreate" {
+			continue
+		}
+		for i, w := range call.Written {
+			r := byUUID[w.UUID]
+			// Of records with the same key the earliest gets a lost one, and
+			// it may be the other that was written.
+			if r == nil || twins[r.key] > 1 {
+				continue
+			}
+			if i >= len(call.Entities) {
+				c.tell(InputFixed, "call %d wrote %d records, and the log holds %d", call.Seq, len(call.Written), len(call.Entities))
+				break
+			}
+			var stored map[string]any
+			if err := json.Unmarshal(call.Entities[i], &stored); err != nil {
+				c.tell(InputFixed, "call %d: %v", call.Seq, err)
+				continue
+			}
+			for name, column := range plain {
+				got, _ := stored[name].(string)
+				if column < len(r.fields) && got != r.fields[column] {
+					c.tell(InputFixed, "line %d, column %s: the target has %q, the input %q", r.line, name, got, r.fields[column])
+				}
+			}
+		}
+	}
+}
+
+// repeats checks from the truth log alone that no record was sent more often
+// than it was in a round.
+func (c *checker) repeats() {
+	allowed, sent := map[string]int{}, map[string]int{}
+	for _, r := range c.records {
+		if r.how != "remaining" {
+			allowed[r.key] += r.loaded
+		}
+	}
+	calls := 0
+	for _, call := range c.truth {
+		if call.Endpoint != "entity.bulkCreate" || call.Seq <= c.m.Before {
+			continue
+		}
+		calls++
+		for _, key := range call.Keys {
+			sent[key]++
+		}
+	}
+	for key, n := range sent {
+		if key != "" && n > allowed[key] && !c.m.Later {
+			c.tell(NoBlindRepeat, "a record was in %d calls, and in %d rounds (line %s)", n, allowed[key], c.linesOf(key))
+		}
+	}
+	told := 0
+	for _, round := range c.summary.Rounds {
+		told += round.Calls
+	}
+	if calls > told && !c.m.Later {
+		c.tell(NoBlindRepeat, "%d calls reached the target, the rounds had %d", calls, told)
+	}
+}
+
+func (c *checker) linesOf(key string) string {
+	var lines []string
+	for _, r := range c.records {
+		if r.key == key {
+			lines = append(lines, strconv.Itoa(r.line))
+		}
+	}
+	return strings.Join(lines, ", ")
+}
+
+// claims checks, with the times of the claims, that each was followed by at
+// most one call for its batch.
+func (c *checker) claims() error {
+	if c.m.Ledger == "" {
+		return nil
+	}
+	claims, err := readClaims(c.m.Ledger)
+	if err != nil {
+		return err
+	}
+	batchOf := map[string]int{}
+	for _, r := range c.records {
+		if _, twin := batchOf[r.key]; twin {
+			batchOf[r.key] = 0
+			continue
+		}
+		batchOf[r.key] = r.batch
+	}
+	calls := map[claim][]int64{}
+	for _, call := range c.truth {
+		if call.Endpoint != "entity.bulkCreate" || call.Seq <= c.m.Before {
+			continue
+		}
+		batch := 0
+		for _, key := range call.Keys {
+			if b := batchOf[key]; b > 0 {
+				if batch > 0 && b != batch {
+					c.tell(NoBlindRepeat, "call %d holds records of the batches %d and %d", call.Seq, batch, b)
+				}
+				batch = b
+			}
+		}
+		if batch == 0 {
+			continue // the body was not read, or its records cannot be told apart
+		}
+		var last claim
+		for _, claim := range claims[batch] {
+			if claim.halves {
+				last = claim
+				break
+			}
+			if !claim.at.After(call.Received) && claim.at.After(last.at) {
+				last = claim
+			}
+		}
+		switch {
+		case last.halves:
+		case last.at.IsZero():
+			c.tell(NoBlindRepeat, "call %d, of batch %d, was not claimed before it was received", call.Seq, batch)
+		default:
+			calls[last] = append(calls[last], call.Seq)
+		}
+	}
+	for claim, seqs := range calls {
+		if len(seqs) > 1 {
+			c.tell(NoBlindRepeat, "batch %d, round %d: the calls %v came under one claim", claim.batch, claim.round, seqs)
+		}
+	}
+	return nil
+}
+
+type claim struct {
+	round, batch int
+	at           time.Time
+	halves       bool // the batch was cut: not followed here
+}
+
+var claimName = regexp.MustCompile(`^(\d+)(-[01]+)?\.claim$`)
+
+func readClaims(dir string) (map[int][]claim, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*", "*", "*.claim"))
+	if err != nil {
+		return nil, err
+	}
+	claims := map[int][]claim{}
+	for _, path := range paths {
+		name := claimName.FindStringSubmatch(filepath.Base(path))
+		if name == nil {
+			continue
+		}
+		round, err := strconv.Atoi(filepath.Base(filepath.Dir(filepath.Dir(path))))
+		if err != nil {
+			return nil, fmt.Errorf("%s: expected the number of a round: %w", path, err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		var content struct {
+			At time.Time `json:"at"`
+		}
+		if err := json.Unmarshal(data, &content); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		batch, _ := strconv.Atoi(name[1])
+		claims[batch] = append(claims[batch], claim{round, batch, content.At, name[2] != ""})
+	}
+	return claims, nil
+}
+
+// Moments are the times at which calls arrived.
+type Moments []time.Time
+
+// Arrivals gives the times at which the calls to an endpoint arrived at the
+// sandbox, in order; of all calls if endpoint is "".
+func Arrivals(truth, endpoint string, after int64) (Moments, error) {
+	calls, err := readTruth(truth)
+	if err != nil {
+		return nil, err
+	}
+	var m Moments
+	for _, call := range calls {
+		if call.Seq > after && (endpoint == "" || call.Endpoint == endpoint) {
+			m = append(m, call.Received)
+		}
+	}
+	slices.SortFunc(m, time.Time.Compare)
+	return m, nil
+}
+
+// Most is the largest number of arrivals within any window of this length.
+func (m Moments) Most(window time.Duration) (most int, from time.Time) {
+	first := 0
+	for i := range m {
+		for m[i].Sub(m[first]) >= window {
+			first++
+		}
+		if i-first+1 > most {
+			most, from = i-first+1, m[first]
+		}
+	}
+	return most, from
+}
+
+// Average is how many arrivals a second there were, from the first to the last.
+func (m Moments) Average() float64 {
+	if len(m) < 2 {
+		return 0
+	}
+	return float64(len(m)-1) / m[len(m)-1].Sub(m[0]).Seconds()
+}
+
+// InFlight is the largest number of bulkCreate calls that the sandbox worked on
+// at one moment.
+func InFlight(truth string) (int, error) {
+	calls, err := readTruth(truth)
+	if err != nil {
+		return 0, err
+	}
+	type edge struct {
+		at    time.Time
+		delta int
+	}
+	var edges []edge
+	for _, call := range calls {
+		if call.Endpoint == "entity.bulkCreate" {
+			edges = append(edges, edge{call.Received, 1}, edge{call.Committed, -1})
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int {
+		if d := a.at.Compare(b.at); d != 0 {
+			return d
+		}
+		return a.delta - b.delta
+	})
+	now, most := 0, 0
+	for _, e := range edges {
+		now += e.delta
+		most = max(most, now)
+	}
+	return most, nil
+}
+
+// Calls is the number of calls to an endpoint in the log, and the sequence
+// number of its last line. A log that is not there yet has none.
+func Calls(truth, endpoint string) (n int, last int64, err error) {
+	calls, err := readTruth(truth)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, 0, nil
+	}
+	for _, call := range calls {
+		if call.Endpoint == endpoint {
+			n++
+		}
+		last = call.Seq
+	}
+	return n, last, err
+}

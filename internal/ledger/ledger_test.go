@@ -1,0 +1,379 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var ctx = context.Background()
+
+func TestAClaimIsWonOnce(t *testing.T) {
+	l := New(newMemory())
+	key := Key{Round: 2, Batch: 7, Part: "01"}
+	if _, err := l.ClaimOf(ctx, key); !errors.Is(err, ErrNotFound) {
+		t.Errorf("ClaimOf before the claim: %v, want %v", err, ErrNotFound)
+	}
+	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), TargetAt: time.Date(2026, 11, 22, 13, 4, 58, 0, time.UTC), By: "host, process 1"}
+	if err := l.Claim(ctx, key, claim); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Claim(ctx, key, Claim{By: "another"}); !errors.Is(err, ErrClaimed) {
+		t.Errorf("the second claim: %v, want %v", err, ErrClaimed)
+	}
+	if got, err := l.ClaimOf(ctx, key); err != nil || got != claim {
+		t.Errorf("ClaimOf: %+v, %v; want %+v", got, err, claim)
+	}
+	for _, other := range []Key{{2, 7, ""}, {2, 7, "0"}, {2, 7, "010"}, {1, 7, "01"}, {2, 8, "01"}} {
+		if err := l.Claim(ctx, other, claim); err != nil {
+			t.Errorf("the claim of %+v beside %+v: %v, want it", other, key, err)
+		}
+	}
+}
+
+func TestAnOutcomeIsDecidedOnce(t *testing.T) {
+	kinds := map[string]struct {
+		decide func(*Ledger, Key, Outcomes) (Outcomes, bool, error)
+		get    func(*Ledger, Key) (Outcomes, error)
+	}{
+		"decided": {
+			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.Decide(ctx, k, o) },
+			func(l *Ledger, k Key) (Outcomes, error) { return l.Decided(ctx, k) },
+		},
+		"resolved": {
+			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.Resolve(ctx, k, o) },
+			func(l *Ledger, k Key) (Outcomes, error) { return l.Resolved(ctx, k) },
+		},
+	}
+	for name, kind := range kinds {
+		l, key := New(newMemory()), Key{Round: 1, Batch: 3}
+		if _, err := kind.get(l, key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: before: %v, want %v", name, err, ErrNotFound)
+		}
+		first, second := outcomes("cf", "uuid-1", "bad"), outcomes("uu")
+		if held, won, err := kind.decide(l, key, first); err != nil || !won || !reflect.DeepEqual(held, first) {
+			t.Errorf("%s: the first gets %+v, %v, %v; want its own", name, held, won, err)
+		}
+		if held, won, err := kind.decide(l, key, second); err != nil || won || !reflect.DeepEqual(held, first) {
+			t.Errorf("%s: the second gets %+v, %v, %v; want %+v, false", name, held, won, err, first)
+		}
+		if got, err := kind.get(l, key); err != nil || !reflect.DeepEqual(got, first) {
+			t.Errorf("%s: later: %+v, %v; want %+v", name, got, err, first)
+		}
+	}
+}
+
+// outcomes makes an entry of letters, whose uuids and errors are given in the
+// order of the letters.
+func outcomes(letters string, words ...string) Outcomes {
+	o := Outcomes{Sent: true, Letters: letters}
+	for _, letter := range letters {
+		switch Outcome(letter) {
+		case Created, Recovered:
+			o.UUIDs, words = append(o.UUIDs, words[0]), words[1:]
+		case Duplicate, Failed:
+			o.Errors, words = append(o.Errors, words[0]), words[1:]
+		}
+	}
+	return o
+}
+
+func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
+	b := NewOutcomes(8)
+	b.Failed(6, "too long")
+	b.Created(4, "uuid-4")
+	b.Duplicate(2, "duplicate value")
+	b.Recovered(5, "")
+	b.Unknown(3)
+	b.Created(0, "first thought")
+	b.Created(0, "uuid-0") // the last word counts
+	b.Failed(7, "first thought")
+	b.Unknown(7)
+	got := b.Outcomes(true, "http 502")
+	want := Outcomes{
+		Sent: true, Reason: "http 502", Letters: "c-ducrfu",
+		UUIDs: []string{"uuid-0", "uuid-4", ""}, Errors: []string{"duplicate value", "too long"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if err := got.check(); err != nil {
+		t.Errorf("check: %v", err)
+	}
+	if got, want := got.Counts(), (Counts{Created: 2, Duplicate: 1, Failed: 1, Unknown: 2, Calls: 1}); got != want {
+		t.Errorf("Counts: %+v, want %+v (recovered records are not a call's outcome)", got, want)
+	}
+}
+
+func TestCountsAddUp(t *testing.T) {
+	sum := Counts{1, 2, 3, 4, 5}
+	sum.Add(Counts{10, 20, 30, 40, 50})
+	if want := (Counts{11, 22, 33, 44, 55}); sum != want {
+		t.Errorf("Add: %+v, want %+v", sum, want)
+	}
+	if got := sum.Records(); got != 110 {
+		t.Errorf("Records: %d, want 110: calls are not records", got)
+	}
+	if got := (Outcomes{Split: true, Sent: true}).Counts(); got != (Counts{Calls: 1}) {
+		t.Errorf("a call that was refused as too large counts as %+v, want one call", got)
+	}
+}
+
+func TestAnEntryThatDoesNotFitIsNotWritten(t *testing.T) {
+	entries := map[string]Outcomes{
+		"an unknown letter":      {Letters: "cx", UUIDs: []string{"1"}},
+		"a uuid is missing":      {Letters: "cr", UUIDs: []string{"1"}},
+		"a uuid too many":        {Letters: "u", UUIDs: []string{"1"}},
+		"an error is missing":    {Letters: "df", Errors: []string{"x"}},
+		"an error too many":      {Letters: "-", Errors: []string{"x"}},
+		"uuid and error swapped": {Letters: "c", Errors: []string{"x"}},
+	}
+	for name, o := range entries {
+		store := newMemory()
+		l := New(store)
+		if _, won, err := l.Decide(ctx, Key{Batch: 1}, o); err == nil || won {
+			t.Errorf("%s: Decide: won %v, %v; want an error", name, won, err)
+		}
+		if _, won, err := l.Resolve(ctx, Key{Batch: 1}, o); err == nil || won {
+			t.Errorf("%s: Resolve: won %v, %v; want an error", name, won, err)
+		}
+		if len(store.values) != 0 {
+			t.Errorf("%s: the store holds %v, want nothing", name, store.values)
+		}
+	}
+}
+
+func TestADamagedEntryIsRefused(t *testing.T) {
+	const name = "0/00000/00000001.outcomes"
+	entries := map[string]string{
+		"empty":            ``,
+		"cut short":        `{"sent":true,"outc`,
+		"not an entry":     `[]`,
+		"null":             `null`,
+		"too few letters":  `{"outcomes":"u"}`,
+		"too many letters": `{"outcomes":"uuu"}`,
+		"unknown letter":   `{"outcomes":"u?"}`,
+		"too few uuids":    `{"outcomes":"cc","uuids":["1"]}`,
+		"too many errors":  `{"outcomes":"uu","errors":["1"]}`,
+	}
+	for what, entry := range entries {
+		store := newMemory()
+		store.values[name] = []byte(entry)
+		l := New(store)
+		if got, err := l.After(ctx, 0, 1, 2); err == nil {
+			t.Errorf("%s: %q: After gives %+v, want an error", what, entry, got)
+		}
+		if got, _, _, err := l.Round(ctx, 0, 1, 2); err == nil {
+			t.Errorf("%s: %q: Round gives %+v, want an error", what, entry, got)
+		}
+		if got, err := l.InRound(ctx, 1, 1, 2); err == nil {
+			t.Errorf("%s: %q: InRound gives %+v, want an error", what, entry, got)
+		}
+	}
+	for _, kind := range []string{kindClaim, kindOutcomes, kindResolved} {
+		store := newMemory()
+		l := New(store)
+		entry := Key{Round: 1, Batch: 1}.name(kind)
+		store.values[entry] = []byte(`{"`)
+		_, errClaim := l.ClaimOf(ctx, Key{Round: 1, Batch: 1})
+		_, errDecided := l.Decided(ctx, Key{Round: 1, Batch: 1})
+		_, errResolved := l.Resolved(ctx, Key{Round: 1, Batch: 1})
+		err := map[string]error{kindClaim: errClaim, kindOutcomes: errDecided, kindResolved: errResolved}[kind]
+		if err == nil || !strings.Contains(err.Error(), entry+" is damaged") {
+			t.Errorf("a damaged %s: %v, want an error that names %s", kind, err, entry)
+		}
+	}
+}
+
+// given is what was written for a batch of three records, one word an entry:
+//
+//	0:cdu    outcomes of round 0; uuids and errors are made up from the place
+//	1:claim  a claim of round 1
+//	1.01:split  the first half's second half was refused as too large
+//	1:?r-f   the resolution of round 1
+func given(t *testing.T, l *Ledger, entries string) {
+	t.Helper()
+	for entry := range strings.FieldsSeq(entries) {
+		where, what, _ := strings.Cut(entry, ":")
+		key := Key{Batch: 1}
+		round, part, _ := strings.Cut(where, ".")
+		key.Round, key.Part = int(round[0]-'0'), part
+		var err error
+		switch letters, resolved := strings.CutPrefix(what, "?"); {
+		case what == "claim":
+			err = l.Claim(ctx, key, Claim{})
+		case what == "split":
+			_, _, err = l.Decide(ctx, key, Outcomes{Split: true, Sent: true})
+		case resolved:
+			_, _, err = l.Resolve(ctx, key, madeUp(letters, where))
+		default:
+			_, _, err = l.Decide(ctx, key, madeUp(letters, where))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", entry, err)
+		}
+	}
+}
+
+func madeUp(letters, where string) Outcomes {
+	var words []string
+	for i, letter := range letters {
+		if strings.ContainsRune("crdf", letter) {
+			words = append(words, fmt.Sprintf("%s@%d", where, i))
+		}
+	}
+	return outcomes(letters, words...)
+}
+
+// told is the reverse of given: letter, round, and the word of each record.
+func told(records []Record) string {
+	var words []string
+	for _, r := range records {
+		word := string(rune(r.Outcome))
+		if r.Outcome != None {
+			word += fmt.Sprint(r.Round)
+		}
+		if r.UUID+r.Error != "" {
+			word += "=" + r.UUID + r.Error
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+func TestWhatIsKnownAfterRounds(t *testing.T) {
+	cases := []struct {
+		given string
+		round int
+		after string
+		in    string // the records that travel in the next round
+	}{
+		{"", 0, "- - -", "..."},
+		{"0:claim", 0, "- - -", "..."},
+		{"0:cdf", 0, "c0=0@0 d0=0@1 f0=0@2", "..."},
+		{"0:cdf", 3, "c0=0@0 d0=0@1 f0=0@2", "..."},
+		{"0:uuu", 0, "u0 u0 u0", "xxx"},
+		{"0:cuu", 0, "c0=0@0 u0 u0", ".xx"},
+		// A retry round speaks of its own records only.
+		{"0:cuu 1:claim", 1, "c0=0@0 u0 u0", ".xx"},
+		{"0:cuu 1:-cf", 1, "c0=0@0 c1=1@1 f1=1@2", "..."},
+		{"0:cuu 1:-cf", 0, "c0=0@0 u0 u0", ".xx"},
+		{"0:cuu 1:-cu 2:--c", 2, "c0=0@0 c1=1@1 c2=2@2", "..."},
+		// A duplicate of a retry round is nobody's until it is resolved. One of
+		// round 0 is a stranger's.
+		{"0:duu 1:-dd", 1, "d0=0@0 u1=1@1 u1=1@2", ".xx"},
+		{"0:duu 1:-dd 1:?-rf", 1, "d0=0@0 r1=1@1 f1=1@2", "..."},
+		{"0:duu 1:-dd 1:?-ru", 1, "d0=0@0 r1=1@1 u1", "..x"},
+		{"0:duu 1:-dd 1:?-ru 2:--d 2:?--r", 2, "d0=0@0 r1=1@1 r2=2@2", "..."},
+		{"0:uuu 1:cdu 1:?-r-", 1, "c1=1@0 r1=1@1 u1", "..x"},
+		// What is resolved in a round that was not asked for is not known yet.
+		{"0:uuu 1:ddd 1:?rrr", 0, "u0 u0 u0", "xxx"},
+		// Halves.
+		{"0:split", 0, "- - -", "..."},
+		{"0:split 0.0:c--", 0, "c0=0.0@0 - -", "..."},
+		{"0:split 0.0:c-- 0.1:split 0.10:-u- 0.11:--f", 0, "c0=0.0@0 u0 f0=0.11@2", ".x."},
+		{"0:uuu 1:split 1.0:d-- 1.1:-cu 1:?r--", 1, "r1=1@0 c1=1.1@1 u1", "..x"},
+		// A round without an entry, as of a run that was cut off, changes nothing.
+		{"0:uuu 2:ccc", 1, "u0 u0 u0", "xxx"},
+	}
+	for _, tc := range cases {
+		l := New(newMemory())
+		given(t, l, tc.given)
+		records, err := l.After(ctx, tc.round, 1, 3)
+		if got := told(records); err != nil || got != tc.after {
+			t.Errorf("%q: After(%d): %q, %v; want %q", tc.given, tc.round, got, err, tc.after)
+		}
+		in, err := l.InRound(ctx, tc.round+1, 1, 3)
+		if got := marks(in); err != nil || got != tc.in {
+			t.Errorf("%q: InRound(%d): %q, %v; want %q", tc.given, tc.round+1, got, err, tc.in)
+		}
+	}
+	if in, err := New(newMemory()).InRound(ctx, 0, 1, 3); err != nil || marks(in) != "xxx" {
+		t.Errorf("InRound(0): %q, %v; want all records", marks(in), err)
+	}
+}
+
+func marks(in []bool) string {
+	var b strings.Builder
+	for _, in := range in {
+		b.WriteByte(".x"[map[bool]int{true: 1}[in]])
+	}
+	return b.String()
+}
+
+func TestHowFarABatchIsInARound(t *testing.T) {
+	cases := []struct {
+		given  string
+		want   Standing
+		bare   string
+		counts Counts
+	}{
+		{"", Unclaimed, "- - -", Counts{}},
+		{"0:claim", Claimed, "- - -", Counts{}},
+		{"0:claim 0:cdf", Settled, "c0=0@0 d0=0@1 f0=0@2", Counts{Created: 1, Duplicate: 1, Failed: 1, Calls: 1}},
+		{"0:cdu", Settled, "c0=0@0 d0=0@1 u0", Counts{Created: 1, Duplicate: 1, Unknown: 1, Calls: 1}},
+		{"0:claim 0:split", Unclaimed, "- - -", Counts{Calls: 1}},
+		{"0:split 0.0:claim", Unclaimed, "- - -", Counts{Calls: 1}},
+		{"0:split 0.0:claim 0.1:claim", Claimed, "- - -", Counts{Calls: 1}},
+		{"0:split 0.0:c-- 0.1:claim", Claimed, "c0=0.0@0 - -", Counts{Created: 1, Calls: 2}},
+		{"0:split 0.1:-uu", Unclaimed, "- u0 u0", Counts{Unknown: 2, Calls: 2}},
+		{"0:split 0.0:c-- 0.1:split 0.11:--f", Unclaimed, "c0=0.0@0 - f0=0.11@2", Counts{Created: 1, Failed: 1, Calls: 4}},
+		{"0:split 0.0:c-- 0.1:split 0.10:-c- 0.11:--f", Settled, "c0=0.0@0 c0=0.10@1 f0=0.11@2", Counts{Created: 2, Failed: 1, Calls: 5}},
+		{"1:ddd 1:?rrr", Unclaimed, "- - -", Counts{}}, // of another round
+	}
+	for _, tc := range cases {
+		l := New(newMemory())
+		given(t, l, tc.given)
+		records, counts, standing, err := l.Round(ctx, 0, 1, 3)
+		if got := told(records); err != nil || got != tc.bare || counts != tc.counts || standing != tc.want {
+			t.Errorf("%q: Round: %q %+v standing %d, %v\nwant %q %+v standing %d", tc.given, got, counts, standing, err, tc.bare, tc.counts, tc.want)
+		}
+	}
+	l := New(newMemory())
+	given(t, l, "0:uuu 1:ddd 1:?rrf")
+	records, counts, standing, err := l.Round(ctx, 1, 1, 3)
+	if got, want := told(records), "d1=1@0 d1=1@1 d1=1@2"; err != nil || got != want || counts != (Counts{Duplicate: 3, Calls: 1}) || standing != Settled {
+		t.Errorf("after a resolution Round gives %q %+v %d, %v; want the target's words %q", got, counts, standing, err, want)
+	}
+}
+
+func TestHalvesHaveNamesOfTheirOwn(t *testing.T) {
+	names := map[string]Key{}
+	var collect func(k Key, depth int)
+	collect = func(k Key, depth int) {
+		for _, kind := range []string{kindClaim, kindOutcomes, kindResolved} {
+			name := k.name(kind)
+			if other, ok := names[name]; ok {
+				t.Errorf("%+v and %+v are both named %s", k, other, name)
+			}
+			names[name] = k
+		}
+		if depth > 0 {
+			first, second := k.Halves()
+			collect(first, depth-1)
+			collect(second, depth-1)
+		}
+	}
+	for _, round := range []int{0, 1, 10} {
+		for _, batch := range []int{1, 10, 999, 1000, 1001, 123_456_789} {
+			collect(Key{Round: round, Batch: batch}, 3)
+		}
+	}
+}
+
+func TestEntriesKeepTheirForm(t *testing.T) {
+	// Ledgers outlive the program that wrote them.
+	o := Outcomes{Sent: true, Reason: "timeout", Letters: "cru", UUIDs: []string{"1", ""}}
+	got, err := json.Marshal(o)
+	if want := `{"sent":true,"reason":"timeout","outcomes":"cru","uuids":["1",""]}`; err != nil || string(got) != want {
+		t.Errorf("%s, %v\nwant %s", got, err, want)
+	}
+	if got, want := (Key{Round: 1, Batch: 1002, Part: "01"}).name(kindOutcomes), "1/00001/00001002-01.outcomes"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

@@ -1,0 +1,218 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// memory is the smallest Store there is: for tests, and to hold the conformance
+// suite to what Store promises and not to what Folder happens to do.
+type memory struct {
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+var _ Store = (*memory)(nil)
+
+func newMemory() *memory { return &memory{values: map[string][]byte{}} }
+
+func (m *memory) Create(ctx context.Context, name string, value []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.values[name]; ok {
+		return ErrExists
+	}
+	m.values[name] = bytes.Clone(value)
+	return nil
+}
+
+func (m *memory) Get(ctx context.Context, name string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	value, ok := m.values[name]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return bytes.Clone(value), nil
+}
+
+func TestFolderIsAStore(t *testing.T) {
+	testStore(t, func(t *testing.T) func() Store {
+		dir := filepath.Join(t.TempDir(), "not", "made", "yet")
+		return func() Store { return NewFolder(dir) }
+	})
+}
+
+func TestMemoryIsAStore(t *testing.T) {
+	testStore(t, func(*testing.T) func() Store {
+		store := newMemory()
+		return func() Store { return store }
+	})
+}
+
+// testStore is the conformance suite of Store. open makes a place for values,
+// and gives a function that opens it: each time as another process would.
+func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
+	ctx := context.Background()
+	const name = "0/00000/00000001.claim"
+
+	t.Run("what was never created is not found", func(t *testing.T) {
+		if value, err := place(t)().Get(ctx, name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Get: %q, %v; want %v", value, err, ErrNotFound)
+		}
+	})
+
+	t.Run("a value comes back as it was, also after reopening", func(t *testing.T) {
+		open := place(t)
+		values := map[string][]byte{
+			name:                           []byte(`{"outcomes":"cduf"}`),
+			"0/00000/00000001.outcomes":    {0, 0xff, '\n', '\r', 0x80},
+			"0/00000/00000001-0.outcomes":  []byte("a half"),
+			"0/00000/00000001-00.outcomes": []byte("a quarter"),
+			"1/00000/00000001.outcomes":    []byte("another round"),
+			"0/00001/00001000.outcomes":    bytes.Repeat([]byte("large "), 200_000),
+			"flat":                         {},
+		}
+		for name, value := range values {
+			given := bytes.Clone(value)
+			if err := open().Create(ctx, name, given); err != nil {
+				t.Fatalf("Create %s: %v", name, err)
+			}
+			clear(given) // the caller may use its bytes again
+		}
+		for name, want := range values {
+			got, err := open().Get(ctx, name)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("Get %s: %.40q (%d bytes), %v; want %.40q (%d bytes)", name, got, len(got), err, want, len(want))
+			}
+			clear(got) // and what it got
+			if again, _ := open().Get(ctx, name); !bytes.Equal(again, want) {
+				t.Errorf("Get %s again: %.40q, want %.40q", name, again, want)
+			}
+		}
+	})
+
+	t.Run("a value never changes", func(t *testing.T) {
+		open := place(t)
+		if err := open().Create(ctx, name, []byte("first")); err != nil {
+			t.Fatal(err)
+		}
+		for _, second := range []string{"second", "", "first"} {
+			if err := open().Create(ctx, name, []byte(second)); !errors.Is(err, ErrExists) {
+				t.Errorf("Create %q over %q: %v, want %v", second, "first", err, ErrExists)
+			}
+		}
+		if got, err := open().Get(ctx, name); string(got) != "first" {
+			t.Errorf("Get: %q, %v; want %q", got, err, "first")
+		}
+	})
+
+	t.Run("one of many creators wins, and the others see its whole value", func(t *testing.T) {
+		open := place(t)
+		const creators, names = 12, 20
+		for n := range names {
+			name := fmt.Sprintf("0/%05d/%08d.outcomes", n/3, n)
+			won := make(chan []byte, creators)
+			seen := make(chan []byte, creators)
+			var wg sync.WaitGroup
+			for c := range creators {
+				store := open()
+				wg.Go(func() {
+					value := bytes.Repeat([]byte(fmt.Sprintf("creator %d ", c)), 1000)
+					err := store.Create(ctx, name, value)
+					if err == nil {
+						won <- value
+					} else if !errors.Is(err, ErrExists) {
+						t.Errorf("Create: %v, want nil or %v", err, ErrExists)
+					}
+					got, err := store.Get(ctx, name)
+					if err != nil {
+						t.Errorf("Get after Create: %v", err)
+					}
+					seen <- got
+				})
+			}
+			wg.Wait()
+			if len(won) != 1 {
+				t.Fatalf("%d of %d creators of %s won, want one", len(won), creators, name)
+			}
+			want := <-won
+			for range len(seen) {
+				if got := <-seen; !bytes.Equal(got, want) {
+					t.Errorf("a creator of %s sees %.30q (%d bytes), want the winner's %.30q (%d bytes)", name, got, len(got), want, len(want))
+				}
+			}
+		}
+	})
+
+	t.Run("with an ended context nothing is done", func(t *testing.T) {
+		open := place(t)
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := open().Create(ended, name, []byte("x")); !errors.Is(err, context.Canceled) {
+			t.Errorf("Create: %v, want %v", err, context.Canceled)
+		}
+		if _, err := open().Get(ended, name); !errors.Is(err, context.Canceled) {
+			t.Errorf("Get: %v, want %v", err, context.Canceled)
+		}
+		if _, err := open().Get(ctx, name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Get afterwards: %v, want %v", err, ErrNotFound)
+		}
+	})
+}
+
+func TestFolderIsForTheOwnerOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ledger")
+	l := New(NewFolder(dir))
+	if err := l.Claim(t.Context(), Key{Batch: 1001}, Claim{}); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		} else {
+			found++
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+		return nil
+	})
+	if err != nil || found != 1 {
+		t.Errorf("%d files in %s (%v), want the claim", found, dir, err)
+	}
+}
+
+func TestFolderThatCannotBeWrittenSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := New(NewFolder(filepath.Join(file, "ledger"))).Claim(t.Context(), Key{Batch: 1}, Claim{})
+	if err == nil || errors.Is(err, ErrClaimed) {
+		t.Errorf("Claim below a file: %v, want the error of the file system", err)
+	}
+}

@@ -1,0 +1,611 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/check"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/invent"
+)
+
+// The tests of this package run the three programs as a person would, and kill
+// them. They wait a lot and compute little, so more of them run at a time than
+// there are processors.
+const atATime = 6
+
+var programs struct {
+	dir string // where starter, worker and sandbox are
+	tmp string // everything that the tests write, in a folder each
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	if !isSet("test.parallel") {
+		_ = flag.Set("test.parallel", strconv.Itoa(atATime))
+	}
+	var err error
+	if programs.tmp, err = os.MkdirTemp(fastFolder(), "durable-dataload-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.Remove(programs.tmp) }() // unless a test that failed has left its folder there
+	programs.dir = filepath.Join(programs.tmp, "bin")
+	defer func() { _ = os.RemoveAll(programs.dir) }()
+	build := exec.Command("go", "build", "-o", programs.dir+string(filepath.Separator), "./starter", "./worker", "./sandbox")
+	build.Dir = ".."
+	if output, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "the programs do not build: %v\n%s", err, output)
+		return 1
+	}
+	defer stopService()
+	return m.Run()
+}
+
+func isSet(name string) (set bool) {
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
+// fastFolder is where the tests write: a folder in memory, if there is one. An
+// fsync on a disk that others use can take many seconds, and what the tests
+// hold is about killed processes, not about lost power.
+func fastFolder() string {
+	const memory = "/dev/shm"
+	probe, err := os.MkdirTemp(memory, "probe-")
+	if err != nil {
+		return ""
+	}
+	_ = os.Remove(probe)
+	return memory
+}
+
+// lab is the place of one test: its folder and its processes.
+type lab struct {
+	t   *testing.T
+	dir string
+
+	mu        sync.Mutex
+	processes []*process
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	dir, err := os.MkdirTemp(programs.tmp, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{t: t, dir: dir}
+	t.Cleanup(l.close)
+	return l
+}
+
+func (l *lab) close() {
+	for _, p := range l.processes {
+		p.kill()
+	}
+	if !l.t.Failed() {
+		_ = os.RemoveAll(l.dir)
+		return
+	}
+	l.t.Logf("everything is kept in %s", l.dir)
+	for _, p := range l.processes {
+		l.t.Logf("%s: %s\n%s%s", p.name, p.cmd, lastLines(p.stdout, 10), lastLines(p.stderr, 25))
+	}
+}
+
+func (l *lab) path(names ...string) string {
+	return filepath.Join(append([]string{l.dir}, names...)...)
+}
+
+// process is a program that was started.
+type process struct {
+	t              *testing.T
+	name           string
+	cmd            *exec.Cmd
+	stdout, stderr string // files
+	done           chan struct{}
+}
+
+// start starts one of the programs, with nothing in its environment that is
+// not given here.
+func (l *lab) start(program string, env []string, args ...string) *process {
+	l.t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := fmt.Sprintf("%s-%d", program, len(l.processes)+1)
+	p := &process{t: l.t, name: name, stdout: l.path(name + ".stdout"), stderr: l.path(name + ".stderr"), done: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(programs.dir, program), args...)
+	p.cmd.Dir = l.dir
+	p.cmd.Env = append([]string{"HOME=" + l.path("home"), "TMPDIR=" + l.dir}, env...)
+	stdout, err := os.Create(p.stdout)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer stdout.Close()
+	stderr, err := os.Create(p.stderr)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer stderr.Close()
+	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
+	endWithThisProcess(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.processes = append(l.processes, p)
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatalf("%s does not take the signal %v: %v", p.name, s, err)
+	}
+}
+
+// kill ends it as the system would when memory is short.
+func (p *process) kill() {
+	_ = p.cmd.Process.Signal(syscall.SIGKILL)
+	<-p.done
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait gives the exit code. A process that does not end in time shows where it
+// hangs.
+func (p *process) wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.signal(syscall.SIGQUIT)
+		select {
+		case <-p.done:
+		case <-time.After(5 * time.Second):
+		}
+		p.t.Fatalf("%s did not end within %s", p.name, limit)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) errors() string { return readAll(p.stderr) }
+func (p *process) output() string { return readAll(p.stdout) }
+
+func readAll(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(data)
+}
+
+func lastLines(path string, n int) string {
+	lines := strings.SplitAfter(readAll(path), "\n")
+	return filepath.Base(path) + ":\n" + strings.Join(lines[max(0, len(lines)-n-1):], "") + "\n"
+}
+
+// until waits for a condition.
+func until(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	end := time.Now().Add(limit)
+	for !holds() {
+		if time.Now().After(end) {
+			t.Fatalf("waited %s in vain: %s", limit, what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// target is a sandbox, in a process of its own at an address of its own.
+type target struct {
+	lab        *lab
+	address    string
+	dir        string
+	id, secret string
+	process    *process
+	before     int64 // the last call that was not the migration's
+	counted    truthCounter
+}
+
+func (l *lab) sandbox(flags ...string) *target {
+	l.t.Helper()
+	s := &target{lab: l, address: freeAddress(l.t), dir: l.path("sandbox"), id: "lab-client", secret: "lab-secret-7Qx0vT4mKw9sZ2"}
+	s.run(flags...)
+	return s
+}
+
+// run starts it, the first time or again.
+func (s *target) run(flags ...string) {
+	s.lab.t.Helper()
+	s.process = s.lab.start("sandbox", s.credentials(), append([]string{"--address", s.address, "--state-dir", s.dir}, flags...)...)
+	until(s.lab.t, 20*time.Second, "the sandbox listens", func() bool {
+		if s.process.hasEnded() {
+			s.lab.t.Fatalf("the sandbox ended: %s", s.process.errors())
+		}
+		conn, err := net.Dial("tcp", s.address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// runAnew ends it and starts it with other flags.
+func (s *target) runAnew(flags ...string) {
+	s.lab.t.Helper()
+	s.process.kill()
+	s.run(flags...)
+}
+
+func (s *target) uri() string   { return "http://" + s.address }
+func (s *target) truth() string { return filepath.Join(s.dir, "truth.jsonl") }
+
+// credentials is the environment of those who may call it.
+func (s *target) credentials() []string {
+	return []string{"CAPTURE_CLIENT_ID=" + s.id, "CAPTURE_CLIENT_SECRET=" + s.secret}
+}
+
+// calls is how many bulkCreate calls it has written down.
+func (s *target) calls() int { return s.counted.count(s.truth()) }
+
+// truthCounter counts without reading twice.
+type truthCounter struct {
+	mu     sync.Mutex
+	offset int64
+	n      int
+}
+
+func (c *truthCounter) count(path string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, err := os.Open(path)
+	if err != nil {
+		return c.n
+	}
+	defer f.Close()
+	_, _ = f.Seek(c.offset, io.SeekStart)
+	data, _ := io.ReadAll(f)
+	end := bytes.LastIndexByte(data, '\n') + 1
+	c.offset += int64(end)
+	c.n += bytes.Count(data[:end], []byte(`"endpoint":"entity.bulkCreate"`))
+	return c.n
+}
+
+// seed makes users that exist before the migration.
+func (s *target) seed(emails []string) {
+	s.lab.t.Helper()
+	users := make([]map[string]string, len(emails))
+	for i, email := range emails {
+		users[i] = map[string]string{"email": email, "displayName": "was here before"}
+	}
+	content, err := json.Marshal(users)
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	form := url.Values{"type_name": {"user"}, "all_attributes": {string(content)}}
+	request, err := http.NewRequest(http.MethodPost, s.uri()+"/entity.bulkCreate", strings.NewReader(form.Encode()))
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(s.id, s.secret)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	if !bytes.Contains(body, []byte(`"stat":"ok"`)) || bytes.Contains(body, []byte(`"stat":"error"`)) {
+		s.lab.t.Fatalf("the users before the migration were not made: %.300s", body)
+	}
+	s.before = s.lastCall()
+}
+
+func (s *target) lastCall() int64 {
+	s.lab.t.Helper()
+	_, last, err := check.Calls(s.truth(), "entity.bulkCreate")
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	return last
+}
+
+// nextPort is below the ports that systems give out, so that nothing takes it
+// while a sandbox is dead.
+var nextPort atomic.Int64
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("no port from 20000 to 30000 is free")
+	return ""
+}
+
+// users writes a file of invented users.
+func (l *lab) users(o invent.Options) string {
+	l.t.Helper()
+	path := l.path("users.csv")
+	f, err := os.Create(path)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := invent.Write(f, o); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// emails gives the first column of a file of invented users.
+func emails(t *testing.T, path string) []string {
+	t.Helper()
+	var column []string
+	for _, record := range rows(t, path) {
+		column = append(column, record[0])
+	}
+	return column
+}
+
+// rows gives the records of a CSV file, without the header.
+func rows(t *testing.T, path string) [][]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	reader := csv.NewReader(f)
+	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
+	records, err := reader.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records[1:]
+}
+
+// migration is one command, which can be given again and again.
+type migration struct {
+	lab    *lab
+	target *target
+	input  string
+	state  string
+	out    string
+	batch  int
+	flags  []string
+	env    []string
+}
+
+// migration is a command into a target, with an embedded engine unless the
+// flags say otherwise.
+func (l *lab) migration(s *target, input string, batch int, flags ...string) *migration {
+	return &migration{
+		lab: l, target: s, input: input, state: l.path("state"), out: l.path("out"), batch: batch,
+		flags: append([]string{"--batch-size", strconv.Itoa(batch)}, flags...), env: s.credentials(),
+	}
+}
+
+func (m *migration) arguments() []string {
+	args := []string{"--data", m.input, "--apid_uri", m.target.uri(), "--state-dir", m.state, "--output-dir", m.out}
+	return append(args, m.flags...)
+}
+
+func (m *migration) start() *process {
+	m.lab.t.Helper()
+	return m.lab.start("starter", m.env, m.arguments()...)
+}
+
+// run gives the command and waits for its end.
+func (m *migration) run(limit time.Duration) (code int, p *process) {
+	m.lab.t.Helper()
+	p = m.start()
+	return p.wait(limit), p
+}
+
+// summary is the path of the one summary that there is.
+func (m *migration) summary() string {
+	m.lab.t.Helper()
+	found := m.artifacts("summary_*.json")
+	if len(found) != 1 {
+		m.lab.t.Fatalf("%d summaries in %s, want one: %q", len(found), m.out, found)
+	}
+	return found[0]
+}
+
+func (m *migration) artifacts(pattern string) []string {
+	m.lab.t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.out, pattern))
+	if err != nil {
+		m.lab.t.Fatal(err)
+	}
+	slices.Sort(found)
+	return found
+}
+
+// ledger is the folder of the one migration's ledger.
+func (m *migration) ledger() string {
+	m.lab.t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.state, "migrations", "*", "ledger"))
+	if err != nil || len(found) != 1 {
+		m.lab.t.Fatalf("expected one ledger in %s, found %q (%v)", m.state, found, err)
+	}
+	return found[0]
+}
+
+func (m *migration) evidence() check.Migration {
+	m.lab.t.Helper()
+	return check.Migration{
+		Input: m.input, Summary: m.summary(), Truth: m.target.truth(), Before: m.target.before,
+		Ledger: m.ledger(), BatchSize: m.batch,
+	}
+}
+
+// check has the independent checker look at everything.
+func (m *migration) check() {
+	m.lab.t.Helper()
+	verify(m.lab.t, m.evidence())
+}
+
+func verify(t *testing.T, m check.Migration) {
+	t.Helper()
+	broken, err := check.Check(m)
+	if err != nil {
+		t.Fatalf("nothing to check: %v", err)
+	}
+	for _, b := range broken {
+		t.Error(b)
+	}
+}
+
+// figures are the parts of a summary that tests ask for.
+type figures struct {
+	Records map[string]int
+	Rounds  []struct {
+		Round, Batches, Calls, Created, Duplicate, Failed, Unknown int
+	}
+	Files struct {
+		Success, Fail         string
+		FailRecords           string `json:"fail_records"`
+		Retry                 []string
+		Unresolved, Remaining *string
+	}
+	URI      string `json:"apid_uri"`
+	Entities *int   `json:"entities_after"`
+}
+
+func (m *migration) figures() (f figures) {
+	m.lab.t.Helper()
+	data, err := os.ReadFile(m.summary())
+	if err != nil {
+		m.lab.t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		m.lab.t.Fatal(err)
+	}
+	return f
+}
+
+// snapshot gives the bytes of all artifacts, by name.
+func (m *migration) snapshot() map[string]string {
+	m.lab.t.Helper()
+	content := map[string]string{}
+	for _, path := range m.artifacts("*") {
+		content[filepath.Base(path)] = readAll(path)
+	}
+	return content
+}
+
+func sameArtifacts(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%s has changed: %d bytes, before %d", name, len(got[name]), len(want[name]))
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s has appeared", name)
+		}
+	}
+}
+
+// exitCode fails the test if a process ended in another way than wanted.
+func exitCode(t *testing.T, p *process, got int, want ...int) {
+	t.Helper()
+	if !slices.Contains(want, got) {
+		t.Fatalf("%s ended with exit code %d, want %v\n%s", p.name, got, want, lastLines(p.stderr, 10))
+	}
+}
+
+// long is for the tests that -short leaves out.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
+// service is the Temporal service of the tests that use one by its address: in
+// this process, for all of them.
+var service struct {
+	once   sync.Once
+	engine *engine.Engine
+	err    error
+}
+
+func serviceAddress(t *testing.T) string {
+	t.Helper()
+	service.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		service.engine, service.err = engine.Start(ctx, filepath.Join(programs.tmp, "service"), nil)
+	})
+	if service.err != nil {
+		t.Fatal(service.err)
+	}
+	return service.engine.Address().Frontend
+}
+
+func stopService() {
+	if service.engine != nil {
+		service.engine.Stop()
+		_ = os.RemoveAll(filepath.Join(programs.tmp, "service"))
+	}
+}
+
+// remote makes a migration use the service of this process, with a task queue
+// of its own.
+func (m *migration) remote() *migration {
+	m.lab.t.Helper()
+	m.flags = append(m.flags, "--address", serviceAddress(m.lab.t), "--task-queue", m.queue())
+	return m
+}
+
+func (m *migration) queue() string { return filepath.Base(m.lab.dir) }
+
+// worker starts a lone worker for a remote migration.
+func (m *migration) worker() *process {
+	m.lab.t.Helper()
+	return m.lab.start("worker", m.target.credentials(), "--address", serviceAddress(m.lab.t), "--task-queue", m.queue())
+}
