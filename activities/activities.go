@@ -49,9 +49,9 @@ type Target interface {
 
 var _ Target = (*identitycloud.Client)(nil)
 
-// Connect makes a target, with credentials that this process has, and
-// beforeCall around each of its calls.
-type Connect func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (Target, error)
+// Connect makes a target, with credentials that this process has, and with the
+// hooks that the activities need around its calls.
+type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error)
 
 // Activities are the activities of one worker process.
 type Activities struct {
@@ -152,7 +152,10 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return nil, err
 	}
-	o.target, err = a.connect(o.spec, o.gate.BeforeCall)
+	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = o.gate.BeforeCall
+		cfg.Answered = o.clock.saw
+	})
 	return o, err
 }
 

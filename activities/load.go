@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"durable-dataload/internal/identitycloud"
@@ -234,7 +233,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return ledger.Outcomes{}, err
 	}
 	now := time.Now()
-	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), By: claimant()})
+	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), Host: hostName(), Process: os.Getpid()})
 	if errors.Is(err, ledger.ErrClaimed) {
 		return l.unknown(positions, "claimed, and no outcome"), nil
 	}
@@ -248,7 +247,6 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return l.unknown(positions, "the run was over"), nil
 	}
 	answer := l.target.CreateBatch(pace.WithTurn(context.WithoutCancel(ctx), turn), body)
-	l.clock.saw(answer.ServerDate, answer.Sent, answer.Received)
 	return l.judge(positions, sent, answer), nil
 }
 
@@ -376,8 +374,8 @@ func (r BatchResult) plus(other BatchResult) BatchResult {
 	return r
 }
 
-// claimant names this process, for people who read the ledger.
-func claimant() string {
+// hostName says whose clock a claim has its time from.
+func hostName() string {
 	host, _ := os.Hostname()
-	return host + ", process " + strconv.Itoa(os.Getpid())
+	return host
 }

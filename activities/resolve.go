@@ -86,7 +86,7 @@ type resolving struct {
 type batchOfDuplicates struct {
 	batch        int
 	records      int
-	firstAttempt ledger.Claim
+	firstAttempt time.Time // by the target's clock, the earliest it can have been
 	duplicates   []*duplicate
 }
 
@@ -150,7 +150,7 @@ func (r *resolving) readDuplicates(ctx context.Context, b source.Batch, bare []l
 		return nil, err
 	}
 	created := column(r.transformer, "created")
-	d := &batchOfDuplicates{batch: b.Number, records: b.Records, firstAttempt: claim}
+	d := &batchOfDuplicates{batch: b.Number, records: b.Records, firstAttempt: r.byTargetClock(claim)}
 	for i, record := range records {
 		if bare[i].Outcome == ledger.Duplicate {
 			d.duplicates = append(d.duplicates, &duplicate{
@@ -162,6 +162,19 @@ func (r *resolving) readDuplicates(ctx context.Context, b source.Batch, bare []l
 		}
 	}
 	return d, nil
+}
+
+// byTargetClock is the earliest that the target's clock can have shown at a
+// claim. Each answer tells more of how the clocks differ, so by now this may be
+// known better than the claimant knew it.
+func (r *resolving) byTargetClock(claim ledger.Claim) time.Time {
+	earliest := claim.TargetAt
+	if claim.Host == hostName() {
+		if now := r.clock.earliest(claim.At); now.After(earliest) {
+			earliest = now
+		}
+	}
+	return earliest
 }
 
 // resolveChunk looks the duplicates of the chunk up, and decides the batches
@@ -240,21 +253,23 @@ const (
 )
 
 // find looks a few keys up. What cannot be looked up now is not seen now: the
-// next look may see it. Only a target that refuses look-ups is an error.
+// next look may see it. Only a target that refuses look-ups is an error, and
+// not the first time: it says so in passing trouble as well.
 func (r *resolving) find(ctx context.Context, keys []string) ([]identitycloud.Found, error) {
 	for try := 1; ; try++ {
 		found, err := r.target.FindByKey(ctx, r.spec.PrimaryKey, keys)
-		var api *identitycloud.APIError
-		switch {
-		case err == nil:
+		if err == nil {
 			return found, nil
-		case errors.Is(err, context.Canceled):
+		}
+		if errors.Is(err, context.Canceled) {
 			return nil, context.Canceled
-		case errors.As(err, &api) && api.IsPermission():
-			return nil, temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
 		}
 		r.activities.log.Warn("a look-up failed", "round", r.in.Round, "keys", len(keys), "try", try, "error", err.Error())
 		if try == lookUpTries {
+			var api *identitycloud.APIError
+			if errors.As(err, &api) && api.IsPermission() {
+				return nil, temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
+			}
 			return nil, nil
 		}
 		select {
@@ -322,8 +337,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates, owned
 
 // isOurs says whether a record of the target was written by a lost call of
 // this migration.
-func isOurs(d *duplicate, firstAttempt ledger.Claim) bool {
-	since := firstAttempt.TargetAt
+func isOurs(d *duplicate, since time.Time) bool {
 	if d.found.LastUpdated.IsZero() || d.found.LastUpdated.Latest.Before(since) {
 		return false
 	}

@@ -24,12 +24,14 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, identitycloud.ErrUnreachable), errors.Is(err, identitycloud.ErrBusy):
-		return temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
+	case errors.Is(err, identitycloud.ErrCredentials), errors.Is(err, identitycloud.ErrEntityType):
+		return refused(err)
 	case ctx.Err() != nil:
-		return err
+		return ended(ctx, ctx.Err())
 	}
-	return refused(errors.Join(err))
+	// Whatever else it is may be one bad answer of a target that has bad
+	// moments.
+	return temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
 }
 
 // CountEntities counts all entities of the target's type, for the summary. It

@@ -141,7 +141,7 @@ func (l *lab) start(program string, env []string, args ...string) *process {
 	p := &process{t: l.t, name: name, stdout: l.path(name + ".stdout"), stderr: l.path(name + ".stderr"), done: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(programs.dir, program), args...)
 	p.cmd.Dir = l.dir
-	p.cmd.Env = append([]string{"HOME=" + l.path("home"), "TMPDIR=" + l.dir}, env...)
+	p.cmd.Env = append([]string{"HOME=" + l.path("home")}, env...)
 	stdout, err := os.Create(p.stdout)
 	if err != nil {
 		l.t.Fatal(err)

@@ -80,18 +80,10 @@ func (s *session) run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var err error
-	if s.service, err = openService(ctx, s.o, s.log); err != nil {
+	if s.service, err = openService(ctx, s.o, s.spec, s.log); err != nil {
 		return 0, err
 	}
 	defer func() { s.service.close() }()
-	if s.service.engine != nil || s.service.taskQueue == "" || s.o.withWorker {
-		if err := s.o.credentials.Check(); err != nil {
-			return 0, err
-		}
-		if _, err := s.o.credentials.Connect(s.spec, nil); err != nil {
-			return 0, err
-		}
-	}
 	if err := s.service.work(s.spec, s.o.credentials, s.log); err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
 	"durable-dataload/workflows"
@@ -51,10 +52,18 @@ type service struct {
 var errEngineGone = errors.New("the process that ran the engine has ended")
 
 // openService uses the Temporal service that the options name, or embeds one.
-func openService(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
+func openService(ctx context.Context, o options, spec migration.Spec, logger *slog.Logger) (*service, error) {
 	clientOptions, given, err := o.temporal.ClientOptions()
 	if err != nil {
 		return nil, err
+	}
+	if !given || o.withWorker {
+		if err := o.credentials.Check(); err != nil {
+			return nil, err
+		}
+		if _, err := o.credentials.Connect(spec, nil); err != nil {
+			return nil, err
+		}
 	}
 	if given {
 		return openRemote(ctx, o, clientOptions, logger)
@@ -75,11 +84,14 @@ func openRemote(ctx context.Context, o options, clientOptions client.Options, lo
 	return s, nil
 }
 
+// engineStart is how long an engine may take until it answers.
+const engineStart = 15 * time.Second
+
 // openEmbedded starts the engine of the state folder, or uses the one that
 // another starter runs there.
 func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
 	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
 	var address engine.Address
 	e, err := engine.Start(ctx, s.engineDir, searchAttributes)
@@ -137,8 +149,8 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, logg
 	} else if !s.owner {
 		return nil // separate workers do it
 	}
-	s.activities = activities.New(func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (activities.Target, error) {
-		return credentials.Connect(spec, beforeCall)
+	s.activities = activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+		return credentials.Connect(spec, with)
 	}, logger)
 	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout)
 	return s.worker.Start()

@@ -21,6 +21,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/workflows"
 )
@@ -86,8 +87,8 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	a := activities.New(func(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (activities.Target, error) {
-		return credentials.Connect(spec, beforeCall)
+	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+		return credentials.Connect(spec, with)
 	}, log)
 	w := workflows.NewWorker(client, taskQueue, a, longestCall)
 	if err := w.Start(); err != nil {

@@ -3,7 +3,6 @@
 package config
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -79,8 +78,9 @@ func NormalizeURI(uri string) string {
 }
 
 // Connect makes the target of a migration with these credentials. They are
-// never sent to another target than the one that they are for.
-func (c *Credentials) Connect(spec migration.Spec, beforeCall func(context.Context) (func(), error)) (*identitycloud.Client, error) {
+// never sent to another target than the one that they are for. with, if not
+// nil, adds hooks.
+func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Config)) (*identitycloud.Client, error) {
 	if c.URI != "" && c.URI != spec.Target.URI {
 		return nil, fmt.Errorf("this worker has credentials for %s, the migration wants %s; start a worker for that one", c.URI, spec.Target.URI)
 	}
@@ -88,14 +88,17 @@ func (c *Credentials) Connect(spec migration.Spec, beforeCall func(context.Conte
 	if spec.Target.Auth == AuthSignature {
 		auth = identitycloud.Signature
 	}
-	return identitycloud.New(identitycloud.Config{
+	cfg := identitycloud.Config{
 		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
 		EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
 		// The gate limits the calls in flight; a look-up comes on top.
 		MaxConnections: spec.Workers + 2,
 		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
-		BeforeCall:     beforeCall,
-	})
+	}
+	if with != nil {
+		with(&cfg)
+	}
+	return identitycloud.New(cfg)
 }
 
 // The ways to authenticate calls, as --auth names them.

@@ -67,6 +67,7 @@ var ErrOwned = errors.New("another process owns the engine's state folder")
 type Engine struct {
 	address Address
 	lock    *private.Lock
+	uiLock  *private.Lock // of the preferred port, if this engine has it
 	server  temporal.Server
 	ui      *server.Server
 	log     *os.File
@@ -140,6 +141,7 @@ func (e *Engine) Stop() {
 	if e.log != nil {
 		_ = e.log.Close()
 	}
+	e.uiLock.Unlock()
 	e.lock.Unlock()
 }
 
@@ -150,7 +152,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	}
 	frontendPort := ports[0]
 	uiPort := ports[4]
-	if portIsFree(preferredUIPort) {
+	if e.takePreferredUIPort() {
 		uiPort = preferredUIPort
 	}
 	// The schema is set up when the file is new and is never upgraded by the
@@ -333,6 +335,22 @@ func readAddress(dir string) (Address, error) {
 	}
 	err = json.Unmarshal(data, &a)
 	return a, err
+}
+
+// takePreferredUIPort says whether this engine may use the port. A lock keeps
+// engines apart that start at the same time and would both find it free: the
+// one that then cannot listen there would end its whole process.
+func (e *Engine) takePreferredUIPort() bool {
+	lock, err := private.TryLock(filepath.Join(os.TempDir(), fmt.Sprintf("durable-dataload-port-%d.lock", preferredUIPort)))
+	if err != nil {
+		return false // another engine has it, or another user's
+	}
+	if !portIsFree(preferredUIPort) {
+		lock.Unlock()
+		return false
+	}
+	e.uiLock = lock
+	return true
 }
 
 func portIsFree(port int) bool {

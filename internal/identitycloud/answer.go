@@ -172,6 +172,9 @@ func (c *Client) judge(r reply) (Answer, object) {
 	if r.header != nil {
 		a.ServerDate, _ = http.ParseTime(r.header.Get("Date"))
 		a.RetryAfter = retryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
+		if c.answered != nil && !a.ServerDate.IsZero() {
+			c.answered(a.ServerDate, a.Sent, a.Received)
+		}
 	}
 	if r.err != nil {
 		a.Verdict, a.Reason, a.Err = Unknown, r.err.Reason, r.err

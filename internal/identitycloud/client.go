@@ -79,6 +79,10 @@ type Config struct {
 	// a pacer. release, unless nil, is called when the answer was read or the call has failed. If BeforeCall returns
 	// an error nothing is sent; a batch is then NotSent.
 	BeforeCall func(ctx context.Context) (release func(), err error)
+
+	// Answered, if not nil, is called after each answer that carries a date: the server's Date header, in whole
+	// seconds, and when the call was sent and its answer received by the local clock.
+	Answered func(serverDate, sent, received time.Time)
 }
 
 // Client calls the Entity API. It may be used by many goroutines at once.
@@ -93,6 +97,7 @@ type Client struct {
 	maxAnswer    int64
 	unknown      UnknownCodes
 	beforeCall   func(ctx context.Context) (func(), error)
+	answered     func(serverDate, sent, received time.Time)
 	slots        chan struct{} // one for each call in flight
 	transport    *http.Transport
 	common       []byte // type_name and timeout, encoded: every body starts with them
@@ -155,6 +160,7 @@ func New(cfg Config) (*Client, error) {
 		maxAnswer:    cfg.MaxAnswer,
 		unknown:      unknown,
 		beforeCall:   cfg.BeforeCall,
+		answered:     cfg.Answered,
 		slots:        make(chan struct{}, cfg.MaxConnections),
 		common:       common,
 		now:          time.Now,

@@ -65,8 +65,9 @@ type Claim struct {
 	// TargetAt is the earliest that the target's own clock can have shown at
 	// that moment: what the call wrote was written no earlier.
 	TargetAt time.Time `json:"target_at"`
-	// By names the process that claims, for people.
-	By string `json:"by"`
+	// Host and Process say who claims. The host's clock gave At.
+	Host    string `json:"host"`
+	Process int    `json:"process"`
 }
 
 // Ledger is safe for concurrent use by any number of processes.

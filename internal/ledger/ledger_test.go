@@ -19,11 +19,11 @@ func TestAClaimIsWonOnce(t *testing.T) {
 	if _, err := l.ClaimOf(ctx, key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("ClaimOf before the claim: %v, want %v", err, ErrNotFound)
 	}
-	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), TargetAt: time.Date(2026, 11, 22, 13, 4, 58, 0, time.UTC), By: "host, process 1"}
+	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), TargetAt: time.Date(2026, 11, 22, 13, 4, 58, 0, time.UTC), Host: "host, process 1"}
 	if err := l.Claim(ctx, key, claim); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Claim(ctx, key, Claim{By: "another"}); !errors.Is(err, ErrClaimed) {
+	if err := l.Claim(ctx, key, Claim{Host: "another"}); !errors.Is(err, ErrClaimed) {
 		t.Errorf("the second claim: %v, want %v", err, ErrClaimed)
 	}
 	if got, err := l.ClaimOf(ctx, key); err != nil || got != claim {

@@ -219,7 +219,7 @@ func (m *machine) visit(t *rapid.T, w *worker) {
 		}
 		return
 	}
-	err = m.ledger.Claim(ctx, w.now.key, Claim{By: "a worker"})
+	err = m.ledger.Claim(ctx, w.now.key, Claim{Host: "a worker"})
 	switch {
 	case err == nil && m.claimed[w.now.key]:
 		t.Fatalf("%+v was claimed twice", w.now.key)

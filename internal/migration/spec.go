@@ -271,14 +271,17 @@ func (f Folder) CreateUnresolved(run, name string) (string, error) {
 
 // Unresolved gives the names that CreateUnresolved has kept, by run.
 func (f Folder) Unresolved() (map[string]string, error) {
-	paths, err := filepath.Glob(f.path(unresolvedPrefix + "*"))
-	if err != nil {
+	files, err := os.ReadDir(string(f))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
 	names := map[string]string{}
-	for _, path := range paths {
-		run := strings.TrimPrefix(filepath.Base(path), unresolvedPrefix)
-		if names[run], err = load[string](f, unresolvedPrefix+run); err != nil {
+	for _, file := range files {
+		run, ok := strings.CutPrefix(file.Name(), unresolvedPrefix)
+		if !ok {
+			continue
+		}
+		if names[run], err = load[string](f, file.Name()); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,297 @@
+package migration
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAKeyIsOfContentTargetAndStart(t *testing.T) {
+	target := Target{URI: "https://a.example", EntityType: "user"}
+	key := Key("abc", target, 1, 1)
+	if key != Key("abc", target, 1, 0) || key != Key("abc", Target{URI: "https://a.example/", EntityType: "user", Auth: "signature", InsecureHTTP: true}, 1, 1) {
+		t.Error("the same migration has two keys: a slash at the end, the way to authenticate, or the first time of asking changes it")
+	}
+	others := map[string]string{
+		"another content":     Key("abd", target, 1, 1),
+		"another host":        Key("abc", Target{URI: "https://b.example", EntityType: "user"}, 1, 1),
+		"another entity type": Key("abc", Target{URI: "https://a.example", EntityType: "users"}, 1, 1),
+		"another start":       Key("abc", target, 2, 1),
+		"a second time":       Key("abc", target, 1, 2),
+		"a third time":        Key("abc", target, 1, 3),
+		"moved boundaries":    Key("abc", Target{URI: "https://a.example\nuser", EntityType: ""}, 1, 1),
+	}
+	seen := map[string]string{key: "the migration itself"}
+	for what, other := range others {
+		if same, ok := seen[other]; ok {
+			t.Errorf("%s has the key of %s: %s", what, same, other)
+		}
+		seen[other] = what
+	}
+	// The name of the file is in the workflow id alone.
+	one, two := WorkflowID("/data/users.csv", key), WorkflowID("/elsewhere/copy of users.csv", key)
+	if one != "migration-users.csv-"+key || two != "migration-copy of users.csv-"+key {
+		t.Errorf("workflow ids %q and %q, want the file's base name and the key %s", one, two, key)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	cases := []struct {
+		counts Counts
+		want   int
+	}{
+		{Counts{}, ExitDone},
+		{Counts{Total: 3, Created: 1, Recovered: 1, Updated: 1}, ExitDone},
+		{Counts{Total: 2, Created: 1, Failed: 1}, ExitFailed},
+		{Counts{Total: 2, Unknown: 1, Failed: 1}, ExitUnknown},
+		{Counts{Total: 3, Unknown: 1, Failed: 1, Remaining: 1}, ExitStopped},
+		{Counts{Total: 1, Remaining: 1}, ExitStopped},
+		{Counts{Total: 1, Unknown: 1}, ExitUnknown},
+	}
+	for _, tc := range cases {
+		if got := tc.counts.ExitCode(); got != tc.want {
+			t.Errorf("%+v: exit code %d, want %d", tc.counts, got, tc.want)
+		}
+	}
+}
+
+func TestTheSumHasEveryDisposition(t *testing.T) {
+	var c Counts
+	v := reflect.ValueOf(&c).Elem()
+	want := 0
+	for i := range v.NumField() {
+		if v.Type().Field(i).Name == "Total" {
+			v.Field(i).SetInt(1 << 20) // must not be in it
+			continue
+		}
+		v.Field(i).SetInt(1 << i)
+		want += 1 << i
+	}
+	if got := c.Sum(); got != want {
+		t.Errorf("%+v: Sum %b, want %b", c, got, want)
+	}
+}
+
+func TestSummaryKeepsItsForm(t *testing.T) {
+	// Scripts depend on the names, on null for what is not there, and on
+	// retry being a list.
+	data, err := json.Marshal(Summary{Rounds: []Round{{}}, Files: Files{Retry: []string{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"workflow_id":"","data_file":"","data_sha256":"","entity_type":"","apid_uri":"",` +
+		`"started_at":"0001-01-01T00:00:00Z","finished_at":"0001-01-01T00:00:00Z",` +
+		`"records":{"total":0,"created":0,"recovered":0,"updated":0,"failed":0,"unknown":0,"remaining":0},` +
+		`"rounds":[{"round":0,"batches":0,"calls":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"retry_file":null}],` +
+		`"files":{"success":"","fail":"","fail_records":"","retry":[],"unresolved":null,"remaining":null,"update_success":null,"update_fail":null,"report":""},` +
+		`"entities_after":null}`
+	if string(data) != want {
+		t.Errorf("got  %s\nwant %s", data, want)
+	}
+}
+
+// folders are names that must not confuse: a person chooses where the state is.
+var folders = []string{"state", "with blank", "[brackets] *?", "ümläut"}
+
+func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
+	for _, name := range folders {
+		f := In(filepath.Join(t.TempDir(), name), "key")
+		if _, err := f.Spec(); !errors.Is(err, ErrAbsent) {
+			t.Errorf("%s: Spec of an empty folder: %v, want %v", name, err, ErrAbsent)
+		}
+		if _, err := f.Start(); !errors.Is(err, ErrAbsent) {
+			t.Errorf("%s: Start of an empty folder: %v, want %v", name, err, ErrAbsent)
+		}
+		if _, err := f.Summary(); !errors.Is(err, ErrAbsent) {
+			t.Errorf("%s: Summary of an empty folder: %v, want %v", name, err, ErrAbsent)
+		}
+		if _, err := f.RetryFile(1); !errors.Is(err, ErrAbsent) {
+			t.Errorf("%s: RetryFile of an empty folder: %v, want %v", name, err, ErrAbsent)
+		}
+
+		spec := Spec{
+			ID: "id", DataFile: "/data/users.csv", OutputDir: "/out", Folder: string(f), SHA256: "abc",
+			Target:    Target{URI: "https://a.example", EntityType: "user", Auth: "basic"},
+			BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 0.5, RetryRounds: 3, RetryBackoff: time.Minute,
+			UnknownAPI: []int{}, UnknownHTTP: []int{502}, RecoveredBy: Lookup, PrimaryKey: "email", SearchAttributes: true,
+		}
+		for _, workers := range []int{10, 20} { // the options of the last run hold
+			spec.Workers = workers
+			if err := f.SaveSpec(spec); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := f.Spec(); err != nil || !reflect.DeepEqual(got, spec) {
+				t.Errorf("%s: Spec: %+v, %v\nwant %+v", name, got, err, spec)
+			}
+		}
+
+		first := Start{ID: "id", StartedAt: time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC), Stamp: "Nov_22_2026_13_05_00"}
+		for _, start := range []Start{first, {ID: "later", Stamp: "later"}} { // the first one holds
+			if got, err := f.CreateStart(start); err != nil || got != first {
+				t.Errorf("%s: CreateStart: %+v, %v; want %+v", name, got, err, first)
+			}
+		}
+		if got, err := f.Start(); err != nil || got != first {
+			t.Errorf("%s: Start: %+v, %v; want %+v", name, got, err, first)
+		}
+
+		retry := RetryFile{Round: 1, Name: "retry_1.csv", Batches: 2, Records: 3}
+		for _, r := range []RetryFile{retry, {Round: 1, Name: "later"}} {
+			if got, err := f.CreateRetryFile(r); err != nil || got != retry {
+				t.Errorf("%s: CreateRetryFile: %+v, %v; want %+v", name, got, err, retry)
+			}
+		}
+		if got, err := f.RetryFile(1); err != nil || got != retry {
+			t.Errorf("%s: RetryFile: %+v, %v; want %+v", name, got, err, retry)
+		}
+		if _, err := f.RetryFile(2); !errors.Is(err, ErrAbsent) {
+			t.Errorf("%s: RetryFile of another round: %v, want %v", name, err, ErrAbsent)
+		}
+
+		unresolved := "retry_2.csv"
+		summary := Summary{DataFile: "users.csv", Records: Counts{Total: 1, Unknown: 1}, Files: Files{Retry: []string{unresolved}, Unresolved: &unresolved}}
+		if err := f.SaveSummary(summary); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := f.Summary(); err != nil || !reflect.DeepEqual(got, summary) {
+			t.Errorf("%s: Summary: %+v, %v; want %+v", name, got, err, summary)
+		}
+
+		if f.Finished() {
+			t.Errorf("%s: Finished before Finish", name)
+		}
+		if err := f.Finish(); err != nil {
+			t.Fatal(err)
+		}
+		if !f.Finished() {
+			t.Errorf("%s: not Finished after Finish", name)
+		}
+		expectPrivate(t, string(f))
+	}
+}
+
+func TestUnresolvedNamesAreKeptByRun(t *testing.T) {
+	for _, name := range folders {
+		f := In(filepath.Join(t.TempDir(), name), "key")
+		if got, err := f.Unresolved(); err != nil || len(got) != 0 {
+			t.Errorf("%s: Unresolved of an empty folder: %v, %v; want none", name, got, err)
+		}
+		for _, n := range []struct{ run, name, want string }{
+			{"run-1", "retry_1.csv", "retry_1.csv"},
+			{"run-2", "retry_2.csv", "retry_2.csv"},
+			{"run-1", "retry_3.csv", "retry_1.csv"}, // the first one holds
+		} {
+			if got, err := f.CreateUnresolved(n.run, n.name); err != nil || got != n.want {
+				t.Errorf("%s: CreateUnresolved(%s, %s): %q, %v; want %q", name, n.run, n.name, got, err, n.want)
+			}
+		}
+		want := map[string]string{"run-1": "retry_1.csv", "run-2": "retry_2.csv"}
+		if got, err := f.Unresolved(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: Unresolved: %v, %v; want %v", name, got, err, want)
+		}
+	}
+}
+
+func TestASealIsForOneRun(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	if sealed, err := f.Sealed("run-1"); sealed || err != nil {
+		t.Errorf("before: %v, %v; want no seal", sealed, err)
+	}
+	for range 2 {
+		if err := f.Seal("run-1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sealed, err := f.Sealed("run-1"); !sealed || err != nil {
+		t.Errorf("after: %v, %v; want the seal", sealed, err)
+	}
+	if sealed, err := f.Sealed("run-2"); sealed || err != nil {
+		t.Errorf("another run: %v, %v; want no seal", sealed, err)
+	}
+	// What cannot be found out is an error, and not "not sealed".
+	broken := Folder(filepath.Join(string(f), "sealed-run-1"))
+	if sealed, err := broken.Sealed("run"); err == nil {
+		t.Errorf("below a file: %v, want an error", sealed)
+	}
+}
+
+func TestADamagedFileIsRefused(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	if err := f.SaveSpec(Spec{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(string(f), "spec.json")
+	if err := os.WriteFile(path, []byte(`{"id":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Spec(); err == nil || errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), path) {
+		t.Errorf("Spec: %v, want an error that names %s", err, path)
+	}
+}
+
+func TestDropIndexRemovesIndexAndCopy(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	if err := f.Make(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // gone already is no error
+		if err := f.DropIndex(); err != nil {
+			t.Errorf("DropIndex: %v", err)
+		}
+	}
+	for _, path := range []string{f.Index(), f.Staged()} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.DropIndex(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(string(f)); len(left) != 0 {
+		t.Errorf("%v is left, want nothing", left)
+	}
+}
+
+func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
+	one, two, elsewhere := In("/state", "key-1"), In("/state", "key-2"), In("/other", "key-1")
+	target := Target{URI: "https://a.example", EntityType: "user"}
+	sameHost := Target{URI: "https://a.example/", EntityType: "admin"}
+	otherHost := Target{URI: "https://b.example", EntityType: "user"}
+	if one.StartTimes(target) != two.StartTimes(sameHost) {
+		t.Errorf("%s and %s: want one file for a host", one.StartTimes(target), two.StartTimes(sameHost))
+	}
+	if one.StartTimes(target) == one.StartTimes(otherHost) || one.StartTimes(target) == elsewhere.StartTimes(target) {
+		t.Errorf("another host or another state folder shares %s", one.StartTimes(target))
+	}
+	if one.Reservations() != two.Reservations() || one.Places() == two.Places() || one.Ledger() == two.Ledger() {
+		t.Error("names are of the state folder; places and ledger are of the migration")
+	}
+	if got := (Target{URI: "not a uri"}).Host(); got != "not a uri" {
+		t.Errorf("Host: %q", got)
+	}
+	if got := (Target{URI: "https://a.example:8443/path"}).Host(); got != "a.example:8443" {
+		t.Errorf("Host: %q, want a.example:8443", got)
+	}
+}
+
+func expectPrivate(t *testing.T, dir string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v (%v), want 0600", f.Name(), info.Mode().Perm(), err)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%s: mode %v (%v), want 0700", dir, info.Mode().Perm(), err)
+	}
+}

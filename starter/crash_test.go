@@ -1,0 +1,273 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+// chance draws the moments of a crash test. A failing test tells its seed;
+// CRASH_SEED repeats it.
+func chance(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if given := os.Getenv("CRASH_SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("CRASH_SEED: %v", err)
+		}
+	}
+	t.Logf("CRASH_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// killAtRandom kills a process at one of the moments that matter: while it
+// starts, after some calls, or when it has just written a file.
+func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p *process) {
+	t.Helper()
+	var moment string
+	var come func() bool
+	files, calls, started := len(m.artifacts("*")), m.target.calls(), time.Now()
+	switch r.IntN(5) {
+	case 0:
+		limit := time.Duration(r.IntN(1500)) * time.Millisecond
+		moment, come = fmt.Sprintf("%v after the start", limit), func() bool { return time.Since(started) >= limit }
+	case 1:
+		moment, come = "a new file", func() bool { return len(m.artifacts("*")) > files }
+	default:
+		more := 1 + r.IntN(25)
+		moment, come = fmt.Sprintf("%d calls", more), func() bool { return m.target.calls() >= calls+more }
+	}
+	until(t, time.Minute, "the moment to kill: "+moment, func() bool { return come() || p.hasEnded() })
+	time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond) // anywhere within a call
+	p.kill()
+	t.Logf("killed %s at: %s, %d calls until then", p.name, moment, m.target.calls())
+}
+
+const kills = 8
+
+func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
+	long(t)
+	t.Parallel()
+	r := chance(t)
+	l := newLab(t)
+	s := l.sandbox("--faults", "all=0.7", "--seed", "3", "--latency", "30ms", "--find-lag", "500ms")
+	m := l.migration(s, l.users(invent.Options{Records: 3_000, Seed: 21, Awkward: true}), 20,
+		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms")
+	for range kills {
+		p := m.start()
+		killAtRandom(t, r, m, p)
+		if p.cmd.ProcessState.Exited() {
+			break // it was done before
+		}
+	}
+	code, p := m.run(3 * time.Minute)
+	if code == 1 && strings.Contains(p.errors(), "was migrated already") {
+		t.Log("it was done before the last kill")
+	} else {
+		exitCode(t, p, code, 3)
+	}
+	m.check()
+	if f := m.figures(); f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
+		t.Errorf("the records came to %v; want 6 failed, none unknown or remaining", f.Records)
+	}
+}
+
+func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
+	long(t)
+	t.Parallel()
+	r := chance(t)
+	l := newLab(t)
+	s := l.sandbox("--faults", "all=0.7", "--seed", "4", "--latency", "30ms")
+	m := l.migration(s, l.users(invent.Options{Records: 3_000, Seed: 22, Awkward: true}), 20,
+		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms").remote()
+	p := m.start()
+	for range kills - 2 {
+		killAtRandom(t, r, m, m.worker())
+	}
+	m.worker()
+	exitCode(t, p, p.wait(3*time.Minute), 3)
+	m.check()
+	if f := m.figures(); f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
+		t.Errorf("the records came to %v; want 6 failed, none unknown or remaining", f.Records)
+	}
+}
+
+func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
+	long(t)
+	t.Parallel()
+	r := chance(t)
+	l := newLab(t)
+	s := l.sandbox("--latency", "60ms")
+	m := l.migration(s, l.users(invent.Options{Records: 3_000, Seed: 23, Awkward: true}), 20,
+		"--rate-limit", "40", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "500ms")
+	p := m.start()
+	for range 4 {
+		calls := s.calls()
+		more := 1 + r.IntN(25)
+		until(t, time.Minute, "calls to kill the sandbox in", func() bool { return s.calls() >= calls+more || p.hasEnded() })
+		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
+		s.process.kill()
+		time.Sleep(time.Duration(r.IntN(700)) * time.Millisecond) // calls fail meanwhile
+		s.run("--latency", "60ms")
+	}
+	exitCode(t, p, p.wait(2*time.Minute), 3)
+	m.check()
+	f := m.figures()
+	if f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
+		t.Errorf("the records came to %v; want 6 failed, none unknown or remaining", f.Records)
+	}
+	if len(f.Rounds) < 2 {
+		t.Errorf("%d rounds; want more: this was no test", len(f.Rounds))
+	}
+}
+
+// claims gives the batches of round 0 that a process has claimed and nobody has
+// decided.
+func (m *migration) claims(p *process) (open []string) {
+	m.lab.t.Helper()
+	paths, _ := filepath.Glob(filepath.Join(m.state, "migrations", "*", "ledger", "0", "*", "*.claim"))
+	for _, path := range paths {
+		var claim struct{ Process int }
+		data, err := os.ReadFile(path)
+		if err != nil || json.Unmarshal(data, &claim) != nil {
+			m.lab.t.Fatalf("the claim %s cannot be read: %v", path, err)
+		}
+		outcomes := strings.TrimSuffix(path, ".claim") + ".outcomes"
+		if claim.Process == p.cmd.Process.Pid && !exists(outcomes) {
+			open = append(open, outcomes)
+		}
+	}
+	return open
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// decided is how many batches of round 0 have outcomes.
+func (m *migration) decided() int {
+	paths, _ := filepath.Glob(filepath.Join(m.state, "migrations", "*", "ledger", "0", "*", "*.outcomes"))
+	return len(paths)
+}
+
+// areUnknown says that all records of a batch were decided to be unknown.
+func areUnknown(t *testing.T, outcomes string) bool {
+	t.Helper()
+	var o struct{ Outcomes string }
+	if err := json.Unmarshal([]byte(readAll(outcomes)), &o); err != nil {
+		t.Fatalf("%s: %v", outcomes, err)
+	}
+	return o.Outcomes != "" && strings.Trim(o.Outcomes, "u") == ""
+}
+
+func TestAWorkerKilledInMidCallIsNoticedWhileOthersGoOn(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "700ms")
+	const timeout = 3 * time.Second
+	m := l.migration(s, l.users(invent.Options{Records: 1_000, Seed: 24}), 5,
+		"--rate-limit", "0", "--workers", "6", "--timeout", "3", "--retry-backoff", "200ms").remote()
+	workers := []*process{m.worker(), m.worker(), m.worker()}
+	p := m.start()
+	victim := workers[1]
+	until(t, time.Minute, "each worker is in a call", func() bool {
+		for _, w := range workers {
+			if len(m.claims(w)) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	victim.kill()
+	killed, decided := time.Now(), m.decided()
+	lost := m.claims(victim)
+	if len(lost) == 0 {
+		t.Fatal("the worker was in no call: this was no test")
+	}
+	others := 0
+	for _, outcomes := range lost {
+		until(t, 15*time.Second+timeout-time.Since(killed), "the batch of the killed worker is settled", func() bool {
+			others = max(others, m.decided()-decided)
+			return exists(outcomes)
+		})
+		if !areUnknown(t, outcomes) {
+			t.Errorf("the batch of the killed worker was decided as %s; want all unknown", readAll(outcomes))
+		}
+	}
+	t.Logf("%d batches of the killed worker were settled %v later; %d others were decided until then", len(lost), time.Since(killed).Round(time.Millisecond), others-len(lost))
+	if others-len(lost) < 10 {
+		t.Errorf("%d other batches were decided until the lost ones were settled; want many", others-len(lost))
+	}
+	exitCode(t, p, p.wait(2*time.Minute), 0)
+	m.check()
+	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 1000 || f.Records["recovered"] == 0 {
+		t.Errorf("the records came to %v; want 1000 created or recovered", f.Records)
+	}
+}
+
+func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "800ms")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 25}), 10,
+		"--rate-limit", "5", "--timeout", "3", "--retry-backoff", "200ms").remote()
+	sleeper, other := m.worker(), m.worker()
+	p := m.start()
+	until(t, time.Minute, "both workers are in a call", func() bool { return len(m.claims(sleeper)) > 0 && len(m.claims(other)) > 0 })
+	sleeper.signal(syscall.SIGSTOP)
+	lost := m.claims(sleeper)
+	if len(lost) == 0 {
+		t.Fatal("the worker was in no call: this was no test")
+	}
+	for _, outcomes := range lost {
+		until(t, 30*time.Second, "the batch of the sleeping worker is settled", func() bool { return exists(outcomes) })
+		if !areUnknown(t, outcomes) {
+			t.Errorf("the batch of the sleeping worker was decided as %s; want all unknown", readAll(outcomes))
+		}
+	}
+	exitCode(t, p, p.wait(90*time.Second), 0)
+	m.check()
+	before, calls := m.snapshot(), s.calls()
+	ledger := folder(t, m.ledger())
+	sleeper.signal(syscall.SIGCONT)
+	until(t, 30*time.Second, "the worker wakes and drops its late answers", func() bool {
+		return strings.Count(sleeper.errors(), "a late answer was dropped") >= len(lost)
+	})
+	sameArtifacts(t, m.snapshot(), before)
+	if now := folder(t, m.ledger()); now != ledger {
+		t.Errorf("the ledger has changed:\n%s\nbefore:\n%s", now, ledger)
+	}
+	if now := s.calls(); now != calls {
+		t.Errorf("the worker that woke made %d calls after the end", now-calls)
+	}
+	m.check()
+}
+
+// folder is a folder's content in one string.
+func folder(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			fmt.Fprintf(&b, "%s %s\n", path, readAll(path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
