@@ -37,73 +37,85 @@ type localSandbox struct {
 
 // openSandbox runs the sandbox of the state folder, or finds the one that
 // another starter runs on it.
-func openSandbox(stateDir string) (config.Credentials, func(), error) {
+func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {
 	dir := filepath.Join(stateDir, "sandbox")
 	if err := private.MkdirAll(dir); err != nil {
-		return config.Credentials{}, nil, err
+		return credentials, nil, err
 	}
+	file := filepath.Join(dir, "sandbox.json")
 	lock, err := private.TryLock(filepath.Join(dir, "starter.lock"))
-	shared := errors.Is(err, private.ErrLocked)
-	if err != nil && !shared {
-		return config.Credentials{}, nil, err
+	if errors.Is(err, private.ErrLocked) {
+		local, err := readSandbox(file)
+		return local.credentials(), func() {}, err
 	}
-	local, err := loadSandbox(filepath.Join(dir, "sandbox.json"))
 	if err != nil {
-		lock.Unlock()
-		return config.Credentials{}, nil, err
+		return credentials, nil, err
 	}
-	credentials := config.Credentials{URI: "http://" + local.Address, ClientID: local.ClientID, Secret: local.Secret}
-	if shared {
-		return credentials, func() {}, nil
-	}
-	faults, err := sandbox.ParseFaults(sandboxFaults)
+	local, server, err := startSandbox(dir, file)
 	if err != nil {
 		lock.Unlock()
 		return credentials, nil, err
 	}
-	server, err := sandbox.Start(sandbox.Options{
-		Address: local.Address, StateDir: filepath.Join(dir, "entities"),
-		ClientID: local.ClientID, ClientSecret: local.Secret, Faults: faults, Seed: sandboxSeed,
-	})
-	if err != nil {
-		lock.Unlock()
-		return credentials, nil, fmt.Errorf("%w; or give another --state-dir", err)
-	}
-	return credentials, func() {
+	return local.credentials(), func() {
 		_ = server.Close()
 		lock.Unlock()
 	}, nil
 }
 
-// loadSandbox gives the sandbox of before, or makes up a new one.
-func loadSandbox(path string) (local localSandbox, err error) {
-	data, err := os.ReadFile(path)
+func (l localSandbox) credentials() config.Credentials {
+	return config.Credentials{URI: "http://" + l.Address, ClientID: l.ClientID, Secret: l.Secret}
+}
+
+// startSandbox starts the sandbox of before at its address, or a new one at the
+// first address that is free.
+func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
+	faults, err := sandbox.ParseFaults(sandboxFaults)
+	if err != nil {
+		return localSandbox{}, nil, err
+	}
+	start := func(l localSandbox) (*sandbox.Server, error) {
+		return sandbox.Start(sandbox.Options{
+			Address: l.Address, StateDir: filepath.Join(dir, "entities"),
+			ClientID: l.ClientID, ClientSecret: l.Secret, Faults: faults, Seed: sandboxSeed,
+		})
+	}
+	local, err := readSandbox(file)
 	if err == nil {
-		if err := json.Unmarshal(data, &local); err != nil {
-			return local, fmt.Errorf("%s is damaged (%w); expected JSON as this program writes it; give another --state-dir", path, err)
+		server, err := start(local)
+		if err != nil {
+			err = fmt.Errorf("%w; or give another --state-dir", err)
 		}
-		return local, nil
+		return local, server, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return local, err
+		return local, nil, err
 	}
-	address, err := freeAddress()
+	local = localSandbox{ClientID: "sandbox", Secret: rand.Text()}
+	for port := sandboxPort; port < sandboxPort+sandboxPorts; port++ {
+		local.Address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		var server *sandbox.Server
+		if server, err = start(local); err != nil {
+			continue
+		}
+		data, err := json.Marshal(local)
+		if err == nil {
+			err = private.WriteFile(file, data)
+		}
+		if err != nil {
+			_ = server.Close()
+		}
+		return local, server, err
+	}
+	return local, nil, fmt.Errorf("the sandbox found no port from %d to %d: %w", sandboxPort, sandboxPort+sandboxPorts-1, err)
+}
+
+func readSandbox(file string) (local localSandbox, err error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return local, err
 	}
-	local = localSandbox{Address: address, ClientID: "sandbox", Secret: rand.Text()}
-	if data, err = json.Marshal(local); err != nil {
-		return local, err
+	if err := json.Unmarshal(data, &local); err != nil {
+		return local, fmt.Errorf("%s is damaged (%w); expected JSON as this program writes it; give another --state-dir", file, err)
 	}
-	return local, private.WriteFile(path, data)
-}
-
-func freeAddress() (string, error) {
-	for port := sandboxPort; port < sandboxPort+sandboxPorts; port++ {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if l, err := net.Listen("tcp", address); err == nil {
-			return address, l.Close()
-		}
-	}
-	return "", fmt.Errorf("no port from %d to %d is free for the sandbox; end what uses them", sandboxPort, sandboxPort+sandboxPorts-1)
+	return local, nil
 }

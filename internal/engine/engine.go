@@ -18,9 +18,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/temporalio/ui-server/v2/server"
-	uiconfig "github.com/temporalio/ui-server/v2/server/config"
-	"github.com/temporalio/ui-server/v2/server/server_options"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/cluster"
@@ -47,10 +44,6 @@ const (
 	Retention = 30 * 24 * time.Hour
 
 	loopback = "127.0.0.1"
-
-	// preferredUIPort is where the temporal CLI's development server shows its
-	// Web UI as well; another free port is taken when it is in use.
-	preferredUIPort = 8233
 )
 
 // Address tells other processes of this machine where the running engine is.
@@ -67,9 +60,8 @@ var ErrOwned = errors.New("another process owns the engine's state folder")
 type Engine struct {
 	address Address
 	lock    *private.Lock
-	uiLock  *private.Lock // of the preferred port, if this engine has it
 	server  temporal.Server
-	ui      *server.Server
+	ui      *webUI
 	log     *os.File
 }
 
@@ -133,7 +125,7 @@ func (e *Engine) Address() Address { return e.address }
 // Stop ends the service and gives the state folder free.
 func (e *Engine) Stop() {
 	if e.ui != nil {
-		e.ui.Stop()
+		e.ui.stop()
 	}
 	if e.server != nil {
 		_ = e.server.Stop()
@@ -141,19 +133,20 @@ func (e *Engine) Stop() {
 	if e.log != nil {
 		_ = e.log.Close()
 	}
-	e.uiLock.Unlock()
 	e.lock.Unlock()
 }
 
 func (e *Engine) start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) error {
-	ports, err := freePorts(5)
+	// Between finding free ports and listening on them another engine could
+	// take them; the service would end the process then.
+	starting, err := private.TakeLock(filepath.Join(os.TempDir(), fmt.Sprintf("durable-dataload-%d.starting", os.Getuid())))
 	if err != nil {
 		return err
 	}
-	frontendPort := ports[0]
-	uiPort := ports[4]
-	if e.takePreferredUIPort() {
-		uiPort = preferredUIPort
+	defer starting.Unlock()
+	ports, err := freePorts(4)
+	if err != nil {
+		return err
 	}
 	// The schema is set up when the file is new and is never upgraded by the
 	// service, so a file belongs to one version of it.
@@ -190,27 +183,14 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	if err := e.server.Start(); err != nil {
 		return err
 	}
-	frontend := net.JoinHostPort(loopback, strconv.Itoa(frontendPort))
-	e.ui = server.NewServer(server_options.WithConfigProvider(&uiconfig.Config{
-		TemporalGRPCAddress: frontend,
-		Host:                loopback,
-		Port:                uiPort,
-		EnableUI:            true,
-		DefaultNamespace:    Namespace,
-		DisableNewsFetch:    true,
-		HideLogs:            true,
-		CORS:                uiconfig.CORS{CookieInsecure: true}, // plain HTTP on loopback
-	}))
-	go func() { _ = e.ui.Start() }()
-
-	e.address = Address{
-		Frontend: frontend,
-		UI:       "http://" + net.JoinHostPort(loopback, strconv.Itoa(uiPort)),
-		PID:      os.Getpid(),
-	}
-	if err := waitUntilListening(ctx, frontend, net.JoinHostPort(loopback, strconv.Itoa(uiPort))); err != nil {
+	frontend := cfg.PublicClient.HostPort
+	if err := waitUntilListening(ctx, frontend); err != nil {
 		return err
 	}
+	if e.ui, err = startUI(frontend); err != nil {
+		return fmt.Errorf("its Web UI: %w", err)
+	}
+	e.address = Address{Frontend: frontend, UI: e.ui.url(), PID: os.Getpid()}
 	return writeAddress(dir, e.address)
 }
 
@@ -271,6 +251,8 @@ func tuning() dynamicconfig.StaticClient {
 		// One partition a task queue: a task is found by the first poll.
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
+		// A load continues as new as soon as its run is long enough.
+		dynamicconfig.WorkflowIdReuseMinimalInterval.Key(): time.Duration(0),
 	}
 }
 
@@ -337,30 +319,6 @@ func readAddress(dir string) (Address, error) {
 	return a, err
 }
 
-// takePreferredUIPort says whether this engine may use the port. A lock keeps
-// engines apart that start at the same time and would both find it free: the
-// one that then cannot listen there would end its whole process.
-func (e *Engine) takePreferredUIPort() bool {
-	lock, err := private.TryLock(filepath.Join(os.TempDir(), fmt.Sprintf("durable-dataload-port-%d.lock", preferredUIPort)))
-	if err != nil {
-		return false // another engine has it, or another user's
-	}
-	if !portIsFree(preferredUIPort) {
-		lock.Unlock()
-		return false
-	}
-	e.uiLock = lock
-	return true
-}
-
-func portIsFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
-}
-
 // freePorts asks the system for n different free loopback ports.
 func freePorts(n int) ([]int, error) {
 	var listeners []net.Listener
@@ -381,20 +339,16 @@ func freePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-func waitUntilListening(ctx context.Context, addresses ...string) error {
-	for _, address := range addresses {
-		for {
-			conn, err := net.DialTimeout("tcp", address, time.Second)
-			if err == nil {
-				_ = conn.Close()
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("nothing listens on %s: %w", address, ctx.Err())
-			case <-time.After(20 * time.Millisecond):
-			}
+func waitUntilListening(ctx context.Context, address string) error {
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("nothing listens on %s: %w", address, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return nil
 }
