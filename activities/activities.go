@@ -108,13 +108,14 @@ func (a *Activities) open(run Run) (*opened, error) {
 	if err != nil {
 		return nil, storageError(err)
 	}
-	// A process works for few runs; those of other runs are over, mostly.
+	// A process works for few runs; those of other runs are over, mostly. One
+	// that is not has its files still: they are closed when nobody has them any
+	// more (see os.File), and not here under somebody's hands.
 	const keep = 8
-	for other, old := range a.runs {
+	for other := range a.runs {
 		if len(a.runs) < keep {
 			break
 		}
-		old.close()
 		delete(a.runs, other)
 	}
 	a.runs[run] = o

@@ -50,13 +50,18 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		retry = append(retry, r.file.Name)
 	}
 	last := rounds[len(rounds)-1]
+	held := false
+	if last.Round.Round > 0 && last.Batches == 0 {
+		rounds = rounds[:len(rounds)-1]
+		if held, err = o.holdsUnknown(ctx, last.file); err != nil {
+			return migration.Summary{}, err
+		}
+	}
 	unresolved := ""
-	if last.Round.Round == 0 || last.Batches > 0 {
+	if !held {
 		if unresolved, err = o.unresolvedName(in); err != nil {
 			return migration.Summary{}, err
 		}
-	} else {
-		rounds = rounds[:len(rounds)-1]
 	}
 	counts, files, err := o.writeSet(ctx, artifacts.Options{
 		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header().Raw, Retry: retry, Unresolved: unresolved,
@@ -85,8 +90,8 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.dropUnresolved(in.Run); err != nil {
 		return summary, err
 	}
-	if in.Stopped {
-		return summary, nil
+	if in.Stopped || counts.Unknown > 0 {
+		return summary, nil // the same command goes on
 	}
 	return summary, o.folder.Finish()
 }
@@ -158,6 +163,22 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		}
 	}
 	return set.Commit(ctx, int(o.index.Records()))
+}
+
+// holdsUnknown says whether a retry file that was not loaded holds all that is
+// unknown. Duplicates of the round before may have been resolved after it was
+// written; then it holds more.
+func (o *opened) holdsUnknown(ctx context.Context, file migration.RetryFile) (bool, error) {
+	records := 0
+	err := o.eachUnknown(ctx, file.Round, func(_ int, unknown []bool) error {
+		for _, u := range unknown {
+			if u {
+				records++
+			}
+		}
+		return nil
+	})
+	return records == file.Records, err
 }
 
 // unresolvedName is the name of the retry file that this run leaves: the same

@@ -244,7 +244,9 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	// A run that is over must not write any more. It was sealed before its
 	// claims were read: either this sees the seal, or the seal saw this claim.
 	if sealed, err := l.folder.Sealed(l.run.ID); err != nil || sealed {
-		return l.unknown(positions, "the run was over"), nil
+		outcomes := l.unknown(positions, "the run was over")
+		outcomes.Sent = false
+		return outcomes, nil
 	}
 	answer := l.target.CreateBatch(pace.WithTurn(context.WithoutCancel(ctx), turn), body)
 	return l.judge(positions, sent, answer), nil

@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/workflows"
@@ -144,13 +145,9 @@ func (s *session) alreadyDone(folder migration.Folder) error {
 		return err
 	}
 	c := summary.Records
-	advice := "load it once more with --again"
-	if summary.Files.Unresolved != nil {
-		advice = "load " + filepath.Join(spec.OutputDir, *summary.Files.Unresolved) + " for those that are unknown, or all once more with --again"
-	}
-	return fmt.Errorf("%s was migrated already (%s: %d created, %d recovered, %d failed, %d unknown; see %s); %s",
-		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed, c.Unknown,
-		filepath.Join(spec.OutputDir, "summary_"+start.Stamp+".json"), advice)
+	return fmt.Errorf("%s was migrated already (%s UTC: %d created, %d recovered, %d failed; see %s); load it once more with --again",
+		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed,
+		filepath.Join(spec.OutputDir, artifacts.SummaryName(start.Stamp)))
 }
 
 // keepOptions goes on with what a migration that was cut off cannot change.

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -28,10 +29,11 @@ type RetryInput struct {
 	Workers   int            `json:"workers"`
 	RateLimit float64        `json:"rate_limit"`
 	Timeout   time.Duration  `json:"timeout"`
-	Rounds    int            `json:"rounds"`
+	Rounds    int            `json:"rounds"` // that may be loaded
 	Backoff   time.Duration  `json:"backoff"`
 
-	Round    int      `json:"round"` // the next one
+	Round    int      `json:"round"`  // the next one
+	Loaded   int      `json:"loaded"` // rounds that this run of the migration has loaded
 	Progress Progress `json:"progress"`
 }
 
@@ -58,10 +60,13 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
 		}
 		file, err := r.writeRetryFile(ctx)
-		if err != nil || file.Records == 0 || r.in.Round > r.in.Rounds {
+		if err != nil || file.Records == 0 {
 			return r.result(ctx, err), nil
 		}
 		loaded, err := r.load(ctx, file)
+		if errors.Is(err, errRoundsUsedUp) {
+			return r.result(ctx, nil), nil
+		}
 		if err != nil || loaded.Stopped {
 			r.halted = loaded.Halted
 			r.stopped = true
@@ -91,8 +96,11 @@ func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, er
 	return file, err
 }
 
+// errRoundsUsedUp says that records stay unknown, in the retry file.
+var errRoundsUsedUp = errors.New("the retry rounds are used up")
+
 // load waits and loads the retry file. A round that an earlier run of the
-// migration has loaded is not waited for.
+// migration has loaded is not waited for, and does not count.
 func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadResult, error) {
 	var plan activities.Plan
 	if err := execute(withActivity(ctx, "is anything left to load?"), a.PlanBatches, activities.PlanInput{
@@ -104,9 +112,13 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 		r.in.Progress.endRound(r.in.Round, plan.Settled)
 		return LoadResult{Counts: plan.Settled}, nil
 	}
+	if r.in.Loaded == r.in.Rounds {
+		return LoadResult{}, errRoundsUsedUp
+	}
 	if err := r.wait(ctx); err != nil {
 		return LoadResult{}, err
 	}
+	r.in.Loaded++
 	id := fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round)
 	r.in.Progress.Round, r.in.Progress.Child = r.in.Round, id
 	result, err := runLoad(ctx, id, fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), LoadInput{
@@ -120,7 +132,7 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 // wait gives the target time to get well, twice as long before each round.
 func (r *retryRun) wait(ctx workflow.Context) error {
 	pause := r.in.Backoff
-	for range r.in.Round - 1 {
+	for range r.in.Loaded {
 		pause = min(2*pause, longestBackoff)
 	}
 	return sleep(ctx, pause, fmt.Sprintf("wait before round %d", r.in.Round))

@@ -24,6 +24,9 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		MaxConcurrentActivityExecutionSize: 1000,
 		MaxConcurrentActivityTaskPollers:   5,
 		MaxConcurrentWorkflowTaskPollers:   4,
+		// A worker that answers for the workflow would get most of its batches,
+		// beside the queue: when that one dies, few are left with the others.
+		DisableEagerActivities: true,
 		// Heartbeats are how a batch hears that it is not wanted any more.
 		MaxHeartbeatThrottleInterval: 1500 * time.Millisecond,
 		// After a crash the service gives a workflow that was cached in the dead

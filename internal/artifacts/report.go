@@ -30,7 +30,7 @@ func Advice(s migration.Summary) string {
 	case migration.ExitStopped:
 		return "The migration was stopped. The same command goes on with the remaining records."
 	case migration.ExitUnknown:
-		return "Some records are still in an unknown state. When the target is well again, load them: starter --data " + *s.Files.Unresolved
+		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
 	case migration.ExitFailed:
 		return "Some records failed. Their reasons are in " + s.Files.Fail + "; mend the records in " + s.Files.FailRecords + " and load that file."
 	}

@@ -280,10 +280,16 @@ func (t *table) reader() (*rowReader, error) {
 	}
 	r := &rowReader{file: f, csv: csv.NewReader(f)}
 	r.csv.ReuseRecord = true
-	if _, err := r.csv.Read(); err != nil {
-		return r, err
+	_, err = r.csv.Read() // the header
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
+	} else {
+		err = r.advance()
 	}
-	return r, r.advance()
+	if err != nil {
+		_ = f.Close()
+	}
+	return r, err
 }
 
 type rowReader struct {
@@ -302,8 +308,10 @@ func (r *rowReader) advance() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
 	}
-	r.line, err = strconv.ParseInt(row[1], 10, 64)
-	return err
+	if r.line, err = strconv.ParseInt(row[1], 10, 64); err != nil {
+		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
+	}
+	return nil
 }
 
 // rawFile has the input's header and raw records of it.
@@ -334,6 +342,10 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 		return err
 	}
 	found, err := source.Inspect(ctx, f.TemporaryPath(), source.InspectOptions{BatchSize: 1000})
+	var refusal *source.Refusal
+	if errors.As(err, &refusal) {
+		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
+	}
 	if err != nil {
 		return err
 	}

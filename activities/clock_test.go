@@ -1,0 +1,70 @@
+package activities
+
+import (
+	"testing"
+	"time"
+)
+
+func TestTheTargetsClockIsKnownFromItsAnswers(t *testing.T) {
+	at := func(seconds float64) time.Time { return now.Add(time.Duration(seconds * float64(time.Second))) }
+	type answer struct{ date, sent, received float64 }
+	cases := []struct {
+		name    string
+		answers []answer
+		want    float64 // the earliest that the target shows when we show 0
+	}{
+		{"nothing is known", nil, -2},
+		// The date says 10, so its clock is in [10, 11) at some moment of [9.8, 10.4].
+		{"one answer", []answer{{10, 9.8, 10.4}}, -0.4},
+		{"a slow answer tells less", []answer{{10, 9.8, 10.4}, {20, 15, 25}}, -0.4},
+		{"a quick one tells more", []answer{{10, 9.8, 10.4}, {20, 20, 20.1}}, -0.1},
+		{"ahead by 100", []answer{{110, 9.8, 10.4}}, 99.6},
+		{"behind by 100", []answer{{-90, 9.8, 10.4}}, -100.4},
+		{"many seconds narrow it", []answer{{10, 10.0, 10.05}, {11, 11.7, 11.75}, {12, 12.95, 12.99}}, -0.05},
+		{"a clock that was set: the last answer counts", []answer{{10, 10, 10.1}, {120, 20, 20.1}}, 99.9},
+		{"set back", []answer{{120, 20, 20.1}, {10, 30, 30.1}}, -20.1},
+	}
+	for _, tc := range cases {
+		var c clock
+		for _, a := range tc.answers {
+			c.saw(at(a.date), at(a.sent), at(a.received))
+		}
+		got := c.earliest(now)
+		if difference := got.Sub(at(tc.want)).Abs(); difference > time.Millisecond {
+			t.Errorf("%s: %v: earliest is %v from now, want %gs", tc.name, tc.answers, got.Sub(now), tc.want)
+		}
+	}
+}
+
+func TestAnAnswerWithoutADateTellsNothing(t *testing.T) {
+	var c clock
+	c.saw(time.Time{}, now, now)
+	c.saw(now, time.Time{}, now)
+	c.saw(now, now, time.Time{})
+	if got := c.earliest(now); !got.Equal(now.Add(-unknownSkew)) {
+		t.Errorf("earliest is %v, want %v", got, now.Add(-unknownSkew))
+	}
+}
+
+// TestTheEarliestIsNeverTooLate goes through clocks that differ, and answers of
+// every slowness.
+func TestTheEarliestIsNeverTooLate(t *testing.T) {
+	for ahead := -3 * time.Second; ahead <= 3*time.Second; ahead += 170 * time.Millisecond {
+		var c clock
+		ours := now
+		for i := range 200 {
+			sent := ours
+			served := sent.Add(time.Duration(i%7) * 90 * time.Millisecond)
+			received := served.Add(time.Duration(i%5) * 110 * time.Millisecond)
+			c.saw(served.Add(ahead).Truncate(time.Second), sent, received)
+			ours = received.Add(time.Duration(i%11) * 37 * time.Millisecond)
+			truth := ours.Add(ahead)
+			if got := c.earliest(ours); got.After(truth) {
+				t.Fatalf("ahead by %v, after %d answers: earliest is %v after what the target shows", ahead, i+1, got.Sub(truth))
+			}
+		}
+		if got, truth := c.earliest(ours), ours.Add(ahead); truth.Sub(got) > 500*time.Millisecond {
+			t.Errorf("ahead by %v: after 200 answers earliest is %v too early, want it closer", ahead, truth.Sub(got))
+		}
+	}
+}

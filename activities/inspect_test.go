@@ -1,0 +1,226 @@
+package activities
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
+	r := newRig(t, "\uFEFFemail,name\r\na@example.com,\"two\r\nlines\"\r\n\r\nb@example.com,B\r\nc@example.com,C", batchSize(2))
+	first := r.inspect()
+	want := Inspected{Records: 3, Batches: 2, Start: migration.Start{ID: r.spec.ID, StartedAt: now, Stamp: "Nov_22_2026_13_05_00"}}
+	if first != want {
+		t.Errorf("%+v, want %+v", first, want)
+	}
+	index, err := os.ReadFile(r.run.Folder.Index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	staged, err := os.ReadFile(r.run.Folder.Staged())
+	if input, _ := os.ReadFile(r.spec.DataFile); err != nil || string(staged) != string(input) {
+		t.Errorf("the copy is %q (%v), want %q", staged, err, input)
+	}
+	r.load(0, 1)
+
+	// Again: by a retry, and by a later run, at a later time, with other options.
+	r.restart()
+	r.run.ID, r.spec.Workers, r.spec.ID = "run-2", 1, "another id"
+	again := must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now.Add(time.Hour)})
+	if again != first {
+		t.Errorf("again: %+v, want %+v", again, first)
+	}
+	if now, _ := os.ReadFile(r.run.Folder.Index()); string(now) != string(index) {
+		t.Error("the index has changed")
+	}
+	if spec, err := r.run.Folder.Spec(); err != nil || spec.Workers != 1 {
+		t.Errorf("the folder keeps %+v, %v; want the options of the later run", spec, err)
+	}
+	if known := r.known(0); known != "cc -" {
+		t.Errorf("the ledger knows %q, want what it knew: cc -", known)
+	}
+}
+
+func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
+	for name, damage := range map[string]func(f migration.Folder) error{
+		"index damaged": func(f migration.Folder) error { return os.Truncate(f.Index(), 50) },
+		"index missing": func(f migration.Folder) error { return os.Remove(f.Index()) },
+		"copy missing":  func(f migration.Folder) error { return os.Remove(f.Staged()) },
+		"copy cut off":  func(f migration.Folder) error { return os.Truncate(f.Staged(), 10) },
+	} {
+		r := inspected(t, people(6))
+		before, err := os.ReadFile(r.run.Folder.Index())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := damage(r.run.Folder); err != nil {
+			t.Fatal(err)
+		}
+		r.inspect()
+		after, err := os.ReadFile(r.run.Folder.Index())
+		if err != nil || string(after) != string(before) {
+			t.Errorf("%s: the index is another one (%v)", name, err)
+		}
+		if staged, err := os.ReadFile(r.run.Folder.Staged()); err != nil || string(staged) != people(6) {
+			t.Errorf("%s: the copy is %q (%v)", name, staged, err)
+		}
+		// Not with other batches: the ledger speaks of these.
+		if err := damage(r.run.Folder); err != nil {
+			t.Fatal(err)
+		}
+		r.spec.BatchSize = 2
+		_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
+		expectType(t, err, Refused, false, "--batch-size 4")
+	}
+}
+
+func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
+	cases := map[string]struct {
+		input   string
+		prepare func(r *rig)
+		words   []string
+	}{
+		"an empty file":              {"", nil, []string{"users.csv", "empty"}},
+		"not UTF-8":                  {"email\na\xff@example.com\n", nil, []string{"users.csv, line 2", "UTF-8"}},
+		"a quote that is not closed": {"email,name\na@example.com,\"A\n", nil, []string{"users.csv, line 2", "quote"}},
+		"a name twice":               {"email,email\n", nil, []string{"users.csv, line 1", "email"}},
+		"no header":                  {"a@example.com,A\n", nil, []string{"users.csv, line 1", "header"}},
+		"a missing file": {"email\n", func(r *rig) {
+			if err := os.Remove(r.spec.DataFile); err != nil {
+				r.t.Fatal(err)
+			}
+		}, []string{"users.csv"}},
+		"a file that was changed since it was digested": {people(2), func(r *rig) { r.writeInput(people(3)) }, []string{"was changed while it was read", "start again"}},
+		"an output folder that is a file": {"email\n", func(r *rig) {
+			if err := os.WriteFile(r.spec.OutputDir, nil, 0o600); err != nil {
+				r.t.Fatal(err)
+			}
+		}, []string{"--output-dir"}},
+		"a target that is no address": {"email\n", func(r *rig) { r.spec.Target.URI = "ftp://somewhere" }, []string{"ftp://"}},
+		"a migration that is done": {"email\n", func(r *rig) {
+			if err := r.run.Folder.Finish(); err != nil {
+				r.t.Fatal(err)
+			}
+		}, []string{"migrated already", "--again"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, tc.input)
+			if tc.prepare != nil {
+				tc.prepare(r)
+			}
+			_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
+			expectType(t, err, Refused, false, tc.words...)
+			if _, err := os.Stat(r.run.Folder.Index()); err == nil {
+				t.Error("there is an index, want none")
+			}
+			if _, err := r.run.Folder.Start(); err == nil {
+				t.Error("the migration has begun")
+			}
+			if n := len(r.truth()); n != 0 {
+				t.Errorf("the target saw %d calls", n)
+			}
+		})
+	}
+}
+
+func TestAMigrationCannotBecomeAnotherOne(t *testing.T) {
+	cases := map[string]struct {
+		change func(s *migration.Spec)
+		words  []string
+	}{
+		"another batch size": {func(s *migration.Spec) { s.BatchSize = 3 }, []string{"--batch-size 4", "with 3"}},
+		"another start":      {func(s *migration.Spec) { s.StartAt = 2 }, []string{"another migration", "--state-dir"}},
+		"another file":       {func(s *migration.Spec) { s.SHA256 = strings.Repeat("0", 64) }, []string{"another migration", "--state-dir"}},
+	}
+	for name, tc := range cases {
+		r := inspected(t, people(6))
+		spec := r.spec
+		tc.change(&spec)
+		_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: spec, Run: r.run, Now: now})
+		expectType(t, err, Refused, false, tc.words...)
+		if kept, err := r.run.Folder.Spec(); err != nil || kept.BatchSize != 4 || kept.StartAt != 1 || kept.SHA256 != r.spec.SHA256 {
+			t.Errorf("%s: the folder keeps %+v, %v; want what it had", name, kept, err)
+		}
+		r.inspect() // the migration itself goes on
+	}
+}
+
+func TestStartAtLeavesTheFirstRecordsOut(t *testing.T) {
+	r := newRig(t, people(6), withSpec(func(s *migration.Spec) { s.StartAt = 4 }))
+	if got := r.inspect(); got.Records != 3 || got.Skipped != 3 || got.Batches != 1 {
+		t.Errorf("%+v, want 3 records, 3 skipped, 1 batch", got)
+	}
+	if got := r.load(0, 1); got.Created != 3 {
+		t.Errorf("%+v, want 3 created", got)
+	}
+	if _, ok := r.uuids()["a3@example.com"]; ok {
+		t.Error("record 3 was sent")
+	}
+}
+
+func TestPlansCountWhatIsSettledAndLeaveItOut(t *testing.T) {
+	r := inspected(t, "email,name\na@example.com,\"two\nlines\"\nb@example.com,B\n\nc@example.com,C\nd@example.com,D\ne@example.com,E\nf@example.com,F\n", batchSize(1))
+	positions := func(p Plan) (all []PlannedBatch) { return p.Batches }
+	expect(t, "all", r.plan(0, 0, 100), Plan{Batches: []PlannedBatch{{1, 2, 3}, {2, 4, 4}, {3, 6, 6}, {4, 7, 7}, {5, 8, 8}, {6, 9, 9}}, After: 6, Total: 6})
+	expect(t, "the first two", r.plan(0, 0, 2), Plan{Batches: []PlannedBatch{{1, 2, 3}, {2, 4, 4}}, After: 2, Total: 6})
+
+	r.load(0, 1)
+	r.lose = func(int) bool { return true }
+	r.load(0, 3)
+	r.claim(ledger.Key{Batch: 4}) // not settled yet: LoadBatch will decide it
+	expect(t, "after two batches", r.plan(0, 0, 2), Plan{
+		Batches: []PlannedBatch{{2, 4, 4}, {4, 7, 7}}, Settled: ledger.Counts{Created: 1, Unknown: 1, Calls: 2}, After: 4, Total: 6,
+	})
+	expect(t, "the rest", r.plan(0, 4, 2), Plan{Batches: []PlannedBatch{{5, 8, 8}, {6, 9, 9}}, After: 6, Total: 6})
+	expect(t, "behind the end", r.plan(0, 6, 2), Plan{After: 6, Total: 6})
+	if first, last := positions(r.plan(0, 0, 1))[0].Lines(); first != 4 || last != 4 {
+		t.Errorf("lines %d to %d, want 4 to 4", first, last)
+	}
+}
+
+func TestAPlanOfARetryRoundHasItsBatchesOnly(t *testing.T) {
+	r := inspected(t, people(6), batchSize(1))
+	r.lose = func(send int) bool { return send%2 == 0 }
+	r.loadAll(0)
+	if file := r.retryFile(1); file.Batches != 3 || file.Records != 3 {
+		t.Fatalf("%+v, want 3 batches, 3 records", file)
+	}
+	r.lose = nil
+	expect(t, "round 1", r.plan(1, 0, 100), Plan{Batches: []PlannedBatch{{1, 3, 3}, {2, 5, 5}, {3, 7, 7}}, After: 3, Total: 3})
+	if got := r.load(1, 2).Counts; got != (ledger.Counts{Duplicate: 1, Calls: 1}) {
+		t.Errorf("position 2 of round 1: %+v, want one duplicate", got)
+	}
+	if known := r.truth()[6].Keys; !slices.Equal(known, []string{"a4@example.com"}) {
+		t.Errorf("position 2 of round 1 sent %q, want a4@example.com", known)
+	}
+	expect(t, "round 1, after a batch", r.plan(1, 0, 100), Plan{
+		Batches: []PlannedBatch{{1, 3, 3}, {3, 7, 7}}, Settled: ledger.Counts{Duplicate: 1, Calls: 1}, After: 3, Total: 3,
+	})
+}
+
+func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
+	r := inspected(t, people(6))
+	stop := make(chan struct{})
+	close(stop)
+	// Big enough to be noticed: the stop is seen between chunks.
+	big := newRig(t, people(200_000))
+	_, err := run[Inspected](big, worker.Options{}, stop, big.acts.InspectSource, InspectInput{Spec: big.spec, Run: big.run, Now: now})
+	expectType(t, err, Stopping, true)
+	if _, err := os.Stat(big.run.Folder.Index()); err == nil {
+		t.Error("an index of half a file is there")
+	}
+	if files, _ := filepath.Glob(filepath.Join(string(big.run.Folder), ".*")); len(files) > 0 {
+		t.Errorf("%q is left behind", files)
+	}
+	big.inspect()
+	_ = r
+}

@@ -1,0 +1,520 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+	"durable-dataload/internal/sandbox"
+)
+
+// four has a record that is created, one whose email is taken, one that the
+// target refuses, and one that never gets there.
+const four = "email,givenName,birthday\n" +
+	"new@example.com,New,1/2/1990\n" +
+	"Taken@example.com,Taken,\n" +
+	"no-address,Refused,\n" +
+	"bad@example.com,Bad,yesterday\n"
+
+func TestTheAnswerDecidesTheOutcome(t *testing.T) {
+	type counts = ledger.Counts
+	hang := withSpec(func(s *migration.Spec) { s.Timeout = 400 * time.Millisecond })
+	noneIsUnknown := withSpec(func(s *migration.Spec) { s.UnknownAPI, s.UnknownHTTP = []int{}, []int{} })
+	cases := []struct {
+		name    string
+		options []option
+		want    counts
+		reason  string
+		outcome string // of the records
+		written int    // records of this call in the target
+	}{
+		{"ok", nil, counts{Created: 1, Duplicate: 1, Failed: 2, Calls: 1}, "", "cdff", 1},
+		{"refuse", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "closed", "uuuf", 0},
+		{"reset-before", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "reset", "uuuf", 0},
+		{"reset-after", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "reset", "uuuf", 1},
+		{"partial-502", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 502", "uuuf", 1},
+		{"hang", []option{hang}, counts{Unknown: 3, Failed: 1, Calls: 1}, "timeout", "uuuf", 0},
+		{"hang-after", []option{hang}, counts{Unknown: 3, Failed: 1, Calls: 1}, "timeout", "uuuf", 1},
+		{"http403", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 403", "uuuf", 0},
+		{"http429", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 429", "uuuf", 0},
+		{"http500", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 500", "uuuf", 0},
+		{"http501", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 501", "uuuf", 0},
+		{"http502", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 502", "uuuf", 0},
+		{"http503", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 503", "uuuf", 0},
+		{"http504", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 504", "uuuf", 0},
+		{"http502-after", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "http 502", "uuuf", 1},
+		{"api403", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "api 403", "uuuf", 0},
+		{"api500", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "api 500", "uuuf", 0},
+		{"api504", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "api 504", "uuuf", 0},
+		{"api510", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "api 510", "uuuf", 0},
+		{"api500-after", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "api 500", "uuuf", 1},
+		{"broken-json", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "not json", "uuuf", 1},
+		{"truncated-json", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "cut short", "uuuf", 1},
+		{"no-stat", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "no stat", "uuuf", 1},
+		{"too-few-results", nil, counts{Unknown: 3, Failed: 1, Calls: 1}, "too few results", "uuuf", 1},
+		// The lists can be changed: then the target's word is taken for it.
+		{"http502", []option{noneIsUnknown}, counts{Failed: 4, Calls: 1}, "http 502", "ffff", 0},
+		{"api500", []option{noneIsUnknown}, counts{Failed: 4, Calls: 1}, "api 500", "ffff", 0},
+		{"hang", []option{hang, noneIsUnknown}, counts{Unknown: 3, Failed: 1, Calls: 1}, "timeout", "uuuf", 0},
+	}
+	covered := map[string]bool{}
+	for _, tc := range cases {
+		covered[tc.name] = true
+		name := tc.name
+		if len(tc.options) > 0 {
+			name += ", other options"
+		}
+		t.Run(name, func(t *testing.T) {
+			options := tc.options
+			if tc.name != "ok" {
+				options = append(slices.Clone(options), faults(tc.name+"=100"))
+			}
+			r := inspected(t, four, options...)
+			if tc.name == "ok" {
+				r.stranger(`{"email":"taken@example.com"}`)
+			}
+			strangers := len(r.truth())
+			got := r.load(0, 1)
+			if got.Counts != tc.want || got.Reason != tc.reason || got.Unsent {
+				t.Errorf("%+v, want %+v, %q", got, tc.want, tc.reason)
+			}
+			if known := r.known(0); known != tc.outcome {
+				t.Errorf("the ledger knows %q, want %q", known, tc.outcome)
+			}
+			calls := r.truth()[strangers:]
+			written := 0
+			for _, call := range calls {
+				for _, w := range call.Written {
+					if w.Email == "new@example.com" {
+						written++
+					}
+				}
+			}
+			if len(calls) != 1 || written != tc.written {
+				t.Errorf("the target saw %d calls and has written the first record %d times, want 1 and %d", len(calls), written, tc.written)
+			}
+			if strings.Contains(got.Reason, "@") {
+				t.Errorf("the reason %q quotes a record", got.Reason)
+			}
+		})
+	}
+	for kind := range strings.SplitSeq(sandbox.FaultNames(), ", ") {
+		if !covered[kind] {
+			t.Errorf("the fault %s has no case", kind)
+		}
+	}
+}
+
+func TestWhatFailedSaysWhy(t *testing.T) {
+	r := inspected(t, four)
+	r.stranger(`{"email":"taken@example.com"}`)
+	r.load(0, 1)
+	records := r.records(0)[0]
+	if uuid := r.uuids()["new@example.com"]; records[0].UUID != uuid || uuid == "" {
+		t.Errorf("the created record has the uuid %q, want the target's %q", records[0].UUID, uuid)
+	}
+	for i, want := range map[int]string{1: "duplicate value", 2: "email", 3: "birthday"} {
+		if !strings.Contains(records[i].Error, want) {
+			t.Errorf("record %d failed for %q, want it to speak of %q", i, records[i].Error, want)
+		}
+	}
+}
+
+func TestACallThatIsRefusedAsAWholeFailsItsRecords(t *testing.T) {
+	r := inspected(t, people(3), withSpec(func(s *migration.Spec) { s.Target.EntityType = "nobody" }))
+	got := r.load(0, 1)
+	if want := (ledger.Counts{Failed: 3, Calls: 1}); got.Counts != want || got.Reason != "api 222" {
+		t.Errorf("%+v, want %+v, api 222", got, want)
+	}
+	for i, record := range r.records(0)[0] {
+		if !strings.Contains(record.Error, "API Error 222") {
+			t.Errorf("record %d failed for %q, want the target's words", i, record.Error)
+		}
+	}
+}
+
+func TestTooLargeIsHalvedUntilItFits(t *testing.T) {
+	// Of 7 records one fails here; a call takes two.
+	input := "email,birthday\na1@example.com,\na2@example.com,\na3@example.com,never\na4@example.com,\na5@example.com,\na6@example.com,\na7@example.com,\n"
+	r := inspected(t, input, batchSize(7))
+	r.tooLarge = 2
+	got := r.load(0, 1)
+	// 7 → 3 (of which 2 are sent) and 4 → 2 and 2: calls for 6, 2, 4, 2, 2.
+	if want := (ledger.Counts{Created: 6, Failed: 1, Calls: 5}); got.Counts != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if known := r.known(0); known != "ccfcccc" {
+		t.Errorf("the ledger knows %q, want ccfcccc", known)
+	}
+	expect(t, "calls at the target", r.callSizes(), []int{2, 2, 2})
+	for email, uuid := range r.uuids() {
+		found := slices.ContainsFunc(r.records(0)[0], func(record ledger.Record) bool { return record.UUID == uuid })
+		if !found {
+			t.Errorf("%s has the uuid %s, which the ledger does not know", email, uuid)
+		}
+	}
+	sends := r.sent()
+	if again := r.load(0, 1); again.Counts != got.Counts || r.sent() != sends {
+		t.Errorf("loaded again: %+v with %d calls, want %+v without any", again, r.sent()-sends, got)
+	}
+}
+
+func (r *rig) callSizes() (sizes []int) {
+	for _, call := range r.truth() {
+		sizes = append(sizes, call.Records)
+	}
+	return sizes
+}
+
+func TestARecordThatIsTooLargeByItselfFails(t *testing.T) {
+	r := inspected(t, people(3))
+	r.tooLarge = 1
+	r.before = func(send int) {
+		if send == 3 { // of 3, 1 and then 2 records
+			r.tooLarge = -1
+		}
+	}
+	if got := r.load(0, 1); got.Created != 3 || got.Calls != 3 {
+		t.Errorf("%+v, want 3 created by 3 calls, of which one was too large", got)
+	}
+	alone := inspected(t, people(1))
+	alone.tooLarge = 1
+	alone.before = func(int) { alone.tooLarge = 0 }
+	if got := alone.load(0, 1); got.Created != 1 {
+		t.Errorf("%+v, want it created", got)
+	}
+}
+
+func TestABatchIsCalledForOnce(t *testing.T) {
+	for _, fault := range []string{"", "http502-after=100", "api500=100"} {
+		r := inspected(t, people(4), faults(fault))
+		first := r.load(0, 1)
+		r.restart() // another process
+		for range 3 {
+			if again := r.load(0, 1); again != first {
+				t.Errorf("fault %q: loaded again: %+v, want %+v", fault, again, first)
+			}
+		}
+		if n := len(r.truth()); n != 1 {
+			t.Errorf("fault %q: the target saw %d calls, want 1", fault, n)
+		}
+	}
+}
+
+func TestWorkersThatMeetOnABatchMakeOneCall(t *testing.T) {
+	r := inspected(t, people(4), withSpec(func(s *migration.Spec) { s.Workers = 10 }))
+	hold, called := make(chan struct{}), make(chan struct{})
+	r.before = func(int) { close(called); <-hold }
+	first := make(chan BatchResult, 1)
+	go func() {
+		result, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 1))
+		if err != nil {
+			t.Error(err)
+		}
+		first <- result
+	}()
+	<-called
+	// The call is under way. Who comes now must not call: the batch is unknown.
+	second := r.load(0, 1)
+	if want := (ledger.Counts{Unknown: 4, Calls: 1}); second.Counts != want {
+		t.Errorf("the second worker: %+v, want %+v", second, want)
+	}
+	close(hold)
+	if late := <-first; late.Counts != second.Counts {
+		t.Errorf("the first worker: %+v, want what was decided before its answer came: %+v", late, second)
+	}
+	if known := r.known(0); known != "uuuu" || len(r.truth()) != 1 || r.sent() != 1 {
+		t.Errorf("the ledger knows %q after %d calls, want uuuu after 1", known, r.sent())
+	}
+}
+
+func TestAClaimWithoutAnOutcomeIsUnknown(t *testing.T) {
+	r := inspected(t, four)
+	r.claim(ledger.Key{Round: 0, Batch: 1})
+	got := r.load(0, 1)
+	if want := (ledger.Counts{Unknown: 3, Failed: 1, Calls: 1}); got.Counts != want || !strings.Contains(got.Reason, "claimed") {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if n := len(r.truth()); n != 0 || r.sent() != 0 {
+		t.Errorf("%d calls were made, want none", n)
+	}
+}
+
+func TestARunThatIsOverSendsNothing(t *testing.T) {
+	r := inspected(t, people(4))
+	if err := r.run.Folder.Seal(r.run.ID); err != nil {
+		t.Fatal(err)
+	}
+	got := r.load(0, 1)
+	if want := (ledger.Counts{Unknown: 4}); got.Counts != want {
+		t.Errorf("%+v, want %+v: nothing was sent", got, want)
+	}
+	if n := len(r.truth()); n != 0 || r.sent() != 0 {
+		t.Errorf("%d calls were made, want none", n)
+	}
+	// The next run is not over.
+	r = inspected(t, people(4))
+	if err := r.run.Folder.Seal("run-0"); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.load(0, 1); got.Created != 4 {
+		t.Errorf("after another run was sealed: %+v, want 4 created", got)
+	}
+}
+
+func TestABatchOfBadRecordsMakesNoCall(t *testing.T) {
+	r := inspected(t, "email,birthday\na@example.com,never\nb@example.com\n\"c\"x@example.com,\n")
+	got := r.load(0, 1)
+	if want := (ledger.Counts{Failed: 3}); got.Counts != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if r.sent() != 0 || r.isClaimed(ledger.Key{Batch: 1}) {
+		t.Errorf("%d calls were made, claimed: %v; want neither", r.sent(), r.isClaimed(ledger.Key{Batch: 1}))
+	}
+	for i, record := range r.records(0)[0] {
+		if record.Error == "" {
+			t.Errorf("record %d failed without a reason", i)
+		}
+	}
+}
+
+func TestARecordOverTheLimitFailsAlone(t *testing.T) {
+	huge := strings.Repeat("x", 5_100_000)
+	r := inspected(t, "email,aboutMe\na@example.com,small\nb@example.com,"+huge+"\nc@example.com,small\n")
+	sum := r.loadAll(0)
+	if sum.Created != 2 || sum.Failed != 1 {
+		t.Errorf("%+v, want 2 created, 1 failed", sum)
+	}
+	if known := strings.ReplaceAll(r.known(0), " ", ""); known != "cfc" {
+		t.Errorf("the ledger knows %q, want cfc", known)
+	}
+}
+
+// waiting makes every turn far away.
+var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
+
+// holdsAPlace says whether a caller has one of the places for calls: what it
+// waits for now is its start time.
+func (r *rig) holdsAPlace() bool {
+	for i := range r.spec.Workers {
+		lock, err := private.TryLock(filepath.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
+		lock.Unlock()
+		if errors.Is(err, private.ErrLocked) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
+	cases := map[string]func(r *rig) (stop chan struct{}, end func()){
+		"drained before": func(r *rig) (chan struct{}, func()) { r.acts.Drain(); r.acts.Drain(); return nil, func() {} },
+		"drained while it waits for its turn": func(r *rig) (chan struct{}, func()) {
+			return nil, r.acts.Drain
+		},
+		"stopped before": func(*rig) (chan struct{}, func()) {
+			stop := make(chan struct{})
+			close(stop)
+			return stop, func() {}
+		},
+		"stopped while it waits for its turn": func(*rig) (chan struct{}, func()) {
+			stop := make(chan struct{})
+			return stop, func() { close(stop) }
+		},
+	}
+	for name, prepare := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, people(8), waiting)
+			r.load(0, 1) // has the one turn
+			stop, end := prepare(r)
+			failed := make(chan error, 1)
+			go func() {
+				_, err := run[BatchResult](r, worker.Options{}, stop, r.acts.LoadBatch, r.batch(0, 2))
+				failed <- err
+			}()
+			if strings.Contains(name, "waits") {
+				eventually(t, "the batch waits", r.holdsAPlace)
+			}
+			end()
+			select {
+			case err := <-failed:
+				expectType(t, err, Stopping, true)
+			case <-time.After(patience):
+				t.Fatal("the activity waits on")
+			}
+			if r.isClaimed(ledger.Key{Batch: 2}) || r.sent() != 1 || r.known(0) != "cccc ----" {
+				t.Errorf("claimed: %v, %d calls, known %q; want the second batch untouched", r.isClaimed(ledger.Key{Batch: 2}), r.sent(), r.known(0))
+			}
+		})
+	}
+}
+
+func TestACallUnderWayEndsAlthoughTheWorkerStops(t *testing.T) {
+	r := inspected(t, people(4))
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := make(chan struct{})
+	r.before = func(int) { // the worst moment
+		r.acts.Drain()
+		close(stop)
+		cancel()
+	}
+	_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, stop, r.acts.LoadBatch, r.batch(0, 1))
+	if err != nil {
+		t.Logf("the activity ended with %v, which nobody waits for", err)
+	}
+	if known := r.known(0); known != "cccc" {
+		t.Errorf("the ledger knows %q, want what the answer said: cccc", known)
+	}
+}
+
+func TestACancelledBatchIsNotSent(t *testing.T) {
+	r := inspected(t, people(8), waiting)
+	r.load(0, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, nil, r.acts.LoadBatch, r.batch(0, 2))
+		failed <- err
+	}()
+	eventually(t, "the batch waits", r.holdsAPlace)
+	cancel()
+	select {
+	case err := <-failed:
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), "cancel") {
+			t.Errorf("the error is %v, want that it was cancelled", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the activity waits on")
+	}
+	if r.isClaimed(ledger.Key{Batch: 2}) {
+		t.Error("the batch is claimed")
+	}
+}
+
+func TestAChangedInputIsNotSent(t *testing.T) {
+	original := people(8)
+	changes := map[string]func(r *rig){
+		"a byte changed":     func(r *rig) { r.writeInput(strings.Replace(original, "a6@", "b6@", 1)) },
+		"truncated":          func(r *rig) { r.writeInput(original[:len(original)-1]) },
+		"a record was added": func(r *rig) { r.writeInput(original + "a9@example.com,Name 9\n") },
+		"two records changed places": func(r *rig) {
+			r.writeInput(strings.NewReplacer("a5@", "a6@", "a6@", "a5@").Replace(original))
+		},
+		"emptied": func(r *rig) { r.writeInput("") },
+		"removed": func(r *rig) {
+			if err := os.Remove(r.spec.DataFile); err != nil {
+				r.t.Fatal(err)
+			}
+		},
+	}
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, original)
+			r.load(0, 1)
+			change(r)
+			_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 2))
+			expectType(t, err, InputChanged, false, "users.csv", "put")
+			if r.isClaimed(ledger.Key{Batch: 2}) || r.sent() != 1 {
+				t.Errorf("claimed: %v, %d calls; want the second batch untouched", r.isClaimed(ledger.Key{Batch: 2}), r.sent())
+			}
+			// Put back as it was, it goes on.
+			r.writeInput(original)
+			if got := r.load(0, 2); got.Created != 4 {
+				t.Errorf("put back: %+v, want 4 created", got)
+			}
+		})
+	}
+}
+
+func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
+	r := inspected(t, people(16))
+	decided := r.load(0, 1)
+	r.claim(ledger.Key{Batch: 2})
+	r.claim(ledger.Key{Batch: 4})
+	if _, _, err := r.ledger().Decide(t.Context(), ledger.Key{Batch: 4}, ledger.Outcomes{Split: true, Sent: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.claim(ledger.Key{Batch: 4, Part: "1"})
+	cases := []struct {
+		batch int
+		want  BatchResult
+		known string
+	}{
+		{1, decided, "cccc"},
+		{2, BatchResult{Counts: ledger.Counts{Unknown: 4, Calls: 1}, Reason: "the worker died, or was cut off"}, "uuuu"},
+		{3, BatchResult{Unsent: true}, "----"},
+		{4, BatchResult{Counts: ledger.Counts{Unknown: 2, Calls: 2}, Unsent: true, Reason: "the worker died, or was cut off"}, "--uu"},
+	}
+	for _, tc := range cases {
+		for range 2 {
+			if got := r.settle(0, tc.batch); got != tc.want {
+				t.Errorf("batch %d: %+v, want %+v", tc.batch, got, tc.want)
+			}
+			if known := strings.Fields(r.known(0))[tc.batch-1]; known != tc.known {
+				t.Errorf("batch %d: the ledger knows %q, want %q", tc.batch, known, tc.known)
+			}
+		}
+	}
+	if r.sent() != 1 {
+		t.Errorf("%d calls, want the one of the load", r.sent())
+	}
+	// What was not sent can be loaded still; the other half is decided.
+	if got, want := r.load(0, 4).Counts, (ledger.Counts{Created: 2, Unknown: 2, Calls: 3}); got != want {
+		t.Errorf("batch 4, loaded: %+v, want %+v", got, want)
+	}
+	if got := r.load(0, 3).Counts; got.Created != 4 {
+		t.Errorf("batch 3, loaded: %+v, want 4 created", got)
+	}
+	if known := r.known(0); known != "cccc uuuu cccc ccuu" {
+		t.Errorf("the ledger knows %q", known)
+	}
+}
+
+func TestADamagedFolderIsAStorageError(t *testing.T) {
+	r := inspected(t, people(4))
+	if err := os.WriteFile(r.run.Folder.Staged(), []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.load(0, 1) // reads the input itself
+	if err := os.MkdirAll(filepath.Join(r.run.Folder.Ledger(), "0", "00000"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.SettleBatch, r.batch(0, 1))
+	expectType(t, err, Storage, true, "damaged")
+}
+
+func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
+	first := inspected(t, people(4))
+	o, err := first.acts.open(first.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Other migrations come, while an activity of the first one is at work.
+	for i := range 20 {
+		other := first.run
+		other.ID = "other-" + string(rune('a'+i))
+		if _, err := first.acts.open(other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(first.acts.runs) > 10 {
+		t.Errorf("%d runs are kept open, want few", len(first.acts.runs))
+	}
+	if _, _, err := o.batchRecords(1); err != nil {
+		t.Errorf("the files of a run that is at work were closed: %v", err)
+	}
+}

@@ -1,0 +1,427 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/source"
+)
+
+// patience is how long something may take that should happen at once. It only
+// ends tests that have failed.
+const patience = 30 * time.Second
+
+var now = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+
+// rig is one migration into a sandbox, with the activities of one process. The
+// hooks can change what a call comes to, after the sandbox has done it.
+type rig struct {
+	t       *testing.T
+	acts    *Activities
+	spec    migration.Spec
+	run     Run
+	sandbox *sandbox.Server
+	state   string // folder of the sandbox
+
+	mu    sync.Mutex
+	sends int // calls that LoadBatch made, lost and too large ones too
+
+	lose        func(send int) bool // the answer to the n-th call, from 1, does not arrive
+	before      func(send int)      // happens before the n-th call
+	tooLarge    int                 // a call with more records than this is refused as too large, unseen
+	findOutcome func([]identitycloud.Found, error) ([]identitycloud.Found, error)
+}
+
+type option func(*rig, *sandbox.Options)
+
+// faults are those of every call.
+func faults(list string) option {
+	return func(r *rig, o *sandbox.Options) {
+		var err error
+		if o.Faults, err = sandbox.ParseFaults(list); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func withSpec(change func(*migration.Spec)) option {
+	return func(r *rig, _ *sandbox.Options) { change(&r.spec) }
+}
+
+func batchSize(n int) option { return withSpec(func(s *migration.Spec) { s.BatchSize = n }) }
+
+// newRig has an input, and has inspected nothing yet.
+func newRig(t *testing.T, input string, options ...option) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{t: t, state: filepath.Join(dir, "sandbox")}
+	r.spec = migration.Spec{
+		ID: "migration-users.csv-key", DataFile: filepath.Join(dir, "users.csv"), OutputDir: filepath.Join(dir, "out"),
+		Target:    migration.Target{EntityType: "user", Auth: config.AuthBasic},
+		BatchSize: 4, StartAt: 1, Workers: 4, Timeout: 20 * time.Second, RecoveredBy: migration.Lookup, PrimaryKey: "email",
+	}
+	server := sandbox.Options{Address: "127.0.0.1:0", StateDir: r.state, ClientID: "id", ClientSecret: "secret"}
+	for _, option := range options {
+		option(r, &server)
+	}
+	r.writeInput(input)
+	var err error
+	if r.spec.SHA256, _, err = source.Digest(t.Context(), r.spec.DataFile); err != nil {
+		t.Fatal(err)
+	}
+	if r.sandbox, err = sandbox.Start(server); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.sandbox.Close() })
+	r.spec.Target.URI = r.sandbox.URL()
+	r.run = Run{Folder: migration.In(filepath.Join(dir, "state"), "key"), ID: "run-1"}
+	r.spec.Folder = string(r.run.Folder)
+	r.restart()
+	return r
+}
+
+// inspected is newRig, with the inspection done.
+func inspected(t *testing.T, input string, options ...option) *rig {
+	t.Helper()
+	r := newRig(t, input, options...)
+	r.inspect()
+	return r
+}
+
+// restart is a new process with the same folders.
+func (r *rig) restart() {
+	r.acts = New(func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
+		return target{c, r}, err
+	}, slog.New(slog.DiscardHandler))
+}
+
+func (r *rig) writeInput(input string) {
+	r.t.Helper()
+	if err := os.WriteFile(r.spec.DataFile, []byte(input), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// target is the real client with the rig's hooks.
+type target struct {
+	Target
+	rig *rig
+}
+
+func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer {
+	r := c.rig
+	r.mu.Lock()
+	r.sends++
+	send := r.sends
+	r.mu.Unlock()
+	if r.before != nil {
+		r.before(send)
+	}
+	if r.tooLarge > 0 && body.Records() > r.tooLarge {
+		return identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
+	}
+	answer := c.Target.CreateBatch(ctx, body)
+	if r.lose != nil && r.lose(send) {
+		return identitycloud.Answer{Verdict: identitycloud.Unknown, Reason: "reset", Err: &identitycloud.NoAnswerError{Reason: "reset"}, Sent: answer.Sent, Received: answer.Received}
+	}
+	return answer
+}
+
+func (c target) FindByKey(ctx context.Context, attribute string, keys []string) ([]identitycloud.Found, error) {
+	found, err := c.Target.FindByKey(ctx, attribute, keys)
+	if c.rig.findOutcome != nil {
+		return c.rig.findOutcome(found, err)
+	}
+	return found, err
+}
+
+func (r *rig) sent() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sends
+}
+
+// activityEnvironment runs one activity, as the process with these options.
+func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, input any) (result T, err error) {
+	r.t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(nopLogger{})
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(2 * patience)
+	env.SetWorkerOptions(options)
+	if stop != nil {
+		env.SetWorkerStopChannel(stop)
+	}
+	env.RegisterActivity(activity)
+	value, err := env.ExecuteActivity(activity, input)
+	if err != nil {
+		return result, err
+	}
+	if err := value.Get(&result); err != nil {
+		r.t.Fatal(err)
+	}
+	return result, nil
+}
+
+type nopLogger struct{}
+
+func (nopLogger) Debug(string, ...any) {}
+func (nopLogger) Info(string, ...any)  {}
+func (nopLogger) Warn(string, ...any)  {}
+func (nopLogger) Error(string, ...any) {}
+
+// must is run, where no error is expected.
+func must[T any](r *rig, activity, input any) T {
+	r.t.Helper()
+	result, err := run[T](r, worker.Options{}, nil, activity, input)
+	if err != nil {
+		r.t.Fatalf("%+v: %v", input, err)
+	}
+	return result
+}
+
+func (r *rig) inspect() Inspected {
+	r.t.Helper()
+	return must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
+}
+
+func (r *rig) batch(round, position int) BatchInput {
+	return BatchInput{Run: r.run, Round: round, Position: position}
+}
+
+func (r *rig) load(round, position int) BatchResult {
+	r.t.Helper()
+	return must[BatchResult](r, r.acts.LoadBatch, r.batch(round, position))
+}
+
+func (r *rig) settle(round, position int) BatchResult {
+	r.t.Helper()
+	return must[BatchResult](r, r.acts.SettleBatch, r.batch(round, position))
+}
+
+// loadAll loads a round.
+func (r *rig) loadAll(round int) (sum ledger.Counts) {
+	r.t.Helper()
+	plan := r.plan(round, 0, 1000)
+	for _, b := range plan.Batches {
+		sum.Add(r.load(round, b.Position()).Counts)
+	}
+	return sum
+}
+
+func (r *rig) plan(round, after, limit int) Plan {
+	r.t.Helper()
+	return must[Plan](r, r.acts.PlanBatches, PlanInput{Run: r.run, Round: round, After: after, Limit: limit})
+}
+
+func (r *rig) retryFile(round int) migration.RetryFile {
+	r.t.Helper()
+	return must[migration.RetryFile](r, r.acts.WriteRetryFile, RetryFileInput{Run: r.run, Round: round, Now: now.Add(time.Duration(round) * time.Minute)})
+}
+
+func (r *rig) resolve(round int, last bool) Resolved {
+	r.t.Helper()
+	return must[Resolved](r, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: round, Last: last})
+}
+
+func (r *rig) artifacts(stopped bool) migration.Summary {
+	r.t.Helper()
+	return must[migration.Summary](r, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now.Add(time.Hour), Stopped: stopped})
+}
+
+// truth is what the sandbox says of its bulkCreate calls.
+func (r *rig) truth() (calls []sandbox.Call) {
+	r.t.Helper()
+	all, err := sandbox.ReadTruth(r.state)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(c sandbox.Call) bool { return c.Endpoint != "entity.bulkCreate" })
+}
+
+// uuids are those of the records in the sandbox, by email.
+func (r *rig) uuids() map[string]string {
+	r.t.Helper()
+	uuids := map[string]string{}
+	for _, call := range r.truth() {
+		for _, w := range call.Written {
+			uuids[w.Email] = w.UUID
+		}
+	}
+	return uuids
+}
+
+// stranger creates a record in the sandbox before the migration does.
+func (r *rig) stranger(record string) {
+	r.t.Helper()
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	body, err := c.NewBody([][]byte{[]byte(record)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered || a.Records[0].Err != nil {
+		r.t.Fatalf("the stranger %s was not created: %+v", record, a)
+	}
+}
+
+// known tells what the ledger knows after a round: a letter a record, batches
+// apart, as "ccu c".
+func (r *rig) known(round int) string {
+	r.t.Helper()
+	var batches []string
+	for _, b := range r.records(round) {
+		letters := ""
+		for _, record := range b {
+			letters += string(rune(record.Outcome))
+		}
+		batches = append(batches, letters)
+	}
+	return strings.Join(batches, " ")
+}
+
+func (r *rig) records(round int) (batches [][]ledger.Record) {
+	r.t.Helper()
+	o, err := r.acts.open(r.run)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for n := 1; n <= o.index.Batches(); n++ {
+		b, err := o.index.Batch(n)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		records, err := o.ledger.After(r.t.Context(), round, n, b.Records)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		batches = append(batches, records)
+	}
+	return batches
+}
+
+func (r *rig) ledger() *ledger.Ledger {
+	return ledger.New(ledger.NewFolder(r.run.Folder.Ledger()))
+}
+
+func (r *rig) claim(key ledger.Key) {
+	r.t.Helper()
+	if err := r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), TargetAt: time.Now(), Host: "another"}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) isClaimed(key ledger.Key) bool {
+	r.t.Helper()
+	_, err := r.ledger().ClaimOf(r.t.Context(), key)
+	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		r.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// output reads a file of the output folder.
+func (r *rig) output(name string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(filepath.Join(r.spec.OutputDir, name))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// outputs are the files of the output folder.
+func (r *rig) outputs() map[string]string {
+	r.t.Helper()
+	files, err := os.ReadDir(r.spec.OutputDir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		all[f.Name()] = r.output(f.Name())
+	}
+	return all
+}
+
+// expectType holds that an error has a type that the workflows know, that a
+// retry is or is not of use, and that it quotes no record.
+func expectType(t *testing.T, err error, kind string, retryable bool, words ...string) {
+	t.Helper()
+	var application *temporal.ApplicationError
+	if !errors.As(err, &application) {
+		t.Errorf("the error is %v, want one of type %s", err, kind)
+		return
+	}
+	if application.Type() != kind || application.NonRetryable() == retryable {
+		t.Errorf("the error has type %q, retryable: %v; want %s, %v: %v", application.Type(), !application.NonRetryable(), kind, retryable, err)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("the error is %q, want it to hold %q", err, word)
+		}
+	}
+	if strings.Contains(err.Error(), "@") {
+		t.Errorf("the error quotes a record: %q", err)
+	}
+}
+
+func expect[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	g, _ := json.Marshal(got)
+	w, _ := json.Marshal(want)
+	if string(g) != string(w) {
+		t.Errorf("%s:\n%s\nwant\n%s", what, g, w)
+	}
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for it: %s", patience, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// people is an input with n records, a1@example.com and so on.
+func people(n int) string {
+	var b strings.Builder
+	b.WriteString("email,givenName\n")
+	for i := 1; i <= n; i++ {
+		fmt.Fprintf(&b, "a%d@example.com,Name %d\n", i, i)
+	}
+	return b.String()
+}
+
+func containsAny(text string, words ...string) bool {
+	for _, word := range words {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,72 @@
+package activities
+
+import (
+	"os"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+)
+
+func (r *rig) check() error {
+	_, err := run[any](r, worker.Options{}, nil, r.acts.CheckTarget, r.run)
+	return err
+}
+
+func TestCheckTargetTellsWhatIsWrongFromWhatMayPass(t *testing.T) {
+	good := inspected(t, people(1))
+	if err := good.check(); err != nil {
+		t.Errorf("a good target: %v", err)
+	}
+
+	unknownType := inspected(t, people(1), withSpec(func(s *migration.Spec) { s.Target.EntityType = "nobody" }))
+	expectType(t, unknownType.check(), Refused, false, "nobody")
+
+	gone := inspected(t, people(1))
+	if err := gone.sandbox.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expectType(t, gone.check(), Unreachable, true, "nothing was sent")
+
+	for _, r := range []*rig{good, unknownType, gone} {
+		if n := len(r.truth()); n != 0 {
+			t.Errorf("%d calls were made that write", n)
+		}
+	}
+}
+
+func TestWrongCredentialsAreRefused(t *testing.T) {
+	r := inspected(t, people(1))
+	r.acts = New(func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+		return identitycloud.New(identitycloud.Config{BaseURL: spec.Target.URI, ClientID: "id", ClientSecret: "S3cr3t-never-shown"})
+	}, r.acts.log)
+	err := r.check()
+	expectType(t, err, Refused, false, "client id")
+	if err != nil && containsAny(err.Error(), "S3cr3t") {
+		t.Errorf("the error shows the secret: %v", err)
+	}
+}
+
+func TestEntitiesAreCounted(t *testing.T) {
+	r := inspected(t, people(6))
+	r.loadAll(0)
+	count := must[*int64](r, r.acts.CountEntities, r.run)
+	if count == nil || *count != 6 {
+		t.Errorf("%v, want 6", count)
+	}
+	if err := r.sandbox.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := run[*int64](r, worker.Options{}, nil, r.acts.CountEntities, r.run)
+	expectType(t, err, Unreachable, true)
+}
+
+func TestWithoutAFolderNothingIsDone(t *testing.T) {
+	r := inspected(t, people(1))
+	if err := os.RemoveAll(string(r.run.Folder)); err != nil {
+		t.Fatal(err)
+	}
+	expectType(t, r.check(), Storage, true, "not there yet")
+}

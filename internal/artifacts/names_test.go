@@ -1,0 +1,139 @@
+package artifacts
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var second = time.Date(2026, 11, 22, 13, 5, 0, 999, time.UTC)
+
+func TestAStampIsThatOfDataload(t *testing.T) {
+	east := time.FixedZone("east", 2*3600)
+	for at, want := range map[time.Time]string{
+		second:          "Nov_22_2026_13_05_00",
+		second.In(east): "Nov_22_2026_13_05_00",
+		time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC): "Jan_02_2027_03_04_05",
+	} {
+		if got := Stamp(at); got != want {
+			t.Errorf("%v: %q, want %q", at, got, want)
+		}
+	}
+	if got, want := Name("success", Stamp(second), "csv"), "success_Nov_22_2026_13_05_00.csv"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestMigrationsOfOneSecondGetNamesOfTheirOwn(t *testing.T) {
+	out, reservations := t.TempDir(), filepath.Join(t.TempDir(), "names")
+	const migrations = 12
+	stamps, retries := make([]string, migrations), make([]string, migrations)
+	var wg sync.WaitGroup
+	for i := range migrations {
+		wg.Go(func() {
+			var err error
+			if stamps[i], err = ReserveStamp(out, reservations, second); err != nil {
+				t.Error(err)
+			}
+			if retries[i], err = ReserveRetryName(out, reservations, second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]bool{}
+	for i := range migrations {
+		for _, name := range []string{stamps[i], retries[i]} {
+			if name == "" || seen[name] {
+				t.Errorf("migration %d has the name %q, which is empty or taken", i, name)
+			}
+			seen[name] = true
+		}
+		if !strings.HasPrefix(retries[i], "retry_Nov_22_2026_13_05_") || !strings.HasSuffix(retries[i], ".csv") {
+			t.Errorf("the retry file is called %q", retries[i])
+		}
+	}
+	if !seen["Nov_22_2026_13_05_00"] || !seen["retry_Nov_22_2026_13_05_00.csv"] {
+		t.Errorf("nobody has the second itself: %v", seen)
+	}
+	// Another output folder has its own names.
+	if got, err := ReserveStamp(t.TempDir(), reservations, second); err != nil || got != Stamp(second) {
+		t.Errorf("in another folder: %q, %v; want %q", got, err, Stamp(second))
+	}
+}
+
+func TestFilesThatAreThereAreNotOverwritten(t *testing.T) {
+	for _, name := range []string{"success", "fail", "fail_records", "update_success", "update_fail", "remaining", "summary", "report"} {
+		out := t.TempDir()
+		extension := map[string]string{"summary": "json", "report": "html"}[name]
+		if extension == "" {
+			extension = "csv"
+		}
+		// Of another program, or of a state folder that is gone.
+		if err := os.WriteFile(filepath.Join(out, Name(name, Stamp(second), extension)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReserveStamp(out, filepath.Join(t.TempDir(), "names"), second)
+		if want := Stamp(second.Add(time.Second)); err != nil || got != want {
+			t.Errorf("beside %s: %q, %v; want the next second, %q", name, got, err, want)
+		}
+	}
+	out := t.TempDir()
+	// A link that leads nowhere is a name that is taken.
+	if err := os.Symlink("nowhere", filepath.Join(out, Name("retry", Stamp(second), "csv"))); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReserveRetryName(out, filepath.Join(t.TempDir(), "names"), second)
+	if want := Name("retry", Stamp(second.Add(time.Second)), "csv"); err != nil || got != want {
+		t.Errorf("beside a retry file: %q, %v; want %q", got, err, want)
+	}
+}
+
+func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	if err := CheckFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: %v, %v; want mode 0700", info, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("the check has left %v", left)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{file, filepath.Join(file, "below")} {
+		if err := CheckFolder(bad); err == nil || !strings.Contains(err.Error(), "--output-dir") || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v; want an error that names the folder and the option", bad, err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		return // root writes everywhere
+	}
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckFolder(dir); err == nil || !strings.Contains(err.Error(), "writable") {
+		t.Errorf("a folder that is read-only: %v; want an error that says so", err)
+	}
+}
+
+func TestDropTakesAFileAway(t *testing.T) {
+	out := t.TempDir()
+	if err := os.WriteFile(filepath.Join(out, "retry.csv"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // gone already is no error
+		if err := Drop(out, "retry.csv"); err != nil {
+			t.Errorf("Drop: %v", err)
+		}
+	}
+	if left := contents(t, out); len(left) != 0 {
+		t.Errorf("%v is left", names(left))
+	}
+}

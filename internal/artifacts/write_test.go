@@ -1,0 +1,354 @@
+package artifacts
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const (
+	header = "email,name\r\n"
+	stamp  = "Nov_22_2026_13_05_00"
+)
+
+// sample has every disposition, and what makes CSV hard.
+var sample = []Record{
+	{Batch: 1, Line: 2, Email: "created@example.com", Raw: []byte("created@example.com,A\r\n"), Record: ledger.Record{Outcome: ledger.Created, UUID: "uuid-2"}},
+	{Batch: 1, Line: 3, Email: `"quoted, name"@example.com`, Raw: []byte(`"""quoted, name""@example.com",B` + "\n"), Record: ledger.Record{Outcome: ledger.Created, UUID: "uuid-3"}},
+	{Batch: 1, Line: 4, Email: "recovered@example.com", Raw: []byte("recovered@example.com,\"two\r\nlines\"\r\n"), Record: ledger.Record{Outcome: ledger.Recovered, Round: 1, UUID: "uuid-4"}},
+	{Batch: 2, Line: 6, Email: "refused@example.com", Raw: []byte("refused@example.com,C\n"), Record: ledger.Record{Outcome: ledger.Recovered, Round: 2}},
+	{Batch: 2, Line: 7, Email: "failed@example.com", Raw: []byte("failed@example.com,a,b,too many\n"), Record: ledger.Record{Outcome: ledger.Failed, Error: "expected 2 fields,\n\"found\" 4"}},
+	{Batch: 2, Line: 8, Email: "duplicate@example.com", Raw: []byte("\"duplicate@example.com\",\"ü\"\n"), Record: ledger.Record{Outcome: ledger.Duplicate, Error: "Attempted to update a duplicate value"}},
+	{Batch: 3, Line: 9, Email: "", Raw: []byte(",=1+1\n"), Record: ledger.Record{Outcome: ledger.Failed, Round: 1, Error: " leading, \r\ntrailing "}},
+	{Batch: 3, Line: 10, Email: "unknown@example.com", Raw: []byte("unknown@example.com,\"\"\"\"\r\n"), Record: ledger.Record{Outcome: ledger.Unknown, Round: 1}},
+	{Batch: 4, Line: 11, Email: "remaining@example.com", Raw: []byte("remaining@example.com, space \n"), Record: ledger.Record{Outcome: ledger.None}},
+	{Batch: 4, Line: 12, Email: "last@example.com", Raw: []byte("last@example.com,no line end"), Record: ledger.Record{Outcome: ledger.None}},
+}
+
+var sampleCounts = migration.Counts{Total: 10, Created: 2, Recovered: 2, Failed: 3, Unknown: 1, Remaining: 2}
+
+func newSet(t *testing.T, dir, unresolved string, retry ...string) *Set {
+	t.Helper()
+	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: []byte(header), Retry: retry, Unresolved: unresolved})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func add(t *testing.T, s *Set, records ...Record) {
+	t.Helper()
+	for _, r := range records {
+		if err := s.Add(r); err != nil {
+			t.Fatalf("line %d: %v", r.Line, err)
+		}
+	}
+}
+
+// contents are the files of a folder by name.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[f.Name()] = string(data)
+	}
+	return all
+}
+
+func names(files map[string]string) []string {
+	var all []string
+	for name := range files {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// expectGolden compares with the files of testdata/folder, byte for byte.
+func expectGolden(t *testing.T, folder string, got map[string]string) {
+	t.Helper()
+	folder = filepath.Join("testdata", folder)
+	if *update {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range got {
+			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := contents(t, folder)
+	if !slices.Equal(names(got), names(want)) {
+		t.Errorf("files %q, want %q", names(got), names(want))
+	}
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("%s:\n%q\nwant\n%q", name, got[name], text)
+		}
+	}
+}
+
+func TestEveryDispositionHasItsFile(t *testing.T) {
+	var before map[string]string
+	dir := t.TempDir()
+	for round := range 2 { // written twice they have the same bytes
+		s := newSet(t, dir, "retry_Nov_22_2026_14_00_00.csv", "retry_Nov_22_2026_13_06_00.csv")
+		add(t, s, sample...)
+		counts, files, err := s.Commit(t.Context(), len(sample))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if counts != sampleCounts || counts.Sum() != counts.Total {
+			t.Errorf("counts %+v, want %+v", counts, sampleCounts)
+		}
+		summary := summaryOf(counts, files)
+		if err := WriteSummary(dir, stamp, summary); err != nil {
+			t.Fatal(err)
+		}
+		got := contents(t, dir)
+		if round == 0 {
+			before = got
+			expectGolden(t, "golden", got)
+		}
+		for name, text := range got {
+			if text != before[name] {
+				t.Errorf("%s, written again:\n%q\nbefore:\n%q", name, text, before[name])
+			}
+		}
+		if len(got) != len(before) {
+			t.Errorf("%q, before: %q", names(got), names(before))
+		}
+		expectPrivate(t, dir)
+	}
+}
+
+func summaryOf(counts migration.Counts, files migration.Files) migration.Summary {
+	entities := int64(12345)
+	return migration.Summary{
+		WorkflowID: "migration-users.csv-0123456789ab", DataFile: "users.csv", DataSHA256: strings.Repeat("0123456789abcdef", 4),
+		EntityType: "user", URI: "https://name.janraincapture.com",
+		StartedAt: time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC), FinishedAt: time.Date(2026, 11, 22, 14, 6, 1, 0, time.UTC),
+		Records: counts,
+		Rounds: []migration.Round{
+			{Round: 0, Batches: 3, Calls: 3, Created: 2, Duplicate: 1, Failed: 1, Unknown: 4, RetryFile: &files.Retry[0]},
+			{Round: 1, Batches: 2, Calls: 2, Duplicate: 1, Failed: 1, Unknown: 2},
+		},
+		Files: files, EntitiesAfter: &entities,
+	}
+}
+
+func TestWhatIsNotThereHasNoFile(t *testing.T) {
+	dir := t.TempDir()
+	// A run that was stopped earlier has left one.
+	stale := filepath.Join(dir, Name("remaining", stamp, "csv"))
+	if err := os.WriteFile(stale, []byte("stale"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newSet(t, dir, "retry_Nov_22_2026_14_00_00.csv")
+	add(t, s, sample[0])
+	counts, files, err := s.Commit(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := contents(t, dir)
+	want := map[string]string{
+		"success_" + stamp + ".csv":      "batch,line,uuid,email,round,how\n1,2,uuid-2,created@example.com,0,created\n",
+		"fail_" + stamp + ".csv":         "batch,line,email,error\n",
+		"fail_records_" + stamp + ".csv": header,
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("files %q\nwant  %q", got, want)
+	}
+	if files.Unresolved != nil || files.Remaining != nil || len(files.Retry) != 0 || files.Retry == nil || counts.Created != 1 {
+		t.Errorf("files %+v, counts %+v; want no unresolved, no remaining, an empty list of retry files", files, counts)
+	}
+}
+
+func TestARetryFileThatWasNotLoadedIsTheUnresolvedOne(t *testing.T) {
+	dir := t.TempDir()
+	s := newSet(t, dir, "", "retry_1.csv", "retry_2.csv")
+	add(t, s, sample[7])
+	_, files, err := s.Commit(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files.Unresolved == nil || *files.Unresolved != "retry_2.csv" || !slices.Equal(files.Retry, []string{"retry_1.csv", "retry_2.csv"}) {
+		t.Errorf("files %+v, want retry_2.csv as the unresolved one", files)
+	}
+	if got := names(contents(t, dir)); len(got) != 3 {
+		t.Errorf("files %q, want no further retry file", got)
+	}
+}
+
+func TestAnInputWithoutRecordsHasItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	counts, _, err := newSet(t, dir, "retry.csv").Commit(t.Context(), 0)
+	if err != nil || counts != (migration.Counts{}) {
+		t.Errorf("%+v, %v; want zeros", counts, err)
+	}
+	if got := names(contents(t, dir)); len(got) != 3 {
+		t.Errorf("files %q, want success, fail and fail_records", got)
+	}
+}
+
+func TestWhatDoesNotAddUpGetsNoName(t *testing.T) {
+	replace := func(old, new string) func([]byte) []byte {
+		return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(new), 1) }
+	}
+	cut := func(n int) func([]byte) []byte { return func(data []byte) []byte { return data[:n] } }
+	cases := []struct {
+		name   string
+		kind   string
+		tamper func([]byte) []byte
+	}{
+		{"a row is gone", "success", replace("1,3,uuid-3,\"\"\"quoted, name\"\"@example.com\",0,created\n", "")},
+		{"a row is there twice", "success", replace("1,2,uuid-2,created@example.com,0,created\n", "1,2,uuid-2,created@example.com,0,created\n1,2,uuid-2,created@example.com,0,created\n")},
+		{"a row is in two files", "fail", replace("2,7,", "1,2,")},
+		{"a row is cut short", "success", replace(",0,created", "")},
+		{"a line that is no number", "fail", replace("2,7,", "2,x,")},
+		{"an open quote", "fail", replace("failed@", "\"failed@")},
+		{"nothing is left of a table", "success", cut(0)},
+		{"only a header is left of a table", "fail", cut(len("batch,line,email,error\n"))},
+		{"a header of one column", "success", replace("batch,line,uuid,email,round,how", "batch")},
+		{"a raw record is gone", "fail_records", replace(",=1+1\n", "")},
+		{"a raw record is there twice", "retry", replace("unknown@", "a@example.com,x\nunknown@")},
+		{"nothing is left of the raw records", "remaining", cut(0)},
+		{"the end of the raw records is gone", "remaining", cut(len(header) + 3)},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := newSet(t, dir, "retry.csv")
+			add(t, s, sample...)
+			if err := errors.Join(s.success.flush(), s.fail.flush(), s.failed.Flush(), s.unknown.Flush(), s.remain.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			path := map[string]string{
+				"success": s.success.TemporaryPath(), "fail": s.fail.TemporaryPath(), "fail_records": s.failed.TemporaryPath(),
+				"retry": s.unknown.TemporaryPath(), "remaining": s.remain.TemporaryPath(),
+			}[tc.kind]
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tampered := tc.tamper(bytes.Clone(data))
+			if bytes.Equal(data, tampered) {
+				t.Fatalf("the test has changed nothing in %q", data)
+			}
+			if err := os.WriteFile(path, tampered, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := s.Commit(t.Context(), len(sample)); !errors.Is(err, ErrDoesNotAddUp) {
+				t.Errorf("%s holds %q\nCommit: %v, want %v", tc.kind, tampered, err, ErrDoesNotAddUp)
+			}
+			if left := names(contents(t, dir)); len(left) != 0 {
+				t.Errorf("%q is there, want nothing", left)
+			}
+		})
+	}
+}
+
+func TestARecordTooFewOrTooManyDoesNotAddUp(t *testing.T) {
+	for _, total := range []int{len(sample) - 1, len(sample) + 1} {
+		dir := t.TempDir()
+		s := newSet(t, dir, "retry.csv")
+		add(t, s, sample...)
+		if _, _, err := s.Commit(t.Context(), total); !errors.Is(err, ErrDoesNotAddUp) {
+			t.Errorf("%d records of %d: %v, want %v", len(sample), total, err, ErrDoesNotAddUp)
+		}
+		if left := names(contents(t, dir)); len(left) != 0 {
+			t.Errorf("%q is there, want nothing", left)
+		}
+	}
+	s := newSet(t, t.TempDir(), "retry.csv")
+	add(t, s, sample[0], sample[0])
+	if _, _, err := s.Commit(t.Context(), 2); !errors.Is(err, ErrDoesNotAddUp) {
+		t.Errorf("one record twice: %v, want %v", err, ErrDoesNotAddUp)
+	}
+	s = newSet(t, t.TempDir(), "retry.csv")
+	defer s.Discard()
+	if err := s.Add(Record{Line: 2, Record: ledger.Record{Outcome: '?'}}); err == nil {
+		t.Error("an outcome without a file was taken")
+	}
+}
+
+func TestACommitThatIsCutOffLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := newSet(t, dir, "retry.csv")
+	add(t, s, sample...)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := s.Commit(ended, len(sample)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Commit: %v, want %v", err, context.Canceled)
+	}
+	if left := names(contents(t, dir)); len(left) != 0 {
+		t.Errorf("%q is there, want nothing", left)
+	}
+	if _, err := NewSet(Options{Dir: filepath.Join(dir, "missing"), Stamp: stamp}); err == nil {
+		t.Error("a set in a folder that is not there was begun")
+	}
+}
+
+func TestARetryFileIsCounted(t *testing.T) {
+	for _, records := range []int{2, 1, 3} {
+		dir := t.TempDir()
+		w, err := NewRetryWriter(dir, "retry.csv", []byte(header))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []Record{sample[2], sample[9]} {
+			if err := w.Add(r.Raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = w.Commit(t.Context(), records)
+		got := contents(t, dir)
+		if records == 2 {
+			want := header + string(sample[2].Raw) + string(sample[9].Raw)
+			if err != nil || got["retry.csv"] != want || len(got) != 1 {
+				t.Errorf("%q, %v; want %q", got, err, want)
+			}
+			expectPrivate(t, dir)
+		} else if !errors.Is(err, ErrDoesNotAddUp) || len(got) != 0 {
+			t.Errorf("2 records counted as %d: %v, files %q; want %v and none", records, err, names(got), ErrDoesNotAddUp)
+		}
+	}
+}
+
+func expectPrivate(t *testing.T, dir string) {
+	t.Helper()
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v (%v), want 0600", f.Name(), info.Mode().Perm(), err)
+		}
+	}
+}
