@@ -20,7 +20,7 @@ const (
 	// sandboxFaults are what the target of --sandbox does to a migration. Most
 	// of them leave a batch unknown, after writing all of it, half or nothing.
 	sandboxFaults = "reset-after=4,partial-502=4,http503=2,api500-after=2,truncated-json=2,hang-after=1"
-	sandboxSeed   = 7
+	sandboxSeed   = 8
 
 	// The sandbox keeps its address, since a migration belongs to it. The
 	// first free port from here on is below those that systems give out.

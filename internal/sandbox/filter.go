@@ -294,7 +294,8 @@ func (p *filterParser) condition() (filter, error) {
 	}
 	attribute := p.token.text
 	if !p.known(attribute) {
-		return nil, fmt.Errorf("Unknown attribute (%s)", attribute) // the API's own words
+		//lint:ignore ST1005 the API's own words
+		return nil, fmt.Errorf("Unknown attribute (%s)", attribute)
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
