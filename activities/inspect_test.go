@@ -169,7 +169,6 @@ func TestStartAtLeavesTheFirstRecordsOut(t *testing.T) {
 
 func TestPlansCountWhatIsSettledAndLeaveItOut(t *testing.T) {
 	r := inspected(t, "email,name\na@example.com,\"two\nlines\"\nb@example.com,B\n\nc@example.com,C\nd@example.com,D\ne@example.com,E\nf@example.com,F\n", batchSize(1))
-	positions := func(p Plan) (all []PlannedBatch) { return p.Batches }
 	expect(t, "all", r.plan(0, 0, 100), Plan{Batches: []PlannedBatch{{1, 2, 3}, {2, 4, 4}, {3, 6, 6}, {4, 7, 7}, {5, 8, 8}, {6, 9, 9}}, After: 6, Total: 6})
 	expect(t, "the first two", r.plan(0, 0, 2), Plan{Batches: []PlannedBatch{{1, 2, 3}, {2, 4, 4}}, After: 2, Total: 6})
 
@@ -182,7 +181,7 @@ func TestPlansCountWhatIsSettledAndLeaveItOut(t *testing.T) {
 	})
 	expect(t, "the rest", r.plan(0, 4, 2), Plan{Batches: []PlannedBatch{{5, 8, 8}, {6, 9, 9}}, After: 6, Total: 6})
 	expect(t, "behind the end", r.plan(0, 6, 2), Plan{After: 6, Total: 6})
-	if first, last := positions(r.plan(0, 0, 1))[0].Lines(); first != 4 || last != 4 {
+	if first, last := r.plan(0, 0, 1).Batches[0].Lines(); first != 4 || last != 4 {
 		t.Errorf("lines %d to %d, want 4 to 4", first, last)
 	}
 }
@@ -208,7 +207,6 @@ func TestAPlanOfARetryRoundHasItsBatchesOnly(t *testing.T) {
 }
 
 func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
-	r := inspected(t, people(6))
 	stop := make(chan struct{})
 	close(stop)
 	// Big enough to be noticed: the stop is seen between chunks.
@@ -222,5 +220,4 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 		t.Errorf("%q is left behind", files)
 	}
 	big.inspect()
-	_ = r
 }

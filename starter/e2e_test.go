@@ -609,3 +609,31 @@ func (m *migration) worker() *process {
 	m.lab.t.Helper()
 	return m.lab.start("worker", m.target.credentials(), "--address", serviceAddress(m.lab.t), "--task-queue", m.queue())
 }
+
+// copyTestdata puts the repository's testdata into the folder that the
+// programs run in.
+func (l *lab) copyTestdata() {
+	l.t.Helper()
+	if err := os.CopyFS(l.path("testdata"), os.DirFS(filepath.Join("..", "testdata"))); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// emails gives those of all users that were ever written.
+func (s *target) emails() (all []string) {
+	s.lab.t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
+	for {
+		var call struct{ Written []struct{ Email string } }
+		err := decoder.Decode(&call)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			s.lab.t.Fatal(err)
+		}
+		for _, w := range call.Written {
+			all = append(all, w.Email)
+		}
+	}
+}

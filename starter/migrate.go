@@ -112,7 +112,33 @@ func (s *session) identify(ctx context.Context) error {
 	if folder.Finished() {
 		return s.alreadyDone(folder)
 	}
+	if err := s.refuseChangedInput(); err != nil {
+		return err
+	}
 	return s.keepOptions(folder)
+}
+
+// refuseChangedInput finds a migration of the same file that was cut off or
+// stopped, when the file had another content: going on is what was meant, most
+// likely, and that is not possible with this file.
+func (s *session) refuseChangedInput() error {
+	if s.o.again {
+		return nil
+	}
+	folders, err := migration.All(s.o.stateDir)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		before, err := folder.Spec()
+		if err != nil || before.DataFile != s.spec.DataFile || before.SHA256 == s.spec.SHA256 ||
+			before.Target.URI != s.spec.Target.URI || before.Target.EntityType != s.spec.Target.EntityType || !folder.CutOff() {
+			continue
+		}
+		return fmt.Errorf("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
+			s.o.data, before.ID, before.SHA256, s.spec.SHA256)
+	}
+	return nil
 }
 
 // time says how often this file was asked for, this time included.
@@ -274,7 +300,7 @@ func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error
 	stop := s.stop
 	ticker := time.NewTicker(s.screen.interval())
 	defer ticker.Stop()
-	view := newView(s.service.client, run.GetID(), s.screen)
+	view := newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)
 	for {
 		select {
 		case e := <-ended:

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -10,14 +12,16 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/private"
 	"durable-dataload/workflows"
 )
 
 // view follows a migration through its workflows.
 type view struct {
-	client client.Client
-	id     string
-	screen *screen
+	client   client.Client
+	id       string
+	stateDir string
+	screen   *screen
 
 	shown    int // rounds whose figures were shown
 	printed  time.Time
@@ -35,8 +39,8 @@ type sample struct {
 // rateWindow is over which time the speed is taken.
 const rateWindow = 30 * time.Second
 
-func newView(c client.Client, id string, s *screen) *view {
-	return &view{client: c, id: id, screen: s}
+func newView(c client.Client, id, stateDir string, s *screen) *view {
+	return &view{client: c, id: id, stateDir: stateDir, screen: s}
 }
 
 // update looks and shows. Without a worker there is nothing to be seen, which
@@ -46,6 +50,7 @@ func (v *view) update(ctx context.Context) {
 	defer cancel()
 	progress, ids, ok := v.look(ctx)
 	if !ok {
+		v.probe()
 		return
 	}
 	v.lookForTrouble(ctx, ids)
@@ -58,6 +63,28 @@ func (v *view) update(ctx context.Context) {
 	}
 	v.printed = time.Now()
 	v.screen.progress(v.line(progress))
+}
+
+// probe says why nothing is to be seen, where that is the disk of the state:
+// the engine waits for it without a word, and goes on when it can write again.
+func (v *view) probe() {
+	w, err := private.NewWriter(filepath.Join(v.stateDir, "probe"))
+	if err == nil {
+		_, err = w.Write(make([]byte, 64<<10))
+		err = errors.Join(err, w.Flush())
+		w.Discard()
+	}
+	if err != nil {
+		v.tell("cannot write to the state folder: " + err.Error() + "; make room there, and the migration goes on")
+	}
+}
+
+// tell shows trouble, once as long as it is the same.
+func (v *view) tell(trouble string) {
+	if trouble != "" && trouble != v.trouble {
+		v.screen.say("Trouble, tried again: " + trouble)
+	}
+	v.trouble = trouble
 }
 
 // look asks the migration, then its child, and so on, and joins what they say.
@@ -104,10 +131,7 @@ func (v *view) lookForTrouble(ctx context.Context, ids []string) {
 			}
 		}
 	}
-	if trouble != "" && trouble != v.trouble {
-		v.screen.say("Trouble, tried again: " + trouble)
-	}
-	v.trouble = trouble
+	v.tell(trouble)
 }
 
 // line is one line of progress.

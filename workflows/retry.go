@@ -73,8 +73,8 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 			return r.result(ctx, err), nil
 		}
 		if err := r.resolveDuplicates(ctx, loaded.Counts.Duplicate); err != nil {
-			r.stopped = ctx.Err() != nil
-			r.writeUnresolved(ctx)
+			// The round is not over, so the file of the next one is not fixed: the
+			// same command looks again. The artifacts keep what is unknown now.
 			return r.result(ctx, err), nil
 		}
 		r.in.Round++
@@ -160,19 +160,6 @@ func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error
 		if err := sleep(ctx, pause, fmt.Sprintf("wait for %d records to show", resolved.Invisible)); err != nil {
 			return err
 		}
-	}
-}
-
-// writeUnresolved keeps what is unknown for the next migration, after a round
-// that could not be ended.
-func (r *retryRun) writeUnresolved(ctx workflow.Context) {
-	if r.stopped {
-		return // the round is not over: the artifacts of the stop say what is unknown
-	}
-	r.in.Round++
-	aside, _ := workflow.NewDisconnectedContext(ctx)
-	if _, err := r.writeRetryFile(aside); err != nil {
-		r.halted = Cause(err)
 	}
 }
 

@@ -115,7 +115,7 @@ func TestAdviceSaysHowToGoOn(t *testing.T) {
 	}{
 		{migration.Counts{Created: 1}, []string{"Every record is in the target"}},
 		{migration.Counts{Failed: 1}, []string{"fail.csv", "fail_records.csv"}},
-		{migration.Counts{Failed: 1, Unknown: 1}, []string{"starter --data retry_2.csv"}},
+		{migration.Counts{Failed: 1, Unknown: 1}, []string{"retry_2.csv", "same command"}},
 		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, []string{"stopped", "same command"}},
 	}
 	for _, tc := range cases {

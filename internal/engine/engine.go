@@ -164,7 +164,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	hosts := func(i int) static.Hosts {
 		return static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(ports[i])))
 	}
-	e.server, err = temporal.NewServer(
+	server, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithLogger(logger),
@@ -178,8 +178,9 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 		}),
 	)
 	if err != nil {
-		return err
+		return err // and server is no nil interface then
 	}
+	e.server = server
 	if err := e.server.Start(); err != nil {
 		return err
 	}

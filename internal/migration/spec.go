@@ -220,6 +220,32 @@ func (f Folder) Reservations() string {
 // In gives the folder of a migration in a state folder.
 func In(stateDir, key string) Folder { return Folder(filepath.Join(stateDir, "migrations", key)) }
 
+// All gives the folders of all migrations in a state folder.
+func All(stateDir string) ([]Folder, error) {
+	entries, err := os.ReadDir(filepath.Join(stateDir, "migrations"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var folders []Folder
+	for _, e := range entries {
+		folders = append(folders, In(stateDir, e.Name()))
+	}
+	return folders, nil
+}
+
+// CutOff says whether records of the migration were never attempted, as far as
+// is known.
+func (f Folder) CutOff() bool {
+	if f.Finished() {
+		return false
+	}
+	summary, err := f.Summary()
+	return err != nil || summary.Records.Remaining > 0
+}
+
 // RoundList is the path of the list of batches of a retry round.
 func (f Folder) RoundList(round int) string { return f.path(fmt.Sprintf("round-%d.list", round)) }
 

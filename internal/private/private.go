@@ -5,13 +5,13 @@ package private
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -253,11 +253,10 @@ func writeTemporary(tmp string, write func(io.Writer) error) error {
 
 const temporaryMark = ".tmp-"
 
-var temporaries atomic.Int64
-
-// temporaryName is unlike that of any other writer, in this process or another.
+// temporaryName is unlike that of any other writer, in this process or another,
+// on this machine or another that shares the folder.
 func temporaryName(path string) string {
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s%s%d-%d", filepath.Base(path), temporaryMark, os.Getpid(), temporaries.Add(1)))
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+temporaryMark+rand.Text())
 }
 
 // sweep removes the temporary files of path.

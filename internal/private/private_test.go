@@ -348,17 +348,55 @@ func TestAWriterGivesTheNameWithCommitOrNever(t *testing.T) {
 	expectNoTemporary(t, dir)
 }
 
-func TestTwoWritersOfOneFileDoNotMeet(t *testing.T) {
+func TestOfTwoWritersOfOneFileTheOlderOneFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	first, second := newWriter(t, path), newWriter(t, path)
-	write(t, first, "first")
-	write(t, second, "second")
-	for _, w := range []*Writer{second, first} {
+	other := newWriter(t, path+"s")
+	older := newWriter(t, path)
+	write(t, older, "older")
+	newer := newWriter(t, path)
+	write(t, newer, "newer")
+	if err := older.Commit(); err == nil {
+		t.Error("the older writer has committed, want an error")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file has its name already")
+	}
+	for _, w := range []*Writer{newer, other} {
 		if err := w.Commit(); err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", w.Path(), err)
 		}
 	}
-	expectContent(t, path, "first")
+	expectContent(t, path, "newer")
+	expectNoTemporary(t, filepath.Dir(path))
+}
+
+func TestAWriterRemovesWhatAKilledOneHasLeft(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := os.WriteFile(temporaryName(path), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := newWriter(t, path)
+	write(t, w, "whole")
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	expectContent(t, path, "whole")
+	expectNoTemporary(t, dir)
+}
+
+func TestAWriterWritesOverWhatItHasWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	w := newWriter(t, path)
+	write(t, w, "header, and more")
+	if _, err := w.WriteAt([]byte("HEADER"), 0); err != nil {
+		t.Fatal(err)
+	}
+	write(t, w, ".")
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	expectContent(t, path, "HEADER, and more.")
 }
 
 func TestALockIsHeldByOne(t *testing.T) {

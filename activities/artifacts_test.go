@@ -1,0 +1,306 @@
+package activities
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+// names are those of the files of the output folder, sorted.
+func (r *rig) names() []string { return slices.Sorted(maps.Keys(r.outputs())) }
+
+const done = "Nov_22_2026_13_05_00"
+
+func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
+	r := inspected(t, strings.Join(awkward, ""), batchSize(2))
+	lostOnce(r, 1)
+	r.resolve(1, true)
+	entities := int64(5)
+	input := ArtifactsInput{Run: r.run, FinishedAt: now.Add(time.Hour), EntitiesAfter: &entities}
+	summary := must[migration.Summary](r, r.acts.WriteArtifacts, input)
+	uuids := r.uuids()
+
+	retry := "retry_Nov_22_2026_13_06_00.csv"
+	expect(t, "the summary", summary, migration.Summary{
+		WorkflowID: r.spec.ID, DataFile: "users.csv", DataSHA256: r.spec.SHA256, EntityType: "user", URI: r.spec.Target.URI,
+		StartedAt: now, FinishedAt: now.Add(time.Hour),
+		Records: migration.Counts{Total: 6, Created: 3, Recovered: 2, Failed: 1},
+		Rounds: []migration.Round{
+			{Round: 0, Batches: 3, Calls: 3, Created: 3, Failed: 1, Unknown: 2, RetryFile: &retry},
+			{Round: 1, Batches: 1, Calls: 1, Duplicate: 2},
+		},
+		Files: migration.Files{
+			Success: "success_" + done + ".csv", Fail: "fail_" + done + ".csv", FailRecords: "fail_records_" + done + ".csv",
+			Retry: []string{retry}, Report: "report_" + done + ".html",
+		},
+		EntitiesAfter: &entities,
+	})
+	want := map[string]string{
+		"success": "batch,line,uuid,email,round,how\n" +
+			"1,2," + uuids["a1@example.com"] + ",a1@example.com,1,recovered\n" +
+			"1,5," + uuids["a2@example.com"] + ",a2@example.com,1,recovered\n" +
+			"2,6," + uuids["a3@example.com"] + ",a3@example.com,0,created\n" +
+			"3,8," + uuids["a5@example.com"] + ",a5@example.com,0,created\n" +
+			"3,9," + uuids["a6@example.com"] + ",a6@example.com,0,created\n",
+		"fail_records": awkward[1] + awkward[6],
+	}
+	for kind, text := range want {
+		if got := r.output(kind + "_" + done + ".csv"); got != text {
+			t.Errorf("%s:\n%q\nwant\n%q", kind, got, text)
+		}
+	}
+	if got := r.output("fail_" + done + ".csv"); !strings.HasPrefix(got, "batch,line,email,error\n2,7,") || strings.Count(got, "\n") != 2 {
+		t.Errorf("fail:\n%q\nwant one line, 7", got)
+	}
+	if !slices.Equal(r.names(), []string{
+		"fail_" + done + ".csv", "fail_records_" + done + ".csv", "report_" + done + ".html", retry, "success_" + done + ".csv", "summary_" + done + ".json",
+	}) {
+		t.Errorf("files %q", r.names())
+	}
+	var onDisk migration.Summary
+	if err := json.Unmarshal([]byte(r.output("summary_"+done+".json")), &onDisk); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the summary on the disk", onDisk, summary)
+
+	// Once more, in another process: the same bytes.
+	before := r.outputs()
+	r.restart()
+	must[migration.Summary](r, r.acts.WriteArtifacts, input)
+	expect(t, "written again", r.outputs(), before)
+	if !r.run.Folder.Finished() {
+		t.Error("the migration is not finished")
+	}
+	if sealed, err := r.run.Folder.Sealed(r.run.ID); !sealed || err != nil {
+		t.Errorf("sealed: %v, %v", sealed, err)
+	}
+	for name := range before {
+		if info, err := os.Stat(filepath.Join(r.spec.OutputDir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v (%v), want 0600", name, info.Mode().Perm(), err)
+		}
+	}
+}
+
+func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
+	r := inspected(t, people(8), batchSize(2))
+	r.lose = func(send int) bool { return send == 2 }
+	r.load(0, 1)
+	r.load(0, 2)
+	r.claim(ledger.Key{Batch: 3}) // its worker sleeps, and may have sent
+	stopped := r.artifacts(true)
+	unresolved := "retry_Nov_22_2026_14_05_00.csv"
+	if want := (migration.Counts{Total: 8, Created: 2, Unknown: 4, Remaining: 2}); stopped.Records != want || stopped.Records.ExitCode() != migration.ExitStopped {
+		t.Errorf("%+v, want %+v", stopped.Records, want)
+	}
+	if stopped.Files.Unresolved == nil || *stopped.Files.Unresolved != unresolved || !slices.Equal(stopped.Files.Retry, []string{unresolved}) {
+		t.Errorf("files %+v, want %s as the unresolved one", stopped.Files, unresolved)
+	}
+	header := "email,givenName\n"
+	lines := strings.SplitAfter(people(8), "\n")
+	if got, want := r.output(unresolved), header+strings.Join(lines[3:7], ""); got != want {
+		t.Errorf("%s: %q, want %q", unresolved, got, want)
+	}
+	if stopped.Files.Remaining == nil {
+		t.Fatal("there is no file of what remains")
+	}
+	if got, want := r.output(*stopped.Files.Remaining), header+strings.Join(lines[7:9], ""); got != want {
+		t.Errorf("remaining: %q, want %q", got, want)
+	}
+	expect(t, "rounds", stopped.Rounds, []migration.Round{{Round: 0, Batches: 3, Calls: 3, Created: 2, Unknown: 4, RetryFile: &unresolved}})
+	if r.run.Folder.Finished() {
+		t.Error("a migration that was stopped is finished")
+	}
+	before := r.outputs()
+	r.restart()
+	again := r.artifacts(true)
+	expect(t, "written again", again, stopped)
+	expect(t, "written again", r.outputs(), before)
+
+	// The worker that slept wakes: its run is over.
+	sends := r.sent()
+	if got := r.load(0, 4); got.Unknown != 2 || r.sent() != sends {
+		t.Errorf("a batch of a run that is over: %+v, %d calls; want it unknown without one", got, r.sent()-sends)
+	}
+
+	// The same command goes on.
+	r.restart()
+	r.run.ID = "run-2"
+	r.lose = nil
+	r.inspect()
+	if got := r.loadAll(0); got.Records() != 0 {
+		t.Errorf("loaded again: %+v, want nothing: all is settled", got)
+	}
+	r.retryFile(1)
+	r.loadAll(1)
+	r.resolve(1, true)
+	resumed := r.artifacts(false)
+	if want := (migration.Counts{Total: 8, Created: 6, Recovered: 2}); resumed.Records != want {
+		t.Errorf("resumed: %+v, want %+v", resumed.Records, want)
+	}
+	if names := r.names(); slices.Contains(names, unresolved) || slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "remaining") }) {
+		t.Errorf("files %q, want the stale ones gone", names)
+	}
+	if !r.run.Folder.Finished() {
+		t.Error("the migration is not finished")
+	}
+}
+
+func TestAStopInTheMiddleOfARetryRound(t *testing.T) {
+	r := inspected(t, people(8), batchSize(2))
+	r.lose = func(send int) bool { return send > 1 }
+	r.loadAll(0)
+	first := r.retryFile(1)
+	r.lose = func(send int) bool { return send == 5 } // the first of round 1
+	r.load(1, 1)
+	r.load(1, 2)
+	// Batch 3 of round 1 was not sent, and its duplicates are not resolved.
+	stopped := r.artifacts(true)
+	if want := (migration.Counts{Total: 8, Created: 2, Unknown: 6}); stopped.Records != want {
+		t.Errorf("%+v, want %+v", stopped.Records, want)
+	}
+	unresolved := "retry_Nov_22_2026_14_05_00.csv"
+	if !slices.Equal(stopped.Files.Retry, []string{first.Name, unresolved}) || *stopped.Files.Unresolved != unresolved {
+		t.Errorf("files %+v, want %s beside %s", stopped.Files, unresolved, first.Name)
+	}
+	if got, want := r.output(unresolved), r.output(first.Name); got != want {
+		t.Errorf("%s: %q, want %q", unresolved, got, want)
+	}
+	expect(t, "rounds", stopped.Rounds, []migration.Round{
+		{Round: 0, Batches: 4, Calls: 4, Created: 2, Unknown: 6, RetryFile: &first.Name},
+		{Round: 1, Batches: 2, Calls: 2, Duplicate: 2, Unknown: 2, RetryFile: &unresolved},
+	})
+
+	r.restart()
+	r.run.ID = "run-2"
+	r.lose = nil
+	r.inspect()
+	if again := r.retryFile(1); again != first {
+		t.Errorf("round 1 is %+v, want %+v", again, first)
+	}
+	if got := r.loadAll(1); got.Duplicate != 2 {
+		t.Errorf("the rest of round 1: %+v, want 2 duplicates", got)
+	}
+	r.resolve(1, true)
+	r.retryFile(2)
+	r.loadAll(2)
+	r.resolve(2, true)
+	resumed := r.artifacts(false)
+	if want := (migration.Counts{Total: 8, Created: 2, Recovered: 6}); resumed.Records != want {
+		t.Errorf("resumed: %+v, want %+v", resumed.Records, want)
+	}
+	if names := r.names(); slices.Contains(names, unresolved) || !slices.Contains(names, first.Name) {
+		t.Errorf("files %q, want %s gone and %s there", names, unresolved, first.Name)
+	}
+}
+
+func TestARetryFileThatWasNotLoadedIsTheUnresolvedOne(t *testing.T) {
+	r := inspected(t, people(4), batchSize(2))
+	r.lose = func(int) bool { return true }
+	r.loadAll(0)
+	file := r.retryFile(1) // --retry-rounds 0
+	summary := r.artifacts(false)
+	if want := (migration.Counts{Total: 4, Unknown: 4}); summary.Records != want || summary.Records.ExitCode() != migration.ExitUnknown {
+		t.Errorf("%+v, want %+v", summary.Records, want)
+	}
+	if !slices.Equal(summary.Files.Retry, []string{file.Name}) || summary.Files.Unresolved == nil || *summary.Files.Unresolved != file.Name {
+		t.Errorf("files %+v, want %s as the unresolved one", summary.Files, file.Name)
+	}
+	expect(t, "rounds", summary.Rounds, []migration.Round{{Round: 0, Batches: 2, Calls: 2, Unknown: 4, RetryFile: &file.Name}})
+	if got := r.output(file.Name); got != people(4) {
+		t.Errorf("%s: %q, want the whole input", file.Name, got)
+	}
+	if n := len(r.names()); n != 6 {
+		t.Errorf("files %q, want no second retry file", r.names())
+	}
+}
+
+func TestHalfABatchRemainsWhenItsOtherHalfIsLoaded(t *testing.T) {
+	r := inspected(t, people(4))
+	r.tooLarge = 2
+	r.before = func(send int) {
+		if send == 2 { // after the refusal: the first half is under way
+			r.acts.Drain()
+		}
+	}
+	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 1))
+	expectType(t, err, Stopping, true)
+	summary := r.artifacts(true)
+	if want := (migration.Counts{Total: 4, Created: 2, Remaining: 2}); summary.Records != want || r.known(0) != "cc--" {
+		t.Errorf("%+v, known %q; want %+v, cc--", summary.Records, r.known(0), want)
+	}
+	expect(t, "rounds", summary.Rounds, []migration.Round{{Round: 0, Batches: 1, Calls: 2, Created: 2}})
+}
+
+func TestTheKeyStandsForTheEmailWhereThereIsNone(t *testing.T) {
+	r := inspected(t, "nickname,name\nfirst,A\nsecond\n", withSpec(func(s *migration.Spec) { s.PrimaryKey = "nickname" }))
+	r.loadAll(0)
+	r.artifacts(false)
+	if got := r.output("success_" + done + ".csv"); !strings.Contains(got, ",first,0,created\n") {
+		t.Errorf("success: %q, want the nickname in it", got)
+	}
+	if got := r.output("fail_" + done + ".csv"); !strings.Contains(got, "\n1,3,,") {
+		t.Errorf("fail: %q, want line 3 without a key that cannot be read", got)
+	}
+}
+
+func TestAnInputWithoutRecordsIsDoneAtOnce(t *testing.T) {
+	r := inspected(t, "email,name\n")
+	if got := r.plan(0, 0, 10); got.Total != 0 || len(got.Batches) != 0 {
+		t.Errorf("%+v, want no batches", got)
+	}
+	if summary := r.artifacts(false); summary.Records != (migration.Counts{}) || len(summary.Rounds) != 1 {
+		t.Errorf("%+v, want zeros and round 0", summary)
+	}
+}
+
+func TestArtifactsThatCannotBeWrittenSaySo(t *testing.T) {
+	r := inspected(t, people(2))
+	r.loadAll(0)
+	if err := os.RemoveAll(r.spec.OutputDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.spec.OutputDir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := run[migration.Summary](r, worker.Options{}, nil, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now})
+	expectType(t, err, Storage, true, r.spec.OutputDir)
+	if r.run.Folder.Finished() {
+		t.Error("the migration is finished without its artifacts")
+	}
+	if err := os.Remove(r.spec.OutputDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(r.spec.OutputDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if summary := r.artifacts(false); summary.Records.Created != 2 {
+		t.Errorf("mended: %+v, want 2 created", summary.Records)
+	}
+}
+
+func TestADamagedCopyStopsTheArtifacts(t *testing.T) {
+	r := inspected(t, people(4))
+	r.loadAll(0)
+	staged, err := os.ReadFile(r.run.Folder.Staged())
+	if err != nil {
+		t.Fatal(err)
+	}
+	staged[30] ^= 1
+	if err := os.WriteFile(r.run.Folder.Staged(), staged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = run[migration.Summary](r, worker.Options{}, nil, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now})
+	if err == nil || !strings.Contains(err.Error(), "damaged") || len(r.outputs()) != 0 {
+		t.Errorf("%v, files %q; want an error and none", err, r.names())
+	}
+}

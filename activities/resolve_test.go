@@ -1,0 +1,267 @@
+package activities
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/sandbox"
+)
+
+// lostOnce loads round 0, of which the answers to these calls are lost, and the
+// retry round, of which none is.
+func lostOnce(r *rig, lost ...int) {
+	r.t.Helper()
+	r.lose = func(send int) bool {
+		for _, n := range lost {
+			if send == n {
+				return true
+			}
+		}
+		return false
+	}
+	r.loadAll(0)
+	r.lose = nil
+	r.retryFile(1)
+	r.loadAll(1)
+}
+
+func TestARecordThatALostCallWroteIsRecovered(t *testing.T) {
+	r := inspected(t, "email,givenName\na1@example.com,A\nA2@Example.COM,B\no'brien@example.com,C\n\"back\\slash@example.com\",D\na5@example.com,E\n", batchSize(3))
+	lostOnce(r, 1, 2)
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 5}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	uuids := r.uuids()
+	emails := []string{"a1@example.com", "A2@Example.COM", "o'brien@example.com", `back\slash@example.com`, "a5@example.com"}
+	n := 0
+	for _, batch := range r.records(1) {
+		for _, record := range batch {
+			if want := uuids[emails[n]]; record.UUID != want || want == "" || string(record.Outcome) != "r" || record.Round != 1 {
+				t.Errorf("%s: %+v, want it recovered in round 1 with the uuid %q", emails[n], record, want)
+			}
+			n++
+		}
+	}
+	calls := len(r.truth())
+	r.restart()
+	if again := r.resolve(1, true); again != (Resolved{Recovered: 5}) || len(r.truth()) != calls {
+		t.Errorf("again: %+v, want the same", again)
+	}
+}
+
+func TestWhatWasNotWrittenIsCreatedByTheRetryRound(t *testing.T) {
+	// The call wrote every other record: those come back as duplicates.
+	r := inspected(t, people(4), faults("partial-502=100"), func(_ *rig, o *sandbox.Options) { o.HealAfter = 1 })
+	lostOnce(r)
+	if got, want := r.resolve(1, true), (Resolved{Recovered: 2}); got != want || r.known(1) != "rcrc" {
+		t.Errorf("%+v, known %q; want %+v, rcrc", got, r.known(1), want)
+	}
+}
+
+func TestAStrangersRecordIsNeverRecovered(t *testing.T) {
+	before := func(moment time.Time) identitycloud.Moment {
+		return identitycloud.Moment{Earliest: moment, Latest: moment.Add(time.Second - 1)}
+	}
+	old := before(now.AddDate(-11, 0, 0))
+	cases := map[string]struct {
+		input string
+		found func(*identitycloud.Found)
+		want  string
+	}{
+		"created long ago":                   {people(1), func(f *identitycloud.Found) { f.Created = old }, "f"},
+		"last updated long ago":              {people(1), func(f *identitycloud.Found) { f.Created, f.LastUpdated = old, old }, "f"},
+		"last updated is not told":           {people(1), func(f *identitycloud.Found) { f.LastUpdated = identitycloud.Moment{} }, "f"},
+		"created is not told":                {people(1), func(f *identitycloud.Found) { f.Created = identitycloud.Moment{} }, "f"},
+		"as it was":                          {people(1), func(*identitycloud.Found) {}, "r"},
+		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*identitycloud.Found) {}, "r"},
+		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Found) { f.Created = old }, "f"},
+		"created as given, but not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Found) { f.LastUpdated = old }, "f"},
+		"created column, without a value":    {"email,created\na1@example.com,\n", func(*identitycloud.Found) {}, "r"},
+		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *identitycloud.Found) { f.Created = old }, "f"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, tc.input)
+			r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+				for i := range found {
+					tc.found(&found[i])
+				}
+				return found, err
+			}
+			lostOnce(r, 1)
+			r.resolve(1, true)
+			if known := r.known(1); known != tc.want {
+				t.Errorf("the record is %q, want %q", known, tc.want)
+			}
+			if record := r.records(1)[0][0]; tc.want == "f" && !strings.Contains(record.Error, "duplicate") {
+				t.Errorf("it failed for %q, want the target's words", record.Error)
+			}
+		})
+	}
+}
+
+func TestARealStrangerFromBeforeFails(t *testing.T) {
+	r := inspected(t, people(2))
+	r.stranger(`{"email":"A2@example.com","created":"2015-12-15 07:36:25 +0000"}`)
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, true), (Resolved{Recovered: 1, Failed: 1}); got != want || r.known(1) != "rf" {
+		t.Errorf("%+v, known %q; want %+v, rf", got, r.known(1), want)
+	}
+}
+
+func TestOneRecordOfTheTargetIsRecoveredOnce(t *testing.T) {
+	cases := map[string]struct {
+		input string
+		size  int
+		lost  []int
+		want  string
+	}{
+		"in one batch, lost":         {"email\na@example.com\nA@Example.com\na@example.com\n", 3, []int{1}, "rff"},
+		"in two batches, both lost":  {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{1, 2}, "rr fr"},
+		"the second lost":            {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{2}, "cc fr"},
+		"the first lost":             {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{1}, "rr dc"},
+		"in three batches, two lost": {"email\na@example.com\nA@example.com\na@Example.com\n", 1, []int{1, 3}, "r d f"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, tc.input, batchSize(tc.size))
+			lostOnce(r, tc.lost...)
+			r.resolve(1, true)
+			if known := r.known(1); known != tc.want {
+				t.Errorf("the ledger knows %q, want %q", known, tc.want)
+			}
+			seen := map[string]bool{}
+			for _, batch := range r.records(1) {
+				for _, record := range batch {
+					if record.UUID != "" && seen[record.UUID] {
+						t.Errorf("the uuid %s belongs to two records", record.UUID)
+					}
+					seen[record.UUID] = true
+				}
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeSeenYetStaysOpen(t *testing.T) {
+	hidden := true
+	r := inspected(t, people(4), batchSize(2))
+	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+		if !hidden {
+			return found, err
+		}
+		var seen []identitycloud.Found
+		for _, f := range found {
+			if f.Key != "a2@example.com" {
+				seen = append(seen, f)
+			}
+		}
+		return seen, err
+	}
+	lostOnce(r, 1, 2)
+	// Batch 1 stays open as a whole, batch 2 is decided.
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 2, Invisible: 2}); got != want || r.known(1) != "uu rr" {
+		t.Errorf("%+v, known %q; want %+v, uu rr", got, r.known(1), want)
+	}
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 2, Invisible: 2}); got != want {
+		t.Errorf("again: %+v, want %+v", got, want)
+	}
+	hidden = false
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 4}); got != want || r.known(1) != "rr rr" {
+		t.Errorf("when all is visible: %+v, known %q; want %+v", got, r.known(1), want)
+	}
+}
+
+func TestWhatIsNeverSeenStaysUnknownAndIsAskedForInTheNextRound(t *testing.T) {
+	r := inspected(t, people(2), func(_ *rig, o *sandbox.Options) { o.FindLag = time.Hour })
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, true), (Resolved{Invisible: 2}); got != want || r.known(1) != "uu" {
+		t.Errorf("%+v, known %q; want %+v, uu", got, r.known(1), want)
+	}
+	if file := r.retryFile(2); file.Records != 2 {
+		t.Errorf("%+v, want both records in the next round", file)
+	}
+	if got := r.loadAll(2); got.Duplicate != 2 {
+		t.Errorf("round 2: %+v, want 2 duplicates", got)
+	}
+}
+
+func TestTheLagOfTheTargetPasses(t *testing.T) {
+	r := inspected(t, people(2), func(_ *rig, o *sandbox.Options) { o.FindLag = 300 * time.Millisecond })
+	lostOnce(r, 1)
+	eventually(t, "the records are visible", func() bool { return r.resolve(1, false) == Resolved{Recovered: 2} })
+}
+
+func TestRefusalTakesTheTargetsWord(t *testing.T) {
+	r := inspected(t, people(4), batchSize(2), withSpec(func(s *migration.Spec) { s.RecoveredBy = migration.Refusal }))
+	r.findOutcome = func([]identitycloud.Found, error) ([]identitycloud.Found, error) {
+		t.Error("a record was looked up")
+		return nil, nil
+	}
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 2}); got != want || r.known(1) != "rr cc" {
+		t.Errorf("%+v, known %q; want %+v, rr cc", got, r.known(1), want)
+	}
+	for _, record := range r.records(1)[0] {
+		if record.UUID != "" {
+			t.Errorf("%+v has a uuid that nobody told", record)
+		}
+	}
+}
+
+func TestAClientThatMayNotLookUpIsTold(t *testing.T) {
+	r := inspected(t, people(2))
+	lookUps := 0
+	r.findOutcome = func([]identitycloud.Found, error) ([]identitycloud.Found, error) {
+		lookUps++
+		return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error", Description: "a1@example.com"}
+	}
+	lostOnce(r, 1)
+	_, err := run[Resolved](r, worker.Options{}, nil, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: 1, Last: true})
+	expectType(t, err, Unreachable, false, "entity.find", "--recovered-by refusal")
+	if known := r.known(1); known != "uu" || lookUps < 2 {
+		t.Errorf("known %q after %d look-ups, want uu after more than one", known, lookUps)
+	}
+}
+
+func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
+	r := inspected(t, people(2))
+	failing := true
+	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+		if failing {
+			return nil, &identitycloud.HTTPError{Status: 502}
+		}
+		return found, err
+	}
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, false), (Resolved{Invisible: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	failing = false
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 2}); got != want {
+		t.Errorf("later: %+v, want %+v", got, want)
+	}
+}
+
+func TestARecordWithoutAKeyCannotBeSeen(t *testing.T) {
+	// The target refuses it for some other unique attribute.
+	r := inspected(t, people(1), withSpec(func(s *migration.Spec) { s.PrimaryKey = "nickname" }))
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, true), (Resolved{Invisible: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
+	const n = 2*keysACall + 7
+	r := inspected(t, people(n), batchSize(25))
+	lostOnce(r, 1, 2, 3, 4, 5)
+	if got, want := r.resolve(1, false), (Resolved{Recovered: n}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,153 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+)
+
+const secret = "S3cr3t-never-shown"
+
+// complete reads a command line, with files and an environment, as main does.
+func complete(t *testing.T, line string, env map[string]string) (Credentials, error) {
+	t.Helper()
+	var c Credentials
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	c.AddFlags(flags)
+	if err := flags.Parse(strings.Fields(line)); err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	err := c.Complete(func(name string) string { return env[name] })
+	return c, err
+}
+
+func TestFlagsComeBeforeFileAndEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(" from-file\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"CAPTURE_APID_URI": "env.example/", "CAPTURE_CLIENT_ID": "env-id", "CAPTURE_CLIENT_SECRET": "env-secret"}
+	cases := []struct {
+		line            string
+		env             map[string]string
+		uri, id, secret string
+	}{
+		{"-u https://flag.example -i flag-id -s flag-secret", env, "https://flag.example", "flag-id", "flag-secret"},
+		{"--apid_uri flag.example --client-id flag-id --client-secret flag-secret", env, "https://flag.example", "flag-id", "flag-secret"},
+		{"--client-secret-file " + file, env, "https://env.example", "env-id", "from-file"},
+		{"", env, "https://env.example", "env-id", "env-secret"},
+		{"-i flag-id", env, "https://env.example", "flag-id", "env-secret"},
+		{"", nil, "", "", ""},
+	}
+	for _, tc := range cases {
+		c, err := complete(t, tc.line, tc.env)
+		if err != nil || c.URI != tc.uri || c.ClientID != tc.id || c.Secret != tc.secret {
+			t.Errorf("%q with %d variables: %q %q %q, %v; want %q %q %q", tc.line, len(tc.env), c.URI, c.ClientID, c.Secret, err, tc.uri, tc.id, tc.secret)
+		}
+	}
+}
+
+func TestWhatIsWrongWithTheSecretIsSaidWithoutIt(t *testing.T) {
+	dir := t.TempDir()
+	file, empty := filepath.Join(dir, "secret"), filepath.Join(dir, "empty")
+	for path, text := range map[string]string{file: secret, empty: " \n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line, want := range map[string]string{
+		"-s " + secret + " --client-secret-file " + file:   "expected one of them",
+		"--client-secret-file " + filepath.Join(dir, "no"): "cannot read --client-secret-file",
+		"--client-secret-file " + empty:                    "is empty; expected the secret",
+	} {
+		_, err := complete(t, line, map[string]string{"CAPTURE_CLIENT_SECRET": secret})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v; want an error with %q and without the secret", line, err, want)
+		}
+	}
+	for _, c := range []Credentials{{Secret: secret}, {ClientID: "id"}, {}} {
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), "credentials") || strings.Contains(err.Error(), secret) {
+			t.Errorf("Check with id %q: %v; want an error about the credentials without the secret", c.ClientID, err)
+		}
+	}
+	if err := (&Credentials{ClientID: "id", Secret: secret}).Check(); err != nil {
+		t.Errorf("Check with both: %v", err)
+	}
+}
+
+func TestCredentialsAreForOneTarget(t *testing.T) {
+	spec := func(uri string) migration.Spec {
+		return migration.Spec{Target: migration.Target{URI: uri, EntityType: "user", Auth: AuthBasic}, Workers: 2, Timeout: time.Second}
+	}
+	cases := []struct {
+		credentials, target string
+		ok                  bool
+	}{
+		{"https://a.example", "https://a.example", true},
+		{"a.example/", "https://a.example", true},
+		{"", "https://a.example", true},
+		{"https://a.example", "https://b.example", false},
+		{"https://a.example", "https://a.example.evil", false},
+		{"https://a.example", "https://a.example:8443", false},
+		{"https://127.0.0.1", "http://127.0.0.1", false},
+		{"https://a.example", "", false},
+	}
+	for _, tc := range cases {
+		c, err := complete(t, "-i id -s "+secret, map[string]string{"CAPTURE_APID_URI": tc.credentials})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Connect(spec(tc.target), nil)
+		if (err == nil) != tc.ok {
+			t.Errorf("credentials for %q, migration into %q: %v; want it to be allowed: %v", tc.credentials, tc.target, err, tc.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("the error shows the secret: %v", err)
+		}
+	}
+}
+
+func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
+	c := Credentials{ClientID: "id", Secret: secret}
+	for auth, want := range map[string]identitycloud.Auth{AuthBasic: identitycloud.Basic, AuthSignature: identitycloud.Signature} {
+		spec := migration.Spec{
+			Target:  migration.Target{URI: "http://elsewhere.example", EntityType: "admin", Auth: auth, InsecureHTTP: true},
+			Workers: 7, Timeout: 3 * time.Second, UnknownAPI: []int{}, UnknownHTTP: []int{502},
+		}
+		var got identitycloud.Config
+		if _, err := c.Connect(spec, func(cfg *identitycloud.Config) { got = *cfg }); err != nil {
+			t.Fatal(err)
+		}
+		if got.Auth != want || got.BaseURL != spec.Target.URI || got.EntityType != "admin" || got.Timeout != spec.Timeout || !got.InsecureHTTP ||
+			got.ClientID != "id" || got.ClientSecret != secret || got.MaxConnections <= spec.Workers ||
+			fmt.Sprint(got.Unknown) != fmt.Sprint(identitycloud.UnknownCodes{API: []int{}, HTTP: []int{502}}) || got.Unknown.API == nil {
+			t.Errorf("auth %s: the client is made with %+v; want what the migration says: %+v", auth, got, spec)
+		}
+	}
+	insecure := migration.Spec{Target: migration.Target{URI: "http://elsewhere.example", Auth: AuthBasic}}
+	if _, err := c.Connect(insecure, nil); err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("plain HTTP to another machine: %v; want an error without the secret", err)
+	}
+}
+
+func TestAnAddressHasOneSpelling(t *testing.T) {
+	for given, want := range map[string]string{
+		"":                       "",
+		"a.example":              "https://a.example",
+		" https://a.example// ":  "https://a.example",
+		"http://127.0.0.1:9700/": "http://127.0.0.1:9700",
+		"https://a.example/path": "https://a.example/path",
+	} {
+		if got := NormalizeURI(given); got != want {
+			t.Errorf("%q: %q, want %q", given, got, want)
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package main_test
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+var putBack = regexp.MustCompile("put (it|the file) back as it was")
+
+func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name   string
+		damage func(path string, content []byte) error
+		says   string
+	}{
+		{"a byte near its end is another", func(path string, content []byte) error {
+			at := bytes.LastIndexByte(content, '@')
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt([]byte{'x'}, int64(at-1))
+			return err
+		}, "changed"},
+		{"it is cut off", func(path string, content []byte) error { return os.Truncate(path, int64(len(content)/2)) }, "bytes, expected"},
+		{"it is longer", func(path string, content []byte) error {
+			return os.WriteFile(path, append(bytes.Clone(content), "one@more.test\n"...), 0o600)
+		}, "bytes, expected"},
+		{"it is gone", func(path string, _ []byte) error { return os.Remove(path) }, "is gone"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox()
+			input := l.users(invent.Options{Records: 200, Seed: 41})
+			content := []byte(readAll(input))
+			original := l.path("original.csv")
+			if err := os.WriteFile(original, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m := l.migration(s, input, 5, "--rate-limit", "8")
+			p := m.start()
+			until(t, time.Minute, "some calls", func() bool { return s.calls() >= 6 })
+			if err := c.damage(input, content); err != nil {
+				t.Fatal(err)
+			}
+			exitCode(t, p, p.wait(time.Minute), 5)
+			if text := p.errors(); !strings.Contains(text, c.says) || !strings.Contains(text, "users.csv") || !putBack.MatchString(text) {
+				t.Errorf("it says:\n%s\nwant users.csv, %q and what to do", text, c.says)
+			}
+			e := m.evidence()
+			e.Input = original
+			verify(t, e)
+			if f := m.figures(); f.Records["remaining"] == 0 || f.Records["created"] == 0 || f.Records["unknown"]+f.Records["failed"] > 0 {
+				t.Errorf("the records came to %v; want some created, the rest remaining", f.Records)
+			}
+			if err := os.WriteFile(input, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, again := m.run(time.Minute)
+			exitCode(t, again, code, 0)
+			m.check()
+			if f := m.figures(); f.Records["created"] != 200 || len(m.artifacts("remaining_*")) > 0 {
+				t.Errorf("the records came to %v, remaining files %q; want 200 created and none", f.Records, m.artifacts("remaining_*"))
+			}
+		})
+	}
+}

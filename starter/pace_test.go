@@ -1,0 +1,119 @@
+package main_test
+
+import (
+	"testing"
+	"time"
+
+	"durable-dataload/internal/check"
+	"durable-dataload/internal/invent"
+)
+
+// The pace is measured before the tests that run at the same time, so that
+// what is measured is the program and not the load of the machine.
+
+func TestTheRateLimitHolds(t *testing.T) {
+	long(t)
+	for _, c := range []struct {
+		name    string
+		workers int // 0: the embedded one
+	}{{"one embedded worker", 0}, {"three workers", 3}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox("--latency", "30ms")
+			m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
+			if c.workers > 0 {
+				m.remote()
+			}
+			for range c.workers {
+				m.worker()
+			}
+			code, p := m.run(time.Minute)
+			exitCode(t, p, code, 0)
+			m.check()
+			everything, err := check.Arrivals(s.truth(), "", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if most, from := everything.Most(time.Second); most > 5 {
+				t.Errorf("%d calls within the second from %v on; at most 5 are allowed", most, from)
+			}
+			loading, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			average := loading.Average()
+			t.Logf("%d calls, %.3f a second", len(loading), average)
+			if len(loading) != 100 || average < 3.95 {
+				t.Errorf("%d calls, %.3f a second on average; want 100, and 3.95 at least", len(loading), average)
+			}
+		})
+	}
+}
+
+func TestCallsInFlightAreLimited(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		workers int
+	}{{"one embedded worker", 0}, {"two workers", 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox("--latency", "150ms")
+			m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 32}), 10, "--rate-limit", "0", "--workers", "2")
+			if c.workers > 0 {
+				m.remote()
+			}
+			for range c.workers {
+				m.worker()
+			}
+			code, p := m.run(time.Minute)
+			exitCode(t, p, code, 0)
+			m.check()
+			most, err := check.InFlight(s.truth())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if most != 2 {
+				t.Errorf("%d calls were in flight at once, want 2: no more, and both used", most)
+			}
+		})
+	}
+}
+
+func TestWithoutARateLimitNothingWaits(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 600, Seed: 33}), 10, "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	moments, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if average := moments.Average(); average < 8 {
+		t.Errorf("%.1f calls a second; want more than any limit lets through that somebody forgot", average)
+	}
+}
+
+// The first command of the README, to the letter.
+func TestTheFirstCommandEndsWithinAMinute(t *testing.T) {
+	long(t)
+	l := newLab(t)
+	l.copyTestdata()
+	began := time.Now()
+	p := l.start("starter", []string{"XDG_STATE_HOME=" + l.path("states")}, "--data", "testdata/users.csv", "--sandbox")
+	exitCode(t, p, p.wait(time.Minute), 3)
+	t.Logf("it took %v", time.Since(began).Round(100*time.Millisecond))
+	state := l.path("states", "durable-dataload")
+	s := &target{lab: l, dir: state + "/sandbox/entities"}
+	m := &migration{lab: l, target: s, input: l.path("testdata", "users.csv"), state: state, out: l.dir, batch: 10}
+	m.check()
+	f := m.figures()
+	if len(f.Rounds) < 2 || f.Rounds[0].Unknown == 0 || f.Records["recovered"] == 0 || f.Records["unknown"] != 0 || f.Records["total"] != 500 {
+		t.Errorf("%v in %d rounds; want 500, some unknown after round 0 and recovered later, none unknown at the end", f.Records, len(f.Rounds))
+	}
+}

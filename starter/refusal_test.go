@@ -1,0 +1,208 @@
+package main_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"durable-dataload/internal/invent"
+)
+
+// refused holds that a process could not run, and said in one line why.
+func refused(t *testing.T, p *process, code, want int, words ...string) {
+	t.Helper()
+	exitCode(t, p, code, want)
+	oneError(t, p, words...)
+	if out := p.output(); out != "" {
+		t.Errorf("stdout has %q, want nothing", out)
+	}
+}
+
+// oneError holds that stderr ends in the one line that says what is wrong.
+func oneError(t *testing.T, p *process, words ...string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(p.errors(), "\n"), "\n")
+	errors := 0
+	for _, line := range lines {
+		if strings.HasPrefix(line, "starter: ") {
+			errors++
+		}
+	}
+	last := lines[len(lines)-1]
+	if errors != 1 || !strings.HasPrefix(last, "starter: ") {
+		t.Errorf("stderr is:\n%s\nwant it to end in one line of error", p.errors())
+	}
+	for _, word := range words {
+		if !strings.Contains(last, word) {
+			t.Errorf("the error is:\n%s\nwant %q in it", last, word)
+		}
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	input := l.users(invent.Options{Records: 5, Seed: 1})
+	cases := []struct {
+		name string
+		args []string
+		says string
+	}{
+		{"an unknown flag", []string{"--data", input, "--sandbox", "--nope"}, "--nope"},
+		{"two files", []string{"--sandbox", "--data", input, input}, "one data file, found 2"},
+		{"two files as arguments", []string{"--sandbox", input, input}, "one data file, found 2"},
+		{"no file", []string{"--sandbox"}, "--data"},
+		{"no target", []string{"--data", input}, "--apid_uri"},
+		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},
+		{"-m", []string{"--data", input, "--sandbox", "-m"}, "not there yet"},
+		{"-k", []string{"--data", input, "--sandbox", "-k", "key"}, "not there yet"},
+		{"-d", []string{"--data", input, "--sandbox", "-d", "client"}, "not there yet"},
+		{"a batch of none", []string{"--data", input, "--sandbox", "-b", "0"}, "--batch-size"},
+		{"a rate below 0", []string{"--data", input, "--sandbox", "-r", "-1"}, "--rate-limit"},
+		{"no number", []string{"--data", input, "--sandbox", "-w", "many"}, "--workers"},
+		{"an unknown authentication", []string{"--data", input, "--sandbox", "--auth", "hope"}, "--auth"},
+		{"a sandbox and a target", []string{"--data", input, "--sandbox", "-u", "https://x.test"}, "--sandbox"},
+		{"codes that are none", []string{"--data", input, "--sandbox", "--unknown-http-codes", "5x"}, "--unknown-http-codes"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := l.start("starter", nil, append(c.args, "--state-dir", l.path("state"))...)
+			refused(t, p, p.wait(20*time.Second), 2, c.says)
+			if exists(l.path("state")) {
+				t.Error("a state folder was made")
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	cases := []struct {
+		name, content string
+		says          []string
+	}{
+		{"not UTF-8", "email,givenName\na@x.test,A\nb@x.test,Ren\xe9\n", []string{"line 3", "UTF-8"}},
+		{"an unclosed quote", "email,givenName\na@x.test,A\nb@x.test,\"B\nc@x.test,C\n", []string{"line 3", "quote"}},
+		{"a repeated name in the header", "email,givenName,email\na@x.test,A,b@x.test\n", []string{"line 1", `"email"`}},
+		{"a missing name in the header", "email,,familyName\na@x.test,A,B\n", []string{"line 1", "column 2"}},
+		{"an empty file", "", []string{"empty"}},
+		{"only empty lines", "\n\r\n\n", []string{"empty"}},
+		{"UTF-16", "\xff\xfee\x00m\x00", []string{"line 1", "UTF-16"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			input := l.path("bad.csv")
+			if err := os.WriteFile(input, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m := l.migration(s, input, 10)
+			code, p := m.run(time.Minute)
+			refused(t, p, code, 1, append(c.says, "bad.csv")...)
+			if found := m.artifacts("*"); s.calls() > 0 || len(found) > 0 {
+				t.Errorf("%d calls were made, and the output folder has %q", s.calls(), found)
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 30, Seed: 61})
+	nobody := freeAddress(t) // nobody listens there
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() // accepts in the kernel, and never says a word
+	cases := []struct {
+		name  string
+		env   []string
+		flags []string
+		says  []string
+	}{
+		{"a wrong secret", []string{"CAPTURE_CLIENT_SECRET=wrong"}, nil, []string{"client id and secret", "check"}},
+		{"no credentials", []string{"CAPTURE_CLIENT_ID=", "CAPTURE_CLIENT_SECRET="}, nil, []string{"CAPTURE_CLIENT_ID"}},
+		{"an unknown entity type", nil, []string{"-t", "martian"}, []string{"entity type", `"martian"`}},
+		{"a target that is not there", nil, []string{"-u", "http://" + nobody}, []string{nobody, "check the address"}},
+		{"a target that is silent", nil, []string{"-u", "http://" + silent.Addr().String(), "-o", "1"}, []string{silent.Addr().String(), "check the address"}},
+		{"a target over plain HTTP", nil, []string{"-u", "http://identity.test"}, []string{"use https://identity.test"}},
+		{"no Temporal service", nil, []string{"--address", nobody}, []string{"Temporal", nobody, "--address"}},
+		{"no such file", nil, []string{"--data", l.path("nothing.csv")}, []string{"nothing.csv", "no such file"}},
+		{"a folder for a file", nil, []string{"--data", l.dir}, []string{"is not a file"}},
+		{"a state folder that is a file", nil, []string{"--state-dir", input}, []string{"--state-dir"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			own := newLab(t)
+			m := own.migration(s, input, 10, c.flags...)
+			m.env = append(m.env, c.env...)
+			code, p := m.run(2 * time.Minute)
+			refused(t, p, code, 1, c.says...)
+			if strings.Contains(p.errors(), s.secret) {
+				t.Error("the error holds the secret")
+			}
+			if found := m.artifacts("*"); len(found) > 0 {
+				t.Errorf("the output folder has %q", found)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if s.calls() > 0 {
+			t.Errorf("%d calls were made", s.calls())
+		}
+	})
+}
+
+func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 30, Seed: 62}), 10)
+	dir := filepath.Join(m.state, "engine")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	code, p := m.run(time.Minute)
+	refused(t, p, code, 1, m.state, "another process", "--state-dir")
+	if s.calls() > 0 {
+		t.Errorf("%d calls were made", s.calls())
+	}
+}
+
+func TestThePortOfTheSandboxIsTaken(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	input := l.users(invent.Options{Records: 20, Seed: 63})
+	out := l.path("out")
+	args := []string{"--data", input, "--sandbox", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms", "--state-dir", l.path("state"), "--output-dir", out}
+	p := l.start("starter", nil, args...)
+	exitCode(t, p, p.wait(time.Minute), 0)
+	m := &migration{lab: l, out: out}
+	address := strings.TrimPrefix(m.figures().URI, "http://")
+	other, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	p = l.start("starter", nil, append(args, "--again")...)
+	refused(t, p, p.wait(time.Minute), 1, address, "in use", "--state-dir")
+}

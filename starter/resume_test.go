@@ -1,0 +1,230 @@
+package main_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/check"
+	"durable-dataload/internal/invent"
+)
+
+func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--faults", "reset-after=20", "--seed", "3")
+	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
+	first := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	second := m.start()
+	exitCode(t, first, first.wait(time.Minute), 3)
+	exitCode(t, second, second.wait(5*time.Second), 3)
+	m.check()
+	if !strings.Contains(second.errors(), "Going on with the migration of") {
+		t.Errorf("the second does not say that it goes on with the first:\n%s", second.errors())
+	}
+	if first.output() != second.output() || first.output() != readAll(m.summary()) {
+		t.Errorf("the first shows\n%s\nthe second\n%s\nthe summary is\n%s", first.output(), second.output(), readAll(m.summary()))
+	}
+}
+
+func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "50ms")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 72}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
+	first := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	second := m.start()
+	until(t, time.Minute, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
+	first.kill()
+	calls := s.calls()
+	exitCode(t, second, second.wait(2*time.Minute), 0)
+	m.check()
+	if !strings.Contains(second.errors(), "takes over") || s.calls() <= calls {
+		t.Errorf("%d calls until the kill, %d in all; the second said\n%s\nwant it to take over", calls, s.calls(), second.errors())
+	}
+}
+
+func TestAWatcherMayGoWithoutEndingTheMigration(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 73}), 5, "--rate-limit", "10")
+	first := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	second := m.start()
+	until(t, time.Minute, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
+	second.signal(os.Interrupt)
+	exitCode(t, second, second.wait(10*time.Second), 5)
+	exitCode(t, first, first.wait(time.Minute), 0)
+	m.check()
+}
+
+func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 60, Seed: 74}), 10, "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	before, calls := m.snapshot(), s.calls()
+	code, p = m.run(time.Minute)
+	refused(t, p, code, 1, "was migrated already", "60 created", "--again", filepath.Base(m.summary()))
+	sameArtifacts(t, m.snapshot(), before)
+	if s.calls() != calls {
+		t.Errorf("%d calls were made", s.calls()-calls)
+	}
+
+	again := l.migration(s, m.input, 10, "--rate-limit", "0", "--again")
+	again.out = l.path("again")
+	s.before = s.lastCall()
+	code, p = again.run(time.Minute)
+	exitCode(t, p, code, 3)
+	e := again.evidence2(2)
+	verify(t, e)
+	if f := again.figures(); f.Records["failed"] != 60 {
+		t.Errorf("the records came to %v; want 60 failed as duplicates", f.Records)
+	}
+	sameArtifacts(t, m.snapshot(), before)
+}
+
+// evidence2 is evidence where the state folder holds more than one migration.
+func (m *migration) evidence2(ledgers int) check.Migration {
+	m.lab.t.Helper()
+	found, _ := filepath.Glob(filepath.Join(m.state, "migrations", "*", "ledger"))
+	if len(found) != ledgers {
+		m.lab.t.Fatalf("%d ledgers, want %d: %q", len(found), ledgers, found)
+	}
+	return check.Migration{Input: m.input, Summary: m.summary(), Truth: m.target.truth(), Before: m.target.before, BatchSize: m.batch}
+}
+
+// As Akamai's page on retrying failed migrations describes it.
+func TestARetryFileIsLoadedByHand(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--faults", "partial-502=30,http503=10,hang-after=5", "--seed", "9")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 75, Awkward: true}), 10, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 4)
+	m.check()
+	f := m.figures()
+	if f.Records["unknown"] == 0 || f.Records["recovered"] != 0 || len(f.Rounds) != 1 || len(f.Files.Retry) != 1 || f.Files.Unresolved == nil {
+		t.Fatalf("the records came to %v in %d rounds, retry files %q; want some unknown and in one retry file", f.Records, len(f.Rounds), f.Files.Retry)
+	}
+	retry := filepath.Join(m.out, *f.Files.Unresolved)
+	if !strings.Contains(p.output(), "starter --data ") || !strings.Contains(p.output(), *f.Files.Unresolved) {
+		t.Errorf("it does not say how to go on:\n%s", p.output())
+	}
+
+	s.runAnew()
+	written := map[string]bool{}
+	for _, email := range s.emails() {
+		written[strings.ToLower(email)] = true
+	}
+	s.before = s.lastCall()
+	byHand := l.migration(s, retry, 10, "--rate-limit", "0")
+	byHand.out = l.path("by-hand")
+	code, p = byHand.run(time.Minute)
+	exitCode(t, p, code, 3)
+	verify(t, byHand.evidence2(2))
+	var wantCreated, wantFailed int
+	for _, email := range emails(t, retry) {
+		if written[strings.ToLower(email)] {
+			wantFailed++
+		} else {
+			wantCreated++
+		}
+	}
+	g := byHand.figures()
+	if g.Records["created"] != wantCreated || g.Records["failed"] != wantFailed || wantCreated == 0 || wantFailed == 0 {
+		t.Errorf("%d created, %d failed; want %d, and the %d that were written before", g.Records["created"], g.Records["failed"], wantCreated, wantFailed)
+	}
+	for _, row := range rows(t, filepath.Join(byHand.out, g.Files.Fail)) {
+		if !strings.Contains(row[3], "Attempted to update a duplicate value") {
+			t.Errorf("line %s failed with %q, want a duplicate", row[1], row[3])
+		}
+	}
+}
+
+func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox("--latency", "400ms")
+			m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 76, Awkward: true}), 5, "--rate-limit", "15")
+			p := m.start()
+			until(t, time.Minute, "some calls", func() bool { return s.calls() >= 8 })
+			calls := s.calls()
+			p.signal(signal)
+			exitCode(t, p, p.wait(20*time.Second), 5)
+			m.check()
+			f := m.figures()
+			if f.Records["remaining"] == 0 || f.Records["unknown"] != 0 || f.Files.Remaining == nil {
+				t.Errorf("the records came to %v; want some remaining and, since the calls in flight ended, none unknown", f.Records)
+			}
+			if after := s.calls() - calls; after > 15 {
+				t.Errorf("%d calls ended after the interrupt, want only those in flight", after)
+			}
+			if !strings.Contains(p.errors(), "Stopping") || !strings.Contains(p.output(), "remaining") {
+				t.Errorf("it does not say what it does:\n%s\n%s", p.errors(), p.output())
+			}
+			code, p := m.run(time.Minute)
+			exitCode(t, p, code, 3)
+			m.check()
+			f = m.figures()
+			if f.Records["remaining"] != 0 || len(f.Rounds) != 1 || len(m.artifacts("remaining_*")) > 0 {
+				t.Errorf("the records came to %v in %d rounds, remaining files %q; want none remaining", f.Records, len(f.Rounds), m.artifacts("remaining_*"))
+			}
+		})
+	}
+}
+
+func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--faults", "reset-after=50,reset-before=20", "--seed", "5", "--latency", "100ms")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 77}), 5, "--rate-limit", "15", "--retry-rounds", "20", "--retry-backoff", "100ms")
+	p := m.start()
+	until(t, time.Minute, "a retry round is loaded", func() bool { return s.calls() >= 68 })
+	p.signal(os.Interrupt)
+	code := p.wait(20 * time.Second)
+	exitCode(t, p, code, 4)
+	m.check()
+	if f := m.figures(); f.Records["unknown"] == 0 || f.Files.Unresolved == nil {
+		t.Errorf("the records came to %v; want some unknown, in a file", f.Records)
+	}
+	code, p = m.run(2 * time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	if f := m.figures(); f.Files.Unresolved != nil || len(m.artifacts("retry_*")) != len(f.Files.Retry) {
+		t.Errorf("retry files %q, the summary names %q, unresolved %v; want only those of rounds", m.artifacts("retry_*"), f.Files.Retry, f.Files.Unresolved)
+	}
+}
+
+func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "3s")
+	m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 78}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
+	p := m.start()
+	until(t, time.Minute, "calls are in flight", func() bool { return len(m.claims(p)) >= 3 })
+	p.signal(os.Interrupt)
+	until(t, 5*time.Second, "it says that it stops", func() bool { return strings.Contains(p.errors(), "Stopping") })
+	p.signal(os.Interrupt)
+	exitCode(t, p, p.wait(2*time.Second), 5)
+	s.runAnew()
+	code, p := m.run(2 * time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 100 {
+		t.Errorf("the records came to %v; want 100 created or recovered", f.Records)
+	}
+}

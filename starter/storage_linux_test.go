@@ -1,0 +1,212 @@
+package main_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"durable-dataload/internal/invent"
+)
+
+// disk is a file system of its own, in memory. Permission bits do not stop the
+// superuser, who runs the tests in many places; a disk that is read-only or
+// full does.
+type disk struct {
+	t    *testing.T
+	path string
+}
+
+func (l *lab) disk(name, size string) *disk {
+	l.t.Helper()
+	d := &disk{l.t, l.path(name)}
+	if err := os.Mkdir(d.path, 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	err := unix.Mount("tmpfs", d.path, "tmpfs", 0, "mode=0700,size="+size)
+	if errors.Is(err, unix.EPERM) {
+		l.t.Skip("this user may not mount a file system, which a disk that is full or read-only needs")
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		// Before the lab's own end, and after its processes.
+		for _, p := range l.processes {
+			p.kill()
+		}
+		_ = os.Remove(filepath.Join(d.path, "ballast"))
+		if l.t.Failed() {
+			_ = os.CopyFS(d.path+".kept", os.DirFS(d.path))
+		}
+		if err := unix.Unmount(d.path, unix.MNT_DETACH); err != nil {
+			l.t.Errorf("cannot unmount %s: %v", d.path, err)
+		}
+	})
+	return d
+}
+
+func (d *disk) makeReadOnly(readOnly bool) {
+	d.t.Helper()
+	flags := uintptr(unix.MS_REMOUNT)
+	if readOnly {
+		flags |= unix.MS_RDONLY
+	}
+	// It is busy as long as a file is open for writing.
+	until(d.t, 10*time.Second, "the disk can be remounted", func() bool {
+		err := unix.Mount("tmpfs", d.path, "tmpfs", flags, "")
+		if err != nil && !errors.Is(err, unix.EBUSY) {
+			d.t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+// fill leaves no byte free.
+func (d *disk) fill() {
+	d.t.Helper()
+	f, err := os.OpenFile(filepath.Join(d.path, "ballast"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for _, size := range []int{1 << 16, 1} {
+		for err = nil; err == nil; {
+			_, err = f.Write(make([]byte, size))
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+func (d *disk) free() {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.path, "ballast")); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
+	d := l.disk("out", "1m")
+	d.makeReadOnly(true)
+	code, p := m.run(time.Minute)
+	refused(t, p, code, 1, d.path, "read-only file system", "--output-dir")
+	if s.calls() > 0 {
+		t.Errorf("%d calls were made", s.calls())
+	}
+	d.makeReadOnly(false)
+	code, p = m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+}
+
+func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
+	if err := os.WriteFile(m.out, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, p := m.run(time.Minute)
+	refused(t, p, code, 1, m.out, "--output-dir")
+	if s.calls() > 0 {
+		t.Errorf("%d calls were made", s.calls())
+	}
+}
+
+func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--faults", "reset-after=15", "--seed", "2")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 52}), 10, "--rate-limit", "20", "--retry-backoff", "100ms")
+	d := l.disk("out", "4m")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	d.makeReadOnly(true)
+	exitCode(t, p, p.wait(3*time.Minute), 1)
+	oneError(t, p, "read-only file system")
+	if !strings.Contains(p.errors(), "Trouble, tried again: ") {
+		t.Errorf("it did not tell of the trouble while it could still be mended:\n%s", p.errors())
+	}
+	d.makeReadOnly(false)
+	calls := s.calls()
+	code, p := m.run(2 * time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	t.Logf("%d calls before, %d after", calls, s.calls()-calls)
+}
+
+func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 53}), 10, "--rate-limit", "10")
+	d := l.disk("out", "2m")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	d.fill()
+	until(t, time.Minute, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "the disk is full") || p.hasEnded() })
+	d.free()
+	exitCode(t, p, p.wait(time.Minute), 0)
+	m.check()
+}
+
+func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 54}), 5, "--rate-limit", "10")
+	d := l.disk("state", "16m")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	d.fill()
+	until(t, time.Minute, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "no space left on device") || p.hasEnded() })
+	calls := s.calls()
+	d.free()
+	exitCode(t, p, p.wait(2*time.Minute), 0)
+	m.check()
+	t.Logf("%d calls until the disk was full, %d in all", calls, s.calls())
+}
+
+func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 55}), 5, "--rate-limit", "10")
+	d := l.disk("state", "16m")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	d.fill()
+	last, since := s.calls(), time.Now()
+	until(t, time.Minute, "no call is made any more", func() bool {
+		if now := s.calls(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	})
+	p.kill()
+	code, p := m.run(2 * time.Minute)
+	exitCode(t, p, code, 1)
+	oneError(t, p, "")
+	if s.calls() != last {
+		t.Errorf("%d calls were made on a full disk", s.calls()-last)
+	}
+	d.free()
+	code, p = m.run(2 * time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+}

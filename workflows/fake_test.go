@@ -1,0 +1,388 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+const recordsABatch = 10
+
+// fake stands for the activities: it knows batches by number, and what became
+// of them, without any file. Each of its functions can be replaced by a test.
+type fake struct {
+	t       *testing.T
+	batches int // of the input
+
+	mu       sync.Mutex
+	calls    []string               // of activities, in order: "LoadBatch 0/3"
+	settled  map[int]map[int]counts // by round and position
+	rounds   map[int]int            // batches of a retry round
+	inFlight int
+	most     int // that were in flight at once
+
+	load    func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
+	settle  func(in activities.BatchInput) (activities.BatchResult, error)
+	resolve func(in activities.ResolveInput) (activities.Resolved, error)
+	inspect func() error
+	check   func(attempt int) error
+	plan    func() error
+	write   func(in activities.RetryFileInput) error
+	finish  func(in activities.ArtifactsInput) error
+
+	attempts map[string]int
+	artifact activities.ArtifactsInput // that was asked for last
+}
+
+type counts = ledger.Counts
+
+var (
+	allCreated   = activities.BatchResult{Counts: counts{Created: recordsABatch, Calls: 1}}
+	allUnknown   = activities.BatchResult{Counts: counts{Unknown: recordsABatch, Calls: 1}, Reason: "http 502"}
+	allDuplicate = activities.BatchResult{Counts: counts{Duplicate: recordsABatch, Calls: 1}}
+)
+
+func newFake(t *testing.T, batches int) *fake {
+	return &fake{
+		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, attempts: map[string]int{},
+		load: func(activities.BatchInput, int) (activities.BatchResult, error) { return allCreated, nil },
+		settle: func(activities.BatchInput) (activities.BatchResult, error) {
+			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
+		},
+		resolve: func(activities.ResolveInput) (activities.Resolved, error) { return activities.Resolved{}, nil },
+	}
+}
+
+// note keeps that an activity was called, and says which attempt this is.
+func (f *fake) note(call string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, call)
+	f.attempts[call]++
+	return f.attempts[call]
+}
+
+// story is what was called, in order.
+func (f *fake) story() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return strings.Join(f.calls, ", ")
+}
+
+func (f *fake) count(prefix string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, call := range f.calls {
+		if strings.HasPrefix(call, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fake) length(round int) int {
+	if round == 0 {
+		return f.batches
+	}
+	return f.rounds[round]
+}
+
+func (f *fake) keep(in activities.BatchInput, c counts) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.settled[in.Round] == nil {
+		f.settled[in.Round] = map[int]counts{}
+	}
+	f.settled[in.Round][in.Position] = c
+}
+
+func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (activities.Inspected, error) {
+	f.note("InspectSource")
+	if in.Run.ID == "" || in.Run.Folder != migration.Folder(in.Spec.Folder) || in.Now.IsZero() {
+		f.t.Errorf("InspectSource is told %+v", in)
+	}
+	if f.inspect != nil {
+		if err := f.inspect(); err != nil {
+			return activities.Inspected{}, err
+		}
+	}
+	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches}, nil
+}
+
+func (f *fake) CheckTarget(context.Context, activities.Run) error {
+	attempt := f.note("CheckTarget")
+	if f.check != nil {
+		return f.check(attempt)
+	}
+	return nil
+}
+
+func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activities.Plan, error) {
+	f.note(fmt.Sprintf("PlanBatches %d", in.Round))
+	if f.plan != nil {
+		if err := f.plan(); err != nil {
+			return activities.Plan{}, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := activities.Plan{After: in.After, Total: f.length(in.Round)}
+	for p.After < p.Total && len(p.Batches) < in.Limit {
+		p.After++
+		if c, ok := f.settled[in.Round][p.After]; ok {
+			p.Settled.Add(c)
+			continue
+		}
+		first := 2 + (p.After-1)*recordsABatch
+		p.Batches = append(p.Batches, activities.PlannedBatch{p.After, first, first + recordsABatch - 1})
+	}
+	return p, nil
+}
+
+func (f *fake) LoadBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
+	attempt := f.note(fmt.Sprintf("LoadBatch %d/%d", in.Round, in.Position))
+	f.mu.Lock()
+	f.inFlight++
+	f.most = max(f.most, f.inFlight)
+	f.mu.Unlock()
+	r, err := f.load(in, attempt)
+	f.mu.Lock()
+	f.inFlight--
+	f.mu.Unlock()
+	if err == nil {
+		f.keep(in, r.Counts)
+	}
+	return r, err
+}
+
+func (f *fake) SettleBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
+	f.note(fmt.Sprintf("SettleBatch %d/%d", in.Round, in.Position))
+	r, err := f.settle(in)
+	if err == nil && !r.Unsent {
+		f.keep(in, r.Counts)
+	}
+	return r, err
+}
+
+// WriteRetryFile lists the batches that are unknown after the round before, or
+// duplicates that are not resolved.
+func (f *fake) WriteRetryFile(_ context.Context, in activities.RetryFileInput) (migration.RetryFile, error) {
+	f.note(fmt.Sprintf("WriteRetryFile %d", in.Round))
+	if f.write != nil {
+		if err := f.write(in); err != nil {
+			return migration.RetryFile{}, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := migration.RetryFile{Round: in.Round}
+	for _, c := range f.settled[in.Round-1] {
+		if c.Unknown > 0 {
+			file.Batches++
+			file.Records += c.Unknown
+		}
+	}
+	if file.Records > 0 {
+		file.Name = fmt.Sprintf("retry_%d.csv", in.Round)
+		f.rounds[in.Round] = file.Batches
+	}
+	return file, nil
+}
+
+func (f *fake) ResolveDuplicates(_ context.Context, in activities.ResolveInput) (activities.Resolved, error) {
+	call := fmt.Sprintf("ResolveDuplicates %d", in.Round)
+	if in.Last {
+		call += " last"
+	}
+	f.note(call)
+	return f.resolve(in)
+}
+
+func (f *fake) CountEntities(context.Context, activities.Run) (*int64, error) {
+	f.note("CountEntities")
+	n := int64(77)
+	return &n, nil
+}
+
+func (f *fake) WriteArtifacts(_ context.Context, in activities.ArtifactsInput) (migration.Summary, error) {
+	f.note("WriteArtifacts")
+	f.mu.Lock()
+	f.artifact = in
+	f.mu.Unlock()
+	if f.finish != nil {
+		if err := f.finish(in); err != nil {
+			return migration.Summary{}, err
+		}
+	}
+	return migration.Summary{Records: migration.Counts{Total: f.batches * recordsABatch, Created: f.batches * recordsABatch}, EntitiesAfter: in.EntitiesAfter}, nil
+}
+
+// environment runs workflows with a fake, and listens to what they ask for.
+type environment struct {
+	*testsuite.TestWorkflowEnvironment
+	fake *fake
+
+	mu     sync.Mutex
+	asked  []asked         // activities
+	timers []time.Duration // in order
+	slept  []string        // summaries of the timers
+	child  []string        // workflow ids
+}
+
+type asked struct {
+	activity, summary string
+	input             any
+}
+
+func newEnvironment(t *testing.T, f *fake) *environment {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), fake: f}
+	e.SetTestTimeout(30 * time.Second)
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}})
+	e.RegisterWorkflow(MigrationWorkflow)
+	e.RegisterWorkflow(LoadWorkflow)
+	e.RegisterWorkflow(RetryWorkflow)
+	for _, activity := range []any{
+		f.InspectSource, f.CheckTarget, f.PlanBatches, f.LoadBatch, f.SettleBatch,
+		f.WriteRetryFile, f.ResolveDuplicates, f.CountEntities, f.WriteArtifacts,
+	} {
+		e.RegisterActivity(activity)
+	}
+	return e
+}
+
+// migrate runs a MigrationWorkflow to its end.
+func (e *environment) migrate(change func(*migration.Spec)) (result Result, err error) {
+	e.fake.t.Helper()
+	spec := typicalSpec()
+	if change != nil {
+		change(&spec)
+	}
+	e.ExecuteWorkflow(MigrationWorkflow, spec)
+	if !e.IsWorkflowCompleted() {
+		e.fake.t.Fatalf("the workflow has not ended; so far: %s", e.fake.story())
+	}
+	if err := e.GetWorkflowError(); err != nil {
+		return result, err
+	}
+	return result, e.GetWorkflowResult(&result)
+}
+
+// typicalSpec has paths as people have them.
+func typicalSpec() migration.Spec {
+	const folder = "/home/somebody/projects/identity/migration-2026"
+	key := "0123456789ab"
+	file := folder + "/exports/production/users-complete-2026-11-22.csv"
+	return migration.Spec{
+		ID: migration.WorkflowID(file, key), DataFile: file, OutputDir: folder + "/results/production",
+		Folder: "/home/somebody/.local/state/durable-dataload/migrations/" + key, SHA256: strings.Repeat("0123456789abcdef", 4),
+		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
+		BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, RetryRounds: 3, RetryBackoff: 30 * time.Second,
+		UnknownAPI: []int{403, 500, 504, 510}, UnknownHTTP: []int{403, 408, 429, 500, 501, 502, 503, 504},
+		RecoveredBy: migration.Lookup, PrimaryKey: "email", SearchAttributes: false,
+	}
+}
+
+// summaries are those of the activities with this name, in order.
+func (e *environment) summaries(activity string) (all []string) {
+	for _, a := range e.asked {
+		if a.activity == activity {
+			all = append(all, a.summary)
+		}
+	}
+	return all
+}
+
+// listener hears what workflows ask for.
+type listener struct {
+	interceptor.WorkerInterceptorBase
+	e *environment
+}
+
+func (l *listener) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	in := &inbound{e: l.e}
+	in.Next = next
+	return in
+}
+
+type inbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+	e *environment
+}
+
+func (i *inbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
+	o := &outbound{e: i.e}
+	o.Next = out
+	return i.Next.Init(o)
+}
+
+type outbound struct {
+	interceptor.WorkflowOutboundInterceptorBase
+	e *environment
+}
+
+func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
+	o.e.mu.Lock()
+	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0]})
+	o.e.mu.Unlock()
+	return o.Next.ExecuteActivity(ctx, activity, args...)
+}
+
+func (o *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, options workflow.TimerOptions) workflow.Future {
+	o.e.mu.Lock()
+	o.e.timers, o.e.slept = append(o.e.timers, d), append(o.e.slept, options.Summary)
+	o.e.mu.Unlock()
+	return o.Next.NewTimerWithOptions(ctx, d, options)
+}
+
+func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
+	o.e.mu.Lock()
+	o.e.child = append(o.e.child, child+" "+workflow.GetChildWorkflowOptions(ctx).WorkflowID)
+	o.e.mu.Unlock()
+	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
+}
+
+// size is how many bytes the history keeps of a value.
+func size(t *testing.T, v any) int {
+	t.Helper()
+	p, err := converter.GetDefaultDataConverter().ToPayload(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Size()
+}
+
+func expect[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	g, _ := json.Marshal(got)
+	w, _ := json.Marshal(want)
+	if string(g) != string(w) {
+		t.Errorf("%s:\n%s\nwant\n%s", what, g, w)
+	}
+}
+
+func sorted(words []string) []string { return slices.Sorted(slices.Values(words)) }
+
+type quiet struct{}
+
+func (quiet) Debug(string, ...any) {}
+func (quiet) Info(string, ...any)  {}
+func (quiet) Warn(string, ...any)  {}
+func (quiet) Error(string, ...any) {}

@@ -1,0 +1,231 @@
+package workflows
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+)
+
+const anything = mock.Anything
+
+func loadInput() LoadInput {
+	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Workers: 4, RateLimit: 4, Timeout: time.Second}
+}
+
+func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {
+	e.fake.t.Helper()
+	e.ExecuteWorkflow(LoadWorkflow, in)
+	if !e.IsWorkflowCompleted() {
+		e.fake.t.Fatalf("the workflow has not ended; so far: %s", e.fake.story())
+	}
+	if err := e.GetWorkflowError(); err != nil {
+		return result, err
+	}
+	return result, e.GetWorkflowResult(&result)
+}
+
+func TestALoadKeepsToItsWindow(t *testing.T) {
+	for _, tc := range []struct {
+		rate float64
+		want int
+	}{{4, 3}, {0, 6}} {
+		f := newFake(t, 250)
+		in := loadInput()
+		in.Workers, in.RateLimit = 3, tc.rate
+		result, err := newEnvironment(t, f).loadRound(in)
+		if err != nil || result.Counts != (counts{Created: 2500, Calls: 250}) || result.Stopped || result.Halted != "" {
+			t.Errorf("%+v, %v; want 2500 created", result, err)
+		}
+		if f.most > tc.want {
+			t.Errorf("rate limit %g: %d batches in flight, want at most %d", tc.rate, f.most, tc.want)
+		}
+		if n := f.count("PlanBatches"); n != 3 {
+			t.Errorf("%d plans, want one for each 100 batches", n)
+		}
+	}
+}
+
+func TestALoadCountsWhatWasSettledBefore(t *testing.T) {
+	f := newFake(t, 5)
+	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}, 4: {Failed: 10}}
+	result, err := newEnvironment(t, f).loadRound(loadInput())
+	if want := (counts{Created: 30, Unknown: 10, Failed: 10, Calls: 4}); err != nil || result.Counts != want {
+		t.Errorf("%+v, %v; want %+v", result, err, want)
+	}
+	if f.count("LoadBatch 0/1") != 0 || f.count("LoadBatch 0/4") != 0 || f.count("LoadBatch") != 3 {
+		t.Errorf("%s\nwant batches 2, 3 and 5", f.story())
+	}
+	if result, err := newEnvironment(t, newFake(t, 0)).loadRound(loadInput()); err != nil || result != (LoadResult{}) {
+		t.Errorf("of no batches: %+v, %v; want nothing", result, err)
+	}
+}
+
+func TestAWorkerThatDiedIsSettledFor(t *testing.T) {
+	unsent := activities.BatchResult{Unsent: true}
+	cases := map[string]struct {
+		died    func(attempt int) bool // the n-th load of batch 2
+		settled func(n int) activities.BatchResult
+		want    LoadResult
+		loads   int // activities of batch 2 that the workflow asks for
+	}{
+		"it had sent":      {func(n int) bool { return n == 1 }, func(int) activities.BatchResult { return allUnknown }, LoadResult{Counts: counts{Created: 20, Unknown: 10, Calls: 3}}, 1},
+		"it had an answer": {func(n int) bool { return n == 1 }, func(int) activities.BatchResult { return allCreated }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 1},
+		"it had not sent":  {func(n int) bool { return n <= 8 }, func(int) activities.BatchResult { return unsent }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 2},
+		"one after the other died": {func(int) bool { return true }, func(int) activities.BatchResult { return unsent },
+			LoadResult{Counts: counts{Created: 20, Calls: 2}, Stopped: true, Halted: "*"}, lostWorkers},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 3)
+			f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+				if in.Position == 2 && tc.died(attempt) {
+					return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+				}
+				return allCreated, nil
+			}
+			settles := 0
+			f.settle = func(in activities.BatchInput) (activities.BatchResult, error) {
+				if in.Position != 2 {
+					t.Errorf("batch %d is settled, want batch 2", in.Position)
+				}
+				settles++
+				return tc.settled(settles), nil
+			}
+			e := newEnvironment(t, f)
+			result, err := e.loadRound(loadInput())
+			if tc.want.Halted == "*" && result.Halted != "" {
+				tc.want.Halted = result.Halted
+			}
+			if err != nil || result != tc.want {
+				t.Errorf("%+v, %v; want %+v", result, err, tc.want)
+			}
+			loads := 0
+			for _, a := range e.asked {
+				if in, ok := a.input.(activities.BatchInput); ok && a.activity == "LoadBatch" && in.Position == 2 {
+					loads++
+				}
+			}
+			// The environment retries timeouts, which a service does not: what
+			// counts is how often the workflow asked.
+			if loads != tc.loads {
+				t.Errorf("batch 2 was begun %d times, want %d; %s", loads, tc.loads, f.story())
+			}
+		})
+	}
+}
+
+func TestABatchThatCannotBeSettledHaltsTheLoad(t *testing.T) {
+	f := newFake(t, 40)
+	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
+		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+	}
+	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+		return activities.BatchResult{}, trouble("the disk is gone")
+	}
+	result, err := newEnvironment(t, f).loadRound(loadInput())
+	if err != nil || result.Halted != "the disk is gone" || !result.Stopped || result.Counts != (counts{}) {
+		t.Errorf("%+v, %v; want it halted", result, err)
+	}
+}
+
+func TestALongLoadContinuesAsNewWithNothingInFlight(t *testing.T) {
+	for name, force := range map[string]func(*environment){
+		"suggested":      func(e *environment) { e.SetContinueAsNewSuggested(true) },
+		"a long history": func(e *environment) { e.SetCurrentHistoryLength(eventsARun) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 350)
+			f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+				if in.Position%7 == 0 {
+					return allUnknown, nil
+				}
+				return allCreated, nil
+			}
+			in := loadInput()
+			runs := 0
+			for {
+				runs++
+				e := newEnvironment(t, f)
+				force(e)
+				result, err := e.loadRound(in)
+				var again *workflow.ContinueAsNewError
+				if err == nil {
+					if want := (counts{Created: 3000, Unknown: 500, Calls: 350}); result.Counts != want || result.Stopped {
+						t.Errorf("%+v, want %+v", result, want)
+					}
+					break
+				}
+				if !errors.As(err, &again) {
+					t.Fatal(err)
+				}
+				if f.inFlight != 0 {
+					t.Errorf("run %d ended with %d batches in flight", runs, f.inFlight)
+				}
+				if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
+					t.Fatal(err)
+				}
+				if in.After != 100*runs || in.Batches != 100*runs || in.Counts.Records() != 1000*runs || in.Counts.Calls != 100*runs {
+					t.Fatalf("run %d hands on %+v, want %d batches", runs, in, 100*runs)
+				}
+				if n := size(t, in); n > 1024 {
+					t.Errorf("run %d hands on %d bytes", runs, n)
+				}
+			}
+			if n := f.count("LoadBatch"); n != 350 || runs != 4 {
+				t.Errorf("%d batches in %d runs, want 350 in 4", n, runs)
+			}
+		})
+	}
+}
+
+func TestACancelledLoadWaitsForWhatIsInFlight(t *testing.T) {
+	f := newFake(t, 100)
+	e := newEnvironment(t, f)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 10 {
+			e.CancelWorkflow()
+		}
+		return allCreated, nil
+	}
+	result, err := e.loadRound(loadInput())
+	if err != nil {
+		t.Fatalf("%v; want a result with what was done", err)
+	}
+	if f.inFlight != 0 || !result.Stopped || result.Halted != "" {
+		t.Errorf("%+v with %d in flight; want it stopped, by nobody's fault, with none", result, f.inFlight)
+	}
+	if done := f.count("LoadBatch"); result.Counts.Calls > done || result.Counts.Calls < 9 || done > 30 {
+		t.Errorf("%d calls are counted, %d batches were begun; want about 10", result.Counts.Calls, done)
+	}
+}
+
+func TestALongRetryContinuesAsNewBetweenRounds(t *testing.T) {
+	f := newFake(t, 1)
+	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}}
+	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
+	e := newEnvironment(t, f)
+	e.SetContinueAsNewSuggested(true)
+	in := RetryInput{Run: loadInput().Run, Workers: 1, Rounds: 3, Backoff: time.Second, Round: 2, Loaded: 1, Progress: Progress{Rounds: []RoundProgress{{Round: 1}}}}
+	e.ExecuteWorkflow(RetryWorkflow, in)
+	var again *workflow.ContinueAsNewError
+	if err := e.GetWorkflowError(); !errors.As(err, &again) {
+		t.Fatalf("%v, want it to continue as new", err)
+	}
+	var next RetryInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
+		t.Fatal(err)
+	}
+	if next.Round != 2 || next.Loaded != 1 || next.Rounds != 3 || len(next.Progress.Rounds) != 1 || next.Run != in.Run {
+		t.Errorf("it hands on %+v, want %+v", next, in)
+	}
+	if len(f.calls) != 0 {
+		t.Errorf("%s\nwant nothing begun", f.story())
+	}
+}
