@@ -178,21 +178,18 @@ func (r *rig) callSizes() (sizes []int) {
 }
 
 func TestARecordThatIsTooLargeByItselfFails(t *testing.T) {
-	r := inspected(t, people(3))
-	r.tooLarge = 1
-	r.before = func(send int) {
-		if send == 3 { // of 3, 1 and then 2 records
-			r.tooLarge = -1
-		}
+	r := inspected(t, "email,aboutMe\na1@example.com,\na2@example.com,"+strings.Repeat("x", 5000)+"\na3@example.com,\na4@example.com,\n")
+	r.tooManyBytes = 4000
+	got := r.load(0, 1)
+	// 4 → 2 and 2, of which the first → 1 and 1.
+	if want := (ledger.Counts{Created: 3, Failed: 1, Calls: 5}); got.Counts != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got := r.load(0, 1); got.Created != 3 || got.Calls != 3 {
-		t.Errorf("%+v, want 3 created by 3 calls, of which one was too large", got)
+	if known := r.known(0); known != "cfcc" {
+		t.Errorf("the ledger knows %q, want cfcc", known)
 	}
-	alone := inspected(t, people(1))
-	alone.tooLarge = 1
-	alone.before = func(int) { alone.tooLarge = 0 }
-	if got := alone.load(0, 1); got.Created != 1 {
-		t.Errorf("%+v, want it created", got)
+	if words := r.records(0)[0][1].Error; !strings.Contains(words, "too large") {
+		t.Errorf("the record failed for %q, want its size", words)
 	}
 }
 

@@ -215,6 +215,7 @@ func TestRefusalTakesTheTargetsWord(t *testing.T) {
 }
 
 func TestAClientThatMayNotLookUpIsTold(t *testing.T) {
+	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	lookUps := 0
 	r.findOutcome = func([]identitycloud.Found, error) ([]identitycloud.Found, error) {
@@ -230,6 +231,7 @@ func TestAClientThatMayNotLookUpIsTold(t *testing.T) {
 }
 
 func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
+	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	failing := true
 	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
@@ -263,5 +265,53 @@ func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
 	lostOnce(r, 1, 2, 3, 4, 5)
 	if got, want := r.resolve(1, false), (Resolved{Recovered: n}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestALookUpThatWasNotAllowedCanBeMadeUpFor(t *testing.T) {
+	t.Parallel() // it waits between look-ups
+	r := inspected(t, people(3))
+	r.stranger(`{"email":"a3@example.com","created":"2015-12-15 07:36:25 +0000"}`)
+	allowed := false
+	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+		if !allowed {
+			return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
+		}
+		return found, err
+	}
+	lostOnce(r, 1)
+	if _, err := run[Resolved](r, worker.Options{}, nil, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: 1}); err == nil {
+		t.Fatal("the look-up was allowed")
+	}
+	ended := r.artifacts(false)
+	if want := (migration.Counts{Total: 3, Unknown: 3}); ended.Records != want || ended.Files.Unresolved == nil {
+		t.Fatalf("%+v, want %+v, and a file of what is unknown", ended, want)
+	}
+	if got := r.output(*ended.Files.Unresolved); got != people(3) {
+		t.Errorf("the file of what is unknown: %q, want the whole input", got)
+	}
+
+	// The right is given, and the same command goes on.
+	allowed = true
+	r.restart()
+	r.run.ID = "run-2"
+	r.inspect()
+	if plan := r.plan(1, 0, 10); len(plan.Batches) != 0 || plan.Settled.Duplicate != 3 {
+		t.Errorf("the plan of round 1: %+v, want nothing but 3 duplicates", plan)
+	}
+	if got, want := r.resolve(1, true), (Resolved{Recovered: 2, Failed: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if file := r.retryFile(2); file.Records != 0 {
+		t.Errorf("%+v, want no round 2", file)
+	}
+	resumed := r.artifacts(false)
+	if want := (migration.Counts{Total: 3, Recovered: 2, Failed: 1}); resumed.Records != want || resumed.Files.Unresolved != nil {
+		t.Errorf("%+v, want %+v", resumed, want)
+	}
+	for _, name := range r.names() {
+		if name == *ended.Files.Unresolved {
+			t.Errorf("%s is there still", name)
+		}
 	}
 }

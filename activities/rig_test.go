@@ -45,10 +45,13 @@ type rig struct {
 	mu    sync.Mutex
 	sends int // calls that LoadBatch made, lost and too large ones too
 
-	lose        func(send int) bool // the answer to the n-th call, from 1, does not arrive
-	before      func(send int)      // happens before the n-th call
-	tooLarge    int                 // a call with more records than this is refused as too large, unseen
-	findOutcome func([]identitycloud.Found, error) ([]identitycloud.Found, error)
+	lose   func(send int) bool // the answer to the n-th call, from 1, does not arrive
+	before func(send int)      // happens before the n-th call
+	// A call with more records, or bytes, than this is refused as too large,
+	// unseen.
+	tooLarge     int
+	tooManyBytes int64
+	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 }
 
 type option func(*rig, *sandbox.Options)
@@ -137,7 +140,7 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 	if r.before != nil {
 		r.before(send)
 	}
-	if r.tooLarge > 0 && body.Records() > r.tooLarge {
+	if r.tooLarge > 0 && body.Records() > r.tooLarge || r.tooManyBytes > 0 && body.Size() > r.tooManyBytes {
 		return identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
 	}
 	answer := c.Target.CreateBatch(ctx, body)

@@ -32,7 +32,8 @@ func chance(t *testing.T) *rand.Rand {
 
 // killAtRandom kills a process at one of the moments that matter: while it
 // starts, after some calls, or when it has just written a file.
-func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p *process) {
+// It kills at once when the migration is over, which starter tells by its end.
+func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p, starter *process) {
 	t.Helper()
 	var moment string
 	var come func() bool
@@ -47,7 +48,7 @@ func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p *process) {
 		more := 1 + r.IntN(25)
 		moment, come = fmt.Sprintf("%d calls", more), func() bool { return m.target.calls() >= calls+more }
 	}
-	until(t, time.Minute, "the moment to kill: "+moment, func() bool { return come() || p.hasEnded() })
+	until(t, time.Minute, "the moment to kill: "+moment, func() bool { return come() || starter.hasEnded() })
 	time.Sleep(time.Duration(r.IntN(40)) * time.Millisecond) // anywhere within a call
 	p.kill()
 	t.Logf("killed %s at: %s, %d calls until then", p.name, moment, m.target.calls())
@@ -65,7 +66,7 @@ func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
 		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms")
 	for range kills {
 		p := m.start()
-		killAtRandom(t, r, m, p)
+		killAtRandom(t, r, m, p, p)
 		if p.cmd.ProcessState.Exited() {
 			break // it was done before
 		}
@@ -92,7 +93,7 @@ func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
 		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms").remote()
 	p := m.start()
 	for range kills - 2 {
-		killAtRandom(t, r, m, m.worker())
+		killAtRandom(t, r, m, m.worker(), p)
 	}
 	m.worker()
 	exitCode(t, p, p.wait(3*time.Minute), 3)
@@ -253,6 +254,24 @@ func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
 	if now := s.calls(); now != calls {
 		t.Errorf("the worker that woke made %d calls after the end", now-calls)
 	}
+	m.check()
+}
+
+func TestAWorkerThatSleepsDoesNotHoldTheOthersUp(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "800ms")
+	m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 26}), 10,
+		"--rate-limit", "0", "--workers", "2", "--timeout", "3", "--retry-backoff", "200ms").remote()
+	sleeper := m.worker()
+	p := m.start()
+	until(t, time.Minute, "the worker makes all the calls that may be in flight", func() bool { return len(m.claims(sleeper)) == 2 })
+	sleeper.signal(syscall.SIGSTOP)
+	stopped := time.Now()
+	m.worker()
+	exitCode(t, p, p.wait(90*time.Second), 0)
+	t.Logf("the other worker was done %v after the first had been stopped", time.Since(stopped).Round(time.Second))
 	m.check()
 }
 

@@ -63,6 +63,12 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			if f := m.figures(); f.Records["remaining"] == 0 || f.Records["created"] == 0 || f.Records["unknown"]+f.Records["failed"] > 0 {
 				t.Errorf("the records came to %v; want some created, the rest remaining", f.Records)
 			}
+			calls := s.calls()
+			code, wrong := m.run(time.Minute)
+			refused(t, wrong, code, 1, "users.csv")
+			if s.calls() != calls {
+				t.Errorf("%d calls were made with the changed file", s.calls()-calls)
+			}
 			if err := os.WriteFile(input, content, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -66,6 +66,7 @@ type session struct {
 	spec     migration.Spec
 	service  *service
 	attached bool // the migration was running already
+	ending   bool // and somebody had asked it to stop
 }
 
 func (s *session) run(ctx context.Context) (int, error) {
@@ -91,6 +92,16 @@ func (s *session) run(ctx context.Context) (int, error) {
 	run, err := s.begin(ctx)
 	if err != nil {
 		return 0, err
+	}
+	if s.ending && s.service.owner {
+		s.screen.say("This migration was being stopped; that comes to its end first.")
+		var result workflows.Result
+		if err := run.Get(ctx, &result); err == nil && migration.Folder(s.spec.Folder).Finished() {
+			return s.end(result, nil)
+		}
+		if run, err = s.begin(ctx); err != nil {
+			return 0, err
+		}
 	}
 	s.introduce(ctx, run)
 	return s.watch(ctx, run)
@@ -242,7 +253,9 @@ func (s *session) isRunning(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("the Temporal service does not answer: %w", err)
 	}
-	return d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, nil
+	running := d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	s.ending = running && d.GetWorkflowExtendedInfo().GetCancelRequested()
+	return running, nil
 }
 
 func (s *session) introduce(ctx context.Context, run client.WorkflowRun) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -74,8 +75,12 @@ func (v *view) probe() {
 		err = errors.Join(err, w.Flush())
 		w.Discard()
 	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err // its file has another name each time
+	}
 	if err != nil {
-		v.tell("cannot write to the state folder: " + err.Error() + "; make room there, and the migration goes on")
+		v.tell(fmt.Sprintf("cannot write to the state folder %s: %v; make room there, and the migration goes on", v.stateDir, err))
 	}
 }
 

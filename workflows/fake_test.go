@@ -45,6 +45,8 @@ type fake struct {
 	write   func(in activities.RetryFileInput) error
 	finish  func(in activities.ArtifactsInput) error
 
+	entities func() (*int64, error)
+
 	attempts map[string]int
 	artifact activities.ArtifactsInput // that was asked for last
 }
@@ -93,6 +95,12 @@ func (f *fake) count(prefix string) (n int) {
 		}
 	}
 	return n
+}
+
+func (f *fake) nowInFlight() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inFlight
 }
 
 func (f *fake) length(round int) int {
@@ -215,6 +223,9 @@ func (f *fake) ResolveDuplicates(_ context.Context, in activities.ResolveInput) 
 
 func (f *fake) CountEntities(context.Context, activities.Run) (*int64, error) {
 	f.note("CountEntities")
+	if f.entities != nil {
+		return f.entities()
+	}
 	n := int64(77)
 	return &n, nil
 }
@@ -247,6 +258,7 @@ type environment struct {
 type asked struct {
 	activity, summary string
 	input             any
+	options           workflow.ActivityOptions
 }
 
 func newEnvironment(t *testing.T, f *fake) *environment {
@@ -340,7 +352,7 @@ type outbound struct {
 
 func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
 	o.e.mu.Lock()
-	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0]})
+	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0], workflow.GetActivityOptions(ctx)})
 	o.e.mu.Unlock()
 	return o.Next.ExecuteActivity(ctx, activity, args...)
 }
@@ -357,6 +369,13 @@ func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args
 	o.e.child = append(o.e.child, child+" "+workflow.GetChildWorkflowOptions(ctx).WorkflowID)
 	o.e.mu.Unlock()
 	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
+}
+
+// GetInfo adds what a service tells and this environment does not.
+func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
+	info := *o.Next.GetInfo(ctx)
+	info.OriginalRunID = "01234567-89ab-cdef-0123-456789abcdef"
+	return &info
 }
 
 // size is how many bytes the history keeps of a value.

@@ -114,7 +114,11 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 func (m *migrationRun) countEntities(ctx workflow.Context) {
 	m.enter(ctx, PhaseWriting)
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	if err := execute(withRetries(withActivity(ctx, "count the entities"), countAttempts), a.CountEntities, m.run0, &m.entities); err != nil {
+	attempts := int32(countAttempts)
+	if m.stopped {
+		attempts = 1 // somebody waits for the end
+	}
+	if err := execute(withRetries(withActivity(ctx, "count the entities"), attempts), a.CountEntities, m.run0, &m.entities); err != nil {
 		m.entities = nil
 	}
 }

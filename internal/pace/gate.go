@@ -3,7 +3,8 @@
 //
 // The limits live in files with locks of the operating system, so they hold
 // over restarts as well: a killed process gives its place free at once, and the
-// start times that were given out stay given out.
+// start times that were given out stay given out. A process that is stopped, or
+// whose machine sleeps, loses its places after a while.
 package pace
 
 import (
@@ -11,6 +12,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -50,6 +52,7 @@ type Turn struct {
 	gate  *Gate
 	place *private.Lock
 	start time.Time
+	left  chan struct{} // closed by Leave
 }
 
 // Enter waits for a place and a start time. The caller makes its call at once,
@@ -65,7 +68,8 @@ func (g *Gate) Enter(ctx context.Context) (*Turn, error) {
 		<-g.local
 		return nil, err
 	}
-	t := &Turn{gate: g, place: place}
+	t := &Turn{gate: g, place: place, left: make(chan struct{})}
+	go t.keep()
 	if err := t.wait(ctx); err != nil {
 		t.Leave()
 		return nil, err
@@ -85,6 +89,7 @@ func (t *Turn) Fresh(ctx context.Context) error {
 
 // Leave gives the place free, after the call.
 func (t *Turn) Leave() {
+	close(t.left)
 	t.place.Unlock()
 	<-t.gate.local
 }
@@ -154,17 +159,96 @@ func (g *Gate) nextStart(ctx context.Context) (time.Time, error) {
 func (g *Gate) takePlace(ctx context.Context) (*private.Lock, error) {
 	for {
 		for i := range g.places {
-			place, err := private.TryLock(filepath.Join(g.folder, fmt.Sprintf("place-%d", i)))
+			path := filepath.Join(g.folder, fmt.Sprintf("place-%d", i))
+			place, err := g.tryPlace(path)
 			if err == nil {
 				return place, nil
 			}
 			if !errors.Is(err, private.ErrLocked) {
 				return nil, err
 			}
+			g.takeAway(path)
 		}
 		// Another process has the rest: it will not tell us when it is done.
 		if err := sleepUntil(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
 			return nil, err
+		}
+	}
+}
+
+const (
+	// Who has a place shows it this often, by the time of its file.
+	placeKept = 3 * time.Second
+	// Of whom it was not seen for so long, the place is taken away: that one is
+	// stopped, and the others need not wait. A call that it had made may still
+	// be in flight then, at the most.
+	placeAbandoned = 15 * time.Second
+)
+
+func (g *Gate) tryPlace(path string) (*private.Lock, error) {
+	place, err := private.TryLock(path)
+	if err != nil {
+		return nil, err
+	}
+	err = touch(place.File())
+	if err == nil && !isAt(place.File(), path) {
+		err = private.ErrLocked // it was taken away from the one before just now
+	}
+	if err != nil {
+		place.Unlock()
+		return nil, err
+	}
+	return place, nil
+}
+
+// takeAway frees a place whose holder does not show itself. The holder keeps
+// the file that it has locked, and the name is free for another.
+func (g *Gate) takeAway(path string) {
+	if !isAbandoned(path) {
+		return
+	}
+	one, err := private.TryLock(filepath.Join(g.folder, "taking-away"))
+	if err != nil {
+		return // another does it
+	}
+	defer one.Unlock()
+	// Who has locked it just now has not shown itself yet.
+	time.Sleep(50 * time.Millisecond)
+	if isAbandoned(path) {
+		_ = os.Remove(path)
+	}
+}
+
+func isAbandoned(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && time.Since(info.ModTime()) > placeAbandoned
+}
+
+func isAt(f *os.File, path string) bool {
+	held, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(held, there)
+}
+
+// touch sets the time of a file to now.
+func touch(f *os.File) error {
+	_, err := f.WriteAt([]byte{'.'}, 0)
+	return err
+}
+
+// keep shows that the turn lives, until it is left.
+func (t *Turn) keep() {
+	ticker := time.NewTicker(placeKept)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.left:
+			return
+		case <-ticker.C:
+			_ = touch(t.place.File())
 		}
 	}
 }

@@ -1,0 +1,422 @@
+package main_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/temporalproto"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/identitycloud"
+	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/source"
+	"durable-dataload/workflows"
+)
+
+// recordHistories is the environment variable that asks for new recordings.
+const recordHistories = "RECORD_HISTORIES"
+
+// TestRecordHistories writes testdata/histories, which the replay test of
+// package workflows reads: the histories of real migrations on a real service.
+// It is only run when it is asked for. The histories of a version that people
+// use must stay: new ones come beside them, in a folder of their own.
+//
+//	RECORD_HISTORIES=1 go test ./starter -run TestRecordHistories -count=1
+func TestRecordHistories(t *testing.T) {
+	if os.Getenv(recordHistories) == "" {
+		t.Skip("set " + recordHistories + "=1 to record the histories anew")
+	}
+	dir, err := os.MkdirTemp("/tmp", "histories-") // the path is in the histories
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	e, err := engine.Start(ctx, filepath.Join(dir, "engine"), map[string]enumspb.IndexedValueType{
+		workflows.AttributeFile.GetName():    enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributePhase.GetName():   enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributeTarget.GetName():  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		workflows.AttributeFailed.GetName():  enumspb.INDEXED_VALUE_TYPE_INT,
+		workflows.AttributeUnknown.GetName(): enumspb.INDEXED_VALUE_TYPE_INT,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	c, err := config.Dial(ctx, client.Options{HostPort: e.Address().Frontend, Namespace: engine.Namespace}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := &recorder{t: t, ctx: ctx, client: c, dir: dir, out: filepath.Join("..", "testdata", "histories")}
+	if err := os.RemoveAll(r.out); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(r.out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+
+	r.recordPlain()
+	r.recordRetries()
+	r.recordFileOnly()
+	r.recordManyBatches()
+	r.recordStopAndResume()
+	r.recordStopInBackoff()
+	r.recordChangedInput()
+	r.recordNoLookUp()
+	r.recordRefused()
+}
+
+type recorder struct {
+	t      *testing.T
+	ctx    context.Context
+	client client.Client
+	dir    string
+	out    string
+}
+
+// scene is one migration, its target and its worker.
+type scene struct {
+	*recorder
+	name    string
+	spec    migrations.Spec
+	sandbox *sandbox.Server
+	worker  worker.Worker
+	acts    *activities.Activities
+	runs    int
+	connect func(activities.Target) activities.Target
+}
+
+func (r *recorder) scene(name string, records int, o sandbox.Options, faults string) *scene {
+	r.t.Helper()
+	dir := filepath.Join(r.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	var input strings.Builder
+	input.WriteString("email,birthday\n")
+	for i := 1; i <= records; i++ {
+		birthday := "1/2/1990"
+		if i%17 == 0 {
+			birthday = "never"
+		}
+		fmt.Fprintf(&input, "a%d@example.com,%s\n", i, birthday)
+	}
+	file := filepath.Join(dir, "users.csv")
+	if err := os.WriteFile(file, []byte(input.String()), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	sha, _, err := source.Digest(r.ctx, file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if o.Faults, err = sandbox.ParseFaults(faults); err != nil {
+		r.t.Fatal(err)
+	}
+	o.Address, o.StateDir, o.ClientID, o.ClientSecret, o.Seed = "127.0.0.1:0", filepath.Join(dir, "target"), "id", "secret", 7
+	s := &scene{recorder: r, name: name}
+	if s.sandbox, err = sandbox.Start(o); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = s.sandbox.Close() })
+	target := migrations.Target{URI: s.sandbox.URL(), EntityType: "user", Auth: config.AuthBasic}
+	key := migrations.Key(sha, target, 1, 1)
+	s.spec = migrations.Spec{
+		ID: migrations.WorkflowID(file, key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
+		Folder: string(migrations.In(filepath.Join(dir, "state"), key)), SHA256: sha, Target: target,
+		BatchSize: 5, StartAt: 1, Workers: 3, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
+		RecoveredBy: migrations.Lookup, PrimaryKey: "email", SearchAttributes: true,
+	}
+	s.startWorker()
+	return s
+}
+
+func (s *scene) startWorker() {
+	s.acts = activities.New(func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
+		if s.connect != nil && err == nil {
+			return s.connect(c), nil
+		}
+		return c, err
+	}, slog.New(slog.DiscardHandler))
+	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout)
+	if err := s.worker.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.worker.Stop)
+}
+
+// run runs the migration to its end and saves its histories.
+func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result, err error) {
+	s.t.Helper()
+	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{
+		ID: s.spec.ID, TaskQueue: s.name, StaticSummary: "users.csv",
+		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttributeFile.ValueSet("users.csv")),
+	}, workflows.MigrationWorkflow, s.spec)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if meanwhile != nil {
+		meanwhile(run)
+	}
+	err = run.Get(s.ctx, &result)
+	s.runs++
+	s.save(run.GetID(), run.GetRunID(), map[string]int{})
+	return result, err
+}
+
+// save saves a history and those of its children, and of the runs that it was
+// continued as.
+func (s *scene) save(id, run string, saved map[string]int) {
+	s.t.Helper()
+	history := &historypb.History{}
+	events := s.client.GetWorkflowHistory(s.ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		history.Events = append(history.Events, event)
+	}
+	kind := history.Events[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowType().GetName()
+	saved[kind]++
+	s.write(fmt.Sprintf("%s-%d-%s-%d.json", s.name, s.runs, kind, saved[kind]), history)
+	for _, event := range history.Events {
+		if child := event.GetChildWorkflowExecutionStartedEventAttributes().GetWorkflowExecution(); child != nil {
+			s.save(child.GetWorkflowId(), child.GetRunId(), saved)
+		}
+		if next := event.GetWorkflowExecutionContinuedAsNewEventAttributes().GetNewExecutionRunId(); next != "" {
+			s.save(id, next, saved)
+		}
+	}
+}
+
+// write writes a history, an event a line; long ones are packed.
+func (s *scene) write(name string, history *historypb.History) {
+	s.t.Helper()
+	var b bytes.Buffer
+	b.WriteString("{\"events\":[\n")
+	for i, event := range history.Events {
+		line, err := temporalproto.CustomJSONMarshalOptions{}.Marshal(event)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil { // large numbers are strings
+			s.t.Fatal(err)
+		}
+		withoutNames(fields)
+		if line, err = json.Marshal(fields); err != nil {
+			s.t.Fatal(err)
+		}
+		if i > 0 {
+			b.WriteString(",\n")
+		}
+		b.Write(line)
+	}
+	b.WriteString("\n]}\n")
+	data := b.Bytes()
+	if len(data) > 200_000 {
+		var packed bytes.Buffer
+		w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+		name, data = name+".gz", packed.Bytes()
+	}
+	s.t.Logf("%s: %d events, %d bytes", name, len(history.Events), len(data))
+	if err := os.WriteFile(filepath.Join(s.out, name), data, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// withoutNames takes out the names of machines and processes, at any depth:
+// replay does not need them.
+func withoutNames(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		delete(v, "identity")
+		if v["kind"] == "TASK_QUEUE_KIND_STICKY" {
+			v["name"] = "sticky"
+		}
+		for _, field := range v {
+			withoutNames(field)
+		}
+	case []any:
+		for _, element := range v {
+			withoutNames(element)
+		}
+	}
+}
+
+func (r *recorder) expect(name string, result workflows.Result, err error, want func(workflows.Result) bool) {
+	r.t.Helper()
+	if err != nil || !want(result) {
+		r.t.Fatalf("%s: %+v, %v: not the migration that was to be recorded", name, result, err)
+	}
+}
+
+// recordPlain is a migration in which nothing is unknown.
+func (r *recorder) recordPlain() {
+	s := r.scene("plain", 30, sandbox.Options{}, "")
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 29 })
+}
+
+// recordRetries is one with two retry rounds, and records that show late.
+func (r *recorder) recordRetries() {
+	s := r.scene("retries", 60, sandbox.Options{HealAfter: 14, FindLag: 2 * time.Second}, "http502-after=40,partial-502=30,reset-before=20")
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return len(w.Summary.Rounds) >= 3 && w.Summary.Records.Recovered > 0 && w.Summary.Records.Unknown == 0
+	})
+}
+
+// recordFileOnly is one with --retry-rounds 0.
+func (r *recorder) recordFileOnly() {
+	s := r.scene("file-only", 20, sandbox.Options{}, "http502=100")
+	s.spec.RetryRounds = 0
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Files.Unresolved != nil })
+}
+
+// recordManyBatches is one that is so long that the load continues as new.
+func (r *recorder) recordManyBatches() {
+	s := r.scene("many-batches", 650, sandbox.Options{}, "http502-after=1")
+	s.spec.BatchSize, s.spec.Workers = 1, 10
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Sum() == 650 })
+}
+
+// recordStopAndResume is one that is stopped in round 0, and the run that goes
+// on with it.
+func (r *recorder) recordStopAndResume() {
+	s := r.scene("stop-resume", 150, sandbox.Options{Latency: 50 * time.Millisecond, HealAfter: 20}, "http502-after=20")
+	result, err := s.run(func(run client.WorkflowRun) {
+		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 8 })
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining > 0 })
+	result, err = s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.ExitCode() == migrations.ExitFailed })
+}
+
+// recordStopInBackoff is one that is stopped while it waits for a round.
+func (r *recorder) recordStopInBackoff() {
+	s := r.scene("stop-in-backoff", 20, sandbox.Options{}, "http502=100")
+	s.spec.RetryBackoff = time.Hour
+	result, err := s.run(func(run client.WorkflowRun) {
+		retry := ""
+		r.eventually("the migration waits for round 1", func() bool {
+			value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), workflows.QueryProgress)
+			var p workflows.Progress
+			if err != nil || value.Get(&p) != nil || p.Phase != workflows.PhaseRetrying {
+				return false
+			}
+			retry = p.Child
+			events := r.client.GetWorkflowHistory(r.ctx, retry, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+			for events.HasNext() {
+				event, err := events.Next()
+				if err != nil {
+					return false
+				}
+				if event.GetEventType() == enumspb.EVENT_TYPE_TIMER_STARTED {
+					return true
+				}
+			}
+			return false
+		})
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Unknown > 0 && w.Halted == "" })
+}
+
+// recordChangedInput is one whose input is changed under it: batches are
+// settled, and the load halts.
+func (r *recorder) recordChangedInput() {
+	s := r.scene("changed-input", 100, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	result, err := s.run(func(client.WorkflowRun) {
+		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 5 })
+		if err := os.WriteFile(s.spec.DataFile, []byte("email\n"), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Remaining > 0 })
+}
+
+// recordNoLookUp is one whose client may not look records up.
+func (r *recorder) recordNoLookUp() {
+	s := r.scene("no-look-up", 10, sandbox.Options{HealAfter: 2}, "http502-after=100")
+	s.connect = func(t activities.Target) activities.Target { return noLookUp{t} }
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Unknown > 0 })
+}
+
+type noLookUp struct{ activities.Target }
+
+func (noLookUp) FindByKey(context.Context, string, []string) ([]identitycloud.Found, error) {
+	return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
+}
+
+// recordRefused is one that ends before anything is sent.
+func (r *recorder) recordRefused() {
+	s := r.scene("refused", 10, sandbox.Options{}, "")
+	s.spec.Target.EntityType = "nobody"
+	_, err := s.run(nil)
+	var application *temporal.ApplicationError
+	if !errors.As(err, &application) || application.Type() != activities.Refused {
+		r.t.Fatalf("%s: %v: not the migration that was to be recorded", s.name, err)
+	}
+}
+
+func (r *recorder) calls(s *scene) (n int) {
+	calls, err := sandbox.ReadTruth(filepath.Join(r.dir, s.name, "target"))
+	if err != nil {
+		return 0
+	}
+	for _, call := range calls {
+		if call.Endpoint == "entity.bulkCreate" {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *recorder) eventually(what string, condition func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !condition(); {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("waited a minute for it: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
