@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -396,8 +395,6 @@ func expect[T any](t *testing.T, what string, got, want T) {
 		t.Errorf("%s:\n%s\nwant\n%s", what, g, w)
 	}
 }
-
-func sorted(words []string) []string { return slices.Sorted(slices.Values(words)) }
 
 type quiet struct{}
 
