@@ -218,6 +218,7 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 	o := client.StartWorkflowOptions{
 		ID:                       s.spec.ID,
 		TaskQueue:                s.service.taskQueue,
+		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		StaticSummary:            fmt.Sprintf("%s → %s (%s)", filepath.Base(s.spec.DataFile), s.spec.Target.Host(), s.spec.Target.EntityType),

@@ -45,11 +45,17 @@ func retries(attempts int32) *temporal.RetryPolicy {
 	}
 }
 
+// TaskTimeout is after what time a step of a workflow that was given to a worker
+// is given to another one. A step takes milliseconds; while that of a dead
+// worker is waited for, the whole migration waits.
+const TaskTimeout = 3 * time.Second
+
 // childOptions are those of every child: it ends before its parent does.
 func childOptions(id, summary string) workflow.ChildWorkflowOptions {
 	return workflow.ChildWorkflowOptions{
 		WorkflowID:          id,
 		StaticSummary:       summary,
+		WorkflowTaskTimeout: TaskTimeout,
 		WaitForCancellation: true,
 		ParentClosePolicy:   enumspb.PARENT_CLOSE_POLICY_TERMINATE,
 	}
