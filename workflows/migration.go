@@ -50,7 +50,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 
 type migrationRun struct {
 	spec     migration.Spec
-	run0     activities.Run
+	ref      activities.Run
 	progress Progress
 	source   activities.Inspected
 	entities *int64
@@ -61,7 +61,7 @@ type migrationRun struct {
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 	m := &migrationRun{
 		spec:     spec,
-		run0:     activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
+		ref:      activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting},
 	}
 	m.progress.serve(ctx)
@@ -71,13 +71,13 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 	m.enter(ctx, PhaseInspecting)
 	return execute(withActivity(ctx, "check and index "+m.fileName()), a.InspectSource, activities.InspectInput{
-		Spec: m.spec, Run: m.run0, Now: workflow.Now(ctx),
+		Spec: m.spec, Run: m.ref, Now: workflow.Now(ctx),
 	}, &m.source)
 }
 
 func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 	m.progress.Records = m.source.Records
-	return execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.run0, nil)
+	return execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, nil)
 }
 
 // load is round 0: the input.
@@ -86,7 +86,7 @@ func (m *migrationRun) load(ctx workflow.Context) {
 	m.progress.Child = id
 	m.enter(ctx, PhaseLoading)
 	result, err := runLoad(ctx, id, "load "+m.fileName(), LoadInput{
-		Run: m.run0, Round: 0, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
+		Run: m.ref, Round: 0, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
 	})
 	m.progress.Child = ""
 	m.note(result, err)
@@ -101,7 +101,7 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 	options := childOptions(id, "records in unknown state of "+m.fileName())
 	var result RetryResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
-		Run: m.run0, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
+		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
 		Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1,
 	}).Get(ctx, &result)
 	m.progress.Child = ""
@@ -118,7 +118,7 @@ func (m *migrationRun) countEntities(ctx workflow.Context) {
 	if m.stopped {
 		attempts = 1 // somebody waits for the end
 	}
-	if err := execute(withRetries(withActivity(ctx, "count the entities"), attempts), a.CountEntities, m.run0, &m.entities); err != nil {
+	if err := execute(withRetries(withActivity(ctx, "count the entities"), attempts), a.CountEntities, m.ref, &m.entities); err != nil {
 		m.entities = nil
 	}
 }
@@ -127,7 +127,7 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	result := Result{Halted: m.halted}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	err := execute(withActivity(ctx, "write and count the artifacts"), a.WriteArtifacts, activities.ArtifactsInput{
-		Run: m.run0, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped,
+		Run: m.ref, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped,
 	}, &result.Summary)
 	if err != nil {
 		return result, err
