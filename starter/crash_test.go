@@ -339,12 +339,13 @@ func cancel(t *testing.T, m *migration) {
 	}
 }
 
-// folder is a folder's content in one string.
+// folder is a folder's content in one string, without what is being written
+// just now.
 func folder(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
+		if err == nil && !entry.IsDir() && !strings.HasPrefix(entry.Name(), ".") {
 			fmt.Fprintf(&b, "%s %s\n", path, readAll(path))
 		}
 		return err
