@@ -56,6 +56,7 @@ const (
 	kindClaim    = "claim"
 	kindOutcomes = "outcomes"
 	kindResolved = "resolved"
+	kindUpdated  = "updated"
 )
 
 // Claim is the permission to make the one call for a batch in a round.
@@ -114,6 +115,19 @@ func (l *Ledger) Resolve(ctx context.Context, key Key, outcomes Outcomes) (held 
 // Resolved gives what Resolve wrote, or ErrNotFound.
 func (l *Ledger) Resolved(ctx context.Context, key Key) (Outcomes, error) {
 	return get[Outcomes](ctx, l, key.name(kindResolved))
+}
+
+// DecideUpdate writes down what came of the updates of a batch's duplicates,
+// unless that is decided already. The round of the key is the last one that was
+// over then: a later round can bring further duplicates of the batch, which get
+// an entry of their own.
+func (l *Ledger) DecideUpdate(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, key, kindUpdated, outcomes)
+}
+
+// DecidedUpdate gives what DecideUpdate wrote, or ErrNotFound.
+func (l *Ledger) DecidedUpdate(ctx context.Context, key Key) (Outcomes, error) {
+	return get[Outcomes](ctx, l, key.name(kindUpdated))
 }
 
 func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,10 @@ func TestAnOutcomeIsDecidedOnce(t *testing.T) {
 		"resolved": {
 			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.Resolve(ctx, k, o) },
 			func(l *Ledger, k Key) (Outcomes, error) { return l.Resolved(ctx, k) },
+		},
+		"updated": {
+			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.DecideUpdate(ctx, k, o) },
+			func(l *Ledger, k Key) (Outcomes, error) { return l.DecidedUpdate(ctx, k) },
 		},
 	}
 	for name, kind := range kinds {
@@ -107,6 +112,50 @@ func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
 	}
 	if got, want := got.Counts(), (Counts{Created: 2, Duplicate: 1, Failed: 1, Unknown: 2, Calls: 1}); got != want {
 		t.Errorf("Counts: %+v, want %+v (recovered records are not a call's outcome)", got, want)
+	}
+}
+
+func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
+	l := New(newMemory())
+	decide := func(kind func(context.Context, Key, Outcomes) (Outcomes, bool, error), round int, letters string, words ...string) {
+		t.Helper()
+		if _, won, err := kind(ctx, Key{Round: round, Batch: 3}, outcomes(letters, words...)); err != nil || !won {
+			t.Fatalf("round %d, %s: %v, %v", round, letters, won, err)
+		}
+	}
+	after := func(round int) (letters string, byUpdate int) {
+		t.Helper()
+		records, err := l.After(ctx, round, 3, 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range records {
+			letters += string(rune(r.Outcome))
+			if r.ByUpdate {
+				byUpdate++
+			}
+		}
+		return letters, byUpdate
+	}
+	decide(l.Decide, 0, "cdddfu", "uuid-0", "twice", "twice", "twice", "bad")
+	decide(l.DecideUpdate, 0, "ppnf--", "refused") // the first record is no duplicate: it was not updated
+	if letters, n := after(0); letters != "cpnffu" || n != 3 {
+		t.Errorf("after round 0: %q, %d by an update; want cpnffu, 3", letters, n)
+	}
+	decide(l.Decide, 1, "-----d", "twice")
+	if letters, _ := after(1); letters != "cpnffu" {
+		t.Errorf("a duplicate of round 1 before it is resolved: %q, want cpnffu", letters)
+	}
+	decide(l.Resolve, 1, "-----d", "twice")
+	if letters, n := after(1); letters != "cpnffd" || n != 3 {
+		t.Errorf("after round 1: %q, %d by an update; want cpnffd, 3", letters, n)
+	}
+	decide(l.DecideUpdate, 1, "-----p")
+	if letters, n := after(1); letters != "cpnffp" || n != 4 {
+		t.Errorf("after the update of round 1: %q, %d; want cpnffp, 4", letters, n)
+	}
+	if in, err := l.InRound(ctx, 2, 3, 6); err != nil || slices.Contains(in, true) {
+		t.Errorf("in round 2: %v, %v; want none: what is updated is not loaded again", in, err)
 	}
 }
 

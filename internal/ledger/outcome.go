@@ -8,9 +8,9 @@ import (
 // Outcome is what is known of one record after one round.
 type Outcome byte
 
-// The outcomes of a call, what ResolveDuplicates makes of a duplicate, and the
-// disposition of a record that was never attempted. A letter each, as the
-// ledger's entries hold them.
+// The outcomes of a call, what ResolveDuplicates and UpdateBatch make of a
+// duplicate, and the disposition of a record that was never attempted. A letter
+// each, as the ledger's entries hold them.
 const (
 	None      Outcome = '-' // the record is not in this round, or not in this part of the batch
 	Created   Outcome = 'c'
@@ -18,6 +18,8 @@ const (
 	Failed    Outcome = 'f'
 	Unknown   Outcome = 'u'
 	Recovered Outcome = 'r' // written by a call whose answer was lost
+	Updated   Outcome = 'p' // was there before, and has the input's values now
+	Unchanged Outcome = 'n' // was there before, with the input's values already
 )
 
 // Outcomes are what is known of the records of one batch, in input order.
@@ -68,6 +70,12 @@ func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte
 // Unknown sets record i.
 func (b *Builder) Unknown(i int) { b.letters[i] = byte(Unknown) }
 
+// Updated sets record i.
+func (b *Builder) Updated(i int) { b.letters[i] = byte(Updated) }
+
+// Unchanged sets record i.
+func (b *Builder) Unchanged(i int) { b.letters[i] = byte(Unchanged) }
+
 // Outcomes gives what was set.
 func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 	o := Outcomes{Sent: sent, Reason: reason, Letters: string(b.letters)}
@@ -92,7 +100,7 @@ func (o Outcomes) check() error {
 			uuids++
 		case Duplicate, Failed:
 			errors++
-		case Unknown, None:
+		case Unknown, None, Updated, Unchanged:
 		default:
 			return fmt.Errorf("the ledger has no outcome %q", o.Letters[i])
 		}
@@ -143,4 +151,37 @@ func (o Outcomes) Counts() Counts {
 		}
 	}
 	return c
+}
+
+// Updates are numbers of records by what came of their update.
+type Updates struct {
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+	Failed    int `json:"failed"`
+}
+
+// Add adds other to u.
+func (u *Updates) Add(other Updates) {
+	u.Updated += other.Updated
+	u.Unchanged += other.Unchanged
+	u.Failed += other.Failed
+}
+
+// Records is the number of records counted.
+func (u Updates) Records() int { return u.Updated + u.Unchanged + u.Failed }
+
+// Updates counts the records of an entry that DecideUpdate wrote.
+func (o Outcomes) Updates() Updates {
+	var u Updates
+	for i := range len(o.Letters) {
+		switch Outcome(o.Letters[i]) {
+		case Updated:
+			u.Updated++
+		case Unchanged:
+			u.Unchanged++
+		case Failed:
+			u.Failed++
+		}
+	}
+	return u
 }

@@ -31,6 +31,7 @@ func TestHoweverWorkersMeetNothingIsLostAndNothingIsCalledTwice(t *testing.T) {
 			"load":    m.startLoad,
 			"settle":  m.startSettle,
 			"resolve": m.startResolve,
+			"update":  m.startUpdate,
 			"step":    m.stepOne,
 			"step on": m.stepOne, // work is more frequent than death
 			"crash":   m.crash,
@@ -57,6 +58,7 @@ type machine struct {
 	claimed  map[Key]bool
 	decided  map[Key]Outcomes
 	resolved map[Key]Outcomes
+	updated  map[Key]Outcomes
 
 	// The target.
 	calls     map[Key]int
@@ -66,10 +68,10 @@ type machine struct {
 
 // worker is a process somewhere in its work. Its memory is lost when it dies.
 type worker struct {
-	what  string // load, settle, resolve; "" does nothing
+	what  string // load, settle, resolve, update; "" does nothing
 	parts []part // still to be visited
 	now   part
-	next  string // the step that comes next for now: call, decide, resolve
+	next  string // the step that comes next for now: call, decide, resolve, update
 	holds Outcomes
 }
 
@@ -80,7 +82,7 @@ type part struct {
 
 func newMachine(t *rapid.T) *machine {
 	m := &machine{
-		store: newMemory(), claimed: map[Key]bool{}, decided: map[Key]Outcomes{}, resolved: map[Key]Outcomes{},
+		store: newMemory(), claimed: map[Key]bool{}, decided: map[Key]Outcomes{}, resolved: map[Key]Outcomes{}, updated: map[Key]Outcomes{},
 		calls: map[Key]int{}, ours: map[recordID]int{}, strangers: map[recordID]bool{},
 	}
 	m.ledger = New(m.store)
@@ -161,11 +163,43 @@ func (m *machine) startResolve(t *rapid.T) {
 			b.Unknown(i)
 		case ours:
 			b.Recovered(i, uuid(id))
+		case rapid.Bool().Draw(t, "delta migration"):
+			b.Duplicate(i, "duplicate")
 		default:
 			b.Failed(i, "duplicate")
 		}
 	}
 	*w = worker{what: "resolve", next: "resolve", now: part{key: Key{Round: m.round, Batch: batch}}, holds: b.Outcomes(false, "")}
+}
+
+// startUpdate decides what became of the duplicates of a batch that are not
+// updated yet, as far as one worker knows.
+func (m *machine) startUpdate(t *rapid.T) {
+	w := m.worker(t, idle)
+	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
+	records, err := m.ledger.After(ctx, m.round, batch, m.sizes[batch-1])
+	if err != nil {
+		t.Fatalf("After: %v", err)
+	}
+	b := NewOutcomes(len(records))
+	for i, r := range records {
+		if r.Outcome != Duplicate {
+			continue
+		}
+		switch rapid.IntRange(0, 2).Draw(t, "update") {
+		case 0:
+			b.Updated(i)
+		case 1:
+			b.Unchanged(i)
+		default:
+			b.Failed(i, "refused")
+		}
+	}
+	if o := b.Outcomes(false, ""); o.Updates().Records() > 0 {
+		*w = worker{what: "update", next: "update", now: part{key: Key{Round: m.round, Batch: batch}}, holds: o}
+		return
+	}
+	t.Skip("nothing to update")
 }
 
 func uuid(id recordID) string { return fmt.Sprintf("uuid %d/%d", id.batch, id.position) }
@@ -185,6 +219,10 @@ func (m *machine) step(t *rapid.T, w *worker) {
 	case "resolve":
 		held, won, err := m.ledger.Resolve(ctx, w.now.key, w.holds)
 		m.judge(t, m.resolved, w, held, won, err)
+		*w = worker{}
+	case "update":
+		held, won, err := m.ledger.DecideUpdate(ctx, w.now.key, w.holds)
+		m.judge(t, m.updated, w, held, won, err)
 		*w = worker{}
 	default:
 		m.visit(t, w)
@@ -361,6 +399,11 @@ func (m *machine) after(t *rapid.T, round int, id recordID) Outcome {
 			known = outcome
 		}
 	}
+	for r := 0; r <= round && known == Duplicate; r++ {
+		if o, ok := m.updated[Key{Round: r, Batch: id.batch}]; ok && Outcome(o.Letters[id.position]) != None {
+			known = Outcome(o.Letters[id.position])
+		}
+	}
 	return known
 }
 
@@ -439,7 +482,7 @@ func (m *machine) checkTruth(t *rapid.T, id recordID, r Record) {
 		if !ours || round >= r.Round || r.UUID != uuid(id) {
 			t.Fatalf("record %+v: the ledger says %+v; ours %v, written in round %d", id, r, ours, round)
 		}
-	case Duplicate, Failed:
+	case Duplicate, Failed, Updated, Unchanged:
 		if ours {
 			t.Fatalf("record %+v: the ledger says %+v, and round %d wrote it", id, r, round)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Standing says how far a batch is in a round.
@@ -24,6 +25,9 @@ type Record struct {
 	Round   int     // the round that found it out
 	UUID    string  // of a created or recovered record
 	Error   string  // of a failed or duplicate record, in the target's words
+	// ByUpdate says that the outcome is that of an update, which the record was
+	// to get because it was a duplicate.
+	ByUpdate bool
 }
 
 // InRound says which records of a batch of n records travel in a round: all in
@@ -49,7 +53,8 @@ func (l *Ledger) InRound(ctx context.Context, round, batch, n int) ([]bool, erro
 // After gives what is known of the n records of a batch after the given round:
 // the outcome of the last round that has one, with duplicates of retry rounds
 // as they were resolved. A duplicate of a retry round that is not resolved, or
-// whose owner could not be seen, is unknown.
+// whose owner could not be seen, is unknown. A duplicate that was updated since
+// has what came of that.
 func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
@@ -71,7 +76,38 @@ func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, erro
 			break
 		}
 	}
-	return records, nil
+	return records, l.overlayUpdates(ctx, round, batch, records)
+}
+
+// overlayUpdates puts the outcomes of updates in the place of duplicates.
+func (l *Ledger) overlayUpdates(ctx context.Context, round, batch int, records []Record) error {
+	for r := 0; r <= round && hasDuplicate(records); r++ {
+		updated, err := l.DecidedUpdate(ctx, Key{Round: r, Batch: batch})
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		before := slices.Clone(records)
+		if err := overlay(records, updated, r); err != nil {
+			return err
+		}
+		for i := range records {
+			switch {
+			case Outcome(updated.Letters[i]) == None:
+			case before[i].Outcome == Duplicate:
+				records[i].ByUpdate = true
+			default: // only a duplicate can be updated
+				records[i] = before[i]
+			}
+		}
+	}
+	return nil
+}
+
+func hasDuplicate(records []Record) bool {
+	return slices.ContainsFunc(records, func(r Record) bool { return r.Outcome == Duplicate })
 }
 
 // round gives the outcomes of one round.
