@@ -1,0 +1,165 @@
+package delta
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func attributes(t testing.TB, text string) map[string]json.RawMessage {
+	t.Helper()
+	var a map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return a
+}
+
+func TestChangesNameWhatDiffers(t *testing.T) {
+	cases := []struct {
+		name, want, there string
+		changes           string // "path: before → after", apart by ";"
+	}{
+		{"the same", `{"a":"x","b":null}`, `{"a":"x","b":null}`, ""},
+		{"a value", `{"a":"x","b":"y"}`, `{"a":"z","b":"y"}`, `a: "z" → "x"`},
+		{"in the order of the paths", `{"b":"x","a":"x"}`, `{}`, `a: null → "x"; b: null → "x"`},
+		{"null and absent", `{"a":null}`, `{}`, ""},
+		{"a null clears", `{"a":null}`, `{"a":"x"}`, `a: "x" → null`},
+		{"case", `{"email":"A@example.com"}`, `{"email":"a@example.com"}`, `email: "a@example.com" → "A@example.com"`},
+		{"what the input does not name", `{"a":"x"}`, `{"a":"x","b":"y"}`, ""},
+		{"reserved", `{"id":1,"uuid":"u","created":"2015-12-15","lastUpdated":"2015-12-15","a":"x"}`, `{"created":"2026-01-01 00:00:00 +0000"}`, `a: null → "x"`},
+		{"reserved only at the top", `{"o":{"id":"7"}}`, `{"o":{"id":"8"}}`, `o.id: "8" → "7"`},
+		{"escapes", `{"a":"\u00e9"}`, `{"a":"é"}`, ""},
+
+		{"a member", `{"o":{"a":"x","b":"y"}}`, `{"o":{"a":"x","b":"z","c":"w"}}`, `o.b: "z" → "y"`},
+		{"a member of a member", `{"o":{"p":{"a":"x"}}}`, `{"o":{"p":{"a":"y"},"q":"r"}}`, `o.p.a: "y" → "x"`},
+		{"an object that is not there", `{"o":{"a":"x","b":null}}`, `{}`, `o.a: null → "x"`},
+		{"an object that is null", `{"o":{"a":null}}`, `{"o":null}`, ""},
+		{"an object that is a value", `{"o":{"a":"x"}}`, `{"o":"x"}`, `o: "x" → {"a":"x"}`},
+
+		{"a plural without the ids", `{"p":[{"a":"x"},{"a":"y"}]}`, `{"p":[{"id":1,"a":"x"},{"id":2,"a":"y"}]}`, ""},
+		{"another order", `{"p":[{"a":"x"},{"a":"y"}]}`, `{"p":[{"id":1,"a":"y"},{"id":2,"a":"x"}]}`, `p: [{"id":1,"a":"y"},{"id":2,"a":"x"}] → [{"a":"x"},{"a":"y"}]`},
+		{"one element more", `{"p":[{"a":"x"},{"a":"y"}]}`, `{"p":[{"id":1,"a":"x"}]}`, `p: [{"id":1,"a":"x"}] → [{"a":"x"},{"a":"y"}]`},
+		{"a member that the input does not name", `{"p":[{"a":"x"}]}`, `{"p":[{"id":1,"a":"x","b":"y"}]}`, `p: [{"id":1,"a":"x","b":"y"}] → [{"a":"x"}]`},
+		{"a member that is null", `{"p":[{"a":"x","c":null}]}`, `{"p":[{"id":1,"a":"x","b":null}]}`, ""},
+		{"a plural in a plural", `{"p":[{"q":[{"a":"x"}]}]}`, `{"p":[{"id":1,"q":[{"id":2,"a":"x"}]}]}`, ""},
+		{"an empty plural and none", `{"p":[]}`, `{"p":null}`, ""},
+		{"none and an empty plural", `{"p":null}`, `{"p":[]}`, ""},
+		{"a plural is emptied", `{"p":[]}`, `{"p":[{"id":1}]}`, `p: [{"id":1}] → []`},
+		{"a plural in an object", `{"o":{"p":[{"a":"x"}]}}`, `{"o":{"p":[]}}`, `o.p: [] → [{"a":"x"}]`},
+		{"a list of values", `{"p":["a","b"]}`, `{"p":["a","c"]}`, `p: ["a","c"] → ["a","b"]`},
+
+		{"a date in the target's form", `{"d":"1990-01-02 00:00:00"}`, `{"d":"1990-01-02"}`, ""},
+		{"a time in the target's form", `{"d":"2015-12-15T07:36:25Z"}`, `{"d":"2015-12-15 07:36:25 +0000"}`, ""},
+		{"a zone", `{"d":"2015-12-15 09:36:25 +0200"}`, `{"d":"2015-12-15 07:36:25.000000 +0000"}`, ""},
+		{"another day", `{"d":"1990-01-02 00:00:00"}`, `{"d":"1990-01-03"}`, `d: "1990-01-03" → "1990-01-02 00:00:00"`},
+		{"a day is not an hour of it", `{"d":"2015-12-15"}`, `{"d":"2015-12-15 07:36:25 +0000"}`, `d: "2015-12-15 07:36:25 +0000" → "2015-12-15"`},
+
+		{"numbers", `{"n":1.50,"m":7}`, `{"n":1.5,"m":8}`, `m: 8 → 7`},
+		{"numbers that a float does not tell apart", `{"n":90071992547409931}`, `{"n":90071992547409932}`, `n: 90071992547409932 → 90071992547409931`},
+		{"a number and a text", `{"n":"7"}`, `{"n":7}`, `n: 7 → "7"`},
+		{"booleans", `{"b":true,"c":false}`, `{"b":true,"c":true}`, `c: true → false`},
+
+		{"a password as plain text", `{"password":"secret"}`, `{"password":null}`, `password: null → "secret"`},
+		{"the same hash", `{"password":{"type":"t","value":"v"}}`, `{"password":{"value":"v","type":"t"}}`, ""},
+		{"another hash", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"w"}}`, `password: {"type":"t","value":"w"} → {"type":"t","value":"v"}`},
+		{"a salt that is not given", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"v","salt":"s"}}`, `password: {"type":"t","value":"v","salt":"s"} → {"type":"t","value":"v"}`},
+	}
+	for _, tc := range cases {
+		found, err := Changes([]byte(tc.want), attributes(t, tc.there))
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		var all []string
+		for _, c := range found {
+			all = append(all, c.Path+": "+string(c.Before)+" → "+string(c.After))
+		}
+		if got := strings.Join(all, "; "); got != tc.changes {
+			t.Errorf("%s: %s\nagainst %s\ngives %s\nwant  %s", tc.name, tc.want, tc.there, got, tc.changes)
+		}
+	}
+	for _, bad := range []string{"", "null", "[]", `{"a":`} {
+		if _, err := Changes([]byte(bad), nil); err == nil {
+			t.Errorf("%q was taken for a record", bad)
+		}
+	}
+}
+
+func TestAnUpdateIsOneObject(t *testing.T) {
+	changes := []Change{
+		{Path: "a", After: json.RawMessage(`"<&>"`)},
+		{Path: "o.b", After: json.RawMessage(`null`)},
+		{Path: "o.p.c", After: json.RawMessage(`1.50`)},
+		{Path: "password", After: json.RawMessage(`{"type":"t"}`)},
+	}
+	got, err := Object(changes)
+	if want := `{"a":"<&>","o":{"b":null,"p":{"c":1.50}},"password":{"type":"t"}}`; err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+}
+
+func TestAtFollowsAPath(t *testing.T) {
+	a := attributes(t, `{"a":"x","o":{"b":{"c":7}},"n":null}`)
+	for path, want := range map[string]string{"a": `"x"`, "o.b.c": "7", "o.b": `{"c":7}`, "o.x": "null", "n": "null", "n.x": "null", "a.x": "null", "": "null"} {
+		if got := string(At(a, path)); got != want {
+			t.Errorf("At(%q): %s, want %s", path, got, want)
+		}
+	}
+}
+
+// FuzzChanges holds that a record which has just taken its changes differs in
+// nothing any more.
+func FuzzChanges(f *testing.F) {
+	f.Add(`{"a":"x","o":{"b":null,"c":[{"d":1}]},"d":"1990-01-02"}`, `{"a":"y","o":{"c":[{"id":1}]},"d":"1990-01-02 00:00:01"}`)
+	f.Add(`{"password":{"type":"t"},"p":[]}`, `{"o":"x","password":null,"p":[1]}`)
+	f.Add(`{"a":{"b":{}}}`, `{"a":7}`)
+	f.Fuzz(func(t *testing.T, want, there string) {
+		var before map[string]json.RawMessage
+		if json.Unmarshal([]byte(there), &before) != nil || before == nil {
+			return
+		}
+		found, err := Changes([]byte(want), before)
+		if err != nil {
+			return
+		}
+		if _, err := Object(found); err != nil {
+			t.Fatalf("%s against %s: %v", want, there, err)
+		}
+		for _, c := range found {
+			if strings.Trim(c.Path, "abcdefghijklmnopqrstuvwxyz.") != "" || strings.Contains("."+c.Path+".", "..") || hasDots(want) || hasDots(there) {
+				return // names that no header can have
+			}
+			set(t, before, c.Path, c.After)
+		}
+		left, err := Changes([]byte(want), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range left {
+			t.Errorf("%s against %s: %s still differs: %s, want %s", want, there, c.Path, c.Before, c.After)
+		}
+	})
+}
+
+// hasDots says that a name may hold a dot, which is what parts the names of a
+// path.
+func hasDots(text string) bool { return strings.Contains(text, ".") || strings.Contains(text, `\`) }
+
+// set does what the target does with a change.
+func set(t *testing.T, attributes map[string]json.RawMessage, path string, value json.RawMessage) {
+	t.Helper()
+	name, rest, deeper := strings.Cut(path, ".")
+	if deeper {
+		members, ok := object(attributes[name])
+		if !ok {
+			members = map[string]json.RawMessage{}
+		}
+		set(t, members, rest, value)
+		var err error
+		if value, err = json.Marshal(members); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attributes[name] = value
+}

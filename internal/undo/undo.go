@@ -1,0 +1,277 @@
+// Package undo keeps what the records of the target were before a delta
+// migration changed them, so that a rollback can put it back.
+//
+// There is one file a batch, in <folder>/<batch / 1000>/<batch>.json, and
+// another one, <batch>-<round>.json, where a retry round brought further
+// duplicates of the batch to be updated. It is written before the first update
+// of those records, durably, and never changed: of any number of writers the
+// first one holds. It is JSON:
+//
+//	{"format": 1, "batch": 12, "round": 0,
+//	 "changes": [{"line": 34, "uuid": "…", "paths": ["givenName", "primaryAddress.city"]}],
+//	 "values":  [{"before": {"givenName": "Ann", "primaryAddress.city": null}, "after": {"givenName": "Anne", …}}],
+//	 "sealed":  "-----BEGIN AGE ENCRYPTED FILE-----…"}
+//
+// changes says which attributes of which record are about to be changed. values
+// says for each of them, in the same order, by path, what the target had and
+// what the update sets: an attribute that has neither value any more was changed
+// by somebody else since. With a recipient, values is not there, and sealed is
+// the same JSON encrypted with age (https://age-encryption.org/v1, ASCII armour);
+// changes stays readable, since the updates need it.
+//
+// The files hold user data: mode 0600.
+package undo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"durable-dataload/internal/private"
+)
+
+// ErrExists is what Write gives when the file is there already.
+var ErrExists = private.ErrExists
+
+// ErrSealed is what Values gives when the values are encrypted to somebody else.
+var ErrSealed = errors.New("the previous values are encrypted, and none of the identities opens them")
+
+// Change says which attributes of a record are about to be changed.
+type Change struct {
+	Line  int64    `json:"line"` // of the input
+	UUID  string   `json:"uuid"`
+	Paths []string `json:"paths"`
+}
+
+// Value is what a record had, and what it is to have, by path.
+type Value struct {
+	Before map[string]json.RawMessage `json:"before"`
+	After  map[string]json.RawMessage `json:"after"`
+}
+
+// Entry is a change with its values.
+type Entry struct {
+	Change
+	Value
+}
+
+// File is one file, with its values still closed.
+type File struct {
+	Batch   int
+	Round   int
+	Changes []Change
+
+	path   string
+	values []Value
+	sealed string
+}
+
+const format = 1
+
+type content struct {
+	Format  int      `json:"format"`
+	Batch   int      `json:"batch"`
+	Round   int      `json:"round"`
+	Changes []Change `json:"changes"`
+	Values  []Value  `json:"values,omitempty"`
+	Sealed  string   `json:"sealed,omitempty"`
+}
+
+// ParseRecipient reads a public key, age1…, as age-keygen prints it. "" is none.
+func ParseRecipient(text string) (age.Recipient, error) {
+	if text == "" {
+		return nil, nil
+	}
+	recipients, err := age.ParseRecipients(strings.NewReader(text))
+	if err != nil || len(recipients) != 1 {
+		return nil, fmt.Errorf("expected one public key of age, age1…, as age-keygen prints it")
+	}
+	return recipients[0], nil
+}
+
+// Write writes the file of a batch. recipient may be nil: then it is not
+// encrypted. It gives ErrExists if another one has written it before.
+func Write(folder string, batch, round int, entries []Entry, recipient age.Recipient) error {
+	c := content{Format: format, Batch: batch, Round: round, Changes: []Change{}}
+	for _, e := range entries {
+		c.Changes = append(c.Changes, e.Change)
+		c.Values = append(c.Values, e.Value)
+	}
+	if recipient != nil {
+		values, err := json.Marshal(c.Values)
+		if err != nil {
+			return err
+		}
+		if c.Sealed, err = seal(values, recipient); err != nil {
+			return fmt.Errorf("cannot encrypt the previous values: %w", err)
+		}
+		c.Values = nil
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(folderOf(folder, batch), name(batch, round))
+	if err := private.MkdirAll(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return private.Create(path, data)
+}
+
+// Read gives the files of a batch, in the order of their rounds; none is no
+// error.
+func Read(folder string, batch int) ([]File, error) {
+	dir := folderOf(folder, batch)
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, n := range names {
+		if of, _, ok := parseName(n.Name()); !ok || of != batch {
+			continue
+		}
+		f, err := readFile(filepath.Join(dir, n.Name()))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b File) int { return a.Round - b.Round })
+	return files, nil
+}
+
+// Batches gives the batches that have files, in order.
+func Batches(folder string) ([]int, error) {
+	dirs, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var batches []int
+	for _, d := range dirs {
+		names, err := os.ReadDir(filepath.Join(folder, d.Name()))
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range names {
+			if batch, _, ok := parseName(n.Name()); ok {
+				batches = append(batches, batch)
+			}
+		}
+	}
+	slices.Sort(batches)
+	return slices.Compact(batches), nil
+}
+
+// Entries opens the values of a file. Identities are those of age, and may be
+// none where it is not encrypted.
+func (f File) Entries(identities ...age.Identity) ([]Entry, error) {
+	values := f.values
+	if f.sealed != "" {
+		data, err := open(f.sealed, identities)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.path, err)
+		}
+		if err := json.Unmarshal(data, &values); err != nil {
+			return nil, damaged(f.path, err)
+		}
+	}
+	if len(values) != len(f.Changes) {
+		return nil, damaged(f.path, fmt.Errorf("%d values for %d changes", len(values), len(f.Changes)))
+	}
+	entries := make([]Entry, len(values))
+	for i := range values {
+		entries[i] = Entry{f.Changes[i], values[i]}
+	}
+	return entries, nil
+}
+
+func readFile(path string) (File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, err
+	}
+	var c content
+	if err := json.Unmarshal(data, &c); err != nil {
+		return File{}, damaged(path, err)
+	}
+	if c.Format != format {
+		return File{}, fmt.Errorf("%s has the format %d, expected %d: use the version that has written it", path, c.Format, format)
+	}
+	return File{Batch: c.Batch, Round: c.Round, Changes: c.Changes, path: path, values: c.Values, sealed: c.Sealed}, nil
+}
+
+func damaged(path string, err error) error {
+	return fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", path, err)
+}
+
+func folderOf(folder string, batch int) string {
+	return filepath.Join(folder, fmt.Sprintf("%05d", batch/1000))
+}
+
+func name(batch, round int) string {
+	if round == 0 {
+		return fmt.Sprintf("%08d.json", batch)
+	}
+	return fmt.Sprintf("%08d-%d.json", batch, round)
+}
+
+func parseName(file string) (batch, round int, ok bool) {
+	stem, ok := strings.CutSuffix(file, ".json")
+	if !ok {
+		return 0, 0, false
+	}
+	first, second, later := strings.Cut(stem, "-")
+	batch, err := strconv.Atoi(first)
+	if err == nil && later {
+		round, err = strconv.Atoi(second)
+	}
+	return batch, round, err == nil
+}
+
+func seal(data []byte, recipient age.Recipient) (string, error) {
+	var b bytes.Buffer
+	armored := armor.NewWriter(&b)
+	w, err := age.Encrypt(armored, recipient)
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err == nil {
+		err = armored.Close()
+	}
+	return b.String(), err
+}
+
+func open(sealed string, identities []age.Identity) ([]byte, error) {
+	if len(identities) == 0 {
+		return nil, ErrSealed
+	}
+	r, err := age.Decrypt(armor.NewReader(strings.NewReader(sealed)), identities...)
+	var mismatch *age.NoIdentityMatchError
+	if errors.As(err, &mismatch) {
+		return nil, ErrSealed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
