@@ -167,7 +167,7 @@ func (i *inspection) readHeader() error {
 	for {
 		p, err := i.next()
 		if errors.Is(err, io.EOF) {
-			return i.refuse(0, "the file is empty; expected a header with the attribute names, and then the records; check the export")
+			return i.refuseEmpty()
 		}
 		if err != nil {
 			return err
@@ -225,7 +225,7 @@ func (i *inspection) next() (piece, error) {
 		}
 		return piece{}, i.refuseUnclosed(unclosed)
 	case errors.Is(err, errRecordTooLong):
-		return piece{}, i.refuse(i.scanner.line, fmt.Sprintf("there is no line end in %d MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)", maxRecord>>20))
+		return piece{}, i.refuseTooLong()
 	}
 	return piece{}, err
 }
@@ -248,6 +248,14 @@ func (i *inspection) refuseUnclosed(u *unclosedError) error {
 	}
 	return i.refuse(u.line+lines(u.record[:u.open]),
 		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))
+}
+
+func (i *inspection) refuseEmpty() error {
+	return i.refuse(0, "the file is empty; expected a header with the attribute names, and then the records; check the export")
+}
+
+func (i *inspection) refuseTooLong() error {
+	return i.refuse(i.scanner.line, fmt.Sprintf("there is no line end in %d MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)", maxRecord>>20))
 }
 
 // place puts a record into the batch, or closes that one and opens the next.

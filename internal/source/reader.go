@@ -1,0 +1,177 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// ReaderOptions says what a Reader tells on the way.
+type ReaderOptions struct {
+	// Refused is called for each thing that Inspect refuses a file for, in the order of the file.
+	Refused func(*Refusal)
+
+	// Progress is called, if given, after every chunk of about 1 MiB with what has been read: bytes, and records.
+	Progress func(bytes, records int64)
+}
+
+// Reader reads a file once, record by record, and goes on where Inspect refuses the file: to tell everything that is
+// wrong with it, and not only the first thing. It cuts a file that Inspect takes into the same records.
+//
+// What stands in a record that is not UTF-8 is told line by line. A quote that is never closed ends with its line, as a
+// guess: the lines behind it are records again. Only a file in another format, and one without line ends, is not read
+// on. Memory is that of Inspect.
+type Reader struct {
+	i       *inspection
+	file    *os.File
+	refused func(*Refusal)
+	ended   bool // what follows cannot be read
+}
+
+// OpenReader opens a file and reads its header. The error is one of reading the file.
+func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{file: f, refused: o.Refused}
+	r.i = &inspection{options: InspectOptions{Progress: o.Progress}, file: filepath.Base(path), digest: sha256.New()}
+	r.i.scanner = newScanner(f, func(chunk []byte) error { return r.i.read(ctx, chunk) })
+	if err := r.readHeader(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Header is the file's header, nil if it was refused.
+func (r *Reader) Header() *Header { return r.i.header }
+
+// Next gives the next record that was not refused; its bytes are valid until the call after that. io.EOF says that there is
+// none, and that the whole file was read unless a refusal says otherwise. Refused records have their numbers.
+func (r *Reader) Next() (Record, error) {
+	for {
+		p, good, err := r.next()
+		if err != nil {
+			return Record{}, err
+		}
+		if p.blank {
+			continue
+		}
+		r.i.records++
+		if good {
+			return Record{Number: r.i.records, Line: p.line, Raw: p.raw}, nil
+		}
+	}
+}
+
+// Records is the number of records so far, the refused ones among them.
+func (r *Reader) Records() int64 { return r.i.records }
+
+// Size is the number of bytes read.
+func (r *Reader) Size() int64 { return r.i.size }
+
+// SHA256 is the digest of what was read, in hexadecimal: that of the file when Next has given io.EOF.
+func (r *Reader) SHA256() string { return hex.EncodeToString(r.i.digest.Sum(nil)) }
+
+// Close releases the file.
+func (r *Reader) Close() error { return r.file.Close() }
+
+func (r *Reader) readHeader() error {
+	start, err := r.i.scanner.skipBOM()
+	if err != nil {
+		return err
+	}
+	if reason := foreignFormat(start); reason != "" {
+		r.refuse(r.i.refuse(1, reason))
+		r.ended = true
+		return nil
+	}
+	for {
+		p, good, err := r.next()
+		if errors.Is(err, io.EOF) {
+			if !r.ended { // else it was refused for something else
+				r.refuse(r.i.refuseEmpty())
+			}
+			return nil
+		}
+		if err != nil || !good {
+			return err
+		}
+		if p.blank {
+			continue
+		}
+		header, reason := parseHeader(p.raw)
+		if reason != "" {
+			r.refuse(r.i.refuse(p.line, reason))
+			return nil
+		}
+		r.i.header = header
+		return nil
+	}
+}
+
+// next is the next piece, and whether it is usable.
+func (r *Reader) next() (p piece, good bool, err error) {
+	if r.ended {
+		return p, false, io.EOF
+	}
+	p, err = r.i.scanner.next()
+	var unclosed *unclosedError
+	switch {
+	case err == nil:
+		return p, r.checkUTF8(p), nil
+	case errors.As(err, &unclosed):
+		r.refuse(r.i.refuseUnclosed(unclosed))
+		p = r.i.scanner.cutLine(unclosed.open)
+		r.checkUTF8(p)
+		return p, false, nil
+	case errors.Is(err, errRecordTooLong):
+		r.refuse(r.i.refuseTooLong())
+		r.ended = true
+		return p, false, io.EOF
+	}
+	return p, false, err
+}
+
+// checkUTF8 refuses each line of the piece that is not UTF-8, and says whether all are.
+func (r *Reader) checkUTF8(p piece) bool {
+	good, b, line := true, p.raw, p.line
+	for {
+		var refusal *Refusal
+		if !errors.As(r.i.checkUTF8(b, line), &refusal) {
+			return good
+		}
+		good = false
+		r.refuse(refusal)
+		for ; line <= refusal.Line; line++ {
+			_, b, _ = bytes.Cut(b, []byte{'\n'})
+		}
+	}
+}
+
+func (r *Reader) refuse(err error) {
+	var refusal *Refusal
+	if errors.As(err, &refusal) && r.refused != nil {
+		r.refused(refusal)
+	}
+}
+
+// cutLine ends the piece at the front behind the line in which position open stands.
+func (s *scanner) cutLine(open int) piece {
+	rest := s.buf[s.start:s.end]
+	n := len(rest)
+	if lf := bytes.IndexByte(rest[open:], '\n'); lf >= 0 {
+		n = open + lf + 1
+	}
+	p := piece{raw: rest[:n:n], offset: s.offset, line: s.line}
+	s.start += n
+	s.offset += int64(n)
+	s.line += lines(p.raw)
+	return p
+}
