@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/transform"
+	"durable-dataload/internal/validate"
 )
 
 // HeartbeatTimeout is how soon a dead worker is noticed. A live one heartbeats
@@ -39,8 +40,15 @@ type Target interface {
 	// NewBody encodes a batch, CreateBatch sends it, once.
 	NewBody(records [][]byte) (identitycloud.Body, error)
 	CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer
-	// FindByKey looks records up by a unique attribute.
+	// FindByKey looks records up by a unique attribute; FindEntities gives them
+	// whole, and View gives one.
 	FindByKey(ctx context.Context, attribute string, keys []string) ([]identitycloud.Found, error)
+	FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error)
+	View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error)
+	// Update sets some attributes of a record, Replace one plural. Both may be
+	// repeated.
+	Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error
+	Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error
 	// Count counts all entities of the type.
 	Count(ctx context.Context) (int64, error)
 	// Overhead is what a request has besides its records, in bytes.
@@ -69,7 +77,8 @@ func New(connect Connect, log *slog.Logger) *Activities {
 	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
 }
 
-// Drain stops this process from starting any further call that loads records.
+// Drain stops this process from starting any further call that loads or updates
+// records.
 // Calls in flight end, and their outcomes are written down.
 func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
 
@@ -95,6 +104,7 @@ type opened struct {
 	key         int // column of the primary key, -1 if the file has none
 	email       int // column of the e-mail, -1 if the file has none
 	clock       clock
+	twins       *validate.Twins // of a delta migration, else nil
 }
 
 // open gives what a run needs. The first call in a process reads the folder.
@@ -149,6 +159,11 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.email < 0 {
 		o.email = o.key
 	}
+	if o.spec.Delta {
+		if o.twins, err = validate.OpenTwins(folder.Twins()); err != nil {
+			return nil, err
+		}
+	}
 	o.ledger = ledger.New(ledger.NewFolder(folder.Ledger()))
 	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return nil, err
@@ -173,6 +188,9 @@ func (o *opened) close() {
 	}
 	if o.staged != nil {
 		_ = o.staged.Close()
+	}
+	if o.twins != nil {
+		_ = o.twins.Close()
 	}
 }
 

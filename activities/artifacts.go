@@ -64,7 +64,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		}
 	}
 	counts, files, err := o.writeSet(ctx, artifacts.Options{
-		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header().Raw, Retry: retry, Unresolved: unresolved,
+		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header().Raw, Retry: retry, Unresolved: unresolved, Updates: o.updatesBy(),
 	}, last.Round.Round)
 	if err != nil {
 		return migration.Summary{}, err
@@ -156,7 +156,13 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 			return migration.Counts{}, migration.Files{}, err
 		}
 		for i, r := range records {
-			err := set.Add(artifacts.Record{Batch: batch, Line: r.Line, Email: o.value(r, o.email), Raw: r.Raw, Record: known[i]})
+			if o.awaitsUpdate(known[i]) {
+				// Whether its update was begun is not known.
+				known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
+			}
+			err := set.Add(artifacts.Record{
+				Batch: batch, Line: r.Line, Email: o.value(r, o.email), Key: o.value(r, o.key), Raw: r.Raw, Record: known[i],
+			})
 			if err != nil {
 				return migration.Counts{}, migration.Files{}, err
 			}
@@ -165,9 +171,24 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 	return set.Commit(ctx, int(o.index.Records()))
 }
 
+// updatesBy is the name of the key column where the files of updates are
+// wanted, else "".
+func (o *opened) updatesBy() string {
+	if o.spec.Delta {
+		return o.spec.PrimaryKey
+	}
+	return ""
+}
+
+// awaitsUpdate says that a record is a duplicate that is to be updated.
+func (o *opened) awaitsUpdate(r ledger.Record) bool {
+	return o.spec.Delta && r.Outcome == ledger.Duplicate
+}
+
 // holdsUnknown says whether a retry file that was not loaded holds all that is
 // unknown. Duplicates of the round before may have been resolved after it was
-// written; then it holds more.
+// written; then it holds more. Duplicates that are still to be updated are not
+// in it.
 func (o *opened) holdsUnknown(ctx context.Context, file migration.RetryFile) (bool, error) {
 	records := 0
 	err := o.eachUnknown(ctx, file.Round, func(_ int, unknown []bool) error {
@@ -178,7 +199,11 @@ func (o *opened) holdsUnknown(ctx context.Context, file migration.RetryFile) (bo
 		}
 		return nil
 	})
-	return records == file.Records, err
+	if err != nil || records != file.Records || !o.spec.Delta {
+		return records == file.Records, err
+	}
+	plan, err := o.planUpdates(ctx, UpdatePlanInput{Limit: 1})
+	return len(plan.Batches) == 0, err
 }
 
 // unresolvedName is the name of the retry file that this run leaves: the same

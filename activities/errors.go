@@ -23,8 +23,8 @@ const (
 	InputChanged = "InputChanged"
 	// Storage: a folder cannot be read or written. It may pass.
 	Storage = "Storage"
-	// Stopping: this worker is stopping and has sent nothing. Another one, or
-	// the same later, will do it.
+	// Stopping: this worker is stopping, or the run is over, and it has sent
+	// nothing more. Another one, or the same later, will do it.
 	Stopping = "Stopping"
 	// DoesNotAddUp: the program found a fault of its own.
 	DoesNotAddUp = "DoesNotAddUp"

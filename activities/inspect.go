@@ -33,12 +33,15 @@ type Inspected struct {
 	Skipped int             `json:"skipped"` // before --start-at
 	Batches int             `json:"batches"`
 	Start   migration.Start `json:"start"`
+	// Twins are the records of a delta migration that are not sent, because
+	// their key stands in the input before them.
+	Twins int `json:"twins,omitempty"`
 }
 
 // InspectSource checks, digests, indexes and copies the input, and prepares the
 // migration's folder. Run again, by a later run of the same migration too, it
 // finds what is there and keeps it. It fails with Refused where the input, or
-// the output folder, cannot be used.
+// the output folder, cannot be used, or not in the way that is asked for.
 func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspected, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -49,8 +52,18 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
 		return Inspected{}, refused(err)
 	}
+	if err := keepsDelta(spec, folder); err != nil {
+		return Inspected{}, err
+	}
 	if err := a.indexInput(ctx, spec, folder); err != nil {
 		return Inspected{}, err
+	}
+	twins := 0
+	if spec.Delta {
+		var err error
+		if twins, err = findTwins(ctx, spec, folder); err != nil {
+			return Inspected{}, ended(ctx, err)
+		}
 	}
 	if err := folder.SaveSpec(spec); err != nil {
 		return Inspected{}, storageError(err)
@@ -64,7 +77,7 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 		return Inspected{}, storageError(err)
 	}
 	defer func() { _ = index.Close() }()
-	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start}, nil
+	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start, Twins: twins}, nil
 }
 
 func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder) error {
@@ -132,6 +145,25 @@ func hasIndex(spec migration.Spec, folder migration.Folder) (bool, error) {
 
 func batchSizeError(begun, asked int) error {
 	return fmt.Errorf("this migration was begun with --batch-size %d and cannot go on with %d; give the same again", begun, asked)
+}
+
+// keepsDelta refuses to go on with a migration in another way than it was begun:
+// which records are sent, and what became of duplicates, is decided in part.
+func keepsDelta(spec migration.Spec, folder migration.Folder) error {
+	before, err := folder.Spec()
+	switch {
+	case errors.Is(err, migration.ErrAbsent):
+		return nil
+	case err != nil:
+		return storageError(err)
+	case before.Delta && !spec.Delta:
+		return refused(errors.New("this migration was begun with --delta-migration and cannot go on without it; give it again"))
+	case !before.Delta && spec.Delta:
+		return refused(errors.New("this migration was begun without --delta-migration and cannot go on with it; let it come to its end without, and begin a second one with --again --delta-migration"))
+	case spec.Delta && before.PrimaryKey != spec.PrimaryKey:
+		return refused(fmt.Errorf("this delta migration was begun with --primary-key %s and cannot go on with %s; give the same again", before.PrimaryKey, spec.PrimaryKey))
+	}
+	return nil
 }
 
 // measure gives the size of a record in a request, and of the rest of it.

@@ -118,6 +118,12 @@ func (l *loading) encodeRecords() error {
 	room := identitycloud.MaxBody - l.target.Overhead()
 	header := l.index.Header()
 	for i, r := range records(l.batch, data) {
+		if l.encoded[i].reason, err = l.twinOf(r); err != nil {
+			return err
+		}
+		if l.encoded[i].reason != "" {
+			continue
+		}
 		fields, err := header.Fields(r.Raw)
 		if err != nil {
 			l.encoded[i].reason = err.Error()
@@ -219,19 +225,11 @@ func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, er
 // call claims the part and makes the one call for it. It gives an error only
 // if nothing was sent and the part is not claimed.
 func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
-	waiting, stopWaiting := l.activities.untilStopping(ctx)
-	defer stopWaiting()
-	turn, err := l.gate.Enter(waiting)
+	turn, err := l.turn(ctx)
 	if err != nil {
-		if cause := context.Cause(waiting); cause != nil {
-			err = cause
-		}
 		return ledger.Outcomes{}, err
 	}
 	defer turn.Leave()
-	if err := l.activities.stopping(ctx); err != nil {
-		return ledger.Outcomes{}, err
-	}
 	now := time.Now()
 	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), Host: hostName(), Process: os.Getpid()})
 	if errors.Is(err, ledger.ErrClaimed) {
@@ -250,6 +248,25 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	}
 	answer := l.target.CreateBatch(pace.WithTurn(context.WithoutCancel(ctx), turn), body)
 	return l.judge(positions, sent, answer), nil
+}
+
+// turn waits until a call may be made at once. It gives an error if this process
+// must not begin anything new.
+func (l *loading) turn(ctx context.Context) (*pace.Turn, error) {
+	waiting, stopWaiting := l.activities.untilStopping(ctx)
+	defer stopWaiting()
+	turn, err := l.gate.Enter(waiting)
+	if err != nil {
+		if cause := context.Cause(waiting); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	if err := l.activities.stopping(ctx); err != nil {
+		turn.Leave()
+		return nil, err
+	}
+	return turn, nil
 }
 
 // judge says what an answer means for the records at positions, of which those

@@ -26,8 +26,8 @@ type Plan struct {
 	Total int `json:"total"`
 }
 
-// PlannedBatch is one batch to load, short, since the history keeps it: its
-// position in the round, first and last line.
+// PlannedBatch is one batch to load or update, short, since the history keeps
+// it: its position in the round, first and last line.
 type PlannedBatch [3]int
 
 // Position is that in the round, from 1.
@@ -74,4 +74,77 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		plan.After = position
 	}
 	return plan, nil
+}
+
+// UpdatePlanInput asks for the batches from one on whose duplicates are to be
+// updated.
+type UpdatePlanInput struct {
+	Run   Run `json:"run"`
+	After int `json:"after"` // batch, 0 = from the start
+	Limit int `json:"limit"`
+}
+
+// UpdatePlan is the next batches that have records to be updated.
+type UpdatePlan struct {
+	Batches []PlannedBatch `json:"batches"`
+	// Round is the last one: duplicates of all rounds up to it are updated.
+	Round int `json:"round"`
+	// Settled counts the updates on the way that have outcomes already.
+	Settled ledger.Updates `json:"settled"`
+	After   int            `json:"after"` // the batch up to which this plan goes
+	Total   int            `json:"total"` // batches of the input
+}
+
+// PlanUpdates says what is to be updated next. It changes nothing.
+func (a *Activities) PlanUpdates(ctx context.Context, in UpdatePlanInput) (UpdatePlan, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(in.Run)
+	if err != nil {
+		return UpdatePlan{}, err
+	}
+	plan, err := o.planUpdates(ctx, in)
+	return plan, ended(ctx, err)
+}
+
+func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {
+	plan = UpdatePlan{After: in.After, Total: o.index.Batches()}
+	if plan.Round, err = o.lastRound(); err != nil {
+		return plan, err
+	}
+	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
+		b, err := o.index.Batch(plan.After + 1)
+		if err != nil {
+			return plan, err
+		}
+		records, err := o.ledger.After(ctx, plan.Round, b.Number, b.Records)
+		if err != nil {
+			return plan, err
+		}
+		settled, pending := updatesOf(records)
+		plan.Settled.Add(settled)
+		if pending > 0 {
+			plan.Batches = append(plan.Batches, PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)})
+		}
+		plan.After = b.Number
+	}
+	return plan, nil
+}
+
+// updatesOf counts what came of the updates of a batch, and the duplicates that
+// are still to be updated.
+func updatesOf(records []ledger.Record) (settled ledger.Updates, pending int) {
+	for _, r := range records {
+		switch {
+		case r.Outcome == ledger.Duplicate:
+			pending++
+		case r.Outcome == ledger.Updated:
+			settled.Updated++
+		case r.Outcome == ledger.Unchanged:
+			settled.Unchanged++
+		case r.ByUpdate:
+			settled.Failed++
+		}
+	}
+	return settled, pending
 }

@@ -28,6 +28,8 @@ type ResolveInput struct {
 type Resolved struct {
 	Recovered int `json:"recovered"`
 	Failed    int `json:"failed"`
+	// Duplicate are those of a delta migration that are to be updated.
+	Duplicate int `json:"duplicate,omitempty"`
 	// Invisible duplicates cannot be seen in the target yet, though it says
 	// that they are there.
 	Invisible int `json:"invisible"`
@@ -39,7 +41,8 @@ const chunkOfDuplicates = 20_000
 
 // ResolveDuplicates finds out, for every duplicate of a retry round, whether a
 // lost call of this migration wrote the record (recovered) or somebody else
-// did (failed, in the target's words). It says recovered only on evidence:
+// did (failed, in the target's words; in a delta migration it stays a duplicate,
+// to be updated). It says recovered only on evidence:
 //
 //   - the record was last updated no earlier than the first attempt at its
 //     batch, by the target's clock;
@@ -324,6 +327,8 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates, owned
 			// Even where this batch stays open, no later record gets it.
 			owned[dup.found.UUID] = true
 			outcomes.Recovered(dup.position, dup.found.UUID)
+		case r.spec.Delta && !owned[dup.found.UUID]:
+			outcomes.Duplicate(dup.position, dup.words)
 		default:
 			outcomes.Failed(dup.position, dup.words)
 		}
@@ -363,6 +368,8 @@ func (r *resolving) count(o ledger.Outcomes) {
 			r.sum.Recovered++
 		case ledger.Failed:
 			r.sum.Failed++
+		case ledger.Duplicate:
+			r.sum.Duplicate++
 		case ledger.Unknown:
 			r.sum.Invisible++
 		}

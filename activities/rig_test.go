@@ -52,6 +52,12 @@ type rig struct {
 	tooLarge     int
 	tooManyBytes int64
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
+
+	changes int // calls of Update and Replace
+	// change makes the n-th of them, from 1, or does not.
+	change func(n int, call func() error) error
+	// hidden records do not show in FindEntities.
+	hidden bool
 }
 
 type option func(*rig, *sandbox.Options)
@@ -156,6 +162,32 @@ func (c target) FindByKey(ctx context.Context, attribute string, keys []string) 
 		return c.rig.findOutcome(found, err)
 	}
 	return found, err
+}
+
+func (c target) FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error) {
+	if c.rig.hidden {
+		return nil, nil
+	}
+	return c.Target.FindEntities(ctx, attribute, keys)
+}
+
+func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error {
+	return c.rig.changed(func() error { return c.Target.Update(ctx, ref, attributes) })
+}
+
+func (c target) Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error {
+	return c.rig.changed(func() error { return c.Target.Replace(ctx, ref, attribute, value) })
+}
+
+func (r *rig) changed(call func() error) error {
+	r.mu.Lock()
+	r.changes++
+	n := r.changes
+	r.mu.Unlock()
+	if r.change != nil {
+		return r.change(n, call)
+	}
+	return call()
 }
 
 func (r *rig) sent() int {
@@ -288,6 +320,28 @@ func (r *rig) stranger(record string) {
 	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered || a.Records[0].Err != nil {
 		r.t.Fatalf("the stranger %s was not created: %+v", record, a)
 	}
+}
+
+// entity gives a record of the sandbox.
+func (r *rig) entity(email string) map[string]any {
+	r.t.Helper()
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	e, err := c.View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	all := map[string]any{}
+	for name, raw := range e.Attributes {
+		var value any
+		if err := json.Unmarshal(raw, &value); err != nil {
+			r.t.Fatal(err)
+		}
+		all[name] = value
+	}
+	return all
 }
 
 // known tells what the ledger knows after a round: a letter a record, batches

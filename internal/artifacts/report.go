@@ -32,7 +32,11 @@ func Advice(s migration.Summary) string {
 	case migration.ExitUnknown:
 		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
 	case migration.ExitFailed:
-		return "Some records failed. Their reasons are in " + s.Files.Fail + "; mend the records in " + s.Files.FailRecords + " and load that file."
+		reasons := s.Files.Fail
+		if s.Files.UpdateFail != nil {
+			reasons += " and " + *s.Files.UpdateFail
+		}
+		return "Some records failed. Their reasons are in " + reasons + "; mend the records in " + s.Files.FailRecords + " and load that file."
 	}
 	return "Every record is in the target."
 }

@@ -28,7 +28,7 @@ func reportOf(t *testing.T, s migration.Summary) string {
 func summaries() map[string]migration.Summary {
 	retry := []string{"retry_1.csv", "retry_2.csv"}
 	full := summaryOf(sampleCounts, migration.Files{Success: "success.csv", Fail: "fail.csv", FailRecords: "fail_records.csv", Retry: retry,
-		Unresolved: ptr("retry_2.csv"), Remaining: ptr("remaining.csv"), Report: "report.html"})
+		Unresolved: ptr("retry_2.csv"), Remaining: ptr("remaining.csv"), UpdateSuccess: ptr("update_success.csv"), UpdateFail: ptr("update_fail.csv"), Report: "report.html"})
 	return map[string]migration.Summary{
 		"everything": full,
 		"nothing":    {},

@@ -26,6 +26,7 @@ type Record struct {
 	Batch int
 	Line  int64
 	Email string // or the primary key's value where the file has no email column
+	Key   string // the primary key's value; wanted for updated records only
 	Raw   []byte
 	ledger.Record
 }
@@ -37,6 +38,8 @@ type Set struct {
 	files   migration.Files
 	success *table
 	fail    *table
+	updates *table // nil unless the migration is a delta migration
+	unfit   *table // failed updates; nil as well
 	failed  *rawFile
 	unknown *rawFile // nil when an earlier retry file holds them
 	remain  *rawFile
@@ -54,6 +57,9 @@ type Options struct {
 	// Unresolved is the name of the retry file for the records that are still
 	// unknown. Empty: the last of Retry holds them.
 	Unresolved string
+	// Updates is the name of the primary key, by which the records of a delta
+	// migration are found. Empty: it is none, and has no files of updates.
+	Updates string
 }
 
 // NewSet starts to write.
@@ -79,6 +85,18 @@ func NewSet(o Options) (*Set, error) {
 	if s.failed, err = newRawFile(filepath.Join(o.Dir, s.files.FailRecords), o.Header); err != nil {
 		s.Discard()
 		return nil, err
+	}
+	if o.Updates != "" {
+		success, fail := Name("update_success", o.Stamp, "csv"), Name("update_fail", o.Stamp, "csv")
+		s.files.UpdateSuccess, s.files.UpdateFail = &success, &fail
+		if s.updates, err = newTable(filepath.Join(o.Dir, success), "batch", "line", o.Updates, "how"); err != nil {
+			s.Discard()
+			return nil, err
+		}
+		if s.unfit, err = newTable(filepath.Join(o.Dir, fail), "batch", "line", "email", "error"); err != nil {
+			s.Discard()
+			return nil, err
+		}
 	}
 	if o.Unresolved != "" {
 		if s.unknown, err = newRawFile(filepath.Join(o.Dir, o.Unresolved), o.Header); err != nil {
@@ -107,9 +125,23 @@ func (s *Set) Add(r Record) error {
 			how = "recovered"
 		}
 		return s.success.write(batch, line, r.UUID, r.Email, strconv.Itoa(r.Round), how)
+	case ledger.Updated, ledger.Unchanged:
+		if s.updates == nil {
+			break
+		}
+		s.counts.Updated++
+		how := "updated"
+		if r.Outcome == ledger.Unchanged {
+			how = "unchanged"
+		}
+		return s.updates.write(batch, line, r.Key, how)
 	case ledger.Failed, ledger.Duplicate:
 		s.counts.Failed++
-		if err := s.fail.write(batch, line, r.Email, r.Error); err != nil {
+		fail := s.fail
+		if r.ByUpdate && s.unfit != nil {
+			fail = s.unfit
+		}
+		if err := fail.write(batch, line, r.Email, r.Error); err != nil {
 			return err
 		}
 		return s.failed.write(r.Raw)
@@ -134,10 +166,13 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	if err := s.prove(ctx, total); err != nil {
 		return s.counts, s.files, err
 	}
-	for _, f := range []*private.Writer{s.success.Writer, s.fail.Writer, s.failed.Writer} {
-		if err := f.Commit(); err != nil {
+	for _, t := range s.tables() {
+		if err := t.Commit(); err != nil {
 			return s.counts, s.files, err
 		}
+	}
+	if err := s.failed.Commit(); err != nil {
+		return s.counts, s.files, err
 	}
 	if s.counts.Unknown > 0 {
 		unresolved := ""
@@ -163,12 +198,20 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	return s.counts, s.files, private.Remove(remaining)
 }
 
+// tables are those of our own files that there are.
+func (s *Set) tables() (all []*table) {
+	for _, t := range []*table{s.success, s.fail, s.updates, s.unfit} {
+		if t != nil {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
 // Discard drops what has no name yet.
 func (s *Set) Discard() {
-	for _, t := range []*table{s.success, s.fail} {
-		if t != nil {
-			t.Discard()
-		}
+	for _, t := range s.tables() {
+		t.Discard()
 	}
 	for _, f := range []*rawFile{s.failed, s.unknown, s.remain} {
 		if f != nil {
@@ -186,12 +229,12 @@ func (s *Set) prove(ctx context.Context, total int) error {
 	if s.counts.Total != total || s.counts.Sum() != total {
 		return fmt.Errorf("%w: the input has %d records, %d were written", ErrDoesNotAddUp, total, s.counts.Sum())
 	}
-	lines, err := readBackLines(s.success, s.fail)
+	lines, err := readBackLines(s.tables()...)
 	if err != nil {
 		return err
 	}
-	if want := s.counts.Created + s.counts.Recovered + s.counts.Failed; lines != want {
-		return fmt.Errorf("%w: %d lines in %s and %s, expected %d", ErrDoesNotAddUp, lines, s.files.Success, s.files.Fail, want)
+	if want := s.counts.Created + s.counts.Recovered + s.counts.Updated + s.counts.Failed; lines != want {
+		return fmt.Errorf("%w: %d lines in the files of successes and failures (%s and so on), expected %d", ErrDoesNotAddUp, lines, s.files.Success, want)
 	}
 	raw := []struct {
 		file *rawFile
@@ -208,8 +251,8 @@ func (s *Set) prove(ctx context.Context, total int) error {
 	return nil
 }
 
-// readBackLines counts the rows of two tables and holds that no line is twice
-// in them: both are in the order of lines, so they are read side by side.
+// readBackLines counts the rows of some tables and holds that no line is twice
+// in them: all are in the order of lines, so they are read side by side.
 func readBackLines(tables ...*table) (int, error) {
 	var rows int
 	last := int64(0)

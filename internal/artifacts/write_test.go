@@ -162,6 +162,98 @@ func summaryOf(counts migration.Counts, files migration.Files) migration.Summary
 	}
 }
 
+// sampleUpdates are those of a delta migration.
+var sampleUpdates = []Record{
+	{Batch: 1, Line: 2, Email: "a@example.com", Key: "7", Raw: []byte("a@example.com,A\n"), Record: ledger.Record{Outcome: ledger.Updated, ByUpdate: true}},
+	{Batch: 1, Line: 3, Email: "b@example.com", Key: `"8", 9`, Raw: []byte("b@example.com,B\n"), Record: ledger.Record{Outcome: ledger.Unchanged, ByUpdate: true}},
+	{Batch: 1, Line: 4, Email: "c@example.com", Key: "10", Raw: []byte("c@example.com,C\n"), Record: ledger.Record{Outcome: ledger.Failed, ByUpdate: true, Error: "too \"long\""}},
+	{Batch: 1, Line: 5, Email: "d@example.com", Key: "11", Raw: []byte("d@example.com,D\n"), Record: ledger.Record{Outcome: ledger.Failed, Error: "bad"}},
+	{Batch: 2, Line: 6, Email: "e@example.com", Key: "12", Raw: []byte("e@example.com,E\n"), Record: ledger.Record{Outcome: ledger.Created, UUID: "uuid-6"}},
+}
+
+func newDeltaSet(t *testing.T, dir string) *Set {
+	t.Helper()
+	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: []byte(header), Updates: "legacyId"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestUpdatesHaveFilesOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	s := newDeltaSet(t, dir)
+	add(t, s, sampleUpdates...)
+	counts, files, err := s.Commit(t.Context(), len(sampleUpdates))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (migration.Counts{Total: 5, Created: 1, Updated: 2, Failed: 2}); counts != want || counts.Sum() != 5 {
+		t.Errorf("counts %+v, want %+v", counts, want)
+	}
+	want := map[string]string{
+		"success_" + stamp + ".csv":        "batch,line,uuid,email,round,how\n2,6,uuid-6,e@example.com,0,created\n",
+		"fail_" + stamp + ".csv":           "batch,line,email,error\n1,5,d@example.com,bad\n",
+		"update_success_" + stamp + ".csv": "batch,line,legacyId,how\n1,2,7,updated\n1,3,\"\"\"8\"\", 9\",unchanged\n",
+		"update_fail_" + stamp + ".csv":    "batch,line,email,error\n1,4,c@example.com,\"too \"\"long\"\"\"\n",
+		"fail_records_" + stamp + ".csv":   header + "c@example.com,C\nd@example.com,D\n",
+	}
+	got := contents(t, dir)
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("files %q\nwant  %q", got, want)
+	}
+	if files.UpdateSuccess == nil || files.UpdateFail == nil || got[*files.UpdateSuccess] == "" || got[*files.UpdateFail] == "" {
+		t.Errorf("files %+v, want both files of updates named", files)
+	}
+	expectPrivate(t, dir)
+
+	empty := t.TempDir()
+	if _, _, err := newDeltaSet(t, empty).Commit(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, empty)["update_success_"+stamp+".csv"]; got != "batch,line,legacyId,how\n" {
+		t.Errorf("without updates: %q, want a header", got)
+	}
+
+	plain := newSet(t, t.TempDir(), "")
+	defer plain.Discard()
+	if err := plain.Add(sampleUpdates[0]); err == nil {
+		t.Error("a migration that is no delta migration took an updated record")
+	}
+}
+
+func TestUpdatesThatDoNotAddUpGetNoName(t *testing.T) {
+	for name, tamper := range map[string]func(*Set) (path, old, new string){
+		"an update is gone":      func(s *Set) (string, string, string) { return s.updates.TemporaryPath(), "1,2,7,updated\n", "" },
+		"an update is in two":    func(s *Set) (string, string, string) { return s.unfit.TemporaryPath(), "1,4,", "1,2," },
+		"a failed update is cut": func(s *Set) (string, string, string) { return s.unfit.TemporaryPath(), ",\"too", "" },
+	} {
+		dir := t.TempDir()
+		s := newDeltaSet(t, dir)
+		add(t, s, sampleUpdates...)
+		if err := errors.Join(s.updates.flush(), s.unfit.flush()); err != nil {
+			t.Fatal(err)
+		}
+		path, old, new := tamper(s)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(data, []byte(old)) {
+			t.Fatalf("%s: %q does not hold %q", name, data, old)
+		}
+		if err := os.WriteFile(path, bytes.Replace(data, []byte(old), []byte(new), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Commit(t.Context(), len(sampleUpdates)); !errors.Is(err, ErrDoesNotAddUp) {
+			t.Errorf("%s: %v, want %v", name, err, ErrDoesNotAddUp)
+		}
+		if left := names(contents(t, dir)); len(left) != 0 {
+			t.Errorf("%s: %q is there, want nothing", name, left)
+		}
+	}
+}
+
 func TestWhatIsNotThereHasNoFile(t *testing.T) {
 	dir := t.TempDir()
 	// A run that was stopped earlier has left one.

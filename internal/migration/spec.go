@@ -43,6 +43,11 @@ type Spec struct {
 	UnknownHTTP  []int         `json:"unknown_http_codes"`
 	RecoveredBy  RecoveredBy   `json:"recovered_by"`
 	PrimaryKey   string        `json:"primary_key"`
+	// Delta says that records which are there already are updated.
+	Delta bool `json:"delta,omitempty"`
+	// UndoRecipient is the public key of age to which the previous values of
+	// updated records are encrypted; "" leaves them readable to the owner.
+	UndoRecipient string `json:"undo_recipient,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
@@ -200,6 +205,13 @@ func (f Folder) Staged() string { return f.path("input.csv") }
 
 // Ledger is the path of the ledger's folder.
 func (f Folder) Ledger() string { return f.path("ledger") }
+
+// Undo is the path of the folder of what updated records were before.
+func (f Folder) Undo() string { return f.path("undo") }
+
+// Twins is the path of the list of records of a delta migration whose key
+// stands in the input before them.
+func (f Folder) Twins() string { return f.path("twins") }
 
 // Places is the path of the folder that limits the calls in flight.
 func (f Folder) Places() string { return f.path("places") }

@@ -1,0 +1,503 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/undo"
+)
+
+// UpdateInput names a batch whose duplicates are to be updated.
+type UpdateInput struct {
+	Run   Run `json:"run"`
+	Round int `json:"round"` // the last one that is over
+	Batch int `json:"batch"`
+}
+
+// UpdateBatch updates the records of a batch that the target has already: look,
+// compare, write down what they were, update, outcomes.
+//
+// It may be run any number of times, and at the same time as well, because all
+// that it sends may be sent again. An update sets attributes to the values of
+// the input, and so does a replaced plural: the second of two equal calls finds
+// them as they are. So a call whose answer is lost is simply made again, and two
+// workers on the same batch, of which one was taken for dead, send the same.
+//
+// What a repeated call can do harm to is what somebody else wrote into the same
+// attributes between the first call and the second. That is bounded: a batch is
+// repeated for some minutes at most, each time what still differs only, never
+// after its outcome is decided, and never after the run is sealed. A call that
+// is on its way then can arrive as late as its deadline.
+//
+// Before the first call the previous values are on the disk (package undo). The
+// first such file of a batch holds: who comes later changes the attributes that
+// it names and no others, so that nothing is changed whose previous value is not
+// known. A record in it counts as updated, also if an earlier attempt has made
+// all its changes.
+func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Updates, error) {
+	stop := heartbeat(ctx)
+	defer stop()
+	u, err := a.updating(ctx, in)
+	if err != nil {
+		return ledger.Updates{}, storageError(err)
+	}
+	outcomes, err := u.update(ctx)
+	if err != nil {
+		return ledger.Updates{}, storageError(err)
+	}
+	return outcomes.Updates(), nil
+}
+
+// updating is the work on one batch.
+type updating struct {
+	*loading
+	pending []*update
+	noted   map[int64]undo.Change // by line: what the undo files hold
+	closed  bool                  // this round has its undo file: no record is added to it
+}
+
+// update is that of one record.
+type update struct {
+	position int
+	line     int64
+	key      string
+	entity   *identitycloud.Entity // nil: not found
+	changes  []delta.Change        // that are still to be made
+	updated  bool                  // the undo file has it
+	failed   string                // the reason, for people
+}
+
+func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, error) {
+	o, err := a.open(in.Run)
+	if err != nil {
+		return nil, err
+	}
+	u := &updating{loading: &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Round: in.Round, Batch: in.Batch}}}
+	u.batch, err = o.index.Batch(in.Batch)
+	return u, err
+}
+
+func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
+	decided, err := u.ledger.DecidedUpdate(ctx, u.loading.key)
+	if err == nil || !isNotFound(err) {
+		return decided, err
+	}
+	if err := u.readPending(ctx); err != nil {
+		return decided, err
+	}
+	if err := u.prepare(ctx); err != nil {
+		return decided, err
+	}
+	for _, r := range u.pending {
+		if err := u.change(ctx, r); err != nil {
+			return decided, err
+		}
+	}
+	return u.decide(ctx)
+}
+
+// readPending finds the duplicates of the batch that have no outcome of an
+// update yet.
+func (u *updating) readPending(ctx context.Context) error {
+	known, err := u.ledger.After(ctx, u.loading.key.Round, u.batch.Number, u.batch.Records)
+	if err != nil {
+		return err
+	}
+	if err := u.encodeRecords(); err != nil {
+		return err
+	}
+	_, records, err := u.batchRecords(u.batch.Number)
+	if err != nil {
+		return err
+	}
+	for i, r := range records {
+		if known[i].Outcome == ledger.Duplicate {
+			u.pending = append(u.pending, &update{position: i, line: r.Line, key: u.value(r, u.opened.key), failed: u.encoded[i].reason})
+		}
+	}
+	return nil
+}
+
+// prepare finds out what is to be changed, and has it on the disk.
+func (u *updating) prepare(ctx context.Context) error {
+	if err := u.look(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := u.readUndo(); err != nil {
+			return err
+		}
+		for _, r := range u.pending {
+			if err := u.compare(r); err != nil {
+				return err
+			}
+		}
+		err := u.writeUndo()
+		if !errors.Is(err, undo.ErrExists) {
+			return err
+		}
+		// Another worker was faster: its file holds. It is there for good, so
+		// this comes once.
+	}
+}
+
+func (u *updating) readUndo() error {
+	files, err := undo.Read(u.folder.Undo(), u.batch.Number)
+	if err != nil {
+		return err
+	}
+	u.noted = map[int64]undo.Change{}
+	for _, f := range files {
+		u.closed = u.closed || f.Round == u.loading.key.Round
+		for _, c := range f.Changes {
+			if _, earlier := u.noted[c.Line]; !earlier {
+				u.noted[c.Line] = c
+			}
+		}
+	}
+	return nil
+}
+
+const (
+	notThere = "the record with this key does not exist; the duplicate is on another unique attribute"
+	another  = "the record was deleted and made again while it was updated; load it once more"
+	touched  = "the record was changed by somebody else while its batch was updated, or was not there yet; load it once more"
+)
+
+// compare finds out what is still to be changed in a record.
+func (u *updating) compare(r *update) error {
+	noted, isNoted := u.noted[r.line]
+	r.changes, r.updated = nil, isNoted
+	switch {
+	case r.failed != "":
+		return nil
+	case r.entity == nil:
+		r.failed = notThere
+		return nil
+	case isNoted && noted.UUID != r.entity.UUID:
+		r.failed = another
+		return nil
+	}
+	changes, err := delta.Changes(u.encoded[r.position].json, r.entity.Attributes)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", r.line, err)
+	}
+	switch {
+	case isNoted:
+		changes = slices.DeleteFunc(changes, func(c delta.Change) bool { return !slices.Contains(noted.Paths, c.Path) })
+	case u.closed && len(changes) > 0:
+		r.failed = touched
+		return nil
+	}
+	r.changes = changes
+	return nil
+}
+
+// writeUndo writes down what the records were, if any is to be changed of which
+// that is not known yet.
+func (u *updating) writeUndo() error {
+	var entries []undo.Entry
+	for _, r := range u.pending {
+		if r.updated || len(r.changes) == 0 {
+			continue
+		}
+		e := undo.Entry{
+			Change: undo.Change{Line: r.line, UUID: r.entity.UUID},
+			Value:  undo.Value{Before: map[string]json.RawMessage{}, After: map[string]json.RawMessage{}},
+		}
+		for _, c := range r.changes {
+			e.Paths = append(e.Paths, c.Path)
+			e.Before[c.Path], e.After[c.Path] = c.Before, c.After
+		}
+		entries = append(entries, e)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	recipient, err := undo.ParseRecipient(u.spec.UndoRecipient)
+	if err != nil {
+		return err
+	}
+	if err := undo.Write(u.folder.Undo(), u.batch.Number, u.loading.key.Round, entries, recipient); err != nil {
+		return err
+	}
+	for _, r := range u.pending {
+		r.updated = r.updated || len(r.changes) > 0
+	}
+	return nil
+}
+
+// look finds the records in the target: in bulk, and one by one those that do
+// not show, since what was created lately can be invisible to a search.
+func (u *updating) look(ctx context.Context) error {
+	var keys []string
+	for _, r := range u.pending {
+		switch {
+		case r.failed != "":
+		case r.key == "":
+			r.failed = fmt.Sprintf("the record has no value in %s, by which it is looked up", u.spec.PrimaryKey)
+		default:
+			keys = append(keys, r.key)
+		}
+	}
+	var found []identitycloud.Entity
+	for group := range slices.Chunk(keys, keysACall) {
+		entities, err := u.find(ctx, group)
+		if err != nil {
+			return err
+		}
+		found = append(found, entities...)
+	}
+	byKey := map[string][]*identitycloud.Entity{}
+	for i := range found {
+		folded := strings.ToLower(text(delta.At(found[i].Attributes, u.spec.PrimaryKey)))
+		byKey[folded] = append(byKey[folded], &found[i])
+	}
+	for _, r := range u.pending {
+		if r.failed != "" {
+			continue
+		}
+		if same := byKey[strings.ToLower(r.key)]; len(same) == 1 {
+			r.entity = same[0]
+			continue
+		}
+		if err := u.view(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find looks keys up in bulk. To a client that may not search nothing shows.
+func (u *updating) find(ctx context.Context, keys []string) (found []identitycloud.Entity, err error) {
+	err = u.read(ctx, func(ctx context.Context) error {
+		found, err = u.target.FindEntities(ctx, u.spec.PrimaryKey, keys)
+		return err
+	})
+	var api *identitycloud.APIError
+	if errors.As(err, &api) && api.IsPermission() {
+		return nil, nil
+	}
+	return found, u.unreachable(err)
+}
+
+func (u *updating) view(ctx context.Context, r *update) error {
+	var entity identitycloud.Entity
+	err := u.read(ctx, func(ctx context.Context) (err error) {
+		entity, err = u.target.View(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key})
+		return err
+	})
+	var api *identitycloud.APIError
+	switch {
+	case err == nil:
+		r.entity = &entity
+		return nil
+	case errors.As(err, &api) && api.IsNotFound() && !identitycloud.IsUnknown(err):
+		return nil
+	}
+	if words, ok := refusalOf(err); ok {
+		r.failed = words
+		return nil
+	}
+	return u.unreachable(err)
+}
+
+// change makes the changes of a record: values and members of objects in one
+// call, each plural in one of its own.
+func (u *updating) change(ctx context.Context, r *update) error {
+	if len(r.changes) == 0 || r.failed != "" {
+		return nil
+	}
+	ref := identitycloud.Ref{UUID: r.entity.UUID}
+	values := slices.DeleteFunc(slices.Clone(r.changes), delta.Change.IsPlural)
+	if len(values) > 0 {
+		object, err := delta.Object(values)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", r.line, err)
+		}
+		err = u.write(ctx, func(ctx context.Context) error { return u.target.Update(ctx, ref, object) })
+		if words, ok := refusalOf(err); ok {
+			r.failed = words
+			return nil
+		}
+		if err != nil {
+			return u.unreachable(err)
+		}
+	}
+	for _, c := range r.changes {
+		if !c.IsPlural() {
+			continue
+		}
+		err := u.write(ctx, func(ctx context.Context) error { return u.target.Replace(ctx, ref, c.Path, c.After) })
+		if words, ok := refusalOf(err); ok {
+			r.failed = fmt.Sprintf("%s: %s", c.Path, words)
+			if len(values) > 0 {
+				r.failed += " (other attributes were updated)"
+			}
+			return nil
+		}
+		if err != nil {
+			return u.unreachable(err)
+		}
+	}
+	return nil
+}
+
+func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
+	if err := u.notSealed(); err != nil {
+		return ledger.Outcomes{}, err
+	}
+	outcomes := ledger.NewOutcomes(u.batch.Records)
+	for _, r := range u.pending {
+		switch {
+		case r.failed != "":
+			outcomes.Failed(r.position, r.failed)
+		case r.updated:
+			outcomes.Updated(r.position)
+		default:
+			outcomes.Unchanged(r.position)
+		}
+	}
+	held, _, err := u.ledger.DecideUpdate(ctx, u.loading.key, outcomes.Outcomes(false, ""))
+	return held, err
+}
+
+const (
+	callTries   = 4
+	callBackoff = time.Second / 2 // times the number of the try
+)
+
+// read makes a call that changes nothing, some times if need be.
+func (u *updating) read(ctx context.Context, call func(context.Context) error) error {
+	return u.repeatedly(ctx, func() error {
+		// Nothing is lost with a look that is cut off.
+		reading, done := u.activities.untilStopping(ctx)
+		defer done()
+		err := call(reading)
+		if cause := context.Cause(reading); err != nil && cause != nil {
+			return cause
+		}
+		return err
+	})
+}
+
+// write makes a call that sets values, some times if need be. One that was begun
+// comes to its end, also when this worker stops.
+func (u *updating) write(ctx context.Context, call func(context.Context) error) error {
+	return u.repeatedly(ctx, func() error {
+		turn, err := u.turn(ctx)
+		if err != nil {
+			return err
+		}
+		defer turn.Leave()
+		if err := u.notSealed(); err != nil {
+			return err
+		}
+		return call(pace.WithTurn(context.WithoutCancel(ctx), turn))
+	})
+}
+
+// repeatedly makes a call until its outcome is known, or a few times.
+func (u *updating) repeatedly(ctx context.Context, call func() error) error {
+	for try := 1; ; try++ {
+		if err := u.activities.stopping(ctx); err != nil {
+			return err
+		}
+		err := call()
+		var application *temporal.ApplicationError
+		if err == nil || try == callTries || !mayPass(err) || errors.As(err, &application) {
+			return err
+		}
+		u.activities.log.Warn("a call of an update failed", "batch", u.batch.Number, "try", try, "error", err.Error())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * callBackoff):
+		}
+	}
+}
+
+// mayPass says that a call may come to something when it is made again.
+func mayPass(err error) bool {
+	_, refused := refusalOf(err)
+	return !refused && !errors.Is(err, identitycloud.ErrCredentials) && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled)
+}
+
+// refusalOf gives the words with which the target refuses a call about one
+// record. It is a refusal only if the API itself says so, or that the record is
+// too large; another HTTP error says something of the way there.
+func refusalOf(err error) (words string, ok bool) {
+	var api *identitycloud.APIError
+	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !errors.Is(err, identitycloud.ErrCredentials) {
+		return api.Words(), true
+	}
+	var status *identitycloud.HTTPError
+	if errors.As(err, &status) && status.Status == 413 {
+		return "the target refuses the record as too large", true
+	}
+	return "", false
+}
+
+// unreachable gives the error of a call that came to nothing its type. Other
+// errors it leaves.
+func (u *updating) unreachable(err error) error {
+	var (
+		api    *identitycloud.APIError
+		status *identitycloud.HTTPError
+		none   *identitycloud.NoAnswerError
+	)
+	advice := "; nothing is lost, the same command goes on with the updates"
+	switch {
+	case errors.Is(err, identitycloud.ErrCredentials):
+		return temporal.NewNonRetryableApplicationError(err.Error()+advice, Unreachable, nil)
+	case errors.As(err, &api) && api.IsPermission():
+		return temporal.NewApplicationError("the client may not view or update records ("+err.Error()+"); give it the right to call entity and entity.update"+advice, Unreachable)
+	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):
+		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
+	}
+	return err
+}
+
+// notSealed gives an error when the run is over: then nothing is sent any more,
+// and what is not decided stays so.
+func (u *updating) notSealed() error {
+	sealed, err := u.folder.Sealed(u.run.ID)
+	if err == nil && sealed {
+		err = temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
+	}
+	return err
+}
+
+// text is a key as it stands in JSON.
+func text(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+// lastRound is the last round of which there is a retry file, 0 without one.
+func (o *opened) lastRound() (int, error) {
+	for round := 1; ; round++ {
+		_, err := o.folder.RetryFile(round)
+		if errors.Is(err, migration.ErrAbsent) {
+			return round - 1, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
