@@ -46,6 +46,10 @@ type fake struct {
 
 	entities func() (*int64, error)
 
+	updated map[int]ledger.Updates // by batch
+	update  func(in activities.UpdateInput, attempt int) (ledger.Updates, error)
+	twins   int
+
 	attempts map[string]int
 	artifact activities.ArtifactsInput // that was asked for last
 }
@@ -55,17 +59,19 @@ type counts = ledger.Counts
 var (
 	allCreated   = activities.BatchResult{Counts: counts{Created: recordsABatch, Calls: 1}}
 	allUnknown   = activities.BatchResult{Counts: counts{Unknown: recordsABatch, Calls: 1}, Reason: "http 502"}
+	allUpdated   = ledger.Updates{Updated: recordsABatch}
 	allDuplicate = activities.BatchResult{Counts: counts{Duplicate: recordsABatch, Calls: 1}}
 )
 
 func newFake(t *testing.T, batches int) *fake {
 	return &fake{
-		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, attempts: map[string]int{},
+		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, attempts: map[string]int{}, updated: map[int]ledger.Updates{},
 		load: func(activities.BatchInput, int) (activities.BatchResult, error) { return allCreated, nil },
 		settle: func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
 		},
 		resolve: func(activities.ResolveInput) (activities.Resolved, error) { return activities.Resolved{}, nil },
+		update:  func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
 	}
 }
 
@@ -128,7 +134,7 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 			return activities.Inspected{}, err
 		}
 	}
-	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches}, nil
+	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins}, nil
 }
 
 func (f *fake) CheckTarget(context.Context, activities.Run) error {
@@ -220,6 +226,39 @@ func (f *fake) ResolveDuplicates(_ context.Context, in activities.ResolveInput) 
 	return f.resolve(in)
 }
 
+// PlanUpdates plans the batches that have duplicates of round 0.
+func (f *fake) PlanUpdates(_ context.Context, in activities.UpdatePlanInput) (activities.UpdatePlan, error) {
+	f.note("PlanUpdates")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := activities.UpdatePlan{After: in.After, Total: f.batches, Round: len(f.rounds)}
+	for p.After < p.Total && len(p.Batches) < in.Limit {
+		p.After++
+		if u, ok := f.updated[p.After]; ok {
+			p.Settled.Add(u)
+		} else if f.settled[0][p.After].Duplicate > 0 {
+			p.Batches = append(p.Batches, activities.PlannedBatch{p.After, 2, 3})
+		}
+	}
+	return p, nil
+}
+
+func (f *fake) UpdateBatch(_ context.Context, in activities.UpdateInput) (ledger.Updates, error) {
+	attempt := f.note(fmt.Sprintf("UpdateBatch %d/%d", in.Round, in.Batch))
+	f.mu.Lock()
+	f.inFlight++
+	f.most = max(f.most, f.inFlight)
+	f.mu.Unlock()
+	u, err := f.update(in, attempt)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inFlight--
+	if err == nil {
+		f.updated[in.Batch] = u
+	}
+	return u, err
+}
+
 func (f *fake) CountEntities(context.Context, activities.Run) (*int64, error) {
 	f.note("CountEntities")
 	if f.entities != nil {
@@ -270,9 +309,10 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(MigrationWorkflow)
 	e.RegisterWorkflow(LoadWorkflow)
 	e.RegisterWorkflow(RetryWorkflow)
+	e.RegisterWorkflow(UpdateWorkflow)
 	for _, activity := range []any{
 		f.InspectSource, f.CheckTarget, f.PlanBatches, f.LoadBatch, f.SettleBatch,
-		f.WriteRetryFile, f.ResolveDuplicates, f.CountEntities, f.WriteArtifacts,
+		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts,
 	} {
 		e.RegisterActivity(activity)
 	}

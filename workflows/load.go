@@ -66,10 +66,10 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			break
 		}
 		for _, batch := range plan.Batches {
-			if !l.waitForRoom(ctx) {
+			if !l.waitForRoom(ctx, windowOf(l.in.Workers, l.in.RateLimit)) {
 				break
 			}
-			l.start(ctx, batch)
+			l.start(ctx, func(ctx workflow.Context) { l.loadBatch(ctx, batch) })
 		}
 		if l.stopping(ctx) {
 			break
@@ -79,7 +79,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			l.drain(ctx)
 			return l.result(ctx), nil
 		}
-		if l.shouldContinueAsNew(ctx) {
+		if shouldContinueAsNew(ctx) {
 			l.drain(ctx)
 			if !l.stopping(ctx) {
 				l.in.Counts, l.in.Batches = l.counts(), l.done()
@@ -92,13 +92,11 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 }
 
 type loadRun struct {
-	in       LoadInput
-	loaded   ledger.Counts // by this run
-	batches  int           // done by this run
-	total    int           // batches of the round
-	inFlight int
-	lost     int // batches that were begun and not sent
-	halted   string
+	flight
+	in      LoadInput
+	loaded  ledger.Counts // by this run
+	batches int           // done by this run
+	total   int           // batches of the round
 }
 
 func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
@@ -111,15 +109,6 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	l.batches += plan.After - l.in.After - len(plan.Batches)
 	l.show(ctx)
 	return plan, err
-}
-
-// start loads a batch beside the others.
-func (l *loadRun) start(ctx workflow.Context, batch activities.PlannedBatch) {
-	l.inFlight++
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		defer func() { l.inFlight-- }()
-		l.loadBatch(ctx, batch)
-	})
 }
 
 // loadBatch loads one batch, and settles it where its worker died: then it is
@@ -189,44 +178,6 @@ func (l *loadRun) show(ctx workflow.Context) {
 		l.in.Round, l.done(), l.total, c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown))
 }
 
-// window is how many batches are begun at once. Calls in flight are limited
-// where the calls are made; without a rate limit some more batches are begun,
-// since each costs a moment before and after its call.
-func (l *loadRun) window() int {
-	if l.in.RateLimit > 0 {
-		return l.in.Workers
-	}
-	return 2 * l.in.Workers
-}
-
-// waitForRoom waits until one more batch may be begun, and says whether it is
-// still wanted.
-func (l *loadRun) waitForRoom(ctx workflow.Context) bool {
-	err := workflow.Await(ctx, func() bool { return l.inFlight < l.window() || l.halted != "" })
-	return err == nil && !l.stopping(ctx)
-}
-
-// drain waits for all that is in flight, also when the workflow is cancelled.
-func (l *loadRun) drain(ctx workflow.Context) {
-	aside, _ := workflow.NewDisconnectedContext(ctx)
-	_ = workflow.Await(aside, func() bool { return l.inFlight == 0 })
-}
-
-func (l *loadRun) stopping(ctx workflow.Context) bool { return ctx.Err() != nil || l.halted != "" }
-
-// halt stops the load because of trouble. Once somebody has asked for a stop,
-// what fails on the way out is no news.
-func (l *loadRun) halt(ctx workflow.Context, err error) {
-	if ctx.Err() == nil && l.halted == "" {
-		l.halted = Cause(err)
-	}
-}
-
-func (l *loadRun) shouldContinueAsNew(ctx workflow.Context) bool {
-	info := workflow.GetInfo(ctx)
-	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
-}
-
 func (l *loadRun) counts() ledger.Counts {
 	sum := l.in.Counts
 	sum.Add(l.loaded)
@@ -238,7 +189,7 @@ func (l *loadRun) done() int { return l.in.Batches + l.batches }
 func (l *loadRun) result(ctx workflow.Context) LoadResult {
 	return LoadResult{
 		Counts:  l.counts(),
-		Stopped: l.stopping(ctx) || l.lost > 0,
+		Stopped: l.stopped(ctx),
 		Halted:  l.halted,
 	}
 }

@@ -44,6 +44,9 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if m.unknown() && !m.stopped {
 		m.retry(ctx)
 	}
+	if m.spec.Delta && m.duplicates() > 0 && !m.stopped && m.halted == "" {
+		m.update(ctx)
+	}
 	m.countEntities(ctx)
 	return m.writeArtifacts(ctx)
 }
@@ -62,7 +65,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 	m := &migrationRun{
 		spec:     spec,
 		ref:      activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
-		progress: Progress{Phase: PhaseInspecting},
+		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
 	}
 	m.progress.serve(ctx)
 	return m
@@ -76,7 +79,7 @@ func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 }
 
 func (m *migrationRun) checkTarget(ctx workflow.Context) error {
-	m.progress.Records = m.source.Records
+	m.progress.Records, m.progress.Twins = m.source.Records, m.source.Twins
 	return execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, nil)
 }
 
@@ -107,6 +110,21 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 	m.progress.Child = ""
 	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
 	m.progress.merge(result.Progress)
+}
+
+// update is for the records of a delta migration that were there already. The
+// rounds come first: a duplicate of theirs may be our own.
+func (m *migrationRun) update(ctx workflow.Context) {
+	id := childID(ctx, "update")
+	m.progress.Child = id
+	m.enter(ctx, PhaseUpdating)
+	var result UpdateResult
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, "records of "+m.fileName()+" that are there already")), UpdateWorkflow, UpdateInput{
+		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Records: m.duplicates(),
+	}).Get(ctx, &result)
+	m.progress.Child = ""
+	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
+	m.progress.ToUpdate, m.progress.Updates = m.duplicates(), result.Counts
 }
 
 // countEntities is for the summary only: a target that does not tell is no
@@ -140,6 +158,18 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 // unknown says whether round 0 left records in unknown state.
 func (m *migrationRun) unknown() bool {
 	return len(m.progress.Rounds) > 0 && m.progress.Rounds[0].Unknown > 0
+}
+
+// duplicates is how many records are in the target already and are not ours.
+func (m *migrationRun) duplicates() (n int) {
+	for _, r := range m.progress.Rounds {
+		if r.Round == 0 {
+			n += r.Duplicate
+		} else {
+			n += r.Resolved.Duplicate
+		}
+	}
+	return n
 }
 
 // note keeps why a child ended before its time. Whatever it was, the artifacts

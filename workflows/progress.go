@@ -19,6 +19,7 @@ const (
 	PhaseInspecting Phase = "inspecting"
 	PhaseLoading    Phase = "loading"
 	PhaseRetrying   Phase = "retrying"
+	PhaseUpdating   Phase = "updating"
 	PhaseWriting    Phase = "writing artifacts"
 	PhaseDone       Phase = "done"
 )
@@ -39,6 +40,10 @@ var (
 type Progress struct {
 	Phase   Phase `json:"phase"`
 	Records int   `json:"records,omitempty"` // of the input
+	// Delta says that duplicates are updated; Twins are the records that are not
+	// sent then, because their key stands in the input before them.
+	Delta bool `json:"delta,omitempty"`
+	Twins int  `json:"twins,omitempty"`
 	// Rounds are those that have ended.
 	Rounds []RoundProgress `json:"rounds,omitempty"`
 	// Round is the one that runs, in Child: the workflow that knows more.
@@ -50,6 +55,10 @@ type Progress struct {
 	BatchesDone int           `json:"batches_done,omitempty"`
 	InFlight    int           `json:"in_flight,omitempty"`
 	Loading     ledger.Counts `json:"loading"`
+
+	// What became of the ToUpdate records that are to be updated.
+	ToUpdate int            `json:"to_update,omitempty"`
+	Updates  ledger.Updates `json:"updates,omitzero"`
 
 	// Counts are the dispositions, at the end.
 	Counts *migration.Counts `json:"counts,omitempty"`
@@ -87,11 +96,22 @@ func (p *Progress) show(ctx workflow.Context) {
 			text += fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d |\n", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown, r.Resolved.Recovered)
 		}
 	}
+	if p.Twins > 0 {
+		text += fmt.Sprintf("\n%s\n", p.TwinsText())
+	}
+	if p.ToUpdate > 0 {
+		text += fmt.Sprintf("\n%d records were there already\n\n%s", p.ToUpdate, updatesTable(p.Updates))
+	}
 	if c := p.Counts; c != nil {
 		text += fmt.Sprintf("\n%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d\n",
 			c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
 	}
 	workflow.SetCurrentDetails(ctx, text)
+}
+
+// TwinsText says, for people, what becomes of the twins.
+func (p *Progress) TwinsText() string {
+	return fmt.Sprintf("%d records have a key that stands in the file before them: only the first with each key is loaded, these count as failed.", p.Twins)
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {

@@ -61,6 +61,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer.RegisterWorkflow(MigrationWorkflow)
 	replayer.RegisterWorkflow(LoadWorkflow)
 	replayer.RegisterWorkflow(RetryWorkflow)
+	replayer.RegisterWorkflow(UpdateWorkflow)
 	for name, history := range histories(t) {
 		started := history.Events[0].GetWorkflowExecutionStartedEventAttributes()
 		err := replayer.ReplayWorkflowHistoryWithOptions(quiet{}, history, worker.ReplayWorkflowHistoryOptions{
@@ -99,8 +100,8 @@ func TestHistoriesCoverTheWorkflows(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow",
-		"InspectSource", "CheckTarget", "PlanBatches", "LoadBatch", "SettleBatch", "WriteRetryFile", "ResolveDuplicates", "CountEntities", "WriteArtifacts",
+		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow", "UpdateWorkflow",
+		"InspectSource", "CheckTarget", "PlanBatches", "LoadBatch", "SettleBatch", "WriteRetryFile", "ResolveDuplicates", "PlanUpdates", "UpdateBatch", "CountEntities", "WriteArtifacts",
 		"continue as new", "cancel", "cancel in a pause", "failed activity", "failed workflow",
 	} {
 		if seen[want] == 0 {

@@ -56,7 +56,7 @@ func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 
 func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 	for {
-		if r.shouldContinueAsNew(ctx) {
+		if shouldContinueAsNew(ctx) {
 			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
 		}
 		file, err := r.writeRetryFile(ctx)
@@ -161,11 +161,6 @@ func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error
 			return err
 		}
 	}
-}
-
-func (r *retryRun) shouldContinueAsNew(ctx workflow.Context) bool {
-	info := workflow.GetInfo(ctx)
-	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
 }
 
 func (r *retryRun) result(ctx workflow.Context, err error) RetryResult {

@@ -36,9 +36,10 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(MigrationWorkflow)
 	w.RegisterWorkflow(LoadWorkflow)
 	w.RegisterWorkflow(RetryWorkflow)
+	w.RegisterWorkflow(UpdateWorkflow)
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.PlanBatches, a.LoadBatch, a.SettleBatch,
-		a.WriteRetryFile, a.ResolveDuplicates, a.CountEntities, a.WriteArtifacts,
+		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 	} {
 		w.RegisterActivity(activity)
 	}
