@@ -182,8 +182,8 @@ func (s *session) alreadyDone(folder migration.Folder) error {
 		return err
 	}
 	c := summary.Records
-	return fmt.Errorf("%s was migrated already (%s UTC: %d created, %d recovered, %d failed; see %s); load it once more with --again",
-		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed,
+	return fmt.Errorf("%s was migrated already (%s UTC: %d created, %d recovered, %d updated, %d failed; see %s); load it once more with --again",
+		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
 		filepath.Join(spec.OutputDir, artifacts.SummaryName(start.Stamp)))
 }
 
@@ -283,6 +283,9 @@ func (s *session) noteOptions() {
 	running, err := migration.Folder(s.spec.Folder).Spec()
 	if err != nil {
 		return
+	}
+	if running.Delta != s.spec.Delta {
+		s.screen.say(fmt.Sprintf("It goes on as it was begun: --delta-migration=%t.", running.Delta))
 	}
 	if running.RateLimit != s.spec.RateLimit || running.Workers != s.spec.Workers || running.Timeout != s.spec.Timeout ||
 		running.RetryRounds != s.spec.RetryRounds || running.RetryBackoff != s.spec.RetryBackoff {

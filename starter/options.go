@@ -14,6 +14,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
 
@@ -58,6 +59,7 @@ type options struct {
 	defaultClient string
 	dryRun        bool
 	delta         bool
+	undoRecipient string
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 }
@@ -73,6 +75,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.VarP(&o.timeout, "timeout", "o", "of one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
+	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
+	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
 
@@ -95,12 +99,11 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.configKey, "config-key", "k", "", "not yet")
 	f.StringVarP(&o.defaultClient, "default-client", "d", "", "not yet")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
-	f.BoolVarP(&o.delta, "delta-migration", "m", false, "not yet")
 }
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	for _, name := range []string{"config-key", "default-client", "dry-run", "delta-migration"} {
+	for _, name := range []string{"config-key", "default-client", "dry-run"} {
 		if f.Changed(name) {
 			return usage("--%s is not there yet", name)
 		}
@@ -177,6 +180,12 @@ func (o *options) checkNumbers() error {
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
 	}
+	if _, err := undo.ParseRecipient(o.undoRecipient); err != nil {
+		return usage("--undo-recipient: %w", err)
+	}
+	if o.undoRecipient != "" && !o.delta {
+		return usage("--undo-recipient is for the records that --delta-migration updates")
+	}
 	for _, s := range []struct{ name, value string }{{"type-name", o.entityType}, {"primary-key", o.primaryKey}} {
 		if s.value == "" {
 			return usage("--%s is empty", s.name)
@@ -232,6 +241,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey,
+		Delta: o.delta, UndoRecipient: o.undoRecipient,
 	}
 }
 

@@ -24,7 +24,8 @@ type view struct {
 	stateDir string
 	screen   *screen
 
-	shown    int // rounds whose figures were shown
+	shown    int  // rounds whose figures were shown
+	twins    bool // were told
 	printed  time.Time
 	trouble  string
 	looked   time.Time // for trouble
@@ -55,8 +56,12 @@ func (v *view) update(ctx context.Context) {
 		return
 	}
 	v.lookForTrouble(ctx, ids)
+	if progress.Twins > 0 && !v.twins {
+		v.screen.say(progress.TwinsText())
+		v.twins = true
+	}
 	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
-		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, r.Counts)))
+		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
 	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
@@ -110,6 +115,7 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 			progress.Rounds = append(progress.Rounds, p.Rounds...)
 			progress.Round, progress.Batches, progress.BatchesDone = p.Round, p.Batches, p.BatchesDone
 			progress.InFlight, progress.Loading = p.InFlight, p.Loading
+			progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
 		}
 		if id = p.Child; id == "" {
 			break
@@ -141,15 +147,20 @@ func (v *view) lookForTrouble(ctx context.Context, ids []string) {
 
 // line is one line of progress.
 func (v *view) line(p workflows.Progress) string {
+	if p.Phase == workflows.PhaseUpdating {
+		u := p.Updates
+		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
+			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed))
+	}
 	if p.Phase != workflows.PhaseLoading {
 		return string(p.Phase) + " …"
 	}
 	c := p.Loading
 	if p.Round > 0 {
-		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, c))
+		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, p.Delta, c))
 	}
 	done := c.Records()
-	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, c))
+	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
 	if perMinute := v.speed(done); perMinute > 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
@@ -172,9 +183,10 @@ func (v *view) speed(done int) float64 {
 }
 
 // figures are what a round has come to. A duplicate is a failed record in round
-// 0; in a later one it may be our own, which is found out after the round.
-func figures(round int, c ledger.Counts) string {
-	if round == 0 {
+// 0, unless it is to be updated; in a later one it may be our own, which is found
+// out after the round.
+func figures(round int, delta bool, c ledger.Counts) string {
+	if round == 0 && !delta {
 		return fmt.Sprintf("created %s, failed %s, unknown %s", number(c.Created), number(c.Failed+c.Duplicate), number(c.Unknown))
 	}
 	return fmt.Sprintf("created %s, there already %s, failed %s, unknown %s", number(c.Created), number(c.Duplicate), number(c.Failed), number(c.Unknown))

@@ -89,18 +89,20 @@ type summary struct {
 }
 
 type files struct {
-	Success     string
-	Fail        string
-	FailRecords string `json:"fail_records"`
-	Retry       []string
-	Unresolved  *string
-	Remaining   *string
-	Report      string
+	Success       string
+	Fail          string
+	FailRecords   string `json:"fail_records"`
+	Retry         []string
+	Unresolved    *string
+	Remaining     *string
+	UpdateSuccess *string `json:"update_success"`
+	UpdateFail    *string `json:"update_fail"`
+	Report        string
 }
 
 func (f files) all() []string {
 	names := append([]string{f.Success, f.Fail, f.FailRecords, f.Report}, f.Retry...)
-	for _, optional := range []*string{f.Unresolved, f.Remaining} {
+	for _, optional := range []*string{f.Unresolved, f.Remaining, f.UpdateSuccess, f.UpdateFail} {
 		if optional != nil {
 			names = append(names, *optional)
 		}

@@ -94,7 +94,7 @@ func (c *checker) outcomes() {
 		}
 	}
 	for _, r := range c.records {
-		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !isDuplicate(r.error) {
+		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !isDuplicate(r.error) && !r.byUpdate && !(c.isDelta() && isTwice(r.error)) {
 			c.tell(TrueOutcome, "line %d existed before, and failed with %q", r.line, r.error)
 		}
 	}
