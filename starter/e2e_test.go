@@ -477,7 +477,7 @@ func (m *migration) evidence() check.Migration {
 	m.lab.t.Helper()
 	return check.Migration{
 		Input: m.input, Summary: m.summary(), Truth: m.target.truth(), Before: m.target.before,
-		Ledger: m.ledger(), BatchSize: m.batch,
+		Ledger: m.ledger(), Undo: filepath.Join(filepath.Dir(m.ledger()), "undo"), BatchSize: m.batch,
 	}
 }
 
@@ -509,6 +509,8 @@ type figures struct {
 		FailRecords           string `json:"fail_records"`
 		Retry                 []string
 		Unresolved, Remaining *string
+		UpdateSuccess         *string `json:"update_success"`
+		UpdateFail            *string `json:"update_fail"`
 	}
 	URI      string `json:"apid_uri"`
 	Entities *int   `json:"entities_after"`

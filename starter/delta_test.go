@@ -1,0 +1,130 @@
+package main_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/check"
+	"durable-dataload/internal/invent"
+)
+
+// count is how many calls to an endpoint the sandbox has written down.
+func (s *target) count(endpoint string) int {
+	s.lab.t.Helper()
+	data, err := os.ReadFile(s.truth())
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	return bytes.Count(data, []byte(`"endpoint":"`+endpoint+`"`))
+}
+
+// TestDeltaGoesOnWhereItWasKilled: users that are there already, faults, a
+// starter that is killed in the middle of the updates, and a target that dies
+// under them.
+func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	flags := []string{"--faults", "all=0.7,find:all=0.7", "--seed", "5", "--latency", "30ms"}
+	s := l.sandbox() // without faults while the users of before are made
+	input := l.users(invent.Options{Records: 600, Seed: 31, Awkward: true})
+	flaws := invent.Options{Records: 600, Awkward: true}.Flaws()
+	var there []string
+	for i, email := range emails(t, input) {
+		// Not those that fail for what they are, and not the twins.
+		if n := int64(i + 1); n%3 == 1 && !slices.Contains([]int64{flaws.TooFew, flaws.TooMany, flaws.BadBirthday}, n) && !slices.Contains(flaws.Repeated[:], n) {
+			there = append(there, email)
+		}
+	}
+	s.seed(there)
+	s.runAnew(flags...)
+
+	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms")
+	p := m.start()
+	until(t, time.Minute, "some updates", func() bool { return s.count("entity.update") > 20 || p.hasEnded() })
+	p.kill()
+	updates := s.count("entity.update")
+	if updates >= len(there)-10 {
+		t.Fatalf("%d of %d updates were made before the kill: this was no test", updates, len(there))
+	}
+	p = m.start()
+	until(t, time.Minute, "more updates", func() bool { return s.count("entity.update") > updates+10 || p.hasEnded() })
+	s.process.kill()
+	time.Sleep(300 * time.Millisecond) // calls fail meanwhile
+	s.run(flags...)
+	exitCode(t, p, p.wait(2*time.Minute), 3)
+	m.check()
+	f := m.figures()
+	if f.Records["updated"] != len(there) || f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
+		t.Errorf("the records came to %v, %d were there before; want all of these updated, 6 failed, none unknown or remaining", f.Records, len(there))
+	}
+	if !strings.Contains(p.output(), "update_success_") || !strings.Contains(p.errors(), "3 records have a key that stands in the file before them") {
+		t.Errorf("the screen does not tell of updates and of twins:\n%s%s", p.output(), p.errors())
+	}
+
+	// The same file once more finds everything as it is.
+	s.before = s.lastLine()
+	again := l.migration(s, input, 20, "-m", "--rate-limit", "0")
+	again.state, again.out = l.path("state-again"), l.path("out-again")
+	updates = s.count("entity.update") + s.count("entity.replace")
+	s.runAnew()
+	code, p := again.run(time.Minute)
+	exitCode(t, p, code, 3)
+	f = again.figures()
+	if f.Records["updated"] != 594 || f.Records["failed"] != 6 {
+		t.Errorf("once more: the records came to %v; want 594 as they are, 6 failed", f.Records)
+	}
+	if n := s.count("entity.update") + s.count("entity.replace") - updates; n != 0 {
+		t.Errorf("once more: %d calls changed records that are as the input says", n)
+	}
+	if success := readAll(filepath.Join(again.out, *f.Files.UpdateSuccess)); strings.Count(success, ",unchanged\n") != 594 {
+		t.Errorf("once more: %d records are unchanged, want 594", strings.Count(success, ",unchanged\n"))
+	}
+}
+
+// lastLine is the last call of any kind.
+func (s *target) lastLine() int64 {
+	s.lab.t.Helper()
+	_, last, err := check.Calls(s.truth(), "")
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	return last
+}
+
+func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "50ms")
+	input := l.users(invent.Options{Records: 100, Seed: 32})
+	s.seed(emails(t, input))
+	m := l.migration(s, input, 10, "-m", "--rate-limit", "0", "--workers", "2")
+	p := m.start()
+	until(t, time.Minute, "some updates", func() bool { return s.count("entity.update") > 3 })
+	p.signal(os.Interrupt)
+	exitCode(t, p, p.wait(time.Minute), 4)
+	m.check()
+	if f := m.figures(); f.Records["unknown"] == 0 || f.Records["unknown"]+f.Records["updated"] != 100 || f.Files.Unresolved == nil {
+		t.Errorf("the records came to %v; want some unknown, the others updated", f.Records)
+	}
+
+	without := m.flags
+	m.flags = append([]string{}, "--batch-size", "10")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 1)
+	if !strings.Contains(p.errors(), "--delta-migration") {
+		t.Errorf("going on without -m: %s", p.errors())
+	}
+	m.flags = without
+	code, p = m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	if f := m.figures(); f.Records["updated"] != 100 {
+		t.Errorf("the records came to %v, want all updated", f.Records)
+	}
+}
