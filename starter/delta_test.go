@@ -54,6 +54,9 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	}
 	p = m.start()
 	until(t, time.Minute, "more updates", func() bool { return s.count("entity.update") > updates+10 || p.hasEnded() })
+	if p.hasEnded() {
+		t.Fatal("it has ended before the target died: this was no test")
+	}
 	s.process.kill()
 	time.Sleep(300 * time.Millisecond) // calls fail meanwhile
 	s.run(flags...)

@@ -36,13 +36,19 @@ const recordHistories = "RECORD_HISTORIES"
 
 // TestRecordHistories writes testdata/histories, which the replay test of
 // package workflows reads: the histories of real migrations on a real service.
-// It is only run when it is asked for. The histories of a version that people
-// use must stay: new ones come beside them, in a folder of their own.
+// It is only run when it is asked for, for all of them or for those whose names
+// begin in one way. The histories of a version that people use must stay: new
+// ones come beside them, with names of their own.
 //
 //	RECORD_HISTORIES=1 go test ./starter -run TestRecordHistories -count=1
+//	RECORD_HISTORIES=delta go test ./starter -run TestRecordHistories -count=1
 func TestRecordHistories(t *testing.T) {
-	if os.Getenv(recordHistories) == "" {
+	wanted := os.Getenv(recordHistories)
+	if wanted == "" {
 		t.Skip("set " + recordHistories + "=1 to record the histories anew")
+	}
+	if wanted == "1" {
+		wanted = ""
 	}
 	dir, err := os.MkdirTemp("/tmp", "histories-") // the path is in the histories
 	if err != nil {
@@ -68,22 +74,41 @@ func TestRecordHistories(t *testing.T) {
 	}
 	defer c.Close()
 	r := &recorder{t: t, ctx: ctx, client: c, dir: dir, out: filepath.Join("..", "testdata", "histories")}
-	if err := os.RemoveAll(r.out); err != nil {
+	old, err := filepath.Glob(filepath.Join(r.out, wanted+"*"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		t.Fatal(err)
 	}
 
-	r.recordPlain()
-	r.recordRetries()
-	r.recordFileOnly()
-	r.recordManyBatches()
-	r.recordStopAndResume()
-	r.recordStopInBackoff()
-	r.recordChangedInput()
-	r.recordNoLookUp()
-	r.recordRefused()
+	for _, scene := range []struct {
+		name   string
+		record func(string)
+	}{
+		{"plain", r.recordPlain},
+		{"retries", r.recordRetries},
+		{"file-only", r.recordFileOnly},
+		{"many-batches", r.recordManyBatches},
+		{"stop-resume", r.recordStopAndResume},
+		{"stop-in-backoff", r.recordStopInBackoff},
+		{"changed-input", r.recordChangedInput},
+		{"no-look-up", r.recordNoLookUp},
+		{"refused", r.recordRefused},
+		{"delta", r.recordDelta},
+		{"delta-stop-resume", r.recordDeltaStopAndResume},
+		{"delta-many", r.recordDeltaManyBatches},
+		{"delta-halted", r.recordDeltaHalted},
+	} {
+		if strings.HasPrefix(scene.name, wanted) {
+			scene.record(scene.name)
+		}
+	}
 }
 
 type recorder struct {
@@ -282,15 +307,15 @@ func (r *recorder) expect(name string, result workflows.Result, err error, want 
 }
 
 // recordPlain is a migration in which nothing is unknown.
-func (r *recorder) recordPlain() {
-	s := r.scene("plain", 30, sandbox.Options{}, "")
+func (r *recorder) recordPlain(name string) {
+	s := r.scene(name, 30, sandbox.Options{}, "")
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 29 })
 }
 
 // recordRetries is one with two retry rounds, and records that show late.
-func (r *recorder) recordRetries() {
-	s := r.scene("retries", 60, sandbox.Options{HealAfter: 14, FindLag: 2 * time.Second}, "http502-after=40,partial-502=30,reset-before=20")
+func (r *recorder) recordRetries(name string) {
+	s := r.scene(name, 60, sandbox.Options{HealAfter: 14, FindLag: 2 * time.Second}, "http502-after=40,partial-502=30,reset-before=20")
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
 		return len(w.Summary.Rounds) >= 3 && w.Summary.Records.Recovered > 0 && w.Summary.Records.Unknown == 0
@@ -298,16 +323,16 @@ func (r *recorder) recordRetries() {
 }
 
 // recordFileOnly is one with --retry-rounds 0.
-func (r *recorder) recordFileOnly() {
-	s := r.scene("file-only", 20, sandbox.Options{}, "http502=100")
+func (r *recorder) recordFileOnly(name string) {
+	s := r.scene(name, 20, sandbox.Options{}, "http502=100")
 	s.spec.RetryRounds = 0
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Files.Unresolved != nil })
 }
 
 // recordManyBatches is one that is so long that the load continues as new.
-func (r *recorder) recordManyBatches() {
-	s := r.scene("many-batches", 650, sandbox.Options{}, "http502-after=1")
+func (r *recorder) recordManyBatches(name string) {
+	s := r.scene(name, 650, sandbox.Options{}, "http502-after=1")
 	s.spec.BatchSize, s.spec.Workers = 1, 10
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Sum() == 650 })
@@ -315,8 +340,8 @@ func (r *recorder) recordManyBatches() {
 
 // recordStopAndResume is one that is stopped in round 0, and the run that goes
 // on with it.
-func (r *recorder) recordStopAndResume() {
-	s := r.scene("stop-resume", 150, sandbox.Options{Latency: 50 * time.Millisecond, HealAfter: 20}, "http502-after=20")
+func (r *recorder) recordStopAndResume(name string) {
+	s := r.scene(name, 150, sandbox.Options{Latency: 50 * time.Millisecond, HealAfter: 20}, "http502-after=20")
 	result, err := s.run(func(run client.WorkflowRun) {
 		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 8 })
 		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
@@ -329,8 +354,8 @@ func (r *recorder) recordStopAndResume() {
 }
 
 // recordStopInBackoff is one that is stopped while it waits for a round.
-func (r *recorder) recordStopInBackoff() {
-	s := r.scene("stop-in-backoff", 20, sandbox.Options{}, "http502=100")
+func (r *recorder) recordStopInBackoff(name string) {
+	s := r.scene(name, 20, sandbox.Options{}, "http502=100")
 	s.spec.RetryBackoff = time.Hour
 	result, err := s.run(func(run client.WorkflowRun) {
 		retry := ""
@@ -362,8 +387,8 @@ func (r *recorder) recordStopInBackoff() {
 
 // recordChangedInput is one whose input is changed under it: batches are
 // settled, and the load halts.
-func (r *recorder) recordChangedInput() {
-	s := r.scene("changed-input", 100, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+func (r *recorder) recordChangedInput(name string) {
+	s := r.scene(name, 100, sandbox.Options{Latency: 50 * time.Millisecond}, "")
 	result, err := s.run(func(client.WorkflowRun) {
 		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 5 })
 		if err := os.WriteFile(s.spec.DataFile, []byte("email\n"), 0o600); err != nil {
@@ -374,8 +399,8 @@ func (r *recorder) recordChangedInput() {
 }
 
 // recordNoLookUp is one whose client may not look records up.
-func (r *recorder) recordNoLookUp() {
-	s := r.scene("no-look-up", 10, sandbox.Options{HealAfter: 2}, "http502-after=100")
+func (r *recorder) recordNoLookUp(name string) {
+	s := r.scene(name, 10, sandbox.Options{HealAfter: 2}, "http502-after=100")
 	s.connect = func(t activities.Target) activities.Target { return noLookUp{t} }
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Unknown > 0 })
@@ -388,8 +413,8 @@ func (noLookUp) FindByKey(context.Context, string, []string) ([]identitycloud.Fo
 }
 
 // recordRefused is one that ends before anything is sent.
-func (r *recorder) recordRefused() {
-	s := r.scene("refused", 10, sandbox.Options{}, "")
+func (r *recorder) recordRefused(name string) {
+	s := r.scene(name, 10, sandbox.Options{}, "")
 	s.spec.Target.EntityType = "nobody"
 	_, err := s.run(nil)
 	var application *temporal.ApplicationError
@@ -398,13 +423,87 @@ func (r *recorder) recordRefused() {
 	}
 }
 
-func (r *recorder) calls(s *scene) (n int) {
+// deltaScene is one of a delta migration; of its users every one, or every other
+// one, and so on, is there already.
+func (r *recorder) deltaScene(name string, records, every int, o sandbox.Options, faults string) *scene {
+	r.t.Helper()
+	s := r.scene(name, records, o, faults)
+	s.spec.Delta = true
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var users [][]byte
+	for i := 1; i <= records; i += every {
+		users = append(users, fmt.Appendf(nil, `{"email":"a%d@example.com","created":"2015-12-15 07:36:25"}`, i))
+	}
+	body, err := c.NewBody(users)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = c.CreateBatch(r.ctx, body) // a fault may lose the answer
+	return s
+}
+
+// recordDelta is a delta migration with retry rounds, in which duplicates are
+// met in all of them.
+func (r *recorder) recordDelta(name string) {
+	s := r.deltaScene(name, 60, 2, sandbox.Options{HealAfter: 12}, "http502-after=40,reset-after=20")
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Updated > 20 && w.Summary.Records.Recovered > 0 && w.Summary.Records.Unknown == 0
+	})
+}
+
+// recordDeltaStopAndResume is one that is stopped in the updates, and the run
+// that goes on with them.
+func (r *recorder) recordDeltaStopAndResume(name string) {
+	s := r.deltaScene(name, 60, 2, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	result, err := s.run(func(run client.WorkflowRun) {
+		r.eventually("some records are updated", func() bool { return r.callsTo(s, "entity.update") >= 5 })
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining == 0 && w.Halted == ""
+	})
+	result, err = s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0 })
+}
+
+// recordDeltaManyBatches is one that is so long that the updates continue as
+// new.
+func (r *recorder) recordDeltaManyBatches(name string) {
+	s := r.deltaScene(name, 650, 1, sandbox.Options{}, "")
+	s.spec.BatchSize, s.spec.Workers = 1, 10
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Updated > 600 })
+}
+
+// recordDeltaHalted is one whose client may not update.
+func (r *recorder) recordDeltaHalted(name string) {
+	s := r.deltaScene(name, 10, 2, sandbox.Options{}, "")
+	s.connect = func(t activities.Target) activities.Target { return noUpdate{t} }
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Unknown > 0 })
+}
+
+type noUpdate struct{ activities.Target }
+
+func (noUpdate) Update(context.Context, identitycloud.Ref, []byte) error {
+	return identitycloud.ErrCredentials
+}
+
+func (r *recorder) calls(s *scene) int { return r.callsTo(s, "entity.bulkCreate") }
+
+func (r *recorder) callsTo(s *scene, endpoint string) (n int) {
 	calls, err := sandbox.ReadTruth(filepath.Join(r.dir, s.name, "target"))
 	if err != nil {
 		return 0
 	}
 	for _, call := range calls {
-		if call.Endpoint == "entity.bulkCreate" {
+		if call.Endpoint == endpoint {
 			n++
 		}
 	}
