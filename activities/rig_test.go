@@ -57,7 +57,8 @@ type rig struct {
 	// change makes the n-th of them, from 1, or does not.
 	change func(n int, call func() error) error
 	// hidden records do not show in FindEntities.
-	hidden bool
+	hidden       bool
+	findEntities func() error // fails it
 }
 
 type option func(*rig, *sandbox.Options)
@@ -167,6 +168,9 @@ func (c target) FindByKey(ctx context.Context, attribute string, keys []string) 
 func (c target) FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error) {
 	if c.rig.hidden {
 		return nil, nil
+	}
+	if c.rig.findEntities != nil {
+		return nil, c.rig.findEntities()
 	}
 	return c.Target.FindEntities(ctx, attribute, keys)
 }

@@ -519,6 +519,78 @@ func TestDuplicatesOfALaterRoundAreUpdatedAsWell(t *testing.T) {
 	}
 }
 
+// TestABatchIsUpdatedOnceMoreAfterALaterRound: the rounds were used up, its
+// duplicates were updated, and the same command goes on with what was unknown.
+func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
+	for _, died := range []bool{false, true} {
+		r := inspected(t, people(4), withSpec(isDelta), batchSize(2))
+		for _, email := range []string{"a1@example.com", "a2@example.com", "a3@example.com"} {
+			r.stranger(`{"email":"` + email + `","created":"2015-12-15 07:36:25"}`)
+		}
+		// Of batch 1, line 2 is a duplicate and line 3 unknown.
+		o, err := r.acts.open(r.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.claim(ledger.Key{Batch: 1})
+		b := ledger.NewOutcomes(2)
+		b.Duplicate(0, "twice")
+		b.Unknown(1)
+		if _, _, err := o.ledger.Decide(t.Context(), ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
+			t.Fatal(err)
+		}
+		r.loadAll(0)
+		if died {
+			r.change = func(_ int, call func() error) error {
+				_ = call()
+				return errNotSent
+			}
+			expectType(t, r.tryUpdate(1, nil), Stopping, true)
+			r.change = nil
+		} else if got := r.update(1); got != (ledger.Updates{Updated: 1}) {
+			t.Fatalf("round 0: %+v, want one updated", got)
+		}
+		r.retryFile(1)
+		r.loadAll(1)
+		r.resolve(1, true)
+		got := must[ledger.Updates](r, r.acts.UpdateBatch, UpdateInput{Run: r.run, Round: 1, Batch: 1})
+		if want := (ledger.Updates{Updated: 1 + boolean(died)}); got != want || r.known(1) != "pp dc" {
+			t.Errorf("died %v: %+v, known %q; want %+v, pp dc", died, got, r.known(1), want)
+		}
+		if entries := r.undone(1); len(entries) != 2 || entries[0].Line != 2 || entries[1].Line != 3 || string(entries[0].Before["givenName"]) != "null" {
+			t.Errorf("died %v: %+v, want an entry for each of the lines 2 and 3", died, entries)
+		}
+	}
+}
+
+func boolean(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestAnInputThatChangesIsNotUpdatedFrom(t *testing.T) {
+	r := loadedDelta(t, mixed, []string{same, named, ohara})
+	r.writeInput(strings.Replace(mixed, "Name,Ghent", "Nope,Ghent", 1))
+	expectType(t, r.tryUpdate(1, nil), InputChanged, false)
+	if r.changes != 0 || r.known(0) != "cddd" {
+		t.Errorf("%d calls, known %q; want none", r.changes, r.known(0))
+	}
+}
+
+func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
+	t.Parallel()
+	r := loadedDelta(t, mixed, []string{same, named, ohara})
+	r.findEntities = func() error { return &identitycloud.APIError{Code: 403, Name: "client_permission_error"} }
+	if got, want := r.update(1), (ledger.Updates{Updated: 2, Unchanged: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	r = loadedDelta(t, mixed, []string{same, named, ohara})
+	r.findEntities = func() error { return identitycloud.ErrCredentials }
+	expectType(t, r.tryUpdate(1, nil), Unreachable, false)
+}
+
 func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	r := inspected(t, "legacyId,givenName\n7,Seven\n", withSpec(func(s *migration.Spec) { s.Delta, s.PrimaryKey = true, "legacyId" }))
 	o, err := r.acts.open(r.run)
