@@ -95,6 +95,9 @@ type opened struct {
 	key         int // column of the primary key, -1 if the file has none
 	email       int // column of the e-mail, -1 if the file has none
 	clock       clock
+	// prepared bounds the batches that are in memory, encoded: those in flight
+	// and as many that wait for their turn.
+	prepared chan struct{}
 }
 
 // open gives what a run needs. The first call in a process reads the folder.
@@ -153,6 +156,7 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return nil, err
 	}
+	o.prepared = make(chan struct{}, 2*o.spec.Workers)
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.gate.BeforeCall
 		cfg.Answered = o.clock.saw

@@ -158,7 +158,7 @@ func (s *scene) startWorker() {
 		}
 		return c, err
 	}, slog.New(slog.DiscardHandler))
-	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout)
+	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
 	if err := s.worker.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -340,7 +340,10 @@ func (r *recorder) recordStopInBackoff() {
 			if err != nil || value.Get(&p) != nil || p.Phase != workflows.PhaseRetrying {
 				return false
 			}
-			retry = p.Child
+			if len(p.Children) == 0 {
+				return false
+			}
+			retry = p.Children[0]
 			events := r.client.GetWorkflowHistory(r.ctx, retry, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 			for events.HasNext() {
 				event, err := events.Next()

@@ -45,6 +45,7 @@ type options struct {
 	unknownAPI   string
 	unknownHTTP  string
 	recoveredBy  string
+	partitions   int
 
 	outputDir  string
 	stateDir   string
@@ -82,6 +83,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.unknownAPI, "unknown-api-codes", "", "API codes after which a batch is unknown: 403,500 replaces, +503,-510 changes the default (403,500,504,510)")
 	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown; default 403,408,429,500,501,502,503,504")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
+
+	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
 
 	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
 	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
@@ -162,6 +165,7 @@ func (o *options) checkNumbers() error {
 		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
 		{"rate-limit", o.rateLimit, 0, 100_000},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
+		{"partitions", float64(o.partitions), 0, 100},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
 	} {
 		if !(n.value >= n.low && n.value <= n.high) {
@@ -231,7 +235,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
-		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey,
+		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Partitions: o.partitions,
 	}
 }
 

@@ -43,6 +43,9 @@ type Spec struct {
 	UnknownHTTP  []int         `json:"unknown_http_codes"`
 	RecoveredBy  RecoveredBy   `json:"recovered_by"`
 	PrimaryKey   string        `json:"primary_key"`
+	// Partitions is how many workflows load a round beside each other, each a
+	// range of it, at one pace; 0 = by size.
+	Partitions int `json:"partitions,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
