@@ -213,8 +213,12 @@ func AppendRecord(dst []byte, o Options, n int64) []byte {
 // values appends the values of record n, one for each column, before its flaws.
 func (o Options) values(dst []string, n int64) ([]string, form) {
 	r := newRandom(o.Seed, n)
-	ordinary := user(r, n)
-	values, form := ordinary, form{}
+	var ordinary, values record
+	var form form
+	if o.Config == nil || o.Awkward {
+		ordinary = user(r, n)
+		values = ordinary
+	}
 	if o.Awkward {
 		form = values.awkward(r, n)
 	}
