@@ -97,10 +97,10 @@ type Flaws struct {
 	BadBirthday     int64    // fails: 31 February is no date
 	BlankBehind     int64    // does not fail: an empty line follows this record
 	Repeated        [3]int64 // fail as duplicates: have the address of the record in Original, the last one in capitals
-	Original        [3]int64
+	Original        [3]int64 // fail instead where the repeated one arrives before them
 }
 
-// Failing are the records that fail, in order.
+// Failing are the records that fail if they are sent in their order, in that order.
 func (f Flaws) Failing() []int64 {
 	failing := append([]int64{f.TooFew, f.TooMany, f.BadBirthday}, f.Repeated[:]...)
 	failing = slices.DeleteFunc(failing, func(n int64) bool { return n == 0 })
