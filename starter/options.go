@@ -69,7 +69,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
 	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
 	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "of one call, in seconds")
+	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
