@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -45,6 +46,7 @@ type service struct {
 	owner bool
 
 	engineDir  string
+	notes      []string // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
 	activities *activities.Activities
@@ -101,6 +103,9 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	case err == nil:
 		s.engine, s.owner, address = e, true, e.Address()
 		spareCollector()
+		if left := e.Left(); len(left) > 0 {
+			s.notes = append(s.notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own: %s stays as it is, for the program of that version. What a migration has done stands in its ledger: the command of one that was cut off goes on with it.", strings.Join(left, ", ")))
+		}
 	case errors.Is(err, engine.ErrOwned):
 		if address, err = engine.Running(ctx, s.engineDir); err != nil {
 			return nil, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", o.stateDir, err)
