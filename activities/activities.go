@@ -105,6 +105,9 @@ type opened struct {
 	email       int // column of the e-mail, -1 if the file has none
 	clock       clock
 	twins       *validate.Twins // of a delta migration, else nil
+	// prepared bounds the batches that are in memory, encoded: those in flight
+	// and as many that wait for their turn.
+	prepared chan struct{}
 }
 
 // open gives what a run needs. The first call in a process reads the folder.
@@ -168,6 +171,7 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return nil, err
 	}
+	o.prepared = make(chan struct{}, 2*o.spec.Workers)
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.gate.BeforeCall
 		cfg.Answered = o.clock.saw

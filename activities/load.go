@@ -42,6 +42,14 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	if err != nil {
 		return BatchResult{}, storageError(err)
 	}
+	waiting, stopWaiting := a.untilStopping(ctx)
+	defer stopWaiting()
+	select {
+	case l.prepared <- struct{}{}:
+		defer func() { <-l.prepared }()
+	case <-waiting.Done():
+		return BatchResult{}, storageError(context.Cause(waiting))
+	}
 	if err := l.encodeRecords(); err != nil {
 		return BatchResult{}, storageError(err)
 	}

@@ -10,8 +10,9 @@ import (
 type PlanInput struct {
 	Run   Run `json:"run"`
 	Round int `json:"round"`
-	After int `json:"after"` // position in the round, 0 = from its start
-	Limit int `json:"limit"` // of batches to load
+	After int `json:"after"`        // position in the round, 0 = from its start
+	To    int `json:"to,omitempty"` // the last position that is wanted, 0 = the round's last
+	Limit int `json:"limit"`        // of batches to load
 }
 
 // Plan is the next batches of a round that have no outcome yet.
@@ -49,7 +50,11 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 	if plan.Total, err = o.roundLength(in.Round); err != nil {
 		return plan, ended(ctx, err)
 	}
-	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
+	to := plan.Total
+	if in.To > 0 {
+		to = min(in.To, to)
+	}
+	for plan.After < to && len(plan.Batches) < in.Limit {
 		if err := ctx.Err(); err != nil {
 			return plan, ended(ctx, err)
 		}

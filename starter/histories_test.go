@@ -183,7 +183,7 @@ func (s *scene) startWorker() {
 		}
 		return c, err
 	}, slog.New(slog.DiscardHandler))
-	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout)
+	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
 	if err := s.worker.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -365,7 +365,10 @@ func (r *recorder) recordStopInBackoff(name string) {
 			if err != nil || value.Get(&p) != nil || p.Phase != workflows.PhaseRetrying {
 				return false
 			}
-			retry = p.Child
+			if len(p.Children) == 0 {
+				return false
+			}
+			retry = p.Children[0]
 			events := r.client.GetWorkflowHistory(r.ctx, retry, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 			for events.HasNext() {
 				event, err := events.Next()
@@ -469,7 +472,9 @@ func (r *recorder) recordDeltaStopAndResume(name string) {
 		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining == 0 && w.Halted == ""
 	})
 	result, err = s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0 })
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0
+	})
 }
 
 // recordDeltaManyBatches is one that is so long that the updates continue as

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 )
 
@@ -51,6 +52,9 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
+			for _, warning := range o.credentials.Warnings {
+				fmt.Fprintln(stderr, "Warning: "+warning)
+			}
 			var err error
 			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o.json))
 			return err
@@ -61,5 +65,30 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
+	addCompletions(command)
+	command.AddCommand(sampleCommand(stdout))
 	return command
+}
+
+// addCompletions tells shells what they cannot know: the words that a flag
+// takes, which flags take a folder, and that a data file may stand where a
+// subcommand may. Cobra prints the scripts, with starter completion.
+func addCompletions(command *cobra.Command) {
+	command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	for _, err := range []error{
+		command.RegisterFlagCompletionFunc("auth", words(config.AuthBasic, config.AuthSignature)),
+		command.RegisterFlagCompletionFunc("recovered-by", words(string(migration.Lookup), string(migration.Refusal))),
+		command.MarkFlagDirname("output-dir"),
+		command.MarkFlagDirname("state-dir"),
+	} {
+		if err != nil {
+			panic(err) // there is no such flag
+		}
+	}
+}
+
+func words(w ...string) cobra.CompletionFunc {
+	return cobra.FixedCompletions(w, cobra.ShellCompDirectiveNoFileComp)
 }

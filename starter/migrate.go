@@ -86,6 +86,9 @@ func (s *session) run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer func() { s.service.close() }()
+	for _, note := range s.service.notes {
+		s.screen.say(note)
+	}
 	if err := s.service.work(s.spec, s.o.credentials, s.log); err != nil {
 		return 0, err
 	}

@@ -46,6 +46,7 @@ type options struct {
 	unknownAPI   string
 	unknownHTTP  string
 	recoveredBy  string
+	partitions   int
 
 	outputDir  string
 	stateDir   string
@@ -55,8 +56,6 @@ type options struct {
 	again      bool
 	json       bool
 
-	configKey     string
-	defaultClient string
 	dryRun        bool
 	delta         bool
 	undoRecipient string
@@ -72,7 +71,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
 	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
 	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "of one call, in seconds")
+	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
@@ -87,6 +86,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown; default 403,408,429,500,501,502,503,504")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
 
+	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
+
 	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
 	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
 	f.BoolVar(&o.sandbox, "sandbox", false, "migrate into a local Identity Cloud that fails now and then")
@@ -96,14 +97,12 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 
-	f.StringVarP(&o.configKey, "config-key", "k", "", "not yet")
-	f.StringVarP(&o.defaultClient, "default-client", "d", "", "not yet")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
 }
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	for _, name := range []string{"config-key", "default-client", "dry-run"} {
+	for _, name := range []string{"dry-run"} {
 		if f.Changed(name) {
 			return usage("--%s is not there yet", name)
 		}
@@ -117,8 +116,10 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return usage("expected a data file: --data users.csv")
 	}
 	if o.sandbox {
-		if f.Changed("apid_uri") || f.Changed("client-id") || f.Changed("client-secret") || f.Changed("client-secret-file") {
-			return usage("--sandbox brings its own target; expected no --apid_uri and no credentials with it")
+		for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
+			if f.Changed(name) {
+				return usage("--sandbox brings its own target; expected no --%s with it", name)
+			}
 		}
 		if !f.Changed("batch-size") {
 			o.batchSize = 10
@@ -165,6 +166,7 @@ func (o *options) checkNumbers() error {
 		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
 		{"rate-limit", o.rateLimit, 0, 100_000},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
+		{"partitions", float64(o.partitions), 0, 100},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
 	} {
 		if !(n.value >= n.low && n.value <= n.high) {
@@ -240,7 +242,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
-		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey,
+		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Partitions: o.partitions,
 		Delta: o.delta, UndoRecipient: o.undoRecipient,
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -43,6 +46,7 @@ type service struct {
 	owner bool
 
 	engineDir  string
+	notes      []string // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
 	activities *activities.Activities
@@ -98,6 +102,10 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	switch {
 	case err == nil:
 		s.engine, s.owner, address = e, true, e.Address()
+		spareCollector()
+		if left := e.Left(); len(left) > 0 {
+			s.notes = append(s.notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own: %s stays as it is, for the program of that version. What a migration has done stands in its ledger: the command of one that was cut off goes on with it.", strings.Join(left, ", ")))
+		}
 	case errors.Is(err, engine.ErrOwned):
 		if address, err = engine.Running(ctx, s.engineDir); err != nil {
 			return nil, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", o.stateDir, err)
@@ -111,6 +119,17 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 		return nil, err
 	}
 	return s, nil
+}
+
+// spareCollector gives the memory that an engine may have to the collector of
+// garbage, which took a tenth of the time. Who has set GOGC or GOMEMLIMIT knows
+// better.
+func spareCollector() {
+	const limit = 350 << 20
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(300)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 // registerAttributes tells the service our search attributes, where it lets us.
@@ -152,7 +171,7 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, logg
 	s.activities = activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, logger)
-	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout)
+	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout, s.engine != nil)
 	return s.worker.Start()
 }
 

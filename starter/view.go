@@ -97,29 +97,35 @@ func (v *view) tell(trouble string) {
 	v.trouble = trouble
 }
 
-// look asks the migration, then its child, and so on, and joins what they say.
+// look asks the migration, then its children, and so on, and joins what they
+// say: migration, retry, and the load in its parts.
 func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []string, ok bool) {
-	const depth = 3 // migration, retry, load
-	id := v.id
-	for range depth {
+	for asked := []string{v.id}; len(asked) > 0; {
+		id := asked[0]
+		asked = asked[1:]
 		var p workflows.Progress
 		value, err := v.client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
 		if err != nil || value.Get(&p) != nil {
-			return progress, ids, len(ids) > 0
+			if len(ids) == 0 {
+				return progress, ids, false
+			}
+			continue // it is not there yet, or not any more
 		}
-		ids = append(ids, id)
-		if len(ids) == 1 {
+		if len(ids) == 0 {
 			progress = p
 		} else {
-			progress.Phase = p.Phase
+			progress.Phase, progress.Round = p.Phase, p.Round
 			progress.Rounds = append(progress.Rounds, p.Rounds...)
-			progress.Round, progress.Batches, progress.BatchesDone = p.Round, p.Batches, p.BatchesDone
-			progress.InFlight, progress.Loading = p.InFlight, p.Loading
-			progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
+			progress.Batches += p.Batches
+			progress.BatchesDone += p.BatchesDone
+			progress.InFlight += p.InFlight
+			progress.Loading.Add(p.Loading)
+			if p.ToUpdate > 0 {
+				progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
+			}
 		}
-		if id = p.Child; id == "" {
-			break
-		}
+		ids = append(ids, id)
+		asked = append(asked, p.Children...)
 	}
 	return progress, ids, true
 }

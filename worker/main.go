@@ -74,6 +74,9 @@ func work(args []string, stdout, stderr io.Writer) error {
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
 	}
+	for _, warning := range credentials.Warnings {
+		fmt.Fprintln(stderr, "Warning: "+warning)
+	}
 	if err := credentials.Check(); err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, log)
-	w := workflows.NewWorker(client, taskQueue, a, longestCall)
+	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}

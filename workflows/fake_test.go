@@ -155,7 +155,11 @@ func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activiti
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := activities.Plan{After: in.After, Total: f.length(in.Round)}
-	for p.After < p.Total && len(p.Batches) < in.Limit {
+	to := p.Total
+	if in.To > 0 {
+		to = in.To
+	}
+	for p.After < to && len(p.Batches) < in.Limit {
 		p.After++
 		if c, ok := f.settled[in.Round][p.After]; ok {
 			p.Settled.Add(c)

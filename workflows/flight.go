@@ -51,9 +51,8 @@ func shouldContinueAsNew(ctx workflow.Context) bool {
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
 }
 
-// windowOf is how many batches are begun at once. Calls in flight are limited
-// where the calls are made; without a rate limit some more batches are begun,
-// since each costs a moment before and after its call.
+// windowOf is how many batches are begun at once where each takes several
+// calls, or where the input does not say it (see round.window).
 func windowOf(workers int, rateLimit float64) int {
 	if rateLimit > 0 {
 		return workers

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -30,10 +29,16 @@ type LoadInput struct {
 	Round     int            `json:"round"`
 	Workers   int            `json:"workers"`
 	RateLimit float64        `json:"rate_limit"`
-	Timeout   time.Duration  `json:"timeout"`
+	// Window is how many batches are begun at once. 0, from before it was
+	// there: as many as Workers, twice as many without a rate limit.
+	Window int `json:"window,omitempty"`
+
+	// The positions of the round after After and up to To are loaded. 0, from
+	// before it was there: up to the end.
+	After int `json:"after"`
+	To    int `json:"to,omitempty"`
 
 	// What the runs before this one have done.
-	After   int           `json:"after"` // position in the round
 	Batches int           `json:"batches"`
 	Counts  ledger.Counts `json:"counts"`
 }
@@ -51,7 +56,7 @@ type LoadResult struct {
 // activity. Cancelled, it starts no more, waits for those in flight, and
 // reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
-	l := &loadRun{in: in}
+	l := &loadRun{in: in, from: in.After - in.Batches}
 	if err := l.serveProgress(ctx); err != nil {
 		return LoadResult{}, err
 	}
@@ -66,7 +71,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			break
 		}
 		for _, batch := range plan.Batches {
-			if !l.waitForRoom(ctx, windowOf(l.in.Workers, l.in.RateLimit)) {
+			if !l.waitForRoom(ctx, l.window()) {
 				break
 			}
 			l.start(ctx, func(ctx workflow.Context) { l.loadBatch(ctx, batch) })
@@ -75,7 +80,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			break
 		}
 		l.in.After = plan.After
-		if plan.After == plan.Total {
+		if plan.After >= l.to() {
 			l.drain(ctx)
 			return l.result(ctx), nil
 		}
@@ -94,6 +99,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 type loadRun struct {
 	flight
 	in      LoadInput
+	from    int           // position after which the first run began
 	loaded  ledger.Counts // by this run
 	batches int           // done by this run
 	total   int           // batches of the round
@@ -102,7 +108,7 @@ type loadRun struct {
 func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	var plan activities.Plan
 	err := execute(withActivity(ctx, "plan the next batches"), a.PlanBatches, activities.PlanInput{
-		Run: l.in.Run, Round: l.in.Round, After: l.in.After, Limit: batchesAPlan,
+		Run: l.in.Run, Round: l.in.Round, After: l.in.After, To: l.in.To, Limit: batchesAPlan,
 	}, &plan)
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
@@ -175,7 +181,15 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 func (l *loadRun) show(ctx workflow.Context) {
 	c := l.counts()
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Round %d: batch %d of %d\n\n| calls | created | duplicate | failed | unknown |\n|--:|--:|--:|--:|--:|\n| %d | %d | %d | %d | %d |\n",
-		l.in.Round, l.done(), l.total, c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown))
+		l.in.Round, l.done(), l.size(), c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown))
+}
+
+// window is how many batches are begun at once.
+func (l *loadRun) window() int {
+	if l.in.Window > 0 {
+		return l.in.Window
+	}
+	return windowOf(l.in.Workers, l.in.RateLimit)
 }
 
 func (l *loadRun) counts() ledger.Counts {
@@ -185,6 +199,18 @@ func (l *loadRun) counts() ledger.Counts {
 }
 
 func (l *loadRun) done() int { return l.in.Batches + l.batches }
+
+// to is the last position that is loaded.
+func (l *loadRun) to() int {
+	if l.in.To > 0 {
+		return l.in.To
+	}
+	return l.total
+}
+
+// size is the number of batches that are loaded by this workflow, over all of
+// its runs.
+func (l *loadRun) size() int { return l.to() - l.from }
 
 func (l *loadRun) result(ctx workflow.Context) LoadResult {
 	return LoadResult{
@@ -197,14 +223,7 @@ func (l *loadRun) result(ctx workflow.Context) LoadResult {
 func (l *loadRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
 		return Progress{
-			Phase: PhaseLoading, Round: l.in.Round, Batches: l.total, BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
+			Phase: PhaseLoading, Round: l.in.Round, Batches: l.size(), BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
 		}, nil
 	})
-}
-
-// runLoad runs a round as a child.
-func runLoad(ctx workflow.Context, id, summary string, in LoadInput) (LoadResult, error) {
-	var result LoadResult
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, summary)), LoadWorkflow, in).Get(ctx, &result)
-	return result, err
 }

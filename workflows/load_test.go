@@ -13,7 +13,7 @@ import (
 )
 
 func loadInput() LoadInput {
-	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Workers: 4, RateLimit: 4, Timeout: time.Second}
+	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Workers: 4, RateLimit: 4}
 }
 
 func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {

@@ -85,13 +85,14 @@ func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 
 // load is round 0: the input.
 func (m *migrationRun) load(ctx workflow.Context) {
-	id := childID(ctx, "load")
-	m.progress.Child = id
+	r := round{
+		run: m.ref, number: 0, batches: m.source.Batches, workers: m.spec.Workers, rateLimit: m.spec.RateLimit,
+		partitions: m.spec.Partitions, id: childID(ctx, "load"), summary: "load " + m.fileName(),
+	}
+	m.progress.Children = r.ids()
 	m.enter(ctx, PhaseLoading)
-	result, err := runLoad(ctx, id, "load "+m.fileName(), LoadInput{
-		Run: m.ref, Round: 0, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
-	})
-	m.progress.Child = ""
+	result, err := r.load(ctx)
+	m.progress.Children = nil
 	m.note(result, err)
 	m.progress.endRound(0, result.Counts)
 }
@@ -99,15 +100,15 @@ func (m *migrationRun) load(ctx workflow.Context) {
 // retry is the rounds after it, as long as records are unknown.
 func (m *migrationRun) retry(ctx workflow.Context) {
 	id := childID(ctx, "retry")
-	m.progress.Child = id
+	m.progress.Children = []string{id}
 	m.enter(ctx, PhaseRetrying)
 	options := childOptions(id, "records in unknown state of "+m.fileName())
 	var result RetryResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
-		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Timeout: m.spec.Timeout,
+		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Partitions: m.spec.Partitions,
 		Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1,
 	}).Get(ctx, &result)
-	m.progress.Child = ""
+	m.progress.Children = nil
 	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
 	m.progress.merge(result.Progress)
 }
@@ -116,13 +117,13 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 // rounds come first: a duplicate of theirs may be our own.
 func (m *migrationRun) update(ctx workflow.Context) {
 	id := childID(ctx, "update")
-	m.progress.Child = id
+	m.progress.Children = []string{id}
 	m.enter(ctx, PhaseUpdating)
 	var result UpdateResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, "records of "+m.fileName()+" that are there already")), UpdateWorkflow, UpdateInput{
 		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Records: m.duplicates(),
 	}).Get(ctx, &result)
-	m.progress.Child = ""
+	m.progress.Children = nil
 	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
 	m.progress.ToUpdate, m.progress.Updates = m.duplicates(), result.Counts
 }

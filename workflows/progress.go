@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"strings"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -46,9 +47,9 @@ type Progress struct {
 	Twins int  `json:"twins,omitempty"`
 	// Rounds are those that have ended.
 	Rounds []RoundProgress `json:"rounds,omitempty"`
-	// Round is the one that runs, in Child: the workflow that knows more.
-	Round int    `json:"round"`
-	Child string `json:"child,omitempty"`
+	// Round is the one that runs, in Children: the workflows that know more.
+	Round    int      `json:"round"`
+	Children []string `json:"children,omitempty"`
 
 	// Of the round that runs, from the LoadWorkflow itself.
 	Batches     int           `json:"batches,omitempty"`
@@ -74,7 +75,7 @@ type RoundProgress struct {
 // serve answers queries, and shows the state in the Web UI.
 func (p *Progress) serve(ctx workflow.Context) {
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (Progress, error) { return *p, nil },
-		workflow.QueryHandlerOptions{Description: "How far is it? Follow child for the round that runs."})
+		workflow.QueryHandlerOptions{Description: "How far is it? Follow children for the round that runs."})
 	if err != nil {
 		workflow.GetLogger(ctx).Error("cannot answer queries", "error", err)
 	}
@@ -87,8 +88,8 @@ func (p *Progress) show(ctx workflow.Context) {
 	if p.Records > 0 {
 		text += fmt.Sprintf(", %d records", p.Records)
 	}
-	if p.Child != "" {
-		text += "; see `" + p.Child + "`"
+	if len(p.Children) > 0 {
+		text += "; see `" + strings.Join(p.Children, "`, `") + "`"
 	}
 	if len(p.Rounds) > 0 {
 		text += "\n\n| round | calls | created | duplicate | failed | unknown | recovered |\n|--:|--:|--:|--:|--:|--:|--:|\n"

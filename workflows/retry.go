@@ -25,12 +25,12 @@ const (
 
 // RetryInput is the retry rounds of a migration, and how far they are.
 type RetryInput struct {
-	Run       activities.Run `json:"run"`
-	Workers   int            `json:"workers"`
-	RateLimit float64        `json:"rate_limit"`
-	Timeout   time.Duration  `json:"timeout"`
-	Rounds    int            `json:"rounds"` // that may be loaded
-	Backoff   time.Duration  `json:"backoff"`
+	Run        activities.Run `json:"run"`
+	Workers    int            `json:"workers"`
+	RateLimit  float64        `json:"rate_limit"`
+	Partitions int            `json:"partitions,omitempty"`
+	Rounds     int            `json:"rounds"` // that may be loaded
+	Backoff    time.Duration  `json:"backoff"`
 
 	Round    int      `json:"round"`  // the next one
 	Loaded   int      `json:"loaded"` // rounds that this run of the migration has loaded
@@ -119,12 +119,14 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 		return LoadResult{}, err
 	}
 	r.in.Loaded++
-	id := fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round)
-	r.in.Progress.Round, r.in.Progress.Child = r.in.Round, id
-	result, err := runLoad(ctx, id, fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), LoadInput{
-		Run: r.in.Run, Round: r.in.Round, Workers: r.in.Workers, RateLimit: r.in.RateLimit, Timeout: r.in.Timeout,
-	})
-	r.in.Progress.Child = ""
+	load := round{
+		run: r.in.Run, number: r.in.Round, batches: file.Batches, workers: r.in.Workers, rateLimit: r.in.RateLimit, partitions: r.in.Partitions,
+		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
+		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name),
+	}
+	r.in.Progress.Round, r.in.Progress.Children = r.in.Round, load.ids()
+	result, err := load.load(ctx)
+	r.in.Progress.Children = nil
 	r.in.Progress.endRound(r.in.Round, result.Counts)
 	return result, err
 }

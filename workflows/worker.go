@@ -13,8 +13,9 @@ import (
 const TaskQueue = "durable-dataload"
 
 // NewWorker makes a worker for migrations. Stopped, it lets calls that take up
-// to timeout come to an end, and writes down what they say.
-func NewWorker(c client.Client, taskQueue string, a *activities.Activities, timeout time.Duration) worker.Worker {
+// to timeout come to an end, and writes down what they say. alone says that no
+// other worker shares its task queue.
+func NewWorker(c client.Client, taskQueue string, a *activities.Activities, timeout time.Duration, alone bool) worker.Worker {
 	w := worker.New(c, taskQueue, worker.Options{
 		// Longer than a call and the writing down of its answer. (The default of
 		// 0 would cut calls off.)
@@ -22,11 +23,14 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		// Batches wait inside the activity for their turn, at the cost of a
 		// goroutine: the pace decides how many call.
 		MaxConcurrentActivityExecutionSize: 1000,
-		MaxConcurrentActivityTaskPollers:   5,
-		MaxConcurrentWorkflowTaskPollers:   4,
+		// Who polls takes a batch at once; without one it is written to a queue
+		// and read again.
+		MaxConcurrentActivityTaskPollers: 10,
+		MaxConcurrentWorkflowTaskPollers: 4,
 		// A worker that answers for the workflow would get most of its batches,
 		// beside the queue: when that one dies, few are left with the others.
-		DisableEagerActivities: true,
+		// With no others it saves the service a third of its work.
+		DisableEagerActivities: !alone,
 		// Heartbeats are how a batch hears that it is not wanted any more.
 		MaxHeartbeatThrottleInterval: 1500 * time.Millisecond,
 		// After a crash the service gives a workflow that was cached in the dead

@@ -31,13 +31,13 @@ type Temporal struct {
 // AddFlags adds the standard client settings.
 func (t *Temporal) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.Address, "address", "", "host:port of a Temporal service (TEMPORAL_ADDRESS)")
-	f.StringVar(&t.Namespace, "namespace", "", "its namespace (TEMPORAL_NAMESPACE)")
-	f.StringVar(&t.APIKey, "api-key", "", "API key for it; better in TEMPORAL_API_KEY")
+	f.StringVar(&t.Namespace, "namespace", "", "namespace in that service (TEMPORAL_NAMESPACE)")
+	f.StringVar(&t.APIKey, "api-key", "", "API key for that service; better in TEMPORAL_API_KEY")
 	f.StringVar(&t.Profile, "profile", "", "profile in the configuration file (TEMPORAL_PROFILE)")
 	f.StringVar(&t.File, "config-file", "", "configuration file of the temporal CLI (TEMPORAL_CONFIG_FILE)")
 	f.BoolVar(&t.TLS, "tls", false, "use TLS (TEMPORAL_TLS)")
 	f.StringVar(&t.CertFile, "tls-cert-path", "", "client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH)")
-	f.StringVar(&t.KeyFile, "tls-key-path", "", "its key (TEMPORAL_TLS_CLIENT_KEY_PATH)")
+	f.StringVar(&t.KeyFile, "tls-key-path", "", "key of the client certificate (TEMPORAL_TLS_CLIENT_KEY_PATH)")
 	f.StringVar(&t.CAFile, "tls-ca-path", "", "certificate authority of the service (TEMPORAL_TLS_SERVER_CA_CERT_PATH)")
 	f.StringVar(&t.Server, "tls-server-name", "", "name in the service's certificate (TEMPORAL_TLS_SERVER_NAME)")
 }

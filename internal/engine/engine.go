@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -63,6 +64,7 @@ type Engine struct {
 	server  temporal.Server
 	ui      *webUI
 	log     *os.File
+	left    []string
 }
 
 // Start starts the service on the SQLite file in dir (made if it is missing)
@@ -122,6 +124,11 @@ func IsFree(dir string) bool {
 // Address says where the engine listens.
 func (e *Engine) Address() Address { return e.address }
 
+// Left names the databases of other versions of the engine in the folder, if
+// this start was the first one with this version, and so made a database of
+// its own. What those hold is out of reach for this program.
+func (e *Engine) Left() []string { return e.left }
+
 // Stop ends the service and gives the state folder free.
 func (e *Engine) Stop() {
 	if e.ui != nil {
@@ -148,9 +155,12 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	if err != nil {
 		return err
 	}
-	// The schema is set up when the file is new and is never upgraded by the
-	// service, so a file belongs to one version of it.
-	file := filepath.Join(dir, "temporal-"+headers.ServerVersion+".db")
+	file := database(dir, headers.ServerVersion)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if e.left, err = filepath.Glob(database(escapeGlob(dir), "*")); err != nil {
+			return err
+		}
+	}
 	cfg := serverConfig(file, ports)
 	if err := prepareDatabase(file, cfg, attributes); err != nil {
 		return err
@@ -193,6 +203,15 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	}
 	e.address = Address{Frontend: frontend, UI: e.ui.url(), PID: os.Getpid()}
 	return writeAddress(dir, e.address)
+}
+
+// database is the file of one version of the service: it sets its schema up
+// when the file is new, and never upgrades it.
+func database(dir, version string) string { return filepath.Join(dir, "temporal-"+version+".db") }
+
+// escapeGlob makes a path a pattern for itself.
+func escapeGlob(path string) string {
+	return strings.NewReplacer("[", "\\[", "*", "\\*", "?", "\\?", "\\", "\\\\").Replace(path)
 }
 
 func serverConfig(file string, ports []int) *config.Config {

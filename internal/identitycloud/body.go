@@ -1,7 +1,7 @@
 package identitycloud
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -35,8 +35,9 @@ func (b Body) Records() int { return b.records }
 // NewBody encodes records, each one JSON object, as the body of one entity.bulkCreate call:
 // application/x-www-form-urlencoded, with the parameters type_name, timeout and all_attributes.
 //
-// It fails if there is no record, or if one is not exactly one JSON object in UTF-8: a stray comma would shift the
-// answers against the records. The error names the position, counted from 0, and holds nothing of the record.
+// Each record has to be JSON, which is the caller's to guarantee. NewBody itself holds that each is one object in UTF-8
+// from its first byte to its last, since a stray comma or bracket would shift the answers against the records; it fails
+// if one is not, or if there is no record. The error names the position, counted from 0, and holds nothing of the record.
 // A body larger than MaxBody is not an error here.
 func (c *Client) NewBody(records [][]byte) (Body, error) {
 	if len(records) == 0 {
@@ -44,8 +45,8 @@ func (c *Client) NewBody(records [][]byte) (Body, error) {
 	}
 	size := c.Overhead()
 	for i, r := range records {
-		if !isObject(r) {
-			return Body{}, fmt.Errorf("record %d of the batch is not one JSON object in UTF-8", i)
+		if !isOneObject(r) {
+			return Body{}, fmt.Errorf("record %d of the batch is not one JSON object", i)
 		}
 		size += EncodedSize(r)
 	}
@@ -62,15 +63,29 @@ func (c *Client) NewBody(records [][]byte) (Body, error) {
 	return Body{encoded: b, records: len(records)}, nil
 }
 
-func isObject(record []byte) bool {
-	for _, c := range record {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		case '{':
-			return json.Valid(record) && utf8.Valid(record)
-		}
+// isOneObject says whether the first bracket closes with the last byte, and no sooner. It looks at brackets and strings
+// only: parsing the whole again would cost as much as making it did.
+func isOneObject(record []byte) bool {
+	record = bytes.TrimSpace(record)
+	if len(record) == 0 || record[0] != '{' || !utf8.Valid(record) {
 		return false
+	}
+	depth := 0
+	for i := 0; i < len(record); i++ {
+		switch record[i] {
+		case '"':
+			for i++; i < len(record) && record[i] != '"'; i++ {
+				if record[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i == len(record)-1
+			}
+		}
 	}
 	return false
 }

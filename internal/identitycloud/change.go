@@ -18,7 +18,7 @@ import (
 //
 // A record that does not exist is an *APIError for which IsNotFound is true. Other errors: see IsUnknown.
 func (c *Client) Update(ctx context.Context, ref Ref, attributes []byte) error {
-	if !isObject(attributes) {
+	if !isOneObject(attributes) {
 		return errors.New("the attributes of an update are not one JSON object in UTF-8")
 	}
 	form, err := ref.appendTo(slices.Clone(c.common))

@@ -2,21 +2,50 @@
 // give the same bytes. Nobody in them exists: addresses are in domains that are set aside for examples (RFC 2606),
 // telephone numbers are in the range for fiction, names are put together from syllables, hashes are random.
 //
-// The columns are those of sample_config.json of github.com/janrain/dataload, without created.
+// The columns are those of sample_config.json of github.com/janrain/dataload, or those of such a configuration.
 package invent
 
 import (
 	"bufio"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Columns are the names in the header.
-var Columns = []string{
-	"email", "givenName", "familyName", "displayName", "password", "mobileNumber", "gender", "birthday",
-	"primaryAddress.phone", "primaryAddress.address1", "primaryAddress.address2", "primaryAddress.city",
-	"primaryAddress.zip", "primaryAddress.stateAbbreviation", "primaryAddress.country", "clients", "optIn.status",
+// Columns are the names in the header, without created, which Options can add.
+var Columns = namesOf(withoutCreated)
+
+// predefined are the fields of sample_config.json, in its order.
+var predefined = []field{
+	{name: "email", required: true, column: email},
+	{name: "givenName", required: true, column: givenName},
+	{name: "familyName", required: true, column: familyName},
+	{name: "displayName", required: true, column: displayName},
+	{name: "password", required: true, column: password},
+	{name: "mobileNumber", column: mobileNumber},
+	{name: "gender", column: gender},
+	{name: "birthday", column: birthday},
+	{name: "primaryAddress.phone", column: phone},
+	{name: "primaryAddress.address1", column: address1},
+	{name: "primaryAddress.address2", column: address2},
+	{name: "primaryAddress.city", column: city},
+	{name: "primaryAddress.zip", column: zip},
+	{name: "primaryAddress.stateAbbreviation", column: state},
+	{name: "primaryAddress.country", column: country},
+	{name: "created", required: true, column: created},
+	{name: "clients", column: clients},
+	{name: "optIn.status", column: status},
+}
+
+var withoutCreated = slices.DeleteFunc(slices.Clone(predefined), func(f field) bool { return f.column == created })
+
+func namesOf(fields []field) (names []string) {
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	return names
 }
 
 const (
@@ -37,6 +66,7 @@ const (
 	country
 	clients
 	status
+	created
 )
 
 // Options says which file to make.
@@ -45,40 +75,96 @@ type Options struct {
 	Seed    uint64
 
 	// Awkward puts in everything that is allowed in a CSV file and troubles its readers, and from 50 records on also
-	// what goes wrong: see Flaws. Without it all records are good, and no two have the same email address.
+	// what goes wrong: see Flaws. From 100 records on everything is in a good record too. Without it all records are
+	// good, and no two have the same email address unless a configuration makes them so.
 	Awkward bool
+
+	// Created adds the column created, in the place that it has in sample_config.json. It has no meaning with Config.
+	Created bool
+
+	// OnlyRequired leaves the values of the columns that are not required empty.
+	OnlyRequired bool
+
+	// Config gives the columns and their values instead. What is awkward stands in those columns that have the name
+	// of a predefined one.
+	Config *Config
 }
 
-// Flaws are the records of an awkward file with something wrong, by their numbers, which depend on the number of
-// records alone.
+// Flaws are the records of an awkward file that are wrong, by their numbers, which depend on the number of records and
+// on the columns, and not on the seed. Each is 0 if the file has none.
 type Flaws struct {
-	TooFew, TooMany int64    // fields
-	BadBirthday     int64    // 31 February
-	BlankBehind     int64    // an empty line follows this record
-	Repeated        [3]int64 // have the address of the record in Original, the last one in capitals
-	Original        [3]int64
+	TooFew, TooMany int64    // fail: they have too few or too many fields
+	BadBirthday     int64    // fails: 31 February is no date
+	BlankBehind     int64    // does not fail: an empty line follows this record
+	Repeated        [3]int64 // fail as duplicates: have the address of the record in Original, the last one in capitals
+	Original        [3]int64 // fail instead where the repeated one arrives before them
 }
 
-// Flaws says where they are; all 0 if there are none.
+// Failing are the records that fail if they are sent in their order, in that order.
+func (f Flaws) Failing() []int64 {
+	failing := append([]int64{f.TooFew, f.TooMany, f.BadBirthday}, f.Repeated[:]...)
+	failing = slices.DeleteFunc(failing, func(n int64) bool { return n == 0 })
+	slices.Sort(failing)
+	return failing
+}
+
+// Flaws says where they are.
 func (o Options) Flaws() Flaws {
 	n := o.Records
 	if !o.Awkward || n < 50 {
 		return Flaws{}
 	}
-	return Flaws{
-		TooFew: n / 5, TooMany: n * 2 / 5, BlankBehind: n / 2, BadBirthday: n * 3 / 5,
-		Original: [3]int64{n / 50, n * 2 / 50, n * 3 / 50},
-		Repeated: [3]int64{n * 7 / 10, n * 8 / 10, n * 9 / 10},
+	flaws := Flaws{TooMany: n * 2 / 5, BlankBehind: n / 2}
+	if len(o.fields()) > 1 {
+		flaws.TooFew = n / 5
 	}
+	if o.position(birthday) != none {
+		flaws.BadBirthday = n * 3 / 5
+	}
+	if o.position(email) != none {
+		flaws.Original = [3]int64{n / 50, n * 2 / 50, n * 3 / 50}
+		flaws.Repeated = [3]int64{n * 7 / 10, n * 8 / 10, n * 9 / 10}
+	}
+	return flaws
+}
+
+// fields are the columns of the file.
+func (o Options) fields() []field {
+	switch {
+	case o.Config != nil:
+		return o.Config.fields
+	case o.Created:
+		return predefined
+	}
+	return withoutCreated
+}
+
+// position is where a predefined column is in the file, or none if it is not there or always empty.
+func (o Options) position(column int) int {
+	for i, f := range o.fields() {
+		if f.column == column && !o.omits(f) {
+			return i
+		}
+	}
+	return none
+}
+
+func (o Options) omits(f field) bool { return o.OnlyRequired && !f.required }
+
+func (o Options) separator() byte {
+	if o.Config != nil {
+		return o.Config.separator
+	}
+	return ','
 }
 
 // Write writes the whole file: the header and the records. An awkward file has no line end behind the last record.
 func Write(w io.Writer, o Options) error {
 	b := bufio.NewWriterSize(w, 256<<10)
-	if _, err := b.WriteString(strings.Join(Columns, ",") + "\n"); err != nil {
+	row := append(appendFields(nil, namesOf(o.fields()), o.separator(), form{}), '\n')
+	if _, err := b.Write(row); err != nil {
 		return err
 	}
-	var row []byte
 	for n := int64(1); n <= o.Records; n++ {
 		row = AppendRecord(row[:0], o, n)
 		if _, err := b.Write(row); err != nil {
@@ -90,36 +176,27 @@ func Write(w io.Writer, o Options) error {
 
 // AppendRecord appends the bytes of record n, from 1 to o.Records, as they stand in the file that Write makes.
 func AppendRecord(dst []byte, o Options, n int64) []byte {
-	r := newRandom(o.Seed, n)
-	values := user(r, n)
+	values, form := o.values(make([]string, 0, 20), n)
 	flaws := o.Flaws()
-	var form form
-	if o.Awkward {
-		form = values.awkward(r, n)
-	}
 	for i, repeated := range flaws.Repeated {
 		if n == repeated {
-			values[email] = address(o, flaws.Original[i])
+			original, _ := o.values(nil, flaws.Original[i])
+			at := o.position(email)
+			values[at] = original[at]
 			if i == len(flaws.Repeated)-1 {
-				values[email] = strings.ToUpper(values[email])
+				values[at] = strings.ToUpper(values[at])
 			}
 		}
 	}
-	fields := values[:]
 	switch n {
 	case flaws.TooFew:
-		fields = fields[:len(fields)-3]
+		values = values[:max(1, len(values)-3)]
 	case flaws.TooMany:
-		fields = append(fields, "one too many")
+		values = append(values, "one too many")
 	case flaws.BadBirthday:
-		values[birthday] = "02/31/1999"
+		values[o.position(birthday)] = "02/31/1999"
 	}
-	for i, value := range fields {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendField(dst, value, form)
-	}
+	dst = appendFields(dst, values, o.separator(), form)
 	if o.Awkward && n == o.Records {
 		return dst
 	}
@@ -133,18 +210,54 @@ func AppendRecord(dst []byte, o Options, n int64) []byte {
 	return dst
 }
 
-// address is the email address of record n, which is not a repeated one.
-func address(o Options, n int64) string {
+// values appends the values of record n, one for each column, before its flaws.
+func (o Options) values(dst []string, n int64) ([]string, form) {
 	r := newRandom(o.Seed, n)
-	values := user(r, n)
-	if o.Awkward {
-		values.awkward(r, n)
+	var ordinary, values record
+	var form form
+	if o.Config == nil || o.Awkward {
+		ordinary = user(r, n)
+		values = ordinary
 	}
-	return values[email]
+	if o.Awkward {
+		form = values.awkward(r, n)
+	}
+	if o.Config != nil {
+		r = newRandom(^o.Seed, n) // the same values with what is awkward and without
+	} else if o.Created {
+		values[created] = past(r).Format(time.DateTime)
+	}
+	for i, f := range o.fields() {
+		value := ""
+		if f.value != nil {
+			value = f.value(r, n)
+		}
+		if f.column != none && (f.value == nil || values[f.column] != ordinary[f.column]) {
+			value = values[f.column]
+		}
+		if o.omits(f) || form.sparse && i > 0 {
+			value = ""
+		}
+		dst = append(dst, value)
+	}
+	return dst, form
 }
 
-func appendField(dst []byte, value string, form form) []byte {
-	needed := strings.ContainsAny(value, ",\r\n") || strings.HasPrefix(value, `"`) ||
+func appendFields(dst []byte, values []string, separator byte, form form) []byte {
+	if len(values) == 1 && values[0] == "" {
+		return append(dst, `""`...) // an empty line would be no record
+	}
+	for i, value := range values {
+		if i > 0 {
+			dst = append(dst, separator)
+		}
+		dst = appendField(dst, value, separator, form)
+	}
+	return dst
+}
+
+func appendField(dst []byte, value string, separator byte, form form) []byte {
+	needed := strings.IndexByte(value, separator) >= 0 || strings.ContainsAny(value, "\r\n") || strings.HasPrefix(value, `"`) ||
 		(!form.bareQuotes && strings.Contains(value, `"`))
 	if !needed && !form.quoteAll {
 		return append(dst, value...)
@@ -154,10 +267,10 @@ func appendField(dst []byte, value string, form form) []byte {
 	return append(dst, '"')
 }
 
-// record holds one value for each column.
-type record [17]string
+// record holds one value for each predefined column.
+type record [18]string
 
-// user makes an ordinary record. Its address is unlike that of any other n.
+// user makes an ordinary record, without created. Its address is unlike that of any other n.
 func user(r *random, n int64) record {
 	given := pick(r, givenStarts) + pick(r, givenEnds)
 	family := pick(r, familyStarts) + pick(r, familyEnds)
@@ -201,6 +314,12 @@ func date(r *random) string {
 		return strconv.Itoa(month) + "/" + strconv.Itoa(day) + "/" + strconv.Itoa(year)
 	}
 	return twoDigits(month) + "/" + twoDigits(day) + "/" + strconv.Itoa(year)
+}
+
+// past is a moment from 1788 to 2025, spread as in sample/randomize.py of dataload: more of them late.
+func past(r *random) time.Time {
+	days := 1 + r.below(43434)
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, -days-r.below(days)).Add(-time.Duration(r.below(24*60*60)) * time.Second)
 }
 
 func twoDigits(n int) string { return string([]byte{byte('0' + n/10), byte('0' + n%10)}) }

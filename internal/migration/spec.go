@@ -48,6 +48,9 @@ type Spec struct {
 	// UndoRecipient is the public key of age to which the previous values of
 	// updated records are encrypted; "" leaves them readable to the owner.
 	UndoRecipient string `json:"undo_recipient,omitempty"`
+	// Partitions is how many workflows load a round beside each other, each a
+	// range of it, at one pace; 0 = by size.
+	Partitions int `json:"partitions,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }

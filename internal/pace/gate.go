@@ -95,8 +95,12 @@ func (t *Turn) Leave() {
 }
 
 // tolerance is how late a call may start: less than half an interval, so that
-// no second holds one call more than it may.
+// no second holds one call more than it may. Where a start time is rare, a
+// machine that is busy for a moment must not lose it.
 func (g *Gate) tolerance() time.Duration {
+	if g.interval > 4*time.Second {
+		return g.interval / 4
+	}
 	return min(g.interval/4, 50*time.Millisecond)
 }
 

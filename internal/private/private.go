@@ -92,6 +92,12 @@ func Create(path string, data []byte) error {
 	}); err != nil {
 		return err
 	}
+	return link(tmp, path)
+}
+
+// link gives a temporary file its name if that is free. The file is gone under
+// its old name in any case.
+func link(tmp, path string) error {
 	linkErr := os.Link(tmp, path)
 	removeErr := os.Remove(tmp)
 	if errors.Is(linkErr, os.ErrExist) {
@@ -136,6 +142,23 @@ func (w *Writer) TemporaryPath() string { return w.file.Name() }
 // Commit makes the content durable and gives it its name, in the place of what
 // was there.
 func (w *Writer) Commit() error {
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return Rename(w.file.Name(), w.path)
+}
+
+// CommitNew is Commit for a name that has to be free. If it is not, what was
+// written is dropped, and the error is ErrExists.
+func (w *Writer) CommitNew() error {
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return link(w.file.Name(), w.path)
+}
+
+// finish makes the content durable, or drops it.
+func (w *Writer) finish() error {
 	err := w.Flush()
 	if err == nil {
 		err = w.file.Sync()
@@ -145,9 +168,8 @@ func (w *Writer) Commit() error {
 	}
 	if err != nil {
 		_ = os.Remove(w.file.Name())
-		return err
 	}
-	return Rename(w.file.Name(), w.path)
+	return err
 }
 
 // WriteAt writes over what was written before.

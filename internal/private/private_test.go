@@ -348,6 +348,21 @@ func TestAWriterGivesTheNameWithCommitOrNever(t *testing.T) {
 	expectNoTemporary(t, dir)
 }
 
+func TestAWriterTakesAFreeNameOnly(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out.csv")
+	for i, want := range []error{nil, ErrExists} {
+		w := newWriter(t, path)
+		write(t, w, strconv.Itoa(i))
+		if err := w.CommitNew(); err != want {
+			t.Errorf("CommitNew %d: %v; want %v", i, err, want)
+		}
+		w.Discard() // does nothing any more
+		expectContent(t, path, "0")
+		expectNoTemporary(t, dir)
+	}
+}
+
 func TestOfTwoWritersOfOneFileTheOlderOneFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	other := newWriter(t, path+"s")

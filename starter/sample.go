@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/invent"
+	"durable-dataload/internal/private"
+)
+
+// sampleOptions are the command line of starter sample, with the names, letters
+// and defaults of dataload's sample_generator.py.
+type sampleOptions struct {
+	invent.Options
+	config string
+	output string
+}
+
+// sampleCommand makes a file of invented users. stdout is where it tells of the
+// file, or writes it.
+func sampleCommand(stdout io.Writer) *cobra.Command {
+	o := sampleOptions{Options: invent.Options{Created: true}}
+	command := &cobra.Command{
+		Use:   "sample",
+		Short: "Make a CSV file of invented users, to try a migration on",
+		Long: `Make a CSV file of invented users, to try a migration on.
+
+The same options give the same bytes on any machine. Nobody in the file exists.
+
+Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
+		Example: `  starter sample -n 500
+  starter sample -n 100 --awkward -o awkward.csv
+  starter sample -n 100 --config sample_config.json -o - | head`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return sampleUsage("expected no arguments, found %q; the file is named with --output", args[0])
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return o.run(ctx, stdout, time.Now())
+		},
+	}
+	f := command.Flags()
+	f.SortFlags = false
+	f.Int64VarP(&o.Records, "sample-size", "n", 1, "number of records")
+	f.BoolVarP(&o.OnlyRequired, "only-required", "r", false, "leave the columns that are not required empty")
+	f.StringVar(&o.config, "config", "", "file with the columns, in the form of dataload's sample_config.json; default: those of dataload")
+	f.Uint64Var(&o.Seed, "seed", 1, "another seed gives other users")
+	f.BoolVar(&o.Awkward, "awkward", false, "add all that troubles importers, and from 50 records on some that fail")
+	f.StringVarP(&o.output, "output", "o", "", "file to make, which must not exist; - is stdout; default: sample_records_<datetime>.csv")
+	return command
+}
+
+func sampleUsage(format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see starter sample --help", args...)}
+}
+
+// run makes the file. It is there whole or not at all, except on stdout.
+func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time) error {
+	if o.Records < 0 {
+		return sampleUsage("--sample-size is %d; expected 0 to %d", o.Records, int64(math.MaxInt64))
+	}
+	name := artifacts.Name("sample_records", artifacts.Stamp(now), "csv")
+	if o.config != "" {
+		text, err := os.ReadFile(o.config)
+		if err != nil {
+			return fmt.Errorf("cannot read the configuration: %w", err)
+		}
+		if o.Config, err = invent.ParseConfig(text); err != nil {
+			return fmt.Errorf("%s: %w", o.config, err)
+		}
+		name = o.Config.FileName(now)
+	}
+	if o.output == "-" {
+		return invent.Write(untilDone{ctx, stdout}, o.Options)
+	}
+	if o.output != "" {
+		name = o.output
+	}
+	if err := o.create(ctx, name); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s: %d records\n", name, o.Records)
+	if failing := o.Flaws().Failing(); len(failing) > 0 {
+		numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(failing), " ", ", "), "[]")
+		fmt.Fprintf(stdout, "records %s are made to fail, the others are good\n", numbers)
+	}
+	return nil
+}
+
+func (o *sampleOptions) create(ctx context.Context, name string) error {
+	exists := fmt.Errorf("%s exists; expected a new name, so that nothing is overwritten; remove the file, or give another name with --output", name)
+	// The answer that counts is that of CommitNew. This one comes before the work.
+	if _, err := os.Lstat(name); err == nil {
+		return exists
+	}
+	file, err := private.NewWriter(name)
+	if err != nil {
+		return fmt.Errorf("cannot make %s: %w", name, err)
+	}
+	defer file.Discard()
+	if err := invent.Write(untilDone{ctx, file}, o.Options); err != nil {
+		return fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	if err := file.CommitNew(); errors.Is(err, private.ErrExists) {
+		return exists
+	} else if err != nil {
+		return fmt.Errorf("cannot write %s: %w", name, err)
+	}
+	return nil
+}
+
+// untilDone is a writer that fails when its context has ended.
+type untilDone struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (u untilDone) Write(p []byte) (int, error) {
+	if u.ctx.Err() != nil {
+		return 0, fmt.Errorf("interrupted: %w", context.Cause(u.ctx))
+	}
+	return u.Writer.Write(p)
+}

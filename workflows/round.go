@@ -1,0 +1,116 @@
+package workflows
+
+import (
+	"fmt"
+
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+)
+
+// round is one pass over a set of batches, which one LoadWorkflow loads, or
+// several beside each other, each a range of it. One pace holds for all.
+type round struct {
+	run        activities.Run
+	number     int
+	batches    int
+	workers    int
+	rateLimit  float64
+	partitions int    // LoadWorkflows that are wanted, 0 = by size
+	id         string // of the child, and the beginning of those of several
+	summary    string
+}
+
+const (
+	// One workflow carries some hundred batches a second; where fewer are
+	// allowed, several would wait for each other.
+	slowestParted = 100 // calls a second
+	batchesAPart  = 25_000
+	mostParts     = 8
+)
+
+// parts is how many LoadWorkflows load the round.
+func (r round) parts() int {
+	switch {
+	case r.partitions > 0:
+		return max(1, min(r.partitions, r.batches))
+	case r.rateLimit > 0 && r.rateLimit < slowestParted:
+		return 1
+	}
+	return min(1+r.batches/batchesAPart, mostParts)
+}
+
+// window is how many batches are begun at once. Calls in flight are limited
+// where the calls are made; without a rate limit more batches are begun, since
+// the service takes longer to hand a batch out and to take its result in than
+// a quick call takes: with twice as many as calls the machine was idle for a
+// quarter of the time (docs/performance.md).
+func (r round) window() int {
+	if r.rateLimit > 0 {
+		return r.workers
+	}
+	return 4 * r.workers
+}
+
+// inputs are those of the round's LoadWorkflows, in order.
+func (r round) inputs() []LoadInput {
+	parts := r.parts()
+	inputs := make([]LoadInput, parts)
+	for i := range inputs {
+		inputs[i] = LoadInput{
+			Run: r.run, Round: r.number, Workers: r.workers, RateLimit: r.rateLimit,
+			Window: (r.window() + parts - 1) / parts,
+			After:  i * r.batches / parts, To: (i + 1) * r.batches / parts,
+		}
+	}
+	return inputs
+}
+
+// ids are the workflow ids of the round's LoadWorkflows.
+func (r round) ids() []string {
+	parts := r.parts()
+	if parts == 1 {
+		return []string{r.id}
+	}
+	ids := make([]string, parts)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%s-part-%d", r.id, i+1)
+	}
+	return ids
+}
+
+// load loads the round to its end, or to where it stops. A part that halts
+// does not end the others: what made it halt, if it is no fault of its own
+// batches, will reach them as well.
+func (r round) load(ctx workflow.Context) (LoadResult, error) {
+	ids, inputs := r.ids(), r.inputs()
+	running := make([]workflow.ChildWorkflowFuture, len(ids))
+	for i, id := range ids {
+		summary := r.summary
+		if len(ids) > 1 {
+			summary = fmt.Sprintf("%s, part %d of %d", r.summary, i+1, len(ids))
+		}
+		running[i] = workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, summary)), LoadWorkflow, inputs[i])
+	}
+	var sum LoadResult
+	var failure error
+	for _, child := range running {
+		var part LoadResult
+		if err := child.Get(ctx, &part); err != nil {
+			if failure == nil {
+				failure = err
+			}
+			continue
+		}
+		sum.add(part)
+	}
+	return sum, failure
+}
+
+func (r *LoadResult) add(part LoadResult) {
+	r.Counts.Add(part.Counts)
+	r.Stopped = r.Stopped || part.Stopped
+	if r.Halted == "" {
+		r.Halted = part.Halted
+	}
+}

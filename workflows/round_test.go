@@ -1,0 +1,114 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+func TestARoundIsParted(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		batches    int
+		rate       float64
+		partitions int
+		want       []string // After-To/Window
+	}{
+		{"small", 10, 0, 0, []string{"0-10/40"}},
+		{"none", 0, 0, 0, []string{"0-0/40"}},
+		{"as many as wanted", 10, 4, 3, []string{"0-3/4", "3-6/4", "6-10/4"}},
+		{"not more than batches", 2, 4, 3, []string{"0-1/5", "1-2/5"}},
+		{"one although it is large", 80_000, 0, 1, []string{"0-80000/40"}},
+		{"large", 80_000, 0, 0, []string{"0-20000/10", "20000-40000/10", "40000-60000/10", "60000-80000/10"}},
+		{"large and slow", 80_000, 4, 0, []string{"0-80000/10"}},
+		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/5", "12500-25000/5"}},
+	} {
+		r := round{batches: tc.batches, rateLimit: tc.rate, partitions: tc.partitions, workers: 10, id: "id"}
+		var got []string
+		for _, in := range r.inputs() {
+			got = append(got, fmt.Sprintf("%d-%d/%d", in.After, in.To, in.Window))
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		if ids := r.ids(); len(ids) != len(got) || len(got) == 1 && ids[0] != "id" {
+			t.Errorf("%s: ids %q", tc.name, ids)
+		}
+	}
+	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
+		t.Errorf("%d parts, want at most %d", n, mostParts)
+	}
+}
+
+func TestPartsLoadEachBatchOnce(t *testing.T) {
+	f := newFake(t, 250)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 && in.Position%50 == 0 {
+			return allUnknown, nil
+		}
+		return allCreated, nil
+	}
+	e := newEnvironment(t, f)
+	result, err := e.migrate(func(s *migration.Spec) { s.Partitions = 3 })
+	if err != nil || result.Halted != "" {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	for position := 1; position <= 250; position++ {
+		if n := exactly(f, fmt.Sprintf("LoadBatch 0/%d", position)); n != 1 {
+			t.Errorf("batch %d was loaded %d times", position, n)
+		}
+	}
+	if n := f.count("LoadBatch 1/"); n != 5 {
+		t.Errorf("%d batches in round 1, want 5", n)
+	}
+	var parts []string
+	for _, child := range e.child {
+		if strings.HasPrefix(child, "LoadWorkflow ") {
+			parts = append(parts, child[strings.LastIndex(child, "/"):])
+		}
+	}
+	if len(parts) != 6 || !strings.HasSuffix(parts[2], "-part-3") || !strings.HasSuffix(parts[5], "round-1-part-3") {
+		t.Errorf("children %q, want three parts in each round", parts)
+	}
+	var progress Progress
+	value, err := e.QueryWorkflow(QueryProgress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := value.Get(&progress); err != nil {
+		t.Fatal(err)
+	}
+	if len(progress.Rounds) != 2 || progress.Rounds[0].Created != 2450 || progress.Rounds[0].Unknown != 50 || progress.Rounds[1].Created != 50 {
+		t.Errorf("progress %+v", progress)
+	}
+}
+
+func TestAPartThatHaltsDoesNotHideTheOthers(t *testing.T) {
+	f := newFake(t, 30)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 12 {
+			return activities.BatchResult{}, trouble("the disk is gone")
+		}
+		return allCreated, nil
+	}
+	result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Partitions = 3 })
+	if err != nil || result.Halted == "" || !f.artifact.Stopped {
+		t.Errorf("%+v, %v, artifacts asked with %+v; want it halted", result, err, f.artifact)
+	}
+	if exactly(f, "LoadBatch 0/1") != 1 || exactly(f, "LoadBatch 0/30") != 1 {
+		t.Errorf("%s\nwant the other parts loaded to their ends", f.story())
+	}
+}
+
+func exactly(f *fake, call string) (n int) {
+	for _, c := range f.calls {
+		if c == call {
+			n++
+		}
+	}
+	return n
+}
