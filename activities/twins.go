@@ -49,7 +49,7 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	}
 	o := &opened{spec: spec, index: index, staged: staged, key: column(transformer, spec.PrimaryKey)}
 	if o.key < 0 {
-		return nil, refused(fmt.Errorf("%s has no column %q, by which a delta migration finds the records that are there already; name the column with --primary-key", o.dataFileName(), spec.PrimaryKey))
+		return nil, refused(fmt.Errorf("%s has no column %q, by which a delta migration finds the records that are there already; name the column with --primary-key", spec.InputName(), spec.PrimaryKey))
 	}
 	return validate.Twice(ctx, o.keys(), folder.Twins())
 }

@@ -25,7 +25,7 @@ func (c *checker) takeUpdates() error {
 		c.tell(AddsUp, "one of the two files of updates is missing in the summary")
 		return nil
 	}
-	t, err := readTable(filepath.Join(c.dir, *success))
+	t, err := readTable(filepath.Join(c.dir, *success), ',')
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (c *checker) takeUpdates() error {
 			c.tell(OneDisposition, "line %d has the %s %q in %s", r.line, t.header[2], fields[2], *success)
 		}
 	})
-	if t, err = readTable(filepath.Join(c.dir, *fail)); err != nil {
+	if t, err = readTable(filepath.Join(c.dir, *fail), ','); err != nil {
 		return err
 	}
 	c.takeRows(t, *fail, []string{"batch", "line", "email", "error"}, func(r *record, fields []string) {
