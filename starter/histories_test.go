@@ -469,7 +469,9 @@ func (r *recorder) recordDeltaStopAndResume(name string) {
 		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining == 0 && w.Halted == ""
 	})
 	result, err = s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0 })
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0
+	})
 }
 
 // recordDeltaManyBatches is one that is so long that the updates continue as
