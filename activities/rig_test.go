@@ -53,7 +53,8 @@ type rig struct {
 	tooManyBytes int64
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 
-	changes int // calls of Update and Replace
+	changes int      // calls of Update and Replace
+	bodies  []string // of Update
 	// change makes the n-th of them, from 1, or does not.
 	change func(n int, call func() error) error
 	// hidden records do not show in FindEntities.
@@ -176,6 +177,9 @@ func (c target) FindEntities(ctx context.Context, attribute string, keys []strin
 }
 
 func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error {
+	c.rig.mu.Lock()
+	c.rig.bodies = append(c.rig.bodies, string(attributes))
+	c.rig.mu.Unlock()
 	return c.rig.changed(func() error { return c.Target.Update(ctx, ref, attributes) })
 }
 

@@ -120,6 +120,11 @@ func TestADuplicateIsUpdatedInWhatDiffers(t *testing.T) {
 	}
 	expect(t, "calls", r.endpoints(), map[string]int{"entity.bulkCreate": 4, "entity.find": 1, "entity": 2 + 3, "entity.update": 2, "entity.replace": 1})
 
+	expect(t, "what the updates sent", r.bodies, []string{
+		`{"email":"name@example.com","givenName":"Name","primaryAddress":{"city":"Ghent"}}`,
+		`{"givenName":null}`,
+	})
+
 	entries := r.undone(1)
 	if len(entries) != 2 || entries[0].Line != 4 || entries[1].Line != 5 {
 		t.Fatalf("%+v, want entries of the lines 4 and 5", entries)

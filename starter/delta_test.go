@@ -131,3 +131,26 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 		t.Errorf("the records came to %v, want all updated", f.Records)
 	}
 }
+
+func TestDeltaKeepsThePace(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 100, Seed: 33})
+	s.seed(emails(t, input))
+	m := l.migration(s, input, 10, "-m", "--rate-limit", "40")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	arrivals, err := check.Arrivals(s.truth(), "", s.before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(arrivals); n < 110 {
+		t.Fatalf("%d calls: this was no test", n)
+	}
+	if most, from := arrivals.Most(time.Second); most > 40+2 { // a call may take some milliseconds on its way
+		t.Errorf("%d calls arrived within a second from %v, want at most 40", most, from)
+	}
+}

@@ -62,7 +62,7 @@ func TestUsageErrors(t *testing.T) {
 		{"no file", []string{"--sandbox"}, "--data"},
 		{"no target", []string{"--data", input}, "--apid_uri"},
 		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},
-		{"a recipient without -m", []string{"--data", input, "--sandbox", "--undo-recipient", "age1u8w74lqhn3sgk3ya9ml34uqfyekx4gg0y9ytau3kr2fguqa2lveqfhjh57"}, "--delta-migration"},
+		{"a recipient without -m", []string{"--data", input, "--sandbox", "--undo-recipient", "age104q7cg4d6e9lxjx5ermxnhm82maa2gqydv942uwy4feve0yz8fks7xe8qn"}, "--delta-migration"},
 		{"a recipient that is none", []string{"--data", input, "--sandbox", "-m", "--undo-recipient", "somebody"}, "age1"},
 		{"a sandbox and a client of the file", []string{"--data", input, "--sandbox", "-k", "key"}, "no --config-key"},
 		{"a sandbox and the default client", []string{"--data", input, "--sandbox", "-d"}, "no --default-client"},
