@@ -1,0 +1,39 @@
+package validate
+
+import (
+	"math"
+	"strconv"
+	"time"
+)
+
+// Pace is how fast calls may be made.
+type Pace struct {
+	PerSecond float64       // calls a second at most, 0 = no limit
+	Workers   int           // calls in flight at most
+	Timeout   time.Duration // of a call
+}
+
+// forecast says how long calls take. A call that loads records takes longer than a harmless one, which took callTime
+// (0 if it was not measured), and at most the timeout.
+func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
+	return Forecast{
+		Calls:    calls,
+		AtLeast:  Seconds(p.time(calls, callTime)),
+		AtMost:   Seconds(p.time(calls, p.Timeout)),
+		Delta:    Seconds(p.time(records, p.Timeout)),
+		CallTime: Seconds(callTime),
+	}
+}
+
+// time is that of so many calls: what limits them is the rate, or the calls in flight.
+func (p Pace) time(calls int64, each time.Duration) time.Duration {
+	seconds := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
+	if p.PerSecond > 0 {
+		seconds = max(seconds, float64(calls)/p.PerSecond)
+	}
+	return time.Duration(min(seconds*float64(time.Second), math.MaxInt64/2))
+}
+
+func appendSeconds(dst []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(dst, math.Round(d.Seconds()*1000)/1000, 'f', -1, 64)
+}
