@@ -64,13 +64,13 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		}
 	}
 	counts, files, err := o.writeSet(ctx, artifacts.Options{
-		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header().Raw, Retry: retry, Unresolved: unresolved,
+		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header(), Retry: retry, Unresolved: unresolved,
 	}, last.Round.Round)
 	if err != nil {
 		return migration.Summary{}, err
 	}
 	summary := migration.Summary{
-		WorkflowID: o.start.ID, DataFile: o.dataFileName(), DataSHA256: o.spec.SHA256,
+		WorkflowID: o.start.ID, DataFile: o.spec.InputName(), DataSHA256: o.spec.SHA256,
 		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
 		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
 		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter,

@@ -91,6 +91,41 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 	}
 }
 
+// The files that are loaded again have the input's delimiter, the others are ours.
+func TestADelimiterIsKept(t *testing.T) {
+	input := "email;givenName\r\na@example.com;\"A;\nA\"\nb@example.com;B,B\nc@example.com;C;too many\r\nd@example.com;D\n"
+	records := strings.SplitAfter(strings.Replace(input, "A;\n", "A;¶", 1), "\n")
+	for i := range records {
+		records[i] = strings.Replace(records[i], "¶", "\n", 1)
+	}
+	r := inspected(t, input, batchSize(2), withSpec(func(s *migration.Spec) { s.Delimiter, s.DataName = ";", "feed.csv" }))
+	r.lose = func(send int) bool { return send == 1 }
+	r.loadAll(0)
+	file := r.retryFile(1)
+	if got, want := r.output(file.Name), records[0]+records[1]+records[2]; got != want {
+		t.Errorf("the retry file is %q, want %q", got, want)
+	}
+	r.loadAll(1)
+	r.resolve(1, true)
+	summary := r.artifacts(false)
+	if want := (migration.Counts{Total: 4, Created: 1, Recovered: 2, Failed: 1}); summary.Records != want || summary.DataFile != "feed.csv" {
+		t.Errorf("%+v of %s, want %+v of feed.csv", summary.Records, summary.DataFile, want)
+	}
+	if got, want := r.output("fail_records_"+done+".csv"), records[0]+records[3]; got != want {
+		t.Errorf("the failed records are %q, want %q", got, want)
+	}
+	if got := r.output("success_" + done + ".csv"); !strings.HasPrefix(got, "batch,line,uuid,email,round,how\n1,2,") || !strings.Contains(got, ",a@example.com,1,recovered\n") {
+		t.Errorf("the success file is %q, want commas", got)
+	}
+	for _, call := range r.truth() {
+		for _, w := range call.Written {
+			if w.Email == "" {
+				t.Errorf("call %d wrote a record without an e-mail address", call.Seq)
+			}
+		}
+	}
+}
+
 func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
 	r := inspected(t, people(8), batchSize(2))
 	r.lose = func(send int) bool { return send == 2 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -44,7 +43,7 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	defer done()
 	spec, folder := in.Spec, in.Run.Folder
 	if folder.Finished() {
-		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.DataFile))
+		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.InputName()))
 	}
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
 		return Inspected{}, refused(err)
@@ -68,7 +67,11 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 }
 
 func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder) error {
-	if ok, err := hasIndex(spec, folder); ok || err != nil {
+	delimiter, err := source.ParseDelimiter(spec.Delimiter)
+	if err != nil {
+		return refused(err)
+	}
+	if ok, err := hasIndex(spec, delimiter, folder); ok || err != nil {
 		return err
 	}
 	measure, overhead, err := a.measure(spec)
@@ -80,6 +83,8 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	}
 	summary, err := source.Inspect(ctx, spec.DataFile, source.InspectOptions{
 		BatchSize:   spec.BatchSize,
+		Delimiter:   delimiter,
+		Name:        spec.InputName(),
 		StartAt:     spec.StartAt,
 		MaxEncoded:  identitycloud.MaxBody - overhead,
 		EncodedSize: measure,
@@ -97,13 +102,13 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		if err := folder.DropIndex(); err != nil {
 			return storageError(err)
 		}
-		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.DataFile, spec.SHA256, summary.SHA256))
+		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.InputName(), spec.SHA256, summary.SHA256))
 	}
 	return nil
 }
 
 // hasIndex says whether an earlier run has indexed this input in the same way.
-func hasIndex(spec migration.Spec, folder migration.Folder) (bool, error) {
+func hasIndex(spec migration.Spec, delimiter source.Delimiter, folder migration.Folder) (bool, error) {
 	index, err := source.OpenIndex(folder.Index())
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, source.ErrIndexCorrupt) {
 		// A damaged index is made again: from the same bytes in the same way it
@@ -122,6 +127,9 @@ func hasIndex(spec migration.Spec, folder migration.Folder) (bool, error) {
 	}
 	if index.BatchSize() != spec.BatchSize {
 		return false, refused(batchSizeError(index.BatchSize(), spec.BatchSize))
+	}
+	if begun := index.Header().Delimiter; begun != delimiter {
+		return false, refused(fmt.Errorf("this migration was begun with --delimiter '%s' and cannot go on with '%s'; give the same again", begun, delimiter))
 	}
 	staged, err := os.Stat(folder.Staged())
 	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size() != index.Size() {
@@ -171,6 +179,3 @@ func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now tim
 	}
 	return folder.CreateStart(migration.Start{ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp})
 }
-
-// dataFileName is what messages and the summary call the input.
-func (o *opened) dataFileName() string { return filepath.Base(o.spec.DataFile) }

@@ -139,6 +139,7 @@ func TestAMigrationCannotBecomeAnotherOne(t *testing.T) {
 	}{
 		"another batch size": {func(s *migration.Spec) { s.BatchSize = 3 }, []string{"--batch-size 4", "with 3"}},
 		"another start":      {func(s *migration.Spec) { s.StartAt = 2 }, []string{"another migration", "--state-dir"}},
+		"another delimiter":  {func(s *migration.Spec) { s.Delimiter = ";" }, []string{"--delimiter ','", "with ';'"}},
 		"another file":       {func(s *migration.Spec) { s.SHA256 = strings.Repeat("0", 64) }, []string{"another migration", "--state-dir"}},
 	}
 	for name, tc := range cases {

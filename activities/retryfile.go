@@ -70,7 +70,7 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 }
 
 func (o *opened) writeRetryFile(ctx context.Context, file migration.RetryFile) error {
-	w, err := artifacts.NewRetryWriter(o.spec.OutputDir, file.Name, o.index.Header().Raw)
+	w, err := artifacts.NewRetryWriter(o.spec.OutputDir, file.Name, o.index.Header())
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,9 @@ func fastFolder() string {
 
 // lab is the place of one test: its folder and its processes.
 type lab struct {
-	t   *testing.T
-	dir string
+	t     *testing.T
+	dir   string
+	stdin io.Reader // of the next program, if any
 
 	mu        sync.Mutex
 	processes []*process
@@ -153,6 +154,7 @@ func (l *lab) start(program string, env []string, args ...string) *process {
 	}
 	defer stderr.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
+	p.cmd.Stdin, l.stdin = l.stdin, nil
 	endWithThisProcess(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		l.t.Fatal(err)

@@ -40,10 +40,12 @@ func newCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Migrate user records from a CSV file into an identity platform, and never lose track of one",
 		Long: `Migrate user records from a CSV file into an identity platform, and never lose track of one.
 
-The same command again goes on with a migration that was cut off, or watches one that runs.
+The same command again goes on with a migration that was cut off, or watches one that runs. Several files are migrated
+one after the other.
 
 Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
-3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.`,
+3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.
+Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -55,7 +57,7 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 				fmt.Fprintln(stderr, "Warning: "+warning)
 			}
 			var err error
-			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o.json))
+			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
 			return err
 		},
 	}

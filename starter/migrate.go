@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,16 @@ import (
 	"durable-dataload/workflows"
 )
 
-// migrate runs a migration to its end, or watches the one that runs. It gives
-// the exit code.
+// command is what one call of the program does.
+type command struct {
+	o      options
+	screen *screen
+	log    *slog.Logger
+	stop   <-chan struct{} // closed at the first Ctrl-C
+}
+
+// migrate runs the migrations that were asked for to their end, or watches
+// those that run. It gives the exit code.
 func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 	logger, closeLog, err := openLog(o.stateDir)
 	if err != nil {
@@ -46,13 +55,50 @@ func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 		screen.say("Stopped at once. Nothing is lost: the same command goes on.")
 		os.Exit(migration.ExitStopped)
 	}()
+	c := &command{o: o, screen: screen, log: logger, stop: stop}
+	if o.several {
+		return c.all(ctx)
+	}
+	code, _, err := c.one(ctx, o.inputs[0])
+	return code, err
+}
+
+// one runs the migration of one input. It gives the exit code, and the summary
+// where there is one.
+func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
+	o := c.o
+	o.file, err = c.prepare(ctx, in)
+	if errors.Is(err, errStopped) {
+		c.screen.say(stoppedEarly)
+		return migration.ExitStopped, nil, nil
+	}
+	if err != nil {
+		return 0, nil, err
+	}
 	for {
-		code, err := (&session{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+		s := &session{o: o, screen: c.screen, log: c.log, stop: c.stop}
+		code, err = s.run(ctx)
 		if errors.Is(err, errEngineGone) {
-			screen.say("The process that ran the engine has ended; this one takes over.")
+			c.screen.say("The process that ran the engine has ended; this one takes over.")
 			continue
 		}
-		return code, err
+		if !s.begun {
+			if dropErr := c.dropStaged(o.file); dropErr != nil {
+				c.log.Warn("cannot remove a staged input", "error", dropErr)
+			}
+		}
+		return code, s.summary, err
+	}
+}
+
+const stoppedEarly = "Stopped before anything was sent. The same command begins again."
+
+func (c *command) stopped() bool {
+	select {
+	case <-c.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -67,6 +113,8 @@ type session struct {
 	service  *service
 	attached bool // the migration was running already
 	ending   bool // and somebody had asked it to stop
+	begun    bool // and is not known to have ended
+	summary  *migration.Summary
 }
 
 func (s *session) run(ctx context.Context) (int, error) {
@@ -109,9 +157,12 @@ func (s *session) run(ctx context.Context) (int, error) {
 
 // identify finds out which migration this is, and whether it was done before.
 func (s *session) identify(ctx context.Context) error {
-	sha, _, err := source.Digest(ctx, s.o.data)
-	if err != nil {
-		return err
+	sha := s.o.file.sha256
+	if sha == "" {
+		var err error
+		if sha, _, err = source.Digest(ctx, s.o.file.path); err != nil {
+			return err
+		}
 	}
 	s.spec = s.o.spec(sha, s.time(sha))
 	folder := migration.Folder(s.spec.Folder)
@@ -142,14 +193,22 @@ func (s *session) refuseChangedInput() error {
 	}
 	for _, folder := range folders {
 		before, err := folder.Spec()
-		if err != nil || before.DataFile != s.spec.DataFile || before.SHA256 == s.spec.SHA256 ||
+		if err != nil || origin(before) != origin(s.spec) || before.SHA256 == s.spec.SHA256 ||
 			before.Target.URI != s.spec.Target.URI || before.Target.EntityType != s.spec.Target.EntityType || !folder.CutOff() {
 			continue
 		}
 		return fmt.Errorf("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
-			s.o.data, before.ID, before.SHA256, s.spec.SHA256)
+			s.o.file.shown, before.ID, before.SHA256, s.spec.SHA256)
 	}
 	return nil
+}
+
+// origin is the file that a person has, not the staged copy of it.
+func origin(s migration.Spec) string {
+	if s.DataOrigin != "" {
+		return s.DataOrigin
+	}
+	return s.DataFile
 }
 
 // time says how often this file was asked for, this time included.
@@ -168,6 +227,14 @@ func (s *session) time(sha string) int {
 	return n
 }
 
+// doneError says that an input was migrated before.
+type doneError struct {
+	text    string
+	summary migration.Summary
+}
+
+func (e *doneError) Error() string { return e.text }
+
 func (s *session) alreadyDone(folder migration.Folder) error {
 	summary, err := folder.Summary()
 	if err != nil {
@@ -182,9 +249,10 @@ func (s *session) alreadyDone(folder migration.Folder) error {
 		return err
 	}
 	c := summary.Records
-	return fmt.Errorf("%s was migrated already (%s UTC: %d created, %d recovered, %d failed; see %s); load it once more with --again",
-		s.o.data, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed,
+	text := fmt.Sprintf("%s was migrated already (%s UTC: %d created, %d recovered, %d failed; see %s); load it once more with --again",
+		s.o.file.shown, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Failed,
 		filepath.Join(spec.OutputDir, artifacts.SummaryName(start.Stamp)))
+	return &doneError{text, summary}
 }
 
 // keepOptions goes on with what a migration that was cut off cannot change.
@@ -199,6 +267,9 @@ func (s *session) keepOptions(folder migration.Folder) error {
 	if before.BatchSize != s.spec.BatchSize {
 		s.screen.say(fmt.Sprintf("This migration was begun with --batch-size %d and goes on with it.", before.BatchSize))
 		s.spec.BatchSize = before.BatchSize
+	}
+	if before.Delimiter != s.spec.Delimiter {
+		return fmt.Errorf("the migration of %s was begun with --delimiter '%s'; give the same again", s.o.file.shown, cmp.Or(before.Delimiter, ","))
 	}
 	if before.OutputDir != s.spec.OutputDir {
 		s.screen.say(fmt.Sprintf("This migration was begun with --output-dir %s and goes on there.", before.OutputDir))
@@ -221,13 +292,13 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("%s → %s (%s)", filepath.Base(s.spec.DataFile), s.spec.Target.Host(), s.spec.Target.EntityType),
+		StaticSummary:            fmt.Sprintf("%s → %s (%s)", s.spec.InputName(), s.spec.Target.Host(), s.spec.Target.EntityType),
 		StaticDetails: fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. %d records a call, %d calls in flight, %g calls a second (0 = no limit), %d retry rounds.",
-			s.spec.DataFile, s.spec.SHA256, s.spec.OutputDir, s.spec.BatchSize, s.spec.Workers, s.spec.RateLimit, s.spec.RetryRounds),
+			s.o.file.shown, s.spec.SHA256, s.spec.OutputDir, s.spec.BatchSize, s.spec.Workers, s.spec.RateLimit, s.spec.RetryRounds),
 	}
 	if s.spec.SearchAttributes {
 		o.TypedSearchAttributes = temporal.NewSearchAttributes(
-			workflows.AttributeFile.ValueSet(filepath.Base(s.spec.DataFile)),
+			workflows.AttributeFile.ValueSet(s.spec.InputName()),
 			workflows.AttributeTarget.ValueSet(s.spec.Target.Host()),
 			workflows.AttributePhase.ValueSet(string(workflows.PhaseInspecting)),
 		)
@@ -242,6 +313,7 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the Temporal service did not start the migration: %w", err)
 	}
+	s.begun = true
 	return run, nil
 }
 
@@ -264,7 +336,7 @@ func (s *session) introduce(ctx context.Context, run client.WorkflowRun) {
 	if _, err := migration.Folder(s.spec.Folder).Spec(); err == nil || s.attached {
 		what = "Going on with the migration of"
 	}
-	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.spec.DataFile, s.spec.Target.URI, s.spec.Target.EntityType))
+	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.o.file.shown, s.spec.Target.URI, s.spec.Target.EntityType))
 	if s.service.ui != "" {
 		s.screen.say("Web UI:  " + s.service.ui + "/namespaces/default/workflows/" + url.PathEscape(run.GetID()) + "/" + run.GetRunID())
 	} else {
@@ -357,13 +429,15 @@ func (s *session) interrupt(ctx context.Context, run client.WorkflowRun) (code i
 
 // end shows what the migration came to.
 func (s *session) end(result workflows.Result, err error) (int, error) {
+	s.begun = false
 	switch {
 	case temporal.IsCanceledError(err):
-		s.screen.say("Stopped before anything was sent. The same command begins again.")
+		s.screen.say(stoppedEarly)
 		return migration.ExitStopped, nil
 	case err != nil:
 		return 0, errors.New(workflows.Cause(err))
 	}
+	s.summary = &result.Summary
 	s.screen.result(result, s.spec.OutputDir)
 	return result.Summary.Records.ExitCode(), nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +26,9 @@ func usage(format string, args ...any) error {
 // options are the command line of a migration, with dataload.py's names,
 // letters and defaults.
 type options struct {
-	data         string
+	data         []string
+	encodingName string
+	delimiter    string
 	credentials  config.Credentials
 	temporal     config.Temporal
 	entityType   string
@@ -58,10 +59,15 @@ type options struct {
 	delta  bool
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
+	inputs    []input
+	several   bool // inputs were asked for, even if there is one
+	file      dataFile
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.data, "data", "", "CSV file to migrate; may also stand as the last argument")
+	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, a pattern in quotes for several; may be repeated, and stand as the last arguments")
+	f.StringVar(&o.delimiter, "delimiter", ",", `what separates the fields of the data file: one character, \t for a tab`)
+	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
 	o.credentials.AddFlags(f)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
 	f.IntVarP(&o.batchSize, "batch-size", "b", 100, "records in one call; 10 with --sandbox")
@@ -101,13 +107,11 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 			return usage("--%s is not there yet", name)
 		}
 	}
-	switch {
-	case len(args) > 1 || len(args) == 1 && o.data != "":
-		return usage("expected one data file, found %d", len(args)+boolean(o.data != ""))
-	case len(args) == 1:
-		o.data = args[0]
-	case o.data == "":
+	if o.data = append(o.data, args...); len(o.data) == 0 {
 		return usage("expected a data file: --data users.csv")
+	}
+	if err := o.completeFormat(); err != nil {
+		return err
 	}
 	if o.sandbox {
 		for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
@@ -189,21 +193,12 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 			return err
 		}
 	}
-	for _, path := range []*string{&o.data, &o.outputDir, &o.stateDir} {
+	for _, path := range []*string{&o.outputDir, &o.stateDir} {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
 		}
 	}
-	info, err := os.Stat(o.data)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%s: there is no such file; expected a CSV file", o.data)
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file; expected a CSV file on a disk, which can be read again", o.data)
-	}
-	return nil
+	return o.completeInputs()
 }
 
 // defaultStateDir is where programs keep state that should survive a restart
@@ -225,7 +220,8 @@ func (o *options) spec(sha string, again int) migration.Spec {
 	target := migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP}
 	key := migration.Key(sha, target, o.startAt, again)
 	return migration.Spec{
-		ID: migration.WorkflowID(o.data, key), DataFile: o.data, OutputDir: o.outputDir,
+		ID: migration.WorkflowID(o.file.inputName(), key), OutputDir: o.outputDir,
+		DataFile: o.file.path, DataName: o.file.name, DataOrigin: o.file.origin, Delimiter: o.delimiter,
 		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
@@ -250,11 +246,4 @@ func (s *seconds) Set(text string) error {
 	}
 	*s = seconds(d)
 	return nil
-}
-
-func boolean(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

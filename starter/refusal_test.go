@@ -54,8 +54,11 @@ func TestUsageErrors(t *testing.T) {
 		says string
 	}{
 		{"an unknown flag", []string{"--data", input, "--sandbox", "--nope"}, "--nope"},
-		{"two files", []string{"--sandbox", "--data", input, input}, "one data file, found 2"},
-		{"two files as arguments", []string{"--sandbox", input, input}, "one data file, found 2"},
+		{"standard input twice", []string{"--sandbox", "--data", "-", "-"}, "given 2 times"},
+		{"a delimiter of two characters", []string{"--sandbox", input, "--delimiter", ";;"}, "--delimiter"},
+		{"a delimiter that is a letter", []string{"--sandbox", input, "--delimiter", "x"}, "--delimiter"},
+		{"an unknown encoding", []string{"--sandbox", input, "--encoding", "ebcdic"}, "--encoding"},
+		{"no pattern", []string{"--sandbox", "--data", "users[.csv"}, "pattern"},
 		{"no file", []string{"--sandbox"}, "--data"},
 		{"no target", []string{"--data", input}, "--apid_uri"},
 		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},

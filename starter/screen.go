@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 type screen struct {
 	stdout, stderr io.Writer
 	json           bool
+	several        bool // migrations: --json prints them together at the end
 	terminal       bool
 	width          int
 
@@ -28,8 +30,8 @@ type screen struct {
 	line bool // a progress line stands on the terminal
 }
 
-func newScreen(stdout, stderr io.Writer, json bool) *screen {
-	s := &screen{stdout: stdout, stderr: stderr, json: json, width: 80}
+func newScreen(stdout, stderr io.Writer, o options) *screen {
+	s := &screen{stdout: stdout, stderr: stderr, json: o.json, several: o.several, width: 80}
 	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		s.terminal = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
@@ -94,6 +96,9 @@ func (s *screen) result(r workflows.Result, dir string) {
 		s.say("starter: the migration stopped: " + r.Halted)
 	}
 	if s.json {
+		if s.several {
+			return
+		}
 		if data, err := artifacts.MarshalSummary(summary); err == nil {
 			_, _ = s.stdout.Write(data)
 		}
@@ -114,6 +119,40 @@ func (s *screen) result(r workflows.Result, dir string) {
 		fmt.Fprintln(s.stdout, filepath.Join(dir, name))
 	}
 	fmt.Fprintln(s.stdout, "\n"+artifacts.Advice(summary))
+}
+
+// outcomes prints what became of several migrations: a line each, or their
+// summaries as a list.
+func (s *screen) outcomes(all []outcome) error {
+	if s.json {
+		summaries := []json.RawMessage{}
+		for _, o := range all {
+			if o.summary != nil {
+				data, err := artifacts.MarshalSummary(*o.summary)
+				if err != nil {
+					return err
+				}
+				summaries = append(summaries, data)
+			}
+		}
+		data, err := json.MarshalIndent(summaries, "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = s.stdout.Write(append(data, '\n'))
+		return err
+	}
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\nfile\ttotal\tcreated\trecovered\tupdated\tfailed\tunknown\tremaining\t\n")
+	for _, o := range all {
+		figures := strings.Repeat("-\t", 7)
+		if o.summary != nil {
+			c := o.summary.Records
+			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t%d\t", c.Total, c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining)
+		}
+		fmt.Fprintf(w, "%s\t%s%s\n", o.input.given, figures, o.result)
+	}
+	return w.Flush()
 }
 
 // fileNames are the artifacts, the summary first.

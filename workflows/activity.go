@@ -2,8 +2,6 @@ package workflows
 
 import (
 	"errors"
-	"path"
-	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -74,6 +72,3 @@ func Cause(err error) string {
 	}
 	return err.Error()
 }
-
-// baseName is the name of a file on any system that a worker may run on.
-func baseName(file string) string { return path.Base(strings.ReplaceAll(file, `\`, "/")) }

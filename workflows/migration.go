@@ -169,7 +169,7 @@ func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 	}
 }
 
-func (m *migrationRun) fileName() string { return baseName(m.spec.DataFile) }
+func (m *migrationRun) fileName() string { return m.spec.InputName() }
 
 // childID is readable, and its own for each run of the migration.
 func childID(ctx workflow.Context, what string) string {

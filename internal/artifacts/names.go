@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"durable-dataload/internal/private"
@@ -12,7 +13,9 @@ import (
 
 // Stamp is the datetime in the names of artifacts, as dataload.py writes it
 // ("Nov_22_2026_13_05_00"), in UTC.
-func Stamp(t time.Time) string { return t.UTC().Format("Jan_02_2006_15_04_05") }
+func Stamp(t time.Time) string { return t.UTC().Format(stampFormat) }
+
+const stampFormat = "Jan_02_2006_15_04_05"
 
 // Name is the name of an artifact.
 func Name(kind, stamp, extension string) string { return kind + "_" + stamp + "." + extension }
@@ -21,6 +24,19 @@ func Name(kind, stamp, extension string) string { return kind + "_" + stamp + ".
 var kinds = []struct{ kind, extension string }{
 	{"success", "csv"}, {"fail", "csv"}, {"fail_records", "csv"}, {"update_success", "csv"}, {"update_fail", "csv"},
 	{"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
+}
+
+// IsArtifact says whether a file has the name of an artifact.
+func IsArtifact(name string) bool {
+	for _, k := range append(kinds, struct{ kind, extension string }{"retry", "csv"}) {
+		rest, ok := strings.CutPrefix(name, k.kind+"_")
+		if stamp, found := strings.CutSuffix(rest, "."+k.extension); ok && found {
+			if _, err := time.Parse(stampFormat, stamp); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ReserveStamp finds a datetime, from t on, under which outputDir has no

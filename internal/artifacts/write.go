@@ -47,8 +47,9 @@ type Set struct {
 type Options struct {
 	Dir   string
 	Stamp string
-	// Header is the raw header of the input.
-	Header []byte
+	// Header is that of the input: files of raw records begin with it, and have
+	// its delimiter.
+	Header *source.Header
 	// Retry are the names of the retry files of all rounds.
 	Retry []string
 	// Unresolved is the name of the retry file for the records that are still
@@ -243,7 +244,8 @@ func readBackLines(tables ...*table) (int, error) {
 	}
 }
 
-// table is a CSV file of ours.
+// table is a CSV file of ours. Values stand in it as they are, also those that a
+// spreadsheet would take for a formula: scripts match them with the input.
 type table struct {
 	*private.Writer
 	csv *csv.Writer
@@ -317,15 +319,16 @@ func (r *rowReader) advance() error {
 // rawFile has the input's header and raw records of it.
 type rawFile struct {
 	*private.Writer
+	delimiter source.Delimiter
 }
 
-func newRawFile(path string, header []byte) (*rawFile, error) {
+func newRawFile(path string, header *source.Header) (*rawFile, error) {
 	w, err := private.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &rawFile{Writer: w}
-	if _, err := w.Write(header); err != nil {
+	f := &rawFile{Writer: w, delimiter: header.Delimiter}
+	if _, err := w.Write(header.Raw); err != nil {
 		w.Discard()
 		return nil, err
 	}
@@ -341,7 +344,7 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 	if err := f.Flush(); err != nil {
 		return err
 	}
-	found, err := source.Inspect(ctx, f.TemporaryPath(), source.InspectOptions{BatchSize: 1000})
+	found, err := source.Inspect(ctx, f.TemporaryPath(), source.InspectOptions{BatchSize: 1000, Delimiter: f.delimiter})
 	var refusal *source.Refusal
 	if errors.As(err, &refusal) {
 		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
@@ -365,7 +368,7 @@ func reservationName(outputDir, stamp string) string {
 type RetryWriter struct{ raw *rawFile }
 
 // NewRetryWriter starts a retry file.
-func NewRetryWriter(dir, name string, header []byte) (*RetryWriter, error) {
+func NewRetryWriter(dir, name string, header *source.Header) (*RetryWriter, error) {
 	raw, err := newRawFile(filepath.Join(dir, name), header)
 	return &RetryWriter{raw}, err
 }

@@ -3,6 +3,7 @@ package artifacts
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -23,6 +25,8 @@ const (
 	header = "email,name\r\n"
 	stamp  = "Nov_22_2026_13_05_00"
 )
+
+var inputHeader = &source.Header{Names: []string{"email", "name"}, Raw: []byte(header)}
 
 // sample has every disposition, and what makes CSV hard.
 var sample = []Record{
@@ -42,7 +46,7 @@ var sampleCounts = migration.Counts{Total: 10, Created: 2, Recovered: 2, Failed:
 
 func newSet(t *testing.T, dir, unresolved string, retry ...string) *Set {
 	t.Helper()
-	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: []byte(header), Retry: retry, Unresolved: unresolved})
+	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: inputHeader, Retry: retry, Unresolved: unresolved})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +321,7 @@ func TestACommitThatIsCutOffLeavesNothing(t *testing.T) {
 func TestARetryFileIsCounted(t *testing.T) {
 	for _, records := range []int{2, 1, 3} {
 		dir := t.TempDir()
-		w, err := NewRetryWriter(dir, "retry.csv", []byte(header))
+		w, err := NewRetryWriter(dir, "retry.csv", inputHeader)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,4 +355,31 @@ func expectPrivate(t *testing.T, dir string) {
 			t.Errorf("%s: mode %v (%v), want 0600", f.Name(), info.Mode().Perm(), err)
 		}
 	}
+}
+
+// An apostrophe before a formula would make the address another one.
+func TestAValueThatLooksLikeAFormulaIsKept(t *testing.T) {
+	s := newSet(t, t.TempDir(), "")
+	formulas := []string{"=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"}
+	for i, formula := range formulas {
+		add(t, s, Record{Batch: 1, Line: int64(2 * i), Email: formula, Raw: []byte("x,y\n"), Record: ledger.Record{Outcome: ledger.Failed, Error: formula}})
+	}
+	if err := s.fail.flush(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(s.fail.TemporaryPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) != len(formulas)+1 {
+		t.Fatalf("%q, error %v", rows, err)
+	}
+	for i, row := range rows[1:] {
+		if row[2] != formulas[i] || row[3] != formulas[i] {
+			t.Errorf("%q is written as %q", formulas[i], row)
+		}
+	}
+	s.Discard()
 }

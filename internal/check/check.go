@@ -6,6 +6,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 // Migration says where everything is.
 type Migration struct {
 	Input   string // the CSV file as it was when the migration began
+	Comma   rune   // separates its fields, and those of the files of raw records; 0 means a comma
 	Summary string // summary_*.json; the other artifacts are beside it
 	Truth   string // the sandbox's truth.jsonl
 	// Before is the last call in the truth log that is not the migration's: the
@@ -56,6 +58,7 @@ func (b Broken) String() string { return "invariant " + b.Invariant + ": " + b.W
 // Check gives what is broken; nothing if the migration kept its promises. The
 // error says that something cannot be read at all.
 func Check(m Migration) ([]Broken, error) {
+	m.Comma = cmp.Or(m.Comma, ',')
 	c := &checker{m: m, dir: filepath.Dir(m.Summary), told: map[string]int{}}
 	if err := c.read(); err != nil {
 		return nil, err
@@ -111,16 +114,16 @@ func (c *checker) tell(invariant, format string, args ...any) {
 }
 
 func (c *checker) read() (err error) {
-	if c.input, err = readTable(c.m.Input); err != nil {
+	if c.input, err = readTable(c.m.Input, c.m.Comma); err != nil {
 		return err
 	}
 	if c.summary, err = readSummary(c.m.Summary); err != nil {
 		return err
 	}
-	if c.success, err = readTable(filepath.Join(c.dir, c.summary.Files.Success)); err != nil {
+	if c.success, err = readTable(filepath.Join(c.dir, c.summary.Files.Success), ','); err != nil {
 		return err
 	}
-	if c.fail, err = readTable(filepath.Join(c.dir, c.summary.Files.Fail)); err != nil {
+	if c.fail, err = readTable(filepath.Join(c.dir, c.summary.Files.Fail), ','); err != nil {
 		return err
 	}
 	if c.truth, err = readTruth(c.m.Truth); err != nil {
@@ -267,7 +270,7 @@ func (c *checker) same(r *record, column, got string) {
 // within finds the records of a raw file among those of the input that are
 // candidates: the same bytes, in the same order.
 func (c *checker) within(name string, candidate func(*record) bool) []*record {
-	t, err := readTable(filepath.Join(c.dir, name))
+	t, err := readTable(filepath.Join(c.dir, name), c.m.Comma)
 	if err != nil {
 		c.tell(BytesKept, "%v", err)
 		return nil

@@ -28,7 +28,7 @@ type row struct {
 	raw    []byte
 }
 
-func readTable(path string) (*table, error) {
+func readTable(path string, comma rune) (*table, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func readTable(path string) (*table, error) {
 	t := &table{data: data}
 	content := bytes.TrimPrefix(data, []byte("\xEF\xBB\xBF"))
 	reader := csv.NewReader(bytes.NewReader(content))
-	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
+	reader.FieldsPerRecord, reader.LazyQuotes, reader.Comma = -1, true, comma
 	from := int64(0)
 	for {
 		fields, err := reader.Read()

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,6 +28,14 @@ type Spec struct {
 	// machine that runs a worker.
 	DataFile  string `json:"data_file"`
 	OutputDir string `json:"output_dir"`
+	// DataName is what people call the input where DataFile is a staged copy,
+	// and DataOrigin the absolute path that it was made of, if it was made of
+	// a file. A file that is read where it is has neither.
+	DataName   string `json:"data_name,omitempty"`
+	DataOrigin string `json:"data_origin,omitempty"`
+	// Delimiter separates the fields of the input (see source.ParseDelimiter);
+	// none is the comma.
+	Delimiter string `json:"delimiter,omitempty"`
 	// Folder is the migration's own state: index, ledger, staged input.
 	Folder string `json:"folder"`
 	SHA256 string `json:"sha256"` // of the input, hex
@@ -45,6 +54,15 @@ type Spec struct {
 	PrimaryKey   string        `json:"primary_key"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
+}
+
+// InputName is what messages, the summary and Temporal call the input: a name
+// without its folder, whatever system the path is of.
+func (s Spec) InputName() string {
+	if s.DataName != "" {
+		return s.DataName
+	}
+	return path.Base(strings.ReplaceAll(s.DataFile, `\`, "/"))
 }
 
 // Target is the platform that is written to.

@@ -22,6 +22,8 @@ type Batch struct {
 	Offset      int64 // of its first byte in the file
 	Length      int64 // in bytes
 	Digest      [sha256.Size]byte
+
+	delimiter Delimiter // of the file; Index.Batch knows it
 }
 
 // LastRecord is the number of its last record.

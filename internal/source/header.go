@@ -12,14 +12,16 @@ import (
 type Header struct {
 	Names []string
 	Raw   []byte // its bytes as they stand in the file, with the line end and without a byte order mark
+
+	Delimiter Delimiter // of the whole file
 }
 
 // parseHeader takes the header apart and checks its names. The error is a reason for a Refusal.
-func parseHeader(raw []byte) (*Header, string) {
-	h := &Header{Raw: slices.Clone(raw)}
+func parseHeader(raw []byte, d Delimiter) (*Header, string) {
+	h := &Header{Raw: slices.Clone(raw), Delimiter: d}
 	b := trimLineEnd(raw)
 	for pos := 0; pos >= 0; {
-		f := fieldAt(b, pos)
+		f := fieldAt(b, pos, d.byte())
 		switch f.fault {
 		case 0:
 		case faultCR:
@@ -32,7 +34,7 @@ func parseHeader(raw []byte) (*Header, string) {
 		h.Names = append(h.Names, name.String())
 		pos = f.next
 	}
-	if reason := checkNames(h.Names); reason != "" {
+	if reason := checkNames(h.Names, d); reason != "" {
 		return nil, reason
 	}
 	return h, ""
@@ -40,11 +42,11 @@ func parseHeader(raw []byte) (*Header, string) {
 
 // checkNames says what makes names unusable as attributes, or nothing. What is no attribute name for certain is found
 // here, because the API refuses whole calls for it, after the first ones have been sent.
-func checkNames(names []string) string {
+func checkNames(names []string, d Delimiter) string {
 	if len(names) == 1 {
-		for _, separator := range []struct{ is, name string }{{";", "semicolons"}, {"\t", "tabs"}, {"|", "bars"}} {
-			if strings.Contains(names[0], separator.is) {
-				return fmt.Sprintf("the header is separated by %s; expected commas; export the file again with commas", separator.name)
+		for _, s := range separators {
+			if strings.IndexByte(names[0], s.is.byte()) >= 0 {
+				return fmt.Sprintf("the header is separated by %s; expected %s; say so with --delimiter '%s', or export the file again", s.name, d.plural(), s.is)
 			}
 		}
 	}

@@ -15,15 +15,15 @@ import (
 // The index is a header block and then one entry of fixed size for each batch, all numbers little-endian:
 //
 //	magic "DDINDEX\n" | version uint32 | length of the block uint32 | SHA-256 of the input | size of the input |
-//	records | skipped | start at | batches | batch size (each int64) | raw header | CRC-32C of all before it
+//	records | skipped | start at | batches | batch size (each int64) | raw header | delimiter | CRC-32C of all before it
 //
 //	number | first record | first line | last line | records | offset | length (each int64) | SHA-256 | CRC-32C
 //
 // The length of the block depends on the raw header alone, so the entries are written in the one pass over the input
-// and the block is filled in at the end.
+// and the block is filled in at the end. Version 1 has no delimiter: it was always a comma.
 const (
 	indexMagic   = "DDINDEX\n"
-	indexVersion = 1
+	indexVersion = 2
 	blockFixed   = len(indexMagic) + 4 + 4 + 32 + 6*8
 	entrySize    = 7*8 + 32 + 4
 )
@@ -74,11 +74,12 @@ func (x *Index) readBlock() error {
 	if string(start[:len(indexMagic)]) != indexMagic {
 		return ErrIndexCorrupt
 	}
-	if v := binary.LittleEndian.Uint32(start[len(indexMagic):]); v != indexVersion {
-		return fmt.Errorf("the index has version %d; expected %d", v, indexVersion)
+	version := binary.LittleEndian.Uint32(start[len(indexMagic):])
+	if version < 1 || version > indexVersion {
+		return fmt.Errorf("the index has version %d; expected 1 to %d", version, indexVersion)
 	}
 	x.block = int64(binary.LittleEndian.Uint32(start[len(indexMagic)+4:]))
-	if x.block < int64(blockFixed)+4 || x.block > info.Size() {
+	if x.block < int64(blockFixed)+1+4 || x.block > info.Size() {
 		return ErrIndexCorrupt
 	}
 	block := make([]byte, x.block)
@@ -92,8 +93,15 @@ func (x *Index) readBlock() error {
 	if _, err := binary.Decode(body[len(start):], binary.LittleEndian, &x.summary); err != nil {
 		return err
 	}
+	raw, delimiter := body[blockFixed:], comma
+	if version > 1 {
+		if delimiter, err = ParseDelimiter(string(raw[len(raw)-1:])); err != nil {
+			return ErrIndexCorrupt
+		}
+		raw = raw[:len(raw)-1]
+	}
 	var reason string
-	if x.header, reason = parseHeader(body[blockFixed:]); reason != "" {
+	if x.header, reason = parseHeader(raw, delimiter); reason != "" {
 		return ErrIndexCorrupt
 	}
 	if info.Size() != x.block+x.summary.Batches*int64(entrySize) {
@@ -139,6 +147,7 @@ func (x *Index) Batch(n int) (Batch, error) {
 	if !ok || b.Number != n {
 		return Batch{}, fmt.Errorf("batch %d: %w", n, ErrIndexCorrupt)
 	}
+	b.delimiter = x.header.Delimiter
 	return b, nil
 }
 
@@ -165,6 +174,9 @@ func decodeEntry(e []byte) (Batch, bool) {
 	return b, true
 }
 
+// blockSize is the length of the header block.
+func blockSize(h *Header) int { return blockFixed + len(h.Raw) + 1 + 4 }
+
 // indexWriter writes an index while the input is read.
 type indexWriter struct {
 	file    *private.Writer
@@ -178,7 +190,7 @@ func newIndexWriter(path string, h *Header) (*indexWriter, error) {
 		return nil, err
 	}
 	// Room for the header block, which is known last.
-	if _, err := file.Write(make([]byte, blockFixed+len(h.Raw)+4)); err != nil {
+	if _, err := file.Write(make([]byte, blockSize(h))); err != nil {
 		file.Discard()
 		return nil, err
 	}
@@ -194,12 +206,13 @@ func (w *indexWriter) add(b Batch) error {
 func (w *indexWriter) publish(s indexSummary) error {
 	block := append([]byte(nil), indexMagic...)
 	block = binary.LittleEndian.AppendUint32(block, indexVersion)
-	block = binary.LittleEndian.AppendUint32(block, uint32(blockFixed+len(w.header.Raw)+4))
+	block = binary.LittleEndian.AppendUint32(block, uint32(blockSize(w.header)))
 	block, err := binary.Append(block, binary.LittleEndian, s)
 	if err != nil {
 		return err
 	}
 	block = append(block, w.header.Raw...)
+	block = append(block, w.header.Delimiter.byte())
 	block = binary.LittleEndian.AppendUint32(block, crc32.Checksum(block, castagnoli))
 	if _, err := w.file.WriteAt(block, 0); err != nil {
 		return err

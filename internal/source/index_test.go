@@ -2,7 +2,9 @@ package source
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"reflect"
 	"slices"
@@ -61,9 +63,42 @@ func TestDamagedIndexIsNoticed(t *testing.T) {
 }
 
 func TestIndexOfAnotherVersionIsRefused(t *testing.T) {
-	f := newFile(t, indexMagic+"\x02\x00\x00\x00\x99\x00\x00\x00")
-	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 2; expected 1") {
+	f := newFile(t, indexMagic+"\x03\x00\x00\x00\x99\x00\x00\x00")
+	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 3; expected 1 to 2") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Version 1 had no delimiter; migrations that were begun with it go on.
+func TestIndexOfVersion1IsReadWithCommas(t *testing.T) {
+	f := newFile(t, "email,city\na,b\nc,d\n")
+	if _, err := f.inspect(InspectOptions{BatchSize: 1}); err != nil {
+		t.Fatal(err)
+	}
+	x := f.index()
+	now, err := os.ReadFile(f.indexPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := slices.Clone(now[:x.block-5]) // without the delimiter and the checksum
+	binary.LittleEndian.PutUint32(old[len(indexMagic):], 1)
+	binary.LittleEndian.PutUint32(old[len(indexMagic)+4:], uint32(x.block-1))
+	old = binary.LittleEndian.AppendUint32(old, crc32.Checksum(old, castagnoli))
+	old = append(old, now[x.block:]...)
+	f.indexPath += ".1"
+	if err := os.WriteFile(f.indexPath, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	y := f.index()
+	if !reflect.DeepEqual(y.Header(), x.Header()) || y.Batches() != 2 || y.SHA256() != x.SHA256() {
+		t.Errorf("header %+v, %d batches; want %+v, 2", y.Header(), y.Batches(), x.Header())
+	}
+	for n := 1; n <= 2; n++ {
+		got, err := y.Batch(n)
+		want, _ := x.Batch(n)
+		if err != nil || got != want {
+			t.Errorf("batch %+v, error %v; want %+v", got, err, want)
+		}
 	}
 }
 

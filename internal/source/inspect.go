@@ -1,8 +1,8 @@
 // Package source reads the CSV file that is migrated: it checks the file, cuts it into batches, and gives back their
 // records, always as the bytes that stand in the file.
 //
-// The rules are those of RFC 4180 with what exports really do. Fields are separated by commas and may stand in quotes,
-// with quotes doubled and line breaks inside. Lines end in LF or CRLF; the last may have no end. Empty lines are
+// The rules are those of RFC 4180 with what exports really do. Fields are separated by commas, or by what the caller
+// says, and may stand in quotes, with quotes doubled and line breaks inside. Lines end in LF or CRLF; the last may have no end. Empty lines are
 // skipped. A byte order mark is skipped. Values are byte for byte those of the file: encoding/csv would turn a CRLF in
 // quotes into LF, and dataload.py does.
 package source
@@ -25,6 +25,12 @@ import (
 type InspectOptions struct {
 	// BatchSize is the largest number of records in a batch; at least 1.
 	BatchSize int
+
+	// Delimiter separates the fields.
+	Delimiter Delimiter
+
+	// Name is what refusals call the file; the base name of its path if empty.
+	Name string
 
 	// StartAt is the number of the first record that is wanted, from 1 (0 means 1). Those before it are in no batch.
 	StartAt int64
@@ -84,7 +90,10 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 	if o.BatchSize < 1 || o.StartAt < 1 || o.MaxEncoded < 0 || (o.MaxEncoded > 0 && o.EncodedSize == nil) {
 		return nil, fmt.Errorf("inspect: batch size %d, start at %d, limit %d: expected positive numbers, and a way to measure for a limit", o.BatchSize, o.StartAt, o.MaxEncoded)
 	}
-	i := &inspection{options: o, file: filepath.Base(path), digest: sha256.New(), batchDigest: sha256.New()}
+	if o.Name == "" {
+		o.Name = filepath.Base(path)
+	}
+	i := &inspection{options: o, digest: sha256.New(), batchDigest: sha256.New()}
 	before, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -108,7 +117,7 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 		}
 		defer i.copy.Discard()
 	}
-	i.scanner = newScanner(f, func(chunk []byte) error { return i.read(ctx, chunk) })
+	i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return i.read(ctx, chunk) })
 	defer i.discardIndex()
 	if err := i.run(); err != nil {
 		return nil, err
@@ -126,7 +135,6 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 // inspection is one run of Inspect.
 type inspection struct {
 	options InspectOptions
-	file    string
 	scanner *scanner
 	copy    *private.Writer
 	index   *indexWriter
@@ -175,7 +183,7 @@ func (i *inspection) readHeader() error {
 		if p.blank {
 			continue
 		}
-		header, reason := parseHeader(p.raw)
+		header, reason := parseHeader(p.raw, i.options.Delimiter)
 		if reason != "" {
 			return i.refuse(p.line, reason)
 		}
@@ -232,7 +240,7 @@ func (i *inspection) next() (piece, error) {
 
 func (i *inspection) checkUTF8(b []byte, line int64) error {
 	if line, column, bad := badUTF8(b, line); bad {
-		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or convert it", column, saveAsUTF8))
+		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or say what it is with --encoding", column, saveAsUTF8))
 	}
 	return nil
 }
@@ -244,7 +252,7 @@ func (i *inspection) refuseUnclosed(u *unclosedError) error {
 	}
 	column := 1
 	for pos := 0; pos < u.open; column++ {
-		pos = fieldAt(u.record, pos).next
+		pos = fieldAt(u.record, pos, i.options.Delimiter.byte()).next
 	}
 	return i.refuseAs(OpenQuote, u.line+lines(u.record[:u.open]),
 		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))
@@ -352,5 +360,5 @@ func (i *inspection) refuse(line int64, reason string) error {
 }
 
 func (i *inspection) refuseAs(kind RefusalKind, line int64, reason string) error {
-	return &Refusal{File: i.file, Line: line, Reason: reason, Kind: kind}
+	return &Refusal{File: i.options.Name, Line: line, Reason: reason, Kind: kind}
 }

@@ -31,25 +31,27 @@ func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
 		{"empty lines alone", "\ufeff\n\r\n\n",
 			"users.csv: the file is empty; expected a header with the attribute names, and then the records; check the export"},
 		{"UTF-16, little end first", "\xff\xfee\x00m\x00",
-			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8"`},
+			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8", or give --encoding utf-16`},
 		{"UTF-16, big end first", "\xfe\xff\x00e\x00m",
-			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8"`},
+			`users.csv, line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8", or give --encoding utf-16`},
 		{"UTF-16 without a mark", "e\x00m\x00,\x00x\x00\n\x00",
 			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
 		{"Excel workbook", "PK\x03\x04\x14\x00",
 			`users.csv, line 1: the file is an Excel workbook or a ZIP archive; expected CSV; save it as "CSV UTF-8", or unpack it`},
 		{"gzip", "\x1f\x8b\x08\x00",
-			"users.csv, line 1: the file is compressed with gzip; expected CSV; unpack it"},
+			"users.csv, line 1: the file is compressed with gzip; expected CSV; unpack it, or give it a name that ends in .gz"},
+		{"zstd", "\x28\xb5\x2f\xfd\x00",
+			"users.csv, line 1: the file is compressed with zstd; expected CSV; unpack it, or give it a name that ends in .zst"},
 		{"Latin-1 in a record", "email,city\na@example.com,ok\n\"b\n\",M\xfcnchen\n",
-			`users.csv, line 4: byte 4 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+			`users.csv, line 4: byte 4 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 		{"Latin-1 in the header", "\n\ufeff,stra\xdfe\n",
-			`users.csv, line 2: byte 9 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+			`users.csv, line 2: byte 9 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 		{"character cut off at the end", "a\nb\n\u00e9\xc3",
-			`users.csv, line 3: byte 3 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+			`users.csv, line 3: byte 3 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 		{"encoded surrogate", "a\n\xed\xa0\x80\n",
-			`users.csv, line 2: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+			`users.csv, line 2: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 		{"Latin-1 behind an open quote", "a\n\"b\n\xe9\n",
-			`users.csv, line 3: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`},
+			`users.csv, line 3: byte 1 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 		{"CR alone", "email,city\ra@example.com,x\r",
 			"users.csv, line 1: the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
 		{"CR CR LF", "email,city\r\r\na@example.com,x\r\r\n",
@@ -83,9 +85,9 @@ func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
 		{"no header", "secret,secret,secret@example.com\n",
 			"users.csv, line 1: column 3 of the header holds an @, as an email address does; expected attribute names; put a header on the first line"},
 		{"semicolons", "email;city\n",
-			"users.csv, line 1: the header is separated by semicolons; expected commas; export the file again with commas"},
+			"users.csv, line 1: the header is separated by semicolons; expected commas; say so with --delimiter ';', or export the file again"},
 		{"tabs", "email\tcity\n",
-			"users.csv, line 1: the header is separated by tabs; expected commas; export the file again with commas"},
+			"users.csv, line 1: the header is separated by tabs; expected commas; say so with --delimiter '\\t', or export the file again"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t, c.input)
@@ -96,6 +98,59 @@ func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
 			}
 			f.holdsOnly("users.csv")
 		})
+	}
+}
+
+func TestInspectWithAnotherDelimiter(t *testing.T) {
+	const input = "email;city;displayName\n¶\"a@example.com\";\"x;y\nz\";b,c\n;\"\";\"say \"\"hi\"\"\"\n¶d;\"e\n\n;f\";g\n"
+	parts := strings.Split(input, "¶")
+	f := newFile(t, strings.Join(parts, ""))
+	summary, err := f.inspect(InspectOptions{BatchSize: 2, Delimiter: ';'})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := f.index()
+	if names := []string{"email", "city", "displayName"}; !slices.Equal(summary.Header.Names, names) || !reflect.DeepEqual(x.Header(), summary.Header) || x.Header().Delimiter != ';' {
+		t.Errorf("header %+v, in the index %+v; want the names %q and semicolons", summary.Header, x.Header(), names)
+	}
+	want := [][]string{{"a@example.com", "x;y\nz", "b,c"}, {"", "", `say "hi"`}, {"d", "e\n\n;f", "g"}}
+	var got [][]string
+	for n := 1; n <= x.Batches(); n++ {
+		b, err := x.Batch(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := f.read(b)
+		if err != nil || string(data) != parts[n] {
+			t.Errorf("batch %d has %q, error %v; want %q", n, data, err, parts[n])
+		}
+		for r := range Records(b, data) {
+			fields, err := x.Header().Fields(r.Raw)
+			if err != nil {
+				t.Errorf("record %d: %v", r.Number, err)
+			}
+			got = append(got, fields)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("records %q; want %q", got, want)
+	}
+
+	for _, c := range []struct{ input, want string }{
+		{"email,city\n", "feed: the header is separated by commas; expected semicolons; say so with --delimiter ',', or export the file again"},
+		{"email|city\n", "feed: the header is separated by bars; expected semicolons; say so with --delimiter '|', or export the file again"},
+		{"email;city;email\n", `feed: columns 1 and 3 are both named "email"; expected each name once; remove one of them`},
+		{"email;city\na;b\nc;\"d", "feed: column 2 opens a quote that is not closed before the end of the file; expected a closing quote; close it, and double each quote that belongs to a value"},
+	} {
+		f := newFile(t, c.input)
+		_, err := f.inspect(InspectOptions{BatchSize: 2, Delimiter: ';', Name: "feed"})
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.File+": "+refusal.Reason != c.want {
+			t.Errorf("%q gave error\n%v; want\n%s", c.input, err, c.want)
+		}
+	}
+	if _, err := x.Header().Fields([]byte("a;b\n")); err == nil || err.Error() != "the record has 2 fields; expected 3 as in the header; values with semicolons or line breaks need quotes" {
+		t.Errorf("a record that is too short gave error %v", err)
 	}
 }
 
@@ -499,7 +554,7 @@ func BenchmarkInspect(b *testing.B) {
 	b.Run("frame", func(b *testing.B) { // what Inspect does without digests and UTF-8
 		b.SetBytes(info.Size())
 		for b.Loop() {
-			s := newScanner(f.open(), ignore)
+			s := newScanner(f.open(), comma, ignore)
 			for {
 				if _, err := s.next(); err == io.EOF {
 					break
@@ -513,7 +568,7 @@ func BenchmarkInspect(b *testing.B) {
 		h := &Header{Names: invent.Columns}
 		b.SetBytes(info.Size())
 		for b.Loop() {
-			s := newScanner(f.open(), ignore)
+			s := newScanner(f.open(), comma, ignore)
 			for {
 				p, err := s.next()
 				if err == io.EOF {

@@ -11,8 +11,12 @@ import (
 	"path/filepath"
 )
 
-// ReaderOptions says what a Reader tells on the way.
+// ReaderOptions says how a file is written, and what a Reader tells on the way.
 type ReaderOptions struct {
+	// Delimiter and Name are those of InspectOptions.
+	Delimiter Delimiter
+	Name      string
+
 	// Refused is called for each thing that Inspect refuses a file for, in the order of the file.
 	Refused func(*Refusal)
 
@@ -40,8 +44,11 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 		return nil, err
 	}
 	r := &Reader{file: f, refused: o.Refused}
-	r.i = &inspection{options: InspectOptions{Progress: o.Progress}, file: filepath.Base(path), digest: sha256.New()}
-	r.i.scanner = newScanner(f, func(chunk []byte) error { return r.i.read(ctx, chunk) })
+	if o.Name == "" {
+		o.Name = filepath.Base(path)
+	}
+	r.i = &inspection{options: InspectOptions{Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress}, digest: sha256.New()}
+	r.i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return r.i.read(ctx, chunk) })
 	if err := r.readHeader(); err != nil {
 		f.Close()
 		return nil, err
@@ -106,7 +113,7 @@ func (r *Reader) readHeader() error {
 		if p.blank {
 			continue
 		}
-		header, reason := parseHeader(p.raw)
+		header, reason := parseHeader(p.raw, r.i.options.Delimiter)
 		if reason != "" {
 			r.refuse(r.i.refuse(p.line, reason))
 			return nil

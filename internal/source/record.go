@@ -59,9 +59,9 @@ type field struct {
 }
 
 // fieldAt reads the field that starts at pos. The record b comes without its line end.
-func fieldAt(b []byte, pos int) field {
+func fieldAt(b []byte, pos int, delimiter byte) field {
 	f := field{start: pos, end: len(b), next: -1}
-	stop := pos // from where on the next comma ends the field
+	stop := pos // from where on the next delimiter ends the field
 	quoted := pos < len(b) && b[pos] == '"'
 	if quoted {
 		f.start = pos + 1
@@ -81,10 +81,10 @@ func fieldAt(b []byte, pos int) field {
 		}
 		f.end = stop - 1
 	}
-	behind := b[stop:] // what stands before the next comma
-	if comma := bytes.IndexByte(behind, ','); comma >= 0 {
-		behind = behind[:comma]
-		f.next = stop + comma + 1
+	behind := b[stop:] // what stands before the next delimiter
+	if end := bytes.IndexByte(behind, delimiter); end >= 0 {
+		behind = behind[:end]
+		f.next = stop + end + 1
 	}
 	if bytes.IndexByte(behind, '\r') >= 0 {
 		f.fault = faultCR
@@ -115,13 +115,13 @@ func (f field) writeTo(values *strings.Builder, b []byte) {
 // byte for byte those of the file, line breaks included; quotes around a value are gone and doubled ones are single.
 // The error is a *RecordError: too few or too many fields, text after a closing quote, a CR outside of quotes.
 func (h *Header) Fields(raw []byte) ([]string, error) {
-	b := trimLineEnd(raw)
+	b, delimiter := trimLineEnd(raw), h.Delimiter.byte()
 	fields := make([]string, 0, len(h.Names))
 	var values strings.Builder // all of them in one piece of memory, which never moves
 	values.Grow(len(b))
 	count := 0
 	for pos := 0; pos >= 0; {
-		f := fieldAt(b, pos)
+		f := fieldAt(b, pos, delimiter)
 		count++
 		if f.fault != 0 {
 			return nil, &RecordError{Column: count, Name: h.name(count), Reason: f.fault.String()}
@@ -134,7 +134,7 @@ func (h *Header) Fields(raw []byte) ([]string, error) {
 		pos = f.next
 	}
 	if count != len(h.Names) {
-		return nil, &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with commas or line breaks need quotes", plural(count, "field"), len(h.Names))}
+		return nil, &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with %s or line breaks need quotes", plural(count, "field"), len(h.Names), h.Delimiter.plural())}
 	}
 	return fields, nil
 }
@@ -147,12 +147,12 @@ func (h *Header) name(column int) string {
 	return h.Names[column-1]
 }
 
-// Records splits the bytes of a batch, as ReadBatch gave them, into its records. Raw points into data.
+// Records splits the bytes of a batch of an Index, as ReadBatch gave them, into its records. Raw points into data.
 func Records(b Batch, data []byte) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
-		number, line := b.FirstRecord, b.FirstLine
+		number, line, delimiter := b.FirstRecord, b.FirstLine, b.delimiter.byte()
 		for len(data) > 0 {
-			n, _ := frame(data, true)
+			n, _ := frame(data, true, delimiter)
 			if n < 0 {
 				n = len(data) // cannot be in bytes that Inspect has cut; no byte is dropped all the same
 			}

@@ -37,10 +37,11 @@ const saveAsUTF8 = `save it as "CSV UTF-8"`
 // foreignFormat recognises by its first bytes a file that is no UTF-8 CSV, and is the reason to refuse it.
 func foreignFormat(start []byte) string {
 	for _, f := range []struct{ magic, reason string }{
-		{"\xFF\xFE", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8},
-		{"\xFE\xFF", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8},
+		{"\xFF\xFE", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8 + ", or give --encoding utf-16"},
+		{"\xFE\xFF", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8 + ", or give --encoding utf-16"},
 		{"PK\x03\x04", "the file is an Excel workbook or a ZIP archive; expected CSV; " + saveAsUTF8 + ", or unpack it"},
-		{"\x1F\x8B", "the file is compressed with gzip; expected CSV; unpack it"},
+		{"\x1F\x8B", "the file is compressed with gzip; expected CSV; unpack it, or give it a name that ends in .gz"},
+		{"\x28\xB5\x2F\xFD", "the file is compressed with zstd; expected CSV; unpack it, or give it a name that ends in .zst"},
 	} {
 		if bytes.HasPrefix(start, []byte(f.magic)) {
 			return f.reason

@@ -23,7 +23,7 @@ var utf8BOM = []byte{0xEF, 0xBB, 0xBF}
 //
 // It returns the length with the line end, or -1 when b ends before the record does. open is then the position of the
 // quote that is still open, or -1. At the end of the file the rest of b is a record, unless a quote is open.
-func frame(b []byte, eof bool) (n, open int) {
+func frame(b []byte, eof bool, delimiter byte) (n, open int) {
 	pos, lf := 0, bytes.IndexByte(b, '\n')
 	for {
 		line := b[pos:]
@@ -41,8 +41,8 @@ func frame(b []byte, eof bool) (n, open int) {
 			return -1, -1
 		}
 		quote += pos
-		// b[pos:] starts a record or follows a quote, so a comma counts only if it stands behind pos.
-		if quote != 0 && (quote == pos || b[quote-1] != ',') {
+		// b[pos:] starts a record or follows a quote, so a delimiter counts only if it stands behind pos.
+		if quote != 0 && (quote == pos || b[quote-1] != delimiter) {
 			pos = quote + 1
 			continue
 		}
@@ -84,8 +84,9 @@ type piece struct {
 // scanner cuts a file into pieces. Its memory is one chunk, or a few times the longest record if that
 // is more.
 type scanner struct {
-	r      io.Reader
-	onRead func(chunk []byte) error // sees every byte of the file once, in order; its error stops the scan
+	r         io.Reader
+	delimiter byte
+	onRead    func(chunk []byte) error // sees every byte of the file once, in order; its error stops the scan
 
 	buf        []byte
 	start, end int // buf[start:end] is read and not yet cut
@@ -107,8 +108,8 @@ func (e *unclosedError) Error() string {
 
 var errRecordTooLong = errors.New("record too long")
 
-func newScanner(r io.Reader, onRead func([]byte) error) *scanner {
-	return &scanner{r: r, onRead: onRead, buf: make([]byte, chunkSize), line: 1}
+func newScanner(r io.Reader, d Delimiter, onRead func([]byte) error) *scanner {
+	return &scanner{r: r, delimiter: d.byte(), onRead: onRead, buf: make([]byte, chunkSize), line: 1}
 }
 
 // skipBOM steps over a byte order mark at the start of the file and returns the bytes that follow it, for a look.
@@ -129,7 +130,7 @@ func (s *scanner) next() (piece, error) {
 		rest := s.buf[s.start:s.end]
 		n, open := -1, -1
 		if len(rest) > 0 {
-			n, open = frame(rest, s.eof)
+			n, open = frame(rest, s.eof, s.delimiter)
 		} else if s.eof {
 			return piece{}, io.EOF
 		}

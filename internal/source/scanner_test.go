@@ -68,7 +68,7 @@ func TestFraming(t *testing.T) {
 	for _, c := range framingTests {
 		t.Run(c.name, func(t *testing.T) {
 			input, want, open := unmarked(c.input)
-			for name, s := range scanners(input) {
+			for name, s := range scanners(input, comma) {
 				got, err := pieces(s)
 				var unclosed *unclosedError
 				if open < 0 && err != nil || open >= 0 && !errors.As(err, &unclosed) {
@@ -84,11 +84,64 @@ func TestFraming(t *testing.T) {
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("%q %s: pieces\n%+v; want\n%+v", input, name, got, want)
 				}
-				if fields := fieldsOf(got); !reflect.DeepEqual(fields, c.fields) {
+				if fields := fieldsOf(got, comma); !reflect.DeepEqual(fields, c.fields) {
 					t.Errorf("%q %s: fields %q; want %q", input, name, fields, c.fields)
 				}
 			}
 		})
+	}
+}
+
+// Another delimiter means the same with commas and it exchanged: the records begin at the same bytes.
+func TestFramingWithAnotherDelimiter(t *testing.T) {
+	for _, text := range []string{";", `\t`, "|", "\x1f", "#"} {
+		d, err := ParseDelimiter(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange := strings.NewReplacer(",", string(rune(d)), string(rune(d)), ",")
+		for _, c := range framingTests {
+			input, want, _ := unmarked(c.input)
+			for i, p := range want {
+				want[i].raw = []byte(exchange.Replace(string(p.raw)))
+			}
+			var fields [][]string
+			for _, record := range c.fields {
+				record = slices.Clone(record)
+				for i, value := range record {
+					if !strings.HasPrefix(value, "!") {
+						record[i] = exchange.Replace(value)
+					}
+				}
+				fields = append(fields, record)
+			}
+			for name, s := range scanners(exchange.Replace(input), d) {
+				got, _ := pieces(s)
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, delimiter %s, %s: pieces\n%+v; want\n%+v", c.name, text, name, got, want)
+				}
+				if gotFields := fieldsOf(got, d); !reflect.DeepEqual(gotFields, fields) {
+					t.Errorf("%s, delimiter %s, %s: fields %q; want %q", c.name, text, name, gotFields, fields)
+				}
+			}
+		}
+	}
+}
+
+func TestParseDelimiter(t *testing.T) {
+	for text, want := range map[string]byte{"": ',', ",": ',', ";": ';', "|": '|', "\t": '\t', `\t`: '\t', "\x01": 1, "^": '^', "-": '-', `\`: '\\'} {
+		d, err := ParseDelimiter(text)
+		if err != nil || d.byte() != want {
+			t.Errorf("%q is %q, error %v; want %q", text, d.byte(), err, want)
+		}
+		if again, err := ParseDelimiter(d.String()); err != nil || again != d {
+			t.Errorf("%q is written %q, which is %q, error %v", text, d.String(), again.byte(), err)
+		}
+	}
+	for _, text := range []string{"\"", "\n", "\r", "\x00", " ", "a", "Z", "5", ".", "_", "@", ",,", "ab", `\n`, "é", "\x80", "→"} {
+		if d, err := ParseDelimiter(text); err == nil {
+			t.Errorf("%q is the delimiter %q; want an error", text, d.byte())
+		}
 	}
 }
 
@@ -128,14 +181,14 @@ func unmarked(marked string) (input string, want []piece, open int) {
 }
 
 // scanners read the input in one piece, byte by byte, and with buffers that cut it everywhere.
-func scanners(input string) map[string]*scanner {
+func scanners(input string, d Delimiter) map[string]*scanner {
 	all := map[string]*scanner{
-		"at once":      newScanner(strings.NewReader(input), ignore),
-		"byte by byte": newScanner(iotest.OneByteReader(strings.NewReader(input)), ignore),
-		"EOF early":    newScanner(iotest.DataErrReader(strings.NewReader(input)), ignore),
+		"at once":      newScanner(strings.NewReader(input), d, ignore),
+		"byte by byte": newScanner(iotest.OneByteReader(strings.NewReader(input)), d, ignore),
+		"EOF early":    newScanner(iotest.DataErrReader(strings.NewReader(input)), d, ignore),
 	}
 	for _, size := range []int{1, 2, 3, 4, 7} {
-		s := newScanner(strings.NewReader(input), ignore)
+		s := newScanner(strings.NewReader(input), d, ignore)
 		s.buf = make([]byte, size)
 		all["buffer of "+string(rune('0'+size))] = s
 	}
@@ -159,14 +212,14 @@ func pieces(s *scanner) (all []piece, err error) {
 }
 
 // fieldsOf takes the records apart, with a header that is as long as each of them.
-func fieldsOf(all []piece) (fields [][]string) {
+func fieldsOf(all []piece, d Delimiter) (fields [][]string) {
 	for _, p := range all {
 		if p.blank {
 			continue
 		}
 		b := trimLineEnd(p.raw)
-		h := &Header{}
-		for pos := 0; pos >= 0; pos = fieldAt(b, pos).next {
+		h := &Header{Delimiter: d}
+		for pos := 0; pos >= 0; pos = fieldAt(b, pos, d.byte()).next {
 			h.Names = append(h.Names, "")
 		}
 		values, err := h.Fields(p.raw)
@@ -199,7 +252,7 @@ func TestRecordErrorsNameColumnsOnly(t *testing.T) {
 func TestFieldsOfOneMegabyte(t *testing.T) {
 	long := strings.Repeat(`Behind the long "row",`+"\r\n", 1<<20/23)
 	raw := []byte(`a,"` + strings.ReplaceAll(long, `"`, `""`) + `",` + strings.Repeat("z", 1<<20) + "\n")
-	for name, s := range scanners("x\n" + string(raw) + "y\n") {
+	for name, s := range scanners("x\n"+string(raw)+"y\n", comma) {
 		if strings.HasPrefix(name, "b") && name != "buffer of 7" {
 			continue
 		}
@@ -219,10 +272,15 @@ func TestFieldsOfOneMegabyte(t *testing.T) {
 func FuzzValuesAndBytes(f *testing.F) {
 	for _, c := range framingTests {
 		input, _, _ := unmarked(c.input)
-		f.Add([]byte(input))
+		f.Add([]byte(input), byte(','))
+		f.Add([]byte(strings.ReplaceAll(input, ",", ";")), byte(';'))
 	}
-	f.Fuzz(func(t *testing.T, input []byte) {
-		s := newScanner(bytes.NewReader(input), ignore)
+	f.Fuzz(func(t *testing.T, input []byte, delimiter byte) {
+		d, err := ParseDelimiter(string(delimiter))
+		if err != nil {
+			return
+		}
+		s := newScanner(bytes.NewReader(input), d, ignore)
 		s.buf = make([]byte, 1+len(input)%5)
 		all, err := pieces(s)
 		var unclosed *unclosedError
@@ -249,7 +307,7 @@ func FuzzValuesAndBytes(f *testing.F) {
 			t.Fatalf("%q: pieces give %q", input, joined)
 		}
 
-		b := Batch{FirstRecord: 1, FirstLine: 1}
+		b := Batch{FirstRecord: 1, FirstLine: 1, delimiter: d}
 		if unclosed == nil {
 			var records []Record
 			for r := range Records(b, input) {
@@ -267,7 +325,7 @@ func FuzzValuesAndBytes(f *testing.F) {
 		}
 
 		r := csv.NewReader(bytes.NewReader(input))
-		r.FieldsPerRecord = -1
+		r.FieldsPerRecord, r.Comma = -1, rune(d.byte())
 		want, err := r.ReadAll()
 		if err != nil {
 			return
@@ -275,7 +333,7 @@ func FuzzValuesAndBytes(f *testing.F) {
 		if unclosed != nil {
 			t.Fatalf("%q: quote open at %d; encoding/csv reads %q", input, unclosed.open, want)
 		}
-		got := fieldsOf(all)
+		got := fieldsOf(all, d)
 		if len(got) != len(want) {
 			t.Fatalf("%q: %q; want %q", input, got, want)
 		}

@@ -27,6 +27,8 @@ type Options struct {
 	// Schema is that of the entity type, nil if it is not known. Then only the platform's own attributes are checked.
 	Schema *identitycloud.Schema
 
+	Delimiter  source.Delimiter
+	Name       string // what the report calls the file; empty is the name in path
 	BatchSize  int
 	StartAt    int64  // number of the first record that is wanted; 0 means 1
 	PrimaryKey string // path of an attribute
@@ -48,13 +50,16 @@ type Options struct {
 // File validates a file in one pass. The error is one of reading it, or of TempDir: what is wrong in the file is in
 // the report.
 func File(ctx context.Context, path string, o Options) (*Report, error) {
+	if o.Name == "" {
+		o.Name = filepath.Base(path)
+	}
 	v := &validation{
 		o: o, room: identitycloud.MaxBody - o.Overhead,
 		findings: &findings{lines: o.Places, by: map[findingKey]*Finding{}},
-		report:   &Report{File: filepath.Base(path), Limit: identitycloud.MaxBody, NotChecked: []string{}},
+		report:   &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
 	}
 	defer v.close()
-	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Refused: v.refused, Progress: o.Progress})
+	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Delimiter: o.Delimiter, Name: o.Name, Refused: v.refused, Progress: o.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +114,7 @@ func (v *validation) refused(r *source.Refusal) {
 	key := findingKey{kind: KindFile, about: about}
 	switch r.Kind {
 	case source.NotUTF8:
-		key.kind, about = KindEncoding, `bytes that are not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or convert it`
+		key.kind, about = KindEncoding, `bytes that are not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`
 	case source.OpenQuote:
 		key.kind, about = KindQuote, "a quote that is not closed; close it, and double each quote that belongs to a value; the lines behind it were read as records all the same"
 	}

@@ -1,0 +1,81 @@
+package stage
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// compression is one way to pack a file.
+type compression struct {
+	name, extension, magic string
+	open                   func(io.Reader) (io.ReadCloser, error)
+}
+
+// maxWindow is how far back a zstd file may refer, and so the memory that it takes: what the zstd program allows
+// without being asked.
+const maxWindow = 128 << 20
+
+var compressions = []*compression{
+	{"gzip", ".gz", "\x1F\x8B", func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }},
+	{"zstd", ".zst", "\x28\xB5\x2F\xFD", func(r io.Reader) (io.ReadCloser, error) {
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, err
+		}
+		return d.IOReadCloser(), nil
+	}},
+}
+
+// byName is the compression that the name of a file promises, or nil.
+func byName(path string) *compression {
+	for _, c := range compressions {
+		if strings.EqualFold(filepath.Ext(path), c.extension) {
+			return c
+		}
+	}
+	return nil
+}
+
+func byContent(head []byte) *compression {
+	for _, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return c
+		}
+	}
+	return nil
+}
+
+// compressed is how the input is compressed, by its content, or nil; and what is wrong where its name says otherwise.
+func compressed(in Input, head []byte) (*compression, string) {
+	is, said := byContent(head), byName(in.Path)
+	switch {
+	case in.Path == Stdin || is == said:
+		return is, ""
+	case is == nil:
+		return nil, fmt.Sprintf("the content is not compressed with %s; expected so, since the name ends in %s; rename the file, or make it again", said.name, said.extension)
+	case said == nil:
+		return nil, fmt.Sprintf("the content is compressed with %s; expected a name that ends in %s then; rename the file", is.name, is.extension)
+	}
+	return nil, fmt.Sprintf("the content is compressed with %s; expected %s, since the name ends in %s; rename the file", is.name, said.name, said.extension)
+}
+
+// broken is the error of an input that cannot be unpacked.
+func (c *compression) broken(in Input, err error) error {
+	reason := ""
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		reason = fmt.Sprintf("the %s data end too early; expected a whole file; make or fetch it again", c.name)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		reason = fmt.Sprintf("the zstd data refer back over more than %d MiB; expected less; compress the file with a shorter window", maxWindow>>20)
+	default:
+		reason = fmt.Sprintf("the %s data are damaged (%v); expected a whole file; make or fetch it again", c.name, err)
+	}
+	return &Error{File: in.label(), Reason: reason}
+}

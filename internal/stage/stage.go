@@ -1,0 +1,253 @@
+// Package stage turns what a person has into the plain file that is migrated: standard input, a compressed file, or
+// text in another encoding becomes a UTF-8 file on the disk that can be read again.
+//
+// Only the compression and the encoding are taken away. Line ends, quotes and delimiters stay as they are; what the
+// text is worth, internal/source says.
+package stage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"durable-dataload/internal/private"
+)
+
+// Stdin is the path that means standard input.
+const Stdin = "-"
+
+// Input is what a person has.
+type Input struct {
+	Path     string // Stdin, or a file
+	Stdin    io.Reader
+	Encoding Encoding
+}
+
+// Name is what messages and the summary call the input: the name of the plain file, without its folder.
+func (in Input) Name() string {
+	if in.Path == Stdin {
+		return "stdin"
+	}
+	name := filepath.Base(in.Path)
+	if c := byName(name); c != nil {
+		name = name[:len(name)-len(c.extension)]
+	}
+	return name
+}
+
+// label is what errors call the input: the name under which a person knows it.
+func (in Input) label() string {
+	if in.Path == Stdin {
+		return "stdin"
+	}
+	return filepath.Base(in.Path)
+}
+
+// Staged is a plain file in UTF-8.
+type Staged struct {
+	Path   string
+	Name   string // what messages and the summary call it: users.csv for users.csv.gz
+	SHA256 string // of the file, in hexadecimal
+	Size   int64  // of the file in bytes
+}
+
+// Needs says that an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
+// compressed and does not say so by its name is refused by source.Inspect.
+func Needs(in Input) bool {
+	return in.Path == Stdin || in.Encoding != UTF8 || byName(in.Path) != nil
+}
+
+// Error is what is wrong with an input. Its text says where, what was found, what was expected and what to do, and
+// holds no value of a record.
+type Error struct {
+	File   string // name without its folder
+	Line   int64  // physical line, counting LF; 0 if the file as a whole is meant
+	Reason string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Reason
+	}
+	return fmt.Sprintf("%s, line %d: %s", e.File, e.Line, e.Reason)
+}
+
+// File writes the input as a plain file into dir (mode 0600; the folder is made with mode 0700 if it is missing),
+// whole and durable. The file is named by its content, <SHA-256>.csv: the same content again is the same file. progress is
+// called, if given, with the bytes of the input that were read, about once a mebibyte.
+//
+// The error is an *Error if the input is not what it should be: compressed in another way than its name says, cut
+// short, damaged, a byte without a meaning in the encoding. After any error, or if ctx ends, nothing of the input is
+// left; what a process that was killed has left, the next one removes. Memory does not depend on the size of the
+// input, packed or unpacked, and is at most some 150 MiB for zstd with the longest window that is allowed.
+func File(ctx context.Context, dir string, in Input, progress func(bytes int64)) (Staged, error) {
+	src := &source{ctx: ctx, r: in.Stdin, progress: progress}
+	if in.Path == Stdin {
+		src.r = interruptible(ctx, in.Stdin)
+	} else {
+		f, err := os.Open(in.Path)
+		if err != nil {
+			return Staged{}, err
+		}
+		defer f.Close()
+		src.r = f
+	}
+	if err := private.MkdirAll(dir); err != nil {
+		return Staged{}, cannotWrite(in, dir, err)
+	}
+	path, lock, err := place(dir)
+	if err != nil {
+		return Staged{}, cannotWrite(in, dir, err)
+	}
+	defer lock.Unlock()
+	file, err := private.NewWriter(path)
+	if err != nil {
+		return Staged{}, cannotWrite(in, dir, err)
+	}
+	defer file.Discard()
+
+	out := &output{w: file, digest: sha256.New()}
+	if err := copyPlain(out, src, in); err != nil {
+		switch {
+		case out.err != nil:
+			return Staged{}, cannotWrite(in, dir, out.err)
+		case context.Cause(ctx) != nil:
+			return Staged{}, context.Cause(ctx)
+		case src.err != nil:
+			return Staged{}, fmt.Errorf("cannot read %s: %w", in.label(), src.err)
+		}
+		return Staged{}, err
+	}
+	if err := file.Commit(); err != nil {
+		return Staged{}, cannotWrite(in, dir, err)
+	}
+	sum := hex.EncodeToString(out.digest.Sum(nil))
+	staged := Staged{Path: filepath.Join(dir, sum+".csv"), Name: in.Name(), SHA256: sum, Size: out.size}
+	if err := private.Rename(path, staged.Path); err != nil {
+		return Staged{}, cannotWrite(in, dir, err)
+	}
+	return staged, nil
+}
+
+func cannotWrite(in Input, dir string, err error) error {
+	return fmt.Errorf("cannot unpack %s into %s: %w; make room there, or give another --state-dir", in.label(), dir, err)
+}
+
+// place gives a name to write under, which no other process uses until the lock is given free. Names are used again,
+// so that what a process that was killed left under one is found.
+func place(dir string) (string, *private.Lock, error) {
+	for n := 1; ; n++ {
+		path := filepath.Join(dir, fmt.Sprintf("incoming-%d", n))
+		lock, err := private.TryLock(path + ".lock")
+		if errors.Is(err, private.ErrLocked) {
+			continue
+		}
+		if err == nil {
+			// Whole, and killed before it got its own name.
+			err = private.Remove(path)
+		}
+		if err != nil {
+			lock.Unlock()
+			return "", nil, err
+		}
+		return path, lock, nil
+	}
+}
+
+// copyPlain unpacks and converts.
+func copyPlain(out *output, src *source, in Input) error {
+	packed := bufio.NewReaderSize(src, chunkSize)
+	head, err := packed.Peek(4)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	c, reason := compressed(in, head)
+	if reason != "" {
+		return &Error{File: in.label(), Reason: reason}
+	}
+	plain := io.Reader(packed)
+	if c != nil {
+		unpacked, err := c.open(packed)
+		if err != nil {
+			return c.broken(in, err)
+		}
+		defer unpacked.Close()
+		plain = unpacked
+	}
+	err = in.Encoding.copy(out, plain)
+	var wrong *Error
+	switch {
+	case err == nil || out.err != nil || src.err != nil:
+		return err
+	case errors.As(err, &wrong):
+		wrong.File = in.label()
+		return wrong
+	case c != nil:
+		return c.broken(in, err)
+	}
+	return err
+}
+
+const chunkSize = 1 << 20 // bytes read at a time
+
+// source is the input as it is. It keeps its error apart from those of who unpacks it.
+type source struct {
+	ctx      context.Context
+	r        io.Reader
+	progress func(int64)
+	read     int64
+	err      error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if s.err = context.Cause(s.ctx); s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.r.Read(p)
+	s.read += int64(n)
+	if n > 0 && s.progress != nil {
+		s.progress(s.read)
+	}
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// output is the plain file.
+type output struct {
+	w      io.Writer
+	digest hash.Hash
+	size   int64
+	lines  int64 // that have ended
+	err    error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.digest.Write(p)
+	o.size += int64(len(p))
+	o.lines += int64(bytes.Count(p, []byte{'\n'}))
+	n, err := o.w.Write(p)
+	o.err = err
+	return n, err
+}
+
+// interruptible reads from r until ctx ends, even if r never gives anything: a person at a terminal, a pipe without an
+// end. One call of Read may then be left behind.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	reader, writer := io.Pipe()
+	context.AfterFunc(ctx, func() { writer.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{writer}, struct{ io.Reader }{r}, make([]byte, chunkSize))
+		writer.CloseWithError(err)
+	}()
+	return reader
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/stage"
+)
+
+// input is one file that was asked for.
+type input struct {
+	stage.Input
+	given string // how a person calls it
+	left  bool   // out: it is a result file among other files
+}
+
+// dataFile is the plain file of one migration.
+type dataFile struct {
+	path         string // absolute
+	shown        string // how a person knows it
+	name, origin string // those of the spec; empty for a file that is read where it is
+	sha256       string // of a staged file; empty if it is not known yet
+}
+
+// inputName is what the workflow id calls the file.
+func (f dataFile) inputName() string {
+	if f.name != "" {
+		return f.name
+	}
+	return filepath.Base(f.path)
+}
+
+// completeFormat checks how the data files are written.
+func (o *options) completeFormat() error {
+	delimiter, err := source.ParseDelimiter(o.delimiter)
+	if err != nil {
+		return usage("--delimiter: %w", err)
+	}
+	if o.delimiter = delimiter.String(); o.delimiter == "," {
+		o.delimiter = "" // as the spec has it
+	}
+	encoding, err := stage.ParseEncoding(o.encodingName)
+	if err != nil {
+		return usage("--encoding: %w", err)
+	}
+	o.encodingName = string(encoding)
+	if n := len(slices.DeleteFunc(slices.Clone(o.data), func(s string) bool { return s != stage.Stdin })); n > 1 {
+		return usage("standard input (-) is given %d times; expected once", n)
+	}
+	return nil
+}
+
+// completeInputs finds the files that the command line means. A name that is
+// no file and has the characters of a pattern is one: its files come sorted.
+func (o *options) completeInputs() error {
+	var paths []string
+	for _, given := range o.data {
+		found := []string{given}
+		if _, err := os.Stat(given); errors.Is(err, os.ErrNotExist) && given != stage.Stdin && strings.ContainsAny(given, "*?[") {
+			if found, err = filepath.Glob(given); err != nil {
+				return usage("--data %s: %w; expected a file, or a pattern with * and ?", given, err)
+			}
+			if len(found) == 0 {
+				return fmt.Errorf("%s: no file matches; expected CSV files", given)
+			}
+			slices.Sort(found)
+			o.several = true
+		}
+		paths = append(paths, found...)
+	}
+	seen := map[string]bool{}
+	for _, path := range paths {
+		in := input{given: path, Input: stage.Input{Path: path, Stdin: os.Stdin, Encoding: stage.Encoding(o.encodingName)}}
+		if path == stage.Stdin {
+			in.given = "standard input"
+		} else if err := in.locate(); err != nil {
+			return err
+		}
+		if !seen[in.Path] {
+			seen[in.Path] = true
+			o.inputs = append(o.inputs, in)
+		}
+	}
+	o.several = o.several || len(o.inputs) > 1
+	o.leaveResultsOut()
+	return nil
+}
+
+func (in *input) locate() (err error) {
+	if in.Path, err = filepath.Abs(in.Path); err != nil {
+		return err
+	}
+	info, err := os.Stat(in.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s: there is no such file; expected a CSV file", in.Path)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file; expected a CSV file on a disk, which can be read again, or - for standard input", in.Path)
+	}
+	return nil
+}
+
+// leaveResultsOut keeps a pattern that has matched the result files of its own
+// migrations from loading them. Where all are result files, they are meant.
+func (o *options) leaveResultsOut() {
+	results := 0
+	for i, in := range o.inputs {
+		o.inputs[i].left = artifacts.IsArtifact(filepath.Base(in.Path))
+		if o.inputs[i].left {
+			results++
+		}
+	}
+	if results == len(o.inputs) {
+		for i := range o.inputs {
+			o.inputs[i].left = false
+		}
+	}
+}
+
+// prepare gives the plain file of an input, which is the input itself or a
+// staged copy. A Ctrl-C ends it.
+func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
+	if !stage.Needs(in.Input) {
+		return dataFile{path: in.Path, shown: in.Path}, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.stop:
+			cancel(errStopped)
+		case <-ctx.Done():
+		}
+	}()
+	staged, err := stage.File(ctx, c.inputsDir(), in.Input, c.readProgress(in))
+	c.screen.clear()
+	if err != nil {
+		return dataFile{}, err
+	}
+	f := dataFile{path: staged.Path, shown: in.Path, name: staged.Name, origin: in.Path, sha256: staged.SHA256}
+	if in.Path == stage.Stdin {
+		f.shown, f.origin = in.given, ""
+	}
+	return f, nil
+}
+
+var errStopped = errors.New("stopped")
+
+func (c *command) inputsDir() string { return filepath.Join(c.o.stateDir, "inputs") }
+
+func (c *command) readProgress(in input) func(int64) {
+	shown := time.Now()
+	return func(bytes int64) {
+		every := plainInterval
+		if c.screen.terminal {
+			every = c.screen.interval()
+		}
+		if time.Since(shown) >= every {
+			shown = time.Now()
+			c.screen.progress(fmt.Sprintf("reading %s: %s KiB", in.given, number(int(bytes>>10))))
+		}
+	}
+}
+
+// dropStaged removes a staged file that no migration needs any more. Those that
+// are done have a copy of their own.
+func (c *command) dropStaged(f dataFile) error {
+	if f.name == "" {
+		return nil
+	}
+	folders, err := migration.All(c.o.stateDir)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if spec, err := folder.Spec(); err == nil && spec.DataFile == f.path && !folder.Finished() {
+			return nil
+		}
+	}
+	return private.Remove(f.path)
+}
+
+// outcome is what became of one of several inputs.
+type outcome struct {
+	input   input
+	code    int
+	summary *migration.Summary
+	result  string // in a few words
+}
+
+// all runs the migrations of several inputs, one after the other, and gives the
+// exit code of the worst.
+func (c *command) all(ctx context.Context) (int, error) {
+	var outcomes []outcome
+	for _, in := range c.o.inputs {
+		switch {
+		case in.left:
+			c.screen.say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			continue
+		case c.stopped():
+			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not begun"})
+			continue
+		}
+		o, err := c.next(ctx, in)
+		if err != nil {
+			return 0, err
+		}
+		outcomes = append(outcomes, o)
+	}
+	if err := c.screen.outcomes(outcomes); err != nil {
+		return 0, err
+	}
+	return worst(outcomes), nil
+}
+
+// next runs one of several migrations. What keeps one from running does not
+// keep the next one, but a fault of the command line does.
+func (c *command) next(ctx context.Context, in input) (outcome, error) {
+	code, summary, err := c.one(ctx, in)
+	var done *doneError
+	var wrong usageError
+	switch {
+	case errors.As(err, &done):
+		c.screen.say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
+		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil
+	case errors.As(err, &wrong):
+		return outcome{}, err
+	case err != nil:
+		c.screen.say("starter: " + err.Error())
+		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil
+	}
+	result := map[int]string{
+		migration.ExitDone: "done", migration.ExitFailed: "done, with failed records", migration.ExitUnknown: "records still unknown", migration.ExitStopped: "stopped",
+	}[code]
+	return outcome{in, code, summary, result}, nil
+}
+
+// worst is the exit code that says most.
+func worst(outcomes []outcome) int {
+	for _, code := range []int{migration.ExitCannotRun, migration.ExitStopped, migration.ExitUnknown, migration.ExitFailed} {
+		if slices.ContainsFunc(outcomes, func(o outcome) bool { return o.code == code }) {
+			return code
+		}
+	}
+	return migration.ExitDone
+}

@@ -1,0 +1,346 @@
+package main_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"github.com/klauspost/compress/zstd"
+
+	"durable-dataload/internal/invent"
+)
+
+func gzipped(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func zstandard(t *testing.T, content []byte) []byte {
+	t.Helper()
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll(content, nil)
+}
+
+func inUTF16(content []byte) []byte {
+	b := []byte{0xFF, 0xFE}
+	for _, unit := range utf16.Encode([]rune(string(content))) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return b
+}
+
+// write puts a file into the lab.
+func (l *lab) write(name string, content []byte) string {
+	l.t.Helper()
+	path := l.path(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// people are invented users of their own.
+func people(t *testing.T, o invent.Options) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := invent.Write(&b, o); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// staged are the inputs that were staged and are still there.
+func (m *migration) staged() []string {
+	m.lab.t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.state, "inputs", "*.csv"))
+	if err != nil {
+		m.lab.t.Fatal(err)
+	}
+	return found
+}
+
+func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
+	t.Parallel()
+	plain := people(t, invent.Options{Records: 60, Seed: 101, Awkward: true})
+	western := "email,displayName\r\nann@example.com,Zürich – €\r\nbob@example.com,é\r\n"
+	for _, c := range []struct {
+		name          string
+		file          string // or - for standard input
+		content, want []byte
+		flags         []string
+		data          string // name in the summary
+		code          int
+	}{
+		{"gzip", "users.csv.gz", gzipped(t, plain), plain, nil, "users.csv", 3},
+		{"zstd on standard input", "-", zstandard(t, plain), plain, nil, "stdin", 3},
+		{"plain on standard input", "-", plain, plain, nil, "stdin", 3},
+		{"Excel", "users.txt", inUTF16(bytes.ReplaceAll([]byte(western), []byte(","), []byte("\t"))), bytes.ReplaceAll([]byte(western), []byte(","), []byte("\t")), []string{"--encoding", "utf-16", "--delimiter", `\t`}, "users.txt", 0},
+		{"Windows-1252", "users.csv", []byte("email,displayName\r\nann@example.com,Z\xfcrich \x96 \x80\r\nbob@example.com,\xe9\r\n"), []byte(western), []string{"--encoding", "windows-1252"}, "users.csv", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox()
+			m := l.migration(s, c.file, 10, append(c.flags, "--rate-limit", "0")...)
+			if c.file == "-" {
+				l.stdin = bytes.NewReader(c.content)
+			} else {
+				m.input = l.write(c.file, c.content)
+			}
+			code, p := m.run(time.Minute)
+			exitCode(t, p, code, c.code)
+			e := m.evidence()
+			e.Input = l.write("plain/"+c.data, c.want)
+			if bytes.ContainsRune(c.want[:20], '\t') {
+				e.Comma = '\t'
+			}
+			verify(t, e)
+			var summary struct {
+				ID     string `json:"workflow_id"`
+				Data   string `json:"data_file"`
+				SHA256 string `json:"data_sha256"`
+			}
+			if err := json.Unmarshal([]byte(readAll(m.summary())), &summary); err != nil {
+				t.Fatal(err)
+			}
+			if summary.Data != c.data || !strings.HasPrefix(summary.ID, "migration-"+c.data+"-") || summary.SHA256 != fmt.Sprintf("%x", sha256.Sum256(c.want)) {
+				t.Errorf("the summary has %+v; want the name %s and the digest of the plain file", summary, c.data)
+			}
+			if found := m.staged(); len(found) > 0 {
+				t.Errorf("%q is left of a migration that is done", found)
+			}
+			// The same content again, whatever its wrapping.
+			calls := s.calls()
+			l.stdin = bytes.NewReader(c.content)
+			code, again := m.run(time.Minute)
+			refused(t, again, code, 1, "migrated already", "--again")
+			if s.calls() != calls || len(m.staged()) > 0 {
+				t.Errorf("%d calls more, staged %q; want none", s.calls()-calls, m.staged())
+			}
+		})
+	}
+}
+
+func TestInputsThatAreStagedGoOnAfterAKill(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	plain := people(t, invent.Options{Records: 200, Seed: 102})
+	input := l.write("users.csv.gz", gzipped(t, plain))
+	m := l.migration(s, input, 5, "--rate-limit", "10")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	p.kill()
+	if len(m.staged()) != 1 {
+		t.Errorf("staged are %q; want one, which is needed", m.staged())
+	}
+	l.write("users.csv.gz", gzipped(t, people(t, invent.Options{Records: 10, Seed: 103})))
+	calls := s.calls()
+	code, changed := m.run(time.Minute)
+	refused(t, changed, code, 1, "users.csv.gz", "changed", "put the file back as it was")
+	if s.calls() != calls || len(m.staged()) != 1 {
+		t.Errorf("%d calls with another file, staged %q; want none, and the first file", s.calls()-calls, m.staged())
+	}
+	l.write("users.csv.gz", gzipped(t, plain))
+	code, again := m.run(time.Minute)
+	exitCode(t, again, code, 0)
+	e := m.evidence()
+	e.Input = l.write("plain.csv", plain)
+	verify(t, e)
+	if len(m.staged()) > 0 {
+		t.Errorf("%q is left of a migration that is done", m.staged())
+	}
+}
+
+func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--faults", "reset-before=50", "--seed", "5")
+	var b strings.Builder
+	b.WriteString("email;displayName;givenName\r\n")
+	for i := range 60 {
+		fmt.Fprintf(&b, "user%d@example.com;\"a;b,\n%d\";x,y\r\n", i, i)
+	}
+	b.WriteString("short@example.com;too few\r\n")
+	m := l.migration(s, l.write("users.csv", []byte(b.String())), 5, "--rate-limit", "0", "--retry-rounds", "0", "--delimiter", ";")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 4)
+	e := m.evidence()
+	e.Comma = ';'
+	verify(t, e)
+	f := m.figures()
+	if f.Records["unknown"] == 0 || f.Records["failed"] != 1 {
+		t.Fatalf("the records came to %v; want some unknown, 1 failed", f.Records)
+	}
+	// By hand, as with dataload.py: the same options and the retry file.
+	byHand := *m
+	byHand.input, byHand.out = filepath.Join(m.out, *f.Files.Unresolved), l.path("by hand")
+	s.runAnew()
+	code, second := byHand.run(time.Minute)
+	exitCode(t, second, code, 0)
+	if got := byHand.figures(); got.Records["created"] != f.Records["unknown"] {
+		t.Errorf("the retry file came to %v; want %d created", got.Records, f.Records["unknown"])
+	}
+}
+
+func TestInputsThatAreSeveral(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	l.write("in/b.csv", people(t, invent.Options{Records: 20, Seed: 105}))
+	l.write("in/a.csv.gz", gzipped(t, []byte("email\na1@example.org\na2@example.org\n")))
+	bad := l.write("in/c.csv", []byte("email,email\n"))
+	m := l.migration(s, l.path("in", "*.csv*"), 10, "--rate-limit", "0")
+	m.out = l.path("in") // the result files match the pattern too
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 1)
+	lines := func(p *process, name string) (found []string) {
+		for line := range strings.Lines(p.output()) {
+			if fields := strings.Fields(line); len(fields) > 8 && fields[0] == l.path("in", name) {
+				found = append(found, strings.Join(fields[1:], " "))
+			}
+		}
+		return found
+	}
+	wantLines := func(p *process, want map[string]string) {
+		t.Helper()
+		for name, line := range want {
+			if got := lines(p, name); len(got) != 1 || got[0] != line {
+				t.Errorf("%s: the table says %q of %s, want %q", p.name, got, name, line)
+			}
+		}
+	}
+	wantLines(p, map[string]string{
+		"a.csv.gz": "2 2 0 0 0 0 0 done", "b.csv": "20 20 0 0 0 0 0 done", "c.csv": "- - - - - - - could not run",
+	})
+	if text := p.errors(); !strings.Contains(text, "c.csv, line 1: columns 1 and 2 are both named") || strings.Index(text, "a.csv.gz into") > strings.Index(text, "b.csv into") {
+		t.Errorf("it says\n%s\nwant what is wrong with c.csv, and a.csv.gz before b.csv", text)
+	}
+
+	// Again, with one mended and one new: what is done is not done again, and no result file is loaded.
+	calls := s.calls()
+	if err := os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, again := m.run(time.Minute)
+	exitCode(t, again, code, 3)
+	wantLines(again, map[string]string{
+		"a.csv.gz": "2 2 0 0 0 0 0 done already", "b.csv": "20 20 0 0 0 0 0 done already", "c.csv": "2 1 0 0 1 0 0 done, with failed records",
+	})
+	if s.calls() != calls+1 || strings.Count(again.errors(), "is left out") == 0 {
+		t.Errorf("%d calls more, and it says\n%s\nwant one call, and that result files are left out", s.calls()-calls, again.errors())
+	}
+
+	m.flags = append(m.flags, "--json")
+	code, summaries := m.run(time.Minute)
+	exitCode(t, summaries, code, 3)
+	var list []struct {
+		Data string `json:"data_file"`
+	}
+	if err := json.Unmarshal([]byte(summaries.output()), &list); err != nil || len(list) != 3 || list[0].Data != "a.csv" || list[2].Data != "c.csv" {
+		t.Errorf("--json prints\n%s\nerror %v; want three summaries", summaries.output(), err)
+	}
+	if s.calls() != calls+1 || len(m.staged()) > 0 {
+		t.Errorf("%d calls more, staged %q; want none", s.calls()-calls-1, m.staged())
+	}
+}
+
+func TestInputsAfterAStopAreNotBegun(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	first := l.write("first.csv", people(t, invent.Options{Records: 200, Seed: 106}))
+	second := l.write("second.csv", []byte("email\nlast@example.org\n"))
+	m := l.migration(s, first, 5, "--rate-limit", "10", second)
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	p.signal(syscall.SIGINT)
+	exitCode(t, p, p.wait(time.Minute), 5)
+	if text := p.output(); !strings.Contains(text, "not begun") || !strings.Contains(text, "stopped") {
+		t.Errorf("the table is\n%s\nwant one stopped, one not begun", text)
+	}
+	m.flags = append(m.flags, "--rate-limit", "0")
+	code, again := m.run(time.Minute)
+	exitCode(t, again, code, 0)
+	if got := len(s.emails()); got != 201 {
+		t.Errorf("%d users were written, want 201", got)
+	}
+}
+
+func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	l.stdin = reader
+	m := l.migration(s, "-", 5)
+	p := m.start()
+	reader.Close()
+	if _, err := io.WriteString(writer, "email\nann@example.com\n"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, 20*time.Second, "it reads", func() bool {
+		found, _ := filepath.Glob(filepath.Join(m.state, "inputs", "*.lock"))
+		return len(found) > 0
+	})
+	p.signal(syscall.SIGINT)
+	exitCode(t, p, p.wait(20*time.Second), 5)
+	if s.calls() > 0 || len(m.staged()) > 0 {
+		t.Errorf("%d calls, staged %q; want none", s.calls(), m.staged())
+	}
+}
+
+func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	whole := gzipped(t, people(t, invent.Options{Records: 100, Seed: 107}))
+	for _, c := range []struct {
+		name    string
+		content []byte
+		flags   []string
+		says    []string
+	}{
+		{"users.csv.gz", whole[:len(whole)/2], nil, []string{"users.csv.gz", "end too early", "fetch it again"}},
+		{"users.csv.gz", []byte("email\n"), nil, []string{"users.csv.gz", "not compressed with gzip", "rename"}},
+		{"users.csv", whole, nil, []string{"users.csv, line 1", "compressed with gzip", ".gz"}},
+		{"users.csv", []byte("email,city\na@example.com,\x81\n"), []string{"--encoding", "windows-1252"}, []string{"users.csv, line 2", "0x81"}},
+		{"users.csv.gz", gzipped(t, []byte("email,email\n")), nil, []string{"users.csv, line 1", "both named"}},
+		{"users.csv", []byte("email;city\n"), nil, []string{"--delimiter ';'"}},
+	} {
+		m := l.migration(s, l.write(c.name, c.content), 10, c.flags...)
+		code, p := m.run(time.Minute)
+		refused(t, p, code, 1, c.says...)
+		if s.calls() > 0 || len(m.staged()) > 0 || len(m.artifacts("*.csv")) > 0 {
+			t.Errorf("%s: %d calls, staged %q, results %q; want none", c.name, s.calls(), m.staged(), m.artifacts("*"))
+		}
+	}
+}
