@@ -53,11 +53,13 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			for _, warning := range o.credentials.Warnings {
-				fmt.Fprintln(stderr, "Warning: "+warning)
-			}
+			warn(stderr, o.credentials.Warnings)
 			var err error
-			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
+			if o.dryRun {
+				*code, err = dryRun(command.Context(), o, newScreen(stdout, stderr, o))
+			} else {
+				*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
+			}
 			return err
 		},
 	}
@@ -66,5 +68,13 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
+	command.AddCommand(validateCommand(stdout, stderr, code))
 	return command
+}
+
+// warn tells what is right, but not as safe as it could be.
+func warn(stderr io.Writer, warnings []string) {
+	for _, warning := range warnings {
+		fmt.Fprintln(stderr, "Warning: "+warning)
+	}
 }

@@ -55,8 +55,11 @@ type options struct {
 	again      bool
 	json       bool
 
-	dryRun bool
-	delta  bool
+	dryRun     bool
+	noValidate bool
+	delta      bool
+
+	targetOptional bool // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -96,13 +99,14 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 
-	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
+	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
+	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "not yet")
 }
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	for _, name := range []string{"dry-run", "delta-migration"} {
+	for _, name := range []string{"delta-migration"} {
 		if f.Changed(name) {
 			return usage("--%s is not there yet", name)
 		}
@@ -146,7 +150,7 @@ func (o *options) completeTarget(getenv func(string) string) error {
 	if err := o.credentials.Complete(getenv); err != nil {
 		return err
 	}
-	if o.credentials.URI == "" {
+	if o.credentials.URI == "" && !o.targetOptional && !o.dryRun {
 		return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI), or --sandbox to try")
 	}
 	return nil

@@ -61,7 +61,6 @@ func TestUsageErrors(t *testing.T) {
 		{"no pattern", []string{"--sandbox", "--data", "users[.csv"}, "pattern"},
 		{"no file", []string{"--sandbox"}, "--data"},
 		{"no target", []string{"--data", input}, "--apid_uri"},
-		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},
 		{"-m", []string{"--data", input, "--sandbox", "-m"}, "not there yet"},
 		{"a sandbox and a client of the file", []string{"--data", input, "--sandbox", "-k", "key"}, "no --config-key"},
 		{"a sandbox and the default client", []string{"--data", input, "--sandbox", "-d"}, "no --default-client"},

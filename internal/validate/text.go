@@ -21,7 +21,7 @@ func (r *Report) Text(w io.Writer) {
 				title = ""
 			}
 			fmt.Fprintf(w, "  %s\n", f.Line())
-			if where := f.where(); where != "" {
+			if where := f.Where(); where != "" {
 				fmt.Fprintf(w, "      %s\n", where)
 			}
 		}
@@ -59,7 +59,8 @@ func (f Finding) Line() string {
 	return b.String()
 }
 
-func (f Finding) where() string {
+// Where is the places of the finding, empty if it has none.
+func (f Finding) Where() string {
 	var lines []string
 	for _, p := range f.Places {
 		switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,11 +14,6 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/source"
 )
-
-// Encoder makes the JSON object that is sent of the fields of a record. Its errors name columns and hold no value.
-type Encoder interface {
-	AppendJSON(dst []byte, fields []string) ([]byte, error)
-}
 
 // Options says how a file would be migrated.
 type Options struct {
@@ -182,45 +178,46 @@ func (v *validation) namedPaths() func(string) bool {
 }
 
 func (v *validation) record(r source.Record) error {
-	fields, err := v.header.Fields(r.Raw)
-	if err != nil {
-		v.say(Error, KindFields, r.Line, err.Error())
-		v.place(r, 0)
+	var err error
+	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.room, r.Raw)
+	var unsendable *Unsendable
+	if errors.As(err, &unsendable) {
+		if unsendable.Kind == KindTooLarge { // each has another size
+			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.room)
+		}
+		v.say(Error, unsendable.Kind, r.Line, unsendable.Reason)
+		v.place(r, unsendable.Size, false)
 		return nil
 	}
-	if v.json, err = v.encoder.AppendJSON(v.json[:0], fields); err != nil {
-		v.say(Error, KindTransform, r.Line, err.Error())
-		v.place(r, 0)
-		return nil
+	if err != nil {
+		return err
 	}
 	size := identitycloud.EncodedSize(v.json)
 	if size > v.report.LargestRecord.Bytes {
 		v.report.LargestRecord = Size{Bytes: size, Line: r.Line}
 	}
-	if size > v.room {
-		v.say(Error, KindTooLarge, r.Line, fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.room))
-		v.place(r, 0)
-		return nil
-	}
-	v.place(r, size)
-	if isEmpty(fields) {
+	v.place(r, size, true)
+	if v.isEmpty(r.Raw) {
 		v.say(Error, KindEmptyRecord, r.Line, "all columns are empty; an account without anything would be made of it, or it is refused; remove the line")
 		return nil
 	}
 	return v.checker.check(v.json, r.Number, r.Line)
 }
 
-func isEmpty(fields []string) bool {
-	for _, f := range fields {
-		if f != "" {
+// isEmpty says whether no field has a value.
+func (v *validation) isEmpty(raw []byte) bool {
+	for _, c := range raw {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' { // no delimiter is one: mostly this is enough
 			return false
 		}
 	}
-	return true
+	fields, err := v.header.Fields(raw)
+	return err == nil && !slices.ContainsFunc(fields, func(f string) bool { return f != "" })
 }
 
-// place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0.
-func (v *validation) place(r source.Record, size int64) {
+// place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0, unless it
+// is too large: that has a batch of its own.
+func (v *validation) place(r source.Record, size int64, sent bool) {
 	if v.batch.records == v.o.BatchSize || v.batch.size.Bytes+size > v.room {
 		v.closeBatch()
 	}
@@ -229,7 +226,7 @@ func (v *validation) place(r source.Record, size int64) {
 	}
 	v.batch.records++
 	v.batch.size.Bytes += size
-	if size > 0 {
+	if sent {
 		v.batch.sent++
 	}
 }
