@@ -245,7 +245,7 @@ func (s *session) validate(ctx context.Context) error {
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	s.screen.say(fmt.Sprintf("Found in %s before anything is sent (the migration goes on; starter validate tells more):", s.o.file.shown))
+	s.screen.say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", s.o.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
 			s.screen.say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))

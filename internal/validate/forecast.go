@@ -2,7 +2,6 @@ package validate
 
 import (
 	"math"
-	"strconv"
 	"time"
 )
 
@@ -18,22 +17,18 @@ type Pace struct {
 func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
 	return Forecast{
 		Calls:    calls,
-		AtLeast:  Seconds(p.time(calls, callTime)),
-		AtMost:   Seconds(p.time(calls, p.Timeout)),
-		Delta:    Seconds(p.time(records, p.Timeout)),
-		CallTime: Seconds(callTime),
+		AtLeast:  seconds(p.time(calls, callTime)),
+		AtMost:   seconds(p.time(calls, p.Timeout)),
+		Delta:    seconds(p.time(records, p.Timeout)),
+		CallTime: seconds(callTime),
 	}
 }
 
 // time is that of so many calls: what limits them is the rate, or the calls in flight.
 func (p Pace) time(calls int64, each time.Duration) time.Duration {
-	seconds := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
+	total := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
 	if p.PerSecond > 0 {
-		seconds = max(seconds, float64(calls)/p.PerSecond)
+		total = max(total, float64(calls)/p.PerSecond)
 	}
-	return time.Duration(min(seconds*float64(time.Second), math.MaxInt64/2))
-}
-
-func appendSeconds(dst []byte, d time.Duration) []byte {
-	return strconv.AppendFloat(dst, math.Round(d.Seconds()*1000)/1000, 'f', -1, 64)
+	return time.Duration(min(total*float64(time.Second), math.MaxInt64/2))
 }

@@ -1,6 +1,9 @@
 package validate
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Severity says what a finding means for a migration.
 type Severity string
@@ -179,10 +182,9 @@ type Forecast struct {
 	CallTime Seconds `json:"call_time_seconds"`
 }
 
-// Seconds is a duration that is a number of seconds in JSON.
-type Seconds time.Duration
+// Seconds is a duration, to the millisecond.
+type Seconds float64
 
-// MarshalJSON writes seconds, with three digits.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	return appendSeconds(nil, time.Duration(s)), nil
-}
+func seconds(d time.Duration) Seconds { return Seconds(math.Round(d.Seconds()*1000) / 1000) }
+
+func (s Seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }

@@ -265,8 +265,7 @@ func TestForecast(t *testing.T) {
 		{"no limit, nothing measured", Pace{0, 10, 10 * time.Second}, 0, "at least 0, at most 100, delta 10000"},
 	} {
 		f := c.pace.forecast(100, 10_000, c.callTime)
-		number := func(s Seconds) []byte { b, _ := s.MarshalJSON(); return b }
-		if got := fmt.Sprintf("at least %s, at most %s, delta %s", number(f.AtLeast), number(f.AtMost), number(f.Delta)); got != c.want {
+		if got := fmt.Sprintf("at least %v, at most %v, delta %v", f.AtLeast, f.AtMost, f.Delta); got != c.want {
 			t.Errorf("%s: %s; want %s", c.name, got, c.want)
 		}
 	}
