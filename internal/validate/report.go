@@ -182,9 +182,9 @@ type Forecast struct {
 	CallTime Seconds `json:"call_time_seconds"`
 }
 
-// Seconds is a duration, to the millisecond.
+// Seconds is a duration, to the microsecond.
 type Seconds float64
 
-func seconds(d time.Duration) Seconds { return Seconds(math.Round(d.Seconds()*1000) / 1000) }
+func seconds(d time.Duration) Seconds { return Seconds(math.Round(d.Seconds()*1e6) / 1e6) }
 
 func (s Seconds) duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }

@@ -88,7 +88,7 @@ func (f Forecast) String() string {
 	from, to, delta := f.AtLeast.text(), f.AtMost.text(), f.Delta.text()
 	measured := ""
 	if f.CallTime > 0 {
-		measured = fmt.Sprintf("; a harmless call took %s", f.CallTime.duration().Round(time.Millisecond))
+		measured = fmt.Sprintf("; a harmless call took %s", max(f.CallTime.duration(), time.Millisecond).Round(time.Millisecond))
 	}
 	if f.AtLeast == 0 {
 		return fmt.Sprintf("Time: at most %s, when every call takes as long as it may%s. A delta migration: at most %s more, one call a record.", to, measured, delta)
