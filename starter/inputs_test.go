@@ -145,7 +145,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 	}
 }
 
-func TestInputsThatAreStagedGoOnAfterAKill(t *testing.T) {
+func TestInputsThatAreStagedGoOnAfterAKillAndAStop(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -155,11 +155,16 @@ func TestInputsThatAreStagedGoOnAfterAKill(t *testing.T) {
 	p := m.start()
 	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
 	p.kill()
+	calls := s.calls()
+	p = m.start()
+	until(t, time.Minute, "some calls more", func() bool { return s.calls() >= calls+5 })
+	p.signal(syscall.SIGINT)
+	exitCode(t, p, p.wait(time.Minute), 5)
 	if len(m.staged()) != 1 {
 		t.Errorf("staged are %q; want one, which is needed", m.staged())
 	}
 	l.write("users.csv.gz", gzipped(t, people(t, invent.Options{Records: 10, Seed: 103})))
-	calls := s.calls()
+	calls = s.calls()
 	code, changed := m.run(time.Minute)
 	refused(t, changed, code, 1, "users.csv.gz", "changed", "put the file back as it was")
 	if s.calls() != calls || len(m.staged()) != 1 {

@@ -158,7 +158,7 @@ func (s *screen) outcomes(all []outcome) error {
 		return err
 	}
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\nfile\ttotal\tcreated\trecovered\tupdated\tfailed\tunknown\tremaining\t\n")
+	fmt.Fprintf(w, "\nfile\ttotal\tcreated\trecovered\tupdated\tfailed\tunknown\tremaining\tresult\n")
 	for _, o := range all {
 		figures := strings.Repeat("-\t", 7)
 		if o.summary != nil {
