@@ -11,6 +11,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/validate"
 )
 
 // BatchInput names a batch by its position in a round.
@@ -132,18 +133,9 @@ func (l *loading) encodeRecords() error {
 		if l.encoded[i].reason != "" {
 			continue
 		}
-		fields, err := header.Fields(r.Raw)
+		json, err := validate.Encode(make([]byte, 0, 2*len(r.Raw)), header, l.transformer, room, r.Raw)
 		if err != nil {
 			l.encoded[i].reason = err.Error()
-			continue
-		}
-		json, err := l.transformer.AppendJSON(make([]byte, 0, 2*len(r.Raw)), fields)
-		if err != nil {
-			l.encoded[i].reason = err.Error()
-			continue
-		}
-		if size := identitycloud.EncodedSize(json); size > room {
-			l.encoded[i].reason = fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room)
 			continue
 		}
 		l.encoded[i].json = json

@@ -144,7 +144,7 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 		case <-ctx.Done():
 		}
 	}()
-	staged, err := stage.File(ctx, c.inputsDir(), in.Input, c.readProgress(in))
+	staged, err := stage.File(ctx, c.inputsDir(), in.Input, c.screen.readProgress("reading "+in.given))
 	c.screen.clear()
 	if err != nil {
 		return dataFile{}, err
@@ -159,20 +159,6 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 var errStopped = errors.New("stopped")
 
 func (c *command) inputsDir() string { return filepath.Join(c.o.stateDir, "inputs") }
-
-func (c *command) readProgress(in input) func(int64) {
-	shown := time.Now()
-	return func(bytes int64) {
-		every := plainInterval
-		if c.screen.terminal {
-			every = c.screen.interval()
-		}
-		if time.Since(shown) >= every {
-			shown = time.Now()
-			c.screen.progress(fmt.Sprintf("reading %s: %s KiB", in.given, number(int(bytes>>10))))
-		}
-	}
-}
 
 // dropStaged removes a staged file that no migration needs any more. Those that
 // are done have a copy of their own.

@@ -54,11 +54,13 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			for _, warning := range o.credentials.Warnings {
-				fmt.Fprintln(stderr, "Warning: "+warning)
-			}
+			warn(stderr, o.credentials.Warnings)
 			var err error
-			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
+			if o.dryRun {
+				*code, err = dryRun(command.Context(), o, newScreen(stdout, stderr, o))
+			} else {
+				*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
+			}
 			return err
 		},
 	}
@@ -68,7 +70,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	addCompletions(command)
-	command.AddCommand(sampleCommand(stdout))
+	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code))
 	return command
 }
 
@@ -93,4 +95,11 @@ func addCompletions(command *cobra.Command) {
 
 func words(w ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(w, cobra.ShellCompDirectiveNoFileComp)
+}
+
+// warn tells what is right, but not as safe as it could be.
+func warn(stderr io.Writer, warnings []string) {
+	for _, warning := range warnings {
+		fmt.Fprintln(stderr, "Warning: "+warning)
+	}
 }

@@ -140,6 +140,12 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if err := s.service.work(s.spec, s.o.credentials, s.log); err != nil {
 		return 0, err
 	}
+	if err := s.validate(ctx); errors.Is(err, errStopped) {
+		s.screen.say(stoppedEarly)
+		return migration.ExitStopped, nil
+	} else if err != nil {
+		return 0, err
+	}
 	run, err := s.begin(ctx)
 	if err != nil {
 		return 0, err

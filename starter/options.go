@@ -58,8 +58,11 @@ type options struct {
 	json       bool
 
 	dryRun        bool
+	noValidate    bool
 	delta         bool
 	undoRecipient string
+
+	targetOptional bool // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -103,16 +106,12 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 
-	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
+	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
+	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
 }
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	for _, name := range []string{"dry-run"} {
-		if f.Changed(name) {
-			return usage("--%s is not there yet", name)
-		}
-	}
 	if o.data = append(o.data, args...); len(o.data) == 0 {
 		return usage("expected a data file: --data users.csv")
 	}
@@ -152,7 +151,7 @@ func (o *options) completeTarget(getenv func(string) string) error {
 	if err := o.credentials.Complete(getenv); err != nil {
 		return err
 	}
-	if o.credentials.URI == "" {
+	if o.credentials.URI == "" && !o.targetOptional && !o.dryRun {
 		return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI), or --sandbox to try")
 	}
 	return nil

@@ -61,7 +61,6 @@ func TestUsageErrors(t *testing.T) {
 		{"no pattern", []string{"--sandbox", "--data", "users[.csv"}, "pattern"},
 		{"no file", []string{"--sandbox"}, "--data"},
 		{"no target", []string{"--data", input}, "--apid_uri"},
-		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},
 		{"a recipient without -m", []string{"--data", input, "--sandbox", "--undo-recipient", "age104q7cg4d6e9lxjx5ermxnhm82maa2gqydv942uwy4feve0yz8fks7xe8qn"}, "--delta-migration"},
 		{"a recipient that is none", []string{"--data", input, "--sandbox", "-m", "--undo-recipient", "somebody"}, "age1"},
 		{"a sandbox and a client of the file", []string{"--data", input, "--sandbox", "-k", "key"}, "no --config-key"},

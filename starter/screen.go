@@ -76,6 +76,21 @@ func (s *screen) progress(text string) {
 	s.line = true
 }
 
+// readProgress shows how much of a file was read, now and then.
+func (s *screen) readProgress(what string) func(bytes int64) {
+	shown := time.Now()
+	return func(bytes int64) {
+		every := plainInterval
+		if s.terminal {
+			every = s.interval()
+		}
+		if time.Since(shown) >= every {
+			shown = time.Now()
+			s.progress(fmt.Sprintf("%s: %s KiB", what, number(int(bytes>>10))))
+		}
+	}
+}
+
 func (s *screen) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +27,12 @@ var kinds = []struct{ kind, extension string }{
 	{"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
 }
 
+// otherKinds have a datetime of their own: those of a round, and of a dry run.
+var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"dry_run", "jsonl"}, {"dry_run_fail", "csv"}}
+
 // IsArtifact says whether a file has the name of an artifact.
 func IsArtifact(name string) bool {
-	for _, k := range append(kinds, struct{ kind, extension string }{"retry", "csv"}) {
+	for _, k := range slices.Concat(kinds, otherKinds) {
 		rest, ok := strings.CutPrefix(name, k.kind+"_")
 		if stamp, found := strings.CutSuffix(rest, "."+k.extension); ok && found {
 			if _, err := time.Parse(stampFormat, stamp); err == nil {

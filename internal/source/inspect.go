@@ -240,7 +240,7 @@ func (i *inspection) next() (piece, error) {
 
 func (i *inspection) checkUTF8(b []byte, line int64) error {
 	if line, column, bad := badUTF8(b, line); bad {
-		return i.refuse(line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or say what it is with --encoding", column, saveAsUTF8))
+		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or say what it is with --encoding", column, saveAsUTF8))
 	}
 	return nil
 }
@@ -254,7 +254,7 @@ func (i *inspection) refuseUnclosed(u *unclosedError) error {
 	for pos := 0; pos < u.open; column++ {
 		pos = fieldAt(u.record, pos, i.options.Delimiter.byte()).next
 	}
-	return i.refuse(u.line+lines(u.record[:u.open]),
+	return i.refuseAs(OpenQuote, u.line+lines(u.record[:u.open]),
 		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))
 }
 
@@ -356,5 +356,9 @@ func (i *inspection) discardIndex() {
 }
 
 func (i *inspection) refuse(line int64, reason string) error {
-	return &Refusal{File: i.options.Name, Line: line, Reason: reason}
+	return i.refuseAs(NotUsable, line, reason)
+}
+
+func (i *inspection) refuseAs(kind RefusalKind, line int64, reason string) error {
+	return &Refusal{File: i.options.Name, Line: line, Reason: reason, Kind: kind}
 }

@@ -12,7 +12,18 @@ type Refusal struct {
 	File   string // name without its folder
 	Line   int64  // physical line; 0 if the file as a whole is meant
 	Reason string
+	Kind   RefusalKind
 }
+
+// RefusalKind is what a Refusal is about, for whoever puts several of them together.
+type RefusalKind uint8
+
+// Kinds of refusals. A file can have many of NotUTF8 and OpenQuote, at most one of the others.
+const (
+	NotUsable RefusalKind = iota // the file as a whole, or its header
+	NotUTF8
+	OpenQuote
+)
 
 func (r *Refusal) Error() string {
 	if r.Line == 0 {

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -77,23 +78,53 @@ func (f *finder) add(record, line int64, key string) error {
 	return f.keys.add(int(sum[0]), spilled{hash: [16]byte(sum[:16]), record: record, line: line})
 }
 
-// twins goes through the parts, in each of which equal keys are together, and then brings what was found into the
-// order of records: by a second spill, whose parts are ranges of record numbers.
+// twins writes the twins to a file.
 func (f *finder) twins(ctx context.Context, path string) (*Twins, error) {
-	found, err := newSpill(filepath.Dir(path))
+	w, err := newTwinsWriter(path)
 	if err != nil {
 		return nil, err
+	}
+	defer w.file.Discard()
+	if err := f.inOrder(ctx, filepath.Dir(path), w.add); err != nil {
+		return nil, err
+	}
+	if err := w.commit(); err != nil {
+		return nil, err
+	}
+	return OpenTwins(path)
+}
+
+// inOrder visits the twins in the order of their record numbers. It goes through the parts, in each of which equal keys
+// are together, and brings what it finds into order by a second spill, whose parts are ranges of record numbers.
+func (f *finder) inOrder(ctx context.Context, dir string, visit func(Twin) error) error {
+	found, err := newSpill(dir)
+	if err != nil {
+		return err
 	}
 	defer found.close()
 	for part := range spillParts {
 		if err := context.Cause(ctx); err != nil {
-			return nil, err
+			return err
 		}
 		if err := f.comparePart(part, found); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return f.write(ctx, found, path)
+	var twins []Twin
+	for part := range spillParts {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if twins, err = rangeOfTwins(twins[:0], found, part); err != nil {
+			return err
+		}
+		for _, t := range twins {
+			if err := visit(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 type firstRecord struct{ record, line int64 }
@@ -120,37 +151,17 @@ func (f *finder) comparePart(part int, found *spill) error {
 
 func (f *finder) rangeOf(record int64) int { return int(record / (f.highest/spillParts + 1)) }
 
-func (f *finder) write(ctx context.Context, found *spill, path string) (*Twins, error) {
-	w, err := newTwinsWriter(path)
-	if err != nil {
-		return nil, err
-	}
-	defer w.file.Discard()
-	var twins []Twin
-	for part := range spillParts {
-		if err := context.Cause(ctx); err != nil {
+func rangeOfTwins(twins []Twin, found *spill, part int) ([]Twin, error) {
+	for e, err := range found.part(part) {
+		if err != nil {
 			return nil, err
 		}
-		twins = twins[:0]
-		for e, err := range found.part(part) {
-			if err != nil {
-				return nil, err
-			}
-			twins = append(twins, Twin{
-				Record: e.record, Line: e.line,
-				First:     int64(binary.LittleEndian.Uint64(e.hash[:8])),
-				FirstLine: int64(binary.LittleEndian.Uint64(e.hash[8:])),
-			})
-		}
-		slices.SortFunc(twins, func(a, b Twin) int { return int(a.Record - b.Record) })
-		for _, t := range twins {
-			if err := w.add(t); err != nil {
-				return nil, err
-			}
-		}
+		twins = append(twins, Twin{
+			Record: e.record, Line: e.line,
+			First:     int64(binary.LittleEndian.Uint64(e.hash[:8])),
+			FirstLine: int64(binary.LittleEndian.Uint64(e.hash[8:])),
+		})
 	}
-	if err := w.commit(); err != nil {
-		return nil, err
-	}
-	return OpenTwins(path)
+	slices.SortFunc(twins, func(a, b Twin) int { return cmp.Compare(a.Record, b.Record) })
+	return twins, nil
 }

@@ -1,0 +1,436 @@
+package validate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// checker holds records, as JSON, against a shape. It walks over the bytes and makes nothing of them that it does not
+// need: the records are valid JSON, since the transformation gives no other.
+type checker struct {
+	root     *node
+	findings *findings
+	named    func(path string) bool // the attribute's name may be told
+	key      *node                  // of the primary key; nil if the schema does not have it
+	nextYear int                    // created in it is in the future
+
+	json  []byte
+	pos   int
+	place Place
+	row   int64 // number of the record
+	// objects counts the objects that were walked. An attribute whose seen is the number of the object that has just
+	// ended had a value in it.
+	objects uint64
+}
+
+// check checks one record.
+func (c *checker) check(record []byte, number, line int64) error {
+	c.json, c.pos, c.row, c.place = record, 0, number, Place{Line: line}
+	before := c.objects
+	if err := c.object(c.root); err != nil {
+		return err
+	}
+	if c.key != nil && c.key.seen <= before {
+		c.found(c.key, KindNoKey, 0, func() (Severity, string) {
+			return Warning, "no value, and it is the primary key; expected one in every record; a record without it cannot be looked up after a lost call, nor updated"
+		})
+	}
+	return nil
+}
+
+func (c *checker) found(n *node, kind Kind, variant byte, describe func() (Severity, string)) {
+	c.findings.found(findingKey{kind, n.path, variant}, c.place, describe)
+}
+
+// object walks over an object, whose bracket is next.
+func (c *checker) object(n *node) error {
+	c.objects++
+	this := c.objects
+	c.pos++
+	for c.space(); c.peek() != '}' && c.pos < len(c.json); c.space() {
+		if c.peek() == ',' {
+			c.pos++
+			c.space()
+		}
+		m, err := c.member(n)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			m.seen = this
+		}
+	}
+	c.pos++
+	for _, m := range n.mandatory {
+		if m.seen != this {
+			c.found(m.demanded(), KindRequired, 0, func() (Severity, string) {
+				return Error, "no value; the schema wants one in every record"
+			})
+		}
+	}
+	return nil
+}
+
+// member walks over a name and its value. It gives the attribute if that has a value.
+func (c *checker) member(n *node) (*node, error) {
+	name, escaped := c.string()
+	m := n.members[string(name)]
+	if escaped {
+		m = n.members[unescaped(name)]
+	}
+	c.space()
+	c.pos++ // the colon
+	c.space()
+	switch {
+	case m == nil && n.open:
+		c.skip()
+		return nil, nil
+	case m == nil:
+		m = n.unknown(unescaped(name), c.named)
+	}
+	if m.reserved {
+		c.found(m, KindReserved, 0, func() (Severity, string) {
+			return Error, "the platform sets this attribute itself and refuses it; remove the column or rename it"
+		})
+		c.skip()
+		return nil, nil
+	}
+	if c.peek() == 'n' && m.kind != unknownAttribute {
+		c.skip()
+		return nil, nil
+	}
+	return m, c.value(m)
+}
+
+// value walks over a value that is not null.
+func (c *checker) value(n *node) error {
+	first := c.peek()
+	switch n.kind {
+	case unknownAttribute:
+		c.skip()
+		c.found(n, KindUnknown, 0, func() (Severity, string) { return Error, c.unknownMessage(n) })
+		return nil
+	case object:
+		if first == '{' {
+			return c.object(n)
+		}
+	case plural:
+		if first == '[' {
+			return c.plural(n)
+		}
+	case password:
+		return c.password(n)
+	case text, date, dateTime, ipAddress:
+		if first == '"' {
+			value, escaped := c.string()
+			c.text(n, value, escaped)
+			return c.unique(n, value, escaped)
+		}
+	case boolean:
+		if first == 't' || first == 'f' {
+			c.skip()
+			return nil
+		}
+	case integer, decimal:
+		if number := c.number(); number != nil && (n.kind == decimal || bytes.IndexAny(number, ".eE") < 0) {
+			return c.unique(n, number, false)
+		}
+	default:
+		if first == '"' {
+			value, escaped := c.string()
+			return c.unique(n, value, escaped)
+		}
+		c.skip()
+		return nil
+	}
+	c.skip()
+	c.found(n, KindType, class(first), func() (Severity, string) {
+		return Error, fmt.Sprintf("%s is sent; the schema wants %s (%s)%s", kindOfJSON(first), expected[n.kind], n.typeName, hint(n.kind, first))
+	})
+	return nil
+}
+
+var expected = map[valueKind]string{
+	text: "a string", boolean: "true or false, without quotes", integer: "a whole number, without quotes", decimal: "a number, without quotes",
+	date: "a string", dateTime: "a string", ipAddress: "a string", object: "an object", plural: "a list of objects",
+}
+
+// class tells the kinds of JSON values apart, by their first byte.
+func class(first byte) byte {
+	switch first {
+	case '"', '{', '[', 'n', 't':
+		return first
+	case 'f':
+		return 't'
+	}
+	return '0'
+}
+
+func kindOfJSON(first byte) string {
+	return map[byte]string{'"': "a string", '{': "an object", '[': "a list", 'n': "null", 't': "true or false", '0': "a number"}[class(first)]
+}
+
+// hint says what to do about a string where none is wanted: an untransformed column is always one.
+func hint(kind valueKind, first byte) string {
+	switch {
+	case first != '"':
+		return ""
+	case kind == object:
+		return "; name the columns of an object with a dot, as primaryAddress.city"
+	}
+	return "; the column needs a transformation"
+}
+
+func (c *checker) unknownMessage(n *node) string {
+	if n.within != nil {
+		return "there is an attribute in it that the schema does not have; it has " + strings.Join(n.within.names, ", ")
+	}
+	if like := nearest(n.path, c.root.names); like != "" {
+		return fmt.Sprintf("the schema does not have this attribute; did you mean %s?", like)
+	}
+	return "the schema does not have this attribute; rename the column, or remove it"
+}
+
+// text checks a string.
+func (c *checker) text(n *node, raw []byte, escaped bool) {
+	if n.length > 0 && len(raw) > n.length {
+		if count := utf8.RuneCountInString(unescapedIf(raw, escaped)); count > n.length {
+			c.found(n, KindLength, 0, func() (Severity, string) {
+				return Error, fmt.Sprintf("the value is too long; the schema allows %d characters", n.length)
+			})
+		}
+	}
+	switch {
+	case n.email && !isEmail(unescapedIf(raw, escaped)):
+		c.found(n, KindEmail, 0, func() (Severity, string) {
+			return Error, "the value is no e-mail address; expected name@domain, without spaces"
+		})
+	case n.kind == ipAddress && !isIPAddress(unescapedIf(raw, escaped)):
+		c.found(n, KindType, 0, func() (Severity, string) {
+			return Error, "the value is no IP address; expected one as 192.0.2.1 or 2001:db8::1"
+		})
+	case n.kind == date || n.kind == dateTime:
+		c.date(n, raw)
+	}
+}
+
+func (c *checker) date(n *node, raw []byte) {
+	year, ok := yearOf(raw)
+	switch {
+	case !ok:
+		c.found(n, KindDate, 0, func() (Severity, string) {
+			return Error, "the value is no date that the platform reads; expected yyyy-mm-dd, or yyyy-mm-dd hh:mm:ss in UTC"
+		})
+	case year < earliestYear || year > latestYear:
+		c.found(n, KindRange, 0, func() (Severity, string) {
+			return Warning, fmt.Sprintf("the year is not within %d to %d; is that meant?", earliestYear, latestYear)
+		})
+	case n.path == "created" && year >= c.nextYear:
+		c.found(n, KindRange, 1, func() (Severity, string) {
+			return Warning, "the account will have been created in a year that has not begun; is that meant?"
+		})
+	}
+}
+
+// plural walks over a list of objects.
+func (c *checker) plural(n *node) error {
+	c.pos++
+	for c.space(); c.peek() != ']' && c.pos < len(c.json); c.space() {
+		if c.peek() == ',' {
+			c.pos++
+			c.space()
+		}
+		if first := c.peek(); first != '{' {
+			at := c.pos
+			if c.skip(); c.pos == at {
+				c.pos++
+			}
+			c.found(n, KindType, 0x80|class(first), func() (Severity, string) {
+				return Error, fmt.Sprintf("an element of the list is %s; expected a list of objects", kindOfJSON(first))
+			})
+			continue
+		}
+		if err := c.object(n); err != nil {
+			return err
+		}
+	}
+	c.pos++
+	return nil
+}
+
+// password checks plain text, or {"type": …, "value": …}.
+func (c *checker) password(n *node) error {
+	switch c.peek() {
+	case '"':
+		c.string()
+		c.found(n, KindPassword, 'p', func() (Severity, string) {
+			return Warning, "the password is plain text, which the platform hashes; its documentation wants that for development only; expected a hash as {\"type\": …, \"value\": …}"
+		})
+		return nil
+	case '{':
+	default:
+		c.skip()
+		c.found(n, KindPassword, 'k', func() (Severity, string) {
+			return Error, "the value is neither plain text nor an object; expected {\"type\": …, \"value\": …}"
+		})
+		return nil
+	}
+	var kind string
+	hasType, hasValue := false, false
+	c.pos++
+	for c.space(); c.peek() != '}' && c.pos < len(c.json); c.space() {
+		if c.peek() == ',' {
+			c.pos++
+			c.space()
+		}
+		name, _ := c.string()
+		isType, isValue := string(name) == "type", string(name) == "value"
+		c.space()
+		c.pos++
+		c.space()
+		if c.peek() != '"' {
+			c.skip()
+			continue
+		}
+		value, escaped := c.string()
+		if isType {
+			kind, hasType = unescapedIf(value, escaped), true
+		}
+		hasValue = hasValue || isValue && len(value) > 0
+	}
+	c.pos++
+	switch {
+	case !hasType || !hasValue:
+		c.found(n, KindPassword, 'm', func() (Severity, string) {
+			return Error, "the password object lacks a type or a value; expected {\"type\": \"password-…\", \"value\": \"<hash>\"}"
+		})
+	case olderPasswordTypes[kind]:
+		c.found(n, KindPassword, 'o', func() (Severity, string) {
+			return Warning, "the kind of password hash is one that the documentation has dropped; the platform may refuse it; ask Akamai before you migrate"
+		})
+	case !passwordTypes[kind]:
+		c.found(n, KindPassword, 't', func() (Severity, string) {
+			return Error, "the kind of password hash is not one that the platform documents; expected password-bcrypt, password-sha-256 and so on, see docs/validate.md"
+		})
+	}
+	return nil
+}
+
+// unique keeps a value that must stand in no other record.
+func (c *checker) unique(n *node, raw []byte, escaped bool) error {
+	if n.keys == nil {
+		return nil
+	}
+	return n.keys.add(c.row, c.place.Line, unescapedIf(raw, escaped))
+}
+
+func unescapedIf(raw []byte, escaped bool) string {
+	if escaped {
+		return unescaped(raw)
+	}
+	return string(raw)
+}
+
+// unescaped is the content of a JSON string that is given without its quotes.
+func unescaped(raw []byte) string {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw)
+	}
+	var s string
+	_ = json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s)
+	return s
+}
+
+// eachPath tells the paths of all members of an object, and of those within it.
+func eachPath(record []byte, tell func(path string)) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(record, &members) != nil {
+		return
+	}
+	for name, value := range members {
+		tell(name)
+		eachPath(value, func(path string) { tell(join(name, path)) })
+	}
+}
+
+// The following read JSON. What is not JSON they read to its end, as something.
+
+func (c *checker) peek() byte {
+	if c.pos < len(c.json) {
+		return c.json[c.pos]
+	}
+	return 0
+}
+
+func (c *checker) space() {
+	for c.pos < len(c.json) && c.json[c.pos] <= ' ' {
+		c.pos++
+	}
+}
+
+// string reads a string, without its quotes.
+func (c *checker) string() (raw []byte, escaped bool) {
+	c.pos = min(c.pos+1, len(c.json))
+	from := c.pos
+	for {
+		quote := bytes.IndexByte(c.json[c.pos:], '"')
+		if quote < 0 {
+			c.pos = len(c.json)
+			return c.json[from:], escaped
+		}
+		backslash := bytes.IndexByte(c.json[c.pos:c.pos+quote], '\\')
+		if backslash < 0 {
+			c.pos += quote + 1
+			return c.json[from : c.pos-1], escaped
+		}
+		escaped = true
+		c.pos = min(c.pos+backslash+2, len(c.json))
+	}
+}
+
+// number reads a number, nil if there is none.
+func (c *checker) number() []byte {
+	from := c.pos
+	for c.pos < len(c.json) && (c.json[c.pos] >= '0' && c.json[c.pos] <= '9' || bytes.IndexByte([]byte("+-.eE"), c.json[c.pos]) >= 0) {
+		c.pos++
+	}
+	if c.pos == from {
+		return nil
+	}
+	return c.json[from:c.pos]
+}
+
+// skip reads over a value.
+func (c *checker) skip() {
+	depth := 0
+	for c.pos < len(c.json) {
+		switch c.json[c.pos] {
+		case '"':
+			c.string()
+		case '{', '[':
+			depth++
+			c.pos++
+		case '}', ']':
+			if depth == 0 {
+				return // the end of what the value stands in
+			}
+			depth--
+			c.pos++
+		case ',':
+			if depth == 0 {
+				return
+			}
+			c.pos++
+			continue
+		default:
+			c.pos++
+			continue
+		}
+		if depth == 0 {
+			return
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package validate
+
+import (
+	"fmt"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/source"
+)
+
+// Encoder makes the JSON object that is sent of the fields of a record. Its errors name columns and hold no value.
+type Encoder interface {
+	AppendJSON(dst []byte, fields []string) ([]byte, error)
+}
+
+// Unsendable is the reason why a record cannot be sent: it fails, and the others of its batch do not. Its text holds no
+// value of the record.
+type Unsendable struct {
+	Kind   Kind // KindFields, KindTransform or KindTooLarge
+	Reason string
+	Size   int64 // in a request, of one that is too large; else 0
+}
+
+func (e *Unsendable) Error() string { return e.Reason }
+
+// Encode appends what is sent of a record, whose bytes are raw. Its size in a request may be room at most: see
+// identitycloud.EncodedSize. The error is an *Unsendable, and dst is then returned as it was.
+func Encode(dst []byte, h *source.Header, e Encoder, room int64, raw []byte) ([]byte, error) {
+	fields, err := h.Fields(raw)
+	if err != nil {
+		return dst, &Unsendable{Kind: KindFields, Reason: err.Error()}
+	}
+	json, err := e.AppendJSON(dst, fields)
+	if err != nil {
+		return dst, &Unsendable{Kind: KindTransform, Reason: err.Error()}
+	}
+	if size := identitycloud.EncodedSize(json[len(dst):]); size > room {
+		return dst, &Unsendable{
+			Kind: KindTooLarge, Size: size,
+			Reason: fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room),
+		}
+	}
+	return json, nil
+}

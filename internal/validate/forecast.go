@@ -1,0 +1,34 @@
+package validate
+
+import (
+	"math"
+	"time"
+)
+
+// Pace is how fast calls may be made.
+type Pace struct {
+	PerSecond float64       // calls a second at most, 0 = no limit
+	Workers   int           // calls in flight at most
+	Timeout   time.Duration // of a call
+}
+
+// forecast says how long calls take. A call that loads records takes longer than a harmless one, which took callTime
+// (0 if it was not measured), and at most the timeout.
+func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
+	return Forecast{
+		Calls:    calls,
+		AtLeast:  seconds(p.time(calls, callTime)),
+		AtMost:   seconds(p.time(calls, p.Timeout)),
+		Delta:    seconds(p.time(records, p.Timeout)),
+		CallTime: seconds(callTime),
+	}
+}
+
+// time is that of so many calls: what limits them is the rate, or the calls in flight.
+func (p Pace) time(calls int64, each time.Duration) time.Duration {
+	total := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
+	if p.PerSecond > 0 {
+		total = max(total, float64(calls)/p.PerSecond)
+	}
+	return time.Duration(min(total*float64(time.Second), math.MaxInt64/2))
+}

@@ -1,0 +1,124 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+)
+
+// Target is what is asked about the platform. All of its calls only read.
+type Target interface {
+	Check(ctx context.Context) error
+	EntityType(ctx context.Context) (identitycloud.Schema, error)
+}
+
+var _ Target = (*identitycloud.Client)(nil)
+
+// Meter learns from the answers of a target how long a call takes and how the clocks differ. Its method Saw is a hook:
+// see identitycloud.Config.Answered.
+type Meter struct {
+	mu        sync.Mutex
+	callTime  time.Duration
+	low, high time.Duration // between them the target's clock is ahead of ours
+}
+
+// Saw takes an answer into account.
+func (m *Meter) Saw(date, sent, received time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// Date has whole seconds, and was written between sending and receiving.
+	low, high := date.Sub(received), date.Add(time.Second).Sub(sent)
+	if m.callTime == 0 {
+		m.callTime, m.low, m.high = received.Sub(sent), low, high
+		return
+	}
+	// The first call also made the connection.
+	m.callTime, m.low, m.high = min(m.callTime, received.Sub(sent)), max(m.low, low), min(m.high, high)
+}
+
+// CallTime is the time of the fastest call, 0 if there was none with a date.
+func (m *Meter) CallTime() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.callTime
+}
+
+// tolerance is how far the clocks may be apart. How far the platform lets them be for signed calls is not documented.
+const tolerance = 5 * time.Second
+
+// off is by how much the target's clock is ahead of ours at least (or behind, if negative); 0 within the tolerance.
+func (m *Meter) off() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.low > tolerance:
+		return m.low
+	case m.high < -tolerance:
+		return m.high
+	}
+	return 0
+}
+
+// Probed is what a target has told.
+type Probed struct {
+	Schema     *identitycloud.Schema // nil if it is not known
+	Findings   []Finding
+	NotChecked []string
+}
+
+// Probe asks a target with two harmless calls whether address, credentials and entity type are right, and for the
+// schema, and compares the clocks. What is wrong is a finding; the error is that of ctx.
+func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
+	var p Probed
+	if err := t.Check(ctx); err != nil {
+		if ctx.Err() != nil {
+			return p, context.Cause(ctx)
+		}
+		severity := Error
+		if errors.Is(err, identitycloud.ErrBusy) {
+			severity = Warning // it passes
+		}
+		p.add(severity, KindTarget, err.Error())
+		return p, nil
+	}
+	if off := meter.off().Round(time.Second); off != 0 {
+		way := "behind"
+		if off < 0 {
+			way, off = "ahead of", -off
+		}
+		p.add(Warning, KindClock, fmt.Sprintf("this machine's clock is about %s %s the target's; set it, or have it set by NTP; signed calls may be refused", off, way))
+	}
+	schema, err := ReadSchema(ctx, t)
+	switch {
+	case ctx.Err() != nil:
+		return p, context.Cause(ctx)
+	case err != nil:
+		p.add(Warning, KindTarget, err.Error())
+	default:
+		p.Schema = schema
+	}
+	// The call that counts says nothing of the right to create.
+	p.NotChecked = append(p.NotChecked, "whether the API client may create records: only creating one would tell; it needs the feature direct_access or owner")
+	return p, nil
+}
+
+// ReadSchema reads the schema of the entity type. Its error is for people, and says what follows from it.
+func ReadSchema(ctx context.Context, t Target) (*identitycloud.Schema, error) {
+	schema, err := t.EntityType(ctx)
+	var api *identitycloud.APIError
+	switch {
+	case err == nil:
+		return &schema, nil
+	case errors.As(err, &api) && api.IsPermission():
+		return nil, fmt.Errorf("the API client may not read the schema (%w), so attributes are not checked against it; use a client that may", err)
+	}
+	return nil, fmt.Errorf("the schema cannot be read (%w), so attributes are not checked against it; try again", err)
+}
+
+func (p *Probed) add(severity Severity, kind Kind, message string) {
+	p.Findings = append(p.Findings, Finding{Severity: severity, Kind: kind, Message: message})
+}

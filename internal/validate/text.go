@@ -1,0 +1,112 @@
+package validate
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Text writes the report for people.
+func (r *Report) Text(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s, %d bytes; %d would be sent, in %s.\n", r.File, counted(r.Records, "record"), r.Bytes, r.Sent, counted(r.Forecast.Calls, "call"))
+	for _, severity := range []Severity{Error, Warning} {
+		title := counted(int64(r.count(severity)), "kind") + " of " + string(severity) + "s:"
+		for _, f := range r.Findings {
+			if f.Severity != severity {
+				continue
+			}
+			if title != "" {
+				fmt.Fprintf(w, "\n%s\n", title)
+				title = ""
+			}
+			fmt.Fprintf(w, "  %s\n", f.Line())
+			if where := f.Where(); where != "" {
+				fmt.Fprintf(w, "      %s\n", where)
+			}
+		}
+	}
+	if len(r.Findings) == 0 {
+		fmt.Fprint(w, "\nNothing was found that is wrong.\n")
+	}
+	if r.Sent > 0 {
+		fmt.Fprintf(w, "\nLargest record: %d bytes (line %d). Largest call: %d bytes of at most %d (from line %d).\n",
+			r.LargestRecord.Bytes, r.LargestRecord.Line, r.LargestBatch.Bytes, r.Limit, r.LargestBatch.Line)
+		fmt.Fprintln(w, r.Forecast)
+	}
+	for _, n := range r.NotChecked {
+		fmt.Fprintf(w, "Not checked: %s.\n", n)
+	}
+}
+
+func (r *Report) count(s Severity) int {
+	if s == Error {
+		return r.Errors()
+	}
+	return r.Warnings()
+}
+
+// Line is the finding without its places: how often, about what, and what it is.
+func (f Finding) Line() string {
+	var b strings.Builder
+	if f.Count > 0 {
+		fmt.Fprintf(&b, "%d × ", f.Count)
+	}
+	if f.Attribute != "" {
+		b.WriteString(f.Attribute + ": ")
+	}
+	b.WriteString(f.Message)
+	return b.String()
+}
+
+// Where is the places of the finding, empty if it has none.
+func (f Finding) Where() string {
+	var lines []string
+	for _, p := range f.Places {
+		switch {
+		case p.Line == 0: // the file as a whole
+		case p.FirstLine > 0:
+			lines = append(lines, fmt.Sprintf("%d (first in %d)", p.Line, p.FirstLine))
+		default:
+			lines = append(lines, fmt.Sprint(p.Line))
+		}
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	if int64(len(f.Places)) < f.Count {
+		lines = append(lines, "…")
+	}
+	if f.Count == 1 {
+		return "line " + lines[0]
+	}
+	return "lines " + strings.Join(lines, ", ")
+}
+
+// String is the forecast for people.
+func (f Forecast) String() string {
+	from, to, delta := f.AtLeast.text(), f.AtMost.text(), f.Delta.text()
+	measured := ""
+	if f.CallTime > 0 {
+		measured = fmt.Sprintf("; a harmless call took %s", max(f.CallTime.duration(), time.Millisecond).Round(time.Millisecond))
+	}
+	if f.AtLeast == 0 {
+		return fmt.Sprintf("Time: at most %s, when every call takes as long as it may%s. A delta migration: at most %s more, one call a record.", to, measured, delta)
+	}
+	return fmt.Sprintf("Time: from %s, when the target is fast, to %s, when every call takes as long as it may%s. A delta migration: at most %s more, one call a record.", from, to, measured, delta)
+}
+
+func (s Seconds) text() string {
+	d := s.duration()
+	if d < time.Second {
+		return "1s"
+	}
+	return d.Round(time.Second).String()
+}
+
+func counted(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,289 @@
+package validate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/source"
+)
+
+// Options says how a file would be migrated.
+type Options struct {
+	// Encoder makes the transformation for a header. Its error is a finding about the header.
+	Encoder func(header []string) (Encoder, error)
+
+	// Schema is that of the entity type, nil if it is not known. Then only the platform's own attributes are checked.
+	Schema *identitycloud.Schema
+
+	Delimiter  source.Delimiter
+	Name       string // what the report calls the file; empty is the name in path
+	BatchSize  int
+	StartAt    int64  // number of the first record that is wanted; 0 means 1
+	PrimaryKey string // path of an attribute
+	Overhead   int64  // of a request, besides its records: see identitycloud.Client
+	Pace       Pace
+	CallTime   time.Duration // of a harmless call, 0 if it was not measured
+
+	// TempDir is the folder for what does not fit into memory: 32 bytes for each record and unique attribute, gone at
+	// the end, however the process ends.
+	TempDir string
+
+	// Places is how many places are kept of each finding.
+	Places int
+
+	// Progress is called, if given, about once a MiB with what was read.
+	Progress func(bytes, records int64)
+}
+
+// File validates a file in one pass. The error is one of reading it, or of TempDir: what is wrong in the file is in
+// the report.
+func File(ctx context.Context, path string, o Options) (*Report, error) {
+	if o.Name == "" {
+		o.Name = filepath.Base(path)
+	}
+	v := &validation{
+		o: o, room: identitycloud.MaxBody - o.Overhead,
+		findings: &findings{lines: o.Places, by: map[findingKey]*Finding{}},
+		report:   &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
+	}
+	defer v.close()
+	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Delimiter: o.Delimiter, Name: o.Name, Refused: v.refused, Progress: o.Progress})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	if v.header = r.Header(); v.header != nil {
+		if err := v.prepare(); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		record, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if v.encoder == nil || record.Number < o.StartAt {
+			continue
+		}
+		if err := v.record(record); err != nil {
+			return nil, err
+		}
+	}
+	return v.end(ctx, r)
+}
+
+// validation is one run of File.
+type validation struct {
+	o        Options
+	room     int64 // of the records of a request
+	header   *source.Header
+	encoder  Encoder
+	checker  *checker
+	unique   []*node
+	findings *findings
+	report   *Report
+	json     []byte
+	batch    batch
+	calls    int64
+}
+
+// batch is the one that is being filled. It is cut as source.Inspect cuts.
+type batch struct {
+	records int
+	sent    int
+	size    Size
+}
+
+func (v *validation) refused(r *source.Refusal) {
+	about := r.Reason
+	key := findingKey{kind: KindFile, about: about}
+	switch r.Kind {
+	case source.NotUTF8:
+		key.kind, about = KindEncoding, `bytes that are not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`
+	case source.OpenQuote:
+		key.kind, about = KindQuote, "a quote that is not closed; close it, and double each quote that belongs to a value; the lines behind it were read as records all the same"
+	}
+	key.about = about
+	v.findings.found(key, Place{Line: r.Line}, func() (Severity, string) { return Error, about })
+}
+
+// say is a finding whose text is all that there is to tell it by.
+func (v *validation) say(severity Severity, kind Kind, line int64, message string) {
+	v.findings.found(findingKey{kind: kind, about: message}, Place{Line: line}, func() (Severity, string) { return severity, message })
+}
+
+// prepare makes what depends on the header.
+func (v *validation) prepare() error {
+	encoder, err := v.o.Encoder(v.header.Names)
+	if err != nil {
+		v.say(Error, KindFile, 1, err.Error())
+		return nil
+	}
+	v.encoder = encoder
+	root := newShape(v.o.Schema)
+	v.checker = &checker{root: root, findings: v.findings, named: v.namedPaths(), key: root.at(v.o.PrimaryKey), nextYear: time.Now().UTC().Year() + 1}
+	var paths []string
+	if v.checker.key == nil {
+		v.say(Error, KindNoKey, 1, fmt.Sprintf("the schema has no attribute %s, which is the primary key; give another with --primary-key", strconv.Quote(v.o.PrimaryKey)))
+	} else {
+		paths = append(paths, v.o.PrimaryKey)
+	}
+	if v.o.Schema != nil {
+		paths = append(paths, unique(v.o.Schema.Attributes, "")...)
+	}
+	for _, path := range paths {
+		n := root.at(path)
+		if n.keys != nil || n.reserved {
+			continue
+		}
+		if n.keys, err = newFinder(v.o.TempDir); err != nil {
+			return err
+		}
+		v.unique = append(v.unique, n)
+	}
+	return nil
+}
+
+// namedPaths says of which attributes the name may be told: those at the top, which come from the header or the mapping;
+// those that columns are named after; and those that a record has whose columns are all empty. Other names stand in
+// values.
+func (v *validation) namedPaths() func(string) bool {
+	paths := map[string]bool{}
+	add := func(path string) {
+		for i, c := range path {
+			if c == '.' {
+				paths[path[:i]] = true
+			}
+		}
+		paths[path] = true
+	}
+	for _, name := range v.header.Names {
+		add(name)
+	}
+	if empty, err := v.encoder.AppendJSON(nil, make([]string, len(v.header.Names))); err == nil {
+		eachPath(empty, add)
+	}
+	return func(path string) bool { return paths[path] || !strings.Contains(path, ".") }
+}
+
+func (v *validation) record(r source.Record) error {
+	var err error
+	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.room, r.Raw)
+	var unsendable *Unsendable
+	if errors.As(err, &unsendable) {
+		if unsendable.Kind == KindTooLarge { // each has another size
+			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.room)
+		}
+		v.say(Error, unsendable.Kind, r.Line, unsendable.Reason)
+		v.place(r, unsendable.Size, false)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	size := identitycloud.EncodedSize(v.json)
+	if size > v.report.LargestRecord.Bytes {
+		v.report.LargestRecord = Size{Bytes: size, Line: r.Line}
+	}
+	v.place(r, size, true)
+	if v.isEmpty(r.Raw) {
+		v.say(Error, KindEmptyRecord, r.Line, "all columns are empty; an account without anything would be made of it, or it is refused; remove the line")
+		return nil
+	}
+	return v.checker.check(v.json, r.Number, r.Line)
+}
+
+// isEmpty says whether no field has a value.
+func (v *validation) isEmpty(raw []byte) bool {
+	for _, c := range raw {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' { // no delimiter is one: mostly this is enough
+			return false
+		}
+	}
+	fields, err := v.header.Fields(raw)
+	return err == nil && !slices.ContainsFunc(fields, func(f string) bool { return f != "" })
+}
+
+// place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0, unless it
+// is too large: that has a batch of its own.
+func (v *validation) place(r source.Record, size int64, sent bool) {
+	if v.batch.records == v.o.BatchSize || v.batch.size.Bytes+size > v.room {
+		v.closeBatch()
+	}
+	if v.batch.records == 0 {
+		v.batch.size.Line = r.Line
+	}
+	v.batch.records++
+	v.batch.size.Bytes += size
+	if sent {
+		v.batch.sent++
+	}
+}
+
+func (v *validation) closeBatch() {
+	if v.batch.sent > 0 {
+		v.calls++
+		v.report.Sent += int64(v.batch.sent)
+		v.batch.size.Bytes += v.o.Overhead
+		if v.batch.size.Bytes > v.report.LargestBatch.Bytes {
+			v.report.LargestBatch = v.batch.size
+		}
+	}
+	v.batch = batch{}
+}
+
+func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error) {
+	v.closeBatch()
+	for _, n := range v.unique {
+		if err := v.twins(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	v.report.SHA256, v.report.Bytes, v.report.Records = r.SHA256(), r.Size(), r.Records()
+	v.report.Findings = v.findings.sorted()
+	v.report.Forecast = v.o.Pace.forecast(v.calls, v.report.Sent, v.o.CallTime)
+	if v.header == nil {
+		v.report.NotChecked = append(v.report.NotChecked, "the records: without a usable header it is not known what their columns are")
+	}
+	if v.o.Schema == nil {
+		v.report.NotChecked = append(v.report.NotChecked, "whether the attributes exist, and their types, lengths and what is required: the schema is not known")
+	}
+	return v.report, nil
+}
+
+// twins tells the records that have the value of a unique attribute that an earlier one has.
+func (v *validation) twins(ctx context.Context, n *node) error {
+	f := &Finding{Severity: Warning, Kind: KindUniqueTwice, Attribute: n.path,
+		Message: "an earlier record has the same value, without regard to case, and the schema wants it to be unique; unless the attribute's case counts, the target refuses all but the first"}
+	if n == v.checker.key {
+		f.Severity, f.Kind, f.Message = Error, KindKeyTwice, "an earlier record has the same key, without regard to case; only the first is created"
+	}
+	err := n.keys.inOrder(ctx, v.o.TempDir, func(t Twin) error {
+		f.Count++
+		if len(f.Places) < v.o.Places {
+			f.Places = append(f.Places, Place{Line: t.Line, FirstLine: t.FirstLine})
+		}
+		return nil
+	})
+	if err == nil && f.Count > 0 {
+		v.findings.list = append(v.findings.list, f)
+	}
+	return err
+}
+
+func (v *validation) close() {
+	for _, n := range v.unique {
+		n.keys.close()
+	}
+}

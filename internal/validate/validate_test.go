@@ -1,0 +1,320 @@
+package validate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/invent"
+	"durable-dataload/internal/source"
+)
+
+// raw is an encoder for one column that holds the JSON itself.
+type raw struct{}
+
+func (raw) AppendJSON(dst []byte, fields []string) ([]byte, error) {
+	return append(dst, fields[0]...), nil
+}
+
+func write(t testing.TB, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "users.csv")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func options(t testing.TB) Options {
+	t.Helper()
+	return Options{
+		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Overhead: 60,
+		Pace: Pace{PerSecond: 4, Workers: 10, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Places: 3,
+	}
+}
+
+func validated(t testing.TB, content string, o Options) *Report {
+	t.Helper()
+	report, err := File(t.Context(), write(t, content), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(o.TempDir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("the folder for temporary files has %v, %v; want nothing", left, err)
+	}
+	return report
+}
+
+// short is a finding in one line: severity kind attribute count [places], and then its message.
+func short(f Finding) string {
+	var places []string
+	for _, p := range f.Places {
+		place := fmt.Sprint(p.Line)
+		if p.FirstLine > 0 {
+			place = fmt.Sprintf("%d=%d", p.Line, p.FirstLine)
+		}
+		places = append(places, place)
+	}
+	return fmt.Sprintf("%s %s %s %d %v: %s", f.Severity, f.Kind, f.Attribute, f.Count, places, f.Message)
+}
+
+// holds says that the findings of a report begin with these words, in order, and that there are no others.
+func holds(t *testing.T, r *Report, want []string) {
+	t.Helper()
+	var got []string
+	for _, f := range r.Findings {
+		got = append(got, short(f))
+	}
+	ok := len(got) == len(want)
+	for i := range want {
+		ok = ok && strings.HasPrefix(got[i], want[i])
+	}
+	if !ok {
+		t.Errorf("found:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+const header = "email,givenName\n"
+
+func TestWhatIsFoundInAFile(t *testing.T) {
+	long := strings.Repeat("x", 1000)
+	for _, c := range []struct {
+		name, content string
+		want          []string
+	}{
+		{"nothing", header + "a@example.com,A\nb@example.com,B\n", nil},
+		{"bytes that are not UTF-8, on every line", header + "\xff,\"\n\xfe\"\nb@example.com,B\n\xff,\n\xff,\n",
+			[]string{"error encoding  4 [2 3 5]: bytes that are not UTF-8"}},
+		{"a quote that is never closed", header + "a@example.com,\"A\nb@example.com,B\n",
+			[]string{"error quote  1 [2]: a quote that is not closed"}},
+		{"a header that is none", "email,email\na@example.com,A\n", []string{`error file  1 [1]: columns 1 and 2 are both named "email"`}},
+		{"an empty file", "", []string{"error file  1 [0]: the file is empty"}},
+		{"the number of fields", header + "a@example.com\nb@example.com\nc@example.com,C,\n", []string{
+			"error fields  2 [2 3]: the record has 1 field; expected 2", "error fields  1 [4]: the record has 3 fields; expected 2"}},
+		{"text behind a quote", header + "\"a\"b,A\n", []string{"error fields  1 [2]: column 1 (email): text after the closing quote"}},
+		{"records without anything", header + ",\n\"\",\n", []string{"error empty_record  2 [2 3]: all columns are empty"}},
+		{"a key twice, in another case", header + "a@example.com,A\nb@example.com,B\nA@Example.COM,C\na@example.com,D\n",
+			[]string{"error key_twice email 2 [4=2 5=2]: an earlier record has the same key"}},
+		{"another unique attribute twice", "email,nick\na@example.com,x\nb@example.com,X\nc@example.com,\nd@example.com,\n",
+			[]string{"warning unique_twice nick 1 [3=2]: an earlier record has the same value"}},
+		{"no key", header + ",A\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
+		{"no column for the key", "givenName\nA\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
+		{"a value that cannot be transformed", "email,birthday\na@example.com,31/12/1999\nb@example.com,\"12/31/1999\"\nc@example.com,x\n",
+			[]string{"error transform  2 [2 4]: birthday: the value is not a date"}},
+		{"unknown attributes", "email,givenname,city,primaryAddress.zipp,foo\na@example.com,A,B,C,\n", []string{
+			"error unknown_attribute givenname 1 [2]: the schema does not have this attribute; did you mean givenName?",
+			"error unknown_attribute city 1 [2]: the schema does not have this attribute; did you mean primaryAddress.city?",
+			"error unknown_attribute primaryAddress.zipp 1 [2]: the schema does not have this attribute; did you mean primaryAddress.zip?",
+			"error unknown_attribute foo 1 [2]: the schema does not have this attribute; rename the column"}},
+		{"names out of values are not told", "email,clients\na@example.com,\"[{\"\"clientId\"\": \"\"1\"\", \"\"secret\"\": 1}]\"\n",
+			[]string{"error unknown_attribute clients 1 [2]: there is an attribute in it that the schema does not have; it has clients.id, clients.clientId, clients.name"}},
+		{"reserved attributes, but not created", "email,id,uuid,lastUpdated,created\na@example.com,1,2,,2012-06-13 18:02:56\n", []string{
+			"error reserved_attribute id 1", "error reserved_attribute uuid 1", "error reserved_attribute lastUpdated 1"}},
+		{"lengths, in characters", "email,nick\na@example.com,ÄÖÜäö\nb@example.com,abcdef\nc@example.com,\"a\"\"b\\c\"\n",
+			[]string{"error length nick 1 [3]: the value is too long; the schema allows 5 characters"}},
+		{"e-mail addresses", header + "a@b@example.com,\na,\n a@example.com,\n", []string{"error email email 3 [2 3 4]: the value is no e-mail address"}},
+		{"strings where others are wanted", "email,vip,age,weight,primaryAddress\na@example.com,true,1,1.5,x\n", []string{
+			"error type vip 1 [2]: a string is sent; the schema wants true or false, without quotes (boolean); the column needs a transformation",
+			"error type age 1 [2]: a string is sent; the schema wants a whole number",
+			"error type weight 1 [2]: a string is sent; the schema wants a number",
+			"error type primaryAddress 1 [2]: a string is sent; the schema wants an object (object); name the columns of an object with a dot"}},
+		{"an address of the Internet", "email,lastIP\na@example.com,192.0.2.1\nb@example.com,2001:db8::1\nc@example.com,192.0.2.256\n",
+			[]string{"error type lastIP 1 [4]: the value is no IP address"}},
+		{"dates", "email,emailVerified,created\n" +
+			"a@example.com,2012-02-29 23:59:59,2015-12-15T07:36:25Z\nb@example.com,2013-02-29,20120613\n" +
+			"c@example.com,1/2/2003,\nd@example.com,0012-06-13 18:02:56,\ne@example.com,2012-06-13 24:00:00,2099-01-01\n", []string{
+			"error date emailVerified 3 [3 4 6]: the value is no date",
+			"warning range emailVerified 1 [5]: the year is not within", "warning range created 1 [6]: the account will have been created"}},
+		{"plurals", "email,clients\na@example.com,\"{\"\"clientId\"\":\"\"1\"\"}\"\nb@example.com,\"[1, null]\"\nc@example.com,\"[{}, {\"\"clientId\"\":\"\"1\"\",\"\"id\"\":3}]\"\nd@example.com,[]\n", []string{
+			"error type clients 1 [2]: an object is sent; the schema wants a list of objects (plural)",
+			"error type clients 1 [3]: an element of the list is a number", "error type clients 1 [3]: an element of the list is null",
+			"error required clients.clientId 1 [4]", "error reserved_attribute clients.id 1 [4]"}},
+		{"passwords", "email,password\n" + strings.Join([]string{"a@example.com,plain", `b@example.com,"{""type"":""password-bcrypt"",""value"":""x""}"`,
+			`c@example.com,"{""type"":""password-bcrypt""}"`, `d@example.com,"{""value"":""x"",""type"":""password-md5""}"`,
+			`e@example.com,"{""value"":""x"",""type"":""bcrypt""}"`, "f@example.com,[1]", "g@example.com,", `h@example.com,"{""type"":{""type"":""password-bcrypt""},""value"":""""}"`}, "\n"), []string{
+			"error password password 2 [4 9]: the password object lacks a type or a value",
+			"error password password 1 [6]: the kind of password hash is not one",
+			"error password password 1 [7]: the value is neither plain text nor an object",
+			"warning password password 1 [2]: the password is plain text",
+			"warning password password 1 [5]: the kind of password hash is one that the documentation has dropped"}},
+		{"more kinds than can be told apart", header + manyFields(), append(manyKinds(), "error more  2 [502 503]: further problems")},
+		{"a record that is too large", header + "a@example.com," + strings.Repeat(long, 5000) + "\nb@example.com," + long,
+			[]string{"error too_large  1 [2]: the record is too large for a request; at most 4999940 bytes"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			holds(t, validated(t, c.content, options(t)), c.want)
+		})
+	}
+}
+
+// manyFields is 502 records with 3, 4, 5 and so on fields.
+func manyFields() string {
+	var b strings.Builder
+	for n := range 502 {
+		b.WriteString(strings.Repeat(",", n+2) + "\n")
+	}
+	return b.String()
+}
+
+func manyKinds() (want []string) {
+	for n := range maxFindings {
+		want = append(want, fmt.Sprintf("error fields  1 [%d]: the record has %d fields", n+2, n+3))
+	}
+	return want
+}
+
+func TestWhatIsFoundWithoutASchema(t *testing.T) {
+	o := options(t)
+	o.Schema = nil
+	r := validated(t, "email,any.thing,uuid,password\na@example.com,1,2,plain\nA@example.com,,3,\n,,,x\n", o)
+	holds(t, r, []string{
+		"error reserved_attribute uuid 3", "error key_twice email 1 [3=2]",
+		"warning password password 2 [2 4]", "warning no_key email 1 [4]"})
+	if len(r.NotChecked) != 1 || !strings.Contains(r.NotChecked[0], "the schema is not known") {
+		t.Errorf("not checked: %q", r.NotChecked)
+	}
+}
+
+func TestTheKeyMayBeWithinAnObject(t *testing.T) {
+	o := options(t)
+	o.Schema, o.PrimaryKey = nil, "account.number"
+	r := validated(t, "email,account.number\na@example.com,1\nb@example.com,\nc@example.com,1\n", o)
+	holds(t, r, []string{"error key_twice account.number 1 [4=2]", "warning no_key account.number 1 [3]"})
+}
+
+func TestAKeyThatTheSchemaDoesNotHave(t *testing.T) {
+	o := options(t)
+	o.PrimaryKey = "accountNumber"
+	holds(t, validated(t, header+"a@example.com,A\n", o), []string{`error no_key  1 [1]: the schema has no attribute "accountNumber"`})
+}
+
+func TestARequiredAttributeWithinAnObject(t *testing.T) {
+	o := options(t)
+	o.Schema = &identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+		{Name: "email", Type: "string"},
+		{Name: "a", Type: "object", Attributes: []identitycloud.Attribute{
+			{Name: "b", Type: "object", Attributes: []identitycloud.Attribute{{Name: "c", Type: "string", Constraints: []string{"required"}}}},
+		}},
+	}}
+	for _, content := range []string{"email\nx\n", "email,a.b.c\nx,\n", "email,a.x\nx,\n"} {
+		r := validated(t, content, o)
+		if last := short(r.Findings[len(r.Findings)-1]); !strings.HasPrefix(last, "error required a.b.c 1 [2]") {
+			t.Errorf("%q: found %s", content, last)
+		}
+	}
+	holds(t, validated(t, "email,a.b.c\nx,y\n", o), nil)
+}
+
+func TestHeadersThatCannotBeTransformed(t *testing.T) {
+	o := options(t)
+	o.Encoder = func([]string) (Encoder, error) { return nil, errors.New("the mapping does not fit") }
+	holds(t, validated(t, header+"a@example.com,A\n", o), []string{"error file  1 [1]: the mapping does not fit"})
+}
+
+// TestSizesAndCallsAreThoseOfInspect holds that the batches that are foretold are those that are sent.
+func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
+	content := header
+	for n := range 300 {
+		content += fmt.Sprintf("a%d@example.com,%s\n", n, strings.Repeat("ä", (n*n*97)%100_000))
+	}
+	content += "bad\na@example.com," + strings.Repeat("x", identitycloud.MaxBody) + "\nbad\nb@example.com,B\n"
+	o := options(t)
+	o.Schema, o.BatchSize, o.StartAt = nil, 30, 5
+	room := identitycloud.MaxBody - o.Overhead
+	measure := func(h *source.Header, r source.Record) int64 {
+		fields, err := h.Fields(r.Raw)
+		if err != nil {
+			return 0
+		}
+		encoder, _ := transformer(h.Names)
+		json, _ := encoder.AppendJSON(nil, fields)
+		return identitycloud.EncodedSize(json)
+	}
+	sum, err := source.Inspect(context.Background(), write(t, content), source.InspectOptions{
+		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: room, EncodedSize: measure})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := validated(t, content, o)
+	// The record that is too large has a batch of its own, and no call.
+	if r.Forecast.Calls != int64(sum.Batches)-1 || sum.Batches < 12 || r.Sent != 297 || r.Records != 304 {
+		t.Errorf("%d calls, %d of %d records; want %d calls, 297 of 304", r.Forecast.Calls, r.Sent, r.Records, sum.Batches-1)
+	}
+	if r.LargestBatch.Bytes > r.Limit || r.LargestBatch.Bytes < r.Limit/2 || r.LargestRecord.Bytes >= r.LargestBatch.Bytes {
+		t.Errorf("largest record %+v, batch %+v, limit %d", r.LargestRecord, r.LargestBatch, r.Limit)
+	}
+}
+
+func TestForecast(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		pace     Pace
+		callTime time.Duration
+		want     string
+	}{
+		{"the rate limits", Pace{4, 10, 10 * time.Second}, 100 * time.Millisecond, "at least 25, at most 100, delta 10000"},
+		{"the calls in flight limit", Pace{4, 1, 10 * time.Second}, time.Second, "at least 100, at most 1000, delta 100000"},
+		{"no limit, nothing measured", Pace{0, 10, 10 * time.Second}, 0, "at least 0, at most 100, delta 10000"},
+	} {
+		f := c.pace.forecast(100, 10_000, c.callTime)
+		if got := fmt.Sprintf("at least %v, at most %v, delta %v", f.AtLeast, f.AtMost, f.Delta); got != c.want {
+			t.Errorf("%s: %s; want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTheAwkwardFileHasItsFlaws(t *testing.T) {
+	o := invent.Options{Records: 500, Seed: 1, Awkward: true}
+	var content bytes.Buffer
+	if err := invent.Write(&content, o); err != nil {
+		t.Fatal(err)
+	}
+	r := validated(t, content.String(), options(t))
+	count := map[Kind]int64{}
+	for _, f := range r.Findings {
+		count[f.Kind] += f.Count
+	}
+	if count[KindKeyTwice] != 3 || count[KindFields] != 2 || count[KindTransform] != 1 || r.Sent != 497 {
+		t.Errorf("found %v, %d records would be sent", count, r.Sent)
+	}
+}
+
+// FuzzChecker holds that no JSON, and nothing else either, brings the checker down or keeps it for ever.
+func FuzzChecker(f *testing.F) {
+	for _, seed := range []string{
+		`{"email":"a@example.com","primaryAddress":{"zip":null},"clients":[{"clientId":"1"},2],"birthday":"2001-02-03"}`,
+		`{"password":{"type":"password-bcrypt","value":"x\"y"},"age":1e3,"display":[[{}]]}`, `{"a":}`, `[}`, `{"clients":[},{"`, `{"email":"\`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, record []byte) {
+		root := newShape(&invented)
+		c := &checker{root: root, findings: &findings{lines: 1, by: map[findingKey]*Finding{}}, named: func(string) bool { return false }, key: root.at("email")}
+		if err := c.check(record, 1, 2); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestWhatTheTransformationOfAMappingMayGive holds what dataload.py's transformations never give.
+func TestWhatTheTransformationOfAMappingMayGive(t *testing.T) {
+	o := options(t)
+	o.Encoder = func([]string) (Encoder, error) { return raw{}, nil }
+	quoted := func(json string) string { return `"` + strings.ReplaceAll(json, `"`, `""`) + `"` + "\n" }
+	r := validated(t, "json\n"+
+		quoted(`{"email":"a@example.com","age":12,"weight":-1.5e3,"vip":true,"display":{"any":["thing"]},"clients":null}`)+
+		quoted(`{ "email" : "b@example.com" , "age" : 1.0 , "vip" : "true", "givenName": 5, "optIn": {"status": null, "extra": 1} }`)+
+		quoted(`{"em\u0061il":"c@example.com","given\u004eame":"C","nick":"\u00e4\u00e4\u00e4\u00e4\u00e4"}`), o)
+	holds(t, r, []string{
+		"error type age 1 [3]: a number is sent; the schema wants a whole number",
+		"error type vip 1 [3]: a string is sent", "error type givenName 1 [3]: a number is sent; the schema wants a string",
+		"error unknown_attribute optIn 1 [3]: there is an attribute in it"})
+}

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/validate"
+)
+
+// dryRun goes through the migrations without a call, and writes down what would
+// be sent. The state knows nothing of it: a migration after it is new. It gives
+// the exit code.
+func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := artifacts.CheckFolder(o.outputDir); err != nil {
+		return 0, err
+	}
+	// Staged inputs and the index are in a folder of their own.
+	dir, err := os.MkdirTemp("", "durable-dataload-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	o.stateDir = dir
+	c := &command{o: o, screen: screen}
+	var runs []*dry
+	code := migration.ExitDone
+	for _, in := range o.inputs {
+		if in.left {
+			screen.say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			continue
+		}
+		d, err := c.dry(ctx, in, dir)
+		if errors.Is(err, context.Canceled) {
+			return 0, errors.New("stopped before the end; nothing was sent, and no file was written")
+		}
+		if err != nil {
+			return 0, err
+		}
+		if d.Failed > 0 {
+			code = migration.ExitFailed
+		}
+		runs = append(runs, d)
+		if !o.json {
+			screen.dry(d, o.outputDir)
+		}
+	}
+	switch {
+	case !o.json:
+		return code, nil
+	case o.several:
+		return code, writeJSON(screen.stdout, runs)
+	}
+	return code, writeJSON(screen.stdout, runs[0])
+}
+
+// dry is what a dry run came to.
+type dry struct {
+	DataFile string `json:"data_file"`
+	Total    int64  `json:"total"`
+	Sent     int64  `json:"would_be_sent"`
+	Failed   int64  `json:"failed"`
+	Calls    int64  `json:"calls"`
+	Bytes    int64  `json:"bytes"` // of all requests
+	Records  string `json:"records_file"`
+	Fail     string `json:"fail_file"`
+
+	header   *source.Header
+	encoder  validate.Encoder
+	room     int64
+	overhead int64
+	email    int // column, -1 if there is none
+	records  *private.Writer
+	fail     *private.Writer
+	rows     *csv.Writer
+}
+
+// dry does one dry run. Batches are cut as a migration cuts them.
+func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
+	var err error
+	if c.o.file, err = c.prepare(ctx, in); err != nil {
+		return nil, err
+	}
+	d := &dry{DataFile: c.o.file.inputName()}
+	if d.overhead, err = c.o.overhead(); err != nil {
+		return nil, err
+	}
+	d.room = identitycloud.MaxBody - d.overhead
+	delimiter, err := source.ParseDelimiter(c.o.delimiter)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "index")
+	_, err = source.Inspect(ctx, c.o.file.path, source.InspectOptions{
+		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt,
+		MaxEncoded: d.room, EncodedSize: d.measure(), IndexPath: path,
+	})
+	if err != nil {
+		return nil, err
+	}
+	index, err := source.OpenIndex(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = index.Close() }()
+	if err := d.begin(index.Header(), c.o); err != nil {
+		return nil, err
+	}
+	defer d.discard()
+	if err := d.readBatches(ctx, index, c.o.file.path); err != nil {
+		return nil, err
+	}
+	return d, d.commit()
+}
+
+// measure gives the size of a record in a request, as a migration measures it.
+func (d *dry) measure() func(*source.Header, source.Record) int64 {
+	var encoder validate.Encoder
+	var json []byte
+	return func(h *source.Header, r source.Record) int64 {
+		var err error
+		if encoder == nil {
+			if encoder, err = newEncoder(h.Names); err != nil {
+				return 0 // Inspect refuses such a header
+			}
+		}
+		json, err = validate.Encode(json[:0], h, encoder, d.room, r.Raw)
+		var unsendable *validate.Unsendable
+		if errors.As(err, &unsendable) {
+			return unsendable.Size
+		}
+		return identitycloud.EncodedSize(json)
+	}
+}
+
+func (d *dry) begin(h *source.Header, o options) (err error) {
+	d.header = h
+	if d.encoder, err = newEncoder(h.Names); err != nil {
+		return err
+	}
+	if d.email = slices.Index(h.Names, "email"); d.email < 0 {
+		d.email = slices.Index(h.Names, o.primaryKey)
+	}
+	for now := time.Now(); d.Records == ""; now = now.Add(time.Second) {
+		stamp := artifacts.Stamp(now)
+		records, fail := artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
+		if !exists(filepath.Join(o.outputDir, records)) && !exists(filepath.Join(o.outputDir, fail)) {
+			d.Records, d.Fail = records, fail
+		}
+	}
+	if d.records, err = private.NewWriter(filepath.Join(o.outputDir, d.Records)); err != nil {
+		return err
+	}
+	if d.fail, err = private.NewWriter(filepath.Join(o.outputDir, d.Fail)); err != nil {
+		d.records.Discard()
+		return err
+	}
+	d.rows = csv.NewWriter(d.fail)
+	return d.rows.Write([]string{"batch", "line", "email", "error"})
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func (d *dry) readBatches(ctx context.Context, index *source.Index, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	d.Total = index.Records()
+	for n := 1; n <= index.Batches(); n++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := index.Batch(n)
+		if err != nil {
+			return err
+		}
+		data, err := source.ReadBatch(f, b)
+		if err != nil {
+			return err
+		}
+		if err := d.batch(b, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dry) batch(b source.Batch, data []byte) error {
+	size := d.overhead
+	line := []byte(nil)
+	for r := range source.Records(b, data) {
+		line = append(line[:0], `{"batch":`...)
+		line = strconv.AppendInt(line, int64(b.Number), 10)
+		line = append(line, `,"line":`...)
+		line = strconv.AppendInt(line, r.Line, 10)
+		line = append(line, `,"record":`...)
+		from := len(line)
+		var err error
+		if line, err = validate.Encode(line, d.header, d.encoder, d.room, r.Raw); err != nil {
+			d.Failed++
+			if err := d.rows.Write([]string{strconv.Itoa(b.Number), strconv.FormatInt(r.Line, 10), d.emailOf(r), err.Error()}); err != nil {
+				return err
+			}
+			continue
+		}
+		d.Sent++
+		size += identitycloud.EncodedSize(line[from:])
+		if _, err := d.records.Write(append(line, "}\n"...)); err != nil {
+			return err
+		}
+	}
+	if size > d.overhead {
+		d.Calls++
+		d.Bytes += size
+	}
+	return nil
+}
+
+// emailOf is what the fail file calls the record.
+func (d *dry) emailOf(r source.Record) string {
+	fields, err := d.header.Fields(r.Raw)
+	if err != nil || d.email < 0 {
+		return ""
+	}
+	return fields[d.email]
+}
+
+func (d *dry) commit() error {
+	d.rows.Flush()
+	if err := d.rows.Error(); err != nil {
+		return err
+	}
+	if err := d.records.Commit(); err != nil {
+		return err
+	}
+	return d.fail.Commit()
+}
+
+func (d *dry) discard() {
+	d.records.Discard()
+	d.fail.Discard()
+}
+
+// dry prints the table of a dry run.
+func (s *screen) dry(d *dry, dir string) {
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nwould be sent\t%d\t\nfailed\t%d\t\ntotal\t%d\t\ncalls\t%d\t\nbytes\t%d\t\n\n", d.Sent, d.Failed, d.Total, d.Calls, d.Bytes)
+	_ = w.Flush()
+	for _, name := range []string{d.Records, d.Fail} {
+		fmt.Fprintln(s.stdout, filepath.Join(dir, name))
+	}
+	fmt.Fprintln(s.stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
+}

@@ -1,0 +1,37 @@
+package main_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestValidateBeforeANewMigrationOnly(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.path("users.csv")
+	if err := os.WriteFile(input, []byte("email,givenname\na@example.com,A\nb@example.com,B\nB@example.com,C\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const found = "before anything is sent"
+	m := l.migration(s, input, 10)
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 3)
+	for _, words := range []string{found, "error: 3 × givenname: the schema does not have this attribute; did you mean givenName?", "(line 4 (first in 3))"} {
+		if !strings.Contains(p.errors(), words) {
+			t.Errorf("%q is not in\n%s", words, p.errors())
+		}
+	}
+	if strings.Contains(p.errors(), "example.com") {
+		t.Errorf("a value is on the screen:\n%s", p.errors())
+	}
+
+	m = l.migration(s, input, 10, "--again", "--no-validate")
+	code, p = m.run(time.Minute)
+	exitCode(t, p, code, 3)
+	if strings.Contains(p.errors(), found) {
+		t.Errorf("it was validated in spite of --no-validate:\n%s", p.errors())
+	}
+}

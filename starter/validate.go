@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/transform"
+	"durable-dataload/internal/validate"
+)
+
+// validateCommand tells what can be known before anything is sent. It takes the
+// options of a migration, so that a command line is validated by one word more.
+func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
+	o := options{targetOptional: true}
+	v := &validating{}
+	c := &cobra.Command{
+		Use:   "validate --data users.csv [options of the migration]",
+		Short: "Tell everything about a file that can be known before anything is sent",
+		Long: `Tell everything about a file that can be known before anything is sent: what is wrong with its records, by line and
+column, how large they are, and how long a migration of them takes. It takes the options of the migration.
+
+With a target it makes two harmless calls: they tell whether address, credentials and entity type are right, and the
+schema, against which the records are held as they would be sent. Nothing is written to the target.
+
+Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 errors.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if v.places < 1 || v.places > maxPlaces {
+				return usage("--lines is %d; expected 1 to %d", v.places, maxPlaces)
+			}
+			if err := o.complete(c.Flags(), args, os.Getenv); err != nil {
+				return err
+			}
+			v.command = &command{o: o, screen: newScreen(stdout, stderr, o)}
+			warn(stderr, o.credentials.Warnings)
+			var err error
+			*code, err = v.run(c.Context())
+			return err
+		},
+	}
+	c.Flags().SortFlags = false
+	o.addFlags(c.Flags())
+	c.Flags().BoolVar(&v.offline, "offline", false, "make no call; then the schema is not known")
+	c.Flags().IntVar(&v.places, "lines", 10, "lines that are told of each finding")
+	return c
+}
+
+const maxPlaces = 10_000_000
+
+// validating is one validation of the inputs.
+type validating struct {
+	*command
+	offline bool
+	places  int
+}
+
+func (v *validating) run(ctx context.Context) (int, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if v.o.sandbox && !v.offline {
+		credentials, closeSandbox, err := openSandbox(v.o.stateDir)
+		if err != nil {
+			return 0, err
+		}
+		defer closeSandbox()
+		v.o.credentials = credentials
+	}
+	meter := &validate.Meter{}
+	probed, err := v.probe(ctx, meter)
+	if err != nil {
+		return 0, err
+	}
+	var reports []*validate.Report
+	code := migration.ExitDone
+	for _, in := range v.o.inputs {
+		report, err := v.one(ctx, in, probed, meter)
+		if errors.Is(err, context.Canceled) {
+			return 0, errors.New("stopped before the end; nothing was sent")
+		}
+		if err != nil {
+			return 0, err
+		}
+		if report.Errors() > 0 {
+			code = migration.ExitFailed
+		}
+		reports = append(reports, report)
+		if !v.o.json {
+			report.Text(v.screen.stdout)
+		}
+	}
+	if !v.o.json {
+		return code, nil
+	}
+	var result any = reports
+	if !v.o.several {
+		result = reports[0]
+	}
+	return code, writeJSON(v.screen.stdout, result)
+}
+
+func writeJSON(w io.Writer, value any) error {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}
+
+// probe asks the target, if there is one to ask.
+func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate.Probed, error) {
+	why := ""
+	switch {
+	case v.offline:
+		why = "--offline"
+	case v.o.credentials.URI == "":
+		why = "no --apid_uri is given"
+	case v.o.credentials.Check() != nil:
+		why = "no credentials of an API client are given"
+	}
+	if why != "" {
+		return validate.Probed{NotChecked: []string{"address, credentials, entity type and clock: " + why}}, nil
+	}
+	target, err := v.o.paced(meter)
+	if err != nil {
+		return validate.Probed{}, err
+	}
+	defer target.Close()
+	return validate.Probe(ctx, target, meter)
+}
+
+func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
+	var err error
+	if v.o.file, err = v.prepare(ctx, in); err != nil {
+		return nil, err
+	}
+	defer func() { _ = v.dropStaged(v.o.file) }()
+	report, err := validateFile(ctx, v.o, probed.Schema, meter.CallTime(), v.places, v.screen)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range probed.Findings {
+		report.Add(f.Severity, f.Kind, f.Message)
+	}
+	report.NotChecked = append(report.NotChecked, probed.NotChecked...)
+	return report, nil
+}
+
+// validateFile validates the data file of the options.
+func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, callTime time.Duration, places int, screen *screen) (*validate.Report, error) {
+	delimiter, err := source.ParseDelimiter(o.delimiter)
+	if err != nil {
+		return nil, err
+	}
+	overhead, err := o.overhead()
+	if err != nil {
+		return nil, err
+	}
+	progress := screen.readProgress("validating " + o.file.inputName())
+	defer screen.clear()
+	return validate.File(ctx, o.file.path, validate.Options{
+		Encoder: newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
+		BatchSize: o.batchSize, StartAt: o.startAt, PrimaryKey: o.primaryKey, Overhead: overhead,
+		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
+		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
+	})
+}
+
+func newEncoder(header []string) (validate.Encoder, error) { return transform.New(header) }
+
+// paced is a client whose calls keep the limits of the target, also while other
+// migrations into it run.
+func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
+	spec := o.spec("", 1)
+	gate, err := pace.New(migration.Folder(spec.Folder).StartTimes(spec.Target), filepath.Join(o.stateDir, "pace", "validate"), spec.RateLimit, 1)
+	if err != nil {
+		return nil, err
+	}
+	return o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = gate.BeforeCall
+		cfg.Answered = meter.Saw
+	})
+}
+
+// overhead is the size of a request without its records. It needs no target: it
+// depends on the entity type and the timeout alone.
+func (o *options) overhead() (int64, error) {
+	nobody := *o
+	nobody.credentials = config.Credentials{URI: "https://nobody.invalid", ClientID: "nobody", Secret: "none"}
+	target, err := nobody.credentials.Connect(nobody.spec("", 1), nil)
+	if err != nil {
+		return 0, err
+	}
+	return target.Overhead(), nil
+}
+
+// maxShown is how many findings are shown before a migration.
+const maxShown = 10
+
+// validate shows what is wrong with the input of a new migration before anything
+// is sent. It stops nothing: what cannot be loaded is refused later, and the fail
+// file tells of each record.
+func (s *session) validate(ctx context.Context) error {
+	if s.o.noValidate {
+		return nil
+	}
+	if running, err := s.isRunning(ctx); err != nil || running {
+		return err
+	}
+	if _, err := migration.Folder(s.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
+		return err // it goes on, and was validated when it began
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.stop:
+			cancel(errStopped)
+		case <-ctx.Done():
+		}
+	}()
+	report, err := validateFile(ctx, s.o, s.schema(ctx), 0, 3, s.screen)
+	if errors.Is(err, errStopped) {
+		return err
+	}
+	if err != nil {
+		s.log.Warn("the input could not be validated", "error", err.Error())
+		return nil
+	}
+	if len(report.Findings) == 0 {
+		return nil
+	}
+	s.screen.say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", s.o.file.shown))
+	for i, f := range report.Findings {
+		if i == maxShown {
+			s.screen.say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
+			break
+		}
+		text := "  " + string(f.Severity) + ": " + f.Line()
+		if where := f.Where(); where != "" {
+			text += " (" + where + ")"
+		}
+		s.screen.say(text)
+	}
+	return nil
+}
+
+// schema is that of the target, nil if it cannot be read here. What is wrong
+// with the target the migration itself tells.
+func (s *session) schema(ctx context.Context) *identitycloud.Schema {
+	if s.o.credentials.Check() != nil {
+		return nil // the workers have them
+	}
+	target, err := s.o.paced(&validate.Meter{})
+	if err != nil {
+		return nil
+	}
+	defer target.Close()
+	schema, err := validate.ReadSchema(ctx, target)
+	if err != nil {
+		s.log.Warn("validating without the schema", "error", err.Error())
+	}
+	return schema
+}
