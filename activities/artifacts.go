@@ -156,7 +156,7 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 			return migration.Counts{}, migration.Files{}, err
 		}
 		for i, r := range records {
-			err := set.Add(artifacts.Record{Batch: batch, Line: r.Line, Email: o.value(r, o.email), Raw: r.Raw, Record: known[i]})
+			err := set.Add(artifacts.Record{Batch: batch, Line: r.Line, Email: o.email(r), Raw: r.Raw, Record: known[i]})
 			if err != nil {
 				return migration.Counts{}, migration.Files{}, err
 			}

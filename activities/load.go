@@ -123,7 +123,7 @@ func (l *loading) encodeRecords() error {
 			l.encoded[i].reason = err.Error()
 			continue
 		}
-		json, err := l.transformer.AppendJSON(make([]byte, 0, 2*len(r.Raw)), fields)
+		json, err := l.records.AppendJSON(make([]byte, 0, 2*len(r.Raw)), fields)
 		if err != nil {
 			l.encoded[i].reason = err.Error()
 			continue
