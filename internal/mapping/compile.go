@@ -141,6 +141,9 @@ func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 		if err != nil {
 			return nil, c.at(r.line, "%s: %s", r.where(), err)
 		}
+		if !r.fits(e.gives) {
+			return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
+		}
 		l.row = func(dst []byte, fields []string) ([]byte, error) {
 			cell := ""
 			if column >= 0 {
@@ -319,8 +322,8 @@ func (r *rule) appendResult(dst []byte, result any, finish appendValue) ([]byte,
 	case string:
 		return finish(dst, v)
 	}
-	if r.values != nil || !r.fits(result) {
-		return nil, &stepError{"expression", "the expression gave no text, and nothing that the rule can use; expected a text, or a value of the rule's type"}
+	if !r.fits(result) {
+		return nil, &stepError{"expression", "the expression gave " + nameOf(result) + "; expected a text, or what the rule's type is made of"}
 	}
 	if f, ok := result.(float64); ok && r.typ == typeInteger {
 		result = int64(f)
@@ -330,6 +333,18 @@ func (r *rule) appendResult(dst []byte, result any, finish appendValue) ([]byte,
 		return nil, &stepError{"expression", err.Error()}
 	}
 	return dst, nil
+}
+
+func nameOf(result any) string {
+	switch result.(type) {
+	case bool:
+		return "true or false"
+	case int, int64, float64:
+		return "a number"
+	case []any, []string:
+		return "a list"
+	}
+	return "an object"
 }
 
 var errNoSalt = errors.New("the hash has no salt beside it; expected both, or neither")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -17,22 +18,27 @@ import (
 )
 
 // An expression is pure: it sees the cells of its record and nothing else, no clock, no zone, no environment. And it is
-// bounded, whatever the cells hold: it has no variables, no ranges and no reduce, so that a text can only grow with the
-// length of the expression; its loops together take maxSteps steps over lists that were split from the cells; and the
-// cells that it uses are short.
+// bounded, whatever the cells hold. The limits of the expression language do not bound it (its any and all count
+// nothing), so: there are no variables, no ranges, no reduce and no loop in a loop; lists come from split, with at most
+// maxParts parts; and the cells that an expression uses are short.
 const (
 	maxNodes  = 200
-	maxSteps  = 4096
-	maxCells  = 64 << 10 // bytes, all cells of one expression together
-	maxResult = 1 << 20  // bytes, of one replace or join, and of the JSON
+	maxMemory = 10_000   // elements of lists and objects that one evaluation makes
+	maxParts  = 500      // of one split
+	maxCells  = 32 << 10 // bytes, all cells of one expression together
+	maxText   = 64 << 10 // bytes that one replace or join may give
+	maxResult = 1 << 20  // bytes of JSON
 )
 
 // functions are the built-in functions of the expression language that are pure and cannot make much of little.
 var functions = []string{
 	"all", "none", "any", "one", "filter", "map", "find", "findIndex", "count", "len", "first", "last", "take",
-	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "split", "indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
+	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
 	"int", "float", "string", "abs", "ceil", "floor", "round", "min", "max", "sort", "uniq", "reverse",
 }
+
+// ownFunctions are those that take the place of built-in ones, with a bound.
+var ownFunctions = []string{"join", "replace", "split"}
 
 // cell is the name of a rule's own cell in its expression, row of the table of all cells.
 const (
@@ -45,10 +51,11 @@ type expression struct {
 	program *vm.Program
 	columns []boundColumn
 	useCell bool
+	gives   any       // a value of the type that it gives, nil if that is not known
 	pool    sync.Pool // of *evaluation
 }
 
-// boundColumn is a column that the expression reads, under the name that the expression has for it.
+// boundColumn is a column that the expression reads, and the name that the compiled expression has for it.
 type boundColumn struct {
 	name   string
 	column int
@@ -65,9 +72,6 @@ func compileExpression(text string, header []string, cell bool) (*expression, er
 	env := map[string]any{}
 	for _, name := range header {
 		env[rowKey(name)] = ""
-		if isIdentifier(name) {
-			env[name] = ""
-		}
 	}
 	if cell {
 		env[cellName] = ""
@@ -76,6 +80,7 @@ func compileExpression(text string, header []string, cell bool) (*expression, er
 	options := []expr.Option{
 		expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(check),
 		expr.Function("replace", replaceBounded, new(func(string, string, string) string)),
+		expr.Function("split", splitBounded, new(func(string, string) []string)),
 		expr.Function("join", joinBounded, new(func([]any, string) string), new(func([]string, string) string)),
 	}
 	for _, name := range functions {
@@ -95,30 +100,18 @@ func compileExpression(text string, header []string, cell bool) (*expression, er
 		}
 		return nil, fmt.Errorf("the expression is wrong: %w", err)
 	}
-	e := &expression{program: program, useCell: check.used[cellName] && cell}
+	e := &expression{program: program, useCell: check.used[cellName] && cell, gives: sample(program.Node().Type())}
 	for i, name := range header {
 		if check.used[rowKey(name)] {
 			e.columns = append(e.columns, boundColumn{rowKey(name), i})
 		}
-		if check.used[name] && !(cell && name == cellName) {
-			e.columns = append(e.columns, boundColumn{name, i})
-		}
 	}
-	e.pool.New = func() any { return &evaluation{vm: vm.VM{MemoryBudget: maxSteps}, env: map[string]any{}} }
+	e.pool.New = func() any { return &evaluation{vm: vm.VM{MemoryBudget: maxMemory}, env: map[string]any{}} }
 	return e, nil
 }
 
 // rowKey is what row["name"] becomes, so that a column of any name is checked and read like one with a plain name.
 func rowKey(name string) string { return rowName + "." + name }
-
-func isIdentifier(s string) bool {
-	for i, r := range s {
-		if r != '_' && !(r >= 'a' && r <= 'z') && !(r >= 'A' && r <= 'Z') && (i == 0 || r < '0' || r > '9') {
-			return false
-		}
-	}
-	return s != ""
-}
 
 // checking visits the parts of an expression: it refuses those that could make it run long or depend on more than the
 // record, and finds the columns that are used.
@@ -135,11 +128,20 @@ func (c *checking) refuse(format string, args ...any) {
 	}
 }
 
+func (c *checking) refuseCall(name string) {
+	all := slices.Sorted(slices.Values(slices.Concat(functions, ownFunctions)))
+	c.refuse("the expression calls %q, which is no function here%s; expected one of %s", name, didYouMean(name, all), strings.Join(all, ", "))
+}
+
 // Visit implements ast.Visitor.
 func (c *checking) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.VariableDeclaratorNode, *ast.SequenceNode:
 		c.refuse("the expression has a variable or several statements; expected one expression")
+	case *ast.PredicateNode:
+		if ast.Find(n.Node, isPredicate) != nil {
+			c.refuse("the expression has a loop in a loop; expected loops beside each other at most")
+		}
 	case *ast.BinaryNode:
 		if n.Operator == ".." {
 			c.refuse("the expression has a range (..); expected lists that are split from a cell")
@@ -159,14 +161,42 @@ func (c *checking) Visit(node *ast.Node) {
 			c.used[key] = true
 			ast.Patch(node, &ast.IdentifierNode{Value: key})
 		}
+	case *ast.CallNode:
+		callee, ok := n.Callee.(*ast.IdentifierNode)
+		if !ok {
+			c.refuse("the expression calls something that is no function")
+		} else if name := strings.TrimPrefix(callee.Value, rowName+"."); !slices.Contains(ownFunctions, name) {
+			c.refuseCall(name)
+		}
+	case *ast.BuiltinNode: // those with a loop are there even if they are disabled
+		if !slices.Contains(functions, n.Name) {
+			c.refuseCall(n.Name)
+		}
 	case *ast.IdentifierNode:
 		if n.Value == "$env" {
 			c.refuse("the expression has $env; expected the names of columns")
 		}
-		if _, ok := c.env[n.Value]; c.withHeader && !ok && n.Value != rowName {
-			c.refuse("the expression uses %q, which is no column of the input%s", n.Value, didYouMean(n.Value, c.names()))
-		}
-		c.used[n.Value] = true
+		c.identifier(node, n.Value)
+	}
+}
+
+func isPredicate(n ast.Node) bool {
+	_, ok := n.(*ast.PredicateNode)
+	return ok
+}
+
+// identifier is the cell, row, a function of ours, or a column under its bare name.
+func (c *checking) identifier(node *ast.Node, name string) {
+	key := rowKey(name)
+	switch _, isColumn := c.env[key]; {
+	case name == cellName && c.env[cellName] != nil:
+		c.used[cellName] = true
+	case name == rowName, slices.Contains(ownFunctions, name):
+	case isColumn, !c.withHeader:
+		c.used[key] = true
+		ast.Patch(node, &ast.IdentifierNode{Value: key})
+	default:
+		c.refuse("the expression uses %q, which is no column of the input%s", name, didYouMean(name, c.names()))
 	}
 }
 
@@ -210,10 +240,18 @@ var errTooLong = errors.New("the text becomes too long")
 
 func replaceBounded(params ...any) (any, error) {
 	s, from, to := params[0].(string), params[1].(string), params[2].(string)
-	if n := strings.Count(s, from); len(s)+n*(len(to)-len(from)) > maxResult {
+	if n := strings.Count(s, from); len(s)+n*(len(to)-len(from)) > maxText {
 		return nil, errTooLong
 	}
 	return strings.ReplaceAll(s, from, to), nil
+}
+
+func splitBounded(params ...any) (any, error) {
+	parts := strings.SplitN(params[0].(string), params[1].(string), maxParts+1)
+	if len(parts) > maxParts {
+		return nil, errTooLong
+	}
+	return parts, nil
 }
 
 func joinBounded(params ...any) (any, error) {
@@ -229,15 +267,43 @@ func joinBounded(params ...any) (any, error) {
 	}
 	size := 0
 	for _, p := range parts {
-		if size += len(p) + len(params[1].(string)); size > maxResult {
+		if size += len(p) + len(params[1].(string)); size > maxText {
 			return nil, errTooLong
 		}
 	}
 	return strings.Join(parts, params[1].(string)), nil
 }
 
-// fits says whether a result that is no text can be what a rule of this type wants.
+// sample is a value of a type that an expression can have.
+func sample(t reflect.Type) any {
+	if t == nil {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return false
+	case reflect.Int:
+		return 0
+	case reflect.Float64:
+		return 0.0
+	case reflect.String:
+		return ""
+	case reflect.Slice:
+		return []any{}
+	case reflect.Map:
+		return map[string]any{}
+	}
+	return nil
+}
+
+// fits says whether what an expression gave is what a rule can go on with: a text, or what its type wants.
 func (r *rule) fits(result any) bool {
+	if _, ok := result.(string); ok || result == nil {
+		return true
+	}
+	if r.values != nil {
+		return false
+	}
 	switch r.typ {
 	case "", typeJSON:
 		return true

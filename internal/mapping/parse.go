@@ -398,7 +398,7 @@ func (p *parser) complete(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	if r.kind.decimal == "" {
 		r.kind.decimal = "."
 	}
-	if r.kind.thousand == r.kind.decimal && r.kind.thousand != "" {
+	if r.typ == typeDecimal && r.kind.thousand == r.kind.decimal {
 		p.fail(given["thousands"], "%s has the same mark for thousands and decimal; expected two", r.where())
 	}
 	if r.typ == typeBoolean {
@@ -564,11 +564,7 @@ func (p *parser) hash(n *yaml.Node) string {
 func (p *parser) splitting(n *yaml.Node, outer *rule) *splitting {
 	s := &splitting{}
 	add := func(number int, rest bool, n *yaml.Node) {
-		r := p.target(n, outer.column, "")
-		if r.split != nil {
-			p.fail(n, "%s has a split in a split; expected one; an expression can do more", outer.where())
-		}
-		s.parts = append(s.parts, part{number: number, rest: rest, rule: r})
+		s.parts = append(s.parts, part{number: number, rest: rest, rule: p.target(n, outer.column, "")})
 	}
 	p.keys(n, "split", map[string]func(*yaml.Node){
 		"at": func(n *yaml.Node) { s.at = p.filled(n, "at") },
