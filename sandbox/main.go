@@ -66,13 +66,14 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types there are")
 	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
 	flags.Int64Var(&o.Seed, "seed", 0, "decides which calls the faults hit")
-	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many bulkCreate calls (0 = never)")
+	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many calls that write (0 = never)")
 	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
 	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
 	flags.Usage = func() {
 		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
-		fmt.Fprintf(help, "\nFaults: all, or %s.\nWith find: before its name a fault hits entity.find instead of entity.bulkCreate.\n", sandbox.FaultNames())
+		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n",
+			sandbox.FaultNames(), sandbox.FaultPrefixes())
 	}
 	if err := flags.Parse(args); err != nil {
 		return o, err

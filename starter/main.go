@@ -51,6 +51,9 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
+			for _, warning := range o.credentials.Warnings {
+				fmt.Fprintln(stderr, "Warning: "+warning)
+			}
 			var err error
 			*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o.json))
 			return err

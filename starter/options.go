@@ -54,10 +54,8 @@ type options struct {
 	again      bool
 	json       bool
 
-	configKey     string
-	defaultClient string
-	dryRun        bool
-	delta         bool
+	dryRun bool
+	delta  bool
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 }
@@ -92,15 +90,13 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 
-	f.StringVarP(&o.configKey, "config-key", "k", "", "not yet")
-	f.StringVarP(&o.defaultClient, "default-client", "d", "", "not yet")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "not yet")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "not yet")
 }
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	for _, name := range []string{"config-key", "default-client", "dry-run", "delta-migration"} {
+	for _, name := range []string{"dry-run", "delta-migration"} {
 		if f.Changed(name) {
 			return usage("--%s is not there yet", name)
 		}
@@ -114,8 +110,10 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return usage("expected a data file: --data users.csv")
 	}
 	if o.sandbox {
-		if f.Changed("apid_uri") || f.Changed("client-id") || f.Changed("client-secret") || f.Changed("client-secret-file") {
-			return usage("--sandbox brings its own target; expected no --apid_uri and no credentials with it")
+		for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
+			if f.Changed(name) {
+				return usage("--sandbox brings its own target; expected no --%s with it", name)
+			}
 		}
 		if !f.Changed("batch-size") {
 			o.batchSize = 10

@@ -60,13 +60,13 @@ func TestUsageErrors(t *testing.T) {
 		{"no target", []string{"--data", input}, "--apid_uri"},
 		{"-x", []string{"--data", input, "--sandbox", "-x"}, "not there yet"},
 		{"-m", []string{"--data", input, "--sandbox", "-m"}, "not there yet"},
-		{"-k", []string{"--data", input, "--sandbox", "-k", "key"}, "not there yet"},
-		{"-d", []string{"--data", input, "--sandbox", "-d", "client"}, "not there yet"},
+		{"a sandbox and a client of the file", []string{"--data", input, "--sandbox", "-k", "key"}, "no --config-key"},
+		{"a sandbox and the default client", []string{"--data", input, "--sandbox", "-d"}, "no --default-client"},
 		{"a batch of none", []string{"--data", input, "--sandbox", "-b", "0"}, "--batch-size"},
 		{"a rate below 0", []string{"--data", input, "--sandbox", "-r", "-1"}, "--rate-limit"},
 		{"no number", []string{"--data", input, "--sandbox", "-w", "many"}, "--workers"},
 		{"an unknown authentication", []string{"--data", input, "--sandbox", "--auth", "hope"}, "--auth"},
-		{"a sandbox and a target", []string{"--data", input, "--sandbox", "-u", "https://x.test"}, "--sandbox"},
+		{"a sandbox and a target", []string{"--data", input, "--sandbox", "-u", "https://x.test"}, "no --apid_uri"},
 		{"codes that are none", []string{"--data", input, "--sandbox", "--unknown-http-codes", "5x"}, "--unknown-http-codes"},
 	}
 	for _, c := range cases {

@@ -74,6 +74,9 @@ func work(args []string, stdout, stderr io.Writer) error {
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
 	}
+	for _, warning := range credentials.Warnings {
+		fmt.Fprintln(stderr, "Warning: "+warning)
+	}
 	if err := credentials.Check(); err != nil {
 		return err
 	}

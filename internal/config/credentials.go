@@ -20,6 +20,13 @@ type Credentials struct {
 	ClientID   string
 	Secret     string
 	secretFile string
+
+	configKey     string
+	defaultClient bool
+
+	// Warnings are for the person at the command line, once Complete has
+	// returned: what is right, but not as safe as it could be.
+	Warnings []string
 }
 
 // AddFlags adds the options that dataload.py has for it, and a file for the
@@ -29,11 +36,23 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
 	f.StringVarP(&c.Secret, "client-secret", "s", "", "its secret; others can see a command line, so better in CAPTURE_CLIENT_SECRET or a file")
 	f.StringVar(&c.secretFile, "client-secret-file", "", "file with the secret")
+	f.StringVarP(&c.configKey, "config-key", "k", "", "API client with this path or name in ~/.janrain-capture (JANRAIN_CONFIG)")
+	f.BoolVarP(&c.defaultClient, "default-client", "d", false, "API client that is the default in that file")
 }
 
-// Complete takes what the command line does not give from the file and the
-// environment.
+// Complete takes what the command line does not give from elsewhere: id and
+// secret from the file of --config-key or --default-client if one of them is
+// given (--config-key counts if both are), else from the environment; the
+// address from the command line, that file, the environment, in this order.
+//
+// With --config-key or --default-client, an id or a secret on the command line
+// is an error: there janrain-python-api takes the command line's, dataload.py
+// the file's, and a wrong guess is one for the wrong target. For the same reason
+// dataload.py's way to ignore --apid_uri then is not taken.
 func (c *Credentials) Complete(getenv func(string) string) error {
+	if c.Secret != "" {
+		c.Warnings = append(c.Warnings, "the secret on the command line is visible to other users of this machine; use CAPTURE_CLIENT_SECRET or --client-secret-file")
+	}
 	if c.secretFile != "" {
 		if c.Secret != "" {
 			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
@@ -45,6 +64,11 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		c.Secret = strings.TrimSpace(string(data))
 		if c.Secret == "" {
 			return fmt.Errorf("--client-secret-file %s is empty; expected the secret in it", c.secretFile)
+		}
+	}
+	if c.configKey != "" || c.defaultClient {
+		if err := c.completeFromFile(getenv); err != nil {
+			return err
 		}
 	}
 	for _, v := range []struct {
@@ -59,10 +83,43 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	return nil
 }
 
+// completeFromFile takes the API client that --config-key or --default-client
+// means.
+func (c *Credentials) completeFromFile(getenv func(string) string) error {
+	if c.ClientID != "" || c.Secret != "" {
+		return fmt.Errorf("the API client is given twice: by --config-key or --default-client, and by --client-id, --client-secret or --client-secret-file; expected one of the two")
+	}
+	path, err := clientsFilePath(getenv)
+	if err != nil {
+		return err
+	}
+	file, warning, err := readClientsFile(path)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		c.Warnings = append(c.Warnings, warning)
+	}
+	var client apiClient
+	if c.configKey != "" {
+		client, err = file.client(c.configKey)
+	} else {
+		client, err = file.defaultClient()
+	}
+	if err != nil {
+		return err
+	}
+	c.ClientID, c.Secret = client.id, client.secret
+	if c.URI == "" {
+		c.URI = client.uri
+	}
+	return nil
+}
+
 // Check says what is missing.
 func (c *Credentials) Check() error {
 	if c.ClientID == "" || c.Secret == "" {
-		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
+		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, --config-key, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 // What Check can find, for errors.Is. The error that Check returns also wraps the *APIError, *HTTPError or
 // *NoAnswerError behind it.
 var (
-	// ErrCredentials: the client id or secret is wrong, or with Signature the local clock.
+	// ErrCredentials: the client id or secret is wrong, or with Signature the local clock. The errors of View, Update,
+	// Replace, Delete, EntityType, FindEntities and FindByKey can be this one too.
 	ErrCredentials = errors.New("the API does not accept the client id and secret")
 	// ErrEntityType: there is no such entity type.
 	ErrEntityType = errors.New("the entity type does not exist")
@@ -71,7 +72,7 @@ func (c *Client) Check(ctx context.Context) error {
 	case errors.As(answer.Err, &api):
 		return c.checkAPI(api, answer)
 	case errors.As(answer.Err, &http):
-		return c.checkHTTP(http)
+		return c.checkHTTP(http, answer)
 	case errors.As(answer.Err, &none):
 		return c.checkNone(none, ctx)
 	}
@@ -87,12 +88,9 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	switch {
 	case e.IsPermission():
 		return nil
-	case c.isCredentials(e):
-		advice := "check the id and the secret, and that they belong to this address"
-		if c.auth == Signature {
-			advice += "; calls are signed with the time, and this machine's clock " + clock(a)
-		}
-		return c.found(ErrCredentials, "client "+c.clientID, advice, e)
+	case c.isCredentials(e), containsFold([]byte(e.Description), "malformed", "not a valid id"):
+		// The phrases are the vendor's data library's. In a call with user data they may be about that.
+		return c.wrongCredentials(e, a)
 	case e.Code == 222:
 		return c.found(ErrEntityType, strconv.Quote(c.entityType), "check the name, and that the address is that of the right environment", e)
 	case slices.Contains([]int{480, 500, 504, 510, 540}, e.Code):
@@ -102,13 +100,22 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 }
 
 // isCredentials says that the error is about who calls. 402 is invalid_client_credentials. The vendor's data library
-// (janrain-python-datalib) also takes 431 and the two phrases for it. How a signature with a wrong time is refused is
-// not documented; an error about the date can mean nothing else in this call.
+// (janrain-python-datalib) also takes 431. How a signature with a wrong time is refused is not documented; an argument
+// that is missing or invalid (1xx, 200) and is called date can mean nothing else, while 223 and others name attributes.
 func (c *Client) isCredentials(e *APIError) bool {
+	argument := e.Code >= 100 && e.Code <= 200
 	return e.Code == 402 || e.Code == 431 ||
-		containsFold([]byte(e.Description), "malformed", "not a valid id") ||
-		slices.Contains([]string{"client_id", "client_secret"}, e.Argument) ||
-		c.auth == Signature && strings.EqualFold(e.Argument, "date")
+		argument && slices.Contains([]string{"client_id", "client_secret"}, e.Argument) ||
+		argument && c.auth == Signature && strings.EqualFold(e.Argument, "date")
+}
+
+// wrongCredentials is the error for people behind which is err, of the answer a.
+func (c *Client) wrongCredentials(err error, a Answer) error {
+	advice := "check the id and the secret, and that they belong to this address"
+	if c.auth == Signature {
+		advice += "; calls are signed with the time, and this machine's clock " + clock(a)
+	}
+	return c.found(ErrCredentials, "client "+c.clientID, advice, err)
 }
 
 // clock compares this machine's clock with the server's.
@@ -126,10 +133,10 @@ func clock(a Answer) string {
 	return "agrees with the server's"
 }
 
-func (c *Client) checkHTTP(e *HTTPError) error {
+func (c *Client) checkHTTP(e *HTTPError, a Answer) error {
 	switch {
 	case e.Status == 401:
-		return c.found(ErrCredentials, "client "+c.clientID, "check the id and the secret, and that they belong to this address", e)
+		return c.wrongCredentials(e, a)
 	case e.Status == 403:
 		return c.found(ErrForbidden, c.host, "check that this machine's address is on the allow list of the API client", e)
 	case e.Status == 408, e.Status == 429, e.Status >= 500:

@@ -68,6 +68,12 @@ func (e *APIError) IsDuplicate() bool { return e.Code == 361 || e.Name == "uniqu
 // IsPermission says that the API client lacks the right for the call: code 403, client_permission_error.
 func (e *APIError) IsPermission() bool { return e.Code == 403 || e.Name == "client_permission_error" }
 
+// IsNotFound says that there is no record with the address that was given: code 310, record_not_found, or a uuid that
+// cannot be one, which is code 200 for the argument uuid.
+func (e *APIError) IsNotFound() bool {
+	return e.Code == 310 || e.Name == "record_not_found" || e.Code == 200 && e.Argument == "uuid"
+}
+
 // isToken says that s can be a name or an id and nothing else, so that it is safe in a log.
 func isToken(s string) bool {
 	if s == "" || len(s) > 64 {
@@ -134,8 +140,8 @@ func (e *HTTPError) Error() string {
 
 // NoAnswerError says that no answer came, not to its end, or none that can be understood.
 type NoAnswerError struct {
-	// Reason is a short class: see Answer.Reason. Count and FindByKey add classes of their own for an answer that
-	// lacks what was asked for, such as "no total_count".
+	// Reason is a short class: see Answer.Reason. Calls that ask for something add classes of their own for an answer
+	// that lacks it, such as "no total_count".
 	Reason string
 	// Status is the HTTP status if one came, else 0.
 	Status int

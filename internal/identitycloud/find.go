@@ -3,6 +3,7 @@ package identitycloud
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -40,21 +41,86 @@ type Found struct {
 //
 // The result is in the order of the keys, repeated keys once; a key without a record has no entry, and an empty key
 // is not asked for. That a record is not found does not prove that it does not exist: new records may stay invisible
-// for minutes. With an error come the records that were found before it. Errors are as in Answer.Err.
+// for minutes. With an error come the records that were found before it. Errors: see IsUnknown.
 func (c *Client) FindByKey(ctx context.Context, attribute string, keys []string) ([]Found, error) {
-	if !isPath(attribute) {
-		return nil, fmt.Errorf("%q is not the name of an attribute: expected letters, digits and _, with dots between the parts of a path", attribute)
+	found := make(map[string][]Found, len(keys))
+	err := c.lookUp(ctx, attribute, keys, wanted(attribute), func(keys []string, value string, record object) {
+		f := Found{Value: value, UUID: record.text("uuid")}
+		f.Created, _ = ParseMoment(record.text("created"))
+		f.LastUpdated, _ = ParseMoment(record.text("lastUpdated"))
+		for _, key := range keys {
+			f.Key = key
+			if strings.EqualFold(key, value) && !slices.Contains(found[key], f) {
+				found[key] = append(found[key], f)
+			}
+		}
+	})
+	var result []Found
+	for _, key := range keys {
+		result = append(result, found[key]...)
+		delete(found, key)
 	}
-	type batch struct {
-		keys  []string
-		bytes int
+	return result, err
+}
+
+// lookUp asks for the records that have one of the keys, and tells each, with its value of the attribute and the keys
+// of the call that gave it; each record has a uuid. wanted is the parameter attributes, "" for whole records.
+func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, wanted string, tell func(keys []string, value string, record object)) error {
+	if err := checkPath(attribute); err != nil {
+		return err
 	}
-	var (
-		batches []batch
-		alone   []string
-		asked   = make(map[string]bool, len(keys))
-		found   = make(map[string][]Found, len(keys))
-	)
+	batches, alone := split(keys)
+	for _, keys := range batches {
+		records, err := c.find(ctx, attribute, keys, wanted)
+		if err != nil {
+			return err
+		}
+		if err := tellAll(records, attribute, keys, tell); err != nil {
+			return err
+		}
+	}
+	for _, key := range alone {
+		for _, spelling := range forms(key) {
+			form, err := Ref{KeyAttribute: attribute, KeyValue: spelling}.appendTo(slices.Clone(c.common))
+			if err != nil {
+				return err
+			}
+			if wanted != "" {
+				form = appendParameter(form, "attributes", wanted)
+			}
+			record, err := c.view(ctx, form)
+			var api *APIError
+			if errors.As(err, &api) && api.IsNotFound() {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := tellAll([]object{record}, attribute, []string{key}, tell); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tellAll tells records of an answer, up to the first that lacks what makes it one.
+func tellAll(records []object, attribute string, keys []string, tell func(keys []string, value string, record object)) error {
+	for _, record := range records {
+		value, ok := record.at(attribute)
+		if !ok || record.text("uuid") == "" {
+			return unknownError{&NoAnswerError{Reason: "result without uuid or " + attribute, Status: 200}}
+		}
+		tell(keys, value, record)
+	}
+	return nil
+}
+
+// split divides keys into those that one filter can hold, and those that are to be asked for alone. Each key comes
+// once.
+func split(keys []string) (batches [][]string, alone []string) {
+	size := 0 // of the last batch, in bytes
+	asked := make(map[string]bool, len(keys))
 	for _, key := range keys {
 		if key == "" || asked[key] {
 			continue
@@ -65,47 +131,15 @@ func (c *Client) FindByKey(ctx context.Context, attribute string, keys []string)
 			continue
 		}
 		last := len(batches) - 1
-		if last < 0 || len(batches[last].keys) == findKeys || batches[last].bytes+len(key) > findBytes {
-			batches = append(batches, batch{})
+		if last < 0 || len(batches[last]) == findKeys || size+len(key) > findBytes {
+			batches = append(batches, nil)
 			last++
+			size = 0
 		}
-		batches[last].keys = append(batches[last].keys, key)
-		batches[last].bytes += len(key)
+		batches[last] = append(batches[last], key)
+		size += len(key)
 	}
-
-	err := func() error {
-		for _, b := range batches {
-			records, err := c.find(ctx, attribute, b.keys)
-			if err != nil {
-				return err
-			}
-			if err := match(found, attribute, b.keys, records); err != nil {
-				return err
-			}
-		}
-		for _, key := range alone {
-			for _, form := range forms(key) {
-				record, err := c.view(ctx, attribute, form)
-				if err != nil {
-					return err
-				}
-				if record == nil {
-					continue
-				}
-				if err := match(found, attribute, []string{key}, []object{record}); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}()
-
-	var result []Found
-	for _, key := range keys {
-		result = append(result, found[key]...)
-		delete(found, key)
-	}
-	return result, err
+	return batches, alone
 }
 
 // forms are the spellings in which a key is asked for.
@@ -117,7 +151,7 @@ func forms(key string) []string {
 }
 
 // find asks for all keys in one entity.find call.
-func (c *Client) find(ctx context.Context, attribute string, keys []string) ([]object, error) {
+func (c *Client) find(ctx context.Context, attribute string, keys []string, wanted string) ([]object, error) {
 	var terms []string
 	for _, key := range keys {
 		for _, form := range forms(key) {
@@ -129,63 +163,24 @@ func (c *Client) find(ctx context.Context, attribute string, keys []string) ([]o
 
 	form := slices.Clone(c.common)
 	form = appendParameter(form, "filter", strings.Join(terms, " or "))
-	form = appendParameter(form, "attributes", wanted(attribute))
+	if wanted != "" {
+		form = appendParameter(form, "attributes", wanted)
+	}
 	form = appendParameter(form, "max_results", strconv.Itoa(findResults))
 	answer, result := c.judge(c.call(ctx, "/entity.find", form))
 	if answer.Verdict != Answered {
-		return nil, answer.Err
+		return nil, c.failed(answer)
 	}
 	var records []object
 	if raw := result["results"]; json.Unmarshal(raw, &records) != nil || records == nil {
 		answer.unusable("no results")
-		return nil, answer.Err
+		return nil, c.failed(answer)
 	}
 	if len(records) >= findResults {
 		return nil, fmt.Errorf("the attribute %s is not unique: %d records or more have one of %d keys; use a unique attribute",
 			attribute, len(records), len(keys))
 	}
 	return records, nil
-}
-
-// view asks for one record by its key; nil means that there is none.
-func (c *Client) view(ctx context.Context, attribute, key string) (object, error) {
-	form := slices.Clone(c.common)
-	form = appendParameter(form, "key_attribute", attribute)
-	form = appendParameter(form, "key_value", quoted(key))
-	form = appendParameter(form, "attributes", wanted(attribute))
-	answer, result := c.judge(c.call(ctx, "/entity", form))
-	if e, ok := answer.Err.(*APIError); ok && e.Code == 310 { // record_not_found
-		return nil, nil
-	}
-	if answer.Verdict != Answered {
-		return nil, answer.Err
-	}
-	record := parseObject(result["result"])
-	if record == nil {
-		answer.unusable("no result")
-		return nil, answer.Err
-	}
-	return record, nil
-}
-
-// match adds the records to the keys that they have.
-func match(found map[string][]Found, attribute string, keys []string, records []object) error {
-	for _, record := range records {
-		value, ok := record.at(attribute)
-		f := Found{Value: value, UUID: record.text("uuid")}
-		if !ok || f.UUID == "" {
-			return &NoAnswerError{Reason: "result without uuid or " + attribute, Status: 200}
-		}
-		f.Created, _ = ParseMoment(record.text("created"))
-		f.LastUpdated, _ = ParseMoment(record.text("lastUpdated"))
-		for _, key := range keys {
-			f.Key = key
-			if strings.EqualFold(key, value) && !slices.Contains(found[key], f) {
-				found[key] = append(found[key], f)
-			}
-		}
-	}
-	return nil
 }
 
 // at is the value at a path of names with dots between them, as text.

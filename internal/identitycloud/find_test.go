@@ -145,7 +145,7 @@ func TestFindSplitsLongKeys(t *testing.T) {
 	d := &directory{t: t}
 	url, _ := serve(t, d.ServeHTTP)
 	long := strings.Repeat("x", findBytes/2)
-	if _, err := newClient(t, url).FindByKey(context.Background(), "email", []string{long + "1", long + "2", long + "3"}); err != nil {
+	if _, err := newClient(t, url).FindByKey(context.Background(), "email", []string{long + "1", long + "2", long + "3", "short"}); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.finds) != 3 {

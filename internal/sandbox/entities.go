@@ -71,12 +71,15 @@ func (e *entities) table(typeName string) *table {
 	return t
 }
 
-// arrive counts a call to an endpoint, and gives its number and that of the last call to bulkCreate.
-func (e *entities) arrive(endpoint string) (number, bulkCreates int64) {
+// arrive counts a call to an endpoint, and gives its number and that of all calls so far to endpoints that write.
+func (e *entities) arrive(endpoint string) (number, writes int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.arrived[endpoint]++
-	return e.arrived[endpoint], e.arrived[bulkCreateEndpoint]
+	for _, name := range []string{bulkCreateEndpoint, updateEndpoint, replaceEndpoint, deleteEndpoint} {
+		writes += e.arrived[name]
+	}
+	return e.arrived[endpoint], writes
 }
 
 // enqueue appends the line of a call and the entities that it wrote to the log, and gives the place behind them; the

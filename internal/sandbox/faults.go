@@ -97,10 +97,22 @@ type chance struct {
 	percent float64
 }
 
+// faultEndpoints are the endpoints that faults can hit, with what stands before the name of a fault to say so.
+var faultEndpoints = []struct{ prefix, endpoint string }{
+	{"", bulkCreateEndpoint},
+	{"find:", findEndpoint},
+	{"update:", updateEndpoint},
+	{"replace:", replaceEndpoint},
+	{"delete:", deleteEndpoint},
+}
+
 // ParseFaults reads a list such as "http502=2,reset-after=0.5,find:http502=5": kinds of faults, each with the percent
-// of calls that it hits. A kind hits entity.bulkCreate, or entity.find with "find:" before its name. The name "all"
-// stands for every kind, so many percent each. Where a kind comes twice the later one counts. The percentages of one
-// endpoint may not exceed 100 together. An empty list is no faults.
+// of calls that it hits. A kind hits entity.bulkCreate, or with "find:", "update:", "replace:" or "delete:" before its
+// name the calls to that endpoint, which are counted and drawn for each endpoint apart. The name "all" stands for every
+// kind, so many percent each. Where a kind comes twice the later one counts. The percentages of one endpoint may not
+// exceed 100 together. An empty list is no faults.
+//
+// Of a call for one entity, partial-502 does all there is to do, and too-few-results changes nothing.
 func ParseFaults(s string) (Faults, error) {
 	faults := Faults{byEndpoint: map[string][]chance{}}
 	for item := range strings.SplitSeq(s, ",") {
@@ -113,10 +125,12 @@ func ParseFaults(s string) (Faults, error) {
 		if !ok || err != nil || math.IsNaN(percent) || percent < 0 || percent > 100 {
 			return Faults{}, fmt.Errorf("%q is not a fault: expected a name, = and a percentage from 0 to 100, such as http502=2", item)
 		}
-		endpoint := bulkCreateEndpoint
-		kindName, isFind := strings.CutPrefix(strings.TrimSpace(name), "find:")
-		if isFind {
-			endpoint = findEndpoint
+		endpoint, kindName := bulkCreateEndpoint, strings.TrimSpace(name)
+		for _, e := range faultEndpoints[1:] {
+			if rest, ok := strings.CutPrefix(kindName, e.prefix); ok {
+				endpoint, kindName = e.endpoint, rest
+				break
+			}
 		}
 		found := false
 		for i := range faultKinds {
@@ -129,8 +143,8 @@ func ParseFaults(s string) (Faults, error) {
 			faults.byEndpoint[endpoint] = append(list, chance{kind, percent})
 		}
 		if !found {
-			return Faults{}, fmt.Errorf("there is no fault %q: expected all or one of %s, with find: before it for entity.find",
-				name, FaultNames())
+			return Faults{}, fmt.Errorf("there is no fault %q: expected all or one of %s, with %s before it for another endpoint than entity.bulkCreate",
+				name, FaultNames(), FaultPrefixes())
 		}
 	}
 	for endpoint, list := range faults.byEndpoint {
@@ -153,6 +167,15 @@ func FaultNames() string {
 		names = append(names, kind.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// FaultPrefixes lists what ParseFaults takes before the name of a fault.
+func FaultPrefixes() string {
+	var prefixes []string
+	for _, e := range faultEndpoints[1:] {
+		prefixes = append(prefixes, e.prefix)
+	}
+	return strings.Join(prefixes, ", ")
 }
 
 // draw gives the fault of the number-th call to an endpoint, nil for none. It depends on nothing but its arguments,

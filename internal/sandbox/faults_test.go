@@ -25,6 +25,7 @@ func TestParseFaults(t *testing.T) {
 		{" http502 = 2 ", "entity.bulkCreate:http502=2", true},
 		{" http502=2 , ", "entity.bulkCreate:http502=2", true},
 		{"find:http502=5,hang=1", "entity.bulkCreate:hang=1 entity.find:http502=5", true},
+		{"update:reset-after=2,replace:hang=3,delete:http502=4", "entity.update:reset-after=2 entity.replace:hang=3 entity.delete:http502=4", true},
 		{"hang=1,hang=2", "entity.bulkCreate:hang=2", true},
 		{"hang=100", "entity.bulkCreate:hang=100", true},
 		{"hang", `"hang" is not a fault: expected a name, = and a percentage`, false},
@@ -38,6 +39,8 @@ func TestParseFaults(t *testing.T) {
 		{"hang=60,refuse=50", "make 110 percent", false},
 		{"all=5", "entity.bulkCreate make 115 percent", false},
 		{"find:all=5", "entity.find make 115 percent", false},
+		{"update:hangs=1", "with find:, update:, replace:, delete: before it", false},
+		{"find:update:hang=1", `there is no fault "find:update:hang"`, false},
 	}
 	for _, tc := range cases {
 		faults, err := ParseFaults(tc.text)
@@ -52,9 +55,9 @@ func TestParseFaults(t *testing.T) {
 			continue
 		}
 		var got []string
-		for _, endpoint := range []string{bulkCreateEndpoint, findEndpoint} {
-			for _, c := range faults.byEndpoint[endpoint] {
-				got = append(got, fmt.Sprintf("%s:%s=%g", endpoint, c.kind.name, c.percent))
+		for _, e := range faultEndpoints {
+			for _, c := range faults.byEndpoint[e.endpoint] {
+				got = append(got, fmt.Sprintf("%s:%s=%g", e.endpoint, c.kind.name, c.percent))
 			}
 		}
 		if strings.Join(got, " ") != tc.want {
@@ -302,6 +305,68 @@ func TestFaultsHeal(t *testing.T) {
 	send("entity.find", 503)
 	send("entity.bulkCreate", 200)
 	send("entity.find", 200)
+}
+
+func TestAllCallsThatWriteCountForHealing(t *testing.T) {
+	faults, err := ParseFaults("http502=100,update:http502=100,replace:http502=100,delete:http502=100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, c := start(t, Options{Faults: faults, HealAfter: 4})
+	p := params{"type_name": "user", "id": "1"}
+	for _, tc := range []struct {
+		endpoint string
+		want     int
+	}{
+		{bulkCreateEndpoint, 502}, {updateEndpoint, 502}, {"entity", 200}, {replaceEndpoint, 502},
+		{deleteEndpoint, 502}, {deleteEndpoint, 200}, {updateEndpoint, 200},
+	} {
+		if status, _, _, err := c.send(tc.endpoint, p); err != nil || status != tc.want {
+			t.Errorf("%s: status %d, %v; want %d", tc.endpoint, status, err, tc.want)
+		}
+	}
+}
+
+// TestFaultsOfCallsForOneEntity plays each kind on each call that changes an entity, and looks whether it did.
+func TestFaultsOfCallsForOneEntity(t *testing.T) {
+	for _, endpoint := range []string{updateEndpoint, replaceEndpoint, deleteEndpoint} {
+		for _, kind := range faultKinds {
+			t.Run(endpoint+" "+kind.name, func(t *testing.T) {
+				_, verb, _ := strings.Cut(endpoint, ".")
+				faults, err := ParseFaults(verb + ":" + kind.name + "=100")
+				if err != nil {
+					t.Fatal(err)
+				}
+				server, c := start(t, Options{Faults: faults})
+				uuid := c.create(`[{"email":"a@x.org","givenName":"Ann"}]`)[0]
+				form := url.Values{"type_name": {"user"}, "uuid": {uuid}, "value": {`{"givenName":"Eve"}`}}
+				if endpoint == deleteEndpoint {
+					form.Del("value")
+				}
+				a := see(t, server, c.url+"/"+endpoint, form, kind.ending == hung)
+				if answered := a.err == nil && a.json["stat"] == "ok"; answered != (kind.ending == oneResultOff) {
+					t.Errorf("%v; want stat ok only of an answer without results to cut", a)
+				}
+				call := truth(t, server.options.StateDir)[1]
+				done := kind.done != nothing
+				if call.Fault != kind.name || call.Number != 1 || call.Status != kind.status() || done != (len(call.Written)+len(call.Deleted) == 1) {
+					t.Errorf("truth log: %+v; want the fault %s, call 1, status %d, done %t", call, kind.name, kind.status(), done)
+				}
+				name := "Ann"
+				if done {
+					name = "Eve"
+				}
+				answer := c.call("entity", params{"uuid": uuid})
+				if gone := endpoint == deleteEndpoint && done; gone {
+					if answer["code"] != 310.0 {
+						t.Errorf("the entity is still there: %v", answer)
+					}
+				} else if answer["result"].(map[string]any)["givenName"] != name {
+					t.Errorf("the entity is %v, want the name %s", answer, name)
+				}
+			})
+		}
+	}
 }
 
 func TestFaultsOfFind(t *testing.T) {

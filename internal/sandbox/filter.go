@@ -162,7 +162,8 @@ func compareNumbers(a, b string) (int, bool) {
 }
 
 func isDate(attribute string) bool {
-	return attribute == "created" || attribute == "lastUpdated" || attribute == "birthday"
+	kind := schemaAt[attribute].Type
+	return kind == "date" || kind == "dateTime"
 }
 
 // parseFilter reads a filter. known tells whether an attribute exists. The errors are the API's reasons.

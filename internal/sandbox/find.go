@@ -287,7 +287,8 @@ func (e *entities) knows(typeName, attribute string) bool {
 	defer e.mu.RUnlock()
 	t := e.tables[typeName]
 	if t == nil {
-		return slices.Contains(defaultAttributes, attribute)
+		_, known := schemaAt[attribute]
+		return known
 	}
 	_, known := t.attributes[attribute]
 	return known

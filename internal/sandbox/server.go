@@ -5,9 +5,9 @@
 // test can tell afterwards what really happened: see truth.go.
 //
 // It differs from the real API in this: there is one API client, which may do everything; the only unique attribute
-// is email; attributes other than those of schema.go are accepted with any value, and exist from when a call first
-// mentions them; passwords are kept as they were given, and can be read; the log is never made smaller, also not by
-// deletions; a list of objects is a plural, and any other list a JSON value.
+// is email; attributes other than those of schema.go are accepted with any value, though entityType does not name
+// them, and exist from when a call first mentions them; passwords are kept as they were given, and can be read; the
+// log is never made smaller, also not by deletions; a list of objects is a plural, and any other list a JSON value.
 package sandbox
 
 import (
@@ -33,6 +33,9 @@ const maxBody = 5 << 20
 const (
 	bulkCreateEndpoint = "entity.bulkCreate"
 	findEndpoint       = "entity.find"
+	updateEndpoint     = "entity.update"
+	replaceEndpoint    = "entity.replace"
+	deleteEndpoint     = "entity.delete"
 )
 
 // Options say what a server is like. Address, StateDir, ClientID and ClientSecret are required.
@@ -46,8 +49,8 @@ type Options struct {
 	// Faults are what goes wrong, Seed decides for which calls: the same seed hits the same calls.
 	Faults Faults
 	Seed   int64
-	// HealAfter ends all faults after so many calls to entity.bulkCreate, counted since the state folder was new;
-	// 0 means never.
+	// HealAfter ends all faults after so many calls that write (bulkCreate, update, replace and delete together),
+	// counted since the state folder was new; 0 means never.
 	HealAfter int
 	// FindLag is how long a new entity stays invisible to entity.find, and to entity.count with a filter.
 	FindLag time.Duration
@@ -166,9 +169,10 @@ func (s *Server) handler() http.Handler {
 		{findEndpoint, read, (*Server).find},
 		{"entity.count", read, (*Server).count},
 		{"entity", read, (*Server).view},
-		{"entity.update", write, (*Server).update},
-		{"entity.replace", write, (*Server).replace},
-		{"entity.delete", write, (*Server).remove},
+		{updateEndpoint, write, (*Server).update},
+		{replaceEndpoint, write, (*Server).replace},
+		{deleteEndpoint, write, (*Server).remove},
+		{"entityType", read, (*Server).entityType},
 	} {
 		for _, method := range e.methods {
 			mux.HandleFunc(method+" /"+e.name, func(w http.ResponseWriter, r *http.Request) { s.serve(e, w, r) })
@@ -188,9 +192,9 @@ type request struct {
 // client gets the answer, or the fault.
 func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
-	number, bulkCreates := s.entities.arrive(e.name)
+	number, writes := s.entities.arrive(e.name)
 	call := newCall(e.name, number, received)
-	fault := s.faultFor(e.name, number, bulkCreates)
+	fault := s.faultFor(e.name, number, writes)
 	if fault != nil && fault.ending == refused {
 		call.Fault = fault.name
 		s.entities.note(call, nil) // should the log fail here, the next call that is answered says so
@@ -218,8 +222,8 @@ func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 }
 
 // faultFor draws the fault of a call, nil for none.
-func (s *Server) faultFor(endpoint string, number, bulkCreates int64) *faultKind {
-	if healAfter := int64(s.options.HealAfter); healAfter > 0 && bulkCreates > healAfter {
+func (s *Server) faultFor(endpoint string, number, writes int64) *faultKind {
+	if healAfter := int64(s.options.HealAfter); healAfter > 0 && writes > healAfter {
 		return nil
 	}
 	return s.options.Faults.draw(s.options.Seed, endpoint, number)

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +40,7 @@ func hashEmail(folded string) emailHash {
 
 func newTable() *table {
 	t := &table{byEmail: map[emailHash]int64{}, attributes: map[string]struct{}{}}
-	t.learn(defaultAttributes)
+	t.learn(slices.Collect(maps.Keys(schemaAt)))
 	return t
 }
 

@@ -14,7 +14,8 @@ package sandbox
 //	seq         1, 2, 3, … without gaps, in the order of the file
 //	received    when the call's header had arrived; RFC 3339 with nanoseconds, UTC
 //	committed   when it took effect; never before that of the line above. created and lastUpdated of what it wrote
-//	endpoint    entity.bulkCreate, entity.find, entity.count, entity, entity.update, entity.replace, entity.delete
+//	endpoint    entity.bulkCreate, entity.find, entity.count, entity, entity.update, entity.replace, entity.delete,
+//	            entityType
 //	number      the how-manieth call to this endpoint it was, in the order of arrival; faults are drawn by it
 //	type_name   as given, "" if not given or not read
 //	status      HTTP status of the answer; 0 if none was sent (refuse, reset-*, hang*, the client was gone)

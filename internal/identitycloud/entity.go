@@ -1,0 +1,137 @@
+package identitycloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Ref addresses one record: by its UUID, or by KeyAttribute, a unique attribute (a path with dots), and KeyValue.
+// KeyValue travels as a JSON string.
+type Ref struct{ UUID, KeyAttribute, KeyValue string }
+
+// appendTo adds the parameters of the address to a form. Its errors hold nothing of the values: these may be user data.
+func (r Ref) appendTo(form []byte) ([]byte, error) {
+	byKey := r.KeyAttribute != "" || r.KeyValue != ""
+	switch {
+	case r.UUID != "" && byKey:
+		return nil, errors.New("a record is addressed by its uuid or by a key, not by both")
+	case !utf8.ValidString(r.UUID) || !utf8.ValidString(r.KeyValue):
+		// JSON would put another character in its place, and address another record.
+		return nil, errors.New("a record cannot be addressed by what is not UTF-8")
+	case r.UUID != "":
+		return appendParameter(form, "uuid", r.UUID), nil
+	case r.KeyAttribute == "" || r.KeyValue == "":
+		return nil, errors.New("a record is addressed by its uuid, or by a key attribute and a value that is not empty")
+	}
+	if err := checkPath(r.KeyAttribute); err != nil {
+		return nil, err
+	}
+	form = appendParameter(form, "key_attribute", r.KeyAttribute)
+	return appendParameter(form, "key_value", quoted(r.KeyValue)), nil
+}
+
+// Entity is a record of the target, as the target gave it.
+type Entity struct {
+	UUID string
+	// Created and LastUpdated are zero if the API did not tell.
+	Created, LastUpdated Moment
+	// Attributes are all attributes at the top, the system's own among them, with the bytes of their values: numbers
+	// keep their digits. Attributes without a value are there as null, or are missing.
+	Attributes map[string]json.RawMessage
+}
+
+// newEntity reads a record of an answer; it is not one if it has no uuid.
+func newEntity(record object) (e Entity, ok bool) {
+	e = Entity{UUID: record.text("uuid"), Attributes: record}
+	e.Created, _ = ParseMoment(record.text("created"))
+	e.LastUpdated, _ = ParseMoment(record.text("lastUpdated"))
+	return e, e.UUID != ""
+}
+
+// View gives one whole record (/entity). It only reads, and may be repeated. Whether a record that was just created
+// is seen at once is not documented.
+//
+// A record that does not exist is an *APIError for which IsNotFound is true. Other errors: see IsUnknown.
+func (c *Client) View(ctx context.Context, ref Ref) (Entity, error) {
+	form, err := ref.appendTo(slices.Clone(c.common))
+	if err != nil {
+		return Entity{}, err
+	}
+	record, err := c.view(ctx, form)
+	if err != nil {
+		return Entity{}, err
+	}
+	entity, ok := newEntity(record)
+	if !ok {
+		return Entity{}, unknownError{&NoAnswerError{Reason: "result without uuid", Status: 200}}
+	}
+	return entity, nil
+}
+
+// view sends a call to /entity and gives the record of its answer.
+func (c *Client) view(ctx context.Context, form []byte) (object, error) {
+	answer, result := c.judge(c.call(ctx, "/entity", form))
+	if answer.Verdict != Answered {
+		return nil, c.failed(answer)
+	}
+	record := parseObject(result["result"])
+	if record == nil {
+		answer.unusable("no result")
+		return nil, c.failed(answer)
+	}
+	return record, nil
+}
+
+// FindEntities gives the whole records whose attribute has one of the keys. It asks, and compares, as FindByKey does,
+// with the same limits: case is ignored, a record that is not found may exist all the same, and keys that cannot be
+// part of a filter need a unique attribute. It only reads, and may be repeated.
+//
+// Each record comes once, in the order of the first key that it has; a key without a record has no entry. With an
+// error come the records that were found before it. Errors: see IsUnknown.
+func (c *Client) FindEntities(ctx context.Context, attribute string, keys []string) ([]Entity, error) {
+	found := map[string][]Entity{} // by key
+	seen := map[string]bool{}      // uuids
+	err := c.lookUp(ctx, attribute, keys, "", func(keys []string, value string, record object) {
+		entity, _ := newEntity(record)
+		first := slices.IndexFunc(keys, func(key string) bool { return strings.EqualFold(key, value) })
+		if first >= 0 && !seen[entity.UUID] {
+			seen[entity.UUID] = true
+			found[keys[first]] = append(found[keys[first]], entity)
+		}
+	})
+	var entities []Entity
+	for _, key := range keys {
+		entities = append(entities, found[key]...)
+		delete(found, key)
+	}
+	return entities, err
+}
+
+// EntityType gives the schema of the entity type (/entityType). It only reads, and may be repeated.
+//
+// An *APIError with the code 222 says that there is no such type. Other errors: see IsUnknown.
+func (c *Client) EntityType(ctx context.Context) (Schema, error) {
+	answer, result := c.judge(c.call(ctx, "/entityType", c.common))
+	if answer.Verdict != Answered {
+		return Schema{}, c.failed(answer)
+	}
+	var schema Schema
+	if json.Unmarshal(result["schema"], &schema) != nil || schema.Name == "" || len(schema.Attributes) == 0 {
+		answer.unusable("no schema")
+		return Schema{}, c.failed(answer)
+	}
+	return schema, nil
+}
+
+// checkPath refuses what is not the name of an attribute.
+func checkPath(attribute string) error {
+	if !isPath(attribute) {
+		return fmt.Errorf("%q is not the name of an attribute: expected letters, digits and _, with dots between the parts of a path", attribute)
+	}
+	return nil
+}
