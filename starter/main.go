@@ -64,5 +64,6 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
+	command.AddCommand(newMappingCommand())
 	return command
 }

@@ -37,6 +37,7 @@ type options struct {
 	timeout      seconds
 	rateLimit    float64
 	primaryKey   string
+	mapping      string
 	auth         string
 	insecureHTTP bool
 
@@ -57,7 +58,8 @@ type options struct {
 	dryRun bool
 	delta  bool
 
-	api, http []int // the lists that unknownAPI and unknownHTTP mean
+	api, http     []int  // the lists that unknownAPI and unknownHTTP mean
+	mappingDigest string // "" without a mapping file
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
@@ -71,6 +73,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.VarP(&o.timeout, "timeout", "o", "of one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
+	f.StringVar(&o.mapping, "mapping", "", "mapping file: what becomes of each column (docs/mapping.md); default: as dataload.py does")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
 
@@ -189,6 +192,14 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 			return err
 		}
 	}
+	if o.mapping != "" {
+		if _, o.mappingDigest, err = readMappingFile(o.mapping); err != nil {
+			return err
+		}
+		if o.mapping, err = filepath.Abs(o.mapping); err != nil {
+			return err
+		}
+	}
 	for _, path := range []*string{&o.data, &o.outputDir, &o.stateDir} {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
@@ -230,6 +241,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey,
+		Mapping: o.mappingDigest, MappingFile: o.mapping,
 	}
 }
 
