@@ -82,7 +82,7 @@ var synonyms = map[string][]string{
 	"displayName":                      {"fullname", "name", "nickname", "username"},
 	"gender":                           {"sex", "geschlecht"},
 	"birthday":                         {"dob", "dateofbirth", "birthdate", "birth", "born", "geburtsdatum"},
-	"password":                         {"pwd", "passwd", "pass", "passwordhash", "hashedpassword", "pwhash", "passwort"},
+	"password":                         {"pw", "pwd", "passwd", "pass", "passwordhash", "hashedpassword", "pwhash", "passwort"},
 	"created":                          {"createdat", "creationdate", "registered", "registrationdate", "signupdate"},
 	"lastLogin":                        {"lastlogindate", "lastloginat", "lastseen"},
 	"emailVerified":                    {"emailverifiedat", "emailconfirmed"},
@@ -212,13 +212,16 @@ func (p *proposal) conflict(path string) string {
 func (p *proposal) rule(a attribute, values []string) []string {
 	switch a.typ {
 	case typeDate, typeDateTime:
-		layouts := layoutsOf(values)
+		layouts, all := layoutsOf(values)
 		if len(layouts) == 0 {
 			p.comment("a " + a.typ + "; say how the input writes it: type: " + a.typ + ", layouts: [MM/DD/YYYY]")
 			return nil
 		}
 		if len(layouts) > 1 {
-			p.comment("the values that were looked at fit " + strings.Join(layouts, " and ") + " too; check which it is")
+			p.comment("the values that were looked at fit " + strings.Join(layouts, " and ") + "; check which it is")
+		}
+		if !all {
+			p.comment("some of the values that were looked at are written otherwise; add their layout")
 		}
 		return []string{"type: " + a.typ, "layouts: [" + strconv.Quote(layouts[0]) + "]"}
 	case typeBoolean:
@@ -314,27 +317,34 @@ var guessedLayouts = []string{
 	"YYYYMMDD", "unix-ms", "unix",
 }
 
-// layoutsOf gives the layouts that fit all values.
-func layoutsOf(values []string) (fit []string) {
-	if len(values) == 0 {
-		return nil
-	}
+// layoutsOf gives the layouts that fit most of the values, if that is half of them at least, and whether it is all.
+func layoutsOf(values []string) (fit []string, all bool) {
+	most := max(1, (len(values)+1)/2)
 	for _, text := range guessedLayouts {
 		l, err := parseLayout(text)
 		if err != nil {
 			continue
 		}
-		if !slices.ContainsFunc(values, func(v string) bool { _, ok := l.parse(v); return !ok }) {
+		n := 0
+		for _, v := range values {
+			if _, ok := l.parse(v); ok {
+				n++
+			}
+		}
+		if n > most {
+			most, fit = n, nil
+		}
+		if n == most {
 			fit = append(fit, text)
 		}
 	}
 	if len(fit) > 1 && strings.HasPrefix(fit[len(fit)-1], "unix") && !strings.HasPrefix(fit[0], "unix") {
-		return fit[:1] // digits alone that are a date are one
+		fit = fit[:1] // digits alone that are a date are one
 	}
 	if slices.Equal(fit, []string{"unix-ms", "unix"}) && len(values[0]) <= 10 {
-		return []string{"unix"}
+		fit = fit[1:]
 	}
-	return fit
+	return fit, most == len(values)
 }
 
 var words = map[bool][]string{
@@ -368,6 +378,9 @@ func wordsOf(values []string) (yes, no []string, ok bool) {
 func camelCase(name string) string {
 	var paths []string
 	for _, part := range strings.Split(name, ".") {
+		if part == strings.ToUpper(part) {
+			part = strings.ToLower(part)
+		}
 		var b strings.Builder
 		upper := false
 		for _, r := range part {

@@ -61,7 +61,9 @@ func TestGuessedLayouts(t *testing.T) {
 		"1999-12-31":               "YYYY-MM-DD",
 		"12/31/1999":               "M/D/YYYY",
 		"1/2/1999":                 "M/D/YYYY D/M/YYYY",
-		"1/2/1999,31/2/1999":       "",
+		"1/2/1999,31/2/1999":       "M/D/YYYY D/M/YYYY, not all",
+		"31.1.1999,x,1.2.1999":     "D.M.YYYY, not all",
+		"31.1.1999,x,y":            "",
 		"1/2/1999,31/1/1999":       "D/M/YYYY",
 		"19991231":                 "YYYYMMDD",
 		"946684799":                "unix",
@@ -74,7 +76,12 @@ func TestGuessedLayouts(t *testing.T) {
 		if values != "" {
 			list = strings.Split(values, ",")
 		}
-		if got := strings.Join(layoutsOf(list), " "); got != want {
+		fit, all := layoutsOf(list)
+		got := strings.Join(fit, " ")
+		if got != "" && !all {
+			got += ", not all"
+		}
+		if got != want {
 			t.Errorf("%q: %q, want %q", values, got, want)
 		}
 	}
