@@ -149,7 +149,8 @@ func TestAnotherMappingIsRefusedOnceSomethingWasSent(t *testing.T) {
 	r := newRig(t, legacy, batchSize(1))
 	r.useMapping("columns: {Mail: email}\nothers: ignore\n")
 	r.inspect()
-	late := r.acts // a worker of the first run that will wake later
+	r.plan(0, 0, 10)
+	late := r.acts // a worker of the first run, which has read the first mapping and will wake later
 	lateRun := r.run
 	r.useMapping(legacyMapping)
 	r.nextRun("run-2")

@@ -111,6 +111,8 @@ func TestRecords(t *testing.T) {
 		{"a split", "columns: {n: {split: {at: ' ', to: [givenName, familyName]}}}\n", []string{"n"}, []string{"Ada van Test"}, `{"givenName":"Ada","familyName":"van Test"}`},
 		{"a split of less", "columns: {n: {split: {at: ' ', to: [givenName, familyName]}}}\n", []string{"n"}, []string{"Ada"}, `{"givenName":"Ada","familyName":null}`},
 		{"a split by number", "columns: {n: {split: {at: '|', to: {3: {to: age, type: integer}, 1: name}}}}\n", []string{"n"}, []string{"A|x|07|y"}, `{"age":7,"name":"A"}`},
+		{"a split with an expression", "columns: {n: {split: {at: '|', to: {2: {to: b, expression: 'upper(value) + c'}}}}, c: ignore}\n", []string{"n", "c"}, []string{"a|b", "!"}, `{"b":"B!"}`},
+		{"a split with a hash and its salt", "columns: {n: {split: {at: '|', to: {2: {to: p, type: password, hash: sha-256, salt: s}}}}}\n", []string{"n", "s"}, []string{"a|b", "!"}, `{"p":{"type":"password-sha-256","value":"b","salt":"!"}}`},
 		{"a split that cannot be used", "columns: {n: {split: {at: '|', to: {1: {to: age, type: integer}}}}}\n", []string{"n"}, []string{"A|x"}, "n (type integer): the value is not an integer; expected digits, as 1234"},
 		{"a split, trimmed, with a default", "columns: {n: {trim: true, default: No Name, split: {at: ' ', to: [a, b]}}}\n", []string{"n"}, []string{"  "}, `{"a":"No","b":"Name"}`},
 		{"a salt in another column", "columns: {p: {to: password, type: password, hash: sha-256, salt: s}}\n", []string{"p", "s"}, []string{"hash", "salt"}, `{"password":{"type":"password-sha-256","value":"hash","salt":"salt"}}`},

@@ -78,6 +78,7 @@ func TestAMappingThatDoesNotFitTheHeaderIsRefused(t *testing.T) {
 		{"a value and an object", "columns:\n  City: address\n  Zip: address.zip\n", []string{"City", "Zip"}, `the attribute "address.zip"`},
 		{"an object and a value", "columns:\n  City: address.city\n  Zip: address\n", []string{"City", "Zip"}, `the attribute "address"`},
 		{"an attribute of its own on a column's", "attributes:\n  email: {constant: x}\n", []string{"email"}, `the attribute "email"`},
+		{"a built-in one on the same", "columns: {DOB: birthday}\n", []string{"DOB", "birthday"}, `mapping.yaml: the attribute "birthday" gets a value from the column "birthday", and it, or an object at its path, from the column "DOB" (line 1) too`},
 		{"others: fail", "others: fail\ncolumns: {a: ignore}\n", []string{"a", "b"}, `the column "b" of the input is not mentioned`},
 		{"a join of nothing", "attributes:\n  a: {join: [x, y]}\n", []string{"x"}, `joins the column "y", which is not in the input`},
 		{"no salt", "columns:\n  p: {type: password, hash: sha-256, salt: slat}\n", []string{"p", "salt"}, `the salt from the column "slat", which is not in the input; did you mean "salt"?`},
