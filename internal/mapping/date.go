@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // a zone is the same on every machine that runs a worker
+	_ "time/tzdata" // zones are known on a machine without a database of its own too
 )
 
 // layout is a form in which an input writes dates, in the tokens below. Digits are 0 to 9.
