@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,10 +21,10 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 	"durable-dataload/internal/validate"
 )
 
@@ -92,19 +93,17 @@ type Run struct {
 
 // opened is what the activities of one run share in this process.
 type opened struct {
-	spec        migration.Spec
-	start       migration.Start
-	folder      migration.Folder
-	index       *source.Index
-	staged      *os.File
-	ledger      *ledger.Ledger
-	gate        *pace.Gate
-	target      Target
-	transformer *transform.Transformer
-	key         int // column of the primary key, -1 if the file has none
-	email       int // column of the e-mail, -1 if the file has none
-	clock       clock
-	twins       *validate.Twins // of a delta migration, else nil
+	spec    migration.Spec
+	start   migration.Start
+	folder  migration.Folder
+	index   *source.Index
+	staged  *os.File
+	ledger  *ledger.Ledger
+	gate    *pace.Gate
+	target  Target
+	records *mapping.Records
+	clock   clock
+	twins   *validate.Twins // of a delta migration, else nil
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
 	prepared chan struct{}
@@ -154,13 +153,12 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.staged, err = os.Open(folder.Staged()); err != nil {
 		return nil, err
 	}
-	if o.transformer, err = transform.New(o.index.Header().Names); err != nil {
+	m, err := readMapping(o.spec, folder)
+	if err != nil {
 		return nil, err
 	}
-	o.key = column(o.transformer, o.spec.PrimaryKey)
-	o.email = column(o.transformer, "email")
-	if o.email < 0 {
-		o.email = o.key
+	if o.records, err = m.Compile(o.index.Header().Names); err != nil {
+		return nil, err
 	}
 	if o.spec.Delta {
 		if o.twins, err = validate.OpenTwins(folder.Twins()); err != nil {
@@ -179,11 +177,17 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	return o, err
 }
 
-func column(t *transform.Transformer, name string) int {
-	if i, ok := t.Key(name); ok {
-		return i
+// readMapping gives the mapping of a migration that has begun: the built-in one,
+// or the folder's copy of the file.
+func readMapping(spec migration.Spec, folder migration.Folder) (*mapping.Mapping, error) {
+	if spec.Mapping == "" {
+		return mapping.BuiltIn(), nil
 	}
-	return -1
+	text, err := folder.Mapping(spec.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	return mapping.Parse(filepath.Base(spec.MappingFile), text)
 }
 
 func (o *opened) close() {
@@ -219,16 +223,24 @@ func records(b source.Batch, data []byte) []source.Record {
 	return all
 }
 
-// value is a column of a record, or "" where it has none.
-func (o *opened) value(r source.Record, column int) string {
-	if column < 0 {
-		return ""
-	}
+// sent is the text of an attribute of a record as it is sent, "" where it has
+// none or cannot be read.
+func (o *opened) sent(attribute string, r source.Record) string {
 	fields, err := o.index.Header().Fields(r.Raw)
-	if err != nil || column >= len(fields) {
+	if err != nil {
 		return ""
 	}
-	return fields[column]
+	return o.records.KeyValue(attribute, fields)
+}
+
+// email is what artifacts call a record by: its e-mail as it stands in the
+// input or, where no column is that, as it is sent; without one, its key.
+func (o *opened) email(r source.Record) string {
+	fields, err := o.index.Header().Fields(r.Raw)
+	if err != nil {
+		return ""
+	}
+	return o.records.First(fields, "email", o.spec.PrimaryKey)
 }
 
 // roundBatch is the batch that stands at a position (from 1) of a round.

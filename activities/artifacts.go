@@ -161,7 +161,7 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 				known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
 			}
 			err := set.Add(artifacts.Record{
-				Batch: batch, Line: r.Line, Email: o.value(r, o.email), Key: o.value(r, o.key), Raw: r.Raw, Record: known[i],
+				Batch: batch, Line: r.Line, Email: o.email(r), Key: o.sent(o.spec.PrimaryKey, r), Raw: r.Raw, Record: known[i],
 			})
 			if err != nil {
 				return migration.Counts{}, migration.Files{}, err

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 )
 
 // InspectInput is the one activity input that has the whole spec: the others
@@ -54,13 +55,19 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if err := keepsDelta(spec, folder); err != nil {
 		return Inspected{}, err
 	}
-	if err := a.indexInput(ctx, spec, folder); err != nil {
+	m, err := useMapping(spec, in.Run)
+	if err != nil {
 		return Inspected{}, err
+	}
+	if err := a.indexInput(ctx, spec, folder, m); err != nil {
+		return Inspected{}, err
+	}
+	if err := folder.Enter(in.Run.ID); err != nil {
+		return Inspected{}, storageError(err)
 	}
 	twins := 0
 	if spec.Delta {
-		var err error
-		if twins, err = findTwins(ctx, spec, folder); err != nil {
+		if twins, err = findTwins(ctx, spec, folder, m); err != nil {
 			return Inspected{}, ended(ctx, err)
 		}
 	}
@@ -79,7 +86,72 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start, Twins: twins}, nil
 }
 
-func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder) error {
+// useMapping gives the mapping of this run, of which the folder has a copy from
+// then on. It refuses another mapping than the one with which records were
+// sent.
+func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
+	folder := run.Folder
+	if err := changeMapping(spec, run); err != nil {
+		return nil, err
+	}
+	if spec.Mapping == "" {
+		return readMapping(spec, folder)
+	}
+	if m, err := readMapping(spec, folder); !errors.Is(err, migration.ErrAbsent) {
+		return m, storageError(err)
+	}
+	text, err := os.ReadFile(spec.MappingFile)
+	if err != nil {
+		return nil, refused(err)
+	}
+	if found := migration.MappingDigest(text); found != spec.Mapping {
+		return nil, refused(fmt.Errorf("%s was changed since this migration was asked for; expected SHA-256 %.12s…, found %.12s…; give the command again", spec.MappingFile, spec.Mapping, found))
+	}
+	m, err := mapping.Parse(filepath.Base(spec.MappingFile), text)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return m, storageError(folder.SaveMapping(text))
+}
+
+// changeMapping lets a migration of which nothing was sent go on with another
+// mapping, and refuses it for any other. Earlier runs may have workers that
+// still mean to send with the old one: they are sealed before the claims are
+// looked for, so that such a worker sees the seal, or this sees its claim.
+func changeMapping(spec migration.Spec, run Run) error {
+	folder := run.Folder
+	before, err := folder.Spec()
+	begun := err == nil
+	switch {
+	case begun && before.Mapping == spec.Mapping:
+		return nil
+	case begun:
+		if err := folder.SealOthers(run.ID); err != nil {
+			return storageError(err)
+		}
+	case !errors.Is(err, migration.ErrAbsent):
+		return storageError(err)
+	}
+	if err := folder.CheckMapping(spec); err != nil {
+		return refused(err)
+	}
+	// Its batches were measured with the other mapping, if there is one.
+	if _, err := os.Stat(folder.Index()); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if begun && before.BatchSize != spec.BatchSize {
+		return refused(batchSizeError(before.BatchSize, spec.BatchSize))
+	}
+	if err := folder.DropIndex(); err != nil {
+		return storageError(err)
+	}
+	if !begun {
+		return nil
+	}
+	return storageError(folder.SaveSpec(spec))
+}
+
+func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) error {
 	delimiter, err := source.ParseDelimiter(spec.Delimiter)
 	if err != nil {
 		return refused(err)
@@ -87,7 +159,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	if ok, err := hasIndex(spec, delimiter, folder); ok || err != nil {
 		return err
 	}
-	measure, overhead, err := a.measure(spec)
+	measure, overhead, err := a.measure(spec, m)
 	if err != nil {
 		return refused(err)
 	}
@@ -101,6 +173,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		StartAt:     spec.StartAt,
 		MaxEncoded:  identitycloud.MaxBody - overhead,
 		EncodedSize: measure,
+		Unbounded:   spec.Mapping != "",
 		IndexPath:   folder.Index(),
 		CopyTo:      folder.Staged(),
 		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
@@ -116,6 +189,12 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 			return storageError(err)
 		}
 		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.InputName(), spec.SHA256, summary.SHA256))
+	}
+	if _, err := m.Compile(summary.Header.Names); err != nil {
+		if err := folder.DropIndex(); err != nil {
+			return storageError(err)
+		}
+		return refused(err)
 	}
 	return nil
 }
@@ -175,24 +254,27 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 }
 
 // measure gives the size of a record in a request, and of the rest of it.
-func (a *Activities) measure(spec migration.Spec) (func(*source.Header, source.Record) int64, int64, error) {
+func (a *Activities) measure(spec migration.Spec, m *mapping.Mapping) (func(*source.Header, source.Record) int64, int64, error) {
 	target, err := a.connect(spec, nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	var transformer *transform.Transformer
+	var records *mapping.Records
+	var failed bool // the header does not fit: the input is refused after it was read
 	var json []byte
 	return func(h *source.Header, r source.Record) int64 {
-		if transformer == nil {
-			if transformer, err = transform.New(h.Names); err != nil {
-				return 0 // Inspect refuses such a header
-			}
+		if records == nil && !failed {
+			records, err = m.Compile(h.Names)
+			failed = err != nil
+		}
+		if failed {
+			return 0
 		}
 		fields, err := h.Fields(r.Raw)
 		if err != nil {
 			return 0
 		}
-		if json, err = transformer.AppendJSON(json[:0], fields); err != nil {
+		if json, err = records.AppendJSON(json[:0], fields); err != nil {
 			return 0
 		}
 		return identitycloud.EncodedSize(json)

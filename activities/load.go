@@ -133,7 +133,7 @@ func (l *loading) encodeRecords() error {
 		if l.encoded[i].reason != "" {
 			continue
 		}
-		json, err := validate.Encode(make([]byte, 0, 2*len(r.Raw)), header, l.transformer, room, r.Raw)
+		json, err := validate.Encode(make([]byte, 0, 2*len(r.Raw)), header, l.records, room, r.Raw)
 		if err != nil {
 			l.encoded[i].reason = err.Error()
 			continue

@@ -152,14 +152,13 @@ func (r *resolving) readDuplicates(ctx context.Context, b source.Batch, bare []l
 	if err != nil {
 		return nil, err
 	}
-	created := column(r.transformer, "created")
 	d := &batchOfDuplicates{batch: b.Number, records: b.Records, firstAttempt: r.byTargetClock(claim)}
 	for i, record := range records {
 		if bare[i].Outcome == ledger.Duplicate {
 			d.duplicates = append(d.duplicates, &duplicate{
 				position: i,
-				key:      r.value(record, r.key),
-				created:  strings.TrimSpace(r.value(record, created)),
+				key:      r.sent(r.spec.PrimaryKey, record),
+				created:  strings.TrimSpace(r.sent("created", record)),
 				words:    bare[i].Error,
 			})
 		}

@@ -7,9 +7,9 @@ import (
 	"iter"
 	"os"
 
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 	"durable-dataload/internal/validate"
 )
 
@@ -20,10 +20,10 @@ import (
 // findTwins lists these records, in the migration's folder, and says how many
 // there are. A list that an earlier run has made is kept: it is of the same
 // input.
-func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (int, error) {
+func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) (int, error) {
 	twins, err := validate.OpenTwins(folder.Twins())
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, validate.ErrTwinsCorrupt) {
-		twins, err = writeTwins(ctx, spec, folder)
+		twins, err = writeTwins(ctx, spec, folder, m)
 	}
 	if err != nil {
 		return 0, err
@@ -32,7 +32,7 @@ func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder
 	return int(twins.Count()), nil
 }
 
-func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (*validate.Twins, error) {
+func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) (*validate.Twins, error) {
 	index, err := source.OpenIndex(folder.Index())
 	if err != nil {
 		return nil, err
@@ -43,13 +43,13 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 		return nil, err
 	}
 	defer func() { _ = staged.Close() }()
-	transformer, err := transform.New(index.Header().Names)
+	records, err := m.Compile(index.Header().Names)
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{spec: spec, index: index, staged: staged, key: column(transformer, spec.PrimaryKey)}
-	if o.key < 0 {
-		return nil, refused(fmt.Errorf("%s has no column %q, by which a delta migration finds the records that are there already; name the column with --primary-key", spec.InputName(), spec.PrimaryKey))
+	o := &opened{spec: spec, index: index, staged: staged, records: records}
+	if !records.Has(spec.PrimaryKey) {
+		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.InputName(), spec.PrimaryKey))
 	}
 	return validate.Twice(ctx, o.keys(), folder.Twins())
 }
@@ -64,7 +64,7 @@ func (o *opened) keys() iter.Seq2[validate.Keyed, error] {
 				return
 			}
 			for _, r := range records {
-				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: o.value(r, o.key)}, nil) {
+				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: o.sent(o.spec.PrimaryKey, r)}, nil) {
 					return
 				}
 			}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"text/tabwriter"
@@ -16,6 +15,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
@@ -82,10 +82,10 @@ type dry struct {
 	Fail     string `json:"fail_file"`
 
 	header   *source.Header
-	encoder  validate.Encoder
+	encoder  *mapping.Records
 	room     int64
 	overhead int64
-	email    int // column, -1 if there is none
+	key      string // attribute
 	records  *private.Writer
 	fail     *private.Writer
 	rows     *csv.Writer
@@ -109,7 +109,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	path := filepath.Join(dir, "index")
 	_, err = source.Inspect(ctx, c.o.file.path, source.InspectOptions{
 		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt,
-		MaxEncoded: d.room, EncodedSize: d.measure(), IndexPath: path,
+		MaxEncoded: d.room, EncodedSize: d.measure(c.o), Unbounded: c.o.mapping != "", IndexPath: path,
 	})
 	if err != nil {
 		return nil, err
@@ -130,13 +130,13 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 }
 
 // measure gives the size of a record in a request, as a migration measures it.
-func (d *dry) measure() func(*source.Header, source.Record) int64 {
-	var encoder validate.Encoder
+func (d *dry) measure(o options) func(*source.Header, source.Record) int64 {
+	var encoder *mapping.Records
 	var json []byte
 	return func(h *source.Header, r source.Record) int64 {
 		var err error
 		if encoder == nil {
-			if encoder, err = newEncoder(h.Names); err != nil {
+			if encoder, err = o.records(h.Names); err != nil {
 				return 0 // Inspect refuses such a header
 			}
 		}
@@ -151,12 +151,10 @@ func (d *dry) measure() func(*source.Header, source.Record) int64 {
 
 func (d *dry) begin(h *source.Header, o options) (err error) {
 	d.header = h
-	if d.encoder, err = newEncoder(h.Names); err != nil {
+	if d.encoder, err = o.records(h.Names); err != nil {
 		return err
 	}
-	if d.email = slices.Index(h.Names, "email"); d.email < 0 {
-		d.email = slices.Index(h.Names, o.primaryKey)
-	}
+	d.key = o.primaryKey
 	for now := time.Now(); d.Records == ""; now = now.Add(time.Second) {
 		stamp := artifacts.Stamp(now)
 		records, fail := artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
@@ -240,10 +238,10 @@ func (d *dry) batch(b source.Batch, data []byte) error {
 // emailOf is what the fail file calls the record.
 func (d *dry) emailOf(r source.Record) string {
 	fields, err := d.header.Fields(r.Raw)
-	if err != nil || d.email < 0 {
+	if err != nil {
 		return ""
 	}
-	return fields[d.email]
+	return d.encoder.First(fields, "email", d.key)
 }
 
 func (d *dry) commit() error {

@@ -186,6 +186,12 @@ func (s *session) identify(ctx context.Context) error {
 	if err := s.refuseChangedInput(); err != nil {
 		return err
 	}
+	if err := folder.CheckMapping(s.spec); err != nil {
+		return err
+	}
+	if err := checkMapping(ctx, s.o); err != nil {
+		return err
+	}
 	return s.keepOptions(folder)
 }
 
@@ -294,6 +300,12 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		return nil, err
 	}
 	s.attached = running
+	if running {
+		folder := migration.Folder(s.spec.Folder)
+		if before, err := folder.Spec(); err == nil && before.Mapping != s.spec.Mapping {
+			return nil, folder.OtherMapping(before, s.spec)
+		}
+	}
 	s.spec.SearchAttributes = s.service.attributes
 	o := client.StartWorkflowOptions{
 		ID:                       s.spec.ID,

@@ -39,6 +39,7 @@ type options struct {
 	timeout      seconds
 	rateLimit    float64
 	primaryKey   string
+	mapping      string
 	auth         string
 	insecureHTTP bool
 
@@ -68,11 +69,15 @@ type options struct {
 	inputs    []input
 	several   bool // inputs were asked for, even if there is one
 	file      dataFile
+
+	mappingDigest string // "" without a mapping file
 }
+
+const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`
 
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, a pattern in quotes for several; may be repeated, and stand as the last arguments")
-	f.StringVar(&o.delimiter, "delimiter", ",", `what separates the fields of the data file: one character, \t for a tab`)
+	f.StringVar(&o.delimiter, "delimiter", ",", delimiterUsage)
 	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
 	o.credentials.AddFlags(f)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
@@ -85,6 +90,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
 	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
+	f.StringVar(&o.mapping, "mapping", "", "mapping file: what becomes of each column (docs/mapping.md); default: as dataload.py does")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
 
@@ -205,6 +211,14 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 			return err
 		}
 	}
+	if o.mapping != "" {
+		if _, o.mappingDigest, err = readMappingFile(o.mapping); err != nil {
+			return err
+		}
+		if o.mapping, err = filepath.Abs(o.mapping); err != nil {
+			return err
+		}
+	}
 	for _, path := range []*string{&o.outputDir, &o.stateDir} {
 		if *path, err = filepath.Abs(*path); err != nil {
 			return err
@@ -239,6 +253,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Partitions: o.partitions,
 		Delta: o.delta, UndoRecipient: o.undoRecipient,
+		Mapping: o.mappingDigest, MappingFile: o.mapping,
 	}
 }
 

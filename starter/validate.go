@@ -16,10 +16,10 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 	"durable-dataload/internal/validate"
 )
 
@@ -174,14 +174,23 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	progress := screen.readProgress("validating " + o.file.inputName())
 	defer screen.clear()
 	return validate.File(ctx, o.file.path, validate.Options{
-		Encoder: newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
+		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
 		BatchSize: o.batchSize, StartAt: o.startAt, PrimaryKey: o.primaryKey, Overhead: overhead,
 		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
 }
 
-func newEncoder(header []string) (validate.Encoder, error) { return transform.New(header) }
+// newEncoder makes what a migration sends of the records below a header.
+func (o *options) newEncoder(header []string) (validate.Encoder, error) { return o.records(header) }
+
+func (o *options) records(header []string) (*mapping.Records, error) {
+	m, _, err := readMappingFile(o.mapping)
+	if err != nil {
+		return nil, err
+	}
+	return m.Compile(header)
+}
 
 // paced is a client whose calls keep the limits of the target, also while other
 // migrations into it run.

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 )
 
 // bareCommand is the least that a loader does: read, transform, encode, call.
@@ -60,7 +60,7 @@ func bare(ctx context.Context, client *identitycloud.Client, data string, batchS
 		return 0, err
 	}
 	defer func() { _ = file.Close() }()
-	transformer, err := transform.New(index.Header().Names)
+	transformer, err := mapping.BuiltIn().Compile(index.Header().Names)
 	if err != nil {
 		return 0, err
 	}
@@ -86,7 +86,7 @@ func bare(ctx context.Context, client *identitycloud.Client, data string, batchS
 	return created.Load(), errors.Join(failures...)
 }
 
-func bareBatch(ctx context.Context, client *identitycloud.Client, index *source.Index, file *os.File, transformer *transform.Transformer, n int) (int, error) {
+func bareBatch(ctx context.Context, client *identitycloud.Client, index *source.Index, file *os.File, transformer *mapping.Records, n int) (int, error) {
 	b, err := index.Batch(n)
 	if err != nil {
 		return 0, err

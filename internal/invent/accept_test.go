@@ -10,9 +10,9 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 )
 
 // What is said to fail fails, and nothing else: on the way to the platform, or there.
@@ -111,7 +111,7 @@ func encoded(t *testing.T, o invent.Options) (numbers []int64, objects [][]byte,
 	if err != nil {
 		t.Fatal(err)
 	}
-	transformer, err := transform.New(x.Header().Names)
+	transformer, err := mapping.BuiltIn().Compile(x.Header().Names)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,11 @@ type Spec struct {
 	// Partitions is how many workflows load a round beside each other, each a
 	// range of it, at one pace; 0 = by size.
 	Partitions int `json:"partitions,omitempty"`
+	// Mapping is the SHA-256 of the mapping file, hex; "" is the built-in
+	// mapping. MappingFile is its absolute path: it is read once, when the
+	// migration begins, and the folder's copy from then on.
+	Mapping     string `json:"mapping,omitempty"`
+	MappingFile string `json:"mapping_file,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
@@ -302,6 +307,69 @@ func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
 // Spec gives the options of the last run, or ErrAbsent.
 func (f Folder) Spec() (Spec, error) { return load[Spec](f, "spec.json") }
 
+// SaveMapping keeps the bytes of a mapping file, under their digest.
+func (f Folder) SaveMapping(text []byte) error {
+	if err := f.Make(); err != nil {
+		return err
+	}
+	return private.WriteFile(f.mapping(MappingDigest(text)), text)
+}
+
+// Mapping gives the mapping file with this digest, or ErrAbsent.
+func (f Folder) Mapping(digest string) ([]byte, error) {
+	path := f.mapping(digest)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w", path, ErrAbsent)
+	case err != nil:
+		return nil, err
+	case MappingDigest(text) != digest:
+		return nil, fmt.Errorf("%s is damaged; expected the mapping file with SHA-256 %.12s…, restore it from a backup", path, digest)
+	}
+	return text, nil
+}
+
+// CheckMapping says why the migration cannot go on with the mapping of these
+// options: it has begun to send records that were made with another one.
+func (f Folder) CheckMapping(s Spec) error {
+	before, err := f.Spec()
+	if errors.Is(err, ErrAbsent) || err == nil && before.Mapping == s.Mapping {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if claimed, err := f.Claimed(); err != nil || !claimed {
+		return err
+	}
+	return f.OtherMapping(before, s)
+}
+
+// OtherMapping is the error that two sets of options have different mappings.
+func (f Folder) OtherMapping(begun, asked Spec) error {
+	advice := "leave --mapping out"
+	if begun.Mapping != "" {
+		advice = "give the same file again; its copy is " + f.mapping(begun.Mapping)
+	}
+	return fmt.Errorf("this migration was begun with %s and cannot go on with %s; %s", begun.mapping(), asked.mapping(), advice)
+}
+
+func (s Spec) mapping() string {
+	if s.Mapping == "" {
+		return "the built-in mapping"
+	}
+	return fmt.Sprintf("the mapping %s (SHA-256 %.12s…)", filepath.Base(s.MappingFile), s.Mapping)
+}
+
+func (f Folder) mapping(digest string) string { return f.path("mapping-" + digest + ".yaml") }
+
+// MappingDigest is what Spec.Mapping says of a mapping file with these bytes.
+func MappingDigest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
 // CreateStart writes the start down unless it is there, and gives the one that
 // holds.
 func (f Folder) CreateStart(s Start) (Start, error) { return create(f, "start.json", s) }
@@ -362,6 +430,37 @@ func (f Folder) Finish() error { return f.save("finished.json", struct{}{}) }
 func (f Folder) Finished() bool {
 	_, err := os.Stat(f.path("finished.json"))
 	return err == nil
+}
+
+// Enter writes down that the run with this id works on the migration.
+func (f Folder) Enter(run string) error { return f.save(runPrefix+run, struct{}{}) }
+
+// SealOthers seals all runs that have entered, but this one.
+func (f Folder) SealOthers(run string) error {
+	files, err := os.ReadDir(string(f))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, file := range files {
+		if other, ok := strings.CutPrefix(file.Name(), runPrefix); ok && other != run {
+			if err := f.Seal(other); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const runPrefix = "run-"
+
+// Claimed says whether anything was sent, or may have been: whether the ledger
+// has an entry.
+func (f Folder) Claimed() (bool, error) {
+	rounds, err := os.ReadDir(f.Ledger())
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return len(rounds) > 0, err
 }
 
 // Seal says that the run with this id will not send any more. A worker of that

@@ -295,3 +295,77 @@ func expectPrivate(t *testing.T, dir string) {
 		t.Errorf("%s: mode %v (%v), want 0700", dir, info.Mode().Perm(), err)
 	}
 }
+
+func TestAFolderKeepsMappingsByTheirDigest(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	text := []byte("others: text\n")
+	digest := MappingDigest(text)
+	if _, err := f.Mapping(digest); !errors.Is(err, ErrAbsent) {
+		t.Errorf("before it is saved: %v, want ErrAbsent", err)
+	}
+	if err := f.SaveMapping(text); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Mapping(digest); err != nil || string(got) != string(text) {
+		t.Errorf("%q, %v; want %q", got, err, text)
+	}
+	if err := os.WriteFile(f.mapping(digest), []byte("others: fail\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Mapping(digest); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged copy: %v, want it to be said", err)
+	}
+}
+
+func TestAnotherMappingIsRefusedOnceTheLedgerHasAnEntry(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	begun := Spec{Mapping: strings.Repeat("a", 64), MappingFile: "/x/begun.yaml"}
+	asked := Spec{Mapping: strings.Repeat("b", 64), MappingFile: "/x/asked.yaml"}
+	expect := func(when string, s Spec, words ...string) {
+		t.Helper()
+		err := f.CheckMapping(s)
+		if (err != nil) != (len(words) > 0) {
+			t.Errorf("%s: error %v", when, err)
+		}
+		for _, word := range words {
+			if err != nil && !strings.Contains(err.Error(), word) {
+				t.Errorf("%s: error %v, want %s in it", when, err, word)
+			}
+		}
+	}
+	expect("nothing is there", asked)
+	if err := f.SaveSpec(begun); err != nil {
+		t.Fatal(err)
+	}
+	expect("nothing was sent", asked)
+	if err := os.MkdirAll(f.Ledger()+"/0", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	expect("something was sent", asked, "begun.yaml", "asked.yaml", f.mapping(begun.Mapping))
+	expect("the same", begun)
+	expect("none", Spec{}, "begun.yaml", "the built-in mapping")
+	if err := f.SaveSpec(Spec{}); err != nil {
+		t.Fatal(err)
+	}
+	expect("begun with none", asked, "the built-in mapping", "asked.yaml", "leave --mapping out")
+}
+
+func TestOtherRunsAreSealed(t *testing.T) {
+	f := In(t.TempDir(), "key")
+	if err := f.SealOthers("c"); err != nil {
+		t.Errorf("without a folder: %v", err)
+	}
+	for _, run := range []string{"a", "b", "c"} {
+		if err := f.Enter(run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.SealOthers("c"); err != nil {
+		t.Fatal(err)
+	}
+	for run, want := range map[string]bool{"a": true, "b": true, "c": false} {
+		if got, err := f.Sealed(run); err != nil || got != want {
+			t.Errorf("run %s sealed: %v, %v; want %v", run, got, err, want)
+		}
+	}
+}

@@ -20,7 +20,11 @@ func (e *encodedSize) reset() {
 
 // fits adds a record to the batch and says that it has room for it; or starts a new batch with the record, and says
 // that it has not.
-func (e *encodedSize) fits(h *Header, r Record, limit int64, measure func(*Header, Record) int64) bool {
+func (e *encodedSize) fits(h *Header, r Record, o InspectOptions) bool {
+	limit, measure := o.MaxEncoded, o.EncodedSize
+	if o.Unbounded {
+		return e.fitsExactly(measure(h, r), limit)
+	}
 	bound := EncodedBound(h, len(r.Raw))
 	if e.size+bound <= limit {
 		e.addBound(r, bound)
@@ -34,7 +38,10 @@ func (e *encodedSize) fits(h *Header, r Record, limit int64, measure func(*Heade
 		e.addBound(r, bound)
 		return true
 	}
-	exact := measure(h, r)
+	return e.fitsExactly(measure(h, r), limit)
+}
+
+func (e *encodedSize) fitsExactly(exact, limit int64) bool {
 	if e.size+exact <= limit {
 		e.size += exact
 		return true

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/transform"
 )
 
 // The bound has to hold for what is sent in the end: the JSON of the record, percent-encoded, and a comma.
@@ -65,7 +65,11 @@ func TestEncodedBoundHolds(t *testing.T) {
 
 func checkBound(t *testing.T, h *source.Header, r source.Record, fields []string) {
 	t.Helper()
-	tr, err := transform.New(h.Names)
+	m, err := mapping.Parse("", mapping.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := m.Compile(h.Names)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,9 @@ type InspectOptions struct {
 	// is taken without calling it. r.Raw is valid during the call.
 	EncodedSize func(h *Header, r Record) int64
 
+	// Unbounded says that EncodedSize may be more than EncodedBound: it is called for every record then.
+	Unbounded bool
+
 	// IndexPath is where the index is written, if given, with mode 0600. It appears whole and durable, as the last
 	// step, or not at all.
 	IndexPath string
@@ -274,7 +277,7 @@ func (i *inspection) place(p piece) error {
 		if full {
 			i.encoded.reset()
 		}
-		if !i.encoded.fits(i.header, r, i.options.MaxEncoded, i.options.EncodedSize) {
+		if !i.encoded.fits(i.header, r, i.options) {
 			full = true
 		}
 	}

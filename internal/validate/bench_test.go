@@ -8,10 +8,10 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/invent"
-	"durable-dataload/internal/transform"
+	"durable-dataload/internal/mapping"
 )
 
-func transformer(header []string) (Encoder, error) { return transform.New(header) }
+func transformer(header []string) (Encoder, error) { return mapping.BuiltIn().Compile(header) }
 
 // BenchmarkFile validates invented records against a schema that has all of their attributes.
 func BenchmarkFile(b *testing.B) {

@@ -1,4 +1,4 @@
-package transform
+package mapping
 
 import (
 	"bytes"
@@ -66,7 +66,7 @@ func TestResultsAreThoseOfDataload(t *testing.T) {
 			if !different {
 				want = string(c.Record)
 			}
-			got, err := mustNew(t, c.Header...).AppendJSON(nil, c.Fields)
+			got, err := builtInRecords(t, c.Header...).AppendJSON(nil, c.Fields)
 			if want == "" {
 				if field := new(FieldError); !errors.As(err, &field) {
 					t.Errorf("%q gave %s, error %v; want a FieldError", c.Fields, got, err)
@@ -92,7 +92,7 @@ func TestResultsAreThoseOfDataload(t *testing.T) {
 }
 
 func TestMembersStandInTheOrderOfTheHeader(t *testing.T) {
-	got, err := mustNew(t, "z", "a.y", "email", "a.b.c", "a.x", "a.b.d").AppendJSON([]byte("x"), []string{"1", "2", "", "4", "<&>", "é\u2028"})
+	got, err := builtInRecords(t, "z", "a.y", "email", "a.b.c", "a.x", "a.b.d").AppendJSON([]byte("x"), []string{"1", "2", "", "4", "<&>", "é\u2028"})
 	want := `x{"z":"1","a":{"y":"2","b":{"c":"4","d":"é` + "\u2028" + `"},"x":"<&>"},"email":null}`
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v; want %s", got, err, want)
@@ -101,14 +101,14 @@ func TestMembersStandInTheOrderOfTheHeader(t *testing.T) {
 
 func TestErrorsNameTheColumnAndHideTheValue(t *testing.T) {
 	for _, c := range []struct{ column, value, want string }{
-		{"birthday", "31/12/1999 secret", "birthday: the value is not a date; expected month/day/year, as 12/31/1999"},
-		{"password", "{secret", `password: the value starts like JSON and is not JSON; expected {"type": …, "value": …} or plain text; write plain text that starts with a bracket as a JSON string, in quotes`},
-		{"clients", "secret", `clients: the value is not JSON; expected a list, as [{"clientId": …}]`},
-		{"primaryAddress.city", "secret\xff", "primaryAddress.city: the value is not UTF-8"},
-		{"password", "{\"secret\xff\":1}", `password: the value starts like JSON and is not JSON; expected {"type": …, "value": …} or plain text; write plain text that starts with a bracket as a JSON string, in quotes`},
+		{"birthday", "31/12/1999 secret", "birthday (type date): the value is not a date; expected M/D/YYYY, as 12/31/1999"},
+		{"password", "{secret", `password (type password): the value starts like JSON and is not JSON; expected {"type": …, "value": …} or plain text; write plain text that starts with a bracket as a JSON string, in quotes`},
+		{"clients", "secret", `clients (type plural): the value is not JSON; expected a list, as [{"clientId": …}]`},
+		{"primaryAddress.city", "secret\xff", "primaryAddress.city (type string): the value is not UTF-8"},
+		{"password", "{\"secret\xff\":1}", `password (type password): the value starts like JSON and is not JSON; expected {"type": …, "value": …} or plain text; write plain text that starts with a bracket as a JSON string, in quotes`},
 	} {
 		dst := []byte("before")
-		got, err := mustNew(t, "email", c.column).AppendJSON(dst, []string{"a@example.com", c.value})
+		got, err := builtInRecords(t, "email", c.column).AppendJSON(dst, []string{"a@example.com", c.value})
 		if field := new(FieldError); !errors.As(err, &field) || err.Error() != c.want || field.Column != c.column {
 			t.Errorf("%s %q gave error %v; want %s", c.column, c.value, err, c.want)
 		}
@@ -119,37 +119,37 @@ func TestErrorsNameTheColumnAndHideTheValue(t *testing.T) {
 }
 
 func TestJSONOfPasswordsAndPluralsKeepsItsDigits(t *testing.T) {
-	got, err := mustNew(t, "password", "clients").AppendJSON(nil, []string{` { "n" : 1.50 , "u" : "\u00e9<" } `, "[ 12345678901234567890123 ]"})
+	got, err := builtInRecords(t, "password", "clients").AppendJSON(nil, []string{` { "n" : 1.50 , "u" : "\u00e9<" } `, "[ 12345678901234567890123 ]"})
 	want := `{"password":{"n":1.50,"u":"\u00e9<"},"clients":[12345678901234567890123]}`
 	if err != nil || string(got) != want {
 		t.Errorf("got %s, %v; want %s", got, err, want)
 	}
 }
 
-func TestNewRefusesWhatIsNoObject(t *testing.T) {
+func TestAHeaderThatIsNoObjectIsRefused(t *testing.T) {
 	for _, header := range [][]string{{"a", "b", "a"}, {"a", "a.b"}, {"a.b", "a"}, {"a.b", "c", "a.b.d"}, {"a.b.c", "a.b"}, {"a.b", "a.b"}} {
-		if _, err := New(header); err == nil {
-			t.Errorf("New(%q) gave no error", header)
+		if _, err := compile(t, "", header...); err == nil {
+			t.Errorf("Compile(%q) gave no error", header)
 		}
 	}
-	if _, err := New([]string{"a", "ab", "a b", "b.a", "b.ab", "ba"}); err != nil {
+	if _, err := compile(t, "", "a", "ab", "a b", "b.a", "b.ab", "ba"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestWrongNumberOfFieldsIsAnError(t *testing.T) {
-	if _, err := mustNew(t, "a", "b").AppendJSON(nil, []string{"1"}); err == nil || err.Error() != "1 fields for 2 columns" {
+	if _, err := builtInRecords(t, "a", "b").AppendJSON(nil, []string{"1"}); err == nil || err.Error() != "1 fields for 2 columns" {
 		t.Errorf("got error %v", err)
 	}
 }
 
 func TestKeyFindsColumns(t *testing.T) {
-	tr := mustNew(t, "email", "ids.legacy", "ids.crm")
+	tr := builtInRecords(t, "email", "ids.legacy", "ids.crm")
 	for _, c := range []struct {
 		name  string
 		index int
 		ok    bool
-	}{{"email", 0, true}, {"ids.crm", 2, true}, {"ids", -1, false}, {"Email", -1, false}} {
+	}{{"email", 0, true}, {"ids.crm", 2, true}, {"ids", 0, false}, {"Email", 0, false}} {
 		if index, ok := tr.Key(c.name); index != c.index || ok != c.ok {
 			t.Errorf("Key(%q) = %d, %v; want %d, %v", c.name, index, ok, c.index, c.ok)
 		}
@@ -162,7 +162,7 @@ func FuzzJSONIsValid(f *testing.F) {
 	f.Add("\x00\x1f\u2028", `[`, "1/ 2/2003", " ", "", "[1e999]", "\xff")
 	f.Add("\"\\\b", `"\ud800"`, "", "\x1c", "FALSE", `{"a":1,"a":2}`, "🦊")
 	f.Fuzz(func(t *testing.T, email, password, birthday, gender, status, clients, city string) {
-		tr := mustNew(t, "email", "password", "birthday", "gender", "optIn.status", "clients", "primaryAddress.city")
+		tr := builtInRecords(t, "email", "password", "birthday", "gender", "optIn.status", "clients", "primaryAddress.city")
 		got, err := tr.AppendJSON(nil, []string{email, password, birthday, gender, status, clients, city})
 		if field := new(FieldError); err != nil {
 			if !errors.As(err, &field) {
@@ -192,7 +192,7 @@ func FuzzJSONIsValid(f *testing.F) {
 }
 
 func BenchmarkAppendJSON(b *testing.B) {
-	tr := mustNew(b, "email", "givenName", "familyName", "password", "gender", "birthday", "primaryAddress.city", "primaryAddress.zip", "clients", "optIn.status")
+	tr := builtInRecords(b, "email", "givenName", "familyName", "password", "gender", "birthday", "primaryAddress.city", "primaryAddress.zip", "clients", "optIn.status")
 	fields := []string{"quillon@example.com", "Quillon", "Ashwyn", `{"type": "password-bcrypt", "value": "$2a$04$abcdefghijklmnopqrstuv"}`, "M", "01/29/1981", "Testville", "00123", `[{"clientId": "1", "name": "a"}]`, "T"}
 	var dst []byte
 	b.ReportAllocs()
@@ -205,13 +205,27 @@ func BenchmarkAppendJSON(b *testing.B) {
 	b.SetBytes(int64(len(dst)))
 }
 
-func mustNew(t testing.TB, header ...string) *Transformer {
+func builtInRecords(t testing.TB, header ...string) *Records {
 	t.Helper()
-	tr, err := New(header)
+	r, err := compile(t, "", header...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tr
+	return r
+}
+
+// compile compiles a mapping file, or the built-in one if text is "", for a header.
+func compile(t testing.TB, text string, header ...string) (*Records, error) {
+	t.Helper()
+	name := "mapping.yaml"
+	if text == "" {
+		name, text = "", string(Default())
+	}
+	m, err := Parse(name, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Compile(header)
 }
 
 // sameJSON compares values: the order of members and the way to write a number do not count.
@@ -231,13 +245,13 @@ func value(t *testing.T, text []byte) any {
 	return plain(v)
 }
 
-type number string // never equal to a string
+type numeral string // never equal to a string
 
 func plain(v any) any {
 	switch v := v.(type) {
 	case json.Number:
 		r, _ := new(big.Rat).SetString(string(v))
-		return number(r.RatString())
+		return numeral(r.RatString())
 	case []any:
 		v = slices.Clone(v)
 		for i := range v {

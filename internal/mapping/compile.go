@@ -1,0 +1,376 @@
+package mapping
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Compile prepares for records below this header. It refuses, with the line in the mapping file: a column that is
+// mentioned and not there, an attribute that gets two values, a value and an object at one path (a with a.b), a column
+// that is not mentioned where the file wants that all are, and an expression that does not fit the columns.
+func (m *Mapping) Compile(header []string) (*Records, error) {
+	c := &compiling{Mapping: m, header: header, index: make(map[string]int, len(header)), records: &Records{columns: len(header)}}
+	for i, name := range header {
+		if _, twice := c.index[name]; twice {
+			return nil, fmt.Errorf("the header has the column %q twice; expected each name once; rename or remove one", name)
+		}
+		c.index[name] = i
+	}
+	for _, rules := range m.columns {
+		if _, ok := c.index[rules.column]; !ok && !m.mayMiss {
+			return nil, c.at(rules.line, "the column %q is not in the input%s", rules.column, didYouMean(rules.column, header))
+		}
+	}
+	for i, name := range header {
+		if err := c.column(i, name); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range m.attributes {
+		if err := c.add(r, -1); err != nil {
+			return nil, err
+		}
+	}
+	return c.records, nil
+}
+
+type compiling struct {
+	*Mapping
+	header  []string
+	index   map[string]int
+	records *Records
+}
+
+// at is an error with its place; line 0 is no line of the file.
+func (c *compiling) at(line int, format string, args ...any) error {
+	place := c.name
+	if line > 0 {
+		place += fmt.Sprintf(", line %d", line)
+	}
+	return fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
+}
+
+func (c *compiling) column(i int, name string) error {
+	rules, ok := c.mentioned[name]
+	if !ok && c.saltColumns[name] {
+		return nil
+	}
+	if !ok && c.others == othersDefault {
+		if known, found := builtIn()[name]; found {
+			for _, r := range known.rules {
+				own := *r
+				own.line = 0 // it is no line of this file
+				if err := c.add(&own, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	if ok {
+		for _, r := range rules.rules {
+			if err := c.add(r, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	switch c.others {
+	case othersIgnore:
+		return nil
+	case othersFail:
+		return c.at(0, "the column %q of the input is not mentioned, and others is fail; name its attribute, or write %q: ignore", name, name)
+	}
+	return c.add(&rule{column: name, to: name}, i)
+}
+
+// add compiles a rule and gives its attribute a place; a split has several.
+func (c *compiling) add(r *rule, column int) error {
+	if r.split != nil {
+		for _, p := range r.split.parts {
+			l, err := c.leaf(p.rule, column)
+			if err != nil {
+				return err
+			}
+			c.cutPart(l, r, p)
+			if err := c.place(p.rule, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	l, err := c.leaf(r, column)
+	if err != nil {
+		return err
+	}
+	return c.place(r, l)
+}
+
+func (c *compiling) place(r *rule, l *leaf) error {
+	conflict := c.records.record.add(r.path(), l)
+	if conflict == nil {
+		return nil
+	}
+	other := conflict.source
+	if conflict.line > 0 && conflict.line != l.line {
+		other += fmt.Sprintf(" (line %d)", conflict.line)
+	}
+	return c.at(l.line, "the attribute %q gets a value from %s, and it, or an object at its path, from %s too; expected one source for each attribute; leave a column out with ignore, or send it to another attribute",
+		r.to, l.source, other)
+}
+
+// leaf compiles what makes the value of a rule.
+func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
+	l := &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line, plural: r.typ == typePlural}
+	change := r.change()
+	finish := r.finish()
+	isText := r.typ == "" || r.typ == typeString
+	if isText && r.values == nil && r.fallback == nil && !r.blankIsEmpty {
+		finish = appendText
+	}
+	switch {
+	case r.constant != nil:
+		l.row = func(dst []byte, _ []string) ([]byte, error) { return append(dst, r.constant...), nil }
+		l.plural = r.constant[0] == '['
+		return l, nil
+	case r.expression != "":
+		e, err := compileExpression(r.expression, c.header, r.column != "")
+		if err != nil {
+			return nil, c.at(r.line, "%s: %s", r.where(), err)
+		}
+		if !r.fits(e.gives) {
+			return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
+		}
+		l.row = func(dst []byte, fields []string) ([]byte, error) {
+			cell := ""
+			if column >= 0 {
+				cell = change(fields[column])
+			}
+			result, err := e.run(cell, fields)
+			if err != nil {
+				return nil, &stepError{"expression", err.Error()}
+			}
+			return r.appendResult(dst, result, finish)
+		}
+		return l, nil
+	case r.join != nil:
+		var columns []int
+		for _, name := range r.join {
+			i, ok := c.index[name]
+			if !ok {
+				return nil, c.at(r.line, "%s joins the column %q, which is not in the input%s", r.where(), name, didYouMean(name, c.header))
+			}
+			columns = append(columns, i)
+		}
+		l.row = func(dst []byte, fields []string) ([]byte, error) {
+			var parts []string
+			for _, i := range columns {
+				if fields[i] != "" {
+					parts = append(parts, fields[i])
+				}
+			}
+			return finish(dst, change(strings.Join(parts, r.with)))
+		}
+		return l, nil
+	case r.kind.password.saltColumn != "":
+		salt, ok := c.index[r.kind.password.saltColumn]
+		if !ok {
+			return nil, c.at(r.line, "%s takes the salt from the column %q, which is not in the input%s", r.where(), r.kind.password.saltColumn, didYouMean(r.kind.password.saltColumn, c.header))
+		}
+		l.row = func(dst []byte, fields []string) ([]byte, error) {
+			return r.appendSalted(dst, change(fields[column]), fields[salt])
+		}
+		return l, nil
+	}
+	l.append = finish
+	if r.trim || r.normalize != "" || r.letters != "" {
+		l.append = func(dst []byte, value string) ([]byte, error) { return finish(dst, change(value)) }
+	}
+	l.unchanged = isText && r.values == nil && r.fallback == nil && r.normalize == ""
+	return l, nil
+}
+
+// cutPart makes the leaf of a part from the leaf that would make it from the whole cell.
+func (c *compiling) cutPart(l *leaf, whole *rule, p part) {
+	change := whole.change()
+	cut := func(value string) string {
+		if value = change(value); whole.isEmpty(value) {
+			value = ""
+			if whole.fallback != nil {
+				value = *whole.fallback
+			}
+		}
+		limit := -1
+		if p.rest {
+			limit = p.number + 1
+		}
+		parts := strings.SplitN(value, whole.split.at, limit)
+		if p.number >= len(parts) {
+			return ""
+		}
+		return parts[p.number]
+	}
+	l.unchanged = false
+	if l.append != nil {
+		made := l.append
+		l.append = func(dst []byte, value string) ([]byte, error) { return made(dst, cut(value)) }
+		return
+	}
+	made, column := l.row, l.column
+	l.row = func(dst []byte, fields []string) ([]byte, error) {
+		own := slices.Clone(fields)
+		own[column] = cut(fields[column])
+		return made(dst, own)
+	}
+}
+
+// change gives what a rule does to a text before anything else.
+func (r *rule) change() func(string) string {
+	form, normalized := forms[r.normalize]
+	return func(s string) string {
+		if r.trim {
+			s = strings.TrimSpace(s)
+		}
+		if normalized {
+			s = form.String(s)
+		}
+		switch r.letters {
+		case "lower":
+			s = strings.ToLower(s)
+		case "upper":
+			s = strings.ToUpper(s)
+		}
+		return s
+	}
+}
+
+func (r *rule) isEmpty(s string) bool { return s == "" || r.blankIsEmpty && isBlank(s) }
+
+// finish gives what a rule does with a text after that: empty, table, type.
+func (r *rule) finish() appendValue {
+	make := r.appendOf()
+	if r.values != nil {
+		make = r.throughTable(make)
+	}
+	fallback := ""
+	if r.fallback != nil {
+		fallback = *r.fallback
+	}
+	return func(dst []byte, value string) ([]byte, error) {
+		if value == "" || r.blankIsEmpty && isBlank(value) {
+			if fallback == "" {
+				return r.appendEmpty(dst), nil
+			}
+			value = fallback
+		}
+		return make(dst, value)
+	}
+}
+
+// throughTable looks a text up before it is made. What the table gives is made once, here.
+func (r *rule) throughTable(make appendValue) appendValue {
+	ready := func(value *string) []byte {
+		if value == nil || *value == "" {
+			return r.appendEmpty(nil)
+		}
+		out, err := make(nil, *value)
+		if err != nil {
+			return nil // Parse has tried it, all but a hash with its salt elsewhere
+		}
+		return out
+	}
+	table := map[string][]byte{}
+	for key, value := range r.values {
+		table[key] = ready(value)
+	}
+	var other []byte
+	switch r.otherwise.what {
+	case "null":
+		other = appendNull(nil)
+	case "value":
+		other = ready(&r.otherwise.value)
+	}
+	return func(dst []byte, value string) ([]byte, error) {
+		var made []byte
+		var ok bool
+		if r.ignoreCase {
+			var buf [32]byte
+			made, ok = table[string(fold(&buf, value))]
+		} else {
+			made, ok = table[value]
+		}
+		switch {
+		case ok:
+			return append(dst, made...), nil
+		case other != nil:
+			return append(dst, other...), nil
+		case r.otherwise.what == "fail":
+			return nil, &stepError{"values", fmt.Sprintf("the value is not in the table; expected one of its %d", len(table))}
+		}
+		return make(dst, value)
+	}
+}
+
+// appendResult goes on with what an expression gave: a text like one from a cell, anything else as JSON.
+func (r *rule) appendResult(dst []byte, result any, finish appendValue) ([]byte, error) {
+	switch v := result.(type) {
+	case nil:
+		return finish(dst, "")
+	case string:
+		return finish(dst, v)
+	}
+	if !r.fits(result) {
+		return nil, &stepError{"expression", "the expression gave " + nameOf(result) + "; expected a text, or what the rule's type is made of"}
+	}
+	if f, ok := result.(float64); ok && r.typ == typeInteger {
+		result = int64(f)
+	}
+	dst, err := appendResult(dst, result, maxResult)
+	if err != nil {
+		return nil, &stepError{"expression", err.Error()}
+	}
+	return dst, nil
+}
+
+func nameOf(result any) string {
+	switch result.(type) {
+	case bool:
+		return "true or false"
+	case int, int64, float64:
+		return "a number"
+	case []any, []string:
+		return "a list"
+	}
+	return "an object"
+}
+
+var errNoSalt = errors.New("the hash has no salt beside it; expected both, or neither")
+
+// appendSalted makes the object of a hash whose salt stands in another column.
+func (r *rule) appendSalted(dst []byte, hash, salt string) ([]byte, error) {
+	if r.isEmpty(hash) {
+		return appendNull(dst), nil
+	}
+	if salt == "" && r.kind.password.needsSalt() {
+		return nil, errNoSalt
+	}
+	return r.kind.password.appendHash(dst, hash, salt)
+}
+
+// stringOf gives the text of a JSON string, "" for any other JSON.
+func stringOf(text []byte) string {
+	if len(text) < 2 || text[0] != '"' {
+		return ""
+	}
+	if !slices.Contains(text, '\\') {
+		return string(text[1 : len(text)-1])
+	}
+	var s string
+	if json.Unmarshal(text, &s) != nil {
+		return ""
+	}
+	return s
+}

@@ -1,0 +1,40 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+)
+
+var errHeadRead = errors.New("the head was read")
+
+// Head reads the header and the first n records of a file, and not much more of it. Of the options only those count
+// that say how the file is read. It refuses what Inspect refuses there; what is wrong further down it may not see.
+func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, []Record, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var header *Header
+	var records []Record
+	o.BatchSize, o.StartAt, o.MaxEncoded, o.Unbounded = math.MaxInt32, 1, math.MaxInt64, true
+	o.IndexPath, o.CopyTo, o.Progress = "", "", nil
+	o.EncodedSize = func(h *Header, r Record) int64 {
+		header = h
+		if len(records) < n {
+			r.Raw = slices.Clone(r.Raw)
+			records = append(records, r)
+		}
+		if len(records) >= n {
+			cancel(errHeadRead)
+		}
+		return 0
+	}
+	summary, err := Inspect(ctx, path, o)
+	switch {
+	case header != nil && len(records) >= n: // whatever stands behind them
+		return header, records, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return summary.Header, records, nil
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+)
+
+// newMappingCommand has what helps to write a mapping file.
+func newMappingCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "mapping",
+		Short: "Write and try a mapping file, which says what becomes of each column",
+		Args:  noArguments,
+		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
+	}
+	command.AddCommand(newMappingInit(), newMappingPreview(), &cobra.Command{
+		Use:   "default",
+		Short: "Print the built-in mapping",
+		Args:  noArguments,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := command.OutOrStdout().Write(mapping.Default())
+			return err
+		},
+	})
+	return command
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("expected no argument, found %d", len(args))
+	}
+	return nil
+}
+
+// sampleSize is how many records a proposal looks at.
+const sampleSize = 1000
+
+func newMappingInit() *cobra.Command {
+	var data, delimiter, output, entityType, auth string
+	var insecureHTTP bool
+	var credentials config.Credentials
+	command := &cobra.Command{
+		Use:   "init --data users.csv [-o mapping.yaml]",
+		Short: "Propose a mapping file from an input's header and records and, with credentials, the target's schema",
+		Args:  noArguments,
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := credentials.Complete(os.Getenv); err != nil {
+				return err
+			}
+			for _, warning := range credentials.Warnings {
+				fmt.Fprintln(command.ErrOrStderr(), "Warning: "+warning)
+			}
+			if auth != config.AuthBasic && auth != config.AuthSignature {
+				return usage("--auth is %q; expected %s or %s", auth, config.AuthBasic, config.AuthSignature)
+			}
+			header, sample, err := readHead(command.Context(), data, delimiter, sampleSize)
+			if err != nil {
+				return err
+			}
+			var schema *identitycloud.Schema
+			if credentials.URI != "" {
+				target := migration.Target{URI: credentials.URI, EntityType: entityType, Auth: auth, InsecureHTTP: insecureHTTP}
+				if schema, err = readSchema(command.Context(), &credentials, target); err != nil {
+					return err
+				}
+			}
+			var values [][]string
+			for _, r := range sample {
+				if fields, err := header.Fields(r.Raw); err == nil {
+					values = append(values, fields)
+				}
+			}
+			return writeNew(command.OutOrStdout(), output, mapping.Propose(header.Names, values, schema))
+		},
+	}
+	f := command.Flags()
+	f.SortFlags = false
+	f.StringVar(&data, "data", "", "CSV file that will be migrated")
+	f.StringVar(&delimiter, "delimiter", ",", delimiterUsage)
+	f.StringVarP(&output, "output", "o", "", "file to write; it must not be there yet; default: the terminal")
+	credentials.AddFlags(f)
+	f.StringVarP(&entityType, "type-name", "t", "user", "entity type")
+	f.StringVar(&auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
+	f.BoolVar(&insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+	return command
+}
+
+// readHead reads the first records of the input.
+func readHead(ctx context.Context, data, delimiter string, n int) (*source.Header, []source.Record, error) {
+	if data == "" {
+		return nil, nil, usage("expected a data file: --data users.csv")
+	}
+	d, err := source.ParseDelimiter(delimiter)
+	if err != nil {
+		return nil, nil, usage("--delimiter: %w", err)
+	}
+	header, records, err := source.Head(ctx, data, n, source.InspectOptions{Delimiter: d})
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%s: there is no such file; expected a CSV file", data)
+	}
+	return header, records, err
+}
+
+// schemaTimeout is that of the one call for the schema.
+const schemaTimeout = 30 * time.Second
+
+func readSchema(ctx context.Context, credentials *config.Credentials, target migration.Target) (*identitycloud.Schema, error) {
+	if err := credentials.Check(); err != nil {
+		return nil, err
+	}
+	client, err := credentials.Connect(migration.Spec{Target: target, Timeout: schemaTimeout}, nil)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := client.EntityType(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the schema of %s cannot be read: %w; leave the credentials out to do without it", target.EntityType, err)
+	}
+	return &schema, nil
+}
+
+// writeNew writes a file that is not there yet, or to stdout.
+func writeNew(stdout io.Writer, path string, text []byte) error {
+	if path == "" {
+		_, err := stdout.Write(text)
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("%s is there already; expected a new name for the proposal; remove the file, or give another -o", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+func newMappingPreview() *cobra.Command {
+	var data, delimiter, file string
+	var records int
+	var force bool
+	command := &cobra.Command{
+		Use:   "preview --data users.csv [--mapping mapping.yaml] [-n 5]",
+		Short: "Show records before and after; on a terminal only, since they are user data",
+		Args:  noArguments,
+		RunE: func(command *cobra.Command, _ []string) error {
+			stdout := command.OutOrStdout()
+			f, ok := stdout.(*os.File)
+			if !force && (!ok || !term.IsTerminal(int(f.Fd()))) {
+				return usage("a preview shows user data, and the output is no terminal; expected a terminal, so that none stays in a file or a log; --force-output shows it all the same")
+			}
+			if records < 1 {
+				return usage("-n is %d; expected at least 1", records)
+			}
+			m, _, err := readMappingFile(file)
+			if err != nil {
+				return err
+			}
+			header, head, err := readHead(command.Context(), data, delimiter, records)
+			if err != nil {
+				return err
+			}
+			compiled, err := m.Compile(header.Names)
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(stdout, preview(header, head, compiled))
+			return err
+		},
+	}
+	command.Flags().StringVar(&data, "data", "", "CSV file")
+	command.Flags().StringVar(&delimiter, "delimiter", ",", delimiterUsage)
+	command.Flags().StringVar(&file, "mapping", "", "mapping file; default: the built-in mapping")
+	command.Flags().IntVarP(&records, "records", "n", 5, "records to show")
+	command.Flags().BoolVar(&force, "force-output", false, "also where the output is no terminal")
+	return command
+}
+
+// preview shows each record as the input has it and as it would be sent.
+func preview(header *source.Header, head []source.Record, compiled *mapping.Records) string {
+	width := 0
+	for _, name := range header.Names {
+		width = max(width, len([]rune(name)))
+	}
+	var b strings.Builder
+	for _, r := range head {
+		fmt.Fprintf(&b, "record %d, line %d\n", r.Number, r.Line)
+		fields, err := header.Fields(r.Raw)
+		for i, value := range fields {
+			if i < len(header.Names) {
+				fmt.Fprintf(&b, "  %-*s  %q\n", width, header.Names[i], value)
+			}
+		}
+		var object []byte
+		if err == nil {
+			object, err = compiled.AppendJSON(nil, fields)
+		}
+		if err != nil {
+			fmt.Fprintf(&b, "  cannot be sent: %s\n\n", err)
+			continue
+		}
+		fmt.Fprintf(&b, "  %s\n\n", visible(object))
+	}
+	return b.String()
+}
+
+// visible writes the characters of JSON that a terminal could obey, or not show, as JSON escapes.
+func visible(object []byte) string {
+	var b strings.Builder
+	for _, r := range string(object) {
+		switch {
+		case unicode.IsGraphic(r):
+			b.WriteRune(r)
+		case r <= 0xFFFF:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
+		}
+	}
+	return b.String()
+}
+
+// readMappingFile reads a mapping file, "" being the built-in mapping, and gives its digest too.
+func readMappingFile(path string) (*mapping.Mapping, string, error) {
+	if path == "" {
+		return mapping.BuiltIn(), "", nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, "", fmt.Errorf("%s: there is no such file; expected a mapping file; starter mapping init writes one", path)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	m, err := mapping.Parse(filepath.Base(path), text)
+	return m, migration.MappingDigest(text), err
+}
+
+// checkMapping refuses a mapping that does not fit the input's header, before anything is started. What is wrong with
+// the input itself the inspection says.
+func checkMapping(ctx context.Context, o options) error {
+	if o.mapping == "" {
+		return nil
+	}
+	m, _, err := readMappingFile(o.mapping)
+	if err != nil {
+		return err
+	}
+	delimiter, err := source.ParseDelimiter(o.delimiter)
+	if err != nil {
+		return err
+	}
+	header, _, err := source.Head(ctx, o.file.path, 0, source.InspectOptions{Delimiter: delimiter})
+	if err != nil {
+		return nil
+	}
+	_, err = m.Compile(header.Names)
+	return err
+}

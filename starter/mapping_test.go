@@ -1,0 +1,105 @@
+package main_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+func (l *lab) writeText(name, text string) string { return l.write(name, []byte(text)) }
+
+func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.writeText("users.csv", "E-Mail,First name,DOB,Sex\n Ada@example.com,Ada,31.12.1999,F\nbob@example.com,B\u009bob,1.2.2001,M\n")
+	file := l.path("mapping.yaml")
+	starter := func(want int, env []string, args ...string) *process {
+		t.Helper()
+		p := l.start("starter", env, append([]string{"mapping"}, args...)...)
+		exitCode(t, p, p.wait(20*time.Second), want)
+		return p
+	}
+
+	if p := starter(0, nil, "default"); !strings.Contains(p.output(), "optIn.status:") {
+		t.Errorf("the built-in mapping is\n%s", p.output())
+	}
+	starter(0, append(s.credentials(), "CAPTURE_APID_URI="+s.uri()), "init", "--data", input, "-o", file)
+	proposal := readAll(file)
+	for _, words := range []string{"to: email", "type: date", `layouts: ["D.M.YYYY"]`} {
+		if !strings.Contains(proposal, words) {
+			t.Errorf("the proposal is\n%s\nwant %s in it", proposal, words)
+		}
+	}
+	oneError(t, starter(1, nil, "init", "--data", input, "-o", file), file, "already")
+	if readAll(file) != proposal {
+		t.Error("the second proposal has replaced the first")
+	}
+	oneError(t, starter(1, nil, "init", "--data", input, "--apid_uri", s.uri()), "credentials")
+	refused(t, starter(2, nil, "preview", "--data", input, "--mapping", file), 2, 2, "--force-output")
+	refused(t, starter(2, nil, "preview", "--force-output"), 2, 2, "--data")
+	refused(t, starter(2, nil, "preview", "now"), 2, 2, "no argument")
+	p := starter(0, nil, "preview", "--data", input, "--mapping", file, "-n", "2", "--force-output")
+	for _, words := range []string{"record 2, line 3\n", `E-Mail      " Ada@example.com"`, `{"email":"Ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female"}`, `"B\u009bob"`} {
+		if !strings.Contains(p.output(), words) {
+			t.Errorf("the preview is\n%s\nwant %s in it", p.output(), words)
+		}
+	}
+	if strings.Contains(p.output(), "\u009b") {
+		t.Errorf("the preview sends a control character to the terminal:\n%q", p.output())
+	}
+
+	m := l.migration(s, input, 10, "--mapping", file)
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	for _, words := range []string{`"email":"Ada@example.com"`, `"birthday":"1999-12-31"`} {
+		if !strings.Contains(readAll(s.truth()), words) {
+			t.Errorf("the target has no %s", words)
+		}
+	}
+}
+
+func TestAMigrationKeepsItsMapping(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 200, Seed: 91})
+	first := l.writeText("first.yaml", "columns:\n  givenName: {case: upper}\n")
+	other := l.writeText("other.yaml", "columns:\n  givenName: {case: lower}\n")
+	wrong := l.writeText("wrong.yaml", "columns:\n  givnName: displayName\n")
+	m := l.migration(s, input, 5, "--rate-limit", "8")
+	with := func(mapping ...string) *migration {
+		c := *m
+		c.flags = append(append([]string{}, m.flags...), mapping...)
+		return &c
+	}
+
+	code, p := with("--mapping", wrong).run(time.Minute)
+	refused(t, p, code, 1, "wrong.yaml, line 2", `did you mean "givenName"?`)
+	code, p = with("--mapping", l.path("none.yaml")).run(time.Minute)
+	refused(t, p, code, 1, "none.yaml", "no such file")
+
+	p = with("--mapping", first).start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 4 })
+	attached, watcher := with("--mapping", other).run(time.Minute)
+	refused(t, watcher, attached, 1, "begun with the mapping first.yaml", "other.yaml")
+	p.signal(syscall.SIGINT)
+	exitCode(t, p, p.wait(time.Minute), 5)
+
+	calls := s.calls()
+	code, p = with("--mapping", other).run(time.Minute)
+	refused(t, p, code, 1, "begun with the mapping first.yaml", "other.yaml", "its copy is")
+	code, p = with().run(time.Minute)
+	refused(t, p, code, 1, "begun with the mapping first.yaml", "built-in")
+	if s.calls() != calls {
+		t.Errorf("%d calls were made with another mapping", s.calls()-calls)
+	}
+	code, p = with("--mapping", first, "--rate-limit", "0").run(time.Minute)
+	exitCode(t, p, code, 0)
+	if f := m.figures(); f.Records["created"] != 200 {
+		t.Errorf("the records came to %v, want 200 created", f.Records)
+	}
+}
