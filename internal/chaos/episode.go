@@ -462,7 +462,7 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 			return 0, false
 		}
 		code = p.code()
-		e.say("  %s ended with exit code %d after %s (%d calls so far)", p.name, code, time.Since(began).Round(10*time.Millisecond), e.truth.count())
+		e.say("%s ended with exit code %d after %s (%d calls so far)", p.name, code, time.Since(began).Round(10*time.Millisecond), e.truth.count())
 		switch {
 		case p.killed.Load():
 			e.mu.Lock()

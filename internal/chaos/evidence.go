@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -100,13 +101,20 @@ type sabotage struct {
 	damage    func(*evidence) error
 }
 
+// firstUUID ends where the uuid begins of the first record that a call wrote.
+var firstUUID = regexp.MustCompile(`"endpoint":"entity.bulkCreate".*"written":\[\{"index":0,"id":\d+,"uuid":"`)
+
 var sabotages = []sabotage{
 	{"lost-record", check.OneDisposition, func(v *evidence) error {
 		return v.edit("out/success_*.csv", func(content []byte) []byte { return withoutLine(content, 1) })
 	}},
 	{"forgotten-write", check.TrueOutcome, func(v *evidence) error {
 		return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
-			return bytes.Replace(content, []byte(`"written":[{"index":0,"id":1,`), []byte(`"written":[{"index":0,"id":1,"uuid":"00000000-0000-4000-8000-000000000000","was":1,"_`), 1)
+			found := firstUUID.FindAllIndex(content, -1)
+			if len(found) == 0 {
+				return content
+			}
+			return slices.Insert(content, found[len(found)-1][1], 'x')
 		})
 	}},
 	{"wrong-sum", check.AddsUp, func(v *evidence) error {
@@ -152,9 +160,11 @@ var sabotages = []sabotage{
 		})
 	}},
 	{"burst", check.RateHolds, func(v *evidence) error {
-		v.rate = max(v.rate, 10)
-		for i := range v.arrivals {
-			v.arrivals[i] = v.arrivals[0]
+		if v.rate == 0 {
+			v.rate = 10
+		}
+		for range 200 {
+			v.arrivals = append(v.arrivals, v.arrivals[len(v.arrivals)-1])
 		}
 		return nil
 	}},

@@ -29,7 +29,7 @@ func (e *episode) follow(ev event) {
 		e.disturbed = time.Now()
 		e.mu.Unlock()
 	}()
-	e.say("  %s (%d calls, %s)", ev, e.truth.count(), time.Since(e.begun).Round(10*time.Millisecond))
+	e.say("%s (%d calls, %s)", ev, e.truth.count(), time.Since(e.begun).Round(10*time.Millisecond))
 	e.happen(ev)
 }
 
@@ -52,8 +52,8 @@ func (e *episode) come(t trigger, begun time.Time) bool {
 		return e.witness.Claims() >= t.n
 	case onOutcomes:
 		return e.witness.Outcomes() >= t.n
-	case onRetry:
-		found, _ := filepath.Glob(filepath.Join(e.out, "retry_*.csv"))
+	case onFiles:
+		found, _ := os.ReadDir(e.out)
 		return len(found) >= t.n
 	}
 	return time.Since(begun) >= time.Duration(t.n)*time.Millisecond
@@ -73,8 +73,11 @@ func (e *episode) happen(ev event) {
 	name, _, _ := strings.Cut(ev.target, " ")
 	switch ev.action {
 	case kill:
-		if e.killTarget(ev) {
-			e.count.add(func(f *figures) { f.Kills[name]++ })
+		for _, target := range e.targets(ev) {
+			if e.killTarget(target, ev.lasts) {
+				name, _, _ := strings.Cut(target, " ")
+				e.count.add(func(f *figures) { f.Kills[name]++ })
+			}
 		}
 	case stop:
 		e.stopTarget(ev)
@@ -119,13 +122,24 @@ func (e *episode) find(target string) *slot {
 	return nil
 }
 
-func (e *episode) killTarget(ev event) bool {
-	if ev.target != theStarter {
-		return e.find(ev.target).kill(ev.lasts)
+func (e *episode) targets(ev event) []string {
+	if ev.target != everything {
+		return []string{ev.target}
+	}
+	all := []string{theStarter, theEngine}
+	for _, w := range e.workers {
+		all = append(all, w.name)
+	}
+	return all
+}
+
+func (e *episode) killTarget(target string, pause time.Duration) bool {
+	if target != theStarter {
+		return e.find(target).kill(pause)
 	}
 	e.mu.Lock()
 	p := e.starter
-	e.pause = ev.lasts
+	e.pause = pause
 	e.mu.Unlock()
 	return p.kill()
 }
@@ -218,7 +232,7 @@ func settled(outcomes []string) bool {
 
 func (e *episode) fillDisk(ev event) {
 	if !e.hasDisk {
-		e.say("  this user may not mount a file system: the disk is not filled")
+		e.say("this user may not mount a file system: the disk is not filled")
 		e.count.add(func(f *figures) { f.DiskSkipped++ })
 		return
 	}
@@ -313,6 +327,6 @@ func (e *episode) putBack(ctx context.Context, p *process) bool {
 
 // hangs makes an episode that cannot end: a self-test.
 func (e *episode) hangs() {
-	e.limit = 10 * time.Second
+	e.limit = 5 * time.Second
 	e.events = []event{{when: trigger{what: onCalls, n: 1}, action: stop, target: theSandbox, lasts: time.Hour}}
 }

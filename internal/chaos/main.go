@@ -23,6 +23,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,6 +51,7 @@ type options struct {
 	seed     uint64
 	records  int64
 	episode  int
+	atOnce   int
 	keep     bool
 	verbose  bool
 	json     bool
@@ -64,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&o.seed, "seed", 1, "decides the episodes and what happens in them")
 	flags.Int64Var(&o.records, "records", 0, "records of each migration; 0 = drawn")
 	flags.IntVar(&o.episode, "episode", 0, "only this one; 0 = from the first on")
+	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell what happens when it does")
 	flags.BoolVar(&o.json, "json", false, "print the figures as JSON on stdout, all else on stderr")
@@ -74,6 +78,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q; see --help", flags.Arg(0))
+	}
+	if err == nil && (o.atOnce < 1 || o.episode < 0 || o.records < 0) {
+		err = errors.New("--at-once, --episode or --records is impossible; see --help")
 	}
 	if err == nil && o.sabotage != "" {
 		_, err = findSabotage(o.sabotage)
@@ -99,39 +106,52 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitKept
 }
 
-// harness runs episodes one after the other.
+// harness runs episodes, some at the same time.
 type harness struct {
 	options
+	mu      sync.Mutex // of out and kept
 	out     io.Writer
 	dir     string // of all that is written
+	bin     string // of the programs
 	figures *figures
 	begun   time.Time
 	kept    bool // the folder of an episode is still there
 }
 
 func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error) {
-	h := &harness{options: o, out: out, figures: newFigures(o.seed), begun: time.Now()}
+	h := &harness{options: o, out: out, figures: newFigures(o.seed)}
 	var err error
-	if h.dir, err = os.MkdirTemp(fastFolder(), "durable-dataload-chaos-"); err != nil {
+	if h.dir, err = os.MkdirTemp(fastFolder(), folderPrefix); err != nil {
 		return nil, err
 	}
+	h.bin = filepath.Join(h.dir, "bin")
 	h.say("building starter, worker, sandbox and engine")
-	build := exec.CommandContext(ctx, "go", "build", "-o", h.programs()+string(filepath.Separator),
-		"durable-dataload/starter", "durable-dataload/worker", "durable-dataload/sandbox", "durable-dataload/internal/chaos/engine")
-	if output, err := build.CombinedOutput(); err != nil {
+	if err := build(ctx, h.bin); err != nil {
 		_ = os.RemoveAll(h.dir)
-		return nil, fmt.Errorf("the programs do not build; run this in the project's folder: %w\n%s", err, output)
+		return nil, err
 	}
 	h.begun = time.Now()
 	return h, nil
 }
+
+// build builds the programs into a folder.
+func build(ctx context.Context, dir string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
+		"durable-dataload/starter", "durable-dataload/worker", "durable-dataload/sandbox", "durable-dataload/internal/chaos/engine")
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("the programs do not build; run this in the project's folder: %w\n%s", err, output)
+	}
+	return nil
+}
+
+const folderPrefix = "durable-dataload-chaos-"
 
 // fastFolder is a folder in memory, if there is one: a killed process loses
 // nothing of what it wrote to a file system, and fsync on a shared disk can
 // take seconds.
 func fastFolder() string {
 	const memory = "/dev/shm"
-	probe, err := os.MkdirTemp(memory, "durable-dataload-chaos-")
+	probe, err := os.MkdirTemp(memory, folderPrefix)
 	if err != nil {
 		return ""
 	}
@@ -139,37 +159,58 @@ func fastFolder() string {
 	return memory
 }
 
-func (h *harness) programs() string { return filepath.Join(h.dir, "bin") }
-
-func (h *harness) say(format string, args ...any) { fmt.Fprintf(h.out, format+"\n", args...) }
+func (h *harness) say(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fmt.Fprintf(h.out, format+"\n", args...)
+}
 
 // runAll runs episodes until the time is used up.
 func (h *harness) runAll(ctx context.Context) error {
 	if h.episode > 0 {
 		return h.runOne(ctx, h.episode)
 	}
-	longest := time.Duration(0)
-	for number := 1; ; number++ {
-		began := time.Now()
-		if err := h.runOne(ctx, number); err != nil {
-			return err
-		}
-		longest = max(longest, time.Since(began))
-		if time.Since(h.begun)+longest > time.Duration(h.minutes*float64(time.Minute)) || h.sabotage != "" {
-			return nil
-		}
+	if h.sabotage != "" {
+		return h.runOne(ctx, 1)
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var mu sync.Mutex
+	number, longest := 0, time.Duration(0)
+	next := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		number++
+		inTime := time.Since(h.begun)+longest <= time.Duration(h.minutes*float64(time.Minute))
+		return number, ctx.Err() == nil && (number <= h.atOnce || inTime)
+	}
+	var group sync.WaitGroup
+	for range h.atOnce {
+		group.Go(func() {
+			for number, more := next(); more; number, more = next() {
+				began := time.Now()
+				if err := h.runOne(ctx, number); err != nil {
+					cancel(err)
+				}
+				mu.Lock()
+				longest = max(longest, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return context.Cause(ctx)
 }
 
 // runOne runs an episode, checks it, and tells what is broken.
 func (h *harness) runOne(ctx context.Context, number int) error {
 	began := time.Now()
 	e := &episode{
-		plan: draw(h.seed, number, h.records), programs: h.programs(), dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
+		plan: draw(h.seed, number, h.records), programs: h.bin, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
 		count: h.figures, say: func(string, ...any) {},
 	}
 	if h.verbose {
-		e.say = h.say
+		e.say = func(format string, args ...any) { h.say("  %d: %s", number, fmt.Sprintf(format, args...)) }
 	}
 	if err := os.Mkdir(e.dir, 0o700); err != nil {
 		return err
@@ -191,7 +232,9 @@ func (h *harness) runOne(ctx context.Context, number int) error {
 		return fmt.Errorf("episode %d: %w", number, err)
 	}
 	if keep {
+		h.mu.Lock()
 		h.kept = true
+		h.mu.Unlock()
 	} else if err := os.RemoveAll(e.dir); err != nil {
 		return err
 	}
@@ -255,12 +298,15 @@ func (h *harness) finish(stdout io.Writer) {
 	}
 }
 
+// nextPort keeps the episodes that run at the same time apart.
+var nextPort atomic.Int64
+
 // freeAddresses are on this machine, below the ports that systems give out, so
 // that nothing takes them while nobody listens.
 func freeAddresses(n int) ([]string, error) {
 	var addresses []string
-	for i := range 10000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+(os.Getpid()*37+i)%10000))
+	for range 10000 {
+		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
 		if l, err := net.Listen("tcp", address); err == nil {
 			_ = l.Close()
 			if addresses = append(addresses, address); len(addresses) == n {

@@ -49,7 +49,8 @@ const (
 	theStarter = "starter"
 	theSandbox = "sandbox"
 	theEngine  = "engine"
-	aWorker    = "worker" // with a number, from 1
+	aWorker    = "worker"     // with a number, from 1
+	everything = "everything" // but the target
 )
 
 // event is an action, and when it comes.
@@ -79,7 +80,7 @@ const (
 	onCalls    = "bulkCreate in the truth log"
 	onClaims   = "claim in the ledger"
 	onOutcomes = "outcome in the ledger"
-	onRetry    = "retry file"
+	onFiles    = "file in the output folder" // also those without a name yet
 	onMillis   = "millisecond"
 )
 
@@ -151,8 +152,8 @@ func (p *plan) batches() int { return int(p.input.Records+int64(p.batch)-1) / p.
 // drawEvents has the changed input alone, with what is harmless to it: what is
 // sent after the change is counted.
 func (p *plan) drawEvents(r *rand.Rand) (events []event) {
-	actions := []action{kill, kill, kill, kill, stop, stop, interrupt, cut, refuse, loseAnswers, loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, fill}
-	n := 3 + r.IntN(6)
+	actions := []action{kill, kill, kill, kill, kill, kill, stop, stop, interrupt, cut, refuse, loseAnswers, loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, fill}
+	n := 4 + r.IntN(7)
 	if r.IntN(8) == 0 {
 		actions = []action{loseAnswers, cut, throttle}
 		n = 1 + r.IntN(2)
@@ -172,10 +173,10 @@ func (p *plan) drawEvent(r *rand.Rand, a action) event {
 	millis := func(from, to int) time.Duration { return time.Duration(from+r.IntN(to-from)) * time.Millisecond }
 	switch a {
 	case kill:
-		e.target = p.drawTarget(r)
+		e.target = p.drawTarget(r, a)
 		e.lasts = millis(0, 800)
 	case stop:
-		e.target = p.drawTarget(r)
+		e.target = p.drawTarget(r, a)
 		e.lasts = millis(500, 9000)
 		if strings.HasPrefix(e.target, aWorker) && p.workers > 1 {
 			e.until = []string{"", untilSettled, untilEnd}[r.IntN(3)]
@@ -200,8 +201,11 @@ func (p *plan) drawEvent(r *rand.Rand, a action) event {
 	return e
 }
 
-func (p *plan) drawTarget(r *rand.Rand) string {
+func (p *plan) drawTarget(r *rand.Rand, a action) string {
 	targets := []string{theStarter, theSandbox}
+	if p.workers > 0 && a == kill {
+		targets = append(targets, everything)
+	}
 	if p.workers > 0 {
 		targets = append(targets, theEngine)
 		for i := range p.workers {
@@ -218,7 +222,7 @@ func (p *plan) drawTrigger(r *rand.Rand) trigger {
 	case 0:
 		t.what, t.n = onMillis, r.IntN(4000)
 	case 1:
-		t.what, t.n = onRetry, 1+r.IntN(2)
+		t.what, t.n = onFiles, 1+r.IntN(6)
 	case 2, 3:
 		t.what, t.n = onClaims, 1+r.IntN(p.batches())
 	case 4, 5:
