@@ -74,15 +74,17 @@ func TestEverySabotageIsCalledByItsName(t *testing.T) {
 	if summary.Records.Recovered == 0 || len(v.first) < 4 {
 		t.Fatalf("the migration came to %+v with %d tables, want some records recovered and a retry file: this is no test", summary.Records, len(v.first))
 	}
-	for _, s := range sabotages {
+	for i, s := range sabotages {
 		if s.damage == nil {
 			continue
 		}
 		dir := filepath.Join(h.dir, "copy-"+s.name)
 		copyFolder(t, dir, v.dir)
 		moved := v.in(dir)
-		if _, broken, err := moved.check(); err != nil || len(broken) > 0 {
-			t.Fatalf("%s: found %v, %v before the damage", s.name, broken, err)
+		if i == 0 { // the copy itself is as good as the original
+			if _, broken, err := moved.check(); err != nil || len(broken) > 0 {
+				t.Fatalf("found %v, %v in a copy without damage, want nothing", broken, err)
+			}
 		}
 		if err := s.damage(moved); err != nil {
 			t.Errorf("%s: %v", s.name, err)

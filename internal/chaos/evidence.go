@@ -38,6 +38,7 @@ func (v *evidence) check() (s migration.Summary, broken []check.Broken, err erro
 	}
 	for _, look := range []func() ([]check.Broken, error){
 		func() ([]check.Broken, error) { return check.Check(v.migration) },
+		func() ([]check.Broken, error) { return check.FromLedger(v.migration) },
 		v.witness.Broken,
 		func() ([]check.Broken, error) { return check.Same(v.first, v.second), nil },
 		func() ([]check.Broken, error) { return check.Leaks(v.search) },
@@ -135,7 +136,7 @@ var sabotages = []sabotage{
 	}},
 	{"changed-outcome", check.DecidedOnce, func(v *evidence) error {
 		return v.edit("state/migrations/*/ledger/0/00000/00000001.outcomes", func(content []byte) []byte {
-			return bytes.Replace(content, []byte(`"outcomes":"`), []byte(`"outcomes":"u`), 1)
+			return bytes.Replace(content, []byte(`"sent":true`), []byte(`"sent":false`), 1)
 		})
 	}},
 	{"other-bytes", check.SameBytes, func(v *evidence) error {
@@ -143,6 +144,11 @@ var sabotages = []sabotage{
 			v.second[name] = append(slices.Clone(v.second[name]), ' ')
 		}
 		return nil
+	}},
+	{"other-reason", check.SameBytes, func(v *evidence) error {
+		return v.edit("out/fail_[A-Z]*.csv", func(content []byte) []byte {
+			return bytes.Replace(content, []byte("duplicate value"), []byte("other value"), 1)
+		})
 	}},
 	{"open-file", check.Private, func(v *evidence) error {
 		return v.each("out/success_*.csv", func(path string) error { return os.Chmod(path, 0o644) })
