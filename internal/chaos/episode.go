@@ -61,6 +61,7 @@ type episode struct {
 	sandbox, engine *slot
 	workers         []*slot
 	hasDisk         bool
+	filling         sync.Mutex // one at a time fills the disk
 	before          int64
 	wantFailed      int
 	begun           time.Time
@@ -360,12 +361,6 @@ func (s *slot) next() (*process, error) {
 		p.kill()
 	}
 	return p, nil
-}
-
-func (s *slot) process() *process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.p
 }
 
 func (s *slot) kill(pause time.Duration) bool {

@@ -236,6 +236,8 @@ func (e *episode) fillDisk(ev event) {
 		e.count.add(func(f *figures) { f.DiskSkipped++ })
 		return
 	}
+	e.filling.Lock()
+	defer e.filling.Unlock()
 	err := fillDisk(e.state)
 	e.sleep(ev.lasts)
 	if err := errors.Join(err, freeDisk(e.state)); err != nil {

@@ -167,13 +167,6 @@ func (p *proxy) give(t *trouble) {
 	p.trouble = append(p.trouble, t)
 }
 
-// calm takes back all trouble that no call has met yet.
-func (p *proxy) calm() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.trouble = nil
-}
-
 // arrive notes a call, and gives the trouble that it meets, nil for none.
 func (p *proxy) arrive(bulkCreate bool) *trouble {
 	p.mu.Lock()
