@@ -152,7 +152,7 @@ func (p *plan) batches() int { return int(p.input.Records+int64(p.batch)-1) / p.
 // drawEvents has the changed input alone, with what is harmless to it: what is
 // sent after the change is counted.
 func (p *plan) drawEvents(r *rand.Rand) (events []event) {
-	actions := []action{kill, kill, kill, kill, kill, kill, stop, stop, interrupt, cut, refuse, loseAnswers, loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, fill}
+	actions := []action{kill, kill, kill, kill, kill, kill, stop, stop, stop, stop, interrupt, cut, refuse, loseAnswers, loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, fill}
 	n := 4 + r.IntN(7)
 	if r.IntN(8) == 0 {
 		actions = []action{loseAnswers, cut, throttle}
@@ -202,6 +202,9 @@ func (p *plan) drawEvent(r *rand.Rand, a action) event {
 }
 
 func (p *plan) drawTarget(r *rand.Rand, a action) string {
+	if p.workers > 1 && a == stop && r.IntN(3) > 0 {
+		return fmt.Sprintf("%s %d", aWorker, 1+r.IntN(p.workers)) // which can sleep through much
+	}
 	targets := []string{theStarter, theSandbox}
 	if p.workers > 0 && a == kill {
 		targets = append(targets, everything)
