@@ -636,6 +636,11 @@ func (e *episode) collect(code int) (*evidence, error) {
 	if err != nil {
 		return nil, err
 	}
+	// It may have changed so late, or where so little was left to load, that
+	// nothing came of it.
+	if err := e.restoreInput(); err != nil {
+		return nil, err
+	}
 	if !e.writeAgain(code) {
 		return nil, nil
 	}

@@ -41,6 +41,7 @@ type figures struct {
 	Created   int `json:"created"`
 	Recovered int `json:"recovered"`
 	Failed    int `json:"failed"`
+	Lost      int `json:"lost"` // neither created nor recovered nor failed
 	Rounds    int `json:"rounds"`
 	Unknown   int `json:"unknown_found"` // after round 0
 	Resolved  int `json:"unknown_resolved"`
@@ -65,6 +66,7 @@ func (f *figures) take(s migration.Summary, commands, calls int) {
 		f.Created += s.Records.Created
 		f.Recovered += s.Records.Recovered
 		f.Failed += s.Records.Failed
+		f.Lost += s.Records.Total - s.Records.Created - s.Records.Recovered - s.Records.Failed
 		f.Rounds += len(s.Rounds)
 		if len(s.Rounds) > 0 {
 			f.Unknown += s.Rounds[0].Unknown
@@ -90,7 +92,7 @@ func (f *figures) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, `
 seed %d, %.1f minutes
-  episodes          %d, in %d commands
+  episodes          %d, in %d commands; checked %d times in between, after a stop
   kills             %s
   stops             %s; %d woke after their batches were settled, %d after the end
   interrupts        %d
@@ -99,10 +101,10 @@ seed %d, %.1f minutes
   disk fills        %d, %d skipped
   changed inputs    %d
   events not come   %d, the migration was over before
-  records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must
+  records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
   unknown           %d found after round 0, %d resolved
   broken            %d
-`, f.Seed, f.Minutes, f.Episodes, f.Commands, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
+`, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
 		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes, f.NotCome,
-		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Unknown, f.Resolved, f.Broken)
+		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
 }

@@ -313,18 +313,26 @@ func (e *episode) putBack(ctx context.Context, p *process) bool {
 	if now := e.truth.count(); now != calls {
 		e.tell(check.InputChanged, "%d calls were made with the changed input", now-calls)
 	}
-	content, err := os.ReadFile(e.original)
-	if err == nil {
-		err = os.WriteFile(e.input, content, 0o600)
-	}
-	if err != nil {
+	if err := e.restoreInput(); err != nil {
 		e.tell(comesToItsEnd, "%v", err)
 		return false
+	}
+	return ctx.Err() == nil
+}
+
+// restoreInput makes the input what it was.
+func (e *episode) restoreInput() error {
+	if !e.isChanged() {
+		return nil
+	}
+	content, err := os.ReadFile(e.original)
+	if err != nil {
+		return err
 	}
 	e.mu.Lock()
 	e.changed, e.disturbed = false, time.Now()
 	e.mu.Unlock()
-	return ctx.Err() == nil
+	return os.WriteFile(e.input, content, 0o600)
 }
 
 // hangs makes an episode that cannot end: a self-test.
