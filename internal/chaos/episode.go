@@ -458,6 +458,9 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 		}
 		code = p.code()
 		e.say("%s ended with exit code %d after %s (%d calls so far)", p.name, code, time.Since(began).Round(10*time.Millisecond), e.truth.count())
+		if code > 0 && code != migration.ExitFailed {
+			e.say("%s", lastLines(p.errors(), 2))
+		}
 		switch {
 		case p.killed.Load():
 			e.mu.Lock()
