@@ -701,14 +701,19 @@ func (e *episode) writeAgain(code int) bool {
 		return false
 	}
 	calls := e.truth.count()
-	p, err := e.command()
-	if err != nil {
-		e.tell(comesToItsEnd, "%v", err)
-		return false
-	}
-	if !p.endsIn(time.Minute) {
-		e.hang(p)
-		return false
+	var p *process
+	for again := true; again; {
+		began := time.Now()
+		if p, err = e.command(); err != nil {
+			e.tell(comesToItsEnd, "%v", err)
+			return false
+		}
+		if !p.endsIn(time.Minute) {
+			e.hang(p)
+			return false
+		}
+		// What was killed last may not be there again yet.
+		again = p.code() == migration.ExitCannotRun && !e.unexplained(began.Add(-10*time.Second))
 	}
 	if p.code() != code {
 		e.tell(check.SameBytes, "written again, it ends with exit code %d, the first time with %d: %s", p.code(), code, lastLines(p.errors(), 5))
