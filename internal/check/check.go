@@ -37,6 +37,10 @@ type Migration struct {
 	// Later says that the log may hold calls that came after the summary: of a
 	// worker that slept.
 	Later bool
+	// Late says that calls may arrive long after they were made, of a worker
+	// that slept or through a slow network: then a call may belong to any
+	// earlier claim of its batch, and not only to the last one.
+	Late bool
 }
 
 // The invariants, by their numbers in DESIGN.md, section 3.
@@ -45,8 +49,13 @@ const (
 	TrueOutcome    = "1, a disposition is what really happened"
 	AddsUp         = "1, the summary adds up"
 	NoBlindRepeat  = "2, no write is repeated blindly"
+	DecidedOnce    = "3, an outcome is decided once"
+	SameBytes      = "4, artifacts are a function of input and ledger"
 	Private        = "5, user data is for the owner only"
+	NothingPrivate = "5, no user data and no secret in Temporal and logs"
 	InputFixed     = "6, what is written is what the input says"
+	InputChanged   = "6, the input does not change under a run"
+	RateHolds      = "7, the rate limit holds"
 	BytesKept      = "9, bytes are kept"
 	// Undoable is not in DESIGN.md: nothing is changed whose previous value is
 	// not kept.

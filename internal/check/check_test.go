@@ -17,6 +17,8 @@ import (
 type lab struct {
 	t   *testing.T
 	dir string
+
+	witness *Witness
 }
 
 const (
@@ -31,7 +33,7 @@ const (
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t, t.TempDir()}
+	l := &lab{t: t, dir: t.TempDir()}
 	input := header + ann + bob + cat + dan + twin + old
 	l.write("users.csv", input)
 	l.write("success.csv", "batch,line,uuid,email,round,how\n1,2,u-1,ann@a.test,0,created\n1,3,u-2,bob@a.test,0,created\n"+

@@ -217,7 +217,9 @@ func (c *checker) claims() error {
 		batchOf[r.key] = r.batch
 	}
 	calls := map[claim][]int64{}
-	for _, call := range c.truth {
+	arrived := map[int]int{} // calls of a batch
+	byArrival := slices.SortedStableFunc(slices.Values(c.truth), func(a, b call) int { return a.Received.Compare(b.Received) })
+	for _, call := range byArrival {
 		if call.Endpoint != "entity.bulkCreate" || call.Seq <= c.m.Before {
 			continue
 		}
@@ -233,18 +235,30 @@ func (c *checker) claims() error {
 		if batch == 0 {
 			continue // the body was not read, or its records cannot be told apart
 		}
+		arrived[batch]++
 		var last claim
+		earlier := 0
 		for _, claim := range claims[batch] {
 			if claim.halves {
 				last = claim
 				break
 			}
-			if !claim.at.After(call.Received) && claim.at.After(last.at) {
+			if claim.at.After(call.Received) {
+				continue
+			}
+			earlier++
+			if claim.at.After(last.at) {
 				last = claim
 			}
 		}
 		switch {
 		case last.halves:
+		case c.m.Late:
+			// Calls can be given to claims, one each, exactly if there are
+			// never fewer claims than calls.
+			if earlier < arrived[batch] {
+				c.tell(NoBlindRepeat, "call %d is the %d. of batch %d, which was claimed %d times until then", call.Seq, arrived[batch], batch, earlier)
+			}
 		case last.at.IsZero():
 			c.tell(NoBlindRepeat, "call %d, of batch %d, was not claimed before it was received", call.Seq, batch)
 		default:

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"durable-dataload/internal/migration"
+)
+
+// figures count what happened, over all episodes.
+type figures struct {
+	mu sync.Mutex
+
+	Seed     uint64  `json:"seed"`
+	Minutes  float64 `json:"minutes"`
+	Episodes int     `json:"episodes"`
+	Broken   int     `json:"broken"` // what the checker found
+
+	Kills          map[string]int `json:"kills"` // by process
+	Stops          map[string]int `json:"stops"`
+	WokenSettled   int            `json:"woken_after_settled"` // workers that woke when their batches had been settled
+	WokenAfter     int            `json:"woken_after_end"`     // and when the migration was over
+	Interrupts     int            `json:"interrupts"`
+	Cuts           int            `json:"cuts"`
+	CutConnections int            `json:"cut_connections"`
+	Refusals       int            `json:"refusals"`
+	Met            map[string]int `json:"calls_met"` // calls that met trouble of the proxy, by its kind
+	DiskFills      int            `json:"disk_fills"`
+	DiskSkipped    int            `json:"disk_fills_skipped"`
+	Changes        int            `json:"changed_inputs"`
+	NotCome        int            `json:"events_not_come"` // the migration was over before
+
+	Commands  int `json:"commands"`       // how often the same command was given
+	Between   int `json:"checks_between"` // of migrations that were stopped
+	Calls     int `json:"calls"`          // bulkCreate in the truth logs
+	Records   int `json:"records"`
+	Created   int `json:"created"`
+	Recovered int `json:"recovered"`
+	Failed    int `json:"failed"`
+	Lost      int `json:"lost"` // neither created nor recovered nor failed
+	Rounds    int `json:"rounds"`
+	Unknown   int `json:"unknown_found"` // after round 0
+	Resolved  int `json:"unknown_resolved"`
+}
+
+func newFigures(seed uint64) *figures {
+	return &figures{Seed: seed, Kills: map[string]int{}, Stops: map[string]int{}, Met: map[string]int{}}
+}
+
+func (f *figures) add(change func(*figures)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+// take adds a migration that is done.
+func (f *figures) take(s migration.Summary, commands, calls int) {
+	f.add(func(f *figures) {
+		f.Commands += commands
+		f.Calls += calls
+		f.Records += s.Records.Total
+		f.Created += s.Records.Created
+		f.Recovered += s.Records.Recovered
+		f.Failed += s.Records.Failed
+		f.Lost += s.Records.Total - s.Records.Created - s.Records.Recovered - s.Records.Failed
+		f.Rounds += len(s.Rounds)
+		if len(s.Rounds) > 0 {
+			f.Unknown += s.Rounds[0].Unknown
+			f.Resolved += s.Rounds[0].Unknown - s.Records.Unknown
+		}
+	})
+}
+
+func (f *figures) print(w io.Writer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	byName := func(m map[string]int) string {
+		var parts []string
+		sum := 0
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			parts = append(parts, fmt.Sprintf("%s %d", name, m[name]))
+			sum += m[name]
+		}
+		if sum == 0 {
+			return "0"
+		}
+		return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
+	}
+	fmt.Fprintf(w, `
+seed %d, %.1f minutes
+  episodes          %d, in %d commands; checked %d times in between, after a stop
+  kills             %s
+  stops             %s; %d woke after their batches were settled, %d after the end
+  interrupts        %d
+  connections cut   %d times, %d connections; refused %d times
+  calls in trouble  %s
+  disk fills        %d, %d skipped
+  changed inputs    %d
+  events not come   %d, the migration was over before
+  records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
+  unknown           %d found after round 0, %d resolved
+  broken            %d
+`, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
+		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes, f.NotCome,
+		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
+}

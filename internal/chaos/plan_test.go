@@ -1,0 +1,75 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestASeedDrawsTheSameEpisodes(t *testing.T) {
+	for number := 1; number <= 20; number++ {
+		if first, second := draw(7, number, 0), draw(7, number, 0); !reflect.DeepEqual(first, second) {
+			t.Errorf("episode %d is\n%v\nand then\n%v", number, first.String(), second.String())
+		}
+	}
+	first, second := draw(7, 1, 0), draw(8, 1, 0)
+	if first.String() == second.String() {
+		t.Errorf("two seeds draw the same episode: %v", first.String())
+	}
+}
+
+// What a run of some hours can meet.
+func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
+	drawn := map[string]int{}
+	const episodes = 500
+	for number := 1; number <= episodes; number++ {
+		p := draw(3, number, 0)
+		for _, e := range p.events {
+			name, _, _ := strings.Cut(e.target, " ")
+			drawn[strings.TrimSpace(string(e.action)+" "+name)]++
+			drawn["until "+e.until]++
+			drawn["at "+e.when.what]++
+			drawn["change "+e.how]++
+			if e.when.n < 0 || e.action != change && e.lasts == 0 && e.calls == 0 && e.target == "" {
+				t.Errorf("episode %d: %v makes no sense", number, e)
+			}
+			if e.target == theEngine && p.workers == 0 || strings.HasPrefix(e.target, aWorker) && e.target > aWorker+" "+string(rune('0'+p.workers)) {
+				t.Errorf("episode %d has %d workers, and the event %v", number, p.workers, e)
+			}
+		}
+		if p.has(change) && p.has(kill, stop, interrupt, fill, delayCalls) {
+			t.Errorf("episode %d changes the input, and more happens than can be told apart: %v", number, p.events)
+		}
+		if p.workers == 0 {
+			drawn["embedded"]++
+		}
+		if p.before {
+			drawn["some there before"]++
+		}
+		if p.input.Awkward {
+			drawn["awkward"]++
+		}
+	}
+	for _, want := range []string{
+		"kill starter", "kill sandbox", "kill engine", "kill worker", "kill everything", "stop starter", "stop sandbox", "stop engine", "stop worker",
+		"interrupt starter", "cut sandbox", "cut engine", "refuse", "lose-answers", "cut-calls", "delay-calls", "delay-answers", "throttle", "fill",
+		"change", "change cut-off", "change longer", "change gone", "change a-byte", "until " + untilSettled, "until " + untilEnd,
+		"at " + onCalls, "at " + onClaims, "at " + onOutcomes, "at " + onFiles, "at " + onMillis, "embedded", "some there before", "awkward",
+	} {
+		if drawn[want] < 5 {
+			t.Errorf("%q was drawn %d times in %d episodes, want some", want, drawn[want], episodes)
+		}
+	}
+	t.Log(drawn)
+}
+
+func TestRecordsAreFixedOnDemand(t *testing.T) {
+	p := draw(1, 1, 123)
+	if p.input.Records != 123 {
+		t.Errorf("%d records, want 123", p.input.Records)
+	}
+	q := draw(1, 1, 0)
+	if p.batch != q.batch || p.workers != q.workers {
+		t.Errorf("the number of records changes the shape: %v, without it %v", p.String(), q.String())
+	}
+}
