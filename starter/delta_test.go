@@ -30,7 +30,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	long(t)
 	t.Parallel()
 	l := newLab(t)
-	flags := []string{"--faults", "all=0.7,find:all=0.7", "--seed", "5", "--latency", "30ms"}
+	flags := []string{"--faults", "all=0.7,find:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "5", "--latency", "30ms"}
 	s := l.sandbox() // without faults while the users of before are made
 	input := l.users(invent.Options{Records: 600, Seed: 31, Awkward: true})
 	flaws := invent.Options{Records: 600, Awkward: true}.Flaws()
