@@ -6,7 +6,6 @@ package check
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -73,7 +72,6 @@ func (b Broken) String() string { return "invariant " + b.Invariant + ": " + b.W
 // Check gives what is broken; nothing if the migration kept its promises. The
 // error says that something cannot be read at all.
 func Check(m Migration) ([]Broken, error) {
-	m.Comma = cmp.Or(m.Comma, ',')
 	c := &checker{m: m, dir: filepath.Dir(m.Summary), told: map[string]int{}}
 	if err := c.read(); err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ func (s Search) needles() (needles, error) {
 	for _, secret := range s.Secrets {
 		n.add(secret, "a secret")
 	}
-	t, err := readTable(s.Input)
+	t, err := readTable(s.Input, ',')
 	if err != nil {
 		return n, err
 	}

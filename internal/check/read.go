@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type row struct {
 }
 
 func readTable(path string, comma rune) (*table, error) {
+	comma = cmp.Or(comma, ',')
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

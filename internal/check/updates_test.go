@@ -13,7 +13,7 @@ import (
 // was the same, dan's update failed, and bob stands a second time.
 func newDeltaLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t, t.TempDir()}
+	l := &lab{t: t, dir: t.TempDir()}
 	const header = "email,givenName,clients\n"
 	records := []string{"ann@a.test,Ann,\n", "bob@a.test,Bob,\"[{\"\"clientId\"\":\"\"7\"\"}]\"\n", "cat@a.test,Cat,\n", "dan@a.test,Dan,\n", "BOB@a.test,Second,\n"}
 	input := header + strings.Join(records, "")

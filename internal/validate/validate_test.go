@@ -108,7 +108,7 @@ func TestWhatIsFoundInAFile(t *testing.T) {
 		{"no key", header + ",A\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
 		{"no column for the key", "givenName\nA\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
 		{"a value that cannot be transformed", "email,birthday\na@example.com,31/12/1999\nb@example.com,\"12/31/1999\"\nc@example.com,x\n",
-			[]string{"error transform  2 [2 4]: birthday: the value is not a date"}},
+			[]string{"error transform  2 [2 4]: birthday (type date): the value is not a date"}},
 		{"unknown attributes", "email,givenname,city,primaryAddress.zipp,foo\na@example.com,A,B,C,\n", []string{
 			"error unknown_attribute givenname 1 [2]: the schema does not have this attribute; did you mean givenName?",
 			"error unknown_attribute city 1 [2]: the schema does not have this attribute; did you mean primaryAddress.city?",
