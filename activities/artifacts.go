@@ -124,15 +124,17 @@ func (o *opened) rounds(ctx context.Context, a *Activities, run Run) ([]roundTot
 			return nil, err
 		}
 		var counts ledger.Counts
-		for position := 1; position <= length; position++ {
-			result, err := a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: position})
-			if err != nil {
-				return nil, err
-			}
+		err = ahead(ctx, length, func(ctx context.Context, n int) (BatchResult, error) {
+			return a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: n + 1})
+		}, func(result BatchResult) error {
 			if result.Records() > 0 || result.Calls > 0 {
 				total.Batches++
 			}
 			counts.Add(result.Counts)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 		total.Calls, total.Created, total.Duplicate = counts.Calls, counts.Created, counts.Duplicate
 		total.Failed, total.Unknown = counts.Failed, counts.Unknown
@@ -146,29 +148,44 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		return migration.Counts{}, migration.Files{}, err
 	}
 	defer set.Discard()
-	for batch := 1; batch <= o.index.Batches(); batch++ {
-		b, records, err := o.batchRecords(batch)
-		if err != nil {
-			return migration.Counts{}, migration.Files{}, err
-		}
-		known, err := o.ledger.After(ctx, lastRound, batch, b.Records)
-		if err != nil {
-			return migration.Counts{}, migration.Files{}, err
-		}
-		for i, r := range records {
-			if o.awaitsUpdate(known[i]) {
-				// Whether its update was begun is not known.
-				known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
-			}
-			err := set.Add(artifacts.Record{
-				Batch: batch, Line: r.Line, Email: o.email(r), Key: o.sent(o.spec.PrimaryKey, r), Raw: r.Raw, Record: known[i],
-			})
-			if err != nil {
-				return migration.Counts{}, migration.Files{}, err
+	err = ahead(ctx, o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+		return o.artifactRecords(ctx, n+1, lastRound)
+	}, func(records []artifacts.Record) error {
+		for _, r := range records {
+			if err := set.Add(r); err != nil {
+				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return migration.Counts{}, migration.Files{}, err
 	}
 	return set.Commit(ctx, int(o.index.Records()))
+}
+
+// artifactRecords are the records of a batch, with what is known of them.
+func (o *opened) artifactRecords(ctx context.Context, batch, lastRound int) ([]artifacts.Record, error) {
+	b, records, err := o.batchRecords(batch)
+	if err != nil {
+		return nil, err
+	}
+	known, err := o.ledger.After(ctx, lastRound, batch, b.Records)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]artifacts.Record, len(records))
+	for i, r := range records {
+		if o.awaitsUpdate(known[i]) {
+			// Whether its update was begun is not known.
+			known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
+		}
+		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.email(r), Raw: r.Raw, Record: known[i]}
+		if o.spec.Delta {
+			all[i].Key = o.sent(o.spec.PrimaryKey, r)
+		}
+	}
+	return all, nil
 }
 
 // updatesBy is the name of the key column where the files of updates are

@@ -81,6 +81,7 @@ type loading struct {
 	key        ledger.Key
 	batch      source.Batch
 	positions  []int // of the records of the batch that are in this round, from 0
+	isolated   int   // calls that were halved because they were refused
 	encoded    []encodedRecord
 }
 
@@ -290,6 +291,10 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			}
 		}
 	case identitycloud.Refused:
+		if l.mayIsolate(len(positions), answer) {
+			l.isolated++
+			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
+		}
 		for _, i := range sent {
 			outcomes.Failed(i, answer.Words())
 		}
@@ -306,6 +311,19 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 		}
 	}
 	return outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
+}
+
+// mostIsolated is how many refused calls of a batch are halved: one bad record
+// among a thousand takes ten. A batch that is bad all over costs at most twice
+// as many calls and one, and what is left in one call then fails together.
+const mostIsolated = 32
+
+// mayIsolate says whether the guilty record of a call that was refused as a
+// whole is looked for: nothing of the call was written, so its halves can be
+// sent. Not if the refusal is of the call itself.
+func (l *loading) mayIsolate(records int, answer identitycloud.Answer) bool {
+	var api *identitycloud.APIError
+	return l.spec.Isolate && records > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
 }
 
 // refusedHere has the records that cannot be sent as failed.

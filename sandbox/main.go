@@ -69,6 +69,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many calls that write (0 = never)")
 	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
 	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
+	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate for one record that the schema refuses")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
 	flags.Usage = func() {
 		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())

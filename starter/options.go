@@ -48,6 +48,7 @@ type options struct {
 	unknownAPI   string
 	unknownHTTP  string
 	recoveredBy  string
+	isolate      bool
 	partitions   int
 
 	outputDir  string
@@ -101,6 +102,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown; default 403,408,429,500,501,502,503,504")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
 
+	f.BoolVar(&o.isolate, "isolate", true, "halve a call that is refused as a whole until the guilty record is alone; --isolate=false fails all of its records")
 	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
 
 	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
@@ -251,7 +253,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
-		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Partitions: o.partitions,
+		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
 		Delta: o.delta, UndoRecipient: o.undoRecipient,
 		Mapping: o.mappingDigest, MappingFile: o.mapping,
 	}

@@ -1,9 +1,11 @@
 package main_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,4 +210,37 @@ func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 	defer other.Close()
 	p = l.start("starter", nil, append(args, "--again")...)
 	refused(t, p, p.wait(time.Minute), 1, address, "in use", "--state-dir")
+}
+
+func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
+	input := l.write("users.csv", []byte("email,givenName\n"+goodAndBad(60, 17, 18, 44)))
+	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 3)
+	m.check()
+	f := m.figures()
+	if f.Records["failed"] != 3 || f.Records["created"]+f.Records["recovered"] != 57 {
+		t.Errorf("%+v, want three failed and the others in", f.Records)
+	}
+	for _, row := range rows(t, m.artifacts("fail_[A-Z]*.csv")[0]) {
+		if !strings.Contains(row[3], "email is not an email address") {
+			t.Errorf("%q, want the target's words", row)
+		}
+	}
+}
+
+// goodAndBad are n people, of whom those named have no usable address.
+func goodAndBad(n int, bad ...int) string {
+	var b strings.Builder
+	for i := 1; i <= n; i++ {
+		at := "@"
+		if slices.Contains(bad, i) {
+			at = "."
+		}
+		fmt.Fprintf(&b, "a%d%sexample.com,Name %d\n", i, at, i)
+	}
+	return b.String()
 }

@@ -74,6 +74,21 @@ func (e *APIError) IsNotFound() bool {
 	return e.Code == 310 || e.Name == "record_not_found" || e.Code == 200 && e.Argument == "uuid"
 }
 
+// IsAboutCall says that the error would be the same for any records: the client, its rights, the entity type, the
+// application, an argument of the call, the platform itself. Any other refusal of a call may be due to one record of it.
+//
+// Source: the groups of the error codes, techdocs.akamai.com/identity-cloud-entity/reference/registration-error-codes:
+// 400 to 499 authentication and permission, 500 and above internal.
+func (e *APIError) IsAboutCall() bool {
+	switch e.Code {
+	case 100, 201, 205, 221, 222, 224:
+		return true
+	case 200:
+		return e.Argument != "" && e.Argument != "all_attributes" && e.Argument != "attributes"
+	}
+	return e.Code >= 400
+}
+
 // isToken says that s can be a name or an id and nothing else, so that it is safe in a log.
 func isToken(s string) bool {
 	if s == "" || len(s) > 64 {

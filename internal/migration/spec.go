@@ -57,6 +57,9 @@ type Spec struct {
 	// UndoRecipient is the public key of age to which the previous values of
 	// updated records are encrypted; "" leaves them readable to the owner.
 	UndoRecipient string `json:"undo_recipient,omitempty"`
+	// Isolate says that a call which is refused as a whole is halved until the
+	// records are found that it is refused for.
+	Isolate bool `json:"isolate,omitempty"`
 	// Partitions is how many workflows load a round beside each other, each a
 	// range of it, at one pace; 0 = by size.
 	Partitions int `json:"partitions,omitempty"`

@@ -14,6 +14,9 @@ func (s *Server) bulkCreate(q *request) (map[string]any, *apiError) {
 	candidates := make([]candidate, len(records))
 	for i, record := range records {
 		candidates[i] = newCandidate(record)
+		if s.options.RefuseCalls && candidates[i].err != nil {
+			return nil, candidates[i].err
+		}
 	}
 	skip := func(index int) bool { return q.done == half && index%2 == 1 }
 	outcomes, logErr := s.entities.create(q.call, candidates, attributePaths(records), skip)

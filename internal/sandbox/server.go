@@ -59,6 +59,8 @@ type Options struct {
 	// Limit is how many calls a second are let through, of all endpoints together; what exceeds it is answered with
 	// API error 510. 0 means no limit.
 	Limit float64
+	// RefuseCalls has a bulkCreate refused as a whole if its schema refuses one of the records.
+	RefuseCalls bool
 	// EntityTypes are the entity types there are; none means "user".
 	EntityTypes []string
 }

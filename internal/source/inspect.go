@@ -71,13 +71,6 @@ type Summary struct {
 	Batches int
 }
 
-// EncodedBound is an upper bound, in bytes, of a record that is encoded as JSON and then percent-encoded for a form:
-// a control character becomes %5Cu0001, names are repeated in each record and a dot in one becomes "%22%3A%7B%22…%7D",
-// and a short value may stand for a longer one (a gender, a date) in each column.
-func EncodedBound(h *Header, rawLength int) int64 {
-	return 8*int64(rawLength) + 16*int64(len(h.Raw)) + 64*int64(len(h.Names)) + 16
-}
-
 // Inspect reads a file once, from start to end, and refuses it or cuts it into batches. The error is a *Refusal if the
 // file is not usable: not UTF-8, no header, a header whose names cannot be attributes, a quote that is never closed, a
 // record of more than 64 MiB. A record that has the wrong number of fields or a misplaced quote is in a batch
