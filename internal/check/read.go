@@ -129,6 +129,8 @@ type call struct {
 	Received  time.Time
 	Committed time.Time
 	Endpoint  string
+	Code      int    // of the API's error, if it refused the call
+	Fault     string // that the sandbox played
 	Keys      []string
 	Written   []written
 	Entities  []json.RawMessage
