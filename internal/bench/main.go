@@ -3,7 +3,10 @@
 // our transformations and nothing else, and with the durable migration, and
 // gives the ratio of the medians.
 //
-//	go run ./internal/bench --records 200000 --pairs 5
+//	go run ./internal/bench --records 400000 --pairs 5
+//
+//	go run ./internal/bench scale --records 10000000 (see scaleCommand)
+//	go run ./internal/bench history --state-dir … (see historyCommand)
 //
 // Every run has a sandbox of its own, fresh, in a process of its own, so that
 // both loaders share the machine with the same neighbour. The durable run is
@@ -56,11 +59,13 @@ func run(args []string, out io.Writer) error {
 			return bareCommand(args[1:], out)
 		case "history":
 			return historyCommand(args[1:], out)
+		case "scale":
+			return scaleCommand(args[1:], out)
 		}
 	}
 	var o options
 	f := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	f.Int64Var(&o.records, "records", 200_000, "invented records in the file")
+	f.Int64Var(&o.records, "records", 400_000, "invented records in the file")
 	f.IntVar(&o.pairs, "pairs", 5, "runs of each loader at each batch size")
 	f.IntSliceVar(&o.batchSizes, "batch-sizes", []int{100, 1000}, "records in one call")
 	f.IntVar(&o.workers, "workers", 10, "calls in flight at most")
