@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"filippo.io/age"
 	"go.temporal.io/sdk/activity"
 
 	"durable-dataload/internal/identitycloud"
@@ -49,6 +50,8 @@ type Target interface {
 	// repeated.
 	Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error
 	Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error
+	// Delete removes a record. By uuid it may be repeated.
+	Delete(ctx context.Context, ref identitycloud.Ref) error
 	// Count counts all entities of the type.
 	Count(ctx context.Context) (int64, error)
 	// Overhead is what a request has besides its records, in bytes.
@@ -65,8 +68,11 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 type Activities struct {
 	connect Connect
 	log     *slog.Logger
-	drain   chan struct{}
-	drained sync.Once
+	// identities open the previous values of updated records, where these are
+	// encrypted.
+	identities []age.Identity
+	drain      chan struct{}
+	drained    sync.Once
 
 	mu   sync.Mutex
 	runs map[Run]*opened
@@ -76,6 +82,10 @@ type Activities struct {
 func New(connect Connect, log *slog.Logger) *Activities {
 	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
 }
+
+// OpenUndo gives this process the keys to previous values that are encrypted, for
+// rollbacks. Call it before the first activity.
+func (a *Activities) OpenUndo(identities []age.Identity) { a.identities = identities }
 
 // Drain stops this process from starting any further call that loads or updates
 // records.
@@ -104,7 +114,8 @@ type opened struct {
 	key         int // column of the primary key, -1 if the file has none
 	email       int // column of the e-mail, -1 if the file has none
 	clock       clock
-	twins       *validate.Twins // of a delta migration, else nil
+	twins       *validate.Twins     // of a delta migration, else nil
+	rollback    *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
 	prepared chan struct{}
@@ -142,6 +153,16 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 			o.close()
 		}
 	}()
+	rollback, err := folder.Rollback()
+	if err == nil {
+		if o.start, err = folder.Start(); err != nil {
+			return nil, err
+		}
+		return o, a.openRollback(o, rollback)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return nil, err
+	}
 	if o.spec, err = folder.Spec(); err != nil {
 		return nil, err
 	}
@@ -167,16 +188,33 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 			return nil, err
 		}
 	}
-	o.ledger = ledger.New(ledger.NewFolder(folder.Ledger()))
-	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
-		return nil, err
+	return o, a.connectTarget(o)
+}
+
+// openRollback is openFolder for a rollback.
+func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
+	o.rollback, o.spec = &r, r.Connection()
+	if o.index, err = source.OpenIndex(o.folder.Index()); err != nil {
+		return err
+	}
+	if o.staged, err = os.Open(o.folder.Items()); err != nil {
+		return err
+	}
+	return a.connectTarget(o)
+}
+
+// connectTarget is what all calls of a run share.
+func (a *Activities) connectTarget(o *opened) (err error) {
+	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
+	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
+		return err
 	}
 	o.prepared = make(chan struct{}, 2*o.spec.Workers)
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.gate.BeforeCall
 		cfg.Answered = o.clock.saw
 	})
-	return o, err
+	return err
 }
 
 func column(t *transform.Transformer, name string) int {
@@ -221,14 +259,7 @@ func records(b source.Batch, data []byte) []source.Record {
 
 // value is a column of a record, or "" where it has none.
 func (o *opened) value(r source.Record, column int) string {
-	if column < 0 {
-		return ""
-	}
-	fields, err := o.index.Header().Fields(r.Raw)
-	if err != nil || column >= len(fields) {
-		return ""
-	}
-	return fields[column]
+	return o.index.Header().Value(r.Raw, column)
 }
 
 // roundBatch is the batch that stands at a position (from 1) of a round.
@@ -301,12 +332,21 @@ func ended(ctx context.Context, err error) error {
 	return storageError(err)
 }
 
+// workerStop is closed when the worker of an activity stops; nil, which never
+// is, where ctx is not that of an activity.
+func workerStop(ctx context.Context) <-chan struct{} {
+	if !activity.IsActivity(ctx) {
+		return nil
+	}
+	return activity.GetWorkerStopChannel(ctx)
+}
+
 // stopping says whether this process must not begin anything new.
 func (a *Activities) stopping(ctx context.Context) error {
 	select {
 	case <-a.drain:
 		return errNotSent
-	case <-activity.GetWorkerStopChannel(ctx):
+	case <-workerStop(ctx):
 		return errNotSent
 	default:
 	}
@@ -324,7 +364,7 @@ func (a *Activities) untilStopping(ctx context.Context) (context.Context, contex
 		select {
 		case <-ctx.Done():
 		case <-a.drain:
-		case <-activity.GetWorkerStopChannel(ctx):
+		case <-workerStop(ctx):
 		}
 		cancel(errNotSent)
 	}()
