@@ -740,7 +740,7 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 	if err := o.folder.SaveRollbackSummary(summary); err != nil {
 		return summary, err
 	}
-	if summary.Records.Left == 0 && summary.Unverified == 0 && o.rollback.Migration != "" {
+	if summary.IsDone() && o.rollback.Migration != "" {
 		return summary, o.rollback.Migration.MarkRolledBack(migration.RolledBack{Rollback: o.start.ID, Done: true})
 	}
 	return summary, nil

@@ -67,6 +67,7 @@ Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 
 	o.addFlags(command.Flags())
 	addCompletions(command)
 	command.AddCommand(sampleCommand(stdout))
+	command.AddCommand(rollbackCommand(stdout, stderr, code))
 	return command
 }
 

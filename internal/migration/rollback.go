@@ -64,17 +64,6 @@ func (c RollbackCounts) Undone() int { return c.Deleted + c.Gone + c.Restored + 
 // Sum is the number of records counted.
 func (c RollbackCounts) Sum() int { return c.Undone() + c.Failed + c.Left }
 
-// ExitCode tells the counts to a script.
-func (c RollbackCounts) ExitCode() int {
-	switch {
-	case c.Left > 0:
-		return ExitStopped
-	case c.Failed > 0:
-		return ExitFailed
-	}
-	return ExitDone
-}
-
 // RollbackSummary is what a rollback has come to. Scripts depend on it.
 type RollbackSummary struct {
 	WorkflowID string         `json:"workflow_id"`
@@ -90,6 +79,21 @@ type RollbackSummary struct {
 	Reasons    map[string]int `json:"failed_by_reason"`
 	Success    string         `json:"rollback_success"` // file names
 	Fail       string         `json:"rollback_fail"`
+}
+
+// IsDone says that nothing is left to be undone or looked at, though records may
+// have failed.
+func (s RollbackSummary) IsDone() bool { return s.Records.Left == 0 && s.Unverified == 0 }
+
+// ExitCode tells the counts to a script.
+func (s RollbackSummary) ExitCode() int {
+	switch {
+	case !s.IsDone():
+		return ExitStopped
+	case s.Records.Failed > 0:
+		return ExitFailed
+	}
+	return ExitDone
 }
 
 // RollbackIn gives the folder of a rollback in a state folder.
