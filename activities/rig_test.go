@@ -53,7 +53,7 @@ type rig struct {
 	tooManyBytes int64
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 
-	changes int // calls of Update and Replace
+	changes int // calls of Update, Replace and Delete
 	// change makes the n-th of them, from 1, or does not.
 	change func(n int, call func() error) error
 	// hidden records do not show in FindEntities.
@@ -181,6 +181,10 @@ func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []
 
 func (c target) Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error {
 	return c.rig.changed(func() error { return c.Target.Replace(ctx, ref, attribute, value) })
+}
+
+func (c target) Delete(ctx context.Context, ref identitycloud.Ref) error {
+	return c.rig.changed(func() error { return c.Target.Delete(ctx, ref) })
 }
 
 func (r *rig) changed(call func() error) error {
