@@ -188,7 +188,9 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	for range 2 {
 		deletes, updates := s.count("entity.delete"), s.count("entity.update")
 		p = m.rollback(flags...)
-		until(t, time.Minute, "some are deleted", func() bool { return s.count("entity.delete")+s.count("entity.update") > deletes+updates+50 || p.hasEnded() })
+		until(t, time.Minute, "some are deleted", func() bool {
+			return s.count("entity.delete")+s.count("entity.update") > deletes+updates+50 || p.hasEnded()
+		})
 		if p.hasEnded() {
 			t.Fatalf("it ended before it was killed: this was no test\n%s", p.errors())
 		}
