@@ -24,7 +24,7 @@ const (
 
 // The outcomes of a rollback, besides Failed and None: not attempted.
 const (
-	Deleted  Outcome = 'x' // was there, and is not any more
+	Deleted  Outcome = 'e' // was there, and is not any more
 	Gone     Outcome = 'g' // was not there any more when it was looked for
 	Restored Outcome = 'b' // has its previous values back
 	Kept     Outcome = 'k' // had its previous values when it was looked at
