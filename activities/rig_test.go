@@ -56,6 +56,7 @@ type rig struct {
 	changes int // calls of Update, Replace and Delete
 	// change makes the n-th of them, from 1, or does not.
 	change func(n int, call func() error) error
+	viewed func(*identitycloud.Entity) // changes what View gives
 	// hidden records do not show in FindEntities.
 	hidden       bool
 	findEntities func() error // fails it
@@ -173,6 +174,14 @@ func (c target) FindEntities(ctx context.Context, attribute string, keys []strin
 		return nil, c.rig.findEntities()
 	}
 	return c.Target.FindEntities(ctx, attribute, keys)
+}
+
+func (c target) View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error) {
+	e, err := c.Target.View(ctx, ref)
+	if c.rig.viewed != nil {
+		c.rig.viewed(&e)
+	}
+	return e, err
 }
 
 func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error {
