@@ -353,11 +353,13 @@ func (s *rollbackSession) prepare(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if totals.Items() == 0 {
+		s.dropList()
 		s.screen.say("There is nothing to undo: " + s.rollback.Source + " has created and updated nothing.")
 		return false, nil
 	}
 	if !s.o.yes {
-		if ok, err := confirm(os.Stdin, s.screen.stderr, totals, s.rollback.Target); err != nil || !ok {
+		if err := s.ask(totals); err != nil {
+			s.dropList()
 			return false, err
 		}
 	}
@@ -365,15 +367,8 @@ func (s *rollbackSession) prepare(ctx context.Context) (bool, error) {
 		if err := s.o.of.MarkRolledBack(migration.RolledBack{Rollback: s.rollback.ID}); err != nil {
 			return false, err
 		}
-		if err := s.refuseRunning(ctx); err != nil {
-			return false, err
-		}
-		again, err := rollback.Write(ctx, s.folder, s.items(ctx))
-		if err != nil {
-			return false, err
-		}
-		if again != totals {
-			return false, fmt.Errorf("the migration was gone on with meanwhile: there were %d records to undo, and are %d; give the same command again", totals.Items(), again.Items())
+		if err := s.listAgain(ctx, totals); err != nil {
+			return false, errors.Join(err, s.o.of.DropRolledBack())
 		}
 	}
 	if err := artifacts.CheckFolder(s.rollback.OutputDir); err != nil {
@@ -391,6 +386,19 @@ func (s *rollbackSession) prepare(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
+// listAgain makes the list once more, of a migration that cannot be gone on with
+// any more, and holds that it is the one that was asked for.
+func (s *rollbackSession) listAgain(ctx context.Context, asked rollback.Totals) error {
+	if err := s.refuseRunning(ctx); err != nil {
+		return err
+	}
+	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
+	if err == nil && totals != asked {
+		err = fmt.Errorf("the migration was gone on with meanwhile: there were %d records to undo, and are %d; give the same command again", asked.Items(), totals.Items())
+	}
+	return err
+}
+
 func (s *rollbackSession) refuseRunning(ctx context.Context) error {
 	if s.o.of == "" {
 		return nil
@@ -402,8 +410,23 @@ func (s *rollbackSession) refuseRunning(ctx context.Context) error {
 	return err
 }
 
-// confirm asks whether it is meant.
-func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Target) (bool, error) {
+// dropList removes the list of a rollback that is not begun: it is user data.
+func (s *rollbackSession) dropList() { _ = os.RemoveAll(s.rollback.Folder) }
+
+// ask asks on the terminal, until the first Ctrl-C.
+func (s *rollbackSession) ask(totals rollback.Totals) error {
+	answered := make(chan error, 1)
+	go func() { answered <- confirm(os.Stdin, s.screen.stderr, totals, s.rollback.Target) }()
+	select {
+	case err := <-answered:
+		return err
+	case <-s.stop:
+		return errors.New("stopped; nothing was changed")
+	}
+}
+
+// confirm asks whether it is meant. nil is yes.
+func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Target) error {
 	what := fmt.Sprintf("Delete %s records", number(totals.Deletes))
 	if totals.Restores > 0 {
 		what += fmt.Sprintf(" and restore %s", number(totals.Restores))
@@ -412,13 +435,13 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 	fmt.Fprintf(out, "%s from %s (%s)? Deleted records are gone for good. Type the number of records, %s, to go on: ", what, t.Host(), t.EntityType, number(expected))
 	answer, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return err
 	}
 	answer = strings.TrimSpace(answer)
 	if answer != number(expected) && answer != strings.ReplaceAll(number(expected), ",", "") {
-		return false, rollbackUsage("nothing was changed: expected the number %d as the answer", expected)
+		return rollbackUsage("nothing was changed: expected the number %d as the answer", expected)
 	}
-	return true, nil
+	return nil
 }
 
 // roll starts the workflow, or attaches to it, and follows it to its end.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"time"
+
+	"durable-dataload/internal/private"
 )
 
 // Rollback is the undoing of a migration, as its workflow is told: names and
@@ -140,6 +142,10 @@ type RolledBack struct {
 
 // MarkRolledBack marks a migration.
 func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.json", m) }
+
+// DropRolledBack takes the mark away again, of a rollback that was not begun after
+// all.
+func (f Folder) DropRolledBack() error { return private.Remove(f.path("rolled_back.json")) }
 
 // RolledBack gives the mark, or ErrAbsent.
 func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f, "rolled_back.json") }
