@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"filippo.io/age"
 	"go.temporal.io/sdk/activity"
 
 	"durable-dataload/internal/identitycloud"
@@ -50,6 +51,8 @@ type Target interface {
 	// repeated.
 	Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error
 	Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error
+	// Delete removes a record. By uuid it may be repeated.
+	Delete(ctx context.Context, ref identitycloud.Ref) error
 	// Count counts all entities of the type.
 	Count(ctx context.Context) (int64, error)
 	// Overhead is what a request has besides its records, in bytes.
@@ -66,8 +69,11 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 type Activities struct {
 	connect Connect
 	log     *slog.Logger
-	drain   chan struct{}
-	drained sync.Once
+	// identities open the previous values of updated records, where these are
+	// encrypted.
+	identities []age.Identity
+	drain      chan struct{}
+	drained    sync.Once
 
 	mu   sync.Mutex
 	runs map[Run]*opened
@@ -77,6 +83,10 @@ type Activities struct {
 func New(connect Connect, log *slog.Logger) *Activities {
 	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
 }
+
+// OpenUndo gives this process the keys to previous values that are encrypted, for
+// rollbacks. Call it before the first activity.
+func (a *Activities) OpenUndo(identities []age.Identity) { a.identities = identities }
 
 // Drain stops this process from starting any further call that loads or updates
 // records.
@@ -93,17 +103,18 @@ type Run struct {
 
 // opened is what the activities of one run share in this process.
 type opened struct {
-	spec    migration.Spec
-	start   migration.Start
-	folder  migration.Folder
-	index   *source.Index
-	staged  *os.File
-	ledger  *ledger.Ledger
-	gate    *pace.Gate
-	target  Target
-	records *mapping.Records
-	clock   clock
-	twins   *validate.Twins // of a delta migration, else nil
+	spec     migration.Spec
+	start    migration.Start
+	folder   migration.Folder
+	index    *source.Index
+	staged   *os.File
+	ledger   *ledger.Ledger
+	gate     *pace.Gate
+	target   Target
+	records  *mapping.Records
+	clock    clock
+	twins    *validate.Twins     // of a delta migration, else nil
+	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
 	prepared chan struct{}
@@ -141,6 +152,16 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 			o.close()
 		}
 	}()
+	rollback, err := folder.Rollback()
+	if err == nil {
+		if o.start, err = folder.Start(); err != nil {
+			return nil, err
+		}
+		return o, a.openRollback(o, rollback)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return nil, err
+	}
 	if o.spec, err = folder.Spec(); err != nil {
 		return nil, err
 	}
@@ -165,16 +186,33 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 			return nil, err
 		}
 	}
-	o.ledger = ledger.New(ledger.NewFolder(folder.Ledger()))
-	if o.gate, err = pace.New(folder.StartTimes(o.spec.Target), folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
-		return nil, err
+	return o, a.connectTarget(o)
+}
+
+// openRollback is openFolder for a rollback.
+func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
+	o.rollback, o.spec = &r, r.Connection()
+	if o.index, err = source.OpenIndex(o.folder.Index()); err != nil {
+		return err
+	}
+	if o.staged, err = os.Open(o.folder.Items()); err != nil {
+		return err
+	}
+	return a.connectTarget(o)
+}
+
+// connectTarget is what all calls of a run share.
+func (a *Activities) connectTarget(o *opened) (err error) {
+	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
+	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
+		return err
 	}
 	o.prepared = make(chan struct{}, 2*o.spec.Workers)
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.gate.BeforeCall
 		cfg.Answered = o.clock.saw
 	})
-	return o, err
+	return err
 }
 
 // readMapping gives the mapping of a migration that has begun: the built-in one,
@@ -241,6 +279,11 @@ func (o *opened) email(r source.Record) string {
 		return ""
 	}
 	return o.records.First(fields, "email", o.spec.PrimaryKey)
+}
+
+// value is a column of a record, or "" where it has none.
+func (o *opened) value(r source.Record, column int) string {
+	return o.index.Header().Value(r.Raw, column)
 }
 
 // roundBatch is the batch that stands at a position (from 1) of a round.
@@ -313,12 +356,21 @@ func ended(ctx context.Context, err error) error {
 	return storageError(err)
 }
 
+// workerStop is closed when the worker of an activity stops; nil, which never
+// is, where ctx is not that of an activity.
+func workerStop(ctx context.Context) <-chan struct{} {
+	if !activity.IsActivity(ctx) {
+		return nil
+	}
+	return activity.GetWorkerStopChannel(ctx)
+}
+
 // stopping says whether this process must not begin anything new.
 func (a *Activities) stopping(ctx context.Context) error {
 	select {
 	case <-a.drain:
 		return errNotSent
-	case <-activity.GetWorkerStopChannel(ctx):
+	case <-workerStop(ctx):
 		return errNotSent
 	default:
 	}
@@ -336,7 +388,7 @@ func (a *Activities) untilStopping(ctx context.Context) (context.Context, contex
 		select {
 		case <-ctx.Done():
 		case <-a.drain:
-		case <-activity.GetWorkerStopChannel(ctx):
+		case <-workerStop(ctx):
 		}
 		cancel(errNotSent)
 	}()

@@ -35,6 +35,16 @@ func (c *clock) saw(date, sent, received time.Time) {
 	c.low, c.high = max(c.low, low), min(c.high, high)
 }
 
+// latest is the latest that the target's clock can show when ours shows t.
+func (c *clock) latest(t time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		return t.Add(unknownSkew)
+	}
+	return t.Add(c.high)
+}
+
 // earliest is the earliest that the target's clock can show when ours shows t.
 func (c *clock) earliest(t time.Time) time.Time {
 	c.mu.Lock()

@@ -49,6 +49,11 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if folder.Finished() {
 		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.InputName()))
 	}
+	if _, err := folder.RolledBack(); err == nil {
+		return Inspected{}, refused(fmt.Errorf("the migration of %s is being rolled back, or was; load it a second time with --again", spec.DataFile))
+	} else if !errors.Is(err, migration.ErrAbsent) {
+		return Inspected{}, storageError(err)
+	}
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
 		return Inspected{}, refused(err)
 	}

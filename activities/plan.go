@@ -114,7 +114,7 @@ func (a *Activities) PlanUpdates(ctx context.Context, in UpdatePlanInput) (Updat
 
 func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {
 	plan = UpdatePlan{After: in.After, Total: o.index.Batches()}
-	if plan.Round, err = o.lastRound(); err != nil {
+	if plan.Round, err = o.folder.LastRound(); err != nil {
 		return plan, err
 	}
 	for plan.After < plan.Total && len(plan.Batches) < in.Limit {

@@ -53,10 +53,11 @@ type rig struct {
 	tooManyBytes int64
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 
-	changes int      // calls of Update and Replace
+	changes int      // calls of Update, Replace and Delete
 	bodies  []string // of Update
 	// change makes the n-th of them, from 1, or does not.
 	change func(n int, call func() error) error
+	viewed func(*identitycloud.Entity) // changes what View gives
 	// hidden records do not show in FindEntities.
 	hidden       bool
 	findEntities func() error // fails it
@@ -176,6 +177,14 @@ func (c target) FindEntities(ctx context.Context, attribute string, keys []strin
 	return c.Target.FindEntities(ctx, attribute, keys)
 }
 
+func (c target) View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error) {
+	e, err := c.Target.View(ctx, ref)
+	if c.rig.viewed != nil {
+		c.rig.viewed(&e)
+	}
+	return e, err
+}
+
 func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error {
 	c.rig.mu.Lock()
 	c.rig.bodies = append(c.rig.bodies, string(attributes))
@@ -185,6 +194,10 @@ func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []
 
 func (c target) Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error {
 	return c.rig.changed(func() error { return c.Target.Replace(ctx, ref, attribute, value) })
+}
+
+func (c target) Delete(ctx context.Context, ref identitycloud.Ref) error {
+	return c.rig.changed(func() error { return c.Target.Delete(ctx, ref) })
 }
 
 func (r *rig) changed(call func() error) error {

@@ -14,7 +14,6 @@ import (
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/undo"
 )
@@ -380,10 +379,10 @@ const (
 )
 
 // read makes a call that changes nothing, some times if need be.
-func (u *updating) read(ctx context.Context, call func(context.Context) error) error {
-	return u.repeatedly(ctx, func() error {
+func (l *loading) read(ctx context.Context, call func(context.Context) error) error {
+	return l.repeatedly(ctx, func() error {
 		// Nothing is lost with a look that is cut off.
-		reading, done := u.activities.untilStopping(ctx)
+		reading, done := l.activities.untilStopping(ctx)
 		defer done()
 		err := call(reading)
 		if cause := context.Cause(reading); err != nil && cause != nil {
@@ -395,14 +394,14 @@ func (u *updating) read(ctx context.Context, call func(context.Context) error) e
 
 // write makes a call that sets values, some times if need be. One that was begun
 // comes to its end, also when this worker stops.
-func (u *updating) write(ctx context.Context, call func(context.Context) error) error {
-	return u.repeatedly(ctx, func() error {
-		turn, err := u.turn(ctx)
+func (l *loading) write(ctx context.Context, call func(context.Context) error) error {
+	return l.repeatedly(ctx, func() error {
+		turn, err := l.turn(ctx)
 		if err != nil {
 			return err
 		}
 		defer turn.Leave()
-		if err := u.notSealed(); err != nil {
+		if err := l.notSealed(); err != nil {
 			return err
 		}
 		return call(pace.WithTurn(context.WithoutCancel(ctx), turn))
@@ -410,9 +409,9 @@ func (u *updating) write(ctx context.Context, call func(context.Context) error) 
 }
 
 // repeatedly makes a call until its outcome is known, or a few times.
-func (u *updating) repeatedly(ctx context.Context, call func() error) error {
+func (l *loading) repeatedly(ctx context.Context, call func() error) error {
 	for try := 1; ; try++ {
-		if err := u.activities.stopping(ctx); err != nil {
+		if err := l.activities.stopping(ctx); err != nil {
 			return err
 		}
 		err := call()
@@ -420,7 +419,7 @@ func (u *updating) repeatedly(ctx context.Context, call func() error) error {
 		if err == nil || try == callTries || !mayPass(err) || errors.As(err, &application) {
 			return err
 		}
-		u.activities.log.Warn("a call of an update failed", "batch", u.batch.Number, "try", try, "error", err.Error())
+		l.activities.log.Warn("a call failed", "batch", l.batch.Number, "try", try, "error", err.Error())
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -452,18 +451,18 @@ func refusalOf(err error) (words string, ok bool) {
 
 // unreachable gives the error of a call that came to nothing its type. Other
 // errors it leaves.
-func (u *updating) unreachable(err error) error {
+func (l *loading) unreachable(err error) error {
 	var (
 		api    *identitycloud.APIError
 		status *identitycloud.HTTPError
 		none   *identitycloud.NoAnswerError
 	)
-	advice := "; nothing is lost, the same command goes on with the updates"
+	advice := "; nothing is lost, the same command goes on"
 	switch {
 	case errors.Is(err, identitycloud.ErrCredentials):
 		return temporal.NewNonRetryableApplicationError(err.Error()+advice, Unreachable, nil)
 	case errors.As(err, &api) && api.IsPermission():
-		return temporal.NewApplicationError("the client may not view or update records ("+err.Error()+"); give it the right to call entity and entity.update"+advice, Unreachable)
+		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to call entity, entity.update and entity.replace, and for a rollback entity.delete"+advice, Unreachable)
 	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):
 		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
 	}
@@ -472,8 +471,8 @@ func (u *updating) unreachable(err error) error {
 
 // notSealed gives an error when the run is over: then nothing is sent any more,
 // and what is not decided stays so.
-func (u *updating) notSealed() error {
-	sealed, err := u.folder.Sealed(u.run.ID)
+func (l *loading) notSealed() error {
+	sealed, err := l.folder.Sealed(l.run.ID)
 	if err == nil && sealed {
 		err = temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
 	}
@@ -487,17 +486,4 @@ func text(raw json.RawMessage) string {
 		return s
 	}
 	return string(raw)
-}
-
-// lastRound is the last round of which there is a retry file, 0 without one.
-func (o *opened) lastRound() (int, error) {
-	for round := 1; ; round++ {
-		_, err := o.folder.RetryFile(round)
-		if errors.Is(err, migration.ErrAbsent) {
-			return round - 1, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
 }

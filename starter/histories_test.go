@@ -26,6 +26,7 @@ import (
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
 	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
 	"durable-dataload/workflows"
@@ -104,6 +105,9 @@ func TestRecordHistories(t *testing.T) {
 		{"delta-stop-resume", r.recordDeltaStopAndResume},
 		{"delta-many", r.recordDeltaManyBatches},
 		{"delta-halted", r.recordDeltaHalted},
+		{"rollback", r.recordRollback},
+		{"rollback-stop-resume", r.recordRollbackStopAndResume},
+		{"rollback-many", r.recordRollbackMany},
 	} {
 		if strings.HasPrefix(scene.name, wanted) {
 			scene.record(scene.name)
@@ -498,6 +502,97 @@ type noUpdate struct{ activities.Target }
 
 func (noUpdate) Update(context.Context, identitycloud.Ref, []byte) error {
 	return identitycloud.ErrCredentials
+}
+
+// undo rolls the scene's migration back, and saves the history of that. What was
+// recorded of the migration is like the other scenes, and is not kept.
+func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result workflows.RollbackResult) {
+	s.t.Helper()
+	folder := migrations.Folder(s.spec.Folder)
+	summary, err := folder.Summary()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	undone := migrations.RollbackIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder))
+	spec := migrations.Rollback{
+		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: string(undone), Target: s.spec.Target,
+		Until: summary.FinishedAt, Workers: s.spec.Workers, Timeout: s.spec.Timeout,
+	}
+	if !begun {
+		if _, err := rollback.Write(s.ctx, undone, rollback.OfMigration(s.ctx, folder)); err != nil {
+			s.t.Fatal(err)
+		}
+		if _, err := undone.CreateStart(migrations.Start{ID: spec.ID, StartedAt: summary.FinishedAt, Stamp: "stamp"}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := undone.SaveRollback(spec); err != nil {
+		s.t.Fatal(err)
+	}
+	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: spec})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	first := run.GetRunID() // later it is that of the last
+	if meanwhile != nil {
+		meanwhile(run)
+	}
+	if err := run.Get(s.ctx, &result); err != nil {
+		s.t.Fatal(err)
+	}
+	s.runs++
+	s.save(run.GetID(), first, map[string]int{})
+	return result
+}
+
+// migrate is run for a scene whose rollback is to be recorded.
+func (s *scene) migrate() {
+	s.t.Helper()
+	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: s.spec.ID, TaskQueue: s.name}, workflows.MigrationWorkflow, s.spec)
+	if err == nil {
+		err = run.Get(s.ctx, nil)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// recordRollback is the rollback of a delta migration.
+func (r *recorder) recordRollback(name string) {
+	s := r.deltaScene(name, 60, 2, sandbox.Options{}, "delete:http502-after=20,update:reset-before=20")
+	s.migrate()
+	if result := s.undo(false, nil); result.Summary.Records.Deleted < 20 || result.Summary.Records.Restored < 20 || result.Summary.Records.Failed > 0 {
+		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+	}
+}
+
+// recordRollbackStopAndResume is one that is stopped, and the run that goes on
+// with it.
+func (r *recorder) recordRollbackStopAndResume(name string) {
+	s := r.scene(name, 150, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	s.migrate()
+	result := s.undo(false, func(run client.WorkflowRun) {
+		r.eventually("some records are deleted", func() bool { return r.callsTo(s, "entity.delete") >= 30 })
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	if result.Summary.Records.Left == 0 {
+		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+	}
+	if result = s.undo(true, nil); !result.Summary.IsDone() {
+		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+	}
+}
+
+// recordRollbackMany is one that is so long that it continues as new.
+func (r *recorder) recordRollbackMany(name string) {
+	s := r.scene(name, 6500, sandbox.Options{}, "")
+	s.spec.BatchSize, s.spec.Workers = 500, 10
+	s.migrate()
+	if result := s.undo(false, nil); result.Summary.Records.Deleted < 6000 {
+		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+	}
 }
 
 func (r *recorder) calls(s *scene) int { return r.callsTo(s, "entity.bulkCreate") }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -35,7 +34,20 @@ type command struct {
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
 func migrate(ctx context.Context, o options, screen *screen) (int, error) {
-	logger, closeLog, err := openLog(o.stateDir)
+	return attend(ctx, o.stateDir, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+		c := &command{o: o, screen: screen, log: logger, stop: stop}
+		if o.several {
+			return c.all(ctx)
+		}
+		code, _, err := c.one(ctx, o.inputs[0])
+		return code, err
+	})
+}
+
+// attend runs a session, and again where the engine that it used is gone. stop
+// is closed at the first Ctrl-C.
+func attend(ctx context.Context, stateDir string, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
+	logger, closeLog, err := openLog(stateDir)
 	if err != nil {
 		return 0, err
 	}
@@ -55,12 +67,13 @@ func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 		screen.say("Stopped at once. Nothing is lost: the same command goes on.")
 		os.Exit(migration.ExitStopped)
 	}()
-	c := &command{o: o, screen: screen, log: logger, stop: stop}
-	if o.several {
-		return c.all(ctx)
+	for {
+		code, err := run(ctx, logger, stop)
+		if !errors.Is(err, errEngineGone) {
+			return code, err
+		}
+		screen.say("The process that ran the engine has ended; this one takes over.")
 	}
-	code, _, err := c.one(ctx, o.inputs[0])
-	return code, err
 }
 
 // one runs the migration of one input. It gives the exit code, and the summary
@@ -137,7 +150,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
-	if err := s.service.work(s.spec, s.o.credentials, s.log); err != nil {
+	if err := s.service.work(s.spec, s.o.credentials, nil, s.log); err != nil {
 		return 0, err
 	}
 	if err := s.validate(ctx); errors.Is(err, errStopped) {
@@ -178,6 +191,13 @@ func (s *session) identify(ctx context.Context) error {
 	if start, err := folder.Start(); err == nil {
 		s.spec.ID = start.ID
 	} else if !errors.Is(err, migration.ErrAbsent) {
+		return err
+	}
+	mark, err := folder.RolledBack()
+	if err == nil {
+		return s.alreadyRolledBack(mark)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
 	if folder.Finished() {
@@ -236,7 +256,8 @@ func (s *session) time(sha string) int {
 		}
 		n++
 	}
-	if s.o.again && migration.Folder(s.o.spec(sha, n).Folder).Finished() {
+	folder := migration.Folder(s.o.spec(sha, n).Folder)
+	if _, err := folder.RolledBack(); s.o.again && (err == nil || folder.Finished()) {
 		n++
 	}
 	return n
@@ -249,6 +270,13 @@ type doneError struct {
 }
 
 func (e *doneError) Error() string { return e.text }
+
+func (s *session) alreadyRolledBack(mark migration.RolledBack) error {
+	if mark.Done {
+		return fmt.Errorf("%s was migrated and rolled back (%s); load it again with --again", s.o.file.shown, mark.Rollback)
+	}
+	return fmt.Errorf("%s was migrated, and its rollback %s is not at its end; let that come to its end, then load the file again with --again", s.o.file.shown, mark.Rollback)
+}
 
 func (s *session) alreadyDone(folder migration.Folder) error {
 	summary, err := folder.Summary()
@@ -295,12 +323,11 @@ func (s *session) keepOptions(folder migration.Folder) error {
 
 // begin starts the workflow, or attaches to it.
 func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
-	running, err := s.isRunning(ctx)
-	if err != nil {
+	var err error
+	if s.attached, s.ending, err = s.service.isRunning(ctx, s.spec.ID); err != nil {
 		return nil, err
 	}
-	s.attached = running
-	if running {
+	if s.attached {
 		folder := migration.Folder(s.spec.Folder)
 		if before, err := folder.Spec(); err == nil && before.Mapping != s.spec.Mapping {
 			return nil, folder.OtherMapping(before, s.spec)
@@ -338,36 +365,15 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 	return run, nil
 }
 
-func (s *session) isRunning(ctx context.Context) (bool, error) {
-	d, err := s.service.client.DescribeWorkflowExecution(ctx, s.spec.ID, "")
-	var notFound *serviceerror.NotFound
-	if errors.As(err, &notFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("the Temporal service does not answer: %w", err)
-	}
-	running := d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
-	s.ending = running && d.GetWorkflowExtendedInfo().GetCancelRequested()
-	return running, nil
-}
-
 func (s *session) introduce(ctx context.Context, run client.WorkflowRun) {
 	what := "Migrating"
 	if _, err := migration.Folder(s.spec.Folder).Spec(); err == nil || s.attached {
 		what = "Going on with the migration of"
 	}
 	s.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, s.o.file.shown, s.spec.Target.URI, s.spec.Target.EntityType))
-	if s.service.ui != "" {
-		s.screen.say("Web UI:  " + s.service.ui + "/namespaces/default/workflows/" + url.PathEscape(run.GetID()) + "/" + run.GetRunID())
-	} else {
-		s.screen.say("Workflow: " + s.spec.ID)
-	}
+	s.service.introduce(ctx, run, s.screen)
 	if s.attached {
 		s.noteOptions()
-	}
-	if s.service.worker == nil && !s.hasWorkers(ctx) {
-		s.screen.say(fmt.Sprintf("No worker looks at the task queue %s yet: start one with the command worker; the migration waits for it.", s.service.taskQueue))
 	}
 }
 
@@ -387,68 +393,19 @@ func (s *session) noteOptions() {
 	}
 }
 
-func (s *session) hasWorkers(ctx context.Context) bool {
-	d, err := s.service.client.DescribeTaskQueue(ctx, s.service.taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
-	return err == nil && len(d.GetPollers()) > 0
-}
-
 // watch shows how it goes until the migration ends.
 func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type ending struct {
-		result workflows.Result
-		err    error
-	}
-	ended := make(chan ending, 1)
-	go func() {
-		var e ending
-		e.err = run.Get(ctx, &e.result)
-		ended <- e
-	}()
-	gone := s.service.gone(ctx)
-	stop := s.stop
-	ticker := time.NewTicker(s.screen.interval())
-	defer ticker.Stop()
 	view := newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)
-	for {
-		select {
-		case e := <-ended:
-			s.screen.clear()
-			return s.end(e.result, e.err)
-		case <-gone:
-			s.screen.clear()
-			return 0, errEngineGone
-		case <-stop:
-			stop = nil
-			if code, left := s.interrupt(ctx, run); left {
-				return code, nil
-			}
-		case <-ticker.C:
-			view.update(ctx)
-		}
+	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: s.attached}
+	var result workflows.Result
+	err := w.watch(ctx, run, &result, view.update)
+	switch {
+	case errors.Is(err, errEngineGone):
+		return 0, err
+	case errors.Is(err, errLeft):
+		return migration.ExitStopped, nil
 	}
-}
-
-// interrupt is the first Ctrl-C: the migration stops sending, what is in flight
-// ends, and the artifacts are written. Who only watches leaves it alone.
-func (s *session) interrupt(ctx context.Context, run client.WorkflowRun) (code int, left bool) {
-	s.screen.clear()
-	if s.attached && !s.service.owner {
-		s.screen.say("The migration goes on without this terminal; the same command watches it again.")
-		return migration.ExitStopped, true
-	}
-	s.screen.say("Stopping: calls in flight come to their end, then the result files are written. The same command goes on. Ctrl-C again: out at once.")
-	if s.service.activities != nil {
-		s.service.activities.Drain()
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := s.service.client.CancelWorkflow(ctx, run.GetID(), ""); err != nil {
-		s.log.Warn("cannot stop the workflow", "error", err)
-		s.screen.say("The Temporal service does not take the stop (" + err.Error() + "); Ctrl-C again leaves at once, and nothing is lost.")
-	}
-	return 0, false
+	return s.end(result, err)
 }
 
 // end shows what the migration came to.

@@ -166,29 +166,17 @@ func (o *options) completeTarget(getenv func(string) string) error {
 }
 
 func (o *options) checkNumbers() error {
-	for _, n := range []struct {
-		name      string
-		value     float64
-		low, high float64
-	}{
+	if err := o.checkPace(); err != nil {
+		return err
+	}
+	if err := checkLimits([]limit{
 		{"batch-size", float64(o.batchSize), 1, 100_000},
 		{"start-at", float64(o.startAt), 1, 1e15},
-		{"workers", float64(o.workers), 1, 1000},
-		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
-		{"rate-limit", o.rateLimit, 0, 100_000},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
-	} {
-		if !(n.value >= n.low && n.value <= n.high) {
-			return usage("--%s is %v; expected %v to %v", n.name, n.value, n.low, n.high)
-		}
-	}
-	if o.rateLimit > 0 && o.rateLimit < 0.001 {
-		return usage("--rate-limit is %v; expected 0 (no limit) or at least 0.001", o.rateLimit)
-	}
-	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
-		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}); err != nil {
+		return err
 	}
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
@@ -202,6 +190,40 @@ func (o *options) checkNumbers() error {
 	for _, s := range []struct{ name, value string }{{"type-name", o.entityType}, {"primary-key", o.primaryKey}} {
 		if s.value == "" {
 			return usage("--%s is empty", s.name)
+		}
+	}
+	return nil
+}
+
+// checkPace checks what every command has that calls the target.
+func (o *options) checkPace() error {
+	if err := checkLimits([]limit{
+		{"workers", float64(o.workers), 1, 1000},
+		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
+		{"rate-limit", o.rateLimit, 0, 100_000},
+	}); err != nil {
+		return err
+	}
+	if o.rateLimit > 0 && o.rateLimit < 0.001 {
+		return usage("--rate-limit is %v; expected 0 (no limit) or at least 0.001", o.rateLimit)
+	}
+	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
+		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}
+	return nil
+}
+
+// limit is the range of an option.
+type limit struct {
+	name      string
+	value     float64
+	low, high float64
+}
+
+func checkLimits(limits []limit) error {
+	for _, n := range limits {
+		if !(n.value >= n.low && n.value <= n.high) {
+			return usage("--%s is %v; expected %v to %v", n.name, n.value, n.low, n.high)
 		}
 	}
 	return nil

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
@@ -160,9 +163,42 @@ func (s *service) registerAttributes(ctx context.Context, namespace string) bool
 	return err == nil && known()
 }
 
+// isRunning says whether the workflow with this id runs, and whether somebody
+// has asked it to stop.
+func (s *service) isRunning(ctx context.Context, id string) (running, ending bool, err error) {
+	d, err := s.client.DescribeWorkflowExecution(ctx, id, "")
+	var notFound *serviceerror.NotFound
+	if errors.As(err, &notFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("the Temporal service does not answer: %w", err)
+	}
+	running = d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	return running, running && d.GetWorkflowExtendedInfo().GetCancelRequested(), nil
+}
+
+// introduce says where a workflow can be seen, and whether anybody works on it.
+func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen *screen) {
+	if s.ui != "" {
+		screen.say("Web UI:  " + s.ui + "/namespaces/default/workflows/" + url.PathEscape(run.GetID()) + "/" + run.GetRunID())
+	} else {
+		screen.say("Workflow: " + run.GetID())
+	}
+	if s.worker == nil && !s.hasWorkers(ctx) {
+		screen.say(fmt.Sprintf("No worker looks at the task queue %s yet: start one with the command worker; the migration waits for it.", s.taskQueue))
+	}
+}
+
+func (s *service) hasWorkers(ctx context.Context) bool {
+	d, err := s.client.DescribeTaskQueue(ctx, s.taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
+	return err == nil && len(d.GetPollers()) > 0
+}
+
 // work runs a worker in this process, for one migration where the engine is
-// embedded: the credentials of this command are for that one only.
-func (s *service) work(spec migration.Spec, credentials config.Credentials, logger *slog.Logger) error {
+// embedded: the credentials of this command are for that one only. identities
+// are for rollbacks.
+func (s *service) work(spec migration.Spec, credentials config.Credentials, identities []age.Identity, logger *slog.Logger) error {
 	if s.taskQueue == "" {
 		s.taskQueue = spec.ID
 	} else if !s.owner {
@@ -171,6 +207,7 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, logg
 	s.activities = activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, logger)
+	s.activities.OpenUndo(identities)
 	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout, s.engine != nil)
 	return s.worker.Start()
 }

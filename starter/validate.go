@@ -228,7 +228,7 @@ func (s *session) validate(ctx context.Context) error {
 	if s.o.noValidate {
 		return nil
 	}
-	if running, err := s.isRunning(ctx); err != nil || running {
+	if running, _, err := s.service.isRunning(ctx, s.spec.ID); err != nil || running {
 		return err
 	}
 	if _, err := migration.Folder(s.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {

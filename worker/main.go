@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
 
@@ -55,6 +56,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		credentials config.Credentials
 		temporal    config.Temporal
 		taskQueue   string
+		identity    string
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -62,6 +64,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	credentials.AddFlags(flags)
 	temporal.AddFlags(flags)
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
+	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -80,6 +83,13 @@ func work(args []string, stdout, stderr io.Writer) error {
 	if err := credentials.Check(); err != nil {
 		return err
 	}
+	if identity == "" {
+		identity = os.Getenv("UNDO_IDENTITY")
+	}
+	identities, err := undo.ReadIdentities(identity)
+	if err != nil {
+		return fmt.Errorf("cannot use --undo-identity: %w", err)
+	}
 	options, _, err := temporal.ClientOptions()
 	if err != nil {
 		return err
@@ -93,6 +103,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, log)
+	a.OpenUndo(identities)
 	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)

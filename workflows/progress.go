@@ -23,6 +23,10 @@ const (
 	PhaseUpdating   Phase = "updating"
 	PhaseWriting    Phase = "writing artifacts"
 	PhaseDone       Phase = "done"
+
+	// Those of a rollback, before PhaseWriting.
+	PhaseRollingBack Phase = "rolling back"
+	PhaseVerifying   Phase = "verifying"
 )
 
 // QueryProgress asks each of the workflows for its Progress.

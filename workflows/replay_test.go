@@ -62,6 +62,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer.RegisterWorkflow(LoadWorkflow)
 	replayer.RegisterWorkflow(RetryWorkflow)
 	replayer.RegisterWorkflow(UpdateWorkflow)
+	replayer.RegisterWorkflow(RollbackWorkflow)
 	for name, history := range histories(t) {
 		started := history.Events[0].GetWorkflowExecutionStartedEventAttributes()
 		err := replayer.ReplayWorkflowHistoryWithOptions(quiet{}, history, worker.ReplayWorkflowHistoryOptions{
@@ -100,8 +101,9 @@ func TestHistoriesCoverTheWorkflows(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow", "UpdateWorkflow",
+		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow", "UpdateWorkflow", "RollbackWorkflow",
 		"InspectSource", "CheckTarget", "PlanBatches", "LoadBatch", "SettleBatch", "WriteRetryFile", "ResolveDuplicates", "PlanUpdates", "UpdateBatch", "CountEntities", "WriteArtifacts",
+		"BeginRollback", "PlanRollback", "RollBackBatch", "VerifyRollback", "WriteRollback",
 		"continue as new", "cancel", "cancel in a pause", "failed activity", "failed workflow",
 	} {
 		if seen[want] == 0 {

@@ -42,6 +42,43 @@ type Change struct {
 // whole. (Its update would add the elements to those that are there.)
 func (c Change) IsPlural() bool { return bytes.HasPrefix(c.After, []byte("[")) }
 
+// Reversed is the change that undoes this one. Elements of lists go without the
+// ids that the target gave them: it refuses these in new elements (code 320).
+func (c Change) Reversed() (Change, error) {
+	back := Change{Path: c.Path, Before: c.After, After: c.Before}
+	if isNull(c.Before) {
+		back.After = null
+		if c.IsPlural() {
+			back.After = json.RawMessage("[]")
+		}
+		return back, nil
+	}
+	value, err := decode(c.Before)
+	if err != nil {
+		return back, fmt.Errorf("the previous value of %s is not JSON: %w", c.Path, err)
+	}
+	dropIDs(value)
+	back.After, err = encode(value)
+	return back, err
+}
+
+// dropIDs takes the ids out of the elements of all lists in a value.
+func dropIDs(value any) {
+	switch v := value.(type) {
+	case []any:
+		for _, element := range v {
+			if members, ok := element.(map[string]any); ok {
+				delete(members, "id")
+			}
+			dropIDs(element)
+		}
+	case map[string]any:
+		for _, member := range v {
+			dropIDs(member)
+		}
+	}
+}
+
 // reserved are the attributes that the target sets itself. Source: "system
 // generated" on Akamai's page on entity.create. created can be given to a new
 // record, and is not to be changed.
@@ -115,13 +152,20 @@ func Object(changes []Change) ([]byte, error) {
 		}
 		at[names[len(names)-1]] = c.After
 	}
+	data, err := encode(root)
+	if err != nil {
+		return nil, fmt.Errorf("the changes are not JSON: %w", err)
+	}
+	return data, nil
+}
+
+// encode is JSON in which <, > and & stand as they are.
+func encode(value any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(root); err != nil {
-		return nil, fmt.Errorf("the changes are not JSON: %w", err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Equal says that an attribute of the target has the value that was wanted.

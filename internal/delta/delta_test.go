@@ -163,3 +163,28 @@ func set(t *testing.T, attributes map[string]json.RawMessage, path string, value
 	}
 	attributes[name] = value
 }
+
+func TestReversedPutsBackWhatWasThere(t *testing.T) {
+	for _, c := range []struct{ before, after, back string }{
+		{`"Ann"`, `"Anne"`, `"Ann"`},
+		{`null`, `"Anne"`, `null`},
+		{`12345678901234567890.10`, `1`, `12345678901234567890.10`},
+		{`"<b>&"`, `null`, `"<b>&"`},
+		{`[{"id":7,"name":"one","in":[{"id":8,"x":1}],"of":{"id":9}}]`, `[]`, `[{"in":[{"x":1}],"name":"one","of":{"id":9}}]`},
+		{`[{"id":7,"name":"one"}]`, `null`, `[{"name":"one"}]`},
+		{`null`, `[{"name":"one"}]`, `[]`},
+		{`["a","b"]`, `["c"]`, `["a","b"]`},
+		{`{"type":"password-bcrypt","value":"$2a$"}`, `"text"`, `{"type":"password-bcrypt","value":"$2a$"}`},
+	} {
+		got, err := Change{Path: "p", Before: json.RawMessage(c.before), After: json.RawMessage(c.after)}.Reversed()
+		if err != nil || got.Path != "p" || string(got.Before) != c.after || string(got.After) != c.back {
+			t.Errorf("%s to %s: back %s to %s, %v; want %s", c.before, c.after, got.Before, got.After, err, c.back)
+		}
+		if !Equal(got.After, json.RawMessage(c.before)) {
+			t.Errorf("%s does not count as %s", got.After, c.before)
+		}
+	}
+	if _, err := (Change{Before: json.RawMessage(`{`)}).Reversed(); err == nil {
+		t.Error("what is not JSON is put back")
+	}
+}

@@ -12,10 +12,23 @@ import (
 
 // Ref addresses one record: by its UUID, or by KeyAttribute, a unique attribute (a path with dots), and KeyValue.
 // KeyValue travels as a JSON string.
-type Ref struct{ UUID, KeyAttribute, KeyValue string }
+//
+// LastUpdated, if given, is what the caller takes the record's lastUpdated to be, as the API printed it (see
+// Entity.LastUpdatedText). If that is not so, the call does nothing and fails with an *APIError for which
+// IsTimestampMismatch is true. So says Akamai's page on entity.update ("created, lastUpdated"); whether the real service
+// compares more digits than it prints is not known.
+type Ref struct{ UUID, KeyAttribute, KeyValue, LastUpdated string }
 
-// appendTo adds the parameters of the address to a form. Its errors hold nothing of the values: these may be user data.
+// appendTo adds the parameters of the address, and of its condition, to a form. Its errors hold nothing of the values: these may be user data.
 func (r Ref) appendTo(form []byte) ([]byte, error) {
+	form, err := r.appendAddress(form)
+	if err != nil || r.LastUpdated == "" {
+		return form, err
+	}
+	return appendParameter(form, "lastUpdated", r.LastUpdated), nil
+}
+
+func (r Ref) appendAddress(form []byte) ([]byte, error) {
 	byKey := r.KeyAttribute != "" || r.KeyValue != ""
 	switch {
 	case r.UUID != "" && byKey:
@@ -44,6 +57,9 @@ type Entity struct {
 	// keep their digits. Attributes without a value are there as null, or are missing.
 	Attributes map[string]json.RawMessage
 }
+
+// LastUpdatedText is LastUpdated as the API printed it, "" if it did not tell.
+func (e Entity) LastUpdatedText() string { return object(e.Attributes).text("lastUpdated") }
 
 // newEntity reads a record of an answer; it is not one if it has no uuid.
 func newEntity(record object) (e Entity, ok bool) {

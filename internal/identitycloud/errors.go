@@ -89,6 +89,10 @@ func (e *APIError) IsAboutCall() bool {
 	return e.Code >= 400
 }
 
+// IsTimestampMismatch says that the record was not last updated when the caller took it to be, and that the call did
+// nothing: code 330, timestamp_mismatch.
+func (e *APIError) IsTimestampMismatch() bool { return e.Code == 330 || e.Name == "timestamp_mismatch" }
+
 // isToken says that s can be a name or an id and nothing else, so that it is safe in a log.
 func isToken(s string) bool {
 	if s == "" || len(s) > 64 {

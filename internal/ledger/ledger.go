@@ -57,6 +57,7 @@ const (
 	kindOutcomes = "outcomes"
 	kindResolved = "resolved"
 	kindUpdated  = "updated"
+	kindVerified = "verified"
 )
 
 // Claim is the permission to make the one call for a batch in a round.
@@ -128,6 +129,18 @@ func (l *Ledger) DecideUpdate(ctx context.Context, key Key, outcomes Outcomes) (
 // DecidedUpdate gives what DecideUpdate wrote, or ErrNotFound.
 func (l *Ledger) DecidedUpdate(ctx context.Context, key Key) (Outcomes, error) {
 	return get[Outcomes](ctx, l, key.name(kindUpdated))
+}
+
+// DecideVerified writes down what a rollback found when it looked at the records
+// of a batch again, unless that is decided already: Failed for those that are
+// not as they should be.
+func (l *Ledger) DecideVerified(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, key, kindVerified, outcomes)
+}
+
+// Verified gives what DecideVerified wrote, or ErrNotFound.
+func (l *Ledger) Verified(ctx context.Context, key Key) (Outcomes, error) {
+	return get[Outcomes](ctx, l, key.name(kindVerified))
 }
 
 func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {

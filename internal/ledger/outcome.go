@@ -22,6 +22,14 @@ const (
 	Unchanged Outcome = 'n' // was there before, with the input's values already
 )
 
+// The outcomes of a rollback, besides Failed and None: not attempted.
+const (
+	Deleted  Outcome = 'e' // was there, and is not any more
+	Gone     Outcome = 'g' // was not there any more when it was looked for
+	Restored Outcome = 'b' // has its previous values back
+	Kept     Outcome = 'k' // had its previous values when it was looked at
+)
+
 // Outcomes are what is known of the records of one batch, in input order.
 type Outcomes struct {
 	// Split says that the target refused the call as too large, nothing was
@@ -76,6 +84,9 @@ func (b *Builder) Updated(i int) { b.letters[i] = byte(Updated) }
 // Unchanged sets record i.
 func (b *Builder) Unchanged(i int) { b.letters[i] = byte(Unchanged) }
 
+// RolledBack sets record i to an outcome of a rollback that needs no words.
+func (b *Builder) RolledBack(i int, o Outcome) { b.letters[i] = byte(o) }
+
 // Outcomes gives what was set.
 func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 	o := Outcomes{Sent: sent, Reason: reason, Letters: string(b.letters)}
@@ -100,7 +111,7 @@ func (o Outcomes) check() error {
 			uuids++
 		case Duplicate, Failed:
 			errors++
-		case Unknown, None, Updated, Unchanged:
+		case Unknown, None, Updated, Unchanged, Deleted, Gone, Restored, Kept:
 		default:
 			return fmt.Errorf("the ledger has no outcome %q", o.Letters[i])
 		}

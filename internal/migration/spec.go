@@ -391,6 +391,19 @@ func (f Folder) RetryFile(round int) (RetryFile, error) {
 	return load[RetryFile](f, retryFileName(round))
 }
 
+// LastRound is the last round of which there is a retry file, 0 without one.
+func (f Folder) LastRound() (int, error) {
+	for round := 1; ; round++ {
+		_, err := f.RetryFile(round)
+		if errors.Is(err, ErrAbsent) {
+			return round - 1, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
 func retryFileName(round int) string { return fmt.Sprintf("round-%d.json", round) }
 
 // CreateUnresolved writes down the name of the retry file that a run leaves

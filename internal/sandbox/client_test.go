@@ -68,7 +68,26 @@ func TestTheClientFindsItsWayAround(t *testing.T) {
 	defer target.Close()
 	ctx := context.Background()
 	var api *identitycloud.APIError
-	if err := target.Delete(ctx, identitycloud.Ref{UUID: uuid}); err != nil {
+	seen, err := target.View(ctx, identitycloud.Ref{UUID: uuid})
+	if err != nil || seen.LastUpdatedText() == "" {
+		t.Fatalf("view: %+v, %v", seen, err)
+	}
+	if err := target.Replace(ctx, identitycloud.Ref{UUID: uuid}, "clients", []byte(`[]`)); err != nil {
+		t.Fatalf("replace: %v", err)
+	}
+	condition := identitycloud.Ref{UUID: uuid, LastUpdated: seen.LastUpdatedText()}
+	for name, err := range map[string]error{
+		"delete":  target.Delete(ctx, condition),
+		"replace": target.Replace(ctx, condition, "clients", []byte(`[{"name":"x"}]`)),
+	} {
+		if !errors.As(err, &api) || !api.IsTimestampMismatch() || identitycloud.IsUnknown(err) {
+			t.Errorf("%s of what was changed since: %v, want a timestamp mismatch", name, err)
+		}
+	}
+	if seen, err = target.View(ctx, identitycloud.Ref{UUID: uuid}); err != nil || string(seen.Attributes["givenName"]) == `"x"` || string(seen.Attributes["clients"]) != "[]" {
+		t.Errorf("view: %s, %v; want it unchanged", asJSON(t, seen.Attributes), err)
+	}
+	if err := target.Delete(ctx, identitycloud.Ref{UUID: uuid, LastUpdated: seen.LastUpdatedText()}); err != nil {
 		t.Errorf("delete: %v", err)
 	}
 	for name, err := range map[string]error{

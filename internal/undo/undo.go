@@ -99,6 +99,24 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	return recipients[0], nil
 }
 
+// ReadIdentities reads a file with private keys, as age-keygen writes it. "" is
+// none. The error holds nothing of the file.
+func ReadIdentities(path string) ([]age.Identity, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	identities, err := age.ParseIdentities(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s holds no private key of age; expected AGE-SECRET-KEY-1…, as age-keygen writes it", path)
+	}
+	return identities, nil
+}
+
 // Write writes the file of a batch. recipient may be nil: then it is not
 // encrypted. It gives ErrExists if another one has written it before.
 func Write(folder string, batch, round int, entries []Entry, recipient age.Recipient) error {

@@ -162,3 +162,26 @@ func TestADamagedFileIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestIdentitiesAreReadFromAFile(t *testing.T) {
+	if none, err := ReadIdentities(""); none != nil || err != nil {
+		t.Errorf("%v, %v; want none", none, err)
+	}
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "key.txt")
+	if _, err := ReadIdentities(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v, want that there is no such file", err)
+	}
+	for text, want := range map[string]int{"# public key: age1…\n" + key.String() + "\n": 1, key.String()[:40] + "\n": 0, "": 0} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadIdentities(path)
+		if len(got) != want || want == 0 == (err == nil) || err != nil && strings.Contains(err.Error(), "SECRET-KEY-1"+key.String()[16:20]) {
+			t.Errorf("%d keys, %v; want %d, and no error that repeats the file", len(got), err, want)
+		}
+	}
+}

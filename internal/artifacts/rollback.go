@@ -1,0 +1,68 @@
+package artifacts
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+)
+
+// RollbackSet is the two files of one rollback being written. They get their
+// names together with Commit, after they have been counted. The columns are
+// those of dataload's rollback.py.
+type RollbackSet struct {
+	success, fail *table
+	records       int
+}
+
+// NewRollbackSet starts to write.
+func NewRollbackSet(dir, stamp string) (*RollbackSet, error) {
+	success, err := newTable(filepath.Join(dir, Name("rollback_success", stamp, "csv")), "batch", "line", "uuid", "email")
+	if err != nil {
+		return nil, err
+	}
+	fail, err := newTable(filepath.Join(dir, Name("rollback_fail", stamp, "csv")), "batch", "line", "error")
+	if err != nil {
+		success.Discard()
+		return nil, err
+	}
+	return &RollbackSet{success: success, fail: fail}, nil
+}
+
+// Names are those that the files get.
+func (s *RollbackSet) Names() (success, fail string) {
+	return filepath.Base(s.success.Path()), filepath.Base(s.fail.Path())
+}
+
+// Success adds a record that is as it was before the migration.
+func (s *RollbackSet) Success(batch int, line int64, uuid, email string) error {
+	s.records++
+	return s.success.write(strconv.Itoa(batch), strconv.FormatInt(line, 10), uuid, email)
+}
+
+// Fail adds one that is not.
+func (s *RollbackSet) Fail(batch int, line int64, reason string) error {
+	s.records++
+	return s.fail.write(strconv.Itoa(batch), strconv.FormatInt(line, 10), reason)
+}
+
+// Commit proves, from the disk, that every one of total records stands in one of
+// the files, and then gives them their names.
+func (s *RollbackSet) Commit(total int) error {
+	defer s.Discard()
+	lines, err := readBackLines(s.success, s.fail)
+	if err != nil {
+		return err
+	}
+	if lines != total || s.records != total {
+		success, _ := s.Names()
+		return fmt.Errorf("%w: %d lines in %s and its fail file, expected %d", ErrDoesNotAddUp, lines, success, total)
+	}
+	return errors.Join(s.success.Commit(), s.fail.Commit())
+}
+
+// Discard drops what has no name yet.
+func (s *RollbackSet) Discard() {
+	s.success.Discard()
+	s.fail.Discard()
+}

@@ -1,0 +1,151 @@
+package migration
+
+import (
+	"errors"
+	"path/filepath"
+	"time"
+
+	"durable-dataload/internal/private"
+)
+
+// Rollback is the undoing of a migration, as its workflow is told: names and
+// numbers, as Spec.
+type Rollback struct {
+	// ID is the workflow id.
+	ID string `json:"id"`
+	// Source is what is undone, for people: the id of a migration, or the path
+	// of a success file.
+	Source string `json:"source"`
+	// Migration is the folder of the migration that is undone; "" where all
+	// that is known of it is a success file.
+	Migration Folder `json:"migration,omitempty"`
+	OutputDir string `json:"output_dir"`
+	// Folder is the rollback's own state: items, ledger, summary.
+	Folder string `json:"folder"`
+	Target Target `json:"target"`
+	// Until is the end of the migration: a record that was last updated later
+	// was changed by somebody else. Zero: not known, which needs Force.
+	Until time.Time `json:"until,omitzero"`
+	// Force undoes also what was changed since.
+	Force bool `json:"force,omitempty"`
+
+	Workers   int           `json:"workers"`
+	Timeout   time.Duration `json:"timeout"`
+	RateLimit float64       `json:"rate_limit"`
+}
+
+// Connection is the spec of a migration into the same target, at the same pace.
+func (r Rollback) Connection() Spec {
+	return Spec{ID: r.ID, Folder: r.Folder, OutputDir: r.OutputDir, Target: r.Target, Workers: r.Workers, Timeout: r.Timeout, RateLimit: r.RateLimit}
+}
+
+// RollbackCounts are what became of the records that were to be undone.
+type RollbackCounts struct {
+	Deleted  int `json:"deleted"`
+	Gone     int `json:"gone"` // were not there any more when they were looked for
+	Restored int `json:"restored"`
+	Kept     int `json:"kept"` // had their previous values already
+	Failed   int `json:"failed"`
+	// Left are those that were not attempted, or of which that is not known.
+	Left int `json:"left"`
+}
+
+// Add adds other to c.
+func (c *RollbackCounts) Add(other RollbackCounts) {
+	c.Deleted += other.Deleted
+	c.Gone += other.Gone
+	c.Restored += other.Restored
+	c.Kept += other.Kept
+	c.Failed += other.Failed
+	c.Left += other.Left
+}
+
+// Undone is the number of records that are as they were before the migration.
+func (c RollbackCounts) Undone() int { return c.Deleted + c.Gone + c.Restored + c.Kept }
+
+// Sum is the number of records counted.
+func (c RollbackCounts) Sum() int { return c.Undone() + c.Failed + c.Left }
+
+// RollbackSummary is what a rollback has come to. Scripts depend on it.
+type RollbackSummary struct {
+	WorkflowID string         `json:"workflow_id"`
+	Source     string         `json:"source"`
+	EntityType string         `json:"entity_type"`
+	URI        string         `json:"apid_uri"`
+	StartedAt  time.Time      `json:"started_at"`
+	FinishedAt time.Time      `json:"finished_at"`
+	Items      int            `json:"items"`
+	Records    RollbackCounts `json:"records"`
+	// Unverified are those undone records that were not looked at again yet.
+	Unverified int            `json:"unverified"`
+	Reasons    map[string]int `json:"failed_by_reason"`
+	Success    string         `json:"rollback_success"` // file names
+	Fail       string         `json:"rollback_fail"`
+}
+
+// IsDone says that nothing is left to be undone or looked at, though records may
+// have failed.
+func (s RollbackSummary) IsDone() bool { return s.Records.Left == 0 && s.Unverified == 0 }
+
+// ExitCode tells the counts to a script.
+func (s RollbackSummary) ExitCode() int {
+	switch {
+	case !s.IsDone():
+		return ExitStopped
+	case s.Records.Failed > 0:
+		return ExitFailed
+	}
+	return ExitDone
+}
+
+// RollbackIn gives the folder of a rollback in a state folder.
+func RollbackIn(stateDir, key string) Folder {
+	return Folder(filepath.Join(stateDir, "rollbacks", key))
+}
+
+// Items is the path of the list of what a rollback undoes.
+func (f Folder) Items() string { return f.path("items.csv") }
+
+// SaveRollback keeps the options of the present run of a rollback.
+func (f Folder) SaveRollback(r Rollback) error { return f.save("rollback.json", r) }
+
+// Rollback gives the options of the last run, or ErrAbsent.
+func (f Folder) Rollback() (Rollback, error) { return load[Rollback](f, "rollback.json") }
+
+// SaveRollbackRound says which round of a rollback is the present one.
+func (f Folder) SaveRollbackRound(round int) error { return f.save("round.json", round) }
+
+// RollbackRound gives the present round: 0 unless there was one more.
+func (f Folder) RollbackRound() (int, error) {
+	round, err := load[int](f, "round.json")
+	if errors.Is(err, ErrAbsent) {
+		return 0, nil
+	}
+	return round, err
+}
+
+// SaveRollbackSummary keeps the last summary of a rollback.
+func (f Folder) SaveRollbackSummary(s RollbackSummary) error { return f.save("summary.json", s) }
+
+// RollbackSummary gives the last summary of a rollback, or ErrAbsent.
+func (f Folder) RollbackSummary() (RollbackSummary, error) {
+	return load[RollbackSummary](f, "summary.json")
+}
+
+// RolledBack marks a migration of which the rollback was begun: from then on it
+// is not gone on with.
+type RolledBack struct {
+	Rollback string `json:"rollback"` // workflow id
+	// Done says that the rollback has come to its end.
+	Done bool `json:"done"`
+}
+
+// MarkRolledBack marks a migration.
+func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.json", m) }
+
+// DropRolledBack takes the mark away again, of a rollback that was not begun after
+// all.
+func (f Folder) DropRolledBack() error { return private.Remove(f.path("rolled_back.json")) }
+
+// RolledBack gives the mark, or ErrAbsent.
+func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f, "rolled_back.json") }

@@ -1,0 +1,393 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"durable-dataload/internal/invent"
+)
+
+// workflowID is that of the one migration, from its summary.
+func (m *migration) workflowID() string {
+	m.lab.t.Helper()
+	var s struct {
+		ID string `json:"workflow_id"`
+	}
+	if err := json.Unmarshal([]byte(readAll(m.summary())), &s); err != nil || s.ID == "" {
+		m.lab.t.Fatalf("the summary has no workflow id: %v", err)
+	}
+	return s.ID
+}
+
+// rollback gives the command that undoes a migration.
+func (m *migration) rollback(flags ...string) *process {
+	m.lab.t.Helper()
+	args := []string{"rollback", "--migration", m.workflowID(), "--state-dir", m.state, "--output-dir", m.lab.path("undone")}
+	return m.lab.start("starter", m.env, append(args, flags...)...)
+}
+
+// content is what the sandbox has, by uuid, without what no rollback can put back.
+func (s *target) content() map[string]map[string]any {
+	s.lab.t.Helper()
+	all := map[string]map[string]any{}
+	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
+	for {
+		var call struct {
+			Written  []struct{ UUID string }
+			Deleted  []struct{ UUID string }
+			Entities []map[string]any
+		}
+		if err := decoder.Decode(&call); err == io.EOF {
+			return all
+		} else if err != nil {
+			s.lab.t.Fatal(err)
+		}
+		for i, w := range call.Written {
+			all[w.UUID] = bare(call.Entities[i]).(map[string]any)
+		}
+		for _, d := range call.Deleted {
+			delete(all, d.UUID)
+		}
+	}
+}
+
+// bare is a value without lastUpdated, without the ids of list elements, and
+// without what is empty: null, a list or an object of nothing else.
+func bare(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		kept := map[string]any{}
+		for name, member := range v {
+			if member = bare(member); member != nil && name != "lastUpdated" && name != "id" {
+				kept[name] = member
+			}
+		}
+		if len(kept) == 0 {
+			return nil
+		}
+		return kept
+	case []any:
+		if len(v) == 0 {
+			return nil
+		}
+		var kept []any
+		for _, element := range v {
+			kept = append(kept, bare(element))
+		}
+		return kept
+	}
+	return value
+}
+
+func sameContent(t *testing.T, got, want map[string]map[string]any) {
+	t.Helper()
+	wrong := 0
+	for uuid := range want {
+		g, _ := json.Marshal(got[uuid])
+		w, _ := json.Marshal(want[uuid])
+		if string(g) != string(w) {
+			if wrong++; wrong < 5 {
+				t.Errorf("the record %s is\n%s\nwant\n%s", uuid, g, w)
+			}
+		}
+	}
+	for uuid := range got {
+		if want[uuid] == nil {
+			if wrong++; wrong < 5 {
+				t.Errorf("the record %s is there, and was not before", uuid)
+			}
+		}
+	}
+	if wrong > 0 {
+		t.Errorf("%d records of %d are not as they were", wrong, len(want))
+	}
+}
+
+// edit changes a record as somebody else would.
+func (s *target) edit(uuid, attributes string) {
+	s.lab.t.Helper()
+	form := url.Values{"type_name": {"user"}, "uuid": {uuid}, "attributes": {attributes}}
+	request, err := http.NewRequest(http.MethodPost, s.uri()+"/entity.update", strings.NewReader(form.Encode()))
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.SetBasicAuth(s.id, s.secret)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.lab.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); !strings.Contains(string(body), `"stat":"ok"`) {
+		s.lab.t.Fatalf("the record was not changed: %s", body)
+	}
+}
+
+type rollbackFigures struct {
+	Items      int
+	Records    struct{ Deleted, Gone, Restored, Kept, Failed, Left int }
+	Unverified int
+	Reasons    map[string]int `json:"failed_by_reason"`
+	Success    string         `json:"rollback_success"`
+	Fail       string         `json:"rollback_fail"`
+}
+
+func rolled(t *testing.T, p *process) (f rollbackFigures) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(p.output()), &f); err != nil {
+		t.Fatalf("%v: %s", err, p.output())
+	}
+	return f
+}
+
+// TestRollbackGoesOnWhereItWasKilled: a delta migration into a target with
+// strangers, its rollback with faults, killed in the middle twice.
+func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
+	long(t)
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 300, Seed: 51})
+	all := emails(t, input)
+	s.seed(all[:100])
+	s.seed([]string{"stranger-1@example.com", "stranger-2@example.com"})
+	before := s.content()
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := l.path("key.txt")
+	if err := os.WriteFile(identity, []byte(key.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.runAnew("--faults", "reset-after=10", "--seed", "2")
+	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "200ms", "--undo-recipient", key.Recipient().String())
+	code, p := m.run(2 * time.Minute)
+	exitCode(t, p, code, 0)
+	if f := m.figures(); f.Records["updated"] != 100 || f.Records["created"]+f.Records["recovered"] != 200 {
+		t.Fatalf("the records came to %v: not what is to be rolled back", f.Records)
+	}
+	s.runAnew("--faults", "delete:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "3", "--latency", "30ms")
+
+	code = m.rollback("--yes").wait(time.Minute)
+	if code != 1 || s.count("entity.delete") != 0 {
+		t.Errorf("without the key of the previous values: exit code %d, %d deletes; want 1, none", code, s.count("entity.delete"))
+	}
+	flags := []string{"--yes", "--rate-limit", "0", "--timeout", "1", "--undo-identity", identity, "--json"}
+	for range 2 {
+		deletes, updates := s.count("entity.delete"), s.count("entity.update")
+		p = m.rollback(flags...)
+		until(t, time.Minute, "some are deleted", func() bool {
+			return s.count("entity.delete")+s.count("entity.update") > deletes+updates+50 || p.hasEnded()
+		})
+		if p.hasEnded() {
+			t.Fatalf("it ended before it was killed: this was no test\n%s", p.errors())
+		}
+		p.kill()
+	}
+	code, again := m.run(time.Minute)
+	refused(t, again, code, 1, "rollback")
+	p = m.rollback(flags...)
+	exitCode(t, p, p.wait(2*time.Minute), 0)
+	sameContent(t, s.content(), before)
+	f := rolled(t, p)
+	if f.Items != 300 || f.Records.Deleted+f.Records.Gone != 200 || f.Records.Restored+f.Records.Kept != 100 || f.Unverified != 0 {
+		t.Errorf("it came to %+v; want 200 deleted and 100 restored", f)
+	}
+	if got := rows(t, l.path("undone", f.Success)); len(got) != 300 || len(got[0]) != 4 {
+		t.Errorf("%d rows in %s, want 300 of 4 columns", len(got), f.Success)
+	}
+
+	p = m.rollback(flags...)
+	code = p.wait(time.Minute)
+	refused(t, p, code, 1, "rolled back already")
+	code, again = m.run(time.Minute)
+	refused(t, again, code, 1, "migrated and rolled back")
+	m.flags = append(m.flags, "--again")
+	m.out = l.path("out-again")
+	s.runAnew()
+	code, again = m.run(time.Minute)
+	exitCode(t, again, code, 0)
+	if f := m.figures(); f.Records["created"] != 200 || f.Records["updated"] != 100 {
+		t.Errorf("loaded again: %v; want 200 created and 100 updated", f.Records)
+	}
+}
+
+func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 30, Seed: 52})
+	s.seed(emails(t, input)[:10])
+	before := s.content()
+	m := l.migration(s, input, 10, "-m", "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	after := s.content()
+	var created, updated string
+	for uuid := range after {
+		if before[uuid] == nil {
+			created = uuid
+		} else {
+			updated = uuid
+		}
+	}
+	// Longer than the clocks may differ and the end of the migration is not known.
+	time.Sleep(3 * time.Second)
+	s.edit(created, `{"displayName":"has signed in"}`)
+	s.edit(updated, `{"displayName":"has another name now"}`)
+	changed := s.content()
+
+	p = m.rollback("--dry-run", "--json", "--rate-limit", "0")
+	exitCode(t, p, p.wait(time.Minute), 0)
+	var counts struct{ Deleted, Restored, Failed int }
+	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 {
+		t.Errorf("the dry run says %s (%v); want 19, 9 and 2", p.output(), err)
+	}
+	p = m.rollback("--rate-limit", "0")
+	code = p.wait(time.Minute)
+	refused(t, p, code, 2, "--yes")
+	sameContent(t, s.content(), changed)
+	if left, _ := os.ReadDir(filepath.Join(m.state, "rollbacks")); len(left) != 0 {
+		t.Errorf("a dry run and a refusal left %v", left)
+	}
+
+	p = m.rollback("--yes", "--json", "--rate-limit", "0")
+	exitCode(t, p, p.wait(time.Minute), 3)
+	f := rolled(t, p)
+	if f.Records.Deleted != 19 || f.Records.Restored != 9 || f.Records.Failed != 2 || len(f.Reasons) != 1 {
+		t.Errorf("it came to %+v; want 19, 9 and 2 for one reason", f)
+	}
+	for _, row := range rows(t, l.path("undone", f.Fail)) {
+		if len(row) != 3 || !strings.Contains(row[2], "changed after the migration") {
+			t.Errorf("the fail file has %q", row)
+		}
+	}
+	want := map[string]map[string]any{created: changed[created], updated: changed[updated]}
+	for uuid, entity := range before {
+		if uuid != updated {
+			want[uuid] = entity
+		}
+	}
+	sameContent(t, s.content(), want)
+
+	p = m.rollback("--yes", "--force", "--json", "--rate-limit", "0")
+	exitCode(t, p, p.wait(time.Minute), 0)
+	sameContent(t, s.content(), before)
+	if f := rolled(t, p); f.Records.Deleted != 20 || f.Records.Restored != 10 {
+		t.Errorf("with force: %+v; want 20 and 10 in all", f)
+	}
+}
+
+func TestRollbackIsStoppedAndGoesOn(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "40ms")
+	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 53}), 50, "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	flags := []string{"--yes", "--json", "--rate-limit", "0", "--workers", "2"}
+	p = m.rollback(flags...)
+	until(t, time.Minute, "some are deleted", func() bool { return s.count("entity.delete") > 20 || p.hasEnded() })
+	p.signal(os.Interrupt)
+	exitCode(t, p, p.wait(time.Minute), 5)
+	f := rolled(t, p)
+	there := len(s.content())
+	if f.Records.Left == 0 || f.Records.Left != there || f.Records.Deleted != 200-there {
+		t.Errorf("it came to %+v; the target has %d records still, want as many to be left", f, there)
+	}
+	for _, row := range rows(t, l.path("undone", f.Fail)) {
+		if !strings.HasPrefix(row[2], "not attempted") {
+			t.Errorf("the fail file has %q", row)
+		}
+	}
+	p = m.rollback(flags...)
+	exitCode(t, p, p.wait(time.Minute), 0)
+	if f := rolled(t, p); f.Records.Deleted != 200 || f.Records.Left != 0 || len(s.content()) != 0 {
+		t.Errorf("it came to %+v, %d records are there; want all deleted", f, len(s.content()))
+	}
+	files, _ := filepath.Glob(l.path("undone", "*"))
+	if len(files) != 2 {
+		t.Errorf("the files are %q, want the two rewritten", files)
+	}
+}
+
+// TestRollbackOfASuccessFile is with workers of a service, and without the state
+// of the migration.
+func TestRollbackOfASuccessFile(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	s.seed([]string{"stranger@example.com"})
+	before := s.content()
+	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	success := filepath.Join(m.out, m.figures().Files.Success)
+	undo := func(env []string, flags ...string) *process {
+		return l.start("starter", env, append([]string{"rollback", "--data", success, "--state-dir", l.path("another"), "--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
+	}
+	p = undo(s.credentials(), "--apid_uri", s.uri(), "--type-name", "other")
+	code = p.wait(time.Minute)
+	refused(t, p, code, 1, "of a migration into")
+
+	m.remote()
+	m.worker()
+	p = undo(nil, "--apid_uri", s.uri(), "--address", serviceAddress(t), "--task-queue", m.queue())
+	exitCode(t, p, p.wait(time.Minute), 0)
+	sameContent(t, s.content(), before)
+	if f := rolled(t, p); f.Records.Deleted != 50 {
+		t.Errorf("it came to %+v, want 50 deleted", f)
+	}
+
+	// A file of dataload.py: no column how, no summary, batches as they ended.
+	old := l.path("success_old.csv")
+	text := "batch,line,uuid,email\n"
+	list := rows(t, success)
+	slices.Reverse(list)
+	for _, row := range list {
+		text += fmt.Sprintf("%s,%s,%s,%s\n", row[0], row[1], row[2], row[3])
+	}
+	if err := os.WriteFile(old, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	success = old
+	p = undo(s.credentials(), "--apid_uri", s.uri())
+	code = p.wait(time.Minute)
+	refused(t, p, code, 1, "--force")
+	p = undo(s.credentials(), "--apid_uri", s.uri(), "--force")
+	exitCode(t, p, p.wait(time.Minute), 0)
+	if f := rolled(t, p); f.Records.Gone != 50 {
+		t.Errorf("it came to %+v, want 50 gone already", f)
+	}
+	sameContent(t, s.content(), before)
+}
+
+func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	for says, flags := range map[string][]string{
+		"expected one of --migration":  {},
+		"expected one of --migration ": {"--migration", "x", "--data", "y"},
+		"has no migration x":           {"--migration", "x"},
+		"there is no such file":        {"--data", "success_1.csv", "--apid_uri", "https://example.com"},
+		"--rate-limit":                 {"--migration", "x", "--rate-limit", "-1"},
+		"--undo-identity":              {"--migration", "x", "--undo-identity", "missing.txt"},
+	} {
+		p := l.start("starter", nil, append([]string{"rollback", "--state-dir", l.path("state")}, flags...)...)
+		if code := p.wait(time.Minute); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
+			t.Errorf("%q: exit code %d, %s; want %q", flags, code, p.errors(), says)
+		}
+	}
+}

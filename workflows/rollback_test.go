@@ -1,0 +1,272 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+// undoer stands for the activities of a rollback of so many batches.
+type undoer struct {
+	t       *testing.T
+	batches int
+
+	mu       sync.Mutex
+	calls    []string
+	rounds   int
+	inFlight int
+	most     int
+	done     map[string]bool // "undo 0/3", "verify 0/3"
+
+	check func() error
+	plan  func(activities.RollbackPlanInput) error
+	undo  func(activities.RollbackInput) (migration.RollbackCounts, error)
+}
+
+func newUndoer(t *testing.T, batches int) *undoer {
+	return &undoer{
+		t: t, batches: batches, rounds: -1, done: map[string]bool{},
+		check: func() error { return nil },
+		plan:  func(activities.RollbackPlanInput) error { return nil },
+		undo: func(activities.RollbackInput) (migration.RollbackCounts, error) {
+			return migration.RollbackCounts{Deleted: recordsABatch}, nil
+		},
+	}
+}
+
+func (u *undoer) note(call string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.calls = append(u.calls, call)
+}
+
+func (u *undoer) story() string { return strings.Join(u.calls, ", ") }
+
+func (u *undoer) count(prefix string) (n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, call := range u.calls {
+		if strings.HasPrefix(call, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (u *undoer) CheckTarget(_ context.Context, run activities.Run) error {
+	if run.ID == "" || run.Folder == "" {
+		u.t.Errorf("CheckTarget is told %+v", run)
+	}
+	u.note("CheckTarget")
+	return u.check()
+}
+
+func (u *undoer) BeginRollback(context.Context, activities.Run) (activities.RollbackBegun, error) {
+	u.note("BeginRollback")
+	u.rounds++
+	return activities.RollbackBegun{Items: u.batches * recordsABatch, Batches: u.batches, Round: u.rounds}, nil
+}
+
+func kind(verify bool) string {
+	if verify {
+		return "verify"
+	}
+	return "undo"
+}
+
+func (u *undoer) PlanRollback(_ context.Context, in activities.RollbackPlanInput) (activities.RollbackPlan, error) {
+	u.note("PlanRollback " + kind(in.Verify))
+	if err := u.plan(in); err != nil {
+		return activities.RollbackPlan{}, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p := activities.RollbackPlan{After: in.After, Total: u.batches}
+	for p.After < p.Total && len(p.Batches) < in.Limit {
+		p.After++
+		if u.done[fmt.Sprintf("%s %d/%d", kind(in.Verify), in.Round, p.After)] {
+			p.Settled.Deleted += recordsABatch
+		} else {
+			p.Batches = append(p.Batches, p.After)
+		}
+	}
+	return p, nil
+}
+
+func (u *undoer) RollBackBatch(_ context.Context, in activities.RollbackInput) (migration.RollbackCounts, error) {
+	u.note(fmt.Sprintf("RollBackBatch %d/%d", in.Round, in.Batch))
+	u.mu.Lock()
+	u.inFlight++
+	u.most = max(u.most, u.inFlight)
+	u.mu.Unlock()
+	c, err := u.undo(in)
+	u.mu.Lock()
+	u.inFlight--
+	u.mu.Unlock()
+	return c, err
+}
+
+func (u *undoer) VerifyRollback(_ context.Context, in activities.RollbackInput) (migration.RollbackCounts, error) {
+	u.note(fmt.Sprintf("VerifyRollback %d/%d", in.Round, in.Batch))
+	return migration.RollbackCounts{Deleted: recordsABatch}, nil
+}
+
+func (u *undoer) WriteRollback(_ context.Context, in activities.RollbackArtifactsInput) (migration.RollbackSummary, error) {
+	u.note(fmt.Sprintf("WriteRollback %d", in.Round))
+	return migration.RollbackSummary{Items: u.batches * recordsABatch, FinishedAt: in.FinishedAt}, nil
+}
+
+func (u *undoer) environment() *testsuite.TestWorkflowEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	// The listener tells what a service does, and this environment does not.
+	listening := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	e := listening.TestWorkflowEnvironment
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: listening}}})
+	e.SetTestTimeout(30 * time.Second)
+	e.RegisterWorkflow(RollbackWorkflow)
+	for _, activity := range []any{u.CheckTarget, u.BeginRollback, u.PlanRollback, u.RollBackBatch, u.VerifyRollback, u.WriteRollback} {
+		e.RegisterActivity(activity)
+	}
+	return e
+}
+
+func toRollBack() RollbackInput {
+	return RollbackInput{Rollback: migration.Rollback{
+		ID: "rollback-key", Folder: "/state/rollbacks/key", Target: migration.Target{URI: "https://example.com"}, Workers: 1,
+	}}
+}
+
+func (u *undoer) run(e *testsuite.TestWorkflowEnvironment, in RollbackInput) (result RollbackResult, err error) {
+	u.t.Helper()
+	e.ExecuteWorkflow(RollbackWorkflow, in)
+	if !e.IsWorkflowCompleted() {
+		u.t.Fatalf("the workflow has not ended; so far: %s", u.story())
+	}
+	if err := e.GetWorkflowError(); err != nil {
+		return result, err
+	}
+	return result, e.GetWorkflowResult(&result)
+}
+
+func TestARollbackUndoesThenVerifies(t *testing.T) {
+	u := newUndoer(t, 2)
+	e := u.environment()
+	in := toRollBack()
+	in.Rollback.RateLimit = 4
+	if result, err := u.run(e, in); err != nil || result.Halted != "" || result.Summary.Items != 20 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if got, want := u.story(), "CheckTarget, BeginRollback, PlanRollback undo, RollBackBatch 0/1, RollBackBatch 0/2, "+
+		"PlanRollback verify, VerifyRollback 0/1, VerifyRollback 0/2, WriteRollback 0"; got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	if u.most != 1 {
+		t.Errorf("%d batches at once, want one", u.most)
+	}
+}
+
+func TestWhatAWorkerHasLeftIsDoneInAnotherRound(t *testing.T) {
+	u := newUndoer(t, 2)
+	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
+		if in.Round == 0 && in.Batch == 1 {
+			return migration.RollbackCounts{Deleted: 4, Left: 6}, nil
+		}
+		return migration.RollbackCounts{Deleted: 10}, nil
+	}
+	if _, err := u.run(u.environment(), toRollBack()); err != nil || u.count("BeginRollback") != 2 || u.count("VerifyRollback 1/") != 2 || u.count("VerifyRollback 0/") != 0 {
+		t.Errorf("%v, %s; want a second round, and that one verified", err, u.story())
+	}
+}
+
+func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
+	u := newUndoer(t, 50)
+	e := u.environment()
+	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
+		if in.Batch == 3 {
+			e.CancelWorkflow()
+			return migration.RollbackCounts{Deleted: 1, Left: 9}, nil
+		}
+		return migration.RollbackCounts{Deleted: 10}, nil
+	}
+	result, err := u.run(e, toRollBack())
+	if err != nil || result.Halted != "" || u.count("WriteRollback") != 1 || u.count("VerifyRollback") != 0 || u.count("BeginRollback") != 1 {
+		t.Errorf("%+v, %v: %s", result, err, u.story())
+	}
+	if n := u.count("RollBackBatch"); n < 3 || n > 5 {
+		t.Errorf("%d batches were begun, want 3 to 5", n)
+	}
+}
+
+func TestTroubleHaltsARollback(t *testing.T) {
+	refusal := temporal.NewNonRetryableApplicationError("may not delete", activities.Unreachable, nil)
+	u := newUndoer(t, 50)
+	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
+		if in.Batch == 2 {
+			return migration.RollbackCounts{}, refusal
+		}
+		return migration.RollbackCounts{Deleted: 10}, nil
+	}
+	result, err := u.run(u.environment(), toRollBack())
+	if err != nil || result.Halted != "may not delete" || u.count("WriteRollback") != 1 || u.count("VerifyRollback") != 0 || u.count("RollBackBatch") > 5 {
+		t.Errorf("%+v, %v: %s", result, err, u.story())
+	}
+	u = newUndoer(t, 3)
+	u.plan = func(in activities.RollbackPlanInput) error {
+		if in.Verify {
+			return refusal
+		}
+		return nil
+	}
+	if result, err := u.run(u.environment(), toRollBack()); err != nil || result.Halted == "" || u.count("WriteRollback") != 1 {
+		t.Errorf("in the verification: %+v, %v: %s", result, err, u.story())
+	}
+	u = newUndoer(t, 3)
+	u.check = func() error { return temporal.NewNonRetryableApplicationError("no such type", activities.Refused, nil) }
+	if _, err := u.run(u.environment(), toRollBack()); err == nil || u.story() != "CheckTarget" {
+		t.Errorf("a target that cannot be used: %v: %s", err, u.story())
+	}
+}
+
+func TestARollbackContinuesAsNew(t *testing.T) {
+	u := newUndoer(t, 250)
+	e := u.environment()
+	e.SetCurrentHistoryLength(eventsARun)
+	in := toRollBack()
+	in.Rollback.Workers = 4
+	for batch := 1; batch <= 50; batch++ {
+		u.done[fmt.Sprintf("undo 0/%d", batch)] = true
+	}
+	_, err := u.run(e, in)
+	var next *workflow.ContinueAsNewError
+	if !errors.As(err, &next) {
+		t.Fatalf("%v, want it to continue as new", err)
+	}
+	var further RollbackInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &further); err != nil {
+		t.Fatal(err)
+	}
+	if further.Phase != PhaseRollingBack || further.After != 150 || further.Counts.Deleted != 1500 || further.Run.ID == "" || further.Begun.Items != 2500 {
+		t.Errorf("the next run is told %+v", further)
+	}
+	if _, err := u.run(u.environment(), further); err != nil || u.count("CheckTarget") != 1 || u.count("BeginRollback") != 1 || u.count("RollBackBatch") != 200 || u.count("VerifyRollback") != 250 {
+		t.Errorf("%v: %d undone, %d verified", err, u.count("RollBackBatch"), u.count("VerifyRollback"))
+	}
+	if n := size(t, further); n > 2048 {
+		t.Errorf("the input has %d bytes in the history, want few", n)
+	}
+}
