@@ -391,3 +391,41 @@ func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
 		}
 	}
 }
+
+func TestRollbackRefusesAMigrationThatIsNotAtItsEnd(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "50ms")
+	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() > 3 })
+	p.signal(os.Interrupt)
+	exitCode(t, p, p.wait(time.Minute), 5)
+	id := m.workflowID() // the summary is that of the stop
+	calls := s.calls()
+	p = m.start()
+	until(t, time.Minute, "more calls", func() bool { return s.calls() > calls+3 })
+	p.kill()
+	undo := l.start("starter", m.env, "rollback", "--migration", id, "--state-dir", m.state, "--output-dir", l.path("undone"), "--yes")
+	code := undo.wait(time.Minute)
+	refused(t, undo, code, 1, "is not at its end", "give its command again")
+	if s.count("entity.delete") > 0 {
+		t.Error("records were deleted")
+	}
+	// It can be gone on with: nothing marks it.
+	p = m.start()
+	calls = s.calls()
+	until(t, time.Minute, "more calls", func() bool { return s.calls() > calls+3 || p.hasEnded() })
+	p.signal(os.Interrupt)
+	exitCode(t, p, p.wait(time.Minute), 5)
+	undo = m.rollback("--yes", "--json", "--rate-limit", "0")
+	code = undo.wait(time.Minute)
+	// What was in flight at the kill is unknown.
+	exitCode(t, undo, code, 0, 3)
+	f := rolled(t, undo)
+	if f.Records.Deleted == 0 || f.Records.Deleted+f.Records.Failed != f.Items {
+		t.Errorf("it came to %+v", f)
+	}
+	code, p = m.run(time.Minute)
+	refused(t, p, code, 1, "rolled back")
+}
