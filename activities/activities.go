@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -174,7 +173,7 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if o.staged, err = os.Open(folder.Staged()); err != nil {
 		return nil, err
 	}
-	m, err := readMapping(o.spec, folder)
+	m, err := folder.ReadMapping(o.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -213,19 +212,6 @@ func (a *Activities) connectTarget(o *opened) (err error) {
 		cfg.Answered = o.clock.saw
 	})
 	return err
-}
-
-// readMapping gives the mapping of a migration that has begun: the built-in one,
-// or the folder's copy of the file.
-func readMapping(spec migration.Spec, folder migration.Folder) (*mapping.Mapping, error) {
-	if spec.Mapping == "" {
-		return mapping.BuiltIn(), nil
-	}
-	text, err := folder.Mapping(spec.Mapping)
-	if err != nil {
-		return nil, err
-	}
-	return mapping.Parse(filepath.Base(spec.MappingFile), text)
 }
 
 func (o *opened) close() {
@@ -279,11 +265,6 @@ func (o *opened) email(r source.Record) string {
 		return ""
 	}
 	return o.records.First(fields, "email", o.spec.PrimaryKey)
-}
-
-// value is a column of a record, or "" where it has none.
-func (o *opened) value(r source.Record, column int) string {
-	return o.index.Header().Value(r.Raw, column)
 }
 
 // roundBatch is the batch that stands at a position (from 1) of a round.

@@ -100,9 +100,9 @@ func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
 		return nil, err
 	}
 	if spec.Mapping == "" {
-		return readMapping(spec, folder)
+		return folder.ReadMapping(spec)
 	}
-	if m, err := readMapping(spec, folder); !errors.Is(err, migration.ErrAbsent) {
+	if m, err := folder.ReadMapping(spec); !errors.Is(err, migration.ErrAbsent) {
 		return m, storageError(err)
 	}
 	text, err := os.ReadFile(spec.MappingFile)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/private"
 )
 
@@ -331,6 +332,19 @@ func (f Folder) Mapping(digest string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is damaged; expected the mapping file with SHA-256 %.12s…, restore it from a backup", path, digest)
 	}
 	return text, nil
+}
+
+// ReadMapping gives the mapping of a migration that has begun: the built-in one,
+// or the folder's copy of the file.
+func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
+	if s.Mapping == "" {
+		return mapping.BuiltIn(), nil
+	}
+	text, err := f.Mapping(s.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	return mapping.Parse(filepath.Base(s.MappingFile), text)
 }
 
 // CheckMapping says why the migration cannot go on with the mapping of these

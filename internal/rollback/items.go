@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
@@ -154,10 +155,11 @@ func OfMigration(ctx context.Context, folder migration.Folder) func(yield func(I
 
 type ofMigration struct {
 	*input
-	folder migration.Folder
-	ledger *ledger.Ledger
-	rounds int // the number of the last one
-	email  int // column, -1 without
+	folder  migration.Folder
+	ledger  *ledger.Ledger
+	rounds  int // the number of the last one
+	records *mapping.Records
+	key     string // attribute
 }
 
 func openMigration(folder migration.Folder) (*ofMigration, error) {
@@ -169,16 +171,28 @@ func openMigration(folder migration.Folder) (*ofMigration, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &ofMigration{input: in, folder: folder, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
+	m := &ofMigration{input: in, folder: folder, key: spec.PrimaryKey, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
 	if m.rounds, err = folder.LastRound(); err != nil {
 		in.close()
 		return nil, err
 	}
-	names := in.index.Header().Names
-	if m.email = slices.Index(names, "email"); m.email < 0 {
-		m.email = slices.Index(names, spec.PrimaryKey)
+	rules, err := folder.ReadMapping(spec)
+	if err == nil {
+		m.records, err = rules.Compile(in.index.Header().Names)
+	}
+	if err != nil {
+		in.close()
+		return nil, err
 	}
 	return m, nil
+}
+
+func (m *ofMigration) emailOf(r source.Record) string {
+	fields, err := m.index.Header().Fields(r.Raw)
+	if err != nil {
+		return ""
+	}
+	return m.records.First(fields, "email", m.key)
 }
 
 func (m *ofMigration) eachOfBatch(ctx context.Context, batch int, yield func(Item) error) error {
@@ -208,7 +222,7 @@ func (m *ofMigration) eachOfBatch(ctx context.Context, batch int, yield func(Ite
 	for r := range source.Records(b, data) {
 		k := known[position]
 		position++
-		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.index.Header().Value(r.Raw, m.email)}
+		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.emailOf(r)}
 		uuid, isUpdated := updated[r.Line]
 		switch {
 		case isUpdated: // or was about to be: what was not changed is found as it was

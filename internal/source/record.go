@@ -139,15 +139,6 @@ func (h *Header) Fields(raw []byte) ([]string, error) {
 	return fields, nil
 }
 
-// Value is the value of one column (from 0) of a record, "" if the record does not have it, or is none.
-func (h *Header) Value(raw []byte, column int) string {
-	fields, err := h.Fields(raw)
-	if err != nil || column < 0 || column >= len(fields) {
-		return ""
-	}
-	return fields[column]
-}
-
 // name is the name of a column, counted from 1, or empty if the header is shorter.
 func (h *Header) name(column int) string {
 	if column > len(h.Names) {

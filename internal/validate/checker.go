@@ -135,7 +135,7 @@ func (c *checker) value(n *node) error {
 			return nil
 		}
 	case integer, decimal:
-		if number := c.number(); number != nil && (n.kind == decimal || bytes.IndexAny(number, ".eE") < 0) {
+		if number := c.number(); number != nil && (n.kind == decimal || !bytes.ContainsAny(number, ".eE")) {
 			return c.unique(n, number, false)
 		}
 	default:
