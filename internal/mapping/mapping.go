@@ -25,6 +25,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"durable-dataload/internal/nearest"
 )
 
 //go:embed default.yaml
@@ -139,41 +141,10 @@ func (r *rule) name() string {
 // path is the attribute's path, name by name.
 func (r *rule) path() []string { return strings.Split(r.to, ".") }
 
-// nearest is the candidate that is most like a name, for "did you mean"; "" if none is.
-func nearest(name string, candidates []string) string {
-	best, bestDistance := "", len(name)/3+2
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < bestDistance {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
 // didYouMean is the end of a message about an unknown name.
 func didYouMean(name string, candidates []string) string {
-	if n := nearest(name, candidates); n != "" {
+	if n := nearest.Name(name, candidates); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
 	return ""
-}
-
-// distance is Levenshtein's, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -506,3 +506,25 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func TestACallIsPreparedBeforeItsStartAndMadeNoSooner(t *testing.T) {
+	g := newGate(t, t.TempDir(), 20, 5)
+	var last time.Time
+	for range 5 {
+		turn, err := g.Enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := turn.Fresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if now := time.Now(); now.Before(turn.start) {
+			t.Errorf("the call is %s before its start time", turn.start.Sub(now))
+		}
+		if !last.IsZero() && turn.start.Sub(last) < 50*time.Millisecond {
+			t.Errorf("two start times are %s apart, want a twentieth of a second", turn.start.Sub(last))
+		}
+		last = turn.start
+		turn.Leave()
+	}
+}

@@ -1,17 +1,18 @@
-package validate
+// Package nearest finds the name that a person most likely meant.
+package nearest
 
 import "strings"
 
-// nearest is the name that was most likely meant: the same without regard to case, the same within an object, or one
+// Name is the one of names that was most likely meant: the same without regard to case, the same within an object, or one
 // with few letters changed. It is empty if there is none.
-func nearest(name string, names []string) string {
+func Name(name string, names []string) string {
 	last := "." + strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
 	for _, n := range names {
 		if strings.EqualFold(n, name) {
 			return n
 		}
 	}
-	best, least := "", 1+max(1, len(name)/3)
+	best, least := "", 2+len(name)/3
 	for _, n := range names {
 		if strings.HasSuffix("."+strings.ToLower(n), last) {
 			return n
