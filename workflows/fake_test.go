@@ -102,6 +102,13 @@ func (f *fake) count(prefix string) (n int) {
 	return n
 }
 
+// mostAtOnce is how many batches were in work at the same time.
+func (f *fake) mostAtOnce() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.most
+}
+
 func (f *fake) nowInFlight() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -295,7 +302,24 @@ type environment struct {
 	timers []time.Duration // in order
 	slept  []string        // summaries of the timers
 	child  []string        // workflow ids
+
+	ending sync.Once
+	ends   chan struct{}
 }
+
+// endsNow is closed once the workflow has seen that it is cancelled, or that an
+// activity has failed. This environment tells it some time after it happened,
+// while activities that take no time come and go.
+func (e *environment) endsNow() chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ends == nil {
+		e.ends = make(chan struct{})
+	}
+	return e.ends
+}
+
+func (e *environment) seesItsEnd() { e.ending.Do(func() { close(e.endsNow()) }) }
 
 type asked struct {
 	activity, summary string
@@ -388,6 +412,14 @@ func (i *inbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
 	return i.Next.Init(o)
 }
 
+func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		ctx.Done().Receive(ctx, nil)
+		i.e.seesItsEnd()
+	})
+	return i.Next.ExecuteWorkflow(ctx, in)
+}
+
 type outbound struct {
 	interceptor.WorkflowOutboundInterceptorBase
 	e *environment
@@ -397,7 +429,13 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args .
 	o.e.mu.Lock()
 	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0], workflow.GetActivityOptions(ctx)})
 	o.e.mu.Unlock()
-	return o.Next.ExecuteActivity(ctx, activity, args...)
+	future := o.Next.ExecuteActivity(ctx, activity, args...)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if err := future.Get(ctx, nil); err != nil {
+			o.e.seesItsEnd()
+		}
+	})
+	return future
 }
 
 func (o *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, options workflow.TimerOptions) workflow.Future {

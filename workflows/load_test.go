@@ -40,8 +40,8 @@ func TestALoadKeepsToItsWindow(t *testing.T) {
 		if err != nil || result.Counts != (counts{Created: 2500, Calls: 250}) || result.Stopped || result.Halted != "" {
 			t.Errorf("%+v, %v; want 2500 created", result, err)
 		}
-		if f.most > tc.want {
-			t.Errorf("rate limit %g: %d batches in flight, want at most %d", tc.rate, f.most, tc.want)
+		if f.mostAtOnce() > tc.want {
+			t.Errorf("rate limit %g: %d batches in flight, want at most %d", tc.rate, f.mostAtOnce(), tc.want)
 		}
 		if n := f.count("PlanBatches"); n != 3 {
 			t.Errorf("%d plans, want one for each 100 batches", n)

@@ -54,7 +54,17 @@ func (u *undoer) note(call string) {
 	u.calls = append(u.calls, call)
 }
 
-func (u *undoer) story() string { return strings.Join(u.calls, ", ") }
+func (u *undoer) story() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return strings.Join(u.calls, ", ")
+}
+
+func (u *undoer) mostAtOnce() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.most
+}
 
 func (u *undoer) count(prefix string) (n int) {
 	u.mu.Lock()
@@ -130,7 +140,7 @@ func (u *undoer) WriteRollback(_ context.Context, in activities.RollbackArtifact
 	return migration.RollbackSummary{Items: u.batches * recordsABatch, FinishedAt: in.FinishedAt}, nil
 }
 
-func (u *undoer) environment() *testsuite.TestWorkflowEnvironment {
+func (u *undoer) environment() *environment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	// The listener tells what a service does, and this environment does not.
@@ -142,7 +152,7 @@ func (u *undoer) environment() *testsuite.TestWorkflowEnvironment {
 	for _, activity := range []any{u.CheckTarget, u.BeginRollback, u.PlanRollback, u.RollBackBatch, u.VerifyRollback, u.WriteRollback} {
 		e.RegisterActivity(activity)
 	}
-	return e
+	return listening
 }
 
 func toRollBack() RollbackInput {
@@ -151,7 +161,7 @@ func toRollBack() RollbackInput {
 	}}
 }
 
-func (u *undoer) run(e *testsuite.TestWorkflowEnvironment, in RollbackInput) (result RollbackResult, err error) {
+func (u *undoer) run(e *environment, in RollbackInput) (result RollbackResult, err error) {
 	u.t.Helper()
 	e.ExecuteWorkflow(RollbackWorkflow, in)
 	if !e.IsWorkflowCompleted() {
@@ -175,8 +185,8 @@ func TestARollbackUndoesThenVerifies(t *testing.T) {
 		"PlanRollback verify, VerifyRollback 0/1, VerifyRollback 0/2, WriteRollback 0"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
-	if u.most != 1 {
-		t.Errorf("%d batches at once, want one", u.most)
+	if most := u.mostAtOnce(); most != 1 {
+		t.Errorf("%d batches at once, want one", most)
 	}
 }
 
@@ -197,9 +207,15 @@ func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
 	u := newUndoer(t, 50)
 	e := u.environment()
 	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
-		if in.Batch == 3 {
+		switch {
+		case in.Batch == 3:
+			for u.count("RollBackBatch") < 3 { // those before it may be begun later
+				time.Sleep(time.Millisecond)
+			}
 			e.CancelWorkflow()
 			return migration.RollbackCounts{Deleted: 1, Left: 9}, nil
+		case in.Batch > 3:
+			<-e.endsNow()
 		}
 		return migration.RollbackCounts{Deleted: 10}, nil
 	}
@@ -207,23 +223,25 @@ func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
 	if err != nil || result.Halted != "" || u.count("WriteRollback") != 1 || u.count("VerifyRollback") != 0 || u.count("BeginRollback") != 1 {
 		t.Errorf("%+v, %v: %s", result, err, u.story())
 	}
-	// In this environment the cancel comes some time later, while others of
-	// these activities, which take no time, start and end.
-	if n := u.count("RollBackBatch"); n < 1 || n == 50 {
-		t.Errorf("%d batches were begun, want some left", n)
+	if n := u.count("RollBackBatch"); n < 3 || n > 5 {
+		t.Errorf("%d batches were begun, want 3 to 5", n)
 	}
 }
 
 func TestTroubleHaltsARollback(t *testing.T) {
 	refusal := temporal.NewNonRetryableApplicationError("may not delete", activities.Unreachable, nil)
 	u := newUndoer(t, 50)
+	e := u.environment()
 	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
-		if in.Batch == 2 {
+		switch {
+		case in.Batch == 2:
 			return migration.RollbackCounts{}, refusal
+		case in.Batch > 2:
+			<-e.endsNow()
 		}
 		return migration.RollbackCounts{Deleted: 10}, nil
 	}
-	result, err := u.run(u.environment(), toRollBack())
+	result, err := u.run(e, toRollBack())
 	if err != nil || result.Halted != "may not delete" || u.count("WriteRollback") != 1 || u.count("VerifyRollback") != 0 || u.count("RollBackBatch") > 5 {
 		t.Errorf("%+v, %v: %s", result, err, u.story())
 	}

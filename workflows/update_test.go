@@ -168,8 +168,8 @@ func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 	if n := f.count("UpdateBatch"); n < 4 || n == 50 {
 		t.Errorf("%d batches were updated, want some, and not all 50", n)
 	}
-	if f.most > 3 {
-		t.Errorf("%d batches at once, want at most 3", f.most)
+	if f.mostAtOnce() > 3 {
+		t.Errorf("%d batches at once, want at most 3", f.mostAtOnce())
 	}
 }
 
