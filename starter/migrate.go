@@ -131,18 +131,14 @@ type session struct {
 }
 
 func (s *session) run(ctx context.Context) (int, error) {
-	if s.o.sandbox {
-		credentials, closeSandbox, err := openSandbox(s.o.stateDir)
-		if err != nil {
-			return 0, err
-		}
-		defer closeSandbox()
-		s.o.credentials = credentials
+	closeTarget, err := s.o.openTarget()
+	if err != nil {
+		return 0, err
 	}
+	defer closeTarget()
 	if err := s.identify(ctx); err != nil {
 		return 0, err
 	}
-	var err error
 	if s.service, err = openService(ctx, s.o, s.spec, s.log); err != nil {
 		return 0, err
 	}

@@ -208,14 +208,11 @@ type rollbackSession struct {
 }
 
 func (s *rollbackSession) run(ctx context.Context) (int, error) {
-	if s.o.sandbox {
-		credentials, closeSandbox, err := openSandbox(s.o.stateDir)
-		if err != nil {
-			return 0, err
-		}
-		defer closeSandbox()
-		s.o.credentials = credentials
+	closeTarget, err := s.o.openTarget()
+	if err != nil {
+		return 0, err
 	}
+	defer closeTarget()
 	if err := s.identify(ctx); err != nil {
 		return 0, err
 	}

@@ -1,10 +1,10 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -117,19 +117,8 @@ func sameContent(t *testing.T, got, want map[string]map[string]any) {
 // edit changes a record as somebody else would.
 func (s *target) edit(uuid, attributes string) {
 	s.lab.t.Helper()
-	form := url.Values{"type_name": {"user"}, "uuid": {uuid}, "attributes": {attributes}}
-	request, err := http.NewRequest(http.MethodPost, s.uri()+"/entity.update", strings.NewReader(form.Encode()))
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(s.id, s.secret)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if body, _ := io.ReadAll(response.Body); !strings.Contains(string(body), `"stat":"ok"`) {
+	body := s.post("/entity.update", url.Values{"type_name": {"user"}, "uuid": {uuid}, "attributes": {attributes}})
+	if !bytes.Contains(body, []byte(`"stat":"ok"`)) {
 		s.lab.t.Fatalf("the record was not changed: %s", body)
 	}
 }

@@ -35,6 +35,16 @@ type localSandbox struct {
 	Secret   string `json:"secret"`
 }
 
+// openTarget runs the sandbox where that is the target, and takes its
+// credentials. Another target needs nothing.
+func (o *options) openTarget() (closeTarget func(), err error) {
+	if !o.sandbox {
+		return func() {}, nil
+	}
+	o.credentials, closeTarget, err = openSandbox(o.stateDir)
+	return closeTarget, err
+}
+
 // openSandbox runs the sandbox of the state folder, or finds the one that
 // another starter runs on it.
 func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {

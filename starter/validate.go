@@ -72,13 +72,12 @@ type validating struct {
 func (v *validating) run(ctx context.Context) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if v.o.sandbox && !v.offline {
-		credentials, closeSandbox, err := openSandbox(v.o.stateDir)
+	if !v.offline {
+		closeTarget, err := v.o.openTarget()
 		if err != nil {
 			return 0, err
 		}
-		defer closeSandbox()
-		v.o.credentials = credentials
+		defer closeTarget()
 	}
 	meter := &validate.Meter{}
 	probed, err := v.probe(ctx, meter)

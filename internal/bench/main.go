@@ -115,17 +115,13 @@ type bench struct {
 }
 
 func compare(o options, out io.Writer) error {
-	b := &bench{o: o, starter: filepath.Join(o.dir, "starter"), sandbox: filepath.Join(o.dir, "sandbox"), data: filepath.Join(o.dir, "users.csv")}
+	b := &bench{o: o, starter: binary(o.dir, "starter"), sandbox: binary(o.dir, "sandbox"), data: filepath.Join(o.dir, "users.csv")}
 	var err error
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	for binary, source := range map[string]string{b.starter: "durable-dataload/starter", b.sandbox: "durable-dataload/sandbox"} {
-		build := exec.Command("go", "build", "-o", binary, source)
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("cannot build %s: %w; run this in the project's folder", source, err)
-		}
+	if err := build(o.dir, "starter", "sandbox"); err != nil {
+		return err
 	}
 	if err := b.invent(); err != nil {
 		return err
@@ -151,6 +147,27 @@ func compare(o options, out io.Writer) error {
 		fmt.Fprintf(out, "| %d | **durable ÷ bare** | **%.2f** | | | |\n", size, median(results["durable"])/median(results["bare"]))
 	}
 	return nil
+}
+
+// build builds programs of this project into a folder.
+func build(dir string, programs ...string) error {
+	for _, program := range programs {
+		command := exec.Command("go", "build", "-o", binary(dir, filepath.Base(program)), "durable-dataload/"+program)
+		command.Stderr = os.Stderr
+		if err := command.Run(); err != nil {
+			return fmt.Errorf("cannot build %s: %w; run this in the project's folder", program, err)
+		}
+	}
+	return nil
+}
+
+func binary(dir, program string) string { return filepath.Join(dir, program+".bin") }
+
+// sandboxAddress is what the sandbox's first line says.
+func sandboxAddress(line string) string {
+	_, line, _ = strings.Cut(line, "listens on ")
+	address, _, _ := strings.Cut(line, ",")
+	return address
 }
 
 type result struct {
@@ -209,10 +226,7 @@ func (b *bench) time(l loader, batchSize int) (r result, err error) {
 	if err != nil {
 		return r, fmt.Errorf("the sandbox did not start: %w", err)
 	}
-	_, line, _ = strings.Cut(line, "listens on ")
-	address, _, _ := strings.Cut(line, ",")
-
-	command := l.command(b, dir, address, batchSize)
+	command := l.command(b, dir, sandboxAddress(line), batchSize)
 	command.Env = append(os.Environ(), "CAPTURE_CLIENT_ID="+clientID, "CAPTURE_CLIENT_SECRET="+secret)
 	start := time.Now()
 	output, err := command.CombinedOutput()

@@ -64,12 +64,8 @@ type scale struct {
 
 func (s *scale) run() error {
 	s.running = map[string]*exec.Cmd{}
-	for _, name := range []string{"starter", "worker", "sandbox", "internal/chaos/engine"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(s.dir, filepath.Base(name)+".bin"), "durable-dataload/"+name)
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("cannot build %s: %w; run this in the project's folder", name, err)
-		}
+	if err := build(s.dir, "starter", "worker", "sandbox", "internal/chaos/engine"); err != nil {
+		return err
 	}
 	if err := s.invent(); err != nil {
 		return err
@@ -78,9 +74,7 @@ func (s *scale) run() error {
 	if err != nil {
 		return err
 	}
-	_, said, _ = strings.Cut(said, "listens on ")
-	address, _, _ := strings.Cut(said, ",")
-	s.env = []string{"CAPTURE_CLIENT_ID=" + clientID, "CAPTURE_CLIENT_SECRET=" + secret, "CAPTURE_APID_URI=" + address}
+	s.env = []string{"CAPTURE_CLIENT_ID=" + clientID, "CAPTURE_CLIENT_SECRET=" + secret, "CAPTURE_APID_URI=" + sandboxAddress(said)}
 	command := append([]string{"--data", s.data, "--rate-limit", "0", "--workers", strconv.Itoa(s.o.workers),
 		"--batch-size", strconv.Itoa(s.batchSize), "--state-dir", s.path("state"), "--output-dir", s.dir}, s.o.args...)
 	killed := "starter"
@@ -165,7 +159,7 @@ func (s *scale) tell(took time.Duration) {
 // launch starts a program and gives its first line, for those that say where
 // they are.
 func (s *scale) launch(name string, args ...string) (string, error) {
-	command := exec.Command(filepath.Join(s.dir, name+".bin"), args...)
+	command := exec.Command(binary(s.dir, name), args...)
 	command.Env = append(os.Environ(), s.env...)
 	log, err := os.OpenFile(s.path(name+".out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

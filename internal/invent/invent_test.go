@@ -285,6 +285,14 @@ func written(t *testing.T, o Options) []byte {
 // read gives the records of a file and their values, nil for those that have none.
 func read(t *testing.T, file []byte) (records []source.Record, values [][]string) {
 	t.Helper()
+	_, records, values = ReadWithHeader(t, file)
+	return records, values
+}
+
+// ReadWithHeader gives the header's names as well. It is also for the tests of
+// what imports this package.
+func ReadWithHeader(t *testing.T, file []byte) (names []string, records []source.Record, values [][]string) {
+	t.Helper()
 	dir := t.TempDir()
 	path, index := filepath.Join(dir, "users.csv"), filepath.Join(dir, "index")
 	if err := os.WriteFile(path, file, 0o600); err != nil {
@@ -310,7 +318,7 @@ func read(t *testing.T, file []byte) (records []source.Record, values [][]string
 		v, _ := x.Header().Fields(r.Raw)
 		records, values = append(records, r), append(values, v)
 	}
-	return records, values
+	return x.Header().Names, records, values
 }
 
 func distinct(values []string) map[string]bool {
