@@ -85,11 +85,24 @@ func TestARefusalOfTheCallItselfIsNotHalved(t *testing.T) {
 	}
 }
 
-func TestAnIsolationThatWasCutOffGoesOn(t *testing.T) {
+func TestALostAnswerOfAPartLeavesOnlyThatPartUnknown(t *testing.T) {
 	r := inspected(t, someBad(8, 3), batchSize(8), wholeCalls, isolating)
 	r.lose = func(send int) bool { return send == 4 } // of a part
 	got := r.load(0, 1)
 	if got.Unknown == 0 || got.Created+got.Failed+got.Unknown != 8 {
 		t.Errorf("%+v, want the lost part unknown and the others known", got)
+	}
+}
+
+func TestARecordThatWasSentAloneIsNotSentAgain(t *testing.T) {
+	const input = "email,birthday\na1@example.com,never\na2.example.com,\na3@example.com,never\na4@example.com,never\n"
+	refused := inspected(t, input, batchSize(4), wholeCalls, isolating)
+	tooLarge := inspected(t, input, batchSize(4))
+	tooLarge.tooManyBytes = 1
+	for what, r := range map[string]*rig{"refused": refused, "too large": tooLarge} {
+		got := r.load(0, 1)
+		if want := (ledger.Counts{Failed: 4, Calls: 1}); got.Counts != want {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
 	}
 }

@@ -291,7 +291,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			}
 		}
 	case identitycloud.Refused:
-		if l.mayIsolate(len(positions), answer) {
+		if l.mayIsolate(len(sent), answer) {
 			l.isolated++
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
@@ -299,7 +299,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			outcomes.Failed(i, answer.Words())
 		}
 	case identitycloud.TooLarge:
-		if len(positions) > 1 {
+		if len(sent) > 1 {
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
 		for _, i := range sent {
@@ -321,9 +321,9 @@ const mostIsolated = 32
 // mayIsolate says whether the guilty record of a call that was refused as a
 // whole is looked for: nothing of the call was written, so its halves can be
 // sent. Not if the refusal is of the call itself.
-func (l *loading) mayIsolate(records int, answer identitycloud.Answer) bool {
+func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
 	var api *identitycloud.APIError
-	return l.spec.Isolate && records > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
+	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
 }
 
 // refusedHere has the records that cannot be sent as failed.
