@@ -87,10 +87,13 @@ func TestARefusalOfTheCallItselfIsNotHalved(t *testing.T) {
 
 func TestALostAnswerOfAPartLeavesOnlyThatPartUnknown(t *testing.T) {
 	r := inspected(t, someBad(8, 3), batchSize(8), wholeCalls, isolating)
-	r.lose = func(send int) bool { return send == 4 } // of a part
+	r.lose = func(send int) bool { return send == 4 } // 8, 4 and 2 before it
 	got := r.load(0, 1)
-	if got.Unknown == 0 || got.Created+got.Failed+got.Unknown != 8 {
-		t.Errorf("%+v, want the lost part unknown and the others known", got)
+	if want := (ledger.Counts{Created: 6, Unknown: 2, Calls: 5}); got.Counts != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if known := r.known(0); known != "ccuucccc" {
+		t.Errorf("the ledger knows %q, want ccuucccc", known)
 	}
 }
 
