@@ -63,9 +63,7 @@ func newMappingInit() *cobra.Command {
 			if err := credentials.Complete(os.Getenv); err != nil {
 				return err
 			}
-			for _, warning := range credentials.Warnings {
-				fmt.Fprintln(command.ErrOrStderr(), "Warning: "+warning)
-			}
+			warn(command.ErrOrStderr(), credentials.Warnings)
 			if auth != config.AuthBasic && auth != config.AuthSignature {
 				return usage("--auth is %q; expected %s or %s", auth, config.AuthBasic, config.AuthSignature)
 			}

@@ -44,8 +44,8 @@ func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 	})
 }
 
-// attend runs a session, and again where the engine that it used is gone. stop
-// is closed at the first Ctrl-C.
+// attend runs what has a log, and can be stopped: stop is closed at the first
+// Ctrl-C, and the second one ends the process.
 func attend(ctx context.Context, stateDir string, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
 	logger, closeLog, err := openLog(stateDir)
 	if err != nil {
@@ -67,8 +67,13 @@ func attend(ctx context.Context, stateDir string, screen *screen, run func(ctx c
 		screen.say("Stopped at once. Nothing is lost: the same command goes on.")
 		os.Exit(migration.ExitStopped)
 	}()
+	return run(ctx, logger, stop)
+}
+
+// takingOver runs a session, and again where the engine that it used is gone.
+func takingOver(screen *screen, run func() (int, error)) (int, error) {
 	for {
-		code, err := run(ctx, logger, stop)
+		code, err := run()
 		if !errors.Is(err, errEngineGone) {
 			return code, err
 		}
@@ -88,20 +93,17 @@ func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Sum
 	if err != nil {
 		return 0, nil, err
 	}
-	for {
-		s := &session{o: o, screen: c.screen, log: c.log, stop: c.stop}
-		code, err = s.run(ctx)
-		if errors.Is(err, errEngineGone) {
-			c.screen.say("The process that ran the engine has ended; this one takes over.")
-			continue
+	var s *session
+	code, err = takingOver(c.screen, func() (int, error) {
+		s = &session{o: o, screen: c.screen, log: c.log, stop: c.stop}
+		return s.run(ctx)
+	})
+	if !s.begun {
+		if dropErr := c.dropStaged(o.file); dropErr != nil {
+			c.log.Warn("cannot remove a staged input", "error", dropErr)
 		}
-		if !s.begun {
-			if dropErr := c.dropStaged(o.file); dropErr != nil {
-				c.log.Warn("cannot remove a staged input", "error", dropErr)
-			}
-		}
-		return code, s.summary, err
 	}
+	return code, s.summary, err
 }
 
 const stoppedEarly = "Stopped before anything was sent. The same command begins again."

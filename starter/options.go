@@ -127,10 +127,8 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return err
 	}
 	if o.sandbox {
-		for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
-			if f.Changed(name) {
-				return usage("--sandbox brings its own target; expected no --%s with it", name)
-			}
+		if name := namesTarget(f); name != "" {
+			return usage("--sandbox brings its own target; expected no --%s with it", name)
 		}
 		if !f.Changed("batch-size") {
 			o.batchSize = 10
@@ -153,6 +151,17 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return usage("--unknown-http-codes: %w", err)
 	}
 	return o.completePaths(getenv)
+}
+
+// namesTarget is a flag on the command line that says which target is meant, or
+// "".
+func namesTarget(f *pflag.FlagSet) string {
+	for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
+		if f.Changed(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (o *options) completeTarget(getenv func(string) string) error {

@@ -76,13 +76,13 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			for _, warning := range o.credentials.Warnings {
-				fmt.Fprintln(stderr, "Warning: "+warning)
-			}
+			warn(stderr, o.credentials.Warnings)
 			var err error
 			screen := newScreen(stdout, stderr, o.options)
 			*code, err = attend(command.Context(), o.stateDir, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-				return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+				return takingOver(screen, func() (int, error) {
+					return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+				})
 			})
 			return err
 		},
@@ -128,8 +128,8 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if err := o.checkPace(); err != nil {
 		return err
 	}
-	if o.sandbox && (f.Changed("apid_uri") || f.Changed("client-id")) {
-		return rollbackUsage("--sandbox brings its own target; expected no --apid_uri and no credentials with it")
+	if name := namesTarget(f); o.sandbox && name != "" {
+		return rollbackUsage("--sandbox brings its own target; expected no --%s with it", name)
 	}
 	if o.identity == "" {
 		o.identity = getenv("UNDO_IDENTITY")

@@ -373,6 +373,8 @@ func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
 		"there is no such file":        {"--data", "success_1.csv", "--apid_uri", "https://example.com"},
 		"--rate-limit":                 {"--migration", "x", "--rate-limit", "-1"},
 		"--undo-identity":              {"--migration", "x", "--undo-identity", "missing.txt"},
+		"expected no --config-key":     {"--migration", "x", "--sandbox", "--config-key", "key"},
+		"expected no --client-secret":  {"--migration", "x", "--sandbox", "--client-secret", "secret"},
 	} {
 		p := l.start("starter", nil, append([]string{"rollback", "--state-dir", l.path("state")}, flags...)...)
 		if code := p.wait(time.Minute); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
