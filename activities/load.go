@@ -240,15 +240,32 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return ledger.Outcomes{}, err
 	}
 	// The claim is made: from here on the part gets an outcome, whatever comes.
-	// A run that is over must not write any more. It was sealed before its
-	// claims were read: either this sees the seal, or the seal saw this claim.
-	if sealed, err := l.folder.Sealed(l.run.ID); err != nil || sealed {
-		outcomes := l.unknown(positions, "the run was over")
-		outcomes.Sent = false
-		return outcomes, nil
+	answer := l.target.CreateBatch(l.withTurn(ctx, turn), body)
+	if errors.Is(answer.Err, errRunOver) {
+		answer.Reason = errRunOver.Error()
 	}
-	answer := l.target.CreateBatch(pace.WithTurn(context.WithoutCancel(ctx), turn), body)
 	return l.judge(positions, sent, answer), nil
+}
+
+// withTurn is for a call that comes to its end, whoever waits for it. Its last
+// step before it is sent, behind all waiting, looks whether the run is over: a
+// worker may have slept since it had its turn. The run was sealed before its
+// claims were read, so either this sees the seal, or the seal saw this claim.
+func (l *loading) withTurn(ctx context.Context, turn *pace.Turn) context.Context {
+	return pace.WithTurn(context.WithoutCancel(ctx), turn, l.runOver)
+}
+
+// errRunOver says that the artifacts of the run are written, or about to be.
+var errRunOver = errors.New("the run was over")
+
+// runOver gives an error when nothing may be sent any more, or when that cannot
+// be told.
+func (l *loading) runOver() error {
+	sealed, err := l.folder.Sealed(l.run.ID)
+	if err == nil && sealed {
+		err = errRunOver
+	}
+	return err
 }
 
 // turn waits until a call may be made at once. It gives an error if this process

@@ -270,6 +270,27 @@ func TestARunThatIsOverSendsNothing(t *testing.T) {
 	}
 }
 
+// A worker that is stopped while it waits for its start time, behind its claim,
+// may wake when the run is over.
+func TestARunThatEndsWhileACallWaitsSendsNothing(t *testing.T) {
+	r := inspected(t, people(4), withSpec(func(s *migration.Spec) { s.RateLimit = 10 }))
+	r.before = func(int) {
+		if _, err := r.ledger().ClaimOf(t.Context(), ledger.Key{Batch: 1}); err != nil {
+			t.Errorf("it is not claimed yet: %v", err)
+		}
+		if err := r.run.Folder.Seal(r.run.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	got := r.load(0, 1)
+	if want := (ledger.Counts{Unknown: 4}); got.Counts != want || got.Reason != "the run was over" {
+		t.Errorf("%+v, want %+v: nothing was sent", got, want)
+	}
+	if n := len(r.truth()); n != 0 {
+		t.Errorf("%d calls were made, want none", n)
+	}
+}
+
 func TestABatchOfBadRecordsMakesNoCall(t *testing.T) {
 	r := inspected(t, "email,birthday\na@example.com,never\nb@example.com\n\"c\"x@example.com,\n")
 	got := r.load(0, 1)

@@ -153,6 +153,12 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 		return identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
 	}
 	answer := c.Target.CreateBatch(ctx, body)
+	if answer.Verdict == identitycloud.NotSent { // then it was none
+		r.mu.Lock()
+		r.sends--
+		r.mu.Unlock()
+		return answer
+	}
 	if r.lose != nil && r.lose(send) {
 		return identitycloud.Answer{Verdict: identitycloud.Unknown, Reason: "reset", Err: &identitycloud.NoAnswerError{Reason: "reset"}, Sent: answer.Sent, Received: answer.Received}
 	}
@@ -208,7 +214,13 @@ func (r *rig) changed(call func() error) error {
 	if r.change != nil {
 		return r.change(n, call)
 	}
-	return call()
+	err := call()
+	if errors.Is(err, errRunOver) { // it was not made
+		r.mu.Lock()
+		r.changes--
+		r.mu.Unlock()
+	}
+	return err
 }
 
 func (r *rig) sent() int {

@@ -14,7 +14,6 @@ import (
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/undo"
 )
 
@@ -401,10 +400,10 @@ func (l *loading) write(ctx context.Context, call func(context.Context) error) e
 			return err
 		}
 		defer turn.Leave()
-		if err := l.notSealed(); err != nil {
+		if err := call(l.withTurn(ctx, turn)); !errors.Is(err, errRunOver) {
 			return err
 		}
-		return call(pace.WithTurn(context.WithoutCancel(ctx), turn))
+		return l.notSealed()
 	})
 }
 
@@ -472,9 +471,9 @@ func (l *loading) unreachable(err error) error {
 // notSealed gives an error when the run is over: then nothing is sent any more,
 // and what is not decided stays so.
 func (l *loading) notSealed() error {
-	sealed, err := l.folder.Sealed(l.run.ID)
-	if err == nil && sealed {
-		err = temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
+	err := l.runOver()
+	if errors.Is(err, errRunOver) {
+		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
 	}
 	return err
 }

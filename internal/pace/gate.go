@@ -290,18 +290,28 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 
 type turnKey struct{}
 
+type entered struct {
+	turn *Turn
+	last func() error
+}
+
 // WithTurn gives a call made under ctx the turn that its caller has entered
-// for it already.
-func WithTurn(ctx context.Context, t *Turn) context.Context {
-	return context.WithValue(ctx, turnKey{}, t)
+// for it already. last is asked after all waiting, just before the call: if it
+// gives an error, the call is not made.
+func WithTurn(ctx context.Context, t *Turn, last func() error) context.Context {
+	return context.WithValue(ctx, turnKey{}, entered{t, last})
 }
 
 // BeforeCall is the hook of a client that makes a call: it waits for a turn,
 // and gives the function that ends it. Under WithTurn the caller has entered
-// and leaves by itself; then only the start time is made sure of.
+// and leaves by itself; then only the start time is made sure of, and last is
+// asked.
 func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
-	if turn, ok := ctx.Value(turnKey{}).(*Turn); ok {
-		return nil, turn.Fresh(ctx)
+	if e, ok := ctx.Value(turnKey{}).(entered); ok {
+		if err := e.turn.Fresh(ctx); err != nil {
+			return nil, err
+		}
+		return nil, e.last()
 	}
 	turn, err := g.Enter(ctx)
 	if err != nil {

@@ -473,7 +473,7 @@ func TestTheHookUsesTheTurnOfItsCaller(t *testing.T) {
 	turn := enter(t, g)
 	// With the only place in the caller's hand, a second one would never come.
 	turn.start = time.Now().Add(-time.Hour)
-	release, err := g.BeforeCall(WithTurn(t.Context(), turn))
+	release, err := g.BeforeCall(WithTurn(t.Context(), turn, func() error { return nil }))
 	if err != nil || release != nil || time.Since(turn.start) > time.Minute {
 		t.Errorf("BeforeCall under a turn: release %v, %v, start %v; want a fresh start of that turn", release != nil, err, turn.start)
 	}
