@@ -29,6 +29,12 @@ type BatchResult struct {
 	Unsent bool `json:"unsent,omitempty"`
 	// Reason says why records are unknown, for people: "http 502".
 	Reason string `json:"reason,omitempty"`
+	// Errors are how many records failed or are unknown for which class of
+	// reason: "api 363", "http 502".
+	Errors map[string]int `json:"errors,omitempty"`
+	// Pace is how the gate stood when the batch was done, where that is not as
+	// the options of the migration have it.
+	Pace *pace.State `json:"pace,omitempty"`
 }
 
 // LoadBatch loads one batch: read, transform, claim, one call, outcomes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -199,7 +200,7 @@ func TestABatchIsCalledForOnce(t *testing.T) {
 		first := r.load(0, 1)
 		r.restart() // another process
 		for range 3 {
-			if again := r.load(0, 1); again != first {
+			if again := r.load(0, 1); again.Counts != first.Counts || again.Reason != first.Reason {
 				t.Errorf("fault %q: loaded again: %+v, want %+v", fault, again, first)
 			}
 		}
@@ -476,7 +477,7 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 	}
 	for _, tc := range cases {
 		for range 2 {
-			if got := r.settle(0, tc.batch); got != tc.want {
+			if got := r.settle(0, tc.batch); !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("batch %d: %+v, want %+v", tc.batch, got, tc.want)
 			}
 			if known := strings.Fields(r.known(0))[tc.batch-1]; known != tc.known {

@@ -10,6 +10,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 )
 
 // Phase is what a migration does just now.
@@ -64,6 +65,14 @@ type Progress struct {
 	// What became of the ToUpdate records that are to be updated.
 	ToUpdate int            `json:"to_update,omitempty"`
 	Updates  ledger.Updates `json:"updates,omitzero"`
+
+	// Steering is the migration's own, not its children's.
+	Steering *Steering `json:"steering,omitempty"`
+	// Errors are how many records failed or are unknown for which class of
+	// reason, of the round that runs; Pace is how the gate stood at last, where
+	// that is not as the options have it.
+	Errors map[string]int `json:"errors,omitempty"`
+	Pace   *pace.State    `json:"pace,omitempty"`
 
 	// Counts are the dispositions, at the end.
 	Counts *migration.Counts `json:"counts,omitempty"`

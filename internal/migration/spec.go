@@ -43,10 +43,12 @@ type Spec struct {
 	Target Target `json:"target"`
 
 	BatchSize    int           `json:"batch_size"`
-	StartAt      int64         `json:"start_at"`   // record number of the first record that is loaded
-	Workers      int           `json:"workers"`    // calls in flight at most
-	Timeout      time.Duration `json:"timeout"`    // of one call
-	RateLimit    float64       `json:"rate_limit"` // calls a second, 0 = no limit
+	StartAt      int64         `json:"start_at"`            // record number of the first record that is loaded
+	Workers      int           `json:"workers"`             // calls in flight at most
+	Timeout      time.Duration `json:"timeout"`             // of one call
+	RateLimit    float64       `json:"rate_limit"`          // calls a second, 0 = no limit
+	RatePlan     string        `json:"rate_plan,omitempty"` // a timetable of the rate, see pace.ParsePlan
+	Breaker      int           `json:"breaker,omitempty"`   // calls of unknown outcome in a row that open the breaker, 0 = none do
 	RetryRounds  int           `json:"retry_rounds"`
 	RetryBackoff time.Duration `json:"retry_backoff"` // before the first retry round, doubling
 	UnknownAPI   []int         `json:"unknown_api_codes"`
@@ -69,6 +71,15 @@ type Spec struct {
 	// migration begins, and the folder's copy from then on.
 	Mapping     string `json:"mapping,omitempty"`
 	MappingFile string `json:"mapping_file,omitempty"`
+	// MaxFailed is how many records may fail, "120", or "2%" of the records that
+	// are loaded, until the migration waits for a decision; "" is any number.
+	MaxFailed string `json:"max_failed,omitempty"`
+	// Canary is how many records are loaded and read back before the others wait
+	// for an approval, at most CanaryTimeout long (0 = as long as it takes).
+	Canary        int           `json:"canary,omitempty"`
+	CanaryTimeout time.Duration `json:"canary_timeout,omitempty"`
+	// Notify says that the workers may have somebody to notify.
+	Notify bool `json:"notify,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
