@@ -14,6 +14,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 )
 
 // Result is what a migration came to.
@@ -29,7 +30,9 @@ type Result struct {
 // and a later run with the same spec goes on from there.
 func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error) {
 	m := newMigrationRun(ctx, spec)
-	return m.run(ctx)
+	result, err := m.run(ctx)
+	m.tellEnd(ctx, result, err)
+	return result, err
 }
 
 // run is the migration.
@@ -40,6 +43,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if err := m.checkTarget(ctx); err != nil {
 		return Result{}, err
 	}
+	m.tellStart(ctx)
 	m.load(ctx)
 	if m.unknown() && !m.stopped {
 		m.retry(ctx)
@@ -59,6 +63,7 @@ type migrationRun struct {
 	entities *int64
 	stopped  bool // before its time, by a person or by trouble
 	halted   string
+	told     map[notify.Type]int64 // how many notices
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
