@@ -148,7 +148,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
-	if err := s.service.work(s.spec, s.o.credentials, nil, s.log); err != nil {
+	if err := s.service.work(s.spec, s.o.credentials, nil, s.o.notices, s.log); err != nil {
 		return 0, err
 	}
 	if err := s.validate(ctx); errors.Is(err, errStopped) {
@@ -332,6 +332,8 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		}
 	}
 	s.spec.SearchAttributes = s.service.attributes
+	// The workers of a service know themselves whether they have somebody.
+	s.spec.Notify = s.o.notices != nil || s.service.engineDir == ""
 	o := client.StartWorkflowOptions{
 		ID:                       s.spec.ID,
 		TaskQueue:                s.service.taskQueue,
@@ -403,7 +405,9 @@ func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error
 	case errors.Is(err, errLeft):
 		return migration.ExitStopped, nil
 	}
-	return s.end(result, err)
+	code, err := s.end(result, err)
+	s.awaitNotices(ctx, run)
+	return code, err
 }
 
 // end shows what the migration came to.
