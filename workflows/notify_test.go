@@ -109,9 +109,14 @@ func TestAMigrationNeitherWaitsForANoticeNorFailsByIt(t *testing.T) {
 	f := newFake(t, 1)
 	f.deliver = func(activities.NotifyInput, int) error { return undelivered }
 	e := newEnvironment(t, f)
+	start, took := e.Now(), time.Duration(0)
+	f.finish = func(activities.ArtifactsInput) error {
+		took = e.Now().Sub(start)
+		return nil
+	}
 	result, err := e.migrate(notifying)
-	if err != nil || result.Summary.Records.Created != 10 {
-		t.Errorf("%+v, %v", result, err)
+	if err != nil || result.Summary.Records.Created != 10 || took > time.Minute {
+		t.Errorf("%+v, %v, after %v; want no pause of a notice in it", result, err, took)
 	}
 	if f.count("Notify ") == 0 || len(f.notices) != 0 {
 		t.Errorf("%s; %q were told, want no notice to arrive in spite of attempts", f.story(), f.told())
@@ -237,18 +242,19 @@ func TestTheBreakerIsToldOnceEachWay(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		seen []seen
-		want []string
+		want []string // and in which minute
 	}{
 		{"never open", []seen{{1, 0}, {2, 0}}, nil},
-		{"open and closed", []seen{{1, 1}, {2, 1}, {3, 1}, {9, 0}, {10, 0}}, []string{"breaker_opened", "breaker_closed"}},
-		{"twice", []seen{{1, 1}, {5, 0}, {6, 6}, {9, 0}}, []string{"breaker_opened", "breaker_closed", "breaker_opened", "breaker_closed"}},
-		{"closed and open between two looks", []seen{{1, 1}, {6, 6}, {9, 0}}, []string{"breaker_opened", "breaker_opened", "breaker_closed"}},
-		{"a batch from before it opened comes late", []seen{{1, 1}, {1, 0}, {2, 1}, {9, 0}}, []string{"breaker_opened", "breaker_closed"}},
+		{"open and closed", []seen{{1, 1}, {2, 1}, {3, 1}, {9, 0}, {10, 0}}, []string{"breaker_opened 1", "breaker_closed 9"}},
+		{"twice", []seen{{1, 1}, {5, 0}, {6, 6}, {9, 0}}, []string{"breaker_opened 1", "breaker_closed 5", "breaker_opened 6", "breaker_closed 9"}},
+		{"closed and open between two looks", []seen{{1, 1}, {6, 6}, {9, 0}}, []string{"breaker_opened 1", "breaker_opened 6", "breaker_closed 9"}},
+		{"a batch from before it opened comes late", []seen{{1, 1}, {1, 0}, {2, 1}, {9, 0}}, []string{"breaker_opened 1", "breaker_closed 9"}},
 	} {
 		f := newFake(t, 0)
+		var start time.Time
 		tells(t, f, "migration-users.csv-0123/load-01234567", func(ctx workflow.Context, run activities.Run) {
-			start := workflow.Now(ctx)
-			// Two parts of a round, and one that continues as new each time.
+			start = workflow.Now(ctx)
+			// Two parts of a round.
 			var one, other breakerNotice
 			for _, s := range c.seen {
 				_ = workflow.Sleep(ctx, start.Add(s.at*time.Minute).Sub(workflow.Now(ctx)))
@@ -261,7 +267,11 @@ func TestTheBreakerIsToldOnceEachWay(t *testing.T) {
 				other.saw(ctx, run, PhaseLoading, state)
 			}
 		})
-		if got := f.told(); fmt.Sprint(got) != fmt.Sprint(c.want) {
+		got := f.told()
+		for i, n := range f.notices {
+			got[i] += fmt.Sprintf(" %d", n.Timestamp.Sub(start)/time.Minute)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 		for _, n := range f.notices {
