@@ -165,7 +165,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 		s.screen.say("This migration was being stopped; that comes to its end first.")
 		var result workflows.Result
 		if err := run.Get(ctx, &result); err == nil && migration.Folder(s.spec.Folder).Finished() {
-			return s.end(result, nil)
+			return s.end(ctx, run, result, nil)
 		}
 		if run, err = s.begin(ctx); err != nil {
 			return 0, err
@@ -405,14 +405,13 @@ func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error
 	case errors.Is(err, errLeft):
 		return migration.ExitStopped, nil
 	}
-	code, err := s.end(result, err)
-	s.awaitNotices(ctx, run)
-	return code, err
+	return s.end(ctx, run, result, err)
 }
 
 // end shows what the migration came to.
-func (s *session) end(result workflows.Result, err error) (int, error) {
+func (s *session) end(ctx context.Context, run client.WorkflowRun, result workflows.Result, err error) (int, error) {
 	s.begun = false
+	defer s.awaitNotices(ctx, run)
 	switch {
 	case temporal.IsCanceledError(err):
 		s.screen.say(stoppedEarly)
