@@ -18,6 +18,7 @@ type charts struct {
 	Drawings []chart
 	Lanes    []lane
 	Shades   []shade // times without calls, behind all drawings
+	Marks    string  // a line for each change by an operator, before all drawings
 	Times    []tick
 	Day      string // of the first time
 	Untimed  string // what is not in the drawings; "" if nothing
@@ -68,7 +69,7 @@ func (a axis) x(t time.Time) float64 {
 
 func (a axis) span(s span, text string) shade {
 	from, to := a.x(s.first), a.x(s.last)
-	width := max(to-from, 2) // what is short is to be seen
+	width := max(to-from, 4) // what is short is to be seen
 	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
 }
 
@@ -87,6 +88,9 @@ func drawn(c *Course, d Details) *charts {
 	history := historyOf(d.Events, c)
 	for _, h := range slices.Concat(history.paused, history.open, history.idle) {
 		all.Shades = append(all.Shades, a.span(h.span, h.text))
+	}
+	for _, e := range shownChanges(d.Events) {
+		all.Marks += "M" + number1(a.x(e.At)) + " 0V100"
 	}
 	all.Drawings = []chart{c.throughput(), c.outcomes(a, allowedRate(d, c))}
 	if c.all.count > 0 {
@@ -392,13 +396,13 @@ func (c *Course) lanes(a axis, h history, events []migration.Event) (all []lane)
 		all = append(all, lane{Name: "updates", Spans: []shade{a.span(c.updates, "updates")}})
 	}
 	changes, decisions := lane{Name: "changes"}, lane{Name: "decisions"}
-	for i, e := range changesOf(events) {
+	for i, e := range shownChanges(events) {
 		x := a.x(e.At)
 		changes.Spans = append(changes.Spans, a.span(span{e.At, e.At}, fmt.Sprintf("change %d: %s", i+1, e.Name)))
 		changes.label(x, strconv.Itoa(i+1))
 	}
 	for _, e := range events {
-		if e.Kind == migration.EventDecision || e.Kind == migration.EventCanary {
+		if (e.Kind == migration.EventDecision || e.Kind == migration.EventCanary) && len(decisions.Spans) < shownEvents {
 			decisions.Spans = append(decisions.Spans, a.span(span{e.At, e.At}, string(e.Kind)))
 		}
 	}
@@ -435,9 +439,6 @@ func (h history) each(yield func(string, []period) bool) {
 	_ = yield("paused", h.paused) && yield("slowed", h.slowed) && yield("breaker", h.open) && yield("no run", h.idle)
 }
 
-// mostPeriods of one kind are drawn.
-const mostPeriods = 200
-
 // historyOf pairs begins and ends. What has no end lasts to that of the
 // migration.
 func historyOf(events []migration.Event, c *Course) (h history) {
@@ -445,7 +446,7 @@ func historyOf(events []migration.Event, c *Course) (h history) {
 		var since time.Time
 		for _, e := range events {
 			switch {
-			case since.IsZero() && begins(e) && len(all) < mostPeriods:
+			case since.IsZero() && begins(e) && len(all) < shownEvents:
 				since = c.within(e.At)
 			case !since.IsZero() && ends(e):
 				all, since = append(all, period{span{since, c.within(e.At)}, text}), time.Time{}
@@ -475,10 +476,11 @@ func historyOf(events []migration.Event, c *Course) (h history) {
 
 func isYes(value string) bool { return value == "true" || value == "yes" }
 
-// changesOf are the changes by operators.
-func changesOf(events []migration.Event) (changes []migration.Event) {
+// shownChanges are the first changes by operators. More than a person makes are
+// those of a script.
+func shownChanges(events []migration.Event) (changes []migration.Event) {
 	for _, e := range events {
-		if e.Kind == migration.EventChanged {
+		if e.Kind == migration.EventChanged && len(changes) < shownEvents {
 			changes = append(changes, e)
 		}
 	}

@@ -40,7 +40,9 @@ const (
 	mostGroups   = 1000 // that are held
 	shownGroups  = 50
 	exampleLines = 5
-	longestWords = 300 // characters
+	longestWords = 300 // characters that are shown
+
+	longestReason = 4000 // bytes that are looked at
 )
 
 func newReasons(h *source.Header) *Reasons {
@@ -132,6 +134,10 @@ type general struct {
 }
 
 func (r *Reasons) generalize(reason string) general {
+	if len(reason) > longestReason {
+		reason = strings.ToValidUTF8(reason[:longestReason], "")
+		reason = reason[:strings.LastIndexByte(reason, ' ')+1] // no part of a word
+	}
 	head := wholeCall.FindString(reason)
 	text := quoted.ReplaceAllStringFunc(reason[len(head):], func(s string) string {
 		start := strings.IndexAny(s, "\"“`'")
@@ -156,23 +162,16 @@ func tidy(head, text string) string {
 }
 
 // phrases are what of a cell is left out: the cell as it is, the strings of one
-// that is JSON, and the words of one that has few, such as a name.
+// that is JSON, and the words of one that has at most four, such as a name.
 func phrases(cell string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		cell = strings.TrimSpace(cell)
 		if cell == "" || !yield(cell) {
 			return
 		}
-		if cell[0] == '{' || cell[0] == '[' {
-			for d := json.NewDecoder(strings.NewReader(cell)); ; {
-				token, err := d.Token()
-				if err != nil {
-					return
-				}
-				if s, ok := token.(string); ok && s != "" && !yield(s) {
-					return
-				}
-			}
+		var value any
+		if (cell[0] == '{' || cell[0] == '[') && json.Unmarshal([]byte(cell), &value) == nil && !yieldTexts(value, yield) {
+			return
 		}
 		if strings.Count(cell, " ") > 3 {
 			return
@@ -183,6 +182,27 @@ func phrases(cell string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// yieldTexts gives the texts in a JSON value, without the names of members.
+func yieldTexts(value any, yield func(string) bool) bool {
+	switch v := value.(type) {
+	case string:
+		return v == "" || yield(v)
+	case []any:
+		for _, element := range v {
+			if !yieldTexts(element, yield) {
+				return false
+			}
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if !yieldTexts(v[name], yield) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // withoutPhrase leaves out a phrase where it does not begin or end within a

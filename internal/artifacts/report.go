@@ -46,6 +46,7 @@ type page struct {
 	Calls          []callRow
 	MoreCalls      int
 	Changes        []migration.Event
+	MoreChanges    int
 	Events         []migration.Event
 	MoreEvents     int
 	Settings       []fact
@@ -64,7 +65,6 @@ type disposition struct {
 type latencyRow struct {
 	Round                 int
 	First, Last           time.Time
-	Calls                 int
 	Median, Most, Longest string
 }
 
@@ -83,7 +83,7 @@ type artifact struct{ Kind, Name, Link, Holds string }
 
 const (
 	shownCallReasons = 50
-	shownEvents      = 200
+	shownEvents      = 200 // of each kind
 )
 
 // report makes the summary and the details readable: one page, no script, no
@@ -98,16 +98,18 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	}
 	p.Reasons, p.MoreReasons = d.Reasons.rows()
 	p.Calls, p.MoreCalls = callRows(d.Course)
+	p.Changes = shownChanges(d.Events)
 	for _, e := range d.Events {
-		if e.Kind == migration.EventChanged {
-			p.Changes = append(p.Changes, e)
-		} else {
+		switch {
+		case e.Kind == migration.EventChanged:
+			p.MoreChanges++
+		case len(p.Events) < shownEvents:
 			p.Events = append(p.Events, e)
+		default:
+			p.MoreEvents++
 		}
 	}
-	if n := len(p.Events); n > shownEvents {
-		p.Events, p.MoreEvents = p.Events[:shownEvents], n-shownEvents
-	}
+	p.MoreChanges -= len(p.Changes)
 	var b bytes.Buffer
 	err := reportTemplate.Execute(&b, p)
 	return b.Bytes(), err
@@ -196,7 +198,7 @@ func latencyRows(c *Course) (rows []latencyRow) {
 	}
 	for _, n := range c.roundNumbers() {
 		r := c.rounds[n]
-		row := latencyRow{Round: n, First: r.first, Last: r.last, Calls: r.took.count, Median: "–", Most: "–", Longest: "–"}
+		row := latencyRow{Round: n, First: r.first, Last: r.last, Median: "–", Most: "–", Longest: "–"}
 		if r.took.count > 0 {
 			row.Median, row.Most, row.Longest = brief(r.took.quantile(.5)), brief(r.took.quantile(.95)), brief(r.took.longest)
 		}

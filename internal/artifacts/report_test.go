@@ -216,11 +216,11 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		`1</th><td class="n">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t">–<`,
 		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC", "<dd>1h1m1s</dd>", "<dd>12345</dd>", s.DataSHA256, s.WorkflowID, s.URI,
 		// the course
-		"Grey: paused", "time is not known: 1 call.", "made them: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
+		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "made them: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
 		">rounds:", ">updates:", ">paused: paused, 22 Nov 13:17:00 to 22 Nov 13:22:00;", ">slowed:", ">breaker:", ">no run: no run, 22 Nov 13:45:00 to 22 Nov 13:47:00;", ">changes:", ">decisions:",
 		`"l dash" d="M0 `, // what was allowed
 		// errors
-		`attributes was not valid for the following reason: …</th><td class="n">80</td><td class="t">1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
+		`attributes was not valid for the following reason: …</th><td class="n">80</td><td>1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
 		// events
 		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "1 calls a second",
 		// settings
