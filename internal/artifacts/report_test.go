@@ -222,7 +222,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		// errors
 		`attributes was not valid for the following reason: …</th><td class="n">80</td><td>1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
 		// events
-		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "1 calls a second",
+		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed from then on: 1 calls a second",
 		// settings
 		"<dt>--rate-limit</dt><dd>4 calls a second</dd>", "<dt>--start-at</dt><dd>11</dd>", "<dt>--mapping</dt><dd>mapping.yaml, SHA-256 abababababab…</dd>", "<dt>--unknown-http-codes</dt><dd>none</dd>",
 		"<dt>--unknown-api-codes</dt><dd>403 510</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
