@@ -73,10 +73,6 @@ func (a axis) span(s span, text string) shade {
 	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
 }
 
-func round1(f float64) float64 { return math.Round(f*10) / 10 }
-
-func clock(t time.Time) string { return t.UTC().Format("2 Jan 15:04:05") }
-
 // drawn gives the charts of a course, nil if there is nothing to draw.
 func drawn(c *Course, d Details) *charts {
 	if c == nil || !c.isDrawn() {
@@ -111,13 +107,6 @@ func (c *Course) whatIsMissing() string {
 		missing = append(missing, "Drawn at their begin and without a latency, since their worker died or an earlier version of this program made them: "+counted(c.unmeasured, "call")+".")
 	}
 	return strings.Join(missing, " ")
-}
-
-func counted(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return number(n) + " " + what
 }
 
 // ticks are times of a clock, as many as a small screen can show.
@@ -302,63 +291,6 @@ func (s scale) ticks() []tick {
 	return []tick{{0, "0"}, {50, figure(s.top / 2)}, {100, figure(s.top)}}
 }
 
-// step is a rate that is allowed from a time on, 0 = any.
-type step struct {
-	from time.Time
-	rate float64
-}
-
-// allowedRate is how many calls a second were allowed, nil if that is not known:
-// of a timetable the events do not tell.
-func allowedRate(d Details, c *Course) (steps []step) {
-	if d.Spec.RatePlan != "" {
-		return nil
-	}
-	set, first := d.Spec.RateLimit, true
-	for _, e := range d.Events {
-		switch {
-		case e.Kind == migration.EventChanged && e.Name == "rate-plan":
-			return nil
-		case e.Kind == migration.EventChanged && e.Name == "rate" && first:
-			first = false
-			if old, ok := rate(e.Old); ok {
-				set = old
-			}
-		}
-	}
-	steps = []step{{c.start, set}}
-	slowed := 0.0
-	for _, e := range d.Events {
-		switch e.Kind {
-		case migration.EventChanged:
-			if r, ok := rate(e.New); ok && e.Name == "rate" {
-				set = r
-			}
-		case migration.EventSlowed:
-			if r, ok := rate(e.New); ok {
-				slowed = r
-			}
-		case migration.EventRestored:
-			slowed = 0
-		default:
-			continue
-		}
-		now := set
-		if slowed > 0 && (set == 0 || slowed < set) {
-			now = slowed
-		}
-		if now != steps[len(steps)-1].rate {
-			steps = append(steps, step{c.within(e.At), now})
-		}
-	}
-	return steps
-}
-
-func rate(text string) (float64, bool) {
-	r, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), "/s"), 64)
-	return r, err == nil && r >= 0 && !math.IsInf(r, 0)
-}
-
 // allowedLine draws what is allowed, where that is within the drawing.
 func allowedLine(a axis, s scale, steps []step) string {
 	var b strings.Builder
@@ -424,112 +356,4 @@ func (l *lane) label(x float64, text string) {
 	if n := len(l.Labels); n == 0 || at-l.Labels[n-1].At >= 4 {
 		l.Labels = append(l.Labels, tick{at, text})
 	}
-}
-
-// history is times that the events tell of.
-type history struct{ paused, slowed, open, idle []period }
-
-type period struct {
-	span
-	text string
-}
-
-// each gives the names of the times and the times, in the order of the page.
-func (h history) each(yield func(string, []period) bool) {
-	_ = yield("paused", h.paused) && yield("slowed", h.slowed) && yield("breaker", h.open) && yield("no run", h.idle)
-}
-
-// historyOf pairs begins and ends. What has no end lasts to that of the
-// migration.
-func historyOf(events []migration.Event, c *Course) (h history) {
-	between := func(text string, begins, ends func(migration.Event) bool) (all []period) {
-		var since time.Time
-		for _, e := range events {
-			switch {
-			case since.IsZero() && begins(e) && len(all) < shownEvents:
-				since = c.within(e.At)
-			case !since.IsZero() && ends(e):
-				all, since = append(all, period{span{since, c.within(e.At)}, text}), time.Time{}
-			}
-		}
-		if !since.IsZero() {
-			all = append(all, period{span{since, c.end}, text})
-		}
-		return all
-	}
-	is := func(kinds ...migration.EventKind) func(migration.Event) bool {
-		return func(e migration.Event) bool { return slices.Contains(kinds, e.Kind) }
-	}
-	pauses := func(e migration.Event) bool {
-		return e.Kind == migration.EventChanged && e.Name == "paused" && isYes(e.New)
-	}
-	goesOn := func(e migration.Event) bool {
-		return e.Kind == migration.EventChanged && e.Name == "paused" && !isYes(e.New) || is(migration.EventBegun, migration.EventEnded)(e)
-	}
-	h.paused = between("paused", pauses, goesOn)
-	h.slowed = between("slowed down", is(migration.EventSlowed), is(migration.EventRestored))
-	h.open = between("breaker open", is(migration.EventOpened), is(migration.EventClosed))
-	h.idle = between("no run", is(migration.EventEnded), is(migration.EventBegun))
-	h.idle = slices.DeleteFunc(h.idle, func(p period) bool { return p.last.Equal(c.end) }) // the end of the last run
-	return h
-}
-
-func isYes(value string) bool { return value == "true" || value == "yes" }
-
-// shownChanges are the first changes by operators. More than a person makes are
-// those of a script.
-func shownChanges(events []migration.Event) (changes []migration.Event) {
-	for _, e := range events {
-		if e.Kind == migration.EventChanged && len(changes) < shownEvents {
-			changes = append(changes, e)
-		}
-	}
-	return changes
-}
-
-func number1(f float64) string { return strconv.FormatFloat(round1(f), 'f', -1, 64) }
-
-// figure is a number for people: three digits, or all before the point.
-func figure(f float64) string {
-	switch {
-	case f >= 100:
-		return number(int(math.Round(f)))
-	case f >= 10 || f == 0:
-		return number1(f)
-	}
-	return strconv.FormatFloat(f, 'g', 2, 64)
-}
-
-func records(f float64) string {
-	if text := figure(f); text != "1" {
-		return text + " records"
-	}
-	return "1 record"
-}
-
-// number has its thousands apart.
-func number(n int) string {
-	digits := strconv.Itoa(n)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
-// brief is a time for people: two digits.
-func brief(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return strconv.FormatInt(d.Microseconds(), 10) + " µs"
-	case d < time.Second:
-		return strconv.FormatFloat(float64(d)/1e6, 'f', digitsBehind(float64(d)/1e6), 64) + " ms"
-	}
-	return strconv.FormatFloat(d.Seconds(), 'f', digitsBehind(d.Seconds()), 64) + " s"
-}
-
-func digitsBehind(f float64) int {
-	if f < 10 && f != math.Trunc(f) {
-		return 1
-	}
-	return 0
 }
