@@ -66,8 +66,9 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 
 // Activities are the activities of one worker process.
 type Activities struct {
-	connect Connect
-	log     *slog.Logger
+	connect  Connect
+	log      *slog.Logger
+	observer Observer
 	// identities open the previous values of updated records, where these are
 	// encrypted.
 	identities []age.Identity
@@ -80,7 +81,7 @@ type Activities struct {
 
 // New makes the activities of this process.
 func New(connect Connect, log *slog.Logger) *Activities {
-	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
+	return &Activities{connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opened{}}
 }
 
 // OpenUndo gives this process the keys to previous values that are encrypted, for
@@ -112,6 +113,8 @@ type opened struct {
 	target   Target
 	records  *mapping.Records
 	clock    clock
+	observer Observer
+	lost     lost
 	twins    *validate.Twins     // of a delta migration, else nil
 	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// prepared bounds the batches that are in memory, encoded: those in flight
@@ -207,8 +210,9 @@ func (a *Activities) connectTarget(o *opened) (err error) {
 		return err
 	}
 	o.prepared = make(chan struct{}, 2*o.spec.Workers)
+	o.observer = a.observer
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = o.gate.BeforeCall
+		cfg.BeforeCall = o.observed(o.gate.BeforeCall)
 		cfg.Answered = o.clock.saw
 	})
 	return err

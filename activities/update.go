@@ -368,7 +368,10 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 			outcomes.Unchanged(r.position)
 		}
 	}
-	held, _, err := u.ledger.DecideUpdate(ctx, u.loading.key, outcomes.Outcomes(false, ""))
+	held, won, err := u.ledger.DecideUpdate(ctx, u.loading.key, outcomes.Outcomes(false, ""))
+	if won {
+		u.tell(ctx, u.loading.key, held, ledger.None)
+	}
 	return held, err
 }
 

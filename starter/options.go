@@ -13,6 +13,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -64,7 +65,9 @@ type options struct {
 	delta         bool
 	undoRecipient string
 
-	targetOptional bool // nothing is sent
+	watched        telemetry.Options
+	telemetry      *telemetry.Telemetry // of a process that runs a worker, see attend
+	targetOptional bool                 // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -113,6 +116,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.watched.AddFlags(f)
 
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
 	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
@@ -218,6 +222,9 @@ func (o *options) checkPace() error {
 	}
 	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
 		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}
+	if err := o.watched.Check(); err != nil {
+		return usage("%w", err)
 	}
 	return nil
 }

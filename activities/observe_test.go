@@ -1,0 +1,137 @@
+package activities
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/telemetry"
+)
+
+// watched has the metrics of the rig's process.
+func watched(r *rig) *telemetry.Telemetry {
+	r.t.Helper()
+	t, err := telemetry.Start(r.t.Context(), telemetry.Options{MetricsAddress: "127.0.0.1:0"}, "worker", slog.New(slog.DiscardHandler))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(t.Close)
+	r.acts.Observe(t)
+	t.Watch(r.acts.Standings)
+	return t
+}
+
+func scrape(r *rig, m *telemetry.Telemetry) string {
+	r.t.Helper()
+	response, err := http.Get("http://" + m.Address() + "/metrics")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// expectMetrics holds that a scrape has these samples, whose target is the
+// sandbox.
+func expectMetrics(r *rig, text string, samples ...string) {
+	r.t.Helper()
+	for _, sample := range samples {
+		sample = strings.Replace(sample, "@", `target="`+r.spec.Target.Host()+`"`, 1)
+		if !strings.Contains("\n"+text, "\n"+sample+"\n") {
+			r.t.Errorf("there is no sample %s in:\n%s", sample, strings.Join(regexp.MustCompile(`(?m)^dataload_.*`).FindAllString(text, -1), "\n"))
+		}
+	}
+}
+
+// A batch is lost in round 0 and written nevertheless, one record cannot be
+// read, one is a stranger's.
+func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
+	t.Parallel()
+	input := people(11) + "a12@example.com\n"
+	r := newRig(t, input)
+	m := watched(r)
+	r.stranger(`{"email":"a9@example.com"}`)
+	r.inspect()
+	r.lose = func(send int) bool { return send == 2 }
+	begin := time.Now()
+	r.loadAll(0)
+	text := scrape(r, m)
+	expectMetrics(r, text,
+		`dataload_records_total{outcome="created",@} 6`,
+		`dataload_records_total{outcome="duplicate",@} 1`,
+		`dataload_records_total{outcome="failed",@} 1`,
+		`dataload_records_total{outcome="unknown",@} 4`,
+		`dataload_batches_total{@} 3`,
+		`dataload_calls_total{reason="",@,verdict="answered"} 2`,
+		`dataload_calls_total{reason="reset",@,verdict="unknown"} 1`,
+		`dataload_call_duration_seconds_count{@,verdict="answered"} 2`,
+		`dataload_requests_total{@} 3`,
+		`dataload_requests_in_flight{@} 0`,
+		`dataload_runs{@} 1`,
+		`dataload_paused{@} 0`,
+		`dataload_round{@} 0`,
+		`dataload_records_unknown{@} 4`,
+	)
+	var age time.Duration
+	r.acts.Standings(func(s migration.Standing, _ pace.State) { age = time.Since(s.UnknownSince) })
+	if age <= 0 || age > time.Since(begin) {
+		t.Errorf("the oldest unknown record is %v old, want at most %v", age, time.Since(begin))
+	}
+
+	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Workers: 4}); err != nil {
+		t.Fatal(err)
+	}
+	r.retryFile(1)
+	expectMetrics(r, scrape(r, m), `dataload_paused{@} 1`, `dataload_round{@} 1`, `dataload_records_unknown{@} 4`)
+
+	// Another process loads the retry round: this one sees it all the same.
+	mine := r.acts
+	r.restart()
+	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Workers: 4}); err != nil {
+		t.Fatal(err)
+	}
+	r.loadAll(1)
+	theirs := r.acts
+	r.acts = mine
+	expectMetrics(r, scrape(r, m), `dataload_records_unknown{@} 0`, `dataload_oldest_unknown_age_seconds{@} 0`, `dataload_batches_total{@} 3`)
+
+	r.resolve(1, true)
+	expectMetrics(r, scrape(r, m), `dataload_records_total{outcome="recovered",@} 4`, `dataload_records_total{outcome="duplicate",@} 1`)
+	r.acts = theirs
+	r.artifacts(false)
+	text = scrape(r, m)
+	if strings.Contains(text, "dataload_runs{") {
+		t.Error("a run that is over still shows as one that is not")
+	}
+	for _, private := range []string{"example.com", "Name 1", "secret", "users.csv", string(r.run.Folder)} {
+		if strings.Contains(text, private) {
+			t.Errorf("the metrics hold %q", private)
+		}
+	}
+}
+
+func TestUpdatesAreCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, people(2), withSpec(func(s *migration.Spec) { s.Delta = true }))
+	m := watched(r)
+	r.stranger(`{"email":"a1@example.com","givenName":"Old"}`)
+	r.inspect()
+	r.loadAll(0)
+	must[any](r, r.acts.UpdateBatch, UpdateInput{Run: r.run, Batch: 1})
+	expectMetrics(r, scrape(r, m),
+		`dataload_records_total{outcome="created",@} 1`,
+		`dataload_records_total{outcome="duplicate",@} 1`,
+		`dataload_records_total{outcome="updated",@} 1`,
+		`dataload_batches_total{@} 1`,
+	)
+}
