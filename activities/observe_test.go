@@ -1,13 +1,20 @@
 package activities
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
@@ -134,4 +141,79 @@ func TestUpdatesAreCounted(t *testing.T) {
 		`dataload_records_total{outcome="updated",@} 1`,
 		`dataload_batches_total{@} 1`,
 	)
+}
+
+func TestRollbacksAreCounted(t *testing.T) {
+	t.Parallel()
+	r := toUndo(t, people(3), []string{`{"email":"a2@example.com","givenName":"Old"}`})
+	m := watched(r)
+	r.begin()
+	r.undoBatch(0)
+	expectMetrics(r, scrape(r, m),
+		`dataload_records_total{outcome="deleted",@} 2`,
+		`dataload_records_total{outcome="restored",@} 1`,
+		`dataload_runs{@} 1`,
+	)
+	r.writeRollback(0)
+	if strings.Contains(scrape(r, m), "dataload_runs{") {
+		t.Error("a rollback that is over still shows as one that is not")
+	}
+}
+
+// The span of a call is in that of its activity, and the target does not hear of
+// either.
+func TestTracesOfABatch(t *testing.T) {
+	var mu sync.Mutex
+	var exported []byte
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		exported = append(exported, body...)
+	}))
+	defer collector.Close()
+	var headers []http.Header
+	faulty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		headers = append(headers, q.Header)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer faulty.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	r := newRig(t, people(4), withSpec(func(s *migration.Spec) { s.UnknownHTTP = []int{502} }))
+	m := watched(r)
+	var o client.Options
+	if err := m.Instrument(&o); err != nil {
+		t.Fatal(err)
+	}
+	var options worker.Options
+	for _, i := range o.Interceptors {
+		options.Interceptors = append(options.Interceptors, i.(interceptor.WorkerInterceptor))
+	}
+	r.spec.Target.URI = faulty.URL
+	r.inspect()
+	result, err := run[BatchResult](r, options, nil, r.acts.LoadBatch, r.batch(0, 1))
+	if err != nil || result.Unknown != 4 || len(headers) != 1 {
+		t.Fatalf("%+v, %v, %d requests; want 4 unknown records of one", result, err, len(headers))
+	}
+	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
+		if value := headers[0].Get(name); value != "" {
+			t.Errorf("the target hears of the trace: %s: %s", name, value)
+		}
+	}
+	m.Close()
+	for _, want := range []string{"RunActivity:LoadBatch", "entity.bulkCreate", "http 502", "durable-dataload-worker"} {
+		if !bytes.Contains(exported, []byte(want)) {
+			t.Errorf("the spans do not hold %q", want)
+		}
+	}
+	for _, private := range []string{"example.com", "Name 1", "secret", "users.csv"} {
+		if bytes.Contains(exported, []byte(private)) {
+			t.Errorf("the spans hold %q", private)
+		}
+	}
 }
