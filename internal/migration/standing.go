@@ -6,7 +6,7 @@ import "time"
 // for metrics.
 type Standing struct {
 	Target string // the host
-	Paused bool   // by a person
+	Paused bool   // until somebody resumes it
 	Round  int    // the last one that was begun
 	// Unknown is how many records this process has left unknown that no later
 	// round has decided; the first attempt at the oldest of them was at
