@@ -205,12 +205,12 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
+	o.observer = a.observer
 	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
 	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return err
 	}
 	o.prepared = make(chan struct{}, 2*o.spec.Workers)
-	o.observer = a.observer
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.observed(o.gate.BeforeCall)
 		cfg.Answered = o.clock.saw

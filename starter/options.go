@@ -65,9 +65,7 @@ type options struct {
 	delta         bool
 	undoRecipient string
 
-	watched        telemetry.Options
-	telemetry      *telemetry.Telemetry // of a process that runs a worker, see attend
-	targetOptional bool                 // nothing is sent
+	targetOptional bool // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -75,6 +73,9 @@ type options struct {
 	file      dataFile
 
 	mappingDigest string // "" without a mapping file
+
+	watched   telemetry.Options
+	telemetry *telemetry.Telemetry // what watched means, see attend
 }
 
 const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`

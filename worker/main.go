@@ -120,9 +120,9 @@ func work(args []string, stdout, stderr io.Writer) error {
 	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, log)
-	a.OpenUndo(identities)
 	a.Observe(t)
 	t.Watch(a.Standings)
+	a.OpenUndo(identities)
 	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
