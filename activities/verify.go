@@ -452,7 +452,7 @@ func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migr
 		WorkflowID: o.start.ID, Migration: o.verification.Source, DataFile: o.spec.InputName(),
 		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
 		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
-		Records: int(o.index.Records()), Sample: o.sampleSize(), Halted: in.Halted,
+		Records: int(o.index.Records()), Sample: o.sampleSize(), Halted: in.Halted, OutputDir: o.spec.OutputDir,
 	}
 	list, err := artifacts.NewDifferences(o.spec.OutputDir, o.start.Stamp)
 	if err != nil {

@@ -37,14 +37,11 @@ func (d *Differences) Commit() error {
 // Discard drops the file, unless it has its name.
 func (d *Differences) Discard() { d.table.Discard() }
 
-// VerifyName is the name of the summary of a verification.
-func VerifyName(stamp string) string { return Name("verify", stamp, "json") }
-
 // WriteVerify writes the summary of a verification.
 func WriteVerify(dir, stamp string, s migration.VerifySummary) error {
 	data, err := marshal(s)
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(filepath.Join(dir, VerifyName(stamp)), data)
+	return private.WriteFile(filepath.Join(dir, Name("verify", stamp, "json")), data)
 }

@@ -222,7 +222,9 @@ type VerifySummary struct {
 	Found   VerifyResult `json:"found"`
 	// Halted says why it ended before its time, where that was trouble.
 	Halted string `json:"halted,omitempty"`
-	File   string `json:"verify"` // name of the list of differences
+	// File is the name of the list of differences; it is in OutputDir, as this is.
+	File      string `json:"verify"`
+	OutputDir string `json:"output_dir"`
 }
 
 // ExitCode tells the counts to a script.
