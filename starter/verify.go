@@ -303,6 +303,9 @@ func (s *verifySession) prepare() error {
 		what = fmt.Sprintf("%s records at most, spread over the file (all of them with --all)", number(s.verification.Sample))
 	}
 	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.InputName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
+	if until := workflows.LooksAgainUntil(s.verification); until.After(now) {
+		s.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+	}
 	return nil
 }
 

@@ -55,6 +55,10 @@ func (v *verifyRun) run(ctx workflow.Context) (migration.VerifySummary, error) {
 	return v.writeArtifacts(ctx)
 }
 
+// LooksAgainUntil is until when a verification looks again for a record that is
+// not there: new ones can stay invisible for minutes.
+func LooksAgainUntil(v migration.Verification) time.Time { return v.Ended.Add(lookAgainFor) }
+
 type verifyRun struct {
 	flight
 	in      VerifyWorkflowInput
@@ -65,7 +69,7 @@ type verifyRun struct {
 
 // pass goes over the batches. Its error continues as new.
 func (v *verifyRun) pass(ctx workflow.Context) error {
-	until := v.in.Verification.Ended.Add(lookAgainFor)
+	until := LooksAgainUntil(v.in.Verification)
 	for !v.stopping(ctx) {
 		plan, err := v.plan(ctx)
 		if err != nil {
