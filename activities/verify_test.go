@@ -132,6 +132,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			// It is found once: what changes then is for another verification.
 			r.edit("new@example.com", `{"givenName":"New"}`)
 			r.restart()
+			r.viewing = func(*identitycloud.Ref) error { return errors.New("it was looked at again") }
 			expectFound(t, r.verifyBatch(1, time.Time{}), want)
 			s := r.writeVerify()
 			expectFound(t, s.Found, want)
