@@ -19,6 +19,8 @@ type ArtifactsInput struct {
 	// Stopped says that this run ends before its time: what was not attempted
 	// is remaining, and the same command goes on with it.
 	Stopped bool `json:"stopped"`
+	// Cancelled says that it is given up: the same command does not go on.
+	Cancelled bool `json:"cancelled,omitempty"`
 }
 
 // WriteArtifacts writes what people and scripts read, and proves before that
@@ -90,10 +92,13 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.dropUnresolved(in.Run); err != nil {
 		return summary, err
 	}
-	if in.Stopped || counts.Unknown > 0 {
+	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String()}); err != nil {
+		return summary, err
+	}
+	if !in.Cancelled && (in.Stopped || counts.Unknown > 0) {
 		return summary, nil // the same command goes on
 	}
-	return summary, o.folder.Finish()
+	return summary, o.folder.Finish(in.Cancelled)
 }
 
 // roundTotal is what one round came to, and the retry file that it loaded.

@@ -36,6 +36,9 @@ type Inspected struct {
 	// Twins are the records of a delta migration that are not sent, because
 	// their key stands in the input before them.
 	Twins int `json:"twins,omitempty"`
+	// Canary is how many batches hold the canary's records; 0 without one, or
+	// when it was approved already.
+	Canary int `json:"canary,omitempty"`
 }
 
 // InspectSource checks, digests, indexes and copies the input, and prepares the
@@ -88,7 +91,44 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 		return Inspected{}, storageError(err)
 	}
 	defer func() { _ = index.Close() }()
-	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start, Twins: twins}, nil
+	canary, err := canaryBatches(spec, folder, index)
+	if err != nil {
+		return Inspected{}, storageError(err)
+	}
+	if err := folder.AppendEvent(migration.Event{At: in.Now, Kind: migration.EventBegun}); err != nil {
+		return Inspected{}, storageError(err)
+	}
+	return Inspected{Records: int(index.Records()), Skipped: int(index.Skipped()), Batches: index.Batches(), Start: start, Twins: twins, Canary: canary}, nil
+}
+
+// canaryBatches is how many batches hold the records of a canary that is still
+// to be approved.
+func canaryBatches(spec migration.Spec, folder migration.Folder, index *source.Index) (batches int, err error) {
+	if spec.Canary == 0 || folder.Approved() {
+		return 0, nil
+	}
+	for records := 0; records < spec.Canary && batches < index.Batches(); {
+		batches++
+		batch, err := index.Batch(batches)
+		if err != nil {
+			return 0, err
+		}
+		records += batch.Records
+	}
+	return batches, nil
+}
+
+// cut says after how many records the first batches end: as when the migration
+// began.
+func cut(spec migration.Spec, folder migration.Folder) (int, error) {
+	claimed, err := folder.Claimed()
+	if err != nil {
+		return 0, err
+	}
+	if claimed {
+		return folder.CreateCut(0) // begun by a program that did not cut
+	}
+	return folder.CreateCut(spec.Canary)
 }
 
 // useMapping gives the mapping of this run, of which the folder has a copy from
@@ -171,8 +211,13 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	if err := folder.Make(); err != nil {
 		return storageError(err)
 	}
+	cutAfter, err := cut(spec, folder)
+	if err != nil {
+		return storageError(err)
+	}
 	summary, err := source.Inspect(ctx, spec.DataFile, source.InspectOptions{
 		BatchSize:   spec.BatchSize,
+		CutAfter:    cutAfter,
 		Delimiter:   delimiter,
 		Name:        spec.InputName(),
 		StartAt:     spec.StartAt,

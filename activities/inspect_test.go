@@ -106,7 +106,7 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 		}, []string{"--output-dir"}},
 		"a target that is no address": {"email\n", func(r *rig) { r.spec.Target.URI = "ftp://somewhere" }, []string{"ftp://"}},
 		"a migration that is done": {"email\n", func(r *rig) {
-			if err := r.run.Folder.Finish(); err != nil {
+			if err := r.run.Folder.Finish(false); err != nil {
 				r.t.Fatal(err)
 			}
 		}, []string{"migrated already", "--again"}},

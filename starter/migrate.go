@@ -290,6 +290,10 @@ func (s *session) alreadyDone(folder migration.Folder) error {
 		return err
 	}
 	c := summary.Records
+	if folder.Cancelled() {
+		text := fmt.Sprintf("the migration of %s was cancelled (%s UTC: %s); begin anew with --again", s.o.file.shown, summary.FinishedAt.Format(time.DateTime), c)
+		return &doneError{text, summary}
+	}
 	text := fmt.Sprintf("%s was migrated already (%s UTC: %d created, %d recovered, %d updated, %d failed; see %s); load it once more with --again",
 		s.o.file.shown, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
 		filepath.Join(spec.OutputDir, artifacts.SummaryName(start.Stamp)))
@@ -386,7 +390,7 @@ func (s *session) noteOptions() {
 	}
 	if running.RateLimit != s.spec.RateLimit || running.Workers != s.spec.Workers || running.Timeout != s.spec.Timeout ||
 		running.RetryRounds != s.spec.RetryRounds || running.RetryBackoff != s.spec.RetryBackoff {
-		s.screen.say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --workers %d --timeout %s --retry-rounds %d --retry-backoff %s. (Ctrl-C and the same command change them.)",
+		s.screen.say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --workers %d --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and the same command, change them.)",
 			running.RateLimit, running.Workers, running.Timeout, running.RetryRounds, running.RetryBackoff))
 	}
 }

@@ -51,6 +51,10 @@ type options struct {
 	isolate      bool
 	partitions   int
 
+	maxFailed     string
+	canary        int
+	canaryTimeout seconds
+
 	outputDir  string
 	stateDir   string
 	taskQueue  string
@@ -104,6 +108,10 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 
 	f.BoolVar(&o.isolate, "isolate", true, "halve a call that is refused as a whole until the guilty record is alone; --isolate=false fails all of its records")
 	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
+
+	f.StringVar(&o.maxFailed, "max-failed", "", "wait for a decision once more records than this have failed: a number, or a part of all as in 2%; default: any number may fail")
+	f.IntVar(&o.canary, "canary", 0, "load this many records first, read them back, and wait for starter approve")
+	f.Var(&o.canaryTimeout, "canary-timeout", "how long a canary waits for the approval until the migration stops; 0 = as long as it takes")
 
 	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
 	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
@@ -184,11 +192,19 @@ func (o *options) checkNumbers() error {
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
+		{"canary", float64(o.canary), 0, 1e6},
+		{"canary-timeout", time.Duration(o.canaryTimeout).Seconds(), 0, 365 * 24 * 3600},
 	}); err != nil {
 		return err
 	}
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
+	}
+	if o.canaryTimeout != 0 && o.canary == 0 {
+		return usage("--canary-timeout is for --canary")
+	}
+	if _, err := migration.ParseMaxFailed(o.maxFailed); err != nil {
+		return usage("--max-failed: %w", err)
 	}
 	if _, err := undo.ParseRecipient(o.undoRecipient); err != nil {
 		return usage("--undo-recipient: %w", err)
@@ -285,6 +301,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
+		MaxFailed: o.maxFailed, Canary: o.canary, CanaryTimeout: time.Duration(o.canaryTimeout),
 		Delta: o.delta, UndoRecipient: o.undoRecipient,
 		Mapping: o.mappingDigest, MappingFile: o.mapping,
 	}

@@ -50,6 +50,10 @@ type fake struct {
 	update  func(in activities.UpdateInput, attempt int) (ledger.Updates, error)
 	twins   int
 
+	steered []activities.SteerInput
+	steer   func() error
+	canary  int // batches
+
 	attempts map[string]int
 	artifact activities.ArtifactsInput // that was asked for last
 }
@@ -141,7 +145,20 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 			return activities.Inspected{}, err
 		}
 	}
-	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins}, nil
+	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins, Canary: f.canary}, nil
+}
+
+func (f *fake) Steer(_ context.Context, in activities.SteerInput) error {
+	f.note("Steer")
+	if f.steer != nil {
+		if err := f.steer(); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.steered = append(f.steered, in)
+	return nil
 }
 
 func (f *fake) CheckTarget(context.Context, activities.Run) error {
@@ -339,7 +356,7 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(RetryWorkflow)
 	e.RegisterWorkflow(UpdateWorkflow)
 	for _, activity := range []any{
-		f.InspectSource, f.CheckTarget, f.PlanBatches, f.LoadBatch, f.SettleBatch,
+		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.SettleBatch,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts,
 	} {
 		e.RegisterActivity(activity)

@@ -8,6 +8,7 @@ type flight struct {
 	inFlight int
 	lost     int // batches that were begun and not done
 	halted   string
+	held     bool // nothing more is begun, for a while
 }
 
 // start works on a batch beside the others.
@@ -22,7 +23,7 @@ func (f *flight) start(ctx workflow.Context, work func(workflow.Context)) {
 // waitForRoom waits until one more batch may be begun, of so many at once, and
 // says whether it is still wanted.
 func (f *flight) waitForRoom(ctx workflow.Context, window int) bool {
-	err := workflow.Await(ctx, func() bool { return f.inFlight < window || f.halted != "" })
+	err := workflow.Await(ctx, func() bool { return f.inFlight < window || f.halted != "" || f.held })
 	return err == nil && !f.stopping(ctx)
 }
 
@@ -32,10 +33,14 @@ func (f *flight) drain(ctx workflow.Context) {
 	_ = workflow.Await(aside, func() bool { return f.inFlight == 0 })
 }
 
-func (f *flight) stopping(ctx workflow.Context) bool { return ctx.Err() != nil || f.halted != "" }
+func (f *flight) stopping(ctx workflow.Context) bool {
+	return ctx.Err() != nil || f.halted != "" || f.held
+}
 
-// stopped says whether batches are left.
-func (f *flight) stopped(ctx workflow.Context) bool { return f.stopping(ctx) || f.lost > 0 }
+// stopped says whether batches are left, because of a person or of trouble.
+func (f *flight) stopped(ctx workflow.Context) bool {
+	return ctx.Err() != nil || f.halted != "" || f.lost > 0
+}
 
 // halt ends the work because of trouble. Once somebody has asked for a stop,
 // what fails on the way out is no news.

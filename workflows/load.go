@@ -38,6 +38,11 @@ type LoadInput struct {
 	After int `json:"after"`
 	To    int `json:"to,omitempty"`
 
+	// MostFailed is how many records may fail until no more batches are begun;
+	// null is any number. DuplicatesFail says that duplicates count as well.
+	MostFailed     *int `json:"most_failed,omitempty"`
+	DuplicatesFail bool `json:"duplicates_fail,omitempty"`
+
 	// What the runs before this one have done.
 	Batches int           `json:"batches"`
 	Counts  ledger.Counts `json:"counts"`
@@ -50,6 +55,9 @@ type LoadResult struct {
 	Stopped bool `json:"stopped,omitempty"`
 	// Halted says why, where it was trouble and not a person.
 	Halted string `json:"halted,omitempty"`
+	// TooManyFailed says that batches are left because of LoadInput.MostFailed,
+	// and for no other reason.
+	TooManyFailed bool `json:"too_many_failed,omitempty"`
 }
 
 // LoadWorkflow loads the batches of one round, some at a time. Each is an
@@ -60,7 +68,32 @@ func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	if err := l.serveProgress(ctx); err != nil {
 		return LoadResult{}, err
 	}
+	heedMostFailed(ctx, func(ctx workflow.Context, most *int) {
+		l.in.MostFailed = most
+		l.lookAtFailed()
+	})
 	return l.run(ctx)
+}
+
+// signalMostFailed tells a round, while it runs, how many records may fail.
+const signalMostFailed = "most-failed"
+
+func heedMostFailed(ctx workflow.Context, heed func(workflow.Context, *int)) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for {
+			var most *int
+			if !workflow.GetSignalChannel(ctx, signalMostFailed).Receive(ctx, &most) {
+				return
+			}
+			heed(ctx, most)
+		}
+	})
+}
+
+// lookAtFailed begins no more batches once too many records have failed.
+func (l *loadRun) lookAtFailed() {
+	failed := RoundProgress{Counts: l.counts()}.failed(!l.in.DuplicatesFail)
+	l.held = l.in.MostFailed != nil && failed > *l.in.MostFailed
 }
 
 func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
@@ -113,6 +146,7 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
 	l.batches += plan.After - l.in.After - len(plan.Batches)
+	l.lookAtFailed()
 	l.show(ctx)
 	return plan, err
 }
@@ -174,6 +208,7 @@ func (l *loadRun) name(batch activities.PlannedBatch) string {
 func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	l.loaded.Add(r.Counts)
 	l.batches++
+	l.lookAtFailed()
 	l.show(ctx)
 }
 
@@ -217,6 +252,8 @@ func (l *loadRun) result(ctx workflow.Context) LoadResult {
 		Counts:  l.counts(),
 		Stopped: l.stopped(ctx),
 		Halted:  l.halted,
+
+		TooManyFailed: l.held && l.done() < l.size() && !l.stopped(ctx),
 	}
 }
 

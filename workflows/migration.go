@@ -7,6 +7,7 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -34,13 +35,19 @@ func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error
 
 // run is the migration.
 func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
+	ctx = m.listen(ctx)
 	if err := m.inspectSource(ctx); err != nil {
 		return Result{}, err
 	}
 	if err := m.checkTarget(ctx); err != nil {
 		return Result{}, err
 	}
-	m.load(ctx)
+	if m.source.Canary > 0 {
+		m.canary(ctx)
+	}
+	if !m.stopped {
+		m.load(ctx)
+	}
 	if m.unknown() && !m.stopped {
 		m.retry(ctx)
 	}
@@ -59,6 +66,10 @@ type migrationRun struct {
 	entities *int64
 	stopped  bool // before its time, by a person or by trouble
 	halted   string
+
+	steering Steering
+	endWork  workflow.CancelFunc // ends what is in work, and not the artifacts
+	writing  bool                // the artifacts
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
@@ -66,7 +77,9 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 		spec:     spec,
 		ref:      activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
+		steering: Steering{Control: spec.Control(), MaxFailed: spec.MaxFailed},
 	}
+	m.progress.Steering = &m.steering
 	m.progress.serve(ctx)
 	return m
 }
@@ -83,11 +96,41 @@ func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 	return execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, nil)
 }
 
-// load is round 0: the input.
+// canary loads the first records, reads them back, and waits until somebody has
+// looked at what came of them.
+func (m *migrationRun) canary(ctx workflow.Context) {
+	m.loadRound(ctx, "canary", m.source.Canary)
+	if m.stopped || m.source.Canary == m.source.Batches {
+		return
+	}
+	m.enter(ctx, PhaseVerifying)
+	m.stopped = !m.decide(ctx, UpdateApprove, m.canaryText(ctx), m.spec.CanaryTimeout)
+}
+
+// canaryText says what came of the canary, for the one who decides.
+func (m *migrationRun) canaryText(ctx workflow.Context) string {
+	c := m.progress.Rounds[0].Counts
+	return fmt.Sprintf("The canary of %d records: %d created, %d there already, %d failed, %d unknown", c.Records(), c.Created, c.Duplicate, c.Failed, c.Unknown)
+}
+
+// load is round 0: the input. Where too many of its records fail, somebody has
+// to say that it goes on.
 func (m *migrationRun) load(ctx workflow.Context) {
+	for again := 1; m.loadRound(ctx, numbered("load", again), m.source.Batches); again++ {
+		if m.stopped = !m.goOn(ctx); m.stopped {
+			return
+		}
+	}
+}
+
+// loadRound loads the first batches of the input, and says whether it left some
+// because too many records have failed.
+func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int) (tooManyFailed bool) {
+	m.progress.Rounds = nil // what was loaded before counts again
 	r := round{
-		run: m.ref, number: 0, batches: m.source.Batches, workers: m.spec.Workers, rateLimit: m.spec.RateLimit,
-		partitions: m.spec.Partitions, id: childID(ctx, "load"), summary: "load " + m.fileName(),
+		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
+		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
+		mostFailed: m.mostFailed(), duplicatesFail: !m.spec.Delta,
 	}
 	m.progress.Children = r.ids()
 	m.enter(ctx, PhaseLoading)
@@ -95,22 +138,32 @@ func (m *migrationRun) load(ctx workflow.Context) {
 	m.progress.Children = nil
 	m.note(result, err)
 	m.progress.endRound(0, result.Counts)
+	return result.TooManyFailed
 }
 
 // retry is the rounds after it, as long as records are unknown.
 func (m *migrationRun) retry(ctx workflow.Context) {
-	id := childID(ctx, "retry")
-	m.progress.Children = []string{id}
-	m.enter(ctx, PhaseRetrying)
-	options := childOptions(id, "records in unknown state of "+m.fileName())
-	var result RetryResult
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
-		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Partitions: m.spec.Partitions,
-		Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1,
-	}).Get(ctx, &result)
-	m.progress.Children = nil
-	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
-	m.progress.merge(result.Progress)
+	for again := 1; ; again++ {
+		m.progress.Rounds = m.progress.Rounds[:1]
+		id := childID(ctx, numbered("retry", again))
+		m.progress.Children = []string{id}
+		m.enter(ctx, PhaseRetrying)
+		options := childOptions(id, "records in unknown state of "+m.fileName())
+		var result RetryResult
+		err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
+			Run: m.ref, Workers: m.steering.Workers, RateLimit: m.steering.RateLimit, Partitions: m.spec.Partitions,
+			Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1, MostFailed: m.mostFailed(), Delta: m.spec.Delta,
+		}).Get(ctx, &result)
+		m.progress.Children = nil
+		m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
+		m.progress.merge(result.Progress)
+		if !result.TooManyFailed {
+			return
+		}
+		if m.stopped = !m.goOn(ctx); m.stopped {
+			return
+		}
+	}
 }
 
 // update is for the records of a delta migration that were there already. The
@@ -121,7 +174,7 @@ func (m *migrationRun) update(ctx workflow.Context) {
 	m.enter(ctx, PhaseUpdating)
 	var result UpdateResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, "records of "+m.fileName()+" that are there already")), UpdateWorkflow, UpdateInput{
-		Run: m.ref, Workers: m.spec.Workers, RateLimit: m.spec.RateLimit, Records: m.duplicates(),
+		Run: m.ref, Workers: m.steering.Workers, RateLimit: m.steering.RateLimit, Records: m.duplicates(),
 	}).Get(ctx, &result)
 	m.progress.Children = nil
 	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
@@ -131,6 +184,7 @@ func (m *migrationRun) update(ctx workflow.Context) {
 // countEntities is for the summary only: a target that does not tell is no
 // fault of the migration.
 func (m *migrationRun) countEntities(ctx workflow.Context) {
+	m.writing = true
 	m.enter(ctx, PhaseWriting)
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	attempts := int32(countAttempts)
@@ -146,14 +200,14 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	result := Result{Halted: m.halted}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	err := execute(withActivity(ctx, "write and count the artifacts"), a.WriteArtifacts, activities.ArtifactsInput{
-		Run: m.ref, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped,
+		Run: m.ref, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped, Cancelled: m.steering.Ending == UpdateCancel,
 	}, &result.Summary)
 	if err != nil {
 		return result, err
 	}
 	m.progress.Counts = &result.Summary.Records
 	m.enter(ctx, PhaseDone)
-	return result, nil
+	return result, workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 }
 
 // unknown says whether round 0 left records in unknown state.
@@ -190,7 +244,7 @@ func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 	m.progress.Phase = phase
 	m.progress.show(ctx)
 	if m.spec.SearchAttributes {
-		updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(phase))}
+		updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(m.progress.shownPhase()))}
 		if c := m.progress.Counts; c != nil {
 			updates = append(updates, AttributeFailed.ValueSet(int64(c.Failed)), AttributeUnknown.ValueSet(int64(c.Unknown)))
 		}
@@ -201,6 +255,46 @@ func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 }
 
 func (m *migrationRun) fileName() string { return m.spec.InputName() }
+
+// goOn waits for a decision, after too many records have failed.
+func (m *migrationRun) goOn(ctx workflow.Context) bool {
+	failed := 0
+	for _, r := range m.progress.Rounds {
+		failed += r.failed(m.spec.Delta)
+	}
+	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows", failed, m.source.Records, m.steering.MaxFailed), 0)
+}
+
+// tellMostFailed tells the children of a new limit.
+func (m *migrationRun) tellMostFailed(ctx workflow.Context) {
+	if p := m.progress.Phase; p != PhaseLoading && p != PhaseRetrying {
+		return
+	}
+	for _, id := range m.progress.Children {
+		_ = workflow.SignalExternalWorkflow(ctx, id, "", signalMostFailed, m.mostFailed()).Get(ctx, nil) // it may have ended just now
+	}
+}
+
+// mostFailed is how many more records may fail; nil is any number.
+func (m *migrationRun) mostFailed() *int {
+	limit, err := migration.ParseMaxFailed(m.steering.MaxFailed)
+	most, limited := limit.Of(m.source.Records)
+	if err != nil || !limited {
+		return nil
+	}
+	for _, r := range m.progress.Rounds {
+		most -= r.failed(m.spec.Delta)
+	}
+	return &most
+}
+
+// numbered names the children of a kind; the first as it always was.
+func numbered(what string, n int) string {
+	if n == 1 {
+		return what
+	}
+	return fmt.Sprintf("%s-%d", what, n)
+}
 
 // childID is readable, and its own for each run of the migration.
 func childID(ctx workflow.Context, what string) string {

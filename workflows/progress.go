@@ -25,9 +25,13 @@ const (
 	PhaseWriting    Phase = "writing artifacts"
 	PhaseDone       Phase = "done"
 
-	// Those of a rollback, before PhaseWriting.
+	// Those of a rollback, before PhaseWriting. A canary is verified as well.
 	PhaseRollingBack Phase = "rolling back"
 	PhaseVerifying   Phase = "verifying"
+
+	// What is shown instead, while nothing is done.
+	PhasePaused   Phase = "paused"
+	PhaseDeciding Phase = "waiting for a decision"
 )
 
 // QueryProgress asks each of the workflows for its Progress.
@@ -85,6 +89,48 @@ type RoundProgress struct {
 	Resolved activities.Resolved `json:"resolved"` // the duplicates of a retry round
 }
 
+// failed is how many of its records failed. A duplicate did, unless it is to be
+// updated; one of a retry round is our own, unless it turned out otherwise.
+func (r RoundProgress) failed(delta bool) int {
+	switch {
+	case delta:
+		return r.Failed
+	case r.Round == 0:
+		return r.Failed + r.Duplicate
+	}
+	return r.Failed + r.Resolved.Duplicate
+}
+
+// shownPhase is what a person wants to know first.
+func (p *Progress) shownPhase() Phase {
+	switch {
+	case p.Steering == nil || p.Phase == PhaseWriting || p.Phase == PhaseDone:
+		return p.Phase
+	case p.Steering.Paused:
+		return PhasePaused
+	case p.Steering.Decision != "":
+		return PhaseDeciding
+	}
+	return p.Phase
+}
+
+// steeringText says what a person can do about a migration that does nothing.
+func (p *Progress) steeringText() (text string) {
+	if p.Steering == nil {
+		return ""
+	}
+	if p.Steering.Paused {
+		text += fmt.Sprintf("\n\nPaused %s. `%s` goes on.", p.Steering.PausedText, UpdateResume)
+	}
+	if p.Steering.Decision != "" {
+		text += fmt.Sprintf("\n\n%s. `%s` goes on, `%s` ends it.", p.Steering.Decision, p.Steering.DecidedBy, UpdateStop)
+	}
+	if text != "" {
+		text += " (Updates of this workflow, here or as commands of starter.)"
+	}
+	return text
+}
+
 // serve answers queries, and shows the state in the Web UI.
 func (p *Progress) serve(ctx workflow.Context) {
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (Progress, error) { return *p, nil },
@@ -97,13 +143,14 @@ func (p *Progress) serve(ctx workflow.Context) {
 
 // show writes the current details for the Web UI.
 func (p *Progress) show(ctx workflow.Context) {
-	text := "**" + string(p.Phase) + "**"
+	text := "**" + string(p.shownPhase()) + "**"
 	if p.Records > 0 {
 		text += fmt.Sprintf(", %d records", p.Records)
 	}
 	if len(p.Children) > 0 {
 		text += "; see `" + strings.Join(p.Children, "`, `") + "`"
 	}
+	text += p.steeringText()
 	if len(p.Rounds) > 0 {
 		text += "\n\n| round | calls | created | duplicate | failed | unknown | recovered |\n|--:|--:|--:|--:|--:|--:|--:|\n"
 		for _, r := range p.Rounds {
@@ -117,8 +164,7 @@ func (p *Progress) show(ctx workflow.Context) {
 		text += fmt.Sprintf("\n%d records were there already\n\n%s", p.ToUpdate, updatesTable(p.Updates))
 	}
 	if c := p.Counts; c != nil {
-		text += fmt.Sprintf("\n%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d\n",
-			c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
+		text += "\n" + c.String() + "\n"
 	}
 	workflow.SetCurrentDetails(ctx, text)
 }

@@ -31,6 +31,9 @@ type RetryInput struct {
 	Partitions int            `json:"partitions,omitempty"`
 	Rounds     int            `json:"rounds"` // that may be loaded
 	Backoff    time.Duration  `json:"backoff"`
+	// MostFailed is how many records of these rounds may fail; null is any number.
+	MostFailed *int `json:"most_failed,omitempty"`
+	Delta      bool `json:"delta,omitempty"`
 
 	Round    int      `json:"round"`  // the next one
 	Loaded   int      `json:"loaded"` // rounds that this run of the migration has loaded
@@ -42,6 +45,9 @@ type RetryResult struct {
 	Progress Progress `json:"progress"`
 	Stopped  bool     `json:"stopped,omitempty"`
 	Halted   string   `json:"halted,omitempty"`
+	// TooManyFailed says that records are left because of RetryInput.MostFailed,
+	// and for no other reason.
+	TooManyFailed bool `json:"too_many_failed,omitempty"`
 }
 
 // RetryWorkflow writes what is unknown into retry_<datetime>.csv, loads that,
@@ -51,6 +57,12 @@ func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 	r := &retryRun{in: in}
 	r.in.Progress.Phase = PhaseRetrying
 	r.in.Progress.serve(ctx)
+	heedMostFailed(ctx, func(ctx workflow.Context, most *int) {
+		r.in.MostFailed = most
+		for _, id := range r.in.Progress.Children {
+			_ = workflow.SignalExternalWorkflow(ctx, id, "", signalMostFailed, r.mostFailed()).Get(ctx, nil) // it may have ended just now
+		}
+	})
 	return r.run(ctx)
 }
 
@@ -71,6 +83,9 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 			r.halted = loaded.Halted
 			r.stopped = true
 			return r.result(ctx, err), nil
+		}
+		if loaded.TooManyFailed {
+			return RetryResult{Progress: r.in.Progress, TooManyFailed: true}, nil
 		}
 		if err := r.resolveDuplicates(ctx, loaded.Counts.Duplicate); err != nil {
 			// The round is not over, so the file of the next one is not fixed: the
@@ -122,13 +137,25 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 	load := round{
 		run: r.in.Run, number: r.in.Round, batches: file.Batches, workers: r.in.Workers, rateLimit: r.in.RateLimit, partitions: r.in.Partitions,
 		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
-		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name),
+		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(),
 	}
 	r.in.Progress.Round, r.in.Progress.Children = r.in.Round, load.ids()
 	result, err := load.load(ctx)
 	r.in.Progress.Children = nil
 	r.in.Progress.endRound(r.in.Round, result.Counts)
 	return result, err
+}
+
+// mostFailed is how many records of the round that runs may fail.
+func (r *retryRun) mostFailed() *int {
+	if r.in.MostFailed == nil {
+		return nil
+	}
+	most := *r.in.MostFailed
+	for _, ended := range r.in.Progress.Rounds {
+		most -= ended.failed(r.in.Delta)
+	}
+	return &most
 }
 
 // wait gives the target time to get well, twice as long before each round.

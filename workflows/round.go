@@ -19,6 +19,9 @@ type round struct {
 	partitions int    // LoadWorkflows that are wanted, 0 = by size
 	id         string // of the child, and the beginning of those of several
 	summary    string
+
+	mostFailed     *int // records that may fail; nil is any number
+	duplicatesFail bool // and count
 }
 
 const (
@@ -32,9 +35,9 @@ const (
 // parts is how many LoadWorkflows load the round.
 func (r round) parts() int {
 	switch {
-	case r.partitions > 0:
+	case r.partitions > 0 && r.mostFailed == nil:
 		return max(1, min(r.partitions, r.batches))
-	case r.rateLimit > 0 && r.rateLimit < slowestParted:
+	case r.rateLimit > 0 && r.rateLimit < slowestParted, r.mostFailed != nil: // they would count each on its own
 		return 1
 	}
 	return min(1+r.batches/batchesAPart, mostParts)
@@ -61,6 +64,7 @@ func (r round) inputs() []LoadInput {
 			Run: r.run, Round: r.number, Workers: r.workers, RateLimit: r.rateLimit,
 			Window: (r.window() + parts - 1) / parts,
 			After:  i * r.batches / parts, To: (i + 1) * r.batches / parts,
+			MostFailed: r.mostFailed, DuplicatesFail: r.duplicatesFail,
 		}
 	}
 	return inputs
@@ -110,6 +114,7 @@ func (r round) load(ctx workflow.Context) (LoadResult, error) {
 func (r *LoadResult) add(part LoadResult) {
 	r.Counts.Add(part.Counts)
 	r.Stopped = r.Stopped || part.Stopped
+	r.TooManyFailed = r.TooManyFailed || part.TooManyFailed
 	if r.Halted == "" {
 		r.Halted = part.Halted
 	}

@@ -1,29 +1,41 @@
 package workflows
 
-import "durable-dataload/internal/migration"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
 
 // The updates by which a migration is steered. Each takes an Order and gives an
 // Answer; one that makes no sense is refused with the reason.
 const (
-	UpdatePause   = "pause"   // no more calls, until resume
-	UpdateResume  = "resume"  // go on: after a pause, or after too many failed records
-	UpdateSet     = "set"     // change rate, workers, rate-plan, breaker, max-failed
-	UpdateStop    = "stop"    // end, with the artifacts; the same command goes on later
-	UpdateCancel  = "cancel"  // end for good, with the artifacts
-	UpdateApprove = "approve" // the canary is right: load the others
+	UpdatePause   = "pause"
+	UpdateResume  = "resume"
+	UpdateSet     = "set"
+	UpdateStop    = "stop"
+	UpdateCancel  = "cancel"
+	UpdateApprove = "approve"
 )
 
 // Order is what an operator wants of a migration.
 type Order struct {
 	By     string `json:"by"`     // who, for people
 	Reason string `json:"reason"` // why, for people
-	// Set is for UpdateSet: new values by name, as on the command line.
+	// Set is for UpdateSet: new values by name, as in migration.Settings.
 	Set map[string]string `json:"set,omitempty"`
 }
 
 // Answer says what came of an order.
 type Answer struct {
-	// Text is for people: "paused; it was loading".
+	// Text is for people: "paused".
 	Text string `json:"text"`
 	// Changes are the settings that have another value now.
 	Changes []migration.Event `json:"changes,omitempty"`
@@ -33,9 +45,283 @@ type Answer struct {
 type Steering struct {
 	migration.Control
 	MaxFailed string `json:"max_failed,omitempty"`
-	// Decision is what the migration waits for, for people: "120 records have
-	// failed …: resume or stop". "" if it waits for nobody.
-	Decision string `json:"decision,omitempty"`
+	// Decision is what the migration waits for, for people, and DecidedBy the
+	// update that it waits for, besides stop. "" if it waits for nobody.
+	Decision  string `json:"decision,omitempty"`
+	DecidedBy string `json:"decided_by,omitempty"`
+	// Ending is the update that ends it, "" if none does.
+	Ending string `json:"ending,omitempty"`
 	// Changes are all changes by operators, in order.
 	Changes []migration.Event `json:"changes,omitempty"`
+}
+
+// order is an update: what it is for, what speaks against it, and what it does.
+type order struct {
+	name, description string
+	check             func(Order) error
+	do                func(workflow.Context, Order) (Answer, error)
+}
+
+func (m *migrationRun) orders() []order {
+	return []order{
+		{UpdatePause, "Make no more calls, until resume. Calls in flight come to their end.", m.mayPause, m.pause},
+		{UpdateResume, "Go on: after pause, or although too many records have failed.", m.mayResume, m.resume},
+		{UpdateSet, `Change settings: {"set": {"rate": "8", "workers": "4"}}. There are ` + strings.Join(migration.Settings, ", ") + ".", m.maySet, m.set},
+		{UpdateStop, "End now, with the result files. The same command goes on later.", m.mayEnd(UpdateStop), m.end(UpdateStop)},
+		{UpdateCancel, "End now and for good, with the result files.", m.mayEnd(UpdateCancel), m.end(UpdateCancel)},
+		{UpdateApprove, "The canary is as it should be: load the other records.", m.mayApprove, m.approve},
+	}
+}
+
+// listen takes the orders of operators from here on. The context that it gives
+// ends when one of them ends the migration.
+func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
+	one := workflow.NewMutex(ctx) // order after order
+	for _, o := range m.orders() {
+		do := func(ctx workflow.Context, order Order) (Answer, error) {
+			// A stop of the workflow itself does not keep an order from its end.
+			ctx, _ = workflow.NewDisconnectedContext(ctx)
+			if err := one.Lock(ctx); err != nil {
+				return Answer{}, err
+			}
+			defer one.Unlock()
+			if err := o.check(order); err != nil {
+				return Answer{}, err // it was right when it came
+			}
+			return o.do(ctx, order)
+		}
+		err := workflow.SetUpdateHandlerWithOptions(ctx, o.name, do, workflow.UpdateHandlerOptions{Validator: o.check, Description: o.description})
+		if err != nil {
+			workflow.GetLogger(ctx).Error("cannot take orders", "order", o.name, "error", err)
+		}
+	}
+	ctx, m.endWork = workflow.WithCancel(ctx)
+	return ctx
+}
+
+func (m *migrationRun) mayPause(Order) error {
+	if m.steering.Paused {
+		return errors.New("the migration is paused already: " + m.steering.PausedText)
+	}
+	return m.mayChange()
+}
+
+func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
+	text := "by " + o.who() + " at " + workflow.Now(ctx).UTC().Format(time.RFC3339)
+	if o.Reason != "" {
+		text += ": " + o.Reason
+	}
+	return m.change(ctx, "paused; calls in flight come to their end", func(s *Steering) { s.Paused, s.PausedText = true, text },
+		o.change(ctx, "paused", "no", "yes"))
+}
+
+func (m *migrationRun) mayResume(Order) error {
+	if !m.steering.Paused && m.steering.DecidedBy != UpdateResume {
+		return errors.New("the migration is not paused, and waits for no decision to resume")
+	}
+	return m.mayChange()
+}
+
+func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
+	var changes []migration.Event
+	decided := m.steering.DecidedBy == UpdateResume
+	if m.steering.Paused {
+		changes = append(changes, o.change(ctx, "paused", "yes", "no"))
+	}
+	if decided {
+		// Who goes on with so many that failed does not want to be asked again.
+		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
+	}
+	return m.change(ctx, "it goes on", func(s *Steering) {
+		s.Paused, s.PausedText = false, ""
+		if decided {
+			s.MaxFailed, s.Decision, s.DecidedBy = "", "", ""
+		}
+	}, changes...)
+}
+
+func (m *migrationRun) mayApprove(Order) error {
+	if m.steering.DecidedBy != UpdateApprove {
+		return errors.New("no canary waits for an approval")
+	}
+	return m.mayChange()
+}
+
+func (m *migrationRun) approve(ctx workflow.Context, o Order) (Answer, error) {
+	return m.change(ctx, "approved: the other records are loaded", func(s *Steering) { s.Decision, s.DecidedBy = "", "" },
+		o.change(ctx, canaryApproved, "no", "yes"))
+}
+
+// canaryApproved is what the history of changes calls an approval.
+const canaryApproved = "canary approved"
+
+// maySet refuses all settings where one is wrong.
+func (m *migrationRun) maySet(o Order) error {
+	if len(o.Set) == 0 {
+		return errors.New(`nothing is set; expected {"set": {"rate": "8"}}, with ` + strings.Join(migration.Settings, ", "))
+	}
+	changed, err := m.steering.with(o.Set)
+	if err != nil {
+		return err
+	}
+	if changed.MaxFailed != m.steering.MaxFailed && len(m.progress.Children) > 1 {
+		return fmt.Errorf("this migration loads in %d parts, which count what fails on their own; expected one; stop it, and give the same command with --max-failed", len(m.progress.Children))
+	}
+	return m.mayChange()
+}
+
+func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
+	before := m.steering
+	after, err := before.with(o.Set)
+	if err != nil {
+		return Answer{}, err
+	}
+	var changes []migration.Event
+	for _, name := range migration.Settings {
+		if old, new := before.setting(name), after.setting(name); old != new {
+			changes = append(changes, o.change(ctx, name, old, new))
+		}
+	}
+	if len(changes) == 0 {
+		return Answer{Text: "nothing has changed: these are the values already"}, nil
+	}
+	answer, err := m.change(ctx, "set", func(s *Steering) { s.Control, s.MaxFailed = after.Control, after.MaxFailed }, changes...)
+	if err == nil && before.MaxFailed != after.MaxFailed {
+		m.tellMostFailed(ctx)
+	}
+	return answer, err
+}
+
+// with gives the steering with other settings, or says what is wrong with them.
+func (s Steering) with(set map[string]string) (Steering, error) {
+	for _, name := range workflow.DeterministicKeys(set) {
+		var err error
+		switch text := set[name]; name {
+		case migration.SettingRate:
+			s.RateLimit, err = migration.ParseRate(text)
+		case migration.SettingRatePlan:
+			s.RatePlan = strings.TrimSpace(text)
+		case migration.SettingWorkers:
+			s.Workers, err = migration.ParseWorkers(text)
+		case migration.SettingBreaker:
+			s.Breaker, err = migration.ParseBreaker(text)
+		case migration.SettingMaxFailed:
+			s.MaxFailed = strings.TrimSpace(text)
+			_, err = migration.ParseMaxFailed(text)
+		default:
+			err = fmt.Errorf("there is no setting %q; expected one of %s", name, strings.Join(migration.Settings, ", "))
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// setting is a setting as text, "" for one that limits nothing.
+func (s Steering) setting(name string) string {
+	switch name {
+	case migration.SettingRate:
+		return strconv.FormatFloat(s.RateLimit, 'g', -1, 64)
+	case migration.SettingRatePlan:
+		return s.RatePlan
+	case migration.SettingWorkers:
+		return strconv.Itoa(s.Workers)
+	case migration.SettingBreaker:
+		return strconv.Itoa(s.Breaker)
+	}
+	return s.MaxFailed
+}
+
+func (m *migrationRun) mayEnd(how string) func(Order) error {
+	return func(Order) error {
+		if m.steering.Ending == how || m.steering.Ending == UpdateCancel {
+			return errors.New("the migration is being ended already")
+		}
+		if m.writing {
+			return errAtItsEnd
+		}
+		return nil
+	}
+}
+
+// end ends what is in work. The story goes on with the artifacts.
+func (m *migrationRun) end(how string) func(workflow.Context, Order) (Answer, error) {
+	text := "stopping: calls in flight come to their end, then the result files are written; the same command goes on"
+	if how == UpdateCancel {
+		text = "cancelling: calls in flight come to their end, then the result files are written; the same command does not go on"
+	}
+	return func(ctx workflow.Context, o Order) (Answer, error) {
+		m.steering.Ending = how
+		m.endWork()
+		answer, err := m.change(ctx, text, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
+		if err != nil { // it ends all the same
+			answer.Text = text + "; who asked for it could not be written down"
+		}
+		return answer, nil
+	}
+}
+
+var errAtItsEnd = errors.New("the migration is at its end: its result files are being written; watch it with the same command")
+
+func (m *migrationRun) mayChange() error {
+	if m.writing || m.steering.Ending != "" {
+		return errAtItsEnd
+	}
+	return nil
+}
+
+// change lets all workers know, and then changes the steering: where that
+// fails, nothing has changed.
+func (m *migrationRun) change(ctx workflow.Context, text string, apply func(*Steering), changes ...migration.Event) (Answer, error) {
+	next := m.steering
+	apply(&next)
+	err := m.write(ctx, activities.SteerInput{
+		Run: m.ref, Control: &next.Control, Events: changes,
+		Approved: slices.ContainsFunc(changes, func(e migration.Event) bool { return e.Name == canaryApproved }),
+	})
+	if err != nil {
+		return Answer{}, err
+	}
+	apply(&m.steering)
+	m.steering.Changes = append(m.steering.Changes, changes...)
+	m.enter(ctx, m.progress.Phase)
+	return Answer{Text: text, Changes: changes}, nil
+}
+
+func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) error {
+	return execute(withActivity(ctx, "write down what has changed"), a.Steer, in, nil)
+}
+
+// decide waits until an operator says how to go on, with an update or with
+// stop, or until the time is up (0 = as long as it takes). It says whether the
+// migration goes on.
+func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout time.Duration) bool {
+	m.steering.Decision, m.steering.DecidedBy = question, by
+	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
+	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
+	if err := m.write(ctx, activities.SteerInput{Run: m.ref, Events: []migration.Event{event}}); err != nil {
+		workflow.GetLogger(ctx).Warn("cannot write an event down", "error", err)
+	}
+	m.enter(ctx, m.progress.Phase)
+	decided := func() bool { return m.steering.DecidedBy == "" }
+	if timeout == 0 {
+		return workflow.Await(ctx, decided) == nil
+	}
+	ok, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout: timeout, TimerOptions: workflow.TimerOptions{Summary: "wait for " + by},
+	}, decided)
+	return ok && err == nil
+}
+
+// who is never empty.
+func (o Order) who() string {
+	if o.By == "" {
+		return "somebody"
+	}
+	return o.By
+}
+
+func (o Order) change(ctx workflow.Context, name, old, new string) migration.Event {
+	return migration.Event{At: workflow.Now(ctx).UTC(), Kind: migration.EventChanged, Who: o.who(), Name: name, Old: old, New: new, Reason: o.Reason}
 }

@@ -43,7 +43,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(UpdateWorkflow)
 	w.RegisterWorkflow(RollbackWorkflow)
 	for _, activity := range []any{
-		a.InspectSource, a.CheckTarget, a.PlanBatches, a.LoadBatch, a.SettleBatch,
+		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 	} {

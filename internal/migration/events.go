@@ -58,8 +58,9 @@ func (f Folder) AppendEvent(e Event) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// Events gives what happened, in the order in which it was written down. A line
-// that a crash has cut is left out.
+// Events gives what happened, in the order in which it was written down. What was
+// written twice, because its activity was run again, happened once; a line that
+// a crash has cut is left out.
 func (f Folder) Events() ([]Event, error) {
 	data, err := os.ReadFile(f.path(eventsFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -69,9 +70,11 @@ func (f Folder) Events() ([]Event, error) {
 		return nil, err
 	}
 	var events []Event
+	seen := map[Event]bool{}
 	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
 		var e Event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind != "" {
+		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind != "" && !seen[e] {
+			seen[e] = true
 			events = append(events, e)
 		}
 	}

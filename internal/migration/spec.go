@@ -153,6 +153,12 @@ func (c Counts) Sum() int {
 	return c.Created + c.Recovered + c.Updated + c.Failed + c.Unknown + c.Remaining
 }
 
+// String adds them up, for people.
+func (c Counts) String() string {
+	return fmt.Sprintf("%d created + %d recovered + %d updated + %d failed + %d unknown + %d remaining = %d",
+		c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
+}
+
 // Round is what one round came to, as the target's answers had it.
 type Round struct {
 	Round     int     `json:"round"`
@@ -458,14 +464,41 @@ func (f Folder) Unresolved() (map[string]string, error) {
 
 const unresolvedPrefix = "unresolved-"
 
+// CreateCut writes down after how many records the first batches end (see
+// source.InspectOptions), unless it is there, and gives what holds: a later run
+// must cut the input in the same way.
+func (f Folder) CreateCut(records int) (int, error) { return create(f, "cut.json", records) }
+
+// Approve writes down that the canary was approved.
+func (f Folder) Approve() error { return f.save("approved.json", struct{}{}) }
+
+// Approved says whether the canary was approved, by this run or one before.
+func (f Folder) Approved() bool {
+	_, err := os.Stat(f.path("approved.json"))
+	return err == nil
+}
+
 // SaveSummary keeps the last summary; Finish says that it is the last of all.
 func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) }
 
 // Summary gives the last summary, or ErrAbsent.
 func (f Folder) Summary() (Summary, error) { return load[Summary](f, "summary.json") }
 
-// Finish marks the migration as done: it is not run again.
-func (f Folder) Finish() error { return f.save("finished.json", struct{}{}) }
+// finish is what finished.json says.
+type finish struct {
+	Cancelled bool `json:"cancelled,omitempty"`
+}
+
+// Finish marks the migration as done: it is not run again. cancelled says that
+// it was given up.
+func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
+
+// Cancelled says whether the migration was given up: it is finished, and not
+// everything was attempted.
+func (f Folder) Cancelled() bool {
+	end, err := load[finish](f, "finished.json")
+	return err == nil && end.Cancelled
+}
 
 // Finished says whether the migration is done.
 func (f Folder) Finished() bool {

@@ -165,7 +165,7 @@ func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
 		if f.Finished() {
 			t.Errorf("%s: Finished before Finish", name)
 		}
-		if err := f.Finish(); err != nil {
+		if err := f.Finish(false); err != nil {
 			t.Fatal(err)
 		}
 		if !f.Finished() {

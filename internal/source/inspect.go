@@ -25,6 +25,9 @@ import (
 type InspectOptions struct {
 	// BatchSize is the largest number of records in a batch; at least 1.
 	BatchSize int
+	// CutAfter is how many records fill the first batches: the next one begins
+	// a batch. 0 is no cut.
+	CutAfter int
 
 	// Delimiter separates the fields.
 	Delimiter Delimiter
@@ -265,7 +268,7 @@ func (i *inspection) refuseTooLong() error {
 // place puts a record into the batch, or closes that one and opens the next.
 func (i *inspection) place(p piece) error {
 	r := Record{Number: i.records, Line: p.line, Raw: p.raw}
-	full := i.batch.Records == i.options.BatchSize
+	full := i.batch.Records == i.options.BatchSize || i.options.CutAfter > 0 && r.Number == i.options.StartAt+int64(i.options.CutAfter)
 	if i.options.MaxEncoded > 0 {
 		if full {
 			i.encoded.reset()

@@ -1,0 +1,387 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+var (
+	allFailed = activities.BatchResult{Counts: counts{Failed: recordsABatch, Calls: 1}}
+	anna      = Order{By: "anna@desk", Reason: "lunch"}
+)
+
+// told is what came of an order.
+type told struct {
+	Answer
+	refused, failed error
+}
+
+// at gives an order so long after the start of the workflow.
+func (e *environment) at(after time.Duration, name string, o Order) *told {
+	t := &told{}
+	e.RegisterDelayedCallback(func() { e.order(name, o, t) }, after)
+	return t
+}
+
+func (e *environment) order(name string, o Order, t *told) {
+	e.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+		OnReject: func(err error) { t.refused = err },
+		OnComplete: func(answer any, err error) {
+			t.failed = err
+			if a, ok := answer.(Answer); ok {
+				t.Answer = a
+			}
+		},
+	}, o)
+}
+
+func (t *told) wasDone() bool { return t.refused == nil && t.failed == nil && t.Text != "" }
+
+// progressAt is how far it is, so long after the start.
+func (e *environment) progressAt(after time.Duration) *Progress {
+	p := &Progress{}
+	e.RegisterDelayedCallback(func() { *p = e.progress() }, after)
+	return p
+}
+
+func (e *environment) progress() (p Progress) {
+	e.fake.t.Helper()
+	value, err := e.QueryWorkflow(QueryProgress)
+	if err == nil {
+		err = value.Get(&p)
+	}
+	if err != nil {
+		e.fake.t.Error(err)
+	}
+	return p
+}
+
+// failing has all records fail from this batch on.
+func failing(t *testing.T, batches, from int) *fake {
+	f := newFake(t, batches)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position >= from {
+			return allFailed, nil
+		}
+		return allCreated, nil
+	}
+	return f
+}
+
+func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
+	for limit, loaded := range map[string]int{"0": 4, "19": 5, "20": 6, "10%": 6} {
+		f := failing(t, 20, 4)
+		e := newEnvironment(t, f)
+		var loads int
+		e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch") }, time.Hour)
+		waiting := e.progressAt(time.Hour)
+		resumed := e.at(2*time.Hour, UpdateResume, anna)
+		result, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = limit })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if loads != loaded {
+			t.Errorf("--max-failed %s: %d batches were loaded before the decision, want %d", limit, loads, loaded)
+		}
+		if waiting.shownPhase() != PhaseDeciding || !strings.Contains(waiting.Steering.Decision, "of 200 records have failed, more than --max-failed "+limit) || waiting.Steering.DecidedBy != UpdateResume {
+			t.Errorf("--max-failed %s: it waits with %+v", limit, waiting.Steering)
+		}
+		if !resumed.wasDone() || len(resumed.Changes) != 1 || resumed.Changes[0].Name != migration.SettingMaxFailed || resumed.Changes[0].Old != limit || resumed.Changes[0].Who != anna.By {
+			t.Errorf("--max-failed %s: the answer is %+v", limit, resumed)
+		}
+		// Each batch once, and counted once.
+		if n := f.count("LoadBatch"); n != 20 || f.artifact.Stopped || result.Halted != "" {
+			t.Errorf("--max-failed %s: %d batches were loaded, %+v, %q; want 20, to the end", limit, n, f.artifact, result.Halted)
+		}
+		p := e.progress()
+		if len(p.Rounds) != 1 || p.Rounds[0].Failed != 170 || p.Rounds[0].Created != 30 {
+			t.Errorf("--max-failed %s: rounds %+v, want 170 failed and 30 created", limit, p.Rounds)
+		}
+		if len(e.child) != 2 || !strings.Contains(e.child[1], "/load-2-") {
+			t.Errorf("children %q", e.child)
+		}
+	}
+}
+
+func TestAsManyFailedRecordsAsMayFailDoNotMatter(t *testing.T) {
+	for _, f := range []*fake{failing(t, 20, 11), failing(t, 20, 20)} {
+		e := newEnvironment(t, f)
+		if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "50%" }); err != nil {
+			t.Fatal(err)
+		}
+		if f.count("Steer") != 0 || f.artifact.Stopped {
+			t.Errorf("%s; want no decision", f.story())
+		}
+	}
+}
+
+func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
+	for _, delta := range []bool{false, true} {
+		f := newFake(t, 4)
+		f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
+		e := newEnvironment(t, f)
+		waiting := e.progressAt(time.Hour)
+		e.at(2*time.Hour, UpdateStop, anna)
+		if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "5"; s.Delta = delta; s.Workers = 1 }); err != nil {
+			t.Fatal(err)
+		}
+		if asked := waiting.Steering != nil && waiting.Steering.Decision != ""; asked == delta || f.artifact.Stopped == delta {
+			t.Errorf("delta %t: a decision was wanted: %t, stopped: %t", delta, asked, f.artifact.Stopped)
+		}
+	}
+}
+
+func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
+	f := newFake(t, 10)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 {
+			return allUnknown, nil
+		}
+		return allFailed, nil
+	}
+	e := newEnvironment(t, f)
+	var loads int
+	e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch 1/") }, time.Hour)
+	e.at(2*time.Hour, UpdateResume, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "30"; s.Workers = 1 }); err != nil {
+		t.Fatal(err)
+	}
+	if loads != 4 || f.count("LoadBatch 1/") != 10 {
+		t.Errorf("%d batches of round 1 before the decision, %d in the end; want 4 and 10", loads, f.count("LoadBatch 1/"))
+	}
+	if p := e.progress(); len(p.Rounds) != 2 || p.Rounds[1].Failed != 100 {
+		t.Errorf("rounds %+v, want 100 failed in round 1", p.Rounds)
+	}
+}
+
+func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
+	for name, round := range map[string]int{"round 0": 0, "a retry round": 1} {
+		f := newFake(t, 30)
+		e := newEnvironment(t, f)
+		lowered, seen := &told{}, 0
+		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+			if in.Round != round {
+				return allUnknown, nil
+			}
+			if f.count(fmt.Sprintf("LoadBatch %d/", round)) == 5 {
+				e.order(UpdateSet, Order{Set: map[string]string{"max-failed": "1"}}, lowered)
+			}
+			return allFailed, nil
+		}
+		e.RegisterDelayedCallback(func() { seen = f.count(fmt.Sprintf("LoadBatch %d/", round)) }, time.Hour)
+		e.at(2*time.Hour, UpdateResume, anna)
+		if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 }); err != nil {
+			t.Fatal(err)
+		}
+		if !lowered.wasDone() || seen < 5 || seen >= 30 {
+			t.Errorf("%s: %+v, %d batches until the decision; want less than all", name, lowered, seen)
+		}
+		if n := f.count(fmt.Sprintf("LoadBatch %d/", round)); n != 30 {
+			t.Errorf("%s: %d batches in the end, want 30", name, n)
+		}
+	}
+}
+
+func TestACanaryWaitsForItsApproval(t *testing.T) {
+	f := newFake(t, 6)
+	f.canary = 2
+	e := newEnvironment(t, f)
+	var before string
+	e.RegisterDelayedCallback(func() { before = f.story() }, 23*time.Hour)
+	waiting := e.progressAt(23 * time.Hour)
+	approved := e.at(24*time.Hour, UpdateApprove, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.Canary = 20 }); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || strings.Contains(before, "LoadBatch 0/3") {
+		t.Errorf("before the approval: %s", before)
+	}
+	if waiting.shownPhase() != PhaseDeciding || !strings.Contains(waiting.Steering.Decision, "20 created") {
+		t.Errorf("it waits with %+v", waiting.Steering)
+	}
+	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {
+		t.Errorf("%+v; %s", approved, f.story())
+	}
+	kept := false
+	for _, in := range f.steered {
+		kept = kept || in.Approved
+	}
+	if !kept {
+		t.Error("the approval was not written down")
+	}
+	if p := e.progress(); len(p.Rounds) != 1 || p.Rounds[0].Created != 60 {
+		t.Errorf("rounds %+v, want each record once", p.Rounds)
+	}
+}
+
+func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
+	f := newFake(t, 6)
+	f.canary = 2
+	e := newEnvironment(t, f)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour }); err != nil {
+		t.Fatal(err)
+	}
+	if f.count("LoadBatch") != 2 || !f.artifact.Stopped || f.artifact.Cancelled {
+		t.Errorf("%s; artifacts %+v; want the canary alone, stopped", f.story(), f.artifact)
+	}
+	expect(t, "timers", e.slept, []string{"wait for approve"})
+}
+
+func TestACanaryOfTheWholeInputWaitsForNobody(t *testing.T) {
+	f := newFake(t, 2)
+	f.canary = 2
+	e := newEnvironment(t, f)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 1000 }); err != nil {
+		t.Fatal(err)
+	}
+	if f.count("LoadBatch") != 2 || f.artifact.Stopped {
+		t.Errorf("%s", f.story())
+	}
+}
+
+// unsure has a migration that waits half a minute before its retry round.
+func unsure(t *testing.T) *fake {
+	f := newFake(t, 2)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 {
+			return allUnknown, nil
+		}
+		return allCreated, nil
+	}
+	return f
+}
+
+func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
+	set := func(pairs ...string) Order {
+		o := Order{By: "anna", Set: map[string]string{}}
+		for i := 0; i < len(pairs); i += 2 {
+			o.Set[pairs[i]] = pairs[i+1]
+		}
+		return o
+	}
+	f := unsure(t)
+	e := newEnvironment(t, f)
+	at := func(seconds int, name string, o Order) *told {
+		return e.at(time.Duration(seconds)*time.Second, name, o)
+	}
+	cases := []struct {
+		got  *told
+		want string
+	}{
+		{at(1, UpdateResume, anna), "not paused"},
+		{at(1, UpdateApprove, anna), "no canary"},
+		{at(1, UpdateSet, Order{}), "nothing is set"},
+		{at(1, UpdateSet, set("speed", "9")), "rate, rate-plan, workers, breaker, max-failed"},
+		{at(1, UpdateSet, set("rate", "-1")), "expected 0.001 to 100000"},
+		{at(1, UpdateSet, set("rate", "8", "workers", "0")), "expected 1 to 1000"},
+		{at(1, UpdateSet, set("breaker", "many")), "breaker"},
+		{at(1, UpdateSet, set("max-failed", "a lot")), "2%"},
+		{at(3, UpdatePause, anna), "paused already: by anna@desk"},
+	}
+	paused := at(2, UpdatePause, anna)
+	resumed := at(4, UpdateResume, anna)
+	stopped := at(5, UpdateStop, anna)
+	if _, err := e.migrate(nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range cases {
+		if tc.got.refused == nil || !strings.Contains(tc.got.refused.Error(), tc.want) {
+			t.Errorf("refused with %v (%+v), want %q", tc.got.refused, tc.got, tc.want)
+		}
+	}
+	for name, got := range map[string]*told{"pause": paused, "resume": resumed, "stop": stopped} {
+		if !got.wasDone() {
+			t.Errorf("%s: %+v, want it done", name, got)
+		}
+	}
+	if n := len(f.steered); n != 3 {
+		t.Errorf("%d orders were written down, want pause, resume and stop: %+v", n, f.steered)
+	}
+}
+
+func TestChangesAreKeptAndToldToTheWorkers(t *testing.T) {
+	f := unsure(t)
+	e := newEnvironment(t, f)
+	set := e.at(time.Second, UpdateSet, Order{By: "anna@desk", Reason: "quiet hours", Set: map[string]string{"rate": "8.5", "workers": "4", "breaker": "0"}})
+	same := e.at(2*time.Second, UpdateSet, Order{By: "ben", Set: map[string]string{"rate": " 8.5"}})
+	paused := e.at(3*time.Second, UpdatePause, Order{})
+	while := e.progressAt(4 * time.Second)
+	e.at(5*time.Second, UpdateResume, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Breaker = 5 }); err != nil {
+		t.Fatal(err)
+	}
+	if !set.wasDone() || len(set.Changes) != 3 || set.Changes[0].New != "8.5" || set.Changes[0].Old != "4" || set.Changes[0].Reason != "quiet hours" || set.Changes[0].At.IsZero() {
+		t.Errorf("set: %+v", set)
+	}
+	if same.refused != nil || len(same.Changes) != 0 || !strings.Contains(same.Text, "nothing has changed") {
+		t.Errorf("set to what it is: %+v", same)
+	}
+	if !paused.wasDone() || while.shownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by somebody at ") || len(while.Steering.Changes) != 4 {
+		t.Errorf("pause: %+v, then %+v", paused, while.Steering)
+	}
+	want := migration.Control{RateLimit: 8.5, Workers: 4}
+	if n := len(f.steered); n != 3 || *f.steered[0].Control != want || !f.steered[1].Control.Paused || *f.steered[2].Control != want || len(f.steered[0].Events) != 3 {
+		t.Errorf("%d orders were written down: %+v", n, f.steered)
+	}
+}
+
+func TestAChangeThatCannotBeWrittenDownDidNotHappen(t *testing.T) {
+	f := unsure(t)
+	f.steer = func() error {
+		return temporal.NewNonRetryableApplicationError("the disk is full", activities.Storage, nil)
+	}
+	e := newEnvironment(t, f)
+	set := e.at(time.Second, UpdateSet, Order{Set: map[string]string{"rate": "8"}})
+	after := e.progressAt(5 * time.Second)
+	stopped := e.at(6*time.Second, UpdateStop, anna)
+	if _, err := e.migrate(nil); err != nil {
+		t.Fatal(err)
+	}
+	if set.failed == nil || !strings.Contains(set.failed.Error(), "the disk is full") || after.Steering.RateLimit != 4 || len(after.Steering.Changes) != 0 {
+		t.Errorf("set: %+v, then %+v; want it to fail, and nothing changed", set, after.Steering)
+	}
+	if !stopped.wasDone() || !f.artifact.Stopped {
+		t.Errorf("stop: %+v, artifacts %+v; want it to end all the same", stopped, f.artifact)
+	}
+}
+
+func TestStopAndCancelEndWithTheArtifacts(t *testing.T) {
+	for name, cancelled := range map[string]bool{UpdateStop: false, UpdateCancel: true} {
+		for _, paused := range []bool{false, true} {
+			f := unsure(t)
+			e := newEnvironment(t, f)
+			if paused {
+				e.at(time.Second, UpdatePause, anna)
+			}
+			end := e.at(2*time.Second, name, anna)
+			result, err := e.migrate(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !end.wasDone() || !f.artifact.Stopped || f.artifact.Cancelled != cancelled || f.count("LoadBatch 1/") != 0 || result.Halted != "" {
+				t.Errorf("%s (paused: %t): %+v, artifacts %+v, %s", name, paused, end, f.artifact, f.story())
+			}
+		}
+	}
+}
+
+func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
+	f := newFake(t, 2)
+	f.check = func(int) error { return temporal.NewApplicationError("no answer", activities.Unreachable) }
+	e := newEnvironment(t, f)
+	e.at(time.Second, UpdateStop, anna)
+	if _, err := e.migrate(nil); !temporal.IsCanceledError(err) {
+		t.Errorf("it ends with %v, want that it was cancelled", err)
+	}
+	if f.count("WriteArtifacts") != 0 {
+		t.Errorf("%s", f.story())
+	}
+}
