@@ -74,6 +74,9 @@ func (k known) stateNow() state {
 	if _, err := k.folder.RolledBack(); err == nil {
 		return stateRolledBack
 	}
+	if k.folder.Cancelled() {
+		return stateCancelled
+	}
 	if k.folder.Finished() {
 		return stateDone
 	}
@@ -149,6 +152,8 @@ type status struct {
 	// Of a migration that runs.
 	Paused      string         `json:"paused,omitempty"` // who and why
 	Decision    string         `json:"decision,omitempty"`
+	DecidedBy   string         `json:"decided_by,omitempty"` // the command that answers it, beside stop
+	Ending      string         `json:"ending,omitempty"`     // stop or cancel, once it was ordered
 	MaxFailed   string         `json:"max_failed,omitempty"`
 	Pace        *paceStatus    `json:"pace,omitempty"`
 	Errors      map[string]int `json:"errors,omitempty"` // records by class of reason, of the round that runs
@@ -477,10 +482,10 @@ func (s *status) addProgress(p workflows.Progress) {
 	}
 	s.Records = dispositions(p)
 	if c := p.Steering; c != nil {
-		s.Paused, s.Decision, s.MaxFailed = c.PausedText, c.Decision, c.MaxFailed
-		if c.Paused && s.Paused == "" {
-			s.Paused = "paused"
+		if c.Paused {
+			s.Paused = c.PausedText
 		}
+		s.Decision, s.DecidedBy, s.Ending, s.MaxFailed = c.Decision, c.DecidedBy, c.Ending, c.MaxFailed
 		if len(s.Events) == 0 && len(c.Changes) > 0 {
 			s.Events = c.Changes
 		}
@@ -558,8 +563,7 @@ func (s status) print(w io.Writer, all bool) error {
 	p.table(s.Rounds)
 	c := s.Records
 	if c.Total > 0 {
-		p.line("\n%s created + %s recovered + %s updated + %s failed + %s unknown + %s remaining = %s", number(c.Created), number(c.Recovered),
-			number(c.Updated), number(c.Failed), number(c.Unknown), number(c.Remaining), number(c.Total))
+		p.line("\n%s", c)
 	}
 	if len(s.Errors) > 0 {
 		p.line("\nFailed or unknown in this round, by reason:")
@@ -598,6 +602,9 @@ func (s status) headline() string {
 		return s.State.text() + since(", at ", s.FinishedAt) + trouble(s.Trouble)
 	}
 	text := "running"
+	if s.Ending != "" {
+		text += " (" + s.Ending + " is ordered)"
+	}
 	if s.Phase != "" {
 		text += ": " + string(s.Phase)
 	}
@@ -622,7 +629,7 @@ func trouble(text string) string {
 func (s status) waits(now time.Time) []string {
 	var lines []string
 	if s.Decision != "" {
-		lines = append(lines, decisionText(s.Decision, s.ID))
+		lines = append(lines, decisionText(s.Decision, s.DecidedBy, s.ID))
 	}
 	if s.Paused != "" {
 		lines = append(lines, pausedText(s.Paused, s.ID))

@@ -147,21 +147,18 @@ func (o *steerOptions) take(s steering, args []string) error {
 		return operateUsage(s.update, "expected a migration: its id, or --latest (starter list has them)")
 	}
 	if s.update == workflows.UpdateSet && len(o.set) == 0 {
-		return operateUsage(s.update, "expected what to set, as in rate=8; there are %s", strings.Join(settings, ", "))
+		return operateUsage(s.update, "expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
 	}
 	return o.checkReason(s)
 }
 
-// settings are the names that set knows.
-var settings = []string{"rate", "rate-plan", "workers", "breaker", "max-failed"}
-
 func (o *steerOptions) takeSetting(name, value string) error {
-	if !slices.Contains(settings, name) {
+	if !slices.Contains(migration.Settings, name) {
 		hint := ""
-		if meant := nearest.Name(name, settings); meant != "" {
+		if meant := nearest.Name(name, migration.Settings); meant != "" {
 			hint = "; did you mean " + meant + "?"
 		}
-		return operateUsage(workflows.UpdateSet, "there is no setting %q; expected one of %s%s", name, strings.Join(settings, ", "), hint)
+		return operateUsage(workflows.UpdateSet, "there is no setting %q; expected one of %s%s", name, strings.Join(migration.Settings, ", "), hint)
 	}
 	if _, twice := o.set[name]; twice {
 		return operateUsage(workflows.UpdateSet, "%s is set twice", name)
@@ -213,9 +210,6 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *screen) (int
 		return 0, err
 	}
 	before, _ := k.folder.Summary() // of an earlier run, if there was one
-	if s.ends {
-		screen.say("Calls in flight come to their end, then the result files are written.")
-	}
 	answer, err := o.send(ctx, s, k)
 	if err != nil {
 		return 0, err

@@ -228,18 +228,18 @@ func (v *view) gateNow(p workflows.Progress) *pace.State { return cmp.Or(v.gate,
 
 // standing is what somebody should hear of when it changes.
 type standing struct {
-	paused   string // who and why
-	decision string
-	closed   string // why no calls are made, unless that is a pause
-	breaker  bool
-	probe    time.Time
+	paused              string // by whom, when and why
+	decision, decidedBy string
+	closed              string // why no calls are made, unless that is a pause
+	breaker             bool
+	probe               time.Time
 }
 
 func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
 	if c := p.Steering; c != nil {
-		s.decision = c.Decision
+		s.decision, s.decidedBy = c.Decision, c.DecidedBy
 		if c.Paused {
-			s.paused = cmp.Or(c.PausedText, "paused")
+			s.paused = c.PausedText
 		}
 	}
 	if gate != nil && (s.paused == "" || gate.Breaker) {
@@ -252,14 +252,14 @@ func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
 func (s standing) news(before standing, id string, now time.Time) []string {
 	var lines []string
 	if s.decision != "" && s.decision != before.decision {
-		lines = append(lines, decisionText(s.decision, id))
+		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
 	}
-	if s.paused != before.paused {
-		if s.paused != "" {
-			lines = append(lines, pausedText(s.paused, id))
-		} else {
-			lines = append(lines, "It is not paused any more.")
-		}
+	switch {
+	case s.paused == before.paused:
+	case s.paused == "":
+		lines = append(lines, "It is not paused any more.")
+	default:
+		lines = append(lines, pausedText(s.paused, id))
 	}
 	switch {
 	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker):
@@ -271,18 +271,13 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 }
 
 // decisionText says what a migration waits for, and which commands answer it.
-func decisionText(decision, id string) string {
-	text := "It waits for a decision: " + decision
-	for _, command := range []string{workflows.UpdateApprove, workflows.UpdateResume, workflows.UpdateStop, workflows.UpdateCancel} {
-		if strings.Contains(decision, command) {
-			text += "\n  starter " + command + " " + id
-		}
-	}
-	return text
+func decisionText(decision, by, id string) string {
+	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
+		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
 }
 
-func pausedText(who, id string) string {
-	return "Paused: " + who + "; go on with: starter resume " + id
+func pausedText(by, id string) string {
+	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
 }
 
 func closedText(why string, breaker bool, probe, now time.Time) string {
