@@ -58,12 +58,10 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 		return nil
 	}
 	dir := filepath.Join(p.stateDir, "engine")
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
+	address, err := runningEngine(ctx, dir)
+	if errors.Is(err, errNothingRuns) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, engineStart)
-	defer cancel()
-	address, err := engine.Running(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -73,6 +71,27 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 	}
 	p.service = &service{client: c, ui: address.UI, engineDir: dir}
 	return nil
+}
+
+// errNothingRuns says that no process runs an engine in a folder.
+var errNothingRuns = errors.New("nothing runs there")
+
+// runningEngine finds the engine that a process runs in a folder. One that does
+// not answer may begin just now, or end.
+func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
+	ctx, cancel := context.WithTimeout(ctx, engineStart)
+	defer cancel()
+	for {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
+			return engine.Address{}, errNothingRuns
+		}
+		attempt, done := context.WithTimeout(ctx, time.Second)
+		address, err := engine.Running(attempt, dir)
+		done()
+		if err == nil || ctx.Err() != nil {
+			return address, err
+		}
+	}
 }
 
 func (p *place) locate(getenv func(string) string) (err error) {

@@ -131,7 +131,7 @@ func (l listed) text() string {
 
 func printList(w io.Writer, rows []listed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun\tended")
+	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended")
 	for _, r := range rows {
 		c := r.Records
 		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", r.ID, r.File, r.Target, r.EntityType, r.text(),

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/url"
 	"os"
 	"os/signal"
@@ -106,6 +107,9 @@ func (k known) stateInService() state {
 
 // stateOf is the state after a run that came to its end.
 func stateOf(s migration.Summary) state {
+	if s.Cancelled {
+		return stateCancelled
+	}
 	switch s.Records.ExitCode() {
 	case migration.ExitStopped:
 		return stateStopped
@@ -388,7 +392,7 @@ func (l *looker) measure(s *status, p workflows.Progress) {
 		calls += r.Calls
 	}
 	l.calls.add(calls)
-	s.Pace.CallsASecond = l.calls.perSecond()
+	s.Pace.CallsASecond = math.Round(100*l.calls.perSecond()) / 100
 	left, rate := p.Batches-p.BatchesDone, 0.0
 	if p.Phase == workflows.PhaseUpdating {
 		l.updates.add(p.Updates.Records())
@@ -398,7 +402,7 @@ func (l *looker) measure(s *status, p workflows.Progress) {
 		rate = l.batches.perSecond()
 	}
 	if rate > 0 {
-		s.SecondsLeft = float64(left) / rate
+		s.SecondsLeft = math.Round(float64(left) / rate)
 	}
 }
 
@@ -552,7 +556,7 @@ const (
 func (s status) print(w io.Writer, all bool) error {
 	p := &errWriter{w: w}
 	p.line("%s", s.ID)
-	p.line("%s → %s (%s)%s", s.File, s.URI, s.EntityType, since(", begun ", s.StartedAt))
+	p.line("%s → %s (%s)%s", s.File, s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
 	p.line("%s", s.headline())
 	for _, line := range s.waits(time.Now()) {
 		p.line("%s", line)
@@ -613,7 +617,7 @@ func (s status) headline() string {
 		text += fmt.Sprintf(", round %d, batch %s of %s", r.Round, number(r.BatchesDone), number(r.Batches))
 	}
 	if s.SecondsLeft > 0 {
-		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft*float64(time.Second)).Round(time.Second))
+		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft)*time.Second)
 	}
 	return text + trouble(s.Trouble)
 }
@@ -683,14 +687,8 @@ func eventText(e migration.Event) string {
 	return text
 }
 
-// moment is a time for people: of the day if it is today's.
-func moment(t time.Time) string {
-	t = t.Local()
-	if now := time.Now(); t.Year() == now.Year() && t.YearDay() == now.YearDay() {
-		return t.Format(time.TimeOnly)
-	}
-	return t.Format(time.DateTime)
-}
+// moment is a time for people, in UTC as in the summary.
+func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
 // since is a time with words before it, or nothing.
 func since(words string, t time.Time) string {

@@ -222,7 +222,7 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *screen) (int
 		}
 		return migration.ExitDone, nil
 	}
-	screen.say(strings.TrimSuffix(answerText(answer), "\n"))
+	screen.say(answer.Text)
 	return o.waitForEnd(k, before, screen)
 }
 
