@@ -144,7 +144,11 @@ func (p *place) all(ctx context.Context) ([]known, error) {
 		return nil, err
 	}
 	if p.service != nil {
-		if found, err = p.service.join(ctx, found); err != nil {
+		joined, err := p.service.join(ctx, found)
+		switch {
+		case err == nil:
+			found = joined
+		case !p.ends():
 			return nil, err
 		}
 	}
@@ -176,6 +180,7 @@ func migrationsIn(stateDir string) ([]known, error) {
 
 // join adds what the service knows.
 func (s *service) join(ctx context.Context, found []known) ([]known, error) {
+	found = slices.Clone(found)
 	at := map[string]int{}
 	for i, k := range found {
 		at[k.id] = i
@@ -295,6 +300,7 @@ func (p *place) find(ctx context.Context, words string) (known, error) {
 // look asks the service how a migration stands; its list lags behind.
 func (p *place) look(ctx context.Context, k *known) error {
 	if p.service == nil {
+		k.run, k.state = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -302,8 +308,12 @@ func (p *place) look(ctx context.Context, k *known) error {
 	d, err := p.service.client.DescribeWorkflowExecution(ctx, k.id, "")
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
-		k.run = "" // another service has it, or this one has forgotten it
+		// Another service has it, or this one has forgotten it.
+		k.run, k.state = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
 		return nil
+	}
+	if err != nil && p.ends() {
+		return p.look(ctx, k)
 	}
 	if err != nil {
 		return fmt.Errorf("the Temporal service does not answer: %w", err)
@@ -320,6 +330,22 @@ func (p *place) look(ctx context.Context, k *known) error {
 		}
 	}
 	return nil
+}
+
+// ends says whether the engine of the state folder, which does not answer any
+// more, comes to its end. Then the folder tells what is known.
+func (p *place) ends() bool {
+	if p.service.engineDir == "" {
+		return false
+	}
+	for end := time.Now().Add(engineStart); !engine.IsFree(p.service.engineDir); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	p.close()
+	p.service = nil
+	return true
 }
 
 // spec gives the options that a run of a migration was begun with.

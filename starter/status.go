@@ -288,10 +288,10 @@ func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (
 	terminal = terminal && term.IsTerminal(int(out.Fd())) && !o.json
 	for {
 		s, err := l.look(ctx)
-		if err != nil {
-			return 0, err
-		}
 		switch {
+		case err != nil:
+			// It answered when this began: it may again.
+			l.view.tell(err.Error())
 		case o.json:
 			line, err := json.Marshal(s)
 			if err != nil {
@@ -304,7 +304,10 @@ func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (
 			if err := redraw(screen.stdout, s); err != nil {
 				return 0, err
 			}
+		case s.ExitCode == nil && s.Phase == "":
+			l.view.tell(s.Trouble)
 		case s.ExitCode == nil:
+			l.view.tell(s.Trouble)
 			l.view.show(l.progress)
 		default:
 			if err := s.print(screen.stdout, true); err != nil {
@@ -355,9 +358,7 @@ func newLooker(p *place, k known, screen *screen) *looker {
 func (l *looker) look(ctx context.Context) (status, error) {
 	p := l.place
 	if s := p.service; s != nil && s.engineDir != "" && engine.IsFree(s.engineDir) {
-		p.close()
-		p.service = nil
-		l.known.state = enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+		p.ends()
 	}
 	if err := p.look(ctx, &l.known); err != nil {
 		return status{}, err
