@@ -381,7 +381,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	trouble, gate := l.view.pending(ctx, ids)
 	s.Trouble = trouble
 	s.addProgress(progress)
-	s.addPace(progress, cmp.Or(gate, progress.Pace), l.known.spec.Control())
+	s.addPace(progress, gateIn(progress, gate), l.known.spec.Control())
 	l.measure(&s, progress)
 	return s, nil
 }
@@ -639,8 +639,8 @@ func (s status) waits(now time.Time) []string {
 	if s.Paused != "" {
 		lines = append(lines, pausedText(s.Paused, s.ID))
 	}
-	if s.Pace != nil && s.Pace.Closed != "" && (s.Paused == "" || s.Pace.BreakerOpen) {
-		lines = append(lines, closedText(s.Pace.Closed, s.Pace.BreakerOpen, s.Pace.Probe, now)+since("; since ", s.Pace.Since))
+	if s.Pace != nil && s.Pace.Closed != "" && s.Paused == "" {
+		lines = append(lines, closedText(s.Pace.Closed, s.Pace.Probe, now)+since("; since ", s.Pace.Since))
 	}
 	return lines
 }

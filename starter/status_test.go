@@ -129,7 +129,7 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 		},
 		Paused: "by olga@desk at 2026-11-22T13:06:00Z: lunch", Decision: "20 of 300 records have failed", DecidedBy: "resume", SecondsLeft: 90,
 		Errors:  map[string]int{"api 363": 2, "http 502": 30, "api 200": 2},
-		Pace:    &paceStatus{CallsASecond: 1.25, Allowed: 2, Limit: 4, Workers: 10, BatchesBegun: 9, Closed: "http 503, 5 calls in a row", BreakerOpen: true},
+		Pace:    &paceStatus{CallsASecond: 1.25, Allowed: 2, Limit: 4, Workers: 10, BatchesBegun: 9, Closed: "the breaker is open: http 503", BreakerOpen: true},
 		Trouble: "the disk is full",
 		Events: []migration.Event{
 			{At: at, Kind: migration.EventBegun},
@@ -144,7 +144,6 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 		"running: loading, round 1, batch 15 of 30, about 1m30s left\nTrouble: the disk is full\n",
 		"It waits for a decision: 20 of 300 records have failed.\n  starter resume migration-users.csv-00000000000a   goes on\n  starter stop migration-users.csv-00000000000a   ends it\n",
 		"Paused by olga@desk at 2026-11-22T13:06:00Z: lunch; go on with: starter resume migration-users.csv-00000000000a\n",
-		"The breaker is open: http 503, 5 calls in a row\n",
 		"1.2 calls a second now; 2 allowed by the target's answers, of 4; 10 in flight at most, 9 batches begun\n",
 		"round  calls  created  duplicate  failed  unknown  recovered",
 		"      0     15      100          0      20       30          1\n      1      0        0          0       0        0          …\n",
@@ -165,6 +164,10 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	s.Events = make([]migration.Event, 30)
 	if page := printed(t, s, true); !strings.Contains(page, "10 more before that") {
 		t.Errorf("of 30 events it does not say how many are not shown:\n%s", page)
+	}
+	s.Paused = ""
+	if page := printed(t, s, true); !strings.Contains(page, "No calls are made now: the breaker is open: http 503\n") || strings.Contains(page, "resume migration-users.csv-00000000000a; ") {
+		t.Errorf("with the breaker open it says\n%s", page)
 	}
 	ended := status{ID: "m", State: stateStopped, FinishedAt: at, advice: "The same command goes on."}
 	if page := printed(t, ended, true); !strings.Contains(page, "stopped; the same command goes on, at 2026-11-22 13:05:00\n") || strings.Contains(page, "calls a second") {
@@ -207,8 +210,9 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 	now := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	calm := standing{}
 	paused := standing{paused: "by olga@desk"}
-	open := standing{closed: "http 503", breaker: true, probe: now.Add(12 * time.Second)}
-	later := standing{closed: "http 503", breaker: true, probe: now.Add(40 * time.Second)}
+	open := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(12 * time.Second)}
+	later := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
+	openAndPaused := standing{breaker: true, paused: "by olga@desk"}
 	rest := standing{closed: "the timetable has a rest"}
 	asked := standing{decision: "The canary is loaded", decidedBy: "approve"}
 	cases := []struct {
@@ -220,7 +224,9 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 		{"a pause", calm, paused, "Paused by olga@desk; go on with: starter resume m"},
 		{"still paused", paused, paused, ""},
 		{"the end of it", paused, calm, "It is not paused any more."},
-		{"the breaker", calm, open, "The breaker is open: http 503; next probe in 12s"},
+		{"the breaker", calm, open, "No calls are made now: the breaker is open: http 503; next probe in 12s"},
+		{"a pause meanwhile", open, openAndPaused, "Paused by olga@desk; go on with: starter resume m"},
+		{"the end of that", openAndPaused, open, "It is not paused any more.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
 		{"another probe", open, later, ""},
 		{"closed again", open, calm, "The breaker is closed again."},
 		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
@@ -239,9 +245,13 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 	if got, want := standingOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (standing{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	open := pace.State{Places: 1, Closed: "http 503", Breaker: true}
-	if got := standingOf(p, &open); !got.breaker || got.closed != "http 503" || got.paused == "" {
-		t.Errorf("%+v; want the breaker told beside the pause", got)
+	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
+	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
+		t.Errorf("nobody waits, and the gate is %+v; want %+v", got, want)
+	}
+	waiting := pace.State{Places: 1, Closed: "the timetable has a rest"}
+	if got := *gateIn(stale, &waiting); got != waiting {
+		t.Errorf("an activity waits, and the gate is %+v; want %+v", got, waiting)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -224,7 +223,17 @@ func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
 	return state, err == nil && state.Places > 0
 }
 
-func (v *view) gateNow(p workflows.Progress) *pace.State { return cmp.Or(v.gate, p.Pace) }
+func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.gate) }
+
+// gateIn is how the gate stands: as an activity that waits in it says, or as it
+// stood when the last batch was done. Then it was closed, perhaps, and is not:
+// nobody waits.
+func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
+	if waiting != nil || p.Pace == nil {
+		return waiting
+	}
+	return &pace.State{Limit: p.Pace.Limit, Allowed: p.Pace.Allowed, Places: p.Pace.Places}
+}
 
 // standing is what somebody should hear of when it changes.
 type standing struct {
@@ -242,8 +251,11 @@ func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
 			s.paused = c.PausedText
 		}
 	}
-	if gate != nil && (s.paused == "" || gate.Breaker) {
-		s.closed, s.breaker, s.probe = gate.Closed, gate.Breaker, gate.Probe
+	if gate != nil {
+		s.breaker, s.probe = gate.Breaker, gate.Probe
+		if s.paused == "" {
+			s.closed = gate.Closed
+		}
 	}
 	return s
 }
@@ -263,7 +275,7 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 	}
 	switch {
 	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker):
-		lines = append(lines, closedText(s.closed, s.breaker, s.probe, now))
+		lines = append(lines, closedText(s.closed, s.probe, now))
 	case before.breaker && !s.breaker:
 		lines = append(lines, "The breaker is closed again.")
 	}
@@ -280,12 +292,9 @@ func pausedText(by, id string) string {
 	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
 }
 
-func closedText(why string, breaker bool, probe, now time.Time) string {
-	if !breaker {
-		return "No calls are made now: " + why
-	}
-	text := "The breaker is open: " + why
-	if left := probe.Sub(now).Round(time.Second); !probe.IsZero() && left > 0 {
+func closedText(why string, probe, now time.Time) string {
+	text := "No calls are made now: " + why
+	if left := probe.Sub(now).Round(time.Second); left > 0 {
 		text += fmt.Sprintf("; next probe in %s", left)
 	}
 	return text
