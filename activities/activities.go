@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/validate"
@@ -71,6 +72,7 @@ type Activities struct {
 	// identities open the previous values of updated records, where these are
 	// encrypted.
 	identities []age.Identity
+	notices    *notify.Sender // nil: nobody is to be notified
 	drain      chan struct{}
 	drained    sync.Once
 
@@ -86,6 +88,10 @@ func New(connect Connect, log *slog.Logger) *Activities {
 // OpenUndo gives this process the keys to previous values that are encrypted, for
 // rollbacks. Call it before the first activity.
 func (a *Activities) OpenUndo(identities []age.Identity) { a.identities = identities }
+
+// NotifyWith gives this process somebody to notify; nil is nobody. Call it before
+// the first activity.
+func (a *Activities) NotifyWith(s *notify.Sender) { a.notices = s }
 
 // Drain stops this process from starting any further call that loads or updates
 // records.

@@ -54,7 +54,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			warn(stderr, o.credentials.Warnings)
+			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
 			var err error
 			if o.dryRun {
 				*code, err = dryRun(command.Context(), o, newScreen(stdout, stderr, o))

@@ -148,7 +148,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
-	if err := s.service.work(s.spec, s.o.credentials, nil, s.log); err != nil {
+	if err := s.service.work(s.spec, s.o.credentials, nil, s.o.notices, s.log); err != nil {
 		return 0, err
 	}
 	if err := s.validate(ctx); errors.Is(err, errStopped) {
@@ -165,7 +165,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 		s.screen.say("This migration was being stopped; that comes to its end first.")
 		var result workflows.Result
 		if err := run.Get(ctx, &result); err == nil && migration.Folder(s.spec.Folder).Finished() {
-			return s.end(result, nil)
+			return s.end(ctx, run, result, nil)
 		}
 		if run, err = s.begin(ctx); err != nil {
 			return 0, err
@@ -336,6 +336,8 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		}
 	}
 	s.spec.SearchAttributes = s.service.attributes
+	// The workers of a service know themselves whether they have somebody.
+	s.spec.Notify = s.o.notices != nil || s.service.engineDir == ""
 	o := client.StartWorkflowOptions{
 		ID:                       s.spec.ID,
 		TaskQueue:                s.service.taskQueue,
@@ -407,12 +409,13 @@ func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error
 	case errors.Is(err, errLeft):
 		return migration.ExitStopped, nil
 	}
-	return s.end(result, err)
+	return s.end(ctx, run, result, err)
 }
 
 // end shows what the migration came to.
-func (s *session) end(result workflows.Result, err error) (int, error) {
+func (s *session) end(ctx context.Context, run client.WorkflowRun, result workflows.Result, err error) (int, error) {
 	s.begun = false
+	defer s.awaitNotices(ctx, run)
 	switch {
 	case temporal.IsCanceledError(err):
 		s.screen.say(stoppedEarly)

@@ -13,6 +13,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -68,6 +69,9 @@ type options struct {
 	delta         bool
 	undoRecipient string
 
+	notify  config.Notify
+	notices *notify.Sender // nil: nobody is to be notified here
+
 	targetOptional bool // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
@@ -122,6 +126,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 
+	o.notify.AddFlags(f)
+
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
 	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
 }
@@ -151,6 +157,9 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return err
 	}
 	var err error
+	if o.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
+		return err
+	}
 	defaults := identitycloud.DefaultUnknownCodes()
 	if o.api, err = identitycloud.ParseCodes(defaults.API, o.unknownAPI); err != nil {
 		return usage("--unknown-api-codes: %w", err)

@@ -444,7 +444,7 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 
 // roll starts the workflow, or attaches to it, and follows it to its end.
 func (s *rollbackSession) roll(ctx context.Context) (int, error) {
-	if err := s.service.work(s.rollback.Connection(), s.o.credentials, s.o.identities, s.log); err != nil {
+	if err := s.service.work(s.rollback.Connection(), s.o.credentials, s.o.identities, nil, s.log); err != nil {
 		return 0, err
 	}
 	run, attached, ending, err := s.begin(ctx)

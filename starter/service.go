@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/private"
 	"durable-dataload/workflows"
 )
@@ -52,6 +53,7 @@ type service struct {
 	notes      []string // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
+	notices    worker.Worker // delivers notices, where the engine is embedded
 	activities *activities.Activities
 }
 
@@ -197,8 +199,8 @@ func (s *service) hasWorkers(ctx context.Context) bool {
 
 // work runs a worker in this process, for one migration where the engine is
 // embedded: the credentials of this command are for that one only. identities
-// are for rollbacks.
-func (s *service) work(spec migration.Spec, credentials config.Credentials, identities []age.Identity, logger *slog.Logger) error {
+// are for rollbacks, notices may be nil.
+func (s *service) work(spec migration.Spec, credentials config.Credentials, identities []age.Identity, notices *notify.Sender, logger *slog.Logger) error {
 	if s.taskQueue == "" {
 		s.taskQueue = spec.ID
 	} else if !s.owner {
@@ -208,6 +210,13 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, iden
 		return credentials.Connect(spec, with)
 	}, logger)
 	s.activities.OpenUndo(identities)
+	s.activities.NotifyWith(notices)
+	if notices != nil && s.engineDir != "" {
+		s.notices = workflows.NewNoticeWorker(s.client, s.activities)
+		if err := s.notices.Start(); err != nil {
+			return err
+		}
+	}
 	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout, s.engine != nil)
 	return s.worker.Start()
 }
@@ -233,6 +242,9 @@ func (s *service) gone(ctx context.Context) <-chan struct{} {
 
 // close stops what this process runs. Calls in flight come to their end.
 func (s *service) close() {
+	if s.notices != nil {
+		s.notices.Stop()
+	}
 	if s.worker != nil {
 		s.worker.Stop()
 	}

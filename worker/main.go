@@ -57,6 +57,8 @@ func work(args []string, stdout, stderr io.Writer) error {
 		temporal    config.Temporal
 		taskQueue   string
 		identity    string
+		notify      config.Notify
+		insecure    bool
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -65,6 +67,8 @@ func work(args []string, stdout, stderr io.Writer) error {
 	temporal.AddFlags(flags)
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
 	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
+	notify.AddFlags(flags)
+	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP to a --notify-url that is not of this machine")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -77,7 +81,11 @@ func work(args []string, stdout, stderr io.Writer) error {
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
 	}
-	for _, warning := range credentials.Warnings {
+	notices, err := notify.Sender(os.Getenv, insecure)
+	if err != nil {
+		return err
+	}
+	for _, warning := range append(credentials.Warnings, notify.Warnings...) {
 		fmt.Fprintln(stderr, "Warning: "+warning)
 	}
 	if err := credentials.Check(); err != nil {
@@ -104,6 +112,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return credentials.Connect(spec, with)
 	}, log)
 	a.OpenUndo(identities)
+	a.NotifyWith(notices)
 	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
