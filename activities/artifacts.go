@@ -73,7 +73,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err != nil {
 		return migration.Summary{}, err
 	}
-	events, err := o.eventsUntil(in.FinishedAt)
+	events, err := o.eventsBefore(in.FinishedAt)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -116,11 +116,11 @@ type roundTotal struct {
 	file migration.RetryFile
 }
 
-// eventsUntil are what happened to the migration. What is written down after its
-// end is left out, so that the report is the same when it is made again.
-func (o *opened) eventsUntil(end time.Time) ([]migration.Event, error) {
+// eventsBefore are what happened to the migration. Its end, and what is written
+// down after it, is left out, so that the report is the same when it is made again.
+func (o *opened) eventsBefore(end time.Time) ([]migration.Event, error) {
 	events, err := o.folder.Events()
-	return slices.DeleteFunc(events, func(e migration.Event) bool { return e.At.After(end) }), err
+	return slices.DeleteFunc(events, func(e migration.Event) bool { return !e.At.Before(end) }), err
 }
 
 // rounds adds up the rounds from the ledger, and gives the calls to course.

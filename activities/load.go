@@ -248,6 +248,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	}
 	// The claim is made: from here on the part gets an outcome, whatever comes.
 	answer := l.target.CreateBatch(l.withTurn(ctx, turn), body)
+	l.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
 	if errors.Is(answer.Err, errRunOver) {
 		answer.Reason = errRunOver.Error()
 	}
@@ -385,7 +386,12 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, outcomes ledger.Ou
 	for attempt := 1; ; attempt++ {
 		held, won, err := l.ledger.Decide(ctx, key, outcomes)
 		if err == nil {
-			if !won {
+			if won {
+				l.tell(ctx, key, held, ledger.None)
+				if key.Part == "" {
+					l.observer.Batch(l.spec.Target.Host())
+				}
+			} else {
 				l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
 			}
 			return result(held), nil

@@ -61,8 +61,8 @@ func TestTheReportOfAMigration(t *testing.T) {
 	r.loadAll(0)
 	for _, e := range []migration.Event{
 		{At: now.Add(time.Minute), Kind: migration.EventChanged, Who: "operator", Name: "rate", Old: "1000", New: "8", Reason: "noon"},
-		{At: now.Add(time.Hour), Kind: migration.EventDecision, Text: "the last moment"},
-		{At: now.Add(time.Hour + time.Millisecond), Kind: migration.EventEnded, Text: "too late"},
+		{At: now.Add(time.Hour - time.Millisecond), Kind: migration.EventDecision, Text: "the last moment"},
+		{At: now.Add(time.Hour), Kind: migration.EventEnded, Text: "too late"},
 	} {
 		if err := r.run.Folder.AppendEvent(e); err != nil {
 			t.Fatal(err)

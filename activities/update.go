@@ -370,7 +370,10 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	}
 	updated := outcomes.Outcomes(false, "")
 	updated.At = time.Now().UTC().Truncate(time.Millisecond)
-	held, _, err := u.ledger.DecideUpdate(ctx, u.loading.key, updated)
+	held, won, err := u.ledger.DecideUpdate(ctx, u.loading.key, updated)
+	if won {
+		u.tell(ctx, u.loading.key, held, ledger.None)
+	}
 	return held, err
 }
 

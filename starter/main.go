@@ -86,6 +86,8 @@ func addCompletions(command *cobra.Command) {
 	for _, err := range []error{
 		command.RegisterFlagCompletionFunc("auth", words(config.AuthBasic, config.AuthSignature)),
 		command.RegisterFlagCompletionFunc("recovered-by", words(string(migration.Lookup), string(migration.Refusal))),
+		command.RegisterFlagCompletionFunc("log-format", words("text", "json")),
+		command.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error")),
 		command.MarkFlagDirname("output-dir"),
 		command.MarkFlagDirname("state-dir"),
 	} {

@@ -20,6 +20,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/workflows"
 )
 
@@ -34,7 +35,7 @@ type command struct {
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
 func migrate(ctx context.Context, o options, screen *screen) (int, error) {
-	return attend(ctx, o.stateDir, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+	return attend(ctx, &o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
 		c := &command{o: o, screen: screen, log: logger, stop: stop}
 		if o.several {
 			return c.all(ctx)
@@ -44,14 +45,19 @@ func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 	})
 }
 
-// attend runs what has a log, and can be stopped: stop is closed at the first
-// Ctrl-C, and the second one ends the process.
-func attend(ctx context.Context, stateDir string, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
-	logger, closeLog, err := openLog(stateDir)
+// attend runs what has a log and telemetry, which it adds to the options, and
+// can be stopped: stop is closed at the first Ctrl-C, and the second one ends
+// the process.
+func attend(ctx context.Context, o *options, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
+	logger, closeLog, err := openLog(*o)
 	if err != nil {
 		return 0, err
 	}
 	defer closeLog()
+	if o.telemetry, err = telemetry.Start(ctx, o.watched, "starter", logger); err != nil {
+		return 0, err
+	}
+	defer o.telemetry.Close()
 	// A terminal that goes away does not end a migration.
 	signal.Ignore(syscall.SIGHUP)
 	interrupts := make(chan os.Signal, 2)

@@ -14,6 +14,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -80,6 +81,9 @@ type options struct {
 	file      dataFile
 
 	mappingDigest string // "" without a mapping file
+
+	watched   telemetry.Options
+	telemetry *telemetry.Telemetry // what watched means, see attend
 }
 
 const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`
@@ -125,6 +129,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.watched.AddFlags(f)
 
 	o.notify.AddFlags(f)
 
@@ -243,6 +248,9 @@ func (o *options) checkPace() error {
 	}
 	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
 		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}
+	if err := o.watched.Check(); err != nil {
+		return usage("%w", err)
 	}
 	return nil
 }
