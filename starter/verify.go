@@ -132,7 +132,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.stateDir, err = filepath.Abs(o.stateDir); err != nil {
 		return err
 	}
-	if o.of, err = findMigration(o.stateDir, o.migration, o.latest); err != nil {
+	if o.of, err = (&place{stateDir: o.stateDir}).find(context.Background(), o.migration); err != nil {
 		return err
 	}
 	if o.spec, err = o.of.folder.Spec(); err != nil {
@@ -150,7 +150,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if err := o.credentials.Complete(getenv); err != nil {
 		return err
 	}
-	return o.takeTarget(o.of.start.ID, o.spec.Target)
+	return o.takeTarget(o.of.id, o.spec.Target)
 }
 
 // takeTarget takes the address that a migration went to, and refuses another.
@@ -219,7 +219,7 @@ func (s *verifySession) run(ctx context.Context) (int, error) {
 
 // identify finds out what is to be read back.
 func (s *verifySession) identify() error {
-	id := s.o.of.start.ID
+	id := s.o.of.id
 	mark, err := s.o.of.folder.RolledBack()
 	if err == nil {
 		return fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
@@ -239,13 +239,13 @@ func (s *verifySession) identify() error {
 }
 
 func (s *verifySession) notAtItsEnd() error {
-	return fmt.Errorf("the migration %s is not at its end; let it end, or stop it, and verify it then", s.o.of.start.ID)
+	return fmt.Errorf("the migration %s is not at its end; let it end, or stop it, and verify it then", s.o.of.id)
 }
 
 // begin starts the workflow, or attaches to it. One that is being stopped comes
 // to its end first.
 func (s *verifySession) begin(ctx context.Context) (run client.WorkflowRun, attached bool, err error) {
-	running, _, err := s.service.isRunning(ctx, s.o.of.start.ID)
+	running, _, err := s.service.isRunning(ctx, s.o.of.id)
 	if err != nil {
 		return nil, false, err
 	}
