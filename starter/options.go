@@ -274,14 +274,11 @@ func defaultStateDir(getenv func(string) string) (string, error) {
 	return filepath.Join(base, "durable-dataload"), nil
 }
 
-// spec is the migration that these options mean, of a file with this digest.
-func (o *options) spec(sha string, again int) migration.Spec {
-	target := migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP}
-	key := migration.Key(sha, target, o.startAt, again)
+// spec is the migration that these options mean, without its input.
+func (o *options) spec() migration.Spec {
 	return migration.Spec{
-		ID: migration.WorkflowID(o.file.inputName(), key), OutputDir: o.outputDir,
-		DataFile: o.file.path, DataName: o.file.name, DataOrigin: o.file.origin, Delimiter: o.delimiter,
-		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
+		OutputDir: o.outputDir, Delimiter: o.delimiter,
+		Target:    migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP},
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
