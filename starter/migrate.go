@@ -233,16 +233,11 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("%s → %s (%s)", s.spec.InputName(), s.spec.Target.Host(), s.spec.Target.EntityType),
-		StaticDetails: fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. %d records a call, %d calls in flight, %g calls a second (0 = no limit), %d retry rounds.",
-			s.o.file.shown, s.spec.SHA256, s.spec.OutputDir, s.spec.BatchSize, s.spec.Workers, s.spec.RateLimit, s.spec.RetryRounds),
+		StaticSummary:            workflows.Summary(s.spec),
+		StaticDetails:            workflows.Details(s.spec, s.o.file.shown),
 	}
 	if s.spec.SearchAttributes {
-		o.TypedSearchAttributes = temporal.NewSearchAttributes(
-			workflows.AttributeFile.ValueSet(s.spec.InputName()),
-			workflows.AttributeTarget.ValueSet(s.spec.Target.Host()),
-			workflows.AttributePhase.ValueSet(string(workflows.PhaseInspecting)),
-		)
+		o.TypedSearchAttributes = workflows.Attributes(s.spec)
 	}
 	run, err := s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
 	var invalid *serviceerror.InvalidArgument

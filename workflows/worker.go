@@ -42,10 +42,12 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(RetryWorkflow)
 	w.RegisterWorkflow(UpdateWorkflow)
 	w.RegisterWorkflow(RollbackWorkflow)
+	w.RegisterWorkflow(ScheduledMigrationWorkflow)
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.PlanBatches, a.LoadBatch, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
+		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled,
 	} {
 		w.RegisterActivity(activity)
 	}
