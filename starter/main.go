@@ -70,7 +70,8 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	addCompletions(command)
-	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code), newMappingCommand(), rollbackCommand(stdout, stderr, code))
+	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code), newMappingCommand(), rollbackCommand(stdout, stderr, code),
+		newScheduleCommand(stderr), newServeCommand(stdout, stderr, code))
 	return command
 }
 

@@ -221,6 +221,9 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		return nil, err
 	}
 	if s.attached {
+		if err := s.service.refuseServed(ctx, s.spec.ID); err != nil {
+			return nil, err
+		}
 		folder := migration.Folder(s.spec.Folder)
 		if before, err := folder.Spec(); err == nil && before.Mapping != s.spec.Mapping {
 			return nil, folder.OtherMapping(before, s.spec)

@@ -65,6 +65,7 @@ type options struct {
 	undoRecipient string
 
 	targetOptional bool // nothing is sent
+	patterns       bool // the data are patterns of files that come later
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -239,10 +240,8 @@ func checkLimits(limits []limit) error {
 }
 
 func (o *options) completePaths(getenv func(string) string) (err error) {
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
+	if err := o.completeStateDir(getenv); err != nil {
+		return err
 	}
 	if o.mapping != "" {
 		if _, o.mappingDigest, err = readMappingFile(o.mapping); err != nil {
@@ -252,12 +251,20 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 			return err
 		}
 	}
-	for _, path := range []*string{&o.outputDir, &o.stateDir} {
-		if *path, err = filepath.Abs(*path); err != nil {
+	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil || o.patterns {
+		return err
+	}
+	return o.completeInputs()
+}
+
+func (o *options) completeStateDir(getenv func(string) string) (err error) {
+	if o.stateDir == "" {
+		if o.stateDir, err = defaultStateDir(getenv); err != nil {
 			return err
 		}
 	}
-	return o.completeInputs()
+	o.stateDir, err = filepath.Abs(o.stateDir)
+	return err
 }
 
 // defaultStateDir is where programs keep state that should survive a restart
