@@ -40,8 +40,8 @@ type Found struct {
 // FindFiles looks for the files of a schedule. Left out are names that say that
 // a file is not for reading yet (see isUnready), result files, what is in the
 // folders done and failed, and what is no regular file. It fails with Refused
-// where no file could be migrated: for a mapping file that was changed, for an
-// output folder that cannot be written.
+// where no file could be migrated: for a mapping file that was changed, an output
+// folder that cannot be written, credentials that are for another target.
 func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -53,6 +53,9 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 		if _, err := readMapping(options); err != nil {
 			return Found{}, refused(fmt.Errorf("%w; that of a schedule is to delete it and to create it again", err))
 		}
+	}
+	if _, err := a.connect(options, nil); err != nil {
+		return Found{}, refused(err)
 	}
 	paths, err := matching(in.Schedule.Patterns, in.After)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -45,7 +46,7 @@ func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migrat
 	if s.so.StartedAt.IsZero() {
 		s.so = migration.Scheduled{
 			Schedule: in.Schedule.ID, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID,
-			StartedAt: workflow.Now(ctx).UTC(), Files: []migration.ScheduledFile{},
+			StartedAt: workflow.Now(ctx).UTC().Truncate(time.Second), Files: []migration.ScheduledFile{},
 		}
 	}
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (migration.Scheduled, error) { return s.so, nil },
@@ -256,7 +257,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 		s.so.Halted = "stopped"
 	}
 	free, _ := workflow.NewDisconnectedContext(ctx)
-	s.so.FinishedAt = workflow.Now(ctx).UTC()
+	s.so.FinishedAt = workflow.Now(ctx).UTC().Truncate(time.Second)
 	var name string
 	err := execute(withActivity(free, "write what became of the files"), a.WriteScheduled, activities.WriteScheduledInput{
 		OutputDir: s.in.Schedule.Options.OutputDir, Scheduled: s.so,
