@@ -155,11 +155,11 @@ func newScheduleUnpause() *cobra.Command {
 func newScheduleTrigger() *cobra.Command {
 	return newOnSchedule("trigger", "Run a schedule once, now", nil,
 		func(ctx context.Context, s *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
-			if len(v.Running) > 0 {
-				return "", fmt.Errorf("%s runs already; it takes the files that are there, so let it come to its end", v.Running[0])
-			}
-			if err := handle.Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP}); err != nil {
+			if err := handle.Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ONE}); err != nil {
 				return "", err
+			}
+			if len(v.Running) > 0 {
+				return fmt.Sprintf("The schedule %s runs once more when %s has ended.", v.ID, v.Running[0]), nil
 			}
 			return fmt.Sprintf("The schedule %s runs.%s", v.ID, s.waitsForWorker(ctx, v.TaskQueue)), nil
 		})
