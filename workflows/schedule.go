@@ -26,7 +26,8 @@ type ScheduledInput struct {
 }
 
 // FilesLeft is the type of the error of a run after which a person should look
-// at some files. The files that are named in it stand in scheduled_*.json.
+// at some files, or at why none was migrated. Its text becomes the note of a
+// schedule that pauses; all files stand in scheduled_*.json.
 const FilesLeft = "FilesLeft"
 
 // filesARun bounds the history: a file costs about 20 events.
@@ -66,8 +67,8 @@ type scheduledRun struct {
 func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
 	s.show(ctx)
 	found, settled, err := s.find(ctx)
-	if err != nil {
-		return s.so, err
+	if err != nil && ctx.Err() == nil {
+		s.so.Halted = Cause(err)
 	}
 	for _, file := range found.Files {
 		if s.so.Halted != "" || ctx.Err() != nil {
@@ -263,7 +264,8 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 		OutputDir: s.in.Schedule.Options.OutputDir, Scheduled: s.so,
 	}, &name)
 	if err != nil {
-		return s.so, err
+		reason := join(s.left(), "the summary could not be written: "+Cause(err))
+		return s.so, temporal.NewNonRetryableApplicationError(reason, FilesLeft, nil)
 	}
 	workflow.GetLogger(ctx).Info("a run of the schedule has ended", "schedule", s.in.Schedule.ID, "summary", name)
 	if ctx.Err() != nil {

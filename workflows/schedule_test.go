@@ -21,7 +21,7 @@ import (
 type fakeFiles struct {
 	looks   []activities.Found // of one look after the other; the last one stays
 	prepare map[string]activities.Prepared
-	fails   error // of PrepareFile
+	finds   error // of FindFiles
 	away    error // of PutAway
 	gone    bool  // the files are others than before when they are put away
 
@@ -33,7 +33,7 @@ type fakeFiles struct {
 
 func (f *fakeFiles) FindFiles(_ context.Context, in activities.FindInput) (activities.Found, error) {
 	f.asked = append(f.asked, in)
-	return f.looks[min(len(f.asked), len(f.looks))-1], nil
+	return f.looks[min(len(f.asked), len(f.looks))-1], f.finds
 }
 
 func (f *fakeFiles) PrepareFile(_ context.Context, in activities.PrepareInput) (activities.Prepared, error) {
@@ -46,7 +46,7 @@ func (f *fakeFiles) PrepareFile(_ context.Context, in activities.PrepareInput) (
 	if p.Instead != nil {
 		p.Instead.File = in.File.Path
 	}
-	return p, f.fails
+	return p, nil
 }
 
 func (f *fakeFiles) PutAway(_ context.Context, in activities.PutAwayInput) (string, error) {
@@ -300,6 +300,15 @@ func TestAMigrationThatWasHaltedEndsTheRun(t *testing.T) {
 	}
 	expect(t, "told", told(so), []string{"a.csv unfinished"})
 	expect(t, "reason", so.Files[0].Reason, "the disk is full")
+}
+
+func TestARunThatFindsNothingToReadSaysWhy(t *testing.T) {
+	f := &fakeFiles{looks: []activities.Found{{}}, finds: temporal.NewNonRetryableApplicationError("cannot write to the output folder", activities.Refused, nil)}
+	so, err := newScheduled(t, f, nil).run()
+	if err := isFilesLeft(err, "cannot write to the output folder"); err != nil {
+		t.Error(err)
+	}
+	expect(t, "halted", so.Halted, "cannot write to the output folder")
 }
 
 func TestAFileThatCannotBePutAwayEndsTheRun(t *testing.T) {
