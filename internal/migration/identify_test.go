@@ -55,6 +55,9 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	if _, _, err := Identify(options, renamed, state, false); !errors.As(err, &done) || done.Spec.ID != spec.ID || done.Start.Stamp != "stamp" || done.Summary.Records.Created != 1 {
 		t.Errorf("%v, %+v; want it done", err, done)
 	}
+	if _, _, err := Identify(options, other, state, false); err != nil {
+		t.Errorf("%v; want another content of the same file to be new, now that the one before is done", err)
+	}
 	second, _, err := Identify(options, in, state, true)
 	if err != nil || second.Folder != spec.Folder+"-2" {
 		t.Fatalf("%s, %v; want a second time", second.Folder, err)
