@@ -145,18 +145,27 @@ func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
 	if m, err := folder.ReadMapping(spec); !errors.Is(err, migration.ErrAbsent) {
 		return m, storageError(err)
 	}
-	text, err := os.ReadFile(spec.MappingFile)
+	text, err := readMapping(spec)
 	if err != nil {
 		return nil, refused(err)
-	}
-	if found := migration.MappingDigest(text); found != spec.Mapping {
-		return nil, refused(fmt.Errorf("%s was changed since this migration was asked for; expected SHA-256 %.12s…, found %.12s…; give the command again", spec.MappingFile, spec.Mapping, found))
 	}
 	m, err := mapping.Parse(filepath.Base(spec.MappingFile), text)
 	if err != nil {
 		return nil, refused(err)
 	}
 	return m, storageError(folder.SaveMapping(text))
+}
+
+// readMapping reads the mapping file that was asked for.
+func readMapping(spec migration.Spec) ([]byte, error) {
+	text, err := os.ReadFile(spec.MappingFile)
+	if err != nil {
+		return nil, err
+	}
+	if found := migration.MappingDigest(text); found != spec.Mapping {
+		return nil, fmt.Errorf("%s was changed since this migration was asked for; expected SHA-256 %.12s…, found %.12s…; give the command again", spec.MappingFile, spec.Mapping, found)
+	}
+	return text, nil
 }
 
 // changeMapping lets a migration of which nothing was sent go on with another

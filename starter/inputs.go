@@ -12,7 +12,6 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 )
@@ -129,6 +128,11 @@ func (o *options) leaveResultsOut() {
 	}
 }
 
+// input is the file as a migration is told of it.
+func (f dataFile) input() migration.Input {
+	return migration.Input{Path: f.path, Name: f.name, Origin: f.origin, SHA256: f.sha256, Shown: f.shown}
+}
+
 // prepare gives the plain file of an input, which is the input itself or a
 // staged copy. A Ctrl-C ends it.
 func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
@@ -144,7 +148,7 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 		case <-ctx.Done():
 		}
 	}()
-	staged, err := stage.File(ctx, c.inputsDir(), in.Input, c.screen.readProgress("reading "+in.given))
+	staged, err := stage.File(ctx, migration.Inputs(c.o.stateDir), in.Input, c.screen.readProgress("reading "+in.given))
 	c.screen.clear()
 	if err != nil {
 		return dataFile{}, err
@@ -158,24 +162,12 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 
 var errStopped = errors.New("stopped")
 
-func (c *command) inputsDir() string { return filepath.Join(c.o.stateDir, "inputs") }
-
-// dropStaged removes a staged file that no migration needs any more. Those that
-// are done have a copy of their own.
+// dropStaged removes a staged file that no migration needs any more.
 func (c *command) dropStaged(f dataFile) error {
 	if f.name == "" {
 		return nil
 	}
-	folders, err := migration.All(c.o.stateDir)
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		if spec, err := folder.Spec(); err == nil && spec.DataFile == f.path && !folder.Finished() {
-			return nil
-		}
-	}
-	return private.Remove(f.path)
+	return migration.DropInput(c.o.stateDir, f.path)
 }
 
 // outcome is what became of one of several inputs.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,88 +182,26 @@ func (s *session) run(ctx context.Context) (int, error) {
 
 // identify finds out which migration this is, and whether it was done before.
 func (s *session) identify(ctx context.Context) error {
-	sha := s.o.file.sha256
-	if sha == "" {
+	in := s.o.file.input()
+	if in.SHA256 == "" {
 		var err error
-		if sha, _, err = source.Digest(ctx, s.o.file.path); err != nil {
+		if in.SHA256, _, err = source.Digest(ctx, in.Path); err != nil {
 			return err
 		}
 	}
-	s.spec = s.o.spec(sha, s.time(sha))
-	folder := migration.Folder(s.spec.Folder)
-	if start, err := folder.Start(); err == nil {
-		s.spec.ID = start.ID
-	} else if !errors.Is(err, migration.ErrAbsent) {
-		return err
+	spec, kept, err := migration.Identify(s.o.spec(), in, s.o.stateDir, s.o.again)
+	s.spec = spec
+	var done *migration.DoneError
+	if errors.As(err, &done) {
+		return s.alreadyDone(done)
 	}
-	mark, err := folder.RolledBack()
-	if err == nil {
-		return s.alreadyRolledBack(mark)
-	}
-	if !errors.Is(err, migration.ErrAbsent) {
-		return err
-	}
-	if folder.Finished() {
-		return s.alreadyDone(folder)
-	}
-	if err := s.refuseChangedInput(); err != nil {
-		return err
-	}
-	if err := folder.CheckMapping(s.spec); err != nil {
-		return err
-	}
-	if err := checkMapping(ctx, s.o); err != nil {
-		return err
-	}
-	return s.keepOptions(folder)
-}
-
-// refuseChangedInput finds a migration of the same file that was cut off or
-// stopped, when the file had another content: going on is what was meant, most
-// likely, and that is not possible with this file.
-func (s *session) refuseChangedInput() error {
-	if s.o.again {
-		return nil
-	}
-	folders, err := migration.All(s.o.stateDir)
 	if err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		before, err := folder.Spec()
-		if err != nil || origin(before) != origin(s.spec) || before.SHA256 == s.spec.SHA256 ||
-			before.Target.URI != s.spec.Target.URI || before.Target.EntityType != s.spec.Target.EntityType || !folder.CutOff() {
-			continue
-		}
-		return fmt.Errorf("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
-			s.o.file.shown, before.ID, before.SHA256, s.spec.SHA256)
+	for _, note := range kept {
+		s.screen.say(note)
 	}
-	return nil
-}
-
-// origin is the file that a person has, not the staged copy of it.
-func origin(s migration.Spec) string {
-	if s.DataOrigin != "" {
-		return s.DataOrigin
-	}
-	return s.DataFile
-}
-
-// time says how often this file was asked for, this time included.
-func (s *session) time(sha string) int {
-	n := 1
-	for {
-		_, err := os.Stat(s.o.spec(sha, n+1).Folder)
-		if err != nil {
-			break
-		}
-		n++
-	}
-	folder := migration.Folder(s.o.spec(sha, n).Folder)
-	if _, err := folder.RolledBack(); s.o.again && (err == nil || folder.Finished()) {
-		n++
-	}
-	return n
+	return checkMapping(ctx, s.o)
 }
 
 // doneError says that an input was migrated before.
@@ -275,58 +212,16 @@ type doneError struct {
 
 func (e *doneError) Error() string { return e.text }
 
-func (s *session) alreadyRolledBack(mark migration.RolledBack) error {
-	if mark.Done {
-		return fmt.Errorf("%s was migrated and rolled back (%s); load it again with --again", s.o.file.shown, mark.Rollback)
-	}
-	return fmt.Errorf("%s was migrated, and its rollback %s is not at its end; let that come to its end, then load the file again with --again", s.o.file.shown, mark.Rollback)
-}
-
-func (s *session) alreadyDone(folder migration.Folder) error {
-	summary, err := folder.Summary()
-	if err != nil {
-		return err
-	}
-	spec, err := folder.Spec()
-	if err != nil {
-		return err
-	}
-	start, err := folder.Start()
-	if err != nil {
-		return err
-	}
-	c := summary.Records
-	if folder.Cancelled() {
-		text := fmt.Sprintf("the migration of %s was cancelled (%s UTC: %s); begin anew with --again", s.o.file.shown, summary.FinishedAt.Format(time.DateTime), c)
-		return &doneError{text, summary}
+func (s *session) alreadyDone(done *migration.DoneError) error {
+	c := done.Summary.Records
+	if done.Summary.Cancelled {
+		text := fmt.Sprintf("the migration of %s was cancelled (%s UTC: %s); begin anew with --again", s.o.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c)
+		return &doneError{text, done.Summary}
 	}
 	text := fmt.Sprintf("%s was migrated already (%s UTC: %d created, %d recovered, %d updated, %d failed; see %s); load it once more with --again",
-		s.o.file.shown, summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
-		filepath.Join(spec.OutputDir, artifacts.SummaryName(start.Stamp)))
-	return &doneError{text, summary}
-}
-
-// keepOptions goes on with what a migration that was cut off cannot change.
-func (s *session) keepOptions(folder migration.Folder) error {
-	before, err := folder.Spec()
-	if errors.Is(err, migration.ErrAbsent) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if before.BatchSize != s.spec.BatchSize {
-		s.screen.say(fmt.Sprintf("This migration was begun with --batch-size %d and goes on with it.", before.BatchSize))
-		s.spec.BatchSize = before.BatchSize
-	}
-	if before.Delimiter != s.spec.Delimiter {
-		return fmt.Errorf("the migration of %s was begun with --delimiter '%s'; give the same again", s.o.file.shown, cmp.Or(before.Delimiter, ","))
-	}
-	if before.OutputDir != s.spec.OutputDir {
-		s.screen.say(fmt.Sprintf("This migration was begun with --output-dir %s and goes on there.", before.OutputDir))
-		s.spec.OutputDir = before.OutputDir
-	}
-	return nil
+		s.o.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
+		filepath.Join(done.Spec.OutputDir, artifacts.SummaryName(done.Start.Stamp)))
+	return &doneError{text, done.Summary}
 }
 
 // begin starts the workflow, or attaches to it.
@@ -336,6 +231,9 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		return nil, err
 	}
 	if s.attached {
+		if err := s.service.refuseServed(ctx, s.spec.ID); err != nil {
+			return nil, err
+		}
 		folder := migration.Folder(s.spec.Folder)
 		if before, err := folder.Spec(); err == nil && before.Mapping != s.spec.Mapping {
 			return nil, folder.OtherMapping(before, s.spec)
@@ -350,16 +248,11 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("%s → %s (%s)", s.spec.InputName(), s.spec.Target.Host(), s.spec.Target.EntityType),
-		StaticDetails: fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. %d records a call, %d calls in flight, %g calls a second (0 = no limit), %d retry rounds.",
-			s.o.file.shown, s.spec.SHA256, s.spec.OutputDir, s.spec.BatchSize, s.spec.Workers, s.spec.RateLimit, s.spec.RetryRounds),
+		StaticSummary:            workflows.Summary(s.spec),
+		StaticDetails:            workflows.Details(s.spec, s.o.file.shown),
 	}
 	if s.spec.SearchAttributes {
-		o.TypedSearchAttributes = temporal.NewSearchAttributes(
-			workflows.AttributeFile.ValueSet(s.spec.InputName()),
-			workflows.AttributeTarget.ValueSet(s.spec.Target.Host()),
-			workflows.AttributePhase.ValueSet(string(workflows.PhaseInspecting)),
-		)
+		o.TypedSearchAttributes = workflows.Attributes(s.spec)
 	}
 	run, err := s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
 	var invalid *serviceerror.InvalidArgument

@@ -74,6 +74,7 @@ type options struct {
 	notices *notify.Sender // nil: nobody is to be notified here
 
 	targetOptional bool // nothing is sent
+	patterns       bool // the data are patterns of files that come later
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
@@ -272,10 +273,8 @@ func checkLimits(limits []limit) error {
 }
 
 func (o *options) completePaths(getenv func(string) string) (err error) {
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
+	if err := o.completeStateDir(getenv); err != nil {
+		return err
 	}
 	if o.mapping != "" {
 		if _, o.mappingDigest, err = readMappingFile(o.mapping); err != nil {
@@ -285,12 +284,20 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 			return err
 		}
 	}
-	for _, path := range []*string{&o.outputDir, &o.stateDir} {
-		if *path, err = filepath.Abs(*path); err != nil {
+	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil || o.patterns {
+		return err
+	}
+	return o.completeInputs()
+}
+
+func (o *options) completeStateDir(getenv func(string) string) (err error) {
+	if o.stateDir == "" {
+		if o.stateDir, err = defaultStateDir(getenv); err != nil {
 			return err
 		}
 	}
-	return o.completeInputs()
+	o.stateDir, err = filepath.Abs(o.stateDir)
+	return err
 }
 
 // defaultStateDir is where programs keep state that should survive a restart
@@ -307,14 +314,11 @@ func defaultStateDir(getenv func(string) string) (string, error) {
 	return filepath.Join(base, "durable-dataload"), nil
 }
 
-// spec is the migration that these options mean, of a file with this digest.
-func (o *options) spec(sha string, again int) migration.Spec {
-	target := migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP}
-	key := migration.Key(sha, target, o.startAt, again)
+// spec is the migration that these options mean, without its input.
+func (o *options) spec() migration.Spec {
 	return migration.Spec{
-		ID: migration.WorkflowID(o.file.inputName(), key), OutputDir: o.outputDir,
-		DataFile: o.file.path, DataName: o.file.name, DataOrigin: o.file.origin, Delimiter: o.delimiter,
-		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
+		OutputDir: o.outputDir, Delimiter: o.delimiter,
+		Target:    migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP},
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,

@@ -64,7 +64,7 @@ var errEngineGone = errors.New("the process that ran the engine has ended")
 
 // openService uses the Temporal service that the options name, or embeds one.
 func openService(ctx context.Context, o options, spec migration.Spec, logger *slog.Logger) (*service, error) {
-	clientOptions, given, err := o.temporal.ClientOptions()
+	_, given, err := o.temporal.ClientOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +75,17 @@ func openService(ctx context.Context, o options, spec migration.Spec, logger *sl
 		if _, err := o.credentials.Connect(spec, nil); err != nil {
 			return nil, err
 		}
+	} else if o.sandbox {
+		return nil, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
+	}
+	return connect(ctx, o, logger)
+}
+
+// connect is openService for who needs no target.
+func connect(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
+	clientOptions, given, err := o.temporal.ClientOptions()
+	if err != nil {
+		return nil, err
 	}
 	if given {
 		return openRemote(ctx, o, clientOptions, logger)
@@ -83,9 +94,6 @@ func openService(ctx context.Context, o options, spec migration.Spec, logger *sl
 }
 
 func openRemote(ctx context.Context, o options, clientOptions client.Options, logger *slog.Logger) (*service, error) {
-	if o.sandbox && !o.withWorker {
-		return nil, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
-	}
 	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, telemetry: o.telemetry}
 	if err := s.dial(ctx, clientOptions, logger); err != nil {
 		return nil, err
@@ -199,6 +207,23 @@ func (s *service) isRunning(ctx context.Context, id string) (running, ending boo
 	return running, running && d.GetWorkflowExtendedInfo().GetCancelRequested(), nil
 }
 
+// refuseServed refuses a workflow that a schedule has begun where this process
+// runs the engine: nobody would work for it. Its worker has the credentials of
+// its schedules, and not this process.
+func (s *service) refuseServed(ctx context.Context, id string) error {
+	if s.engine == nil {
+		return nil
+	}
+	d, err := s.client.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return fmt.Errorf("the Temporal service does not answer: %w", err)
+	}
+	if d.GetExecutionConfig().GetTaskQueue().GetName() == s.taskQueue {
+		return nil
+	}
+	return fmt.Errorf("the migration %s was begun by a schedule, and goes on with starter serve, which does not run on this state folder; start that", id)
+}
+
 // introduce says where a workflow can be seen, and whether anybody works on it.
 func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen *screen) {
 	if s.ui != "" {
@@ -225,6 +250,11 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, iden
 	} else if !s.owner {
 		return nil // separate workers do it
 	}
+	return s.startWorker(credentials, identities, notices, spec.Timeout, logger)
+}
+
+// startWorker runs a worker in this process, whose calls take up to longest.
+func (s *service) startWorker(credentials config.Credentials, identities []age.Identity, notices *notify.Sender, longest time.Duration, logger *slog.Logger) error {
 	s.activities = activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, logger)
@@ -240,7 +270,7 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, iden
 		s.activities.Observe(s.telemetry)
 		s.telemetry.Watch(s.activities.Standings)
 	}
-	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout, s.engine != nil)
+	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, longest, s.engine != nil)
 	if err := s.worker.Start(); err != nil {
 		return err
 	}

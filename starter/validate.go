@@ -194,8 +194,8 @@ func (o *options) records(header []string) (*mapping.Records, error) {
 // paced is a client whose calls keep the limits of the target, also while other
 // migrations into it run.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
-	spec := o.spec("", 1)
-	gate, err := pace.New(migration.Folder(spec.Folder).StartTimes(spec.Target), filepath.Join(o.stateDir, "pace", "validate"), spec.RateLimit, 1)
+	spec := o.spec()
+	gate, err := pace.New(migration.In(o.stateDir, "validate").StartTimes(spec.Target), filepath.Join(o.stateDir, "pace", "validate"), spec.RateLimit, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 func (o *options) overhead() (int64, error) {
 	nobody := *o
 	nobody.credentials = config.Credentials{URI: "https://nobody.invalid", ClientID: "nobody", Secret: "none"}
-	target, err := nobody.credentials.Connect(nobody.spec("", 1), nil)
+	target, err := nobody.credentials.Connect(nobody.spec(), nil)
 	if err != nil {
 		return 0, err
 	}

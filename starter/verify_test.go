@@ -207,8 +207,8 @@ func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
 	for says, flags := range map[string][]string{
 		"expected one of --migration":    {},
 		"expected one of --migration ":   {"--migration", "x", "--latest"},
-		"has no migration x":             {"--migration", "x"},
-		"has no migration;":              {"--latest"},
+		"no migration is known":          {"--migration", "x"},
+		"no migration was found":         {"--latest"},
 		"expected one of --sample":       {"--latest", "--sample", "3", "--all"},
 		"--sample is 0":                  {"--latest", "--sample", "0"},
 		"expected no --client-secret":    {"--latest", "--sandbox", "--client-secret", "secret"},

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -26,11 +25,6 @@ import (
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
-
-// longestCall is how long a worker that is told to stop waits for calls in
-// flight. A call takes as long as --timeout of the starter says, at most; the
-// worker ends as soon as the last one has ended.
-const longestCall = time.Hour
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -132,7 +126,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	t.Watch(a.Standings)
 	a.OpenUndo(identities)
 	a.NotifyWith(notices)
-	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
+	w := workflows.NewWorker(client, taskQueue, a, workflows.LongestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}

@@ -18,20 +18,20 @@ var (
 	anna      = Order{By: "anna@desk", Reason: "lunch"}
 )
 
-// told is what came of an order.
-type told struct {
+// answered is what came of an order.
+type answered struct {
 	Answer
 	refused, failed error
 }
 
 // at gives an order so long after the start of the workflow.
-func (e *environment) at(after time.Duration, name string, o Order) *told {
-	t := &told{}
+func (e *environment) at(after time.Duration, name string, o Order) *answered {
+	t := &answered{}
 	e.RegisterDelayedCallback(func() { e.order(name, o, t) }, after)
 	return t
 }
 
-func (e *environment) order(name string, o Order, t *told) {
+func (e *environment) order(name string, o Order, t *answered) {
 	e.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
 		OnReject: func(err error) { t.refused = err },
 		OnComplete: func(answer any, err error) {
@@ -43,7 +43,7 @@ func (e *environment) order(name string, o Order, t *told) {
 	}, o)
 }
 
-func (t *told) wasDone() bool { return t.refused == nil && t.failed == nil && t.Text != "" }
+func (t *answered) wasDone() bool { return t.refused == nil && t.failed == nil && t.Text != "" }
 
 // progressAt is how far it is, so long after the start.
 func (e *environment) progressAt(after time.Duration) *Progress {
@@ -166,7 +166,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 	for name, round := range map[string]int{"round 0": 0, "a retry round": 1} {
 		f := newFake(t, 30)
 		e := newEnvironment(t, f)
-		lowered, seen := &told{}, 0
+		lowered, seen := &answered{}, 0
 		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 			if in.Round != round {
 				return allUnknown, nil
@@ -271,11 +271,11 @@ func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 	f := unsure(t)
 	e := newEnvironment(t, f)
-	at := func(seconds int, name string, o Order) *told {
+	at := func(seconds int, name string, o Order) *answered {
 		return e.at(time.Duration(seconds)*time.Second, name, o)
 	}
 	cases := []struct {
-		got  *told
+		got  *answered
 		want string
 	}{
 		{at(1, UpdateResume, anna), "not paused"},
@@ -299,7 +299,7 @@ func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("refused with %v (%+v), want %q", tc.got.refused, tc.got, tc.want)
 		}
 	}
-	for name, got := range map[string]*told{"pause": paused, "resume": resumed, "stop": stopped} {
+	for name, got := range map[string]*answered{"pause": paused, "resume": resumed, "stop": stopped} {
 		if !got.wasDone() {
 			t.Errorf("%s: %+v, want it done", name, got)
 		}

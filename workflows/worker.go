@@ -12,6 +12,11 @@ import (
 // TaskQueue is where separate workers look for work.
 const TaskQueue = "durable-dataload"
 
+// LongestCall is how long a worker for any migration, told to stop, waits for
+// calls in flight. A call takes as long as --timeout says, at most; the worker
+// ends as soon as the last one has ended.
+const LongestCall = time.Hour
+
 // NewWorker makes a worker for migrations. Stopped, it lets calls that take up
 // to timeout come to an end, and writes down what they say. alone says that no
 // other worker shares its task queue.
@@ -44,11 +49,13 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(RollbackWorkflow)
 	w.RegisterWorkflow(VerifyWorkflow)
 	registerNotices(w, a)
+	w.RegisterWorkflow(ScheduledMigrationWorkflow)
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,
+		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled,
 	} {
 		w.RegisterActivity(activity)
 	}

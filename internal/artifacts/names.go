@@ -27,8 +27,9 @@ var kinds = []struct{ kind, extension string }{
 	{"rollback_success", "csv"}, {"rollback_fail", "csv"}, {"verify", "csv"}, {"verify", "json"}, {"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
 }
 
-// otherKinds have a datetime of their own: those of a round, and of a dry run.
-var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"dry_run", "jsonl"}, {"dry_run_fail", "csv"}}
+// otherKinds have a datetime of their own: those of a round, of a dry run, and
+// of a run of a schedule.
+var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"dry_run", "jsonl"}, {"dry_run_fail", "csv"}, {"scheduled", "json"}}
 
 // IsArtifact says whether a file has the name of an artifact.
 func IsArtifact(name string) bool {

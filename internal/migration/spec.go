@@ -389,7 +389,7 @@ func (f Folder) OtherMapping(begun, asked Spec) error {
 	if begun.Mapping != "" {
 		advice = "give the same file again; its copy is " + f.mapping(begun.Mapping)
 	}
-	return fmt.Errorf("this migration was begun with %s and cannot go on with %s; %s", begun.mapping(), asked.mapping(), advice)
+	return refusal("this migration was begun with %s and cannot go on with %s; %s", begun.mapping(), asked.mapping(), advice)
 }
 
 func (s Spec) mapping() string {

@@ -1,0 +1,188 @@
+package migration
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"durable-dataload/internal/private"
+)
+
+// Input is the plain file of a migration.
+type Input struct {
+	Path string // absolute
+	// Name and Origin are those of the spec; "" for a file that is read where
+	// it is.
+	Name, Origin string
+	SHA256       string // hex
+	Shown        string // how a person knows it
+}
+
+// Of gives the migration of an input with the options of s, in a state folder.
+// again is how often it was asked for, this time included.
+func (s Spec) Of(in Input, stateDir string, again int) Spec {
+	key := Key(in.SHA256, s.Target, s.StartAt, again)
+	s.DataFile, s.DataName, s.DataOrigin, s.SHA256 = in.Path, in.Name, in.Origin, in.SHA256
+	s.ID, s.Folder = WorkflowID(s.InputName(), key), string(In(stateDir, key))
+	return s
+}
+
+// RefusedError says why a migration cannot begin, or go on, in the way that is asked
+// for. Its text is for people.
+type RefusedError struct{ text string }
+
+func (r *RefusedError) Error() string { return r.text }
+
+func refusal(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
+// DoneError says that an input was migrated before, with this spec.
+type DoneError struct {
+	Spec    Spec
+	Start   Start
+	Summary Summary
+}
+
+func (e *DoneError) Error() string { return e.Spec.InputName() + " was migrated already" }
+
+// Identify finds the migration of an input with these options: a new one, or
+// the one that was cut off, with what that was begun with and cannot change.
+// kept says so, for people. again asks for it once more where it is done.
+//
+// The error is a *DoneError where it is done, and a *RefusedError where it cannot go
+// on so.
+func Identify(options Spec, in Input, stateDir string, again bool) (spec Spec, kept []string, err error) {
+	spec = options.latest(in, stateDir, again)
+	folder := Folder(spec.Folder)
+	if start, err := folder.Start(); err == nil {
+		spec.ID = start.ID
+	} else if !errors.Is(err, ErrAbsent) {
+		return spec, nil, err
+	}
+	mark, err := folder.RolledBack()
+	if err == nil {
+		return spec, nil, rolledBack(in, mark)
+	}
+	if !errors.Is(err, ErrAbsent) {
+		return spec, nil, err
+	}
+	if folder.Finished() {
+		return spec, nil, folder.done()
+	}
+	if !again {
+		if err := spec.refuseChanged(in, stateDir); err != nil {
+			return spec, nil, err
+		}
+	}
+	if err := folder.CheckMapping(spec); err != nil {
+		return spec, nil, err
+	}
+	kept, err = spec.keep(in, folder)
+	return spec, kept, err
+}
+
+// latest is the migration that was asked for last, or the next one where that
+// is done and asked for again.
+func (s Spec) latest(in Input, stateDir string, again bool) Spec {
+	n := 1
+	for {
+		if _, err := os.Stat(s.Of(in, stateDir, n+1).Folder); err != nil {
+			break
+		}
+		n++
+	}
+	spec := s.Of(in, stateDir, n)
+	folder := Folder(spec.Folder)
+	if _, err := folder.RolledBack(); again && (err == nil || folder.Finished()) {
+		return s.Of(in, stateDir, n+1)
+	}
+	return spec
+}
+
+func rolledBack(in Input, mark RolledBack) error {
+	if mark.Done {
+		return refusal("%s was migrated and rolled back (%s); load it again with --again", in.Shown, mark.Rollback)
+	}
+	return refusal("%s was migrated, and its rollback %s is not at its end; let that come to its end, then load the file again with --again", in.Shown, mark.Rollback)
+}
+
+// done is the DoneError of a migration that has finished.
+func (f Folder) done() error {
+	var e DoneError
+	var err error
+	if e.Summary, err = f.Summary(); err != nil {
+		return err
+	}
+	if e.Spec, err = f.Spec(); err != nil {
+		return err
+	}
+	if e.Start, err = f.Start(); err != nil {
+		return err
+	}
+	return &e
+}
+
+// refuseChanged finds a migration of the same file that was cut off or stopped,
+// when the file had another content: going on is what was meant, most likely,
+// and that is not possible with this file.
+func (s Spec) refuseChanged(in Input, stateDir string) error {
+	folders, err := All(stateDir)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		before, err := folder.Spec()
+		if err != nil || before.origin() != s.origin() || before.SHA256 == s.SHA256 ||
+			before.Target.URI != s.Target.URI || before.Target.EntityType != s.Target.EntityType || !folder.CutOff() {
+			continue
+		}
+		return refusal("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
+			in.Shown, before.ID, before.SHA256, s.SHA256)
+	}
+	return nil
+}
+
+// origin is the file that a person has, not the staged copy of it.
+func (s Spec) origin() string { return cmp.Or(s.DataOrigin, s.DataFile) }
+
+// keep takes what a migration that was cut off cannot change.
+func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
+	before, err := folder.Spec()
+	if errors.Is(err, ErrAbsent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if before.Delimiter != s.Delimiter {
+		return nil, refusal("the migration of %s was begun with --delimiter '%s'; give the same again", in.Shown, cmp.Or(before.Delimiter, ","))
+	}
+	if before.BatchSize != s.BatchSize {
+		kept = append(kept, fmt.Sprintf("This migration was begun with --batch-size %d and goes on with it.", before.BatchSize))
+		s.BatchSize = before.BatchSize
+	}
+	if before.OutputDir != s.OutputDir {
+		kept = append(kept, fmt.Sprintf("This migration was begun with --output-dir %s and goes on there.", before.OutputDir))
+		s.OutputDir = before.OutputDir
+	}
+	return kept, nil
+}
+
+// Inputs is the folder of staged inputs in a state folder.
+func Inputs(stateDir string) string { return filepath.Join(stateDir, "inputs") }
+
+// DropInput removes a staged input that no migration of the state folder needs
+// any more. Those that are done have a copy of their own.
+func DropInput(stateDir, path string) error {
+	folders, err := All(stateDir)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if spec, err := folder.Spec(); err == nil && spec.DataFile == path && !folder.Finished() {
+			return nil
+		}
+	}
+	return private.Remove(path)
+}

@@ -1,0 +1,85 @@
+package migration
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
+	state := t.TempDir()
+	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100, OutputDir: "/out"}
+	in := Input{Path: "/data/users.csv", SHA256: "abc", Shown: "users.csv"}
+	spec, kept, err := Identify(options, in, state, false)
+	if err != nil || kept != nil || spec.ID != WorkflowID("users.csv", Key("abc", options.Target, 1, 1)) || spec.Folder != string(In(state, Key("abc", options.Target, 1, 1))) {
+		t.Fatalf("%+v, %q, %v; want a new migration", spec, kept, err)
+	}
+	folder := Folder(spec.Folder)
+
+	// It has begun: under its first name, with what cannot be changed.
+	begin(t, folder, spec)
+	renamed, changed := in, options
+	renamed.Path, changed.BatchSize, changed.OutputDir = "/data/copy.csv", 50, "/elsewhere"
+	again, kept, err := Identify(changed, renamed, state, false)
+	if err != nil || again.ID != spec.ID || again.BatchSize != 100 || again.OutputDir != "/out" || len(kept) != 2 || again.DataFile != "/data/copy.csv" {
+		t.Errorf("%+v, %q, %v; want it to go on as it was begun", again, kept, err)
+	}
+
+	// What it cannot go on with.
+	other, semicolon := in, options
+	other.SHA256, semicolon.Delimiter = "abd", ";"
+	for name, c := range map[string]struct {
+		options Spec
+		in      Input
+		word    string
+	}{
+		"another content": {options, other, "has changed since its migration " + spec.ID},
+		"a delimiter":     {semicolon, in, "--delimiter ','"},
+	} {
+		_, _, err := Identify(c.options, c.in, state, false)
+		var refused *RefusedError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.word) {
+			t.Errorf("%s: %v; want a RefusedError with %q", name, err, c.word)
+		}
+	}
+	if _, _, err := Identify(options, other, state, true); err != nil {
+		t.Errorf("%v; want another content to be asked for", err)
+	}
+
+	// It is done, and asked for once more.
+	if err := errors.Join(folder.SaveSummary(Summary{WorkflowID: spec.ID, Records: Counts{Total: 1, Created: 1}}), folder.Finish(false)); err != nil {
+		t.Fatal(err)
+	}
+	var done *DoneError
+	if _, _, err := Identify(options, renamed, state, false); !errors.As(err, &done) || done.Spec.ID != spec.ID || done.Start.Stamp != "stamp" || done.Summary.Records.Created != 1 {
+		t.Errorf("%v, %+v; want it done", err, done)
+	}
+	if _, _, err := Identify(options, other, state, false); err != nil {
+		t.Errorf("%v; want another content of the same file to be new, now that the one before is done", err)
+	}
+	second, _, err := Identify(options, in, state, true)
+	if err != nil || second.Folder != spec.Folder+"-2" {
+		t.Fatalf("%s, %v; want a second time", second.Folder, err)
+	}
+	begin(t, Folder(second.Folder), second)
+	if cutOff, _, err := Identify(options, in, state, false); err != nil || cutOff.ID != second.ID {
+		t.Errorf("%s, %v; want %s, which was cut off, without being asked for again", cutOff.ID, err, second.ID)
+	}
+
+	if err := Folder(second.Folder).MarkRolledBack(RolledBack{Rollback: "rollback-x", Done: true}); err != nil {
+		t.Fatal(err)
+	}
+	var refused *RefusedError
+	if _, _, err := Identify(options, in, state, false); !errors.As(err, &refused) || !strings.Contains(err.Error(), "rolled back (rollback-x)") {
+		t.Errorf("%v; want it refused: it was rolled back", err)
+	}
+}
+
+func begin(t *testing.T, folder Folder, spec Spec) {
+	t.Helper()
+	_, err := folder.CreateStart(Start{ID: spec.ID, StartedAt: time.Now(), Stamp: "stamp"})
+	if err := errors.Join(err, folder.SaveSpec(spec)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,88 @@
+package migration
+
+import "time"
+
+// Schedule is what each run of a schedule is told. Temporal keeps it: names and
+// numbers, no user data and no credentials.
+type Schedule struct {
+	ID       string   `json:"id"`
+	Patterns []string `json:"patterns"` // of the files, absolute
+	Encoding string   `json:"encoding"` // of the files, see stage.ParseEncoding
+	StateDir string   `json:"state_dir"`
+	// Settle is how long a file must not have changed before it is taken.
+	Settle time.Duration `json:"settle"`
+	// KeepFiles says that files stay where they are after their migration.
+	KeepFiles bool `json:"keep_files,omitempty"`
+	// Options are those of each migration, see Spec.Of.
+	Options Spec `json:"options"`
+}
+
+// FoundFile is a file as a look at its folder has shown it.
+type FoundFile struct {
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mod_time"`
+}
+
+// Same says whether the file is as it was at another look.
+func (f FoundFile) Same(g FoundFile) bool {
+	return f.Path == g.Path && f.Size == g.Size && f.ModTime.Equal(g.ModTime)
+}
+
+// Scheduled is what a run of a schedule came to: scheduled_*.json. Scripts
+// depend on it.
+type Scheduled struct {
+	Schedule   string          `json:"schedule"`
+	WorkflowID string          `json:"workflow_id"`
+	StartedAt  time.Time       `json:"started_at"`
+	FinishedAt time.Time       `json:"finished_at"`
+	Files      []ScheduledFile `json:"files"`
+	// Known is how many files were left where they are, because their content
+	// was migrated before.
+	Known int `json:"known"`
+	// Halted says why the run ended before its last file, for people.
+	Halted string `json:"halted,omitempty"`
+}
+
+// ScheduledFile is what became of one file. Its records are those of its
+// migration, which may be of an earlier run.
+type ScheduledFile struct {
+	File       string     `json:"file"` // absolute
+	Result     FileResult `json:"result"`
+	WorkflowID string     `json:"workflow_id,omitempty"`
+	Records    *Counts    `json:"records,omitempty"`
+	MovedTo    string     `json:"moved_to,omitempty"` // absolute; "" where it has stayed
+	Reason     string     `json:"reason,omitempty"`   // for people
+}
+
+// FileResult says in a word what became of a file.
+type FileResult string
+
+// What can become of a file of a schedule.
+const (
+	FileMigrated   FileResult = "migrated"       // every record is in the target
+	FileFailed     FileResult = "failed records" // all were tried, some failed
+	FileUnfinished FileResult = "unfinished"     // records are unknown or remaining: the next run goes on
+	FileRefused    FileResult = "refused"        // it cannot be migrated as it is; nothing was sent
+	FileKnown      FileResult = "known"          // its content was migrated before
+	FileGrowing    FileResult = "growing"        // somebody writes it: the next run looks again
+	FileElsewhere  FileResult = "elsewhere"      // another command migrates it just now
+	FileNotRun     FileResult = "not run"        // the target or this program could not: the next run tries
+)
+
+// NeedsSomebody says whether a person should look at the file, or why it is
+// still there.
+func (r FileResult) NeedsSomebody() bool {
+	return r == FileUnfinished || r == FileRefused || r == FileNotRun
+}
+
+// ResultOf is the result of a migration with these records.
+func ResultOf(c Counts) FileResult {
+	switch c.ExitCode() {
+	case ExitDone:
+		return FileMigrated
+	case ExitFailed:
+		return FileFailed
+	}
+	return FileUnfinished
+}

@@ -1,0 +1,316 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+// nightly is a schedule, and the folder that its files come to.
+type nightly struct {
+	lab    *lab
+	target *target
+	remote []string // options that name another service
+	seen   int      // summaries of runs
+}
+
+// nightly creates the schedule.
+func (l *lab) nightly(s *target, remote []string, flags ...string) *nightly {
+	l.t.Helper()
+	n := &nightly{lab: l, target: s, remote: remote}
+	if err := os.MkdirAll(l.path("incoming"), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	n.schedule("create", append([]string{
+		"nightly", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin", "--data", l.path("incoming", "*.csv"), "--output-dir", l.path("out"),
+		"--apid_uri", s.uri(), "--settle", "500ms",
+	}, flags...)...)
+	return n
+}
+
+func (n *nightly) schedule(command string, args ...string) string {
+	t := n.lab.t
+	t.Helper()
+	p := n.lab.start("starter", nil, append(append([]string{"schedule", command, "--state-dir", n.lab.path("state")}, n.remote...), args...)...)
+	exitCode(t, p, p.wait(time.Minute), 0)
+	return p.output()
+}
+
+func (n *nightly) serve() *process {
+	n.lab.t.Helper()
+	p := n.lab.start("starter", n.target.credentials(), append([]string{"serve", "--apid_uri", n.target.uri(), "--state-dir", n.lab.path("state")}, n.remote...)...)
+	until(n.lab.t, time.Minute, "serve says what it serves", func() bool {
+		if p.hasEnded() {
+			n.lab.t.Fatalf("serve has ended: %s", p.errors())
+		}
+		return strings.Contains(p.errors(), "nightly")
+	})
+	return p
+}
+
+// put delivers a file as one should: in one moment.
+func (n *nightly) put(name string, content []byte) {
+	n.lab.t.Helper()
+	hidden := n.lab.write(filepath.Join("incoming", "."+name), content)
+	if err := os.Rename(hidden, n.lab.path("incoming", name)); err != nil {
+		n.lab.t.Fatal(err)
+	}
+}
+
+// told is what a run has written down: results and where the file went, by name.
+type told struct {
+	ID    string `json:"workflow_id"`
+	Files []struct {
+		File, Result string
+		MovedTo      string `json:"moved_to"`
+		Reason       string
+		Records      map[string]int
+	}
+	Known int
+}
+
+func (t told) results() (lines []string) {
+	for _, f := range t.Files {
+		line := filepath.Base(f.File) + ": " + f.Result
+		if f.MovedTo != "" {
+			line += ", " + filepath.Base(filepath.Dir(f.MovedTo))
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// next waits for the summary of the next run.
+func (n *nightly) next() (result told) {
+	t := n.lab.t
+	t.Helper()
+	var found []string
+	until(t, time.Minute, "the summary of the next run", func() bool {
+		found, _ = filepath.Glob(n.lab.path("out", "scheduled_*.json"))
+		return len(found) > n.seen
+	})
+	n.seen++
+	if err := json.Unmarshal([]byte(readAll(found[len(found)-1])), &result); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// view is what describe tells.
+type view struct {
+	Paused  bool
+	Note    string
+	Next    []time.Time
+	Running []string
+	Runs    int
+}
+
+func (n *nightly) describe() (v view) {
+	n.lab.t.Helper()
+	if err := json.Unmarshal([]byte(n.schedule("describe", "nightly", "--json")), &v); err != nil {
+		n.lab.t.Fatal(err)
+	}
+	return v
+}
+
+func sameLines(t *testing.T, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%q; want %q", got, want)
+	}
+}
+
+func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	n := l.nightly(s, nil, "--rate-limit", "0", "--note", "the export of the shop")
+	if v := n.describe(); v.Paused || v.Note != "the export of the shop" || len(v.Next) != 5 || v.Next[0].Hour() != 2 || v.Next[0].Minute() != 0 {
+		t.Errorf("%+v; want the next five nights at two, and the note", v)
+	}
+	serving := n.serve()
+	second := l.start("starter", s.credentials(), "serve", "--state-dir", l.path("state"))
+	refused(t, second, second.wait(time.Minute), 1, "another starter serve", "--state-dir")
+
+	one, two := people(t, invent.Options{Records: 30, Seed: 301}), people(t, invent.Options{Records: 30, Seed: 302})
+	n.put("one.csv", one)
+	n.put("two.csv", two)
+	n.put("bad.csv", []byte("email\na\xff@example.com\n"))
+	growing, err := os.Create(l.path("incoming", "growing.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer growing.Close()
+	stop, writing := make(chan struct{}), sync.WaitGroup{}
+	fmt.Fprintln(growing, "email,displayName")
+	writing.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				fmt.Fprintf(growing, "late%d@example.com,Late\n", i)
+			}
+		}
+	})
+	n.schedule("trigger", "nightly")
+	first := n.next()
+	close(stop)
+	writing.Wait()
+	sameLines(t, first.results(), []string{"bad.csv: refused, failed", "growing.csv: growing", "one.csv: migrated, done", "two.csv: migrated, done"})
+	if f := first.Files[0]; !strings.Contains(f.Reason, "line 2") || !strings.Contains(f.Reason, "UTF-8") {
+		t.Errorf("the reason is %q; want line and fault", f.Reason)
+	}
+	if n := len(s.emails()); n != 60 {
+		t.Errorf("%d users were written; want 60", n)
+	}
+	var v view
+	until(t, time.Minute, "the schedule is paused", func() bool {
+		v = n.describe()
+		return v.Paused
+	})
+	if !strings.Contains(v.Note, "bad.csv (refused)") || v.Runs != 1 {
+		t.Errorf("%+v; want to read that it is paused because of bad.csv, after one run", v)
+	}
+
+	// What has stopped to grow is taken now, and a content that is known is not
+	// loaded again, whatever its name.
+	n.schedule("unpause", "nightly", "--reason", "it was mended")
+	if v := n.describe(); v.Paused || v.Note != "unpaused: it was mended" {
+		t.Errorf("%+v; want it to go on, with the reason", v)
+	}
+	n.put("one-again.csv", one)
+	n.put("one.csv", two)
+	n.schedule("trigger", "nightly")
+	sameLines(t, n.next().results(), []string{"growing.csv: migrated, done", "one-again.csv: known, done", "one.csv: known, done"})
+	users := s.emails()
+	slices.Sort(users)
+	if len(users) < 61 || len(slices.Compact(slices.Clone(users))) != len(users) {
+		t.Errorf("%d users were written; want those of growing.csv besides, and none twice", len(users))
+	}
+	for name, content := range map[string][]byte{"one.csv": one, "one-2.csv": two, "one-again.csv": one} {
+		if got := readAll(l.path("incoming", "done", name)); got != string(content) {
+			t.Errorf("done/%s is %.60q; want the file that was delivered", name, got)
+		}
+	}
+	if v := n.describe(); v.Paused {
+		t.Errorf("%+v; want it to go on", v)
+	}
+	calls := s.calls()
+	n.schedule("trigger", "nightly")
+	if again := n.next(); len(again.Files) != 0 || s.calls() != calls {
+		t.Errorf("%+v, %d calls; want nothing new", again, s.calls()-calls)
+	}
+	serving.signal(syscall.SIGTERM)
+	exitCode(t, serving, serving.wait(time.Minute), 0)
+	n.schedule("delete", "nightly")
+	if list := n.schedule("list"); !strings.Contains(list, "There are no schedules") {
+		t.Errorf("%s; want it gone", list)
+	}
+}
+
+func TestAServeThatIsKilledGoesOn(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "50ms")
+	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15", "--retry-backoff", "200ms")
+	n.put("users.csv", people(t, invent.Options{Records: 600, Seed: 303}))
+	serving := n.serve()
+	n.schedule("trigger", "nightly")
+	until(t, time.Minute, "some calls", func() bool { return s.calls() > 10 })
+	serving.kill()
+	if calls := s.calls(); calls >= 60 {
+		t.Fatalf("%d calls until the kill: this was no test", calls)
+	}
+	// A person who tries it without serve hears whose it is.
+	m := &migration{lab: l, target: s, input: l.path("incoming", "users.csv"), state: l.path("state"), out: l.path("out"), batch: 10,
+		flags: []string{"--batch-size", "10"}, env: s.credentials()}
+	code, p := m.run(time.Minute)
+	refused(t, p, code, 1, "begun by a schedule", "starter serve")
+
+	n.serve()
+	sameLines(t, n.next().results(), []string{"users.csv: migrated, done"})
+	m.input = l.path("incoming", "done", "users.csv")
+	m.check()
+	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
+		t.Errorf("the records came to %v; want 600 created or recovered", f.Records)
+	}
+	code, p = m.run(time.Minute)
+	refused(t, p, code, 1, "migrated already")
+}
+
+func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox("--latency", "300ms")
+	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15")
+	n.put("users.csv", people(t, invent.Options{Records: 400, Seed: 304}))
+	serving := n.serve()
+	n.schedule("trigger", "nightly")
+	until(t, time.Minute, "some calls", func() bool { return s.calls() > 5 })
+	serving.signal(syscall.SIGTERM)
+	exitCode(t, serving, serving.wait(time.Minute), 0)
+	if calls := s.calls(); calls >= 40 {
+		t.Fatalf("%d calls until the stop: this was no test", calls)
+	}
+	n.serve()
+	result := n.next()
+	sameLines(t, result.results(), []string{"users.csv: migrated, done"})
+	if r := result.Files[0].Records; r["created"] != 400 {
+		t.Errorf("the records came to %v; want 400 created, since calls in flight come to their end", r)
+	}
+}
+
+func TestAScheduleOfAnotherService(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	remote := []string{"--address", serviceAddress(t)}
+	n := l.nightly(s, remote, "--task-queue", "remote-nightly")
+	n.put("users.csv", people(t, invent.Options{Records: 20, Seed: 305}))
+	if text := n.schedule("trigger", "nightly"); !strings.Contains(text, "waits for starter serve") {
+		t.Errorf("%s; want to hear that nobody works for it", text)
+	}
+	n.remote = append(remote, "--task-queue", "remote-nightly")
+	n.serve()
+	sameLines(t, n.next().results(), []string{"users.csv: migrated, done"})
+}
+
+func TestScheduleRefusesWhatCannotBe(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	if err := os.MkdirAll(l.path("incoming"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pattern := l.path("incoming", "*.csv")
+	for _, c := range []struct {
+		args  []string
+		code  int
+		words []string
+	}{
+		{[]string{"create", "--cron", "@daily", "--data", pattern, "--sandbox"}, 2, []string{"the name of one schedule"}},
+		{[]string{"create", "x", "--data", pattern, "--sandbox"}, 2, []string{"--cron", "0 2 * * *"}},
+		{[]string{"create", "x", "--cron", "@daily", "--time-zone", "Berlin", "--data", pattern, "--sandbox"}, 2, []string{"Europe/Berlin"}},
+		{[]string{"create", "x", "--cron", "@daily", "--data", pattern}, 2, []string{"--apid_uri", "--sandbox"}},
+		{[]string{"create", "x", "--cron", "@daily", "--sandbox"}, 2, []string{"--data"}},
+		{[]string{"create", "x", "--cron", "@daily", "--data", "-", "--sandbox"}, 2, []string{"standard input"}},
+		{[]string{"create", "x", "--cron", "@daily", "--data", l.path("nowhere", "*.csv"), "--sandbox"}, 1, []string{"nowhere"}},
+		{[]string{"create", "x", "--cron", "@daily", "--data", pattern, "--sandbox", "--again"}, 2, []string{"--again is not for a schedule"}},
+		{[]string{"create", "x", "--cron", "@daily", "--data", pattern, "--sandbox", "--settle", "0s"}, 2, []string{"--settle"}},
+		{[]string{"pause", "x"}, 1, []string{"there is no schedule x", "schedule list"}},
+	} {
+		p := l.start("starter", nil, append(append([]string{"schedule"}, c.args...), "--state-dir", l.path("state"))...)
+		refused(t, p, p.wait(time.Minute), c.code, c.words...)
+	}
+	p := l.start("starter", nil, "serve", "--state-dir", l.path("state"))
+	refused(t, p, p.wait(time.Minute), 1, "credentials", "CAPTURE_CLIENT_ID")
+}

@@ -1,0 +1,324 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/migration"
+)
+
+// ScheduledInput is a run of a schedule, and how far it is.
+type ScheduledInput struct {
+	Schedule migration.Schedule `json:"schedule"`
+
+	// What the runs before this one, which continued as new, have done. After is
+	// the path of their last file.
+	After string              `json:"after,omitempty"`
+	So    migration.Scheduled `json:"so,omitzero"`
+}
+
+// FilesLeft is the type of the error of a run after which a person should look
+// at some files, or at why none was migrated. Its text becomes the note of a
+// schedule that pauses; all files stand in scheduled_*.json.
+const FilesLeft = "FilesLeft"
+
+// filesARun bounds the history: a file costs about 20 events.
+const filesARun = 100
+
+// ScheduledMigrationWorkflow migrates the files that are new, one after the
+// other, each as a child under the workflow id that a person would give it, and
+// puts them away. What is new their content says, not their name. A file that
+// changes between two looks is left to the next run.
+//
+// It fails with FilesLeft where a file was not migrated, or not to its end, so
+// that the schedule may pause. Failed records alone are no failure: their file
+// has been done. It can be cancelled at any time: the migration that runs is
+// stopped, and the next run goes on.
+func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migration.Scheduled, error) {
+	s := &scheduledRun{in: in, so: in.So}
+	if s.so.StartedAt.IsZero() {
+		s.so = migration.Scheduled{
+			Schedule: in.Schedule.ID, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID,
+			StartedAt: workflow.Now(ctx).UTC().Truncate(time.Second), Files: []migration.ScheduledFile{},
+		}
+	}
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (migration.Scheduled, error) { return s.so, nil },
+		workflow.QueryHandlerOptions{Description: "What became of which file so far?"})
+	if err != nil {
+		return s.so, err
+	}
+	return s.run(ctx)
+}
+
+type scheduledRun struct {
+	in ScheduledInput
+	so migration.Scheduled
+	at string // path of the file that is migrated just now
+}
+
+func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
+	s.show(ctx)
+	found, settled, err := s.find(ctx)
+	if err != nil && ctx.Err() == nil {
+		s.so.Halted = Cause(err)
+	}
+	for _, file := range found.Files {
+		if s.so.Halted != "" || ctx.Err() != nil {
+			break
+		}
+		if !settled[file.Path] {
+			s.note(ctx, migration.ScheduledFile{File: file.Path, Result: migration.FileGrowing, Reason: "it is still being written; the next run looks again"})
+			continue
+		}
+		s.file(ctx, file)
+	}
+	if ctx.Err() == nil && s.so.Halted == "" && found.More {
+		return s.so, workflow.NewContinueAsNewError(ctx, ScheduledMigrationWorkflow, ScheduledInput{
+			Schedule: s.in.Schedule, After: found.Files[len(found.Files)-1].Path, So: s.so,
+		})
+	}
+	return s.end(ctx)
+}
+
+// find looks at the files twice, and says which of them nobody has written in
+// between.
+func (s *scheduledRun) find(ctx workflow.Context) (found activities.Found, settled map[string]bool, err error) {
+	first, err := s.look(ctx, "which files are there?")
+	if err != nil || len(first.Files) == 0 {
+		return first, nil, err
+	}
+	timer := workflow.NewTimerWithOptions(ctx, s.in.Schedule.Settle, workflow.TimerOptions{Summary: "is any of them still being written?"})
+	if err := timer.Get(ctx, nil); err != nil {
+		return first, nil, err
+	}
+	if found, err = s.look(ctx, "have they changed?"); err != nil {
+		return found, nil, err
+	}
+	before := map[string]migration.FoundFile{}
+	for _, f := range first.Files {
+		before[f.Path] = f
+	}
+	settled = map[string]bool{}
+	for _, f := range found.Files {
+		settled[f.Path] = f.Same(before[f.Path])
+	}
+	return found, settled, nil
+}
+
+func (s *scheduledRun) look(ctx workflow.Context, summary string) (found activities.Found, err error) {
+	err = execute(withActivity(ctx, summary), a.FindFiles, activities.FindInput{Schedule: s.in.Schedule, After: s.in.After, Limit: filesARun}, &found)
+	return found, err
+}
+
+// file does what is to be done with one file.
+func (s *scheduledRun) file(ctx workflow.Context, file migration.FoundFile) {
+	name := filepath.Base(file.Path)
+	s.at = file.Path
+	defer func() { s.at = "" }()
+	s.show(ctx)
+	var p activities.Prepared
+	if err := execute(withActivity(ctx, "is "+name+" new?"), a.PrepareFile, activities.PrepareInput{Schedule: s.in.Schedule, File: file}, &p); err != nil {
+		s.notRun(ctx, migration.ScheduledFile{File: file.Path}, err)
+		return
+	}
+	done := p.Instead
+	if done == nil {
+		done = s.migrate(ctx, file, p.Spec)
+	}
+	if done == nil {
+		return
+	}
+	s.putAway(ctx, file, p.Staged, done)
+	s.note(ctx, *done)
+}
+
+// migrate runs the migration of a file. It gives nil where that is noted
+// already, and the file stays.
+func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, spec migration.Spec) *migration.ScheduledFile {
+	done := &migration.ScheduledFile{File: file.Path, WorkflowID: spec.ID}
+	options := childOptions(spec.ID, Summary(spec))
+	options.StaticDetails = Details(spec, file.Path)
+	if spec.SearchAttributes {
+		options.TypedSearchAttributes = Attributes(spec)
+	}
+	var result Result
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), MigrationWorkflow, spec).Get(ctx, &result)
+	switch {
+	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
+		done.Result, done.Reason = migration.FileElsewhere, "its migration runs already, by another command; the next run looks again"
+	case isOfTheInput(err):
+		done.Result, done.Reason = migration.FileRefused, Cause(err)
+	case err != nil:
+		s.notRun(ctx, *done, err)
+		return nil
+	default:
+		c := result.Summary.Records
+		done.Records, done.Result = &c, migration.ResultOf(c)
+		if done.Result == migration.FileUnfinished {
+			done.Reason = artifacts.Advice(result.Summary)
+		}
+		if result.Halted != "" {
+			done.Reason, s.so.Halted = result.Halted, result.Halted
+		}
+	}
+	return done
+}
+
+// isOfTheInput says whether a migration was refused for what its input is. What
+// is wrong with the target is no fault of the file.
+func isOfTheInput(err error) bool {
+	var application *temporal.ApplicationError
+	var activity *temporal.ActivityError
+	return errors.As(err, &application) && application.Type() == activities.Refused &&
+		errors.As(err, &activity) && activity.ActivityType().GetName() == "InspectSource"
+}
+
+// putAway moves a file that needs nothing more.
+func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, staged string, done *migration.ScheduledFile) {
+	folder := ""
+	if !s.in.Schedule.KeepFiles {
+		folder = folderFor(done)
+	}
+	if folder == "" && staged == "" {
+		return
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	summary := "put " + filepath.Base(file.Path) + " into " + folder
+	if folder == "" {
+		summary = "drop the plain copy of " + filepath.Base(file.Path)
+	}
+	err := execute(withActivity(ctx, summary), a.PutAway, activities.PutAwayInput{
+		File: file, Folder: folder, StateDir: s.in.Schedule.StateDir, Staged: staged,
+	}, &done.MovedTo)
+	switch {
+	case err != nil:
+		done.Reason = join(done.Reason, "it could not be put away: "+Cause(err))
+		s.so.Halted = done.Reason
+	case folder != "" && done.MovedTo == "":
+		done.Reason = join(done.Reason, "the file was changed meanwhile and stays; the next run looks at it")
+	}
+}
+
+// folderFor is where a file goes, "" where it stays.
+func folderFor(done *migration.ScheduledFile) string {
+	result := done.Result
+	if result == migration.FileKnown {
+		result = migration.ResultOf(*done.Records)
+	}
+	switch result {
+	case migration.FileMigrated:
+		return activities.DoneFolder
+	case migration.FileFailed, migration.FileRefused:
+		return activities.FailedFolder
+	}
+	return ""
+}
+
+func join(one, two string) string {
+	if one == "" {
+		return two
+	}
+	return one + "; " + two
+}
+
+// notRun is for a fault that is not the file's: the files after it would meet
+// the same.
+func (s *scheduledRun) notRun(ctx workflow.Context, done migration.ScheduledFile, err error) {
+	done.Result, done.Reason = migration.FileNotRun, Cause(err)
+	if ctx.Err() != nil {
+		done.Reason = "stopped"
+	}
+	s.so.Halted = done.Reason
+	s.note(ctx, done)
+}
+
+// note keeps what became of a file.
+func (s *scheduledRun) note(ctx workflow.Context, done migration.ScheduledFile) {
+	workflow.GetLogger(ctx).Info("a file of the schedule", "schedule", s.in.Schedule.ID, "file", done.File, "result", done.Result, "reason", done.Reason)
+	if done.Result == migration.FileKnown && done.MovedTo == "" {
+		s.so.Known++
+	} else {
+		s.so.Files = append(s.so.Files, done)
+	}
+	s.at = ""
+	s.show(ctx)
+}
+
+// end writes the summary, also of a run that was cancelled.
+func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
+	if ctx.Err() != nil {
+		s.so.Halted = "stopped"
+	}
+	free, _ := workflow.NewDisconnectedContext(ctx)
+	s.so.FinishedAt = workflow.Now(ctx).UTC().Truncate(time.Second)
+	var name string
+	err := execute(withActivity(free, "write what became of the files"), a.WriteScheduled, activities.WriteScheduledInput{
+		OutputDir: s.in.Schedule.Options.OutputDir, Scheduled: s.so,
+	}, &name)
+	if err != nil {
+		reason := join(s.left(), "the summary could not be written: "+Cause(err))
+		return s.so, temporal.NewNonRetryableApplicationError(reason, FilesLeft, nil)
+	}
+	workflow.GetLogger(ctx).Info("a run of the schedule has ended", "schedule", s.in.Schedule.ID, "summary", name)
+	if ctx.Err() != nil {
+		return s.so, temporal.NewCanceledError("stopped; see " + filepath.Join(s.in.Schedule.Options.OutputDir, name))
+	}
+	if left := s.left(); left != "" {
+		return s.so, temporal.NewNonRetryableApplicationError(left+"; see "+filepath.Join(s.in.Schedule.Options.OutputDir, name), FilesLeft, nil)
+	}
+	return s.so, nil
+}
+
+// left says which files need somebody, "" for none.
+func (s *scheduledRun) left() string {
+	var names []string
+	for _, f := range s.so.Files {
+		if f.Result.NeedsSomebody() {
+			names = append(names, fmt.Sprintf("%s (%s)", filepath.Base(f.File), f.Result))
+		}
+	}
+	const shown = 5
+	switch {
+	case len(names) > shown:
+		return fmt.Sprintf("%d files need somebody: %s and %d more", len(names), strings.Join(names[:shown], ", "), len(names)-shown)
+	case len(names) > 0:
+		return fmt.Sprintf("%d files need somebody: %s", len(names), strings.Join(names, ", "))
+	}
+	return s.so.Halted
+}
+
+// show writes the current details for the Web UI.
+func (s *scheduledRun) show(ctx workflow.Context) {
+	text := "Files of `" + strings.Join(s.in.Schedule.Patterns, "`, `") + "`"
+	if s.at != "" {
+		text += ", just now `" + filepath.Base(s.at) + "`"
+	}
+	if s.so.Known > 0 {
+		text += fmt.Sprintf("; %d were migrated before and stay", s.so.Known)
+	}
+	const shown = 20 // the details are kept with each change
+	files := s.so.Files
+	if len(files) > shown {
+		text += fmt.Sprintf("\n\nThe last %d of %d:", shown, len(files))
+		files = files[len(files)-shown:]
+	}
+	if len(files) > 0 {
+		text += "\n\n| file | result | records | failed | unknown | remaining |\n|:--|:--|--:|--:|--:|--:|\n"
+		for _, f := range files {
+			var c migration.Counts
+			if f.Records != nil {
+				c = *f.Records
+			}
+			text += fmt.Sprintf("| %s | %s | %d | %d | %d | %d |\n", filepath.Base(f.File), f.Result, c.Total, c.Failed, c.Unknown, c.Remaining)
+		}
+	}
+	workflow.SetCurrentDetails(ctx, text)
+}
