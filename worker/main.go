@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/undo"
+	"durable-dataload/internal/version"
 	"durable-dataload/workflows"
 )
 
@@ -57,6 +58,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		temporal    config.Temporal
 		taskQueue   string
 		identity    string
+		showVersion bool
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -65,6 +67,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	temporal.AddFlags(flags)
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
 	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
+	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -73,6 +76,10 @@ func work(args []string, stdout, stderr io.Writer) error {
 	}
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	}
+	if showVersion {
+		fmt.Fprintln(stdout, version.String("worker"))
+		return nil
 	}
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
