@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/validate"
@@ -66,11 +67,13 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 
 // Activities are the activities of one worker process.
 type Activities struct {
-	connect Connect
-	log     *slog.Logger
+	connect  Connect
+	log      *slog.Logger
+	observer Observer
 	// identities open the previous values of updated records, where these are
 	// encrypted.
 	identities []age.Identity
+	notices    *notify.Sender // nil: nobody is to be notified
 	drain      chan struct{}
 	drained    sync.Once
 
@@ -80,12 +83,16 @@ type Activities struct {
 
 // New makes the activities of this process.
 func New(connect Connect, log *slog.Logger) *Activities {
-	return &Activities{connect: connect, log: log, drain: make(chan struct{}), runs: map[Run]*opened{}}
+	return &Activities{connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opened{}}
 }
 
 // OpenUndo gives this process the keys to previous values that are encrypted, for
 // rollbacks. Call it before the first activity.
 func (a *Activities) OpenUndo(identities []age.Identity) { a.identities = identities }
+
+// NotifyWith gives this process somebody to notify; nil is nobody. Call it before
+// the first activity.
+func (a *Activities) NotifyWith(s *notify.Sender) { a.notices = s }
 
 // Drain stops this process from starting any further call that loads or updates
 // records.
@@ -112,6 +119,8 @@ type opened struct {
 	target   Target
 	records  *mapping.Records
 	clock    clock
+	observer Observer
+	lost     lost
 	twins    *validate.Twins     // of a delta migration, else nil
 	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// prepared bounds the batches that are in memory, encoded: those in flight
@@ -202,13 +211,14 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
+	o.observer = a.observer
 	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
 	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return err
 	}
 	o.prepared = make(chan struct{}, 2*o.spec.Workers)
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = o.gate.BeforeCall
+		cfg.BeforeCall = o.observed(o.gate.BeforeCall)
 		cfg.Answered = o.clock.saw
 	})
 	return err

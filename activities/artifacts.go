@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"durable-dataload/internal/artifacts"
@@ -41,7 +42,8 @@ func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (mig
 }
 
 func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in ArtifactsInput) (migration.Summary, error) {
-	rounds, err := o.rounds(ctx, a, in.Run)
+	course := artifacts.NewCourse(o.start.StartedAt, in.FinishedAt)
+	rounds, err := o.rounds(ctx, a, in.Run, course)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -65,9 +67,13 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 			return migration.Summary{}, err
 		}
 	}
-	counts, files, err := o.writeSet(ctx, artifacts.Options{
+	counts, files, reasons, err := o.writeSet(ctx, artifacts.Options{
 		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header(), Retry: retry, Unresolved: unresolved, Updates: o.updatesBy(),
-	}, last.Round.Round)
+	}, last.Round.Round, course)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	events, err := o.eventsBefore(in.FinishedAt)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -86,7 +92,10 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.folder.SaveSummary(summary); err != nil {
 		return summary, err
 	}
-	if err := artifacts.WriteSummary(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
+	err = artifacts.WriteSummary(o.spec.OutputDir, o.start.Stamp, summary, artifacts.Details{
+		Spec: o.spec, Events: events, Course: course, Reasons: reasons, Program: artifacts.Program(),
+	})
+	if err != nil {
 		return summary, err
 	}
 	if err := o.dropUnresolved(in.Run); err != nil {
@@ -107,10 +116,17 @@ type roundTotal struct {
 	file migration.RetryFile
 }
 
-// rounds adds up the rounds from the ledger. Claims of round 0 that have no
-// outcome, of a worker that sleeps, become unknown: their records were
-// attempted, so they are not remaining.
-func (o *opened) rounds(ctx context.Context, a *Activities, run Run) ([]roundTotal, error) {
+// eventsBefore are what happened to the migration. Its end, and what is written
+// down after it, is left out, so that the report is the same when it is made again.
+func (o *opened) eventsBefore(end time.Time) ([]migration.Event, error) {
+	events, err := o.folder.Events()
+	return slices.DeleteFunc(events, func(e migration.Event) bool { return !e.At.Before(end) }), err
+}
+
+// rounds adds up the rounds from the ledger, and gives the calls to course.
+// Claims of round 0 that have no outcome, of a worker that sleeps, become
+// unknown: their records were attempted, so they are not remaining.
+func (o *opened) rounds(ctx context.Context, a *Activities, run Run, course *artifacts.Course) ([]roundTotal, error) {
 	var rounds []roundTotal
 	for round := 0; ; round++ {
 		total := roundTotal{Round: migration.Round{Round: round}}
@@ -129,13 +145,23 @@ func (o *opened) rounds(ctx context.Context, a *Activities, run Run) ([]roundTot
 			return nil, err
 		}
 		var counts ledger.Counts
-		err = ahead(ctx, length, func(ctx context.Context, n int) (BatchResult, error) {
-			return a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: n + 1})
-		}, func(result BatchResult) error {
-			if result.Records() > 0 || result.Calls > 0 {
+		err = ahead(ctx, length, func(ctx context.Context, n int) (settled settledBatch, err error) {
+			var keys []ledger.Key
+			settled.BatchResult, err = a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: n + 1}, func(key ledger.Key, entry ledger.Outcomes) {
+				keys, settled.entries = append(keys, key), append(settled.entries, entry)
+			})
+			if err != nil {
+				return settled, err
+			}
+			return settled, o.timeEntries(ctx, keys, settled.entries)
+		}, func(settled settledBatch) error {
+			if settled.Records() > 0 || settled.Calls > 0 {
 				total.Batches++
 			}
-			counts.Add(result.Counts)
+			counts.Add(settled.Counts)
+			for _, entry := range settled.entries {
+				course.Call(round, entry)
+			}
 			return nil
 		})
 		if err != nil {
@@ -147,16 +173,41 @@ func (o *opened) rounds(ctx context.Context, a *Activities, run Run) ([]roundTot
 	}
 }
 
-func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int) (migration.Counts, migration.Files, error) {
+// settledBatch is what became of a batch, and its entries in the ledger.
+type settledBatch struct {
+	BatchResult
+	entries []ledger.Outcomes
+}
+
+// timeEntries gives calls of which only the begin is known the time of that:
+// those whose worker died, and those that an earlier version made.
+func (o *opened) timeEntries(ctx context.Context, keys []ledger.Key, entries []ledger.Outcomes) error {
+	for i := range entries {
+		if !entries[i].Sent || !entries[i].At.IsZero() {
+			continue
+		}
+		claim, err := o.ledger.ClaimOf(ctx, keys[i])
+		if err != nil && !isNotFound(err) {
+			return err
+		}
+		entries[i].At = claim.At
+	}
+	return nil
+}
+
+func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (migration.Counts, migration.Files, *artifacts.Reasons, error) {
 	set, err := artifacts.NewSet(options)
 	if err != nil {
-		return migration.Counts{}, migration.Files{}, err
+		return migration.Counts{}, migration.Files{}, nil, err
 	}
 	defer set.Discard()
 	err = ahead(ctx, o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return o.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {
+			if r.ByUpdate {
+				course.Updated(r.At)
+			}
 			if err := set.Add(r); err != nil {
 				return err
 			}
@@ -164,9 +215,10 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		return nil
 	})
 	if err != nil {
-		return migration.Counts{}, migration.Files{}, err
+		return migration.Counts{}, migration.Files{}, nil, err
 	}
-	return set.Commit(ctx, int(o.index.Records()))
+	counts, files, err := set.Commit(ctx, int(o.index.Records()))
+	return counts, files, set.Reasons(), err
 }
 
 // artifactRecords are the records of a batch, with what is known of them.

@@ -67,16 +67,17 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 // SettleBatch decides what a LoadBatch that died has left open: a part that was
 // claimed and has no outcome is unknown. It sends nothing.
 func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
-	result, err := a.settleBatch(ctx, in)
+	result, err := a.settleBatch(ctx, in, func(ledger.Key, ledger.Outcomes) {})
 	return result, storageError(err)
 }
 
-func (a *Activities) settleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+// settleBatch visits all entries of the batch as well: those of its parts, too.
+func (a *Activities) settleBatch(ctx context.Context, in BatchInput, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	l, err := a.loading(ctx, in)
 	if err != nil {
 		return BatchResult{}, err
 	}
-	return l.settle(ctx, l.key, l.positions)
+	return l.settle(ctx, l.key, l.positions, visit)
 }
 
 // loading is the work on one batch in one round.
@@ -247,10 +248,13 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	}
 	// The claim is made: from here on the part gets an outcome, whatever comes.
 	answer := l.target.CreateBatch(l.withTurn(ctx, turn), body)
+	l.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
 	if errors.Is(answer.Err, errRunOver) {
 		answer.Reason = errRunOver.Error()
 	}
-	return l.judge(positions, sent, answer), nil
+	outcomes := l.judge(positions, sent, answer)
+	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)
+	return outcomes, nil
 }
 
 // withTurn is for a call that comes to its end, whoever waits for it. Its last
@@ -382,7 +386,12 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, outcomes ledger.Ou
 	for attempt := 1; ; attempt++ {
 		held, won, err := l.ledger.Decide(ctx, key, outcomes)
 		if err == nil {
-			if !won {
+			if won {
+				l.tell(ctx, key, held, ledger.None)
+				if key.Part == "" {
+					l.observer.Batch(l.spec.Target.Host())
+				}
+			} else {
 				l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
 			}
 			return result(held), nil
@@ -397,19 +406,20 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, outcomes ledger.Ou
 	}
 }
 
-func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int) (BatchResult, error) {
+func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	decided, err := l.ledger.Decided(ctx, key)
 	if err == nil {
+		visit(key, decided)
 		if !decided.Split {
 			return result(decided), nil
 		}
 		firstKey, secondKey := key.Halves()
 		half := len(positions) / 2
-		first, err := l.settle(ctx, firstKey, positions[:half])
+		first, err := l.settle(ctx, firstKey, positions[:half], visit)
 		if err != nil {
 			return first, err
 		}
-		second, err := l.settle(ctx, secondKey, positions[half:])
+		second, err := l.settle(ctx, secondKey, positions[half:], visit)
 		return result(decided).plus(first).plus(second), err
 	}
 	if !isNotFound(err) {
@@ -420,7 +430,10 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int) (
 	} else if err != nil {
 		return BatchResult{}, err
 	}
-	return l.decide(ctx, key, l.unknown(positions, "the worker died, or was cut off"))
+	if _, err := l.decide(ctx, key, l.unknown(positions, "the worker died, or was cut off")); err != nil {
+		return BatchResult{}, err
+	}
+	return l.settle(ctx, key, positions, visit) // as it was decided
 }
 
 func result(o ledger.Outcomes) BatchResult { return BatchResult{Counts: o.Counts(), Reason: o.Reason} }

@@ -353,7 +353,11 @@ func isOurs(d *duplicate, since time.Time) bool {
 }
 
 func (r *resolving) write(ctx context.Context, d *batchOfDuplicates, outcomes *ledger.Builder) error {
-	held, _, err := r.ledger.Resolve(ctx, ledger.Key{Round: r.in.Round, Batch: d.batch}, outcomes.Outcomes(false, ""))
+	key := ledger.Key{Round: r.in.Round, Batch: d.batch}
+	held, won, err := r.ledger.Resolve(ctx, key, outcomes.Outcomes(false, ""))
+	if won {
+		r.tell(ctx, key, held, ledger.Duplicate)
+	}
 	if err == nil {
 		r.count(held)
 	}

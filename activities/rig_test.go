@@ -51,6 +51,7 @@ type rig struct {
 	// unseen.
 	tooLarge     int
 	tooManyBytes int64
+	answered     func(*identitycloud.Answer) // changes what a call is answered
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 
 	changes int      // calls of Update, Replace and Delete
@@ -158,6 +159,9 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 		r.sends--
 		r.mu.Unlock()
 		return answer
+	}
+	if r.answered != nil {
+		r.answered(&answer)
 	}
 	if r.lose != nil && r.lose(send) {
 		return identitycloud.Answer{Verdict: identitycloud.Unknown, Reason: "reset", Err: &identitycloud.NoAnswerError{Reason: "reset"}, Sent: answer.Sent, Received: answer.Received}

@@ -360,8 +360,12 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	}
 	// What was done must be written down, even if nobody waits for it.
 	ctx = context.WithoutCancel(ctx)
-	if _, _, err := b.ledger.Decide(ctx, b.key, outcomes.Outcomes(true, "")); err != nil {
+	held, won, err := b.ledger.Decide(ctx, b.key, outcomes.Outcomes(true, ""))
+	if err != nil {
 		return migration.RollbackCounts{}, err
+	}
+	if won {
+		b.tell(ctx, b.key, held, ledger.None)
 	}
 	return b.counts(ctx)
 }

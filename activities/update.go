@@ -368,7 +368,12 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 			outcomes.Unchanged(r.position)
 		}
 	}
-	held, _, err := u.ledger.DecideUpdate(ctx, u.loading.key, outcomes.Outcomes(false, ""))
+	updated := outcomes.Outcomes(false, "")
+	updated.At = time.Now().UTC().Truncate(time.Millisecond)
+	held, won, err := u.ledger.DecideUpdate(ctx, u.loading.key, updated)
+	if won {
+		u.tell(ctx, u.loading.key, held, ledger.None)
+	}
 	return held, err
 }
 

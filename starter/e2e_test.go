@@ -615,9 +615,9 @@ func (m *migration) remote() *migration {
 func (m *migration) queue() string { return filepath.Base(m.lab.dir) }
 
 // worker starts a lone worker for a remote migration.
-func (m *migration) worker() *process {
+func (m *migration) worker(flags ...string) *process {
 	m.lab.t.Helper()
-	return m.lab.start("worker", m.target.credentials(), "--address", serviceAddress(m.lab.t), "--task-queue", m.queue())
+	return m.lab.start("worker", m.target.credentials(), append([]string{"--address", serviceAddress(m.lab.t), "--task-queue", m.queue()}, flags...)...)
 }
 
 // copyTestdata puts the repository's testdata into the folder that the

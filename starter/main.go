@@ -56,7 +56,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			warn(stderr, o.credentials.Warnings)
+			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
 			var err error
 			if o.dryRun {
 				*code, err = dryRun(command.Context(), o, newScreen(stdout, stderr, o))
@@ -87,6 +87,8 @@ func addCompletions(command *cobra.Command) {
 	for _, err := range []error{
 		command.RegisterFlagCompletionFunc("auth", words(config.AuthBasic, config.AuthSignature)),
 		command.RegisterFlagCompletionFunc("recovered-by", words(string(migration.Lookup), string(migration.Refusal))),
+		command.RegisterFlagCompletionFunc("log-format", words("text", "json")),
+		command.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error")),
 		command.MarkFlagDirname("output-dir"),
 		command.MarkFlagDirname("state-dir"),
 	} {

@@ -20,6 +20,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/workflows"
 )
 
@@ -34,7 +35,7 @@ type command struct {
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
 func migrate(ctx context.Context, o options, screen *screen) (int, error) {
-	return attend(ctx, o.stateDir, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+	return attend(ctx, &o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
 		c := &command{o: o, screen: screen, log: logger, stop: stop}
 		if o.several {
 			return c.all(ctx)
@@ -44,14 +45,19 @@ func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 	})
 }
 
-// attend runs what has a log, and can be stopped: stop is closed at the first
-// Ctrl-C, and the second one ends the process.
-func attend(ctx context.Context, stateDir string, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
-	logger, closeLog, err := openLog(stateDir)
+// attend runs what has a log and telemetry, which it adds to the options, and
+// can be stopped: stop is closed at the first Ctrl-C, and the second one ends
+// the process.
+func attend(ctx context.Context, o *options, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
+	logger, closeLog, err := openLog(*o)
 	if err != nil {
 		return 0, err
 	}
 	defer closeLog()
+	if o.telemetry, err = telemetry.Start(ctx, o.watched, "starter", logger); err != nil {
+		return 0, err
+	}
+	defer o.telemetry.Close()
 	// A terminal that goes away does not end a migration.
 	signal.Ignore(syscall.SIGHUP)
 	interrupts := make(chan os.Signal, 2)
@@ -148,7 +154,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
-	if err := s.service.work(s.spec, s.o.credentials, nil, s.log); err != nil {
+	if err := s.service.work(s.spec, s.o.credentials, nil, s.o.notices, s.log); err != nil {
 		return 0, err
 	}
 	if err := s.validate(ctx); errors.Is(err, errStopped) {
@@ -165,7 +171,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 		s.screen.say("This migration was being stopped; that comes to its end first.")
 		var result workflows.Result
 		if err := run.Get(ctx, &result); err == nil && migration.Folder(s.spec.Folder).Finished() {
-			return s.end(result, nil)
+			return s.end(ctx, run, result, nil)
 		}
 		if run, err = s.begin(ctx); err != nil {
 			return 0, err
@@ -336,6 +342,8 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		}
 	}
 	s.spec.SearchAttributes = s.service.attributes
+	// The workers of a service know themselves whether they have somebody.
+	s.spec.Notify = s.o.notices != nil || s.service.engineDir == ""
 	o := client.StartWorkflowOptions{
 		ID:                       s.spec.ID,
 		TaskQueue:                s.service.taskQueue,
@@ -407,12 +415,13 @@ func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error
 	case errors.Is(err, errLeft):
 		return migration.ExitStopped, nil
 	}
-	return s.end(result, err)
+	return s.end(ctx, run, result, err)
 }
 
 // end shows what the migration came to.
-func (s *session) end(result workflows.Result, err error) (int, error) {
+func (s *session) end(ctx context.Context, run client.WorkflowRun, result workflows.Result, err error) (int, error) {
 	s.begun = false
+	defer s.awaitNotices(ctx, run)
 	switch {
 	case temporal.IsCanceledError(err):
 		s.screen.say(stoppedEarly)

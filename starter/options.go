@@ -13,6 +13,8 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -68,6 +70,9 @@ type options struct {
 	delta         bool
 	undoRecipient string
 
+	notify  config.Notify
+	notices *notify.Sender // nil: nobody is to be notified here
+
 	targetOptional bool // nothing is sent
 
 	api, http []int // the lists that unknownAPI and unknownHTTP mean
@@ -76,6 +81,9 @@ type options struct {
 	file      dataFile
 
 	mappingDigest string // "" without a mapping file
+
+	watched   telemetry.Options
+	telemetry *telemetry.Telemetry // what watched means, see attend
 }
 
 const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`
@@ -121,6 +129,9 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.watched.AddFlags(f)
+
+	o.notify.AddFlags(f)
 
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
 	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
@@ -151,6 +162,9 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		return err
 	}
 	var err error
+	if o.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
+		return err
+	}
 	defaults := identitycloud.DefaultUnknownCodes()
 	if o.api, err = identitycloud.ParseCodes(defaults.API, o.unknownAPI); err != nil {
 		return usage("--unknown-api-codes: %w", err)
@@ -234,6 +248,9 @@ func (o *options) checkPace() error {
 	}
 	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
 		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
+	}
+	if err := o.watched.Check(); err != nil {
+		return usage("%w", err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -94,9 +95,8 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 	e.addAnswer(t, address.UI+"/api/v1/namespaces/"+engine.Namespace+"/workflows")
 }
 
-// addAnswer takes in what the Web UI's interface says, with its payloads
-// decoded.
-func (e evidence) addAnswer(t *testing.T, address string) {
+// addPage takes in a page as it is, and gives it.
+func (e evidence) addPage(t *testing.T, address string) []byte {
 	t.Helper()
 	response, err := http.Get(address)
 	if err != nil {
@@ -108,8 +108,15 @@ func (e evidence) addAnswer(t *testing.T, address string) {
 		t.Fatalf("%s: %s %v %.300s", address, response.Status, err, body)
 	}
 	e.add(address, body)
+	return body
+}
+
+// addAnswer takes in what the Web UI's interface says, with its payloads
+// decoded.
+func (e evidence) addAnswer(t *testing.T, address string) {
+	t.Helper()
 	var value any
-	if err := json.Unmarshal(body, &value); err != nil {
+	if err := json.Unmarshal(e.addPage(t, address), &value); err != nil {
 		t.Fatalf("%s: %v", address, err)
 	}
 	e.addDecoded(address, value)
@@ -263,7 +270,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		m.worker()
 		until(t, time.Minute, "some calls", func() bool { return s.calls() >= 10 })
 		m.lab.processes[len(m.lab.processes)-1].kill()
-		m.worker()
+		w := m.worker("--metrics-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug")
 		exitCode(t, p, p.wait(2*time.Minute), 3)
 		m.check()
 		e := evidence{}
@@ -272,9 +279,12 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 			e.add(p.stdout, []byte(p.output()))
 			e.add(p.stderr, []byte(p.errors()))
 		}
+		for _, path := range []string{"/metrics", "/readyz"} {
+			e.addPage(t, regexp.MustCompile(`"address":"(http://[^"]+)"`).FindStringSubmatch(w.errors())[1]+path)
+		}
 		serviceAddress(t)
 		e.addService(t, service.engine.Address())
-		e.mustHold(t, "LoadBatch", "SettleBatch", m.queue(), "Started Worker")
+		e.mustHold(t, "LoadBatch", "SettleBatch", m.queue(), "Started Worker", `"level":"DEBUG"`, `dataload_records_total{outcome="created"`, `temporal_activity_execution_latency_seconds_count{activity_type="LoadBatch"`)
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)
 		ownerOnly(t, m.out)

@@ -79,7 +79,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			warn(stderr, o.credentials.Warnings)
 			var err error
 			screen := newScreen(stdout, stderr, o.options)
-			*code, err = attend(command.Context(), o.stateDir, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+			*code, err = attend(command.Context(), &o.options, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
 				return takingOver(screen, func() (int, error) {
 					return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
 				})
@@ -118,6 +118,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.watched.AddFlags(f)
 }
 
 // complete checks the command line and adds what is not on it.
@@ -444,7 +445,7 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 
 // roll starts the workflow, or attaches to it, and follows it to its end.
 func (s *rollbackSession) roll(ctx context.Context) (int, error) {
-	if err := s.service.work(s.rollback.Connection(), s.o.credentials, s.o.identities, s.log); err != nil {
+	if err := s.service.work(s.rollback.Connection(), s.o.credentials, s.o.identities, nil, s.log); err != nil {
 		return 0, err
 	}
 	run, attached, ending, err := s.begin(ctx)

@@ -24,7 +24,9 @@ import (
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/workflows"
 )
 
@@ -43,7 +45,8 @@ type service struct {
 	client     client.Client
 	ui         string // URL of the Web UI, if it is known
 	taskQueue  string
-	attributes bool // the search attributes are known
+	telemetry  *telemetry.Telemetry // nil: nobody looks
+	attributes bool                 // the search attributes are known
 	// owner says that the migration depends on this process: it runs the
 	// engine, or a worker on somebody's service.
 	owner bool
@@ -52,6 +55,7 @@ type service struct {
 	notes      []string // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
+	notices    worker.Worker // delivers notices, where the engine is embedded
 	activities *activities.Activities
 }
 
@@ -82,11 +86,10 @@ func openRemote(ctx context.Context, o options, clientOptions client.Options, lo
 	if o.sandbox && !o.withWorker {
 		return nil, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
 	}
-	c, err := config.Dial(ctx, clientOptions, logger)
-	if err != nil {
+	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, telemetry: o.telemetry}
+	if err := s.dial(ctx, clientOptions, logger); err != nil {
 		return nil, err
 	}
-	s := &service{client: c, taskQueue: o.taskQueue, owner: o.withWorker}
 	s.attributes = s.registerAttributes(ctx, clientOptions.Namespace)
 	return s, nil
 }
@@ -97,9 +100,15 @@ const engineStart = 15 * time.Second
 // openEmbedded starts the engine of the state folder, or uses the one that
 // another starter runs there.
 func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
-	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true}
+	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true, telemetry: o.telemetry}
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
+	// Else the engine exports spans of its own, over gRPC alone, and does not
+	// start where another protocol is asked for. What this process exports was
+	// decided before.
+	if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
+		return nil, err
+	}
 	var address engine.Address
 	e, err := engine.Start(ctx, s.engineDir, searchAttributes)
 	switch {
@@ -117,11 +126,23 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 		return nil, err
 	}
 	s.ui = address.UI
-	if s.client, err = config.Dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger); err != nil {
+	if err = s.dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// dial connects to the service.
+func (s *service) dial(ctx context.Context, o client.Options, logger *slog.Logger) (err error) {
+	o.Identity = config.WorkerIdentity()
+	if s.telemetry != nil {
+		if err := s.telemetry.Instrument(&o); err != nil {
+			return err
+		}
+	}
+	s.client, err = config.Dial(ctx, o, logger)
+	return err
 }
 
 // spareCollector gives the memory that an engine may have to the collector of
@@ -197,8 +218,8 @@ func (s *service) hasWorkers(ctx context.Context) bool {
 
 // work runs a worker in this process, for one migration where the engine is
 // embedded: the credentials of this command are for that one only. identities
-// are for rollbacks.
-func (s *service) work(spec migration.Spec, credentials config.Credentials, identities []age.Identity, logger *slog.Logger) error {
+// are for rollbacks, notices may be nil.
+func (s *service) work(spec migration.Spec, credentials config.Credentials, identities []age.Identity, notices *notify.Sender, logger *slog.Logger) error {
 	if s.taskQueue == "" {
 		s.taskQueue = spec.ID
 	} else if !s.owner {
@@ -208,8 +229,25 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, iden
 		return credentials.Connect(spec, with)
 	}, logger)
 	s.activities.OpenUndo(identities)
+	s.activities.NotifyWith(notices)
+	if notices != nil && s.engineDir != "" {
+		s.notices = workflows.NewNoticeWorker(s.client, s.activities)
+		if err := s.notices.Start(); err != nil {
+			return err
+		}
+	}
+	if s.telemetry != nil {
+		s.activities.Observe(s.telemetry)
+		s.telemetry.Watch(s.activities.Standings)
+	}
 	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, spec.Timeout, s.engine != nil)
-	return s.worker.Start()
+	if err := s.worker.Start(); err != nil {
+		return err
+	}
+	if s.telemetry != nil {
+		s.telemetry.Working(s.client, s.taskQueue, config.WorkerIdentity())
+	}
+	return nil
 }
 
 // gone gives a channel that is closed when the engine of another process, that
@@ -233,7 +271,13 @@ func (s *service) gone(ctx context.Context) <-chan struct{} {
 
 // close stops what this process runs. Calls in flight come to their end.
 func (s *service) close() {
+	if s.notices != nil {
+		s.notices.Stop()
+	}
 	if s.worker != nil {
+		if s.telemetry != nil {
+			s.telemetry.Draining()
+		}
 		s.worker.Stop()
 	}
 	if s.client != nil {
@@ -245,8 +289,8 @@ func (s *service) close() {
 }
 
 // openLog is where this process writes what nobody needs to see on a terminal.
-func openLog(stateDir string) (*slog.Logger, func(), error) {
-	dir := filepath.Join(stateDir, "logs")
+func openLog(o options) (*slog.Logger, func(), error) {
+	dir := filepath.Join(o.stateDir, "logs")
 	if err := private.MkdirAll(dir); err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}
@@ -254,5 +298,10 @@ func openLog(stateDir string) (*slog.Logger, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}
-	return config.Logger(f, slog.LevelInfo), func() { _ = f.Close() }, nil
+	logger, err := o.watched.Logger(f)
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return logger, func() { _ = f.Close() }, nil
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -23,6 +22,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/internal/version"
 	"durable-dataload/workflows"
@@ -56,8 +56,11 @@ func work(args []string, stdout, stderr io.Writer) error {
 	var (
 		credentials config.Credentials
 		temporal    config.Temporal
+		watched     telemetry.Options
 		taskQueue   string
 		identity    string
+		notify      config.Notify
+		insecure    bool
 		showVersion bool
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
@@ -65,8 +68,11 @@ func work(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stdout)
 	credentials.AddFlags(flags)
 	temporal.AddFlags(flags)
+	watched.AddFlags(flags)
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
 	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
+	notify.AddFlags(flags)
+	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP to a --notify-url that is not of this machine")
 	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
@@ -81,10 +87,17 @@ func work(args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintln(stdout, version.String("worker"))
 		return nil
 	}
+	if err := watched.Check(); err != nil {
+		return usageError{err}
+	}
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
 	}
-	for _, warning := range credentials.Warnings {
+	notices, err := notify.Sender(os.Getenv, insecure)
+	if err != nil {
+		return err
+	}
+	for _, warning := range append(credentials.Warnings, notify.Warnings...) {
 		fmt.Fprintln(stderr, "Warning: "+warning)
 	}
 	if err := credentials.Check(); err != nil {
@@ -101,7 +114,19 @@ func work(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	log, err := watched.Logger(stderr)
+	if err != nil {
+		return err
+	}
+	t, err := telemetry.Start(context.Background(), watched, "worker", log)
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	if err := t.Instrument(&options); err != nil {
+		return err
+	}
+	options.Identity = config.WorkerIdentity()
 	client, err := config.Dial(context.Background(), options, log)
 	if err != nil {
 		return err
@@ -110,14 +135,19 @@ func work(args []string, stdout, stderr io.Writer) error {
 	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, log)
+	a.Observe(t)
+	t.Watch(a.Standings)
 	a.OpenUndo(identities)
+	a.NotifyWith(notices)
 	w := workflows.NewWorker(client, taskQueue, a, longestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}
+	t.Working(client, taskQueue, options.Identity)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	<-signals
+	t.Draining()
 	log.Info("stopping: calls in flight come to their end; once more: out at once")
 	go func() {
 		<-signals

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 )
 
 const recordsABatch = 10
@@ -52,10 +53,13 @@ type fake struct {
 
 	steered []activities.SteerInput
 	steer   func() error
-	canary  int // batches
+	canary  int                                                // batches
+	deliver func(in activities.NotifyInput, attempt int) error // a notice
+	notices []notify.Notice                                    // in the order of their delivery
 
 	attempts map[string]int
 	artifact activities.ArtifactsInput // that was asked for last
+	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
 
 type counts = ledger.Counts
@@ -306,7 +310,24 @@ func (f *fake) WriteArtifacts(_ context.Context, in activities.ArtifactsInput) (
 			return migration.Summary{}, err
 		}
 	}
-	return migration.Summary{Records: migration.Counts{Total: f.batches * recordsABatch, Created: f.batches * recordsABatch}, EntitiesAfter: in.EntitiesAfter}, nil
+	records := f.summary
+	if records.Total == 0 {
+		records = migration.Counts{Total: f.batches * recordsABatch, Created: f.batches * recordsABatch}
+	}
+	return migration.Summary{Records: records, EntitiesAfter: in.EntitiesAfter}, nil
+}
+
+func (f *fake) Notify(_ context.Context, in activities.NotifyInput) (activities.Notified, error) {
+	attempt := f.note("Notify " + in.Notice.ID)
+	if f.deliver != nil {
+		if err := f.deliver(in, attempt); err != nil {
+			return activities.Notified{}, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notices = append(f.notices, in.Notice)
+	return activities.Notified{Delivered: true}, nil
 }
 
 // environment runs workflows with a fake, and listens to what they ask for.
@@ -319,6 +340,8 @@ type environment struct {
 	timers []time.Duration // in order
 	slept  []string        // summaries of the timers
 	child  []string        // workflow ids
+
+	children []workflow.ChildWorkflowOptions
 
 	ending sync.Once
 	ends   chan struct{}
@@ -355,9 +378,10 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(LoadWorkflow)
 	e.RegisterWorkflow(RetryWorkflow)
 	e.RegisterWorkflow(UpdateWorkflow)
+	e.RegisterWorkflow(NotifyWorkflow)
 	for _, activity := range []any{
 		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.SettleBatch,
-		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts,
+		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
 	} {
 		e.RegisterActivity(activity)
 	}
@@ -464,7 +488,8 @@ func (o *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, op
 
 func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
 	o.e.mu.Lock()
-	o.e.child = append(o.e.child, child+" "+workflow.GetChildWorkflowOptions(ctx).WorkflowID)
+	options := workflow.GetChildWorkflowOptions(ctx)
+	o.e.child, o.e.children = append(o.e.child, child+" "+options.WorkflowID), append(o.e.children, options)
 	o.e.mu.Unlock()
 	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
 }

@@ -43,6 +43,10 @@ type LoadInput struct {
 	MostFailed     *int `json:"most_failed,omitempty"`
 	DuplicatesFail bool `json:"duplicates_fail,omitempty"`
 
+	// Notify says that somebody may want to hear of the breaker.
+	Notify  bool          `json:"notify,omitempty"`
+	Breaker breakerNotice `json:"breaker,omitzero"`
+
 	// What the runs before this one have done.
 	Batches int           `json:"batches"`
 	Counts  ledger.Counts `json:"counts"`
@@ -210,6 +214,9 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	l.batches++
 	l.lookAtFailed()
 	l.show(ctx)
+	if l.in.Notify {
+		l.in.Breaker.saw(ctx, l.in.Run, PhaseLoading, r.Pace)
+	}
 }
 
 // show writes the current details for the Web UI.

@@ -15,6 +15,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 )
 
 // Result is what a migration came to.
@@ -30,7 +31,10 @@ type Result struct {
 // and a later run with the same spec goes on from there.
 func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error) {
 	m := newMigrationRun(ctx, spec)
-	return m.run(ctx)
+	result, err := m.run(ctx)
+	m.tellEnd(ctx, result, err)
+	m.answerOrders(ctx)
+	return result, err
 }
 
 // run is the migration.
@@ -42,6 +46,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if err := m.checkTarget(ctx); err != nil {
 		return Result{}, err
 	}
+	m.tellStart(ctx)
 	if m.source.Canary > 0 {
 		m.canary(ctx)
 	}
@@ -68,8 +73,9 @@ type migrationRun struct {
 	halted   string
 
 	steering Steering
-	endWork  workflow.CancelFunc // ends what is in work, and not the artifacts
-	writing  bool                // the artifacts
+	endWork  workflow.CancelFunc   // ends what is in work, and not the artifacts
+	writing  bool                  // the artifacts
+	told     map[notify.Type]int64 // how many notices
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
@@ -130,7 +136,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	r := round{
 		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
 		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
-		mostFailed: m.mostFailed(), duplicatesFail: !m.spec.Delta,
+		mostFailed: m.mostFailed(), duplicatesFail: !m.spec.Delta, notify: m.spec.Notify,
 	}
 	m.progress.Children = r.ids()
 	m.enter(ctx, PhaseLoading)
@@ -152,7 +158,7 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 		var result RetryResult
 		err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
 			Run: m.ref, Workers: m.steering.Workers, RateLimit: m.steering.RateLimit, Partitions: m.spec.Partitions,
-			Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1, MostFailed: m.mostFailed(), Delta: m.spec.Delta,
+			Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1, MostFailed: m.mostFailed(), Delta: m.spec.Delta, Notify: m.spec.Notify,
 		}).Get(ctx, &result)
 		m.progress.Children = nil
 		m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
@@ -207,7 +213,7 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	}
 	m.progress.Counts = &result.Summary.Records
 	m.enter(ctx, PhaseDone)
-	return result, workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+	return result, nil
 }
 
 // unknown says whether round 0 left records in unknown state.

@@ -63,6 +63,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer.RegisterWorkflow(RetryWorkflow)
 	replayer.RegisterWorkflow(UpdateWorkflow)
 	replayer.RegisterWorkflow(RollbackWorkflow)
+	replayer.RegisterWorkflow(NotifyWorkflow)
 	for name, history := range histories(t) {
 		started := history.Events[0].GetWorkflowExecutionStartedEventAttributes()
 		err := replayer.ReplayWorkflowHistoryWithOptions(quiet{}, history, worker.ReplayWorkflowHistoryOptions{

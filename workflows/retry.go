@@ -34,6 +34,7 @@ type RetryInput struct {
 	// MostFailed is how many records of these rounds may fail; null is any number.
 	MostFailed *int `json:"most_failed,omitempty"`
 	Delta      bool `json:"delta,omitempty"`
+	Notify     bool `json:"notify,omitempty"`
 
 	Round    int      `json:"round"`  // the next one
 	Loaded   int      `json:"loaded"` // rounds that this run of the migration has loaded
@@ -137,7 +138,7 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 	load := round{
 		run: r.in.Run, number: r.in.Round, batches: file.Batches, workers: r.in.Workers, rateLimit: r.in.RateLimit, partitions: r.in.Partitions,
 		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
-		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(),
+		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(), notify: r.in.Notify,
 	}
 	r.in.Progress.Round, r.in.Progress.Children = r.in.Round, load.ids()
 	result, err := load.load(ctx)

@@ -22,6 +22,7 @@ type round struct {
 
 	mostFailed     *int // records that may fail; nil is any number
 	duplicatesFail bool // and count
+	notify         bool // somebody, of the breaker
 }
 
 const (
@@ -64,7 +65,7 @@ func (r round) inputs() []LoadInput {
 			Run: r.run, Round: r.number, Workers: r.workers, RateLimit: r.rateLimit,
 			Window: (r.window() + parts - 1) / parts,
 			After:  i * r.batches / parts, To: (i + 1) * r.batches / parts,
-			MostFailed: r.mostFailed, DuplicatesFail: r.duplicatesFail,
+			MostFailed: r.mostFailed, DuplicatesFail: r.duplicatesFail, Notify: r.notify,
 		}
 	}
 	return inputs

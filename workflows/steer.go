@@ -12,6 +12,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 )
 
 // The updates by which a migration is steered. Each takes an Order and gives an
@@ -99,6 +100,12 @@ func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
 	return ctx
 }
 
+// answerOrders lets all orders come to their answers, at the end.
+func (m *migrationRun) answerOrders(ctx workflow.Context) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
+}
+
 func (m *migrationRun) mayPause(Order) error {
 	if m.steering.Paused {
 		return errors.New("the migration is paused already: " + m.steering.PausedText)
@@ -111,8 +118,12 @@ func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
 	if o.Reason != "" {
 		text += ": " + o.Reason
 	}
-	return m.change(ctx, "paused; calls in flight come to their end", func(s *Steering) { s.Paused, s.PausedText = true, text },
+	answer, err := m.change(ctx, "paused; calls in flight come to their end", func(s *Steering) { s.Paused, s.PausedText = true, text },
 		o.change(ctx, "paused", "no", "yes"))
+	if err == nil {
+		m.tell(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + text + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
+	}
+	return answer, err
 }
 
 func (m *migrationRun) mayResume(Order) error {
@@ -132,12 +143,16 @@ func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 		// Who goes on with so many that failed does not want to be asked again.
 		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
 	}
-	return m.change(ctx, "it goes on", func(s *Steering) {
+	answer, err := m.change(ctx, "it goes on", func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
 			s.MaxFailed, s.Decision, s.DecidedBy = "", "", ""
 		}
 	}, changes...)
+	if err == nil {
+		m.tell(ctx, notify.Notice{Type: notify.Resumed, Text: "The migration goes on."})
+	}
+	return answer, err
 }
 
 func (m *migrationRun) mayApprove(Order) error {
@@ -304,6 +319,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 		workflow.GetLogger(ctx).Warn("cannot write an event down", "error", err)
 	}
 	m.enter(ctx, m.progress.Phase)
+	m.tell(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question + ".", Command: notify.Command(by, m.spec.ID)})
 	decided := func() bool { return m.steering.DecidedBy == "" }
 	if timeout == 0 {
 		return workflow.Await(ctx, decided) == nil

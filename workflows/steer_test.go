@@ -385,3 +385,21 @@ func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 		t.Errorf("%s", f.story())
 	}
 }
+
+func TestSomebodyIsToldOfAPauseAndOfADecision(t *testing.T) {
+	f := failing(t, 4, 1)
+	e := newEnvironment(t, f)
+	e.at(time.Hour, UpdatePause, anna)
+	e.at(2*time.Hour, UpdateResume, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "0"; s.Workers = 1; s.Notify = true }); err != nil {
+		t.Fatal(err)
+	}
+	var types, commands []string
+	for _, n := range f.notices {
+		types = append(types, strings.TrimPrefix(string(n.Type), "migration."))
+		verb, _, _ := strings.Cut(strings.TrimPrefix(n.Command, "starter "), " ")
+		commands = append(commands, verb)
+	}
+	expect(t, "notices", types, []string{"started", "needs_decision", "paused", "resumed", "ended"})
+	expect(t, "commands", commands, []string{"status", "resume", "resume", "status", ""})
+}

@@ -42,6 +42,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(RetryWorkflow)
 	w.RegisterWorkflow(UpdateWorkflow)
 	w.RegisterWorkflow(RollbackWorkflow)
+	registerNotices(w, a)
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
@@ -50,4 +51,22 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		w.RegisterActivity(activity)
 	}
 	return w
+}
+
+// NewNoticeWorker makes a worker that only delivers notices of NoticeQueue.
+func NewNoticeWorker(c client.Client, a *activities.Activities) worker.Worker {
+	w := worker.New(c, NoticeQueue, worker.Options{
+		WorkerStopTimeout:                5 * time.Second, // an attempt ends at once
+		MaxConcurrentActivityTaskPollers: 2,
+		MaxConcurrentWorkflowTaskPollers: 2,
+		MaxHeartbeatThrottleInterval:     1500 * time.Millisecond,
+		StickyScheduleToStartTimeout:     2 * time.Second,
+	})
+	registerNotices(w, a)
+	return w
+}
+
+func registerNotices(w worker.Worker, a *activities.Activities) {
+	w.RegisterWorkflow(NotifyWorkflow)
+	w.RegisterActivity(a.Notify)
 }

@@ -2,8 +2,15 @@ package artifacts
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
+	"fmt"
 	"html/template"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"durable-dataload/internal/migration"
 )
@@ -11,16 +18,100 @@ import (
 //go:embed report.html
 var reportPage string
 
-var reportTemplate = template.Must(template.New("report").Parse(reportPage))
+var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"number": number,
+	"next":   func(i int) int { return i + 1 },
+	"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
+}).Parse(reportPage))
 
-// report makes the summary readable: one page, no script, no network.
-func report(s migration.Summary) ([]byte, error) {
+// Details are what the report has and the summary has not.
+type Details struct {
+	Spec    migration.Spec    // of the last run
+	Events  []migration.Event // until its end, in any order
+	Course  *Course           // nil if it is not known
+	Reasons *Reasons          // nil if they are not known
+	Program string            // see Program
+}
+
+// page is what the template is given.
+type page struct {
+	migration.Summary
+	Status, Advice string
+	Facts          []fact
+	Dispositions   []disposition
+	Charts         *charts
+	Latencies      []latencyRow
+	Reasons        []reasonRow
+	MoreReasons    string
+	Calls          []callRow
+	MoreCalls      int
+	Changes        []migration.Event
+	MoreChanges    int
+	Events         []migration.Event
+	MoreEvents     int
+	Settings       []fact
+	Artifacts      []artifact
+}
+
+type fact struct{ Name, Value string }
+
+type disposition struct {
+	Name    string
+	Records int
+	Share   string
+	Meaning string
+}
+
+type latencyRow struct {
+	Round                 int
+	First, Last           time.Time
+	Median, Most, Longest string
+}
+
+type reasonRow struct {
+	Words   string
+	Records int
+	Lines   string
+}
+
+type callRow struct {
+	Outcome, Reason string
+	Calls, Records  int
+}
+
+type artifact struct{ Kind, Name, Link, Holds string }
+
+const (
+	shownCallReasons = 50
+	shownEvents      = 200 // of each kind
+)
+
+// report makes the summary and the details readable: one page, no script, no
+// network. It is a function of these.
+func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
+	d.Events = slices.Clone(d.Events)
+	slices.SortStableFunc(d.Events, func(a, b migration.Event) int { return a.At.Compare(b.At) })
+	p := page{
+		Summary: s, Status: statusOf(s.Records), Advice: Advice(s), Facts: facts(s, d),
+		Dispositions: dispositions(s.Records), Charts: drawn(d.Course, d), Latencies: latencyRows(d.Course),
+		Settings: settings(d), Artifacts: artifactsOf(stamp, s.Files),
+	}
+	p.Reasons, p.MoreReasons = d.Reasons.rows()
+	p.Calls, p.MoreCalls = callRows(d.Course)
+	p.Changes = shownChanges(d.Events)
+	for _, e := range d.Events {
+		switch {
+		case e.Kind == migration.EventChanged:
+			p.MoreChanges++
+		case len(p.Events) < shownEvents:
+			p.Events = append(p.Events, e)
+		default:
+			p.MoreEvents++
+		}
+	}
+	p.MoreChanges -= len(p.Changes)
 	var b bytes.Buffer
-	err := reportTemplate.Execute(&b, struct {
-		migration.Summary
-		Duration string
-		Advice   string
-	}{s, s.FinishedAt.Sub(s.StartedAt).Round(1e9).String(), Advice(s)})
+	err := reportTemplate.Execute(&b, p)
 	return b.Bytes(), err
 }
 
@@ -39,4 +130,200 @@ func Advice(s migration.Summary) string {
 		return "Some records failed. Their reasons are in " + reasons + "; mend the records in " + s.Files.FailRecords + " and load that file."
 	}
 	return "Every record is in the target."
+}
+
+func statusOf(c migration.Counts) string {
+	switch c.ExitCode() {
+	case migration.ExitStopped:
+		return "Stopped"
+	case migration.ExitUnknown:
+		return "Done, with records in an unknown state"
+	case migration.ExitFailed:
+		return "Done, with failed records"
+	}
+	return "Done"
+}
+
+// facts are the figures that come first.
+func facts(s migration.Summary, d Details) []fact {
+	all := []fact{{"records", number(s.Records.Total)}, {"from begin to end", s.FinishedAt.Sub(s.StartedAt).Round(time.Second).String()}}
+	made := 0
+	for _, r := range s.Rounds {
+		made += r.Calls
+	}
+	all = append(all, fact{"calls", number(made)})
+	if c := d.Course; c != nil && c.all.count > 0 {
+		all = append(all, fact{"median of a call", brief(c.all.quantile(.5))})
+	}
+	return all
+}
+
+func dispositions(c migration.Counts) []disposition {
+	all := []disposition{
+		{"created", c.Created, "", "written by a call that was answered"},
+		{"recovered", c.Recovered, "", "written by a call whose answer was lost, and found since"},
+		{"updated", c.Updated, "", "there before, and with the values of the file now"},
+		{"failed", c.Failed, "", "not in the target as the file has it; for reasons see below"},
+		{"unknown", c.Unknown, "", "sent, and nobody knows whether it was written"},
+		{"remaining", c.Remaining, "", "never sent"},
+	}
+	for i := range all {
+		all[i].Share = share(all[i].Records, c.Total)
+	}
+	return all
+}
+
+// share is a part in percent. What is there is never 0 %, and what is not all is
+// never 100 %.
+func share(part, whole int) string {
+	switch {
+	case part == 0:
+		return "0 %"
+	case part == whole:
+		return "100 %"
+	}
+	percent := min(max(float64(part)/float64(whole)*100, 0.1), 99.9)
+	if part*1000 < whole {
+		return "< 0.1 %"
+	}
+	if (whole-part)*1000 < whole {
+		return "> 99.9 %"
+	}
+	return strconv.FormatFloat(percent, 'f', 1, 64) + " %"
+}
+
+func latencyRows(c *Course) (rows []latencyRow) {
+	if c == nil {
+		return nil
+	}
+	for _, n := range c.roundNumbers() {
+		r := c.rounds[n]
+		row := latencyRow{Round: n, First: r.first, Last: r.last, Median: "–", Most: "–", Longest: "–"}
+		if r.took.count > 0 {
+			row.Median, row.Most, row.Longest = brief(r.took.quantile(.5)), brief(r.took.quantile(.95)), brief(r.took.longest)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func callRows(c *Course) (rows []callRow, more int) {
+	if c == nil {
+		return nil, 0
+	}
+	all := c.reasonsBySize()
+	for _, r := range all[:min(len(all), shownCallReasons)] {
+		rows = append(rows, callRow{r.outcome, cmp.Or(r.reason, "no reason was given"), c.reasons[r].calls, c.reasons[r].records})
+	}
+	return rows, len(all) - len(rows)
+}
+
+// rows are the reasons as the page shows them.
+func (r *Reasons) rows() (rows []reasonRow, more string) {
+	if r == nil {
+		return nil, ""
+	}
+	shown, groups, left := r.bySize()
+	for _, key := range shown {
+		g := r.groups[key]
+		row := reasonRow{Words: key.words, Records: g.records}
+		if key.byUpdate {
+			row.Words = "update: " + row.Words
+		}
+		var lines []string
+		for _, line := range g.lines {
+			lines = append(lines, strconv.FormatInt(line, 10))
+		}
+		row.Lines = strings.Join(lines, ", ")
+		if g.records > len(g.lines) {
+			row.Lines += ", …"
+		}
+		rows = append(rows, row)
+	}
+	switch {
+	case left == 0:
+		return rows, ""
+	case r.others > 0:
+		return rows, fmt.Sprintf("More than %s other reasons, of %s records, are not shown.", number(groups), number(left))
+	}
+	return rows, fmt.Sprintf("%s other reasons, of %s records, are not shown.", number(groups), number(left))
+}
+
+// settings are the options of the last run by their names on the command line,
+// and the program.
+func settings(d Details) (all []fact) {
+	s := d.Spec
+	if s.ID == "" {
+		return nil
+	}
+	add := func(name, value string, there bool) {
+		if there {
+			all = append(all, fact{name, value})
+		}
+	}
+	rate := "none"
+	if s.RateLimit > 0 {
+		rate = strconv.FormatFloat(s.RateLimit, 'g', -1, 64) + " calls a second"
+	}
+	add("--batch-size", number(s.BatchSize), true)
+	add("--start-at", strconv.FormatInt(s.StartAt, 10), s.StartAt > 1)
+	add("--workers", number(s.Workers), true)
+	add("--timeout", s.Timeout.String(), true)
+	add("--rate-limit", rate, true)
+	add("--rate-plan", s.RatePlan, s.RatePlan != "")
+	add("--breaker", number(s.Breaker)+" calls in a row", s.Breaker > 0)
+	add("--max-failed", s.MaxFailed, s.MaxFailed != "")
+	add("--canary", number(s.Canary)+" records", s.Canary > 0)
+	add("--canary-timeout", s.CanaryTimeout.String(), s.Canary > 0 && s.CanaryTimeout > 0)
+	add("--retry-rounds", number(s.RetryRounds), true)
+	add("--retry-backoff", s.RetryBackoff.String(), true)
+	add("--unknown-api-codes", numbers(s.UnknownAPI), true)
+	add("--unknown-http-codes", numbers(s.UnknownHTTP), true)
+	add("--recovered-by", string(s.RecoveredBy), true)
+	add("--primary-key", s.PrimaryKey, true)
+	add("--delta-migration", "yes", s.Delta)
+	add("--undo-recipient", s.UndoRecipient, s.UndoRecipient != "")
+	add("--isolate", strconv.FormatBool(s.Isolate), true)
+	add("--delimiter", s.Delimiter, s.Delimiter != "")
+	add("--mapping", fmt.Sprintf("%s, SHA-256 %.12s…", path.Base(strings.ReplaceAll(s.MappingFile, `\`, "/")), s.Mapping), s.Mapping != "")
+	add("program", d.Program, d.Program != "")
+	return all
+}
+
+func numbers(all []int) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Trim(fmt.Sprint(all), "[]")
+}
+
+// artifactsOf are the files beside the report. A name that is none of ours is
+// text, and no link.
+func artifactsOf(stamp string, f migration.Files) (all []artifact) {
+	add := func(kind, name, holds string) {
+		a := artifact{Kind: kind, Name: name, Holds: holds}
+		if IsArtifact(name) {
+			a.Link = name
+		}
+		all = append(all, a)
+	}
+	addIf := func(kind string, name *string, holds string) {
+		if name != nil {
+			add(kind, *name, holds)
+		}
+	}
+	add("success", f.Success, "created and recovered records, with their uuids")
+	addIf("updated", f.UpdateSuccess, "records that were updated")
+	add("fail", f.Fail, "failed records, with their reasons")
+	addIf("failed updates", f.UpdateFail, "records whose update failed, with their reasons")
+	add("failed records", f.FailRecords, "failed records as the input has them: mend and load them")
+	for _, name := range f.Retry {
+		add("retry", name, "records that were in an unknown state after a round")
+	}
+	addIf("still unknown", f.Unresolved, "records that are in an unknown state now")
+	addIf("remaining", f.Remaining, "records that were never sent")
+	if stamp != "" {
+		add("summary", SummaryName(stamp), "all figures, for scripts")
+	}
+	return all
 }

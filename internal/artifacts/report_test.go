@@ -4,62 +4,176 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
 func ptr[T any](v T) *T { return &v }
 
-func reportOf(t *testing.T, s migration.Summary) string {
+func reportOf(t *testing.T, s migration.Summary, d Details) string {
 	t.Helper()
-	page, err := report(s)
+	page, err := report(stamp, s, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(page)
 }
 
-// summaries have every optional part present and absent.
-func summaries() map[string]migration.Summary {
-	retry := []string{"retry_1.csv", "retry_2.csv"}
-	full := summaryOf(sampleCounts, migration.Files{Success: "success.csv", Fail: "fail.csv", FailRecords: "fail_records.csv", Retry: retry,
-		Unresolved: ptr("retry_2.csv"), Remaining: ptr("remaining.csv"), UpdateSuccess: ptr("update_success.csv"), UpdateFail: ptr("update_fail.csv"), Report: "report.html"})
-	return map[string]migration.Summary{
-		"everything": full,
+// sampleReport is what a report is made of.
+type sampleReport struct {
+	migration.Summary
+	Details
+}
+
+// samples have every optional part present and absent.
+func samples() map[string]sampleReport {
+	retry := []string{"retry_Nov_22_2026_13_06_00.csv", "retry_Nov_22_2026_14_00_00.csv"}
+	full := summaryOf(sampleCounts, migration.Files{Success: Name("success", stamp, "csv"), Fail: Name("fail", stamp, "csv"), FailRecords: Name("fail_records", stamp, "csv"), Retry: retry,
+		Unresolved: ptr(retry[1]), Remaining: ptr(Name("remaining", stamp, "csv")), UpdateSuccess: ptr(Name("update_success", stamp, "csv")), UpdateFail: ptr(Name("update_fail", stamp, "csv")), Report: Name("report", stamp, "html")})
+	return map[string]sampleReport{
+		"everything": {full, night(full.StartedAt, full.FinishedAt)},
 		"nothing":    {},
-		"one round":  {Rounds: []migration.Round{{}}, FinishedAt: time.Unix(1, 0), StartedAt: time.Unix(0, 0)},
+		"one round":  {Summary: migration.Summary{Rounds: []migration.Round{{}}, FinishedAt: time.Unix(1, 0), StartedAt: time.Unix(0, 0)}},
+		"no call":    {full, Details{Course: NewCourse(full.StartedAt, full.FinishedAt), Reasons: newReasons(inputHeader)}},
+		"one call":   {full, Details{Course: oneCall(full.StartedAt)}},
+	}
+}
+
+func oneCall(at time.Time) *Course {
+	c := NewCourse(at, at)
+	c.Call(0, ledger.Outcomes{Sent: true, Letters: "c", UUIDs: []string{"1"}, At: at, Took: 40 * time.Millisecond})
+	return c
+}
+
+// night is a migration to which everything happens that can.
+func night(start, end time.Time) Details {
+	d := Details{Course: NewCourse(start, end), Reasons: newReasons(inputHeader), Program: "durable-dataload v1.2.3, go1.26.8", Spec: migration.Spec{
+		ID: "migration-users.csv-0123456789ab", BatchSize: 100, StartAt: 11, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, Breaker: 5, RetryRounds: 3, RetryBackoff: 30 * time.Second,
+		UnknownAPI: []int{403, 510}, RecoveredBy: migration.Lookup, PrimaryKey: "email", Delta: true, Isolate: true, Delimiter: ";", MaxFailed: "2%", Canary: 100, CanaryTimeout: time.Hour,
+		UndoRecipient: "age1sample", MappingFile: "/etc/mapping.yaml", Mapping: strings.Repeat("ab", 32),
+	}}
+	at := func(minute float64) time.Time { return start.Add(time.Duration(minute * float64(time.Minute))) }
+	random := rand.New(rand.NewPCG(1, 2))
+	for minute := 0.5; minute < 40; minute += 1.0 / 180 {
+		if minute > 12 && minute < 17 || minute > 24 && minute < 28 && random.IntN(60) > 0 {
+			continue
+		}
+		if minute > 30 && random.IntN(3) > 0 {
+			continue
+		}
+		took := time.Duration(60+20*random.ExpFloat64()+random.Float64()*minute*4) * time.Millisecond
+		o := ledger.Outcomes{Sent: true, Letters: "cccccccccf", UUIDs: make([]string, 9), Errors: []string{"bad"}, At: at(minute), Took: took}
+		switch n := random.IntN(100); {
+		case minute > 22 && minute < 28 && n < 80:
+			o = ledger.Outcomes{Sent: true, Letters: "uuuuuuuuuu", Reason: "http 503", At: at(minute), Took: took * 4}
+		case n < 2:
+			o = ledger.Outcomes{Sent: true, Letters: "uuuuuuuuuu", Reason: "timeout", At: at(minute), Took: 10 * time.Second}
+		case n < 6:
+			o = ledger.Outcomes{Sent: true, Split: true, Reason: "api 200", At: at(minute), Took: took / 2}
+		}
+		d.Course.Call(0, o)
+	}
+	for minute := 42.0; minute < 48; minute += .02 {
+		d.Course.Call(1, ledger.Outcomes{Sent: true, Letters: "dddddddddd", Errors: make([]string, 10), At: at(minute), Took: 90 * time.Millisecond})
+	}
+	for minute := 50.0; minute < 60; minute += .01 {
+		d.Course.Updated(at(minute))
+	}
+	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: "the worker died, or was cut off", At: at(20)})
+	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "c", UUIDs: []string{""}})
+	for i, words := range []string{
+		"Attempted to update a duplicate value", "API Error 200: attributes was not valid for the following reason: \"x\"", "birthday (type date): the value is not a date; expected YYYY-MM-DD",
+		"givenName is longer than 100 characters: it has 2500", "expected 2 fields, found 4",
+	} {
+		for line := range 20 * (i + 1) * (i + 1) {
+			d.Reasons.add(Record{Line: int64(line*7 + i), Raw: []byte("a@example.com,Anna\n"), Record: ledger.Record{Outcome: ledger.Failed, Error: words, ByUpdate: i == 2}})
+		}
+	}
+	change := func(minute float64, name, old, new, reason string) migration.Event {
+		return migration.Event{At: at(minute), Kind: migration.EventChanged, Who: "anna", Name: name, Old: old, New: new, Reason: reason}
+	}
+	d.Events = []migration.Event{
+		{At: at(0), Kind: migration.EventBegun},
+		change(6, "rate", "4", "3", "the shop is slow"),
+		change(12, "paused", "false", "true", "lunch, as agreed with the shop's team"), change(17, "paused", "true", "false", ""),
+		change(30, "rate", "3", "1.5", "again"),
+		{At: at(22.5), Kind: migration.EventSlowed, New: "1", Text: "http 503"}, {At: at(29), Kind: migration.EventRestored},
+		{At: at(24), Kind: migration.EventOpened, Text: "http 503, 5 calls in a row"}, {At: at(28), Kind: migration.EventClosed},
+		{At: at(3), Kind: migration.EventCanary, Text: "100 records were read back and are as the file has them"},
+		{At: at(35), Kind: migration.EventDecision, Text: "120 records have failed: resume or stop"},
+		{At: at(40), Kind: migration.EventEnded, Text: "stopped"}, {At: at(42), Kind: migration.EventBegun},
+	}
+	return d
+}
+
+// TestASampleReport is for eyes: REPORT_SAMPLE is the folder it is written to.
+func TestASampleReport(t *testing.T) {
+	folder := os.Getenv("REPORT_SAMPLE")
+	if folder == "" {
+		t.Skip("REPORT_SAMPLE is not set")
+	}
+	for name, s := range samples() {
+		if err := os.WriteFile(filepath.Join(folder, name+".html"), []byte(reportOf(t, s.Summary, s.Details)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// tokens are the tags and texts of a page, which must be well-formed.
+func tokens(t *testing.T, page string) (all []xml.Token) {
+	t.Helper()
+	void := regexp.MustCompile(`<(meta|link|br|hr|img)\b([^>]*)>`)
+	d := xml.NewDecoder(strings.NewReader(void.ReplaceAllString(page, "<$1$2/>")))
+	d.Entity = xml.HTMLEntity
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, page)
+		}
+		all = append(all, xml.CopyToken(token))
 	}
 }
 
 func TestTheReportIsWellFormed(t *testing.T) {
-	void := regexp.MustCompile(`<(meta|link|br|hr|img)\b([^>]*)>`)
-	for name, s := range summaries() {
-		page := reportOf(t, s)
-		d := xml.NewDecoder(strings.NewReader(void.ReplaceAllString(page, "<$1$2/>")))
-		d.Entity = xml.HTMLEntity
-		for {
-			_, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v in\n%s", name, err, page)
+	for name, s := range samples() {
+		page := reportOf(t, s.Summary, s.Details)
+		tokens(t, page)
+		for _, bad := range []string{"NaN", "Inf", "ZgotmplZ", "<nil>", "%!"} {
+			if strings.Contains(page, bad) {
+				t.Errorf("%s: the report has %q", name, bad)
 			}
 		}
 	}
 }
 
 func TestTheReportNeedsNoNetworkAndRunsNothing(t *testing.T) {
-	for name, s := range summaries() {
-		page := strings.ReplaceAll(reportOf(t, s), s.URI+" ("+s.EntityType+")", "") // the target's name as text
-		for _, bad := range []string{"http://", "https://", "//", "<script", "javascript:", "<link", "<img", "<iframe", "@import", "url(", "src=", "href="} {
+	for name, s := range samples() {
+		page := strings.ReplaceAll(reportOf(t, s.Summary, s.Details), s.URI+" ("+s.EntityType+")", "") // the target's name as text
+		for _, bad := range []string{"http:", "https:", "//", "<script", "javascript:", "<link", "<img", "<iframe", "@import", "url(", "src=", " on" + "load=", "onclick="} {
 			if strings.Contains(strings.ToLower(page), bad) {
 				t.Errorf("%s: the report has %q:\n%s", name, bad, page)
+			}
+		}
+		for _, token := range tokens(t, page) {
+			start, ok := token.(xml.StartElement)
+			for _, a := range start.Attr {
+				if ok && a.Name.Local == "href" && !IsArtifact(a.Value) {
+					t.Errorf("%s: the report has a link to %q; want links to the files beside it only", name, a.Value)
+				}
 			}
 		}
 	}
@@ -67,42 +181,179 @@ func TestTheReportNeedsNoNetworkAndRunsNothing(t *testing.T) {
 
 func TestTheReportEscapes(t *testing.T) {
 	const bad = `<script>alert("x")</script>&'.csv`
-	s := summaries()["everything"]
+	full := samples()["everything"]
+	s, d := full.Summary, full.Details
 	s.DataFile, s.WorkflowID, s.EntityType, s.URI, s.DataSHA256 = bad, bad, bad, bad, bad
-	s.Files = migration.Files{Success: bad, Fail: bad, FailRecords: bad, Retry: []string{bad}, Unresolved: ptr(bad), Remaining: ptr(bad), Report: bad}
+	s.Files = migration.Files{Success: bad, Fail: "javascript:alert(1)", FailRecords: "../" + Name("success", stamp, "csv"), Retry: []string{bad}, Unresolved: ptr(bad), Remaining: ptr(bad), Report: bad}
 	s.Rounds[0].RetryFile = ptr(bad)
+	d.Program, d.Spec.PrimaryKey, d.Spec.MappingFile = bad, bad, bad
+	d.Events = []migration.Event{{At: s.StartedAt, Kind: migration.EventChanged, Who: bad, Name: bad, Old: bad, New: bad, Reason: bad}, {At: s.StartedAt, Kind: migration.EventOpened, Text: bad}}
+	d.Reasons.add(Record{Record: ledger.Record{Error: bad}})
+	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: bad})
 	for _, counts := range []migration.Counts{{}, {Failed: 1}, {Unknown: 1}, {Remaining: 1}} {
 		s.Records = counts
-		page := reportOf(t, s)
+		page := reportOf(t, s, d)
 		if strings.Contains(page, "<script") || strings.Contains(page, "</script") {
 			t.Errorf("%+v: the report holds a script:\n%s", counts, page)
 		}
-		if !strings.Contains(page, "&lt;script&gt;alert") {
-			t.Errorf("%+v: the report does not hold the file's name:\n%s", counts, page)
+		if n := strings.Count(page, "&lt;script&gt;alert"); n < 20 {
+			t.Errorf("%+v: the report holds the name %d times, want all:\n%s", counts, n, page)
+		}
+		if got := strings.Count(page, "href="); got != 1 { // that to the summary
+			t.Errorf("%+v: %d links, want none to a name that is none of ours:\n%s", counts, got, page)
 		}
 	}
 }
 
 func TestTheReportHoldsTheFigures(t *testing.T) {
-	s := summaries()["everything"]
-	page := reportOf(t, s)
+	s := samples()["everything"]
+	s.EntitiesAfter = ptr(int64(12345))
+	page := reportOf(t, s.Summary, s.Details)
 	for _, want := range []string{
-		"<td>created</td><td>2</td>", "<td>recovered</td><td>2</td>", "<td>updated</td><td>0</td>", "<td>failed</td><td>3</td>",
-		"<td>unknown</td><td>1</td>", "<td>remaining</td><td>2</td>", "<td>total</td><td>10</td>",
-		"<td>0</td><td>3</td><td>3</td><td>2</td><td>1</td><td>1</td><td>4</td><td>retry_1.csv</td>",
-		"<td>1</td><td>2</td><td>2</td><td>0</td><td>1</td><td>1</td><td>2</td><td>–</td>",
-		"success.csv", "fail.csv", "fail_records.csv", "<dd>retry_1.csv</dd>", "<dd>retry_2.csv</dd>", "remaining.csv",
-		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC (after 1h1m1s)", "12345", s.DataSHA256, s.WorkflowID, s.URI,
+		`created</th><td class="n">2</td><td class="n">20.0 %`, `recovered</th><td class="n">2<`, `updated</th><td class="n">0</td><td class="n">0 %`, `failed</th><td class="n">3<`,
+		`unknown</th><td class="n">1<`, `remaining</th><td class="n">2<`, `total</th><td class="n">10<`,
+		`0</th><td class="n">3</td><td class="n">3</td><td class="n">2</td><td class="n">1</td><td class="n">1</td><td class="n">4</td><td class="t">retry_Nov_22_2026_13_06_00.csv<`,
+		`1</th><td class="n">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t">–<`,
+		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC", "<dd>1h1m1s</dd>", "<dd>12345</dd>", s.DataSHA256, s.WorkflowID, s.URI,
+		// the course
+		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "made them: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
+		">rounds:", ">updates:", ">paused: paused, 22 Nov 13:17:00 to 22 Nov 13:22:00;", ">slowed:", ">breaker:", ">no run: no run, 22 Nov 13:45:00 to 22 Nov 13:47:00;", ">changes:", ">decisions:",
+		`"l dash" d="M0 `, // what was allowed
+		// errors
+		`attributes was not valid for the following reason: …</th><td class="n">80</td><td>1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
+		// events
+		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed from then on: 1 calls a second",
+		// settings
+		"<dt>--rate-limit</dt><dd>4 calls a second</dd>", "<dt>--start-at</dt><dd>11</dd>", "<dt>--mapping</dt><dd>mapping.yaml, SHA-256 abababababab…</dd>", "<dt>--unknown-http-codes</dt><dd>none</dd>",
+		"<dt>--unknown-api-codes</dt><dd>403 510</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q:\n%s", want, page)
 		}
 	}
+	for _, name := range append([]string{s.Files.Success, s.Files.Fail, s.Files.FailRecords, *s.Files.Remaining, *s.Files.UpdateSuccess, *s.Files.UpdateFail, SummaryName(stamp)}, s.Files.Retry...) {
+		if !strings.Contains(page, `<a href="`+name+`">`+name+"</a>") {
+			t.Errorf("the report does not link to %s:\n%s", name, page)
+		}
+	}
 	// What is not there is not spoken of.
-	page = reportOf(t, summaries()["nothing"])
-	for _, not := range []string{"still unknown", "<dt>retry</dt>", "<dt>remaining</dt>", "entities after"} {
+	page = reportOf(t, samples()["nothing"].Summary, Details{})
+	for _, not := range []string{"still unknown", "retry:", "remaining:", "entities after", `<svg`, `id="course"`, `id="errors"`, `id="events"`, "Options"} {
 		if strings.Contains(page, not) {
 			t.Errorf("the report of nothing has %q:\n%s", not, page)
+		}
+	}
+}
+
+// What those need who cannot see the page, or not well.
+func TestTheReportIsAccessible(t *testing.T) {
+	for name, s := range samples() {
+		page := reportOf(t, s.Summary, s.Details)
+		for _, want := range []string{`<html lang="en">`, `<meta name="viewport" content="width=device-width, initial-scale=1">`, "<main>", "<title>Migration of"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: the report lacks %s", name, want)
+			}
+		}
+		ids, refers := map[string]bool{}, []string{}
+		heading := 0
+		var open []string
+		titled, captioned := map[int]bool{}, map[int]bool{}
+		for _, token := range tokens(t, page) {
+			switch e := token.(type) {
+			case xml.StartElement:
+				attr := map[string]string{}
+				for _, a := range e.Attr {
+					attr[a.Name.Local] = a.Value
+				}
+				if id := attr["id"]; id != "" {
+					if ids[id] {
+						t.Errorf("%s: the id %s is there twice", name, id)
+					}
+					ids[id] = true
+				}
+				refers = append(refers, strings.Fields(attr["aria-labelledby"])...)
+				tag := e.Name.Local
+				if len(tag) == 2 && tag[0] == 'h' && tag[1] >= '1' && tag[1] <= '6' {
+					level := int(tag[1] - '0')
+					if level > heading+1 || heading > 0 && level == 1 {
+						t.Errorf("%s: a heading of level %d comes after one of level %d", name, level, heading)
+					}
+					heading = level
+				}
+				switch {
+				case tag == "th" && attr["scope"] != "col" && attr["scope"] != "row":
+					t.Errorf("%s: a th without scope: %v", name, attr)
+				case tag == "svg" && attr["aria-hidden"] != "true" && (attr["role"] != "img" || attr["aria-labelledby"] == ""):
+					t.Errorf("%s: a drawing without role and label: %v", name, attr)
+				case tag == "title" && open[len(open)-1] == "svg":
+					titled[len(open)-1] = true
+				case tag == "caption":
+					captioned[len(open)-1] = true
+				}
+				open = append(open, tag)
+			case xml.EndElement:
+				open = open[:len(open)-1]
+				switch {
+				case e.Name.Local == "svg" && !titled[len(open)]:
+					t.Errorf("%s: a drawing without a title", name)
+				case e.Name.Local == "table" && !captioned[len(open)]:
+					t.Errorf("%s: a table without a caption", name)
+				}
+				if e.Name.Local == "svg" {
+					delete(titled, len(open))
+				} else if e.Name.Local == "table" {
+					delete(captioned, len(open))
+				}
+			}
+		}
+		for _, id := range refers {
+			if !ids[id] {
+				t.Errorf("%s: something is labelled by %s, which is not there", name, id)
+			}
+		}
+	}
+}
+
+// The colours of texts and lines have a contrast of 4.5 to the page at least, as
+// WCAG 2.2 wants it of texts (1.4.3), in both schemes.
+func TestTheReportCanBeRead(t *testing.T) {
+	schemes := strings.SplitN(reportPage, "prefers-color-scheme: dark", 2)
+	for i, scheme := range schemes {
+		colours := map[string]float64{}
+		for _, m := range regexp.MustCompile(`--(\w+): #(\w\w)(\w\w)(\w\w);`).FindAllStringSubmatch(scheme, -1) {
+			linear := func(hex string) float64 {
+				n, err := strconv.ParseUint(hex, 16, 8)
+				if err != nil {
+					t.Fatal(err)
+				}
+				v := float64(n) / 255
+				if v <= 0.04045 {
+					return v / 12.92
+				}
+				return math.Pow((v+0.055)/1.055, 2.4)
+			}
+			colours[m[1]] = 0.2126*linear(m[2]) + 0.7152*linear(m[3]) + 0.0722*linear(m[4])
+		}
+		for _, name := range []string{"text", "muted", "link", "a", "b", "c"} {
+			l, there := colours[name]
+			page := colours["page"]
+			if contrast := (max(l, page) + .05) / (min(l, page) + .05); !there || contrast < 4.5 {
+				t.Errorf("scheme %d: %s has a contrast of %.2f, want 4.5", i, name, contrast)
+			}
+		}
+	}
+	if len(schemes) != 2 {
+		t.Error("the page has no dark scheme")
+	}
+}
+
+func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
+	for _, tc := range []struct {
+		part, whole int
+		want        string
+	}{{0, 0, "0 %"}, {0, 5, "0 %"}, {5, 5, "100 %"}, {1, 3, "33.3 %"}, {1, 1000, "0.1 %"}, {1, 1001, "< 0.1 %"}, {1, 10_000_000, "< 0.1 %"}, {999, 1000, "99.9 %"}, {9_999_999, 10_000_000, "> 99.9 %"}} {
+		if got := share(tc.part, tc.whole); got != tc.want {
+			t.Errorf("%d of %d: %s, want %s", tc.part, tc.whole, got, tc.want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ func SummaryName(stamp string) string { return Name("summary", stamp, "json") }
 
 // WriteSummary writes the summary and the report. The summary comes last: where
 // there is one, all that it names is there.
-func WriteSummary(dir, stamp string, s migration.Summary) error {
-	page, err := report(s)
+func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
+	page, err := report(stamp, s, d)
 	if err != nil {
 		return err
 	}

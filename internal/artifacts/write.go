@@ -44,6 +44,7 @@ type Set struct {
 	unknown *rawFile // nil when an earlier retry file holds them
 	remain  *rawFile
 	counts  migration.Counts
+	reasons *Reasons // of the failed records
 }
 
 // Options say under which names a Set is written.
@@ -109,6 +110,7 @@ func NewSet(o Options) (*Set, error) {
 		s.Discard()
 		return nil, err
 	}
+	s.reasons = newReasons(o.Header)
 	return s, nil
 }
 
@@ -138,6 +140,7 @@ func (s *Set) Add(r Record) error {
 		return s.updates.write(batch, line, r.Key, how)
 	case ledger.Failed, ledger.Duplicate:
 		s.counts.Failed++
+		s.reasons.add(r)
 		fail := s.fail
 		if r.ByUpdate && s.unfit != nil {
 			fail = s.unfit
@@ -158,6 +161,9 @@ func (s *Set) Add(r Record) error {
 	}
 	return fmt.Errorf("line %d has the outcome %q, which has no file", r.Line, r.Outcome)
 }
+
+// Reasons are those of the failed records that were added.
+func (s *Set) Reasons() *Reasons { return s.reasons }
 
 // Commit counts what was written, proves that every one of total records stands
 // in one place, and then gives the files their names. When the proof fails,

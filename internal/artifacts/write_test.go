@@ -131,7 +131,7 @@ func TestEveryDispositionHasItsFile(t *testing.T) {
 			t.Errorf("counts %+v, want %+v", counts, sampleCounts)
 		}
 		summary := summaryOf(counts, files)
-		if err := WriteSummary(dir, stamp, summary); err != nil {
+		if err := WriteSummary(dir, stamp, summary, Details{Reasons: s.Reasons()}); err != nil {
 			t.Fatal(err)
 		}
 		got := contents(t, dir)

@@ -97,8 +97,8 @@ func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (cli
 	return c, nil
 }
 
-// Logger writes structured logs to a file or the terminal. Names and numbers
-// only: no user data comes to it.
-func Logger(w *os.File, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+// WorkerIdentity is what the Temporal service calls this process.
+func WorkerIdentity() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%d@%s", os.Getpid(), host)
 }

@@ -171,7 +171,7 @@ func (c *Client) judge(r reply) (Answer, object) {
 	}
 	if r.header != nil {
 		a.ServerDate, _ = http.ParseTime(r.header.Get("Date"))
-		a.RetryAfter = retryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
+		a.RetryAfter = RetryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
 		if c.answered != nil && !a.ServerDate.IsZero() {
 			c.answered(a.ServerDate, a.Sent, a.Received)
 		}
@@ -238,8 +238,9 @@ func containsFold(text []byte, phrases ...string) bool {
 	return slices.ContainsFunc(phrases, func(p string) bool { return bytes.Contains(lower, []byte(p)) })
 }
 
-// retryAfter reads a Retry-After header: seconds, or a date, which is compared with the server's own clock if that is known.
-func retryAfter(value string, serverDate, received time.Time) time.Duration {
+// RetryAfter reads a Retry-After header: seconds, or a date, which is compared with the server's own clock if that is known.
+// It is a day at most, and 0 where the header says nothing.
+func RetryAfter(value string, serverDate, received time.Time) time.Duration {
 	const longest = 24 * time.Hour
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {

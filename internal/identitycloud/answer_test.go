@@ -407,7 +407,7 @@ func TestServerHeaders(t *testing.T) {
 		}
 	}
 	now := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
-	if d := retryAfter("Sun, 22 Nov 2026 13:05:00 GMT", time.Time{}, now); d != 5*time.Minute {
+	if d := RetryAfter("Sun, 22 Nov 2026 13:05:00 GMT", time.Time{}, now); d != 5*time.Minute {
 		t.Errorf("without the server's date: got %v, want 5m", d)
 	}
 }

@@ -146,9 +146,6 @@ func New(cfg Config) (*Client, error) {
 	common := appendParameter(nil, "type_name", cfg.EntityType)
 	common = appendParameter(common, "timeout", strconv.FormatInt(seconds, 10))
 
-	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
 	return &Client{
 		base:         strings.TrimRight(base.String(), "/"),
 		host:         base.Host,
@@ -164,23 +161,32 @@ func New(cfg Config) (*Client, error) {
 		slots:        make(chan struct{}, cfg.MaxConnections),
 		common:       common,
 		now:          time.Now,
-		transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment, // never for loopback hosts
-			DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
-			TLSHandshakeTimeout:    cfg.Timeout,
-			Protocols:              &protocols,
-			MaxIdleConnsPerHost:    cfg.MaxConnections,
-			IdleConnTimeout:        idleTimeout,
-			MaxResponseHeaderBytes: 1 << 20,
-			WriteBufferSize:        64 << 10,
-			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-				if answer.StatusCode != http.StatusOK {
-					return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: proxyRefusal(answer.StatusCode)}
-				}
-				return nil
-			},
-		},
+		transport:    NewTransport(cfg.Timeout, cfg.MaxConnections),
 	}, nil
+}
+
+// NewTransport gives a transport that sends a request once: use it without an http.Client, which would follow redirects,
+// and with a body that has no GetBody, which would be sent again. What fails is told safely by NoAnswer.
+func NewTransport(timeout time.Duration, connections int) *http.Transport {
+	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment, // never for loopback hosts
+		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+		TLSHandshakeTimeout:    timeout,
+		Protocols:              &protocols,
+		MaxIdleConnsPerHost:    connections,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: 1 << 20,
+		WriteBufferSize:        64 << 10,
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+			if answer.StatusCode != http.StatusOK {
+				return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: proxyRefusal(answer.StatusCode)}
+			}
+			return nil
+		},
+	}
 }
 
 // Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
@@ -208,7 +214,7 @@ func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 		return nil, errors.New("the address of the API has no host name: expected the form https://<name>.janraincapture.com")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, fmt.Errorf("the address of the API (host %q) must end with the host or a path: remove what starts with ? or #", u.Host)
-	case u.Scheme == "http" && !insecureHTTP && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !insecureHTTP && !IsLoopback(u.Hostname()):
 		return nil, fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
 			u.Host, u.Host)
 	case u.Scheme != "http" && u.Scheme != "https":
@@ -217,7 +223,8 @@ func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	return u, nil
 }
 
-func loopback(host string) bool {
+// IsLoopback says that a host name or address is this machine's own: what goes there is not readable on the way.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
@@ -275,7 +282,7 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r repl
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		r.received = c.now()
-		r.err = &NoAnswerError{Reason: reasonOf(ctx, err, "not http"), cause: safeCause(err)}
+		r.err = NoAnswer(ctx, err)
 		return r
 	}
 	defer resp.Body.Close()

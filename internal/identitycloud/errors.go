@@ -168,6 +168,11 @@ type NoAnswerError struct {
 	cause error // only what safeCause lets through
 }
 
+// NoAnswer is what a failure of a transport is called, where no answer came.
+func NoAnswer(ctx context.Context, err error) *NoAnswerError {
+	return &NoAnswerError{Reason: reasonOf(ctx, err, "not http"), cause: safeCause(err)}
+}
+
 // Error returns "no answer: <reason>", with the network's own words where these are known to hold only addresses and
 // names of certificates. It is safe for logs.
 func (e *NoAnswerError) Error() string {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"time"
 )
 
 // Outcome is what is known of one record after one round.
@@ -48,6 +49,12 @@ type Outcomes struct {
 	// Errors are those of the duplicate and failed records, in order, in the
 	// target's words. They may quote a record: user data.
 	Errors []string `json:"errors,omitempty"`
+	// At is when the answer was there, or was given up; of updates, when the last
+	// one was. Took is how long the call took until then. Both are by the clock of
+	// the worker that called, and zero where nobody knows: in entries of earlier
+	// versions, and of a call whose worker died.
+	At   time.Time     `json:"at,omitzero"`
+	Took time.Duration `json:"took,omitzero"` // in nanoseconds
 }
 
 // NewOutcomes has None for each of a batch's records.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Standing says how far a batch is in a round.
@@ -28,6 +29,7 @@ type Record struct {
 	// ByUpdate says that the outcome is that of an update, which the record was
 	// to get because it was a duplicate.
 	ByUpdate bool
+	At       time.Time // that of its entry, see Outcomes
 }
 
 // InRound says which records of a batch of n records travel in a round: all in
@@ -198,7 +200,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 		if outcome == None {
 			continue
 		}
-		records[i] = Record{Outcome: outcome, Round: round}
+		records[i] = Record{Outcome: outcome, Round: round, At: o.At}
 		switch outcome {
 		case Created, Recovered:
 			records[i].UUID, uuids = uuids[0], uuids[1:]

@@ -17,15 +17,15 @@ type Pace struct {
 func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
 	return Forecast{
 		Calls:    calls,
-		AtLeast:  seconds(p.time(calls, callTime)),
-		AtMost:   seconds(p.time(calls, p.Timeout)),
-		Delta:    seconds(p.time(records, p.Timeout)),
+		AtLeast:  seconds(p.Time(calls, callTime)),
+		AtMost:   seconds(p.Time(calls, p.Timeout)),
+		Delta:    seconds(p.Time(records, p.Timeout)),
 		CallTime: seconds(callTime),
 	}
 }
 
-// time is that of so many calls: what limits them is the rate, or the calls in flight.
-func (p Pace) time(calls int64, each time.Duration) time.Duration {
+// Time is that of so many calls which take so long each: what limits them is the rate, or the calls in flight.
+func (p Pace) Time(calls int64, each time.Duration) time.Duration {
 	total := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
 	if p.PerSecond > 0 {
 		total = max(total, float64(calls)/p.PerSecond)

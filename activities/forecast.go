@@ -1,0 +1,66 @@
+package activities
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/validate"
+)
+
+// ForecastInput asks how long the batches of round 0 after these ones take.
+type ForecastInput struct {
+	Run Run `json:"run"`
+	// Loaded is how many batches were loaded, from the first on.
+	Loaded int `json:"loaded"`
+}
+
+// Forecast is how long the rest of a round takes, by the calls that were made.
+type Forecast struct {
+	Calls   int           `json:"calls"` // whose answer came
+	Median  time.Duration `json:"median"`
+	Longest time.Duration `json:"longest"`
+	Left    int           `json:"left"` // batches
+	// Takes is the time for those at the pace that is set now, if all goes on as
+	// it went, without retry rounds. 0 if no answer came.
+	Takes time.Duration `json:"takes"`
+}
+
+// Forecast looks at the calls of the first batches of round 0.
+func (a *Activities) Forecast(ctx context.Context, in ForecastInput) (Forecast, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	f, err := a.forecast(ctx, in)
+	return f, ended(ctx, err)
+}
+
+func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast, err error) {
+	o, err := a.open(in.Run)
+	if err != nil {
+		return f, err
+	}
+	control, err := o.folder.Control(in.Run.ID, o.spec)
+	if err != nil {
+		return f, err
+	}
+	var took []time.Duration
+	for batch := 1; batch <= in.Loaded; batch++ {
+		if _, err := a.settleBatch(ctx, BatchInput{Run: in.Run, Position: batch}, func(_ ledger.Key, outcomes ledger.Outcomes) {
+			if outcomes.Took > 0 {
+				took = append(took, outcomes.Took)
+			}
+		}); err != nil {
+			return f, err
+		}
+	}
+	f.Calls, f.Left = len(took), o.index.Batches()-in.Loaded
+	if len(took) == 0 {
+		return f, nil
+	}
+	slices.Sort(took)
+	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
+	pace := validate.Pace{PerSecond: control.RateLimit, Workers: control.Workers}
+	f.Takes = pace.Time(int64(f.Left), f.Median)
+	return f, nil
+}

@@ -1,0 +1,49 @@
+package activities
+
+import (
+	"testing"
+	"time"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
+	for name, tc := range map[string]struct {
+		control migration.Control
+		want    time.Duration // for the 7 batches that are left, 3 s each
+	}{
+		"the rate limits":         {migration.Control{RateLimit: 0.5, Workers: 10}, 14 * time.Second},
+		"the time of calls does":  {migration.Control{RateLimit: 100, Workers: 2}, 10500 * time.Millisecond},
+		"without any rate limit":  {migration.Control{Workers: 1}, 21 * time.Second},
+		"what operators set does": {migration.Control{RateLimit: 1, Workers: 10}, 7 * time.Second},
+	} {
+		r := inspected(t, people(40)) // 10 batches
+		for i, took := range []time.Duration{9 * time.Second, time.Second, 3 * time.Second} {
+			outcomes := ledger.NewOutcomes(4)
+			for n := range 4 {
+				outcomes.Created(n, "uuid")
+			}
+			settled := outcomes.Outcomes(true, "")
+			settled.At, settled.Took = now, took
+			if _, _, err := r.ledger().Decide(t.Context(), ledger.Key{Batch: i + 1}, settled); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.run.Folder.SaveControl(r.run.ID, tc.control); err != nil {
+			t.Fatal(err)
+		}
+		got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 3})
+		if want := (Forecast{Calls: 3, Median: 3 * time.Second, Longest: 9 * time.Second, Left: 7, Takes: tc.want}); got != want {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+}
+
+func TestThereIsNoForecastWithoutAnAnswer(t *testing.T) {
+	r := inspected(t, people(40))
+	r.claim(ledger.Key{Batch: 1})
+	if got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 1}); got != (Forecast{Left: 9}) {
+		t.Errorf("%+v, want 9 batches left, and nothing known of calls", got)
+	}
+}

@@ -1,0 +1,161 @@
+package activities
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+)
+
+// Observer is told what this process does, for metrics and traces. It hears
+// names of hosts, numbers and classes of reasons, and nothing of a record. Many
+// goroutines tell it at once, and wait for it.
+type Observer interface {
+	// Request is told of each HTTP request into a target, of every kind, when it
+	// may be sent; done, when it has ended.
+	Request(target string) (done func())
+	// Called is told of a call that loaded a part of a batch, after it. ctx is
+	// that of the activity.
+	Called(ctx context.Context, target string, key ledger.Key, records int, answer identitycloud.Answer)
+	// Batch is told of each batch that a round has decided.
+	Batch(target string)
+	// Records is told how many records of a batch have an outcome now. A record
+	// has one in every round that it is in.
+	Records(target string, outcome ledger.Outcome, n int)
+}
+
+// Observe gives this process somebody to tell. Call it before the first
+// activity.
+func (a *Activities) Observe(o Observer) { a.observer = o }
+
+// nobody observes.
+type nobody struct{}
+
+func (nobody) Request(string) func() { return func() {} }
+func (nobody) Called(context.Context, string, ledger.Key, int, identitycloud.Answer) {
+}
+func (nobody) Batch(string)                        {}
+func (nobody) Records(string, ledger.Outcome, int) {}
+
+// observed is a hook before a call that tells the observer as well.
+func (o *opened) observed(before func(context.Context) (func(), error)) func(context.Context) (func(), error) {
+	host := o.spec.Target.Host()
+	return func(ctx context.Context) (func(), error) {
+		release, err := before(ctx)
+		if err != nil {
+			return nil, err
+		}
+		done := o.observer.Request(host)
+		return func() {
+			done()
+			if release != nil {
+				release()
+			}
+		}, nil
+	}
+}
+
+// tell tells the observer of outcomes that this process has decided. Records
+// with the outcome before have it since an earlier decision.
+func (o *opened) tell(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, before ledger.Outcome) {
+	n := map[ledger.Outcome]int{}
+	for i := range len(outcomes.Letters) {
+		n[ledger.Outcome(outcomes.Letters[i])]++
+	}
+	delete(n, ledger.None)
+	delete(n, before)
+	for outcome, records := range n {
+		o.observer.Records(o.spec.Target.Host(), outcome, records)
+	}
+	if n[ledger.Unknown] > 0 {
+		since := time.Now()
+		if first, err := o.ledger.ClaimOf(ctx, ledger.Key{Batch: key.Batch}); err == nil {
+			since = first.At
+		}
+		o.lost.add(key, n[ledger.Unknown], since)
+	}
+}
+
+// lost are the batches of a run that this process has left unknown.
+type lost struct {
+	mu      sync.Mutex
+	batches map[int]lostBatch
+}
+
+type lostBatch struct {
+	round, records int
+	since          time.Time // the first attempt at it
+}
+
+func (l *lost) add(key ledger.Key, records int, since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.batches == nil {
+		l.batches = map[int]lostBatch{}
+	}
+	b := l.batches[key.Batch]
+	if b.round != key.Round {
+		b = lostBatch{}
+	}
+	l.batches[key.Batch] = lostBatch{round: key.Round, records: b.records + records, since: since}
+}
+
+// count counts the records that are unknown still, and says since when the
+// oldest is. A batch that a later round has decided, in whichever process, is
+// forgotten.
+func (l *lost) count(lastRound int, decided func(ledger.Key) bool) (records int, since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for batch, b := range l.batches {
+		for round := b.round + 1; round <= lastRound; round++ {
+			if decided(ledger.Key{Round: round, Batch: batch}) {
+				delete(l.batches, batch)
+				break
+			}
+		}
+		if _, still := l.batches[batch]; !still {
+			continue
+		}
+		records += b.records
+		if since.IsZero() || b.since.Before(since) {
+			since = b.since
+		}
+	}
+	return records, since
+}
+
+// Standings visits the runs that this process has worked for and that are not
+// over: how they stand, and their gates. What cannot be read is left out.
+func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
+	a.mu.Lock()
+	runs := make(map[Run]*opened, len(a.runs))
+	for run, o := range a.runs {
+		runs[run] = o
+	}
+	a.mu.Unlock()
+	for run, o := range runs {
+		if sealed, err := o.folder.Sealed(run.ID); err != nil || sealed {
+			continue
+		}
+		s := migration.Standing{Target: o.spec.Target.Host()}
+		if o.rollback == nil {
+			control, err := o.folder.Control(run.ID, o.spec)
+			if err != nil {
+				continue
+			}
+			s.Paused = control.Paused
+			if s.Round, err = o.folder.LastRound(); err != nil {
+				continue
+			}
+			s.Unknown, s.UnknownSince = o.lost.count(s.Round, func(key ledger.Key) bool {
+				_, err := o.ledger.Decided(context.Background(), key)
+				return err == nil
+			})
+		}
+		visit(s, o.gate.State())
+	}
+}

@@ -1,0 +1,107 @@
+package activities
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/migration"
+)
+
+func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
+	r := inspected(t, people(4))
+	folder := r.run.Folder
+	before, err := folder.Control(r.run.ID, r.spec)
+	if err != nil || before != r.spec.Control() {
+		t.Errorf("before: %+v, %v; want what the options say", before, err)
+	}
+	want := migration.Control{Paused: true, PausedText: "by anna", RateLimit: 8, Workers: 2, Breaker: 5}
+	in := SteerInput{Run: r.run, Control: &want, Events: []migration.Event{
+		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "rate", Old: "4", New: "8"},
+		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "paused", Old: "no", New: "yes"},
+	}, Approved: true}
+	for range 2 { // an activity may be run again
+		must[struct{}](r, r.acts.Steer, in)
+	}
+	if got, err := folder.Control(r.run.ID, r.spec); err != nil || got != want {
+		t.Errorf("control %+v, %v; want %+v", got, err, want)
+	}
+	if other, err := folder.Control("a later run", r.spec); err != nil || other != r.spec.Control() {
+		t.Errorf("a later run has %+v, %v; want what its own options say", other, err)
+	}
+	if !folder.Approved() {
+		t.Error("the approval was not kept")
+	}
+	events, err := folder.Events()
+	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1] != in.Events[0] || events[2] != in.Events[1] {
+		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
+	}
+	if info, err := os.Stat(folder.ControlFile(r.run.ID)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
+	}
+}
+
+func TestTheBatchesOfACanaryEndWithIt(t *testing.T) {
+	for _, tc := range []struct {
+		records, batchSize, canary int
+		startAt                    int64
+		want, batches              int
+	}{
+		{records: 20, batchSize: 4, canary: 4, want: 1, batches: 5},
+		{records: 20, batchSize: 4, canary: 6, want: 2, batches: 6}, // 4, 2, 4, 4, 4, 2
+		{records: 20, batchSize: 4, canary: 1, want: 1, batches: 6},
+		{records: 20, batchSize: 4, canary: 6, startAt: 10, want: 2, batches: 4}, // 4, 2, 4, 1
+		{records: 3, batchSize: 4, canary: 100, want: 1, batches: 1},
+		{records: 20, batchSize: 4, canary: 0, want: 0, batches: 5},
+	} {
+		r := newRig(t, people(tc.records), batchSize(tc.batchSize), withSpec(func(s *migration.Spec) {
+			s.Canary, s.StartAt = tc.canary, max(1, tc.startAt)
+		}))
+		if got := r.inspect(); got.Canary != tc.want || got.Batches != tc.batches {
+			t.Errorf("%+v: %d of %d batches are the canary", tc, got.Canary, got.Batches)
+			continue
+		}
+		loaded := 0
+		for batch := range tc.want {
+			loaded += r.load(0, batch+1).Created
+		}
+		if want := min(tc.canary, tc.records); loaded != want {
+			t.Errorf("%+v: the canary loads %d records, want %d", tc, loaded, want)
+		}
+	}
+}
+
+func TestACanaryIsApprovedOnce(t *testing.T) {
+	r := newRig(t, people(20), withSpec(func(s *migration.Spec) { s.Canary = 6 }))
+	first := r.inspect()
+	if err := r.run.Folder.Approve(); err != nil {
+		t.Fatal(err)
+	}
+	r.run.ID = "run-2"
+	if again := r.inspect(); again.Canary != 0 || again.Batches != first.Batches {
+		t.Errorf("after the approval: %+v, want no canary", again)
+	}
+}
+
+func TestALaterRunCutsTheInputAsTheFirstDid(t *testing.T) {
+	r := newRig(t, people(20), withSpec(func(s *migration.Spec) { s.Canary = 6 }))
+	first := r.inspect()
+	index, err := os.ReadFile(r.run.Folder.Index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.load(0, 1)
+	if err := os.Remove(r.run.Folder.Index()); err != nil { // and it has to be made again
+		t.Fatal(err)
+	}
+	r.restart()
+	r.run.ID, r.spec.Canary = "run-2", 3
+	again := must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now.Add(time.Hour)})
+	made, err := os.ReadFile(r.run.Folder.Index())
+	if err != nil || string(made) != string(index) || again.Batches != first.Batches {
+		t.Errorf("%+v, %v; want the index of the first run, with %d batches", again, err, first.Batches)
+	}
+	if again.Canary != 1 {
+		t.Errorf("the canary of 3 records is %d batches, want the one that holds them", again.Canary)
+	}
+}

@@ -1,0 +1,359 @@
+package artifacts
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/migration"
+)
+
+// charts are the drawings of a course, which share one time axis. A drawing is
+// 1000 wide and 100 high, and stretched by the page: it has no text in it, so
+// that the text keeps its size on a small screen.
+type charts struct {
+	Drawings []chart
+	Lanes    []lane
+	Shades   []shade // times without calls, behind all drawings
+	Marks    string  // a line for each change by an operator, before all drawings
+	Times    []tick
+	Day      string // of the first time
+	Untimed  string // what is not in the drawings; "" if nothing
+}
+
+const (
+	chartWidth  = 1000.0
+	chartHeight = 100.0
+)
+
+type chart struct {
+	ID, Title, Text string // Text says in words what there is to see
+	Series          []series
+	Scale           []tick
+}
+
+// series is one line, or one set of bars.
+type series struct{ Class, Name, Path string }
+
+// tick is a label at a place, in percent from the left or from the bottom.
+type tick struct {
+	At   float64
+	Text string
+}
+
+// lane is what has a begin and an end, or a number, on the time axis.
+type lane struct {
+	Name   string
+	Spans  []shade
+	Labels []tick
+}
+
+// shade is a piece of the time axis, in units of the drawing.
+type shade struct {
+	X, Width float64
+	Text     string
+}
+
+// axis places times.
+type axis struct {
+	from, to time.Time
+}
+
+func (a axis) x(t time.Time) float64 {
+	share := float64(t.Sub(a.from)) / float64(a.to.Sub(a.from))
+	return round1(chartWidth * min(max(share, 0), 1))
+}
+
+func (a axis) span(s span, text string) shade {
+	from, to := a.x(s.first), a.x(s.last)
+	width := max(to-from, 4) // what is short is to be seen
+	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
+}
+
+// drawn gives the charts of a course, nil if there is nothing to draw.
+func drawn(c *Course, d Details) *charts {
+	if c == nil || !c.isDrawn() {
+		return nil
+	}
+	a := axis{c.begin(0), c.begin(len(c.stretches))}
+	all := &charts{Day: c.start.Format("2 January 2006")}
+	all.Times = a.ticks()
+	history := historyOf(d.Events, c)
+	for _, h := range slices.Concat(history.paused, history.open, history.idle) {
+		all.Shades = append(all.Shades, a.span(h.span, h.text))
+	}
+	for _, e := range shownChanges(d.Events) {
+		all.Marks += "M" + number1(a.x(e.At)) + " 0V100"
+	}
+	all.Drawings = []chart{c.throughput(), c.outcomes(a, allowedRate(d, c))}
+	if c.all.count > 0 {
+		all.Drawings = append(all.Drawings, c.latency())
+	}
+	all.Lanes = c.lanes(a, history, d.Events)
+	all.Untimed = c.whatIsMissing()
+	return all
+}
+
+// whatIsMissing says what is known of fewer calls than there were.
+func (c *Course) whatIsMissing() string {
+	var missing []string
+	if c.untimed > 0 {
+		missing = append(missing, "Not drawn, since their time is not known: "+counted(c.untimed, "call")+".")
+	}
+	if c.unmeasured > 0 {
+		missing = append(missing, "Drawn at their begin and without a latency, since their worker died or an earlier version of this program made them: "+counted(c.unmeasured, "call")+".")
+	}
+	return strings.Join(missing, " ")
+}
+
+// ticks are times of a clock, as many as a small screen can show.
+func (a axis) ticks() (all []tick) {
+	span := a.to.Sub(a.from)
+	step := widths[0]
+	most := time.Duration(6)
+	if span < 6*time.Minute || span > 24*time.Hour { // seconds, or days, take more room
+		most = 4
+	}
+	for i := 0; span > most*step; i++ {
+		if i < len(widths) {
+			step = widths[i]
+		} else {
+			step *= 2
+		}
+	}
+	layout := "2 Jan 15:04"
+	switch {
+	case step < time.Minute:
+		layout = "15:04:05"
+	case step >= 24*time.Hour:
+		layout = "2 Jan"
+	case span <= 24*time.Hour:
+		layout = "15:04"
+	}
+	for t := a.from.Truncate(step); !t.After(a.to); t = t.Add(step) {
+		if at := a.x(t) / chartWidth * 100; !t.Before(a.from) && at <= 95 {
+			all = append(all, tick{round1(at), t.Format(layout)})
+		}
+	}
+	return all
+}
+
+// throughput draws the records a second.
+func (c *Course) throughput() chart {
+	rates, top, at := make([]float64, len(c.stretches)), 0.0, 0
+	settled := 0
+	for i, s := range c.stretches {
+		rates[i] = float64(s.settled) / c.seconds(i)
+		settled += s.settled
+		if rates[i] > top {
+			top, at = rates[i], i
+		}
+	}
+	scale := scaleTo(top)
+	ch := chart{ID: "throughput", Title: "Records a second", Scale: scale.ticks()}
+	ch.Series = []series{{"a", "records of which it became known what they are", c.bars(scale, nil, rates)}}
+	ch.Text = fmt.Sprintf("%s a second on the whole, %s at most, at %s.",
+		records(float64(settled)/max(1, c.end.Sub(c.start).Seconds())), figure(top), clock(c.within(c.begin(at))))
+	return ch
+}
+
+// outcomes draws the calls a second, by what came of them, and how many were
+// allowed.
+func (c *Course) outcomes(a axis, allowed []step) chart {
+	n := len(c.stretches)
+	answered, refused, unknown := make([]float64, n), make([]float64, n), make([]float64, n)
+	var sum stretch
+	top := 0.0
+	for i, s := range c.stretches {
+		seconds := c.seconds(i)
+		answered[i], refused[i], unknown[i] = float64(s.answered)/seconds, float64(s.refused)/seconds, float64(s.unknown)/seconds
+		top = max(top, float64(s.calls())/seconds)
+		sum.answered, sum.refused, sum.unknown = sum.answered+s.answered, sum.refused+s.refused, sum.unknown+s.unknown
+	}
+	highest := 0.0
+	for _, s := range allowed {
+		if s.rate > highest && s.rate <= 2*top {
+			highest = s.rate
+		}
+	}
+	scale := scaleTo(max(top, highest))
+	ch := chart{ID: "calls", Title: "Calls a second, by what came of them", Scale: scale.ticks()}
+	low := slices.Clone(answered)
+	ch.Series = append(ch.Series, series{"a", "answered", c.bars(scale, nil, answered)})
+	ch.Text = fmt.Sprintf("%s answered for each record, %s refused as a whole, %s of unknown outcome.",
+		counted(sum.answered, "call"), number(sum.refused), number(sum.unknown))
+	if sum.refused > 0 {
+		ch.Series = append(ch.Series, series{"b", "refused", c.bars(scale, low, refused)})
+		for i := range low {
+			low[i] += refused[i]
+		}
+	}
+	if sum.unknown > 0 {
+		ch.Series = append(ch.Series, series{"c", "unknown", c.bars(scale, low, unknown)})
+	}
+	if line := allowedLine(a, scale, allowed); line != "" {
+		ch.Series = append(ch.Series, series{"l dash", "allowed", line})
+	}
+	return ch
+}
+
+// latency draws how long calls took, on a scale of powers of ten.
+func (c *Course) latency() chart {
+	bottom, top := math.Inf(1), math.Inf(-1)
+	power := func(d time.Duration) float64 { return math.Log10(max(d, time.Microsecond).Seconds()) }
+	for _, s := range c.stretches {
+		if s.took.count > 0 {
+			bottom, top = min(bottom, power(s.took.quantile(.5))), max(top, power(s.took.longest))
+		}
+	}
+	bottom, top = math.Floor(bottom), math.Ceil(top)
+	if top == bottom {
+		top++
+	}
+	ch := chart{ID: "latency", Title: "Time that a call took"}
+	ch.Text = fmt.Sprintf("Half of the calls took %s or less, 95 %% %s or less; the longest took %s. A call that was given up counts with the time until then.",
+		brief(c.all.quantile(.5)), brief(c.all.quantile(.95)), brief(c.all.longest))
+	for p := bottom; p <= top; p++ {
+		ch.Scale = append(ch.Scale, tick{round1(100 * (p - bottom) / (top - bottom)), brief(time.Duration(math.Round(math.Pow(10, p)*1e6)) * time.Microsecond)})
+	}
+	line := func(value func(latencies) time.Duration) string {
+		var b strings.Builder
+		before := false
+		for i, s := range c.stretches {
+			if s.took.count == 0 {
+				before = false
+				continue
+			}
+			y := number1(chartHeight * (1 - (power(value(s.took))-bottom)/(top-bottom)))
+			if before {
+				b.WriteString("V" + y)
+			} else {
+				b.WriteString("M" + c.left(i) + " " + y)
+			}
+			b.WriteString("H" + c.left(i+1))
+			before = true
+		}
+		return b.String()
+	}
+	ch.Series = []series{
+		{"l thin", "longest", line(func(l latencies) time.Duration { return l.longest })},
+		{"l dash", "95 %", line(func(l latencies) time.Duration { return l.quantile(.95) })},
+		{"l", "median", line(func(l latencies) time.Duration { return l.quantile(.5) })},
+	}
+	return ch
+}
+
+// left is where a stretch begins.
+func (c *Course) left(i int) string {
+	return number1(chartWidth * float64(i) / float64(len(c.stretches)))
+}
+
+// bars draws one bar for each stretch, on top of what is below it.
+func (c *Course) bars(s scale, below, values []float64) string {
+	var b strings.Builder
+	for i, v := range values {
+		if v == 0 {
+			continue
+		}
+		low := 0.0
+		if below != nil {
+			low = below[i]
+		}
+		b.WriteString("M" + c.left(i) + " " + s.y(low) + "V" + s.y(low+v) + "H" + c.left(i+1) + "V" + s.y(low) + "Z")
+	}
+	return b.String()
+}
+
+// scale goes from 0 to a round number.
+type scale struct{ top float64 }
+
+func scaleTo(top float64) scale {
+	if top <= 0 {
+		return scale{1}
+	}
+	power := math.Pow(10, math.Floor(math.Log10(top)))
+	for _, m := range []float64{1, 2, 3, 4, 5, 6, 8, 10} {
+		if m*power >= top*0.9999 {
+			return scale{m * power}
+		}
+	}
+	return scale{10 * power}
+}
+
+func (s scale) y(value float64) string {
+	return number1(chartHeight * (1 - min(value/s.top, 1)))
+}
+
+func (s scale) ticks() []tick {
+	return []tick{{0, "0"}, {50, figure(s.top / 2)}, {100, figure(s.top)}}
+}
+
+// allowedLine draws what is allowed, where that is within the drawing.
+func allowedLine(a axis, s scale, steps []step) string {
+	var b strings.Builder
+	before := false
+	for i, st := range steps {
+		if st.rate == 0 || st.rate > s.top*1.0001 {
+			before = false
+			continue
+		}
+		if before {
+			b.WriteString("V" + s.y(st.rate))
+		} else {
+			b.WriteString("M" + number1(a.x(st.from)) + " " + s.y(st.rate))
+		}
+		to := chartWidth
+		if i+1 < len(steps) {
+			to = a.x(steps[i+1].from)
+		}
+		b.WriteString("H" + number1(to))
+		before = true
+	}
+	return b.String()
+}
+
+// lanes draws what happened, so that it can be compared with the other drawings.
+func (c *Course) lanes(a axis, h history, events []migration.Event) (all []lane) {
+	rounds := lane{Name: "rounds"}
+	for _, n := range c.roundNumbers() {
+		s := a.span(c.rounds[n].span, fmt.Sprintf("round %d", n))
+		rounds.Spans = append(rounds.Spans, s)
+		rounds.label(s.X+s.Width/2, strconv.Itoa(n))
+	}
+	all = append(all, rounds)
+	if !c.updates.first.IsZero() {
+		all = append(all, lane{Name: "updates", Spans: []shade{a.span(c.updates, "updates")}})
+	}
+	changes, decisions := lane{Name: "changes"}, lane{Name: "decisions"}
+	for i, e := range shownChanges(events) {
+		x := a.x(e.At)
+		changes.Spans = append(changes.Spans, a.span(span{e.At, e.At}, fmt.Sprintf("change %d: %s", i+1, e.Name)))
+		changes.label(x, strconv.Itoa(i+1))
+	}
+	for _, e := range events {
+		if (e.Kind == migration.EventDecision || e.Kind == migration.EventCanary) && len(decisions.Spans) < shownEvents {
+			decisions.Spans = append(decisions.Spans, a.span(span{e.At, e.At}, string(e.Kind)))
+		}
+	}
+	all = append(all, changes)
+	for name, times := range h.each {
+		l := lane{Name: name}
+		for _, t := range times {
+			l.Spans = append(l.Spans, a.span(t.span, t.text))
+		}
+		all = append(all, l)
+	}
+	all = append(all, decisions)
+	return slices.DeleteFunc(all, func(l lane) bool { return len(l.Spans) == 0 })
+}
+
+// label puts a text at x, unless it would cover the one before it.
+func (l *lane) label(x float64, text string) {
+	at := round1(x / chartWidth * 100)
+	if n := len(l.Labels); n == 0 || at-l.Labels[n-1].At >= 4 {
+		l.Labels = append(l.Labels, tick{at, text})
+	}
+}

@@ -1,0 +1,129 @@
+package artifacts
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/migration"
+)
+
+// history is times that the events tell of.
+type history struct{ paused, slowed, open, idle []period }
+
+type period struct {
+	span
+	text string
+}
+
+// each gives the names of the times and the times, in the order of the page.
+func (h history) each(yield func(string, []period) bool) {
+	_ = yield("paused", h.paused) && yield("slowed", h.slowed) && yield("breaker", h.open) && yield("no run", h.idle)
+}
+
+// historyOf pairs begins and ends. What has no end lasts to that of the
+// migration.
+func historyOf(events []migration.Event, c *Course) (h history) {
+	between := func(text string, begins, ends func(migration.Event) bool) (all []period) {
+		var since time.Time
+		for _, e := range events {
+			switch {
+			case since.IsZero() && begins(e) && len(all) < shownEvents:
+				since = c.within(e.At)
+			case !since.IsZero() && ends(e):
+				all, since = append(all, period{span{since, c.within(e.At)}, text}), time.Time{}
+			}
+		}
+		if !since.IsZero() {
+			all = append(all, period{span{since, c.end}, text})
+		}
+		return all
+	}
+	is := func(kinds ...migration.EventKind) func(migration.Event) bool {
+		return func(e migration.Event) bool { return slices.Contains(kinds, e.Kind) }
+	}
+	pauses := func(e migration.Event) bool {
+		return e.Kind == migration.EventChanged && e.Name == "paused" && isYes(e.New)
+	}
+	goesOn := func(e migration.Event) bool {
+		return e.Kind == migration.EventChanged && e.Name == "paused" && !isYes(e.New) || is(migration.EventBegun, migration.EventEnded)(e)
+	}
+	h.paused = between("paused", pauses, goesOn)
+	h.slowed = between("slowed down", is(migration.EventSlowed), is(migration.EventRestored))
+	h.open = between("breaker open", is(migration.EventOpened), is(migration.EventClosed))
+	h.idle = between("no run", is(migration.EventEnded), is(migration.EventBegun))
+	h.idle = slices.DeleteFunc(h.idle, func(p period) bool { return p.last.Equal(c.end) }) // the end of the last run
+	return h
+}
+
+func isYes(value string) bool { return value == "true" || value == "yes" }
+
+// shownChanges are the first changes by operators. More than a person makes are
+// those of a script.
+func shownChanges(events []migration.Event) (changes []migration.Event) {
+	for _, e := range events {
+		if e.Kind == migration.EventChanged && len(changes) < shownEvents {
+			changes = append(changes, e)
+		}
+	}
+	return changes
+}
+
+// step is a rate that is allowed from a time on, 0 = any.
+type step struct {
+	from time.Time
+	rate float64
+}
+
+// allowedRate is how many calls a second were allowed, nil if that is not known:
+// of a timetable the events do not tell.
+func allowedRate(d Details, c *Course) (steps []step) {
+	if d.Spec.RatePlan != "" {
+		return nil
+	}
+	set, first := d.Spec.RateLimit, true
+	for _, e := range d.Events {
+		switch {
+		case e.Kind == migration.EventChanged && e.Name == "rate-plan":
+			return nil
+		case e.Kind == migration.EventChanged && e.Name == "rate" && first:
+			first = false
+			if old, ok := rate(e.Old); ok {
+				set = old
+			}
+		}
+	}
+	steps = []step{{c.start, set}}
+	slowed := 0.0
+	for _, e := range d.Events {
+		switch e.Kind {
+		case migration.EventChanged:
+			if r, ok := rate(e.New); ok && e.Name == "rate" {
+				set = r
+			}
+		case migration.EventSlowed:
+			if r, ok := rate(e.New); ok {
+				slowed = r
+			}
+		case migration.EventRestored:
+			slowed = 0
+		default:
+			continue
+		}
+		now := set
+		if slowed > 0 && (set == 0 || slowed < set) {
+			now = slowed
+		}
+		if now != steps[len(steps)-1].rate {
+			steps = append(steps, step{c.within(e.At), now})
+		}
+	}
+	return steps
+}
+
+func rate(text string) (float64, bool) {
+	r, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), "/s"), 64)
+	return r, err == nil && r >= 0 && !math.IsInf(r, 0)
+}

@@ -1,0 +1,55 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/notify"
+	"durable-dataload/internal/private"
+)
+
+// Notify says whom this process notifies. URL and secret stay in the process:
+// the URL may hold a token.
+type Notify struct {
+	url, secretFile string
+
+	// Warnings are for the person at the command line, once Sender has
+	// returned.
+	Warnings []string
+}
+
+// AddFlags adds the options of notices.
+func (n *Notify) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&n.url, "notify-url", "", "webhook that is told when a migration starts, pauses, waits for a decision, ends (docs/notify.md); one with a token is better in NOTIFY_URL")
+	f.StringVar(&n.secretFile, "notify-secret-file", "", "file with the secret, whsec_…, that notices are signed with (NOTIFY_SECRET)")
+}
+
+// Sender takes from the environment what the command line does not give, and
+// makes a sender; nil if nobody is to be notified.
+func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.Sender, error) {
+	if n.url == "" {
+		n.url = getenv("NOTIFY_URL")
+	}
+	if n.url == "" {
+		if n.secretFile != "" {
+			return nil, fmt.Errorf("--notify-secret-file is given without an address; expected --notify-url or NOTIFY_URL with it")
+		}
+		return nil, nil
+	}
+	secret := getenv("NOTIFY_SECRET")
+	if n.secretFile != "" {
+		var err error
+		if secret, err = private.ReadSecret(n.secretFile); err != nil {
+			return nil, fmt.Errorf("cannot use --notify-secret-file: %w", err)
+		}
+	}
+	sender, err := notify.New(notify.Options{URL: n.url, InsecureHTTP: insecureHTTP, Secret: secret})
+	if err != nil {
+		return nil, err
+	}
+	if !sender.Signed() {
+		n.Warnings = append(n.Warnings, "notices are not signed, so the receiver cannot tell them from those of others; give --notify-secret-file or NOTIFY_SECRET")
+	}
+	return sender, nil
+}

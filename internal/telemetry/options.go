@@ -1,0 +1,63 @@
+// Package telemetry shows people and machines what a process does: logs,
+// metrics for Prometheus, traces by OpenTelemetry, and whether it lives and
+// works. None of it holds user data or a secret: names of hosts, numbers, and
+// classes of reasons. docs/telemetry.md lists the metrics.
+package telemetry
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+
+	"github.com/spf13/pflag"
+)
+
+// Options are the command line of a process that can be watched. The zero value
+// is text logs from info on, and no metrics.
+type Options struct {
+	LogFormat string
+	LogLevel  string
+	// MetricsAddress is the host:port of metrics, health and readiness; "" is
+	// off.
+	MetricsAddress string
+}
+
+// AddFlags adds them.
+func (o *Options) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.LogFormat, "log-format", "text", "text or json")
+	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.MetricsAddress, "metrics-address", "", "host:port for /metrics, /healthz and /readyz, as 127.0.0.1:9464; no password guards it, so keep it on this machine or a private network; default: off")
+}
+
+// Check says what is wrong with them.
+func (o Options) Check() error {
+	if _, err := o.Logger(io.Discard); err != nil {
+		return err
+	}
+	if o.MetricsAddress != "" {
+		if _, _, err := net.SplitHostPort(o.MetricsAddress); err != nil {
+			return fmt.Errorf("--metrics-address is %q; expected host:port, as 127.0.0.1:9464", o.MetricsAddress)
+		}
+	}
+	return nil
+}
+
+// Logger writes structured logs, that of the Temporal SDK among them. Names and
+// numbers only: no user data comes to it.
+func (o Options) Logger(w io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, ok := levels[cmp.Or(o.LogLevel, "info")]
+	if !ok {
+		return nil, fmt.Errorf("--log-level is %q; expected debug, info, warn or error", o.LogLevel)
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch cmp.Or(o.LogFormat, "text") {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format is %q; expected text or json", o.LogFormat)
+}
