@@ -199,6 +199,15 @@ func TestComposeStartsOurProgramsAsTheyAre(t *testing.T) {
 	if !slices.Equal(worker.Volumes, starter.Volumes) {
 		t.Errorf("the worker mounts %v, the starter %v; want the same: a migration's paths are the same for both", worker.Volumes, starter.Volumes)
 	}
+	mounted := map[string]bool{}
+	for _, v := range worker.Volumes {
+		mounted[v.Target] = true
+	}
+	for _, where := range []string{`\nWORKDIR (/data)\n`, `XDG_STATE_HOME=(\S+)\n`} {
+		if match := regexp.MustCompile(where).FindStringSubmatch(readFile(t, "deploy/Dockerfile")); match == nil || !mounted[match[1]] {
+			t.Errorf("docker-compose.yml mounts %v; want what %q of the Dockerfile means", mounted, where)
+		}
+	}
 	// The starter's --timeout is 10 s by default, and a minute is not rare.
 	if grace, _ := time.ParseDuration(worker.StopGracePeriod); grace < 2*time.Minute {
 		t.Errorf("the worker has %s to stop; want more than a call takes", worker.StopGracePeriod)

@@ -21,7 +21,7 @@ const top = ".."
 // program is what a program of ours takes from outside, by its sources and
 // those of the packages it is made of: this builds nothing.
 type program struct {
-	flags     map[string]bool // without the dashes
+	flags     map[string]bool // without the dashes; those of subcommands too
 	variables map[string]bool // of the environment
 }
 
