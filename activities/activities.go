@@ -123,6 +123,10 @@ type opened struct {
 	lost     lost
 	twins    *validate.Twins     // of a delta migration, else nil
 	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
+	// verification is nil unless a migration is read back; of is the folder of
+	// that migration then, of which all is but the gate.
+	verification *migration.Verification
+	of           migration.Folder
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
 	prepared chan struct{}
@@ -154,7 +158,7 @@ func (a *Activities) open(run Run) (*opened, error) {
 }
 
 func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) {
-	o := &opened{folder: folder}
+	o := &opened{folder: folder, of: folder}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -170,19 +174,25 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 	if !errors.Is(err, migration.ErrAbsent) {
 		return nil, err
 	}
-	if o.spec, err = folder.Spec(); err != nil {
+	verification, err := folder.Verification()
+	if err == nil {
+		o.verification, o.of = &verification, verification.Migration
+	} else if !errors.Is(err, migration.ErrAbsent) {
+		return nil, err
+	}
+	if o.spec, err = o.of.Spec(); err != nil {
 		return nil, err
 	}
 	if o.start, err = folder.Start(); err != nil {
 		return nil, err
 	}
-	if o.index, err = source.OpenIndex(folder.Index()); err != nil {
+	if o.index, err = source.OpenIndex(o.of.Index()); err != nil {
 		return nil, err
 	}
-	if o.staged, err = os.Open(folder.Staged()); err != nil {
+	if o.staged, err = os.Open(o.of.Staged()); err != nil {
 		return nil, err
 	}
-	m, err := folder.ReadMapping(o.spec)
+	m, err := o.of.ReadMapping(o.spec)
 	if err != nil {
 		return nil, err
 	}
@@ -190,9 +200,12 @@ func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) 
 		return nil, err
 	}
 	if o.spec.Delta {
-		if o.twins, err = validate.OpenTwins(folder.Twins()); err != nil {
+		if o.twins, err = validate.OpenTwins(o.of.Twins()); err != nil {
 			return nil, err
 		}
+	}
+	if o.verification != nil {
+		o.spec = verification.Spec(o.spec)
 	}
 	return o, a.connectTarget(o)
 }
@@ -212,7 +225,7 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
 	o.observer = a.observer
-	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
+	o.ledger = ledger.New(ledger.NewFolder(o.of.Ledger()))
 	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
 		return err
 	}

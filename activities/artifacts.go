@@ -81,7 +81,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		WorkflowID: o.start.ID, DataFile: o.spec.InputName(), DataSHA256: o.spec.SHA256,
 		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
 		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
-		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter,
+		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
 	}
 	for i, r := range rounds {
 		if i < len(files.Retry) {

@@ -131,10 +131,15 @@ func (l *loading) encodeRecords() error {
 	if err != nil {
 		return err
 	}
+	return l.encode(records(l.batch, data))
+}
+
+// encode transforms the records of the batch.
+func (l *loading) encode(all []source.Record) (err error) {
 	l.encoded = make([]encodedRecord, l.batch.Records)
 	room := identitycloud.MaxBody - l.target.Overhead()
 	header := l.index.Header()
-	for i, r := range records(l.batch, data) {
+	for i, r := range all {
 		if l.encoded[i].reason, err = l.twinOf(r); err != nil {
 			return err
 		}

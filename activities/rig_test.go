@@ -57,8 +57,9 @@ type rig struct {
 	changes int      // calls of Update, Replace and Delete
 	bodies  []string // of Update
 	// change makes the n-th of them, from 1, or does not.
-	change func(n int, call func() error) error
-	viewed func(*identitycloud.Entity) // changes what View gives
+	change  func(n int, call func() error) error
+	viewed  func(*identitycloud.Entity)    // changes what View gives
+	viewing func(*identitycloud.Ref) error // changes what View asks for, or fails it
 	// hidden records do not show in FindEntities.
 	hidden       bool
 	findEntities func() error // fails it
@@ -188,6 +189,11 @@ func (c target) FindEntities(ctx context.Context, attribute string, keys []strin
 }
 
 func (c target) View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error) {
+	if c.rig.viewing != nil {
+		if err := c.rig.viewing(&ref); err != nil {
+			return identitycloud.Entity{}, err
+		}
+	}
 	e, err := c.Target.View(ctx, ref)
 	if c.rig.viewed != nil {
 		c.rig.viewed(&e)

@@ -576,10 +576,15 @@ func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 }
 
 // isChangedSince says that a record was last updated after the migration, by the
-// target's clock, or that the target does not tell when it was. The end of the
-// migration is known to the second.
+// target's clock, or that the target does not tell when it was.
 func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
-	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.clock.latest(b.rollback.Until.Add(time.Second)))
+	return entity.LastUpdated.IsZero() || b.updatedAfter(entity, b.rollback.Until)
+}
+
+// updatedAfter says that a record was last updated after a time of ours that is
+// known to the second.
+func (o *opened) updatedAfter(entity *identitycloud.Entity, t time.Time) bool {
+	return entity.LastUpdated.Earliest.After(o.clock.latest(t.Add(time.Second)))
 }
 
 // ref addresses a record as it was looked at.
@@ -593,24 +598,12 @@ func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
 
 // look gives the record of an item, nil if there is none, or the reason why it
 // cannot be told.
-func (b *undoing) look(ctx context.Context, item rollback.Item) (_ *identitycloud.Entity, reason string, err error) {
-	var entity identitycloud.Entity
-	err = b.read(ctx, func(ctx context.Context) (err error) {
-		entity, err = b.target.View(ctx, identitycloud.Ref{UUID: item.UUID})
-		return err
-	})
-	switch {
-	case err == nil && !strings.EqualFold(entity.UUID, item.UUID):
+func (b *undoing) look(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
+	entity, reason, err := b.view(ctx, identitycloud.Ref{UUID: item.UUID})
+	if entity != nil && !strings.EqualFold(entity.UUID, item.UUID) {
 		return nil, anotherUUID, nil
-	case err == nil:
-		return &entity, "", nil
-	case isGone(err):
-		return nil, "", nil
 	}
-	if words, ok := refusalOf(err); ok {
-		return nil, words, nil
-	}
-	return nil, "", b.unreachable(err)
+	return entity, reason, err
 }
 
 // isGone says that there is no record with this uuid. What cannot be a uuid at
@@ -813,7 +806,7 @@ func (o *opened) whyLeft(ctx context.Context, key ledger.Key) (string, error) {
 // as it can be seen: it changes nothing, in the target or in the rollback's
 // folder. It is not an activity. shown is called after each batch.
 func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown func(migration.RollbackCounts)) (sum migration.RollbackCounts, err error) {
-	o := &opened{folder: migration.Folder(r.Folder)}
+	o := &opened{folder: migration.Folder(r.Folder), of: migration.Folder(r.Folder)}
 	defer o.close()
 	if err := a.checkIdentities(r.Migration); err != nil {
 		return sum, plain(err)

@@ -252,7 +252,7 @@ func (u *updating) look(ctx context.Context) error {
 	}
 	var found []identitycloud.Entity
 	for group := range slices.Chunk(keys, keysACall) {
-		entities, err := u.find(ctx, group)
+		entities, err := u.find(ctx, u.spec.PrimaryKey, group)
 		if err != nil {
 			return err
 		}
@@ -271,45 +271,46 @@ func (u *updating) look(ctx context.Context) error {
 			r.entity = same[0]
 			continue
 		}
-		if err := u.view(ctx, r); err != nil {
+		var err error
+		if r.entity, r.failed, err = u.view(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// find looks keys up in bulk. To a client that may not search nothing shows.
-func (u *updating) find(ctx context.Context, keys []string) (found []identitycloud.Entity, err error) {
-	err = u.read(ctx, func(ctx context.Context) error {
-		found, err = u.target.FindEntities(ctx, u.spec.PrimaryKey, keys)
+// find looks keys up in bulk. Where the target does not allow, or take, the search
+// nothing shows.
+func (l *loading) find(ctx context.Context, attribute string, keys []string) (found []identitycloud.Entity, err error) {
+	err = l.read(ctx, func(ctx context.Context) error {
+		found, err = l.target.FindEntities(ctx, attribute, keys)
 		return err
 	})
 	var api *identitycloud.APIError
-	if errors.As(err, &api) && api.IsPermission() {
+	if _, refused := refusalOf(err); refused || errors.As(err, &api) && api.IsPermission() {
 		return nil, nil
 	}
-	return found, u.unreachable(err)
+	return found, l.unreachable(err)
 }
 
-func (u *updating) view(ctx context.Context, r *update) error {
+// view gives one record, nil if there is none, or the words with which the
+// target refuses to show it.
+func (l *loading) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycloud.Entity, refused string, err error) {
 	var entity identitycloud.Entity
-	err := u.read(ctx, func(ctx context.Context) (err error) {
-		entity, err = u.target.View(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key})
+	err = l.read(ctx, func(ctx context.Context) (err error) {
+		entity, err = l.target.View(ctx, ref)
 		return err
 	})
-	var api *identitycloud.APIError
 	switch {
 	case err == nil:
-		r.entity = &entity
-		return nil
-	case errors.As(err, &api) && api.IsNotFound() && !identitycloud.IsUnknown(err):
-		return nil
+		return &entity, "", nil
+	case isGone(err):
+		return nil, "", nil
 	}
 	if words, ok := refusalOf(err); ok {
-		r.failed = words
-		return nil
+		return nil, words, nil
 	}
-	return u.unreachable(err)
+	return nil, "", l.unreachable(err)
 }
 
 // change makes the changes of a record: values and members of objects in one

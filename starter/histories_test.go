@@ -108,6 +108,8 @@ func TestRecordHistories(t *testing.T) {
 		{"rollback", r.recordRollback},
 		{"rollback-stop-resume", r.recordRollbackStopAndResume},
 		{"rollback-many", r.recordRollbackMany},
+		{"verify", r.recordVerify},
+		{"verify-many", r.recordVerifyMany},
 	} {
 		if strings.HasPrefix(scene.name, wanted) {
 			scene.record(scene.name)
@@ -592,6 +594,78 @@ func (r *recorder) recordRollbackMany(name string) {
 	s.migrate()
 	if result := s.undo(false, nil); result.Summary.Records.Deleted < 6000 {
 		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+	}
+}
+
+// verify reads the scene's migration back, and saves the history of that.
+func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summary migrations.VerifySummary) {
+	s.t.Helper()
+	folder := migrations.VerificationIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder), stamp)
+	spec := migrations.Verification{
+		ID: "verify-" + s.spec.ID, Source: s.spec.ID, Migration: migrations.Folder(s.spec.Folder), OutputDir: s.spec.OutputDir, Folder: string(folder),
+		Ended: time.Now().Add(-time.Hour), Workers: s.spec.Workers, Timeout: s.spec.Timeout,
+	}
+	if err := folder.SaveVerification(spec); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := folder.CreateStart(migrations.Start{ID: spec.ID, StartedAt: spec.Ended, Stamp: stamp}); err != nil {
+		s.t.Fatal(err)
+	}
+	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: spec})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	first := run.GetRunID() // later it is that of the last
+	if meanwhile != nil {
+		meanwhile(run)
+	}
+	if err := run.Get(s.ctx, &summary); err != nil {
+		s.t.Fatal(err)
+	}
+	s.runs++
+	s.save(run.GetID(), first, map[string]int{})
+	return summary
+}
+
+// recordVerify is a verification that finds something, and one that is stopped.
+func (r *recorder) recordVerify(name string) {
+	s := r.scene(name, 60, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	s.migrate()
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	by := func(email string) identitycloud.Ref {
+		return identitycloud.Ref{KeyAttribute: "email", KeyValue: email}
+	}
+	if err := c.Update(r.ctx, by("a3@example.com"), []byte(`{"birthday":"1999-09-09"}`)); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := c.Delete(r.ctx, by("a40@example.com")); err != nil {
+		r.t.Fatal(err)
+	}
+	if f := s.verify("found", nil).Found; f.Different != 1 || f.Missing != 1 || f.NotLoaded != 3 || f.Equal != 55 {
+		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
+	}
+	finds := r.callsTo(s, "entity.find")
+	f := s.verify("stopped", func(run client.WorkflowRun) {
+		r.eventually("some records are looked at", func() bool { return r.callsTo(s, "entity.find") > finds+3 })
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	}).Found
+	if f.Left == 0 || f.Equal == 0 {
+		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
+	}
+}
+
+// recordVerifyMany is one that is so long that it continues as new.
+func (r *recorder) recordVerifyMany(name string) {
+	s := r.scene(name, 750, sandbox.Options{}, "")
+	s.spec.BatchSize, s.spec.Workers = 1, 10
+	s.migrate()
+	if f := s.verify("many", nil).Found; f.Equal != 750-750/17 {
+		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
 	}
 }
 

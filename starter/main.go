@@ -73,7 +73,9 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	addCompletions(command)
-	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code), newMappingCommand(), rollbackCommand(stdout, stderr, code))
+	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code), newMappingCommand(), rollbackCommand(stdout, stderr, code), verifyCommand(stdout, stderr, code))
+	command.AddCommand(steerCommands(stdout, stderr, code)...)
+	command.AddCommand(statusCommand(stdout, stderr, code), listCommand(stdout, stderr))
 	return command
 }
 

@@ -184,13 +184,13 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		if uri := o.credentials.URI; uri != "" && uri != spec.Target.URI {
-			return rollbackUsage("the migration %s went to %s, and the address that is given is %s; expected the same, or none", o.migration, spec.Target.URI, uri)
+		if err := o.takeTarget(o.migration, spec.Target); err != nil {
+			return err
 		}
 		if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
 			return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
 		}
-		o.of, o.target, o.credentials.URI = folder, spec.Target, spec.Target.URI
+		o.of, o.target = folder, spec.Target
 		return nil
 	}
 	return fmt.Errorf("the state folder %s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir, or its success file with --data", o.stateDir, o.migration)

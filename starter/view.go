@@ -10,9 +10,12 @@ import (
 	"strings"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/pace"
 	"durable-dataload/internal/private"
 	"durable-dataload/workflows"
 )
@@ -28,11 +31,16 @@ type view struct {
 	twins    bool // were told
 	printed  time.Time
 	trouble  string
-	looked   time.Time // for trouble
-	recorded []sample
+	looked   time.Time   // at what the activities wait for
+	gate     *pace.State // as it was found then
+	records  meter
+	standing standing // as it was told
 }
 
-// sample is how many records were done at a time.
+// meter measures how fast a number grows.
+type meter struct{ samples []sample }
+
+// sample is how many were done at a time.
 type sample struct {
 	at   time.Time
 	done int
@@ -40,6 +48,29 @@ type sample struct {
 
 // rateWindow is over which time the speed is taken.
 const rateWindow = 30 * time.Second
+
+func (m *meter) add(done int) {
+	now := time.Now()
+	if n := len(m.samples); n > 0 && done < m.samples[n-1].done {
+		m.samples = nil // another round
+	}
+	m.samples = append(m.samples, sample{now, done})
+	for len(m.samples) > 2 && now.Sub(m.samples[0].at) > rateWindow {
+		m.samples = m.samples[1:]
+	}
+}
+
+// perSecond is 0 where there is nothing to tell yet.
+func (m *meter) perSecond() float64 {
+	if len(m.samples) == 0 {
+		return 0
+	}
+	first, last := m.samples[0], m.samples[len(m.samples)-1]
+	if last.at.Sub(first.at) < time.Second {
+		return 0
+	}
+	return float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
+}
 
 func newView(c client.Client, id, stateDir string, s *screen) *view {
 	return &view{client: c, id: id, stateDir: stateDir, screen: s}
@@ -56,6 +87,11 @@ func (v *view) update(ctx context.Context) {
 		return
 	}
 	v.lookForTrouble(ctx, ids)
+	v.show(progress)
+}
+
+// show tells what is new, and how far it is.
+func (v *view) show(progress workflows.Progress) {
 	if progress.Twins > 0 && !v.twins {
 		v.screen.say(progress.TwinsText())
 		v.twins = true
@@ -64,6 +100,11 @@ func (v *view) update(ctx context.Context) {
 		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
+	now := standingOf(progress, v.gateNow(progress))
+	for _, line := range now.news(v.standing, v.id, time.Now()) {
+		v.screen.say(line)
+	}
+	v.standing = now
 	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
 		return
 	}
@@ -120,6 +161,15 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 			progress.BatchesDone += p.BatchesDone
 			progress.InFlight += p.InFlight
 			progress.Loading.Add(p.Loading)
+			if p.Pace != nil {
+				progress.Pace = p.Pace
+			}
+			for class, n := range p.Errors {
+				if progress.Errors == nil {
+					progress.Errors = map[string]int{}
+				}
+				progress.Errors[class] += n
+			}
 			if p.ToUpdate > 0 {
 				progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
 			}
@@ -136,7 +186,16 @@ func (v *view) lookForTrouble(ctx context.Context, ids []string) {
 		return
 	}
 	v.looked = time.Now()
-	trouble := ""
+	var trouble string
+	trouble, v.gate = v.pending(ctx, ids)
+	v.tell(trouble)
+}
+
+// pending looks at the activities that are not done: why one of them failed, and
+// how the gate stands, by the latest heartbeat of one that waits in it; nil if
+// none does.
+func (v *view) pending(ctx context.Context, ids []string) (trouble string, gate *pace.State) {
+	var latest time.Time
 	for _, id := range ids {
 		d, err := v.client.DescribeWorkflowExecution(ctx, id, "")
 		if err != nil {
@@ -146,9 +205,99 @@ func (v *view) lookForTrouble(ctx context.Context, ids []string) {
 			if a.GetLastFailure() != nil && a.GetAttempt() > 1 {
 				trouble = a.GetLastFailure().GetMessage()
 			}
+			if state, ok := gateOf(a.GetHeartbeatDetails()); ok && a.GetLastHeartbeatTime().AsTime().After(latest) {
+				gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
+			}
 		}
 	}
-	v.tell(trouble)
+	return trouble, gate
+}
+
+// gateOf reads the details of a heartbeat, which of other activities are
+// something else.
+func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
+	if len(details.GetPayloads()) == 0 {
+		return state, false
+	}
+	err := converter.GetDefaultDataConverter().FromPayloads(details, &state)
+	return state, err == nil && state.Places > 0
+}
+
+func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.gate) }
+
+// gateIn is how the gate stands: as an activity that waits in it says, or as it
+// stood when the last batch was done. Then it was closed, perhaps, and is not:
+// nobody waits.
+func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
+	if waiting != nil || p.Pace == nil {
+		return waiting
+	}
+	return &pace.State{Limit: p.Pace.Limit, Allowed: p.Pace.Allowed, Places: p.Pace.Places}
+}
+
+// standing is what somebody should hear of when it changes.
+type standing struct {
+	paused              string // by whom, when and why
+	decision, decidedBy string
+	closed              string // why no calls are made, unless that is a pause
+	breaker             bool
+	probe               time.Time
+}
+
+func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
+	if c := p.Steering; c != nil {
+		s.decision, s.decidedBy = c.Decision, c.DecidedBy
+		if c.Paused {
+			s.paused = c.PausedText
+		}
+	}
+	if gate != nil {
+		s.breaker, s.probe = gate.Breaker, gate.Probe
+		if s.paused == "" {
+			s.closed = gate.Closed
+		}
+	}
+	return s
+}
+
+// news are the lines that tell what is not as it was.
+func (s standing) news(before standing, id string, now time.Time) []string {
+	var lines []string
+	if s.decision != "" && s.decision != before.decision {
+		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
+	}
+	switch {
+	case s.paused == before.paused:
+	case s.paused == "":
+		lines = append(lines, "It is not paused any more.")
+	default:
+		lines = append(lines, pausedText(s.paused, id))
+	}
+	switch {
+	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker):
+		lines = append(lines, closedText(s.closed, s.probe, now))
+	case before.breaker && !s.breaker:
+		lines = append(lines, "The breaker is closed again.")
+	}
+	return lines
+}
+
+// decisionText says what a migration waits for, and which commands answer it.
+func decisionText(decision, by, id string) string {
+	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
+		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
+}
+
+func pausedText(by, id string) string {
+	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
+}
+
+func closedText(why string, probe, now time.Time) string {
+	text := "No calls are made now: " + why
+	if left := probe.Sub(now).Round(time.Second); left > 0 {
+		text += fmt.Sprintf("; next probe in %s", left)
+	}
+	return text
 }
 
 // line is one line of progress.
@@ -163,29 +312,25 @@ func (v *view) line(p workflows.Progress) string {
 	}
 	c := p.Loading
 	if p.Round > 0 {
-		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, p.Delta, c))
+		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, p.Delta, c)) + v.slowed(p)
 	}
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
-	if perMinute := v.speed(done); perMinute > 0 {
+	v.records.add(done)
+	if perMinute := 60 * v.records.perSecond(); perMinute > 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
 	}
-	return text
+	return text + v.slowed(p)
 }
 
-// speed is in records a minute, of the last half minute.
-func (v *view) speed(done int) float64 {
-	now := time.Now()
-	v.recorded = append(v.recorded, sample{now, done})
-	for len(v.recorded) > 2 && now.Sub(v.recorded[0].at) > rateWindow {
-		v.recorded = v.recorded[1:]
+// slowed says how many calls are allowed, where that is less than the limit.
+func (v *view) slowed(p workflows.Progress) string {
+	gate := v.gateNow(p)
+	if gate == nil || gate.Allowed == 0 || gate.Allowed == gate.Limit {
+		return ""
 	}
-	first := v.recorded[0]
-	if now.Sub(first.at) < time.Second || done <= first.done {
-		return 0
-	}
-	return float64(done-first.done) / now.Sub(first.at).Minutes()
+	return fmt.Sprintf(", slowed down to %s calls/s", rateText(gate.Allowed))
 }
 
 // figures are what a round has come to. A duplicate is a failed record in round

@@ -152,6 +152,16 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins, Canary: f.canary}, nil
 }
 
+func (f *fake) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
+	f.note(fmt.Sprintf("VerifyBatch %d", in.Batch))
+	return equal(recordsABatch), nil
+}
+
+func (f *fake) Forecast(_ context.Context, in activities.ForecastInput) (activities.Forecast, error) {
+	f.note(fmt.Sprintf("Forecast after %d", in.Loaded))
+	return activities.Forecast{Calls: in.Loaded, Median: 120 * time.Millisecond, Longest: time.Second, Left: f.batches - in.Loaded, Takes: time.Hour}, nil
+}
+
 func (f *fake) Steer(_ context.Context, in activities.SteerInput) error {
 	f.note("Steer")
 	if f.steer != nil {
@@ -382,6 +392,7 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	for _, activity := range []any{
 		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.SettleBatch,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
+		f.VerifyBatch, f.Forecast,
 	} {
 		e.RegisterActivity(activity)
 	}

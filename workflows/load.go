@@ -8,6 +8,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/pace"
 )
 
 const (
@@ -48,8 +49,9 @@ type LoadInput struct {
 	Breaker breakerNotice `json:"breaker,omitzero"`
 
 	// What the runs before this one have done.
-	Batches int           `json:"batches"`
-	Counts  ledger.Counts `json:"counts"`
+	Batches int            `json:"batches"`
+	Counts  ledger.Counts  `json:"counts"`
+	Errors  map[string]int `json:"errors,omitempty"` // see Progress
 }
 
 // LoadResult is what a round came to.
@@ -140,6 +142,7 @@ type loadRun struct {
 	loaded  ledger.Counts // by this run
 	batches int           // done by this run
 	total   int           // batches of the round
+	pace    *pace.State   // as it was after the last batch
 }
 
 func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
@@ -212,6 +215,13 @@ func (l *loadRun) name(batch activities.PlannedBatch) string {
 func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	l.loaded.Add(r.Counts)
 	l.batches++
+	l.pace = r.Pace
+	if l.in.Errors == nil {
+		l.in.Errors = map[string]int{}
+	}
+	for _, class := range workflow.DeterministicKeys(r.Errors) {
+		l.in.Errors[class] += r.Errors[class]
+	}
 	l.lookAtFailed()
 	l.show(ctx)
 	if l.in.Notify {
@@ -268,6 +278,7 @@ func (l *loadRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
 		return Progress{
 			Phase: PhaseLoading, Round: l.in.Round, Batches: l.size(), BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
+			Errors: l.in.Errors, Pace: l.pace,
 		}, nil
 	})
 }

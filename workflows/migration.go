@@ -116,7 +116,25 @@ func (m *migrationRun) canary(ctx workflow.Context) {
 // canaryText says what came of the canary, for the one who decides.
 func (m *migrationRun) canaryText(ctx workflow.Context) string {
 	c := m.progress.Rounds[0].Counts
-	return fmt.Sprintf("The canary of %d records: %d created, %d there already, %d failed, %d unknown", c.Records(), c.Created, c.Duplicate, c.Failed, c.Unknown)
+	text := fmt.Sprintf("The canary: of %d records %d were created, %d were there already, %d failed, %d are unknown. ", c.Records(), c.Created, c.Duplicate, c.Failed, c.Unknown)
+	found, err := verifyBatches(ctx, m.ref, 1, m.source.Canary)
+	text += "Read back: " + found.Text()
+	if err != nil {
+		text += " Not all could be read back: " + Cause(err) + "."
+	}
+	var forecast activities.Forecast
+	if err := execute(withActivity(ctx, "how long will the rest take?"), a.Forecast, activities.ForecastInput{Run: m.ref, Loaded: m.source.Canary}, &forecast); err == nil {
+		text += " " + forecastText(forecast)
+	}
+	return text
+}
+
+func forecastText(f activities.Forecast) string {
+	if f.Calls == 0 {
+		return fmt.Sprintf("%d batches are left.", f.Left)
+	}
+	return fmt.Sprintf("A call took %s (half of them less), at most %s: the %d batches that are left take about %s at the pace that is set.",
+		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), f.Left, f.Takes.Round(time.Second))
 }
 
 // load is round 0: the input. Where too many of its records fail, somebody has
@@ -268,7 +286,7 @@ func (m *migrationRun) goOn(ctx workflow.Context) bool {
 	for _, r := range m.progress.Rounds {
 		failed += r.failed(m.spec.Delta)
 	}
-	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows", failed, m.source.Records, m.steering.MaxFailed), 0)
+	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows.", failed, m.source.Records, m.steering.MaxFailed), 0)
 }
 
 // tellMostFailed tells the children of a new limit.

@@ -89,16 +89,14 @@ type RoundProgress struct {
 	Resolved activities.Resolved `json:"resolved"` // the duplicates of a retry round
 }
 
-// failed is how many of its records failed. A duplicate did, unless it is to be
-// updated; one of a retry round is our own, unless it turned out otherwise.
+// failed is how many of its records failed. A duplicate of round 0 did, unless it
+// is to be updated; one of a retry round may be our own.
 func (r RoundProgress) failed(delta bool) int {
-	switch {
-	case delta:
-		return r.Failed
-	case r.Round == 0:
-		return r.Failed + r.Duplicate
+	n := r.Failed + r.Resolved.Failed
+	if r.Round == 0 && !delta {
+		n += r.Duplicate
 	}
-	return r.Failed + r.Resolved.Duplicate
+	return n
 }
 
 // shownPhase is what a person wants to know first.
@@ -123,7 +121,7 @@ func (p *Progress) steeringText() (text string) {
 		text += fmt.Sprintf("\n\nPaused %s. `%s` goes on.", p.Steering.PausedText, UpdateResume)
 	}
 	if p.Steering.Decision != "" {
-		text += fmt.Sprintf("\n\n%s. `%s` goes on, `%s` ends it.", p.Steering.Decision, p.Steering.DecidedBy, UpdateStop)
+		text += fmt.Sprintf("\n\n%s `%s` goes on, `%s` ends it.", p.Steering.Decision, p.Steering.DecidedBy, UpdateStop)
 	}
 	if text != "" {
 		text += " (Updates of this workflow, here or as commands of starter.)"

@@ -64,6 +64,7 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer.RegisterWorkflow(UpdateWorkflow)
 	replayer.RegisterWorkflow(RollbackWorkflow)
 	replayer.RegisterWorkflow(NotifyWorkflow)
+	replayer.RegisterWorkflow(VerifyWorkflow)
 	for name, history := range histories(t) {
 		started := history.Events[0].GetWorkflowExecutionStartedEventAttributes()
 		err := replayer.ReplayWorkflowHistoryWithOptions(quiet{}, history, worker.ReplayWorkflowHistoryOptions{
@@ -102,9 +103,10 @@ func TestHistoriesCoverTheWorkflows(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow", "UpdateWorkflow", "RollbackWorkflow",
+		"MigrationWorkflow", "LoadWorkflow", "RetryWorkflow", "UpdateWorkflow", "RollbackWorkflow", "VerifyWorkflow",
 		"InspectSource", "CheckTarget", "PlanBatches", "LoadBatch", "SettleBatch", "WriteRetryFile", "ResolveDuplicates", "PlanUpdates", "UpdateBatch", "CountEntities", "WriteArtifacts",
 		"BeginRollback", "PlanRollback", "RollBackBatch", "VerifyRollback", "WriteRollback",
+		"PlanVerify", "VerifyBatch", "WriteVerify",
 		"continue as new", "cancel", "cancel in a pause", "failed activity", "failed workflow",
 	} {
 		if seen[want] == 0 {

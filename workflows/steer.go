@@ -319,7 +319,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 		workflow.GetLogger(ctx).Warn("cannot write an event down", "error", err)
 	}
 	m.enter(ctx, m.progress.Phase)
-	m.tell(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question + ".", Command: notify.Command(by, m.spec.ID)})
+	m.tell(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question, Command: notify.Command(by, m.spec.ID)})
 	decided := func() bool { return m.steering.DecidedBy == "" }
 	if timeout == 0 {
 		return workflow.Await(ctx, decided) == nil

@@ -42,11 +42,13 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	w.RegisterWorkflow(RetryWorkflow)
 	w.RegisterWorkflow(UpdateWorkflow)
 	w.RegisterWorkflow(RollbackWorkflow)
+	w.RegisterWorkflow(VerifyWorkflow)
 	registerNotices(w, a)
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
+		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,
 	} {
 		w.RegisterActivity(activity)
 	}

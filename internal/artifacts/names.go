@@ -24,7 +24,7 @@ func Name(kind, stamp, extension string) string { return kind + "_" + stamp + ".
 // kinds are all artifacts that carry the migration's own datetime.
 var kinds = []struct{ kind, extension string }{
 	{"success", "csv"}, {"fail", "csv"}, {"fail_records", "csv"}, {"update_success", "csv"}, {"update_fail", "csv"},
-	{"rollback_success", "csv"}, {"rollback_fail", "csv"}, {"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
+	{"rollback_success", "csv"}, {"rollback_fail", "csv"}, {"verify", "csv"}, {"verify", "json"}, {"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
 }
 
 // otherKinds have a datetime of their own: those of a round, and of a dry run.

@@ -117,6 +117,9 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 
 // Advice says how to go on, in one sentence.
 func Advice(s migration.Summary) string {
+	if left := s.Records.Remaining + s.Records.Unknown; s.Cancelled && left > 0 {
+		return fmt.Sprintf("The migration was cancelled: %d records were not attempted, or are in an unknown state. The same command does not go on.", left)
+	}
 	switch s.Records.ExitCode() {
 	case migration.ExitStopped:
 		return "The migration was stopped. The same command goes on with the remaining records."

@@ -361,16 +361,19 @@ func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
 func TestAdviceSaysHowToGoOn(t *testing.T) {
 	files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", Unresolved: ptr("retry_2.csv")}
 	cases := []struct {
-		counts migration.Counts
-		want   []string
+		counts    migration.Counts
+		cancelled bool
+		want      []string
 	}{
-		{migration.Counts{Created: 1}, []string{"Every record is in the target"}},
-		{migration.Counts{Failed: 1}, []string{"fail.csv", "fail_records.csv"}},
-		{migration.Counts{Failed: 1, Unknown: 1}, []string{"retry_2.csv", "same command"}},
-		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, []string{"stopped", "same command"}},
+		{migration.Counts{Created: 1}, false, []string{"Every record is in the target"}},
+		{migration.Counts{Created: 1}, true, []string{"Every record is in the target"}},
+		{migration.Counts{Failed: 1}, false, []string{"fail.csv", "fail_records.csv"}},
+		{migration.Counts{Failed: 1, Unknown: 1}, false, []string{"retry_2.csv", "same command"}},
+		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, false, []string{"stopped", "same command"}},
+		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, true, []string{"cancelled", "2 records", "does not go on"}},
 	}
 	for _, tc := range cases {
-		got := Advice(migration.Summary{Records: tc.counts, Files: files})
+		got := Advice(migration.Summary{Records: tc.counts, Files: files, Cancelled: tc.cancelled})
 		if slices.ContainsFunc(tc.want, func(w string) bool { return !strings.Contains(got, w) }) {
 			t.Errorf("%+v: %q, want it to hold %q", tc.counts, got, tc.want)
 		}

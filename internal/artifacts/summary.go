@@ -30,11 +30,13 @@ func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
 }
 
 // MarshalSummary gives the bytes of summary_*.json.
-func MarshalSummary(s migration.Summary) ([]byte, error) {
+func MarshalSummary(s migration.Summary) ([]byte, error) { return marshal(s) }
+
+func marshal(value any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	err := e.Encode(s)
+	err := e.Encode(value)
 	return b.Bytes(), err
 }

@@ -198,6 +198,9 @@ type Summary struct {
 	Rounds        []Round   `json:"rounds"`
 	Files         Files     `json:"files"`
 	EntitiesAfter *int64    `json:"entities_after"` // null when the client may not count
+	// Cancelled says that the migration was given up: the same command does not
+	// go on.
+	Cancelled bool `json:"cancelled,omitempty"`
 }
 
 // Exit codes of the starter.

@@ -1,0 +1,504 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+)
+
+// Records are read back in two ways: for the canary, by the run of the migration
+// itself, and for a verification, which has a folder of its own beside that of
+// the migration. Either only reads, in the target and in the ledger. What was
+// found of a batch is kept in the folder of whoever reads, created once, until
+// the summary is written.
+
+// VerifyPlanInput asks for the batches from one on that are to be read back.
+type VerifyPlanInput struct {
+	Run   Run `json:"run"`
+	After int `json:"after"` // batch, 0 = from the start
+	Limit int `json:"limit"`
+}
+
+// VerifyPlan is the next batches that have records to look at.
+type VerifyPlan struct {
+	Batches []PlannedBatch `json:"batches"`
+	After   int            `json:"after"`   // the batch up to which this plan goes
+	Total   int            `json:"total"`   // batches of the input
+	Records int            `json:"records"` // to look at, in all batches
+	// Settled counts the records of the sample on the way that stand in a batch
+	// of which nothing was loaded.
+	Settled migration.VerifyCounts `json:"settled"`
+}
+
+// PlanVerify says what is to be read back next. It changes nothing.
+func (a *Activities) PlanVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(in.Run)
+	if err != nil {
+		return VerifyPlan{}, err
+	}
+	plan, err := o.planVerify(ctx, in)
+	return plan, ended(ctx, err)
+}
+
+func (o *opened) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
+	plan := VerifyPlan{After: in.After, Total: o.index.Batches(), Records: o.sampleSize()}
+	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
+		b, err := o.index.Batch(plan.After + 1)
+		if err != nil {
+			return plan, err
+		}
+		positions, loaded, err := o.toVerify(ctx, b)
+		if err != nil {
+			return plan, err
+		}
+		if len(loaded) > 0 {
+			plan.Batches = append(plan.Batches, PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)})
+		} else {
+			plan.Settled.NotLoaded += len(positions)
+		}
+		plan.After = b.Number
+	}
+	return plan, nil
+}
+
+// sampleSize is how many records are to be looked at.
+func (o *opened) sampleSize() int {
+	total := int(o.index.Records())
+	if o.verification != nil && o.verification.Sample > 0 {
+		return min(o.verification.Sample, total)
+	}
+	return total
+}
+
+// toVerify gives the positions in a batch that are in the sample, and what is
+// known of those of them that were loaded.
+func (o *opened) toVerify(ctx context.Context, b source.Batch) (positions []int, loaded map[int]ledger.Record, err error) {
+	id := ""
+	if o.verification != nil {
+		id = o.verification.Source
+	}
+	positions = migration.Sampled(id, o.sampleSize(), int(o.index.Records()), int(b.FirstRecord-o.index.StartAt()), b.Records)
+	if len(positions) == 0 {
+		return nil, nil, nil
+	}
+	last, err := o.of.LastRound()
+	if err != nil {
+		return nil, nil, err
+	}
+	known, err := o.ledger.After(ctx, last, b.Number, b.Records)
+	if err != nil {
+		return nil, nil, err
+	}
+	loaded = map[int]ledger.Record{}
+	for _, i := range positions {
+		switch known[i].Outcome {
+		case ledger.Created, ledger.Recovered, ledger.Updated, ledger.Unchanged:
+			loaded[i] = known[i]
+		}
+	}
+	return positions, loaded, nil
+}
+
+// VerifyInput names a batch that is to be read back.
+type VerifyInput struct {
+	Run   Run `json:"run"`
+	Batch int `json:"batch"`
+	// Until is how long a record that is not there is looked for again: new ones
+	// can stay invisible for minutes.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// VerifyBatch reads the records of a batch back that were created, recovered or
+// updated as far as the ledger knows, and compares them with what was sent. It
+// sends nothing but looks, and changes nothing but its own note of what it has
+// found: run again after that, it gives the same.
+//
+// A record is looked for by its uuid or, where that is not known, by its key: in
+// bulk first, and what does not show there as it should by itself, since a search
+// may be behind. Attributes that the input does not give, and those that the
+// target sets, are not compared; nor is the plain text of a password, which the
+// target does not show.
+func (a *Activities) VerifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	result, err := a.verifyBatch(ctx, in)
+	return result, ended(ctx, err)
+}
+
+func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
+	o, err := a.open(in.Run)
+	if err != nil {
+		return migration.VerifyResult{}, err
+	}
+	f, err := o.found(ctx, in.Run, in.Batch)
+	if err == nil || !isNotFound(err) {
+		return f.Result, err
+	}
+	v := &verifying{loading: &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Batch: in.Batch}}}
+	if err := v.readLoaded(ctx); err != nil {
+		return migration.VerifyResult{}, err
+	}
+	if err := v.look(ctx, v.records); err != nil {
+		return migration.VerifyResult{}, err
+	}
+	if err := v.lookAgain(ctx, in.Until); err != nil {
+		return migration.VerifyResult{}, err
+	}
+	return v.keep(ctx)
+}
+
+// found is what was found of one batch, as it is kept.
+type found struct {
+	Result      migration.VerifyResult `json:"result"`
+	Differences []migration.Difference `json:"differences,omitempty"`
+}
+
+func foundStore(o *opened, run Run) *ledger.Folder { return ledger.NewFolder(o.folder.Found(run.ID)) }
+
+func foundName(batch int) string { return fmt.Sprintf("%05d/%08d", batch/1000, batch) }
+
+func (o *opened) found(ctx context.Context, run Run, batch int) (f found, err error) {
+	data, err := foundStore(o, run).Get(ctx, foundName(batch))
+	if err != nil {
+		return f, err
+	}
+	return f, json.Unmarshal(data, &f)
+}
+
+// verifying is the work on one batch. Of the loading that it is built on, only
+// what encodes records and makes calls is used.
+type verifying struct {
+	*loading
+	records   []*readBack
+	notLoaded int
+}
+
+// readBack is a record that is looked at.
+type readBack struct {
+	line      int64
+	uuid, key string
+	json      []byte // as it was sent; nil if it cannot be made any more
+
+	seen        bool // the target has it
+	refused     bool // whether it has it is not known
+	differences []migration.Difference
+	notCompared []string // attributes
+	since       bool     // it differs, and was updated after the migration
+}
+
+// readLoaded reads the records of the batch that are to be looked at.
+func (v *verifying) readLoaded(ctx context.Context) (err error) {
+	var all []source.Record
+	if v.batch, all, err = v.batchRecords(v.loading.key.Batch); err != nil {
+		return err
+	}
+	positions, loaded, err := v.toVerify(ctx, v.batch)
+	if err != nil {
+		return err
+	}
+	v.notLoaded = len(positions) - len(loaded)
+	if err := v.encode(all); err != nil {
+		return err
+	}
+	for _, i := range positions {
+		if known, ok := loaded[i]; ok {
+			v.records = append(v.records, &readBack{
+				line: all[i].Line, uuid: known.UUID, key: v.sent(v.spec.PrimaryKey, all[i]), json: v.encoded[i].json,
+			})
+		}
+	}
+	return nil
+}
+
+// look finds records in the target and compares them.
+func (v *verifying) look(ctx context.Context, records []*readBack) error {
+	byUUID, err := v.search(ctx, "uuid", records, func(r *readBack) string { return r.uuid })
+	if err != nil {
+		return err
+	}
+	byKey, err := v.search(ctx, v.spec.PrimaryKey, records, func(r *readBack) string {
+		if r.uuid != "" {
+			return ""
+		}
+		return r.key
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		entity := byUUID[strings.ToLower(r.uuid)]
+		if r.uuid == "" {
+			entity = byKey[strings.ToLower(r.key)]
+		}
+		if entity != nil {
+			if err := v.compare(r, entity); err != nil {
+				return err
+			}
+		}
+		if entity != nil && len(r.differences) == 0 {
+			continue
+		}
+		if err := v.lookAt(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// search looks records up in bulk, and gives those that were found, by the value
+// in lower case. What is found twice is not known by that value.
+func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string]*identitycloud.Entity, error) {
+	var values []string
+	for _, r := range records {
+		if s := value(r); s != "" {
+			values = append(values, s)
+		}
+	}
+	found := map[string]*identitycloud.Entity{}
+	for group := range slices.Chunk(values, keysACall) {
+		entities, err := v.find(ctx, attribute, group)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entities {
+			folded := strings.ToLower(text(delta.At(e.Attributes, attribute)))
+			if _, twice := found[folded]; twice {
+				found[folded] = nil
+			} else {
+				found[folded] = &e
+			}
+		}
+	}
+	return found, nil
+}
+
+// lookAt looks at one record by itself, and compares it.
+func (v *verifying) lookAt(ctx context.Context, r *readBack) error {
+	r.seen, r.refused, r.differences = false, false, nil
+	ref := identitycloud.Ref{UUID: r.uuid}
+	if r.uuid == "" {
+		ref = identitycloud.Ref{KeyAttribute: v.spec.PrimaryKey, KeyValue: r.key}
+	}
+	if r.uuid == "" && r.key == "" {
+		r.refused = true
+		return nil
+	}
+	entity, words, err := v.view(ctx, ref)
+	switch {
+	case err != nil:
+		return err
+	case words != "":
+		r.refused = true
+		return nil
+	case entity == nil:
+		return nil
+	}
+	return v.compare(r, entity)
+}
+
+// compare finds out in what a record of the target is not as it was sent.
+func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
+	r.seen, r.differences, r.notCompared, r.since = true, nil, nil, false
+	if r.json == nil {
+		r.refused = true
+		return nil
+	}
+	var sent map[string]json.RawMessage
+	if err := json.Unmarshal(r.json, &sent); err != nil {
+		return fmt.Errorf("line %d: what was sent is not a JSON object", r.line)
+	}
+	if isPlainText(sent["password"]) {
+		r.notCompared = []string{"password"}
+	}
+	changes, err := delta.Changes(r.json, entity.Attributes)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", r.line, err)
+	}
+	for _, c := range changes {
+		if !slices.Contains(r.notCompared, c.Path) {
+			r.differences = append(r.differences, migration.Difference{Line: r.line, Attribute: c.Path, What: howItDiffers(c)})
+		}
+	}
+	r.since = len(r.differences) > 0 && v.verification != nil && v.updatedAfter(entity, v.verification.Ended)
+	return nil
+}
+
+// isPlainText says that a password was sent as it is, to be hashed by the target.
+func isPlainText(password json.RawMessage) bool {
+	var plain string
+	return json.Unmarshal(password, &plain) == nil && plain != ""
+}
+
+// howItDiffers says it without a value.
+func howItDiffers(c delta.Change) string {
+	var sent, there []json.RawMessage
+	areLists := json.Unmarshal(c.After, &sent) == nil && json.Unmarshal(c.Before, &there) == nil
+	switch {
+	case areLists && len(sent) != len(there):
+		return fmt.Sprintf("has %d elements, expected %d", len(there), len(sent))
+	case bytes.Equal(c.Before, []byte("null")):
+		return "missing"
+	case bytes.Equal(c.After, []byte("null")):
+		return "has a value, expected none"
+	}
+	return "different"
+}
+
+const lookAgainLongest = 30 * time.Second
+
+// lookAgain looks for records that are not there again, until a time.
+func (v *verifying) lookAgain(ctx context.Context, until time.Time) error {
+	for pause := lookUpBackoff; ; pause = min(2*pause, lookAgainLongest) {
+		var missing []*readBack
+		for _, r := range v.records {
+			if !r.seen && !r.refused {
+				missing = append(missing, r)
+			}
+		}
+		left := time.Until(until)
+		if len(missing) == 0 || left <= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(pause, left)):
+		}
+		if err := v.look(ctx, missing); err != nil {
+			return err
+		}
+	}
+}
+
+// keep writes down what was found, unless that is done, and gives what holds.
+func (v *verifying) keep(ctx context.Context) (migration.VerifyResult, error) {
+	f := found{Result: migration.VerifyResult{Attributes: map[string]int{}, NotCompared: map[string]int{}}}
+	f.Result.NotLoaded = v.notLoaded
+	for _, r := range v.records {
+		switch {
+		case r.refused:
+			f.Result.Unseen++
+			r.differences = []migration.Difference{{Line: r.line, What: "could not be compared"}}
+		case !r.seen:
+			f.Result.Missing++
+			r.differences = []migration.Difference{{Line: r.line, What: "missing"}}
+		case len(r.differences) > 0:
+			f.Result.Different++
+			for _, d := range r.differences {
+				f.Result.Attributes[d.Attribute]++
+			}
+		default:
+			f.Result.Equal++
+		}
+		if r.since {
+			f.Result.ChangedSince++
+		}
+		for _, name := range r.notCompared {
+			f.Result.NotCompared[name]++
+		}
+		f.Differences = append(f.Differences, r.differences...)
+	}
+	f.Result.Note(f.Differences...)
+	data, err := json.Marshal(f)
+	if err != nil {
+		return f.Result, err
+	}
+	err = foundStore(v.opened, v.run).Create(ctx, foundName(v.batch.Number), data)
+	if errors.Is(err, ledger.ErrExists) {
+		f, err = v.found(ctx, v.run, v.batch.Number)
+	}
+	return f.Result, err
+}
+
+// VerifyArtifactsInput asks for the artifacts of a verification.
+type VerifyArtifactsInput struct {
+	Run        Run       `json:"run"`
+	FinishedAt time.Time `json:"finished_at"`
+	Halted     string    `json:"halted,omitempty"` // why it ended before its time
+}
+
+// WriteVerify writes what a verification has found, and proves before that every
+// record that was to be looked at is counted.
+func (a *Activities) WriteVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(in.Run)
+	if err != nil {
+		return migration.VerifySummary{}, err
+	}
+	summary, err := o.folder.VerifySummary()
+	if errors.Is(err, migration.ErrAbsent) {
+		summary, err = o.writeVerify(ctx, in)
+	}
+	return summary, ended(ctx, err)
+}
+
+func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
+	summary := migration.VerifySummary{
+		WorkflowID: o.start.ID, Migration: o.verification.Source, DataFile: o.spec.InputName(),
+		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
+		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
+		Records: int(o.index.Records()), Sample: o.sampleSize(), Halted: in.Halted, OutputDir: o.spec.OutputDir,
+	}
+	list, err := artifacts.NewDifferences(o.spec.OutputDir, o.start.Stamp)
+	if err != nil {
+		return summary, err
+	}
+	defer list.Discard()
+	summary.File = list.Name()
+	for batch := 1; batch <= o.index.Batches(); batch++ {
+		if err := ctx.Err(); err != nil {
+			return summary, err
+		}
+		f, err := o.foundOrLeft(ctx, in.Run, batch)
+		if err != nil {
+			return summary, err
+		}
+		summary.Found.Add(f.Result)
+		for _, d := range f.Differences {
+			if err := list.Add(batch, d); err != nil {
+				return summary, err
+			}
+		}
+	}
+	if n := summary.Found.Sum(); n != summary.Sample {
+		return summary, fmt.Errorf("%w: %d records were looked at or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
+	}
+	if err := list.Commit(); err != nil {
+		return summary, err
+	}
+	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
+		return summary, err
+	}
+	return summary, o.folder.SaveVerifySummary(in.Run.ID, summary)
+}
+
+// foundOrLeft is what was found of a batch or, where it was not looked at, what
+// is left of it.
+func (o *opened) foundOrLeft(ctx context.Context, run Run, batch int) (found, error) {
+	f, err := o.found(ctx, run, batch)
+	if !isNotFound(err) {
+		return f, err
+	}
+	b, err := o.index.Batch(batch)
+	if err != nil {
+		return f, err
+	}
+	positions, loaded, err := o.toVerify(ctx, b)
+	f.Result.Left, f.Result.NotLoaded = len(loaded), len(positions)-len(loaded)
+	return f, err
+}

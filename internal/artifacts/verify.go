@@ -1,0 +1,47 @@
+package artifacts
+
+import (
+	"path/filepath"
+	"strconv"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
+)
+
+// Differences is verify_*.csv being written: in what the records of the target
+// are not as they should be. It holds no value of a record.
+type Differences struct{ table *table }
+
+// NewDifferences starts to write.
+func NewDifferences(dir, stamp string) (*Differences, error) {
+	t, err := newTable(filepath.Join(dir, Name("verify", stamp, "csv")), "batch", "line", "attribute", "difference")
+	return &Differences{t}, err
+}
+
+// Name is the name that the file gets.
+func (d *Differences) Name() string { return filepath.Base(d.table.Path()) }
+
+// Add adds a difference in a record of a batch.
+func (d *Differences) Add(batch int, difference migration.Difference) error {
+	return d.table.write(strconv.Itoa(batch), strconv.FormatInt(difference.Line, 10), difference.Attribute, difference.What)
+}
+
+// Commit gives the file its name.
+func (d *Differences) Commit() error {
+	if err := d.table.flush(); err != nil {
+		return err
+	}
+	return d.table.Commit()
+}
+
+// Discard drops the file, unless it has its name.
+func (d *Differences) Discard() { d.table.Discard() }
+
+// WriteVerify writes the summary of a verification.
+func WriteVerify(dir, stamp string, s migration.VerifySummary) error {
+	data, err := marshal(s)
+	if err != nil {
+		return err
+	}
+	return private.WriteFile(filepath.Join(dir, Name("verify", stamp, "json")), data)
+}

@@ -1,0 +1,389 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/migration"
+)
+
+// place is where migrations are looked for: a state folder, and a Temporal
+// service that another process runs. Nothing is started there.
+type place struct {
+	temporal config.Temporal
+	stateDir string
+
+	service *service // nil: nothing runs the engine of the state folder
+}
+
+func (p *place) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&p.stateDir, "state-dir", "", "state folder of the migration; default: the user's state folder")
+	p.temporal.AddFlags(f)
+}
+
+// open finds the service. That none runs is no error: the state folder tells.
+func (p *place) open(ctx context.Context, getenv func(string) string) error {
+	if err := p.locate(getenv); err != nil {
+		return err
+	}
+	logger := slog.New(slog.DiscardHandler)
+	options, given, err := p.temporal.ClientOptions()
+	if err != nil {
+		return err
+	}
+	if given {
+		c, err := config.Dial(ctx, options, logger)
+		if err != nil {
+			return err
+		}
+		p.service = &service{client: c}
+		return nil
+	}
+	dir := filepath.Join(p.stateDir, "engine")
+	address, err := runningEngine(ctx, dir)
+	if errors.Is(err, errNothingRuns) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c, err := config.Dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger)
+	if err != nil {
+		return err
+	}
+	p.service = &service{client: c, ui: address.UI, engineDir: dir}
+	return nil
+}
+
+// errNothingRuns says that no process runs an engine in a folder.
+var errNothingRuns = errors.New("nothing runs there")
+
+// runningEngine finds the engine that a process runs in a folder. One that does
+// not answer may begin just now, or end.
+func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
+	ctx, cancel := context.WithTimeout(ctx, engineStart)
+	defer cancel()
+	for {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
+			return engine.Address{}, errNothingRuns
+		}
+		attempt, done := context.WithTimeout(ctx, time.Second)
+		address, err := engine.Running(attempt, dir)
+		done()
+		if err == nil || ctx.Err() != nil {
+			return address, err
+		}
+	}
+}
+
+func (p *place) locate(getenv func(string) string) (err error) {
+	if p.stateDir == "" {
+		if p.stateDir, err = defaultStateDir(getenv); err != nil {
+			return err
+		}
+	}
+	p.stateDir, err = filepath.Abs(p.stateDir)
+	return err
+}
+
+func (p *place) close() {
+	if p.service != nil {
+		p.service.close()
+	}
+}
+
+// known is a migration that the state folder or the service knows.
+type known struct {
+	id    string
+	begun time.Time // zero: not known
+
+	folder migration.Folder // "" where it is not at hand
+	spec   migration.Spec   // of its last run, as far as that is known
+
+	// Of its newest run in the service; run is "" where that does not know it.
+	run   string
+	state enumspb.WorkflowExecutionStatus
+	queue string
+}
+
+func (k known) isRunning() bool { return k.state == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING }
+
+// key is the end of the id, and the name of the folder.
+func (k known) key() string {
+	if k.folder != "" {
+		return filepath.Base(string(k.folder))
+	}
+	return k.id[strings.LastIndex(k.id, "-")+1:]
+}
+
+// mostListed is how many migrations a service is asked for.
+const mostListed = 200
+
+// all gives the migrations, the newest first.
+func (p *place) all(ctx context.Context) ([]known, error) {
+	found, err := migrationsIn(p.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	if p.service != nil {
+		joined, err := p.service.join(ctx, found)
+		switch {
+		case err == nil:
+			found = joined
+		case !p.ends():
+			return nil, err
+		}
+	}
+	newestFirst(found)
+	return found, nil
+}
+
+func newestFirst(all []known) {
+	slices.SortStableFunc(all, func(a, b known) int {
+		return cmp.Or(b.begun.Compare(a.begun), strings.Compare(a.id, b.id))
+	})
+}
+
+// migrationsIn gives the migrations of a state folder, the newest first.
+func migrationsIn(stateDir string) ([]known, error) {
+	folders, err := migration.All(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	var found []known
+	for _, folder := range folders {
+		k := known{folder: folder}
+		if start, err := folder.Start(); err == nil {
+			k.id, k.begun = start.ID, start.StartedAt
+		} else {
+			continue // it has not begun
+		}
+		k.spec, _ = folder.Spec()
+		found = append(found, k)
+	}
+	newestFirst(found)
+	return found, nil
+}
+
+// join adds what the service knows.
+func (s *service) join(ctx context.Context, found []known) ([]known, error) {
+	found = slices.Clone(found)
+	at := map[string]int{}
+	for i, k := range found {
+		at[k.id] = i
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var token []byte
+	for n := 0; n < mostListed; {
+		page, err := s.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Query: "WorkflowType = 'MigrationWorkflow'", PageSize: mostListed, NextPageToken: token,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("the Temporal service does not list its migrations: %w", err)
+		}
+		for _, e := range page.GetExecutions() {
+			id := e.GetExecution().GetWorkflowId()
+			i, ok := at[id]
+			if !ok {
+				i = len(found)
+				found, at[id] = append(found, known{id: id}), i
+			}
+			if k := &found[i]; k.run == "" { // the newest run comes first
+				k.run, k.state, k.queue = e.GetExecution().GetRunId(), e.GetStatus(), e.GetTaskQueue()
+				if k.begun.IsZero() {
+					k.begun = e.GetStartTime().AsTime()
+				}
+			}
+		}
+		n += len(page.GetExecutions())
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			break
+		}
+	}
+	return found, nil
+}
+
+// latest gives the migration that began last, of those that run if any does.
+func latest(all []known) (known, bool) {
+	if i := slices.IndexFunc(all, known.isRunning); i >= 0 {
+		return all[i], true
+	}
+	if len(all) > 0 {
+		return all[0], true
+	}
+	return known{}, false
+}
+
+// choose gives the one migration that the words mean: its id, the key at its
+// end, or a part that no other one has. A part that several have means the one
+// of them that runs.
+func choose(all []known, words string) (known, error) {
+	for _, is := range []func(known) bool{
+		func(k known) bool { return k.id == words },
+		func(k known) bool { return k.key() == words },
+		func(k known) bool { return strings.Contains(k.id, words) },
+	} {
+		var fit, running []known
+		for _, k := range all {
+			if is(k) {
+				fit = append(fit, k)
+				if k.isRunning() {
+					running = append(running, k)
+				}
+			}
+		}
+		switch {
+		case len(fit) == 1:
+			return fit[0], nil
+		case len(running) == 1:
+			return running[0], nil
+		case len(fit) > 1:
+			return known{}, fmt.Errorf("%d migrations have %q in their id; expected one of\n%s", len(fit), words, ids(fit))
+		}
+	}
+	if len(all) == 0 {
+		return known{}, fmt.Errorf("no migration is known, so none is %q", words)
+	}
+	return known{}, fmt.Errorf("no migration has %q in its id; expected one of\n%s", words, ids(all))
+}
+
+// ids lists some for a person to choose from.
+func ids(all []known) string {
+	const most = 10
+	var b strings.Builder
+	for _, k := range all[:min(most, len(all))] {
+		b.WriteString("  " + k.id)
+		if k.isRunning() {
+			b.WriteString(" (running)")
+		}
+		b.WriteByte('\n')
+	}
+	if more := len(all) - most; more > 0 {
+		fmt.Fprintf(&b, "  and %d more; starter list has them all\n", more)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// find gives the migration that the command line means. Without words it is
+// the latest one.
+func (p *place) find(ctx context.Context, words string) (known, error) {
+	all, err := p.all(ctx)
+	if err != nil {
+		return known{}, err
+	}
+	k, ok := latest(all)
+	switch {
+	case words != "":
+		if k, err = choose(all, words); err != nil {
+			return k, fmt.Errorf("%w\n(looked for in %s)", err, p.text())
+		}
+	case !ok:
+		return k, fmt.Errorf("no migration was found in %s; give the --state-dir or --address of the one that is meant", p.text())
+	}
+	return k, p.look(ctx, &k)
+}
+
+// look asks the service how a migration stands; its list lags behind.
+func (p *place) look(ctx context.Context, k *known) error {
+	if p.service == nil {
+		k.run, k.state = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d, err := p.service.client.DescribeWorkflowExecution(ctx, k.id, "")
+	var notFound *serviceerror.NotFound
+	if errors.As(err, &notFound) {
+		// Another service has it, or this one has forgotten it.
+		k.run, k.state = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+		return nil
+	}
+	if err != nil && p.ends() {
+		return p.look(ctx, k)
+	}
+	if err != nil {
+		return fmt.Errorf("the Temporal service does not answer: %w", err)
+	}
+	info := d.GetWorkflowExecutionInfo()
+	k.run, k.state, k.queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
+	if k.folder == "" {
+		if k.spec, err = p.service.spec(ctx, k.id, k.run); err != nil {
+			return err
+		}
+		folder := migration.Folder(k.spec.Folder)
+		if start, err := folder.Start(); err == nil && start.ID == k.id {
+			k.folder = folder
+		}
+	}
+	return nil
+}
+
+// ends says whether the engine of the state folder, which does not answer any
+// more, comes to its end. Then the folder tells what is known.
+func (p *place) ends() bool {
+	if p.service.engineDir == "" {
+		return false
+	}
+	for end := time.Now().Add(engineStart); !engine.IsFree(p.service.engineDir); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	p.close()
+	p.service = nil
+	return true
+}
+
+// spec gives the options that a run of a migration was begun with.
+func (s *service) spec(ctx context.Context, id, run string) (spec migration.Spec, err error) {
+	events := s.client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return spec, fmt.Errorf("the Temporal service has no history of %s", id)
+	}
+	event, err := events.Next()
+	if err != nil {
+		return spec, fmt.Errorf("the Temporal service does not show the history of %s: %w", id, err)
+	}
+	err = converter.GetDefaultDataConverter().FromPayloads(event.GetWorkflowExecutionStartedEventAttributes().GetInput(), &spec)
+	return spec, err
+}
+
+// text says where was looked.
+func (p *place) text() string {
+	if p.service != nil && p.service.engineDir == "" {
+		return "the Temporal service and the state folder " + p.stateDir
+	}
+	return "the state folder " + p.stateDir
+}
+
+// complete offers the ids of the state folder to the shell.
+func (p *place) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	if p.locate(os.Getenv) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	found, _ := migrationsIn(p.stateDir)
+	var words []string
+	for _, k := range found {
+		words = append(words, k.id)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}

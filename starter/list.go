@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// listed is a migration in a line. Scripts depend on its JSON (docs/operate.md).
+type listed struct {
+	ID         string           `json:"id"`
+	File       string           `json:"file"`
+	Target     string           `json:"target"` // host
+	EntityType string           `json:"entity_type"`
+	State      state            `json:"state"`
+	Phase      workflows.Phase  `json:"phase,omitempty"`
+	Paused     bool             `json:"paused,omitempty"`
+	Decision   string           `json:"decision,omitempty"`
+	Records    migration.Counts `json:"records"`
+	StartedAt  time.Time        `json:"started_at,omitzero"`
+	FinishedAt time.Time        `json:"finished_at,omitzero"`
+}
+
+// listCommand shows all migrations.
+func listCommand(stdout, stderr io.Writer) *cobra.Command {
+	var p place
+	var asJSON bool
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the migrations, the newest first",
+		Long: `List the migrations that the state folder has, and those that the Temporal service has, the newest first.
+
+Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return operateUsage("list", "expected no arguments, found %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(*cobra.Command, []string) error {
+			ctx := context.Background()
+			if err := p.open(ctx, os.Getenv); err != nil {
+				return err
+			}
+			defer p.close()
+			rows, err := p.list(ctx)
+			if err != nil {
+				return err
+			}
+			screen := newScreen(stdout, stderr, options{json: asJSON})
+			if asJSON {
+				screen.printJSON(rows)
+				return nil
+			}
+			if len(rows) == 0 {
+				screen.say("No migration was found in " + p.text() + ".")
+				return nil
+			}
+			return printList(stdout, rows)
+		},
+	}
+	f := command.Flags()
+	f.SortFlags = false
+	f.BoolVar(&asJSON, "json", false, "print them as a JSON list")
+	p.addFlags(f)
+	return command
+}
+
+// list gives a line for each migration.
+func (p *place) list(ctx context.Context) ([]listed, error) {
+	all, err := p.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := []listed{}
+	for _, k := range all {
+		if k.folder == "" || k.isRunning() {
+			if err := p.look(ctx, &k); err != nil {
+				return nil, err
+			}
+		}
+		s := k.status()
+		row := listed{ID: k.id, File: s.File, Target: k.spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
+		if s.State == stateRunning {
+			p.addProgress(ctx, &row)
+		} else if summary, err := k.summary(ctx, p.service); err == nil {
+			s.addSummary(summary)
+			row.State, row.Records, row.FinishedAt = s.State, s.Records, s.FinishedAt
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// addProgress asks a migration that runs. One without a worker does not answer.
+func (p *place) addProgress(ctx context.Context, row *listed) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	progress, _, ok := newView(p.service.client, row.ID, p.stateDir, nil).look(ctx)
+	if !ok {
+		return
+	}
+	row.Phase, row.Records = progress.Phase, dispositions(progress)
+	if c := progress.Steering; c != nil {
+		row.Paused, row.Decision = c.Paused, c.Decision
+	}
+}
+
+// text is the state and what is to be known with it, for people.
+func (l listed) text() string {
+	switch {
+	case l.State != stateRunning:
+		return string(l.State)
+	case l.Decision != "":
+		return "waits for a decision"
+	case l.Paused:
+		return "paused"
+	case l.Phase != "":
+		return string(l.Phase)
+	}
+	return "running, no worker answers"
+}
+
+func printList(w io.Writer, rows []listed) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended")
+	for _, r := range rows {
+		c := r.Records
+		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", r.ID, r.File, r.Target, r.EntityType, r.text(),
+			c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown, since("", r.StartedAt), since("", r.FinishedAt))
+	}
+	return table.Flush()
+}

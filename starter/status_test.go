@@ -1,0 +1,292 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/converter"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/workflows"
+)
+
+func TestRecordsStandSomewhereWhileAMigrationRuns(t *testing.T) {
+	round := func(n int, c ledger.Counts, r activities.Resolved) workflows.RoundProgress {
+		return workflows.RoundProgress{Round: n, Counts: c, Resolved: r}
+	}
+	cases := []struct {
+		name string
+		p    workflows.Progress
+		want migration.Counts
+	}{
+		{"nothing yet", workflows.Progress{Records: 10}, migration.Counts{Total: 10, Remaining: 10}},
+		{
+			"round 0", workflows.Progress{Records: 100, Loading: ledger.Counts{Created: 20, Duplicate: 3, Failed: 2, Unknown: 5}},
+			migration.Counts{Total: 100, Created: 20, Failed: 5, Unknown: 5, Remaining: 70},
+		},
+		{
+			"a retry round", workflows.Progress{
+				Records: 100, Round: 1, Rounds: []workflows.RoundProgress{round(0, ledger.Counts{Created: 80, Failed: 5, Unknown: 15}, activities.Resolved{})},
+				Loading: ledger.Counts{Created: 4, Duplicate: 3, Failed: 1},
+			},
+			migration.Counts{Total: 100, Created: 84, Failed: 6, Unknown: 10},
+		},
+		{
+			"after a retry round", workflows.Progress{Records: 100, Rounds: []workflows.RoundProgress{
+				round(0, ledger.Counts{Created: 80, Failed: 5, Unknown: 15}, activities.Resolved{}),
+				round(1, ledger.Counts{Created: 4, Duplicate: 10, Unknown: 1}, activities.Resolved{Recovered: 7, Failed: 2, Invisible: 1}),
+			}},
+			migration.Counts{Total: 100, Created: 84, Recovered: 7, Failed: 7, Unknown: 2},
+		},
+		{
+			"duplicates to update", workflows.Progress{
+				Records: 100, Delta: true, ToUpdate: 20, Updates: ledger.Updates{Updated: 5, Unchanged: 2, Failed: 1},
+				Rounds: []workflows.RoundProgress{
+					round(0, ledger.Counts{Created: 70, Duplicate: 18, Unknown: 12}, activities.Resolved{}),
+					round(1, ledger.Counts{Created: 8, Duplicate: 4}, activities.Resolved{Recovered: 2, Duplicate: 2}),
+				},
+			},
+			migration.Counts{Total: 100, Created: 78, Recovered: 2, Updated: 7, Failed: 1, Remaining: 12},
+		},
+		{"the end", workflows.Progress{Records: 10, Counts: &migration.Counts{Total: 10, Created: 10}}, migration.Counts{Total: 10, Created: 10}},
+	}
+	for _, tc := range cases {
+		if got := dispositions(tc.p); got != tc.want || got.Sum() != got.Total {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestTheFolderTellsHowAMigrationStands(t *testing.T) {
+	begun := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	summary := func(c migration.Counts) func(*testing.T, migration.Folder) {
+		return func(t *testing.T, f migration.Folder) {
+			must(t, f.AppendEvent(migration.Event{At: begun, Kind: migration.EventBegun}))
+			must(t, f.SaveSummary(migration.Summary{StartedAt: begun, FinishedAt: begun.Add(time.Minute), Records: c}))
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Minute), Kind: migration.EventEnded}))
+		}
+	}
+	stopped := summary(migration.Counts{Total: 3, Created: 1, Remaining: 2})
+	cases := []struct {
+		name  string
+		make  func(*testing.T, migration.Folder)
+		state enumspb.WorkflowExecutionStatus
+		want  state
+	}{
+		{"nothing", func(*testing.T, migration.Folder) {}, 0, stateCutOff},
+		{"the service runs it", stopped, isRunning, stateRunning},
+		{"stopped", stopped, 0, stateStopped},
+		{"stopped, in the service too", stopped, hasEnded, stateStopped},
+		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, stateUnresolved},
+		{"gone on with and cut off", func(t *testing.T, f migration.Folder) {
+			stopped(t, f)
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventChanged}))
+		}, 0, stateCutOff},
+		{"done", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(false)) }, 0, stateDone},
+		{"cancelled", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(true)) }, 0, stateCancelled},
+		{"rolled back", func(t *testing.T, f migration.Folder) {
+			must(t, f.Finish(false))
+			must(t, f.MarkRolledBack(migration.RolledBack{}))
+		}, 0, stateRolledBack},
+		{"could not run", stopped, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed},
+	}
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			folder := migration.In(t.TempDir(), "00000000000a")
+			must(t, folder.Make())
+			tc.make(t, folder)
+			k := known{folder: folder, state: tc.state}
+			if got := k.stateNow(); got != tc.want {
+				t.Errorf("it is %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
+	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	one := 1
+	s := status{
+		ID: "migration-users.csv-00000000000a", File: "users.csv", URI: "https://example.com", EntityType: "user", State: stateRunning,
+		Phase: workflows.PhaseLoading, StartedAt: at, Records: migration.Counts{Total: 300, Created: 100, Failed: 20, Unknown: 30, Remaining: 150},
+		Rounds: []roundStatus{
+			{Round: 0, Counts: ledger.Counts{Calls: 15, Created: 100, Failed: 20, Unknown: 30}, Recovered: &one},
+			{Round: 1, Running: true, Batches: 30, BatchesDone: 15},
+		},
+		Paused: "by olga@desk at 2026-11-22T13:06:00Z: lunch", Decision: "20 of 300 records have failed", DecidedBy: "resume", SecondsLeft: 90,
+		Errors:  map[string]int{"api 363": 2, "http 502": 30, "api 200": 2},
+		Pace:    &paceStatus{CallsASecond: 1.25, Allowed: 2, Limit: 4, Workers: 10, BatchesBegun: 9, Closed: "the breaker is open: http 503", BreakerOpen: true},
+		Trouble: "the disk is full",
+		Events: []migration.Event{
+			{At: at, Kind: migration.EventBegun},
+			{At: at, Kind: migration.EventChanged, Who: "olga@desk", Name: "rate", Old: "4", New: "8", Reason: "quiet"},
+			{At: at, Kind: migration.EventChanged, Who: "olga@desk", Name: "max-failed", New: "2%"},
+			{At: at, Kind: migration.EventSlowed, New: "2", Text: "http 429"},
+		},
+	}
+	page := printed(t, s, true)
+	for _, want := range []string{
+		"users.csv → https://example.com (user); begun (all times are UTC) 2026-11-22 13:05:00\n",
+		"running: loading, round 1, batch 15 of 30, about 1m30s left\nTrouble: the disk is full\n",
+		"It waits for a decision: 20 of 300 records have failed.\n  starter resume migration-users.csv-00000000000a   goes on\n  starter stop migration-users.csv-00000000000a   ends it\n",
+		"Paused by olga@desk at 2026-11-22T13:06:00Z: lunch; go on with: starter resume migration-users.csv-00000000000a\n",
+		"1.2 calls a second now; 2 allowed by the target's answers, of 4; 10 in flight at most, 9 batches begun\n",
+		"round  calls  created  duplicate  failed  unknown  recovered",
+		"      0     15      100          0      20       30          1\n      1      0        0          0       0        0          …\n",
+		"100 created + 0 recovered + 0 updated + 20 failed + 30 unknown + 150 remaining = 300\n",
+		"  30: http 502\n  2: api 200\n  2: api 363\n",
+		"  2026-11-22 13:05:00  rate: 4 → 8, by olga@desk (quiet)\n",
+		"  max-failed: none → 2%, by olga@desk\n",
+		"  slowed 2: http 429\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("this is not in it: %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log("\n" + page)
+	}
+
+	s.Events = make([]migration.Event, 30)
+	if page := printed(t, s, true); !strings.Contains(page, "10 more before that") {
+		t.Errorf("of 30 events it does not say how many are not shown:\n%s", page)
+	}
+	s.Paused = ""
+	if page := printed(t, s, true); !strings.Contains(page, "No calls are made now: the breaker is open: http 503\n") || strings.Contains(page, "resume migration-users.csv-00000000000a; ") {
+		t.Errorf("with the breaker open it says\n%s", page)
+	}
+	ended := status{ID: "m", State: stateStopped, FinishedAt: at, advice: "The same command goes on."}
+	if page := printed(t, ended, true); !strings.Contains(page, "stopped; the same command goes on, at 2026-11-22 13:05:00\n") || strings.Contains(page, "calls a second") {
+		t.Errorf("one that has ended is shown as\n%s", page)
+	}
+}
+
+func printed(t *testing.T, s status, all bool) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, s.print(&b, all))
+	return b.String()
+}
+
+// Scripts have read these names.
+func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
+	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	code := 5
+	s := status{
+		ID: "m", Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
+		Rounds: []roundStatus{{Running: true, Batches: 1, BatchesDone: 1}}, Errors: map[string]int{"x": 1}, SecondsLeft: 1, Trouble: "t", WebUI: "w",
+		Pace:   &paceStatus{RatePlan: "r", Breaker: 1, Closed: "c", Since: at, BreakerOpen: true, Probe: at},
+		Events: []migration.Event{},
+	}
+	data, err := json.Marshal(s)
+	must(t, err)
+	want := `{"id":"m","file":"","apid_uri":"","entity_type":"","state":"","phase":"p","started_at":"2026-11-22T13:05:00Z","finished_at":"2026-11-22T13:05:00Z","exit_code":5,` +
+		`"records":{"total":0,"created":0,"recovered":0,"updated":0,"failed":0,"unknown":0,"remaining":0},` +
+		`"rounds":[{"round":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"calls":0,"recovered":null,"running":true,"batches":1,"batches_done":1}],` +
+		`"paused":"p","decision":"d","decided_by":"b","ending":"e","max_failed":"1",` +
+		`"pace":{"calls_per_second":0,"allowed":0,"limit":0,"rate_plan":"r","workers":0,"batches_begun":0,"breaker":1,` +
+		`"closed":"c","closed_since":"2026-11-22T13:05:00Z","breaker_open":true,"next_probe":"2026-11-22T13:05:00Z"},` +
+		`"errors":{"x":1},"seconds_left":1,"trouble":"t","web_ui":"w","events":[]}`
+	if string(data) != want {
+		t.Errorf("it is\n%s\nwant\n%s", data, want)
+	}
+}
+
+func TestWatchersHearWhatChanges(t *testing.T) {
+	now := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	calm := standing{}
+	paused := standing{paused: "by olga@desk"}
+	open := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(12 * time.Second)}
+	later := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
+	openAndPaused := standing{breaker: true, paused: "by olga@desk"}
+	rest := standing{closed: "the timetable has a rest"}
+	asked := standing{decision: "The canary is loaded", decidedBy: "approve"}
+	cases := []struct {
+		name        string
+		before, now standing
+		want        string
+	}{
+		{"nothing", calm, calm, ""},
+		{"a pause", calm, paused, "Paused by olga@desk; go on with: starter resume m"},
+		{"still paused", paused, paused, ""},
+		{"the end of it", paused, calm, "It is not paused any more."},
+		{"the breaker", calm, open, "No calls are made now: the breaker is open: http 503; next probe in 12s"},
+		{"a pause meanwhile", open, openAndPaused, "Paused by olga@desk; go on with: starter resume m"},
+		{"the end of that", openAndPaused, open, "It is not paused any more.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
+		{"another probe", open, later, ""},
+		{"closed again", open, calm, "The breaker is closed again."},
+		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
+		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   goes on\n  starter stop m   ends it"},
+		{"decided", asked, calm, ""},
+	}
+	for _, tc := range cases {
+		if got := strings.Join(tc.now.news(tc.before, "m", now), "|"); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestAPauseIsNotToldTwice(t *testing.T) {
+	p := workflows.Progress{Steering: &workflows.Steering{Control: migration.Control{Paused: true, PausedText: "by olga"}}}
+	if got, want := standingOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (standing{paused: "by olga"}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
+	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
+		t.Errorf("nobody waits, and the gate is %+v; want %+v", got, want)
+	}
+	waiting := pace.State{Places: 1, Closed: "the timetable has a rest"}
+	if got := *gateIn(stale, &waiting); got != waiting {
+		t.Errorf("an activity waits, and the gate is %+v; want %+v", got, waiting)
+	}
+}
+
+func TestHeartbeatsTellHowTheGateStands(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		details any
+		want    bool
+	}{
+		{"a gate", pace.State{Places: 4, Closed: "http 503"}, true},
+		{"records that were read", 1234, false},
+		{"something else", map[string]string{"file": "x"}, false},
+	} {
+		payloads, err := converter.GetDefaultDataConverter().ToPayloads(tc.details)
+		must(t, err)
+		state, ok := gateOf(payloads)
+		if ok != tc.want || ok && state.Closed != "http 503" {
+			t.Errorf("%s: %+v, %v; want %v", tc.name, state, ok, tc.want)
+		}
+	}
+	if _, ok := gateOf(nil); ok {
+		t.Error("no details are taken for a gate")
+	}
+}
+
+func TestTheMeterTakesTheLastHalfMinute(t *testing.T) {
+	var m meter
+	now := time.Now()
+	m.samples = []sample{{now.Add(-40 * time.Second), 0}, {now.Add(-20 * time.Second), 100}}
+	m.add(200)
+	if got := m.perSecond(); got < 4.9 || got > 5.1 || len(m.samples) != 2 {
+		t.Errorf("%v a second of %d samples, want 5 of the last 2", got, len(m.samples))
+	}
+	m.add(3) // another round
+	if got := m.perSecond(); got != 0 {
+		t.Errorf("%v a second after the first look at a round, want 0", got)
+	}
+}

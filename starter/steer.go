@@ -1,0 +1,344 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"os/user"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/nearest"
+	"durable-dataload/workflows"
+)
+
+// steering is one of the commands that steer a migration which runs.
+type steering struct {
+	update  string
+	short   string
+	long    string
+	example string
+	ends    bool // the migration ends by it, and that is waited for
+}
+
+var steerings = []steering{
+	{
+		update: workflows.UpdatePause, short: "Let a migration make no more calls, until resume",
+		long: "Calls in flight come to their end, and no more are made until starter resume, also after a restart.",
+	},
+	{
+		update: workflows.UpdateResume, short: "Let a migration go on that is paused, or waits because too many records have failed",
+		long: "It goes on where it was, at the pace that is set.",
+	},
+	{
+		update: workflows.UpdateSet, short: "Change the pace of a migration, or when it asks",
+		long: "It holds at once, and as long as this run of the migration lasts.\n\n" +
+			"  rate=8          calls a second at most; 0 = no limit\n" +
+			"  rate-plan=…     a timetable of the rate, as --rate-plan has it; empty = none\n" +
+			"  workers=4       calls in flight at most\n" +
+			"  breaker=5       calls of unknown outcome in a row that open the breaker; 0 = none do\n" +
+			"  max-failed=2%   failed records until the migration waits for a decision; empty = any number",
+		example: `  starter set --latest rate=8 workers=4 --reason "the platform is quiet now"
+  starter set migration-users.csv-0123456789ab 'rate-plan=mon-fri 08:00-18:00 2/s; else 10/s'`,
+	},
+	{
+		update: workflows.UpdateStop, short: "End a migration for now: calls in flight end, the result files are written",
+		long: "What was not attempted is in remaining_*.csv. The command that began the migration goes on with it later.",
+		ends: true,
+	},
+	{
+		update: workflows.UpdateCancel, short: "End a migration for good: calls in flight end, the result files are written",
+		long: "What was not attempted is in remaining_*.csv. The migration is not gone on with.",
+		ends: true,
+	},
+	{
+		update: workflows.UpdateApprove, short: "Let a migration load the other records after its canary",
+		long: "The result of the canary is in starter status.",
+	},
+}
+
+// steerCommands are pause, resume, set, stop, cancel and approve. code is where
+// they put the exit code.
+func steerCommands(stdout, stderr io.Writer, code *int) []*cobra.Command {
+	var commands []*cobra.Command
+	for _, s := range steerings {
+		commands = append(commands, steerCommand(s, stdout, stderr, code))
+	}
+	return commands
+}
+
+// steerOptions are the command line of one of them.
+type steerOptions struct {
+	place
+	latest bool
+	reason string
+	json   bool
+	id     string
+	set    map[string]string
+}
+
+func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Command {
+	var o steerOptions
+	use, example := s.update+" ID | --latest", s.example
+	if s.update == workflows.UpdateSet {
+		use += " NAME=VALUE …"
+	}
+	if example == "" {
+		example = fmt.Sprintf("  starter %s migration-users.csv-0123456789ab --reason \"as agreed with the platform team\"\n  starter %[1]s --latest", s.update)
+	}
+	command := &cobra.Command{
+		Use:     use,
+		Short:   s.short,
+		Long:    s.short + ".\n\n" + s.long + "\n\nID is the id of the migration, the key at its end, or a part that only it has.\n\nExit codes: 0 it is done; 1 it could not be done, or was refused; 2 wrong usage.",
+		Example: example,
+		Args: func(_ *cobra.Command, args []string) error {
+			return o.take(s, args)
+		},
+		RunE: func(*cobra.Command, []string) error {
+			screen := newScreen(stdout, stderr, options{json: o.json})
+			var err error
+			*code, err = o.run(context.Background(), s, screen)
+			return err
+		},
+		ValidArgsFunction: o.place.complete,
+	}
+	f := command.Flags()
+	f.SortFlags = false
+	f.BoolVar(&o.latest, "latest", false, "the migration that began last, of those that run")
+	f.StringVar(&o.reason, "reason", "", "why, for those who look later")
+	f.BoolVar(&o.json, "json", false, "print the answer as JSON on stdout; after a stop the summary")
+	o.addFlags(f)
+	return command
+}
+
+func operateUsage(command, format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see starter "+command+" --help", args...)}
+}
+
+// take takes the arguments: the id, and what is set.
+func (o *steerOptions) take(s steering, args []string) error {
+	for _, arg := range args {
+		name, value, isSetting := strings.Cut(arg, "=")
+		switch {
+		case s.update == workflows.UpdateSet && isSetting && !strings.HasPrefix(arg, "migration-"):
+			if err := o.takeSetting(name, value); err != nil {
+				return err
+			}
+		case o.id != "":
+			return operateUsage(s.update, "expected one migration, found %q and %q", o.id, arg)
+		default:
+			o.id = arg
+		}
+	}
+	if (o.id == "") != o.latest {
+		return operateUsage(s.update, "expected a migration: its id, or --latest (starter list has them)")
+	}
+	if s.update == workflows.UpdateSet && len(o.set) == 0 {
+		return operateUsage(s.update, "expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
+	}
+	return o.checkReason(s)
+}
+
+func (o *steerOptions) takeSetting(name, value string) error {
+	if !slices.Contains(migration.Settings, name) {
+		hint := ""
+		if meant := nearest.Name(name, migration.Settings); meant != "" {
+			hint = "; did you mean " + meant + "?"
+		}
+		return operateUsage(workflows.UpdateSet, "there is no setting %q; expected one of %s%s", name, strings.Join(migration.Settings, ", "), hint)
+	}
+	if _, twice := o.set[name]; twice {
+		return operateUsage(workflows.UpdateSet, "%s is set twice", name)
+	}
+	if o.set == nil {
+		o.set = map[string]string{}
+	}
+	o.set[name] = value
+	return nil
+}
+
+// longestReason is in characters. The reason is kept in the history of the
+// workflow, and shown in a line.
+const longestReason = 200
+
+func (o *steerOptions) checkReason(s steering) error {
+	switch {
+	case !utf8.ValidString(o.reason) || strings.ContainsFunc(o.reason, unicode.IsControl):
+		return operateUsage(s.update, "--reason has a character that cannot be shown; expected one line of text")
+	case utf8.RuneCountInString(o.reason) > longestReason:
+		return operateUsage(s.update, "--reason has %d characters; expected %d at most", utf8.RuneCountInString(o.reason), longestReason)
+	}
+	return nil
+}
+
+// operator is who gives the order, for people.
+func operator() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return name
+	}
+	return name + "@" + host
+}
+
+func (o *steerOptions) run(ctx context.Context, s steering, screen *screen) (int, error) {
+	if err := o.open(ctx, os.Getenv); err != nil {
+		return 0, err
+	}
+	defer o.close()
+	k, err := o.find(ctx, o.id)
+	if err != nil {
+		return 0, err
+	}
+	if err := o.checkRunning(k); err != nil {
+		return 0, err
+	}
+	before, _ := k.folder.Summary() // of an earlier run, if there was one
+	answer, err := o.send(ctx, s, k)
+	if err != nil {
+		return 0, err
+	}
+	if !s.ends {
+		if screen.json {
+			screen.printJSON(answer)
+		} else {
+			fmt.Fprint(screen.stdout, answerText(answer))
+		}
+		return migration.ExitDone, nil
+	}
+	screen.say(answer.Text)
+	return o.waitForEnd(k, before, screen)
+}
+
+// checkRunning says why a migration cannot be steered, and what to do about it.
+func (o *steerOptions) checkRunning(k known) error {
+	switch {
+	case k.isRunning():
+		return nil
+	case o.service == nil:
+		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.id)
+	}
+	return fmt.Errorf("%s does not run: %s; expected one that runs (starter list has them)", k.id, k.stateNow().text())
+}
+
+// orderTimeout is how long an order may take to be answered. A worker that died
+// is missed after seconds, and another one takes its work.
+const orderTimeout = 30 * time.Second
+
+// send gives the order, and waits for the answer.
+func (o *steerOptions) send(ctx context.Context, s steering, k known) (workflows.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	var answer workflows.Answer
+	handle, err := o.service.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: k.id, RunID: k.run, UpdateName: s.update,
+		Args:         []any{workflows.Order{By: operator(), Reason: o.reason, Set: o.set}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	if err == nil {
+		err = handle.Get(ctx, &answer)
+	}
+	if err != nil {
+		return answer, o.explain(s, k, err)
+	}
+	return answer, nil
+}
+
+// explain says why an order was not carried out.
+func (o *steerOptions) explain(s steering, k known, err error) error {
+	var refused *temporal.ApplicationError
+	var gone *serviceerror.NotFound
+	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	switch {
+	case errors.As(err, &refused) && strings.HasPrefix(refused.Message(), "unknown update"):
+		return fmt.Errorf("%s was begun by a version of this program that does not know %s; stop it with Ctrl-C where it runs, and give its command again with this version", k.id, s.update)
+	case errors.As(err, &refused):
+		return errors.New("refused: " + refused.Message())
+	case errors.As(err, &gone):
+		return fmt.Errorf("%s has ended meanwhile; starter status %s tells how", k.id, k.id)
+	case errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no worker has answered within %s, so nothing is known to be changed; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.queue, k.id)
+	}
+	return fmt.Errorf("the Temporal service did not take the order: %w", err)
+}
+
+// answerText is what came of an order, for people.
+func answerText(a workflows.Answer) string {
+	var b strings.Builder
+	if a.Text != "" {
+		b.WriteString(a.Text + "\n")
+	}
+	for _, e := range a.Changes {
+		if e.Kind == migration.EventChanged {
+			b.WriteString("  " + change(e) + "\n")
+		}
+	}
+	return b.String()
+}
+
+// waitForEnd shows how a migration comes to its end, and what it has come to.
+// It is ended by others: Ctrl-C leaves it alone.
+func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *screen) (int, error) {
+	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	ctx := context.Background()
+	w := watcher{service: o.service, screen: screen, stop: interrupted.Done(), attached: true}
+	v := newView(o.service.client, k.id, o.stateDir, screen)
+	var result workflows.Result
+	err := w.watch(ctx, o.service.client.GetWorkflow(ctx, k.id, k.run), &result, v.update)
+	var failed *temporal.WorkflowExecutionError
+	switch {
+	case err == nil:
+	case errors.Is(err, errLeft):
+		return migration.ExitStopped, nil
+	case temporal.IsCanceledError(err):
+		screen.say(stoppedEarly)
+		return migration.ExitDone, nil
+	case errors.As(err, &failed):
+		return 0, errors.New(workflows.Cause(err))
+	default:
+		// The process that ran the engine may end with the migration, before it
+		// has told us. The folder has the rest.
+		if result.Summary, err = k.folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
+			return 0, fmt.Errorf("the process that ran %s has ended before the result files were written; the command that began it goes on with it", k.id)
+		}
+	}
+	dir := ""
+	if spec, err := k.folder.Spec(); err == nil {
+		dir = spec.OutputDir
+	}
+	screen.result(result, dir)
+	return migration.ExitDone, nil
+}
+
+// change is a change by a person, in a line.
+func change(e migration.Event) string {
+	text := e.Name
+	if e.Old != "" || e.New != "" {
+		text += fmt.Sprintf(": %s → %s", orNone(e.Old), orNone(e.New))
+	}
+	return text
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}

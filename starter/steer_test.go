@@ -1,0 +1,216 @@
+package main_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+// operate gives a command that steers or shows the migrations of the folder.
+func (m *migration) operate(args ...string) (code int, p *process) {
+	m.lab.t.Helper()
+	p = m.lab.start("starter", nil, append(args, "--state-dir", m.state)...)
+	return p.wait(time.Minute), p
+}
+
+// ordered gives a command that has to be carried out.
+func (m *migration) ordered(args ...string) string {
+	m.lab.t.Helper()
+	code, p := m.operate(args...)
+	exitCode(m.lab.t, p, code, 0)
+	return p.output()
+}
+
+// standing are the parts of a status that tests ask for.
+type standing struct {
+	ID       string
+	State    string
+	Phase    string
+	ExitCode *int `json:"exit_code"`
+	Records  map[string]int
+	Paused   string
+	Decision string
+	Pace     struct {
+		Limit   float64
+		Workers int
+		Closed  string
+	}
+	Events []struct{ Kind, Who, Name, Old, New, Reason string }
+}
+
+func (m *migration) standing(args ...string) (s standing) {
+	m.lab.t.Helper()
+	output := m.ordered(append([]string{"status", "--json"}, args...)...)
+	if err := json.Unmarshal([]byte(output), &s); err != nil {
+		m.lab.t.Fatalf("%v in %s", err, output)
+	}
+	return s
+}
+
+// changes are those that the status tells of, a line each.
+func (s standing) changes() string {
+	var lines []string
+	for _, e := range s.Events {
+		if e.Kind == "changed" {
+			lines = append(lines, strings.Join([]string{e.Name, e.Old, e.New, e.Reason}, ","))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 81}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	first := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	m.ordered("pause", "--latest", "--reason", "lunch")
+	until(t, time.Minute, "the batches wait", func() bool { return m.standing().Pace.Closed != "" })
+	calls := s.calls()
+	paused := m.standing() // looks for two seconds, in which 40 calls could be made
+	if !strings.Contains(paused.Paused, "lunch") || paused.State != "running" || s.calls() != calls {
+		t.Errorf("the status is %+v, %d calls were made in the pause; want it paused, and none", paused, s.calls()-calls)
+	}
+	if code, p := m.operate("pause", "--latest"); code != 1 || !strings.Contains(p.errors(), "paused already") {
+		t.Errorf("another pause: %d, %s", code, p.errors())
+	}
+	until(t, time.Minute, "the first terminal tells", func() bool { return strings.Contains(first.errors(), "Paused by") })
+
+	first.kill()
+	second := m.start()
+	until(t, time.Minute, "the second terminal tells", func() bool {
+		return strings.Contains(second.errors(), "Paused by") || second.hasEnded()
+	})
+	if paused = m.standing(); !strings.Contains(paused.Paused, "lunch") || s.calls() != calls {
+		t.Errorf("after a crash the status is %+v, and %d calls were made; want it paused, and none", paused, s.calls()-calls)
+	}
+	m.ordered("resume", "users.csv")
+	exitCode(t, second, second.wait(time.Minute), 0)
+	m.check()
+	if got, want := m.standing().changes(), "paused,no,yes,lunch\npaused,yes,no,"; got != want {
+		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 1000, Seed: 82}), 5, "--rate-limit", "2", "--retry-backoff", "100ms")
+	p := m.start()
+	until(t, time.Minute, "a call", func() bool { return s.calls() >= 1 })
+	code, refused := m.operate("set", "--latest", "rate=8", "workers=0")
+	exitCode(t, refused, code, 1)
+	if !strings.Contains(refused.errors(), `workers is "0"; expected 1 to 1000`) {
+		t.Errorf("it is refused with\n%s", refused.errors())
+	}
+	if code, usage := m.operate("set", "--latest", "rat=8"); code != 2 || !strings.Contains(usage.errors(), "did you mean rate?") {
+		t.Errorf("a name that is not known: %d, %s", code, usage.errors())
+	}
+	before := m.standing()
+	if before.Pace.Limit != 2 || before.Pace.Workers != 10 || before.changes() != "" {
+		t.Errorf("after what was refused the status is %+v", before)
+	}
+	output := m.ordered("set", before.ID, "rate=500", "workers=4", "--reason", "night")
+	if !strings.Contains(output, "rate: 2 → 500") || !strings.Contains(output, "workers: 10 → 4") {
+		t.Errorf("it says\n%s", output)
+	}
+	exitCode(t, p, p.wait(time.Minute), 0) // which takes 100 seconds by the old rate
+	m.check()
+	after := m.standing(before.ID)
+	if got, want := after.changes(), "rate,2,500,night\nworkers,10,4,night"; got != want || after.State != "done" || *after.ExitCode != 0 {
+		t.Errorf("the changes are\n%s\nin %+v; want\n%s\nand it done", got, after, want)
+	}
+	if list := m.ordered("list"); !strings.Contains(list, before.ID) || !strings.Contains(list, "done") {
+		t.Errorf("the list is\n%s", list)
+	}
+}
+
+func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 83}), 5, "--rate-limit", "10")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	watcher := l.start("starter", nil, "status", "--watch", "--state-dir", m.state)
+	until(t, time.Minute, "somebody watches", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
+	output := m.ordered("stop", "--latest")
+	exitCode(t, p, p.wait(20*time.Second), 5)
+	exitCode(t, watcher, watcher.wait(20*time.Second), 5)
+	m.check()
+	f := m.figures()
+	if f.Files.Remaining == nil || f.Records["remaining"] == 0 || !strings.Contains(output, *f.Files.Remaining) {
+		t.Errorf("the records came to %v, and stop says\n%s", f.Records, output)
+	}
+	stopped := m.standing()
+	if stopped.State != "stopped" || *stopped.ExitCode != 5 || stopped.Records["remaining"] != f.Records["remaining"] {
+		t.Errorf("the status is %+v; want it stopped, with %d remaining", stopped, f.Records["remaining"])
+	}
+	code, refused := m.operate("resume", "--latest")
+	exitCode(t, refused, code, 1)
+	if !strings.Contains(refused.errors(), "nothing runs with the state folder "+m.state) {
+		t.Errorf("one that does not run is refused with\n%s", refused.errors())
+	}
+	code, p = m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	if after := m.standing(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
+		t.Errorf("the status is %+v, and there is %q; want it done", after, m.artifacts("remaining_*"))
+	}
+}
+
+func TestACancelledMigrationIsNotGoneOnWith(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
+	exitCode(t, p, p.wait(20*time.Second), 5)
+	m.check()
+	if !strings.Contains(output, "was cancelled") || !strings.Contains(p.output(), "does not go on") {
+		t.Errorf("cancel says\n%s\nthe migration\n%s", output, p.output())
+	}
+	calls := s.calls()
+	code, p := m.run(time.Minute)
+	refused(t, p, code, 1, "was cancelled", "--again")
+	if cancelled := m.standing(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
+		t.Errorf("the status is %+v; %d more calls were made", cancelled, s.calls()-calls)
+	}
+}
+
+func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "10").remote()
+	m.worker()
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	key := filepath.Base(filepath.Dir(m.ledger()))
+	at := []string{"--address", serviceAddress(t)}
+	elsewhere := *m
+	elsewhere.state = l.path("elsewhere")
+	until(t, time.Minute, "the service lists it", func() bool {
+		return strings.Contains(elsewhere.ordered(append([]string{"list"}, at...)...), key)
+	})
+	running := elsewhere.standing(append(at, key)...)
+	if running.State != "running" || running.Records["total"] != 300 || running.Pace.Limit != 10 {
+		t.Errorf("the status is %+v", running)
+	}
+	elsewhere.ordered(append([]string{"stop", key}, at...)...)
+	exitCode(t, p, p.wait(20*time.Second), 5)
+	m.check()
+	stopped := elsewhere.standing(append(at, key)...)
+	if stopped.State != "stopped" || stopped.Records["remaining"] == 0 || !slices.ContainsFunc(stopped.Events, func(e struct{ Kind, Who, Name, Old, New, Reason string }) bool { return e.Name == "stop" }) {
+		t.Errorf("the status is %+v", stopped)
+	}
+}

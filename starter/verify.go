@@ -1,0 +1,353 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// verifyOptions are the command line of starter verify.
+type verifyOptions struct {
+	options
+	migration string // or a part of its id
+	latest    bool
+	sample    int
+	all       bool
+
+	of   known
+	spec migration.Spec // of the migration
+}
+
+// usualSample is how many records are looked at unless somebody says otherwise.
+const usualSample = 1000
+
+// verifyCommand reads back what a migration has written. code is where it puts
+// its exit code.
+func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
+	var o verifyOptions
+	command := &cobra.Command{
+		Use:   "verify --migration WORKFLOW_ID | --latest",
+		Short: "Read back what a migration has written, and compare it with the input",
+		Long: `Read back what a migration has written, and compare it with the input.
+
+Nothing is changed in the target. The differences are listed by line and name of the attribute, without a value.
+
+Exit codes: 0 all records that were looked at are as they should be; 1 could not run; 2 wrong usage;
+3 some differ or are missing; 4 some could not be looked at; 5 stopped, with records left.`,
+		Example: `  starter verify --latest
+  starter verify --migration migration-users.csv-0123456789ab --all`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return verifyUsage("expected no arguments, found %d; the migration is named with --migration", len(args))
+			}
+			return nil
+		},
+		RunE: func(command *cobra.Command, _ []string) error {
+			if err := o.complete(command.Flags(), os.Getenv); err != nil {
+				return err
+			}
+			warn(stderr, o.credentials.Warnings)
+			var err error
+			screen := newScreen(stdout, stderr, o.options)
+			*code, err = attend(command.Context(), &o.options, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+				return takingOver(screen, func() (int, error) {
+					return (&verifySession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+				})
+			})
+			return err
+		},
+	}
+	command.Flags().SortFlags = false
+	o.addFlags(command.Flags())
+	return command
+}
+
+func verifyUsage(format string, args ...any) error {
+	return usageError{fmt.Errorf(format+"; see starter verify --help", args...)}
+}
+
+func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.migration, "migration", "", "workflow id of the migration, as its summary has it, or a part of it that no other has")
+	f.BoolVar(&o.latest, "latest", false, "the migration that was begun last")
+	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
+	f.BoolVar(&o.all, "all", false, "look at all records")
+	o.credentials.AddFlags(f)
+	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
+	o.timeout = seconds(10 * time.Second)
+	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
+	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files; default: that of the migration")
+	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state, that of the migration; default: the user's state folder")
+	f.BoolVar(&o.sandbox, "sandbox", false, "verify a migration into the local Identity Cloud")
+	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
+	o.temporal.AddFlags(f)
+	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
+	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+}
+
+// complete checks the command line and adds what is not on it.
+func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
+	if (o.migration == "") != o.latest {
+		return verifyUsage("expected one of --migration WORKFLOW_ID and --latest")
+	}
+	if o.all && f.Changed("sample") {
+		return verifyUsage("expected one of --sample and --all")
+	}
+	if o.sample < 1 {
+		return verifyUsage("--sample is %d; expected a number of records, or --all", o.sample)
+	}
+	if o.all {
+		o.sample = 0
+	}
+	o.auth = config.AuthBasic // that of the migration counts
+	if err := o.checkPace(); err != nil {
+		return err
+	}
+	if name := namesTarget(f); o.sandbox && name != "" {
+		return verifyUsage("--sandbox brings its own target; expected no --%s with it", name)
+	}
+	if o.stateDir == "" {
+		if o.stateDir, err = defaultStateDir(getenv); err != nil {
+			return err
+		}
+	}
+	if o.stateDir, err = filepath.Abs(o.stateDir); err != nil {
+		return err
+	}
+	if o.of, err = (&place{stateDir: o.stateDir}).find(context.Background(), o.migration); err != nil {
+		return err
+	}
+	if o.spec, err = o.of.folder.Spec(); err != nil {
+		return err
+	}
+	if o.outputDir == "" {
+		o.outputDir = o.spec.OutputDir
+	}
+	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil {
+		return err
+	}
+	if o.sandbox {
+		return nil
+	}
+	if err := o.credentials.Complete(getenv); err != nil {
+		return err
+	}
+	return o.takeTarget(o.of.id, o.spec.Target)
+}
+
+// takeTarget takes the address that a migration went to, and refuses another.
+func (o *options) takeTarget(id string, t migration.Target) error {
+	if uri := o.credentials.URI; uri != "" && uri != t.URI {
+		return usage("the migration %s went to %s, and the address that is given is %s; expected the same, or none", id, t.URI, uri)
+	}
+	o.credentials.URI = t.URI
+	return nil
+}
+
+// verifySession is a verification seen through one Temporal service.
+type verifySession struct {
+	o      verifyOptions
+	screen *screen
+	log    *slog.Logger
+	stop   <-chan struct{} // closed at the first Ctrl-C
+
+	verification migration.Verification
+	service      *service
+}
+
+func (s *verifySession) run(ctx context.Context) (int, error) {
+	closeTarget, err := s.o.openTarget()
+	if err != nil {
+		return 0, err
+	}
+	defer closeTarget()
+	if err := s.identify(); err != nil {
+		return 0, err
+	}
+	spec := s.verification.Spec(s.o.spec)
+	if s.service, err = openService(ctx, s.o.options, spec, s.log); err != nil {
+		return 0, err
+	}
+	defer func() { s.service.close() }()
+	for _, note := range s.service.notes {
+		s.screen.say(note)
+	}
+	if err := s.service.work(spec, s.o.credentials, nil, nil, s.log); err != nil {
+		return 0, err
+	}
+	run, attached, err := s.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s.service.introduce(ctx, run, s.screen)
+	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached}
+	view := verifyView{newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)}
+	var summary migration.VerifySummary
+	err = w.watch(ctx, run, &summary, view.update)
+	switch {
+	case errors.Is(err, errEngineGone):
+		return 0, err
+	case errors.Is(err, errLeft):
+		return migration.ExitStopped, nil
+	case temporal.IsCanceledError(err):
+		s.screen.say("Stopped before anything was looked at. The same command begins again.")
+		return migration.ExitStopped, nil
+	case err != nil:
+		return 0, errors.New(workflows.Cause(err))
+	}
+	s.screen.verified(summary)
+	return summary.ExitCode(), nil
+}
+
+// identify finds out what is to be read back.
+func (s *verifySession) identify() error {
+	id := s.o.of.id
+	mark, err := s.o.of.folder.RolledBack()
+	if err == nil {
+		return fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return err
+	}
+	summary, err := s.o.of.folder.Summary()
+	if errors.Is(err, migration.ErrAbsent) {
+		return s.notAtItsEnd()
+	}
+	s.verification = migration.Verification{
+		ID: "verify-" + id, Source: id, Migration: s.o.of.folder, OutputDir: s.o.outputDir, Sample: s.o.sample, Ended: summary.FinishedAt,
+		Workers: s.o.workers, Timeout: time.Duration(s.o.timeout), RateLimit: s.o.rateLimit,
+	}
+	return err
+}
+
+func (s *verifySession) notAtItsEnd() error {
+	return fmt.Errorf("the migration %s is not at its end; let it end, or stop it, and verify it then", s.o.of.id)
+}
+
+// begin starts the workflow, or attaches to it. One that is being stopped comes
+// to its end first.
+func (s *verifySession) begin(ctx context.Context) (run client.WorkflowRun, attached bool, err error) {
+	running, _, err := s.service.isRunning(ctx, s.o.of.id)
+	if err != nil {
+		return nil, false, err
+	}
+	if running {
+		return nil, false, s.notAtItsEnd()
+	}
+	attached, ending, err := s.service.isRunning(ctx, s.verification.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	if attached && ending && s.service.owner {
+		s.screen.say("An earlier verification was being stopped; that comes to its end first.")
+		_ = s.service.client.GetWorkflow(ctx, s.verification.ID, "").Get(ctx, nil)
+		attached = false
+	}
+	if attached {
+		s.screen.say("This migration is being verified already; this is how far it is.")
+	} else if err := s.prepare(); err != nil {
+		return nil, false, err
+	}
+	run, err = s.service.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID:                       s.verification.ID,
+		TaskQueue:                s.service.taskQueue,
+		WorkflowTaskTimeout:      workflows.TaskTimeout,
+		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
+		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		StaticSummary:            fmt.Sprintf("read back %s in %s (%s)", s.o.spec.InputName(), s.o.spec.Target.Host(), s.o.spec.Target.EntityType),
+	}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: s.verification})
+	if err != nil {
+		return nil, false, fmt.Errorf("the Temporal service did not start the verification: %w", err)
+	}
+	return run, attached, nil
+}
+
+// prepare makes the folder of a new verification.
+func (s *verifySession) prepare() error {
+	if err := artifacts.CheckFolder(s.verification.OutputDir); err != nil {
+		return err
+	}
+	now := time.Now()
+	stamp, err := artifacts.ReserveStamp(s.verification.OutputDir, s.o.of.folder.Reservations(), now)
+	if err != nil {
+		return err
+	}
+	folder := migration.VerificationIn(s.o.stateDir, filepath.Base(string(s.o.of.folder)), stamp)
+	s.verification.Folder = string(folder)
+	if err := folder.SaveVerification(s.verification); err != nil {
+		return err
+	}
+	if _, err := folder.CreateStart(migration.Start{ID: s.verification.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp}); err != nil {
+		return err
+	}
+	what := "all records"
+	if s.verification.Sample > 0 {
+		what = fmt.Sprintf("%s records at most, spread over the file (all of them with --all)", number(s.verification.Sample))
+	}
+	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.InputName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
+	if until := workflows.LooksAgainUntil(s.verification); until.After(now) {
+		s.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+	}
+	return nil
+}
+
+// verified prints what a verification has found, and where the files are.
+func (s *screen) verified(v migration.VerifySummary) {
+	if v.Halted != "" {
+		s.say("starter: the verification stopped: " + v.Halted)
+	}
+	if s.json {
+		s.printJSON(v)
+		return
+	}
+	c := v.Found
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nas they should be\t%d\t\ndifferent\t%d\t\nmissing\t%d\t\nnot shown\t%d\t\nnot loaded\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
+		c.Equal, c.Different, c.Missing, c.Unseen, c.NotLoaded, c.Left, c.Sum())
+	_ = w.Flush()
+	list := filepath.Join(v.OutputDir, v.File)
+	fmt.Fprintf(s.stdout, "%s\n\n%s\n%s\n", c.Text(), strings.TrimSuffix(list, ".csv")+".json", list)
+	if v.Sample < v.Records {
+		fmt.Fprintf(s.stdout, "\nThis was a sample of %s of %s records; --all looks at every one.\n", number(v.Sample), number(v.Records))
+	}
+}
+
+// verifyView follows a verification.
+type verifyView struct{ *view }
+
+func (v verifyView) update(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var p workflows.VerifyProgress
+	value, err := v.client.QueryWorkflow(ctx, v.id, "", workflows.QueryProgress)
+	if err != nil || value.Get(&p) != nil {
+		v.probe()
+		return
+	}
+	v.lookForTrouble(ctx, []string{v.id})
+	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
+		return
+	}
+	v.printed = time.Now()
+	c := p.Found
+	v.screen.progress(fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
+		p.Phase, number(c.Sum()), number(p.Records), number(c.Equal), number(c.Different), number(c.Missing)))
+}

@@ -1,0 +1,58 @@
+package workflows
+
+import (
+	"errors"
+	"testing"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/pace"
+)
+
+func TestALoadTellsItsErrorsAndItsPace(t *testing.T) {
+	f := newFake(t, 250)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		r := allCreated
+		if in.Position%50 == 0 {
+			r = allUnknown
+			r.Errors = map[string]int{"http 502": 9, "api 500": 1}
+		}
+		if in.Position > 200 {
+			r.Pace = &pace.State{Limit: 4, Allowed: 2, Places: 4}
+		}
+		return r, nil
+	}
+	in := loadInput()
+	for runs := 1; ; runs++ {
+		e := newEnvironment(t, f)
+		e.SetCurrentHistoryLength(eventsARun)
+		_, err := e.loadRound(in)
+		value, queryErr := e.QueryWorkflow(QueryProgress)
+		if queryErr != nil {
+			t.Fatal(queryErr)
+		}
+		var p Progress
+		if err := value.Get(&p); err != nil {
+			t.Fatal(err)
+		}
+		faults := min(2*runs, 5)
+		if p.Errors["http 502"] != 9*faults || p.Errors["api 500"] != faults || len(p.Errors) != 2 {
+			t.Errorf("after run %d the errors are %v, want those of %d batches", runs, p.Errors, faults)
+		}
+		if slow := p.Pace != nil && p.Pace.Allowed == 2; slow != (runs == 3) {
+			t.Errorf("after run %d the pace is %+v", runs, p.Pace)
+		}
+		var again *workflow.ContinueAsNewError
+		if !errors.As(err, &again) {
+			if err != nil || runs != 3 {
+				t.Errorf("%d runs, %v; want 3", runs, err)
+			}
+			return
+		}
+		if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+// reader stands for the activities of a verification of so many batches.
+type reader struct {
+	t       *testing.T
+	batches int
+
+	mu       sync.Mutex
+	calls    []string
+	inFlight int
+	most     int
+	until    time.Time // of the last batch
+	written  activities.VerifyArtifactsInput
+
+	check func() error
+	look  func(batch int) (migration.VerifyResult, error)
+}
+
+func newReader(t *testing.T, batches int) *reader {
+	return &reader{
+		t: t, batches: batches, check: func() error { return nil },
+		look: func(int) (migration.VerifyResult, error) { return equal(recordsABatch), nil },
+	}
+}
+
+func equal(n int) (r migration.VerifyResult) {
+	r.Equal = n
+	return r
+}
+
+func (r *reader) note(call string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, call)
+}
+
+func (r *reader) count(prefix string) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, call := range r.calls {
+		if strings.HasPrefix(call, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *reader) story() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.calls, ", ")
+}
+
+func (r *reader) CheckTarget(_ context.Context, run activities.Run) error {
+	if run.ID == "" || run.Folder == "" {
+		r.t.Errorf("CheckTarget is told %+v", run)
+	}
+	r.note("CheckTarget")
+	return r.check()
+}
+
+func (r *reader) PlanVerify(_ context.Context, in activities.VerifyPlanInput) (activities.VerifyPlan, error) {
+	r.note("PlanVerify")
+	p := activities.VerifyPlan{After: in.After, Total: r.batches, Records: r.batches * recordsABatch}
+	for p.After < p.Total && len(p.Batches) < in.Limit {
+		p.After++
+		if p.After%7 == 0 { // nothing of it was loaded
+			p.Settled.NotLoaded += recordsABatch
+			continue
+		}
+		first := 2 + (p.After-1)*recordsABatch
+		p.Batches = append(p.Batches, activities.PlannedBatch{p.After, first, first + recordsABatch - 1})
+	}
+	return p, nil
+}
+
+func (r *reader) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
+	r.note(fmt.Sprintf("VerifyBatch %d", in.Batch))
+	r.mu.Lock()
+	r.inFlight++
+	r.most = max(r.most, r.inFlight)
+	r.until = in.Until
+	r.mu.Unlock()
+	found, err := r.look(in.Batch)
+	r.mu.Lock()
+	r.inFlight--
+	r.mu.Unlock()
+	return found, err
+}
+
+func (r *reader) WriteVerify(_ context.Context, in activities.VerifyArtifactsInput) (migration.VerifySummary, error) {
+	r.note("WriteVerify")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written = in
+	return migration.VerifySummary{Sample: r.batches * recordsABatch, Halted: in.Halted}, nil
+}
+
+func (r *reader) environment() *environment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
+	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}})
+	e.SetTestTimeout(30 * time.Second)
+	e.RegisterWorkflow(VerifyWorkflow)
+	for _, activity := range []any{r.CheckTarget, r.PlanVerify, r.VerifyBatch, r.WriteVerify} {
+		e.RegisterActivity(activity)
+	}
+	return e
+}
+
+var endedAt = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+
+func toVerify() VerifyWorkflowInput {
+	return VerifyWorkflowInput{Verification: migration.Verification{
+		ID: "verify-key", Folder: "/state/verifications/key", Ended: endedAt, Workers: 3, RateLimit: 4,
+	}}
+}
+
+func (r *reader) run(e *environment, in VerifyWorkflowInput) (summary migration.VerifySummary, err error) {
+	r.t.Helper()
+	e.ExecuteWorkflow(VerifyWorkflow, in)
+	if !e.IsWorkflowCompleted() {
+		r.t.Fatalf("the workflow has not ended; so far: %s", r.story())
+	}
+	if err := e.GetWorkflowError(); err != nil {
+		return summary, err
+	}
+	return summary, e.GetWorkflowResult(&summary)
+}
+
+func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
+	r := newReader(t, 20)
+	e := r.environment()
+	var p VerifyProgress
+	r.look = func(batch int) (migration.VerifyResult, error) {
+		if batch == 5 {
+			value, err := e.QueryWorkflow(QueryProgress)
+			if err == nil {
+				err = value.Get(&p)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return equal(recordsABatch), nil
+	}
+	if _, err := r.run(e, toVerify()); err != nil || r.count("VerifyBatch") != 18 || r.count("VerifyBatch 7") != 0 || r.count("WriteVerify") != 1 || r.count("CheckTarget") != 1 {
+		t.Errorf("%v: %s", err, r.story())
+	}
+	if r.most > 3 {
+		t.Errorf("%d batches at once, want 3 at most", r.most)
+	}
+	if want := endedAt.Add(lookAgainFor); !r.until.Equal(want) {
+		t.Errorf("what is missing is looked for until %v, want %v", r.until, want)
+	}
+	if p.Phase != PhaseVerifying || p.Records != 200 || p.Found.NotLoaded != 20 || p.InFlight == 0 {
+		t.Errorf("the progress was %+v", p)
+	}
+	if names := e.summaries("VerifyBatch"); names[2] != "verify batch 3 of 20, lines 22 to 31" {
+		t.Errorf("the batches are called %q", names)
+	}
+}
+
+func TestAStoppedVerificationWritesWhatItHasFound(t *testing.T) {
+	r := newReader(t, 50)
+	e := r.environment()
+	r.look = func(batch int) (migration.VerifyResult, error) {
+		switch {
+		case batch == 3:
+			for r.count("VerifyBatch") < 3 { // those before it may be begun later
+				time.Sleep(time.Millisecond)
+			}
+			e.CancelWorkflow()
+		case batch > 3:
+			<-e.endsNow()
+		}
+		return equal(recordsABatch), nil
+	}
+	if _, err := r.run(e, toVerify()); err != nil || r.count("WriteVerify") != 1 || r.written.Halted != "" || r.count("VerifyBatch") > 8 {
+		t.Errorf("%v, halted %q: %s", err, r.written.Halted, r.story())
+	}
+}
+
+func TestTroubleHaltsAVerification(t *testing.T) {
+	r := newReader(t, 50)
+	e := r.environment()
+	r.look = func(batch int) (migration.VerifyResult, error) {
+		switch {
+		case batch == 2:
+			return migration.VerifyResult{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+		case batch > 2:
+			<-e.endsNow()
+		}
+		return equal(recordsABatch), nil
+	}
+	summary, err := r.run(e, toVerify())
+	if err != nil || summary.Halted != "may not look" || r.count("WriteVerify") != 1 || r.count("VerifyBatch") > 6 {
+		t.Errorf("%+v, %v: %s", summary, err, r.story())
+	}
+	r = newReader(t, 3)
+	r.check = func() error { return temporal.NewNonRetryableApplicationError("no such type", activities.Refused, nil) }
+	if _, err := r.run(r.environment(), toVerify()); err == nil || r.story() != "CheckTarget" {
+		t.Errorf("a target that cannot be used: %v: %s", err, r.story())
+	}
+}
+
+func TestAVerificationContinuesAsNew(t *testing.T) {
+	r := newReader(t, 250)
+	r.look = func(batch int) (found migration.VerifyResult, _ error) {
+		found.Different, found.Attributes = 1, map[string]int{"givenName": 1}
+		found.Note(migration.Difference{Line: int64(batch), Attribute: "givenName", What: "different"})
+		return found, nil
+	}
+	e := r.environment()
+	e.SetCurrentHistoryLength(eventsARun)
+	_, err := r.run(e, toVerify())
+	var next *workflow.ContinueAsNewError
+	if !errors.As(err, &next) {
+		t.Fatalf("%v, want it to continue as new", err)
+	}
+	var further VerifyWorkflowInput
+	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &further); err != nil {
+		t.Fatal(err)
+	}
+	if further.After != 116 || further.Found.Different != 100 || further.Found.NotLoaded != 160 || further.Found.Attributes["givenName"] != 100 || further.Run.ID == "" {
+		t.Errorf("the next run is told %+v", further)
+	}
+	if n := size(t, further); n > 2048 {
+		t.Errorf("the input has %d bytes in the history, want few", n)
+	}
+	if _, err := r.run(r.environment(), further); err != nil || r.count("CheckTarget") != 1 || r.count("VerifyBatch") != 215 || r.count("WriteVerify") != 1 {
+		t.Errorf("%v: %d batches", err, r.count("VerifyBatch"))
+	}
+}
+
+// canaryOf reads back the batches 2 to 4 as a migration does.
+func canaryOf(ctx workflow.Context, run activities.Run) (migration.VerifyResult, error) {
+	return verifyBatches(ctx, run, 2, 4)
+}
+
+func TestACanaryIsReadBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		look func(batch int) (migration.VerifyResult, error)
+		want string // of the result, or of the error
+	}{
+		"as it should be": {func(int) (migration.VerifyResult, error) { return equal(10), nil }, "30 of 30 records are in the target as they should be."},
+		"a difference": {func(batch int) (migration.VerifyResult, error) {
+			found := equal(9)
+			found.Missing = 1
+			found.Note(migration.Difference{Line: int64(batch * 10), What: "missing"})
+			return found, nil
+		}, "27 of 30 records are in the target as they should be. 3 are missing. First: line 20: missing; line 30: missing; line 40: missing."},
+		"trouble": {func(int) (migration.VerifyResult, error) {
+			return migration.VerifyResult{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+		}, "may not look"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReader(t, 20)
+			r.look = c.look
+			e := r.environment()
+			e.RegisterWorkflow(canaryOf)
+			e.SetStartTime(endedAt)
+			e.ExecuteWorkflow(canaryOf, activities.Run{Folder: "/state/migrations/key", ID: "run"})
+			var found migration.VerifyResult
+			err := e.GetWorkflowError()
+			if err == nil {
+				err = e.GetWorkflowResult(&found)
+			}
+			got := found.Text()
+			if err != nil {
+				got = Cause(err)
+			}
+			if got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+			if want := endedAt.Add(lookAgainFor); r.count("VerifyBatch") != 3 && err == nil || r.until.Before(want) || r.until.After(want.Add(time.Second)) {
+				t.Errorf("looked for what is missing until %v, want %v: %s", r.until, want, r.story())
+			}
+		})
+	}
+}
