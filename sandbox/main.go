@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/version"
 )
 
 const (
@@ -55,7 +57,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 func parseOptions(args []string, getenv func(string) string, help io.Writer) (sandbox.Options, error) {
 	var o sandbox.Options
-	var faults string
+	var faults, secretFile string
+	var showVersion bool
 	flags := pflag.NewFlagSet("sandbox", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard)
@@ -63,6 +66,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.StringVar(&o.StateDir, "state-dir", "", "`folder` of the database, created if missing (required)")
 	flags.StringVar(&o.ClientID, "client-id", "", "client id that is let in (or CAPTURE_CLIENT_ID)")
 	flags.StringVar(&o.ClientSecret, "client-secret", "", "its secret (or CAPTURE_CLIENT_SECRET)")
+	flags.StringVar(&secretFile, "client-secret-file", "", "`file` with that secret")
 	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types there are")
 	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
 	flags.Int64Var(&o.Seed, "seed", 0, "decides which calls the faults hit")
@@ -71,6 +75,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
 	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate for one record that the schema refuses")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
+	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	flags.Usage = func() {
 		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
 		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n",
@@ -82,6 +87,19 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: expected only flags", flags.Arg(0))
 	}
+	if showVersion {
+		fmt.Fprintln(help, version.String("sandbox"))
+		return o, pflag.ErrHelp
+	}
+	if secretFile != "" {
+		if o.ClientSecret != "" {
+			return o, errors.New("both --client-secret and --client-secret-file are given; expected one of them")
+		}
+		var err error
+		if o.ClientSecret, err = private.ReadSecret(secretFile); err != nil {
+			return o, fmt.Errorf("cannot use --client-secret-file: %w", err)
+		}
+	}
 	// Not defaults of the flags, so that --help does not print them.
 	if o.ClientID == "" {
 		o.ClientID = getenv("CAPTURE_CLIENT_ID")
@@ -90,7 +108,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 		o.ClientSecret = getenv("CAPTURE_CLIENT_SECRET")
 	}
 	if o.ClientID == "" || o.ClientSecret == "" {
-		return o, errors.New("the client's credentials are missing: give --client-id and --client-secret, or set CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET; choose any, and give the same to its clients")
+		return o, errors.New("the client's credentials are missing: give --client-id and --client-secret (or --client-secret-file), or set CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET; choose any, and give the same to its clients")
 	}
 	if o.StateDir == "" {
 		return o, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")

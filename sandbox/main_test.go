@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,5 +135,31 @@ func TestSignalsEndItCleanly(t *testing.T) {
 			t.Errorf("after %v: %v, stderr %q; want exit code 0 and nothing", signal, err, stderr.String())
 		}
 		killer.Stop()
+	}
+}
+
+func TestTheSecretMayComeFromAFile(t *testing.T) {
+	dir := t.TempDir()
+	file, empty := filepath.Join(dir, "secret"), filepath.Join(dir, "empty")
+	for path, content := range map[string]string{file: "from-file\n", empty: "\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inEnvironment := func(name string) string { return map[string]string{"CAPTURE_CLIENT_SECRET": "from-env"}[name] }
+	for _, c := range []struct {
+		args []string
+		want string // the secret, or what the error says
+	}{
+		{[]string{"--client-secret-file", file}, "from-file"},
+		{[]string{"--client-secret-file", file, "--client-secret", "s"}, "expected one of them"},
+		{[]string{"--client-secret-file", empty}, "is empty"},
+		{[]string{"--client-secret-file", filepath.Join(dir, "no")}, "no such file"},
+		{nil, "from-env"},
+	} {
+		o, err := parseOptions(append(c.args, "--client-id", "i", "--state-dir", dir), inEnvironment, io.Discard)
+		if err != nil && !strings.Contains(err.Error(), c.want) || err == nil && o.ClientSecret != c.want {
+			t.Errorf("%q: secret %q, error %v; want %q", c.args, o.ClientSecret, err, c.want)
+		}
 	}
 }

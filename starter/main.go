@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/version"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -47,6 +48,7 @@ one after the other.
 Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
 3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.
 Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
+		Version:       version.String("starter"),
 		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -67,6 +69,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.SetOut(stdout)
 	command.SetErr(stderr)
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	addCompletions(command)

@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
+	"durable-dataload/internal/version"
 	"durable-dataload/workflows"
 )
 
@@ -54,6 +55,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		identity    string
 		notify      config.Notify
 		insecure    bool
+		showVersion bool
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -65,6 +67,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
 	notify.AddFlags(flags)
 	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP to a --notify-url that is not of this machine")
+	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -73,6 +76,10 @@ func work(args []string, stdout, stderr io.Writer) error {
 	}
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+	}
+	if showVersion {
+		fmt.Fprintln(stdout, version.String("worker"))
+		return nil
 	}
 	if err := watched.Check(); err != nil {
 		return usageError{err}

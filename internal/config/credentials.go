@@ -4,13 +4,13 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
 )
 
 // Credentials are for one target. They stay in the process that has them: a
@@ -57,13 +57,9 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		if c.Secret != "" {
 			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
 		}
-		data, err := os.ReadFile(c.secretFile)
-		if err != nil {
-			return fmt.Errorf("cannot read --client-secret-file: %w", err)
-		}
-		c.Secret = strings.TrimSpace(string(data))
-		if c.Secret == "" {
-			return fmt.Errorf("--client-secret-file %s is empty; expected the secret in it", c.secretFile)
+		var err error
+		if c.Secret, err = private.ReadSecret(c.secretFile); err != nil {
+			return fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
 	}
 	if c.configKey != "" || c.defaultClient {

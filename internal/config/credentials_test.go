@@ -65,7 +65,7 @@ func TestWhatIsWrongWithTheSecretIsSaidWithoutIt(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"-s " + secret + " --client-secret-file " + file:   "expected one of them",
-		"--client-secret-file " + filepath.Join(dir, "no"): "cannot read --client-secret-file",
+		"--client-secret-file " + filepath.Join(dir, "no"): "cannot use --client-secret-file",
 		"--client-secret-file " + empty:                    "is empty; expected the secret",
 	} {
 		_, err := complete(t, line, map[string]string{"CAPTURE_CLIENT_SECRET": secret})

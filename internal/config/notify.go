@@ -2,12 +2,11 @@ package config
 
 import (
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/private"
 )
 
 // Notify says whom this process notifies. URL and secret stay in the process:
@@ -40,12 +39,9 @@ func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.
 	}
 	secret := getenv("NOTIFY_SECRET")
 	if n.secretFile != "" {
-		data, err := os.ReadFile(n.secretFile)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read --notify-secret-file: %w", err)
-		}
-		if secret = strings.TrimSpace(string(data)); secret == "" {
-			return nil, fmt.Errorf("--notify-secret-file %s is empty; expected the secret in it", n.secretFile)
+		var err error
+		if secret, err = private.ReadSecret(n.secretFile); err != nil {
+			return nil, fmt.Errorf("cannot use --notify-secret-file: %w", err)
 		}
 	}
 	sender, err := notify.New(notify.Options{URL: n.url, InsecureHTTP: insecureHTTP, Secret: secret})

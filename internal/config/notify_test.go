@@ -42,7 +42,7 @@ func TestWhomToNotify(t *testing.T) {
 		{"a file without a URL", []string{"--notify-secret-file", good}, nil, false, false, false, "--notify-url"},
 		{"an empty file", []string{"--notify-url", url, "--notify-secret-file", empty}, map[string]string{"NOTIFY_SECRET": key}, false, false, false, "is empty"},
 		{"a blank file", []string{"--notify-url", url, "--notify-secret-file", blank}, nil, false, false, false, "is empty"},
-		{"no file", []string{"--notify-url", url, "--notify-secret-file", dir + "/absent"}, nil, false, false, false, "cannot read --notify-secret-file"},
+		{"no file", []string{"--notify-url", url, "--notify-secret-file", dir + "/absent"}, nil, false, false, false, "cannot use --notify-secret-file"},
 		{"a bad secret", []string{"--notify-url", url}, map[string]string{"NOTIFY_SECRET": "S3cr3t-never-shown"}, false, false, false, "expected whsec_"},
 	} {
 		var n Notify

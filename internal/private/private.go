@@ -45,6 +45,20 @@ func MkdirAll(dir string) error {
 	return syncFolder(parent)
 }
 
+// ReadSecret gives the one secret that a file holds, without the white space
+// around it. An empty file is an error.
+func ReadSecret(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(string(data))
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty; expected the secret in it", path)
+	}
+	return secret, nil
+}
+
 // Touch makes an empty file, mode 0600, if there is none.
 func Touch(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, fileMode)

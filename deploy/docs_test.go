@@ -1,0 +1,88 @@
+package deploy_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The pages about running and changing the programs.
+var pages = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/install.md", "docs/deploy.md", "docs/sizing.md", "docs/dependencies.md"}
+
+func TestPagesNameWhatIsThere(t *testing.T) {
+	tests := map[string]bool{}
+	err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, match := range regexp.MustCompile(`(?m)^func (Test\w+|Fuzz\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+			tests[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		text := readFile(t, page)
+		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text, -1) {
+			if !tests[name] {
+				t.Errorf("%s names %s, and there is no such test", page, name)
+			}
+		}
+		for _, match := range regexp.MustCompile(`\]\(([^)#:\s]+)?(#[^)\s]+)?\)`).FindAllStringSubmatch(text, -1) {
+			file := page
+			if match[1] != "" {
+				file = filepath.Join(filepath.Dir(page), match[1])
+			}
+			if _, err := os.Stat(filepath.Join(top, file)); err != nil {
+				t.Errorf("%s links to %s: %v", page, match[1], err)
+			} else if match[2] != "" && !headings(readFile(t, file))[match[2][1:]] {
+				t.Errorf("%s links to %s%s, which has no such heading", page, match[1], match[2])
+			}
+		}
+		for _, path := range regexp.MustCompile("`((?:deploy|internal|docs|\\.ci)/[\\w./-]+|\\.goreleaser\\.yaml)`").FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(top, path[1])); err != nil {
+				t.Errorf("%s names %s: %v", page, path[1], err)
+			}
+		}
+	}
+}
+
+// headings gives the anchors of a page, as forges make them.
+func headings(page string) map[string]bool {
+	found := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
+		plain := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(match[1]), "")
+		found[strings.ReplaceAll(plain, " ", "-")] = true
+	}
+	return found
+}
+
+func TestTheDeployPageNamesSettingsThatAreRead(t *testing.T) {
+	text := readFile(t, "docs/deploy.md")
+	worker := ours(t, "worker")
+	_, cloud, _ := strings.Cut(text, "\n## Temporal Cloud\n")
+	flags := regexp.MustCompile("`--([a-z-]+)`").FindAllStringSubmatch(cloud, -1)
+	if len(flags) < 10 {
+		t.Errorf("%d flags under Temporal Cloud, want all of them", len(flags))
+	}
+	for _, match := range flags {
+		if !worker.flags[match[1]] {
+			t.Errorf("docs/deploy.md names --%s, which the worker does not have", match[1])
+		}
+	}
+	variables := regexp.MustCompile(`\b(?:TEMPORAL|CAPTURE)_[A-Z_]+`).FindAllString(text, -1)
+	if len(variables) < 15 {
+		t.Errorf("%d variables on the page", len(variables))
+	}
+	for _, name := range variables {
+		if !worker.variables[name] {
+			t.Errorf("docs/deploy.md names %s, which the worker does not read", name)
+		}
+	}
+}

@@ -1,0 +1,46 @@
+// Package version says which program this is: for --version, and for whoever
+// has to tell a maintainer what runs.
+package version
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// stamped is set by builds that have no repository around them, with
+// -ldflags "-X durable-dataload/internal/version.stamped=v1.2.3"
+// (deploy/Dockerfile). Other builds know their tag and revision from Go itself.
+var stamped string
+
+// String is one line, such as
+//
+//	worker v1.2.3 (revision 0123abc, modified), go1.26.8 linux/amd64
+//
+// Without a tag the version is Go's pseudo-version, or (devel) in a build
+// without a repository.
+func String(program string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	return describe(program, stamped, info)
+}
+
+func describe(program, stamped string, info *debug.BuildInfo) string {
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	revision := ""
+	if r := settings["vcs.revision"]; r != "" {
+		revision = " (revision " + r
+		if settings["vcs.modified"] == "true" {
+			revision += ", modified"
+		}
+		revision += ")"
+	}
+	return fmt.Sprintf("%s %s%s, %s %s/%s", program, cmp.Or(stamped, info.Main.Version, "(devel)"), revision,
+		runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
