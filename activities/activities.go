@@ -73,6 +73,7 @@ type Activities struct {
 	identities []age.Identity
 	drain      chan struct{}
 	drained    sync.Once
+	firstProbe time.Duration // see pace.Config; 0 = as it is there
 
 	mu   sync.Mutex
 	runs map[Run]*opened
@@ -102,6 +103,7 @@ type Run struct {
 
 // opened is what the activities of one run share in this process.
 type opened struct {
+	run      Run
 	spec     migration.Spec
 	start    migration.Start
 	folder   migration.Folder
@@ -116,7 +118,7 @@ type opened struct {
 	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
-	prepared chan struct{}
+	prepared *pace.Seats
 }
 
 // open gives what a run needs. The first call in a process reads the folder.
@@ -126,7 +128,7 @@ func (a *Activities) open(run Run) (*opened, error) {
 	if o, ok := a.runs[run]; ok {
 		return o, nil
 	}
-	o, err := a.openFolder(run.Folder)
+	o, err := a.openFolder(run)
 	if err != nil {
 		return nil, storageError(err)
 	}
@@ -144,8 +146,9 @@ func (a *Activities) open(run Run) (*opened, error) {
 	return o, nil
 }
 
-func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) {
-	o := &opened{folder: folder}
+func (a *Activities) openFolder(run Run) (_ *opened, err error) {
+	folder := run.Folder
+	o := &opened{run: run, folder: folder}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -203,13 +206,14 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
 	o.ledger = ledger.New(ledger.NewFolder(o.folder.Ledger()))
-	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
+	if o.gate, err = a.newGate(o); err != nil {
 		return err
 	}
-	o.prepared = make(chan struct{}, 2*o.spec.Workers)
+	o.prepared = pace.NewSeats()
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.gate.BeforeCall
 		cfg.Answered = o.clock.saw
+		cfg.Judged = a.judged(o.gate)
 	})
 	return err
 }
@@ -291,6 +295,10 @@ func (o *opened) roundLength(round int) (int, error) {
 
 // heartbeat tells Temporal that this worker lives, until stop is called.
 func heartbeat(ctx context.Context) (stop func()) {
+	return beat(ctx, func() { activity.RecordHeartbeat(ctx) })
+}
+
+func beat(ctx context.Context, record func()) (stop func()) {
 	done := make(chan struct{})
 	var once sync.Once
 	go func() {
@@ -303,7 +311,7 @@ func heartbeat(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				activity.RecordHeartbeat(ctx)
+				record()
 			}
 		}
 	}()

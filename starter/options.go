@@ -13,6 +13,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -38,6 +39,9 @@ type options struct {
 	workers      int
 	timeout      seconds
 	rateLimit    float64
+	ratePlan     string // as it is given; plan is what it means
+	plan         *pace.Plan
+	breaker      int
 	primaryKey   string
 	mapping      string
 	auth         string
@@ -88,6 +92,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.timeout = seconds(10 * time.Second)
 	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	f.StringVar(&o.ratePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
+	f.IntVar(&o.breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
 	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
@@ -183,9 +189,14 @@ func (o *options) checkNumbers() error {
 		{"start-at", float64(o.startAt), 1, 1e15},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
+		{"breaker", float64(o.breaker), 0, 1000},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
 	}); err != nil {
 		return err
+	}
+	var err error
+	if o.plan, err = pace.ParsePlan(o.ratePlan, nil); err != nil {
+		return usage("--rate-plan: %w", err)
 	}
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
@@ -283,6 +294,7 @@ func (o *options) spec(sha string, again int) migration.Spec {
 		DataFile: o.file.path, DataName: o.file.name, DataOrigin: o.file.origin, Delimiter: o.delimiter,
 		Folder: string(migration.In(o.stateDir, key)), SHA256: sha, Target: target,
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
+		RatePlan: o.plan.String(), Breaker: o.breaker,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
 		Delta: o.delta, UndoRecipient: o.undoRecipient,

@@ -195,7 +195,9 @@ func (o *options) records(header []string) (*mapping.Records, error) {
 // migrations into it run.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 	spec := o.spec("", 1)
-	gate, err := pace.New(migration.Folder(spec.Folder).StartTimes(spec.Target), filepath.Join(o.stateDir, "pace", "validate"), spec.RateLimit, 1)
+	gate, err := pace.New(pace.Config{
+		Starts: migration.Folder(spec.Folder).StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
+	})
 	if err != nil {
 		return nil, err
 	}

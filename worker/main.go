@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // of --rate-plan, where a machine has no time zones
 
 	"github.com/spf13/pflag"
 

@@ -118,7 +118,9 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 }
 
 // loadBatch loads one batch, and settles it where its worker died: then it is
-// unknown, or it was not sent and is loaded again.
+// unknown, or it was not sent and is loaded again. A worker that died, or was
+// stopped, while the batch waited for the gate to open is no matter: any number
+// may.
 func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch) {
 	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position()}
 	for attempt := 1; ; attempt++ {
@@ -142,6 +144,10 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 		if !settled.Unsent {
 			l.add(ctx, settled)
 			return
+		}
+		if !l.stopping(ctx) && onlyWaited(ctx, err) {
+			attempt--
+			continue
 		}
 		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.stopping(ctx) {
 			l.lost++

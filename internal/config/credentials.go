@@ -11,6 +11,7 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 )
 
 // Credentials are for one target. They stay in the process that has them: a
@@ -148,8 +149,9 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 	cfg := identitycloud.Config{
 		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
 		EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
-		// The gate limits the calls in flight; a look-up comes on top.
-		MaxConnections: spec.Workers + 2,
+		// The gate limits the calls in flight, and that may change; a look-up and
+		// a probe come on top.
+		MaxConnections: pace.MostPlaces + 2,
 		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
 	}
 	if with != nil {

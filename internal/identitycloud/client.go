@@ -83,6 +83,10 @@ type Config struct {
 	// Answered, if not nil, is called after each answer that carries a date: the server's Date header, in whole
 	// seconds, and when the call was sent and its answer received by the local clock.
 	Answered func(serverDate, sent, received time.Time)
+
+	// Judged, if not nil, is called after each call of every kind, with its context and endpoint ("/entity.bulkCreate"),
+	// and what it came to, before anyone has looked at what an answer holds. Its Records are not there yet.
+	Judged func(ctx context.Context, endpoint string, a Answer)
 }
 
 // Client calls the Entity API. It may be used by many goroutines at once.
@@ -98,6 +102,7 @@ type Client struct {
 	unknown      UnknownCodes
 	beforeCall   func(ctx context.Context) (func(), error)
 	answered     func(serverDate, sent, received time.Time)
+	judged       func(ctx context.Context, endpoint string, a Answer)
 	slots        chan struct{} // one for each call in flight
 	transport    *http.Transport
 	common       []byte // type_name and timeout, encoded: every body starts with them
@@ -161,6 +166,7 @@ func New(cfg Config) (*Client, error) {
 		unknown:      unknown,
 		beforeCall:   cfg.BeforeCall,
 		answered:     cfg.Answered,
+		judged:       cfg.Judged,
 		slots:        make(chan struct{}, cfg.MaxConnections),
 		common:       common,
 		now:          time.Now,
