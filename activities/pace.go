@@ -128,15 +128,6 @@ func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
 	return o
 }
 
-// atOnce is for a call that must not wait behind a gate that is closed: somebody
-// waits for what it says, or it is worth only one attempt.
-func (o *opened) atOnce(ctx context.Context) context.Context {
-	if o.gate.State().Closed != "" {
-		return pace.Probing(ctx)
-	}
-	return ctx
-}
-
 // pulse heartbeats for an activity that may wait at the gate. While that is
 // closed its state is in the details of the heartbeat: a worker that dies in such
 // a wait has not died of what it did.

@@ -20,7 +20,7 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	err = o.target.Check(o.atOnce(ctx))
+	err = o.target.Check(o.gate.AtOnce(ctx))
 	switch {
 	case err == nil:
 		return nil
@@ -43,7 +43,7 @@ func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error)
 	if err != nil {
 		return nil, err
 	}
-	n, err := o.target.Count(o.atOnce(ctx))
+	n, err := o.target.Count(o.gate.AtOnce(ctx))
 	var api *identitycloud.APIError
 	if errors.As(err, &api) && api.IsPermission() {
 		return nil, nil

@@ -202,7 +202,7 @@ func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 		return nil, err
 	}
 	return o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = gate.BeforeCall
+		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
 		cfg.Answered = meter.Saw
 	})
 }

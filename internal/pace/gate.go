@@ -556,6 +556,15 @@ func Probing(ctx context.Context) context.Context {
 	return context.WithValue(ctx, probingKey{}, true)
 }
 
+// AtOnce is for a call that somebody waits for, or that is worth one attempt only:
+// it does not wait behind a gate that is closed.
+func (g *Gate) AtOnce(ctx context.Context) context.Context {
+	if g.look(false).isClosed() {
+		return Probing(ctx)
+	}
+	return ctx
+}
+
 func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
 
 // BeforeCall is the hook of a client that makes a call: it waits for a turn,

@@ -63,6 +63,20 @@ func process(mode, dir, numbers string) error {
 		fmt.Println("in")
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
+	case "trial": // the same, of a gate whose breaker has opened
+		if err := g.Ended(context.Background(), Outcome{Sent: time.Now(), Fault: "the secret"}); err != nil {
+			return err
+		}
+		turn, err := g.Enter(context.Background())
+		if err != nil {
+			return err
+		}
+		if turn.trial == nil {
+			return errors.New("it was let in, and is no trial")
+		}
+		fmt.Println("in")
+		_, err = io.Copy(io.Discard, os.Stdin)
+		return err
 	case "call": // so many callers at once, so many calls each
 		events, err := os.OpenFile(filepath.Join(dir, "events"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
