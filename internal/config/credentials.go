@@ -22,6 +22,9 @@ type Credentials struct {
 	Secret     string
 	secretFile string
 
+	// renew reads the secret once more, where it is from a file.
+	renew func() string
+
 	configKey     string
 	defaultClient bool
 
@@ -58,11 +61,15 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		if c.Secret != "" {
 			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
 		}
-		data, err := os.ReadFile(c.secretFile)
-		if err != nil {
+		var err error
+		if c.Secret, err = readSecret(c.secretFile); err != nil {
 			return fmt.Errorf("cannot read --client-secret-file: %w", err)
 		}
-		c.Secret = strings.TrimSpace(string(data))
+		path := c.secretFile
+		c.renew = func() string {
+			secret, _ := readSecret(path)
+			return secret
+		}
 		if c.Secret == "" {
 			return fmt.Errorf("--client-secret-file %s is empty; expected the secret in it", c.secretFile)
 		}
@@ -94,27 +101,44 @@ func (c *Credentials) completeFromFile(getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	file, warning, err := readClientsFile(path)
+	key := c.configKey
+	client, warning, err := readClient(path, key)
 	if err != nil {
 		return err
 	}
 	if warning != "" {
 		c.Warnings = append(c.Warnings, warning)
 	}
-	var client apiClient
-	if c.configKey != "" {
-		client, err = file.client(c.configKey)
-	} else {
-		client, err = file.defaultClient()
-	}
-	if err != nil {
-		return err
+	c.renew = func() string {
+		now, _, err := readClient(path, key)
+		if err != nil || now.id != client.id {
+			return ""
+		}
+		return now.secret
 	}
 	c.ClientID, c.Secret = client.id, client.secret
 	if c.URI == "" {
 		c.URI = client.uri
 	}
 	return nil
+}
+
+func readSecret(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	return strings.TrimSpace(string(data)), err
+}
+
+// readClient gives the API client with this key in the file, or the default one.
+func readClient(path, key string) (client apiClient, warning string, err error) {
+	file, warning, err := readClientsFile(path)
+	switch {
+	case err != nil:
+	case key != "":
+		client, err = file.client(key)
+	default:
+		client, err = file.defaultClient()
+	}
+	return client, warning, err
 }
 
 // Check says what is missing.
@@ -148,7 +172,7 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 	}
 	cfg := identitycloud.Config{
 		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
-		EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
+		Renew: c.renew, EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
 		// The gate limits the calls in flight, and that may change; a look-up and
 		// a probe come on top.
 		MaxConnections: pace.MostPlaces + 2,

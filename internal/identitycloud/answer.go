@@ -170,6 +170,7 @@ func readRecord(raw json.RawMessage) (r RecordAnswer) {
 func (c *Client) ask(ctx context.Context, endpoint string, form []byte) (Answer, object) {
 	answer, result := c.judge(c.call(ctx, endpoint, form))
 	answer.Fault = c.fault(endpoint, answer)
+	c.renewSecret(answer)
 	if c.judged != nil {
 		c.judged(ctx, endpoint, answer)
 	}

@@ -82,7 +82,7 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	// The call held no user data, so the API's words repeat none. They are not trusted with the secret.
 	words := ""
 	if e.Description != "" {
-		words = ", in its words: " + strings.ReplaceAll(e.Description, c.clientSecret, "***")
+		words = ", in its words: " + strings.ReplaceAll(e.Description, *c.clientSecret.Load(), "***")
 	}
 	switch {
 	case e.IsPermission():

@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,10 @@ type Config struct {
 
 	// Auth is how calls are authenticated; the zero value is Basic.
 	Auth Auth
+
+	// Renew, if not nil, is asked for the secret that is valid now after a call was refused for its credentials; "" leaves
+	// it as it is.
+	Renew func() string
 
 	// EntityType is sent as type_name with every call; "" means user.
 	EntityType string
@@ -94,7 +99,8 @@ type Client struct {
 	base         string // scheme, host and path prefix, without a slash at the end
 	host         string // for messages
 	clientID     string
-	clientSecret string
+	clientSecret atomic.Pointer[string]
+	renew        func() string
 	auth         Auth
 	entityType   string
 	timeout      time.Duration
@@ -154,22 +160,22 @@ func New(cfg Config) (*Client, error) {
 	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &Client{
-		base:         strings.TrimRight(base.String(), "/"),
-		host:         base.Host,
-		clientID:     cfg.ClientID,
-		clientSecret: cfg.ClientSecret,
-		auth:         cfg.Auth,
-		entityType:   cfg.EntityType,
-		timeout:      cfg.Timeout,
-		maxAnswer:    cfg.MaxAnswer,
-		unknown:      unknown,
-		beforeCall:   cfg.BeforeCall,
-		answered:     cfg.Answered,
-		judged:       cfg.Judged,
-		slots:        make(chan struct{}, cfg.MaxConnections),
-		common:       common,
-		now:          time.Now,
+	c := &Client{
+		base:       strings.TrimRight(base.String(), "/"),
+		host:       base.Host,
+		clientID:   cfg.ClientID,
+		renew:      cfg.Renew,
+		auth:       cfg.Auth,
+		entityType: cfg.EntityType,
+		timeout:    cfg.Timeout,
+		maxAnswer:  cfg.MaxAnswer,
+		unknown:    unknown,
+		beforeCall: cfg.BeforeCall,
+		answered:   cfg.Answered,
+		judged:     cfg.Judged,
+		slots:      make(chan struct{}, cfg.MaxConnections),
+		common:     common,
+		now:        time.Now,
 		transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment, // never for loopback hosts
 			DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
@@ -186,7 +192,9 @@ func New(cfg Config) (*Client, error) {
 				return nil
 			},
 		},
-	}, nil
+	}
+	c.clientSecret.Store(&cfg.ClientSecret)
+	return c, nil
 }
 
 // Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
