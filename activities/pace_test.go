@@ -185,6 +185,28 @@ func TestAnOutageCostsTheCallsInFlightAndNotTheFile(t *testing.T) {
 	}
 }
 
+// A target that counts and does not create costs a batch for each probe.
+func TestAProbeThatIsAnsweredLetsOneBatchThrough(t *testing.T) {
+	t.Parallel()
+	const batches, workers = 40, 4
+	r, f := behind(t, people(batches), batchSize(1), withSpec(func(s *migration.Spec) { s.Workers, s.Breaker = workers, 3 }))
+	down := says(502, "")
+	f.set(func(w http.ResponseWriter, endpoint string) bool {
+		return endpoint == "entity.bulkCreate" && down(w, endpoint)
+	})
+	done := r.loadsAll(batches)
+	eventually(t, "some probes", func() bool { return f.count("entity.count") >= 4 })
+	if calls, probes := f.count("entity.bulkCreate"), f.count("entity.count"); calls > 3+workers-1+probes {
+		t.Errorf("%d calls and %d probes; want one call for each, besides those that opened the breaker", calls, probes)
+	}
+	f.set(nil)
+	<-done
+	expect(t, "events", r.events(), []migration.EventKind{migration.EventOpened, migration.EventClosed})
+	if r.loaded.Failed != 0 || r.loaded.Created == 0 {
+		t.Errorf("%+v, want none failed", r.loaded)
+	}
+}
+
 func TestRetryAfterIsKeptByAll(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string]func() []string{

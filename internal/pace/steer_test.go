@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,7 +116,7 @@ func waits(t *testing.T, in <-chan *Turn) {
 	select {
 	case <-in:
 		t.Fatal("the caller was let in, want it to wait")
-	case <-time.After(3 * poll):
+	case <-time.After(450 * time.Millisecond):
 	}
 }
 
@@ -157,7 +158,10 @@ func TestWhatIsSetHoldsForThoseWhoWaitAlready(t *testing.T) {
 			g.set(c.after)
 			began := time.Now()
 			arrives(t, in)
-			t.Logf("it took %v", time.Since(began))
+			// About half a second, on a machine that has nothing else to do.
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it took %v until what was set holds", took)
+			}
 			if s := g.State(); s.Closed != "" || !s.Since.IsZero() {
 				t.Errorf("%+v, want it open", s)
 			}
@@ -362,6 +366,47 @@ func TestThePaceIsNeverAboveItsLimit(t *testing.T) {
 			if v := g.look(true); v.allowed() > limit || v.allowed() < min(limit, slowest) || v.places() > 8 || v.places() < 1 {
 				t.Fatalf("%v calls a second, %d places; want at most %v and 8", v.allowed(), v.places(), limit)
 			}
+		}
+	}
+}
+
+func TestStartsKeepTheirDistanceWhileThePaceChanges(t *testing.T) {
+	t.Parallel()
+	const perSecond = 40
+	dir := t.TempDir()
+	var mu sync.Mutex
+	var starts []time.Time
+	var all sync.WaitGroup
+	for range 2 {
+		g := newSteered(t, dir, Settings{Rate: perSecond, Places: 6})
+		for caller := range 3 {
+			all.Go(func() {
+				for n := range 8 {
+					turn, err := g.Enter(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					starts = append(starts, turn.start)
+					mu.Unlock()
+					if caller == 0 && n%3 == 1 {
+						g.ended(t, Outcome{Busy: true})
+						age(t, g, recovery/2)
+					}
+					turn.Leave()
+				}
+			})
+		}
+	}
+	all.Wait()
+	slices.SortFunc(starts, time.Time.Compare)
+	for i := 1; i < len(starts); i++ {
+		if gap := starts[i].Sub(starts[i-1]); gap < time.Second/perSecond {
+			t.Errorf("start %d came %v after the one before, want at least %v", i, gap, time.Second/perSecond)
 		}
 	}
 }
