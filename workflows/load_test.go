@@ -316,6 +316,35 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 	}
 }
 
+// Those that die of the batch itself count as ever, after all these.
+func TestWorkersThatDieOfABatchCountAlthoughOthersOnlyWaited(t *testing.T) {
+	f := newFake(t, 1)
+	const waited = 3
+	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+		if attempt <= waited {
+			return activities.BatchResult{}, unbegun()
+		}
+		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+	}
+	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+		return activities.BatchResult{Unsent: true}, nil
+	}
+	e := newEnvironment(t, f)
+	result, err := e.loadRound(loadInput())
+	if err != nil || result.Halted == "" || !result.Stopped {
+		t.Errorf("%+v, %v; want it halted", result, err)
+	}
+	begun := 0
+	for _, a := range e.asked {
+		if a.activity == "LoadBatch" {
+			begun++
+		}
+	}
+	if begun != waited+lostWorkers {
+		t.Errorf("the batch was begun %d times, want %d", begun, waited+lostWorkers)
+	}
+}
+
 // unbegun is what LoadBatch and UpdateBatch say when their worker stops.
 func unbegun() error {
 	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Stopping, nil)

@@ -391,7 +391,8 @@ func (g *Gate) measured(now time.Time) float64 {
 	defer g.mu.Unlock()
 	for i, t := range g.begun {
 		if took := now.Sub(t); took <= lately {
-			return float64(len(g.begun)-i) / max(took, time.Second).Seconds()
+			// What was too much may come with the first calls.
+			return float64(len(g.begun)-i) / max(took, time.Second/5).Seconds()
 		}
 	}
 	return slowest
