@@ -30,7 +30,8 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	if f.Records["unknown"] != 0 || f.Records["failed"] != 0 || f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records came to %v; want all created or recovered", f.Records)
 	}
-	if most := 5 * (3 + 4); f.Rounds[0].Unknown > most || f.Rounds[0].Unknown == 0 {
+	// A good answer from before may come in between, and begins the row anew.
+	if most := 5 * (2*3 + 4); f.Rounds[0].Unknown > most || f.Rounds[0].Unknown == 0 {
 		t.Errorf("%d records are unknown after the first round; want some, and at most the %d of what was in flight", f.Rounds[0].Unknown, most)
 	}
 	if events := m.events(); strings.Count(events, `"breaker opened"`) != 1 || strings.Count(events, `"breaker closed"`) != 1 {
