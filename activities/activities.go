@@ -76,6 +76,7 @@ type Activities struct {
 	notices    *notify.Sender // nil: nobody is to be notified
 	drain      chan struct{}
 	drained    sync.Once
+	firstProbe time.Duration // see pace.Config; 0 = as it is there
 
 	mu   sync.Mutex
 	runs map[Run]*opened
@@ -109,6 +110,7 @@ type Run struct {
 
 // opened is what the activities of one run share in this process.
 type opened struct {
+	run      Run
 	spec     migration.Spec
 	start    migration.Start
 	folder   migration.Folder
@@ -129,7 +131,7 @@ type opened struct {
 	of           migration.Folder
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
-	prepared chan struct{}
+	prepared *pace.Seats
 }
 
 // open gives what a run needs. The first call in a process reads the folder.
@@ -139,7 +141,7 @@ func (a *Activities) open(run Run) (*opened, error) {
 	if o, ok := a.runs[run]; ok {
 		return o, nil
 	}
-	o, err := a.openFolder(run.Folder)
+	o, err := a.openFolder(run)
 	if err != nil {
 		return nil, storageError(err)
 	}
@@ -157,8 +159,9 @@ func (a *Activities) open(run Run) (*opened, error) {
 	return o, nil
 }
 
-func (a *Activities) openFolder(folder migration.Folder) (_ *opened, err error) {
-	o := &opened{folder: folder, of: folder}
+func (a *Activities) openFolder(run Run) (_ *opened, err error) {
+	folder := run.Folder
+	o := &opened{run: run, folder: folder, of: folder}
 	defer func() {
 		if err != nil {
 			o.close()
@@ -226,13 +229,14 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 func (a *Activities) connectTarget(o *opened) (err error) {
 	o.observer = a.observer
 	o.ledger = ledger.New(ledger.NewFolder(o.of.Ledger()))
-	if o.gate, err = pace.New(o.folder.StartTimes(o.spec.Target), o.folder.Places(), o.spec.RateLimit, o.spec.Workers); err != nil {
+	if o.gate, err = a.newGate(o); err != nil {
 		return err
 	}
-	o.prepared = make(chan struct{}, 2*o.spec.Workers)
+	o.prepared = pace.NewSeats()
 	o.target, err = a.connect(o.spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = o.observed(o.gate.BeforeCall)
 		cfg.Answered = o.clock.saw
+		cfg.Judged = a.judged(o.gate)
 	})
 	return err
 }
@@ -314,6 +318,10 @@ func (o *opened) roundLength(round int) (int, error) {
 
 // heartbeat tells Temporal that this worker lives, until stop is called.
 func heartbeat(ctx context.Context) (stop func()) {
+	return beat(ctx, func() { activity.RecordHeartbeat(ctx) })
+}
+
+func beat(ctx context.Context, record func()) (stop func()) {
 	done := make(chan struct{})
 	var once sync.Once
 	go func() {
@@ -326,7 +334,7 @@ func heartbeat(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				activity.RecordHeartbeat(ctx)
+				record()
 			}
 		}
 	}()

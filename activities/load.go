@@ -43,25 +43,28 @@ type BatchResult struct {
 // made at most once. A run that finds the batch claimed by another does not
 // call; it decides that the batch is unknown.
 func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
-	stop := heartbeat(ctx)
-	defer stop()
+	beat := newPulse(ctx)
+	defer beat.stop()
 	l, err := a.loading(ctx, in)
 	if err != nil {
 		return BatchResult{}, storageError(err)
 	}
+	beat.gate.Store(l.gate)
 	waiting, stopWaiting := a.untilStopping(ctx)
 	defer stopWaiting()
-	select {
-	case l.prepared <- struct{}{}:
-		defer func() { <-l.prepared }()
-	case <-waiting.Done():
-		return BatchResult{}, storageError(context.Cause(waiting))
+	if err := l.prepared.Take(waiting, func() int { return 2 * l.gate.State().Places }); err != nil {
+		return BatchResult{}, unbegun(ctx, err)
 	}
+	defer l.prepared.Leave()
 	if err := l.encodeRecords(); err != nil {
 		return BatchResult{}, storageError(err)
 	}
 	result, err := l.load(ctx, l.key, l.positions)
-	return result, storageError(err)
+	if err != nil {
+		return BatchResult{}, unbegun(ctx, err)
+	}
+	result.Errors, result.Pace = l.errors, l.pace()
+	return result, nil
 }
 
 // SettleBatch decides what a LoadBatch that died has left open: a part that was
@@ -84,12 +87,12 @@ func (a *Activities) settleBatch(ctx context.Context, in BatchInput, visit func(
 type loading struct {
 	*opened
 	activities *Activities
-	run        Run
 	key        ledger.Key
 	batch      source.Batch
 	positions  []int // of the records of the batch that are in this round, from 0
 	isolated   int   // calls that were halved because they were refused
 	encoded    []encodedRecord
+	errors     map[string]int // see BatchResult.Errors
 }
 
 // encodedRecord is a record as the target wants it, or the reason why it
@@ -108,7 +111,7 @@ func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, erro
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Round: in.Round, Batch: batch}}
+	l := &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: batch}}
 	if l.batch, err = o.index.Batch(batch); err != nil {
 		return nil, err
 	}
@@ -191,6 +194,7 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	if err != nil {
 		return BatchResult{}, err
 	}
+	l.add(cannotBeSent, len(positions)-len(sent))
 	if len(sent) == 0 {
 		return l.decide(ctx, key, l.refusedHere(positions).Outcomes(false, ""))
 	}
@@ -252,7 +256,9 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return ledger.Outcomes{}, err
 	}
 	// The claim is made: from here on the part gets an outcome, whatever comes.
-	answer := l.target.CreateBatch(l.withTurn(ctx, turn), body)
+	calling, called := l.withTurn(ctx, turn)
+	defer called()
+	answer := l.target.CreateBatch(calling, body)
 	l.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
 	if errors.Is(answer.Err, errRunOver) {
 		answer.Reason = errRunOver.Error()
@@ -266,8 +272,11 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 // step before it is sent, behind all waiting, looks whether the run is over: a
 // worker may have slept since it had its turn. The run was sealed before its
 // claims were read, so either this sees the seal, or the seal saw this claim.
-func (l *loading) withTurn(ctx context.Context, turn *pace.Turn) context.Context {
-	return pace.WithTurn(context.WithoutCancel(ctx), turn, l.runOver)
+// Only where the gate closes behind its back it waits no longer than this
+// process works.
+func (l *loading) withTurn(ctx context.Context, turn *pace.Turn) (calling context.Context, called func()) {
+	waiting, called := l.activities.untilStopping(ctx)
+	return pace.WithTurn(context.WithoutCancel(ctx), waiting, turn, l.runOver), called
 }
 
 // errRunOver says that the artifacts of the run are written, or about to be.
@@ -307,19 +316,25 @@ func (l *loading) turn(ctx context.Context) (*pace.Turn, error) {
 func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
 	reason := answer.Reason
-	switch answer.Verdict {
+	verdict := answer.Verdict
+	if answer.Fault != nil {
+		verdict = identitycloud.Unknown // it is not the records' fault: they are sent again in the next round
+	}
+	switch verdict {
 	case identitycloud.Answered:
 		for n, i := range sent {
 			switch r := answer.Records[n]; {
 			case r.IsUnknown():
 				outcomes.Unknown(i)
 				reason = "no result for a record"
+				l.add(reason, 1)
 			case r.Err == nil:
 				outcomes.Created(i, r.UUID)
 			case r.Err.IsDuplicate():
 				outcomes.Duplicate(i, r.Err.Words())
 			default:
 				outcomes.Failed(i, r.Err.Words())
+				l.add(r.Err.Reason(), 1)
 			}
 		}
 	case identitycloud.Refused:
@@ -327,6 +342,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			l.isolated++
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
+		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Failed(i, answer.Words())
 		}
@@ -334,10 +350,12 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 		if len(sent) > 1 {
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
+		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Failed(i, "the target refuses the record as too large: "+answer.Words())
 		}
 	default: // also NotSent: the claim is used up
+		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Unknown(i)
 		}

@@ -133,13 +133,13 @@ func TestWhatFailedSaysWhy(t *testing.T) {
 }
 
 func TestACallThatIsRefusedAsAWholeFailsItsRecords(t *testing.T) {
-	r := inspected(t, people(3), withSpec(func(s *migration.Spec) { s.Target.EntityType = "nobody" }))
+	r := inspected(t, someBad(3, 2), wholeCalls)
 	got := r.load(0, 1)
-	if want := (ledger.Counts{Failed: 3, Calls: 1}); got.Counts != want || got.Reason != "api 222" {
-		t.Errorf("%+v, want %+v, api 222", got, want)
+	if want := (ledger.Counts{Failed: 3, Calls: 1}); got.Counts != want || got.Reason != "api 340" || got.Errors["api 340"] != 3 {
+		t.Errorf("%+v, want %+v, api 340 of three", got, want)
 	}
 	for i, record := range r.records(0)[0] {
-		if !strings.Contains(record.Error, "API Error 222") {
+		if !strings.Contains(record.Error, "API Error 340") {
 			t.Errorf("record %d failed for %q, want the target's words", i, record.Error)
 		}
 	}
@@ -368,7 +368,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 			end()
 			select {
 			case err := <-failed:
-				expectType(t, err, Stopping, true)
+				expectType(t, err, Stopping, false)
 			case <-time.After(patience):
 				t.Fatal("the activity waits on")
 			}

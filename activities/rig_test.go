@@ -45,6 +45,8 @@ type rig struct {
 	mu    sync.Mutex
 	sends int // calls that LoadBatch made, lost and too large ones too
 
+	loaded ledger.Counts // by loadsAll
+
 	lose   func(send int) bool // the answer to the n-th call, from 1, does not arrive
 	before func(send int)      // happens before the n-th call
 	// A call with more records, or bytes, than this is refused as too large,

@@ -390,7 +390,7 @@ func (a *Activities) undoing(ctx context.Context, in RollbackInput) (*undoing, e
 
 func (a *Activities) undoingOf(ctx context.Context, o *opened, in RollbackInput) (_ *undoing, err error) {
 	b := &undoing{
-		loading: &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Round: in.Round, Batch: in.Batch}},
+		loading: &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: in.Batch}},
 		values:  map[int]map[int64]undo.Entry{},
 	}
 	if b.batch, err = o.index.Batch(in.Batch); err != nil {
@@ -806,7 +806,7 @@ func (o *opened) whyLeft(ctx context.Context, key ledger.Key) (string, error) {
 // as it can be seen: it changes nothing, in the target or in the rollback's
 // folder. It is not an activity. shown is called after each batch.
 func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown func(migration.RollbackCounts)) (sum migration.RollbackCounts, err error) {
-	o := &opened{folder: migration.Folder(r.Folder), of: migration.Folder(r.Folder)}
+	o := &opened{run: Run{Folder: migration.Folder(r.Folder)}, folder: migration.Folder(r.Folder), of: migration.Folder(r.Folder)}
 	defer o.close()
 	if err := a.checkIdentities(r.Migration); err != nil {
 		return sum, plain(err)

@@ -20,7 +20,7 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
 	if err != nil {
 		return err
 	}
-	err = o.target.Check(ctx)
+	err = o.target.Check(o.gate.AtOnce(ctx))
 	switch {
 	case err == nil:
 		return nil
@@ -35,7 +35,9 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
 }
 
 // CountEntities counts all entities of the target's type, for the summary. It
-// gives null to a client that may not count.
+// gives null to a client that may not count. It does not wait while the pace is
+// closed: at the end of a migration that somebody has paused, nobody waits for a
+// number.
 func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -43,7 +45,7 @@ func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error)
 	if err != nil {
 		return nil, err
 	}
-	n, err := o.target.Count(ctx)
+	n, err := o.target.Count(o.gate.AtOnce(ctx))
 	var api *identitycloud.APIError
 	if errors.As(err, &api) && api.IsPermission() {
 		return nil, nil

@@ -45,15 +45,16 @@ type UpdateInput struct {
 // known. A record in it counts as updated, also if an earlier attempt has made
 // all its changes.
 func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Updates, error) {
-	stop := heartbeat(ctx)
-	defer stop()
+	beat := newPulse(ctx)
+	defer beat.stop()
 	u, err := a.updating(ctx, in)
 	if err != nil {
 		return ledger.Updates{}, storageError(err)
 	}
+	beat.gate.Store(u.gate)
 	outcomes, err := u.update(ctx)
 	if err != nil {
-		return ledger.Updates{}, storageError(err)
+		return ledger.Updates{}, unbegun(ctx, err)
 	}
 	return outcomes.Updates(), nil
 }
@@ -82,7 +83,7 @@ func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, e
 	if err != nil {
 		return nil, err
 	}
-	u := &updating{loading: &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Round: in.Round, Batch: in.Batch}}}
+	u := &updating{loading: &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: in.Batch}}}
 	u.batch, err = o.index.Batch(in.Batch)
 	return u, err
 }
@@ -406,7 +407,9 @@ func (l *loading) write(ctx context.Context, call func(context.Context) error) e
 			return err
 		}
 		defer turn.Leave()
-		if err := call(l.withTurn(ctx, turn)); !errors.Is(err, errRunOver) {
+		calling, called := l.withTurn(ctx, turn)
+		defer called()
+		if err := call(calling); !errors.Is(err, errRunOver) {
 			return err
 		}
 		return l.notSealed()
@@ -436,7 +439,7 @@ func (l *loading) repeatedly(ctx context.Context, call func() error) error {
 // mayPass says that a call may come to something when it is made again.
 func mayPass(err error) bool {
 	_, refused := refusalOf(err)
-	return !refused && !errors.Is(err, identitycloud.ErrCredentials) && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled)
+	return !refused && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled)
 }
 
 // refusalOf gives the words with which the target refuses a call about one
@@ -444,7 +447,7 @@ func mayPass(err error) bool {
 // too large; another HTTP error says something of the way there.
 func refusalOf(err error) (words string, ok bool) {
 	var api *identitycloud.APIError
-	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !errors.Is(err, identitycloud.ErrCredentials) {
+	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !identitycloud.IsFault(err) {
 		return api.Words(), true
 	}
 	var status *identitycloud.HTTPError
@@ -464,8 +467,8 @@ func (l *loading) unreachable(err error) error {
 	)
 	advice := "; nothing is lost, the same command goes on"
 	switch {
-	case errors.Is(err, identitycloud.ErrCredentials):
-		return temporal.NewNonRetryableApplicationError(err.Error()+advice, Unreachable, nil)
+	case identitycloud.IsFault(err):
+		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
 	case errors.As(err, &api) && api.IsPermission():
 		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to call entity, entity.update and entity.replace, and for a rollback entity.delete"+advice, Unreachable)
 	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):

@@ -148,7 +148,7 @@ func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration
 	if err == nil || !isNotFound(err) {
 		return f.Result, err
 	}
-	v := &verifying{loading: &loading{opened: o, activities: a, run: in.Run, key: ledger.Key{Batch: in.Batch}}}
+	v := &verifying{loading: &loading{opened: o, activities: a, key: ledger.Key{Batch: in.Batch}}}
 	if err := v.readLoaded(ctx); err != nil {
 		return migration.VerifyResult{}, err
 	}

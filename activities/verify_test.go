@@ -269,7 +269,7 @@ func TestATargetThatDoesNotAnswerIsNoDifference(t *testing.T) {
 	r.readBack(0)
 	r.viewing = func(*identitycloud.Ref) error { return identitycloud.ErrCredentials }
 	_, err := run[migration.VerifyResult](r, worker.Options{}, nil, r.acts.VerifyBatch, VerifyInput{Run: r.run, Batch: 1})
-	expectType(t, err, Unreachable, false)
+	expectType(t, err, Unreachable, true)
 	// The target refuses to show one record: that is known, and is not a difference.
 	uuids := r.uuids()
 	r.viewing = func(ref *identitycloud.Ref) error {

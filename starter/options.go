@@ -14,6 +14,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/pace"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
@@ -40,6 +41,9 @@ type options struct {
 	workers      int
 	timeout      seconds
 	rateLimit    float64
+	ratePlan     string // as it is given; plan is what it means
+	plan         *pace.Plan
+	breaker      int
 	primaryKey   string
 	mapping      string
 	auth         string
@@ -101,6 +105,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.timeout = seconds(10 * time.Second)
 	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
 	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	f.StringVar(&o.ratePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
+	f.IntVar(&o.breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
 	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
@@ -206,11 +212,16 @@ func (o *options) checkNumbers() error {
 		{"start-at", float64(o.startAt), 1, 1e15},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
+		{"breaker", float64(o.breaker), 0, 1000},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
 		{"canary", float64(o.canary), 0, 1e6},
 		{"canary-timeout", time.Duration(o.canaryTimeout).Seconds(), 0, 365 * 24 * 3600},
 	}); err != nil {
 		return err
+	}
+	var err error
+	if o.plan, err = pace.ParsePlan(o.ratePlan, nil); err != nil {
+		return usage("--rate-plan: %w", err)
 	}
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
@@ -320,6 +331,7 @@ func (o *options) spec() migration.Spec {
 		OutputDir: o.outputDir, Delimiter: o.delimiter,
 		Target:    migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP},
 		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
+		RatePlan: o.plan.String(), Breaker: o.breaker,
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
 		MaxFailed: o.maxFailed, Canary: o.canary, CanaryTimeout: time.Duration(o.canaryTimeout),

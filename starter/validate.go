@@ -195,12 +195,14 @@ func (o *options) records(header []string) (*mapping.Records, error) {
 // migrations into it run.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 	spec := o.spec()
-	gate, err := pace.New(migration.In(o.stateDir, "validate").StartTimes(spec.Target), filepath.Join(o.stateDir, "pace", "validate"), spec.RateLimit, 1)
+	gate, err := pace.New(pace.Config{
+		Starts: migration.In(o.stateDir, "validate").StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
+	})
 	if err != nil {
 		return nil, err
 	}
 	return o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = gate.BeforeCall
+		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
 		cfg.Answered = meter.Saw
 	})
 }

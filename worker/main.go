@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // of --rate-plan, where a machine has no time zones
 
 	"github.com/spf13/pflag"
 

@@ -43,6 +43,16 @@ func retries(attempts int32) *temporal.RetryPolicy {
 	}
 }
 
+// onlyWaited says that a batch came to nothing because its worker stopped, or
+// died while the gate was closed: so often it may be begun again. It pauses where
+// the same worker might take it up.
+func onlyWaited(ctx workflow.Context, err error) bool {
+	if activities.IsUnbegun(err) {
+		return sleep(ctx, time.Second, "wait for a worker that stays") == nil
+	}
+	return activities.Waited(err)
+}
+
 // TaskTimeout is after what time a step of a workflow that was given to a worker
 // is given to another one. A step takes milliseconds; while that of a dead
 // worker is waited for, the whole migration waits.

@@ -33,14 +33,15 @@ func (f *flight) drain(ctx workflow.Context) {
 	_ = workflow.Await(aside, func() bool { return f.inFlight == 0 })
 }
 
-func (f *flight) stopping(ctx workflow.Context) bool {
-	return ctx.Err() != nil || f.halted != "" || f.held
-}
+// stopping says that nothing more is begun.
+func (f *flight) stopping(ctx workflow.Context) bool { return f.ending(ctx) || f.held }
 
-// stopped says whether batches are left, because of a person or of trouble.
-func (f *flight) stopped(ctx workflow.Context) bool {
-	return ctx.Err() != nil || f.halted != "" || f.lost > 0
-}
+// ending says that what was begun is not begun again either: a person, or
+// trouble, ends the work.
+func (f *flight) ending(ctx workflow.Context) bool { return ctx.Err() != nil || f.halted != "" }
+
+// stopped says whether batches are left because of that.
+func (f *flight) stopped(ctx workflow.Context) bool { return f.ending(ctx) || f.lost > 0 }
 
 // halt ends the work because of trouble. Once somebody has asked for a stop,
 // what fails on the way out is no news.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -159,7 +160,9 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 }
 
 // loadBatch loads one batch, and settles it where its worker died: then it is
-// unknown, or it was not sent and is loaded again.
+// unknown, or it was not sent and is loaded again. A worker that died, or was
+// stopped, while the batch waited for the gate to open is no matter: any number
+// may.
 func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch) {
 	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position()}
 	for attempt := 1; ; attempt++ {
@@ -184,7 +187,11 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 			l.add(ctx, settled)
 			return
 		}
-		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.stopping(ctx) {
+		if !l.ending(ctx) && onlyWaited(ctx, err) {
+			attempt--
+			continue
+		}
+		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.ending(ctx) {
 			l.lost++
 			l.halt(ctx, err)
 			return
@@ -232,16 +239,26 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 // show writes the current details for the Web UI.
 func (l *loadRun) show(ctx workflow.Context) {
 	c := l.counts()
-	workflow.SetCurrentDetails(ctx, fmt.Sprintf("Round %d: batch %d of %d\n\n| calls | created | duplicate | failed | unknown |\n|--:|--:|--:|--:|--:|\n| %d | %d | %d | %d | %d |\n",
-		l.in.Round, l.done(), l.size(), c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown))
+	text := fmt.Sprintf("Round %d: batch %d of %d\n\n| calls | created | duplicate | failed | unknown |\n|--:|--:|--:|--:|--:|\n| %d | %d | %d | %d | %d |\n",
+		l.in.Round, l.done(), l.size(), c.Calls, c.Created, c.Duplicate, c.Failed, c.Unknown)
+	if l.pace != nil && l.pace.Closed != "" {
+		text += fmt.Sprintf("\nNo calls are made since %s: %s. The batches wait; how the gate stands now is in the heartbeats of the pending activities.\n",
+			l.pace.Since.UTC().Format(time.RFC3339), l.pace.Closed)
+	}
+	workflow.SetCurrentDetails(ctx, text)
 }
 
-// window is how many batches are begun at once.
+// window is how many batches are begun at once: more, or fewer, where operators
+// have changed how many calls may be in flight.
 func (l *loadRun) window() int {
-	if l.in.Window > 0 {
-		return l.in.Window
+	window := l.in.Window
+	if window == 0 {
+		window = windowOf(l.in.Workers, l.in.RateLimit)
 	}
-	return windowOf(l.in.Workers, l.in.RateLimit)
+	if l.pace != nil && l.pace.Places > 0 {
+		window = max(1, window*l.pace.Places/l.in.Workers)
+	}
+	return window
 }
 
 func (l *loadRun) counts() ledger.Counts {

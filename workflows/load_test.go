@@ -10,6 +10,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/pace"
 )
 
 func loadInput() LoadInput {
@@ -270,5 +272,98 @@ func TestALongRetryContinuesAsNewBetweenRounds(t *testing.T) {
 	}
 	if f.story() != "" {
 		t.Errorf("%s\nwant nothing begun", f.story())
+	}
+}
+
+// A gate may be closed for days: workers come and go meanwhile.
+func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
+	const times = 3 * lostWorkers
+	for name, gone := range map[string]func() error{
+		"stopped": unbegun,
+		"died":    func() error { return temporal.NewHeartbeatTimeoutError(pace.State{Closed: "paused"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 3)
+			f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+				if in.Position == 2 && attempt <= times {
+					return activities.BatchResult{}, gone()
+				}
+				return allCreated, nil
+			}
+			f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+				return activities.BatchResult{Unsent: true}, nil
+			}
+			result, err := newEnvironment(t, f).loadRound(loadInput())
+			if want := (LoadResult{Counts: counts{Created: 30, Calls: 3}}); err != nil || result != want {
+				t.Errorf("%+v, %v; want %+v", result, err, want)
+			}
+
+			f = newFake(t, 1)
+			f.update = func(_ activities.UpdateInput, attempt int) (ledger.Updates, error) {
+				if attempt <= times {
+					return ledger.Updates{}, gone()
+				}
+				return allUpdated, nil
+			}
+			f.settled[0] = map[int]counts{1: {Duplicate: recordsABatch, Calls: 1}}
+			e := newEnvironment(t, f)
+			e.ExecuteWorkflow(UpdateWorkflow, UpdateInput{Run: loadInput().Run, Workers: 1, RateLimit: 4, Records: recordsABatch})
+			var updates UpdateResult
+			if err := e.GetWorkflowResult(&updates); err != nil || updates != (UpdateResult{Counts: allUpdated}) {
+				t.Errorf("%+v, %v; want all updated", updates, err)
+			}
+		})
+	}
+}
+
+// Those that die of the batch itself count as ever, after all these.
+func TestWorkersThatDieOfABatchCountAlthoughOthersOnlyWaited(t *testing.T) {
+	f := newFake(t, 1)
+	const waited = 3
+	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+		if attempt <= waited {
+			return activities.BatchResult{}, unbegun()
+		}
+		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+	}
+	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+		return activities.BatchResult{Unsent: true}, nil
+	}
+	e := newEnvironment(t, f)
+	result, err := e.loadRound(loadInput())
+	if err != nil || result.Halted == "" || !result.Stopped {
+		t.Errorf("%+v, %v; want it halted", result, err)
+	}
+	begun := 0
+	for _, a := range e.asked {
+		if a.activity == "LoadBatch" {
+			begun++
+		}
+	}
+	if begun != waited+lostWorkers {
+		t.Errorf("the batch was begun %d times, want %d", begun, waited+lostWorkers)
+	}
+}
+
+// unbegun is what LoadBatch and UpdateBatch say when their worker stops.
+func unbegun() error {
+	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Stopping, nil)
+}
+
+func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
+	f := newFake(t, 1)
+	e := newEnvironment(t, f)
+	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+		if attempt == 3 {
+			e.CancelWorkflow()
+		}
+		return activities.BatchResult{}, unbegun()
+	}
+	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+		return activities.BatchResult{Unsent: true}, nil
+	}
+	result, err := e.loadRound(loadInput())
+	if err != nil || result != (LoadResult{Stopped: true}) {
+		t.Errorf("%+v, %v; want it stopped, by nobody's fault", result, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/pace"
 )
 
 // The updates by which a migration is steered. Each takes an Order and gives an
@@ -215,7 +216,9 @@ func (s Steering) with(set map[string]string) (Steering, error) {
 		case migration.SettingRate:
 			s.RateLimit, err = migration.ParseRate(text)
 		case migration.SettingRatePlan:
-			s.RatePlan = strings.TrimSpace(text)
+			var plan *pace.Plan
+			plan, err = pace.ParsePlan(text, time.UTC)
+			s.RatePlan = plan.String()
 		case migration.SettingWorkers:
 			s.Workers, err = migration.ParseWorkers(text)
 		case migration.SettingBreaker:

@@ -98,16 +98,22 @@ func (u *updateRun) plan(ctx workflow.Context) (activities.UpdatePlan, error) {
 }
 
 // updateBatch updates one batch. It may be repeated as it is, also after its
-// worker died: see activities.UpdateBatch.
+// worker died: see activities.UpdateBatch. What onlyWaited is no attempt.
 func (u *updateRun) updateBatch(ctx workflow.Context, plan activities.UpdatePlan, batch activities.PlannedBatch) {
 	first, last := batch.Lines()
 	options := workflow.GetActivityOptions(withActivity(ctx, fmt.Sprintf("update batch %d of %d, lines %d to %d", batch.Position(), plan.Total, first, last)))
 	options.RetryPolicy = retries(updateAttempts)
 	options.RetryPolicy.MaximumInterval = updatePause
 	var updated ledger.Updates
-	err := execute(workflow.WithActivityOptions(ctx, options), a.UpdateBatch, activities.UpdateInput{
-		Run: u.in.Run, Round: plan.Round, Batch: batch.Position(),
-	}, &updated)
+	update := func() error {
+		return execute(workflow.WithActivityOptions(ctx, options), a.UpdateBatch, activities.UpdateInput{
+			Run: u.in.Run, Round: plan.Round, Batch: batch.Position(),
+		}, &updated)
+	}
+	err := update()
+	for err != nil && !u.stopping(ctx) && onlyWaited(ctx, err) {
+		err = update()
+	}
 	switch {
 	case err == nil:
 		u.in.Counts.Add(updated)

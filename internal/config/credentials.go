@@ -10,6 +10,7 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 	"durable-dataload/internal/private"
 )
 
@@ -20,6 +21,9 @@ type Credentials struct {
 	ClientID   string
 	Secret     string
 	secretFile string
+
+	// renew reads the secret once more, where it is from a file.
+	renew func() string
 
 	configKey     string
 	defaultClient bool
@@ -61,6 +65,11 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		if c.Secret, err = private.ReadSecret(c.secretFile); err != nil {
 			return fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
+		path := c.secretFile
+		c.renew = func() string {
+			secret, _ := private.ReadSecret(path)
+			return secret
+		}
 	}
 	if c.configKey != "" || c.defaultClient {
 		if err := c.completeFromFile(getenv); err != nil {
@@ -89,27 +98,39 @@ func (c *Credentials) completeFromFile(getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	file, warning, err := readClientsFile(path)
+	key := c.configKey
+	client, warning, err := readClient(path, key)
 	if err != nil {
 		return err
 	}
 	if warning != "" {
 		c.Warnings = append(c.Warnings, warning)
 	}
-	var client apiClient
-	if c.configKey != "" {
-		client, err = file.client(c.configKey)
-	} else {
-		client, err = file.defaultClient()
-	}
-	if err != nil {
-		return err
+	c.renew = func() string {
+		now, _, err := readClient(path, key)
+		if err != nil || now.id != client.id {
+			return ""
+		}
+		return now.secret
 	}
 	c.ClientID, c.Secret = client.id, client.secret
 	if c.URI == "" {
 		c.URI = client.uri
 	}
 	return nil
+}
+
+// readClient gives the API client with this key in the file, or the default one.
+func readClient(path, key string) (client apiClient, warning string, err error) {
+	file, warning, err := readClientsFile(path)
+	switch {
+	case err != nil:
+	case key != "":
+		client, err = file.client(key)
+	default:
+		client, err = file.defaultClient()
+	}
+	return client, warning, err
 }
 
 // Check says what is missing.
@@ -143,9 +164,10 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 	}
 	cfg := identitycloud.Config{
 		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
-		EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
-		// The gate limits the calls in flight; a look-up comes on top.
-		MaxConnections: spec.Workers + 2,
+		Renew: c.renew, EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
+		// The gate limits the calls in flight, and that may change; a look-up and
+		// a probe come on top.
+		MaxConnections: pace.MostPlaces + 2,
 		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
 	}
 	if with != nil {

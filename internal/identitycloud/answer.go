@@ -81,6 +81,11 @@ type Answer struct {
 	// not json, no stat, too few results, too many results.
 	Reason string
 
+	// Fault is not nil if what was refused is the call and none of its records, so that no other call can succeed until
+	// somebody has done something: errors.Is finds ErrCredentials, ErrEntityType or ErrNotIdentityCloud in it, or it is
+	// another refusal for which APIError.IsAboutCall is true. Its text is for people, and safe for logs.
+	Fault error
+
 	// ServerDate is the answer's Date header, in whole seconds; zero if there was none.
 	ServerDate time.Time
 
@@ -121,7 +126,7 @@ func (c *Client) CreateBatch(ctx context.Context, body Body) Answer {
 	if body.records == 0 {
 		return Answer{Verdict: NotSent, Reason: "not sent", Err: errors.New("a body without records was not sent")}
 	}
-	answer, result := c.judge(c.call(ctx, "/entity.bulkCreate", body.encoded))
+	answer, result := c.ask(ctx, BulkCreate, body.encoded)
 	if answer.Verdict == Answered {
 		answer.readRecords(result, body.records)
 	}
@@ -161,6 +166,42 @@ func readRecord(raw json.RawMessage) (r RecordAnswer) {
 	return r
 }
 
+// ask makes a call and judges what came back.
+func (c *Client) ask(ctx context.Context, endpoint string, form []byte) (Answer, object) {
+	answer, result := c.judge(c.call(ctx, endpoint, form))
+	answer.Fault = c.fault(endpoint, answer)
+	c.renewSecret(answer)
+	if c.judged != nil {
+		c.judged(ctx, endpoint, answer)
+	}
+	return answer, result
+}
+
+// BulkCreate is the endpoint of CreateBatch.
+const BulkCreate = "/entity.bulkCreate"
+
+// fault is Answer.Fault. What an internal error is about, 500 and above, nobody knows. An argument that is refused, or a
+// right that is missing, may be a record's own in another call than BulkCreate.
+func (c *Client) fault(endpoint string, a Answer) error {
+	var (
+		api    *APIError
+		status *HTTPError
+	)
+	switch {
+	case a.Verdict != Refused && a.Verdict != Unknown:
+	case errors.As(a.Err, &api) && c.isCredentials(api):
+		return c.wrongCredentials(a.Err, a)
+	case api != nil && api.Code == 222:
+		return c.noEntityType(api)
+	case a.Verdict == Unknown:
+	case api != nil && endpoint == BulkCreate && api.IsAboutCall() && api.Code < 500:
+		return fmt.Errorf("the API at %s refuses every call: %w", c.host, a.Err)
+	case errors.As(a.Err, &status) && slices.Contains([]int{401, 404, 405, 407}, status.Status):
+		return c.checkHTTP(status, a)
+	}
+	return nil
+}
+
 // judge is the one place that decides what an answer says, in the order that Answer documents. With the verdict
 // Answered it returns the API's JSON: stat is "ok" and the status is 200.
 func (c *Client) judge(r reply) (Answer, object) {
@@ -186,7 +227,7 @@ func (c *Client) judge(r reply) (Answer, object) {
 	refusedSize := stat != "ok" && containsFold(r.body, "client intended to send too large body", "request entity too large")
 	if stat == "error" {
 		e := newAPIError(result)
-		a.Reason, a.Err = e.reason(), e
+		a.Reason, a.Err = e.Reason(), e
 		switch {
 		case e.Code == 0, slices.Contains(c.unknown.API, e.Code):
 			a.Verdict = Unknown

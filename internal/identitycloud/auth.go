@@ -45,16 +45,27 @@ func checkCredentials(id, secret string, auth Auth) error {
 	return nil
 }
 
+// renewSecret asks for the secret once more, if an answer refuses the one there is.
+func (c *Client) renewSecret(a Answer) {
+	if c.renew == nil || !errors.Is(a.Fault, ErrCredentials) {
+		return
+	}
+	if secret := c.renew(); checkCredentials(c.clientID, secret, c.auth) == nil {
+		c.clientSecret.Store(&secret)
+	}
+}
+
 // authorize sets the headers that authenticate a call with the given body, made at the given time.
 func (c *Client) authorize(h http.Header, endpoint string, form []byte, at time.Time) {
+	secret := *c.clientSecret.Load()
 	if c.auth == Basic {
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.clientID+":"+c.clientSecret)))
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.clientID+":"+secret)))
 		return
 	}
 	// The scheme wants this form, not the one of RFC 9110, and UTC.
 	date := at.UTC().Format("2006-01-02 15:04:05")
 	h.Set("Date", date)
-	h.Set("Authorization", "Signature "+c.clientID+":"+signature(c.clientSecret, endpoint, date, form))
+	h.Set("Authorization", "Signature "+c.clientID+":"+signature(secret, endpoint, date, form))
 }
 
 // signature is that of the scheme janrain-signed: the endpoint, the date and the sorted "key=value" strings, values

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"unicode/utf8"
 )
@@ -67,7 +66,7 @@ func (c *Client) Delete(ctx context.Context, ref Ref) error {
 
 // change sends a call of which nothing is wanted but that it is done.
 func (c *Client) change(ctx context.Context, endpoint string, form []byte) error {
-	answer, _ := c.judge(c.call(ctx, endpoint, form))
+	answer, _ := c.ask(ctx, endpoint, form)
 	return c.failed(answer)
 }
 
@@ -91,19 +90,16 @@ func IsUnknown(err error) bool {
 	return errors.As(err, &unknown)
 }
 
-// failed is the error of a call: Answer.Err, with what IsUnknown and errors.Is(err, ErrCredentials) look for.
+// IsFault says, of such an error, that it is the Fault of an Answer: it is not about the record of the call.
+func IsFault(err error) bool {
+	return errors.Is(err, ErrCredentials) || errors.Is(err, ErrEntityType) || errors.Is(err, ErrNotIdentityCloud)
+}
+
+// failed is the error of a call: Answer.Err, with what IsUnknown and IsFault look for.
 func (c *Client) failed(a Answer) error {
 	err := a.Err
-	var (
-		api    *APIError
-		status *HTTPError
-	)
-	switch {
-	case err == nil || a.Verdict == NotSent:
-		return err
-	case errors.As(err, &api) && c.isCredentials(api),
-		errors.As(err, &status) && status.Status == http.StatusUnauthorized:
-		err = c.wrongCredentials(err, a)
+	if a.Fault != nil {
+		err = a.Fault
 	}
 	if a.Verdict == Unknown {
 		err = unknownError{err}

@@ -13,8 +13,7 @@ import (
 // What Check can find, for errors.Is. The error that Check returns also wraps the *APIError, *HTTPError or
 // *NoAnswerError behind it.
 var (
-	// ErrCredentials: the client id or secret is wrong, or with Signature the local clock. The errors of View, Update,
-	// Replace, Delete, EntityType, FindEntities and FindByKey can be this one too.
+	// ErrCredentials: the client id or secret is wrong, or with Signature the local clock.
 	ErrCredentials = errors.New("the API does not accept the client id and secret")
 	// ErrEntityType: there is no such entity type.
 	ErrEntityType = errors.New("the entity type does not exist")
@@ -39,7 +38,7 @@ func (c *Client) Count(ctx context.Context) (int64, error) {
 }
 
 func (c *Client) count(ctx context.Context) (int64, Answer) {
-	answer, result := c.judge(c.call(ctx, "/entity.count", c.common))
+	answer, result := c.ask(ctx, "/entity.count", c.common)
 	if answer.Verdict != Answered {
 		return 0, answer
 	}
@@ -83,7 +82,7 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	// The call held no user data, so the API's words repeat none. They are not trusted with the secret.
 	words := ""
 	if e.Description != "" {
-		words = ", in its words: " + strings.ReplaceAll(e.Description, c.clientSecret, "***")
+		words = ", in its words: " + strings.ReplaceAll(e.Description, *c.clientSecret.Load(), "***")
 	}
 	switch {
 	case e.IsPermission():
@@ -92,7 +91,7 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 		// The phrases are the vendor's data library's. In a call with user data they may be about that.
 		return c.wrongCredentials(e, a)
 	case e.Code == 222:
-		return c.found(ErrEntityType, strconv.Quote(c.entityType), "check the name, and that the address is that of the right environment", e)
+		return c.noEntityType(e)
 	case slices.Contains([]int{480, 500, 504, 510, 540}, e.Code):
 		return c.found(ErrBusy, c.host, "try again later", e)
 	}
@@ -116,6 +115,10 @@ func (c *Client) wrongCredentials(err error, a Answer) error {
 		advice += "; calls are signed with the time, and this machine's clock " + clock(a)
 	}
 	return c.found(ErrCredentials, "client "+c.clientID, advice, err)
+}
+
+func (c *Client) noEntityType(e *APIError) error {
+	return c.found(ErrEntityType, strconv.Quote(c.entityType), "check the name, and that the address is that of the right environment", e)
 }
 
 // clock compares this machine's clock with the server's.

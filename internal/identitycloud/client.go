@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,10 @@ type Config struct {
 
 	// Auth is how calls are authenticated; the zero value is Basic.
 	Auth Auth
+
+	// Renew, if not nil, is asked for the secret that is valid now after a call was refused for its credentials; "" leaves
+	// it as it is.
+	Renew func() string
 
 	// EntityType is sent as type_name with every call; "" means user.
 	EntityType string
@@ -83,6 +88,10 @@ type Config struct {
 	// Answered, if not nil, is called after each answer that carries a date: the server's Date header, in whole
 	// seconds, and when the call was sent and its answer received by the local clock.
 	Answered func(serverDate, sent, received time.Time)
+
+	// Judged, if not nil, is called after each call of every kind, with its context and endpoint ("/entity.bulkCreate"),
+	// and what it came to, before anyone has looked at what an answer holds. Its Records are not there yet.
+	Judged func(ctx context.Context, endpoint string, a Answer)
 }
 
 // Client calls the Entity API. It may be used by many goroutines at once.
@@ -90,7 +99,8 @@ type Client struct {
 	base         string // scheme, host and path prefix, without a slash at the end
 	host         string // for messages
 	clientID     string
-	clientSecret string
+	clientSecret atomic.Pointer[string]
+	renew        func() string
 	auth         Auth
 	entityType   string
 	timeout      time.Duration
@@ -98,6 +108,7 @@ type Client struct {
 	unknown      UnknownCodes
 	beforeCall   func(ctx context.Context) (func(), error)
 	answered     func(serverDate, sent, received time.Time)
+	judged       func(ctx context.Context, endpoint string, a Answer)
 	slots        chan struct{} // one for each call in flight
 	transport    *http.Transport
 	common       []byte // type_name and timeout, encoded: every body starts with them
@@ -146,23 +157,26 @@ func New(cfg Config) (*Client, error) {
 	common := appendParameter(nil, "type_name", cfg.EntityType)
 	common = appendParameter(common, "timeout", strconv.FormatInt(seconds, 10))
 
-	return &Client{
-		base:         strings.TrimRight(base.String(), "/"),
-		host:         base.Host,
-		clientID:     cfg.ClientID,
-		clientSecret: cfg.ClientSecret,
-		auth:         cfg.Auth,
-		entityType:   cfg.EntityType,
-		timeout:      cfg.Timeout,
-		maxAnswer:    cfg.MaxAnswer,
-		unknown:      unknown,
-		beforeCall:   cfg.BeforeCall,
-		answered:     cfg.Answered,
-		slots:        make(chan struct{}, cfg.MaxConnections),
-		common:       common,
-		now:          time.Now,
-		transport:    NewTransport(cfg.Timeout, cfg.MaxConnections),
-	}, nil
+	c := &Client{
+		base:       strings.TrimRight(base.String(), "/"),
+		host:       base.Host,
+		clientID:   cfg.ClientID,
+		renew:      cfg.Renew,
+		auth:       cfg.Auth,
+		entityType: cfg.EntityType,
+		timeout:    cfg.Timeout,
+		maxAnswer:  cfg.MaxAnswer,
+		unknown:    unknown,
+		beforeCall: cfg.BeforeCall,
+		answered:   cfg.Answered,
+		judged:     cfg.Judged,
+		slots:      make(chan struct{}, cfg.MaxConnections),
+		common:     common,
+		now:        time.Now,
+		transport:  NewTransport(cfg.Timeout, cfg.MaxConnections),
+	}
+	c.clientSecret.Store(&cfg.ClientSecret)
+	return c, nil
 }
 
 // NewTransport gives a transport that sends a request once: use it without an http.Client, which would follow redirects,

@@ -91,7 +91,7 @@ func (c *Client) View(ctx context.Context, ref Ref) (Entity, error) {
 
 // view sends a call to /entity and gives the record of its answer.
 func (c *Client) view(ctx context.Context, form []byte) (object, error) {
-	answer, result := c.judge(c.call(ctx, "/entity", form))
+	answer, result := c.ask(ctx, "/entity", form)
 	if answer.Verdict != Answered {
 		return nil, c.failed(answer)
 	}
@@ -132,7 +132,7 @@ func (c *Client) FindEntities(ctx context.Context, attribute string, keys []stri
 //
 // An *APIError with the code 222 says that there is no such type. Other errors: see IsUnknown.
 func (c *Client) EntityType(ctx context.Context) (Schema, error) {
-	answer, result := c.judge(c.call(ctx, "/entityType", c.common))
+	answer, result := c.ask(ctx, "/entityType", c.common)
 	if answer.Verdict != Answered {
 		return Schema{}, c.failed(answer)
 	}

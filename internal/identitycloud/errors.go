@@ -35,7 +35,7 @@ type APIError struct {
 // Error returns the log-safe form: api 361 unique_violation (request geup8cd3gvcvjjnc).
 func (e *APIError) Error() string {
 	var b strings.Builder
-	b.WriteString(e.reason())
+	b.WriteString(e.Reason())
 	if isToken(e.Name) {
 		b.WriteString(" " + e.Name)
 	}
@@ -45,7 +45,8 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-func (e *APIError) reason() string {
+// Reason is the class of the error, as in Answer.Reason: "api 361".
+func (e *APIError) Reason() string {
 	if e.Code == 0 {
 		return "api error without a code"
 	}

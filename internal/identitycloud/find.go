@@ -167,7 +167,7 @@ func (c *Client) find(ctx context.Context, attribute string, keys []string, want
 		form = appendParameter(form, "attributes", wanted)
 	}
 	form = appendParameter(form, "max_results", strconv.Itoa(findResults))
-	answer, result := c.judge(c.call(ctx, "/entity.find", form))
+	answer, result := c.ask(ctx, "/entity.find", form)
 	if answer.Verdict != Answered {
 		return nil, c.failed(answer)
 	}

@@ -24,7 +24,7 @@ const (
 	MostCallsASecond   = 100_000
 	FewestCallsASecond = 0.001 // 0 is no limit
 	MostWorkers        = 1000
-	MostInARow         = 1_000_000
+	MostInARow         = 1000
 )
 
 // CheckRate says why a rate limit cannot be used.

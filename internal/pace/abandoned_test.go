@@ -22,7 +22,7 @@ func aged(t *testing.T, path string, by time.Duration) {
 
 func TestThePlaceOfAProcessThatIsStoppedIsTakenAway(t *testing.T) {
 	dir := t.TempDir()
-	g, err := New(filepath.Join(dir, "starts"), filepath.Join(dir, "places"), 0, 1)
+	g, err := open(dir, 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestThePlaceOfAProcessThatIsStoppedIsTakenAway(t *testing.T) {
 
 func TestAFreePlaceThatWasNotUsedForLongIsTakenAsItIs(t *testing.T) {
 	dir := t.TempDir()
-	g, err := New(filepath.Join(dir, "starts"), filepath.Join(dir, "places"), 0, 1)
+	g, err := open(dir, 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

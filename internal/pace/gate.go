@@ -5,6 +5,10 @@
 // over restarts as well: a killed process gives its place free at once, and the
 // start times that were given out stay given out. A process that is stopped, or
 // whose machine sleeps, loses its places after a while.
+//
+// What people set can change at any moment (Settings). Below that, the pace goes
+// down when the target says that it is too much, and comes back by itself; and a
+// target that does not serve gets no calls but a probe now and then (Outcome).
 package pace
 
 import (
@@ -14,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"durable-dataload/internal/private"
@@ -22,29 +27,67 @@ import (
 // Gate lets calls through. It is safe for concurrent use; every worker process
 // has its own Gate on the same files.
 type Gate struct {
-	slotFile string        // the start time that was given out last, for all migrations into the target
-	folder   string        // the places for calls in flight, a locked file each
-	places   int           // calls in flight at most
-	interval time.Duration // between two starts; 0 = no limit
+	cfg Config
 
-	local chan struct{} // the places, as far as this process may use them
+	local *Seats        // the places, as far as this process may use them
 	queue chan struct{} // one caller of this process at a time waits for a start time
+
+	mu          sync.Mutex
+	settings    Settings // the last that could be read
+	seen        view     // a moment ago
+	known       knownPlan
+	fault       breaker   // this process's own calls are refused, whatever becomes of others
+	closedSince time.Time // zero while calls are made
+	begun       []time.Time
 }
 
-// New makes a gate for at most perSecond calls a second (0 = no limit) into
-// the target whose start times are kept in slotFile, and at most places calls
-// in flight, kept in folder.
-func New(slotFile, folder string, perSecond float64, places int) (*Gate, error) {
-	for _, dir := range []string{filepath.Dir(slotFile), folder} {
+type knownPlan struct {
+	plan      *Plan
+	at, until time.Time
+	perSecond float64
+}
+
+// Config is what a gate is made of.
+type Config struct {
+	// Starts is the file of the start time that was given out last, for all
+	// migrations into the target. The state of the target is beside it.
+	Starts string
+	// Places is the folder of the places for calls in flight, a locked file each.
+	Places string
+	// Settings gives the limits that hold now. It is called often, and just before
+	// each call. While it gives an error the last known limits hold.
+	Settings func() (Settings, error)
+	// Probe makes one harmless call, under the context that it is given, and gives
+	// nil if the target serves. nil: the first call that is let through is the
+	// probe.
+	Probe func(context.Context) error
+	// FirstProbe is how long after the breaker has opened the first probe is made,
+	// and how soon the second at least, which then doubles; 0 = a second.
+	FirstProbe time.Duration
+	// Happened, if not nil, is told what this process has done to the pace of all.
+	Happened func(Event)
+}
+
+// Fixed are settings that never change.
+func Fixed(perSecond float64, places int) func() (Settings, error) {
+	return func() (Settings, error) { return Settings{Rate: perSecond, Places: places}, nil }
+}
+
+// New makes a gate.
+func New(cfg Config) (*Gate, error) {
+	for _, dir := range []string{filepath.Dir(cfg.Starts), cfg.Places} {
 		if err := private.MkdirAll(dir); err != nil {
 			return nil, err
 		}
 	}
-	g := &Gate{slotFile: slotFile, folder: folder, places: places, local: make(chan struct{}, places), queue: make(chan struct{}, 1)}
-	if perSecond > 0 {
-		g.interval = time.Duration(margin * float64(time.Second) / perSecond)
+	if cfg.FirstProbe == 0 {
+		cfg.FirstProbe = time.Second
 	}
-	return g, nil
+	settings, err := cfg.Settings()
+	if err != nil {
+		return nil, err
+	}
+	return &Gate{cfg: cfg, settings: settings, local: NewSeats(), queue: make(chan struct{}, 1)}, nil
 }
 
 const (
@@ -60,74 +103,201 @@ const (
 
 // Turn is the permission to make one call now.
 type Turn struct {
-	gate  *Gate
-	place *private.Lock
-	start time.Time
-	left  chan struct{} // closed by Leave
+	gate     *Gate
+	place    *held
+	number   int           // of the place
+	entered  bool          // the caller has it
+	trial    *held         // the one call that is let through while the breaker is open
+	start    time.Time     // zero without a limit
+	interval time.Duration // that the start time was given out with
 }
 
-// Enter waits for a place and, up to a moment, for a start time. The caller
-// prepares its call, waits for the moment itself with Fresh, makes the call at
-// once, and then calls Leave.
+// errAgain says that the gate was closed, or has fewer places now: who has not
+// entered yet begins anew, without its place.
+var errAgain = errors.New("the gate has changed")
+
+// Enter waits until calls may be made, for a place and, up to a moment, for a
+// start time. The caller prepares its call, waits for the moment itself with
+// Fresh, makes the call at once, and then calls Leave.
 func (g *Gate) Enter(ctx context.Context) (*Turn, error) {
-	select {
-	case g.local <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		if err := g.whileClosed(ctx); err != nil {
+			return nil, err
+		}
+		if err := g.local.Take(ctx, func() int { return g.look(false).places() }); err != nil {
+			return nil, err
+		}
+		t, err := g.enter(ctx)
+		if err == nil {
+			return t, nil
+		}
+		g.local.Leave()
+		if !errors.Is(err, errAgain) {
+			return nil, err
+		}
 	}
-	place, err := g.takePlace(ctx)
+}
+
+// enter is Enter, for who has a seat.
+func (g *Gate) enter(ctx context.Context) (*Turn, error) {
+	place, number, err := g.takePlace(ctx)
 	if err != nil {
-		<-g.local
 		return nil, err
 	}
-	t := &Turn{gate: g, place: place, left: make(chan struct{})}
-	go t.keep()
-	if err := t.wait(ctx); err != nil {
-		t.Leave()
+	t := &Turn{gate: g, place: hold(place), number: number}
+	err = t.open(ctx)
+	if err == nil {
+		err = t.wait(ctx)
+	}
+	if err != nil {
+		t.release()
 		return nil, err
 	}
+	t.entered = true
 	return t, nil
 }
 
-// Fresh waits for the start time itself, and for another one if that has gone
-// stale since Enter. A call that starts late would come together with those
-// that start in time.
-func (t *Turn) Fresh(ctx context.Context) error {
-	for t.gate.interval > 0 {
-		if err := sleepUntil(ctx, t.start); err != nil {
-			return err
+// whileClosed waits, without a place, while nothing can be done.
+func (g *Gate) whileClosed(ctx context.Context) error {
+	for {
+		v := g.look(false)
+		if b := v.tripped(); v.rest() == "" && (!b.Open || b.due(v.at)) {
+			return context.Cause(ctx)
 		}
-		if time.Since(t.start) <= t.gate.tolerance() {
-			return nil
-		}
-		if err := t.wait(ctx); err != nil {
+		if err := sleepUntil(ctx, time.Now().Add(poll)); err != nil {
 			return err
 		}
 	}
-	return nil
+}
+
+// open waits until this turn may call: the gate is open, or the breaker is and
+// this is the one call that is to find out whether it can close.
+func (t *Turn) open(ctx context.Context) error {
+	for {
+		v := t.gate.look(false)
+		switch {
+		case t.number >= v.places() && !t.entered:
+			return errAgain
+		case t.mayCall(v):
+			return nil
+		case v.rest() == "":
+			if err := t.probe(ctx, v); err != nil {
+				return err
+			}
+			if t.trial != nil {
+				return nil
+			}
+		}
+		if err := sleepUntil(ctx, time.Now().Add(poll)); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *Turn) mayCall(v view) bool {
+	return v.rest() == "" && (t.trial != nil || !v.tripped().Open)
+}
+
+// probe makes the next probe if that is due and nobody else does. If all is well
+// the turn becomes the one call that is let through.
+func (t *Turn) probe(ctx context.Context, v view) error {
+	g := t.gate
+	if !v.state.Breaker.Open {
+		g.mu.Lock()
+		begun := g.fault.begin(g.cfg.FirstProbe, time.Now())
+		g.mu.Unlock()
+		if begun {
+			g.isServed(ctx)
+		}
+		return nil
+	}
+	if !v.state.Breaker.due(v.at) {
+		return nil
+	}
+	// A process that dies gives the lock free, and one that is stopped loses it.
+	lock, err := tryPlace(g.probeFile())
+	if errors.Is(err, private.ErrLocked) {
+		takeAway(g.probeFile())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	trial, begun := hold(lock), false
+	err = g.update(func(s *shared, now time.Time) []Event {
+		begun = s.Breaker.begin(g.cfg.FirstProbe, now)
+		return nil
+	})
+	if err == nil && begun && g.isServed(ctx) {
+		t.trial = trial
+		return nil
+	}
+	trial.release()
+	return err
+}
+
+// isServed probes the target.
+func (g *Gate) isServed(ctx context.Context) bool {
+	if g.cfg.Probe != nil && g.cfg.Probe(Probing(ctx)) != nil {
+		return false
+	}
+	g.mu.Lock()
+	g.fault = breaker{}
+	g.mu.Unlock()
+	return true
+}
+
+// Fresh waits for the start time itself, and for another one if that has gone
+// stale since Enter: a call that starts late would come together with those that
+// start in time. If the gate was closed since Enter it waits, until waiting ends:
+// what was set before it returned holds.
+func (t *Turn) Fresh(ctx, waiting context.Context) error {
+	for {
+		if err := sleepUntil(ctx, t.start); err != nil {
+			return err
+		}
+		v := t.gate.look(true)
+		limited := v.interval() > 0
+		if t.mayCall(v) && (!limited || !t.start.IsZero() && time.Since(t.start) <= tolerance(t.interval)) {
+			t.gate.begins()
+			return nil
+		}
+		if err := t.open(waiting); err != nil {
+			return err
+		}
+		if err := t.wait(ctx); err != nil && !errors.Is(err, errAgain) {
+			return err
+		}
+	}
 }
 
 // Leave gives the place free, after the call.
 func (t *Turn) Leave() {
-	close(t.left)
-	t.place.Unlock()
-	<-t.gate.local
+	t.release()
+	t.gate.local.Leave()
+}
+
+func (t *Turn) release() {
+	t.place.release()
+	t.trial.release()
 }
 
 // tolerance is how late a call may start, so that no second holds one call more
 // than it may. Where a start time is rare, a machine that is busy for a moment
 // must not lose it.
-func (g *Gate) tolerance() time.Duration {
-	if g.interval > 4*time.Second {
-		return g.interval / 4
+func tolerance(interval time.Duration) time.Duration {
+	if interval > 4*time.Second {
+		return interval / 4
 	}
-	return min(g.interval/4, 10*time.Millisecond)
+	return min(interval/4, 10*time.Millisecond)
 }
 
+// wait gets a start time, unless the gate closes meanwhile.
 func (t *Turn) wait(ctx context.Context) error {
 	g := t.gate
-	if g.interval == 0 {
-		return ctx.Err()
+	t.start, t.interval = time.Time{}, 0
+	if g.look(false).interval() == 0 {
+		return context.Cause(ctx)
 	}
 	// One at a time, so that a process that dies has few start times given out
 	// that nobody uses.
@@ -135,67 +305,124 @@ func (t *Turn) wait(ctx context.Context) error {
 	case g.queue <- struct{}{}:
 		defer func() { <-g.queue }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	for {
-		start, err := g.nextStart(ctx)
+		v := g.look(false)
+		if !t.mayCall(v) {
+			return errAgain
+		}
+		interval := v.interval()
+		if interval == 0 {
+			return context.Cause(ctx)
+		}
+		start, taken, err := g.nextStart(ctx, interval)
 		if err != nil {
 			return err
 		}
-		if err := sleepUntil(ctx, start.Add(-lead)); err != nil {
-			return err
+		if !taken {
+			// It is not given out long before, since the pace may change.
+			if err := sleepUntil(ctx, earlier(start.Add(-lead), time.Now().Add(poll))); err != nil {
+				return err
+			}
+			continue
 		}
-		if time.Since(start) <= g.tolerance() {
-			t.start = start
+		if time.Since(start) <= tolerance(interval) {
+			t.start, t.interval = start, interval
 			return nil
 		}
 	}
 }
 
-// nextStart gives out the next start time of the target: an interval after the
-// one before, and not in the past.
-func (g *Gate) nextStart(ctx context.Context) (time.Time, error) {
-	if err := ctx.Err(); err != nil {
-		return time.Time{}, err
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
 	}
-	lock, err := private.TakeLock(g.slotFile)
+	return b
+}
+
+// nextStart gives the next start time of the target: an interval after the one
+// before, and not in the past. It is taken, and nobody else gets it, if it is
+// near.
+func (g *Gate) nextStart(ctx context.Context, interval time.Duration) (start time.Time, taken bool, err error) {
+	if err := context.Cause(ctx); err != nil {
+		return start, false, err
+	}
+	lock, err := private.TakeLock(g.cfg.Starts)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("cannot keep the rate limit: %w", err)
+		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
 	}
 	defer lock.Unlock()
+	now := time.Now()
+	start = now
 	var stored [8]byte
-	start := time.Now()
 	if n, _ := lock.File().ReadAt(stored[:], 0); n == len(stored) {
 		last := time.Unix(0, int64(binary.LittleEndian.Uint64(stored[:])))
 		// A time far ahead was written under another clock.
-		if next := last.Add(g.interval); next.After(start) && next.Before(start.Add(10*g.interval+time.Minute)) {
+		if next := last.Add(interval); next.After(now) && next.Before(now.Add(10*interval+time.Minute)) {
 			start = next
 		}
 	}
+	if start.After(now.Add(lead)) {
+		return start, false, nil
+	}
 	binary.LittleEndian.PutUint64(stored[:], uint64(start.UnixNano()))
 	if _, err := lock.File().WriteAt(stored[:], 0); err != nil {
-		return time.Time{}, fmt.Errorf("cannot keep the rate limit: %w", err)
+		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
 	}
-	return start, nil
+	return start, true, nil
+}
+
+// begins keeps that a call begins, for a pace that has to be measured.
+func (g *Gate) begins() {
+	const keep = 64
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.begun) == keep {
+		g.begun = append(g.begun[:0], g.begun[1:]...)
+	}
+	g.begun = append(g.begun, time.Now())
+}
+
+// measured is the calls a second that this process has made lately.
+func (g *Gate) measured(now time.Time) float64 {
+	const lately = 10 * time.Second
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, t := range g.begun {
+		if took := now.Sub(t); took <= lately {
+			// What was too much may come with the first calls.
+			return float64(len(g.begun)-i) / max(took, time.Second/5).Seconds()
+		}
+	}
+	return slowest
 }
 
 // takePlace takes one of the places that all processes share.
-func (g *Gate) takePlace(ctx context.Context) (*private.Lock, error) {
+func (g *Gate) takePlace(ctx context.Context) (place *private.Lock, number int, err error) {
 	for {
-		for i := range g.places {
-			path := filepath.Join(g.folder, fmt.Sprintf("place-%d", i))
-			place, err := g.tryPlace(path)
+		v := g.look(false)
+		if v.rest() != "" {
+			return nil, 0, errAgain
+		}
+		for i := range v.places() {
+			path := filepath.Join(g.cfg.Places, fmt.Sprintf("place-%d", i))
+			place, err := tryPlace(path)
 			if err == nil {
-				return place, nil
+				return place, i, nil
 			}
 			if !errors.Is(err, private.ErrLocked) {
-				return nil, err
+				return nil, 0, err
 			}
-			g.takeAway(path)
+			takeAway(path)
 		}
 		// Another process has the rest: it will not tell us when it is done.
-		if err := sleepUntil(ctx, time.Now().Add(20*time.Millisecond)); err != nil {
-			return nil, err
+		pause := 20 * time.Millisecond
+		if v.tripped().Open {
+			pause = poll
+		}
+		if err := sleepUntil(ctx, time.Now().Add(pause)); err != nil {
+			return nil, 0, err
 		}
 	}
 }
@@ -209,7 +436,7 @@ const (
 	placeAbandoned = 15 * time.Second
 )
 
-func (g *Gate) tryPlace(path string) (*private.Lock, error) {
+func tryPlace(path string) (*private.Lock, error) {
 	place, err := private.TryLock(path)
 	if err != nil {
 		return nil, err
@@ -227,11 +454,11 @@ func (g *Gate) tryPlace(path string) (*private.Lock, error) {
 
 // takeAway frees a place whose holder does not show itself. The holder keeps
 // the file that it has locked, and the name is free for another.
-func (g *Gate) takeAway(path string) {
+func takeAway(path string) {
 	if !isAbandoned(path) {
 		return
 	}
-	one, err := private.TryLock(filepath.Join(g.folder, "taking-away"))
+	one, err := private.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
 	if err != nil {
 		return // another does it
 	}
@@ -263,17 +490,34 @@ func touch(f *os.File) error {
 	return err
 }
 
-// keep shows that the turn lives, until it is left.
-func (t *Turn) keep() {
-	ticker := time.NewTicker(placeKept)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-t.left:
-			return
-		case <-ticker.C:
-			_ = touch(t.place.File())
+// held is a lock whose holder shows that it lives.
+type held struct {
+	lock *private.Lock
+	left chan struct{}
+}
+
+func hold(lock *private.Lock) *held {
+	h := &held{lock: lock, left: make(chan struct{})}
+	go func() {
+		ticker := time.NewTicker(placeKept)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-h.left:
+				return
+			case <-ticker.C:
+				_ = touch(h.lock.File())
+			}
 		}
+	}()
+	return h
+}
+
+// release gives the lock free. That of nil is.
+func (h *held) release() {
+	if h != nil {
+		close(h.left)
+		h.lock.Unlock()
 	}
 }
 
@@ -284,31 +528,57 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
-type turnKey struct{}
+type (
+	turnKey    struct{}
+	probingKey struct{}
+)
 
 type entered struct {
-	turn *Turn
-	last func() error
+	turn    *Turn
+	waiting context.Context
+	last    func() error
 }
 
-// WithTurn gives a call made under ctx the turn that its caller has entered
-// for it already. last is asked after all waiting, just before the call: if it
-// gives an error, the call is not made.
-func WithTurn(ctx context.Context, t *Turn, last func() error) context.Context {
-	return context.WithValue(ctx, turnKey{}, entered{t, last})
+// WithTurn gives a call made under ctx the turn that its caller has entered for
+// it already. Should the gate be closed meanwhile, it is waited for until waiting
+// ends. last is asked after all waiting, just before the call: if it gives an error, the call is not
+// made.
+func WithTurn(ctx, waiting context.Context, t *Turn, last func() error) context.Context {
+	return context.WithValue(ctx, turnKey{}, entered{t, waiting, last})
 }
+
+// Probing is for a harmless call that is made whether the gate is closed or not,
+// without a place. It counts for the start times of others.
+func Probing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, probingKey{}, true)
+}
+
+// AtOnce is for a call that somebody waits for, or that is worth one attempt only:
+// it does not wait behind a gate that is closed.
+func (g *Gate) AtOnce(ctx context.Context) context.Context {
+	if g.look(false).isClosed() {
+		return Probing(ctx)
+	}
+	return ctx
+}
+
+func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
 
 // BeforeCall is the hook of a client that makes a call: it waits for a turn,
 // and gives the function that ends it. Under WithTurn the caller has entered
 // and leaves by itself; then only the start time is made sure of, and last is
 // asked.
 func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
+	if isProbe(ctx) {
+		_, _, err := g.nextStart(ctx, 0)
+		return nil, err
+	}
 	if e, ok := ctx.Value(turnKey{}).(entered); ok {
-		if err := e.turn.Fresh(ctx); err != nil {
+		if err := e.turn.Fresh(ctx, e.waiting); err != nil {
 			return nil, err
 		}
 		return nil, e.last()
@@ -317,7 +587,7 @@ func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := turn.Fresh(ctx); err != nil {
+	if err := turn.Fresh(ctx, ctx); err != nil {
 		turn.Leave()
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 func open(dir string, perSecond float64, places int) (*Gate, error) {
-	return New(filepath.Join(dir, "pace", "target"), filepath.Join(dir, "places"), perSecond, places)
+	return New(Config{Starts: filepath.Join(dir, "pace", "target"), Places: filepath.Join(dir, "places"), Settings: Fixed(perSecond, places)})
 }
 
 func process(mode, dir, numbers string) error {
@@ -62,6 +62,20 @@ func process(mode, dir, numbers string) error {
 		}
 		fmt.Println("in")
 		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	case "trial": // the same, of a gate whose breaker has opened
+		if err := g.Ended(context.Background(), Outcome{Sent: time.Now(), Fault: "the secret"}); err != nil {
+			return err
+		}
+		turn, err := g.Enter(context.Background())
+		if err != nil {
+			return err
+		}
+		if turn.trial == nil {
+			return errors.New("it was let in, and is no trial")
+		}
+		fmt.Println("in")
+		_, err = io.Copy(io.Discard, os.Stdin)
 		return err
 	case "call": // so many callers at once, so many calls each
 		events, err := os.OpenFile(filepath.Join(dir, "events"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -257,8 +271,8 @@ func TestAnIdleTimeIsNotMadeUpForWithABurst(t *testing.T) {
 	var last time.Time
 	for i := range 4 {
 		turn := enter(t, g)
-		if gap := turn.start.Sub(last); gap < g.interval {
-			t.Errorf("start %d came %v after the one before, want at least %v", i, gap, g.interval)
+		if gap := turn.start.Sub(last); gap < g.look(true).interval() {
+			t.Errorf("start %d came %v after the one before, want at least %v", i, gap, g.look(true).interval())
 		}
 		last = turn.start
 		turn.Leave()
@@ -280,7 +294,7 @@ func TestAPlaceComesFreeWhenItsProcessIsKilled(t *testing.T) {
 		}
 		entered <- err
 	}()
-	eventually(t, "the caller waits for a place", func() bool { return len(g.local) == 1 })
+	eventually(t, "the caller waits for a place", func() bool { return g.local.inUse() == 1 })
 	select {
 	case err := <-entered:
 		t.Fatalf("Enter returned %v beside the process that has the only place", err)
@@ -306,16 +320,16 @@ func TestAStaleTurnGetsAnotherStart(t *testing.T) {
 	defer turn.Leave()
 	granted := time.Now()
 	turn.start = granted
-	if err := turn.Fresh(t.Context()); err != nil || !turn.start.Equal(granted) && time.Since(granted) < g.tolerance() {
+	if err := turn.Fresh(t.Context(), t.Context()); err != nil || !turn.start.Equal(granted) && time.Since(granted) < tolerance(g.look(true).interval()) {
 		t.Errorf("a turn that is fresh got another start (%v)", err)
 	}
-	for _, late := range []time.Duration{g.tolerance() + time.Millisecond, time.Hour} {
+	for _, late := range []time.Duration{tolerance(g.look(true).interval()) + time.Millisecond, time.Hour} {
 		other := enter(t, g)
 		given := other.start
 		other.Leave()
 		turn.start = time.Now().Add(-late)
-		if err := turn.Fresh(t.Context()); err != nil || turn.start.Sub(given) < g.interval {
-			t.Errorf("a turn that is %v late starts %v after the one that was given out last (%v), want at least %v", late, turn.start.Sub(given), err, g.interval)
+		if err := turn.Fresh(t.Context(), t.Context()); err != nil || turn.start.Sub(given) < g.look(true).interval() {
+			t.Errorf("a turn that is %v late starts %v after the one that was given out last (%v), want at least %v", late, turn.start.Sub(given), err, g.look(true).interval())
 		}
 	}
 }
@@ -326,7 +340,7 @@ func TestZeroIsNoLimit(t *testing.T) {
 	begin := time.Now()
 	for range 500 {
 		turn := enter(t, g)
-		if err := turn.Fresh(t.Context()); err != nil {
+		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		turn.Leave()
@@ -334,7 +348,7 @@ func TestZeroIsNoLimit(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("500 calls took %v, want no limit", took)
 	}
-	if _, err := os.Stat(g.slotFile); err == nil {
+	if _, err := os.Stat(g.cfg.Starts); err == nil {
 		t.Errorf("start times were given out")
 	}
 }
@@ -364,18 +378,18 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 				t.Cleanup(func() { cancel(); <-gone })
 				eventually(t, "another caller waits for its start", func() bool { return len(g.queue) == 1 })
 			},
-			func(g *Gate) bool { return len(g.local) == 2 && !placeIsFree(g, 1) },
+			func(g *Gate) bool { return g.local.inUse() == 2 && !placeIsFree(g, 1) },
 		},
 		"waiting for a place of another process": {
 			0, 1,
 			func(t *testing.T, g *Gate) {
-				lock, err := private.TryLock(filepath.Join(g.folder, "place-0"))
+				lock, err := private.TryLock(filepath.Join(g.cfg.Places, "place-0"))
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(lock.Unlock)
 			},
-			func(g *Gate) bool { return len(g.local) == 1 },
+			func(g *Gate) bool { return g.local.inUse() == 1 },
 		},
 		"waiting for a place of this process": {
 			0, 1,
@@ -387,7 +401,7 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := newGate(t, t.TempDir(), tc.perSecond, tc.places)
 			tc.busy(t, g)
-			inUse := len(g.local)
+			inUse := g.local.inUse()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			returned := make(chan error, 1)
@@ -405,15 +419,15 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("Enter waits on, want it to return")
 			}
-			if len(g.local) != inUse || !placeIsFree(g, tc.places-1) && tc.perSecond > 0 {
-				t.Errorf("%d places of this process are in use, %d before; the place is free: %v", len(g.local), inUse, placeIsFree(g, tc.places-1))
+			if g.local.inUse() != inUse || !placeIsFree(g, tc.places-1) && tc.perSecond > 0 {
+				t.Errorf("%d places of this process are in use, %d before; the place is free: %v", g.local.inUse(), inUse, placeIsFree(g, tc.places-1))
 			}
 		})
 	}
 }
 
 func placeIsFree(g *Gate, i int) bool {
-	lock, err := private.TryLock(filepath.Join(g.folder, fmt.Sprintf("place-%d", i)))
+	lock, err := private.TryLock(filepath.Join(g.cfg.Places, fmt.Sprintf("place-%d", i)))
 	lock.Unlock()
 	return err == nil
 }
@@ -430,8 +444,8 @@ func TestAStartTimeFarAheadDoesNotBlock(t *testing.T) {
 		}
 		turn.Leave()
 		next := enter(t, g)
-		if gap := next.start.Sub(turn.start); gap < g.interval {
-			t.Errorf("%v ahead: the next start is %v later, want at least %v", ahead, gap, g.interval)
+		if gap := next.start.Sub(turn.start); gap < g.look(true).interval() {
+			t.Errorf("%v ahead: the next start is %v later, want at least %v", ahead, gap, g.look(true).interval())
 		}
 		next.Leave()
 	}
@@ -439,7 +453,7 @@ func TestAStartTimeFarAheadDoesNotBlock(t *testing.T) {
 
 func TestATornFileDoesNotBlock(t *testing.T) {
 	g := newGate(t, t.TempDir(), 10, 1)
-	if err := os.WriteFile(g.slotFile, []byte("abc"), 0o600); err != nil {
+	if err := os.WriteFile(g.cfg.Starts, []byte("abc"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	enter(t, g).Leave()
@@ -454,7 +468,7 @@ func TestAFolderThatIsGoneIsAnError(t *testing.T) {
 	if _, err := g.Enter(t.Context()); err == nil || !strings.Contains(err.Error(), "rate limit") {
 		t.Errorf("Enter without the start times: %v, want an error about the rate limit", err)
 	}
-	if len(g.local) != 0 || !placeIsFree(g, 0) {
+	if g.local.inUse() != 0 || !placeIsFree(g, 0) {
 		t.Error("the place was not given back")
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "places")); err != nil {
@@ -463,7 +477,7 @@ func TestAFolderThatIsGoneIsAnError(t *testing.T) {
 	if _, err := g.Enter(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Enter without the places: %v, want %v", err, os.ErrNotExist)
 	}
-	if len(g.local) != 0 {
+	if g.local.inUse() != 0 {
 		t.Error("the place was not given back")
 	}
 }
@@ -473,17 +487,17 @@ func TestTheHookUsesTheTurnOfItsCaller(t *testing.T) {
 	turn := enter(t, g)
 	// With the only place in the caller's hand, a second one would never come.
 	turn.start = time.Now().Add(-time.Hour)
-	release, err := g.BeforeCall(WithTurn(t.Context(), turn, func() error { return nil }))
+	release, err := g.BeforeCall(WithTurn(t.Context(), t.Context(), turn, func() error { return nil }))
 	if err != nil || release != nil || time.Since(turn.start) > time.Minute {
 		t.Errorf("BeforeCall under a turn: release %v, %v, start %v; want a fresh start of that turn", release != nil, err, turn.start)
 	}
 	turn.Leave()
 	release, err = g.BeforeCall(t.Context())
-	if err != nil || release == nil || len(g.local) != 1 {
-		t.Fatalf("BeforeCall: release %v, %v, %d places in use; want a turn of its own", release != nil, err, len(g.local))
+	if err != nil || release == nil || g.local.inUse() != 1 {
+		t.Fatalf("BeforeCall: release %v, %v, %d places in use; want a turn of its own", release != nil, err, g.local.inUse())
 	}
 	release()
-	if len(g.local) != 0 || !placeIsFree(g, 0) {
+	if g.local.inUse() != 0 || !placeIsFree(g, 0) {
 		t.Error("release has not given the place back")
 	}
 }
@@ -492,7 +506,7 @@ func TestTheHookUsesTheTurnOfItsCaller(t *testing.T) {
 func writeStart(t *testing.T, g *Gate, last time.Time) {
 	t.Helper()
 	data := binary.LittleEndian.AppendUint64(nil, uint64(last.UnixNano()))
-	if err := os.WriteFile(g.slotFile, data, 0o600); err != nil {
+	if err := os.WriteFile(g.cfg.Starts, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -515,7 +529,7 @@ func TestACallIsPreparedBeforeItsStartAndMadeNoSooner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := turn.Fresh(t.Context()); err != nil {
+		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if now := time.Now(); now.Before(turn.start) {

@@ -20,13 +20,3 @@ type State struct {
 	Breaker bool      `json:"breaker,omitempty"`
 	Probe   time.Time `json:"probe,omitzero"`
 }
-
-// State says how the gate stands.
-func (g *Gate) State() State {
-	s := State{Places: g.places}
-	if g.interval > 0 {
-		s.Limit = margin / g.interval.Seconds()
-		s.Allowed = s.Limit
-	}
-	return s
-}

@@ -93,6 +93,20 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
+// Swap is WriteFile for what may be lost with the power, but is read and written
+// often: a reader sees the old content or the new one, and nothing is fsynced.
+func Swap(path string, data []byte) error {
+	tmp := temporaryName(path)
+	err := os.WriteFile(tmp, data, fileMode)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
 // Create puts data under path only if the name is free, and gives ErrExists
 // otherwise: of any number of processes that try, exactly one succeeds. The
 // file appears complete and durable or not at all: a hard link, made after the

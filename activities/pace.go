@@ -1,0 +1,203 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+)
+
+// newGate makes the gate of a run: its limits are what operators have set, its
+// probe is a look at the target, and what it does to the pace is an event of the
+// migration.
+func (a *Activities) newGate(o *opened) (*pace.Gate, error) {
+	c := &control{run: o.run, spec: o.spec}
+	return pace.New(pace.Config{
+		Starts: o.folder.StartTimes(o.spec.Target), Places: o.folder.Places(), Settings: c.settings,
+		Probe:      func(ctx context.Context) error { return o.target.Check(ctx) },
+		FirstProbe: a.firstProbe,
+		Happened: func(e pace.Event) {
+			if err := o.folder.AppendEvent(event(e)); err != nil {
+				a.log.Warn("an event was not written down", "error", err.Error())
+			}
+		},
+	})
+}
+
+// control is the control file of a run, read again when it has changed.
+type control struct {
+	run  Run
+	spec migration.Spec
+
+	mu   sync.Mutex
+	file os.FileInfo // nil: absent
+	read bool
+	last pace.Settings
+}
+
+// settings are what the file says, or the options without one.
+func (c *control) settings() (pace.Settings, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	file, err := os.Stat(c.run.Folder.ControlFile(c.run.ID))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return c.last, err
+	}
+	if err != nil {
+		file = nil
+	}
+	if c.read && isSame(file, c.file) {
+		return c.last, nil
+	}
+	set, err := c.run.Folder.Control(c.run.ID, c.spec)
+	if err != nil {
+		return c.last, err
+	}
+	plan := c.last.Plan
+	if !c.read || set.RatePlan != plan.String() {
+		if plan, err = pace.ParsePlan(set.RatePlan, nil); err != nil {
+			return c.last, fmt.Errorf("the timetable of the pace: %w", err)
+		}
+	}
+	c.file, c.read = file, true
+	c.last = pace.Settings{Rate: set.RateLimit, Plan: plan, Places: set.Workers, Breaker: set.Breaker, Paused: set.Paused, PausedText: "paused " + set.PausedText}
+	return c.last, nil
+}
+
+func isSame(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// event is what the migration keeps of a change of the pace.
+func event(e pace.Event) migration.Event {
+	kept := migration.Event{At: time.Now(), Text: e.Text}
+	switch e.Kind {
+	case pace.Slowed:
+		kept.Kind, kept.New = migration.EventSlowed, pace.PerSecond(e.Allowed)
+	case pace.Restored:
+		kept.Kind = migration.EventRestored
+	case pace.Opened:
+		kept.Kind = migration.EventOpened
+	case pace.Closed:
+		kept.Kind = migration.EventClosed
+	}
+	return kept
+}
+
+// judged tells the gate what a call came to.
+func (a *Activities) judged(gate *pace.Gate) func(context.Context, string, identitycloud.Answer) {
+	return func(ctx context.Context, endpoint string, answer identitycloud.Answer) {
+		if answer.Verdict == identitycloud.NotSent {
+			return
+		}
+		if err := gate.Ended(ctx, outcome(endpoint, answer)); err != nil {
+			a.log.Warn("the pace does not know what a call came to", "error", err.Error())
+		}
+	}
+}
+
+func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
+	o := pace.Outcome{Sent: answer.Sent, Ended: answer.Received, Reason: answer.Reason, RetryAfter: answer.RetryAfter}
+	var api *identitycloud.APIError
+	isAPI := errors.As(answer.Err, &api)
+	// Who may not look, or change, is told so by a target that serves. Of a
+	// bulkCreate nobody knows what it means: dataload.py sends it again.
+	mayNot := isAPI && api.IsPermission() && endpoint != identitycloud.BulkCreate
+	o.Unknown = answer.Verdict == identitycloud.Unknown && answer.Reason != "canceled" && !mayNot
+	// A look that is to find out whether the target can be used may find that it
+	// cannot: that is for who asked.
+	if answer.Fault != nil && endpoint != "/entity.count" && endpoint != "/entityType" {
+		o.Fault = answer.Fault.Error()
+	}
+	o.Crowded = isAPI && api.Code == 510
+	var status *identitycloud.HTTPError
+	o.Busy = o.Crowded || errors.As(answer.Err, &status) && (status.Status == 429 || status.Status == 503 || status.Status == 510)
+	return o
+}
+
+// pulse heartbeats for an activity that may wait at the gate. While that is
+// closed its state is in the details of the heartbeat: a worker that dies in such
+// a wait has not died of what it did.
+type pulse struct {
+	gate atomic.Pointer[pace.Gate]
+	stop func()
+}
+
+func newPulse(ctx context.Context) *pulse {
+	p := &pulse{}
+	p.stop = beat(ctx, func() {
+		if gate := p.gate.Load(); gate != nil {
+			if state := gate.State(); state.Closed != "" {
+				activity.RecordHeartbeat(ctx, state)
+				return
+			}
+		}
+		activity.RecordHeartbeat(ctx)
+	})
+	return p
+}
+
+// Waited says whether an activity timed out while the gate was closed.
+func Waited(err error) bool {
+	var timeout *temporal.TimeoutError
+	if !errors.As(err, &timeout) || !timeout.HasLastHeartbeatDetails() {
+		return false
+	}
+	var state pace.State
+	return timeout.LastHeartbeatDetails(&state) == nil && state.Closed != ""
+}
+
+// IsUnbegun says whether a worker that is stopping has given a batch back. It is
+// no failure, and no attempt.
+func IsUnbegun(err error) bool {
+	var application *temporal.ApplicationError
+	return errors.As(err, &application) && application.Type() == Stopping && application.NonRetryable() && application.Message() == errNotSent.Error()
+}
+
+// unbegun gives the error of LoadBatch or UpdateBatch its type. Their workflows
+// begin a batch again that a worker which stops has given back: attempts would
+// be used up by every restart while the gate is closed.
+func unbegun(ctx context.Context, err error) error {
+	if errors.Is(err, errNotSent) && ctx.Err() == nil {
+		return temporal.NewApplicationErrorWithOptions(errNotSent.Error(), Stopping, temporal.ApplicationErrorOptions{
+			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
+		})
+	}
+	return storageError(err)
+}
+
+// pace is how the gate stands, nil where that is as the options have it.
+func (o *opened) pace() *pace.State {
+	state := o.gate.State()
+	if state == (pace.State{Limit: o.spec.RateLimit, Allowed: o.spec.RateLimit, Places: o.spec.Workers}) {
+		return nil
+	}
+	return &state
+}
+
+// cannotBeSent is the class of the records that are not worth a call.
+const cannotBeSent = "cannot be sent"
+
+// add counts records that failed, or are unknown, by the class of the reason.
+func (l *loading) add(reason string, records int) {
+	if records == 0 {
+		return
+	}
+	if l.errors == nil {
+		l.errors = map[string]int{}
+	}
+	l.errors[reason] += records
+}
