@@ -112,3 +112,16 @@ func exactly(f *fake, call string) (n int) {
 	}
 	return n
 }
+
+func TestOrdersFindRoomBesideAllBatchesThatWait(t *testing.T) {
+	for _, rate := range []float64{0, 4} {
+		r := round{workers: migration.MostWorkers, rateLimit: rate, batches: 10_000_000}
+		batches := 0
+		for _, in := range r.inputs() {
+			batches += (&loadRun{in: in}).window()
+		}
+		if batches >= mostActivities {
+			t.Errorf("rate limit %g: %d batches in flight hold all %d places while the migration is paused, so that it could not be resumed", rate, batches, mostActivities)
+		}
+	}
+}
