@@ -337,6 +337,7 @@ func TestAStateThatIsDamagedOrOfAnotherClockIsBegunAnew(t *testing.T) {
 		"empty":         ``,
 		"another":       `{"version":2,"breaker":{"open":true}}`,
 		"another clock": `{"version":1,"breaker":{"open":true,"since":"2999-01-01T00:00:00Z","next":"2999-01-01T00:00:00Z"}}`,
+		"no recovery":   `{"version":1,"pace":{"share":0.01,"at":"2026-01-01T00:00:00Z","from":"2999-01-01T00:00:00Z"}}`,
 		"a long wait":   `{"version":1,"not_before":"2999-01-01T00:00:00Z"}`,
 	} {
 		g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1})
