@@ -39,6 +39,9 @@ func TestARoundIsParted(t *testing.T) {
 			t.Errorf("%s: ids %q", tc.name, ids)
 		}
 	}
+	if n := (round{workers: 500}).window(); n != 600 {
+		t.Errorf("%d batches are begun for 500 calls in flight, want 600", n)
+	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
 		t.Errorf("%d parts, want at most %d", n, mostParts)
 	}
