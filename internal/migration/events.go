@@ -38,7 +38,6 @@ const (
 	EventOpened   EventKind = "breaker opened" // Text: why
 	EventClosed   EventKind = "breaker closed"
 	EventDecision EventKind = "needs decision" // Text: which
-	EventCanary   EventKind = "canary"         // Text: what it found
 	EventEnded    EventKind = "ended"          // a run of the migration; Text: how
 )
 
