@@ -104,7 +104,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String()}); err != nil {
 		return summary, err
 	}
-	if !in.Cancelled && (in.Stopped || counts.Unknown > 0) {
+	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {
 		return summary, nil // the same command goes on
 	}
 	return summary, o.folder.Finish(in.Cancelled)

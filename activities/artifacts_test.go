@@ -276,6 +276,14 @@ func TestHalfABatchRemainsWhenItsOtherHalfIsLoaded(t *testing.T) {
 	expect(t, "rounds", summary.Rounds, []migration.Round{{Round: 0, Batches: 1, Calls: 2, Created: 2}})
 }
 
+func TestAMigrationOfWhichRecordsRemainIsNotFinished(t *testing.T) {
+	r := inspected(t, people(4), batchSize(2))
+	r.load(0, 1)
+	if summary := r.artifacts(false); summary.Records.Remaining != 2 || r.run.Folder.Finished() {
+		t.Errorf("%+v, finished: %t; want 2 that remain, and that the same command goes on, whatever the workflow says", summary.Records, r.run.Folder.Finished())
+	}
+}
+
 func TestTheKeyStandsForTheEmailWhereThereIsNone(t *testing.T) {
 	r := inspected(t, "nickname,name\nfirst,A\nsecond\n", withSpec(func(s *migration.Spec) { s.PrimaryKey = "nickname" }))
 	r.loadAll(0)

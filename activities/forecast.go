@@ -22,8 +22,8 @@ type Forecast struct {
 	Median  time.Duration `json:"median"`
 	Longest time.Duration `json:"longest"`
 	Left    int           `json:"left"` // batches
-	// Takes is the time for those at the pace that is set now, if all goes on as
-	// it went, without retry rounds. 0 if no answer came.
+	// Takes is the time for those at the pace that is set, or planned, for now, if
+	// all goes on as it went, without retry rounds. 0 if no answer came.
 	Takes time.Duration `json:"takes"`
 }
 
@@ -37,10 +37,6 @@ func (a *Activities) Forecast(ctx context.Context, in ForecastInput) (Forecast, 
 
 func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast, err error) {
 	o, err := a.open(in.Run)
-	if err != nil {
-		return f, err
-	}
-	control, err := o.folder.Control(in.Run.ID, o.spec)
 	if err != nil {
 		return f, err
 	}
@@ -60,7 +56,8 @@ func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast
 	}
 	slices.Sort(took)
 	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
-	pace := validate.Pace{PerSecond: control.RateLimit, Workers: control.Workers}
+	set := o.gate.State()
+	pace := validate.Pace{PerSecond: set.Limit, Workers: set.Places}
 	f.Takes = pace.Time(int64(f.Left), f.Median)
 	return f, nil
 }

@@ -18,7 +18,9 @@ type SteerInput struct {
 }
 
 // Steer lets all workers know what operators have changed, and writes it down.
-// Once it has returned, no call begins that the control forbids.
+// Once it has returned, no call begins that the control forbids: each looks at it
+// last of all. Apart are calls that were through with that look at that moment,
+// and those of CheckTarget and CountEntities, which do not wait at a closed gate.
 func (a *Activities) Steer(_ context.Context, in SteerInput) error {
 	return storageError(in.steer())
 }

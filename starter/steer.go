@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
@@ -149,7 +147,10 @@ func (o *steerOptions) take(s steering, args []string) error {
 	if s.update == workflows.UpdateSet && len(o.set) == 0 {
 		return operateUsage(s.update, "expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
 	}
-	return o.checkReason(s)
+	if err := (workflows.Order{Reason: o.reason}).Check(); err != nil {
+		return operateUsage(s.update, "%w", err)
+	}
+	return nil
 }
 
 func (o *steerOptions) takeSetting(name, value string) error {
@@ -167,20 +168,6 @@ func (o *steerOptions) takeSetting(name, value string) error {
 		o.set = map[string]string{}
 	}
 	o.set[name] = value
-	return nil
-}
-
-// longestReason is in characters. The reason is kept in the history of the
-// workflow, and shown in a line.
-const longestReason = 200
-
-func (o *steerOptions) checkReason(s steering) error {
-	switch {
-	case !utf8.ValidString(o.reason) || strings.ContainsFunc(o.reason, unicode.IsControl):
-		return operateUsage(s.update, "--reason has a character that cannot be shown; expected one line of text")
-	case utf8.RuneCountInString(o.reason) > longestReason:
-		return operateUsage(s.update, "--reason has %d characters; expected %d at most", utf8.RuneCountInString(o.reason), longestReason)
-	}
 	return nil
 }
 

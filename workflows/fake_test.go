@@ -53,6 +53,7 @@ type fake struct {
 
 	steered []activities.SteerInput
 	steer   func() error
+	verify  func()
 	canary  int                                                // batches
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
 	notices []notify.Notice                                    // in the order of their delivery
@@ -154,6 +155,9 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 
 func (f *fake) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
 	f.note(fmt.Sprintf("VerifyBatch %d", in.Batch))
+	if f.verify != nil {
+		f.verify()
+	}
 	return equal(recordsABatch), nil
 }
 

@@ -21,9 +21,12 @@ func (f *flight) start(ctx workflow.Context, work func(workflow.Context)) {
 }
 
 // waitForRoom waits until one more batch may be begun, of so many at once, and
-// says whether it is still wanted.
+// says whether it is still wanted. What is held may go on as long as something
+// is in flight: only when all of that has ended it is given up.
 func (f *flight) waitForRoom(ctx workflow.Context, window int) bool {
-	err := workflow.Await(ctx, func() bool { return f.inFlight < window || f.halted != "" || f.held })
+	err := workflow.Await(ctx, func() bool {
+		return f.halted != "" || f.held && f.inFlight == 0 || !f.held && f.inFlight < window
+	})
 	return err == nil && !f.stopping(ctx)
 }
 

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -116,7 +117,7 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			}
 			l.start(ctx, func(ctx workflow.Context) { l.loadBatch(ctx, batch) })
 		}
-		if l.stopping(ctx) {
+		if !l.waitForRoom(ctx, math.MaxInt) { // there is room, but it may be held
 			break
 		}
 		l.in.After = plan.After

@@ -2,9 +2,11 @@ package workflows
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -365,5 +367,38 @@ func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
 	result, err := e.loadRound(loadInput())
 	if err != nil || result != (LoadResult{Stopped: true}) {
 		t.Errorf("%+v, %v; want it stopped, by nobody's fault", result, err)
+	}
+}
+
+func TestALimitThatIsRaisedWhileBatchesAreInFlightLeavesNone(t *testing.T) {
+	f := newFake(t, 250)
+	e := newEnvironment(t, f)
+	held := make(chan struct{})
+	var once sync.Once
+	e.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
+		if info.ActivityType.Name == "LoadBatch" {
+			once.Do(func() { close(held) }) // batch 1 has failed, the others wait
+		}
+	})
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		switch in.Position {
+		case 1:
+			return allFailed, nil
+		case 2:
+			<-held
+			e.SignalWorkflow(signalMostFailed, (*int)(nil))
+		case 3, 4:
+			<-held
+		}
+		return allCreated, nil
+	}
+	in := loadInput()
+	in.MostFailed = new(int)
+	result, err := e.loadRound(in)
+	if want := (LoadResult{Counts: counts{Created: 2490, Failed: 10, Calls: 250}}); err != nil || result != want {
+		t.Errorf("%+v, %v; want %+v: any number may fail since before the last of those in flight had ended", result, err, want)
+	}
+	if n := f.count("LoadBatch"); n != 250 {
+		t.Errorf("%d batches were loaded, want each once", n)
 	}
 }

@@ -73,6 +73,7 @@ type migrationRun struct {
 	halted   string
 
 	steering Steering
+	ordering workflow.Mutex        // order after order
 	endWork  workflow.CancelFunc   // ends what is in work, and not the artifacts
 	writing  bool                  // the artifacts
 	told     map[notify.Type]int64 // how many notices

@@ -48,13 +48,18 @@ func (r round) parts() int {
 // where the calls are made; without a rate limit more batches are begun, since
 // the service takes longer to hand a batch out and to take its result in than
 // a quick call takes: with twice as many as calls the machine was idle for a
-// quarter of the time (docs/performance.md).
+// quarter of the time (docs/performance.md). It does so some hundred times a
+// second, so that a hundred more are enough; and each that waits at a closed gate
+// is a heartbeat every second or two for the service.
 func (r round) window() int {
 	if r.rateLimit > 0 {
 		return r.workers
 	}
-	return 4 * r.workers
+	return r.workers + min(3*r.workers, mostAhead)
 }
+
+// mostAhead is how many batches more than calls are begun at most.
+const mostAhead = 100
 
 // inputs are those of the round's LoadWorkflows, in order.
 func (r round) inputs() []LoadInput {

@@ -39,6 +39,9 @@ func TestARoundIsParted(t *testing.T) {
 			t.Errorf("%s: ids %q", tc.name, ids)
 		}
 	}
+	if n := (round{workers: 500}).window(); n != 600 {
+		t.Errorf("%d batches are begun for 500 calls in flight, want 600", n)
+	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
 		t.Errorf("%d parts, want at most %d", n, mostParts)
 	}
@@ -111,4 +114,17 @@ func exactly(f *fake, call string) (n int) {
 		}
 	}
 	return n
+}
+
+func TestOrdersFindRoomBesideAllBatchesThatWait(t *testing.T) {
+	for _, rate := range []float64{0, 4} {
+		r := round{workers: migration.MostWorkers, rateLimit: rate, batches: 10_000_000}
+		batches := 0
+		for _, in := range r.inputs() {
+			batches += (&loadRun{in: in}).window()
+		}
+		if batches >= mostActivities {
+			t.Errorf("rate limit %g: %d batches in flight hold all %d places while the migration is paused, so that it could not be resumed", rate, batches, mostActivities)
+		}
+	}
 }

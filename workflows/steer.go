@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -33,6 +35,29 @@ type Order struct {
 	Reason string `json:"reason"` // why, for people
 	// Set is for UpdateSet: new values by name, as in migration.Settings.
 	Set map[string]string `json:"set,omitempty"`
+}
+
+// longestText is in characters: who gives an order and why is kept in the history
+// of the workflow, and shown in a line.
+const longestText = 200
+
+// Check says what is wrong with the texts of an order. It does not look at what is
+// set.
+func (o Order) Check() error {
+	if err := checkText("the name of who gives the order", o.By); err != nil {
+		return err
+	}
+	return checkText("the reason", o.Reason)
+}
+
+func checkText(what, text string) error {
+	switch n := utf8.RuneCountInString(text); {
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
+		return errors.New(what + " has a character that cannot be shown; expected one line of text")
+	case n > longestText:
+		return fmt.Errorf("%s has %d characters; expected %d at most", what, n, longestText)
+	}
+	return nil
 }
 
 // Answer says what came of an order.
@@ -78,21 +103,27 @@ func (m *migrationRun) orders() []order {
 // listen takes the orders of operators from here on. The context that it gives
 // ends when one of them ends the migration.
 func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
-	one := workflow.NewMutex(ctx) // order after order
+	m.ordering = workflow.NewMutex(ctx)
 	for _, o := range m.orders() {
 		do := func(ctx workflow.Context, order Order) (Answer, error) {
 			// A stop of the workflow itself does not keep an order from its end.
 			ctx, _ = workflow.NewDisconnectedContext(ctx)
-			if err := one.Lock(ctx); err != nil {
+			if err := m.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
-			defer one.Unlock()
+			defer m.ordering.Unlock()
 			if err := o.check(order); err != nil {
 				return Answer{}, err // it was right when it came
 			}
 			return o.do(ctx, order)
 		}
-		err := workflow.SetUpdateHandlerWithOptions(ctx, o.name, do, workflow.UpdateHandlerOptions{Validator: o.check, Description: o.description})
+		mayBe := func(order Order) error {
+			if err := order.Check(); err != nil {
+				return err
+			}
+			return o.check(order)
+		}
+		err := workflow.SetUpdateHandlerWithOptions(ctx, o.name, do, workflow.UpdateHandlerOptions{Validator: mayBe, Description: o.description})
 		if err != nil {
 			workflow.GetLogger(ctx).Error("cannot take orders", "order", o.name, "error", err)
 		}
@@ -137,17 +168,23 @@ func (m *migrationRun) mayResume(Order) error {
 func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 	var changes []migration.Event
 	decided := m.steering.DecidedBy == UpdateResume
+	// Who goes on with so many that failed does not want to be asked again; who has
+	// set another limit for it does.
+	most := m.mostFailed()
+	anyNumber := decided && most != nil && *most < 0
 	if m.steering.Paused {
 		changes = append(changes, o.change(ctx, "paused", "yes", "no"))
 	}
-	if decided {
-		// Who goes on with so many that failed does not want to be asked again.
+	if anyNumber {
 		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
 	}
 	answer, err := m.change(ctx, "it goes on", func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
-			s.MaxFailed, s.Decision, s.DecidedBy = "", "", ""
+			s.Decision, s.DecidedBy = "", ""
+		}
+		if anyNumber {
+			s.MaxFailed = ""
 		}
 	}, changes...)
 	if err == nil {
@@ -315,6 +352,9 @@ func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) err
 // stop, or until the time is up (0 = as long as it takes). It says whether the
 // migration goes on.
 func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout time.Duration) bool {
+	if ctx.Err() != nil {
+		return false // it was decided before anybody was asked
+	}
 	m.steering.Decision, m.steering.DecidedBy = question, by
 	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
 	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
@@ -330,7 +370,11 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 	ok, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
 		Timeout: timeout, TimerOptions: workflow.TimerOptions{Summary: "wait for " + by},
 	}, decided)
-	return ok && err == nil
+	if !ok && err == nil {
+		// An order that is being carried out came in time.
+		err = workflow.Await(ctx, func() bool { return decided() || !m.ordering.IsLocked() })
+	}
+	return err == nil && decided()
 }
 
 // who is never empty.

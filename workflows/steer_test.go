@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 )
 
 var (
@@ -404,4 +406,88 @@ func TestSomebodyIsToldOfAPauseAndOfADecision(t *testing.T) {
 	}
 	expect(t, "notices", types, []string{"started", "needs_decision", "paused", "resumed", "ended"})
 	expect(t, "commands", commands, []string{"status", "resume", "resume", "status", ""})
+}
+
+func TestAnApprovalThatIsBeingWrittenDownWhenTheTimeIsUpCounts(t *testing.T) {
+	f := newFake(t, 6)
+	f.canary = 2
+	e := newEnvironment(t, f)
+	steers := 0
+	f.steer = func() error {
+		// The second is the approval. It cannot be written down at once, and the
+		// first attempt was made before the hour is over.
+		if steers++; steers == 2 {
+			return temporal.NewApplicationError("the disk is full", activities.Storage)
+		}
+		return nil
+	}
+	approved := e.at(time.Hour-time.Second/2, UpdateApprove, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour }); err != nil {
+		t.Fatal(err)
+	}
+	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {
+		t.Errorf("%+v, stopped: %t; %s; want what was approved to be loaded", approved, f.artifact.Stopped, f.story())
+	}
+}
+
+func TestAStopWhileACanaryIsReadBackAsksForNoDecision(t *testing.T) {
+	f := newFake(t, 6)
+	f.canary = 2
+	e := newEnvironment(t, f)
+	var once sync.Once
+	f.verify = func() { once.Do(func() { e.order(UpdateStop, anna, &answered{}) }) }
+	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.Notify = true }); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range f.notices {
+		if n.Type == notify.NeedsDecision {
+			t.Errorf("somebody is asked for a decision: %s", n.Text)
+		}
+	}
+	if f.count("Steer") != 1 || !f.artifact.Stopped {
+		t.Errorf("%s; want the stop alone to be written down", f.story())
+	}
+}
+
+func TestANewLimitIsKeptByWhoResumes(t *testing.T) {
+	for limit, kept := range map[string]bool{"30": true, "10": false} {
+		f := newFake(t, 20)
+		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+			if in.Position <= 2 {
+				return allFailed, nil
+			}
+			return allCreated, nil
+		}
+		e := newEnvironment(t, f)
+		e.at(time.Hour, UpdateSet, Order{Set: map[string]string{"max-failed": limit}})
+		e.at(2*time.Hour, UpdateResume, anna)
+		if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "15" }); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.progress().Steering.MaxFailed; (got == limit) != kept || f.count("LoadBatch") != 20 {
+			t.Errorf("--max-failed 15 was set to %s while it waited: it went on with %q, and %d batches were loaded; want %t that it is kept, and all", limit, got, f.count("LoadBatch"), kept)
+		}
+	}
+}
+
+func TestAnOrderSaysItInALine(t *testing.T) {
+	f := unsure(t)
+	e := newEnvironment(t, f)
+	var all []*answered
+	for _, o := range []Order{{Reason: "two\nlines"}, {By: "\x1b[31m"}, {Reason: strings.Repeat("ä", 201)}, {By: strings.Repeat("a", 201)}} {
+		all = append(all, e.at(time.Second, UpdatePause, o))
+	}
+	last := e.at(2*time.Second, UpdatePause, Order{Reason: strings.Repeat("ä", 200)})
+	e.at(3*time.Second, UpdateStop, anna)
+	if _, err := e.migrate(nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range all {
+		if got.refused == nil {
+			t.Errorf("order %d is taken: %+v", i, got)
+		}
+	}
+	if !last.wasDone() {
+		t.Errorf("%+v, want it done", last)
+	}
 }

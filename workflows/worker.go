@@ -17,6 +17,11 @@ const TaskQueue = "durable-dataload"
 // ends as soon as the last one has ended.
 const LongestCall = time.Hour
 
+// mostActivities is how many activities a worker has in work at once. Batches that
+// wait at a closed gate keep their places, so there are more of these than one
+// migration may begin batches: the order that opens the gate is an activity too.
+const mostActivities = 5000
+
 // NewWorker makes a worker for migrations. Stopped, it lets calls that take up
 // to timeout come to an end, and writes down what they say. alone says that no
 // other worker shares its task queue.
@@ -27,7 +32,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		WorkerStopTimeout: timeout + 15*time.Second,
 		// Batches wait inside the activity for their turn, at the cost of a
 		// goroutine: the pace decides how many call.
-		MaxConcurrentActivityExecutionSize: 1000,
+		MaxConcurrentActivityExecutionSize: mostActivities,
 		// Who polls takes a batch at once; without one it is written to a queue
 		// and read again.
 		MaxConcurrentActivityTaskPollers: 10,

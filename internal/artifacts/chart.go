@@ -334,7 +334,7 @@ func (c *Course) lanes(a axis, h history, events []migration.Event) (all []lane)
 		changes.label(x, strconv.Itoa(i+1))
 	}
 	for _, e := range events {
-		if (e.Kind == migration.EventDecision || e.Kind == migration.EventCanary) && len(decisions.Spans) < shownEvents {
+		if e.Kind == migration.EventDecision && len(decisions.Spans) < shownEvents {
 			decisions.Spans = append(decisions.Spans, a.span(span{e.At, e.At}, string(e.Kind)))
 		}
 	}

@@ -110,7 +110,7 @@ func night(start, end time.Time) Details {
 		change(30, "rate", "3", "1.5", "again"),
 		{At: at(22.5), Kind: migration.EventSlowed, New: "1", Text: "http 503"}, {At: at(29), Kind: migration.EventRestored},
 		{At: at(24), Kind: migration.EventOpened, Text: "http 503, 5 calls in a row"}, {At: at(28), Kind: migration.EventClosed},
-		{At: at(3), Kind: migration.EventCanary, Text: "100 records were read back and are as the file has them"},
+		{At: at(3), Kind: migration.EventDecision, Text: "100 records were read back and are as the file has them"},
 		{At: at(35), Kind: migration.EventDecision, Text: "120 records have failed: resume or stop"},
 		{At: at(40), Kind: migration.EventEnded, Text: "stopped"}, {At: at(42), Kind: migration.EventBegun},
 	}

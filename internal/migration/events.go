@@ -1,7 +1,6 @@
 package migration
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -39,7 +38,6 @@ const (
 	EventOpened   EventKind = "breaker opened" // Text: why
 	EventClosed   EventKind = "breaker closed"
 	EventDecision EventKind = "needs decision" // Text: which
-	EventCanary   EventKind = "canary"         // Text: what it found
 	EventEnded    EventKind = "ended"          // a run of the migration; Text: how
 )
 
@@ -54,8 +52,24 @@ func (f Folder) AppendEvent(e Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(append(line, '\n')) // one append is one moment for all processes
+	line = append(line, '\n')
+	if isCut(file) {
+		line = append([]byte{'\n'}, line...)
+	}
+	_, err = file.Write(line) // one append is one moment for all processes
 	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// isCut says whether the last line of a file has no end: who wrote it has
+// crashed.
+func isCut(file *os.File) bool {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return false
+	}
+	var last [1]byte
+	_, err = file.ReadAt(last[:], info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 // Events gives what happened, in the order in which it was written down. What was
@@ -71,9 +85,9 @@ func (f Folder) Events() ([]Event, error) {
 	}
 	var events []Event
 	seen := map[Event]bool{}
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+	for line := range bytes.Lines(data) {
 		var e Event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Kind != "" && !seen[e] {
+		if json.Unmarshal(line, &e) == nil && e.Kind != "" && !seen[e] {
 			seen[e] = true
 			events = append(events, e)
 		}

@@ -202,6 +202,12 @@ func (t *Turn) mayCall(v view) bool {
 // the turn becomes the one call that is let through.
 func (t *Turn) probe(ctx context.Context, v view) error {
 	g := t.gate
+	if b := v.tripped(); !b.due(v.at) {
+		return nil
+	}
+	if v = g.look(true); v.rest() != "" {
+		return nil // somebody paused just now
+	}
 	if !v.state.Breaker.Open {
 		g.mu.Lock()
 		begun := g.fault.begin(g.cfg.FirstProbe, time.Now())
@@ -209,9 +215,6 @@ func (t *Turn) probe(ctx context.Context, v view) error {
 		if begun {
 			g.isServed(ctx)
 		}
-		return nil
-	}
-	if !v.state.Breaker.due(v.at) {
 		return nil
 	}
 	// A process that dies gives the lock free, and one that is stopped loses it.

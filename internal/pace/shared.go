@@ -113,7 +113,7 @@ func readShared(path string) shared {
 		return shared{Version: sharedVersion}
 	}
 	now := time.Now()
-	for _, t := range []time.Time{s.Pace.At, s.Crowd.At, s.Breaker.Since, s.Breaker.Next.Add(-2 * longestPause), s.NotBefore.Add(-longestWait)} {
+	for _, t := range []time.Time{s.Pace.At, s.Crowd.At, s.Breaker.Since, s.Breaker.Next.Add(-2 * longestPause), s.NotBefore.Add(-longestWait), s.Pace.From.Add(-longestWait), s.Crowd.From.Add(-longestWait)} {
 		if t.After(now.Add(time.Minute)) {
 			return shared{Version: sharedVersion}
 		}

@@ -337,6 +337,7 @@ func TestAStateThatIsDamagedOrOfAnotherClockIsBegunAnew(t *testing.T) {
 		"empty":         ``,
 		"another":       `{"version":2,"breaker":{"open":true}}`,
 		"another clock": `{"version":1,"breaker":{"open":true,"since":"2999-01-01T00:00:00Z","next":"2999-01-01T00:00:00Z"}}`,
+		"no recovery":   `{"version":1,"pace":{"share":0.01,"at":"2026-01-01T00:00:00Z","from":"2999-01-01T00:00:00Z"}}`,
 		"a long wait":   `{"version":1,"not_before":"2999-01-01T00:00:00Z"}`,
 	} {
 		g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1})
@@ -544,5 +545,30 @@ func TestThePausesBetweenProbesGrow(t *testing.T) {
 		if !b.begin(time.Second, now) {
 			t.Error("a probe that is due is not made")
 		}
+	}
+}
+
+func TestAPauseIsSeenJustBeforeAProbe(t *testing.T) {
+	t.Parallel()
+	g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1, Breaker: 1})
+	turn := enter(t, g.Gate)
+	defer turn.Leave()
+	g.ended(t, Outcome{Unknown: true})
+	for now := range time.Tick(time.Millisecond) {
+		if b := g.look(true).tripped(); b.due(now) {
+			break
+		}
+	}
+	before := g.look(false)
+	g.set(func(s *Settings) { s.Paused = true })
+	if err := turn.probe(t.Context(), before); err != nil || turn.trial != nil || g.probes.Load() != 0 {
+		t.Errorf("%v, %d probes were made in a pause, want none", err, g.probes.Load())
+	}
+	if after := g.look(true); after.state.Breaker.Probes != 0 {
+		t.Errorf("%+v, want the probe to be due still", after.state.Breaker)
+	}
+	g.set(func(s *Settings) { s.Paused = false })
+	if err := turn.probe(t.Context(), g.look(true)); err != nil || turn.trial == nil || g.probes.Load() != 1 {
+		t.Errorf("%v, %d probes after the pause, want one, and that it lets this call through", err, g.probes.Load())
 	}
 }

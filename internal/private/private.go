@@ -264,7 +264,7 @@ func (l *Lock) Unlock() {
 // logLimit is the size from which on OpenLog starts a new log file.
 const logLimit = 16 << 20
 
-// OpenLog opens a log file to append to, mode 0600. One over 16 MiB is kept as
+// OpenLog opens a log file to append to (and to read), mode 0600. One over 16 MiB is kept as
 // path.1, in the place of an older one.
 func OpenLog(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
@@ -272,7 +272,7 @@ func OpenLog(path string) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, fileMode)
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
 }
 
 func replace(path string, write func(io.Writer) error) error {
