@@ -129,26 +129,28 @@ func (r *recorder) recordMaxFailedStop(name string) {
 }
 
 // recordMaxFailedRetry is one whose records fail in the first retry round, which
-// has heard of another limit by then.
+// has heard of another limit by then, and hears of one more.
 func (r *recorder) recordMaxFailedRetry(name string) {
 	var input strings.Builder
 	input.WriteString("email\n")
-	for i := 1; i <= 40; i++ {
+	for i := 1; i <= 80; i++ {
 		email := fmt.Sprintf("a%d@example.com", i)
 		if i%5 == 0 {
 			email = fmt.Sprintf("no address %d", i)
 		}
 		input.WriteString(email + "\n")
 	}
-	s := r.sceneOf(name, input.String(), sandbox.Options{HealAfter: 8}, "http502=100")
+	s := r.sceneOf(name, input.String(), sandbox.Options{HealAfter: 16, Latency: 200 * time.Millisecond}, "http502=100")
 	s.spec.MaxFailed, s.spec.RetryBackoff, s.spec.Workers = "50%", 3*time.Second, 1
 	result, err := s.run(func(run client.WorkflowRun) {
 		s.untilBackoff(run)
-		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "1"})
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "40%"})
+		r.eventually("round 1 begins", func() bool { return r.calls(s) > 16 })
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "2"})
 		s.untilDecided(run, workflows.UpdateResume)
 		s.order(run, workflows.UpdateResume, nil)
 	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 8 && w.Summary.Records.Created == 32 })
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 16 && w.Summary.Records.Created == 64 })
 }
 
 // recordCanary is one whose canary is approved.
