@@ -81,7 +81,7 @@ func (p *plan) drawSetting(r *rand.Rand) string {
 		if rate == 0 {
 			rate = 60
 		}
-		return fmt.Sprintf("rate=%g", rate*(1+r.Float64())/2)
+		return fmt.Sprintf("rate=%.1f", rate*(1+r.Float64())/2)
 	case 1:
 		return fmt.Sprintf("workers=%d", 1+r.IntN(p.flight))
 	}
