@@ -26,6 +26,7 @@ import (
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
 	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
@@ -110,6 +111,19 @@ func TestRecordHistories(t *testing.T) {
 		{"rollback-many", r.recordRollbackMany},
 		{"verify", r.recordVerify},
 		{"verify-many", r.recordVerifyMany},
+		{"steered", r.recordSteered},
+		{"cancelled", r.recordCancelled},
+		{"max-failed", r.recordMaxFailed},
+		{"max-failed-stop", r.recordMaxFailedStop},
+		{"max-failed-retry", r.recordMaxFailedRetry},
+		{"canary", r.recordCanary},
+		{"canary-timeout", r.recordCanaryTimeout},
+		{"notices", r.recordNotices},
+		{"breaker-stop", r.recordBreakerStop},
+		{"breaker-worker", r.recordBreakerWorker},
+		{"scheduled", r.recordScheduled},
+		{"scheduled-stop", r.recordScheduledStop},
+		{"scheduled-many", r.recordScheduledMany},
 	} {
 		if strings.HasPrefix(scene.name, wanted) {
 			scene.record(scene.name)
@@ -135,25 +149,36 @@ type scene struct {
 	acts    *activities.Activities
 	runs    int
 	connect func(activities.Target) activities.Target
+	notices *notify.Sender
 }
 
 func (r *recorder) scene(name string, records int, o sandbox.Options, faults string) *scene {
 	r.t.Helper()
-	dir := filepath.Join(r.dir, name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		r.t.Fatal(err)
-	}
+	return r.sceneOf(name, inputOf(1, records), o, faults)
+}
+
+// inputOf is an input with the records of these numbers.
+func inputOf(from, to int) string {
 	var input strings.Builder
 	input.WriteString("email,birthday\n")
-	for i := 1; i <= records; i++ {
+	for i := from; i <= to; i++ {
 		birthday := "1/2/1990"
 		if i%17 == 0 {
 			birthday = "never"
 		}
 		fmt.Fprintf(&input, "a%d@example.com,%s\n", i, birthday)
 	}
+	return input.String()
+}
+
+func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string) *scene {
+	r.t.Helper()
+	dir := filepath.Join(r.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		r.t.Fatal(err)
+	}
 	file := filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(file, []byte(input.String()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(input), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	sha, _, err := source.Digest(r.ctx, file)
@@ -189,6 +214,7 @@ func (s *scene) startWorker() {
 		}
 		return c, err
 	}, slog.New(slog.DiscardHandler))
+	s.acts.NotifyWith(s.notices)
 	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
 	if err := s.worker.Start(); err != nil {
 		s.t.Fatal(err)
@@ -216,9 +242,10 @@ func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result
 }
 
 // save saves a history and those of its children, and of the runs that it was
-// continued as.
+// continued as. A notice may outlive what it tells of.
 func (s *scene) save(id, run string, saved map[string]int) {
 	s.t.Helper()
+	_ = s.client.GetWorkflow(s.ctx, id, run).GetWithOptions(s.ctx, nil, client.WorkflowRunGetOptions{DisableFollowingRuns: true})
 	history := &historypb.History{}
 	events := s.client.GetWorkflowHistory(s.ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
@@ -364,34 +391,36 @@ func (r *recorder) recordStopInBackoff(name string) {
 	s := r.scene(name, 20, sandbox.Options{}, "http502=100")
 	s.spec.RetryBackoff = time.Hour
 	result, err := s.run(func(run client.WorkflowRun) {
-		retry := ""
-		r.eventually("the migration waits for round 1", func() bool {
-			value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), workflows.QueryProgress)
-			var p workflows.Progress
-			if err != nil || value.Get(&p) != nil || p.Phase != workflows.PhaseRetrying {
-				return false
-			}
-			if len(p.Children) == 0 {
-				return false
-			}
-			retry = p.Children[0]
-			events := r.client.GetWorkflowHistory(r.ctx, retry, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-			for events.HasNext() {
-				event, err := events.Next()
-				if err != nil {
-					return false
-				}
-				if event.GetEventType() == enumspb.EVENT_TYPE_TIMER_STARTED {
-					return true
-				}
-			}
-			return false
-		})
+		s.untilBackoff(run)
 		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
 			r.t.Fatal(err)
 		}
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Unknown > 0 && w.Halted == "" })
+}
+
+// untilBackoff waits until the migration waits for round 1.
+func (s *scene) untilBackoff(run client.WorkflowRun) {
+	s.t.Helper()
+	s.eventually("the migration waits for round 1", func() bool {
+		p, ok := s.progress(run.GetID())
+		return ok && p.Phase == workflows.PhaseRetrying && len(p.Children) > 0 && s.hasStartedTimer(p.Children[0])
+	})
+}
+
+// hasStartedTimer says whether a workflow has begun to wait.
+func (r *recorder) hasStartedTimer(id string) bool {
+	events := r.client.GetWorkflowHistory(r.ctx, id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		event, err := events.Next()
+		if err != nil {
+			return false
+		}
+		if event.GetEventType() == enumspb.EVENT_TYPE_TIMER_STARTED {
+			return true
+		}
+	}
+	return false
 }
 
 // recordChangedInput is one whose input is changed under it: batches are

@@ -81,6 +81,9 @@ type episode struct {
 	changed   bool          // the input is not what it was
 	callsThen int           // when it was changed
 	sleepers  []*process
+	pausers   int // operators who will resume
+	orders    int // of operators
+	spans     []span
 	broken    []check.Broken
 	all       []*process
 }
@@ -95,6 +98,7 @@ func (e *episode) run(ctx context.Context) (*evidence, []check.Broken, error) {
 	for _, ev := range e.events {
 		e.happened.Go(func() { e.follow(ev) })
 	}
+	e.happened.Go(e.attend)
 	watched := make(chan struct{})
 	go e.watch(watched)
 	defer func() { <-watched }()
@@ -415,6 +419,13 @@ func (e *episode) arguments() []string {
 		"--data", e.input, "--apid_uri", "http://" + e.target.address, "--state-dir", e.state, "--output-dir", e.out,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
 		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(retryRounds), "--retry-backoff", seconds(retryBackoff),
+		"--breaker", strconv.Itoa(e.breaker),
+	}
+	if e.canary > 0 {
+		args = append(args, "--canary", strconv.Itoa(e.canary))
+	}
+	if e.maxFailed != "" {
+		args = append(args, "--max-failed", e.maxFailed)
 	}
 	if e.service != nil {
 		args = append(args, "--address", e.service.address, "--task-queue", e.queue)
@@ -681,7 +692,12 @@ func (e *episode) collect(code int) (*evidence, error) {
 		search.Places = append(search.Places, p.stdout, p.stderr)
 	}
 	e.mu.Unlock()
+	e.count.add(func(f *figures) {
+		f.Decisions += e.times(isDecision)
+		f.Opened += e.times(isOpened)
+	})
 	return &evidence{
+		spans: e.ordered(), gated: e.target.gatedMoments(), flight: e.flight,
 		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.state, first: first, second: second,
 		search: search, arrivals: e.target.moments(), rate: e.rate, code: code, wantFailed: e.wantFailed,
 	}, nil

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"durable-dataload/internal/check"
 	"durable-dataload/internal/migration"
@@ -26,9 +27,12 @@ type evidence struct {
 	first, second map[string][]byte // the tables, written twice
 	search        check.Search
 	arrivals      check.Moments // of calls, at the proxy
+	gated         check.Moments // those that wait at the gate
 	rate          float64
-	code          int // the last exit code
-	wantFailed    int // records that cannot but fail
+	flight        int
+	spans         []span // what operators have ordered
+	code          int    // the last exit code
+	wantFailed    int    // records that cannot but fail
 }
 
 // check gives what is broken, and the summary.
@@ -43,6 +47,7 @@ func (v *evidence) check() (s migration.Summary, broken []check.Broken, err erro
 		func() ([]check.Broken, error) { return check.Same(v.first, v.second), nil },
 		func() ([]check.Broken, error) { return check.Leaks(v.search) },
 		func() ([]check.Broken, error) { return v.arrivals.Over(v.rate), nil },
+		func() ([]check.Broken, error) { return v.steered(), nil },
 	} {
 		found, err := look()
 		if err != nil {
@@ -85,7 +90,7 @@ func (v *evidence) in(dir string) *evidence {
 	m.Input, m.Summary, m.Truth, m.Ledger = move(m.Input), move(m.Summary), move(m.Truth), move(m.Ledger)
 	moved.witness = v.witness.In(moved.state)
 	moved.second = maps.Clone(v.second)
-	moved.arrivals = slices.Clone(v.arrivals)
+	moved.arrivals, moved.gated, moved.spans = slices.Clone(v.arrivals), slices.Clone(v.gated), slices.Clone(v.spans)
 	moved.search.Input = m.Input
 	moved.search.Places = nil
 	for _, place := range v.search.Places {
@@ -172,6 +177,16 @@ var sabotages = []sabotage{
 		for range 200 {
 			v.arrivals = append(v.arrivals, v.arrivals[len(v.arrivals)-1])
 		}
+		return nil
+	}},
+	{"call-in-a-pause", pauseHolds, func(v *evidence) error {
+		last := v.gated[len(v.gated)-1]
+		v.spans = append(v.spans, span{from: last.Add(-time.Second), to: last.Add(time.Second), paused: true})
+		v.gated = append(v.gated, slices.Repeat(v.gated[len(v.gated)-1:], v.flight)...)
+		return nil
+	}},
+	{"faster-than-set", check.RateHolds, func(v *evidence) error {
+		v.spans = append(v.spans, span{from: v.arrivals[0].Add(-settledAfter), to: v.arrivals[len(v.arrivals)-1], rate: 0.01})
 		return nil
 	}},
 	{"line-ends", check.BytesKept, func(v *evidence) error {

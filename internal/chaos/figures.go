@@ -32,6 +32,11 @@ type figures struct {
 	DiskFills      int            `json:"disk_fills"`
 	DiskSkipped    int            `json:"disk_fills_skipped"`
 	Changes        int            `json:"changed_inputs"`
+	Orders         map[string]int `json:"orders"`         // that were carried out, by name
+	OrdersRefused  int            `json:"orders_refused"` // or came when nothing ran
+	Decisions      int            `json:"decisions"`      // that were waited for
+	Opened         int            `json:"breaker_opened"`
+	Expirations    int            `json:"credentials_refused"`
 	NotCome        int            `json:"events_not_come"` // the migration was over before
 
 	Commands  int `json:"commands"`       // how often the same command was given
@@ -48,7 +53,7 @@ type figures struct {
 }
 
 func newFigures(seed uint64) *figures {
-	return &figures{Seed: seed, Kills: map[string]int{}, Stops: map[string]int{}, Met: map[string]int{}}
+	return &figures{Seed: seed, Kills: map[string]int{}, Stops: map[string]int{}, Met: map[string]int{}, Orders: map[string]int{}}
 }
 
 func (f *figures) add(change func(*figures)) {
@@ -100,11 +105,14 @@ seed %d, %.1f minutes
   calls in trouble  %s
   disk fills        %d, %d skipped
   changed inputs    %d
+  orders            %s, and %d that could not be carried out; %d decisions waited for
+  breaker opened    %d times; credentials refused %d times
   events not come   %d, the migration was over before
   records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
   unknown           %d found after round 0, %d resolved
   broken            %d
 `, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
-		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes, f.NotCome,
+		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes,
+		byName(f.Orders), f.OrdersRefused, f.Decisions, f.Opened, f.Expirations, f.NotCome,
 		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
 }

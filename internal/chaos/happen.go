@@ -20,18 +20,23 @@ func (e *episode) follow(ev event) {
 		e.count.add(func(f *figures) { f.NotCome++ })
 		return
 	}
-	e.mu.Lock()
-	e.active++
-	e.mu.Unlock()
-	defer func() {
+	if ev.explains() {
 		e.mu.Lock()
-		e.active--
-		e.disturbed = time.Now()
+		e.active++
 		e.mu.Unlock()
-	}()
+		defer func() {
+			e.mu.Lock()
+			e.active--
+			e.disturbed = time.Now()
+			e.mu.Unlock()
+		}()
+	}
 	e.say("%s (%d calls, %s)", ev, e.truth.count(), time.Since(e.begun).Round(10*time.Millisecond))
 	e.happen(ev)
 }
+
+// explains says whether a process may end before its time because of it.
+func (ev event) explains() bool { return ev.action != order || ev.how == orderStop }
 
 // await waits for a moment, and says whether it came in time.
 func (e *episode) await(t trigger) bool {
@@ -55,6 +60,10 @@ func (e *episode) come(t trigger, begun time.Time) bool {
 	case onFiles:
 		found, _ := os.ReadDir(e.out)
 		return len(found) >= t.n
+	case onPauses:
+		return e.times(isPause) >= t.n
+	case onDecisions:
+		return e.times(isDecision) >= t.n
 	}
 	return time.Since(begun) >= time.Duration(t.n)*time.Millisecond
 }
@@ -110,6 +119,13 @@ func (e *episode) happen(ev event) {
 		e.fillDisk(ev)
 	case change:
 		e.changeInput(ev)
+	case expire:
+		e.target.expire(true)
+		e.sleep(ev.lasts)
+		e.target.expire(false)
+		e.count.add(func(f *figures) { f.Expirations++ })
+	case order:
+		e.operate(ev)
 	}
 }
 

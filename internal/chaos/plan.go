@@ -24,6 +24,10 @@ type plan struct {
 	latency time.Duration
 	findLag time.Duration
 	events  []event
+
+	breaker   int    // --breaker
+	canary    int    // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
+	maxFailed string // --max-failed
 }
 
 // action is something that happens to a migration.
@@ -42,6 +46,8 @@ const (
 	throttle     action = "throttle"      // an answer arrives byte by byte
 	fill         action = "fill"          // the disk of the state folder is full
 	change       action = "change"        // the input changes
+	expire       action = "expire"        // the target refuses the credentials
+	order        action = "order"         // an operator steers the migration
 )
 
 // Names of what is killed, stopped or cut.
@@ -61,7 +67,7 @@ type event struct {
 	calls  int           // that meet it
 	lasts  time.Duration // of what lasts; of kill: until it is started again
 	until  string        // of stop: "", untilSettled or untilEnd in the place of lasts
-	how    string        // of change
+	how    string        // of change; of order: which
 }
 
 const (
@@ -82,6 +88,9 @@ const (
 	onOutcomes = "outcome in the ledger"
 	onFiles    = "file in the output folder" // also those without a name yet
 	onMillis   = "millisecond"
+
+	onPauses    = "pause"
+	onDecisions = "decision that is needed"
 )
 
 func (t trigger) String() string {
@@ -144,6 +153,7 @@ func draw(seed uint64, number int, records int64) plan {
 	p.latency = time.Duration(5+r.IntN(150)) * time.Millisecond
 	p.findLag = time.Duration(r.IntN(1200)) * time.Millisecond
 	p.events = p.drawEvents(r)
+	p.drawOperators(rand.New(rand.NewPCG(seed, uint64(number)|1<<63)))
 	return p
 }
 
@@ -254,8 +264,8 @@ func (p *plan) String() string {
 	if p.workers > 0 {
 		shape = fmt.Sprintf("separate engine and %d workers", p.workers)
 	}
-	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q",
-		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults)
+	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
+		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)
 	for _, e := range p.events {
 		fmt.Fprintf(&b, "\n  %s", e)
 	}

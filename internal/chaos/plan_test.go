@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -29,17 +30,28 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 			drawn[strings.TrimSpace(string(e.action)+" "+name)]++
 			drawn["until "+e.until]++
 			drawn["at "+e.when.what]++
-			drawn["change "+e.how]++
-			if e.when.n < 0 || e.action != change && e.lasts == 0 && e.calls == 0 && e.target == "" {
+			how, _, _ := strings.Cut(e.how, "=")
+			drawn[string(e.action)+" "+how]++
+			if e.when.n < 0 || e.action != change && e.lasts == 0 && e.calls == 0 && e.target == "" && e.how == "" {
 				t.Errorf("episode %d: %v makes no sense", number, e)
 			}
 			if e.target == theEngine && p.workers == 0 || strings.HasPrefix(e.target, aWorker) && e.target > aWorker+" "+string(rune('0'+p.workers)) {
 				t.Errorf("episode %d has %d workers, and the event %v", number, p.workers, e)
 			}
 		}
-		if p.has(change) && p.has(kill, stop, interrupt, fill, delayCalls) {
+		if p.has(change) && p.has(kill, stop, interrupt, fill, delayCalls, expire, order) {
 			t.Errorf("episode %d changes the input, and more happens than can be told apart: %v", number, p.events)
 		}
+		if p.canary%p.batch > 0 {
+			t.Errorf("episode %d has a canary of %d, in batches of %d", number, p.canary, p.batch)
+		}
+		if p.canary > 0 {
+			drawn["canary"]++
+		}
+		if p.maxFailed != "" {
+			drawn["max-failed"]++
+		}
+		drawn[fmt.Sprintf("breaker %d", p.breaker)]++
 		if p.workers == 0 {
 			drawn["embedded"]++
 		}
@@ -55,6 +67,8 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 		"interrupt starter", "cut sandbox", "cut engine", "refuse", "lose-answers", "cut-calls", "delay-calls", "delay-answers", "throttle", "fill",
 		"change", "change cut-off", "change longer", "change gone", "change a-byte", "until " + untilSettled, "until " + untilEnd,
 		"at " + onCalls, "at " + onClaims, "at " + onOutcomes, "at " + onFiles, "at " + onMillis, "embedded", "some there before", "awkward",
+		"order pause", "order set rate", "order set workers", "order set breaker", "order stop", "order status", "expire",
+		"at " + onPauses, "at " + onDecisions, "canary", "max-failed", "breaker 0", "breaker 3", "breaker 5",
 	} {
 		if drawn[want] < 5 {
 			t.Errorf("%q was drawn %d times in %d episodes, want some", want, drawn[want], episodes)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -28,7 +29,9 @@ type proxy struct {
 	conns    map[net.Conn]bool
 	trouble  []*trouble
 	arrivals check.Moments
+	gated    check.Moments // those among them that wait while no calls may be made
 	refused  bool
+	expired  bool // the credentials
 	closed   bool
 }
 
@@ -167,20 +170,32 @@ func (p *proxy) give(t *trouble) {
 	p.trouble = append(p.trouble, t)
 }
 
-// arrive notes a call, and gives the trouble that it meets, nil for none.
-func (p *proxy) arrive(bulkCreate bool) *trouble {
+// expire has the credentials refused, or taken again.
+func (p *proxy) expire(expired bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.arrivals = append(p.arrivals, time.Now())
-	if !bulkCreate || len(p.trouble) == 0 {
-		return nil
+	p.expired = expired
+}
+
+// arrive notes a call, and gives the trouble that it meets, nil for none.
+// expired says that its credentials are refused.
+func (p *proxy) arrive(path string) (t *trouble, expired bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.arrivals = append(p.arrivals, now)
+	if path != "/entity.count" && path != "/entityType" { // which find out whether calls can be made
+		p.gated = append(p.gated, now)
 	}
-	t := p.trouble[0]
+	if p.expired || path != "/entity.bulkCreate" || len(p.trouble) == 0 {
+		return nil, p.expired
+	}
+	t = p.trouble[0]
 	if t.calls--; t.calls == 0 {
 		p.trouble = p.trouble[1:]
 	}
 	t.met()
-	return t
+	return t, false
 }
 
 // moments are those at which calls arrived here, before any delay of ours.
@@ -188,6 +203,14 @@ func (p *proxy) moments() check.Moments {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.SortedFunc(slices.Values(p.arrivals), time.Time.Compare)
+}
+
+// gatedMoments are those of them at which calls arrived that wait while no
+// calls may be made.
+func (p *proxy) gatedMoments() check.Moments {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.SortedFunc(slices.Values(p.gated), time.Time.Compare)
 }
 
 // serveBytes is for protocols that it does not know.
@@ -234,10 +257,13 @@ func (s *callServer) serveCall() bool {
 	if err != nil {
 		return false
 	}
-	t := s.proxy.arrive(request.URL.Path == "/entity.bulkCreate")
+	t, expired := s.proxy.arrive(request.URL.Path)
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return false
+	}
+	if expired {
+		return s.refuseCredentials()
 	}
 	request.Body = io.NopCloser(bytes.NewReader(body))
 	var bytesOfCall bytes.Buffer
@@ -271,6 +297,13 @@ func (s *callServer) serveCall() bool {
 	}
 	_, err = s.client.Write(s.raw.Bytes())
 	return err == nil && whole && !gone
+}
+
+// refuseCredentials answers as the API does to a client that it does not know.
+func (s *callServer) refuseCredentials() bool {
+	const answer = `{"stat":"error","code":402,"error":"invalid_client_credentials","error_description":"unknown client_id, or wrong client_secret"}`
+	_, err := fmt.Fprintf(s.client, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
+	return err == nil
 }
 
 func (s *callServer) connect() bool {

@@ -163,3 +163,29 @@ func TestTheProxyRefusesForATime(t *testing.T) {
 		t.Errorf("after the cut: %q, %v", answer, err)
 	}
 }
+
+func TestTheProxyRefusesCredentials(t *testing.T) {
+	b := newBehind(t)
+	for _, c := range []struct {
+		path    string
+		expired bool
+		says    string
+		gated   int
+	}{
+		{"/entity.bulkCreate", true, `"code":402`, 1},
+		{"/entity.count", true, `"code":402`, 1},
+		{"/entity.bulkCreate", false, "answer to a call", 2},
+	} {
+		b.proxy.expire(c.expired)
+		text, err := b.call(c.path)
+		if err != nil || !strings.Contains(text, c.says) {
+			t.Errorf("%s, expired %t: %q, %v; want %q", c.path, c.expired, text, err, c.says)
+		}
+		if n := len(b.proxy.gatedMoments()); n != c.gated {
+			t.Errorf("%s: %d calls that wait at the gate, want %d", c.path, n, c.gated)
+		}
+	}
+	if n := b.whole.Load(); n != 1 {
+		t.Errorf("%d calls came to the target, want 1: those that were refused did not", n)
+	}
+}

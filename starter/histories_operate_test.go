@@ -1,0 +1,354 @@
+package main_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
+	"durable-dataload/internal/sandbox"
+	"durable-dataload/workflows"
+)
+
+// order steers the migration.
+func (s *scene) order(run client.WorkflowRun, name string, set map[string]string) {
+	s.t.Helper()
+	handle, err := s.client.UpdateWorkflow(s.ctx, client.UpdateWorkflowOptions{
+		WorkflowID: run.GetID(), RunID: run.GetRunID(), UpdateName: name,
+		Args:         []any{workflows.Order{By: "olga", Reason: "to be recorded", Set: set}},
+		WaitForStage: client.WorkflowUpdateStageCompleted,
+	})
+	var answer workflows.Answer
+	if err == nil {
+		err = handle.Get(s.ctx, &answer)
+	}
+	if err != nil {
+		s.t.Fatalf("%s: %s: %v", s.name, name, err)
+	}
+}
+
+// progress is what a workflow of the scene tells of itself.
+func (s *scene) progress(id string) (p workflows.Progress, ok bool) {
+	value, err := s.client.QueryWorkflow(s.ctx, id, "", workflows.QueryProgress)
+	return p, err == nil && value.Get(&p) == nil
+}
+
+// untilDecided waits until the migration waits for a decision.
+func (s *scene) untilDecided(run client.WorkflowRun, by string) {
+	s.t.Helper()
+	s.eventually("the migration waits for "+by, func() bool {
+		p, ok := s.progress(run.GetID())
+		return ok && p.Steering.DecidedBy == by
+	})
+}
+
+// untilOpen waits until the breaker is open, and the load knows it.
+func (s *scene) untilOpen(run client.WorkflowRun) {
+	s.t.Helper()
+	s.eventually("the breaker opens", func() bool {
+		p, ok := s.progress(run.GetID())
+		if !ok || len(p.Children) == 0 {
+			return false
+		}
+		p, ok = s.progress(p.Children[0])
+		return ok && p.Pace != nil && p.Pace.Breaker
+	})
+}
+
+// recordSteered is one that is paused, set, resumed and stopped, and the run
+// that goes on with it.
+func (r *recorder) recordSteered(name string) {
+	s := r.scene(name, 150, sandbox.Options{Latency: 150 * time.Millisecond}, "")
+	s.spec.MaxFailed = "90%"
+	result, err := s.run(func(run client.WorkflowRun) {
+		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 3 })
+		s.order(run, workflows.UpdatePause, nil)
+		s.order(run, workflows.UpdateSet, map[string]string{"rate": "50", "rate-plan": "else 40/s", "workers": "2", "breaker": "4", "max-failed": "50%"})
+		s.order(run, workflows.UpdateSet, map[string]string{"workers": "2"}) // nothing changes
+		s.order(run, workflows.UpdateResume, nil)
+		before := r.calls(s)
+		r.eventually("some more are loaded", func() bool { return r.calls(s) >= before+4 })
+		s.order(run, workflows.UpdateStop, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining > 0 && w.Halted == "" })
+	result, err = s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 142 })
+}
+
+// recordCancelled is one that is given up while it is paused.
+func (r *recorder) recordCancelled(name string) {
+	s := r.scene(name, 100, sandbox.Options{Latency: 100 * time.Millisecond}, "")
+	result, err := s.run(func(run client.WorkflowRun) {
+		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 3 })
+		s.order(run, workflows.UpdatePause, nil)
+		s.order(run, workflows.UpdateCancel, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Remaining > 0 && w.Summary.Cancelled && migrations.Folder(s.spec.Folder).Cancelled()
+	})
+}
+
+// recordMaxFailed is one that waits for a decision after too many records have
+// failed, is told to ask later, goes on, and is told to ask again.
+func (r *recorder) recordMaxFailed(name string) {
+	s := r.scene(name, 200, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	s.spec.MaxFailed = "2"
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilDecided(run, workflows.UpdateResume)
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "2%"})
+		s.order(run, workflows.UpdateResume, nil)
+		before := r.calls(s)
+		r.eventually("some more are loaded", func() bool { return r.calls(s) > before })
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "4"})
+		s.untilDecided(run, workflows.UpdateResume)
+		s.order(run, workflows.UpdateResume, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 11 })
+}
+
+// recordMaxFailedStop is one that is stopped instead.
+func (r *recorder) recordMaxFailedStop(name string) {
+	s := r.scene(name, 200, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	s.spec.MaxFailed = "0"
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilDecided(run, workflows.UpdateResume)
+		s.order(run, workflows.UpdateStop, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed > 0 && w.Summary.Records.Remaining > 0 })
+}
+
+// recordMaxFailedRetry is one whose records fail in the first retry round, which
+// has heard of another limit by then, and hears of one more.
+func (r *recorder) recordMaxFailedRetry(name string) {
+	var input strings.Builder
+	input.WriteString("email\n")
+	for i := 1; i <= 80; i++ {
+		email := fmt.Sprintf("a%d@example.com", i)
+		if i%5 == 0 {
+			email = fmt.Sprintf("no address %d", i)
+		}
+		input.WriteString(email + "\n")
+	}
+	s := r.sceneOf(name, input.String(), sandbox.Options{HealAfter: 16, Latency: 200 * time.Millisecond}, "http502=100")
+	s.spec.MaxFailed, s.spec.RetryBackoff, s.spec.Workers = "50%", 3*time.Second, 1
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilBackoff(run)
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "40%"})
+		r.eventually("round 1 begins", func() bool { return r.calls(s) > 16 })
+		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "2"})
+		s.untilDecided(run, workflows.UpdateResume)
+		s.order(run, workflows.UpdateResume, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 16 && w.Summary.Records.Created == 64 })
+}
+
+// recordCanary is one whose canary is approved.
+func (r *recorder) recordCanary(name string) {
+	s := r.scene(name, 40, sandbox.Options{}, "")
+	s.spec.Canary = 10
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilDecided(run, workflows.UpdateApprove)
+		s.order(run, workflows.UpdateApprove, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 38 })
+}
+
+// recordCanaryTimeout is one that nobody approves in time; the run that goes on
+// waits again, and is stopped.
+func (r *recorder) recordCanaryTimeout(name string) {
+	s := r.scene(name, 40, sandbox.Options{}, "")
+	s.spec.Canary, s.spec.CanaryTimeout = 10, time.Second
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining == 30 && w.Halted == "" })
+	s.spec.CanaryTimeout = time.Hour
+	result, err = s.run(func(run client.WorkflowRun) {
+		s.untilDecided(run, workflows.UpdateApprove)
+		s.order(run, workflows.UpdateStop, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining == 30 && w.Halted == "" })
+}
+
+// receiver takes notices: one only at the second attempt, and one never.
+func (s *scene) receiver() {
+	s.t.Helper()
+	var busy atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		var n notify.Notice
+		if err := json.NewDecoder(request.Body).Decode(&n); err != nil {
+			s.t.Error(err)
+		}
+		switch {
+		case n.Type == notify.Started && busy.CompareAndSwap(false, true):
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case n.Type == notify.Paused:
+			w.WriteHeader(http.StatusGone)
+		}
+	}))
+	s.t.Cleanup(server.Close)
+	var err error
+	if s.notices, err = notify.New(notify.Options{URL: server.URL}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.spec.Notify = true
+	s.restart()
+}
+
+// restart has another worker come in the place of the one that is there.
+func (s *scene) restart() {
+	s.acts.Drain()
+	s.worker.Stop()
+	s.startWorker()
+}
+
+// recordNotices is one that tells of all that can happen: of its canary, the
+// breaker, a pause, a decision, its end.
+func (r *recorder) recordNotices(name string) {
+	s := r.scene(name, 100, sandbox.Options{HealAfter: 4}, "http502=100")
+	s.receiver()
+	s.spec.Breaker, s.spec.Canary, s.spec.MaxFailed = 2, 5, "2"
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilDecided(run, workflows.UpdateApprove)
+		s.order(run, workflows.UpdateApprove, nil)
+		s.untilOpen(run)
+		s.order(run, workflows.UpdatePause, nil)
+		s.order(run, workflows.UpdateResume, nil)
+		s.untilDecided(run, workflows.UpdateResume)
+		s.order(run, workflows.UpdateResume, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Failed == 5 && w.Summary.Records.Unknown == 0
+	})
+}
+
+// recordBreakerStop is one that is stopped while its batches wait for the
+// breaker to close.
+func (r *recorder) recordBreakerStop(name string) {
+	s := r.scene(name, 60, sandbox.Options{}, "http502=100")
+	s.receiver()
+	s.spec.Breaker = 3
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilOpen(run)
+		s.order(run, workflows.UpdateStop, nil)
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining > 0 && w.Halted == ""
+	})
+}
+
+// recordBreakerWorker is one whose worker is stopped while its batches wait for
+// that: another one begins them again.
+func (r *recorder) recordBreakerWorker(name string) {
+	s := r.scene(name, 60, sandbox.Options{HealAfter: 6}, "http502=100")
+	s.spec.Breaker = 3
+	result, err := s.run(func(run client.WorkflowRun) {
+		s.untilOpen(run)
+		s.restart()
+	})
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Unknown == 0 && w.Summary.Records.Recovered == 0 && w.Summary.Records.Created == 57
+	})
+}
+
+// incoming is the folder of the scene's schedule.
+func (s *scene) incoming() string { return filepath.Join(s.dir, s.name, "incoming") }
+
+func (s *scene) put(name, content string) {
+	s.t.Helper()
+	if err := os.MkdirAll(s.incoming(), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.incoming(), name), []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// runSchedule runs the scene's schedule once, and saves the histories.
+func (s *scene) runSchedule(keepFiles bool, meanwhile func(client.WorkflowRun)) (result migrations.Scheduled, err error) {
+	s.t.Helper()
+	options := s.spec
+	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", "", ""
+	schedule := migrations.Schedule{
+		ID: s.name, Patterns: []string{filepath.Join(s.incoming(), "*.csv")}, StateDir: filepath.Join(s.dir, s.name, "state"),
+		Settle: time.Second, KeepFiles: keepFiles, Options: options,
+	}
+	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: "scheduled-" + s.name, TaskQueue: s.name},
+		workflows.ScheduledMigrationWorkflow, workflows.ScheduledInput{Schedule: schedule})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	first := run.GetRunID() // later it is that of the last
+	if meanwhile != nil {
+		meanwhile(run)
+	}
+	err = run.Get(s.ctx, &result)
+	s.runs++
+	s.save(run.GetID(), first, map[string]int{})
+	return result, err
+}
+
+// recordScheduled is two runs of a schedule: one finds a file that is still
+// being written, the next one a file that was migrated before and one that
+// cannot be migrated.
+func (r *recorder) recordScheduled(name string) {
+	s := r.scene(name, 0, sandbox.Options{}, "")
+	s.put("a.csv", inputOf(1, 10))
+	s.put("b.csv", inputOf(11, 12))
+	result, err := s.runSchedule(false, func(run client.WorkflowRun) {
+		r.eventually("it has looked once", func() bool { return r.hasStartedTimer(run.GetID()) })
+		s.put("b.csv", inputOf(11, 30))
+	})
+	if err != nil || len(result.Files) != 2 || result.Files[0].Result != migrations.FileMigrated || result.Files[1].Result != migrations.FileGrowing {
+		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
+	}
+	s.put("c.csv", inputOf(1, 10))
+	s.put("d.csv", "")
+	_, err = s.runSchedule(false, nil)
+	var left *temporal.ApplicationError
+	if !errors.As(err, &left) || left.Type() != workflows.FilesLeft || !strings.Contains(left.Message(), "d.csv (refused)") {
+		r.t.Fatalf("%s: %v: not the run that was to be recorded", name, err)
+	}
+}
+
+// recordScheduledStop is a run that is stopped in a migration, and the one that
+// goes on with it.
+func (r *recorder) recordScheduledStop(name string) {
+	s := r.scene(name, 0, sandbox.Options{Latency: 100 * time.Millisecond}, "")
+	s.put("a.csv", inputOf(1, 100))
+	s.put("b.csv", inputOf(101, 110))
+	_, err := s.runSchedule(false, func(run client.WorkflowRun) {
+		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 4 })
+		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
+			r.t.Fatal(err)
+		}
+	})
+	if !temporal.IsCanceledError(err) {
+		r.t.Fatalf("%s: %v: not the run that was to be recorded", name, err)
+	}
+	result, err := s.runSchedule(false, nil)
+	if err != nil || len(result.Files) != 2 || result.Files[0].Records == nil || result.Files[0].Records.Created != 95 {
+		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
+	}
+}
+
+// recordScheduledMany is a run with so many files that it continues as new.
+func (r *recorder) recordScheduledMany(name string) {
+	s := r.scene(name, 0, sandbox.Options{}, "")
+	for i := range 102 {
+		s.put(fmt.Sprintf("%03d.csv", i), inputOf(1, 5))
+	}
+	result, err := s.runSchedule(true, nil)
+	if err != nil || result.Known != 101 || len(result.Files) != 1 {
+		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
+	}
+}
