@@ -15,11 +15,11 @@ func Summary(spec migration.Spec) string {
 
 // Details are what was asked for. shown is how a person knows the input.
 func Details(spec migration.Spec, shown string) string {
-	rate := "any number of"
+	rate := "no rate limit"
 	if spec.RateLimit > 0 {
-		rate = fmt.Sprintf("at most %g", spec.RateLimit)
+		rate = fmt.Sprintf("%g a second at most", spec.RateLimit)
 	}
-	text := fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. As it began: %d records a call, %d calls in flight, %s calls a second, %d retry rounds.",
+	text := fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
 		shown, spec.SHA256, spec.OutputDir, spec.BatchSize, spec.Workers, rate, spec.RetryRounds)
 	if spec.RatePlan != "" {
 		text += fmt.Sprintf(" Timetable: `%s`.", spec.RatePlan)

@@ -151,7 +151,7 @@ func (p *Progress) show(ctx workflow.Context) {
 		text += ", waits " + p.Waiting
 	}
 	if len(p.Children) > 0 {
-		text += ". How far this is stands with `" + strings.Join(p.Children, "`, `") + "` (see Relationships)."
+		text += "; more in `" + strings.Join(p.Children, "`, `") + "` (see Relationships)"
 	}
 	text += p.steeringText()
 	if len(p.Rounds) > 0 {
