@@ -74,11 +74,13 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	addCompletions(command)
-	command.AddCommand(sampleCommand(stdout), validateCommand(stdout, stderr, code), newMappingCommand())
-	command.AddCommand(statusCommand(stdout, stderr, code), listCommand(stdout, stderr))
-	command.AddCommand(steerCommands(stdout, stderr, code)...)
-	command.AddCommand(verifyCommand(stdout, stderr, code), rollbackCommand(stdout, stderr, code))
-	command.AddCommand(newScheduleCommand(stderr), newServeCommand(stdout, stderr, code))
+	groupHelp(command, []commandGroup{
+		{"Before a migration", []*cobra.Command{sampleCommand(stdout), newMappingCommand(), validateCommand(stdout, stderr, code)}},
+		{"While it runs", append([]*cobra.Command{statusCommand(stdout, stderr, code), listCommand(stdout, stderr)}, steerCommands(stdout, stderr, code)...)},
+		{"After it", []*cobra.Command{verifyCommand(stdout, stderr, code), rollbackCommand(stdout, stderr, code)}},
+		{"Every night", []*cobra.Command{newScheduleCommand(stderr), newServeCommand(stdout, stderr, code)}},
+		{"Help", nil},
+	})
 	return command
 }
 

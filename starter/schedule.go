@@ -279,6 +279,7 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 	f.BoolVar(&o.keepFiles, "keep-files", false, "leave the files where they are; their content tells that they were migrated")
 	f.BoolVar(&o.pauseOnFailure, "pause-on-failure", true, "pause the schedule when a file was not migrated, or not to its end; failed records alone do not count")
 	f.StringVar(&o.note, "note", "", "what the schedule is for, in words")
+	under(f, "Schedule")
 	o.addFlags(f)
 	for _, name := range notScheduled {
 		if err := f.MarkHidden(name); err != nil {

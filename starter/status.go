@@ -154,7 +154,8 @@ type status struct {
 	Rounds  []roundStatus    `json:"rounds"`
 
 	// Of a migration that runs.
-	Paused      string         `json:"paused,omitempty"` // who and why
+	Paused      string         `json:"paused,omitempty"`  // who and why
+	Waiting     string         `json:"waiting,omitempty"` // for what, and until when
 	Decision    string         `json:"decision,omitempty"`
 	DecidedBy   string         `json:"decided_by,omitempty"` // the command that answers it, beside stop
 	Ending      string         `json:"ending,omitempty"`     // stop or cancel, once it was ordered
@@ -477,7 +478,7 @@ func (s *status) addSummary(sum migration.Summary) {
 
 // addProgress adds how far a migration is that runs.
 func (s *status) addProgress(p workflows.Progress) {
-	s.Phase = p.Phase
+	s.Phase, s.Waiting = p.Phase, p.Waiting
 	s.Errors = p.Errors
 	for _, r := range p.Rounds {
 		s.Rounds = append(s.Rounds, roundStatus{Round: r.Round, Counts: r.Counts, Recovered: &r.Resolved.Recovered})
@@ -612,6 +613,9 @@ func (s status) headline() string {
 	}
 	if s.Phase != "" {
 		text += ": " + string(s.Phase)
+	}
+	if s.Waiting != "" {
+		text += ", waits " + s.Waiting
 	}
 	if n := len(s.Rounds); n > 0 && s.Rounds[n-1].Running {
 		r := s.Rounds[n-1]

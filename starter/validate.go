@@ -54,9 +54,10 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 		},
 	}
 	c.Flags().SortFlags = false
-	o.addFlags(c.Flags())
 	c.Flags().BoolVar(&v.offline, "offline", false, "make no call; then the schema is not known")
 	c.Flags().IntVar(&v.places, "lines", 10, "lines that are told of each finding")
+	under(c.Flags(), "Validation")
+	o.addFlags(c.Flags())
 	return c
 }
 

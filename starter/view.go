@@ -155,7 +155,7 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 		if len(ids) == 0 {
 			progress = p
 		} else {
-			progress.Phase, progress.Round = p.Phase, p.Round
+			progress.Phase, progress.Round, progress.Waiting = p.Phase, p.Round, p.Waiting
 			progress.Rounds = append(progress.Rounds, p.Rounds...)
 			progress.Batches += p.Batches
 			progress.BatchesDone += p.BatchesDone
@@ -307,8 +307,11 @@ func (v *view) line(p workflows.Progress) string {
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
 			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed))
 	}
+	if p.Waiting != "" {
+		return string(p.Phase) + ", waits " + p.Waiting
+	}
 	if p.Phase != workflows.PhaseLoading {
-		return string(p.Phase) + " …"
+		return string(p.ShownPhase()) + " …"
 	}
 	c := p.Loading
 	if p.Round > 0 {

@@ -15,8 +15,16 @@ func Summary(spec migration.Spec) string {
 
 // Details are what was asked for. shown is how a person knows the input.
 func Details(spec migration.Spec, shown string) string {
-	return fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. %d records a call, %d calls in flight, %g calls a second (0 = no limit), %d retry rounds.",
-		shown, spec.SHA256, spec.OutputDir, spec.BatchSize, spec.Workers, spec.RateLimit, spec.RetryRounds)
+	rate := "no rate limit"
+	if spec.RateLimit > 0 {
+		rate = fmt.Sprintf("%g a second at most", spec.RateLimit)
+	}
+	text := fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
+		shown, spec.SHA256, spec.OutputDir, spec.BatchSize, spec.Workers, rate, spec.RetryRounds)
+	if spec.RatePlan != "" {
+		text += fmt.Sprintf(" Timetable: `%s`.", spec.RatePlan)
+	}
+	return text
 }
 
 // Attributes are the search attributes with which a migration starts.

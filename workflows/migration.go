@@ -269,9 +269,9 @@ func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 	m.progress.Phase = phase
 	m.progress.show(ctx)
 	if m.spec.SearchAttributes {
-		updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(m.progress.shownPhase()))}
-		if c := m.progress.Counts; c != nil {
-			updates = append(updates, AttributeFailed.ValueSet(int64(c.Failed)), AttributeUnknown.ValueSet(int64(c.Unknown)))
+		updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(m.progress.ShownPhase()))}
+		if failed, unknown, known := m.soFar(); known {
+			updates = append(updates, AttributeFailed.ValueSet(int64(failed)), AttributeUnknown.ValueSet(int64(unknown)))
 		}
 		if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
 			workflow.GetLogger(ctx).Warn("cannot set the search attributes", "error", err)
@@ -279,15 +279,32 @@ func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 	}
 }
 
+// soFar is how many records have failed and are unknown, by the rounds that have
+// ended.
+func (m *migrationRun) soFar() (failed, unknown int, known bool) {
+	if c := m.progress.Counts; c != nil {
+		return c.Failed, c.Unknown, true
+	}
+	rounds := m.progress.Rounds
+	if len(rounds) == 0 {
+		return 0, 0, false
+	}
+	return m.failed() + m.progress.Updates.Failed, rounds[len(rounds)-1].Unknown, true
+}
+
+// failed is how many records the rounds that have ended have failed.
+func (m *migrationRun) failed() (n int) {
+	for _, r := range m.progress.Rounds {
+		n += r.failed(m.spec.Delta)
+	}
+	return n
+}
+
 func (m *migrationRun) fileName() string { return m.spec.InputName() }
 
 // goOn waits for a decision, after too many records have failed.
 func (m *migrationRun) goOn(ctx workflow.Context) bool {
-	failed := 0
-	for _, r := range m.progress.Rounds {
-		failed += r.failed(m.spec.Delta)
-	}
-	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows.", failed, m.source.Records, m.steering.MaxFailed), 0)
+	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows.", m.failed(), m.source.Records, m.steering.MaxFailed), 0)
 }
 
 // tellMostFailed tells the children of a new limit.
@@ -307,9 +324,7 @@ func (m *migrationRun) mostFailed() *int {
 	if err != nil || !limited {
 		return nil
 	}
-	for _, r := range m.progress.Rounds {
-		most -= r.failed(m.spec.Delta)
-	}
+	most -= m.failed()
 	return &most
 }
 

@@ -59,6 +59,8 @@ type Progress struct {
 	// Round is the one that runs, in Children: the workflows that know more.
 	Round    int      `json:"round"`
 	Children []string `json:"children,omitempty"`
+	// Waiting is the pause that it makes just now, and until when, for people.
+	Waiting string `json:"waiting,omitempty"`
 
 	// Of the round that runs, from the LoadWorkflow itself.
 	Batches     int           `json:"batches,omitempty"`
@@ -99,8 +101,8 @@ func (r RoundProgress) failed(delta bool) int {
 	return n
 }
 
-// shownPhase is what a person wants to know first.
-func (p *Progress) shownPhase() Phase {
+// ShownPhase is what a person wants to know first.
+func (p *Progress) ShownPhase() Phase {
 	switch {
 	case p.Steering == nil || p.Phase == PhaseWriting || p.Phase == PhaseDone:
 		return p.Phase
@@ -141,12 +143,15 @@ func (p *Progress) serve(ctx workflow.Context) {
 
 // show writes the current details for the Web UI.
 func (p *Progress) show(ctx workflow.Context) {
-	text := "**" + string(p.shownPhase()) + "**"
+	text := "**" + string(p.ShownPhase()) + "**"
 	if p.Records > 0 {
 		text += fmt.Sprintf(", %d records", p.Records)
 	}
+	if p.Waiting != "" {
+		text += ", waits " + p.Waiting
+	}
 	if len(p.Children) > 0 {
-		text += "; see `" + strings.Join(p.Children, "`, `") + "`"
+		text += "; more in `" + strings.Join(p.Children, "`, `") + "` (see Relationships)"
 	}
 	text += p.steeringText()
 	if len(p.Rounds) > 0 {

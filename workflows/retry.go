@@ -141,9 +141,11 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(), notify: r.in.Notify,
 	}
 	r.in.Progress.Round, r.in.Progress.Children = r.in.Round, load.ids()
+	r.in.Progress.show(ctx)
 	result, err := load.load(ctx)
 	r.in.Progress.Children = nil
 	r.in.Progress.endRound(r.in.Round, result.Counts)
+	r.in.Progress.show(ctx)
 	return result, err
 }
 
@@ -165,7 +167,17 @@ func (r *retryRun) wait(ctx workflow.Context) error {
 	for range r.in.Loaded {
 		pause = min(2*pause, longestBackoff)
 	}
-	return sleep(ctx, pause, fmt.Sprintf("wait before round %d", r.in.Round))
+	return r.pause(ctx, pause, fmt.Sprintf("before round %d", r.in.Round))
+}
+
+// pause waits, and tells those who watch for what.
+func (r *retryRun) pause(ctx workflow.Context, d time.Duration, forWhat string) error {
+	r.in.Progress.Waiting = forWhat + ", until " + workflow.Now(ctx).Add(d).UTC().Format(time.DateTime) + " UTC"
+	r.in.Progress.show(ctx)
+	err := sleep(ctx, d, "wait "+forWhat)
+	r.in.Progress.Waiting = ""
+	r.in.Progress.show(ctx)
+	return err
 }
 
 // resolveDuplicates finds out whose the records are that the target refused as
@@ -187,7 +199,7 @@ func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error
 			r.in.Progress.resolved(r.in.Round, resolved)
 			return nil
 		}
-		if err := sleep(ctx, pause, fmt.Sprintf("wait for %d records to show", resolved.Invisible)); err != nil {
+		if err := r.pause(ctx, pause, fmt.Sprintf("for %d records to show", resolved.Invisible)); err != nil {
 			return err
 		}
 	}

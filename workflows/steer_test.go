@@ -93,7 +93,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 		if loads != loaded {
 			t.Errorf("--max-failed %s: %d batches were loaded before the decision, want %d", limit, loads, loaded)
 		}
-		if waiting.shownPhase() != PhaseDeciding || !strings.Contains(waiting.Steering.Decision, "of 200 records have failed, more than --max-failed "+limit) || waiting.Steering.DecidedBy != UpdateResume {
+		if waiting.ShownPhase() != PhaseDeciding || !strings.Contains(waiting.Steering.Decision, "of 200 records have failed, more than --max-failed "+limit) || waiting.Steering.DecidedBy != UpdateResume {
 			t.Errorf("--max-failed %s: it waits with %+v", limit, waiting.Steering)
 		}
 		if !resumed.wasDone() || len(resumed.Changes) != 1 || resumed.Changes[0].Name != migration.SettingMaxFailed || resumed.Changes[0].Old != limit || resumed.Changes[0].Who != anna.By {
@@ -206,7 +206,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || !strings.HasSuffix(before, "VerifyBatch 1, VerifyBatch 2, Forecast after 2, Steer") && !strings.HasSuffix(before, "VerifyBatch 2, VerifyBatch 1, Forecast after 2, Steer") || strings.Contains(before, "LoadBatch 0/3") {
 		t.Errorf("before the approval: %s", before)
 	}
-	if waiting.shownPhase() != PhaseDeciding || waiting.Steering.Decision != "The canary: of 20 records 20 were created, 0 were there already, 0 failed, 0 are unknown. "+
+	if waiting.ShownPhase() != PhaseDeciding || waiting.Steering.Decision != "The canary: of 20 records 20 were created, 0 were there already, 0 failed, 0 are unknown. "+
 		"Read back: 20 of 20 records are in the target as they should be. "+
 		"A call took 120ms (half of them less), at most 1s: the 4 batches that are left take about 1h0m0s at the pace that is set." {
 		t.Errorf("it waits with %+v", waiting.Steering)
@@ -328,7 +328,7 @@ func TestChangesAreKeptAndToldToTheWorkers(t *testing.T) {
 	if same.refused != nil || len(same.Changes) != 0 || !strings.Contains(same.Text, "nothing has changed") {
 		t.Errorf("set to what it is: %+v", same)
 	}
-	if !paused.wasDone() || while.shownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by somebody at ") || len(while.Steering.Changes) != 4 {
+	if !paused.wasDone() || while.ShownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by somebody at ") || len(while.Steering.Changes) != 4 {
 		t.Errorf("pause: %+v, then %+v", paused, while.Steering)
 	}
 	want := migration.Control{RateLimit: 8.5, Workers: 4}

@@ -347,8 +347,8 @@ func TestRefusedConnectionIsUnknown(t *testing.T) {
 	l.Close()
 	c := newClient(t, "http://"+l.Addr().String())
 	a := c.CreateBatch(context.Background(), batch(t, c, 1))
-	if a.Verdict != Unknown || a.Reason != "refused" {
-		t.Errorf("got %s, %q (%v), want unknown, refused", a.Verdict, a.Reason, a.Err)
+	if a.Verdict != Unknown || a.Reason != "connection refused" {
+		t.Errorf("got %s, %q (%v), want unknown, connection refused", a.Verdict, a.Reason, a.Err)
 	}
 }
 

@@ -258,7 +258,7 @@ func reasonOf(ctx context.Context, err error, other string) string {
 		errors.As(err, &host), errors.As(err, &invalid), isOp && (op.Op == "remote error" || op.Op == "local error"):
 		return "tls"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused"
+		return "connection refused"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED):
 		return "reset"
 	case isOp && op.Op == "dial":

@@ -20,7 +20,7 @@ func TestReasonsOfTheNetwork(t *testing.T) {
 		err  error
 		want string
 	}{
-		{dial(syscall.ECONNREFUSED), "refused"},
+		{dial(syscall.ECONNREFUSED), "connection refused"},
 		{dial(syscall.ENETUNREACH), "unreachable"},
 		{dial(syscall.EHOSTUNREACH), "unreachable"},
 		{dial(syscall.ETIMEDOUT), "timeout"},

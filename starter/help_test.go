@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/migration"
+)
+
+func TestHelpSortsFlagsAndCommandsByUse(t *testing.T) {
+	var help bytes.Buffer
+	if code := run([]string{"--help"}, &help, io.Discard); code != migration.ExitDone {
+		t.Fatalf("--help ends with %d", code)
+	}
+	var code int
+	root := newCommand(io.Discard, io.Discard, &code)
+	root.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[headingKey] == nil {
+			t.Errorf("--%s stands under no heading of --help; expected one, see under", f.Name)
+		}
+		lines := regexp.MustCompile(`(?m)^ .{4} --`+f.Name+`[ \[]`).FindAllString(help.String(), -1)
+		if len(lines) != 1 {
+			t.Errorf("--%s stands in --help %d times; expected once", f.Name, len(lines))
+		}
+	})
+	for _, c := range root.Commands() {
+		if !root.ContainsGroup(c.GroupID) {
+			t.Errorf("the command %s stands under no heading of --help", c.Name())
+		}
+	}
+	in := help.String()
+	for _, heading := range []string{"Before a migration:", "  sample ", "  validate ", "While it runs:", "  status ", "  approve ", "After it:", "Input:", "Target:", "Pace:", "Other:", "--version"} {
+		_, after, found := strings.Cut(in, heading)
+		if !found {
+			t.Fatalf("--help has no %q after what comes before it:\n%s", heading, help.String())
+		}
+		in = after
+	}
+}
+
+// TestEveryOptionIsDocumented looks for each option of each command in the
+// README or in a page of docs.
+func TestEveryOptionIsDocumented(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages in docs: %v", err)
+	}
+	var text bytes.Buffer
+	for _, page := range append(pages, "../README.md") {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(data)
+	}
+	documented := map[string]bool{"help": true, "version": true, "no-descriptions": true} // cobra's own
+	for _, match := range regexp.MustCompile(`--([a-z][a-z_-]+)`).FindAllSubmatch(text.Bytes(), -1) {
+		documented[string(match[1])] = true
+	}
+	var code int
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if !documented[f.Name] {
+				t.Errorf("%s has --%s, which neither the README nor a page of docs names", c.CommandPath(), f.Name)
+			}
+		})
+		for _, child := range c.Commands() {
+			look(child)
+		}
+	}
+	look(newCommand(io.Discard, io.Discard, &code))
+}

@@ -1,0 +1,65 @@
+package workflows
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+func TestAPauseBetweenRoundsSaysUntilWhen(t *testing.T) {
+	f := newFake(t, 1)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 {
+			return allUnknown, nil
+		}
+		return allCreated, nil
+	}
+	e := newEnvironment(t, f)
+	began := e.Now()
+	var waiting Progress
+	e.RegisterDelayedCallback(func() {
+		value, err := e.QueryWorkflowByID(e.progress().Children[0], QueryProgress)
+		if err == nil {
+			err = value.Get(&waiting)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}, time.Hour)
+	result, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = 24 * time.Hour })
+	if err != nil || result.Summary.Records.Unknown != 0 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	until := began.Add(24 * time.Hour).UTC()
+	first, second := until.Format(time.DateTime), until.Add(time.Second).Format(time.DateTime)
+	if want := "before round 1, until "; waiting.Waiting != want+first+" UTC" && waiting.Waiting != want+second+" UTC" {
+		t.Errorf("it says %q, want %q", waiting.Waiting, want+first+" UTC")
+	}
+}
+
+func TestSearchAttributesTellWhatHasFailedWhileItRuns(t *testing.T) {
+	f := failing(t, 20, 4)
+	e := newEnvironment(t, f)
+	seen := map[string]any{}
+	e.OnUpsertTypedSearchAttributes(mock.Anything).Return(nil).Run(func(args mock.Arguments) {
+		for key, value := range args.Get(0).(temporal.SearchAttributes).GetUntypedValues() {
+			seen[key.GetName()] = value
+		}
+	})
+	var phase, failed any
+	e.RegisterDelayedCallback(func() {
+		phase, failed = seen[AttributePhase.GetName()], seen[AttributeFailed.GetName()]
+	}, time.Hour)
+	e.at(2*time.Hour, UpdateStop, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "0"; s.SearchAttributes = true }); err != nil {
+		t.Fatal(err)
+	}
+	if phase != string(PhaseDeciding) || failed != int64(10) {
+		t.Errorf("while it waits the attributes tell %v and %v failed; want %s and 10", phase, failed, PhaseDeciding)
+	}
+}
