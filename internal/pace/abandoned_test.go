@@ -2,6 +2,7 @@ package pace
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -77,4 +78,65 @@ func TestAFreePlaceThatWasNotUsedForLongIsTakenAsItIs(t *testing.T) {
 		turn.Leave()
 		aged(t, filepath.Join(dir, "places", "place-0"), time.Hour)
 	}
+}
+
+func TestAProcessThatIsStoppedWithTheStartTimesHoldsNobodyUp(t *testing.T) {
+	g := newGate(t, t.TempDir(), 1, 2)
+	enter(t, g).Leave()
+	last := readStart(t, g)
+	stopped, err := private.TryLock(g.cfg.Starts) // and never gives it free
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stopped.Unlock()
+	aged(t, g.cfg.Starts, placeAbandoned+time.Second)
+
+	// The next start keeps its distance to the last one that was given out.
+	turn := enter(t, g)
+	if gap := turn.start.Sub(last); gap < g.look(false).interval() {
+		t.Errorf("the next start comes %v after the last one, want the distance of the rate limit", gap)
+	}
+	turn.Leave()
+	if isAt(stopped.File(), g.cfg.Starts) {
+		t.Error("the file is still that of the stopped process")
+	}
+	// What it writes, should it wake, is not looked at; and it changes no state.
+	if err := g.update(func(s *shared, now time.Time) []Event {
+		s.NotBefore = now.Add(time.Hour)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if state := readShared(g.sharedFile()); state.NotBefore.IsZero() {
+		t.Error("the state was not changed by the one who has the lock")
+	}
+}
+
+func TestAChangeOfTheStateIsMadeAgainWhereTheLockWasLost(t *testing.T) {
+	g := newGate(t, t.TempDir(), 0, 1)
+	times := 0
+	if err := g.update(func(s *shared, now time.Time) []Event {
+		if times++; times == 1 { // the lock is taken away from this process, which slept
+			aged(t, g.cfg.Starts, time.Hour)
+			if err := copyAbandoned(g.cfg.Starts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.NotBefore = now.Add(time.Hour)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if times != 2 || readShared(g.sharedFile()).NotBefore.IsZero() {
+		t.Errorf("changed %d times, state %+v; want it made again, under the new lock", times, readShared(g.sharedFile()))
+	}
+}
+
+func readStart(t *testing.T, g *Gate) time.Time {
+	t.Helper()
+	data, err := os.ReadFile(g.cfg.Starts)
+	if err != nil || len(data) != 8 {
+		t.Fatalf("the start times: %q, %v", data, err)
+	}
+	return time.Unix(0, int64(binary.LittleEndian.Uint64(data)))
 }

@@ -16,7 +16,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -351,7 +350,7 @@ func (g *Gate) nextStart(ctx context.Context, interval time.Duration) (start tim
 	if err := context.Cause(ctx); err != nil {
 		return start, false, err
 	}
-	lock, err := private.TakeLock(g.cfg.Starts)
+	lock, err := takeStarts(g.cfg.Starts)
 	if err != nil {
 		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
 	}
@@ -427,100 +426,6 @@ func (g *Gate) takePlace(ctx context.Context) (place *private.Lock, number int, 
 		if err := sleepUntil(ctx, time.Now().Add(pause)); err != nil {
 			return nil, 0, err
 		}
-	}
-}
-
-const (
-	// Who has a place shows it this often, by the time of its file.
-	placeKept = 3 * time.Second
-	// Of whom it was not seen for so long, the place is taken away: that one is
-	// stopped, and the others need not wait. A call that it had made may still
-	// be in flight then, at the most.
-	placeAbandoned = 15 * time.Second
-)
-
-func tryPlace(path string) (*private.Lock, error) {
-	place, err := private.TryLock(path)
-	if err != nil {
-		return nil, err
-	}
-	err = touch(place.File())
-	if err == nil && !isAt(place.File(), path) {
-		err = private.ErrLocked // it was taken away from the one before just now
-	}
-	if err != nil {
-		place.Unlock()
-		return nil, err
-	}
-	return place, nil
-}
-
-// takeAway frees a place whose holder does not show itself. The holder keeps
-// the file that it has locked, and the name is free for another.
-func takeAway(path string) {
-	if !isAbandoned(path) {
-		return
-	}
-	one, err := private.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
-	if err != nil {
-		return // another does it
-	}
-	defer one.Unlock()
-	// Who has locked it just now has not shown itself yet.
-	time.Sleep(50 * time.Millisecond)
-	if isAbandoned(path) {
-		_ = os.Remove(path)
-	}
-}
-
-func isAbandoned(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && time.Since(info.ModTime()) > placeAbandoned
-}
-
-func isAt(f *os.File, path string) bool {
-	held, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(path)
-	return err == nil && os.SameFile(held, there)
-}
-
-// touch sets the time of a file to now.
-func touch(f *os.File) error {
-	_, err := f.WriteAt([]byte{'.'}, 0)
-	return err
-}
-
-// held is a lock whose holder shows that it lives.
-type held struct {
-	lock *private.Lock
-	left chan struct{}
-}
-
-func hold(lock *private.Lock) *held {
-	h := &held{lock: lock, left: make(chan struct{})}
-	go func() {
-		ticker := time.NewTicker(placeKept)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-h.left:
-				return
-			case <-ticker.C:
-				_ = touch(h.lock.File())
-			}
-		}
-	}()
-	return h
-}
-
-// release gives the lock free. That of nil is.
-func (h *held) release() {
-	if h != nil {
-		close(h.left)
-		h.lock.Unlock()
 	}
 }
 

@@ -2,6 +2,7 @@ package pace
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -124,18 +125,10 @@ func readShared(path string) shared {
 // update changes the state of the target for all processes, and tells what
 // happened.
 func (g *Gate) update(change func(s *shared, now time.Time) []Event) error {
-	lock, err := private.TakeLock(g.cfg.Starts)
-	if err != nil {
-		return fmt.Errorf("cannot keep the state of the target: %w", err)
+	events, err := g.changeShared(change)
+	for errors.Is(err, private.ErrLocked) {
+		events, err = g.changeShared(change)
 	}
-	s := readShared(g.sharedFile())
-	before, _ := json.Marshal(s) // it can be encoded
-	events := change(&s, time.Now())
-	after, _ := json.Marshal(s)
-	if string(before) != string(after) {
-		err = private.Swap(g.sharedFile(), after)
-	}
-	lock.Unlock()
 	if err != nil {
 		return fmt.Errorf("cannot keep the state of the target: %w", err)
 	}
@@ -145,6 +138,27 @@ func (g *Gate) update(change func(s *shared, now time.Time) []Event) error {
 		}
 	}
 	return nil
+}
+
+// changeShared gives ErrLocked if the lock was taken away meanwhile, from a process
+// that was stopped, and nothing has changed.
+func (g *Gate) changeShared(change func(s *shared, now time.Time) []Event) ([]Event, error) {
+	lock, err := takeStarts(g.cfg.Starts)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	s := readShared(g.sharedFile())
+	before, _ := json.Marshal(s) // it can be encoded
+	events := change(&s, time.Now())
+	after, _ := json.Marshal(s)
+	if string(before) == string(after) {
+		return events, nil
+	}
+	if !isAt(lock.File(), g.cfg.Starts) {
+		return nil, private.ErrLocked
+	}
+	return events, private.Swap(g.sharedFile(), after)
 }
 
 func (g *Gate) sharedFile() string { return g.cfg.Starts + ".state" }
