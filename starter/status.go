@@ -45,22 +45,23 @@ const (
 	stateRolledBack state = "rolled_back"
 )
 
-func (s state) text() string {
+// text is the state for people, and how it goes on from there.
+func (s state) text() (text, next string) {
 	switch s {
 	case stateUnresolved:
-		return "done, with records in unknown state; the same command goes on with them"
+		return "done, with records in unknown state", "; the same command goes on with them"
 	case stateStopped:
-		return "stopped; the same command goes on"
+		return "stopped", "; the same command goes on"
 	case stateCancelled:
-		return "cancelled, for good"
+		return "cancelled, for good", ""
 	case stateCutOff:
-		return "cut off; the same command goes on"
+		return "cut off", "; the same command goes on"
 	case stateFailed:
-		return "could not run"
+		return "could not run", ""
 	case stateRolledBack:
-		return "rolled back"
+		return "rolled back", ""
 	}
-	return string(s)
+	return string(s), ""
 }
 
 // stateNow tells from the service, or from the folder where that knows no more.
@@ -388,11 +389,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 
 // measure adds what follows from this look and those before.
 func (l *looker) measure(s *status, p workflows.Progress) {
-	calls := p.Loading.Calls
-	for _, r := range p.Rounds {
-		calls += r.Calls
-	}
-	l.calls.add(calls)
+	l.calls.add(callsOf(p))
 	s.Pace.CallsASecond = math.Round(100*l.calls.perSecond()) / 100
 	left, rate := p.Batches-p.BatchesDone, 0.0
 	if p.Phase == workflows.PhaseUpdating {
@@ -604,7 +601,8 @@ func (s status) print(w io.Writer, all bool) error {
 // headline is the state in a line.
 func (s status) headline() string {
 	if s.State != stateRunning {
-		return s.State.text() + since(", at ", s.FinishedAt) + trouble(s.Trouble)
+		text, next := s.State.text()
+		return text + since(", at ", s.FinishedAt) + next + trouble(s.Trouble)
 	}
 	text := "running"
 	if s.Ending != "" {

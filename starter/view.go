@@ -100,7 +100,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := standingOf(progress, v.gateNow(progress))
+	now := standingOf(progress, v.gateNow(progress)).after(v.standing)
 	for _, line := range now.news(v.standing, v.id, time.Now()) {
 		v.screen.say(line)
 	}
@@ -227,8 +227,13 @@ func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.ga
 
 // gateIn is how the gate stands: as an activity that waits in it says, or as it
 // stood when the last batch was done. Then it was closed, perhaps, and is not:
-// nobody waits.
+// nobody waits. A heartbeat may be older than the end of a pause.
 func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
+	if c := p.Steering; waiting != nil && waiting.Paused && c != nil && !c.Paused {
+		gone := *waiting
+		gone.Closed, gone.Since, gone.Paused = "", time.Time{}, false
+		return &gone
+	}
 	if waiting != nil || p.Pace == nil {
 		return waiting
 	}
@@ -242,6 +247,7 @@ type standing struct {
 	closed              string // why no calls are made, unless that is a pause
 	breaker             bool
 	probe               time.Time
+	calls               int // that were made
 }
 
 func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
@@ -257,8 +263,34 @@ func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
 			s.closed = gate.Closed
 		}
 	}
+	s.calls = callsOf(p)
 	return s
 }
+
+// callsOf is how many calls the rounds have made.
+func callsOf(p workflows.Progress) int {
+	calls := p.Loading.Calls
+	for _, r := range p.Rounds {
+		calls += r.Calls
+	}
+	return calls
+}
+
+// after adds what is known from before: a breaker at which nobody waits any more
+// has closed if a call was made since. Else what waited was stopped.
+func (s standing) after(before standing) standing {
+	if !before.breaker || s.breaker || s.calls > before.calls {
+		return s
+	}
+	s.breaker, s.probe = true, before.probe
+	if s.paused == "" && s.closed == "" {
+		s.closed = before.closed
+	}
+	return s
+}
+
+// rests says that no calls are made now.
+func (s standing) rests() bool { return s.paused != "" || s.closed != "" }
 
 // news are the lines that tell what is not as it was.
 func (s standing) news(before standing, id string, now time.Time) []string {
@@ -274,7 +306,7 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 		lines = append(lines, pausedText(s.paused, id))
 	}
 	switch {
-	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker):
+	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker || s.breaker && s.closed != before.closed):
 		lines = append(lines, closedText(s.closed, s.probe, now))
 	case before.breaker && !s.breaker:
 		lines = append(lines, "The breaker is closed again.")
@@ -307,6 +339,9 @@ func (v *view) line(p workflows.Progress) string {
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
 			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed))
 	}
+	if v.standing.decision != "" {
+		return "waiting for a decision …"
+	}
 	if p.Phase != workflows.PhaseLoading {
 		return string(p.Phase) + " …"
 	}
@@ -317,7 +352,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
 	v.records.add(done)
-	if perMinute := 60 * v.records.perSecond(); perMinute > 0 {
+	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
 	}
@@ -326,6 +361,9 @@ func (v *view) line(p workflows.Progress) string {
 
 // slowed says how many calls are allowed, where that is less than the limit.
 func (v *view) slowed(p workflows.Progress) string {
+	if v.standing.rests() {
+		return ", no calls now"
+	}
 	gate := v.gateNow(p)
 	if gate == nil || gate.Allowed == 0 || gate.Allowed == gate.Limit {
 		return ""
