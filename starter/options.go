@@ -101,10 +101,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
 	f.IntVarP(&o.batchSize, "batch-size", "b", 100, "records in one call; 10 with --sandbox")
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
-	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
-	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
-	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	o.addPaceFlags(f)
 	f.StringVar(&o.ratePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
 	f.IntVar(&o.breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
@@ -133,15 +130,29 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.sandbox, "sandbox", false, "migrate into a local Identity Cloud that fails now and then")
 	f.BoolVar(&o.again, "again", false, "load a file that was migrated already once more")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
-	o.temporal.AddFlags(f)
-	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
-	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.addWorkFlags(f)
 	o.watched.AddFlags(f)
 
 	o.notify.AddFlags(f)
 
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
 	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
+}
+
+// addPaceFlags adds what every command has that calls the target.
+func (o *options) addPaceFlags(f *pflag.FlagSet) {
+	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
+	o.timeout = seconds(10 * time.Second)
+	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
+	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+}
+
+// addWorkFlags adds the options that say which service is meant, and who works
+// for it.
+func (o *options) addWorkFlags(f *pflag.FlagSet) {
+	o.temporal.AddFlags(f)
+	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
+	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
 }
 
 // complete checks the command line and adds what is not on it.
@@ -302,13 +313,19 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 }
 
 func (o *options) completeStateDir(getenv func(string) string) (err error) {
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
+	o.stateDir, err = absoluteStateDir(o.stateDir, getenv)
+	return err
+}
+
+// absoluteStateDir is the state folder that was given, or that of the user.
+func absoluteStateDir(given string, getenv func(string) string) (string, error) {
+	if given == "" {
+		var err error
+		if given, err = defaultStateDir(getenv); err != nil {
+			return "", err
 		}
 	}
-	o.stateDir, err = filepath.Abs(o.stateDir)
-	return err
+	return filepath.Abs(given)
 }
 
 // defaultStateDir is where programs keep state that should survive a restart

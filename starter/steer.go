@@ -327,19 +327,3 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *scr
 	screen.result(result, dir)
 	return migration.ExitDone, nil
 }
-
-// change is a change by a person, in a line.
-func change(e migration.Event) string {
-	text := e.Name
-	if e.Old != "" || e.New != "" {
-		text += fmt.Sprintf(": %s → %s", orNone(e.Old), orNone(e.New))
-	}
-	return text
-}
-
-func orNone(value string) string {
-	if value == "" {
-		return "none"
-	}
-	return value
-}

@@ -37,41 +37,6 @@ type view struct {
 	standing standing // as it was told
 }
 
-// meter measures how fast a number grows.
-type meter struct{ samples []sample }
-
-// sample is how many were done at a time.
-type sample struct {
-	at   time.Time
-	done int
-}
-
-// rateWindow is over which time the speed is taken.
-const rateWindow = 30 * time.Second
-
-func (m *meter) add(done int) {
-	now := time.Now()
-	if n := len(m.samples); n > 0 && done < m.samples[n-1].done {
-		m.samples = nil // another round
-	}
-	m.samples = append(m.samples, sample{now, done})
-	for len(m.samples) > 2 && now.Sub(m.samples[0].at) > rateWindow {
-		m.samples = m.samples[1:]
-	}
-}
-
-// perSecond is 0 where there is nothing to tell yet.
-func (m *meter) perSecond() float64 {
-	if len(m.samples) == 0 {
-		return 0
-	}
-	first, last := m.samples[0], m.samples[len(m.samples)-1]
-	if last.at.Sub(first.at) < time.Second {
-		return 0
-	}
-	return float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
-}
-
 func newView(c client.Client, id, stateDir string, s *screen) *view {
 	return &view{client: c, id: id, stateDir: stateDir, screen: s}
 }
@@ -240,33 +205,6 @@ func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
 	return &pace.State{Limit: p.Pace.Limit, Allowed: p.Pace.Allowed, Places: p.Pace.Places}
 }
 
-// standing is what somebody should hear of when it changes.
-type standing struct {
-	paused              string // by whom, when and why
-	decision, decidedBy string
-	closed              string // why no calls are made, unless that is a pause
-	breaker             bool
-	probe               time.Time
-	calls               int // that were made
-}
-
-func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
-	if c := p.Steering; c != nil {
-		s.decision, s.decidedBy = c.Decision, c.DecidedBy
-		if c.Paused {
-			s.paused = c.PausedText
-		}
-	}
-	if gate != nil {
-		s.breaker, s.probe = gate.Breaker, gate.Probe
-		if s.paused == "" {
-			s.closed = gate.Closed
-		}
-	}
-	s.calls = callsOf(p)
-	return s
-}
-
 // callsOf is how many calls the rounds have made.
 func callsOf(p workflows.Progress) int {
 	calls := p.Loading.Calls
@@ -274,62 +212,6 @@ func callsOf(p workflows.Progress) int {
 		calls += r.Calls
 	}
 	return calls
-}
-
-// after adds what is known from before: a breaker at which nobody waits any more
-// has closed if a call was made since. Else what waited was stopped.
-func (s standing) after(before standing) standing {
-	if !before.breaker || s.breaker || s.calls > before.calls {
-		return s
-	}
-	s.breaker, s.probe = true, before.probe
-	if s.paused == "" && s.closed == "" {
-		s.closed = before.closed
-	}
-	return s
-}
-
-// rests says that no calls are made now.
-func (s standing) rests() bool { return s.paused != "" || s.closed != "" }
-
-// news are the lines that tell what is not as it was.
-func (s standing) news(before standing, id string, now time.Time) []string {
-	var lines []string
-	if s.decision != "" && s.decision != before.decision {
-		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
-	}
-	switch {
-	case s.paused == before.paused:
-	case s.paused == "":
-		lines = append(lines, "It is not paused any more.")
-	default:
-		lines = append(lines, pausedText(s.paused, id))
-	}
-	switch {
-	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker || s.breaker && s.closed != before.closed):
-		lines = append(lines, closedText(s.closed, s.probe, now))
-	case before.breaker && !s.breaker:
-		lines = append(lines, "The breaker is closed again.")
-	}
-	return lines
-}
-
-// decisionText says what a migration waits for, and which commands answer it.
-func decisionText(decision, by, id string) string {
-	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
-		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
-}
-
-func pausedText(by, id string) string {
-	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
-}
-
-func closedText(why string, probe, now time.Time) string {
-	text := "No calls are made now: " + why
-	if left := probe.Sub(now).Round(time.Second); left > 0 {
-		text += fmt.Sprintf("; next probe in %s", left)
-	}
-	return text
 }
 
 // line is one line of progress.
