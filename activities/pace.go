@@ -24,7 +24,7 @@ func (a *Activities) newGate(o *opened) (*pace.Gate, error) {
 	c := &control{run: o.run, spec: o.spec}
 	return pace.New(pace.Config{
 		Starts: o.folder.StartTimes(o.spec.Target), Places: o.folder.Places(), Settings: c.settings,
-		Probe:      func(ctx context.Context) error { return o.target.Check(ctx) },
+		Probe:      func(ctx context.Context) error { return probed(o.target.Check(ctx)) },
 		FirstProbe: a.firstProbe,
 		Happened: func(e pace.Event) {
 			if err := o.folder.AppendEvent(event(e)); err != nil {
@@ -32,6 +32,16 @@ func (a *Activities) newGate(o *opened) (*pace.Gate, error) {
 			}
 		},
 	})
+}
+
+// probed tells the gate which findings of a probe do not pass by themselves.
+func probed(err error) error {
+	for _, fault := range []error{identitycloud.ErrCredentials, identitycloud.ErrEntityType, identitycloud.ErrTLS, identitycloud.ErrNotIdentityCloud} {
+		if errors.Is(err, fault) {
+			return pace.NewFault(err)
+		}
+	}
+	return err
 }
 
 // control is the control file of a run, read again when it has changed.

@@ -95,12 +95,7 @@ func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
 }
 
 func (p *place) locate(getenv func(string) string) (err error) {
-	if p.stateDir == "" {
-		if p.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
-	}
-	p.stateDir, err = filepath.Abs(p.stateDir)
+	p.stateDir, err = absoluteStateDir(p.stateDir, getenv)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -118,7 +119,7 @@ func (p *place) addProgress(ctx context.Context, row *listed) {
 func (l listed) text() string {
 	switch {
 	case l.State != stateRunning:
-		return string(l.State)
+		return strings.ReplaceAll(string(l.State), "_", " ")
 	case l.Decision != "":
 		return "waits for a decision"
 	case l.Paused:
@@ -133,9 +134,12 @@ func printList(w io.Writer, rows []listed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended")
 	for _, r := range rows {
-		c := r.Records
-		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", r.ID, r.File, r.Target, r.EntityType, r.text(),
-			c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown, since("", r.StartedAt), since("", r.FinishedAt))
+		figures := strings.Repeat("-\t", 4) // nobody has told them
+		if c := r.Records; c.Total > 0 {
+			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\n", r.ID, r.File, r.Target, r.EntityType, r.text(), figures,
+			since("", r.StartedAt), since("", r.FinishedAt))
 	}
 	return table.Flush()
 }

@@ -69,7 +69,9 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	}
 	command.SetOut(stdout)
 	command.SetErr(stderr)
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
 	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())

@@ -110,10 +110,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	under(f, "Target")
 
 	f.IntVarP(&o.batchSize, "batch-size", "b", 100, "records in one call; 10 with --sandbox")
-	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
-	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
-	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	o.addPaceFlags(f)
 	f.StringVar(&o.ratePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
 	f.IntVar(&o.breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
 	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
@@ -145,10 +142,24 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.notify.AddFlags(f)
 	under(f, "Results, logs and notices")
 
+	o.addWorkFlags(f)
+	under(f, "A Temporal service of your own, instead of the embedded one")
+}
+
+// addPaceFlags adds what every command has that calls the target.
+func (o *options) addPaceFlags(f *pflag.FlagSet) {
+	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
+	o.timeout = seconds(10 * time.Second)
+	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
+	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+}
+
+// addWorkFlags adds the options that say which service is meant, and who works
+// for it.
+func (o *options) addWorkFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
-	under(f, "A Temporal service of your own, instead of the embedded one")
 }
 
 // complete checks the command line and adds what is not on it.
@@ -309,13 +320,19 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 }
 
 func (o *options) completeStateDir(getenv func(string) string) (err error) {
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
+	o.stateDir, err = absoluteStateDir(o.stateDir, getenv)
+	return err
+}
+
+// absoluteStateDir is the state folder that was given, or that of the user.
+func absoluteStateDir(given string, getenv func(string) string) (string, error) {
+	if given == "" {
+		var err error
+		if given, err = defaultStateDir(getenv); err != nil {
+			return "", err
 		}
 	}
-	o.stateDir, err = filepath.Abs(o.stateDir)
-	return err
+	return filepath.Abs(given)
 }
 
 // defaultStateDir is where programs keep state that should survive a restart

@@ -101,10 +101,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.success, "data", "", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
 	o.credentials.AddFlags(f)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type; with --migration that of the migration")
-	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
-	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
-	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	o.addPaceFlags(f)
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
@@ -115,9 +112,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state, that of the migration; default: the user's state folder")
 	f.BoolVar(&o.sandbox, "sandbox", false, "undo a migration into the local Identity Cloud")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
-	o.temporal.AddFlags(f)
-	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
-	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.addWorkFlags(f)
 	o.watched.AddFlags(f)
 }
 
@@ -138,15 +133,11 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
 	}
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
+	if err := o.completeStateDir(getenv); err != nil {
+		return err
 	}
-	for _, path := range []*string{&o.outputDir, &o.stateDir} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return err
-		}
+	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil {
+		return err
 	}
 	if o.success != "" {
 		in := input{Input: stage.Input{Path: o.success}}
@@ -545,13 +536,6 @@ func (s *screen) rollbackCounts(c migration.RollbackCounts) {
 	fmt.Fprintf(w, "\ndeleted\t%d\t\ngone already\t%d\t\nrestored\t%d\t\nas before already\t%d\t\nfailed\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
 		c.Deleted, c.Gone, c.Restored, c.Kept, c.Failed, c.Left, c.Sum())
 	_ = w.Flush()
-}
-
-func (s *screen) printJSON(value any) {
-	e := json.NewEncoder(s.stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	_ = e.Encode(value)
 }
 
 // dryRun counts what would be done, in this process. It keeps nothing.

@@ -182,3 +182,14 @@ func fileNames(s migration.Summary) []string {
 	}
 	return append(names, s.Files.Report)
 }
+
+// printJSON prints a value for scripts.
+func (s *screen) printJSON(value any) { _ = writeJSON(s.stdout, value) }
+
+// writeJSON writes a value for scripts, in the form of the summary files.
+func writeJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	return e.Encode(value)
+}

@@ -117,21 +117,16 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
 		return nil, err
 	}
-	var address engine.Address
-	e, err := engine.Start(ctx, s.engineDir, searchAttributes)
-	switch {
-	case err == nil:
-		s.engine, s.owner, address = e, true, e.Address()
+	e, address, err := engineOf(ctx, s.engineDir)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		s.engine, s.owner = e, true
 		spareCollector()
 		if left := e.Left(); len(left) > 0 {
 			s.notes = append(s.notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own: %s stays as it is, for the program of that version. What a migration has done stands in its ledger: the command of one that was cut off goes on with it.", strings.Join(left, ", ")))
 		}
-	case errors.Is(err, engine.ErrOwned):
-		if address, err = engine.Running(ctx, s.engineDir); err != nil {
-			return nil, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", o.stateDir, err)
-		}
-	default:
-		return nil, err
 	}
 	s.ui = address.UI
 	if err = s.dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger); err != nil {
@@ -139,6 +134,28 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 		return nil, err
 	}
 	return s, nil
+}
+
+// engineOf starts the engine of a folder, or gives nil and the address of the
+// one that another process runs there. One that comes to its end just now is
+// waited for: the same command may follow at once.
+func engineOf(ctx context.Context, dir string) (*engine.Engine, engine.Address, error) {
+	for {
+		e, err := engine.Start(ctx, dir, searchAttributes)
+		if err == nil {
+			return e, e.Address(), nil
+		}
+		if !errors.Is(err, engine.ErrOwned) {
+			return nil, engine.Address{}, err
+		}
+		address, err := runningEngine(ctx, dir)
+		if err == nil {
+			return nil, address, nil
+		}
+		if !errors.Is(err, errNothingRuns) || ctx.Err() != nil {
+			return nil, address, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", filepath.Dir(dir), err)
+		}
+	}
 }
 
 // dial connects to the service.

@@ -2,21 +2,16 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/url"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,112 +25,6 @@ import (
 	"durable-dataload/internal/pace"
 	"durable-dataload/workflows"
 )
-
-// state is how a migration stands, in a word. Scripts depend on it.
-type state string
-
-const (
-	stateRunning    state = "running"
-	stateDone       state = "done"       // every record was attempted, and none is unknown
-	stateUnresolved state = "unresolved" // every record was attempted, some are unknown
-	stateStopped    state = "stopped"    // before its time, and was not gone on with
-	stateCancelled  state = "cancelled"  // for good
-	stateCutOff     state = "cut_off"    // nothing runs, and nobody has stopped it
-	stateFailed     state = "failed"     // it could not run
-	stateRolledBack state = "rolled_back"
-)
-
-func (s state) text() string {
-	switch s {
-	case stateUnresolved:
-		return "done, with records in unknown state; the same command goes on with them"
-	case stateStopped:
-		return "stopped; the same command goes on"
-	case stateCancelled:
-		return "cancelled, for good"
-	case stateCutOff:
-		return "cut off; the same command goes on"
-	case stateFailed:
-		return "could not run"
-	case stateRolledBack:
-		return "rolled back"
-	}
-	return string(s)
-}
-
-// stateNow tells from the service, or from the folder where that knows no more.
-func (k known) stateNow() state {
-	switch k.state {
-	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
-		return stateRunning
-	}
-	if k.folder == "" {
-		return k.stateInService()
-	}
-	if _, err := k.folder.RolledBack(); err == nil {
-		return stateRolledBack
-	}
-	if k.folder.Cancelled() {
-		return stateCancelled
-	}
-	if k.folder.Finished() {
-		return stateDone
-	}
-	summary, err := k.folder.Summary()
-	switch {
-	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
-		return stateFailed
-	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
-		return stateStopped
-	case err != nil || k.begunSince(summary):
-		return stateCutOff
-	}
-	return stateOf(summary)
-}
-
-func (k known) stateInService() state {
-	switch k.state {
-	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
-		return stateDone
-	case enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
-		return stateFailed
-	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
-		return stateStopped
-	}
-	return stateCutOff
-}
-
-// stateOf is the state after a run that came to its end.
-func stateOf(s migration.Summary) state {
-	if s.Cancelled {
-		return stateCancelled
-	}
-	switch s.Records.ExitCode() {
-	case migration.ExitStopped:
-		return stateStopped
-	case migration.ExitUnknown:
-		return stateUnresolved
-	}
-	return stateDone
-}
-
-// begunSince says whether a run has begun and not ended after the one that the
-// summary is of.
-func (k known) begunSince(s migration.Summary) bool {
-	events, err := k.folder.Events()
-	if err != nil {
-		return false
-	}
-	for _, e := range slices.Backward(events) {
-		switch e.Kind {
-		case migration.EventEnded:
-			return false
-		case migration.EventBegun:
-			return e.At.After(s.FinishedAt)
-		}
-	}
-	return false
-}
 
 // status is what is known of a migration. Scripts depend on its JSON
 // (docs/operate.md).
@@ -389,11 +278,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 
 // measure adds what follows from this look and those before.
 func (l *looker) measure(s *status, p workflows.Progress) {
-	calls := p.Loading.Calls
-	for _, r := range p.Rounds {
-		calls += r.Calls
-	}
-	l.calls.add(calls)
+	l.calls.add(callsOf(p))
 	s.Pace.CallsASecond = math.Round(100*l.calls.perSecond()) / 100
 	left, rate := p.Batches-p.BatchesDone, 0.0
 	if p.Phase == workflows.PhaseUpdating {
@@ -546,195 +431,4 @@ func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.C
 	s.Pace.Allowed, s.Pace.Limit = gate.Allowed, gate.Limit
 	s.Pace.Closed, s.Pace.Since = gate.Closed, gate.Since
 	s.Pace.BreakerOpen, s.Pace.Probe = gate.Breaker, gate.Probe
-}
-
-// shownEvents is how many events a person sees, the last ones; JSON has all.
-const (
-	shownEvents   = 20
-	redrawnEvents = 8
-)
-
-// print shows the status to a person.
-func (s status) print(w io.Writer, all bool) error {
-	p := &errWriter{w: w}
-	p.line("%s", s.ID)
-	p.line("%s → %s (%s)%s", s.File, s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
-	p.line("%s", s.headline())
-	for _, line := range s.waits(time.Now()) {
-		p.line("%s", line)
-	}
-	if s.Pace != nil {
-		p.line("%s", s.Pace.text())
-	}
-	p.table(s.Rounds)
-	c := s.Records
-	if c.Total > 0 {
-		p.line("\n%s", c)
-	}
-	if len(s.Errors) > 0 {
-		p.line("\nFailed or unknown in this round, by reason:")
-		byCount := slices.SortedFunc(maps.Keys(s.Errors), func(a, b string) int {
-			return cmp.Or(s.Errors[b]-s.Errors[a], strings.Compare(a, b))
-		})
-		for _, class := range byCount {
-			p.line("  %s: %s", number(s.Errors[class]), class)
-		}
-	}
-	if len(s.Events) > 0 {
-		shown := shownEvents
-		if !all {
-			shown = redrawnEvents
-		}
-		p.line("\nWhat happened:")
-		if more := len(s.Events) - shown; more > 0 {
-			p.line("  %d more before that; --json has them", more)
-		}
-		for _, e := range s.Events[max(0, len(s.Events)-shown):] {
-			p.line("  %s  %s", moment(e.At), eventText(e))
-		}
-	}
-	if s.advice != "" {
-		p.line("\n%s", s.advice)
-	}
-	if s.WebUI != "" {
-		p.line("\nWeb UI:  %s", s.WebUI)
-	}
-	return p.err
-}
-
-// headline is the state in a line.
-func (s status) headline() string {
-	if s.State != stateRunning {
-		return s.State.text() + since(", at ", s.FinishedAt) + trouble(s.Trouble)
-	}
-	text := "running"
-	if s.Ending != "" {
-		text += " (" + s.Ending + " is ordered)"
-	}
-	if s.Phase != "" {
-		text += ": " + string(s.Phase)
-	}
-	if s.Waiting != "" {
-		text += ", waits " + s.Waiting
-	}
-	if n := len(s.Rounds); n > 0 && s.Rounds[n-1].Running {
-		r := s.Rounds[n-1]
-		text += fmt.Sprintf(", round %d, batch %s of %s", r.Round, number(r.BatchesDone), number(r.Batches))
-	}
-	if s.SecondsLeft > 0 {
-		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft)*time.Second)
-	}
-	return text + trouble(s.Trouble)
-}
-
-func trouble(text string) string {
-	if text == "" {
-		return ""
-	}
-	return "\nTrouble: " + text
-}
-
-// waits says what a migration waits for, and how it goes on.
-func (s status) waits(now time.Time) []string {
-	var lines []string
-	if s.Decision != "" {
-		lines = append(lines, decisionText(s.Decision, s.DecidedBy, s.ID))
-	}
-	if s.Paused != "" {
-		lines = append(lines, pausedText(s.Paused, s.ID))
-	}
-	if s.Pace != nil && s.Pace.Closed != "" && s.Paused == "" {
-		lines = append(lines, closedText(s.Pace.Closed, s.Pace.Probe, now)+since("; since ", s.Pace.Since))
-	}
-	return lines
-}
-
-func (p paceStatus) text() string {
-	text := fmt.Sprintf("%.1f calls a second now", p.CallsASecond)
-	switch {
-	case p.Allowed > 0 && p.Allowed != p.Limit:
-		text += fmt.Sprintf("; %s allowed by the target's answers, of %s", rateText(p.Allowed), rateText(p.Limit))
-	default:
-		text += "; " + rateText(p.Limit) + " allowed"
-	}
-	text += fmt.Sprintf("; %d in flight at most, %d batches begun", p.Workers, p.BatchesBegun)
-	if p.RatePlan != "" {
-		text += "; timetable: " + p.RatePlan
-	}
-	return text
-}
-
-// rateText is a rate limit for people.
-func rateText(perSecond float64) string {
-	if perSecond == 0 {
-		return "any number"
-	}
-	return fmt.Sprintf("%.3g", perSecond)
-}
-
-// eventText is an event in a line.
-func eventText(e migration.Event) string {
-	text := string(e.Kind)
-	if e.Kind == migration.EventChanged {
-		text = change(e)
-	} else if e.New != "" {
-		text += " " + e.New
-	}
-	if e.Text != "" {
-		text += ": " + e.Text
-	}
-	if e.Who != "" {
-		text += ", by " + e.Who
-	}
-	if e.Reason != "" {
-		text += " (" + e.Reason + ")"
-	}
-	return text
-}
-
-// moment is a time for people, in UTC as in the summary.
-func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }
-
-// since is a time with words before it, or nothing.
-func since(words string, t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return words + moment(t)
-}
-
-// errWriter keeps the first error.
-type errWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (p *errWriter) line(format string, args ...any) {
-	_, err := fmt.Fprintf(p.w, format+"\n", args...)
-	p.err = errors.Join(p.err, err)
-}
-
-func (p *errWriter) table(rounds []roundStatus) {
-	if len(rounds) == 0 {
-		return
-	}
-	recovered := slices.ContainsFunc(rounds, func(r roundStatus) bool { return r.Recovered != nil })
-	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	header := "\nround\tcalls\tcreated\tduplicate\tfailed\tunknown\t"
-	if recovered {
-		header += "recovered\t"
-	}
-	fmt.Fprintln(w, header)
-	for _, r := range rounds {
-		row := fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown)
-		switch {
-		case !recovered:
-		case r.Recovered != nil:
-			row += fmt.Sprintf("%d\t", *r.Recovered)
-		default:
-			row += "…\t"
-		}
-		fmt.Fprintln(w, row)
-	}
-	p.err = errors.Join(p.err, w.Flush())
 }

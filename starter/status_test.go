@@ -170,7 +170,7 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 		t.Errorf("with the breaker open it says\n%s", page)
 	}
 	ended := status{ID: "m", State: stateStopped, FinishedAt: at, advice: "The same command goes on."}
-	if page := printed(t, ended, true); !strings.Contains(page, "stopped; the same command goes on, at 2026-11-22 13:05:00\n") || strings.Contains(page, "calls a second") {
+	if page := printed(t, ended, true); !strings.Contains(page, "stopped, at 2026-11-22 13:05:00; the same command goes on\n") || strings.Contains(page, "calls a second") {
 		t.Errorf("one that has ended is shown as\n%s", page)
 	}
 }
@@ -212,6 +212,7 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 	paused := standing{paused: "by olga@desk"}
 	open := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(12 * time.Second)}
 	later := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
+	refused := standing{closed: "the breaker is open: the API does not accept the client id and secret", breaker: true}
 	openAndPaused := standing{breaker: true, paused: "by olga@desk"}
 	rest := standing{closed: "the timetable has a rest"}
 	asked := standing{decision: "The canary is loaded", decidedBy: "approve"}
@@ -228,13 +229,15 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 		{"a pause meanwhile", open, openAndPaused, "Paused by olga@desk; go on with: starter resume m"},
 		{"the end of that", openAndPaused, open, "It is not paused any more.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
 		{"another probe", open, later, ""},
-		{"closed again", open, calm, "The breaker is closed again."},
+		{"another reason", open, refused, "No calls are made now: the breaker is open: the API does not accept the client id and secret"},
+		{"closed again", open, standing{calls: 1}, "The breaker is closed again."},
+		{"stopped while it is open", open, calm, ""},
 		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
 		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   goes on\n  starter stop m   ends it"},
 		{"decided", asked, calm, ""},
 	}
 	for _, tc := range cases {
-		if got := strings.Join(tc.now.news(tc.before, "m", now), "|"); got != tc.want {
+		if got := strings.Join(tc.now.after(tc.before).news(tc.before, "m", now), "|"); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}
 	}
@@ -245,6 +248,10 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 	if got, want := standingOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (standing{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	p.Steering = &workflows.Steering{}
+	if got, want := standingOf(p, gateIn(p, &pace.State{Places: 1, Closed: "paused by olga", Paused: true})), (standing{}); got != want {
+		t.Errorf("after the resume, by a heartbeat from before: %+v, want %+v", got, want)
+	}
 	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
 	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
 		t.Errorf("nobody waits, and the gate is %+v; want %+v", got, want)
@@ -252,6 +259,26 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 	waiting := pace.State{Places: 1, Closed: "the timetable has a rest"}
 	if got := *gateIn(stale, &waiting); got != waiting {
 		t.Errorf("an activity waits, and the gate is %+v; want %+v", got, waiting)
+	}
+}
+
+func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
+	p := workflows.Progress{Phase: workflows.PhaseLoading, Records: 100, Loading: ledger.Counts{Created: 50}}
+	began := time.Now().Add(-10 * time.Second)
+	for _, tc := range []struct {
+		name     string
+		standing standing
+		has, not string
+	}{
+		{"loading", standing{}, "left", "no calls now"},
+		{"the breaker is open", standing{closed: "the breaker is open"}, "no calls now", "left"},
+		{"paused", standing{paused: "by olga"}, "no calls now", "left"},
+		{"a decision", standing{decision: "The canary is loaded"}, "waiting for a decision", "left"},
+	} {
+		v := &view{standing: tc.standing, records: meter{samples: []sample{{began, 0}}}}
+		if got := v.line(p); !strings.Contains(got, tc.has) || strings.Contains(got, tc.not) {
+			t.Errorf("%s: %q, want %q in it, and not %q", tc.name, got, tc.has, tc.not)
+		}
 	}
 }
 

@@ -221,7 +221,8 @@ func (o *steerOptions) checkRunning(k known) error {
 	case o.service == nil:
 		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.id)
 	}
-	return fmt.Errorf("%s does not run: %s; expected one that runs (starter list has them)", k.id, k.stateNow().text())
+	text, next := k.stateNow().text()
+	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.id, text, next)
 }
 
 // orderTimeout is how long an order may take to be answered. A worker that died
@@ -260,7 +261,7 @@ func (o *steerOptions) explain(s steering, k known, err error) error {
 	case errors.As(err, &gone):
 		return fmt.Errorf("%s has ended meanwhile; starter status %s tells how", k.id, k.id)
 	case errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no worker has answered within %s, so nothing is known to be changed; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.queue, k.id)
+		return fmt.Errorf("no worker has answered within %s, and the order may be carried out when one comes, or not; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.queue, k.id)
 	}
 	return fmt.Errorf("the Temporal service did not take the order: %w", err)
 }
@@ -312,20 +313,4 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *scr
 	}
 	screen.result(result, dir)
 	return migration.ExitDone, nil
-}
-
-// change is a change by a person, in a line.
-func change(e migration.Event) string {
-	text := e.Name
-	if e.Old != "" || e.New != "" {
-		text += fmt.Sprintf(": %s → %s", orNone(e.Old), orNone(e.New))
-	}
-	return text
-}
-
-func orNone(value string) string {
-	if value == "" {
-		return "none"
-	}
-	return value
 }

@@ -166,6 +166,21 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	}
 }
 
+// The process that was stopped may not have ended yet, and its engine does.
+func TestTheSameCommandMayFollowAStopAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 86}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	m.ordered("stop", "--latest")
+	code, again := m.run(time.Minute)
+	exitCode(t, again, code, 0)
+	exitCode(t, p, p.wait(time.Minute), 5)
+	m.check()
+}
+
 func TestACancelledMigrationIsNotGoneOnWith(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -111,15 +110,6 @@ func (v *validating) run(ctx context.Context) (int, error) {
 		result = reports[0]
 	}
 	return code, writeJSON(v.screen.stdout, result)
-}
-
-func writeJSON(w io.Writer, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(data, '\n'))
-	return err
 }
 
 // probe asks the target, if there is one to ask.

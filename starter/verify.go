@@ -90,17 +90,12 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)
-	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
-	o.timeout = seconds(10 * time.Second)
-	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
-	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	o.addPaceFlags(f)
 	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files; default: that of the migration")
 	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state, that of the migration; default: the user's state folder")
 	f.BoolVar(&o.sandbox, "sandbox", false, "verify a migration into the local Identity Cloud")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
-	o.temporal.AddFlags(f)
-	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
-	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	o.addWorkFlags(f)
 }
 
 // complete checks the command line and adds what is not on it.
@@ -124,12 +119,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if name := namesTarget(f); o.sandbox && name != "" {
 		return verifyUsage("--sandbox brings its own target; expected no --%s with it", name)
 	}
-	if o.stateDir == "" {
-		if o.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
-	}
-	if o.stateDir, err = filepath.Abs(o.stateDir); err != nil {
+	if err := o.completeStateDir(getenv); err != nil {
 		return err
 	}
 	if o.of, err = (&place{stateDir: o.stateDir}).find(context.Background(), o.migration); err != nil {

@@ -37,41 +37,6 @@ type view struct {
 	standing standing // as it was told
 }
 
-// meter measures how fast a number grows.
-type meter struct{ samples []sample }
-
-// sample is how many were done at a time.
-type sample struct {
-	at   time.Time
-	done int
-}
-
-// rateWindow is over which time the speed is taken.
-const rateWindow = 30 * time.Second
-
-func (m *meter) add(done int) {
-	now := time.Now()
-	if n := len(m.samples); n > 0 && done < m.samples[n-1].done {
-		m.samples = nil // another round
-	}
-	m.samples = append(m.samples, sample{now, done})
-	for len(m.samples) > 2 && now.Sub(m.samples[0].at) > rateWindow {
-		m.samples = m.samples[1:]
-	}
-}
-
-// perSecond is 0 where there is nothing to tell yet.
-func (m *meter) perSecond() float64 {
-	if len(m.samples) == 0 {
-		return 0
-	}
-	first, last := m.samples[0], m.samples[len(m.samples)-1]
-	if last.at.Sub(first.at) < time.Second {
-		return 0
-	}
-	return float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
-}
-
 func newView(c client.Client, id, stateDir string, s *screen) *view {
 	return &view{client: c, id: id, stateDir: stateDir, screen: s}
 }
@@ -100,7 +65,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := standingOf(progress, v.gateNow(progress))
+	now := standingOf(progress, v.gateNow(progress)).after(v.standing)
 	for _, line := range now.news(v.standing, v.id, time.Now()) {
 		v.screen.say(line)
 	}
@@ -227,77 +192,26 @@ func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.ga
 
 // gateIn is how the gate stands: as an activity that waits in it says, or as it
 // stood when the last batch was done. Then it was closed, perhaps, and is not:
-// nobody waits.
+// nobody waits. A heartbeat may be older than the end of a pause.
 func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
+	if c := p.Steering; waiting != nil && waiting.Paused && c != nil && !c.Paused {
+		gone := *waiting
+		gone.Closed, gone.Since, gone.Paused = "", time.Time{}, false
+		return &gone
+	}
 	if waiting != nil || p.Pace == nil {
 		return waiting
 	}
 	return &pace.State{Limit: p.Pace.Limit, Allowed: p.Pace.Allowed, Places: p.Pace.Places}
 }
 
-// standing is what somebody should hear of when it changes.
-type standing struct {
-	paused              string // by whom, when and why
-	decision, decidedBy string
-	closed              string // why no calls are made, unless that is a pause
-	breaker             bool
-	probe               time.Time
-}
-
-func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
-	if c := p.Steering; c != nil {
-		s.decision, s.decidedBy = c.Decision, c.DecidedBy
-		if c.Paused {
-			s.paused = c.PausedText
-		}
+// callsOf is how many calls the rounds have made.
+func callsOf(p workflows.Progress) int {
+	calls := p.Loading.Calls
+	for _, r := range p.Rounds {
+		calls += r.Calls
 	}
-	if gate != nil {
-		s.breaker, s.probe = gate.Breaker, gate.Probe
-		if s.paused == "" {
-			s.closed = gate.Closed
-		}
-	}
-	return s
-}
-
-// news are the lines that tell what is not as it was.
-func (s standing) news(before standing, id string, now time.Time) []string {
-	var lines []string
-	if s.decision != "" && s.decision != before.decision {
-		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
-	}
-	switch {
-	case s.paused == before.paused:
-	case s.paused == "":
-		lines = append(lines, "It is not paused any more.")
-	default:
-		lines = append(lines, pausedText(s.paused, id))
-	}
-	switch {
-	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker):
-		lines = append(lines, closedText(s.closed, s.probe, now))
-	case before.breaker && !s.breaker:
-		lines = append(lines, "The breaker is closed again.")
-	}
-	return lines
-}
-
-// decisionText says what a migration waits for, and which commands answer it.
-func decisionText(decision, by, id string) string {
-	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
-		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
-}
-
-func pausedText(by, id string) string {
-	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
-}
-
-func closedText(why string, probe, now time.Time) string {
-	text := "No calls are made now: " + why
-	if left := probe.Sub(now).Round(time.Second); left > 0 {
-		text += fmt.Sprintf("; next probe in %s", left)
-	}
-	return text
+	return calls
 }
 
 // line is one line of progress.
@@ -306,6 +220,9 @@ func (v *view) line(p workflows.Progress) string {
 		u := p.Updates
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
 			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed))
+	}
+	if v.standing.decision != "" {
+		return "waiting for a decision …"
 	}
 	if p.Waiting != "" {
 		return string(p.Phase) + ", waits " + p.Waiting
@@ -320,7 +237,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
 	v.records.add(done)
-	if perMinute := 60 * v.records.perSecond(); perMinute > 0 {
+	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
 	}
@@ -329,6 +246,9 @@ func (v *view) line(p workflows.Progress) string {
 
 // slowed says how many calls are allowed, where that is less than the limit.
 func (v *view) slowed(p workflows.Progress) string {
+	if v.standing.rests() {
+		return ", no calls now"
+	}
 	gate := v.gateNow(p)
 	if gate == nil || gate.Allowed == 0 || gate.Allowed == gate.Limit {
 		return ""

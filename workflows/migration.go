@@ -111,7 +111,14 @@ func (m *migrationRun) canary(ctx workflow.Context) {
 		return
 	}
 	m.enter(ctx, PhaseVerifying)
-	m.stopped = !m.decide(ctx, UpdateApprove, m.canaryText(ctx), m.spec.CanaryTimeout)
+	question, timeout := m.canaryText(ctx), m.spec.CanaryTimeout
+	if timeout > 0 {
+		question += " Without an answer it stops at " + workflow.Now(ctx).Add(timeout).UTC().Format(time.DateTime) + " UTC."
+	}
+	m.stopped = !m.decide(ctx, UpdateApprove, question, timeout)
+	if m.stopped && ctx.Err() == nil {
+		m.halted = fmt.Sprintf("nobody has approved the canary within %s", timeout)
+	}
 }
 
 // canaryText says what came of the canary, for the one who decides.

@@ -230,8 +230,13 @@ func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
 	f := newFake(t, 6)
 	f.canary = 2
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour }); err != nil {
+	waiting := e.progressAt(time.Hour / 2)
+	result, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour })
+	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(waiting.Steering.Decision, " Without an answer it stops at ") || result.Halted != "nobody has approved the canary within 1h0m0s" {
+		t.Errorf("it waits with %q, and stops because %q; want both to tell of the time", waiting.Steering.Decision, result.Halted)
 	}
 	if f.count("LoadBatch") != 2 || !f.artifact.Stopped || f.artifact.Cancelled {
 		t.Errorf("%s; artifacts %+v; want the canary alone, stopped", f.story(), f.artifact)

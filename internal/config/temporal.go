@@ -92,6 +92,9 @@ func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (cli
 	defer cancel()
 	c, err := client.DialContext(ctx, options)
 	if err != nil {
+		if options.HostPort == "" {
+			options.HostPort = client.DefaultHostPort
+		}
 		return nil, fmt.Errorf("no Temporal service answers at %s (%w); check --address, and that the service runs", options.HostPort, err)
 	}
 	return c, nil

@@ -56,8 +56,14 @@ func (c *Client) count(ctx context.Context) (int64, Answer) {
 //
 // Its errors are one of this file's, which errors.Is finds, with a text that says what to do; for anything else that
 // the API answers an *APIError is wrapped. ErrUnreachable and ErrBusy may pass by themselves, the others will not.
+//
+// Where Config.Renew has another secret after the first was refused, that one is tried as well.
 func (c *Client) Check(ctx context.Context) error {
+	before := c.clientSecret.Load()
 	_, answer := c.count(ctx)
+	if errors.Is(answer.Fault, ErrCredentials) && *c.clientSecret.Load() != *before {
+		_, answer = c.count(ctx)
+	}
 	var (
 		api  *APIError
 		http *HTTPError

@@ -57,8 +57,8 @@ type Config struct {
 	// each call. While it gives an error the last known limits hold.
 	Settings func() (Settings, error)
 	// Probe makes one harmless call, under the context that it is given, and gives
-	// nil if the target serves. nil: the first call that is let through is the
-	// probe.
+	// nil if the target serves; a Fault where no call can succeed until somebody
+	// has done something. nil: the first call that is let through is the probe.
 	Probe func(context.Context) error
 	// FirstProbe is how long after the breaker has opened the first probe is made,
 	// and how soon the second at least, which then doubles; 0 = a second.
@@ -212,7 +212,7 @@ func (t *Turn) probe(ctx context.Context, v view) error {
 		begun := g.fault.begin(g.cfg.FirstProbe, time.Now())
 		g.mu.Unlock()
 		if begun {
-			g.isServed(ctx)
+			_ = g.isServed(ctx) // its own fault is told already
 		}
 		return nil
 	}
@@ -230,23 +230,31 @@ func (t *Turn) probe(ctx context.Context, v view) error {
 		begun = s.Breaker.begin(g.cfg.FirstProbe, now)
 		return nil
 	})
-	if err == nil && begun && g.isServed(ctx) {
-		t.trial = trial
-		return nil
+	if err == nil && begun {
+		var fault Fault
+		switch found := g.isServed(ctx); {
+		case found == nil:
+			t.trial = trial
+			return nil
+		case errors.As(found, &fault):
+			err = g.update(func(s *shared, now time.Time) []Event { return g.trip(s, fault.Error(), now) })
+		}
 	}
 	trial.release()
 	return err
 }
 
-// isServed probes the target.
-func (g *Gate) isServed(ctx context.Context) bool {
-	if g.cfg.Probe != nil && g.cfg.Probe(Probing(ctx)) != nil {
-		return false
+// isServed probes the target. nil is yes.
+func (g *Gate) isServed(ctx context.Context) error {
+	if g.cfg.Probe != nil {
+		if err := g.cfg.Probe(Probing(ctx)); err != nil {
+			return err
+		}
 	}
 	g.mu.Lock()
 	g.fault = breaker{}
 	g.mu.Unlock()
-	return true
+	return nil
 }
 
 // Fresh waits for the start time itself, and for another one if that has gone

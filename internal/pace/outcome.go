@@ -60,18 +60,7 @@ func (g *Gate) Ended(ctx context.Context, o Outcome) error {
 		}
 		switch b := &s.Breaker; {
 		case o.Fault != "":
-			g.mu.Lock()
-			if !g.fault.Open {
-				g.fault.trip(o.Fault, g.cfg.FirstProbe, now)
-			}
-			g.mu.Unlock()
-			if !b.Open {
-				b.trip(o.Fault, g.cfg.FirstProbe, now)
-			}
-			if b.Reason != o.Fault || b.Since.Equal(now) {
-				b.Reason = o.Fault
-				events = append(events, Event{Kind: Opened, Text: o.Fault})
-			}
+			events = append(events, g.trip(s, o.Fault, now)...)
 		case o.Unknown && !b.Open:
 			s.Row++
 			if v.set.Breaker > 0 && s.Row >= v.set.Breaker {
@@ -92,6 +81,31 @@ func (g *Gate) Ended(ctx context.Context, o Outcome) error {
 	g.seen.at = time.Time{} // the next look sees it
 	g.mu.Unlock()
 	return err
+}
+
+// Fault is an error of a probe: no call can succeed until somebody has done
+// something. Its text is for people, and holds no user data.
+type Fault struct{ error }
+
+// NewFault gives a Fault with the text of an error.
+func NewFault(err error) Fault { return Fault{err} }
+
+// trip opens the breaker for a fault, or gives one that is open that reason.
+func (g *Gate) trip(s *shared, fault string, now time.Time) []Event {
+	g.mu.Lock()
+	if !g.fault.Open {
+		g.fault.trip(fault, g.cfg.FirstProbe, now)
+	}
+	g.mu.Unlock()
+	b := &s.Breaker
+	switch {
+	case !b.Open:
+		b.trip(fault, g.cfg.FirstProbe, now)
+	case b.Fault:
+		return nil // one like it was told: each has another request id
+	}
+	b.Reason, b.Fault = fault, true
+	return []Event{{Kind: Opened, Text: fault}}
 }
 
 // slow lowers the pace: one step for all calls that were in flight together.

@@ -73,6 +73,7 @@ type breaker struct {
 	Open   bool      `json:"open,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 	Reason string    `json:"reason,omitempty"`
+	Fault  bool      `json:"fault,omitempty"`  // it does not pass by itself
 	Probes int       `json:"probes,omitempty"` // that were made
 	Next   time.Time `json:"next,omitzero"`    // when the next one is due
 }

@@ -16,6 +16,8 @@ type State struct {
 	// is open. "" if calls are made.
 	Closed string    `json:"closed,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
+	// Paused says that it is closed because somebody paused.
+	Paused bool `json:"paused,omitempty"`
 	// Breaker says that the breaker is open; the next probe is made at Probe.
 	Breaker bool      `json:"breaker,omitempty"`
 	Probe   time.Time `json:"probe,omitzero"`

@@ -3,6 +3,7 @@ package pace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -487,6 +488,30 @@ func TestABreakerThatIsOpenLetsOneCallThroughAndCloses(t *testing.T) {
 	arrives(t, any)
 	if all := strings.Fields(a.told() + " " + b.told()); len(all) != 2 {
 		t.Errorf("told %q, want opened and closed", all)
+	}
+}
+
+// The target is down, and refuses the credentials when it is there again: that
+// is said at once, and once.
+func TestAProbeThatIsRefusedSaysWhy(t *testing.T) {
+	t.Parallel()
+	g := newSteered(t, t.TempDir(), Settings{Places: 1, Breaker: 1})
+	var probes atomic.Int64
+	g.cfg.Probe = func(context.Context) error {
+		if n := probes.Add(1); n > 1 {
+			return NewFault(fmt.Errorf("the secret is wrong (request %d)", n))
+		}
+		return errors.New("nobody answers")
+	}
+	g.ended(t, Outcome{Unknown: true, Reason: "refused"})
+	in := entering(t, g)
+	eventually(t, "some probes", func() bool { return probes.Load() >= 4 })
+	waits(t, in)
+	if s := g.State(); s.Closed != "the breaker is open: the secret is wrong (request 2)" {
+		t.Errorf("it is %q, want the reason of the probe", s.Closed)
+	}
+	if all := g.told(); all != "opened opened" {
+		t.Errorf("told %q, want the outage and the secret, once each", all)
 	}
 }
 

@@ -160,7 +160,7 @@ func restore(s *shared, now time.Time) []Event {
 func (g *Gate) State() State {
 	v := g.look(false)
 	b := v.tripped()
-	s := State{Limit: v.limit(), Allowed: v.allowed(), Places: v.places(), Closed: v.rest(), Breaker: b.Open, Probe: b.Next}
+	s := State{Limit: v.limit(), Allowed: v.allowed(), Places: v.places(), Closed: v.rest(), Paused: v.set.Paused, Breaker: b.Open, Probe: b.Next}
 	switch {
 	case s.Closed != "":
 		g.mu.Lock()

@@ -1,0 +1,164 @@
+package main_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+// asks waits until a process tells that its migration waits for a decision.
+func (p *process) asks() {
+	p.t.Helper()
+	until(p.t, time.Minute, "it waits for a decision", func() bool {
+		return strings.Contains(p.errors(), "It waits for a decision: ") || p.hasEnded()
+	})
+	if p.hasEnded() {
+		p.t.Fatalf("%s ended, want it to wait for a decision\n%s", p.name, p.errors())
+	}
+}
+
+// checkCut is check for batches that a canary has cut.
+func (m *migration) checkCut() {
+	m.lab.t.Helper()
+	e := m.evidence()
+	e.BatchSize, e.Ledger = 0, ""
+	verify(m.lab.t, e)
+}
+
+func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 120, Seed: 91})
+	m := l.migration(s, input, 10, "--rate-limit", "50", "--retry-backoff", "100ms", "--canary", "25")
+	first := m.start()
+	first.asks()
+	canary, there := emails(t, input)[:25], s.emails()
+	slices.Sort(canary)
+	slices.Sort(there)
+	if !slices.Equal(there, canary) {
+		t.Errorf("the target has %d records, want the first 25:\n%q\n%q", len(there), there, canary)
+	}
+	if text := first.errors(); !strings.Contains(text, "25 of 25 records are in the target as they should be") {
+		t.Errorf("what was read back is not told:\n%s", text)
+	}
+	calls := s.calls()
+	first.kill()
+	second := m.start()
+	second.asks()
+	code, p := m.operate("resume", "--latest")
+	refused(t, p, code, 1, "not paused")
+	if waiting := m.standing(); s.calls() != calls || waiting.Records["remaining"] != 95 || !strings.Contains(waiting.Decision, "The canary") {
+		t.Errorf("after a crash the status is %+v, and %d calls were made; want it to wait, and none", waiting, s.calls()-calls)
+	}
+	m.ordered("approve", "--latest", "--reason", "looks right")
+	exitCode(t, second, second.wait(time.Minute), 0)
+	m.checkCut()
+	after := m.standing()
+	if got, want := after.changes(), "canary approved,no,yes,looks right"; got != want || after.Records["created"] != 120 {
+		t.Errorf("the changes are %q in %+v; want %q, and 120 created", got, after, want)
+	}
+	code, p = m.operate("approve", "--latest")
+	refused(t, p, code, 1, "nothing runs")
+}
+
+func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "20", "--canary", "5")
+	patient := m.flags
+	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 5)
+	if text := p.errors(); !strings.Contains(text, "nobody has approved the canary within 1s") {
+		t.Errorf("it does not say why it ends:\n%s", text)
+	}
+	m.checkCut()
+	if f := m.figures(); f.Records["created"] != 5 || f.Records["remaining"] != 145 || s.calls() != 1 {
+		t.Errorf("%d calls were made, and the records came to %v; want those of the canary", s.calls(), f.Records)
+	}
+	m.flags = patient
+	p = m.start()
+	p.asks()
+	m.ordered("approve", "--latest")
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	m.ordered("stop", "--latest")
+	exitCode(t, p, p.wait(time.Minute), 5)
+	m.checkCut()
+	code, p = m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.checkCut()
+	if strings.Contains(p.errors(), "decision") {
+		t.Errorf("it was approved, and asks again:\n%s", p.errors())
+	}
+}
+
+func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		order    string
+		exitCode int
+	}{{"resume", 3}, {"stop", 5}} {
+		t.Run(c.order, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			s := l.sandbox()
+			input := l.users(invent.Options{Records: 200, Seed: 93})
+			s.seed(emails(t, input)[:10])
+			m := l.migration(s, input, 5, "--rate-limit", "20", "--workers", "2", "--retry-backoff", "100ms", "--max-failed", "2%")
+			p := m.start()
+			p.asks()
+			calls := s.calls()
+			waiting := m.standing()
+			if !strings.Contains(waiting.Decision, "of 200 records have failed, more than --max-failed 2% allows") || waiting.Records["remaining"] == 0 || s.calls() != calls {
+				t.Errorf("the status is %+v, and %d calls were made meanwhile; want it to wait", waiting, s.calls()-calls)
+			}
+			if list := m.ordered("list"); !strings.Contains(list, "waits for a decision") {
+				t.Errorf("the list is\n%s", list)
+			}
+			m.ordered(c.order, "--latest", "--reason", "they are known")
+			exitCode(t, p, p.wait(time.Minute), c.exitCode)
+			m.check()
+			f := m.figures()
+			if left := f.Records["remaining"]; (left > 0) != (c.exitCode == 5) || f.Records["failed"] != 10 {
+				t.Errorf("after %s the records came to %v", c.order, f.Records)
+			}
+			if strings.Count(p.errors(), "waits for a decision") != 1 {
+				t.Errorf("it asks more than once:\n%s", p.errors())
+			}
+		})
+	}
+}
+
+func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
+	at := func(args ...string) []string { return append(args, "--address", serviceAddress(t)) }
+	worker := m.worker()
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	key := filepath.Base(filepath.Dir(m.ledger())) // others use the service too
+	m.ordered(at("pause", key, "--reason", "lunch")...)
+	until(t, time.Minute, "the batches wait", func() bool { return strings.Contains(m.standing(at(key)...).Paused, "lunch") })
+	worker.kill()
+	m.worker()
+	calls := s.calls()
+	// It is answered by the new worker.
+	m.ordered(at("set", key, "rate=200", "workers=3")...)
+	if s.calls() != calls {
+		t.Errorf("%d calls were made in the pause", s.calls()-calls)
+	}
+	m.ordered(at("resume", key)...)
+	exitCode(t, p, p.wait(time.Minute), 0)
+	m.check()
+	if got, want := m.standing(at(key)...).changes(), "paused,no,yes,lunch\nrate,10,200,\nworkers,10,3,\npaused,yes,no,"; got != want {
+		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"durable-dataload/internal/migration"
+)
+
+// shownEvents is how many events a person sees, the last ones; JSON has all.
+const (
+	shownEvents   = 20
+	redrawnEvents = 8
+)
+
+// print shows the status to a person.
+func (s status) print(w io.Writer, all bool) error {
+	p := &errWriter{w: w}
+	p.line("%s", s.ID)
+	p.line("%s → %s (%s)%s", s.File, s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
+	p.line("%s", s.headline())
+	for _, line := range s.waits(time.Now()) {
+		p.line("%s", line)
+	}
+	if s.Pace != nil {
+		p.line("%s", s.Pace.text())
+	}
+	p.table(s.Rounds)
+	c := s.Records
+	if c.Total > 0 {
+		p.line("\n%s", c)
+	}
+	if len(s.Errors) > 0 {
+		p.line("\nFailed or unknown in this round, by reason:")
+		byCount := slices.SortedFunc(maps.Keys(s.Errors), func(a, b string) int {
+			return cmp.Or(s.Errors[b]-s.Errors[a], strings.Compare(a, b))
+		})
+		for _, class := range byCount {
+			p.line("  %s: %s", number(s.Errors[class]), class)
+		}
+	}
+	if len(s.Events) > 0 {
+		shown := shownEvents
+		if !all {
+			shown = redrawnEvents
+		}
+		p.line("\nWhat happened:")
+		if more := len(s.Events) - shown; more > 0 {
+			p.line("  %d more before that; --json has them", more)
+		}
+		for _, e := range s.Events[max(0, len(s.Events)-shown):] {
+			p.line("  %s  %s", moment(e.At), eventText(e))
+		}
+	}
+	if s.advice != "" {
+		p.line("\n%s", s.advice)
+	}
+	if s.WebUI != "" {
+		p.line("\nWeb UI:  %s", s.WebUI)
+	}
+	return p.err
+}
+
+// headline is the state in a line.
+func (s status) headline() string {
+	if s.State != stateRunning {
+		text, next := s.State.text()
+		return text + since(", at ", s.FinishedAt) + next + trouble(s.Trouble)
+	}
+	text := "running"
+	if s.Ending != "" {
+		text += " (" + s.Ending + " is ordered)"
+	}
+	if s.Phase != "" {
+		text += ": " + string(s.Phase)
+	}
+	if s.Waiting != "" {
+		text += ", waits " + s.Waiting
+	}
+	if n := len(s.Rounds); n > 0 && s.Rounds[n-1].Running {
+		r := s.Rounds[n-1]
+		text += fmt.Sprintf(", round %d, batch %s of %s", r.Round, number(r.BatchesDone), number(r.Batches))
+	}
+	if s.SecondsLeft > 0 {
+		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft)*time.Second)
+	}
+	return text + trouble(s.Trouble)
+}
+
+func trouble(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "\nTrouble: " + text
+}
+
+// waits says what a migration waits for, and how it goes on.
+func (s status) waits(now time.Time) []string {
+	var lines []string
+	if s.Decision != "" {
+		lines = append(lines, decisionText(s.Decision, s.DecidedBy, s.ID))
+	}
+	if s.Paused != "" {
+		lines = append(lines, pausedText(s.Paused, s.ID))
+	}
+	if s.Pace != nil && s.Pace.Closed != "" && s.Paused == "" {
+		lines = append(lines, closedText(s.Pace.Closed, s.Pace.Probe, now)+since("; since ", s.Pace.Since))
+	}
+	return lines
+}
+
+func (p paceStatus) text() string {
+	text := fmt.Sprintf("%.1f calls a second now", p.CallsASecond)
+	switch {
+	case p.Allowed > 0 && p.Allowed != p.Limit:
+		text += fmt.Sprintf("; %s allowed by the target's answers, of %s", rateText(p.Allowed), rateText(p.Limit))
+	default:
+		text += "; " + rateText(p.Limit) + " allowed"
+	}
+	text += fmt.Sprintf("; %d in flight at most, %d batches begun", p.Workers, p.BatchesBegun)
+	if p.RatePlan != "" {
+		text += "; timetable: " + p.RatePlan
+	}
+	return text
+}
+
+// rateText is a rate limit for people.
+func rateText(perSecond float64) string {
+	if perSecond == 0 {
+		return "any number"
+	}
+	return fmt.Sprintf("%.3g", perSecond)
+}
+
+// eventText is an event in a line.
+func eventText(e migration.Event) string {
+	text := string(e.Kind)
+	if e.Kind == migration.EventChanged {
+		text = change(e)
+	} else if e.New != "" {
+		text += " " + e.New
+	}
+	if e.Text != "" {
+		text += ": " + e.Text
+	}
+	if e.Who != "" {
+		text += ", by " + e.Who
+	}
+	if e.Reason != "" {
+		text += " (" + e.Reason + ")"
+	}
+	return text
+}
+
+// moment is a time for people, in UTC as in the summary.
+func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }
+
+// since is a time with words before it, or nothing.
+func since(words string, t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return words + moment(t)
+}
+
+// errWriter keeps the first error.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (p *errWriter) line(format string, args ...any) {
+	_, err := fmt.Fprintf(p.w, format+"\n", args...)
+	p.err = errors.Join(p.err, err)
+}
+
+func (p *errWriter) table(rounds []roundStatus) {
+	if len(rounds) == 0 {
+		return
+	}
+	recovered := slices.ContainsFunc(rounds, func(r roundStatus) bool { return r.Recovered != nil })
+	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	header := "\nround\tcalls\tcreated\tduplicate\tfailed\tunknown\t"
+	if recovered {
+		header += "recovered\t"
+	}
+	fmt.Fprintln(w, header)
+	for _, r := range rounds {
+		row := fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown)
+		switch {
+		case !recovered:
+		case r.Recovered != nil:
+			row += fmt.Sprintf("%d\t", *r.Recovered)
+		default:
+			row += "…\t"
+		}
+		fmt.Fprintln(w, row)
+	}
+	p.err = errors.Join(p.err, w.Flush())
+}
+
+// change is a change by a person, in a line.
+func change(e migration.Event) string {
+	text := e.Name
+	if e.Old != "" || e.New != "" {
+		text += fmt.Sprintf(": %s → %s", orNone(e.Old), orNone(e.New))
+	}
+	return text
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/pace"
+	"durable-dataload/workflows"
+)
+
+// standing is what somebody should hear of when it changes.
+type standing struct {
+	paused              string // by whom, when and why
+	decision, decidedBy string
+	closed              string // why no calls are made, unless that is a pause
+	breaker             bool
+	probe               time.Time
+	calls               int // that were made
+}
+
+func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
+	if c := p.Steering; c != nil {
+		s.decision, s.decidedBy = c.Decision, c.DecidedBy
+		if c.Paused {
+			s.paused = c.PausedText
+		}
+	}
+	if gate != nil {
+		s.breaker, s.probe = gate.Breaker, gate.Probe
+		if s.paused == "" {
+			s.closed = gate.Closed
+		}
+	}
+	s.calls = callsOf(p)
+	return s
+}
+
+// after adds what is known from before: a breaker at which nobody waits any more
+// has closed if a call was made since. Else what waited was stopped.
+func (s standing) after(before standing) standing {
+	if !before.breaker || s.breaker || s.calls > before.calls {
+		return s
+	}
+	s.breaker, s.probe = true, before.probe
+	if s.paused == "" && s.closed == "" {
+		s.closed = before.closed
+	}
+	return s
+}
+
+// rests says that no calls are made now.
+func (s standing) rests() bool { return s.paused != "" || s.closed != "" }
+
+// news are the lines that tell what is not as it was.
+func (s standing) news(before standing, id string, now time.Time) []string {
+	var lines []string
+	if s.decision != "" && s.decision != before.decision {
+		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
+	}
+	switch {
+	case s.paused == before.paused:
+	case s.paused == "":
+		lines = append(lines, "It is not paused any more.")
+	default:
+		lines = append(lines, pausedText(s.paused, id))
+	}
+	switch {
+	case s.closed != "" && (before.closed == "" || s.breaker != before.breaker || s.breaker && s.closed != before.closed):
+		lines = append(lines, closedText(s.closed, s.probe, now))
+	case before.breaker && !s.breaker:
+		lines = append(lines, "The breaker is closed again.")
+	}
+	return lines
+}
+
+// decisionText says what a migration waits for, and which commands answer it.
+func decisionText(decision, by, id string) string {
+	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
+		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
+}
+
+func pausedText(by, id string) string {
+	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
+}
+
+func closedText(why string, probe, now time.Time) string {
+	text := "No calls are made now: " + why
+	if left := probe.Sub(now).Round(time.Second); left > 0 {
+		text += fmt.Sprintf("; next probe in %s", left)
+	}
+	return text
+}

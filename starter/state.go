@@ -1,0 +1,116 @@
+package main
+
+import (
+	"slices"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"durable-dataload/internal/migration"
+)
+
+// state is how a migration stands, in a word. Scripts depend on it.
+type state string
+
+const (
+	stateRunning    state = "running"
+	stateDone       state = "done"       // every record was attempted, and none is unknown
+	stateUnresolved state = "unresolved" // every record was attempted, some are unknown
+	stateStopped    state = "stopped"    // before its time, and was not gone on with
+	stateCancelled  state = "cancelled"  // for good
+	stateCutOff     state = "cut_off"    // nothing runs, and nobody has stopped it
+	stateFailed     state = "failed"     // it could not run
+	stateRolledBack state = "rolled_back"
+)
+
+// text is the state for people, and how it goes on from there.
+func (s state) text() (text, next string) {
+	switch s {
+	case stateUnresolved:
+		return "done, with records in unknown state", "; the same command goes on with them"
+	case stateStopped:
+		return "stopped", "; the same command goes on"
+	case stateCancelled:
+		return "cancelled, for good", ""
+	case stateCutOff:
+		return "cut off", "; the same command goes on"
+	case stateFailed:
+		return "could not run", ""
+	case stateRolledBack:
+		return "rolled back", ""
+	}
+	return string(s), ""
+}
+
+// stateNow tells from the service, or from the folder where that knows no more.
+func (k known) stateNow() state {
+	switch k.state {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
+		return stateRunning
+	}
+	if k.folder == "" {
+		return k.stateInService()
+	}
+	if _, err := k.folder.RolledBack(); err == nil {
+		return stateRolledBack
+	}
+	if k.folder.Cancelled() {
+		return stateCancelled
+	}
+	if k.folder.Finished() {
+		return stateDone
+	}
+	summary, err := k.folder.Summary()
+	switch {
+	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
+		return stateFailed
+	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
+		return stateStopped
+	case err != nil || k.begunSince(summary):
+		return stateCutOff
+	}
+	return stateOf(summary)
+}
+
+func (k known) stateInService() state {
+	switch k.state {
+	case enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED:
+		return stateDone
+	case enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
+		return stateFailed
+	case enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
+		return stateStopped
+	}
+	return stateCutOff
+}
+
+// stateOf is the state after a run that came to its end.
+func stateOf(s migration.Summary) state {
+	if s.Cancelled {
+		return stateCancelled
+	}
+	switch s.Records.ExitCode() {
+	case migration.ExitStopped:
+		return stateStopped
+	case migration.ExitUnknown:
+		return stateUnresolved
+	}
+	return stateDone
+}
+
+// begunSince says whether a run has begun and not ended after the one that the
+// summary is of.
+func (k known) begunSince(s migration.Summary) bool {
+	events, err := k.folder.Events()
+	if err != nil {
+		return false
+	}
+	for _, e := range slices.Backward(events) {
+		switch e.Kind {
+		case migration.EventEnded:
+			return false
+		case migration.EventBegun:
+			return e.At.After(s.FinishedAt)
+		}
+	}
+	return false
+}
