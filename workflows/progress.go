@@ -32,6 +32,10 @@ const (
 	// What is shown instead, while nothing is done.
 	PhasePaused   Phase = "paused"
 	PhaseDeciding Phase = "waiting for a decision"
+
+	// What is shown instead of PhaseDone, where records are left, or for good.
+	PhaseStopped   Phase = "stopped"
+	PhaseCancelled Phase = "cancelled"
 )
 
 // QueryProgress asks each of the workflows for its Progress.
@@ -104,8 +108,14 @@ func (r RoundProgress) failed(delta bool) int {
 // ShownPhase is what a person wants to know first.
 func (p *Progress) ShownPhase() Phase {
 	switch {
-	case p.Steering == nil || p.Phase == PhaseWriting || p.Phase == PhaseDone:
+	case p.Steering == nil || p.Phase == PhaseWriting:
 		return p.Phase
+	case p.Phase == PhaseDone && p.Steering.Ending == UpdateCancel:
+		return PhaseCancelled
+	case p.Phase == PhaseDone && p.Counts != nil && p.Counts.Remaining > 0:
+		return PhaseStopped
+	case p.Phase == PhaseDone:
+		return PhaseDone
 	case p.Steering.Paused:
 		return PhasePaused
 	case p.Steering.Decision != "":

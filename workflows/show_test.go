@@ -42,6 +42,20 @@ func TestAPauseBetweenRoundsSaysUntilWhen(t *testing.T) {
 	}
 }
 
+func TestTheEndIsShownAsWhatItIs(t *testing.T) {
+	left := &migration.Counts{Total: 2, Created: 1, Remaining: 1}
+	for want, p := range map[Phase]*Progress{
+		PhaseDone:      {Phase: PhaseDone, Steering: &Steering{}, Counts: &migration.Counts{Total: 2, Created: 1, Failed: 1}},
+		PhaseStopped:   {Phase: PhaseDone, Steering: &Steering{}, Counts: left},
+		PhaseCancelled: {Phase: PhaseDone, Steering: &Steering{Ending: UpdateCancel}, Counts: left},
+		PhaseWriting:   {Phase: PhaseWriting, Steering: &Steering{Ending: UpdateCancel}},
+	} {
+		if got := p.ShownPhase(); got != want {
+			t.Errorf("%+v is shown as %q, want %q", p, got, want)
+		}
+	}
+}
+
 func TestSearchAttributesTellWhatHasFailedWhileItRuns(t *testing.T) {
 	f := failing(t, 20, 4)
 	e := newEnvironment(t, f)
