@@ -178,7 +178,8 @@ func (e *episode) prepare() (err error) {
 		perCall = max(perCall, 1/e.rate)
 	}
 	if e.limit == 0 {
-		e.limit = eventsEnd + time.Minute + time.Duration(3*calls*perCall*float64(time.Second))
+		// Faults that hit the one call of an open breaker make it pause for up to a minute.
+		e.limit = eventsEnd + 2*time.Minute + time.Duration(3*calls*perCall*float64(time.Second))
 	}
 	return nil
 }

@@ -41,7 +41,13 @@ type trouble struct {
 	calls  int           // that are still to be met
 	hold   time.Duration // for delays
 	met    func()        // is called for each
+	until  time.Time     // calls after that do not meet it
 }
+
+// troubleLasts bounds how long trouble waits for its calls. While the breaker is
+// open one call at a time is made, with pauses of up to a minute: it would meet
+// trouble for as long as the episode may last.
+const troubleLasts = 15 * time.Second
 
 // newProxy listens at an address; serve has what is done with a connection.
 func newProxy(address string, serve func(*proxy, net.Conn)) (*proxy, error) {
@@ -167,6 +173,7 @@ func (p *proxy) close() {
 func (p *proxy) give(t *trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	t.until = time.Now().Add(troubleLasts)
 	p.trouble = append(p.trouble, t)
 }
 
@@ -187,6 +194,7 @@ func (p *proxy) arrive(path string) (t *trouble, expired bool) {
 	if path != "/entity.count" && path != "/entityType" { // which find out whether calls can be made
 		p.gated = append(p.gated, now)
 	}
+	p.trouble = slices.DeleteFunc(p.trouble, func(t *trouble) bool { return now.After(t.until) })
 	if p.expired || path != "/entity.bulkCreate" || len(p.trouble) == 0 {
 		return nil, p.expired
 	}

@@ -189,3 +189,12 @@ func TestTheProxyRefusesCredentials(t *testing.T) {
 		t.Errorf("%d calls came to the target, want 1: those that were refused did not", n)
 	}
 }
+
+func TestTroubleThatNobodyMeetsIsOver(t *testing.T) {
+	b := newBehind(t)
+	b.proxy.give(&trouble{action: loseAnswers, calls: 2, met: func() { t.Error("a call met it") }})
+	b.proxy.trouble[0].until = time.Now().Add(-time.Second)
+	if text, err := b.call("/entity.bulkCreate"); err != nil || text != "answer to a call" {
+		t.Errorf("%q, %v; want an answer", text, err)
+	}
+}
