@@ -32,6 +32,8 @@ type figures struct {
 	DiskFills      int            `json:"disk_fills"`
 	DiskSkipped    int            `json:"disk_fills_skipped"`
 	Changes        int            `json:"changed_inputs"`
+	Orders         int            `json:"orders"`          // of a person, on a fleet
+	Scheduled      int            `json:"scheduled"`       // files that a schedule migrated, on a fleet
 	NotCome        int            `json:"events_not_come"` // the migration was over before
 
 	Commands  int `json:"commands"`       // how often the same command was given
@@ -100,11 +102,12 @@ seed %d, %.1f minutes
   calls in trouble  %s
   disk fills        %d, %d skipped
   changed inputs    %d
+  orders            %d carried out; %d files migrated by a schedule
   events not come   %d, the migration was over before
   records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
   unknown           %d found after round 0, %d resolved
   broken            %d
 `, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
-		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes, f.NotCome,
+		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes, f.Orders, f.Scheduled, f.NotCome,
 		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
 }

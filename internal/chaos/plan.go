@@ -24,6 +24,9 @@ type plan struct {
 	latency time.Duration
 	findLag time.Duration
 	events  []event
+
+	fleet     bool // the engine is the service of docker-compose.yml
+	scheduled bool // before it, a schedule migrates a file
 }
 
 // action is something that happens to a migration.
@@ -42,6 +45,8 @@ const (
 	throttle     action = "throttle"      // an answer arrives byte by byte
 	fill         action = "fill"          // the disk of the state folder is full
 	change       action = "change"        // the input changes
+	pauseIt      action = "pause"         // starter pause, status, resume
+	setRate      action = "set"           // starter set rate
 )
 
 // Names of what is killed, stopped or cut.
@@ -49,6 +54,7 @@ const (
 	theStarter = "starter"
 	theSandbox = "sandbox"
 	theEngine  = "engine"
+	theBase    = "database"   // of a fleet
 	aWorker    = "worker"     // with a number, from 1
 	everything = "everything" // but the target
 )
@@ -253,6 +259,9 @@ func (p *plan) String() string {
 	shape := "embedded engine"
 	if p.workers > 0 {
 		shape = fmt.Sprintf("separate engine and %d workers", p.workers)
+	}
+	if p.fleet {
+		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers", p.workers)
 	}
 	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults)
