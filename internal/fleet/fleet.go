@@ -73,7 +73,7 @@ func Build(ctx context.Context, dir string) error {
 		command := exec.CommandContext(ctx, "go", "install", serverModule+path+"@"+version)
 		command.Dir, command.Env = dir, append(os.Environ(), "GOBIN="+dir)
 		if err := run(command); err != nil {
-			return fmt.Errorf("Temporal's %s does not build: %w", name, err)
+			return fmt.Errorf("cannot build Temporal's %s: %w", name, err)
 		}
 		if err := os.Rename(filepath.Join(dir, filepath.Base(path)), filepath.Join(dir, name)); err != nil {
 			return err
