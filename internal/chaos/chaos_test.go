@@ -149,6 +149,7 @@ func TestTheCommandLine(t *testing.T) {
 		{[]string{"--sabotage", "nothing"}, "expected one of lost-record, "},
 		{[]string{"10"}, `unexpected argument "10"`},
 		{[]string{"--at-once", "0"}, "impossible"},
+		{[]string{"--fleet", "--minutes", "3"}, "--fleet has its own two episodes"},
 		{[]string{"--minute", "1"}, "unknown flag"},
 	}
 	for _, c := range cases {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/check"
+	"durable-dataload/internal/fleet"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/migration"
 )
@@ -34,8 +36,9 @@ const (
 	clockTolerance = 4 * time.Second
 
 	// eventsEnd is when everything that was to happen has happened, or does not
-	// happen any more.
-	eventsEnd = 75 * time.Second
+	// happen any more. A fleet's migration is larger.
+	eventsEnd      = 75 * time.Second
+	fleetEventsEnd = 4 * time.Minute
 
 	// longestSleep is how long a stopped worker sleeps at most. One that was
 	// stopped in the microseconds in which it holds the lock of the start times
@@ -59,6 +62,8 @@ type episode struct {
 
 	target, service *proxy // before the sandbox, and before the engine
 	sandbox, engine *slot
+	database        *slot // of a fleet's engine
+	real            *fleet.Service
 	workers         []*slot
 	hasDisk         bool
 	filling         sync.Mutex // one at a time fills the disk
@@ -78,6 +83,7 @@ type episode struct {
 	pause     time.Duration // before the next start of the starter
 	active    int           // events that go on just now
 	disturbed time.Time     // when the last one ended
+	slower    time.Time     // when the rate was set lower
 	changed   bool          // the input is not what it was
 	callsThen int           // when it was changed
 	sleepers  []*process
@@ -92,7 +98,7 @@ type episode struct {
 // the error says that the harness itself could not work.
 func (e *episode) run(ctx context.Context) (*evidence, []check.Broken, error) {
 	defer e.close()
-	if err := e.prepare(); err != nil {
+	if err := e.prepare(ctx); err != nil {
 		return nil, nil, err
 	}
 	for _, ev := range e.events {
@@ -126,7 +132,7 @@ func (e *episode) tell(invariant, format string, args ...any) {
 }
 
 // prepare makes the input and starts everything but the starter.
-func (e *episode) prepare() (err error) {
+func (e *episode) prepare(ctx context.Context) (err error) {
 	e.over = make(chan struct{})
 	e.input, e.original, e.state, e.out = e.path("users.csv"), e.path("original.csv"), e.path("state"), e.path("out")
 	e.queue = filepath.Base(e.dir)
@@ -168,7 +174,12 @@ func (e *episode) prepare() (err error) {
 		return err
 	}
 	if e.plan.workers > 0 {
-		if err := e.startService(addresses[2]); err != nil {
+		if err := e.startService(ctx, addresses[2]); err != nil {
+			return err
+		}
+	}
+	if e.scheduled {
+		if err := e.migrateBySchedule(ctx); err != nil {
 			return err
 		}
 	}
@@ -179,7 +190,7 @@ func (e *episode) prepare() (err error) {
 	}
 	if e.limit == 0 {
 		// Faults that hit the one call of an open breaker make it pause for up to a minute.
-		e.limit = eventsEnd + 2*time.Minute + time.Duration(3*calls*perCall*float64(time.Second))
+		e.limit = e.eventsEnd() + 2*time.Minute + time.Duration(3*calls*perCall*float64(time.Second))
 	}
 	return nil
 }
@@ -189,10 +200,31 @@ func credentials() []string {
 }
 
 // startService starts an engine of its own behind a proxy, and the workers.
-func (e *episode) startService(address string) (err error) {
+func (e *episode) startService(ctx context.Context, address string) (err error) {
 	if e.service, err = newProxy(address, serveBytes); err != nil {
 		return err
 	}
+	if e.fleet {
+		err = e.startFleet(ctx)
+	} else {
+		err = e.startEngine()
+	}
+	if err != nil {
+		return err
+	}
+	for i := range e.plan.workers {
+		w := e.slot(fmt.Sprintf("%s %d", aWorker, i+1), func(name string) (*process, error) {
+			return e.launch(name, "worker", credentials(), "--address", address, "--task-queue", e.queue)
+		})
+		e.workers = append(e.workers, w)
+		if err := w.begin(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *episode) startEngine() error {
 	e.engine = e.slot(theEngine, func(name string) (*process, error) {
 		p, err := e.launch(name, "engine", nil, e.path("engine"))
 		if err != nil {
@@ -206,19 +238,7 @@ func (e *episode) startService(address string) (err error) {
 		}
 		return p, nil
 	})
-	if err := e.engine.begin(); err != nil {
-		return err
-	}
-	for i := range e.plan.workers {
-		w := e.slot(fmt.Sprintf("%s %d", aWorker, i+1), func(name string) (*process, error) {
-			return e.launch(name, "worker", credentials(), "--address", address, "--task-queue", e.queue)
-		})
-		e.workers = append(e.workers, w)
-		if err := w.begin(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return e.engine.begin()
 }
 
 // seedUsers makes the users that exist before, and finds out how many records
@@ -300,9 +320,16 @@ func seed(address, users string) error {
 	return err
 }
 
-// launch starts one of the programs under a name that is its own.
+// launch starts one of the programs under a name that is its own, with nothing
+// in its environment that is not given here.
 func (e *episode) launch(name, program string, env []string, args ...string) (*process, error) {
-	p, err := launch(e.dir, name, filepath.Join(e.programs, program), env, args...)
+	cmd := exec.Command(filepath.Join(e.programs, program), args...)
+	cmd.Dir, cmd.Env = e.dir, append([]string{"HOME=" + e.path("home"), "TMPDIR=" + os.TempDir()}, env...)
+	return e.launchCommand(name, cmd)
+}
+
+func (e *episode) launchCommand(name string, cmd *exec.Cmd) (*process, error) {
+	p, err := launch(e.dir, name, cmd)
 	if err == nil {
 		e.mu.Lock()
 		e.all = append(e.all, p)
@@ -414,10 +441,13 @@ func (e *episode) unexplained(since time.Time) bool {
 	return e.active == 0 && e.disturbed.Before(since)
 }
 
-func (e *episode) arguments() []string {
+func (e *episode) arguments() []string { return e.options(e.input, e.state, e.out) }
+
+// options are the command line of a migration of a file.
+func (e *episode) options(input, state, out string) []string {
 	seconds := func(d time.Duration) string { return fmt.Sprint(d.Seconds()) }
 	args := []string{
-		"--data", e.input, "--apid_uri", "http://" + e.target.address, "--state-dir", e.state, "--output-dir", e.out,
+		"--data", input, "--apid_uri", "http://" + e.target.address, "--state-dir", state, "--output-dir", out,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
 		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(retryRounds), "--retry-backoff", seconds(retryBackoff),
 		"--breaker", strconv.Itoa(e.breaker),
@@ -428,9 +458,6 @@ func (e *episode) arguments() []string {
 	if e.maxFailed != "" {
 		args = append(args, "--max-failed", e.maxFailed)
 	}
-	if e.service != nil {
-		args = append(args, "--address", e.service.address, "--task-queue", e.queue)
-	}
 	return args
 }
 
@@ -439,11 +466,11 @@ func (e *episode) command() (*process, error) {
 	e.starts++
 	name := fmt.Sprintf("%s-%d", theStarter, e.starts)
 	e.mu.Unlock()
-	env := credentials()
-	if e.service != nil {
-		env = nil // the workers have them
+	if e.service == nil {
+		return e.launch(name, "starter", credentials(), e.arguments()...)
 	}
-	return e.launch(name, "starter", env, e.arguments()...)
+	// The workers have the credentials.
+	return e.launch(name, "starter", nil, append(e.arguments(), "--address", e.service.address, "--task-queue", e.queue)...)
 }
 
 var (
@@ -683,6 +710,15 @@ func (e *episode) collect(code int) (*evidence, error) {
 		}
 	}
 	search := check.Search{Input: e.original, Secrets: []string{clientSecret, basicAuth()}, Holds: []string{"LoadBatch", "WriteArtifacts"}}
+	if e.database != nil {
+		// What it has in memory goes to its files.
+		p := e.database.close()
+		p.signal(syscall.SIGINT)
+		if !p.endsIn(time.Minute) {
+			return nil, fmt.Errorf("%s did not end within a minute of an interrupt: %s", p.name, lastLines(p.errors(), 3))
+		}
+		search.Places = append(search.Places, e.real.Data())
+	}
 	for _, name := range []string{"state/engine", "state/logs", "state/names", "state/pace", "engine"} {
 		if _, err := os.Stat(e.path(name)); err == nil {
 			search.Places = append(search.Places, e.path(name))
@@ -697,10 +733,14 @@ func (e *episode) collect(code int) (*evidence, error) {
 		f.Decisions += e.times(isDecision)
 		f.Opened += e.times(isOpened)
 	})
+	arrivals := between(e.target.moments(), e.begun, time.Time{})
+	if e.fleet {
+		e.fleetHolds(arrivals)
+	}
 	return &evidence{
 		spans: e.ordered(), gated: e.target.gatedMoments(), flight: e.flight,
 		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.state, first: first, second: second,
-		search: search, arrivals: e.target.moments(), rate: e.rate, code: code, wantFailed: e.wantFailed,
+		search: search, arrivals: arrivals, rate: e.rate, code: code, wantFailed: e.wantFailed,
 	}, nil
 }
 
@@ -743,10 +783,16 @@ func (e *episode) writeAgain(code int) bool {
 
 // close ends all that still runs.
 func (e *episode) close() {
-	for _, s := range append([]*slot{e.sandbox, e.engine}, e.workers...) {
+	for _, s := range e.slots() {
 		if s != nil {
 			s.close()
 		}
+	}
+	if e.database != nil {
+		// Killed, it leaves shared memory behind that nobody removes.
+		p := e.database.close()
+		p.signal(syscall.SIGQUIT)
+		p.endsIn(5 * time.Second)
 	}
 	e.mu.Lock()
 	all := append([]*process(nil), e.all...)

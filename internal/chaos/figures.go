@@ -37,6 +37,7 @@ type figures struct {
 	Decisions      int            `json:"decisions"`      // that were waited for
 	Opened         int            `json:"breaker_opened"`
 	Expirations    int            `json:"credentials_refused"`
+	Scheduled      int            `json:"scheduled"`       // files that a schedule migrated, on a fleet
 	NotCome        int            `json:"events_not_come"` // the migration was over before
 
 	Commands  int `json:"commands"`       // how often the same command was given
@@ -105,7 +106,7 @@ seed %d, %.1f minutes
   calls in trouble  %s
   disk fills        %d, %d skipped
   changed inputs    %d
-  orders            %s, and %d that could not be carried out; %d decisions waited for
+  orders            %s, and %d that could not be carried out; %d decisions waited for; %d files migrated by a schedule
   breaker opened    %d times; credentials refused %d times
   events not come   %d, the migration was over before
   records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
@@ -113,6 +114,6 @@ seed %d, %.1f minutes
   broken            %d
 `, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
 		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes,
-		byName(f.Orders), f.OrdersRefused, f.Decisions, f.Opened, f.Expirations, f.NotCome,
+		byName(f.Orders), f.OrdersRefused, f.Decisions, f.Scheduled, f.Opened, f.Expirations, f.NotCome,
 		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
 }

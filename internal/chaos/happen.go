@@ -42,7 +42,7 @@ func (ev event) explains() bool { return ev.action != order || ev.how == orderSt
 func (e *episode) await(t trigger) bool {
 	begun := time.Now()
 	for !e.come(t, begun) {
-		if time.Since(begun) > eventsEnd || !e.sleep(10*time.Millisecond) {
+		if time.Since(begun) > e.eventsEnd() || !e.sleep(10*time.Millisecond) {
 			return false
 		}
 	}
@@ -126,16 +126,25 @@ func (e *episode) happen(ev event) {
 		e.count.add(func(f *figures) { f.Expirations++ })
 	case order:
 		e.operate(ev)
+	case pauseIt:
+		e.pauseAndResume()
+	case setRate:
+		e.setRate()
 	}
 }
 
 func (e *episode) find(target string) *slot {
-	for _, s := range append([]*slot{e.sandbox, e.engine}, e.workers...) {
+	for _, s := range e.slots() {
 		if s != nil && s.name == target {
 			return s
 		}
 	}
 	return nil
+}
+
+// slots are all of them; nil for what this episode does not have.
+func (e *episode) slots() []*slot {
+	return append([]*slot{e.sandbox, e.engine, e.database}, e.workers...)
 }
 
 func (e *episode) targets(ev event) []string {
@@ -221,16 +230,24 @@ func (e *episode) anotherWorks() bool {
 	return false
 }
 
-// openClaims gives the batches that a process has claimed and nobody has
-// decided, by the names of their outcomes.
-func (e *episode) openClaims(p *process) (open []string) {
+// claimed gives the batches that each process has claimed, by the names of
+// their outcomes.
+func (e *episode) claimed() map[int][]string {
 	paths, _ := filepath.Glob(filepath.Join(e.state, "migrations", "*", "ledger", "*", "*", "*.claim"))
+	claimed := map[int][]string{}
 	for _, path := range paths {
 		var claim struct{ Process int }
-		if json.Unmarshal([]byte(read(path)), &claim) == nil && claim.Process == p.cmd.Process.Pid {
-			open = append(open, strings.TrimSuffix(path, ".claim")+".outcomes")
+		if json.Unmarshal([]byte(read(path)), &claim) == nil {
+			claimed[claim.Process] = append(claimed[claim.Process], strings.TrimSuffix(path, ".claim")+".outcomes")
 		}
 	}
+	return claimed
+}
+
+// openClaims gives the batches that a process has claimed and nobody has
+// decided.
+func (e *episode) openClaims(p *process) []string {
+	open := e.claimed()[p.cmd.Process.Pid]
 	if settled(open) {
 		return nil
 	}

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/check"
+	"durable-dataload/internal/fleet"
 )
 
 func main() {
@@ -56,6 +58,7 @@ type options struct {
 	verbose  bool
 	json     bool
 	sabotage string
+	fleet    bool
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -67,6 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&o.seed, "seed", 1, "decides the episodes and what happens in them")
 	flags.Int64Var(&o.records, "records", 0, "records of each migration; 0 = drawn")
 	flags.IntVar(&o.episode, "episode", 0, "only this one; 0 = from the first on")
+	flags.BoolVar(&o.fleet, "fleet", false, "on the Temporal service of docker-compose.yml, with PostgreSQL and three workers: a large migration, and one with a rate, a schedule and orders")
 	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell what happens when it does")
@@ -81,6 +85,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil && (o.atOnce < 1 || o.episode < 0 || o.records < 0) {
 		err = errors.New("--at-once, --episode or --records is impossible; see --help")
+	}
+	if err == nil && o.fleet && (o.sabotage != "" || flags.Changed("minutes")) {
+		err = errors.New("--fleet has its own two episodes, and takes neither --minutes nor --sabotage; see --help")
 	}
 	if err == nil && o.sabotage != "" {
 		_, err = findSabotage(o.sabotage)
@@ -126,7 +133,13 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 	}
 	h.bin = filepath.Join(h.dir, "bin")
 	h.say("building starter, worker, sandbox and engine")
-	if err := build(ctx, h.bin); err != nil {
+	err = build(ctx, h.bin)
+	if err == nil && h.fleet {
+		h.say("building Temporal's server and schema tool")
+		// The database is another user's.
+		err = errors.Join(fleet.Build(ctx, h.bin), os.Chmod(h.dir, 0o711))
+	}
+	if err != nil {
 		_ = os.RemoveAll(h.dir)
 		return nil, err
 	}
@@ -167,11 +180,21 @@ func (h *harness) say(format string, args ...any) {
 
 // runAll runs episodes until the time is used up.
 func (h *harness) runAll(ctx context.Context) error {
+	if h.fleet {
+		for _, p := range drawFleet(h.seed, h.records) {
+			if h.episode == 0 || h.episode == p.number {
+				if err := h.runOne(ctx, p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
 	if h.episode > 0 {
-		return h.runOne(ctx, h.episode)
+		return h.runOne(ctx, draw(h.seed, h.episode, h.records))
 	}
 	if h.sabotage != "" {
-		return h.runOne(ctx, 1)
+		return h.runOne(ctx, draw(h.seed, 1, h.records))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -189,7 +212,7 @@ func (h *harness) runAll(ctx context.Context) error {
 		group.Go(func() {
 			for number, more := next(); more; number, more = next() {
 				began := time.Now()
-				if err := h.runOne(ctx, number); err != nil {
+				if err := h.runOne(ctx, draw(h.seed, number, h.records)); err != nil {
 					cancel(err)
 				}
 				mu.Lock()
@@ -203,16 +226,20 @@ func (h *harness) runAll(ctx context.Context) error {
 }
 
 // runOne runs an episode, checks it, and tells what is broken.
-func (h *harness) runOne(ctx context.Context, number int) error {
-	began := time.Now()
+func (h *harness) runOne(ctx context.Context, p plan) error {
+	began, number := time.Now(), p.number
 	e := &episode{
-		plan: draw(h.seed, number, h.records), programs: h.bin, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
+		plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
 		count: h.figures, say: func(string, ...any) {},
 	}
 	if h.verbose {
 		e.say = func(format string, args ...any) { h.say("  %d: %s", number, fmt.Sprintf(format, args...)) }
 	}
-	if err := os.Mkdir(e.dir, 0o700); err != nil {
+	mode := os.FileMode(0o700)
+	if p.fleet {
+		mode = 0o711
+	}
+	if err := os.Mkdir(e.dir, mode); err != nil {
 		return err
 	}
 	h.say("episode %d: %s", number, e.plan.String())
@@ -250,7 +277,7 @@ func (h *harness) runOne(ctx context.Context, number int) error {
 }
 
 func describe(b check.Broken) string {
-	if b.Invariant == comesToItsEnd {
+	if slices.Contains([]string{comesToItsEnd, ordersHold, scheduleFires, allWork}, b.Invariant) {
 		return b.Invariant + ": " + b.What
 	}
 	return b.String()
@@ -258,6 +285,9 @@ func describe(b check.Broken) string {
 
 func (h *harness) repeat(number int) string {
 	command := fmt.Sprintf("go run ./internal/chaos --seed %d --episode %d --verbose --keep", h.seed, number)
+	if h.fleet {
+		command += " --fleet"
+	}
 	if h.records > 0 {
 		command += fmt.Sprintf(" --records %d", h.records)
 	}

@@ -123,20 +123,24 @@ func (e *episode) operate(ev event) {
 
 // pauseFor pauses the migration for a while, if nobody else has.
 func (e *episode) pauseFor(d time.Duration) {
-	e.mu.Lock()
-	e.pausers++ // who pauses will resume
-	e.mu.Unlock()
+	e.pausing(1)
 	_, ok := e.order(orderPause)
 	if ok {
 		e.holds(span{from: time.Now(), paused: true})
 		e.sleep(d)
 	}
-	e.mu.Lock()
-	e.pausers--
-	e.mu.Unlock()
+	e.pausing(-1)
 	if ok {
 		e.order("resume")
 	}
+}
+
+// pausing counts those who pause, and will resume: the attendant leaves it to
+// them.
+func (e *episode) pausing(more int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pausers += more
 }
 
 // holds keeps that something holds from now on, until further notice.

@@ -28,6 +28,8 @@ type plan struct {
 	breaker   int    // --breaker
 	canary    int    // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
 	maxFailed string // --max-failed
+	fleet     bool   // the engine is the service of docker-compose.yml
+	scheduled bool   // before it, a schedule migrates a file
 }
 
 // action is something that happens to a migration.
@@ -48,6 +50,8 @@ const (
 	change       action = "change"        // the input changes
 	expire       action = "expire"        // the target refuses the credentials
 	order        action = "order"         // an operator steers the migration
+	pauseIt      action = "pause"         // starter pause, status, resume
+	setRate      action = "set"           // starter set rate
 )
 
 // Names of what is killed, stopped or cut.
@@ -55,6 +59,7 @@ const (
 	theStarter = "starter"
 	theSandbox = "sandbox"
 	theEngine  = "engine"
+	theBase    = "database"   // of a fleet
 	aWorker    = "worker"     // with a number, from 1
 	everything = "everything" // but the target
 )
@@ -263,6 +268,9 @@ func (p *plan) String() string {
 	shape := "embedded engine"
 	if p.workers > 0 {
 		shape = fmt.Sprintf("separate engine and %d workers", p.workers)
+	}
+	if p.fleet {
+		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers", p.workers)
 	}
 	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)

@@ -87,3 +87,32 @@ func TestRecordsAreFixedOnDemand(t *testing.T) {
 		t.Errorf("the number of records changes the shape: %v, without it %v", p.String(), q.String())
 	}
 }
+
+func TestAFleetMeetsEverything(t *testing.T) {
+	first, again := drawFleet(7, 0), drawFleet(7, 0)
+	killed := map[string]int{}
+	for i, p := range first {
+		if p.String() != again[i].String() {
+			t.Errorf("the same seed draws %v and %v", p.String(), again[i].String())
+		}
+		for _, e := range p.events {
+			if e.action == kill {
+				killed[e.target]++
+			}
+			if e.when.n < 1 || e.when.n > p.batches() {
+				t.Errorf("%v comes never: there are %d batches", e, p.batches())
+			}
+		}
+	}
+	for _, want := range []string{theStarter, theSandbox, theEngine, theBase, "worker 1", "worker 2", "worker 3"} {
+		if killed[want] == 0 {
+			t.Errorf("nothing kills %s: %v", want, killed)
+		}
+	}
+	if bulk := first[0]; bulk.input.Records != 100_000 || drawFleet(7, 500)[0].input.Records != 500 {
+		t.Errorf("%d records, want 100000, and as many as are asked for", bulk.input.Records)
+	}
+	if paced := first[1]; paced.rate == 0 || !paced.scheduled || !paced.has(pauseIt) || !paced.has(setRate) {
+		t.Errorf("%v; want a rate, a schedule and orders", paced.String())
+	}
+}

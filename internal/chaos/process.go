@@ -21,14 +21,12 @@ type process struct {
 	killed         atomic.Bool // by us
 }
 
-// launch starts a program with nothing in its environment that is not given
-// here.
-func launch(dir, name, program string, env []string, args ...string) (*process, error) {
+// launch starts a command. What it prints goes to files in a folder.
+func launch(dir, name string, cmd *exec.Cmd) (*process, error) {
 	p := &process{
-		name: name, cmd: exec.Command(program, args...), done: make(chan struct{}),
+		name: name, cmd: cmd, done: make(chan struct{}),
 		stdout: filepath.Join(dir, name+".stdout"), stderr: filepath.Join(dir, name+".stderr"),
 	}
-	p.cmd.Dir, p.cmd.Env = dir, append([]string{"HOME=" + filepath.Join(dir, "home"), "TMPDIR=" + os.TempDir()}, env...)
 	stdout, err := os.Create(p.stdout)
 	if err != nil {
 		return nil, err
