@@ -150,7 +150,9 @@ func (r *recorder) recordMaxFailedRetry(name string) {
 		s.untilDecided(run, workflows.UpdateResume)
 		s.order(run, workflows.UpdateResume, nil)
 	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 16 && w.Summary.Records.Created == 64 })
+	r.expect(s.name, result, err, func(w workflows.Result) bool {
+		return w.Summary.Records.Failed == 16 && w.Summary.Records.Created == 64
+	})
 }
 
 // recordCanary is one whose canary is approved.
