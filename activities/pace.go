@@ -181,12 +181,20 @@ func IsUnbegun(err error) bool {
 // begin a batch again that a worker which stops has given back: attempts would
 // be used up by every restart while the gate is closed.
 func unbegun(ctx context.Context, err error) error {
-	if errors.Is(err, errNotSent) && ctx.Err() == nil {
+	if errors.Is(err, errNotSent) && ctx.Err() == nil || isUnheard(ctx) && errors.Is(err, context.Cause(ctx)) {
 		return temporal.NewApplicationErrorWithOptions(errNotSent.Error(), Stopping, temporal.ApplicationErrorOptions{
 			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
 		})
 	}
 	return storageError(err)
+}
+
+// isUnheard says that an activity was ended because the service did not take its
+// heartbeats: it is busy, or away. Nobody has cancelled it.
+func isUnheard(ctx context.Context) bool {
+	var cancelled *temporal.CanceledError
+	cause := context.Cause(ctx)
+	return cause != nil && !errors.Is(cause, context.Canceled) && !errors.As(cause, &cancelled) && !errors.Is(cause, errNotSent)
 }
 
 // pace is how the gate stands, nil where that is as the options have it.

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
@@ -373,5 +375,30 @@ func TestOnlyABatchThatIsGivenBackIsUnbegun(t *testing.T) {
 		if got := IsUnbegun(c.err); got != c.want {
 			t.Errorf("%v: unbegun %v, want %v", c.err, got, c.want)
 		}
+	}
+}
+
+func TestABatchWhoseHeartbeatsWereNotHeardIsGivenBack(t *testing.T) {
+	busy := errors.New("the service did not answer in time")
+	for name, c := range map[string]struct {
+		cause error
+		want  bool
+	}{
+		"the service is busy":   {busy, true},
+		"the workflow cancels":  {temporal.NewCanceledError(), false},
+		"the process cancels":   {context.Canceled, false},
+		"it was not ended":      {nil, false},
+		"a worker that cancels": {errNotSent, false},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		err := busy
+		if c.cause != nil {
+			cancel(c.cause)
+			err = context.Cause(ctx)
+		}
+		if got := unbegun(ctx, err); IsUnbegun(got) != c.want {
+			t.Errorf("%s: %v, given back: %t, want %t", name, got, IsUnbegun(got), c.want)
+		}
+		cancel(nil)
 	}
 }
