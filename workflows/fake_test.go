@@ -11,6 +11,7 @@ import (
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -355,6 +356,8 @@ type environment struct {
 	slept  []string        // summaries of the timers
 	child  []string        // workflow ids
 
+	attributes map[string]any // search attributes, as they were set last
+
 	children []workflow.ChildWorkflowOptions
 
 	ending sync.Once
@@ -507,6 +510,21 @@ func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args
 	o.e.child, o.e.children = append(o.e.child, child+" "+options.WorkflowID), append(o.e.children, options)
 	o.e.mu.Unlock()
 	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
+}
+
+// UpsertTypedSearchAttributes needs a mock in this environment.
+//
+//workflowcheck:ignore
+func (o *outbound) UpsertTypedSearchAttributes(_ workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
+	o.e.mu.Lock()
+	defer o.e.mu.Unlock()
+	if o.e.attributes == nil {
+		o.e.attributes = map[string]any{}
+	}
+	for key, value := range temporal.NewSearchAttributes(attributes...).GetUntypedValues() {
+		o.e.attributes[key.GetName()] = value
+	}
+	return nil
 }
 
 // GetInfo adds what a service tells and this environment does not.

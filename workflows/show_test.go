@@ -4,9 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/mock"
-	"go.temporal.io/sdk/temporal"
-
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
 )
@@ -59,15 +56,9 @@ func TestTheEndIsShownAsWhatItIs(t *testing.T) {
 func TestSearchAttributesTellWhatHasFailedWhileItRuns(t *testing.T) {
 	f := failing(t, 20, 4)
 	e := newEnvironment(t, f)
-	seen := map[string]any{}
-	e.OnUpsertTypedSearchAttributes(mock.Anything).Return(nil).Run(func(args mock.Arguments) {
-		for key, value := range args.Get(0).(temporal.SearchAttributes).GetUntypedValues() {
-			seen[key.GetName()] = value
-		}
-	})
 	var phase, failed any
 	e.RegisterDelayedCallback(func() {
-		phase, failed = seen[AttributePhase.GetName()], seen[AttributeFailed.GetName()]
+		phase, failed = e.attributes[AttributePhase.GetName()], e.attributes[AttributeFailed.GetName()]
 	}, time.Hour)
 	e.at(2*time.Hour, UpdateStop, anna)
 	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "0"; s.SearchAttributes = true }); err != nil {
