@@ -19,38 +19,51 @@ func TestTheRateLimitHolds(t *testing.T) {
 	}{{"one embedded worker", 0}, {"three workers", 3}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox("--latency", "30ms")
-			m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
-			if c.workers > 0 {
-				m.remote()
+			// A machine that is busy loses start times, which no program can help: then it
+			// is measured again. Too many calls are too many each time.
+			var average float64
+			for attempt := 1; attempt <= 3 && average < 3.95; attempt++ {
+				average = paceOf(t, c.workers)
 			}
-			for range c.workers {
-				m.worker()
-			}
-			code, p := m.run(time.Minute)
-			exitCode(t, p, code, 0)
-			m.check()
-			everything, err := check.Arrivals(s.truth(), "", 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if most, from := everything.Most(time.Second); most > 5 {
-				t.Errorf("%d calls within the second from %v on; at most 5 are allowed", most, from)
-			}
-			loading, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			average := loading.Average()
-			t.Logf("%d calls, %.3f a second", len(loading), average)
-			// How much of the limit is used is measured elsewhere, on a quiet machine
-			// (docs/performance.md); here the machine does other things as well.
-			if len(loading) != 100 || average < 3 {
-				t.Errorf("%d calls, %.3f a second on average; want 100, and nearly 4 a second", len(loading), average)
+			if average < 3.95 {
+				t.Errorf("%.3f calls a second on average; want 3.95 at least", average)
 			}
 		})
 	}
+}
+
+// paceOf migrates in 100 calls, with so many workers, and gives the calls a second.
+func paceOf(t *testing.T, workers int) float64 {
+	t.Helper()
+	l := newLab(t)
+	s := l.sandbox("--latency", "30ms")
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
+	if workers > 0 {
+		m.remote()
+	}
+	for range workers {
+		m.worker()
+	}
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	m.check()
+	everything, err := check.Arrivals(s.truth(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most, from := everything.Most(time.Second); most > 5 {
+		t.Errorf("%d calls within the second from %v on; at most 5 are allowed", most, from)
+	}
+	loading, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	average := loading.Average()
+	t.Logf("%d calls, %.3f a second", len(loading), average)
+	if len(loading) != 100 {
+		t.Errorf("%d calls; want 100", len(loading))
+	}
+	return average
 }
 
 func TestCallsInFlightAreLimited(t *testing.T) {
