@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -84,6 +85,17 @@ func takingOver(screen *screen, run func() (int, error)) (int, error) {
 		}
 		screen.say("The process that ran the engine has ended; this one takes over.")
 	}
+}
+
+// attendSession is attend for the commands whose one session takes over from an
+// engine that is gone. code is where it puts the exit code.
+func attendSession(ctx context.Context, o *options, stdout, stderr io.Writer, code *int, run func(context.Context, *screen, *slog.Logger, <-chan struct{}) (int, error)) (err error) {
+	warn(stderr, o.credentials.Warnings)
+	screen := newScreen(stdout, stderr, *o)
+	*code, err = attend(ctx, o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+		return takingOver(screen, func() (int, error) { return run(ctx, screen, logger, stop) })
+	})
+	return err
 }
 
 // one runs the migration of one input. It gives the exit code, and the summary

@@ -76,15 +76,9 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			warn(stderr, o.credentials.Warnings)
-			var err error
-			screen := newScreen(stdout, stderr, o.options)
-			*code, err = attend(command.Context(), &o.options, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-				return takingOver(screen, func() (int, error) {
-					return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
-				})
+			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, screen *screen, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+				return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
 			})
-			return err
 		},
 	}
 	command.Flags().SortFlags = false

@@ -64,15 +64,9 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			warn(stderr, o.credentials.Warnings)
-			var err error
-			screen := newScreen(stdout, stderr, o.options)
-			*code, err = attend(command.Context(), &o.options, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-				return takingOver(screen, func() (int, error) {
-					return (&verifySession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
-				})
+			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, screen *screen, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+				return (&verifySession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
 			})
-			return err
 		},
 	}
 	command.Flags().SortFlags = false
