@@ -24,18 +24,61 @@ import (
 
 const recordsABatch = 10
 
+// journal keeps what was asked of those who stand for activities.
+type journal struct {
+	mu       sync.Mutex
+	calls    []string // in order: "LoadBatch 0/3"
+	inFlight int
+	most     int // that were in flight at once
+}
+
+// note keeps that an activity was called, and says which attempt this is.
+func (j *journal) note(call string) (attempt int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.calls = append(j.calls, call)
+	for _, c := range j.calls {
+		if c == call {
+			attempt++
+		}
+	}
+	return attempt
+}
+
+// story is what was called, in order.
+func (j *journal) story() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Join(j.calls, ", ")
+}
+
+func (j *journal) count(prefix string) (n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, call := range j.calls {
+		if strings.HasPrefix(call, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// mostAtOnce is how many batches were in work at the same time.
+func (j *journal) mostAtOnce() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.most
+}
+
 // fake stands for the activities: it knows batches by number, and what became
 // of them, without any file. Each of its functions can be replaced by a test.
 type fake struct {
 	t       *testing.T
 	batches int // of the input
 
-	mu       sync.Mutex
-	calls    []string               // of activities, in order: "LoadBatch 0/3"
-	settled  map[int]map[int]counts // by round and position
-	rounds   map[int]int            // batches of a retry round
-	inFlight int
-	most     int // that were in flight at once
+	journal
+	settled map[int]map[int]counts // by round and position
+	rounds  map[int]int            // batches of a retry round
 
 	load    func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
 	settle  func(in activities.BatchInput) (activities.BatchResult, error)
@@ -59,7 +102,6 @@ type fake struct {
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
 	notices []notify.Notice                                    // in the order of their delivery
 
-	attempts map[string]int
 	artifact activities.ArtifactsInput // that was asked for last
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
@@ -75,7 +117,7 @@ var (
 
 func newFake(t *testing.T, batches int) *fake {
 	return &fake{
-		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, attempts: map[string]int{}, updated: map[int]ledger.Updates{},
+		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, updated: map[int]ledger.Updates{},
 		load: func(activities.BatchInput, int) (activities.BatchResult, error) { return allCreated, nil },
 		settle: func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
@@ -83,40 +125,6 @@ func newFake(t *testing.T, batches int) *fake {
 		resolve: func(activities.ResolveInput) (activities.Resolved, error) { return activities.Resolved{}, nil },
 		update:  func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
 	}
-}
-
-// note keeps that an activity was called, and says which attempt this is.
-func (f *fake) note(call string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, call)
-	f.attempts[call]++
-	return f.attempts[call]
-}
-
-// story is what was called, in order.
-func (f *fake) story() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return strings.Join(f.calls, ", ")
-}
-
-func (f *fake) count(prefix string) (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, call := range f.calls {
-		if strings.HasPrefix(call, prefix) {
-			n++
-		}
-	}
-	return n
-}
-
-// mostAtOnce is how many batches were in work at the same time.
-func (f *fake) mostAtOnce() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.most
 }
 
 func (f *fake) nowInFlight() int {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,12 +23,9 @@ type undoer struct {
 	t       *testing.T
 	batches int
 
-	mu       sync.Mutex
-	calls    []string
-	rounds   int
-	inFlight int
-	most     int
-	done     map[string]bool // "undo 0/3", "verify 0/3"
+	journal
+	rounds int
+	done   map[string]bool // "undo 0/3", "verify 0/3"
 
 	check func() error
 	plan  func(activities.RollbackPlanInput) error
@@ -46,35 +41,6 @@ func newUndoer(t *testing.T, batches int) *undoer {
 			return migration.RollbackCounts{Deleted: recordsABatch}, nil
 		},
 	}
-}
-
-func (u *undoer) note(call string) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.calls = append(u.calls, call)
-}
-
-func (u *undoer) story() string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return strings.Join(u.calls, ", ")
-}
-
-func (u *undoer) mostAtOnce() int {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.most
-}
-
-func (u *undoer) count(prefix string) (n int) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for _, call := range u.calls {
-		if strings.HasPrefix(call, prefix) {
-			n++
-		}
-	}
-	return n
 }
 
 func (u *undoer) CheckTarget(_ context.Context, run activities.Run) error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,12 +24,9 @@ type reader struct {
 	t       *testing.T
 	batches int
 
-	mu       sync.Mutex
-	calls    []string
-	inFlight int
-	most     int
-	until    time.Time // of the last batch
-	written  activities.VerifyArtifactsInput
+	journal
+	until   time.Time // of the last batch
+	written activities.VerifyArtifactsInput
 
 	check func() error
 	look  func(batch int) (migration.VerifyResult, error)
@@ -47,29 +42,6 @@ func newReader(t *testing.T, batches int) *reader {
 func equal(n int) (r migration.VerifyResult) {
 	r.Equal = n
 	return r
-}
-
-func (r *reader) note(call string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.calls = append(r.calls, call)
-}
-
-func (r *reader) count(prefix string) (n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, call := range r.calls {
-		if strings.HasPrefix(call, prefix) {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *reader) story() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(r.calls, ", ")
 }
 
 func (r *reader) CheckTarget(_ context.Context, run activities.Run) error {
@@ -170,8 +142,8 @@ func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
 	if _, err := r.run(e, toVerify()); err != nil || r.count("VerifyBatch") != 18 || r.count("VerifyBatch 7") != 0 || r.count("WriteVerify") != 1 || r.count("CheckTarget") != 1 {
 		t.Errorf("%v: %s", err, r.story())
 	}
-	if r.most > 3 {
-		t.Errorf("%d batches at once, want 3 at most", r.most)
+	if most := r.mostAtOnce(); most > 3 {
+		t.Errorf("%d batches at once, want 3 at most", most)
 	}
 	if want := endedAt.Add(lookAgainFor); !r.until.Equal(want) {
 		t.Errorf("what is missing is looked for until %v, want %v", r.until, want)
