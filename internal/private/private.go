@@ -154,18 +154,54 @@ func NewWriter(path string) (*Writer, error) {
 	if err := sweep(path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(temporaryName(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	f, err := os.OpenFile(temporaryName(path), os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
 	if err != nil {
 		return nil, err
 	}
 	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f, path: path}, nil
 }
 
-// Path is the name that the file will have.
+// NewNameless starts to write a file that never gets a name: what is in it is
+// read with Written, and gone with Discard or with the process, however that
+// ends. It takes room in the folder for temporary files (TMPDIR).
+func NewNameless() (*Writer, error) {
+	f, err := Nameless()
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f}, nil
+}
+
+// Nameless makes a file without a name in the folder for temporary files.
+func Nameless() (*os.File, error) {
+	f, err := os.CreateTemp("", "dataload"+temporaryMark) // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Path is the name that the file will have; "" where it never gets one.
 func (w *Writer) Path() string { return w.path }
 
-// TemporaryPath is the name that the file has until Commit.
+// TemporaryPath is the name that the file has until Commit, if it gets one.
 func (w *Writer) TemporaryPath() string { return w.file.Name() }
+
+// Written gives what was written so far, to be read before Commit or Discard.
+func (w *Writer) Written() (*io.SectionReader, error) {
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	info, err := w.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(w.file, 0, info.Size()), nil
+}
 
 // Commit makes the content durable and gives it its name, in the place of what
 // was there.

@@ -1,0 +1,283 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob"
+	_ "gocloud.dev/blob/gcsblob"
+	_ "gocloud.dev/blob/s3blob"
+	"gocloud.dev/gcerrors"
+)
+
+const (
+	// brief is how long a request for a small object may take, with the store's
+	// own repetitions.
+	brief = 30 * time.Second
+	// lengthy is the same for one of any size.
+	lengthy = 2 * time.Hour
+)
+
+// object is a place in a bucket that is open.
+type object struct {
+	place
+	in *blob.Bucket
+}
+
+var (
+	opening sync.Mutex
+	buckets = map[string]*blob.Bucket{}
+)
+
+// open gives the object of a name. A bucket is opened once in a process.
+func open(name string) (object, error) {
+	if err := Check(name); err != nil {
+		return object{}, err
+	}
+	p := parse(name)
+	opening.Lock()
+	defer opening.Unlock()
+	at := p.bucket + p.options
+	in, ok := buckets[at]
+	if !ok {
+		address, err := withDefaults(at)
+		if err == nil {
+			in, err = blob.OpenBucket(context.Background(), address)
+		}
+		if err != nil {
+			return object{}, fmt.Errorf("cannot use the bucket %s: %w", at, err)
+		}
+		buckets[at] = in
+	}
+	return object{p, in}, nil
+}
+
+// withDefaults adds what S3 servers other than Amazon's need: the bucket in the
+// path. Amazon's own gets it in the host.
+func withDefaults(address string) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "s3" {
+		return address, err
+	}
+	q := u.Query()
+	elsewhere := cmp.Or(q.Get("endpoint"), os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")) != ""
+	if elsewhere && !q.Has("use_path_style") && !q.Has("hostname_immutable") {
+		q.Set("use_path_style", "true")
+		u.RawQuery = q.Encode()
+	}
+	return u.String(), nil
+}
+
+// failed gives an error of the store the name that it is about, and what an
+// operating system would call it.
+func (o object) failed(what string, err error) error {
+	switch gcerrors.Code(err) {
+	case gcerrors.NotFound:
+		return fmt.Errorf("%s %s: %w", what, o, fs.ErrNotExist)
+	case gcerrors.PermissionDenied:
+		return fmt.Errorf("%s %s: %w: %w", what, o, fs.ErrPermission, err)
+	}
+	return fmt.Errorf("%s %s: %w", what, o, err)
+}
+
+// writer is the metadata that says who has written an object.
+const writer = "writer"
+
+// create writes an object if there is none of its name.
+func (o object) create(data []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	me := rand.Text()
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		err := o.in.WriteAll(ctx, o.key, data, &blob.WriterOptions{
+			IfNotExist: true, ContentType: contentType, Metadata: map[string]string{writer: me},
+		})
+		switch {
+		case err == nil:
+			return nil
+		case gcerrors.Code(err) == gcerrors.FailedPrecondition:
+			return o.createdBy(ctx, me)
+		case !isConflict(err):
+			return o.failed("write", err)
+		}
+		select { // somebody else writes it at this moment
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return o.failed("write", err)
+		}
+	}
+}
+
+// createdBy is nil where the object is our own after all: the answer to the first
+// attempt was lost, and the client has repeated it.
+func (o object) createdBy(ctx context.Context, me string) error {
+	a, err := o.in.Attributes(ctx, o.key)
+	if err != nil {
+		return o.failed("look at", err)
+	}
+	if a.Metadata[writer] == me {
+		return nil
+	}
+	return ErrExists
+}
+
+// isConflict says that two have written at the same moment: the one that is told
+// so shall try again.
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+func isConflict(err error) bool {
+	var coded interface{ ErrorCode() string }
+	return errors.As(err, &coded) && coded.ErrorCode() == "ConditionalRequestConflict"
+}
+
+// contentType keeps the client from guessing one.
+const contentType = "application/octet-stream"
+
+func (o object) write(data []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	if err := o.in.WriteAll(ctx, o.key, data, &blob.WriterOptions{ContentType: contentType}); err != nil {
+		return o.failed("write", err)
+	}
+	return nil
+}
+
+func (o object) read() ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	data, err := o.in.ReadAll(ctx, o.key)
+	if err != nil {
+		return nil, o.failed("read", err)
+	}
+	return data, nil
+}
+
+func (o object) stat() (Info, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	a, err := o.in.Attributes(ctx, o.key)
+	if err != nil {
+		return Info{}, o.failed("look at", err)
+	}
+	return Info{Size: a.Size, ModTime: a.ModTime}, nil
+}
+
+// remove is no error where nothing is there.
+func (o object) remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	if err := o.in.Delete(ctx, o.key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return o.failed("remove", err)
+	}
+	return nil
+}
+
+// list visits what is below a name: whole keys, or with a delimiter the next part
+// of each.
+func (o object) list(delimiter string, visit func(*blob.ListObject) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
+	defer cancel()
+	prefix := o.key + "/"
+	if o.key == "" {
+		prefix = ""
+	}
+	all := o.in.List(&blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
+	for {
+		next, err := all.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return o.failed("list", err)
+		}
+		if err := visit(next); err != nil {
+			return err
+		}
+	}
+}
+
+// children are the next parts of the names below one.
+func (o object) children() ([]string, error) {
+	var names []string
+	err := o.list("/", func(child *blob.ListObject) error {
+		name := strings.TrimSuffix(child.Key, "/")
+		if name = name[strings.LastIndex(name, "/")+1:]; name != "" {
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names, err
+}
+
+func (o object) removeAll() error {
+	return o.list("", func(child *blob.ListObject) error {
+		below := o
+		below.key = child.Key
+		return below.remove()
+	})
+}
+
+// upload writes an object of any size.
+func (o object) upload(from io.Reader) error {
+	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
+	defer cancel()
+	if err := o.in.Upload(ctx, o.key, from, &blob.WriterOptions{ContentType: contentType}); err != nil {
+		return o.failed("write", err)
+	}
+	return nil
+}
+
+// stream reads an object of any size, from its begin to its end.
+func (o object) stream(ctx context.Context) (io.ReadCloser, error) {
+	r, err := o.in.NewReader(ctx, o.key, nil)
+	if err != nil {
+		return nil, o.failed("read", err)
+	}
+	return r, nil
+}
+
+// ranges reads an object in pieces, a request each.
+type ranges struct {
+	object
+	size int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (r ranges) ReadAt(p []byte, offset int64) (int, error) {
+	wanted := min(int64(len(p)), r.size-offset)
+	if wanted <= 0 {
+		if len(p) == 0 {
+			return 0, nil
+		}
+		return 0, io.EOF
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	from, err := r.in.NewRangeReader(ctx, r.key, offset, wanted, nil)
+	if err != nil {
+		return 0, r.failed("read", err)
+	}
+	defer func() { _ = from.Close() }()
+	n, err := io.ReadFull(from, p[:wanted])
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, r.failed("read", err)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (r ranges) Size() int64  { return r.size }
+func (r ranges) Name() string { return r.String() }
+func (r ranges) Close() error { return nil }

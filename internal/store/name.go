@@ -1,0 +1,102 @@
+// Package store keeps the files of migrations: in folders of a disk, or in a
+// bucket of an object store.
+//
+// A file is known by its full name: an absolute path, or a URL of a bucket and a
+// key in it, with the options of the bucket at its end:
+//
+//	/var/lib/dataload/migrations/3f…/spec.json
+//	s3://bucket/dataload/migrations/3f…/spec.json?region=eu-central-1
+//
+// The functions are those of a file system, as far as object stores have them;
+// a bucket has no folders, only names that begin alike. On a disk they are those
+// of package private. In a bucket every write is one request that happens as a
+// whole or not at all, Create is the store's conditional write, and a reader sees
+// what was written before it began (S3, Google Cloud Storage and Azure Blob
+// Storage all promise that).
+package store
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"gocloud.dev/blob"
+)
+
+// IsURL says whether a name is one in a bucket.
+func IsURL(name string) bool { return strings.Contains(name, "://") }
+
+// place is a name in a bucket, in parts. A key is taken as it is written: nothing
+// in it is an escape, and it has no question mark.
+type place struct {
+	bucket  string // scheme://host
+	key     string // without a slash at its begin and end
+	options string // "" or ?…
+}
+
+func parse(name string) place {
+	scheme, rest, _ := strings.Cut(name, "://")
+	rest, options, has := strings.Cut(rest, "?")
+	if has {
+		options = "?" + options
+	}
+	host, key, _ := strings.Cut(rest, "/")
+	return place{bucket: scheme + "://" + host, key: strings.Trim(key, "/"), options: options}
+}
+
+func (p place) String() string {
+	if p.key == "" {
+		return p.bucket + p.options
+	}
+	return p.bucket + "/" + p.key + p.options
+}
+
+// Check says what is wrong with the URL of a bucket, before it is used.
+func Check(name string) error {
+	const expected = "expected s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or azblob://CONTAINER/FOLDER"
+	scheme, _, _ := strings.Cut(name, "://")
+	p := parse(name)
+	switch host := strings.TrimPrefix(p.bucket, scheme+"://"); {
+	case scheme == "file" || !blob.DefaultURLMux().ValidBucketScheme(scheme):
+		return fmt.Errorf("%s:// is not an object store that is known; %s", scheme, expected)
+	case strings.Contains(host, "@"):
+		return errors.New("the URL of the bucket has a user or a password in it; " + expected + ", and give the credentials as the store's own tools take them")
+	case host == "":
+		return fmt.Errorf("%s names no bucket; %s", name, expected)
+	case strings.ContainsAny(p.key, "\x00\n\r"):
+		return fmt.Errorf("%q has a line break in it; %s", name, expected)
+	}
+	return nil
+}
+
+// Join is the name of something in a folder.
+func Join(folder string, elements ...string) string {
+	if !IsURL(folder) {
+		return filepath.Join(append([]string{folder}, elements...)...)
+	}
+	p := parse(folder)
+	p.key = strings.TrimPrefix(path.Join(append([]string{"/", p.key}, elements...)...), "/")
+	return p.String()
+}
+
+// Base is the last part of a name.
+func Base(name string) string {
+	if !IsURL(name) {
+		return filepath.Base(name)
+	}
+	return path.Base(parse(name).key)
+}
+
+// Dir is the name of the folder that a file is in.
+func Dir(name string) string {
+	if !IsURL(name) {
+		return filepath.Dir(name)
+	}
+	p := parse(name)
+	if p.key = path.Dir(p.key); p.key == "." {
+		p.key = ""
+	}
+	return p.String()
+}
