@@ -23,25 +23,26 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
-// place is where migrations are looked for: a state folder, and a Temporal
-// service that another process runs. Nothing is started there.
+// place is where migrations are looked for: the place of their work, and a
+// Temporal service that another process runs. Nothing is started there.
 type place struct {
+	home
 	temporal config.Temporal
-	stateDir string
 
 	service *service // nil: nothing runs the engine of the state folder
 }
 
 func (p *place) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&p.stateDir, "state-dir", "", "state folder of the migration; default: the user's state folder")
+	p.addHomeFlags(f, "state folder of the migration")
 	p.temporal.AddFlags(f)
 }
 
-// open finds the service. That none runs is no error: the state folder tells.
+// open finds the service. That none runs is no error: the work place tells.
 func (p *place) open(ctx context.Context, getenv func(string) string) error {
-	if err := p.locate(getenv); err != nil {
+	if err := p.completeHome(getenv); err != nil {
 		return err
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -94,11 +95,6 @@ func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
 	}
 }
 
-func (p *place) locate(getenv func(string) string) (err error) {
-	p.stateDir, err = absoluteStateDir(p.stateDir, getenv)
-	return err
-}
-
 func (p *place) close() {
 	if p.service != nil {
 		p.service.close()
@@ -124,7 +120,7 @@ func (k known) isRunning() bool { return k.state == enumspb.WORKFLOW_EXECUTION_S
 // key is the end of the id, and the name of the folder.
 func (k known) key() string {
 	if k.folder != "" {
-		return filepath.Base(string(k.folder))
+		return store.Base(string(k.folder))
 	}
 	return k.id[strings.LastIndex(k.id, "-")+1:]
 }
@@ -134,7 +130,7 @@ const mostListed = 200
 
 // all gives the migrations, the newest first.
 func (p *place) all(ctx context.Context) ([]known, error) {
-	found, err := migrationsIn(p.stateDir)
+	found, err := migrationsIn(p.work())
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +153,9 @@ func newestFirst(all []known) {
 	})
 }
 
-// migrationsIn gives the migrations of a state folder, the newest first.
-func migrationsIn(stateDir string) ([]known, error) {
-	folders, err := migration.All(stateDir)
+// migrationsIn gives the migrations of a work place, the newest first.
+func migrationsIn(work string) ([]known, error) {
+	folders, err := migration.All(work)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +288,7 @@ func (p *place) find(ctx context.Context, words string) (known, error) {
 			return k, fmt.Errorf("%w\n(looked for in %s)", err, p.text())
 		}
 	case !ok:
-		return k, fmt.Errorf("no migration was found in %s; give the --state-dir or --address of the one that is meant", p.text())
+		return k, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", p.text())
 	}
 	return k, p.look(ctx, &k)
 }
@@ -365,17 +361,17 @@ func (s *service) spec(ctx context.Context, id, run string) (spec migration.Spec
 // text says where was looked.
 func (p *place) text() string {
 	if p.service != nil && p.service.engineDir == "" {
-		return "the Temporal service and the state folder " + p.stateDir
+		return "the Temporal service and " + p.home.text()
 	}
-	return "the state folder " + p.stateDir
+	return p.home.text()
 }
 
-// complete offers the ids of the state folder to the shell.
+// complete offers the ids of the work place to the shell.
 func (p *place) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	if p.locate(os.Getenv) != nil {
+	if p.completeHome(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	found, _ := migrationsIn(p.stateDir)
+	found, _ := migrationsIn(p.work())
 	var words []string
 	for _, k := range found {
 		words = append(words, k.id)
