@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -159,19 +160,41 @@ func migrationsIn(work string) ([]known, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found []known
-	for _, folder := range folders {
-		k := known{folder: folder}
-		if start, err := folder.Start(); err == nil {
+	all := make([]known, len(folders))
+	errs := make([]error, len(folders))
+	someAtOnce(len(folders), func(i int) {
+		k := known{folder: folders[i]}
+		start, err := k.folder.Start()
+		switch {
+		case err == nil:
 			k.id, k.begun = start.ID, start.StartedAt
-		} else {
-			continue // it has not begun
+			k.spec, _ = k.folder.Spec()
+			all[i] = k
+		case store.IsURL(work) && !errors.Is(err, migration.ErrAbsent):
+			errs[i] = err // a request has failed: else the migration would seem not to be there
 		}
-		k.spec, _ = folder.Spec()
-		found = append(found, k)
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
+	found := slices.DeleteFunc(all, func(k known) bool { return k.id == "" }) // it has not begun
 	newestFirst(found)
 	return found, nil
+}
+
+// someAtOnce does something for each of n. In a bucket each look takes a request.
+func someAtOnce(n int, do func(i int)) {
+	const atOnce = 16
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		all.Go(func() {
+			do(i)
+			<-places
+		})
+	}
+	all.Wait()
 }
 
 // join adds what the service knows.

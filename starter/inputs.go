@@ -107,6 +107,7 @@ func matching(given string) (found []string, isPattern bool, err error) {
 		_, statErr := os.Stat(given)
 		if isPattern = errors.Is(statErr, os.ErrNotExist) && strings.ContainsAny(given, "*?["); isPattern {
 			found, err = filepath.Glob(given)
+			slices.Sort(found)
 		} else {
 			found = []string{given}
 		}
@@ -119,7 +120,6 @@ func matching(given string) (found []string, isPattern bool, err error) {
 	case len(found) == 0:
 		return nil, false, fmt.Errorf("%s: no file matches; expected CSV files", given)
 	}
-	slices.Sort(found)
 	return found, isPattern, nil
 }
 

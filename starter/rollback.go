@@ -157,29 +157,27 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 
 // completeFromMigration takes the target that the migration went to.
 func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
-	folders, err := migration.All(o.work())
+	all, err := migrationsIn(o.work())
 	if err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		start, err := folder.Start()
-		if err != nil || start.ID != o.migration {
-			continue
-		}
-		spec, err := folder.Spec()
-		if err != nil {
-			return err
-		}
-		if err := o.takeTarget(o.migration, spec.Target); err != nil {
-			return err
-		}
-		if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
-			return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
-		}
-		o.of, o.target = folder, spec.Target
-		return nil
+	i := slices.IndexFunc(all, func(k known) bool { return k.id == o.migration })
+	if i < 0 {
+		return fmt.Errorf("%s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir or --work-url, or its success file with --data", o.text(), o.migration)
 	}
-	return fmt.Errorf("%s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir or --work-url, or its success file with --data", o.text(), o.migration)
+	o.of = all[i].folder
+	spec, err := o.of.Spec()
+	if err != nil {
+		return err
+	}
+	if err := o.takeTarget(o.migration, spec.Target); err != nil {
+		return err
+	}
+	if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
+		return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
+	}
+	o.target = spec.Target
+	return nil
 }
 
 // rollbackSession is a rollback seen through one Temporal service.
