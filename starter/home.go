@@ -110,12 +110,12 @@ func (h home) prove() error {
 
 // bucketAdvice says what to do about an error of a bucket.
 func bucketAdvice(err error) string {
-	const page = "docs/object-storage.md has the URLs, the credentials and the rights"
+	const page = " (docs/object-storage.md)"
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "expected a bucket that is there; make it, or give its right name, region and endpoint; " + page
+		return "expected a bucket that is there; make it, or give its right name, region and endpoint" + page
 	case errors.Is(err, fs.ErrPermission):
-		return "expected credentials that may get, put, list and delete objects there; " + page
+		return "expected credentials that may get, put, list and delete objects there" + page
 	}
-	return "expected a bucket that answers, with credentials for it in the environment; " + page
+	return "expected a bucket that answers; look at its name, at the region and the endpoint in the URL, and at the credentials in the environment" + page
 }
