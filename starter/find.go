@@ -158,7 +158,7 @@ func newestFirst(all []known) {
 func migrationsIn(work string) ([]known, error) {
 	folders, err := migration.All(work)
 	if err != nil {
-		return nil, err
+		return nil, lookError(work, err)
 	}
 	all := make([]known, len(folders))
 	errs := make([]error, len(folders))
@@ -174,12 +174,19 @@ func migrationsIn(work string) ([]known, error) {
 			errs[i] = err // a request has failed: else the migration would seem not to be there
 		}
 	})
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, lookError(work, errs[i])
 	}
 	found := slices.DeleteFunc(all, func(k known) bool { return k.id == "" }) // it has not begun
 	newestFirst(found)
 	return found, nil
+}
+
+func lookError(work string, err error) error {
+	if !store.IsURL(work) {
+		return err
+	}
+	return fmt.Errorf("cannot look for migrations: %w; %s", err, bucketAdvice(err))
 }
 
 // someAtOnce does something for each of n. In a bucket each look takes a request.

@@ -107,7 +107,8 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	// Nobody listens at port 1.
-	code, _, text, dir := inFolder(t, "email\na@example.com\n", "--sandbox", "--work-url", "s3://bucket/dataload?region=us-east-1&endpoint=http://127.0.0.1:1")
+	const nowhere = "s3://bucket/dataload?region=us-east-1&endpoint=http://127.0.0.1:1"
+	code, _, text, dir := inFolder(t, "email\na@example.com\n", "--sandbox", "--work-url", nowhere)
 	if code != migration.ExitCannotRun {
 		t.Errorf("it ends with %d; want %d", code, migration.ExitCannotRun)
 	}
@@ -116,6 +117,13 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "state", name)); err == nil {
 			t.Errorf("%s was begun", name)
 		}
+	}
+	for _, args := range [][]string{{"list"}, {"rollback", "--migration", "migration-x"}, {"verify", "--latest"}} {
+		var out, errs bytes.Buffer
+		if code := run(append(args, "--work-url", nowhere, "--state-dir", filepath.Join(dir, "state")), &out, &errs); code != migration.ExitCannotRun {
+			t.Errorf("%q ends with %d; want %d", args, code, migration.ExitCannotRun)
+		}
+		hasAll(t, errs.String(), "cannot look for migrations: ", "connection refused", "expected a bucket that answers")
 	}
 }
 
