@@ -228,15 +228,8 @@ func (s *session) validate(ctx context.Context) error {
 	if _, err := migration.Folder(s.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
 		return err // it goes on, and was validated when it began
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-s.stop:
-			cancel(errStopped)
-		case <-ctx.Done():
-		}
-	}()
+	ctx, cancel := untilStopped(ctx, s.stop)
+	defer cancel()
 	report, err := validateFile(ctx, s.o, s.schema(ctx), 0, 3, s.screen)
 	if errors.Is(err, errStopped) {
 		return err
