@@ -130,4 +130,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	success := store.Join(work, "artifacts", summaries[0].Files.Success)
 	out, _ = starter(migration.ExitDone, "rollback", "--data", success, "--rate-limit", "0", "--yes")
 	hasAll(t, out, "Every record is as it was", filepath.Join(dir, "rollback_success_"))
+	if _, err := os.Stat("mem:"); err == nil {
+		t.Error("something took a URL for the name of a folder of the disk")
+	}
 }
