@@ -169,7 +169,7 @@ func (b *bucketTarget) work() {
 // ahead is how long before it a start time is given out at least, and at most.
 func (b *bucketTarget) ahead() (least, most time.Duration) {
 	write := b.writes.most()
-	least = min((write+b.prepare)*5/4, longestLead*3/4)
+	least = min(write+b.prepare, longestLead*3/4)
 	return least, min(least+2*write+lead, longestLead)
 }
 

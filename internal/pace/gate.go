@@ -39,7 +39,7 @@ type Gate struct {
 	looks    usual // how long a look takes
 	prepares usual // how long callers need between a start time and their call
 
-	looking sync.Mutex // one at a time reads what seen is
+	looking chan struct{} // holds one for each who reads what seen is
 
 	mu          sync.Mutex
 	settings    Settings  // the last that could be read
@@ -68,8 +68,8 @@ type Config struct {
 	// or their register in a bucket.
 	Places string
 	// Settings gives the limits that hold now. It is called often, and just before
-	// each call, by one goroutine at a time. While it gives an error the last known
-	// limits hold.
+	// each call, also from some goroutines at the same time. While it gives an error
+	// the last known limits hold.
 	Settings func() (Settings, error)
 	// Probe makes one harmless call, under the context that it is given, and gives
 	// nil if the target serves; a Fault where no call can succeed until somebody
@@ -106,10 +106,11 @@ func New(cfg Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{cfg: cfg, settings: settings, local: NewSeats()}
+	g := &Gate{cfg: cfg, settings: settings, local: NewSeats(), looking: make(chan struct{}, 1)}
 	g.target, g.places = newFileTarget(cfg.Starts), filePlaces{cfg.Places}
 	if store.IsURL(cfg.Starts) {
 		g.target = newBucketTarget(cfg.Starts)
+		g.looking = make(chan struct{}, 4)
 		// Nothing is measured yet.
 		g.looks.add(lead)
 		g.prepares.add(2 * lead)
@@ -284,12 +285,15 @@ func (g *Gate) isServed(ctx context.Context) error {
 // what was set before it returned holds.
 func (t *Turn) Fresh(ctx, waiting context.Context) error {
 	g := t.gate
+	if g.target.far() && !t.start.IsZero() {
+		g.prepares.add(time.Since(t.at) + g.looks.most())
+	}
 	for {
 		if err := t.comesNear(ctx); err != nil {
 			return err
 		}
 		began := time.Now()
-		v := g.look(true)
+		v := g.lookBeforeCall()
 		if !t.start.IsZero() {
 			g.looks.add(time.Since(began))
 		}
@@ -320,9 +324,7 @@ func (t *Turn) comesNear(ctx context.Context) error {
 	if !g.target.far() || t.start.IsZero() {
 		return sleepUntil(ctx, t.start)
 	}
-	look := g.looks.most()
-	g.prepares.add(time.Since(t.at) + look)
-	return sleepUntil(ctx, t.start.Add(-look))
+	return sleepUntil(ctx, t.start.Add(-g.looks.most()))
 }
 
 // isTimely says that the start time is not stale. One that was given out long

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	crand "crypto/rand"
@@ -50,6 +51,7 @@ type register[T any] struct {
 	waiting []*change[T]
 	working bool
 	arrived chan struct{} // wakes the worker
+	busy    atomic.Bool   // others have written lately
 
 	// Only the worker uses these.
 	listed   time.Time // when the list was read last
@@ -378,29 +380,62 @@ func (r *register[T]) catchUp() error {
 // follow finds the last version from one that is known. It is not ok if it took so
 // long that what was found says nothing.
 func (r *register[T]) follow(v version[T]) (last version[T], ok bool, err error) {
-	// Far behind, the steps grow.
-	for step := uint64(1); ; {
+	first, wide := v.number, 1
+	if r.busy.Load() {
+		wide = 2 // others write: most often there is one more, and none after it
+	}
+	for step, rounds := uint64(1), 0; ; rounds++ {
 		asked := r.now()
-		data, err := r.bucket.read(r.name(v.number + step))
-		missing := errors.Is(err, fs.ErrNotExist)
-		if err != nil && !missing {
+		found, err := r.ask(v, v.number+step, wide)
+		if err != nil {
 			return v, false, err
 		}
 		if r.elapsed(v.at) > trust {
 			return v, false, nil // it may be missing because it was removed, or be none of the register
 		}
+		if len(found) > 0 {
+			v = found[len(found)-1]
+		}
 		switch {
-		case !missing:
-			v = decodeVersion[T](data, v.number+step, v.at)
-			step *= 2
-		case step > 1:
+		case len(found) == wide:
+			if rounds > 1 {
+				step *= 2 // we are far behind
+			}
+		case len(found) == 0 && step > 1:
 			step = 1
 		default:
+			r.busy.Store(v.number != first)
 			v.at = asked
 			r.learn(v)
 			return v, true, nil
 		}
 	}
+}
+
+// ask reads so many versions at once, from one on, and gives those before the
+// first that is missing.
+func (r *register[T]) ask(last version[T], from uint64, wide int) ([]version[T], error) {
+	found, errs := make([]version[T], wide), make([]error, wide)
+	var all sync.WaitGroup
+	for i := range wide {
+		all.Go(func() {
+			var data []byte
+			number := from + uint64(i)
+			if data, errs[i] = r.bucket.read(r.name(number)); errs[i] == nil {
+				found[i] = decodeVersion[T](data, number, last.at)
+			}
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if errors.Is(err, fs.ErrNotExist) {
+			return found[:i], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // fromList gives the last version of the list, where it is not the one known.
