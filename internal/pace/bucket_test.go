@@ -62,13 +62,21 @@ func TestChangesOfManyLoseNone(t *testing.T) {
 	}
 }
 
-// skip makes the clock of a register go on by so much, as if its process had been
-// stopped.
-func skip[T any](r *register[T], by time.Duration) {
-	r.now = func() time.Time { return time.Now().Add(by) }
+// numbers is a register of a process that can be stopped.
+type numbers struct {
+	*register[int]
+	stopped *atomic.Int64 // for so long, in sum
 }
 
-func add(t *testing.T, r *register[int], n int) {
+func newNumbers(folder string) numbers {
+	n := numbers{newRegister[int](folder), &atomic.Int64{}}
+	n.now = func() time.Time { return time.Now().Add(time.Duration(n.stopped.Load())) }
+	return n
+}
+
+func (n numbers) skip(by time.Duration) { n.stopped.Store(int64(by)) }
+
+func add(t *testing.T, r numbers, n int) {
 	t.Helper()
 	if err := r.change(t.Context(), func(v *int, _ time.Time) { *v += n }); err != nil {
 		t.Fatal(err)
@@ -80,7 +88,7 @@ func add(t *testing.T, r *register[int], n int) {
 func TestAProcessThatWakesDoesNotBelieveWhatItHasWritten(t *testing.T) {
 	t.Parallel()
 	folder := bucket()
-	sleeper, other := newRegister[int](folder), newRegister[int](folder)
+	sleeper, other := newNumbers(folder), newNumbers(folder)
 	for range 5 { // it is alone, and writes without a look
 		add(t, sleeper, 1)
 	}
@@ -96,12 +104,12 @@ func TestAProcessThatWakesDoesNotBelieveWhatItHasWritten(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			skip(sleeper, time.Hour)
+			sleeper.skip(time.Hour)
 		})
 		return create(name, data)
 	}
 	add(t, sleeper, 1000)
-	for who, r := range map[string]*register[int]{"the sleeper": sleeper, "the other": other, "a new one": newRegister[int](folder)} {
+	for who, r := range map[string]numbers{"the sleeper": sleeper, "the other": other, "a new one": newNumbers(folder)} {
 		if n, err := r.read(t.Context(), r.now()); err != nil || n != 1105 {
 			t.Errorf("%s has %d, %v; want all changes, once: 1105", who, n, err)
 		}
@@ -111,7 +119,7 @@ func TestAProcessThatWakesDoesNotBelieveWhatItHasWritten(t *testing.T) {
 func TestAProcessWithOldKnowledgeLooksAtTheList(t *testing.T) {
 	t.Parallel()
 	folder := bucket()
-	sleeper, other := newRegister[int](folder), newRegister[int](folder)
+	sleeper, other := newNumbers(folder), newNumbers(folder)
 	add(t, sleeper, 1)
 	for range 10 {
 		add(t, other, 10)
@@ -121,7 +129,7 @@ func TestAProcessWithOldKnowledgeLooksAtTheList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	skip(sleeper, time.Hour)
+	sleeper.skip(time.Hour)
 	if n, err := sleeper.read(t.Context(), sleeper.now()); err != nil || n != 101 {
 		t.Errorf("it reads %d, %v; want 101", n, err)
 	}
@@ -129,7 +137,7 @@ func TestAProcessWithOldKnowledgeLooksAtTheList(t *testing.T) {
 
 func TestOldVersionsAreRemovedWhenNobodyTrustsThem(t *testing.T) {
 	t.Parallel()
-	r := newRegister[int](bucket())
+	r := newNumbers(bucket())
 	versions := func() int {
 		names, err := store.List(r.folder)
 		if err != nil {
@@ -143,36 +151,36 @@ func TestOldVersionsAreRemovedWhenNobodyTrustsThem(t *testing.T) {
 	if n := versions(); n != tidy {
 		t.Errorf("%d versions are there, want all %d, which somebody may trust", n, tidy)
 	}
-	skip(r, removable+time.Second)
+	r.skip(removable + time.Second)
 	add(t, r, 1)
-	skip(r, 2*removable+2*time.Second)
+	r.skip(2*removable + 2*time.Second)
 	for range tidy {
 		add(t, r, 1)
 	}
-	eventually(t, "the old ones are removed", func() bool { return versions() <= tidy+1 })
-	if n, err := newRegister[int](r.folder).read(t.Context(), time.Now()); err != nil || n != 2*tidy+1 {
+	eventually(t, "the old ones are removed", func() bool { return versions() <= tidy+2 })
+	if n, err := newNumbers(r.folder).read(t.Context(), time.Now()); err != nil || n != 2*tidy+1 {
 		t.Errorf("%d, %v; want %d", n, err, 2*tidy+1)
 	}
 }
 
 func TestARegisterThatIsDamagedOrGoneIsBegunAnew(t *testing.T) {
 	t.Parallel()
-	r := newRegister[int](bucket())
+	r := newNumbers(bucket())
 	add(t, r, 5)
 	if err := store.Write(r.name(2), []byte("torn {")); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := newRegister[int](r.folder).read(t.Context(), time.Now()); err != nil || n != 0 {
+	if n, err := newNumbers(r.folder).read(t.Context(), time.Now()); err != nil || n != 0 {
 		t.Errorf("%d, %v of a damaged version; want 0", n, err)
 	}
 	if err := store.RemoveAll(r.folder); err != nil {
 		t.Fatal(err)
 	}
-	another := newRegister[int](r.folder)
+	another := newNumbers(r.folder)
 	add(t, another, 7)
 	add(t, r, 1)
-	skip(another, relist+time.Second)
-	skip(r, relist+time.Second)
+	another.skip(relist + time.Second)
+	r.skip(relist + time.Second)
 	add(t, another, 1)
 	add(t, r, 1)
 	a, errA := another.read(t.Context(), another.now())
@@ -185,13 +193,33 @@ func TestARegisterThatIsDamagedOrGoneIsBegunAnew(t *testing.T) {
 func TestAStoreThatDoesNotAnswerIsAnError(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, bucket(), 50, 2)
-	enter(t, g).Leave()
 	down := errors.New("the store is down")
+	var isDown atomic.Bool
 	var requests atomic.Int64
 	for _, r := range registers(g) {
-		r.read = func(string) ([]byte, error) { requests.Add(1); return nil, down }
-		r.create = func(string, []byte) error { requests.Add(1); return down }
+		was := *r
+		fails := func() error {
+			if !isDown.Load() {
+				return nil
+			}
+			requests.Add(1)
+			return down
+		}
+		r.read = func(name string) ([]byte, error) {
+			if err := fails(); err != nil {
+				return nil, err
+			}
+			return was.read(name)
+		}
+		r.create = func(name string, data []byte) error {
+			if err := fails(); err != nil {
+				return err
+			}
+			return was.create(name, data)
+		}
 	}
+	enter(t, g).Leave()
+	isDown.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
@@ -256,22 +284,29 @@ func TestThePlacesOfAProcessThatIsStoppedAreFreeAfterAWhile(t *testing.T) {
 	for _, g := range []*Gate{stopped, g} {
 		g.places.(*bucketPlaces).keep(keeping{poll, abandoned})
 	}
+	var isStopped atomic.Bool
+	goOn := make(chan struct{}) // it wakes
+	r := registers(stopped)[1]
+	read, create := r.read, r.create
+	wait := func() {
+		if isStopped.Load() {
+			<-goOn
+		}
+	}
+	r.read = func(name string) ([]byte, error) { wait(); return read(name) }
+	r.create = func(name string, data []byte) error { wait(); return create(name, data) }
 	turn := enter(t, stopped)
 	time.Sleep(abandoned * 3 / 2) // it shows that it lives
 	if !turn.place.sure() {
 		t.Error("a place is lost while its process lives")
 	}
-	goOn := make(chan struct{})
-	r := registers(stopped)[1]
-	read, create := r.read, r.create
-	r.read = func(name string) ([]byte, error) { <-goOn; return read(name) }
-	r.create = func(name string, data []byte) error { <-goOn; return create(name, data) }
+	isStopped.Store(true)
 	began := time.Now()
 	other := enter(t, g)
 	if took := time.Since(began); took < abandoned/2 {
 		t.Errorf("the place was taken away after %v, want %v", took, abandoned)
 	}
-	close(goOn) // it wakes
+	close(goOn)
 	if turn.place.sure() {
 		t.Error("who was stopped thinks that it has the place still")
 	}
