@@ -15,7 +15,7 @@ type target interface {
 	wait(ctx context.Context, interval func() (time.Duration, error), prepare time.Duration) (given, error)
 	// passes takes note of a call that is made now, without a start time.
 	passes(ctx context.Context) error
-	// read gives the state, as it is or was after since.
+	// read gives the state, as it is, or was at since or later.
 	read(since time.Time) (shared, error)
 	// change changes the state for all processes. The function may be called more
 	// than once, each time with another state; the last call counts.

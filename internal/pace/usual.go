@@ -22,6 +22,7 @@ func (u *usual) add(took time.Duration) {
 	u.took = max(min(took, longestLead), u.took-(u.took-took)/64)
 }
 
+// most is how long it takes at the most, with a quarter to spare.
 func (u *usual) most() time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
