@@ -15,7 +15,14 @@ import (
 // fileTarget is a target that is shared through files with locks of the operating
 // system: path has the start time that was given out last, and its lock is that
 // of the state beside it.
-type fileTarget struct{ path string }
+type fileTarget struct {
+	path string
+	// One caller of a process at a time waits, so that a process that dies has few
+	// start times given out that nobody uses.
+	queue chan struct{}
+}
+
+func newFileTarget(path string) fileTarget { return fileTarget{path, make(chan struct{}, 1)} }
 
 func (f fileTarget) stateFile() string { return f.path + ".state" }
 func (f fileTarget) probeFile() string { return f.path + ".probe" }
@@ -27,10 +34,47 @@ func (fileTarget) far() bool { return false }
 // may change.
 const lead = 50 * time.Millisecond
 
-func (f fileTarget) nextStart(ctx context.Context, interval, _ time.Duration) (start time.Time, taken bool, err error) {
-	if err := context.Cause(ctx); err != nil {
-		return start, false, err
+func (f fileTarget) wait(ctx context.Context, interval func() (time.Duration, error), _ time.Duration) (given, error) {
+	if each, err := interval(); each == 0 || err != nil {
+		return given{}, err
 	}
+	select {
+	case f.queue <- struct{}{}:
+		defer func() { <-f.queue }()
+	case <-ctx.Done():
+		return given{}, context.Cause(ctx)
+	}
+	for {
+		each, err := interval()
+		if each == 0 || err != nil {
+			return given{}, err
+		}
+		start, taken, err := f.nextStart(each)
+		if err != nil {
+			return given{}, err
+		}
+		if !taken {
+			if err := sleepUntil(ctx, earlier(start.Add(-lead), time.Now().Add(poll))); err != nil {
+				return given{}, err
+			}
+			continue
+		}
+		if now := time.Now(); now.Sub(start) <= tolerance(each) {
+			return given{start, each, now}, nil
+		}
+	}
+}
+
+func (f fileTarget) passes(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	_, _, err := f.nextStart(0)
+	return err
+}
+
+// nextStart gives the next start time. It is taken if it is near.
+func (f fileTarget) nextStart(interval time.Duration) (start time.Time, taken bool, err error) {
 	lock, err := takeStarts(f.path)
 	if err != nil {
 		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
@@ -44,7 +88,7 @@ func (f fileTarget) nextStart(ctx context.Context, interval, _ time.Duration) (s
 		start = after(last, interval, now, now)
 	}
 	if start.After(now.Add(lead)) {
-		return start.Add(-lead), false, nil
+		return start, false, nil
 	}
 	binary.LittleEndian.PutUint64(stored[:], uint64(start.UnixNano()))
 	if _, err := lock.File().WriteAt(stored[:], 0); err != nil {

@@ -34,13 +34,12 @@ type Gate struct {
 	target target
 	places places
 
-	local *Seats        // the places, as far as this process may use them
-	queue chan struct{} // one caller of this process at a time waits for a start time of a file
+	local *Seats // the places, as far as this process may use them
 
 	looks    usual // how long a look takes
 	prepares usual // how long callers need between a start time and their call
 
-	looking sync.Mutex // one at a time reads what seen is
+	looking chan struct{} // holds one for each who reads what seen is
 
 	mu          sync.Mutex
 	settings    Settings  // the last that could be read
@@ -69,8 +68,8 @@ type Config struct {
 	// or their register in a bucket.
 	Places string
 	// Settings gives the limits that hold now. It is called often, and just before
-	// each call, by one goroutine at a time. While it gives an error the last known
-	// limits hold.
+	// each call, also from some goroutines at the same time. While it gives an error
+	// the last known limits hold.
 	Settings func() (Settings, error)
 	// Probe makes one harmless call, under the context that it is given, and gives
 	// nil if the target serves; a Fault where no call can succeed until somebody
@@ -107,10 +106,11 @@ func New(cfg Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{cfg: cfg, settings: settings, local: NewSeats(), queue: make(chan struct{}, 1)}
-	g.target, g.places = fileTarget{cfg.Starts}, filePlaces{cfg.Places}
+	g := &Gate{cfg: cfg, settings: settings, local: NewSeats(), looking: make(chan struct{}, 1)}
+	g.target, g.places = newFileTarget(cfg.Starts), filePlaces{cfg.Places}
 	if store.IsURL(cfg.Starts) {
 		g.target = newBucketTarget(cfg.Starts)
+		g.looking = make(chan struct{}, 4)
 		// Nothing is measured yet.
 		g.looks.add(lead)
 		g.prepares.add(2 * lead)
@@ -128,13 +128,11 @@ const margin = 1.008
 
 // Turn is the permission to make one call now.
 type Turn struct {
-	gate     *Gate
-	place    place
-	entered  bool          // the caller has it
-	trial    right         // to make the one call that is let through while the breaker is open, or nil
-	start    time.Time     // zero without a limit
-	interval time.Duration // that the start time was given out with
-	given    time.Time     // when that was
+	gate    *Gate
+	place   place
+	entered bool  // the caller has it
+	trial   right // to make the one call that is let through while the breaker is open, or nil
+	given
 }
 
 // errAgain says that the gate was closed, or has fewer places now: who has not
@@ -287,12 +285,15 @@ func (g *Gate) isServed(ctx context.Context) error {
 // what was set before it returned holds.
 func (t *Turn) Fresh(ctx, waiting context.Context) error {
 	g := t.gate
+	if g.target.far() && !t.start.IsZero() {
+		g.prepares.add(time.Since(t.at) + g.looks.most())
+	}
 	for {
 		if err := t.comesNear(ctx); err != nil {
 			return err
 		}
 		began := time.Now()
-		v := g.look(true)
+		v := g.lookBeforeCall()
 		if !t.start.IsZero() {
 			g.looks.add(time.Since(began))
 		}
@@ -323,15 +324,13 @@ func (t *Turn) comesNear(ctx context.Context) error {
 	if !g.target.far() || t.start.IsZero() {
 		return sleepUntil(ctx, t.start)
 	}
-	look := g.looks.most()
-	g.prepares.add(time.Since(t.given) + look)
-	return sleepUntil(ctx, t.start.Add(-look))
+	return sleepUntil(ctx, t.start.Add(-g.looks.most()))
 }
 
 // isTimely says that the start time is not stale. One that was given out long
 // before is, if the pace was lowered since.
 func (t *Turn) isTimely(interval time.Duration) bool {
-	if t.start.Sub(t.given) > 2*lead && interval > t.interval*3/2 {
+	if t.start.Sub(t.at) > 2*lead && interval > t.interval*3/2 {
 		return false
 	}
 	return !t.start.IsZero() && time.Since(t.start) <= tolerance(t.interval)
@@ -389,46 +388,16 @@ func tolerance(interval time.Duration) time.Duration {
 }
 
 // wait gets a start time, unless the gate closes meanwhile.
-func (t *Turn) wait(ctx context.Context) error {
+func (t *Turn) wait(ctx context.Context) (err error) {
 	g := t.gate
-	t.start, t.interval = time.Time{}, 0
-	if g.lately().interval() == 0 {
-		return context.Cause(ctx)
-	}
-	if !g.target.far() {
-		// One at a time, so that a process that dies has few start times given out
-		// that nobody uses.
-		select {
-		case g.queue <- struct{}{}:
-			defer func() { <-g.queue }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	for {
+	t.given, err = g.target.wait(ctx, func() (time.Duration, error) {
 		v := g.lately()
-		if !t.mayCall(v) {
-			return errAgain
+		if interval := v.interval(); interval == 0 || t.mayCall(v) {
+			return interval, context.Cause(ctx)
 		}
-		interval := v.interval()
-		if interval == 0 {
-			return context.Cause(ctx)
-		}
-		start, taken, err := g.target.nextStart(ctx, interval, g.prepares.most())
-		if err != nil {
-			return err
-		}
-		if !taken {
-			if err := sleepUntil(ctx, earlier(start, time.Now().Add(poll))); err != nil {
-				return err
-			}
-			continue
-		}
-		if time.Since(start) <= tolerance(interval) {
-			t.start, t.interval, t.given = start, interval, time.Now()
-			return nil
-		}
-	}
+		return 0, errAgain
+	}, g.prepares.most())
+	return err
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -516,8 +485,7 @@ func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
 // asked.
 func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
 	if isProbe(ctx) {
-		_, _, err := g.target.nextStart(ctx, 0, 0)
-		return nil, err
+		return nil, g.target.passes(ctx)
 	}
 	if e, ok := ctx.Value(turnKey{}).(entered); ok {
 		if err := e.turn.Fresh(ctx, e.waiting); err != nil {

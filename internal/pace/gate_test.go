@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // patience is how long something may take that should happen at once. It only
@@ -38,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 func open(dir string, perSecond float64, places int) (*Gate, error) {
-	return New(Config{Starts: filepath.Join(dir, "pace", "target"), Places: filepath.Join(dir, "places"), Settings: Fixed(perSecond, places)})
+	return New(Config{Starts: store.Join(dir, "pace", "target"), Places: store.Join(dir, "places"), Settings: Fixed(perSecond, places)})
 }
 
 func process(mode, dir, numbers string) error {
@@ -363,7 +364,7 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 		"waiting for the start time": {
 			0.001, 1,
 			func(t *testing.T, g *Gate) { writeStart(t, g, time.Now()) },
-			func(g *Gate) bool { return len(g.queue) == 1 },
+			func(g *Gate) bool { return len(g.target.(fileTarget).queue) == 1 },
 		},
 		"waiting behind another caller": {
 			0.001, 2,
@@ -376,7 +377,7 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 					_, _ = g.Enter(ctx)
 				}()
 				t.Cleanup(func() { cancel(); <-gone })
-				eventually(t, "another caller waits for its start", func() bool { return len(g.queue) == 1 })
+				eventually(t, "another caller waits for its start", func() bool { return len(g.target.(fileTarget).queue) == 1 })
 			},
 			func(g *Gate) bool { return g.local.inUse() == 2 && !placeIsFree(g, 1) },
 		},

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	crand "crypto/rand"
@@ -50,12 +51,13 @@ type register[T any] struct {
 	waiting []*change[T]
 	working bool
 	arrived chan struct{} // wakes the worker
+	busy    atomic.Bool   // others have written lately
 
 	// Only the worker uses these.
 	listed   time.Time // when the list was read last
 	marks    []mark
-	alone    int           // versions of this process since one of another
-	took     time.Duration // the last creation
+	wrote    uint64        // the version that this process wrote last
+	alone    int           // versions of this process in a row
 	quiet    time.Time     // until then others may write
 	failures int           // in a row
 	cleaning chan struct{} // holds one while old versions are removed
@@ -148,10 +150,17 @@ func (r *register[T]) change(ctx context.Context, apply func(v *T, now time.Time
 	}
 }
 
-// read gives the last version, as it is or was after since.
+// read gives the last version, as it is or was after since. It does not wait for
+// changes that are being made.
 func (r *register[T]) read(ctx context.Context, since time.Time) (T, error) {
-	if v := r.last(); !v.at.Before(since) {
+	v := r.last()
+	if !v.at.Before(since) {
 		return v.value, nil
+	}
+	if r.elapsed(v.at) < trust/2 {
+		if v, ok, err := r.follow(v); ok || err != nil {
+			return v.value, err
+		}
 	}
 	err := r.change(ctx, nil)
 	return r.last().value, err
@@ -168,6 +177,15 @@ func (r *register[T]) know(v version[T]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known = v
+}
+
+// learn is know, unless more is known.
+func (r *register[T]) learn(v version[T]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.number > r.known.number || v.number == r.known.number && v.at.After(r.known.at) {
+		r.known = v
+	}
 }
 
 // elapsed is how long ago a time was, also when the machine slept meanwhile or
@@ -227,7 +245,7 @@ func (r *register[T]) serve(batch []*change[T]) ([]*change[T], error) {
 		r.rest()
 		return writers, nil
 	}
-	sure := early || len(writers) == 0 || r.alone < sole || r.elapsed(r.last().at) > trust/2
+	sure := early || len(writers) == 0 || r.alone < sole || r.wrote != r.last().number || r.elapsed(r.last().at) > trust/2
 	if sure {
 		if err := r.catchUp(); err != nil {
 			return batch, err
@@ -255,7 +273,7 @@ func (r *register[T]) serve(batch []*change[T]) ([]*change[T], error) {
 		answer(batch, nil)
 		return nil, nil
 	}
-	written, err := r.write(version[T]{number: last.number + 1, writer: crand.Text(), data: data, value: value})
+	written, err := r.write(last, version[T]{number: last.number + 1, writer: crand.Text(), data: data, value: value})
 	if err != nil || !written {
 		return batch, err
 	}
@@ -282,36 +300,39 @@ func (r *register[T]) rest() {
 	}
 }
 
-// write creates a version, and says whether it is one of the register now.
-func (r *register[T]) write(v version[T]) (bool, error) {
+// write creates the version after the last one, and says whether it is one of the
+// register now.
+func (r *register[T]) write(last, v version[T]) (bool, error) {
 	content, err := json.Marshal(sheet{sheetVersion, v.writer, v.data})
 	if err != nil {
 		return false, err
 	}
 	v.at = r.now()
 	err = r.bucket.create(r.name(v.number), content)
-	r.took = r.now().Sub(v.at)
+	took := min(r.now().Sub(v.at), 100*time.Millisecond)
 	if errors.Is(err, store.ErrExists) {
 		r.alone = 0
-		return false, r.readNext()
+		return false, r.readNext(last)
 	}
 	if err != nil {
 		return false, err
 	}
-	if r.elapsed(r.last().at) > trust {
+	if r.elapsed(last.at) > trust {
 		// It may be one that was removed long ago.
 		r.alone = 0
+		r.know(version[T]{})
 		err := r.catchUp()
 		return r.last().writer == v.writer, err
 	}
-	if r.alone == 0 {
-		// Who has lost needs three requests for its next attempt.
-		r.quiet = r.now().Add(rand.N(3*min(r.took, 100*time.Millisecond) + 1))
-	} else {
-		r.quiet = v.at.Add(shortest)
+	if r.wrote != last.number {
+		r.alone = 0
 	}
 	r.alone++
-	r.know(v)
+	r.wrote = v.number
+	// Who has lost to this one needs some requests for its next attempt, and would
+	// lose again, and again.
+	r.quiet = r.now().Add(max(shortest, took+rand.N(2*took+1)))
+	r.learn(v)
 	r.mark(v.number)
 	if v.number%tidy == 0 {
 		r.clean()
@@ -319,19 +340,17 @@ func (r *register[T]) write(v version[T]) (bool, error) {
 	return true, nil
 }
 
-// readNext reads the version that was found to be there.
-func (r *register[T]) readNext() error {
-	v := r.last()
-	data, err := r.bucket.read(r.name(v.number + 1))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && r.elapsed(v.at) > trust {
-		v.at = time.Time{} // it was removed, or is not one of the register
-		r.know(v)
+// readNext reads the version after the last one, which was found to be there.
+func (r *register[T]) readNext(last version[T]) error {
+	data, err := r.bucket.read(r.name(last.number + 1))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && r.elapsed(last.at) > trust {
+		r.know(version[T]{}) // it was removed, or is not one of the register
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	r.know(decodeVersion[T](data, v.number+1, v.at))
+	r.learn(decodeVersion[T](data, last.number+1, last.at))
 	return nil
 }
 
@@ -344,35 +363,79 @@ func (r *register[T]) catchUp() error {
 			if v, err = r.fromList(v); err != nil {
 				return err
 			}
+			r.know(v)
 		}
-		// Far behind, the steps grow.
-		for step := uint64(1); ; {
-			asked := r.now()
-			data, err := r.bucket.read(r.name(v.number + step))
-			missing := errors.Is(err, fs.ErrNotExist)
-			if err != nil && !missing {
-				return err
-			}
-			if r.elapsed(v.at) > trust {
-				break // it may be missing because it was removed, or be there and be none of the register
-			}
-			switch {
-			case !missing:
-				v = decodeVersion[T](data, v.number+step, v.at)
-				r.alone = 0
-				step *= 2
-			case step > 1:
-				step = 1
-			default:
-				v.at = asked
-				r.know(v)
-				r.mark(v.number)
-				return nil
-			}
+		v, ok, err := r.follow(v)
+		if err != nil {
+			return err
 		}
-		v.at = time.Time{}
-		r.know(v)
+		if ok {
+			r.mark(v.number)
+			return nil
+		}
+		r.know(version[T]{})
 	}
+}
+
+// follow finds the last version from one that is known. It is not ok if it took so
+// long that what was found says nothing.
+func (r *register[T]) follow(v version[T]) (last version[T], ok bool, err error) {
+	first, wide := v.number, 1
+	if r.busy.Load() {
+		wide = 2 // others write: most often there is one more, and none after it
+	}
+	for step, rounds := uint64(1), 0; ; rounds++ {
+		asked := r.now()
+		found, err := r.ask(v, v.number+step, wide)
+		if err != nil {
+			return v, false, err
+		}
+		if r.elapsed(v.at) > trust {
+			return v, false, nil // it may be missing because it was removed, or be none of the register
+		}
+		if len(found) > 0 {
+			v = found[len(found)-1]
+		}
+		switch {
+		case len(found) == wide:
+			if rounds > 1 {
+				step *= 2 // we are far behind
+			}
+		case len(found) == 0 && step > 1:
+			step = 1
+		default:
+			r.busy.Store(v.number != first)
+			v.at = asked
+			r.learn(v)
+			return v, true, nil
+		}
+	}
+}
+
+// ask reads so many versions at once, from one on, and gives those before the
+// first that is missing.
+func (r *register[T]) ask(last version[T], from uint64, wide int) ([]version[T], error) {
+	found, errs := make([]version[T], wide), make([]error, wide)
+	var all sync.WaitGroup
+	for i := range wide {
+		all.Go(func() {
+			var data []byte
+			number := from + uint64(i)
+			if data, errs[i] = r.bucket.read(r.name(number)); errs[i] == nil {
+				found[i] = decodeVersion[T](data, number, last.at)
+			}
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if errors.Is(err, fs.ErrNotExist) {
+			return found[:i], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // fromList gives the last version of the list, where it is not the one known.
@@ -393,7 +456,6 @@ func (r *register[T]) fromList(known version[T]) (version[T], error) {
 		if last <= known.number && r.elapsed(known.at) <= trust {
 			return known, nil // where it is less, somebody has removed all
 		}
-		r.alone = 0
 		if last == 0 {
 			return decodeVersion[T](nil, 0, asked), nil
 		}

@@ -8,12 +8,14 @@ import (
 // target is what the processes that call one target share: the start times, the
 // state, and the right to probe.
 type target interface {
-	// nextStart gives the next start time: an interval after the one before, not
-	// in the past, and nobody else gets it. If that is too far ahead to be given
-	// out, taken is false, and start is when to ask again. A caller needs prepare
+	// wait waits for a start time: an interval after the one before, not in the
+	// past, and nobody else gets it. It asks for the interval again and again, and
+	// ends without a start time if that is 0 or an error. A caller needs prepare
 	// between the answer and its call.
-	nextStart(ctx context.Context, interval, prepare time.Duration) (start time.Time, taken bool, err error)
-	// read gives the state, as it is or was after since.
+	wait(ctx context.Context, interval func() (time.Duration, error), prepare time.Duration) (given, error)
+	// passes takes note of a call that is made now, without a start time.
+	passes(ctx context.Context) error
+	// read gives the state, as it is, or was at since or later.
 	read(since time.Time) (shared, error)
 	// change changes the state for all processes. The function may be called more
 	// than once, each time with another state; the last call counts.
@@ -24,6 +26,13 @@ type target interface {
 	// far says that each of these takes a request or two over a network: they are
 	// combined, and made before their time.
 	far() bool
+}
+
+// given is a start time that was given out.
+type given struct {
+	start    time.Time     // zero: without a limit
+	interval time.Duration // that it was given out with
+	at       time.Time     // when it was
 }
 
 // places are those for calls in flight, of all processes of a migration.

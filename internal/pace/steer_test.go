@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"durable-dataload/internal/store"
 )
 
 // steered is a gate whose settings a test changes, and what happened to it.
@@ -32,7 +33,7 @@ func newSteered(t *testing.T, dir string, s Settings) *steered {
 	g.serves.Store(true)
 	var err error
 	g.Gate, err = New(Config{
-		Starts: filepath.Join(dir, "pace", "target"), Places: filepath.Join(dir, "places"),
+		Starts: store.Join(dir, "pace", "target"), Places: store.Join(dir, "places"),
 		Settings: func() (Settings, error) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -171,63 +172,65 @@ func TestWhatIsSetHoldsForThoseWhoWaitAlready(t *testing.T) {
 }
 
 func TestWhatIsLoweredHoldsForThoseWhoWaitAlready(t *testing.T) {
-	t.Parallel()
-	g := newSteered(t, t.TempDir(), Settings{Rate: 100, Places: 10})
-	enter(t, g.Gate).Leave()
-	g.set(func(s *Settings) { s.Rate = 2 })
-	var last time.Time
-	for i := range 4 {
-		turn := enter(t, g.Gate)
-		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
-			t.Fatal(err)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		g := newSteered(t, folder(), Settings{Rate: 100, Places: 10})
+		enter(t, g.Gate).Leave()
+		g.set(func(s *Settings) { s.Rate = 2 })
+		var last time.Time
+		for i := range 4 {
+			turn := enter(t, g.Gate)
+			if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			// The first may have had its start before the change was seen.
+			if gap := turn.start.Sub(last); i > 1 && gap < 500*time.Millisecond {
+				t.Errorf("start %d came %v after the one before, want half a second", i, gap)
+			}
+			last = turn.start
+			turn.Leave()
 		}
-		// The first may have had its start before the change was seen.
-		if gap := turn.start.Sub(last); i > 1 && gap < 500*time.Millisecond {
-			t.Errorf("start %d came %v after the one before, want half a second", i, gap)
-		}
-		last = turn.start
-		turn.Leave()
-	}
 
-	places := newSteered(t, t.TempDir(), Settings{Places: 3})
-	turns := []*Turn{enter(t, places.Gate), enter(t, places.Gate), enter(t, places.Gate)}
-	places.set(func(s *Settings) { s.Places = 1 })
-	places.look(true)
-	in := entering(t, places)
-	turns[1].Leave()
-	turns[2].Leave()
-	waits(t, in)
-	turns[0].Leave()
-	one := arrives(t, in)
-	waits(t, entering(t, places))
-	one.Leave()
+		places := newSteered(t, folder(), Settings{Places: 3})
+		turns := []*Turn{enter(t, places.Gate), enter(t, places.Gate), enter(t, places.Gate)}
+		places.set(func(s *Settings) { s.Places = 1 })
+		places.look(true)
+		in := entering(t, places)
+		turns[1].Leave()
+		turns[2].Leave()
+		waits(t, in)
+		turns[0].Leave()
+		one := arrives(t, in)
+		waits(t, entering(t, places))
+		one.Leave()
+	})
 }
 
 func TestAPauseIsSeenJustBeforeTheCall(t *testing.T) {
-	t.Parallel()
-	g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1})
-	turn := enter(t, g.Gate)
-	g.set(func(s *Settings) { s.Paused = true })
-	fresh := make(chan error, 1)
-	go func() { fresh <- turn.Fresh(t.Context(), t.Context()) }()
-	select {
-	case err := <-fresh:
-		t.Fatalf("Fresh returned %v in a pause, want it to wait", err)
-	case <-time.After(3 * poll):
-	}
-	g.set(func(s *Settings) { s.Paused = false })
-	if err := <-fresh; err != nil || time.Since(turn.start) > time.Second {
-		t.Errorf("Fresh after the pause: %v, start %v; want another start", err, turn.start)
-	}
+	everywhere(t, func(t *testing.T, folder func() string) {
+		g := newSteered(t, folder(), Settings{Rate: 1000, Places: 1})
+		turn := enter(t, g.Gate)
+		g.set(func(s *Settings) { s.Paused = true })
+		fresh := make(chan error, 1)
+		go func() { fresh <- turn.Fresh(t.Context(), t.Context()) }()
+		select {
+		case err := <-fresh:
+			t.Fatalf("Fresh returned %v in a pause, want it to wait", err)
+		case <-time.After(3 * poll):
+		}
+		g.set(func(s *Settings) { s.Paused = false })
+		if err := <-fresh; err != nil || time.Since(turn.start) > time.Second {
+			t.Errorf("Fresh after the pause: %v, start %v; want another start", err, turn.start)
+		}
 
-	// Who is not to wait any more does not.
-	g.set(func(s *Settings) { s.Paused = true })
-	stop := errors.New("stop")
-	waiting, cancel := context.WithCancelCause(t.Context())
-	cancel(stop)
-	if err := turn.Fresh(t.Context(), waiting); !errors.Is(err, stop) {
-		t.Errorf("Fresh: %v, want %v", err, stop)
-	}
+		// Who is not to wait any more does not.
+		g.set(func(s *Settings) { s.Paused = true })
+		stop := errors.New("stop")
+		waiting, cancel := context.WithCancelCause(t.Context())
+		cancel(stop)
+		if err := turn.Fresh(t.Context(), waiting); !errors.Is(err, stop) {
+			t.Errorf("Fresh: %v, want %v", err, stop)
+		}
+	})
 }
 
 func TestSettingsThatCannotBeReadStayAsTheyWere(t *testing.T) {
@@ -242,39 +245,40 @@ func TestSettingsThatCannotBeReadStayAsTheyWere(t *testing.T) {
 }
 
 func TestTheTargetAsksForLess(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	g := newSteered(t, dir, Settings{Rate: 8, Places: 10})
-	other := newSteered(t, dir, Settings{Rate: 8, Places: 10})
-	sent := time.Now()
-	for range 10 { // that were in flight together
-		g.ended(t, Outcome{Sent: sent, Busy: true, Crowded: true, Reason: "api 510"})
-	}
-	for _, gate := range []*steered{g, other, newSteered(t, dir, Settings{Rate: 8, Places: 10})} {
-		if v := gate.look(true); v.allowed() < 4 || v.allowed() > 4.5 || v.places() != 5 {
-			t.Errorf("%v calls a second and %d places are allowed after ten calls of one moment, want half", v.allowed(), v.places())
+	everywhere(t, func(t *testing.T, folder func() string) {
+		dir := folder()
+		g := newSteered(t, dir, Settings{Rate: 8, Places: 10})
+		other := newSteered(t, dir, Settings{Rate: 8, Places: 10})
+		sent := time.Now()
+		for range 10 { // that were in flight together
+			g.ended(t, Outcome{Sent: sent, Busy: true, Crowded: true, Reason: "api 510"})
 		}
-	}
-	age(t, g, settling+time.Millisecond)
-	g.ended(t, Outcome{Busy: true, Reason: "http 429"})
-	if v := other.look(true); v.allowed() < 2 || v.allowed() > 2.5 || v.places() != 5 {
-		t.Errorf("%v calls a second and %d places are allowed after another step, want a quarter and half", v.allowed(), v.places())
-	}
-	if told := g.told(); told != "slowed" {
-		t.Errorf("told %q, want the steps of some seconds told once", told)
-	}
-	age(t, g, 10*time.Second)
-	if v := other.look(true); v.allowed() < 3.6 || v.allowed() > 4.1 || v.places() != 7 {
-		t.Errorf("%v calls a second and %d places are allowed after 10 seconds, want a tenth more for each 5", v.allowed(), v.places())
-	}
-	age(t, g, recovery)
-	if v := other.look(true); v.allowed() != 8 || v.places() != 10 {
-		t.Errorf("%v calls a second and %d places are allowed at the end, want all", v.allowed(), v.places())
-	}
-	g.look(true)
-	if all := g.told() + " " + other.told(); all != "slowed restored" {
-		t.Errorf("told %q, want slowed, and restored once", all)
-	}
+		for _, gate := range []*steered{g, other, newSteered(t, dir, Settings{Rate: 8, Places: 10})} {
+			if v := gate.look(true); v.allowed() < 4 || v.allowed() > 4.5 || v.places() != 5 {
+				t.Errorf("%v calls a second and %d places are allowed after ten calls of one moment, want half", v.allowed(), v.places())
+			}
+		}
+		age(t, g, settling+time.Millisecond)
+		g.ended(t, Outcome{Busy: true, Reason: "http 429"})
+		if v := other.look(true); v.allowed() < 2 || v.allowed() > 2.5 || v.places() != 5 {
+			t.Errorf("%v calls a second and %d places are allowed after another step, want a quarter and half", v.allowed(), v.places())
+		}
+		if told := g.told(); told != "slowed" {
+			t.Errorf("told %q, want the steps of some seconds told once", told)
+		}
+		age(t, g, 10*time.Second)
+		if v := other.look(true); v.allowed() < 3.6 || v.allowed() > 4.1 || v.places() != 7 {
+			t.Errorf("%v calls a second and %d places are allowed after 10 seconds, want a tenth more for each 5", v.allowed(), v.places())
+		}
+		age(t, g, recovery)
+		if v := other.look(true); v.allowed() != 8 || v.places() != 10 {
+			t.Errorf("%v calls a second and %d places are allowed at the end, want all", v.allowed(), v.places())
+		}
+		g.look(true)
+		if all := g.told() + " " + other.told(); all != "slowed restored" {
+			t.Errorf("told %q, want slowed, and restored once", all)
+		}
+	})
 }
 
 // age makes what the state file tells so much older.
@@ -293,42 +297,44 @@ func age(t *testing.T, g *steered, by time.Duration) {
 }
 
 func TestWithoutALimitThePaceIsMeasured(t *testing.T) {
-	t.Parallel()
-	g := newSteered(t, t.TempDir(), Settings{Places: 4})
-	for range 40 {
-		turn := enter(t, g.Gate)
-		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
-			t.Fatal(err)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		g := newSteered(t, folder(), Settings{Places: 4})
+		for range 40 {
+			turn := enter(t, g.Gate)
+			if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			turn.Leave()
 		}
-		turn.Leave()
-	}
-	g.mu.Lock()
-	for i := range g.begun { // 40 in 4 seconds
-		g.begun[i] = time.Now().Add(time.Duration(i-40) * 100 * time.Millisecond)
-	}
-	g.mu.Unlock()
-	g.ended(t, Outcome{Busy: true, Reason: "http 503"})
-	if a := g.look(true).allowed(); a < 4 || a > 5.5 {
-		t.Errorf("%v calls a second are allowed, want 5: half of what was measured", a)
-	}
-	age(t, g, recovery)
-	if a := g.look(true).allowed(); a != 0 {
-		t.Errorf("%v calls a second are allowed at the end, want no limit", a)
-	}
+		g.mu.Lock()
+		for i := range g.begun { // 40 in 4 seconds
+			g.begun[i] = time.Now().Add(time.Duration(i-40) * 100 * time.Millisecond)
+		}
+		g.mu.Unlock()
+		g.ended(t, Outcome{Busy: true, Reason: "http 503"})
+		if a := g.look(true).allowed(); a < 4 || a > 5.5 {
+			t.Errorf("%v calls a second are allowed, want 5: half of what was measured", a)
+		}
+		age(t, g, recovery)
+		if a := g.look(true).allowed(); a != 0 {
+			t.Errorf("%v calls a second are allowed at the end, want no limit", a)
+		}
+	})
 }
 
 func TestTheTargetAsksToWait(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	g, other := newSteered(t, dir, Settings{Rate: 100, Places: 2}), newSteered(t, dir, Settings{Rate: 100, Places: 2})
-	g.ended(t, Outcome{Busy: true, Reason: "http 429", RetryAfter: time.Hour})
-	in := entering(t, other)
-	waits(t, in)
-	if s := other.State(); !strings.HasPrefix(s.Closed, "the target asks to wait until ") {
-		t.Errorf("%+v, want it closed as the target asks", s)
-	}
-	age(t, g, time.Hour)
-	arrives(t, in)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		dir := folder()
+		g, other := newSteered(t, dir, Settings{Rate: 100, Places: 2}), newSteered(t, dir, Settings{Rate: 100, Places: 2})
+		g.ended(t, Outcome{Busy: true, Reason: "http 429", RetryAfter: time.Hour})
+		in := entering(t, other)
+		waits(t, in)
+		if s := other.State(); !strings.HasPrefix(s.Closed, "the target asks to wait until ") {
+			t.Errorf("%+v, want it closed as the target asks", s)
+		}
+		age(t, g, time.Hour)
+		arrives(t, in)
+	})
 }
 
 func TestAStateThatIsDamagedOrOfAnotherClockIsBegunAnew(t *testing.T) {
@@ -342,14 +348,14 @@ func TestAStateThatIsDamagedOrOfAnotherClockIsBegunAnew(t *testing.T) {
 		"a long wait":   `{"version":1,"not_before":"2999-01-01T00:00:00Z"}`,
 	} {
 		g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1})
-		if err := os.WriteFile(fileTarget{g.cfg.Starts}.stateFile(), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(g.target.(fileTarget).stateFile(), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if s := g.State(); s.Closed != "" || s.Allowed != 1000 {
 			t.Errorf("%s: %+v, want it open", name, s)
 		}
 		g.ended(t, Outcome{Unknown: true})
-		if s := readShared(fileTarget{g.cfg.Starts}.stateFile()); s.Row != 1 {
+		if s := readShared(g.target.(fileTarget).stateFile()); s.Row != 1 {
 			t.Errorf("%s: %+v, want one unknown call", name, s)
 		}
 	}
@@ -378,162 +384,167 @@ func TestThePaceIsNeverAboveItsLimit(t *testing.T) {
 }
 
 func TestStartsKeepTheirDistanceWhileThePaceChanges(t *testing.T) {
-	t.Parallel()
-	const perSecond = 40
-	dir := t.TempDir()
-	var mu sync.Mutex
-	var starts []time.Time
-	var all sync.WaitGroup
-	for range 2 {
-		g := newSteered(t, dir, Settings{Rate: perSecond, Places: 6})
-		for caller := range 3 {
-			all.Go(func() {
-				for n := range 8 {
-					turn, err := g.Enter(t.Context())
-					if err != nil {
-						t.Error(err)
-						return
+	everywhere(t, func(t *testing.T, folder func() string) {
+		const perSecond = 40
+		dir := folder()
+		var mu sync.Mutex
+		var starts []time.Time
+		var all sync.WaitGroup
+		for range 2 {
+			g := newSteered(t, dir, Settings{Rate: perSecond, Places: 6})
+			for caller := range 3 {
+				all.Go(func() {
+					for n := range 8 {
+						turn, err := g.Enter(t.Context())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+							t.Error(err)
+						}
+						mu.Lock()
+						starts = append(starts, turn.start)
+						mu.Unlock()
+						if caller == 0 && n%3 == 1 {
+							g.ended(t, Outcome{Busy: true})
+							age(t, g, recovery/2)
+						}
+						turn.Leave()
 					}
-					if err := turn.Fresh(t.Context(), t.Context()); err != nil {
-						t.Error(err)
-					}
-					mu.Lock()
-					starts = append(starts, turn.start)
-					mu.Unlock()
-					if caller == 0 && n%3 == 1 {
-						g.ended(t, Outcome{Busy: true})
-						age(t, g, recovery/2)
-					}
-					turn.Leave()
-				}
-			})
+				})
+			}
 		}
-	}
-	all.Wait()
-	slices.SortFunc(starts, time.Time.Compare)
-	for i := 1; i < len(starts); i++ {
-		if gap := starts[i].Sub(starts[i-1]); gap < time.Second/perSecond {
-			t.Errorf("start %d came %v after the one before, want at least %v", i, gap, time.Second/perSecond)
+		all.Wait()
+		slices.SortFunc(starts, time.Time.Compare)
+		for i := 1; i < len(starts); i++ {
+			if gap := starts[i].Sub(starts[i-1]); gap < time.Second/perSecond {
+				t.Errorf("start %d came %v after the one before, want at least %v", i, gap, time.Second/perSecond)
+			}
 		}
-	}
+	})
 }
 
 func TestTheBreakerOpensAfterUnknownCallsInARow(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	a, b := newSteered(t, dir, Settings{Places: 2, Breaker: 3}), newSteered(t, dir, Settings{Places: 2, Breaker: 3})
-	unknown := Outcome{Unknown: true, Reason: "http 502"}
-	a.ended(t, unknown)
-	b.ended(t, unknown)
-	a.ended(t, Outcome{}) // a row no more
-	b.ended(t, unknown)
-	a.ended(t, unknown)
-	if s := a.State(); s.Closed != "" {
-		t.Fatalf("%+v after two in a row, want it open", s)
-	}
-	a.serves.Store(false)
-	b.serves.Store(false)
-	b.ended(t, unknown)
-	for _, g := range []*steered{a, b} {
-		g.look(true)
-		if s := g.State(); s.Closed != "the breaker is open: http 502, 3 calls in a row" || !s.Breaker || s.Since.IsZero() || s.Probe.IsZero() {
-			t.Errorf("%+v after three in a row, want it closed", s)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		dir := folder()
+		a, b := newSteered(t, dir, Settings{Places: 2, Breaker: 3}), newSteered(t, dir, Settings{Places: 2, Breaker: 3})
+		unknown := Outcome{Unknown: true, Reason: "http 502"}
+		a.ended(t, unknown)
+		b.ended(t, unknown)
+		a.ended(t, Outcome{}) // a row no more
+		b.ended(t, unknown)
+		a.ended(t, unknown)
+		if s := a.State(); s.Closed != "" {
+			t.Fatalf("%+v after two in a row, want it open", s)
 		}
-	}
-	if all := a.told() + b.told(); all != "opened" {
-		t.Errorf("told %q, want it once", all)
-	}
-	off := newSteered(t, t.TempDir(), Settings{Places: 1})
-	for range 50 {
-		off.ended(t, unknown)
-	}
-	if s := off.State(); s.Closed != "" {
-		t.Errorf("%+v without a breaker, want it open", s)
-	}
+		a.serves.Store(false)
+		b.serves.Store(false)
+		b.ended(t, unknown)
+		for _, g := range []*steered{a, b} {
+			g.look(true)
+			if s := g.State(); s.Closed != "the breaker is open: http 502, 3 calls in a row" || !s.Breaker || s.Since.IsZero() || s.Probe.IsZero() {
+				t.Errorf("%+v after three in a row, want it closed", s)
+			}
+		}
+		if all := a.told() + b.told(); all != "opened" {
+			t.Errorf("told %q, want it once", all)
+		}
+		off := newSteered(t, folder(), Settings{Places: 1})
+		for range 50 {
+			off.ended(t, unknown)
+		}
+		if s := off.State(); s.Closed != "" {
+			t.Errorf("%+v without a breaker, want it open", s)
+		}
+	})
 }
 
 func TestABreakerThatIsOpenLetsOneCallThroughAndCloses(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	a, b := newSteered(t, dir, Settings{Places: 2}), newSteered(t, dir, Settings{Places: 2})
-	a.serves.Store(false)
-	b.serves.Store(false)
-	before := time.Now()
-	a.ended(t, Outcome{Fault: "the secret is wrong"})
-	waiting := []<-chan *Turn{entering(t, a), entering(t, a), entering(t, b), entering(t, b)}
-	any := make(chan *Turn, len(waiting))
-	for _, in := range waiting {
-		go func() { any <- arrives(t, in) }()
-	}
-	eventually(t, "some probes", func() bool { return a.probes.Load()+b.probes.Load() >= 2 })
-	waits(t, any)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		dir := folder()
+		a, b := newSteered(t, dir, Settings{Places: 2}), newSteered(t, dir, Settings{Places: 2})
+		a.serves.Store(false)
+		b.serves.Store(false)
+		before := time.Now()
+		a.ended(t, Outcome{Fault: "the secret is wrong"})
+		waiting := []<-chan *Turn{entering(t, a), entering(t, a), entering(t, b), entering(t, b)}
+		any := make(chan *Turn, len(waiting))
+		for _, in := range waiting {
+			go func() { any <- arrives(t, in) }()
+		}
+		eventually(t, "some probes", func() bool { return a.probes.Load()+b.probes.Load() >= 2 })
+		waits(t, any)
 
-	a.serves.Store(true)
-	b.serves.Store(true)
-	first := arrives(t, any)
-	waits(t, any)
-	// What was sent before the breaker opened says nothing.
-	a.ended(t, Outcome{Sent: before})
-	// The one call is unknown: it stays open, and another is tried.
-	gate := map[*Gate]*steered{a.Gate: a, b.Gate: b}[first.gate]
-	gate.ended(t, Outcome{Unknown: true, Reason: "reset"})
-	waits(t, any)
-	first.Leave()
-	second := arrives(t, any)
-	waits(t, any)
-	gate = map[*Gate]*steered{a.Gate: a, b.Gate: b}[second.gate]
-	gate.ended(t, Outcome{})
-	second.Leave()
-	arrives(t, any)
-	arrives(t, any)
-	if all := strings.Fields(a.told() + " " + b.told()); len(all) != 2 {
-		t.Errorf("told %q, want opened and closed", all)
-	}
+		a.serves.Store(true)
+		b.serves.Store(true)
+		first := arrives(t, any)
+		waits(t, any)
+		// What was sent before the breaker opened says nothing.
+		a.ended(t, Outcome{Sent: before})
+		// The one call is unknown: it stays open, and another is tried.
+		gate := map[*Gate]*steered{a.Gate: a, b.Gate: b}[first.gate]
+		gate.ended(t, Outcome{Unknown: true, Reason: "reset"})
+		waits(t, any)
+		first.Leave()
+		second := arrives(t, any)
+		waits(t, any)
+		gate = map[*Gate]*steered{a.Gate: a, b.Gate: b}[second.gate]
+		gate.ended(t, Outcome{})
+		second.Leave()
+		arrives(t, any)
+		arrives(t, any)
+		if all := strings.Fields(a.told() + " " + b.told()); len(all) != 2 {
+			t.Errorf("told %q, want opened and closed", all)
+		}
+	})
 }
 
 // The target is down, and refuses the credentials when it is there again: that
 // is said at once, and once.
 func TestAProbeThatIsRefusedSaysWhy(t *testing.T) {
-	t.Parallel()
-	g := newSteered(t, t.TempDir(), Settings{Places: 1, Breaker: 1})
-	var probes atomic.Int64
-	g.cfg.Probe = func(context.Context) error {
-		if n := probes.Add(1); n > 1 {
-			return NewFault(fmt.Errorf("the secret is wrong (request %d)", n))
+	everywhere(t, func(t *testing.T, folder func() string) {
+		g := newSteered(t, folder(), Settings{Places: 1, Breaker: 1})
+		var probes atomic.Int64
+		g.cfg.Probe = func(context.Context) error {
+			if n := probes.Add(1); n > 1 {
+				return NewFault(fmt.Errorf("the secret is wrong (request %d)", n))
+			}
+			return errors.New("nobody answers")
 		}
-		return errors.New("nobody answers")
-	}
-	g.ended(t, Outcome{Unknown: true, Reason: "refused"})
-	in := entering(t, g)
-	eventually(t, "some probes", func() bool { return probes.Load() >= 4 })
-	waits(t, in)
-	if s := g.State(); s.Closed != "the breaker is open: the secret is wrong (request 2)" {
-		t.Errorf("it is %q, want the reason of the probe", s.Closed)
-	}
-	if all := g.told(); all != "opened opened" {
-		t.Errorf("told %q, want the outage and the secret, once each", all)
-	}
+		g.ended(t, Outcome{Unknown: true, Reason: "refused"})
+		in := entering(t, g)
+		eventually(t, "some probes", func() bool { return probes.Load() >= 4 })
+		waits(t, in)
+		if s := g.State(); s.Closed != "the breaker is open: the secret is wrong (request 2)" {
+			t.Errorf("it is %q, want the reason of the probe", s.Closed)
+		}
+		if all := g.told(); all != "opened opened" {
+			t.Errorf("told %q, want the outage and the secret, once each", all)
+		}
+	})
 }
 
 func TestAProcessWhoseOwnCallsAreRefusedProbesForItself(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	good, bad := newSteered(t, dir, Settings{Places: 2}), newSteered(t, dir, Settings{Places: 2})
-	bad.serves.Store(false)
-	bad.ended(t, Outcome{Fault: "the secret is wrong"})
-	turn := enter(t, good.Gate) // its credentials are right
-	good.ended(t, Outcome{})
-	turn.Leave()
-	if s := good.State(); s.Closed != "" {
-		t.Errorf("%+v, want it open for a process that is served", s)
-	}
-	in := entering(t, bad)
-	waits(t, in)
-	if s := bad.State(); !s.Breaker || !strings.Contains(s.Closed, "secret") {
-		t.Errorf("%+v, want it closed for a process that is not", s)
-	}
-	bad.serves.Store(true)
-	arrives(t, in)
+	everywhere(t, func(t *testing.T, folder func() string) {
+		dir := folder()
+		good, bad := newSteered(t, dir, Settings{Places: 2}), newSteered(t, dir, Settings{Places: 2})
+		bad.serves.Store(false)
+		bad.ended(t, Outcome{Fault: "the secret is wrong"})
+		turn := enter(t, good.Gate) // its credentials are right
+		good.ended(t, Outcome{})
+		turn.Leave()
+		if s := good.State(); s.Closed != "" {
+			t.Errorf("%+v, want it open for a process that is served", s)
+		}
+		in := entering(t, bad)
+		waits(t, in)
+		if s := bad.State(); !s.Breaker || !strings.Contains(s.Closed, "secret") {
+			t.Errorf("%+v, want it closed for a process that is not", s)
+		}
+		bad.serves.Store(true)
+		arrives(t, in)
+	})
 }
 
 func TestAProcessThatDiesInATrialLeavesItToAnother(t *testing.T) {

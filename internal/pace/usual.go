@@ -19,11 +19,12 @@ const longestLead = 2 * time.Second
 func (u *usual) add(took time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.took = max(min(took, longestLead), u.took-(u.took-took)/16)
+	u.took = max(min(took, longestLead), u.took-(u.took-took)/64)
 }
 
+// most is how long it takes at the most, with a quarter to spare.
 func (u *usual) most() time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.took
+	return u.took * 5 / 4
 }

@@ -47,10 +47,26 @@ func (g *Gate) look(fresh bool) view {
 		g.refresh(now, now)
 	case !g.target.far() || !outage && (changed || age < 0 || age >= stale):
 		g.refresh(now, now.Add(-poll))
-	case g.looking.TryLock():
-		g.looking.Unlock()
+	case len(g.looking) == 0:
 		go g.refresh(now, now.Add(-poll))
 	}
+	return g.view()
+}
+
+// lookBeforeCall is a fresh look. From afar it is one at the settings, and at a
+// state that was read a moment ago: who waits for a start time reads it all the
+// time, and to read it again would take longer than the moment.
+func (g *Gate) lookBeforeCall() view {
+	if !g.target.far() {
+		return g.look(true)
+	}
+	now := time.Now()
+	g.refresh(now, now.Add(-2*poll))
+	return g.view()
+}
+
+// view is what was seen last.
+func (g *Gate) view() view {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.seen
@@ -78,8 +94,8 @@ func (g *Gate) refresh(arrived, since time.Time) {
 }
 
 func (g *Gate) reread(arrived, since time.Time) view {
-	g.looking.Lock()
-	defer g.looking.Unlock()
+	g.looking <- struct{}{}
+	defer func() { <-g.looking }()
 	g.mu.Lock()
 	v := g.seen
 	g.mu.Unlock()
@@ -104,7 +120,9 @@ func (g *Gate) reread(arrived, since time.Time) view {
 	v.set = g.settings
 	v.set.Places = min(max(v.set.Places, 1), MostPlaces)
 	v.planned, v.until = g.plan(v.at)
-	g.seen = v
+	if g.seen.at.Before(v.at) {
+		g.seen = v
+	}
 	return v
 }
 
