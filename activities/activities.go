@@ -100,6 +100,18 @@ func (a *Activities) NotifyWith(s *notify.Sender) { a.notices = s }
 // Calls in flight end, and their outcomes are written down.
 func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
 
+// Close gives other workers what this process does not need any more. Call it when
+// no activity runs.
+func (a *Activities) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, o := range a.runs {
+		o.gate.Close(ctx)
+	}
+}
+
 // Run names one run of a migration. Everything else about it is in its folder,
 // so that the history stays small.
 type Run struct {

@@ -85,7 +85,7 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 		t.Errorf("sealed: %v, %v", sealed, err)
 	}
 	for name := range before {
-		if info, err := os.Stat(store.Join(r.spec.OutputDir, name)); !inBucket && (err != nil || info.Mode().Perm() != 0o600) {
+		if info, err := os.Stat(store.Join(r.spec.OutputDir, name)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
 			t.Errorf("%s: mode %v (%v), want 0600", name, info.Mode().Perm(), err)
 		}
 	}

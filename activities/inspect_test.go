@@ -227,7 +227,7 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 	if _, err := store.Stat(big.run.Folder.Index()); err == nil {
 		t.Error("an index of half a file is there")
 	}
-	if files, _ := filepath.Glob(store.Join(string(big.run.Folder), ".*")); !inBucket && len(files) > 0 {
+	if files, _ := filepath.Glob(store.Join(string(big.run.Folder), ".*")); !inBucket() && len(files) > 0 {
 		t.Errorf("%q is left behind", files)
 	}
 	big.inspect()

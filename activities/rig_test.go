@@ -122,18 +122,20 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 // workPlace is a folder, or with DATALOAD_TEST_BUCKET=1 one of a bucket in memory:
 // all that holds on a disk holds there.
 func workPlace(t *testing.T) string {
-	if !inBucket {
+	if !inBucket() {
 		return t.TempDir()
 	}
 	return "mem://" + strings.ToLower(rand.Text()) + "/work"
 }
 
-var inBucket = os.Getenv("DATALOAD_TEST_BUCKET") != ""
+// inBucket is asked while a test runs, so that the results of one way are not
+// taken for those of the other.
+func inBucket() bool { return os.Getenv("DATALOAD_TEST_BUCKET") != "" }
 
 // onDisk leaves a test out that is about what only disks have: modes, folders,
 // files that are damaged while they are open.
 func onDisk(t *testing.T) {
-	if inBucket {
+	if inBucket() {
 		t.Skip("only disks have this")
 	}
 }

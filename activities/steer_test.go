@@ -37,7 +37,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1] != in.Events[0] || events[2] != in.Events[1] {
 		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
 	}
-	if info, err := os.Stat(store.Join(string(folder), "control-"+r.run.ID)); !inBucket && (err != nil || info.Mode().Perm() != 0o600) {
+	if info, err := os.Stat(store.Join(string(folder), "control-"+r.run.ID)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
 	}
 }

@@ -326,6 +326,7 @@ func (s *service) close() {
 			s.telemetry.Draining()
 		}
 		s.worker.Stop()
+		s.activities.Close()
 	}
 	if s.client != nil {
 		s.client.Close()

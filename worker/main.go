@@ -149,5 +149,6 @@ func work(args []string, stdout, stderr io.Writer) error {
 		os.Exit(migration.ExitCannotRun)
 	}()
 	w.Stop()
+	a.Close()
 	return nil
 }

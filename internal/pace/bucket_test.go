@@ -312,11 +312,11 @@ func TestThePlacesOfAProcessThatIsStoppedAreFreeAfterAWhile(t *testing.T) {
 	}
 	ended, cancel := context.WithTimeout(t.Context(), 5*poll)
 	defer cancel()
-	if err := turn.Fresh(t.Context(), ended); !errors.Is(err, context.DeadlineExceeded) {
+	if err := turn.Fresh(t.Context(), ended, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Fresh without a place: %v, want it to wait", err)
 	}
 	other.Leave()
-	if err := turn.Fresh(t.Context(), t.Context()); err != nil || !turn.place.sure() {
+	if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil || !turn.place.sure() {
 		t.Errorf("Fresh: %v, want a place again", err)
 	}
 	turn.Leave()
@@ -344,7 +344,7 @@ func TestTheRateIsKeptThoughTheStoreIsSlow(t *testing.T) {
 						return
 					}
 					time.Sleep(40 * time.Millisecond) // the claim
-					if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+					if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 						t.Error(err)
 					}
 					mu.Lock()
@@ -420,5 +420,17 @@ func TestNobodyThatWaitsOrHoldsMakesNoRequests(t *testing.T) {
 	time.Sleep(4 * poll)
 	if n := requests.Load() - before; n > 0 || before == 0 {
 		t.Errorf("%d requests of a gate that nobody uses, after %d", n, before)
+	}
+}
+
+func TestAProcessThatEndsGivesItsPlacesBack(t *testing.T) {
+	t.Parallel()
+	folder := bucket()
+	ends, other := newGate(t, folder, 0, 1), newGate(t, folder, 0, 1)
+	enter(t, ends).Leave()
+	ends.Close(t.Context())
+	sheet, err := other.places.(*bucketPlaces).register.read(t.Context(), time.Now())
+	if err != nil || len(sheet.Of) != 0 {
+		t.Errorf("%+v, %v; want that nobody holds a place", sheet.Of, err)
 	}
 }

@@ -135,6 +135,19 @@ func (b *bucketPlaces) grant() {
 	}
 }
 
+func (b *bucketPlaces) close(ctx context.Context) {
+	for {
+		b.mu.Lock()
+		b.released = time.Time{} // nothing lingers
+		working := b.working
+		b.wake()
+		b.mu.Unlock()
+		if !working || sleepUntil(ctx, time.Now().Add(5*time.Millisecond)) != nil {
+			return
+		}
+	}
+}
+
 // wake has the worker look at what has changed.
 func (b *bucketPlaces) wake() {
 	if !b.working {

@@ -283,7 +283,10 @@ func (g *Gate) isServed(ctx context.Context) error {
 // stale since Enter: a call that starts late would come together with those that
 // start in time. If the gate was closed since Enter it waits, until waiting ends:
 // what was set before it returned holds.
-func (t *Turn) Fresh(ctx, waiting context.Context) error {
+//
+// last, if not nil, is asked with the last look, behind all waiting but that for the
+// start time itself: if it gives an error, that is Fresh's.
+func (t *Turn) Fresh(ctx, waiting context.Context, last func() error) error {
 	g := t.gate
 	if g.target.far() && !t.start.IsZero() {
 		g.prepares.add(time.Since(t.at) + g.looks.most())
@@ -294,6 +297,11 @@ func (t *Turn) Fresh(ctx, waiting context.Context) error {
 		}
 		began := time.Now()
 		v := g.lookBeforeCall()
+		if last != nil {
+			if err := last(); err != nil {
+				return err
+			}
+		}
 		if !t.start.IsZero() {
 			g.looks.add(time.Since(began))
 		}
@@ -363,6 +371,11 @@ type noPlace struct{}
 func (noPlace) release()         {}
 func (noPlace) surplus(int) bool { return false }
 func (noPlace) sure() bool       { return false }
+
+// Close gives back what this process holds and does not use, and waits until the
+// others know, or ctx ends. A process that ends without it keeps them waiting for
+// its places, where they are in a bucket.
+func (g *Gate) Close(ctx context.Context) { g.places.close(ctx) }
 
 // Leave gives the place free, after the call.
 func (t *Turn) Leave() {
@@ -456,8 +469,7 @@ type entered struct {
 
 // WithTurn gives a call made under ctx the turn that its caller has entered for
 // it already. Should the gate be closed meanwhile, it is waited for until waiting
-// ends. last is asked after all waiting, just before the call: if it gives an error, the call is not
-// made.
+// ends. last is that of Fresh: if it gives an error, the call is not made.
 func WithTurn(ctx, waiting context.Context, t *Turn, last func() error) context.Context {
 	return context.WithValue(ctx, turnKey{}, entered{t, waiting, last})
 }
@@ -488,16 +500,13 @@ func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
 		return nil, g.target.passes(ctx)
 	}
 	if e, ok := ctx.Value(turnKey{}).(entered); ok {
-		if err := e.turn.Fresh(ctx, e.waiting); err != nil {
-			return nil, err
-		}
-		return nil, e.last()
+		return nil, e.turn.Fresh(ctx, e.waiting, e.last)
 	}
 	turn, err := g.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := turn.Fresh(ctx, ctx); err != nil {
+	if err := turn.Fresh(ctx, ctx, nil); err != nil {
 		turn.Leave()
 		return nil, err
 	}

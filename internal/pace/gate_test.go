@@ -321,7 +321,7 @@ func TestAStaleTurnGetsAnotherStart(t *testing.T) {
 	defer turn.Leave()
 	granted := time.Now()
 	turn.start = granted
-	if err := turn.Fresh(t.Context(), t.Context()); err != nil || !turn.start.Equal(granted) && time.Since(granted) < tolerance(g.look(true).interval()) {
+	if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil || !turn.start.Equal(granted) && time.Since(granted) < tolerance(g.look(true).interval()) {
 		t.Errorf("a turn that is fresh got another start (%v)", err)
 	}
 	for _, late := range []time.Duration{tolerance(g.look(true).interval()) + time.Millisecond, time.Hour} {
@@ -329,7 +329,7 @@ func TestAStaleTurnGetsAnotherStart(t *testing.T) {
 		given := other.start
 		other.Leave()
 		turn.start = time.Now().Add(-late)
-		if err := turn.Fresh(t.Context(), t.Context()); err != nil || turn.start.Sub(given) < g.look(true).interval() {
+		if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil || turn.start.Sub(given) < g.look(true).interval() {
 			t.Errorf("a turn that is %v late starts %v after the one that was given out last (%v), want at least %v", late, turn.start.Sub(given), err, g.look(true).interval())
 		}
 	}
@@ -341,7 +341,7 @@ func TestZeroIsNoLimit(t *testing.T) {
 	begin := time.Now()
 	for range 500 {
 		turn := enter(t, g)
-		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+		if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		turn.Leave()
@@ -530,7 +530,7 @@ func TestACallIsPreparedBeforeItsStartAndMadeNoSooner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+		if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if now := time.Now(); now.Before(turn.start) {

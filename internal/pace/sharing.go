@@ -39,6 +39,9 @@ type given struct {
 type places interface {
 	// take waits for a place. It gives errAgain when look says that nobody may call.
 	take(ctx context.Context, look func() view) (place, error)
+	// close gives back those that nobody uses any more, and waits until that is
+	// known to the others.
+	close(ctx context.Context)
 }
 
 // right is something that one has at a time.

@@ -179,7 +179,7 @@ func TestWhatIsLoweredHoldsForThoseWhoWaitAlready(t *testing.T) {
 		var last time.Time
 		for i := range 4 {
 			turn := enter(t, g.Gate)
-			if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+			if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			// The first may have had its start before the change was seen.
@@ -211,7 +211,7 @@ func TestAPauseIsSeenJustBeforeTheCall(t *testing.T) {
 		turn := enter(t, g.Gate)
 		g.set(func(s *Settings) { s.Paused = true })
 		fresh := make(chan error, 1)
-		go func() { fresh <- turn.Fresh(t.Context(), t.Context()) }()
+		go func() { fresh <- turn.Fresh(t.Context(), t.Context(), nil) }()
 		select {
 		case err := <-fresh:
 			t.Fatalf("Fresh returned %v in a pause, want it to wait", err)
@@ -227,7 +227,7 @@ func TestAPauseIsSeenJustBeforeTheCall(t *testing.T) {
 		stop := errors.New("stop")
 		waiting, cancel := context.WithCancelCause(t.Context())
 		cancel(stop)
-		if err := turn.Fresh(t.Context(), waiting); !errors.Is(err, stop) {
+		if err := turn.Fresh(t.Context(), waiting, nil); !errors.Is(err, stop) {
 			t.Errorf("Fresh: %v, want %v", err, stop)
 		}
 	})
@@ -301,7 +301,7 @@ func TestWithoutALimitThePaceIsMeasured(t *testing.T) {
 		g := newSteered(t, folder(), Settings{Places: 4})
 		for range 40 {
 			turn := enter(t, g.Gate)
-			if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+			if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 			turn.Leave()
@@ -400,7 +400,7 @@ func TestStartsKeepTheirDistanceWhileThePaceChanges(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						if err := turn.Fresh(t.Context(), t.Context()); err != nil {
+						if err := turn.Fresh(t.Context(), t.Context(), nil); err != nil {
 							t.Error(err)
 						}
 						mu.Lock()
