@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/fleet"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/program"
 )
 
 const (
@@ -152,7 +153,7 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	addresses, err := freeAddresses(3)
+	addresses, err := program.FreeAddresses(3)
 	if err != nil {
 		return err
 	}

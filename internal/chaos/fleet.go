@@ -15,6 +15,7 @@ import (
 	"durable-dataload/internal/check"
 	"durable-dataload/internal/fleet"
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/program"
 )
 
 // What is broken besides the invariants, on a fleet.
@@ -80,7 +81,7 @@ func (e *episode) eventsEnd() time.Duration {
 
 // startFleet starts the service that docker-compose.yml describes.
 func (e *episode) startFleet(ctx context.Context) (err error) {
-	addresses, err := freeAddresses(fleet.Ports)
+	addresses, err := program.FreeAddresses(fleet.Ports)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,7 +24,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -326,23 +324,4 @@ func (h *harness) finish(stdout io.Writer) {
 	if !h.kept {
 		_ = os.RemoveAll(h.dir)
 	}
-}
-
-// nextPort keeps the episodes that run at the same time apart.
-var nextPort atomic.Int64
-
-// freeAddresses are on this machine, below the ports that systems give out, so
-// that nothing takes them while nobody listens.
-func freeAddresses(n int) ([]string, error) {
-	var addresses []string
-	for range 10000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			if addresses = append(addresses, address); len(addresses) == n {
-				return addresses, nil
-			}
-		}
-	}
-	return nil, errors.New("no ports from 20000 to 30000 are free")
 }
