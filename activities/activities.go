@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -115,7 +115,7 @@ type opened struct {
 	start    migration.Start
 	folder   migration.Folder
 	index    *source.Index
-	staged   *os.File
+	staged   store.Pieces
 	ledger   *ledger.Ledger
 	gate     *pace.Gate
 	target   Target
@@ -129,6 +129,9 @@ type opened struct {
 	// that migration then, of which all is but the gate.
 	verification *migration.Verification
 	of           migration.Folder
+	listing      sync.Mutex
+	lists        map[int]*roundList // of retry rounds, as they are needed
+
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
 	prepared *pace.Seats
@@ -192,7 +195,7 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 	if o.index, err = source.OpenIndex(o.of.Index()); err != nil {
 		return nil, err
 	}
-	if o.staged, err = os.Open(o.of.Staged()); err != nil {
+	if o.staged, err = store.OpenPieces(o.of.Staged()); err != nil {
 		return nil, err
 	}
 	m, err := o.of.ReadMapping(o.spec)
@@ -219,7 +222,7 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 	if o.index, err = source.OpenIndex(o.folder.Index()); err != nil {
 		return err
 	}
-	if o.staged, err = os.Open(o.folder.Items()); err != nil {
+	if o.staged, err = store.OpenPieces(o.folder.Items()); err != nil {
 		return err
 	}
 	return a.connectTarget(o)
@@ -250,6 +253,9 @@ func (o *opened) close() {
 	}
 	if o.twins != nil {
 		_ = o.twins.Close()
+	}
+	for _, list := range o.lists {
+		list.close()
 	}
 }
 
@@ -299,11 +305,10 @@ func (o *opened) roundBatch(round, position int) (int, error) {
 	if round == 0 {
 		return position, nil
 	}
-	list, err := openRoundList(o.folder.RoundList(round))
+	list, err := o.roundList(round)
 	if err != nil {
 		return 0, err
 	}
-	defer list.close()
 	return list.batch(position)
 }
 

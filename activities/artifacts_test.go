@@ -78,7 +78,7 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 	r.restart()
 	must[migration.Summary](r, r.acts.WriteArtifacts, input)
 	expect(t, "written again", r.outputs(), before)
-	if !r.run.Folder.Finished() {
+	if !r.isFinished() {
 		t.Error("the migration is not finished")
 	}
 	if sealed, err := r.run.Folder.Sealed(r.run.ID); !sealed || err != nil {
@@ -152,7 +152,7 @@ func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
 		t.Errorf("remaining: %q, want %q", got, want)
 	}
 	expect(t, "rounds", stopped.Rounds, []migration.Round{{Round: 0, Batches: 3, Calls: 3, Created: 2, Unknown: 4, RetryFile: &unresolved}})
-	if r.run.Folder.Finished() {
+	if r.isFinished() {
 		t.Error("a migration that was stopped is finished")
 	}
 	before := r.outputs()
@@ -185,7 +185,7 @@ func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
 	if names := r.names(); slices.Contains(names, unresolved) || slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "remaining") }) {
 		t.Errorf("files %q, want the stale ones gone", names)
 	}
-	if !r.run.Folder.Finished() {
+	if !r.isFinished() {
 		t.Error("the migration is not finished")
 	}
 }
@@ -279,8 +279,8 @@ func TestHalfABatchRemainsWhenItsOtherHalfIsLoaded(t *testing.T) {
 func TestAMigrationOfWhichRecordsRemainIsNotFinished(t *testing.T) {
 	r := inspected(t, people(4), batchSize(2))
 	r.load(0, 1)
-	if summary := r.artifacts(false); summary.Records.Remaining != 2 || r.run.Folder.Finished() {
-		t.Errorf("%+v, finished: %t; want 2 that remain, and that the same command goes on, whatever the workflow says", summary.Records, r.run.Folder.Finished())
+	if summary := r.artifacts(false); summary.Records.Remaining != 2 || r.isFinished() {
+		t.Errorf("%+v, finished: %t; want 2 that remain, and that the same command goes on, whatever the workflow says", summary.Records, r.isFinished())
 	}
 }
 
@@ -317,7 +317,7 @@ func TestArtifactsThatCannotBeWrittenSaySo(t *testing.T) {
 	}
 	_, err := run[migration.Summary](r, worker.Options{}, nil, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now})
 	expectType(t, err, Storage, true, r.spec.OutputDir)
-	if r.run.Folder.Finished() {
+	if r.isFinished() {
 		t.Error("the migration is finished without its artifacts")
 	}
 	if err := os.Remove(r.spec.OutputDir); err != nil {

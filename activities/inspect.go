@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -15,6 +14,7 @@ import (
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // InspectInput is the one activity input that has the whole spec: the others
@@ -49,7 +49,9 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	ctx, done := restartable(ctx)
 	defer done()
 	spec, folder := in.Spec, in.Run.Folder
-	if folder.Finished() {
+	if finished, err := folder.Finished(); err != nil {
+		return Inspected{}, storageError(err)
+	} else if finished {
 		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.InputName()))
 	}
 	if _, err := folder.RolledBack(); err == nil {
@@ -104,8 +106,11 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 // canaryBatches is how many batches hold the records of a canary that is still
 // to be approved.
 func canaryBatches(spec migration.Spec, folder migration.Folder, index *source.Index) (batches int, err error) {
-	if spec.Canary == 0 || folder.Approved() {
+	if spec.Canary == 0 {
 		return 0, nil
+	}
+	if approved, err := folder.Approved(); approved || err != nil {
+		return 0, err
 	}
 	for records := 0; records < spec.Canary && batches < index.Batches(); {
 		batches++
@@ -149,7 +154,7 @@ func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
 	if err != nil {
 		return nil, refused(err)
 	}
-	m, err := mapping.Parse(filepath.Base(spec.MappingFile), text)
+	m, err := mapping.Parse(store.Base(spec.MappingFile), text)
 	if err != nil {
 		return nil, refused(err)
 	}
@@ -158,7 +163,7 @@ func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
 
 // readMapping reads the mapping file that was asked for.
 func readMapping(spec migration.Spec) ([]byte, error) {
-	text, err := os.ReadFile(spec.MappingFile)
+	text, err := store.Read(spec.MappingFile)
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +195,8 @@ func changeMapping(spec migration.Spec, run Run) error {
 		return refused(err)
 	}
 	// Its batches were measured with the other mapping, if there is one.
-	if _, err := os.Stat(folder.Index()); errors.Is(err, os.ErrNotExist) {
-		return nil
+	if has, err := store.Exists(folder.Index()); !has {
+		return storageError(err)
 	}
 	if begun && before.BatchSize != spec.BatchSize {
 		return refused(batchSizeError(before.BatchSize, spec.BatchSize))
@@ -282,8 +287,8 @@ func hasIndex(spec migration.Spec, delimiter source.Delimiter, folder migration.
 	if begun := index.Header().Delimiter; begun != delimiter {
 		return false, refused(fmt.Errorf("this migration was begun with --delimiter '%s' and cannot go on with '%s'; give the same again", begun, delimiter))
 	}
-	staged, err := os.Stat(folder.Staged())
-	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size() != index.Size() {
+	staged, err := store.Stat(folder.Staged())
+	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size != index.Size() {
 		return false, nil
 	}
 	return err == nil, storageError(err)

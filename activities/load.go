@@ -11,6 +11,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -160,7 +161,7 @@ func (l *loading) encode(all []source.Record) (err error) {
 }
 
 func (l *loading) readInput() ([]byte, error) {
-	f, err := os.Open(l.spec.DataFile)
+	f, err := store.OpenPieces(l.spec.DataFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s is gone: %w; put it back as it was, and the same command goes on", l.spec.DataFile, source.ErrInputChanged)
 	}
@@ -168,12 +169,8 @@ func (l *loading) readInput() ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() != l.index.Size() {
-		return nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and the same command goes on", l.spec.DataFile, info.Size(), l.index.Size(), source.ErrInputChanged)
+	if f.Size() != l.index.Size() {
+		return nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and the same command goes on", l.spec.DataFile, f.Size(), l.index.Size(), source.ErrInputChanged)
 	}
 	return source.ReadBatch(f, l.batch)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,34 +43,27 @@ func probed(err error) error {
 	return err
 }
 
-// control is the control file of a run, read again when it has changed.
+// control is the control of a run as it was last read.
 type control struct {
 	run  Run
 	spec migration.Spec
 
 	mu   sync.Mutex
-	file os.FileInfo // nil: absent
+	set  migration.Control
 	read bool
 	last pace.Settings
 }
 
-// settings are what the file says, or the options without one.
+// settings are what operators have set, or the options.
 func (c *control) settings() (pace.Settings, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	file, err := os.Stat(c.run.Folder.ControlFile(c.run.ID))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return c.last, err
-	}
-	if err != nil {
-		file = nil
-	}
-	if c.read && isSame(file, c.file) {
-		return c.last, nil
-	}
 	set, err := c.run.Folder.Control(c.run.ID, c.spec)
 	if err != nil {
 		return c.last, err
+	}
+	if c.read && set == c.set {
+		return c.last, nil
 	}
 	plan := c.last.Plan
 	if !c.read || set.RatePlan != plan.String() {
@@ -79,16 +71,9 @@ func (c *control) settings() (pace.Settings, error) {
 			return c.last, fmt.Errorf("the timetable of the pace: %w", err)
 		}
 	}
-	c.file, c.read = file, true
+	c.set, c.read = set, true
 	c.last = pace.Settings{Rate: set.RateLimit, Plan: plan, Places: set.Workers, Breaker: set.Breaker, Paused: set.Paused, PausedText: "paused " + set.PausedText}
 	return c.last, nil
-}
-
-func isSame(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // event is what the migration keeps of a change of the pace.

@@ -8,7 +8,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // RetryFileInput asks for the retry file that a round will load.
@@ -43,7 +43,7 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 		return file, err
 	}
 	file = migration.RetryFile{Round: round}
-	list, err := private.NewWriter(o.folder.RoundList(round))
+	list, err := store.NewWriter(o.folder.RoundList(round))
 	if err != nil {
 		return file, err
 	}

@@ -518,3 +518,13 @@ func people(n int) string {
 	}
 	return b.String()
 }
+
+// isFinished says whether the migration is marked as done.
+func (r *rig) isFinished() bool {
+	r.t.Helper()
+	finished, err := r.run.Folder.Finished()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return finished
+}

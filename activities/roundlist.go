@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // A round list names the batches of a retry round, in order: a number of four
@@ -14,9 +14,22 @@ const roundListEntry = 4
 
 type roundList struct{ file *os.File }
 
-func openRoundList(path string) (*roundList, error) {
-	f, err := os.Open(path)
-	return &roundList{f}, err
+// roundList opens the list of a round, once: it does not change.
+func (o *opened) roundList(round int) (*roundList, error) {
+	o.listing.Lock()
+	defer o.listing.Unlock()
+	if list, ok := o.lists[round]; ok {
+		return list, nil
+	}
+	f, err := store.Open(o.folder.RoundList(round))
+	if err != nil {
+		return nil, err
+	}
+	if o.lists == nil {
+		o.lists = map[int]*roundList{}
+	}
+	o.lists[round] = &roundList{f}
+	return o.lists[round], nil
 }
 
 func (l *roundList) batch(position int) (int, error) {
@@ -29,7 +42,7 @@ func (l *roundList) batch(position int) (int, error) {
 
 func (l *roundList) close() { _ = l.file.Close() }
 
-func addToRoundList(w *private.Writer, batch int) error {
+func addToRoundList(w *store.Writer, batch int) error {
 	_, err := w.Write(binary.LittleEndian.AppendUint32(nil, uint32(batch)))
 	return err
 }

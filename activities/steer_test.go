@@ -2,6 +2,7 @@ package activities
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -29,14 +30,14 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	if other, err := folder.Control("a later run", r.spec); err != nil || other != r.spec.Control() {
 		t.Errorf("a later run has %+v, %v; want what its own options say", other, err)
 	}
-	if !folder.Approved() {
+	if approved, err := folder.Approved(); !approved || err != nil {
 		t.Error("the approval was not kept")
 	}
 	events, err := folder.Events()
 	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1] != in.Events[0] || events[2] != in.Events[1] {
 		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
 	}
-	if info, err := os.Stat(folder.ControlFile(r.run.ID)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(string(folder), "control-"+r.run.ID)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
 	}
 }

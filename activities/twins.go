@@ -10,6 +10,7 @@ import (
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -38,7 +39,7 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 		return nil, err
 	}
 	defer func() { _ = index.Close() }()
-	staged, err := os.Open(folder.Staged())
+	staged, err := store.OpenPieces(folder.Staged())
 	if err != nil {
 		return nil, err
 	}

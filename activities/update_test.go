@@ -458,7 +458,7 @@ func TestDuplicatesThatAreNotUpdatedYetAreUnknown(t *testing.T) {
 	}
 	r.update(1)
 	s := r.artifacts(true)
-	if want := (migration.Counts{Total: 5, Created: 1, Updated: 3, Unknown: 1}); s.Records != want || s.Files.Unresolved == nil || r.run.Folder.Finished() {
+	if want := (migration.Counts{Total: 5, Created: 1, Updated: 3, Unknown: 1}); s.Records != want || s.Files.Unresolved == nil || r.isFinished() {
 		t.Fatalf("%+v, files %+v; want %+v, a retry file, and not the end", s.Records, s.Files, want)
 	}
 	if got, want := r.output(*s.Files.Unresolved), strings.SplitAfter(mixed, "\n")[0]+"z@example.com,Z,,,,\n"; got != want {
@@ -479,7 +479,7 @@ func TestDuplicatesThatAreNotUpdatedYetAreUnknown(t *testing.T) {
 	expect(t, "what is left", r.updatePlan().Batches, []PlannedBatch{{2, 6, 6}})
 	r.update(2)
 	s = r.artifacts(false)
-	if want := (migration.Counts{Total: 5, Created: 1, Updated: 4}); s.Records != want || !r.run.Folder.Finished() || s.Files.Unresolved != nil {
+	if want := (migration.Counts{Total: 5, Created: 1, Updated: 4}); s.Records != want || !r.isFinished() || s.Files.Unresolved != nil {
 		t.Errorf("%+v, files %+v; want %+v, and the end", s.Records, s.Files, want)
 	}
 	if slices.Contains(r.names(), stale) {

@@ -181,8 +181,12 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if s.ending && s.service.owner {
 		s.screen.say("This migration was being stopped; that comes to its end first.")
 		var result workflows.Result
-		if err := run.Get(ctx, &result); err == nil && migration.Folder(s.spec.Folder).Finished() {
-			return s.end(ctx, run, result, nil)
+		if err := run.Get(ctx, &result); err == nil {
+			if finished, err := migration.Folder(s.spec.Folder).Finished(); err != nil {
+				return 0, err
+			} else if finished {
+				return s.end(ctx, run, result, nil)
+			}
 		}
 		if run, err = s.begin(ctx); err != nil {
 			return 0, err

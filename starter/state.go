@@ -56,7 +56,7 @@ func (k known) stateNow() state {
 	if k.folder.Cancelled() {
 		return stateCancelled
 	}
-	if k.folder.Finished() {
+	if finished, err := k.folder.Finished(); finished && err == nil {
 		return stateDone
 	}
 	summary, err := k.folder.Summary()

@@ -3,13 +3,13 @@ package artifacts
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Stamp is the datetime in the names of artifacts, as dataload.py writes it
@@ -48,39 +48,41 @@ func IsArtifact(name string) bool {
 // artifact of the migration's yet and no other migration of this state folder
 // will write one. Reservations are kept in the folder reservations.
 func ReserveStamp(outputDir, reservations string, t time.Time) (string, error) {
-	return reserve(reservations, t, func(stamp string) (string, bool) {
+	return reserve(reservations, t, func(stamp string) (string, bool, error) {
 		for _, k := range kinds {
-			if exists(filepath.Join(outputDir, Name(k.kind, stamp, k.extension))) {
-				return "", false
+			if taken, err := store.Exists(store.Join(outputDir, Name(k.kind, stamp, k.extension))); taken || err != nil {
+				return "", false, err
 			}
 		}
-		return reservationName(outputDir, stamp), true
+		return reservationName(outputDir, stamp), true, nil
 	})
 }
 
 // ReserveRetryName does the same for one retry file and gives its name.
 func ReserveRetryName(outputDir, reservations string, t time.Time) (string, error) {
-	stamp, err := reserve(reservations, t, func(stamp string) (string, bool) {
-		if exists(filepath.Join(outputDir, Name("retry", stamp, "csv"))) {
-			return "", false
-		}
-		return reservationName(outputDir, "retry_"+stamp), true
+	stamp, err := reserve(reservations, t, func(stamp string) (string, bool, error) {
+		taken, err := store.Exists(store.Join(outputDir, Name("retry", stamp, "csv")))
+		return reservationName(outputDir, "retry_"+stamp), !taken, err
 	})
 	return Name("retry", stamp, "csv"), err
 }
 
-func reserve(folder string, t time.Time, free func(stamp string) (reservation string, ok bool)) (string, error) {
-	if err := private.MkdirAll(folder); err != nil {
+func reserve(folder string, t time.Time, free func(stamp string) (reservation string, ok bool, err error)) (string, error) {
+	if err := store.MkdirAll(folder); err != nil {
 		return "", err
 	}
 	for {
 		stamp := Stamp(t)
-		if reservation, ok := free(stamp); ok {
-			err := private.Create(filepath.Join(folder, reservation), nil)
+		reservation, ok, err := free(stamp)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			err := store.Create(store.Join(folder, reservation), nil)
 			if err == nil {
 				return stamp, nil
 			}
-			if !errors.Is(err, private.ErrExists) {
+			if !errors.Is(err, store.ErrExists) {
 				return "", err
 			}
 		}
@@ -88,14 +90,15 @@ func reserve(folder string, t time.Time, free func(stamp string) (reservation st
 	}
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
 // CheckFolder makes the output folder if it is missing, and says whether files
 // can be written there.
 func CheckFolder(dir string) error {
+	if store.IsURL(dir) {
+		if err := store.Prove(dir); err != nil {
+			return fmt.Errorf("cannot use the output folder %s: %w; give another one with --output-dir", dir, err)
+		}
+		return nil
+	}
 	if err := private.MkdirAll(dir); err != nil {
 		return fmt.Errorf("cannot make the output folder %s: %w; give another one with --output-dir", dir, err)
 	}
@@ -109,4 +112,4 @@ func CheckFolder(dir string) error {
 
 // Drop removes an artifact that newer ones have replaced. That it is gone
 // already is no error.
-func Drop(outputDir, name string) error { return private.Remove(filepath.Join(outputDir, name)) }
+func Drop(outputDir, name string) error { return store.Remove(store.Join(outputDir, name)) }

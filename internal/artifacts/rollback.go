@@ -3,8 +3,9 @@ package artifacts
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
+
+	"durable-dataload/internal/store"
 )
 
 // RollbackSet is the two files of one rollback being written. They get their
@@ -17,11 +18,11 @@ type RollbackSet struct {
 
 // NewRollbackSet starts to write.
 func NewRollbackSet(dir, stamp string) (*RollbackSet, error) {
-	success, err := newTable(filepath.Join(dir, Name("rollback_success", stamp, "csv")), "batch", "line", "uuid", "email")
+	success, err := newTable(store.Join(dir, Name("rollback_success", stamp, "csv")), "batch", "line", "uuid", "email")
 	if err != nil {
 		return nil, err
 	}
-	fail, err := newTable(filepath.Join(dir, Name("rollback_fail", stamp, "csv")), "batch", "line", "error")
+	fail, err := newTable(store.Join(dir, Name("rollback_fail", stamp, "csv")), "batch", "line", "error")
 	if err != nil {
 		success.Discard()
 		return nil, err
@@ -31,7 +32,7 @@ func NewRollbackSet(dir, stamp string) (*RollbackSet, error) {
 
 // Names are those that the files get.
 func (s *RollbackSet) Names() (success, fail string) {
-	return filepath.Base(s.success.Path()), filepath.Base(s.fail.Path())
+	return store.Base(s.success.Name()), store.Base(s.fail.Name())
 }
 
 // Success adds a record that is as it was before the migration.

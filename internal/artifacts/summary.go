@@ -3,10 +3,9 @@ package artifacts
 import (
 	"bytes"
 	"encoding/json"
-	"path/filepath"
 
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // SummaryName is the name of the summary that belongs to a stamp.
@@ -19,14 +18,14 @@ func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
 	if err != nil {
 		return err
 	}
-	if err := private.WriteFile(filepath.Join(dir, s.Files.Report), page); err != nil {
+	if err := store.Write(store.Join(dir, s.Files.Report), page); err != nil {
 		return err
 	}
 	data, err := MarshalSummary(s)
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(filepath.Join(dir, SummaryName(stamp)), data)
+	return store.Write(store.Join(dir, SummaryName(stamp)), data)
 }
 
 // MarshalSummary gives the bytes of summary_*.json.

@@ -1,11 +1,10 @@
 package artifacts
 
 import (
-	"path/filepath"
 	"strconv"
 
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Differences is verify_*.csv being written: in what the records of the target
@@ -14,12 +13,12 @@ type Differences struct{ table *table }
 
 // NewDifferences starts to write.
 func NewDifferences(dir, stamp string) (*Differences, error) {
-	t, err := newTable(filepath.Join(dir, Name("verify", stamp, "csv")), "batch", "line", "attribute", "difference")
+	t, err := newTable(store.Join(dir, Name("verify", stamp, "csv")), "batch", "line", "attribute", "difference")
 	return &Differences{t}, err
 }
 
 // Name is the name that the file gets.
-func (d *Differences) Name() string { return filepath.Base(d.table.Path()) }
+func (d *Differences) Name() string { return store.Base(d.table.Name()) }
 
 // Add adds a difference in a record of a batch.
 func (d *Differences) Add(batch int, difference migration.Difference) error {
@@ -43,5 +42,5 @@ func WriteVerify(dir, stamp string, s migration.VerifySummary) error {
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(filepath.Join(dir, Name("verify", stamp, "json")), data)
+	return store.Write(store.Join(dir, Name("verify", stamp, "json")), data)
 }

@@ -4,6 +4,7 @@
 package artifacts
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/csv"
@@ -11,14 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // Record is one record of the input with what became of it.
@@ -77,36 +76,36 @@ func NewSet(o Options) (*Set, error) {
 		s.files.Retry = []string{}
 	}
 	var err error
-	if s.success, err = newTable(filepath.Join(o.Dir, s.files.Success), "batch", "line", "uuid", "email", "round", "how"); err != nil {
+	if s.success, err = newTable(store.Join(o.Dir, s.files.Success), "batch", "line", "uuid", "email", "round", "how"); err != nil {
 		return nil, err
 	}
-	if s.fail, err = newTable(filepath.Join(o.Dir, s.files.Fail), "batch", "line", "email", "error"); err != nil {
+	if s.fail, err = newTable(store.Join(o.Dir, s.files.Fail), "batch", "line", "email", "error"); err != nil {
 		s.Discard()
 		return nil, err
 	}
-	if s.failed, err = newRawFile(filepath.Join(o.Dir, s.files.FailRecords), o.Header); err != nil {
+	if s.failed, err = newRawFile(store.Join(o.Dir, s.files.FailRecords), o.Header); err != nil {
 		s.Discard()
 		return nil, err
 	}
 	if o.Updates != "" {
 		success, fail := Name("update_success", o.Stamp, "csv"), Name("update_fail", o.Stamp, "csv")
 		s.files.UpdateSuccess, s.files.UpdateFail = &success, &fail
-		if s.updates, err = newTable(filepath.Join(o.Dir, success), "batch", "line", o.Updates, "how"); err != nil {
+		if s.updates, err = newTable(store.Join(o.Dir, success), "batch", "line", o.Updates, "how"); err != nil {
 			s.Discard()
 			return nil, err
 		}
-		if s.unfit, err = newTable(filepath.Join(o.Dir, fail), "batch", "line", "email", "error"); err != nil {
+		if s.unfit, err = newTable(store.Join(o.Dir, fail), "batch", "line", "email", "error"); err != nil {
 			s.Discard()
 			return nil, err
 		}
 	}
 	if o.Unresolved != "" {
-		if s.unknown, err = newRawFile(filepath.Join(o.Dir, o.Unresolved), o.Header); err != nil {
+		if s.unknown, err = newRawFile(store.Join(o.Dir, o.Unresolved), o.Header); err != nil {
 			s.Discard()
 			return nil, err
 		}
 	}
-	if s.remain, err = newRawFile(filepath.Join(o.Dir, Name("remaining", o.Stamp, "csv")), o.Header); err != nil {
+	if s.remain, err = newRawFile(store.Join(o.Dir, Name("remaining", o.Stamp, "csv")), o.Header); err != nil {
 		s.Discard()
 		return nil, err
 	}
@@ -185,7 +184,7 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 		unresolved := ""
 		switch {
 		case s.unknown != nil:
-			unresolved = filepath.Base(s.unknown.Path())
+			unresolved = store.Base(s.unknown.Name())
 			s.files.Retry = append(s.files.Retry, unresolved)
 			if err := s.unknown.Commit(); err != nil {
 				return s.counts, s.files, err
@@ -195,14 +194,14 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 		}
 		s.files.Unresolved = &unresolved
 	}
-	remaining := s.remain.Path()
+	remaining := s.remain.Name()
 	if s.counts.Remaining > 0 {
-		name := filepath.Base(remaining)
+		name := store.Base(remaining)
 		s.files.Remaining = &name
 		return s.counts, s.files, s.remain.Commit()
 	}
 	// A run that was stopped earlier may have left one.
-	return s.counts, s.files, private.Remove(remaining)
+	return s.counts, s.files, store.Remove(remaining)
 }
 
 // tables are those of our own files that there are.
@@ -269,7 +268,6 @@ func readBackLines(tables ...*table) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer func() { _ = r.file.Close() }()
 		readers[i] = r
 	}
 	for {
@@ -296,12 +294,12 @@ func readBackLines(tables ...*table) (int, error) {
 // table is a CSV file of ours. Values stand in it as they are, also those that a
 // spreadsheet would take for a formula: scripts match them with the input.
 type table struct {
-	*private.Writer
+	*store.Writer
 	csv *csv.Writer
 }
 
 func newTable(path string, header ...string) (*table, error) {
-	w, err := private.NewWriter(path)
+	w, err := store.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}
@@ -325,11 +323,11 @@ func (t *table) reader() (*rowReader, error) {
 	if err := t.flush(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(t.TemporaryPath())
+	written, err := t.Written()
 	if err != nil {
 		return nil, err
 	}
-	r := &rowReader{file: f, csv: csv.NewReader(f)}
+	r := &rowReader{csv: csv.NewReader(bufio.NewReaderSize(written, 1<<18))}
 	r.csv.ReuseRecord = true
 	_, err = r.csv.Read() // the header
 	if err != nil {
@@ -337,14 +335,10 @@ func (t *table) reader() (*rowReader, error) {
 	} else {
 		err = r.advance()
 	}
-	if err != nil {
-		_ = f.Close()
-	}
 	return r, err
 }
 
 type rowReader struct {
-	file *os.File
 	csv  *csv.Reader
 	line int64
 	done bool
@@ -367,12 +361,12 @@ func (r *rowReader) advance() error {
 
 // rawFile has the input's header and raw records of it.
 type rawFile struct {
-	*private.Writer
+	*store.Writer
 	delimiter source.Delimiter
 }
 
 func newRawFile(path string, header *source.Header) (*rawFile, error) {
-	w, err := private.NewWriter(path)
+	w, err := store.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}
@@ -390,10 +384,11 @@ func (f *rawFile) write(raw []byte) error {
 }
 
 func (f *rawFile) readBack(ctx context.Context, want int) error {
-	if err := f.Flush(); err != nil {
+	written, err := f.Written()
+	if err != nil {
 		return err
 	}
-	found, err := source.Inspect(ctx, f.TemporaryPath(), source.InspectOptions{BatchSize: 1000, Delimiter: f.delimiter})
+	found, err := source.InspectReader(ctx, written, source.InspectOptions{BatchSize: 1000, Delimiter: f.delimiter})
 	var refusal *source.Refusal
 	if errors.As(err, &refusal) {
 		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)
@@ -402,7 +397,7 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 		return err
 	}
 	if int(found.Records) != want {
-		return fmt.Errorf("%w: %d records in %s, expected %d", ErrDoesNotAddUp, found.Records, filepath.Base(f.Path()), want)
+		return fmt.Errorf("%w: %d records in %s, expected %d", ErrDoesNotAddUp, found.Records, store.Base(f.Name()), want)
 	}
 	return nil
 }
@@ -418,7 +413,7 @@ type RetryWriter struct{ raw *rawFile }
 
 // NewRetryWriter starts a retry file.
 func NewRetryWriter(dir, name string, header *source.Header) (*RetryWriter, error) {
-	raw, err := newRawFile(filepath.Join(dir, name), header)
+	raw, err := newRawFile(store.Join(dir, name), header)
 	return &RetryWriter{raw}, err
 }
 

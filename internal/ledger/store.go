@@ -3,10 +3,9 @@ package ledger
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
+	"io/fs"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // ErrExists is what Store.Create gives when the name is taken.
@@ -26,8 +25,8 @@ type Store interface {
 	Get(ctx context.Context, name string) ([]byte, error)
 }
 
-// Folder is a Store in a folder of a local disk, or of a shared disk with
-// POSIX hard links: a file a value.
+// Folder is a Store in a folder of a disk with hard links, or of a bucket with
+// conditional writes: a file a value (see package store).
 type Folder struct{ path string }
 
 var _ Store = (*Folder)(nil)
@@ -35,20 +34,20 @@ var _ Store = (*Folder)(nil)
 // NewFolder uses the folder path, which is made when the first value is.
 func NewFolder(path string) *Folder { return &Folder{path: path} }
 
-// Create implements Store with a hard link, after the content was fsynced.
+// Create implements Store.
 func (f *Folder) Create(ctx context.Context, name string, value []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	path := filepath.Join(f.path, filepath.FromSlash(name))
-	err := private.Create(path, value)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := private.MkdirAll(filepath.Dir(path)); err != nil {
+	path := store.Join(f.path, name)
+	err := store.Create(path, value)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := store.MkdirAll(store.Dir(path)); err != nil {
 			return err
 		}
-		err = private.Create(path, value)
+		err = store.Create(path, value)
 	}
-	if errors.Is(err, private.ErrExists) {
+	if errors.Is(err, store.ErrExists) {
 		return ErrExists
 	}
 	return err
@@ -59,8 +58,8 @@ func (f *Folder) Get(ctx context.Context, name string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	value, err := os.ReadFile(filepath.Join(f.path, filepath.FromSlash(name)))
-	if errors.Is(err, os.ErrNotExist) {
+	value, err := store.Read(store.Join(f.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
 	return value, err

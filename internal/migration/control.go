@@ -32,7 +32,4 @@ func (f Folder) Control(run string, s Spec) (Control, error) {
 	return c, err
 }
 
-// ControlFile is the path of a run's control; absent until it is changed.
-func (f Folder) ControlFile(run string) string { return f.path(controlPrefix + run) }
-
 const controlPrefix = "control-"

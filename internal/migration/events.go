@@ -2,12 +2,15 @@ package migration
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Event is something that happened to a migration, for its report, its status
@@ -48,6 +51,12 @@ func (f Folder) AppendEvent(e Event) error {
 	if err != nil {
 		return err
 	}
+	if store.IsURL(string(f)) {
+		// Nothing can be appended to an object: each event is one. Its name puts
+		// it in its place.
+		name := fmt.Sprintf("%020d-%s.json", time.Now().UnixNano(), rand.Text())
+		return store.Create(store.Join(f.path(eventsFolder), name), line)
+	}
 	file, err := private.OpenLog(f.path(eventsFile))
 	if err != nil {
 		return err
@@ -76,10 +85,7 @@ func isCut(file *os.File) bool {
 // written twice, because its activity was run again, happened once; a line that
 // a crash has cut is left out.
 func (f Folder) Events() ([]Event, error) {
-	data, err := os.ReadFile(f.path(eventsFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	data, err := f.readEvents()
 	if err != nil {
 		return nil, err
 	}
@@ -95,4 +101,31 @@ func (f Folder) Events() ([]Event, error) {
 	return events, nil
 }
 
-const eventsFile = "events.jsonl"
+// readEvents gives the events, a line each.
+func (f Folder) readEvents() ([]byte, error) {
+	if !store.IsURL(string(f)) {
+		data, err := os.ReadFile(f.path(eventsFile))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+		return data, err
+	}
+	names, err := store.List(f.path(eventsFolder))
+	if err != nil {
+		return nil, err
+	}
+	var all []byte
+	for _, name := range names {
+		line, err := store.Read(store.Join(f.path(eventsFolder), name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, line...), '\n')
+	}
+	return all, nil
+}
+
+const (
+	eventsFile   = "events.jsonl" // of a folder of a disk
+	eventsFolder = "events"       // of a bucket
+)

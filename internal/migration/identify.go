@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Input is the plain file of a migration.
@@ -20,12 +18,12 @@ type Input struct {
 	Shown        string // how a person knows it
 }
 
-// Of gives the migration of an input with the options of s, in a state folder.
+// Of gives the migration of an input with the options of s, in a work place.
 // again is how often it was asked for, this time included.
-func (s Spec) Of(in Input, stateDir string, again int) Spec {
+func (s Spec) Of(in Input, work string, again int) Spec {
 	key := Key(in.SHA256, s.Target, s.StartAt, again)
 	s.DataFile, s.DataName, s.DataOrigin, s.SHA256 = in.Path, in.Name, in.Origin, in.SHA256
-	s.ID, s.Folder = WorkflowID(s.InputName(), key), string(In(stateDir, key))
+	s.ID, s.Folder = WorkflowID(s.InputName(), key), string(In(work, key))
 	return s
 }
 
@@ -52,8 +50,10 @@ func (e *DoneError) Error() string { return e.Spec.InputName() + " was migrated 
 //
 // The error is a *DoneError where it is done, and a *RefusedError where it cannot go
 // on so.
-func Identify(options Spec, in Input, stateDir string, again bool) (spec Spec, kept []string, err error) {
-	spec = options.latest(in, stateDir, again)
+func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept []string, err error) {
+	if spec, err = options.latest(in, work, again); err != nil {
+		return spec, nil, err
+	}
 	folder := Folder(spec.Folder)
 	if start, err := folder.Start(); err == nil {
 		spec.ID = start.ID
@@ -67,11 +67,15 @@ func Identify(options Spec, in Input, stateDir string, again bool) (spec Spec, k
 	if !errors.Is(err, ErrAbsent) {
 		return spec, nil, err
 	}
-	if folder.Finished() {
+	finished, err := folder.Finished()
+	if err != nil {
+		return spec, nil, err
+	}
+	if finished {
 		return spec, nil, folder.done()
 	}
 	if !again {
-		if err := spec.refuseChanged(in, stateDir); err != nil {
+		if err := spec.refuseChanged(in, work); err != nil {
 			return spec, nil, err
 		}
 	}
@@ -84,20 +88,43 @@ func Identify(options Spec, in Input, stateDir string, again bool) (spec Spec, k
 
 // latest is the migration that was asked for last, or the next one where that
 // is done and asked for again.
-func (s Spec) latest(in Input, stateDir string, again bool) Spec {
+func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 	n := 1
 	for {
-		if _, err := os.Stat(s.Of(in, stateDir, n+1).Folder); err != nil {
+		next := Folder(s.Of(in, work, n+1).Folder)
+		if has, err := next.has(); err != nil {
+			return s, err
+		} else if !has {
 			break
 		}
 		n++
 	}
-	spec := s.Of(in, stateDir, n)
+	spec := s.Of(in, work, n)
 	folder := Folder(spec.Folder)
-	if _, err := folder.RolledBack(); again && (err == nil || folder.Finished()) {
-		return s.Of(in, stateDir, n+1)
+	if !again {
+		return spec, nil
 	}
-	return spec
+	_, err := folder.RolledBack()
+	if err == nil {
+		return s.Of(in, work, n+1), nil
+	}
+	if !errors.Is(err, ErrAbsent) {
+		return spec, err
+	}
+	finished, err := folder.Finished()
+	if finished {
+		return s.Of(in, work, n+1), nil
+	}
+	return spec, err
+}
+
+// has says whether anything is in the folder.
+func (f Folder) has() (bool, error) {
+	if !store.IsURL(string(f)) {
+		return store.Exists(string(f))
+	}
+	names, err := store.List(string(f))
+	return len(names) > 0, err
 }
 
 func rolledBack(in Input, mark RolledBack) error {
@@ -126,8 +153,8 @@ func (f Folder) done() error {
 // refuseChanged finds a migration of the same file that was cut off or stopped,
 // when the file had another content: going on is what was meant, most likely,
 // and that is not possible with this file.
-func (s Spec) refuseChanged(in Input, stateDir string) error {
-	folders, err := All(stateDir)
+func (s Spec) refuseChanged(in Input, work string) error {
+	folders, err := All(work)
 	if err != nil {
 		return err
 	}
@@ -169,20 +196,24 @@ func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
 	return kept, nil
 }
 
-// Inputs is the folder of staged inputs in a state folder.
-func Inputs(stateDir string) string { return filepath.Join(stateDir, "inputs") }
+// Inputs is the folder of staged inputs in a work place.
+func Inputs(work string) string { return store.Join(work, "inputs") }
 
-// DropInput removes a staged input that no migration of the state folder needs
+// DropInput removes a staged input that no migration of the work place needs
 // any more. Those that are done have a copy of their own.
-func DropInput(stateDir, path string) error {
-	folders, err := All(stateDir)
+func DropInput(work, path string) error {
+	folders, err := All(work)
 	if err != nil {
 		return err
 	}
 	for _, folder := range folders {
-		if spec, err := folder.Spec(); err == nil && spec.DataFile == path && !folder.Finished() {
-			return nil
+		spec, err := folder.Spec()
+		if err != nil || spec.DataFile != path {
+			continue
+		}
+		if finished, err := folder.Finished(); !finished {
+			return err
 		}
 	}
-	return private.Remove(path)
+	return store.Remove(path)
 }

@@ -2,10 +2,9 @@ package migration
 
 import (
 	"errors"
-	"path/filepath"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Rollback is the undoing of a migration, as its workflow is told: names and
@@ -98,9 +97,9 @@ func (s RollbackSummary) ExitCode() int {
 	return ExitDone
 }
 
-// RollbackIn gives the folder of a rollback in a state folder.
-func RollbackIn(stateDir, key string) Folder {
-	return Folder(filepath.Join(stateDir, "rollbacks", key))
+// RollbackIn gives the folder of a rollback in a work place.
+func RollbackIn(work, key string) Folder {
+	return Folder(store.Join(work, "rollbacks", key))
 }
 
 // Items is the path of the list of what a rollback undoes.
@@ -145,7 +144,7 @@ func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.
 
 // DropRolledBack takes the mark away again, of a rollback that was not begun after
 // all.
-func (f Folder) DropRolledBack() error { return private.Remove(f.path("rolled_back.json")) }
+func (f Folder) DropRolledBack() error { return store.Remove(f.path("rolled_back.json")) }
 
 // RolledBack gives the mark, or ErrAbsent.
 func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f, "rolled_back.json") }

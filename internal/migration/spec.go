@@ -11,13 +11,12 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"durable-dataload/internal/mapping"
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Spec is one migration, as its workflow is told. It holds names and numbers:
@@ -26,7 +25,7 @@ type Spec struct {
 	// ID is the workflow id.
 	ID string `json:"id"`
 	// DataFile, OutputDir and Folder are absolute paths, the same on every
-	// machine that runs a worker.
+	// machine that runs a worker, or names in a bucket (see package store).
 	DataFile  string `json:"data_file"`
 	OutputDir string `json:"output_dir"`
 	// DataName is what people call the input where DataFile is a staged copy,
@@ -90,7 +89,7 @@ func (s Spec) InputName() string {
 	if s.DataName != "" {
 		return s.DataName
 	}
-	return path.Base(strings.ReplaceAll(s.DataFile, `\`, "/"))
+	return path.Base(strings.ReplaceAll(store.Base(s.DataFile), `\`, "/"))
 }
 
 // Target is the platform that is written to.
@@ -134,7 +133,7 @@ func Key(sha string, t Target, startAt int64, again int) string {
 
 // WorkflowID is what a person reads in the Web UI.
 func WorkflowID(dataFile, key string) string {
-	return "migration-" + filepath.Base(dataFile) + "-" + key
+	return "migration-" + store.Base(dataFile) + "-" + key
 }
 
 // Counts are the dispositions of the records.
@@ -270,30 +269,31 @@ func (f Folder) Places() string { return f.path("places") }
 // target, for all migrations of this state folder.
 func (f Folder) StartTimes(t Target) string {
 	sum := sha256.Sum256([]byte(t.Host()))
-	return filepath.Join(filepath.Dir(filepath.Dir(string(f))), "pace", hex.EncodeToString(sum[:6]))
+	return store.Join(f.work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
 // Reservations is the path of the folder that keeps the names of artifacts
 // apart, for all migrations of this state folder.
 func (f Folder) Reservations() string {
-	return filepath.Join(filepath.Dir(filepath.Dir(string(f))), "names")
+	return store.Join(f.work(), "names")
 }
 
-// In gives the folder of a migration in a state folder.
-func In(stateDir, key string) Folder { return Folder(filepath.Join(stateDir, "migrations", key)) }
+// work is the place that this folder is in, with those of other migrations.
+func (f Folder) work() string { return store.Dir(store.Dir(string(f))) }
 
-// All gives the folders of all migrations in a state folder.
-func All(stateDir string) ([]Folder, error) {
-	entries, err := os.ReadDir(filepath.Join(stateDir, "migrations"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+// In gives the folder of a migration in a work place: a state folder, or one in a
+// bucket.
+func In(work, key string) Folder { return Folder(store.Join(work, "migrations", key)) }
+
+// All gives the folders of all migrations in a work place.
+func All(work string) ([]Folder, error) {
+	names, err := store.List(store.Join(work, "migrations"))
 	if err != nil {
 		return nil, err
 	}
 	var folders []Folder
-	for _, e := range entries {
-		folders = append(folders, In(stateDir, e.Name()))
+	for _, name := range names {
+		folders = append(folders, In(work, name))
 	}
 	return folders, nil
 }
@@ -301,7 +301,7 @@ func All(stateDir string) ([]Folder, error) {
 // CutOff says whether records of the migration were never attempted, as far as
 // is known.
 func (f Folder) CutOff() bool {
-	if f.Finished() {
+	if finished, err := f.Finished(); finished || err != nil {
 		return false
 	}
 	summary, err := f.Summary()
@@ -311,15 +311,15 @@ func (f Folder) CutOff() bool {
 // RoundList is the path of the list of batches of a retry round.
 func (f Folder) RoundList(round int) string { return f.path(fmt.Sprintf("round-%d.list", round)) }
 
-func (f Folder) path(name string) string { return filepath.Join(string(f), name) }
+func (f Folder) path(name string) string { return store.Join(string(f), name) }
 
 // Make makes the folder.
-func (f Folder) Make() error { return private.MkdirAll(string(f)) }
+func (f Folder) Make() error { return store.MkdirAll(string(f)) }
 
 // DropIndex removes the index and the copy of an input that is not the one
 // that was meant.
 func (f Folder) DropIndex() error {
-	return errors.Join(private.Remove(f.Index()), private.Remove(f.Staged()))
+	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()))
 }
 
 // ErrAbsent says that the folder does not have the file that was asked for.
@@ -336,13 +336,13 @@ func (f Folder) SaveMapping(text []byte) error {
 	if err := f.Make(); err != nil {
 		return err
 	}
-	return private.WriteFile(f.mapping(MappingDigest(text)), text)
+	return store.Write(f.mapping(MappingDigest(text)), text)
 }
 
 // Mapping gives the mapping file with this digest, or ErrAbsent.
 func (f Folder) Mapping(digest string) ([]byte, error) {
 	path := f.mapping(digest)
-	text, err := os.ReadFile(path)
+	text, err := store.Read(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("%s: %w", path, ErrAbsent)
@@ -364,7 +364,7 @@ func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mapping.Parse(filepath.Base(s.MappingFile), text)
+	return mapping.Parse(store.Base(s.MappingFile), text)
 }
 
 // CheckMapping says why the migration cannot go on with the mapping of these
@@ -396,7 +396,7 @@ func (s Spec) mapping() string {
 	if s.Mapping == "" {
 		return "the built-in mapping"
 	}
-	return fmt.Sprintf("the mapping %s (SHA-256 %.12s…)", filepath.Base(s.MappingFile), s.Mapping)
+	return fmt.Sprintf("the mapping %s (SHA-256 %.12s…)", store.Base(s.MappingFile), s.Mapping)
 }
 
 func (f Folder) mapping(digest string) string { return f.path("mapping-" + digest + ".yaml") }
@@ -448,17 +448,17 @@ func (f Folder) CreateUnresolved(run, name string) (string, error) {
 
 // Unresolved gives the names that CreateUnresolved has kept, by run.
 func (f Folder) Unresolved() (map[string]string, error) {
-	files, err := os.ReadDir(string(f))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	files, err := store.List(string(f))
+	if err != nil {
 		return nil, err
 	}
 	names := map[string]string{}
 	for _, file := range files {
-		run, ok := strings.CutPrefix(file.Name(), unresolvedPrefix)
+		run, ok := strings.CutPrefix(file, unresolvedPrefix)
 		if !ok {
 			continue
 		}
-		if names[run], err = load[string](f, file.Name()); err != nil {
+		if names[run], err = load[string](f, file); err != nil {
 			return nil, err
 		}
 	}
@@ -476,9 +476,8 @@ func (f Folder) CreateCut(records int) (int, error) { return create(f, "cut.json
 func (f Folder) Approve() error { return f.save("approved.json", struct{}{}) }
 
 // Approved says whether the canary was approved, by this run or one before.
-func (f Folder) Approved() bool {
-	_, err := os.Stat(f.path("approved.json"))
-	return err == nil
+func (f Folder) Approved() (bool, error) {
+	return store.Exists(f.path("approved.json"))
 }
 
 // SaveSummary keeps the last summary; Finish says that it is the last of all.
@@ -504,9 +503,8 @@ func (f Folder) Cancelled() bool {
 }
 
 // Finished says whether the migration is done.
-func (f Folder) Finished() bool {
-	_, err := os.Stat(f.path("finished.json"))
-	return err == nil
+func (f Folder) Finished() (bool, error) {
+	return store.Exists(f.path("finished.json"))
 }
 
 // Enter writes down that the run with this id works on the migration.
@@ -514,12 +512,12 @@ func (f Folder) Enter(run string) error { return f.save(runPrefix+run, struct{}{
 
 // SealOthers seals all runs that have entered, but this one.
 func (f Folder) SealOthers(run string) error {
-	files, err := os.ReadDir(string(f))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	files, err := store.List(string(f))
+	if err != nil {
 		return err
 	}
 	for _, file := range files {
-		if other, ok := strings.CutPrefix(file.Name(), runPrefix); ok && other != run {
+		if other, ok := strings.CutPrefix(file, runPrefix); ok && other != run {
 			if err := f.Seal(other); err != nil {
 				return err
 			}
@@ -533,10 +531,7 @@ const runPrefix = "run-"
 // Claimed says whether anything was sent, or may have been: whether the ledger
 // has an entry.
 func (f Folder) Claimed() (bool, error) {
-	rounds, err := os.ReadDir(f.Ledger())
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
+	rounds, err := store.List(f.Ledger())
 	return len(rounds) > 0, err
 }
 
@@ -546,11 +541,7 @@ func (f Folder) Seal(run string) error { return f.save("sealed-"+run, struct{}{}
 
 // Sealed says whether the run with this id is over.
 func (f Folder) Sealed(run string) (bool, error) {
-	_, err := os.Stat(f.path("sealed-" + run))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return store.Exists(f.path("sealed-" + run))
 }
 
 func (f Folder) save(name string, value any) error {
@@ -558,10 +549,10 @@ func (f Folder) save(name string, value any) error {
 	if err != nil {
 		return err
 	}
-	if err := private.MkdirAll(string(f)); err != nil {
+	if err := f.Make(); err != nil {
 		return err
 	}
-	return private.WriteFile(f.path(name), data)
+	return store.Write(f.path(name), data)
 }
 
 func create[T any](f Folder, name string, value T) (T, error) {
@@ -569,18 +560,18 @@ func create[T any](f Folder, name string, value T) (T, error) {
 	if err != nil {
 		return value, err
 	}
-	if err := private.MkdirAll(string(f)); err != nil {
+	if err := f.Make(); err != nil {
 		return value, err
 	}
-	err = private.Create(f.path(name), data)
-	if errors.Is(err, private.ErrExists) {
+	err = store.Create(f.path(name), data)
+	if errors.Is(err, store.ErrExists) {
 		return load[T](f, name)
 	}
 	return value, err
 }
 
 func load[T any](f Folder, name string) (value T, err error) {
-	data, err := os.ReadFile(f.path(name))
+	data, err := store.Read(f.path(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return value, fmt.Errorf("%s: %w", f.path(name), ErrAbsent)
 	}

@@ -162,13 +162,13 @@ func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
 			t.Errorf("%s: Summary: %+v, %v; want %+v", name, got, err, summary)
 		}
 
-		if f.Finished() {
+		if finished, err := f.Finished(); finished || err != nil {
 			t.Errorf("%s: Finished before Finish", name)
 		}
 		if err := f.Finish(false); err != nil {
 			t.Fatal(err)
 		}
-		if !f.Finished() {
+		if finished, err := f.Finished(); !finished || err != nil {
 			t.Errorf("%s: not Finished after Finish", name)
 		}
 		expectPrivate(t, string(f))

@@ -6,11 +6,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"durable-dataload/internal/store"
 )
 
 // Verification is the reading back of what a migration has written, as its
@@ -245,9 +245,9 @@ func (s VerifySummary) ExitCode() int {
 	return ExitDone
 }
 
-// VerificationIn gives the folder of a verification in a state folder.
-func VerificationIn(stateDir, key, stamp string) Folder {
-	return Folder(filepath.Join(stateDir, "verifications", key+"-"+stamp))
+// VerificationIn gives the folder of a verification in a work place.
+func VerificationIn(work, key, stamp string) Folder {
+	return Folder(store.Join(work, "verifications", key+"-"+stamp))
 }
 
 // SaveVerification keeps the options of a verification.
@@ -264,7 +264,7 @@ func (f Folder) SaveVerifySummary(run string, s VerifySummary) error {
 	if err := f.save("summary.json", s); err != nil {
 		return err
 	}
-	return os.RemoveAll(f.Found(run))
+	return store.RemoveAll(f.Found(run))
 }
 
 // VerifySummary gives what a verification has come to, or ErrAbsent.

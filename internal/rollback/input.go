@@ -1,15 +1,14 @@
 package rollback
 
 import (
-	"os"
-
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // input is a file with its index.
 type input struct {
 	index *source.Index
-	data  *os.File
+	data  store.Pieces
 }
 
 func openInput(index, data string) (*input, error) {
@@ -17,7 +16,7 @@ func openInput(index, data string) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(data)
+	f, err := store.OpenPieces(data)
 	if err != nil {
 		_ = x.Close()
 		return nil, err

@@ -22,8 +22,8 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/undo"
 )
 
@@ -73,7 +73,7 @@ func Write(ctx context.Context, folder migration.Folder, each func(yield func(It
 	if err := folder.Make(); err != nil {
 		return totals, err
 	}
-	file, err := private.NewWriter(folder.Items())
+	file, err := store.NewWriter(folder.Items())
 	if err != nil {
 		return totals, err
 	}

@@ -6,12 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
+
+	"durable-dataload/internal/store"
 )
 
 // Digest is the SHA-256 of a file in hexadecimal, and the file's size in bytes. If ctx ends, it ends with the cause.
 func Digest(ctx context.Context, path string) (sha256hex string, size int64, err error) {
-	f, err := os.Open(path)
+	f, err := store.Stream(ctx, path)
 	if err != nil {
 		return "", 0, err
 	}

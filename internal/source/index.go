@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // The index is a header block and then one entry of fixed size for each batch, all numbers little-endian:
@@ -50,7 +50,7 @@ type indexSummary struct {
 
 // OpenIndex opens an index that Inspect wrote. If it is damaged, the error is ErrIndexCorrupt.
 func OpenIndex(path string) (*Index, error) {
-	f, err := os.Open(path)
+	f, err := store.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -179,13 +179,13 @@ func blockSize(h *Header) int { return blockFixed + len(h.Raw) + 1 + 4 }
 
 // indexWriter writes an index while the input is read.
 type indexWriter struct {
-	file    *private.Writer
+	file    *store.Writer
 	header  *Header
 	scratch []byte
 }
 
 func newIndexWriter(path string, h *Header) (*indexWriter, error) {
-	file, err := private.NewWriter(path)
+	file, err := store.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,8 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // InspectOptions says how a file is cut into batches and what is written on the way.
@@ -82,60 +81,94 @@ type Summary struct {
 // Memory does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends, Inspect
 // ends at the next chunk with the cause. A refused file leaves IndexPath and CopyTo as they were, and a new index
 // means that everything succeeded.
+//
+// The names of the files are those of package store. An object of a bucket does not change while it is read.
 func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, error) {
-	if o.StartAt == 0 {
-		o.StartAt = 1
-	}
-	if o.BatchSize < 1 || o.StartAt < 1 || o.MaxEncoded < 0 || (o.MaxEncoded > 0 && o.EncodedSize == nil) {
-		return nil, fmt.Errorf("inspect: batch size %d, start at %d, limit %d: expected positive numbers, and a way to measure for a limit", o.BatchSize, o.StartAt, o.MaxEncoded)
-	}
 	if o.Name == "" {
-		o.Name = filepath.Base(path)
+		o.Name = store.Base(path)
 	}
-	i := &inspection{options: o, digest: sha256.New(), batchDigest: sha256.New()}
+	for _, out := range []string{o.IndexPath, o.CopyTo} {
+		if isSameFile(out, path) {
+			return nil, fmt.Errorf("inspect: %s would overwrite the input", out)
+		}
+	}
+	if store.IsURL(path) {
+		object, err := store.Stream(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		defer object.Close()
+		return inspect(ctx, object, o, nil)
+	}
 	before, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !before.Mode().IsRegular() { // and do not open it: a pipe would wait for its writer
-		return nil, i.refuse(0, "this is not a regular file; expected a CSV file that can be read again; give the file itself")
+		return nil, &Refusal{File: o.Name, Kind: NotUsable, Reason: "this is not a regular file; expected a CSV file that can be read again; give the file itself"}
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	for _, out := range []string{o.IndexPath, o.CopyTo} {
-		if info, err := os.Stat(out); err == nil && os.SameFile(info, before) {
-			return nil, fmt.Errorf("inspect: %s would overwrite the input", out)
-		}
+	return inspect(ctx, f, o, func(size int64) (bool, error) {
+		after, err := f.Stat()
+		return err == nil && (after.Size() != size || !after.ModTime().Equal(before.ModTime())), err
+	})
+}
+
+// InspectReader is Inspect for what is no file of its own.
+func InspectReader(ctx context.Context, r io.Reader, o InspectOptions) (*Summary, error) {
+	return inspect(ctx, r, o, nil)
+}
+
+// inspect reads to the end, and asks then whether the file has changed meanwhile.
+func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func(size int64) (bool, error)) (_ *Summary, err error) {
+	if o.StartAt == 0 {
+		o.StartAt = 1
 	}
+	if o.BatchSize < 1 || o.StartAt < 1 || o.MaxEncoded < 0 || (o.MaxEncoded > 0 && o.EncodedSize == nil) {
+		return nil, fmt.Errorf("inspect: batch size %d, start at %d, limit %d: expected positive numbers, and a way to measure for a limit", o.BatchSize, o.StartAt, o.MaxEncoded)
+	}
+	i := &inspection{options: o, digest: sha256.New(), batchDigest: sha256.New()}
 	if o.CopyTo != "" {
-		if i.copy, err = private.NewWriter(o.CopyTo); err != nil {
+		if i.copy, err = store.NewWriter(o.CopyTo); err != nil {
 			return nil, err
 		}
 		defer i.copy.Discard()
 	}
-	i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return i.read(ctx, chunk) })
+	i.scanner = newScanner(r, o.Delimiter, func(chunk []byte) error { return i.read(ctx, chunk) })
 	defer i.discardIndex()
 	if err := i.run(); err != nil {
 		return nil, err
 	}
-	after, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if after.Size() != i.size || !after.ModTime().Equal(before.ModTime()) {
-		return nil, i.refuse(0, "the file changed while it was read; expected a finished file; wait until it is complete")
+	if hasChanged != nil {
+		changed, err := hasChanged(i.size)
+		if err != nil {
+			return nil, err
+		}
+		if changed {
+			return nil, i.refuse(0, "the file changed while it was read; expected a finished file; wait until it is complete")
+		}
 	}
 	return i.publish()
+}
+
+func isSameFile(out, in string) bool {
+	if out == in || store.IsURL(out) || store.IsURL(in) {
+		return out == in
+	}
+	outInfo, outErr := os.Stat(out)
+	inInfo, inErr := os.Stat(in)
+	return outErr == nil && inErr == nil && os.SameFile(outInfo, inInfo)
 }
 
 // inspection is one run of Inspect.
 type inspection struct {
 	options InspectOptions
 	scanner *scanner
-	copy    *private.Writer
+	copy    *store.Writer
 	index   *indexWriter
 	header  *Header
 

@@ -7,8 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
+
+	"durable-dataload/internal/store"
 )
 
 // ReaderOptions says how a file is written, and what a Reader tells on the way.
@@ -32,20 +32,20 @@ type ReaderOptions struct {
 // on. Memory is that of Inspect.
 type Reader struct {
 	i       *inspection
-	file    *os.File
+	file    io.Closer
 	refused func(*Refusal)
 	ended   bool // what follows cannot be read
 }
 
 // OpenReader opens a file and reads its header. The error is one of reading the file.
 func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, error) {
-	f, err := os.Open(path)
+	f, err := store.Stream(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{file: f, refused: o.Refused}
 	if o.Name == "" {
-		o.Name = filepath.Base(path)
+		o.Name = store.Base(path)
 	}
 	r.i = &inspection{options: InspectOptions{Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress}, digest: sha256.New()}
 	r.i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return r.i.read(ctx, chunk) })

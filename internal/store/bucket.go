@@ -269,7 +269,7 @@ func (r ranges) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	defer func() { _ = from.Close() }()
 	n, err := io.ReadFull(from, p[:wanted])
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil { // cut short as well: it is the answer that ended, not the object
 		return n, r.failed("read", err)
 	}
 	if n < len(p) {

@@ -79,9 +79,15 @@ func Stat(name string) (Info, error) {
 	return o.stat()
 }
 
-// Exists says whether there is a file. In a bucket there are no folders.
+// Exists says whether there is a file, or a link that leads nowhere. In a bucket
+// there are no folders.
 func Exists(name string) (bool, error) {
-	_, err := Stat(name)
+	var err error
+	if IsURL(name) {
+		_, err = Stat(name)
+	} else {
+		_, err = os.Lstat(name)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}

@@ -29,7 +29,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,11 +36,11 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // ErrExists is what Write gives when the file is there already.
-var ErrExists = private.ErrExists
+var ErrExists = store.ErrExists
 
 // ErrSealed is what Values gives when the values are encrypted to somebody else.
 var ErrSealed = errors.New("the previous values are encrypted, and none of the identities opens them")
@@ -139,30 +138,27 @@ func Write(folder string, batch, round int, entries []Entry, recipient age.Recip
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(folderOf(folder, batch), name(batch, round))
-	if err := private.MkdirAll(filepath.Dir(path)); err != nil {
+	dir := folderOf(folder, batch)
+	if err := store.MkdirAll(dir); err != nil {
 		return err
 	}
-	return private.Create(path, data)
+	return store.Create(store.Join(dir, name(batch, round)), data)
 }
 
 // Read gives the files of a batch, in the order of their rounds; none is no
 // error.
 func Read(folder string, batch int) ([]File, error) {
 	dir := folderOf(folder, batch)
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	names, err := store.List(dir)
 	if err != nil {
 		return nil, err
 	}
 	var files []File
 	for _, n := range names {
-		if of, _, ok := parseName(n.Name()); !ok || of != batch {
+		if of, _, ok := parseName(n); !ok || of != batch {
 			continue
 		}
-		f, err := readFile(filepath.Join(dir, n.Name()))
+		f, err := readFile(store.Join(dir, n))
 		if err != nil {
 			return nil, err
 		}
@@ -174,21 +170,18 @@ func Read(folder string, batch int) ([]File, error) {
 
 // Batches gives the batches that have files, in order.
 func Batches(folder string) ([]int, error) {
-	dirs, err := os.ReadDir(folder)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	dirs, err := store.List(folder)
 	if err != nil {
 		return nil, err
 	}
 	var batches []int
 	for _, d := range dirs {
-		names, err := os.ReadDir(filepath.Join(folder, d.Name()))
+		names, err := store.List(store.Join(folder, d))
 		if err != nil {
 			return nil, err
 		}
 		for _, n := range names {
-			if batch, _, ok := parseName(n.Name()); ok {
+			if batch, _, ok := parseName(n); ok {
 				batches = append(batches, batch)
 			}
 		}
@@ -221,7 +214,7 @@ func (f File) Entries(identities ...age.Identity) ([]Entry, error) {
 }
 
 func readFile(path string) (File, error) {
-	data, err := os.ReadFile(path)
+	data, err := store.Read(path)
 	if err != nil {
 		return File{}, err
 	}
@@ -240,7 +233,7 @@ func damaged(path string, err error) error {
 }
 
 func folderOf(folder string, batch int) string {
-	return filepath.Join(folder, fmt.Sprintf("%05d", batch/1000))
+	return store.Join(folder, fmt.Sprintf("%05d", batch/1000))
 }
 
 func name(batch, round int) string {

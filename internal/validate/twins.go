@@ -8,7 +8,7 @@ import (
 	"os"
 	"sort"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // The file of twins is a header and then one entry of fixed size for each twin, in the order of record numbers, all
@@ -44,7 +44,7 @@ type Twins struct {
 
 // OpenTwins opens what Twice has written. If it is damaged, the error is ErrTwinsCorrupt.
 func OpenTwins(path string) (*Twins, error) {
-	f, err := os.Open(path)
+	f, err := store.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -118,13 +118,13 @@ func (t *Twins) Lookup(record int64) (first, firstLine int64, ok bool, err error
 func (t *Twins) Close() error { return t.file.Close() }
 
 type twinsWriter struct {
-	file    *private.Writer
+	file    *store.Writer
 	count   int64
 	scratch []byte
 }
 
 func newTwinsWriter(path string) (*twinsWriter, error) {
-	file, err := private.NewWriter(path)
+	file, err := store.NewWriter(path)
 	if err != nil {
 		return nil, err
 	}
