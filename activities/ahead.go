@@ -2,12 +2,19 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"runtime"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
-// ahead produces n things, several at a time, and takes them one by one in their
-// order. The first error ends it.
-func ahead[T any](ctx context.Context, n int, produce func(ctx context.Context, i int) (T, error), take func(T) error) error {
+// errEnough is what take gives where it needs no more things.
+var errEnough = errors.New("enough")
+
+// ahead produces n things of a folder, several at a time, and takes them one by
+// one in their order. The first error ends it.
+func ahead[T any](ctx context.Context, of migration.Folder, n int, produce func(ctx context.Context, i int) (T, error), take func(T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type made struct {
@@ -16,7 +23,11 @@ func ahead[T any](ctx context.Context, n int, produce func(ctx context.Context, 
 	}
 	// Each is given a channel, and the channels are in the queue in order: its
 	// length bounds what is produced and not taken yet.
-	queue := make(chan chan made, 2*runtime.GOMAXPROCS(0))
+	width := 2 * runtime.GOMAXPROCS(0)
+	if store.IsURL(string(of)) {
+		width = 16 // most of the time is waiting
+	}
+	queue := make(chan chan made, width)
 	go func() {
 		defer close(queue)
 		for i := range n {
@@ -37,7 +48,9 @@ func ahead[T any](ctx context.Context, n int, produce func(ctx context.Context, 
 		if m.err != nil {
 			return m.err
 		}
-		if err := take(m.thing); err != nil {
+		if err := take(m.thing); errors.Is(err, errEnough) {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
@@ -21,12 +21,12 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 	if first != want {
 		t.Errorf("%+v, want %+v", first, want)
 	}
-	index, err := os.ReadFile(r.run.Folder.Index())
+	index, err := store.Read(r.run.Folder.Index())
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged, err := os.ReadFile(r.run.Folder.Staged())
-	if input, _ := os.ReadFile(r.spec.DataFile); err != nil || string(staged) != string(input) {
+	staged, err := store.Read(r.run.Folder.Staged())
+	if input, _ := store.Read(r.spec.DataFile); err != nil || string(staged) != string(input) {
 		t.Errorf("the copy is %q (%v), want %q", staged, err, input)
 	}
 	r.load(0, 1)
@@ -38,7 +38,7 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 	if again != first {
 		t.Errorf("again: %+v, want %+v", again, first)
 	}
-	if now, _ := os.ReadFile(r.run.Folder.Index()); string(now) != string(index) {
+	if now, _ := store.Read(r.run.Folder.Index()); string(now) != string(index) {
 		t.Error("the index has changed")
 	}
 	if spec, err := r.run.Folder.Spec(); err != nil || spec.Workers != 1 {
@@ -51,13 +51,13 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 
 func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 	for name, damage := range map[string]func(f migration.Folder) error{
-		"index damaged": func(f migration.Folder) error { return os.Truncate(f.Index(), 50) },
-		"index missing": func(f migration.Folder) error { return os.Remove(f.Index()) },
-		"copy missing":  func(f migration.Folder) error { return os.Remove(f.Staged()) },
-		"copy cut off":  func(f migration.Folder) error { return os.Truncate(f.Staged(), 10) },
+		"index damaged": func(f migration.Folder) error { return cutOff(f.Index(), 50) },
+		"index missing": func(f migration.Folder) error { return store.Remove(f.Index()) },
+		"copy missing":  func(f migration.Folder) error { return store.Remove(f.Staged()) },
+		"copy cut off":  func(f migration.Folder) error { return cutOff(f.Staged(), 10) },
 	} {
 		r := inspected(t, people(6))
-		before, err := os.ReadFile(r.run.Folder.Index())
+		before, err := store.Read(r.run.Folder.Index())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,11 +65,11 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.inspect()
-		after, err := os.ReadFile(r.run.Folder.Index())
+		after, err := store.Read(r.run.Folder.Index())
 		if err != nil || string(after) != string(before) {
 			t.Errorf("%s: the index is another one (%v)", name, err)
 		}
-		if staged, err := os.ReadFile(r.run.Folder.Staged()); err != nil || string(staged) != people(6) {
+		if staged, err := store.Read(r.run.Folder.Staged()); err != nil || string(staged) != people(6) {
 			t.Errorf("%s: the copy is %q (%v)", name, staged, err)
 		}
 		// Not with other batches: the ledger speaks of these.
@@ -80,6 +80,15 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 		_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 		expectType(t, err, Refused, false, "--batch-size 4")
 	}
+}
+
+// cutOff leaves the first bytes of a file.
+func cutOff(name string, n int) error {
+	data, err := store.Read(name)
+	if err != nil {
+		return err
+	}
+	return store.Write(name, data[:n])
 }
 
 func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
@@ -94,13 +103,14 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 		"a name twice":               {"email,email\n", nil, []string{"users.csv, line 1", "email"}},
 		"no header":                  {"a@example.com,A\n", nil, []string{"users.csv, line 1", "header"}},
 		"a missing file": {"email\n", func(r *rig) {
-			if err := os.Remove(r.spec.DataFile); err != nil {
+			if err := store.Remove(r.spec.DataFile); err != nil {
 				r.t.Fatal(err)
 			}
 		}, []string{"users.csv"}},
 		"a file that was changed since it was digested": {people(2), func(r *rig) { r.writeInput(people(3)) }, []string{"was changed while it was read", "start again"}},
 		"an output folder that is a file": {"email\n", func(r *rig) {
-			if err := os.WriteFile(r.spec.OutputDir, nil, 0o600); err != nil {
+			onDisk(r.t)
+			if err := store.Write(r.spec.OutputDir, nil); err != nil {
 				r.t.Fatal(err)
 			}
 		}, []string{"--output-dir"}},
@@ -119,7 +129,7 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 			}
 			_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 			expectType(t, err, Refused, false, tc.words...)
-			if _, err := os.Stat(r.run.Folder.Index()); err == nil {
+			if _, err := store.Stat(r.run.Folder.Index()); err == nil {
 				t.Error("there is an index, want none")
 			}
 			if _, err := r.run.Folder.Start(); err == nil {
@@ -214,10 +224,10 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 	big := newRig(t, people(200_000))
 	_, err := run[Inspected](big, worker.Options{}, stop, big.acts.InspectSource, InspectInput{Spec: big.spec, Run: big.run, Now: now})
 	expectType(t, err, Stopping, true)
-	if _, err := os.Stat(big.run.Folder.Index()); err == nil {
+	if _, err := store.Stat(big.run.Folder.Index()); err == nil {
 		t.Error("an index of half a file is there")
 	}
-	if files, _ := filepath.Glob(filepath.Join(string(big.run.Folder), ".*")); len(files) > 0 {
+	if files, _ := filepath.Glob(store.Join(string(big.run.Folder), ".*")); !inBucket && len(files) > 0 {
 		t.Errorf("%q is left behind", files)
 	}
 	big.inspect()

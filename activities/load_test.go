@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/store"
 )
 
 // four has a record that is created, one whose email is taken, one that the
@@ -327,7 +326,7 @@ var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
 // waits for now is its start time.
 func (r *rig) holdsAPlace() bool {
 	for i := range r.spec.Workers {
-		lock, err := private.TryLock(filepath.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
+		lock, err := private.TryLock(store.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
 		lock.Unlock()
 		if errors.Is(err, private.ErrLocked) {
 			return true
@@ -432,7 +431,7 @@ func TestAChangedInputIsNotSent(t *testing.T) {
 		},
 		"emptied": func(r *rig) { r.writeInput("") },
 		"removed": func(r *rig) {
-			if err := os.Remove(r.spec.DataFile); err != nil {
+			if err := store.Remove(r.spec.DataFile); err != nil {
 				r.t.Fatal(err)
 			}
 		},
@@ -502,14 +501,14 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 
 func TestADamagedFolderIsAStorageError(t *testing.T) {
 	r := inspected(t, people(4))
-	if err := os.WriteFile(r.run.Folder.Staged(), []byte("short"), 0o600); err != nil {
+	if err := store.Write(r.run.Folder.Staged(), []byte("short")); err != nil {
 		t.Fatal(err)
 	}
 	r.load(0, 1) // reads the input itself
-	if err := os.MkdirAll(filepath.Join(r.run.Folder.Ledger(), "0", "00000"), 0o700); err != nil {
+	if err := store.MkdirAll(store.Join(r.run.Folder.Ledger(), "0", "00000")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{"), 0o600); err != nil {
+	if err := store.Write(store.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{")); err != nil {
 		t.Fatal(err)
 	}
 	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.SettleBatch, r.batch(0, 1))

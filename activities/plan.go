@@ -54,31 +54,37 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 	if in.To > 0 {
 		to = min(in.To, to)
 	}
-	for plan.After < to && len(plan.Batches) < in.Limit {
-		if err := ctx.Err(); err != nil {
-			return plan, ended(ctx, err)
-		}
-		position := plan.After + 1
+	type looked struct {
+		PlannedBatch
+		counts   ledger.Counts
+		standing ledger.Standing
+	}
+	err = ahead(ctx, o.folder, to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		position := in.After + n + 1
 		batch, err := o.roundBatch(in.Round, position)
 		if err != nil {
-			return plan, ended(ctx, err)
+			return l, err
 		}
 		b, err := o.index.Batch(batch)
 		if err != nil {
-			return plan, ended(ctx, err)
+			return l, err
 		}
-		_, counts, standing, err := o.ledger.Round(ctx, in.Round, batch, b.Records)
-		if err != nil {
-			return plan, ended(ctx, err)
+		l.PlannedBatch = PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
+		_, l.counts, l.standing, err = o.ledger.Round(ctx, in.Round, batch, b.Records)
+		return l, err
+	}, func(l looked) error {
+		if len(plan.Batches) == in.Limit {
+			return errEnough
 		}
-		if standing == ledger.Settled {
-			plan.Settled.Add(counts)
+		if l.standing == ledger.Settled {
+			plan.Settled.Add(l.counts)
 		} else {
-			plan.Batches = append(plan.Batches, PlannedBatch{position, int(b.FirstLine), int(b.LastLine)})
+			plan.Batches = append(plan.Batches, l.PlannedBatch)
 		}
-		plan.After = position
-	}
-	return plan, nil
+		plan.After = l.Position()
+		return nil
+	})
+	return plan, ended(ctx, err)
 }
 
 // UpdatePlanInput asks for the batches from one on whose duplicates are to be
@@ -117,23 +123,31 @@ func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan Upda
 	if plan.Round, err = o.folder.LastRound(); err != nil {
 		return plan, err
 	}
-	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
-		b, err := o.index.Batch(plan.After + 1)
+	type looked struct {
+		PlannedBatch
+		records []ledger.Record
+	}
+	err = ahead(ctx, o.folder, plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
-			return plan, err
+			return l, err
 		}
-		records, err := o.ledger.After(ctx, plan.Round, b.Number, b.Records)
-		if err != nil {
-			return plan, err
+		l.PlannedBatch = PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}
+		l.records, err = o.ledger.After(ctx, plan.Round, b.Number, b.Records)
+		return l, err
+	}, func(l looked) error {
+		if len(plan.Batches) == in.Limit {
+			return errEnough
 		}
-		settled, pending := updatesOf(records)
+		settled, pending := updatesOf(l.records)
 		plan.Settled.Add(settled)
 		if pending > 0 {
-			plan.Batches = append(plan.Batches, PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)})
+			plan.Batches = append(plan.Batches, l.PlannedBatch)
 		}
-		plan.After = b.Number
-	}
-	return plan, nil
+		plan.After = l.Position()
+		return nil
+	})
+	return plan, err
 }
 
 // updatesOf counts what came of the updates of a batch, and the duplicates that

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 func (r *rig) report() string {
@@ -103,13 +103,14 @@ func TestTheReportOfACallWhoseWorkerDied(t *testing.T) {
 
 // Entries of earlier versions have no times. The claims have.
 func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
+	onDisk(t)
 	r := inspected(t, people(6), batchSize(2))
 	r.loadAll(0)
 	err := filepath.WalkDir(r.run.Folder.Ledger(), func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".outcomes" {
 			return err
 		}
-		data, err := os.ReadFile(path)
+		data, err := store.Read(path)
 		if err != nil {
 			return err
 		}

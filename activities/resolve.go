@@ -108,39 +108,39 @@ func (r *resolving) eachBatchOfDuplicates(ctx context.Context, visit func(*batch
 	if err != nil {
 		return err
 	}
-	for position := 1; position <= length; position++ {
-		batch, err := r.roundBatch(r.in.Round, position)
+	type looked struct {
+		resolved *ledger.Outcomes
+		open     *batchOfDuplicates
+	}
+	return ahead(ctx, r.folder, length, func(ctx context.Context, n int) (l looked, err error) {
+		batch, err := r.roundBatch(r.in.Round, n+1)
 		if err != nil {
-			return err
+			return l, err
 		}
 		b, err := r.index.Batch(batch)
 		if err != nil {
-			return err
+			return l, err
 		}
 		bare, counts, _, err := r.ledger.Round(ctx, r.in.Round, batch, b.Records)
-		if err != nil {
-			return err
-		}
-		if counts.Duplicate == 0 {
-			continue
+		if err != nil || counts.Duplicate == 0 {
+			return l, err
 		}
 		resolved, err := r.ledger.Resolved(ctx, ledger.Key{Round: r.in.Round, Batch: batch})
-		if err == nil {
-			r.count(resolved)
-			continue
+		if isNotFound(err) {
+			l.open, err = r.readDuplicates(ctx, b, bare)
+			return l, err
 		}
-		if !isNotFound(err) {
-			return err
+		l.resolved = &resolved
+		return l, err
+	}, func(l looked) error {
+		switch {
+		case l.resolved != nil:
+			r.count(*l.resolved)
+		case l.open != nil:
+			return visit(l.open)
 		}
-		d, err := r.readDuplicates(ctx, b, bare)
-		if err != nil {
-			return err
-		}
-		if err := visit(d); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (r *resolving) readDuplicates(ctx context.Context, b source.Batch, bare []ledger.Record) (*batchOfDuplicates, error) {
@@ -295,22 +295,21 @@ func (r *resolving) owned(ctx context.Context) (map[string]bool, error) {
 	if len(candidates) == 0 {
 		return candidates, nil
 	}
-	for batch := 1; batch <= r.index.Batches(); batch++ {
-		b, err := r.index.Batch(batch)
+	err := ahead(ctx, r.folder, r.index.Batches(), func(ctx context.Context, n int) ([]ledger.Record, error) {
+		b, err := r.index.Batch(n + 1)
 		if err != nil {
 			return nil, err
 		}
-		records, err := r.ledger.After(ctx, r.in.Round, batch, b.Records)
-		if err != nil {
-			return nil, err
-		}
+		return r.ledger.After(ctx, r.in.Round, b.Number, b.Records)
+	}, func(records []ledger.Record) error {
 		for _, record := range records {
 			if _, candidate := candidates[record.UUID]; candidate && record.UUID != "" {
 				candidates[record.UUID] = true
 			}
 		}
-	}
-	return candidates, nil
+		return nil
+	})
+	return candidates, err
 }
 
 // decideBatch decides whose the duplicates of a batch are, if all are seen.

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"durable-dataload/internal/artifacts"
@@ -102,30 +103,27 @@ func (o *opened) eachUnknown(ctx context.Context, round int, visit func(batch in
 	if err != nil {
 		return err
 	}
-	for position := 1; position <= length; position++ {
-		batch, err := o.roundBatch(round-1, position)
-		if err != nil {
-			return err
-		}
-		b, err := o.index.Batch(batch)
-		if err != nil {
-			return err
-		}
-		records, err := o.ledger.After(ctx, round-1, batch, b.Records)
-		if err != nil {
-			return err
-		}
-		unknown := make([]bool, len(records))
-		any := false
-		for i, r := range records {
-			unknown[i] = r.Outcome == ledger.Unknown
-			any = any || unknown[i]
-		}
-		if any {
-			if err := visit(batch, unknown); err != nil {
-				return err
-			}
-		}
+	type unknownOf struct {
+		batch   int
+		records []bool
 	}
-	return nil
+	return ahead(ctx, o.folder, length, func(ctx context.Context, n int) (u unknownOf, err error) {
+		if u.batch, err = o.roundBatch(round-1, n+1); err != nil {
+			return u, err
+		}
+		b, err := o.index.Batch(u.batch)
+		if err != nil {
+			return u, err
+		}
+		records, err := o.ledger.After(ctx, round-1, u.batch, b.Records)
+		for _, r := range records {
+			u.records = append(u.records, r.Outcome == ledger.Unknown)
+		}
+		return u, err
+	}, func(u unknownOf) error {
+		if !slices.Contains(u.records, true) {
+			return nil
+		}
+		return visit(u.batch, u.records)
+	})
 }

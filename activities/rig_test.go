@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+
+	_ "gocloud.dev/blob/memblob"
 )
 
 // patience is how long something may take that should happen at once. It only
@@ -88,10 +92,10 @@ func batchSize(n int) option { return withSpec(func(s *migration.Spec) { s.Batch
 // newRig has an input, and has inspected nothing yet.
 func newRig(t *testing.T, input string, options ...option) *rig {
 	t.Helper()
-	dir := t.TempDir()
-	r := &rig{t: t, state: filepath.Join(dir, "sandbox")}
+	dir := workPlace(t)
+	r := &rig{t: t, state: filepath.Join(t.TempDir(), "sandbox")}
 	r.spec = migration.Spec{
-		ID: "migration-users.csv-key", DataFile: filepath.Join(dir, "users.csv"), OutputDir: filepath.Join(dir, "out"),
+		ID: "migration-users.csv-key", DataFile: store.Join(dir, "users.csv"), OutputDir: store.Join(dir, "out"),
 		Target:    migration.Target{EntityType: "user", Auth: config.AuthBasic},
 		BatchSize: 4, StartAt: 1, Workers: 4, Timeout: 20 * time.Second, RecoveredBy: migration.Lookup, PrimaryKey: "email",
 	}
@@ -109,10 +113,29 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 	}
 	t.Cleanup(func() { _ = r.sandbox.Close() })
 	r.spec.Target.URI = r.sandbox.URL()
-	r.run = Run{Folder: migration.In(filepath.Join(dir, "state"), "key"), ID: "run-1"}
+	r.run = Run{Folder: migration.In(store.Join(dir, "state"), "key"), ID: "run-1"}
 	r.spec.Folder = string(r.run.Folder)
 	r.restart()
 	return r
+}
+
+// workPlace is a folder, or with DATALOAD_TEST_BUCKET=1 one of a bucket in memory:
+// all that holds on a disk holds there.
+func workPlace(t *testing.T) string {
+	if !inBucket {
+		return t.TempDir()
+	}
+	return "mem://" + strings.ToLower(rand.Text()) + "/work"
+}
+
+var inBucket = os.Getenv("DATALOAD_TEST_BUCKET") != ""
+
+// onDisk leaves a test out that is about what only disks have: modes, folders,
+// files that are damaged while they are open.
+func onDisk(t *testing.T) {
+	if inBucket {
+		t.Skip("only disks have this")
+	}
 }
 
 // inspected is newRig, with the inspection done.
@@ -133,7 +156,7 @@ func (r *rig) restart() {
 
 func (r *rig) writeInput(input string) {
 	r.t.Helper()
-	if err := os.WriteFile(r.spec.DataFile, []byte(input), 0o600); err != nil {
+	if err := store.Write(r.spec.DataFile, []byte(input)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -447,7 +470,7 @@ func (r *rig) isClaimed(key ledger.Key) bool {
 // output reads a file of the output folder.
 func (r *rig) output(name string) string {
 	r.t.Helper()
-	data, err := os.ReadFile(filepath.Join(r.spec.OutputDir, name))
+	data, err := store.Read(store.Join(r.spec.OutputDir, name))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -457,13 +480,13 @@ func (r *rig) output(name string) string {
 // outputs are the files of the output folder.
 func (r *rig) outputs() map[string]string {
 	r.t.Helper()
-	files, err := os.ReadDir(r.spec.OutputDir)
+	names, err := store.List(r.spec.OutputDir)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	all := map[string]string{}
-	for _, f := range files {
-		all[f.Name()] = r.output(f.Name())
+	for _, name := range names {
+		all[name] = r.output(name)
 	}
 	return all
 }

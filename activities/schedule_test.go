@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // incoming is the folder of a schedule, in the rig's folder.
@@ -24,13 +25,14 @@ type incoming struct {
 
 func newIncoming(t *testing.T) *incoming {
 	t.Helper()
+	onDisk(t) // schedules look at folders
 	i := &incoming{rig: newRig(t, people(1))}
 	base := filepath.Dir(i.spec.DataFile)
-	i.dir = filepath.Join(base, "incoming")
+	i.dir = store.Join(base, "incoming")
 	options := i.spec
 	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", "", ""
 	i.schedule = migration.Schedule{
-		ID: "nightly", Patterns: []string{filepath.Join(i.dir, "*")}, StateDir: filepath.Join(base, "state"), Options: options,
+		ID: "nightly", Patterns: []string{store.Join(i.dir, "*")}, StateDir: store.Join(base, "state"), Options: options,
 	}
 	return i
 }
@@ -38,11 +40,11 @@ func newIncoming(t *testing.T) *incoming {
 // put makes a file that is as old as the others.
 func (i *incoming) put(name, content string) migration.FoundFile {
 	i.t.Helper()
-	path := filepath.Join(i.dir, name)
+	path := store.Join(i.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		i.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := store.Write(path, []byte(content)); err != nil {
 		i.t.Fatal(err)
 	}
 	if err := os.Chtimes(path, now, now); err != nil {
@@ -82,20 +84,20 @@ func TestFindFilesLeavesOutWhatIsNotForReading(t *testing.T) {
 	} {
 		i.put(name, people(1))
 	}
-	if err := os.Symlink(filepath.Join(i.dir, "a.csv"), filepath.Join(i.dir, "link.csv")); err != nil {
+	if err := os.Symlink(store.Join(i.dir, "a.csv"), store.Join(i.dir, "link.csv")); err != nil {
 		t.Fatal(err)
 	}
 	names, more := i.find("", 100)
 	expect(t, "found", names, []string{"a.csv", "b.csv", "c.csv.gz"})
 	expect(t, "more", more, false)
 	// Each file once, however many patterns it matches; not those put away.
-	i.schedule.Patterns = []string{filepath.Join(i.dir, "*.csv"), filepath.Join(i.dir, "a*"), filepath.Join(i.dir, "*", "*.csv")}
+	i.schedule.Patterns = []string{store.Join(i.dir, "*.csv"), store.Join(i.dir, "a*"), store.Join(i.dir, "*", "*.csv")}
 	names, _ = i.find("", 100)
 	expect(t, "found by several patterns", names, []string{"a.csv", "b.csv", "folder/x.csv"})
 	names, more = i.find("", 2)
 	expect(t, "first two", names, []string{"a.csv", "b.csv"})
 	expect(t, "more after two", more, true)
-	names, more = i.find(filepath.Join(i.dir, "b.csv"), 2)
+	names, more = i.find(store.Join(i.dir, "b.csv"), 2)
 	expect(t, "after them", names, []string{"folder/x.csv"})
 	expect(t, "more at the end", more, false)
 }
@@ -183,14 +185,14 @@ func TestPrepareFileStagesWhatIsNotPlain(t *testing.T) {
 	if p.Instead != nil || p.Staged == "" || p.Spec.DataFile != p.Staged || p.Spec.InputName() != "users.csv" || p.Spec.DataOrigin != packed.Path {
 		t.Fatalf("%+v; want the migration of a plain copy, called users.csv", p)
 	}
-	if data, err := os.ReadFile(p.Staged); err != nil || string(data) != people(3) {
+	if data, err := store.Read(p.Staged); err != nil || string(data) != people(3) {
 		t.Errorf("the plain copy is %q (%v)", data, err)
 	}
 	if same := i.prepare(i.put("plain.csv", people(3))); same.Spec.Folder != p.Spec.Folder {
 		t.Error("the plain file is another migration than the packed one; want one: the content is the same")
 	}
 	moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: packed, Folder: DoneFolder, StateDir: i.schedule.StateDir, Staged: p.Staged})
-	if _, err := os.Stat(p.Staged); !errors.Is(err, os.ErrNotExist) || moved != filepath.Join(i.dir, "done", "users.csv.gz") {
+	if _, err := os.Stat(p.Staged); !errors.Is(err, os.ErrNotExist) || moved != store.Join(i.dir, "done", "users.csv.gz") {
 		t.Errorf("the plain copy is still there (%v), the file is %s", err, moved)
 	}
 	bad := i.prepare(i.put("bad.csv.gz", b.String()[:20]))
@@ -219,9 +221,9 @@ func TestPutAwayTakesTheNameOfNothing(t *testing.T) {
 	i.put("done/users-2.csv.gz", "before")
 	f := i.put("users.csv.gz", "new")
 	path := i.putAway(f, DoneFolder)
-	expect(t, "path", path, filepath.Join(i.dir, "done", "users-3.csv.gz"))
+	expect(t, "path", path, store.Join(i.dir, "done", "users-3.csv.gz"))
 	for name, want := range map[string]string{"users.csv.gz": "older", "users-2.csv.gz": "before", "users-3.csv.gz": "new"} {
-		if data, err := os.ReadFile(filepath.Join(i.dir, "done", name)); err != nil || string(data) != want {
+		if data, err := store.Read(store.Join(i.dir, "done", name)); err != nil || string(data) != want {
 			t.Errorf("%s is %q (%v); want %q", name, data, err, want)
 		}
 	}
@@ -230,7 +232,7 @@ func TestPutAwayTakesTheNameOfNothing(t *testing.T) {
 	}
 	// The same again, after a crash before it was known.
 	expect(t, "path of a second attempt", i.putAway(f, DoneFolder), path)
-	entries, err := os.ReadDir(filepath.Join(i.dir, "done"))
+	entries, err := os.ReadDir(store.Join(i.dir, "done"))
 	if err != nil || len(entries) != 3 {
 		t.Errorf("%d files (%v); want three", len(entries), err)
 	}
@@ -241,15 +243,15 @@ func TestPutAwayLeavesAnotherFileWhereItIs(t *testing.T) {
 	f := i.put("users.csv", people(2))
 	i.put("users.csv", people(3))
 	expect(t, "path", i.putAway(f, DoneFolder), "")
-	if data, err := os.ReadFile(f.Path); err != nil || string(data) != people(3) {
+	if data, err := store.Read(f.Path); err != nil || string(data) != people(3) {
 		t.Errorf("the new file is %q (%v); want it untouched", data, err)
 	}
 	// It came between the look and the move.
-	to := filepath.Join(i.dir, "done", "users.csv")
+	to := store.Join(i.dir, "done", "users.csv")
 	if path, err := moveTo(f, to); err != nil || path != "" {
 		t.Errorf("moved to %q (%v); want it moved back", path, err)
 	}
-	if data, err := os.ReadFile(f.Path); err != nil || string(data) != people(3) {
+	if data, err := store.Read(f.Path); err != nil || string(data) != people(3) {
 		t.Errorf("the new file is %q (%v); want it back", data, err)
 	}
 	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
@@ -277,7 +279,7 @@ func TestTheSummaryOfARunIsWrittenOnce(t *testing.T) {
 			t.Errorf("%s has the mode %v (%v); want 0600: it names files of people", e.Name(), info.Mode(), err)
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(out, names[0]))
+	data, err := store.Read(store.Join(out, names[0]))
 	if err != nil || !slices.Contains(strings.Fields(string(data)), "3") {
 		t.Errorf("%s (%v); want what the second attempt says", data, err)
 	}

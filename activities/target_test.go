@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 func (r *rig) check() error {
@@ -66,7 +66,7 @@ func TestEntitiesAreCounted(t *testing.T) {
 
 func TestWithoutAFolderNothingIsDone(t *testing.T) {
 	r := inspected(t, people(1))
-	if err := os.RemoveAll(string(r.run.Folder)); err != nil {
+	if err := store.RemoveAll(string(r.run.Folder)); err != nil {
 		t.Fatal(err)
 	}
 	expectType(t, r.check(), Storage, true, "not there yet")

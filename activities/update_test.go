@@ -617,6 +617,7 @@ func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 }
 
 func TestTheUndoFileIsForTheOwner(t *testing.T) {
+	onDisk(t)
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	r.update(1)
 	path := r.run.Folder.Undo() + "/00000/00000001.json"

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // readBack begins a verification of the migration: from here on the rig's run is
@@ -56,19 +56,18 @@ func (r *rig) writeVerify() migration.VerifySummary {
 func (r *rig) ledgerFiles() string {
 	r.t.Helper()
 	var all strings.Builder
-	root, err := os.OpenRoot(r.spec.Folder)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer func() { _ = root.Close() }()
 	for round := range 3 {
-		names, _ := os.ReadDir(fmt.Sprintf("%s/ledger/%d/00000", r.spec.Folder, round))
-		for _, n := range names {
-			data, err := root.ReadFile(fmt.Sprintf("ledger/%d/00000/%s", round, n.Name()))
+		folder := store.Join(migration.Folder(r.spec.Folder).Ledger(), fmt.Sprint(round), "00000")
+		names, err := store.List(folder)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, name := range names {
+			data, err := store.Read(store.Join(folder, name))
 			if err != nil {
 				r.t.Fatal(err)
 			}
-			fmt.Fprintf(&all, "%d %s %s\n", round, n.Name(), data)
+			fmt.Fprintf(&all, "%d %s %s\n", round, name, data)
 		}
 	}
 	return all.String()
@@ -147,8 +146,8 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 				t.Fatal(err)
 			}
 			expect(t, "the file", file, s)
-			if _, err := os.Stat(r.run.Folder.Found(r.run.ID)); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("what was found of each batch is kept for nobody: %v", err)
+			if names, err := store.List(r.run.Folder.Found(r.run.ID)); err != nil || len(names) > 0 {
+				t.Errorf("what was found of each batch is kept for nobody: %q, %v", names, err)
 			}
 		})
 	}
