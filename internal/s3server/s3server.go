@@ -37,10 +37,12 @@ const (
 	region = "us-east-1"
 	health = "/health"
 
-	// Not secrets: they open servers of tests, on loopback.
 	accessKey = "invented-access-key"
-	secretKey = "invented-secret-key"
 )
+
+// SecretKey opens servers of tests, on loopback. It stands for a secret: no
+// program may give it away.
+const SecretKey = "invented-secret-key"
 
 // Wanted says whether the environment asks for the tests that need a server:
 // DATALOAD_TEST_S3=1. Where they are wanted, a server that cannot be had is a
@@ -119,7 +121,7 @@ func (s *Server) Path(key ...string) string {
 
 // Environment has the credentials, for a program that uses the bucket.
 func (s *Server) Environment() []string {
-	return []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey}
+	return []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey}
 }
 
 // Command is the command of the server, for who starts it on his own. What it has
@@ -128,7 +130,7 @@ func (s *Server) Environment() []string {
 func (s *Server) Command() *exec.Cmd {
 	c := exec.Command(s.program, "--port", s.Address, "--region", region, "--health", health, "--quiet", "--keep-alive",
 		"posix", "--dir-perms", "0700", "--file-perms", "0600", s.dir)
-	c.Env = []string{"HOME=" + s.dir, "ROOT_ACCESS_KEY_ID=" + accessKey, "ROOT_SECRET_ACCESS_KEY=" + secretKey}
+	c.Env = []string{"HOME=" + s.dir, "ROOT_ACCESS_KEY_ID=" + accessKey, "ROOT_SECRET_ACCESS_KEY=" + SecretKey}
 	return c
 }
 
