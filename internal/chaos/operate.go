@@ -283,7 +283,19 @@ func (e *episode) history() []migration.Event {
 	if len(folders) != 1 {
 		return nil
 	}
-	events, _ := migration.Folder(folders[0]).Events()
+	if e.bucket == nil {
+		events, _ := migration.Folder(folders[0]).Events()
+		return events
+	}
+	// A bucket has an object for each, whose names are in the order of time.
+	var events []migration.Event
+	paths, _ := filepath.Glob(filepath.Join(folders[0], "events", "*.json"))
+	for _, path := range paths {
+		var ev migration.Event
+		if json.Unmarshal([]byte(read(path)), &ev) == nil && !slices.Contains(events, ev) {
+			events = append(events, ev)
+		}
+	}
 	return events
 }
 

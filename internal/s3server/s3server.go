@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,8 +109,7 @@ func (s *Server) URL(folder string) string { return s.Through(s.Address, folder)
 
 // Through is the same by way of a proxy at another address.
 func (s *Server) Through(address, folder string) string {
-	options := url.Values{"endpoint": {"http://" + address}, "region": {region}}
-	return "s3://" + strings.TrimSuffix(bucket+"/"+folder, "/") + "?" + options.Encode()
+	return "s3://" + strings.TrimSuffix(bucket+"/"+folder, "/") + "?endpoint=http://" + address + "&region=" + region
 }
 
 // Path is the file of an object, or the folder of those whose keys begin so.
