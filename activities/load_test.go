@@ -353,6 +353,9 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 	}
 	for name, prepare := range cases {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(name, "waits") {
+				onDisk(t) // where it can be seen from outside that somebody waits
+			}
 			r := inspected(t, people(8), waiting)
 			r.load(0, 1) // has the one turn
 			stop, end := prepare(r)
@@ -397,6 +400,7 @@ func TestACallUnderWayEndsAlthoughTheWorkerStops(t *testing.T) {
 }
 
 func TestACancelledBatchIsNotSent(t *testing.T) {
+	onDisk(t) // where it can be seen from outside that somebody waits
 	r := inspected(t, people(8), waiting)
 	r.load(0, 1)
 	ctx, cancel := context.WithCancel(t.Context())

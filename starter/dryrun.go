@@ -17,8 +17,8 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -37,7 +37,7 @@ func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	o.stateDir = dir
+	o.home = home{stateDir: dir}
 	c := &command{o: o, screen: screen}
 	var runs []*dry
 	code := migration.ExitDone
@@ -86,8 +86,8 @@ type dry struct {
 	room     int64
 	overhead int64
 	key      string // attribute
-	records  *private.Writer
-	fail     *private.Writer
+	records  *store.Writer
+	fail     *store.Writer
 	rows     *csv.Writer
 }
 
@@ -155,17 +155,13 @@ func (d *dry) begin(h *source.Header, o options) (err error) {
 		return err
 	}
 	d.key = o.primaryKey
-	for now := time.Now(); d.Records == ""; now = now.Add(time.Second) {
-		stamp := artifacts.Stamp(now)
-		records, fail := artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
-		if !exists(filepath.Join(o.outputDir, records)) && !exists(filepath.Join(o.outputDir, fail)) {
-			d.Records, d.Fail = records, fail
-		}
-	}
-	if d.records, err = private.NewWriter(filepath.Join(o.outputDir, d.Records)); err != nil {
+	if err := d.name(o.outputDir); err != nil {
 		return err
 	}
-	if d.fail, err = private.NewWriter(filepath.Join(o.outputDir, d.Fail)); err != nil {
+	if d.records, err = store.NewWriter(store.Join(o.outputDir, d.Records)); err != nil {
+		return err
+	}
+	if d.fail, err = store.NewWriter(store.Join(o.outputDir, d.Fail)); err != nil {
 		d.records.Discard()
 		return err
 	}
@@ -173,13 +169,23 @@ func (d *dry) begin(h *source.Header, o options) (err error) {
 	return d.rows.Write([]string{"batch", "line", "email", "error"})
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+// name takes the first names for the files that are free.
+func (d *dry) name(folder string) error {
+	for now := time.Now(); ; now = now.Add(time.Second) {
+		stamp := artifacts.Stamp(now)
+		d.Records, d.Fail = artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
+		taken, err := store.Exists(store.Join(folder, d.Records))
+		if err == nil && !taken {
+			taken, err = store.Exists(store.Join(folder, d.Fail))
+		}
+		if err != nil || !taken {
+			return err
+		}
+	}
 }
 
 func (d *dry) readBatches(ctx context.Context, index *source.Index, path string) error {
-	f, err := os.Open(path)
+	f, err := store.Open(path)
 	if err != nil {
 		return err
 	}
@@ -266,7 +272,7 @@ func (s *screen) dry(d *dry, dir string) {
 	fmt.Fprintf(w, "\nwould be sent\t%d\t\nfailed\t%d\t\ntotal\t%d\t\ncalls\t%d\t\nbytes\t%d\t\n\n", d.Sent, d.Failed, d.Total, d.Calls, d.Bytes)
 	_ = w.Flush()
 	for _, name := range []string{d.Records, d.Fail} {
-		fmt.Fprintln(s.stdout, filepath.Join(dir, name))
+		fmt.Fprintln(s.stdout, store.Join(dir, name))
 	}
 	fmt.Fprintln(s.stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,25 +24,26 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
-// place is where migrations are looked for: a state folder, and a Temporal
-// service that another process runs. Nothing is started there.
+// place is where migrations are looked for: the place of their work, and a
+// Temporal service that another process runs. Nothing is started there.
 type place struct {
+	home
 	temporal config.Temporal
-	stateDir string
 
 	service *service // nil: nothing runs the engine of the state folder
 }
 
 func (p *place) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&p.stateDir, "state-dir", "", "state folder of the migration; default: the user's state folder")
+	p.addHomeFlags(f, "state folder of the migration")
 	p.temporal.AddFlags(f)
 }
 
-// open finds the service. That none runs is no error: the state folder tells.
+// open finds the service. That none runs is no error: the work place tells.
 func (p *place) open(ctx context.Context, getenv func(string) string) error {
-	if err := p.locate(getenv); err != nil {
+	if err := p.completeHome(getenv); err != nil {
 		return err
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -94,11 +96,6 @@ func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
 	}
 }
 
-func (p *place) locate(getenv func(string) string) (err error) {
-	p.stateDir, err = absoluteStateDir(p.stateDir, getenv)
-	return err
-}
-
 func (p *place) close() {
 	if p.service != nil {
 		p.service.close()
@@ -124,7 +121,7 @@ func (k known) isRunning() bool { return k.state == enumspb.WORKFLOW_EXECUTION_S
 // key is the end of the id, and the name of the folder.
 func (k known) key() string {
 	if k.folder != "" {
-		return filepath.Base(string(k.folder))
+		return store.Base(string(k.folder))
 	}
 	return k.id[strings.LastIndex(k.id, "-")+1:]
 }
@@ -134,7 +131,7 @@ const mostListed = 200
 
 // all gives the migrations, the newest first.
 func (p *place) all(ctx context.Context) ([]known, error) {
-	found, err := migrationsIn(p.stateDir)
+	found, err := migrationsIn(p.work())
 	if err != nil {
 		return nil, err
 	}
@@ -157,25 +154,54 @@ func newestFirst(all []known) {
 	})
 }
 
-// migrationsIn gives the migrations of a state folder, the newest first.
-func migrationsIn(stateDir string) ([]known, error) {
-	folders, err := migration.All(stateDir)
+// migrationsIn gives the migrations of a work place, the newest first.
+func migrationsIn(work string) ([]known, error) {
+	folders, err := migration.All(work)
 	if err != nil {
-		return nil, err
+		return nil, lookError(work, err)
 	}
-	var found []known
-	for _, folder := range folders {
-		k := known{folder: folder}
-		if start, err := folder.Start(); err == nil {
+	all := make([]known, len(folders))
+	errs := make([]error, len(folders))
+	someAtOnce(len(folders), func(i int) {
+		k := known{folder: folders[i]}
+		start, err := k.folder.Start()
+		switch {
+		case err == nil:
 			k.id, k.begun = start.ID, start.StartedAt
-		} else {
-			continue // it has not begun
+			k.spec, _ = k.folder.Spec()
+			all[i] = k
+		case store.IsURL(work) && !errors.Is(err, migration.ErrAbsent):
+			errs[i] = err // a request has failed: else the migration would seem not to be there
 		}
-		k.spec, _ = folder.Spec()
-		found = append(found, k)
+	})
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, lookError(work, errs[i])
 	}
+	found := slices.DeleteFunc(all, func(k known) bool { return k.id == "" }) // it has not begun
 	newestFirst(found)
 	return found, nil
+}
+
+func lookError(work string, err error) error {
+	if !store.IsURL(work) {
+		return err
+	}
+	return fmt.Errorf("cannot look for migrations: %w; %s", err, bucketAdvice(err))
+}
+
+// someAtOnce does something for each of n. In a bucket each look takes a request.
+func someAtOnce(n int, do func(i int)) {
+	const atOnce = 16
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		all.Go(func() {
+			do(i)
+			<-places
+		})
+	}
+	all.Wait()
 }
 
 // join adds what the service knows.
@@ -292,7 +318,7 @@ func (p *place) find(ctx context.Context, words string) (known, error) {
 			return k, fmt.Errorf("%w\n(looked for in %s)", err, p.text())
 		}
 	case !ok:
-		return k, fmt.Errorf("no migration was found in %s; give the --state-dir or --address of the one that is meant", p.text())
+		return k, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", p.text())
 	}
 	return k, p.look(ctx, &k)
 }
@@ -365,17 +391,17 @@ func (s *service) spec(ctx context.Context, id, run string) (spec migration.Spec
 // text says where was looked.
 func (p *place) text() string {
 	if p.service != nil && p.service.engineDir == "" {
-		return "the Temporal service and the state folder " + p.stateDir
+		return "the Temporal service and " + p.home.text()
 	}
-	return "the state folder " + p.stateDir
+	return p.home.text()
 }
 
-// complete offers the ids of the state folder to the shell.
+// complete offers the ids of the work place to the shell.
 func (p *place) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	if p.locate(os.Getenv) != nil {
+	if p.completeHome(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	found, _ := migrationsIn(p.stateDir)
+	found, _ := migrationsIn(p.work())
 	var words []string
 	for _, k := range found {
 		words = append(words, k.id)

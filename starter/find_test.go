@@ -92,7 +92,7 @@ func TestTheFolderListsItsMigrationsTheNewestFirst(t *testing.T) {
 	if err := migration.In(dir, "00000000000d").Make(); err != nil { // not begun yet
 		t.Fatal(err)
 	}
-	p := place{stateDir: dir}
+	p := place{home: home{stateDir: dir}}
 	all, err := p.all(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
+	"durable-dataload/internal/store"
 )
 
 // input is one file that was asked for.
@@ -25,7 +28,8 @@ type input struct {
 
 // dataFile is the plain file of one migration.
 type dataFile struct {
-	path         string // absolute
+	path         string // absolute, or a URL
+	here         string // a file of this machine with the same content; empty where there is none
 	shown        string // how a person knows it
 	name, origin string // those of the spec; empty for a file that is read where it is
 	sha256       string // of a staged file; empty if it is not known yet
@@ -36,8 +40,11 @@ func (f dataFile) inputName() string {
 	if f.name != "" {
 		return f.name
 	}
-	return filepath.Base(f.path)
+	return store.Base(f.path)
 }
+
+// near is where this process reads the file.
+func (f dataFile) near() string { return cmp.Or(f.here, f.path) }
 
 // completeFormat checks how the data files are written.
 func (o *options) completeFormat() error {
@@ -59,22 +66,15 @@ func (o *options) completeFormat() error {
 	return nil
 }
 
-// completeInputs finds the files that the command line means. A name that is
-// no file and has the characters of a pattern is one: its files come sorted.
+// completeInputs finds the files that the command line means.
 func (o *options) completeInputs() error {
 	var paths []string
 	for _, given := range o.data {
-		found := []string{given}
-		if _, err := os.Stat(given); errors.Is(err, os.ErrNotExist) && given != stage.Stdin && strings.ContainsAny(given, "*?[") {
-			if found, err = filepath.Glob(given); err != nil {
-				return usage("--data %s: %w; expected a file, or a pattern with * and ?", given, err)
-			}
-			if len(found) == 0 {
-				return fmt.Errorf("%s: no file matches; expected CSV files", given)
-			}
-			slices.Sort(found)
-			o.several = true
+		found, isPattern, err := matching(given)
+		if err != nil {
+			return err
 		}
+		o.several = o.several || isPattern
 		paths = append(paths, found...)
 	}
 	seen := map[string]bool{}
@@ -95,7 +95,101 @@ func (o *options) completeInputs() error {
 	return nil
 }
 
+// matching gives the files that a name means. One that is no file and has the
+// characters of a pattern is one: its files come sorted.
+func matching(given string) (found []string, isPattern bool, err error) {
+	switch {
+	case given == stage.Stdin:
+		return []string{given}, false, nil
+	case store.IsURL(given):
+		found, isPattern, err = matchingInBucket(given)
+	default:
+		_, statErr := os.Stat(given)
+		if isPattern = errors.Is(statErr, os.ErrNotExist) && strings.ContainsAny(given, "*?["); isPattern {
+			found, err = filepath.Glob(given)
+			slices.Sort(found)
+		} else {
+			found = []string{given}
+		}
+	}
+	switch {
+	case errors.Is(err, path.ErrBadPattern), errors.Is(err, filepath.ErrBadPattern):
+		return nil, false, usage("--data %s: %w; expected a file, or a pattern with * and ?", given, err)
+	case err != nil:
+		return nil, false, err
+	case len(found) == 0:
+		return nil, false, fmt.Errorf("%s: no file matches; expected CSV files", given)
+	}
+	return found, isPattern, nil
+}
+
+// matchingInBucket is matching for a URL. A pattern is its last part, and has no
+// question mark: after that come the options of the bucket.
+func matchingInBucket(given string) (found []string, isPattern bool, err error) {
+	if err := checkFileURL(given); err != nil {
+		return nil, false, err
+	}
+	folder, pattern := store.Dir(given), store.Base(given)
+	if above, _, _ := strings.Cut(folder, "?"); strings.ContainsAny(above, "*[") {
+		return nil, false, usage("--data %s has a pattern in the name of a folder; expected one in its last part, as s3://BUCKET/FOLDER/*.csv", given)
+	}
+	if !strings.ContainsAny(pattern, "*[") {
+		return []string{given}, false, nil
+	}
+	if has, err := store.Exists(given); has || err != nil {
+		return []string{given}, false, inBucket(given, err)
+	}
+	names, err := store.List(folder)
+	if err != nil {
+		return nil, false, inBucket(folder, err)
+	}
+	for _, name := range names {
+		matches, err := path.Match(pattern, name)
+		if err != nil {
+			return nil, false, err
+		}
+		if !matches {
+			continue
+		}
+		file := store.Join(folder, name)
+		if has, err := store.Exists(file); err != nil {
+			return nil, false, inBucket(file, err)
+		} else if has { // what is not is the begin of other names
+			found = append(found, file)
+		}
+	}
+	return found, true, nil
+}
+
+func checkFileURL(url string) error {
+	if _, err := checkURL("data", url, "its path"); err != nil {
+		return err
+	}
+	if store.Join(url) == store.Dir(url) {
+		return usage("--data %s names no file in the bucket; expected s3://BUCKET/FOLDER/users.csv", url)
+	}
+	return nil
+}
+
+// inBucket adds to an error what was looked for, and what to do.
+func inBucket(url string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s: there is no such file, or no such bucket; expected a CSV file", url)
+	}
+	return fmt.Errorf("--data: %w; %s", err, bucketAdvice(err)) // the store names what it is about
+}
+
 func (in *input) locate() (err error) {
+	if store.IsURL(in.Path) {
+		if err := checkFileURL(in.Path); err != nil {
+			return err
+		}
+		_, err := store.Stat(in.Path)
+		return inBucket(in.Path, err)
+	}
 	if in.Path, err = filepath.Abs(in.Path); err != nil {
 		return err
 	}
@@ -116,7 +210,7 @@ func (in *input) locate() (err error) {
 func (o *options) leaveResultsOut() {
 	results := 0
 	for i, in := range o.inputs {
-		o.inputs[i].left = artifacts.IsArtifact(filepath.Base(in.Path))
+		o.inputs[i].left = artifacts.IsArtifact(store.Base(in.Path))
 		if o.inputs[i].left {
 			results++
 		}
@@ -134,9 +228,12 @@ func (f dataFile) input() migration.Input {
 }
 
 // prepare gives the plain file of an input, which is the input itself or a
-// staged copy. A Ctrl-C ends it.
+// staged copy: of what has to be unpacked or converted, and with a work place in
+// a bucket of all that is on this machine, which other machines do not see. A
+// Ctrl-C ends it.
 func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
-	if !stage.Needs(in.Input) {
+	needs, upload := stage.Needs(in.Input), c.o.workURL != "" && !store.IsURL(in.Path)
+	if !needs && !upload {
 		return dataFile{path: in.Path, shown: in.Path}, nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -148,7 +245,7 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 		case <-ctx.Done():
 		}
 	}()
-	staged, err := stage.File(ctx, migration.Inputs(c.o.stateDir), in.Input, c.screen.readProgress("reading "+in.given))
+	staged, err := stage.File(ctx, migration.Inputs(c.o.work()), in.Input, c.screen.readProgress("reading "+in.given))
 	c.screen.clear()
 	if err != nil {
 		return dataFile{}, err
@@ -156,6 +253,9 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 	f := dataFile{path: staged.Path, shown: in.Path, name: staged.Name, origin: in.Path, sha256: staged.SHA256}
 	if in.Path == stage.Stdin {
 		f.shown, f.origin = in.given, ""
+	}
+	if !needs {
+		f.here = in.Path
 	}
 	return f, nil
 }
@@ -167,7 +267,7 @@ func (c *command) dropStaged(f dataFile) error {
 	if f.name == "" {
 		return nil
 	}
-	return migration.DropInput(c.o.stateDir, f.path)
+	return migration.DropInput(c.o.work(), f.path)
 }
 
 // outcome is what became of one of several inputs.

@@ -37,7 +37,7 @@ func listCommand(stdout, stderr io.Writer) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List the migrations, the newest first",
-		Long: `List the migrations that the state folder has, and those that the Temporal service has, the newest first.
+		Long: `List the migrations that the state folder has, or the --work-url, and those that the Temporal service has, the newest first.
 
 Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -81,24 +81,30 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := []listed{}
-	for _, k := range all {
-		if k.folder == "" || k.isRunning() {
-			if err := p.look(ctx, &k); err != nil {
+	for i := range all {
+		if k := &all[i]; k.folder == "" || k.isRunning() {
+			if err := p.look(ctx, k); err != nil {
 				return nil, err
 			}
 		}
-		s := k.status()
-		row := listed{ID: k.id, File: s.File, Target: k.spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
-		if s.State == stateRunning {
-			p.addProgress(ctx, &row)
-		} else if summary, err := k.summary(ctx, p.service); err == nil {
-			s.addSummary(summary)
-			row.State, row.Records, row.FinishedAt = s.State, s.Records, s.FinishedAt
-		}
-		rows = append(rows, row)
 	}
+	rows := make([]listed, len(all))
+	someAtOnce(len(all), func(i int) { rows[i] = p.row(ctx, all[i]) })
 	return rows, nil
+}
+
+func (p *place) row(ctx context.Context, k known) listed {
+	s := k.status()
+	row := listed{ID: k.id, File: s.File, Target: k.spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
+	if s.State == stateRunning {
+		if p.service != nil { // it may have ended since it was looked at
+			p.addProgress(ctx, &row)
+		}
+	} else if summary, err := k.summary(ctx, p.service); err == nil {
+		s.addSummary(summary)
+		row.State, row.Records, row.FinishedAt = s.State, s.Records, s.FinishedAt
+	}
+	return row
 }
 
 // addProgress asks a migration that runs. One without a worker does not answer.

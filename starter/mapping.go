@@ -236,20 +236,20 @@ func visible(object []byte) string {
 	return b.String()
 }
 
-// readMappingFile reads a mapping file, "" being the built-in mapping, and gives its digest too.
-func readMappingFile(path string) (*mapping.Mapping, string, error) {
+// readMappingFile reads a mapping file, "" being the built-in mapping, and gives its text too.
+func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
 	if path == "" {
-		return mapping.BuiltIn(), "", nil
+		return mapping.BuiltIn(), nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, "", fmt.Errorf("%s: there is no such file; expected a mapping file; starter mapping init writes one", path)
+		return nil, nil, fmt.Errorf("%s: there is no such file; expected a mapping file; starter mapping init writes one", path)
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	m, err := mapping.Parse(filepath.Base(path), text)
-	return m, migration.MappingDigest(text), err
+	return m, text, err
 }
 
 // checkMapping refuses a mapping that does not fit the input's header, before anything is started. What is wrong with
@@ -266,7 +266,7 @@ func checkMapping(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	header, _, err := source.Head(ctx, o.file.path, 0, source.InspectOptions{Delimiter: delimiter})
+	header, _, err := source.Head(ctx, o.file.near(), 0, source.InspectOptions{Delimiter: delimiter})
 	if err != nil {
 		return nil
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/workflows"
 )
@@ -36,6 +36,9 @@ type command struct {
 // those that run. It gives the exit code.
 func migrate(ctx context.Context, o options, screen *screen) (int, error) {
 	return attend(ctx, &o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+		if err := o.prove(); err != nil {
+			return 0, err
+		}
 		c := &command{o: o, screen: screen, log: logger, stop: stop}
 		if o.several {
 			return c.all(ctx)
@@ -93,6 +96,9 @@ func attendSession(ctx context.Context, o *options, stdout, stderr io.Writer, co
 	warn(stderr, o.credentials.Warnings)
 	screen := newScreen(stdout, stderr, *o)
 	*code, err = attend(ctx, o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+		if err := o.prove(); err != nil {
+			return 0, err
+		}
 		return takingOver(screen, func() (int, error) { return run(ctx, screen, logger, stop) })
 	})
 	return err
@@ -205,7 +211,7 @@ func (s *session) identify(ctx context.Context) error {
 			return err
 		}
 	}
-	spec, kept, err := migration.Identify(s.o.spec(), in, s.o.stateDir, s.o.again)
+	spec, kept, err := migration.Identify(s.o.spec(), in, s.o.work(), s.o.again)
 	s.spec = spec
 	var done *migration.DoneError
 	if errors.As(err, &done) {
@@ -236,7 +242,7 @@ func (s *session) alreadyDone(done *migration.DoneError) error {
 	}
 	text := fmt.Sprintf("%s was migrated already (%s UTC: %d created, %d recovered, %d updated, %d failed; see %s); load it once more with --again",
 		s.o.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
-		filepath.Join(done.Spec.OutputDir, artifacts.SummaryName(done.Start.Stamp)))
+		store.Join(done.Spec.OutputDir, artifacts.SummaryName(done.Start.Stamp)))
 	return &doneError{text, done.Summary}
 }
 
@@ -254,6 +260,9 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 		if before, err := folder.Spec(); err == nil && before.Mapping != s.spec.Mapping {
 			return nil, folder.OtherMapping(before, s.spec)
 		}
+	}
+	if err := s.keepMapping(); err != nil {
+		return nil, err
 	}
 	s.spec.SearchAttributes = s.service.attributes
 	// The workers of a service know themselves whether they have somebody.
@@ -282,6 +291,18 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 	}
 	s.begun = true
 	return run, nil
+}
+
+// keepMapping gives the migration its copy of the mapping file, which its workers
+// may not see.
+func (s *session) keepMapping() error {
+	if s.attached || s.spec.Mapping == "" {
+		return nil
+	}
+	if err := migration.Folder(s.spec.Folder).SaveMapping(s.o.mappingText); err != nil {
+		return fmt.Errorf("cannot keep a copy of the mapping file: %w", err)
+	}
+	return nil
 }
 
 func (s *session) introduce(ctx context.Context, run client.WorkflowRun) {

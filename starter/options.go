@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
@@ -61,8 +61,8 @@ type options struct {
 	canary        int
 	canaryTimeout seconds
 
+	home
 	outputDir  string
-	stateDir   string
 	taskQueue  string
 	sandbox    bool
 	withWorker bool
@@ -85,7 +85,7 @@ type options struct {
 	several   bool // inputs were asked for, even if there is one
 	file      dataFile
 
-	mappingDigest string // "" without a mapping file
+	mappingText []byte // nil without a mapping file
 
 	watched   telemetry.Options
 	telemetry *telemetry.Telemetry // what watched means, see attend
@@ -94,7 +94,7 @@ type options struct {
 const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`
 
 func (o *options) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, a pattern in quotes for several; may be repeated, and stand as the last arguments")
+	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, or the URL of one in a bucket; a pattern in quotes for several; may be repeated, and stand as the last arguments")
 	f.StringVar(&o.delimiter, "delimiter", ",", delimiterUsage)
 	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
@@ -135,8 +135,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.again, "again", false, "load a file that was migrated already once more")
 	under(f, "Care")
 
-	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
-	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
+	o.addOutputDirFlag(f)
+	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
 	o.watched.AddFlags(f)
 	o.notify.AddFlags(f)
@@ -302,55 +302,49 @@ func checkLimits(limits []limit) error {
 }
 
 func (o *options) completePaths(getenv func(string) string) (err error) {
-	if err := o.completeStateDir(getenv); err != nil {
+	if err := o.completeHome(getenv); err != nil {
 		return err
 	}
+	if o.dryRun {
+		o.workURL = "" // it keeps nothing
+	}
 	if o.mapping != "" {
-		if _, o.mappingDigest, err = readMappingFile(o.mapping); err != nil {
+		if _, o.mappingText, err = readMappingFile(o.mapping); err != nil {
 			return err
 		}
 		if o.mapping, err = filepath.Abs(o.mapping); err != nil {
 			return err
 		}
 	}
-	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil || o.patterns {
+	if err := o.completeOutputDir(); err != nil || o.patterns {
 		return err
 	}
 	return o.completeInputs()
 }
 
-func (o *options) completeStateDir(getenv func(string) string) (err error) {
-	o.stateDir, err = absoluteStateDir(o.stateDir, getenv)
+// addOutputDirFlag adds the option that says where the result files come.
+func (o *options) addOutputDirFlag(f *pflag.FlagSet) {
+	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files, or the URL of one; default: this folder, and with --work-url the folder artifacts there")
+}
+
+func (o *options) completeOutputDir() (err error) {
+	switch {
+	case store.IsURL(o.outputDir):
+		o.outputDir, err = checkURL("output-dir", o.outputDir, "its path")
+	case o.outputDir == "" && o.workURL != "" && !o.patterns:
+		o.outputDir = store.Join(o.workURL, "artifacts")
+	default:
+		o.outputDir, err = filepath.Abs(o.outputDir)
+	}
 	return err
-}
-
-// absoluteStateDir is the state folder that was given, or that of the user.
-func absoluteStateDir(given string, getenv func(string) string) (string, error) {
-	if given == "" {
-		var err error
-		if given, err = defaultStateDir(getenv); err != nil {
-			return "", err
-		}
-	}
-	return filepath.Abs(given)
-}
-
-// defaultStateDir is where programs keep state that should survive a restart
-// (XDG Base Directory Specification).
-func defaultStateDir(getenv func(string) string) (string, error) {
-	base := getenv("XDG_STATE_HOME")
-	if base == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("cannot find the user's folder (%w); give --state-dir", err)
-		}
-		base = filepath.Join(home, ".local", "state")
-	}
-	return filepath.Join(base, "durable-dataload"), nil
 }
 
 // spec is the migration that these options mean, without its input.
 func (o *options) spec() migration.Spec {
+	mappingDigest := ""
+	if o.mapping != "" {
+		mappingDigest = migration.MappingDigest(o.mappingText)
+	}
 	return migration.Spec{
 		OutputDir: o.outputDir, Delimiter: o.delimiter,
 		Target:    migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP},
@@ -360,7 +354,7 @@ func (o *options) spec() migration.Spec {
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
 		MaxFailed: o.maxFailed, Canary: o.canary, CanaryTimeout: time.Duration(o.canaryTimeout),
 		Delta: o.delta, UndoRecipient: o.undoRecipient,
-		Mapping: o.mappingDigest, MappingFile: o.mapping,
+		Mapping: mappingDigest, MappingFile: o.mapping,
 	}
 }
 

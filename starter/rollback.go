@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,6 +32,7 @@ import (
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -91,7 +92,7 @@ func rollbackUsage(format string, args ...any) error {
 }
 
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.migration, "migration", "", "workflow id of the migration to undo, as its summary has it; it is found in the state folder")
+	f.StringVar(&o.migration, "migration", "", "workflow id of the migration to undo, as its summary has it; it is found where it keeps its work")
 	f.StringVar(&o.success, "data", "", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
 	o.credentials.AddFlags(f)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type; with --migration that of the migration")
@@ -102,8 +103,8 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")
 	f.StringVar(&o.identity, "undo-identity", "", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
-	f.StringVar(&o.outputDir, "output-dir", ".", "folder for the result files")
-	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state, that of the migration; default: the user's state folder")
+	o.addOutputDirFlag(f)
+	o.addHomeFlags(f, "folder for the state, that of the migration")
 	f.BoolVar(&o.sandbox, "sandbox", false, "undo a migration into the local Identity Cloud")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
 	o.addWorkFlags(f)
@@ -127,10 +128,10 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
 	}
-	if err := o.completeStateDir(getenv); err != nil {
+	if err := o.completeHome(getenv); err != nil {
 		return err
 	}
-	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil {
+	if err := o.completeOutputDir(); err != nil {
 		return err
 	}
 	if o.success != "" {
@@ -156,29 +157,27 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 
 // completeFromMigration takes the target that the migration went to.
 func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
-	folders, err := migration.All(o.stateDir)
+	all, err := migrationsIn(o.work())
 	if err != nil {
 		return err
 	}
-	for _, folder := range folders {
-		start, err := folder.Start()
-		if err != nil || start.ID != o.migration {
-			continue
-		}
-		spec, err := folder.Spec()
-		if err != nil {
-			return err
-		}
-		if err := o.takeTarget(o.migration, spec.Target); err != nil {
-			return err
-		}
-		if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
-			return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
-		}
-		o.of, o.target = folder, spec.Target
-		return nil
+	i := slices.IndexFunc(all, func(k known) bool { return k.id == o.migration })
+	if i < 0 {
+		return fmt.Errorf("%s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir or --work-url, or its success file with --data", o.text(), o.migration)
 	}
-	return fmt.Errorf("the state folder %s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir, or its success file with --data", o.stateDir, o.migration)
+	o.of = all[i].folder
+	spec, err := o.of.Spec()
+	if err != nil {
+		return err
+	}
+	if err := o.takeTarget(o.migration, spec.Target); err != nil {
+		return err
+	}
+	if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
+		return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
+	}
+	o.target = spec.Target
+	return nil
 }
 
 // rollbackSession is a rollback seen through one Temporal service.
@@ -243,12 +242,12 @@ func (s *rollbackSession) identify(ctx context.Context) error {
 		}
 		// No migration begins with record 0.
 		key = migration.Key(sha, s.rollback.Target, 0, 1)
-		s.rollback.ID = "rollback-" + filepath.Base(s.o.success) + "-" + key
+		s.rollback.ID = "rollback-" + store.Base(s.o.success) + "-" + key
 	} else {
-		key = filepath.Base(string(s.o.of))
+		key = store.Base(string(s.o.of))
 		s.rollback.ID = "rollback-" + s.o.migration
 	}
-	s.folder = migration.RollbackIn(s.o.stateDir, key)
+	s.folder = migration.RollbackIn(s.o.work(), key)
 	s.rollback.Folder = string(s.folder)
 	before, err := s.folder.Rollback()
 	if err == nil && before.OutputDir != s.rollback.OutputDir {
@@ -260,7 +259,7 @@ func (s *rollbackSession) identify(ctx context.Context) error {
 	summary, err := s.folder.RollbackSummary()
 	if err == nil && summary.IsDone() && summary.Records.Failed == 0 {
 		return fmt.Errorf("%s was rolled back already (%s UTC: %d records; see %s)", s.rollback.Source, summary.FinishedAt.Format(time.DateTime),
-			summary.Items, filepath.Join(s.rollback.OutputDir, summary.Success))
+			summary.Items, store.Join(s.rollback.OutputDir, summary.Success))
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
@@ -277,14 +276,14 @@ func (s *rollbackSession) findEnd() error {
 		s.rollback.Until = summary.FinishedAt
 		return err
 	}
-	stamp := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(s.o.success), "success_"), ".csv")
-	path := filepath.Join(filepath.Dir(s.o.success), artifacts.SummaryName(stamp))
-	data, err := os.ReadFile(path)
+	stamp := strings.TrimSuffix(strings.TrimPrefix(store.Base(s.o.success), "success_"), ".csv")
+	path := store.Join(store.Dir(s.o.success), artifacts.SummaryName(stamp))
+	data, err := store.Read(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if s.o.force {
 			return nil
 		}
-		return fmt.Errorf("there is no %s beside the success file, so when the migration ended is not known, nor what was changed since; put the summary beside it, or undo all the same with --force", filepath.Base(path))
+		return fmt.Errorf("there is no %s beside the success file, so when the migration ended is not known, nor what was changed since; put the summary beside it, or undo all the same with --force", store.Base(path))
 	}
 	if err != nil {
 		return err
@@ -395,7 +394,7 @@ func (s *rollbackSession) refuseRunning(ctx context.Context) error {
 }
 
 // dropList removes the list of a rollback that is not begun: it is user data.
-func (s *rollbackSession) dropList() { _ = os.RemoveAll(s.rollback.Folder) }
+func (s *rollbackSession) dropList() { _ = store.RemoveAll(s.rollback.Folder) }
 
 // ask asks on the terminal, until the first Ctrl-C.
 func (s *rollbackSession) ask(totals rollback.Totals) error {
@@ -477,7 +476,7 @@ func (s *rollbackSession) begin(ctx context.Context) (run client.WorkflowRun, at
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("undo %s in %s (%s)", filepath.Base(s.rollback.Source), s.rollback.Target.Host(), s.rollback.Target.EntityType),
+		StaticSummary:            fmt.Sprintf("undo %s in %s (%s)", store.Base(s.rollback.Source), s.rollback.Target.Host(), s.rollback.Target.EntityType),
 	}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: s.rollback})
 	if err != nil {
 		err = fmt.Errorf("the Temporal service did not start the rollback: %w", err)
@@ -514,7 +513,7 @@ func (s *screen) rollback(r migration.RollbackSummary, dir string) {
 	for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {
 		fmt.Fprintf(s.stdout, "%s: %s\n", number(r.Reasons[reason]), reason)
 	}
-	fmt.Fprintf(s.stdout, "\n%s\n%s\n\n", filepath.Join(dir, r.Success), filepath.Join(dir, r.Fail))
+	fmt.Fprintf(s.stdout, "\n%s\n%s\n\n", store.Join(dir, r.Success), store.Join(dir, r.Fail))
 	switch r.ExitCode() {
 	case migration.ExitStopped:
 		fmt.Fprintln(s.stdout, "The rollback was stopped. The same command goes on.")
@@ -546,9 +545,9 @@ func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
 		case <-ctx.Done():
 		}
 	}()
-	s.folder = migration.RollbackIn(s.o.stateDir, fmt.Sprintf("dry-run-%d", os.Getpid()))
+	s.folder = migration.RollbackIn(s.o.work(), "dry-run-"+rand.Text())
 	s.rollback.Folder = string(s.folder)
-	defer func() { _ = os.RemoveAll(s.rollback.Folder) }()
+	defer func() { _ = store.RemoveAll(s.rollback.Folder) }()
 	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
 	if err != nil {
 		return 0, err

@@ -23,6 +23,7 @@ import (
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/stage"
+	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
 )
 
@@ -76,7 +77,7 @@ func withSchedules(ctx context.Context, o options, run func(context.Context, *se
 
 // addServiceFlags adds the options that say which service is meant.
 func (o *options) addServiceFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state: ledger and embedded engine; default: the user's state folder")
+	o.addStateDirFlag(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 }
 
@@ -309,6 +310,12 @@ func (o *createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if err := checkLimits([]limit{{"jitter", o.jitter.Seconds(), 0, day}, {"settle", o.settle.Seconds(), 0.1, day}}); err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(o.data, store.IsURL); i >= 0 {
+		return scheduleUsage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
+	}
+	if store.IsURL(o.outputDir) {
+		return scheduleUsage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)
+	}
 	o.patterns = true
 	if err := o.options.complete(f, nil, getenv); err != nil {
 		return err
@@ -338,13 +345,16 @@ func absolutePattern(pattern string) (string, error) {
 }
 
 func (o *createOptions) create(ctx context.Context, s *service, id string) error {
+	if err := o.prove(); err != nil {
+		return err
+	}
 	closeTarget, err := o.openTarget() // a sandbox gets its address at its first start
 	if err != nil {
 		return err
 	}
 	closeTarget()
 	schedule := migration.Schedule{
-		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.stateDir, Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(),
+		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.work(), Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(),
 	}
 	schedule.Options.SearchAttributes = s.attributes
 	schedule.Options.Notify = true // who serves it knows whom

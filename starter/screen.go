@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -15,6 +14,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
 )
 
@@ -131,7 +131,7 @@ func (s *screen) result(r workflows.Result, dir string) {
 		c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
 	_ = w.Flush()
 	for _, name := range fileNames(summary) {
-		fmt.Fprintln(s.stdout, filepath.Join(dir, name))
+		fmt.Fprintln(s.stdout, store.Join(dir, name))
 	}
 	fmt.Fprintln(s.stdout, "\n"+artifacts.Advice(summary))
 }

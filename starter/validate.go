@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -135,11 +135,13 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 }
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
+	local := *v.command
+	local.o.workURL = "" // no worker reads a copy of it
 	var err error
-	if v.o.file, err = v.prepare(ctx, in); err != nil {
+	if v.o.file, err = local.prepare(ctx, in); err != nil {
 		return nil, err
 	}
-	defer func() { _ = v.dropStaged(v.o.file) }()
+	defer func() { _ = local.dropStaged(v.o.file) }()
 	report, err := validateFile(ctx, v.o, probed.Schema, meter.CallTime(), v.places, v.screen)
 	if err != nil {
 		return nil, err
@@ -163,7 +165,7 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	}
 	progress := screen.readProgress("validating " + o.file.inputName())
 	defer screen.clear()
-	return validate.File(ctx, o.file.path, validate.Options{
+	return validate.File(ctx, o.file.near(), validate.Options{
 		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
 		BatchSize: o.batchSize, StartAt: o.startAt, PrimaryKey: o.primaryKey, Overhead: overhead,
 		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
@@ -187,7 +189,7 @@ func (o *options) records(header []string) (*mapping.Records, error) {
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 	spec := o.spec()
 	gate, err := pace.New(pace.Config{
-		Starts: migration.In(o.stateDir, "validate").StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
+		Starts: migration.In(o.work(), "validate").StartTimes(spec.Target), Places: store.Join(o.work(), "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
 	})
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func inFolder(t *testing.T, content string, args ...string) (code int, stdout, s
 
 // withoutTarget keeps the environment of the machine out.
 func withoutTarget(t *testing.T) {
-	for _, name := range []string{"CAPTURE_APID_URI", "CAPTURE_CLIENT_ID", "CAPTURE_CLIENT_SECRET"} {
+	for _, name := range []string{"CAPTURE_APID_URI", "CAPTURE_CLIENT_ID", "CAPTURE_CLIENT_SECRET", workVariable} {
 		t.Setenv(name, "")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
 )
 
@@ -85,8 +85,8 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)
 	o.addPaceFlags(f)
-	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files; default: that of the migration")
-	f.StringVar(&o.stateDir, "state-dir", "", "folder for the state, that of the migration; default: the user's state folder")
+	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files, or the URL of one; default: that of the migration")
+	o.addHomeFlags(f, "folder for the state, that of the migration")
 	f.BoolVar(&o.sandbox, "sandbox", false, "verify a migration into the local Identity Cloud")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
 	o.addWorkFlags(f)
@@ -113,10 +113,10 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if name := namesTarget(f); o.sandbox && name != "" {
 		return verifyUsage("--sandbox brings its own target; expected no --%s with it", name)
 	}
-	if err := o.completeStateDir(getenv); err != nil {
+	if err := o.completeHome(getenv); err != nil {
 		return err
 	}
-	if o.of, err = (&place{stateDir: o.stateDir}).find(context.Background(), o.migration); err != nil {
+	if o.of, err = (&place{home: o.home}).find(context.Background(), o.migration); err != nil {
 		return err
 	}
 	if o.spec, err = o.of.folder.Spec(); err != nil {
@@ -125,7 +125,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.outputDir == "" {
 		o.outputDir = o.spec.OutputDir
 	}
-	if o.outputDir, err = filepath.Abs(o.outputDir); err != nil {
+	if err := o.completeOutputDir(); err != nil {
 		return err
 	}
 	if o.sandbox {
@@ -274,7 +274,7 @@ func (s *verifySession) prepare() error {
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(s.o.stateDir, filepath.Base(string(s.o.of.folder)), stamp)
+	folder := migration.VerificationIn(s.o.work(), store.Base(string(s.o.of.folder)), stamp)
 	s.verification.Folder = string(folder)
 	if err := folder.SaveVerification(s.verification); err != nil {
 		return err
@@ -307,8 +307,8 @@ func (s *screen) verified(v migration.VerifySummary) {
 	fmt.Fprintf(w, "\nas they should be\t%d\t\ndifferent\t%d\t\nmissing\t%d\t\nnot shown\t%d\t\nnot loaded\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
 		c.Equal, c.Different, c.Missing, c.Unseen, c.NotLoaded, c.Left, c.Sum())
 	_ = w.Flush()
-	list := filepath.Join(v.OutputDir, v.File)
-	fmt.Fprintf(s.stdout, "%s\n\n%s\n%s\n", c.Text(), strings.TrimSuffix(list, ".csv")+".json", list)
+	summary := strings.TrimSuffix(v.File, ".csv") + ".json"
+	fmt.Fprintf(s.stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
 	if v.Sample < v.Records {
 		fmt.Fprintf(s.stdout, "\nThis was a sample of %s of %s records; --all looks at every one.\n", number(v.Sample), number(v.Records))
 	}

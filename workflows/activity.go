@@ -9,6 +9,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // a stands for the activities of whichever worker runs them.
@@ -27,8 +29,26 @@ func withActivity(ctx workflow.Context, summary string) workflow.Context {
 		HeartbeatTimeout:    activities.HeartbeatTimeout,
 		WaitForCancellation: true,
 		Summary:             summary,
-		RetryPolicy:         retries(storageAttempts),
+		RetryPolicy:         storageRetries(ctx),
 	})
+}
+
+type patience struct{}
+
+// onStore is for a workflow whose files are there: it waits longer for a bucket,
+// which comes back by itself, than for a disk, which somebody has to clear.
+func onStore(ctx workflow.Context, folder migration.Folder) workflow.Context {
+	if store.IsURL(string(folder)) {
+		return workflow.WithValue(ctx, patience{}, bucketAttempts)
+	}
+	return ctx
+}
+
+func storageRetries(ctx workflow.Context) *temporal.RetryPolicy {
+	if attempts, ok := ctx.Value(patience{}).(int); ok {
+		return retries(int32(attempts))
+	}
+	return retries(storageAttempts)
 }
 
 func withRetries(ctx workflow.Context, attempts int32) workflow.Context {

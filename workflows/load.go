@@ -72,6 +72,7 @@ type LoadResult struct {
 // activity. Cancelled, it starts no more, waits for those in flight, and
 // reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
+	ctx = onStore(ctx, in.Run.Folder)
 	l := &loadRun{in: in, from: in.After - in.Batches}
 	if err := l.serveProgress(ctx); err != nil {
 		return LoadResult{}, err
@@ -204,7 +205,7 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 // the ledger, so an attempt that failed before it sent may be repeated here;
 // but a timeout is for SettleBatch to look at, which is another worker's task.
 func (l *loadRun) withLoad(ctx workflow.Context, batch activities.PlannedBatch) workflow.Context {
-	policy := retries(storageAttempts)
+	policy := storageRetries(ctx)
 	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: longest,

@@ -30,6 +30,7 @@ type Result struct {
 // time: calls in flight end, the artifacts say what was done and what remains,
 // and a later run with the same spec goes on from there.
 func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error) {
+	ctx = onStore(ctx, migration.Folder(spec.Folder))
 	m := newMigrationRun(ctx, spec)
 	result, err := m.run(ctx)
 	m.tellEnd(ctx, result, err)
@@ -359,6 +360,9 @@ const (
 	// that is full may be cleared. Then the migration ends with the reason, and
 	// the same command goes on.
 	storageAttempts = 8
+	// A bucket is waited for half an hour, and longer where it does not even
+	// refuse: nobody has to watch an outage of it.
+	bucketAttempts = 180
 
 	// No activity of ours takes longer than this, unless its worker is dead,
 	// which the heartbeat tells long before.

@@ -306,6 +306,26 @@ func TestATargetThatDoesNotCountIsNoFault(t *testing.T) {
 	}
 }
 
+// A disk is waited for while somebody may clear it, a bucket until it is back.
+func TestABucketThatIsAwayIsWaitedFor(t *testing.T) {
+	for folder, isHalted := range map[string]bool{"/state/migrations/key": true, "s3://bucket/x/migrations/key": false} {
+		f := newFake(t, 1)
+		f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+			if attempt <= 40 { // some minutes
+				return activities.BatchResult{}, trouble("no answer")
+			}
+			return allCreated, nil
+		}
+		f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+			return activities.BatchResult{Unsent: true}, nil
+		}
+		result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Folder = folder })
+		if err != nil || (result.Halted != "") != isHalted {
+			t.Errorf("%s: %v, halted %q; want halted: %t", folder, err, result.Halted, isHalted)
+		}
+	}
+}
+
 func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 	const full = "the disk is full: free some space, nothing is lost"
 	unknownFirst := func(f *fake) {

@@ -55,6 +55,7 @@ type RetryResult struct {
 // finds out whose the duplicates are, and again, until nothing is unknown or
 // the rounds are used up. Without rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
+	ctx = onStore(ctx, in.Run.Folder)
 	r := &retryRun{in: in}
 	r.in.Progress.Phase = PhaseRetrying
 	r.in.Progress.serve(ctx)

@@ -44,6 +44,7 @@ type RollbackProgress struct {
 // calls in flight end, the artifacts say what was done, and a later run with the
 // same folder goes on.
 func RollbackWorkflow(ctx workflow.Context, in RollbackInput) (RollbackResult, error) {
+	ctx = onStore(ctx, migration.Folder(in.Rollback.Folder))
 	r := &rollbackRun{in: in}
 	if err := r.serveProgress(ctx); err != nil {
 		return RollbackResult{}, err

@@ -44,6 +44,7 @@ type UpdateResult struct {
 // activity, some at a time. Cancelled, it starts no more, waits for those in
 // flight, and reports what it has.
 func UpdateWorkflow(ctx workflow.Context, in UpdateInput) (UpdateResult, error) {
+	ctx = onStore(ctx, in.Run.Folder)
 	u := &updateRun{in: in}
 	if err := u.serveProgress(ctx); err != nil {
 		return UpdateResult{}, err

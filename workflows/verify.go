@@ -35,6 +35,7 @@ type VerifyProgress struct {
 // it has found so far. It changes nothing in the target, and nothing of what the
 // migration knows.
 func VerifyWorkflow(ctx workflow.Context, in VerifyWorkflowInput) (migration.VerifySummary, error) {
+	ctx = onStore(ctx, migration.Folder(in.Verification.Folder))
 	v := &verifyRun{in: in, phase: PhaseVerifying, found: in.Found}
 	if err := v.serveProgress(ctx); err != nil {
 		return migration.VerifySummary{}, err

@@ -107,7 +107,7 @@ func TestAProcessThatIsStoppedWithTheStartTimesHoldsNobodyUp(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if state := readShared(g.sharedFile()); state.NotBefore.IsZero() {
+	if state := readShared(fileTarget{g.cfg.Starts}.stateFile()); state.NotBefore.IsZero() {
 		t.Error("the state was not changed by the one who has the lock")
 	}
 }
@@ -127,8 +127,8 @@ func TestAChangeOfTheStateIsMadeAgainWhereTheLockWasLost(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if times != 2 || readShared(g.sharedFile()).NotBefore.IsZero() {
-		t.Errorf("changed %d times, state %+v; want it made again, under the new lock", times, readShared(g.sharedFile()))
+	if times != 2 || readShared(fileTarget{g.cfg.Starts}.stateFile()).NotBefore.IsZero() {
+		t.Errorf("changed %d times, state %+v; want it made again, under the new lock", times, readShared(fileTarget{g.cfg.Starts}.stateFile()))
 	}
 }
 

@@ -6,6 +6,12 @@
 // start times that were given out stay given out. A process that is stopped, or
 // whose machine sleeps, loses its places after a while.
 //
+// Processes on machines that share nothing but a bucket share them through
+// registers in the bucket. There a killed process gives its places free after
+// that while, too. Start times are of the clock on the wall, so the clocks of the
+// machines have to agree (NTP): by how much one is wrong, by so much its calls
+// come too soon or too late among those of the others.
+//
 // What people set can change at any moment (Settings). Below that, the pace goes
 // down when the target says that it is too much, and comes back by itself; and a
 // target that does not serve gets no calls but a probe now and then (Outcome).
@@ -13,27 +19,34 @@ package pace
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Gate lets calls through. It is safe for concurrent use; every worker process
 // has its own Gate on the same files.
 type Gate struct {
-	cfg Config
+	cfg    Config
+	target target
+	places places
 
 	local *Seats        // the places, as far as this process may use them
-	queue chan struct{} // one caller of this process at a time waits for a start time
+	queue chan struct{} // one caller of this process at a time waits for a start time of a file
+
+	looks    usual // how long a look takes
+	prepares usual // how long callers need between a start time and their call
+
+	looking sync.Mutex // one at a time reads what seen is
 
 	mu          sync.Mutex
-	settings    Settings // the last that could be read
-	seen        view     // a moment ago
+	settings    Settings  // the last that could be read
+	seen        view      // a moment ago
+	changed     time.Time // by this process: what was seen before is outdated
+	outage      bool      // the state could not be read
 	known       knownPlan
 	fault       breaker   // this process's own calls are refused, whatever becomes of others
 	closedSince time.Time // zero while calls are made
@@ -49,12 +62,15 @@ type knownPlan struct {
 // Config is what a gate is made of.
 type Config struct {
 	// Starts is the file of the start time that was given out last, for all
-	// migrations into the target. The state of the target is beside it.
+	// migrations into the target. The state of the target is beside it. In a
+	// bucket (see store.IsURL) it is the register of all that, a folder.
 	Starts string
-	// Places is the folder of the places for calls in flight, a locked file each.
+	// Places is the folder of the places for calls in flight, a locked file each,
+	// or their register in a bucket.
 	Places string
 	// Settings gives the limits that hold now. It is called often, and just before
-	// each call. While it gives an error the last known limits hold.
+	// each call, by one goroutine at a time. While it gives an error the last known
+	// limits hold.
 	Settings func() (Settings, error)
 	// Probe makes one harmless call, under the context that it is given, and gives
 	// nil if the target serves; a Fault where no call can succeed until somebody
@@ -74,8 +90,13 @@ func Fixed(perSecond float64, places int) func() (Settings, error) {
 
 // New makes a gate.
 func New(cfg Config) (*Gate, error) {
-	for _, dir := range []string{filepath.Dir(cfg.Starts), cfg.Places} {
-		if err := private.MkdirAll(dir); err != nil {
+	for _, dir := range []string{store.Dir(cfg.Starts), cfg.Places} {
+		if store.IsURL(dir) {
+			if err := store.Check(dir); err != nil {
+				return nil, err
+			}
+		}
+		if err := store.MkdirAll(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -86,29 +107,34 @@ func New(cfg Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gate{cfg: cfg, settings: settings, local: NewSeats(), queue: make(chan struct{}, 1)}, nil
+	g := &Gate{cfg: cfg, settings: settings, local: NewSeats(), queue: make(chan struct{}, 1)}
+	g.target, g.places = fileTarget{cfg.Starts}, filePlaces{cfg.Places}
+	if store.IsURL(cfg.Starts) {
+		g.target = newBucketTarget(cfg.Starts)
+		// Nothing is measured yet.
+		g.looks.add(lead)
+		g.prepares.add(2 * lead)
+	}
+	if store.IsURL(cfg.Places) {
+		g.places = newBucketPlaces(cfg.Places)
+	}
+	return g, nil
 }
 
-const (
-	// margin keeps any second, wherever it begins, from seeing one call more
-	// than it may when a call is some milliseconds late and the one a second
-	// after it is not. It costs less than one call in a hundred.
-	margin = 1.008
-
-	// lead is how long before its start time a turn is given: for what a caller
-	// has to write down before it calls.
-	lead = 50 * time.Millisecond
-)
+// margin keeps any second, wherever it begins, from seeing one call more than it
+// may when a call is some milliseconds late and the one a second after it is not.
+// It costs less than one call in a hundred.
+const margin = 1.008
 
 // Turn is the permission to make one call now.
 type Turn struct {
 	gate     *Gate
-	place    *held
-	number   int           // of the place
+	place    place
 	entered  bool          // the caller has it
-	trial    *held         // the one call that is let through while the breaker is open
+	trial    right         // to make the one call that is let through while the breaker is open, or nil
 	start    time.Time     // zero without a limit
 	interval time.Duration // that the start time was given out with
+	given    time.Time     // when that was
 }
 
 // errAgain says that the gate was closed, or has fewer places now: who has not
@@ -123,7 +149,7 @@ func (g *Gate) Enter(ctx context.Context) (*Turn, error) {
 		if err := g.whileClosed(ctx); err != nil {
 			return nil, err
 		}
-		if err := g.local.Take(ctx, func() int { return g.look(false).places() }); err != nil {
+		if err := g.local.Take(ctx, func() int { return g.lately().places() }); err != nil {
 			return nil, err
 		}
 		t, err := g.enter(ctx)
@@ -139,11 +165,11 @@ func (g *Gate) Enter(ctx context.Context) (*Turn, error) {
 
 // enter is Enter, for who has a seat.
 func (g *Gate) enter(ctx context.Context) (*Turn, error) {
-	place, number, err := g.takePlace(ctx)
+	place, err := g.places.take(ctx, g.lately)
 	if err != nil {
 		return nil, err
 	}
-	t := &Turn{gate: g, place: hold(place), number: number}
+	t := &Turn{gate: g, place: place}
 	err = t.open(ctx)
 	if err == nil {
 		err = t.wait(ctx)
@@ -159,7 +185,7 @@ func (g *Gate) enter(ctx context.Context) (*Turn, error) {
 // whileClosed waits, without a place, while nothing can be done.
 func (g *Gate) whileClosed(ctx context.Context) error {
 	for {
-		v := g.look(false)
+		v := g.lately()
 		if b := v.tripped(); v.rest() == "" && (!b.Open || b.due(v.at)) {
 			return context.Cause(ctx)
 		}
@@ -175,7 +201,7 @@ func (t *Turn) open(ctx context.Context) error {
 	for {
 		v := t.gate.look(false)
 		switch {
-		case t.number >= v.places() && !t.entered:
+		case !t.entered && t.place.surplus(v.places()):
 			return errAgain
 		case t.mayCall(v):
 			return nil
@@ -216,16 +242,14 @@ func (t *Turn) probe(ctx context.Context, v view) error {
 		}
 		return nil
 	}
-	// A process that dies gives the lock free, and one that is stopped loses it.
-	lock, err := tryPlace(g.probeFile())
+	trial, err := g.target.tryProbe()
 	if errors.Is(err, private.ErrLocked) {
-		takeAway(g.probeFile())
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	trial, begun := hold(lock), false
+	begun := false
 	err = g.update(func(s *shared, now time.Time) []Event {
 		begun = s.Breaker.begin(g.cfg.FirstProbe, now)
 		return nil
@@ -262,17 +286,28 @@ func (g *Gate) isServed(ctx context.Context) error {
 // start in time. If the gate was closed since Enter it waits, until waiting ends:
 // what was set before it returned holds.
 func (t *Turn) Fresh(ctx, waiting context.Context) error {
+	g := t.gate
 	for {
+		if err := t.comesNear(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		v := g.look(true)
+		if !t.start.IsZero() {
+			g.looks.add(time.Since(began))
+		}
 		if err := sleepUntil(ctx, t.start); err != nil {
 			return err
 		}
-		v := t.gate.look(true)
 		limited := v.interval() > 0
-		if t.mayCall(v) && (!limited || !t.start.IsZero() && time.Since(t.start) <= tolerance(t.interval)) {
-			t.gate.begins()
+		if t.mayCall(v) && t.place.sure() && (!limited || t.isTimely(v.interval())) {
+			g.begins()
 			return nil
 		}
 		if err := t.open(waiting); err != nil {
+			return err
+		}
+		if err := t.keepPlace(waiting); err != nil {
 			return err
 		}
 		if err := t.wait(ctx); err != nil && !errors.Is(err, errAgain) {
@@ -280,6 +315,55 @@ func (t *Turn) Fresh(ctx, waiting context.Context) error {
 		}
 	}
 }
+
+// comesNear waits until it is time for the last look before the call: at the start
+// time, or before it by what a look takes over a network.
+func (t *Turn) comesNear(ctx context.Context) error {
+	g := t.gate
+	if !g.target.far() || t.start.IsZero() {
+		return sleepUntil(ctx, t.start)
+	}
+	look := g.looks.most()
+	g.prepares.add(time.Since(t.given) + look)
+	return sleepUntil(ctx, t.start.Add(-look))
+}
+
+// isTimely says that the start time is not stale. One that was given out long
+// before is, if the pace was lowered since.
+func (t *Turn) isTimely(interval time.Duration) bool {
+	if t.start.Sub(t.given) > 2*lead && interval > t.interval*3/2 {
+		return false
+	}
+	return !t.start.IsZero() && time.Since(t.start) <= tolerance(t.interval)
+}
+
+// keepPlace takes another place where this process was stopped for so long that
+// somebody else may have the one that it had.
+func (t *Turn) keepPlace(waiting context.Context) error {
+	for !t.place.sure() {
+		t.place.release()
+		t.place = noPlace{}
+		place, err := t.gate.places.take(waiting, t.gate.lately)
+		if err == nil {
+			t.place = place
+			continue
+		}
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		if err := sleepUntil(waiting, time.Now().Add(poll)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noPlace is that of a turn that has lost its own.
+type noPlace struct{}
+
+func (noPlace) release()         {}
+func (noPlace) surplus(int) bool { return false }
+func (noPlace) sure() bool       { return false }
 
 // Leave gives the place free, after the call.
 func (t *Turn) Leave() {
@@ -289,7 +373,9 @@ func (t *Turn) Leave() {
 
 func (t *Turn) release() {
 	t.place.release()
-	t.trial.release()
+	if t.trial != nil {
+		t.trial.release()
+	}
 }
 
 // tolerance is how late a call may start, so that no second holds one call more
@@ -306,19 +392,21 @@ func tolerance(interval time.Duration) time.Duration {
 func (t *Turn) wait(ctx context.Context) error {
 	g := t.gate
 	t.start, t.interval = time.Time{}, 0
-	if g.look(false).interval() == 0 {
+	if g.lately().interval() == 0 {
 		return context.Cause(ctx)
 	}
-	// One at a time, so that a process that dies has few start times given out
-	// that nobody uses.
-	select {
-	case g.queue <- struct{}{}:
-		defer func() { <-g.queue }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if !g.target.far() {
+		// One at a time, so that a process that dies has few start times given out
+		// that nobody uses.
+		select {
+		case g.queue <- struct{}{}:
+			defer func() { <-g.queue }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	for {
-		v := g.look(false)
+		v := g.lately()
 		if !t.mayCall(v) {
 			return errAgain
 		}
@@ -326,19 +414,18 @@ func (t *Turn) wait(ctx context.Context) error {
 		if interval == 0 {
 			return context.Cause(ctx)
 		}
-		start, taken, err := g.nextStart(ctx, interval)
+		start, taken, err := g.target.nextStart(ctx, interval, g.prepares.most())
 		if err != nil {
 			return err
 		}
 		if !taken {
-			// It is not given out long before, since the pace may change.
-			if err := sleepUntil(ctx, earlier(start.Add(-lead), time.Now().Add(poll))); err != nil {
+			if err := sleepUntil(ctx, earlier(start, time.Now().Add(poll))); err != nil {
 				return err
 			}
 			continue
 		}
 		if time.Since(start) <= tolerance(interval) {
-			t.start, t.interval = start, interval
+			t.start, t.interval, t.given = start, interval, time.Now()
 			return nil
 		}
 	}
@@ -349,38 +436,6 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// nextStart gives the next start time of the target: an interval after the one
-// before, and not in the past. It is taken, and nobody else gets it, if it is
-// near.
-func (g *Gate) nextStart(ctx context.Context, interval time.Duration) (start time.Time, taken bool, err error) {
-	if err := context.Cause(ctx); err != nil {
-		return start, false, err
-	}
-	lock, err := takeStarts(g.cfg.Starts)
-	if err != nil {
-		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
-	}
-	defer lock.Unlock()
-	now := time.Now()
-	start = now
-	var stored [8]byte
-	if n, _ := lock.File().ReadAt(stored[:], 0); n == len(stored) {
-		last := time.Unix(0, int64(binary.LittleEndian.Uint64(stored[:])))
-		// A time far ahead was written under another clock.
-		if next := last.Add(interval); next.After(now) && next.Before(now.Add(10*interval+time.Minute)) {
-			start = next
-		}
-	}
-	if start.After(now.Add(lead)) {
-		return start, false, nil
-	}
-	binary.LittleEndian.PutUint64(stored[:], uint64(start.UnixNano()))
-	if _, err := lock.File().WriteAt(stored[:], 0); err != nil {
-		return start, false, fmt.Errorf("cannot keep the rate limit: %w", err)
-	}
-	return start, true, nil
 }
 
 // begins keeps that a call begins, for a pace that has to be measured.
@@ -406,35 +461,6 @@ func (g *Gate) measured(now time.Time) float64 {
 		}
 	}
 	return slowest
-}
-
-// takePlace takes one of the places that all processes share.
-func (g *Gate) takePlace(ctx context.Context) (place *private.Lock, number int, err error) {
-	for {
-		v := g.look(false)
-		if v.rest() != "" {
-			return nil, 0, errAgain
-		}
-		for i := range v.places() {
-			path := filepath.Join(g.cfg.Places, fmt.Sprintf("place-%d", i))
-			place, err := tryPlace(path)
-			if err == nil {
-				return place, i, nil
-			}
-			if !errors.Is(err, private.ErrLocked) {
-				return nil, 0, err
-			}
-			takeAway(path)
-		}
-		// Another process has the rest: it will not tell us when it is done.
-		pause := 20 * time.Millisecond
-		if v.tripped().Open {
-			pause = poll
-		}
-		if err := sleepUntil(ctx, time.Now().Add(pause)); err != nil {
-			return nil, 0, err
-		}
-	}
 }
 
 func sleepUntil(ctx context.Context, t time.Time) error {
@@ -476,7 +502,7 @@ func Probing(ctx context.Context) context.Context {
 // AtOnce is for a call that somebody waits for, or that is worth one attempt only:
 // it does not wait behind a gate that is closed.
 func (g *Gate) AtOnce(ctx context.Context) context.Context {
-	if g.look(false).isClosed() {
+	if g.lately().isClosed() {
 		return Probing(ctx)
 	}
 	return ctx
@@ -490,7 +516,7 @@ func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
 // asked.
 func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
 	if isProbe(ctx) {
-		_, _, err := g.nextStart(ctx, 0)
+		_, _, err := g.target.nextStart(ctx, 0, 0)
 		return nil, err
 	}
 	if e, ok := ctx.Value(turnKey{}).(entered); ok {

@@ -46,12 +46,14 @@ const (
 // Ended takes into account what a call came to, of whatever kind it was. ctx is
 // that of the call. It gives an error if the state cannot be kept.
 func (g *Gate) Ended(ctx context.Context, o Outcome) error {
-	v := g.look(true)
+	// From afar a row is looked at as it was a moment ago: a success then may come
+	// too early to end it.
+	v := g.look(!g.target.far() || o.Unknown || o.Busy || o.Fault != "")
 	known := !o.Unknown && o.Fault == ""
 	if known && !o.Busy && v.state.Row == 0 && !v.state.Breaker.Open {
 		return nil // as it should be, and mostly is
 	}
-	err := g.update(func(s *shared, now time.Time) (events []Event) {
+	return g.update(func(s *shared, now time.Time) (events []Event) {
 		if o.Busy {
 			events = g.slow(s, v, o, now)
 		}
@@ -77,10 +79,6 @@ func (g *Gate) Ended(ctx context.Context, o Outcome) error {
 		}
 		return events
 	})
-	g.mu.Lock()
-	g.seen.at = time.Time{} // the next look sees it
-	g.mu.Unlock()
-	return err
 }
 
 // Fault is an error of a probe: no call can succeed until somebody has done

@@ -2,17 +2,13 @@ package pace
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
-
-	"durable-dataload/internal/private"
 )
 
-// shared is what all processes that call a target know of it, in a file beside
-// the start times. It survives restarts; a damaged one is begun anew.
+// shared is what all processes that call a target know of it, kept beside the
+// start times. It survives restarts; a damaged one is begun anew.
 type shared struct {
 	Version int     `json:"version"`
 	Pace    lowered `json:"pace,omitzero"`  // calls a second
@@ -27,7 +23,7 @@ type shared struct {
 	Breaker   breaker   `json:"breaker,omitzero"`
 }
 
-// sharedVersion is that of the file. Another one is not understood.
+// sharedVersion is that of what is kept. Another one is not understood.
 const sharedVersion = 1
 
 const (
@@ -106,15 +102,26 @@ func (b *breaker) pause(first time.Duration) time.Duration {
 	return pause*9/10 + rand.N(pause/5+1)
 }
 
-// readShared reads the state of a target. What cannot be read, or is of another
+func (s shared) encode() []byte {
+	data, _ := json.Marshal(s) // it can be encoded
+	return data
+}
+
+// decodeShared reads the state of a target. What cannot be read, or is of another
 // clock, is no state.
-func readShared(path string) shared {
+func decodeShared(data []byte, now time.Time) shared {
 	var s shared
-	data, err := os.ReadFile(path)
-	if err != nil || json.Unmarshal(data, &s) != nil || s.Version != sharedVersion {
+	if json.Unmarshal(data, &s) != nil {
 		return shared{Version: sharedVersion}
 	}
-	now := time.Now()
+	return s.orNone(now)
+}
+
+// orNone is the state, unless it cannot be understood.
+func (s shared) orNone(now time.Time) shared {
+	if s.Version != sharedVersion {
+		return shared{Version: sharedVersion}
+	}
 	for _, t := range []time.Time{s.Pace.At, s.Crowd.At, s.Breaker.Since, s.Breaker.Next.Add(-2 * longestPause), s.NotBefore.Add(-longestWait), s.Pace.From.Add(-longestWait), s.Crowd.From.Add(-longestWait)} {
 		if t.After(now.Add(time.Minute)) {
 			return shared{Version: sharedVersion}
@@ -126,10 +133,10 @@ func readShared(path string) shared {
 // update changes the state of the target for all processes, and tells what
 // happened.
 func (g *Gate) update(change func(s *shared, now time.Time) []Event) error {
-	events, err := g.changeShared(change)
-	for errors.Is(err, private.ErrLocked) {
-		events, err = g.changeShared(change)
-	}
+	events, err := g.target.change(change)
+	g.mu.Lock()
+	g.changed = time.Now() // the next look sees it
+	g.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("cannot keep the state of the target: %w", err)
 	}
@@ -140,27 +147,3 @@ func (g *Gate) update(change func(s *shared, now time.Time) []Event) error {
 	}
 	return nil
 }
-
-// changeShared gives ErrLocked if the lock was taken away meanwhile, from a process
-// that was stopped, and nothing has changed.
-func (g *Gate) changeShared(change func(s *shared, now time.Time) []Event) ([]Event, error) {
-	lock, err := takeStarts(g.cfg.Starts)
-	if err != nil {
-		return nil, err
-	}
-	defer lock.Unlock()
-	s := readShared(g.sharedFile())
-	before, _ := json.Marshal(s) // it can be encoded
-	events := change(&s, time.Now())
-	after, _ := json.Marshal(s)
-	if string(before) == string(after) {
-		return events, nil
-	}
-	if !isAt(lock.File(), g.cfg.Starts) {
-		return nil, private.ErrLocked
-	}
-	return events, private.Swap(g.sharedFile(), after)
-}
-
-func (g *Gate) sharedFile() string { return g.cfg.Starts + ".state" }
-func (g *Gate) probeFile() string  { return g.cfg.Starts + ".probe" }

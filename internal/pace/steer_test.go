@@ -342,14 +342,14 @@ func TestAStateThatIsDamagedOrOfAnotherClockIsBegunAnew(t *testing.T) {
 		"a long wait":   `{"version":1,"not_before":"2999-01-01T00:00:00Z"}`,
 	} {
 		g := newSteered(t, t.TempDir(), Settings{Rate: 1000, Places: 1})
-		if err := os.WriteFile(g.sharedFile(), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(fileTarget{g.cfg.Starts}.stateFile(), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if s := g.State(); s.Closed != "" || s.Allowed != 1000 {
 			t.Errorf("%s: %+v, want it open", name, s)
 		}
 		g.ended(t, Outcome{Unknown: true})
-		if s := readShared(g.sharedFile()); s.Row != 1 {
+		if s := readShared(fileTarget{g.cfg.Starts}.stateFile()); s.Row != 1 {
 			t.Errorf("%s: %+v, want one unknown call", name, s)
 		}
 	}

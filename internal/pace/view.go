@@ -2,6 +2,7 @@ package pace
 
 import (
 	"math"
+	"sync"
 	"time"
 )
 
@@ -30,34 +31,80 @@ type view struct {
 	until   time.Time
 }
 
+// stale is how old a view may be while another one is on its way from afar.
+const stale = 2 * time.Second
+
 // look gives what holds now: fresh, or as it was a moment ago.
 func (g *Gate) look(fresh bool) view {
-	g.mu.Lock()
 	now := time.Now()
+	g.mu.Lock()
 	age := now.Sub(g.seen.at)
-	if fresh || age < 0 || age >= poll {
-		// Settings that cannot be read are as they were.
-		if s, err := g.cfg.Settings(); err == nil {
-			g.settings = s
-		}
-		g.seen = view{at: now, set: g.settings, state: readShared(g.sharedFile())}
-		g.seen.set.Places = min(max(g.seen.set.Places, 1), MostPlaces)
-		g.seen.planned, g.seen.until = g.plan(now)
+	changed, outage := g.seen.at.Before(g.changed), g.outage
+	g.mu.Unlock()
+	switch outdated := age < 0 || age >= poll || changed; {
+	case !fresh && !outdated:
+	case fresh:
+		g.refresh(now, now)
+	case !g.target.far() || !outage && (changed || age < 0 || age >= stale):
+		g.refresh(now, now.Add(-poll))
+	case g.looking.TryLock():
+		g.looking.Unlock()
+		go g.refresh(now, now.Add(-poll))
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	v := g.seen
-	v.at, v.fault = now, g.fault
+	v.at, v.fault = time.Now(), g.fault
 	if v.isClosed() {
 		if g.closedSince.IsZero() {
-			g.closedSince = now
+			g.closedSince = v.at
 		}
 	} else {
 		g.closedSince = time.Time{}
 	}
-	g.mu.Unlock()
-	if v.restored() {
-		// The next look tries again where this fails.
+	return v
+}
+
+// lately is a look at how it was a moment ago.
+func (g *Gate) lately() view { return g.look(false) }
+
+// refresh reads what holds, unless somebody has begun to after arrived. The state
+// may be as it was since.
+func (g *Gate) refresh(arrived, since time.Time) {
+	if g.reread(arrived, since).restored() {
+		// The next one tries again where this fails.
 		_ = g.update(restore)
 	}
+}
+
+func (g *Gate) reread(arrived, since time.Time) view {
+	g.looking.Lock()
+	defer g.looking.Unlock()
+	g.mu.Lock()
+	v := g.seen
+	g.mu.Unlock()
+	if !v.at.Before(arrived) {
+		return view{}
+	}
+	v.at = time.Now()
+	var unreadable error
+	var reading sync.WaitGroup
+	reading.Go(func() { v.set, unreadable = g.cfg.Settings() })
+	state, err := g.target.read(since)
+	reading.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// What cannot be read is as it was.
+	if unreadable == nil {
+		g.settings = v.set
+	}
+	if g.outage = err != nil; !g.outage {
+		v.state = state
+	}
+	v.set = g.settings
+	v.set.Places = min(max(v.set.Places, 1), MostPlaces)
+	v.planned, v.until = g.plan(v.at)
+	g.seen = v
 	return v
 }
 
@@ -158,7 +205,7 @@ func restore(s *shared, now time.Time) []Event {
 
 // State says how the gate stands.
 func (g *Gate) State() State {
-	v := g.look(false)
+	v := g.lately()
 	b := v.tripped()
 	s := State{Limit: v.limit(), Allowed: v.allowed(), Places: v.places(), Closed: v.rest(), Paused: v.set.Paused, Breaker: b.Open, Probe: b.Next}
 	switch {

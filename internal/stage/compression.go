@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"durable-dataload/internal/store"
 )
 
 // compression is one way to pack a file.
@@ -36,7 +38,7 @@ var compressions = []*compression{
 // byName is the compression that the name of a file promises, or nil.
 func byName(path string) *compression {
 	for _, c := range compressions {
-		if strings.EqualFold(filepath.Ext(path), c.extension) {
+		if strings.EqualFold(filepath.Ext(store.Base(path)), c.extension) {
 			return c
 		}
 	}

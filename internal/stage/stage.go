@@ -1,5 +1,5 @@
 // Package stage turns what a person has into the plain file that is migrated: standard input, a compressed file, or
-// text in another encoding becomes a UTF-8 file on the disk that can be read again.
+// text in another encoding becomes a UTF-8 file on the disk, or in a bucket, that can be read again.
 //
 // Only the compression and the encoding are taken away. Line ends, quotes and delimiters stay as they are; what the
 // text is worth, internal/source says.
@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/store"
 )
 
 // Stdin is the path that means standard input.
@@ -26,7 +27,7 @@ const Stdin = "-"
 
 // Input is what a person has.
 type Input struct {
-	Path     string // Stdin, or a file
+	Path     string // Stdin, a file, or the URL of one in a bucket
 	Stdin    io.Reader
 	Encoding Encoding
 }
@@ -36,7 +37,7 @@ func (in Input) Name() string {
 	if in.Path == Stdin {
 		return "stdin"
 	}
-	name := filepath.Base(in.Path)
+	name := store.Base(in.Path)
 	if c := byName(name); c != nil {
 		name = name[:len(name)-len(c.extension)]
 	}
@@ -48,7 +49,7 @@ func (in Input) label() string {
 	if in.Path == Stdin {
 		return "stdin"
 	}
-	return filepath.Base(in.Path)
+	return store.Base(in.Path)
 }
 
 // Staged is a plain file in UTF-8.
@@ -84,35 +85,30 @@ func (e *Error) Error() string {
 // whole and durable. The file is named by its content, <SHA-256>.csv: the same content again is the same file. progress is
 // called, if given, with the bytes of the input that were read, about once a mebibyte.
 //
+// dir may be a folder of a bucket. The file is written into the folder for temporary files (TMPDIR) first, and not
+// uploaded where the bucket has it already, by its name and its size.
+//
 // The error is an *Error if the input is not what it should be: compressed in another way than its name says, cut
 // short, damaged, a byte without a meaning in the encoding. After any error, or if ctx ends, nothing of the input is
 // left; what a process that was killed has left, the next one removes. Memory does not depend on the size of the
 // input, packed or unpacked, and is at most some 150 MiB for zstd with the longest window that is allowed.
 func File(ctx context.Context, dir string, in Input, progress func(bytes int64)) (Staged, error) {
-	src := &source{ctx: ctx, r: in.Stdin, progress: progress}
+	src := &source{ctx: ctx, progress: progress}
 	if in.Path == Stdin {
 		src.r = interruptible(ctx, in.Stdin)
 	} else {
-		f, err := os.Open(in.Path)
+		f, err := store.Stream(ctx, in.Path)
 		if err != nil {
 			return Staged{}, err
 		}
 		defer f.Close()
 		src.r = f
 	}
-	if err := private.MkdirAll(dir); err != nil {
-		return Staged{}, cannotWrite(in, dir, err)
-	}
-	path, lock, err := place(dir)
+	file, err := begin(dir)
 	if err != nil {
 		return Staged{}, cannotWrite(in, dir, err)
 	}
-	defer lock.Unlock()
-	file, err := private.NewWriter(path)
-	if err != nil {
-		return Staged{}, cannotWrite(in, dir, err)
-	}
-	defer file.Discard()
+	defer file.discard()
 
 	out := &output{w: file, digest: sha256.New()}
 	if err := copyPlain(out, src, in); err != nil {
@@ -126,20 +122,88 @@ func File(ctx context.Context, dir string, in Input, progress func(bytes int64))
 		}
 		return Staged{}, err
 	}
-	if err := file.Commit(); err != nil {
-		return Staged{}, cannotWrite(in, dir, err)
-	}
 	sum := hex.EncodeToString(out.digest.Sum(nil))
-	staged := Staged{Path: filepath.Join(dir, sum+".csv"), Name: in.Name(), SHA256: sum, Size: out.size}
-	if err := private.Rename(path, staged.Path); err != nil {
+	staged := Staged{Path: store.Join(dir, sum+".csv"), Name: in.Name(), SHA256: sum, Size: out.size}
+	if err := file.commit(ctx, staged); err != nil {
+		if context.Cause(ctx) != nil {
+			return Staged{}, context.Cause(ctx)
+		}
 		return Staged{}, cannotWrite(in, dir, err)
 	}
 	return staged, nil
 }
 
 func cannotWrite(in Input, dir string, err error) error {
+	if store.IsURL(dir) {
+		return fmt.Errorf("cannot bring %s into %s: %w; expected room in the folder for temporary files (TMPDIR), and a bucket that can be written", in.label(), dir, err)
+	}
 	return fmt.Errorf("cannot unpack %s into %s: %w; make room there, or give another --state-dir", in.label(), dir, err)
 }
+
+// file is a plain file that is being written, and has no name yet.
+type file interface {
+	io.Writer
+	commit(context.Context, Staged) error
+	discard() // after a commit it only tidies up
+}
+
+// begin begins a file in a folder.
+func begin(dir string) (file, error) {
+	if store.IsURL(dir) {
+		w, err := store.NewWriter(store.Join(dir, "incoming"))
+		return uploaded{w}, err
+	}
+	if err := private.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	path, lock, err := place(dir)
+	if err != nil {
+		return nil, err
+	}
+	w, err := private.NewWriter(path)
+	if err != nil {
+		lock.Unlock()
+		return nil, err
+	}
+	return onDisk{w, lock}, nil
+}
+
+// onDisk is written under a name that is its own as long as it has the lock.
+type onDisk struct {
+	*private.Writer
+	lock *private.Lock
+}
+
+func (f onDisk) commit(_ context.Context, as Staged) error {
+	if err := f.Commit(); err != nil {
+		return err
+	}
+	return private.Rename(f.Path(), as.Path)
+}
+
+func (f onDisk) discard() {
+	f.Discard()
+	f.lock.Unlock()
+}
+
+// uploaded goes into a bucket when it is whole.
+type uploaded struct{ *store.Writer }
+
+func (f uploaded) commit(ctx context.Context, as Staged) error {
+	before, err := store.Stat(as.Path)
+	if err == nil && before.Size == as.Size {
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f.Rename(as.Path)
+	// Without its content an upload fails, and leaves nothing.
+	defer context.AfterFunc(ctx, f.Discard)()
+	return f.Commit()
+}
+
+func (f uploaded) discard() { f.Discard() }
 
 // place gives a name to write under, which no other process uses until the lock is given free. Names are used again,
 // so that what a process that was killed left under one is found.

@@ -227,14 +227,40 @@ func (o object) removeAll() error {
 	})
 }
 
-// upload writes an object of any size.
-func (o object) upload(from io.Reader) error {
+// upload writes an object of any size, or leaves none where the content cannot be
+// read to its end.
+func (o object) upload(from *io.SectionReader) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
-	if err := o.in.Upload(ctx, o.key, from, &blob.WriterOptions{ContentType: contentType}); err != nil {
+	if err := o.in.Upload(ctx, o.key, whole{from, cancel}, &blob.WriterOptions{ContentType: contentType}); err != nil {
 		return o.failed("write", err)
 	}
 	return nil
+}
+
+// whole cancels an upload of which the content cannot be read: some of the clients
+// would keep what they have got as the object.
+type whole struct {
+	*io.SectionReader
+	cancel context.CancelFunc
+}
+
+func (w whole) Read(p []byte) (int, error) {
+	n, err := w.SectionReader.Read(p)
+	w.look(err)
+	return n, err
+}
+
+func (w whole) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := w.SectionReader.ReadAt(p, offset)
+	w.look(err)
+	return n, err
+}
+
+func (w whole) look(err error) {
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.cancel()
+	}
 }
 
 // stream reads an object of any size, from its begin to its end.

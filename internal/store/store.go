@@ -174,6 +174,9 @@ func NewWriter(name string) (*Writer, error) {
 // Name is the name that the file will have.
 func (w *Writer) Name() string { return w.name }
 
+// Rename gives the file another name to have, in a bucket.
+func (w *Writer) Rename(name string) { w.name = name }
+
 // Commit makes the content durable and gives it its name, in the place of what
 // was there.
 func (w *Writer) Commit() error {

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/store"
+)
+
+// home is where things are kept: the state folder, of this machine, has the
+// embedded engine, the sandbox and the log, and the work place has what
+// migrations keep. That is the state folder too, or a folder of a bucket.
+type home struct {
+	stateDir string // absolute
+	workURL  string // "": migrations keep their work in the state folder
+}
+
+// workVariable is the environment variable that --work-url defaults to.
+const workVariable = "DATALOAD_WORK_URL"
+
+// addHomeFlags adds the options that say where things are kept.
+func (h *home) addHomeFlags(f *pflag.FlagSet, stateDir string) {
+	h.addStateDirFlag(f, stateDir)
+	f.StringVar(&h.workURL, "work-url", "", "folder of a bucket in which migrations keep their work, instead of the state folder: s3://bucket/dataload ("+workVariable+", docs/object-storage.md)")
+}
+
+// addStateDirFlag is addHomeFlags for who knows no migration.
+func (h *home) addStateDirFlag(f *pflag.FlagSet, usage string) {
+	f.StringVar(&h.stateDir, "state-dir", "", usage+"; default: the user's state folder")
+}
+
+// work is the work place.
+func (h home) work() string { return cmp.Or(h.workURL, h.stateDir) }
+
+// text says where migrations keep their work.
+func (h home) text() string {
+	if h.workURL != "" {
+		return "the work place " + h.workURL
+	}
+	return "the state folder " + h.stateDir
+}
+
+func (h *home) completeHome(getenv func(string) string) error {
+	if err := h.completeStateDir(getenv); err != nil {
+		return err
+	}
+	if h.workURL = cmp.Or(h.workURL, getenv(workVariable)); h.workURL == "" {
+		return nil
+	}
+	var err error
+	h.workURL, err = checkURL("work-url", h.workURL, "--state-dir")
+	return err
+}
+
+// completeStateDir makes the state folder that was given absolute, or takes that
+// of the user.
+func (h *home) completeStateDir(getenv func(string) string) (err error) {
+	if h.stateDir == "" {
+		if h.stateDir, err = defaultStateDir(getenv); err != nil {
+			return err
+		}
+	}
+	h.stateDir, err = filepath.Abs(h.stateDir)
+	return err
+}
+
+// defaultStateDir is where programs keep state that should survive a restart
+// (XDG Base Directory Specification).
+func defaultStateDir(getenv func(string) string) (string, error) {
+	base := getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("cannot find the user's folder (%w); give --state-dir", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "durable-dataload"), nil
+}
+
+// checkURL gives the URL of a folder of a bucket in its one form. local is what
+// is given for a folder of this machine instead.
+func checkURL(flag, url, local string) (string, error) {
+	if !store.IsURL(url) {
+		return "", usage("--%s is %q; expected the URL of a folder of a bucket, as s3://BUCKET/FOLDER; a folder of this machine is given by %s", flag, url, local)
+	}
+	if err := store.Check(url); err != nil {
+		return "", usage("--%s: %w; what is on this machine is given by %s", flag, err, local)
+	}
+	return store.Join(url), nil
+}
+
+// prove shows that the work place can be used, before anything is begun. That of
+// a state folder shows itself when its log is opened.
+func (h home) prove() error {
+	if h.workURL == "" {
+		return nil
+	}
+	if err := store.Prove(h.workURL); err != nil {
+		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", h.workURL, err, bucketAdvice(err))
+	}
+	return nil
+}
+
+// bucketAdvice says what to do about an error of a bucket.
+func bucketAdvice(err error) string {
+	const page = " (docs/object-storage.md)"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "expected a bucket that is there; make it, or give its right name, region and endpoint" + page
+	case errors.Is(err, fs.ErrPermission):
+		return "expected credentials that may get, put, list and delete objects there" + page
+	}
+	return "expected a bucket that answers; look at its name, at the region and the endpoint in the URL, and at the credentials in the environment" + page
+}
