@@ -99,13 +99,13 @@ func contend(folder, me string) error {
 	names := bufio.NewScanner(os.Stdin)
 	for names.Scan() {
 		name := Join(folder, names.Text())
-		if err := Create(name, whole(me)); err == nil {
+		if err := Create(name, allOf(me)); err == nil {
 			fmt.Println("won")
 			continue
 		} else if !errors.Is(err, ErrExists) {
 			return err
 		}
-		if got, err := Read(name); err != nil || !bytes.Equal(got, whole(string(got[:min(1, len(got))]))) {
+		if got, err := Read(name); err != nil || !bytes.Equal(got, allOf(string(got[:min(1, len(got))]))) {
 			return fmt.Errorf("%s was taken, and it has %d bytes (%v), want all of it", name, len(got), err)
 		}
 		fmt.Println("lost")
@@ -113,7 +113,7 @@ func contend(folder, me string) error {
 	return names.Err()
 }
 
-func whole(letter string) []byte { return bytes.Repeat([]byte(letter), 20_000) }
+func allOf(letter string) []byte { return bytes.Repeat([]byte(letter), 20_000) }
 
 func TestCreateIsWonByOneOfManyProcesses(t *testing.T) {
 	needServer(t)
@@ -152,7 +152,7 @@ func TestCreateIsWonByOneOfManyProcesses(t *testing.T) {
 		if len(winners) != 1 {
 			t.Fatalf("name %d was won by %q, want one", n, winners)
 		}
-		content(t, Join(folder, strconv.Itoa(n)), string(whole(winners[0])))
+		content(t, Join(folder, strconv.Itoa(n)), string(allOf(winners[0])))
 		won[winners[0]]++
 	}
 	t.Logf("names won: %v", won)
@@ -165,13 +165,13 @@ func TestAReaderSeesTheOldContentOrTheNew(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		must(t, MkdirAll(folder))
 		name := Join(folder, "file")
-		must(t, Write(name, whole("a")))
+		must(t, Write(name, allOf("a")))
 		var readers sync.WaitGroup
 		var done atomic.Bool
 		for range 3 {
 			readers.Go(func() {
 				for !done.Load() {
-					if got, err := Read(name); err != nil || !bytes.Equal(got, whole(string(got[:1]))) {
+					if got, err := Read(name); err != nil || !bytes.Equal(got, allOf(string(got[:1]))) {
 						t.Errorf("%d bytes, %v; want the whole content of one write", len(got), err)
 						return
 					}
@@ -179,7 +179,7 @@ func TestAReaderSeesTheOldContentOrTheNew(t *testing.T) {
 			})
 		}
 		for i := range 100 {
-			must(t, Write(name, whole(letter(i%26))))
+			must(t, Write(name, allOf(letter(i%26))))
 		}
 		done.Store(true)
 		readers.Wait()
