@@ -16,6 +16,7 @@ import (
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
+	"durable-dataload/internal/store"
 )
 
 // The folders beside the files of a schedule that they are moved to.
@@ -176,7 +177,8 @@ func growing() *migration.ScheduledFile {
 func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	plain := migration.Input{Path: in.File.Path, Shown: in.File.Path}
 	raw := stage.Input{Path: in.File.Path, Encoding: stage.Encoding(in.Schedule.Encoding)}
-	if stage.Needs(raw) {
+	// Workers on other machines see what is in a bucket, and not this file.
+	if stage.Needs(raw) || store.IsURL(in.Schedule.StateDir) {
 		staged, err := stage.File(ctx, migration.Inputs(in.Schedule.StateDir), raw, nil)
 		if errors.Is(err, os.ErrNotExist) {
 			return p, errGrowing
