@@ -58,6 +58,7 @@ func (m *migration) on(s *s3server.Server) *migration {
 // TestABucketHasWhatAFolderHas: the same file, whose first calls all lose their
 // answers, once with what it keeps in a folder and once in a bucket.
 func TestABucketHasWhatAFolderHas(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var tables []map[string]string
 	l := newLab(t)
@@ -109,26 +110,37 @@ func (m *migration) comparable() map[string]string {
 }
 
 // TestAMigrationOnABucketGoesOnWhereItWasKilled: with faults, the starter killed
-// in the middle, and everything about it asked for from a state folder that has
-// nothing, as on another machine.
+// in the middle twice, and the second time the machine is lost with it: its state
+// folder, and the engine that it had there. All that is asked for then is asked
+// for on another machine.
 func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox("--faults", "all=0.7,find:all=0.7", "--seed", "5", "--latency", "30ms")
 	m := l.migration(s, l.users(invent.Options{Records: 800, Seed: 72, Awkward: true}), 10,
 		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms").on(server)
-	p := m.start()
-	until(t, time.Minute, "a third is loaded", func() bool { return s.calls() >= 25 || p.hasEnded() })
-	if p.hasEnded() {
-		t.Fatalf("it ended before it was killed: this was no test\n%s", p.errors())
+	for _, calls := range []int{25, 50} {
+		p := m.start()
+		until(t, time.Minute, "more is loaded", func() bool { return s.calls() >= calls || p.hasEnded() })
+		if p.hasEnded() {
+			t.Fatalf("it ended before it was killed: this was no test\n%s", p.errors())
+		}
+		p.kill()
 	}
-	p.kill()
+	for _, folder := range []string{"migrations", "artifacts", "inputs", "names"} {
+		if _, err := os.Stat(filepath.Join(m.state, folder)); err == nil {
+			t.Errorf("the state folder has %s, which belongs in the bucket", folder)
+		}
+	}
+	must(t, os.RemoveAll(m.state))
+	m.state = l.path("elsewhere")
 	killed := s.calls()
 	code, p := m.run(2 * time.Minute)
 	exitCode(t, p, code, 3)
 	if s.calls() <= killed {
-		t.Errorf("%d calls before the kill, and %d at the end: this was no test", killed, s.calls())
+		t.Errorf("%d calls before the last kill, and %d at the end: this was no test", killed, s.calls())
 	}
 	m.check()
 	broken, err := check.FromLedger(m.evidence())
@@ -136,16 +148,11 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	for _, b := range broken {
 		t.Error(b)
 	}
-	for _, folder := range []string{"migrations", "artifacts", "inputs", "names"} {
-		if _, err := os.Stat(filepath.Join(m.state, folder)); err == nil {
-			t.Errorf("the state folder has %s, which belongs in the bucket", folder)
-		}
-	}
 	if found, _ := filepath.Glob(l.path("s3:*")); len(found) > 0 {
 		t.Errorf("%q was made on the disk: somebody took a URL for a path", found)
 	}
 
-	m.state = l.path("elsewhere")
+	m.state = l.path("nowhere yet")
 	status := m.standing("--latest")
 	if status.State != "done" || status.ExitCode == nil || *status.ExitCode != 3 || status.Records["total"] != 800 {
 		t.Errorf("the status is %+v; want it done, with 800 records", status)
@@ -219,6 +226,7 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 // TestTheStoreDiesUnderAMigration: the S3 server is killed in the middle, for
 // longer than its clients repeat what they ask for.
 func TestTheStoreDiesUnderAMigration(t *testing.T) {
+	long(t)
 	t.Parallel()
 	l := newLab(t)
 	server := l.bucket()
