@@ -177,9 +177,11 @@ func growing() *migration.ScheduledFile {
 func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	plain := migration.Input{Path: in.File.Path, Shown: in.File.Path}
 	raw := stage.Input{Path: in.File.Path, Encoding: stage.Encoding(in.Schedule.Encoding)}
+	inputs := migration.Inputs(in.Schedule.StateDir)
 	// Workers on other machines see what is in a bucket, and not this file.
-	if stage.Needs(raw) || store.IsURL(in.Schedule.StateDir) {
-		staged, err := stage.File(ctx, migration.Inputs(in.Schedule.StateDir), raw, nil)
+	bring := store.IsURL(inputs) && !stage.Needs(raw)
+	if stage.Needs(raw) {
+		staged, err := stage.File(ctx, inputs, raw, nil)
 		if errors.Is(err, os.ErrNotExist) {
 			return p, errGrowing
 		}
@@ -193,11 +195,25 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	} else if err != nil {
 		return p, err
 	}
+	if bring {
+		plain.Path, plain.Name, plain.Origin = stage.Path(inputs, plain.SHA256), filepath.Base(in.File.Path), in.File.Path
+	}
 	// What was read is the file that was found, if that is still as it was.
 	if now, err := look(in.File.Path); err != nil || !now.Same(in.File) {
 		return p, errGrowing
 	}
 	p.Spec, _, err = migration.Identify(in.Schedule.Options, plain, in.Schedule.StateDir, false)
+	if err != nil || !bring {
+		return p, err
+	}
+	p.Staged = plain.Path
+	if there, err := store.Stat(plain.Path); err == nil && there.Size == in.File.Size {
+		return p, nil
+	}
+	brought, err := stage.File(ctx, inputs, raw, nil)
+	if err == nil && brought.SHA256 != plain.SHA256 {
+		err = errors.Join(errGrowing, migration.DropInput(in.Schedule.StateDir, brought.Path))
+	}
 	return p, err
 }
 

@@ -170,6 +170,28 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 	}
 }
 
+func TestPrepareFileBringsAFileToWhereWorkersElsewhereSeeIt(t *testing.T) {
+	i := newIncoming(t)
+	i.schedule.StateDir = "mem://schedule/work"
+	found := i.put("users.csv", people(3))
+	for range 2 { // it may be run again
+		p := i.prepare(found)
+		if p.Instead != nil || !strings.HasPrefix(p.Spec.DataFile, "mem://") || p.Staged != p.Spec.DataFile || p.Spec.InputName() != "users.csv" || p.Spec.DataOrigin != found.Path {
+			t.Fatalf("%+v; want the migration of a copy in the bucket, called users.csv", p)
+		}
+		if data, err := store.Read(p.Staged); err != nil || string(data) != people(3) {
+			t.Errorf("the copy is %q (%v)", data, err)
+		}
+	}
+	copied := i.prepare(found).Staged
+	if moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: found, Folder: DoneFolder, StateDir: i.schedule.StateDir, Staged: copied}); moved == "" {
+		t.Error("the file was not put away")
+	}
+	if there, err := store.Exists(copied); there || err != nil {
+		t.Errorf("the copy is still there (%v)", err)
+	}
+}
+
 func TestPrepareFileStagesWhatIsNotPlain(t *testing.T) {
 	i := newIncoming(t)
 	var b strings.Builder

@@ -22,8 +22,6 @@ type object struct {
 	}
 	Data map[string]string // of a ConfigMap
 	Spec struct {
-		AccessModes      []string `yaml:"accessModes"`
-		Resources        resources
 		Replicas         int
 		BackoffLimit     int `yaml:"backoffLimit"`
 		PodFailurePolicy struct {
@@ -65,10 +63,9 @@ type pod struct {
 	Containers []container
 	Volumes    []struct {
 		Name                  string
-		EmptyDir              *struct{} `yaml:"emptyDir"`
-		PersistentVolumeClaim struct {
-			ClaimName string `yaml:"claimName"`
-		} `yaml:"persistentVolumeClaim"`
+		EmptyDir              *struct {
+			SizeLimit string `yaml:"sizeLimit"`
+		} `yaml:"emptyDir"`
 		Secret struct {
 			SecretName  string `yaml:"secretName"`
 			DefaultMode int    `yaml:"defaultMode"`
@@ -81,6 +78,10 @@ type container struct {
 	Args        []string
 	EnvFrom     []struct {
 		ConfigMapRef struct{ Name string } `yaml:"configMapRef"`
+		SecretRef    struct {
+			Name     string
+			Optional bool
+		} `yaml:"secretRef"`
 	} `yaml:"envFrom"`
 	Ports []struct {
 		Name          string
@@ -149,9 +150,6 @@ func TestManifestsNameWhatIsThere(t *testing.T) {
 		volumes := map[string]bool{}
 		for _, v := range spec.Volumes {
 			volumes[v.Name] = true
-			if claim := v.PersistentVolumeClaim.ClaimName; claim != "" && !slices.Equal(objects["PersistentVolumeClaim "+claim].Spec.AccessModes, []string{"ReadWriteMany"}) {
-				t.Errorf("%s mounts the claim %s, which is not there or not for many", name, claim)
-			}
 			if secret := v.Secret.SecretName; secret != "" && !strings.Contains(readFile(t, "deploy/kubernetes/worker.yaml"), "kubectl create secret generic "+secret+" --from-file=client_secret=") {
 				t.Errorf("%s mounts the secret %s; want the command that makes it at the top", name, secret)
 			}
@@ -166,6 +164,9 @@ func TestManifestsNameWhatIsThere(t *testing.T) {
 		versions[version] = true
 		if !regexp.MustCompile(`^v\d+\.\d+\.\d+$`).MatchString(version) || !strings.Contains(c.Image, "/durable-dataload-"+c.Name+":") {
 			t.Errorf("%s has the image %s; want durable-dataload-%s with a version", name, c.Image, c.Name)
+		}
+		if bucket := c.EnvFrom[1].SecretRef; !bucket.Optional || !strings.Contains(readFile(t, "deploy/kubernetes/worker.yaml"), "kubectl create secret generic "+bucket.Name+" --from-env-file=") {
+			t.Errorf("%s takes the secret %+v; want an optional one, and the command that makes it at the top", name, bucket)
 		}
 		configuration := objects["ConfigMap "+c.EnvFrom[0].ConfigMapRef.Name]
 		checkArguments(t, "deploy/kubernetes", c.Name, c.Args)

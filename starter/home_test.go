@@ -118,13 +118,11 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 			t.Errorf("%s was begun", name)
 		}
 	}
-	for _, args := range [][]string{{"list"}, {"rollback", "--migration", "migration-x"}, {"verify", "--latest"}} {
-		var out, errs bytes.Buffer
-		if code := run(append(args, "--work-url", nowhere, "--state-dir", filepath.Join(dir, "state")), &out, &errs); code != migration.ExitCannotRun {
-			t.Errorf("%q ends with %d; want %d", args, code, migration.ExitCannotRun)
-		}
-		hasAll(t, errs.String(), "cannot look for migrations: ", "connection refused", "expected a bucket that answers")
+	var out, errs bytes.Buffer
+	if code := run([]string{"list", "--work-url", nowhere, "--state-dir", filepath.Join(dir, "state")}, &out, &errs); code != migration.ExitCannotRun {
+		t.Errorf("list ends with %d; want %d", code, migration.ExitCannotRun)
 	}
+	hasAll(t, errs.String(), "cannot look for migrations: ", "connection refused", "expected a bucket that answers")
 }
 
 func TestInputsOfABucket(t *testing.T) {
@@ -195,6 +193,15 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if has, err := store.Exists(f.path); err != nil || has == c.brought {
+			t.Errorf("%s with %s: it is there before its migration begins: %t, %v", c.path, o.text(), has, err)
+		}
+		o.file = f
+		for range 2 { // the second time it is there
+			if err := (&session{o: o, screen: cmd.screen}).bring(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if brought := f.path != c.path; brought != c.brought || brought && store.Dir(f.path) != store.Join(c.work, "inputs") {
 			t.Errorf("%s with %s: it is read from %s; brought: %t", c.path, o.text(), f.path, c.brought)
 		}
@@ -210,5 +217,32 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
 			t.Errorf("%s with %s: it is there: %t, %v; want only copies removed that nobody needs", c.path, o.text(), has, err)
 		}
+	}
+}
+
+func TestAFileThatChangesIsNotBrought(t *testing.T) {
+	local := filepath.Join(t.TempDir(), "users.csv")
+	var nowhere bytes.Buffer
+	write := func(content string) {
+		if err := os.WriteFile(local, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("email\na@example.com\n")
+	o := options{home: home{workURL: inMemory(t, "work")}, data: []string{local}}
+	if err := o.completeInputs(); err != nil {
+		t.Fatal(err)
+	}
+	s := &session{o: o, screen: newScreen(&nowhere, &nowhere, o)}
+	var err error
+	if s.o.file, err = (&command{o: o, screen: s.screen}).prepare(t.Context(), o.inputs[0]); err != nil {
+		t.Fatal(err)
+	}
+	write("email\nb@example.com\n")
+	if err := s.bring(t.Context()); err == nil || !strings.Contains(err.Error(), "users.csv: the file changed while it was read") {
+		t.Errorf("error %v; want that the file has changed", err)
+	}
+	if names, err := store.List(migration.Inputs(o.work())); err != nil || len(names) > 0 {
+		t.Errorf("%q is left, %v", names, err)
 	}
 }

@@ -33,6 +33,7 @@ type dataFile struct {
 	shown        string // how a person knows it
 	name, origin string // those of the spec; empty for a file that is read where it is
 	sha256       string // of a staged file; empty if it is not known yet
+	size         int64  // of the file that is here
 }
 
 // inputName is what the workflow id calls the file.
@@ -229,35 +230,68 @@ func (f dataFile) input() migration.Input {
 
 // prepare gives the plain file of an input, which is the input itself or a
 // staged copy: of what has to be unpacked or converted, and with a work place in
-// a bucket of all that is on this machine, which other machines do not see. A
-// Ctrl-C ends it.
+// a bucket of what is on this machine, which others do not see. A plain file is
+// copied when its migration begins, see bring. A Ctrl-C ends it.
 func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
-	needs, upload := stage.Needs(in.Input), c.o.workURL != "" && !store.IsURL(in.Path)
-	if !needs && !upload {
-		return dataFile{path: in.Path, shown: in.Path}, nil
+	ctx, cancel := untilStopped(ctx, c.stop)
+	defer cancel()
+	inputs := migration.Inputs(c.o.work())
+	if stage.Needs(in.Input) {
+		staged, err := stage.File(ctx, inputs, in.Input, c.screen.readProgress("reading "+in.given))
+		c.screen.clear()
+		if err != nil {
+			return dataFile{}, err
+		}
+		f := dataFile{path: staged.Path, shown: in.Path, name: staged.Name, origin: in.Path, sha256: staged.SHA256}
+		if in.Path == stage.Stdin {
+			f.shown, f.origin = in.given, ""
+		}
+		return f, nil
 	}
+	f := dataFile{path: in.Path, shown: in.Path}
+	if c.o.workURL == "" || store.IsURL(in.Path) {
+		return f, nil
+	}
+	var err error
+	if f.sha256, f.size, err = source.Digest(ctx, in.Path); err != nil {
+		return dataFile{}, err
+	}
+	f.path, f.here, f.name, f.origin = stage.Path(inputs, f.sha256), in.Path, in.Name(), in.Path
+	return f, nil
+}
+
+// bring copies a plain file of this machine into the work place, unless it is
+// there already. A Ctrl-C ends it.
+func (s *session) bring(ctx context.Context) error {
+	f := s.o.file
+	if f.here == "" {
+		return nil
+	}
+	if there, err := store.Stat(f.path); err == nil && there.Size == f.size {
+		return nil
+	}
+	ctx, cancel := untilStopped(ctx, s.stop)
+	defer cancel()
+	staged, err := stage.File(ctx, migration.Inputs(s.o.work()), stage.Input{Path: f.here}, s.screen.readProgress("reading "+f.shown))
+	s.screen.clear()
+	if err == nil && staged.SHA256 != f.sha256 {
+		err = fmt.Errorf("%s: the file changed while it was read; expected a finished file; wait until it is complete", f.shown)
+		err = errors.Join(err, migration.DropInput(s.o.work(), staged.Path))
+	}
+	return err
+}
+
+// untilStopped ends the context with errStopped at the first Ctrl-C.
+func untilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	go func() {
 		select {
-		case <-c.stop:
+		case <-stop:
 			cancel(errStopped)
 		case <-ctx.Done():
 		}
 	}()
-	staged, err := stage.File(ctx, migration.Inputs(c.o.work()), in.Input, c.screen.readProgress("reading "+in.given))
-	c.screen.clear()
-	if err != nil {
-		return dataFile{}, err
-	}
-	f := dataFile{path: staged.Path, shown: in.Path, name: staged.Name, origin: in.Path, sha256: staged.SHA256}
-	if in.Path == stage.Stdin {
-		f.shown, f.origin = in.given, ""
-	}
-	if !needs {
-		f.here = in.Path
-	}
-	return f, nil
+	return ctx, func() { cancel(nil) }
 }
 
 var errStopped = errors.New("stopped")

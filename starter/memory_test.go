@@ -84,6 +84,15 @@ func TestMigrationsInABucket(t *testing.T) {
 	_, text := starter(migration.ExitCannotRun, migrate...)
 	hasAll(t, text, "was migrated already", inResults+"summary_", "--again")
 
+	if files("inputs") != nil {
+		t.Error("a file that was migrated already was brought into the work place again")
+	}
+	out, _ = starter(migration.ExitDone, "--data", local, "--mapping", mapping, "--dry-run")
+	hasAll(t, out, "would be sent", filepath.Join(dir, "dry_run_"))
+	if names := files(""); slices.Contains(names, "inputs") {
+		t.Errorf("a dry run left %q in the work place", names)
+	}
+
 	// Files that are in a bucket, one of them packed.
 	for name, content := range map[string]string{"a.csv": "email\neve@example.com\n", "b.csv": "email\nmallory@example.com\nann@example.com\n"} {
 		if err := store.Write(inMemory(t, "incoming", name), []byte(content)); err != nil {
@@ -121,4 +130,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	success := store.Join(work, "artifacts", summaries[0].Files.Success)
 	out, _ = starter(migration.ExitDone, "rollback", "--data", success, "--rate-limit", "0", "--yes")
 	hasAll(t, out, "Every record is as it was", filepath.Join(dir, "rollback_success_"))
+	if _, err := os.Stat("mem:"); err == nil {
+		t.Error("something took a URL for the name of a folder of the disk")
+	}
 }

@@ -174,10 +174,15 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if err := s.service.work(s.spec, s.o.credentials, nil, s.o.notices, s.log); err != nil {
 		return 0, err
 	}
-	if err := s.validate(ctx); errors.Is(err, errStopped) {
+	err = s.validate(ctx)
+	if err == nil {
+		err = s.bring(ctx)
+	}
+	if errors.Is(err, errStopped) {
 		s.screen.say(stoppedEarly)
 		return migration.ExitStopped, nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return 0, err
 	}
 	run, err := s.begin(ctx)

@@ -547,7 +547,7 @@ func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
 	}()
 	s.folder = migration.RollbackIn(s.o.work(), "dry-run-"+rand.Text())
 	s.rollback.Folder = string(s.folder)
-	defer func() { _ = store.RemoveAll(s.rollback.Folder) }()
+	defer s.dropDryRun()
 	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
 	if err != nil {
 		return 0, err
@@ -577,6 +577,17 @@ func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
 	fmt.Fprintln(s.screen.stdout, "What would be done:")
 	s.screen.rollbackCounts(counts)
 	return migration.ExitDone, nil
+}
+
+// dropDryRun removes what a dry run has kept. In a bucket the places for its calls
+// are given back a moment after the last one, which is written down once more: a
+// small object without user data, that may stay where the store is slow.
+func (s *rollbackSession) dropDryRun() {
+	s.dropList()
+	if store.IsURL(s.rollback.Folder) {
+		time.Sleep(time.Second)
+		s.dropList()
+	}
 }
 
 // rollbackView follows a rollback.

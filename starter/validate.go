@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
@@ -184,12 +184,13 @@ func (o *options) records(header []string) (*mapping.Records, error) {
 	return m.Compile(header)
 }
 
-// paced is a client whose calls keep the limits of the target, also while other
-// migrations into it run.
+// paced is a client whose calls keep the rate of the target, also while other
+// migrations into it run. One is made at a time on this machine: in a bucket the
+// place of a process that has ended is free only after a while.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 	spec := o.spec()
 	gate, err := pace.New(pace.Config{
-		Starts: migration.In(o.work(), "validate").StartTimes(spec.Target), Places: store.Join(o.work(), "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
+		Starts: migration.In(o.work(), "validate").StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
 	})
 	if err != nil {
 		return nil, err
@@ -228,15 +229,8 @@ func (s *session) validate(ctx context.Context) error {
 	if _, err := migration.Folder(s.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
 		return err // it goes on, and was validated when it began
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-s.stop:
-			cancel(errStopped)
-		case <-ctx.Done():
-		}
-	}()
+	ctx, cancel := untilStopped(ctx, s.stop)
+	defer cancel()
 	report, err := validateFile(ctx, s.o, s.schema(ctx), 0, 3, s.screen)
 	if errors.Is(err, errStopped) {
 		return err

@@ -60,6 +60,9 @@ type Staged struct {
 	Size   int64  // of the file in bytes
 }
 
+// Path is the name of the plain file with this digest in a folder.
+func Path(dir, sha256hex string) string { return store.Join(dir, sha256hex+".csv") }
+
 // Needs says that an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
 // compressed and does not say so by its name is refused by source.Inspect.
 func Needs(in Input) bool {
@@ -123,7 +126,7 @@ func File(ctx context.Context, dir string, in Input, progress func(bytes int64))
 		return Staged{}, err
 	}
 	sum := hex.EncodeToString(out.digest.Sum(nil))
-	staged := Staged{Path: store.Join(dir, sum+".csv"), Name: in.Name(), SHA256: sum, Size: out.size}
+	staged := Staged{Path: Path(dir, sum), Name: in.Name(), SHA256: sum, Size: out.size}
 	if err := file.commit(ctx, staged); err != nil {
 		if context.Cause(ctx) != nil {
 			return Staged{}, context.Cause(ctx)
