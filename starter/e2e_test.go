@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +26,8 @@ import (
 	"durable-dataload/internal/check"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/program"
+	"durable-dataload/internal/s3server"
 )
 
 // The tests of this package run the three programs as a person would, and kill
@@ -134,13 +135,13 @@ type process struct {
 
 // start starts one of the programs, with nothing in its environment that is
 // not given here.
-func (l *lab) start(program string, env []string, args ...string) *process {
+func (l *lab) start(which string, env []string, args ...string) *process {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	name := fmt.Sprintf("%s-%d", program, len(l.processes)+1)
+	name := fmt.Sprintf("%s-%d", which, len(l.processes)+1)
 	p := &process{t: l.t, name: name, stdout: l.path(name + ".stdout"), stderr: l.path(name + ".stderr"), done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(programs.dir, program), args...)
+	p.cmd = exec.Command(filepath.Join(programs.dir, which), args...)
 	p.cmd.Dir = l.dir
 	p.cmd.Env = append([]string{"HOME=" + l.path("home")}, env...)
 	stdout, err := os.Create(p.stdout)
@@ -155,7 +156,7 @@ func (l *lab) start(program string, env []string, args ...string) *process {
 	defer stderr.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.Stdin, l.stdin = l.stdin, nil
-	endWithThisProcess(p.cmd)
+	program.EndWithThisProcess(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
@@ -354,21 +355,13 @@ func (s *target) lastCall() int64 {
 	return last
 }
 
-// nextPort is below the ports that systems give out, so that nothing takes it
-// while a sandbox is dead.
-var nextPort atomic.Int64
-
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			return address
-		}
+	addresses, err := program.FreeAddresses(1)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port from 20000 to 30000 is free")
-	return ""
+	return addresses[0]
 }
 
 // users writes a file of invented users.
@@ -423,6 +416,7 @@ type migration struct {
 	batch  int
 	flags  []string
 	env    []string
+	bucket *s3server.Server // nil: what it keeps is in its folders
 }
 
 // migration is a command into a target, with an embedded engine unless the
@@ -435,8 +429,27 @@ func (l *lab) migration(s *target, input string, batch int, flags ...string) *mi
 }
 
 func (m *migration) arguments() []string {
-	args := []string{"--data", m.input, "--apid_uri", m.target.uri(), "--state-dir", m.state, "--output-dir", m.out}
+	args := append([]string{"--data", m.input, "--apid_uri", m.target.uri()}, m.places()...)
+	if m.bucket == nil {
+		args = append(args, "--output-dir", m.out)
+	}
 	return append(args, m.flags...)
+}
+
+// places are the options that say where it is kept.
+func (m *migration) places() []string {
+	if m.bucket != nil {
+		return []string{"--state-dir", m.state, "--work-url", m.bucket.URL(inBucket)}
+	}
+	return []string{"--state-dir", m.state}
+}
+
+// kept is the folder of what it keeps.
+func (m *migration) kept() string {
+	if m.bucket != nil {
+		return m.bucket.Path(inBucket)
+	}
+	return m.state
 }
 
 func (m *migration) start() *process {
@@ -474,9 +487,9 @@ func (m *migration) artifacts(pattern string) []string {
 // ledger is the folder of the one migration's ledger.
 func (m *migration) ledger() string {
 	m.lab.t.Helper()
-	found, err := filepath.Glob(filepath.Join(m.state, "migrations", "*", "ledger"))
+	found, err := filepath.Glob(filepath.Join(m.kept(), "migrations", "*", "ledger"))
 	if err != nil || len(found) != 1 {
-		m.lab.t.Fatalf("expected one ledger in %s, found %q (%v)", m.state, found, err)
+		m.lab.t.Fatalf("expected one ledger in %s, found %q (%v)", m.kept(), found, err)
 	}
 	return found[0]
 }

@@ -33,7 +33,7 @@ func (m *migration) workflowID() string {
 // rollback gives the command that undoes a migration.
 func (m *migration) rollback(flags ...string) *process {
 	m.lab.t.Helper()
-	args := []string{"rollback", "--migration", m.workflowID(), "--state-dir", m.state, "--output-dir", m.lab.path("undone")}
+	args := append([]string{"rollback", "--migration", m.workflowID(), "--output-dir", m.lab.path("undone")}, m.places()...)
 	return m.lab.start("starter", m.env, append(args, flags...)...)
 }
 

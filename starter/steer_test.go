@@ -14,7 +14,11 @@ import (
 // operate gives a command that steers or shows the migrations of the folder.
 func (m *migration) operate(args ...string) (code int, p *process) {
 	m.lab.t.Helper()
-	p = m.lab.start("starter", nil, append(args, "--state-dir", m.state)...)
+	var env []string
+	if m.bucket != nil {
+		env = m.bucket.Environment()
+	}
+	p = m.lab.start("starter", env, append(args, m.places()...)...)
 	return p.wait(time.Minute), p
 }
 

@@ -30,14 +30,14 @@ func TestMain(m *testing.M) {
 func newTestHarness(t *testing.T, o options) (*harness, *bytes.Buffer) {
 	t.Helper()
 	programs.once.Do(func() {
-		if programs.dir, programs.err = os.MkdirTemp(fastFolder(), folderPrefix); programs.err == nil {
+		if programs.dir, programs.err = os.MkdirTemp(fastFolder(false), folderPrefix); programs.err == nil {
 			programs.err = build(context.Background(), programs.dir)
 		}
 	})
 	if programs.err != nil {
 		t.Fatal(programs.err)
 	}
-	dir, err := os.MkdirTemp(fastFolder(), folderPrefix)
+	dir, err := os.MkdirTemp(fastFolder(false), folderPrefix)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 	"durable-dataload/internal/fleet"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/program"
+	"durable-dataload/internal/s3server"
 )
 
 const (
@@ -54,16 +57,21 @@ const comesToItsEnd = "the same command comes to its end"
 type episode struct {
 	plan
 	programs string // the folder of the binaries
+	s3       string // the binary of the S3 server, on a bucket
 	dir      string
 	say      func(format string, args ...any)
 	count    *figures
 
-	input, original, state, out, queue string
+	input, original, queue string
+	state                  string // the state folder of the starter
+	work, out              string // where the files are of what migrations keep, and of the artifacts
 
 	target, service *proxy // before the sandbox, and before the engine
 	sandbox, engine *slot
 	database        *slot // of a fleet's engine
 	real            *fleet.Service
+	bucket          *s3server.Server // nil: what migrations keep is in the state folder
+	store           *slot
 	workers         []*slot
 	hasDisk         bool
 	filling         sync.Mutex // one at a time fills the disk
@@ -135,8 +143,13 @@ func (e *episode) tell(invariant, format string, args ...any) {
 func (e *episode) prepare(ctx context.Context) (err error) {
 	e.over = make(chan struct{})
 	e.input, e.original, e.state, e.out = e.path("users.csv"), e.path("original.csv"), e.path("state"), e.path("out")
-	e.queue = filepath.Base(e.dir)
-	e.witness = check.NewWitness(e.state)
+	e.work, e.queue = e.state, filepath.Base(e.dir)
+	if e.plan.bucket {
+		if err := e.startStore(ctx); err != nil {
+			return err
+		}
+	}
+	e.witness = check.NewWitness(e.work)
 	e.truth.path = e.path("sandbox/truth.jsonl")
 	var content bytes.Buffer
 	if err := invent.Write(&content, e.plan.input); err != nil {
@@ -152,7 +165,7 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	addresses, err := freeAddresses(3)
+	addresses, err := program.FreeAddresses(3)
 	if err != nil {
 		return err
 	}
@@ -325,6 +338,11 @@ func seed(address, users string) error {
 func (e *episode) launch(name, program string, env []string, args ...string) (*process, error) {
 	cmd := exec.Command(filepath.Join(e.programs, program), args...)
 	cmd.Dir, cmd.Env = e.dir, append([]string{"HOME=" + e.path("home"), "TMPDIR=" + os.TempDir()}, env...)
+	if e.bucket != nil {
+		if err := e.alone(name, cmd); err != nil {
+			return nil, err
+		}
+	}
 	return e.launchCommand(name, cmd)
 }
 
@@ -441,17 +459,31 @@ func (e *episode) unexplained(since time.Time) bool {
 	return e.active == 0 && e.disturbed.Before(since)
 }
 
-func (e *episode) arguments() []string { return e.options(e.input, e.state, e.out) }
+func (e *episode) arguments() []string {
+	if e.bucket != nil {
+		return e.options(e.input, "--state-dir", e.state, "--work-url", e.bucket.URL(workFolder))
+	}
+	return e.options(e.input, "--state-dir", e.state, "--output-dir", e.out)
+}
 
-// options are the command line of a migration of a file.
-func (e *episode) options(input, state, out string) []string {
+// there is a command about the migration that another has begun.
+func (e *episode) there(command ...string) []string {
+	if e.bucket != nil {
+		return append(command, "--work-url", e.bucket.URL(workFolder))
+	}
+	return append(command, "--state-dir", e.state)
+}
+
+// options are the command line of a migration of a file; places are those of
+// what it keeps.
+func (e *episode) options(input string, places ...string) []string {
 	seconds := func(d time.Duration) string { return fmt.Sprint(d.Seconds()) }
-	args := []string{
-		"--data", input, "--apid_uri", "http://" + e.target.address, "--state-dir", state, "--output-dir", out,
+	args := append(places,
+		"--data", input, "--apid_uri", "http://"+e.target.address,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
 		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(retryRounds), "--retry-backoff", seconds(retryBackoff),
 		"--breaker", strconv.Itoa(e.breaker),
-	}
+	)
 	if e.canary > 0 {
 		args = append(args, "--canary", strconv.Itoa(e.canary))
 	}
@@ -583,7 +615,7 @@ func (e *episode) checkBetween(p *process) {
 }
 
 func (e *episode) migration(summary string) check.Migration {
-	ledgers, _ := filepath.Glob(filepath.Join(e.state, "migrations", "*", "ledger"))
+	ledgers, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*", "ledger"))
 	m := check.Migration{
 		Input: e.original, Summary: summary, Truth: e.truth.path, Before: e.before, BatchSize: e.batch,
 		Late: e.has(stop, delayCalls),
@@ -610,7 +642,7 @@ func (e *episode) hang(starter *process) {
 		e.say("--- %s\n%s\n%s", p.name, lastLines(before, 10), firstLines(goroutines, 40))
 	}
 	e.say("--- %d calls, %d claims, %d outcomes; the starter was %s", e.truth.count(), e.witness.Claims(), e.witness.Outcomes(), starter.name)
-	for _, dir := range []string{e.state, e.out} {
+	for _, dir := range slices.Compact([]string{e.state, e.work, e.out}) {
 		_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 			if err != nil || strings.Contains(path, "/ledger/") {
 				return nil
@@ -704,7 +736,7 @@ func (e *episode) collect(code int) (*evidence, error) {
 			e.tell(comesToItsEnd, "%s did not end within 20s of a SIGTERM: %s", p.name, lastLines(p.errors(), 30))
 		}
 	}
-	for _, s := range []*slot{e.sandbox, e.engine} {
+	for _, s := range []*slot{e.sandbox, e.engine, e.store} {
 		if s != nil {
 			s.close().kill()
 		}
@@ -719,9 +751,15 @@ func (e *episode) collect(code int) (*evidence, error) {
 		}
 		search.Places = append(search.Places, e.real.Data())
 	}
-	for _, name := range []string{"state/engine", "state/logs", "state/names", "state/pace", "engine"} {
-		if _, err := os.Stat(e.path(name)); err == nil {
-			search.Places = append(search.Places, e.path(name))
+	if e.bucket != nil {
+		search.Secrets = append(search.Secrets, s3server.SecretKey)
+	}
+	for _, path := range []string{
+		filepath.Join(e.state, "engine"), filepath.Join(e.state, "logs"), filepath.Join(e.work, "names"), filepath.Join(e.work, "pace"),
+		e.path("engine"), e.path(machines),
+	} {
+		if _, err := os.Stat(path); err == nil {
+			search.Places = append(search.Places, path)
 		}
 	}
 	e.mu.Lock()
@@ -739,7 +777,7 @@ func (e *episode) collect(code int) (*evidence, error) {
 	}
 	return &evidence{
 		spans: e.ordered(), gated: e.target.gatedMoments(), flight: e.flight,
-		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.state, first: first, second: second,
+		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.work, first: first, second: second,
 		search: search, arrivals: arrivals, rate: e.rate, code: code, wantFailed: e.wantFailed,
 	}, nil
 }
@@ -748,7 +786,7 @@ func (e *episode) collect(code int) (*evidence, error) {
 // more: it finds nothing to load. (Without the mark that the migration is done:
 // a file that is done is refused.)
 func (e *episode) writeAgain(code int) bool {
-	marks, err := filepath.Glob(filepath.Join(e.state, "migrations", "*", "finished.json"))
+	marks, err := filepath.Glob(filepath.Join(e.work, "migrations", "*", "finished.json"))
 	if err != nil || len(marks) != 1 {
 		e.tell(comesToItsEnd, "the migration is done, and %d migrations are marked so (%v)", len(marks), err)
 		return false

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"durable-dataload/internal/check"
 	"durable-dataload/internal/fleet"
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/program"
+	"durable-dataload/internal/s3server"
 )
 
 // What is broken besides the invariants, on a fleet.
@@ -34,14 +37,15 @@ const (
 // drawFleet draws the episodes of a fleet: Temporal on PostgreSQL, three
 // workers, and kills of everything. One is large, without a limit of the rate;
 // in the other the workers keep a rate together, a schedule comes first, and
-// orders are given. records > 0 fixes the size of the large one.
-func drawFleet(seed uint64, records int64) []plan {
+// orders are given. records > 0 fixes the size of the large one. What the
+// migrations keep is in a bucket, or in a folder that all processes share.
+func drawFleet(seed uint64, records int64, folder bool) []plan {
 	r := rand.New(rand.NewPCG(seed, 0))
 	if records == 0 {
 		records = fleetRecords
 	}
 	bulk := plan{
-		number: 1, fleet: true, breaker: 5, workers: fleetWorkers, before: true, batch: 100, flight: 12, faults: "all=0.2,find:all=0.2",
+		number: 1, fleet: true, bucket: !folder, breaker: 5, workers: fleetWorkers, before: true, batch: 100, flight: 12, faults: "all=0.2,find:all=0.2",
 		input: invent.Options{Records: records, Seed: r.Uint64(), Awkward: true}, seed: r.Int64N(1 << 31),
 		latency: 20 * time.Millisecond, findLag: 200 * time.Millisecond,
 	}
@@ -49,17 +53,24 @@ func drawFleet(seed uint64, records int64) []plan {
 	for i := range fleetWorkers {
 		victims = append(victims, fmt.Sprintf("%s %d", aWorker, i+1), fmt.Sprintf("%s %d", aWorker, i+1))
 	}
+	if bulk.bucket {
+		victims = append(victims, theStore, theStore)
+	}
 	r.Shuffle(len(victims), func(i, j int) { victims[i], victims[j] = victims[j], victims[i] })
 	// Spread over the whole migration: each part of it has one victim.
 	part := float64(bulk.batches()) / float64(len(victims)+1)
 	for i, victim := range victims {
-		bulk.events = append(bulk.events, event{
+		ev := event{
 			when:   trigger{what: onOutcomes, n: 1 + int(part*(float64(i)+r.Float64())), after: time.Duration(r.IntN(40)) * time.Millisecond},
 			action: kill, target: victim, lasts: time.Duration(r.IntN(800)) * time.Millisecond,
-		})
+		}
+		if victim == theStore {
+			ev.lasts *= 10 // its clients repeat what they ask for some seconds
+		}
+		bulk.events = append(bulk.events, ev)
 	}
 	paced := plan{
-		number: 2, fleet: true, breaker: 5, scheduled: true, workers: fleetWorkers, batch: 5, flight: 12, rate: fleetRate,
+		number: 2, fleet: true, bucket: !folder, breaker: 5, scheduled: true, workers: fleetWorkers, batch: 5, flight: 12, rate: fleetRate,
 		input: invent.Options{Records: 2500, Seed: r.Uint64(), Awkward: true}, seed: r.Int64N(1 << 31), latency: 50 * time.Millisecond,
 		events: []event{
 			{when: trigger{what: onOutcomes, n: 50}, action: kill, target: fmt.Sprintf("%s %d", aWorker, 1+r.IntN(fleetWorkers))},
@@ -78,9 +89,49 @@ func (e *episode) eventsEnd() time.Duration {
 	return eventsEnd
 }
 
+const (
+	workFolder = "work"     // of the bucket
+	machines   = "machines" // a folder each that no other process uses
+)
+
+// startStore starts the S3 server. What is in the bucket is in files for those
+// who check it.
+func (e *episode) startStore(ctx context.Context) (err error) {
+	if e.bucket, err = s3server.New(e.s3, e.path("s3"), ""); err != nil {
+		return err
+	}
+	e.work = e.bucket.Path(workFolder)
+	e.out = filepath.Join(e.work, "artifacts")
+	e.store = e.slot(theStore, func(name string) (*process, error) { return e.launchCommand(name, e.bucket.Command()) })
+	if err := e.store.begin(); err != nil {
+		return err
+	}
+	return e.bucket.Answers(ctx)
+}
+
+// alone has a program run as on a machine of its own: with nothing that is
+// another's but the network.
+func (e *episode) alone(name string, cmd *exec.Cmd) error {
+	home := e.path(filepath.Join(machines, name))
+	temporary := filepath.Join(home, "tmp")
+	cmd.Dir = home
+	cmd.Env = append(cmd.Env, "HOME="+home, "TMPDIR="+temporary)
+	cmd.Env = append(cmd.Env, e.bucket.Environment()...)
+	return os.MkdirAll(temporary, 0o700)
+}
+
+// heeded is how long after the answer to an order calls may still be made that
+// do not keep to it: they had begun.
+func (e *episode) heeded() time.Duration {
+	if e.bucket != nil {
+		return time.Second
+	}
+	return 0
+}
+
 // startFleet starts the service that docker-compose.yml describes.
 func (e *episode) startFleet(ctx context.Context) (err error) {
-	addresses, err := freeAddresses(fleet.Ports)
+	addresses, err := program.FreeAddresses(fleet.Ports)
 	if err != nil {
 		return err
 	}
@@ -136,7 +187,7 @@ type standing struct {
 }
 
 func (e *episode) standing() (s standing, ok bool) {
-	output, ok := e.steer(ordersHold, "status", "--latest", "--json", "--state-dir", e.state)
+	output, ok := e.steer(ordersHold, e.there("status", "--latest", "--json")...)
 	if !ok {
 		return s, false
 	}
@@ -152,15 +203,15 @@ func (e *episode) standing() (s standing, ok bool) {
 func (e *episode) pauseAndResume() {
 	e.pausing(1)
 	defer e.pausing(-1)
-	if _, ok := e.steer(ordersHold, "pause", "--latest", "--reason", "lunch", "--state-dir", e.state); !ok {
+	if _, ok := e.steer(ordersHold, e.there("pause", "--latest", "--reason", "lunch")...); !ok {
 		return
 	}
-	paused := time.Now()
+	paused := time.Now().Add(e.heeded())
 	if s, ok := e.standing(); ok && (s.State != "running" || !strings.Contains(s.Paused, "lunch")) {
 		e.tell(ordersHold, "it was paused, and its status is %+v", s)
 	}
 	resumed := time.Now()
-	if _, ok := e.steer(ordersHold, "resume", "--latest", "--state-dir", e.state); !ok {
+	if _, ok := e.steer(ordersHold, e.there("resume", "--latest")...); !ok {
 		return
 	}
 	if n := len(between(e.target.moments(), paused, resumed)); n > 0 {
@@ -171,11 +222,11 @@ func (e *episode) pauseAndResume() {
 
 // setRate halves the rate. That it holds is seen at the end.
 func (e *episode) setRate() {
-	if _, ok := e.steer(ordersHold, "set", "--latest", fmt.Sprintf("rate=%d", slowerRate), "--state-dir", e.state); !ok {
+	if _, ok := e.steer(ordersHold, e.there("set", "--latest", fmt.Sprintf("rate=%d", slowerRate))...); !ok {
 		return
 	}
 	e.mu.Lock()
-	e.slower = time.Now()
+	e.slower = time.Now().Add(e.heeded())
 	e.mu.Unlock()
 	if s, ok := e.standing(); ok && s.Pace.Limit != slowerRate {
 		e.tell(ordersHold, "the rate was set to %d, and its status is %+v", slowerRate, s)
@@ -206,7 +257,7 @@ func (e *episode) migrateBySchedule(ctx context.Context) error {
 			return err
 		}
 	}
-	create := append([]string{"schedule", "create", "nightly", "--cron", "0 2 * * *", "--settle", "100ms", "--task-queue", e.queue}, e.options(filepath.Join(incoming, "*.csv"), state, out)...)
+	create := append([]string{"schedule", "create", "nightly", "--cron", "0 2 * * *", "--settle", "100ms", "--task-queue", e.queue}, e.options(filepath.Join(incoming, "*.csv"), "--state-dir", state, "--output-dir", out)...)
 	if _, ok := e.steer(scheduleFires, create...); !ok {
 		return nil
 	}

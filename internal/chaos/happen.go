@@ -144,7 +144,7 @@ func (e *episode) find(target string) *slot {
 
 // slots are all of them; nil for what this episode does not have.
 func (e *episode) slots() []*slot {
-	return append([]*slot{e.sandbox, e.engine, e.database}, e.workers...)
+	return append([]*slot{e.sandbox, e.engine, e.database, e.store}, e.workers...)
 }
 
 func (e *episode) targets(ev event) []string {
@@ -233,7 +233,7 @@ func (e *episode) anotherWorks() bool {
 // claimed gives the batches that each process has claimed, by the names of
 // their outcomes.
 func (e *episode) claimed() map[int][]string {
-	paths, _ := filepath.Glob(filepath.Join(e.state, "migrations", "*", "ledger", "*", "*", "*.claim"))
+	paths, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*", "ledger", "*", "*", "*.claim"))
 	claimed := map[int][]string{}
 	for _, path := range paths {
 		var claim struct{ Process int }

@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,7 +24,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +31,7 @@ import (
 
 	"durable-dataload/internal/check"
 	"durable-dataload/internal/fleet"
+	"durable-dataload/internal/s3server"
 )
 
 func main() {
@@ -59,7 +58,10 @@ type options struct {
 	json     bool
 	sabotage string
 	fleet    bool
+	folder   bool
 }
+
+func (o options) onBucket() bool { return o.fleet && !o.folder }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
@@ -70,7 +72,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&o.seed, "seed", 1, "decides the episodes and what happens in them")
 	flags.Int64Var(&o.records, "records", 0, "records of each migration; 0 = drawn")
 	flags.IntVar(&o.episode, "episode", 0, "only this one; 0 = from the first on")
-	flags.BoolVar(&o.fleet, "fleet", false, "on the Temporal service of docker-compose.yml, with PostgreSQL and three workers: a large migration, and one with a rate, a schedule and orders")
+	flags.BoolVar(&o.fleet, "fleet", false, "on the Temporal service of docker-compose.yml, with PostgreSQL and three workers: a large migration, and one with a rate, a schedule and orders, both on a bucket")
+	flags.BoolVar(&o.folder, "shared-folder", false, "with --fleet: what the migrations keep is in a folder of all processes, and not in a bucket")
 	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell what happens when it does")
@@ -88,6 +91,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil && o.fleet && (o.sabotage != "" || flags.Changed("minutes")) {
 		err = errors.New("--fleet has its own two episodes, and takes neither --minutes nor --sabotage; see --help")
+	}
+	if err == nil && o.folder && !o.fleet {
+		err = errors.New("--shared-folder is for --fleet; without it all processes share a folder; see --help")
 	}
 	if err == nil && o.sabotage != "" {
 		_, err = findSabotage(o.sabotage)
@@ -120,6 +126,7 @@ type harness struct {
 	out     io.Writer
 	dir     string // of all that is written
 	bin     string // of the programs
+	s3      string // the S3 server of a fleet
 	figures *figures
 	begun   time.Time
 	kept    bool // the folder of an episode is still there
@@ -128,7 +135,7 @@ type harness struct {
 func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error) {
 	h := &harness{options: o, out: out, figures: newFigures(o.seed)}
 	var err error
-	if h.dir, err = os.MkdirTemp(fastFolder(), folderPrefix); err != nil {
+	if h.dir, err = os.MkdirTemp(fastFolder(o.onBucket()), folderPrefix); err != nil {
 		return nil, err
 	}
 	h.bin = filepath.Join(h.dir, "bin")
@@ -138,6 +145,10 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 		h.say("building Temporal's server and schema tool")
 		// The database is another user's.
 		err = errors.Join(fleet.Build(ctx, h.bin), os.Chmod(h.dir, 0o711))
+	}
+	if err == nil && h.onBucket() {
+		h.say("building the S3 server")
+		h.s3, err = s3server.Install(ctx)
 	}
 	if err != nil {
 		_ = os.RemoveAll(h.dir)
@@ -161,14 +172,17 @@ const folderPrefix = "durable-dataload-chaos-"
 
 // fastFolder is a folder in memory, if there is one: a killed process loses
 // nothing of what it wrote to a file system, and fsync on a shared disk can
-// take seconds.
-func fastFolder() string {
+// take seconds. An S3 server needs one that is good for it.
+func fastFolder(forStore bool) string {
 	const memory = "/dev/shm"
 	probe, err := os.MkdirTemp(memory, folderPrefix)
 	if err != nil {
 		return ""
 	}
-	_ = os.Remove(probe)
+	defer func() { _ = os.Remove(probe) }()
+	if forStore && s3server.Usable(probe) != nil {
+		return ""
+	}
 	return memory
 }
 
@@ -181,7 +195,7 @@ func (h *harness) say(format string, args ...any) {
 // runAll runs episodes until the time is used up.
 func (h *harness) runAll(ctx context.Context) error {
 	if h.fleet {
-		for _, p := range drawFleet(h.seed, h.records) {
+		for _, p := range drawFleet(h.seed, h.records, h.folder) {
 			if h.episode == 0 || h.episode == p.number {
 				if err := h.runOne(ctx, p); err != nil {
 					return err
@@ -229,7 +243,7 @@ func (h *harness) runAll(ctx context.Context) error {
 func (h *harness) runOne(ctx context.Context, p plan) error {
 	began, number := time.Now(), p.number
 	e := &episode{
-		plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
+		plan: p, programs: h.bin, s3: h.s3, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
 		count: h.figures, say: func(string, ...any) {},
 	}
 	if h.verbose {
@@ -288,6 +302,9 @@ func (h *harness) repeat(number int) string {
 	if h.fleet {
 		command += " --fleet"
 	}
+	if h.folder {
+		command += " --shared-folder"
+	}
 	if h.records > 0 {
 		command += fmt.Sprintf(" --records %d", h.records)
 	}
@@ -326,23 +343,4 @@ func (h *harness) finish(stdout io.Writer) {
 	if !h.kept {
 		_ = os.RemoveAll(h.dir)
 	}
-}
-
-// nextPort keeps the episodes that run at the same time apart.
-var nextPort atomic.Int64
-
-// freeAddresses are on this machine, below the ports that systems give out, so
-// that nothing takes them while nobody listens.
-func freeAddresses(n int) ([]string, error) {
-	var addresses []string
-	for range 10000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
-		if l, err := net.Listen("tcp", address); err == nil {
-			_ = l.Close()
-			if addresses = append(addresses, address); len(addresses) == n {
-				return addresses, nil
-			}
-		}
-	}
-	return nil, errors.New("no ports from 20000 to 30000 are free")
 }

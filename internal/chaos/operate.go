@@ -202,7 +202,7 @@ func (e *episode) operator(verb string, args ...string) (*process, error) {
 	e.orders++
 	name := fmt.Sprintf("operator-%d-%s", e.orders, verb)
 	e.mu.Unlock()
-	args = append([]string{verb, "--state-dir", e.state}, args...)
+	args = append(e.there(verb), args...)
 	if e.service != nil {
 		args = append(args, "--address", e.service.address)
 	}
@@ -279,11 +279,23 @@ func (e *episode) waitsFor() string {
 
 // history is what the folder says has happened to the migration.
 func (e *episode) history() []migration.Event {
-	folders, _ := filepath.Glob(filepath.Join(e.state, "migrations", "*"))
+	folders, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*"))
 	if len(folders) != 1 {
 		return nil
 	}
-	events, _ := migration.Folder(folders[0]).Events()
+	if e.bucket == nil {
+		events, _ := migration.Folder(folders[0]).Events()
+		return events
+	}
+	// A bucket has an object for each, whose names are in the order of time.
+	var events []migration.Event
+	paths, _ := filepath.Glob(filepath.Join(folders[0], "events", "*.json"))
+	for _, path := range paths {
+		var ev migration.Event
+		if json.Unmarshal([]byte(read(path)), &ev) == nil && !slices.Contains(events, ev) {
+			events = append(events, ev)
+		}
+	}
 	return events
 }
 

@@ -33,8 +33,8 @@ func TestWhatAMigrationWaitsFor(t *testing.T) {
 		{"stopped", []migration.Event{begun, canary, changed("stop", "no", "yes")}, 0, ""},
 		{"another run", []migration.Event{begun, failed, {Kind: migration.EventEnded}, begun}, 0, ""},
 	} {
-		e := &episode{state: t.TempDir(), pausers: c.pausers}
-		folder := migration.In(e.state, "key")
+		e := &episode{work: t.TempDir(), pausers: c.pausers}
+		folder := migration.In(e.work, "key")
 		if err := folder.Make(); err != nil {
 			t.Fatal(err)
 		}
@@ -51,14 +51,14 @@ func TestWhatAMigrationWaitsFor(t *testing.T) {
 }
 
 func TestAnOrderHoldsUntilTheNextOne(t *testing.T) {
-	e := &episode{state: t.TempDir()}
+	e := &episode{work: t.TempDir()}
 	begin := time.Now()
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	e.holds(span{from: at(-60), paused: true})
 	e.holds(span{from: at(-50), rate: 8})
 	e.lift("set")
 	e.holds(span{from: at(-20), rate: 4})
-	folder := migration.In(e.state, "key")
+	folder := migration.In(e.work, "key")
 	if err := folder.Make(); err != nil {
 		t.Fatal(err)
 	}

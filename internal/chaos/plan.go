@@ -29,6 +29,7 @@ type plan struct {
 	canary    int    // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
 	maxFailed string // --max-failed
 	fleet     bool   // the engine is the service of docker-compose.yml
+	bucket    bool   // what the migration keeps is in a bucket, and no process shares a folder with another
 	scheduled bool   // before it, a schedule migrates a file
 }
 
@@ -60,6 +61,7 @@ const (
 	theSandbox = "sandbox"
 	theEngine  = "engine"
 	theBase    = "database"   // of a fleet
+	theStore   = "store"      // the S3 server of a fleet
 	aWorker    = "worker"     // with a number, from 1
 	everything = "everything" // but the target
 )
@@ -270,7 +272,10 @@ func (p *plan) String() string {
 		shape = fmt.Sprintf("separate engine and %d workers", p.workers)
 	}
 	if p.fleet {
-		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers", p.workers)
+		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers on a folder", p.workers)
+	}
+	if p.bucket {
+		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers on a bucket", p.workers)
 	}
 	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)

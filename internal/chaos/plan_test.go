@@ -89,7 +89,7 @@ func TestRecordsAreFixedOnDemand(t *testing.T) {
 }
 
 func TestAFleetMeetsEverything(t *testing.T) {
-	first, again := drawFleet(7, 0), drawFleet(7, 0)
+	first, again := drawFleet(7, 0, false), drawFleet(7, 0, false)
 	killed := map[string]int{}
 	for i, p := range first {
 		if p.String() != again[i].String() {
@@ -104,13 +104,23 @@ func TestAFleetMeetsEverything(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{theStarter, theSandbox, theEngine, theBase, "worker 1", "worker 2", "worker 3"} {
+	for _, want := range []string{theStarter, theSandbox, theEngine, theBase, theStore, "worker 1", "worker 2", "worker 3"} {
 		if killed[want] == 0 {
 			t.Errorf("nothing kills %s: %v", want, killed)
 		}
 	}
-	if bulk := first[0]; bulk.input.Records != 100_000 || drawFleet(7, 500)[0].input.Records != 500 {
+	if bulk := first[0]; bulk.input.Records != 100_000 || drawFleet(7, 500, false)[0].input.Records != 500 {
 		t.Errorf("%d records, want 100000, and as many as are asked for", bulk.input.Records)
+	}
+	for i, p := range drawFleet(7, 0, true) {
+		if p.bucket || !first[i].bucket {
+			t.Errorf("%v; want a bucket, and on demand a folder", p.String())
+		}
+		for _, e := range p.events {
+			if e.target == theStore {
+				t.Errorf("%v: there is no store", e)
+			}
+		}
 	}
 	if paced := first[1]; paced.rate == 0 || !paced.scheduled || !paced.has(pauseIt) || !paced.has(setRate) {
 		t.Errorf("%v; want a rate, a schedule and orders", paced.String())

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"durable-dataload/internal/program"
 )
 
 // process is one of the programs, running. Its output is in files.
@@ -38,7 +40,7 @@ func launch(dir, name string, cmd *exec.Cmd) (*process, error) {
 	}
 	defer func() { _ = stderr.Close() }()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
-	endWithThisProcess(p.cmd)
+	program.EndWithThisProcess(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s does not start: %w", name, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"durable-dataload/internal/program"
 )
 
 // behind is a server that counts the calls that came whole, behind a proxy.
@@ -42,7 +44,7 @@ func newBehind(t *testing.T) *behind {
 		}
 	}))
 	t.Cleanup(server.Close)
-	addresses, err := freeAddresses(1)
+	addresses, err := program.FreeAddresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"durable-dataload/internal/program"
 )
 
 const (
@@ -66,16 +68,8 @@ func Build(ctx context.Context, dir string) error {
 			return fmt.Errorf("the service %s of docker-compose.yml has the image %s, expected %s: go.mod has %s %s; change one of the two", name, got, want, serverModule, version)
 		}
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
 	for path, name := range map[string]string{"/cmd/server": server, "/cmd/tools/sql": schemaTool} {
-		command := exec.CommandContext(ctx, "go", "install", serverModule+path+"@"+version)
-		command.Dir, command.Env = dir, append(os.Environ(), "GOBIN="+dir)
-		if err := run(command); err != nil {
-			return fmt.Errorf("cannot build Temporal's %s: %w", name, err)
-		}
-		if err := os.Rename(filepath.Join(dir, filepath.Base(path)), filepath.Join(dir, name)); err != nil {
+		if err := program.Install(ctx, dir, serverModule+path, version, name); err != nil {
 			return err
 		}
 	}
