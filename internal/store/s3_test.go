@@ -79,8 +79,8 @@ func startServer(dir string) (*s3server.Server, error) {
 	return s, s.Start(context.Background())
 }
 
-// s3 is a folder of the test's own on the server, "" if none is wanted.
-func s3(t *testing.T) string {
+// realS3 is a folder of the test's own on the server, "" if none is wanted.
+func realS3(t *testing.T) string {
 	if server == nil {
 		return ""
 	}

@@ -22,7 +22,7 @@ func places(t *testing.T) map[string]string {
 		"a folder": t.TempDir(),
 		"memory":   "mem://" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/some/where",
 	}
-	if server := s3(t); server != "" {
+	if server := realS3(t); server != "" {
 		found["an S3 server"] = server
 	}
 	return found
