@@ -62,8 +62,8 @@ type pod struct {
 	} `yaml:"securityContext"`
 	Containers []container
 	Volumes    []struct {
-		Name                  string
-		EmptyDir              *struct {
+		Name     string
+		EmptyDir *struct {
 			SizeLimit string `yaml:"sizeLimit"`
 		} `yaml:"emptyDir"`
 		Secret struct {
