@@ -3,10 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,11 @@ func places(t *testing.T) map[string]string {
 	}
 	if server := realS3(t); server != "" {
 		found["an S3 server"] = server
+	}
+	if own := os.Getenv("DATALOAD_TEST_URL"); own != "" {
+		folder := Join(own, rand.Text())
+		t.Cleanup(func() { must(t, RemoveAll(folder)) })
+		found["DATALOAD_TEST_URL"] = folder
 	}
 	return found
 }
