@@ -300,12 +300,15 @@ func All(work string) ([]Folder, error) {
 
 // CutOff says whether records of the migration were never attempted, as far as
 // is known.
-func (f Folder) CutOff() bool {
+func (f Folder) CutOff() (bool, error) {
 	if finished, err := f.Finished(); finished || err != nil {
-		return false
+		return false, err
 	}
 	summary, err := f.Summary()
-	return err != nil || summary.Records.Remaining > 0
+	if errors.Is(err, ErrAbsent) {
+		return true, nil
+	}
+	return summary.Records.Remaining > 0, err
 }
 
 // RoundList is the path of the list of batches of a retry round.
