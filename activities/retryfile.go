@@ -2,7 +2,9 @@ package activities
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,8 +45,8 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 	if !errors.Is(err, migration.ErrAbsent) {
 		return file, err
 	}
-	file = migration.RetryFile{Round: round}
-	list, err := store.NewWriter(o.folder.RoundList(round))
+	file = migration.RetryFile{Round: round, List: fmt.Sprintf("round-%d-%s.list", round, rand.Text())}
+	list, err := store.NewWriter(o.folder.RoundList(file))
 	if err != nil {
 		return file, err
 	}
@@ -59,8 +61,14 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 		return addToRoundList(list, batch)
 	})
 	if err != nil || file.Records == 0 {
-		return file, err
+		return migration.RetryFile{Round: round}, err
 	}
+	return o.beginRound(file, list, now)
+}
+
+// beginRound fixes a retry round with its list, unless it has begun, and gives
+// what holds.
+func (o *opened) beginRound(file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
 	if err := list.Commit(); err != nil {
 		return file, err
 	}
