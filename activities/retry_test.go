@@ -99,7 +99,7 @@ func TestALateListOfARoundDoesNotHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := r.retryFile(1)
-	if late, err = o.beginRound(late, list, now); late != held || err != nil {
+	if late, err = o.beginRound(t.Context(), late, list, now); late != held || err != nil {
 		t.Errorf("%+v (%v), want %+v, which was there before", late, err, held)
 	}
 	r.restart()

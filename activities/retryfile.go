@@ -63,13 +63,13 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 	if err != nil || file.Records == 0 {
 		return migration.RetryFile{Round: round}, err
 	}
-	return o.beginRound(file, list, now)
+	return o.beginRound(ctx, file, list, now)
 }
 
 // beginRound fixes a retry round with its list, unless it has begun, and gives
 // what holds.
-func (o *opened) beginRound(file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
-	if err := list.Commit(); err != nil {
+func (o *opened) beginRound(ctx context.Context, file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
+	if err := list.Commit(ctx); err != nil {
 		return file, err
 	}
 	if file.Name, err = artifacts.ReserveRetryName(o.spec.OutputDir, o.folder.Reservations(), now); err != nil {

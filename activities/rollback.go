@@ -731,7 +731,7 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 			return summary, err
 		}
 	}
-	if err := set.Commit(summary.Items); err != nil {
+	if err := set.Commit(ctx, summary.Items); err != nil {
 		return summary, err
 	}
 	if err := o.folder.SaveRollbackSummary(summary); err != nil {

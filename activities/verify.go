@@ -478,7 +478,7 @@ func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migr
 	if n := summary.Found.Sum(); n != summary.Sample {
 		return summary, fmt.Errorf("%w: %d records were looked at or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
 	}
-	if err := list.Commit(); err != nil {
+	if err := list.Commit(ctx); err != nil {
 		return summary, err
 	}
 	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {

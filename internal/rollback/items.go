@@ -100,7 +100,7 @@ func Write(ctx context.Context, folder migration.Folder, each func(yield func(It
 	if err := w.Error(); err != nil {
 		return totals, err
 	}
-	if err := file.Commit(); err != nil {
+	if err := file.Commit(ctx); err != nil {
 		return totals, err
 	}
 	_, err = source.Inspect(ctx, folder.Items(), source.InspectOptions{BatchSize: batchSize, IndexPath: folder.Index()})

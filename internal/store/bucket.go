@@ -253,8 +253,8 @@ func (o object) removeAll() error {
 
 // upload writes an object of any size, or leaves none where the content cannot be
 // read to its end.
-func (o object) upload(from *io.SectionReader) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
+func (o object) upload(ctx context.Context, from *io.SectionReader) error {
+	ctx, cancel := context.WithTimeout(ctx, lengthy)
 	defer cancel()
 	if err := o.in.Upload(ctx, o.key, whole{from, cancel}, &blob.WriterOptions{ContentType: contentType}); err != nil {
 		return o.failed("write", err)
