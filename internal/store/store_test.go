@@ -318,6 +318,9 @@ func TestCheckRefuses(t *testing.T) {
 		"s3:///x":                   "names no bucket",
 		"s3://key:secret@bucket/x":  "has a user or a password in it",
 		"s3://bucket/line\nbreak/x": "line break",
+		"azblob://container/x?sv=2026-01-01&sig=secret":         "a signature",
+		"s3://bucket/x?X-Amz-Signature=secret":                  "a signature",
+		"s3://bucket/x?endpoint=http://key:secret@localhost:90": "a password",
 	} {
 		err := Check(name)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
