@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -277,7 +276,7 @@ func OfSuccessFile(ctx context.Context, path string) func(yield func(Item) error
 }
 
 func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
-	name := filepath.Base(path)
+	name := store.Base(path)
 	var refusal error
 	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Refused: func(f *source.Refusal) {
 		if refusal == nil {
