@@ -115,7 +115,7 @@ func (o *opened) eachUnknown(ctx context.Context, round int, visit func(batch in
 		batch   int
 		records []bool
 	}
-	return ahead(ctx, o.folder, length, func(ctx context.Context, n int) (u unknownOf, err error) {
+	return store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (u unknownOf, err error) {
 		if u.batch, err = o.roundBatch(round-1, n+1); err != nil {
 			return u, err
 		}

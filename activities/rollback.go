@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/undo"
 )
 
@@ -69,7 +70,7 @@ func (o *opened) nextRound(ctx context.Context) (int, error) {
 	}
 	cutOff, left := false, false
 	type looked struct{ cutOff, left bool }
-	err = ahead(ctx, o.folder, o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		in, err := o.inRound(ctx, round, n+1)
 		if err != nil {
 			return l, err
@@ -85,7 +86,7 @@ func (o *opened) nextRound(ctx context.Context) (int, error) {
 	}, func(l looked) error {
 		left = left || l.left
 		if cutOff = l.cutOff; cutOff {
-			return errEnough
+			return store.ErrEnough
 		}
 		return nil
 	})
@@ -224,7 +225,7 @@ func (o *opened) planRollback(ctx context.Context, in RollbackPlanInput) (Rollba
 		done  bool
 		known []ledger.Record
 	}
-	err := ahead(ctx, o.folder, plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
 			return l, err
 		}
@@ -232,7 +233,7 @@ func (o *opened) planRollback(ctx context.Context, in RollbackPlanInput) (Rollba
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
-			return errEnough
+			return store.ErrEnough
 		}
 		plan.After++
 		if !l.done && slices.ContainsFunc(l.known, func(k ledger.Record) bool { return isUndone(k.Outcome) == in.Verify }) {
@@ -736,7 +737,7 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 	}
 	defer set.Discard()
 	summary.Success, summary.Fail = set.Names()
-	err = ahead(ctx, o.folder, o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
 		return o.readUndone(ctx, ledger.Key{Round: in.Round, Batch: n + 1})
 	}, func(u undone) error { return u.add(set, &summary) })
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // Records are read back in two ways: for the canary, by the run of the migration
@@ -60,7 +61,7 @@ func (o *opened) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan
 		PlannedBatch
 		positions, loaded int
 	}
-	err := ahead(ctx, o.folder, plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err
@@ -69,7 +70,7 @@ func (o *opened) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan
 		return looked{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
-			return errEnough
+			return store.ErrEnough
 		}
 		if l.loaded > 0 {
 			plan.Batches = append(plan.Batches, l.PlannedBatch)
@@ -468,7 +469,7 @@ func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migr
 	defer list.Discard()
 	summary.File = list.Name()
 	batch := 0
-	err = ahead(ctx, o.folder, o.index.Batches(), func(ctx context.Context, n int) (found, error) {
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
 		return o.foundOrLeft(ctx, in.Run, n+1)
 	}, func(f found) error {
 		batch++
