@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -79,12 +80,12 @@ type Activities struct {
 	firstProbe time.Duration // see pace.Config; 0 = as it is there
 
 	mu   sync.Mutex
-	runs map[Run]*opened
+	runs map[Run]*opening
 }
 
 // New makes the activities of this process.
 func New(connect Connect, log *slog.Logger) *Activities {
-	return &Activities{connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opened{}}
+	return &Activities{connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
 }
 
 // OpenUndo gives this process the keys to previous values that are encrypted, for
@@ -105,9 +106,7 @@ func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
 func (a *Activities) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, o := range a.runs {
+	for _, o := range a.openRuns() {
 		o.gate.Close(ctx)
 	}
 }
@@ -149,16 +148,34 @@ type opened struct {
 	prepared *pace.Seats
 }
 
+// opening is a run that is opened once. In a bucket that takes long, and other
+// runs do not wait for it.
+type opening struct {
+	mu   sync.Mutex
+	done atomic.Pointer[opened]
+}
+
 // open gives what a run needs. The first call in a process reads the folder.
 func (a *Activities) open(run Run) (*opened, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if o, ok := a.runs[run]; ok {
+	r := a.opening(run)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if o := r.done.Load(); o != nil {
 		return o, nil
 	}
 	o, err := a.openFolder(run)
 	if err != nil {
 		return nil, storageError(err)
+	}
+	r.done.Store(o)
+	return o, nil
+}
+
+func (a *Activities) opening(run Run) *opening {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, ok := a.runs[run]; ok {
+		return r
 	}
 	// A process works for few runs; those of other runs are over, mostly. One
 	// that is not has its files still: they are closed when nobody has them any
@@ -170,8 +187,22 @@ func (a *Activities) open(run Run) (*opened, error) {
 		}
 		delete(a.runs, other)
 	}
-	a.runs[run] = o
-	return o, nil
+	r := &opening{}
+	a.runs[run] = r
+	return r
+}
+
+// openRuns are those that are open.
+func (a *Activities) openRuns() []*opened {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []*opened
+	for _, r := range a.runs {
+		if o := r.done.Load(); o != nil {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 func (a *Activities) openFolder(run Run) (_ *opened, err error) {

@@ -9,6 +9,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // ArtifactsInput asks for the artifacts. All times are the workflow's, so that
@@ -145,7 +146,7 @@ func (o *opened) rounds(ctx context.Context, a *Activities, run Run, course *art
 			return nil, err
 		}
 		var counts ledger.Counts
-		err = ahead(ctx, o.folder, length, func(ctx context.Context, n int) (settled settledBatch, err error) {
+		err = store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
 			var keys []ledger.Key
 			settled.BatchResult, err = a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: n + 1}, func(key ledger.Key, entry ledger.Outcomes) {
 				keys, settled.entries = append(keys, key), append(settled.entries, entry)
@@ -201,7 +202,7 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		return migration.Counts{}, migration.Files{}, nil, err
 	}
 	defer set.Discard()
-	err = ahead(ctx, o.folder, o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return o.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {

@@ -71,6 +71,8 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 // SettleBatch decides what a LoadBatch that died has left open: a part that was
 // claimed and has no outcome is unknown. It sends nothing.
 func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+	stop := heartbeat(ctx)
+	defer stop()
 	result, err := a.settleBatch(ctx, in, func(ledger.Key, ledger.Outcomes) {})
 	return result, storageError(err)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -517,6 +519,44 @@ func TestADamagedFolderIsAStorageError(t *testing.T) {
 	}
 	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.SettleBatch, r.batch(0, 1))
 	expectType(t, err, Storage, true, "damaged")
+}
+
+// A bucket that does not answer holds its own runs up, and no others.
+func TestARunDoesNotWaitForTheBucketOfAnother(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	r := inspected(t, people(4))
+	asked, goOn := make(chan struct{}, 8), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-goOn
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer slow.Close()
+	ended := make(chan error)
+	go func() {
+		_, err := r.acts.open(Run{Folder: migration.Folder("s3://bucket/slow?region=us-east-1&endpoint=" + slow.URL), ID: "run-1"})
+		ended <- err
+	}()
+	<-asked
+	opened := make(chan error)
+	go func() {
+		_, err := r.acts.open(r.run)
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the run waits for that in the bucket")
+		defer func() { <-opened }()
+	}
+	close(goOn)
+	if err := <-ended; err == nil {
+		t.Error("a run was opened that cannot be read")
+	}
 }
 
 func TestAWorkerServesManyRunsAtOnce(t *testing.T) {

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -106,18 +107,14 @@ func (l *lost) add(key ledger.Key, records int, since time.Time) {
 
 // count counts the records that are unknown still, and says since when the
 // oldest is. A batch that a later round has decided, in whichever process, is
-// forgotten.
+// forgotten. Who leaves batches unknown does not wait while that is asked for.
 func (l *lost) count(lastRound int, decided func(ledger.Key) bool) (records int, since time.Time) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for batch, b := range l.batches {
-		for round := b.round + 1; round <= lastRound; round++ {
-			if decided(ledger.Key{Round: round, Batch: batch}) {
-				delete(l.batches, batch)
-				break
-			}
-		}
-		if _, still := l.batches[batch]; !still {
+	batches := maps.Clone(l.batches)
+	l.mu.Unlock()
+	for batch, b := range batches {
+		if b.isDecided(batch, lastRound, decided) {
+			l.forget(batch, b)
 			continue
 		}
 		records += b.records
@@ -128,16 +125,29 @@ func (l *lost) count(lastRound int, decided func(ledger.Key) bool) (records int,
 	return records, since
 }
 
+func (b lostBatch) isDecided(batch, lastRound int, decided func(ledger.Key) bool) bool {
+	for round := b.round + 1; round <= lastRound; round++ {
+		if decided(ledger.Key{Round: round, Batch: batch}) {
+			return true
+		}
+	}
+	return false
+}
+
+// forget forgets a batch, unless more is known of it by now.
+func (l *lost) forget(batch int, b lostBatch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.batches[batch] == b {
+		delete(l.batches, batch)
+	}
+}
+
 // Standings visits the runs that this process has worked for and that are not
 // over: how they stand, and their gates. What cannot be read is left out.
 func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
-	a.mu.Lock()
-	runs := make(map[Run]*opened, len(a.runs))
-	for run, o := range a.runs {
-		runs[run] = o
-	}
-	a.mu.Unlock()
-	for run, o := range runs {
+	for _, o := range a.openRuns() {
+		run := o.run
 		if sealed, err := o.folder.Sealed(run.ID); err != nil || sealed {
 			continue
 		}

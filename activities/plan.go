@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/store"
 )
 
 // PlanInput asks for the batches of a round from a position on.
@@ -59,7 +60,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		counts   ledger.Counts
 		standing ledger.Standing
 	}
-	err = ahead(ctx, o.folder, to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, string(o.folder), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		position := in.After + n + 1
 		batch, err := o.roundBatch(in.Round, position)
 		if err != nil {
@@ -74,7 +75,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
-			return errEnough
+			return store.ErrEnough
 		}
 		if l.standing == ledger.Settled {
 			plan.Settled.Add(l.counts)
@@ -127,7 +128,7 @@ func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan Upda
 		PlannedBatch
 		records []ledger.Record
 	}
-	err = ahead(ctx, o.folder, plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err
@@ -137,7 +138,7 @@ func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan Upda
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
-			return errEnough
+			return store.ErrEnough
 		}
 		settled, pending := updatesOf(l.records)
 		plan.Settled.Add(settled)

@@ -13,6 +13,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // ResolveInput asks whose the duplicates of a retry round are.
@@ -112,7 +113,7 @@ func (r *resolving) eachBatchOfDuplicates(ctx context.Context, visit func(*batch
 		resolved *ledger.Outcomes
 		open     *batchOfDuplicates
 	}
-	return ahead(ctx, r.folder, length, func(ctx context.Context, n int) (l looked, err error) {
+	return store.Ahead(ctx, string(r.folder), length, func(ctx context.Context, n int) (l looked, err error) {
 		batch, err := r.roundBatch(r.in.Round, n+1)
 		if err != nil {
 			return l, err
@@ -295,7 +296,7 @@ func (r *resolving) owned(ctx context.Context) (map[string]bool, error) {
 	if len(candidates) == 0 {
 		return candidates, nil
 	}
-	err := ahead(ctx, r.folder, r.index.Batches(), func(ctx context.Context, n int) ([]ledger.Record, error) {
+	err := store.Ahead(ctx, string(r.folder), r.index.Batches(), func(ctx context.Context, n int) ([]ledger.Record, error) {
 		b, err := r.index.Batch(n + 1)
 		if err != nil {
 			return nil, err

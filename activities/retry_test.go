@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // awkward is an input whose bytes are easily lost.
@@ -32,7 +34,7 @@ func TestTheRetryFileHoldsTheBytesOfWhatIsUnknown(t *testing.T) {
 	}
 	want := awkward[1] + awkward[2] + awkward[4] + awkward[7] + awkward[8]
 	first := r.retryFile(1)
-	if first != (migration.RetryFile{Round: 1, Name: "retry_Nov_22_2026_13_06_00.csv", Batches: 2, Records: 4}) {
+	if first != (migration.RetryFile{Round: 1, Name: "retry_Nov_22_2026_13_06_00.csv", Batches: 2, Records: 4, List: first.List}) {
 		t.Errorf("%+v, want round 1, 2 batches, 4 records", first)
 	}
 	if got := r.output(first.Name); got != want {
@@ -78,6 +80,34 @@ func TestWithoutUnknownRecordsThereIsNoRetryFile(t *testing.T) {
 	}
 	if _, err := r.run.Folder.RetryFile(1); err == nil {
 		t.Error("the folder has a round 1")
+	}
+}
+
+// A worker that slept while it listed the batches of a round may know of more than
+// are in it: duplicates were resolved meanwhile.
+func TestALateListOfARoundDoesNotHold(t *testing.T) {
+	r := inspected(t, people(8))
+	r.lose = func(int) bool { return true }
+	r.load(0, 2)
+	o, err := r.acts.open(r.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := migration.RetryFile{Round: 1, Batches: 2, Records: 8, List: "round-1-late.list"}
+	list, err := store.NewWriter(r.run.Folder.RoundList(late))
+	if err := errors.Join(err, addToRoundList(list, 1), addToRoundList(list, 2)); err != nil {
+		t.Fatal(err)
+	}
+	held := r.retryFile(1)
+	if late, err = o.beginRound(t.Context(), late, list, now); late != held || err != nil {
+		t.Errorf("%+v (%v), want %+v, which was there before", late, err, held)
+	}
+	r.restart()
+	if o, err = r.acts.open(r.run); err != nil {
+		t.Fatal(err)
+	}
+	if batch, err := o.roundBatch(1, 1); batch != 2 || err != nil {
+		t.Errorf("the first batch of the round is %d (%v), want 2", batch, err)
 	}
 }
 

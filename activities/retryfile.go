@@ -2,7 +2,9 @@ package activities
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,8 +45,8 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 	if !errors.Is(err, migration.ErrAbsent) {
 		return file, err
 	}
-	file = migration.RetryFile{Round: round}
-	list, err := store.NewWriter(o.folder.RoundList(round))
+	file = migration.RetryFile{Round: round, List: fmt.Sprintf("round-%d-%s.list", round, rand.Text())}
+	list, err := store.NewWriter(o.folder.RoundList(file))
 	if err != nil {
 		return file, err
 	}
@@ -59,9 +61,15 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 		return addToRoundList(list, batch)
 	})
 	if err != nil || file.Records == 0 {
-		return file, err
+		return migration.RetryFile{Round: round}, err
 	}
-	if err := list.Commit(); err != nil {
+	return o.beginRound(ctx, file, list, now)
+}
+
+// beginRound fixes a retry round with its list, unless it has begun, and gives
+// what holds.
+func (o *opened) beginRound(ctx context.Context, file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
+	if err := list.Commit(ctx); err != nil {
 		return file, err
 	}
 	if file.Name, err = artifacts.ReserveRetryName(o.spec.OutputDir, o.folder.Reservations(), now); err != nil {
@@ -107,7 +115,7 @@ func (o *opened) eachUnknown(ctx context.Context, round int, visit func(batch in
 		batch   int
 		records []bool
 	}
-	return ahead(ctx, o.folder, length, func(ctx context.Context, n int) (u unknownOf, err error) {
+	return store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (u unknownOf, err error) {
 		if u.batch, err = o.roundBatch(round-1, n+1); err != nil {
 			return u, err
 		}

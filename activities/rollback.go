@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/undo"
 )
 
@@ -67,27 +68,32 @@ func (o *opened) nextRound(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	left := false
-	for batch := 1; batch <= o.index.Batches(); batch++ {
-		in, err := o.inRound(ctx, round, batch)
+	cutOff, left := false, false
+	type looked struct{ cutOff, left bool }
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+		in, err := o.inRound(ctx, round, n+1)
 		if err != nil {
-			return 0, err
+			return l, err
 		}
 		if slices.Contains(in, true) {
-			decided, err := o.isDecided(ctx, round, batch)
+			decided, err := o.isDecided(ctx, round, n+1)
 			if err != nil || !decided {
-				return round, err
+				return looked{cutOff: true}, err
 			}
 		}
-		if in, err = o.inRound(ctx, round+1, batch); err != nil {
-			return 0, err
+		in, err = o.inRound(ctx, round+1, n+1)
+		return looked{left: slices.Contains(in, true)}, err
+	}, func(l looked) error {
+		left = left || l.left
+		if cutOff = l.cutOff; cutOff {
+			return store.ErrEnough
 		}
-		left = left || slices.Contains(in, true)
-	}
-	if left {
+		return nil
+	})
+	if left && !cutOff {
 		round++
 	}
-	return round, nil
+	return round, err
 }
 
 // checkIdentities opens the first of the files of previous values.
@@ -211,28 +217,33 @@ func (a *Activities) PlanRollback(ctx context.Context, in RollbackPlanInput) (Ro
 
 func (o *opened) planRollback(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
 	plan := RollbackPlan{After: in.After, Total: o.index.Batches()}
-	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
-		batch := plan.After + 1
-		isDone := o.isDecided
-		if in.Verify {
-			isDone = o.isVerified
-		}
-		done, err := isDone(ctx, in.Round, batch)
-		if err != nil {
-			return plan, err
-		}
-		known, err := o.after(ctx, in.Round, batch)
-		if err != nil {
-			return plan, err
-		}
-		if !done && slices.ContainsFunc(known, func(k ledger.Record) bool { return isUndone(k.Outcome) == in.Verify }) {
-			plan.Batches = append(plan.Batches, batch)
-		} else {
-			plan.Settled.Add(countRollback(known))
-		}
-		plan.After = batch
+	isDone := o.isDecided
+	if in.Verify {
+		isDone = o.isVerified
 	}
-	return plan, nil
+	type looked struct {
+		done  bool
+		known []ledger.Record
+	}
+	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
+			return l, err
+		}
+		l.known, err = o.after(ctx, in.Round, in.After+n+1)
+		return l, err
+	}, func(l looked) error {
+		if len(plan.Batches) == in.Limit {
+			return store.ErrEnough
+		}
+		plan.After++
+		if !l.done && slices.ContainsFunc(l.known, func(k ledger.Record) bool { return isUndone(k.Outcome) == in.Verify }) {
+			plan.Batches = append(plan.Batches, plan.After)
+		} else {
+			plan.Settled.Add(countRollback(l.known))
+		}
+		return nil
+	})
+	return plan, err
 }
 
 func (o *opened) isDecided(ctx context.Context, round, batch int) (bool, error) {
@@ -726,12 +737,13 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 	}
 	defer set.Discard()
 	summary.Success, summary.Fail = set.Names()
-	for batch := 1; batch <= o.index.Batches(); batch++ {
-		if err := o.addRollback(ctx, set, &summary, ledger.Key{Round: in.Round, Batch: batch}); err != nil {
-			return summary, err
-		}
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
+		return o.readUndone(ctx, ledger.Key{Round: in.Round, Batch: n + 1})
+	}, func(u undone) error { return u.add(set, &summary) })
+	if err != nil {
+		return summary, err
 	}
-	if err := set.Commit(summary.Items); err != nil {
+	if err := set.Commit(ctx, summary.Items); err != nil {
 		return summary, err
 	}
 	if err := o.folder.SaveRollbackSummary(summary); err != nil {
@@ -743,28 +755,34 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 	return summary, nil
 }
 
-// addRollback adds the items of a batch.
-func (o *opened) addRollback(ctx context.Context, set *artifacts.RollbackSet, summary *migration.RollbackSummary, key ledger.Key) error {
-	items, err := rollback.Read(o.staged, o.index, key.Batch)
-	if err != nil {
-		return err
+// undone is what became of the items of a batch.
+type undone struct {
+	items    []rollback.Item
+	known    []ledger.Record
+	left     string // why those without an outcome have none
+	verified bool
+}
+
+func (o *opened) readUndone(ctx context.Context, key ledger.Key) (u undone, err error) {
+	if u.items, err = rollback.Read(o.staged, o.index, key.Batch); err != nil {
+		return u, err
 	}
-	known, err := o.after(ctx, key.Round, key.Batch)
-	if err != nil {
-		return err
+	if u.known, err = o.after(ctx, key.Round, key.Batch); err != nil {
+		return u, err
 	}
-	left, err := o.whyLeft(ctx, key)
-	if err != nil {
-		return err
+	if u.left, err = o.whyLeft(ctx, key); err != nil {
+		return u, err
 	}
-	verified, err := o.isVerified(ctx, key.Round, key.Batch)
-	if err != nil {
-		return err
-	}
-	summary.Records.Add(countRollback(known))
-	for i, item := range items {
-		if isUndone(known[i].Outcome) {
-			if !verified {
+	u.verified, err = o.isVerified(ctx, key.Round, key.Batch)
+	return u, err
+}
+
+// add adds the items of a batch.
+func (u undone) add(set *artifacts.RollbackSet, summary *migration.RollbackSummary) error {
+	summary.Records.Add(countRollback(u.known))
+	for i, item := range u.items {
+		if isUndone(u.known[i].Outcome) {
+			if !u.verified {
 				summary.Unverified++
 			}
 			if err := set.Success(item.Batch, item.Line, item.UUID, item.Email); err != nil {
@@ -772,9 +790,9 @@ func (o *opened) addRollback(ctx context.Context, set *artifacts.RollbackSet, su
 			}
 			continue
 		}
-		reason := known[i].Error
-		if known[i].Outcome == ledger.None {
-			reason = left
+		reason := u.known[i].Error
+		if u.known[i].Outcome == ledger.None {
+			reason = u.left
 		}
 		if err := set.Fail(item.Batch, item.Line, reason); err != nil {
 			return err

@@ -21,7 +21,11 @@ func (o *opened) roundList(round int) (*roundList, error) {
 	if list, ok := o.lists[round]; ok {
 		return list, nil
 	}
-	f, err := store.Open(o.folder.RoundList(round))
+	file, err := o.folder.RetryFile(round)
+	if err != nil {
+		return nil, err
+	}
+	f, err := store.Open(o.folder.RoundList(file))
 	if err != nil {
 		return nil, err
 	}

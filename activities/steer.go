@@ -21,12 +21,20 @@ type SteerInput struct {
 // Once it has returned, no call begins that the control forbids: each looks at it
 // last of all. Apart are calls that were through with that look at that moment,
 // and those of CheckTarget and CountEntities, which do not wait at a closed gate.
-func (a *Activities) Steer(_ context.Context, in SteerInput) error {
-	return storageError(in.steer())
+//
+// It heartbeats, so that no second attempt begins while this one waits for a slow
+// bucket: what the first one writes last would hold against later orders.
+func (a *Activities) Steer(ctx context.Context, in SteerInput) error {
+	ctx, done := restartable(ctx)
+	defer done()
+	return ended(ctx, in.steer(ctx))
 }
 
-func (in SteerInput) steer() error {
+func (in SteerInput) steer(ctx context.Context) error {
 	folder := in.Run.Folder
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if in.Control != nil {
 		if err := folder.SaveControl(in.Run.ID, *in.Control); err != nil {
 			return err

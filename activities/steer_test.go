@@ -1,9 +1,17 @@
 package activities
 
 import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"sync"
 	"testing"
 	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
@@ -39,6 +47,46 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	}
 	if info, err := os.Stat(store.Join(string(folder), "control-"+r.run.ID)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
+	}
+}
+
+// A request to a bucket may take longer than a dead worker is waited for. Without
+// a heartbeat a second attempt would begin beside the first, and what that writes
+// late would undo an order that was given since.
+func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	acts := New(nil, slog.New(slog.DiscardHandler))
+	for name, c := range map[string]struct {
+		activity any
+		input    func(Run) any
+	}{
+		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run, Control: &migration.Control{}} }},
+		"SettleBatch": {acts.SettleBatch, func(run Run) any { return BatchInput{Run: run, Position: 1} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var once sync.Once
+			beaten := make(chan struct{})
+			slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case <-beaten:
+				case <-time.After(2 * heartbeatInterval):
+					t.Errorf("no heartbeat while %s is waited for", r.Method)
+				}
+				w.WriteHeader(http.StatusForbidden)
+			}))
+			defer slow.Close()
+			var suite testsuite.WorkflowTestSuite
+			suite.SetLogger(nopLogger{})
+			env := suite.NewTestActivityEnvironment()
+			env.SetTestTimeout(2 * patience)
+			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { once.Do(func() { close(beaten) }) })
+			env.RegisterActivity(c.activity)
+			folder := migration.Folder("s3://bucket/" + name + "?region=us-east-1&endpoint=" + slow.URL)
+			if _, err := env.ExecuteActivity(c.activity, c.input(Run{Folder: folder, ID: "run-1"})); err == nil {
+				t.Error("want an error: the bucket allows nothing")
+			}
+		})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 )
 
 // Records are read back in two ways: for the canary, by the run of the migration
@@ -56,23 +57,30 @@ func (a *Activities) PlanVerify(ctx context.Context, in VerifyPlanInput) (Verify
 
 func (o *opened) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
 	plan := VerifyPlan{After: in.After, Total: o.index.Batches(), Records: o.sampleSize()}
-	for plan.After < plan.Total && len(plan.Batches) < in.Limit {
-		b, err := o.index.Batch(plan.After + 1)
+	type looked struct {
+		PlannedBatch
+		positions, loaded int
+	}
+	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
-			return plan, err
+			return l, err
 		}
 		positions, loaded, err := o.toVerify(ctx, b)
-		if err != nil {
-			return plan, err
+		return looked{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
+	}, func(l looked) error {
+		if len(plan.Batches) == in.Limit {
+			return store.ErrEnough
 		}
-		if len(loaded) > 0 {
-			plan.Batches = append(plan.Batches, PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)})
+		if l.loaded > 0 {
+			plan.Batches = append(plan.Batches, l.PlannedBatch)
 		} else {
-			plan.Settled.NotLoaded += len(positions)
+			plan.Settled.NotLoaded += l.positions
 		}
-		plan.After = b.Number
-	}
-	return plan, nil
+		plan.After = l.Position()
+		return nil
+	})
+	return plan, err
 }
 
 // sampleSize is how many records are to be looked at.
@@ -460,25 +468,26 @@ func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migr
 	}
 	defer list.Discard()
 	summary.File = list.Name()
-	for batch := 1; batch <= o.index.Batches(); batch++ {
-		if err := ctx.Err(); err != nil {
-			return summary, err
-		}
-		f, err := o.foundOrLeft(ctx, in.Run, batch)
-		if err != nil {
-			return summary, err
-		}
+	batch := 0
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
+		return o.foundOrLeft(ctx, in.Run, n+1)
+	}, func(f found) error {
+		batch++
 		summary.Found.Add(f.Result)
 		for _, d := range f.Differences {
 			if err := list.Add(batch, d); err != nil {
-				return summary, err
+				return err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return summary, err
 	}
 	if n := summary.Found.Sum(); n != summary.Sample {
 		return summary, fmt.Errorf("%w: %d records were looked at or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
 	}
-	if err := list.Commit(); err != nil {
+	if err := list.Commit(ctx); err != nil {
 		return summary, err
 	}
 	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {

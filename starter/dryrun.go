@@ -126,7 +126,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	if err := d.readBatches(ctx, index, c.o.file.path); err != nil {
 		return nil, err
 	}
-	return d, d.commit()
+	return d, d.commit(ctx)
 }
 
 // measure gives the size of a record in a request, as a migration measures it.
@@ -250,15 +250,15 @@ func (d *dry) emailOf(r source.Record) string {
 	return d.encoder.First(fields, "email", d.key)
 }
 
-func (d *dry) commit() error {
+func (d *dry) commit(ctx context.Context) error {
 	d.rows.Flush()
 	if err := d.rows.Error(); err != nil {
 		return err
 	}
-	if err := d.records.Commit(); err != nil {
+	if err := d.records.Commit(ctx); err != nil {
 		return err
 	}
-	return d.fail.Commit()
+	return d.fail.Commit(ctx)
 }
 
 func (d *dry) discard() {

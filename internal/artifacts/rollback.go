@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -49,7 +50,7 @@ func (s *RollbackSet) Fail(batch int, line int64, reason string) error {
 
 // Commit proves, from the disk, that every one of total records stands in one of
 // the files, and then gives them their names.
-func (s *RollbackSet) Commit(total int) error {
+func (s *RollbackSet) Commit(ctx context.Context, total int) error {
 	defer s.Discard()
 	lines, err := readBackLines(s.success, s.fail)
 	if err != nil {
@@ -59,7 +60,7 @@ func (s *RollbackSet) Commit(total int) error {
 		success, _ := s.Names()
 		return fmt.Errorf("%w: %d lines in %s and its fail file, expected %d", ErrDoesNotAddUp, lines, success, total)
 	}
-	return errors.Join(s.success.Commit(), s.fail.Commit())
+	return errors.Join(s.success.Commit(ctx), s.fail.Commit(ctx))
 }
 
 // Discard drops what has no name yet.

@@ -34,7 +34,7 @@ func TestARollbacksFilesHoldEveryRecordOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err = s.Commit(c.total)
+		err = s.Commit(t.Context(), c.total)
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrDoesNotAddUp) {
 			t.Errorf("%s: %v, want it to add up: %v", name, err, c.ok)
 		}

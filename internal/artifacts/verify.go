@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"context"
 	"strconv"
 
 	"durable-dataload/internal/migration"
@@ -26,11 +27,11 @@ func (d *Differences) Add(batch int, difference migration.Difference) error {
 }
 
 // Commit gives the file its name.
-func (d *Differences) Commit() error {
+func (d *Differences) Commit(ctx context.Context) error {
 	if err := d.table.flush(); err != nil {
 		return err
 	}
-	return d.table.Commit()
+	return d.table.Commit(ctx)
 }
 
 // Discard drops the file, unless it has its name.

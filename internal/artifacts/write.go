@@ -173,11 +173,11 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 		return s.counts, s.files, err
 	}
 	for _, t := range s.tables() {
-		if err := t.Commit(); err != nil {
+		if err := t.Commit(ctx); err != nil {
 			return s.counts, s.files, err
 		}
 	}
-	if err := s.failed.Commit(); err != nil {
+	if err := s.failed.Commit(ctx); err != nil {
 		return s.counts, s.files, err
 	}
 	if s.counts.Unknown > 0 {
@@ -186,7 +186,7 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 		case s.unknown != nil:
 			unresolved = store.Base(s.unknown.Name())
 			s.files.Retry = append(s.files.Retry, unresolved)
-			if err := s.unknown.Commit(); err != nil {
+			if err := s.unknown.Commit(ctx); err != nil {
 				return s.counts, s.files, err
 			}
 		default:
@@ -198,7 +198,7 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	if s.counts.Remaining > 0 {
 		name := store.Base(remaining)
 		s.files.Remaining = &name
-		return s.counts, s.files, s.remain.Commit()
+		return s.counts, s.files, s.remain.Commit(ctx)
 	}
 	// A run that was stopped earlier may have left one.
 	return s.counts, s.files, store.Remove(remaining)
@@ -426,7 +426,7 @@ func (w *RetryWriter) Commit(ctx context.Context, records int) error {
 	if err := w.raw.readBack(ctx, records); err != nil {
 		return err
 	}
-	return w.raw.Writer.Commit()
+	return w.raw.Writer.Commit(ctx)
 }
 
 // Discard drops the file, unless it has its name.

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -115,14 +116,13 @@ func (f Folder) readEvents() ([]byte, error) {
 		return nil, err
 	}
 	var all []byte
-	for _, name := range names {
-		line, err := store.Read(store.Join(f.path(eventsFolder), name))
-		if err != nil {
-			return nil, err
-		}
+	err = store.Ahead(context.Background(), string(f), len(names), func(_ context.Context, n int) ([]byte, error) {
+		return store.Read(store.Join(f.path(eventsFolder), names[n]))
+	}, func(line []byte) error {
 		all = append(append(all, line...), '\n')
-	}
-	return all, nil
+		return nil
+	})
+	return all, err
 }
 
 const (

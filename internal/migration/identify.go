@@ -160,8 +160,19 @@ func (s Spec) refuseChanged(in Input, work string) error {
 	}
 	for _, folder := range folders {
 		before, err := folder.Spec()
-		if err != nil || before.origin() != s.origin() || before.SHA256 == s.SHA256 ||
-			before.Target.URI != s.Target.URI || before.Target.EntityType != s.Target.EntityType || !folder.CutOff() {
+		if errors.Is(err, ErrAbsent) {
+			continue
+		}
+		if err != nil {
+			return err // it may be the one
+		}
+		if before.origin() != s.origin() || before.SHA256 == s.SHA256 ||
+			before.Target.URI != s.Target.URI || before.Target.EntityType != s.Target.EntityType {
+			continue
+		}
+		if cutOff, err := folder.CutOff(); err != nil {
+			return err
+		} else if !cutOff {
 			continue
 		}
 		return refusal("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
@@ -208,8 +219,11 @@ func DropInput(work, path string) error {
 	}
 	for _, folder := range folders {
 		spec, err := folder.Spec()
-		if err != nil || spec.DataFile != path {
+		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
 			continue
+		}
+		if err != nil {
+			return err // it may need it
 		}
 		if finished, err := folder.Finished(); !finished {
 			return err

@@ -2,6 +2,8 @@ package migration
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,41 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	var refused *RefusedError
 	if _, _, err := Identify(options, in, state, false); !errors.As(err, &refused) || !strings.Contains(err.Error(), "rolled back (rollback-x)") {
 		t.Errorf("%v; want it refused: it was rolled back", err)
+	}
+}
+
+// A migration that cannot be looked at may be the one that was cut off, and need
+// its input.
+func TestWhatCannotBeLookedAtMayBeMeant(t *testing.T) {
+	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100}
+	for _, unreadable := range []string{"spec.json", "summary.json"} {
+		t.Run(unreadable, func(t *testing.T) {
+			state := t.TempDir()
+			staged := Input{Path: filepath.Join(state, "abc.csv"), SHA256: "abc", Name: "users.csv", Origin: "/data/users.csv", Shown: "users.csv"}
+			if err := os.WriteFile(staged.Path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			spec, _, err := Identify(options, staged, state, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin(t, Folder(spec.Folder), spec)
+			_ = os.Remove(filepath.Join(spec.Folder, unreadable))
+			if err := os.Mkdir(filepath.Join(spec.Folder, unreadable), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			changed := staged
+			changed.SHA256 = "abd"
+			if found, _, err := Identify(options, changed, state, false); err == nil {
+				t.Errorf("a changed file begins %s, beside one that may be cut off", found.ID)
+			}
+			if err := DropInput(state, staged.Path); unreadable == "spec.json" && err == nil {
+				t.Error("nothing was said of an input that may be needed")
+			}
+			if _, err := os.Stat(staged.Path); err != nil {
+				t.Errorf("%v; want the input kept", err)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@
 package migration
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -240,6 +241,9 @@ type RetryFile struct {
 	Name    string `json:"name"`
 	Batches int    `json:"batches"`
 	Records int    `json:"records"`
+	// List is the name of the list of its batches. Each attempt to begin the round
+	// writes a list of its own, so that a late one does not change what holds.
+	List string `json:"list,omitempty"`
 }
 
 // Folder is a migration's own state folder. User data: modes 0700 and 0600.
@@ -300,16 +304,22 @@ func All(work string) ([]Folder, error) {
 
 // CutOff says whether records of the migration were never attempted, as far as
 // is known.
-func (f Folder) CutOff() bool {
+func (f Folder) CutOff() (bool, error) {
 	if finished, err := f.Finished(); finished || err != nil {
-		return false
+		return false, err
 	}
 	summary, err := f.Summary()
-	return err != nil || summary.Records.Remaining > 0
+	if errors.Is(err, ErrAbsent) {
+		return true, nil
+	}
+	return summary.Records.Remaining > 0, err
 }
 
-// RoundList is the path of the list of batches of a retry round.
-func (f Folder) RoundList(round int) string { return f.path(fmt.Sprintf("round-%d.list", round)) }
+// RoundList is the path of the list of batches of a retry round. An earlier version
+// did not name it.
+func (f Folder) RoundList(r RetryFile) string {
+	return f.path(cmp.Or(r.List, fmt.Sprintf("round-%d.list", r.Round)))
+}
 
 func (f Folder) path(name string) string { return store.Join(string(f), name) }
 

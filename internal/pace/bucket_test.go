@@ -38,6 +38,38 @@ func registers(g *Gate) []*requests {
 	return []*requests{&g.target.(*bucketTarget).register.bucket, &g.places.(*bucketPlaces).register.bucket}
 }
 
+// A look that began before a pause, and ends after one that has seen it, does not
+// end the pause for who cannot read the settings then.
+func TestALateLookDoesNotEndAPause(t *testing.T) {
+	t.Parallel()
+	folder := bucket()
+	settings := make(chan func() (Settings, error), 1)
+	now := func(s Settings, err error) func() (Settings, error) {
+		return func() (Settings, error) { return s, err }
+	}
+	settings <- now(Settings{Places: 1}, nil)
+	g, err := New(Config{
+		Starts: store.Join(folder, "pace"), Places: store.Join(folder, "places"),
+		Settings: func() (Settings, error) { return (<-settings)() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	settings <- func() (Settings, error) { close(reading); <-goOn; return Settings{Places: 1}, nil }
+	go func() { defer close(ended); g.refresh(time.Now(), time.Time{}) }()
+	<-reading
+	settings <- now(Settings{Places: 1, Paused: true}, nil)
+	g.refresh(time.Now(), time.Time{})
+	close(goOn)
+	<-ended
+	settings <- now(Settings{}, errors.New("the bucket does not answer"))
+	g.refresh(time.Now(), time.Time{})
+	if v := g.view(); !v.set.Paused {
+		t.Error("the pause is over; want it to hold")
+	}
+}
+
 func TestChangesOfManyLoseNone(t *testing.T) {
 	t.Parallel()
 	folder := bucket()

@@ -110,8 +110,9 @@ func (g *Gate) reread(arrived, since time.Time) view {
 	reading.Wait()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	// What cannot be read is as it was.
-	if unreadable == nil {
+	// What cannot be read is as it was. Of two that read at once the one that began
+	// later knows better, whichever ends first.
+	if unreadable == nil && (g.seen.at.IsZero() || g.seen.at.Before(v.at)) {
 		g.settings = v.set
 	}
 	if g.outage = err != nil; !g.outage {

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,7 +99,7 @@ func Write(ctx context.Context, folder migration.Folder, each func(yield func(It
 	if err := w.Error(); err != nil {
 		return totals, err
 	}
-	if err := file.Commit(); err != nil {
+	if err := file.Commit(ctx); err != nil {
 		return totals, err
 	}
 	_, err = source.Inspect(ctx, folder.Items(), source.InspectOptions{BatchSize: batchSize, IndexPath: folder.Index()})
@@ -144,12 +143,16 @@ func OfMigration(ctx context.Context, folder migration.Folder) func(yield func(I
 			return err
 		}
 		defer m.input.close()
-		for batch := 1; batch <= m.index.Batches(); batch++ {
-			if err := m.eachOfBatch(ctx, batch, yield); err != nil {
-				return err
+		return store.Ahead(ctx, string(folder), m.index.Batches(), func(ctx context.Context, n int) ([]Item, error) {
+			return m.ofBatch(ctx, n+1)
+		}, func(items []Item) error {
+			for _, i := range items {
+				if err := yield(i); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}
 }
 
@@ -195,28 +198,28 @@ func (m *ofMigration) emailOf(r source.Record) string {
 	return m.records.First(fields, "email", m.key)
 }
 
-func (m *ofMigration) eachOfBatch(ctx context.Context, batch int, yield func(Item) error) error {
+func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err error) {
 	b, err := m.index.Batch(batch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known, err := m.ledger.After(ctx, m.rounds, batch, b.Records)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// A worker that was killed may have made its call, and written nothing down.
 	_, err = m.ledger.ClaimOf(ctx, ledger.Key{Batch: batch})
 	claimed := err == nil
 	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
-		return err
+		return nil, err
 	}
 	updated, err := m.updated(batch)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data, err := source.ReadBatch(m.data, b)
 	if err != nil {
-		return fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+		return nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
 	}
 	position := 0
 	for r := range source.Records(b, data) {
@@ -236,11 +239,9 @@ func (m *ofMigration) eachOfBatch(ctx context.Context, batch int, yield func(Ite
 		default:
 			continue // the migration has not touched it
 		}
-		if err := yield(i); err != nil {
-			return err
-		}
+		items = append(items, i)
 	}
-	return nil
+	return items, nil
 }
 
 // updated gives the uuids of the records that were to be updated, by line.
@@ -277,7 +278,7 @@ func OfSuccessFile(ctx context.Context, path string) func(yield func(Item) error
 }
 
 func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
-	name := filepath.Base(path)
+	name := store.Base(path)
 	var refusal error
 	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Refused: func(f *source.Refusal) {
 		if refusal == nil {

@@ -12,7 +12,10 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/undo"
+
+	_ "gocloud.dev/blob/memblob"
 )
 
 // migrated is the folder of a migration of two batches of four records.
@@ -187,5 +190,16 @@ func TestASuccessFileIsRead(t *testing.T) {
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
+	}
+}
+
+func TestASuccessFileOfABucketIsNamed(t *testing.T) {
+	path := "mem://rollback/out/success.csv?nomd5=true"
+	if err := store.Write(path, []byte("batch,line,email,error\n")); err != nil {
+		t.Fatal(err)
+	}
+	err := OfSuccessFile(t.Context(), path)(func(Item) error { return nil })
+	if err == nil || !strings.HasPrefix(err.Error(), "success.csv has no column uuid") {
+		t.Errorf("%v; want the name of the file, and what is not in it", err)
 	}
 }

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+
+	"durable-dataload/internal/store"
 )
 
 // ErrInputChanged says that the file is not the one that was inspected.
@@ -48,7 +49,7 @@ func ReadBatch(f io.ReaderAt, b Batch) ([]byte, error) {
 // nameOf is the name of a file for an error text, followed by a comma, or nothing if it has none.
 func nameOf(f any) string {
 	if named, ok := f.(interface{ Name() string }); ok {
-		return filepath.Base(named.Name()) + ", "
+		return store.Base(named.Name()) + ", "
 	}
 	return ""
 }

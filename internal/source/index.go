@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -203,7 +204,7 @@ func (w *indexWriter) add(b Batch) error {
 	return err
 }
 
-func (w *indexWriter) publish(s indexSummary) error {
+func (w *indexWriter) publish(ctx context.Context, s indexSummary) error {
 	block := append([]byte(nil), indexMagic...)
 	block = binary.LittleEndian.AppendUint32(block, indexVersion)
 	block = binary.LittleEndian.AppendUint32(block, uint32(blockSize(w.header)))
@@ -217,5 +218,5 @@ func (w *indexWriter) publish(s indexSummary) error {
 	if _, err := w.file.WriteAt(block, 0); err != nil {
 		return err
 	}
-	return w.file.Commit()
+	return w.file.Commit(ctx)
 }

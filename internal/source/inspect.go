@@ -152,7 +152,7 @@ func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func
 			return nil, i.refuse(0, "the file changed while it was read; expected a finished file; wait until it is complete")
 		}
 	}
-	return i.publish()
+	return i.publish(ctx)
 }
 
 func isSameFile(out, in string) bool {
@@ -359,19 +359,19 @@ func (i *inspection) read(ctx context.Context, chunk []byte) error {
 	return nil
 }
 
-func (i *inspection) publish() (*Summary, error) {
+func (i *inspection) publish(ctx context.Context) (*Summary, error) {
 	skipped := min(i.records, i.options.StartAt-1)
 	sum := indexSummary{
 		SHA256: [32]byte(i.digest.Sum(nil)), Size: i.size, Records: i.records - skipped, Skipped: skipped,
 		StartAt: i.options.StartAt, Batches: int64(i.batches), BatchSize: int64(i.options.BatchSize),
 	}
 	if i.copy != nil {
-		if err := i.copy.Commit(); err != nil {
+		if err := i.copy.Commit(ctx); err != nil {
 			return nil, err
 		}
 	}
 	if i.index != nil {
-		if err := i.index.publish(sum); err != nil {
+		if err := i.index.publish(ctx, sum); err != nil {
 			return nil, err
 		}
 	}

@@ -444,6 +444,17 @@ func TestReadBatchNoticesAnotherFile(t *testing.T) {
 	}
 }
 
+type inBucket struct{ io.ReaderAt }
+
+func (inBucket) Name() string { return "s3://bucket/folder/users.csv?endpoint=http://localhost:9000" }
+
+func TestReadBatchNamesAFileOfABucket(t *testing.T) {
+	_, err := ReadBatch(inBucket{strings.NewReader("other")}, Batch{Number: 1, FirstLine: 2, LastLine: 3, Length: 5})
+	if !errors.Is(err, ErrInputChanged) || !strings.HasPrefix(err.Error(), "users.csv, lines 2-3 ") {
+		t.Errorf("%v; want the name of the file", err)
+	}
+}
+
 func TestReadBatchPassesOnOtherErrors(t *testing.T) {
 	broken := errors.New("broken disk")
 	_, err := ReadBatch(brokenDisk{broken}, Batch{Number: 1, FirstLine: 2, LastLine: 3, Length: 5})

@@ -201,9 +201,7 @@ func (f uploaded) commit(ctx context.Context, as Staged) error {
 		return err
 	}
 	f.Rename(as.Path)
-	// Without its content an upload fails, and leaves nothing.
-	defer context.AfterFunc(ctx, f.Discard)()
-	return f.Commit()
+	return f.Commit(ctx)
 }
 
 func (f uploaded) discard() { f.Discard() }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -84,13 +85,36 @@ func withDefaults(address string) (string, error) {
 // failed gives an error of the store the name that it is about, and what an
 // operating system would call it.
 func (o object) failed(what string, err error) error {
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
+	switch {
+	case isAbsent(err):
 		return fmt.Errorf("%s %s: %w", what, o, fs.ErrNotExist)
-	case gcerrors.PermissionDenied:
+	case gcerrors.Code(err) == gcerrors.PermissionDenied, isForbiddenByGoogle(err):
 		return fmt.Errorf("%s %s: %w: %w", what, o, fs.ErrPermission, err)
 	}
 	return fmt.Errorf("%s %s: %w", what, o, err)
+}
+
+// isAbsent says that the store has answered that it has no such object. gocloud.dev
+// says "not found" of more: of what Google forbids, where a name of Azure's is not
+// resolved just now, of S3's buckets that are not there and its archives. None of
+// these is an answer. Who took them for one would see no seal and no claim.
+func isAbsent(err error) bool {
+	var unresolved *net.DNSError
+	var coded interface{ ErrorCode() string } // of S3
+	switch {
+	case gcerrors.Code(err) != gcerrors.NotFound, errors.As(err, &unresolved), isForbiddenByGoogle(err):
+		return false
+	case errors.As(err, &coded):
+		return coded.ErrorCode() == "NoSuchKey" || coded.ErrorCode() == "NotFound"
+	}
+	return true
+}
+
+// isForbiddenByGoogle goes by the words of google.golang.org/api/googleapi, which
+// gocloud.dev hides.
+func isForbiddenByGoogle(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "googleapi: Error 403:") || strings.Contains(text, "googleapi: got HTTP response code 403 ")
 }
 
 // writer is the metadata that says who has written an object.
@@ -187,7 +211,7 @@ func (o object) stat() (Info, error) {
 func (o object) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	if err := o.in.Delete(ctx, o.key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+	if err := o.in.Delete(ctx, o.key); err != nil && !isAbsent(err) {
 		return o.failed("remove", err)
 	}
 	return nil
@@ -240,8 +264,8 @@ func (o object) removeAll() error {
 
 // upload writes an object of any size, or leaves none where the content cannot be
 // read to its end.
-func (o object) upload(from *io.SectionReader) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
+func (o object) upload(ctx context.Context, from *io.SectionReader) error {
+	ctx, cancel := context.WithTimeout(ctx, lengthy)
 	defer cancel()
 	if err := o.put(ctx, whole{from, cancel}, &blob.WriterOptions{}); err != nil {
 		return o.failed("write", err)

@@ -18,6 +18,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"path"
 	"path/filepath"
 	"strings"
@@ -63,12 +64,33 @@ func Check(name string) error {
 		return fmt.Errorf("%s:// is not an object store that is known; %s", scheme, expected)
 	case strings.Contains(host, "@"):
 		return errors.New("the URL of the bucket has a user or a password in it; " + expected + ", and give the credentials as the store's own tools take them")
+	case hasSecret(p.options):
+		return errors.New("the options of the bucket's URL have a user, a password or a signature in them; " + expected + ", and give the credentials as the store's own tools take them")
 	case host == "":
 		return fmt.Errorf("%s names no bucket; %s", name, expected)
 	case strings.ContainsAny(p.key, "\x00\n\r"):
 		return fmt.Errorf("%q has a line break in it; %s", name, expected)
 	}
 	return nil
+}
+
+// hasSecret finds what people paste with an address: the signature of a shared
+// access URL of Azure's, or of a presigned one, and the user of an endpoint. The
+// options are in Temporal before anybody asks the store whether it knows them.
+func hasSecret(options string) bool {
+	q, _ := url.ParseQuery(strings.TrimPrefix(options, "?")) // what cannot be read is left out there, too
+	for option, values := range q {
+		option = strings.ToLower(option)
+		if option == "sig" || strings.HasSuffix(option, "signature") || strings.HasSuffix(option, "secret") || strings.HasSuffix(option, "token") || strings.HasSuffix(option, "password") {
+			return true
+		}
+		for _, value := range values {
+			if _, address, ok := strings.Cut(value, "://"); ok && strings.Contains(address, "@") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Join is the name of something in a folder.

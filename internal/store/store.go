@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -178,8 +179,13 @@ func (w *Writer) Name() string { return w.name }
 func (w *Writer) Rename(name string) { w.name = name }
 
 // Commit makes the content durable and gives it its name, in the place of what
-// was there.
-func (w *Writer) Commit() error {
+// was there. Where ctx has ended it gives the cause, and breaks an upload off: who
+// is not waited for any more shall not replace what another has written since.
+func (w *Writer) Commit(ctx context.Context) error {
+	if ctx.Err() != nil {
+		w.Discard()
+		return context.Cause(ctx)
+	}
 	if !IsURL(w.name) {
 		return w.Writer.Commit()
 	}
@@ -192,7 +198,10 @@ func (w *Writer) Commit() error {
 	if err != nil {
 		return err
 	}
-	return o.upload(content)
+	if err := o.upload(ctx, content); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
 }
 
 // Open gives a file to read. One of a bucket is copied into a file without a

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -181,7 +183,7 @@ func TestALargeFileAppearsWhole(t *testing.T) {
 		if there, err := Exists(name); there || err != nil {
 			t.Errorf("before Commit it is there: %v, %v", there, err)
 		}
-		must(t, w.Commit())
+		must(t, w.Commit(t.Context()))
 		w.Discard() // does nothing any more
 
 		f, err := Open(name)
@@ -224,6 +226,48 @@ func TestWhatIsNotThereCannotBeOpened(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who is not waited for any more does not replace what another has written.
+func TestAWriterThatIsNotWaitedForLeavesWhatIsThere(t *testing.T) {
+	everywhere(t, func(t *testing.T, folder string) {
+		must(t, MkdirAll(folder))
+		name := Join(folder, "file")
+		late, err := NewWriter(name)
+		must(t, err)
+		_, err = late.WriteString("late")
+		must(t, err)
+		must(t, Write(name, []byte("newer")))
+		ended, end := context.WithCancelCause(t.Context())
+		end(io.ErrClosedPipe)
+		if err := late.Commit(ended); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("Commit: %v, want %v", err, io.ErrClosedPipe)
+		}
+		content(t, name, "newer")
+	})
+}
+
+// An upload can take long, and is broken off.
+func TestAnUploadIsBrokenOff(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	asked := make(chan struct{}, 16)
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer slow.Close()
+	w, err := NewWriter("s3://bucket/file?region=us-east-1&endpoint=" + slow.URL)
+	must(t, err)
+	ctx, end := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		end(io.ErrClosedPipe)
+	}()
+	if err := w.Commit(ctx); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Commit: %v, want %v", err, io.ErrClosedPipe)
+	}
 }
 
 func TestADiscardedFileDoesNotAppear(t *testing.T) {
@@ -281,6 +325,9 @@ func TestCheckRefuses(t *testing.T) {
 		"s3:///x":                   "names no bucket",
 		"s3://key:secret@bucket/x":  "has a user or a password in it",
 		"s3://bucket/line\nbreak/x": "line break",
+		"azblob://container/x?sv=2026-01-01&sig=secret":         "a signature",
+		"s3://bucket/x?X-Amz-Signature=secret":                  "a signature",
+		"s3://bucket/x?endpoint=http://key:secret@localhost:90": "a password",
 	} {
 		err := Check(name)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {

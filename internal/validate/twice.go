@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"durable-dataload/internal/store"
 )
 
 // Keyed is a record and the key that identifies it.
@@ -27,13 +30,13 @@ func Fold(key string) string { return strings.ToLower(key) }
 // compared as Fold has them; an empty key is no key.
 //
 // Memory does not depend on the number of twins, and hardly on that of records: about 10 MiB, and 1/256 of the keys at
-// 64 bytes each, which is 3 MiB for ten million. For 32 bytes a key it needs disk space beside path; what it writes
+// 64 bytes each, which is 3 MiB for ten million. For 32 bytes a key it needs disk space beside path, for a path in a bucket in the folder for temporary files (TMPDIR); what it writes
 // there has no name and is gone with the process. path itself appears whole and durable, with mode 0600.
 //
 // Keys are compared by the first 128 bits of their SHA-256: for different keys to be taken for the same is less likely
 // than a fault of the machine (about 1 in 10^25 for ten million keys).
 func Twice(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*Twins, error) {
-	f, err := newFinder(filepath.Dir(path))
+	f, err := newFinder(beside(path))
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +55,14 @@ func Twice(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*Twi
 		}
 	}
 	return f.twins(ctx, path)
+}
+
+// beside is the folder for what is needed while path is written.
+func beside(path string) string {
+	if store.IsURL(path) {
+		return os.TempDir()
+	}
+	return filepath.Dir(path)
 }
 
 // finder collects the keys of one column.
@@ -85,10 +96,10 @@ func (f *finder) twins(ctx context.Context, path string) (*Twins, error) {
 		return nil, err
 	}
 	defer w.file.Discard()
-	if err := f.inOrder(ctx, filepath.Dir(path), w.add); err != nil {
+	if err := f.inOrder(ctx, beside(path), w.add); err != nil {
 		return nil, err
 	}
-	if err := w.commit(); err != nil {
+	if err := w.commit(ctx); err != nil {
 		return nil, err
 	}
 	return OpenTwins(path)

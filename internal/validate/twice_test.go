@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	_ "gocloud.dev/blob/memblob"
 )
 
 func keyed(keys []string) iter.Seq2[Keyed, error] {
@@ -50,6 +52,22 @@ func allTwins(t *testing.T, twins *Twins) (all []Twin) {
 		all = append(all, twin)
 	}
 	return all
+}
+
+func TestTwiceInABucketLeavesNothingOnTheDisk(t *testing.T) {
+	here := t.TempDir()
+	t.Chdir(here)
+	twins, err := Twice(t.Context(), keyed([]string{"a", "b", "A"}), "mem://validate/work/twins")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer twins.Close()
+	if got := allTwins(t, twins); !slices.Equal(got, []Twin{{3, 6, 1, 2}}) {
+		t.Errorf("%v, want the third of the first", got)
+	}
+	if left, err := os.ReadDir(here); len(left) != 0 || err != nil {
+		t.Errorf("%v (%v) in the working folder, want nothing", left, err)
+	}
 }
 
 func TestTwiceFindsWhatAMapFinds(t *testing.T) {

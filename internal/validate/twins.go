@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -147,14 +148,14 @@ func (w *twinsWriter) add(t Twin) error {
 	return err
 }
 
-func (w *twinsWriter) commit() error {
+func (w *twinsWriter) commit(ctx context.Context) error {
 	b := append([]byte(nil), twinsMagic...)
 	b = binary.LittleEndian.AppendUint32(b, twinsVersion)
 	b = binary.LittleEndian.AppendUint64(b, uint64(w.count))
 	if _, err := w.file.WriteAt(appendChecksum(b), 0); err != nil {
 		return err
 	}
-	return w.file.Commit()
+	return w.file.Commit(ctx)
 }
 
 func appendChecksum(b []byte) []byte {

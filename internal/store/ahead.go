@@ -1,20 +1,17 @@
-package activities
+package store
 
 import (
 	"context"
 	"errors"
 	"runtime"
-
-	"durable-dataload/internal/migration"
-	"durable-dataload/internal/store"
 )
 
-// errEnough is what take gives where it needs no more things.
-var errEnough = errors.New("enough")
+// ErrEnough is what take gives where it needs no more things.
+var ErrEnough = errors.New("enough")
 
-// ahead produces n things of a folder, several at a time, and takes them one by
+// Ahead produces n things of a folder, several at a time, and takes them one by
 // one in their order. The first error ends it.
-func ahead[T any](ctx context.Context, of migration.Folder, n int, produce func(ctx context.Context, i int) (T, error), take func(T) error) error {
+func Ahead[T any](ctx context.Context, folder string, n int, produce func(ctx context.Context, i int) (T, error), take func(T) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type made struct {
@@ -24,7 +21,7 @@ func ahead[T any](ctx context.Context, of migration.Folder, n int, produce func(
 	// Each is given a channel, and the channels are in the queue in order: its
 	// length bounds what is produced and not taken yet.
 	width := 2 * runtime.GOMAXPROCS(0)
-	if store.IsURL(string(of)) {
+	if IsURL(folder) {
 		width = 16 // most of the time is waiting
 	}
 	queue := make(chan chan made, width)
@@ -48,7 +45,7 @@ func ahead[T any](ctx context.Context, of migration.Folder, n int, produce func(
 		if m.err != nil {
 			return m.err
 		}
-		if err := take(m.thing); errors.Is(err, errEnough) {
+		if err := take(m.thing); errors.Is(err, ErrEnough) {
 			return nil
 		} else if err != nil {
 			return err

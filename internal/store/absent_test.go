@@ -1,0 +1,62 @@
+package store
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// answering is a store that gives the same answer to everything.
+func answering(t *testing.T, status int, body string) *httptest.Server {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// That a store could not be asked, or does not tell, is not the answer that
+// something is not there.
+func TestWhatIsNotToldIsNotAbsent(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "invented")
+	t.Setenv("AZURE_STORAGE_KEY", base64.StdEncoding.EncodeToString([]byte("invented")))
+	google := answering(t, http.StatusForbidden, `{"error": {"code": 403, "message": "no permission, or it does not exist"}}`)
+	s3 := answering(t, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
+	for what, c := range map[string]struct {
+		name string
+		look func(name string) error
+	}{
+		// No resolver is asked for a name with an empty part. The client tries for
+		// some seconds all the same.
+		"Azure, host not found": {"azblob://container/file?protocol=http&domain=invented..example", looked},
+		"Google, forbidden":     {"gs://bucket/file", looked},
+		"Google, no reading":    {"gs://bucket/file", func(name string) error { _, err := Read(name); return err }},
+		"Google, no removing":   {"gs://bucket/file", Remove},
+		"S3, no bucket":         {"s3://bucket/file?region=us-east-1&endpoint=" + s3.URL, func(name string) error { _, err := Read(name); return err }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Setenv("STORAGE_EMULATOR_HOST", google.Listener.Addr().String())
+			err := c.look(c.name)
+			t.Log(err)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%v; want an error that is not %v", err, fs.ErrNotExist)
+			}
+		})
+	}
+}
+
+// looked is an error where it cannot be told whether there is a file.
+func looked(name string) error {
+	there, err := Exists(name)
+	if err == nil && there {
+		err = errors.New("it is there")
+	}
+	return err
+}
