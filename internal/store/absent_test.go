@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 )
 
@@ -23,6 +24,9 @@ func answering(t *testing.T, status int, body string) *httptest.Server {
 // That a store could not be asked, or does not tell, is not the answer that
 // something is not there.
 func TestWhatIsNotToldIsNotAbsent(t *testing.T) {
+	if os.Getenv("DATALOAD_TEST_URL") != "" {
+		t.Skip("the clients take the environment once, and it is that of another bucket")
+	}
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
 	t.Setenv("AZURE_STORAGE_ACCOUNT", "invented")
