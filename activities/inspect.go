@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -60,7 +61,15 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 		return Inspected{}, storageError(err)
 	}
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
+		if store.IsURL(spec.OutputDir) && !errors.Is(err, fs.ErrPermission) {
+			return Inspected{}, ended(ctx, err) // it may pass
+		}
 		return Inspected{}, refused(err)
+	}
+	// Before anything is changed: a later run that seals those before it has to see
+	// this one.
+	if err := folder.Enter(in.Run.ID); err != nil {
+		return Inspected{}, storageError(err)
 	}
 	if err := keepsDelta(spec, folder); err != nil {
 		return Inspected{}, err
@@ -72,8 +81,11 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if err := a.indexInput(ctx, spec, folder, m); err != nil {
 		return Inspected{}, err
 	}
-	if err := folder.Enter(in.Run.ID); err != nil {
+	// A run that slept may find a later one at work.
+	if sealed, err := folder.Sealed(in.Run.ID); err != nil {
 		return Inspected{}, storageError(err)
+	} else if sealed {
+		return Inspected{}, refused(errRunOver)
 	}
 	twins := 0
 	if spec.Delta {

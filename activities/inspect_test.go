@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -231,4 +233,28 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 		t.Errorf("%q is left behind", files)
 	}
 	big.inspect()
+}
+
+// A later run with another mapping seals those before it: also one that still
+// reads its input, and may wake when this one is at work.
+func TestARunThatStillInspectsIsSealedByALaterOne(t *testing.T) {
+	r := newRig(t, "") // it comes no further than to its input
+	input := InspectInput{Spec: r.spec, Run: r.run, Now: now}
+	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, input)
+	expectType(t, err, Refused, false, "empty")
+	if err := r.run.Folder.SealOthers("run-2"); err != nil {
+		t.Fatal(err)
+	}
+	if sealed, err := r.run.Folder.Sealed(r.run.ID); !sealed || err != nil {
+		t.Errorf("sealed: %v, %v; want it sealed", sealed, err)
+	}
+	r.writeInput(people(2))
+	if input.Spec.SHA256, _, err = source.Digest(t.Context(), r.spec.DataFile); err != nil {
+		t.Fatal(err)
+	}
+	_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, input)
+	expectType(t, err, Refused, false, errRunOver.Error())
+	if _, err := r.run.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
+		t.Errorf("it has saved its options: %v", err)
+	}
 }

@@ -19,7 +19,8 @@ type SteerInput struct {
 
 // Steer lets all workers know what operators have changed, and writes it down.
 // Once it has returned, no call begins that the control forbids: each looks at it
-// last of all. Apart are calls that were through with that look at that moment,
+// last of all. Apart are calls that were through with that look at that moment, or
+// could not make it because a bucket did not answer,
 // and those of CheckTarget and CountEntities, which do not wait at a closed gate.
 //
 // It heartbeats, so that no second attempt begins while this one waits for a slow

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/store"
 )
 
@@ -104,6 +105,18 @@ func (h home) prove() error {
 	}
 	if err := store.Prove(h.workURL); err != nil {
 		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", h.workURL, err, bucketAdvice(err))
+	}
+	return nil
+}
+
+// prove tries the work place out, and the folder of the results where that is in a
+// bucket of its own.
+func (o *options) prove() error {
+	if err := o.home.prove(); err != nil || !store.IsURL(o.outputDir) || o.workURL != "" && store.Dir(o.outputDir) == o.workURL {
+		return err
+	}
+	if err := artifacts.CheckFolder(o.outputDir); err != nil {
+		return fmt.Errorf("%w; %s", err, bucketAdvice(err))
 	}
 	return nil
 }

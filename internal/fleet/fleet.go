@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -213,21 +212,7 @@ func (s *Service) Server() *exec.Cmd {
 
 // Answers waits until the server passes its health check.
 func (s *Service) Answers(ctx context.Context) error {
-	return until(ctx, "the health check of temporal", func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.probe.String(), nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	})
+	return until(ctx, "the health check of temporal", func(ctx context.Context) error { return program.Healthy(ctx, s.probe.String()) })
 }
 
 // MakeNamespace does what the namespace job does, with the retention that is in

@@ -13,9 +13,7 @@ package s3server
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,7 +136,7 @@ func (s *Server) Answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ready)
 	defer cancel()
 	for {
-		err := s.probe(ctx)
+		err := program.Healthy(ctx, "http://"+s.Address+health)
 		if err == nil {
 			return nil
 		}
@@ -150,22 +148,6 @@ func (s *Server) Answers(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-func (s *Server) probe(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Address+health, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	_ = response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
-	}
-	return nil
 }
 
 // Start starts the server, the first time or again, and waits until it answers.
