@@ -45,7 +45,10 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 	if !errors.Is(err, migration.ErrAbsent) {
 		return file, err
 	}
-	file = migration.RetryFile{Round: round, List: fmt.Sprintf("round-%d-%s.list", round, rand.Text())}
+	file = migration.RetryFile{Round: round}
+	if store.IsURL(string(o.folder)) {
+		file.List = fmt.Sprintf("round-%d-%s.list", round, rand.Text())
+	}
 	list, err := store.NewWriter(o.folder.RoundList(file))
 	if err != nil {
 		return file, err

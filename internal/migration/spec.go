@@ -241,8 +241,9 @@ type RetryFile struct {
 	Name    string `json:"name"`
 	Batches int    `json:"batches"`
 	Records int    `json:"records"`
-	// List is the name of the list of its batches. Each attempt to begin the round
-	// writes a list of its own, so that a late one does not change what holds.
+	// List is the name of the list of its batches, where that is not the usual one.
+	// In a bucket each attempt to begin the round writes a list of its own, so that
+	// a late one does not change what holds; on a disk the late one fails.
 	List string `json:"list,omitempty"`
 }
 
@@ -315,8 +316,7 @@ func (f Folder) CutOff() (bool, error) {
 	return summary.Records.Remaining > 0, err
 }
 
-// RoundList is the path of the list of batches of a retry round. An earlier version
-// did not name it.
+// RoundList is the path of the list of batches of a retry round.
 func (f Folder) RoundList(r RetryFile) string {
 	return f.path(cmp.Or(r.List, fmt.Sprintf("round-%d.list", r.Round)))
 }
