@@ -151,7 +151,11 @@ func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outc
 	if err != nil {
 		return Outcomes{}, false, err
 	}
-	err = l.store.Create(ctx, key.name(kind), value)
+	write := l.store.Create
+	if f, ok := l.store.(*Folder); ok {
+		write = f.persist
+	}
+	err = write(ctx, key.name(kind), value)
 	if err == nil {
 		return outcomes, true, nil
 	}
