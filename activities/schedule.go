@@ -157,7 +157,7 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 			Reason: fmt.Sprintf("its content was migrated already, %s UTC", before.Summary.FinishedAt.Format(time.DateTime))}
 	case errors.As(err, &wrong), errors.As(err, &cannot):
 		p.Instead = &migration.ScheduledFile{Result: migration.FileRefused, Reason: err.Error()}
-	case errors.Is(err, errGrowing):
+	case errors.Is(err, migration.ErrInputGrows):
 		p.Instead = growing()
 	case err != nil:
 		return p, ended(ctx, err)
@@ -167,8 +167,6 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 	}
 	return p, nil
 }
-
-var errGrowing = errors.New("the file changes")
 
 func growing() *migration.ScheduledFile {
 	return &migration.ScheduledFile{Result: migration.FileGrowing, Reason: "it is still being written; the next run looks again"}
@@ -183,7 +181,7 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	if stage.Needs(raw) {
 		staged, err := stage.File(ctx, inputs, raw, nil)
 		if errors.Is(err, os.ErrNotExist) {
-			return p, errGrowing
+			return p, migration.ErrInputGrows
 		}
 		if err != nil {
 			return p, err
@@ -191,7 +189,7 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 		p.Staged = staged.Path
 		plain.Path, plain.Name, plain.Origin, plain.SHA256 = staged.Path, staged.Name, in.File.Path, staged.SHA256
 	} else if plain.SHA256, _, err = source.Digest(ctx, in.File.Path); errors.Is(err, os.ErrNotExist) {
-		return p, errGrowing
+		return p, migration.ErrInputGrows
 	} else if err != nil {
 		return p, err
 	}
@@ -200,21 +198,14 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	}
 	// What was read is the file that was found, if that is still as it was.
 	if now, err := look(in.File.Path); err != nil || !now.Same(in.File) {
-		return p, errGrowing
+		return p, migration.ErrInputGrows
 	}
 	p.Spec, _, err = migration.Identify(in.Schedule.Options, plain, in.Schedule.StateDir, false)
 	if err != nil || !bring {
 		return p, err
 	}
 	p.Staged = plain.Path
-	if there, err := store.Stat(plain.Path); err == nil && there.Size == in.File.Size {
-		return p, nil
-	}
-	brought, err := stage.File(ctx, inputs, raw, nil)
-	if err == nil && brought.SHA256 != plain.SHA256 {
-		err = errors.Join(errGrowing, migration.DropInput(in.Schedule.StateDir, brought.Path))
-	}
-	return p, err
+	return p, migration.BringInput(ctx, in.Schedule.StateDir, raw, plain.SHA256, in.File.Size, nil)
 }
 
 // PutAwayInput is a file whose migration has ended.

@@ -267,16 +267,12 @@ func (s *session) bring(ctx context.Context) error {
 	if f.here == "" {
 		return nil
 	}
-	if there, err := store.Stat(f.path); err == nil && there.Size == f.size {
-		return nil
-	}
 	ctx, cancel := untilStopped(ctx, s.stop)
 	defer cancel()
-	staged, err := stage.File(ctx, migration.Inputs(s.o.work()), stage.Input{Path: f.here}, s.screen.readProgress("reading "+f.shown))
+	err := migration.BringInput(ctx, s.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, s.screen.readProgress("reading "+f.shown))
 	s.screen.clear()
-	if err == nil && staged.SHA256 != f.sha256 {
-		err = fmt.Errorf("%s: the file changed while it was read; expected a finished file; wait until it is complete", f.shown)
-		err = errors.Join(err, migration.DropInput(s.o.work(), staged.Path))
+	if errors.Is(err, migration.ErrInputGrows) {
+		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
 	}
 	return err
 }

@@ -2,9 +2,11 @@ package migration
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
+	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 )
 
@@ -209,6 +211,23 @@ func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
 
 // Inputs is the folder of staged inputs in a work place.
 func Inputs(work string) string { return store.Join(work, "inputs") }
+
+// ErrInputGrows says that an input is not what it was when it was digested.
+var ErrInputGrows = errors.New("the file changed while it was read")
+
+// BringInput copies a plain file of this machine into the inputs of a work place,
+// unless it is there already. in has the digest sha256hex and so many bytes, as it
+// was found; the error is ErrInputGrows where it is another file by now.
+func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
+	if there, err := store.Stat(stage.Path(Inputs(work), sha256hex)); err == nil && there.Size == size {
+		return nil
+	}
+	brought, err := stage.File(ctx, Inputs(work), in, progress)
+	if err == nil && brought.SHA256 != sha256hex {
+		err = errors.Join(ErrInputGrows, DropInput(work, brought.Path))
+	}
+	return err
+}
 
 // DropInput removes a staged input that no migration of the work place needs
 // any more. Those that are done have a copy of their own.
