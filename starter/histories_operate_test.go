@@ -99,35 +99,6 @@ func (r *recorder) recordCancelled(name string) {
 	})
 }
 
-// recordMaxFailed is one that waits for a decision after too many records have
-// failed, is told to ask later, goes on, and is told to ask again.
-func (r *recorder) recordMaxFailed(name string) {
-	s := r.scene(name, 200, sandbox.Options{Latency: 50 * time.Millisecond}, "")
-	s.spec.MaxFailed = "2"
-	result, err := s.run(func(run client.WorkflowRun) {
-		s.untilDecided(run, workflows.UpdateResume)
-		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "2%"})
-		s.order(run, workflows.UpdateResume, nil)
-		before := r.calls(s)
-		r.eventually("some more are loaded", func() bool { return r.calls(s) > before })
-		s.order(run, workflows.UpdateSet, map[string]string{"max-failed": "4"})
-		s.untilDecided(run, workflows.UpdateResume)
-		s.order(run, workflows.UpdateResume, nil)
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed == 11 })
-}
-
-// recordMaxFailedStop is one that is stopped instead.
-func (r *recorder) recordMaxFailedStop(name string) {
-	s := r.scene(name, 200, sandbox.Options{Latency: 50 * time.Millisecond}, "")
-	s.spec.MaxFailed = "0"
-	result, err := s.run(func(run client.WorkflowRun) {
-		s.untilDecided(run, workflows.UpdateResume)
-		s.order(run, workflows.UpdateStop, nil)
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Failed > 0 && w.Summary.Records.Remaining > 0 })
-}
-
 // recordMaxFailedRetry is one whose records fail in the first retry round, which
 // has heard of another limit by then, and hears of one more.
 func (r *recorder) recordMaxFailedRetry(name string) {
@@ -164,21 +135,6 @@ func (r *recorder) recordCanary(name string) {
 		s.order(run, workflows.UpdateApprove, nil)
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 38 })
-}
-
-// recordCanaryTimeout is one that nobody approves in time; the run that goes on
-// waits again, and is stopped.
-func (r *recorder) recordCanaryTimeout(name string) {
-	s := r.scene(name, 40, sandbox.Options{}, "")
-	s.spec.Canary, s.spec.CanaryTimeout = 10, time.Second
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining == 30 && w.Halted == "" })
-	s.spec.CanaryTimeout = time.Hour
-	result, err = s.run(func(run client.WorkflowRun) {
-		s.untilDecided(run, workflows.UpdateApprove)
-		s.order(run, workflows.UpdateStop, nil)
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining == 30 && w.Halted == "" })
 }
 
 // receiver takes notices: one only at the second attempt, and one never.
@@ -230,21 +186,6 @@ func (r *recorder) recordNotices(name string) {
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
 		return w.Summary.Records.Failed == 5 && w.Summary.Records.Unknown == 0
-	})
-}
-
-// recordBreakerStop is one that is stopped while its batches wait for the
-// breaker to close.
-func (r *recorder) recordBreakerStop(name string) {
-	s := r.scene(name, 60, sandbox.Options{}, "http502=100")
-	s.receiver()
-	s.spec.Breaker = 3
-	result, err := s.run(func(run client.WorkflowRun) {
-		s.untilOpen(run)
-		s.order(run, workflows.UpdateStop, nil)
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool {
-		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining > 0 && w.Halted == ""
 	})
 }
 
@@ -319,38 +260,5 @@ func (r *recorder) recordScheduled(name string) {
 	var left *temporal.ApplicationError
 	if !errors.As(err, &left) || left.Type() != workflows.FilesLeft || !strings.Contains(left.Message(), "d.csv (refused)") {
 		r.t.Fatalf("%s: %v: not the run that was to be recorded", name, err)
-	}
-}
-
-// recordScheduledStop is a run that is stopped in a migration, and the one that
-// goes on with it.
-func (r *recorder) recordScheduledStop(name string) {
-	s := r.scene(name, 0, sandbox.Options{Latency: 100 * time.Millisecond}, "")
-	s.put("a.csv", inputOf(1, 100))
-	s.put("b.csv", inputOf(101, 110))
-	_, err := s.runSchedule(false, func(run client.WorkflowRun) {
-		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 4 })
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
-	})
-	if !temporal.IsCanceledError(err) {
-		r.t.Fatalf("%s: %v: not the run that was to be recorded", name, err)
-	}
-	result, err := s.runSchedule(false, nil)
-	if err != nil || len(result.Files) != 2 || result.Files[0].Records == nil || result.Files[0].Records.Created != 95 {
-		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
-	}
-}
-
-// recordScheduledMany is a run with so many files that it continues as new.
-func (r *recorder) recordScheduledMany(name string) {
-	s := r.scene(name, 0, sandbox.Options{}, "")
-	for i := range 102 {
-		s.put(fmt.Sprintf("%03d.csv", i), inputOf(1, 5))
-	}
-	result, err := s.runSchedule(true, nil)
-	if err != nil || result.Known != 101 || len(result.Files) != 1 {
-		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
 	}
 }

@@ -93,37 +93,21 @@ func TestRecordHistories(t *testing.T) {
 		name   string
 		record func(string)
 	}{
-		{"plain", r.recordPlain},
 		{"retries", r.recordRetries},
-		{"file-only", r.recordFileOnly},
 		{"many-batches", r.recordManyBatches},
 		{"stop-resume", r.recordStopAndResume},
 		{"stop-in-backoff", r.recordStopInBackoff},
-		{"changed-input", r.recordChangedInput},
-		{"no-look-up", r.recordNoLookUp},
 		{"refused", r.recordRefused},
 		{"delta", r.recordDelta},
-		{"delta-stop-resume", r.recordDeltaStopAndResume},
-		{"delta-many", r.recordDeltaManyBatches},
-		{"delta-halted", r.recordDeltaHalted},
 		{"rollback", r.recordRollback},
-		{"rollback-stop-resume", r.recordRollbackStopAndResume},
-		{"rollback-many", r.recordRollbackMany},
 		{"verify", r.recordVerify},
-		{"verify-many", r.recordVerifyMany},
 		{"steered", r.recordSteered},
 		{"cancelled", r.recordCancelled},
-		{"max-failed", r.recordMaxFailed},
-		{"max-failed-stop", r.recordMaxFailedStop},
 		{"max-failed-retry", r.recordMaxFailedRetry},
 		{"canary", r.recordCanary},
-		{"canary-timeout", r.recordCanaryTimeout},
 		{"notices", r.recordNotices},
-		{"breaker-stop", r.recordBreakerStop},
 		{"breaker-worker", r.recordBreakerWorker},
 		{"scheduled", r.recordScheduled},
-		{"scheduled-stop", r.recordScheduledStop},
-		{"scheduled-many", r.recordScheduledMany},
 	} {
 		if strings.HasPrefix(scene.name, wanted) {
 			scene.record(scene.name)
@@ -339,13 +323,6 @@ func (r *recorder) expect(name string, result workflows.Result, err error, want 
 	}
 }
 
-// recordPlain is a migration in which nothing is unknown.
-func (r *recorder) recordPlain(name string) {
-	s := r.scene(name, 30, sandbox.Options{}, "")
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Created == 29 })
-}
-
 // recordRetries is one with two retry rounds, and records that show late.
 func (r *recorder) recordRetries(name string) {
 	s := r.scene(name, 60, sandbox.Options{HealAfter: 14, FindLag: 2 * time.Second}, "http502-after=40,partial-502=30,reset-before=20")
@@ -353,14 +330,6 @@ func (r *recorder) recordRetries(name string) {
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
 		return len(w.Summary.Rounds) >= 3 && w.Summary.Records.Recovered > 0 && w.Summary.Records.Unknown == 0
 	})
-}
-
-// recordFileOnly is one with --retry-rounds 0.
-func (r *recorder) recordFileOnly(name string) {
-	s := r.scene(name, 20, sandbox.Options{}, "http502=100")
-	s.spec.RetryRounds = 0
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Files.Unresolved != nil })
 }
 
 // recordManyBatches is one that is so long that the load continues as new.
@@ -423,33 +392,6 @@ func (r *recorder) hasStartedTimer(id string) bool {
 	return false
 }
 
-// recordChangedInput is one whose input is changed under it: batches are
-// settled, and the load halts.
-func (r *recorder) recordChangedInput(name string) {
-	s := r.scene(name, 100, sandbox.Options{Latency: 50 * time.Millisecond}, "")
-	result, err := s.run(func(client.WorkflowRun) {
-		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 5 })
-		if err := os.WriteFile(s.spec.DataFile, []byte("email\n"), 0o600); err != nil {
-			r.t.Fatal(err)
-		}
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Remaining > 0 })
-}
-
-// recordNoLookUp is one whose client may not look records up.
-func (r *recorder) recordNoLookUp(name string) {
-	s := r.scene(name, 10, sandbox.Options{HealAfter: 2}, "http502-after=100")
-	s.connect = func(t activities.Target) activities.Target { return noLookUp{t} }
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Unknown > 0 })
-}
-
-type noLookUp struct{ activities.Target }
-
-func (noLookUp) FindByKey(context.Context, string, []string) ([]identitycloud.Found, error) {
-	return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
-}
-
 // recordRefused is one that ends before anything is sent.
 func (r *recorder) recordRefused(name string) {
 	s := r.scene(name, 10, sandbox.Options{}, "")
@@ -491,48 +433,6 @@ func (r *recorder) recordDelta(name string) {
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
 		return w.Summary.Records.Updated > 20 && w.Summary.Records.Recovered > 0 && w.Summary.Records.Unknown == 0
 	})
-}
-
-// recordDeltaStopAndResume is one that is stopped in the updates, and the run
-// that goes on with them.
-func (r *recorder) recordDeltaStopAndResume(name string) {
-	s := r.deltaScene(name, 60, 2, sandbox.Options{Latency: 50 * time.Millisecond}, "")
-	result, err := s.run(func(run client.WorkflowRun) {
-		r.eventually("some records are updated", func() bool { return r.callsTo(s, "entity.update") >= 5 })
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
-	})
-	r.expect(s.name, result, err, func(w workflows.Result) bool {
-		return w.Summary.Records.Unknown > 0 && w.Summary.Records.Remaining == 0 && w.Halted == ""
-	})
-	result, err = s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool {
-		return w.Summary.Records.Updated >= 28 && w.Summary.Records.Unknown == 0
-	})
-}
-
-// recordDeltaManyBatches is one that is so long that the updates continue as
-// new.
-func (r *recorder) recordDeltaManyBatches(name string) {
-	s := r.deltaScene(name, 650, 1, sandbox.Options{}, "")
-	s.spec.BatchSize, s.spec.Workers = 1, 10
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Updated > 600 })
-}
-
-// recordDeltaHalted is one whose client may not update.
-func (r *recorder) recordDeltaHalted(name string) {
-	s := r.deltaScene(name, 10, 2, sandbox.Options{}, "")
-	s.connect = func(t activities.Target) activities.Target { return noUpdate{t} }
-	result, err := s.run(nil)
-	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Halted != "" && w.Summary.Records.Unknown > 0 })
-}
-
-type noUpdate struct{ activities.Target }
-
-func (noUpdate) Update(context.Context, identitycloud.Ref, []byte) error {
-	return identitycloud.ErrCredentials
 }
 
 // undo rolls the scene's migration back, and saves the history of that. What was
@@ -597,35 +497,6 @@ func (r *recorder) recordRollback(name string) {
 	}
 }
 
-// recordRollbackStopAndResume is one that is stopped, and the run that goes on
-// with it.
-func (r *recorder) recordRollbackStopAndResume(name string) {
-	s := r.scene(name, 150, sandbox.Options{Latency: 50 * time.Millisecond}, "")
-	s.migrate()
-	result := s.undo(false, func(run client.WorkflowRun) {
-		r.eventually("some records are deleted", func() bool { return r.callsTo(s, "entity.delete") >= 30 })
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
-	})
-	if result.Summary.Records.Left == 0 {
-		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
-	}
-	if result = s.undo(true, nil); !result.Summary.IsDone() {
-		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
-	}
-}
-
-// recordRollbackMany is one that is so long that it continues as new.
-func (r *recorder) recordRollbackMany(name string) {
-	s := r.scene(name, 6500, sandbox.Options{}, "")
-	s.spec.BatchSize, s.spec.Workers = 500, 10
-	s.migrate()
-	if result := s.undo(false, nil); result.Summary.Records.Deleted < 6000 {
-		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
-	}
-}
-
 // verify reads the scene's migration back, and saves the history of that.
 func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summary migrations.VerifySummary) {
 	s.t.Helper()
@@ -684,16 +555,6 @@ func (r *recorder) recordVerify(name string) {
 		}
 	}).Found
 	if f.Left == 0 || f.Equal == 0 {
-		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
-	}
-}
-
-// recordVerifyMany is one that is so long that it continues as new.
-func (r *recorder) recordVerifyMany(name string) {
-	s := r.scene(name, 750, sandbox.Options{}, "")
-	s.spec.BatchSize, s.spec.Workers = 1, 10
-	s.migrate()
-	if f := s.verify("many", nil).Found; f.Equal != 750-750/17 {
 		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
 	}
 }
