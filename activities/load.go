@@ -195,15 +195,18 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	}
 	l.add(cannotBeSent, len(positions)-len(sent))
 	if len(sent) == 0 {
-		return l.decide(ctx, key, l.refusedHere(positions).Outcomes(false, ""))
+		return l.decide(ctx, key, l.ledger.Decide, l.refusedHere(positions).Outcomes(false, ""))
 	}
 	outcomes, err := l.call(ctx, key, positions, sent, body)
+	if errors.Is(err, ledger.ErrClaimed) {
+		return l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, "claimed, and no outcome"))
+	}
 	if err != nil {
 		return BatchResult{}, err
 	}
 	// What an answer said must be written down, even if nobody waits for this
 	// activity any more.
-	result, err := l.decide(context.WithoutCancel(ctx), key, outcomes)
+	result, err := l.decide(context.WithoutCancel(ctx), key, l.ledger.DecideAnswer, outcomes)
 	if err == nil && outcomes.Split {
 		return l.loadHalves(ctx, key, positions, result)
 	}
@@ -238,8 +241,8 @@ func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, er
 	return body, sent, err
 }
 
-// call claims the part and makes the one call for it. It gives an error only
-// if nothing was sent and the part is not claimed.
+// call claims the part and makes the one call for it. It gives an error only if
+// nothing was sent here: ledger.ErrClaimed where somebody else may have called.
 func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
 	turn, err := l.turn(ctx)
 	if err != nil {
@@ -248,9 +251,6 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	defer turn.Leave()
 	now := time.Now()
 	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), Host: hostName(), Process: os.Getpid()})
-	if errors.Is(err, ledger.ErrClaimed) {
-		return l.unknown(positions, "claimed, and no outcome"), nil
-	}
 	if err != nil {
 		return ledger.Outcomes{}, err
 	}
@@ -397,36 +397,25 @@ func (l *loading) unknown(positions []int, reason string) ledger.Outcomes {
 	return outcomes.Outcomes(true, reason)
 }
 
-const (
-	decideAttempts = 20
-	decidePause    = time.Second
-)
-
-// decide writes outcomes down. An answer is worth waiting for a disk that is
-// full just now.
-func (l *loading) decide(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes) (BatchResult, error) {
-	for attempt := 1; ; attempt++ {
-		held, won, err := l.ledger.Decide(ctx, key, outcomes)
-		if err == nil {
-			if won {
-				l.tell(ctx, key, held, ledger.None)
-				if key.Part == "" {
-					l.observer.Batch(l.spec.Target.Host())
-				}
-			} else {
-				l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
-			}
-			return result(held), nil
-		}
-		if attempt == decideAttempts || ctx.Err() != nil {
-			return BatchResult{}, err
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(decidePause):
-		}
+// decide writes outcomes down, by one of the ledger's ways to decide, and gives
+// what the batch has come to.
+func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcomes ledger.Outcomes) (BatchResult, error) {
+	held, won, err := by(ctx, key, outcomes)
+	if err != nil {
+		return BatchResult{}, err
 	}
+	if !won {
+		l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
+		return result(held), nil
+	}
+	l.tell(ctx, key, held, ledger.None)
+	if key.Part == "" {
+		l.observer.Batch(l.spec.Target.Host())
+	}
+	return result(held), nil
 }
+
+type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
 
 func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	decided, err := l.ledger.Decided(ctx, key)
@@ -452,7 +441,7 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 	} else if err != nil {
 		return BatchResult{}, err
 	}
-	if _, err := l.decide(ctx, key, l.unknown(positions, "the worker died, or was cut off")); err != nil {
+	if _, err := l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, "the worker died, or was cut off")); err != nil {
 		return BatchResult{}, err
 	}
 	return l.settle(ctx, key, positions, visit) // as it was decided

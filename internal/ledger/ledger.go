@@ -73,10 +73,13 @@ type Claim struct {
 }
 
 // Ledger is safe for concurrent use by any number of processes.
-type Ledger struct{ store Store }
+type Ledger struct {
+	store   Store
+	answers Store // the same, for what must not be lost
+}
 
 // New is a ledger in a store.
-func New(store Store) *Ledger { return &Ledger{store: store} }
+func New(store Store) *Ledger { return &Ledger{store: store, answers: patient{store}} }
 
 // Claim claims a batch durably, or gives ErrClaimed.
 func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
@@ -97,9 +100,16 @@ func (l *Ledger) ClaimOf(ctx context.Context, key Key) (Claim, error) {
 }
 
 // Decide writes the outcomes of a part of a batch down, unless they are decided
-// already. It gives the outcomes that hold, and whether they are these.
+// already. It gives the outcomes that hold, and whether they are these. It is for
+// outcomes that can be found out again, such as those of a worker that died.
 func (l *Ledger) Decide(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, key, kindOutcomes, outcomes)
+	return l.decide(ctx, l.store, key, kindOutcomes, outcomes)
+}
+
+// DecideAnswer is Decide for what calls have answered. It waits up to AnswerBudget
+// for a store that cannot be written.
+func (l *Ledger) DecideAnswer(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, l.answers, key, kindOutcomes, outcomes)
 }
 
 // Decided gives the decided outcomes of a part of a batch, or ErrNotFound.
@@ -110,7 +120,7 @@ func (l *Ledger) Decided(ctx context.Context, key Key) (Outcomes, error) {
 // Resolve writes down whose the duplicates of a batch in a retry round are,
 // unless that is decided already.
 func (l *Ledger) Resolve(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, key, kindResolved, outcomes)
+	return l.decide(ctx, l.store, key, kindResolved, outcomes)
 }
 
 // Resolved gives what Resolve wrote, or ErrNotFound.
@@ -121,9 +131,9 @@ func (l *Ledger) Resolved(ctx context.Context, key Key) (Outcomes, error) {
 // DecideUpdate writes down what came of the updates of a batch's duplicates,
 // unless that is decided already. The round of the key is the last one that was
 // over then: a later round can bring further duplicates of the batch, which get
-// an entry of their own.
+// an entry of their own. It waits as DecideAnswer does.
 func (l *Ledger) DecideUpdate(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, key, kindUpdated, outcomes)
+	return l.decide(ctx, l.answers, key, kindUpdated, outcomes)
 }
 
 // DecidedUpdate gives what DecideUpdate wrote, or ErrNotFound.
@@ -135,7 +145,7 @@ func (l *Ledger) DecidedUpdate(ctx context.Context, key Key) (Outcomes, error) {
 // of a batch again, unless that is decided already: Failed for those that are
 // not as they should be.
 func (l *Ledger) DecideVerified(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, key, kindVerified, outcomes)
+	return l.decide(ctx, l.store, key, kindVerified, outcomes)
 }
 
 // Verified gives what DecideVerified wrote, or ErrNotFound.
@@ -143,7 +153,7 @@ func (l *Ledger) Verified(ctx context.Context, key Key) (Outcomes, error) {
 	return get[Outcomes](ctx, l, key.name(kindVerified))
 }
 
-func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {
+func (l *Ledger) decide(ctx context.Context, to Store, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {
 	if err := outcomes.check(); err != nil {
 		return Outcomes{}, false, err
 	}
@@ -151,11 +161,7 @@ func (l *Ledger) decide(ctx context.Context, key Key, kind string, outcomes Outc
 	if err != nil {
 		return Outcomes{}, false, err
 	}
-	write := l.store.Create
-	if f, ok := l.store.(*Folder); ok {
-		write = f.persist
-	}
-	err = write(ctx, key.name(kind), value)
+	err = to.Create(ctx, key.name(kind), value)
 	if err == nil {
 		return outcomes, true, nil
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"time"
 
 	"durable-dataload/internal/store"
 )
@@ -28,22 +27,12 @@ type Store interface {
 
 // Folder is a Store in a folder of a disk with hard links, or of a bucket with
 // conditional writes: a file a value (see package store).
-type Folder struct {
-	path   string
-	create func(name string, value []byte) error
-	pauses []time.Duration
-}
+type Folder struct{ path string }
 
 var _ Store = (*Folder)(nil)
 
 // NewFolder uses the folder path, which is made when the first value is.
-func NewFolder(path string) *Folder {
-	f := &Folder{path: path, create: store.Create}
-	if store.IsURL(path) {
-		f.pauses = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 30 * time.Second}
-	}
-	return f
-}
+func NewFolder(path string) *Folder { return &Folder{path} }
 
 // Create implements Store.
 func (f *Folder) Create(ctx context.Context, name string, value []byte) error {
@@ -51,33 +40,15 @@ func (f *Folder) Create(ctx context.Context, name string, value []byte) error {
 		return err
 	}
 	path := store.Join(f.path, name)
-	err := f.create(path, value)
+	err := store.Create(path, value)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := store.MkdirAll(store.Dir(path)); err != nil {
 			return err
 		}
-		err = f.create(path, value)
+		err = store.Create(path, value)
 	}
 	if errors.Is(err, store.ErrExists) {
 		return ErrExists
-	}
-	return err
-}
-
-// persist is Create for what nobody will be told a second time, an answer: a bucket
-// that is away is waited for, a minute.
-func (f *Folder) persist(ctx context.Context, name string, value []byte) error {
-	err := f.Create(ctx, name, value)
-	for _, pause := range f.pauses {
-		if err == nil || errors.Is(err, ErrExists) || ctx.Err() != nil {
-			break
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return err
-		}
-		err = f.Create(ctx, name, value)
 	}
 	return err
 }

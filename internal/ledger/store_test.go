@@ -10,9 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
-
-	_ "gocloud.dev/blob/memblob"
 )
 
 // memory is the smallest Store there is: for tests, and to hold the conformance
@@ -217,37 +214,5 @@ func TestFolderThatCannotBeWrittenSaysSo(t *testing.T) {
 	err := New(NewFolder(filepath.Join(file, "ledger"))).Claim(t.Context(), Key{Batch: 1}, Claim{})
 	if err == nil || errors.Is(err, ErrClaimed) {
 		t.Errorf("Claim below a file: %v, want the error of the file system", err)
-	}
-}
-
-// An answer is known once only: a bucket that is away is waited for.
-func TestAnOutcomeIsWrittenWhenTheBucketIsBack(t *testing.T) {
-	if pauses := NewFolder(t.TempDir()).pauses; len(pauses) != 0 {
-		t.Errorf("a disk is waited for: %v", pauses)
-	}
-	folder := NewFolder("mem://ledger/" + t.Name())
-	folder.pauses = []time.Duration{time.Millisecond, time.Millisecond}
-	away, calls := errors.New("no answer"), 0
-	create := folder.create
-	folder.create = func(name string, value []byte) error {
-		if calls++; calls < 3 {
-			return away
-		}
-		return create(name, value)
-	}
-	l, key := New(folder), Key{Batch: 1}
-	if _, won, err := l.Decide(ctx, key, outcomes("u")); !won || err != nil {
-		t.Errorf("won %v, %v; want it written at the third attempt", won, err)
-	}
-	if _, err := l.Decided(ctx, key); err != nil {
-		t.Error(err)
-	}
-	calls = 0
-	if err := l.Claim(ctx, key, Claim{}); !errors.Is(err, away) || calls != 1 {
-		t.Errorf("a claim: %v after %d attempts; want the error at once: nothing was sent", err, calls)
-	}
-	folder.create = func(string, []byte) error { return away }
-	if _, won, err := l.Decide(ctx, Key{Batch: 2}, outcomes("u")); won || !errors.Is(err, away) {
-		t.Errorf("a bucket that stays away: won %v, %v; want the error", won, err)
 	}
 }
