@@ -324,8 +324,8 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 		for n, i := range sent {
 			switch r := answer.Records[n]; {
 			case r.IsUnknown():
-				outcomes.Unknown(i)
 				reason = "no result for a record"
+				outcomes.Unknown(i, reason)
 				l.add(reason, 1)
 			case r.Err == nil:
 				outcomes.Created(i, r.UUID)
@@ -356,7 +356,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 	default: // also NotSent: the claim is used up
 		l.add(reason, len(sent))
 		for _, i := range sent {
-			outcomes.Unknown(i)
+			outcomes.Unknown(i, reason)
 		}
 	}
 	return outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
@@ -391,7 +391,7 @@ func (l *loading) unknown(positions []int, reason string) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
 	for _, i := range positions {
 		if l.encoded == nil || l.encoded[i].reason == "" {
-			outcomes.Unknown(i)
+			outcomes.Unknown(i, reason)
 		}
 	}
 	return outcomes.Outcomes(true, reason)

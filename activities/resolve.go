@@ -321,7 +321,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates, owned
 		switch {
 		case dup.found == nil:
 			invisible++
-			outcomes.Unknown(dup.position)
+			outcomes.Unknown(dup.position, "the target does not show the record")
 		case !owned[dup.found.UUID] && isOurs(dup, d.firstAttempt):
 			// Even where this batch stays open, no later record gets it.
 			owned[dup.found.UUID] = true

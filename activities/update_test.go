@@ -538,7 +538,7 @@ func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 		r.claim(ledger.Key{Batch: 1})
 		b := ledger.NewOutcomes(2)
 		b.Duplicate(0, "twice")
-		b.Unknown(1)
+		b.Unknown(1, "timeout")
 		if _, _, err := o.ledger.Decide(t.Context(), ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
 			t.Fatal(err)
 		}

@@ -83,26 +83,32 @@ func outcomes(letters string, words ...string) Outcomes {
 			o.UUIDs, words = append(o.UUIDs, words[0]), words[1:]
 		case Duplicate, Failed:
 			o.Errors, words = append(o.Errors, words[0]), words[1:]
+		case Unknown:
+			o.Unknown = append(o.Unknown, Why{Reason: "timeout", Records: 1})
 		}
 	}
 	return o
 }
 
 func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
-	b := NewOutcomes(8)
+	b := NewOutcomes(11)
+	b.Unknown(9, "http 502")
+	b.Unknown(8, "changed since")
+	b.Unknown(10, "http 502")
 	b.Failed(6, "too long")
 	b.Created(4, "uuid-4")
 	b.Duplicate(2, "duplicate value")
 	b.Recovered(5, "")
-	b.Unknown(3)
+	b.Unknown(3, "http 502")
 	b.Created(0, "first thought")
 	b.Created(0, "uuid-0") // the last word counts
 	b.Failed(7, "first thought")
-	b.Unknown(7)
+	b.Unknown(7, "changed since")
 	got := b.Outcomes(true, "http 502")
 	want := Outcomes{
-		Sent: true, Reason: "http 502", Letters: "c-ducrfu",
+		Sent: true, Reason: "http 502", Letters: "c-ducrfuuuu",
 		UUIDs: []string{"uuid-0", "uuid-4", ""}, Errors: []string{"duplicate value", "too long"},
+		Unknown: []Why{{"http 502", 1}, {"changed since", 2}, {"http 502", 2}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -110,7 +116,7 @@ func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
 	if err := got.check(); err != nil {
 		t.Errorf("check: %v", err)
 	}
-	if got, want := got.Counts(), (Counts{Created: 2, Duplicate: 1, Failed: 1, Unknown: 2, Calls: 1}); got != want {
+	if got, want := got.Counts(), (Counts{Created: 2, Duplicate: 1, Failed: 1, Unknown: 5, Calls: 1}); got != want {
 		t.Errorf("Counts: %+v, want %+v (recovered records are not a call's outcome)", got, want)
 	}
 }
@@ -315,7 +321,7 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 		{"0:cuu 1:-cu 2:--c", 2, "c0=0@0 c1=1@1 c2=2@2", "..."},
 		// A duplicate of a retry round is nobody's until it is resolved. One of
 		// round 0 is a stranger's.
-		{"0:duu 1:-dd", 1, "d0=0@0 u1=1@1 u1=1@2", ".xx"},
+		{"0:duu 1:-dd", 1, "d0=0@0 u1 u1", ".xx"},
 		{"0:duu 1:-dd 1:?-rf", 1, "d0=0@0 r1=1@1 f1=1@2", "..."},
 		{"0:duu 1:-dd 1:?-ru", 1, "d0=0@0 r1=1@1 u1", "..x"},
 		{"0:duu 1:-dd 1:?-ru 2:--d 2:?--r", 2, "d0=0@0 r1=1@1 r2=2@2", "..."},
@@ -417,9 +423,9 @@ func TestHalvesHaveNamesOfTheirOwn(t *testing.T) {
 
 func TestEntriesKeepTheirForm(t *testing.T) {
 	// Ledgers outlive the program that wrote them.
-	o := Outcomes{Sent: true, Reason: "timeout", Letters: "cru", UUIDs: []string{"1", ""}}
+	o := Outcomes{Sent: true, Reason: "timeout", Letters: "cru", UUIDs: []string{"1", ""}, Unknown: []Why{{"timeout", 1}}}
 	got, err := json.Marshal(o)
-	if want := `{"sent":true,"reason":"timeout","outcomes":"cru","uuids":["1",""]}`; err != nil || string(got) != want {
+	if want := `{"sent":true,"reason":"timeout","outcomes":"cru","uuids":["1",""],"unknown":[{"why":"timeout","n":1}]}`; err != nil || string(got) != want {
 		t.Errorf("%s, %v\nwant %s", got, err, want)
 	}
 	if got, want := (Key{Round: 1, Batch: 1002, Part: "01"}).name(kindOutcomes), "1/00001/00001002-01.outcomes"; got != want {

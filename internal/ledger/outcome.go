@@ -38,7 +38,7 @@ type Outcomes struct {
 	Split bool `json:"split,omitempty"`
 	// Sent says that a call was made, or may have been.
 	Sent bool `json:"sent,omitempty"`
-	// Reason says why records are unknown: a class ("http 502", "timeout"),
+	// Reason says what was wrong with the call: a class ("http 502", "timeout"),
 	// never an answer's text.
 	Reason string `json:"reason,omitempty"`
 	// Letters has one Outcome for each record of the whole batch.
@@ -49,6 +49,9 @@ type Outcomes struct {
 	// Errors are those of the duplicate and failed records, in order, in the
 	// target's words. They may quote a record: user data.
 	Errors []string `json:"errors,omitempty"`
+	// Unknown says why the unknown records are unknown, in order. Neighbours with
+	// the same reason share an entry.
+	Unknown []Why `json:"unknown,omitempty"`
 	// At is when the answer was there, or was given up; of updates, when the last
 	// one was. Took is how long the call took until then. Both are by the clock of
 	// the worker that called, and zero where nobody knows: in entries of earlier
@@ -57,10 +60,18 @@ type Outcomes struct {
 	Took time.Duration `json:"took,omitzero"` // in nanoseconds
 }
 
+// Why is the reason of a number of consecutive unknown records.
+type Why struct {
+	// Reason is a short class: "changed since", "http 502". It never holds an
+	// answer's text or what stands in a record.
+	Reason  string `json:"why"`
+	Records int    `json:"n"`
+}
+
 // NewOutcomes has None for each of a batch's records.
 func NewOutcomes(records int) *Builder {
 	letters := bytes.Repeat([]byte{byte(None)}, records)
-	return &Builder{letters: letters, uuids: map[int]string{}, errors: map[int]string{}}
+	return &Builder{letters: letters, uuids: map[int]string{}, errors: map[int]string{}, reasons: map[int]string{}}
 }
 
 // Builder collects the outcomes of a batch in any order.
@@ -68,6 +79,7 @@ type Builder struct {
 	letters []byte
 	uuids   map[int]string
 	errors  map[int]string
+	reasons map[int]string
 }
 
 // Created sets record i (from 0) of the batch.
@@ -82,8 +94,8 @@ func (b *Builder) Duplicate(i int, words string) { b.letters[i], b.errors[i] = b
 // Failed sets record i, with the reason for people.
 func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte(Failed), words }
 
-// Unknown sets record i.
-func (b *Builder) Unknown(i int) { b.letters[i] = byte(Unknown) }
+// Unknown sets record i, with the class of the reason (see Why).
+func (b *Builder) Unknown(i int, reason string) { b.letters[i], b.reasons[i] = byte(Unknown), reason }
 
 // Updated sets record i.
 func (b *Builder) Updated(i int) { b.letters[i] = byte(Updated) }
@@ -103,6 +115,12 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 			o.UUIDs = append(o.UUIDs, b.uuids[i])
 		case Duplicate, Failed:
 			o.Errors = append(o.Errors, b.errors[i])
+		case Unknown:
+			if last := len(o.Unknown) - 1; last >= 0 && o.Unknown[last].Reason == b.reasons[i] {
+				o.Unknown[last].Records++
+			} else {
+				o.Unknown = append(o.Unknown, Why{Reason: b.reasons[i], Records: 1})
+			}
 		}
 	}
 	return o
@@ -111,17 +129,25 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 // check holds that the lists fit the letters, so that a damaged entry is never
 // written.
 func (o Outcomes) check() error {
-	var uuids, errors int
+	var uuids, errors, unknown, reasons int
 	for i := range len(o.Letters) {
 		switch Outcome(o.Letters[i]) {
 		case Created, Recovered:
 			uuids++
 		case Duplicate, Failed:
 			errors++
-		case Unknown, None, Updated, Unchanged, Deleted, Gone, Restored, Kept:
+		case Unknown:
+			unknown++
+		case None, Updated, Unchanged, Deleted, Gone, Restored, Kept:
 		default:
 			return fmt.Errorf("the ledger has no outcome %q", o.Letters[i])
 		}
+	}
+	for _, why := range o.Unknown {
+		reasons += max(why.Records, 0)
+	}
+	if unknown != reasons {
+		return fmt.Errorf("the ledger's entry has reasons for %d unknown records, expected %d", reasons, unknown)
 	}
 	if uuids != len(o.UUIDs) || errors != len(o.Errors) {
 		return fmt.Errorf("the ledger's entry has %d uuids and %d errors, expected %d and %d", len(o.UUIDs), len(o.Errors), uuids, errors)

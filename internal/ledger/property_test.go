@@ -160,7 +160,7 @@ func (m *machine) startResolve(t *rapid.T) {
 		_, ours := m.ours[id]
 		switch {
 		case rapid.IntRange(0, 3).Draw(t, "invisible") == 0:
-			b.Unknown(i)
+			b.Unknown(i, "timeout")
 		case ours:
 			b.Recovered(i, uuid(id))
 		case rapid.Bool().Draw(t, "delta migration"):
@@ -274,7 +274,7 @@ func (m *machine) visit(t *rapid.T, w *worker) {
 func (w *worker) holdUnknown(sizes []int) {
 	b := NewOutcomes(sizes[w.now.key.Batch-1])
 	for _, i := range w.now.positions {
-		b.Unknown(i)
+		b.Unknown(i, "timeout")
 	}
 	w.next, w.holds = "decide", b.Outcomes(true, "claimed, and no outcome")
 }
@@ -310,7 +310,7 @@ func (m *machine) call(t *rapid.T, w *worker) {
 		}
 		switch {
 		case answer == "lost":
-			b.Unknown(i)
+			b.Unknown(i, "timeout")
 		case there:
 			b.Duplicate(i, "duplicate")
 		case write:

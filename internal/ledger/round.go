@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// NotLookedUp is the reason of an unknown record that the target refused as a
+// duplicate, and whose owner was not looked for yet.
+const NotLookedUp = "a duplicate that was not looked up yet"
+
 // Standing says how far a batch is in a round.
 type Standing int
 
@@ -26,6 +30,7 @@ type Record struct {
 	Round   int     // the round that found it out
 	UUID    string  // of a created or recovered record
 	Error   string  // of a failed or duplicate record, in the target's words
+	Reason  string  // of an unknown record, a class (see Why)
 	// ByUpdate says that the outcome is that of an update, which the record was
 	// to get because it was a duplicate.
 	ByUpdate bool
@@ -127,7 +132,7 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 	for i := range records {
 		if records[i].Outcome == Duplicate {
 			// Until it is resolved, whose record it is is not known.
-			records[i].Outcome = Unknown
+			records[i].Outcome, records[i].Error, records[i].Reason = Unknown, "", NotLookedUp
 		}
 	}
 	resolved, err := l.Resolved(ctx, key)
@@ -194,7 +199,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	uuids, words := o.UUIDs, o.Errors
+	uuids, words, reasons := o.UUIDs, o.Errors, unrolled(o.Unknown)
 	for i := range records {
 		outcome := Outcome(o.Letters[i])
 		if outcome == None {
@@ -206,7 +211,19 @@ func overlay(records []Record, o Outcomes, round int) error {
 			records[i].UUID, uuids = uuids[0], uuids[1:]
 		case Duplicate, Failed:
 			records[i].Error, words = words[0], words[1:]
+		case Unknown:
+			records[i].Reason, reasons = reasons[0], reasons[1:]
 		}
 	}
 	return nil
+}
+
+// unrolled has a reason for each unknown record.
+func unrolled(whys []Why) (reasons []string) {
+	for _, why := range whys {
+		for range why.Records {
+			reasons = append(reasons, why.Reason)
+		}
+	}
+	return reasons
 }

@@ -57,7 +57,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 		o := ledger.NewOutcomes(4)
 		o.Created(0, "uuid-a")
 		o.Duplicate(1, "there")
-		o.Unknown(2)
+		o.Unknown(2, "timeout")
 		o.Failed(3, "refused")
 		decide(t, l, 0, 1, o)
 		if _, err := folder.CreateRetryFile(migration.RetryFile{Round: 1}); err != nil {
@@ -68,7 +68,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 		decide(t, l, 1, 1, o)
 		o = ledger.NewOutcomes(4)
 		o.Recovered(0, "")
-		o.Unknown(1)
+		o.Unknown(1, "timeout")
 		o.Duplicate(2, "there")
 		o.Duplicate(3, "there")
 		decide(t, l, 0, 2, o)
