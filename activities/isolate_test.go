@@ -104,7 +104,7 @@ func TestARecordThatWasSentAloneIsNotSentAgain(t *testing.T) {
 	const input = "email,birthday\na1@example.com,never\na2.example.com,\na3@example.com,never\na4@example.com,never\n"
 	refused := inspected(t, input, batchSize(4), wholeCalls, isolating)
 	tooLarge := inspected(t, input, batchSize(4))
-	tooLarge.tooManyBytes = 1
+	tooLarge.tooManyBytes, tooLarge.sizeByAPI = 1, true
 	for what, r := range map[string]*rig{"refused": refused, "too large": tooLarge} {
 		got := r.load(0, 1)
 		if want := (ledger.Counts{Failed: 4, Calls: 1}); got.Counts != want {

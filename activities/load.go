@@ -316,24 +316,27 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 	outcomes := l.refusedHere(positions)
 	reason := answer.Reason
 	verdict := answer.Verdict
-	if answer.Fault != nil {
+	switch {
+	case answer.Fault != nil:
 		verdict = identitycloud.Unknown // it is not the records' fault: they are sent again in the next round
+	case verdict == identitycloud.TooLarge && len(sent) == 1 && !answer.NothingWritten:
+		verdict = identitycloud.Unknown // one record cannot be halved, and it may have been written
 	}
 	switch verdict {
 	case identitycloud.Answered:
 		for n, i := range sent {
 			switch r := answer.Records[n]; {
-			case r.IsUnknown():
-				reason = "no result for a record"
-				outcomes.Unknown(i, reason)
-				l.add(reason, 1)
-			case r.Err == nil:
+			case r.UUID != "":
 				outcomes.Created(i, r.UUID)
-			case r.Err.IsDuplicate():
+			case r.Err != nil && r.Err.IsDuplicate():
 				outcomes.Duplicate(i, r.Err.Words())
-			default:
+			case r.Err != nil:
 				outcomes.Failed(i, r.Err.Words())
 				l.add(r.Err.Reason(), 1)
+			default:
+				reason = r.Unknown
+				outcomes.Unknown(i, reason)
+				l.add(reason, 1)
 			}
 		}
 	case identitycloud.Refused:

@@ -238,7 +238,7 @@ func TestTracesOfABatch(t *testing.T) {
 	}))
 	defer faulty.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	r := newRig(t, people(4), withSpec(func(s *migration.Spec) { s.UnknownHTTP = []int{502} }))
+	r := newRig(t, people(4), withSpec(func(s *migration.Spec) { s.UnknownHTTP = [][2]int{{502, 502}} }))
 	m := watched(r)
 	var o client.Options
 	if err := m.Instrument(&o); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,15 +113,29 @@ func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
 	// bulkCreate nobody knows what it means: dataload.py sends it again.
 	mayNot := isAPI && api.IsPermission() && endpoint != identitycloud.BulkCreate
 	o.Unknown = answer.Verdict == identitycloud.Unknown && answer.Reason != "canceled" && !mayNot
+	if unknown, reason := unknownRecords(answer); unknown > 0 && unknown == len(answer.Records) {
+		o.Unknown, o.Reason = true, reason
+	}
 	// A look that is to find out whether the target can be used may find that it
 	// cannot: that is for who asked.
 	if answer.Fault != nil && endpoint != "/entity.count" && endpoint != "/entityType" {
 		o.Fault = answer.Fault.Error()
 	}
-	o.Crowded = isAPI && api.Code == 510
+	o.Crowded = isAPI && api.Code == 510 || slices.ContainsFunc(answer.Records, func(r identitycloud.RecordAnswer) bool { return r.Unknown == "api 510" })
 	var status *identitycloud.HTTPError
 	o.Busy = o.Crowded || errors.As(answer.Err, &status) && (status.Status == 429 || status.Status == 503 || status.Status == 510)
 	return o
+}
+
+// unknownRecords gives how many records an answer for each record leaves unknown, and the class of why of the last.
+func unknownRecords(answer identitycloud.Answer) (unknown int, reason string) {
+	for _, r := range answer.Records {
+		if r.Unknown != "" {
+			unknown++
+			reason = r.Unknown
+		}
+	}
+	return unknown, reason
 }
 
 // pulse heartbeats for an activity that may wait at the gate. While that is

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
@@ -400,5 +401,25 @@ func TestABatchWhoseHeartbeatsWereNotHeardIsGivenBack(t *testing.T) {
 			t.Errorf("%s: %v, given back: %t, want %t", name, got, IsUnbegun(got), c.want)
 		}
 		cancel(nil)
+	}
+}
+
+// A call that leaves each of its records unknown says as little of the target as one without an answer.
+func TestACallOfUnknownRecordsIsOfUnknownOutcome(t *testing.T) {
+	created, busy, late := identitycloud.RecordAnswer{UUID: "u"}, identitycloud.RecordAnswer{Unknown: "api 510"}, identitycloud.RecordAnswer{Unknown: "api 504"}
+	for _, tc := range []struct {
+		records          []identitycloud.RecordAnswer
+		unknown, crowded bool
+		reason           string
+	}{
+		{[]identitycloud.RecordAnswer{late, late}, true, false, "api 504"},
+		{[]identitycloud.RecordAnswer{created, busy}, false, true, ""},
+		{[]identitycloud.RecordAnswer{busy, busy}, true, true, "api 510"},
+		{[]identitycloud.RecordAnswer{created, created}, false, false, ""},
+	} {
+		o := outcome(identitycloud.BulkCreate, identitycloud.Answer{Verdict: identitycloud.Answered, Records: tc.records})
+		if o.Unknown != tc.unknown || o.Crowded != tc.crowded || o.Busy != tc.crowded || o.Reason != tc.reason {
+			t.Errorf("%+v: got %+v", tc.records, o)
+		}
 	}
 }

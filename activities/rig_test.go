@@ -57,6 +57,7 @@ type rig struct {
 	// unseen.
 	tooLarge     int
 	tooManyBytes int64
+	sizeByAPI    bool                        // the API itself refuses the size, and nothing before it
 	answered     func(*identitycloud.Answer) // changes what a call is answered
 	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
 
@@ -179,7 +180,11 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 		r.before(send)
 	}
 	if r.tooLarge > 0 && body.Records() > r.tooLarge || r.tooManyBytes > 0 && body.Size() > r.tooManyBytes {
-		return identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
+		answer := identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
+		if r.sizeByAPI {
+			answer.Err, answer.NothingWritten = &identitycloud.APIError{Code: 200, Description: "the body is too large"}, true
+		}
+		return answer
 	}
 	answer := c.Target.CreateBatch(ctx, body)
 	if answer.Verdict == identitycloud.NotSent { // then it was none

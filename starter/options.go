@@ -80,7 +80,7 @@ type options struct {
 	targetOptional bool // nothing is sent
 	patterns       bool // the data are patterns of files that come later
 
-	api, http []int // the lists that unknownAPI and unknownHTTP mean
+	api, http identitycloud.Codes // the lists that unknownAPI and unknownHTTP mean
 	inputs    []input
 	several   bool // inputs were asked for, even if there is one
 	file      dataFile
@@ -121,8 +121,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.retryRounds, "retry-rounds", 3, "how often records in unknown state are loaded again; 0 = only write the retry file")
 	o.retryBackoff = seconds(30 * time.Second)
 	f.Var(&o.retryBackoff, "retry-backoff", "pause before the first retry round, doubling; 1s with --sandbox")
-	f.StringVar(&o.unknownAPI, "unknown-api-codes", "", "API codes after which a batch is unknown: 403,500 replaces, +503,-510 changes the default (403,500,504,510)")
-	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown; default 403,408,429,500,501,502,503,504")
+	f.StringVar(&o.unknownAPI, "unknown-api-codes", "", "API codes after which records are unknown: 403,510 means only these, +361,-501 changes the default (403,500-999)")
+	f.StringVar(&o.unknownHTTP, "unknown-http-codes", "", "HTTP codes after which a batch is unknown: 403,500 means only these, -404 takes one away; default is every status (300-599)")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
 	f.BoolVar(&o.isolate, "isolate", true, "halve a call that is refused as a whole until the guilty record is alone; --isolate=false fails all of its records")
 	under(f, "What becomes of the records")

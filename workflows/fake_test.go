@@ -441,7 +441,7 @@ func typicalSpec() migration.Spec {
 		Folder: "/home/somebody/.local/state/durable-dataload/migrations/" + key, SHA256: strings.Repeat("0123456789abcdef", 4),
 		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
 		BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, RetryRounds: 3, RetryBackoff: 30 * time.Second,
-		UnknownAPI: []int{403, 500, 504, 510}, UnknownHTTP: []int{403, 408, 429, 500, 501, 502, 503, 504},
+		UnknownAPI: [][2]int{{403, 403}, {500, 999}}, UnknownHTTP: [][2]int{{300, 599}},
 		RecoveredBy: migration.Lookup, PrimaryKey: "email", SearchAttributes: false,
 	}
 }

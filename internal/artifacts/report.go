@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 )
 
@@ -280,8 +281,8 @@ func settings(d Details) (all []fact) {
 	add("--canary-timeout", s.CanaryTimeout.String(), s.Canary > 0 && s.CanaryTimeout > 0)
 	add("--retry-rounds", number(s.RetryRounds), true)
 	add("--retry-backoff", s.RetryBackoff.String(), true)
-	add("--unknown-api-codes", numbers(s.UnknownAPI), true)
-	add("--unknown-http-codes", numbers(s.UnknownHTTP), true)
+	add("--unknown-api-codes", codes(s.UnknownAPI), true)
+	add("--unknown-http-codes", codes(s.UnknownHTTP), true)
 	add("--recovered-by", string(s.RecoveredBy), true)
 	add("--primary-key", s.PrimaryKey, true)
 	add("--delta-migration", "yes", s.Delta)
@@ -293,12 +294,7 @@ func settings(d Details) (all []fact) {
 	return all
 }
 
-func numbers(all []int) string {
-	if len(all) == 0 {
-		return "none"
-	}
-	return strings.Trim(fmt.Sprint(all), "[]")
-}
+func codes(ranges [][2]int) string { return identitycloud.Codes(ranges).String() }
 
 // artifactsOf are the files beside the report. A name that is none of ours is
 // text, and no link.

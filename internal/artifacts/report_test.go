@@ -60,7 +60,7 @@ func oneCall(at time.Time) *Course {
 func night(start, end time.Time) Details {
 	d := Details{Course: NewCourse(start, end), Reasons: newReasons(inputHeader), Program: "durable-dataload v1.2.3, go1.26.8", Spec: migration.Spec{
 		ID: "migration-users.csv-0123456789ab", BatchSize: 100, StartAt: 11, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, Breaker: 5, RetryRounds: 3, RetryBackoff: 30 * time.Second,
-		UnknownAPI: []int{403, 510}, RecoveredBy: migration.Lookup, PrimaryKey: "email", Delta: true, Isolate: true, Delimiter: ";", MaxFailed: "2%", Canary: 100, CanaryTimeout: time.Hour,
+		UnknownAPI: [][2]int{{403, 403}, {510, 599}}, RecoveredBy: migration.Lookup, PrimaryKey: "email", Delta: true, Isolate: true, Delimiter: ";", MaxFailed: "2%", Canary: 100, CanaryTimeout: time.Hour,
 		UndoRecipient: "age1sample", MappingFile: "/etc/mapping.yaml", Mapping: strings.Repeat("ab", 32),
 	}}
 	at := func(minute float64) time.Time { return start.Add(time.Duration(minute * float64(time.Minute))) }
@@ -225,7 +225,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed from then on: 1 calls a second",
 		// settings
 		"<dt>--rate-limit</dt><dd>4 calls a second</dd>", "<dt>--start-at</dt><dd>11</dd>", "<dt>--mapping</dt><dd>mapping.yaml, SHA-256 abababababab…</dd>", "<dt>--unknown-http-codes</dt><dd>none</dd>",
-		"<dt>--unknown-api-codes</dt><dd>403 510</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
+		"<dt>--unknown-api-codes</dt><dd>403,510-599</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the report lacks %q:\n%s", want, page)

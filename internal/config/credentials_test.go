@@ -120,7 +120,7 @@ func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
 	for auth, want := range map[string]identitycloud.Auth{AuthBasic: identitycloud.Basic, AuthSignature: identitycloud.Signature} {
 		spec := migration.Spec{
 			Target:  migration.Target{URI: "http://elsewhere.example", EntityType: "admin", Auth: auth, InsecureHTTP: true},
-			Workers: 7, Timeout: 3 * time.Second, UnknownAPI: []int{}, UnknownHTTP: []int{502},
+			Workers: 7, Timeout: 3 * time.Second, UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}},
 		}
 		var got identitycloud.Config
 		if _, err := c.Connect(spec, func(cfg *identitycloud.Config) { got = *cfg }); err != nil {
@@ -128,7 +128,7 @@ func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
 		}
 		if got.Auth != want || got.BaseURL != spec.Target.URI || got.EntityType != "admin" || got.Timeout != spec.Timeout || !got.InsecureHTTP ||
 			got.ClientID != "id" || got.ClientSecret != secret || got.MaxConnections <= spec.Workers ||
-			fmt.Sprint(got.Unknown) != fmt.Sprint(identitycloud.UnknownCodes{API: []int{}, HTTP: []int{502}}) || got.Unknown.API == nil {
+			fmt.Sprint(got.Unknown) != fmt.Sprint(identitycloud.UnknownCodes{API: identitycloud.Codes{}, HTTP: identitycloud.Codes{{502, 502}}}) || got.Unknown.API == nil {
 			t.Errorf("auth %s: the client is made with %+v; want what the migration says: %+v", auth, got, spec)
 		}
 	}

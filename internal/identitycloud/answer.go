@@ -22,9 +22,9 @@ const (
 	Unknown Verdict = iota
 	// Answered: the API answered for each record on its own.
 	Answered
-	// Refused: the whole call failed, and the API or HTTP said so.
+	// Refused: the whole call failed, and nothing was written: the API said so, or a status that was taken off the HTTP list.
 	Refused
-	// TooLarge: the body was refused for its size before anyone read it. Nothing was written; halves may be sent.
+	// TooLarge: the body was refused for its size. Halves may succeed, but see Answer.NothingWritten.
 	TooLarge
 	// NotSent: not one byte was sent, since BeforeCall refused, the context had ended, or the body was empty.
 	NotSent
@@ -40,35 +40,46 @@ func (v Verdict) String() string {
 
 // Answer is the result of one bulkCreate call.
 //
-// The verdict is decided in this order, which is that of the Python client that dataload.py uses: the API's JSON
-// first, whatever the HTTP status; then the HTTP status; then the body.
+// Known means that the API said so: in JSON of its own with a stat, whatever the HTTP status. What a front end, a gateway or
+// a proxy answers instead says nothing of what was written, and neither does an error that the API declares as its own (500
+// and above). The verdict is decided in this order:
 //
-//	no answer, or not to its end, whatever was heard of it           Unknown
-//	stat "error" without a code                                      Unknown
-//	stat "error", the code is on the API list                        Unknown
-//	stat "error" with HTTP 413, or in the words below                TooLarge
-//	stat "error", any other code                                     Refused
-//	"client intended to send too large body", "request entity too large", unless stat is "ok"  TooLarge
-//	the HTTP status is on the HTTP list                              Unknown
-//	HTTP 400 to 599 with stat "ok", a contradiction                  Unknown
-//	HTTP 413, or "too large" with any other HTTP 400 to 599          TooLarge
-//	any other HTTP 400 to 599                                        Refused
-//	any other status than 200, redirects among them                  Unknown
-//	not JSON, no stat, fewer or more results than records            Unknown
-//	HTTP 200, stat "ok", one result for each record                  Answered
+//	no answer, or not to its end, whatever was heard of it              Unknown
+//	stat "error" without a code, or with one on the API list            Unknown
+//	stat "error" with HTTP 413, or in the words below                   TooLarge
+//	stat "error", any other code                                        Refused
+//	no stat "ok" and HTTP 413, or in the words below                    TooLarge
+//	HTTP 400 to 499 but 431 without stat "ok", and "too large" in it    TooLarge
+//	any other status than 200 with stat "ok", a contradiction           Unknown
+//	an HTTP status on the HTTP list (the default is every status)       Unknown
+//	an HTTP status of an error (300 to 599) that was taken off it       Refused
+//	any other status than 200                                           Unknown
+//	not JSON, no stat, fewer or more results than records               Unknown
+//	HTTP 200, stat "ok", one result for each record                     Answered
 //
-// The Python client returns the JSON of HTTP 400 and 401 (which the OAuth endpoints use) as if it were 200: stat "ok"
-// would count there. It does not count here.
+// With the verdict Answered each entry is judged alone:
 //
-// On "too large": the two longer phrases speak of the request, and a front end says them before it passes the request on, so
-// they prove that nothing was written, even with a status on the HTTP list. The words "too large" alone may speak of
-// the upstream's answer, and then something was written: they do not count with a status on the list.
-// A code on the API list comes from behind the front end, and wins over both.
+//	a uuid that no other entry has                                      created
+//	an error object for a value that another record has                 a duplicate: RecordAnswer.Err.IsDuplicate
+//	an error object without a code, or with one on the API list         unknown
+//	any other error object                                              failed
+//	a uuid twice, not a uuid, anything else                             unknown
+//	uuid_results and results say different things of it                 unknown
+//
+// The words are "client intended to send too large body" and "request entity too large". TooLarge says that halves of the
+// call may succeed, and not that nothing was written: see NothingWritten.
+//
+// The Python client that dataload.py uses returns the JSON of HTTP 400 and 401 (which the OAuth endpoints use) as if it
+// were 200: stat "ok" would count there. It does not count here.
 type Answer struct {
 	Verdict Verdict
 
 	// Records has one entry for each record sent, in order, if the verdict is Answered; else it is nil.
 	Records []RecordAnswer
+
+	// NothingWritten says that none of the records was written: the API refused the call in JSON of its own, a status was
+	// taken off the HTTP list, or nothing was sent. False says nothing.
+	NothingWritten bool
 
 	// Err is nil if the verdict is Answered. Else it is an *APIError, an *HTTPError or a *NoAnswerError, and for
 	// NotSent the error of BeforeCall or of the context. Except for NotSent its text is made here and safe for logs.
@@ -83,7 +94,8 @@ type Answer struct {
 
 	// Fault is not nil if what was refused is the call and none of its records, so that no other call can succeed until
 	// somebody has done something: errors.Is finds ErrCredentials, ErrEntityType or ErrNotIdentityCloud in it, or it is
-	// another refusal for which APIError.IsAboutCall is true. Its text is for people, and safe for logs.
+	// another refusal for which APIError.IsAboutCall is true. HTTP 401, 404, 405, 407 and redirects are faults, though what
+	// they have done is unknown. Its text is for people, and safe for logs.
 	Fault error
 
 	// ServerDate is the answer's Date header, in whole seconds; zero if there was none.
@@ -110,71 +122,129 @@ func (a Answer) Words() string {
 	return a.Err.Error()
 }
 
-// RecordAnswer is what the API said of one record: exactly one of UUID (created) and Err (not created) is set. If
-// neither is, the entry was neither, and the record's outcome is unknown.
+// RecordAnswer is what the API said of one record: exactly one of UUID (created), Err (not created) and Unknown is set.
 type RecordAnswer struct {
 	UUID string
 	Err  *APIError
+	// Unknown is why the entry says nothing of what was written, a short class that is safe for logs and as a metric's
+	// label: "api <code>", "api error without a code", "uuid twice", "not a uuid", "no result for a record" or
+	// "results contradict".
+	Unknown string
 }
-
-// IsUnknown says that the answer tells nothing of the record.
-func (r RecordAnswer) IsUnknown() bool { return r.UUID == "" && r.Err == nil }
 
 // CreateBatch sends one entity.bulkCreate call, once, and judges what came back. It returns no Go error: an error is an
 // answer too. Whoever calls it must have made sure that this batch is not sent twice.
 func (c *Client) CreateBatch(ctx context.Context, body Body) Answer {
 	if body.records == 0 {
-		return Answer{Verdict: NotSent, Reason: "not sent", Err: errors.New("a body without records was not sent")}
+		return Answer{Verdict: NotSent, NothingWritten: true, Reason: "not sent", Err: errors.New("a body without records was not sent")}
 	}
-	answer, result := c.ask(ctx, BulkCreate, body.encoded)
+	answer, result := c.judge(c.call(ctx, BulkCreate, body.encoded))
 	if answer.Verdict == Answered {
-		answer.readRecords(result, body.records)
+		c.readRecords(&answer, result, body.records)
 	}
+	c.heard(ctx, BulkCreate, &answer)
 	return answer
 }
 
-// readRecords reads the list uuid_results, as dataload.py does.
-func (a *Answer) readRecords(result object, records int) {
-	var entries []json.RawMessage
+// readRecords reads the list uuid_results, as dataload.py does, and holds the list results against it.
+func (c *Client) readRecords(a *Answer, result object, records int) {
+	var entries, ids []json.RawMessage
 	// What is not a list has no entry, and an error here leaves none.
 	_ = json.Unmarshal(result["uuid_results"], &entries)
+	hasIDs := json.Unmarshal(result["results"], &ids) == nil && ids != nil
 	switch {
-	case len(entries) < records:
+	case len(entries) < records, hasIDs && len(ids) < records:
 		a.unusable("too few results")
 		return
-	case len(entries) > records:
+	case len(entries) > records, hasIDs && len(ids) > records:
 		a.unusable("too many results")
 		return
 	}
 	a.Records = make([]RecordAnswer, records)
-	for i, raw := range entries {
-		a.Records[i] = readRecord(raw)
+	uuids, numbers := map[string]int{}, map[uint64]int{} // how often each comes
+	if !hasIDs {
+		ids = make([]json.RawMessage, records)
 	}
+	for i, raw := range entries {
+		a.Records[i] = c.readRecord(raw)
+		uuids[strings.ToLower(a.Records[i].UUID)]++
+		numbers[idOf(ids[i])]++
+	}
+	for i, r := range a.Records {
+		id := idOf(ids[i])
+		switch {
+		case r.UUID != "" && uuids[strings.ToLower(r.UUID)] > 1:
+			a.Records[i] = RecordAnswer{Unknown: "uuid twice"}
+		case r.UUID != "" && (parseObject(ids[i]) != nil || id != 0 && numbers[id] > 1), r.Err != nil && id != 0:
+			a.Records[i] = RecordAnswer{Unknown: "results contradict"}
+		}
+	}
+}
+
+// idOf is the id that an entry of the list results holds, 0 if it holds none.
+func idOf(raw json.RawMessage) uint64 {
+	id, _ := strconv.ParseUint(string(raw), 10, 64)
+	return id
 }
 
 // readRecord reads one entry: a uuid, or an object with stat "error". An object without stat passes for an error if it
 // has an error's code or name.
-func readRecord(raw json.RawMessage) (r RecordAnswer) {
-	if json.Unmarshal(raw, &r.UUID) == nil {
-		return r // null leaves it empty
+func (c *Client) readRecord(raw json.RawMessage) RecordAnswer {
+	var uuid string
+	if json.Unmarshal(raw, &uuid) == nil && uuid != "" { // null leaves it empty
+		if !isUUID(uuid) {
+			return RecordAnswer{Unknown: "not a uuid"}
+		}
+		return RecordAnswer{UUID: uuid}
 	}
 	o := parseObject(raw)
 	stat, hasStat := o["stat"]
 	if o.text("stat") == "error" || (!hasStat || string(stat) == "null") && (o.code() != 0 || o.text("error") != "") {
-		r.Err = newAPIError(o)
+		e := newAPIError(o)
+		if !e.IsDuplicate() && c.isUnknown(e) {
+			return RecordAnswer{Unknown: e.Reason()}
+		}
+		return RecordAnswer{Err: e}
 	}
-	return r
+	return RecordAnswer{Unknown: "no result for a record"}
+}
+
+// isUnknown says that an error of the API leaves open what was written, of a call and of a record alike. A number that
+// is no API code says nothing.
+func (c *Client) isUnknown(e *APIError) bool {
+	return e.Code < lowestCode || e.Code > highestCode || c.unknown.API.Contains(e.Code)
+}
+
+// isUUID says that s has the form of a uuid (RFC 9562, section 4) and is not the one without a bit set.
+func isUUID(s string) bool {
+	if len(s) != 36 || strings.Trim(s, "0-") == "" {
+		return false
+	}
+	for i := range len(s) {
+		switch dash := i == 8 || i == 13 || i == 18 || i == 23; {
+		case dash != (s[i] == '-'):
+			return false
+		case !dash && !strings.ContainsRune("0123456789abcdefABCDEF", rune(s[i])):
+			return false
+		}
+	}
+	return true
 }
 
 // ask makes a call and judges what came back.
 func (c *Client) ask(ctx context.Context, endpoint string, form []byte) (Answer, object) {
 	answer, result := c.judge(c.call(ctx, endpoint, form))
-	answer.Fault = c.fault(endpoint, answer)
-	c.renewSecret(answer)
-	if c.judged != nil {
-		c.judged(ctx, endpoint, answer)
-	}
+	c.heard(ctx, endpoint, &answer)
 	return answer, result
+}
+
+// heard completes an answer, and tells whoever listens of it.
+func (c *Client) heard(ctx context.Context, endpoint string, a *Answer) {
+	a.Fault = c.fault(endpoint, *a)
+	c.renewSecret(*a)
+	if c.judged != nil {
+		c.judged(ctx, endpoint, *a)
+	}
 }
 
 // BulkCreate is the endpoint of CreateBatch.
@@ -193,10 +263,9 @@ func (c *Client) fault(endpoint string, a Answer) error {
 		return c.wrongCredentials(a.Err, a)
 	case api != nil && api.Code == 222:
 		return c.noEntityType(api)
-	case a.Verdict == Unknown:
-	case api != nil && endpoint == BulkCreate && api.IsAboutCall() && api.Code < 500:
+	case api != nil && a.Verdict == Refused && endpoint == BulkCreate && api.IsAboutCall() && api.Code < 500:
 		return fmt.Errorf("the API at %s refuses every call: %w", c.host, a.Err)
-	case errors.As(a.Err, &status) && slices.Contains([]int{401, 404, 405, 407}, status.Status):
+	case errors.As(a.Err, &status) && status.isAboutCall():
 		return c.checkHTTP(status, a)
 	}
 	return nil
@@ -207,7 +276,7 @@ func (c *Client) fault(endpoint string, a Answer) error {
 func (c *Client) judge(r reply) (Answer, object) {
 	a := Answer{Sent: r.sent, Received: r.received}
 	if r.notSent != nil {
-		a.Verdict, a.Reason, a.Err = NotSent, "not sent", r.notSent
+		a.Verdict, a.Reason, a.Err, a.NothingWritten = NotSent, "not sent", r.notSent, true
 		return a, nil
 	}
 	if r.header != nil {
@@ -224,14 +293,15 @@ func (c *Client) judge(r reply) (Answer, object) {
 
 	result := parseObject(r.body)
 	stat := result.text("stat")
-	refusedSize := stat != "ok" && containsFold(r.body, "client intended to send too large body", "request entity too large")
+	isTooLarge := stat != "ok" && (r.status == http.StatusRequestEntityTooLarge ||
+		containsFold(r.body, "client intended to send too large body", "request entity too large"))
 	if stat == "error" {
 		e := newAPIError(result)
-		a.Reason, a.Err = e.Reason(), e
+		a.Reason, a.Err, a.NothingWritten = e.Reason(), e, !c.isUnknown(e)
 		switch {
-		case e.Code == 0, slices.Contains(c.unknown.API, e.Code):
+		case !a.NothingWritten:
 			a.Verdict = Unknown
-		case refusedSize, r.status == http.StatusRequestEntityTooLarge:
+		case isTooLarge:
 			a.Verdict, a.Reason = TooLarge, "too large"
 		default:
 			a.Verdict = Refused
@@ -241,18 +311,16 @@ func (c *Client) judge(r reply) (Answer, object) {
 
 	a.Err = &HTTPError{Status: r.status}
 	a.Reason = "http " + strconv.Itoa(r.status)
-	isError := r.status >= 400 && r.status <= 599
+	a.NothingWritten = stat != "ok" && r.status >= lowestHTTP && r.status <= highestHTTP && !c.unknown.HTTP.Contains(r.status)
+	// 431 speaks of the header, which halves of the body do not make smaller.
+	blamesRequest := r.status >= 400 && r.status <= 499 && r.status != http.StatusRequestHeaderFieldsTooLarge
 	switch {
-	case refusedSize:
+	case isTooLarge, blamesRequest && stat != "ok" && containsFold(r.body, "too large"):
 		a.Verdict, a.Reason = TooLarge, "too large"
-	case slices.Contains(c.unknown.HTTP, r.status):
-		a.Verdict = Unknown
 	case r.status != http.StatusOK && stat == "ok":
 		a.Verdict = Unknown
 		a.Reason += " with stat ok"
-	case isError && (r.status == http.StatusRequestEntityTooLarge || containsFold(r.body, "too large")):
-		a.Verdict, a.Reason = TooLarge, "too large"
-	case isError:
+	case a.NothingWritten:
 		a.Verdict = Refused
 	case r.status != http.StatusOK:
 		a.Verdict = Unknown

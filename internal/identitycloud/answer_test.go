@@ -31,83 +31,81 @@ func TestAnswerTable(t *testing.T) {
 	ok := func(entries string) string {
 		return `{"uuid_results":[` + entries + `],"results":[1,2],"stat":"ok"}`
 	}
+	two := ok(quoted(uuid1) + "," + quoted(uuid2))
 	for _, tc := range []struct {
 		name    string
 		status  int
 		body    string
 		verdict Verdict
 		reason  string
+		proof   bool // that nothing was written
 	}{
-		{"two uuids", 200, ok(`"u1","u2"`), Answered, ""},
-		{"a uuid and a duplicate", 200, ok(`"u1",` + duplicate), Answered, ""},
-		{"a number for a uuid", 200, ok(`"u1",5`), Answered, ""},
+		{"two uuids", 200, two, Answered, "", false},
+		{"a uuid and a duplicate", 200, `{"uuid_results":["` + uuid1 + `",` + duplicate + `],"results":[1,` + duplicate + `],"stat":"ok"}`, Answered, "", false},
+		{"a number for a uuid", 200, ok(quoted(uuid1) + `,5`), Answered, "", false},
 
-		{"API code on the list", 200, apiError(510, "busy"), Unknown, "api 510"},
-		{"API code 403", 200, apiError(403, "no"), Unknown, "api 403"},
-		{"API code 500", 200, apiError(500, "no"), Unknown, "api 500"},
-		{"API code 504", 200, apiError(504, "no"), Unknown, "api 504"},
-		{"API code on the list as text", 200, `{"stat":"error","code":"510","error":"x"}`, Unknown, "api 510"},
-		{"API code on the list beats an HTTP code that is not", 400, apiError(510, "busy"), Unknown, "api 510"},
-		{"API code on the list beats HTTP 413", 413, apiError(510, "busy"), Unknown, "api 510"},
-		{"API code on the list beats the words", 200, apiError(500, tooLarge), Unknown, "api 500"},
-		{"API error without a code", 200, `{"stat":"error","error_description":"x"}`, Unknown, "api error without a code"},
-		{"API error with a code that is none", 200, `{"stat":"error","code":"busy"}`, Unknown, "api error without a code"},
+		{"API code on the list", 200, apiError(510, "busy"), Unknown, "api 510", false},
+		{"API code 403", 200, apiError(403, "no"), Unknown, "api 403", false},
+		{"API code 500", 200, apiError(500, "no"), Unknown, "api 500", false},
+		{"API code 501", 200, apiError(501, "no"), Unknown, "api 501", false},
+		{"API code 504", 200, apiError(504, "no"), Unknown, "api 504", false},
+		{"API code 550", 200, apiError(550, "no"), Unknown, "api 550", false},
+		{"API code 999", 200, apiError(999, "no"), Unknown, "api 999", false},
+		{"API code above them all", 200, apiError(5000, "no"), Unknown, "api 5000", false},
+		{"API code on the list as text", 200, `{"stat":"error","code":"510","error":"x"}`, Unknown, "api 510", false},
+		{"API code on the list beats an HTTP code", 400, apiError(510, "busy"), Unknown, "api 510", false},
+		{"API code on the list beats HTTP 413", 413, apiError(510, "busy"), Unknown, "api 510", false},
+		{"API code on the list beats the words", 200, apiError(500, tooLarge), Unknown, "api 500", false},
+		{"API error without a code", 200, `{"stat":"error","error_description":"x"}`, Unknown, "api error without a code", false},
+		{"API error with a code that is none", 200, `{"stat":"error","code":"busy"}`, Unknown, "api error without a code", false},
+		{"an HTTP code's number in the API's JSON", 200, apiError(502, "x"), Unknown, "api 502", false},
 
-		{"another API code", 200, apiError(200, "bad JSON"), Refused, "api 200"},
-		{"another API code beats an HTTP code on the list", 502, apiError(200, "bad JSON"), Refused, "api 200"},
-		{"API 403 beats HTTP 404", 404, apiError(403, "no"), Unknown, "api 403"},
-		{"an HTTP code's number in the API's JSON", 200, apiError(502, "x"), Refused, "api 502"},
-		{"too large a value is not too large a body", 200, apiError(340, "the number is too large"), Refused, "api 340"},
-		{"the words in the API's JSON", 200, apiError(200, tooLarge), TooLarge, "too large"},
-		{"HTTP 413 with the API's JSON", 413, apiError(200, "x"), TooLarge, "too large"},
+		{"another API code", 200, apiError(200, "bad JSON"), Refused, "api 200", true},
+		{"another API code beats an HTTP code", 502, apiError(200, "bad JSON"), Refused, "api 200", true},
+		{"API 499", 200, apiError(499, "no"), Refused, "api 499", true},
+		{"API 403 beats HTTP 404", 404, apiError(403, "no"), Unknown, "api 403", false},
+		{"too large a value is not too large a body", 200, apiError(340, "the number is too large"), Refused, "api 340", true},
+		{"the words in the API's JSON", 200, apiError(200, tooLarge), TooLarge, "too large", true},
+		{"HTTP 413 with the API's JSON", 413, apiError(200, "x"), TooLarge, "too large", true},
 
-		{"HTTP 413", 413, nginx413, TooLarge, "too large"},
-		{"HTTP 413 without a body", 413, "", TooLarge, "too large"},
-		{"the words with HTTP 200", 200, tooLarge, TooLarge, "too large"},
-		{"the words with HTTP 400", 400, tooLarge, TooLarge, "too large"},
-		{"the words with an HTTP code on the list", 502, tooLarge, TooLarge, "too large"},
-		{"the title of 413 with an HTTP code on the list", 403, nginx413, TooLarge, "too large"},
-		{"shorter words, HTTP code not on the list", 400, "Payload Too Large", TooLarge, "too large"},
-		{"shorter words, HTTP code on the list", 502, "upstream response too large", Unknown, "http 502"},
-		{"shorter words with HTTP 200", 200, "too large", Unknown, "not json"},
-		{"JSON that is not the API's, with the words", 400, `{"message":"` + tooLarge + `"}`, TooLarge, "too large"},
-		{"an answer that quotes the words", 200, `{"stat":"ok","uuid_results":["u1","` + tooLarge + `"]}`, Answered, ""},
+		{"HTTP 413", 413, nginx413, TooLarge, "too large", false},
+		{"HTTP 413 without a body", 413, "", TooLarge, "too large", false},
+		{"the words with HTTP 200", 200, tooLarge, TooLarge, "too large", false},
+		{"the words with HTTP 400", 400, tooLarge, TooLarge, "too large", false},
+		{"the words with HTTP 502", 502, tooLarge, TooLarge, "too large", false},
+		{"the title of 413 with HTTP 403", 403, nginx413, TooLarge, "too large", false},
+		{"shorter words with a status that blames the request", 400, "Payload Too Large", TooLarge, "too large", false},
+		{"too large a header, which halves do not make smaller", 431, "Request Header Fields Too Large", Unknown, "http 431", false},
+		{"shorter words with a status that blames the server", 502, "upstream response too large", Unknown, "http 502", false},
+		{"shorter words with HTTP 200", 200, "too large", Unknown, "not json", false},
+		{"JSON that is not the API's, with the words", 400, `{"message":"` + tooLarge + `"}`, TooLarge, "too large", false},
+		{"an answer that quotes the words", 200, ok(quoted(uuid1) + `,"` + tooLarge + `"`), Answered, "", false},
 
-		{"HTTP 403", 403, "no", Unknown, "http 403"},
-		{"HTTP 408", 408, "no", Unknown, "http 408"},
-		{"HTTP 429", 429, "no", Unknown, "http 429"},
-		{"HTTP 500", 500, "", Unknown, "http 500"},
-		{"HTTP 501", 501, "no", Unknown, "http 501"},
-		{"HTTP 502", 502, "<html>Bad Gateway</html>", Unknown, "http 502"},
-		{"HTTP 503", 503, "no", Unknown, "http 503"},
-		{"HTTP 504", 504, `{"message":"gateway"}`, Unknown, "http 504"},
-		{"HTTP code on the list with stat ok", 503, ok(`"u1","u2"`), Unknown, "http 503"},
+		{"HTTP 400 with stat ok", 400, two, Unknown, "http 400 with stat ok", false},
+		{"HTTP 413 with stat ok", 413, two, Unknown, "http 413 with stat ok", false},
+		{"HTTP 503 with stat ok", 503, two, Unknown, "http 503 with stat ok", false},
+		{"HTTP 201 with stat ok", 201, two, Unknown, "http 201 with stat ok", false},
+		{"HTTP 400 with JSON without stat", 400, `{"message":"no"}`, Unknown, "http 400", false},
+		{"HTTP 504 with JSON without stat", 504, `{"message":"gateway"}`, Unknown, "http 504", false},
 
-		{"HTTP 404", 404, "<html>Not Found</html>", Refused, "http 404"},
-		{"HTTP 401 without JSON", 401, "who?", Refused, "http 401"},
-		{"HTTP 400 with JSON without stat", 400, `{"message":"no"}`, Refused, "http 400"},
-		{"HTTP 510, which is no API 510", 510, "x", Refused, "http 510"},
-		{"HTTP 400 with stat ok", 400, ok(`"u1","u2"`), Unknown, "http 400 with stat ok"},
-		{"HTTP 413 with stat ok", 413, ok(`"u1","u2"`), Unknown, "http 413 with stat ok"},
-		{"HTTP 201 with stat ok", 201, ok(`"u1","u2"`), Unknown, "http 201 with stat ok"},
-		{"HTTP 204", 204, "", Unknown, "http 204"},
-		{"HTTP 304", 304, "", Unknown, "http 304"},
-
-		{"nothing", 200, "", Unknown, "not json"},
-		{"a page", 200, "<html>Maintenance</html>", Unknown, "not json"},
-		{"JSON with something after it", 200, ok(`"u1","u2"`) + "x", Unknown, "not json"},
-		{"JSON cut off", 200, ok(`"u1","u2"`)[:30], Unknown, "not json"},
-		{"JSON without stat", 200, `{"uuid_results":["u1","u2"]}`, Unknown, "no stat"},
-		{"stat in capitals", 200, `{"STAT":"ok","uuid_results":["u1","u2"]}`, Unknown, "no stat"},
-		{"another stat", 200, `{"stat":"partial","uuid_results":["u1","u2"]}`, Unknown, "no stat"},
-		{"stat that is no text", 200, `{"stat":true,"uuid_results":["u1","u2"]}`, Unknown, "no stat"},
-		{"a JSON list", 200, `["u1","u2"]`, Unknown, "no stat"},
-		{"null", 200, `null`, Unknown, "no stat"},
-		{"fewer results", 200, ok(`"u1"`), Unknown, "too few results"},
-		{"more results", 200, ok(`"u1","u2","u3"`), Unknown, "too many results"},
-		{"no results", 200, `{"stat":"ok","results":[1,2]}`, Unknown, "too few results"},
-		{"results that are no list", 200, `{"stat":"ok","uuid_results":"u1"}`, Unknown, "too few results"},
-		{"results that are null", 200, `{"stat":"ok","uuid_results":null}`, Unknown, "too few results"},
+		{"nothing", 200, "", Unknown, "not json", false},
+		{"a page", 200, "<html>Maintenance</html>", Unknown, "not json", false},
+		{"JSON with something after it", 200, two + "x", Unknown, "not json", false},
+		{"JSON cut off", 200, two[:30], Unknown, "not json", false},
+		{"JSON without stat", 200, `{"uuid_results":["u1","u2"]}`, Unknown, "no stat", false},
+		{"stat in capitals", 200, `{"STAT":"ok","uuid_results":["u1","u2"]}`, Unknown, "no stat", false},
+		{"another stat", 200, `{"stat":"partial","uuid_results":["u1","u2"]}`, Unknown, "no stat", false},
+		{"stat that is no text", 200, `{"stat":true,"uuid_results":["u1","u2"]}`, Unknown, "no stat", false},
+		{"a JSON list", 200, `["u1","u2"]`, Unknown, "no stat", false},
+		{"null", 200, `null`, Unknown, "no stat", false},
+		{"fewer results", 200, ok(quoted(uuid1)), Unknown, "too few results", false},
+		{"more results", 200, ok(`"u1","u2","u3"`), Unknown, "too many results", false},
+		{"no results", 200, `{"stat":"ok","results":[1,2]}`, Unknown, "too few results", false},
+		{"results that are no list", 200, `{"stat":"ok","uuid_results":"u1"}`, Unknown, "too few results", false},
+		{"results that are null", 200, `{"stat":"ok","uuid_results":null}`, Unknown, "too few results", false},
+		{"fewer ids than uuids", 200, `{"stat":"ok","uuid_results":["` + uuid1 + `","` + uuid2 + `"],"results":[1]}`, Unknown, "too few results", false},
+		{"more ids than uuids", 200, `{"stat":"ok","uuid_results":["` + uuid1 + `","` + uuid2 + `"],"results":[1,2,3]}`, Unknown, "too many results", false},
+		{"no list of ids", 200, `{"stat":"ok","uuid_results":["` + uuid1 + `","` + uuid2 + `"]}`, Answered, "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -117,8 +115,8 @@ func TestAnswerTable(t *testing.T) {
 			})
 			c := newClient(t, url)
 			a := c.CreateBatch(context.Background(), batch(t, c, 2))
-			if a.Verdict != tc.verdict || a.Reason != tc.reason {
-				t.Errorf("HTTP %d %s\ngot  %s, %q (%v)\nwant %s, %q", tc.status, tc.body, a.Verdict, a.Reason, a.Err, tc.verdict, tc.reason)
+			if a.Verdict != tc.verdict || a.Reason != tc.reason || a.NothingWritten != tc.proof {
+				t.Errorf("HTTP %d %s\ngot  %s, %q (%v), nothing written %t\nwant %s, %q, %t", tc.status, tc.body, a.Verdict, a.Reason, a.Err, a.NothingWritten, tc.verdict, tc.reason, tc.proof)
 			}
 			if answered := a.Verdict == Answered; answered != (a.Err == nil) || answered != (len(a.Records) == 2) {
 				t.Errorf("verdict %s with error %v and %d records", a.Verdict, a.Err, len(a.Records))
@@ -133,58 +131,161 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
+// What does not come from the API says nothing of what was written, whatever its status.
+func TestAPageOfAnyStatusIsUnknown(t *testing.T) {
+	for status := 200; status <= 999; status++ {
+		for _, body := range []string{"", "<html>the edge says no</html>", `{"message":"no","code":200}`} {
+			if status == 413 || status == 200 {
+				continue
+			}
+			a, result := newClient(t, "http://127.0.0.1:1").judge(reply{status: status, body: []byte(body)})
+			if want := "http " + strconv.Itoa(status); a.Verdict != Unknown || a.Reason != want || a.NothingWritten || result != nil {
+				t.Errorf("HTTP %d %s: got %s, %q, want unknown, %q", status, body, a.Verdict, a.Reason, want)
+			}
+		}
+	}
+}
+
+// Where a call can never succeed the breaker is to open, though the outcome of this one is unknown.
+func TestWhichAnswersAreFaults(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		body   string
+		fault  error
+	}{
+		{301, "", ErrNotIdentityCloud}, {302, "", ErrNotIdentityCloud}, {308, "", ErrNotIdentityCloud},
+		{401, "who?", ErrCredentials}, {404, "<html>Not Found</html>", ErrNotIdentityCloud}, {405, "", ErrNotIdentityCloud}, {407, "", ErrNotIdentityCloud},
+		{200, apiError(402, ""), ErrCredentials}, {200, apiError(222, ""), ErrEntityType},
+		{400, "no", nil}, {403, "no", nil}, {409, "", nil}, {413, "", nil}, {429, "", nil}, {500, "", nil}, {505, "", nil}, {520, "", nil}, {524, "", nil},
+		{200, apiError(403, ""), nil}, {200, apiError(500, ""), nil}, {200, apiError(550, ""), nil}, {200, apiError(340, ""), nil},
+	} {
+		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(tc.status)
+			_, _ = io.WriteString(w, tc.body)
+		})
+		c := newClient(t, url)
+		a := c.CreateBatch(context.Background(), batch(t, c, 1))
+		if (a.Fault != nil) != (tc.fault != nil) || !errors.Is(a.Fault, tc.fault) {
+			t.Errorf("HTTP %d %s: got the fault %v, want %v", tc.status, tc.body, a.Fault, tc.fault)
+		}
+	}
+}
+
 func TestTheListsAreTheConfigured(t *testing.T) {
+	none := UnknownCodes{API: Codes{}, HTTP: Codes{}}
 	for _, tc := range []struct {
 		unknown UnknownCodes
 		status  int
 		body    string
 		want    Verdict
+		proof   bool
 	}{
-		{UnknownCodes{API: []int{}, HTTP: []int{}}, 200, apiError(510, ""), Refused},
-		{UnknownCodes{API: []int{}, HTTP: []int{}}, 502, "", Refused},
-		{UnknownCodes{API: []int{361}, HTTP: []int{413}}, 200, apiError(361, ""), Unknown},
-		{UnknownCodes{API: []int{361}, HTTP: []int{413}}, 413, "", Unknown},
-		{UnknownCodes{API: []int{361}}, 502, "", Unknown},
+		{none, 200, apiError(510, ""), Refused, true},
+		{none, 502, "", Refused, true},
+		{none, 413, "", TooLarge, true},
+		{none, 204, "", Unknown, false},
+		{none, 600, "", Unknown, false},
+		{none, 200, "<html>", Unknown, false},
+		{none, 502, `{"stat":"ok"}`, Unknown, false},
+		{UnknownCodes{API: Codes{{361, 361}}, HTTP: Codes{{413, 413}}}, 200, apiError(361, ""), Unknown, false},
+		{UnknownCodes{API: Codes{{361, 361}}, HTTP: Codes{{413, 413}}}, 413, "", TooLarge, false},
+		{UnknownCodes{API: Codes{{361, 361}}, HTTP: Codes{{413, 413}}}, 502, "", Refused, true},
+		{UnknownCodes{API: Codes{{361, 361}}}, 502, "", Unknown, false},
 	} {
 		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(tc.status)
 			_, _ = io.WriteString(w, tc.body)
 		})
 		c := newClient(t, url, func(cfg *Config) { cfg.Unknown = tc.unknown })
-		if a := c.CreateBatch(context.Background(), batch(t, c, 1)); a.Verdict != tc.want {
-			t.Errorf("with %v, HTTP %d %s: got %s, want %s", tc.unknown, tc.status, tc.body, a.Verdict, tc.want)
+		if a := c.CreateBatch(context.Background(), batch(t, c, 1)); a.Verdict != tc.want || a.NothingWritten != tc.proof {
+			t.Errorf("with %v, HTTP %d %s: got %s, nothing written %t, want %s, %t", tc.unknown, tc.status, tc.body, a.Verdict, a.NothingWritten, tc.want, tc.proof)
 		}
 	}
 }
 
+const (
+	uuid1 = "efd7fe4e-65f3-4b5c-9d6f-000000000001"
+	uuid2 = "3314d744-65f3-4b5c-9d6f-000000000002"
+)
+
 func TestEntriesOfAnAnswer(t *testing.T) {
+	length := `{"stat":"error","code":"363","error":"length_violation","message":"m","request_token":"t","attribute_name":"a"}`
+	c := newClient(t, "http://127.0.0.1:1")
 	for entry, want := range map[string]RecordAnswer{
-		`"efd7fe4e-65f3-4b5c-9d6f-000000000001"`: {UUID: "efd7fe4e-65f3-4b5c-9d6f-000000000001"},
-		duplicate:                                {Err: &APIError{Code: 361, Name: "unique_violation", Description: "Attempted to update a duplicate value"}},
-		`{"stat":"error","code":"363","error":"length_violation","message":"m","request_token":"t","attribute_name":"a"}`: {
-			Err: &APIError{Code: 363, Name: "length_violation", Description: "m", RequestID: "t", Argument: "a"}},
-		`{"stat":"error"}`:               {Err: &APIError{}},
-		`{"code":300}`:                   {Err: &APIError{Code: 300}},
-		`{"error":"unique_violation"}`:   {Err: &APIError{Name: "unique_violation"}},
-		`{"stat":null,"code":300}`:       {Err: &APIError{Code: 300}},
-		`{"stat":"ok","code":300}`:       {},
-		`{"stat":5,"code":300}`:          {},
-		`{}`:                             {},
-		`null`:                           {},
-		`""`:                             {},
-		`5`:                              {},
-		`["u1"]`:                         {},
-		`{"uuid":"u1"}`:                  {},
-		`{"Code":361,"Error":"x"}`:       {},
-		`{"code":-3}`:                    {},
-		`{"code":{"deep":[1]},"x":null}`: {},
+		quoted(uuid1): {UUID: uuid1},
+		duplicate:     {Err: &APIError{Code: 361, Name: "unique_violation", Description: "Attempted to update a duplicate value"}},
+		length:        {Err: &APIError{Code: 363, Name: "length_violation", Description: "m", RequestID: "t", Argument: "a"}},
+		`{"stat":"error","error":"unique_violation"}`: {Err: &APIError{Name: "unique_violation"}},
+		`{"code":300}`:                           {Err: &APIError{Code: 300}},
+		`{"code":300,"stat":null}`:               {Err: &APIError{Code: 300}},
+		`{"stat":"error"}`:                       {Unknown: "api error without a code"},
+		`{"error":"x"}`:                          {Unknown: "api error without a code"},
+		apiError(403, "no"):                      {Unknown: "api 403"},
+		apiError(500, "no"):                      {Unknown: "api 500"},
+		apiError(501, "no"):                      {Unknown: "api 501"},
+		apiError(504, "late"):                    {Unknown: "api 504"},
+		apiError(510, "busy"):                    {Unknown: "api 510"},
+		apiError(550, "no"):                      {Unknown: "api 550"},
+		`"u1"`:                                   {Unknown: "not a uuid"},
+		`"an internal error occurred"`:           {Unknown: "not a uuid"},
+		`"` + uuid1 + ` "`:                       {Unknown: "not a uuid"},
+		`"` + uuid1[:35] + `g"`:                  {Unknown: "not a uuid"},
+		`"` + strings.Repeat("0", 36) + `"`:      {Unknown: "not a uuid"},
+		`"00000000-0000-0000-0000-000000000000"`: {Unknown: "not a uuid"},
+		`{"code":300,"stat":"ok"}`:               {Unknown: "no result for a record"},
+		`{}`:                                     {Unknown: "no result for a record"},
+		`""`:                                     {Unknown: "no result for a record"},
+		`null`:                                   {Unknown: "no result for a record"},
+		`5`:                                      {Unknown: "no result for a record"},
+		`["u1"]`:                                 {Unknown: "no result for a record"},
+		`{"uuid":"u1"}`:                          {Unknown: "no result for a record"},
+		`{"Code":361,"Error":"x"}`:               {Unknown: "no result for a record"},
+		`{"code":-3}`:                            {Unknown: "no result for a record"},
+		`{"code":{"deep":[1]},"x":null}`:         {Unknown: "no result for a record"},
 	} {
-		got := readRecord([]byte(entry))
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: got %+v %+v, want %+v %+v", entry, got.UUID, got.Err, want.UUID, want.Err)
+		if got := c.readRecord([]byte(entry)); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", entry, got, want)
 		}
-		if unknown := want.UUID == "" && want.Err == nil; got.IsUnknown() != unknown {
-			t.Errorf("%s: IsUnknown is %t", entry, got.IsUnknown())
+	}
+}
+
+// An entry that another one contradicts tells nothing of its record; the others of the answer stand.
+func TestEntriesThatContradictEachOther(t *testing.T) {
+	const third = "0a000000-65f3-4b5c-9d6f-000000000003"
+	for _, tc := range []struct {
+		name       string
+		uuids, ids []string
+		want       string // of each record: c for created, d for an error, or why it is unknown
+	}{
+		{"all well", []string{quoted(uuid1), quoted(uuid2), duplicate}, []string{"1", "2", duplicate}, "c,c,d"},
+		{"all alike", []string{quoted(uuid1), quoted(uuid1), quoted(uuid1)}, []string{"1", "1", "1"}, "uuid twice,uuid twice,uuid twice"},
+		{"two alike", []string{quoted(uuid1), quoted(uuid2), quoted(uuid1)}, []string{"1", "2", "3"}, "uuid twice,c,uuid twice"},
+		{"alike but for case", []string{quoted(uuid1), quoted(strings.ToUpper(uuid1)), quoted(third)}, nil, "uuid twice,uuid twice,c"},
+		{"an id twice", []string{quoted(uuid1), quoted(uuid2), quoted(third)}, []string{"1", "2", "1"}, "results contradict,c,results contradict"},
+		{"a uuid, and an error for an id", []string{quoted(uuid1), quoted(uuid2), quoted(third)}, []string{"1", duplicate, "3"}, "c,results contradict,c"},
+		{"an id, and an error for a uuid", []string{quoted(uuid1), duplicate, quoted(third)}, []string{"1", "2", "3"}, "c,results contradict,c"},
+		{"ids that are nothing", []string{quoted(uuid1), duplicate, quoted(third)}, []string{"0", "null", "0"}, "c,d,c"},
+	} {
+		ids := ""
+		if tc.ids != nil {
+			ids = `,"results":[` + strings.Join(tc.ids, ",") + "]"
+		}
+		c := newClient(t, "http://127.0.0.1:1")
+		a, result := c.judge(reply{status: 200, body: []byte(`{"stat":"ok","uuid_results":[` + strings.Join(tc.uuids, ",") + "]" + ids + "}")})
+		c.readRecords(&a, result, 3)
+		var got []string
+		for _, r := range a.Records {
+			switch {
+			case r.UUID != "":
+				got = append(got, "c")
+			case r.Err != nil:
+				got = append(got, "d")
+			default:
+				got = append(got, r.Unknown)
+			}
+		}
+		if strings.Join(got, ",") != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
 		}
 	}
 }
@@ -199,7 +300,7 @@ func gzipped(s string) string {
 
 // What a server can do to a connection leaves the batch unknown, under a name that tells what happened.
 func TestNoAnswerIsUnknown(t *testing.T) {
-	const answer = `{"stat":"ok","uuid_results":["u1"]}`
+	const answer = `{"stat":"ok","uuid_results":["` + uuid1 + `"]}`
 	head := func(headers ...string) string {
 		return "HTTP/1.1 200 OK\r\n" + strings.Join(append(headers, "\r\n"), "\r\n")
 	}
@@ -306,10 +407,10 @@ func TestNoAnswerIsUnknown(t *testing.T) {
 }
 
 func TestAnswersToTheirEndCount(t *testing.T) {
-	const answer = `{"stat":"ok","uuid_results":["u1"]}`
+	const answer = `{"stat":"ok","uuid_results":["` + uuid1 + `"]}`
 	for name, raw := range map[string]string{
 		"gzip":                            "Content-Encoding: gzip\r\nContent-Length: " + strconv.Itoa(len(gzipped(answer))) + "\r\n\r\n" + gzipped(answer),
-		"chunks":                          "Transfer-Encoding: chunked\r\n\r\n5\r\n" + answer[:5] + "\r\n1e\r\n" + answer[5:] + "\r\n0\r\n\r\n",
+		"chunks":                          "Transfer-Encoding: chunked\r\n\r\n5\r\n" + answer[:5] + "\r\n" + strconv.FormatInt(int64(len(answer)-5), 16) + "\r\n" + answer[5:] + "\r\n0\r\n\r\n",
 		"as long as the limit":            "Content-Length: 100\r\n\r\n" + answer + strings.Repeat(" ", 100-len(answer)),
 		"until the end of the connection": "Connection: close\r\n\r\n" + answer,
 	} {

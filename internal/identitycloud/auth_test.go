@@ -63,7 +63,7 @@ func TestSignatureCoversWhatArrives(t *testing.T) {
 		if err != nil || time.Since(date).Abs() > time.Minute {
 			t.Errorf("date %q: %v", r.Header.Get("Date"), err)
 		}
-		_, _ = io.WriteString(w, `{"stat":"ok","uuid_results":["u1"],"total_count":3,"results":[],"result":{"uuid":"u1","email":"o'b"}}`)
+		_, _ = io.WriteString(w, `{"stat":"ok","uuid_results":["`+uuid1+`"],"total_count":3,"results":[{"uuid":"u2","email":"x"}],"result":{"uuid":"u1","email":"o'b"}}`)
 	})
 	c := newClient(t, url, func(cfg *Config) { cfg.Auth, cfg.EntityType = Signature, "the user & co" })
 	ctx := context.Background()

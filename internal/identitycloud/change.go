@@ -70,14 +70,14 @@ func (c *Client) change(ctx context.Context, endpoint string, form []byte) error
 	return c.failed(answer)
 }
 
-// unknownError is the error of a call with the verdict Unknown.
+// unknownError is the error of a call with the verdict Unknown, or TooLarge without a proof that nothing was written.
 type unknownError struct{ err error }
 
 func (e unknownError) Error() string { return e.err.Error() }
 func (e unknownError) Unwrap() error { return e.err }
 
 // IsUnknown says, of an error of View, Update, Replace, Delete, EntityType, FindEntities or FindByKey, that the call
-// may or may not have been done: the verdict Unknown of the table at Answer. For a call that only reads it says that
+// may or may not have been done: the verdict Unknown of the table at Answer, or a size that something on the way refuses. For a call that only reads it says that
 // the API gave no answer to rely on.
 //
 // What stands behind such an error, errors.As finds: an *APIError, an *HTTPError or a *NoAnswerError. A permission
@@ -101,7 +101,7 @@ func (c *Client) failed(a Answer) error {
 	if a.Fault != nil {
 		err = a.Fault
 	}
-	if a.Verdict == Unknown {
+	if a.Verdict == Unknown || a.Verdict == TooLarge && !a.NothingWritten {
 		err = unknownError{err}
 	}
 	return err

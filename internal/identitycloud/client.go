@@ -90,7 +90,7 @@ type Config struct {
 	Answered func(serverDate, sent, received time.Time)
 
 	// Judged, if not nil, is called after each call of every kind, with its context and endpoint ("/entity.bulkCreate"),
-	// and what it came to, before anyone has looked at what an answer holds. Its Records are not there yet.
+	// and what it came to. What the answer to a call that reads holds, nobody has looked at yet.
 	Judged func(ctx context.Context, endpoint string, a Answer)
 }
 

@@ -144,8 +144,8 @@ func TestNewExplainsWhatIsWrong(t *testing.T) {
 		{"a negative timeout", func(c *Config) { c.Timeout = -1 }, "timeout"},
 		{"a negative number of calls", func(c *Config) { c.MaxConnections = -1 }, "at least 1"},
 		{"a negative answer limit", func(c *Config) { c.MaxAnswer = -1 }, "at least 1 byte"},
-		{"an API code that is none", func(c *Config) { c.Unknown.API = []int{0} }, "0 is not an API code"},
-		{"success on the HTTP list", func(c *Config) { c.Unknown.HTTP = []int{200} }, "200 is not the HTTP code of an error"},
+		{"an API code that is none", func(c *Config) { c.Unknown.API = Codes{{0, 5}} }, "0-5 are not API codes"},
+		{"success on the HTTP list", func(c *Config) { c.Unknown.HTTP = Codes{{200, 200}} }, "200 are not HTTP codes of errors"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := good
@@ -193,7 +193,7 @@ func TestCallsAreFormPostsOverHTTP1(t *testing.T) {
 		if got, _ := io.ReadAll(r.Body); string(got) != want || r.ContentLength != int64(len(want)) {
 			t.Errorf("got body %s of length %d, want %s", got, r.ContentLength, want)
 		}
-		io.WriteString(w, `{"stat":"ok","results":[1,2],"uuid_results":["u1","u2"]}`)
+		io.WriteString(w, `{"stat":"ok","results":[1,2],"uuid_results":["`+uuid1+`","`+uuid2+`"]}`)
 	}))
 	s.EnableHTTP2 = true
 	s.StartTLS()
@@ -202,7 +202,7 @@ func TestCallsAreFormPostsOverHTTP1(t *testing.T) {
 	c.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	c.transport.TLSClientConfig.NextProtos = nil
 	b := batch(t, c, 2)
-	if a := c.CreateBatch(context.Background(), b); a.Verdict != Answered || a.Records[1].UUID != "u2" {
+	if a := c.CreateBatch(context.Background(), b); a.Verdict != Answered || a.Records[1].UUID != uuid2 {
 		t.Errorf("got %+v, want two uuids", a)
 	}
 	if b.Size() != int64(len(want)) {
@@ -283,7 +283,7 @@ func TestBeforeCallStandsAroundEachRequest(t *testing.T) {
 		}
 		switch r.URL.Path {
 		case "/entity.bulkCreate":
-			io.WriteString(w, `{"stat":"ok","uuid_results":["u1"]}`)
+			io.WriteString(w, `{"stat":"ok","uuid_results":["`+uuid1+`"]}`)
 		case "/entity.count":
 			io.WriteString(w, `{"stat":"ok","total_count":1}`)
 		case "/entity.find":
@@ -371,7 +371,7 @@ func TestCallsBeyondTheLimitWaitUnsent(t *testing.T) {
 	url, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
 		<-leave
-		io.WriteString(w, `{"stat":"ok","uuid_results":["u1"]}`)
+		io.WriteString(w, `{"stat":"ok","uuid_results":["`+uuid1+`"]}`)
 	})
 	c := newClient(t, url, func(cfg *Config) { cfg.MaxConnections = 1 })
 	first := make(chan Answer)

@@ -7,22 +7,44 @@ import (
 	"strings"
 )
 
-// UnknownCodes are the codes after which the outcome of a call is unknown: something may have been written. API codes
-// are the numbers in the API's JSON, HTTP codes those of the status line; they look alike and mean different things.
+// UnknownCodes are the codes after which the outcome of a call, or of one record of it, is unknown: something may have
+// been written. API codes are the numbers in the API's JSON, HTTP codes those of the status line; they look alike and
+// mean different things. The HTTP codes count only where the answer holds no JSON of the API.
 type UnknownCodes struct {
-	API, HTTP []int
+	API, HTTP Codes
 }
 
-// DefaultUnknownCodes are the codes of dataload.py (API 403, 500, 504, 510; HTTP 403, 500, 501, 502) and the HTTP codes
-// 408, 429, 503 and 504, which it took for failures although they do not say what was written.
+// DefaultUnknownCodes are the API codes that dataload.py sends again (403, 500, 504, 510) with all other errors that the
+// API declares as its own (500 and above), and every HTTP status: a page is not from the API, whatever its status.
 func DefaultUnknownCodes() UnknownCodes {
-	return UnknownCodes{
-		API:  []int{403, 500, 504, 510},
-		HTTP: []int{403, 408, 429, 500, 501, 502, 503, 504},
-	}
+	return UnknownCodes{API: Codes{{403, 403}, {500, highestCode}}, HTTP: Codes{{lowestHTTP, highestHTTP}}}
 }
 
-// checked replaces nil lists by the defaults, and copies and sorts.
+// Codes is a set of codes: ranges, each with its first and its last code, in order and with a gap between any two.
+// Where Codes configure something, nil stands for the default and an empty list for no code.
+type Codes [][2]int
+
+// Contains says that the code is in one of the ranges.
+func (c Codes) Contains(code int) bool {
+	return slices.ContainsFunc(c, func(r [2]int) bool { return r[0] <= code && code <= r[1] })
+}
+
+// String returns the codes as ParseCodes reads them: "403,500-999", or "none".
+func (c Codes) String() string {
+	if len(c) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(c))
+	for i, r := range c {
+		texts[i] = strconv.Itoa(r[0])
+		if r[1] > r[0] {
+			texts[i] += "-" + strconv.Itoa(r[1])
+		}
+	}
+	return strings.Join(texts, ",")
+}
+
+// checked replaces nil lists by the defaults.
 func (u UnknownCodes) checked() (UnknownCodes, error) {
 	d := DefaultUnknownCodes()
 	if u.API == nil {
@@ -31,84 +53,89 @@ func (u UnknownCodes) checked() (UnknownCodes, error) {
 	if u.HTTP == nil {
 		u.HTTP = d.HTTP
 	}
-	for _, code := range u.API {
-		if code < lowestCode || code > highestCode {
-			return u, fmt.Errorf("%d is not an API code: expected %d to %d", code, lowestCode, highestCode)
+	for _, r := range u.API {
+		if r[0] < lowestCode || r[1] > highestCode || r[0] > r[1] {
+			return u, fmt.Errorf("%s are not API codes: expected %d to %d", Codes{r}, lowestCode, highestCode)
 		}
 	}
-	for _, code := range u.HTTP {
-		if code < 300 || code > 599 {
-			return u, fmt.Errorf("%d is not the HTTP code of an error: expected 300 to 599", code)
+	for _, r := range u.HTTP {
+		if r[0] < lowestHTTP || r[1] > highestHTTP || r[0] > r[1] {
+			return u, fmt.Errorf("%s are not HTTP codes of errors: expected %d to %d", Codes{r}, lowestHTTP, highestHTTP)
 		}
 	}
-	return UnknownCodes{API: sorted(u.API), HTTP: sorted(u.HTTP)}, nil
+	return u, nil
 }
 
 const (
-	lowestCode  = 100
-	highestCode = 999
+	lowestCode, highestCode = 100, 999
+	lowestHTTP, highestHTTP = 300, 599
 )
 
 // ParseCodes reads a list of codes as given on a command line:
 //
-//	""           the defaults
-//	"none"       an empty list
-//	"403,500"    these codes instead of the defaults
-//	"+503,-501"  the defaults with 503 and without 501
+//	""             the defaults
+//	"none"         an empty list
+//	"403,500-599"  these codes instead of the defaults
+//	"+503,-501"    the defaults with 503 and without 501
 //
-// The result is sorted, without repetitions and never nil. The forms cannot be mixed, codes are from 100 to 999, and a
-// code that is taken away must be on the list.
-func ParseCodes(defaults []int, s string) ([]int, error) {
+// The result is never nil. The forms cannot be mixed, codes are from 100 to 999, and a code that is taken away must be
+// on the list.
+func ParseCodes(defaults Codes, s string) (Codes, error) {
 	s = strings.TrimSpace(s)
 	switch s {
 	case "":
-		return sorted(defaults), nil
+		return append(Codes{}, defaults...), nil
 	case "none":
-		return []int{}, nil
+		return Codes{}, nil
 	}
+	var has [highestCode + 1]bool
 	changes := s[0] == '+' || s[0] == '-'
-	codes := []int{}
 	if changes {
-		codes = sorted(defaults)
+		for code := range has {
+			has[code] = defaults.Contains(code)
+		}
 	}
 	for item := range strings.SplitSeq(s, ",") {
 		item = strings.TrimSpace(item)
-		digits := strings.TrimLeft(item, "+-")
-		sign := item[:len(item)-len(digits)]
-		code, err := strconv.ParseUint(digits, 10, 31)
+		sign, digits := "", item
+		if item != "" && (item[0] == '+' || item[0] == '-') {
+			sign, digits = item[:1], item[1:]
+		}
+		firstText, lastText, isRange := strings.Cut(digits, "-")
+		if !isRange {
+			lastText = firstText
+		}
+		first, err := strconv.ParseUint(firstText, 10, 31)
+		last, err2 := strconv.ParseUint(lastText, 10, 31)
 		switch {
-		case err != nil || len(sign) > 1:
-			return nil, fmt.Errorf("%q in %q is not a code: expected codes like 403,500 or changes like +503,-501", item, s)
-		case code < lowestCode || code > highestCode:
-			return nil, fmt.Errorf("%d in %q is not a code: expected %d to %d", code, s, lowestCode, highestCode)
+		case err != nil || err2 != nil:
+			return nil, fmt.Errorf("%q in %q is not a code: expected codes like 403,500-599 or changes like +503,-501", item, s)
+		case first < lowestCode || last > highestCode || first > last:
+			return nil, fmt.Errorf("%s in %q is not a code: expected %d to %d", digits, s, lowestCode, highestCode)
 		case (sign != "") != changes:
-			return nil, fmt.Errorf("%q mixes codes with changes: give either all codes (403,500) or only changes to the usual ones (+503,-501)", s)
-		case sign == "-":
-			at := slices.Index(codes, int(code))
-			if at < 0 {
-				return nil, fmt.Errorf("%q takes away %d, which is not on the list %s", s, code, list(codes))
+			return nil, fmt.Errorf("%q mixes codes with changes: give either all codes (403,500-599) or only changes to the default (+503,-501)", s)
+		}
+		for code := first; code <= last; code++ {
+			if sign == "-" && !has[code] {
+				return nil, fmt.Errorf("%q takes away %d, which is not on the list %s", s, code, codesOf(has[:]))
 			}
-			codes = slices.Delete(codes, at, at+1)
-		default:
-			codes = append(codes, int(code))
+			has[code] = sign != "-"
 		}
 	}
-	return sorted(codes), nil
+	return codesOf(has[:]), nil
 }
 
-func sorted(codes []int) []int {
-	codes = append([]int{}, codes...)
-	slices.Sort(codes)
-	return slices.Compact(codes)
-}
-
-func list(codes []int) string {
-	if len(codes) == 0 {
-		return "(empty)"
+// codesOf gives the codes for which has is true.
+func codesOf(has []bool) Codes {
+	codes := Codes{}
+	for code, is := range has {
+		switch last := len(codes) - 1; {
+		case !is:
+		case last >= 0 && codes[last][1] == code-1:
+			codes[last][1] = code
+		default:
+			codes = append(codes, [2]int{code, code})
+		}
 	}
-	texts := make([]string, len(codes))
-	for i, code := range codes {
-		texts[i] = strconv.Itoa(code)
-	}
-	return strings.Join(texts, ",")
+	return codes
 }

@@ -13,13 +13,13 @@ func TestParseCodes(t *testing.T) {
 	}{
 		{"", "403,500,510"},
 		{"  ", "403,500,510"},
-		{"none", ""},
+		{"none", "none"},
 		{"503", "503"},
-		{"504, 503 ,504", "503,504"},
+		{"504, 503 ,506", "503-504,506"},
 		{"+503", "403,500,503,510"},
 		{"-500", "403,510"},
 		{"+503,-403,-500,-510", "503"},
-		{"-403,-500,-510", ""},
+		{"-403,-500,-510", "none"},
 		{"+500", "403,500,510"},
 		{"+503,-503", "403,500,510"},
 		{"503,+504", "!mixes codes with changes"},
@@ -37,9 +37,17 @@ func TestParseCodes(t *testing.T) {
 		{",", "!is not a code"},
 		{"5xx", "!is not a code"},
 		{"503;504", "!is not a code"},
-		{"500-510", "!is not a code"},
+		{"500-510", "500-510"},
+		{"501,500,400-402,402-404", "400-404,500-501"},
+		{"+501-509", "403,500-510"},
+		{"+400-600,-501-509", "400-500,510-600"},
+		{"-500-501", "!takes away 501, which is not on the list 403,510"},
+		{"510-500", "!expected 100 to 999"},
+		{"500-1000", "!expected 100 to 999"},
+		{"500-", "!is not a code"},
+		{"500-510-520", "!is not a code"},
 	} {
-		defaults := []int{403, 500, 510}
+		defaults := Codes{{403, 403}, {500, 500}, {510, 510}}
 		got, err := ParseCodes(defaults, tc.in)
 		if part, isError := strings.CutPrefix(tc.want, "!"); isError {
 			if err == nil || !strings.Contains(err.Error(), part) {
@@ -48,21 +56,17 @@ func TestParseCodes(t *testing.T) {
 			continue
 		}
 		want := tc.want
-		if want == "" {
-			want = "(empty)"
-		}
-		if err != nil || list(got) != want || got == nil {
+		if err != nil || got.String() != want || got == nil {
 			t.Errorf("%q: got %v, %v, want %s", tc.in, got, err, want)
 		}
-		if !slices.Equal(defaults, []int{403, 500, 510}) {
+		if !slices.Equal(defaults, Codes{{403, 403}, {500, 500}, {510, 510}}) {
 			t.Errorf("%q changed the defaults: %v", tc.in, defaults)
 		}
 	}
 }
 
-func TestDefaultCodesAreThoseOfDataloadAndFourMore(t *testing.T) {
-	d := DefaultUnknownCodes()
-	if !slices.Equal(d.API, []int{403, 500, 504, 510}) || !slices.Equal(d.HTTP, []int{403, 408, 429, 500, 501, 502, 503, 504}) {
+func TestDefaultCodesAreTheAPIsOwnErrorsAndEveryStatus(t *testing.T) {
+	if d := DefaultUnknownCodes(); d.API.String() != "403,500-999" || d.HTTP.String() != "300-599" {
 		t.Errorf("got %v", d)
 	}
 }
@@ -72,17 +76,19 @@ func FuzzParseCodes(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		codes, err := ParseCodes([]int{403}, s)
+		codes, err := ParseCodes(Codes{{403, 403}}, s)
 		if err != nil {
 			return
 		}
-		if codes == nil || !slices.IsSorted(codes) {
-			t.Errorf("%q: got %v", s, codes)
-		}
-		for _, code := range codes {
-			if code < 100 || code > 999 {
+		before := 98
+		for _, r := range codes {
+			if r[0] <= before+1 || r[1] < r[0] || r[1] > 999 {
 				t.Errorf("%q: got %v", s, codes)
 			}
+			before = r[1]
+		}
+		if again, err := ParseCodes(nil, codes.String()); codes == nil || err != nil || !slices.Equal(again, codes) {
+			t.Errorf("%q: %v does not read as itself: %v, %v", s, codes, again, err)
 		}
 	})
 }

@@ -127,13 +127,14 @@ func TestErrorsOfCallsForOneRecord(t *testing.T) {
 		{"wrong secret, the library's code", says(200, apiError(431, "no")), api, "check the id and the secret", false, false, true},
 		{"wrong id", says(200, `{"stat":"error","code":200,"argument_name":"client_id"}`), api, "client " + testID, false, false, true},
 		{"stale date", says(200, `{"stat":"error","code":200,"argument_name":"Date"}`), api, "clock agrees", false, false, true},
-		{"HTTP 401", says(401, "who?"), status, "HTTP 401", false, false, true},
+		{"HTTP 401", says(401, "who?"), status, "HTTP 401", true, false, true},
 		{"busy", says(200, apiError(510, "busy")), api, "api 510", true, false, false},
 		{"no code", says(200, `{"stat":"error"}`), api, "without a code", true, false, false},
 		{"HTTP 502", says(502, "<html>"), status, "HTTP 502", true, false, false},
-		{"HTTP 404", says(404, "<html>"), status, "HTTP 404", false, false, false},
+		{"HTTP 404", says(404, "<html>"), status, "HTTP 404", true, false, false},
 		{"HTTP 404 with stat ok", says(404, `{"stat":"ok"}`), status, "HTTP 404", true, false, false},
-		{"too large, with a code of the list", says(502, tooLarge), status, "HTTP 502", false, false, false},
+		{"too large, says something on the way", says(413, tooLarge), status, "HTTP 413", true, false, false},
+		{"too large, says the API", says(413, apiError(200, tooLarge)), api, "api 200", false, false, false},
 		{"a redirect", says(302, ""), status, "HTTP 302", true, false, false},
 		{"a page", says(200, "<html>ann@example.com"), none, "not json", true, false, false},
 		{"no stat", says(200, `{"result":{"uuid":"u1"}}`), none, "no stat", true, false, false},
@@ -178,10 +179,11 @@ func TestErrorsOfCallsForOneRecord(t *testing.T) {
 
 func TestTheConfiguredListsDecideWhatIsUnknown(t *testing.T) {
 	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, apiError(361, "x")) })
+	none := Codes{}
 	for _, listed := range []bool{false, true} {
 		c := newClient(t, address, func(cfg *Config) {
-			if cfg.Unknown.API = []int{}; listed {
-				cfg.Unknown.API = []int{361}
+			if cfg.Unknown.API = none; listed {
+				cfg.Unknown.API = Codes{{361, 361}}
 			}
 		})
 		err := c.Update(context.Background(), Ref{UUID: "u1"}, []byte(`{}`))

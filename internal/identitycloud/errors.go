@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -156,6 +157,12 @@ type HTTPError struct {
 // Error returns "HTTP 502 Bad Gateway". It holds nothing of the answer's body and is safe for logs.
 func (e *HTTPError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
+}
+
+// isAboutCall says that something on the way lets no call through: a redirect, or credentials, an address, a method or a
+// proxy that it does not accept. Other calls would fare the same.
+func (e *HTTPError) isAboutCall() bool {
+	return e.Status >= 300 && e.Status <= 399 || slices.Contains([]int{401, 404, 405, 407}, e.Status)
 }
 
 // NoAnswerError says that no answer came, not to its end, or none that can be understood.

@@ -32,7 +32,7 @@ func ExampleClient_CreateBatch() {
 	fmt.Println(answer.Verdict)
 	for i, record := range answer.Records {
 		switch {
-		case record.IsUnknown():
+		case record.Unknown != "":
 			fmt.Println(i, "unknown")
 		case record.Err != nil && record.Err.IsDuplicate():
 			fmt.Println(i, "duplicate:", record.Err.Words())

@@ -51,10 +51,11 @@ type Spec struct {
 	Breaker      int           `json:"breaker,omitempty"`   // calls of unknown outcome in a row that open the breaker, 0 = none do
 	RetryRounds  int           `json:"retry_rounds"`
 	RetryBackoff time.Duration `json:"retry_backoff"` // before the first retry round, doubling
-	UnknownAPI   []int         `json:"unknown_api_codes"`
-	UnknownHTTP  []int         `json:"unknown_http_codes"`
-	RecoveredBy  RecoveredBy   `json:"recovered_by"`
-	PrimaryKey   string        `json:"primary_key"`
+	// Codes after which records are unknown: ranges, each with its first and its last code.
+	UnknownAPI  [][2]int    `json:"unknown_api_codes"`
+	UnknownHTTP [][2]int    `json:"unknown_http_codes"`
+	RecoveredBy RecoveredBy `json:"recovered_by"`
+	PrimaryKey  string      `json:"primary_key"`
 	// Delta says that records which are there already are updated.
 	Delta bool `json:"delta,omitempty"`
 	// UndoRecipient is the public key of age to which the previous values of
