@@ -53,10 +53,10 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if finished, err := folder.Finished(); err != nil {
 		return Inspected{}, storageError(err)
 	} else if finished {
-		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.InputName()))
+		return Inspected{}, refused(fmt.Errorf("%s was migrated already, see its summary; load it a second time with --again", spec.ShownName()))
 	}
 	if _, err := folder.RolledBack(); err == nil {
-		return Inspected{}, refused(fmt.Errorf("the migration of %s is being rolled back, or was; load it a second time with --again", spec.DataFile))
+		return Inspected{}, refused(fmt.Errorf("the migration of %s is being rolled back, or was; load it a second time with --again", spec.ShownName()))
 	} else if !errors.Is(err, migration.ErrAbsent) {
 		return Inspected{}, storageError(err)
 	}
@@ -245,7 +245,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		BatchSize:   spec.BatchSize,
 		CutAfter:    cutAfter,
 		Delimiter:   delimiter,
-		Name:        spec.InputName(),
+		Name:        spec.ShownName(),
 		StartAt:     spec.StartAt,
 		MaxEncoded:  identitycloud.MaxBody - overhead,
 		EncodedSize: measure,
@@ -264,7 +264,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		if err := folder.DropIndex(); err != nil {
 			return storageError(err)
 		}
-		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.InputName(), spec.SHA256, summary.SHA256))
+		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
 	}
 	if _, err := m.Compile(summary.Header.Names); err != nil {
 		if err := folder.DropIndex(); err != nil {

@@ -50,7 +50,7 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	}
 	o := &opened{spec: spec, index: index, staged: staged, records: records}
 	if !records.Has(spec.PrimaryKey) {
-		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.InputName(), spec.PrimaryKey))
+		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
 	return validate.Twice(ctx, o.keys(), folder.Twins())
 }

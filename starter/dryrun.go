@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
@@ -272,7 +273,7 @@ func (s *screen) dry(d *dry, dir string) {
 	fmt.Fprintf(w, "\nwould be sent\t%d\t\nfailed\t%d\t\ntotal\t%d\t\ncalls\t%d\t\nbytes\t%d\t\n\n", d.Sent, d.Failed, d.Total, d.Calls, d.Bytes)
 	_ = w.Flush()
 	for _, name := range []string{d.Records, d.Fail} {
-		fmt.Fprintln(s.stdout, store.Join(dir, name))
+		fmt.Fprintln(s.stdout, safetext.Name(store.Join(dir, name)))
 	}
 	fmt.Fprintln(s.stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
 }

@@ -181,7 +181,7 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 	target := migrations.Target{URI: s.sandbox.URL(), EntityType: "user", Auth: config.AuthBasic}
 	key := migrations.Key(sha, target, 1, 1)
 	s.spec = migrations.Spec{
-		ID: migrations.WorkflowID(file, key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
+		ID: migrations.WorkflowID(filepath.Base(file), key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
 		Folder: string(migrations.In(filepath.Join(dir, "state"), key)), SHA256: sha, Target: target,
 		BatchSize: 5, StartAt: 1, Workers: 3, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
 		RecoveredBy: migrations.Lookup, PrimaryKey: "email", SearchAttributes: true,

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/workflows"
 )
 
@@ -144,7 +145,7 @@ func printList(w io.Writer, rows []listed) error {
 		if c := r.Records; c.Total > 0 {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\n", r.ID, r.File, r.Target, r.EntityType, r.text(), figures,
+		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
 			since("", r.StartedAt), since("", r.FinishedAt))
 	}
 	return table.Flush()

@@ -14,6 +14,7 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/version"
 )
 
@@ -28,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return code
 	}
-	fmt.Fprintln(stderr, "starter: "+err.Error())
+	fmt.Fprintln(stderr, safetext.Text("starter: "+err.Error()))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return migration.ExitUsage
@@ -114,6 +115,6 @@ func words(w ...string) cobra.CompletionFunc {
 // warn tells what is right, but not as safe as it could be.
 func warn(stderr io.Writer, warnings []string) {
 	for _, warning := range warnings {
-		fmt.Fprintln(stderr, "Warning: "+warning)
+		fmt.Fprintln(stderr, safetext.Text("Warning: "+warning))
 	}
 }

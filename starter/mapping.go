@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -18,6 +17,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 )
 
@@ -214,24 +214,7 @@ func preview(header *source.Header, head []source.Record, compiled *mapping.Reco
 			fmt.Fprintf(&b, "  cannot be sent: %s\n\n", err)
 			continue
 		}
-		fmt.Fprintf(&b, "  %s\n\n", visible(object))
-	}
-	return b.String()
-}
-
-// visible writes the characters of JSON that a terminal could obey, or not show, as JSON escapes.
-func visible(object []byte) string {
-	var b strings.Builder
-	for _, r := range string(object) {
-		switch {
-		case unicode.IsGraphic(r):
-			b.WriteRune(r)
-		case r <= 0xFFFF:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
-		}
+		fmt.Fprintf(&b, "  %s\n\n", safetext.JSON(object))
 	}
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 )
 
 // shownEvents is how many events a person sees, the last ones; JSON has all.
@@ -24,7 +25,7 @@ const (
 func (s status) print(w io.Writer, all bool) error {
 	p := &errWriter{w: w}
 	p.line("%s", s.ID)
-	p.line("%s → %s (%s)%s", s.File, s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
+	p.line("%s → %s (%s)%s", safetext.Name(s.File), s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
 	p.line("%s", s.headline())
 	for _, line := range s.waits(time.Now()) {
 		p.line("%s", line)
@@ -177,7 +178,7 @@ type errWriter struct {
 }
 
 func (p *errWriter) line(format string, args ...any) {
-	_, err := fmt.Fprintf(p.w, format+"\n", args...)
+	_, err := fmt.Fprintln(p.w, safetext.Text(fmt.Sprintf(format, args...)))
 	p.err = errors.Join(p.err, err)
 }
 

@@ -30,6 +30,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -242,7 +243,7 @@ func (s *rollbackSession) identify(ctx context.Context) error {
 		}
 		// No migration begins with record 0.
 		key = migration.Key(sha, s.rollback.Target, 0, 1)
-		s.rollback.ID = "rollback-" + store.Base(s.o.success) + "-" + key
+		s.rollback.ID = "rollback-" + safetext.Slug(store.Base(s.o.success)) + "-" + key
 	} else {
 		key = store.Base(string(s.o.of))
 		s.rollback.ID = "rollback-" + s.o.migration
@@ -476,7 +477,7 @@ func (s *rollbackSession) begin(ctx context.Context) (run client.WorkflowRun, at
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("undo %s in %s (%s)", store.Base(s.rollback.Source), s.rollback.Target.Host(), s.rollback.Target.EntityType),
+		StaticSummary:            workflows.Line("undo %s in %s (%s)", safetext.Name(store.Base(s.rollback.Source)), s.rollback.Target.Host(), s.rollback.Target.EntityType),
 	}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: s.rollback})
 	if err != nil {
 		err = fmt.Errorf("the Temporal service did not start the rollback: %w", err)

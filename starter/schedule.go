@@ -22,6 +22,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
@@ -56,6 +57,9 @@ func scheduleUsage(format string, args ...any) error {
 func oneID(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
 		return scheduleUsage("expected the name of one schedule, found %d arguments", len(args))
+	}
+	if !safetext.IsID(args[0]) {
+		return scheduleUsage("%q cannot be the name of a schedule; expected letters from a to z, digits, and . _ - : / after the first of them", args[0])
 	}
 	return nil
 }
@@ -359,7 +363,7 @@ func (o *createOptions) create(ctx context.Context, s *service, id string) error
 	schedule.Options.SearchAttributes = s.attributes
 	schedule.Options.Notify = true // who serves it knows whom
 	target := fmt.Sprintf("%s (%s)", schedule.Options.Target.Host(), schedule.Options.Target.EntityType)
-	what := fmt.Sprintf("%s → %s", strings.Join(o.data, ", "), target)
+	what := fmt.Sprintf("%s → %s", safetext.Name(strings.Join(o.data, ", ")), target)
 	taskQueue := s.taskQueue
 	if taskQueue == "" {
 		taskQueue = workflows.TaskQueue
@@ -370,7 +374,7 @@ func (o *createOptions) create(ctx context.Context, s *service, id string) error
 		Action: &client.ScheduleWorkflowAction{
 			ID: "scheduled-" + id, Workflow: workflows.ScheduledMigrationWorkflow, Args: []any{workflows.ScheduledInput{Schedule: schedule}},
 			TaskQueue: taskQueue, WorkflowTaskTimeout: workflows.TaskTimeout,
-			StaticSummary: what, StaticDetails: fmt.Sprintf("A run of the schedule `%s` (%s %s).", id, o.times.cron, o.times.zone),
+			StaticSummary: workflows.Line("%s", what), StaticDetails: fmt.Sprintf("A run of the schedule `%s` (%s %s).", id, o.times.cron, o.times.zone),
 		},
 		Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: catchUp, PauseOnFailure: o.pauseOnFailure, Note: o.note,
 		Memo: map[string]any{memoWhat: what, memoCron: o.times.cron},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
 )
@@ -52,18 +54,19 @@ func (s *screen) interval() time.Duration {
 // plainInterval is how often a line is printed where there is no terminal.
 const plainInterval = 10 * time.Second
 
-// say prints a line that stays.
+// say prints a line that stays. What is in it of others cannot steer the terminal.
 func (s *screen) say(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wipe()
-	fmt.Fprintln(s.stderr, text)
+	fmt.Fprintln(s.stderr, safetext.Text(text))
 }
 
 // progress shows a line that the next one replaces, on a terminal.
 func (s *screen) progress(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	text = safetext.Text(text)
 	if !s.terminal {
 		fmt.Fprintln(s.stderr, text)
 		return
@@ -131,9 +134,9 @@ func (s *screen) result(r workflows.Result, dir string) {
 		c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
 	_ = w.Flush()
 	for _, name := range fileNames(summary) {
-		fmt.Fprintln(s.stdout, store.Join(dir, name))
+		fmt.Fprintln(s.stdout, safetext.Name(store.Join(dir, name)))
 	}
-	fmt.Fprintln(s.stdout, "\n"+artifacts.Advice(summary))
+	fmt.Fprintln(s.stdout, "\n"+safetext.Text(artifacts.Advice(summary)))
 }
 
 // outcomes prints what became of several migrations: a line each, or their
@@ -165,7 +168,7 @@ func (s *screen) outcomes(all []outcome) error {
 			c := o.summary.Records
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t%d\t", c.Total, c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining)
 		}
-		fmt.Fprintf(w, "%s\t%s%s\n", o.input.given, figures, o.result)
+		fmt.Fprintf(w, "%s\t%s%s\n", safetext.Name(o.input.given), figures, o.result)
 	}
 	return w.Flush()
 }
@@ -173,14 +176,14 @@ func (s *screen) outcomes(all []outcome) error {
 // fileNames are the artifacts, the summary first.
 func fileNames(s migration.Summary) []string {
 	stamp := strings.TrimSuffix(strings.TrimPrefix(s.Files.Success, "success_"), ".csv")
-	names := []string{artifacts.SummaryName(stamp), s.Files.Success, s.Files.Fail, s.Files.FailRecords}
-	names = append(names, s.Files.Retry...)
+	files := []string{artifacts.SummaryName(stamp), s.Files.Success, s.Files.Fail, s.Files.FailRecords}
+	files = append(files, s.Files.Retry...)
 	for _, optional := range []*string{s.Files.Remaining, s.Files.UpdateSuccess, s.Files.UpdateFail} {
 		if optional != nil {
-			names = append(names, *optional)
+			files = append(files, *optional)
 		}
 	}
-	return append(names, s.Files.Report)
+	return append(files, s.Files.Report)
 }
 
 // printJSON prints a value for scripts.
@@ -188,8 +191,13 @@ func (s *screen) printJSON(value any) { _ = writeJSON(s.stdout, value) }
 
 // writeJSON writes a value for scripts, in the form of the summary files.
 func writeJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	return e.Encode(value)
+	if err := e.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(safetext.JSON(b.Bytes()))
+	return err
 }

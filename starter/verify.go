@@ -256,7 +256,7 @@ func (s *verifySession) begin(ctx context.Context) (run client.WorkflowRun, atta
 		WorkflowTaskTimeout:      workflows.TaskTimeout,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            fmt.Sprintf("read back %s in %s (%s)", s.o.spec.InputName(), s.o.spec.Target.Host(), s.o.spec.Target.EntityType),
+		StaticSummary:            workflows.Line("read back %s in %s (%s)", s.o.spec.ShownName(), s.o.spec.Target.Host(), s.o.spec.Target.EntityType),
 	}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: s.verification})
 	if err != nil {
 		return nil, false, fmt.Errorf("the Temporal service did not start the verification: %w", err)
@@ -286,7 +286,7 @@ func (s *verifySession) prepare() error {
 	if s.verification.Sample > 0 {
 		what = fmt.Sprintf("%s records at most, spread over the file (all of them with --all)", number(s.verification.Sample))
 	}
-	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.InputName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
+	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.ShownName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
 	if until := workflows.LooksAgainUntil(s.verification); until.After(now) {
 		s.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}

@@ -28,7 +28,7 @@ func withActivity(ctx workflow.Context, summary string) workflow.Context {
 		StartToCloseTimeout: longest,
 		HeartbeatTimeout:    activities.HeartbeatTimeout,
 		WaitForCancellation: true,
-		Summary:             summary,
+		Summary:             Line("%s", summary),
 		RetryPolicy:         storageRetries(ctx),
 	})
 }
@@ -82,7 +82,7 @@ const TaskTimeout = 3 * time.Second
 func childOptions(id, summary string) workflow.ChildWorkflowOptions {
 	return workflow.ChildWorkflowOptions{
 		WorkflowID:          id,
-		StaticSummary:       summary,
+		StaticSummary:       Line("%s", summary),
 		WorkflowTaskTimeout: TaskTimeout,
 		WaitForCancellation: true,
 		ParentClosePolicy:   enumspb.PARENT_CLOSE_POLICY_TERMINATE,

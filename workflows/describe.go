@@ -6,12 +6,23 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 )
 
 // Summary is the line by which a list of workflows tells a migration.
 func Summary(spec migration.Spec) string {
-	return fmt.Sprintf("%s → %s (%s)", spec.InputName(), spec.Target.Host(), spec.Target.EntityType)
+	return Line("%s → %s (%s)", spec.ShownName(), spec.Target.Host(), spec.Target.EntityType)
 }
+
+// Line is the line by which a list of workflows tells one, as short as the service wants it.
+func Line(format string, args ...any) string {
+	return safetext.Cut(fmt.Sprintf(format, args...), mostLine)
+}
+
+const (
+	mostLine    = 350   // bytes; the service refuses to start a workflow with more than 400
+	mostDetails = 15000 // bytes, of 20,000
+)
 
 // Details are what was asked for. shown is how a person knows the input.
 func Details(spec migration.Spec, shown string) string {
@@ -19,12 +30,12 @@ func Details(spec migration.Spec, shown string) string {
 	if spec.RateLimit > 0 {
 		rate = fmt.Sprintf("%g a second at most", spec.RateLimit)
 	}
-	text := fmt.Sprintf("Input `%s`, SHA-256 `%s`. Results in `%s`. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
-		shown, spec.SHA256, spec.OutputDir, spec.BatchSize, spec.Workers, rate, spec.RetryRounds)
+	text := fmt.Sprintf("Input %s, SHA-256 `%s`. Results in %s. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
+		safetext.Code(shown), spec.SHA256, safetext.Code(spec.OutputDir), spec.BatchSize, spec.Workers, rate, spec.RetryRounds)
 	if spec.RatePlan != "" {
-		text += fmt.Sprintf(" Timetable: `%s`.", spec.RatePlan)
+		text += fmt.Sprintf(" Timetable: %s.", safetext.Code(spec.RatePlan))
 	}
-	return text
+	return safetext.Cut(text, mostDetails)
 }
 
 // Attributes are the search attributes with which a migration starts.

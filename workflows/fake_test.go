@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 	"sync"
 	"testing"
@@ -357,6 +359,7 @@ func (f *fake) Notify(_ context.Context, in activities.NotifyInput) (activities.
 type environment struct {
 	*testsuite.TestWorkflowEnvironment
 	fake *fake
+	run  string // the run id; "" is one that all tests share
 
 	mu     sync.Mutex
 	asked  []asked         // activities
@@ -437,7 +440,7 @@ func typicalSpec() migration.Spec {
 	key := "0123456789ab"
 	file := folder + "/exports/production/users-complete-2026-11-22.csv"
 	return migration.Spec{
-		ID: migration.WorkflowID(file, key), DataFile: file, OutputDir: folder + "/results/production",
+		ID: migration.WorkflowID(path.Base(file), key), DataFile: file, OutputDir: folder + "/results/production",
 		Folder: "/home/somebody/.local/state/durable-dataload/migrations/" + key, SHA256: strings.Repeat("0123456789abcdef", 4),
 		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
 		BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, RetryRounds: 3, RetryBackoff: 30 * time.Second,
@@ -538,7 +541,7 @@ func (o *outbound) UpsertTypedSearchAttributes(_ workflow.Context, attributes ..
 // GetInfo adds what a service tells and this environment does not.
 func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
 	info := *o.Next.GetInfo(ctx)
-	info.OriginalRunID = "01234567-89ab-cdef-0123-456789abcdef"
+	info.OriginalRunID = cmp.Or(o.e.run, "01234567-89ab-cdef-0123-456789abcdef")
 	return &info
 }
 

@@ -308,7 +308,7 @@ func (m *migrationRun) failed() (n int) {
 	return n
 }
 
-func (m *migrationRun) fileName() string { return m.spec.InputName() }
+func (m *migrationRun) fileName() string { return m.spec.ShownName() }
 
 // goOn waits for a decision, after too many records have failed.
 func (m *migrationRun) goOn(ctx workflow.Context) bool {
@@ -344,10 +344,11 @@ func numbered(what string, n int) string {
 	return fmt.Sprintf("%s-%d", what, n)
 }
 
-// childID is readable, and its own for each run of the migration.
+// childID is readable, and its own for each run of the migration. The run id is in it whole:
+// the service makes them of the time, so that those of one minute begin alike.
 func childID(ctx workflow.Context, what string) string {
 	info := workflow.GetInfo(ctx)
-	return info.WorkflowExecution.ID + "/" + what + "-" + info.OriginalRunID[:8]
+	return info.WorkflowExecution.ID + "/" + what + "-" + info.OriginalRunID
 }
 
 const (

@@ -81,9 +81,9 @@ func tell(ctx workflow.Context, run activities.Run, n notify.Notice, number int6
 	}
 }
 
-// NoticeID is the workflow id of a notice.
+// NoticeID is the workflow id of a notice of the run with this whole id.
 func NoticeID(ofMigration, run string, kind notify.Type, number int64) string {
-	return fmt.Sprintf("%s/notify-%s-%s-%d", ofMigration, strings.TrimPrefix(string(kind), "migration."), run[:8], number)
+	return fmt.Sprintf("%s/notify-%s-%s-%d", ofMigration, strings.TrimPrefix(string(kind), "migration."), run, number)
 }
 
 // tell is for what happens to the migration itself. Each type of notice counts

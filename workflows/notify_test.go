@@ -212,8 +212,28 @@ func TestTheSameNoticeIsToldOnce(t *testing.T) {
 	if f.notices[0].ID == f.notices[1].ID {
 		t.Errorf("two pauses have the id %s", f.notices[0].ID)
 	}
-	if got, want := e.child[0], "NotifyWorkflow migration-users.csv-0123/notify-paused-01234567-1"; got != want {
+	if got, want := e.child[0], "NotifyWorkflow migration-users.csv-0123/notify-paused-01234567-89ab-cdef-0123-456789abcdef-1"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// The service makes run ids of the time: for a minute, their first digits are the same.
+func TestRunsOfOneMinuteTellTheirOwnNotices(t *testing.T) {
+	const one, two = "019ad0e4-1111-7000-8000-000000000001", "019ad0e4-2222-7000-8000-000000000002"
+	if first, second := NoticeID("migration-users.csv-0123", one, notify.Started, 1), NoticeID("migration-users.csv-0123", two, notify.Started, 1); first == second {
+		t.Errorf("two runs have the notice %s; want one each", first)
+	}
+	var ids []string
+	for _, run := range []string{one, two} {
+		e := newEnvironment(t, newFake(t, 0))
+		e.run = run
+		e.ExecuteWorkflow(func(ctx workflow.Context) error {
+			ids = append(ids, childID(ctx, "load"))
+			return nil
+		})
+	}
+	if ids[0] == ids[1] {
+		t.Errorf("two runs have the child %s; want one each", ids[0])
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 )
 
 // ScheduledInput is a run of a schedule, and how far it is.
@@ -120,7 +121,7 @@ func (s *scheduledRun) look(ctx workflow.Context, summary string) (found activit
 
 // file does what is to be done with one file.
 func (s *scheduledRun) file(ctx workflow.Context, file migration.FoundFile) {
-	name := filepath.Base(file.Path)
+	name := shownBase(file.Path)
 	s.at = file.Path
 	defer func() { s.at = "" }()
 	s.show(ctx)
@@ -191,9 +192,9 @@ func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, s
 		return
 	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	summary := "put " + filepath.Base(file.Path) + " into " + folder
+	summary := "put " + shownBase(file.Path) + " into " + folder
 	if folder == "" {
-		summary = "drop the plain copy of " + filepath.Base(file.Path)
+		summary = "drop the plain copy of " + shownBase(file.Path)
 	}
 	err := execute(withActivity(ctx, summary), a.PutAway, activities.PutAwayInput{
 		File: file, Folder: folder, StateDir: s.in.Schedule.StateDir, Staged: staged,
@@ -279,27 +280,30 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 
 // left says which files need somebody, "" for none.
 func (s *scheduledRun) left() string {
-	var names []string
+	var left []string
 	for _, f := range s.so.Files {
 		if f.Result.NeedsSomebody() {
-			names = append(names, fmt.Sprintf("%s (%s)", filepath.Base(f.File), f.Result))
+			left = append(left, fmt.Sprintf("%s (%s)", shownBase(f.File), f.Result))
 		}
 	}
 	const shown = 5
 	switch {
-	case len(names) > shown:
-		return fmt.Sprintf("%d files need somebody: %s and %d more", len(names), strings.Join(names[:shown], ", "), len(names)-shown)
-	case len(names) > 0:
-		return fmt.Sprintf("%d files need somebody: %s", len(names), strings.Join(names, ", "))
+	case len(left) > shown:
+		return fmt.Sprintf("%d files need somebody: %s and %d more", len(left), strings.Join(left[:shown], ", "), len(left)-shown)
+	case len(left) > 0:
+		return fmt.Sprintf("%d files need somebody: %s", len(left), strings.Join(left, ", "))
 	}
 	return s.so.Halted
 }
 
+// shownBase is the name of a file, without its folder, as people see it.
+func shownBase(path string) string { return safetext.Name(filepath.Base(path)) }
+
 // show writes the current details for the Web UI.
 func (s *scheduledRun) show(ctx workflow.Context) {
-	text := "Files of `" + strings.Join(s.in.Schedule.Patterns, "`, `") + "`"
+	text := "Files of " + safetext.Code(strings.Join(s.in.Schedule.Patterns, ", "))
 	if s.at != "" {
-		text += ", just now `" + filepath.Base(s.at) + "`"
+		text += ", just now " + safetext.Code(filepath.Base(s.at))
 	}
 	if s.so.Known > 0 {
 		text += fmt.Sprintf("; %d were migrated before and stay", s.so.Known)
@@ -317,7 +321,7 @@ func (s *scheduledRun) show(ctx workflow.Context) {
 			if f.Records != nil {
 				c = *f.Records
 			}
-			text += fmt.Sprintf("| %s | %s | %d | %d | %d | %d |\n", filepath.Base(f.File), f.Result, c.Total, c.Failed, c.Unknown, c.Remaining)
+			text += fmt.Sprintf("| %s | %s | %d | %d | %d | %d |\n", safetext.Code(filepath.Base(f.File)), f.Result, c.Total, c.Failed, c.Unknown, c.Remaining)
 		}
 	}
 	workflow.SetCurrentDetails(ctx, text)

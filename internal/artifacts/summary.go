@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 )
 
@@ -37,5 +38,5 @@ func marshal(value any) ([]byte, error) {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
 	err := e.Encode(value)
-	return b.Bytes(), err
+	return safetext.JSON(b.Bytes()), err
 }

@@ -44,7 +44,7 @@ type DoneError struct {
 	Summary Summary
 }
 
-func (e *DoneError) Error() string { return e.Spec.InputName() + " was migrated already" }
+func (e *DoneError) Error() string { return e.Spec.ShownName() + " was migrated already" }
 
 // Identify finds the migration of an input with these options: a new one, or
 // the one that was cut off, with what that was begun with and cannot change.

@@ -12,11 +12,13 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 )
 
@@ -85,14 +87,17 @@ type Spec struct {
 	SearchAttributes bool `json:"search_attributes,omitempty"`
 }
 
-// InputName is what messages, the summary and Temporal call the input: a name
-// without its folder, whatever system the path is of.
+// InputName is what the summary and the search attributes call the input: its name without
+// the folder, whatever system the path is of. It can hold any character.
 func (s Spec) InputName() string {
 	if s.DataName != "" {
 		return s.DataName
 	}
 	return path.Base(strings.ReplaceAll(store.Base(s.DataFile), `\`, "/"))
 }
+
+// ShownName is InputName for people, in one line of printable characters.
+func (s Spec) ShownName() string { return safetext.Name(s.InputName()) }
 
 // Target is the platform that is written to.
 type Target struct {
@@ -133,9 +138,13 @@ func Key(sha string, t Target, startAt int64, again int) string {
 	return key
 }
 
-// WorkflowID is what a person reads in the Web UI.
-func WorkflowID(dataFile, key string) string {
-	return "migration-" + store.Base(dataFile) + "-" + key
+// isKey matches what Key gives.
+var isKey = regexp.MustCompile(`^[0-9a-f]{12}(-[1-9][0-9]*)?$`)
+
+// WorkflowID is the workflow id of the migration of an input with this name. Workflow ids
+// become headers, URLs and task queues, so of the name it has only what is safe in all of them.
+func WorkflowID(inputName, key string) string {
+	return "migration-" + safetext.Slug(inputName) + "-" + key
 }
 
 // Counts are the dispositions of the records.
@@ -293,13 +302,15 @@ func In(work, key string) Folder { return Folder(store.Join(work, "migrations", 
 
 // All gives the folders of all migrations in a work place.
 func All(work string) ([]Folder, error) {
-	names, err := store.List(store.Join(work, "migrations"))
+	entries, err := store.List(store.Join(work, "migrations"))
 	if err != nil {
 		return nil, err
 	}
 	var folders []Folder
-	for _, name := range names {
-		folders = append(folders, In(work, name))
+	for _, name := range entries {
+		if isKey.MatchString(name) { // other programs put files of their own into folders
+			folders = append(folders, In(work, name))
+		}
 	}
 	return folders, nil
 }
@@ -463,17 +474,17 @@ func (f Folder) Unresolved() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]string{}
+	left := map[string]string{}
 	for _, file := range files {
 		run, ok := strings.CutPrefix(file, unresolvedPrefix)
 		if !ok {
 			continue
 		}
-		if names[run], err = load[string](f, file); err != nil {
+		if left[run], err = load[string](f, file); err != nil {
 			return nil, err
 		}
 	}
-	return names, nil
+	return left, nil
 }
 
 const unresolvedPrefix = "unresolved-"

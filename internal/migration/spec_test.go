@@ -34,9 +34,9 @@ func TestAKeyIsOfContentTargetAndStart(t *testing.T) {
 		seen[other] = what
 	}
 	// The name of the file is in the workflow id alone.
-	one, two := WorkflowID("/data/users.csv", key), WorkflowID("/elsewhere/copy of users.csv", key)
-	if one != "migration-users.csv-"+key || two != "migration-copy of users.csv-"+key {
-		t.Errorf("workflow ids %q and %q, want the file's base name and the key %s", one, two, key)
+	one, two := WorkflowID("users.csv", key), WorkflowID("Kopie von Käufer\u202e.csv", key)
+	if one != "migration-users.csv-"+key || two != "migration-Kopie-von-Kaufer-.csv-"+key {
+		t.Errorf("workflow ids %q and %q, want the slug of the file's name and the key %s", one, two, key)
 	}
 }
 
