@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -209,6 +210,10 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 // when the file is new, and never upgrades it.
 func database(dir, version string) string { return filepath.Join(dir, "temporal-"+version+".db") }
 
+// inURI writes a path as a part of a URI: the service makes "file:<name>?<options>" of the
+// database's name as it is, and in that ?, # and % mean something else.
+func inURI(path string) string { return (&url.URL{Path: path}).EscapedPath() }
+
 // escapeGlob makes a path a pattern for itself.
 func escapeGlob(path string) string {
 	return strings.NewReplacer("[", "\\[", "*", "\\*", "?", "\\?", "\\", "\\\\").Replace(path)
@@ -217,7 +222,7 @@ func escapeGlob(path string) string {
 func serverConfig(file string, ports []int) *config.Config {
 	store := config.SQL{
 		PluginName:   sqliteplugin.PluginName,
-		DatabaseName: file,
+		DatabaseName: inURI(file),
 		ConnectAttributes: map[string]string{
 			"mode":          "rwc",
 			"_journal_mode": "wal",
@@ -291,7 +296,7 @@ func prepareDatabase(file string, cfg *config.Config, attributes map[string]enum
 			return err
 		}
 		freshStore := *store
-		freshStore.DatabaseName = fresh
+		freshStore.DatabaseName = inURI(fresh)
 		freshStore.ConnectAttributes = map[string]string{"mode": "rwc", "_synchronous": "2"}
 		if err := sqlite.SetupSchema(&freshStore); err != nil {
 			return fmt.Errorf("cannot set up the database %s: %w", file, err)

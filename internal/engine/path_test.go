@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTheDatabaseLiesInTheFolderWhateverThatIsCalled(t *testing.T) {
+	for _, name := range []string{"Q#1", "a?mode=memory", "50%41", "two words", `it's "quoted"`, "Müller", "new\nline", "\xff\xfe", "[a-z]*", "a&b=c;d:e", `back\slash`} {
+		t.Run(strings.ToValidUTF8(name, "_"), func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, name)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			for range 2 { // the second start finds the database of the first one
+				e, err := Start(ctx, dir, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if left := e.Left(); len(left) > 0 {
+					t.Errorf("the databases of other versions are %q; want none", left)
+				}
+				e.Stop()
+			}
+			databases := 0
+			err := filepath.WalkDir(parent, func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() {
+					return err
+				}
+				if filepath.Dir(path) != dir {
+					t.Errorf("%q lies outside the folder %q", path, dir)
+				}
+				if strings.HasPrefix(d.Name(), "temporal-") {
+					databases++
+				}
+				info, err := d.Info()
+				if err == nil && info.Mode().Perm()&0o077 != 0 {
+					t.Errorf("%q has the mode %v; want it for its owner only", path, info.Mode())
+				}
+				return err
+			})
+			if err != nil || databases == 0 {
+				t.Errorf("there are %d databases in the folder, %v", databases, err)
+			}
+			if _, err := os.Stat("Q"); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a file named Q was made: %v", err)
+			}
+		})
+	}
+}
