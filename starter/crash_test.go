@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/client"
-
-	"durable-dataload/internal/engine"
 	"durable-dataload/internal/invent"
 )
 
@@ -329,11 +326,7 @@ func cancel(t *testing.T, m *migration) {
 	t.Helper()
 	ctx, end := context.WithTimeout(context.Background(), 30*time.Second)
 	defer end()
-	c, err := client.DialContext(ctx, client.Options{HostPort: serviceAddress(t), Namespace: engine.Namespace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dial(t, serviceOf(t))
 	if err := c.CancelWorkflow(ctx, m.find(c, "MigrationWorkflow").GetWorkflowId(), ""); err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,7 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
-	at := func(args ...string) []string { return append(args, "--address", serviceAddress(t)) }
+	at := func(args ...string) []string { return append(args, serviceFlags(t)...) }
 	worker := m.worker()
 	p := m.start()
 	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })

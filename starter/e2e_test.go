@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,7 +24,10 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/client"
+
 	"durable-dataload/internal/check"
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/program"
@@ -597,7 +601,7 @@ var service struct {
 	err    error
 }
 
-func serviceAddress(t *testing.T) string {
+func serviceOf(t *testing.T) engine.Address {
 	t.Helper()
 	service.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -607,7 +611,30 @@ func serviceAddress(t *testing.T) string {
 	if service.err != nil {
 		t.Fatal(service.err)
 	}
-	return service.engine.Address().Frontend
+	return service.engine.Address()
+}
+
+// serviceFlags lead a program to that service.
+func serviceFlags(t *testing.T, more ...string) []string {
+	t.Helper()
+	return append(program.ServiceFlags(serviceOf(t).Frontend, engine.ClientFile(filepath.Join(programs.tmp, "service"))), more...)
+}
+
+// dial is a client of an engine.
+func dial(t *testing.T, address engine.Address) client.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	options, err := address.ClientOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Dial(ctx, options, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 func stopService() {
@@ -621,7 +648,7 @@ func stopService() {
 // of its own.
 func (m *migration) remote() *migration {
 	m.lab.t.Helper()
-	m.flags = append(m.flags, "--address", serviceAddress(m.lab.t), "--task-queue", m.queue())
+	m.flags = append(m.flags, serviceFlags(m.lab.t, "--task-queue", m.queue())...)
 	return m
 }
 
@@ -630,7 +657,7 @@ func (m *migration) queue() string { return filepath.Base(m.lab.dir) }
 // worker starts a lone worker for a remote migration.
 func (m *migration) worker(flags ...string) *process {
 	m.lab.t.Helper()
-	return m.lab.start("worker", m.target.credentials(), append([]string{"--address", serviceAddress(m.lab.t), "--task-queue", m.queue()}, flags...)...)
+	return m.lab.start("worker", m.target.credentials(), append(serviceFlags(m.lab.t, "--task-queue", m.queue()), flags...)...)
 }
 
 // copyTestdata puts the repository's testdata into the folder that the

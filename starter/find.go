@@ -18,7 +18,6 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/config"
@@ -67,11 +66,14 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	c, err := config.Dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger)
+	if options, err = address.ClientOptions(); err != nil {
+		return err
+	}
+	c, err := config.Dial(ctx, options, logger)
 	if err != nil {
 		return err
 	}
-	p.service = &service{client: c, ui: address.UI, engineDir: dir}
+	p.service = &service{client: c, address: address, engineDir: dir}
 	return nil
 }
 

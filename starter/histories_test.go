@@ -70,11 +70,7 @@ func TestRecordHistories(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Stop()
-	c, err := config.Dial(ctx, client.Options{HostPort: e.Address().Frontend, Namespace: engine.Namespace}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dial(t, e.Address())
 	r := &recorder{t: t, ctx: ctx, client: c, dir: dir, out: filepath.Join("..", "testdata", "histories")}
 	old, err := filepath.Glob(filepath.Join(r.out, wanted+"*"))
 	if err != nil {

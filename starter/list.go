@@ -62,6 +62,11 @@ Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 				screen.printJSON(rows)
 				return nil
 			}
+			if p.service != nil {
+				if link := p.service.link(""); link != "" {
+					screen.say("Web UI:  " + link)
+				}
+			}
 			if len(rows) == 0 {
 				screen.say("No migration was found in " + p.text() + ".")
 				return nil

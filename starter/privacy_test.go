@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -20,7 +21,6 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/invent"
@@ -55,11 +55,9 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	c, err := client.DialContext(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dial(t, address)
+	browser := openWebUI(t, address)
+	var err error
 	var list *workflowservice.ListWorkflowExecutionsResponse
 	until(t, 30*time.Second, "the service lists its workflows", func() bool {
 		list, err = c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: engine.Namespace, PageSize: 1000})
@@ -89,16 +87,32 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 		}
 		for _, path := range []string{"", "/history"} {
 			address := fmt.Sprintf("%s/api/v1/namespaces/%s/workflows/%s%s?execution.runId=%s", address.UI, engine.Namespace, url.PathEscape(id), path, run)
-			e.addAnswer(t, address)
+			e.addAnswer(t, browser, address)
 		}
 	}
-	e.addAnswer(t, address.UI+"/api/v1/namespaces/"+engine.Namespace+"/workflows")
+	e.addAnswer(t, browser, address.UI+"/api/v1/namespaces/"+engine.Namespace+"/workflows")
+}
+
+// openWebUI is a browser that has followed a link to an engine's Web UI.
+func openWebUI(t *testing.T, address engine.Address) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	response, err := browser.Get(address.Link(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return browser
 }
 
 // addPage takes in a page as it is, and gives it.
-func (e evidence) addPage(t *testing.T, address string) []byte {
+func (e evidence) addPage(t *testing.T, browser *http.Client, address string) []byte {
 	t.Helper()
-	response, err := http.Get(address)
+	response, err := browser.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,10 +127,10 @@ func (e evidence) addPage(t *testing.T, address string) []byte {
 
 // addAnswer takes in what the Web UI's interface says, with its payloads
 // decoded.
-func (e evidence) addAnswer(t *testing.T, address string) {
+func (e evidence) addAnswer(t *testing.T, browser *http.Client, address string) {
 	t.Helper()
 	var value any
-	if err := json.Unmarshal(e.addPage(t, address), &value); err != nil {
+	if err := json.Unmarshal(e.addPage(t, browser, address), &value); err != nil {
 		t.Fatalf("%s: %v", address, err)
 	}
 	e.addDecoded(address, value)
@@ -280,10 +294,9 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 			e.add(p.stderr, []byte(p.errors()))
 		}
 		for _, path := range []string{"/metrics", "/readyz"} {
-			e.addPage(t, regexp.MustCompile(`"address":"(http://[^"]+)"`).FindStringSubmatch(w.errors())[1]+path)
+			e.addPage(t, http.DefaultClient, regexp.MustCompile(`"address":"(http://[^"]+)"`).FindStringSubmatch(w.errors())[1]+path)
 		}
-		serviceAddress(t)
-		e.addService(t, service.engine.Address())
+		e.addService(t, serviceOf(t))
 		e.mustHold(t, "LoadBatch", "SettleBatch", m.queue(), "Started Worker", `"level":"DEBUG"`, `dataload_records_total{outcome="created"`, `temporal_activity_execution_latency_seconds_count{activity_type="LoadBatch"`)
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)

@@ -53,11 +53,7 @@ func reset(t *testing.T, m *migration, load bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := client.DialContext(ctx, client.Options{HostPort: serviceAddress(t), Namespace: engine.Namespace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dial(t, serviceOf(t))
 	kind := "MigrationWorkflow"
 	if load {
 		kind = "LoadWorkflow"

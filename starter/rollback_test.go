@@ -333,7 +333,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 
 	m.remote()
 	m.worker()
-	p = undo(nil, "--apid_uri", s.uri(), "--address", serviceAddress(t), "--task-queue", m.queue())
+	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...)
 	exitCode(t, p, p.wait(time.Minute), 0)
 	sameContent(t, s.content(), before)
 	if f := rolled(t, p); f.Records.Deleted != 50 {

@@ -274,7 +274,7 @@ func TestAScheduleOfAnotherService(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	remote := []string{"--address", serviceAddress(t)}
+	remote := serviceFlags(t)
 	n := l.nightly(s, remote, "--task-queue", "remote-nightly")
 	n.put("users.csv", people(t, invent.Options{Records: 20, Seed: 305}))
 	if text := n.schedule("trigger", "nightly"); !strings.Contains(text, "waits for starter serve") {

@@ -134,8 +134,8 @@ func serveOnce(ctx context.Context, o options, screen *screen, logger *slog.Logg
 }
 
 func introduceServe(ctx context.Context, s *service, o options, screen *screen) error {
-	if s.ui != "" {
-		screen.say("Serving the state folder " + o.stateDir + ". Web UI:  " + s.ui)
+	if link := s.link(""); link != "" {
+		screen.say("Serving the state folder " + o.stateDir + ". Web UI:  " + link)
 	} else {
 		screen.say("Serving the task queue " + s.taskQueue + ".")
 	}

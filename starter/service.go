@@ -43,7 +43,6 @@ var searchAttributes = map[string]enumspb.IndexedValueType{
 // itself of it.
 type service struct {
 	client     client.Client
-	ui         string // URL of the Web UI, if it is known
 	taskQueue  string
 	telemetry  *telemetry.Telemetry // nil: nobody looks
 	attributes bool                 // the search attributes are known
@@ -52,7 +51,8 @@ type service struct {
 	owner bool
 
 	engineDir  string
-	notes      []string // for the person, about the service
+	address    engine.Address // of the engine; zero with a service of the user's own
+	notes      []string       // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
 	notices    worker.Worker // delivers notices, where the engine is embedded
@@ -128,8 +128,12 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 			s.notes = append(s.notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own: %s stays as it is, for the program of that version. What a migration has done stands in its ledger: the command of one that was cut off goes on with it.", strings.Join(left, ", ")))
 		}
 	}
-	s.ui = address.UI
-	if err = s.dial(ctx, client.Options{HostPort: address.Frontend, Namespace: engine.Namespace}, logger); err != nil {
+	s.address = address
+	clientOptions, err := address.ClientOptions()
+	if err == nil {
+		err = s.dial(ctx, clientOptions, logger)
+	}
+	if err != nil {
 		s.close()
 		return nil, err
 	}
@@ -241,10 +245,24 @@ func (s *service) refuseServed(ctx context.Context, id string) error {
 	return fmt.Errorf("the migration %s was begun by a schedule, and goes on with starter serve, which does not run on this state folder; start that", id)
 }
 
+// link is a page of the Web UI, for a browser that has not been there, or "" where
+// the Web UI is not ours. It works once.
+func (s *service) link(page string) string {
+	if s.address.UI == "" {
+		return ""
+	}
+	return s.address.Link(page)
+}
+
+// workflowPage is the page of a run of a workflow in the Web UI.
+func workflowPage(id, run string) string {
+	return "/namespaces/" + engine.Namespace + "/workflows/" + url.PathEscape(id) + "/" + run
+}
+
 // introduce says where a workflow can be seen, and whether anybody works on it.
 func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen *screen) {
-	if s.ui != "" {
-		screen.say("Web UI:  " + s.ui + "/namespaces/default/workflows/" + url.PathEscape(run.GetID()) + "/" + run.GetRunID())
+	if link := s.link(workflowPage(run.GetID(), run.GetRunID())); link != "" {
+		screen.say("Web UI:  " + link)
 	} else {
 		screen.say("Workflow: " + run.GetID())
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -232,6 +231,8 @@ type looker struct {
 	known    known
 	view     *view
 	progress workflows.Progress // of the last look
+	linkTo   string             // see link
+	linked   time.Time
 
 	calls, batches, updates meter
 }
@@ -254,8 +255,8 @@ func (l *looker) look(ctx context.Context) (status, error) {
 		return status{}, err
 	}
 	s := l.known.status()
-	if p.service != nil && p.service.ui != "" && l.known.run != "" {
-		s.WebUI = p.service.ui + "/namespaces/" + engine.Namespace + "/workflows/" + url.PathEscape(l.known.id) + "/" + l.known.run
+	if p.service != nil && l.known.run != "" {
+		s.WebUI = l.link()
 	}
 	if s.State != stateRunning || p.service == nil {
 		return s, l.addEnd(ctx, &s)
@@ -274,6 +275,15 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	s.addPace(progress, gateIn(progress, gate), l.known.spec.Control())
 	l.measure(&s, progress)
 	return s, nil
+}
+
+// link is the migration's page in the Web UI. It stays the same for a while, so
+// that it does not change under the eyes of a person.
+func (l *looker) link() string {
+	if time.Since(l.linked) > engine.LinkLife/2 {
+		l.linkTo, l.linked = l.place.service.link(workflowPage(l.known.id, l.known.run)), time.Now()
+	}
+	return l.linkTo
 }
 
 // measure adds what follows from this look and those before.

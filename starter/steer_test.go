@@ -215,7 +215,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	p := m.start()
 	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
 	key := filepath.Base(filepath.Dir(m.ledger()))
-	at := []string{"--address", serviceAddress(t)}
+	at := serviceFlags(t)
 	elsewhere := *m
 	elsewhere.state = l.path("elsewhere")
 	until(t, time.Minute, "the service lists it", func() bool {

@@ -175,7 +175,7 @@ func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
 	m.worker()
 	code, p := m.run(time.Minute)
 	exitCode(t, p, code, 0)
-	flags := []string{"--latest", "--all", "--json", "--rate-limit", "0", "--workers", "1", "--address", serviceAddress(t), "--task-queue", m.queue()}
+	flags := serviceFlags(t, "--latest", "--all", "--json", "--rate-limit", "0", "--workers", "1", "--task-queue", m.queue())
 	finds := s.count("entity.find")
 	p = m.verify(flags...)
 	until(t, time.Minute, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })

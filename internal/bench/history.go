@@ -38,7 +38,11 @@ func historyCommand(args []string, out io.Writer) error {
 		return err
 	}
 	defer e.Stop()
-	c, err := client.Dial(client.Options{HostPort: e.Address().Frontend, Namespace: engine.Namespace})
+	options, err := e.Address().ClientOptions()
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(options)
 	if err != nil {
 		return err
 	}

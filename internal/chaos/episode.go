@@ -68,7 +68,8 @@ type episode struct {
 
 	target, service *proxy // before the sandbox, and before the engine
 	sandbox, engine *slot
-	database        *slot // of a fleet's engine
+	database        *slot  // of a fleet's engine
+	clientFile      string // the certificate for the engine; "" in a fleet, whose service asks for none
 	real            *fleet.Service
 	bucket          *s3server.Server // nil: what migrations keep is in the state folder
 	store           *slot
@@ -227,7 +228,7 @@ func (e *episode) startService(ctx context.Context, address string) (err error) 
 	}
 	for i := range e.plan.workers {
 		w := e.slot(fmt.Sprintf("%s %d", aWorker, i+1), func(name string) (*process, error) {
-			return e.launch(name, "worker", credentials(), "--address", address, "--task-queue", e.queue)
+			return e.launch(name, "worker", credentials(), append(e.serviceFlags(), "--task-queue", e.queue)...)
 		})
 		e.workers = append(e.workers, w)
 		if err := w.begin(); err != nil {
@@ -244,14 +245,20 @@ func (e *episode) startEngine() error {
 			return nil, err
 		}
 		for end := time.Now().Add(time.Minute); !p.hasEnded() && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if line, _, ok := strings.Cut(read(p.stdout), "\n"); ok {
-				e.service.to(line)
+			if lines := strings.Split(read(p.stdout), "\n"); len(lines) > 2 {
+				e.clientFile = lines[1]
+				e.service.to(lines[0])
 				break
 			}
 		}
 		return p, nil
 	})
 	return e.engine.begin()
+}
+
+// serviceFlags lead a starter or a worker to the service.
+func (e *episode) serviceFlags() []string {
+	return program.ServiceFlags(e.service.address, e.clientFile)
 }
 
 // seedUsers makes the users that exist before, and finds out how many records
@@ -502,7 +509,7 @@ func (e *episode) command() (*process, error) {
 		return e.launch(name, "starter", credentials(), e.arguments()...)
 	}
 	// The workers have the credentials.
-	return e.launch(name, "starter", nil, append(e.arguments(), "--address", e.service.address, "--task-queue", e.queue)...)
+	return e.launch(name, "starter", nil, append(append(e.arguments(), e.serviceFlags()...), "--task-queue", e.queue)...)
 }
 
 var (

@@ -163,7 +163,7 @@ func (e *episode) steer(invariant string, args ...string) (string, bool) {
 	e.orders++
 	name := fmt.Sprintf("order-%d", e.orders)
 	e.mu.Unlock()
-	p, err := e.launch(name, "starter", nil, append(args, "--address", e.service.address)...)
+	p, err := e.launch(name, "starter", nil, append(args, e.serviceFlags()...)...)
 	if err != nil {
 		e.tell(invariant, "%v", err)
 		return "", false

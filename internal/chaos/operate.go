@@ -204,7 +204,7 @@ func (e *episode) operator(verb string, args ...string) (*process, error) {
 	e.mu.Unlock()
 	args = append(e.there(verb), args...)
 	if e.service != nil {
-		args = append(args, "--address", e.service.address)
+		args = append(args, e.serviceFlags()...)
 	}
 	p, err := e.launch(name, "starter", nil, args...)
 	if err == nil && !p.endsIn(operatorTimeout) {

@@ -5,10 +5,17 @@
 // (write-ahead log, synchronous=FULL) before the service answers, so a killed
 // process loses nothing that it had acknowledged. One process at a time owns
 // the file: two services on one file would corrupt it.
+//
+// Only the owner of the folder gets in. All four services listen on loopback,
+// which every user of the machine can reach, so they ask for mutual TLS with
+// certificates of the folder; and the Web UI asks for a cookie, which a link with
+// a one-time code sets.
 package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +28,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/server/common/authorization"
 	"go.temporal.io/server/common/cluster"
 	"go.temporal.io/server/common/config"
@@ -31,6 +39,7 @@ import (
 	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
 	"go.temporal.io/server/common/primitives/timestamp"
+	"go.temporal.io/server/common/rpc/encryption"
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 
@@ -48,11 +57,27 @@ const (
 	loopback = "127.0.0.1"
 )
 
-// Address tells other processes of this machine where the running engine is.
+// Address tells other processes of the owner where the running engine is, and
+// gets them in.
 type Address struct {
 	Frontend string `json:"frontend"` // host:port of the Temporal service
-	UI       string `json:"ui"`       // URL of the Web UI
+	UI       string `json:"ui"`       // URL of the Web UI; see Link
 	PID      int    `json:"pid"`
+	Key      []byte `json:"key"` // signs the one-time codes of this start
+
+	dir string
+}
+
+// ClientOptions are those of a client of this engine, with its certificate.
+func (a Address) ClientOptions() (client.Options, error) {
+	settings, err := clientTLS(a.dir)
+	return client.Options{HostPort: a.Frontend, Namespace: Namespace, ConnectionOptions: client.ConnectionOptions{TLS: settings}}, err
+}
+
+// Link is a page of the Web UI ("" is the first one) for a browser that has not
+// been there: it works once, for LinkLife.
+func (a Address) Link(path string) string {
+	return a.UI + path + "?" + codeParameter + "=" + newCode(a.Key, time.Now())
 }
 
 // ErrOwned says that another process owns the engine's state folder.
@@ -91,18 +116,16 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 	return e, nil
 }
 
-// Running finds the engine that another process runs on dir. The process may
-// be starting just now, so the address is read again until ctx ends.
+// Running finds the engine that another process runs on dir, and makes sure that
+// it is the one which answers. The process may be starting just now, so the
+// address is read again until ctx ends.
 func Running(ctx context.Context, dir string) (Address, error) {
 	for {
 		address, err := readAddress(dir)
 		if err == nil {
-			conn, dialErr := net.DialTimeout("tcp", address.Frontend, time.Second)
-			if dialErr == nil {
-				_ = conn.Close()
+			if err = address.dial(ctx); err == nil {
 				return address, nil
 			}
-			err = dialErr
 		}
 		select {
 		case <-ctx.Done():
@@ -145,17 +168,15 @@ func (e *Engine) Stop() {
 }
 
 func (e *Engine) start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) error {
-	// Between finding free ports and listening on them another engine could
-	// take them; the service would end the process then.
-	starting, err := private.TakeLock(filepath.Join(os.TempDir(), fmt.Sprintf("durable-dataload-%d.starting", os.Getuid())))
+	server, client, err := certificates(dir)
 	if err != nil {
 		return err
 	}
-	defer starting.Unlock()
-	ports, err := freePorts(4)
+	ports, release, err := reservePorts(4)
 	if err != nil {
 		return err
 	}
+	defer release()
 	file := database(dir, headers.ServerVersion)
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		if e.left, err = filepath.Glob(database(escapeGlob(dir), "*")); err != nil {
@@ -175,11 +196,17 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	hosts := func(i int) static.Hosts {
 		return static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(ports[i])))
 	}
-	server, err := temporal.NewServer(
+	service, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithLogger(logger),
-		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()),
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()), // a certificate may do all
+		temporal.WithTLSConfigFactory(&encryption.FixedTLSConfigProvider{
+			InternodeServerConfig: server,
+			InternodeClientConfig: client,
+			FrontendServerConfig:  server,
+			FrontendClientConfig:  client,
+		}),
 		temporal.WithDynamicConfigClient(tuning()),
 		temporal.WithStaticHosts(map[primitives.ServiceName]static.Hosts{
 			primitives.FrontendService: hosts(0),
@@ -189,21 +216,22 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 		}),
 	)
 	if err != nil {
-		return err // and server is no nil interface then
+		return err // and service is no nil interface then
 	}
-	e.server = server
+	e.server = service
 	if err := e.server.Start(); err != nil {
 		return err
 	}
-	frontend := cfg.PublicClient.HostPort
-	if err := waitUntilListening(ctx, frontend); err != nil {
+	e.address = Address{Frontend: cfg.PublicClient.HostPort, PID: os.Getpid(), Key: make([]byte, 32), dir: dir}
+	_, _ = rand.Read(e.address.Key) // never fails
+	if err := e.address.waitUntilItAnswers(ctx); err != nil {
 		return err
 	}
-	if e.ui, err = startUI(frontend); err != nil {
+	if e.ui, err = startUI(e.address, client); err != nil {
 		return fmt.Errorf("its Web UI: %w", err)
 	}
-	e.address = Address{Frontend: frontend, UI: e.ui.url(), PID: os.Getpid()}
-	return writeAddress(dir, e.address)
+	e.address.UI = e.ui.url()
+	return e.address.write()
 }
 
 // database is the file of one version of the service: it sets its schema up
@@ -326,17 +354,17 @@ func fileLogger(path string) (log.Logger, *os.File, error) {
 
 func addressFile(dir string) string { return filepath.Join(dir, "address.json") }
 
-func writeAddress(dir string, a Address) error {
+func (a Address) write() error {
 	data, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(addressFile(dir), data)
+	return private.WriteFile(addressFile(a.dir), data)
 }
 
 func readAddress(dir string) (Address, error) {
-	var a Address
-	data, err := os.ReadFile(addressFile(dir))
+	a := Address{dir: dir}
+	data, err := private.ReadOwn(addressFile(dir))
 	if err != nil {
 		return a, err
 	}
@@ -344,35 +372,30 @@ func readAddress(dir string) (Address, error) {
 	return a, err
 }
 
-// freePorts asks the system for n different free loopback ports.
-func freePorts(n int) ([]int, error) {
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			_ = l.Close()
-		}
-	}()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-		if err != nil {
-			return nil, fmt.Errorf("no free port on %s: %w", loopback, err)
-		}
-		listeners = append(listeners, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+// dial shows that the engine answers, and not somebody else at its port.
+func (a Address) dial(ctx context.Context) error {
+	settings, err := clientTLS(a.dir)
+	if err != nil {
+		return err
 	}
-	return ports, nil
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: settings}).DialContext(ctx, "tcp", a.Frontend)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
-func waitUntilListening(ctx context.Context, address string) error {
+func (a Address) waitUntilItAnswers(ctx context.Context) error {
 	for {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
+		err := a.dial(ctx)
 		if err == nil {
-			return conn.Close()
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("nothing listens on %s: %w", address, ctx.Err())
+			return fmt.Errorf("nothing answers at %s: %w", a.Frontend, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

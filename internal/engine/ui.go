@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -14,7 +16,9 @@ import (
 	"github.com/temporalio/ui-server/v2/server/csrf"
 	"github.com/temporalio/ui-server/v2/server/headers"
 	"github.com/temporalio/ui-server/v2/server/route"
+	"github.com/temporalio/ui-server/v2/server/rpc"
 	"github.com/temporalio/ui-server/v2/ui"
+	"go.temporal.io/api/workflowservice/v1"
 )
 
 // preferredUI is where the temporal CLI's development server shows its Web UI
@@ -26,12 +30,14 @@ const preferredUI = "127.0.0.1:8233"
 type webUI struct {
 	listener net.Listener
 	http     *http.Server
+	service  io.Closer // the connection to the Temporal service
 }
 
-// startUI serves the Web UI for the service at frontend, on loopback.
-func startUI(frontend string) (*webUI, error) {
+// startUI serves the Web UI of the engine at an address, on loopback, for whoever
+// comes with a code of it. client gets it into the engine.
+func startUI(of Address, client *tls.Config) (*webUI, error) {
 	provider, err := uiconfig.NewConfigProviderWithRefresh(&uiconfig.Config{
-		TemporalGRPCAddress: frontend,
+		TemporalGRPCAddress: of.Frontend,
 		Host:                loopback,
 		EnableUI:            true,
 		DefaultNamespace:    Namespace,
@@ -53,11 +59,12 @@ func startUI(frontend string) (*webUI, error) {
 	const overTLS, publicPath = false, ""
 	e := echo.New()
 	e.Use(middleware.Recover(), middleware.Gzip(), middleware.Secure())
-	// Without it any page in the user's browser could send commands here.
-	e.Use(csrf.EnsureTokenCookie(overTLS), middleware.CSRFWithConfig(csrf.MiddlewareConfig(provider, overTLS)))
-	if err := route.SetAPIRoutes(e, provider, []api.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}); err != nil {
-		return nil, err
-	}
+	// Besides the cookie: a page that the browser takes for one of ours must not
+	// send commands here. The module lets a request with an Authorization header
+	// pass; here that header means nothing.
+	check := csrf.MiddlewareConfig(provider, overTLS)
+	check.Skipper = middleware.DefaultSkipper
+	e.Use(csrf.EnsureTokenCookie(overTLS), middleware.CSRFWithConfig(check))
 	if err := route.SetUIRoutes(e, publicPath, assets, provider); err != nil {
 		return nil, err
 	}
@@ -70,7 +77,15 @@ func startUI(frontend string) (*webUI, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &webUI{listener: listener, http: &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	u := &webUI{
+		listener: listener,
+		http:     &http.Server{Handler: newAccess(e, of.Key, port), ReadHeaderTimeout: 10 * time.Second},
+		service:  setAPIRoutes(e, provider, of.Frontend, client),
+	}
 	go func() {
 		if err := u.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			_ = listener.Close()
@@ -82,4 +97,22 @@ func startUI(frontend string) (*webUI, error) {
 // url is where a browser finds it.
 func (u *webUI) url() string { return "http://" + u.listener.Addr().String() }
 
-func (u *webUI) stop() { _ = u.http.Close() }
+func (u *webUI) stop() {
+	_ = u.http.Close()
+	_ = u.service.Close()
+}
+
+// setAPIRoutes adds those of the module that the Web UI needs, and gives their
+// connection to the service. The module's own function takes the certificates
+// from files, and has a route that asks the network for new versions.
+func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, frontend string, client *tls.Config) io.Closer {
+	service := rpc.CreateGRPCConnection(frontend, client)
+	forward := []api.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}
+	g := e.Group("/api/v1")
+	g.GET("/settings", api.GetSettings(provider))
+	g.GET("/ui-extensions", api.GetUIExtensions(provider, api.TemporalAccessCheck(service, forward)))
+	g.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(workflowservice.NewWorkflowServiceClient(service)))
+	g.Match([]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, "/*",
+		api.TemporalAPIHandler(provider, forward, service))
+	return service
+}

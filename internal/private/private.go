@@ -59,6 +59,25 @@ func ReadSecret(path string) (string, error) {
 	return secret, nil
 }
 
+// ReadOwn reads a file that holds a key. One that others may read is refused, with
+// the remedy: its content is no secret any more.
+func ReadOwn(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if open := info.Mode().Perm() &^ folderMode; open != 0 {
+		return nil, fmt.Errorf("%s has mode %04o, expected %04o: others may have read the key in it; remove it, and the next start makes a new one, or, if nobody has, chmod 600 it",
+			path, info.Mode().Perm(), fileMode)
+	}
+	return io.ReadAll(f)
+}
+
 // Touch makes an empty file, mode 0600, if there is none.
 func Touch(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, fileMode)

@@ -1,6 +1,7 @@
 // Command engine runs the embedded Temporal service in a process of its own,
 // so that the chaos harness can kill it and start it again on the same
-// database. Its argument is the folder of the database.
+// database. Its argument is the folder of the database. It prints its address and
+// the file with the certificate of its clients.
 package main
 
 import (
@@ -35,6 +36,7 @@ func run(args []string) error {
 	}
 	defer e.Stop()
 	fmt.Println(e.Address().Frontend)
+	fmt.Println(engine.ClientFile(args[0]))
 	<-signals
 	return nil
 }

@@ -1,0 +1,514 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+)
+
+// start runs an engine until the test ends.
+func start(t *testing.T, dir string) *Engine {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e, err := Start(ctx, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	return e
+}
+
+// works holds that a client of an engine gets in.
+func works(t *testing.T, address Address) {
+	t.Helper()
+	options, err := address.ClientOptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call(t, options); err != nil {
+		t.Errorf("a client with the folder's certificate: %v", err)
+	}
+}
+
+func call(t *testing.T, options client.Options) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := client.DialContext(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: Namespace})
+	return err
+}
+
+// preface is what a client of HTTP/2 sends first: the magic and empty settings.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// answered is what a port answers to a client of HTTP/2, over TLS if there are
+// settings.
+func answered(t *testing.T, address string, settings *tls.Config) []byte {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if settings != nil {
+		conn = tls.Client(conn, settings)
+	}
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(conn, preface)
+	got := make([]byte, 9)
+	n, err := io.ReadFull(conn, got)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%s neither answers nor hangs up", address)
+	}
+	return got[:n]
+}
+
+// isSettings says whether a server of HTTP/2 has begun to talk.
+func isSettings(answer []byte) bool { return len(answer) == 9 && answer[3] == 4 }
+
+func TestEveryPortOfTheServiceAsksForACertificateOfTheFolder(t *testing.T) {
+	dir := t.TempDir()
+	e := start(t, dir)
+	works(t, e.Address())
+	other := t.TempDir()
+	if _, _, err := certificates(other); err != nil {
+		t.Fatal(err)
+	}
+	ours, err := clientTLS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := clientTLS(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.InsecureSkipVerify = true
+	theirs.RootCAs = nil
+	services := 0
+	for _, port := range listening(t) {
+		address := net.JoinHostPort(loopback, port)
+		if "http://"+address == e.Address().UI {
+			continue // TestTheWebUIOfAnEngine
+		}
+		services++
+		if !isSettings(answered(t, address, ours)) {
+			t.Errorf("%s does not talk to a client with a certificate: the test proves nothing", address)
+		}
+		for name, settings := range map[string]*tls.Config{
+			"plain":                     nil,
+			"without a certificate":     {InsecureSkipVerify: true, NextProtos: []string{"h2"}},
+			"with one of another":       theirs,
+			"without, and TLS 1.2":      {InsecureSkipVerify: true, NextProtos: []string{"h2"}, MaxVersion: tls.VersionTLS12},
+			"with the authority's name": {InsecureSkipVerify: true, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{selfSigned(t)}},
+		} {
+			if answer := answered(t, address, settings); isSettings(answer) {
+				t.Errorf("%s talks to a client %s", address, name)
+			}
+		}
+	}
+	if services != 4 {
+		t.Errorf("%d ports besides the Web UI; want those of the four services", services)
+	}
+	if err := call(t, client.Options{HostPort: e.Address().Frontend, Namespace: Namespace}); err == nil {
+		t.Error("a client without a certificate gets in")
+	}
+}
+
+// selfSigned is a certificate of an authority with our authority's name.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	text, err := newAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(text, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
+// listening gives the ports that this process listens on. All of them have to be
+// on loopback.
+func listening(t *testing.T) (ports []string) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil || len(links) == 0 {
+		t.Skip("this system does not tell which ports a process listens on")
+	}
+	mine := map[string]bool{}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.HasPrefix(to, "socket:[") {
+			mine[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
+		}
+	}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			const listen = "0A"
+			f := strings.Fields(line)
+			if len(f) < 10 || f[3] != listen || !mine[f[9]] {
+				continue
+			}
+			host, port, _ := strings.Cut(f[1], ":")
+			if host != "0100007F" {
+				t.Errorf("port %s listens on %s; want loopback only", port, host)
+			}
+			var number int
+			if _, err := fmt.Sscanf(port, "%X", &number); err != nil {
+				t.Fatal(err)
+			}
+			ports = append(ports, fmt.Sprint(number))
+		}
+	}
+	return ports
+}
+
+func TestTheWebUIOfAnEngine(t *testing.T) {
+	dir := t.TempDir()
+	e := start(t, dir)
+	// As another process of the owner has it.
+	address, err := Running(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	get := func(c *http.Client, url string) (int, string) {
+		t.Helper()
+		r, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Body.Close() }()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, string(text)
+	}
+	const cluster, history = "/api/v1/cluster-info", "/api/v1/namespaces/default/workflows/x/run/y/history.json"
+	link := address.Link(cluster)
+	if code, text := get(browser, link); code != http.StatusOK || !strings.Contains(text, "serverVersion") {
+		t.Errorf("by a link of another process: %d %.200s; want what the service tells", code, text)
+	}
+	if code, _ := get(browser, e.Address().UI+history); code != http.StatusOK {
+		t.Errorf("the raw history with the cookie: %d", code)
+	}
+	for _, path := range []string{cluster, history, "/", "/namespaces/default/workflows", "/api/v1/settings"} {
+		code, text := get(http.DefaultClient, e.Address().UI+path)
+		if code != http.StatusUnauthorized || text != refusal {
+			t.Errorf("%s without the cookie: %d %.200s; want the page that says how to get in, and nothing else", path, code, text)
+		}
+	}
+	if code, _ := get(http.DefaultClient, link); code != http.StatusUnauthorized {
+		t.Errorf("the link for a second time: %d; want no way in", code)
+	}
+	command := func(headers ...string) int {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodPost, address.UI+"/api/v1/namespaces/default/workflows/x/terminate", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		response, err := browser.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		return response.StatusCode
+	}
+	var token string
+	for _, c := range jar.Cookies(mustParse(t, address.UI)) {
+		if c.Name == "_csrf" {
+			token = c.Value
+		}
+	}
+	if code := command("X-Csrf-Token", token); code != http.StatusNotFound {
+		t.Errorf("a command of our own page: %d; want it to reach the service, which knows no such workflow", code)
+	}
+	for name, headers := range map[string][]string{
+		"no token":                   nil,
+		"an Authorization header":    {"Authorization", "Bearer x"},
+		"a page of another origin":   {"X-Csrf-Token", token, "Origin", "http://evil.example"},
+		"a form of another site":     {"X-Csrf-Token", token, "Sec-Fetch-Site", "cross-site"},
+		"a script from another port": {"X-Csrf-Token", token, "Sec-Fetch-Site", "same-site"},
+	} {
+		if code := command(headers...); code != http.StatusForbidden && code != http.StatusBadRequest {
+			t.Errorf("a command with %s: %d; want it refused", name, code)
+		}
+	}
+	e.Stop()
+	e = start(t, dir)
+	if code, _ := get(browser, e.Address().UI+cluster); code != http.StatusUnauthorized {
+		t.Errorf("after a restart the old cookie gives %d; want no way in", code)
+	}
+	if code, _ := get(http.DefaultClient, strings.Replace(address.Link(""), address.UI, e.Address().UI, 1)); code != http.StatusUnauthorized {
+		t.Errorf("after a restart a link of the old start gives %d; want no way in", code)
+	}
+}
+
+// Another user of the machine has the ports, and no file.
+func TestAnotherUserCanReadNoKey(t *testing.T) {
+	dir, err := os.MkdirTemp("", "engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	start(t, dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v; want it for its owner only", entry.Name(), info.Mode())
+		}
+	}
+	if os.Getuid() != 0 {
+		return
+	}
+	// Even where the folder lets them in.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{authorityFile, clientFile, filepath.Base(addressFile(dir)), filepath.Base(database(dir, "*"))} {
+		paths, err := filepath.Glob(filepath.Join(dir, name))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("no %s: %v", name, err)
+		}
+		cat := exec.Command("cat", paths...)
+		cat.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if out, err := cat.Output(); err == nil || len(out) != 0 {
+			t.Errorf("another user reads %s: %d bytes, %v", name, len(out), err)
+		}
+	}
+}
+
+func TestTheCertificatesStayAndAreMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	authority, clients := filepath.Join(dir, authorityFile), ClientFile(dir)
+	restart := func() {
+		t.Helper()
+		server, client, err := certificates(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shake(t, server, client)
+	}
+	read := func(path string) []byte {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	restart()
+	first, firstClient := read(authority), read(clients)
+	restart()
+	if !bytes.Equal(read(authority), first) || !bytes.Equal(read(clients), firstClient) {
+		t.Error("a restart has changed them; clients that were there before are shut out")
+	}
+	if err := os.Remove(clients); err != nil { // a crash between the two
+		t.Fatal(err)
+	}
+	restart()
+	if !bytes.Equal(read(authority), first) {
+		t.Error("the authority has changed with the certificate of the clients")
+	}
+	if err := os.Remove(authority); err != nil { // somebody may have read it
+		t.Fatal(err)
+	}
+	stolen := read(clients)
+	restart()
+	if bytes.Equal(read(clients), stolen) {
+		t.Error("the clients have the certificate of the authority that was removed")
+	}
+	server, _, err := certificates(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(clients, stolen, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old, err := clientTLS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.InsecureSkipVerify = true
+	if err := handshake(server, old); err == nil {
+		t.Error("a certificate of the authority that was removed is accepted")
+	}
+}
+
+// shake holds that two sides accept each other, in a hundred years too.
+func shake(t *testing.T, server, client *tls.Config) {
+	t.Helper()
+	for _, now := range []time.Time{time.Now(), time.Now().AddDate(100, 0, 0), time.Now().AddDate(-20, 0, 0)} {
+		server, client := server.Clone(), client.Clone()
+		server.Time = func() time.Time { return now }
+		client.Time = server.Time
+		if err := handshake(server, client); err != nil {
+			t.Errorf("at %s: %v", now.Format(time.DateOnly), err)
+		}
+	}
+}
+
+func handshake(server, client *tls.Config) error {
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	ended := make(chan error, 1)
+	go func() {
+		conn := tls.Client(b, client)
+		err := conn.Handshake()
+		_, _ = io.Copy(io.Discard, conn) // the alert
+		ended <- err
+	}()
+	s := tls.Server(a, server)
+	err := s.Handshake()
+	_ = s.Close()
+	_ = a.Close()
+	return errors.Join(err, <-ended)
+}
+
+func TestKeysThatCannotBeTrustedAreRefusedWithTheRemedy(t *testing.T) {
+	for _, name := range []string{authorityFile, clientFile} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if _, _, err := certificates(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := certificates(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("%s that others can read: %v; want it refused, with the remedy", name, err)
+		}
+		if err := os.Chmod(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := certificates(dir); err == nil || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s that is damaged: %v; want it refused, with the remedy", name, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := certificates(dir); err != nil {
+			t.Errorf("after the remedy: %v", err)
+		}
+	}
+}
+
+func TestAReservedPortIsGivenToNobodyElse(t *testing.T) {
+	ports, release, err := reservePorts(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	var others []net.Listener
+	defer func() {
+		for _, l := range others {
+			_ = l.Close()
+		}
+	}()
+	for range 500 {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, l)
+		for _, port := range ports {
+			if l.Addr().(*net.TCPAddr).Port == port {
+				t.Fatalf("port %d was given to another listener", port)
+			}
+		}
+	}
+	for _, port := range ports {
+		l, err := net.Listen("tcp", net.JoinHostPort(loopback, fmt.Sprint(port)))
+		if err != nil {
+			t.Fatalf("the service cannot listen on its port: %v", err)
+		}
+		others = append(others, l)
+	}
+}
+
+func TestAnAddressOfSomebodyElseIsNoEngine(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	if _, _, err := certificates(dir); err != nil {
+		t.Fatal(err)
+	}
+	server, _, err := certificates(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", net.JoinHostPort(loopback, "0"), server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+		}
+	}()
+	if err := (Address{Frontend: l.Addr().String(), PID: os.Getpid(), dir: dir}).write(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := Running(ctx, dir); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("%v; want it to say that what listens there is not the engine", err)
+	}
+}
+
+func mustParse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
