@@ -14,7 +14,7 @@ type apiError struct {
 }
 
 // errorNames are one to one with the codes. The vendor's names of 350, 485 and 504 are not public: 485 is not used,
-// and 504 has a descriptive one here.
+// and 504, 501 and 550 have descriptive ones here.
 var errorNames = map[int]string{
 	100: "missing_argument",
 	200: "invalid_argument",
@@ -34,8 +34,10 @@ var errorNames = map[int]string{
 	402: "invalid_client_credentials",
 	403: "client_permission_error",
 	500: "unexpected_error",
+	501: "not_implemented",
 	504: "api_call_timeout",
 	510: "api_limit_error",
+	550: "service_unavailable",
 }
 
 func newError(code int, format string, args ...any) *apiError {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -23,6 +24,7 @@ const (
 	all     share = iota
 	half          // every other record, the first among them
 	nothing       // not even the credentials are looked at
+	twice         // all, and then once more: a gateway has sent the request again
 )
 
 // ending is how a call with a fault ends for its client.
@@ -38,6 +40,20 @@ const (
 	truncated                  // half of the answer, against its Content-Length
 	noStat                     // the answer without stat
 	oneResultOff               // the answer without its last result
+	someUnknown                // every other record has an API error in the place of its result
+	oneUUID                    // all results are the first one
+	reversed                   // the results of the records that were created, the last one first
+	answered                   // as if nothing were wrong
+)
+
+// aftermath is what other people do after a call with a fault, to every third record of it.
+type aftermath int
+
+const (
+	peace     aftermath = iota
+	strangers           // they register with its address, and with data of their own
+	namesakes           // they register with its address and the same data
+	signIns             // its user signs in
 )
 
 // faultKind is one way in which a call can go wrong.
@@ -46,33 +62,52 @@ type faultKind struct {
 	done   share
 	ending ending
 	code   int // the HTTP status or API code
+	after  aftermath
 }
 
 // faultKinds are all kinds, in the order in which "all" draws them. The order is part of what a seed means.
+//
+// A replay is two calls in the truth log with the same number; the first has the fault "replayed" and no answer. What
+// others do after a call are entries of their own: see truth.go.
 var faultKinds = []faultKind{
-	{"refuse", nothing, refused, 0},
-	{"reset-before", nothing, reset, 0},
-	{"reset-after", all, reset, 0},
-	{"partial-502", half, httpStatus, 502},
-	{"hang", nothing, hung, 0},
-	{"hang-after", all, hung, 0},
-	{"http403", nothing, httpStatus, 403},
-	{"http429", nothing, httpStatus, 429},
-	{"http500", nothing, httpStatus, 500},
-	{"http501", nothing, httpStatus, 501},
-	{"http502", nothing, httpStatus, 502},
-	{"http503", nothing, httpStatus, 503},
-	{"http504", nothing, httpStatus, 504},
-	{"http502-after", all, httpStatus, 502},
-	{"api403", nothing, apiCode, 403},
-	{"api500", nothing, apiCode, 500},
-	{"api504", nothing, apiCode, 504},
-	{"api510", nothing, apiCode, 510},
-	{"api500-after", all, apiCode, 500},
-	{"broken-json", all, brokenJSON, 0},
-	{"truncated-json", all, truncated, 0},
-	{"no-stat", all, noStat, 0},
-	{"too-few-results", all, oneResultOff, 0},
+	{"refuse", nothing, refused, 0, peace},
+	{"reset-before", nothing, reset, 0, peace},
+	{"reset-after", all, reset, 0, peace},
+	{"partial-502", half, httpStatus, 502, peace},
+	{"hang", nothing, hung, 0, peace},
+	{"hang-after", all, hung, 0, peace},
+	{"http403", nothing, httpStatus, 403, peace},
+	{"http429", nothing, httpStatus, 429, peace},
+	{"http500", nothing, httpStatus, 500, peace},
+	{"http501", nothing, httpStatus, 501, peace},
+	{"http502", nothing, httpStatus, 502, peace},
+	{"http503", nothing, httpStatus, 503, peace},
+	{"http504", nothing, httpStatus, 504, peace},
+	{"http502-after", all, httpStatus, 502, peace},
+	{"api403", nothing, apiCode, 403, peace},
+	{"api500", nothing, apiCode, 500, peace},
+	{"api504", nothing, apiCode, 504, peace},
+	{"api510", nothing, apiCode, 510, peace},
+	{"api500-after", all, apiCode, 500, peace},
+	{"broken-json", all, brokenJSON, 0, peace},
+	{"truncated-json", all, truncated, 0, peace},
+	{"no-stat", all, noStat, 0, peace},
+	{"too-few-results", all, oneResultOff, 0, peace},
+	{"http409-after", all, httpStatus, 409, peace},
+	{"http413-after", all, httpStatus, 413, peace},
+	{"http505-after", all, httpStatus, 505, peace},
+	{"http520-after", all, httpStatus, 520, peace},
+	{"http524-after", all, httpStatus, 524, peace},
+	{"api501-after", all, apiCode, 501, peace},
+	{"api550-after", all, apiCode, 550, peace},
+	{"record504-after", all, someUnknown, 504, peace},
+	{"record510-after", all, someUnknown, 510, peace},
+	{"same-uuid", all, oneUUID, 0, peace},
+	{"wrong-order", all, reversed, 0, peace},
+	{"replay", twice, answered, 0, peace},
+	{"stranger", nothing, reset, 0, strangers},
+	{"namesake", nothing, reset, 0, namesakes},
+	{"sign-in", all, reset, 0, signIns},
 }
 
 // status is the HTTP status of the answer, 0 if the client gets none.
@@ -85,6 +120,20 @@ func (k *faultKind) status() int {
 	default:
 		return http.StatusOK
 	}
+}
+
+// inAll says whether the name "all" stands for it, too.
+func (k *faultKind) inAll() bool {
+	return k.after == peace && !slices.Contains([]string{"http413-after", "replay", "wrong-order"}, k.name)
+}
+
+func kindsInAll() (n int) {
+	for i := range faultKinds {
+		if faultKinds[i].inAll() {
+			n++
+		}
+	}
+	return n
 }
 
 // Faults says which calls go wrong and how often. The zero value is a server without faults.
@@ -109,10 +158,12 @@ var faultEndpoints = []struct{ prefix, endpoint string }{
 // ParseFaults reads a list such as "http502=2,reset-after=0.5,find:http502=5": kinds of faults, each with the percent
 // of calls that it hits. A kind hits entity.bulkCreate, or with "find:", "update:", "replace:" or "delete:" before its
 // name the calls to that endpoint, which are counted and drawn for each endpoint apart. The name "all" stands for every
-// kind, so many percent each. Where a kind comes twice the later one counts. The percentages of one endpoint may not
+// kind whose answer leaves the client in doubt, so many percent each: not for http413-after, replay and wrong-order, whose
+// answers are clear and mislead, nor for those in which other people do something. Where a kind comes twice the later one counts. The percentages of one endpoint may not
 // exceed 100 together. An empty list is no faults.
 //
-// Of a call for one entity, partial-502 does all there is to do, and too-few-results changes nothing.
+// Of a call for one entity, partial-502 does all there is to do, and the kinds that change the list of results change
+// nothing. Nobody registers or signs in after it.
 func ParseFaults(s string) (Faults, error) {
 	faults := Faults{byEndpoint: map[string][]chance{}}
 	for item := range strings.SplitSeq(s, ",") {
@@ -135,7 +186,7 @@ func ParseFaults(s string) (Faults, error) {
 		found := false
 		for i := range faultKinds {
 			kind := &faultKinds[i]
-			if kindName != "all" && kindName != kind.name {
+			if kindName != kind.name && (kindName != "all" || !kind.inAll()) {
 				continue
 			}
 			found = true
@@ -154,7 +205,7 @@ func ParseFaults(s string) (Faults, error) {
 		}
 		if sum > 100 {
 			return Faults{}, fmt.Errorf("the faults of %s make %g percent of the calls (all=N counts %d times): at most 100 are possible, give smaller ones",
-				endpoint, sum, len(faultKinds))
+				endpoint, sum, kindsInAll())
 		}
 	}
 	return faults, nil
@@ -212,7 +263,50 @@ func (k *faultKind) spoil(reply map[string]any) {
 				reply[name] = list[:len(list)-1]
 			}
 		}
+	case someUnknown:
+		k.eachList(reply, func(list []any) {
+			for i := 0; i < len(list); i += 2 {
+				list[i] = k.apiError().object()
+			}
+		})
+	case oneUUID:
+		k.eachList(reply, func(list []any) {
+			if first := slices.IndexFunc(list, isCreated); first >= 0 {
+				for i := range list {
+					list[i] = list[first]
+				}
+			}
+		})
+	case reversed:
+		k.eachList(reply, func(list []any) {
+			created := slices.DeleteFunc(slices.Clone(list), func(result any) bool { return !isCreated(result) })
+			for i := range list {
+				if last := len(created) - 1; isCreated(list[i]) {
+					list[i], created = created[last], created[:last]
+				}
+			}
+		})
 	}
+}
+
+// eachList changes both lists of results.
+func (k *faultKind) eachList(reply map[string]any, change func([]any)) {
+	for _, name := range []string{"results", "uuid_results"} {
+		if list, ok := reply[name].([]any); ok {
+			change(list)
+		}
+	}
+}
+
+// isCreated says that a result is an id or a uuid, and no error.
+func isCreated(result any) bool {
+	_, isError := result.(map[string]any)
+	return !isError
+}
+
+// apiError is the error that the API declares, of a call or of a record.
+func (k *faultKind) apiError() *apiError {
+	return newError(k.code, "%s", strings.ReplaceAll(errorNames[k.code], "_", " "))
 }
 
 // end ends the call in the fault's way; body is the answer that there would be. It tells whether it did, which it
@@ -263,8 +357,11 @@ func hangUp(w http.ResponseWriter, withReset bool) {
 
 // writePage answers as the web server in front of the API does.
 func writePage(w http.ResponseWriter, status int) {
-	title := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	title := strings.TrimSpace(fmt.Sprintf("%d %s", status, cmp.Or(http.StatusText(status), edgeStatus[status])))
 	w.Header().Set("Content-Type", "text/html")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "<html>\r\n<head><title>%[1]s</title></head>\r\n<body>\r\n<center><h1>%[1]s</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n", title)
 }
+
+// edgeStatus names statuses that only a content delivery network has.
+var edgeStatus = map[int]string{520: "Web server is returning an unknown error", 524: "A timeout occurred"}

@@ -21,7 +21,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -73,6 +72,7 @@ type Server struct {
 	pace        *pace
 	listener    net.Listener
 	http        *http.Server
+	visitors    visitors
 	served      chan error    // what http.Serve ended with
 	closing     chan struct{} // closed when the server is to end
 	closeOnce   sync.Once
@@ -215,7 +215,11 @@ func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	q := &request{params: params, call: call}
 	var reply map[string]any
 	if s.pace.allow(received) {
+		s.usersReturn()
 		reply = s.process(e, r, q, fault)
+		if fault != nil && e.name == bulkCreateEndpoint {
+			s.after(fault, q)
+		}
 	} else {
 		fault = nil
 		reply = s.settle(q, nil, newError(510, "the limit of %g calls a second is exceeded", s.options.Limit), nil)
@@ -237,11 +241,17 @@ func (s *Server) process(e endpoint, r *http.Request, q *request, fault *faultKi
 		reply, err := s.answer(e, r, q)
 		return s.settle(q, reply, err, nil)
 	}
+	if fault.done == twice {
+		first := &request{params: q.params, call: newCall(e.name, q.call.Number, q.call.Received)}
+		first.call.TypeName, first.call.Fault = q.call.TypeName, "replayed"
+		reply, err := s.answer(e, r, first)
+		s.settle(first, reply, err, nil)
+	}
 	q.call.Fault, q.call.Status, q.done = fault.name, fault.status(), fault.done
 	var broken *apiError
 	if fault.ending == apiCode {
 		q.call.Code = fault.code
-		broken = newError(fault.code, "%s", strings.ReplaceAll(errorNames[fault.code], "_", " "))
+		broken = fault.apiError()
 	}
 	if fault.done == nothing {
 		var attributes []string

@@ -3,7 +3,9 @@ package sandbox
 // The log of a state folder, truth.jsonl: what really happened, for tests and independent checkers to read, and at
 // the same time the database itself. One file, so that the two can never disagree.
 //
-// It is append-only. Each line is one JSON object, ends with a newline, and is one call to one of the endpoints.
+// It is append-only. Each line is one JSON object, ends with a newline, and is one call to one of the endpoints, or
+// something that a user of the site did (stranger and the like, see faults.go): the endpoint is then user.register or
+// user.change.
 // A line is on disk (fsync) before any byte of that call's answer leaves, and before the connection is broken where
 // a fault breaks it. So every call that was answered has a line. A call that was under way when the process was
 // killed may have none; then it wrote nothing. A last line without a newline is the remains of such a call: it
@@ -15,12 +17,13 @@ package sandbox
 //	received    when the call's header had arrived; RFC 3339 with nanoseconds, UTC
 //	committed   when it took effect; never before that of the line above. created and lastUpdated of what it wrote
 //	endpoint    entity.bulkCreate, entity.find, entity.count, entity, entity.update, entity.replace, entity.delete,
-//	            entityType
+//	            entityType, user.register, user.change
 //	number      the how-manieth call to this endpoint it was, in the order of arrival; faults are drawn by it
 //	type_name   as given, "" if not given or not read
 //	status      HTTP status of the answer; 0 if none was sent (refuse, reset-*, hang*, the client was gone)
 //	code        API error code of the answer, as sent or as it would have been sent; 0 if none
-//	fault       the fault that was played, "" if none
+//	fault       the fault that was played, "" if none; "replayed" of the first of the two calls that a replay makes of
+//	            one: nobody has seen its answer
 //	records     bulkCreate: number of records in all_attributes, written or not; else 0
 //	sha256      bulkCreate: of the decoded bytes of all_attributes, in hex. "" if they were not read (refuse, too large)
 //	keys        bulkCreate: one entry a record, the i-th is the i-th record's email in lower case, "" without one.

@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"sync"
+	"time"
+)
+
+// The endpoints of the truth log for what users of the site do, not through the API.
+const (
+	registration  = "user.register"
+	profileChange = "user.change"
+)
+
+// visitors are users who will change their profiles when the next call comes.
+type visitors struct {
+	mu      sync.Mutex
+	waiting []visitor
+}
+
+type visitor struct{ typeName, uuid string }
+
+// after has other people do what a fault wants, after its call and before its end is seen. Every third record of the
+// call meets them. Of those who register every other one changes the profile when the next call comes, and all who
+// sign in do.
+func (s *Server) after(fault *faultKind, q *request) {
+	switch fault.after {
+	case strangers, namesakes:
+		records, _ := q.records()
+		for i := 0; i < len(records); i += 3 {
+			attributes, _ := records[i].(map[string]any)
+			if emailOf(attributes) == "" {
+				continue
+			}
+			if fault.after == strangers {
+				attributes = map[string]any{"email": attributes["email"], "givenName": "Somebody", "familyName": "Else", "displayName": "registered alone"}
+			}
+			delete(attributes, "created")
+			uuid := s.register(q.call.TypeName, attributes)
+			if i%2 == 1 {
+				s.visitors.add(visitor{q.call.TypeName, uuid})
+			}
+		}
+	case signIns:
+		for i := 0; i < len(q.call.Written); i += 3 {
+			s.visitors.add(visitor{q.call.TypeName, q.call.Written[i].UUID})
+		}
+	}
+}
+
+// register makes an entity as a form of the site does, and gives its uuid, "" if its address is taken or its data are
+// not right.
+func (s *Server) register(typeName string, attributes map[string]any) (uuid string) {
+	number, _ := s.entities.arrive(registration)
+	call := newCall(registration, number, time.Now())
+	call.TypeName, call.Keys = typeName, []string{foldEmail(emailOf(attributes))}
+	paths := attributePaths(attributes)
+	outcomes, err := s.entities.create(call, []candidate{newCandidate(attributes)}, paths, func(int) bool { return false })
+	if err != nil {
+		return "" // the next call that is answered says so
+	}
+	return outcomes[0].uuid
+}
+
+func (v *visitors) add(one visitor) {
+	if one.uuid == "" {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waiting = append(v.waiting, one)
+}
+
+// usersReturn has those who are to change their profiles do so.
+func (s *Server) usersReturn() {
+	s.visitors.mu.Lock()
+	all := s.visitors.waiting
+	s.visitors.waiting = nil
+	s.visitors.mu.Unlock()
+	for _, v := range all {
+		number, _ := s.entities.arrive(profileChange)
+		call := newCall(profileChange, number, time.Now())
+		call.TypeName = v.typeName
+		// Who is deleted meanwhile changes nothing.
+		_, _ = s.entities.change(call, address{uuid: v.uuid}, func(attributes map[string]any, _ int64) *apiError {
+			attributes["displayName"] = "changed in the profile"
+			return nil
+		})
+	}
+}
