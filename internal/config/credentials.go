@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -47,7 +46,8 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 // Complete takes what the command line does not give from elsewhere: id and
 // secret from the file of --config-key or --default-client if one of them is
 // given (--config-key counts if both are), else from the environment; the
-// address from the command line, that file, the environment, in this order.
+// address from the command line, that file, the environment, in this order. The address
+// gets its normal form here: from then on, one target is one text.
 //
 // With --config-key or --default-client, an id or a secret on the command line
 // is an error: there janrain-python-api takes the command line's, dataload.py
@@ -84,8 +84,12 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 			*v.field = getenv(v.name)
 		}
 	}
-	c.URI = NormalizeURI(c.URI)
-	return nil
+	if c.URI == "" {
+		return nil
+	}
+	var err error
+	c.URI, err = identitycloud.NormalAddress(c.URI)
+	return err
 }
 
 // completeFromFile takes the API client that --config-key or --default-client
@@ -139,16 +143,6 @@ func (c *Credentials) Check() error {
 		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, --config-key, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
 	}
 	return nil
-}
-
-// NormalizeURI makes one spelling of an address: with a scheme, without a slash
-// at the end.
-func NormalizeURI(uri string) string {
-	uri = strings.TrimRight(strings.TrimSpace(uri), "/")
-	if uri != "" && !strings.Contains(uri, "://") {
-		uri = "https://" + uri
-	}
-	return uri
 }
 
 // Connect makes the target of a migration with these credentials. They are

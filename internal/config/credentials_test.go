@@ -138,16 +138,19 @@ func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
 	}
 }
 
-func TestAnAddressHasOneSpelling(t *testing.T) {
-	for given, want := range map[string]string{
-		"":                       "",
-		"a.example":              "https://a.example",
-		" https://a.example// ":  "https://a.example",
-		"http://127.0.0.1:9700/": "http://127.0.0.1:9700",
-		"https://a.example/path": "https://a.example/path",
-	} {
-		if got := NormalizeURI(given); got != want {
-			t.Errorf("%q: %q, want %q", given, got, want)
+func TestAnAddressGetsItsNormalForm(t *testing.T) {
+	for _, given := range []string{"HTTPS://A.Example.:443/", "a.example"} {
+		c := Credentials{URI: given}
+		if err := c.Complete(func(string) string { return "" }); err != nil || c.URI != "https://a.example" {
+			t.Errorf("%q: %q, %v; want https://a.example", given, c.URI, err)
 		}
+		c = Credentials{}
+		if err := c.Complete(func(name string) string { return map[string]string{"CAPTURE_APID_URI": given}[name] }); err != nil || c.URI != "https://a.example" {
+			t.Errorf("%q in the environment: %q, %v; want https://a.example", given, c.URI, err)
+		}
+	}
+	c := Credentials{URI: "https://me:hunter2@a.example"}
+	if err := c.Complete(func(string) string { return "" }); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("an address with a password: %v; want an error without it", err)
 	}
 }

@@ -158,7 +158,7 @@ func New(cfg Config) (*Client, error) {
 	common = appendParameter(common, "timeout", strconv.FormatInt(seconds, 10))
 
 	c := &Client{
-		base:       strings.TrimRight(base.String(), "/"),
+		base:       base.String(),
 		host:       base.Host,
 		clientID:   cfg.ClientID,
 		renew:      cfg.Renew,
@@ -208,33 +208,12 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // baseURL reads an API address as New documents it.
 func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return nil, errors.New("the address of the API is missing: give it as https://<name>.janraincapture.com")
-	}
-	if !strings.Contains(s, "://") {
-		s = "https://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		// The error of url.Parse repeats its input, which may hold a password.
-		return nil, errors.New("the address of the API cannot be read: expected the form https://<name>.janraincapture.com")
-	}
-	switch {
-	case u.User != nil:
-		return nil, fmt.Errorf("the address of the API (host %q) must not hold a user name or password: "+
-			"give the client id and secret on their own", u.Host)
-	case u.Hostname() == "":
-		return nil, errors.New("the address of the API has no host name: expected the form https://<name>.janraincapture.com")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("the address of the API (host %q) must end with the host or a path: remove what starts with ? or #", u.Host)
-	case u.Scheme == "http" && !insecureHTTP && !IsLoopback(u.Hostname()):
-		return nil, fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
+	u, err := parseAddress(s)
+	if err == nil && u.Scheme == "http" && !insecureHTTP && !IsLoopback(u.Hostname()) {
+		err = fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
 			u.Host, u.Host)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("the address of the API starts with %s://: expected https://", u.Scheme)
 	}
-	return u, nil
+	return u, err
 }
 
 // IsLoopback says that a host name or address is this machine's own: what goes there is not readable on the way.

@@ -101,6 +101,8 @@ func (s Spec) ShownName() string { return safetext.Name(s.InputName()) }
 
 // Target is the platform that is written to.
 type Target struct {
+	// URI is the address in its normal form (see identitycloud.NormalAddress): one target is
+	// one text.
 	URI          string `json:"apid_uri"`
 	EntityType   string `json:"entity_type"`
 	Auth         string `json:"auth"`                    // "basic" or "signature"
@@ -130,7 +132,7 @@ const (
 // record, and how often the same was asked for again (1 = the first time). The
 // name of the file is not in it.
 func Key(sha string, t Target, startAt int64, again int) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{sha, strings.TrimRight(t.URI, "/"), t.EntityType, strconv.FormatInt(startAt, 10)}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{sha, t.URI, t.EntityType, strconv.FormatInt(startAt, 10)}, "\n")))
 	key := hex.EncodeToString(sum[:6])
 	if again > 1 {
 		key += "-" + strconv.Itoa(again)

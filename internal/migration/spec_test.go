@@ -14,8 +14,8 @@ import (
 func TestAKeyIsOfContentTargetAndStart(t *testing.T) {
 	target := Target{URI: "https://a.example", EntityType: "user"}
 	key := Key("abc", target, 1, 1)
-	if key != Key("abc", target, 1, 0) || key != Key("abc", Target{URI: "https://a.example/", EntityType: "user", Auth: "signature", InsecureHTTP: true}, 1, 1) {
-		t.Error("the same migration has two keys: a slash at the end, the way to authenticate, or the first time of asking changes it")
+	if key != Key("abc", target, 1, 0) || key != Key("abc", Target{URI: "https://a.example", EntityType: "user", Auth: "signature", InsecureHTTP: true}, 1, 1) {
+		t.Error("the same migration has two keys: the way to authenticate, or the first time of asking changes it")
 	}
 	others := map[string]string{
 		"another content":     Key("abd", target, 1, 1),
