@@ -73,12 +73,19 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many calls that write (0 = never)")
 	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
 	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
+	flags.DurationVar(&o.DateSkew, "date-skew", 0, "how far the Date header is ahead of this machine's clock")
+	flags.DurationVar(&o.StampSkew, "stamp-skew", 0, "how far the clock is ahead that stamps created and lastUpdated")
+	flags.StringSliceVar(&o.Hide, "hide", nil, "`attributes` that are not shown, such as created,lastUpdated; all = all but uuid and email")
+	flags.BoolVar(&o.IgnoreCreated, "ignore-created", false, "take no notice of created in what is given")
+	flags.StringVar((*string)(&o.Emails), "emails", "folded", "which emails two records cannot both have: folded (the same but for case), exact, or shared (none: email is not unique)")
 	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate for one record that the schema refuses")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
 	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	flags.Usage = func() {
 		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
-		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n",
+		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n"+
+			"-after: all is done before. all: each that leaves the client in doubt, not http413-after, replay and wrong-order.\n"+
+			"stranger, namesake, sign-in: the connection is reset; then somebody registers with the address of every third\nrecord (a namesake with all of its data), or its user signs in. Some change their profile when the next call comes.\n",
 			sandbox.FaultNames(), sandbox.FaultPrefixes())
 	}
 	if err := flags.Parse(args); err != nil {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 )
 
 // bulkCreate is entity.bulkCreate: it creates the records of all_attributes, each for itself.
@@ -14,6 +15,9 @@ func (s *Server) bulkCreate(q *request) (map[string]any, *apiError) {
 	candidates := make([]candidate, len(records))
 	for i, record := range records {
 		candidates[i] = newCandidate(record)
+		if s.options.IgnoreCreated {
+			candidates[i].created = time.Time{}
+		}
 		if s.options.RefuseCalls && candidates[i].err != nil {
 			return nil, candidates[i].err
 		}

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -9,7 +10,9 @@ import (
 // entities is the database: an index in memory over the log, which holds the entities themselves. For an entity it
 // needs some 60 bytes of memory, whatever the entity's size.
 type entities struct {
-	log *commitLog
+	log    *commitLog
+	emails EmailRule
+	clock  time.Duration // how far the clock that stamps entities is ahead
 
 	mu      sync.RWMutex
 	tables  map[string]*table // by entity type
@@ -18,8 +21,8 @@ type entities struct {
 	last    time.Time         // when that line was committed
 }
 
-func openEntities(stateDir string) (*entities, error) {
-	e := &entities{tables: map[string]*table{}, arrived: map[string]int64{}}
+func openEntities(stateDir string, emails EmailRule, clock time.Duration) (*entities, error) {
+	e := &entities{emails: emails, clock: clock, tables: map[string]*table{}, arrived: map[string]int64{}}
 	log, err := openLog(stateDir, e.replay)
 	if err != nil {
 		return nil, err
@@ -165,7 +168,7 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 	c.Attributes = t.learn(attributes)
 	c.Committed = e.now()
 	outcomes := make([]outcome, len(candidates))
-	inCall := map[string]bool{} // folded emails that this call creates
+	inCall := map[string]bool{} // emails that this call creates, as the rule compares them
 	var bodies [][]byte
 	for i, candidate := range candidates {
 		if skip(i) {
@@ -173,7 +176,9 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 		}
 		email := emailOf(candidate.attributes)
 		if candidate.err == nil && email != "" {
-			if _, taken := t.withEmail(email); taken || inCall[foldEmail(email)] {
+			if taken, err := e.isTaken(t, email, 0); err != nil {
+				candidate.err = unexpected(err)
+			} else if taken || inCall[e.emails.key(email)] && e.emails != SharedEmails {
 				candidate.err = uniqueViolation()
 			}
 		}
@@ -183,15 +188,15 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 			continue
 		}
 		if email != "" {
-			inCall[foldEmail(email)] = true
+			inCall[e.emails.key(email)] = true
 		}
 		created := candidate.created
 		if created.IsZero() {
-			created = c.Committed
+			created = c.Committed.Add(e.clock)
 		}
 		id := t.length + int64(len(bodies)) + 1
 		uuid := newUUID(id)
-		body := withSystemAttributes(candidate.encoded, id, uuid, formatTime(created), formatTime(c.Committed))
+		body := withSystemAttributes(candidate.encoded, id, uuid, formatTime(created), formatTime(c.Committed.Add(e.clock)))
 		bodies = append(bodies, body)
 		outcomes[i] = outcome{id: id, uuid: uuid}
 		c.Written = append(c.Written, Written{Index: i, ID: id, UUID: uuid, Email: email, Size: len(body)})
@@ -202,6 +207,35 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 		}
 	})
 	return outcomes, end, err
+}
+
+// isTaken says that another entity than self has the email, as the rule compares them. The caller holds the lock.
+func (e *entities) isTaken(t *table, email string, self int64) (bool, error) {
+	ids := slices.DeleteFunc(t.withEmail(email), func(id int64) bool { return id == self })
+	if email == "" || len(ids) == 0 || e.emails != ExactEmails {
+		return len(ids) > 0 && email != "" && e.emails != SharedEmails, nil
+	}
+	found, err := e.exact(t, ids, email)
+	return found > 0, err
+}
+
+// exact gives the entity among ids that has the email in the same case, 0 for none. The caller holds the lock.
+func (e *entities) exact(t *table, ids []int64, email string) (int64, error) {
+	for _, id := range ids {
+		at := t.entry(id)
+		body, err := e.log.read(at.offset, at.size, at.size)
+		if err != nil {
+			return 0, err
+		}
+		other, err := decodeEntity(id, body)
+		if err != nil {
+			return 0, err
+		}
+		if other.email() == email {
+			return id, nil
+		}
+	}
+	return 0, nil
 }
 
 func uniqueViolation() *apiError {
@@ -241,8 +275,17 @@ func decodeEntity(id int64, body []byte) (*entity, error) {
 func (e *entities) resolve(t *table, a address) (*entity, *apiError) {
 	id := a.id
 	switch {
+	case a.email != "" && e.emails == SharedEmails:
+		return nil, invalidArgument("key_attribute", "email is not a unique attribute: those are id and uuid")
+	case a.email != "" && e.emails == ExactEmails:
+		var err error
+		if id, err = e.exact(t, t.withEmail(a.email), a.email); err != nil {
+			return nil, unexpected(err)
+		}
 	case a.email != "":
-		id, _ = t.withEmail(a.email)
+		if ids := t.withEmail(a.email); len(ids) > 0 {
+			id = ids[0]
+		}
 	case a.uuid != "":
 		id, _ = idWithin(a.uuid)
 	}
@@ -318,7 +361,9 @@ func (e *entities) enqueueChange(c *Call, a address, edit func(map[string]any, i
 		return nil, 0, 0, err
 	}
 	newEmail := emailOf(attributes)
-	if other, taken := t.withEmail(newEmail); taken && other != old.id {
+	if taken, err := e.isTaken(t, newEmail, old.id); err != nil {
+		return nil, 0, 0, unexpected(err)
+	} else if taken {
 		return nil, 0, 0, uniqueViolation()
 	}
 	encoded, err := encodeJSON(attributes)
@@ -326,7 +371,7 @@ func (e *entities) enqueueChange(c *Call, a address, edit func(map[string]any, i
 		return nil, 0, 0, unexpected(err)
 	}
 	c.Committed = e.now()
-	body = withSystemAttributes(encoded, old.id, old.uuid, created, formatTime(c.Committed))
+	body = withSystemAttributes(encoded, old.id, old.uuid, created, formatTime(c.Committed.Add(e.clock)))
 	written := Written{ID: old.id, UUID: old.uuid, Email: newEmail, Size: len(body)}
 	if oldEmail != newEmail {
 		written.EmailBefore = oldEmail

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -20,17 +21,38 @@ func (s *Server) view(q *request) (map[string]any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	reply := map[string]any{"stat": "ok", "result": json.RawMessage(found.body)}
+	reply := map[string]any{"stat": "ok", "result": s.shown(found)}
 	if path := q.params.Get("attribute_name"); path != "" {
+		if s.options.hides(path) {
+			return nil, &apiError{223, "unknown attribute: " + path, map[string]any{"attribute_name": path}}
+		}
 		at, err := placeOf(found.attributes, path)
 		if err != nil {
 			return nil, err
 		}
 		reply["result"] = at.get()
 	} else if paths != nil {
-		reply["result"] = choose(found.attributes, paths)
+		reply["result"] = choose(found.attributes, s.options.visible(paths))
 	}
 	return reply, nil
+}
+
+// shown is an entity as clients see it.
+func (s *Server) shown(e *entity) any {
+	if len(s.options.Hide) == 0 {
+		return json.RawMessage(e.body)
+	}
+	return choose(e.attributes, s.options.visible(slices.Collect(maps.Keys(e.attributes))))
+}
+
+// visible are the paths that clients may see.
+func (o *Options) visible(paths []string) []string {
+	return slices.DeleteFunc(slices.Clone(paths), o.hides)
+}
+
+func (o *Options) hides(path string) bool {
+	name, _, _ := strings.Cut(path, ".")
+	return slices.Contains(o.Hide, name) || slices.Contains(o.Hide, "all") && name != "email" && name != "uuid"
 }
 
 // update is entity.update: it changes the attributes that are given and leaves the others. Elements are added to
@@ -117,7 +139,7 @@ func (s *Server) edit(q *request, edit func(attributes map[string]any, lastEleme
 	}
 	reply := map[string]any{"stat": "ok"}
 	if q.params.Get("include_record") == "true" {
-		reply["result"] = json.RawMessage(changed.body)
+		reply["result"] = s.shown(changed)
 	}
 	return reply, nil
 }

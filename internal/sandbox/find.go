@@ -80,7 +80,9 @@ func (s *Server) filterOf(q *request) (filter, *apiError) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	f, err := parseFilter(text, func(attribute string) bool { return s.entities.knows(q.call.TypeName, attribute) })
+	f, err := parseFilter(text, func(attribute string) bool {
+		return s.entities.knows(q.call.TypeName, attribute) && !s.options.hides(attribute)
+	})
 	if err != nil {
 		return nil, invalidArgument("filter", "%v", err)
 	}
@@ -110,6 +112,9 @@ func (s *Server) newSearch(q *request) (*search, *apiError) {
 	}
 	for _, path := range paths {
 		name, descending := strings.CutPrefix(path, "-")
+		if s.options.hides(name) {
+			return nil, invalidArgument("sort_on", "there is no attribute %s", name)
+		}
 		found.order = append(found.order, sortKey{strings.Split(name, "."), descending})
 	}
 	if len(paths) > 0 && paths[0] == "id" {
@@ -258,7 +263,7 @@ func (s *Server) results(f *search, q *request) ([]any, *apiError) {
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		if paths == nil {
+		if paths == nil && len(s.options.Hide) == 0 {
 			results = append(results, json.RawMessage(body))
 			continue
 		}
@@ -266,7 +271,11 @@ func (s *Server) results(f *search, q *request) ([]any, *apiError) {
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		results = append(results, choose(entity.attributes, paths))
+		if paths == nil {
+			results = append(results, s.shown(entity))
+			continue
+		}
+		results = append(results, choose(entity.attributes, s.options.visible(paths)))
 	}
 	return results, nil
 }

@@ -73,10 +73,7 @@ func (f isNull) where(*table) region { return everywhere }
 func (f comparison) where(t *table) region {
 	switch {
 	case f.attribute == "email" && f.operator == "=":
-		if id, ok := t.withEmail(f.text); ok {
-			return listOf(id)
-		}
-		return listOf()
+		return listOf(t.withEmail(f.text)...)
 	case f.attribute == "uuid" && f.operator == "=":
 		if id, ok := idWithin(f.text); ok {
 			return listOf(id)

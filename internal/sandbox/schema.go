@@ -97,7 +97,12 @@ var systemAttributes = []string{"id", "uuid", "created", "lastUpdated"}
 
 // entityType is the endpoint of that name: it gives the schema.
 func (s *Server) entityType(q *request) (map[string]any, *apiError) {
-	return map[string]any{"stat": "ok", "schema": identitycloud.Schema{Name: q.call.TypeName, Attributes: schema}}, nil
+	attributes := slices.Clone(schema)
+	if s.options.Emails == SharedEmails {
+		email := slices.IndexFunc(attributes, func(a identitycloud.Attribute) bool { return a.Name == "email" })
+		attributes[email].Constraints = []string{"email-address"}
+	}
+	return map[string]any{"stat": "ok", "schema": identitycloud.Schema{Name: q.call.TypeName, Attributes: attributes}}, nil
 }
 
 // checkSchema verifies the attributes of a record, without the system attributes, against the schema, and brings
@@ -200,4 +205,22 @@ func emailOf(record map[string]any) string {
 // foldEmail gives what two emails have in common that the schema takes for the same.
 func foldEmail(email string) string {
 	return strings.ToLower(email)
+}
+
+// EmailRule says which emails two entities cannot both have. An entity may always have none.
+type EmailRule string
+
+// The rules. A search for an email ignores case under each of them.
+const (
+	FoldedEmails EmailRule = "folded" // those that differ in case only; this is the default
+	ExactEmails  EmailRule = "exact"  // those that are the same to the letter
+	SharedEmails EmailRule = "shared" // none: the schema does not call email unique
+)
+
+// key is what two emails have in common that the rule takes for the same.
+func (r EmailRule) key(email string) string {
+	if r == ExactEmails {
+		return email
+	}
+	return foldEmail(email)
 }

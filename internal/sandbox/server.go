@@ -60,6 +60,16 @@ type Options struct {
 	Limit float64
 	// RefuseCalls has a bulkCreate refused as a whole if its schema refuses one of the records.
 	RefuseCalls bool
+	// Emails says which emails two entities cannot both have; "" means FoldedEmails.
+	Emails EmailRule
+	// DateSkew is how far the Date header is ahead of this machine's clock, StampSkew that of the clock that stamps
+	// created and lastUpdated. The truth log has this machine's time.
+	DateSkew, StampSkew time.Duration
+	// Hide are attributes that calls to entity and entity.find do not show, nor take in a filter or an order. "all" are
+	// all but email and uuid.
+	Hide []string
+	// IgnoreCreated has a bulkCreate take no notice of created: it is always the time at which the entity is made.
+	IgnoreCreated bool
 	// EntityTypes are the entity types there are; none means "user".
 	EntityTypes []string
 }
@@ -98,7 +108,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the sandbox cannot listen on %q, expected host:port: %w", o.Address, err)
 	}
-	entities, err := openEntities(o.StateDir)
+	entities, err := openEntities(o.StateDir, o.Emails, o.StampSkew)
 	if err != nil {
 		listener.Close()
 		return nil, err
@@ -124,6 +134,13 @@ func (o Options) check() error {
 		return errors.New("the sandbox needs a state folder for its database: name one, it is created if missing")
 	case o.Limit < 0 || o.HealAfter < 0 || o.FindLag < 0 || o.Latency < 0:
 		return errors.New("a limit, find lag, latency or number of calls until healing cannot be negative")
+	case !slices.Contains([]EmailRule{"", FoldedEmails, ExactEmails, SharedEmails}, o.Emails):
+		return fmt.Errorf("there is no rule %q for emails: expected %s, %s or %s", o.Emails, FoldedEmails, ExactEmails, SharedEmails)
+	}
+	for _, name := range o.Hide {
+		if name == "uuid" || name == "email" {
+			return fmt.Errorf("%s cannot be hidden: no client could find anything", name)
+		}
 	}
 	return nil
 }
@@ -194,6 +211,7 @@ type request struct {
 // client gets the answer, or the fault.
 func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
+	w.Header().Set("Date", received.Add(s.options.DateSkew).UTC().Format(http.TimeFormat))
 	number, writes := s.entities.arrive(e.name)
 	call := newCall(e.name, number, received)
 	fault := s.faultFor(e.name, number, writes)

@@ -14,10 +14,11 @@ import (
 // table is the index of one entity type. Ids count from 1 and are not used again.
 type table struct {
 	pages      [][]entry
-	length     int64 // the last id that was given out
-	live       int64 // entities that are not deleted
-	byEmail    map[emailHash]int64
-	attributes map[string]struct{} // paths that were mentioned so far
+	length     int64                 // the last id that was given out
+	live       int64                 // entities that are not deleted
+	byEmail    map[emailHash]int64   // the first entity with an email, case folded
+	others     map[emailHash][]int64 // further ones, where the email rule allows them
+	attributes map[string]struct{}   // paths that were mentioned so far
 }
 
 // entry tells where an entity is in the log.
@@ -39,7 +40,7 @@ func hashEmail(folded string) emailHash {
 }
 
 func newTable() *table {
-	t := &table{byEmail: map[emailHash]int64{}, attributes: map[string]struct{}{}}
+	t := &table{byEmail: map[emailHash]int64{}, others: map[emailHash][]int64{}, attributes: map[string]struct{}{}}
 	t.learn(slices.Collect(maps.Keys(schemaAt)))
 	return t
 }
@@ -64,8 +65,31 @@ func (t *table) add(at entry, email string) {
 	*last = append(*last, at)
 	t.length++
 	t.live++
-	if email != "" {
-		t.byEmail[hashEmail(foldEmail(email))] = t.length
+	t.addEmail(email, t.length)
+}
+
+func (t *table) addEmail(email string, id int64) {
+	if email == "" {
+		return
+	}
+	hash := hashEmail(foldEmail(email))
+	if _, taken := t.byEmail[hash]; taken {
+		t.others[hash] = append(t.others[hash], id)
+		return
+	}
+	t.byEmail[hash] = id
+}
+
+func (t *table) removeEmail(email string, id int64) {
+	if email == "" {
+		return
+	}
+	hash := hashEmail(foldEmail(email))
+	rest := slices.DeleteFunc(t.withEmail(email), func(other int64) bool { return other == id })
+	delete(t.byEmail, hash)
+	delete(t.others, hash)
+	for _, other := range rest {
+		t.addEmail(email, other)
 	}
 }
 
@@ -73,25 +97,28 @@ func (t *table) add(at entry, email string) {
 func (t *table) move(w Written, offset int64) {
 	at := t.entry(w.ID)
 	at.offset, at.size = offset, w.Size
-	if w.EmailBefore != "" {
-		delete(t.byEmail, hashEmail(foldEmail(w.EmailBefore)))
+	if w.EmailBefore != w.Email && w.EmailBefore != "" {
+		t.removeEmail(w.EmailBefore, w.ID)
 	}
-	if w.Email != "" {
-		t.byEmail[hashEmail(foldEmail(w.Email))] = w.ID
+	if !slices.Contains(t.withEmail(w.Email), w.ID) {
+		t.addEmail(w.Email, w.ID)
 	}
 }
 
 func (t *table) remove(id int64, email string) {
 	t.entry(id).size = 0
 	t.live--
-	if email != "" {
-		delete(t.byEmail, hashEmail(foldEmail(email)))
-	}
+	t.removeEmail(email, id)
 }
 
-func (t *table) withEmail(email string) (id int64, ok bool) {
-	id, ok = t.byEmail[hashEmail(foldEmail(email))]
-	return id, ok
+// withEmail gives the entities that have an email, in whatever case.
+func (t *table) withEmail(email string) []int64 {
+	hash := hashEmail(foldEmail(email))
+	first, ok := t.byEmail[hash]
+	if !ok {
+		return nil
+	}
+	return append([]int64{first}, t.others[hash]...)
 }
 
 // learn notes attributes, and gives those that were new.

@@ -16,6 +16,7 @@ package sandbox
 //	seq         1, 2, 3, … without gaps, in the order of the file
 //	received    when the call's header had arrived; RFC 3339 with nanoseconds, UTC
 //	committed   when it took effect; never before that of the line above. created and lastUpdated of what it wrote
+//	            are this by the clock that stamps entities (Options.StampSkew)
 //	endpoint    entity.bulkCreate, entity.find, entity.count, entity, entity.update, entity.replace, entity.delete,
 //	            entityType, user.register, user.change
 //	number      the how-manieth call to this endpoint it was, in the order of arrival; faults are drawn by it

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,7 +33,11 @@ func (s *Server) after(fault *faultKind, q *request) {
 				continue
 			}
 			if fault.after == strangers {
-				attributes = map[string]any{"email": attributes["email"], "givenName": "Somebody", "familyName": "Else", "displayName": "registered alone"}
+				email := emailOf(attributes)
+				if s.options.Emails == ExactEmails {
+					email = strings.ToUpper(email) // both can be there
+				}
+				attributes = map[string]any{"email": email, "givenName": "Somebody", "familyName": "Else", "displayName": "registered alone"}
 			}
 			delete(attributes, "created")
 			uuid := s.register(q.call.TypeName, attributes)
