@@ -134,6 +134,7 @@ type opened struct {
 	clock    clock
 	observer Observer
 	lost     lost
+	failures failures
 	twins    *validate.Twins     // of a delta migration, else nil
 	rollback *migration.Rollback // nil: a migration. Then index and staged are of the items.
 	// verification is nil unless a migration is read back; of is the folder of

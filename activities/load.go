@@ -20,13 +20,15 @@ type BatchInput struct {
 	Run      Run `json:"run"`
 	Round    int `json:"round"`
 	Position int `json:"position"`
+	// Limit is how many records may fail; nil is any number.
+	Limit *FailLimit `json:"limit,omitempty"`
 }
 
 // BatchResult is what became of a batch.
 type BatchResult struct {
 	ledger.Counts
-	// Unsent says that nothing was sent and nothing is decided: the batch can
-	// be loaded still.
+	// Unsent says that nothing is decided: the batch can be loaded still. LoadBatch
+	// gives it where too many records have failed.
 	Unsent bool `json:"unsent,omitempty"`
 	// Reason says why records are unknown, for people: "http 502".
 	Reason string `json:"reason,omitempty"`
@@ -60,7 +62,11 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	if err := l.encodeRecords(); err != nil {
 		return BatchResult{}, storageError(err)
 	}
+	l.limit = in.Limit
 	result, err := l.load(ctx, l.key, l.positions)
+	if errors.Is(err, errHeld) {
+		return BatchResult{Unsent: true}, nil
+	}
 	if err != nil {
 		return BatchResult{}, unbegun(ctx, err)
 	}
@@ -96,6 +102,7 @@ type loading struct {
 	isolated   int   // calls that were halved because they were refused
 	encoded    []encodedRecord
 	errors     map[string]int // see BatchResult.Errors
+	limit      *FailLimit
 }
 
 // encodedRecord is a record as the target wants it, or the reason why it
@@ -189,13 +196,18 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	if !isNotFound(err) {
 		return BatchResult{}, err
 	}
+	if err := l.mayClaim(key); err != nil {
+		return BatchResult{}, err
+	}
 	body, sent, err := l.body(positions)
 	if err != nil {
 		return BatchResult{}, err
 	}
 	l.add(cannotBeSent, len(positions)-len(sent))
 	if len(sent) == 0 {
-		return l.decide(ctx, key, l.ledger.Decide, l.refusedHere(positions).Outcomes(false, ""))
+		outcomes := l.refusedHere(positions).Outcomes(false, "")
+		l.countFailed(outcomes)
+		return l.decide(ctx, key, l.ledger.Decide, outcomes)
 	}
 	outcomes, err := l.call(ctx, key, positions, sent, body)
 	if errors.Is(err, ledger.ErrClaimed) {
@@ -249,6 +261,9 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return ledger.Outcomes{}, err
 	}
 	defer turn.Leave()
+	if err := l.mayClaim(key); err != nil {
+		return ledger.Outcomes{}, err
+	}
 	now := time.Now()
 	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), Host: hostName(), Process: os.Getpid()})
 	if err != nil {
@@ -263,6 +278,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		answer.Reason = errRunOver.Error()
 	}
 	outcomes := l.judge(positions, sent, answer)
+	l.countFailed(outcomes)
 	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)
 	return outcomes, nil
 }

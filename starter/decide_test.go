@@ -3,6 +3,7 @@ package main_test
 import (
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -125,13 +126,38 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 			exitCode(t, p, p.wait(time.Minute), c.exitCode)
 			m.check()
 			f := m.figures()
-			if left := f.Records["remaining"]; (left > 0) != (c.exitCode == 5) || f.Records["failed"] != 10 {
+			stopped := c.exitCode == 5
+			if left, failed := f.Records["remaining"], f.Records["failed"]; (left > 0) != stopped || failed != 10 && !(stopped && failed == 5) {
 				t.Errorf("after %s the records came to %v", c.order, f.Records)
 			}
 			if strings.Count(p.errors(), "waits for a decision") != 1 {
 				t.Errorf("it asks more than once:\n%s", p.errors())
 			}
 		})
+	}
+}
+
+// Without a rate limit many batches wait for their turn when the limit is passed:
+// only those that are called for then fail on top of it.
+func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	input := l.users(invent.Options{Records: 200, Seed: 95})
+	s.seed(emails(t, input))
+	seeded := s.calls()
+	const workers = 3
+	m := l.migration(s, input, 5, "--rate-limit", "0", "--workers", strconv.Itoa(workers), "--max-failed", "10")
+	p := m.start()
+	p.asks()
+	if calls, most := s.calls()-seeded, 3+workers-1; calls > most {
+		t.Errorf("%d calls of 5 records failed, want %d at most: the third passes the limit", calls, most)
+	}
+	m.ordered("resume", "--latest")
+	exitCode(t, p, p.wait(time.Minute), 3)
+	m.check()
+	if f := m.figures(); f.Records["failed"] != 200 || s.calls()-seeded != 40 {
+		t.Errorf("%v in %d calls, want all failed, in 40", f.Records, s.calls()-seeded)
 	}
 }
 

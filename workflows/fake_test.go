@@ -104,6 +104,10 @@ type fake struct {
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
 	notices []notify.Notice                                    // in the order of their delivery
 
+	holding func()
+	hold    sync.Once
+	held    chan struct{} // closed by the first HoldLoad
+
 	artifact activities.ArtifactsInput // that was asked for last
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
@@ -234,10 +238,19 @@ func (f *fake) LoadBatch(_ context.Context, in activities.BatchInput) (activitie
 	f.mu.Lock()
 	f.inFlight--
 	f.mu.Unlock()
-	if err == nil {
+	if err == nil && !r.Unsent {
 		f.keep(in, r.Counts)
 	}
 	return r, err
+}
+
+func (f *fake) HoldLoad(_ context.Context, in activities.HoldInput) error {
+	f.note("HoldLoad " + in.Load)
+	if f.holding != nil {
+		f.holding()
+	}
+	f.hold.Do(func() { close(f.held) })
+	return nil
 }
 
 func (f *fake) SettleBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
@@ -407,8 +420,9 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(RetryWorkflow)
 	e.RegisterWorkflow(UpdateWorkflow)
 	e.RegisterWorkflow(NotifyWorkflow)
+	f.held = make(chan struct{})
 	for _, activity := range []any{
-		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.SettleBatch,
+		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
 		f.VerifyBatch, f.Forecast,
 	} {
@@ -542,6 +556,7 @@ func (o *outbound) UpsertTypedSearchAttributes(_ workflow.Context, attributes ..
 func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
 	info := *o.Next.GetInfo(ctx)
 	info.OriginalRunID = cmp.Or(o.e.run, "01234567-89ab-cdef-0123-456789abcdef")
+	info.FirstRunID = "first run of " + info.WorkflowExecution.ID
 	return &info
 }
 

@@ -8,7 +8,7 @@ type flight struct {
 	inFlight int
 	lost     int // batches that were begun and not done
 	halted   string
-	held     bool // nothing more is begun, for a while
+	held     bool // too many records have failed: what was begun and not sent is given back
 }
 
 // start works on a batch beside the others.
@@ -21,12 +21,9 @@ func (f *flight) start(ctx workflow.Context, work func(workflow.Context)) {
 }
 
 // waitForRoom waits until one more batch may be begun, of so many at once, and
-// says whether it is still wanted. What is held may go on as long as something
-// is in flight: only when all of that has ended it is given up.
+// says whether it is still wanted.
 func (f *flight) waitForRoom(ctx workflow.Context, window int) bool {
-	err := workflow.Await(ctx, func() bool {
-		return f.halted != "" || f.held && f.inFlight == 0 || !f.held && f.inFlight < window
-	})
+	err := workflow.Await(ctx, func() bool { return f.halted != "" || f.held || f.inFlight < window })
 	return err == nil && !f.stopping(ctx)
 }
 

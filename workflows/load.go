@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -41,10 +40,13 @@ type LoadInput struct {
 	After int `json:"after"`
 	To    int `json:"to,omitempty"`
 
-	// MostFailed is how many records may fail until no more batches are begun;
-	// null is any number. DuplicatesFail says that duplicates count as well.
+	// MostFailed is how many records of the round may fail: once more have, no
+	// call is begun. Null is any number. DuplicatesFail says that duplicates count
+	// as well.
 	MostFailed     *int `json:"most_failed,omitempty"`
 	DuplicatesFail bool `json:"duplicates_fail,omitempty"`
+	// FailedBefore are those that had failed before this workflow came to them.
+	FailedBefore int `json:"failed_before,omitempty"`
 
 	// Notify says that somebody may want to hear of the breaker.
 	Notify  bool          `json:"notify,omitempty"`
@@ -64,7 +66,7 @@ type LoadResult struct {
 	// Halted says why, where it was trouble and not a person.
 	Halted string `json:"halted,omitempty"`
 	// TooManyFailed says that batches are left because of LoadInput.MostFailed,
-	// and for no other reason.
+	// and for no other reason. They were not sent.
 	TooManyFailed bool `json:"too_many_failed,omitempty"`
 }
 
@@ -74,12 +76,13 @@ type LoadResult struct {
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = onStore(ctx, in.Run.Folder)
 	l := &loadRun{in: in, from: in.After - in.Batches}
+	l.begun, l.giveBack = workflow.WithCancel(ctx)
 	if err := l.serveProgress(ctx); err != nil {
 		return LoadResult{}, err
 	}
 	heedMostFailed(ctx, func(ctx workflow.Context, most *int) {
 		l.in.MostFailed = most
-		l.lookAtFailed()
+		l.checkFailed(ctx)
 	})
 	return l.run(ctx)
 }
@@ -99,10 +102,36 @@ func heedMostFailed(ctx workflow.Context, heed func(workflow.Context, *int)) {
 	})
 }
 
-// lookAtFailed begins no more batches once too many records have failed.
-func (l *loadRun) lookAtFailed() {
-	failed := RoundProgress{Counts: l.counts()}.failed(!l.in.DuplicatesFail)
-	l.held = l.in.MostFailed != nil && failed > *l.in.MostFailed
+// checkFailed holds the load once too many records have failed.
+func (l *loadRun) checkFailed(ctx workflow.Context) {
+	if l.in.MostFailed != nil && l.failedOf(l.counts()) > *l.in.MostFailed {
+		l.hold(ctx)
+	}
+}
+
+// hold ends the load early: calls in flight end, and batches that wait for their
+// turn are given back. A worker hears of the cancellation with its next heartbeat;
+// until then it finds what HoldLoad has written when it is about to send.
+func (l *loadRun) hold(ctx workflow.Context) {
+	if l.held {
+		return
+	}
+	l.held = true
+	l.giveBack()
+	aside, _ := workflow.NewDisconnectedContext(ctx)
+	l.start(aside, func(ctx workflow.Context) {
+		err := execute(withActivity(ctx, "too many records have failed: send no more"), a.HoldLoad, activities.HoldInput{Run: l.in.Run, Load: l.id(ctx)}, nil)
+		if err != nil {
+			workflow.GetLogger(ctx).Warn("the workers could not be told at once that too many records have failed", "error", err)
+		}
+	})
+}
+
+// id names this workflow over all of its runs.
+func (l *loadRun) id(ctx workflow.Context) string { return workflow.GetInfo(ctx).FirstRunID }
+
+func (l *loadRun) failedOf(c ledger.Counts) int {
+	return RoundProgress{Counts: c}.failed(!l.in.DuplicatesFail)
 }
 
 func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
@@ -116,9 +145,9 @@ func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
 			if !l.waitForRoom(ctx, l.window()) {
 				break
 			}
-			l.start(ctx, func(ctx workflow.Context) { l.loadBatch(ctx, batch) })
+			l.start(l.begun, func(ctx workflow.Context) { l.loadBatch(ctx, batch) })
 		}
-		if !l.waitForRoom(ctx, math.MaxInt) { // there is room, but it may be held
+		if l.stopping(ctx) {
 			break
 		}
 		l.in.After = plan.After
@@ -144,8 +173,11 @@ type loadRun struct {
 	from    int           // position after which the first run began
 	loaded  ledger.Counts // by this run
 	batches int           // done by this run
-	total   int           // batches of the round
-	pace    *pace.State   // as it was after the last batch
+	// begun is the context of the batches, which giveBack cancels.
+	begun    workflow.Context
+	giveBack workflow.CancelFunc
+	total    int         // batches of the round
+	pace     *pace.State // as it was after the last batch
 }
 
 func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
@@ -155,8 +187,9 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	}, &plan)
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
+	l.in.FailedBefore += l.failedOf(plan.Settled)
 	l.batches += plan.After - l.in.After - len(plan.Batches)
-	l.lookAtFailed()
+	l.checkFailed(ctx)
 	l.show(ctx)
 	return plan, err
 }
@@ -166,22 +199,26 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 // stopped, while the batch waited for the gate to open is no matter: any number
 // may.
 func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch) {
-	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position()}
+	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position(), Limit: l.limit(ctx)}
 	for attempt := 1; ; attempt++ {
 		var loaded activities.BatchResult
 		err := execute(l.withLoad(ctx, batch), a.LoadBatch, input, &loaded)
+		if err == nil && loaded.Unsent {
+			l.hold(ctx)
+			return
+		}
 		if err == nil {
 			l.add(ctx, loaded)
 			return
 		}
-		if temporal.IsCanceledError(err) {
-			l.lost++ // cancelled before it was claimed: nothing was sent
+		if temporal.IsCanceledError(err) { // before it was claimed: nothing was sent
+			l.leave()
 			return
 		}
 		var settled activities.BatchResult
 		aside, _ := workflow.NewDisconnectedContext(ctx)
 		if settleErr := execute(withActivity(aside, "settle "+l.name(batch)), a.SettleBatch, input, &settled); settleErr != nil {
-			l.lost++
+			l.leave()
 			l.halt(ctx, settleErr)
 			return
 		}
@@ -194,11 +231,27 @@ func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch)
 			continue
 		}
 		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.ending(ctx) {
-			l.lost++
+			l.leave()
 			l.halt(ctx, err)
 			return
 		}
 	}
+}
+
+// leave is for a batch that was begun and comes to nothing: in a load that is held
+// it is one of those that are left.
+func (l *loadRun) leave() {
+	if !l.held {
+		l.lost++
+	}
+}
+
+// limit is what a batch has to know of MostFailed.
+func (l *loadRun) limit(ctx workflow.Context) *activities.FailLimit {
+	if l.in.MostFailed == nil {
+		return nil
+	}
+	return &activities.FailLimit{Load: l.id(ctx), Left: *l.in.MostFailed - l.in.FailedBefore, Duplicates: l.in.DuplicatesFail}
 }
 
 // withLoad tells the options of LoadBatch. What must not be repeated is held by
@@ -231,7 +284,7 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	for _, class := range workflow.DeterministicKeys(r.Errors) {
 		l.in.Errors[class] += r.Errors[class]
 	}
-	l.lookAtFailed()
+	l.checkFailed(ctx)
 	l.show(ctx)
 	if l.in.Notify {
 		l.in.Breaker.saw(ctx, l.in.Run, PhaseLoading, r.Pace)

@@ -2,11 +2,9 @@ package workflows
 
 import (
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -370,35 +368,60 @@ func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
 	}
 }
 
-func TestALimitThatIsRaisedWhileBatchesAreInFlightLeavesNone(t *testing.T) {
+// The batches that wait for their turn when too many have failed are not sent.
+func TestBatchesThatWaitAreGivenBackWhenTooManyHaveFailed(t *testing.T) {
 	f := newFake(t, 250)
 	e := newEnvironment(t, f)
-	held := make(chan struct{})
-	var once sync.Once
-	e.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
-		if info.ActivityType.Name == "LoadBatch" {
-			once.Do(func() { close(held) }) // batch 1 has failed, the others wait
-		}
-	})
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		switch in.Position {
-		case 1:
+		if in.Limit == nil || in.Limit.Left != 15 || in.Limit.Load == "" || !in.Limit.Duplicates {
+			t.Errorf("batch %d is told %+v; want how many may fail", in.Position, in.Limit)
+		}
+		if in.Position <= 2 {
 			return allFailed, nil
-		case 2:
-			<-held
-			e.SignalWorkflow(signalMostFailed, (*int)(nil))
-		case 3, 4:
-			<-held
+		}
+		<-f.held
+		return activities.BatchResult{Unsent: true}, nil
+	}
+	in := loadInput()
+	in.MostFailed, in.DuplicatesFail = new(15), true
+	result, err := e.loadRound(in)
+	if want := (LoadResult{Counts: counts{Failed: 20, Calls: 2}, TooManyFailed: true}); err != nil || result != want {
+		t.Errorf("%+v, %v; want %+v", result, err, want)
+	}
+	if n, most := f.count("LoadBatch"), 2+in.Workers; n > most || f.count("HoldLoad") != 1 {
+		t.Errorf("%d batches were begun, want %d at most; %s", n, most, f.story())
+	}
+}
+
+// A worker knows before the workflow does.
+func TestABatchThatComesBackUnsentHoldsTheLoad(t *testing.T) {
+	f := newFake(t, 250)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 3 {
+			return activities.BatchResult{Unsent: true}, nil
 		}
 		return allCreated, nil
 	}
 	in := loadInput()
-	in.MostFailed = new(int)
-	result, err := e.loadRound(in)
-	if want := (LoadResult{Counts: counts{Created: 2490, Failed: 10, Calls: 250}}); err != nil || result != want {
-		t.Errorf("%+v, %v; want %+v: any number may fail since before the last of those in flight had ended", result, err, want)
+	in.Workers, in.MostFailed = 1, new(15)
+	result, err := newEnvironment(t, f).loadRound(in)
+	if err != nil || !result.TooManyFailed || result.Stopped || f.count("LoadBatch") != 3 {
+		t.Errorf("%+v, %v; %s; want it held after batch 3", result, err, f.story())
 	}
-	if n := f.count("LoadBatch"); n != 250 {
-		t.Errorf("%d batches were loaded, want each once", n)
+}
+
+// What had failed before counts, over a continue-as-new too, and once.
+func TestABatchIsToldHowManyMayFailStill(t *testing.T) {
+	f := newFake(t, 150)
+	f.settled[0] = map[int]counts{1: {Failed: 7, Duplicate: 3}, 2: {Created: 10}, 120: {Failed: 4}}
+	var least int
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		least = in.Limit.Left
+		return activities.BatchResult{Counts: counts{Failed: 1, Created: 9, Calls: 1}}, nil
+	}
+	in := loadInput()
+	in.Workers, in.MostFailed, in.FailedBefore = 1, new(1000), 2
+	if _, err := newEnvironment(t, f).loadRound(in); err != nil || least != 1000-2-7-4 {
+		t.Errorf("the last batch may fail %d records (%v), want %d: what this load's own calls fail, its workers count", least, err, 1000-2-7-4)
 	}
 }

@@ -107,7 +107,7 @@ func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 // canary loads the first records, reads them back, and waits until somebody has
 // looked at what came of them.
 func (m *migrationRun) canary(ctx workflow.Context) {
-	m.loadRound(ctx, "canary", m.source.Canary)
+	m.loadBatches(ctx, "canary", m.source.Canary)
 	if m.stopped || m.source.Canary == m.source.Batches {
 		return
 	}
@@ -146,11 +146,14 @@ func forecastText(f activities.Forecast) string {
 		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), f.Left, f.Takes.Round(time.Second))
 }
 
-// load is round 0: the input. Where too many of its records fail, somebody has
-// to say that it goes on.
-func (m *migrationRun) load(ctx workflow.Context) {
-	for again := 1; m.loadRound(ctx, numbered("load", again), m.source.Batches); again++ {
-		if m.stopped = !m.goOn(ctx); m.stopped {
+// load is round 0: the input.
+func (m *migrationRun) load(ctx workflow.Context) { m.loadBatches(ctx, "load", m.source.Batches) }
+
+// loadBatches loads the first batches of the input. Where too many records fail,
+// it waits for a decision.
+func (m *migrationRun) loadBatches(ctx workflow.Context, name string, batches int) {
+	for again := 1; m.loadRound(ctx, numbered(name, again), batches); again++ {
+		if m.stopped = !m.mayGoOn(ctx); m.stopped {
 			return
 		}
 	}
@@ -193,7 +196,7 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 		if !result.TooManyFailed {
 			return
 		}
-		if m.stopped = !m.goOn(ctx); m.stopped {
+		if m.stopped = !m.mayGoOn(ctx); m.stopped {
 			return
 		}
 	}
@@ -310,8 +313,12 @@ func (m *migrationRun) failed() (n int) {
 
 func (m *migrationRun) fileName() string { return m.spec.ShownName() }
 
-// goOn waits for a decision, after too many records have failed.
-func (m *migrationRun) goOn(ctx workflow.Context) bool {
+// mayGoOn waits for a decision while too many records have failed. The limit may
+// have been raised since.
+func (m *migrationRun) mayGoOn(ctx workflow.Context) bool {
+	if most := m.mostFailed(); most == nil || *most >= 0 {
+		return ctx.Err() == nil
+	}
 	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows.", m.failed(), m.source.Records, m.steering.MaxFailed), 0)
 }
 

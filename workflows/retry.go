@@ -32,6 +32,7 @@ type RetryInput struct {
 	Rounds     int            `json:"rounds"` // that may be loaded
 	Backoff    time.Duration  `json:"backoff"`
 	// MostFailed is how many records of these rounds may fail; null is any number.
+	// Negative is: too many have failed before them.
 	MostFailed *int `json:"most_failed,omitempty"`
 	Delta      bool `json:"delta,omitempty"`
 	Notify     bool `json:"notify,omitempty"`
@@ -81,13 +82,13 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 		if errors.Is(err, errRoundsUsedUp) {
 			return r.result(ctx, nil), nil
 		}
+		if loaded.TooManyFailed || errors.Is(err, errTooManyFailed) {
+			return r.result(ctx, errTooManyFailed), nil
+		}
 		if err != nil || loaded.Stopped {
 			r.halted = loaded.Halted
 			r.stopped = true
 			return r.result(ctx, err), nil
-		}
-		if loaded.TooManyFailed {
-			return RetryResult{Progress: r.in.Progress, TooManyFailed: true}, nil
 		}
 		if err := r.resolveDuplicates(ctx, loaded.Counts.Duplicate); err != nil {
 			// The round is not over, so the file of the next one is not fixed: the
@@ -113,8 +114,12 @@ func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, er
 	return file, err
 }
 
-// errRoundsUsedUp says that records stay unknown, in the retry file.
-var errRoundsUsedUp = errors.New("the retry rounds are used up")
+var (
+	// errRoundsUsedUp says that records stay unknown, in the retry file.
+	errRoundsUsedUp = errors.New("the retry rounds are used up")
+	// errTooManyFailed says that RetryInput.MostFailed is exceeded.
+	errTooManyFailed = errors.New("too many records have failed")
+)
 
 // load waits and loads the retry file. A round that an earlier run of the
 // migration has loaded is not waited for, and does not count.
@@ -162,6 +167,11 @@ func (r *retryRun) mostFailed() *int {
 	return &most
 }
 
+func (r *retryRun) tooManyFailed() bool {
+	most := r.mostFailed()
+	return most != nil && *most < 0
+}
+
 // wait gives the target time to get well, twice as long before each round.
 func (r *retryRun) wait(ctx workflow.Context) error {
 	pause := r.in.Backoff
@@ -171,13 +181,19 @@ func (r *retryRun) wait(ctx workflow.Context) error {
 	return r.pause(ctx, pause, fmt.Sprintf("before round %d", r.in.Round))
 }
 
-// pause waits, and tells those who watch for what.
+// pause waits, and tells those who watch for what. It ends with errTooManyFailed
+// as soon as too many records have failed.
 func (r *retryRun) pause(ctx workflow.Context, d time.Duration, forWhat string) error {
 	r.in.Progress.Waiting = forWhat + ", until " + workflow.Now(ctx).Add(d).UTC().Format(time.DateTime) + " UTC"
 	r.in.Progress.show(ctx)
-	err := sleep(ctx, d, "wait "+forWhat)
+	tooMany, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
+		Timeout: d, TimerOptions: workflow.TimerOptions{Summary: "wait " + forWhat},
+	}, r.tooManyFailed)
 	r.in.Progress.Waiting = ""
 	r.in.Progress.show(ctx)
+	if err == nil && tooMany {
+		return errTooManyFailed
+	}
 	return err
 }
 
@@ -207,6 +223,9 @@ func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error
 }
 
 func (r *retryRun) result(ctx workflow.Context, err error) RetryResult {
+	if errors.Is(err, errTooManyFailed) && ctx.Err() == nil {
+		return RetryResult{Progress: r.in.Progress, TooManyFailed: true}
+	}
 	if err != nil && !temporal.IsCanceledError(err) && r.halted == "" {
 		r.halted = Cause(err)
 	}

@@ -164,6 +164,100 @@ func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
 	}
 }
 
+// A limit that is raised before the batches in flight have ended asks nobody.
+func TestALimitThatIsRaisedInTimeAsksNobody(t *testing.T) {
+	f := newFake(t, 50)
+	e := newEnvironment(t, f)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 1 {
+			return allFailed, nil
+		}
+		return allCreated, nil
+	}
+	f.holding = func() {
+		raised := make(chan struct{})
+		e.UpdateWorkflow(UpdateSet, "", &testsuite.TestUpdateCallback{
+			OnComplete: func(any, error) { close(raised) },
+			OnReject:   func(err error) { t.Error(err) },
+		}, Order{Set: map[string]string{"max-failed": "90%"}})
+		<-raised
+	}
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 4; s.MaxFailed = "0" }); err != nil {
+		t.Fatal(err)
+	}
+	p := e.progress()
+	if f.artifact.Stopped || len(p.Rounds) != 1 || p.Rounds[0].Failed != 10 || p.Rounds[0].Created != 490 {
+		t.Errorf("rounds %+v; want all loaded", p.Rounds)
+	}
+	for _, in := range f.steered {
+		for _, event := range in.Events {
+			if event.Kind == migration.EventDecision {
+				t.Errorf("somebody was asked: %s", event.Text)
+			}
+		}
+	}
+}
+
+// A limit that is set below what has failed asks at once, also while nothing is
+// loaded: before a retry round, or while a look-up is repeated.
+func TestALimitBelowWhatHasFailedAsksAtOnce(t *testing.T) {
+	for name, during := range map[string]string{"before a retry round": "before round 1", "while duplicates do not show": "to show"} {
+		f := newFake(t, 3)
+		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+			switch {
+			case in.Round > 0:
+				return allDuplicate, nil
+			case in.Position == 1:
+				return allFailed, nil
+			}
+			return allUnknown, nil
+		}
+		f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+			if !in.Last {
+				return activities.Resolved{Invisible: 1}, nil
+			}
+			return activities.Resolved{Recovered: 20}, nil
+		}
+		e := newEnvironment(t, f)
+		pause, at := time.Hour, time.Minute
+		if during == "to show" {
+			pause, at = time.Second, 30*time.Second
+		}
+		set := e.at(at, UpdateSet, Order{Set: map[string]string{"max-failed": "5"}})
+		asked := e.progressAt(at + time.Second)
+		e.at(3*time.Hour, UpdateResume, anna)
+		if _, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = pause }); err != nil {
+			t.Fatal(err)
+		}
+		if !set.wasDone() || asked.ShownPhase() != PhaseDeciding || !strings.Contains(asked.Steering.Decision, "10 of 30 records have failed, more than --max-failed 5") {
+			t.Errorf("%s: %+v; it waits with %+v, want the decision", name, set, asked.Steering)
+		}
+		if p := e.progress(); len(p.Rounds) != 2 || p.Rounds[1].Resolved.Recovered != 20 || f.artifact.Stopped {
+			t.Errorf("%s: rounds %+v; want the round to its end after the decision", name, p.Rounds)
+		}
+	}
+}
+
+// A canary that fails too much asks before the rest of it, and before anybody is
+// to approve it.
+func TestACanaryThatFailsTooMuchAsksFirst(t *testing.T) {
+	f := failing(t, 6, 1)
+	f.canary = 3
+	e := newEnvironment(t, f)
+	waiting, after := e.progressAt(time.Hour), e.progressAt(3*time.Hour)
+	e.at(2*time.Hour, UpdateResume, anna)
+	e.at(4*time.Hour, UpdateApprove, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.Canary = 30; s.MaxFailed = "5" }); err != nil {
+		t.Fatal(err)
+	}
+	if waiting.Steering.DecidedBy != UpdateResume || after.Steering.DecidedBy != UpdateApprove || !strings.Contains(after.Steering.Decision, "of 30 records") {
+		t.Errorf("it waits with %+v, then with %+v", waiting.Steering, after.Steering)
+	}
+	if f.count("LoadBatch") != 6 {
+		t.Errorf("%s; want each batch once", f.story())
+	}
+}
+
 func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 	for name, round := range map[string]int{"round 0": 0, "a retry round": 1} {
 		f := newFake(t, 30)

@@ -56,7 +56,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	registerNotices(w, a)
 	w.RegisterWorkflow(ScheduledMigrationWorkflow)
 	for _, activity := range []any{
-		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.SettleBatch,
+		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.HoldLoad, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,

@@ -568,6 +568,14 @@ func (f Folder) Sealed(run string) (bool, error) {
 	return store.Exists(f.path("sealed-" + run))
 }
 
+// Hold keeps the batches of a load that were not sent from being sent, for good.
+func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}{}) }
+
+// Held says whether Hold was called for the load.
+func (f Folder) Held(load string) (bool, error) { return store.Exists(f.path(heldName(load))) }
+
+func heldName(load string) string { return "held-" + load }
+
 func (f Folder) save(name string, value any) error {
 	data, err := json.MarshalIndent(value, "", " ")
 	if err != nil {
