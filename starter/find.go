@@ -363,13 +363,8 @@ func (p *place) look(ctx context.Context, k *known) error {
 // ends says whether the engine of the state folder, which does not answer any
 // more, comes to its end. Then the folder tells what is known.
 func (p *place) ends() bool {
-	if p.service.engineDir == "" {
+	if p.service.engineDir == "" || !engine.WaitUntilFree(p.service.engineDir, engineStart) {
 		return false
-	}
-	for end := time.Now().Add(engineStart); !engine.IsFree(p.service.engineDir); time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
 	}
 	p.close()
 	p.service = nil

@@ -29,6 +29,8 @@ type listed struct {
 	Records    migration.Counts `json:"records"`
 	StartedAt  time.Time        `json:"started_at,omitzero"`
 	FinishedAt time.Time        `json:"finished_at,omitzero"`
+	// Reason is why it could not run, ended before its time, or does nothing.
+	Reason string `json:"reason,omitempty"`
 }
 
 // listCommand shows all migrations.
@@ -115,10 +117,11 @@ func (p *place) row(ctx context.Context, k known) listed {
 
 // addProgress asks a migration that runs. One without a worker does not answer.
 func (p *place) addProgress(ctx context.Context, row *listed) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	asking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	progress, _, ok := newView(p.service.client, row.ID, p.stateDir, nil).look(ctx)
-	if !ok {
+	progress, _, err := newView(p.service, row.ID, p.stateDir, nil).look(asking)
+	if err != nil {
+		row.Reason, _ = p.service.silence(ctx, row.ID, err)
 		return
 	}
 	row.Phase, row.Records = progress.Phase, dispositions(progress)
@@ -144,14 +147,14 @@ func (l listed) text() string {
 
 func printList(w io.Writer, rows []listed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended")
+	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended\treason")
 	for _, r := range rows {
 		figures := strings.Repeat("-\t", 4) // nobody has told them
 		if c := r.Records; c.Total > 0 {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
-			since("", r.StartedAt), since("", r.FinishedAt))
+		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
+			since("", r.StartedAt), since("", r.FinishedAt), r.Reason)
 	}
 	return table.Flush()
 }

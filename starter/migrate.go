@@ -155,7 +155,7 @@ type session struct {
 	summary  *migration.Summary
 }
 
-func (s *session) run(ctx context.Context) (int, error) {
+func (s *session) run(ctx context.Context) (_ int, err error) {
 	closeTarget, err := s.o.openTarget()
 	if err != nil {
 		return 0, err
@@ -167,7 +167,10 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if s.service, err = openService(ctx, s.o, s.spec, s.log); err != nil {
 		return 0, err
 	}
-	defer func() { s.service.close() }()
+	defer func() {
+		err = s.service.lost(err)
+		s.service.close()
+	}()
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
@@ -189,7 +192,7 @@ func (s *session) run(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.ending && s.service.owner {
+	if s.ending && s.service.worksAlone(ctx) {
 		s.screen.say("This migration was being stopped; that comes to its end first.")
 		var result workflows.Result
 		if err := run.Get(ctx, &result); err == nil {
@@ -340,8 +343,8 @@ func (s *session) noteOptions() {
 
 // watch shows how it goes until the migration ends.
 func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error) {
-	view := newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)
-	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: s.attached}
+	view := newView(s.service, run.GetID(), s.o.stateDir, s.screen)
+	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: s.attached, again: "The same command"}
 	var result workflows.Result
 	err := w.watch(ctx, run, &result, view.update)
 	switch {

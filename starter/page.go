@@ -31,7 +31,7 @@ func (s status) print(w io.Writer, all bool) error {
 		p.line("%s", line)
 	}
 	if s.Pace != nil {
-		p.line("%s", s.Pace.text())
+		p.line("%s", s.Pace.text()+since("; the last call ended ", s.Pace.LastCall))
 	}
 	p.table(s.Rounds)
 	c := s.Records

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,19 +51,41 @@ func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	}
 }
 
-func TestAWatcherMayGoWithoutEndingTheMigration(t *testing.T) {
+// starter serve runs the engine, so that the migration outlives its own process.
+func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 73}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 73}), 5, "--rate-limit", "4")
+	serve := l.start("starter", m.env, "serve", "--apid_uri", s.uri(), "--state-dir", m.state)
+	until(t, time.Minute, "the engine runs", func() bool { return strings.Contains(serve.errors(), "Serving") || serve.hasEnded() })
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
-	second := m.start()
-	until(t, time.Minute, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
-	second.signal(os.Interrupt)
-	exitCode(t, second, second.wait(10*time.Second), 5)
-	exitCode(t, first, first.wait(time.Minute), 0)
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 || first.hasEnded() })
+	attach := func() *process {
+		t.Helper()
+		p := m.start()
+		until(t, time.Minute, "another process watches", func() bool { return strings.Contains(p.errors(), "Web UI:") || p.hasEnded() })
+		p.signal(os.Interrupt)
+		return p
+	}
+	second := attach()
+	exitCode(t, second, second.wait(20*time.Second), 5)
+	if want := fmt.Sprintf("It runs on without this terminal, by process %d.", first.cmd.Process.Pid); !strings.Contains(second.errors(), want) {
+		t.Errorf("it says\n%s\nwant %q", second.errors(), want)
+	}
+	calls := s.calls()
+	until(t, time.Minute, "the first makes more calls", func() bool { return s.calls() > calls+2 || first.hasEnded() })
+
+	first.kill()
+	third := attach()
+	exitCode(t, third, third.wait(time.Minute), 5)
+	if text := third.errors(); !strings.Contains(text, "Stopping: ") || strings.Contains(text, "without this terminal") {
+		t.Errorf("nobody else works for it, and it says\n%s", text)
+	}
 	m.check()
+	if f := m.figures(); f.Records["remaining"] == 0 || f.Records["created"] == 0 {
+		t.Errorf("the records came to %v; want some created and some remaining", f.Records)
+	}
 }
 
 func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {

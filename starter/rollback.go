@@ -193,7 +193,7 @@ type rollbackSession struct {
 	service  *service
 }
 
-func (s *rollbackSession) run(ctx context.Context) (int, error) {
+func (s *rollbackSession) run(ctx context.Context) (_ int, err error) {
 	closeTarget, err := s.o.openTarget()
 	if err != nil {
 		return 0, err
@@ -215,7 +215,10 @@ func (s *rollbackSession) run(ctx context.Context) (int, error) {
 	if s.service, err = openService(ctx, s.o.options, s.rollback.Connection(), s.log); err != nil {
 		return 0, err
 	}
-	defer func() { s.service.close() }()
+	defer func() {
+		err = s.service.lost(err)
+		s.service.close()
+	}()
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
@@ -437,7 +440,7 @@ func (s *rollbackSession) roll(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if ending && s.service.owner {
+	if ending && s.service.worksAlone(ctx) {
 		s.screen.say("This rollback was being stopped; that comes to its end first.")
 		_ = run.Get(ctx, nil)
 		if summary, err := s.folder.RollbackSummary(); err == nil && summary.IsDone() {
@@ -449,8 +452,8 @@ func (s *rollbackSession) roll(ctx context.Context) (int, error) {
 	}
 	s.screen.say(fmt.Sprintf("Rolling back %s in %s (%s).", s.rollback.Source, s.rollback.Target.URI, s.rollback.Target.EntityType))
 	s.service.introduce(ctx, run, s.screen)
-	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached}
-	view := rollbackView{newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)}
+	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached, again: "The same command"}
+	view := rollbackView{newView(s.service, run.GetID(), s.o.stateDir, s.screen)}
 	var result workflows.RollbackResult
 	err = w.watch(ctx, run, &result, view.update)
 	switch {
@@ -595,19 +598,17 @@ func (s *rollbackSession) dropDryRun() {
 type rollbackView struct{ *view }
 
 func (v rollbackView) update(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var p workflows.RollbackProgress
-	value, err := v.client.QueryWorkflow(ctx, v.id, "", workflows.QueryProgress)
-	if err != nil || value.Get(&p) != nil {
-		v.probe()
+	if err := v.query(looking, v.id, &p); err != nil {
+		v.unanswered(ctx, err)
 		return
 	}
-	v.lookForTrouble(ctx, []string{v.id})
-	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
+	v.lookForTrouble(looking, []string{v.id})
+	if !v.isTimeToPrint() {
 		return
 	}
-	v.printed = time.Now()
 	c := p.Counts
 	v.screen.progress(fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
 		p.Phase, number(c.Sum()), number(p.Items), number(c.Deleted+c.Gone), number(c.Restored+c.Kept), number(c.Failed)))

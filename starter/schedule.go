@@ -172,11 +172,10 @@ func newScheduleTrigger() *cobra.Command {
 
 // waitsForWorker says so where nobody works for the schedules.
 func (s *service) waitsForWorker(ctx context.Context, taskQueue string) string {
-	d, err := s.client.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
-	if err == nil && len(d.GetPollers()) > 0 && s.engine == nil {
+	if s.polledBy(ctx, taskQueue) != "" {
 		return ""
 	}
-	return " Nobody works for it yet: it waits for starter serve."
+	return " No worker polls its task queue " + taskQueue + ": it waits for starter serve."
 }
 
 func newScheduleBackfill() *cobra.Command {

@@ -52,6 +52,8 @@ type service struct {
 
 	engineDir  string
 	address    engine.Address // of the engine; zero with a service of the user's own
+	workers    workers        // of the task queue, where the engine is embedded
+	mark       *private.Lock  // of this process among them
 	notes      []string       // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
@@ -135,6 +137,9 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	}
 	if err != nil {
 		s.close()
+		if e == nil && engine.WaitUntilFree(s.engineDir, engineStart) {
+			err = errEngineGone
+		}
 		return nil, err
 	}
 	return s, nil
@@ -266,14 +271,60 @@ func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen 
 	} else {
 		screen.say("Workflow: " + run.GetID())
 	}
-	if s.worker == nil && !s.hasWorkers(ctx) {
-		screen.say(fmt.Sprintf("No worker looks at the task queue %s yet: start one with the command worker; the migration waits for it.", s.taskQueue))
+	if s.worker == nil && s.polledBy(ctx, s.taskQueue) == "" {
+		screen.say(fmt.Sprintf("No worker polls the task queue %s: the migration waits until one does. Start one with the command worker.", s.taskQueue))
 	}
 }
 
-func (s *service) hasWorkers(ctx context.Context) bool {
-	d, err := s.client.DescribeTaskQueue(ctx, s.taskQueue, enumspb.TASK_QUEUE_TYPE_ACTIVITY)
-	return err == nil && len(d.GetPollers()) > 0
+// longestPoll is how long ago a worker that lives can have begun its last poll of
+// a task queue: a poll lasts a minute. The service remembers polls for longer.
+const longestPoll = 70 * time.Second
+
+// polledBy names a worker that polls a task queue, for people; "" if none does,
+// or if the service does not tell. This process does not count.
+//
+// For an embedded engine the answer is exact. Another service is asked for the
+// polls: a worker that was killed counts until its last poll is longestPoll ago.
+func (s *service) polledBy(ctx context.Context, taskQueue string) string {
+	if s.engineDir != "" {
+		if pid, err := workersOf(filepath.Dir(s.engineDir), taskQueue).other(s.mark, false); err == nil && pid != 0 {
+			return fmt.Sprintf("process %d", pid)
+		}
+		return ""
+	}
+	// Polls for activities are no sign: a worker that is busy makes none.
+	d, err := s.client.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
+	if err != nil {
+		return ""
+	}
+	for _, p := range d.GetPollers() {
+		if p.GetIdentity() != config.WorkerIdentity() && time.Since(p.GetLastAccessTime().AsTime()) < longestPoll {
+			return "worker " + p.GetIdentity()
+		}
+	}
+	return ""
+}
+
+// silence says why a workflow did not answer a query, for people, with the task
+// queue if no worker polls that.
+func (s *service) silence(ctx context.Context, id string, err error) (text, unpolled string) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d, describeErr := s.client.DescribeWorkflowExecution(ctx, id, "")
+	if describeErr != nil {
+		return "the Temporal service does not answer: " + describeErr.Error(), ""
+	}
+	queue := d.GetExecutionConfig().GetTaskQueue().GetName()
+	by := s.polledBy(ctx, queue)
+	if s.worker != nil && queue == s.taskQueue {
+		by = "this process"
+	}
+	// The service has seen no poll for 20 seconds.
+	var noPoll *serviceerror.FailedPrecondition
+	if by == "" || s.engineDir == "" && errors.As(err, &noPoll) {
+		return "no worker polls the task queue " + queue + "; it waits until one does", queue
+	}
+	return fmt.Sprintf("no worker of the task queue %s has answered for %s (%s polls it)", queue, lookTimeout, by), ""
 }
 
 // work runs a worker in this process, for one migration where the engine is
@@ -305,6 +356,13 @@ func (s *service) startWorker(credentials config.Credentials, identities []age.I
 		s.activities.Observe(s.telemetry)
 		s.telemetry.Watch(s.activities.Standings)
 	}
+	if s.engineDir != "" {
+		var err error
+		s.workers = workersOf(filepath.Dir(s.engineDir), s.taskQueue)
+		if s.mark, err = s.workers.enter(); err != nil {
+			return fmt.Errorf("cannot use the state folder: %w", err)
+		}
+	}
 	s.worker = workflows.NewWorker(s.client, s.taskQueue, s.activities, longest, s.engine != nil)
 	if err := s.worker.Start(); err != nil {
 		return err
@@ -313,6 +371,22 @@ func (s *service) startWorker(credentials config.Credentials, identities []age.I
 		s.telemetry.Working(s.client, s.taskQueue, config.WorkerIdentity())
 	}
 	return nil
+}
+
+// worksAlone says that nobody else brings a workflow of this task queue to its
+// end.
+func (s *service) worksAlone(ctx context.Context) bool {
+	return s.owner || s.worker != nil && s.polledBy(ctx, s.taskQueue) == ""
+}
+
+// lost gives errEngineGone in the place of an error of the service if the process
+// that ran the engine has ended, or is about to.
+func (s *service) lost(err error) error {
+	var unavailable *serviceerror.Unavailable
+	if s == nil || s.engine != nil || s.engineDir == "" || !errors.As(err, &unavailable) || !engine.WaitUntilFree(s.engineDir, engineStart) {
+		return err
+	}
+	return errEngineGone
 }
 
 // gone gives a channel that is closed when the engine of another process, that
@@ -336,6 +410,7 @@ func (s *service) gone(ctx context.Context) <-chan struct{} {
 
 // close stops what this process runs. Calls in flight come to their end.
 func (s *service) close() {
+	unmark(s.mark)
 	if s.notices != nil {
 		s.notices.Stop()
 	}

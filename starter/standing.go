@@ -52,6 +52,23 @@ func (s standing) after(before standing) standing {
 // rests says that no calls are made now.
 func (s standing) rests() bool { return s.paused != "" || s.closed != "" }
 
+// quietAfter is from when on somebody should hear that no call has ended. A call
+// that times out takes 10 seconds, unless somebody has set that.
+const quietAfter = 20 * time.Second
+
+// quiet is for how long no call has ended, 0 if that is usual at the pace that is
+// allowed, or not known.
+func quiet(p workflows.Progress, gate *pace.State, now time.Time) time.Duration {
+	usual := quietAfter
+	if gate != nil && gate.Allowed > 0 {
+		usual = max(usual, time.Duration(3*float64(time.Second)/gate.Allowed))
+	}
+	if idle := now.Sub(p.LastCall); !p.LastCall.IsZero() && idle > usual {
+		return idle
+	}
+	return 0
+}
+
 // news are the lines that tell what is not as it was.
 func (s standing) news(before standing, id string, now time.Time) []string {
 	var lines []string

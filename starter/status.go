@@ -52,6 +52,7 @@ type status struct {
 	Errors      map[string]int `json:"errors,omitempty"` // records by class of reason, of the round that runs
 	SecondsLeft float64        `json:"seconds_left,omitempty"`
 	Trouble     string         `json:"trouble,omitempty"`
+	Unpolled    string         `json:"unpolled_task_queue,omitempty"` // no worker polls it, and the migration waits for one
 	WebUI       string         `json:"web_ui,omitempty"`
 
 	Events []migration.Event `json:"events"`
@@ -85,6 +86,7 @@ type paceStatus struct {
 	Since       time.Time `json:"closed_since,omitzero"`
 	BreakerOpen bool      `json:"breaker_open,omitempty"`
 	Probe       time.Time `json:"next_probe,omitzero"`
+	LastCall    time.Time `json:"last_call,omitzero"` // when it ended
 }
 
 // statusCommand shows one migration.
@@ -194,7 +196,9 @@ func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (
 				return 0, err
 			}
 		case s.ExitCode == nil && s.Phase == "":
-			l.view.tell(s.Trouble)
+			if l.view.isTimeToPrint() {
+				screen.progress(s.Trouble)
+			}
 		case s.ExitCode == nil:
 			l.view.tell(s.Trouble)
 			l.view.show(l.progress)
@@ -240,7 +244,7 @@ type looker struct {
 func newLooker(p *place, k known, screen *screen) *looker {
 	l := &looker{place: p, known: k}
 	if p.service != nil {
-		l.view = newView(p.service.client, k.id, p.stateDir, screen)
+		l.view = newView(p.service, k.id, p.stateDir, screen)
 	}
 	return l
 }
@@ -261,19 +265,23 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	if s.State != stateRunning || p.service == nil {
 		return s, l.addEnd(ctx, &s)
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	asking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	progress, ids, ok := l.view.look(ctx)
-	if !ok {
-		s.Trouble = "no worker answers; the command that began the migration goes on with it, or a worker of the task queue " + l.known.queue
+	progress, ids, err := l.view.look(asking)
+	if err != nil {
+		l.calls, l.batches, l.updates = meter{}, meter{}, meter{}
+		s.Trouble, s.Unpolled = p.service.silence(ctx, l.known.id, err)
 		return s, nil
 	}
 	l.progress = progress
-	trouble, gate := l.view.pending(ctx, ids)
-	s.Trouble = trouble
+	s.Trouble = l.view.pending(asking, ids)
 	s.addProgress(progress)
-	s.addPace(progress, gateIn(progress, gate), l.known.spec.Control())
+	gate := l.view.gateNow(progress)
+	s.addPace(progress, gate, l.known.spec.Control())
 	l.measure(&s, progress)
+	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
+		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // that was before
+	}
 	return s, nil
 }
 
@@ -433,7 +441,7 @@ func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.C
 		set = p.Steering.Control
 	}
 	s.Pace = &paceStatus{
-		Allowed: set.RateLimit, Limit: set.RateLimit, RatePlan: set.RatePlan, Workers: set.Workers, Breaker: set.Breaker, BatchesBegun: p.InFlight,
+		Allowed: set.RateLimit, Limit: set.RateLimit, RatePlan: set.RatePlan, Workers: set.Workers, Breaker: set.Breaker, BatchesBegun: p.InFlight, LastCall: p.LastCall,
 	}
 	if gate == nil {
 		return

@@ -188,8 +188,8 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 	code := 5
 	s := status{
 		ID: "m", Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
-		Rounds: []roundStatus{{Running: true, Batches: 1, BatchesDone: 1}}, Errors: map[string]int{"x": 1}, SecondsLeft: 1, Trouble: "t", WebUI: "w",
-		Pace:   &paceStatus{RatePlan: "r", Breaker: 1, Closed: "c", Since: at, BreakerOpen: true, Probe: at},
+		Rounds: []roundStatus{{Running: true, Batches: 1, BatchesDone: 1}}, Errors: map[string]int{"x": 1}, SecondsLeft: 1, Trouble: "t", Unpolled: "q", WebUI: "w",
+		Pace:   &paceStatus{RatePlan: "r", Breaker: 1, Closed: "c", Since: at, BreakerOpen: true, Probe: at, LastCall: at},
 		Events: []migration.Event{},
 	}
 	data, err := json.Marshal(s)
@@ -199,8 +199,8 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 		`"rounds":[{"round":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"calls":0,"recovered":null,"running":true,"batches":1,"batches_done":1}],` +
 		`"paused":"p","decision":"d","decided_by":"b","ending":"e","max_failed":"1",` +
 		`"pace":{"calls_per_second":0,"allowed":0,"limit":0,"rate_plan":"r","workers":0,"batches_begun":0,"breaker":1,` +
-		`"closed":"c","closed_since":"2026-11-22T13:05:00Z","breaker_open":true,"next_probe":"2026-11-22T13:05:00Z"},` +
-		`"errors":{"x":1},"seconds_left":1,"trouble":"t","web_ui":"w","events":[]}`
+		`"closed":"c","closed_since":"2026-11-22T13:05:00Z","breaker_open":true,"next_probe":"2026-11-22T13:05:00Z","last_call":"2026-11-22T13:05:00Z"},` +
+		`"errors":{"x":1},"seconds_left":1,"trouble":"t","unpolled_task_queue":"q","web_ui":"w","events":[]}`
 	if string(data) != want {
 		t.Errorf("it is\n%s\nwant\n%s", data, want)
 	}
@@ -265,17 +265,28 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
 	p := workflows.Progress{Phase: workflows.PhaseLoading, Records: 100, Loading: ledger.Counts{Created: 50}}
 	began := time.Now().Add(-10 * time.Second)
+	slow := &pace.State{Limit: 4, Allowed: 0.05, Places: 1}
 	for _, tc := range []struct {
 		name     string
 		standing standing
+		gate     *pace.State
+		lastCall time.Duration // ago
 		has, not string
 	}{
-		{"loading", standing{}, "left", "no calls now"},
-		{"the breaker is open", standing{closed: "the breaker is open"}, "no calls now", "left"},
-		{"paused", standing{paused: "by olga"}, "no calls now", "left"},
-		{"a decision", standing{decision: "The canary is loaded"}, "waiting for a decision", "left"},
+		{"loading", standing{}, nil, 0, "left", "no call"},
+		{"the breaker is open", standing{closed: "the breaker is open"}, nil, 0, "no calls now", "left"},
+		{"paused", standing{paused: "by olga"}, nil, 0, "no calls now", "left"},
+		{"a decision", standing{decision: "The canary is loaded"}, nil, 0, "waiting for a decision", "left"},
+		{"a call has just ended", standing{}, nil, 5 * time.Second, "left", "no call"},
+		{"no call for a while", standing{}, nil, 40 * time.Second, "no call has ended for 40s", "left"},
+		{"as slow as it may be", standing{}, slow, 40 * time.Second, "left", "no call"},
+		{"slower than it may be", standing{}, slow, 80 * time.Second, "no call has ended for 1m20s", "left"},
 	} {
-		v := &view{standing: tc.standing, records: meter{samples: []sample{{began, 0}}}}
+		v := &view{standing: tc.standing, gate: tc.gate, records: meter{samples: []sample{{began, 0}}}}
+		p.LastCall = time.Time{}
+		if tc.lastCall > 0 {
+			p.LastCall = time.Now().Add(-tc.lastCall)
+		}
 		if got := v.line(p); !strings.Contains(got, tc.has) || strings.Contains(got, tc.not) {
 			t.Errorf("%s: %q, want %q in it, and not %q", tc.name, got, tc.has, tc.not)
 		}

@@ -286,8 +286,8 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *scr
 	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
 	ctx := context.Background()
-	w := watcher{service: o.service, screen: screen, stop: interrupted.Done(), attached: true}
-	v := newView(o.service.client, k.id, o.stateDir, screen)
+	w := watcher{service: o.service, screen: screen, stop: interrupted.Done(), attached: true, again: "starter status " + k.id}
+	v := newView(o.service, k.id, o.stateDir, screen)
 	var result workflows.Result
 	err := w.watch(ctx, o.service.client.GetWorkflow(ctx, k.id, k.run), &result, v.update)
 	var failed *temporal.WorkflowExecutionError

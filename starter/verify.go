@@ -157,7 +157,7 @@ type verifySession struct {
 	service      *service
 }
 
-func (s *verifySession) run(ctx context.Context) (int, error) {
+func (s *verifySession) run(ctx context.Context) (_ int, err error) {
 	closeTarget, err := s.o.openTarget()
 	if err != nil {
 		return 0, err
@@ -170,7 +170,10 @@ func (s *verifySession) run(ctx context.Context) (int, error) {
 	if s.service, err = openService(ctx, s.o.options, spec, s.log); err != nil {
 		return 0, err
 	}
-	defer func() { s.service.close() }()
+	defer func() {
+		err = s.service.lost(err)
+		s.service.close()
+	}()
 	for _, note := range s.service.notes {
 		s.screen.say(note)
 	}
@@ -182,8 +185,8 @@ func (s *verifySession) run(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	s.service.introduce(ctx, run, s.screen)
-	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached}
-	view := verifyView{newView(s.service.client, run.GetID(), s.o.stateDir, s.screen)}
+	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached, again: "The same command"}
+	view := verifyView{newView(s.service, run.GetID(), s.o.stateDir, s.screen)}
 	var summary migration.VerifySummary
 	err = w.watch(ctx, run, &summary, view.update)
 	switch {
@@ -240,7 +243,7 @@ func (s *verifySession) begin(ctx context.Context) (run client.WorkflowRun, atta
 	if err != nil {
 		return nil, false, err
 	}
-	if attached && ending && s.service.owner {
+	if attached && ending && s.service.worksAlone(ctx) {
 		s.screen.say("An earlier verification was being stopped; that comes to its end first.")
 		_ = s.service.client.GetWorkflow(ctx, s.verification.ID, "").Get(ctx, nil)
 		attached = false
@@ -318,19 +321,17 @@ func (s *screen) verified(v migration.VerifySummary) {
 type verifyView struct{ *view }
 
 func (v verifyView) update(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	var p workflows.VerifyProgress
-	value, err := v.client.QueryWorkflow(ctx, v.id, "", workflows.QueryProgress)
-	if err != nil || value.Get(&p) != nil {
-		v.probe()
+	if err := v.query(looking, v.id, &p); err != nil {
+		v.unanswered(ctx, err)
 		return
 	}
-	v.lookForTrouble(ctx, []string{v.id})
-	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
+	v.lookForTrouble(looking, []string{v.id})
+	if !v.isTimeToPrint() {
 		return
 	}
-	v.printed = time.Now()
 	c := p.Found
 	v.screen.progress(fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
 		p.Phase, number(c.Sum()), number(p.Records), number(c.Equal), number(c.Different), number(c.Missing)))

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/ledger"
@@ -22,7 +21,7 @@ import (
 
 // view follows a migration through its workflows.
 type view struct {
-	client   client.Client
+	service  *service
 	id       string
 	stateDir string
 	screen   *screen
@@ -37,22 +36,53 @@ type view struct {
 	standing standing // as it was told
 }
 
-func newView(c client.Client, id, stateDir string, s *screen) *view {
-	return &view{client: c, id: id, stateDir: stateDir, screen: s}
+func newView(s *service, id, stateDir string, screen *screen) *view {
+	return &view{service: s, id: id, stateDir: stateDir, screen: screen}
 }
 
-// update looks and shows. Without a worker there is nothing to be seen, which
-// is no error: the next look may see.
+// update looks and shows. That nobody answers is no error: the next look may see
+// more.
 func (v *view) update(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	progress, ids, ok := v.look(ctx)
-	if !ok {
-		v.probe()
+	progress, ids, err := v.look(looking)
+	if err != nil {
+		v.unanswered(ctx, err)
 		return
 	}
-	v.lookForTrouble(ctx, ids)
+	v.lookForTrouble(looking, ids)
 	v.show(progress)
+}
+
+// query asks a workflow for its progress.
+func (v *view) query(ctx context.Context, id string, progress any) error {
+	value, err := v.service.client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
+	if err != nil {
+		return err
+	}
+	return value.Get(progress)
+}
+
+// unanswered shows why the workflow does not tell its progress, in the place of
+// what it told last: that is over.
+func (v *view) unanswered(ctx context.Context, err error) {
+	if ctx.Err() != nil || v.probe() {
+		return
+	}
+	v.records = meter{}
+	if v.isTimeToPrint() {
+		silence, _ := v.service.silence(ctx, v.id, err)
+		v.screen.progress(silence)
+	}
+}
+
+// isTimeToPrint says that a line of progress may be shown, and counts it as shown.
+func (v *view) isTimeToPrint() bool {
+	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
+		return false
+	}
+	v.printed = time.Now()
+	return true
 }
 
 // show tells what is new, and how far it is.
@@ -70,16 +100,14 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.say(line)
 	}
 	v.standing = now
-	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
-		return
+	if v.isTimeToPrint() {
+		v.screen.progress(v.line(progress))
 	}
-	v.printed = time.Now()
-	v.screen.progress(v.line(progress))
 }
 
-// probe says why nothing is to be seen, where that is the disk of the state:
-// the engine waits for it without a word, and goes on when it can write again.
-func (v *view) probe() {
+// probe says whether nothing is to be seen because of the disk of the state, and
+// shows that: the engine waits for it without a word.
+func (v *view) probe() (full bool) {
 	w, err := private.NewWriter(filepath.Join(v.stateDir, "probe"))
 	if err == nil {
 		_, err = w.Write(make([]byte, 64<<10))
@@ -93,6 +121,7 @@ func (v *view) probe() {
 	if err != nil {
 		v.tell(fmt.Sprintf("cannot write to the state folder %s: %v; make room there, and the migration goes on", v.stateDir, err))
 	}
+	return err != nil
 }
 
 // tell shows trouble, once as long as it is the same.
@@ -105,15 +134,14 @@ func (v *view) tell(trouble string) {
 
 // look asks the migration, then its children, and so on, and joins what they
 // say: migration, retry, and the load in its parts.
-func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []string, ok bool) {
+func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []string, err error) {
 	for asked := []string{v.id}; len(asked) > 0; {
 		id := asked[0]
 		asked = asked[1:]
 		var p workflows.Progress
-		value, err := v.client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
-		if err != nil || value.Get(&p) != nil {
+		if err := v.query(ctx, id, &p); err != nil {
 			if len(ids) == 0 {
-				return progress, ids, false
+				return progress, ids, err
 			}
 			continue // it is not there yet, or not any more
 		}
@@ -129,6 +157,9 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 			if p.Pace != nil {
 				progress.Pace = p.Pace
 			}
+			if p.LastCall.After(progress.LastCall) {
+				progress.LastCall = p.LastCall
+			}
 			for class, n := range p.Errors {
 				if progress.Errors == nil {
 					progress.Errors = map[string]int{}
@@ -142,7 +173,7 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 		ids = append(ids, id)
 		asked = append(asked, p.Children...)
 	}
-	return progress, ids, true
+	return progress, ids, nil
 }
 
 // lookForTrouble finds activities that fail and are tried again.
@@ -150,19 +181,17 @@ func (v *view) lookForTrouble(ctx context.Context, ids []string) {
 	if time.Since(v.looked) < 3*time.Second {
 		return
 	}
-	v.looked = time.Now()
-	var trouble string
-	trouble, v.gate = v.pending(ctx, ids)
-	v.tell(trouble)
+	v.tell(v.pending(ctx, ids))
 }
 
 // pending looks at the activities that are not done: why one of them failed, and
 // how the gate stands, by the latest heartbeat of one that waits in it; nil if
 // none does.
-func (v *view) pending(ctx context.Context, ids []string) (trouble string, gate *pace.State) {
+func (v *view) pending(ctx context.Context, ids []string) (trouble string) {
+	v.looked, v.gate = time.Now(), nil
 	var latest time.Time
 	for _, id := range ids {
-		d, err := v.client.DescribeWorkflowExecution(ctx, id, "")
+		d, err := v.service.client.DescribeWorkflowExecution(ctx, id, "")
 		if err != nil {
 			continue
 		}
@@ -171,11 +200,11 @@ func (v *view) pending(ctx context.Context, ids []string) (trouble string, gate 
 				trouble = a.GetLastFailure().GetMessage()
 			}
 			if state, ok := gateOf(a.GetHeartbeatDetails()); ok && a.GetLastHeartbeatTime().AsTime().After(latest) {
-				gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
+				v.gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
 			}
 		}
 	}
-	return trouble, gate
+	return trouble
 }
 
 // gateOf reads the details of a heartbeat, which of other activities are
@@ -219,7 +248,7 @@ func (v *view) line(p workflows.Progress) string {
 	if p.Phase == workflows.PhaseUpdating {
 		u := p.Updates
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
-			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed))
+			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed)) + v.slowed(p)
 	}
 	if v.standing.decision != "" {
 		return "waiting for a decision …"
@@ -237,7 +266,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
 	v.records.add(done)
-	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() {
+	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
 	}
@@ -250,6 +279,9 @@ func (v *view) slowed(p workflows.Progress) string {
 		return ", no calls now"
 	}
 	gate := v.gateNow(p)
+	if idle := quiet(p, gate, time.Now()); idle > 0 {
+		return fmt.Sprintf(", no call has ended for %s", idle.Round(time.Second))
+	}
 	if gate == nil || gate.Allowed == 0 || gate.Allowed == gate.Limit {
 		return ""
 	}

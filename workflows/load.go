@@ -178,6 +178,7 @@ type loadRun struct {
 	giveBack workflow.CancelFunc
 	total    int         // batches of the round
 	pace     *pace.State // as it was after the last batch
+	called   time.Time   // see Progress.LastCall
 }
 
 func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
@@ -278,6 +279,9 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	l.loaded.Add(r.Counts)
 	l.batches++
 	l.pace = r.Pace
+	if r.Calls > 0 {
+		l.called = workflow.Now(ctx)
+	}
 	if l.in.Errors == nil {
 		l.in.Errors = map[string]int{}
 	}
@@ -350,7 +354,7 @@ func (l *loadRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
 		return Progress{
 			Phase: PhaseLoading, Round: l.in.Round, Batches: l.size(), BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
-			Errors: l.in.Errors, Pace: l.pace,
+			Errors: l.in.Errors, Pace: l.pace, LastCall: l.called,
 		}, nil
 	})
 }

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -71,6 +72,9 @@ type Progress struct {
 	BatchesDone int           `json:"batches_done,omitempty"`
 	InFlight    int           `json:"in_flight,omitempty"`
 	Loading     ledger.Counts `json:"loading"`
+	// LastCall is when the last batch that made a call was done; zero if that is
+	// not known.
+	LastCall time.Time `json:"last_call,omitzero"`
 
 	// What became of the ToUpdate records that are to be updated.
 	ToUpdate int            `json:"to_update,omitempty"`

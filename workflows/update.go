@@ -85,7 +85,8 @@ func (u *updateRun) run(ctx workflow.Context) (UpdateResult, error) {
 
 type updateRun struct {
 	flight
-	in UpdateInput
+	in     UpdateInput
+	called time.Time // see Progress.LastCall
 }
 
 func (u *updateRun) plan(ctx workflow.Context) (activities.UpdatePlan, error) {
@@ -118,6 +119,7 @@ func (u *updateRun) updateBatch(ctx workflow.Context, plan activities.UpdatePlan
 	switch {
 	case err == nil:
 		u.in.Counts.Add(updated)
+		u.called = workflow.Now(ctx)
 		u.show(ctx)
 		return
 	case !temporal.IsCanceledError(err):
@@ -133,7 +135,7 @@ func (u *updateRun) show(ctx workflow.Context) {
 
 func (u *updateRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
-		return Progress{Phase: PhaseUpdating, InFlight: u.inFlight, ToUpdate: u.in.Records, Updates: u.in.Counts}, nil
+		return Progress{Phase: PhaseUpdating, InFlight: u.inFlight, ToUpdate: u.in.Records, Updates: u.in.Counts, LastCall: u.called}, nil
 	})
 }
 

@@ -109,6 +109,11 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 		return nil, err
 	}
 	e := &Engine{lock: lock}
+	// The address of a process that was killed may be another program's by now.
+	if err := os.Remove(addressFile(dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		lock.Unlock()
+		return nil, err
+	}
 	if err := e.start(ctx, dir, attributes); err != nil {
 		e.Stop()
 		return nil, fmt.Errorf("the embedded Temporal service did not start: %w", err)
@@ -142,6 +147,17 @@ func IsFree(dir string) bool {
 		return false
 	}
 	lock.Unlock()
+	return true
+}
+
+// WaitUntilFree waits until no process runs an engine on dir, and says whether
+// that came so in time.
+func WaitUntilFree(dir string, limit time.Duration) bool {
+	for end := time.Now().Add(limit); !IsFree(dir); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
 	return true
 }
 

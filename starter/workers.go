@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"durable-dataload/internal/private"
+)
+
+// workers is the folder of the processes that run a worker for one task queue of
+// an embedded engine, with a locked file each. The lock is what counts: the
+// system releases it however the process ends, so neither a killed process nor
+// another one that got its id is taken for a worker.
+type workers string
+
+// workersOf is the folder for a task queue in a state folder.
+func workersOf(stateDir, taskQueue string) workers {
+	sum := sha256.Sum256([]byte(taskQueue))
+	return workers(filepath.Join(stateDir, "workers", hex.EncodeToString(sum[:8])))
+}
+
+// enter adds this process. It is a worker until leave, or until it ends.
+func (w workers) enter() (*private.Lock, error) {
+	if err := private.MkdirAll(string(w)); err != nil {
+		return nil, err
+	}
+	mutex, err := w.exclude()
+	if err != nil {
+		return nil, err
+	}
+	defer mutex.Unlock()
+	// The name is random: processes of two containers may have the same id.
+	mark, err := private.TryLock(filepath.Join(string(w), rand.Text()+workerFile))
+	if err != nil {
+		return nil, err
+	}
+	_, err = mark.File().WriteString(strconv.Itoa(os.Getpid()))
+	return mark, err
+}
+
+const workerFile = ".pid"
+
+// exclude keeps other processes out while files are added, looked at or removed.
+func (w workers) exclude() (*private.Lock, error) {
+	return private.TakeLock(filepath.Join(string(w), "lock"))
+}
+
+// other returns the id of a worker beside the one with the mark, 0 if there is
+// none. leave says that the process with the mark is no worker from now on, if
+// there is another one: of two that leave at once one stays.
+func (w workers) other(mark *private.Lock, leave bool) (pid int, err error) {
+	if _, err := os.Stat(string(w)); errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	mutex, err := w.exclude()
+	if err != nil {
+		return 0, err
+	}
+	defer mutex.Unlock()
+	if pid, err = w.find(mark); err == nil && pid != 0 && leave {
+		unmark(mark)
+	}
+	return pid, err
+}
+
+// find removes the files of processes that were killed as well.
+func (w workers) find(mark *private.Lock) (pid int, err error) {
+	files, err := os.ReadDir(string(w))
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		path := filepath.Join(string(w), f.Name())
+		if !strings.HasSuffix(path, workerFile) || mark != nil && path == mark.File().Name() {
+			continue
+		}
+		dead, err := private.TryLock(path)
+		if err == nil {
+			err = os.Remove(path)
+			dead.Unlock()
+		} else if errors.Is(err, private.ErrLocked) {
+			var text []byte
+			if text, err = os.ReadFile(path); err == nil {
+				pid, err = strconv.Atoi(string(text))
+			}
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // it has just left
+			return 0, err
+		}
+	}
+	return pid, nil
+}
+
+// unmark ends the part of this process in the work; nil is none.
+func unmark(mark *private.Lock) {
+	if mark != nil {
+		_ = os.Remove(mark.File().Name())
+		mark.Unlock()
+	}
+}
