@@ -242,7 +242,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	wantLines(p, map[string]string{
 		"a.csv.gz": "2 2 0 0 0 0 0 done", "b.csv": "20 20 0 0 0 0 0 done", "c.csv": "- - - - - - - could not run",
 	})
-	if text := p.errors(); !strings.Contains(text, "c.csv, line 1: columns 1 and 2 are both named") || strings.Index(text, "a.csv.gz into") > strings.Index(text, "b.csv into") {
+	if text := p.errors(); !strings.Contains(text, "c.csv, line 1: columns 1 and 2 have the same name") || strings.Index(text, "a.csv.gz into") > strings.Index(text, "b.csv into") {
 		t.Errorf("it says\n%s\nwant what is wrong with c.csv, and a.csv.gz before b.csv", text)
 	}
 
@@ -338,7 +338,7 @@ func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
 		{"users.csv.gz", []byte("email\n"), nil, []string{"users.csv.gz", "not compressed with gzip", "rename"}},
 		{"users.csv", whole, nil, []string{"users.csv, line 1", "compressed with gzip", ".gz"}},
 		{"users.csv", []byte("email,city\na@example.com,\x81\n"), []string{"--encoding", "windows-1252"}, []string{"users.csv, line 2", "0x81"}},
-		{"users.csv.gz", gzipped(t, []byte("email,email\n")), nil, []string{"users.csv, line 1", "both named"}},
+		{"users.csv.gz", gzipped(t, []byte("email,email\n")), nil, []string{"users.csv, line 1", "have the same name"}},
 		{"users.csv", []byte("email;city\n"), nil, []string{"--delimiter ';'"}},
 	} {
 		m := l.migration(s, l.write(c.name, c.content), 10, c.flags...)

@@ -136,16 +136,16 @@ func TestOddFiles(t *testing.T) {
 		{"byte order mark before a quoted header", "\ufeff\"a\",\"b\"\n1,2\n", [][]string{{"1", "2"}}, nil, ""},
 		{"byte order mark inside is a value", "a,b\n\ufeff1,2\n", [][]string{{"\ufeff1", "2"}}, nil, ""},
 		{"zero bytes in a value", "a,b\n1\x00,\x00\n", [][]string{{"1\x00", "\x00"}}, nil, ""},
-		{"zero bytes in a name", "a\x00,b\n1,2\n", nil, nil, "line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+		{"zero bytes in a name", "a\x00,b\n1,2\n", nil, nil, "line 1: the file is binary, and no text; expected CSV in UTF-8; export the users as CSV, or decrypt or unpack the file"},
 
 		{"line ends of old Macintosh programs", "a,b\r1,2\r3,4\r", nil, nil, "line 1: the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
 		{"a carriage return outside of quotes", "a,b\n1\r2,3\n4,5\n", [][]string{{"4", "5"}}, []string{"line 2: column 1 (a): " + faultCR.String()}, ""},
-		{"UTF-16 as Excel writes it", "\xff\xfea\x00\t\x00b\x00\r\x00\n\x00", nil, nil, `line 1: the file is UTF-16 text; expected UTF-8; save it as "CSV UTF-8", or give --encoding utf-16`},
+		{"UTF-16 as Excel writes it", "\xff\xfea\x00\t\x00b\x00\r\x00\n\x00", nil, nil, `line 1: the file is UTF-16 text; expected CSV in UTF-8; save it as "CSV UTF-8", or give --encoding utf-16`},
 		{"Windows-1252", "a,b\n1,Ren\xe9\n", nil, nil, `line 2: byte 6 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
 
-		{"a name twice", "a,b,a\n1,2,3\n", nil, nil, `line 1: columns 1 and 3 are both named "a"; expected each name once; remove one of them`},
+		{"a name twice", "a,b,a\n1,2,3\n", nil, nil, `line 1: columns 1 and 3 have the same name; expected each name once; remove one of them`},
 		{"names that differ in case", "a,A\n1,2\n", [][]string{{"1", "2"}}, nil, ""},
-		{"a space around a name", "a , b\n1,2\n", nil, nil, `line 1: the name of column 1, "a ", has a space around it; expected an attribute name; remove the space`},
+		{"a space around a name", "a , b\n1,2\n", nil, nil, `line 1: the name of column 1 has a space around it; expected an attribute name; remove the space`},
 		{"a space around a value is kept", "a,b\n 1 , 2\n", [][]string{{" 1 ", " 2"}}, nil, ""},
 		{"a formula is a value", "a,b\n=1+1,\"=cmd|' /C calc'!A0\"\n+1,-2\n@SUM(1),\"\t=2\"\n", [][]string{{"=1+1", "=cmd|' /C calc'!A0"}, {"+1", "-2"}, {"@SUM(1)", "\t=2"}}, nil, ""},
 	} {

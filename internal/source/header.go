@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -27,12 +26,15 @@ func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 		case faultCR:
 			return nil, "the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"
 		default:
-			return nil, fmt.Sprintf("column %d of the header has %s; mend the header", len(h.Names)+1, f.fault)
+			return nil, fmt.Sprintf("column %d of the header has %s; fix the header", len(h.Names)+1, f.fault)
 		}
 		var name strings.Builder
 		f.writeTo(&name, b)
 		h.Names = append(h.Names, name.String())
 		pos = f.next
+	}
+	if reason := refuseSepLine(raw, d); reason != "" {
+		return nil, reason
 	}
 	if reason := checkNames(h.Names, d); reason != "" {
 		return nil, reason
@@ -57,25 +59,27 @@ func checkNames(names []string, d Delimiter) string {
 		}
 	}
 	columns := make(map[string]int, len(names)) // by name
-	objects := make(map[string]int)             // by path, the first column that is below it
 	for i, name := range names {
 		column := i + 1
 		switch {
 		case name == "":
 			return fmt.Sprintf("column %d has no name; expected an attribute name in every column of the header; name the column or remove it", column)
-		case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }):
-			// A second byte order mark, the zero bytes of UTF-16, a line break between stray quotes.
+		case len(name) > maxName:
+			return fmt.Sprintf("the name of column %d has %d bytes; expected an attribute name of at most %d; put a header on the first line, and check its quotes", column, len(name), maxName)
+		case strings.ContainsFunc(name, isInvisible):
+			// A second byte order mark, the zero bytes of UTF-16, a line break between stray quotes, a no-break space.
 			return fmt.Sprintf("the name of column %d holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right", column)
 		case strings.TrimSpace(name) != name:
-			return fmt.Sprintf("the name of column %d, %q, has a space around it; expected an attribute name; remove the space", column, shorten(name))
+			return fmt.Sprintf("the name of column %d has a space around it; expected an attribute name; remove the space", column)
 		case strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, ".."):
-			return fmt.Sprintf("the name of column %d, %q, has a dot without a name on both sides; expected object.attribute; mend the name", column, shorten(name))
+			return fmt.Sprintf("the name of column %d has a dot without a name on both sides; expected object.attribute; fix the name", column)
 		}
 		if first, ok := columns[name]; ok {
-			return fmt.Sprintf("columns %d and %d are both named %q; expected each name once; remove one of them", first, column, shorten(name))
+			return fmt.Sprintf("columns %d and %d have the same name; expected each name once; remove one of them", first, column)
 		}
 		columns[name] = column
 	}
+	objects := make(map[string]int) // by path, the first column that is below it
 	for i, name := range names {
 		for dot, c := range name {
 			if c != '.' {
@@ -88,12 +92,14 @@ func checkNames(names []string, d Delimiter) string {
 	}
 	for i, name := range names {
 		if member, ok := objects[name]; ok {
-			return fmt.Sprintf("column %d, %q, is a value, and column %d, %q, makes it an object; expected one of the two; rename or remove one of them",
-				i+1, shorten(name), member, shorten(names[member-1]))
+			return fmt.Sprintf("the name of column %d stands for a value, and the name of column %d makes it an object; expected one of the two; rename or remove one of them", i+1, member)
 		}
 	}
 	return ""
 }
+
+// maxName is the longest name of a column in bytes. What is longer is a sentence, or the header's quotes are wrong.
+const maxName = 1000
 
 // shorten keeps a name that is no name from filling the screen.
 func shorten(name string) string {

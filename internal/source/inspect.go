@@ -74,7 +74,7 @@ type Summary struct {
 }
 
 // Inspect reads a file once, from start to end, and refuses it or cuts it into batches. The error is a *Refusal if the
-// file is not usable: not UTF-8, no header, a header whose names cannot be attributes, a quote that is never closed, a
+// file is not usable: not UTF-8, another format, no header, a header whose names cannot be attributes or that no record fits, a quote that is never closed, a
 // record of more than 64 MiB. A record that has the wrong number of fields or a misplaced quote is in a batch
 // like any other; Fields says what is wrong with it. A file with a header and no record is fine.
 //
@@ -172,6 +172,9 @@ type inspection struct {
 	index   *indexWriter
 	header  *Header
 
+	headerLine int64
+	shapes     shapes
+
 	digest  hash.Hash
 	size    int64 // bytes read
 	records int64 // cut, with the skipped ones
@@ -201,7 +204,7 @@ func (i *inspection) readHeader() error {
 	if err != nil {
 		return err
 	}
-	if reason := foreignFormat(start); reason != "" {
+	if reason := looksLike(start); reason != "" {
 		return i.refuse(1, reason)
 	}
 	for {
@@ -219,7 +222,7 @@ func (i *inspection) readHeader() error {
 		if reason != "" {
 			return i.refuse(p.line, reason)
 		}
-		i.header = header
+		i.header, i.headerLine = header, p.line
 		return nil
 	}
 }
@@ -228,6 +231,9 @@ func (i *inspection) readRecords() error {
 	for {
 		p, err := i.next()
 		if errors.Is(err, io.EOF) {
+			if err := i.shapes.refuse(i); err != nil {
+				return err
+			}
 			return i.closeBatch()
 		}
 		if err != nil {
@@ -235,6 +241,7 @@ func (i *inspection) readRecords() error {
 		}
 		if !p.blank {
 			i.records++
+			i.shapes.see(i.header, p.raw)
 			if i.records < i.options.StartAt {
 				continue
 			}

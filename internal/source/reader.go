@@ -64,6 +64,10 @@ func (r *Reader) Header() *Header { return r.i.header }
 func (r *Reader) Next() (Record, error) {
 	for {
 		p, good, err := r.next()
+		if err == io.EOF && !r.ended && r.i.header != nil {
+			r.refuse(r.i.shapes.refuse(r.i))
+			r.ended = true
+		}
 		if err != nil {
 			return Record{}, err
 		}
@@ -71,6 +75,9 @@ func (r *Reader) Next() (Record, error) {
 			continue
 		}
 		r.i.records++
+		if r.i.header != nil {
+			r.i.shapes.see(r.i.header, p.raw)
+		}
 		if good {
 			return Record{Number: r.i.records, Line: p.line, Raw: p.raw}, nil
 		}
@@ -94,7 +101,7 @@ func (r *Reader) readHeader() error {
 	if err != nil {
 		return err
 	}
-	if reason := foreignFormat(start); reason != "" {
+	if reason := looksLike(start); reason != "" {
 		r.refuse(r.i.refuse(1, reason))
 		r.ended = true
 		return nil
@@ -118,7 +125,7 @@ func (r *Reader) readHeader() error {
 			r.refuse(r.i.refuse(p.line, reason))
 			return nil
 		}
-		r.i.header = header
+		r.i.header, r.i.headerLine = header, p.line
 		return nil
 	}
 }

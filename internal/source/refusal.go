@@ -7,7 +7,8 @@ import (
 )
 
 // Refusal is what makes a whole file unusable, found before anything is sent. Its text says where, what was found,
-// what was expected and what to do, and holds no value of a record. It names columns.
+// what was expected and what to do, and holds no value of a record. It
+// numbers the columns of the header and does not name them: where a file has no header, a name is a value.
 type Refusal struct {
 	File   string // name without its folder
 	Line   int64  // physical line; 0 if the file as a whole is meant
@@ -30,24 +31,6 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("%s: %s", r.File, r.Reason)
 	}
 	return fmt.Sprintf("%s, line %d: %s", r.File, r.Line, r.Reason)
-}
-
-const saveAsUTF8 = `save it as "CSV UTF-8"`
-
-// foreignFormat recognises by its first bytes a file that is no UTF-8 CSV, and is the reason to refuse it.
-func foreignFormat(start []byte) string {
-	for _, f := range []struct{ magic, reason string }{
-		{"\xFF\xFE", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8 + ", or give --encoding utf-16"},
-		{"\xFE\xFF", "the file is UTF-16 text; expected UTF-8; " + saveAsUTF8 + ", or give --encoding utf-16"},
-		{"PK\x03\x04", "the file is an Excel workbook or a ZIP archive; expected CSV; " + saveAsUTF8 + ", or unpack it"},
-		{"\x1F\x8B", "the file is compressed with gzip; expected CSV; unpack it, or give it a name that ends in .gz"},
-		{"\x28\xB5\x2F\xFD", "the file is compressed with zstd; expected CSV; unpack it, or give it a name that ends in .zst"},
-	} {
-		if bytes.HasPrefix(start, []byte(f.magic)) {
-			return f.reason
-		}
-	}
-	return ""
 }
 
 // badUTF8 finds the first byte in b that is not UTF-8: its line, counted from that of b, and its place in that line,

@@ -95,7 +95,7 @@ func TestWhatIsFoundInAFile(t *testing.T) {
 			[]string{"error encoding  4 [2 3 5]: bytes that are not UTF-8"}},
 		{"a quote that is never closed", header + "a@example.com,\"A\nb@example.com,B\n",
 			[]string{"error quote  1 [2]: a quote that is not closed"}},
-		{"a header that is none", "email,email\na@example.com,A\n", []string{`error file  1 [1]: columns 1 and 2 are both named "email"`}},
+		{"a header that is none", "email,email\na@example.com,A\n", []string{`error file  1 [1]: columns 1 and 2 have the same name`}},
 		{"an empty file", "", []string{"error file  1 [0]: the file is empty"}},
 		{"the number of fields", header + "a@example.com\nb@example.com\nc@example.com,C,\n", []string{
 			"error fields  2 [2 3]: the record has 1 field; expected 2", "error fields  1 [4]: the record has 3 fields; expected 2"}},
