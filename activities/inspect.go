@@ -14,8 +14,10 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/validate"
 )
 
 // InspectInput is the one activity input that has the whole spec: the others
@@ -266,13 +268,40 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		}
 		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
 	}
-	if _, err := m.Compile(summary.Header.Names); err != nil {
+	records, err := m.Compile(summary.Header.Names)
+	if err == nil && !validate.GivesKey(records, spec.PrimaryKey) {
+		err = validate.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder))
+	}
+	if err != nil {
 		if err := folder.DropIndex(); err != nil {
 			return storageError(err)
 		}
-		return refused(err)
+		return refused(fmt.Errorf("%s: %w", spec.InputName(), err))
 	}
 	return nil
+}
+
+// schema asks the target for its schema, at the pace of its calls; nil where that is not to be had. Only a header that
+// gives no key needs it.
+func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *identitycloud.Schema {
+	gate, err := pace.New(pace.Config{Starts: folder.StartTimes(spec.Target), Places: folder.Places(), Settings: pace.Fixed(spec.RateLimit, 1)})
+	if err != nil {
+		a.log.Warn("the schema cannot be asked for", "error", err.Error())
+		return nil
+	}
+	defer gate.Close(context.WithoutCancel(ctx))
+	target, err := a.connect(spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
+	})
+	if err != nil {
+		a.log.Warn("the schema cannot be asked for", "error", err.Error())
+		return nil
+	}
+	schema, err := validate.ReadSchema(ctx, target)
+	if err != nil {
+		a.log.Warn("a header is checked without the schema", "error", err.Error())
+	}
+	return schema
 }
 
 // hasIndex says whether an earlier run has indexed this input in the same way.

@@ -174,7 +174,7 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 }
 
 // newEncoder makes what a migration sends of the records below a header.
-func (o *options) newEncoder(header []string) (validate.Encoder, error) { return o.records(header) }
+func (o *options) newEncoder(header []string) (validate.Records, error) { return o.records(header) }
 
 func (o *options) records(header []string) (*mapping.Records, error) {
 	m, _, err := readMappingFile(o.mapping)

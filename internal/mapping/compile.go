@@ -4,24 +4,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
+
+	"durable-dataload/internal/nearest"
 )
 
 // Compile prepares for records below this header. It refuses, with the line in the mapping file: a column that is
 // mentioned and not there, an attribute that gets two values, a value and an object at one path (a with a.b), a column
 // that is not mentioned where the file wants that all are, and an expression that does not fit the columns.
 func (m *Mapping) Compile(header []string) (*Records, error) {
-	c := &compiling{Mapping: m, header: header, index: make(map[string]int, len(header)), records: &Records{columns: len(header)}}
+	c := &compiling{Mapping: m, header: header, index: make(map[string]int, len(header)), records: &Records{columns: len(header), reads: map[int]bool{}}}
 	for i, name := range header {
-		if _, twice := c.index[name]; twice {
-			return nil, fmt.Errorf("the header has the column %q twice; expected each name once; rename or remove one", name)
+		if first, twice := c.index[name]; twice {
+			return nil, fmt.Errorf("columns %d and %d have the same name; expected each name once; rename or remove one", first+1, i+1)
 		}
 		c.index[name] = i
 	}
 	for _, rules := range m.columns {
 		if _, ok := c.index[rules.column]; !ok && !m.mayMiss {
-			return nil, c.at(rules.line, "the column %q is not in the input%s", rules.column, didYouMean(rules.column, header))
+			return nil, c.at(rules.line, "the column %q is not in the input%s", rules.column, c.didYouMean(rules.column))
 		}
 	}
 	for i, name := range header {
@@ -53,6 +57,15 @@ func (c *compiling) at(line int, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
 }
 
+// didYouMean points at the column that was most likely meant. It does not name it: where an input has no header, a name
+// is a value.
+func (c *compiling) didYouMean(name string) string {
+	if like := nearest.Name(name, c.header); like != "" {
+		return fmt.Sprintf("; did you mean column %d?", c.index[like]+1)
+	}
+	return ""
+}
+
 func (c *compiling) column(i int, name string) error {
 	rules, ok := c.mentioned[name]
 	if !ok && c.saltColumns[name] {
@@ -82,7 +95,7 @@ func (c *compiling) column(i int, name string) error {
 	case othersIgnore:
 		return nil
 	case othersFail:
-		return c.at(0, "the column %q of the input is not mentioned, and others is fail; name its attribute, or write %q: ignore", name, name)
+		return c.at(0, "column %d of the input is not mentioned, and others is fail; say under columns which attribute it is, or ignore", i+1)
 	}
 	return c.add(&rule{column: name, to: name}, i)
 }
@@ -112,6 +125,9 @@ func (c *compiling) add(r *rule, column int) error {
 func (c *compiling) place(r *rule, l *leaf) error {
 	conflict := c.records.record.add(r.path(), l)
 	if conflict == nil {
+		if l.replaced != nil {
+			c.records.tables = append(c.records.tables, table{r.to, l})
+		}
 		return nil
 	}
 	other := conflict.source
@@ -124,6 +140,9 @@ func (c *compiling) place(r *rule, l *leaf) error {
 
 // leaf compiles what makes the value of a rule.
 func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
+	if column >= 0 {
+		c.records.reads[column] = true
+	}
 	l := &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line, plural: r.typ == typePlural}
 	change := r.change()
 	finish := r.finish()
@@ -137,9 +156,16 @@ func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 		l.plural = r.constant[0] == '['
 		return l, nil
 	case r.expression != "":
-		e, err := compileExpression(r.expression, c.header, r.column != "")
+		e, err := compileExpression(r.expression, c.index, r.column != "")
+		var unknown *unknownColumn
+		if errors.As(err, &unknown) {
+			return nil, c.at(r.line, "%s: %s%s", r.where(), err, c.didYouMean(unknown.name))
+		}
 		if err != nil {
 			return nil, c.at(r.line, "%s: %s", r.where(), err)
+		}
+		for _, used := range e.columns {
+			c.records.reads[used.column] = true
 		}
 		if !r.fits(e.gives) {
 			return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
@@ -161,9 +187,10 @@ func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 		for _, name := range r.join {
 			i, ok := c.index[name]
 			if !ok {
-				return nil, c.at(r.line, "%s joins the column %q, which is not in the input%s", r.where(), name, didYouMean(name, c.header))
+				return nil, c.at(r.line, "%s joins the column %q, which is not in the input%s", r.where(), name, c.didYouMean(name))
 			}
 			columns = append(columns, i)
+			c.records.reads[i] = true
 		}
 		l.row = func(dst []byte, fields []string) ([]byte, error) {
 			var parts []string
@@ -178,14 +205,16 @@ func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 	case r.kind.password.saltColumn != "":
 		salt, ok := c.index[r.kind.password.saltColumn]
 		if !ok {
-			return nil, c.at(r.line, "%s takes the salt from the column %q, which is not in the input%s", r.where(), r.kind.password.saltColumn, didYouMean(r.kind.password.saltColumn, c.header))
+			return nil, c.at(r.line, "%s takes the salt from the column %q, which is not in the input%s", r.where(), r.kind.password.saltColumn, c.didYouMean(r.kind.password.saltColumn))
 		}
+		c.records.reads[salt] = true
 		l.row = func(dst []byte, fields []string) ([]byte, error) {
 			return r.appendSalted(dst, change(fields[column]), fields[salt])
 		}
 		return l, nil
 	}
 	l.append = finish
+	l.replaced, l.instead = r.replaced(change)
 	if r.trim || r.normalize != "" || r.letters != "" {
 		l.append = func(dst []byte, value string) ([]byte, error) { return finish(dst, change(value)) }
 	}
@@ -214,6 +243,9 @@ func (c *compiling) cutPart(l *leaf, whole *rule, p part) {
 		return parts[p.number]
 	}
 	l.unchanged = false
+	if replaced := l.replaced; replaced != nil {
+		l.replaced = func(value string) bool { return replaced(cut(value)) }
+	}
 	if l.append != nil {
 		made := l.append
 		l.append = func(dst []byte, value string) ([]byte, error) { return made(dst, cut(value)) }
@@ -312,6 +344,45 @@ func (r *rule) throughTable(make appendValue) appendValue {
 		}
 		return make(dst, value)
 	}
+}
+
+// replaced gives what finds the values that this rule loses, nil if it loses none: those that are neither in its table nor
+// among its words, where these become null or something else. expected is for people.
+func (r *rule) replaced(change func(string) string) (lost func(value string) bool, expected string) {
+	var known []string
+	switch {
+	case r.values != nil && (r.otherwise.what == "null" || r.otherwise.what == "value"):
+		known = slices.Sorted(maps.Keys(r.values))
+	case r.values == nil && r.typ == typeBoolean && r.otherwise.what == "null":
+		known = slices.Sorted(maps.Keys(r.kind.words))
+	default:
+		return nil, ""
+	}
+	const most = 12
+	expected = strings.Join(known[:min(len(known), most)], ", ")
+	if len(known) > most {
+		expected += ", …"
+	}
+	instead := "null"
+	if r.otherwise.what == "value" {
+		instead = strconv.Quote(r.otherwise.value)
+	}
+	return func(value string) bool {
+		value = change(value)
+		if r.isEmpty(value) || isBlank(value) || r.otherwise.what == "value" && strings.EqualFold(value, r.otherwise.value) {
+			return false
+		}
+		if r.values == nil {
+			var buf [32]byte
+			_, ok := r.kind.words[string(fold(&buf, value))]
+			return !ok
+		}
+		if r.ignoreCase {
+			value = strings.ToLower(value)
+		}
+		_, ok := r.values[value]
+		return !ok
+	}, fmt.Sprintf("%s is sent instead; expected %s", instead, expected)
 }
 
 // appendResult goes on with what an expression gave: a text like one from a cell, anything else as JSON.

@@ -333,15 +333,19 @@ func (d *dates) append(dst []byte, value string) ([]byte, error) {
 		}
 		return t.AppendFormat(dst, `"2006-01-02 15:04:05"`), nil
 	}
-	return nil, d.refusal()
+	return nil, d.refusal(value)
 }
 
-func (d *dates) refusal() error {
+func (d *dates) refusal(value string) error {
 	var forms []string
 	for i := range d.layouts {
 		forms = append(forms, d.layouts[i].text+", as "+d.layouts[i].example())
 	}
-	return errors.New("the value is not a date; expected " + strings.Join(forms, "; or "))
+	found := "the value is not a date"
+	if len(value) == 5 && isDigits(value) {
+		found = "the value is a number, as a spreadsheet counts days, and not a date; format the column as a date and export it again"
+	}
+	return errors.New(found + "; expected " + strings.Join(forms, "; or "))
 }
 
 func appendDay(dst []byte, year, month, day int) []byte {

@@ -14,6 +14,7 @@ import (
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/file"
+	exprparser "github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -66,17 +67,20 @@ type evaluation struct {
 	env map[string]any
 }
 
-// compileExpression compiles for a header. A nil header only checks what can be checked without one. cell says that
-// there is a cell of the rule's own.
-func compileExpression(text string, header []string, cell bool) (*expression, error) {
+// compileExpression compiles for the columns of a header, which it has by their names. Without any it only checks what
+// can be checked so. cell says that there is a cell of the rule's own. A name
+// that no column has is an *unknownColumn.
+func compileExpression(text string, columns map[string]int, cell bool) (*expression, error) {
 	env := map[string]any{}
-	for _, name := range header {
-		env[rowKey(name)] = ""
+	for _, name := range namesIn(text) { // and not all columns, which may be many
+		if _, ok := columns[name]; ok {
+			env[rowKey(name)] = ""
+		}
 	}
 	if cell {
 		env[cellName] = ""
 	}
-	check := &checking{env: env, used: map[string]bool{}, withHeader: header != nil}
+	check := &checking{env: env, used: map[string]bool{}, withHeader: columns != nil}
 	options := []expr.Option{
 		expr.Env(env), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins(), expr.Patch(check),
 		expr.Function("replace", replaceBounded, new(func(string, string, string) string)),
@@ -86,7 +90,7 @@ func compileExpression(text string, header []string, cell bool) (*expression, er
 	for _, name := range functions {
 		options = append(options, expr.EnableBuiltin(name))
 	}
-	if header == nil {
+	if columns == nil {
 		options = append(options, expr.AllowUndefinedVariables())
 	}
 	program, err := expr.Compile(text, options...)
@@ -101,13 +105,35 @@ func compileExpression(text string, header []string, cell bool) (*expression, er
 		return nil, fmt.Errorf("the expression is wrong: %w", err)
 	}
 	e := &expression{program: program, useCell: check.used[cellName] && cell, gives: sample(program.Node().Type())}
-	for i, name := range header {
-		if check.used[rowKey(name)] {
-			e.columns = append(e.columns, boundColumn{rowKey(name), i})
+	for key := range check.used {
+		if column, ok := columns[strings.TrimPrefix(key, rowName+".")]; ok && key != cellName {
+			e.columns = append(e.columns, boundColumn{key, column})
 		}
 	}
 	e.pool.New = func() any { return &evaluation{vm: vm.VM{MemoryBudget: maxMemory}, env: map[string]any{}} }
 	return e, nil
+}
+
+// namesIn gives the identifiers and the texts of an expression: what may name a column. An expression that cannot be read
+// has none, and is refused when it is compiled.
+func namesIn(text string) []string {
+	var found names
+	if tree, err := exprparser.Parse(text); err == nil {
+		ast.Walk(&tree.Node, &found)
+	}
+	return found
+}
+
+type names []string
+
+// Visit implements ast.Visitor.
+func (n *names) Visit(node *ast.Node) {
+	switch node := (*node).(type) {
+	case *ast.IdentifierNode:
+		*n = append(*n, node.Value)
+	case *ast.StringNode:
+		*n = append(*n, node.Value)
+	}
 }
 
 // rowKey is what row["name"] becomes, so that a column of any name is checked and read like one with a plain name.
@@ -122,9 +148,20 @@ type checking struct {
 	err        error
 }
 
+// unknownColumn is the error for a name that no column has.
+type unknownColumn struct{ name, text string }
+
+func (e *unknownColumn) Error() string { return e.text }
+
 func (c *checking) refuse(format string, args ...any) {
 	if c.err == nil {
 		c.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (c *checking) refuseColumn(name string) {
+	if c.err == nil {
+		c.err = &unknownColumn{name, fmt.Sprintf("the expression uses %q, which is no column of the input", name)}
 	}
 }
 
@@ -155,7 +192,7 @@ func (c *checking) Visit(node *ast.Node) {
 			}
 			key := rowKey(name.Value)
 			if _, ok := c.env[key]; c.withHeader && !ok {
-				c.refuse("the expression uses the column %q, which the input does not have%s", name.Value, didYouMean(name.Value, c.names()))
+				c.refuseColumn(name.Value)
 				return
 			}
 			c.used[key] = true
@@ -196,17 +233,8 @@ func (c *checking) identifier(node *ast.Node, name string) {
 		c.used[key] = true
 		ast.Patch(node, &ast.IdentifierNode{Value: key})
 	default:
-		c.refuse("the expression uses %q, which is no column of the input%s", name, didYouMean(name, c.names()))
+		c.refuseColumn(name)
 	}
-}
-
-func (c *checking) names() []string {
-	var names []string
-	for name := range c.env {
-		names = append(names, strings.TrimPrefix(name, rowName+"."))
-	}
-	slices.Sort(names)
-	return names
 }
 
 // run evaluates the expression. Its errors do not hold what the cells hold.

@@ -264,17 +264,17 @@ func FuzzMappedJSONIsValid(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	var one func(o object)
-	one = func(o object) {
-		for _, m := range o {
+	var one func(o *object)
+	one = func(o *object) {
+		for _, m := range o.members {
 			if m.leaf == nil {
-				one(m.members)
+				one(m.object)
 				continue
 			}
-			rules = append(rules, &Records{columns: len(names), record: object{m}})
+			rules = append(rules, &Records{columns: len(names), record: object{members: []member{m}}})
 		}
 	}
-	one(whole.record)
+	one(&whole.record)
 	f.Add("a", "1.000", "31.12.1999", "{}", "x y,z", "hash:salt", "s")
 	f.Add("\xff", "-1,5", "1999-12-31T23:59:59.123Z", "[1e9]", "\x00 \u2028", `{"type":"x"}`, "")
 	f.Add("ǅ", "+00", "-5", `"\ud800"`, "", `"`, "\\")

@@ -72,18 +72,18 @@ func TestAMappingThatDoesNotFitTheHeaderIsRefused(t *testing.T) {
 		header     []string
 		want       string
 	}{
-		{"a missing column", "columns:\n  Mial: email\n", []string{"Mail"}, `mapping.yaml, line 2: the column "Mial" is not in the input; did you mean "Mail"?`},
+		{"a missing column", "columns:\n  Mial: email\n", []string{"Mail"}, `mapping.yaml, line 2: the column "Mial" is not in the input; did you mean column 1?`},
 		{"two columns on one attribute", "columns:\n  Mail: email\n  Mail2: email\n", []string{"Mail", "Mail2"}, `line 3: the attribute "email" gets a value from the column "Mail2", and it, or an object at its path, from the column "Mail" (line 2) too`},
 		{"a column that is not mentioned on the same", "columns:\n  Mail: email\n", []string{"Mail", "email"}, `the attribute "email" gets a value from the column "email"`},
 		{"a value and an object", "columns:\n  City: address\n  Zip: address.zip\n", []string{"City", "Zip"}, `the attribute "address.zip"`},
 		{"an object and a value", "columns:\n  City: address.city\n  Zip: address\n", []string{"City", "Zip"}, `the attribute "address"`},
 		{"an attribute of its own on a column's", "attributes:\n  email: {constant: x}\n", []string{"email"}, `the attribute "email"`},
 		{"a built-in one on the same", "columns: {DOB: birthday}\n", []string{"DOB", "birthday"}, `mapping.yaml: the attribute "birthday" gets a value from the column "birthday", and it, or an object at its path, from the column "DOB" (line 1) too`},
-		{"others: fail", "others: fail\ncolumns: {a: ignore}\n", []string{"a", "b"}, `the column "b" of the input is not mentioned`},
+		{"others: fail", "others: fail\ncolumns: {a: ignore}\n", []string{"a", "b"}, `column 2 of the input is not mentioned`},
 		{"a join of nothing", "attributes:\n  a: {join: [x, y]}\n", []string{"x"}, `joins the column "y", which is not in the input`},
-		{"no salt", "columns:\n  p: {type: password, hash: sha-256, salt: slat}\n", []string{"p", "salt"}, `the salt from the column "slat", which is not in the input; did you mean "salt"?`},
-		{"an expression over a missing column", "columns:\n  a: {expression: 'value + nmae'}\n", []string{"a", "name"}, `the expression uses "nmae", which is no column of the input; did you mean "name"?`},
-		{"an expression over a missing row", "columns:\n  a: {expression: 'row[\"First nam\"]'}\n", []string{"a", "First name"}, `the column "First nam"`},
+		{"no salt", "columns:\n  p: {type: password, hash: sha-256, salt: slat}\n", []string{"p", "salt"}, `the salt from the column "slat", which is not in the input; did you mean column 2?`},
+		{"an expression over a missing column", "columns:\n  a: {expression: 'value + nmae'}\n", []string{"a", "name"}, `the expression uses "nmae", which is no column of the input; did you mean column 2?`},
+		{"an expression over a missing row", "columns:\n  a: {expression: 'row[\"First nam\"]'}\n", []string{"a", "First name"}, `uses "First nam", which is no column of the input; did you mean column 2?`},
 		{"an expression of the wrong type", "columns:\n  a: {expression: 'b - 1'}\n", []string{"a", "b"}, "the expression is wrong at its character"},
 		{"an expression that is no text for a date", "columns:\n  a: {type: date, layouts: [YYYY-MM-DD], expression: 'len(value)'}\n", []string{"a"}, "the expression gives a number; expected a text"},
 	} {

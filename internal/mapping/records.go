@@ -2,7 +2,6 @@ package mapping
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -25,16 +24,27 @@ func (e *FieldError) Error() string {
 type Records struct {
 	columns int
 	record  object
+	reads   map[int]bool // the columns that are not left out
+	tables  []table
+}
+
+// table is a leaf that may lose values.
+type table struct {
+	attribute string
+	leaf      *leaf
 }
 
 // object is a JSON object to be: its members in the order in which the header, and then the mapping, first name them.
-type object []member
+type object struct {
+	members []member
+	at      map[string]int // by name; a header may have many columns
+}
 
 type member struct {
-	name    string
-	key     []byte // the name as JSON, with the colon
-	leaf    *leaf  // of a value
-	members object // of an object
+	name   string
+	key    []byte  // the name as JSON, with the colon
+	leaf   *leaf   // of a value
+	object *object // of an object
 }
 
 // leaf makes the value of one attribute, from one cell (append) or from the whole record (row).
@@ -49,6 +59,11 @@ type leaf struct {
 	line      int    // in the mapping file, 0 for a column that is not mentioned
 	unchanged bool   // the value is the cell as it stands, but for space around it and case
 	plural    bool
+
+	// replaced says of a cell that it has a value which the rule does not know, and which is lost: something else, or
+	// null, is sent in its place. Nil where nothing is lost.
+	replaced func(value string) bool
+	instead  string // what is known, and what becomes of the rest, for people
 }
 
 // stepError is an error of a step that has a better name than the type of its rule.
@@ -58,9 +73,9 @@ func (e *stepError) Error() string { return e.reason }
 
 // add gives an attribute its place. Where it has none it gives the leaf that is there.
 func (o *object) add(path []string, l *leaf) (conflict *leaf) {
-	at := slices.IndexFunc(*o, func(m member) bool { return m.name == path[0] })
 	last := len(path) == 1
-	if at < 0 {
+	at, ok := o.at[path[0]]
+	if !ok {
 		key, err := appendString(nil, path[0])
 		if err != nil {
 			return l
@@ -68,16 +83,22 @@ func (o *object) add(path []string, l *leaf) (conflict *leaf) {
 		m := member{name: path[0], key: append(key, ':')}
 		if last {
 			m.leaf = l
+		} else {
+			m.object = &object{}
 		}
-		*o = append(*o, m)
-		at = len(*o) - 1
-	} else if m := (*o)[at]; last || m.leaf != nil {
+		if o.at == nil {
+			o.at = map[string]int{}
+		}
+		at = len(o.members)
+		o.at[path[0]] = at
+		o.members = append(o.members, m)
+	} else if m := &o.members[at]; last || m.leaf != nil {
 		return m.first()
 	}
 	if last {
 		return nil
 	}
-	return (*o)[at].members.add(path[1:], l)
+	return o.members[at].object.add(path[1:], l)
 }
 
 // first is the first value at or below a member.
@@ -85,24 +106,21 @@ func (m *member) first() *leaf {
 	if m.leaf != nil {
 		return m.leaf
 	}
-	return m.members[0].first()
+	return m.object.members[0].first()
 }
 
 // find gives the leaf of an attribute, nil if it has none.
-func (o object) find(path []string) *leaf {
-	for i := range o {
-		if o[i].name != path[0] {
-			continue
-		}
-		if len(path) == 1 || o[i].leaf != nil {
-			if len(path) > 1 {
-				return nil
-			}
-			return o[i].leaf
-		}
-		return o[i].members.find(path[1:])
+func (o *object) find(path []string) *leaf {
+	at, ok := o.at[path[0]]
+	switch {
+	case !ok:
+		return nil
+	case len(path) == 1:
+		return o.members[at].leaf
+	case o.members[at].object == nil:
+		return nil
 	}
-	return nil
+	return o.members[at].object.find(path[1:])
 }
 
 // AppendJSON appends one JSON object: the record whose fields are in the order of the header. Its members are in that
@@ -120,17 +138,17 @@ func (r *Records) AppendJSON(dst []byte, fields []string) ([]byte, error) {
 	return out, nil
 }
 
-func (o object) appendJSON(dst []byte, fields []string) ([]byte, error) {
+func (o *object) appendJSON(dst []byte, fields []string) ([]byte, error) {
 	dst = append(dst, '{')
-	for i := range o {
-		m := &o[i]
+	for i := range o.members {
+		m := &o.members[i]
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, m.key...)
 		var err error
 		if m.leaf == nil {
-			dst, err = m.members.appendJSON(dst, fields)
+			dst, err = m.object.appendJSON(dst, fields)
 		} else {
 			dst, err = m.leaf.appendJSON(dst, fields)
 		}
@@ -188,11 +206,11 @@ func (r *Records) KeyValue(attribute string, fields []string) string {
 // Plurals gives the paths of the attributes that are plurals, in the order in which they are sent.
 func (r *Records) Plurals() []string { return r.record.plurals(nil, "") }
 
-func (o object) plurals(all []string, prefix string) []string {
-	for _, m := range o {
+func (o *object) plurals(all []string, prefix string) []string {
+	for _, m := range o.members {
 		switch {
 		case m.leaf == nil:
-			all = m.members.plurals(all, prefix+m.name+".")
+			all = m.object.plurals(all, prefix+m.name+".")
 		case m.leaf.plural:
 			all = append(all, prefix+m.name)
 		}
@@ -217,4 +235,31 @@ func (r *Records) First(fields []string, attributes ...string) string {
 // Has says whether the mapping makes this attribute.
 func (r *Records) Has(attribute string) bool {
 	return r.record.find(strings.Split(attribute, ".")) != nil
+}
+
+// Made tells each attribute with a value of its own, and the column that it is made from; -1 where it is made from no
+// column, or from several.
+func (r *Records) Made(tell func(attribute string, column int)) { r.record.made(tell, "") }
+
+func (o *object) made(tell func(string, int), prefix string) {
+	for _, m := range o.members {
+		if m.leaf == nil {
+			m.object.made(tell, prefix+m.name+".")
+		} else {
+			tell(prefix+m.name, m.leaf.column)
+		}
+	}
+}
+
+// Reads says whether anything is made of a column.
+func (r *Records) Reads(column int) bool { return r.reads[column] }
+
+// Replaced tells the attributes that get something else than what stands in their cells, because the mapping does not
+// know it: for WAHR where true is expected nothing is sent. expected is for people, and is of the mapping alone.
+func (r *Records) Replaced(fields []string, tell func(attribute, expected string)) {
+	for _, t := range r.tables {
+		if t.leaf.column < len(fields) && t.leaf.replaced(fields[t.leaf.column]) {
+			tell(t.attribute, t.leaf.instead)
+		}
+	}
 }

@@ -38,6 +38,7 @@ type fault uint8
 
 const (
 	faultAfterQuote fault = iota + 1
+	faultBackslash
 	faultCR
 	faultUnclosed
 )
@@ -45,6 +46,7 @@ const (
 func (f fault) String() string {
 	return [...]string{
 		faultAfterQuote: "text after the closing quote; a quote inside a quoted value must be doubled",
+		faultBackslash:  `text after the closing quote; a quote inside a quoted value must be doubled, and not escaped with a backslash, as MySQL does`,
 		faultCR:         "a carriage return outside of quotes; expected LF or CRLF at the end of the line, and quotes around a value with line breaks",
 		faultUnclosed:   "the quote is not closed",
 	}[f]
@@ -90,6 +92,9 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 		f.fault = faultCR
 	} else if quoted && len(behind) > 0 {
 		f.fault = faultAfterQuote
+		if b[f.end-1] == '\\' {
+			f.fault = faultBackslash
+		}
 	}
 	if !quoted {
 		f.end = stop + len(behind)

@@ -11,7 +11,7 @@ import (
 	"durable-dataload/internal/mapping"
 )
 
-func transformer(header []string) (Encoder, error) { return mapping.BuiltIn().Compile(header) }
+func transformer(header []string) (Records, error) { return mapping.BuiltIn().Compile(header) }
 
 // BenchmarkFile validates invented records against a schema that has all of their attributes.
 func BenchmarkFile(b *testing.B) {

@@ -43,7 +43,7 @@ func (c *checker) check(record []byte, number, line int64) error {
 	return nil
 }
 
-func (c *checker) found(n *node, kind Kind, variant byte, describe func() (Severity, string)) {
+func (c *checker) found(n *node, kind Kind, variant rune, describe func() (Severity, string)) {
 	c.findings.found(findingKey{kind, n.path, variant}, c.place, describe)
 }
 
@@ -149,7 +149,7 @@ func (c *checker) value(n *node) error {
 		return nil
 	}
 	c.skip()
-	c.found(n, KindType, class(first), func() (Severity, string) {
+	c.found(n, KindType, rune(class(first)), func() (Severity, string) {
 		return Error, fmt.Sprintf("%s is sent; the schema wants %s (%s)%s", kindOfJSON(first), expected[n.kind], n.typeName, hint(n.kind, first))
 	})
 	return nil
@@ -250,7 +250,7 @@ func (c *checker) plural(n *node) error {
 			if c.skip(); c.pos == at {
 				c.pos++
 			}
-			c.found(n, KindType, 0x80|class(first), func() (Severity, string) {
+			c.found(n, KindType, 0x80|rune(class(first)), func() (Severity, string) {
 				return Error, fmt.Sprintf("an element of the list is %s; expected a list of objects", kindOfJSON(first))
 			})
 			continue
@@ -267,7 +267,17 @@ func (c *checker) plural(n *node) error {
 func (c *checker) password(n *node) error {
 	switch c.peek() {
 	case '"':
-		c.string()
+		value, escaped := c.string()
+		if i := hashLike(unescapedIf(value, escaped)); i >= 0 {
+			c.found(n, KindPassword, rune(0x100+i), func() (Severity, string) {
+				h := &hashForms[i]
+				if h.surely {
+					return Error, h.message()
+				}
+				return Warning, h.message()
+			})
+			return nil
+		}
 		c.found(n, KindPassword, 'p', func() (Severity, string) {
 			return Warning, "the password is plain text, which the platform hashes; its documentation wants that for development only; expected a hash as {\"type\": …, \"value\": …}"
 		})
@@ -326,7 +336,11 @@ func (c *checker) unique(n *node, raw []byte, escaped bool) error {
 	if n.keys == nil {
 		return nil
 	}
-	return n.keys.add(c.row, c.place.Line, unescapedIf(raw, escaped))
+	key := unescapedIf(raw, escaped)
+	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // that is said already
+		c.found(n, KindInvisible, r, func() (Severity, string) { return Warning, invisibleMessage(r) })
+	}
+	return n.keys.add(c.row, c.place.Line, key)
 }
 
 func unescapedIf(raw []byte, escaped bool) string {

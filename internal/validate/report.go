@@ -22,12 +22,15 @@ type Kind string
 const (
 	KindFile        Kind = "file"              // the file or its header is not usable
 	KindEncoding    Kind = "encoding"          // not UTF-8
-	KindQuote       Kind = "quote"             // a quote that is never closed
+	KindQuote       Kind = "quote"             // a quote that is never closed, or closed by that of another record
 	KindFields      Kind = "fields"            // a record cannot be split into the header's columns
 	KindEmptyRecord Kind = "empty_record"      // no column has a value
+	KindCell        Kind = "cell"              // what a program wrote in the place of a value
+	KindReplaced    Kind = "replaced"          // a value that the mapping does not know, and replaces
 	KindTransform   Kind = "transform"         // a value cannot be transformed
 	KindTooLarge    Kind = "too_large"         // the record is larger than a call may be
 	KindNoKey       Kind = "no_key"            // the primary key is missing or empty
+	KindInvisible   Kind = "invisible"         // a character in a key that nobody sees
 	KindKeyTwice    Kind = "key_twice"         // an earlier record has the primary key
 	KindUniqueTwice Kind = "unique_twice"      // an earlier record has the value of another unique attribute
 	KindUnknown     Kind = "unknown_attribute" // the schema does not have it
@@ -128,7 +131,7 @@ type findings struct {
 type findingKey struct {
 	kind    Kind
 	about   string // the attribute, or the message
-	variant byte
+	variant rune
 }
 
 // found is the finding with a key, made by describe the first time, with one more place.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +17,7 @@ import (
 // Options says how a file would be migrated.
 type Options struct {
 	// Encoder makes the transformation for a header. Its error is a finding about the header.
-	Encoder func(header []string) (Encoder, error)
+	Encoder func(header []string) (Records, error)
 
 	// Schema is that of the entity type, nil if it is not known. Then only the platform's own attributes are checked.
 	Schema *identitycloud.Schema
@@ -88,7 +87,8 @@ type validation struct {
 	o        Options
 	room     int64 // of the records of a request
 	header   *source.Header
-	encoder  Encoder
+	encoder  Records
+	keyed    int // the column that gives the primary key, -1 if there is none
 	checker  *checker
 	unique   []*node
 	findings *findings
@@ -130,7 +130,16 @@ func (v *validation) prepare() error {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
-	v.encoder = encoder
+	if err := CheckHeader(encoder, v.o.PrimaryKey, v.o.Schema); err != nil {
+		v.say(Error, KindFile, 1, err.Error())
+		return nil
+	}
+	v.encoder, v.keyed = encoder, -1
+	encoder.Made(func(attribute string, column int) {
+		if attribute == v.o.PrimaryKey {
+			v.keyed = column
+		}
+	})
 	root := newShape(v.o.Schema)
 	v.checker = &checker{root: root, findings: v.findings, named: v.namedPaths(), key: root.at(v.o.PrimaryKey), nextYear: time.Now().UTC().Year() + 1}
 	var paths []string
@@ -178,6 +187,7 @@ func (v *validation) namedPaths() func(string) bool {
 }
 
 func (v *validation) record(r source.Record) error {
+	v.cells(r)
 	var err error
 	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.room, r.Raw)
 	var unsendable *Unsendable
@@ -197,22 +207,28 @@ func (v *validation) record(r source.Record) error {
 		v.report.LargestRecord = Size{Bytes: size, Line: r.Line}
 	}
 	v.place(r, size, true)
-	if v.isEmpty(r.Raw) {
-		v.say(Error, KindEmptyRecord, r.Line, "all columns are empty; an account without anything would be made of it, or it is refused; remove the line")
-		return nil
-	}
 	return v.checker.check(v.json, r.Number, r.Line)
 }
 
-// isEmpty says whether no field has a value.
-func (v *validation) isEmpty(raw []byte) bool {
-	for _, c := range raw {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' { // no delimiter is one: mostly this is enough
-			return false
+// cells tells what can be seen in the record as it stands, and not any more in what is made of it.
+func (v *validation) cells(r source.Record) {
+	for _, line := range v.header.Swallowed(r.Raw, v.keyed) {
+		v.say(Warning, KindQuote, r.Line+int64(line), "the line looks like a record, and is a part of a value of the record above it, which a quote has opened; close that quote, or double it if it belongs to the value")
+	}
+	fields, err := v.header.Fields(r.Raw)
+	if err != nil {
+		return
+	}
+	for i, cell := range fields {
+		if variant, message := artefact(cell); variant != 0 && v.encoder.Reads(i) {
+			v.findings.found(findingKey{KindCell, v.header.Names[i], variant}, Place{Line: r.Line}, func() (Severity, string) { return Warning, message })
 		}
 	}
-	fields, err := v.header.Fields(raw)
-	return err == nil && !slices.ContainsFunc(fields, func(f string) bool { return f != "" })
+	v.encoder.Replaced(fields, func(attribute, expected string) {
+		v.findings.found(findingKey{KindReplaced, attribute, 0}, Place{Line: r.Line}, func() (Severity, string) {
+			return Warning, "the mapping does not know the value, and it is lost: " + expected + "; add the words of this file in a mapping (docs/mapping.md)"
+		})
+	})
 }
 
 // place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0, unless it

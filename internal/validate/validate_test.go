@@ -23,6 +23,10 @@ func (raw) AppendJSON(dst []byte, fields []string) ([]byte, error) {
 	return append(dst, fields[0]...), nil
 }
 
+func (raw) Made(tell func(attribute string, column int))        { tell("email", -1) }
+func (raw) Reads(int) bool                                      { return false }
+func (raw) Replaced([]string, func(attribute, expected string)) {}
+
 func write(t testing.TB, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "users.csv")
@@ -100,7 +104,7 @@ func TestWhatIsFoundInAFile(t *testing.T) {
 		{"the number of fields", header + "a@example.com\nb@example.com\nc@example.com,C,\n", []string{
 			"error fields  2 [2 3]: the record has 1 field; expected 2", "error fields  1 [4]: the record has 3 fields; expected 2"}},
 		{"text behind a quote", header + "\"a\"b,A\n", []string{"error fields  1 [2]: column 1 (email): text after the closing quote"}},
-		{"records without anything", header + ",\n\"\",\n", []string{"error empty_record  2 [2 3]: all columns are empty"}},
+		{"records without anything", header + ",\n\"\",\n", []string{"error empty_record  2 [2 3]: no column has a value"}},
 		{"a key twice, in another case", header + "a@example.com,A\nb@example.com,B\nA@Example.COM,C\na@example.com,D\n",
 			[]string{"error key_twice email 2 [4=2 5=2]: an earlier record has the same key"}},
 		{"another unique attribute twice", "email,nick\na@example.com,x\nb@example.com,X\nc@example.com,\nd@example.com,\n",
@@ -215,7 +219,7 @@ func TestARequiredAttributeWithinAnObject(t *testing.T) {
 
 func TestHeadersThatCannotBeTransformed(t *testing.T) {
 	o := options(t)
-	o.Encoder = func([]string) (Encoder, error) { return nil, errors.New("the mapping does not fit") }
+	o.Encoder = func([]string) (Records, error) { return nil, errors.New("the mapping does not fit") }
 	holds(t, validated(t, header+"a@example.com,A\n", o), []string{"error file  1 [1]: the mapping does not fit"})
 }
 
@@ -307,7 +311,7 @@ func FuzzChecker(f *testing.F) {
 // TestWhatTheTransformationOfAMappingMayGive holds what dataload.py's transformations never give.
 func TestWhatTheTransformationOfAMappingMayGive(t *testing.T) {
 	o := options(t)
-	o.Encoder = func([]string) (Encoder, error) { return raw{}, nil }
+	o.Encoder = func([]string) (Records, error) { return raw{}, nil }
 	quoted := func(json string) string { return `"` + strings.ReplaceAll(json, `"`, `""`) + `"` + "\n" }
 	r := validated(t, "json\n"+
 		quoted(`{"email":"a@example.com","age":12,"weight":-1.5e3,"vip":true,"display":{"any":["thing"]},"clients":null}`)+

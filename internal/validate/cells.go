@@ -1,0 +1,140 @@
+package validate
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What spreadsheets, databases and scripts write into a cell where the value is lost, or never was.
+var (
+	sheetErrors = regexp.MustCompile(`^(#[\p{Lu}\d¡¿/_]{2,20}[!?]|#(N/A|NV|N/D|N/B|N/F|I/T|ND|Н/Д|BUSY|GETTING_DATA)!?|Err:\d{3})$`)
+	scientific  = regexp.MustCompile(`^[+-]?\d([.,]\d+)?[Ee][+-]\d{1,3}$`)
+	noValue     = map[string]bool{
+		"NULL": true, "null": true, "(NULL)": true, "(null)": true, "<NULL>": true, "<null>": true, "[NULL]": true, "None": true,
+		"NaN": true, "nan": true, "NaT": true, "<NA>": true, "undefined": true, "N/A": true, "n/a": true,
+	}
+)
+
+// artefact says what a cell is if it is no value but what a program wrote in its place. The variant tells the kinds
+// apart. Most cells are told by their first byte.
+func artefact(cell string) (variant rune, message string) {
+	if len(cell) < 2 || len(cell) > 200 {
+		return 0, ""
+	}
+	const asText = "; it would be sent as text; "
+	switch c := cell[0]; {
+	case c == '#' || c == 'E':
+		switch {
+		case strings.Trim(cell, "#") == "" && len(cell) > 2:
+			return '#', "the cell is a row of number signs, as a spreadsheet shows a value that its column is too narrow for" + asText + "widen the column and export again"
+		case sheetErrors.MatchString(cell):
+			return 'e', "the cell is an error of a spreadsheet, as #REF! is" + asText + "correct the formula and export again"
+		}
+	case c == '\\' && cell == `\N`:
+		return 'm', `the cell is \N, which MySQL writes for no value` + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
+	case c >= '0' && c <= '9' || c == '-' || c == '+':
+		if len(cell) <= 30 && strings.ContainsAny(cell, "eE") && scientific.MatchString(cell) {
+			return 's', "the cell is a number as a spreadsheet shortens it, as 4.5E+11 is, and its digits are lost" + asText + "format the column as text and export again"
+		}
+	case (c == '{' || c == '[') && (strings.HasPrefix(cell, "{'") || strings.HasPrefix(cell, "[{'") || strings.HasPrefix(cell, "['") || strings.HasPrefix(cell, "[object ")):
+		return 'r', "the cell is what a script shows of an object, and not JSON" + asText + "export it as JSON"
+	}
+	if noValue[cell] {
+		return 'n', "the cell is a word that programs write for no value, as NULL is" + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
+	}
+	return 0, ""
+}
+
+// hashForm is how a kind of password hash can be told from a plain-text password.
+type hashForm struct {
+	form    *regexp.Regexp
+	name    string // with its article
+	mapping string // the kind that a mapping says; "" where the platform documents no import
+	surely  bool   // nobody has such a password
+}
+
+var hashForms = []hashForm{
+	{regexp.MustCompile(`^\$2[abxy]?\$\d\d\$\S{22,}$`), "a bcrypt", "bcrypt", true},
+	{regexp.MustCompile(`^\$argon2(id|i|d)\$`), "an Argon2", "", true},
+	{regexp.MustCompile(`^\$5\$.`), "a SHA-256 crypt", "crypt-sha256", true},
+	{regexp.MustCompile(`^\$6\$.`), "a SHA-512 crypt", "crypt-sha512", true},
+	{regexp.MustCompile(`^\$1\$.`), "an MD5 crypt", "crypt-md5", true},
+	{regexp.MustCompile(`^\$apr1\$`), "an Apache MD5", "", true},
+	{regexp.MustCompile(`^\$[PH]\$[./A-Za-z0-9]{22,}$`), "a phpass", "phpass-md5", true},
+	{regexp.MustCompile(`^\$S\$[./A-Za-z0-9]{40,}$`), "a Drupal 7", "phpass-sha512-truncated-55", true},
+	{regexp.MustCompile(`(?i)^(\$?pbkdf2[-_:]sha1\b|\$pbkdf2\$|pbkdf2_sha1\$)`), "a PBKDF2 with SHA-1", "pbkdf2-sha1", true},
+	{regexp.MustCompile(`(?i)^(\$?pbkdf2[-_:](hmac-)?sha-?256\b|pbkdf2_sha256\$|\{PBKDF2-SHA256\})`), "a PBKDF2 with SHA-256", "pbkdf2-sha256", true},
+	{regexp.MustCompile(`(?i)^(\$?pbkdf2[-_:](hmac-)?sha-?512\b|pbkdf2_sha512\$|\{PBKDF2-SHA512\})`), "a PBKDF2 with SHA-512", "pbkdf2-sha512", true},
+	{regexp.MustCompile(`^(\$7\$|\$scrypt\$|scrypt[:$])`), "a scrypt", "", true},
+	{regexp.MustCompile(`^\$(y|gy)\$`), "a yescrypt", "", true},
+	{regexp.MustCompile(`^(bcrypt(_sha256)?|argon2|sha1|md5|unsalted_md5|crypt)\$`), "a Django", "", true},
+	{regexp.MustCompile(`^\{(?i:SSHA|SHA|SMD5|MD5|CRYPT|SSHA256|SHA256|SSHA512|SHA512|PBKDF2|ARGON2|BCRYPT|X-[A-Z-]+|noop)\}.`), "an LDAP", "", true},
+	{regexp.MustCompile(`^AQAAAA[A-Za-z0-9+/]{50,}={0,2}$`), "an ASP.NET Identity", "", true},
+	{regexp.MustCompile(`^(?i)[0-9a-f]{32}$`), "an MD5", "md5", false},
+	{regexp.MustCompile(`^(?i)[0-9a-f]{40}$`), "a SHA-1", "", false},
+	{regexp.MustCompile(`^(?i)[0-9a-f]{64}$`), "a SHA-256", "sha-256", false},
+	{regexp.MustCompile(`^(?i)[0-9a-f]{128}$`), "a SHA-512", "sha-512", false},
+}
+
+// hashLike gives the kind of hash, as its place in hashForms, that a password in plain text looks like; -1 if none.
+func hashLike(password string) int {
+	if len(password) < 20 || len(password) > 1000 {
+		return -1
+	}
+	return slices.IndexFunc(hashForms, func(h hashForm) bool { return h.form.MatchString(password) })
+}
+
+func (h *hashForm) message() string {
+	what := "the password looks like " + h.name + " hash, and would be taken for plain text, so that nobody could sign in with it; "
+	if h.mapping == "" {
+		return what + "the platform documents no import of such hashes; ask Akamai, or leave the column out and have users set a new password"
+	}
+	return what + fmt.Sprintf(`say so with a mapping, password: {type: password, hash: %s}, or as JSON, {"type": "password-%s", "value": …}`, h.mapping, h.mapping)
+}
+
+// invisibleNames are those of the usual ones.
+var invisibleNames = map[rune]string{
+	'\t': "tab", '\n': "line break", '\r': "carriage return", ' ': "space", 0: "zero byte", 0x1B: "escape", 0x7F: "delete",
+	0xA0: "no-break space", 0xAD: "soft hyphen", 0x200B: "zero-width space", 0x200C: "zero-width non-joiner", 0x200D: "zero-width joiner",
+	0x200E: "left-to-right mark", 0x200F: "right-to-left mark", 0x202A: "left-to-right embedding", 0x202B: "right-to-left embedding", 0x202C: "end of embedding",
+	0x202D: "left-to-right override", 0x202E: "right-to-left override", 0x202F: "narrow no-break space", 0x2060: "word joiner", 0x3000: "ideographic space", 0xFEFF: "byte order mark",
+}
+
+// invisibleIn gives the first character of a key that nobody sees: every space, control and format character, and what
+// else Unicode shows as nothing. A plain space is one at the ends, and anywhere in an e-mail address.
+func invisibleIn(key string) (r rune, found bool) {
+	plain := true
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c >= 0x7F {
+			plain = false
+			break
+		}
+	}
+	if plain {
+		return 0, false
+	}
+	address := strings.Contains(key, "@")
+	for i, r := range key {
+		switch {
+		case r == ' ':
+			if address || i == 0 || i == len(key)-1 {
+				return r, true
+			}
+		case unicode.IsSpace(r), unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point), r == 0x2800, r == utf8.RuneError:
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+func invisibleMessage(r rune) string {
+	name := invisibleNames[r]
+	if name == "" {
+		name = "a character that is not seen"
+	}
+	return fmt.Sprintf("the key holds U+%04X (%s), which nobody sees or types; its user would not be found by the key as people write it; remove the character, or trim the column in a mapping", r, name)
+}
