@@ -102,7 +102,11 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 		"an empty file":              {"", nil, []string{"users.csv", "empty"}},
 		"not UTF-8":                  {"email\na\xff@example.com\n", nil, []string{"users.csv, line 2", "UTF-8"}},
 		"a quote that is not closed": {"email,name\na@example.com,\"A\n", nil, []string{"users.csv, line 2", "quote"}},
-		"a name twice":               {"email,email\n", nil, []string{"users.csv, line 1", "email"}},
+		"a name twice":               {"email,email\n", nil, []string{"users.csv, line 1", "the same name"}},
+		"an error page":              {"<!DOCTYPE html>\n<html><title>Sign in</title></html>\n", nil, []string{"users.csv, line 1", "HTML"}},
+		"the key in another case":    {"Email,givenName\na,A\n", nil, []string{"users.csv: ", "did you mean email?"}},
+		"nothing for the target":     {"Jane,Doe\nJohn,Doe\n", nil, []string{"users.csv: ", "no column is an attribute of the target's"}},
+		"a title above the header":   {"Users\nemail,givenName\na@example.com,A\n", nil, []string{"users.csv, line 1", "a title"}},
 		"no header":                  {"a@example.com,A\n", nil, []string{"users.csv, line 1", "header"}},
 		"a missing file": {"email\n", func(r *rig) {
 			if err := store.Remove(r.spec.DataFile); err != nil {

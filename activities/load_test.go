@@ -338,6 +338,18 @@ func TestABatchOfBadRecordsMakesNoCall(t *testing.T) {
 	}
 }
 
+func TestARecordWithoutAnyValueFailsAlone(t *testing.T) {
+	r := newRig(t, "email,givenName\na@example.com,A\n,\n\" \",\"\"\nb@example.com,B\n,\n,\n,\n,\n")
+	r.inspect()
+	if sum := r.loadAll(0); sum.Created != 2 || sum.Failed != 6 {
+		t.Errorf("the outcomes are %+v, want 2 created and 6 failed", sum)
+	}
+	calls := r.truth()
+	if len(calls) != 1 || calls[0].Records != 2 {
+		t.Errorf("the target was called %+v, want one call with the 2 records that have a value", calls)
+	}
+}
+
 func TestARecordOverTheLimitFailsAlone(t *testing.T) {
 	huge := strings.Repeat("x", 5_100_000)
 	r := inspected(t, "email,aboutMe\na@example.com,small\nb@example.com,"+huge+"\nc@example.com,small\n")

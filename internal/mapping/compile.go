@@ -369,7 +369,7 @@ func (r *rule) replaced(change func(string) string) (lost func(value string) boo
 	}
 	return func(value string) bool {
 		value = change(value)
-		if r.isEmpty(value) || isBlank(value) || r.otherwise.what == "value" && strings.EqualFold(value, r.otherwise.value) {
+		if r.isEmpty(value) || isBlank(value) || r.otherwise.what == "value" && (strings.EqualFold(value, r.otherwise.value) || saysNothing(value)) {
 			return false
 		}
 		if r.values == nil {
@@ -383,6 +383,18 @@ func (r *rule) replaced(change func(string) string) (lost func(value string) boo
 		_, ok := r.values[value]
 		return !ok
 	}, fmt.Sprintf("%s is sent instead; expected %s", instead, expected)
+}
+
+// unsaid are the words by which people and forms say that they say nothing, in lower case, and unsaidPrefixes what longer
+// ones begin with. A mapping that has a value for the rest loses nothing of them.
+var (
+	unsaid         = []string{"n/a", "na", "n.a.", "ns", "none", "null", "x", "u", "-", "--", "?", "unspecified", "undisclosed", "undefined", "unbekannt", "keine angabe", "k.a.", "inconnu", "desconocido", "onbekend"}
+	unsaidPrefixes = []string{"unknown", "not ", "prefer not", "rather not", "decline"}
+)
+
+func saysNothing(value string) bool {
+	value = strings.ToLower(strings.TrimSpace(value))
+	return slices.Contains(unsaid, value) || slices.ContainsFunc(unsaidPrefixes, func(p string) bool { return strings.HasPrefix(value, p) })
 }
 
 // appendResult goes on with what an expression gave: a text like one from a cell, anything else as JSON.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -244,11 +245,17 @@ func appendPassword(dst []byte, value string) ([]byte, error) {
 	if err != nil && text[0] == '"' {
 		return appendString(dst, value)
 	}
+	if err != nil && ldapHash.MatchString(text) {
+		return nil, errors.New("the value looks like an LDAP hash, as {SSHA}…, and the platform documents no import of such hashes; ask Akamai, or leave it out and have the user set a new password")
+	}
 	if err != nil {
 		return nil, errors.New(`the value starts like JSON and is not JSON; expected {"type": …, "value": …} or plain text; write plain text that starts with a bracket as a JSON string, in quotes`)
 	}
 	return out, nil
 }
+
+// ldapHash is how a directory writes a hash, with its scheme in braces.
+var ldapHash = regexp.MustCompile(`^\{[A-Za-z][A-Za-z0-9-]*\}.`)
 
 // append makes the object of a hash, with the salt that stands in the value itself, if it does.
 func (p *password) append(dst []byte, value string) ([]byte, error) {

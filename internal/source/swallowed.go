@@ -6,32 +6,46 @@ import (
 )
 
 // Swallowed gives the physical lines of a record, counted from its first one, which is 0, that look like records of
-// their own: they have as many fields as the header and begin none with a space, as prose does after its commas, and
-// their value in column key (from 0; -1 is none) is of the kind that the record has there. So it is where a quote is not
-// closed, or not doubled, and a later one closes it: the lines between them are part of one value.
+// their own and are within a value: so it is where a quote is not closed, or not doubled, and a later one closes it. Such
+// a line has as many fields as the header and begins none with a space, as prose does after its commas, and its value in
+// column key (from 0; -1 is none) is of the kind that the record has there.
 //
 // With a single column every line would do, and nothing is given.
 func (h *Header) Swallowed(raw []byte, key int) (lines []int) {
 	raw = trimLineEnd(raw)
-	first, rest, more := bytes.Cut(raw, []byte{'\n'})
-	if !more || len(h.Names) < 2 || bytes.IndexByte(raw, '"') < 0 {
+	first, _, more := bytes.Cut(raw, []byte{'\n'})
+	if !more || len(h.Names) < 2 {
 		return nil
 	}
 	own := ""
 	if key >= 0 {
-		own = h.valueIn(trimLineEnd(first), key)
-	}
-	for n := 1; more; n++ {
-		var line []byte
-		line, rest, more = bytes.Cut(rest, []byte{'\n'})
-		if line = trimLineEnd(line); h.looksLikeRecord(line, own, key) {
-			lines = append(lines, n)
+		if f, ok := h.column(trimLineEnd(first), key); ok {
+			own = string(first[f.start:f.end])
 		}
+	}
+	n, counted := 0, 0 // the line in which raw[counted] is
+	for pos := 0; pos >= 0; {
+		f := fieldAt(raw, pos, h.Delimiter.byte())
+		for at := f.start; ; {
+			lf := bytes.IndexByte(raw[at:max(at, f.end)], '\n')
+			if lf < 0 {
+				break
+			}
+			at += lf + 1
+			n += bytes.Count(raw[counted:at], []byte{'\n'})
+			counted = at
+			line, _, _ := bytes.Cut(raw[at:], []byte{'\n'})
+			if h.looksLikeRecord(trimLineEnd(line), f.end-at, own, key) {
+				lines = append(lines, n)
+			}
+		}
+		pos = f.next
 	}
 	return lines
 }
 
-func (h *Header) looksLikeRecord(line []byte, own string, key int) bool {
+// looksLikeRecord says so of a line of which the first bytes are within a value.
+func (h *Header) looksLikeRecord(line []byte, within int, own string, key int) bool {
 	fields, d := 0, h.Delimiter.byte()
 	for pos := 0; pos >= 0; fields++ {
 		if fields > 0 && pos < len(line) && line[pos] == ' ' {
@@ -39,25 +53,28 @@ func (h *Header) looksLikeRecord(line []byte, own string, key int) bool {
 		}
 		pos = fieldAt(line, pos, d).next
 	}
+	if fields != len(h.Names) {
+		return false
+	}
+	f, _ := h.column(line, max(key, 0))
 	switch {
-	case fields != len(h.Names):
+	case f.end > within || key == 0 && f.next > within: // the value ends in the line, and its key comes after that
 		return false
 	case key < 0:
-		return fields > 2
+		return fields > 2 && f.next <= within
 	}
-	return isOfTheKind(h.valueIn(line, key), own)
+	return isOfTheKind(string(line[f.start:f.end]), own)
 }
 
-// valueIn is the value of a column in a line, as it stands, without quotes.
-func (h *Header) valueIn(line []byte, column int) string {
-	pos := 0
-	for range column {
-		if pos = fieldAt(line, pos, h.Delimiter.byte()).next; pos < 0 {
-			return ""
+// column is a field of a line, from 0.
+func (h *Header) column(line []byte, column int) (f field, ok bool) {
+	for pos := 0; pos >= 0; column-- {
+		if f = fieldAt(line, pos, h.Delimiter.byte()); column == 0 {
+			return f, true
 		}
+		pos = f.next
 	}
-	f := fieldAt(line, pos, h.Delimiter.byte())
-	return string(line[f.start:f.end])
+	return f, false
 }
 
 func isOfTheKind(value, own string) bool {

@@ -15,7 +15,7 @@ var (
 	scientific  = regexp.MustCompile(`^[+-]?\d([.,]\d+)?[Ee][+-]\d{1,3}$`)
 	noValue     = map[string]bool{
 		"NULL": true, "null": true, "(NULL)": true, "(null)": true, "<NULL>": true, "<null>": true, "[NULL]": true, "None": true,
-		"NaN": true, "nan": true, "NaT": true, "<NA>": true, "undefined": true, "N/A": true, "n/a": true,
+		"NaN": true, "nan": true, "NaT": true, "<NA>": true, "undefined": true,
 	}
 )
 
