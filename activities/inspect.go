@@ -270,13 +270,15 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	}
 	records, err := m.Compile(summary.Header.Names)
 	if err == nil && !validate.GivesKey(records, spec.PrimaryKey) {
-		err = validate.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder))
+		if err = validate.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
+			err = fmt.Errorf("%s: %w", spec.InputName(), err)
+		}
 	}
 	if err != nil {
 		if err := folder.DropIndex(); err != nil {
 			return storageError(err)
 		}
-		return refused(fmt.Errorf("%s: %w", spec.InputName(), err))
+		return refused(err)
 	}
 	return nil
 }

@@ -155,6 +155,9 @@ func (d *dry) begin(h *source.Header, o options) (err error) {
 	if d.encoder, err = o.records(h.Names); err != nil {
 		return err
 	}
+	if err := validate.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
+		return fmt.Errorf("%s: %w", d.DataFile, err)
+	}
 	d.key = o.primaryKey
 	if err := d.name(o.outputDir); err != nil {
 		return err

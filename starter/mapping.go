@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 )
@@ -224,7 +225,7 @@ func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
 	if path == "" {
 		return mapping.BuiltIn(), nil, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := private.ReadFile(path, mapping.MaxSize)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s: there is no such file; expected a mapping file; starter mapping init writes one", path)
 	}

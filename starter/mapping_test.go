@@ -78,7 +78,7 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 	}
 
 	code, p := with("--mapping", wrong).run(time.Minute)
-	refused(t, p, code, 1, "wrong.yaml, line 2", `did you mean "givenName"?`)
+	refused(t, p, code, 1, "wrong.yaml, line 2", `did you mean column 2?`)
 	code, p = with("--mapping", l.path("none.yaml")).run(time.Minute)
 	refused(t, p, code, 1, "none.yaml", "no such file")
 

@@ -95,10 +95,13 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 	}{
 		{"not UTF-8", "email,givenName\na@x.test,A\nb@x.test,Ren\xe9\n", []string{"line 3", "UTF-8"}},
 		{"an unclosed quote", "email,givenName\na@x.test,A\nb@x.test,\"B\nc@x.test,C\n", []string{"line 3", "quote"}},
-		{"a repeated name in the header", "email,givenName,email\na@x.test,A,b@x.test\n", []string{"line 1", `"email"`}},
+		{"a repeated name in the header", "email,givenName,email\na@x.test,A,b@x.test\n", []string{"line 1", "columns 1 and 3"}},
 		{"a missing name in the header", "email,,familyName\na@x.test,A,B\n", []string{"line 1", "column 2"}},
 		{"an empty file", "", []string{"empty"}},
 		{"only empty lines", "\n\r\n\n", []string{"empty"}},
+		{"a JSON export", "[{\"mail\": \"a\"},\n{\"mail\": \"b\"}]\n", []string{"line 1", "JSON"}},
+		{"the key in another case", "E-Mail,givenName\na,A\n", []string{"did you mean email?"}},
+		{"no attribute of the target", "Jane,Doe\nJohn,Doe\n", []string{"no column is an attribute of the target's"}},
 		{"UTF-16", "\xff\xfee\x00m\x00", []string{"line 1", "UTF-16"}},
 	}
 	for _, c := range cases {

@@ -76,7 +76,7 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 	}
 	name := artifacts.Name("sample_records", artifacts.Stamp(now), "csv")
 	if o.config != "" {
-		text, err := os.ReadFile(o.config)
+		text, err := private.ReadFile(o.config, 1<<20)
 		if err != nil {
 			return fmt.Errorf("cannot read the configuration: %w", err)
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"durable-dataload/internal/private"
 )
 
 // clientsFile is the file in which dataload.py and capture-api look up the
@@ -64,12 +66,15 @@ func clientsFilePath(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".janrain-capture"), nil
 }
 
+// maxClientsFile is the largest file with API clients, in bytes.
+const maxClientsFile = 1 << 20
+
 var lineOfError = regexp.MustCompile(`line \d+`)
 
 // readClientsFile reads the file. warning, if not "", says that others can read
 // it too.
 func readClientsFile(path string) (f clientsFile, warning string, err error) {
-	data, err := os.ReadFile(path)
+	data, err := private.ReadFile(path, maxClientsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, "", fmt.Errorf("%s: there is no such file; expected the file with the API clients there, or its path in JANRAIN_CONFIG", path)
 	}

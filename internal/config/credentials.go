@@ -84,12 +84,25 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 			*v.field = getenv(v.name)
 		}
 	}
-	if c.URI == "" {
-		return nil
+	if err := c.clean(); err != nil || c.URI == "" {
+		return err
 	}
 	var err error
 	c.URI, err = identitycloud.NormalAddress(c.URI)
 	return err
+}
+
+// clean takes away what came along with id and secret where they were copied from.
+func (c *Credentials) clean() (err error) {
+	for _, v := range []struct {
+		field *string
+		what  string
+	}{{&c.ClientID, "the id of the API client"}, {&c.Secret, "the secret of the API client"}} {
+		if *v.field, err = private.CleanSecret(*v.field); err != nil {
+			return fmt.Errorf("%s cannot be used: %w", v.what, err)
+		}
+	}
+	return nil
 }
 
 // completeFromFile takes the API client that --config-key or --default-client
@@ -133,6 +146,11 @@ func readClient(path, key string) (client apiClient, warning string, err error) 
 		client, err = file.client(key)
 	default:
 		client, err = file.defaultClient()
+	}
+	if err == nil {
+		if client.secret, err = private.CleanSecret(client.secret); err != nil {
+			err = fmt.Errorf("%s: client_secret cannot be used: %w", path, err)
+		}
 	}
 	return client, warning, err
 }

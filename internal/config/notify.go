@@ -37,9 +37,11 @@ func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.
 		}
 		return nil, nil
 	}
-	secret := getenv("NOTIFY_SECRET")
+	secret, err := private.CleanSecret(getenv("NOTIFY_SECRET"))
+	if err != nil {
+		return nil, fmt.Errorf("NOTIFY_SECRET cannot be used: %w", err)
+	}
 	if n.secretFile != "" {
-		var err error
 		if secret, err = private.ReadSecret(n.secretFile); err != nil {
 			return nil, fmt.Errorf("cannot use --notify-secret-file: %w", err)
 		}

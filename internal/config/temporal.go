@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
+
+	"durable-dataload/internal/private"
 )
 
 // Temporal says which Temporal service to use. The options, the environment
@@ -45,6 +48,9 @@ func (t *Temporal) AddFlags(f *pflag.FlagSet) {
 // ClientOptions joins command line, environment and file. given says whether
 // any of them names an address: otherwise there is no service to use.
 func (t *Temporal) ClientOptions() (options client.Options, given bool, err error) {
+	if err := t.checkFiles(os.Getenv); err != nil {
+		return options, false, err
+	}
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{
 		ConfigFilePath: t.File, ConfigFileProfile: t.Profile,
 	})
@@ -80,6 +86,25 @@ func (t *Temporal) ClientOptions() (options client.Options, given bool, err erro
 		return options, false, fmt.Errorf("cannot use the Temporal configuration: %w", err)
 	}
 	return options, profile.Address != "", nil
+}
+
+// checkFiles refuses what is no regular file: a pipe in its place would be waited for.
+func (t *Temporal) checkFiles(getenv func(string) string) error {
+	for _, f := range []struct{ option, given, name string }{
+		{"--config-file", t.File, "TEMPORAL_CONFIG_FILE"},
+		{"--tls-cert-path", t.CertFile, "TEMPORAL_TLS_CLIENT_CERT_PATH"},
+		{"--tls-key-path", t.KeyFile, "TEMPORAL_TLS_CLIENT_KEY_PATH"},
+		{"--tls-ca-path", t.CAFile, "TEMPORAL_TLS_SERVER_CA_CERT_PATH"},
+	} {
+		if f.given == "" {
+			f.option, f.given = f.name, getenv(f.name)
+		}
+		var wrong *private.NotRegularError
+		if err := private.CheckRegular(f.given); f.given != "" && errors.As(err, &wrong) {
+			return fmt.Errorf("cannot use %s: %w", f.option, err)
+		}
+	}
+	return nil
 }
 
 // dialTimeout is how long a service may take to answer for the first time.

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxSize is the largest mapping file, in bytes. A real one has some thousands.
-const maxSize = 1 << 20
+// MaxSize is the largest mapping file, in bytes. A real one has some thousands.
+const MaxSize = 1 << 20
 
 // Parse reads a mapping file; name is what messages call it. It is strict: what it does not know is an error, and the
 // first error in the file is given, with its line, what was found and what was expected. What depends on the columns of
@@ -33,8 +33,8 @@ func Parse(name string, text []byte) (*Mapping, error) {
 	p := &parser{mapping: &Mapping{
 		name: name, others: othersDefault, mentioned: map[string]*columnRules{}, saltColumns: map[string]bool{},
 	}}
-	if len(text) > maxSize {
-		return nil, fmt.Errorf("%s has %d bytes; expected a mapping file of at most %d", name, len(text), maxSize)
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("%s has %d bytes; expected a mapping file of at most %d", name, len(text), MaxSize)
 	}
 	p.file(text)
 	if p.err != nil {

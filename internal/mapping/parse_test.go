@@ -61,7 +61,7 @@ func TestAWrongMappingIsRefusedWithItsLine(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Parse("m.yaml", []byte("# "+strings.Repeat("x", maxSize))); err == nil {
+	if _, err := Parse("m.yaml", []byte("# "+strings.Repeat("x", MaxSize))); err == nil {
 		t.Error("a file of more than a mebibyte was read")
 	}
 }

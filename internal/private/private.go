@@ -45,20 +45,6 @@ func MkdirAll(dir string) error {
 	return syncFolder(parent)
 }
 
-// ReadSecret gives the one secret that a file holds, without the white space
-// around it. An empty file is an error.
-func ReadSecret(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(data))
-	if secret == "" {
-		return "", fmt.Errorf("%s is empty; expected the secret in it", path)
-	}
-	return secret, nil
-}
-
 // ReadOwn reads a file that holds a key. One that others may read is refused, with
 // the remedy: its content is no secret any more.
 func ReadOwn(path string) ([]byte, error) {

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -11,13 +12,14 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
 // compression is one way to pack a file.
 type compression struct {
 	name, extension, magic string
-	open                   func(io.Reader) (io.ReadCloser, error)
+	open                   func(*bufio.Reader) (io.ReadCloser, error)
 }
 
 // maxWindow is how far back a zstd file may refer, and so the memory that it takes: what the zstd program allows
@@ -25,8 +27,8 @@ type compression struct {
 const maxWindow = 128 << 20
 
 var compressions = []*compression{
-	{"gzip", ".gz", "\x1F\x8B", func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }},
-	{"zstd", ".zst", "\x28\xB5\x2F\xFD", func(r io.Reader) (io.ReadCloser, error) {
+	{"gzip", ".gz", "\x1F\x8B", openGzip},
+	{"zstd", ".zst", "\x28\xB5\x2F\xFD", func(r *bufio.Reader) (io.ReadCloser, error) {
 		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, err
@@ -47,11 +49,62 @@ func byName(path string) *compression {
 
 func byContent(head []byte) *compression {
 	for _, c := range compressions {
-		if bytes.HasPrefix(head, []byte(c.magic)) {
+		if bytes.HasPrefix(head, []byte(c.magic)) || c.name == "zstd" && source.IsSkippableFrame(head) {
 			return c
 		}
 	}
 	return nil
+}
+
+// errTrailing says that something stands behind the compressed data.
+var errTrailing = errors.New("something stands behind them")
+
+// gzipMembers reads the members of a gzip file one after the other, as the gzip program does: zero bytes behind the last
+// one, with which tapes and blocks are filled, are nothing.
+type gzipMembers struct {
+	r *bufio.Reader
+	*gzip.Reader
+}
+
+func openGzip(r *bufio.Reader) (io.ReadCloser, error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	return &gzipMembers{r, z}, nil
+}
+
+func (m *gzipMembers) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	switch head, peekErr := m.r.Peek(2); {
+	case len(head) == 0 && peekErr == io.EOF:
+		return n, io.EOF
+	case len(head) == 0:
+		return n, peekErr
+	case head[0] != 0x1F || len(head) == 2 && head[1] != 0x8B:
+		return n, m.padding()
+	}
+	if err = m.Reset(m.r); err == nil {
+		m.Multistream(false)
+	}
+	return n, err
+}
+
+// padding reads to the end: io.EOF if there is nothing but zero bytes.
+func (m *gzipMembers) padding() error {
+	for {
+		b, err := m.r.ReadByte()
+		if err != nil {
+			return err
+		}
+		if b != 0 {
+			return errTrailing
+		}
+	}
 }
 
 // compressed is how the input is compressed, by its content, or nil; and what is wrong where its name says otherwise.
@@ -74,6 +127,8 @@ func (c *compression) broken(in Input, err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		reason = fmt.Sprintf("the %s data end too early; expected a whole file; make or fetch it again", c.name)
+	case errors.Is(err, errTrailing), errors.Is(err, zstd.ErrMagicMismatch):
+		reason = fmt.Sprintf("something that is not compressed with %s stands behind the %s data; expected nothing there; make or fetch the file again", c.name, c.name)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		reason = fmt.Sprintf("the zstd data refer back over more than %d MiB; expected less; compress the file with a shorter window", maxWindow>>20)
 	default:

@@ -96,7 +96,7 @@ func (e *Error) Error() string {
 // left; what a process that was killed has left, the next one removes. Memory does not depend on the size of the
 // input, packed or unpacked, and is at most some 150 MiB for zstd with the longest window that is allowed.
 func File(ctx context.Context, dir string, in Input, progress func(bytes int64)) (Staged, error) {
-	src := &source{ctx: ctx, progress: progress}
+	src := &reading{ctx: ctx, progress: progress}
 	if in.Path == Stdin {
 		src.r = interruptible(ctx, in.Stdin)
 	} else {
@@ -228,7 +228,7 @@ func place(dir string) (string, *private.Lock, error) {
 }
 
 // copyPlain unpacks and converts.
-func copyPlain(out *output, src *source, in Input) error {
+func copyPlain(out *output, src *reading, in Input) error {
 	packed := bufio.NewReaderSize(src, chunkSize)
 	head, err := packed.Peek(4)
 	if err != nil && err != io.EOF {
@@ -263,8 +263,8 @@ func copyPlain(out *output, src *source, in Input) error {
 
 const chunkSize = 1 << 20 // bytes read at a time
 
-// source is the input as it is. It keeps its error apart from those of who unpacks it.
-type source struct {
+// reading is the input as it is. It keeps its error apart from those of who unpacks it.
+type reading struct {
 	ctx      context.Context
 	r        io.Reader
 	progress func(int64)
@@ -272,7 +272,7 @@ type source struct {
 	err      error
 }
 
-func (s *source) Read(p []byte) (int, error) {
+func (s *reading) Read(p []byte) (int, error) {
 	if s.err = context.Cause(s.ctx); s.err != nil {
 		return 0, s.err
 	}

@@ -164,7 +164,7 @@ func TestFileRefuses(t *testing.T) {
 		{"users.csv.gz", zstandard(t, people), UTF8, "users.csv.gz: the content is compressed with zstd; expected gzip, since the name ends in .gz; rename the file"},
 		{"users.csv.zst", gzipped(t, people), UTF8, "users.csv.zst: the content is compressed with gzip; expected zstd, since the name ends in .zst; rename the file"},
 		{"users.csv", gzipped(t, people), Latin1, "users.csv: the content is compressed with gzip; expected a name that ends in .gz then; rename the file"},
-		{"users.gz", gzipped(t, people) + "and more behind it", UTF8, "users.gz: the gzip data are damaged (gzip: invalid header); expected a whole file; make or fetch it again"},
+		{"users.gz", gzipped(t, people) + "and more behind it", UTF8, "users.gz: something that is not compressed with gzip stands behind the gzip data; expected nothing there; make or fetch the file again"},
 
 		{"users.csv", "a\nb,\x81\n", Windows1252, "users.csv, line 2: the byte 0x81 has no meaning in windows-1252; expected text in that encoding; say with --encoding what it is"},
 		{"users.csv", "a\n\"b\n\n\x93c\x94\"\n", Latin1, "users.csv, line 4: the byte 0x93 has no meaning in latin-1; expected text in that encoding; it may be --encoding windows-1252"},
@@ -475,5 +475,48 @@ func TestADiskThatIsFullIsSaid(t *testing.T) {
 	}
 	if names := files(t, dir); names != nil {
 		t.Errorf("%q is left", names)
+	}
+}
+
+// skippable is a skippable frame of zstd: pzstd writes one with the size of the data before each frame.
+func skippable(kind byte, content string) string {
+	return string([]byte{0x50 | kind, 0x2A, 0x4D, 0x18}) + string(binary.LittleEndian.AppendUint32(nil, uint32(len(content)))) + content
+}
+
+func TestCompressedFilesOfSeveralPartsAreReadAsTheirProgramsReadThem(t *testing.T) {
+	z, g := zstandard(t, people), gzipped(t, people)
+	const behind = "stands behind the %s data; expected nothing there"
+	for _, c := range []struct{ what, name, content, want, wrong string }{
+		{"pzstd", "u.zst", skippable(0, "\x44\x00\x00\x00") + z + skippable(0, "\x44\x00\x00\x00") + z, people + people, ""},
+		{"a frame of any kind, before and behind", "u.zst", skippable(15, "x") + skippable(7, "") + z + skippable(3, strings.Repeat("x", 1<<20)), people, ""},
+		{"on standard input", Stdin, skippable(9, "abcd") + z, people, ""},
+		{"frames", "u.zst", z + z + z, people + people + people, ""},
+		{"a frame without data between them", "u.zst", z + zstandard(t, "") + z, people + people, ""},
+		{"a skippable frame that is cut short", "u.zst", skippable(0, "abcd")[:10], "", "end too early"},
+		{"a frame that is cut short behind one", "u.zst", skippable(0, "abcd") + z[:len(z)-3], "", "end too early"},
+		{"something behind a frame", "u.zst", z + "email,name\n", "", fmt.Sprintf(behind, "zstd")},
+		{"members", "u.gz", g + gzipped(t, "") + g, people + people, ""},
+		{"members on standard input", Stdin, g + g, people + people, ""},
+		{"zero bytes behind a member", "u.gz", g + strings.Repeat("\x00", 10_000), people, ""},
+		{"something behind a member", "u.gz", g + "email,name\n", "", fmt.Sprintf(behind, "gzip")},
+		{"something behind zero bytes", "u.gz", g + "\x00\x00x", "", fmt.Sprintf(behind, "gzip")},
+		{"half a magic number behind a member", "u.gz", g + "\x1f", "", "end too early"},
+		{"a member that is cut short behind one", "u.gz", g + g[:len(g)-5], "", "end too early"},
+	} {
+		dir := t.TempDir()
+		staged, err := File(t.Context(), dir, input(t, c.name, c.content, UTF8), nil)
+		if c.wrong != "" {
+			if wrong := new(Error); !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%s: error %v, want one with %q", c.what, err, c.wrong)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", c.what, err)
+			continue
+		}
+		if got, err := os.ReadFile(staged.Path); err != nil || string(got) != c.want {
+			t.Errorf("%s: %q (%v), want %q", c.what, got, err, c.want)
+		}
 	}
 }

@@ -49,7 +49,12 @@ func Write(name string, data []byte) error {
 // is none.
 func Read(name string) ([]byte, error) {
 	if !IsURL(name) {
-		return os.ReadFile(name)
+		f, err := private.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		return io.ReadAll(f)
 	}
 	o, err := open(name)
 	if err != nil {
@@ -209,7 +214,7 @@ func (w *Writer) Commit(ctx context.Context) error {
 // there is none.
 func Open(name string) (*os.File, error) {
 	if !IsURL(name) {
-		return os.Open(name)
+		return private.Open(name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
@@ -251,7 +256,7 @@ func OpenPieces(name string) (Pieces, error) {
 		info, err := o.stat()
 		return ranges{o, info.Size}, err
 	}
-	f, err := os.Open(name)
+	f, err := private.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +278,7 @@ func (f file) Size() int64 { return f.size }
 // Stream reads a file from its begin to its end, until ctx ends.
 func Stream(ctx context.Context, name string) (io.ReadCloser, error) {
 	if !IsURL(name) {
-		return os.Open(name)
+		return private.Open(name)
 	}
 	o, err := open(name)
 	if err != nil {

@@ -28,7 +28,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +35,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
+	"durable-dataload/internal/private"
 	"durable-dataload/internal/store"
 )
 
@@ -104,7 +104,7 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(path)
+	f, err := private.Open(path)
 	if err != nil {
 		return nil, err
 	}
