@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Migration says where everything is.
@@ -33,6 +32,9 @@ type Migration struct {
 	Undo      string
 	BatchSize int
 	StartAt   int // record number of the first record that was to be loaded; 0 means 1
+	// Emails is the rule of the sandbox for emails: folded, the default, exact or
+	// shared.
+	Emails string
 	// Later says that the log may hold calls that came after the summary: of a
 	// worker that slept.
 	Later bool
@@ -55,7 +57,9 @@ const (
 	InputFixed     = "6, what is written is what the input says"
 	InputChanged   = "6, the input does not change under a run"
 	RateHolds      = "7, the rate limit holds"
-	BytesKept      = "9, bytes are kept"
+	Proven         = "10, ours means proven"
+	BytesKept      = "12, bytes are kept"
+	VerifyFinds    = "what a target put in a wrong order, verify finds"
 	// Undoable is not in DESIGN.md: nothing is changed whose previous value is
 	// not kept.
 	Undoable = "of updates, what a record was is kept"
@@ -82,7 +86,11 @@ func Check(m Migration) ([]Broken, error) {
 	}
 	c.retryFiles()
 	c.rounds()
+	if err := c.accounts(); err != nil {
+		return nil, err
+	}
 	c.outcomes()
+	c.others()
 	c.content()
 	c.repeats()
 	if err := c.updates(); err != nil {
@@ -104,6 +112,7 @@ type checker struct {
 	success *table
 	fail    *table
 	truth   []call
+	target  map[string]*account // by uuid
 	broken  []Broken
 	told    map[string]int
 }
@@ -112,7 +121,7 @@ type checker struct {
 type record struct {
 	row
 	batch  int
-	key    string // its email in lower case
+	key    string // its email as the target compares it
 	email  string
 	how    string // created, recovered, updated, unchanged, failed, unknown, remaining; "" if it is nowhere
 	uuid   string
@@ -121,6 +130,9 @@ type record struct {
 	loaded int // rounds in which it was to be loaded
 	// byUpdate says that it is its update that failed.
 	byUpdate bool
+	// misplaced says that it has the uuid of another record, since the target
+	// answered in a wrong order. Nobody can see that in the answer.
+	misplaced bool
 }
 
 // enough of one kind is told, and the rest counted.
@@ -158,7 +170,7 @@ func (c *checker) read() (err error) {
 		}
 		if email >= 0 && email < len(r.fields) {
 			found.email = r.fields[email]
-			found.key = strings.ToLower(found.email)
+			found.key = c.keyOf(found.email)
 		}
 		c.records = append(c.records, found)
 		c.byLine[r.line] = found
@@ -386,9 +398,6 @@ func (c *checker) retryFiles() {
 	for _, r := range c.records {
 		if (r.how == "created" || r.how == "recovered") && r.round != inRound[r] {
 			c.tell(OneDisposition, "line %d is %s in round %d, its last retry file is that of round %d", r.line, r.how, r.round, inRound[r])
-		}
-		if r.how == "recovered" && r.round == 0 {
-			c.tell(OneDisposition, "line %d is recovered in round 0", r.line)
 		}
 	}
 }

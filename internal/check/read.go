@@ -129,10 +129,12 @@ type call struct {
 	Received  time.Time
 	Committed time.Time
 	Endpoint  string
+	Status    int
 	Code      int    // of the API's error, if it refused the call
 	Fault     string // that the sandbox played
 	Keys      []string
 	Written   []written
+	Deleted   []struct{ UUID string }
 	Entities  []json.RawMessage
 }
 
@@ -141,6 +143,15 @@ type written struct {
 	UUID  string
 	Email string
 }
+
+// isOurs says that a call is one of the migration's that creates records.
+func (c *checker) isOurs(call call) bool {
+	return call.Endpoint == "entity.bulkCreate" && call.Seq > c.m.Before
+}
+
+// isRepeated says that a gateway made two calls of one, and that this is the
+// first of them, which nobody saw the answer of.
+func (c call) isRepeated() bool { return c.Fault == "replayed" }
 
 func readTruth(path string) ([]call, error) {
 	f, err := os.Open(path)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,25 +14,21 @@ import (
 	"time"
 )
 
-// outcomes compares the artifacts with what the sandbox wrote, uuid by uuid.
+// outcomes compares the artifacts with what the target holds, uuid by uuid.
 func (c *checker) outcomes() {
-	before := map[string]bool{}     // keys that existed before
-	written := map[string]written{} // by uuid: what the migration's calls wrote
-	byKey := map[string][]string{}  // uuids of all, by key
-	for _, call := range c.truth {
-		for _, w := range call.Written {
-			if call.Endpoint != "entity.bulkCreate" {
-				continue
-			}
-			key := strings.ToLower(w.Email)
-			if key != "" {
-				byKey[key] = append(byKey[key], w.UUID)
-			}
-			if call.Seq <= c.m.Before {
-				before[key] = key != ""
-				continue
-			}
-			written[w.UUID] = w
+	before, strangers := map[string]bool{}, map[string]bool{} // keys
+	byKey := map[string][]string{}                            // uuids of all, by key
+	for _, uuid := range c.uuids() {
+		a := c.target[uuid]
+		if a.key == "" {
+			continue
+		}
+		byKey[a.key] = append(byKey[a.key], uuid)
+		switch {
+		case a.isStranger:
+			strangers[a.key] = true
+		case !a.isOurs && c.m.Emails != "shared":
+			before[a.key] = true
 		}
 	}
 	holder := map[string]*record{} // of a uuid
@@ -45,11 +42,7 @@ func (c *checker) outcomes() {
 		if r.how != "created" && r.how != "recovered" {
 			continue
 		}
-		if before[r.key] {
-			c.tell(TrueOutcome, "line %d is %s, and a record with its email existed before", r.line, r.how)
-			continue
-		}
-		if r.uuid == "" && r.how == "recovered" {
+		if r.uuid == "" && r.how == "recovered" && !before[r.key] {
 			// By the target's refusal alone: it must be there all the same.
 			if uuids := byKey[r.key]; len(uuids) == 0 {
 				c.tell(TrueOutcome, "line %d is recovered, and nothing with its email was ever written", r.line)
@@ -58,28 +51,43 @@ func (c *checker) outcomes() {
 			}
 			continue
 		}
-		w, ok := written[r.uuid]
+		a := c.target[r.uuid]
 		switch {
-		case !ok:
+		case before[r.key]:
+			c.tell(Proven, "line %d is %s, and a record with its email existed before", r.line, r.how)
+		case a == nil:
 			c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
-		case strings.ToLower(w.Email) != r.key:
+		case !a.isOurs && !c.isNamesake(a, r):
+			c.tell(Proven, "line %d is %s with the uuid %s, which is a stranger's", r.line, r.how, r.uuid)
+		case a.key != r.key && a.fault == "wrong-order":
+			r.misplaced = true
+			hold(r, r.uuid)
+		case a.key != r.key:
 			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another email", r.line, r.how, r.uuid)
+		case r.key == "" && c.identity(a.key, a.values) != c.identityOf(r):
+			c.tell(TrueOutcome, "line %d has no email and is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
 		default:
 			hold(r, r.uuid)
 		}
 	}
-	unknown, holders := map[string]bool{}, map[string]bool{}
+	unknown, holders, unknownAs := map[string]bool{}, map[string]bool{}, map[string]int{}
 	for _, r := range c.records {
 		switch r.how {
 		case "unknown":
 			unknown[r.key] = true
+			unknownAs[c.accounted(r.key, c.identityOf(r))]++
 		case "created", "recovered":
 			holders[r.key] = true
 		}
 	}
-	for uuid, w := range written {
-		if holder[uuid] == nil && !unknown[strings.ToLower(w.Email)] && !c.m.Later {
-			c.tell(TrueOutcome, "the target has %s (record %d of a call), and it is neither a success nor unknown", uuid, w.Index)
+	for _, uuid := range c.uuids() {
+		a := c.target[uuid]
+		if !a.isOurs || holder[uuid] != nil || a.byGateway || c.m.Later {
+			continue
+		}
+		as := c.accounted(a.key, c.identity(a.key, a.values))
+		if unknownAs[as]--; unknownAs[as] < 0 {
+			c.tell(TrueOutcome, "the target has %s (record %d of call %d), and it is neither a success nor unknown", uuid, a.index, a.seq)
 		}
 	}
 	for _, r := range c.records {
@@ -89,8 +97,8 @@ func (c *checker) outcomes() {
 		switch {
 		case r.key == "" || len(byKey[r.key]) == 0:
 			c.tell(TrueOutcome, "line %d failed as a duplicate, and the target never had its email", r.line)
-		case !before[r.key] && !holders[r.key] && !unknown[r.key]:
-			c.tell(TrueOutcome, "line %d failed as a duplicate; its email did not exist before, and no other record of the input is a success with it", r.line)
+		case !before[r.key] && !strangers[r.key] && !holders[r.key] && !unknown[r.key]:
+			c.tell(TrueOutcome, "line %d failed as a duplicate; its email did not exist before, nobody else registered with it, and no other record of the input is a success with it", r.line)
 		}
 	}
 	for _, r := range c.records {
@@ -98,6 +106,7 @@ func (c *checker) outcomes() {
 			c.tell(TrueOutcome, "line %d existed before, and failed with %q", r.line, r.error)
 		}
 	}
+	c.twice()
 }
 
 // inEveryWay says that the record has a value for each column, so that nothing
@@ -126,14 +135,14 @@ func (c *checker) content() {
 		}
 	}
 	for _, call := range c.truth {
-		if call.Seq <= c.m.Before || call.Endpoint != "entity.bulkCreate" {
+		if !c.isOurs(call) {
 			continue
 		}
 		for i, w := range call.Written {
 			r := byUUID[w.UUID]
 			// Of records with the same key the earliest gets a lost one, and
 			// it may be the other that was written.
-			if r == nil || twins[r.key] > 1 {
+			if r == nil || twins[r.key] > 1 || r.misplaced {
 				continue
 			}
 			if i >= len(call.Entities) {
@@ -166,12 +175,15 @@ func (c *checker) repeats() {
 	}
 	calls := 0
 	for _, call := range c.truth {
-		if call.Endpoint != "entity.bulkCreate" || call.Seq <= c.m.Before {
+		if !c.isOurs(call) || call.isRepeated() {
 			continue
 		}
 		calls++
 		if call.Code != 0 && call.Code < 400 && call.Fault == "" && len(call.Written) == 0 {
 			continue // the target said that it took none of them: whoever sends them in halves does not do so blindly
+		}
+		if call.Status == http.StatusRequestEntityTooLarge {
+			continue // halves may be sent: the target refuses again what was written; see twice for what it cannot refuse
 		}
 		for _, key := range call.Keys {
 			sent[key]++
@@ -223,7 +235,7 @@ func (c *checker) claims() error {
 	arrived := map[int]int{} // calls of a batch
 	byArrival := slices.SortedStableFunc(slices.Values(c.truth), func(a, b call) int { return a.Received.Compare(b.Received) })
 	for _, call := range byArrival {
-		if call.Endpoint != "entity.bulkCreate" || call.Seq <= c.m.Before {
+		if !c.isOurs(call) || call.isRepeated() {
 			continue
 		}
 		batch := 0
