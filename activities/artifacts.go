@@ -23,6 +23,8 @@ type ArtifactsInput struct {
 	Stopped bool `json:"stopped"`
 	// Cancelled says that it is given up: the same command does not go on.
 	Cancelled bool `json:"cancelled,omitempty"`
+	// Halted says why it ends before its time, where nobody asked for that.
+	Halted string `json:"halted,omitempty"`
 }
 
 // WriteArtifacts writes what people and scripts read, and proves before that
@@ -102,7 +104,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.dropUnresolved(in.Run); err != nil {
 		return summary, err
 	}
-	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String()}); err != nil {
+	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String(), Reason: in.Halted}); err != nil {
 		return summary, err
 	}
 	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {

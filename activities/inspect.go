@@ -111,6 +111,9 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	if err != nil {
 		return Inspected{}, storageError(err)
 	}
+	if err := folder.DropFailure(); err != nil {
+		return Inspected{}, storageError(err)
+	}
 	if err := folder.AppendEvent(migration.Event{At: in.Now, Kind: migration.EventBegun}); err != nil {
 		return Inspected{}, storageError(err)
 	}

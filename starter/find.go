@@ -172,6 +172,12 @@ func migrationsIn(work string) ([]known, error) {
 			k.id, k.begun = start.ID, start.StartedAt
 			k.spec, _ = k.folder.Spec()
 			all[i] = k
+		case errors.Is(err, migration.ErrAbsent):
+			// It has not begun. Perhaps it could not.
+			if failure, err := k.folder.Failure(); err == nil {
+				k.id, k.begun, k.spec = failure.Spec.ID, failure.At, failure.Spec
+				all[i] = k
+			}
 		case store.IsURL(work) && !errors.Is(err, migration.ErrAbsent):
 			errs[i] = err // a request has failed: else the migration would seem not to be there
 		}

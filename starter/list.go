@@ -108,10 +108,13 @@ func (p *place) row(ctx context.Context, k known) listed {
 		if p.service != nil { // it may have ended since it was looked at
 			p.addProgress(ctx, &row)
 		}
-	} else if summary, err := k.summary(ctx, p.service); err == nil {
-		s.addSummary(summary)
-		row.State, row.Records, row.FinishedAt = s.State, s.Records, s.FinishedAt
+		return row
 	}
+	if summary, err := k.summary(ctx, p.service); err == nil {
+		s.addSummary(summary)
+	}
+	p.addReason(ctx, k, &s)
+	row.State, row.Records, row.FinishedAt, row.Reason = s.State, s.Records, s.FinishedAt, s.Reason
 	return row
 }
 
@@ -133,6 +136,8 @@ func (p *place) addProgress(ctx context.Context, row *listed) {
 // text is the state and what is to be known with it, for people.
 func (l listed) text() string {
 	switch {
+	case l.State == stateFailed:
+		return "could not run"
 	case l.State != stateRunning:
 		return strings.ReplaceAll(string(l.State), "_", " ")
 	case l.Decision != "":

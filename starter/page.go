@@ -73,7 +73,11 @@ func (s status) print(w io.Writer, all bool) error {
 func (s status) headline() string {
 	if s.State != stateRunning {
 		text, next := s.State.text()
-		return text + since(", at ", s.FinishedAt) + next + trouble(s.Trouble)
+		text += since(", at ", s.FinishedAt)
+		if s.Reason != "" {
+			text += ": " + strings.TrimSuffix(s.Reason, ".")
+		}
+		return text + next + trouble(s.Trouble)
 	}
 	text := "running"
 	if s.Ending != "" {

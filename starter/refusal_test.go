@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -246,4 +247,51 @@ func goodAndBad(n int, bad ...int) string {
 		fmt.Fprintf(&b, "a%d%sexample.com,Name %d\n", i, at, i)
 	}
 	return b.String()
+}
+
+func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 10, Seed: 76}), 5)
+	closed := l.migration(s, m.input, 5)
+	closed.target = &target{lab: l, address: freeAddress(t), dir: s.dir, id: s.id, secret: s.secret}
+	latin := l.path("latin.csv")
+	must(t, os.WriteFile(latin, []byte("email\nj\xf6rg@example.com\n"), 0o600))
+	for _, c := range []struct {
+		name   string
+		m      *migration
+		input  string
+		flags  []string
+		reason string
+	}{
+		{"a wrong entity type", m, m.input, []string{"--type-name", "users"}, "users"},
+		{"a wrong port", closed, m.input, nil, "connection refused"},
+		{"an input that is refused", m, latin, nil, "not UTF-8"},
+	} {
+		run := *c.m
+		run.input, run.flags = c.input, append(slices.Clone(c.m.flags), c.flags...)
+		code, p := run.run(time.Minute)
+		exitCode(t, p, code, 1)
+		status, list := m.ordered("status", "--json"), m.ordered("list")
+		var told struct {
+			State, Reason string
+			ExitCode      int `json:"exit_code"`
+		}
+		must(t, json.Unmarshal([]byte(status), &told))
+		if told.State != "failed" || told.ExitCode != 1 || !strings.Contains(told.Reason, c.reason) {
+			t.Errorf("%s: the status is\n%s\nwant failed, %q and exit code 1", c.name, status, c.reason)
+		}
+		if text := m.ordered("status"); !strings.Contains(text, "could not run") || !strings.Contains(text, c.reason) || strings.Contains(text, "cut off") {
+			t.Errorf("%s: the status is\n%s", c.name, text)
+		}
+		if !strings.Contains(list, "could not run") || !strings.Contains(list, c.reason) || strings.Contains(list, "cut off") {
+			t.Errorf("%s: the list is\n%s", c.name, list)
+		}
+	}
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+	if status := m.standing(); status.State != "done" {
+		t.Errorf("after the right command it is %+v", status)
+	}
 }

@@ -168,6 +168,9 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 	}
 	o.of = all[i].folder
 	spec, err := o.of.Spec()
+	if errors.Is(err, migration.ErrAbsent) {
+		return fmt.Errorf("the migration %s has sent nothing; there is nothing to undo", o.migration)
+	}
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ const (
 	stateUnresolved state = "unresolved" // every record was attempted, some are unknown
 	stateStopped    state = "stopped"    // before its time, and was not gone on with
 	stateCancelled  state = "cancelled"  // for good
-	stateCutOff     state = "cut_off"    // nothing runs, and nobody has stopped it
-	stateFailed     state = "failed"     // it could not run
+	stateCutOff     state = "cut_off"    // nothing runs, nobody has stopped it, and it had no reason to end
+	stateFailed     state = "failed"     // it could not run, or not write its result files
 	stateRolledBack state = "rolled_back"
 )
 
@@ -42,33 +42,41 @@ func (s state) text() (text, next string) {
 }
 
 // stateNow tells from the service, or from the folder where that knows no more.
-func (k known) stateNow() state {
+// reason is why the last run came to nothing, or ended before its time, where
+// nobody asked for that; "" if that is not so, or not known.
+func (k known) stateNow() (_ state, reason string) {
 	switch k.state {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
-		return stateRunning
+		return stateRunning, ""
 	}
 	if k.folder == "" {
-		return k.stateInService()
+		return k.stateInService(), ""
 	}
 	if _, err := k.folder.RolledBack(); err == nil {
-		return stateRolledBack
+		return stateRolledBack, ""
 	}
 	if k.folder.Cancelled() {
-		return stateCancelled
+		return stateCancelled, ""
 	}
 	if finished, err := k.folder.Finished(); finished && err == nil {
-		return stateDone
+		return stateDone, ""
+	}
+	if failure, err := k.folder.Failure(); err == nil && failure.Stopped {
+		return stateStopped, failure.Reason
+	} else if err == nil {
+		return stateFailed, failure.Reason
 	}
 	summary, err := k.folder.Summary()
+	last, ended := k.lastRun()
 	switch {
 	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
-		return stateFailed
+		return stateFailed, ""
 	case k.state == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
-		return stateStopped
-	case err != nil || k.begunSince(summary):
-		return stateCutOff
+		return stateStopped, ""
+	case err != nil || !ended && last.At.After(summary.FinishedAt):
+		return stateCutOff, ""
 	}
-	return stateOf(summary)
+	return stateOf(summary), last.Reason
 }
 
 func (k known) stateInService() state {
@@ -97,20 +105,16 @@ func stateOf(s migration.Summary) state {
 	return stateDone
 }
 
-// begunSince says whether a run has begun and not ended after the one that the
-// summary is of.
-func (k known) begunSince(s migration.Summary) bool {
+// lastRun is the last begin or end of a run that was written down.
+func (k known) lastRun() (last migration.Event, ended bool) {
 	events, err := k.folder.Events()
 	if err != nil {
-		return false
+		return last, false
 	}
 	for _, e := range slices.Backward(events) {
-		switch e.Kind {
-		case migration.EventEnded:
-			return false
-		case migration.EventBegun:
-			return e.At.After(s.FinishedAt)
+		if e.Kind == migration.EventBegun || e.Kind == migration.EventEnded {
+			return e, e.Kind == migration.EventEnded
 		}
 	}
-	return false
+	return last, false
 }

@@ -36,7 +36,8 @@ type status struct {
 	Phase      workflows.Phase `json:"phase,omitempty"`
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
-	ExitCode   *int            `json:"exit_code"` // null until it has ended
+	ExitCode   *int            `json:"exit_code"`        // null until it has ended
+	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended before its time
 
 	Records migration.Counts `json:"records"`
 	Rounds  []roundStatus    `json:"rounds"`
@@ -315,8 +316,9 @@ func (l *looker) measure(s *status, p workflows.Progress) {
 func (k known) status() status {
 	s := status{
 		ID: k.id, File: k.spec.InputName(), URI: k.spec.Target.URI, EntityType: k.spec.Target.EntityType,
-		State: k.stateNow(), StartedAt: k.begun, outputDir: k.spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
+		StartedAt: k.begun, outputDir: k.spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
 	}
+	s.State, s.Reason = k.stateNow()
 	if k.folder != "" {
 		if events, err := k.folder.Events(); err == nil && events != nil {
 			s.Events = events
@@ -336,16 +338,25 @@ func (l *looker) addEnd(ctx context.Context, s *status) error {
 	switch s.State {
 	case stateFailed:
 		code = migration.ExitCannotRun
-		if l.place.service != nil {
-			if err := l.place.service.client.GetWorkflow(ctx, s.ID, l.known.run).Get(ctx, nil); err != nil {
-				s.Trouble = workflows.Cause(err)
-			}
-		}
 	case stateCutOff:
 		code = migration.ExitStopped
 	}
 	s.ExitCode = &code
+	l.place.addReason(ctx, l.known, s)
 	return nil
+}
+
+// addReason asks the service why a migration could not run, where the folder does
+// not tell.
+func (p *place) addReason(ctx context.Context, k known, s *status) {
+	if s.State != stateFailed || s.Reason != "" || p.service == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if err := p.service.client.GetWorkflow(ctx, k.id, k.run).Get(ctx, nil); err != nil {
+		s.Reason = workflows.Cause(err)
+	}
 }
 
 // summary gives that of the last run that came to its end.

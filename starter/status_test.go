@@ -73,29 +73,44 @@ func TestTheFolderTellsHowAMigrationStands(t *testing.T) {
 		}
 	}
 	stopped := summary(migration.Counts{Total: 3, Created: 1, Remaining: 2})
+	fails := func(failure migration.Failure) func(*testing.T, migration.Folder) {
+		return func(t *testing.T, f migration.Folder) { must(t, f.SaveFailure(failure)) }
+	}
 	cases := []struct {
-		name  string
-		make  func(*testing.T, migration.Folder)
-		state enumspb.WorkflowExecutionStatus
-		want  state
+		name   string
+		make   func(*testing.T, migration.Folder)
+		state  enumspb.WorkflowExecutionStatus
+		want   state
+		reason string
 	}{
-		{"nothing", func(*testing.T, migration.Folder) {}, 0, stateCutOff},
-		{"the service runs it", stopped, isRunning, stateRunning},
-		{"stopped", stopped, 0, stateStopped},
-		{"stopped, in the service too", stopped, hasEnded, stateStopped},
-		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, stateUnresolved},
+		{"nothing", func(*testing.T, migration.Folder) {}, 0, stateCutOff, ""},
+		{"the service runs it", stopped, isRunning, stateRunning, ""},
+		{"stopped", stopped, 0, stateStopped, ""},
+		{"stopped, in the service too", stopped, hasEnded, stateStopped, ""},
+		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, stateUnresolved, ""},
 		{"gone on with and cut off", func(t *testing.T, f migration.Folder) {
 			stopped(t, f)
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventChanged}))
-		}, 0, stateCutOff},
-		{"done", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(false)) }, 0, stateDone},
-		{"cancelled", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(true)) }, 0, stateCancelled},
+		}, 0, stateCutOff, ""},
+		{"done", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(false)) }, 0, stateDone, ""},
+		{"cancelled", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(true)) }, 0, stateCancelled, ""},
 		{"rolled back", func(t *testing.T, f migration.Folder) {
 			must(t, f.Finish(false))
 			must(t, f.MarkRolledBack(migration.RolledBack{}))
-		}, 0, stateRolledBack},
-		{"could not run", stopped, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed},
+		}, 0, stateRolledBack, ""},
+		{"could not run, by the service", stopped, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed, ""},
+		{"could not run", fails(migration.Failure{Reason: "no such entity type"}), 0, stateFailed, "no such entity type"},
+		{"could not run after a stop", func(t *testing.T, f migration.Folder) {
+			stopped(t, f)
+			fails(migration.Failure{Reason: "connection refused"})(t, f)
+		}, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed, "connection refused"},
+		{"could not run, and runs again", fails(migration.Failure{Reason: "connection refused"}), isRunning, stateRunning, ""},
+		{"stopped before anything was sent", fails(migration.Failure{Reason: "stopped", Stopped: true}), 0, stateStopped, "stopped"},
+		{"ended by trouble", func(t *testing.T, f migration.Folder) {
+			must(t, f.SaveSummary(migration.Summary{StartedAt: begun, FinishedAt: begun.Add(time.Minute), Records: migration.Counts{Total: 3, Remaining: 3}}))
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Minute), Kind: migration.EventEnded, Reason: "the disk is full"}))
+		}, 0, stateStopped, "the disk is full"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -103,8 +118,8 @@ func TestTheFolderTellsHowAMigrationStands(t *testing.T) {
 			must(t, folder.Make())
 			tc.make(t, folder)
 			k := known{folder: folder, state: tc.state}
-			if got := k.stateNow(); got != tc.want {
-				t.Errorf("it is %q, want %q", got, tc.want)
+			if got, reason := k.stateNow(); got != tc.want || reason != tc.reason {
+				t.Errorf("it is %q (%s), want %q (%s)", got, reason, tc.want, tc.reason)
 			}
 		})
 	}
@@ -187,14 +202,14 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	code := 5
 	s := status{
-		ID: "m", Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
+		ID: "m", Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Reason: "r", Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
 		Rounds: []roundStatus{{Running: true, Batches: 1, BatchesDone: 1}}, Errors: map[string]int{"x": 1}, SecondsLeft: 1, Trouble: "t", Unpolled: "q", WebUI: "w",
 		Pace:   &paceStatus{RatePlan: "r", Breaker: 1, Closed: "c", Since: at, BreakerOpen: true, Probe: at, LastCall: at},
 		Events: []migration.Event{},
 	}
 	data, err := json.Marshal(s)
 	must(t, err)
-	want := `{"id":"m","file":"","apid_uri":"","entity_type":"","state":"","phase":"p","started_at":"2026-11-22T13:05:00Z","finished_at":"2026-11-22T13:05:00Z","exit_code":5,` +
+	want := `{"id":"m","file":"","apid_uri":"","entity_type":"","state":"","phase":"p","started_at":"2026-11-22T13:05:00Z","finished_at":"2026-11-22T13:05:00Z","exit_code":5,"reason":"r",` +
 		`"records":{"total":0,"created":0,"recovered":0,"updated":0,"failed":0,"unknown":0,"remaining":0},` +
 		`"rounds":[{"round":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"calls":0,"recovered":null,"running":true,"batches":1,"batches_done":1}],` +
 		`"paused":"p","decision":"d","decided_by":"b","ending":"e","max_failed":"1",` +

@@ -221,7 +221,11 @@ func (o *steerOptions) checkRunning(k known) error {
 	case o.service == nil:
 		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.id)
 	}
-	text, next := k.stateNow().text()
+	state, reason := k.stateNow()
+	text, next := state.text()
+	if reason != "" {
+		text += " (" + reason + ")"
+	}
 	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.id, text, next)
 }
 

@@ -119,7 +119,9 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.of, err = (&place{home: o.home}).find(context.Background(), o.migration); err != nil {
 		return err
 	}
-	if o.spec, err = o.of.folder.Spec(); err != nil {
+	if o.spec, err = o.of.folder.Spec(); errors.Is(err, migration.ErrAbsent) {
+		return fmt.Errorf("the migration %s has sent nothing; there is nothing to verify", o.of.id)
+	} else if err != nil {
 		return err
 	}
 	if o.outputDir == "" {

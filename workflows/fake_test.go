@@ -108,6 +108,7 @@ type fake struct {
 	hold    sync.Once
 	held    chan struct{} // closed by the first HoldLoad
 
+	failures []migration.Failure       // that were kept
 	artifact activities.ArtifactsInput // that was asked for last
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
@@ -166,6 +167,14 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 		}
 	}
 	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins, Canary: f.canary}, nil
+}
+
+func (f *fake) KeepFailure(_ context.Context, in activities.FailureInput) error {
+	f.note("KeepFailure")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures = append(f.failures, in.Failure)
+	return nil
 }
 
 func (f *fake) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
@@ -422,7 +431,7 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(NotifyWorkflow)
 	f.held = make(chan struct{})
 	for _, activity := range []any{
-		f.InspectSource, f.CheckTarget, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
+		f.InspectSource, f.CheckTarget, f.KeepFailure, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
 		f.VerifyBatch, f.Forecast,
 	} {

@@ -33,6 +33,9 @@ func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error
 	ctx = onStore(ctx, migration.Folder(spec.Folder))
 	m := newMigrationRun(ctx, spec)
 	result, err := m.run(ctx)
+	if err != nil {
+		m.keepFailure(ctx, err)
+	}
 	m.tellEnd(ctx, result, err)
 	m.answerOrders(ctx)
 	return result, err
@@ -237,6 +240,7 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	err := execute(withActivity(ctx, "write and count the artifacts"), a.WriteArtifacts, activities.ArtifactsInput{
 		Run: m.ref, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped, Cancelled: m.steering.Ending == UpdateCancel,
+		Halted: m.halted,
 	}, &result.Summary)
 	if err != nil {
 		return result, err
@@ -244,6 +248,20 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	m.progress.Counts = &result.Summary.Records
 	m.enter(ctx, PhaseDone)
 	return result, nil
+}
+
+// keepFailure keeps why the migration came to nothing where it is found when the
+// service does not tell any more.
+func (m *migrationRun) keepFailure(ctx workflow.Context, err error) {
+	failure := migration.Failure{At: workflow.Now(ctx).UTC(), Reason: Cause(err), Stopped: temporal.IsCanceledError(err), Spec: m.spec}
+	if failure.Stopped {
+		failure.Reason = "stopped before anything was sent"
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	ctx = withRetries(withActivity(ctx, "keep why it came to nothing"), countAttempts)
+	if err := execute(ctx, a.KeepFailure, activities.FailureInput{Run: m.ref, Failure: failure}, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("why the migration came to nothing could not be kept", "error", err)
+	}
 }
 
 // unknown says whether round 0 left records in unknown state.

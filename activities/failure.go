@@ -1,0 +1,33 @@
+package activities
+
+import (
+	"context"
+	"errors"
+
+	"durable-dataload/internal/migration"
+)
+
+// FailureInput is why a run of a migration came to nothing.
+type FailureInput struct {
+	Run     Run               `json:"run"`
+	Failure migration.Failure `json:"failure"`
+}
+
+// KeepFailure keeps in the folder of a migration why a run of it came to nothing,
+// for those who ask when the Temporal service does not tell any more. A migration
+// that is done, is rolled back, or has a later run keeps what it has.
+func (a *Activities) KeepFailure(ctx context.Context, in FailureInput) error {
+	ctx, done := restartable(ctx)
+	defer done()
+	folder := in.Run.Folder
+	if finished, err := folder.Finished(); finished || err != nil {
+		return ended(ctx, err)
+	}
+	if _, err := folder.RolledBack(); !errors.Is(err, migration.ErrAbsent) {
+		return ended(ctx, err)
+	}
+	if sealed, err := folder.Sealed(in.Run.ID); sealed || err != nil {
+		return ended(ctx, err)
+	}
+	return ended(ctx, folder.SaveFailure(in.Failure))
+}

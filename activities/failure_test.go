@@ -1,0 +1,50 @@
+package activities
+
+import (
+	"errors"
+	"testing"
+
+	"durable-dataload/internal/migration"
+)
+
+func TestTheFolderKeepsWhyARunCameToNothingUntilTheNextOneBegins(t *testing.T) {
+	r := newRig(t, people(2))
+	keep := func(reason string) {
+		must[struct{}](r, r.acts.KeepFailure, FailureInput{Run: r.run, Failure: migration.Failure{At: now, Reason: reason, Spec: r.spec}})
+	}
+	kept := func() string {
+		t.Helper()
+		failure, err := r.run.Folder.Failure()
+		if errors.Is(err, migration.ErrAbsent) {
+			return ""
+		}
+		if err != nil || failure.Spec.ID != r.spec.ID {
+			t.Fatalf("%+v, %v; want the failure with its options", failure, err)
+		}
+		return failure.Reason
+	}
+	keep("no such entity type")
+	if got := kept(); got != "no such entity type" {
+		t.Errorf("%q is kept", got)
+	}
+	r.inspect()
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept although a run has begun", got)
+	}
+
+	if err := r.run.Folder.Seal(r.run.ID); err != nil {
+		t.Fatal(err)
+	}
+	keep("the run was over")
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept of a run that has a later one", got)
+	}
+	r.run.ID = "run-2"
+	if err := r.run.Folder.Finish(false); err != nil {
+		t.Fatal(err)
+	}
+	keep("it was migrated already")
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept of a migration that is done", got)
+	}
+}
