@@ -104,6 +104,9 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err := o.dropUnresolved(in.Run); err != nil {
 		return summary, err
 	}
+	if err := releaseNames(o.folder, o.spec.OutputDir); err != nil {
+		return summary, err
+	}
 	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String(), Reason: in.Halted}); err != nil {
 		return summary, err
 	}
@@ -111,6 +114,15 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		return summary, nil // the same command goes on
 	}
 	return summary, o.folder.Finish(in.Cancelled)
+}
+
+// releaseNames ends what a folder has reserved among the result files.
+func releaseNames(folder migration.Folder, outputDir string) error {
+	owner, err := folder.Owner()
+	if err != nil {
+		return err
+	}
+	return artifacts.Release(outputDir, owner)
 }
 
 // roundTotal is what one round came to, and the retry file that it loaded.
@@ -293,7 +305,11 @@ func (o *opened) unresolvedName(in ArtifactsInput) (string, error) {
 	if name, ok := names[in.Run.ID]; ok {
 		return name, nil
 	}
-	name, err := artifacts.ReserveRetryName(o.spec.OutputDir, o.folder.Reservations(), in.FinishedAt)
+	owner, err := o.folder.Owner()
+	if err != nil {
+		return "", err
+	}
+	name, err := artifacts.ReserveRetryName(o.spec.OutputDir, owner, "unresolved by "+in.Run.ID, in.FinishedAt)
 	if err != nil {
 		return "", err
 	}

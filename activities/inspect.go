@@ -397,7 +397,11 @@ func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now tim
 	if !errors.Is(err, migration.ErrAbsent) {
 		return start, err
 	}
-	stamp, err := artifacts.ReserveStamp(spec.OutputDir, folder.Reservations(), now)
+	owner, err := folder.Owner()
+	if err != nil {
+		return start, err
+	}
+	stamp, err := artifacts.ReserveStamp(spec.OutputDir, owner, "results", now)
 	if err != nil {
 		return start, err
 	}

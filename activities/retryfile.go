@@ -75,7 +75,11 @@ func (o *opened) beginRound(ctx context.Context, file migration.RetryFile, list 
 	if err := list.Commit(ctx); err != nil {
 		return file, err
 	}
-	if file.Name, err = artifacts.ReserveRetryName(o.spec.OutputDir, o.folder.Reservations(), now); err != nil {
+	owner, err := o.folder.Owner()
+	if err != nil {
+		return file, err
+	}
+	if file.Name, err = artifacts.ReserveRetryName(o.spec.OutputDir, owner, fmt.Sprintf("round %d", file.Round), now); err != nil {
 		return file, err
 	}
 	return o.folder.CreateRetryFile(file)

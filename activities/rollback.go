@@ -746,6 +746,9 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 	if err := set.Commit(ctx, summary.Items); err != nil {
 		return summary, err
 	}
+	if err := releaseNames(o.folder, o.spec.OutputDir); err != nil {
+		return summary, err
+	}
 	if err := o.folder.SaveRollbackSummary(summary); err != nil {
 		return summary, err
 	}

@@ -493,6 +493,9 @@ func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migr
 	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
 		return summary, err
 	}
+	if err := releaseNames(o.of, o.spec.OutputDir); err != nil {
+		return summary, err
+	}
 	return summary, o.folder.SaveVerifySummary(in.Run.ID, summary)
 }
 

@@ -129,7 +129,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 		}
 		p.kill()
 	}
-	for _, folder := range []string{"migrations", "artifacts", "inputs", "names"} {
+	for _, folder := range []string{"migrations", "artifacts", "inputs"} {
 		if _, err := os.Stat(filepath.Join(m.state, folder)); err == nil {
 			t.Errorf("the state folder has %s, which belongs in the bucket", folder)
 		}

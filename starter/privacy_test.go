@@ -253,7 +253,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		exitCode(t, p, code, 3)
 		m.check()
 		e := evidence{}
-		for _, name := range []string{"engine", "logs", "names", "pace"} {
+		for _, name := range []string{"engine", "logs", "pace"} {
 			e.addFolder(t, filepath.Join(m.state, name))
 		}
 		for _, p := range l.processes {

@@ -368,7 +368,11 @@ func (s *rollbackSession) prepare(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	now := time.Now()
-	stamp, err := artifacts.ReserveStamp(s.rollback.OutputDir, s.folder.Reservations(), now)
+	owner, err := s.folder.Owner()
+	if err != nil {
+		return false, err
+	}
+	stamp, err := artifacts.ReserveStamp(s.rollback.OutputDir, owner, "rollback", now)
 	if err != nil {
 		return false, err
 	}

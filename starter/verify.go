@@ -275,7 +275,11 @@ func (s *verifySession) prepare() error {
 		return err
 	}
 	now := time.Now()
-	stamp, err := artifacts.ReserveStamp(s.verification.OutputDir, s.o.of.folder.Reservations(), now)
+	owner, err := s.o.of.folder.Owner()
+	if err != nil {
+		return err
+	}
+	stamp, err := artifacts.ReserveStamp(s.verification.OutputDir, owner, "verification", now)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package artifacts
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,50 +45,94 @@ func IsArtifact(name string) bool {
 	return false
 }
 
-// ReserveStamp finds a datetime, from t on, under which outputDir has no
-// artifact of the migration's yet and no other migration of this state folder
-// will write one. Reservations are kept in the folder reservations.
-func ReserveStamp(outputDir, reservations string, t time.Time) (string, error) {
-	return reserve(reservations, t, func(stamp string) (string, bool, error) {
+// ReserveStamp finds a datetime, from t on, under which outputDir has no artifact with the
+// migration's datetime, and reserves it: exclusively, durably, and in outputDir itself, so that
+// other state folders and other machines see it. owner tells who reserves (see
+// migration.Folder.Owner), what tells for what: asked again for the same from the same t, it gives
+// the same. Release ends the reservation.
+func ReserveStamp(outputDir, owner, what string, t time.Time) (string, error) {
+	return reserve(outputDir, "", owner+" "+what, t, func(stamp string) (bool, error) {
 		for _, k := range kinds {
 			if taken, err := store.Exists(store.Join(outputDir, Name(k.kind, stamp, k.extension))); taken || err != nil {
-				return "", false, err
+				return false, err
 			}
 		}
-		return reservationName(outputDir, stamp), true, nil
+		return true, nil
 	})
 }
 
 // ReserveRetryName does the same for one retry file and gives its name.
-func ReserveRetryName(outputDir, reservations string, t time.Time) (string, error) {
-	stamp, err := reserve(reservations, t, func(stamp string) (string, bool, error) {
+func ReserveRetryName(outputDir, owner, what string, t time.Time) (string, error) {
+	stamp, err := reserve(outputDir, "retry_", owner+" "+what, t, func(stamp string) (bool, error) {
 		taken, err := store.Exists(store.Join(outputDir, Name("retry", stamp, "csv")))
-		return reservationName(outputDir, "retry_"+stamp), !taken, err
+		return !taken, err
 	})
 	return Name("retry", stamp, "csv"), err
 }
 
-func reserve(folder string, t time.Time, free func(stamp string) (reservation string, ok bool, err error)) (string, error) {
-	if err := store.MkdirAll(folder); err != nil {
-		return "", err
+// Release ends what owner has reserved in a folder, once its artifacts are there: they hold the
+// names from then on.
+func Release(outputDir, owner string) error {
+	files, err := store.List(outputDir)
+	if err != nil {
+		return err
 	}
-	for {
+	for _, file := range files {
+		if !strings.HasPrefix(file, reservation) {
+			continue
+		}
+		path := store.Join(outputDir, file)
+		by, err := store.Read(path)
+		if errors.Is(err, os.ErrNotExist) || err == nil && !strings.HasPrefix(string(by), owner+" ") {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := store.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reservation begins the name of the file that reserves a datetime. It is hidden: it is nobody's
+// result. One that a migration which never came to its end has left takes that one second.
+const reservation = ".reserved_"
+
+func reserve(outputDir, kind, by string, t time.Time, isFree func(stamp string) (bool, error)) (string, error) {
+	for ; ; t = t.Add(time.Second) {
 		stamp := Stamp(t)
-		reservation, ok, err := free(stamp)
+		file := store.Join(outputDir, reservation+kind+stamp)
+		ours, err := take(file, by)
 		if err != nil {
 			return "", err
 		}
-		if ok {
-			err := store.Create(store.Join(folder, reservation), nil)
-			if err == nil {
-				return stamp, nil
-			}
-			if !errors.Is(err, store.ErrExists) {
-				return "", err
-			}
+		if !ours {
+			continue
 		}
-		t = t.Add(time.Second)
+		// Only now: whoever had it before has its artifacts there when it releases the name.
+		free, err := isFree(stamp)
+		if free || err != nil {
+			return stamp, err
+		}
+		if err := store.Remove(file); err != nil {
+			return "", err
+		}
 	}
+}
+
+// take makes a file of a reservation, and says whether it is ours, from this attempt or an earlier
+// one.
+func take(file, by string) (ours bool, err error) {
+	if err := store.Create(file, []byte(by)); !errors.Is(err, store.ErrExists) {
+		return err == nil, err
+	}
+	found, err := store.Read(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // released just now: its second is taken
+	}
+	return err == nil && string(found) == by, err
 }
 
 // CheckFolder makes the output folder if it is missing, and says whether files

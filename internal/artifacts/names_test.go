@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,18 +29,20 @@ func TestAStampIsThatOfDataload(t *testing.T) {
 	}
 }
 
+// Two state folders can have one output folder, and a schedule begins many migrations at once.
 func TestMigrationsOfOneSecondGetNamesOfTheirOwn(t *testing.T) {
-	out, reservations := t.TempDir(), filepath.Join(t.TempDir(), "names")
+	out := t.TempDir()
 	const migrations = 12
 	stamps, retries := make([]string, migrations), make([]string, migrations)
 	var wg sync.WaitGroup
 	for i := range migrations {
 		wg.Go(func() {
 			var err error
-			if stamps[i], err = ReserveStamp(out, reservations, second); err != nil {
+			owner := fmt.Sprintf("owner%d", i)
+			if stamps[i], err = ReserveStamp(out, owner, "results", second); err != nil {
 				t.Error(err)
 			}
-			if retries[i], err = ReserveRetryName(out, reservations, second); err != nil {
+			if retries[i], err = ReserveRetryName(out, owner, "round 1", second); err != nil {
 				t.Error(err)
 			}
 		})
@@ -61,8 +64,46 @@ func TestMigrationsOfOneSecondGetNamesOfTheirOwn(t *testing.T) {
 		t.Errorf("nobody has the second itself: %v", seen)
 	}
 	// Another output folder has its own names.
-	if got, err := ReserveStamp(t.TempDir(), reservations, second); err != nil || got != Stamp(second) {
+	if got, err := ReserveStamp(t.TempDir(), "another", "results", second); err != nil || got != Stamp(second) {
 		t.Errorf("in another folder: %q, %v; want %q", got, err, Stamp(second))
+	}
+	for i := range migrations {
+		if err := Release(out, fmt.Sprintf("owner%d", i)); err != nil {
+			t.Error(err)
+		}
+	}
+	if left := contents(t, out); len(left) != 0 {
+		t.Errorf("%v is left of reservations that have ended", names(left))
+	}
+}
+
+func TestAReservationHoldsUntilItIsReleased(t *testing.T) {
+	out := t.TempDir()
+	next := second.Add(time.Second)
+	reserve := func(owner, what, want string) {
+		t.Helper()
+		if got, err := ReserveStamp(out, owner, what, second); err != nil || got != want {
+			t.Errorf("%s, %s: %q, %v; want %q", owner, what, got, err, want)
+		}
+	}
+	reserve("killed", "results", Stamp(second))
+	reserve("killed", "results", Stamp(second)) // and run again
+	reserve("killed", "something else", Stamp(next))
+	if err := Release(out, "kill"); err != nil { // is another one
+		t.Error(err)
+	}
+	reserve("another", "results", Stamp(next.Add(time.Second)))
+	if err := Release(out, "killed"); err != nil {
+		t.Error(err)
+	}
+	reserve("a third one", "results", Stamp(second))
+	if got, want := names(contents(t, out)), []string{".reserved_Nov_22_2026_13_05_00", ".reserved_Nov_22_2026_13_05_02"}; !slices.Equal(got, want) {
+		t.Errorf("the folder has %q, want %q", got, want)
+	}
+	for _, name := range names(contents(t, out)) {
+		if IsArtifact(name) {
+			t.Errorf("%s is an artifact; want it to be none", name)
+		}
 	}
 }
 
@@ -73,13 +114,18 @@ func TestFilesThatAreThereAreNotOverwritten(t *testing.T) {
 		if extension == "" {
 			extension = "csv"
 		}
-		// Of another program, or of a state folder that is gone.
-		if err := os.WriteFile(filepath.Join(out, Name(name, Stamp(second), extension)), nil, 0o600); err != nil {
+		// Of another program, or of a migration that has ended.
+		file := Name(name, Stamp(second), extension)
+		if err := os.WriteFile(filepath.Join(out, file), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReserveStamp(out, filepath.Join(t.TempDir(), "names"), second)
-		if want := Stamp(second.Add(time.Second)); err != nil || got != want {
+		got, err := ReserveStamp(out, "owner", "results", second)
+		want := Stamp(second.Add(time.Second))
+		if err != nil || got != want {
 			t.Errorf("beside %s: %q, %v; want the next second, %q", name, got, err, want)
+		}
+		if left := names(contents(t, out)); !slices.Equal(left, []string{".reserved_" + want, file}) {
+			t.Errorf("beside %s there are %q; want one reservation", name, left)
 		}
 	}
 	out := t.TempDir()
@@ -87,7 +133,7 @@ func TestFilesThatAreThereAreNotOverwritten(t *testing.T) {
 	if err := os.Symlink("nowhere", filepath.Join(out, Name("retry", Stamp(second), "csv"))); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReserveRetryName(out, filepath.Join(t.TempDir(), "names"), second)
+	got, err := ReserveRetryName(out, "owner", "round 1", second)
 	if want := Name("retry", Stamp(second.Add(time.Second)), "csv"); err != nil || got != want {
 		t.Errorf("beside a retry file: %q, %v; want %q", got, err, want)
 	}

@@ -6,9 +6,7 @@ package artifacts
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
 	"encoding/csv"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -400,12 +398,6 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 		return fmt.Errorf("%w: %d records in %s, expected %d", ErrDoesNotAddUp, found.Records, store.Base(f.Name()), want)
 	}
 	return nil
-}
-
-// reservationName is short whatever the folder is called.
-func reservationName(outputDir, stamp string) string {
-	sum := sha256.Sum256([]byte(outputDir))
-	return hex.EncodeToString(sum[:6]) + "-" + stamp
 }
 
 // RetryWriter writes one retry file: the input's header, and raw records.

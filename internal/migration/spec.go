@@ -4,6 +4,7 @@ package migration
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -289,11 +290,9 @@ func (f Folder) StartTimes(t Target) string {
 	return store.Join(f.work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
-// Reservations is the path of the folder that keeps the names of artifacts
-// apart, for all migrations of this state folder.
-func (f Folder) Reservations() string {
-	return store.Join(f.work(), "names")
-}
+// Owner gives a text that no other folder has, in whatever state folder: what this one reserves
+// elsewhere is known by it.
+func (f Folder) Owner() (string, error) { return create(f, "owner.json", rand.Text()) }
 
 // work is the place that this folder is in, with those of other migrations.
 func (f Folder) work() string { return store.Dir(store.Dir(string(f))) }

@@ -268,8 +268,8 @@ func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
 	if one.StartTimes(target) == one.StartTimes(otherHost) || one.StartTimes(target) == elsewhere.StartTimes(target) {
 		t.Errorf("another host or another state folder shares %s", one.StartTimes(target))
 	}
-	if one.Reservations() != two.Reservations() || one.Places() == two.Places() || one.Ledger() == two.Ledger() {
-		t.Error("names are of the state folder; places and ledger are of the migration")
+	if one.Places() == two.Places() || one.Ledger() == two.Ledger() {
+		t.Error("places and ledger are of the migration; want one of each for each")
 	}
 	if got := (Target{URI: "not a uri"}).Host(); got != "not a uri" {
 		t.Errorf("Host: %q", got)
@@ -367,5 +367,20 @@ func TestOtherRunsAreSealed(t *testing.T) {
 		if got, err := f.Sealed(run); err != nil || got != want {
 			t.Errorf("run %s sealed: %v, %v; want %v", run, got, err, want)
 		}
+	}
+}
+
+func TestAnOwnerIsItsOwnForEachFolder(t *testing.T) {
+	one, two := In(t.TempDir(), "0123456789ab"), In(t.TempDir(), "0123456789ab") // of two state folders
+	first, err := one.Owner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := one.Owner()
+	if err != nil || again != first {
+		t.Errorf("asked again: %q, %v; want %q", again, err, first)
+	}
+	if other, err := two.Owner(); err != nil || other == first {
+		t.Errorf("another folder: %q, %v; want another owner than %q", other, err, first)
 	}
 }
