@@ -109,7 +109,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	}
 	path := filepath.Join(dir, "index")
 	_, err = source.Inspect(ctx, c.o.file.path, source.InspectOptions{
-		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt,
+		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt, CutAfter: c.o.canary,
 		MaxEncoded: d.room, EncodedSize: d.measure(c.o), Unbounded: c.o.mapping != "", IndexPath: path,
 	})
 	if err != nil {

@@ -150,8 +150,8 @@ func TestInputsOfABucket(t *testing.T) {
 		{in("n*"), in("notes.txt"), nil, true},
 		{in("*.csv"), in("[1].csv", "a.csv", "b.csv", "success_Nov_22_2026_13_05_00.csv"), in("success_Nov_22_2026_13_05_00.csv"), true},
 	} {
-		o := options{data: c.data}
-		if err := o.completeInputs(); err != nil {
+		o := inputOptions{data: c.data}
+		if err := o.find(); err != nil {
 			t.Errorf("%q: %v", c.data, err)
 			continue
 		}
@@ -184,8 +184,8 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		work, path string
 		brought    bool
 	}{{work, local, true}, {work, there, false}, {"", local, false}, {"", there, false}} {
-		o := options{home: home{stateDir: t.TempDir(), workURL: c.work}, data: []string{c.path}}
-		if err := o.completeInputs(); err != nil {
+		o := options{home: home{stateDir: t.TempDir(), workURL: c.work}, inputOptions: inputOptions{data: []string{c.path}}}
+		if err := o.find(); err != nil {
 			t.Fatal(err)
 		}
 		cmd := &command{o: o, screen: newScreen(&nowhere, &nowhere, o)}
@@ -229,8 +229,8 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 		}
 	}
 	write("email\na@example.com\n")
-	o := options{home: home{workURL: inMemory(t, "work")}, data: []string{local}}
-	if err := o.completeInputs(); err != nil {
+	o := options{home: home{workURL: inMemory(t, "work")}, inputOptions: inputOptions{data: []string{local}}}
+	if err := o.find(); err != nil {
 		t.Fatal(err)
 	}
 	s := &session{o: o, screen: newScreen(&nowhere, &nowhere, o)}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
@@ -47,8 +49,32 @@ func (f dataFile) inputName() string {
 // near is where this process reads the file.
 func (f dataFile) near() string { return cmp.Or(f.here, f.path) }
 
-// completeFormat checks how the data files are written.
-func (o *options) completeFormat() error {
+// inputOptions are those of every command that reads data files.
+type inputOptions struct {
+	data         []string
+	encodingName string
+	delimiter    string
+	startAt      int64
+
+	inputs  []input
+	several bool // inputs were asked for, even if there is one
+}
+
+func (o *inputOptions) addFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, or the URL of one in a bucket; a pattern in quotes for several; may be repeated, and stand as the last arguments")
+	f.StringVar(&o.delimiter, "delimiter", ",", `what separates the fields of the data file: one character, \t for a tab`)
+	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
+	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
+}
+
+// complete adds the last arguments, and checks how the data files are written.
+func (o *inputOptions) complete(args []string) error {
+	if o.data = append(o.data, args...); len(o.data) == 0 {
+		return usage("expected a data file: --data users.csv")
+	}
+	if err := checkLimits([]limit{{"start-at", float64(o.startAt), 1, 1e15}}); err != nil {
+		return err
+	}
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
 		return usage("--delimiter: %w", err)
@@ -67,8 +93,8 @@ func (o *options) completeFormat() error {
 	return nil
 }
 
-// completeInputs finds the files that the command line means.
-func (o *options) completeInputs() error {
+// find finds the files that the command line means.
+func (o *inputOptions) find() error {
 	var paths []string
 	for _, given := range o.data {
 		found, isPattern, err := matching(given)
@@ -208,7 +234,7 @@ func (in *input) locate() (err error) {
 
 // leaveResultsOut keeps a pattern that has matched the result files of its own
 // migrations from loading them. Where all are result files, they are meant.
-func (o *options) leaveResultsOut() {
+func (o *inputOptions) leaveResultsOut() {
 	results := 0
 	for i, in := range o.inputs {
 		o.inputs[i].left = artifacts.IsArtifact(store.Base(in.Path))

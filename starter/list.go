@@ -45,7 +45,7 @@ func listCommand(stdout, stderr io.Writer) *cobra.Command {
 Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return operateUsage("list", "expected no arguments, found %d", len(args))
+				return usage("expected no arguments, found %d", len(args))
 			}
 			return nil
 		},

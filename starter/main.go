@@ -25,16 +25,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 	code := migration.ExitDone
 	command := newCommand(stdout, stderr, &code)
 	command.SetArgs(args)
-	err := command.Execute()
+	given, err := command.ExecuteC()
 	if err == nil {
 		return code
 	}
-	fmt.Fprintln(stderr, safetext.Text("starter: "+err.Error()))
-	var usage usageError
-	if errors.As(err, &usage) {
-		return migration.ExitUsage
+	text, code := "starter: "+err.Error(), migration.ExitCannotRun
+	var wrong usageError
+	if errors.As(err, &wrong) {
+		text, code = text+"; see "+given.CommandPath()+" --help", migration.ExitUsage
 	}
-	return migration.ExitCannotRun
+	fmt.Fprintln(stderr, safetext.Text(text))
+	return code
 }
 
 func newCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
@@ -70,9 +71,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	}
 	command.SetOut(stdout)
 	command.SetErr(stderr)
-	command.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
-	})
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,14 +55,18 @@ func noArguments(_ *cobra.Command, args []string) error {
 const sampleSize = 1000
 
 func newMappingInit() *cobra.Command {
-	var data, delimiter, output, entityType, auth string
+	var in inputOptions
+	var output, entityType, auth string
 	var insecureHTTP bool
 	var credentials config.Credentials
 	command := &cobra.Command{
 		Use:   "init --data users.csv [-o mapping.yaml]",
 		Short: "Propose a mapping file from an input's header and records and, with credentials, the target's schema",
-		Args:  noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := in.complete(args); err != nil {
+				return err
+			}
 			if err := credentials.Complete(os.Getenv); err != nil {
 				return err
 			}
@@ -68,7 +74,7 @@ func newMappingInit() *cobra.Command {
 			if auth != config.AuthBasic && auth != config.AuthSignature {
 				return usage("--auth is %q; expected %s or %s", auth, config.AuthBasic, config.AuthSignature)
 			}
-			header, sample, err := readHead(command.Context(), data, delimiter, sampleSize)
+			header, sample, err := in.head(command.Context(), command.ErrOrStderr(), sampleSize)
 			if err != nil {
 				return err
 			}
@@ -90,8 +96,7 @@ func newMappingInit() *cobra.Command {
 	}
 	f := command.Flags()
 	f.SortFlags = false
-	f.StringVar(&data, "data", "", "CSV file that will be migrated")
-	f.StringVar(&delimiter, "delimiter", ",", delimiterUsage)
+	in.addFlags(f)
 	f.StringVarP(&output, "output", "o", "", "file to write; it must not be there yet; default: the terminal")
 	credentials.AddFlags(f)
 	f.StringVarP(&entityType, "type-name", "t", "user", "entity type")
@@ -100,20 +105,32 @@ func newMappingInit() *cobra.Command {
 	return command
 }
 
-// readHead reads the first records of the input.
-func readHead(ctx context.Context, data, delimiter string, n int) (*source.Header, []source.Record, error) {
-	if data == "" {
-		return nil, nil, usage("expected a data file: --data users.csv")
+// head reads the first n records that are wanted of the one input. What has to be
+// unpacked or converted for that is gone afterwards.
+func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*source.Header, []source.Record, error) {
+	if err := o.find(); err != nil {
+		return nil, nil, err
 	}
-	d, err := source.ParseDelimiter(delimiter)
+	if len(o.inputs) > 1 {
+		return nil, nil, usage("expected one data file, found %d; a mapping is made after one of them", len(o.inputs))
+	}
+	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
-		return nil, nil, usage("--delimiter: %w", err)
+		return nil, nil, err
 	}
-	header, records, err := source.Head(ctx, data, n, source.InspectOptions{Delimiter: d})
-	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%s: there is no such file; expected a CSV file", data)
+	dir, err := os.MkdirTemp("", "durable-dataload-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("no folder for temporary files (TMPDIR): %w", err)
 	}
-	return header, records, err
+	defer func() { _ = os.RemoveAll(dir) }()
+	c := command{o: options{inputOptions: *o, home: home{stateDir: dir}}, screen: newScreen(io.Discard, stderr, options{})}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	file, err := c.prepare(ctx, o.inputs[0])
+	if err != nil {
+		return nil, nil, err
+	}
+	return source.Head(ctx, file.near(), n, source.InspectOptions{Delimiter: delimiter, Name: file.inputName(), StartAt: o.startAt})
 }
 
 // schemaTimeout is that of the one call for the schema.
@@ -152,18 +169,22 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 }
 
 func newMappingPreview() *cobra.Command {
-	var data, delimiter, file string
+	var in inputOptions
+	var file string
 	var records int
 	var force bool
 	command := &cobra.Command{
 		Use:   "preview --data users.csv [--mapping mapping.yaml] [-n 5]",
 		Short: "Show records before and after; on a terminal only, since they are user data",
-		Args:  noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(command *cobra.Command, args []string) error {
 			stdout := command.OutOrStdout()
 			f, ok := stdout.(*os.File)
 			if !force && (!ok || !term.IsTerminal(int(f.Fd()))) {
 				return usage("a preview shows user data, and the output is no terminal; expected a terminal, so that none stays in a file or a log; --force-output shows it all the same")
+			}
+			if err := in.complete(args); err != nil {
+				return err
 			}
 			if records < 1 {
 				return usage("-n is %d; expected at least 1", records)
@@ -172,7 +193,7 @@ func newMappingPreview() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header, head, err := readHead(command.Context(), data, delimiter, records)
+			header, head, err := in.head(command.Context(), command.ErrOrStderr(), records)
 			if err != nil {
 				return err
 			}
@@ -184,11 +205,12 @@ func newMappingPreview() *cobra.Command {
 			return err
 		},
 	}
-	command.Flags().StringVar(&data, "data", "", "CSV file")
-	command.Flags().StringVar(&delimiter, "delimiter", ",", delimiterUsage)
-	command.Flags().StringVar(&file, "mapping", "", "mapping file; default: the built-in mapping")
-	command.Flags().IntVarP(&records, "records", "n", 5, "records to show")
-	command.Flags().BoolVar(&force, "force-output", false, "also where the output is no terminal")
+	f := command.Flags()
+	f.SortFlags = false
+	in.addFlags(f)
+	f.StringVar(&file, "mapping", "", "mapping file; default: the built-in mapping")
+	f.IntVarP(&records, "records", "n", 5, "records to show")
+	f.BoolVar(&force, "force-output", false, "also where the output is no terminal")
 	return command
 }
 

@@ -41,7 +41,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	oneError(t, starter(1, nil, "init", "--data", input, "--apid_uri", s.uri()), "credentials")
 	refused(t, starter(2, nil, "preview", "--data", input, "--mapping", file), 2, 2, "--force-output")
 	refused(t, starter(2, nil, "preview", "--force-output"), 2, 2, "--data")
-	refused(t, starter(2, nil, "preview", "now"), 2, 2, "no argument")
+	refused(t, starter(1, nil, "preview", "now", "--force-output"), 1, 1, "no such file")
 	p := starter(0, nil, "preview", "--data", input, "--mapping", file, "-n", "2", "--force-output")
 	for _, words := range []string{"record 2, line 3\n", `E-Mail      " Ada@example.com"`, `{"email":"Ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female"}`, `"B\u009bob"`} {
 		if !strings.Contains(p.output(), words) {

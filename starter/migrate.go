@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -231,7 +232,30 @@ func (s *session) identify(ctx context.Context) error {
 	for _, note := range kept {
 		s.screen.say(note)
 	}
-	return checkMapping(ctx, s.o)
+	if err := checkMapping(ctx, s.o); err != nil {
+		return err
+	}
+	return checkSelection(ctx, s.o)
+}
+
+// checkSelection refuses --start-at and --canary where the file is too short for
+// them, before anything is started. What else is wrong with the input the
+// inspection says.
+func checkSelection(ctx context.Context, o options) error {
+	if o.startAt == 1 && o.canary == 0 {
+		return nil
+	}
+	delimiter, err := source.ParseDelimiter(o.delimiter)
+	if err != nil {
+		return err
+	}
+	_, err = source.Inspect(ctx, o.file.near(), source.InspectOptions{
+		Delimiter: delimiter, Name: o.file.inputName(), BatchSize: math.MaxInt32, StartAt: o.startAt, CutAfter: o.canary,
+	})
+	if refusal := (*source.Refusal)(nil); errors.As(err, &refusal) && refusal.Kind == source.NotInFile {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // doneError says that an input was migrated before.

@@ -20,24 +20,20 @@ import (
 	"durable-dataload/workflows"
 )
 
-// usageError is a fault of the command line.
+// usageError is a fault of the command line. Its text does not name the help: run
+// adds that of the command that was given.
 type usageError struct{ error }
 
-func usage(format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter --help", args...)}
-}
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // options are the command line of a migration, with dataload.py's names,
 // letters and defaults.
 type options struct {
-	data         []string
-	encodingName string
-	delimiter    string
+	inputOptions
 	credentials  config.Credentials
 	temporal     config.Temporal
 	entityType   string
 	batchSize    int
-	startAt      int64
 	workers      int
 	timeout      seconds
 	rateLimit    float64
@@ -81,8 +77,6 @@ type options struct {
 	patterns       bool // the data are patterns of files that come later
 
 	api, http identitycloud.Codes // the lists that unknownAPI and unknownHTTP mean
-	inputs    []input
-	several   bool // inputs were asked for, even if there is one
 	file      dataFile
 
 	mappingText []byte // nil without a mapping file
@@ -91,13 +85,8 @@ type options struct {
 	telemetry *telemetry.Telemetry // what watched means, see attend
 }
 
-const delimiterUsage = `what separates the fields of the data file: one character, \t for a tab`
-
 func (o *options) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.data, "data", nil, "CSV file to migrate, also .gz and .zst, - for standard input, or the URL of one in a bucket; a pattern in quotes for several; may be repeated, and stand as the last arguments")
-	f.StringVar(&o.delimiter, "delimiter", ",", delimiterUsage)
-	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
-	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
+	o.inputOptions.addFlags(f)
 	f.StringVar(&o.mapping, "mapping", "", "mapping file: what becomes of each column (docs/mapping.md); default: as dataload.py does")
 	under(f, "Input")
 
@@ -164,10 +153,7 @@ func (o *options) addWorkFlags(f *pflag.FlagSet) {
 
 // complete checks the command line and adds what is not on it.
 func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) string) error {
-	if o.data = append(o.data, args...); len(o.data) == 0 {
-		return usage("expected a data file: --data users.csv")
-	}
-	if err := o.completeFormat(); err != nil {
+	if err := o.inputOptions.complete(args); err != nil {
 		return err
 	}
 	if o.sandbox {
@@ -227,7 +213,6 @@ func (o *options) checkNumbers() error {
 	}
 	if err := checkLimits([]limit{
 		{"batch-size", float64(o.batchSize), 1, 100_000},
-		{"start-at", float64(o.startAt), 1, 1e15},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
 		{"breaker", float64(o.breaker), 0, 1000},
@@ -319,7 +304,7 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 	if err := o.completeOutputDir(); err != nil || o.patterns {
 		return err
 	}
-	return o.completeInputs()
+	return o.find()
 }
 
 // addOutputDirFlag adds the option that says where the result files come.

@@ -70,7 +70,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
   starter rollback --data success_Nov_22_2026_13_05_00.csv --apid_uri https://example.janraincapture.com`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return rollbackUsage("expected no arguments, found %d; the file is named with --data", len(args))
+				return usage("expected no arguments, found %d; the file is named with --data", len(args))
 			}
 			return nil
 		},
@@ -86,10 +86,6 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command
-}
-
-func rollbackUsage(format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter rollback --help", args...)}
 }
 
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
@@ -115,13 +111,13 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 // complete checks the command line and adds what is not on it.
 func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
 	if (o.migration == "") == (o.success == "") {
-		return rollbackUsage("expected one of --migration WORKFLOW_ID and --data success_….csv")
+		return usage("expected one of --migration WORKFLOW_ID and --data success_….csv")
 	}
 	if err := o.checkPace(); err != nil {
 		return err
 	}
 	if name := namesTarget(f); o.sandbox && name != "" {
-		return rollbackUsage("--sandbox brings its own target; expected no --%s with it", name)
+		return usage("--sandbox brings its own target; expected no --%s with it", name)
 	}
 	if o.identity == "" {
 		o.identity = getenv("UNDO_IDENTITY")
@@ -149,7 +145,7 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	}
 	if o.success != "" {
 		if o.credentials.URI == "" && !o.sandbox {
-			return rollbackUsage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI)")
+			return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI)")
 		}
 		return nil
 	}
@@ -178,7 +174,7 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 		return err
 	}
 	if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
-		return rollbackUsage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
+		return usage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
 	}
 	o.target = spec.Target
 	return nil
@@ -213,7 +209,7 @@ func (s *rollbackSession) run(ctx context.Context) (_ int, err error) {
 		return 0, err
 	}
 	if !begun && !s.o.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
-		return 0, rollbackUsage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
+		return 0, usage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
 	}
 	if s.service, err = openService(ctx, s.o.options, s.rollback.Connection(), s.log); err != nil {
 		return 0, err
@@ -433,7 +429,7 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 	}
 	answer = strings.TrimSpace(answer)
 	if answer != number(expected) && answer != strings.ReplaceAll(number(expected), ",", "") {
-		return rollbackUsage("nothing was changed: expected the number %d as the answer", expected)
+		return usage("nothing was changed: expected the number %d as the answer", expected)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
   starter sample -n 100 --config sample_config.json -o - | head`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return sampleUsage("expected no arguments, found %q; the file is named with --output", args[0])
+				return usage("expected no arguments, found %q; the file is named with --output", args[0])
 			}
 			return nil
 		},
@@ -65,14 +65,10 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
 	return command
 }
 
-func sampleUsage(format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter sample --help", args...)}
-}
-
 // run makes the file. It is there whole or not at all, except on stdout.
 func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time) error {
 	if o.Records < 0 {
-		return sampleUsage("--sample-size is %d; expected 0 to %d", o.Records, int64(math.MaxInt64))
+		return usage("--sample-size is %d; expected 0 to %d", o.Records, int64(math.MaxInt64))
 	}
 	name := artifacts.Name("sample_records", artifacts.Stamp(now), "csv")
 	if o.config != "" {

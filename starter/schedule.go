@@ -49,17 +49,13 @@ A schedule fires while starter serve runs on the same state folder, or where --a
 	return command
 }
 
-func scheduleUsage(format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter schedule --help", args...)}
-}
-
 // oneID takes the name of the schedule as the only argument.
 func oneID(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
-		return scheduleUsage("expected the name of one schedule, found %d arguments", len(args))
+		return usage("expected the name of one schedule, found %d arguments", len(args))
 	}
 	if !safetext.IsID(args[0]) {
-		return scheduleUsage("%q cannot be the name of a schedule; expected letters from a to z, digits, and . _ - : / after the first of them", args[0])
+		return usage("%q cannot be the name of a schedule; expected letters from a to z, digits, and . _ - : / after the first of them", args[0])
 	}
 	return nil
 }
@@ -201,7 +197,7 @@ func newScheduleBackfill() *cobra.Command {
 		}
 		due := len(slices.DeleteFunc(times.next(start.Add(-time.Second), maxBackfill+1), func(t time.Time) bool { return t.After(end) }))
 		if due == 0 || due > maxBackfill {
-			return "", scheduleUsage("the schedule has %d times from %s to %s; expected 1 to %d (each run takes all files that are new, so one is enough: starter schedule trigger)", due, from, to, maxBackfill)
+			return "", usage("the schedule has %d times from %s to %s; expected 1 to %d (each run takes all files that are new, so one is enough: starter schedule trigger)", due, from, to, maxBackfill)
 		}
 		// The service takes the times after the first one.
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
@@ -221,7 +217,7 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 	if t, err = time.Parse(time.RFC3339, text); err == nil {
 		return t, false, nil
 	}
-	return t, false, scheduleUsage("--%s is %q; expected a date as 2026-11-22, or a time as 2026-11-22T02:00:00Z", flag, text)
+	return t, false, usage("--%s is %q; expected a date as 2026-11-22, or a time as 2026-11-22T02:00:00Z", flag, text)
 }
 
 func newScheduleDelete() *cobra.Command {
@@ -300,24 +296,24 @@ var notScheduled = []string{"again", "dry-run", "no-validate", "json", "with-wor
 func (o *createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
 	for _, name := range notScheduled {
 		if f.Changed(name) {
-			return scheduleUsage("--%s is not for a schedule", name)
+			return usage("--%s is not for a schedule", name)
 		}
 	}
 	if o.times, err = parseTimetable(o.cron, o.zone); err != nil {
-		return scheduleUsage("%w", err)
+		return usage("%w", err)
 	}
 	if slices.Contains(o.data, stage.Stdin) {
-		return scheduleUsage("--data - is standard input; expected files, or a pattern in quotes")
+		return usage("--data - is standard input; expected files, or a pattern in quotes")
 	}
 	const day = 24 * 3600
 	if err := checkLimits([]limit{{"jitter", o.jitter.Seconds(), 0, day}, {"settle", o.settle.Seconds(), 0.1, day}}); err != nil {
 		return err
 	}
 	if i := slices.IndexFunc(o.data, store.IsURL); i >= 0 {
-		return scheduleUsage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
+		return usage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
 	}
 	if store.IsURL(o.outputDir) {
-		return scheduleUsage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)
+		return usage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)
 	}
 	o.patterns = true
 	if err := o.options.complete(f, nil, getenv); err != nil {
@@ -338,7 +334,7 @@ func absolutePattern(pattern string) (string, error) {
 		return "", err
 	}
 	if _, err := filepath.Match(path, ""); err != nil {
-		return "", scheduleUsage("--data %s: %w; expected a file, or a pattern with * and ?", pattern, err)
+		return "", usage("--data %s: %w; expected a file, or a pattern with * and ?", pattern, err)
 	}
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); !strings.ContainsAny(folder, `*?[`) && (err != nil || !info.IsDir()) {

@@ -106,7 +106,7 @@ Exit codes: 0 it was told; 1 it could not be told; 2 wrong usage. With --watch t
 		Example: "  starter status\n  starter status --latest --watch\n  starter status migration-users.csv-0123456789ab --json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && o.latest {
-				return operateUsage("status", "expected one migration: its id, or --latest")
+				return usage("expected one migration: its id, or --latest")
 			}
 			return nil
 		},

@@ -122,10 +122,6 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 	return command
 }
 
-func operateUsage(command, format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter "+command+" --help", args...)}
-}
-
 // take takes the arguments: the id, and what is set.
 func (o *steerOptions) take(s steering, args []string) error {
 	for _, arg := range args {
@@ -136,19 +132,19 @@ func (o *steerOptions) take(s steering, args []string) error {
 				return err
 			}
 		case o.id != "":
-			return operateUsage(s.update, "expected one migration, found %q and %q", o.id, arg)
+			return usage("expected one migration, found %q and %q", o.id, arg)
 		default:
 			o.id = arg
 		}
 	}
 	if (o.id == "") != o.latest {
-		return operateUsage(s.update, "expected a migration: its id, or --latest (starter list has them)")
+		return usage("expected a migration: its id, or --latest (starter list has them)")
 	}
 	if s.update == workflows.UpdateSet && len(o.set) == 0 {
-		return operateUsage(s.update, "expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
+		return usage("expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
 	}
 	if err := (workflows.Order{Reason: o.reason}).Check(); err != nil {
-		return operateUsage(s.update, "%w", err)
+		return usage("%w", err)
 	}
 	return nil
 }
@@ -159,10 +155,10 @@ func (o *steerOptions) takeSetting(name, value string) error {
 		if meant := nearest.Name(name, migration.Settings); meant != "" {
 			hint = "; did you mean " + meant + "?"
 		}
-		return operateUsage(workflows.UpdateSet, "there is no setting %q; expected one of %s%s", name, strings.Join(migration.Settings, ", "), hint)
+		return usage("there is no setting %q; expected one of %s%s", name, strings.Join(migration.Settings, ", "), hint)
 	}
 	if _, twice := o.set[name]; twice {
-		return operateUsage(workflows.UpdateSet, "%s is set twice", name)
+		return usage("%s is set twice", name)
 	}
 	if o.set == nil {
 		o.set = map[string]string{}

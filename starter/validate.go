@@ -167,7 +167,7 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	defer screen.clear()
 	return validate.File(ctx, o.file.near(), validate.Options{
 		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
-		BatchSize: o.batchSize, StartAt: o.startAt, PrimaryKey: o.primaryKey, Overhead: overhead,
+		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Overhead: overhead,
 		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
 	})

@@ -56,7 +56,7 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
   starter verify --migration migration-users.csv-0123456789ab --all`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return verifyUsage("expected no arguments, found %d; the migration is named with --migration", len(args))
+				return usage("expected no arguments, found %d; the migration is named with --migration", len(args))
 			}
 			return nil
 		},
@@ -72,10 +72,6 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command
-}
-
-func verifyUsage(format string, args ...any) error {
-	return usageError{fmt.Errorf(format+"; see starter verify --help", args...)}
 }
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
@@ -95,13 +91,13 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 // complete checks the command line and adds what is not on it.
 func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
 	if (o.migration == "") != o.latest {
-		return verifyUsage("expected one of --migration WORKFLOW_ID and --latest")
+		return usage("expected one of --migration WORKFLOW_ID and --latest")
 	}
 	if o.all && f.Changed("sample") {
-		return verifyUsage("expected one of --sample and --all")
+		return usage("expected one of --sample and --all")
 	}
 	if o.sample < 1 {
-		return verifyUsage("--sample is %d; expected a number of records, or --all", o.sample)
+		return usage("--sample is %d; expected a number of records, or --all", o.sample)
 	}
 	if o.all {
 		o.sample = 0
@@ -111,7 +107,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 		return err
 	}
 	if name := namesTarget(f); o.sandbox && name != "" {
-		return verifyUsage("--sandbox brings its own target; expected no --%s with it", name)
+		return usage("--sandbox brings its own target; expected no --%s with it", name)
 	}
 	if err := o.completeHome(getenv); err != nil {
 		return err

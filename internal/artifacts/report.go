@@ -133,6 +133,9 @@ func Advice(s migration.Summary) string {
 		}
 		return "Some records failed. Their reasons are in " + reasons + "; mend the records in " + s.Files.FailRecords + " and load that file."
 	}
+	if s.Records.Total == 0 {
+		return "The file has no records: nothing was sent."
+	}
 	return "Every record is in the target."
 }
 

@@ -365,8 +365,9 @@ func TestAdviceSaysHowToGoOn(t *testing.T) {
 		cancelled bool
 		want      []string
 	}{
-		{migration.Counts{Created: 1}, false, []string{"Every record is in the target"}},
-		{migration.Counts{Created: 1}, true, []string{"Every record is in the target"}},
+		{migration.Counts{Total: 1, Created: 1}, false, []string{"Every record is in the target"}},
+		{migration.Counts{Total: 1, Created: 1}, true, []string{"Every record is in the target"}},
+		{migration.Counts{}, false, []string{"The file has no records"}},
 		{migration.Counts{Failed: 1}, false, []string{"fail.csv", "fail_records.csv"}},
 		{migration.Counts{Failed: 1, Unknown: 1}, false, []string{"retry_2.csv", "same command"}},
 		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, false, []string{"stopped", "same command"}},

@@ -9,14 +9,14 @@ import (
 
 var errHeadRead = errors.New("the head was read")
 
-// Head reads the header and the first n records of a file, and not much more of it. Of the options only those count
-// that say how the file is read. It refuses what Inspect refuses there; what is wrong further down it may not see.
+// Head reads the header and the first n records from StartAt on, and not much more of the file. Of the options only
+// those count besides that say how it is read. It refuses what Inspect refuses there; what is wrong further down it may not see.
 func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, []Record, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var header *Header
 	var records []Record
-	o.BatchSize, o.StartAt, o.MaxEncoded, o.Unbounded = math.MaxInt32, 1, math.MaxInt64, true
+	o.BatchSize, o.CutAfter, o.MaxEncoded, o.Unbounded = math.MaxInt32, 0, math.MaxInt64, true
 	o.IndexPath, o.CopyTo, o.Progress = "", "", nil
 	o.EncodedSize = func(h *Header, r Record) int64 {
 		header = h

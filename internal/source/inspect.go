@@ -24,8 +24,8 @@ import (
 type InspectOptions struct {
 	// BatchSize is the largest number of records in a batch; at least 1.
 	BatchSize int
-	// CutAfter is how many records fill the first batches: the next one begins
-	// a batch. 0 is no cut.
+	// CutAfter is how many records fill the first batches: the next one, which there has to be, begins a batch. 0 is no
+	// cut.
 	CutAfter int
 
 	// Delimiter separates the fields.
@@ -75,7 +75,7 @@ type Summary struct {
 
 // Inspect reads a file once, from start to end, and refuses it or cuts it into batches. The error is a *Refusal if the
 // file is not usable: not UTF-8, another format, no header, a header whose names cannot be attributes or that no record fits, a quote that is never closed, a
-// record of more than 64 MiB. A record that has the wrong number of fields or a misplaced quote is in a batch
+// record of more than 64 MiB, StartAt or CutAfter behind the last record. A record that has the wrong number of fields or a misplaced quote is in a batch
 // like any other; Fields says what is wrong with it. A file with a header and no record is fine.
 //
 // Memory does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends, Inspect
@@ -367,6 +367,9 @@ func (i *inspection) read(ctx context.Context, chunk []byte) error {
 }
 
 func (i *inspection) publish(ctx context.Context) (*Summary, error) {
+	if err := CheckSelection(i.options.Name, i.records, i.options.StartAt, i.options.CutAfter); err != nil {
+		return nil, err
+	}
 	skipped := min(i.records, i.options.StartAt-1)
 	sum := indexSummary{
 		SHA256: [32]byte(i.digest.Sum(nil)), Size: i.size, Records: i.records - skipped, Skipped: skipped,

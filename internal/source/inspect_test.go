@@ -219,7 +219,7 @@ var batchTests = []struct {
 	{"start at 2", "email\na\n¶b\nc\n¶d\n", InspectOptions{BatchSize: 2, StartAt: 2}, []int{2, 1}, []int{4, 5}, 1},
 	{"start at 4, with empty lines", "email\n\na\n\nb\n\nc\n\n¶d\n\ne\n", InspectOptions{BatchSize: 2, StartAt: 4}, []int{2}, []int{11}, 3},
 	{"start at the last", "email\na\nb\n¶c", InspectOptions{BatchSize: 2, StartAt: 3}, []int{1}, []int{4}, 2},
-	{"start behind the last", "email\na\nb\n", InspectOptions{BatchSize: 2, StartAt: 9}, nil, nil, 2},
+	{"no record", "email\n", InspectOptions{BatchSize: 2, StartAt: 1}, nil, nil, 0},
 	{"by size", "email\n¶aaa\nbbb\n¶ccccccc\n¶dddd\ne\nf\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{2, 1, 3}, []int{3, 4, 7}, 0},
 	{"exactly the size", "email\n¶aaaa\nbbbb\n¶c\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{2, 1}, []int{3, 4}, 0},
 	{"larger than the size", "email\n¶a\n¶bbbbbbbbbbbbb\n¶c\nd\n¶eeeeeeeeeee\n", InspectOptions{BatchSize: 9, MaxEncoded: 10, EncodedSize: rawSize}, []int{1, 1, 2, 1}, []int{2, 3, 5, 6}, 0},

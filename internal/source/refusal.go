@@ -24,6 +24,7 @@ const (
 	NotUsable RefusalKind = iota // the file as a whole, or its header
 	NotUTF8
 	OpenQuote
+	NotInFile // what the options ask for, see CheckSelection
 )
 
 func (r *Refusal) Error() string {

@@ -180,7 +180,7 @@ func TestOrdinaryFilesHaveNoFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, content := range []string{
-		"email\na@example.com\n", "email,givenName\na@example.com,A\n", "email\n",
+		"email\na@example.com\n", "email,givenName\na@example.com,A\n",
 		"email,givenName,familyName,displayName\na@example.com,Null,Nan,Nil\nb@example.com,Infinity,True,#winning\nc@example.com,E,1e5,#1\nd@example.com,9E10,[sic],{x}\n",
 		"email,givenName\na@example.com,山田\nb@example.com,Ђорђе\nc@example.com,علي‌رضا\nd@example.com,👩‍👩‍👧\ne@example.com,Zoë\n",
 		"email,displayName\na@example.com,\"<a href=\"\"https://example.com/?a=1,2\"\">x</a>, y\n\nz\"\nb@example.com,\"a,b;c|d\"\n",

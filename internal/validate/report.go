@@ -42,7 +42,8 @@ const (
 	KindDate        Kind = "date"
 	KindRange       Kind = "range" // a date that is hardly meant
 	KindPassword    Kind = "password"
-	KindTarget      Kind = "target" // address, credentials, permission
+	KindSelection   Kind = "selection" // the file has no records, or too few for --start-at or --canary
+	KindTarget      Kind = "target"    // address, credentials, permission
 	KindClock       Kind = "clock"
 	KindMore        Kind = "more" // what there was no room to tell apart
 )

@@ -26,6 +26,7 @@ type Options struct {
 	Name       string // what the report calls the file; empty is the name in path
 	BatchSize  int
 	StartAt    int64  // number of the first record that is wanted; 0 means 1
+	Canary     int    // records that are to be loaded first; 0 means none
 	PrimaryKey string // path of an attribute
 	Overhead   int64  // of a request, besides its records: see identitycloud.Client
 	Pace       Pace
@@ -267,6 +268,9 @@ func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error)
 		}
 	}
 	v.report.SHA256, v.report.Bytes, v.report.Records = r.SHA256(), r.Size(), r.Records()
+	if v.header != nil {
+		v.checkSelection()
+	}
 	v.report.Findings = v.findings.sorted()
 	v.report.Forecast = v.o.Pace.forecast(v.calls, v.report.Sent, v.o.CallTime)
 	if v.header == nil {
@@ -276,6 +280,16 @@ func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error)
 		v.report.NotChecked = append(v.report.NotChecked, "whether the attributes exist, and their types, lengths and what is required: the schema is not known")
 	}
 	return v.report, nil
+}
+
+// checkSelection tells of options that the file is too short for, and of a file without records.
+func (v *validation) checkSelection() {
+	var refusal *source.Refusal
+	if err := source.CheckSelection(v.o.Name, v.report.Records, v.o.StartAt, v.o.Canary); errors.As(err, &refusal) {
+		v.say(Error, KindSelection, 0, refusal.Reason)
+	} else if v.report.Records == 0 {
+		v.say(Warning, KindSelection, 0, "the file has a header and no records; there is nothing to load; check the export")
+	}
 }
 
 // twins tells the records that have the value of a unique attribute that an earlier one has.
