@@ -25,10 +25,11 @@ var errLost = &identitycloud.NoAnswerError{Reason: "reset"}
 // loadedDelta is a delta migration whose round 0 is loaded.
 func loadedDelta(t *testing.T, input string, strangers []string, options ...option) *rig {
 	t.Helper()
-	r := inspected(t, input, append([]option{withSpec(isDelta)}, options...)...)
+	r := newRig(t, input, append([]option{withSpec(isDelta)}, options...)...)
 	for _, s := range strangers {
 		r.stranger(s)
 	}
+	r.inspect()
 	r.loadAll(0)
 	return r
 }

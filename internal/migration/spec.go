@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
@@ -115,6 +116,11 @@ func (t Target) Host() string {
 		return u.Host
 	}
 	return t.URI
+}
+
+// IsSame says that both are the same records: one host, one entity type.
+func (t Target) IsSame(other Target) bool {
+	return strings.EqualFold(t.Host(), other.Host()) && t.EntityType == other.EntityType
 }
 
 // RecoveredBy is the evidence that a duplicate of a retry round is our own.
@@ -243,6 +249,9 @@ func (c Counts) ExitCode() int {
 type Start struct {
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"started_at"`
+	// Began is when a migration began by the clock of the worker that began it: before
+	// any of its calls.
+	Began ledger.Claim `json:"began,omitzero"`
 	// Stamp is in the names of the artifacts.
 	Stamp string `json:"stamp"`
 }
@@ -286,17 +295,30 @@ func (f Folder) Places() string { return f.path("places") }
 // target, for all migrations of this state folder.
 func (f Folder) StartTimes(t Target) string {
 	sum := sha256.Sum256([]byte(t.Host()))
-	return store.Join(f.work(), "pace", hex.EncodeToString(sum[:6]))
+	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
 // Reservations is the path of the folder that keeps the names of artifacts
 // apart, for all migrations of this state folder.
 func (f Folder) Reservations() string {
-	return store.Join(f.work(), "names")
+	return store.Join(f.Work(), "names")
 }
 
-// work is the place that this folder is in, with those of other migrations.
-func (f Folder) work() string { return store.Dir(store.Dir(string(f))) }
+// Owners is the path of the folder that says which migration recovered a record of a
+// target, for all migrations of this state folder.
+func (f Folder) Owners(t Target) string {
+	return store.Join(f.Work(), "owners", ShortDigest(strings.ToLower(t.Host())+"\n"+t.EntityType))
+}
+
+// ShortDigest names something in a folder: 32 hexadecimal digits.
+func ShortDigest(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Work is the state folder or work URL that this folder is in, with those of other
+// migrations.
+func (f Folder) Work() string { return store.Dir(store.Dir(string(f))) }
 
 // In gives the folder of a migration in a work place: a state folder, or one in a
 // bucket.
