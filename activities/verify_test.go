@@ -179,6 +179,7 @@ func TestWhatWasNotLoadedIsCounted(t *testing.T) {
 	}
 	r.lose = func(int) bool { return true }
 	r.load(0, 3)
+	r.resolve(0, true)
 	if known := r.known(0); known != "cccc cfcc uuuu" {
 		t.Fatalf("loaded: %q, want cccc cfcc uuuu", known)
 	}
