@@ -45,8 +45,6 @@ type Target interface {
 	// NewBody encodes a batch, CreateBatch sends it, once.
 	NewBody(records [][]byte) (identitycloud.Body, error)
 	CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer
-	// EntityType gives the schema.
-	EntityType(ctx context.Context) (identitycloud.Schema, error)
 	// FindEntities looks whole records up by an attribute, FindWritten by when they
 	// were written, and View gives one.
 	FindWritten(ctx context.Context, w identitycloud.Written, after int64, most int) ([]identitycloud.Entity, error)

@@ -33,12 +33,12 @@ var (
 // consistency of single records: new ones may show late. Which clients may count is documented in three different
 // ways: expect an *APIError for which IsPermission is true.
 func (c *Client) Count(ctx context.Context) (int64, error) {
-	count, answer := c.count(ctx, c.common)
+	count, answer := c.count(ctx)
 	return count, answer.Err
 }
 
-func (c *Client) count(ctx context.Context, form []byte) (int64, Answer) {
-	answer, result := c.ask(ctx, "/entity.count", form)
+func (c *Client) count(ctx context.Context) (int64, Answer) {
+	answer, result := c.ask(ctx, "/entity.count", c.common)
 	if answer.Verdict != Answered {
 		return 0, answer
 	}
@@ -60,9 +60,9 @@ func (c *Client) count(ctx context.Context, form []byte) (int64, Answer) {
 // Where Config.Renew has another secret after the first was refused, that one is tried as well.
 func (c *Client) Check(ctx context.Context) error {
 	before := c.clientSecret.Load()
-	_, answer := c.count(ctx, c.common)
+	_, answer := c.count(ctx)
 	if errors.Is(answer.Fault, ErrCredentials) && *c.clientSecret.Load() != *before {
-		_, answer = c.count(ctx, c.common)
+		_, answer = c.count(ctx)
 	}
 	var (
 		api  *APIError

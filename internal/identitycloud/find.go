@@ -91,15 +91,6 @@ func (w Written) filter() string {
 	return fmt.Sprintf("%s >= '%s'", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
 }
 
-// CountWritten gives the number of these records (entity.count with a filter). New ones may show late. It only reads.
-func (c *Client) CountWritten(ctx context.Context, w Written) (int64, error) {
-	count, answer := c.count(ctx, appendParameter(slices.Clone(c.common), "filter", w.filter()))
-	if answer.Verdict != Answered {
-		return 0, c.failed(answer)
-	}
-	return count, nil
-}
-
 // FindWritten gives up to most of these records whole, in the order of their ids, those with an id above after
 // (entity.find). Akamai's page on large data sets asks for this way of paging. Fewer than most are the last ones. It only
 // reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.

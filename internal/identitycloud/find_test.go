@@ -242,7 +242,6 @@ func TestAllRecordsWithAKeyAreGiven(t *testing.T) {
 
 func TestWhatWasWrittenSinceIsPagedById(t *testing.T) {
 	answers := []string{
-		`{"stat":"ok","total_count":3}`,
 		`{"stat":"ok","results":[{"uuid":"u1","id":5},{"uuid":"u2","id":7}]}`,
 		`{"stat":"ok","results":[{"uuid":"u3"}]}`,
 		`{"stat":"ok","results":[{"uuid":"u3","id":7}]}`,
@@ -254,9 +253,6 @@ func TestWhatWasWrittenSinceIsPagedById(t *testing.T) {
 	})
 	c, ctx := newClient(t, url), context.Background()
 	since := Written{Stamp: "created", Since: time.Date(2026, 11, 22, 14, 5, 0, 120_000_000, time.FixedZone("", 3600))}
-	if n, err := c.CountWritten(ctx, since); err != nil || n != 3 {
-		t.Errorf("count: %d, %v; want 3", n, err)
-	}
 	page, err := c.FindWritten(ctx, since, 4, 2)
 	if err != nil || len(page) != 2 || page[0].UUID != "u1" || page[1].ID != 7 {
 		t.Errorf("got %+v, %v; want u1 and u2", page, err)
@@ -267,10 +263,9 @@ func TestWhatWasWrittenSinceIsPagedById(t *testing.T) {
 		}
 	}
 	want := []string{
-		"/entity.count|created >= '2026-11-22 13:05:00.120000 +0000'||",
 		`/entity.find|created >= '2026-11-22 13:05:00.120000 +0000' and id > 4|["id"]|2`,
 	}
-	if !slices.Equal(asked[:2], want) {
-		t.Errorf("asked %q\nwant  %q", asked[:2], want)
+	if !slices.Equal(asked[:1], want) {
+		t.Errorf("asked %q\nwant  %q", asked[:1], want)
 	}
 }

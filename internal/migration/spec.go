@@ -118,9 +118,9 @@ func (t Target) Host() string {
 	return t.URI
 }
 
-// IsSame says that both are the same records: one host, one entity type.
+// IsSame says that both have the same records: one address, one entity type.
 func (t Target) IsSame(other Target) bool {
-	return strings.EqualFold(t.Host(), other.Host()) && t.EntityType == other.EntityType
+	return t.URI == other.URI && t.EntityType == other.EntityType
 }
 
 // RecoveredBy is the evidence that a duplicate of a retry round is our own.
@@ -307,7 +307,7 @@ func (f Folder) Reservations() string {
 // Owners is the path of the folder that says which migration recovered a record of a
 // target, for all migrations of this state folder.
 func (f Folder) Owners(t Target) string {
-	return store.Join(f.Work(), "owners", ShortDigest(strings.ToLower(t.Host())+"\n"+t.EntityType))
+	return store.Join(f.Work(), "owners", ShortDigest(t.URI+"\n"+t.EntityType))
 }
 
 // ShortDigest names something in a folder: 32 hexadecimal digits.
