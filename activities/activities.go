@@ -45,9 +45,9 @@ type Target interface {
 	// NewBody encodes a batch, CreateBatch sends it, once.
 	NewBody(records [][]byte) (identitycloud.Body, error)
 	CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer
-	// FindByKey looks records up by a unique attribute; FindEntities gives them
-	// whole, and View gives one.
-	FindByKey(ctx context.Context, attribute string, keys []string) ([]identitycloud.Found, error)
+	// FindEntities looks whole records up by an attribute, FindWritten by when they
+	// were written, and View gives one.
+	FindWritten(ctx context.Context, w identitycloud.Written, after int64, most int) ([]identitycloud.Entity, error)
 	FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error)
 	View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error)
 	// Update sets some attributes of a record, Replace one plural. Both may be
@@ -145,6 +145,10 @@ type opened struct {
 	of           migration.Folder
 	listing      sync.Mutex
 	lists        map[int]*roundList // of retry rounds, as they are needed
+	originMu     sync.Mutex
+	originOf     *origin // of a rollback, when it is needed
+	schemaMu     sync.Mutex
+	schemaOf     *identitycloud.Schema // nil until the target has told it
 
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.
@@ -299,6 +303,9 @@ func (o *opened) close() {
 	}
 	if o.twins != nil {
 		_ = o.twins.Close()
+	}
+	if o.originOf != nil {
+		o.originOf.close()
 	}
 	for _, list := range o.lists {
 		list.close()

@@ -11,7 +11,9 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
@@ -405,5 +407,8 @@ func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now tim
 	if err != nil {
 		return start, err
 	}
-	return folder.CreateStart(migration.Start{ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp})
+	return folder.CreateStart(migration.Start{
+		ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp,
+		Began: ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock()},
+	})
 }

@@ -7,12 +7,12 @@ import (
 	"os"
 	"time"
 
+	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/validate"
 )
 
 // BatchInput names a batch by its position in a round.
@@ -150,8 +150,6 @@ func (l *loading) encodeRecords() error {
 // encode transforms the records of the batch.
 func (l *loading) encode(all []source.Record) (err error) {
 	l.encoded = make([]encodedRecord, l.batch.Records)
-	room := identitycloud.MaxBody - l.target.Overhead()
-	header := l.index.Header()
 	for i, r := range all {
 		if l.encoded[i].reason, err = l.twinOf(r); err != nil {
 			return err
@@ -159,7 +157,7 @@ func (l *loading) encode(all []source.Record) (err error) {
 		if l.encoded[i].reason != "" {
 			continue
 		}
-		json, err := validate.Encode(make([]byte, 0, 2*len(r.Raw)), header, l.records, room, r.Raw)
+		json, err := l.json(r)
 		if err != nil {
 			l.encoded[i].reason = err.Error()
 			continue
@@ -264,8 +262,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	if err := l.mayClaim(key); err != nil {
 		return ledger.Outcomes{}, err
 	}
-	now := time.Now()
-	err = l.ledger.Claim(ctx, key, ledger.Claim{At: now.UTC(), TargetAt: l.clock.earliest(now).UTC(), Host: hostName(), Process: os.Getpid()})
+	err = l.ledger.Claim(ctx, key, l.newClaim())
 	if err != nil {
 		return ledger.Outcomes{}, err
 	}
@@ -280,7 +277,13 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	outcomes := l.judge(positions, sent, answer)
 	l.countFailed(outcomes)
 	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)
+	outcomes.Clock = evidence.ThisClock()
 	return outcomes, nil
+}
+
+// newClaim is a claim by this process, now.
+func (o *opened) newClaim() ledger.Claim {
+	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Date: o.clock.skew()}
 }
 
 // withTurn is for a call that comes to its end, whoever waits for it. Its last
@@ -475,10 +478,4 @@ func (r BatchResult) plus(other BatchResult) BatchResult {
 		r.Reason = other.Reason
 	}
 	return r
-}
-
-// hostName says whose clock a claim has its time from.
-func hostName() string {
-	host, _ := os.Hostname()
-	return host
 }

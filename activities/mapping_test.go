@@ -100,9 +100,9 @@ func TestDuplicatesAreLookedUpByWhatWasSent(t *testing.T) {
 	r.load(0, 1)
 	r.retryFile(1)
 	r.load(1, 1)
-	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
 		for _, f := range found {
-			keys = append(keys, f.Key)
+			keys = append(keys, f.Text("email"))
 		}
 		return found, err
 	}

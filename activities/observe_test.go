@@ -80,13 +80,13 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 	expectMetrics(r, text,
 		`dataload_records_total{outcome="created",@} 6`,
 		`dataload_records_total{outcome="duplicate",@} 1`,
-		`dataload_records_total{outcome="failed",@} 1`,
+		`dataload_records_total{outcome="failed",@} 2`, // the duplicate as well
 		`dataload_records_total{outcome="unknown",@} 4`,
 		`dataload_batches_total{@} 3`,
 		`dataload_calls_total{reason="",@,verdict="answered"} 2`,
 		`dataload_calls_total{reason="reset",@,verdict="unknown"} 1`,
 		`dataload_call_duration_seconds_count{@,verdict="answered"} 2`,
-		`dataload_requests_total{@} 3`,
+		`dataload_requests_total{@} 6`, // the duplicate by its key, a few records of ours, the schema
 		`dataload_requests_in_flight{@} 0`,
 		`dataload_runs{@} 1`,
 		`dataload_paused{@} 0`,

@@ -302,7 +302,7 @@ func TestUpdatesWaitForCredentialsAndGoOn(t *testing.T) {
 	r, f := behind(t, "email,givenName\na1@example.com,New 1\na2@example.com,New 2\n", withSpec(func(s *migration.Spec) { s.Delta = true }))
 	r.stranger(`{"email":"a1@example.com","givenName":"Old"}`)
 	r.stranger(`{"email":"a2@example.com","givenName":"Old"}`)
-	if got := r.load(0, 1); got.Duplicate != 2 {
+	if got := r.loadAll(0); got.Duplicate != 2 {
 		t.Fatalf("%+v, want two duplicates", got)
 	}
 	f.set(says(200, revoked))
@@ -352,7 +352,7 @@ func TestWhoMayNotLookIsNoOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := o.target.FindByKey(t.Context(), "email", []string{"a1@example.com"}); err == nil {
+	if _, err := o.target.FindEntities(t.Context(), "email", []string{"a1@example.com"}); err == nil {
 		t.Fatal("the look-up passes, want a refusal")
 	}
 	if s := o.gate.State(); s.Closed != "" {

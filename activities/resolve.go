@@ -4,23 +4,24 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
-// ResolveInput asks whose the duplicates of a retry round are.
+// ResolveInput asks whose the duplicates of a round are.
 type ResolveInput struct {
 	Run   Run `json:"run"`
 	Round int `json:"round"`
-	// Last says that nobody will look again in this round: what cannot be seen
+	// Again says that it was asked before in this round, and something was to show.
+	Again bool `json:"again,omitempty"`
+	// Last says that nobody will look again in this round: what cannot be told
 	// now stays unknown.
 	Last bool `json:"last"`
 }
@@ -31,30 +32,32 @@ type Resolved struct {
 	Failed    int `json:"failed"`
 	// Duplicate are those of a delta migration that are to be updated.
 	Duplicate int `json:"duplicate,omitempty"`
-	// Invisible duplicates cannot be seen in the target yet, though it says
-	// that they are there.
+	// Unknown are those of which it cannot be told.
+	Unknown int `json:"unknown,omitempty"`
+	// Invisible are those that are not decided, since the target may show more of
+	// them, or of others of their batches, in a while.
 	Invisible int `json:"invisible"`
 }
 
-// chunkOfDuplicates is how many duplicates are looked up before their owners
-// are searched in the ledger, which is read from end to end for it.
-const chunkOfDuplicates = 20_000
+const (
+	// chunkOfDuplicates is how many duplicates are in memory, with what was sent of
+	// them and what was found.
+	chunkOfDuplicates = 2000
+	// groupOfDuplicates is how many keys are looked for in one view of what was
+	// written since the migration began, eight bytes each.
+	groupOfDuplicates = 2_000_000
+)
 
-// ResolveDuplicates finds out, for every duplicate of a retry round, whether a
-// lost call of this migration wrote the record (recovered) or somebody else
-// did (failed, in the target's words; in a delta migration it stays a duplicate,
-// to be updated). It says recovered only on evidence:
+// ResolveDuplicates finds out, for every duplicate of a round, whose the record
+// is that is there already: a call of this migration wrote it (recovered), or
+// somebody else did (failed, in the target's words; in a delta migration it stays
+// a duplicate, to be updated), or that cannot be told (unknown, with the reason).
+// A call can have written a record and not said so in every round: its answer was
+// lost, a gateway sent it twice, the target wrote and refused, or the ledger was
+// restored from a backup. Package evidence decides.
 //
-//   - the record was last updated no earlier than the first attempt at its
-//     batch, by the target's clock;
-//   - its created is the one that the input gives or, where the input gives
-//     none, no earlier than that attempt either;
-//   - no other record of the input has it: the ledger knows the uuids of all
-//     that were created and recovered, and of records with the same key the
-//     earliest in the input gets it.
-//
-// New records can stay invisible to a look-up for minutes. The batches of
-// those stay open until all is seen, or In.Last.
+// What was created lately can be invisible for minutes. The batches of records
+// that may be told later stay open until they can, or In.Last.
 func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -62,18 +65,8 @@ func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Re
 	if err != nil {
 		return Resolved{}, err
 	}
-	r := &resolving{opened: o, activities: a, in: in}
-	err = r.eachBatchOfDuplicates(ctx, func(d *batchOfDuplicates) error {
-		r.chunk = append(r.chunk, d)
-		r.inChunk += len(d.duplicates)
-		if r.inChunk < chunkOfDuplicates {
-			return nil
-		}
-		return r.resolveChunk(ctx)
-	})
-	if err == nil {
-		err = r.resolveChunk(ctx)
-	}
+	r := &resolving{opened: o, activities: a, in: in, taken: map[string]bool{}}
+	err = r.resolve(ctx)
 	return r.sum, ended(ctx, err)
 }
 
@@ -81,278 +74,194 @@ type resolving struct {
 	*opened
 	activities *Activities
 	in         ResolveInput
-	chunk      []*batchOfDuplicates
-	inChunk    int
 	sum        Resolved
+
+	ours   *known          // what the ledger and the target tell of our records; nil until it is needed
+	taken  map[string]bool // uuids that a record of the input got in this call
+	lost   *lostKeys       // nil until it is needed
+	rivals *rivals         // nil until it is needed
 }
 
 // batchOfDuplicates is a batch with duplicates that are not resolved yet.
 type batchOfDuplicates struct {
-	batch        int
-	records      int
-	firstAttempt time.Time // by the target's clock, the earliest it can have been
-	duplicates   []*duplicate
+	batch      int
+	records    int
+	since      evidence.Bound // when a call of ours can first have written them
+	duplicates []*duplicate
 }
 
 type duplicate struct {
 	position int // in the batch, from 0
 	key      string
-	created  string // as the input gives it, "" if it does not
+	sent     []byte // the record, as it was sent
 	words    string // the target's refusal
-	found    *identitycloud.Found
+	found    []identitycloud.Entity
+	absent   bool // it was not written since the migration began
 }
 
-// eachBatchOfDuplicates visits the batches of the round that have duplicates,
-// in order; it counts those that are resolved already.
-func (r *resolving) eachBatchOfDuplicates(ctx context.Context, visit func(*batchOfDuplicates) error) error {
-	length, err := r.roundLength(r.in.Round)
+// openBatch is a batch of the round that has duplicates to resolve.
+type openBatch struct{ batch, duplicates int }
+
+func (r *resolving) resolve(ctx context.Context) error {
+	open, err := r.openBatches(ctx)
 	if err != nil {
 		return err
 	}
+	for len(open) > 0 {
+		group, n := 0, 0
+		for group < len(open) && (group == 0 || n+open[group].duplicates <= groupOfDuplicates) {
+			n += open[group].duplicates
+			group++
+		}
+		if err := r.resolveGroup(ctx, open[:group], n); err != nil {
+			return err
+		}
+		open = open[group:]
+	}
+	return nil
+}
+
+// openBatches gives the batches of the round that have duplicates, in order; it
+// counts those that are resolved already.
+func (r *resolving) openBatches(ctx context.Context) (open []openBatch, err error) {
+	length, err := r.roundLength(r.in.Round)
+	if err != nil {
+		return nil, err
+	}
 	type looked struct {
 		resolved *ledger.Outcomes
-		open     *batchOfDuplicates
+		openBatch
 	}
-	return store.Ahead(ctx, string(r.folder), length, func(ctx context.Context, n int) (l looked, err error) {
-		batch, err := r.roundBatch(r.in.Round, n+1)
+	err = store.Ahead(ctx, string(r.folder), length, func(ctx context.Context, n int) (l looked, err error) {
+		if l.batch, err = r.roundBatch(r.in.Round, n+1); err != nil {
+			return l, err
+		}
+		b, err := r.index.Batch(l.batch)
 		if err != nil {
 			return l, err
 		}
-		b, err := r.index.Batch(batch)
-		if err != nil {
-			return l, err
-		}
-		bare, counts, _, err := r.ledger.Round(ctx, r.in.Round, batch, b.Records)
+		_, counts, _, err := r.ledger.Round(ctx, r.in.Round, l.batch, b.Records)
 		if err != nil || counts.Duplicate == 0 {
 			return l, err
 		}
-		resolved, err := r.ledger.Resolved(ctx, ledger.Key{Round: r.in.Round, Batch: batch})
-		if isNotFound(err) {
-			l.open, err = r.readDuplicates(ctx, b, bare)
-			return l, err
+		l.duplicates = counts.Duplicate
+		resolved, err := r.ledger.Resolved(ctx, ledger.Key{Round: r.in.Round, Batch: l.batch})
+		if err == nil {
+			l.resolved = &resolved
 		}
-		l.resolved = &resolved
+		if isNotFound(err) {
+			err = nil
+		}
 		return l, err
 	}, func(l looked) error {
 		switch {
 		case l.resolved != nil:
 			r.count(*l.resolved)
-		case l.open != nil:
-			return visit(l.open)
+		case l.duplicates > 0:
+			open = append(open, l.openBatch)
 		}
 		return nil
 	})
+	return open, err
 }
 
-func (r *resolving) readDuplicates(ctx context.Context, b source.Batch, bare []ledger.Record) (*batchOfDuplicates, error) {
-	claim, err := r.ledger.ClaimOf(ctx, ledger.Key{Round: 0, Batch: b.Number})
+// resolveGroup resolves batches with so many duplicates together.
+func (r *resolving) resolveGroup(ctx context.Context, open []openBatch, n int) error {
+	finder, err := r.finder(ctx, open, n)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	_, records, err := r.batchRecords(b.Number)
-	if err != nil {
-		return nil, err
+	if finder == nil { // the target is behind: it is asked later
+		r.sum.Invisible += n
+		return nil
 	}
-	d := &batchOfDuplicates{batch: b.Number, records: b.Records, firstAttempt: r.byTargetClock(claim)}
-	for i, record := range records {
-		if bare[i].Outcome == ledger.Duplicate {
-			d.duplicates = append(d.duplicates, &duplicate{
-				position: i,
-				key:      r.sent(r.spec.PrimaryKey, record),
-				created:  strings.TrimSpace(r.sent("created", record)),
-				words:    bare[i].Error,
-			})
+	defer finder.close()
+	var (
+		chunk   []*batchOfDuplicates
+		inChunk int
+	)
+	for i, b := range open {
+		d, err := r.readDuplicates(ctx, b.batch)
+		if err != nil {
+			return err
 		}
+		chunk, inChunk = append(chunk, d), inChunk+len(d.duplicates)
+		if inChunk < chunkOfDuplicates && i < len(open)-1 {
+			continue
+		}
+		if err := r.resolveChunk(ctx, finder, chunk); err != nil {
+			return err
+		}
+		chunk, inChunk = nil, 0
+	}
+	return nil
+}
+
+func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDuplicates, error) {
+	b, records, err := r.batchRecords(batch)
+	if err != nil {
+		return nil, err
+	}
+	bare, _, _, err := r.ledger.Round(ctx, r.in.Round, batch, b.Records)
+	if err != nil {
+		return nil, err
+	}
+	d := &batchOfDuplicates{batch: batch, records: b.Records}
+	for i, record := range records {
+		if bare[i].Outcome != ledger.Duplicate {
+			continue
+		}
+		dup := &duplicate{position: i, key: r.sent(r.spec.PrimaryKey, record), words: bare[i].Error}
+		if dup.sent, err = r.json(record); err != nil {
+			return nil, err // it was sent, so it can be encoded
+		}
+		d.duplicates = append(d.duplicates, dup)
 	}
 	return d, nil
 }
 
-// byTargetClock is the earliest that the target's clock can have shown at a
-// claim. Each answer tells more of how the clocks differ, so by now this may be
-// known better than the claimant knew it.
-func (r *resolving) byTargetClock(claim ledger.Claim) time.Time {
-	earliest := claim.TargetAt
-	if claim.Host == hostName() {
-		if now := r.clock.earliest(claim.At); now.After(earliest) {
-			earliest = now
-		}
-	}
-	return earliest
-}
-
 // resolveChunk looks the duplicates of the chunk up, and decides the batches
-// of which all are seen.
-func (r *resolving) resolveChunk(ctx context.Context) error {
-	defer func() { r.chunk, r.inChunk = nil, 0 }()
-	if r.inChunk == 0 {
-		return nil
+// of which all can be told.
+func (r *resolving) resolveChunk(ctx context.Context, finder finder, chunk []*batchOfDuplicates) error {
+	if r.spec.RecoveredBy != migration.Refusal {
+		if err := finder.find(ctx, chunk); err != nil {
+			return err
+		}
 	}
-	if r.spec.RecoveredBy == migration.Refusal {
-		return r.recoverByRefusal(ctx)
-	}
-	if err := r.lookUp(ctx); err != nil {
-		return err
-	}
-	owned, err := r.owned(ctx)
-	if err != nil {
-		return err
-	}
-	for _, d := range r.chunk {
-		if err := r.decideBatch(ctx, d, owned); err != nil {
+	for _, d := range chunk {
+		if err := r.decideBatch(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *resolving) recoverByRefusal(ctx context.Context) error {
-	for _, d := range r.chunk {
-		outcomes := ledger.NewOutcomes(d.records)
-		for _, dup := range d.duplicates {
-			outcomes.Recovered(dup.position, "")
-		}
-		if err := r.write(ctx, d, outcomes); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lookUp finds the records that have the keys of the chunk. Each key is looked
-// up once, so that records with the same key are seen alike.
-func (r *resolving) lookUp(ctx context.Context) error {
-	byKey := map[string][]*duplicate{}
-	var keys []string
-	for _, d := range r.chunk {
-		for _, dup := range d.duplicates {
-			if dup.key == "" {
-				continue // nothing to look it up by: it stays invisible
-			}
-			folded := strings.ToLower(dup.key)
-			if byKey[folded] == nil {
-				keys = append(keys, dup.key)
-			}
-			byKey[folded] = append(byKey[folded], dup)
-		}
-	}
-	for group := range slices.Chunk(keys, keysACall) {
-		found, err := r.find(ctx, group)
-		if err != nil {
-			return err
-		}
-		for i := range found {
-			for _, dup := range byKey[strings.ToLower(found[i].Key)] {
-				dup.found = &found[i]
-			}
-		}
-	}
-	return nil
-}
-
-const (
-	keysACall     = 50 // of one look-up
-	lookUpTries   = 3
-	lookUpBackoff = time.Second
-)
-
-// find looks a few keys up. What cannot be looked up now is not seen now: the
-// next look may see it. Only a target that refuses look-ups is an error, and
-// not the first time: it says so in passing trouble as well.
-func (r *resolving) find(ctx context.Context, keys []string) ([]identitycloud.Found, error) {
-	for try := 1; ; try++ {
-		found, err := r.target.FindByKey(ctx, r.spec.PrimaryKey, keys)
-		if err == nil {
-			return found, nil
-		}
-		if errors.Is(err, context.Canceled) {
-			return nil, context.Canceled
-		}
-		r.activities.log.Warn("a look-up failed", "round", r.in.Round, "keys", len(keys), "try", try, "error", err.Error())
-		if try == lookUpTries {
-			var api *identitycloud.APIError
-			if errors.As(err, &api) && api.IsPermission() {
-				return nil, temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
-			}
-			return nil, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(time.Duration(try) * lookUpBackoff):
-		}
-	}
-}
-
-// owned gives those of the found uuids that a record of the input has already.
-func (r *resolving) owned(ctx context.Context) (map[string]bool, error) {
-	candidates := map[string]bool{}
-	for _, d := range r.chunk {
-		for _, dup := range d.duplicates {
-			if dup.found != nil {
-				candidates[dup.found.UUID] = false
-			}
-		}
-	}
-	if len(candidates) == 0 {
-		return candidates, nil
-	}
-	err := store.Ahead(ctx, string(r.folder), r.index.Batches(), func(ctx context.Context, n int) ([]ledger.Record, error) {
-		b, err := r.index.Batch(n + 1)
-		if err != nil {
-			return nil, err
-		}
-		return r.ledger.After(ctx, r.in.Round, b.Number, b.Records)
-	}, func(records []ledger.Record) error {
-		for _, record := range records {
-			if _, candidate := candidates[record.UUID]; candidate && record.UUID != "" {
-				candidates[record.UUID] = true
-			}
-		}
-		return nil
-	})
-	return candidates, err
-}
-
-// decideBatch decides whose the duplicates of a batch are, if all are seen.
-func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates, owned map[string]bool) error {
+// decideBatch decides whose the duplicates of a batch are, unless some may be told
+// later.
+func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error {
 	outcomes := ledger.NewOutcomes(d.records)
-	invisible := 0
+	again := false
 	for _, dup := range d.duplicates {
+		answer, err := r.decide(ctx, d, dup)
+		if err != nil {
+			return err
+		}
 		switch {
-		case dup.found == nil:
-			invisible++
-			outcomes.Unknown(dup.position, "the target does not show the record")
-		case !owned[dup.found.UUID] && isOurs(dup, d.firstAttempt):
-			// Even where this batch stays open, no later record gets it.
-			owned[dup.found.UUID] = true
-			outcomes.Recovered(dup.position, dup.found.UUID)
-		case r.spec.Delta && !owned[dup.found.UUID]:
+		case answer.Verdict == evidence.Ours:
+			outcomes.Recovered(dup.position, answer.UUID)
+		case answer.Verdict == evidence.CannotTell:
+			again = again || answer.Again
+			outcomes.Unknown(dup.position, answer.Reason)
+		case r.spec.Delta && !answer.InInput:
 			outcomes.Duplicate(dup.position, dup.words)
 		default:
 			outcomes.Failed(dup.position, dup.words)
 		}
 	}
-	if invisible > 0 && !r.in.Last {
+	if again && !r.in.Last {
 		r.sum.Invisible += len(d.duplicates)
 		return nil
 	}
-	return r.write(ctx, d, outcomes)
-}
-
-// isOurs says whether a record of the target was written by a lost call of
-// this migration.
-func isOurs(d *duplicate, since time.Time) bool {
-	if d.found.LastUpdated.IsZero() || d.found.LastUpdated.Latest.Before(since) {
-		return false
-	}
-	if d.created != "" {
-		given, ok := identitycloud.ParseMoment(d.created)
-		return ok && given.Overlaps(d.found.Created)
-	}
-	return !d.found.Created.IsZero() && !d.found.Created.Latest.Before(since)
-}
-
-func (r *resolving) write(ctx context.Context, d *batchOfDuplicates, outcomes *ledger.Builder) error {
 	key := ledger.Key{Round: r.in.Round, Batch: d.batch}
 	held, won, err := r.ledger.Resolve(ctx, key, outcomes.Outcomes(false, ""))
 	if won {
@@ -362,6 +271,112 @@ func (r *resolving) write(ctx context.Context, d *batchOfDuplicates, outcomes *l
 		r.count(held)
 	}
 	return err
+}
+
+// judged is an answer of package evidence.
+type judged struct {
+	evidence.Answer
+	InInput bool // another record of the input has the id
+}
+
+// decide asks package evidence. What costs a look at ledgers is looked at only if
+// the answer depends on it.
+func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (judged, error) {
+	if r.spec.RecoveredBy == migration.Refusal {
+		// As Akamai's page on retrying has it: in the input the record was there
+		// before, in a retry file the first call wrote it.
+		if r.in.Round == 0 {
+			return judged{Answer: evidence.Answer{Verdict: evidence.Others}}, nil
+		}
+		return judged{Answer: evidence.Answer{Verdict: evidence.Ours}}, nil
+	}
+	if dup.key == "" {
+		return judged{Answer: evidence.Answer{Reason: evidence.NoKey}}, nil
+	}
+	q := evidence.Question{Sent: dup.sent, Found: dup.found, NotWritten: dup.absent}
+	if len(dup.found) == 0 {
+		return judged{Answer: (&evidence.Baseline{}).Decide(q)}, nil
+	}
+	ours, err := r.known(ctx)
+	if err != nil {
+		return judged{}, err
+	}
+	if d.since.From.IsZero() {
+		if d.since, err = r.since(ctx, d.batch); err != nil {
+			return judged{}, err
+		}
+	}
+	q.Since = d.since
+	if len(dup.found) == 1 && (ours.has(dup.found[0].UUID) || r.taken[dup.found[0].UUID]) {
+		q.Owner = evidence.InInput
+	}
+	answer := ours.baseline.Decide(q)
+	if answer.Verdict != evidence.Ours {
+		return judged{answer, q.Owner == evidence.InInput}, nil
+	}
+	if q.Owner, q.Rival, err = r.contest(ctx, d, dup); err != nil {
+		return judged{}, err
+	}
+	if answer = ours.baseline.Decide(q); answer.Verdict == evidence.Ours {
+		// Even where this batch stays open, no later record gets it.
+		r.taken[answer.UUID] = true
+	}
+	return judged{answer, false}, nil
+}
+
+// since is when a call of this migration can first have written the records of a
+// batch: in round 0, where none was lost, since the migration began, by a call that
+// this ledger may know nothing of; else since the first claim of the batch.
+func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error) {
+	ours, err := r.known(ctx)
+	if err != nil {
+		return evidence.Bound{}, err
+	}
+	key := ledger.Key{Round: 0, Batch: batch}
+	lost := r.in.Round > 0
+	if !lost {
+		whole, err := r.ledger.Decided(ctx, key)
+		if err != nil && !isNotFound(err) {
+			return evidence.Bound{}, err
+		}
+		lost = whole.Split
+	}
+	if r.in.Round == 0 {
+		return ours.clocks.Since(r.dated(r.start.Began), lost), nil
+	}
+	claim, err := r.ledger.ClaimOf(ctx, key)
+	if err != nil {
+		return evidence.Bound{}, err
+	}
+	return ours.clocks.Since(r.dated(claim), lost), nil
+}
+
+// dated is a claim with what is known now of the Date header's clock, where it is of
+// this process's clock: by now that may be known better than when it was made.
+func (o *opened) dated(claim ledger.Claim) ledger.Claim {
+	if claim.Clock == evidence.ThisClock() {
+		claim.Date = o.clock.skew()
+	}
+	return claim
+}
+
+// contest finds out whether somebody else has a better claim to a record that is
+// equal to ours.
+func (r *resolving) contest(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (owner evidence.Owner, rival string, err error) {
+	if r.lost == nil {
+		if r.lost, err = r.readLostKeys(ctx); err != nil {
+			return owner, rival, err
+		}
+	}
+	if r.lost.before(d.batch, dup.position, dup.key) {
+		return owner, evidence.EarlierRecord, nil
+	}
+	if r.rivals == nil {
+		if r.rivals, err = r.readRivals(ctx); err != nil {
+			return owner, rival, err
+		}
+	}
+	return r.rivals.contest(ctx, dup.found[0].UUID, dup.key)
 }
 
 func (r *resolving) count(o ledger.Outcomes) {
@@ -374,7 +389,61 @@ func (r *resolving) count(o ledger.Outcomes) {
 		case ledger.Duplicate:
 			r.sum.Duplicate++
 		case ledger.Unknown:
-			r.sum.Invisible++
+			r.sum.Unknown++
 		}
 	}
+}
+
+const (
+	keysACall     = 50 // of one look-up
+	lookUpTries   = 3
+	lookUpBackoff = time.Second
+)
+
+// asked makes a look-up, a few times if need be. What cannot be looked up now is not
+// seen now: the next look may see it. Only a target that refuses look-ups is an error,
+// and not the first time: it says so in passing trouble as well.
+func (r *resolving) asked(ctx context.Context, what string, call func() error) error {
+	for try := 1; ; try++ {
+		err := call()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
+		if try == lookUpTries {
+			var api *identitycloud.APIError
+			if errors.As(err, &api) && api.IsPermission() {
+				return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * lookUpBackoff):
+		}
+	}
+}
+
+// byKeys gives the records that have one of these keys, by folded key.
+func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]identitycloud.Entity, error) {
+	all := map[string][]identitycloud.Entity{}
+	for group := range slices.Chunk(keys, keysACall) {
+		var found []identitycloud.Entity
+		err := r.asked(ctx, "keys", func() (err error) {
+			found, err = r.target.FindEntities(ctx, r.spec.PrimaryKey, group)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			folded := identitycloud.FoldKey(e.Text(r.spec.PrimaryKey))
+			all[folded] = append(all[folded], e)
+		}
+	}
+	return all, nil
 }

@@ -70,24 +70,24 @@ func TestAStrangersRecordIsNeverRecovered(t *testing.T) {
 	old := before(now.AddDate(-11, 0, 0))
 	cases := map[string]struct {
 		input string
-		found func(*identitycloud.Found)
+		found func(*identitycloud.Entity)
 		want  string
 	}{
-		"created long ago":                   {people(1), func(f *identitycloud.Found) { f.Created = old }, "f"},
-		"last updated long ago":              {people(1), func(f *identitycloud.Found) { f.Created, f.LastUpdated = old, old }, "f"},
-		"last updated is not told":           {people(1), func(f *identitycloud.Found) { f.LastUpdated = identitycloud.Moment{} }, "f"},
-		"created is not told":                {people(1), func(f *identitycloud.Found) { f.Created = identitycloud.Moment{} }, "f"},
-		"as it was":                          {people(1), func(*identitycloud.Found) {}, "r"},
-		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*identitycloud.Found) {}, "r"},
-		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Found) { f.Created = old }, "f"},
-		"created as given, but not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Found) { f.LastUpdated = old }, "f"},
-		"created column, without a value":    {"email,created\na1@example.com,\n", func(*identitycloud.Found) {}, "r"},
-		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *identitycloud.Found) { f.Created = old }, "f"},
+		"created long ago":                   {people(1), func(f *identitycloud.Entity) { f.Created = old }, "f"},
+		"last updated long ago":              {people(1), func(f *identitycloud.Entity) { f.Created, f.LastUpdated = old, old }, "f"},
+		"last updated is not told":           {people(1), func(f *identitycloud.Entity) { f.LastUpdated = identitycloud.Moment{} }, "r"},
+		"created is not told":                {people(1), func(f *identitycloud.Entity) { f.Created = identitycloud.Moment{} }, "u"},
+		"as it was":                          {people(1), func(*identitycloud.Entity) {}, "r"},
+		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*identitycloud.Entity) {}, "r"},
+		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
+		"created as given, but not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.LastUpdated = old }, "f"},
+		"created column, without a value":    {"email,created\na1@example.com,\n", func(*identitycloud.Entity) {}, "r"},
+		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := inspected(t, tc.input)
-			r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+			r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
 				for i := range found {
 					tc.found(&found[i])
 				}
@@ -124,8 +124,8 @@ func TestOneRecordOfTheTargetIsRecoveredOnce(t *testing.T) {
 		"in one batch, lost":         {"email\na@example.com\nA@Example.com\na@example.com\n", 3, []int{1}, "rff"},
 		"in two batches, both lost":  {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{1, 2}, "rr fr"},
 		"the second lost":            {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{2}, "cc fr"},
-		"the first lost":             {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{1}, "rr dc"},
-		"in three batches, two lost": {"email\na@example.com\nA@example.com\na@Example.com\n", 1, []int{1, 3}, "r d f"},
+		"the first lost":             {"email\na@example.com\nb@example.com\nA@EXAMPLE.COM\nc@example.com\n", 2, []int{1}, "rr fc"},
+		"in three batches, two lost": {"email\na@example.com\nA@example.com\na@Example.com\n", 1, []int{1, 3}, "r f f"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -151,13 +151,13 @@ func TestOneRecordOfTheTargetIsRecoveredOnce(t *testing.T) {
 func TestWhatCannotBeSeenYetStaysOpen(t *testing.T) {
 	hidden := true
 	r := inspected(t, people(4), batchSize(2))
-	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
 		if !hidden {
 			return found, err
 		}
-		var seen []identitycloud.Found
+		var seen []identitycloud.Entity
 		for _, f := range found {
-			if f.Key != "a2@example.com" {
+			if f.Text("email") != "a2@example.com" {
 				seen = append(seen, f)
 			}
 		}
@@ -180,7 +180,7 @@ func TestWhatCannotBeSeenYetStaysOpen(t *testing.T) {
 func TestWhatIsNeverSeenStaysUnknownAndIsAskedForInTheNextRound(t *testing.T) {
 	r := inspected(t, people(2), func(_ *rig, o *sandbox.Options) { o.FindLag = time.Hour })
 	lostOnce(r, 1)
-	if got, want := r.resolve(1, true), (Resolved{Invisible: 2}); got != want || r.known(1) != "uu" {
+	if got, want := r.resolve(1, true), (Resolved{Unknown: 2}); got != want || r.known(1) != "uu" {
 		t.Errorf("%+v, known %q; want %+v, uu", got, r.known(1), want)
 	}
 	if file := r.retryFile(2); file.Records != 2 {
@@ -199,7 +199,7 @@ func TestTheLagOfTheTargetPasses(t *testing.T) {
 
 func TestRefusalTakesTheTargetsWord(t *testing.T) {
 	r := inspected(t, people(4), batchSize(2), withSpec(func(s *migration.Spec) { s.RecoveredBy = migration.Refusal }))
-	r.findOutcome = func([]identitycloud.Found, error) ([]identitycloud.Found, error) {
+	r.findOutcome = func([]identitycloud.Entity, error) ([]identitycloud.Entity, error) {
 		t.Error("a record was looked up")
 		return nil, nil
 	}
@@ -218,7 +218,7 @@ func TestAClientThatMayNotLookUpIsTold(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	lookUps := 0
-	r.findOutcome = func([]identitycloud.Found, error) ([]identitycloud.Found, error) {
+	r.findOutcome = func([]identitycloud.Entity, error) ([]identitycloud.Entity, error) {
 		lookUps++
 		return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error", Description: "a1@example.com"}
 	}
@@ -234,7 +234,7 @@ func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	failing := true
-	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
 		if failing {
 			return nil, &identitycloud.HTTPError{Status: 502}
 		}
@@ -254,7 +254,7 @@ func TestARecordWithoutAKeyCannotBeSeen(t *testing.T) {
 	// The target refuses it for some other unique attribute.
 	r := inspected(t, people(1), withSpec(func(s *migration.Spec) { s.PrimaryKey = "nickname" }))
 	lostOnce(r, 1)
-	if got, want := r.resolve(1, true), (Resolved{Invisible: 1}); got != want {
+	if got, want := r.resolve(1, true), (Resolved{Unknown: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -273,7 +273,7 @@ func TestALookUpThatWasNotAllowedCanBeMadeUpFor(t *testing.T) {
 	r := inspected(t, people(3))
 	r.stranger(`{"email":"a3@example.com","created":"2015-12-15 07:36:25 +0000"}`)
 	allowed := false
-	r.findOutcome = func(found []identitycloud.Found, err error) ([]identitycloud.Found, error) {
+	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
 		if !allowed {
 			return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
 		}

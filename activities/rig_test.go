@@ -59,7 +59,8 @@ type rig struct {
 	tooManyBytes int64
 	sizeByAPI    bool                        // the API itself refuses the size, and nothing before it
 	answered     func(*identitycloud.Answer) // changes what a call is answered
-	findOutcome  func([]identitycloud.Found, error) ([]identitycloud.Found, error)
+	// findOutcome changes what a look-up by key gives.
+	findOutcome func([]identitycloud.Entity, error) ([]identitycloud.Entity, error)
 
 	changes int      // calls of Update, Replace and Delete
 	bodies  []string // of Update
@@ -202,14 +203,6 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 	return answer
 }
 
-func (c target) FindByKey(ctx context.Context, attribute string, keys []string) ([]identitycloud.Found, error) {
-	found, err := c.Target.FindByKey(ctx, attribute, keys)
-	if c.rig.findOutcome != nil {
-		return c.rig.findOutcome(found, err)
-	}
-	return found, err
-}
-
 func (c target) FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error) {
 	if c.rig.hidden {
 		return nil, nil
@@ -217,7 +210,11 @@ func (c target) FindEntities(ctx context.Context, attribute string, keys []strin
 	if c.rig.findEntities != nil {
 		return nil, c.rig.findEntities()
 	}
-	return c.Target.FindEntities(ctx, attribute, keys)
+	found, err := c.Target.FindEntities(ctx, attribute, keys)
+	if c.rig.findOutcome != nil && attribute == c.rig.spec.PrimaryKey {
+		return c.rig.findOutcome(found, err)
+	}
+	return found, err
 }
 
 func (c target) View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error) {
@@ -329,12 +326,15 @@ func (r *rig) settle(round, position int) BatchResult {
 	return must[BatchResult](r, r.acts.SettleBatch, r.batch(round, position))
 }
 
-// loadAll loads a round.
+// loadAll loads a round; of the input, it resolves the duplicates as well.
 func (r *rig) loadAll(round int) (sum ledger.Counts) {
 	r.t.Helper()
 	plan := r.plan(round, 0, 1000)
 	for _, b := range plan.Batches {
 		sum.Add(r.load(round, b.Position()).Counts)
+	}
+	if round == 0 && sum.Duplicate > 0 {
+		r.resolve(0, true)
 	}
 	return sum
 }
@@ -381,8 +381,17 @@ func (r *rig) uuids() map[string]string {
 	return uuids
 }
 
-// stranger creates a record in the sandbox before the migration does.
+// stranger creates a record in the sandbox that was there long before the migration.
 func (r *rig) stranger(record string) {
+	r.t.Helper()
+	if !strings.Contains(record, `"created"`) {
+		record = strings.TrimSuffix(record, "}") + `,"created":"2015-12-15 07:36:25 +0000"}`
+	}
+	r.registers(record)
+}
+
+// registers creates a record in the sandbox, now.
+func (r *rig) registers(record string) {
 	r.t.Helper()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
 	if err != nil {
@@ -460,7 +469,7 @@ func (r *rig) ledger() *ledger.Ledger {
 
 func (r *rig) claim(key ledger.Key) {
 	r.t.Helper()
-	if err := r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), TargetAt: time.Now(), Host: "another"}); err != nil {
+	if err := r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), Clock: "another"}); err != nil {
 		r.t.Fatal(err)
 	}
 }

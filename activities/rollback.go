@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -301,8 +300,8 @@ type RollbackInput struct {
 	Batch int `json:"batch"`
 }
 
-// RollBackBatch undoes the items of a batch: look, refuse what was changed since,
-// delete or restore.
+// RollBackBatch undoes the items of a batch: look, refuse what was changed since and
+// what is somebody else's, delete or restore.
 //
 // It may be run any number of times, and at the same time as well, because all
 // that it sends may be sent again:
@@ -344,7 +343,7 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	if err := b.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
-	err = b.ledger.Claim(ctx, b.key, ledger.Claim{At: time.Now().UTC(), Host: hostName(), Process: os.Getpid()})
+	err = b.ledger.Claim(ctx, b.key, b.newClaim())
 	if err != nil && !errors.Is(err, ledger.ErrClaimed) {
 		return migration.RollbackCounts{}, err
 	}
@@ -389,6 +388,8 @@ type undoing struct {
 	in     []bool // the round
 	dry    bool   // nothing is changed
 	values map[int]map[int64]undo.Entry
+	sent   map[int]map[int64]loaded // by batch and line of the migration
+	types  delta.Types
 }
 
 func (a *Activities) undoing(ctx context.Context, in RollbackInput) (*undoing, error) {
@@ -402,7 +403,10 @@ func (a *Activities) undoing(ctx context.Context, in RollbackInput) (*undoing, e
 func (a *Activities) undoingOf(ctx context.Context, o *opened, in RollbackInput) (_ *undoing, err error) {
 	b := &undoing{
 		loading: &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: in.Batch}},
-		values:  map[int]map[int64]undo.Entry{},
+		values:  map[int]map[int64]undo.Entry{}, sent: map[int]map[int64]loaded{},
+	}
+	if b.types, err = b.loading.types(ctx); err != nil {
+		return nil, err
 	}
 	if b.batch, err = o.index.Batch(in.Batch); err != nil {
 		return nil, err
@@ -437,7 +441,7 @@ const (
 )
 
 // ownReasons are those that hold no words of the target.
-var ownReasons = []string{changedSince, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
+var ownReasons = []string{changedSince, anotherKey, thereBefore, madeAfter, notProven, changedThere, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
 
 // raceTries is how often an item is looked at again because it was changed
 // between look and call.
@@ -465,7 +469,11 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 			return ledger.Gone, "", nil
 		case !b.rollback.Force && b.isChangedSince(entity):
 			return ledger.Failed, changedSince, nil
-		case b.dry:
+		}
+		if reason, err = b.notOurs(ctx, item, entity); err != nil || reason != "" {
+			return ledger.Failed, reason, err
+		}
+		if b.dry {
 			return ledger.Deleted, "", nil
 		}
 		ref := b.ref(entity)
@@ -505,7 +513,7 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 		case entity == nil:
 			return ledger.Failed, deletedSince, nil
 		}
-		left := different(changes, entity)
+		left := b.different(changes, entity)
 		switch {
 		case len(left) == 0:
 			return done, "", nil
@@ -569,9 +577,9 @@ func (b *undoing) reversed(item rollback.Item) ([]delta.Change, error) {
 }
 
 // different are the changes that an entity does not have yet.
-func different(changes []delta.Change, entity *identitycloud.Entity) []delta.Change {
+func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity) []delta.Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c delta.Change) bool {
-		return delta.Equal(c.After, delta.At(entity.Attributes, c.Path))
+		return b.types.Equal(c.Path, c.After, delta.At(entity.Attributes, c.Path))
 	})
 }
 
@@ -583,13 +591,25 @@ func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 	if c.Path == "password" && json.Unmarshal(c.Before, &password) == nil && password != "" {
 		return !b.isChangedSince(entity)
 	}
-	return delta.Equal(c.Before, delta.At(entity.Attributes, c.Path))
+	return b.types.Equal(c.Path, c.Before, delta.At(entity.Attributes, c.Path))
 }
 
-// isChangedSince says that a record was last updated after the migration, by the
-// target's clock, or that the target does not tell when it was.
+// isChangedSince says that a record was last updated after the migration, or that
+// the target does not tell when it was.
 func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
-	return entity.LastUpdated.IsZero() || b.updatedAfter(entity, b.rollback.Until)
+	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.end())
+}
+
+// end is the latest that the clock which stamps records can have shown when the
+// migration ended, which is known to the second.
+func (b *undoing) end() time.Time {
+	until := b.rollback.Until.Add(time.Second)
+	if b.originOf != nil {
+		if latest, ok := b.originOf.ours.clocks.LatestOfAny(until); ok {
+			return latest
+		}
+	}
+	return b.clock.latest(until)
 }
 
 // updatedAfter says that a record was last updated after a time of ours that is
@@ -686,7 +706,7 @@ func (b *undoing) verify(ctx context.Context, item rollback.Item, outcome ledger
 			reason = thereAgain
 		} else {
 			changes, err := b.reversed(item)
-			if err != nil || entity != nil && len(different(changes, entity)) == 0 {
+			if err != nil || entity != nil && len(b.different(changes, entity)) == 0 {
 				return "", err
 			}
 			reason = valuesLost

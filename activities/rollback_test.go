@@ -182,16 +182,17 @@ func TestWhatWasChangedSinceIsLeftAlone(t *testing.T) {
 		want   migration.RollbackCounts
 		reason string
 	}{
-		"a created record":    {func(*rig) {}, long, migration.RollbackCounts{Restored: 2, Failed: 1}, changedSince},
-		"with force":          {touch("name@example.com", `{"givenName":"New"}`), func(s *migration.Rollback) { long(s); s.Force = true }, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
-		"an updated value":    {touch("name@example.com", `{"givenName":"New"}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1}, changedSince},
-		"another value":       {touch("name@example.com", `{"familyName":"New"}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
-		"a list":              {touch("o'hara@example.com", `{"clients":[{"clientId":"10"}]}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1}, changedSince},
-		"it is as it was":     {touch("name@example.com", `{"email":"NAME@example.com","givenName":"Old","primaryAddress":{"city":"Bruges"}}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Kept: 1}, ""},
-		"both are gone":       {func(r *rig) { r.removeAll("new@example.com", "name@example.com") }, func(*migration.Rollback) {}, migration.RollbackCounts{Gone: 1, Restored: 1, Failed: 1}, deletedSince},
-		"while it is forced":  {func(r *rig) { r.change = r.disturbed("new@example.com") }, func(s *migration.Rollback) { s.Force = true }, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
-		"another record":      {func(r *rig) { r.viewed = func(e *identitycloud.Entity) { e.UUID = "another" } }, func(*migration.Rollback) {}, migration.RollbackCounts{Failed: 3}, anotherUUID},
-		"always while undone": {func(r *rig) { r.change = r.disturbed("new@example.com") }, func(*migration.Rollback) {}, migration.RollbackCounts{Restored: 2, Failed: 1}, keepsChanging},
+		"a created record":                 {func(*rig) {}, long, migration.RollbackCounts{Restored: 2, Failed: 1}, changedSince},
+		"with force":                       {touch("name@example.com", `{"givenName":"New"}`), func(s *migration.Rollback) { long(s); s.Force = true }, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
+		"an updated value":                 {touch("name@example.com", `{"givenName":"New"}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1}, changedSince},
+		"another value":                    {touch("name@example.com", `{"familyName":"New"}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
+		"a list":                           {touch("o'hara@example.com", `{"clients":[{"clientId":"10"}]}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1}, changedSince},
+		"it is as it was":                  {touch("name@example.com", `{"email":"NAME@example.com","givenName":"Old","primaryAddress":{"city":"Bruges"}}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Kept: 1}, ""},
+		"both are gone":                    {func(r *rig) { r.removeAll("new@example.com", "name@example.com") }, func(*migration.Rollback) {}, migration.RollbackCounts{Gone: 1, Restored: 1, Failed: 1}, deletedSince},
+		"while it is forced":               {func(r *rig) { r.change = r.disturbed("new@example.com", "%d") }, func(s *migration.Rollback) { s.Force = true }, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
+		"another record":                   {func(r *rig) { r.viewed = func(e *identitycloud.Entity) { e.UUID = "another" } }, func(*migration.Rollback) {}, migration.RollbackCounts{Failed: 3}, anotherUUID},
+		"another value while it is undone": {func(r *rig) { r.change = r.disturbed("new@example.com", "%d") }, func(*migration.Rollback) {}, migration.RollbackCounts{Restored: 2, Failed: 1}, changedThere},
+		"always while undone":              {func(r *rig) { r.change = r.disturbed("new@example.com", "New") }, func(*migration.Rollback) {}, migration.RollbackCounts{Restored: 2, Failed: 1}, keepsChanging},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,10 +220,10 @@ func (r *rig) removeAll(emails ...string) {
 
 // disturbed changes a record before each call of the first three, in the moment
 // between look and call.
-func (r *rig) disturbed(email string) func(int, func() error) error {
+func (r *rig) disturbed(email, name string) func(int, func() error) error {
 	return func(n int, call func() error) error {
 		if n <= raceTries && r.isThere(email) {
-			r.edit(email, fmt.Sprintf(`{"givenName":"%d"}`, n))
+			r.edit(email, `{"givenName":"`+strings.ReplaceAll(name, "%d", fmt.Sprint(n))+`"}`)
 		}
 		return call()
 	}

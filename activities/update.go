@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -64,7 +63,8 @@ type updating struct {
 	*loading
 	pending []*update
 	noted   map[int64]undo.Change // by line: what the undo files hold
-	closed  bool                  // this round has its undo file: no record is added to it
+	types   delta.Types
+	closed  bool // this round has its undo file: no record is added to it
 }
 
 // update is that of one record.
@@ -115,6 +115,9 @@ func (u *updating) readPending(ctx context.Context) error {
 		return err
 	}
 	if err := u.encodeRecords(); err != nil {
+		return err
+	}
+	if u.types, err = u.loading.types(ctx); err != nil {
 		return err
 	}
 	_, records, err := u.batchRecords(u.batch.Number)
@@ -170,6 +173,7 @@ func (u *updating) readUndo() error {
 }
 
 const (
+	several  = "more than one record has this key in the target; nothing was changed, since it cannot be told which of them is meant"
 	notThere = "the record with this key does not exist; the duplicate is on another unique attribute"
 	another  = "the record was deleted and made again while it was updated; load it once more"
 	touched  = "the record was changed by somebody else while its batch was updated, or was not there yet; load it once more"
@@ -189,7 +193,7 @@ func (u *updating) compare(r *update) error {
 		r.failed = another
 		return nil
 	}
-	changes, err := delta.Changes(u.encoded[r.position].json, r.entity.Attributes)
+	changes, err := u.types.Changes(u.encoded[r.position].json, r.entity.Attributes)
 	if err != nil {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}
@@ -251,33 +255,44 @@ func (u *updating) look(ctx context.Context) error {
 			keys = append(keys, r.key)
 		}
 	}
-	var found []identitycloud.Entity
-	for group := range slices.Chunk(keys, keysACall) {
-		entities, err := u.find(ctx, u.spec.PrimaryKey, group)
-		if err != nil {
-			return err
-		}
-		found = append(found, entities...)
-	}
-	byKey := map[string][]*identitycloud.Entity{}
-	for i := range found {
-		folded := strings.ToLower(text(delta.At(found[i].Attributes, u.spec.PrimaryKey)))
-		byKey[folded] = append(byKey[folded], &found[i])
+	byKey, err := u.findAll(ctx, u.spec.PrimaryKey, keys)
+	if err != nil {
+		return err
 	}
 	for _, r := range u.pending {
 		if r.failed != "" {
 			continue
 		}
-		if same := byKey[strings.ToLower(r.key)]; len(same) == 1 {
-			r.entity = same[0]
+		switch same := byKey[identitycloud.FoldKey(r.key)]; len(same) {
+		case 0:
+		case 1:
+			r.entity = &same[0]
+			continue
+		default: // nothing says which of them it is
+			r.failed = several
 			continue
 		}
-		var err error
 		if r.entity, r.failed, err = u.view(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// findAll looks keys up in bulk, and gives all that were found, by folded key.
+func (l *loading) findAll(ctx context.Context, attribute string, keys []string) (map[string][]identitycloud.Entity, error) {
+	all := map[string][]identitycloud.Entity{}
+	for group := range slices.Chunk(keys, keysACall) {
+		found, err := l.find(ctx, attribute, group)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			folded := identitycloud.FoldKey(e.Text(attribute))
+			all[folded] = append(all[folded], e)
+		}
+	}
+	return all, nil
 }
 
 // find looks keys up in bulk. Where the target does not allow, or take, the search
@@ -485,13 +500,4 @@ func (l *loading) notSealed() error {
 		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
 	}
 	return err
-}
-
-// text is a key as it stands in JSON.
-func text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"durable-dataload/internal/artifacts"
@@ -193,6 +192,7 @@ type verifying struct {
 	*loading
 	records   []*readBack
 	notLoaded int
+	types     delta.Types
 }
 
 // readBack is a record that is looked at.
@@ -219,6 +219,9 @@ func (v *verifying) readLoaded(ctx context.Context) (err error) {
 		return err
 	}
 	v.notLoaded = len(positions) - len(loaded)
+	if v.types, err = v.foldingTypes(ctx); err != nil {
+		return err
+	}
 	if err := v.encode(all); err != nil {
 		return err
 	}
@@ -248,9 +251,17 @@ func (v *verifying) look(ctx context.Context, records []*readBack) error {
 		return err
 	}
 	for _, r := range records {
-		entity := byUUID[strings.ToLower(r.uuid)]
+		found := byUUID[identitycloud.FoldKey(r.uuid)]
 		if r.uuid == "" {
-			entity = byKey[strings.ToLower(r.key)]
+			found = byKey[identitycloud.FoldKey(r.key)]
+		}
+		if len(found) > 1 { // nothing says which of them it is
+			r.refused = true
+			continue
+		}
+		var entity *identitycloud.Entity
+		if len(found) == 1 {
+			entity = &found[0]
 		}
 		if entity != nil {
 			if err := v.compare(r, entity); err != nil {
@@ -267,31 +278,15 @@ func (v *verifying) look(ctx context.Context, records []*readBack) error {
 	return nil
 }
 
-// search looks records up in bulk, and gives those that were found, by the value
-// in lower case. What is found twice is not known by that value.
-func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string]*identitycloud.Entity, error) {
+// search looks records up in bulk, and gives all that were found, by the folded value.
+func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string][]identitycloud.Entity, error) {
 	var values []string
 	for _, r := range records {
 		if s := value(r); s != "" {
 			values = append(values, s)
 		}
 	}
-	found := map[string]*identitycloud.Entity{}
-	for group := range slices.Chunk(values, keysACall) {
-		entities, err := v.find(ctx, attribute, group)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entities {
-			folded := strings.ToLower(text(delta.At(e.Attributes, attribute)))
-			if _, twice := found[folded]; twice {
-				found[folded] = nil
-			} else {
-				found[folded] = &e
-			}
-		}
-	}
-	return found, nil
+	return v.findAll(ctx, attribute, values)
 }
 
 // lookAt looks at one record by itself, and compares it.
@@ -332,7 +327,7 @@ func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 	if isPlainText(sent["password"]) {
 		r.notCompared = []string{"password"}
 	}
-	changes, err := delta.Changes(r.json, entity.Attributes)
+	changes, err := v.types.Changes(r.json, entity.Attributes)
 	if err != nil {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}

@@ -179,8 +179,9 @@ func TestWhatWasNotLoadedIsCounted(t *testing.T) {
 	}
 	r.lose = func(int) bool { return true }
 	r.load(0, 3)
-	if known := r.known(0); known != "cccc cdcc uuuu" {
-		t.Fatalf("loaded: %q, want cccc cdcc uuuu", known)
+	r.resolve(0, true)
+	if known := r.known(0); known != "cccc cfcc uuuu" {
+		t.Fatalf("loaded: %q, want cccc cfcc uuuu", known)
 	}
 	r.readBack(0)
 	plan := r.verifyPlan()

@@ -276,7 +276,7 @@ func (s *rollbackSession) findEnd() error {
 		if errors.Is(err, migration.ErrAbsent) {
 			return s.notAtItsEnd()
 		}
-		s.rollback.Until = summary.FinishedAt
+		s.rollback.From, s.rollback.Until = summary.StartedAt, summary.FinishedAt
 		return err
 	}
 	stamp := strings.TrimSuffix(strings.TrimPrefix(store.Base(s.o.success), "success_"), ".csv")
@@ -301,7 +301,7 @@ func (s *rollbackSession) findEnd() error {
 	if summary.Records.Updated > 0 {
 		s.screen.say(fmt.Sprintf("The migration updated %s records as well: a success file does not have them, and they are not undone. For that: starter rollback --migration %s", number(summary.Records.Updated), summary.WorkflowID))
 	}
-	s.rollback.Until = summary.FinishedAt
+	s.rollback.From, s.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return nil
 }
 

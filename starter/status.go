@@ -17,6 +17,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"golang.org/x/term"
 
+	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/ledger"
@@ -421,26 +422,28 @@ func dispositions(p workflows.Progress) migration.Counts {
 	}
 	c := migration.Counts{Total: p.Records, Updated: p.Updates.Updated + p.Updates.Unchanged, Failed: p.Updates.Failed}
 	attempted, toUpdate := 0, -p.Updates.Records()
-	count := func(round int, r ledger.Counts) {
+	count := func(round int, r ledger.Counts, resolved activities.Resolved) {
 		c.Created += r.Created
 		c.Failed += r.Failed
 		if round > 0 {
 			return // whose its duplicates are is found out after it
 		}
 		attempted += r.Records()
-		if p.Delta {
+		switch {
+		case resolved != activities.Resolved{}:
+		case p.Delta: // most duplicates of the input were there before
 			toUpdate += r.Duplicate
-		} else {
+		default:
 			c.Failed += r.Duplicate
 		}
 	}
 	for _, r := range p.Rounds {
-		count(r.Round, r.Counts)
+		count(r.Round, r.Counts, r.Resolved)
 		c.Recovered += r.Resolved.Recovered
 		c.Failed += r.Resolved.Failed
 		toUpdate += r.Resolved.Duplicate
 	}
-	count(p.Round, p.Loading)
+	count(p.Round, p.Loading, activities.Resolved{})
 	c.Remaining = c.Total - attempted + toUpdate
 	c.Unknown = c.Total - c.Created - c.Recovered - c.Updated - c.Failed - c.Remaining
 	return c

@@ -45,6 +45,12 @@ func TestRecordsStandSomewhereWhileAMigrationRuns(t *testing.T) {
 			migration.Counts{Total: 100, Created: 84, Recovered: 7, Failed: 7, Unknown: 2},
 		},
 		{
+			"duplicates of the input, resolved", workflows.Progress{Records: 100, Rounds: []workflows.RoundProgress{
+				round(0, ledger.Counts{Created: 80, Duplicate: 20}, activities.Resolved{Recovered: 7, Failed: 12, Unknown: 1}),
+			}},
+			migration.Counts{Total: 100, Created: 80, Recovered: 7, Failed: 12, Unknown: 1},
+		},
+		{
 			"duplicates to update", workflows.Progress{
 				Records: 100, Delta: true, ToUpdate: 20, Updates: ledger.Updates{Updated: 5, Unchanged: 2, Failed: 1},
 				Rounds: []workflows.RoundProgress{

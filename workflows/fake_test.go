@@ -95,6 +95,7 @@ type fake struct {
 
 	updated map[int]ledger.Updates // by batch
 	update  func(in activities.UpdateInput, attempt int) (ledger.Updates, error)
+	delta   bool
 	twins   int
 
 	steered []activities.SteerInput
@@ -123,15 +124,35 @@ var (
 )
 
 func newFake(t *testing.T, batches int) *fake {
-	return &fake{
+	f := &fake{
 		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, updated: map[int]ledger.Updates{},
 		load: func(activities.BatchInput, int) (activities.BatchResult, error) { return allCreated, nil },
 		settle: func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
 		},
-		resolve: func(activities.ResolveInput) (activities.Resolved, error) { return activities.Resolved{}, nil },
 		update:  func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
 	}
+	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+		if in.Round > 0 {
+			return activities.Resolved{}, nil
+		}
+		return f.strangers(), nil
+	}
+	return f
+}
+
+// strangers is what the duplicates of the input mostly are: somebody else's.
+func (f *fake) strangers() (r activities.Resolved) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.settled[0] {
+		if f.delta {
+			r.Duplicate += c.Duplicate
+		} else {
+			r.Failed += c.Duplicate
+		}
+	}
+	return r
 }
 
 func (f *fake) nowInFlight() int {

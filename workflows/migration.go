@@ -57,7 +57,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if !m.stopped {
 		m.load(ctx)
 	}
-	if m.unknown() && !m.stopped {
+	if m.unknown() && !m.stopped && m.halted == "" {
 		m.retry(ctx)
 	}
 	if m.spec.Delta && m.duplicates() > 0 && !m.stopped && m.halted == "" {
@@ -152,24 +152,53 @@ func forecastText(f activities.Forecast) string {
 // load is round 0: the input.
 func (m *migrationRun) load(ctx workflow.Context) { m.loadBatches(ctx, "load", m.source.Batches) }
 
-// loadBatches loads the first batches of the input. Where too many records fail,
-// it waits for a decision.
+// loadBatches loads the first batches of the input, and finds out whose the
+// duplicates are. Where too many records fail, it waits for a decision.
 func (m *migrationRun) loadBatches(ctx workflow.Context, name string, batches int) {
-	for again := 1; m.loadRound(ctx, numbered(name, again), batches); again++ {
+	for again := 1; ; again++ {
+		tooManyFailed := m.loadRound(ctx, numbered(name, again), batches)
+		if !m.stopped {
+			m.resolve(ctx)
+		}
+		if !tooManyFailed || m.stopped || m.halted != "" {
+			return
+		}
 		if m.stopped = !m.mayGoOn(ctx); m.stopped {
 			return
 		}
 	}
 }
 
+// resolve finds out whose the duplicates of the input are: a call of ours can have
+// written a record and not said so, also where no answer was lost.
+func (m *migrationRun) resolve(ctx workflow.Context) {
+	resolved, err := resolveDuplicates(ctx, m.ref, 0, m.progress.Rounds[0].Duplicate, func(d time.Duration, forWhat string) error {
+		m.progress.Waiting = forWhat
+		m.progress.show(ctx)
+		err := sleep(ctx, d, "wait "+forWhat)
+		m.progress.Waiting = ""
+		m.progress.show(ctx)
+		return err
+	})
+	switch {
+	case err == nil:
+		m.progress.resolved(0, resolved)
+		m.progress.show(ctx)
+	case temporal.IsCanceledError(err):
+		m.stopped = true
+	default: // the same command looks again; the artifacts keep what is unknown now
+		m.halted = Cause(err)
+	}
+}
+
 // loadRound loads the first batches of the input, and says whether it left some
 // because too many records have failed.
 func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int) (tooManyFailed bool) {
-	m.progress.Rounds = nil // what was loaded before counts again
+	mostFailed := m.mostFailedAgain()
 	r := round{
 		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
 		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
-		mostFailed: m.mostFailed(), duplicatesFail: !m.spec.Delta, notify: m.spec.Notify,
+		mostFailed: mostFailed, duplicatesFail: !m.spec.Delta, notify: m.spec.Notify,
 	}
 	m.progress.Children = r.ids()
 	m.enter(ctx, PhaseLoading)
@@ -266,17 +295,13 @@ func (m *migrationRun) keepFailure(ctx workflow.Context, err error) {
 
 // unknown says whether round 0 left records in unknown state.
 func (m *migrationRun) unknown() bool {
-	return len(m.progress.Rounds) > 0 && m.progress.Rounds[0].Unknown > 0
+	return len(m.progress.Rounds) > 0 && m.progress.Rounds[0].unknown() > 0
 }
 
 // duplicates is how many records are in the target already and are not ours.
 func (m *migrationRun) duplicates() (n int) {
 	for _, r := range m.progress.Rounds {
-		if r.Round == 0 {
-			n += r.Duplicate
-		} else {
-			n += r.Resolved.Duplicate
-		}
+		n += r.Resolved.Duplicate
 	}
 	return n
 }
@@ -318,7 +343,7 @@ func (m *migrationRun) soFar() (failed, unknown int, known bool) {
 	if len(rounds) == 0 {
 		return 0, 0, false
 	}
-	return m.failed() + m.progress.Updates.Failed, rounds[len(rounds)-1].Unknown, true
+	return m.failed() + m.progress.Updates.Failed, rounds[len(rounds)-1].unknown(), true
 }
 
 // failed is how many records the rounds that have ended have failed.
@@ -359,6 +384,18 @@ func (m *migrationRun) mostFailed() *int {
 	}
 	most -= m.failed()
 	return &most
+}
+
+// mostFailedAgain is mostFailed for a round that counts what was loaded before once
+// more: duplicates fail in it that turned out not to have failed.
+func (m *migrationRun) mostFailedAgain() *int {
+	rounds := m.progress.Rounds
+	m.progress.Rounds = nil
+	most := m.mostFailed()
+	if most != nil && !m.spec.Delta && len(rounds) > 0 && rounds[0].isResolved() {
+		*most += rounds[0].Duplicate - rounds[0].Resolved.Failed
+	}
+	return most
 }
 
 // numbered names the children of a kind; the first as it always was.

@@ -96,18 +96,24 @@ type Progress struct {
 type RoundProgress struct {
 	Round int `json:"round"`
 	ledger.Counts
-	Resolved activities.Resolved `json:"resolved"` // the duplicates of a retry round
+	Resolved activities.Resolved `json:"resolved"` // the duplicates
 }
 
-// failed is how many of its records failed. A duplicate of round 0 did, unless it
-// is to be updated; one of a retry round may be our own.
+// failed is how many of its records failed. Until it is known whose the duplicates
+// are, those of round 0 count, unless they are to be updated.
 func (r RoundProgress) failed(delta bool) int {
 	n := r.Failed + r.Resolved.Failed
-	if r.Round == 0 && !delta {
+	if r.Round == 0 && !delta && !r.isResolved() {
 		n += r.Duplicate
 	}
 	return n
 }
+
+func (r RoundProgress) isResolved() bool { return r.Resolved != activities.Resolved{} }
+
+// unknown is how many of its records are unknown: their answer was lost, or they are
+// duplicates of which it cannot be told whose they are.
+func (r RoundProgress) unknown() int { return r.Unknown + r.Resolved.Unknown + r.Resolved.Invisible }
 
 // ShownPhase is what a person wants to know first.
 func (p *Progress) ShownPhase() Phase {

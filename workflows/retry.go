@@ -13,12 +13,6 @@ import (
 )
 
 const (
-	// New records can stay invisible to a look-up for minutes. A round looks
-	// again for this long; what is still invisible waits for the next round.
-	lookAgainFor     = 3 * time.Minute
-	lookAgainAfter   = time.Second // doubling
-	lookAgainLongest = 30 * time.Second
-
 	// longestBackoff is where the doubling of the pauses between rounds ends.
 	longestBackoff = time.Hour
 )
@@ -90,7 +84,7 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 			r.stopped = true
 			return r.result(ctx, err), nil
 		}
-		if err := r.resolveDuplicates(ctx, loaded.Counts.Duplicate); err != nil {
+		if err := r.resolve(ctx, loaded.Counts.Duplicate); err != nil {
 			// The round is not over, so the file of the next one is not fixed: the
 			// same command looks again. The artifacts keep what is unknown now.
 			return r.result(ctx, err), nil
@@ -197,29 +191,15 @@ func (r *retryRun) pause(ctx workflow.Context, d time.Duration, forWhat string) 
 	return err
 }
 
-// resolveDuplicates finds out whose the records are that the target refused as
-// duplicates, and looks again for those that it does not show yet.
-func (r *retryRun) resolveDuplicates(ctx workflow.Context, duplicates int) error {
-	if duplicates == 0 {
-		return nil
+// resolve finds out whose the duplicates of the round are.
+func (r *retryRun) resolve(ctx workflow.Context, duplicates int) error {
+	resolved, err := resolveDuplicates(ctx, r.in.Run, r.in.Round, duplicates, func(d time.Duration, forWhat string) error {
+		return r.pause(ctx, d, forWhat)
+	})
+	if err == nil {
+		r.in.Progress.resolved(r.in.Round, resolved)
 	}
-	start := workflow.Now(ctx)
-	for pause := lookAgainAfter; ; pause = min(2*pause, lookAgainLongest) {
-		last := workflow.Now(ctx).Sub(start) >= lookAgainFor
-		var resolved activities.Resolved
-		if err := execute(withActivity(ctx, fmt.Sprintf("whose are the %d duplicates of round %d?", duplicates, r.in.Round)), a.ResolveDuplicates, activities.ResolveInput{
-			Run: r.in.Run, Round: r.in.Round, Last: last,
-		}, &resolved); err != nil {
-			return err
-		}
-		if resolved.Invisible == 0 || last {
-			r.in.Progress.resolved(r.in.Round, resolved)
-			return nil
-		}
-		if err := r.pause(ctx, pause, fmt.Sprintf("for %d records to show", resolved.Invisible)); err != nil {
-			return err
-		}
-	}
+	return err
 }
 
 func (r *retryRun) result(ctx workflow.Context, err error) RetryResult {

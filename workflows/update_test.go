@@ -21,6 +21,7 @@ func isDelta(s *migration.Spec) { s.Delta, s.Workers = true, 1 }
 // are there already.
 func newDelta(t *testing.T) (*fake, *environment) {
 	f := newFake(t, 3)
+	f.delta = true
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		if in.Position > 1 {
 			return allDuplicate, nil
@@ -41,7 +42,10 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 		}
 		return allDuplicate, nil
 	}
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+		if in.Round == 0 {
+			return f.strangers(), nil
+		}
 		return activities.Resolved{Recovered: 8, Duplicate: 2}, nil
 	}
 	f.update = func(in activities.UpdateInput, _ int) (ledger.Updates, error) {
@@ -55,7 +59,7 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := f.story(), "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, LoadBatch 0/3, "+
-		"WriteRetryFile 1, PlanBatches 1, PlanBatches 1, LoadBatch 1/1, ResolveDuplicates 1, WriteRetryFile 2, "+
+		"ResolveDuplicates 0, WriteRetryFile 1, PlanBatches 1, PlanBatches 1, LoadBatch 1/1, ResolveDuplicates 1, WriteRetryFile 2, "+
 		"PlanUpdates, UpdateBatch 1/2, UpdateBatch 1/3, CountEntities, WriteArtifacts"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
@@ -110,7 +114,10 @@ func TestAfterAStopNothingIsUpdated(t *testing.T) {
 		}
 		return allDuplicate, nil
 	}
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+		if in.Round == 0 {
+			return f.strangers(), nil
+		}
 		return activities.Resolved{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
 	}
 	result, err := e.migrate(isDelta)
@@ -153,6 +160,7 @@ func TestAnUpdateOfADeadWorkerIsRunAgain(t *testing.T) {
 
 func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 50)
+	f.delta = true
 	e := newEnvironment(t, f)
 	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
 	f.update = func(in activities.UpdateInput, _ int) (ledger.Updates, error) {

@@ -10,7 +10,9 @@
 //
 // A null is equal to an attribute that is not there, and to an empty list where
 // the other side is a list. A date is equal to the same date in the target's own
-// form, which may be shorter.
+// form, which may be shorter. Where the schema is known (see Types), values are
+// compared by their type: "42" equals 42 in an integer, and "true" equals true in
+// a boolean.
 //
 // The target shows no plain text of a password: one that is given as plain text
 // always differs. One that is given as an object with a hash is equal where the
@@ -23,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,9 +92,61 @@ var whole = []string{"password"}
 
 var null = json.RawMessage("null")
 
+// Types are the types of attributes by path, as a schema has them. The zero value
+// knows none: values are compared as they are.
+type Types struct {
+	kinds map[string]string
+	// fold are the attributes that are compared without case. Those that are
+	// updated are not: another spelling is another value.
+	fold map[string]bool
+}
+
+// TypesOf gives the types of a schema. The members of a plural's elements have
+// paths as those of an object.
+func TypesOf(s identitycloud.Schema) Types {
+	t := Types{kinds: map[string]string{}}
+	t.add("", s.Attributes)
+	return t
+}
+
+func (t Types) add(prefix string, attributes []identitycloud.Attribute) {
+	for _, a := range attributes {
+		t.kinds[prefix+a.Name] = a.Type
+		t.add(prefix+a.Name+".", a.Attributes)
+	}
+}
+
+// Folding is t with the attributes of the schema that ignore case, and with key,
+// compared without case.
+func (t Types) Folding(s identitycloud.Schema, key string) Types {
+	t.fold = map[string]bool{key: true}
+	t.addFolded("", s.Attributes)
+	return t
+}
+
+func (t Types) addFolded(prefix string, attributes []identitycloud.Attribute) {
+	for _, a := range attributes {
+		if a.CaseSensitive != nil && !*a.CaseSensitive {
+			t.fold[prefix+a.Name] = true
+		}
+		t.addFolded(prefix+a.Name+".", a.Attributes)
+	}
+}
+
+// IsPassword says that the attribute is, or is in, a password.
+func (t Types) IsPassword(path string) bool {
+	name, _, _ := strings.Cut(path, ".")
+	return slices.Contains(whole, name) || strings.HasPrefix(t.kinds[name], "password") || strings.HasPrefix(t.kinds[path], "password")
+}
+
+// IsTime says that the attribute is a date or a time.
+func (t Types) IsTime(path string) bool {
+	return t.kinds[path] == "date" || t.kinds[path] == "dateTime"
+}
+
 // Changes compares a record as the input has it, a JSON object, with the
 // attributes that the target has. The changes are in the order of their paths.
-func Changes(record []byte, there map[string]json.RawMessage) ([]Change, error) {
+func (t Types) Changes(record []byte, there map[string]json.RawMessage) ([]Change, error) {
 	var want map[string]json.RawMessage
 	if err := json.Unmarshal(record, &want); err != nil || want == nil {
 		return nil, errors.New("the record is not a JSON object")
@@ -99,10 +154,10 @@ func Changes(record []byte, there map[string]json.RawMessage) ([]Change, error) 
 	for _, name := range reserved {
 		delete(want, name)
 	}
-	return changes(nil, "", want, there), nil
+	return t.changes(nil, "", want, there), nil
 }
 
-func changes(found []Change, prefix string, want, there map[string]json.RawMessage) []Change {
+func (t Types) changes(found []Change, prefix string, want, there map[string]json.RawMessage) []Change {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		path, after, before := prefix+name, want[name], there[name]
 		if before == nil {
@@ -110,15 +165,58 @@ func changes(found []Change, prefix string, want, there map[string]json.RawMessa
 		}
 		if members, ok := object(after); ok && !slices.Contains(whole, path) {
 			if inner, ok := object(before); ok || isNull(before) {
-				found = changes(found, path+".", members, inner)
+				found = t.changes(found, path+".", members, inner)
 				continue
 			}
 		}
-		if !Equal(after, before) {
+		if !t.Equal(path, after, before) {
 			found = append(found, Change{Path: path, Before: before, After: after})
 		}
 	}
 	return found
+}
+
+// Leaves gives the values of a record by path: of objects their members, without
+// the attributes that the target sets itself, passwords, and what is empty. Elements
+// of plurals come without the ids that the target gives them.
+func (t Types) Leaves(attributes map[string]json.RawMessage) map[string]json.RawMessage {
+	leaves := map[string]json.RawMessage{}
+	for name, value := range attributes {
+		if !slices.Contains(reserved, name) {
+			t.addLeaves(leaves, name, value)
+		}
+	}
+	return leaves
+}
+
+func (t Types) addLeaves(leaves map[string]json.RawMessage, path string, value json.RawMessage) {
+	if t.IsPassword(path) || isEmpty(value) {
+		return
+	}
+	if members, ok := object(value); ok {
+		for name, member := range members {
+			t.addLeaves(leaves, path+"."+name, member)
+		}
+		return
+	}
+	if bytes.HasPrefix(value, []byte("[")) {
+		if list, err := decode(value); err == nil {
+			dropIDs(list)
+			if plain, err := encode(list); err == nil {
+				value = plain
+			}
+		}
+	}
+	leaves[path] = value
+}
+
+// isEmpty says that a value says nothing: targets keep an empty text as null.
+func isEmpty(raw json.RawMessage) bool {
+	switch string(bytes.TrimSpace(raw)) {
+	case "", "null", `""`, "[]", "{}":
+		return true
+	}
+	return false
 }
 
 // At gives the value at a path, null where there is none.
@@ -168,62 +266,108 @@ func encode(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// Equal says that an attribute of the target has the value that was wanted.
-// Both are JSON; what cannot be read equals nothing.
-func Equal(want, there json.RawMessage) bool {
+// Equal says that the attribute at a path of the target has the value that was
+// wanted. Both are JSON; what cannot be read equals nothing.
+func (t Types) Equal(path string, want, there json.RawMessage) bool {
 	a, errA := decode(want)
 	b, errB := decode(there)
-	return errA == nil && errB == nil && equal(a, b)
+	return errA == nil && errB == nil && t.equal(path, a, b)
 }
 
 // equal compares what is wanted with what is there, of values within a plural
 // all members, since a plural is replaced as a whole.
-func equal(want, there any) bool {
+func (t Types) equal(path string, want, there any) bool {
 	switch want := want.(type) {
 	case nil:
 		list, isList := there.([]any)
 		return there == nil || isList && len(list) == 0
-	case string:
-		there, ok := there.(string)
-		return ok && (want == there || sameDate(want, there))
-	case json.Number:
-		there, ok := there.(json.Number)
-		return ok && sameNumber(want.String(), there.String())
 	case []any:
 		list, ok := there.([]any)
 		if there == nil {
 			return len(want) == 0
 		}
-		return ok && slices.EqualFunc(want, list, equalElement)
+		return ok && slices.EqualFunc(want, list, func(want, there any) bool { return t.equalElement(path, want, there) })
 	case map[string]any:
 		members, ok := there.(map[string]any)
-		return ok && equalMembers(want, members)
+		return ok && t.equalMembers(path, want, members)
 	}
-	return want == there
+	return t.equalScalar(path, want, there)
 }
 
-func equalElement(want, there any) bool {
+func (t Types) equalElement(path string, want, there any) bool {
 	element, ok := there.(map[string]any)
 	if _, wanted := want.(map[string]any); ok && wanted {
 		element = maps.Clone(element)
 		delete(element, "id")
 		there = element
 	}
-	return equal(want, there)
+	return t.equal(path, want, there)
 }
 
-func equalMembers(want, there map[string]any) bool {
+func (t Types) equalMembers(path string, want, there map[string]any) bool {
 	for name := range there {
-		if _, named := want[name]; !named && !equal(nil, there[name]) {
+		if _, named := want[name]; !named && !t.equal(path+"."+name, nil, there[name]) {
 			return false
 		}
 	}
 	for name := range want {
-		if !equal(want[name], there[name]) {
+		if !t.equal(path+"."+name, want[name], there[name]) {
 			return false
 		}
 	}
 	return true
+}
+
+// equalScalar compares values that are no lists and no objects.
+func (t Types) equalScalar(path string, want, there any) bool {
+	if want == there {
+		return true
+	}
+	a, isScalarA := text(want)
+	b, isScalarB := text(there)
+	if !isScalarA || !isScalarB {
+		return false
+	}
+	switch t.kinds[path] {
+	case "integer", "decimal":
+		return sameNumber(a, b)
+	case "boolean":
+		trueA, errA := strconv.ParseBool(strings.ToLower(a))
+		trueB, errB := strconv.ParseBool(strings.ToLower(b))
+		return errA == nil && errB == nil && trueA == trueB
+	case "date", "dateTime":
+		return a == b || sameDate(a, b)
+	case "ipAddress":
+		addressA, errA := netip.ParseAddr(a)
+		addressB, errB := netip.ParseAddr(b)
+		return errA == nil && errB == nil && addressA.Unmap() == addressB.Unmap()
+	case "string":
+		if a == b {
+			return true
+		}
+	case "uuid":
+		return strings.EqualFold(a, b)
+	}
+	if _, isNumber := want.(json.Number); isNumber {
+		_, isNumber = there.(json.Number)
+		return isNumber && sameNumber(a, b)
+	}
+	_, isTextA := want.(string)
+	_, isTextB := there.(string)
+	return isTextA && isTextB && (sameDate(a, b) || t.fold[path] && identitycloud.FoldKey(a) == identitycloud.FoldKey(b))
+}
+
+// text is a value as text; ok is false for null, lists and objects.
+func text(value any) (s string, ok bool) {
+	switch v := value.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	case bool:
+		return strconv.FormatBool(v), true
+	}
+	return "", false
 }
 
 // sameDate says that both are dates, and that the target, which may show less of

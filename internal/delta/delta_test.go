@@ -2,8 +2,11 @@ package delta
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
+
+	"durable-dataload/internal/identitycloud"
 )
 
 func attributes(t testing.TB, text string) map[string]json.RawMessage {
@@ -66,7 +69,7 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		{"a salt that is not given", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"v","salt":"s"}}`, `password: {"type":"t","value":"v","salt":"s"} → {"type":"t","value":"v"}`},
 	}
 	for _, tc := range cases {
-		found, err := Changes([]byte(tc.want), attributes(t, tc.there))
+		found, err := Types{}.Changes([]byte(tc.want), attributes(t, tc.there))
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
@@ -80,7 +83,7 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "null", "[]", `{"a":`} {
-		if _, err := Changes([]byte(bad), nil); err == nil {
+		if _, err := (Types{}).Changes([]byte(bad), nil); err == nil {
 			t.Errorf("%q was taken for a record", bad)
 		}
 	}
@@ -119,7 +122,7 @@ func FuzzChanges(f *testing.F) {
 		if json.Unmarshal([]byte(there), &before) != nil || before == nil {
 			return
 		}
-		found, err := Changes([]byte(want), before)
+		found, err := Types{}.Changes([]byte(want), before)
 		if err != nil {
 			return
 		}
@@ -132,7 +135,7 @@ func FuzzChanges(f *testing.F) {
 			}
 			set(t, before, c.Path, c.After)
 		}
-		left, err := Changes([]byte(want), before)
+		left, err := Types{}.Changes([]byte(want), before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,11 +183,68 @@ func TestReversedPutsBackWhatWasThere(t *testing.T) {
 		if err != nil || got.Path != "p" || string(got.Before) != c.after || string(got.After) != c.back {
 			t.Errorf("%s to %s: back %s to %s, %v; want %s", c.before, c.after, got.Before, got.After, err, c.back)
 		}
-		if !Equal(got.After, json.RawMessage(c.before)) {
+		if !(Types{}).Equal("a", got.After, json.RawMessage(c.before)) {
 			t.Errorf("%s does not count as %s", got.After, c.before)
 		}
 	}
 	if _, err := (Change{Before: json.RawMessage(`{`)}).Reversed(); err == nil {
 		t.Error("what is not JSON is put back")
+	}
+}
+
+func TestValuesAreComparedByTheirType(t *testing.T) {
+	insensitive := false
+	schema := identitycloud.Schema{Attributes: []identitycloud.Attribute{
+		{Name: "age", Type: "integer"}, {Name: "price", Type: "decimal"}, {Name: "ok", Type: "boolean"}, {Name: "day", Type: "date"},
+		{Name: "name", Type: "string"}, {Name: "nick", Type: "string", CaseSensitive: &insensitive}, {Name: "address", Type: "ipAddress"},
+		{Name: "email", Type: "string"},
+		{Name: "o", Type: "object", Attributes: []identitycloud.Attribute{{Name: "n", Type: "integer"}}},
+		{Name: "p", Type: "plural", Attributes: []identitycloud.Attribute{{Name: "n", Type: "integer"}}},
+	}}
+	types := TypesOf(schema)
+	folding := types.Folding(schema, "email")
+	for _, c := range []struct {
+		path, want, there string
+		exact, folded     bool
+	}{
+		{"age", `"42"`, `42`, true, true},
+		{"age", `42`, `"42"`, true, true},
+		{"age", `"42"`, `43`, false, false},
+		{"age", `"42 years"`, `42`, false, false},
+		{"price", `"1.50"`, `1.5`, true, true},
+		{"ok", `"True"`, `true`, true, true},
+		{"ok", `"false"`, `true`, false, false},
+		{"ok", `1`, `true`, true, true},
+		{"day", `"2015-12-15"`, `"2015-12-15 00:00:00 +0000"`, true, true},
+		{"name", `42`, `"42"`, true, true},
+		{"name", `"Ann"`, `"ann"`, false, false},
+		{"nick", `"Ann"`, `"ann"`, false, true},
+		{"email", `"Ann@example.com"`, `"ann@example.com"`, false, true},
+		{"address", `"::ffff:10.0.0.1"`, `"10.0.0.1"`, true, true},
+		{"address", `"10.0.0.1"`, `"10.0.0.2"`, false, false},
+		{"o", `{"n":"1"}`, `{"n":1}`, true, true},
+		{"p", `[{"n":"1"}]`, `[{"id":7,"n":1}]`, true, true},
+		{"p", `[{"n":"1"}]`, `[{"id":7,"n":1,"m":2}]`, false, false},
+		{"other", `"42"`, `42`, false, false},
+	} {
+		want, there := json.RawMessage(c.want), json.RawMessage(c.there)
+		if got := types.Equal(c.path, want, there); got != c.exact {
+			t.Errorf("%s: %s and %s: %t, want %t", c.path, c.want, c.there, got, c.exact)
+		}
+		if got := folding.Equal(c.path, want, there); got != c.folded {
+			t.Errorf("%s, without case: %s and %s: %t, want %t", c.path, c.want, c.there, got, c.folded)
+		}
+	}
+}
+
+func TestTheLeavesOfARecord(t *testing.T) {
+	types := TypesOf(identitycloud.Schema{Attributes: []identitycloud.Attribute{{Name: "old", Type: "password-md5"}}})
+	got := types.Leaves(attributes(t, `{"uuid":"u","id":1,"created":"c","lastUpdated":"l","password":"p","old":"p","a":1,"none":null,"empty":"","list":[],
+		"o":{"x":"y","none":null,"deep":{"z":true}},"p":[{"id":9,"v":1,"sub":[{"id":8,"w":2}]}]}`))
+	want := map[string]json.RawMessage{
+		"a": json.RawMessage(`1`), "o.x": json.RawMessage(`"y"`), "o.deep.z": json.RawMessage(`true`), "p": json.RawMessage(`[{"sub":[{"w":2}],"v":1}]`),
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

@@ -77,7 +77,7 @@ func TestSignatureCoversWhatArrives(t *testing.T) {
 	if _, err := c.Count(ctx); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.FindByKey(ctx, "email", []string{"A+B@x", "o'b", "ü=&%"}); err != nil {
+	if _, err := c.FindEntities(ctx, "email", []string{"A+B@x", "o'b", "ü=&%"}); err != nil {
 		t.Error(err)
 	}
 	if requests.Load() != 4 {

@@ -76,7 +76,7 @@ type unknownError struct{ err error }
 func (e unknownError) Error() string { return e.err.Error() }
 func (e unknownError) Unwrap() error { return e.err }
 
-// IsUnknown says, of an error of View, Update, Replace, Delete, EntityType, FindEntities or FindByKey, that the call
+// IsUnknown says, of an error of View, Update, Replace, Delete, EntityType, FindEntities or FindWritten, that the call
 // may or may not have been done: the verdict Unknown of the table at Answer, or a size that something on the way refuses. For a call that only reads it says that
 // the API gave no answer to rely on.
 //

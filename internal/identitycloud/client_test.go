@@ -313,7 +313,7 @@ func TestBeforeCallStandsAroundEachRequest(t *testing.T) {
 	if err := c.Check(ctx); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.FindByKey(ctx, "email", []string{"a", "o'b"}); err != nil {
+	if _, err := c.FindEntities(ctx, "email", []string{"a", "o'b"}); err != nil {
 		t.Error(err)
 	}
 	if n := int(requests.Load()); n != 5 || before != n || after != n {
@@ -332,7 +332,7 @@ func TestBeforeCallThatRefusesKeepsTheBatchUnsent(t *testing.T) {
 	if a.Verdict != NotSent || a.Err != stop || a.Reason != "not sent" || !a.Sent.IsZero() {
 		t.Errorf("got %+v, want not sent, with the error of BeforeCall", a)
 	}
-	if _, err := c.FindByKey(ctx, "email", []string{"a"}); err != stop {
+	if _, err := c.FindEntities(ctx, "email", []string{"a"}); err != stop {
 		t.Errorf("find: got %v, want %v", err, stop)
 	}
 	if err := c.Check(ctx); err != stop {

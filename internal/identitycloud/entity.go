@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -51,6 +51,7 @@ func (r Ref) appendAddress(form []byte) ([]byte, error) {
 // Entity is a record of the target, as the target gave it.
 type Entity struct {
 	UUID string
+	ID   int64 // 0 if the API did not tell
 	// Created and LastUpdated are zero if the API did not tell.
 	Created, LastUpdated Moment
 	// Attributes are all attributes at the top, the system's own among them, with the bytes of their values: numbers
@@ -61,9 +62,31 @@ type Entity struct {
 // LastUpdatedText is LastUpdated as the API printed it, "" if it did not tell.
 func (e Entity) LastUpdatedText() string { return object(e.Attributes).text("lastUpdated") }
 
+// Text is the value at a path of names with dots between them, as text; "" if there is none.
+func (e Entity) Text(path string) string {
+	text, _ := object(e.Attributes).at(path)
+	return text
+}
+
+// TextAt is Entity.Text of a record that is a JSON object.
+func TextAt(record []byte, path string) string {
+	text, _ := parseObject(record).at(path)
+	return text
+}
+
+// ParseEntity reads the attributes of a record as JSON.
+func ParseEntity(attributes []byte) (Entity, error) {
+	e, ok := newEntity(parseObject(attributes))
+	if !ok {
+		return e, errors.New("the record has no uuid")
+	}
+	return e, nil
+}
+
 // newEntity reads a record of an answer; it is not one if it has no uuid.
 func newEntity(record object) (e Entity, ok bool) {
 	e = Entity{UUID: record.text("uuid"), Attributes: record}
+	e.ID, _ = strconv.ParseInt(string(record["id"]), 10, 64)
 	e.Created, _ = ParseMoment(record.text("created"))
 	e.LastUpdated, _ = ParseMoment(record.text("lastUpdated"))
 	return e, e.UUID != ""
@@ -101,31 +124,6 @@ func (c *Client) view(ctx context.Context, form []byte) (object, error) {
 		return nil, c.failed(answer)
 	}
 	return record, nil
-}
-
-// FindEntities gives the whole records whose attribute has one of the keys. It asks, and compares, as FindByKey does,
-// with the same limits: case is ignored, a record that is not found may exist all the same, and keys that cannot be
-// part of a filter need a unique attribute. It only reads, and may be repeated.
-//
-// Each record comes once, in the order of the first key that it has; a key without a record has no entry. With an
-// error come the records that were found before it. Errors: see IsUnknown.
-func (c *Client) FindEntities(ctx context.Context, attribute string, keys []string) ([]Entity, error) {
-	found := map[string][]Entity{} // by key
-	seen := map[string]bool{}      // uuids
-	err := c.lookUp(ctx, attribute, keys, "", func(keys []string, value string, record object) {
-		entity, _ := newEntity(record)
-		first := slices.IndexFunc(keys, func(key string) bool { return strings.EqualFold(key, value) })
-		if first >= 0 && !seen[entity.UUID] {
-			seen[entity.UUID] = true
-			found[keys[first]] = append(found[keys[first]], entity)
-		}
-	})
-	var entities []Entity
-	for _, key := range keys {
-		entities = append(entities, found[key]...)
-		delete(found, key)
-	}
-	return entities, err
 }
 
 // EntityType gives the schema of the entity type (/entityType). It only reads, and may be repeated.

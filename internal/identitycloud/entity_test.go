@@ -300,7 +300,7 @@ func TestEntityTypeReadsTheSchema(t *testing.T) {
 	})
 	got, err := newClient(t, address).EntityType(context.Background())
 	want := Schema{Name: "user", Attributes: []Attribute{
-		{Name: "email", Type: "string", Length: 256, Constraints: []string{"unique", "email-address"}},
+		{Name: "email", Type: "string", Length: 256, CaseSensitive: new(bool), Constraints: []string{"unique", "email-address"}},
 		{Name: "birthday", Type: "date"},
 		{Name: "clients", Type: "plural", Attributes: []Attribute{{Name: "id", Type: "id"}, {Name: "name", Type: "string", Length: 1000}}},
 	}}

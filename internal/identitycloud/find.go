@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -20,62 +23,110 @@ const (
 	findResults = 1000
 )
 
-// Found is a record that has a key that was asked for.
-type Found struct {
-	// Key is the key as it was asked for, Value what the record has, which may differ in case.
-	Key, Value string
-	UUID       string
-	// Created and LastUpdated are zero if the API did not tell.
-	Created, LastUpdated Moment
+// FoldKey gives the form in which two keys that the target holds equal are the same: case is ignored, as the default
+// schema does. FoldKey(a) == FoldKey(b) is strings.EqualFold(a, b), that is simple Unicode folding: K and the Kelvin sign
+// are equal, ß and ss are not.
+func FoldKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf {
+			if 'A' <= r && r <= 'Z' {
+				r += 'a' - 'A'
+			}
+			return r
+		}
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		if 'A' <= least && least <= 'Z' {
+			least += 'a' - 'A'
+		}
+		return least
+	}, key)
 }
 
-// FindByKey looks up the records whose attribute has one of the keys, up to 50 keys a call (entity.find).
+// FindEntities gives the whole records whose attribute has one of the keys, up to 50 keys a call (entity.find). It only
+// reads, and may be repeated.
 //
-// Case is ignored, as the default schema does: each key is asked for as it is and in lower case, in case the server
-// compares exactly, and a record belongs to every key that strings.EqualFold holds equal (simple Unicode folding: K and
-// the Kelvin sign are equal, ß and ss are not). A record that the server holds equal and EqualFold does not is left out.
-// Where a schema tells cases apart, compare Key with Value.
+// Case is ignored: each key is asked for as it is and in lower case, in case the server compares exactly, and a record
+// belongs to every key with the same FoldKey. A record that the server holds equal and FoldKey does not is left out. All
+// records that have a key are given, so one that the schema allows twice, or in two spellings, shows as two.
 //
 // How a quote is escaped in a filter is not documented. Keys with a quote, a backslash or a control character are
 // looked up one by one (/entity with key_attribute and key_value, which is JSON); this needs a unique attribute.
 //
-// The result is in the order of the keys, repeated keys once; a key without a record has no entry, and an empty key
-// is not asked for. That a record is not found does not prove that it does not exist: new records may stay invisible
+// Each record comes once, in the order of the first key that it has; a key without a record has no entry, and an empty
+// key is not asked for. That a record is not found does not prove that it does not exist: new records may stay invisible
 // for minutes. With an error come the records that were found before it. Errors: see IsUnknown.
-func (c *Client) FindByKey(ctx context.Context, attribute string, keys []string) ([]Found, error) {
-	found := make(map[string][]Found, len(keys))
-	err := c.lookUp(ctx, attribute, keys, wanted(attribute), func(keys []string, value string, record object) {
-		f := Found{Value: value, UUID: record.text("uuid")}
-		f.Created, _ = ParseMoment(record.text("created"))
-		f.LastUpdated, _ = ParseMoment(record.text("lastUpdated"))
-		for _, key := range keys {
-			f.Key = key
-			if strings.EqualFold(key, value) && !slices.Contains(found[key], f) {
-				found[key] = append(found[key], f)
-			}
+func (c *Client) FindEntities(ctx context.Context, attribute string, keys []string) ([]Entity, error) {
+	found := map[string][]Entity{} // by folded key
+	seen := map[string]bool{}      // uuids
+	wanted := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		wanted[FoldKey(key)] = true
+	}
+	err := c.lookUp(ctx, attribute, keys, func(value string, record object) {
+		entity, _ := newEntity(record)
+		folded := FoldKey(value)
+		if wanted[folded] && !seen[entity.UUID] {
+			seen[entity.UUID] = true
+			found[folded] = append(found[folded], entity)
 		}
 	})
-	var result []Found
+	var entities []Entity
 	for _, key := range keys {
-		result = append(result, found[key]...)
-		delete(found, key)
+		entities = append(entities, found[FoldKey(key)]...)
+		delete(found, FoldKey(key))
 	}
-	return result, err
+	return entities, err
 }
 
-// lookUp asks for the records that have one of the keys, and tells each, with its value of the attribute and the keys
-// of the call that gave it; each record has a uuid. wanted is the parameter attributes, "" for whole records.
-func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, wanted string, tell func(keys []string, value string, record object)) error {
+// Written says which records are meant: those whose Stamp, "created" or "lastUpdated", is Since or later.
+type Written struct {
+	Stamp string
+	Since time.Time
+}
+
+func (w Written) filter() string {
+	return fmt.Sprintf("%s >= '%s'", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
+}
+
+// FindWritten gives up to most of these records whole, in the order of their ids, those with an id above after
+// (entity.find). Akamai's page on large data sets asks for this way of paging. Fewer than most are the last ones. It only
+// reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
+func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most int) ([]Entity, error) {
+	form := slices.Clone(c.common)
+	form = appendParameter(form, "filter", fmt.Sprintf("%s and id > %d", w.filter(), after))
+	form = appendParameter(form, "sort_on", `["id"]`)
+	form = appendParameter(form, "max_results", strconv.Itoa(most))
+	records, err := c.search(ctx, form)
+	if err != nil {
+		return nil, err
+	}
+	entities := make([]Entity, 0, len(records))
+	for _, record := range records {
+		entity, ok := newEntity(record)
+		if !ok || entity.ID <= after {
+			return nil, unknownError{&NoAnswerError{Reason: "result without uuid or id", Status: 200}}
+		}
+		entities, after = append(entities, entity), entity.ID
+	}
+	return entities, nil
+}
+
+// lookUp asks for the records that have one of the keys, and tells each with its value of the attribute; each record
+// has a uuid.
+func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, tell func(value string, record object)) error {
 	if err := checkPath(attribute); err != nil {
 		return err
 	}
 	batches, alone := split(keys)
 	for _, keys := range batches {
-		records, err := c.find(ctx, attribute, keys, wanted)
+		records, err := c.find(ctx, attribute, keys)
 		if err != nil {
 			return err
 		}
-		if err := tellAll(records, attribute, keys, tell); err != nil {
+		if err := tellAll(records, attribute, tell); err != nil {
 			return err
 		}
 	}
@@ -85,9 +136,6 @@ func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, wa
 			if err != nil {
 				return err
 			}
-			if wanted != "" {
-				form = appendParameter(form, "attributes", wanted)
-			}
 			record, err := c.view(ctx, form)
 			var api *APIError
 			if errors.As(err, &api) && api.IsNotFound() {
@@ -96,7 +144,7 @@ func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, wa
 			if err != nil {
 				return err
 			}
-			if err := tellAll([]object{record}, attribute, []string{key}, tell); err != nil {
+			if err := tellAll([]object{record}, attribute, tell); err != nil {
 				return err
 			}
 		}
@@ -105,13 +153,13 @@ func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, wa
 }
 
 // tellAll tells records of an answer, up to the first that lacks what makes it one.
-func tellAll(records []object, attribute string, keys []string, tell func(keys []string, value string, record object)) error {
+func tellAll(records []object, attribute string, tell func(value string, record object)) error {
 	for _, record := range records {
 		value, ok := record.at(attribute)
 		if !ok || record.text("uuid") == "" {
 			return unknownError{&NoAnswerError{Reason: "result without uuid or " + attribute, Status: 200}}
 		}
-		tell(keys, value, record)
+		tell(value, record)
 	}
 	return nil
 }
@@ -151,7 +199,7 @@ func forms(key string) []string {
 }
 
 // find asks for all keys in one entity.find call.
-func (c *Client) find(ctx context.Context, attribute string, keys []string, wanted string) ([]object, error) {
+func (c *Client) find(ctx context.Context, attribute string, keys []string) ([]object, error) {
 	var terms []string
 	for _, key := range keys {
 		for _, form := range forms(key) {
@@ -163,10 +211,17 @@ func (c *Client) find(ctx context.Context, attribute string, keys []string, want
 
 	form := slices.Clone(c.common)
 	form = appendParameter(form, "filter", strings.Join(terms, " or "))
-	if wanted != "" {
-		form = appendParameter(form, "attributes", wanted)
-	}
 	form = appendParameter(form, "max_results", strconv.Itoa(findResults))
+	records, err := c.search(ctx, form)
+	if err == nil && len(records) >= findResults {
+		return nil, fmt.Errorf("the attribute %s is not unique: %d records or more have one of %d keys; use a unique attribute",
+			attribute, len(records), len(keys))
+	}
+	return records, err
+}
+
+// search sends a call to /entity.find and gives the records of its answer.
+func (c *Client) search(ctx context.Context, form []byte) ([]object, error) {
 	answer, result := c.ask(ctx, "/entity.find", form)
 	if answer.Verdict != Answered {
 		return nil, c.failed(answer)
@@ -175,10 +230,6 @@ func (c *Client) find(ctx context.Context, attribute string, keys []string, want
 	if raw := result["results"]; json.Unmarshal(raw, &records) != nil || records == nil {
 		answer.unusable("no results")
 		return nil, c.failed(answer)
-	}
-	if len(records) >= findResults {
-		return nil, fmt.Errorf("the attribute %s is not unique: %d records or more have one of %d keys; use a unique attribute",
-			attribute, len(records), len(keys))
 	}
 	return records, nil
 }
@@ -202,15 +253,6 @@ func (o object) at(path string) (string, bool) {
 		return number.String(), true
 	}
 	return "", false
-}
-
-// wanted is the parameter attributes: what a Found is made of.
-func wanted(attribute string) string {
-	list := `["uuid","created","lastUpdated"`
-	if !slices.Contains([]string{"uuid", "created", "lastUpdated"}, attribute) {
-		list += "," + quoted(attribute)
-	}
-	return list + "]"
 }
 
 func quoted(s string) string {

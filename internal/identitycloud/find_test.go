@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // directory is a server with records, which compares exactly or, as the default schema does, without case.
@@ -26,17 +27,8 @@ func (d *directory) equal(a, b string) bool {
 }
 
 func (d *directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var attributes []string
-	if err := json.Unmarshal([]byte(r.PostFormValue("attributes")), &attributes); err != nil || r.Method != "POST" || r.URL.RawQuery != "" {
-		d.t.Errorf("%s %s with %v: %v", r.Method, r.URL, r.PostForm, err)
-	}
-	show := func(record map[string]any) map[string]any {
-		shown := map[string]any{}
-		for _, a := range attributes {
-			top, _, _ := strings.Cut(a, ".")
-			shown[top] = record[top]
-		}
-		return shown
+	if r.Method != "POST" || r.URL.RawQuery != "" || r.PostFormValue("attributes") != "" {
+		d.t.Errorf("%s %s with %v, want a POST for whole records", r.Method, r.URL, r.PostForm)
 	}
 	switch r.URL.Path {
 	case "/entity.find":
@@ -51,7 +43,7 @@ func (d *directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 					d.t.Errorf("bad term %q in the filter", term)
 				}
 				if d.equal(value, record["email"].(string)) {
-					results = append(results, show(record))
+					results = append(results, record)
 					break
 				}
 			}
@@ -68,7 +60,7 @@ func (d *directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.views = append(d.views, value)
 		for _, record := range d.records {
 			if d.equal(value, record["email"].(string)) {
-				_ = json.NewEncoder(w).Encode(map[string]any{"stat": "ok", "result": show(record)})
+				_ = json.NewEncoder(w).Encode(map[string]any{"stat": "ok", "result": record})
 				return
 			}
 		}
@@ -92,21 +84,21 @@ func TestFindManyKeys(t *testing.T) {
 				keys = append(keys, key)
 				if i%3 == 0 { // known, and written in lower case
 					uuid := fmt.Sprintf("uuid-%d", i)
-					want = append(want, key+" "+uuid)
+					want = append(want, uuid)
 					d.records = append(d.records, map[string]any{"uuid": uuid, "email": strings.ToLower(key),
 						"created": "2026-11-22 13:05:00.123456 +0000", "lastUpdated": "2026-11-22 13:05:01 +0000", "givenName": "Zoë"})
 				}
 			}
 			keys = append(keys, keys[0], "") // asked twice, and nothing
 			url, _ := serve(t, d.ServeHTTP)
-			found, err := newClient(t, url).FindByKey(context.Background(), "email", keys)
+			found, err := newClient(t, url).FindEntities(context.Background(), "email", keys)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []string
 			for _, f := range found {
-				got = append(got, f.Key+" "+f.UUID)
-				if f.Value != strings.ToLower(f.Key) || f.Created.IsZero() || f.LastUpdated.Latest.Sub(f.LastUpdated.Earliest) < 900_000_000 {
+				got = append(got, f.UUID)
+				if f.Created.IsZero() || f.LastUpdated.Latest.Sub(f.LastUpdated.Earliest) < 900_000_000 {
 					t.Errorf("got %+v", f)
 				}
 			}
@@ -120,19 +112,19 @@ func TestFindManyKeys(t *testing.T) {
 	}
 }
 
-func TestFindGivesARecordToEachSpelling(t *testing.T) {
+func TestFindAsksForEachSpellingAndGivesARecordOnce(t *testing.T) {
 	d := &directory{t: t, records: []map[string]any{{"uuid": "u1", "email": "ann@example.com"}, {"uuid": "u2", "email": "o'b@example.com"}}}
 	url, _ := serve(t, d.ServeHTTP)
-	found, err := newClient(t, url).FindByKey(context.Background(), "email",
+	found, err := newClient(t, url).FindEntities(context.Background(), "email",
 		[]string{"Ann@example.com", "O'B@example.com", "ann@example.com", "bob@example.com", "ANN@example.com"})
 	var got []string
 	for _, f := range found {
-		got = append(got, f.Key+" "+f.Value+" "+f.UUID)
+		got = append(got, f.UUID)
 		if !f.Created.IsZero() || !f.LastUpdated.IsZero() {
 			t.Errorf("got times that the API did not tell: %+v", f)
 		}
 	}
-	want := []string{"Ann@example.com ann@example.com u1", "O'B@example.com o'b@example.com u2", "ann@example.com ann@example.com u1", "ANN@example.com ann@example.com u1"}
+	want := []string{"u1", "u2"}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
 	}
@@ -145,7 +137,7 @@ func TestFindSplitsLongKeys(t *testing.T) {
 	d := &directory{t: t}
 	url, _ := serve(t, d.ServeHTTP)
 	long := strings.Repeat("x", findBytes/2)
-	if _, err := newClient(t, url).FindByKey(context.Background(), "email", []string{long + "1", long + "2", long + "3", "short"}); err != nil {
+	if _, err := newClient(t, url).FindEntities(context.Background(), "email", []string{long + "1", long + "2", long + "3", "short"}); err != nil {
 		t.Fatal(err)
 	}
 	if len(d.finds) != 3 {
@@ -163,8 +155,8 @@ func TestFindReadsPathsAndNumbers(t *testing.T) {
 		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, `{"stat":"ok","results":[`+tc.record+`]}`)
 		})
-		found, err := newClient(t, url).FindByKey(context.Background(), tc.attribute, []string{tc.key})
-		if err != nil || len(found) != 1 || found[0].UUID != "u1" || found[0].Key != tc.key {
+		found, err := newClient(t, url).FindEntities(context.Background(), tc.attribute, []string{tc.key})
+		if err != nil || len(found) != 1 || found[0].UUID != "u1" {
 			t.Errorf("%s=%s: got %+v, %v", tc.attribute, tc.key, found, err)
 		}
 	}
@@ -195,7 +187,7 @@ func TestFindErrors(t *testing.T) {
 		{"an attribute that is not unique", "email", "a", many, "not unique"},
 	} {
 		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, tc.body) })
-		found, err := newClient(t, url).FindByKey(context.Background(), tc.attribute, []string{tc.key})
+		found, err := newClient(t, url).FindEntities(context.Background(), tc.attribute, []string{tc.key})
 		if err == nil || !strings.Contains(err.Error(), tc.want) || len(found) != 0 {
 			t.Errorf("%s: got %v, %v, want an error with %q", tc.name, found, err, tc.want)
 		}
@@ -218,9 +210,62 @@ func TestFindKeepsWhatItFoundBeforeAnError(t *testing.T) {
 	for i := range keys {
 		keys[i] = fmt.Sprintf("k%d", i)
 	}
-	found, err := newClient(t, url).FindByKey(context.Background(), "email", keys)
+	found, err := newClient(t, url).FindEntities(context.Background(), "email", keys)
 	var e *HTTPError
-	if !errors.As(err, &e) || e.Status != 502 || len(found) != 1 || found[0].Key != "k1" {
+	if !errors.As(err, &e) || e.Status != 502 || len(found) != 1 || found[0].UUID != "u1" {
 		t.Errorf("got %+v, %v, want k1 and HTTP 502", found, err)
+	}
+}
+
+func TestAFoldedKeyIsWhatEqualFoldHoldsEqual(t *testing.T) {
+	texts := []string{"", "a", "A", "k", "K", "\u212a", "s", "S", "\u017f", "ß", "ss", "é", "É", "i", "I", "İ", "ı", "Σ", "σ", "ς", "Ann@Example.com", "ann@example.COM", "\xff"}
+	for _, a := range texts {
+		for _, b := range texts {
+			if got, want := FoldKey(a) == FoldKey(b), strings.EqualFold(a, b); got != want {
+				t.Errorf("%q and %q: the same key %t, want %t", a, b, got, want)
+			}
+		}
+	}
+	if got := FoldKey("Ann@Example.com"); got != "ann@example.com" {
+		t.Errorf("got %q, want it in lower case", got)
+	}
+}
+
+func TestAllRecordsWithAKeyAreGiven(t *testing.T) {
+	d := &directory{t: t, records: []map[string]any{{"uuid": "u1", "email": "ann@example.com"}, {"uuid": "u2", "email": "ANN@example.com"}, {"uuid": "u3", "email": "ann@example.com"}}}
+	url, _ := serve(t, d.ServeHTTP)
+	found, err := newClient(t, url).FindEntities(context.Background(), "email", []string{"Ann@example.com"})
+	if err != nil || len(found) != 3 {
+		t.Errorf("got %+v, %v; want all three", found, err)
+	}
+}
+
+func TestWhatWasWrittenSinceIsPagedById(t *testing.T) {
+	answers := []string{
+		`{"stat":"ok","results":[{"uuid":"u1","id":5},{"uuid":"u2","id":7}]}`,
+		`{"stat":"ok","results":[{"uuid":"u3"}]}`,
+		`{"stat":"ok","results":[{"uuid":"u3","id":7}]}`,
+	}
+	var asked []string
+	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, strings.Join([]string{r.URL.Path, r.PostFormValue("filter"), r.PostFormValue("sort_on"), r.PostFormValue("max_results")}, "|"))
+		_, _ = io.WriteString(w, answers[len(asked)-1])
+	})
+	c, ctx := newClient(t, url), context.Background()
+	since := Written{Stamp: "created", Since: time.Date(2026, 11, 22, 14, 5, 0, 120_000_000, time.FixedZone("", 3600))}
+	page, err := c.FindWritten(ctx, since, 4, 2)
+	if err != nil || len(page) != 2 || page[0].UUID != "u1" || page[1].ID != 7 {
+		t.Errorf("got %+v, %v; want u1 and u2", page, err)
+	}
+	for range 2 { // neither has a record without an id, nor one that was given before, a place in a view
+		if page, err := c.FindWritten(ctx, since, 7, 2); !IsUnknown(err) || page != nil {
+			t.Errorf("got %+v, %v; want no answer", page, err)
+		}
+	}
+	want := []string{
+		`/entity.find|created >= '2026-11-22 13:05:00.120000 +0000' and id > 4|["id"]|2`,
+	}
+	if !slices.Equal(asked[:1], want) {
+		t.Errorf("asked %q\nwant  %q", asked[:1], want)
 	}
 }

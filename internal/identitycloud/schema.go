@@ -18,6 +18,9 @@ type Attribute struct {
 	Type string `json:"type"`
 	// Length is the greatest number of characters, 0 if there is no limit.
 	Length int `json:"length,omitempty"`
+	// CaseSensitive is false where the attribute is compared without case; nil
+	// where the schema does not say.
+	CaseSensitive *bool `json:"case-sensitive,omitempty"`
 	// Constraints are names such as required, unique, locally-unique,
 	// email-address.
 	Constraints []string    `json:"constraints,omitempty"`

@@ -62,14 +62,18 @@ const (
 
 // Claim is the permission to make the one call for a batch in a round.
 type Claim struct {
-	// At is the time of the claim by the clock of the one who claims.
-	At time.Time `json:"at"`
-	// TargetAt is the earliest that the target's own clock can have shown at
-	// that moment: what the call wrote was written no earlier.
-	TargetAt time.Time `json:"target_at"`
-	// Host and Process say who claims. The host's clock gave At.
-	Host    string `json:"host"`
-	Process int    `json:"process"`
+	// At is when it was claimed, by the clock Clock (see evidence.ThisClock).
+	At    time.Time `json:"at"`
+	Clock string    `json:"clock"`
+	// Date is how far the clock of the target's Date header was ahead of that
+	// clock; nil where no answer had told yet.
+	Date *Skew `json:"date,omitempty"`
+}
+
+// Skew bounds how far one clock is ahead of another.
+type Skew struct {
+	Low  time.Duration `json:"low"` // in nanoseconds
+	High time.Duration `json:"high"`
 }
 
 // Ledger is safe for concurrent use by any number of processes.

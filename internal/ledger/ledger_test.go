@@ -20,14 +20,14 @@ func TestAClaimIsWonOnce(t *testing.T) {
 	if _, err := l.ClaimOf(ctx, key); !errors.Is(err, ErrNotFound) {
 		t.Errorf("ClaimOf before the claim: %v, want %v", err, ErrNotFound)
 	}
-	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), TargetAt: time.Date(2026, 11, 22, 13, 4, 58, 0, time.UTC), Host: "host, process 1"}
+	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), Clock: "one", Date: &Skew{Low: -time.Second, High: 2}}
 	if err := l.Claim(ctx, key, claim); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Claim(ctx, key, Claim{Host: "another"}); !errors.Is(err, ErrClaimed) {
+	if err := l.Claim(ctx, key, Claim{Clock: "another"}); !errors.Is(err, ErrClaimed) {
 		t.Errorf("the second claim: %v, want %v", err, ErrClaimed)
 	}
-	if got, err := l.ClaimOf(ctx, key); err != nil || got != claim {
+	if got, err := l.ClaimOf(ctx, key); err != nil || !reflect.DeepEqual(got, claim) {
 		t.Errorf("ClaimOf: %+v, %v; want %+v", got, err, claim)
 	}
 	for _, other := range []Key{{2, 7, ""}, {2, 7, "0"}, {2, 7, "010"}, {1, 7, "01"}, {2, 8, "01"}} {
@@ -144,6 +144,10 @@ func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
 		return letters, byUpdate
 	}
 	decide(l.Decide, 0, "cdddfu", "uuid-0", "twice", "twice", "twice", "bad")
+	if letters, _ := after(0); letters != "cuuufu" {
+		t.Errorf("duplicates of round 0 before they are resolved: %q, want cuuufu", letters)
+	}
+	decide(l.Resolve, 0, "-ddd--", "twice", "twice", "twice")
 	decide(l.DecideUpdate, 0, "ppnf--", "refused") // the first record is no duplicate: it was not updated
 	if letters, n := after(0); letters != "cpnffu" || n != 3 {
 		t.Errorf("after round 0: %q, %d by an update; want cpnffu, 3", letters, n)
@@ -186,6 +190,8 @@ func TestAnEntryThatDoesNotFitIsNotWritten(t *testing.T) {
 		"a uuid too many":        {Letters: "u", UUIDs: []string{"1"}},
 		"an error is missing":    {Letters: "df", Errors: []string{"x"}},
 		"an error too many":      {Letters: "-", Errors: []string{"x"}},
+		"a reason is missing":    {Letters: "uu", Unknown: []Why{{"timeout", 1}}},
+		"a reason too many":      {Letters: "c", UUIDs: []string{"1"}, Unknown: []Why{{"timeout", 1}}},
 		"uuid and error swapped": {Letters: "c", Errors: []string{"x"}},
 	}
 	for name, o := range entries {
@@ -310,8 +316,8 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 	}{
 		{"", 0, "- - -", "..."},
 		{"0:claim", 0, "- - -", "..."},
-		{"0:cdf", 0, "c0=0@0 d0=0@1 f0=0@2", "..."},
-		{"0:cdf", 3, "c0=0@0 d0=0@1 f0=0@2", "..."},
+		{"0:cdf 0:?-d-", 0, "c0=0@0 d0=0@1 f0=0@2", "..."},
+		{"0:cdf 0:?-d-", 3, "c0=0@0 d0=0@1 f0=0@2", "..."},
 		{"0:uuu", 0, "u0 u0 u0", "xxx"},
 		{"0:cuu", 0, "c0=0@0 u0 u0", ".xx"},
 		// A retry round speaks of its own records only.
@@ -319,12 +325,14 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 		{"0:cuu 1:-cf", 1, "c0=0@0 c1=1@1 f1=1@2", "..."},
 		{"0:cuu 1:-cf", 0, "c0=0@0 u0 u0", ".xx"},
 		{"0:cuu 1:-cu 2:--c", 2, "c0=0@0 c1=1@1 c2=2@2", "..."},
-		// A duplicate of a retry round is nobody's until it is resolved. One of
-		// round 0 is a stranger's.
-		{"0:duu 1:-dd", 1, "d0=0@0 u1 u1", ".xx"},
-		{"0:duu 1:-dd 1:?-rf", 1, "d0=0@0 r1=1@1 f1=1@2", "..."},
-		{"0:duu 1:-dd 1:?-ru", 1, "d0=0@0 r1=1@1 u1", "..x"},
-		{"0:duu 1:-dd 1:?-ru 2:--d 2:?--r", 2, "d0=0@0 r1=1@1 r2=2@2", "..."},
+		// A duplicate of any round is nobody's until it is resolved.
+		{"0:cdf", 0, "c0=0@0 u0 f0=0@2", ".x."},
+		{"0:cdf 0:?-r-", 0, "c0=0@0 r0=0@1 f0=0@2", "..."},
+		{"0:cdf 0:?-u-", 0, "c0=0@0 u0 f0=0@2", ".x."},
+		{"0:duu 0:?d-- 1:-dd", 1, "d0=0@0 u1 u1", ".xx"},
+		{"0:duu 0:?d-- 1:-dd 1:?-rf", 1, "d0=0@0 r1=1@1 f1=1@2", "..."},
+		{"0:duu 0:?d-- 1:-dd 1:?-ru", 1, "d0=0@0 r1=1@1 u1", "..x"},
+		{"0:duu 0:?d-- 1:-dd 1:?-ru 2:--d 2:?--r", 2, "d0=0@0 r1=1@1 r2=2@2", "..."},
 		{"0:uuu 1:cdu 1:?-r-", 1, "c1=1@0 r1=1@1 u1", "..x"},
 		// What is resolved in a round that was not asked for is not known yet.
 		{"0:uuu 1:ddd 1:?rrr", 0, "u0 u0 u0", "xxx"},

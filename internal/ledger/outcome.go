@@ -54,10 +54,11 @@ type Outcomes struct {
 	Unknown []Why `json:"unknown,omitempty"`
 	// At is when the answer was there, or was given up; of updates, when the last
 	// one was. Took is how long the call took until then. Both are by the clock of
-	// the worker that called, and zero where nobody knows: in entries of earlier
-	// versions, and of a call whose worker died.
+	// the worker that called, and zero for a call whose worker died.
 	At   time.Time     `json:"at,omitzero"`
 	Took time.Duration `json:"took,omitzero"` // in nanoseconds
+	// Clock names the clock of At and Took (see evidence.ThisClock).
+	Clock string `json:"clock,omitempty"`
 }
 
 // Why is the reason of a number of consecutive unknown records.

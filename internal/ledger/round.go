@@ -34,7 +34,11 @@ type Record struct {
 	// ByUpdate says that the outcome is that of an update, which the record was
 	// to get because it was a duplicate.
 	ByUpdate bool
-	At       time.Time // that of its entry, see Outcomes
+	// At, Took and Clock are those of its entry, see Outcomes. An outcome that was
+	// resolved after the call has none.
+	At    time.Time
+	Took  time.Duration
+	Clock string
 }
 
 // InRound says which records of a batch of n records travel in a round: all in
@@ -58,10 +62,9 @@ func (l *Ledger) InRound(ctx context.Context, round, batch, n int) ([]bool, erro
 }
 
 // After gives what is known of the n records of a batch after the given round:
-// the outcome of the last round that has one, with duplicates of retry rounds
-// as they were resolved. A duplicate of a retry round that is not resolved, or
-// whose owner could not be seen, is unknown. A duplicate that was updated since
-// has what came of that.
+// the outcome of the last round that has one, with duplicates as they were
+// resolved. A duplicate that is not resolved yet is unknown. A duplicate that
+// was updated since has what came of that.
 func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
@@ -126,12 +129,9 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 	if _, err := l.walk(ctx, key, func(o Outcomes) error { return overlay(records, o, key.Round) }); err != nil {
 		return nil, err
 	}
-	if key.Round == 0 {
-		return records, nil
-	}
 	for i := range records {
 		if records[i].Outcome == Duplicate {
-			// Until it is resolved, whose record it is is not known.
+			// Until it is resolved, nobody knows whose record it is.
 			records[i].Outcome, records[i].Error, records[i].Reason = Unknown, "", NotLookedUp
 		}
 	}
@@ -205,7 +205,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 		if outcome == None {
 			continue
 		}
-		records[i] = Record{Outcome: outcome, Round: round, At: o.At}
+		records[i] = Record{Outcome: outcome, Round: round, At: o.At, Took: o.Took, Clock: o.Clock}
 		switch outcome {
 		case Created, Recovered:
 			records[i].UUID, uuids = uuids[0], uuids[1:]

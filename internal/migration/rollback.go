@@ -25,6 +25,8 @@ type Rollback struct {
 	// Until is the end of the migration: a record that was last updated later
 	// was changed by somebody else. Zero: not known, which needs Force.
 	Until time.Time `json:"until,omitzero"`
+	// From is when the migration began. Zero: not known.
+	From time.Time `json:"from,omitzero"`
 	// Force undoes also what was changed since.
 	Force bool `json:"force,omitempty"`
 

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
@@ -116,6 +117,11 @@ func (t Target) Host() string {
 		return u.Host
 	}
 	return t.URI
+}
+
+// IsSame says that both have the same records: one address, one entity type.
+func (t Target) IsSame(other Target) bool {
+	return t.URI == other.URI && t.EntityType == other.EntityType
 }
 
 // RecoveredBy is the evidence that a duplicate of a retry round is our own.
@@ -244,6 +250,9 @@ func (c Counts) ExitCode() int {
 type Start struct {
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"started_at"`
+	// Began is when a migration began by the clock of the worker that began it: before
+	// any of its calls.
+	Began ledger.Claim `json:"began,omitzero"`
 	// Stamp is in the names of the artifacts.
 	Stamp string `json:"stamp"`
 }
@@ -287,15 +296,28 @@ func (f Folder) Places() string { return f.path("places") }
 // target, for all migrations of this state folder.
 func (f Folder) StartTimes(t Target) string {
 	sum := sha256.Sum256([]byte(t.Host()))
-	return store.Join(f.work(), "pace", hex.EncodeToString(sum[:6]))
+	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
 // Owner gives a text that no other folder has, in whatever state folder: what this one reserves
 // elsewhere is known by it.
 func (f Folder) Owner() (string, error) { return create(f, "owner.json", rand.Text()) }
 
-// work is the place that this folder is in, with those of other migrations.
-func (f Folder) work() string { return store.Dir(store.Dir(string(f))) }
+// Owners is the path of the folder that says which migration recovered a record of a
+// target, for all migrations of this state folder.
+func (f Folder) Owners(t Target) string {
+	return store.Join(f.Work(), "owners", ShortDigest(t.URI+"\n"+t.EntityType))
+}
+
+// ShortDigest names something in a folder: 32 hexadecimal digits.
+func ShortDigest(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Work is the state folder or work URL that this folder is in, with those of other
+// migrations.
+func (f Folder) Work() string { return store.Dir(store.Dir(string(f))) }
 
 // In gives the folder of a migration in a work place: a state folder, or one in a
 // bucket.

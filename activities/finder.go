@@ -1,0 +1,385 @@
+package activities
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+)
+
+// finder looks the duplicates of batches up.
+type finder interface {
+	// find fills in what is found of each duplicate, or that it was not written since
+	// the migration began.
+	find(ctx context.Context, chunk []*batchOfDuplicates) error
+	close()
+}
+
+const (
+	// fewKeyCalls is how many calls by key are not worth another way.
+	fewKeyCalls = 1
+	// pageSize is how many records a page of a view has at most, the lower of the two
+	// maxima that are named for entity.find. A page that does not come is asked for
+	// again in halves.
+	pageSize     = 1000
+	leastOfAPage = 125
+	// probes is how many keys are looked up to see that a view shows what it should,
+	// where no record of ours can show it.
+	probes = 20
+)
+
+// finder chooses the cheaper of two ways to look up so many duplicates: by key, 50 a
+// call, or by paging through what was written since the migration began, 1,000 a call.
+// Where that view is complete, a key that is not in it was there before. It is nil
+// where the target does not show yet what it must, and will be asked again.
+func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder, error) {
+	if r.spec.RecoveredBy == migration.Refusal {
+		return byKey{r}, nil
+	}
+	keyCalls := (n + keysACall - 1) / keysACall
+	if keyCalls <= fewKeyCalls {
+		return byKey{r}, nil
+	}
+	if err := r.readOurs(ctx); err != nil {
+		return nil, err
+	}
+	pages := len(r.ours.ids.sorted)/pageSize + 1
+	if pages >= keyCalls {
+		return byKey{r}, nil
+	}
+	if r.in.Again && !r.in.Last {
+		// It was behind. Before all pages are read again, a few records of ours have to
+		// show.
+		if ours, err := r.known(ctx); err != nil || ours.hidden {
+			return nil, err
+		}
+	}
+	// A few pages more than are expected are for records of others.
+	v, state, err := r.view(ctx, open, min(keyCalls, 2*pages+3))
+	switch {
+	case err != nil:
+		return nil, err
+	case state == viewComplete:
+		return v, nil
+	case state == viewBehind && !r.in.Last:
+		return nil, nil
+	}
+	return byKey{r}, nil
+}
+
+// byKey looks duplicates up by their keys. Each key is looked up once, so that records
+// with the same key are seen alike.
+type byKey struct{ *resolving }
+
+func (b byKey) close() {}
+
+func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
+	seen := map[string]bool{}
+	var keys []string
+	for _, d := range chunk {
+		for _, dup := range d.duplicates {
+			// Without a key there is nothing to look it up by.
+			if folded := identitycloud.FoldKey(dup.key); dup.key != "" && !seen[folded] {
+				seen[folded] = true
+				keys = append(keys, dup.key)
+			}
+		}
+	}
+	found, err := b.byKeys(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, d := range chunk {
+		for _, dup := range d.duplicates {
+			dup.found = found[identitycloud.FoldKey(dup.key)]
+		}
+	}
+	return nil
+}
+
+// view has the records that were written since the migration began and have the key of
+// a duplicate. They are in a file without a name, which the system removes when the
+// process ends, however it ends.
+type view struct {
+	*resolving
+	keys    hashes
+	file    *os.File
+	size    int64
+	entries []viewEntry // by hash
+	// confirmed is how many calls confirm has made.
+	confirmed int
+}
+
+type viewEntry struct {
+	hash   uint64 // of the key
+	offset int64
+	length int32
+}
+
+type viewState int
+
+const (
+	viewComplete    viewState = iota
+	viewBehind                // it does not show yet what it must
+	viewUnavailable           // the target does not give it, or it is too long
+)
+
+func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (_ *view, state viewState, err error) {
+	v := &view{resolving: r}
+	defer func() {
+		if err != nil || state != viewComplete {
+			v.close()
+		}
+	}()
+	probed, err := v.readKeys(ctx, open)
+	if err != nil {
+		return nil, viewUnavailable, err
+	}
+	if v.file, err = os.CreateTemp("", ".duplicates-*"); err != nil { // mode 0600
+		return nil, viewUnavailable, fmt.Errorf("cannot keep what the target shows in TMPDIR: %w", err)
+	}
+	if err := os.Remove(v.file.Name()); err != nil {
+		return nil, viewUnavailable, err
+	}
+	written := identitycloud.Written{Stamp: "created", Since: r.viewSince()}
+	if r.records.Has("created") {
+		written.Stamp = "lastUpdated"
+	}
+	if state, err = v.load(ctx, written, mostPages); err != nil || state != viewComplete {
+		return nil, state, err
+	}
+	if len(r.ours.ids.sorted) == 0 {
+		state, err = v.probe(ctx, probed, written)
+	}
+	return v, state, err
+}
+
+// viewSince is from when on the view has what was written: a little before a call of
+// this migration can have written something.
+func (r *resolving) viewSince() time.Time {
+	var clocks evidence.Clocks
+	if r.ours.baseline != nil {
+		clocks = r.ours.clocks
+	}
+	return clocks.Since(r.dated(r.start.Began), false).Clearly.Add(-time.Second).Truncate(time.Second)
+}
+
+// readKeys reads the keys of the duplicates, and gives a few of them.
+func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string, err error) {
+	stride := max(1, len(open)/probes)
+	for i, b := range open {
+		batch, err := v.index.Batch(b.batch)
+		if err != nil {
+			return nil, err
+		}
+		bare, _, _, err := v.ledger.Round(ctx, v.in.Round, b.batch, batch.Records)
+		if err != nil {
+			return nil, err
+		}
+		_, records, err := v.batchRecords(b.batch)
+		if err != nil {
+			return nil, err
+		}
+		taken := 0
+		for n, record := range records {
+			if bare[n].Outcome != ledger.Duplicate {
+				continue
+			}
+			key := v.sent(v.spec.PrimaryKey, record)
+			v.keys.add(key)
+			if key != "" && i%stride == 0 && taken < max(1, probes/len(open)) && len(probed) < probes {
+				probed = append(probed, key)
+				taken++
+			}
+		}
+	}
+	v.keys.sort()
+	return probed, nil
+}
+
+// load pages through what was written. The view is complete once it has shown every id
+// that the ledger has.
+func (v *view) load(ctx context.Context, written identitycloud.Written, mostPages int) (viewState, error) {
+	seen := make([]uint64, (len(v.ours.ids.sorted)+63)/64)
+	missing := len(v.ours.ids.sorted)
+	size := pageSize
+	for page, last := 1, int64(0); ; page++ {
+		if page > mostPages {
+			return viewUnavailable, nil
+		}
+		var entities []identitycloud.Entity
+		err := v.retried(ctx, func() (err error) {
+			entities, err = v.target.FindWritten(ctx, written, last, size)
+			if err != nil {
+				size = max(size/2, leastOfAPage)
+			}
+			return err
+		})
+		if err != nil {
+			if ctx.Err() != nil {
+				return viewUnavailable, ctx.Err()
+			}
+			return viewUnavailable, nil // by key it may work, or say why not
+		}
+		for _, e := range entities {
+			if i := v.ours.ids.index(e.UUID); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
+				seen[i/64] |= 1 << (i % 64)
+				missing--
+			}
+			if err := v.keep(e); err != nil {
+				return viewUnavailable, err
+			}
+			last = e.ID
+		}
+		if len(entities) < size {
+			break
+		}
+	}
+	slices.SortFunc(v.entries, func(a, b viewEntry) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.offset, b.offset))
+	})
+	if missing > 0 {
+		return viewBehind, nil
+	}
+	return viewComplete, nil
+}
+
+// retried makes a call a few times.
+func (v *view) retried(ctx context.Context, call func() error) (err error) {
+	for try := 1; ; try++ {
+		if err = call(); err == nil || try == lookUpTries || !mayPass(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * lookUpBackoff):
+		}
+	}
+}
+
+// keep keeps a record that has the key of a duplicate.
+func (v *view) keep(e identitycloud.Entity) error {
+	key := e.Text(v.spec.PrimaryKey)
+	if key == "" || !v.keys.has(key) {
+		return nil
+	}
+	data, err := json.Marshal(e.Attributes)
+	if err != nil {
+		return err
+	}
+	if _, err := v.file.WriteAt(data, v.size); err != nil {
+		return fmt.Errorf("cannot keep what the target shows in TMPDIR: %w", err)
+	}
+	v.entries = append(v.entries, viewEntry{hashOf(key), v.size, int32(len(data))})
+	v.size += int64(len(data))
+	return nil
+}
+
+// probe looks a few keys up: each must be there, and in the view if it was written since.
+func (v *view) probe(ctx context.Context, keys []string, written identitycloud.Written) (viewState, error) {
+	found, err := v.byKeys(ctx, keys)
+	if err != nil {
+		return viewUnavailable, err
+	}
+	for _, key := range keys {
+		records := found[identitycloud.FoldKey(key)]
+		if len(records) == 0 {
+			return viewBehind, nil
+		}
+		inView, err := v.at(key)
+		if err != nil {
+			return viewUnavailable, err
+		}
+		for _, e := range records {
+			stamp := e.Created
+			if written.Stamp == "lastUpdated" {
+				stamp = e.LastUpdated
+			}
+			shows := slices.ContainsFunc(inView, func(shown identitycloud.Entity) bool { return shown.UUID == e.UUID })
+			if stamp.IsZero() || !shows && !stamp.Earliest.Before(written.Since) {
+				return viewUnavailable, nil
+			}
+		}
+	}
+	return viewComplete, nil
+}
+
+// at gives the records of the view that have a key.
+func (v *view) at(key string) (found []identitycloud.Entity, err error) {
+	hash := hashOf(key)
+	i, _ := slices.BinarySearchFunc(v.entries, hash, func(e viewEntry, hash uint64) int { return cmp.Compare(e.hash, hash) })
+	for ; i < len(v.entries) && v.entries[i].hash == hash; i++ {
+		data := make([]byte, v.entries[i].length)
+		if _, err := v.file.ReadAt(data, v.entries[i].offset); err != nil {
+			return nil, err
+		}
+		e, err := identitycloud.ParseEntity(data)
+		if err != nil {
+			return nil, err
+		}
+		if identitycloud.FoldKey(e.Text(v.spec.PrimaryKey)) == identitycloud.FoldKey(key) {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error) {
+	var mayBeOurs []*duplicate
+	for _, d := range chunk {
+		for _, dup := range d.duplicates {
+			if dup.key == "" {
+				continue
+			}
+			if dup.found, err = v.at(dup.key); err != nil {
+				return err
+			}
+			dup.absent = len(dup.found) == 0
+			if len(dup.found) == 1 && !v.ours.has(dup.found[0].UUID) {
+				mayBeOurs = append(mayBeOurs, dup)
+			}
+		}
+	}
+	return v.confirm(ctx, mayBeOurs)
+}
+
+// confirm looks records up by key that may be ours: the view does not show whether a
+// second record with the key was there before. It does so as long as that costs a
+// twentieth of the calls of the migration; beyond that the target is trusted that
+// the key is unique, as its schema says.
+func (v *view) confirm(ctx context.Context, duplicates []*duplicate) error {
+	for group := range slices.Chunk(duplicates, keysACall) {
+		if v.confirmed++; v.confirmed > max(4, v.index.Batches()/20) {
+			return nil
+		}
+		keys := make([]string, len(group))
+		for i, dup := range group {
+			keys[i] = dup.key
+		}
+		found, err := v.byKeys(ctx, keys)
+		if err != nil {
+			return err
+		}
+		for _, dup := range group {
+			if byKey := found[identitycloud.FoldKey(dup.key)]; len(byKey) > 1 {
+				dup.found = byKey
+			}
+		}
+	}
+	return nil
+}
+
+func (v *view) close() {
+	if v.file != nil {
+		_ = v.file.Close()
+	}
+}

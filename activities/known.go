@@ -1,0 +1,286 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/validate"
+)
+
+// known is what is known of the records of a migration that are ours for certain,
+// since an answer gave us their ids.
+type known struct {
+	ids      hashes             // of all that were created or recovered
+	sampled  []sample           // of those that were created
+	baseline *evidence.Baseline // nil until learn
+	clocks   evidence.Clocks
+	hidden   bool // some of the sampled do not show in a search
+}
+
+func (k *known) has(uuid string) bool { return k.ids.has(uuid) }
+
+// hashes is a set of texts, eight bytes each: of a hundred million the chance that
+// two are taken for one is one in four thousand.
+type hashes struct {
+	sorted []uint64
+	dirty  bool
+}
+
+var hashSeed = maphash.MakeSeed()
+
+func hashOf(s string) uint64 { return maphash.String(hashSeed, identitycloud.FoldKey(s)) }
+
+func (h *hashes) add(s string) { h.sorted, h.dirty = append(h.sorted, hashOf(s)), true }
+
+func (h *hashes) sort() {
+	if h.dirty {
+		slices.Sort(h.sorted)
+		h.sorted, h.dirty = slices.Compact(h.sorted), false
+	}
+}
+
+// index is the position of a text in the set, -1 if it is not in it.
+func (h *hashes) index(s string) int {
+	h.sort()
+	if i, ok := slices.BinarySearch(h.sorted, hashOf(s)); ok {
+		return i
+	}
+	return -1
+}
+
+func (h *hashes) has(s string) bool { return h.index(s) >= 0 }
+
+// samples is how many records of ours are looked at, spread over the run: one call.
+const samples = keysACall
+
+// sample is a record that was created by an answered call.
+type sample struct {
+	batch, position int
+	ledger.Record
+}
+
+// readIDs reads the ledger from end to end: the ids of all records that were created
+// or recovered up to a round, and a sample of those that were created.
+func (o *opened) readIDs(ctx context.Context, round int) (*known, error) {
+	k := &known{}
+	batches := o.index.Batches()
+	each := (samples + batches - 1) / max(batches, 1) // of a batch
+	stride := max(1, batches/samples)
+	err := store.Ahead(ctx, string(o.folder), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
+		b, err := o.index.Batch(n + 1)
+		if err != nil {
+			return nil, err
+		}
+		return o.ledger.After(ctx, round, b.Number, b.Records)
+	}, batchwise(func(batch int, records []ledger.Record) {
+		left := 0
+		if batch%stride == 0 || batch == batches {
+			left = each
+		}
+		for i, record := range records {
+			if record.UUID == "" {
+				continue
+			}
+			k.ids.add(record.UUID)
+			if record.Outcome == ledger.Created && record.Took > 0 && left > 0 && len(k.sampled) < samples {
+				k.sampled = append(k.sampled, sample{batch, i, record})
+				left--
+			}
+		}
+	}))
+	k.ids.sort()
+	return k, err
+}
+
+// batchwise numbers what store.Ahead gives, from 1.
+func batchwise[T any](visit func(batch int, t T)) func(T) error {
+	batch := 0
+	return func(t T) error {
+		batch++
+		visit(batch, t)
+		return nil
+	}
+}
+
+// readOurs reads the ids of our records, once.
+func (r *resolving) readOurs(ctx context.Context) (err error) {
+	if r.ours == nil {
+		r.ours, err = r.readIDs(ctx, r.in.Round)
+	}
+	return err
+}
+
+// known learns what can be learned from the records that are ours, once.
+func (r *resolving) known(ctx context.Context) (*known, error) {
+	if err := r.readOurs(ctx); err != nil {
+		return nil, err
+	}
+	if r.ours.baseline == nil {
+		if err := r.learn(ctx, r.ours, r.asked); err != nil {
+			return nil, err
+		}
+	}
+	return r.ours, nil
+}
+
+// asking makes a call, as often as it is worth. That it came to nothing is an error only
+// where nothing more can be asked.
+type asking func(ctx context.Context, what string, call func() error) error
+
+// learn looks a few records of ours up.
+func (o *opened) learn(ctx context.Context, k *known, ask asking) error {
+	schema, err := o.schema(ctx, ask)
+	if err != nil {
+		return err
+	}
+	k.baseline = evidence.NewBaseline(schema, o.spec.PrimaryKey)
+	if len(k.sampled) == 0 {
+		return nil
+	}
+	uuids := make([]string, len(k.sampled))
+	for i, s := range k.sampled {
+		uuids[i] = s.UUID
+	}
+	var found []identitycloud.Entity
+	err = ask(ctx, "records of ours", func() (err error) {
+		found, err = o.target.FindEntities(ctx, "uuid", uuids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	k.hidden = len(found) < len(uuids)
+	if len(found) == 0 {
+		// A search may be behind, and the view of one record may not.
+		if e, err := o.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
+			found = append(found, e)
+		} else if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return o.learnFrom(k, found)
+}
+
+// learnFrom calibrates the clocks first: a record that was changed since its making
+// teaches nothing of the attributes.
+func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
+	byUUID := map[string]identitycloud.Entity{}
+	for _, e := range found {
+		byUUID[identitycloud.FoldKey(e.UUID)] = e
+	}
+	sent := make([][]byte, len(k.sampled))
+	for i, s := range k.sampled {
+		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
+		if !ok {
+			continue
+		}
+		_, records, err := o.batchRecords(s.batch)
+		if err != nil {
+			return err
+		}
+		if sent[i], err = o.json(records[s.position]); err != nil {
+			continue // the mapping cannot make it any more
+		}
+		// The ledger keeps whole milliseconds.
+		stamp, isGiven := evidence.MadeAt(sent[i], e)
+		k.clocks.Learn(evidence.Sample{Clock: s.Clock, Sent: s.At.Add(-s.Took), Received: s.At.Add(time.Millisecond), Stamp: stamp, MaybeLater: isGiven})
+	}
+	for i, s := range k.sampled {
+		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
+		if !ok || sent[i] == nil || !k.baseline.HasKey(e, o.keyOf(sent[i])) {
+			continue
+		}
+		if latest, known := k.clocks.Latest(s.Clock, s.At); known && e.LastUpdated.Earliest.After(latest.Add(time.Second)) {
+			continue
+		}
+		k.baseline.Learn(sent[i], e)
+	}
+	return nil
+}
+
+// json is a record as it is sent.
+func (o *opened) json(r source.Record) ([]byte, error) {
+	return validate.Encode(make([]byte, 0, 2*len(r.Raw)), o.index.Header(), o.records, identitycloud.MaxBody-o.target.Overhead(), r.Raw)
+}
+
+// keyOf is the key of a record as it is sent.
+func (o *opened) keyOf(sent []byte) string { return identitycloud.TextAt(sent, o.spec.PrimaryKey) }
+
+// schema is that of the entity type, empty where the target does not tell.
+func (o *opened) schema(ctx context.Context, ask asking) (identitycloud.Schema, error) {
+	o.schemaMu.Lock()
+	defer o.schemaMu.Unlock()
+	if o.schemaOf != nil {
+		return *o.schemaOf, nil
+	}
+	var schema identitycloud.Schema
+	refused := false
+	err := ask(ctx, "the schema", func() (err error) {
+		schema, err = o.target.EntityType(ctx)
+		var api *identitycloud.APIError
+		if refused = errors.As(err, &api); refused { // it is a convenience: values are compared as they are
+			return nil
+		}
+		return err
+	})
+	if err == nil && (schema.Name != "" || refused) {
+		o.schemaOf = &schema
+	}
+	return schema, err
+}
+
+// lostKeys are the keys of records of the input that are unknown, and not because they
+// are duplicates of this round.
+type lostKeys struct{ first map[uint64][2]int } // batch and position of the first with a key
+
+// before says that a record before this one in the input has the key, and no outcome.
+func (l *lostKeys) before(batch, position int, key string) bool {
+	first, ok := l.first[hashOf(key)]
+	return ok && slices.Compare(first[:], []int{batch, position}) < 0
+}
+
+func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
+	lost := &lostKeys{first: map[uint64][2]int{}}
+	type unknown struct {
+		batch     int
+		positions []int
+	}
+	err := store.Ahead(ctx, string(r.folder), r.index.Batches(), func(ctx context.Context, n int) (u unknown, err error) {
+		b, err := r.index.Batch(n + 1)
+		if err != nil {
+			return u, err
+		}
+		records, err := r.ledger.After(ctx, r.in.Round, b.Number, b.Records)
+		u.batch = b.Number
+		for i, record := range records {
+			if record.Outcome == ledger.Unknown && record.Reason != ledger.NotLookedUp {
+				u.positions = append(u.positions, i)
+			}
+		}
+		return u, err
+	}, func(u unknown) error {
+		if len(u.positions) == 0 {
+			return nil
+		}
+		_, records, err := r.batchRecords(u.batch)
+		if err != nil {
+			return err
+		}
+		for _, i := range u.positions {
+			hash := hashOf(r.sent(r.spec.PrimaryKey, records[i]))
+			if _, earlier := lost.first[hash]; !earlier {
+				lost.first[hash] = [2]int{u.batch, i}
+			}
+		}
+		return nil
+	})
+	return lost, err
+}

@@ -1,0 +1,192 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/rollback"
+)
+
+// Why a rollback leaves a record alone that has the uuid of a record of the migration.
+const (
+	anotherKey   = "the record has another key than the one that was loaded: it is somebody else's, or the target's answers were in a wrong order"
+	thereBefore  = "the record was there before the migration began"
+	madeAfter    = "the record was made after the migration had ended"
+	notProven    = "the record was recovered, and it cannot be told any more whether it is the one that was loaded; --force deletes it all the same"
+	changedThere = "the record is not as it was loaded: somebody has changed it meanwhile; --force deletes it all the same"
+)
+
+// origin is what a migration has sent, and what is known of its records, for its
+// rollback.
+type origin struct {
+	*opened
+	ours *known
+	last int // round
+}
+
+// origin opens the migration that is rolled back, once; nil where all that is known of
+// it is a success file.
+func (b *undoing) origin(ctx context.Context) (*origin, error) {
+	b.originMu.Lock()
+	defer b.originMu.Unlock()
+	if b.originOf != nil || b.rollback.Migration == "" {
+		return b.originOf, nil
+	}
+	spec, err := b.rollback.Migration.Spec()
+	if err != nil {
+		return nil, err
+	}
+	m := &origin{}
+	if m.opened, err = openToRead(b.rollback.Migration, spec); err != nil {
+		return nil, err
+	}
+	m.target = b.target
+	if m.start, err = m.folder.Start(); err != nil {
+		return nil, err
+	}
+	if m.last, err = m.folder.LastRound(); err != nil {
+		return nil, err
+	}
+	if m.ours, err = m.readIDs(ctx, m.last); err != nil {
+		return nil, err
+	}
+	if err := m.learn(ctx, m.ours, b.asked); err != nil {
+		return nil, err
+	}
+	b.originOf = m
+	return m, nil
+}
+
+// asked makes a look-up. What the target does not tell is not known; only where this
+// process stops is it an error.
+func (l *loading) asked(ctx context.Context, _ string, call func() error) error {
+	err := l.read(ctx, func(context.Context) error { return call() })
+	if stopping := l.activities.stopping(ctx); err != nil && stopping != nil {
+		return stopping
+	}
+	return nil
+}
+
+// loaded is a record of a migration: as it was sent, and what became of it.
+type loaded struct {
+	ledger.Record
+	sent []byte // nil if it cannot be made any more
+}
+
+// loaded gives the records of a batch of the migration by their lines.
+func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error) {
+	b, records, err := m.batchRecords(batch)
+	if err != nil {
+		return nil, err
+	}
+	known, err := m.ledger.After(ctx, m.last, batch, b.Records)
+	if err != nil {
+		return nil, err
+	}
+	all := map[int64]loaded{}
+	for i, r := range records {
+		sent, err := m.json(r)
+		if err != nil {
+			sent = nil
+		}
+		all[r.Line] = loaded{known[i], sent}
+	}
+	return all, nil
+}
+
+// notOurs gives the reason why a record is not to be deleted, though it has the uuid of
+// an item; "" if it is to be.
+func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *identitycloud.Entity) (reason string, err error) {
+	m, err := b.origin(ctx)
+	if err != nil {
+		return "", err
+	}
+	if m == nil {
+		return b.notOfFile(item, entity), nil
+	}
+	if b.sent[item.Batch] == nil {
+		if b.sent[item.Batch], err = m.loaded(ctx, item.Batch); err != nil {
+			return "", err
+		}
+	}
+	r, ok := b.sent[item.Batch][item.Line]
+	if !ok {
+		return "", fmt.Errorf("the migration has no line %d in batch %d; expected that of the list of this rollback, so the two do not belong together", item.Line, item.Batch)
+	}
+	if r.sent == nil {
+		return b.notOfFile(item, entity), nil
+	}
+	if key := m.keyOf(r.sent); key != "" && !m.ours.baseline.HasKey(*entity, key) {
+		return anotherKey, nil
+	}
+	since := m.ours.clocks.Since(m.dated(m.start.Began), true)
+	answer := m.ours.baseline.Decide(evidence.Question{Sent: r.sent, Found: []identitycloud.Entity{*entity}, Since: since})
+	switch {
+	case answer.Verdict == evidence.Ours:
+		return "", nil
+	case since.Before(entity.LastUpdated):
+		return thereBefore, nil
+	case b.rollback.Force && answer.Verdict == evidence.CannotTell:
+		return "", nil
+	case answer.Reason == evidence.ChangedSince:
+		return changedThere, nil
+	case r.Outcome == ledger.Created:
+		// The answer gave its uuid. What else differs is the target's doing.
+		return "", nil
+	}
+	return notProven, nil
+}
+
+// notOfFile is notOurs where nothing is known of a record but what a success file says:
+// its key, and from when to when the migration ran.
+func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) string {
+	from, until := b.rollback.From, b.rollback.Until
+	early := evidence.Bound{Clearly: from.Add(-clockTolerance)}
+	switch {
+	case item.Email != "" && !hasText(entity, item.Email):
+		return anotherKey
+	case !from.IsZero() && early.Before(entity.LastUpdated):
+		return thereBefore
+	case !until.IsZero() && entity.Created.Earliest.After(b.clock.latest(until).Add(clockTolerance)):
+		return madeAfter
+	}
+	return ""
+}
+
+// clockTolerance is how far clocks may be apart of which nothing is known.
+const clockTolerance = 5 * time.Minute
+
+// hasText says that a record has a text as its e-mail or, where it has none, as any other
+// attribute: a success file names records by their e-mail or, where the input had none,
+// by their key.
+func hasText(entity *identitycloud.Entity, text string) bool {
+	folded := identitycloud.FoldKey(strings.TrimSpace(text))
+	if email := entity.Text("email"); email != "" {
+		return identitycloud.FoldKey(email) == folded
+	}
+	for path := range (delta.Types{}).Leaves(entity.Attributes) {
+		if identitycloud.FoldKey(entity.Text(path)) == folded {
+			return true
+		}
+	}
+	return false
+}
+
+// typesOf are the types of the target's attributes; where it does not tell them, values
+// are compared as they are.
+func (l *loading) types(ctx context.Context) (delta.Types, error) {
+	schema, err := l.schema(ctx, l.asked)
+	return delta.TypesOf(schema), err
+}
+
+// foldingTypes compare without case what the schema does, and the key.
+func (l *loading) foldingTypes(ctx context.Context) (delta.Types, error) {
+	schema, err := l.schema(ctx, l.asked)
+	return delta.TypesOf(schema).Folding(schema, l.spec.PrimaryKey), err
+}

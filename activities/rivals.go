@@ -1,0 +1,210 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+)
+
+// rivals are the other migrations of the same state folder or work URL into the same
+// target that can have written a record since this one began.
+type rivals struct {
+	ids hashes // of what they created or recovered
+	// open has the keys of records of which they do not know yet whether they wrote
+	// them: a call is on its way, or its answer was lost.
+	open map[uint64]bool
+	// owners keeps two migrations that recover at the same time apart; nil without
+	// another one at work. A migration that begins after this one looked cannot have
+	// written what this one has found.
+	owners *ledger.Folder
+	name   string // of this migration
+}
+
+// lately is how long before the begin of a migration another one may have ended and
+// still be taken for the one that wrote a record, by clocks that do not agree.
+const lately = 10 * time.Minute
+
+func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
+	all := &rivals{open: map[uint64]bool{}, name: store.Base(string(r.folder))}
+	folders, err := migration.All(r.folder.Work())
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range folders {
+		if folder == r.folder {
+			continue
+		}
+		working, err := r.addRival(ctx, all, folder)
+		if err != nil {
+			return nil, err
+		}
+		if working {
+			all.owners = ledger.NewFolder(r.folder.Owners(r.spec.Target))
+		}
+	}
+	all.ids.sort()
+	return all, nil
+}
+
+// addRival adds what another migration has, and says whether it may still work. One
+// that has not begun to send has nothing.
+func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.Folder) (working bool, err error) {
+	spec, err := folder.Spec()
+	if errors.Is(err, migration.ErrAbsent) {
+		return false, nil
+	}
+	if err != nil || !spec.Target.IsSame(r.spec.Target) {
+		return false, err
+	}
+	finished, err := folder.Finished()
+	if err != nil {
+		return false, err
+	}
+	if finished {
+		summary, err := folder.Summary()
+		if err == nil && summary.FinishedAt.Before(r.start.StartedAt.Add(-lately)) {
+			return false, nil
+		}
+		if err != nil && !errors.Is(err, migration.ErrAbsent) {
+			return false, err
+		}
+	}
+	other, err := openToRead(folder, spec)
+	if errors.Is(err, migration.ErrAbsent) || isNotFound(err) {
+		return true, nil // it begins just now
+	}
+	if err != nil {
+		return false, err
+	}
+	defer other.close()
+	return !finished, all.read(ctx, other)
+}
+
+// openToRead opens what a migration has sent and knows, without a target.
+func openToRead(folder migration.Folder, spec migration.Spec) (_ *opened, err error) {
+	o := &opened{folder: folder, of: folder, spec: spec, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.index, err = source.OpenIndex(folder.Index()); err != nil {
+		return nil, err
+	}
+	if o.staged, err = store.OpenPieces(folder.Staged()); err != nil {
+		return nil, err
+	}
+	m, err := folder.ReadMapping(spec)
+	if err != nil {
+		return nil, err
+	}
+	o.records, err = m.Compile(o.index.Header().Names)
+	return o, err
+}
+
+func (all *rivals) read(ctx context.Context, other *opened) error {
+	last, err := other.folder.LastRound()
+	if err != nil {
+		return err
+	}
+	type looked struct {
+		batch   int
+		records []ledger.Record
+		open    []bool
+	}
+	return store.Ahead(ctx, string(other.folder), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+		b, err := other.index.Batch(n + 1)
+		if err != nil {
+			return l, err
+		}
+		l.batch = b.Number
+		if l.records, err = other.ledger.After(ctx, last, b.Number, b.Records); err != nil {
+			return l, err
+		}
+		l.open, err = other.mayHaveWritten(ctx, last, b, l.records)
+		return l, err
+	}, func(l looked) error {
+		for _, record := range l.records {
+			if record.UUID != "" {
+				all.ids.add(record.UUID)
+			}
+		}
+		if l.open == nil {
+			return nil
+		}
+		_, records, err := other.batchRecords(l.batch)
+		if err != nil {
+			return err
+		}
+		for i, record := range records {
+			if key := other.sent(other.spec.PrimaryKey, record); l.open[i] && key != "" {
+				all.open[hashOf(key)] = true
+			}
+		}
+		return nil
+	})
+}
+
+// mayHaveWritten says which records of a batch have no outcome and may have been written
+// by a call that is on its way or whose answer was lost; nil is none.
+func (o *opened) mayHaveWritten(ctx context.Context, last int, b source.Batch, known []ledger.Record) ([]bool, error) {
+	var open []bool
+	mark := func(i int) {
+		if open == nil {
+			open = make([]bool, b.Records)
+		}
+		open[i] = true
+	}
+	for round := range last + 1 {
+		bare, _, standing, err := o.ledger.Round(ctx, round, b.Number, b.Records)
+		if err != nil {
+			return nil, err
+		}
+		for i := range known {
+			undecided := known[i].Outcome == ledger.Unknown || known[i].Outcome == ledger.None
+			lost := bare[i].Outcome == ledger.Unknown || standing == ledger.Claimed && bare[i].Outcome == ledger.None
+			if undecided && lost {
+				mark(i)
+			}
+		}
+	}
+	return open, nil
+}
+
+// contest says whether another migration has an id, or may have written the record with
+// a key. What nobody else has is from then on this migration's.
+func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owner, string, error) {
+	if all.ids.has(uuid) {
+		return evidence.Elsewhere, "", nil
+	}
+	if all.open[hashOf(key)] {
+		return evidence.NoOwner, evidence.OpenElsewhere, nil
+	}
+	if all.owners == nil {
+		return evidence.NoOwner, "", nil
+	}
+	name := ownerName(uuid)
+	err := all.owners.Create(ctx, name, []byte(all.name))
+	if err == nil || !errors.Is(err, ledger.ErrExists) {
+		return evidence.NoOwner, "", err
+	}
+	owner, err := all.owners.Get(ctx, name)
+	if err == nil && string(owner) != all.name {
+		return evidence.Elsewhere, "", nil
+	}
+	return evidence.NoOwner, "", err
+}
+
+// ownerName keeps folders small, and is safe as a name whatever an id looks like.
+func ownerName(uuid string) string {
+	digest := migration.ShortDigest(identitycloud.FoldKey(strings.TrimSpace(uuid)))
+	return digest[:2] + "/" + digest
+}

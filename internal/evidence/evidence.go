@@ -1,0 +1,353 @@
+// Package evidence decides whose a record of the target is that has the key of a
+// record of ours: was it written by one of our calls, or by somebody else?
+//
+// There is one function for it, Decide, and everybody asks it: whoever finds a
+// duplicate, updates a record, or takes one back. It says Ours on evidence only:
+// the same content, made no earlier than our call could make it. What cannot be
+// told is CannotTell with a reason, and never either of the others.
+//
+// The package makes no calls. What it knows of the target, it has learned from
+// records that are known to be ours, since an answer gave us their ids: what the
+// target does with the attributes (Baseline), and how the clock that stamps records
+// stands to those of our workers (Clocks).
+package evidence
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/identitycloud"
+)
+
+// Verdict says whose a record is.
+type Verdict int
+
+const (
+	// CannotTell is the zero value, so that what was never judged is nobody's.
+	CannotTell Verdict = iota
+	// Ours was written by a call of this migration.
+	Ours
+	// Others was there before, or somebody else wrote it.
+	Others
+)
+
+// Why it cannot be told. These are classes: they hold nothing of a record.
+const (
+	NoKey         = "the record has no key to look it up by"
+	NotShown      = "the target does not show the record"
+	MoreThanOne   = "more than one record has the key"
+	TooEarly      = "made a little too early for the clocks to tell"
+	NoTime        = "the target does not show when the record was made"
+	NoChangeTime  = "the target does not show when the record was changed"
+	ChangedSince  = "changed since"
+	NothingButKey = "the target shows nothing but the key"
+	NoBaseline    = "nothing shows what the target does with the attributes that differ"
+	EarlierRecord = "an earlier record with this key has no outcome yet"
+	OpenElsewhere = "another migration may have written it"
+)
+
+// Owner says whose the id of a record is known to be.
+type Owner int
+
+const (
+	NoOwner   Owner = iota
+	InInput         // another record of the same input has it
+	Elsewhere       // another migration of the same state folder or work URL has it
+)
+
+// Question is all that is known of a record of ours and of what a look-up by its
+// key has found.
+type Question struct {
+	// Sent is the record as it was sent, a JSON object.
+	Sent []byte
+	// Found are all records that have the key, whole.
+	Found []identitycloud.Entity
+	// NotWritten says that all records that were written since Since are known, and
+	// that none of them has the key: whatever has it was there before.
+	NotWritten bool
+	// Since is when a call of ours can first have written the record.
+	Since Bound
+	// Owner is the one of the record that was found, if it is only one.
+	Owner Owner
+	// Rival is why somebody else may have written the record as well: EarlierRecord,
+	// OpenElsewhere, or "".
+	Rival string
+}
+
+// Answer is what Decide says.
+type Answer struct {
+	Verdict Verdict
+	UUID    string // of a record that is Ours
+	// Reason is one of the constants above where it cannot be told.
+	Reason string
+	// Again says that it may be told later, when the target shows more.
+	Again bool
+}
+
+func cannotTell(reason string, again bool) Answer { return Answer{Reason: reason, Again: again} }
+
+// Decide decides whose the record is. b is what is known of records that are ours.
+func (b *Baseline) Decide(q Question) Answer {
+	switch {
+	case len(q.Found) > 1:
+		return cannotTell(MoreThanOne, true)
+	case len(q.Found) == 0 && q.NotWritten:
+		return Answer{Verdict: Others}
+	case len(q.Found) == 0:
+		return cannotTell(NotShown, true)
+	case q.Owner != NoOwner:
+		return Answer{Verdict: Others}
+	}
+	found := q.Found[0]
+	made, isGiven := MadeAt(q.Sent, found)
+	if q.Since.Before(made) || q.Since.Before(found.LastUpdated) {
+		return Answer{Verdict: Others}
+	}
+	likeness, reason := b.compare(q.Sent, found.Attributes)
+	if likeness == different {
+		switch changed, known := b.isChanged(found, isGiven); {
+		case !known:
+			return cannotTell(NoChangeTime, false)
+		case changed:
+			return cannotTell(ChangedSince, false)
+		}
+		return Answer{Verdict: Others}
+	}
+	switch {
+	case made.IsZero():
+		return cannotTell(NoTime, false)
+	case likeness == undecided:
+		return cannotTell(reason, false)
+	case q.Since.isEarly(made):
+		return cannotTell(TooEarly, true)
+	case q.Rival != "":
+		return cannotTell(q.Rival, q.Rival == OpenElsewhere)
+	}
+	return Answer{Verdict: Ours, UUID: found.UUID}
+}
+
+// MadeAt is when a record was written first, as far as the target shows it. A record
+// that has the time of creation that the input gives was written when it was last
+// updated, or before that.
+func MadeAt(sent []byte, found identitycloud.Entity) (made identitycloud.Moment, isGiven bool) {
+	var record struct {
+		Created string `json:"created"`
+	}
+	_ = json.Unmarshal(sent, &record) // what is no text gives no time
+	if given, ok := identitycloud.ParseMoment(record.Created); ok && given.Overlaps(found.Created) {
+		return found.LastUpdated, true
+	}
+	return found.Created, false
+}
+
+// isChanged says whether a record was changed after it was made.
+func (b *Baseline) isChanged(found identitycloud.Entity, isGiven bool) (changed, known bool) {
+	if found.LastUpdated.IsZero() || found.Created.IsZero() {
+		return false, false
+	}
+	// Where the input gave the time of creation nothing shows when it was made.
+	return isGiven || found.LastUpdated.Earliest.After(found.Created.Latest.Add(b.settling)), true
+}
+
+// likeness says how a record of the target is to what was sent.
+type likeness int
+
+const (
+	undecided likeness = iota
+	equal
+	different
+)
+
+// fewSamples is below how many records that are known to be ours nothing is
+// concluded from what they have in common.
+const fewSamples = 3
+
+// Baseline is what is known of the records of ours: what the target does with the
+// attributes that are sent, and which values those have that are not.
+type Baseline struct {
+	types   delta.Types
+	key     string // attribute
+	samples int
+	// Of attributes that were sent: how often the target shows them as they were
+	// sent, otherwise, or not at all.
+	kept, altered, lost map[string]int
+	sent                map[string]int
+	unsent              map[string]*values
+	// settling is how long after its creation the target may still change a record
+	// by itself.
+	settling time.Duration
+}
+
+// values are those that an attribute has in records that were sent without it.
+type values struct {
+	records  int
+	distinct map[string]bool
+}
+
+// mostValues is how many values of an attribute are kept: with two it varies.
+const mostValues = 8
+
+// NewBaseline knows nothing yet. key is the attribute by which records are looked up.
+func NewBaseline(schema identitycloud.Schema, key string) *Baseline {
+	return &Baseline{
+		types: delta.TypesOf(schema).Folding(schema, key), key: key,
+		kept: map[string]int{}, altered: map[string]int{}, lost: map[string]int{}, sent: map[string]int{}, unsent: map[string]*values{},
+	}
+}
+
+// Learn takes a record that is known to be ours, and that nobody has changed since,
+// into account.
+func (b *Baseline) Learn(sent []byte, found identitycloud.Entity) {
+	was, is, ok := b.leaves(sent, found.Attributes)
+	if !ok {
+		return
+	}
+	b.samples++
+	if gap := found.LastUpdated.Earliest.Sub(found.Created.Latest); !found.LastUpdated.IsZero() && !found.Created.IsZero() && gap <= longestSettling {
+		b.settling = max(b.settling, gap)
+	}
+	for path, value := range was {
+		b.sent[path]++
+		shown, isShown := is[path]
+		switch {
+		case !isShown:
+			b.lost[path]++
+		case b.types.Equal(path, value, shown):
+			b.kept[path]++
+		default:
+			b.altered[path]++
+		}
+	}
+	for path, value := range is {
+		if _, isSent := was[path]; isSent {
+			continue
+		}
+		v := b.unsent[path]
+		if v == nil {
+			v = &values{distinct: map[string]bool{}}
+			b.unsent[path] = v
+		}
+		v.records++
+		if len(v.distinct) < mostValues {
+			v.distinct[string(value)] = true
+		}
+	}
+}
+
+// longestSettling is what a target's own work on a new record takes at most. A record
+// with the input's created has a longer gap, which says nothing.
+const longestSettling = time.Second
+
+// leaves gives the values of both sides by path, without the key.
+func (b *Baseline) leaves(sent []byte, found map[string]json.RawMessage) (was, is map[string]json.RawMessage, ok bool) {
+	var record map[string]json.RawMessage
+	if json.Unmarshal(sent, &record) != nil || record == nil {
+		return nil, nil, false
+	}
+	was, is = b.types.Leaves(record), b.types.Leaves(found)
+	return was, is, true
+}
+
+// compare compares a record of the target with what was sent, as a whole.
+func (b *Baseline) compare(sent []byte, found map[string]json.RawMessage) (likeness, string) {
+	was, is, ok := b.leaves(sent, found)
+	if !ok {
+		return undecided, NothingButKey
+	}
+	result, alike, compared := equal, 0, 0
+	note := func(l likeness) {
+		if l == different || l == undecided && result == equal {
+			result = l
+		}
+	}
+	for path, value := range was {
+		shown, isShown := is[path]
+		isEqual := isShown && b.types.Equal(path, value, shown)
+		if path == b.key {
+			if !isEqual {
+				note(different)
+			}
+			continue
+		}
+		compared++
+		if isEqual {
+			alike++
+			continue
+		}
+		note(b.notKept(path, isShown))
+	}
+	for path := range is {
+		if _, isSent := was[path]; !isSent && path != b.key {
+			note(b.notSent(path, string(is[path])))
+		}
+	}
+	for path, v := range b.unsent {
+		_, isSent := was[path]
+		_, isShown := is[path]
+		if !isSent && !isShown && v.records >= fewSamples && v.records == b.samples-b.sent[path] {
+			note(different) // all of ours have a value
+		}
+	}
+	switch {
+	case result == undecided:
+		return undecided, NoBaseline
+	case result == equal && compared > 0 && alike == 0:
+		return undecided, NothingButKey
+	}
+	return result, ""
+}
+
+// notKept judges an attribute that is not as it was sent.
+func (b *Baseline) notKept(path string, isShown bool) likeness {
+	switch {
+	case isShown && b.altered[path] > 0, !isShown && b.lost[path] > 0:
+		return equal // so the target does with ours
+	case isShown || b.kept[path] > 0:
+		return different
+	}
+	return undecided
+}
+
+// notSent judges an attribute that has a value though none was sent.
+func (b *Baseline) notSent(path, value string) likeness {
+	without := b.samples - b.sent[path] // samples that were sent without it
+	v := b.unsent[path]
+	switch {
+	case v == nil && without >= fewSamples:
+		return different
+	case v == nil:
+		return undecided
+	case v.distinct[value] || len(v.distinct) > 1 || b.types.IsTime(path) || isTime(value):
+		return equal
+	case v.records >= fewSamples:
+		return different
+	}
+	return undecided
+}
+
+func isTime(value string) bool {
+	var text string
+	if json.Unmarshal([]byte(value), &text) != nil {
+		return false
+	}
+	_, ok := identitycloud.ParseMoment(text)
+	return ok
+}
+
+// HasKey says that a record of the target has this key, in any case.
+func (b *Baseline) HasKey(found identitycloud.Entity, key string) bool {
+	quoted, err := json.Marshal(key)
+	return err == nil && b.types.Equal(b.key, quoted, delta.At(found.Attributes, b.key))
+}
+
+// Samples is how many records Learn was told.
+func (b *Baseline) Samples() int { return b.samples }
+
+// Dropped are the attributes that the target does not show of records that are ours,
+// in their order.
+func (b *Baseline) Dropped() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.lost)), func(path string) bool { return b.kept[path]+b.altered[path] > 0 })
+}

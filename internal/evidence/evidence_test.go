@@ -1,0 +1,274 @@
+package evidence
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+)
+
+var claimed = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+
+// at is a time of the clock that stamps records, some milliseconds after the claim.
+func at(milliseconds int) string {
+	return claimed.Add(time.Duration(milliseconds) * time.Millisecond).Format("2006-01-02 15:04:05.000000 -0700")
+}
+
+const years = -10 * 365 * 24 * 3600 * 1000
+
+func entity(t *testing.T, attributes string) identitycloud.Entity {
+	t.Helper()
+	e, err := identitycloud.ParseEntity([]byte(attributes))
+	if err != nil {
+		t.Fatalf("%s: %v", attributes, err)
+	}
+	return e
+}
+
+// record is one of the target with these system attributes.
+func record(t *testing.T, created, updated, rest string) identitycloud.Entity {
+	t.Helper()
+	quoted := func(s string) string {
+		if s == "" {
+			return "null"
+		}
+		return `"` + s + `"`
+	}
+	return entity(t, `{"uuid":"u1","id":7,"created":`+quoted(created)+`,"lastUpdated":`+quoted(updated)+`,`+rest+`}`)
+}
+
+var schema = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+	{Name: "email", Type: "string"}, {Name: "givenName", Type: "string"}, {Name: "age", Type: "integer"}, {Name: "lastLogin", Type: "dateTime"},
+	{Name: "password", Type: "password-bcrypt"}, {Name: "old", Type: "password-md5"}, {Name: "optIn", Type: "boolean"},
+}}
+
+// taught is a baseline that knows so many records of ours. The target drops memo, keeps
+// phone in a form of its own, sets optIn to false, and gives each a number.
+func taught(t *testing.T, n int) *Baseline {
+	t.Helper()
+	b := NewBaseline(schema, "email")
+	for i := range n {
+		number, _ := json.Marshal(1000 + i)
+		b.Learn([]byte(`{"email":"a@x","givenName":"A","age":"42","memo":"m","phone":"030 1","password":"p"}`),
+			record(t, at(5), at(5), `"email":"a@x","givenName":"A","age":42,"phone":"+49301","optIn":false,"number":`+string(number)))
+	}
+	return b
+}
+
+const (
+	sentWhole = `{"email":"Ann@x","givenName":"Ann","age":"42","memo":"m","phone":"030 2","password":"p","old":"h"}`
+	isWhole   = `"email":"ann@x","givenName":"Ann","age":42,"phone":"+49302","optIn":false,"number":7,"password":{"value":"hash"}`
+)
+
+func TestWhoseARecordIs(t *testing.T) {
+	ours := Answer{Verdict: Ours, UUID: "u1"}
+	others := Answer{Verdict: Others}
+	unknown := func(reason string) Answer { return Answer{Reason: reason} }
+	again := func(reason string) Answer { return Answer{Reason: reason, Again: true} }
+	whole := func(created, updated int) []identitycloud.Entity {
+		return []identitycloud.Entity{record(t, at(created), at(updated), isWhole)}
+	}
+	with := func(created, updated, rest string) []identitycloud.Entity {
+		return []identitycloud.Entity{record(t, created, updated, rest)}
+	}
+	given := `{"email":"ann@x","givenName":"Ann","created":"2011-11-22 13:05:00"}`
+	const isGiven = `"email":"ann@x","givenName":"Ann"`
+	for name, c := range map[string]struct {
+		sent     string // "" is sentWhole
+		found    []identitycloud.Entity
+		absent   bool
+		owner    Owner
+		rival    string
+		untaught bool
+		want     Answer
+	}{
+		// Equal, and made since: ours, by whatever way the target showed it.
+		"equal and made since":                      {found: whole(5, 5), want: ours},
+		"equal, made since, changed without a mark": {found: whole(5, 90_000), want: ours},
+		"equal, and when it was changed is hidden":  {found: with(at(5), "", isWhole), want: ours},
+		"created is the input's, written since":     {sent: given, untaught: true, found: with("2011-11-22 13:05:00 +0000", at(5), isGiven), want: ours},
+		"created of the input was ignored":          {sent: given, untaught: true, found: with(at(5), at(5), isGiven), want: ours},
+		"the target drops what it drops of ours":    {found: whole(5, 5), want: ours},
+		"only a key was sent, and only it is shown": {sent: `{"email":"ann@x"}`, untaught: true, found: with(at(5), at(5), `"email":"ANN@x"`), want: ours},
+
+		// Somebody else's.
+		"made long before":                            {found: whole(years, years), want: others},
+		"made long before, changed since":             {found: whole(years, 5), want: others},
+		"equal, made before":                          {found: whole(-3000, -3000), want: others},
+		"last changed before, created hidden":         {found: with("", at(years), isWhole), want: others},
+		"a stranger with another name":                {found: with(at(5), at(5), `"email":"ann@x","givenName":"Bo","age":42,"phone":"1","optIn":false,"number":7`), want: others},
+		"a stranger without what we sent":             {found: with(at(5), at(5), `"email":"ann@x","optIn":false,"number":7`), want: others},
+		"a stranger with what we never sent":          {found: with(at(5), at(5), isWhole+`,"city":"Rome"`), want: others},
+		"a stranger with another value than ours":     {found: with(at(5), at(5), `"email":"ann@x","givenName":"Ann","age":42,"phone":"1","optIn":true,"number":7`), want: others},
+		"a stranger without what all of ours have":    {found: with(at(5), at(5), `"email":"ann@x","givenName":"Ann","age":42,"phone":"1","number":7`), want: others},
+		"another name, though nothing is known":       {untaught: true, sent: `{"email":"ann@x","givenName":"Ann"}`, found: with(at(5), at(5), `"email":"ann@x","givenName":"Bo"`), want: others},
+		"created as given, but not written since":     {sent: given, found: with("2011-11-22 13:05:00 +0000", at(years), isGiven), want: others},
+		"created neither as given nor since":          {sent: given, found: with(at(years), at(years), isGiven), want: others},
+		"not among what was written since":            {absent: true, want: others},
+		"its id belongs to another record":            {found: whole(5, 5), owner: InInput, want: others},
+		"its id belongs to another migration":         {found: whole(5, 5), owner: Elsewhere, want: others},
+		"its id is another's, though nothing is told": {found: with("", "", isWhole), owner: InInput, want: others},
+
+		// It cannot be told.
+		"changed since, by its user":                {found: with(at(5), at(60_000), `"email":"ann@x","givenName":"Anna","age":42,"phone":"1","optIn":false,"number":7`), want: unknown(ChangedSince)},
+		"signed in since":                           {found: with(at(5), at(60_000), isWhole+`,"lastLogin":"2026-11-22 13:06:00 +0000"`), want: unknown(ChangedSince)},
+		"created as given, and changed":             {sent: given, untaught: true, found: with("2011-11-22 13:05:00 +0000", at(5), `"email":"ann@x","givenName":"Anna"`), want: unknown(ChangedSince)},
+		"it differs, and when it changed is hidden": {found: with(at(5), "", `"email":"ann@x","givenName":"Bo","optIn":false,"number":7`), want: unknown(NoChangeTime)},
+		"a little too early":                        {found: whole(-500, -500), want: again(TooEarly)},
+		"created is hidden":                         {found: with("", at(5), isWhole), want: unknown(NoTime)},
+		"both times are hidden":                     {found: with("", "", isWhole), want: unknown(NoTime)},
+		"created as given, lastUpdated hidden":      {sent: given, untaught: true, found: with("2011-11-22 13:05:00 +0000", "", isGiven), want: unknown(NoTime)},
+		"nothing but the key is shown":              {sent: `{"email":"ann@x","memo":"m"}`, found: with(at(5), at(5), `"email":"ann@x","optIn":false,"number":7`), want: unknown(NothingButKey)},
+		"what was sent is missing, none is known":   {untaught: true, found: with(at(5), at(5), `"email":"ann@x"`), want: unknown(NoBaseline)},
+		"what was not sent is there, none known":    {untaught: true, sent: `{"email":"ann@x"}`, found: with(at(5), at(5), `"email":"ann@x","optIn":false`), want: unknown(NoBaseline)},
+		"two records":                               {found: append(whole(5, 5), record(t, at(years), at(years), isWhole)), want: again(MoreThanOne)},
+		"two records, the other way round":          {found: append(with(at(years), at(years), isWhole), whole(5, 5)...), want: again(MoreThanOne)},
+		"nothing yet":                               {want: again(NotShown)},
+		"another migration has a call open":         {found: whole(5, 5), rival: OpenElsewhere, want: again(OpenElsewhere)},
+		"an earlier record may have written it":     {found: whole(5, 5), rival: EarlierRecord, want: unknown(EarlierRecord)},
+	} {
+		b := taught(t, 4)
+		if c.untaught {
+			b = NewBaseline(schema, "email")
+		}
+		sent := c.sent
+		if sent == "" {
+			sent = sentWhole
+		}
+		var clocks Clocks
+		clocks.Learn(Sample{Clock: "ours", Sent: claimed, Received: claimed.Add(2 * time.Millisecond), Stamp: stampOf(t, at(1))})
+		got := b.Decide(Question{
+			Sent: []byte(sent), Found: c.found, NotWritten: c.absent, Owner: c.owner, Rival: c.rival,
+			Since: clocks.Since(ledger.Claim{At: claimed, Clock: "ours"}, true),
+		})
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func stampOf(t *testing.T, text string) identitycloud.Moment {
+	t.Helper()
+	m, ok := identitycloud.ParseMoment(text)
+	if !ok {
+		t.Fatalf("%q is no time", text)
+	}
+	return m
+}
+
+func TestAFewRecordsOfOursProveLittle(t *testing.T) {
+	sent := []byte(`{"email":"b@x","givenName":"B"}`)
+	found := record(t, at(5), at(5), `"email":"b@x","givenName":"B","optIn":true`)
+	since := Bound{From: claimed, Clearly: claimed.Add(-time.Second)}
+	for n, want := range map[int]Answer{
+		0: {Reason: NoBaseline}, 1: {Reason: NoBaseline}, 2: {Reason: NoBaseline}, 3: {Verdict: Others}, 9: {Verdict: Others},
+	} {
+		b := NewBaseline(schema, "email")
+		for range n {
+			b.Learn([]byte(`{"email":"a@x","givenName":"A"}`), record(t, at(5), at(5), `"email":"a@x","givenName":"A","optIn":false`))
+		}
+		if got := b.Decide(Question{Sent: sent, Found: []identitycloud.Entity{found}, Since: since}); got != want {
+			t.Errorf("with %d records that are ours: %+v, want %+v", n, got, want)
+		}
+	}
+}
+
+// A clock of ours shows claimed when a call is claimed. The target stamps with a clock
+// that is ahead of it by skew.
+func TestTheClockThatStampsRecordsCounts(t *testing.T) {
+	const none = time.Duration(-1 << 62)
+	date := func(low, high time.Duration) *ledger.Skew { return &ledger.Skew{Low: low, High: high} }
+	agrees := date(-500*time.Millisecond, 600*time.Millisecond)
+	for name, c := range map[string]struct {
+		skew  time.Duration // of a record of ours in hand; none: there is none
+		date  *ledger.Skew
+		lost  bool
+		stamp time.Duration // of the record that was found, after the claim by our clock
+		want  Answer
+	}{
+		"calibrated": {0, agrees, true, 10 * time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"calibrated, the clocks differ by an hour":        {time.Hour, agrees, true, time.Hour + 10*time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"calibrated, an hour behind":                      {-time.Hour, agrees, true, -time.Hour + 10*time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"Date is 0.2 s ahead":                             {0, date(190*time.Millisecond, 210*time.Millisecond), true, 10 * time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"Date is an hour ahead":                           {0, date(time.Hour, time.Hour), true, 10 * time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"calibrated, an hour ahead, made before":          {time.Hour, nil, true, 30 * time.Minute, Answer{Verdict: Others}},
+		"calibrated, a little early":                      {0, agrees, true, -500 * time.Millisecond, Answer{Reason: TooEarly, Again: true}},
+		"calibrated, a little early, nothing lost":        {0, agrees, false, -500 * time.Millisecond, Answer{Verdict: Others}},
+		"nothing in hand":                                 {none, agrees, true, 10 * time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"nothing in hand, no Date either":                 {none, nil, true, 10 * time.Millisecond, Answer{Verdict: Ours, UUID: "u1"}},
+		"nothing in hand, early":                          {none, agrees, true, -time.Minute, Answer{Reason: TooEarly, Again: true}},
+		"nothing in hand, early, nothing lost":            {none, agrees, false, -time.Minute, Answer{Verdict: Others}},
+		"nothing in hand, early, nothing lost, no Date":   {none, nil, false, -time.Minute, Answer{Reason: TooEarly, Again: true}},
+		"nothing in hand, made clearly before":            {none, agrees, true, -time.Hour, Answer{Verdict: Others}},
+		"nothing in hand, Date ahead, too early for Date": {none, date(time.Hour, time.Hour), true, 10 * time.Millisecond, Answer{Reason: TooEarly, Again: true}},
+		"nothing in hand, Date ahead, as Date has it":     {none, date(time.Hour, time.Hour), true, time.Hour + time.Second, Answer{Verdict: Ours, UUID: "u1"}},
+		"nothing in hand, Date behind, as Date has it":    {none, date(-time.Hour, -time.Hour), true, -time.Hour + time.Second, Answer{Reason: TooEarly, Again: true}},
+		"nothing in hand, Date behind, as ours has it":    {none, date(-time.Hour, -time.Hour), true, time.Second, Answer{Verdict: Ours, UUID: "u1"}},
+	} {
+		var clocks Clocks
+		if c.skew != none {
+			clocks.Learn(sampleAt(claimed.Add(-time.Minute), c.skew, 40*time.Millisecond))
+			clocks.Learn(sampleAt(claimed.Add(time.Minute), c.skew, 40*time.Millisecond))
+		}
+		stamp := claimed.Add(c.stamp).Format("2006-01-02 15:04:05.000000 -0700")
+		got := NewBaseline(schema, "email").Decide(Question{
+			Sent: []byte(`{"email":"a@x"}`), Found: []identitycloud.Entity{record(t, stamp, stamp, `"email":"a@x"`)},
+			Since: clocks.Since(ledger.Claim{At: claimed, Clock: "ours", Date: c.date}, c.lost),
+		})
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// sampleAt is a record that was made in the middle of a call of ours.
+func sampleAt(sent time.Time, skew, took time.Duration) Sample {
+	stamp := sent.Add(took / 2).Add(skew)
+	return Sample{Clock: "ours", Sent: sent, Received: sent.Add(took), Stamp: identitycloud.Moment{Earliest: stamp, Latest: stamp.Add(time.Microsecond - 1)}}
+}
+
+func TestOtherClocksSayNothingOfThisOne(t *testing.T) {
+	var clocks Clocks
+	clocks.Learn(sampleAt(claimed, -time.Hour, time.Millisecond))
+	since := clocks.Since(ledger.Claim{At: claimed, Clock: "another"}, true)
+	if !since.From.Equal(claimed) || !since.Clearly.Before(claimed.Add(-time.Minute)) {
+		t.Errorf("%+v, want the other clock's own time, and a margin of minutes", since)
+	}
+}
+
+func TestAStampThatMayBeLaterDoesNotMoveTheClock(t *testing.T) {
+	// Two records of ours whose created the input gave; the user of one has changed it.
+	var clocks Clocks
+	changed := sampleAt(claimed, time.Hour, time.Millisecond)
+	asMade := sampleAt(claimed, 0, time.Millisecond)
+	changed.MaybeLater, asMade.MaybeLater = true, true
+	clocks.Learn(changed)
+	clocks.Learn(asMade)
+	claim := ledger.Claim{At: claimed, Clock: "ours"}
+	if since := clocks.Since(claim, true); since.From.After(claimed) || since.From.Before(claimed.Add(-time.Second)) {
+		t.Errorf("%+v, want what the unchanged record tells", since)
+	}
+	// One that is certain counts for more.
+	clocks.Learn(sampleAt(claimed, -time.Millisecond, time.Millisecond))
+	if since := clocks.Since(claim, true); since.From.After(claimed) {
+		t.Errorf("%+v, want it no later than the certain record tells", since)
+	}
+}
+
+func TestAClockThatWasSetMeanwhileIsGivenTheBenefitOfTheDoubt(t *testing.T) {
+	var clocks Clocks
+	clocks.Learn(sampleAt(claimed.Add(-time.Hour), 0, time.Millisecond))
+	clocks.Learn(sampleAt(claimed.Add(time.Hour), 30*time.Second, time.Millisecond))
+	since := clocks.Since(ledger.Claim{At: claimed, Clock: "ours"}, true)
+	if since.From.After(claimed) {
+		t.Errorf("%+v, want it no later than the claim by the slower of the two", since)
+	}
+}
+
+func TestThisClockIsTheSameThroughoutAProcess(t *testing.T) {
+	if ThisClock() == "" || ThisClock() != ThisClock() {
+		t.Errorf("%q and %q", ThisClock(), ThisClock())
+	}
+}

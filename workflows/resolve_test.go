@@ -1,0 +1,103 @@
+package workflows
+
+import (
+	"testing"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
+)
+
+// A call can have written a record and not said so in round 0 as well.
+func TestDuplicatesOfTheInputAreLookedUp(t *testing.T) {
+	f := newFake(t, 2)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 1 {
+			return allDuplicate, nil
+		}
+		return allCreated, nil
+	}
+	asked := 0
+	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+		if asked++; in.Round != 0 || in.Last || in.Again != (asked > 1) {
+			t.Errorf("the %d. look-up is asked with %+v", asked, in)
+		}
+		if asked < 4 {
+			return activities.Resolved{Recovered: 6, Invisible: 4}, nil
+		}
+		return activities.Resolved{Recovered: 8, Failed: 2}, nil
+	}
+	e := newEnvironment(t, f)
+	if _, err := e.migrate(func(*migration.Spec) {}); err != nil {
+		t.Fatal(err)
+	}
+	if asked != 4 || f.count("WriteRetryFile") != 0 {
+		t.Errorf("%s; want four look-ups, and no retry round: nothing is unknown", f.story())
+	}
+}
+
+// What cannot be told of a duplicate of the input is asked for in a retry round.
+func TestADuplicateOfTheInputThatCannotBeToldIsRetried(t *testing.T) {
+	f := newFake(t, 1)
+	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
+	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
+		if in.Last {
+			return activities.Resolved{Unknown: recordsABatch}, nil
+		}
+		return activities.Resolved{Invisible: recordsABatch}, nil
+	}
+	e := newEnvironment(t, f)
+	began := e.Now()
+	if _, err := e.migrate(func(*migration.Spec) {}); err != nil {
+		t.Fatal(err)
+	}
+	if f.count("WriteRetryFile 1") != 1 {
+		t.Errorf("%s; want a retry round", f.story())
+	}
+	if waited := f.artifact.FinishedAt.Sub(began); waited < lookAgainFor || waited > 2*lookAgainFor {
+		t.Errorf("it waited %s, want some minutes", waited)
+	}
+}
+
+func TestALookUpOfTheInputThatIsNotAllowedHaltsTheMigration(t *testing.T) {
+	f := newFake(t, 2)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 1 {
+			return allDuplicate, nil
+		}
+		return allUnknown, nil
+	}
+	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+		return activities.Resolved{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+	}
+	e := newEnvironment(t, f)
+	result, err := e.migrate(func(*migration.Spec) {})
+	if err != nil || result.Halted != "may not look" || f.count("WriteRetryFile") != 0 || f.count("WriteArtifacts") != 1 {
+		t.Errorf("%s, %v, halted %q; want the artifacts and the reason", f.story(), err, result.Halted)
+	}
+}
+
+// Duplicates count as failed until it is known that they are ours.
+func TestDuplicatesThatAreOursDoNotCountAsFailed(t *testing.T) {
+	f := newFake(t, 6)
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position <= 2 {
+			return allDuplicate, nil
+		}
+		return allCreated, nil
+	}
+	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+		return activities.Resolved{Recovered: f.strangers().Failed}, nil
+	}
+	e := newEnvironment(t, f)
+	e.at(2*time.Hour, UpdateResume, anna)
+	began := e.Now()
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "5" }); err != nil {
+		t.Fatal(err)
+	}
+	if f.count("LoadBatch") != 6 || f.artifact.FinishedAt.Sub(began) > time.Hour {
+		t.Errorf("%s, after %s; want all batches, without a question", f.story(), f.artifact.FinishedAt.Sub(began))
+	}
+}
