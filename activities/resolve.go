@@ -18,7 +18,7 @@ import (
 
 // ResolveInput asks whose the duplicates of a retry round are.
 type ResolveInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Round int `json:"round"`
 	// Last says that nobody will look again in this round: what cannot be seen
 	// now stays unknown.
