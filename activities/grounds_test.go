@@ -175,10 +175,11 @@ func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
 	folder := migration.In(workPlace(t), "key")
 	for name, content := range map[string]string{
-		"start.json":   `{"id":"x","stamp":"../../x"}`,
-		"round-1.json": `{"round":1,"name":"../retry.csv","batches":1,"records":1}`,
-		"round-2.json": `{"round":2,"name":"retry.csv","list":"/etc/passwd","batches":1,"records":1}`,
-		"summary.json": `{"files":{"success":"..","retry":[]}}`,
+		"start.json":     `{"id":"x","stamp":"../../x"}`,
+		"round-1.json":   `{"round":1,"name":"../retry.csv","batches":1,"records":1}`,
+		"round-2.json":   `{"round":2,"name":"retry.csv","list":"/etc/passwd","batches":1,"records":1}`,
+		"summary.json":   `{"files":{"success":"..","retry":[]}}`,
+		"unresolved-run": `"../retry.csv"`,
 	} {
 		if err := folder.Make(); err != nil {
 			t.Fatal(err)
@@ -187,11 +188,12 @@ func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var errs [4]error
+	var errs [5]error
 	_, errs[0] = folder.Start()
 	_, errs[1] = folder.RetryFile(1)
 	_, errs[2] = folder.RetryFile(2)
 	_, errs[3] = folder.Summary()
+	_, errs[4] = folder.Unresolved()
 	for i, err := range errs {
 		if err == nil || !strings.Contains(err.Error(), "without a path") {
 			t.Errorf("%d: %v; want it refused", i, err)

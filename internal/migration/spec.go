@@ -623,18 +623,25 @@ func load[T any](f Folder, name string) (value T, err error) {
 	if err := json.Unmarshal(data, &value); err != nil {
 		return value, fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", f.path(name), err)
 	}
-	if named, ok := any(value).(interface{ names() []string }); ok {
-		for _, n := range named.names() {
-			if n != "" && !store.IsBase(n) {
-				return value, fmt.Errorf("%s names a file %q in another folder; expected a name without a path, restore it from a backup", f.path(name), n)
-			}
+	for _, n := range namesIn(value) {
+		if n != "" && !store.IsBase(n) {
+			return value, fmt.Errorf("%s names a file %q in another folder; expected a name without a path, restore it from a backup", f.path(name), n)
 		}
 	}
 	return value, nil
 }
 
-// The names of files in what a folder holds; load refuses those that lead out of
-// their folder.
+// namesIn gives the names of files in what a folder holds.
+func namesIn(value any) []string {
+	switch v := value.(type) {
+	case string: // what is kept as a bare string is a name
+		return []string{v}
+	case interface{ names() []string }:
+		return v.names()
+	}
+	return nil
+}
+
 func (s Start) names() []string     { return []string{s.Stamp} }
 func (r RetryFile) names() []string { return []string{r.Name, r.List} }
 
