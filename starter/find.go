@@ -359,11 +359,8 @@ func (p *place) look(ctx context.Context, k *known) error {
 			return err
 		}
 		folder := migration.Folder(k.spec.Folder)
-		// What Temporal names may be anywhere, and of anybody.
-		if p.has(folder) {
-			if start, err := folder.Start(); err == nil && start.ID == k.id {
-				k.folder = folder
-			}
+		if start, err := folder.Start(); err == nil && start.ID == k.id {
+			k.folder = folder
 		}
 	}
 	return nil

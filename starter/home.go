@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
 
@@ -52,9 +50,6 @@ func (h home) places() []string {
 	}
 	return []string{h.stateDir}
 }
-
-// has says whether a folder is in one of them.
-func (h home) has(folder migration.Folder) bool { return slices.ContainsFunc(h.places(), folder.IsOf) }
 
 func (h *home) completeHome(getenv func(string) string) error {
 	if err := h.completeStateDir(getenv); err != nil {
