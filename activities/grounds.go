@@ -84,16 +84,21 @@ func (a *Activities) notHere(path string) error {
 		path, strings.Join(a.work, ", ")))
 }
 
-func (in InspectInput) confine(a *Activities) error {
-	if err := in.Run.confine(a); err != nil {
+func (in InspectInput) confine(a *Activities) error { return a.ordered(in.Run, in.Spec) }
+
+func (in FailureInput) confine(a *Activities) error { return a.ordered(in.Run, in.Failure.Spec) }
+
+// ordered says why this process does not take a migration.
+func (a *Activities) ordered(run Run, spec migration.Spec) error {
+	if err := run.confine(a); err != nil {
 		return err
 	}
-	if in.Spec.Folder == string(in.Run.Folder) {
-		if ordered, err := in.Run.Folder.IsOrdered(in.Spec); ordered || err != nil {
+	if spec.Folder == string(run.Folder) {
+		if ordered, err := run.Folder.IsOrdered(spec); ordered || err != nil {
 			return storageError(err)
 		}
 	}
-	return refused(fmt.Errorf("nobody has asked for a migration with these options in %s; begin it with starter, of the same version as this worker", in.Run.Folder))
+	return refused(fmt.Errorf("nobody has asked for a migration with these options in %s; begin it with starter, of the same version as this worker", run.Folder))
 }
 
 // confine lets a notice through: without a folder of ours it only says less.

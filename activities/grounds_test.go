@@ -150,6 +150,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 		forged := in
 		change(&forged.Spec)
 		isRefused(t, name, asked(r, "InspectSource", forged))
+		isRefused(t, name+", its failure", asked(r, "KeepFailure", FailureInput{Run: in.Run, Failure: migration.Failure{Spec: forged.Spec}}))
 	}
 	if has, err := store.Exists(r.run.Folder.Index()); has || err != nil {
 		t.Errorf("an index is there (%v, %v); want nothing read", has, err)
