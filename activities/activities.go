@@ -70,6 +70,7 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 
 // Activities are the activities of one worker process.
 type Activities struct {
+	work     []string // the work places whose folders it takes
 	connect  Connect
 	log      *slog.Logger
 	observer Observer
@@ -85,9 +86,10 @@ type Activities struct {
 	runs map[Run]*opening
 }
 
-// New makes the activities of this process.
-func New(connect Connect, log *slog.Logger) *Activities {
-	return &Activities{connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
+// New makes the activities of this process, for the migrations of its work places:
+// state folders and URLs in buckets.
+func New(work []string, connect Connect, log *slog.Logger) *Activities {
+	return &Activities{work: work, connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
 }
 
 // OpenUndo gives this process the keys to previous values that are encrypted, for
@@ -221,6 +223,11 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 		}
 	}()
 	rollback, err := folder.Rollback()
+	if err == nil && rollback.Migration != "" {
+		if err := a.takes(rollback.Migration); err != nil {
+			return nil, err
+		}
+	}
 	if err == nil {
 		if o.start, err = folder.Start(); err != nil {
 			return nil, err
@@ -232,6 +239,9 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 	}
 	verification, err := folder.Verification()
 	if err == nil {
+		if err := a.takes(verification.Migration); err != nil {
+			return nil, err
+		}
 		o.verification, o.of = &verification, verification.Migration
 	} else if !errors.Is(err, migration.ErrAbsent) {
 		return nil, err

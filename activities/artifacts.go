@@ -15,7 +15,7 @@ import (
 // ArtifactsInput asks for the artifacts. All times are the workflow's, so that
 // the same bytes come out when the activity is run again.
 type ArtifactsInput struct {
-	Run           Run       `json:"run"`
+	Run           `json:"run"`
 	FinishedAt    time.Time `json:"finished_at"`
 	EntitiesAfter *int64    `json:"entities_after"`
 	// Stopped says that this run ends before its time: what was not attempted

@@ -9,7 +9,7 @@ import (
 
 // FailureInput is why a run of a migration came to nothing.
 type FailureInput struct {
-	Run     Run               `json:"run"`
+	Run     `json:"run"`
 	Failure migration.Failure `json:"failure"`
 }
 

@@ -11,7 +11,7 @@ import (
 
 // ForecastInput asks how long the batches of round 0 after these ones take.
 type ForecastInput struct {
-	Run Run `json:"run"`
+	Run `json:"run"`
 	// Loaded is how many batches were loaded, from the first on.
 	Loaded int `json:"loaded"`
 }

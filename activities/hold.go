@@ -20,7 +20,7 @@ type FailLimit struct {
 
 // HoldInput names a load of which too many records have failed.
 type HoldInput struct {
-	Run  Run    `json:"run"`
+	Run  `json:"run"`
 	Load string `json:"load"`
 }
 

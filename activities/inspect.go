@@ -26,7 +26,7 @@ import (
 // find it in the folder.
 type InspectInput struct {
 	Spec migration.Spec `json:"spec"`
-	Run  Run            `json:"run"`
+	Run  `json:"run"`
 	// Now is the time of the workflow: the start of the migration, if this run
 	// is the first.
 	Now time.Time `json:"now"`

@@ -17,7 +17,7 @@ import (
 
 // BatchInput names a batch by its position in a round.
 type BatchInput struct {
-	Run      Run `json:"run"`
+	Run      `json:"run"`
 	Round    int `json:"round"`
 	Position int `json:"position"`
 	// Limit is how many records may fail; nil is any number.

@@ -25,7 +25,7 @@ const longestRetryAfter = time.Hour
 
 // NotifyInput is a notice of a run.
 type NotifyInput struct {
-	Run    Run           `json:"run"`
+	Run    `json:"run"`
 	Notice notify.Notice `json:"notice"`
 }
 
@@ -45,7 +45,11 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) (Notified, erro
 	ctx, done := restartable(ctx)
 	defer done()
 	// A folder that cannot be read is no reason to stay silent.
-	spec, err := in.Run.Folder.Spec()
+	err := a.takes(in.Run.Folder)
+	var spec migration.Spec
+	if err == nil {
+		spec, err = in.Run.Folder.Spec()
+	}
 	switch {
 	case err == nil:
 		in.Notice.About(spec)

@@ -9,7 +9,7 @@ import (
 
 // PlanInput asks for the batches of a round from a position on.
 type PlanInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Round int `json:"round"`
 	After int `json:"after"`        // position in the round, 0 = from its start
 	To    int `json:"to,omitempty"` // the last position that is wanted, 0 = the round's last
@@ -91,7 +91,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 // UpdatePlanInput asks for the batches from one on whose duplicates are to be
 // updated.
 type UpdatePlanInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	After int `json:"after"` // batch, 0 = from the start
 	Limit int `json:"limit"`
 }

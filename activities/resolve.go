@@ -17,7 +17,7 @@ import (
 
 // ResolveInput asks whose the duplicates of a round are.
 type ResolveInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Round int `json:"round"`
 	// Again says that it was asked before in this round, and something was to show.
 	Again bool `json:"again,omitempty"`

@@ -16,7 +16,7 @@ import (
 
 // RetryFileInput asks for the retry file that a round will load.
 type RetryFileInput struct {
-	Run   Run       `json:"run"`
+	Run   `json:"run"`
 	Round int       `json:"round"` // 1…: the file holds what is unknown after the round before
 	Now   time.Time `json:"now"`   // of the workflow: in the file's name, the first time
 }

@@ -152,7 +152,7 @@ func inspected(t *testing.T, input string, options ...option) *rig {
 
 // restart is a new process with the same folders.
 func (r *rig) restart() {
-	r.acts = New(func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+	r.acts = New([]string{store.Dir(store.Dir(r.spec.Folder))}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		return target{c, r}, err
 	}, slog.New(slog.DiscardHandler))

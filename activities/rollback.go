@@ -186,7 +186,7 @@ func (o *opened) inRound(ctx context.Context, round, batch int) ([]bool, error) 
 // RollbackPlanInput asks for the batches of items from one on that are to be
 // undone in a round, or to be verified after it.
 type RollbackPlanInput struct {
-	Run    Run  `json:"run"`
+	Run    `json:"run"`
 	Round  int  `json:"round"`
 	Verify bool `json:"verify,omitempty"`
 	After  int  `json:"after"` // batch, 0 = from the start
@@ -295,7 +295,7 @@ func countRollback(known []ledger.Record) (c migration.RollbackCounts) {
 
 // RollbackInput names a batch of items.
 type RollbackInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Round int `json:"round"`
 	Batch int `json:"batch"`
 }
@@ -724,7 +724,7 @@ func (b *undoing) verify(ctx context.Context, item rollback.Item, outcome ledger
 
 // RollbackArtifactsInput asks for the artifacts of a rollback.
 type RollbackArtifactsInput struct {
-	Run        Run       `json:"run"`
+	Run        `json:"run"`
 	Round      int       `json:"round"`
 	FinishedAt time.Time `json:"finished_at"`
 }

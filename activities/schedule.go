@@ -91,7 +91,7 @@ func matching(patterns []string, after string) (paths []string, err error) {
 	}
 	slices.Sort(paths)
 	return slices.DeleteFunc(slices.Compact(paths), func(path string) bool {
-		return path <= after || isUnready(filepath.Base(path)) || artifacts.IsArtifact(filepath.Base(path)) || isPutAway(path)
+		return path <= after || leftOut(path)
 	}), nil
 }
 
@@ -147,6 +147,9 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 	ctx, done := restartable(ctx)
 	defer done()
 	p, err := prepareFile(ctx, in)
+	if err == nil {
+		err = migration.Folder(p.Spec.Folder).Order(p.Spec)
+	}
 	var wrong *stage.Error
 	var cannot *migration.RefusedError
 	var before *migration.DoneError
@@ -210,9 +213,9 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 
 // PutAwayInput is a file whose migration has ended.
 type PutAwayInput struct {
+	Schedule migration.Schedule  `json:"schedule"`
 	File     migration.FoundFile `json:"file"`
 	Folder   string              `json:"folder,omitempty"` // DoneFolder, FailedFolder, or "": the file stays
-	StateDir string              `json:"state_dir"`
 	Staged   string              `json:"staged,omitempty"` // the plain copy of it, if there is one
 }
 
@@ -224,7 +227,7 @@ func (a *Activities) PutAway(ctx context.Context, in PutAwayInput) (path string,
 	ctx, done := restartable(ctx)
 	defer done()
 	if in.Staged != "" {
-		if err := migration.DropInput(in.StateDir, in.Staged); err != nil {
+		if err := migration.DropInput(in.Schedule.StateDir, in.Staged); err != nil {
 			return "", ended(ctx, err)
 		}
 	}
@@ -313,7 +316,7 @@ func numbered(dir, name string, n int) string {
 
 // WriteScheduledInput is what a run of a schedule came to.
 type WriteScheduledInput struct {
-	OutputDir string              `json:"output_dir"`
+	Schedule  migration.Schedule  `json:"schedule"`
 	Scheduled migration.Scheduled `json:"scheduled"`
 }
 
@@ -329,7 +332,7 @@ func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput)
 	data = append(data, '\n')
 	for at := in.Scheduled.StartedAt; ; at = at.Add(time.Second) {
 		name = artifacts.Name("scheduled", artifacts.Stamp(at), "json")
-		path := filepath.Join(in.OutputDir, name)
+		path := filepath.Join(in.Schedule.Options.OutputDir, name)
 		err := private.Create(path, data)
 		if errors.Is(err, private.ErrExists) {
 			if !isOf(path, in.Scheduled.WorkflowID) {

@@ -73,7 +73,7 @@ func (i *incoming) prepare(f migration.FoundFile) Prepared {
 
 func (i *incoming) putAway(f migration.FoundFile, folder string) string {
 	i.t.Helper()
-	return must[string](i.rig, i.acts.PutAway, PutAwayInput{File: f, Folder: folder, StateDir: i.schedule.StateDir})
+	return must[string](i.rig, i.acts.PutAway, PutAwayInput{File: f, Schedule: i.schedule, Folder: folder})
 }
 
 func TestFindFilesLeavesOutWhatIsNotForReading(t *testing.T) {
@@ -184,7 +184,7 @@ func TestPrepareFileBringsAFileToWhereWorkersElsewhereSeeIt(t *testing.T) {
 		}
 	}
 	copied := i.prepare(found).Staged
-	if moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: found, Folder: DoneFolder, StateDir: i.schedule.StateDir, Staged: copied}); moved == "" {
+	if moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: found, Schedule: i.schedule, Folder: DoneFolder, Staged: copied}); moved == "" {
 		t.Error("the file was not put away")
 	}
 	if there, err := store.Exists(copied); there || err != nil {
@@ -213,7 +213,7 @@ func TestPrepareFileStagesWhatIsNotPlain(t *testing.T) {
 	if same := i.prepare(i.put("plain.csv", people(3))); same.Spec.Folder != p.Spec.Folder {
 		t.Error("the plain file is another migration than the packed one; want one: the content is the same")
 	}
-	moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: packed, Folder: DoneFolder, StateDir: i.schedule.StateDir, Staged: p.Staged})
+	moved := must[string](i.rig, i.acts.PutAway, PutAwayInput{File: packed, Schedule: i.schedule, Folder: DoneFolder, Staged: p.Staged})
 	if _, err := os.Stat(p.Staged); !errors.Is(err, os.ErrNotExist) || moved != store.Join(i.dir, "done", "users.csv.gz") {
 		t.Errorf("the plain copy is still there (%v), the file is %s", err, moved)
 	}
@@ -286,7 +286,7 @@ func TestTheSummaryOfARunIsWrittenOnce(t *testing.T) {
 	out := i.t.TempDir()
 	write := func(id string, known int) string {
 		t.Helper()
-		return must[string](i.rig, i.acts.WriteScheduled, WriteScheduledInput{OutputDir: out, Scheduled: migration.Scheduled{
+		return must[string](i.rig, i.acts.WriteScheduled, WriteScheduledInput{Schedule: migration.Schedule{Options: migration.Spec{OutputDir: out}}, Scheduled: migration.Scheduled{
 			WorkflowID: id, StartedAt: now, FinishedAt: now.Add(time.Minute), Known: known,
 		}})
 	}

@@ -8,7 +8,7 @@ import (
 
 // SteerInput is what operators have changed.
 type SteerInput struct {
-	Run Run `json:"run"`
+	Run `json:"run"`
 	// Control holds from now on, unless it is null.
 	Control *migration.Control `json:"control,omitempty"`
 	// Events are written down.

@@ -56,7 +56,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
-	acts := New(nil, slog.New(slog.DiscardHandler))
+	acts := New(nil, nil, slog.New(slog.DiscardHandler))
 	for name, c := range map[string]struct {
 		activity any
 		input    func(Run) any

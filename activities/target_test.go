@@ -40,7 +40,7 @@ func TestCheckTargetTellsWhatIsWrongFromWhatMayPass(t *testing.T) {
 
 func TestWrongCredentialsAreRefused(t *testing.T) {
 	r := inspected(t, people(1))
-	r.acts = New(func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+	r.acts = New(nil, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
 		return identitycloud.New(identitycloud.Config{BaseURL: spec.Target.URI, ClientID: "id", ClientSecret: "S3cr3t-never-shown"})
 	}, r.acts.log)
 	err := r.check()

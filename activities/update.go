@@ -18,7 +18,7 @@ import (
 
 // UpdateInput names a batch whose duplicates are to be updated.
 type UpdateInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Round int `json:"round"` // the last one that is over
 	Batch int `json:"batch"`
 }

@@ -26,7 +26,7 @@ import (
 
 // VerifyPlanInput asks for the batches from one on that are to be read back.
 type VerifyPlanInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	After int `json:"after"` // batch, 0 = from the start
 	Limit int `json:"limit"`
 }
@@ -122,7 +122,7 @@ func (o *opened) toVerify(ctx context.Context, b source.Batch) (positions []int,
 
 // VerifyInput names a batch that is to be read back.
 type VerifyInput struct {
-	Run   Run `json:"run"`
+	Run   `json:"run"`
 	Batch int `json:"batch"`
 	// Until is how long a record that is not there is looked for again: new ones
 	// can stay invisible for minutes.
@@ -429,7 +429,7 @@ func (v *verifying) keep(ctx context.Context) (migration.VerifyResult, error) {
 
 // VerifyArtifactsInput asks for the artifacts of a verification.
 type VerifyArtifactsInput struct {
-	Run        Run       `json:"run"`
+	Run        `json:"run"`
 	FinishedAt time.Time `json:"finished_at"`
 	Halted     string    `json:"halted,omitempty"` // why it ended before its time
 }

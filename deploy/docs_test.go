@@ -53,6 +53,20 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 	}
 }
 
+// What SECURITY.md says of who can do what is tried, line by line.
+func TestEachLineOfWhoCanDoWhatNamesItsTests(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "SECURITY.md"), "\n## Who can do what\n")
+	lines := regexp.MustCompile(`(?m)^\| [^|]+ \| [^|]+ \|(.*)\|$`).FindAllStringSubmatch(section[:strings.Index(section, "\n## ")], -1)
+	if len(lines) < 10 {
+		t.Fatalf("%d lines were found; the test looks in the wrong place", len(lines))
+	}
+	for _, line := range lines[2:] { // without the head of the table
+		if !strings.Contains(line[1], "`Test") {
+			t.Errorf("no test tries: %s", line[0])
+		}
+	}
+}
+
 // headings gives the anchors of a page, as forges make them.
 func headings(page string) map[string]bool {
 	found := map[string]bool{}

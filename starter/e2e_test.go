@@ -657,7 +657,7 @@ func (m *migration) queue() string { return filepath.Base(m.lab.dir) }
 // worker starts a lone worker for a remote migration.
 func (m *migration) worker(flags ...string) *process {
 	m.lab.t.Helper()
-	return m.lab.start("worker", m.target.credentials(), append(serviceFlags(m.lab.t, "--task-queue", m.queue()), flags...)...)
+	return m.lab.start("worker", m.target.credentials(), append(append(serviceFlags(m.lab.t, "--task-queue", m.queue()), m.places()...), flags...)...)
 }
 
 // copyTestdata puts the repository's testdata into the folder that the

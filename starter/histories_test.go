@@ -187,7 +187,7 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 }
 
 func (s *scene) startWorker() {
-	s.acts = activities.New(func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	s.acts = activities.New([]string{filepath.Join(s.dir, "state")}, func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		if s.connect != nil && err == nil {
 			return s.connect(c), nil

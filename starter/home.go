@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/store"
 )
 
@@ -22,13 +21,10 @@ type home struct {
 	workURL  string // "": migrations keep their work in the state folder
 }
 
-// workVariable is the environment variable that --work-url defaults to.
-const workVariable = "DATALOAD_WORK_URL"
-
 // addHomeFlags adds the options that say where things are kept.
 func (h *home) addHomeFlags(f *pflag.FlagSet, stateDir string) {
 	h.addStateDirFlag(f, stateDir)
-	f.StringVar(&h.workURL, "work-url", "", "folder of a bucket in which migrations keep their work, instead of the state folder: s3://bucket/dataload ("+workVariable+", docs/object-storage.md)")
+	f.StringVar(&h.workURL, "work-url", "", "folder of a bucket in which migrations keep their work, instead of the state folder: s3://bucket/dataload ("+config.WorkVariable+", docs/object-storage.md)")
 }
 
 // addStateDirFlag is addHomeFlags for who knows no migration.
@@ -47,54 +43,39 @@ func (h home) text() string {
 	return "the state folder " + h.stateDir
 }
 
+// places are the work places whose migrations a worker in this process takes.
+func (h home) places() []string {
+	if h.workURL != "" {
+		return []string{h.stateDir, h.workURL}
+	}
+	return []string{h.stateDir}
+}
+
 func (h *home) completeHome(getenv func(string) string) error {
 	if err := h.completeStateDir(getenv); err != nil {
 		return err
 	}
-	if h.workURL = cmp.Or(h.workURL, getenv(workVariable)); h.workURL == "" {
-		return nil
-	}
 	var err error
-	h.workURL, err = checkURL("work-url", h.workURL, "--state-dir")
-	return err
+	if h.workURL, err = config.WorkURL(h.workURL, getenv); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // completeStateDir makes the state folder that was given absolute, or takes that
 // of the user.
 func (h *home) completeStateDir(getenv func(string) string) (err error) {
-	if h.stateDir == "" {
-		if h.stateDir, err = defaultStateDir(getenv); err != nil {
-			return err
-		}
-	}
-	h.stateDir, err = filepath.Abs(h.stateDir)
+	h.stateDir, err = config.StateDir(h.stateDir, getenv)
 	return err
 }
 
-// defaultStateDir is where programs keep state that should survive a restart
-// (XDG Base Directory Specification).
-func defaultStateDir(getenv func(string) string) (string, error) {
-	base := getenv("XDG_STATE_HOME")
-	if base == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", fmt.Errorf("cannot find the user's folder (%w); give --state-dir", err)
-		}
-		base = filepath.Join(home, ".local", "state")
-	}
-	return filepath.Join(base, "durable-dataload"), nil
-}
-
-// checkURL gives the URL of a folder of a bucket in its one form. local is what
-// is given for a folder of this machine instead.
+// checkURL is config.CheckURL, with the error of a wrong command line.
 func checkURL(flag, url, local string) (string, error) {
-	if !store.IsURL(url) {
-		return "", usage("--%s is %q; expected the URL of a folder of a bucket, as s3://BUCKET/FOLDER; a folder of this machine is given by %s", flag, url, local)
+	url, err := config.CheckURL(flag, url, local)
+	if err != nil {
+		return "", usageError{err}
 	}
-	if err := store.Check(url); err != nil {
-		return "", usage("--%s: %w; what is on this machine is given by %s", flag, err, local)
-	}
-	return store.Join(url), nil
+	return url, nil
 }
 
 // prove shows that the work place can be used, before anything is begun. That of

@@ -41,7 +41,7 @@ func TestWhereThingsAreKept(t *testing.T) {
 		{name: "a schedule", workURL: "s3://bucket/a", patterns: true, work: "s3://bucket/a", results: here},
 	} {
 		o := options{home: home{stateDir: "/state", workURL: c.workURL}, outputDir: c.outputDir, dryRun: c.dryRun, patterns: true}
-		getenv := func(name string) string { return map[string]string{workVariable: c.variable}[name] }
+		getenv := func(name string) string { return map[string]string{"DATALOAD_WORK_URL": c.variable}[name] }
 		if err := o.completePaths(getenv); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/store"
@@ -28,7 +29,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	defer s.Close()
 	work := inMemory(t, "work")
 	for name, value := range map[string]string{
-		"CAPTURE_APID_URI": s.URL(), "CAPTURE_CLIENT_ID": "me", "CAPTURE_CLIENT_SECRET": "invented-secret", workVariable: work,
+		"CAPTURE_APID_URI": s.URL(), "CAPTURE_CLIENT_ID": "me", "CAPTURE_CLIENT_SECRET": "invented-secret", config.WorkVariable: work,
 	} {
 		t.Setenv(name, value)
 	}
@@ -115,7 +116,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	hasAll(t, out, "migration-users.csv-"+keys[0], "migration-a.csv-", "migration-b.csv-")
 	out, _ = starter(migration.ExitDone, "status", keys[0])
 	hasAll(t, out, "2 created", "ended")
-	t.Setenv(workVariable, "")
+	t.Setenv(config.WorkVariable, "")
 	_, text = starter(migration.ExitDone, "list")
 	hasAll(t, text, "No migration was found in the state folder")
 	out, _ = starter(migration.ExitDone, "verify", "--migration", keys[0], "--rate-limit", "0", "--work-url", work)

@@ -311,15 +311,25 @@ func (s *session) begin(ctx context.Context) (client.WorkflowRun, error) {
 	if s.spec.SearchAttributes {
 		o.TypedSearchAttributes = workflows.Attributes(s.spec)
 	}
-	run, err := s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
+	start := func() (client.WorkflowRun, error) {
+		if err := migration.Folder(s.spec.Folder).Order(s.spec); err != nil {
+			return nil, fmt.Errorf("cannot keep the options of the migration: %w", err)
+		}
+		run, err := s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
+		if err != nil {
+			err = fmt.Errorf("the Temporal service did not start the migration: %w", err)
+		}
+		return run, err
+	}
+	run, err := start()
 	var invalid *serviceerror.InvalidArgument
 	if errors.As(err, &invalid) && s.spec.SearchAttributes {
 		// A service may know attributes and not have told all its parts yet.
 		s.spec.SearchAttributes, o.TypedSearchAttributes = false, temporal.SearchAttributes{}
-		run, err = s.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, s.spec)
+		run, err = start()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the Temporal service did not start the migration: %w", err)
+		return nil, err
 	}
 	s.begun = true
 	return run, nil

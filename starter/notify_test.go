@@ -199,7 +199,7 @@ func TestAWorkerNotifies(t *testing.T) {
 	h := newHook(t).listen()
 	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
 	m.env = nil // the starter knows nobody
-	l.start("worker", append(s.credentials(), h.env()...), serviceFlags(t, "--task-queue", m.queue())...)
+	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.places()...)...)
 	code, p := m.run(time.Minute)
 	exitCode(t, p, code, 0)
 	until(t, 20*time.Second, "the end is told", func() bool { return h.of("migration.ended", "users.csv") != nil })

@@ -560,7 +560,7 @@ func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	s.screen.say(fmt.Sprintf("Looking at %s records in %s (%s). Nothing is changed.", number(totals.Items()), s.rollback.Target.URI, s.rollback.Target.EntityType))
-	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	a := activities.New(s.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return s.o.credentials.Connect(spec, with)
 	}, s.log)
 	a.OpenUndo(s.o.identities)

@@ -332,7 +332,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	refused(t, p, code, 1, "of a migration into")
 
 	m.remote()
-	m.worker()
+	m.worker("--state-dir", l.path("another"))
 	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...)
 	exitCode(t, p, p.wait(time.Minute), 0)
 	sameContent(t, s.content(), before)

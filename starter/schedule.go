@@ -223,7 +223,10 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 func newScheduleDelete() *cobra.Command {
 	return newOnSchedule("delete", "Delete a schedule; a run that goes on comes to its end, and migrations stay", nil,
 		func(ctx context.Context, _ *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
-			return fmt.Sprintf("The schedule %s is deleted.", v.ID), handle.Delete(ctx)
+			if err := handle.Delete(ctx); err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("The schedule %s is deleted.", v.ID), v.Schedule.DropOrder()
 		})
 }
 
@@ -359,6 +362,9 @@ func (o *createOptions) create(ctx context.Context, s *service, id string) error
 	schedule.Options.Notify = true // who serves it knows whom
 	target := fmt.Sprintf("%s (%s)", schedule.Options.Target.Host(), schedule.Options.Target.EntityType)
 	what := fmt.Sprintf("%s → %s", safetext.Name(strings.Join(o.data, ", ")), target)
+	if err := schedule.Order(); err != nil {
+		return fmt.Errorf("cannot keep the options of the schedule: %w", err)
+	}
 	taskQueue := s.taskQueue
 	if taskQueue == "" {
 		taskQueue = workflows.TaskQueue

@@ -43,7 +43,8 @@ when it starts again. Migrations that are started beside it on the same state fo
 	f.SortFlags = false
 	o.credentials.AddFlags(f)
 	f.BoolVar(&o.sandbox, "sandbox", false, "serve schedules into the local Identity Cloud of the state folder, and run that")
-	o.addServiceFlags(f)
+	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
+	o.temporal.AddFlags(f)
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where to look for work of --address")
 	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to the --notify-url of another machine")
 	o.notify.AddFlags(f)
@@ -52,7 +53,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 }
 
 func (o *options) completeServe(f *pflag.FlagSet, getenv func(string) string) error {
-	if err := o.completeStateDir(getenv); err != nil {
+	if err := o.completeHome(getenv); err != nil {
 		return err
 	}
 	if err := o.watched.Check(); err != nil {
@@ -77,6 +78,9 @@ func (o *options) completeServe(f *pflag.FlagSet, getenv func(string) string) er
 // serve works for schedules until somebody stops it.
 func serve(ctx context.Context, o options, screen *screen, stderr io.Writer) (int, error) {
 	return attend(ctx, &o, screen, func(ctx context.Context, _ *slog.Logger, stop <-chan struct{}) (int, error) {
+		if err := o.home.prove(); err != nil {
+			return 0, err
+		}
 		if _, given, err := o.temporal.ClientOptions(); err != nil {
 			return 0, err
 		} else if !given {

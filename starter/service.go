@@ -49,6 +49,8 @@ type service struct {
 	// owner says that the migration depends on this process: it runs the
 	// engine, or a worker on somebody's service.
 	owner bool
+	// places are the work places of this process; see home.places.
+	places []string
 
 	engineDir  string
 	address    engine.Address // of the engine; zero with a service of the user's own
@@ -96,7 +98,7 @@ func connect(ctx context.Context, o options, logger *slog.Logger) (*service, err
 }
 
 func openRemote(ctx context.Context, o options, clientOptions client.Options, logger *slog.Logger) (*service, error) {
-	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, telemetry: o.telemetry}
+	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, places: o.places(), telemetry: o.telemetry}
 	if err := s.dial(ctx, clientOptions, logger); err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ const engineStart = 15 * time.Second
 // openEmbedded starts the engine of the state folder, or uses the one that
 // another starter runs there.
 func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
-	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true, telemetry: o.telemetry}
+	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true, places: o.places(), telemetry: o.telemetry}
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
 	// Else the engine exports spans of its own, over gRPC alone, and does not
@@ -341,7 +343,7 @@ func (s *service) work(spec migration.Spec, credentials config.Credentials, iden
 
 // startWorker runs a worker in this process, whose calls take up to longest.
 func (s *service) startWorker(credentials config.Credentials, identities []age.Identity, notices *notify.Sender, longest time.Duration, logger *slog.Logger) error {
-	s.activities = activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	s.activities = activities.New(s.places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, logger)
 	s.activities.OpenUndo(identities)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/validate"
@@ -32,7 +33,7 @@ func inFolder(t *testing.T, content string, args ...string) (code int, stdout, s
 
 // withoutTarget keeps the environment of the machine out.
 func withoutTarget(t *testing.T) {
-	for _, name := range []string{"CAPTURE_APID_URI", "CAPTURE_CLIENT_ID", "CAPTURE_CLIENT_SECRET", workVariable} {
+	for _, name := range []string{"CAPTURE_APID_URI", "CAPTURE_CLIENT_ID", "CAPTURE_CLIENT_SECRET", config.WorkVariable} {
 		t.Setenv(name, "")
 	}
 }

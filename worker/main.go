@@ -56,6 +56,8 @@ func work(args []string, stdout, stderr io.Writer) error {
 		identity    string
 		notify      config.Notify
 		insecure    bool
+		stateDir    string
+		workURL     string
 		showVersion bool
 	)
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
@@ -64,6 +66,8 @@ func work(args []string, stdout, stderr io.Writer) error {
 	credentials.AddFlags(flags)
 	temporal.AddFlags(flags)
 	watched.AddFlags(flags)
+	flags.StringVar(&stateDir, "state-dir", "", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
+	flags.StringVar(&workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are taken as well")
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
 	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
 	notify.AddFlags(flags)
@@ -84,6 +88,10 @@ func work(args []string, stdout, stderr io.Writer) error {
 	}
 	if err := watched.Check(); err != nil {
 		return usageError{err}
+	}
+	places, err := workPlaces(stateDir, workURL)
+	if err != nil {
+		return err
 	}
 	if err := credentials.Complete(os.Getenv); err != nil {
 		return err
@@ -127,7 +135,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	a := activities.New(func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	a := activities.New(places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return credentials.Connect(spec, with)
 	}, log)
 	a.Observe(t)
@@ -151,4 +159,19 @@ func work(args []string, stdout, stderr io.Writer) error {
 	w.Stop()
 	a.Close()
 	return nil
+}
+
+// workPlaces are those whose migrations this worker takes.
+func workPlaces(stateDir, workURL string) ([]string, error) {
+	stateDir, err := config.StateDir(stateDir, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	if workURL, err = config.WorkURL(workURL, os.Getenv); err != nil {
+		return nil, usageError{err}
+	}
+	if workURL == "" {
+		return []string{stateDir}, nil
+	}
+	return []string{stateDir, workURL}, nil
 }

@@ -197,7 +197,7 @@ func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, s
 		summary = "drop the plain copy of " + shownBase(file.Path)
 	}
 	err := execute(withActivity(ctx, summary), a.PutAway, activities.PutAwayInput{
-		File: file, Folder: folder, StateDir: s.in.Schedule.StateDir, Staged: staged,
+		Schedule: s.in.Schedule, File: file, Folder: folder, Staged: staged,
 	}, &done.MovedTo)
 	switch {
 	case err != nil:
@@ -262,7 +262,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 	s.so.FinishedAt = workflow.Now(ctx).UTC().Truncate(time.Second)
 	var name string
 	err := execute(withActivity(free, "write what became of the files"), a.WriteScheduled, activities.WriteScheduledInput{
-		OutputDir: s.in.Schedule.Options.OutputDir, Scheduled: s.so,
+		Schedule: s.in.Schedule, Scheduled: s.so,
 	}, &name)
 	if err != nil {
 		reason := join(s.left(), "the summary could not be written: "+Cause(err))

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/activities"
@@ -27,6 +28,7 @@ const mostActivities = 5000
 // other worker shares its task queue.
 func NewWorker(c client.Client, taskQueue string, a *activities.Activities, timeout time.Duration, alone bool) worker.Worker {
 	w := worker.New(c, taskQueue, worker.Options{
+		Interceptors: []interceptor.WorkerInterceptor{a.Interceptor()},
 		// Longer than a call and the writing down of its answer. (The default of
 		// 0 would cut calls off.)
 		WorkerStopTimeout: timeout + 15*time.Second,
@@ -70,6 +72,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 // NewNoticeWorker makes a worker that only delivers notices of NoticeQueue.
 func NewNoticeWorker(c client.Client, a *activities.Activities) worker.Worker {
 	w := worker.New(c, NoticeQueue, worker.Options{
+		Interceptors:                     []interceptor.WorkerInterceptor{a.Interceptor()},
 		WorkerStopTimeout:                5 * time.Second, // an attempt ends at once
 		MaxConcurrentActivityTaskPollers: 2,
 		MaxConcurrentWorkflowTaskPollers: 2,

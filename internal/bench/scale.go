@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/program"
 )
 
 // scaleCommand loads a large file to its end, kills the program with SIGKILL
@@ -59,7 +62,6 @@ type scale struct {
 	running map[string]*exec.Cmd
 	peaks   map[string]int64 // resident memory, bytes, by process
 	env     []string
-	address string
 }
 
 func (s *scale) run() error {
@@ -78,16 +80,19 @@ func (s *scale) run() error {
 	command := append([]string{"--data", s.data, "--rate-limit", "0", "--workers", strconv.Itoa(s.o.workers),
 		"--batch-size", strconv.Itoa(s.batchSize), "--state-dir", s.path("state"), "--output-dir", s.dir}, s.o.args...)
 	killed := "starter"
+	var service, worker []string
 	if s.separate {
 		killed = "worker"
-		if s.address, err = s.launch("engine", s.path("state", "engine")); err != nil {
+		said, err := s.launch("engine", s.path("state", "engine"))
+		if err != nil {
 			return err
 		}
-		s.address = strings.TrimSpace(s.address)
-		if _, err := s.launch("worker", "--address", s.address); err != nil {
+		service = program.ServiceFlags(strings.TrimSpace(said), engine.ClientFile(s.path("state", "engine")))
+		worker = append(service, "--state-dir", s.path("state"))
+		if _, err := s.launch("worker", worker...); err != nil {
 			return err
 		}
-		command = append(command, "--address", s.address)
+		command = append(command, service...)
 	}
 
 	begin := time.Now()
@@ -108,7 +113,7 @@ func (s *scale) run() error {
 	fmt.Fprintf(s.out, "half way after %s: %s killed\n", time.Since(begin).Round(100*time.Millisecond), killed)
 	again := command
 	if killed == "worker" {
-		again = []string{"--address", s.address}
+		again = worker
 	}
 	if _, err := s.launch(killed, again...); err != nil {
 		return err

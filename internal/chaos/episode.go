@@ -228,7 +228,7 @@ func (e *episode) startService(ctx context.Context, address string) (err error) 
 	}
 	for i := range e.plan.workers {
 		w := e.slot(fmt.Sprintf("%s %d", aWorker, i+1), func(name string) (*process, error) {
-			return e.launch(name, "worker", credentials(), append(e.serviceFlags(), "--task-queue", e.queue)...)
+			return e.launch(name, "worker", credentials(), append(e.serviceFlags(), e.workerFlags()...)...)
 		})
 		e.workers = append(e.workers, w)
 		if err := w.begin(); err != nil {
@@ -254,6 +254,15 @@ func (e *episode) startEngine() error {
 		return p, nil
 	})
 	return e.engine.begin()
+}
+
+// workerFlags have a worker take what the starter asks for.
+func (e *episode) workerFlags() []string {
+	flags := []string{"--task-queue", e.queue, "--state-dir", e.state}
+	if e.bucket != nil {
+		flags = append(flags, "--work-url", e.bucket.URL(workFolder))
+	}
+	return flags
 }
 
 // serviceFlags lead a starter or a worker to the service.

@@ -320,6 +320,13 @@ func TestAnotherUserCanReadNoKey(t *testing.T) {
 	}
 }
 
+// Whoever is first in a shared folder could keep a name there for ever.
+func TestNothingInASharedTmpBlocksAStart(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(dir, "not", "there"))
+	works(t, start(t, filepath.Join(dir, "engine")).Address())
+}
+
 func TestTheCertificatesStayAndAreMadeAnew(t *testing.T) {
 	dir := t.TempDir()
 	authority, clients := filepath.Join(dir, authorityFile), ClientFile(dir)

@@ -84,6 +84,8 @@ type RollbackSummary struct {
 	Fail       string         `json:"rollback_fail"`
 }
 
+func (s RollbackSummary) names() []string { return []string{s.Success, s.Fail} }
+
 // IsDone says that nothing is left to be undone or looked at, though records may
 // have failed.
 func (s RollbackSummary) IsDone() bool { return s.Records.Left == 0 && s.Unverified == 0 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -322,6 +323,15 @@ func (f Folder) Work() string { return store.Dir(store.Dir(string(f))) }
 // In gives the folder of a migration in a work place: a state folder, or one in a
 // bucket.
 func In(work, key string) Folder { return Folder(store.Join(work, "migrations", key)) }
+
+// IsOf says whether the folder is one of a work place: of a migration, a rollback
+// or a verification.
+func (f Folder) IsOf(work string) bool {
+	name := store.Base(string(f))
+	return store.IsBase(name) && slices.ContainsFunc([]string{"migrations", "rollbacks", "verifications"}, func(kind string) bool {
+		return string(f) == store.Join(work, kind, name)
+	})
+}
 
 // All gives the folders of all migrations in a work place.
 func All(work string) ([]Folder, error) {
@@ -634,5 +644,35 @@ func load[T any](f Folder, name string) (value T, err error) {
 	if err := json.Unmarshal(data, &value); err != nil {
 		return value, fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", f.path(name), err)
 	}
+	for _, n := range namesIn(value) {
+		if n != "" && !store.IsBase(n) {
+			return value, fmt.Errorf("%s names a file %q in another folder; expected a name without a path, restore it from a backup", f.path(name), n)
+		}
+	}
 	return value, nil
+}
+
+// namesIn gives the names of files in what a folder holds.
+func namesIn(value any) []string {
+	switch v := value.(type) {
+	case string: // what is kept as a bare string is a name
+		return []string{v}
+	case interface{ names() []string }:
+		return v.names()
+	}
+	return nil
+}
+
+func (s Start) names() []string     { return []string{s.Stamp} }
+func (r RetryFile) names() []string { return []string{r.Name, r.List} }
+
+func (s Summary) names() []string {
+	f := s.Files
+	names := append([]string{f.Success, f.Fail, f.FailRecords, f.Report}, f.Retry...)
+	for _, name := range []*string{f.Unresolved, f.Remaining, f.UpdateSuccess, f.UpdateFail} {
+		if name != nil {
+			names = append(names, *name)
+		}
+	}
+	return names
 }

@@ -111,6 +111,12 @@ func Base(name string) string {
 	return path.Base(parse(name).key)
 }
 
+// IsBase says whether a name that was read somewhere names something in a folder,
+// and can lead nowhere else.
+func IsBase(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' })
+}
+
 // Dir is the name of the folder that a file is in.
 func Dir(name string) string {
 	if !IsURL(name) {

@@ -1,0 +1,278 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
+)
+
+// asked runs an activity as a worker does: by the words of whoever may write to
+// the namespace.
+func asked(r *rig, name string, input any) error {
+	r.t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(2 * patience)
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{r.acts.Interceptor()}})
+	method := reflect.ValueOf(r.acts).MethodByName(name)
+	env.RegisterActivityWithOptions(method.Interface(), activity.RegisterOptions{Name: name})
+	_, err := env.ExecuteActivity(name, input)
+	return err
+}
+
+// isRefused holds that an activity is refused before it does anything, and that
+// the error says why.
+func isRefused(t *testing.T, what string, err error, says ...string) {
+	t.Helper()
+	var application *temporal.ApplicationError
+	if !errors.As(err, &application) || application.Type() != Refused {
+		t.Errorf("%s: %v; want it refused", what, err)
+		return
+	}
+	for _, text := range says {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v; want it to say %q", what, err, text)
+		}
+	}
+}
+
+// inputs gives the input type of every activity, by name.
+func inputs() map[string]reflect.Type {
+	all := map[string]reflect.Type{}
+	kind := reflect.TypeFor[*Activities]()
+	for i := range kind.NumMethod() {
+		m := kind.Method(i)
+		if m.Type.NumIn() == 3 && m.Type.In(1) == reflect.TypeFor[context.Context]() {
+			all[m.Name] = m.Type.In(2)
+		}
+	}
+	return all
+}
+
+func TestEveryActivitySaysWhereItWorks(t *testing.T) {
+	all := inputs()
+	if len(all) < 20 {
+		t.Fatalf("%d activities were found; the test looks in the wrong place", len(all))
+	}
+	for name, input := range all {
+		if !input.Implements(reflect.TypeFor[confined]()) {
+			t.Errorf("%s takes a %s, which does not say where it works", name, input)
+		}
+	}
+}
+
+// Whoever may write to the namespace may name any folder.
+func TestAWorkerRefusesAForeignFolder(t *testing.T) {
+	r := inspected(t, people(9))
+	state := store.Dir(store.Dir(r.spec.Folder))
+	r.acts.work = []string{state}
+	foreign := t.TempDir()
+	for name, input := range inputs() {
+		in := reflect.New(input).Elem()
+		run, ok := in.Interface().(Run)
+		if !ok {
+			field := in.FieldByName("Run")
+			if !field.IsValid() || name == "Notify" {
+				continue // of a schedule: below; a notice only says less
+			}
+			run, _ = field.Interface().(Run)
+		}
+		for what, folder := range map[string]migration.Folder{
+			"another folder":               migration.In(foreign, "key"),
+			"none":                         "",
+			"the work place itself":        migration.Folder(state),
+			"another folder of its own":    migration.Folder(store.Join(state, "inputs", "key")),
+			"a folder below a migration's": migration.Folder(store.Join(state, "migrations", "key", "ledger")),
+			"a way out":                    migration.Folder(state + "/migrations/../../" + filepath.Base(foreign)),
+			"a way out at the end":         migration.Folder(state + "/migrations/.."),
+			"another spelling":             migration.Folder(state + "/migrations//key"),
+			"another bucket":               "s3://elsewhere/migrations/key",
+		} {
+			run.Folder, run.ID = folder, "run-1"
+			set(in, run)
+			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no work place of this worker", state, "--state-dir")
+		}
+		for _, id := range []string{"", "..", "../../x", "a/b", `a\b`, "a\nb"} {
+			run.Folder, run.ID = r.run.Folder, id
+			set(in, run)
+			isRefused(t, name+", the run "+id, asked(r, name, in.Interface()))
+		}
+	}
+	if entries, err := os.ReadDir(foreign); err != nil || len(entries) != 0 {
+		t.Errorf("%d entries in the foreign folder, %v; want nothing written there", len(entries), err)
+	}
+}
+
+// set puts the run into the input of an activity.
+func set(in reflect.Value, run Run) {
+	if in.Type() == reflect.TypeFor[Run]() {
+		in.Set(reflect.ValueOf(run))
+		return
+	}
+	in.FieldByName("Run").Set(reflect.ValueOf(run))
+}
+
+// A spec that nobody has asked for would have the worker read any file of its
+// owner, and write anywhere.
+func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
+	r := newRig(t, people(9))
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
+	isRefused(t, "before it was asked for", asked(r, "InspectSource", in), "nobody has asked", "starter")
+	if err := r.run.Folder.Order(r.spec); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*migration.Spec){
+		"another input":   func(s *migration.Spec) { s.DataFile = secret },
+		"another output":  func(s *migration.Spec) { s.OutputDir = t.TempDir() },
+		"another bucket":  func(s *migration.Spec) { s.OutputDir = "s3://elsewhere/x" },
+		"another mapping": func(s *migration.Spec) { s.Mapping, s.MappingFile = "x", secret },
+		"another target":  func(s *migration.Spec) { s.Target.URI = "https://elsewhere.example" },
+		"another pace":    func(s *migration.Spec) { s.RateLimit = 1000 },
+		"another folder":  func(s *migration.Spec) { s.Folder = store.Join(store.Dir(s.Folder), "other") },
+	} {
+		forged := in
+		change(&forged.Spec)
+		isRefused(t, name, asked(r, "InspectSource", forged))
+		isRefused(t, name+", its failure", asked(r, "KeepFailure", FailureInput{Run: in.Run, Failure: migration.Failure{Spec: forged.Spec}}))
+	}
+	if has, err := store.Exists(r.run.Folder.Index()); has || err != nil {
+		t.Errorf("an index is there (%v, %v); want nothing read", has, err)
+	}
+	if err := asked(r, "InspectSource", in); err != nil {
+		t.Errorf("what was asked for: %v", err)
+	}
+}
+
+func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
+	r := newRig(t, people(1))
+	state := store.Dir(store.Dir(r.spec.Folder))
+	folder := migration.RollbackIn(state, "key")
+	if err := folder.SaveRollback(migration.Rollback{Migration: migration.In(t.TempDir(), "key")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
+		t.Fatal(err)
+	}
+	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder, ID: "run-1"}), "in no work place of this worker")
+}
+
+func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
+	folder := migration.In(workPlace(t), "key")
+	for name, content := range map[string]string{
+		"start.json":     `{"id":"x","stamp":"../../x"}`,
+		"round-1.json":   `{"round":1,"name":"../retry.csv","batches":1,"records":1}`,
+		"round-2.json":   `{"round":2,"name":"retry.csv","list":"/etc/passwd","batches":1,"records":1}`,
+		"summary.json":   `{"files":{"success":"..","retry":[]}}`,
+		"unresolved-run": `"../retry.csv"`,
+	} {
+		if err := folder.Make(); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Write(store.Join(string(folder), name), []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var errs [5]error
+	_, errs[0] = folder.Start()
+	_, errs[1] = folder.RetryFile(1)
+	_, errs[2] = folder.RetryFile(2)
+	_, errs[3] = folder.Summary()
+	_, errs[4] = folder.Unresolved()
+	for i, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "without a path") {
+			t.Errorf("%d: %v; want it refused", i, err)
+		}
+	}
+}
+
+func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
+	i := newIncoming(t)
+	r := i.rig
+	file := i.put("a.csv", people(1))
+	secret := filepath.Join(t.TempDir(), "secret.csv")
+	if err := os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	activities := map[string]func(migration.Schedule) any{
+		"FindFiles":   func(s migration.Schedule) any { return FindInput{Schedule: s, Limit: 9} },
+		"PrepareFile": func(s migration.Schedule) any { return PrepareInput{Schedule: s, File: file} },
+		"PutAway":     func(s migration.Schedule) any { return PutAwayInput{Schedule: s, File: file, Folder: FailedFolder} },
+		"WriteScheduled": func(s migration.Schedule) any {
+			return WriteScheduledInput{Schedule: s, Scheduled: migration.Scheduled{StartedAt: now}}
+		},
+	}
+	for name, input := range activities {
+		isRefused(t, name+" before it was created", asked(r, name, input(i.schedule)), "nightly", "starter schedule create")
+	}
+	if err := i.schedule.Order(); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*migration.Schedule){
+		"other files":       func(s *migration.Schedule) { s.Patterns = []string{secret} },
+		"another output":    func(s *migration.Schedule) { s.Options.OutputDir = t.TempDir() },
+		"another folder":    func(s *migration.Schedule) { s.StateDir = t.TempDir() },
+		"the folder's name": func(s *migration.Schedule) { s.StateDir += "/" },
+	} {
+		for name, input := range activities {
+			forged := i.schedule
+			change(&forged)
+			isRefused(t, name+" with "+what, asked(r, name, input(forged)))
+		}
+	}
+	found, err := look(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := found
+	out.Path = i.dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.csv"
+	for what, f := range map[string]migration.FoundFile{"a file of others": found, "a way out": out} {
+		isRefused(t, "PrepareFile of "+what, asked(r, "PrepareFile", PrepareInput{Schedule: i.schedule, File: f}), "no file of the schedule")
+		isRefused(t, "PutAway of "+what, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: f, Folder: DoneFolder}), "no file of the schedule")
+	}
+	for _, folder := range []string{"..", "../x", "other"} {
+		isRefused(t, "PutAway into "+folder, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Folder: folder}))
+	}
+	isRefused(t, "dropping another file", asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Staged: secret}))
+	if _, err := os.Stat(secret); err != nil {
+		t.Errorf("the file of others: %v; want it untouched", err)
+	}
+	for _, name := range []string{"FindFiles", "PrepareFile", "WriteScheduled", "PutAway"} {
+		if err := asked(r, name, activities[name](i.schedule)); err != nil {
+			t.Errorf("%s of the schedule that was created: %v", name, err)
+		}
+	}
+	if err := i.schedule.DropOrder(); err != nil {
+		t.Fatal(err)
+	}
+	isRefused(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
+}
+
+// What PrepareFile asks for is asked for by the owner, as the schedule is.
+func TestTheMigrationOfAScheduleIsTaken(t *testing.T) {
+	i := newIncoming(t)
+	if err := i.schedule.Order(); err != nil {
+		t.Fatal(err)
+	}
+	p := i.prepare(i.put("a.csv", people(3)))
+	in := InspectInput{Spec: p.Spec, Run: Run{Folder: migration.Folder(p.Spec.Folder), ID: "run-1"}, Now: now}
+	if err := asked(i.rig, "InspectSource", in); err != nil {
+		t.Errorf("%v; want it taken", err)
+	}
+}

@@ -1,0 +1,65 @@
+package migration
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"durable-dataload/internal/store"
+)
+
+// An order is a file in the work place that says what its owner has asked for.
+// Temporal carries the same to the workers, but who may write to Temporal is not
+// the owner: a worker reads and writes only what an order names. Its name is the
+// digest of its content, so that none is ever changed.
+
+// Order writes down that a migration was asked for with these options. Call it
+// before the workflow is started with them.
+func (f Folder) Order(s Spec) error { return order(string(f), s) }
+
+// IsOrdered says whether a migration was asked for with exactly these options.
+func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(string(f), s) }
+
+// Order writes down that a schedule was asked for.
+func (s Schedule) Order() error { return order(s.orders(), s) }
+
+// IsOrdered says whether exactly this schedule was asked for.
+func (s Schedule) IsOrdered() (bool, error) { return isOrdered(s.orders(), s) }
+
+// DropOrder takes the order of a schedule back: its runs are refused from then on.
+func (s Schedule) DropOrder() error {
+	name, _, err := encodeOrder(s.orders(), s)
+	if err != nil {
+		return err
+	}
+	return store.Remove(name)
+}
+
+func (s Schedule) orders() string { return store.Join(s.StateDir, "schedules") }
+
+func order(dir string, value any) error {
+	name, data, err := encodeOrder(dir, value)
+	if err != nil {
+		return err
+	}
+	if err := store.MkdirAll(dir); err != nil {
+		return err
+	}
+	return store.Write(name, data)
+}
+
+func isOrdered(dir string, value any) (bool, error) {
+	name, _, err := encodeOrder(dir, value)
+	if err != nil {
+		return false, err
+	}
+	return store.Exists(name)
+}
+
+func encodeOrder(dir string, value any) (name string, data []byte, err error) {
+	if data, err = json.Marshal(value); err != nil {
+		return "", nil, err
+	}
+	sum := sha256.Sum256(data)
+	return store.Join(dir, "order-"+hex.EncodeToString(sum[:])+".json"), data, nil
+}

@@ -1,0 +1,80 @@
+package main_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/invent"
+)
+
+// A second starter prints a link to the Web UI of the first one.
+func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 401}), 5, "--rate-limit", "5")
+	p := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	of := func(what string, text string) string {
+		t.Helper()
+		link := regexp.MustCompile(`Web UI: +(http://\S+)`).FindStringSubmatch(text)
+		if link == nil {
+			t.Fatalf("%s prints no link: %s", what, text)
+		}
+		return link[1]
+	}
+	_, listed := m.operate("list")
+	links := map[string]string{
+		"the starter": of("the starter", p.errors()),
+		"status":      of("status", m.ordered("status", "--latest")),
+		"list":        of("list", listed.errors()),
+	}
+	for what, link := range links {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := get(t, &http.Client{Jar: jar}, link)
+		if first.StatusCode != http.StatusOK || strings.Contains(first.Request.URL.String(), "code=") {
+			t.Errorf("the link of %s: %s at %s; want the page, without the code", what, first.Status, first.Request.URL)
+		}
+		if second := get(t, http.DefaultClient, link); second.StatusCode != http.StatusUnauthorized {
+			t.Errorf("the link of %s in another browser: %s; want no way in", what, second.Status)
+		}
+	}
+}
+
+func get(t *testing.T, browser *http.Client, url string) *http.Response {
+	t.Helper()
+	response, err := browser.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	return response
+}
+
+// A worker of another state folder is no help, and says so at once.
+func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 402}), 5).remote()
+	m.worker("--state-dir", l.path("elsewhere"))
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 1)
+	for _, text := range []string{m.state, "in no work place of this worker", l.path("elsewhere"), "--state-dir"} {
+		if !strings.Contains(p.errors(), text) {
+			t.Errorf("%s\nwant it to say %q", p.errors(), text)
+		}
+	}
+	if s.calls() != 0 {
+		t.Errorf("%d calls were made; want none", s.calls())
+	}
+}
