@@ -490,7 +490,7 @@ func (e *episode) options(input string, places ...string) []string {
 	args := append(places,
 		"--data", input, "--apid_uri", "http://"+e.target.address,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
-		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(retryRounds), "--retry-backoff", seconds(retryBackoff),
+		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(e.rounds()), "--retry-backoff", seconds(retryBackoff),
 		"--breaker", strconv.Itoa(e.breaker),
 	)
 	if e.canary > 0 {
@@ -742,7 +742,8 @@ func (e *episode) collect(code int) (*evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	verified, undone := e.lookBack()
+	arrivals, gated, spans := between(e.target.moments(), e.begun, time.Time{}), e.target.gatedMoments(), e.ordered()
+	verified, undone := e.lookBack() // at a pace of its own
 	for _, w := range e.workers {
 		p := w.close()
 		p.signal(syscall.SIGTERM)
@@ -786,12 +787,11 @@ func (e *episode) collect(code int) (*evidence, error) {
 		f.Decisions += e.times(isDecision)
 		f.Opened += e.times(isOpened)
 	})
-	arrivals := between(e.target.moments(), e.begun, time.Time{})
 	if e.fleet {
 		e.fleetHolds(arrivals)
 	}
 	return &evidence{
-		spans: e.ordered(), gated: e.target.gatedMoments(), flight: e.flight,
+		spans: spans, gated: gated, flight: e.flight,
 		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.work, first: first, second: second,
 		search: search, arrivals: arrivals, rate: e.rate, code: code, wantFailed: e.wantFailed,
 		world: e.world, verified: verified, undone: undone,

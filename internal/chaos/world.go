@@ -92,6 +92,15 @@ func (w *world) leavesUnknown() bool {
 	return w.isBlind() || w.keyless > 0 || slices.ContainsFunc([]string{"stranger", "namesake", "sign-in"}, func(name string) bool { return slices.Contains(w.met, name) })
 }
 
+// rounds is how many rounds a command makes. Where two records have one email,
+// each takes minutes, in which they are looked at again.
+func (w *world) rounds() int {
+	if w.emails == "exact" {
+		return 1
+	}
+	return retryRounds
+}
+
 // flags are those of the sandbox.
 func (w *world) flags() []string {
 	flags := []string{"--date-skew", w.dateSkew.String(), "--stamp-skew", w.stampSkew.String()}
