@@ -58,7 +58,7 @@ func TestEverySabotageIsCalledByItsName(t *testing.T) {
 	h, _ := newTestHarness(t, options{seed: 1})
 	p := draw(1, 1, 300)
 	p.input.Awkward, p.batch, p.workers, p.rate, p.before, p.faults, p.findLag = true, 20, 0, 60, false, "", 0
-	p.canary, p.maxFailed = 0, ""
+	p.canary, p.maxFailed, p.world = 0, "", world{}
 	p.events = []event{{when: trigger{what: onCalls, n: 3}, action: loseAnswers, calls: 2}}
 	e := &episode{plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode"), count: h.figures, say: t.Logf}
 	if err := os.Mkdir(e.dir, 0o700); err != nil {

@@ -156,8 +156,9 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 	if err := invent.Write(&content, e.plan.input); err != nil {
 		return err
 	}
+	made := e.withoutKeys(content.Bytes())
 	for _, path := range []string{e.input, e.original} {
-		if err := os.WriteFile(path, content.Bytes(), 0o600); err != nil {
+		if err := os.WriteFile(path, made, 0o600); err != nil {
 			return err
 		}
 	}
@@ -179,12 +180,12 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 			"--address", addresses[1], "--state-dir", e.path("sandbox"), "--latency", e.latency.String(), "--find-lag", e.findLag.String(),
 			"--faults", e.faults, "--seed", strconv.FormatInt(e.seed, 10), "--heal-after", strconv.Itoa(e.batches() + e.batches()/3),
 		}
-		return e.launch(name, "sandbox", credentials(), args...)
+		return e.launch(name, "sandbox", credentials(), append(args, e.world.flags()...)...)
 	})
 	if err := e.sandbox.begin(); err != nil {
 		return err
 	}
-	if err := e.seedUsers("http://"+addresses[1], content.Bytes()); err != nil {
+	if err := e.seedUsers("http://"+addresses[1], made); err != nil {
 		return err
 	}
 	if e.plan.workers > 0 {
@@ -289,17 +290,18 @@ func (e *episode) seedUsers(address string, content []byte) error {
 	var users []map[string]string
 	if e.plan.before {
 		for i := 7; i < len(rows); i += 97 {
-			if bad(i) {
-				continue // it fails for another reason
+			if bad(i) || rows[i][0] == "" {
+				continue // it fails for another reason, or nothing says who it is
 			}
-			existing[strings.ToLower(rows[i][0])] = true
+			existing[e.key(strings.ToUpper(rows[i][0]))] = true
 			users = append(users, map[string]string{"email": strings.ToUpper(rows[i][0]), "displayName": "was here before"})
 		}
 	}
 	taken := map[string]bool{}
 	for i, row := range rows {
-		key := strings.ToLower(row[0])
-		if bad(i) || existing[key] || taken[key] {
+		key := e.key(row[0])
+		isTaken := key != "" && e.emails != "shared" && (existing[key] || taken[key])
+		if bad(i) || isTaken {
 			e.wantFailed++
 			continue
 		}
@@ -497,7 +499,7 @@ func (e *episode) options(input string, places ...string) []string {
 	args := append(places,
 		"--data", input, "--apid_uri", "http://"+e.target.address,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
-		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(retryRounds), "--retry-backoff", seconds(retryBackoff),
+		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(e.rounds()), "--retry-backoff", seconds(retryBackoff),
 		"--breaker", strconv.Itoa(e.breaker),
 	)
 	if e.canary > 0 {
@@ -573,7 +575,11 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 			continue
 		case e.unexplained(began.Add(-10 * time.Second)):
 			// Only records that stay unknown through all rounds need no cause.
-			if calm++; code != migration.ExitUnknown || calm > 3 {
+			calm++
+			if code == migration.ExitUnknown && e.leavesUnknown() && calm > 1 {
+				return code, true
+			}
+			if code != migration.ExitUnknown || calm > 3 {
 				e.tell(comesToItsEnd, "%s ended with exit code %d, and nothing had happened to it: %s", p.name, code, lastLines(p.errors(), 5))
 				return code, false
 			}
@@ -634,7 +640,7 @@ func (e *episode) migration(summary string) check.Migration {
 	ledgers, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*", "ledger"))
 	m := check.Migration{
 		Input: e.original, Summary: summary, Truth: e.truth.path, Before: e.before, BatchSize: e.batch,
-		Late: e.has(stop, delayCalls),
+		Late: e.has(stop, delayCalls), Emails: e.emails,
 	}
 	if len(ledgers) == 1 {
 		m.Ledger = ledgers[0]
@@ -737,13 +743,16 @@ func (e *episode) collect(code int) (*evidence, error) {
 	if err := e.restoreInput(); err != nil {
 		return nil, err
 	}
-	if !e.writeAgain(code) {
+	// What stays unknown is tried again by every further run.
+	if code != migration.ExitUnknown && !e.writeAgain(code) {
 		return nil, nil
 	}
 	second, err := check.Tables(e.out)
 	if err != nil {
 		return nil, err
 	}
+	arrivals, gated, spans := between(e.target.moments(), e.begun, time.Time{}), e.target.gatedMoments(), e.ordered()
+	verified, undone := e.lookBack() // at a pace of its own
 	for _, w := range e.workers {
 		p := w.close()
 		p.signal(syscall.SIGTERM)
@@ -787,14 +796,14 @@ func (e *episode) collect(code int) (*evidence, error) {
 		f.Decisions += e.times(isDecision)
 		f.Opened += e.times(isOpened)
 	})
-	arrivals := between(e.target.moments(), e.begun, time.Time{})
 	if e.fleet {
 		e.fleetHolds(arrivals)
 	}
 	return &evidence{
-		spans: e.ordered(), gated: e.target.gatedMoments(), flight: e.flight,
+		spans: spans, gated: gated, flight: e.flight,
 		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.work, first: first, second: second,
 		search: search, arrivals: arrivals, rate: e.rate, code: code, wantFailed: e.wantFailed,
+		world: e.world, verified: verified, undone: undone,
 	}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"durable-dataload/internal/check"
 	"durable-dataload/internal/migration"
 )
 
@@ -47,14 +48,21 @@ type figures struct {
 	Created   int `json:"created"`
 	Recovered int `json:"recovered"`
 	Failed    int `json:"failed"`
-	Lost      int `json:"lost"` // neither created nor recovered nor failed
+	Lost      int `json:"lost"` // in no file
 	Rounds    int `json:"rounds"`
 	Unknown   int `json:"unknown_found"` // after round 0
 	Resolved  int `json:"unknown_resolved"`
+	Left      int `json:"unknown_left"` // at the end, with a reason
+
+	MetRecords map[string]int `json:"records_met"` // records of calls, by the fault of the sandbox that met them
+	In         map[string]int `json:"records_in"`  // records of migrations into targets of some kind
+	Others     map[string]int `json:"others"`      // what other people did, by kind
+	LookedBack map[string]int `json:"looked_back"` // verifications and rollbacks at the end
 }
 
 func newFigures(seed uint64) *figures {
-	return &figures{Seed: seed, Kills: map[string]int{}, Stops: map[string]int{}, Met: map[string]int{}, Orders: map[string]int{}}
+	return &figures{Seed: seed, Kills: map[string]int{}, Stops: map[string]int{}, Met: map[string]int{}, Orders: map[string]int{},
+		MetRecords: map[string]int{}, In: map[string]int{}, Others: map[string]int{}, LookedBack: map[string]int{}}
 }
 
 func (f *figures) add(change func(*figures)) {
@@ -64,7 +72,7 @@ func (f *figures) add(change func(*figures)) {
 }
 
 // take adds a migration that is done.
-func (f *figures) take(s migration.Summary, commands, calls int) {
+func (f *figures) take(s migration.Summary, w *world, t check.Tally, commands, calls int) {
 	f.add(func(f *figures) {
 		f.Commands += commands
 		f.Calls += calls
@@ -72,7 +80,20 @@ func (f *figures) take(s migration.Summary, commands, calls int) {
 		f.Created += s.Records.Created
 		f.Recovered += s.Records.Recovered
 		f.Failed += s.Records.Failed
-		f.Lost += s.Records.Total - s.Records.Created - s.Records.Recovered - s.Records.Failed
+		f.Left += s.Records.Unknown
+		f.Lost += s.Records.Total - s.Records.Created - s.Records.Recovered - s.Records.Failed - s.Records.Unknown
+		for name, n := range t.Met {
+			f.MetRecords[name] += n
+		}
+		for _, name := range w.kinds() {
+			f.In[name] += s.Records.Total
+		}
+		for name, n := range map[string]int{
+			"strangers": t.Strangers, "of them namesakes": t.Namesakes, "namesakes taken for ours": t.Taken, "own accounts changed by users": t.Changed,
+			"records without a key": t.Keyless, "keyless accounts made twice by gateways": t.Repeated, "records in a wrong order": t.Misplaced,
+		} {
+			f.Others[name] += n
+		}
 		f.Rounds += len(s.Rounds)
 		if len(s.Rounds) > 0 {
 			f.Unknown += s.Rounds[0].Unknown
@@ -109,11 +130,16 @@ seed %d, %.1f minutes
   orders            %s, and %d that could not be carried out; %d decisions waited for; %d files migrated by a schedule
   breaker opened    %d times; credentials refused %d times
   events not come   %d, the migration was over before
-  records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d lost
+  records           %d in %d calls and %d rounds: %d created, %d recovered, %d failed as they must, %d unknown with a reason, %d lost
   unknown           %d found after round 0, %d resolved
+  records met       %s
+  records into      %s
+  others            %s
+  looked back       %s
   broken            %d
 `, f.Seed, f.Minutes, f.Episodes, f.Commands, f.Between, byName(f.Kills), byName(f.Stops), f.WokenSettled, f.WokenAfter, f.Interrupts,
 		f.Cuts, f.CutConnections, f.Refusals, byName(f.Met), f.DiskFills, f.DiskSkipped, f.Changes,
 		byName(f.Orders), f.OrdersRefused, f.Decisions, f.Scheduled, f.Opened, f.Expirations, f.NotCome,
-		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Lost, f.Unknown, f.Resolved, f.Broken)
+		f.Records, f.Calls, f.Rounds, f.Created, f.Recovered, f.Failed, f.Left, f.Lost, f.Unknown, f.Resolved,
+		byName(f.MetRecords), byName(f.In), byName(f.Others), byName(f.LookedBack), f.Broken)
 }

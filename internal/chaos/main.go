@@ -326,7 +326,7 @@ func (h *harness) judge(e *episode, v *evidence, broken []check.Broken) ([]check
 	if err != nil {
 		return broken, err
 	}
-	h.figures.take(summary, e.starts, e.truth.count())
+	h.figures.take(summary, &e.world, v.tally, e.starts, e.truth.count())
 	return append(broken, found...), nil
 }
 

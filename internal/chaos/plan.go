@@ -31,6 +31,7 @@ type plan struct {
 	fleet     bool   // the engine is the service of docker-compose.yml
 	bucket    bool   // what the migration keeps is in a bucket, and no process shares a folder with another
 	scheduled bool   // before it, a schedule migrates a file
+	world
 }
 
 // action is something that happens to a migration.
@@ -150,7 +151,7 @@ func draw(seed uint64, number int, records int64) plan {
 	p.workers = []int{0, 0, 1, 2, 3}[r.IntN(5)]
 	p.before = r.IntN(3) == 0
 	if r.IntN(4) > 0 {
-		percent := 0.3 + r.Float64()
+		percent := 0.2 + 0.6*r.Float64()
 		p.faults = fmt.Sprintf("all=%.1f", percent)
 		if r.IntN(2) == 0 {
 			p.faults += fmt.Sprintf(",find:all=%.1f", percent)
@@ -161,6 +162,7 @@ func draw(seed uint64, number int, records int64) plan {
 	p.findLag = time.Duration(r.IntN(1200)) * time.Millisecond
 	p.events = p.drawEvents(r)
 	p.drawOperators(rand.New(rand.NewPCG(seed, uint64(number)|1<<63)))
+	p.drawWorld(rand.New(rand.NewPCG(seed, uint64(number)|1<<62)))
 	return p
 }
 
@@ -279,6 +281,9 @@ func (p *plan) String() string {
 	}
 	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)
+	if world := p.world.String(); world != "" {
+		b.WriteString("; " + world)
+	}
 	for _, e := range p.events {
 		fmt.Fprintf(&b, "\n  %s", e)
 	}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"durable-dataload/internal/sandbox"
 )
 
 func TestASeedDrawsTheSameEpisodes(t *testing.T) {
@@ -51,6 +53,24 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 		if p.maxFailed != "" {
 			drawn["max-failed"]++
 		}
+		for _, name := range p.met {
+			drawn[name]++
+		}
+		for _, kind := range p.kinds() {
+			drawn[kind]++
+		}
+		if p.keyless > 0 {
+			drawn["keyless"]++
+		}
+		if p.undo {
+			drawn["undone"]++
+		}
+		if p.has(change) && !reflect.DeepEqual(p.world, world{}) {
+			t.Errorf("episode %d changes the input, and is also met by %s", number, p.world.String())
+		}
+		if _, err := sandbox.ParseFaults(p.faults); err != nil {
+			t.Errorf("episode %d: %v", number, err)
+		}
 		drawn[fmt.Sprintf("breaker %d", p.breaker)]++
 		if p.workers == 0 {
 			drawn["embedded"]++
@@ -62,14 +82,15 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 			drawn["awkward"]++
 		}
 	}
-	for _, want := range []string{
+	for _, want := range append(often,
+		"Date skewed", "stamps skewed", "created hidden", "lastUpdated hidden", "all hidden", "created ignored", "emails exact", "emails shared", "keyless", "undone",
 		"kill starter", "kill sandbox", "kill engine", "kill worker", "kill everything", "stop starter", "stop sandbox", "stop engine", "stop worker",
 		"interrupt starter", "cut sandbox", "cut engine", "refuse", "lose-answers", "cut-calls", "delay-calls", "delay-answers", "throttle", "fill",
-		"change", "change cut-off", "change longer", "change gone", "change a-byte", "until " + untilSettled, "until " + untilEnd,
-		"at " + onCalls, "at " + onClaims, "at " + onOutcomes, "at " + onFiles, "at " + onMillis, "embedded", "some there before", "awkward",
+		"change", "change cut-off", "change longer", "change gone", "change a-byte", "until "+untilSettled, "until "+untilEnd,
+		"at "+onCalls, "at "+onClaims, "at "+onOutcomes, "at "+onFiles, "at "+onMillis, "embedded", "some there before", "awkward",
 		"order pause", "order set rate", "order set workers", "order set breaker", "order stop", "order status", "expire",
-		"at " + onPauses, "at " + onDecisions, "canary", "max-failed", "breaker 0", "breaker 3", "breaker 5",
-	} {
+		"at "+onPauses, "at "+onDecisions, "canary", "max-failed", "breaker 0", "breaker 3", "breaker 5",
+	) {
 		if drawn[want] < 5 {
 			t.Errorf("%q was drawn %d times in %d episodes, want some", want, drawn[want], episodes)
 		}

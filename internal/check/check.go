@@ -59,6 +59,7 @@ const (
 	RateHolds      = "7, the rate limit holds"
 	Proven         = "10, ours means proven"
 	BytesKept      = "12, bytes are kept"
+	Undone         = "a rollback deletes what the migration made"
 	VerifyFinds    = "what a target put in a wrong order, verify finds"
 	// Undoable is not in DESIGN.md: nothing is changed whose previous value is
 	// not kept.

@@ -20,6 +20,7 @@ type account struct {
 	isStranger bool   // somebody registered after the migration had begun
 	byGateway  bool   // a gateway made it a second time, and the target could not refuse that
 	changed    bool   // by its user
+	isTaken    bool   // a success has it, and nobody can tell that it is a namesake's
 }
 
 // accounts reads the log of the target.
@@ -150,7 +151,7 @@ func (c *checker) others() {
 			continue
 		}
 		for _, d := range call.Deleted {
-			if a := c.target[d.UUID]; a == nil || !a.isOurs {
+			if a := c.target[d.UUID]; a == nil || !a.isOurs && !a.isTaken {
 				c.tell(Proven, "call %d deleted %s, which no call of the migration made", call.Seq, d.UUID)
 			}
 		}

@@ -104,6 +104,28 @@ func looked(m Migration) (*checker, error) {
 	return c, nil
 }
 
+// RolledBack holds that a rollback has deleted what the migration made, but for
+// what its user has changed since, and what has the uuid of another record.
+func RolledBack(m Migration) ([]Broken, error) {
+	c, err := looked(m)
+	if err != nil {
+		return nil, err
+	}
+	deleted := map[string]bool{}
+	for _, call := range c.truth {
+		for _, d := range call.Deleted {
+			deleted[d.UUID] = true
+		}
+	}
+	c.broken = nil
+	for _, r := range c.records {
+		if a := c.target[r.uuid]; a != nil && a.isOurs && !a.changed && !r.misplaced && !deleted[r.uuid] {
+			c.tell(Undone, "line %d is %s with the uuid %s, and it is there still after a rollback", r.line, r.how, r.uuid)
+		}
+	}
+	return c.broken, nil
+}
+
 // Verified holds that a verification of all records, whose table is at path,
 // tells of each record that has the uuid of another.
 func Verified(m Migration, path string) ([]Broken, error) {

@@ -67,6 +67,7 @@ func (c *checker) outcomes() {
 		case r.key == "" && c.identity(a.key, a.values) != c.identityOf(r):
 			c.tell(TrueOutcome, "line %d has no email and is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
 		default:
+			a.isTaken = !a.isOurs
 			hold(r, r.uuid)
 		}
 	}
