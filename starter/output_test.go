@@ -94,11 +94,12 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 		t.Skip(err)
 	}
 	defer full.Close()
-	l := newLab(t)
-	input := l.users(invent.Options{Records: 4, Seed: 6})
+	var l *lab
+	var input string
 	for _, flags := range [][]string{{"--json"}, {}} {
+		l = newLab(t)
+		input = l.users(invent.Options{Records: 4, Seed: 6})
 		m := l.migration(l.sandbox(), input, 2, flags...)
-		m.state, m.out = l.path("state"+strings.Join(flags, "")), l.path("out"+strings.Join(flags, ""))
 		stderr, err := os.Create(l.path("stderr"))
 		if err != nil {
 			t.Fatal(err)
