@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/version"
@@ -25,6 +26,7 @@ const (
 )
 
 func main() {
+	output.SurvivePipes()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
@@ -36,7 +38,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		fmt.Fprintf(stderr, "sandbox: %v\n", err)
 		return code
 	}
-	options, err := parseOptions(args, getenv, stdout)
+	out := output.New(stdout)
+	options, err := parseOptions(args, getenv, out)
+	if out.Err() != nil {
+		return fail(exitError, fmt.Errorf("the output cannot be written: %w", out.Err()))
+	}
 	if errors.Is(err, pflag.ErrHelp) {
 		return exitOK
 	}
@@ -47,7 +53,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	if err != nil {
 		return fail(exitError, err)
 	}
-	fmt.Fprintf(stdout, "Identity Cloud sandbox listens on %s, state in %s\n", server.URL(), options.StateDir)
+	fmt.Fprintf(out, "Identity Cloud sandbox listens on %s, state in %s\n", server.URL(), options.StateDir)
+	if out.Err() != nil { // nobody would know its address
+		_ = server.Close()
+		return fail(exitError, fmt.Errorf("the output cannot be written: %w", out.Err()))
+	}
 	<-ctx.Done()
 	if err := server.Close(); err != nil {
 		return fail(exitError, err)

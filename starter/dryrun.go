@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
@@ -35,7 +36,7 @@ func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
 	// Staged inputs and the index are in a folder of their own.
 	dir, err := os.MkdirTemp("", "durable-dataload-")
 	if err != nil {
-		return 0, err
+		return 0, private.TemporaryError(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	o.home = home{stateDir: dir}
@@ -112,6 +113,9 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt, CutAfter: c.o.canary,
 		MaxEncoded: d.room, EncodedSize: d.measure(c.o), Unbounded: c.o.mapping != "", IndexPath: path,
 	})
+	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that this writes
+		err = private.TemporaryError(err)
+	}
 	if err != nil {
 		return nil, err
 	}

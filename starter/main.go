@@ -14,18 +14,26 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/version"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	output.SurvivePipes()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is the whole command. It gives the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	code := migration.ExitDone
-	command := newCommand(stdout, stderr, &code)
+	out := output.New(stdout)
+	command := newCommand(out, stderr, &code)
 	command.SetArgs(args)
 	given, err := command.ExecuteC()
+	if err == nil && out.Err() != nil {
+		err = fmt.Errorf("the output could not be written: %w; the work itself was done; give an output that has room", out.Err())
+	}
 	if err == nil {
 		return code
 	}

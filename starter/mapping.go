@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
@@ -165,7 +165,10 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(path) // it is not whole
+	}
+	return err
 }
 
 func newMappingPreview() *cobra.Command {
@@ -179,8 +182,7 @@ func newMappingPreview() *cobra.Command {
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(command *cobra.Command, args []string) error {
 			stdout := command.OutOrStdout()
-			f, ok := stdout.(*os.File)
-			if !force && (!ok || !term.IsTerminal(int(f.Fd()))) {
+			if !force && !output.IsTerminal(stdout) {
 				return usage("a preview shows user data, and the output is no terminal; expected a terminal, so that none stays in a file or a log; --force-output shows it all the same")
 			}
 			if err := in.complete(args); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/invent"
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
 )
 
@@ -82,7 +83,11 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 		name = o.Config.FileName(now)
 	}
 	if o.output == "-" {
-		return invent.Write(untilDone{ctx, stdout}, o.Options)
+		err := invent.Write(untilDone{ctx, stdout}, o.Options)
+		if errors.Is(err, errUnread) {
+			return nil
+		}
+		return err
 	}
 	if o.output != "" {
 		name = o.output
@@ -130,5 +135,11 @@ func (u untilDone) Write(p []byte) (int, error) {
 	if u.ctx.Err() != nil {
 		return 0, fmt.Errorf("interrupted: %w", context.Cause(u.ctx))
 	}
+	if out, ok := u.Writer.(*output.Writer); ok && out.Unread() {
+		return 0, errUnread
+	}
 	return u.Writer.Write(p)
 }
+
+// errUnread ends a sample for a pipe that nobody reads any more.
+var errUnread = errors.New("nobody reads the sample")

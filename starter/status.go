@@ -15,13 +15,13 @@ import (
 
 	"github.com/spf13/cobra"
 	enumspb "go.temporal.io/api/enums/v1"
-	"golang.org/x/term"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/pace"
 	"durable-dataload/workflows"
 )
@@ -177,8 +177,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (int, error) {
 	interrupted, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
-	out, terminal := screen.stdout.(*os.File)
-	terminal = terminal && term.IsTerminal(int(out.Fd())) && !o.json
+	terminal := output.IsTerminal(screen.stdout) && !o.json
 	for {
 		s, err := l.look(ctx)
 		switch {

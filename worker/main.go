@@ -22,16 +22,24 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/output"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/undo"
 	"durable-dataload/internal/version"
 	"durable-dataload/workflows"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	output.SurvivePipes()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 func run(args []string, stdout, stderr io.Writer) int {
-	err := work(args, stdout, stderr)
+	out := output.New(stdout)
+	err := work(args, out, stderr)
+	if (err == nil || errors.Is(err, pflag.ErrHelp)) && out.Err() != nil {
+		err = fmt.Errorf("the output cannot be written: %w", out.Err())
+	}
 	var usage usageError
 	switch {
 	case err == nil, errors.Is(err, pflag.ErrHelp):

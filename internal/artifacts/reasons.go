@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 )
 
@@ -158,7 +159,7 @@ func tidy(head, text string) string {
 	if head+text == "" {
 		return "no reason was given"
 	}
-	return head + text
+	return safetext.Text(head + text) // the target's words, in the report and in notices
 }
 
 // phrases are what of a cell is left out: the cell as it is, the strings of one

@@ -54,6 +54,13 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 // the file's, and a wrong guess is one for the wrong target. For the same reason
 // dataload.py's way to ignore --apid_uri then is not taken.
 func (c *Credentials) Complete(getenv func(string) string) error {
+	warning, err := checkProxy(getenv)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		c.Warnings = append(c.Warnings, warning)
+	}
 	if c.Secret != "" {
 		c.Warnings = append(c.Warnings, "the secret on the command line is visible to other users of this machine; use CAPTURE_CLIENT_SECRET or --client-secret-file")
 	}
@@ -61,7 +68,6 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		if c.Secret != "" {
 			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
 		}
-		var err error
 		if c.Secret, err = private.ReadSecret(c.secretFile); err != nil {
 			return fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
@@ -87,7 +93,6 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	if err := c.clean(); err != nil || c.URI == "" {
 		return err
 	}
-	var err error
 	c.URI, err = identitycloud.NormalAddress(c.URI)
 	return err
 }

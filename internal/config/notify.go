@@ -37,6 +37,9 @@ func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.
 		}
 		return nil, nil
 	}
+	if _, err := checkProxy(getenv); err != nil {
+		return nil, err
+	}
 	secret, err := private.CleanSecret(getenv("NOTIFY_SECRET"))
 	if err != nil {
 		return nil, fmt.Errorf("NOTIFY_SECRET cannot be used: %w", err)

@@ -81,6 +81,11 @@ func (t *Temporal) ClientOptions() (options client.Options, given bool, err erro
 			}
 		}
 	}
+	if profile.Address != "" {
+		if _, err := checkProxy(os.Getenv); err != nil {
+			return options, false, err
+		}
+	}
 	options, err = profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
 	if err != nil {
 		return options, false, fmt.Errorf("cannot use the Temporal configuration: %w", err)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -18,7 +19,7 @@ import (
 // schema (Source: Script/default-schema.json of the Janrain iOS client, and the built-in mapping's own). The file holds
 // names of columns and attributes, and no value. It can be parsed, and compiled for this header.
 func Propose(header []string, sample [][]string, schema *identitycloud.Schema) []byte {
-	p := &proposal{schema: schema, attributes: knownAttributes, taken: map[string]string{}}
+	p := &proposal{schema: schema, attributes: knownAttributes, taken: map[string]string{}, within: map[string]string{}}
 	if schema != nil {
 		p.attributes = flatten(nil, "", schema.Attributes)
 	}
@@ -48,6 +49,7 @@ type proposal struct {
 	schema     *identitycloud.Schema
 	attributes []attribute
 	taken      map[string]string // the column of an attribute, by its path
+	within     map[string]string // the same by the path of each object that the attribute is in
 	buf        bytes.Buffer
 }
 
@@ -165,11 +167,11 @@ func (p *proposal) column(name string, values []string) {
 		p.comment("no attribute of the default schema; check that the entity type has it")
 	}
 	if other := p.conflict(a.path); other != "" {
-		p.comment(fmt.Sprintf("%s has its value from %s already, it seems", a.path, quote(other)))
+		p.comment(fmt.Sprintf("%s has its value from %s already, it seems", quote(a.path), quote(other)))
 		p.line(name, "ignore")
 		return
 	}
-	p.taken[a.path] = name
+	p.take(a.path, name)
 	if more := p.rule(a, values); len(more) > 0 {
 		p.buf.WriteString(key(name) + "\n")
 		for _, line := range append([]string{"to: " + quote(a.path)}, more...) {
@@ -200,12 +202,23 @@ func key(name string) string {
 
 // conflict is the column that has the path, or one above or below it.
 func (p *proposal) conflict(path string) string {
-	for other, column := range p.taken {
-		if other == path || strings.HasPrefix(other, path+".") || strings.HasPrefix(path, other+".") {
-			return column
+	column := cmp.Or(p.taken[path], p.within[path])
+	eachObject(path, func(above string) { column = cmp.Or(column, p.taken[above]) })
+	return column
+}
+
+func (p *proposal) take(path, column string) {
+	p.taken[path] = column
+	eachObject(path, func(above string) { p.within[above] = column })
+}
+
+// eachObject tells the paths of the objects that an attribute is in.
+func eachObject(path string, tell func(above string)) {
+	for i, c := range path {
+		if c == '.' {
+			tell(path[:i])
 		}
 	}
-	return ""
 }
 
 // rule guesses what a rule needs besides its attribute.

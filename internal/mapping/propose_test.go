@@ -1,8 +1,11 @@
 package mapping
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"durable-dataload/internal/identitycloud"
@@ -112,4 +115,16 @@ func FuzzProposalsCompile(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAProposalForAHundredThousandColumnsTakesSeconds(t *testing.T) {
+	header := make([]string, 100_000)
+	for i := range header {
+		header[i] = fmt.Sprintf("object%d.member%d", i/3, i)
+	}
+	began := time.Now()
+	text := Propose(header, nil, nil)
+	if took := time.Since(began); took > 30*time.Second || bytes.Count(text, []byte("\n")) < len(header) {
+		t.Errorf("%d bytes took %s", len(text), took)
+	}
 }

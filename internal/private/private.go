@@ -174,20 +174,38 @@ func NewNameless() (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f}, nil
+	return &Writer{Writer: bufio.NewWriterSize(Temporary{f}, 1<<18), file: f}, nil
 }
 
 // Nameless makes a file without a name in the folder for temporary files.
 func Nameless() (*os.File, error) {
 	f, err := os.CreateTemp("", "dataload"+temporaryMark) // mode 0600
 	if err != nil {
-		return nil, err
+		return nil, TemporaryError(err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		_ = f.Close()
-		return nil, err
+		return nil, TemporaryError(err)
 	}
 	return f, nil
+}
+
+// Temporary writes into a file of the folder for temporary files.
+type Temporary struct{ File *os.File }
+
+// Write says of an error where room is missing.
+func (t Temporary) Write(p []byte) (int, error) {
+	n, err := t.File.Write(p)
+	return n, TemporaryError(err)
+}
+
+// TemporaryError says of an error in the folder for temporary files which folder that is and what to do; nil stays nil.
+// It is not fs.ErrNotExist any more: where the folder is missing, it is not what was looked for that is.
+func TemporaryError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the folder for temporary files, %s (TMPDIR), cannot be used: %v; expected a folder that can be written and has room; make room there, or set TMPDIR to another one", os.TempDir(), err)
 }
 
 // Path is the name that the file will have; "" where it never gets one.

@@ -89,3 +89,19 @@ func TestWhatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
 		t.Error("a file that is too large is read")
 	}
 }
+
+func TestAFolderForTemporaryFilesThatCannotBeUsedIsNamed(t *testing.T) {
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
+	_, err := Nameless()
+	if err == nil || !strings.Contains(err.Error(), os.TempDir()+" (TMPDIR), cannot be used") || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want one that names TMPDIR, and is not for what was looked for", err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	if _, err := (Temporary{full}).Write([]byte("x")); err == nil || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("error %v, want one that names TMPDIR", err)
+	}
+}

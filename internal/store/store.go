@@ -227,7 +227,7 @@ func Open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = io.Copy(f, from); err == nil {
+	if _, err = io.Copy(private.Temporary{File: f}, from); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {

@@ -239,3 +239,12 @@ func TestAHundredThousandColumnsAreCheckedInSeconds(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesOfTheSchemaCannotSteerATerminal(t *testing.T) {
+	r := &Report{File: "users.csv", Findings: []Finding{{Severity: Error, Kind: KindUnknown, Attribute: "nick", Message: "did you mean ni\x1b[2Jck\u202e?", Count: 1}}}
+	var b strings.Builder
+	r.Text(&b)
+	if strings.ContainsAny(b.String(), "\x1b\u202e") || !strings.Contains(b.String(), `ni\x1b[2Jck`) {
+		t.Errorf("the report is %q, want no character that a terminal obeys", b.String())
+	}
+}

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"encoding/binary"
+	"fmt"
 	"iter"
 	"os"
 
@@ -26,6 +27,7 @@ const spilledSize = 16 + 8 + 8
 // file has no name: the system removes it when the process ends, however it ends.
 type spill struct {
 	file    *os.File
+	dir     string
 	written int64                 // blocks in the file
 	buffers [spillParts][]spilled // not yet written
 	blocks  [spillParts][]int64   // numbers of the blocks of each part, in the order in which they were added
@@ -34,17 +36,25 @@ type spill struct {
 
 func newSpill(dir string) (*spill, error) {
 	if err := private.MkdirAll(dir); err != nil {
-		return nil, err
+		return nil, inFolder(dir, err)
 	}
 	f, err := os.CreateTemp(dir, ".keys-*") // mode 0600
 	if err != nil {
-		return nil, err
+		return nil, inFolder(dir, err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &spill{file: f, scratch: make([]byte, 0, spillBlock*spilledSize)}, nil
+	return &spill{file: f, dir: dir, scratch: make([]byte, 0, spillBlock*spilledSize)}, nil
+}
+
+// inFolder says of an error in a folder where room is missing.
+func inFolder(dir string, err error) error {
+	if dir == os.TempDir() {
+		return private.TemporaryError(err)
+	}
+	return fmt.Errorf("the keys of the records cannot be kept in %s: %w; expected a folder that can be written and has room", dir, err)
 }
 
 func (s *spill) add(part int, e spilled) error {
@@ -59,7 +69,7 @@ func (s *spill) add(part int, e spilled) error {
 		b = binary.LittleEndian.AppendUint64(b, uint64(e.line))
 	}
 	if _, err := s.file.WriteAt(b, s.written*int64(len(b))); err != nil {
-		return err
+		return inFolder(s.dir, err)
 	}
 	s.blocks[part] = append(s.blocks[part], s.written)
 	s.written++

@@ -5,10 +5,14 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"durable-dataload/internal/safetext"
 )
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) {
+// Text writes the report for people. Names of the target's schema stand in it, as it has them.
+func (r *Report) Text(out io.Writer) {
+	w := &strings.Builder{}
+	defer func() { _, _ = io.WriteString(out, safetext.Text(w.String())) }()
 	fmt.Fprintf(w, "%s: %s, %d bytes; %d would be sent, in %s.\n", r.File, counted(r.Records, "record"), r.Bytes, r.Sent, counted(r.Forecast.Calls, "call"))
 	for _, severity := range []Severity{Error, Warning} {
 		title := counted(int64(r.count(severity)), "kind") + " of " + string(severity) + "s:"

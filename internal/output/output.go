@@ -1,0 +1,73 @@
+// Package output is where a program prints what it was asked for. What could not be written is an error of the program,
+// and what nobody reads any more is none: a migration does not end with the pipe that its table goes into.
+package output
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+// SurvivePipes lets the process outlive the readers of its standard output and standard error: without it the first
+// write after they are gone ends it.
+func SurvivePipes() { signal.Ignore(syscall.SIGPIPE) }
+
+// Writer remembers its first error. It may be used by many goroutines at once.
+type Writer struct {
+	w io.Writer
+
+	mu     sync.Mutex
+	err    error
+	unread bool
+}
+
+// New gives a writer to w.
+func New(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Write writes to what is below. From when on nobody reads that, everything is dropped, and that is no error.
+func (o *Writer) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.unread {
+		return len(p), nil
+	}
+	n, err := o.w.Write(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, syscall.EPIPE):
+		o.unread = true
+		return len(p), nil
+	case o.err == nil:
+		o.err = err
+	}
+	return n, err
+}
+
+// Err is the first error of Write: something that was printed is not there.
+func (o *Writer) Err() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// Unread says that nobody reads any more.
+func (o *Writer) Unread() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.unread
+}
+
+// IsTerminal says whether w is a terminal, or writes to one.
+func IsTerminal(w io.Writer) bool {
+	if o, ok := w.(*Writer); ok {
+		w = o.w
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

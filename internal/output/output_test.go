@@ -1,0 +1,45 @@
+package output
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+)
+
+func TestWhatCannotBeWrittenIsRemembered(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	o := New(full)
+	if _, err := io.WriteString(o, "a"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the write gives %v, want that there is no room", err)
+	}
+	if !errors.Is(o.Err(), syscall.ENOSPC) || o.Unread() {
+		t.Errorf("it remembers %v, unread %t", o.Err(), o.Unread())
+	}
+}
+
+func TestWhatNobodyReadsIsNoError(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	o := New(w)
+	if _, err := io.WriteString(o, "a"); err != nil || o.Unread() {
+		t.Errorf("with a reader: %v, unread %t", err, o.Unread())
+	}
+	_ = r.Close()
+	for range 3 {
+		if n, err := io.WriteString(o, "abc"); n != 3 || err != nil {
+			t.Errorf("without a reader: %d, %v; want it dropped", n, err)
+		}
+	}
+	if o.Err() != nil || !o.Unread() {
+		t.Errorf("it remembers %v, unread %t", o.Err(), o.Unread())
+	}
+}
