@@ -165,7 +165,7 @@ func (m *migrationRun) loadBatches(ctx workflow.Context, name string, batches in
 // loadRound loads the first batches of the input, and says whether it left some
 // because too many records have failed.
 func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int) (tooManyFailed bool) {
-	m.progress.Rounds = nil // what was loaded before counts again
+	m.progress.Rounds, m.progress.Errors = nil, nil // what was loaded before counts again
 	r := round{
 		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
 		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
@@ -177,6 +177,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	m.progress.Children = nil
 	m.note(result, err)
 	m.progress.endRound(0, result.Counts)
+	m.progress.Errors = result.Errors
 	return result.TooManyFailed
 }
 
