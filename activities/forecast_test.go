@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -46,5 +47,8 @@ func TestThereIsNoForecastWithoutAnAnswer(t *testing.T) {
 	r.claim(ledger.Key{Batch: 1})
 	if got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 1}); got != (Forecast{Left: 9}) {
 		t.Errorf("%+v, want 9 batches left, and nothing known of calls", got)
+	}
+	if _, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: 1}); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("the forecast has decided the batch whose worker died: %v", err)
 	}
 }

@@ -195,7 +195,7 @@ func TestPlansCountWhatIsSettledAndLeaveItOut(t *testing.T) {
 	r.load(0, 3)
 	r.claim(ledger.Key{Batch: 4}) // not settled yet: LoadBatch will decide it
 	expect(t, "after two batches", r.plan(0, 0, 2), Plan{
-		Batches: []PlannedBatch{{2, 4, 4}, {4, 7, 7}}, Settled: ledger.Counts{Created: 1, Unknown: 1, Calls: 2}, After: 4, Total: 6,
+		Batches: []PlannedBatch{{2, 4, 4}, {4, 7, 7}}, Settled: ledger.Counts{Created: 1, Unknown: 1, Calls: 2}, Errors: map[string]int{"reset": 1}, After: 4, Total: 6,
 	})
 	expect(t, "the rest", r.plan(0, 4, 2), Plan{Batches: []PlannedBatch{{5, 8, 8}, {6, 9, 9}}, After: 6, Total: 6})
 	expect(t, "behind the end", r.plan(0, 6, 2), Plan{After: 6, Total: 6})

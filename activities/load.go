@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -70,7 +71,7 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	if err != nil {
 		return BatchResult{}, unbegun(ctx, err)
 	}
-	result.Errors, result.Pace = l.errors, l.pace()
+	result.Pace = l.pace()
 	return result, nil
 }
 
@@ -101,7 +102,6 @@ type loading struct {
 	positions  []int // of the records of the batch that are in this round, from 0
 	isolated   int   // calls that were halved because they were refused
 	encoded    []encodedRecord
-	errors     map[string]int // see BatchResult.Errors
 	limit      *FailLimit
 }
 
@@ -187,9 +187,9 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	decided, err := l.ledger.Decided(ctx, key)
 	if err == nil {
 		if !decided.Split {
-			return result(decided), nil
+			return l.result(decided), nil
 		}
-		return l.loadHalves(ctx, key, positions, result(decided))
+		return l.loadHalves(ctx, key, positions, l.result(decided))
 	}
 	if !isNotFound(err) {
 		return BatchResult{}, err
@@ -201,7 +201,6 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	if err != nil {
 		return BatchResult{}, err
 	}
-	l.add(cannotBeSent, len(positions)-len(sent))
 	if len(sent) == 0 {
 		outcomes := l.refusedHere(positions).Outcomes(false, "")
 		l.countFailed(outcomes)
@@ -209,7 +208,7 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	}
 	outcomes, err := l.call(ctx, key, positions, sent, body)
 	if errors.Is(err, ledger.ErrClaimed) {
-		return l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, "claimed, and no outcome"))
+		return l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, ledger.Abandoned))
 	}
 	if err != nil {
 		return BatchResult{}, err
@@ -351,11 +350,10 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 				outcomes.Duplicate(i, r.Err.Words())
 			case r.Err != nil:
 				outcomes.Failed(i, r.Err.Words())
-				l.add(r.Err.Reason(), 1)
+				outcomes.Classify(i, r.Err.Reason())
 			default:
 				reason = r.Unknown
 				outcomes.Unknown(i, reason)
-				l.add(reason, 1)
 			}
 		}
 	case identitycloud.Refused:
@@ -363,20 +361,19 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			l.isolated++
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
-		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Failed(i, answer.Words())
+			outcomes.Classify(i, reason)
 		}
 	case identitycloud.TooLarge:
 		if len(sent) > 1 {
 			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
 		}
-		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Failed(i, "the target refuses the record as too large: "+answer.Words())
+			outcomes.Classify(i, reason)
 		}
 	default: // also NotSent: the claim is used up
-		l.add(reason, len(sent))
 		for _, i := range sent {
 			outcomes.Unknown(i, reason)
 		}
@@ -403,6 +400,7 @@ func (l *loading) refusedHere(positions []int) *ledger.Builder {
 	for _, i := range positions {
 		if l.encoded != nil && l.encoded[i].reason != "" {
 			outcomes.Failed(i, l.encoded[i].reason)
+			outcomes.Classify(i, cannotBeSent)
 		}
 	}
 	return outcomes
@@ -428,13 +426,13 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 	}
 	if !won {
 		l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
-		return result(held), nil
+		return l.result(held), nil
 	}
 	l.tell(ctx, key, held, ledger.None)
 	if key.Part == "" {
 		l.observer.Batch(l.spec.Target.Host())
 	}
-	return result(held), nil
+	return l.result(held), nil
 }
 
 type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
@@ -444,7 +442,7 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 	if err == nil {
 		visit(key, decided)
 		if !decided.Split {
-			return result(decided), nil
+			return l.result(decided), nil
 		}
 		firstKey, secondKey := key.Halves()
 		half := len(positions) / 2
@@ -453,7 +451,7 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 			return first, err
 		}
 		second, err := l.settle(ctx, secondKey, positions[half:], visit)
-		return result(decided).plus(first).plus(second), err
+		return l.result(decided).plus(first).plus(second), err
 	}
 	if !isNotFound(err) {
 		return BatchResult{}, err
@@ -469,13 +467,30 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 	return l.settle(ctx, key, positions, visit) // as it was decided
 }
 
-func result(o ledger.Outcomes) BatchResult { return BatchResult{Counts: o.Counts(), Reason: o.Reason} }
+// result is what an entry of the ledger says. Duplicates count as errors where
+// they fail: in round 0, unless they are to be updated.
+func (l *loading) result(o ledger.Outcomes) BatchResult {
+	return BatchResult{Counts: o.Counts(), Reason: o.Reason, Errors: o.Reasons(l.key.Round == 0 && !l.spec.Delta)}
+}
 
 func (r BatchResult) plus(other BatchResult) BatchResult {
 	r.Add(other.Counts)
+	r.Errors = sumOf(r.Errors, other.Errors)
 	r.Unsent = r.Unsent || other.Unsent
 	if r.Reason == "" || other.Reason != "" && other.Unknown > 0 {
 		r.Reason = other.Reason
 	}
 	return r
+}
+
+// sumOf adds numbers by class.
+func sumOf(a, b map[string]int) map[string]int {
+	if len(a) == 0 {
+		return b
+	}
+	sum := maps.Clone(a)
+	for class, n := range b {
+		sum[class] += n
+	}
+	return sum
 }

@@ -517,9 +517,9 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 		known string
 	}{
 		{1, decided, "cccc"},
-		{2, BatchResult{Counts: ledger.Counts{Unknown: 4, Calls: 1}, Reason: "the worker died, or was cut off"}, "uuuu"},
+		{2, BatchResult{Counts: ledger.Counts{Unknown: 4, Calls: 1}, Reason: "the worker died, or was cut off", Errors: map[string]int{"the worker died, or was cut off": 4}}, "uuuu"},
 		{3, BatchResult{Unsent: true}, "----"},
-		{4, BatchResult{Counts: ledger.Counts{Unknown: 2, Calls: 2}, Unsent: true, Reason: "the worker died, or was cut off"}, "--uu"},
+		{4, BatchResult{Counts: ledger.Counts{Unknown: 2, Calls: 2}, Unsent: true, Reason: "the worker died, or was cut off", Errors: map[string]int{"the worker died, or was cut off": 2}}, "--uu"},
 	}
 	for _, tc := range cases {
 		for range 2 {

@@ -208,14 +208,3 @@ func (o *opened) pace() *pace.State {
 
 // cannotBeSent is the class of the records that are not worth a call.
 const cannotBeSent = "cannot be sent"
-
-// add counts records that failed, or are unknown, by the class of the reason.
-func (l *loading) add(reason string, records int) {
-	if records == 0 {
-		return
-	}
-	if l.errors == nil {
-		l.errors = map[string]int{}
-	}
-	l.errors[reason] += records
-}

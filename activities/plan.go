@@ -22,6 +22,8 @@ type Plan struct {
 	// Settled counts the batches on the way that have outcomes already: those
 	// of a run that was cut off.
 	Settled ledger.Counts `json:"settled"`
+	// Errors are BatchResult.Errors of those.
+	Errors map[string]int `json:"errors,omitempty"`
 	// After is the position up to which this plan goes.
 	After int `json:"after"`
 	// Total is the number of batches of the round.
@@ -58,6 +60,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 	type looked struct {
 		PlannedBatch
 		counts   ledger.Counts
+		errors   map[string]int
 		standing ledger.Standing
 	}
 	err = store.Ahead(ctx, string(o.folder), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
@@ -71,7 +74,8 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 			return l, err
 		}
 		l.PlannedBatch = PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
-		_, l.counts, l.standing, err = o.ledger.Round(ctx, in.Round, batch, b.Records)
+		records, counts, standing, err := o.ledger.Round(ctx, in.Round, batch, b.Records)
+		l.counts, l.standing, l.errors = counts, standing, ledger.Reasons(records, in.Round == 0 && !o.spec.Delta)
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
@@ -79,6 +83,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		}
 		if l.standing == ledger.Settled {
 			plan.Settled.Add(l.counts)
+			plan.Errors = sumOf(plan.Errors, l.errors)
 		} else {
 			plan.Batches = append(plan.Batches, l.PlannedBatch)
 		}

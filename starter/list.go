@@ -27,8 +27,10 @@ type listed struct {
 	Paused     bool             `json:"paused,omitempty"`
 	Decision   string           `json:"decision,omitempty"`
 	Records    migration.Counts `json:"records"`
-	StartedAt  time.Time        `json:"started_at,omitzero"`
-	FinishedAt time.Time        `json:"finished_at,omitzero"`
+	// RecordsAsOf is that of the status.
+	RecordsAsOf time.Time `json:"records_as_of,omitzero"`
+	StartedAt   time.Time `json:"started_at,omitzero"`
+	FinishedAt  time.Time `json:"finished_at,omitzero"`
 	// Reason is why it could not run, ended before its time, or does nothing.
 	Reason string `json:"reason,omitempty"`
 }
@@ -96,41 +98,43 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 			}
 		}
 	}
+	counting, cancel := context.WithTimeout(ctx, tallyFor)
+	defer cancel()
 	rows := make([]listed, len(all))
-	someAtOnce(len(all), func(i int) { rows[i] = p.row(ctx, all[i]) })
+	someAtOnce(len(all), func(i int) { rows[i] = p.row(ctx, counting, all[i]) })
 	return rows, nil
 }
 
-func (p *place) row(ctx context.Context, k known) listed {
+// row tells of one of them. counting ends when the ledgers of all have taken long
+// enough.
+func (p *place) row(ctx, counting context.Context, k known) listed {
 	s := k.status()
 	row := listed{ID: k.id, File: s.File, Target: k.spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
-	if s.State == stateRunning {
-		if p.service != nil { // it may have ended since it was looked at
-			p.addProgress(ctx, &row)
-		}
-		return row
+	if s.State != stateRunning {
+		p.addCounts(counting, k, &s)
+		p.addReason(ctx, k, &s)
+		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
+	} else if p.service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since it was looked at
+		row.Records = s.Records
 	}
-	if summary, err := k.summary(ctx, p.service); err == nil {
-		s.addSummary(summary)
-	}
-	p.addReason(ctx, k, &s)
-	row.State, row.Records, row.FinishedAt, row.Reason = s.State, s.Records, s.FinishedAt, s.Reason
 	return row
 }
 
-// addProgress asks a migration that runs. One without a worker does not answer.
-func (p *place) addProgress(ctx context.Context, row *listed) {
+// addProgress asks a migration that runs, and says whether it knows its counts.
+// One without a worker does not answer.
+func (p *place) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	progress, _, err := newView(p.service, row.ID, p.stateDir, nil).look(asking)
 	if err != nil {
 		row.Reason, _ = p.service.silence(ctx, row.ID, err)
-		return
+		return false
 	}
 	row.Phase, row.Records = progress.Phase, dispositions(progress)
 	if c := progress.Steering; c != nil {
 		row.Paused, row.Decision = c.Paused, c.Decision
 	}
+	return counts(progress)
 }
 
 // text is the state and what is to be known with it, for people.
@@ -159,7 +163,7 @@ func printList(w io.Writer, rows []listed) error {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
-			since("", r.StartedAt), since("", r.FinishedAt), r.Reason)
+			since("", r.StartedAt), since("", r.FinishedAt), strings.TrimSpace(r.Reason+since(" counts as of ", r.RecordsAsOf)))
 	}
 	return table.Flush()
 }

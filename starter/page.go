@@ -36,10 +36,10 @@ func (s status) print(w io.Writer, all bool) error {
 	p.table(s.Rounds)
 	c := s.Records
 	if c.Total > 0 {
-		p.line("\n%s", c)
+		p.line("\n%s%s", c, since("; as of ", s.RecordsAsOf))
 	}
 	if len(s.Errors) > 0 {
-		p.line("\nFailed or unknown in this round, by reason:")
+		p.line("\nFailed or unknown, by reason:")
 		byCount := slices.SortedFunc(maps.Keys(s.Errors), func(a, b string) int {
 			return cmp.Or(s.Errors[b]-s.Errors[a], strings.Compare(a, b))
 		})

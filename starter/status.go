@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/tally"
 	"durable-dataload/workflows"
 )
 
@@ -41,7 +42,10 @@ type status struct {
 	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended before its time
 
 	Records migration.Counts `json:"records"`
-	Rounds  []roundStatus    `json:"rounds"`
+	// RecordsAsOf is when the records and rounds stood so, where the ledger knows
+	// more and takes too long to count.
+	RecordsAsOf time.Time     `json:"records_as_of,omitzero"`
+	Rounds      []roundStatus `json:"rounds"`
 
 	// Of a migration that runs.
 	Paused      string         `json:"paused,omitempty"`  // who and why
@@ -272,11 +276,15 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	if err != nil {
 		l.calls, l.batches, l.updates = meter{}, meter{}, meter{}
 		s.Trouble, s.Unpolled = p.service.silence(ctx, l.known.id, err)
+		s.addTally(ctx, l.known)
 		return s, nil
 	}
 	l.progress = progress
 	s.Trouble = l.view.pending(asking, ids)
 	s.addProgress(progress)
+	if !counts(progress) {
+		s.addTally(ctx, l.known)
+	}
 	gate := l.view.gateNow(progress)
 	s.addPace(progress, gate, l.known.spec.Control())
 	l.measure(&s, progress)
@@ -327,23 +335,60 @@ func (k known) status() status {
 	return s
 }
 
-// addEnd adds what the last run came to.
+// addEnd adds what a migration that does not run has come to.
 func (l *looker) addEnd(ctx context.Context, s *status) error {
-	summary, err := l.known.summary(ctx, l.place.service)
+	l.place.addCounts(ctx, l.known, s)
 	code := migration.ExitStopped // something is left, as far as is known
-	if err == nil {
-		s.addSummary(summary)
-		code = summary.Records.ExitCode()
-	}
 	switch s.State {
 	case stateFailed:
 		code = migration.ExitCannotRun
 	case stateCutOff:
-		code = migration.ExitStopped
+	default:
+		if s.Records.Total > 0 || !s.FinishedAt.IsZero() {
+			code = s.Records.ExitCode()
+		}
 	}
 	s.ExitCode = &code
 	l.place.addReason(ctx, l.known, s)
 	return nil
+}
+
+// tallyFor is how long somebody waits for the ledger to be counted. A million
+// records on a disk take one to three seconds.
+const tallyFor = 5 * time.Second
+
+// addCounts adds where the records stand. The summary tells for a run that came to
+// its end, and the ledger for one that did not: the summary is that of an earlier
+// run then, and only shown, with its time, if the ledger takes too long.
+func (p *place) addCounts(ctx context.Context, k known, s *status) {
+	summary, err := k.summary(ctx, p.service)
+	ended := s.State != stateCutOff && s.State != stateFailed && err == nil
+	switch {
+	case ended:
+		s.addSummary(summary)
+	case s.addTally(ctx, k):
+	case err == nil:
+		s.Records, s.RecordsAsOf = summary.Records, summary.FinishedAt
+		s.addRounds(summary)
+	}
+}
+
+// addTally adds what the ledger says, and whether it could be counted in time.
+func (s *status) addTally(ctx context.Context, k known) bool {
+	if k.folder == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, tallyFor)
+	defer cancel()
+	t, err := tally.Of(ctx, k.folder)
+	if err != nil {
+		return false
+	}
+	s.Records, s.Errors, s.Rounds = t.Records, t.Errors(), []roundStatus{}
+	for i := range t.Rounds {
+		s.Rounds = append(s.Rounds, roundStatus{Round: i, Counts: t.Rounds[i].Counts, Recovered: &t.Rounds[i].Recovered})
+	}
+	return true
 }
 
 // addReason asks the service why a migration could not run, where the folder does
@@ -375,14 +420,15 @@ func (k known) summary(ctx context.Context, s *service) (migration.Summary, erro
 }
 
 func (s *status) addSummary(sum migration.Summary) {
-	s.Records, s.StartedAt = sum.Records, sum.StartedAt
-	if s.State != stateCutOff {
-		s.FinishedAt = sum.FinishedAt
-		s.advice = artifacts.Advice(sum)
-	}
+	s.Records, s.StartedAt, s.FinishedAt = sum.Records, sum.StartedAt, sum.FinishedAt
+	s.advice = artifacts.Advice(sum)
 	if s.State == stateDone {
 		s.State = stateOf(sum)
 	}
+	s.addRounds(sum)
+}
+
+func (s *status) addRounds(sum migration.Summary) {
 	for _, r := range sum.Rounds {
 		s.Rounds = append(s.Rounds, roundStatus{Round: r.Round, Counts: ledger.Counts{
 			Created: r.Created, Duplicate: r.Duplicate, Failed: r.Failed, Unknown: r.Unknown, Calls: r.Calls,
@@ -410,6 +456,12 @@ func (s *status) addProgress(p workflows.Progress) {
 			s.Events = c.Changes
 		}
 	}
+}
+
+// counts says that a migration knows how far it is. One that has just begun, or
+// resumes, does not: the ledger does.
+func counts(p workflows.Progress) bool {
+	return p.Counts != nil || len(p.Rounds) > 0 || p.Batches > 0
 }
 
 // dispositions are where the records stand so far. Those of a delta migration

@@ -160,11 +160,15 @@ func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []str
 			if p.LastCall.After(progress.LastCall) {
 				progress.LastCall = p.LastCall
 			}
-			for class, n := range p.Errors {
-				if progress.Errors == nil {
-					progress.Errors = map[string]int{}
+			if p.Phase == workflows.PhaseRetrying {
+				progress.Errors = p.Errors
+			} else {
+				for class, n := range p.Errors {
+					if progress.Errors == nil {
+						progress.Errors = map[string]int{}
+					}
+					progress.Errors[class] += n
 				}
-				progress.Errors[class] += n
 			}
 			if p.ToUpdate > 0 {
 				progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates

@@ -130,7 +130,7 @@ func newFake(t *testing.T, batches int) *fake {
 		settle: func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
 		},
-		update:  func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
+		update: func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
 	}
 	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
 		if in.Round > 0 {

@@ -60,7 +60,8 @@ type LoadInput struct {
 
 // LoadResult is what a round came to.
 type LoadResult struct {
-	Counts ledger.Counts `json:"counts"`
+	Counts ledger.Counts  `json:"counts"`
+	Errors map[string]int `json:"errors,omitempty"` // see Progress
 	// Stopped says that batches of the round are left.
 	Stopped bool `json:"stopped,omitempty"`
 	// Halted says why, where it was trouble and not a person.
@@ -188,6 +189,7 @@ func (l *loadRun) plan(ctx workflow.Context) (activities.Plan, error) {
 	}, &plan)
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
+	addErrors(&l.in.Errors, plan.Errors)
 	l.in.FailedBefore += l.failedOf(plan.Settled)
 	l.batches += plan.After - l.in.After - len(plan.Batches)
 	l.checkFailed(ctx)
@@ -282,12 +284,7 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	if r.Calls > 0 {
 		l.called = workflow.Now(ctx)
 	}
-	if l.in.Errors == nil {
-		l.in.Errors = map[string]int{}
-	}
-	for _, class := range workflow.DeterministicKeys(r.Errors) {
-		l.in.Errors[class] += r.Errors[class]
-	}
+	addErrors(&l.in.Errors, r.Errors)
 	l.checkFailed(ctx)
 	l.show(ctx)
 	if l.in.Notify {
@@ -343,6 +340,7 @@ func (l *loadRun) size() int { return l.to() - l.from }
 func (l *loadRun) result(ctx workflow.Context) LoadResult {
 	return LoadResult{
 		Counts:  l.counts(),
+		Errors:  l.in.Errors,
 		Stopped: l.stopped(ctx),
 		Halted:  l.halted,
 

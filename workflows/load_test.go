@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestALoadCountsWhatWasSettledBefore(t *testing.T) {
 	if f.count("LoadBatch 0/1") != 0 || f.count("LoadBatch 0/4") != 0 || f.count("LoadBatch") != 3 {
 		t.Errorf("%s\nwant batches 2, 3 and 5", f.story())
 	}
-	if result, err := newEnvironment(t, newFake(t, 0)).loadRound(loadInput()); err != nil || result != (LoadResult{}) {
+	if result, err := newEnvironment(t, newFake(t, 0)).loadRound(loadInput()); err != nil || !reflect.DeepEqual(result, LoadResult{}) {
 		t.Errorf("of no batches: %+v, %v; want nothing", result, err)
 	}
 }
@@ -102,7 +103,7 @@ func TestAWorkerThatDiedIsSettledFor(t *testing.T) {
 			if tc.want.Halted == "*" && result.Halted != "" {
 				tc.want.Halted = result.Halted
 			}
-			if err != nil || result != tc.want {
+			if err != nil || !reflect.DeepEqual(result, tc.want) {
 				t.Errorf("%+v, %v; want %+v", result, err, tc.want)
 			}
 			loads := 0
@@ -131,7 +132,7 @@ func TestABatchIsSettledAlthoughTheLoadIsCancelled(t *testing.T) {
 		return allUnknown, nil
 	}
 	result, err := e.loadRound(loadInput())
-	if want := (LoadResult{Counts: counts{Unknown: 10, Calls: 1}, Stopped: true}); err != nil || result != want {
+	if want := (LoadResult{Counts: counts{Unknown: 10, Calls: 1}, Stopped: true}); err != nil || !reflect.DeepEqual(result, want) {
 		t.Errorf("%+v, %v; want %+v", result, err, want)
 	}
 }
@@ -294,7 +295,7 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 				return activities.BatchResult{Unsent: true}, nil
 			}
 			result, err := newEnvironment(t, f).loadRound(loadInput())
-			if want := (LoadResult{Counts: counts{Created: 30, Calls: 3}}); err != nil || result != want {
+			if want := (LoadResult{Counts: counts{Created: 30, Calls: 3}}); err != nil || !reflect.DeepEqual(result, want) {
 				t.Errorf("%+v, %v; want %+v", result, err, want)
 			}
 
@@ -363,7 +364,7 @@ func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
 		return activities.BatchResult{Unsent: true}, nil
 	}
 	result, err := e.loadRound(loadInput())
-	if err != nil || result != (LoadResult{Stopped: true}) {
+	if err != nil || !reflect.DeepEqual(result, LoadResult{Stopped: true}) {
 		t.Errorf("%+v, %v; want it stopped, by nobody's fault", result, err)
 	}
 }
@@ -385,7 +386,7 @@ func TestBatchesThatWaitAreGivenBackWhenTooManyHaveFailed(t *testing.T) {
 	in := loadInput()
 	in.MostFailed, in.DuplicatesFail = new(15), true
 	result, err := e.loadRound(in)
-	if want := (LoadResult{Counts: counts{Failed: 20, Calls: 2}, TooManyFailed: true}); err != nil || result != want {
+	if want := (LoadResult{Counts: counts{Failed: 20, Calls: 2}, TooManyFailed: true}); err != nil || !reflect.DeepEqual(result, want) {
 		t.Errorf("%+v, %v; want %+v", result, err, want)
 	}
 	if n, most := f.count("LoadBatch"), 2+in.Workers; n > most || f.count("HoldLoad") != 1 {

@@ -195,6 +195,7 @@ func (m *migrationRun) resolve(ctx workflow.Context) {
 // because too many records have failed.
 func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int) (tooManyFailed bool) {
 	mostFailed := m.mostFailedAgain()
+	m.progress.Errors = nil // what was loaded before counts again
 	r := round{
 		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
 		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
@@ -206,6 +207,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	m.progress.Children = nil
 	m.note(result, err)
 	m.progress.endRound(0, result.Counts)
+	m.progress.Errors = result.Errors
 	return result.TooManyFailed
 }
 

@@ -83,7 +83,9 @@ type Progress struct {
 	// Steering is the migration's own, not its children's.
 	Steering *Steering `json:"steering,omitempty"`
 	// Errors are how many records failed or are unknown for which class of
-	// reason, of the round that runs; Pace is how the gate stood at last, where
+	// reason: of the rounds that have ended, of the migration and the RetryWorkflow;
+	// of the round that runs, of the LoadWorkflow. The RetryWorkflow knows those of
+	// the migration as well. Pace is how the gate stood at last, where
 	// that is not as the options have it.
 	Errors map[string]int `json:"errors,omitempty"`
 	Pace   *pace.State    `json:"pace,omitempty"`
@@ -209,5 +211,18 @@ func (p *Progress) resolved(round int, r activities.Resolved) {
 	}
 }
 
-// merge takes the rounds of the RetryWorkflow over.
-func (p *Progress) merge(retry Progress) { p.Rounds = append(p.Rounds, retry.Rounds...) }
+// merge takes over what the RetryWorkflow knows.
+func (p *Progress) merge(retry Progress) {
+	p.Rounds = append(p.Rounds, retry.Rounds...)
+	p.Errors = retry.Errors
+}
+
+// addErrors adds numbers of records by class.
+func addErrors(sum *map[string]int, more map[string]int) {
+	if *sum == nil && len(more) > 0 {
+		*sum = map[string]int{}
+	}
+	for class, n := range more { // sums do not depend on the order
+		(*sum)[class] += n
+	}
+}

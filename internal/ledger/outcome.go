@@ -52,6 +52,9 @@ type Outcomes struct {
 	// Unknown says why the unknown records are unknown, in order. Neighbours with
 	// the same reason share an entry.
 	Unknown []Why `json:"unknown,omitempty"`
+	// Classes are the classes of the errors, in order, "" for one that nobody
+	// classified: a duplicate. None if that is so for all.
+	Classes []Why `json:"classes,omitempty"`
 	// At is when the answer was there, or was given up; of updates, when the last
 	// one was. Took is how long the call took until then. Both are by the clock of
 	// the worker that called, and zero for a call whose worker died.
@@ -61,7 +64,8 @@ type Outcomes struct {
 	Clock string `json:"clock,omitempty"`
 }
 
-// Why is the reason of a number of consecutive unknown records.
+// Why is the reason of a number of consecutive records that are unknown, or that
+// failed or are duplicates.
 type Why struct {
 	// Reason is a short class: "changed since", "http 502". It never holds an
 	// answer's text or what stands in a record.
@@ -98,6 +102,10 @@ func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte
 // Unknown sets record i, with the class of the reason (see Why).
 func (b *Builder) Unknown(i int, reason string) { b.letters[i], b.reasons[i] = byte(Unknown), reason }
 
+// Classify sets the class of the reason of record i, which has failed or is a
+// duplicate (see Why).
+func (b *Builder) Classify(i int, class string) { b.reasons[i] = class }
+
 // Updated sets record i.
 func (b *Builder) Updated(i int) { b.letters[i] = byte(Updated) }
 
@@ -116,15 +124,24 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 			o.UUIDs = append(o.UUIDs, b.uuids[i])
 		case Duplicate, Failed:
 			o.Errors = append(o.Errors, b.errors[i])
+			o.Classes = oneMore(o.Classes, b.reasons[i])
 		case Unknown:
-			if last := len(o.Unknown) - 1; last >= 0 && o.Unknown[last].Reason == b.reasons[i] {
-				o.Unknown[last].Records++
-			} else {
-				o.Unknown = append(o.Unknown, Why{Reason: b.reasons[i], Records: 1})
-			}
+			o.Unknown = oneMore(o.Unknown, b.reasons[i])
 		}
 	}
+	if len(o.Classes) == 1 && o.Classes[0].Reason == "" {
+		o.Classes = nil // nobody classified them
+	}
 	return o
+}
+
+// oneMore adds the reason of the next record.
+func oneMore(whys []Why, reason string) []Why {
+	if last := len(whys) - 1; last >= 0 && whys[last].Reason == reason {
+		whys[last].Records++
+		return whys
+	}
+	return append(whys, Why{Reason: reason, Records: 1})
 }
 
 // check holds that the lists fit the letters, so that a damaged entry is never
@@ -146,6 +163,13 @@ func (o Outcomes) check() error {
 	}
 	for _, why := range o.Unknown {
 		reasons += max(why.Records, 0)
+	}
+	classes := 0
+	for _, why := range o.Classes {
+		classes += max(why.Records, 0)
+	}
+	if classes != errors && len(o.Classes) > 0 {
+		return fmt.Errorf("the ledger's entry has classes for %d errors, expected %d", classes, errors)
 	}
 	if unknown != reasons {
 		return fmt.Errorf("the ledger's entry has reasons for %d unknown records, expected %d", reasons, unknown)
@@ -196,6 +220,30 @@ func (o Outcomes) Counts() Counts {
 		}
 	}
 	return c
+}
+
+// Reasons counts the failed and unknown records of the entry by the class of their
+// reason, and the duplicates where these fail. Nil if there are none.
+func (o Outcomes) Reasons(duplicatesFail bool) map[string]int {
+	records := make([]Record, len(o.Letters))
+	if overlay(records, o, 0) != nil {
+		return nil // it would not have been written
+	}
+	return Reasons(records, duplicatesFail)
+}
+
+// Reasons is that of Outcomes for records.
+func Reasons(records []Record, duplicatesFail bool) map[string]int {
+	var n map[string]int
+	for _, r := range records {
+		if r.Outcome == Failed || r.Outcome == Unknown || r.Outcome == Duplicate && duplicatesFail {
+			if n == nil {
+				n = map[string]int{}
+			}
+			n[r.Class()]++
+		}
+	}
+	return n
 }
 
 // Updates are numbers of records by what came of their update.

@@ -30,7 +30,7 @@ type Record struct {
 	Round   int     // the round that found it out
 	UUID    string  // of a created or recovered record
 	Error   string  // of a failed or duplicate record, in the target's words
-	Reason  string  // of an unknown record, a class (see Why)
+	Reason  string  // of an unknown or failed record, a class (see Why); "" of a duplicate
 	// ByUpdate says that the outcome is that of an update, which the record was
 	// to get because it was a duplicate.
 	ByUpdate bool
@@ -199,7 +199,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	uuids, words, reasons := o.UUIDs, o.Errors, unrolled(o.Unknown)
+	uuids, words, reasons, classes := o.UUIDs, o.Errors, unrolled(o.Unknown), unrolled(o.Classes)
 	for i := range records {
 		outcome := Outcome(o.Letters[i])
 		if outcome == None {
@@ -211,6 +211,9 @@ func overlay(records []Record, o Outcomes, round int) error {
 			records[i].UUID, uuids = uuids[0], uuids[1:]
 		case Duplicate, Failed:
 			records[i].Error, words = words[0], words[1:]
+			if len(classes) > 0 {
+				records[i].Reason, classes = classes[0], classes[1:]
+			}
 		case Unknown:
 			records[i].Reason, reasons = reasons[0], reasons[1:]
 		}
@@ -218,7 +221,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 	return nil
 }
 
-// unrolled has a reason for each unknown record.
+// unrolled has a reason for each record.
 func unrolled(whys []Why) (reasons []string) {
 	for _, why := range whys {
 		for range why.Records {
@@ -226,4 +229,16 @@ func unrolled(whys []Why) (reasons []string) {
 		}
 	}
 	return reasons
+}
+
+// Class is the class of the reason of a record that is failed, unknown or a
+// duplicate.
+func (r Record) Class() string {
+	switch {
+	case r.Reason != "":
+		return r.Reason
+	case r.ByUpdate:
+		return "update"
+	}
+	return "duplicate"
 }

@@ -1,0 +1,39 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+)
+
+// Abandoned is the reason of records for which a call may have been made, and of
+// which nothing else is known.
+const Abandoned = "claimed, and no outcome"
+
+// Look visits what is decided of some records of a batch in a round: its entry,
+// or that and those of its parts, first half first. open is given the positions
+// of each part that has no outcome, and whether a call may have been made for it.
+// Look changes nothing.
+func (l *Ledger) Look(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
+	o, err := l.Decided(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		_, err := l.ClaimOf(ctx, key)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			open(positions, err == nil)
+			return nil
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	decided(key, o)
+	if !o.Split {
+		return nil
+	}
+	first, second := key.Halves()
+	half := len(positions) / 2
+	if err := l.Look(ctx, first, positions[:half], decided, open); err != nil {
+		return err
+	}
+	return l.Look(ctx, second, positions[half:], decided, open)
+}
