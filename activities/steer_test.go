@@ -100,7 +100,6 @@ func TestTheBatchesOfACanaryEndWithIt(t *testing.T) {
 		{records: 20, batchSize: 4, canary: 6, want: 2, batches: 6}, // 4, 2, 4, 4, 4, 2
 		{records: 20, batchSize: 4, canary: 1, want: 1, batches: 6},
 		{records: 20, batchSize: 4, canary: 6, startAt: 10, want: 2, batches: 4}, // 4, 2, 4, 1
-		{records: 3, batchSize: 4, canary: 100, want: 1, batches: 1},
 		{records: 20, batchSize: 4, canary: 0, want: 0, batches: 5},
 	} {
 		r := newRig(t, people(tc.records), batchSize(tc.batchSize), withSpec(func(s *migration.Spec) {
