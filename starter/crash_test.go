@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -347,4 +348,29 @@ func folder(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	m := l.migration(s, l.users(invent.Options{Records: 500, Seed: 29}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
+	first := m.start()
+	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	first.signal(os.Interrupt)
+	exitCode(t, first, first.wait(time.Minute), 5)
+	before := m.figures().Records["created"]
+	second := m.start()
+	until(t, time.Minute, "more calls", func() bool { return 5*m.decided() > before+20 || second.hasEnded() })
+	second.kill()
+	attempted := 5 * (m.decided() + len(m.claims(second)))
+	status, list := m.standing(), m.ordered("list", "--json")
+	r := status.Records
+	if status.State != "cut_off" || r["total"] != 500 || r["created"]+r["unknown"] != attempted || r["created"] != 5*m.decided() || r["remaining"] != 500-attempted {
+		t.Errorf("the status is %+v; want %d records created of the %d that were sent, and before that there were %d", status, 5*m.decided(), attempted, before)
+	}
+	var rows []standing
+	if err := json.Unmarshal([]byte(list), &rows); err != nil || len(rows) != 1 || !maps.Equal(rows[0].Records, r) {
+		t.Errorf("the list is\n%s\n%v; want the counts of the status, %v", list, err, r)
+	}
 }

@@ -119,6 +119,16 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 			if !strings.Contains(waiting.Decision, "of 200 records have failed, more than --max-failed 2% allows") || waiting.Records["remaining"] == 0 || s.calls() != calls {
 				t.Errorf("the status is %+v, and %d calls were made meanwhile; want it to wait", waiting, s.calls()-calls)
 			}
+			failed := 0
+			for _, n := range waiting.Errors {
+				failed += n
+			}
+			for _, pattern := range []string{"fail_[A-Z]*.csv", "fail_records_*.csv"} {
+				files := m.artifacts(pattern)
+				if len(files) != 1 || len(rows(t, files[0])) != failed || failed != waiting.Records["failed"] || failed == 0 {
+					t.Errorf("it waits with %d reasons for %d failed records, and the files %q; want a row for each", failed, waiting.Records["failed"], files)
+				}
+			}
 			if list := m.ordered("list"); !strings.Contains(list, "waits for a decision") {
 				t.Errorf("the list is\n%s", list)
 			}

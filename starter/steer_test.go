@@ -39,6 +39,7 @@ type standing struct {
 	Records  map[string]int
 	Paused   string
 	Decision string
+	Errors   map[string]int
 	Pace     struct {
 		Limit   float64
 		Workers int

@@ -80,6 +80,7 @@ type fake struct {
 
 	journal
 	settled map[int]map[int]counts // by round and position
+	planned map[string]int         // errors of what is settled when it is planned
 	rounds  map[int]int            // batches of a retry round
 
 	load    func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
@@ -110,6 +111,7 @@ type fake struct {
 	held    chan struct{} // closed by the first HoldLoad
 
 	failures []migration.Failure       // that were kept
+	reasons  activities.Reasons        // of the records that are failed or unknown
 	artifact activities.ArtifactsInput // that was asked for last
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
@@ -198,6 +200,16 @@ func (f *fake) KeepFailure(_ context.Context, in activities.FailureInput) error 
 	return nil
 }
 
+// CountReasons is asked so often that it is no part of a story.
+func (f *fake) CountReasons(context.Context, activities.Run) (activities.Reasons, error) {
+	return f.reasons, nil
+}
+
+func (f *fake) WriteFailures(context.Context, activities.Run) (activities.Reasons, error) {
+	f.note("WriteFailures")
+	return f.reasons, nil
+}
+
 func (f *fake) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
 	f.note(fmt.Sprintf("VerifyBatch %d", in.Batch))
 	if f.verify != nil {
@@ -250,6 +262,7 @@ func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activiti
 		p.After++
 		if c, ok := f.settled[in.Round][p.After]; ok {
 			p.Settled.Add(c)
+			p.Errors = f.planned
 			continue
 		}
 		first := 2 + (p.After-1)*recordsABatch
@@ -452,7 +465,7 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	e.RegisterWorkflow(NotifyWorkflow)
 	f.held = make(chan struct{})
 	for _, activity := range []any{
-		f.InspectSource, f.CheckTarget, f.KeepFailure, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
+		f.InspectSource, f.CheckTarget, f.KeepFailure, f.CountReasons, f.WriteFailures, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
 		f.VerifyBatch, f.Forecast,
 	} {

@@ -458,8 +458,8 @@ func TestWhatTheHistoryKeepsIsSmallAndNamed(t *testing.T) {
 			t.Errorf("%s has the summary %q, want one, of a line", a.activity, a.summary)
 		}
 	}
-	if len(seen) != 9 {
-		t.Errorf("activities %v, want all 9", seen)
+	if len(seen) != 10 {
+		t.Errorf("activities %v, want all 10", seen)
 	}
 	loads := e.summaries("LoadBatch")
 	if loads[11] != "batch 12 of 200, lines 112 to 121" {

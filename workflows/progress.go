@@ -217,6 +217,13 @@ func (p *Progress) merge(retry Progress) {
 	p.Errors = retry.Errors
 }
 
+// errorsOf adds failed and unknown records up.
+func errorsOf(r activities.Reasons) (sum map[string]int) {
+	addErrors(&sum, r.Failed)
+	addErrors(&sum, r.Unknown)
+	return sum
+}
+
 // addErrors adds numbers of records by class.
 func addErrors(sum *map[string]int, more map[string]int) {
 	if *sum == nil && len(more) > 0 {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -68,6 +69,7 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 		if shouldContinueAsNew(ctx) {
 			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
 		}
+		r.countReasons(ctx)
 		file, err := r.writeRetryFile(ctx)
 		if err != nil || file.Records == 0 {
 			return r.result(ctx, err), nil
@@ -95,8 +97,20 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 
 type retryRun struct {
 	in      RetryInput
+	failed  map[string]int // by class of reason, before the round that runs
 	stopped bool
 	halted  string
+}
+
+// countReasons counts the reasons of all rounds so far, as they stand now: what
+// was unknown may have been created since.
+func (r *retryRun) countReasons(ctx workflow.Context) {
+	var reasons activities.Reasons
+	if err := execute(withActivity(ctx, "why are records failed or unknown?"), a.CountReasons, r.in.Run, &reasons); err != nil {
+		workflow.GetLogger(ctx).Warn("the reasons could not be counted", "error", err)
+		return
+	}
+	r.failed, r.in.Progress.Errors = reasons.Failed, errorsOf(reasons)
 }
 
 func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, error) {
@@ -140,11 +154,14 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
 		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(), notify: r.in.Notify,
 	}
-	r.in.Progress.Round, r.in.Progress.Children = r.in.Round, load.ids()
+	// The round finds out once more what is unknown.
+	r.in.Progress.Round, r.in.Progress.Children, r.in.Progress.Errors = r.in.Round, load.ids(), r.failed
 	r.in.Progress.show(ctx)
 	result, err := load.load(ctx)
 	r.in.Progress.Children = nil
 	r.in.Progress.endRound(r.in.Round, result.Counts)
+	r.in.Progress.Errors = maps.Clone(r.failed)
+	addErrors(&r.in.Progress.Errors, result.Errors)
 	r.in.Progress.show(ctx)
 	return result, err
 }

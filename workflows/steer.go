@@ -355,6 +355,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 	if ctx.Err() != nil {
 		return false // it was decided before anybody was asked
 	}
+	question += m.writeFailures(ctx)
 	m.steering.Decision, m.steering.DecidedBy = question, by
 	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
 	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
@@ -375,6 +376,21 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 		err = workflow.Await(ctx, func() bool { return decided() || !m.ordering.IsLocked() })
 	}
 	return err == nil && decided()
+}
+
+// writeFailures gives somebody who is to decide what they need: the fail file and
+// the reasons, as they are so far. It says where.
+func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
+	var reasons activities.Reasons
+	if err := execute(withActivity(ctx, "write the fail file so far"), a.WriteFailures, m.ref, &reasons); err != nil {
+		workflow.GetLogger(ctx).Warn("the fail file so far could not be written", "error", err)
+		return ""
+	}
+	m.progress.Errors = errorsOf(reasons)
+	if len(reasons.Failed) == 0 {
+		return ""
+	}
+	return " What has failed so far is in " + reasons.File + "."
 }
 
 // who is never empty.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -238,6 +239,64 @@ func TestALimitBelowWhatHasFailedAsksAtOnce(t *testing.T) {
 	}
 }
 
+// Whoever decides finds the reasons and the fail file at that time.
+func TestADecisionComesWithReasonsAndTheFailFile(t *testing.T) {
+	f := failing(t, 20, 3)
+	f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 25, "duplicate": 5}, Unknown: map[string]int{"api 200": 1, "http 502": 3}, File: "fail_so_far.csv"}
+	e := newEnvironment(t, f)
+	waiting := e.progressAt(time.Hour)
+	e.at(2*time.Hour, UpdateStop, anna)
+	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "20" }); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"api 200": 26, "duplicate": 5, "http 502": 3}; !maps.Equal(waiting.Errors, want) {
+		t.Errorf("it waits with the reasons %v, want %v", waiting.Errors, want)
+	}
+	if f.count("WriteFailures") != 1 || !strings.HasSuffix(waiting.Steering.Decision, "What has failed so far is in fail_so_far.csv.") {
+		t.Errorf("the fail file was written %d times, and the question is %q", f.count("WriteFailures"), waiting.Steering.Decision)
+	}
+}
+
+func TestReasonsAreOfAllRoundsAndOfEarlierRuns(t *testing.T) {
+	f := newFake(t, 3)
+	f.settled[0] = map[int]counts{1: {Failed: 10, Calls: 1}} // by an earlier run
+	f.planned = map[string]int{"api 200": 10}
+	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 {
+			r := allUnknown
+			r.Errors = map[string]int{"http 502": 10}
+			return r, nil
+		}
+		r := allFailed
+		r.Errors = map[string]int{"api 363": 10}
+		return r, nil
+	}
+	f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 10}, Unknown: map[string]int{"http 502": 20}}
+	e := newEnvironment(t, f)
+	var before, after Progress
+	e.RegisterDelayedCallback(func() {
+		value, err := e.QueryWorkflowByID(e.progress().Children[0], QueryProgress)
+		if err != nil || value.Get(&before) != nil {
+			t.Errorf("the retry rounds do not answer: %v", err)
+		}
+		f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 10, "api 363": 20}}
+	}, time.Minute)
+	if _, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = time.Hour }); err != nil {
+		t.Fatal(err)
+	}
+	after = e.progress()
+	if want := map[string]int{"api 200": 10, "http 502": 20}; !maps.Equal(before.Errors, want) {
+		t.Errorf("before round 1 the reasons are %v, want %v", before.Errors, want)
+	}
+	if want := map[string]int{"api 200": 10, "api 363": 20}; !maps.Equal(after.Errors, want) {
+		t.Errorf("after it they are %v, want %v", after.Errors, want)
+	}
+	result, err := newEnvironment(t, f).loadRound(loadInput())
+	if want := map[string]int{"api 200": 10}; err != nil || !maps.Equal(result.Errors, want) {
+		t.Errorf("round 0 by itself has the reasons %v, %v; want those of the batches that are settled: %v", result.Errors, err, want)
+	}
+}
+
 // A canary that fails too much asks before the rest of it, and before anybody is
 // to approve it.
 func TestACanaryThatFailsTooMuchAsksFirst(t *testing.T) {
@@ -297,7 +356,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.Canary = 20 }); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || !strings.HasSuffix(before, "VerifyBatch 1, VerifyBatch 2, Forecast after 2, Steer") && !strings.HasSuffix(before, "VerifyBatch 2, VerifyBatch 1, Forecast after 2, Steer") || strings.Contains(before, "LoadBatch 0/3") {
+	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || !strings.HasSuffix(before, "VerifyBatch 1, VerifyBatch 2, Forecast after 2, WriteFailures, Steer") && !strings.HasSuffix(before, "VerifyBatch 2, VerifyBatch 1, Forecast after 2, WriteFailures, Steer") || strings.Contains(before, "LoadBatch 0/3") {
 		t.Errorf("before the approval: %s", before)
 	}
 	if waiting.ShownPhase() != PhaseDeciding || waiting.Steering.Decision != "The canary: of 20 records 20 were created, 0 were there already, 0 failed, 0 are unknown. "+

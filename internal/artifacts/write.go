@@ -65,7 +65,7 @@ type Options struct {
 func NewSet(o Options) (*Set, error) {
 	s := &Set{dir: o.Dir, files: migration.Files{
 		Success:     Name("success", o.Stamp, "csv"),
-		Fail:        Name("fail", o.Stamp, "csv"),
+		Fail:        FailName(o.Stamp),
 		FailRecords: Name("fail_records", o.Stamp, "csv"),
 		Retry:       o.Retry,
 		Report:      Name("report", o.Stamp, "html"),
@@ -77,7 +77,7 @@ func NewSet(o Options) (*Set, error) {
 	if s.success, err = newTable(store.Join(o.Dir, s.files.Success), "batch", "line", "uuid", "email", "round", "how"); err != nil {
 		return nil, err
 	}
-	if s.fail, err = newTable(store.Join(o.Dir, s.files.Fail), "batch", "line", "email", "error"); err != nil {
+	if s.fail, err = newTable(store.Join(o.Dir, s.files.Fail), failColumns...); err != nil {
 		s.Discard()
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func NewSet(o Options) (*Set, error) {
 			s.Discard()
 			return nil, err
 		}
-		if s.unfit, err = newTable(store.Join(o.Dir, fail), "batch", "line", "email", "error"); err != nil {
+		if s.unfit, err = newTable(store.Join(o.Dir, fail), failColumns...); err != nil {
 			s.Discard()
 			return nil, err
 		}
@@ -142,7 +142,7 @@ func (s *Set) Add(r Record) error {
 		if r.ByUpdate && s.unfit != nil {
 			fail = s.unfit
 		}
-		if err := fail.write(batch, line, r.Email, r.Error); err != nil {
+		if err := fail.write(failRow(r)...); err != nil {
 			return err
 		}
 		return s.failed.write(r.Raw)

@@ -1,0 +1,72 @@
+package activities
+
+import (
+	"context"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/tally"
+)
+
+// Reasons are numbers of records of the whole migration, by the class of the
+// reason for which they failed or are unknown now: "api 200", "http 502".
+type Reasons struct {
+	Failed  map[string]int `json:"failed,omitempty"`
+	Unknown map[string]int `json:"unknown,omitempty"`
+	// File is the name of the fail file, where WriteFailures has written one.
+	File string `json:"file,omitempty"`
+}
+
+// CountReasons reads them from the ledger.
+func (a *Activities) CountReasons(ctx context.Context, run Run) (Reasons, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	t, err := tally.Of(ctx, run.Folder)
+	return Reasons{Failed: t.Failed, Unknown: t.Unknown}, ended(ctx, err)
+}
+
+// WriteFailures writes the fail file and the raw records of it as they are so far,
+// for somebody who is to decide whether the migration resumes, and counts their
+// reasons. WriteArtifacts replaces the files at the end.
+func (a *Activities) WriteFailures(ctx context.Context, run Run) (Reasons, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(run)
+	if err != nil {
+		return Reasons{}, err
+	}
+	if err := o.writeFailures(ctx); err != nil {
+		return Reasons{}, ended(ctx, err)
+	}
+	t, err := tally.Of(ctx, run.Folder)
+	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(o.start.Stamp)}, ended(ctx, err)
+}
+
+func (o *opened) writeFailures(ctx context.Context) error {
+	lastRound, err := o.folder.LastRound()
+	if err != nil {
+		return err
+	}
+	files, err := artifacts.NewFailures(o.spec.OutputDir, o.start.Stamp, o.index.Header())
+	if err != nil {
+		return err
+	}
+	defer files.Discard()
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+		return o.artifactRecords(ctx, n+1, lastRound)
+	}, func(records []artifacts.Record) error {
+		for _, r := range records {
+			if r.Outcome == ledger.Failed || r.Outcome == ledger.Duplicate {
+				if err := files.Add(r); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return files.Commit(ctx)
+}
