@@ -16,6 +16,7 @@ import (
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/version"
 )
 
@@ -73,10 +74,10 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.Address, "address", "127.0.0.1:9700", "`host:port` to listen on; port 0 takes a free one")
-	flags.StringVar(&o.StateDir, "state-dir", "", "`folder` of the database, created if missing (required)")
+	tilde.Var(flags, &o.StateDir, "state-dir", "`folder` of the database, created if missing (required)")
 	flags.StringVar(&o.ClientID, "client-id", "", "client id that is let in (or CAPTURE_CLIENT_ID)")
 	flags.StringVar(&o.ClientSecret, "client-secret", "", "its secret (or CAPTURE_CLIENT_SECRET)")
-	flags.StringVar(&secretFile, "client-secret-file", "", "`file` with that secret")
+	tilde.Var(flags, &secretFile, "client-secret-file", "`file` with that secret")
 	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types there are")
 	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
 	flags.Int64Var(&o.Seed, "seed", 0, "decides which calls the faults hit")

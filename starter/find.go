@@ -270,6 +270,7 @@ func choose(all []known, words string) (known, error) {
 		func(k known) bool { return k.id == words },
 		func(k known) bool { return k.key() == words },
 		func(k known) bool { return strings.Contains(k.id, words) },
+		func(k known) bool { return strings.Contains(k.spec.InputName(), words) }, // of which the id has a part only
 	} {
 		var fit, running []known
 		for _, k := range all {

@@ -28,6 +28,7 @@ func TestWordsMeanOneMigration(t *testing.T) {
 		{id: "migration-a=1.csv-00000000000a", state: hasEnded},
 		{id: "migration-c.csv-00000000000c", state: hasEnded},
 		{id: "migration-c.csv-00000000000d", state: hasEnded},
+		{id: "migration-Kaufer.csv-00000000000e", state: hasEnded, spec: migration.Spec{DataFile: "/data/Käufer.csv"}},
 	}
 	cases := []struct {
 		all   []known
@@ -43,6 +44,7 @@ func TestWordsMeanOneMigration(t *testing.T) {
 		{several, "b.csv", "migration-b.csv-00000000000b-2", nil},
 		{several, "c.csv", "", []string{"2 migrations", `"c.csv"`, "migration-c.csv-00000000000c", "migration-c.csv-00000000000d"}},
 		{several, "users", "", []string{"no migration", "migration-b.csv-00000000000b-2 (running)", "migration-a=1.csv"}},
+		{several, "Käufer.csv", "migration-Kaufer.csv-00000000000e", nil},
 		{nil, "users", "", []string{"no migration is known"}},
 	}
 	for _, tc := range cases {

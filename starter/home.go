@@ -11,6 +11,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/tilde"
 )
 
 // home is where things are kept: the state folder, of this machine, has the
@@ -29,7 +30,7 @@ func (h *home) addHomeFlags(f *pflag.FlagSet, stateDir string) {
 
 // addStateDirFlag is addHomeFlags for who knows no migration.
 func (h *home) addStateDirFlag(f *pflag.FlagSet, usage string) {
-	f.StringVar(&h.stateDir, "state-dir", "", usage+"; default: the user's state folder")
+	tilde.Var(f, &h.stateDir, "state-dir", usage+"; default: the user's state folder")
 }
 
 // work is the work place.

@@ -16,9 +16,11 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/tilde"
 )
 
 // input is one file that was asked for.
@@ -75,6 +77,13 @@ func (o *inputOptions) complete(args []string) error {
 	if err := checkLimits([]limit{{"start-at", float64(o.startAt), 1, 1e15}}); err != nil {
 		return err
 	}
+	for i, given := range o.data {
+		path, err := tilde.Path(given)
+		if err != nil {
+			return usage("--data %w", err)
+		}
+		o.data[i] = path
+	}
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
 		return usage("--delimiter: %w", err)
@@ -106,7 +115,7 @@ func (o *inputOptions) find() error {
 	}
 	seen := map[string]bool{}
 	for _, path := range paths {
-		in := input{given: path, Input: stage.Input{Path: path, Stdin: os.Stdin, Encoding: stage.Encoding(o.encodingName)}}
+		in := input{given: safetext.Name(path), Input: stage.Input{Path: path, Stdin: os.Stdin, Encoding: stage.Encoding(o.encodingName)}}
 		if path == stage.Stdin {
 			in.given = "standard input"
 		} else if err := in.locate(); err != nil {
@@ -223,11 +232,11 @@ func (in *input) locate() (err error) {
 	info, err := os.Stat(in.Path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%s: there is no such file; expected a CSV file", in.Path)
+		return fmt.Errorf("%s: there is no such file; expected a CSV file", safetext.Name(in.Path))
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file; expected a CSV file on a disk, which can be read again, or - for standard input", in.Path)
+		return fmt.Errorf("%s is not a file; expected a CSV file on a disk, which can be read again, or - for standard input", safetext.Name(in.Path))
 	}
 	return nil
 }
@@ -268,13 +277,13 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 		if err != nil {
 			return dataFile{}, err
 		}
-		f := dataFile{path: staged.Path, shown: in.Path, name: staged.Name, origin: in.Path, sha256: staged.SHA256}
+		f := dataFile{path: staged.Path, shown: safetext.Name(in.Path), name: staged.Name, origin: safetext.UTF8(in.Path), sha256: staged.SHA256}
 		if in.Path == stage.Stdin {
 			f.shown, f.origin = in.given, ""
 		}
 		return f, nil
 	}
-	f := dataFile{path: in.Path, shown: in.Path}
+	f := dataFile{path: in.Path, shown: safetext.Name(in.Path)}
 	if c.o.workURL == "" || store.IsURL(in.Path) {
 		return f, nil
 	}

@@ -22,6 +22,7 @@ import (
 	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/tilde"
 )
 
 // newMappingCommand has what helps to write a mapping file.
@@ -97,7 +98,7 @@ func newMappingInit() *cobra.Command {
 	f := command.Flags()
 	f.SortFlags = false
 	in.addFlags(f)
-	f.StringVarP(&output, "output", "o", "", "file to write; it must not be there yet; default: the terminal")
+	tilde.VarP(f, &output, "output", "o", "file to write; it must not be there yet; default: the terminal")
 	credentials.AddFlags(f)
 	f.StringVarP(&entityType, "type-name", "t", "user", "entity type")
 	f.StringVar(&auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
@@ -210,7 +211,7 @@ func newMappingPreview() *cobra.Command {
 	f := command.Flags()
 	f.SortFlags = false
 	in.addFlags(f)
-	f.StringVar(&file, "mapping", "", "mapping file; default: the built-in mapping")
+	tilde.Var(f, &file, "mapping", "mapping file; default: the built-in mapping")
 	f.IntVarP(&records, "records", "n", 5, "records to show")
 	f.BoolVar(&force, "force-output", false, "also where the output is no terminal")
 	return command

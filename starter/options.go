@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/telemetry"
+	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -87,7 +87,7 @@ type options struct {
 
 func (o *options) addFlags(f *pflag.FlagSet) {
 	o.inputOptions.addFlags(f)
-	f.StringVar(&o.mapping, "mapping", "", "mapping file: what becomes of each column (docs/mapping.md); default: as dataload.py does")
+	tilde.Var(f, &o.mapping, "mapping", "mapping file: what becomes of each column (docs/mapping.md); default: as dataload.py does")
 	under(f, "Input")
 
 	o.credentials.AddFlags(f)
@@ -297,7 +297,7 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 		if _, o.mappingText, err = readMappingFile(o.mapping); err != nil {
 			return err
 		}
-		if o.mapping, err = filepath.Abs(o.mapping); err != nil {
+		if o.mapping, err = config.Absolute("mapping", o.mapping); err != nil {
 			return err
 		}
 	}
@@ -309,7 +309,7 @@ func (o *options) completePaths(getenv func(string) string) (err error) {
 
 // addOutputDirFlag adds the option that says where the result files come.
 func (o *options) addOutputDirFlag(f *pflag.FlagSet) {
-	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files, or the URL of one; default: this folder, and with --work-url the folder artifacts there")
+	tilde.Var(f, &o.outputDir, "output-dir", "folder for the result files, or the URL of one; default: this folder, and with --work-url the folder artifacts there")
 }
 
 func (o *options) completeOutputDir() (err error) {
@@ -319,7 +319,7 @@ func (o *options) completeOutputDir() (err error) {
 	case o.outputDir == "" && o.workURL != "" && !o.patterns:
 		o.outputDir = store.Join(o.workURL, "artifacts")
 	default:
-		o.outputDir, err = filepath.Abs(o.outputDir)
+		o.outputDir, err = config.Absolute("output-dir", o.outputDir)
 	}
 	return err
 }

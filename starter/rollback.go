@@ -34,6 +34,7 @@ import (
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
 )
@@ -90,7 +91,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.migration, "migration", "", "workflow id of the migration to undo, as its summary has it; it is found where it keeps its work")
-	f.StringVar(&o.success, "data", "", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
+	tilde.Var(f, &o.success, "data", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
 	o.credentials.AddFlags(f)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type; with --migration that of the migration")
 	o.addPaceFlags(f)
@@ -99,7 +100,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
 	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")
-	f.StringVar(&o.identity, "undo-identity", "", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
+	tilde.Var(f, &o.identity, "undo-identity", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
 	o.addOutputDirFlag(f)
 	o.addHomeFlags(f, "folder for the state, that of the migration")
 	f.BoolVar(&o.sandbox, "sandbox", false, "undo a migration into the local Identity Cloud")
@@ -120,7 +121,9 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 		return usage("--sandbox brings its own target; expected no --%s with it", name)
 	}
 	if o.identity == "" {
-		o.identity = getenv("UNDO_IDENTITY")
+		if o.identity, err = tilde.Path(getenv("UNDO_IDENTITY")); err != nil {
+			return err
+		}
 	}
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/tilde"
 )
 
 // sampleOptions are the command line of starter sample, with the names, letters
@@ -59,10 +60,10 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
 	f.SortFlags = false
 	f.Int64VarP(&o.Records, "sample-size", "n", 1, "number of records")
 	f.BoolVarP(&o.OnlyRequired, "only-required", "r", false, "leave the columns that are not required empty")
-	f.StringVar(&o.config, "config", "", "file with the columns, in the form of dataload's sample_config.json; default: those of dataload")
+	tilde.Var(f, &o.config, "config", "file with the columns, in the form of dataload's sample_config.json; default: those of dataload")
 	f.Uint64Var(&o.Seed, "seed", 1, "another seed gives other users")
 	f.BoolVar(&o.Awkward, "awkward", false, "add all that troubles importers, and from 50 records on some that fail")
-	f.StringVarP(&o.output, "output", "o", "", "file to make, which must not exist; - is stdout; default: sample_records_<datetime>.csv")
+	tilde.VarP(f, &o.output, "output", "o", "file to make, which must not exist; - is stdout; default: sample_records_<datetime>.csv")
 	return command
 }
 

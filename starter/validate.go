@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/validate"
 )
@@ -163,10 +164,10 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	if err != nil {
 		return nil, err
 	}
-	progress := screen.readProgress("validating " + o.file.inputName())
+	progress := screen.readProgress("validating " + safetext.Name(o.file.inputName()))
 	defer screen.clear()
 	return validate.File(ctx, o.file.near(), validate.Options{
-		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: o.file.inputName(),
+		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: safetext.Name(o.file.inputName()),
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Overhead: overhead,
 		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },

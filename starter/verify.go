@@ -21,6 +21,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/tilde"
 	"durable-dataload/workflows"
 )
 
@@ -81,7 +82,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)
 	o.addPaceFlags(f)
-	f.StringVar(&o.outputDir, "output-dir", "", "folder for the result files, or the URL of one; default: that of the migration")
+	tilde.Var(f, &o.outputDir, "output-dir", "folder for the result files, or the URL of one; default: that of the migration")
 	o.addHomeFlags(f, "folder for the state, that of the migration")
 	f.BoolVar(&o.sandbox, "sandbox", false, "verify a migration into the local Identity Cloud")
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")

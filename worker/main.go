@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/telemetry"
+	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
 	"durable-dataload/internal/version"
 	"durable-dataload/workflows"
@@ -74,10 +75,10 @@ func work(args []string, stdout, stderr io.Writer) error {
 	credentials.AddFlags(flags)
 	temporal.AddFlags(flags)
 	watched.AddFlags(flags)
-	flags.StringVar(&stateDir, "state-dir", "", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
+	tilde.Var(flags, &stateDir, "state-dir", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
 	flags.StringVar(&workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are taken as well")
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
-	flags.StringVar(&identity, "undo-identity", "", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
+	tilde.Var(flags, &identity, "undo-identity", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
 	notify.AddFlags(flags)
 	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP to a --notify-url that is not of this machine")
 	flags.BoolVar(&showVersion, "version", false, "say which version this is")
@@ -115,7 +116,10 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if identity == "" {
-		identity = os.Getenv("UNDO_IDENTITY")
+		var err error
+		if identity, err = tilde.Path(os.Getenv("UNDO_IDENTITY")); err != nil {
+			return err
+		}
 	}
 	identities, err := undo.ReadIdentities(identity)
 	if err != nil {

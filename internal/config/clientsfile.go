@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/tilde"
 )
 
 // clientsFile is the file in which dataload.py and capture-api look up the
@@ -57,7 +58,7 @@ func (s *setting) UnmarshalYAML(n *yaml.Node) error {
 // the user's home folder.
 func clientsFilePath(getenv func(string) string) (string, error) {
 	if path := getenv("JANRAIN_CONFIG"); path != "" {
-		return path, nil
+		return tilde.Path(path)
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/tilde"
 )
 
 // Credentials are for one target. They stay in the process that has them: a
@@ -38,7 +39,7 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
 	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
 	f.StringVarP(&c.Secret, "client-secret", "s", "", "secret of the API client; others can see a command line, so better in CAPTURE_CLIENT_SECRET or a file")
-	f.StringVar(&c.secretFile, "client-secret-file", "", "file with the secret of the API client")
+	tilde.Var(f, &c.secretFile, "client-secret-file", "file with the secret of the API client")
 	f.StringVarP(&c.configKey, "config-key", "k", "", "API client with this path or name in ~/.janrain-capture (JANRAIN_CONFIG)")
 	f.BoolVarP(&c.defaultClient, "default-client", "d", false, "API client that is the default in that file")
 }

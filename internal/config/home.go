@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/tilde"
 )
 
 // WorkVariable is the environment variable that --work-url defaults to.
@@ -17,9 +19,12 @@ const WorkVariable = "DATALOAD_WORK_URL"
 // Specification).
 func StateDir(given string, getenv func(string) string) (string, error) {
 	if given != "" {
-		return filepath.Abs(given)
+		return Absolute("state-dir", given)
 	}
-	base := getenv("XDG_STATE_HOME")
+	base, err := tilde.Path(getenv("XDG_STATE_HOME"))
+	if err != nil {
+		return "", err
+	}
 	if base == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -27,7 +32,17 @@ func StateDir(given string, getenv func(string) string) (string, error) {
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Abs(filepath.Join(base, "durable-dataload"))
+	return Absolute("state-dir", filepath.Join(base, "durable-dataload"))
+}
+
+// Absolute gives the path of an option as workers are told it. That goes through JSON, so it has
+// to be UTF-8.
+func Absolute(flag, path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err == nil && !utf8.ValidString(path) {
+		err = fmt.Errorf("--%s is %q, which is not UTF-8; expected a path that can be written as text; rename the folder or the file, or give another", flag, path)
+	}
+	return path, err
 }
 
 // WorkURL gives the URL of the folder in a bucket that migrations keep their work

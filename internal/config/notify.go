@@ -7,6 +7,7 @@ import (
 
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/tilde"
 )
 
 // Notify says whom this process notifies. URL and secret stay in the process:
@@ -22,7 +23,7 @@ type Notify struct {
 // AddFlags adds the options of notices.
 func (n *Notify) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&n.url, "notify-url", "", "webhook that is told when a migration starts, pauses, waits for a decision, ends (docs/notify.md); one with a token is better in NOTIFY_URL")
-	f.StringVar(&n.secretFile, "notify-secret-file", "", "file with the secret, whsec_…, that notices are signed with (NOTIFY_SECRET)")
+	tilde.Var(f, &n.secretFile, "notify-secret-file", "file with the secret, whsec_…, that notices are signed with (NOTIFY_SECRET)")
 }
 
 // Sender takes from the environment what the command line does not give, and

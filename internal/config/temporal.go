@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/tilde"
 )
 
 // Temporal says which Temporal service to use. The options, the environment
@@ -37,11 +38,11 @@ func (t *Temporal) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.Namespace, "namespace", "", "namespace in that service (TEMPORAL_NAMESPACE)")
 	f.StringVar(&t.APIKey, "api-key", "", "API key for that service; better in TEMPORAL_API_KEY")
 	f.StringVar(&t.Profile, "profile", "", "profile in the configuration file (TEMPORAL_PROFILE)")
-	f.StringVar(&t.File, "config-file", "", "configuration file of the temporal CLI (TEMPORAL_CONFIG_FILE)")
+	tilde.Var(f, &t.File, "config-file", "configuration file of the temporal CLI (TEMPORAL_CONFIG_FILE)")
 	f.BoolVar(&t.TLS, "tls", false, "use TLS (TEMPORAL_TLS)")
-	f.StringVar(&t.CertFile, "tls-cert-path", "", "client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH)")
-	f.StringVar(&t.KeyFile, "tls-key-path", "", "key of the client certificate (TEMPORAL_TLS_CLIENT_KEY_PATH)")
-	f.StringVar(&t.CAFile, "tls-ca-path", "", "certificate authority of the service (TEMPORAL_TLS_SERVER_CA_CERT_PATH)")
+	tilde.Var(f, &t.CertFile, "tls-cert-path", "client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH)")
+	tilde.Var(f, &t.KeyFile, "tls-key-path", "key of the client certificate (TEMPORAL_TLS_CLIENT_KEY_PATH)")
+	tilde.Var(f, &t.CAFile, "tls-ca-path", "certificate authority of the service (TEMPORAL_TLS_SERVER_CA_CERT_PATH)")
 	f.StringVar(&t.Server, "tls-server-name", "", "name in the service's certificate (TEMPORAL_TLS_SERVER_NAME)")
 }
 

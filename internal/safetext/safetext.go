@@ -70,6 +70,14 @@ func Name(name string) string {
 	return strconv.Quote(name)
 }
 
+// UTF8 gives a name as JSON can hold it: unchanged, or as Name shows it where it is not UTF-8.
+func UTF8(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return Name(name)
+}
+
 // IsPrintable says whether a text is UTF-8 of printable characters only.
 func IsPrintable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })

@@ -17,8 +17,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 )
 
@@ -41,7 +43,7 @@ func (in Input) Name() string {
 	if c := byName(name); c != nil {
 		name = name[:len(name)-len(c.extension)]
 	}
-	return name
+	return safetext.UTF8(name)
 }
 
 // label is what errors call the input: the name under which a person knows it.
@@ -49,7 +51,7 @@ func (in Input) label() string {
 	if in.Path == Stdin {
 		return "stdin"
 	}
-	return store.Base(in.Path)
+	return safetext.Name(store.Base(in.Path))
 }
 
 // Staged is a plain file in UTF-8.
@@ -64,9 +66,10 @@ type Staged struct {
 func Path(dir, sha256hex string) string { return store.Join(dir, sha256hex+".csv") }
 
 // Needs says that an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
-// compressed and does not say so by its name is refused by source.Inspect.
+// compressed and does not say so by its name is refused by source.Inspect. A path that is not UTF-8 cannot be told to
+// workers as it is.
 func Needs(in Input) bool {
-	return in.Path == Stdin || in.Encoding != UTF8 || byName(in.Path) != nil
+	return in.Path == Stdin || in.Encoding != UTF8 || byName(in.Path) != nil || !utf8.ValidString(in.Path)
 }
 
 // Error is what is wrong with an input. Its text says where, what was found, what was expected and what to do, and
