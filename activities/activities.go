@@ -151,6 +151,7 @@ type opened struct {
 	originOf     *origin // of a rollback, when it is needed
 	schemaMu     sync.Mutex
 	schemaOf     *identitycloud.Schema // nil until the target has told it
+	keys         *migration.Keys       // likewise
 
 	// prepared bounds the batches that are in memory, encoded: those in flight
 	// and as many that wait for their turn.

@@ -50,29 +50,27 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	if err != nil {
 		return migration.Summary{}, err
 	}
-	// A retry file that was written and not loaded holds exactly what is
-	// unknown. One that was loaded, if only in part, does not any more.
+	// The retry file of a round that was not loaded becomes the one that holds all
+	// that is unknown. One that was loaded, if only in part, does not any more.
+	last := rounds[len(rounds)-1]
+	unresolved := last.file.Name
+	if last.Round.Round > 0 && last.Batches == 0 {
+		rounds = rounds[:len(rounds)-1]
+	} else if unresolved, err = o.unresolvedName(in); err != nil {
+		return migration.Summary{}, err
+	}
 	var retry []string
 	for _, r := range rounds[1:] {
 		retry = append(retry, r.file.Name)
 	}
-	last := rounds[len(rounds)-1]
-	held := false
-	if last.Round.Round > 0 && last.Batches == 0 {
-		rounds = rounds[:len(rounds)-1]
-		if held, err = o.holdsUnknown(ctx, last.file); err != nil {
-			return migration.Summary{}, err
-		}
-	}
-	unresolved := ""
-	if !held {
-		if unresolved, err = o.unresolvedName(in); err != nil {
-			return migration.Summary{}, err
-		}
-	}
-	counts, files, reasons, err := o.writeSet(ctx, artifacts.Options{
+	set, err := o.writeSet(ctx, artifacts.Options{
 		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header(), Retry: retry, Unresolved: unresolved, Updates: o.updatesBy(),
 	}, last.Round.Round, course)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	counts, files := set.counts, set.files
+	keyless, err := o.keylessSummary(set.aside)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -85,6 +83,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
 		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
 		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
+		Keyless: keyless,
 	}
 	for i, r := range rounds {
 		if i < len(files.Retry) {
@@ -96,7 +95,7 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		return summary, err
 	}
 	err = artifacts.WriteSummary(o.spec.OutputDir, o.start.Stamp, summary, artifacts.Details{
-		Spec: o.spec, Events: events, Course: course, Reasons: reasons, Program: artifacts.Program(),
+		Spec: o.spec, Events: events, Course: course, Reasons: set.reasons, Program: artifacts.Program(),
 	})
 	if err != nil {
 		return summary, err
@@ -210,10 +209,18 @@ func (o *opened) timeEntries(ctx context.Context, keys []ledger.Key, entries []l
 	return nil
 }
 
-func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (migration.Counts, migration.Files, *artifacts.Reasons, error) {
+// writtenSet is the files of records, and what is in them.
+type writtenSet struct {
+	counts  migration.Counts
+	files   migration.Files
+	reasons *artifacts.Reasons
+	aside   int // unknown records that are not sent again
+}
+
+func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (w writtenSet, err error) {
 	set, err := artifacts.NewSet(options)
 	if err != nil {
-		return migration.Counts{}, migration.Files{}, nil, err
+		return w, err
 	}
 	defer set.Discard()
 	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
@@ -223,6 +230,9 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 			if r.ByUpdate {
 				course.Updated(r.At)
 			}
+			if r.Aside {
+				w.aside++
+			}
 			if err := set.Add(r); err != nil {
 				return err
 			}
@@ -230,10 +240,11 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		return nil
 	})
 	if err != nil {
-		return migration.Counts{}, migration.Files{}, nil, err
+		return w, err
 	}
-	counts, files, err := set.Commit(ctx, int(o.index.Records()))
-	return counts, files, set.Reasons(), err
+	w.reasons = set.Reasons()
+	w.counts, w.files, err = set.Commit(ctx, int(o.index.Records()))
+	return w, err
 }
 
 // artifactRecords are the records of a batch, with what is known of them.
@@ -246,13 +257,18 @@ func (o *opened) artifactRecords(ctx context.Context, batch, lastRound int) ([]a
 	if err != nil {
 		return nil, err
 	}
+	keyless, err := o.keyless(b)
+	if err != nil {
+		return nil, err
+	}
 	all := make([]artifacts.Record, len(records))
 	for i, r := range records {
+		aside := known[i].Outcome == ledger.Unknown && !known[i].MayBeSent(keyless(i))
 		if o.awaitsUpdate(known[i]) {
 			// Whether its update was begun is not known.
 			known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
 		}
-		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.email(r), Raw: r.Raw, Record: known[i]}
+		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.email(r), Raw: r.Raw, Record: known[i], Aside: aside}
 		if o.spec.Delta {
 			all[i].Key = o.sent(o.spec.PrimaryKey, r)
 		}
@@ -272,27 +288,6 @@ func (o *opened) updatesBy() string {
 // awaitsUpdate says that a record is a duplicate that is to be updated.
 func (o *opened) awaitsUpdate(r ledger.Record) bool {
 	return o.spec.Delta && r.Outcome == ledger.Duplicate
-}
-
-// holdsUnknown says whether a retry file that was not loaded holds all that is
-// unknown. Duplicates of the round before may have been resolved after it was
-// written; then it holds more. Duplicates that are still to be updated are not
-// in it.
-func (o *opened) holdsUnknown(ctx context.Context, file migration.RetryFile) (bool, error) {
-	records := 0
-	err := o.eachUnknown(ctx, file.Round, func(_ int, unknown []bool) error {
-		for _, u := range unknown {
-			if u {
-				records++
-			}
-		}
-		return nil
-	})
-	if err != nil || records != file.Records || !o.spec.Delta {
-		return records == file.Records, err
-	}
-	plan, err := o.planUpdates(ctx, UpdatePlanInput{Limit: 1})
-	return len(plan.Batches) == 0, err
 }
 
 // unresolvedName is the name of the retry file that this run leaves: the same

@@ -193,7 +193,7 @@ func readMapping(spec migration.Spec) ([]byte, error) {
 }
 
 // changeMapping lets a migration of which nothing was sent go on with another
-// mapping, and refuses it for any other. Earlier runs may have workers that
+// mapping or primary key, and refuses it for any other. Earlier runs may have workers that
 // still mean to send with the old one: they are sealed before the claims are
 // looked for, so that such a worker sees the seal, or this sees its claim.
 func changeMapping(spec migration.Spec, run Run) error {
@@ -201,7 +201,7 @@ func changeMapping(spec migration.Spec, run Run) error {
 	before, err := folder.Spec()
 	begun := err == nil
 	switch {
-	case begun && before.Mapping == spec.Mapping:
+	case begun && before.Mapping == spec.Mapping && before.PrimaryKey == spec.PrimaryKey:
 		return nil
 	case begun:
 		if err := folder.SealOthers(run.ID); err != nil {
@@ -210,7 +210,7 @@ func changeMapping(spec migration.Spec, run Run) error {
 	case !errors.Is(err, migration.ErrAbsent):
 		return storageError(err)
 	}
-	if err := folder.CheckMapping(spec); err != nil {
+	if err := folder.CheckBegun(spec); err != nil {
 		return refused(err)
 	}
 	// Its batches were measured with the other mapping, if there is one.
@@ -220,7 +220,7 @@ func changeMapping(spec migration.Spec, run Run) error {
 	if begun && before.BatchSize != spec.BatchSize {
 		return refused(batchSizeError(before.BatchSize, spec.BatchSize))
 	}
-	if err := folder.DropIndex(); err != nil {
+	if err := errors.Join(folder.DropIndex(), folder.DropKeys()); err != nil {
 		return storageError(err)
 	}
 	if !begun {
@@ -257,6 +257,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		MaxEncoded:  identitycloud.MaxBody - overhead,
 		EncodedSize: measure,
 		Unbounded:   spec.Mapping != "",
+		Keyless:     markKeyless(spec, m, identitycloud.MaxBody-overhead),
 		IndexPath:   folder.Index(),
 		CopyTo:      folder.Staged(),
 		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
@@ -359,8 +360,6 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 		return refused(errors.New("this migration was begun with --delta-migration and cannot go on without it; give it again"))
 	case !before.Delta && spec.Delta:
 		return refused(errors.New("this migration was begun without --delta-migration and cannot go on with it; let it come to its end without, and begin a second one with --again --delta-migration"))
-	case spec.Delta && before.PrimaryKey != spec.PrimaryKey:
-		return refused(fmt.Errorf("this delta migration was begun with --primary-key %s and cannot go on with %s; give the same again", before.PrimaryKey, spec.PrimaryKey))
 	}
 	return nil
 }

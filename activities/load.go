@@ -100,7 +100,8 @@ type loading struct {
 	key        ledger.Key
 	batch      source.Batch
 	positions  []int // of the records of the batch that are in this round, from 0
-	isolated   int   // calls that were halved because they were refused
+	keyless    func(i int) bool
+	isolated   int // calls that were halved because they were refused
 	encoded    []encodedRecord
 	limit      *FailLimit
 }
@@ -125,7 +126,10 @@ func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, erro
 	if l.batch, err = o.index.Batch(batch); err != nil {
 		return nil, err
 	}
-	inRound, err := o.ledger.InRound(ctx, in.Round, batch, l.batch.Records)
+	if l.keyless, err = o.keyless(l.batch); err != nil {
+		return nil, err
+	}
+	inRound, err := o.ledger.InRound(ctx, in.Round, batch, l.batch.Records, l.keyless)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +193,7 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 		if !decided.Split {
 			return l.result(decided), nil
 		}
-		return l.loadHalves(ctx, key, positions, l.result(decided))
+		return l.loadHalves(ctx, key, positions, decided)
 	}
 	if !isNotFound(err) {
 		return BatchResult{}, err
@@ -217,19 +221,20 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	// activity any more.
 	result, err := l.decide(context.WithoutCancel(ctx), key, l.ledger.DecideAnswer, outcomes)
 	if err == nil && outcomes.Split {
-		return l.loadHalves(ctx, key, positions, result)
+		return l.load(ctx, key, positions) // as it was decided
 	}
 	return result, err
 }
 
-func (l *loading) loadHalves(ctx context.Context, key ledger.Key, positions []int, sum BatchResult) (BatchResult, error) {
+func (l *loading) loadHalves(ctx context.Context, key ledger.Key, positions []int, split ledger.Outcomes) (BatchResult, error) {
+	sum := l.result(split)
 	firstKey, secondKey := key.Halves()
-	half := len(positions) / 2
-	first, err := l.load(ctx, firstKey, positions[:half])
+	firstHalf, secondHalf := split.Halves(positions)
+	first, err := l.load(ctx, firstKey, firstHalf)
 	if err != nil {
 		return sum, err
 	}
-	second, err := l.load(ctx, secondKey, positions[half:])
+	second, err := l.load(ctx, secondKey, secondHalf)
 	return sum.plus(first).plus(second), err
 }
 
@@ -366,19 +371,47 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			outcomes.Classify(i, reason)
 		}
 	case identitycloud.TooLarge:
-		if len(sent) > 1 {
-			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
-		}
-		for _, i := range sent {
-			outcomes.Failed(i, "the target refuses the record as too large: "+answer.Words())
-			outcomes.Classify(i, reason)
+		lost := l.lostAsTooLarge(sent, answer)
+		switch {
+		case len(lost) == len(sent):
+			for _, i := range sent {
+				outcomes.Unknown(i, reason)
+			}
+		case len(sent) > 1:
+			split := ledger.NewOutcomes(l.batch.Records)
+			for _, i := range lost {
+				split.Unknown(i, reason)
+			}
+			o := split.Outcomes(true, reason)
+			o.Split = true
+			return o
+		default:
+			outcomes.Failed(sent[0], "the target refuses the record as too large: "+answer.Words())
+			outcomes.Classify(sent[0], reason)
 		}
 	default: // also NotSent: the claim is used up
 		for _, i := range sent {
 			outcomes.Unknown(i, reason)
 		}
 	}
-	return outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
+	o := outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
+	o.Unwritten = answer.NothingWritten
+	return o
+}
+
+// lostAsTooLarge are the keyless records of a call that was refused as too large,
+// where it may have been written all the same: the target would not refuse them
+// in a half of it.
+func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost []int) {
+	if answer.NothingWritten {
+		return nil
+	}
+	for _, i := range sent {
+		if l.keyless(i) {
+			lost = append(lost, i)
+		}
+	}
+	return lost
 }
 
 // mostIsolated is how many refused calls of a batch are halved: one bad record
@@ -387,8 +420,8 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 const mostIsolated = 32
 
 // mayIsolate says whether the guilty record of a call that was refused as a
-// whole is looked for: nothing of the call was written, so its halves can be
-// sent. Not if the refusal is of the call itself.
+// whole is looked for: the API itself says that nothing of the call was written,
+// so its halves can be sent, keyless records too. Not if the refusal is of the call itself.
 func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
 	var api *identitycloud.APIError
 	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
@@ -445,12 +478,12 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 			return l.result(decided), nil
 		}
 		firstKey, secondKey := key.Halves()
-		half := len(positions) / 2
-		first, err := l.settle(ctx, firstKey, positions[:half], visit)
+		firstHalf, secondHalf := decided.Halves(positions)
+		first, err := l.settle(ctx, firstKey, firstHalf, visit)
 		if err != nil {
 			return first, err
 		}
-		second, err := l.settle(ctx, secondKey, positions[half:], visit)
+		second, err := l.settle(ctx, secondKey, secondHalf, visit)
 		return l.result(decided).plus(first).plus(second), err
 	}
 	if !isNotFound(err) {

@@ -91,8 +91,8 @@ type batchOfDuplicates struct {
 }
 
 type duplicate struct {
-	position int // in the batch, from 0
-	key      string
+	position int    // in the batch, from 0
+	key      string // "" of a keyless record
 	sent     []byte // the record, as it was sent
 	words    string // the target's refusal
 	found    []identitycloud.Entity
@@ -206,12 +206,19 @@ func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDupl
 	if err != nil {
 		return nil, err
 	}
+	keyless, err := r.keyless(b)
+	if err != nil {
+		return nil, err
+	}
 	d := &batchOfDuplicates{batch: batch, records: b.Records}
 	for i, record := range records {
 		if bare[i].Outcome != ledger.Duplicate {
 			continue
 		}
-		dup := &duplicate{position: i, key: r.sent(r.spec.PrimaryKey, record), words: bare[i].Error}
+		dup := &duplicate{position: i, words: bare[i].Error}
+		if !keyless(i) {
+			dup.key = r.sent(r.spec.PrimaryKey, record)
+		}
 		if dup.sent, err = r.json(record); err != nil {
 			return nil, err // it was sent, so it can be encoded
 		}
@@ -282,16 +289,16 @@ type judged struct {
 // decide asks package evidence. What costs a look at ledgers is looked at only if
 // the answer depends on it.
 func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (judged, error) {
-	if r.spec.RecoveredBy == migration.Refusal {
-		// As Akamai's page on retrying has it: in the input the record was there
-		// before, in a retry file the first call wrote it.
-		if r.in.Round == 0 {
-			return judged{Answer: evidence.Answer{Verdict: evidence.Others}}, nil
-		}
-		return judged{Answer: evidence.Answer{Verdict: evidence.Ours}}, nil
-	}
-	if dup.key == "" {
+	byRefusal := r.spec.RecoveredBy == migration.Refusal
+	switch {
+	// As Akamai's page on retrying has it: in the input the record was there
+	// before, in a retry file the first call wrote it.
+	case byRefusal && r.in.Round == 0:
+		return judged{Answer: evidence.Answer{Verdict: evidence.Others}}, nil
+	case dup.key == "": // it is refused for another attribute
 		return judged{Answer: evidence.Answer{Reason: evidence.NoKey}}, nil
+	case byRefusal:
+		return judged{Answer: evidence.Answer{Verdict: evidence.Ours}}, nil
 	}
 	q := evidence.Question{Sent: dup.sent, Found: dup.found, NotWritten: dup.absent}
 	if len(dup.found) == 0 {

@@ -250,15 +250,6 @@ func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
 	}
 }
 
-func TestARecordWithoutAKeyCannotBeSeen(t *testing.T) {
-	// The target refuses it for some other unique attribute.
-	r := inspected(t, people(1), withSpec(func(s *migration.Spec) { s.PrimaryKey = "nickname" }))
-	lostOnce(r, 1)
-	if got, want := r.resolve(1, true), (Resolved{Unknown: 1}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-}
-
 func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
 	const n = 2*keysACall + 7
 	r := inspected(t, people(n), batchSize(25))

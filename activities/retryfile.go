@@ -17,13 +17,15 @@ import (
 // RetryFileInput asks for the retry file that a round will load.
 type RetryFileInput struct {
 	Run   `json:"run"`
-	Round int       `json:"round"` // 1…: the file holds what is unknown after the round before
+	Round int       `json:"round"` // 1…
 	Now   time.Time `json:"now"`   // of the workflow: in the file's name, the first time
 }
 
-// WriteRetryFile writes the records that are unknown after the earlier rounds
-// into retry_<datetime>.csv, raw, with the input's header, and lists their
-// batches. If there are none it writes nothing. The rounds before must be over.
+// WriteRetryFile writes the records that a round will load into
+// retry_<datetime>.csv, raw, with the input's header, and lists their batches:
+// those that are unknown after the earlier rounds and may be sent again (see
+// ledger.Record.MayBeSent). If there are none it writes nothing; what stays
+// unknown is for WriteArtifacts. The rounds before must be over.
 func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (migration.RetryFile, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -54,17 +56,21 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 		return file, err
 	}
 	defer list.Discard()
-	err = o.eachUnknown(ctx, round, func(batch int, unknown []bool) error {
+	err = o.eachInRound(ctx, round, func(b batchInRound) error {
+		file.Aside += b.aside
+		if !slices.Contains(b.in, true) {
+			return nil
+		}
 		file.Batches++
-		for _, u := range unknown {
-			if u {
+		for _, in := range b.in {
+			if in {
 				file.Records++
 			}
 		}
-		return addToRoundList(list, batch)
+		return addToRoundList(list, b.number)
 	})
 	if err != nil || file.Records == 0 {
-		return migration.RetryFile{Round: round}, err
+		return migration.RetryFile{Round: round, Aside: file.Aside}, err
 	}
 	return o.beginRound(ctx, file, list, now)
 }
@@ -91,13 +97,16 @@ func (o *opened) writeRetryFile(ctx context.Context, file migration.RetryFile) e
 		return err
 	}
 	defer w.Discard()
-	err = o.eachUnknown(ctx, file.Round, func(batch int, unknown []bool) error {
-		_, records, err := o.batchRecords(batch)
+	err = o.eachInRound(ctx, file.Round, func(b batchInRound) error {
+		if !slices.Contains(b.in, true) {
+			return nil
+		}
+		_, records, err := o.batchRecords(b.number)
 		if err != nil {
 			return err
 		}
 		for i, r := range records {
-			if unknown[i] {
+			if b.in[i] {
 				if err := w.Add(r.Raw); err != nil {
 					return err
 				}
@@ -111,34 +120,38 @@ func (o *opened) writeRetryFile(ctx context.Context, file migration.RetryFile) e
 	return w.Commit(ctx, file.Records)
 }
 
-// eachUnknown visits the batches, in order, that have records for a retry
-// round: unknown after the rounds before it.
-func (o *opened) eachUnknown(ctx context.Context, round int, visit func(batch int, unknown []bool) error) error {
+// batchInRound is a batch of a round, seen from the next one.
+type batchInRound struct {
+	number int
+	in     []bool // its records that the next round loads
+	aside  int    // those that the round left unknown, and that no later one loads
+}
+
+// eachInRound visits the batches of the round before a retry round, in order.
+func (o *opened) eachInRound(ctx context.Context, round int, visit func(batchInRound) error) error {
 	length, err := o.roundLength(round - 1)
 	if err != nil {
 		return err
 	}
-	type unknownOf struct {
-		batch   int
-		records []bool
-	}
-	return store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (u unknownOf, err error) {
-		if u.batch, err = o.roundBatch(round-1, n+1); err != nil {
-			return u, err
+	return store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (b batchInRound, err error) {
+		if b.number, err = o.roundBatch(round-1, n+1); err != nil {
+			return b, err
 		}
-		b, err := o.index.Batch(u.batch)
+		batch, err := o.index.Batch(b.number)
 		if err != nil {
-			return u, err
+			return b, err
 		}
-		records, err := o.ledger.After(ctx, round-1, u.batch, b.Records)
-		for _, r := range records {
-			u.records = append(u.records, r.Outcome == ledger.Unknown)
+		keyless, err := o.keyless(batch)
+		if err != nil {
+			return b, err
 		}
-		return u, err
-	}, func(u unknownOf) error {
-		if !slices.Contains(u.records, true) {
-			return nil
+		records, err := o.ledger.After(ctx, round-1, b.number, batch.Records)
+		for i, r := range records {
+			b.in = append(b.in, r.MayBeSent(keyless(i)))
+			if r.Outcome == ledger.Unknown && !b.in[i] && r.Round == round-1 {
+				b.aside++
+			}
 		}
-		return visit(u.batch, u.records)
-	})
+		return b, err
+	}, visit)
 }

@@ -51,6 +51,10 @@ type rig struct {
 
 	loaded ledger.Counts // by loadsAll
 
+	notUnique bool                                          // the target refuses no record by its primary key
+	schema    func() (identitycloud.Schema, error)          // that the target gives
+	instead   func(send int) (answer *identitycloud.Answer) // of the target, which does not see the n-th call
+
 	lose   func(send int) bool // the answer to the n-th call, from 1, does not arrive
 	before func(send int)      // happens before the n-th call
 	// A call with more records, or bytes, than this is refused as too large,
@@ -180,6 +184,11 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 	if r.before != nil {
 		r.before(send)
 	}
+	if r.instead != nil {
+		if answer := r.instead(send); answer != nil {
+			return *answer
+		}
+	}
 	if r.tooLarge > 0 && body.Records() > r.tooLarge || r.tooManyBytes > 0 && body.Size() > r.tooManyBytes {
 		answer := identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
 		if r.sizeByAPI {
@@ -201,6 +210,13 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 		return identitycloud.Answer{Verdict: identitycloud.Unknown, Reason: "reset", Err: &identitycloud.NoAnswerError{Reason: "reset"}, Sent: answer.Sent, Received: answer.Received}
 	}
 	return answer
+}
+
+func (c target) EntityType(ctx context.Context) (identitycloud.Schema, error) {
+	if c.rig.schema != nil {
+		return c.rig.schema()
+	}
+	return c.Target.EntityType(ctx)
 }
 
 func (c target) FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error) {
@@ -307,9 +323,15 @@ func must[T any](r *rig, activity, input any) T {
 	return result
 }
 
+// inspect is what happens before anything is sent, with what CheckTarget finds
+// out of a schema that calls the primary key unique.
 func (r *rig) inspect() Inspected {
 	r.t.Helper()
-	return must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
+	inspected := must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
+	if _, err := r.run.Folder.CreateKeys(migration.Keys{Attribute: r.spec.PrimaryKey, Unique: !r.notUnique}); err != nil {
+		r.t.Fatal(err)
+	}
+	return inspected
 }
 
 func (r *rig) batch(round, position int) BatchInput {

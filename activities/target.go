@@ -9,29 +9,42 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// CheckTarget finds out with one harmless call, before anything is sent,
-// whether address, credentials and entity type are right. It fails with
-// Refused where they are not; a target that is busy or cannot be reached may
-// pass.
-func (a *Activities) CheckTarget(ctx context.Context, run Run) error {
+// Checked is what CheckTarget found out for a migration.
+type Checked struct {
+	// KeylessNote is migration.Keys.Note.
+	KeylessNote string `json:"keyless_note,omitempty"`
+}
+
+// CheckTarget finds out with harmless calls, before anything is sent, whether
+// address, credentials and entity type are right, and for a migration what the
+// target refuses as a duplicate. It fails with Refused where the migration
+// cannot be made like this; a target that is busy or cannot be reached may pass.
+func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) {
 	ctx, done := restartable(ctx)
 	defer done()
 	o, err := a.open(run)
 	if err != nil {
-		return err
+		return Checked{}, err
 	}
+	var checked Checked
+	var application *temporal.ApplicationError
 	err = o.target.Check(o.gate.AtOnce(ctx))
+	if err == nil && o.rollback == nil && o.verification == nil {
+		checked, err = o.checkKeys(ctx)
+	}
 	switch {
 	case err == nil:
-		return nil
+		return checked, nil
 	case errors.Is(err, identitycloud.ErrCredentials), errors.Is(err, identitycloud.ErrEntityType):
-		return refused(err)
+		return checked, refused(err)
+	case errors.As(err, &application):
+		return checked, err
 	case ctx.Err() != nil:
-		return ended(ctx, ctx.Err())
+		return checked, ended(ctx, ctx.Err())
 	}
 	// Whatever else it is may be one bad answer of a target that has bad
 	// moments.
-	return temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
+	return checked, temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
 }
 
 // CountEntities counts all entities of the target's type, for the summary. It

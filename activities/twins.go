@@ -52,11 +52,11 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	if !records.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
-	return validate.Twice(ctx, o.keys(), folder.Twins())
+	return validate.Twice(ctx, o.keysInOrder(), folder.Twins())
 }
 
-// keys gives the key of every record, in the order of the input.
-func (o *opened) keys() iter.Seq2[validate.Keyed, error] {
+// keysInOrder gives the key of every record, in the order of the input.
+func (o *opened) keysInOrder() iter.Seq2[validate.Keyed, error] {
 	return func(yield func(validate.Keyed, error) bool) {
 		for batch := 1; batch <= o.index.Batches(); batch++ {
 			_, records, err := o.batchRecords(batch)

@@ -449,6 +449,7 @@ func TestWhatADeltaMigrationNeeds(t *testing.T) {
 		{isDelta, func(s *migration.Spec) { s.PrimaryKey = "givenName" }, "--primary-key email"},
 	} {
 		r := inspected(t, people(2), withSpec(change.before))
+		r.loadAll(0)
 		change.after(&r.spec)
 		_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 		expectType(t, err, Refused, false, change.words)

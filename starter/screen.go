@@ -130,8 +130,11 @@ func (s *screen) result(r workflows.Result, dir string) {
 	}
 	_ = w.Flush()
 	w = tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "\ncreated\t%d\t\nrecovered\t%d\t\nupdated\t%d\t\nfailed\t%d\t\nunknown\t%d\t\nremaining\t%d\t\ntotal\t%d\t\n\n",
-		c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining, c.Total)
+	fmt.Fprintf(w, "\ncreated\t%d\t\nrecovered\t%d\t\nupdated\t%d\t\nfailed\t%d\t\nunknown\t%d\t\n", c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown)
+	if k := summary.Keyless; k != nil && k.Unknown > 0 {
+		fmt.Fprintf(w, "of these keyless\t%d\t\n", k.Unknown)
+	}
+	fmt.Fprintf(w, "remaining\t%d\t\ntotal\t%d\t\n\n", c.Remaining, c.Total)
 	_ = w.Flush()
 	for _, name := range fileNames(summary) {
 		fmt.Fprintln(s.stdout, safetext.Name(store.Join(dir, name)))

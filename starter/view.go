@@ -28,6 +28,7 @@ type view struct {
 
 	shown    int  // rounds whose figures were shown
 	twins    bool // were told
+	keyless  bool // likewise
 	printed  time.Time
 	trouble  string
 	looked   time.Time   // at what the activities wait for
@@ -90,6 +91,10 @@ func (v *view) show(progress workflows.Progress) {
 	if progress.Twins > 0 && !v.twins {
 		v.screen.say(progress.TwinsText())
 		v.twins = true
+	}
+	if progress.KeylessNote != "" && !v.keyless {
+		v.screen.say(progress.KeylessNote)
+		v.keyless = true
 	}
 	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
 		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))

@@ -87,6 +87,8 @@ type fake struct {
 	settle  func(in activities.BatchInput) (activities.BatchResult, error)
 	resolve func(in activities.ResolveInput) (activities.Resolved, error)
 	inspect func() error
+	keyless int
+	checked activities.Checked
 	check   func(attempt int) error
 	plan    func() error
 	write   func(in activities.RetryFileInput) error
@@ -236,12 +238,12 @@ func (f *fake) Steer(_ context.Context, in activities.SteerInput) error {
 	return nil
 }
 
-func (f *fake) CheckTarget(context.Context, activities.Run) error {
+func (f *fake) CheckTarget(context.Context, activities.Run) (activities.Checked, error) {
 	attempt := f.note("CheckTarget")
 	if f.check != nil {
-		return f.check(attempt)
+		return activities.Checked{}, f.check(attempt)
 	}
-	return nil
+	return f.checked, nil
 }
 
 func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activities.Plan, error) {
@@ -306,7 +308,8 @@ func (f *fake) SettleBatch(_ context.Context, in activities.BatchInput) (activit
 }
 
 // WriteRetryFile lists the batches that are unknown after the round before, or
-// duplicates that are not resolved.
+// duplicates that are not resolved. Of those that round 0 left unknown in a batch,
+// up to keyless are set aside.
 func (f *fake) WriteRetryFile(_ context.Context, in activities.RetryFileInput) (migration.RetryFile, error) {
 	f.note(fmt.Sprintf("WriteRetryFile %d", in.Round))
 	if f.write != nil {
@@ -318,9 +321,14 @@ func (f *fake) WriteRetryFile(_ context.Context, in activities.RetryFileInput) (
 	defer f.mu.Unlock()
 	file := migration.RetryFile{Round: in.Round}
 	for _, c := range f.settled[in.Round-1] {
-		if c.Unknown > 0 {
+		again := c.Unknown
+		if in.Round == 1 {
+			again -= min(f.keyless, again)
+			file.Aside += c.Unknown - again
+		}
+		if again > 0 {
 			file.Batches++
-			file.Records += c.Unknown
+			file.Records += again
 		}
 	}
 	if file.Records > 0 {

@@ -104,7 +104,10 @@ func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 
 func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 	m.progress.Records, m.progress.Twins = m.source.Records, m.source.Twins
-	return execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, nil)
+	var checked activities.Checked
+	err := execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, &checked)
+	m.progress.KeylessNote = checked.KeylessNote
+	return err
 }
 
 // canary loads the first records, reads them back, and waits until somebody has

@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -81,6 +82,45 @@ func TestRoundsGoOnUntilNothingIsUnknown(t *testing.T) {
 	expect(t, "names of the pauses", e.slept, []string{"wait before round 1", "wait before round 2", "wait before round 3"})
 	if f.artifact.Stopped {
 		t.Error("the migration was stopped")
+	}
+}
+
+// Rounds end when nothing is left that may be sent: nobody waits, and no round
+// is empty.
+func TestKeylessRecordsAreInNoRound(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		keyless int
+		story   string
+		pauses  []time.Duration
+		aside   int
+	}{
+		{"all of a batch", recordsABatch, "WriteRetryFile 1", nil, 2 * recordsABatch},
+		{"some of a batch", 1, "WriteRetryFile 1, PlanBatches 1, PlanBatches 1, LoadBatch 1/1, LoadBatch 1/2, WriteRetryFile 2", []time.Duration{30 * time.Second}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t, 2)
+			f.keyless = c.keyless
+			f.checked = activities.Checked{KeylessNote: "some are keyless"}
+			f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+				if in.Round == 0 {
+					return allUnknown, nil
+				}
+				return activities.BatchResult{Counts: ledger.Counts{Created: recordsABatch - c.keyless, Calls: 1}}, nil
+			}
+			e := newEnvironment(t, f)
+			if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 }); err != nil {
+				t.Fatal(err)
+			}
+			want := "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, " + c.story + ", CountEntities, WriteArtifacts"
+			if got := f.story(); got != want {
+				t.Errorf("%s\nwant\n%s", got, want)
+			}
+			expect(t, "pauses", e.timers, c.pauses)
+			if p := e.progress(); p.KeylessNote != "some are keyless" || p.Aside != c.aside {
+				t.Errorf("%+v, want the note and %d records set aside", p, c.aside)
+			}
+		})
 	}
 }
 

@@ -59,6 +59,11 @@ type Progress struct {
 	// sent then, because their key stands in the input before them.
 	Delta bool `json:"delta,omitempty"`
 	Twins int  `json:"twins,omitempty"`
+	// KeylessNote is what is to be told of keyless records (see
+	// migration.Keyless), and Aside is how many of them are unknown and are not
+	// loaded again.
+	KeylessNote string `json:"keyless_note,omitempty"`
+	Aside       int    `json:"aside,omitempty"`
 	// Rounds are those that have ended.
 	Rounds []RoundProgress `json:"rounds,omitempty"`
 	// Round is the one that runs, in Children: the workflows that know more.
@@ -99,6 +104,8 @@ type RoundProgress struct {
 	Round int `json:"round"`
 	ledger.Counts
 	Resolved activities.Resolved `json:"resolved"` // the duplicates
+	// Aside are the unknown records of earlier rounds that it did not load.
+	Aside int `json:"aside,omitempty"`
 }
 
 // failed is how many of its records failed. Until it is known whose the duplicates
@@ -113,9 +120,11 @@ func (r RoundProgress) failed(delta bool) int {
 
 func (r RoundProgress) isResolved() bool { return r.Resolved != activities.Resolved{} }
 
-// unknown is how many of its records are unknown: their answer was lost, or they are
-// duplicates of which it cannot be told whose they are.
-func (r RoundProgress) unknown() int { return r.Unknown + r.Resolved.Unknown + r.Resolved.Invisible }
+// unknown is how many records are unknown after it: their answer was lost, or they
+// are duplicates of which it cannot be told whose they are.
+func (r RoundProgress) unknown() int {
+	return r.Unknown + r.Resolved.Unknown + r.Resolved.Invisible + r.Aside
+}
 
 // ShownPhase is what a person wants to know first.
 func (p *Progress) ShownPhase() Phase {
@@ -185,6 +194,12 @@ func (p *Progress) show(ctx workflow.Context) {
 	if p.Twins > 0 {
 		text += fmt.Sprintf("\n%s\n", p.TwinsText())
 	}
+	if p.KeylessNote != "" {
+		text += "\n" + p.KeylessNote + "\n"
+	}
+	if p.Aside > 0 {
+		text += fmt.Sprintf("\n%d keyless records are unknown, and are not sent again.\n", p.Aside)
+	}
 	if p.ToUpdate > 0 {
 		text += fmt.Sprintf("\n%d records were there already\n\n%s", p.ToUpdate, updatesTable(p.Updates))
 	}
@@ -200,7 +215,7 @@ func (p *Progress) TwinsText() string {
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {
-	p.Rounds = append(p.Rounds, RoundProgress{Round: round, Counts: counts})
+	p.Rounds = append(p.Rounds, RoundProgress{Round: round, Counts: counts, Aside: p.Aside})
 }
 
 func (p *Progress) resolved(round int, r activities.Resolved) {
@@ -213,7 +228,7 @@ func (p *Progress) resolved(round int, r activities.Resolved) {
 
 // merge takes over what the RetryWorkflow knows.
 func (p *Progress) merge(retry Progress) {
-	p.Rounds = append(p.Rounds, retry.Rounds...)
+	p.Rounds, p.Aside = append(p.Rounds, retry.Rounds...), retry.Aside
 	p.Errors = retry.Errors
 }
 

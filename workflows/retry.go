@@ -47,9 +47,10 @@ type RetryResult struct {
 	TooManyFailed bool `json:"too_many_failed,omitempty"`
 }
 
-// RetryWorkflow writes what is unknown into retry_<datetime>.csv, loads that,
-// finds out whose the duplicates are, and again, until nothing is unknown or
-// the rounds are used up. Without rounds it writes the file.
+// RetryWorkflow writes what is unknown and may be sent again into
+// retry_<datetime>.csv, loads that, finds out whose the duplicates are, and
+// again, until nothing of the kind is left or the rounds are used up. Without
+// rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 	ctx = onStore(ctx, in.Run.Folder)
 	r := &retryRun{in: in}
@@ -118,6 +119,7 @@ func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, er
 	err := execute(withActivity(ctx, fmt.Sprintf("write the retry file of round %d", r.in.Round)), a.WriteRetryFile, activities.RetryFileInput{
 		Run: r.in.Run, Round: r.in.Round, Now: workflow.Now(ctx),
 	}, &file)
+	r.in.Progress.Aside += file.Aside
 	r.in.Progress.show(ctx)
 	return file, err
 }

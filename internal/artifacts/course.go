@@ -122,7 +122,7 @@ func (c *Course) Call(round int, o ledger.Outcomes) {
 		if outcome == callUnknown {
 			c.reasons[reason].records += counts.Unknown
 		} else {
-			c.reasons[reason].records += counts.Failed
+			c.reasons[reason].records += counts.Failed + counts.Unknown
 		}
 	}
 	if o.At.IsZero() {

@@ -94,7 +94,7 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	slices.SortStableFunc(d.Events, func(a, b migration.Event) int { return a.At.Compare(b.At) })
 	p := page{
 		Summary: s, Status: statusOf(s.Records), Advice: Advice(s), Facts: facts(s, d),
-		Dispositions: dispositions(s.Records), Charts: drawn(d.Course, d), Latencies: latencyRows(d.Course),
+		Dispositions: dispositions(s), Charts: drawn(d.Course, d), Latencies: latencyRows(d.Course),
 		Settings: settings(d), Artifacts: artifactsOf(stamp, s.Files),
 	}
 	p.Reasons, p.MoreReasons = d.Reasons.rows()
@@ -125,7 +125,7 @@ func Advice(s migration.Summary) string {
 	case migration.ExitStopped:
 		return "The migration was stopped. The same command goes on with the remaining records."
 	case migration.ExitUnknown:
-		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
+		return unknownAdvice(s)
 	case migration.ExitFailed:
 		reasons := s.Files.Fail
 		if s.Files.UpdateFail != nil {
@@ -137,6 +137,32 @@ func Advice(s migration.Summary) string {
 		return "The file has no records: nothing was sent."
 	}
 	return "Every record is in the target."
+}
+
+// unknownAdvice says what to do about unknown records. The same command loads
+// those again that have a key.
+func unknownAdvice(s migration.Summary) string {
+	aside := 0
+	if s.Keyless != nil {
+		aside = s.Keyless.Unknown
+	}
+	again := ""
+	switch left := s.Records.Unknown - aside; {
+	case left == 0:
+	case aside == 0:
+		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
+	default:
+		again = fmt.Sprintf(" When the target is well again, the same command loads the other %s of that file again.", counted(left, "unknown record"))
+	}
+	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: look in the target which of them exist, remove those from %s, and load that file by hand.",
+		counted(aside, "record"), s.Keyless.PrimaryKey, pick(aside, "it is", "they are"), *s.Files.Unresolved) + again
+}
+
+func pick(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
 }
 
 func statusOf(c migration.Counts) string {
@@ -165,7 +191,8 @@ func facts(s migration.Summary, d Details) []fact {
 	return all
 }
 
-func dispositions(c migration.Counts) []disposition {
+func dispositions(s migration.Summary) []disposition {
+	c := s.Records
 	all := []disposition{
 		{"created", c.Created, "", "written by a call that was answered"},
 		{"recovered", c.Recovered, "", "written by a call whose answer was lost, and found since"},
@@ -173,6 +200,10 @@ func dispositions(c migration.Counts) []disposition {
 		{"failed", c.Failed, "", "not in the target as the file has it; for reasons see below"},
 		{"unknown", c.Unknown, "", "sent, and nobody knows whether it was written"},
 		{"remaining", c.Remaining, "", "never sent"},
+	}
+	if k := s.Keyless; k != nil && k.Unknown > 0 {
+		all = slices.Insert(all, 5, disposition{"of these keyless", k.Unknown, "",
+			"sent once and not again: without a unique " + k.PrimaryKey + " the target could not refuse a second one; look in the target, then load them by hand"})
 	}
 	for i := range all {
 		all[i].Share = share(all[i].Records, c.Total)

@@ -380,3 +380,35 @@ func TestAdviceSaysHowToGoOn(t *testing.T) {
 		}
 	}
 }
+
+func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
+	s := migration.Summary{
+		Records: migration.Counts{Total: 30, Recovered: 18, Unknown: 12}, Files: migration.Files{Unresolved: ptr("retry_2.csv"), Retry: []string{"retry_1.csv", "retry_2.csv"}},
+		Keyless: &migration.Keyless{PrimaryKey: "email", Records: 10, Unknown: 10, Note: "10 of 30 records are keyless"},
+	}
+	want := "The answer for 10 records without a unique email was lost, so they are never sent again by this program: look in the target which of them exist, remove those from retry_2.csv, and load that file by hand." +
+		" When the target is well again, the same command loads the other 2 unknown records of that file again."
+	if got := Advice(s); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	page, err := report(stamp, s, Details{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`<th scope="row">of these keyless</th><td class="n">10</td><td class="n">33.3 %</td>`, "10 of 30 records are keyless"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the report has no %s", want)
+		}
+	}
+	s.Records.Unknown, s.Keyless.Records, s.Keyless.Unknown = 1, 1, 1
+	if got := Advice(s); !strings.Contains(got, "for 1 record without") || !strings.Contains(got, "it is never sent again") || strings.Contains(got, "same command") {
+		t.Errorf("%s", got)
+	}
+	s.Keyless.Unknown = 0
+	if got := Advice(s); !strings.Contains(got, "the same command goes on") || strings.Contains(got, "by hand") {
+		t.Errorf("%s", got)
+	}
+	if page, err = report(stamp, s, Details{}); err != nil || strings.Contains(string(page), "of these keyless") {
+		t.Errorf("a line for no records: %v", err)
+	}
+}

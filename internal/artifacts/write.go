@@ -25,6 +25,7 @@ type Record struct {
 	Email string // or the primary key's value where the file has no email column
 	Key   string // the primary key's value; wanted for updated records only
 	Raw   []byte
+	Aside bool // unknown, and not to be sent again: see ledger.Record.MayBeSent
 	ledger.Record
 }
 
@@ -38,7 +39,7 @@ type Set struct {
 	updates *table // nil unless the migration is a delta migration
 	unfit   *table // failed updates; nil as well
 	failed  *rawFile
-	unknown *rawFile // nil when an earlier retry file holds them
+	unknown *rawFile
 	remain  *rawFile
 	counts  migration.Counts
 	reasons *Reasons // of the failed records
@@ -54,7 +55,7 @@ type Options struct {
 	// Retry are the names of the retry files of all rounds.
 	Retry []string
 	// Unresolved is the name of the retry file for the records that are still
-	// unknown. Empty: the last of Retry holds them.
+	// unknown.
 	Unresolved string
 	// Updates is the name of the primary key, by which the records of a delta
 	// migration are found. Empty: it is none, and has no files of updates.
@@ -97,11 +98,9 @@ func NewSet(o Options) (*Set, error) {
 			return nil, err
 		}
 	}
-	if o.Unresolved != "" {
-		if s.unknown, err = newRawFile(store.Join(o.Dir, o.Unresolved), o.Header); err != nil {
-			s.Discard()
-			return nil, err
-		}
+	if s.unknown, err = newRawFile(store.Join(o.Dir, o.Unresolved), o.Header); err != nil {
+		s.Discard()
+		return nil, err
 	}
 	if s.remain, err = newRawFile(store.Join(o.Dir, Name("remaining", o.Stamp, "csv")), o.Header); err != nil {
 		s.Discard()
@@ -148,9 +147,6 @@ func (s *Set) Add(r Record) error {
 		return s.failed.write(r.Raw)
 	case ledger.Unknown:
 		s.counts.Unknown++
-		if s.unknown == nil {
-			return nil
-		}
 		return s.unknown.write(r.Raw)
 	case ledger.None:
 		s.counts.Remaining++
@@ -178,19 +174,18 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	if err := s.failed.Commit(ctx); err != nil {
 		return s.counts, s.files, err
 	}
-	if s.counts.Unknown > 0 {
-		unresolved := ""
-		switch {
-		case s.unknown != nil:
-			unresolved = store.Base(s.unknown.Name())
-			s.files.Retry = append(s.files.Retry, unresolved)
-			if err := s.unknown.Commit(ctx); err != nil {
-				return s.counts, s.files, err
-			}
-		default:
-			unresolved = s.files.Retry[len(s.files.Retry)-1]
+	// A run that was stopped earlier may have left the files of what is known by
+	// now.
+	if unresolved := s.unknown.Name(); s.counts.Unknown == 0 {
+		if err := store.Remove(unresolved); err != nil {
+			return s.counts, s.files, err
 		}
-		s.files.Unresolved = &unresolved
+	} else {
+		name := store.Base(unresolved)
+		s.files.Retry, s.files.Unresolved = append(s.files.Retry, name), &name
+		if err := s.unknown.Commit(ctx); err != nil {
+			return s.counts, s.files, err
+		}
 	}
 	remaining := s.remain.Name()
 	if s.counts.Remaining > 0 {
@@ -198,7 +193,6 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 		s.files.Remaining = &name
 		return s.counts, s.files, s.remain.Commit(ctx)
 	}
-	// A run that was stopped earlier may have left one.
 	return s.counts, s.files, store.Remove(remaining)
 }
 

@@ -177,7 +177,7 @@ var sampleUpdates = []Record{
 
 func newDeltaSet(t *testing.T, dir string) *Set {
 	t.Helper()
-	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: inputHeader, Updates: "legacyId"})
+	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: inputHeader, Unresolved: "retry.csv", Updates: "legacyId"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,19 +285,32 @@ func TestWhatIsNotThereHasNoFile(t *testing.T) {
 	}
 }
 
-func TestARetryFileThatWasNotLoadedIsTheUnresolvedOne(t *testing.T) {
+// The retry file of a round that nobody loaded gets all that is unknown, or goes
+// where nothing is any more.
+func TestARetryFileThatWasNotLoadedBecomesTheUnresolvedOne(t *testing.T) {
 	dir := t.TempDir()
-	s := newSet(t, dir, "", "retry_1.csv", "retry_2.csv")
-	add(t, s, sample[7])
-	_, files, err := s.Commit(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if files.Unresolved == nil || *files.Unresolved != "retry_2.csv" || !slices.Equal(files.Retry, []string{"retry_1.csv", "retry_2.csv"}) {
-		t.Errorf("files %+v, want retry_2.csv as the unresolved one", files)
-	}
-	if got := names(contents(t, dir)); len(got) != 3 {
-		t.Errorf("files %q, want no further retry file", got)
+	path := filepath.Join(dir, "retry_2.csv")
+	for _, unknown := range []bool{true, false} {
+		if err := os.WriteFile(path, []byte("a part of it"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := newSet(t, dir, "retry_2.csv", "retry_1.csv")
+		record, retry := sample[0], []string{"retry_1.csv"}
+		if unknown {
+			record, retry = sample[7], append(retry, "retry_2.csv")
+		}
+		add(t, s, record)
+		_, files, err := s.Commit(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (files.Unresolved != nil) != unknown || unknown && *files.Unresolved != "retry_2.csv" || !slices.Equal(files.Retry, retry) {
+			t.Errorf("unknown %v: files %+v, want %q", unknown, files, retry)
+		}
+		got, err := os.ReadFile(path)
+		if want := string(inputHeader.Raw) + string(record.Raw); unknown && string(got) != want || unknown == errors.Is(err, os.ErrNotExist) {
+			t.Errorf("unknown %v: retry_2.csv has %q, %v", unknown, got, err)
+		}
 	}
 }
 

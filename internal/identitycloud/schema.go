@@ -8,6 +8,25 @@ type Schema struct {
 	Attributes []Attribute `json:"attr_defs"`
 }
 
+// Unique gives the paths of the attributes of which no two records may have the same value, in the order of the schema.
+// Those within plurals are not among them.
+func (s Schema) Unique() []string { return unique(s.Attributes, "") }
+
+func unique(attributes []Attribute, prefix string) (paths []string) {
+	for _, a := range attributes {
+		switch {
+		case a.Has("unique"):
+			paths = append(paths, prefix+a.Name)
+		case a.Type == "object":
+			paths = append(paths, unique(a.Attributes, prefix+a.Name+".")...)
+		}
+	}
+	return paths
+}
+
+// DefaultKey is the attribute that the platform's default schema calls unique.
+const DefaultKey = "email"
+
 // Attribute is one attribute of a schema. Objects and plurals have attributes
 // of their own.
 type Attribute struct {

@@ -164,7 +164,7 @@ func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
 	if letters, n := after(1); letters != "cpnffp" || n != 4 {
 		t.Errorf("after the update of round 1: %q, %d; want cpnffp, 4", letters, n)
 	}
-	if in, err := l.InRound(ctx, 2, 3, 6); err != nil || slices.Contains(in, true) {
+	if in, err := l.InRound(ctx, 2, 3, 6, keyed); err != nil || slices.Contains(in, true) {
 		t.Errorf("in round 2: %v, %v; want none: what is updated is not loaded again", in, err)
 	}
 }
@@ -232,7 +232,7 @@ func TestADamagedEntryIsRefused(t *testing.T) {
 		if got, _, _, err := l.Round(ctx, 0, 1, 2); err == nil {
 			t.Errorf("%s: %q: Round gives %+v, want an error", what, entry, got)
 		}
-		if got, err := l.InRound(ctx, 1, 1, 2); err == nil {
+		if got, err := l.InRound(ctx, 1, 1, 2, keyed); err == nil {
 			t.Errorf("%s: %q: InRound gives %+v, want an error", what, entry, got)
 		}
 	}
@@ -351,12 +351,12 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 		if got := told(records); err != nil || got != tc.after {
 			t.Errorf("%q: After(%d): %q, %v; want %q", tc.given, tc.round, got, err, tc.after)
 		}
-		in, err := l.InRound(ctx, tc.round+1, 1, 3)
+		in, err := l.InRound(ctx, tc.round+1, 1, 3, keyed)
 		if got := marks(in); err != nil || got != tc.in {
 			t.Errorf("%q: InRound(%d): %q, %v; want %q", tc.given, tc.round+1, got, err, tc.in)
 		}
 	}
-	if in, err := New(newMemory()).InRound(ctx, 0, 1, 3); err != nil || marks(in) != "xxx" {
+	if in, err := New(newMemory()).InRound(ctx, 0, 1, 3, keyed); err != nil || marks(in) != "xxx" {
 		t.Errorf("InRound(0): %q, %v; want all records", marks(in), err)
 	}
 }
@@ -438,5 +438,91 @@ func TestEntriesKeepTheirForm(t *testing.T) {
 	}
 	if got, want := (Key{Round: 1, Batch: 1002, Part: "01"}).name(kindOutcomes), "1/00001/00001002-01.outcomes"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// keyed has the target refuse every record as a duplicate.
+func keyed(int) bool { return false }
+
+// A keyless record is sent again only if its call wrote nothing.
+func TestWhatMayBeSentAgain(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		outcome   Outcome
+		unwritten bool
+		keyed     bool
+		keyless   bool
+	}{
+		{"lost", Unknown, false, true, false},
+		{"not written", Unknown, true, true, true},
+		{"created", Created, false, false, false},
+		{"failed", Failed, true, false, false},
+		{"never attempted", None, false, false, false},
+	} {
+		l := New(newMemory())
+		b := NewOutcomes(2)
+		for i := range 2 {
+			switch tc.outcome {
+			case Unknown:
+				b.Unknown(i, "timeout")
+			case Created:
+				b.Created(i, "uuid")
+			case Failed:
+				b.Failed(i, "words")
+			}
+		}
+		o := b.Outcomes(true, "")
+		o.Unwritten = tc.unwritten
+		if _, _, err := l.Decide(ctx, Key{Batch: 1}, o); err != nil {
+			t.Fatal(err)
+		}
+		in, err := l.InRound(ctx, 1, 1, 2, func(i int) bool { return i == 1 })
+		if err != nil || in[0] != tc.keyed || in[1] != tc.keyless {
+			t.Errorf("%s: with a key %v, keyless %v, %v; want %v, %v", tc.name, in[0], in[1], err, tc.keyed, tc.keyless)
+		}
+	}
+}
+
+// What of a call must not be sent again is decided with the call; its halves are
+// made of the others.
+func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
+	l := New(newMemory())
+	b := NewOutcomes(6)
+	b.Unknown(1, "too large")
+	b.Unknown(4, "too large")
+	whole := b.Outcomes(true, "too large")
+	whole.Split = true
+	key := Key{Batch: 1}
+	if _, _, err := l.Decide(ctx, key, whole); err != nil {
+		t.Fatal(err)
+	}
+	held, err := l.Decided(ctx, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := held.Halves([]int{0, 1, 2, 4, 5})
+	if !slices.Equal(first, []int{0}) || !slices.Equal(second, []int{2, 5}) {
+		t.Fatalf("the halves are %v and %v", first, second)
+	}
+	one, two := key.Halves()
+	for key, positions := range map[Key][]int{one: first, two: second} {
+		b := NewOutcomes(6)
+		for _, i := range positions {
+			b.Created(i, "uuid")
+		}
+		if _, _, err := l.Decide(ctx, key, b.Outcomes(true, "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	records, counts, standing, err := l.Round(ctx, 0, 1, 6)
+	if err != nil || standing != Settled || counts != (Counts{Created: 3, Unknown: 2, Calls: 3}) {
+		t.Errorf("%+v, standing %v, %v", counts, standing, err)
+	}
+	letters := ""
+	for _, r := range records {
+		letters += string(r.Outcome)
+	}
+	if letters != "cuc-uc" || records[1].Reason != "too large" {
+		t.Errorf("%s, %q", letters, records[1].Reason)
 	}
 }

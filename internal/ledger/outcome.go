@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,15 +34,21 @@ const (
 
 // Outcomes are what is known of the records of one batch, in input order.
 type Outcomes struct {
-	// Split says that the target refused the call as too large, nothing was
-	// written, and the halves have entries of their own. Nothing else is set.
+	// Split says that the target refused the call, and that its halves have
+	// entries of their own. They hold the records that have no outcome here: those
+	// that must not be sent again are unknown here.
 	Split bool `json:"split,omitempty"`
 	// Sent says that a call was made, or may have been.
 	Sent bool `json:"sent,omitempty"`
+	// Unwritten says that nothing of the call was written: it was not sent, or
+	// the API itself refused all of it. What is unknown may be sent again,
+	// keyless records too.
+	Unwritten bool `json:"unwritten,omitempty"`
 	// Reason says what was wrong with the call: a class ("http 502", "timeout"),
 	// never an answer's text.
 	Reason string `json:"reason,omitempty"`
-	// Letters has one Outcome for each record of the whole batch.
+	// Letters has one Outcome for each record of the whole batch; it may be empty
+	// where Split is set.
 	Letters string `json:"outcomes,omitempty"`
 	// UUIDs are those of the created and recovered records, in order. One may
 	// be empty: recovered by the target's refusal, without a look-up.
@@ -142,6 +149,17 @@ func oneMore(whys []Why, reason string) []Why {
 		return whys
 	}
 	return append(whys, Why{Reason: reason, Records: 1})
+}
+
+// Halves gives the two parts of positions, in order, that have entries of their
+// own where Split is set.
+func (o Outcomes) Halves(positions []int) (first, second []int) {
+	left := slices.Clone(positions)
+	if o.Letters != "" {
+		left = slices.DeleteFunc(left, func(i int) bool { return Outcome(o.Letters[i]) != None })
+	}
+	half := len(left) / 2
+	return left[:half], left[half:]
 }
 
 // check holds that the lists fit the letters, so that a damaged entry is never

@@ -64,6 +64,11 @@ type machine struct {
 	calls     map[Key]int
 	ours      map[recordID]int // round in which a call of ours wrote it
 	strangers map[recordID]bool
+	noKey     map[recordID]bool // the target refuses none of these as a duplicate
+}
+
+func (m *machine) keyless(batch int) func(int) bool {
+	return func(i int) bool { return m.noKey[recordID{batch, i}] }
 }
 
 // worker is a process somewhere in its work. Its memory is lost when it dies.
@@ -83,7 +88,7 @@ type part struct {
 func newMachine(t *rapid.T) *machine {
 	m := &machine{
 		store: newMemory(), claimed: map[Key]bool{}, decided: map[Key]Outcomes{}, resolved: map[Key]Outcomes{}, updated: map[Key]Outcomes{},
-		calls: map[Key]int{}, ours: map[recordID]int{}, strangers: map[recordID]bool{},
+		calls: map[Key]int{}, ours: map[recordID]int{}, strangers: map[recordID]bool{}, noKey: map[recordID]bool{},
 	}
 	m.ledger = New(m.store)
 	m.sizes = rapid.SliceOfN(rapid.IntRange(1, 5), 1, 3).Draw(t, "batch sizes")
@@ -92,8 +97,11 @@ func newMachine(t *rapid.T) *machine {
 	}
 	for b, size := range m.sizes {
 		for i := range size {
-			if rapid.IntRange(0, 4).Draw(t, "stranger") == 0 {
+			switch rapid.IntRange(0, 6).Draw(t, "stranger, or keyless") {
+			case 0:
 				m.strangers[recordID{b + 1, i}] = true
+			case 1, 2:
+				m.noKey[recordID{b + 1, i}] = true
 			}
 		}
 	}
@@ -119,7 +127,7 @@ func busy(w *worker) bool { return w.what != "" }
 func (m *machine) start(t *rapid.T, what string) {
 	w := m.worker(t, idle)
 	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
-	in, err := m.ledger.InRound(ctx, m.round, batch, m.sizes[batch-1])
+	in, err := m.ledger.InRound(ctx, m.round, batch, m.sizes[batch-1], m.keyless(batch))
 	if err != nil {
 		t.Fatalf("InRound: %v", err)
 	}
@@ -280,8 +288,8 @@ func (w *worker) holdUnknown(sizes []int) {
 func (w *worker) descend(held Outcomes) {
 	if held.Split {
 		one, two := w.now.key.Halves()
-		half := len(w.now.positions) / 2
-		w.parts = append([]part{{one, w.now.positions[:half]}, {two, w.now.positions[half:]}}, w.parts...)
+		first, second := held.Halves(w.now.positions)
+		w.parts = append([]part{{one, first}, {two, second}}, w.parts...)
 	}
 }
 
@@ -292,18 +300,37 @@ func (m *machine) call(t *rapid.T, w *worker) {
 		t.Fatalf("%+v was called for %d times", key, m.calls[key])
 	}
 	b := NewOutcomes(m.sizes[key.Batch-1])
-	answer := rapid.SampledFrom([]string{"answered", "lost", "too large"}).Draw(t, "answer")
-	if answer == "too large" && len(w.now.positions) > 1 {
+	answer := rapid.SampledFrom([]string{"answered", "lost", "too large", "too large, says a gateway", "not sent"}).Draw(t, "answer")
+	switch {
+	case answer == "not sent":
+		m.calls[key]--
+		for _, i := range w.now.positions {
+			b.Unknown(i, "not sent")
+		}
+		w.next, w.holds = "decide", b.Outcomes(false, "not sent")
+		w.holds.Unwritten = true
+		return
+	case answer == "too large" && len(w.now.positions) > 1:
 		w.next, w.holds = "decide", Outcomes{Split: true, Sent: true}
+		return
+	case answer == "too large, says a gateway" && len(w.now.positions) > 1:
+		for _, i := range w.now.positions {
+			if id := (recordID{key.Batch, i}); m.noKey[id] {
+				m.write(t, id, key.Round)
+				b.Unknown(i, "too large")
+			}
+		}
+		w.next, w.holds = "decide", b.Outcomes(true, "too large")
+		w.holds.Split = true
 		return
 	}
 	for _, i := range w.now.positions {
 		id := recordID{key.Batch, i}
 		_, there := m.ours[id]
-		there = there || m.strangers[id]
+		there = there && !m.noKey[id] || m.strangers[id]
 		write := rapid.Bool().Draw(t, "write")
 		if write && !there {
-			m.ours[id] = key.Round
+			m.write(t, id, key.Round)
 		}
 		switch {
 		case answer == "lost":
@@ -317,6 +344,14 @@ func (m *machine) call(t *rapid.T, w *worker) {
 		}
 	}
 	w.next, w.holds = "decide", b.Outcomes(true, "")
+}
+
+// write holds that no record is written twice.
+func (m *machine) write(t *rapid.T, id recordID, round int) {
+	if before, written := m.ours[id]; written {
+		t.Fatalf("record %+v is written in round %d, and was in round %d", id, round, before)
+	}
+	m.ours[id] = round
 }
 
 func (m *machine) decide(t *rapid.T, w *worker) {
@@ -350,7 +385,7 @@ func (m *machine) advance(t *rapid.T) {
 		t.Skip("that was the last round")
 	}
 	for b, size := range m.sizes {
-		in, err := m.ledger.InRound(ctx, m.round, b+1, size)
+		in, err := m.ledger.InRound(ctx, m.round, b+1, size, m.keyless(b+1))
 		if err != nil {
 			t.Fatalf("InRound: %v", err)
 		}
@@ -370,7 +405,7 @@ func (m *machine) advance(t *rapid.T) {
 func (m *machine) bare(t *rapid.T, round int, id recordID) Outcome {
 	bare, said := None, Key{}
 	for key, o := range m.decided {
-		if key.Round != round || key.Batch != id.batch || o.Split || Outcome(o.Letters[id.position]) == None {
+		if key.Round != round || key.Batch != id.batch || o.Letters == "" || Outcome(o.Letters[id.position]) == None {
 			continue
 		}
 		if bare != None {
@@ -412,7 +447,7 @@ func (m *machine) check(t *rapid.T) {
 			if err != nil {
 				t.Fatalf("After: %v", err)
 			}
-			in, err := m.ledger.InRound(ctx, round+1, b+1, size)
+			in, err := m.ledger.InRound(ctx, round+1, b+1, size, m.keyless(b+1))
 			if err != nil {
 				t.Fatalf("InRound: %v", err)
 			}
@@ -425,7 +460,7 @@ func (m *machine) check(t *rapid.T) {
 			for i := range size {
 				id := recordID{b + 1, i}
 				letters, modelled = append(letters, byte(records[i].Outcome)), append(modelled, byte(m.after(t, round, id)))
-				if in[i] != (records[i].Outcome == Unknown) {
+				if in[i] != (records[i].Outcome == Unknown && (!m.noKey[id] || m.unwritten(round, id))) {
 					t.Fatalf("record %+v is %q after round %d; in the next: %v", id, records[i].Outcome, round, in[i])
 				}
 				outcome := m.bare(t, round, id)
@@ -456,6 +491,18 @@ func (m *machine) check(t *rapid.T) {
 			}
 		}
 	}
+}
+
+// unwritten says whether the last round that a record was in sent nothing of it.
+func (m *machine) unwritten(round int, id recordID) (unwritten bool) {
+	for r := range round + 1 {
+		for key, o := range m.decided {
+			if key.Round == r && key.Batch == id.batch && o.Letters != "" && Outcome(o.Letters[id.position]) != None {
+				unwritten = o.Unwritten
+			}
+		}
+	}
+	return unwritten
 }
 
 func (m *machine) callsOf(round, batch int) (calls int) {
@@ -490,7 +537,7 @@ func (m *machine) checkTruth(t *rapid.T, id recordID, r Record) {
 // every record is somewhere.
 func (m *machine) end(t *rapid.T) {
 	for b, size := range m.sizes {
-		in, err := m.ledger.InRound(ctx, m.round, b+1, size)
+		in, err := m.ledger.InRound(ctx, m.round, b+1, size, m.keyless(b+1))
 		if err != nil {
 			t.Fatalf("InRound: %v", err)
 		}

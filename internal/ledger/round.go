@@ -31,6 +31,9 @@ type Record struct {
 	UUID    string  // of a created or recovered record
 	Error   string  // of a failed or duplicate record, in the target's words
 	Reason  string  // of an unknown or failed record, a class (see Why); "" of a duplicate
+	// Unwritten is that of its entry: an unknown record was not written by the
+	// call of its round.
+	Unwritten bool
 	// ByUpdate says that the outcome is that of an update, which the record was
 	// to get because it was a duplicate.
 	ByUpdate bool
@@ -41,9 +44,17 @@ type Record struct {
 	Clock string
 }
 
+// MayBeSent says whether a later round may send the record: whether it is
+// unknown, and the target would refuse it as a duplicate if it was written. A
+// keyless record it would not refuse, so that must not have been written.
+func (r Record) MayBeSent(keyless bool) bool {
+	return r.Outcome == Unknown && (!keyless || r.Unwritten)
+}
+
 // InRound says which records of a batch of n records travel in a round: all in
-// round 0, those that are unknown after the earlier rounds in a later one.
-func (l *Ledger) InRound(ctx context.Context, round, batch, n int) ([]bool, error) {
+// round 0, those that may be sent after the earlier rounds in a later one.
+// keyless says which of them, from 0, the target would not refuse as duplicates.
+func (l *Ledger) InRound(ctx context.Context, round, batch, n int, keyless func(i int) bool) ([]bool, error) {
 	in := make([]bool, n)
 	if round == 0 {
 		for i := range in {
@@ -56,7 +67,7 @@ func (l *Ledger) InRound(ctx context.Context, round, batch, n int) ([]bool, erro
 		return nil, err
 	}
 	for i, r := range records {
-		in[i] = r.Outcome == Unknown
+		in[i] = r.MayBeSent(keyless(i))
 	}
 	return in, nil
 }
@@ -190,7 +201,7 @@ func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) 
 }
 
 func overlay(records []Record, o Outcomes, round int) error {
-	if o.Split {
+	if o.Split && o.Letters == "" {
 		return nil
 	}
 	if len(o.Letters) != len(records) {
@@ -205,7 +216,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 		if outcome == None {
 			continue
 		}
-		records[i] = Record{Outcome: outcome, Round: round, At: o.At, Took: o.Took, Clock: o.Clock}
+		records[i] = Record{Outcome: outcome, Round: round, Unwritten: o.Unwritten, At: o.At, Took: o.Took, Clock: o.Clock}
 		switch outcome {
 		case Created, Recovered:
 			records[i].UUID, uuids = uuids[0], uuids[1:]

@@ -322,3 +322,62 @@ attributes:
 	}
 	b.SetBytes(int64(len(dst)))
 }
+
+// A key is what the target can tell a record by, as it is sent.
+func TestKeyless(t *testing.T) {
+	r, err := compile(t, `
+columns:
+  number: {type: integer}
+  flag: {type: boolean}
+  json: {type: json}
+  lower: {case: lower, trim: true, to: lowered}
+  list: {type: plural}
+`, "email", "number", "flag", "json", "lower", "list", "a.b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		attribute, cell string
+		keyless         bool
+	}{
+		{"email", "", true},
+		{"email", "a@example.com", false},
+		{"email", " a ", false},
+		{"email", "0", false},
+		{"email", "null", false},
+		{"email", " \t\r\n", true},
+		{"email", "\u00a0\u2003\u3000", true},
+		{"email", "\u200b\ufeff\u00ad\u2060\u202e", true},
+		{"email", "\x00\x1f\x7f\u0085", true},
+		{"email", "\u200b\u00e9", false},
+		{"a.b", "x", false},
+		{"a.b", "", true},
+		{"a", "x", true},
+		{"a.b.c", "x", true},
+		{"number", "", true},
+		{"number", "0", false},
+		{"number", "-5", false},
+		{"number", "x", false}, // it fails, and is not sent
+		{"flag", "true", true},
+		{"json", "12", false},
+		{"json", `{"a":1}`, true},
+		{"json", `" "`, true},
+		{"lowered", "  ", true},
+		{"lowered", " A ", false},
+		{"list", `[{"a":1}]`, true},
+		{"absent", "x", true},
+	} {
+		fields := []string{"", "", "", "", "", "", ""}
+		for i, name := range []string{"email", "number", "flag", "json", "lower", "list", "a.b"} {
+			if name == c.attribute || name+"ed" == c.attribute {
+				fields[i] = c.cell
+			}
+		}
+		if c.attribute == "a" || c.attribute == "a.b.c" {
+			fields[6] = c.cell
+		}
+		if got := r.Keyless(c.attribute, fields); got != c.keyless {
+			t.Errorf("%s %q: keyless %v, want %v", c.attribute, c.cell, got, c.keyless)
+		}
+	}
+}

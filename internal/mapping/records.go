@@ -3,6 +3,7 @@ package mapping
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // FieldError is the reason why a record cannot be made into JSON. Its text names the column and the rule, and never
@@ -201,6 +202,25 @@ func (r *Records) KeyValue(attribute string, fields []string) string {
 		return ""
 	}
 	return stringOf(text)
+}
+
+// Keyless says that the record is sent without a value of the attribute by which the target could tell it apart: without
+// the attribute, with null, with text that shows nothing (space, and characters that are not printed, which a target may
+// trim), or with what is neither text nor a number. Fields of which the attribute cannot be made are not sent, and so not
+// keyless.
+func (r *Records) Keyless(attribute string, fields []string) bool {
+	l := r.record.find(strings.Split(attribute, "."))
+	if l == nil || len(fields) != r.columns {
+		return l == nil
+	}
+	value, err := l.appendJSON(nil, fields)
+	switch {
+	case err != nil:
+		return false
+	case len(value) > 0 && value[0] == '"':
+		return !strings.ContainsFunc(stringOf(value), func(c rune) bool { return unicode.IsPrint(c) && c != ' ' })
+	}
+	return len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9')
 }
 
 // Plurals gives the paths of the attributes that are plurals, in the order in which they are sent.

@@ -81,7 +81,7 @@ func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept 
 			return spec, nil, err
 		}
 	}
-	if err := folder.CheckMapping(spec); err != nil {
+	if err := folder.CheckBegun(spec); err != nil {
 		return spec, nil, err
 	}
 	kept, err = spec.keep(in, folder)

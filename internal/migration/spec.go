@@ -181,14 +181,16 @@ func (c Counts) String() string {
 
 // Round is what one round came to, as the target's answers had it.
 type Round struct {
-	Round     int     `json:"round"`
-	Batches   int     `json:"batches"`
-	Calls     int     `json:"calls"`
-	Created   int     `json:"created"`
-	Duplicate int     `json:"duplicate"`
-	Failed    int     `json:"failed"`
-	Unknown   int     `json:"unknown"`
-	RetryFile *string `json:"retry_file"` // holds the records that are unknown after this round
+	Round     int `json:"round"`
+	Batches   int `json:"batches"`
+	Calls     int `json:"calls"`
+	Created   int `json:"created"`
+	Duplicate int `json:"duplicate"`
+	Failed    int `json:"failed"`
+	Unknown   int `json:"unknown"`
+	// RetryFile holds the records that the next round loads; that of the last
+	// round all that are unknown.
+	RetryFile *string `json:"retry_file"`
 }
 
 // Files are the names of the artifacts, relative to the output folder; null
@@ -221,6 +223,9 @@ type Summary struct {
 	// Cancelled says that the migration was given up: the same command does not
 	// go on.
 	Cancelled bool `json:"cancelled,omitempty"`
+	// Keyless is missing where every record has a key by which the target would
+	// refuse a second one.
+	Keyless *Keyless `json:"keyless,omitempty"`
 }
 
 // Exit codes of the starter.
@@ -258,12 +263,15 @@ type Start struct {
 	Stamp string `json:"stamp"`
 }
 
-// RetryFile is what a round left unknown: the list of a retry round.
+// RetryFile is what a retry round loads: of what the round before left unknown
+// the records that may be sent again.
 type RetryFile struct {
 	Round   int    `json:"round"` // the round that will load it
 	Name    string `json:"name"`
 	Batches int    `json:"batches"`
 	Records int    `json:"records"`
+	// Aside are those that the round before left unknown and that no round loads.
+	Aside int `json:"aside,omitempty"`
 	// List is the name of the list of its batches, where that is not the usual one.
 	// In a bucket each attempt to begin the round writes a list of its own, so that
 	// a late one does not change what holds; on a disk the late one fails.
@@ -371,10 +379,10 @@ func (f Folder) path(name string) string { return store.Join(string(f), name) }
 // Make makes the folder.
 func (f Folder) Make() error { return store.MkdirAll(string(f)) }
 
-// DropIndex removes the index and the copy of an input that is not the one
-// that was meant.
+// DropIndex removes what the inspection found, of an input that is not the one
+// that was meant, or that is to be sent in another way.
 func (f Folder) DropIndex() error {
-	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()))
+	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()), store.Remove(f.Twins()))
 }
 
 // ErrAbsent says that the folder does not have the file that was asked for.
@@ -422,11 +430,11 @@ func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	return mapping.Parse(store.Base(s.MappingFile), text)
 }
 
-// CheckMapping says why the migration cannot go on with the mapping of these
-// options: it has begun to send records that were made with another one.
-func (f Folder) CheckMapping(s Spec) error {
+// CheckBegun says why the migration cannot go on with the mapping or the primary
+// key of these options: it has begun to send records with another one.
+func (f Folder) CheckBegun(s Spec) error {
 	before, err := f.Spec()
-	if errors.Is(err, ErrAbsent) || err == nil && before.Mapping == s.Mapping {
+	if errors.Is(err, ErrAbsent) || err == nil && before.Mapping == s.Mapping && before.PrimaryKey == s.PrimaryKey {
 		return nil
 	}
 	if err != nil {
@@ -434,6 +442,9 @@ func (f Folder) CheckMapping(s Spec) error {
 	}
 	if claimed, err := f.Claimed(); err != nil || !claimed {
 		return err
+	}
+	if before.PrimaryKey != s.PrimaryKey {
+		return refusal("this migration was begun with --primary-key %s and cannot go on with %s; give the same again", before.PrimaryKey, s.PrimaryKey)
 	}
 	return f.OtherMapping(before, s)
 }

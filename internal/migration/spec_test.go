@@ -323,7 +323,7 @@ func TestAnotherMappingIsRefusedOnceTheLedgerHasAnEntry(t *testing.T) {
 	asked := Spec{Mapping: strings.Repeat("b", 64), MappingFile: "/x/asked.yaml"}
 	expect := func(when string, s Spec, words ...string) {
 		t.Helper()
-		err := f.CheckMapping(s)
+		err := f.CheckBegun(s)
 		if (err != nil) != (len(words) > 0) {
 			t.Errorf("%s: error %v", when, err)
 		}

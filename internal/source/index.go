@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -16,18 +17,22 @@ import (
 // The index is a header block and then one entry of fixed size for each batch, all numbers little-endian:
 //
 //	magic "DDINDEX\n" | version uint32 | length of the block uint32 | SHA-256 of the input | size of the input |
-//	records | skipped | start at | batches | batch size (each int64) | raw header | delimiter | CRC-32C of all before it
+//	records | skipped | start at | batches | batch size | keyless (each int64) | raw header | delimiter | CRC-32C of all before it
 //
-//	number | first record | first line | last line | records | offset | length (each int64) | SHA-256 | CRC-32C
+//	number | first record | first line | last line | records | offset | length (each int64) | SHA-256 |
+//	a bit for each record of the batch size, set where it is keyless | CRC-32C
 //
 // The length of the block depends on the raw header alone, so the entries are written in the one pass over the input
-// and the block is filled in at the end. Version 1 has no delimiter: it was always a comma.
+// and the block is filled in at the end.
 const (
 	indexMagic   = "DDINDEX\n"
-	indexVersion = 2
-	blockFixed   = len(indexMagic) + 4 + 4 + 32 + 6*8
-	entrySize    = 7*8 + 32 + 4
+	indexVersion = 3
+	blockFixed   = len(indexMagic) + 4 + 4 + 32 + 7*8
+	entryFixed   = 7*8 + 32 + 4
 )
+
+// entrySize is the length of an entry.
+func entrySize(batchSize int64) int64 { return entryFixed + (batchSize+7)/8 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -47,6 +52,7 @@ type Index struct {
 type indexSummary struct {
 	SHA256                                              [32]byte
 	Size, Records, Skipped, StartAt, Batches, BatchSize int64
+	Keyless                                             int64
 }
 
 // OpenIndex opens an index that Inspect wrote. If it is damaged, the error is ErrIndexCorrupt.
@@ -75,9 +81,8 @@ func (x *Index) readBlock() error {
 	if string(start[:len(indexMagic)]) != indexMagic {
 		return ErrIndexCorrupt
 	}
-	version := binary.LittleEndian.Uint32(start[len(indexMagic):])
-	if version < 1 || version > indexVersion {
-		return fmt.Errorf("the index has version %d; expected 1 to %d", version, indexVersion)
+	if version := binary.LittleEndian.Uint32(start[len(indexMagic):]); version != indexVersion {
+		return fmt.Errorf("the index has version %d; expected %d", version, indexVersion)
 	}
 	x.block = int64(binary.LittleEndian.Uint32(start[len(indexMagic)+4:]))
 	if x.block < int64(blockFixed)+1+4 || x.block > info.Size() {
@@ -94,18 +99,16 @@ func (x *Index) readBlock() error {
 	if _, err := binary.Decode(body[len(start):], binary.LittleEndian, &x.summary); err != nil {
 		return err
 	}
-	raw, delimiter := body[blockFixed:], comma
-	if version > 1 {
-		if delimiter, err = ParseDelimiter(string(raw[len(raw)-1:])); err != nil {
-			return ErrIndexCorrupt
-		}
-		raw = raw[:len(raw)-1]
+	raw, last := body[blockFixed:len(body)-1], body[len(body)-1:]
+	delimiter, err := ParseDelimiter(string(last))
+	if err != nil {
+		return ErrIndexCorrupt
 	}
 	var reason string
 	if x.header, reason = parseHeader(raw, delimiter); reason != "" {
 		return ErrIndexCorrupt
 	}
-	if info.Size() != x.block+x.summary.Batches*int64(entrySize) {
+	if info.Size() != x.block+x.summary.Batches*entrySize(x.summary.BatchSize) {
 		return ErrIndexCorrupt
 	}
 	return nil
@@ -132,6 +135,9 @@ func (x *Index) StartAt() int64 { return x.summary.StartAt }
 // Batches is the number of batches.
 func (x *Index) Batches() int { return int(x.summary.Batches) }
 
+// Keyless is the number of keyless records in all batches.
+func (x *Index) Keyless() int64 { return x.summary.Keyless }
+
 // BatchSize is the largest number of records that a batch was allowed.
 func (x *Index) BatchSize() int { return int(x.summary.BatchSize) }
 
@@ -140,8 +146,8 @@ func (x *Index) Batch(n int) (Batch, error) {
 	if n < 1 || n > x.Batches() {
 		return Batch{}, fmt.Errorf("there is no batch %d; expected 1 to %d", n, x.Batches())
 	}
-	entry := make([]byte, entrySize)
-	if _, err := x.f.ReadAt(entry, x.block+int64(n-1)*int64(entrySize)); err != nil {
+	entry := make([]byte, entrySize(x.summary.BatchSize))
+	if _, err := x.f.ReadAt(entry, x.block+int64(n-1)*int64(len(entry))); err != nil {
 		return Batch{}, fmt.Errorf("read the index entry of batch %d: %w", n, err)
 	}
 	b, ok := decodeEntry(entry)
@@ -161,17 +167,19 @@ func appendEntry(dst []byte, b Batch) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(v))
 	}
 	dst = append(dst, b.Digest[:]...)
+	dst = append(dst, b.keyless...)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
 func decodeEntry(e []byte) (Batch, bool) {
-	body := e[:entrySize-4]
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(e[entrySize-4:]) {
+	body := e[:len(e)-4]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(e[len(body):]) {
 		return Batch{}, false
 	}
 	v := func(i int) int64 { return int64(binary.LittleEndian.Uint64(body[8*i:])) }
 	b := Batch{Number: int(v(0)), FirstRecord: v(1), FirstLine: v(2), LastLine: v(3), Records: int(v(4)), Offset: v(5), Length: v(6)}
 	copy(b.Digest[:], body[7*8:])
+	b.keyless = string(bytes.TrimRight(body[7*8+len(b.Digest):], "\x00"))
 	return b, true
 }
 

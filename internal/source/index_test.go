@@ -2,12 +2,11 @@ package source
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,12 +48,13 @@ func TestDamagedIndexIsNoticed(t *testing.T) {
 			t.Fatalf("byte %d of %d is changed and the index is read as if nothing was", i, len(good))
 		}
 	}
+	entry := int(entrySize(1))
 	swapped := slices.Clone(good)
-	copy(swapped[len(good)-2*entrySize:], good[len(good)-entrySize:])
-	copy(swapped[len(good)-entrySize:], good[len(good)-2*entrySize:len(good)-entrySize])
+	copy(swapped[len(good)-2*entry:], good[len(good)-entry:])
+	copy(swapped[len(good)-entry:], good[len(good)-2*entry:len(good)-entry])
 	for name, bad := range map[string][]byte{
-		"empty": nil, "cut": good[:len(good)-1], "cut in the block": good[:40], "an entry short": good[:len(good)-entrySize],
-		"an entry more": slices.Concat(good, good[len(good)-entrySize:]), "two entries swapped": swapped, "a text": []byte(strings.Repeat("email\n", 99)),
+		"empty": nil, "cut": good[:len(good)-1], "cut in the block": good[:40], "an entry short": good[:len(good)-entry],
+		"an entry more": slices.Concat(good, good[len(good)-entry:]), "two entries swapped": swapped, "a text": []byte(strings.Repeat("email\n", 99)),
 	} {
 		if err := noticed(bad); !errors.Is(err, ErrIndexCorrupt) {
 			t.Errorf("%s: error %v; want %v", name, err, ErrIndexCorrupt)
@@ -63,42 +63,43 @@ func TestDamagedIndexIsNoticed(t *testing.T) {
 }
 
 func TestIndexOfAnotherVersionIsRefused(t *testing.T) {
-	f := newFile(t, indexMagic+"\x03\x00\x00\x00\x99\x00\x00\x00")
-	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 3; expected 1 to 2") {
+	f := newFile(t, indexMagic+"\x02\x00\x00\x00\x99\x00\x00\x00")
+	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 2; expected 3") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// Version 1 had no delimiter; migrations that were begun with it go on.
-func TestIndexOfVersion1IsReadWithCommas(t *testing.T) {
-	f := newFile(t, "email,city\na,b\nc,d\n")
-	if _, err := f.inspect(InspectOptions{BatchSize: 1}); err != nil {
-		t.Fatal(err)
+// The mark of a record is one bit, in a batch that is full, cut short, or the last; empty lines and skipped records are
+// no records of a batch.
+func TestKeylessRecordsAreMarkedInTheIndex(t *testing.T) {
+	records := []string{"a", "", "c", "", "", "f", "g", "h", "", "", "", "l", "m", "n", "o", "p", "q", "r", "s", ""}
+	input := "email,n\n"
+	for i, key := range records {
+		input += key + "," + strconv.Itoa(i+1) + "\n\n"
 	}
-	x := f.index()
-	now, err := os.ReadFile(f.indexPath)
+	f := newFile(t, input)
+	_, err := f.inspect(InspectOptions{BatchSize: 9, CutAfter: 2, StartAt: 2, Keyless: func(h *Header, r Record) bool { return r.Raw[0] == ',' }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := slices.Clone(now[:x.block-5]) // without the delimiter and the checksum
-	binary.LittleEndian.PutUint32(old[len(indexMagic):], 1)
-	binary.LittleEndian.PutUint32(old[len(indexMagic)+4:], uint32(x.block-1))
-	old = binary.LittleEndian.AppendUint32(old, crc32.Checksum(old, castagnoli))
-	old = append(old, now[x.block:]...)
-	f.indexPath += ".1"
-	if err := os.WriteFile(f.indexPath, old, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	y := f.index()
-	if !reflect.DeepEqual(y.Header(), x.Header()) || y.Batches() != 2 || y.SHA256() != x.SHA256() {
-		t.Errorf("header %+v, %d batches; want %+v, 2", y.Header(), y.Batches(), x.Header())
-	}
-	for n := 1; n <= 2; n++ {
-		got, err := y.Batch(n)
-		want, _ := x.Batch(n)
-		if err != nil || got != want {
-			t.Errorf("batch %+v, error %v; want %+v", got, err, want)
+	x, n := f.index(), 1
+	for batch := 1; batch <= x.Batches(); batch++ {
+		b, err := x.Batch(batch)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for i := range b.Records {
+			if got, want := b.Keyless(i), records[n] == ""; got != want {
+				t.Errorf("batch %d, record %d (number %d): keyless %v, want %v", batch, i, n+1, got, want)
+			}
+			n++
+		}
+		if b.Keyless(b.Records) || b.Keyless(1000) {
+			t.Errorf("batch %d: a record behind the last one is keyless", batch)
+		}
+	}
+	if n != len(records) || x.Keyless() != 7 {
+		t.Errorf("%d records, %d keyless; want %d, 7", n, x.Keyless(), len(records))
 	}
 }
 

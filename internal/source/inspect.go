@@ -47,6 +47,10 @@ type InspectOptions struct {
 	// is taken without calling it. r.Raw is valid during the call.
 	EncodedSize func(h *Header, r Record) int64
 
+	// Keyless says, if given, which records are marked as keyless in the index. It has to be a function of its
+	// arguments. r.Raw is valid during the call.
+	Keyless func(h *Header, r Record) bool
+
 	// Unbounded says that EncodedSize may be more than EncodedBound: it is called for every record then.
 	Unbounded bool
 
@@ -180,7 +184,9 @@ type inspection struct {
 	records int64 // cut, with the skipped ones
 	batches int
 
-	batch       Batch // the one being filled, if Records > 0
+	batch       Batch  // the one being filled, if Records > 0
+	marks       []byte // of its keyless records
+	keyless     int64  // records, in all batches
 	batchDigest hash.Hash
 	encoded     encodedSize
 }
@@ -326,12 +332,25 @@ func (i *inspection) place(p piece) error {
 		i.batches++
 		i.batch = Batch{Number: i.batches, FirstRecord: r.Number, FirstLine: r.Line, Offset: p.offset}
 	}
+	i.mark(r)
 	i.batch.Records++
 	i.batch.LastLine = i.scanner.line - 1
 	if p.raw[len(p.raw)-1] != '\n' {
 		i.batch.LastLine++
 	}
 	return nil
+}
+
+// mark marks the next record of the batch, if it is keyless.
+func (i *inspection) mark(r Record) {
+	if i.options.Keyless == nil || !i.options.Keyless(i.header, r) {
+		return
+	}
+	if i.marks == nil {
+		i.marks = make([]byte, (i.options.BatchSize+7)/8)
+	}
+	i.marks[i.batch.Records/8] |= 1 << (i.batch.Records % 8)
+	i.keyless++
 }
 
 func (i *inspection) closeBatch() error {
@@ -345,6 +364,11 @@ func (i *inspection) closeBatch() error {
 	if i.index == nil {
 		return nil
 	}
+	if i.marks == nil {
+		i.marks = make([]byte, (i.options.BatchSize+7)/8)
+	}
+	b.keyless = string(i.marks)
+	clear(i.marks)
 	return i.index.add(b)
 }
 
@@ -374,6 +398,7 @@ func (i *inspection) publish(ctx context.Context) (*Summary, error) {
 	sum := indexSummary{
 		SHA256: [32]byte(i.digest.Sum(nil)), Size: i.size, Records: i.records - skipped, Skipped: skipped,
 		StartAt: i.options.StartAt, Batches: int64(i.batches), BatchSize: int64(i.options.BatchSize),
+		Keyless: i.keyless,
 	}
 	if i.copy != nil {
 		if err := i.copy.Commit(ctx); err != nil {

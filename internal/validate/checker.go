@@ -31,16 +31,7 @@ type checker struct {
 // check checks one record.
 func (c *checker) check(record []byte, number, line int64) error {
 	c.json, c.pos, c.row, c.place = record, 0, number, Place{Line: line}
-	before := c.objects
-	if err := c.object(c.root); err != nil {
-		return err
-	}
-	if c.key != nil && c.key.seen <= before {
-		c.found(c.key, KindNoKey, 0, func() (Severity, string) {
-			return Warning, "no value, and it is the primary key; expected one in every record; a record without it cannot be looked up after a lost call, nor updated"
-		})
-	}
-	return nil
+	return c.object(c.root)
 }
 
 func (c *checker) found(n *node, kind Kind, variant rune, describe func() (Severity, string)) {

@@ -11,6 +11,8 @@ import (
 // Encoder makes the JSON object that is sent of the fields of a record. Its errors name columns and hold no value.
 type Encoder interface {
 	AppendJSON(dst []byte, fields []string) ([]byte, error)
+	// Keyless says that the record is sent without a usable value of the attribute.
+	Keyless(attribute string, fields []string) bool
 }
 
 // Records is an Encoder that knows what it makes of what.

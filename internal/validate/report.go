@@ -31,6 +31,7 @@ const (
 	KindTooLarge    Kind = "too_large"         // the record is larger than a call may be
 	KindNoKey       Kind = "no_key"            // the primary key is missing or empty
 	KindInvisible   Kind = "invisible"         // a character in a key that nobody sees
+	KindNotUnique   Kind = "not_unique"        // the schema does not call the primary key unique
 	KindKeyTwice    Kind = "key_twice"         // an earlier record has the primary key
 	KindUniqueTwice Kind = "unique_twice"      // an earlier record has the value of another unique attribute
 	KindUnknown     Kind = "unknown_attribute" // the schema does not have it

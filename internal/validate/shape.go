@@ -189,16 +189,3 @@ func join(path, name string) string {
 	}
 	return path + "." + name
 }
-
-// unique gives the attributes that the schema wants to be unique, those within plurals not among them.
-func unique(attributes []identitycloud.Attribute, path string) (paths []string) {
-	for _, a := range attributes {
-		switch {
-		case a.Has("unique"):
-			paths = append(paths, join(path, a.Name))
-		case a.Type == "object":
-			paths = append(paths, unique(a.Attributes, join(path, a.Name))...)
-		}
-	}
-	return paths
-}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 )
 
@@ -150,7 +151,7 @@ func (v *validation) prepare() error {
 		paths = append(paths, v.o.PrimaryKey)
 	}
 	if v.o.Schema != nil {
-		paths = append(paths, unique(v.o.Schema.Attributes, "")...)
+		paths = append(paths, v.o.Schema.Unique()...)
 	}
 	for _, path := range paths {
 		n := root.at(path)
@@ -208,7 +209,25 @@ func (v *validation) record(r source.Record) error {
 		v.report.LargestRecord = Size{Bytes: size, Line: r.Line}
 	}
 	v.place(r, size, true)
+	if err := v.checkKey(r); err != nil {
+		return err
+	}
 	return v.checker.check(v.json, r.Number, r.Line)
+}
+
+// checkKey tells a record that has no value in the primary key.
+func (v *validation) checkKey(r source.Record) error {
+	if v.checker.key == nil {
+		return nil
+	}
+	fields, err := v.header.Fields(r.Raw)
+	if err != nil || !v.encoder.Keyless(v.o.PrimaryKey, fields) {
+		return err
+	}
+	v.findings.found(findingKey{kind: KindNoKey, about: v.o.PrimaryKey}, Place{Line: r.Line}, func() (Severity, string) {
+		return Warning, "no value, and it is the primary key: the target cannot refuse such a record as a duplicate. " + migration.KeylessRule
+	})
+	return nil
 }
 
 // cells tells what can be seen in the record as it stands, and not any more in what is made of it.
@@ -271,6 +290,7 @@ func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error)
 	if v.header != nil {
 		v.checkSelection()
 	}
+	v.tellUnique()
 	v.report.Findings = v.findings.sorted()
 	v.report.Forecast = v.o.Pace.forecast(v.calls, v.report.Sent, v.o.CallTime)
 	if v.header == nil {
@@ -289,6 +309,21 @@ func (v *validation) checkSelection() {
 		v.say(Error, KindSelection, 0, refusal.Reason)
 	} else if v.report.Records == 0 {
 		v.say(Warning, KindSelection, 0, "the file has a header and no records; there is nothing to load; check the export")
+	}
+}
+
+// tellUnique tells whether the target refuses a second record with the same primary key.
+func (v *validation) tellUnique() {
+	switch {
+	case v.header == nil || v.checker == nil || v.checker.key == nil:
+	case v.o.Schema == nil && v.o.PrimaryKey == identitycloud.DefaultKey:
+		v.report.NotChecked = append(v.report.NotChecked, "whether "+v.o.PrimaryKey+" is unique: a migration that cannot read the schema assumes so, as in the platform's default schema")
+	case v.o.Schema == nil:
+		v.report.NotChecked = append(v.report.NotChecked, "whether "+v.o.PrimaryKey+" is unique: a migration that cannot read the schema assumes that it is not. "+migration.KeylessRule)
+	default:
+		if keys := migration.NewKeys(v.o.PrimaryKey, *v.o.Schema); !keys.Unique {
+			v.say(Warning, KindNotUnique, 1, keys.Keyless(int(v.report.Sent), 0).Note)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func (raw) AppendJSON(dst []byte, fields []string) ([]byte, error) {
 func (raw) Made(tell func(attribute string, column int))        { tell("email", -1) }
 func (raw) Reads(int) bool                                      { return false }
 func (raw) Replaced([]string, func(attribute, expected string)) {}
+func (raw) Keyless(string, []string) bool                       { return false }
 
 func write(t testing.TB, content string) string {
 	t.Helper()
@@ -110,6 +112,9 @@ func TestWhatIsFoundInAFile(t *testing.T) {
 		{"another unique attribute twice", "email,nick\na@example.com,x\nb@example.com,X\nc@example.com,\nd@example.com,\n",
 			[]string{"warning unique_twice nick 1 [3=2]: an earlier record has the same value"}},
 		{"no key", header + ",A\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
+		{"keys that show nothing", header + "\u00a0\u200b,A\n\" \t\",B\na\u200bb@example.com,C\n",
+			[]string{"error email email 2 [2 3]", "warning no_key email 2 [2 3]: no value, and it is the primary key: the target cannot refuse such a record as a duplicate. If the answer",
+				"warning invisible email 1 [2]", "warning invisible email 1 [4]"}},
 		{"no column for the key", "givenName\nA\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
 		{"a value that cannot be transformed", "email,birthday\na@example.com,31/12/1999\nb@example.com,\"12/31/1999\"\nc@example.com,x\n",
 			[]string{"error transform  2 [2 4]: birthday (type date): the value is not a date"}},
@@ -182,7 +187,7 @@ func TestWhatIsFoundWithoutASchema(t *testing.T) {
 	holds(t, r, []string{
 		"error reserved_attribute uuid 3", "error key_twice email 1 [3=2]",
 		"warning password password 2 [2 4]", "warning no_key email 1 [4]"})
-	if len(r.NotChecked) != 1 || !strings.Contains(r.NotChecked[0], "the schema is not known") {
+	if len(r.NotChecked) != 2 || !strings.Contains(r.NotChecked[1], "the schema is not known") {
 		t.Errorf("not checked: %q", r.NotChecked)
 	}
 }
@@ -200,10 +205,39 @@ func TestAKeyThatTheSchemaDoesNotHave(t *testing.T) {
 	holds(t, validated(t, header+"a@example.com,A\n", o), []string{`error no_key  1 [1]: the schema has no attribute "accountNumber"`})
 }
 
+// Where the schema does not call the primary key unique, no record can be refused as a duplicate.
+func TestAKeyThatIsNotUnique(t *testing.T) {
+	schema := identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+		{Name: "email", Type: "string", Constraints: []string{"locally-unique"}},
+		{Name: "account", Type: "object", Attributes: []identitycloud.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
+		{Name: "cards", Type: "plural", Attributes: []identitycloud.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
+	}}
+	o := options(t)
+	o.Schema = &schema
+	holds(t, validated(t, "email,account.number\na@example.com,1\nb@example.com,2\n", o), []string{
+		"warning not_unique  1 [1]: All 2 records are keyless: the schema does not call the primary key email unique"})
+	o.PrimaryKey = "account.number"
+	holds(t, validated(t, "email,account.number\na@example.com,1\nb@example.com,2\n", o), nil)
+}
+
+// Without the schema it is said what a migration will assume.
+func TestWhatIsAssumedOfTheKey(t *testing.T) {
+	for key, want := range map[string]string{"email": "assumes so", "nick": "assumes that it is not"} {
+		o := options(t)
+		o.Schema, o.PrimaryKey = nil, key
+		r := validated(t, "email,nick\na@example.com,a\n", o)
+		if !slices.ContainsFunc(r.NotChecked, func(n string) bool {
+			return strings.HasPrefix(n, "whether "+key+" is unique: ") && strings.Contains(n, want)
+		}) {
+			t.Errorf("%s: not checked: %q; want %q", key, r.NotChecked, want)
+		}
+	}
+}
+
 func TestARequiredAttributeWithinAnObject(t *testing.T) {
 	o := options(t)
 	o.Schema = &identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
-		{Name: "email", Type: "string"},
+		{Name: "email", Type: "string", Constraints: []string{"unique"}},
 		{Name: "a", Type: "object", Attributes: []identitycloud.Attribute{
 			{Name: "b", Type: "object", Attributes: []identitycloud.Attribute{{Name: "c", Type: "string", Constraints: []string{"required"}}}},
 		}},

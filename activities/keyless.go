@@ -1,0 +1,127 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/validate"
+)
+
+// A record is sent again only if the target would refuse it as a duplicate, had
+// the first call written it. It would refuse a record by its primary key. A
+// record without one is keyless, and where the schema does not call the primary
+// key unique all are. Another attribute that is unique does not make a record
+// one that has a key: the target would refuse it, but by the primary key nobody
+// could tell whose the record is that is there.
+
+// markKeyless says which records of an input have no value in the primary key.
+// Those that are not sent at all are not among them.
+func markKeyless(spec migration.Spec, m *mapping.Mapping, room int64) func(*source.Header, source.Record) bool {
+	var records *mapping.Records
+	var failed bool // the header does not fit: the input is refused after it was read
+	var json []byte
+	return func(h *source.Header, r source.Record) bool {
+		if records == nil && !failed {
+			var err error
+			records, err = m.Compile(h.Names)
+			failed = err != nil
+		}
+		if failed {
+			return false
+		}
+		fields, err := h.Fields(r.Raw)
+		if err != nil || !records.Keyless(spec.PrimaryKey, fields) {
+			return false
+		}
+		json, err = validate.Encode(json[:0], h, records, room, r.Raw)
+		return err == nil
+	}
+}
+
+// knownKeys gives the keys of the migration, which do not change.
+func (o *opened) knownKeys() (migration.Keys, error) {
+	o.listing.Lock()
+	defer o.listing.Unlock()
+	if o.keys != nil {
+		return *o.keys, nil
+	}
+	keys, err := o.folder.Keys()
+	if err == nil {
+		o.keys = &keys
+	}
+	return keys, err
+}
+
+// keyless says which records of a batch are keyless.
+func (o *opened) keyless(b source.Batch) (func(i int) bool, error) {
+	keys, err := o.knownKeys()
+	return func(i int) bool { return !keys.Unique || b.Keyless(i) }, err
+}
+
+// checkKeys finds out what the target refuses as a duplicate, once for all runs.
+func (o *opened) checkKeys(ctx context.Context) (Checked, error) {
+	keys, err := o.knownKeys()
+	if errors.Is(err, migration.ErrAbsent) {
+		if keys, err = o.readKeys(ctx); err != nil {
+			return Checked{}, err
+		}
+		keys, err = o.folder.CreateKeys(keys)
+	}
+	switch {
+	case err != nil:
+		return Checked{}, storageError(err)
+	case keys.Attribute != o.spec.PrimaryKey:
+		return Checked{}, refused(fmt.Errorf("another run of this migration has begun it with --primary-key %s; give the same", keys.Attribute))
+	case o.spec.Delta && !keys.Unique && keys.Unread == "":
+		return Checked{}, refused(fmt.Errorf("a delta migration finds records by --primary-key %s, which the schema does not call unique; expected a unique attribute (%s)",
+			keys.Attribute, strings.Join(keys.Others, ", ")))
+	}
+	return Checked{KeylessNote: keys.Keyless(int(o.index.Records()), int(o.index.Keyless())).Note}, nil
+}
+
+// readKeys asks the target for its schema.
+func (o *opened) readKeys(ctx context.Context) (migration.Keys, error) {
+	schema, err := o.target.EntityType(o.gate.AtOnce(ctx))
+	switch {
+	case err == nil:
+		return migration.NewKeys(o.spec.PrimaryKey, schema), nil
+	case isHidden(err):
+		return migration.AssumeKeys(o.spec.PrimaryKey, err), nil
+	}
+	return migration.Keys{}, err
+}
+
+// isHidden says, of an error of EntityType, that the schema will not be shown
+// however often it is asked for.
+func isHidden(err error) bool {
+	if errors.Is(err, identitycloud.ErrCredentials) || errors.Is(err, identitycloud.ErrEntityType) {
+		return false
+	}
+	var api *identitycloud.APIError
+	if errors.As(err, &api) {
+		return api.Code > 0 && api.Code < 500
+	}
+	var http *identitycloud.HTTPError
+	return errors.As(err, &http) && http.Status >= 400 && http.Status < 500 && http.Status != 408 && http.Status != 429
+}
+
+// keylessSummary is what the summary says of keyless records; nil where there
+// are none.
+func (o *opened) keylessSummary(unknown int) (*migration.Keyless, error) {
+	keys, err := o.knownKeys()
+	if err != nil {
+		return nil, err
+	}
+	k := keys.Keyless(int(o.index.Records()), int(o.index.Keyless()))
+	if k.Note == "" {
+		return nil, nil
+	}
+	k.Unknown = unknown
+	return &k, nil
+}

@@ -1,0 +1,108 @@
+package migration
+
+import (
+	"fmt"
+	"strings"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/store"
+)
+
+// Keys says by what the target tells the records of a migration apart. It is
+// written down once, before anything is sent, and every later run holds to it.
+type Keys struct {
+	Attribute string `json:"attribute"` // the primary key
+	// Unique says that the target refuses a second record with the same value.
+	// Where it does not, every record is keyless.
+	Unique bool `json:"unique"`
+	// Others are the other attributes that the schema calls unique.
+	Others []string `json:"others,omitempty"`
+	// Unread says why the schema could not be read, so that Unique is assumed; ""
+	// where the schema says it.
+	Unread string `json:"unread,omitempty"`
+}
+
+// NewKeys are those of a target with this schema.
+func NewKeys(attribute string, schema identitycloud.Schema) Keys {
+	k := Keys{Attribute: attribute}
+	for _, unique := range schema.Unique() {
+		if unique == attribute {
+			k.Unique = true
+		} else {
+			k.Others = append(k.Others, unique)
+		}
+	}
+	return k
+}
+
+// AssumeKeys are those of a target that does not show its schema.
+func AssumeKeys(attribute string, why error) Keys {
+	return Keys{Attribute: attribute, Unique: attribute == identitycloud.DefaultKey, Unread: why.Error()}
+}
+
+// Keyless is what summary_*.json says of keyless records.
+type Keyless struct {
+	PrimaryKey string `json:"primary_key"`
+	// Records of the input are keyless. Unknown of them may have been written by a
+	// call whose answer was lost, and are not sent again.
+	Records int `json:"records"`
+	Unknown int `json:"unknown"`
+	// Note says in one line, for people, which records are keyless, why, and what
+	// follows; "" where none is, and nothing had to be assumed.
+	Note string `json:"note"`
+}
+
+// KeylessRule says, for people, what follows for a keyless record.
+const KeylessRule = "If the answer of its call is lost, such a record stays unknown and is not sent again; one that is in the target already, as a record of a retry file may be, is created a second time."
+
+// Keyless says which of the records are keyless, of which so many have no value
+// in the primary key. None of them is unknown yet.
+func (k Keys) Keyless(records, withoutValue int) Keyless {
+	all := Keyless{PrimaryKey: k.Attribute, Records: records}
+	switch {
+	case !k.Unique && k.Unread != "":
+		all.Note = fmt.Sprintf("%s keyless, it is assumed: the schema cannot be read (%s), so it is not known whether %s is unique. %s",
+			allRecords(records), k.Unread, k.Attribute, KeylessRule)
+		return all
+	case !k.Unique:
+		all.Note = fmt.Sprintf("%s keyless: the schema does not call the primary key %s unique, so the target refuses no record as a duplicate of another one by it. %s",
+			allRecords(records), k.Attribute, KeylessRule)
+		if len(k.Others) > 0 {
+			all.Note += " Unique are: " + strings.Join(k.Others, ", ") + " (see --primary-key)."
+		}
+		return all
+	}
+	all.Records = withoutValue
+	var notes []string
+	if k.Unread != "" {
+		notes = append(notes, fmt.Sprintf("It is assumed that %s is unique, as in the platform's default schema: the schema cannot be read (%s).", k.Attribute, k.Unread))
+	}
+	if withoutValue > 0 {
+		are := "records are"
+		if withoutValue == 1 {
+			are = "record is"
+		}
+		notes = append(notes, fmt.Sprintf("%d of %d %s keyless: without a value in the primary key %s the target cannot refuse a record as a duplicate. %s",
+			withoutValue, records, are, k.Attribute, KeylessRule))
+	}
+	all.Note = strings.Join(notes, " ")
+	return all
+}
+
+func allRecords(n int) string {
+	if n == 1 {
+		return "The one record is"
+	}
+	return fmt.Sprintf("All %d records are", n)
+}
+
+// CreateKeys writes the keys down, unless they are, and gives those that hold.
+func (f Folder) CreateKeys(k Keys) (Keys, error) { return create(f, keysName, k) }
+
+// Keys gives the keys, or ErrAbsent before they are known.
+func (f Folder) Keys() (Keys, error) { return load[Keys](f, keysName) }
+
+// DropKeys forgets the keys, of a migration of which nothing was sent.
+func (f Folder) DropKeys() error { return store.Remove(f.path(keysName)) }
+
+const keysName = "keys.json"
