@@ -136,6 +136,9 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 			}
 			_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 			expectType(t, err, Refused, false, tc.words...)
+			if strings.Contains(err.Error(), "Doe") { // where there is no header, a name is a value
+				t.Errorf("the error has a value of the input in it: %v", err)
+			}
 			if _, err := store.Stat(r.run.Folder.Index()); err == nil {
 				t.Error("there is an index, want none")
 			}
