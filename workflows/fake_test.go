@@ -114,6 +114,7 @@ type fake struct {
 
 	failures []migration.Failure       // that were kept
 	reasons  activities.Reasons        // of the records that are failed or unknown
+	asking   func()                    // before each decision
 	artifact activities.ArtifactsInput // that was asked for last
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
@@ -209,6 +210,9 @@ func (f *fake) CountReasons(context.Context, activities.Run) (activities.Reasons
 
 func (f *fake) WriteFailures(context.Context, activities.Run) (activities.Reasons, error) {
 	f.note("WriteFailures")
+	if f.asking != nil {
+		f.asking()
+	}
 	return f.reasons, nil
 }
 

@@ -331,7 +331,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 			}
 			return allFailed, nil
 		}
-		e.RegisterDelayedCallback(func() { seen = f.count(fmt.Sprintf("LoadBatch %d/", round)) }, time.Hour)
+		f.asking = func() { seen = f.count(fmt.Sprintf("LoadBatch %d/", round)) }
 		e.at(2*time.Hour, UpdateResume, anna)
 		if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 }); err != nil {
 			t.Fatal(err)

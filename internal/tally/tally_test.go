@@ -116,6 +116,8 @@ func TestDuplicatesOfADeltaMigrationRemainUntilTheyAreUpdated(t *testing.T) {
 	l := ledger.New(ledger.NewFolder(f.Ledger()))
 	_, _, err := l.Decide(t.Context(), ledger.Key{Batch: 1}, entry("cddd", ""))
 	must(t, err)
+	_, _, err = l.Resolve(t.Context(), ledger.Key{Batch: 1}, entry("-ddd", ""))
+	must(t, err)
 	_, _, err = l.DecideUpdate(t.Context(), ledger.Key{Batch: 1}, entry("-pf-", ""))
 	must(t, err)
 	got, err := Of(t.Context(), f)
