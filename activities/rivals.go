@@ -21,11 +21,11 @@ type rivals struct {
 	// open has the keys of records of which they do not know yet whether they wrote
 	// them: a call is on its way, or its answer was lost.
 	open map[uint64]bool
-	// owners keeps two migrations that recover at the same time apart; nil without
+	// recovered keeps two migrations that recover at the same time apart; nil without
 	// another one at work. A migration that begins after this one looked cannot have
 	// written what this one has found.
-	owners *ledger.Folder
-	name   string // of this migration
+	recovered *ledger.Folder
+	name      string // of this migration
 }
 
 // lately is how long before the begin of a migration another one may have ended and
@@ -47,7 +47,7 @@ func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
 			return nil, err
 		}
 		if working {
-			all.owners = ledger.NewFolder(r.folder.Owners(r.spec.Target))
+			all.recovered = ledger.NewFolder(r.folder.Recovered(r.spec.Target))
 		}
 	}
 	all.ids.sort()
@@ -188,15 +188,15 @@ func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owne
 	if all.open[hashOf(key)] {
 		return evidence.NoOwner, evidence.OpenElsewhere, nil
 	}
-	if all.owners == nil {
+	if all.recovered == nil {
 		return evidence.NoOwner, "", nil
 	}
 	name := ownerName(uuid)
-	err := all.owners.Create(ctx, name, []byte(all.name))
+	err := all.recovered.Create(ctx, name, []byte(all.name))
 	if err == nil || !errors.Is(err, ledger.ErrExists) {
 		return evidence.NoOwner, "", err
 	}
-	owner, err := all.owners.Get(ctx, name)
+	owner, err := all.recovered.Get(ctx, name)
 	if err == nil && string(owner) != all.name {
 		return evidence.Elsewhere, "", nil
 	}

@@ -312,10 +312,10 @@ func (f Folder) StartTimes(t Target) string {
 // elsewhere is known by it.
 func (f Folder) Owner() (string, error) { return create(f, "owner.json", rand.Text()) }
 
-// Owners is the path of the folder that says which migration recovered a record of a
+// Recovered is the path of the folder that says which migration recovered a record of a
 // target, for all migrations of this state folder.
-func (f Folder) Owners(t Target) string {
-	return store.Join(f.Work(), "owners", ShortDigest(t.URI+"\n"+t.EntityType))
+func (f Folder) Recovered(t Target) string {
+	return store.Join(f.Work(), "recovered", ShortDigest(t.URI+"\n"+t.EntityType))
 }
 
 // ShortDigest names something in a folder: 32 hexadecimal digits.

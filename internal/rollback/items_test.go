@@ -72,6 +72,15 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 		o.Duplicate(2, "there")
 		o.Duplicate(3, "there")
 		decide(t, l, 0, 2, o)
+		for batch, there := range map[int][]int{1: {1}, 2: {2, 3}} {
+			o = ledger.NewOutcomes(4)
+			for _, i := range there {
+				o.Duplicate(i, "there")
+			}
+			if _, _, err := l.Resolve(t.Context(), ledger.Key{Batch: batch}, o.Outcomes(false, "")); err != nil {
+				t.Fatal(err)
+			}
+		}
 		// The update of h failed half way, and that of i was never begun.
 		if err := undo.Write(folder.Undo(), 2, 1, []undo.Entry{{Change: undo.Change{Line: 9, UUID: "uuid-h", Paths: []string{"x"}}}}, nil); err != nil {
 			t.Fatal(err)
