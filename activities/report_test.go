@@ -93,7 +93,7 @@ func TestTheReportOfACallWhoseWorkerDied(t *testing.T) {
 	r.claim(ledger.Key{Batch: 1})
 	r.load(0, 2)
 	r.artifacts(true)
-	r.expectInReport("the worker died, or was cut off</th><td>unknown</td>", "Drawn at their begin and without a latency", "made them: 1 call.", "1 call answered for each record, 0 refused as a whole, 1 of unknown outcome")
+	r.expectInReport("the worker died, or was cut off</th><td>unknown</td>", "Drawn at their begin and without a latency", "made them: 1 call.", "Of 2 calls 1 was answered, 0 were refused as a whole, and 1 was of unknown outcome.")
 	before := r.report()
 	r.restart()
 	if r.artifacts(true); r.report() != before {
@@ -132,7 +132,7 @@ func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.artifacts(false)
-	r.expectInReport("made them: 3 calls.", "3 calls answered for each record", `<h3 id="throughput">`)
+	r.expectInReport("made them: 3 calls.", "Of 3 calls 3 were answered", `<h3 id="throughput">`)
 	if strings.Contains(r.report(), `id="latency"`) {
 		t.Errorf("the report draws latencies that nobody knows:\n%s", r.report())
 	}

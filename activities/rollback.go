@@ -427,7 +427,7 @@ func (b *undoing) counts(ctx context.Context) (migration.RollbackCounts, error) 
 // Why an item failed. The target's own words are given as they are, in the fail
 // file only.
 const (
-	changedSince   = "the record was changed after the migration; --force undoes it all the same"
+	changedSince   = "the record was changed after the migration, by somebody or by the rollback of a later migration; --force undoes it all the same"
 	keepsChanging  = "the record was changed each time while it was undone; give the same command again"
 	deletedSince   = "the record was deleted after the migration, so its previous values cannot be restored"
 	notAsBefore    = "the target takes the previous values and shows others"
@@ -773,7 +773,7 @@ func (o *opened) writeRollback(ctx context.Context, in RollbackArtifactsInput) (
 		return summary, err
 	}
 	if summary.IsDone() && o.rollback.Migration != "" {
-		return summary, o.rollback.Migration.MarkRolledBack(migration.RolledBack{Rollback: o.start.ID, Done: true})
+		return summary, o.rollback.Migration.MarkRolledBack(migration.RolledBack{Rollback: o.start.ID, Done: true, Failed: summary.Records.Failed})
 	}
 	return summary, nil
 }

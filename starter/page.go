@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 )
@@ -44,7 +45,7 @@ func (s status) print(w io.Writer, all bool) error {
 			return cmp.Or(s.Errors[b]-s.Errors[a], strings.Compare(a, b))
 		})
 		for _, class := range byCount {
-			p.line("  %s: %s", number(s.Errors[class]), class)
+			p.line("  %s: %s", figures.Number(s.Errors[class]), class)
 		}
 	}
 	if len(s.Events) > 0 {
@@ -91,7 +92,7 @@ func (s status) headline() string {
 	}
 	if n := len(s.Rounds); n > 0 && s.Rounds[n-1].Running {
 		r := s.Rounds[n-1]
-		text += fmt.Sprintf(", round %d, batch %s of %s", r.Round, number(r.BatchesDone), number(r.Batches))
+		text += fmt.Sprintf(", round %d, batch %s of %s", r.Round, figures.Number(r.BatchesDone), figures.Number(r.Batches))
 	}
 	if s.SecondsLeft > 0 {
 		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft)*time.Second)
@@ -129,7 +130,7 @@ func (p paceStatus) text() string {
 	default:
 		text += "; " + rateText(p.Limit) + " allowed"
 	}
-	text += fmt.Sprintf("; %d in flight at most, %d batches begun", p.Workers, p.BatchesBegun)
+	text += fmt.Sprintf("; %d in flight at most, %s begun", p.Workers, figures.Count(p.BatchesBegun, "batch"))
 	if p.RatePlan != "" {
 		text += "; timetable: " + p.RatePlan
 	}
@@ -141,7 +142,7 @@ func rateText(perSecond float64) string {
 	if perSecond == 0 {
 		return "any number"
 	}
-	return fmt.Sprintf("%.3g", perSecond)
+	return figures.Figure(perSecond)
 }
 
 // eventText is an event in a line.

@@ -27,6 +27,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
@@ -264,8 +265,8 @@ func (s *rollbackSession) identify(ctx context.Context) error {
 	}
 	summary, err := s.folder.RollbackSummary()
 	if err == nil && summary.IsDone() && summary.Records.Failed == 0 {
-		return fmt.Errorf("%s was rolled back already (%s UTC: %d records; see %s)", s.rollback.Source, summary.FinishedAt.Format(time.DateTime),
-			summary.Items, store.Join(s.rollback.OutputDir, summary.Success))
+		return fmt.Errorf("%s was rolled back already (%s UTC: %s; see %s)", s.rollback.Source, summary.FinishedAt.Format(time.DateTime),
+			figures.Count(summary.Items, "record"), store.Join(s.rollback.OutputDir, summary.Success))
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
@@ -302,7 +303,7 @@ func (s *rollbackSession) findEnd() error {
 		return fmt.Errorf("the success file is of a migration into %s (%s), and the target that is given is %s (%s); give that one", summary.URI, summary.EntityType, t.URI, t.EntityType)
 	}
 	if summary.Records.Updated > 0 {
-		s.screen.say(fmt.Sprintf("The migration updated %s records as well: a success file does not have them, and they are not undone. For that: starter rollback --migration %s", number(summary.Records.Updated), summary.WorkflowID))
+		s.screen.say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
 	}
 	s.rollback.From, s.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return nil
@@ -387,7 +388,7 @@ func (s *rollbackSession) listAgain(ctx context.Context, asked rollback.Totals) 
 	}
 	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
 	if err == nil && totals != asked {
-		err = fmt.Errorf("the migration was gone on with meanwhile: there were %d records to undo, and are %d; give the same command again", asked.Items(), totals.Items())
+		err = fmt.Errorf("the migration was gone on with meanwhile: it was asked for %s, and %s would be undone; give the same command again", figures.Count(asked.Items(), "record"), figures.Number(totals.Items()))
 	}
 	return err
 }
@@ -420,18 +421,18 @@ func (s *rollbackSession) ask(totals rollback.Totals) error {
 
 // confirm asks whether it is meant. nil is yes.
 func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Target) error {
-	what := fmt.Sprintf("Delete %s records", number(totals.Deletes))
+	what := "Delete " + figures.Count(totals.Deletes, "record")
 	if totals.Restores > 0 {
-		what += fmt.Sprintf(" and restore %s", number(totals.Restores))
+		what += fmt.Sprintf(" and restore %s", figures.Number(totals.Restores))
 	}
 	expected := totals.Deletes + totals.Restores
-	fmt.Fprintf(out, "%s from %s (%s)? Deleted records are gone for good. Type the number of records, %s, to go on: ", what, t.Host(), t.EntityType, number(expected))
+	fmt.Fprintf(out, "%s from %s (%s)? Deleted records are gone for good. Type the number of records, %s, to go on: ", what, t.Host(), t.EntityType, figures.Number(expected))
 	answer, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	answer = strings.TrimSpace(answer)
-	if answer != number(expected) && answer != strings.ReplaceAll(number(expected), ",", "") {
+	if answer != figures.Number(expected) && answer != strings.ReplaceAll(figures.Number(expected), ",", "") {
 		return usage("nothing was changed: expected the number %d as the answer", expected)
 	}
 	return nil
@@ -518,10 +519,10 @@ func (s *screen) rollback(r migration.RollbackSummary, dir string) {
 	}
 	s.rollbackCounts(r.Records)
 	if r.Unverified > 0 {
-		fmt.Fprintf(s.stdout, "%s of the undone records were not looked at again yet.\n", number(r.Unverified))
+		fmt.Fprintf(s.stdout, "%s of the undone records were not looked at again yet.\n", figures.Number(r.Unverified))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {
-		fmt.Fprintf(s.stdout, "%s: %s\n", number(r.Reasons[reason]), reason)
+		fmt.Fprintf(s.stdout, "%s: %s\n", figures.Number(r.Reasons[reason]), reason)
 	}
 	fmt.Fprintf(s.stdout, "\n%s\n%s\n\n", store.Join(dir, r.Success), store.Join(dir, r.Fail))
 	switch r.ExitCode() {
@@ -562,14 +563,14 @@ func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.screen.say(fmt.Sprintf("Looking at %s records in %s (%s). Nothing is changed.", number(totals.Items()), s.rollback.Target.URI, s.rollback.Target.EntityType))
+	s.screen.say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), s.rollback.Target.URI, s.rollback.Target.EntityType))
 	a := activities.New(s.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return s.o.credentials.Connect(spec, with)
 	}, s.log)
 	a.OpenUndo(s.o.identities)
 	counts, err := a.DryRun(ctx, s.rollback, func(c migration.RollbackCounts) {
 		if s.screen.terminal {
-			s.screen.progress(fmt.Sprintf("%s/%s", number(c.Sum()), number(totals.Items())))
+			s.screen.progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
 		}
 	})
 	s.screen.clear()
@@ -617,5 +618,5 @@ func (v rollbackView) update(ctx context.Context) {
 	}
 	c := p.Counts
 	v.screen.progress(fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
-		p.Phase, number(c.Sum()), number(p.Items), number(c.Deleted+c.Gone), number(c.Restored+c.Kept), number(c.Failed)))
+		p.Phase, figures.Number(c.Sum()), figures.Number(p.Items), figures.Number(c.Deleted+c.Gone), figures.Number(c.Restored+c.Kept), figures.Number(c.Failed)))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/invent"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/private"
@@ -96,7 +97,7 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 	if err := o.create(ctx, name); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s: %d records\n", name, o.Records)
+	fmt.Fprintf(stdout, "%s: %s\n", name, figures.Count(o.Records, "record"))
 	if failing := o.Flaws().Failing(); len(failing) > 0 {
 		numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(failing), " ", ", "), "[]")
 		fmt.Fprintf(stdout, "records %s are made to fail, the others are good\n", numbers)

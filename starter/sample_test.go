@@ -53,7 +53,7 @@ func TestSampleMakesANewFileOnly(t *testing.T) {
 	if after, err := os.ReadFile("a.csv"); code != 1 || !strings.Contains(stderr, "a.csv exists; expected a new name") || err != nil || !bytes.Equal(after, before) {
 		t.Errorf("once more: code %d, %q, error %v; want 1, that a.csv exists, and the file as it was", code, stderr, err)
 	}
-	if code, stdout, stderr = starter("sample"); code != 0 || !regexp.MustCompile(`^sample_records_[A-Z][a-z]{2}_\d\d_20\d\d_\d\d_\d\d_\d\d\.csv: 1 records\n$`).MatchString(stdout) {
+	if code, stdout, stderr = starter("sample"); code != 0 || !regexp.MustCompile(`^sample_records_[A-Z][a-z]{2}_\d\d_20\d\d_\d\d_\d\d_\d\d\.csv: 1 record\n$`).MatchString(stdout) {
 		t.Errorf("code %d, %q, %q; want 0 and the file's name", code, stdout, stderr)
 	}
 	if code, stdout, _ = starter("sample", "-o", "no/such/folder.csv"); code != 1 || stdout != "" {

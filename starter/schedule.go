@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/stage"
@@ -52,7 +53,7 @@ A schedule fires while starter serve runs on the same state folder, or where --a
 // oneID takes the name of the schedule as the only argument.
 func oneID(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
-		return usage("expected the name of one schedule, found %d arguments", len(args))
+		return usage("expected the name of one schedule, found %s", figures.Count(len(args), "argument"))
 	}
 	if !safetext.IsID(args[0]) {
 		return usage("%q cannot be the name of a schedule; expected letters from a to z, digits, and . _ - : / after the first of them", args[0])
@@ -197,13 +198,13 @@ func newScheduleBackfill() *cobra.Command {
 		}
 		due := len(slices.DeleteFunc(times.next(start.Add(-time.Second), maxBackfill+1), func(t time.Time) bool { return t.After(end) }))
 		if due == 0 || due > maxBackfill {
-			return "", usage("the schedule has %d times from %s to %s; expected 1 to %d (each run takes all files that are new, so one is enough: starter schedule trigger)", due, from, to, maxBackfill)
+			return "", usage("the schedule has %s from %s to %s; expected 1 to %d (each run takes all files that are new, so one is enough: starter schedule trigger)", figures.Count(due, "time"), from, to, maxBackfill)
 		}
 		// The service takes the times after the first one.
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: start.Add(-time.Second), End: end, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL},
 		}})
-		return fmt.Sprintf("The schedule %s runs %d times, one run after the other.%s", v.ID, due, s.waitsForWorker(ctx, v.TaskQueue)), err
+		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), s.waitsForWorker(ctx, v.TaskQueue)), err
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
@@ -89,7 +90,7 @@ func (s *screen) readProgress(what string) func(bytes int64) {
 		}
 		if time.Since(shown) >= every {
 			shown = time.Now()
-			s.progress(fmt.Sprintf("%s: %s KiB", what, number(int(bytes>>10))))
+			s.progress(fmt.Sprintf("%s: %s KiB", what, figures.Number(int(bytes>>10))))
 		}
 	}
 }

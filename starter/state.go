@@ -5,6 +5,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 )
 
@@ -20,6 +21,8 @@ const (
 	stateCutOff     state = "cut_off"    // nothing runs, nobody has stopped it, and it had no reason to end
 	stateFailed     state = "failed"     // it could not run, or not write its result files
 	stateRolledBack state = "rolled_back"
+	// A rollback was begun, and has left records as they were.
+	stateRolledBackInPart state = "rolled_back_in_part"
 )
 
 // text is the state for people, and how it goes on from there.
@@ -37,6 +40,8 @@ func (s state) text() (text, next string) {
 		return "could not run", ""
 	case stateRolledBack:
 		return "rolled back", ""
+	case stateRolledBackInPart:
+		return "rolled back in part", "; starter rollback goes on"
 	}
 	return string(s), ""
 }
@@ -52,8 +57,8 @@ func (k known) stateNow() (_ state, reason string) {
 	if k.folder == "" {
 		return k.stateInService(), ""
 	}
-	if _, err := k.folder.RolledBack(); err == nil {
-		return stateRolledBack, ""
+	if mark, err := k.folder.RolledBack(); err == nil {
+		return rolledBack(mark)
 	}
 	if k.folder.Cancelled() {
 		return stateCancelled, ""
@@ -77,6 +82,17 @@ func (k known) stateNow() (_ state, reason string) {
 		return stateCutOff, ""
 	}
 	return stateOf(summary), last.Reason
+}
+
+// rolledBack tells a rollback that has left nothing from one that has.
+func rolledBack(mark migration.RolledBack) (_ state, reason string) {
+	switch {
+	case !mark.Done:
+		return stateRolledBackInPart, "the rollback is not at its end"
+	case mark.Failed > 0:
+		return stateRolledBackInPart, figures.Count(mark.Failed, "record") + " could not be undone"
+	}
+	return stateRolledBack, ""
 }
 
 func (k known) stateInService() state {

@@ -103,8 +103,16 @@ func TestTheFolderTellsHowAMigrationStands(t *testing.T) {
 		{"cancelled", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(true)) }, 0, stateCancelled, ""},
 		{"rolled back", func(t *testing.T, f migration.Folder) {
 			must(t, f.Finish(false))
-			must(t, f.MarkRolledBack(migration.RolledBack{}))
+			must(t, f.MarkRolledBack(migration.RolledBack{Done: true}))
 		}, 0, stateRolledBack, ""},
+		{"rolled back, but for some", func(t *testing.T, f migration.Folder) {
+			must(t, f.Finish(false))
+			must(t, f.MarkRolledBack(migration.RolledBack{Done: true, Failed: 1}))
+		}, 0, stateRolledBackInPart, "1 record could not be undone"},
+		{"a rollback that was cut off", func(t *testing.T, f migration.Folder) {
+			must(t, f.Finish(false))
+			must(t, f.MarkRolledBack(migration.RolledBack{}))
+		}, 0, stateRolledBackInPart, "the rollback is not at its end"},
 		{"could not run, by the service", stopped, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed, ""},
 		{"could not run", fails(migration.Failure{Reason: "no such entity type"}), 0, stateFailed, "no such entity type"},
 		{"could not run after a stop", func(t *testing.T, f migration.Folder) {

@@ -19,6 +19,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/tilde"
@@ -290,7 +291,7 @@ func (s *verifySession) prepare() error {
 	}
 	what := "all records"
 	if s.verification.Sample > 0 {
-		what = fmt.Sprintf("%s records at most, spread over the file (all of them with --all)", number(s.verification.Sample))
+		what = figures.Count(s.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
 	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.ShownName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
 	if until := workflows.LooksAgainUntil(s.verification); until.After(now) {
@@ -316,7 +317,7 @@ func (s *screen) verified(v migration.VerifySummary) {
 	summary := strings.TrimSuffix(v.File, ".csv") + ".json"
 	fmt.Fprintf(s.stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
 	if v.Sample < v.Records {
-		fmt.Fprintf(s.stdout, "\nThis was a sample of %s of %s records; --all looks at every one.\n", number(v.Sample), number(v.Records))
+		fmt.Fprintf(s.stdout, "\nThis was a sample of %s of %s; --all looks at every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
 	}
 }
 
@@ -337,5 +338,5 @@ func (v verifyView) update(ctx context.Context) {
 	}
 	c := p.Found
 	v.screen.progress(fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
-		p.Phase, number(c.Sum()), number(p.Records), number(c.Equal), number(c.Different), number(c.Missing)))
+		p.Phase, figures.Number(c.Sum()), figures.Number(p.Records), figures.Number(c.Equal), figures.Number(c.Different), figures.Number(c.Missing)))
 }

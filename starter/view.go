@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/private"
@@ -97,7 +96,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.keyless = true
 	}
 	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
-		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, figures(r.Round, progress.Delta, r.Counts)))
+		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
 	now := standingOf(progress, v.gateNow(progress)).after(v.standing)
@@ -257,7 +256,7 @@ func (v *view) line(p workflows.Progress) string {
 	if p.Phase == workflows.PhaseUpdating {
 		u := p.Updates
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
-			number(u.Records()), number(p.ToUpdate), number(u.Updated), number(u.Unchanged), number(u.Failed)) + v.slowed(p)
+			figures.Number(u.Records()), figures.Number(p.ToUpdate), figures.Number(u.Updated), figures.Number(u.Unchanged), figures.Number(u.Failed)) + v.slowed(p)
 	}
 	if v.standing.decision != "" {
 		return "waiting for a decision …"
@@ -270,14 +269,14 @@ func (v *view) line(p workflows.Progress) string {
 	}
 	c := p.Loading
 	if p.Round > 0 {
-		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, figures(p.Round, p.Delta, c)) + v.slowed(p)
+		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, outcomes(p.Round, p.Delta, c)) + v.slowed(p)
 	}
 	done := c.Records()
-	text := fmt.Sprintf("%s/%s, %s", number(done), number(p.Records), figures(0, p.Delta, c))
+	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
 	v.records.add(done)
 	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
-		text += fmt.Sprintf(", %s records/min, %s left", number(int(perMinute)), left.Round(time.Second))
+		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
 	}
 	return text + v.slowed(p)
 }
@@ -297,25 +296,12 @@ func (v *view) slowed(p workflows.Progress) string {
 	return fmt.Sprintf(", slowed down to %s calls/s", rateText(gate.Allowed))
 }
 
-// figures are what a round has come to. A duplicate is a failed record in round
+// outcomes are what a round has come to. A duplicate is a failed record in round
 // 0, unless it is to be updated; in a later one it may be our own, which is found
 // out after the round.
-func figures(round int, delta bool, c ledger.Counts) string {
+func outcomes(round int, delta bool, c ledger.Counts) string {
 	if round == 0 && !delta {
-		return fmt.Sprintf("created %s, failed %s, unknown %s", number(c.Created), number(c.Failed+c.Duplicate), number(c.Unknown))
+		return fmt.Sprintf("created %s, failed %s, unknown %s", figures.Number(c.Created), figures.Number(c.Failed+c.Duplicate), figures.Number(c.Unknown))
 	}
-	return fmt.Sprintf("created %s, there already %s, failed %s, unknown %s", number(c.Created), number(c.Duplicate), number(c.Failed), number(c.Unknown))
-}
-
-// number groups thousands.
-func number(n int) string {
-	s := strconv.Itoa(n)
-	var b strings.Builder
-	for i, r := range s {
-		if i > 0 && (len(s)-i)%3 == 0 {
-			b.WriteByte(',')
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return fmt.Sprintf("created %s, there already %s, failed %s, unknown %s", figures.Number(c.Created), figures.Number(c.Duplicate), figures.Number(c.Failed), figures.Number(c.Unknown))
 }

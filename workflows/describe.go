@@ -5,6 +5,7 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 )
@@ -28,7 +29,7 @@ const (
 func Details(spec migration.Spec, shown string) string {
 	rate := "no rate limit"
 	if spec.RateLimit > 0 {
-		rate = fmt.Sprintf("%g a second at most", spec.RateLimit)
+		rate = figures.Rate(spec.RateLimit) + " at most"
 	}
 	text := fmt.Sprintf("Input %s, SHA-256 `%s`. Results in %s. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
 		safetext.Code(shown), spec.SHA256, safetext.Code(spec.OutputDir), spec.BatchSize, spec.Workers, rate, spec.RetryRounds)

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 )
@@ -131,7 +132,8 @@ func (m *migrationRun) canary(ctx workflow.Context) {
 // canaryText says what came of the canary, for the one who decides.
 func (m *migrationRun) canaryText(ctx workflow.Context) string {
 	c := m.progress.Rounds[0].Counts
-	text := fmt.Sprintf("The canary: of %d records %d were created, %d were there already, %d failed, %d are unknown. ", c.Records(), c.Created, c.Duplicate, c.Failed, c.Unknown)
+	text := fmt.Sprintf("The canary: of %s %d %s created, %d %s there already, %d failed, %d %s unknown. ", figures.Count(c.Records(), "record"),
+		c.Created, figures.Plural(c.Created, "was", "were"), c.Duplicate, figures.Plural(c.Duplicate, "was", "were"), c.Failed, c.Unknown, figures.Plural(c.Unknown, "is", "are"))
 	found, err := verifyBatches(ctx, m.ref, 1, m.source.Canary)
 	text += "Read back: " + found.Text()
 	if err != nil {
@@ -146,10 +148,10 @@ func (m *migrationRun) canaryText(ctx workflow.Context) string {
 
 func forecastText(f activities.Forecast) string {
 	if f.Calls == 0 {
-		return fmt.Sprintf("%d batches are left.", f.Left)
+		return fmt.Sprintf("%s %s left.", figures.Count(f.Left, "batch"), figures.Plural(f.Left, "is", "are"))
 	}
-	return fmt.Sprintf("A call took %s (half of them less), at most %s: the %d batches that are left take about %s at the pace that is set.",
-		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), f.Left, f.Takes.Round(time.Second))
+	return fmt.Sprintf("A call took %s (half of them less), at most %s: the %s left %s about %s at the pace that is set.",
+		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), figures.Count(f.Left, "batch"), figures.Plural(f.Left, "takes", "take"), f.Takes.Round(time.Second))
 }
 
 // load is round 0: the input.
@@ -367,7 +369,7 @@ func (m *migrationRun) mayGoOn(ctx workflow.Context) bool {
 	if most := m.mostFailed(); most == nil || *most >= 0 {
 		return ctx.Err() == nil
 	}
-	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %d records have failed, more than --max-failed %s allows.", m.failed(), m.source.Records, m.steering.MaxFailed), 0)
+	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %s %s failed, more than --max-failed %s allows.", m.failed(), figures.Count(m.source.Records, "record"), figures.Plural(m.failed(), "has", "have"), m.steering.MaxFailed), 0)
 }
 
 // tellMostFailed tells the children of a new limit.

@@ -11,6 +11,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/pace"
@@ -104,7 +105,7 @@ func (m *migrationRun) tell(ctx workflow.Context, n notify.Notice) {
 func (m *migrationRun) tellStart(ctx workflow.Context) {
 	m.tell(ctx, notify.Notice{
 		Type: notify.Started,
-		Text: fmt.Sprintf("The migration of %s into %s (%s) has started: %d records.", m.fileName(), m.spec.Target.Host(), m.spec.Target.EntityType, m.progress.Records),
+		Text: fmt.Sprintf("The migration of %s into %s (%s) has started: %s.", m.fileName(), m.spec.Target.Host(), m.spec.Target.EntityType, figures.Count(m.progress.Records, "record")),
 	})
 }
 

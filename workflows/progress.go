@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
@@ -176,7 +177,7 @@ func (p *Progress) serve(ctx workflow.Context) {
 func (p *Progress) show(ctx workflow.Context) {
 	text := "**" + string(p.ShownPhase()) + "**"
 	if p.Records > 0 {
-		text += fmt.Sprintf(", %d records", p.Records)
+		text += ", " + figures.Count(p.Records, "record")
 	}
 	if p.Waiting != "" {
 		text += ", waits " + p.Waiting
@@ -201,7 +202,7 @@ func (p *Progress) show(ctx workflow.Context) {
 		text += fmt.Sprintf("\n%d keyless records are unknown, and are not sent again.\n", p.Aside)
 	}
 	if p.ToUpdate > 0 {
-		text += fmt.Sprintf("\n%d records were there already\n\n%s", p.ToUpdate, updatesTable(p.Updates))
+		text += fmt.Sprintf("\n%s %s there already\n\n%s", figures.Count(p.ToUpdate, "record"), figures.Plural(p.ToUpdate, "was", "were"), updatesTable(p.Updates))
 	}
 	if c := p.Counts; c != nil {
 		text += "\n" + c.String() + "\n"
@@ -211,7 +212,7 @@ func (p *Progress) show(ctx workflow.Context) {
 
 // TwinsText says, for people, what becomes of the twins.
 func (p *Progress) TwinsText() string {
-	return fmt.Sprintf("%d records have a key that stands in the file before them: only the first with each key is loaded, these count as failed.", p.Twins)
+	return fmt.Sprintf("%s %s a key that stands in the file before: only the first with each key is loaded, the others count as failed.", figures.Count(p.Twins, "record"), figures.Plural(p.Twins, "has", "have"))
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {

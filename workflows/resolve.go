@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/figures"
 )
 
 const (
@@ -32,7 +33,7 @@ func resolveDuplicates(ctx workflow.Context, run activities.Run, round, duplicat
 		if resolved.Invisible == 0 || in.Last {
 			return resolved, nil
 		}
-		if err := pause(after, fmt.Sprintf("for %d records to show", resolved.Invisible)); err != nil {
+		if err := pause(after, "for "+figures.Count(resolved.Invisible, "record")+" to show"); err != nil {
 			return resolved, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 )
@@ -244,9 +245,10 @@ func (s *scheduledRun) notRun(ctx workflow.Context, done migration.ScheduledFile
 // note keeps what became of a file.
 func (s *scheduledRun) note(ctx workflow.Context, done migration.ScheduledFile) {
 	workflow.GetLogger(ctx).Info("a file of the schedule", "schedule", s.in.Schedule.ID, "file", done.File, "result", done.Result, "reason", done.Reason)
-	if done.Result == migration.FileKnown && done.MovedTo == "" {
+	if done.Result == migration.FileKnown {
 		s.so.Known++
-	} else {
+	}
+	if done.Result != migration.FileKnown || done.MovedTo != "" {
 		s.so.Files = append(s.so.Files, done)
 	}
 	s.at = ""
@@ -289,9 +291,9 @@ func (s *scheduledRun) left() string {
 	const shown = 5
 	switch {
 	case len(left) > shown:
-		return fmt.Sprintf("%d files need somebody: %s and %d more", len(left), strings.Join(left[:shown], ", "), len(left)-shown)
+		return fmt.Sprintf("%s need somebody: %s and %d more", figures.Count(len(left), "file"), strings.Join(left[:shown], ", "), len(left)-shown)
 	case len(left) > 0:
-		return fmt.Sprintf("%d files need somebody: %s", len(left), strings.Join(left, ", "))
+		return fmt.Sprintf("%s %s somebody: %s", figures.Count(len(left), "file"), figures.Plural(len(left), "needs", "need"), strings.Join(left, ", "))
 	}
 	return s.so.Halted
 }
@@ -306,7 +308,7 @@ func (s *scheduledRun) show(ctx workflow.Context) {
 		text += ", just now " + safetext.Code(filepath.Base(s.at))
 	}
 	if s.so.Known > 0 {
-		text += fmt.Sprintf("; %d were migrated before and stay", s.so.Known)
+		text += fmt.Sprintf("; %d %s migrated before", s.so.Known, figures.Plural(s.so.Known, "was", "were"))
 	}
 	const shown = 20 // the details are kept with each change
 	files := s.so.Files

@@ -371,7 +371,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	}
 	if waiting.ShownPhase() != PhaseDeciding || waiting.Steering.Decision != "The canary: of 20 records 20 were created, 0 were there already, 0 failed, 0 are unknown. "+
 		"Read back: 20 of 20 records are in the target as they should be. "+
-		"A call took 120ms (half of them less), at most 1s: the 4 batches that are left take about 1h0m0s at the pace that is set." {
+		"A call took 120ms (half of them less), at most 1s: the 4 batches left take about 1h0m0s at the pace that is set." {
 		t.Errorf("it waits with %+v", waiting.Steering)
 	}
 	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 )
 
@@ -101,10 +102,10 @@ func drawn(c *Course, d Details) *charts {
 func (c *Course) whatIsMissing() string {
 	var missing []string
 	if c.untimed > 0 {
-		missing = append(missing, "Not drawn, since their time is not known: "+counted(c.untimed, "call")+".")
+		missing = append(missing, "Not drawn, since their time is not known: "+figures.Count(c.untimed, "call")+".")
 	}
 	if c.unmeasured > 0 {
-		missing = append(missing, "Drawn at their begin and without a latency, since their worker died or an earlier version of this program made them: "+counted(c.unmeasured, "call")+".")
+		missing = append(missing, "Drawn at their begin and without a latency, since their worker died or an earlier version of this program made them: "+figures.Count(c.unmeasured, "call")+".")
 	}
 	return strings.Join(missing, " ")
 }
@@ -156,7 +157,7 @@ func (c *Course) throughput() chart {
 	ch := chart{ID: "throughput", Title: "Records a second", Scale: scale.ticks()}
 	ch.Series = []series{{"a", "records of which it became known what they are", c.bars(scale, nil, rates)}}
 	ch.Text = fmt.Sprintf("%s a second on the whole, %s at most, at %s.",
-		records(float64(settled)/max(1, c.end.Sub(c.start).Seconds())), figure(top), clock(c.within(c.begin(at))))
+		records(float64(settled)/max(1, c.end.Sub(c.start).Seconds())), figures.Figure(top), clock(c.within(c.begin(at))))
 	return ch
 }
 
@@ -175,16 +176,18 @@ func (c *Course) outcomes(a axis, allowed []step) chart {
 	}
 	highest := 0.0
 	for _, s := range allowed {
-		if s.rate > highest && s.rate <= 2*top {
-			highest = s.rate
+		for _, rate := range []float64{s.rate, s.to} {
+			if rate > highest && rate <= 2*top {
+				highest = rate
+			}
 		}
 	}
 	scale := scaleTo(max(top, highest))
 	ch := chart{ID: "calls", Title: "Calls a second, by what came of them", Scale: scale.ticks()}
 	low := slices.Clone(answered)
 	ch.Series = append(ch.Series, series{"a", "answered", c.bars(scale, nil, answered)})
-	ch.Text = fmt.Sprintf("%s answered for each record, %s refused as a whole, %s of unknown outcome.",
-		counted(sum.answered, "call"), number(sum.refused), number(sum.unknown))
+	ch.Text = fmt.Sprintf("Of %s %s answered, %s refused as a whole, and %s of unknown outcome.", figures.Count(sum.calls(), "call"),
+		were(sum.answered), were(sum.refused), were(sum.unknown))
 	if sum.refused > 0 {
 		ch.Series = append(ch.Series, series{"b", "refused", c.bars(scale, low, refused)})
 		for i := range low {
@@ -199,6 +202,8 @@ func (c *Course) outcomes(a axis, allowed []step) chart {
 	}
 	return ch
 }
+
+func were(n int) string { return figures.Number(n) + figures.Plural(n, " was", " were") }
 
 // latency draws how long calls took, on a scale of powers of ten.
 func (c *Course) latency() chart {
@@ -288,7 +293,7 @@ func (s scale) y(value float64) string {
 }
 
 func (s scale) ticks() []tick {
-	return []tick{{0, "0"}, {50, figure(s.top / 2)}, {100, figure(s.top)}}
+	return []tick{{0, "0"}, {50, figures.Figure(s.top / 2)}, {100, figures.Figure(s.top)}}
 }
 
 // allowedLine draws what is allowed, where that is within the drawing.
@@ -300,17 +305,26 @@ func allowedLine(a axis, s scale, steps []step) string {
 			before = false
 			continue
 		}
-		if before {
-			b.WriteString("V" + s.y(st.rate))
-		} else {
-			b.WriteString("M" + number1(a.x(st.from)) + " " + s.y(st.rate))
-		}
-		to := chartWidth
+		from, to := a.x(st.from), chartWidth
 		if i+1 < len(steps) {
 			to = a.x(steps[i+1].from)
 		}
-		b.WriteString("H" + number1(to))
+		if before {
+			b.WriteString("V" + s.y(st.rate))
+		} else {
+			b.WriteString("M" + number1(from) + " " + s.y(st.rate))
+		}
 		before = true
+		switch {
+		case st.to > s.top*1.0001: // it leaves the drawing at its top
+			to = from + (to-from)*(s.top-st.rate)/(st.to-st.rate)
+			before = false
+			fallthrough
+		case st.to > st.rate:
+			b.WriteString("L" + number1(to) + " " + s.y(st.to))
+		default:
+			b.WriteString("H" + number1(to))
+		}
 	}
 	return b.String()
 }

@@ -155,12 +155,15 @@ func TestWhatIsAllowed(t *testing.T) {
 		name   string
 		plan   string
 		events []migration.Event
-		want   string // minute:rate …
+		want   string // minute:rate …, or minute:rate-rate where it grows
 	}{
 		{"nothing happens", "", nil, "0:4"},
 		{"changes", "", []migration.Event{set(2, "rate", "8", "2"), set(3, "workers", "1", "9"), set(4, "rate", "2", "0")}, "0:8 2:2 4:0"},
-		{"slowed", "", []migration.Event{slowed(2, "2"), slowed(3, "1/s"), restored}, "0:4 2:2 3:1 9:4"},
-		{"slowed and changed", "", []migration.Event{slowed(2, "2"), set(3, "rate", "4", "8"), set(4, "rate", "8", "1"), restored}, "0:4 2:2 4:1"},
+		{"slowed", "", []migration.Event{slowed(2, "2"), slowed(3, "1/s"), restored}, "0:4 2:2-4 2.4:4 3:1-4 3.6:4"},
+		{"slowed again while it grows", "", []migration.Event{slowed(2, "2"), {At: at(2).Add(10 * time.Second), Kind: migration.EventSlowed, New: "1.4/s"}}, "0:4 2:2-2.8 2.2:1.4-4 2.7:4"},
+		{"slowed without a limit", "", []migration.Event{set(1, "rate", "0", "0"), slowed(2, "2,000/s"), restored}, "0:0 2:2000 9:0"},
+		{"slowed and changed", "", []migration.Event{slowed(2, "2"), set(3, "rate", "4", "8"), set(4, "rate", "8", "1"), restored}, "0:4 2:2-4 2.4:4 3:8 4:1"},
+		{"changed while it grows", "", []migration.Event{slowed(2, "2"), {At: at(2).Add(10 * time.Second), Kind: migration.EventChanged, Name: "rate", Old: "4", New: "8"}}, "0:4 2:2-2.8 2.2:5.6-8 2.4:8"},
 		{"slowed to what cannot be read", "", []migration.Event{slowed(2, "half")}, "0:4"},
 		{"a timetable", "else 4/s", nil, ""},
 		{"a timetable comes", "", []migration.Event{set(2, "rate-plan", "", "else 4/s")}, ""},
@@ -168,7 +171,11 @@ func TestWhatIsAllowed(t *testing.T) {
 	for _, tc := range cases {
 		var got []string
 		for _, s := range allowedRate(Details{Spec: migration.Spec{RateLimit: 4, RatePlan: tc.plan}, Events: tc.events}, NewCourse(begin, at(10))) {
-			got = append(got, fmt.Sprintf("%v:%v", s.from.Sub(begin).Minutes(), s.rate))
+			text := fmt.Sprintf("%.2g:%v", s.from.Sub(begin).Minutes(), s.rate)
+			if s.to != s.rate {
+				text += fmt.Sprintf("-%.3g", s.to)
+			}
+			got = append(got, text)
 		}
 		if strings.Join(got, " ") != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
@@ -177,11 +184,11 @@ func TestWhatIsAllowed(t *testing.T) {
 	// What is far above the drawing is not in it, and moves it down no further.
 	c := NewCourse(begin, at(10))
 	a := axis{at(0), at(10)}
-	if got, want := allowedLine(a, scale{4}, []step{{at(0), 100}, {at(5), 2}, {at(6), 1}, {at(7), 0}, {at(8), 4}}), "M500 50H600V75H700M800 0H1000"; got != want {
+	if got, want := allowedLine(a, scale{4}, []step{{at(0), 100, 100}, {at(5), 2, 2}, {at(6), 1, 3}, {at(7), 0, 0}, {at(8), 2, 6}, {at(9), 4, 4}}), "M500 50H600V75L700 25M800 50L850 0M900 0H1000"; got != want {
 		t.Errorf("the line is %q, want %q", got, want)
 	}
 	c.Call(0, call(at(1), time.Second, 1))
-	if got := c.outcomes(a, []step{{begin, 1000}}).Scale[2].Text; got == "1,000" {
+	if got := c.outcomes(a, []step{{begin, 1000, 1000}}).Scale[2].Text; got == "1,000" {
 		t.Errorf("the scale goes to %s, want to the calls", got)
 	}
 }
@@ -241,12 +248,10 @@ func TestTheAxisHasTimesOfAClock(t *testing.T) {
 	}
 }
 
-func TestFiguresAreForPeople(t *testing.T) {
+func TestTimesAreForPeople(t *testing.T) {
 	for got, want := range map[string]string{
-		number(0): "0", number(999): "999", number(1000): "1,000", number(1234567): "1,234,567",
-		figure(0): "0", figure(.123): "0.12", figure(4): "4", figure(12.34): "12.3", figure(1234.5): "1,235",
 		brief(0): "0 µs", brief(1500 * time.Microsecond): "1.5 ms", brief(100 * time.Millisecond): "100 ms", brief(2500 * time.Millisecond): "2.5 s", brief(12 * time.Second): "12 s",
-		counted(1, "call"): "1 call", counted(0, "call"): "0 calls",
+		records(1): "1 record", records(0): "0 records", records(1234.5): "1,235 records",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
 )
 
 // history is times that the events tell of.
@@ -71,10 +73,12 @@ func shownChanges(events []migration.Event) (changes []migration.Event) {
 	return changes
 }
 
-// step is a rate that is allowed from a time on, 0 = any.
+// step is a rate that is allowed from a time on, 0 = any, and what it has grown to
+// when the next step begins: a pace that the target has lowered comes back by itself,
+// steadily.
 type step struct {
-	from time.Time
-	rate float64
+	from     time.Time
+	rate, to float64
 }
 
 // allowedRate is how many calls a second were allowed, nil if that is not known:
@@ -95,35 +99,65 @@ func allowedRate(d Details, c *Course) (steps []step) {
 			}
 		}
 	}
-	steps = []step{{c.start, set}}
-	slowed := 0.0
+	steps = []step{{c.start, set, set}}
 	for _, e := range d.Events {
+		before, slowed := set, 0.0
 		switch e.Kind {
 		case migration.EventChanged:
 			if r, ok := rate(e.New); ok && e.Name == "rate" {
 				set = r
 			}
 		case migration.EventSlowed:
-			if r, ok := rate(e.New); ok {
-				slowed = r
-			}
+			slowed, _ = rate(e.New)
 		case migration.EventRestored:
-			slowed = 0
 		default:
 			continue
 		}
+		steps = grow(steps, c.within(e.At), before)
+		last := steps[len(steps)-1]
 		now := set
-		if slowed > 0 && (set == 0 || slowed < set) {
+		switch {
+		case slowed > 0 && (set == 0 || slowed < set):
 			now = slowed
+		case e.Kind == migration.EventSlowed: // what it says cannot be read
+			now = last.to
+		case e.Kind == migration.EventChanged && before == 0 && last.to > 0 && set == 0:
+			now = last.to
+		case e.Kind == migration.EventChanged && last.to < before: // the share of the limit that is used stays
+			now = set * last.to / before
 		}
-		if now != steps[len(steps)-1].rate {
-			steps = append(steps, step{c.within(e.At), now})
+		if now != last.to {
+			steps = append(steps, step{c.within(e.At), now, now})
 		}
 	}
+	return grow(steps, c.end, set)
+}
+
+// grow ends the last step. What a pace without a limit grows to is not known: it is
+// drawn as it was lowered.
+func grow(steps []step, until time.Time, set float64) []step {
+	last := &steps[len(steps)-1]
+	if last.rate >= set {
+		return steps
+	}
+	full := last.from.Add(time.Duration((set - last.rate) / set * float64(pace.Recovery)))
+	if full.Before(until) {
+		last.to = set
+		return append(steps, step{full, set, set})
+	}
+	last.to = last.rate + set*until.Sub(last.from).Seconds()/pace.Recovery.Seconds()
 	return steps
 }
 
+// rateText is the rate of an event in words.
+func rateText(text string) string {
+	if r, ok := rate(text); ok {
+		return figures.Rate(r)
+	}
+	return text
+}
+
 func rate(text string) (float64, bool) {
-	r, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), "/s"), 64)
+	r, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSuffix(strings.TrimSpace(text), "/s"), ",", ""), 64)
 	return r, err == nil && r >= 0 && !math.IsInf(r, 0)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 )
@@ -20,7 +21,9 @@ import (
 var reportPage string
 
 var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"number": number,
+	"number": figures.Number[int],
+	"count":  func(n int, noun string) string { return figures.Count(n, noun) + figures.Plural(n, " is", " are") },
+	"rate":   rateText,
 	"next":   func(i int) int { return i + 1 },
 	"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
 }).Parse(reportPage))
@@ -119,7 +122,7 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 // Advice says how to go on, in one sentence.
 func Advice(s migration.Summary) string {
 	if left := s.Records.Remaining + s.Records.Unknown; s.Cancelled && left > 0 {
-		return fmt.Sprintf("The migration was cancelled: %d records were not attempted, or are in an unknown state. The same command does not go on.", left)
+		return fmt.Sprintf("The migration was cancelled: %s not attempted, or in an unknown state. The same command does not go on.", figures.Count(left, "record")+figures.Plural(left, " was", " were"))
 	}
 	switch s.Records.ExitCode() {
 	case migration.ExitStopped:
@@ -127,11 +130,14 @@ func Advice(s migration.Summary) string {
 	case migration.ExitUnknown:
 		return unknownAdvice(s)
 	case migration.ExitFailed:
-		reasons := s.Files.Fail
-		if s.Files.UpdateFail != nil {
-			reasons += " and " + *s.Files.UpdateFail
+		var reasons []string // of the files with records in them
+		if s.Records.Failed > s.Files.UpdateFailRecords {
+			reasons = append(reasons, s.Files.Fail)
 		}
-		return "Some records failed. Their reasons are in " + reasons + "; mend the records in " + s.Files.FailRecords + " and load that file."
+		if s.Files.UpdateFailRecords > 0 {
+			reasons = append(reasons, *s.Files.UpdateFail)
+		}
+		return "Some records failed. Their reasons are in " + strings.Join(reasons, " and ") + "; fix the records in " + s.Files.FailRecords + " and load that file."
 	}
 	if s.Records.Total == 0 {
 		return "The file has no records: nothing was sent."
@@ -179,12 +185,12 @@ func statusOf(c migration.Counts) string {
 
 // facts are the figures that come first.
 func facts(s migration.Summary, d Details) []fact {
-	all := []fact{{"records", number(s.Records.Total)}, {"from begin to end", s.FinishedAt.Sub(s.StartedAt).Round(time.Second).String()}}
+	all := []fact{{"records", figures.Number(s.Records.Total)}, {"from begin to end", s.FinishedAt.Sub(s.StartedAt).Round(time.Second).String()}}
 	made := 0
 	for _, r := range s.Rounds {
 		made += r.Calls
 	}
-	all = append(all, fact{"calls", number(made)})
+	all = append(all, fact{"calls", figures.Number(made)})
 	if c := d.Course; c != nil && c.all.count > 0 {
 		all = append(all, fact{"median of a call", brief(c.all.quantile(.5))})
 	}
@@ -282,9 +288,9 @@ func (r *Reasons) rows() (rows []reasonRow, more string) {
 	case left == 0:
 		return rows, ""
 	case r.others > 0:
-		return rows, fmt.Sprintf("More than %s other reasons, of %s records, are not shown.", number(groups), number(left))
+		return rows, fmt.Sprintf("More than %s, of %s, are not shown.", figures.Count(groups, "other reason"), figures.Count(left, "record"))
 	}
-	return rows, fmt.Sprintf("%s other reasons, of %s records, are not shown.", number(groups), number(left))
+	return rows, fmt.Sprintf("%s, of %s, %s not shown.", figures.Count(groups, "other reason"), figures.Count(left, "record"), figures.Plural(groups, "is", "are"))
 }
 
 // settings are the options of the last run by their names on the command line,
@@ -301,19 +307,19 @@ func settings(d Details) (all []fact) {
 	}
 	rate := "none"
 	if s.RateLimit > 0 {
-		rate = strconv.FormatFloat(s.RateLimit, 'g', -1, 64) + " calls a second"
+		rate = figures.Rate(s.RateLimit)
 	}
-	add("--batch-size", number(s.BatchSize), true)
+	add("--batch-size", figures.Number(s.BatchSize), true)
 	add("--start-at", strconv.FormatInt(s.StartAt, 10), s.StartAt > 1)
-	add("--workers", number(s.Workers), true)
+	add("--workers", figures.Number(s.Workers), true)
 	add("--timeout", s.Timeout.String(), true)
 	add("--rate-limit", rate, true)
 	add("--rate-plan", s.RatePlan, s.RatePlan != "")
-	add("--breaker", number(s.Breaker)+" calls in a row", s.Breaker > 0)
+	add("--breaker", figures.Count(s.Breaker, "call")+" in a row", s.Breaker > 0)
 	add("--max-failed", s.MaxFailed, s.MaxFailed != "")
-	add("--canary", number(s.Canary)+" records", s.Canary > 0)
+	add("--canary", figures.Count(s.Canary, "record"), s.Canary > 0)
 	add("--canary-timeout", s.CanaryTimeout.String(), s.Canary > 0 && s.CanaryTimeout > 0)
-	add("--retry-rounds", number(s.RetryRounds), true)
+	add("--retry-rounds", figures.Number(s.RetryRounds), true)
 	add("--retry-backoff", s.RetryBackoff.String(), true)
 	add("--unknown-api-codes", codes(s.UnknownAPI), true)
 	add("--unknown-http-codes", codes(s.UnknownHTTP), true)

@@ -222,7 +222,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		// errors
 		`attributes was not valid for the following reason: …</th><td class="n">80</td><td>1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
 		// events
-		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed from then on: 1 calls a second",
+		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed at first: 1 call a second",
 		// settings
 		"<dt>--rate-limit</dt><dd>4 calls a second</dd>", "<dt>--start-at</dt><dd>11</dd>", "<dt>--mapping</dt><dd>mapping.yaml, SHA-256 abababababab…</dd>", "<dt>--unknown-http-codes</dt><dd>none</dd>",
 		"<dt>--unknown-api-codes</dt><dd>403,510-599</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
@@ -360,6 +360,12 @@ func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
 
 func TestAdviceSaysHowToGoOn(t *testing.T) {
 	files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", Unresolved: ptr("retry_2.csv")}
+	for failed, want := range map[int]string{0: "are in fail.csv;", 1: "are in fail.csv and update_fail.csv;", 3: "are in update_fail.csv;"} {
+		files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", UpdateFail: ptr("update_fail.csv"), UpdateFailRecords: failed}
+		if got := Advice(migration.Summary{Records: migration.Counts{Total: 9, Failed: 3}, Files: files}); !strings.Contains(got, want) {
+			t.Errorf("%d of 3 failed in an update: %q, want %q: nobody is sent to an empty file", failed, got, want)
+		}
+	}
 	cases := []struct {
 		counts    migration.Counts
 		cancelled bool

@@ -140,6 +140,7 @@ func (s *Set) Add(r Record) error {
 		fail := s.fail
 		if r.ByUpdate && s.unfit != nil {
 			fail = s.unfit
+			s.files.UpdateFailRecords++
 		}
 		if err := fail.write(failRow(r)...); err != nil {
 			return err

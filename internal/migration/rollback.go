@@ -139,8 +139,10 @@ func (f Folder) RollbackSummary() (RollbackSummary, error) {
 // is not gone on with.
 type RolledBack struct {
 	Rollback string `json:"rollback"` // workflow id
-	// Done says that the rollback has come to its end.
-	Done bool `json:"done"`
+	// Done says that the rollback has come to its end, and Failed how many records it
+	// could not undo.
+	Done   bool `json:"done"`
+	Failed int  `json:"failed,omitempty"`
 }
 
 // MarkRolledBack marks a migration.

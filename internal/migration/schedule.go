@@ -37,8 +37,8 @@ type Scheduled struct {
 	StartedAt  time.Time       `json:"started_at"`
 	FinishedAt time.Time       `json:"finished_at"`
 	Files      []ScheduledFile `json:"files"`
-	// Known is how many files were left where they are, because their content
-	// was migrated before.
+	// Known is how many files have content that was migrated before. Those of them
+	// that stay where they are are not in Files.
 	Known int `json:"known"`
 	// Halted says why the run ended before its last file, for people.
 	Halted string `json:"halted,omitempty"`

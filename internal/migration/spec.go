@@ -205,6 +205,8 @@ type Files struct {
 	UpdateSuccess *string  `json:"update_success"`
 	UpdateFail    *string  `json:"update_fail"`
 	Report        string   `json:"report"`
+	// UpdateFailRecords is how many records are in UpdateFail.
+	UpdateFailRecords int `json:"update_fail_records,omitempty"`
 }
 
 // Summary is summary_*.json. Scripts depend on it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/store"
 )
 
@@ -143,7 +144,7 @@ func (r VerifyResult) IsAsItShouldBe() bool {
 // target as they should be. 1 differs: givenName in 1. First: line 5, givenName:
 // different."
 func (r VerifyResult) Text() string {
-	text := fmt.Sprintf("%d of %d records are in the target as they should be.", r.Equal, r.Sum()-r.NotLoaded)
+	text := fmt.Sprintf("%d of %s %s in the target as %s should be.", r.Equal, figures.Count(r.Sum()-r.NotLoaded, "record"), figures.Plural(r.Equal, "is", "are"), figures.Plural(r.Equal, "it", "they"))
 	if r.Missing > 0 {
 		text += fmt.Sprintf(" %s missing.", are(r.Missing))
 	}

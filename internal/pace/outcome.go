@@ -2,8 +2,8 @@ package pace
 
 import (
 	"context"
+	"durable-dataload/internal/figures"
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -66,7 +66,7 @@ func (g *Gate) Ended(ctx context.Context, o Outcome) error {
 		case o.Unknown && !b.Open:
 			s.Row++
 			if v.set.Breaker > 0 && s.Row >= v.set.Breaker {
-				b.trip(fmt.Sprintf("%s, %d calls in a row", o.Reason, s.Row), g.cfg.FirstProbe, now)
+				b.trip(fmt.Sprintf("%s, %s in a row", o.Reason, figures.Count(s.Row, "call")), g.cfg.FirstProbe, now)
 				events = append(events, Event{Kind: Opened, Text: b.Reason})
 			}
 		case known:
@@ -148,5 +148,5 @@ func PerSecond(calls float64) string {
 	if calls == 0 {
 		return "no limit"
 	}
-	return strconv.FormatFloat(calls, 'g', 3, 64) + "/s"
+	return figures.Figure(calls) + "/s"
 }

@@ -27,9 +27,9 @@ type shared struct {
 const sharedVersion = 1
 
 const (
-	// recovery is how long a pace takes from nothing to its limit: a tenth in 5
-	// seconds.
-	recovery = 50 * time.Second
+	// Recovery is how long a lowered pace takes from nothing to its limit, steadily: a
+	// tenth in 5 seconds.
+	Recovery = 50 * time.Second
 	// slowest is the calls a second that a lowered pace keeps.
 	slowest = 0.1
 	// settling is how long after a step down calls may come that had their turn
@@ -52,7 +52,7 @@ func (l lowered) share(now time.Time) float64 {
 	if l.At.IsZero() {
 		return 1
 	}
-	return min(1, l.Share+max(0, now.Sub(l.From)).Seconds()/recovery.Seconds())
+	return min(1, l.Share+max(0, now.Sub(l.From)).Seconds()/Recovery.Seconds())
 }
 
 // halve lowers the limit, unless it was lowered since the call was sent.

@@ -270,7 +270,7 @@ func TestTheTargetAsksForLess(t *testing.T) {
 		if v := other.look(true); v.allowed() < 3.6 || v.allowed() > 4.1 || v.places() != 7 {
 			t.Errorf("%v calls a second and %d places are allowed after 10 seconds, want a tenth more for each 5", v.allowed(), v.places())
 		}
-		age(t, g, recovery)
+		age(t, g, Recovery)
 		if v := other.look(true); v.allowed() != 8 || v.places() != 10 {
 			t.Errorf("%v calls a second and %d places are allowed at the end, want all", v.allowed(), v.places())
 		}
@@ -315,7 +315,7 @@ func TestWithoutALimitThePaceIsMeasured(t *testing.T) {
 		if a := g.look(true).allowed(); a < 4 || a > 5.5 {
 			t.Errorf("%v calls a second are allowed, want 5: half of what was measured", a)
 		}
-		age(t, g, recovery)
+		age(t, g, Recovery)
 		if a := g.look(true).allowed(); a != 0 {
 			t.Errorf("%v calls a second are allowed at the end, want no limit", a)
 		}
@@ -408,7 +408,7 @@ func TestStartsKeepTheirDistanceWhileThePaceChanges(t *testing.T) {
 						mu.Unlock()
 						if caller == 0 && n%3 == 1 {
 							g.ended(t, Outcome{Busy: true})
-							age(t, g, recovery/2)
+							age(t, g, Recovery/2)
 						}
 						turn.Leave()
 					}

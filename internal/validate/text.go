@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/safetext"
 )
 
@@ -13,9 +14,9 @@ import (
 func (r *Report) Text(out io.Writer) {
 	w := &strings.Builder{}
 	defer func() { _, _ = io.WriteString(out, safetext.Text(w.String())) }()
-	fmt.Fprintf(w, "%s: %s, %d bytes; %d would be sent, in %s.\n", r.File, counted(r.Records, "record"), r.Bytes, r.Sent, counted(r.Forecast.Calls, "call"))
+	fmt.Fprintf(w, "%s: %s, %d bytes; %d would be sent, in %s.\n", r.File, figures.Count(r.Records, "record"), r.Bytes, r.Sent, figures.Count(r.Forecast.Calls, "call"))
 	for _, severity := range []Severity{Error, Warning} {
-		title := counted(int64(r.count(severity)), "kind") + " of " + string(severity) + "s:"
+		title := figures.Count(int64(r.count(severity)), "kind") + " of " + string(severity) + "s:"
 		for _, f := range r.Findings {
 			if f.Severity != severity {
 				continue
@@ -106,11 +107,4 @@ func (s Seconds) text() string {
 		return "1s"
 	}
 	return d.Round(time.Second).String()
-}
-
-func counted(n int64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
