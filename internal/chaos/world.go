@@ -92,11 +92,15 @@ func (w *world) leavesUnknown() bool {
 	return w.isBlind() || w.keyless > 0 || slices.ContainsFunc([]string{"stranger", "namesake", "sign-in"}, func(name string) bool { return slices.Contains(w.met, name) })
 }
 
-// rounds is how many rounds a command makes. Where two records have one email,
-// each takes minutes, in which they are looked at again.
+// rounds is how many rounds a command makes. Where records stay unknown all of
+// them are made, with pauses that double; where two records have one email each
+// takes minutes, in which they are looked at again.
 func (w *world) rounds() int {
-	if w.emails == "exact" {
+	switch {
+	case w.emails == "exact":
 		return 1
+	case w.leavesUnknown():
+		return 5
 	}
 	return retryRounds
 }

@@ -92,7 +92,7 @@ func readRound(dir string, round, batch int, known []known) error {
 		return err
 	}
 	for i := range known {
-		if round > 0 && known[i].round == round && known[i].letter == 'd' {
+		if known[i].round == round && known[i].letter == 'd' {
 			known[i].letter, known[i].words = 'u', "" // whose it is, is not known yet
 		}
 	}

@@ -20,12 +20,13 @@ func withOutcomes(t *testing.T) *lab {
 	} {
 		l.write("ledger/"+name+".outcomes", content)
 	}
+	l.write("ledger/0/00000/00000003.resolved", `{"outcomes":"dd","errors":[`+duplicate+`,`+duplicate+`]}`)
 	l.write("ledger/1/00000/00000002.resolved", `{"outcomes":"r-","uuids":["u-3"]}`)
 	return l
 }
 
 func TestTheArtifactsAreWhatTheLedgerSays(t *testing.T) {
-	const resolved, second = "ledger/1/00000/00000002.resolved", "ledger/0/00000/00000003-1.outcomes"
+	const resolved, third, second = "ledger/1/00000/00000002.resolved", "ledger/0/00000/00000003.resolved", "ledger/0/00000/00000003-1.outcomes"
 	cases := []struct {
 		name      string
 		file      string
@@ -34,11 +35,12 @@ func TestTheArtifactsAreWhatTheLedgerSays(t *testing.T) {
 		wantError string
 	}{
 		{name: "as it is"},
-		{name: "another outcome", file: second, old: "-d", new: "-u", want: `line 8 is "failed" in the artifacts, and "unknown" by the ledger`},
-		{name: "no outcome", file: second, old: "-d", new: "--", want: `line 8 is "failed" in the artifacts, and "remaining" by the ledger`},
+		{name: "another outcome", file: third, old: "dd", new: "du", want: `line 8 is "failed" in the artifacts, and "unknown" by the ledger`},
+		{name: "no outcome", file: "ledger/0/00000/00000001.outcomes", old: "cc", new: "c-", want: `line 3 is "created" in the artifacts, and "remaining" by the ledger`},
 		{name: "another uuid", file: resolved, old: "u-3", new: "u-9", want: `line 5 has the uuid "u-3"`},
-		{name: "other words", file: second, old: "a duplicate value", new: "", want: "line 8 has the uuid"},
+		{name: "other words", file: third, old: "a duplicate value", new: "", want: "line 7 has the uuid"},
 		{name: "not resolved", file: resolved, old: "r-", new: "--", want: `line 5 is "recovered" in the artifacts, and "unknown" by the ledger`},
+		{name: "not resolved in round 0", file: third, old: "dd", new: "d-", want: `line 8 is "failed" in the artifacts, and "unknown" by the ledger`},
 		{name: "another round", file: "success.csv", old: "dan@a.test,1", new: "dan@a.test,0", want: "line 6 is created in round 0, and by the ledger in round 1"},
 		{name: "another batch's entry", file: second, old: "-d", new: "-d-", wantError: "speaks of 3 records, expected 2"},
 	}
