@@ -158,17 +158,10 @@ func unknownAdvice(s migration.Summary) string {
 	case aside == 0:
 		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
 	default:
-		again = fmt.Sprintf(" When the target is well again, the same command loads the other %s of that file again.", counted(left, "unknown record"))
+		again = fmt.Sprintf(" When the target is well again, the same command loads the other %s of that file again.", figures.Count(left, "unknown record"))
 	}
 	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: look in the target which of them exist, remove those from %s, and load that file by hand.",
-		counted(aside, "record"), s.Keyless.PrimaryKey, pick(aside, "it is", "they are"), *s.Files.Unresolved) + again
-}
-
-func pick(n int, one, several string) string {
-	if n == 1 {
-		return one
-	}
-	return several
+		figures.Count(aside, "record"), s.Keyless.PrimaryKey, figures.Plural(aside, "it is", "they are"), *s.Files.Unresolved) + again
 }
 
 func statusOf(c migration.Counts) string {
