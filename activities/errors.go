@@ -10,6 +10,8 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 )
 
@@ -17,6 +19,8 @@ import (
 const (
 	// Refused: this input or this target cannot be migrated. Nothing was sent.
 	Refused = "Refused"
+	// Damaged: a file of the migration's folder is not as this program writes it.
+	Damaged = "Damaged"
 	// Unreachable: the target does not answer as it should. It may pass.
 	Unreachable = "Unreachable"
 	// InputChanged: the input is not the file that was inspected.
@@ -32,7 +36,7 @@ const (
 
 // refused makes the error that ends a migration before anything is sent.
 func refused(err error) error {
-	return temporal.NewNonRetryableApplicationError(err.Error(), Refused, nil)
+	return temporal.NewNonRetryableApplicationError(safetext.Text(err.Error()), Refused, nil)
 }
 
 // storageError gives an error of reading or writing its type. Its text names
@@ -46,6 +50,8 @@ func storageError(err error) error {
 		return context.Canceled // the activity was cancelled
 	case errors.Is(err, source.ErrInputChanged):
 		return temporal.NewNonRetryableApplicationError(err.Error(), InputChanged, nil)
+	case errors.Is(err, migration.ErrDamaged):
+		return temporal.NewNonRetryableApplicationError(err.Error(), Damaged, nil)
 	case errors.Is(err, artifacts.ErrDoesNotAddUp):
 		return temporal.NewNonRetryableApplicationError(err.Error(), DoesNotAddUp, nil)
 	case errors.Is(err, errNotSent):

@@ -1,19 +1,23 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/private"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -32,7 +36,7 @@ type FindInput struct {
 	Limit    int                `json:"limit"`
 }
 
-// Found are the files of a schedule, by path.
+// Found are the files of a schedule, by path, with those that cannot be taken.
 type Found struct {
 	Files []migration.FoundFile `json:"files"`
 	More  bool                  `json:"more,omitempty"` // there are, after these
@@ -69,7 +73,10 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 			continue
 		}
 		if err != nil {
-			return Found{}, ended(ctx, err)
+			f = migration.FoundFile{Path: path, Problem: safetext.Text(err.Error())} // the next one may be well
+		}
+		if !utf8.ValidString(path) {
+			f.Problem = fmt.Sprintf("the name %q is not UTF-8; expected one that can be written as text; rename the file", filepath.Base(path))
 		}
 		if len(found.Files) == in.Limit {
 			found.More = true
@@ -89,9 +96,11 @@ func matching(patterns []string, after string) (paths []string, err error) {
 		}
 		paths = append(paths, found...)
 	}
-	slices.Sort(paths)
+	// In the order in which they are told: what is no UTF-8 reaches the workflow as U+FFFD.
+	told := func(path string) string { return string([]rune(path)) }
+	slices.SortFunc(paths, func(a, b string) int { return cmp.Or(strings.Compare(told(a), told(b)), strings.Compare(a, b)) })
 	return slices.DeleteFunc(slices.Compact(paths), func(path string) bool {
-		return path <= after || leftOut(path)
+		return told(path) <= after || leftOut(path)
 	}), nil
 }
 
@@ -151,6 +160,7 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 		err = migration.Folder(p.Spec.Folder).Order(p.Spec)
 	}
 	var wrong *stage.Error
+	var unread *fs.PathError
 	var cannot *migration.RefusedError
 	var before *migration.DoneError
 	switch {
@@ -158,7 +168,8 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 		c := before.Summary.Records
 		p.Instead = &migration.ScheduledFile{Result: migration.FileKnown, WorkflowID: before.Summary.WorkflowID, Records: &c,
 			Reason: fmt.Sprintf("its content was migrated already, %s UTC", before.Summary.FinishedAt.Format(time.DateTime))}
-	case errors.As(err, &wrong), errors.As(err, &cannot):
+	case errors.As(err, &wrong), errors.As(err, &cannot), errors.Is(err, migration.ErrDamaged),
+		errors.As(err, &unread) && unread.Path == in.File.Path: // what is wrong is this file's, not that of the next one
 		p.Instead = &migration.ScheduledFile{Result: migration.FileRefused, Reason: err.Error()}
 	case errors.Is(err, migration.ErrInputGrows):
 		p.Instead = growing()
@@ -176,7 +187,7 @@ func growing() *migration.ScheduledFile {
 }
 
 func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
-	plain := migration.Input{Path: in.File.Path, Shown: in.File.Path}
+	plain := migration.Input{Path: in.File.Path, Shown: safetext.Name(in.File.Path)}
 	raw := stage.Input{Path: in.File.Path, Encoding: stage.Encoding(in.Schedule.Encoding)}
 	inputs := migration.Inputs(in.Schedule.StateDir)
 	// Workers on other machines see what is in a bucket, and not this file.
@@ -311,7 +322,12 @@ func numbered(dir, name string, n int) string {
 	if extensions != "" {
 		extensions = "." + extensions
 	}
-	return filepath.Join(dir, fmt.Sprintf("%s-%d%s", stem, n, extensions))
+	const most = 255 // bytes that a file system takes
+	number := fmt.Sprintf("-%d", n)
+	if over := len(stem) + len(number) + len(extensions) - most; over > 0 && over < len(stem) {
+		stem = strings.ToValidUTF8(stem[:len(stem)-over], "")
+	}
+	return filepath.Join(dir, stem+number+extensions)
 }
 
 // WriteScheduledInput is what a run of a schedule came to.

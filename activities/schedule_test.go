@@ -102,6 +102,60 @@ func TestFindFilesLeavesOutWhatIsNotForReading(t *testing.T) {
 	expect(t, "more at the end", more, false)
 }
 
+func TestAFileWithAnImpossibleNameIsFoundWithItsProblem(t *testing.T) {
+	i := newIncoming(t)
+	for _, name := range []string{"a.csv", "München\u202e\n.csv", "\xff\xfe.csv", "z.csv", strings.Repeat("ä", 125) + ".csv"} {
+		i.put(name, people(1))
+	}
+	var problems []string
+	var names []string
+	for after := ""; ; {
+		found := must[Found](i.rig, i.acts.FindFiles, FindInput{Schedule: i.schedule, After: after, Limit: 1})
+		for _, f := range found.Files {
+			names = append(names, filepath.Base(f.Path))
+			if f.Problem != "" {
+				problems = append(problems, f.Problem)
+			}
+			after = f.Path
+		}
+		if !found.More {
+			break
+		}
+	}
+	expect(t, "found, one after the other", names, []string{"München\u202e\n.csv", "a.csv", "z.csv", strings.Repeat("ä", 125) + ".csv", "\uFFFD\uFFFD.csv"})
+	if len(problems) != 1 || !strings.Contains(problems[0], `"\xff\xfe.csv" is not UTF-8`) {
+		t.Errorf("the problems are %q; want that of the name that is not UTF-8", problems)
+	}
+	for _, name := range []string{"München\u202e\n.csv", strings.Repeat("ä", 125) + ".csv"} {
+		f := i.put(name, people(2))
+		p := i.prepare(f)
+		if p.Instead != nil || strings.ContainsFunc(p.Spec.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			t.Errorf("%q: the id is %q, %+v; want one of ASCII", name, p.Spec.ID, p.Instead)
+		}
+		for range 2 { // the second one needs a number in its name
+			f = i.put(name, people(2))
+			if moved := i.putAway(f, DoneFolder); filepath.Base(filepath.Dir(moved)) != DoneFolder {
+				t.Errorf("%q was moved to %q, want the folder %s", name, moved, DoneFolder)
+			}
+		}
+	}
+}
+
+func TestAFileOfADamagedMigrationIsRefusedAlone(t *testing.T) {
+	i := newIncoming(t)
+	f := i.put("users.csv", people(3))
+	p := i.prepare(f)
+	if err := store.Write(store.Join(p.Spec.Folder, "start.json"), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	if p := i.prepare(f); p.Instead == nil || p.Instead.Result != migration.FileRefused || !strings.Contains(p.Instead.Reason, "start.json is damaged") {
+		t.Errorf("%+v; want the file refused, with what is damaged", p)
+	}
+	if p := i.prepare(i.put("others.csv", people(4))); p.Instead != nil {
+		t.Errorf("%+v; want another file taken", p.Instead)
+	}
+}
+
 func TestFindFilesRefusesWhatWouldFailEveryFile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*incoming)

@@ -116,6 +116,8 @@ type known struct {
 	run   string
 	state enumspb.WorkflowExecutionStatus
 	queue string
+
+	problem string // why not all of it can be told; "" where it can
 }
 
 func (k known) isRunning() bool { return k.state == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING }
@@ -163,31 +165,40 @@ func migrationsIn(work string) ([]known, error) {
 		return nil, lookError(work, err)
 	}
 	all := make([]known, len(folders))
-	errs := make([]error, len(folders))
-	someAtOnce(len(folders), func(i int) {
-		k := known{folder: folders[i]}
-		start, err := k.folder.Start()
-		switch {
-		case err == nil:
-			k.id, k.begun = start.ID, start.StartedAt
-			k.spec, _ = k.folder.Spec()
-			all[i] = k
-		case errors.Is(err, migration.ErrAbsent):
-			// It has not begun. Perhaps it could not.
-			if failure, err := k.folder.Failure(); err == nil {
-				k.id, k.begun, k.spec = failure.Spec.ID, failure.At, failure.Spec
-				all[i] = k
-			}
-		case store.IsURL(work) && !errors.Is(err, migration.ErrAbsent):
-			errs[i] = err // a request has failed: else the migration would seem not to be there
-		}
-	})
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, lookError(work, errs[i])
-	}
+	someAtOnce(len(folders), func(i int) { all[i] = knownIn(folders[i]) })
 	found := slices.DeleteFunc(all, func(k known) bool { return k.id == "" }) // it has not begun
 	newestFirst(found)
 	return found, nil
+}
+
+// knownIn gives the migration of a folder; one without an id has not begun. A folder that cannot be
+// read is told with its problem: its key is its id then, unless its options tell.
+func knownIn(folder migration.Folder) known {
+	k := known{folder: folder}
+	start, err := folder.Start()
+	spec, specErr := folder.Spec()
+	if specErr == nil {
+		k.spec = spec
+	}
+	switch {
+	case err == nil:
+		k.id, k.begun = start.ID, start.StartedAt
+		err = specErr
+	case errors.Is(err, migration.ErrAbsent):
+		// It has not begun. Perhaps it could not.
+		failure, failureErr := folder.Failure()
+		if err = failureErr; err == nil {
+			k.id, k.begun, k.spec = failure.Spec.ID, failure.At, failure.Spec
+		} else if !errors.Is(err, migration.ErrAbsent) {
+			k.id = k.key()
+		}
+	default:
+		k.id = cmp.Or(k.spec.ID, k.key())
+	}
+	if err != nil && !errors.Is(err, migration.ErrAbsent) {
+		k.problem = err.Error()
+	}
+	return k
 }
 
 func lookError(work string, err error) error {
@@ -215,9 +226,12 @@ func someAtOnce(n int, do func(i int)) {
 // join adds what the service knows.
 func (s *service) join(ctx context.Context, found []known) ([]known, error) {
 	found = slices.Clone(found)
-	at := map[string]int{}
+	at, ofKey := map[string]int{}, map[string]int{}
 	for i, k := range found {
 		at[k.id] = i
+		if k.problem != "" && k.id == k.key() {
+			ofKey[k.id] = i // its folder does not tell its id, the service does
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -232,6 +246,9 @@ func (s *service) join(ctx context.Context, found []known) ([]known, error) {
 		for _, e := range page.GetExecutions() {
 			id := e.GetExecution().GetWorkflowId()
 			i, ok := at[id]
+			if n, named := ofKey[id[strings.LastIndex(id, "-")+1:]]; named && !ok {
+				i, ok, at[id], found[n].id = n, true, n, id
+			}
 			if !ok {
 				i = len(found)
 				found, at[id] = append(found, known{id: id}), i
@@ -251,15 +268,17 @@ func (s *service) join(ctx context.Context, found []known) ([]known, error) {
 	return found, nil
 }
 
-// latest gives the migration that began last, of those that run if any does.
-func latest(all []known) (known, bool) {
-	if i := slices.IndexFunc(all, known.isRunning); i >= 0 {
-		return all[i], true
-	}
-	if len(all) > 0 {
-		return all[0], true
-	}
-	return known{}, false
+// latestFirst puts those that run before the others; of both, the one that began last comes first.
+func latestFirst(newest []known) []known {
+	return slices.SortedStableFunc(slices.Values(newest), func(a, b known) int {
+		switch {
+		case a.isRunning() == b.isRunning():
+			return 0
+		case a.isRunning():
+			return -1
+		}
+		return 1
+	})
 }
 
 // choose gives the one migration that the words mean: its id, the key at its
@@ -320,16 +339,34 @@ func (p *place) find(ctx context.Context, words string) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
-	k, ok := latest(all)
-	switch {
-	case words != "":
-		if k, err = choose(all, words); err != nil {
+	if words != "" {
+		k, err := choose(all, words)
+		if err != nil {
 			return k, fmt.Errorf("%w\n(looked for in %s)", err, p.text())
 		}
-	case !ok:
-		return k, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", p.text())
+		err = p.look(ctx, &k)
+		return k, err
 	}
-	return k, p.look(ctx, &k)
+	if len(all) == 0 {
+		return known{}, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", p.text())
+	}
+	var first error
+	for _, k := range latestFirst(all) {
+		err := p.look(ctx, &k)
+		if err == nil || isOfService(err) {
+			return k, err
+		}
+		first = cmp.Or(first, err) // another one is well
+	}
+	return known{}, first
+}
+
+// isOfService says whether an error has to do with the service, not with the one workflow that was
+// asked for.
+func isOfService(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // look asks the service how a migration stands; its list lags behind.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -68,17 +71,62 @@ func TestWordsMeanOneMigration(t *testing.T) {
 }
 
 func TestTheLatestIsOneThatRuns(t *testing.T) {
-	for _, tc := range []struct {
-		all  []known
-		want string
-	}{
-		{nil, ""},
-		{[]known{{id: "new"}, {id: "old"}}, "new"},
-		{[]known{{id: "new"}, {id: "old", state: isRunning}, {id: "older", state: isRunning}}, "old"},
-	} {
-		if got, ok := latest(tc.all); got.id != tc.want || ok != (tc.want != "") {
-			t.Errorf("of %v it is %q, want %q", tc.all, got.id, tc.want)
+	all := []known{{id: "new"}, {id: "old", state: isRunning}, {id: "older", state: isRunning}, {id: "oldest"}}
+	if got, want := ids(latestFirst(all)), "  old (running)\n  older (running)\n  new\n  oldest"; got != want {
+		t.Errorf("the latest ones are\n%s\nwant\n%s", got, want)
+	}
+	if all[0].id != "new" {
+		t.Errorf("the list itself is in another order now: %v", all)
+	}
+}
+
+func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
+	state := t.TempDir()
+	write := func(key, file, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(state, "migrations", key), 0o700); err != nil {
+			t.Fatal(err)
 		}
+		if err := os.WriteFile(filepath.Join(state, "migrations", key, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const start = `{"id": "migration-users.csv-%s", "started_at": "2026-11-22T13:0%d:00Z", "stamp": "Nov_22_2026_13_00_00"}`
+	const spec = `{"id": "migration-users.csv-%[1]s", "data_file": "/data/users.csv", "target": {"apid_uri": "https://a.example"}}`
+	whole, noStart, noSpec, nothing := "00000000000a", "00000000000b", "00000000000c", "00000000000d"
+	write(whole, "start.json", fmt.Sprintf(start, whole, 1))
+	write(whole, "spec.json", fmt.Sprintf(spec, whole))
+	write(noStart, "start.json", "{")
+	write(noStart, "spec.json", fmt.Sprintf(spec, noStart))
+	write(noSpec, "start.json", fmt.Sprintf(start, noSpec, 2))
+	write(noSpec, "spec.json", "\x00\x00")
+	write(nothing, "start.json", "")
+	write("lost+found", "start.json", "{") // of other programs
+	if err := os.WriteFile(filepath.Join(state, "migrations", ".DS_Store"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := place{home: home{stateDir: state}}
+	rows, err := p.list(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]string{}
+	for _, r := range rows {
+		reasons[r.ID] = r.Reason
+	}
+	for id, file := range map[string]string{"migration-users.csv-" + noStart: noStart + "/start.json", "migration-users.csv-" + noSpec: noSpec + "/spec.json", nothing: nothing + "/start.json"} {
+		if !strings.Contains(reasons[id], file+" is damaged") {
+			t.Errorf("the problem of %s is %q; want it to name %s", id, reasons[id], file)
+		}
+	}
+	if reason, listed := reasons["migration-users.csv-"+whole]; len(rows) != 4 || !listed || reason != "" {
+		t.Errorf("listed are %+v; want four, of which one has no problem", rows)
+	}
+	if k, err := p.find(context.Background(), ""); err != nil || k.key() != noSpec {
+		t.Errorf("the latest is %s, %v; want the one that began last", k.id, err)
+	}
+	if k, err := p.find(context.Background(), nothing); err != nil || k.problem == "" {
+		t.Errorf("by its key: %+v, %v; want the folder with its problem", k, err)
 	}
 }
 

@@ -93,8 +93,12 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 	}
 	for i := range all {
 		if k := &all[i]; k.folder == "" || k.isRunning() {
-			if err := p.look(ctx, k); err != nil {
+			err := p.look(ctx, k)
+			if err != nil && isOfService(err) {
 				return nil, err
+			}
+			if err != nil {
+				k.problem = err.Error()
 			}
 		}
 	}
@@ -116,6 +120,9 @@ func (p *place) row(ctx, counting context.Context, k known) listed {
 		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
 	} else if p.service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since it was looked at
 		row.Records = s.Records
+	}
+	if k.problem != "" {
+		row.Reason = k.problem
 	}
 	return row
 }
@@ -163,7 +170,7 @@ func printList(w io.Writer, rows []listed) error {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
-			since("", r.StartedAt), since("", r.FinishedAt), strings.TrimSpace(r.Reason+since(" counts as of ", r.RecordsAsOf)))
+			since("", r.StartedAt), since("", r.FinishedAt), strings.TrimSpace(safetext.Name(r.Reason)+since(" counts as of ", r.RecordsAsOf)))
 	}
 	return table.Flush()
 }

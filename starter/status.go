@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -327,6 +328,7 @@ func (k known) status() status {
 		StartedAt: k.begun, outputDir: k.spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
 	}
 	s.State, s.Reason = k.stateNow()
+	s.Reason = cmp.Or(k.problem, s.Reason)
 	if k.folder != "" {
 		if events, err := k.folder.Events(); err == nil && events != nil {
 			s.Events = events

@@ -76,6 +76,10 @@ func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
 		if s.so.Halted != "" || ctx.Err() != nil {
 			break
 		}
+		if file.Problem != "" {
+			s.note(ctx, migration.ScheduledFile{File: file.Path, Result: migration.FileRefused, Reason: file.Problem})
+			continue
+		}
 		if !settled[file.Path] {
 			s.note(ctx, migration.ScheduledFile{File: file.Path, Result: migration.FileGrowing, Reason: "it is still being written; the next run looks again"})
 			continue
@@ -179,7 +183,7 @@ func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, s
 func isOfTheInput(err error) bool {
 	var application *temporal.ApplicationError
 	var activity *temporal.ActivityError
-	return errors.As(err, &application) && application.Type() == activities.Refused &&
+	return errors.As(err, &application) && (application.Type() == activities.Refused || application.Type() == activities.Damaged) &&
 		errors.As(err, &activity) && activity.ActivityType().GetName() == "InspectSource"
 }
 

@@ -270,6 +270,36 @@ func TestWhatIsWrongWithAFileIsNotTheFaultOfTheNext(t *testing.T) {
 	expect(t, "reason", so.Files[0].Reason, "a.csv, line 3: not UTF-8")
 }
 
+func TestAFileThatCannotBeTakenIsToldAndTheNextIsTaken(t *testing.T) {
+	found := files("\uFFFD.csv", "b.csv", "c.csv")
+	found.Files[0].Problem = `the name "\xff.csv" is not UTF-8`
+	f := &fakeFiles{looks: []activities.Found{found}, prepare: map[string]activities.Prepared{"b.csv": {Instead: &migration.ScheduledFile{Result: migration.FileRefused, Reason: "its folder is damaged"}}}}
+	so, err := newScheduled(t, f, map[string]func() (Result, error){}).run()
+	if err := isFilesLeft(err, "(refused)", "b.csv (refused)"); err != nil {
+		t.Error(err)
+	}
+	expect(t, "told", told(so), []string{"\uFFFD.csv refused", "b.csv refused", "c.csv migrated"})
+	expect(t, "moved", f.moved, []string{"failed/b.csv", "done/c.csv"})
+	expect(t, "reason", so.Files[0].Reason, found.Files[0].Problem)
+}
+
+// The folder of one migration is damaged: its file is told, the others are taken.
+func TestADamagedMigrationIsNotTheFaultOfTheNextFile(t *testing.T) {
+	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+	s := newScheduled(t, f, nil)
+	s.fake.inspect = func() error {
+		if s.fake.count("InspectSource") == 1 {
+			return temporal.NewNonRetryableApplicationError("spec.json is damaged", activities.Damaged, nil)
+		}
+		return nil
+	}
+	so, err := s.run()
+	if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
+		t.Error(err)
+	}
+	expect(t, "told", told(so), []string{"a.csv refused", "b.csv migrated"})
+}
+
 func TestWhatIsWrongWithTheTargetLeavesTheFiles(t *testing.T) {
 	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)

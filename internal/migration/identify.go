@@ -162,18 +162,18 @@ func (s Spec) refuseChanged(in Input, work string) error {
 	}
 	for _, folder := range folders {
 		before, err := folder.Spec()
-		if errors.Is(err, ErrAbsent) {
-			continue
+		if errors.Is(err, ErrAbsent) || err != nil && folder.isOnly(err) {
+			continue // what cannot be read cannot be resumed either
 		}
 		if err != nil {
-			return err // it may be the one
+			return err
 		}
 		if before.origin() != s.origin() || before.SHA256 == s.SHA256 ||
 			before.Target.URI != s.Target.URI || before.Target.EntityType != s.Target.EntityType {
 			continue
 		}
 		if cutOff, err := folder.CutOff(); err != nil {
-			return err
+			return err // it is of the same file
 		} else if !cutOff {
 			continue
 		}
@@ -230,7 +230,8 @@ func BringInput(ctx context.Context, work string, in stage.Input, sha256hex stri
 }
 
 // DropInput removes a staged input that no migration of the work place needs
-// any more. Those that are done have a copy of their own.
+// any more. Those that are done have a copy of their own. It stays where a migration cannot tell
+// whether it needs it.
 func DropInput(work, path string) error {
 	folders, err := All(work)
 	if err != nil {
@@ -241,8 +242,11 @@ func DropInput(work, path string) error {
 		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
 			continue
 		}
+		if err != nil && folder.isOnly(err) {
+			return nil
+		}
 		if err != nil {
-			return err // it may need it
+			return err
 		}
 		if finished, err := folder.Finished(); !finished {
 			return err

@@ -78,38 +78,49 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	}
 }
 
-// A migration that cannot be looked at may be the one that was cut off, and need
-// its input.
-func TestWhatCannotBeLookedAtMayBeMeant(t *testing.T) {
+func TestAFolderThatIsDamagedTroublesNoOtherInput(t *testing.T) {
 	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100}
 	for _, unreadable := range []string{"spec.json", "summary.json"} {
-		t.Run(unreadable, func(t *testing.T) {
-			state := t.TempDir()
-			staged := Input{Path: filepath.Join(state, "abc.csv"), SHA256: "abc", Name: "users.csv", Origin: "/data/users.csv", Shown: "users.csv"}
-			if err := os.WriteFile(staged.Path, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			spec, _, err := Identify(options, staged, state, false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			begin(t, Folder(spec.Folder), spec)
-			_ = os.Remove(filepath.Join(spec.Folder, unreadable))
-			if err := os.Mkdir(filepath.Join(spec.Folder, unreadable), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			changed := staged
-			changed.SHA256 = "abd"
-			if found, _, err := Identify(options, changed, state, false); err == nil {
-				t.Errorf("a changed file begins %s, beside one that may be cut off", found.ID)
-			}
-			if err := DropInput(state, staged.Path); unreadable == "spec.json" && err == nil {
-				t.Error("nothing was said of an input that may be needed")
-			}
-			if _, err := os.Stat(staged.Path); err != nil {
-				t.Errorf("%v; want the input kept", err)
-			}
-		})
+		for kind, damage := range map[string]func(path string) error{
+			"a folder":   func(path string) error { return os.Mkdir(path, 0o700) },
+			"half of it": func(path string) error { return os.WriteFile(path, []byte(`{"id": "mig`), 0o600) },
+			"nothing":    func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		} {
+			t.Run(unreadable+" is "+kind, func(t *testing.T) {
+				state := t.TempDir()
+				staged := Input{Path: filepath.Join(state, "abc.csv"), SHA256: "abc", Name: "users.csv", Origin: "/data/users.csv", Shown: "users.csv"}
+				if err := os.WriteFile(staged.Path, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				spec, _, err := Identify(options, staged, state, false)
+				if err != nil {
+					t.Fatal(err)
+				}
+				begin(t, Folder(spec.Folder), spec)
+				path := filepath.Join(spec.Folder, unreadable)
+				_ = os.Remove(path)
+				if err := damage(path); err != nil {
+					t.Fatal(err)
+				}
+				another := Input{Path: "/data/others.csv", SHA256: "abe", Shown: "others.csv"}
+				if _, _, err := Identify(options, another, state, false); err != nil {
+					t.Errorf("another input: %v; want it identified", err)
+				}
+				// It may need its input.
+				if err := DropInput(state, staged.Path); err != nil {
+					t.Errorf("an input that may be needed: %v", err)
+				}
+				if _, err := os.Stat(staged.Path); err != nil {
+					t.Errorf("%v; want the input kept", err)
+				}
+				// Its own file: it may be cut off.
+				changed := staged
+				changed.SHA256 = "abd"
+				if _, _, err := Identify(options, changed, state, false); unreadable == "summary.json" && err == nil {
+					t.Error("the same file with another content begins beside one that may be cut off")
+				}
+			})
+		}
 	}
 }
 

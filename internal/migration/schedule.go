@@ -22,6 +22,8 @@ type FoundFile struct {
 	Path    string    `json:"path"`
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mod_time"`
+	// Problem says why the file cannot be taken; "" where it can.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Same says whether the file is as it was at another look.

@@ -390,6 +390,16 @@ func (f Folder) DropIndex() error {
 // ErrAbsent says that the folder does not have the file that was asked for.
 var ErrAbsent = errors.New("not there yet")
 
+// ErrDamaged says that a file of the folder has not what this program writes into it. The other
+// folders of the work place have nothing to do with that.
+var ErrDamaged = errors.New("is damaged")
+
+// isOnly says whether an error of reading the folder has to do with this folder only, so that
+// others can be used all the same: where it lies in a bucket, the bucket may be away.
+func (f Folder) isOnly(err error) bool {
+	return errors.Is(err, ErrDamaged) || !store.IsURL(string(f))
+}
+
 // SaveSpec keeps the options of the present run.
 func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
 
@@ -655,11 +665,11 @@ func load[T any](f Folder, name string) (value T, err error) {
 		return value, err
 	}
 	if err := json.Unmarshal(data, &value); err != nil {
-		return value, fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", f.path(name), err)
+		return value, fmt.Errorf("%s %w; expected JSON as this program writes it, restore it from a backup: %w", f.path(name), ErrDamaged, err)
 	}
 	for _, n := range namesIn(value) {
 		if n != "" && !store.IsBase(n) {
-			return value, fmt.Errorf("%s names a file %q in another folder; expected a name without a path, restore it from a backup", f.path(name), n)
+			return value, fmt.Errorf("%s %w: it names a file %q in another folder; expected a name without a path, restore it from a backup", f.path(name), ErrDamaged, n)
 		}
 	}
 	return value, nil

@@ -6,6 +6,8 @@ package private
 import (
 	"bufio"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -365,7 +367,19 @@ const temporaryMark = ".tmp-"
 // temporaryName is unlike that of any other writer, in this process or another,
 // on this machine or another that shares the folder.
 func temporaryName(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+temporaryMark+rand.Text())
+	return filepath.Join(filepath.Dir(path), temporaryPrefix(path)+rand.Text())
+}
+
+// temporaryPrefix begins the temporary names of path, and those of no other file. It is short
+// enough where the name of the file itself is as long as a file system takes.
+func temporaryPrefix(path string) string {
+	name := filepath.Base(path)
+	const most = 150 // bytes, of 255
+	if len(name) > most {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:most] + "-" + hex.EncodeToString(sum[:8])
+	}
+	return "." + name + temporaryMark
 }
 
 // sweep removes the temporary files of path.
@@ -375,7 +389,7 @@ func sweep(path string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+filepath.Base(path)+temporaryMark) {
+		if strings.HasPrefix(e.Name(), temporaryPrefix(path)) {
 			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}

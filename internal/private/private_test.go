@@ -559,3 +559,27 @@ func expectNoTemporary(t *testing.T, dir string) {
 		}
 	}
 }
+
+func TestANameMayBeAsLongAsAFileSystemTakes(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, strings.Repeat("a", 254)+"1"), filepath.Join(dir, strings.Repeat("a", 254)+"2")
+	if err := Create(one, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(one, []byte("more")); err != nil {
+		t.Fatal(err)
+	}
+	first, err := NewWriter(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := NewWriter(two) // whose begin is the same
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []*Writer{first, second} {
+		if err := w.Commit(); err != nil {
+			t.Errorf("%v; want both written", err)
+		}
+	}
+}
