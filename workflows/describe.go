@@ -31,8 +31,8 @@ func Details(spec migration.Spec, shown string) string {
 	if spec.RateLimit > 0 {
 		rate = figures.Rate(spec.RateLimit) + " at most"
 	}
-	text := fmt.Sprintf("Input %s, SHA-256 `%s`. Results in %s. As it began: %d records a call, %d calls in flight, %s, %d retry rounds.",
-		safetext.Code(shown), spec.SHA256, safetext.Code(spec.OutputDir), spec.BatchSize, spec.Workers, rate, spec.RetryRounds)
+	text := fmt.Sprintf("Input %s, SHA-256 `%s`. Results in %s. As it began: %s a call, %s in flight, %s, %s.",
+		safetext.Code(shown), spec.SHA256, safetext.Code(spec.OutputDir), figures.Count(spec.BatchSize, "record"), figures.Count(spec.Workers, "call"), rate, figures.Count(spec.RetryRounds, "retry round"))
 	if spec.RatePlan != "" {
 		text += fmt.Sprintf(" Timetable: %s.", safetext.Code(spec.RatePlan))
 	}
