@@ -240,7 +240,7 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 95}), 5, "--rate-limit", "5", "--retry-backoff", "100ms").remote()
+	m := l.migration(s, l.users(invent.Options{Records: 2000, Seed: 95}), 5, "--rate-limit", "5", "--retry-backoff", "100ms").remote()
 	worker := m.worker()
 	p := m.start()
 	shown := func() string {
@@ -260,6 +260,7 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 		t.Errorf("the list is\n%s\nwant %q in it", list, want)
 	}
 	m.worker()
-	exitCode(t, p, p.wait(time.Minute), 0)
+	m.ordered(append([]string{"set", "rate=0"}, at...)...)
+	exitCode(t, p, p.wait(2*time.Minute), 0)
 	m.check()
 }
