@@ -115,6 +115,7 @@ func TestWhoseARecordIs(t *testing.T) {
 		"changed since, by its user":                {found: with(at(5), at(60_000), `"email":"ann@x","givenName":"Anna","age":42,"phone":"1","optIn":false,"number":7`), want: unknown(ChangedSince)},
 		"signed in since":                           {found: with(at(5), at(60_000), isWhole+`,"lastLogin":"2026-11-22 13:06:00 +0000"`), want: unknown(ChangedSince)},
 		"created as given, and changed":             {sent: given, untaught: true, found: with("2011-11-22 13:05:00 +0000", at(5), `"email":"ann@x","givenName":"Anna"`), want: unknown(ChangedSince)},
+		"created as given, today, and changed":      {sent: `{"email":"ann@x","givenName":"Ann","created":"2026-11-22"}`, untaught: true, found: with("2026-11-22", at(5), `"email":"ann@x","givenName":"Anna"`), want: unknown(ChangedSince)},
 		"it differs, and when it changed is hidden": {found: with(at(5), "", `"email":"ann@x","givenName":"Bo","optIn":false,"number":7`), want: unknown(NoChangeTime)},
 		"a little too early":                        {found: whole(-500, -500), want: again(TooEarly)},
 		"created is hidden":                         {found: with("", at(5), isWhole), want: unknown(NoTime)},
