@@ -153,7 +153,9 @@ type session struct {
 	attached bool // the migration was running already
 	ending   bool // and somebody had asked it to stop
 	begun    bool // and is not known to have ended
-	summary  *migration.Summary
+	// toldKeyless says that the person knows of keyless records.
+	toldKeyless bool
+	summary     *migration.Summary
 }
 
 func (s *session) run(ctx context.Context) (_ int, err error) {
@@ -378,9 +380,11 @@ func (s *session) noteOptions() {
 // watch shows how it goes until the migration ends.
 func (s *session) watch(ctx context.Context, run client.WorkflowRun) (int, error) {
 	view := newView(s.service, run.GetID(), s.o.stateDir, s.screen)
+	view.keyless = s.toldKeyless
 	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: s.attached, again: "The same command"}
 	var result workflows.Result
 	err := w.watch(ctx, run, &result, view.update)
+	s.toldKeyless = view.keyless
 	switch {
 	case errors.Is(err, errEngineGone):
 		return 0, err
@@ -402,6 +406,9 @@ func (s *session) end(ctx context.Context, run client.WorkflowRun, result workfl
 		return 0, errors.New(workflows.Cause(err))
 	}
 	s.summary = &result.Summary
+	if k := s.summary.Keyless; k != nil && !s.toldKeyless {
+		s.screen.say(k.Note)
+	}
 	s.screen.result(result, s.spec.OutputDir)
 	return result.Summary.Records.ExitCode(), nil
 }

@@ -221,9 +221,6 @@ const maxShown = 10
 // is sent. It stops nothing: what cannot be loaded is refused later, and the fail
 // file tells of each record.
 func (s *session) validate(ctx context.Context) error {
-	if s.o.noValidate {
-		return nil
-	}
 	if running, _, err := s.service.isRunning(ctx, s.spec.ID); err != nil || running {
 		return err
 	}
@@ -232,7 +229,12 @@ func (s *session) validate(ctx context.Context) error {
 	}
 	ctx, cancel := untilStopped(ctx, s.stop)
 	defer cancel()
-	report, err := validateFile(ctx, s.o, s.schema(ctx), 0, 3, s.screen)
+	schema := s.schema(ctx)
+	if s.o.noValidate {
+		s.tellNotUnique(schema)
+		return nil
+	}
+	report, err := validateFile(ctx, s.o, schema, 0, 3, s.screen)
 	if errors.Is(err, errStopped) {
 		return err
 	}
@@ -254,8 +256,21 @@ func (s *session) validate(ctx context.Context) error {
 			text += " (" + where + ")"
 		}
 		s.screen.say(text)
+		s.toldKeyless = s.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
 	return nil
+}
+
+// tellNotUnique says that all records are keyless, whether the input is validated
+// or not.
+func (s *session) tellNotUnique(schema *identitycloud.Schema) {
+	if schema == nil {
+		return
+	}
+	if keys := migration.NewKeys(s.spec.PrimaryKey, *schema); !keys.Unique {
+		s.screen.say(keys.Keyless(0, 0).Note)
+		s.toldKeyless = true
+	}
 }
 
 // schema is that of the target, nil if it cannot be read here. What is wrong

@@ -160,7 +160,7 @@ func unknownAdvice(s migration.Summary) string {
 	default:
 		again = fmt.Sprintf(" When the target is well again, the same command loads the other %s of that file again.", figures.Count(left, "unknown record"))
 	}
-	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: look in the target which of them exist, remove those from %s, and load that file by hand.",
+	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: look in the target which of them exist, and load the others of %s by hand.",
 		figures.Count(aside, "record"), s.Keyless.PrimaryKey, figures.Plural(aside, "it is", "they are"), *s.Files.Unresolved) + again
 }
 

@@ -392,7 +392,7 @@ func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
 		Records: migration.Counts{Total: 30, Recovered: 18, Unknown: 12}, Files: migration.Files{Unresolved: ptr("retry_2.csv"), Retry: []string{"retry_1.csv", "retry_2.csv"}},
 		Keyless: &migration.Keyless{PrimaryKey: "email", Records: 10, Unknown: 10, Note: "10 of 30 records are keyless"},
 	}
-	want := "The answer for 10 records without a unique email was lost, so they are never sent again by this program: look in the target which of them exist, remove those from retry_2.csv, and load that file by hand." +
+	want := "The answer for 10 records without a unique email was lost, so they are never sent again by this program: look in the target which of them exist, and load the others of retry_2.csv by hand." +
 		" When the target is well again, the same command loads the other 2 unknown records of that file again."
 	if got := Advice(s); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)

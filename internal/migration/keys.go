@@ -90,7 +90,10 @@ func (k Keys) Keyless(records, withoutValue int) Keyless {
 }
 
 func allRecords(n int) string {
-	if n == 1 {
+	switch n {
+	case 0: // not known
+		return "All records are"
+	case 1:
 		return "The one record is"
 	}
 	return fmt.Sprintf("All %d records are", n)
