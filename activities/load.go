@@ -287,7 +287,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 
 // newClaim is a claim by this process, now.
 func (o *opened) newClaim() ledger.Claim {
-	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Date: o.clock.skew()}
+	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Process: os.Getpid(), Date: o.clock.skew()}
 }
 
 // withTurn is for a call that comes to its end, whoever waits for it. Its last

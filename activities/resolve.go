@@ -407,10 +407,11 @@ const (
 	lookUpBackoff = time.Second
 )
 
-// asked makes a look-up, a few times if need be. What cannot be looked up now is not
-// seen now: the next look may see it. Only a target that refuses look-ups is an error,
-// and not the first time: it says so in passing trouble as well.
+// asked makes a look-up, a few times if need be. What cannot be looked up now may be
+// shown later, so that is no error. Only a target that refuses every attempt for a
+// missing permission is: in passing trouble some answer with that as well.
 func (r *resolving) asked(ctx context.Context, what string, call func() error) error {
+	refused := true
 	for try := 1; ; try++ {
 		err := call()
 		if err == nil {
@@ -420,9 +421,10 @@ func (r *resolving) asked(ctx context.Context, what string, call func() error) e
 			return ctx.Err()
 		}
 		r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
+		var api *identitycloud.APIError
+		refused = refused && errors.As(err, &api) && api.IsPermission()
 		if try == lookUpTries {
-			var api *identitycloud.APIError
-			if errors.As(err, &api) && api.IsPermission() {
+			if refused {
 				return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
 			}
 			return nil

@@ -250,6 +250,28 @@ func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
 	}
 }
 
+func TestARefusalInPassingTroubleIsNoMissingPermission(t *testing.T) {
+	t.Parallel() // it waits between look-ups
+	r := inspected(t, people(2))
+	lookUps := 0
+	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+		switch lookUps++; lookUps {
+		case 1:
+			return nil, &identitycloud.HTTPError{Status: 502}
+		case 2, 3:
+			return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
+		}
+		return found, err
+	}
+	lostOnce(r, 1)
+	if got, want := r.resolve(1, false), (Resolved{Invisible: 2}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got, want := r.resolve(1, false), (Resolved{Recovered: 2}); got != want {
+		t.Errorf("later: %+v, want %+v", got, want)
+	}
+}
+
 func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
 	const n = 2*keysACall + 7
 	r := inspected(t, people(n), batchSize(25))

@@ -66,7 +66,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	if f.Records["updated"] != len(there) || f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
 		t.Errorf("the records came to %v, %d were there before; want all of these updated, 6 failed, none unknown or remaining", f.Records, len(there))
 	}
-	if !strings.Contains(p.output(), "update_success_") || !strings.Contains(p.errors(), "3 records have a key that stands in the file before them") {
+	if !strings.Contains(p.output(), "update_success_") || !strings.Contains(p.errors(), "3 records have a key that an earlier record has") {
 		t.Errorf("the screen does not tell of updates and of twins:\n%s%s", p.output(), p.errors())
 	}
 

@@ -212,7 +212,7 @@ func (p *Progress) show(ctx workflow.Context) {
 
 // TwinsText says, for people, what becomes of the twins.
 func (p *Progress) TwinsText() string {
-	return fmt.Sprintf("%s %s a key that stands in the file before: only the first with each key is loaded, the others count as failed.", figures.Count(p.Twins, "record"), figures.Plural(p.Twins, "has", "have"))
+	return fmt.Sprintf("%s %s a key that an earlier record has: only the first with each key is loaded, the others fail.", figures.Count(p.Twins, "record"), figures.Plural(p.Twins, "has", "have"))
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {

@@ -65,6 +65,8 @@ type Claim struct {
 	// At is when it was claimed, by the clock Clock (see evidence.ThisClock).
 	At    time.Time `json:"at"`
 	Clock string    `json:"clock"`
+	// Process is the claimant's process id, for people and for tests that kill it.
+	Process int `json:"process"`
 	// Date is how far the clock of the target's Date header was ahead of that
 	// clock; nil where no answer had told yet.
 	Date *Skew `json:"date,omitempty"`
