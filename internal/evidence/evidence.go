@@ -14,8 +14,6 @@ package evidence
 
 import (
 	"encoding/json"
-	"maps"
-	"slices"
 	"time"
 
 	"durable-dataload/internal/delta"
@@ -341,13 +339,4 @@ func isTime(value string) bool {
 func (b *Baseline) HasKey(found identitycloud.Entity, key string) bool {
 	quoted, err := json.Marshal(key)
 	return err == nil && b.types.Equal(b.key, quoted, delta.At(found.Attributes, b.key))
-}
-
-// Samples is how many records Learn was told.
-func (b *Baseline) Samples() int { return b.samples }
-
-// Dropped are the attributes that the target does not show of records that are ours,
-// in their order.
-func (b *Baseline) Dropped() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(b.lost)), func(path string) bool { return b.kept[path]+b.altered[path] > 0 })
 }
