@@ -292,7 +292,11 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
 	o.observer = a.observer
-	o.ledger = ledger.New(ledger.NewFolder(o.of.Ledger()))
+	entries, err := ledger.OpenFolder(o.of.Ledger())
+	if err != nil {
+		return err
+	}
+	o.ledger = ledger.New(entries)
 	if o.gate, err = a.newGate(o); err != nil {
 		return err
 	}

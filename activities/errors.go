@@ -19,7 +19,8 @@ import (
 const (
 	// Refused: this input or this target cannot be migrated. Nothing was sent.
 	Refused = "Refused"
-	// Damaged: a file of the migration's folder is not as this program writes it.
+	// Damaged: a file of the migration's folder is not as this program writes it, or its ledger
+	// is gone.
 	Damaged = "Damaged"
 	// Unreachable: the target does not answer as it should. It may pass.
 	Unreachable = "Unreachable"
@@ -50,7 +51,7 @@ func storageError(err error) error {
 		return context.Canceled // the activity was cancelled
 	case errors.Is(err, source.ErrInputChanged):
 		return temporal.NewNonRetryableApplicationError(err.Error(), InputChanged, nil)
-	case errors.Is(err, migration.ErrDamaged):
+	case errors.Is(err, migration.ErrDamaged), errors.Is(err, ledger.ErrGone):
 		return temporal.NewNonRetryableApplicationError(err.Error(), Damaged, nil)
 	case errors.Is(err, artifacts.ErrDoesNotAddUp):
 		return temporal.NewNonRetryableApplicationError(err.Error(), DoesNotAddUp, nil)

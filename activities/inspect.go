@@ -64,6 +64,9 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	} else if !errors.Is(err, migration.ErrAbsent) {
 		return Inspected{}, storageError(err)
 	}
+	if err := folder.CheckLedger(); err != nil {
+		return Inspected{}, storageError(err)
+	}
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
 		if store.IsURL(spec.OutputDir) && !errors.Is(err, fs.ErrPermission) {
 			return Inspected{}, ended(ctx, err) // it may pass

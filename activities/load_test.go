@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -619,5 +620,30 @@ func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 	}
 	if _, _, err := o.batchRecords(1); err != nil {
 		t.Errorf("the files of a run that is at work were closed: %v", err)
+	}
+}
+
+func TestNothingIsSentWithoutTheLedger(t *testing.T) {
+	onDisk(t)
+	r := inspected(t, people(6), batchSize(2))
+	must[BatchResult](r, r.acts.LoadBatch, r.batch(0, 1))
+	sent := len(r.truth())
+	if err := os.RemoveAll(r.run.Folder.Ledger()); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{"in the process that has it open", "in another one"} {
+		if _, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 2)); err == nil || !strings.Contains(err.Error(), "is gone") {
+			t.Errorf("%s: %v; want an error that says so", where, err)
+		}
+		r.restart()
+	}
+	if _, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now}); err == nil || !strings.Contains(err.Error(), "is gone") {
+		t.Errorf("a later run: %v; want an error that says so", err)
+	}
+	if got := len(r.truth()); got != sent {
+		t.Errorf("%d calls were made after the ledger was removed, want none", got-sent)
+	}
+	if _, err := os.Stat(r.run.Folder.Ledger()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the ledger: %v; want it not made again", err)
 	}
 }

@@ -216,3 +216,38 @@ func TestFolderThatCannotBeWrittenSaysSo(t *testing.T) {
 		t.Errorf("Claim below a file: %v, want the error of the file system", err)
 	}
 }
+
+func TestALedgerThatIsGoneIsNotMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	ctx := context.Background()
+	if _, err := OpenFolder(path); !errors.Is(err, ErrGone) {
+		t.Errorf("never begun: %v, want %v", err, ErrGone)
+	}
+	for range 2 {
+		if err := BeginFolder(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := OpenFolder(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := New(f)
+	if err := l.Claim(ctx, Key{Batch: 1}, Claim{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	for batch := range 3 {
+		if err := l.Claim(ctx, Key{Batch: batch + 1}, Claim{}); !errors.Is(err, ErrGone) {
+			t.Errorf("batch %d of a ledger that was removed: %v, want %v", batch+1, err, ErrGone)
+		}
+	}
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder: %v; want it not made again", err)
+	}
+	if _, err := OpenFolder(path); !errors.Is(err, ErrGone) {
+		t.Errorf("opened again: %v, want %v", err, ErrGone)
+	}
+}

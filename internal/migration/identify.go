@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 )
@@ -80,6 +81,11 @@ func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept 
 		if err := spec.refuseChanged(in, work); err != nil {
 			return spec, nil, err
 		}
+	}
+	if err := folder.CheckLedger(); errors.Is(err, ledger.ErrGone) {
+		return spec, nil, refusal("%v; to load %s as if it had never been loaded, move the folder %s away", err, in.Shown, folder)
+	} else if err != nil {
+		return spec, nil, err
 	}
 	if err := folder.CheckBegun(spec); err != nil {
 		return spec, nil, err

@@ -131,3 +131,34 @@ func begin(t *testing.T, folder Folder, spec Spec) {
 		t.Fatal(err)
 	}
 }
+
+func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
+	state := t.TempDir()
+	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100}
+	in := Input{Path: "/data/users.csv", SHA256: "abc", Shown: "users.csv"}
+	spec, _, err := Identify(options, in, state, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := Folder(spec.Folder)
+	begin(t, folder, spec)
+	if claimed, err := folder.Claimed(); claimed || err != nil {
+		t.Errorf("claimed: %t, %v; want a ledger without an entry", claimed, err)
+	}
+	if err := os.RemoveAll(folder.Ledger()); err != nil {
+		t.Fatal(err)
+	}
+	for _, again := range []bool{false, true} {
+		_, _, err := Identify(options, in, state, again)
+		var refused *RefusedError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), folder.Ledger()) || !strings.Contains(err.Error(), "restore it from a backup") || !strings.Contains(err.Error(), "move the folder "+spec.Folder+" away") {
+			t.Errorf("again %t: %v; want it refused, with what can be done", again, err)
+		}
+	}
+	if err := os.Rename(spec.Folder, filepath.Join(state, "away")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Identify(options, in, state, false); err != nil {
+		t.Errorf("moved away: %v; want a new migration", err)
+	}
+}

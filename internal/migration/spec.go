@@ -486,8 +486,28 @@ func MappingDigest(text []byte) string {
 }
 
 // CreateStart writes the start down unless it is there, and gives the one that
-// holds.
-func (f Folder) CreateStart(s Start) (Start, error) { return create(f, "start.json", s) }
+// holds. The ledger is there from then on, and never made again: see CheckLedger.
+func (f Folder) CreateStart(s Start) (Start, error) {
+	if start, err := f.Start(); !errors.Is(err, ErrAbsent) {
+		return start, err
+	}
+	if err := ledger.BeginFolder(f.Ledger()); err != nil {
+		return s, err
+	}
+	return create(f, "start.json", s)
+}
+
+// CheckLedger gives ledger.ErrGone where the ledger of a migration that has begun is gone.
+func (f Folder) CheckLedger() error {
+	if _, err := f.Start(); err != nil {
+		if errors.Is(err, ErrAbsent) {
+			return nil
+		}
+		return err
+	}
+	_, err := ledger.OpenFolder(f.Ledger())
+	return err
+}
 
 // Start gives the start, or ErrAbsent.
 func (f Folder) Start() (Start, error) { return load[Start](f, "start.json") }
@@ -609,8 +629,8 @@ const runPrefix = "run-"
 // Claimed says whether anything was sent, or may have been: whether the ledger
 // has an entry.
 func (f Folder) Claimed() (bool, error) {
-	rounds, err := store.List(f.Ledger())
-	return len(rounds) > 0, err
+	entries, err := store.List(f.Ledger())
+	return slices.ContainsFunc(entries, func(name string) bool { return name != ledger.Begun }), err
 }
 
 // Seal says that the run with this id will not send any more. A worker of that

@@ -286,6 +286,10 @@ func expectPrivate(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
+		if f.IsDir() {
+			expectPrivate(t, filepath.Join(dir, f.Name()))
+			continue
+		}
 		info, err := f.Info()
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: mode %v (%v), want 0600", f.Name(), info.Mode().Perm(), err)
