@@ -12,7 +12,7 @@ import (
 
 // allFaults is every kind of fault at once, of calls that write and of those
 // that look up.
-const allFaults = "all=1.5,find:all=1.5"
+const allFaults = "all=1,find:all=1"
 
 // The time by which a user must have been there before the migration began to
 // be told from one that a lost call wrote: clocks differ, and HTTP's has whole

@@ -238,7 +238,7 @@ func secretsOf(t *testing.T, path string, s *target) map[string]string {
 
 func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 	t.Parallel()
-	const faults, retries = "all=2,find:all=1", "12"
+	const faults, retries = "all=1.4,find:all=1", "12"
 	flags := []string{"--rate-limit", "0", "--timeout", "1", "--retry-rounds", retries, "--retry-backoff", "100ms"}
 
 	t.Run("embedded", func(t *testing.T) {
