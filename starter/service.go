@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/machine"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/private"
@@ -119,6 +120,9 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	// start where another protocol is asked for. What this process exports was
 	// decided before.
 	if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
+		return nil, err
+	}
+	if err := machine.Claim(o.stateDir); err != nil {
 		return nil, err
 	}
 	e, address, err := engineOf(ctx, s.engineDir)
