@@ -3,6 +3,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -78,8 +79,8 @@ func sources(name string) (program, error) {
 }
 
 // read finds the names that a file gives to flags, in calls such as
-// f.StringVar(&o.File, "config-file", …), and the strings that are names of
-// variables.
+// f.StringVar(&o.auth, "auth", …) and tilde.Var(f, &o.File, "config-file", …), and
+// the strings that are names of variables.
 func (p program) read(file *ast.File, withFlags bool) {
 	text := func(e ast.Expr) string {
 		literal, ok := e.(*ast.BasicLit)
@@ -94,7 +95,7 @@ func (p program) read(file *ast.File, withFlags bool) {
 		case *ast.CallExpr:
 			method, ok := n.Fun.(*ast.SelectorExpr)
 			if withFlags && ok && len(n.Args) > 2 && (strings.HasSuffix(method.Sel.Name, "Var") || strings.HasSuffix(method.Sel.Name, "VarP")) {
-				if name := text(n.Args[1]); name != "" {
+				if name := cmp.Or(text(n.Args[1]), text(n.Args[2])); name != "" {
 					p.flags[name] = true
 				}
 			}
