@@ -225,6 +225,9 @@ func (s *scene) runSchedule(keepFiles bool, meanwhile func(client.WorkflowRun)) 
 		ID: s.name, Patterns: []string{filepath.Join(s.incoming(), "*.csv")}, StateDir: filepath.Join(s.dir, s.name, "state"),
 		Settle: time.Second, KeepFiles: keepFiles, Options: options,
 	}
+	if err := schedule.Order(); err != nil {
+		s.t.Fatal(err)
+	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: "scheduled-" + s.name, TaskQueue: s.name},
 		workflows.ScheduledMigrationWorkflow, workflows.ScheduledInput{Schedule: schedule})
 	if err != nil {

@@ -187,7 +187,7 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 }
 
 func (s *scene) startWorker() {
-	s.acts = activities.New([]string{filepath.Join(s.dir, "state")}, func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	s.acts = activities.New([]string{filepath.Join(s.dir, s.name, "state")}, func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		if s.connect != nil && err == nil {
 			return s.connect(c), nil
@@ -205,6 +205,9 @@ func (s *scene) startWorker() {
 // run runs the migration to its end and saves its histories.
 func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result, err error) {
 	s.t.Helper()
+	if err := migrations.Folder(s.spec.Folder).Order(s.spec); err != nil {
+		s.t.Fatal(err)
+	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{
 		ID: s.spec.ID, TaskQueue: s.name, StaticSummary: "users.csv",
 		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttributeFile.ValueSet("users.csv")),
@@ -475,6 +478,10 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 // migrate is run for a scene whose rollback is to be recorded.
 func (s *scene) migrate() {
 	s.t.Helper()
+	err := migrations.Folder(s.spec.Folder).Order(s.spec)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: s.spec.ID, TaskQueue: s.name}, workflows.MigrationWorkflow, s.spec)
 	if err == nil {
 		err = run.Get(s.ctx, nil)
