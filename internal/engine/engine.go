@@ -268,9 +268,9 @@ func serverConfig(file string, ports []int) *config.Config {
 		PluginName:   sqliteplugin.PluginName,
 		DatabaseName: inURI(file),
 		ConnectAttributes: map[string]string{
-			"mode":          "rwc",
-			"_journal_mode": "wal",
-			"_synchronous":  "2", // FULL: acknowledged means on disk
+			"mode":         "rwc",
+			"journal_mode": "wal",
+			"synchronous":  "2", // FULL: acknowledged means on disk
 		},
 		MaxConns:     1,
 		MaxIdleConns: 1,
@@ -341,7 +341,7 @@ func prepareDatabase(file string, cfg *config.Config, attributes map[string]enum
 		}
 		freshStore := *store
 		freshStore.DatabaseName = inURI(fresh)
-		freshStore.ConnectAttributes = map[string]string{"mode": "rwc", "_synchronous": "2"}
+		freshStore.ConnectAttributes = map[string]string{"mode": "rwc", "synchronous": "2"}
 		if err := sqlite.SetupSchema(&freshStore); err != nil {
 			return fmt.Errorf("cannot set up the database %s: %w", file, err)
 		}

@@ -54,3 +54,26 @@ func TestTheDatabaseLiesInTheFolderWhateverThatIsCalled(t *testing.T) {
 		})
 	}
 }
+
+func TestTheDatabaseHasAWriteAheadLog(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	e, err := Start(ctx, dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Stop()
+	files, err := filepath.Glob(database(dir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%q, %v; want one database", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// https://www.sqlite.org/fileformat2.html, section 1.3.3: 2 is a write-ahead log, 1 a rollback journal.
+	if len(data) < 20 || data[18] != 2 || data[19] != 2 {
+		t.Errorf("the file format's write and read versions are %v; want 2 and 2", data[18:20])
+	}
+}
