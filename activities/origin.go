@@ -17,6 +17,7 @@ import (
 const (
 	anotherKey   = "the record has another key than the one that was loaded: it is somebody else's, or the target's answers were in a wrong order"
 	thereBefore  = "the record was there before the migration began"
+	tooEarly     = "the record was last updated so shortly before the migration began that the clocks do not tell; --force deletes it all the same"
 	madeAfter    = "the record was made after the migration had ended"
 	notProven    = "the record was recovered, and it cannot be told any more whether it is the one that was loaded; --force deletes it all the same"
 	changedThere = "the record is not as it was loaded: somebody has changed it meanwhile; --force deletes it all the same"
@@ -147,12 +148,15 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 // its key, and from when to when the migration ran.
 func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) string {
 	from, until := b.rollback.From, b.rollback.Until
-	early := evidence.Bound{Clearly: from.Add(-clockTolerance)}
+	var clocks evidence.Clocks // nothing calibrates it
+	since := clocks.Since(ledger.Claim{At: from, Date: b.clock.skew()}, false)
 	switch {
 	case item.Email != "" && !hasText(entity, item.Email):
 		return anotherKey
-	case !from.IsZero() && early.Before(entity.LastUpdated):
+	case !from.IsZero() && since.Before(entity.LastUpdated):
 		return thereBefore
+	case !from.IsZero() && !b.rollback.Force && since.IsEarly(entity.LastUpdated):
+		return tooEarly
 	case !until.IsZero() && entity.Created.Earliest.After(b.clock.latest(until).Add(clockTolerance)):
 		return madeAfter
 	}

@@ -441,7 +441,7 @@ const (
 )
 
 // ownReasons are those that hold no words of the target.
-var ownReasons = []string{changedSince, anotherKey, thereBefore, madeAfter, notProven, changedThere, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
+var ownReasons = []string{changedSince, anotherKey, thereBefore, tooEarly, madeAfter, notProven, changedThere, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
 
 // raceTries is how often an item is looked at again because it was changed
 // between look and call.

@@ -363,6 +363,50 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	sameContent(t, s.content(), before)
 }
 
+func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	s.seed([]string{"stranger@example.com", "neighbour@example.com"})
+	before := s.content()
+	uuids := map[string]string{}
+	for uuid, record := range before {
+		uuids[record["email"].(string)] = uuid
+	}
+	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 57}), 10, "--rate-limit", "0")
+	code, p := m.run(time.Minute)
+	exitCode(t, p, code, 0)
+
+	// One row has the uuid of somebody else's record, another one their email as well.
+	success := filepath.Join(m.out, m.figures().Files.Success)
+	list := rows(t, success)
+	kept := []string{list[3][2], list[12][2]}
+	list[3][2] = uuids["stranger@example.com"]
+	list[12][2], list[12][3] = uuids["neighbour@example.com"], "neighbour@example.com"
+	text := "batch,line,uuid,email,round,how\n"
+	for _, row := range list {
+		text += strings.Join(row, ",") + "\n"
+	}
+	if err := os.WriteFile(success, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := s.content()
+	for uuid := range want {
+		if before[uuid] == nil && !slices.Contains(kept, uuid) {
+			delete(want, uuid)
+		}
+	}
+	for _, flags := range [][]string{nil, {"--force"}} {
+		p := l.start("starter", s.credentials(), append([]string{"rollback", "--data", success, "--apid_uri", s.uri(), "--state-dir", l.path("another"),
+			"--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
+		exitCode(t, p, p.wait(time.Minute), 3)
+		sameContent(t, s.content(), want)
+		if f := rolled(t, p); f.Records.Deleted != 18 || f.Records.Failed != 2 {
+			t.Errorf("%q: it came to %+v; want 18 deleted, 2 failed", flags, f)
+		}
+	}
+}
+
 func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -34,7 +34,8 @@ func (b Bound) Before(m identitycloud.Moment) bool {
 	return !m.IsZero() && m.Latest.Before(b.Clearly)
 }
 
-func (b Bound) isEarly(m identitycloud.Moment) bool { return m.Latest.Before(b.From) }
+// IsEarly says that a time does not prove that something was made since: it is earlier, or not shown.
+func (b Bound) IsEarly(m identitycloud.Moment) bool { return m.Latest.Before(b.From) }
 
 const (
 	// steadiness is what a calibrated clock may be set by meanwhile.

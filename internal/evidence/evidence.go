@@ -119,7 +119,7 @@ func (b *Baseline) Decide(q Question) Answer {
 		return cannotTell(NoTime, false)
 	case likeness == undecided:
 		return cannotTell(reason, false)
-	case q.Since.isEarly(made):
+	case q.Since.IsEarly(made):
 		return cannotTell(TooEarly, true)
 	case q.Rival != "":
 		return cannotTell(q.Rival, q.Rival == OpenElsewhere)
