@@ -90,7 +90,7 @@ func (a *Activities) settleBatch(ctx context.Context, in BatchInput, visit func(
 	if err != nil {
 		return BatchResult{}, err
 	}
-	return l.settle(ctx, l.key, l.positions, visit)
+	return l.settle(ctx, l.key, l.positions, ledger.Outcomes{}, visit)
 }
 
 // loading is the work on one batch in one round.
@@ -379,6 +379,11 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			}
 		case len(sent) > 1:
 			split := ledger.NewOutcomes(l.batch.Records)
+			if !answer.NothingWritten {
+				for _, i := range sent {
+					split.Halved(i)
+				}
+			}
 			for _, i := range lost {
 				split.Unknown(i, reason)
 			}
@@ -470,7 +475,8 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 
 type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
 
-func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
+// settle settles a part. whole is the entry of the call that it is a half of.
+func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, whole ledger.Outcomes, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	decided, err := l.ledger.Decided(ctx, key)
 	if err == nil {
 		visit(key, decided)
@@ -479,25 +485,25 @@ func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, v
 		}
 		firstKey, secondKey := key.Halves()
 		firstHalf, secondHalf := decided.Halves(positions)
-		first, err := l.settle(ctx, firstKey, firstHalf, visit)
+		first, err := l.settle(ctx, firstKey, firstHalf, decided, visit)
 		if err != nil {
 			return first, err
 		}
-		second, err := l.settle(ctx, secondKey, secondHalf, visit)
+		second, err := l.settle(ctx, secondKey, secondHalf, decided, visit)
 		return l.result(decided).plus(first).plus(second), err
 	}
 	if !isNotFound(err) {
 		return BatchResult{}, err
 	}
 	if _, err := l.ledger.ClaimOf(ctx, key); isNotFound(err) {
-		return BatchResult{Unsent: true}, nil
+		return BatchResult{Unsent: true, Counts: ledger.Counts{Unknown: whole.Halved(positions)}}, nil
 	} else if err != nil {
 		return BatchResult{}, err
 	}
 	if _, err := l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, "the worker died, or was cut off")); err != nil {
 		return BatchResult{}, err
 	}
-	return l.settle(ctx, key, positions, visit) // as it was decided
+	return l.settle(ctx, key, positions, whole, visit) // as it was decided
 }
 
 // result is what an entry of the ledger says. Duplicates count as errors where

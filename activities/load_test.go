@@ -192,6 +192,19 @@ func TestTooLargeIsHalvedUntilItFits(t *testing.T) {
 	}
 }
 
+// The API alone can say that nothing of a call was written; else its records may be there before their half is sent.
+func TestWhatATooLargeCallMayHaveWritten(t *testing.T) {
+	for byAPI, want := range map[bool]string{false: "hhhh", true: "----"} {
+		r := inspected(t, people(4))
+		r.tooLarge, r.sizeByAPI = 2, byAPI
+		r.load(0, 1)
+		entry, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: 1})
+		if err != nil || !entry.Split || entry.Letters != want {
+			t.Errorf("by the API %t: the entry of the whole call is %+v, %v, want the letters %s", byAPI, entry, err, want)
+		}
+	}
+}
+
 func (r *rig) callSizes() (sizes []int) {
 	for _, call := range r.truth() {
 		sizes = append(sizes, call.Records)

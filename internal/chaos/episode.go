@@ -206,6 +206,9 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 	if e.limit == 0 {
 		// Faults that hit the one call of an open breaker make it pause for up to a minute.
 		e.limit = e.eventsEnd() + 2*time.Minute + time.Duration(3*calls*perCall*float64(time.Second))
+		if e.leavesUnknown() {
+			e.limit *= 3 // each round looks at them again, and for some minutes where that may help
+		}
 	}
 	return nil
 }
@@ -576,7 +579,7 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 		case e.unexplained(began.Add(-10 * time.Second)):
 			// Only records that stay unknown through all rounds need no cause.
 			calm++
-			if code == migration.ExitUnknown && e.leavesUnknown() && calm > 1 {
+			if code == migration.ExitUnknown && calm >= e.calmUnknown() && e.leavesUnknown() {
 				return code, true
 			}
 			if code != migration.ExitUnknown || calm > 3 {

@@ -332,8 +332,17 @@ func (e *episode) putBack(ctx context.Context, p *process) bool {
 	if most := callsThen + 2*e.flight; callsThen >= 0 && calls > most {
 		e.tell(check.InputChanged, "%d calls were made after the input had changed; at most %d can have been begun before", calls-callsThen, 2*e.flight)
 	}
-	if p.code() != migration.ExitStopped || !putBack.MatchString(text) || !strings.Contains(text, filepath.Base(e.input)) {
+	// Where nothing remains but what is unknown it is that which the exit code says.
+	if p.code() != migration.ExitStopped && p.code() != migration.ExitUnknown || !putBack.MatchString(text) || !strings.Contains(text, filepath.Base(e.input)) {
 		e.tell(check.InputChanged, "%s ended with exit code %d, expected %d, the file's name and what to do: %s", p.name, p.code(), migration.ExitStopped, lastLines(text, 5))
+	}
+	if p.code() == migration.ExitUnknown {
+		// All was loaded that could be: another file is another migration.
+		if err := e.restoreInput(); err != nil {
+			e.tell(comesToItsEnd, "%v", err)
+			return false
+		}
+		return ctx.Err() == nil
 	}
 	again, err := e.command()
 	if err != nil {

@@ -99,10 +99,25 @@ func (w *world) rounds() int {
 	switch {
 	case w.emails == "exact":
 		return 1
+	case w.isBlind():
+		return 3
 	case w.leavesUnknown():
 		return 5
 	}
 	return retryRounds
+}
+
+// calmUnknown is how often a command may end with unknown records, with nothing
+// having happened to it, until that is taken for the end. A target that shows too
+// little will not show more the second time.
+func (w *world) calmUnknown() int {
+	switch {
+	case w.isBlind():
+		return 1
+	case w.leavesUnknown():
+		return 2
+	}
+	return 4 // more than is believed
 }
 
 // flags are those of the sandbox.

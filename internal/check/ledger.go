@@ -67,7 +67,7 @@ func (k known) how() string {
 		return "recovered"
 	case 'd', 'f':
 		return "failed"
-	case 'u':
+	case 'u', 'h':
 		return "unknown"
 	}
 	return "remaining"

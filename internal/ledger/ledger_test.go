@@ -526,3 +526,44 @@ func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
 		t.Errorf("%s, %q", letters, records[1].Reason)
 	}
 }
+
+// What a call may have written is never among what remains, though its half was not sent yet.
+func TestWhatASplitCallMayHaveWrittenIsUnknownUntilItsHalfIsDecided(t *testing.T) {
+	l := New(newMemory())
+	whole := NewOutcomes(4)
+	for i := range 4 {
+		whole.Halved(i)
+	}
+	split := whole.Outcomes(true, "too large")
+	split.Split = true
+	if got, want := split.Counts(), (Counts{Calls: 1}); got != want || split.Reasons(true) != nil {
+		t.Errorf("it counts %+v and %v, want only a call: its halves count the records", got, split.Reasons(true))
+	}
+	first, second := split.Halves([]int{0, 1, 2, 3})
+	if !slices.Equal(first, []int{0, 1}) || !slices.Equal(second, []int{2, 3}) {
+		t.Errorf("its halves are %v and %v", first, second)
+	}
+	key := Key{Batch: 1}
+	one, two := key.Halves()
+	for i, step := range []struct {
+		key  Key
+		o    Outcomes
+		want string
+	}{{key, split, "uuuu"}, {one, outcomes("cd--", "uuid-1", "duplicate value"), "cuuu"}, {two, outcomes("--cc", "uuid-3", "uuid-4"), "cucc"}} {
+		if _, _, err := l.Decide(ctx, step.key, step.o); err != nil {
+			t.Fatal(err)
+		}
+		records, err := l.After(ctx, 0, 1, 4)
+		_, counts, _, _ := l.Round(ctx, 0, 1, 4)
+		if sum := counts.Created + counts.Duplicate + counts.Unknown; sum != 4 {
+			t.Errorf("after %+v the round counts %+v, want 4 records", step.key, counts)
+		}
+		var got strings.Builder
+		for _, r := range records {
+			got.WriteByte(byte(r.Outcome))
+		}
+		if err != nil || got.String() != step.want || i == 0 && records[3].Reason != "too large" {
+			t.Errorf("after %+v the records are %s, %v (%q), want %s", step.key, got.String(), err, records[3].Reason, step.want)
+		}
+	}
+}

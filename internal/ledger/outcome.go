@@ -22,6 +22,9 @@ const (
 	Recovered Outcome = 'r' // written by a call whose answer was lost
 	Updated   Outcome = 'p' // was there before, and has the input's values now
 	Unchanged Outcome = 'n' // was there before, with the input's values already
+	// Halved is only in an entry with Split: the call may have written the record,
+	// which is in one of its halves. It is unknown until that half has an outcome.
+	Halved Outcome = 'h'
 )
 
 // The outcomes of a rollback, besides Failed and None: not attempted.
@@ -35,8 +38,8 @@ const (
 // Outcomes are what is known of the records of one batch, in input order.
 type Outcomes struct {
 	// Split says that the target refused the call, and that its halves have
-	// entries of their own. They hold the records that have no outcome here: those
-	// that must not be sent again are unknown here.
+	// entries of their own. They hold the records that are None or Halved here:
+	// those that must not be sent again are Unknown here.
 	Split bool `json:"split,omitempty"`
 	// Sent says that a call was made, or may have been.
 	Sent bool `json:"sent,omitempty"`
@@ -109,6 +112,9 @@ func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte
 // Unknown sets record i, with the class of the reason (see Why).
 func (b *Builder) Unknown(i int, reason string) { b.letters[i], b.reasons[i] = byte(Unknown), reason }
 
+// Halved sets record i of a call that is split.
+func (b *Builder) Halved(i int) { b.letters[i] = byte(Halved) }
+
 // Classify sets the class of the reason of record i, which has failed or is a
 // duplicate (see Why).
 func (b *Builder) Classify(i int, class string) { b.reasons[i] = class }
@@ -156,10 +162,21 @@ func oneMore(whys []Why, reason string) []Why {
 func (o Outcomes) Halves(positions []int) (first, second []int) {
 	left := slices.Clone(positions)
 	if o.Letters != "" {
-		left = slices.DeleteFunc(left, func(i int) bool { return Outcome(o.Letters[i]) != None })
+		left = slices.DeleteFunc(left, func(i int) bool { return Outcome(o.Letters[i]) != None && Outcome(o.Letters[i]) != Halved })
 	}
 	half := len(left) / 2
 	return left[:half], left[half:]
+}
+
+// Halved is how many of the records at these positions the call of an entry with
+// Split may have written.
+func (o Outcomes) Halved(positions []int) (n int) {
+	for _, i := range positions {
+		if i < len(o.Letters) && Outcome(o.Letters[i]) == Halved {
+			n++
+		}
+	}
+	return n
 }
 
 // check holds that the lists fit the letters, so that a damaged entry is never
@@ -174,7 +191,7 @@ func (o Outcomes) check() error {
 			errors++
 		case Unknown:
 			unknown++
-		case None, Updated, Unchanged, Deleted, Gone, Restored, Kept:
+		case None, Halved, Updated, Unchanged, Deleted, Gone, Restored, Kept:
 		default:
 			return fmt.Errorf("the ledger has no outcome %q", o.Letters[i])
 		}
@@ -246,6 +263,11 @@ func (o Outcomes) Reasons(duplicatesFail bool) map[string]int {
 	records := make([]Record, len(o.Letters))
 	if overlay(records, o, 0) != nil {
 		return nil // it would not have been written
+	}
+	for i := range records {
+		if Outcome(o.Letters[i]) == Halved {
+			records[i].Outcome = None // its half has the reason
+		}
 	}
 	return Reasons(records, duplicatesFail)
 }

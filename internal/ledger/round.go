@@ -42,6 +42,8 @@ type Record struct {
 	At    time.Time
 	Took  time.Duration
 	Clock string
+
+	halved bool // no half of its call has an outcome for it yet
 }
 
 // MayBeSent says whether a later round may send the record: whether it is
@@ -168,6 +170,11 @@ func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Coun
 		counts.Add(o.Counts())
 		return overlay(records, o, round)
 	})
+	for _, r := range records {
+		if r.halved {
+			counts.Unknown++
+		}
+	}
 	return records, counts, standing, err
 }
 
@@ -227,6 +234,8 @@ func overlay(records []Record, o Outcomes, round int) error {
 			}
 		case Unknown:
 			records[i].Reason, reasons = reasons[0], reasons[1:]
+		case Halved:
+			records[i].Outcome, records[i].Reason, records[i].halved = Unknown, o.Reason, true
 		}
 	}
 	return nil
