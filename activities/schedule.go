@@ -48,7 +48,7 @@ type Found struct {
 // where no file could be migrated: for a mapping file that was changed, an output
 // folder that cannot be written, credentials that are for another target.
 func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error) {
-	ctx, done := restartable(ctx)
+	_, done := restartable(ctx)
 	defer done()
 	options := in.Schedule.Options
 	if err := artifacts.CheckFolder(options.OutputDir); err != nil {

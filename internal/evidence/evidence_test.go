@@ -269,7 +269,8 @@ func TestAClockThatWasSetMeanwhileIsGivenTheBenefitOfTheDoubt(t *testing.T) {
 }
 
 func TestThisClockIsTheSameThroughoutAProcess(t *testing.T) {
-	if ThisClock() == "" || ThisClock() != ThisClock() {
-		t.Errorf("%q and %q", ThisClock(), ThisClock())
+	first := ThisClock()
+	if again := ThisClock(); first == "" || again != first {
+		t.Errorf("%q and %q", first, again)
 	}
 }
