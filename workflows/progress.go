@@ -240,7 +240,9 @@ func errorsOf(r activities.Reasons) (sum map[string]int) {
 	return sum
 }
 
-// addErrors adds numbers of records by class.
+// addErrors adds numbers of records by class. The order does not matter.
+//
+//workflowcheck:ignore
 func addErrors(sum *map[string]int, more map[string]int) {
 	if *sum == nil && len(more) > 0 {
 		*sum = map[string]int{}
