@@ -87,7 +87,7 @@ const (
 		"same@example.com,Same,Ghent,\"[{\"\"clientId\"\":\"\"7\"\"}]\",1/2/1990,2015-12-15 07:36:25\n" +
 		"name@example.com,Name,Ghent,\"[{\"\"clientId\"\":\"\"7\"\"}]\",1/2/1990,\n" +
 		"o'hara@example.com,,,\"[{\"\"clientId\"\":\"\"8\"\"},{\"\"clientId\"\":\"\"9\"\"}]\",,\n"
-	same  = `{"email":"same@example.com","givenName":"Same","familyName":"kept","primaryAddress":{"city":"Ghent","zip":"9000"},"clients":[{"clientId":"7"}],"birthday":"1990-01-02"}`
+	same  = `{"email":"same@example.com","created":"2014-01-02 03:04:05 +0000","givenName":"Same","familyName":"kept","primaryAddress":{"city":"Ghent","zip":"9000"},"clients":[{"clientId":"7"}],"birthday":"1990-01-02"}`
 	named = `{"email":"NAME@example.com","givenName":"Old","familyName":"kept","primaryAddress":{"city":"Bruges","zip":"8000"},"clients":[{"clientId":"7"}],"birthday":"1990-01-02"}`
 	ohara = `{"email":"o'hara@example.com","givenName":"Old","clients":[{"clientId":"7"},{"clientId":"8"}]}`
 )
