@@ -29,7 +29,7 @@ const (
 func (s state) text() (text, next string) {
 	switch s {
 	case stateUnresolved:
-		return "done, with records in unknown state", "; the same command goes on with them"
+		return "done, with records in unknown state", "; rerun the command to load those again that may be sent again (not records without a unique key)"
 	case stateStopped:
 		return "stopped", "; the same command goes on"
 	case stateCancelled:
