@@ -233,6 +233,9 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 		if o.start, err = folder.Start(); err != nil {
 			return nil, err
 		}
+		if err := o.openLedger(); err != nil {
+			return nil, err
+		}
 		return o, a.openRollback(o, rollback)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
@@ -274,10 +277,22 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 	if o.verification != nil {
 		o.spec = verification.Spec(o.spec)
 	}
+	if err := o.openLedger(); err != nil {
+		return nil, err
+	}
 	return o, a.connectTarget(o)
 }
 
-// openRollback is openFolder for a rollback.
+// openLedger opens the ledger, or gives ledger.ErrGone.
+func (o *opened) openLedger() error {
+	entries, err := ledger.OpenFolder(o.of.Ledger())
+	if err == nil {
+		o.ledger = ledger.New(entries)
+	}
+	return err
+}
+
+// openRollback is openFolder for a rollback; it leaves out the ledger.
 func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 	o.rollback, o.spec = &r, r.Connection()
 	if o.index, err = source.OpenIndex(o.folder.Index()); err != nil {
@@ -292,11 +307,6 @@ func (a *Activities) openRollback(o *opened, r migration.Rollback) (err error) {
 // connectTarget is what all calls of a run share.
 func (a *Activities) connectTarget(o *opened) (err error) {
 	o.observer = a.observer
-	entries, err := ledger.OpenFolder(o.of.Ledger())
-	if err != nil {
-		return err
-	}
-	o.ledger = ledger.New(entries)
 	if o.gate, err = a.newGate(o); err != nil {
 		return err
 	}

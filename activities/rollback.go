@@ -855,6 +855,7 @@ func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown fun
 	if err := a.openRollback(o, r); err != nil {
 		return sum, err
 	}
+	o.ledger = ledger.New(ledger.NewFolder(o.of.Ledger())) // empty: a dry run was never begun, and keeps nothing
 	for batch := 1; batch <= o.index.Batches(); batch++ {
 		b, err := a.undoingOf(ctx, o, RollbackInput{Batch: batch})
 		if err != nil {
