@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Migration says where everything is.
@@ -135,6 +136,10 @@ type record struct {
 	// answered in a wrong order. Nobody can see that in the answer.
 	misplaced bool
 }
+
+// logged is the record's email as the log of the target has it among the keys of a
+// call, whatever the rule for emails is.
+func (r *record) logged() string { return strings.ToLower(r.email) }
 
 // enough of one kind is told, and the rest counted.
 const enough = 10

@@ -145,6 +145,37 @@ func TestWhatIsBrokenAmongOtherPeopleIsNamed(t *testing.T) {
 	}
 }
 
+// The log has the keys of a call in lower case, also where the target tells cases apart.
+func TestEmailsThatAreUniqueToTheLetter(t *testing.T) {
+	l := newCrowd(t)
+	for _, name := range []string{"users.csv", "success.csv", "retry.csv", "fail.csv", "fail_records.csv", "unresolved.csv"} {
+		content, err := os.ReadFile(l.path(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.write(name, strings.ReplaceAll(strings.ReplaceAll(string(content), "eve@", "Eve@"), "chu@", "Chu@"))
+	}
+	content, err := os.ReadFile(l.path("truth.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.write("truth.jsonl", strings.NewReplacer(`"email":"eve@`, `"email":"Eve@`, `"email":"chu@`, `"email":"Chu@`).Replace(string(content)))
+	input, err := os.ReadFile(l.path("users.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.replace("summary.json", fmt.Sprintf("%x", sha256.Sum256([]byte(header+eve+rob+kay+chu+str+nam))), fmt.Sprintf("%x", sha256.Sum256(input)))
+	m := l.crowd()
+	m.Emails = "exact"
+	broken, err := Check(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range broken {
+		t.Error(b)
+	}
+}
+
 // What a gateway makes twice where the target cannot refuse is no fault of the migration.
 func TestAGatewayCanMakeRecordsWithoutAKeyTwice(t *testing.T) {
 	l := newCrowd(t)

@@ -171,7 +171,7 @@ func (c *checker) repeats() {
 	allowed, sent := map[string]int{}, map[string]int{}
 	for _, r := range c.records {
 		if r.how != "remaining" {
-			allowed[r.key] += r.loaded
+			allowed[r.logged()] += r.loaded
 		}
 	}
 	calls := 0
@@ -207,7 +207,7 @@ func (c *checker) repeats() {
 func (c *checker) linesOf(key string) string {
 	var lines []string
 	for _, r := range c.records {
-		if r.key == key {
+		if r.logged() == key {
 			lines = append(lines, strconv.Itoa(r.line))
 		}
 	}
@@ -226,11 +226,11 @@ func (c *checker) claims() error {
 	}
 	batchOf := map[string]int{}
 	for _, r := range c.records {
-		if _, twin := batchOf[r.key]; twin {
-			batchOf[r.key] = 0
+		if _, twin := batchOf[r.logged()]; twin {
+			batchOf[r.logged()] = 0
 			continue
 		}
-		batchOf[r.key] = r.batch
+		batchOf[r.logged()] = r.batch
 	}
 	calls := map[claim][]int64{}
 	arrived := map[int]int{} // calls of a batch
