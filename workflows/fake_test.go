@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,8 @@ type fake struct {
 	verify  func()
 	canary  int                                                // batches
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
-	notices []notify.Notice                                    // in the order of their delivery
+	notices []notify.Notice                                    // delivered, in the order of telling
+	telling []string                                           // ids of notices: each is delivered by a workflow of its own, in any order
 
 	holding func()
 	hold    sync.Once
@@ -420,6 +422,9 @@ func (f *fake) Notify(_ context.Context, in activities.NotifyInput) (activities.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.notices = append(f.notices, in.Notice)
+	slices.SortStableFunc(f.notices, func(a, b notify.Notice) int {
+		return slices.Index(f.telling, a.ID) - slices.Index(f.telling, b.ID)
+	})
 	return activities.Notified{Delivered: true}, nil
 }
 
@@ -587,6 +592,13 @@ func (o *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, op
 func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
 	o.e.mu.Lock()
 	options := workflow.GetChildWorkflowOptions(ctx)
+	for _, arg := range args {
+		if in, ok := arg.(activities.NotifyInput); ok {
+			o.e.fake.mu.Lock()
+			o.e.fake.telling = append(o.e.fake.telling, in.Notice.ID)
+			o.e.fake.mu.Unlock()
+		}
+	}
 	o.e.child, o.e.children = append(o.e.child, child+" "+options.WorkflowID), append(o.e.children, options)
 	o.e.mu.Unlock()
 	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
