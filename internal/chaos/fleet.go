@@ -242,7 +242,7 @@ func between(all check.Moments, from, to time.Time) check.Moments {
 // migrateBySchedule has a schedule migrate a file, and the service killed
 // between the two: the schedule is kept.
 func (e *episode) migrateBySchedule(ctx context.Context) error {
-	incoming, out, state := e.path("incoming"), e.path("scheduled"), e.path("scheduled-state")
+	incoming, out, state := e.path("incoming"), e.path("scheduled"), e.state // of which the workers know
 	if err := os.Mkdir(incoming, 0o700); err != nil {
 		return err
 	}
