@@ -15,9 +15,9 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/store"
 )
@@ -383,9 +383,9 @@ var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
 // waits for now is its start time.
 func (r *rig) holdsAPlace() bool {
 	for i := range r.spec.Workers {
-		lock, err := private.TryLock(store.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
+		lock, err := durablefs.TryLock(store.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
 		lock.Unlock()
-		if errors.Is(err, private.ErrLocked) {
+		if errors.Is(err, durablefs.ErrLocked) {
 			return true
 		}
 	}

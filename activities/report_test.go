@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/store"
 )
 
@@ -126,7 +126,7 @@ func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
 		if data, err = json.Marshal(entry); err != nil {
 			return err
 		}
-		return private.WriteFile(path, data)
+		return durablefs.WriteFile(path, data)
 	})
 	if err != nil {
 		t.Fatal(err)

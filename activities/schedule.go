@@ -15,8 +15,8 @@ import (
 	"unicode/utf8"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
@@ -251,7 +251,7 @@ func (a *Activities) PutAway(ctx context.Context, in PutAwayInput) (path string,
 
 func putAway(file migration.FoundFile, folder string) (string, error) {
 	dir := filepath.Join(filepath.Dir(file.Path), folder)
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return "", err
 	}
 	now, err := look(file.Path)
@@ -266,8 +266,8 @@ func putAway(file migration.FoundFile, folder string) (string, error) {
 	for n := 1; ; n++ {
 		to := numbered(dir, filepath.Base(file.Path), n)
 		// Whoever makes the empty file owns the name, and may rename onto it.
-		err := private.Create(to, nil)
-		if errors.Is(err, private.ErrExists) {
+		err := durablefs.Create(to, nil)
+		if errors.Is(err, durablefs.ErrExists) {
 			continue
 		}
 		if err != nil {
@@ -280,8 +280,8 @@ func putAway(file migration.FoundFile, folder string) (string, error) {
 // moveTo renames a file onto a name that is ours. What has come in the place of
 // the file since it was looked at goes back.
 func moveTo(file migration.FoundFile, to string) (string, error) {
-	if err := private.Rename(file.Path, to); err != nil {
-		return "", errors.Join(err, private.Remove(to))
+	if err := durablefs.Rename(file.Path, to); err != nil {
+		return "", errors.Join(err, durablefs.Remove(to))
 	}
 	moved, err := look(to)
 	if err != nil || isAsFound(moved, file) {
@@ -290,7 +290,7 @@ func moveTo(file migration.FoundFile, to string) (string, error) {
 	if err := os.Link(to, file.Path); err != nil {
 		return "", fmt.Errorf("%s was replaced twice while it was put away: the file %s was not migrated; move it back", file.Path, to)
 	}
-	return "", private.Remove(to)
+	return "", durablefs.Remove(to)
 }
 
 // isAsFound says whether a file under another name is the one that was found.
@@ -349,12 +349,12 @@ func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput)
 	for at := in.Scheduled.StartedAt; ; at = at.Add(time.Second) {
 		name = artifacts.Name("scheduled", artifacts.Stamp(at), "json")
 		path := filepath.Join(in.Schedule.Options.OutputDir, name)
-		err := private.Create(path, data)
-		if errors.Is(err, private.ErrExists) {
+		err := durablefs.Create(path, data)
+		if errors.Is(err, durablefs.ErrExists) {
 			if !isOf(path, in.Scheduled.WorkflowID) {
 				continue
 			}
-			err = private.WriteFile(path, data)
+			err = durablefs.WriteFile(path, data)
 		}
 		return name, ended(ctx, err)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/output"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/version"
@@ -114,7 +114,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 			return o, errors.New("both --client-secret and --client-secret-file are given; expected one of them")
 		}
 		var err error
-		if o.ClientSecret, err = private.ReadSecret(secretFile); err != nil {
+		if o.ClientSecret, err = durablefs.ReadSecret(secretFile); err != nil {
 			return o, fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
 	}

@@ -7,9 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // A second starter prints a link to the Web UI of the first one.
@@ -17,9 +16,9 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 401}), 5, "--rate-limit", "5")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 401}), 5, "--rate-limit", "5")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	of := func(what string, text string) string {
 		t.Helper()
 		link := regexp.MustCompile(`Web UI: +(http://\S+)`).FindStringSubmatch(text)
@@ -65,9 +64,9 @@ func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 402}), 5).remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 402}), 5).remote()
 	m.worker("--state-dir", l.path("elsewhere"))
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 1)
 	for _, text := range []string{m.state, "in no work place of this worker", l.path("elsewhere"), "--state-dir"} {
 		if !strings.Contains(p.errors(), text) {

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
-	"durable-dataload/internal/s3server"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/s3server"
 )
 
 // inBucket is the folder of the bucket in which migrations keep what they keep.
@@ -66,7 +66,7 @@ func TestABucketHasWhatAFolderHas(t *testing.T) {
 	for _, name := range []string{"folder", "bucket"} {
 		run := newLab(t)
 		s := run.sandbox()
-		input := run.users(invent.Options{Records: 400, Seed: 71})
+		input := run.users(fakeusers.Options{Records: 400, Seed: 71})
 		s.seed(emails(t, input)[300:310])
 		time.Sleep(4 * time.Second)                                    // clocks may differ by that much, and these are not the migration's
 		s.runAnew("--faults", "reset-after=100", "--heal-after", "41") // with that of before, the first round
@@ -74,7 +74,7 @@ func TestABucketHasWhatAFolderHas(t *testing.T) {
 		if name == "bucket" {
 			m.on(server)
 		}
-		code, p := m.run(2 * time.Minute)
+		code, p := m.run()
 		exitCode(t, p, code, 3)
 		m.check()
 		if f := m.figures(); f.Records["recovered"] < 300 || f.Records["failed"] < 10 {
@@ -119,11 +119,11 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox("--faults", "all=0.7,find:all=0.7", "--seed", "5", "--latency", "30ms")
-	m := l.migration(s, l.users(invent.Options{Records: 800, Seed: 72, Awkward: true}), 10,
-		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms").on(server)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 800, Seed: 72, Awkward: true}), 10,
+		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "20ms").on(server)
 	for _, calls := range []int{25, 50} {
 		p := m.start()
-		until(t, time.Minute, "more is loaded", func() bool { return s.calls() >= calls || p.hasEnded() })
+		until(t, "more is loaded", func() bool { return s.calls() >= calls || p.hasEnded() })
 		if p.hasEnded() {
 			t.Fatalf("it ended before it was killed: this was no test\n%s", p.errors())
 		}
@@ -137,7 +137,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	must(t, os.RemoveAll(m.state))
 	m.state = l.path("elsewhere")
 	killed := s.calls()
-	code, p := m.run(2 * time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 3)
 	if s.calls() <= killed {
 		t.Errorf("%d calls before the last kill, and %d at the end: this was no test", killed, s.calls())
@@ -160,7 +160,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	if list := m.ordered("list"); !strings.Contains(list, "users.csv") || !strings.Contains(list, "done") {
 		t.Errorf("the list is\n%s\nwant the migration of users.csv, done", list)
 	}
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "was migrated already")
 }
 
@@ -170,12 +170,12 @@ func TestFilesOfABucketAreMigrated(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 120, Seed: 73})
+	input := l.users(fakeusers.Options{Records: 120, Seed: 73})
 	must(t, os.Mkdir(server.Path("incoming"), 0o700))
 	must(t, os.WriteFile(server.Path("incoming", "users.csv"), []byte(readAll(input)), 0o600))
 	must(t, os.WriteFile(server.Path("incoming", "notes.txt"), []byte("not a table"), 0o600))
 	m := l.migration(s, server.URL("incoming/*.csv"), 20, "--rate-limit", "0").on(server)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	if !strings.Contains(p.output(), "s3://bucket/work/artifacts/success_") {
 		t.Errorf("it prints\n%s\nwant the names of the artifacts in the bucket", p.output())
@@ -184,7 +184,7 @@ func TestFilesOfABucketAreMigrated(t *testing.T) {
 	m.check()
 
 	m.input = server.URL("incoming/none.csv")
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "incoming/none.csv")
 	if n := s.calls(); n != 6 {
 		t.Errorf("%d calls, want the 6 of the file that is there", n)
@@ -198,11 +198,11 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 90, Seed: 74})
+	input := l.users(fakeusers.Options{Records: 90, Seed: 74})
 	s.seed(emails(t, input)[:30])
 	before := s.content()
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0").on(server)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if f := m.figures(); f.Records["created"] != 60 || f.Records["updated"] != 30 {
@@ -211,12 +211,12 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 
 	m.state = l.path("elsewhere")
 	p = m.verify("--latest", "--rate-limit", "0", "--json")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if f := verified(t, p); f.Found.Equal != 90 {
 		t.Errorf("verify finds %+v; want 90 as they should be", f.Found)
 	}
 	p = m.rollback("--yes", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if f := rolled(t, p); f.Records.Deleted != 60 || f.Records.Restored != 30 {
 		t.Errorf("the rollback came to %+v; want 60 deleted and 30 restored", f.Records)
 	}
@@ -231,16 +231,16 @@ func TestTheStoreDiesUnderAMigration(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox("--latency", "30ms")
-	m := l.migration(s, l.users(invent.Options{Records: 600, Seed: 75}), 5, "--rate-limit", "0", "--workers", "4", "--retry-backoff", "100ms").on(server)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 75}), 5, "--rate-limit", "0", "--workers", "4", "--retry-backoff", "100ms").on(server)
 	p := m.start()
-	until(t, time.Minute, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
+	until(t, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
 	server.Kill()
 	time.Sleep(8 * time.Second)
 	if p.hasEnded() {
 		t.Errorf("it has ended while its store was gone: %s", lastLines(p.stderr, 5))
 	}
 	startBucket(t, server)
-	exitCode(t, p, p.wait(3*time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records came to %v; want all created or recovered", f.Records)
@@ -253,7 +253,7 @@ func TestABucketThatCannotBeUsedIsSaid(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 5, Seed: 76}), 5).on(server)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 5, Seed: 76}), 5).on(server)
 	for _, c := range []struct {
 		name      string
 		env       []string
@@ -270,7 +270,7 @@ func TestABucketThatCannotBeUsedIsSaid(t *testing.T) {
 		}
 		m.env = append(s.credentials(), c.env...)
 		begun := time.Now()
-		code, p := m.run(time.Minute)
+		code, p := m.run()
 		refused(t, p, code, 1, c.words...)
 		if strings.Contains(p.errors(), "other-secret-value") {
 			t.Errorf("%s: the error has the secret in it", c.name)

@@ -6,15 +6,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // asks waits until a process tells that its migration waits for a decision.
 func (p *process) asks() {
 	p.t.Helper()
-	until(p.t, time.Minute, "it waits for a decision", func() bool {
+	until(p.t, "it waits for a decision", func() bool {
 		return strings.Contains(p.errors(), "It waits for a decision: ") || p.hasEnded()
 	})
 	if p.hasEnded() {
@@ -34,7 +33,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 120, Seed: 91})
+	input := l.users(fakeusers.Options{Records: 120, Seed: 91})
 	m := l.migration(s, input, 10, "--rate-limit", "50", "--retry-backoff", "100ms", "--canary", "25")
 	first := m.start()
 	first.asks()
@@ -57,7 +56,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it to wait, and none", waiting, s.calls()-calls)
 	}
 	m.ordered("approve", "--latest", "--reason", "looks right")
-	exitCode(t, second, second.wait(time.Minute), 0)
+	exitCode(t, second, second.wait(), 0)
 	m.checkCut()
 	after := m.standing()
 	if got, want := after.changes(), "canary approved,no,yes,looks right"; got != want || after.Records["created"] != 120 {
@@ -71,10 +70,10 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "20", "--canary", "5")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "20", "--canary", "5")
 	patient := m.flags
 	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 5)
 	if text := p.errors(); !strings.Contains(text, "nobody has approved the canary within 1s") {
 		t.Errorf("it does not say why it ends:\n%s", text)
@@ -87,11 +86,11 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	p = m.start()
 	p.asks()
 	m.ordered("approve", "--latest")
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	m.ordered("stop", "--latest")
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	m.checkCut()
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.checkCut()
 	if strings.Contains(p.errors(), "decision") {
@@ -109,7 +108,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox()
-			input := l.users(invent.Options{Records: 200, Seed: 93})
+			input := l.users(fakeusers.Options{Records: 200, Seed: 93})
 			s.seed(emails(t, input)[:10])
 			m := l.migration(s, input, 5, "--rate-limit", "20", "--workers", "2", "--retry-backoff", "100ms", "--max-failed", "2%")
 			p := m.start()
@@ -133,7 +132,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 				t.Errorf("the list is\n%s", list)
 			}
 			m.ordered(c.order, "--latest", "--reason", "they are known")
-			exitCode(t, p, p.wait(time.Minute), c.exitCode)
+			exitCode(t, p, p.wait(), c.exitCode)
 			m.check()
 			f := m.figures()
 			stopped := c.exitCode == 5
@@ -153,7 +152,7 @@ func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 200, Seed: 95})
+	input := l.users(fakeusers.Options{Records: 200, Seed: 95})
 	s.seed(emails(t, input))
 	seeded := s.calls()
 	const workers = 3
@@ -164,7 +163,7 @@ func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 		t.Errorf("%d calls of 5 records failed, want %d at most: the third passes the limit", calls, most)
 	}
 	m.ordered("resume", "--latest")
-	exitCode(t, p, p.wait(time.Minute), 3)
+	exitCode(t, p, p.wait(), 3)
 	m.check()
 	if f := m.figures(); f.Records["failed"] != 200 || s.calls()-seeded != 40 {
 		t.Errorf("%v in %d calls, want all failed, in 40", f.Records, s.calls()-seeded)
@@ -175,14 +174,14 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
 	at := func(args ...string) []string { return append(args, serviceFlags(t)...) }
 	worker := m.worker()
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	key := filepath.Base(filepath.Dir(m.ledger())) // others use the service too
 	m.ordered(at("pause", key, "--reason", "lunch")...)
-	until(t, time.Minute, "the batches wait", func() bool { return strings.Contains(m.standing(at(key)...).Paused, "lunch") })
+	until(t, "the batches wait", func() bool { return strings.Contains(m.standing(at(key)...).Paused, "lunch") })
 	worker.kill()
 	m.worker()
 	calls := s.calls()
@@ -192,7 +191,7 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 		t.Errorf("%d calls were made in the pause", s.calls()-calls)
 	}
 	m.ordered(at("resume", key)...)
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 	if got, want := m.standing(at(key)...).changes(), "paused,no,yes,lunch\nrate,10,200,\nworkers,10,3,\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)

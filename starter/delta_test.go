@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
 )
 
 // count is how many calls to an endpoint the sandbox has written down.
@@ -30,10 +30,10 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	long(t)
 	t.Parallel()
 	l := newLab(t)
-	flags := []string{"--faults", "all=0.7,find:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "5", "--latency", "30ms"}
+	flags := []string{"--faults", "all=0.3,find:all=0.3,update:all=0.5,replace:all=0.5", "--seed", "5", "--latency", "30ms"}
 	s := l.sandbox() // without faults while the users of before are made
-	input := l.users(invent.Options{Records: 600, Seed: 31, Awkward: true})
-	flaws := invent.Options{Records: 600, Awkward: true}.Flaws()
+	input := l.users(fakeusers.Options{Records: 600, Seed: 31, Awkward: true})
+	flaws := fakeusers.Options{Records: 600, Awkward: true}.Flaws()
 	var there []string
 	for i, email := range emails(t, input) {
 		// Not those that fail for what they are, and not the twins.
@@ -44,23 +44,23 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	s.seed(there)
 	s.runAnew(flags...)
 
-	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "200ms")
+	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "20", "--retry-backoff", "20ms")
 	p := m.start()
-	until(t, time.Minute, "some updates", func() bool { return s.count("entity.update") > 20 || p.hasEnded() })
+	until(t, "some updates", func() bool { return s.count("entity.update") > 20 || p.hasEnded() })
 	p.kill()
 	updates := s.count("entity.update")
 	if updates >= len(there)-10 {
 		t.Fatalf("%d of %d updates were made before the kill: this was no test", updates, len(there))
 	}
 	p = m.start()
-	until(t, time.Minute, "more updates", func() bool { return s.count("entity.update") > updates+10 || p.hasEnded() })
+	until(t, "more updates", func() bool { return s.count("entity.update") > updates+10 || p.hasEnded() })
 	if p.hasEnded() {
 		t.Fatal("it has ended before the target died: this was no test")
 	}
 	s.process.kill()
 	time.Sleep(300 * time.Millisecond) // calls fail meanwhile
 	s.run(flags...)
-	exitCode(t, p, p.wait(2*time.Minute), 3)
+	exitCode(t, p, p.wait(), 3)
 	m.check()
 	f := m.figures()
 	if f.Records["updated"] != len(there) || f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
@@ -76,7 +76,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	again.state, again.out = l.path("state-again"), l.path("out-again")
 	updates = s.count("entity.update") + s.count("entity.replace")
 	s.runAnew()
-	code, p := again.run(time.Minute)
+	code, p := again.run()
 	exitCode(t, p, code, 3)
 	f = again.figures()
 	if f.Records["updated"] != 594 || f.Records["failed"] != 6 {
@@ -104,13 +104,13 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
-	input := l.users(invent.Options{Records: 100, Seed: 32})
+	input := l.users(fakeusers.Options{Records: 100, Seed: 32})
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0", "--workers", "2")
 	p := m.start()
-	until(t, time.Minute, "some updates", func() bool { return s.count("entity.update") > 3 })
+	until(t, "some updates", func() bool { return s.count("entity.update") > 3 })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 4)
+	exitCode(t, p, p.wait(), 4)
 	m.check()
 	if f := m.figures(); f.Records["unknown"] == 0 || f.Records["unknown"]+f.Records["updated"] != 100 || f.Files.Unresolved == nil {
 		t.Errorf("the records came to %v; want some unknown, the others updated", f.Records)
@@ -118,13 +118,13 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 
 	without := m.flags
 	m.flags = append([]string{}, "--batch-size", "10")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 1)
 	if !strings.Contains(p.errors(), "--delta-migration") {
 		t.Errorf("going on without -m: %s", p.errors())
 	}
 	m.flags = without
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if f := m.figures(); f.Records["updated"] != 100 {
@@ -137,10 +137,10 @@ func TestDeltaKeepsThePace(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 100, Seed: 33})
+	input := l.users(fakeusers.Options{Records: 100, Seed: 33})
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "40")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	arrivals, err := check.Arrivals(s.truth(), "", s.before)

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
@@ -36,7 +36,7 @@ func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
 	// Staged inputs and the index are in a folder of their own.
 	dir, err := os.MkdirTemp("", "durable-dataload-")
 	if err != nil {
-		return 0, private.TemporaryError(err)
+		return 0, durablefs.TemporaryError(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	o.home = home{stateDir: dir}
@@ -114,7 +114,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 		MaxEncoded: d.room, EncodedSize: d.measure(c.o), Unbounded: c.o.mapping != "", IndexPath: path,
 	})
 	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that this writes
-		err = private.TemporaryError(err)
+		err = durablefs.TemporaryError(err)
 	}
 	if err != nil {
 		return nil, err

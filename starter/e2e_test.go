@@ -26,12 +26,12 @@ import (
 
 	"go.temporal.io/sdk/client"
 
-	"durable-dataload/internal/check"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/invent"
-	"durable-dataload/internal/program"
-	"durable-dataload/internal/s3server"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
+	"durable-dataload/internal/proof/s3server"
 )
 
 // The tests of this package run the three programs as a person would, and kill
@@ -196,17 +196,17 @@ func (p *process) hasEnded() bool {
 
 // wait gives the exit code. A process that does not end in time shows where it
 // hangs.
-func (p *process) wait(limit time.Duration) int {
+func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(limit):
+	case <-time.After(patience):
 		p.signal(syscall.SIGQUIT)
 		select {
 		case <-p.done:
 		case <-time.After(5 * time.Second):
 		}
-		p.t.Fatalf("%s did not end within %s", p.name, limit)
+		p.t.Fatalf("%s did not end within %s", p.name, patience)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -227,13 +227,17 @@ func lastLines(path string, n int) string {
 	return filepath.Base(path) + ":\n" + strings.Join(lines[max(0, len(lines)-n-1):], "") + "\n"
 }
 
+// patience bounds every wait for a condition. It is far longer than any wait takes,
+// since the machine may be busy: a test that passes never comes near it.
+const patience = 4 * time.Minute
+
 // until waits for a condition.
-func until(t *testing.T, limit time.Duration, what string, holds func() bool) {
+func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	end := time.Now().Add(limit)
+	end := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(end) {
-			t.Fatalf("waited %s in vain: %s", limit, what)
+			t.Fatalf("waited %s in vain: %s", patience, what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -261,7 +265,7 @@ func (l *lab) sandbox(flags ...string) *target {
 func (s *target) run(flags ...string) {
 	s.lab.t.Helper()
 	s.process = s.lab.start("sandbox", s.credentials(), append([]string{"--address", s.address, "--state-dir", s.dir}, flags...)...)
-	until(s.lab.t, 20*time.Second, "the sandbox listens", func() bool {
+	until(s.lab.t, "the sandbox listens", func() bool {
 		if s.process.hasEnded() {
 			s.lab.t.Fatalf("the sandbox ended: %s", s.process.errors())
 		}
@@ -369,7 +373,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // users writes a file of invented users.
-func (l *lab) users(o invent.Options) string {
+func (l *lab) users(o fakeusers.Options) string {
 	l.t.Helper()
 	path := l.path("users.csv")
 	f, err := os.Create(path)
@@ -377,7 +381,7 @@ func (l *lab) users(o invent.Options) string {
 		l.t.Fatal(err)
 	}
 	defer f.Close()
-	if err := invent.Write(f, o); err != nil {
+	if err := fakeusers.Write(f, o); err != nil {
 		l.t.Fatal(err)
 	}
 	return path
@@ -462,10 +466,10 @@ func (m *migration) start() *process {
 }
 
 // run gives the command and waits for its end.
-func (m *migration) run(limit time.Duration) (code int, p *process) {
+func (m *migration) run() (code int, p *process) {
 	m.lab.t.Helper()
 	p = m.start()
-	return p.wait(limit), p
+	return p.wait(), p
 }
 
 // summary is the path of the one summary that there is.

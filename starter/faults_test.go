@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
 )
 
 // allFaults is every kind of fault at once, of calls that write and of those
@@ -23,7 +23,7 @@ func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
 	long(t)
 	t.Parallel()
 	l := newLab(t)
-	input := l.users(invent.Options{Records: 20_000, Seed: 11, Awkward: true})
+	input := l.users(fakeusers.Options{Records: 20_000, Seed: 11, Awkward: true})
 	s := l.sandbox()
 	all := emails(t, input)
 	var existing []string
@@ -37,15 +37,15 @@ func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
 	s.seed(existing)
 	seeded := time.Now()
 	s.runAnew("--faults", allFaults, "--seed", "4810", "--find-lag", "1500ms", "--latency", "5ms")
-	until(t, time.Minute, "the users were there some time before", func() bool { return time.Since(seeded) > clockTolerance })
+	until(t, "the users were there some time before", func() bool { return time.Since(seeded) > clockTolerance })
 
 	m := l.migration(s, input, 100, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms")
-	code, p := m.run(4 * time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 3)
 	m.check()
 
 	f := m.figures()
-	flaws := invent.Options{Records: 20_000, Awkward: true}.Flaws()
+	flaws := fakeusers.Options{Records: 20_000, Awkward: true}.Flaws()
 	failed := len(existing) + 3 + len(flaws.Repeated)
 	if f.Records["failed"] != failed || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
 		t.Errorf("%d failed, %d unknown, %d remaining; want %d, 0 and 0", f.Records["failed"], f.Records["unknown"], f.Records["remaining"], failed)
@@ -96,8 +96,8 @@ func TestAHealthyTargetTakesEverythingInOneRound(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 1_000, Seed: 3}), 50, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 1_000, Seed: 3}), 50, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	f := m.figures()

@@ -6,9 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 var putBack = regexp.MustCompile("put (it|the file) back as it was")
@@ -41,7 +40,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox()
-			input := l.users(invent.Options{Records: 200, Seed: 41})
+			input := l.users(fakeusers.Options{Records: 200, Seed: 41})
 			content := []byte(readAll(input))
 			original := l.path("original.csv")
 			if err := os.WriteFile(original, content, 0o600); err != nil {
@@ -49,11 +48,11 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			}
 			m := l.migration(s, input, 5, "--rate-limit", "8")
 			p := m.start()
-			until(t, time.Minute, "some calls", func() bool { return s.calls() >= 6 })
+			until(t, "some calls", func() bool { return s.calls() >= 6 })
 			if err := c.damage(input, content); err != nil {
 				t.Fatal(err)
 			}
-			exitCode(t, p, p.wait(time.Minute), 5)
+			exitCode(t, p, p.wait(), 5)
 			if text := p.errors(); !strings.Contains(text, c.says) || !strings.Contains(text, "users.csv") || !putBack.MatchString(text) {
 				t.Errorf("it says:\n%s\nwant users.csv, %q and what to do", text, c.says)
 			}
@@ -64,7 +63,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 				t.Errorf("the records came to %v; want some created, the rest remaining", f.Records)
 			}
 			calls := s.calls()
-			code, wrong := m.run(time.Minute)
+			code, wrong := m.run()
 			refused(t, wrong, code, 1, "users.csv")
 			if s.calls() != calls {
 				t.Errorf("%d calls were made with the changed file", s.calls()-calls)
@@ -72,7 +71,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			if err := os.WriteFile(input, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			code, again := m.run(time.Minute)
+			code, again := m.run()
 			exitCode(t, again, code, 0)
 			m.check()
 			if f := m.figures(); f.Records["created"] != 200 || len(m.artifacts("remaining_*")) > 0 {

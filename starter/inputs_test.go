@@ -12,12 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unicode/utf16"
 
 	"github.com/klauspost/compress/zstd"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 func gzipped(t *testing.T, content []byte) []byte {
@@ -64,10 +63,10 @@ func (l *lab) write(name string, content []byte) string {
 }
 
 // people are invented users of their own.
-func people(t *testing.T, o invent.Options) []byte {
+func people(t *testing.T, o fakeusers.Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := invent.Write(&b, o); err != nil {
+	if err := fakeusers.Write(&b, o); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -85,7 +84,7 @@ func (m *migration) staged() []string {
 
 func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 	t.Parallel()
-	plain := people(t, invent.Options{Records: 60, Seed: 101, Awkward: true})
+	plain := people(t, fakeusers.Options{Records: 60, Seed: 101, Awkward: true})
 	western := "email,displayName\r\nann@example.com,Zürich – €\r\nbob@example.com,é\r\n"
 	for _, c := range []struct {
 		name          string
@@ -111,7 +110,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 			} else {
 				m.input = l.write(c.file, c.content)
 			}
-			code, p := m.run(time.Minute)
+			code, p := m.run()
 			exitCode(t, p, code, c.code)
 			e := m.evidence()
 			e.Input = l.write("plain/"+c.data, c.want)
@@ -136,7 +135,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 			// The same content again, whatever its wrapping.
 			calls := s.calls()
 			l.stdin = bytes.NewReader(c.content)
-			code, again := m.run(time.Minute)
+			code, again := m.run()
 			refused(t, again, code, 1, "migrated already", "--again")
 			if s.calls() != calls || len(m.staged()) > 0 {
 				t.Errorf("%d calls more, staged %q; want none", s.calls()-calls, m.staged())
@@ -149,29 +148,29 @@ func TestInputsThatAreStagedGoOnAfterAKillAndAStop(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	plain := people(t, invent.Options{Records: 200, Seed: 102})
+	plain := people(t, fakeusers.Options{Records: 200, Seed: 102})
 	input := l.write("users.csv.gz", gzipped(t, plain))
 	m := l.migration(s, input, 5, "--rate-limit", "10")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	p.kill()
 	calls := s.calls()
 	p = m.start()
-	until(t, time.Minute, "some calls more", func() bool { return s.calls() >= calls+5 })
+	until(t, "some calls more", func() bool { return s.calls() >= calls+5 })
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	if len(m.staged()) != 1 {
 		t.Errorf("staged are %q; want one, which is needed", m.staged())
 	}
-	l.write("users.csv.gz", gzipped(t, people(t, invent.Options{Records: 10, Seed: 103})))
+	l.write("users.csv.gz", gzipped(t, people(t, fakeusers.Options{Records: 10, Seed: 103})))
 	calls = s.calls()
-	code, changed := m.run(time.Minute)
+	code, changed := m.run()
 	refused(t, changed, code, 1, "users.csv.gz", "changed", "put the file back as it was")
 	if s.calls() != calls || len(m.staged()) != 1 {
 		t.Errorf("%d calls with another file, staged %q; want none, and the first file", s.calls()-calls, m.staged())
 	}
 	l.write("users.csv.gz", gzipped(t, plain))
-	code, again := m.run(time.Minute)
+	code, again := m.run()
 	exitCode(t, again, code, 0)
 	e := m.evidence()
 	e.Input = l.write("plain.csv", plain)
@@ -192,7 +191,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	}
 	b.WriteString("short@example.com;too few\r\n")
 	m := l.migration(s, l.write("users.csv", []byte(b.String())), 5, "--rate-limit", "0", "--retry-rounds", "0", "--delimiter", ";")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 4)
 	e := m.evidence()
 	e.Comma = ';'
@@ -205,7 +204,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	byHand := *m
 	byHand.input, byHand.out = filepath.Join(m.out, *f.Files.Unresolved), l.path("by hand")
 	s.runAnew()
-	code, second := byHand.run(time.Minute)
+	code, second := byHand.run()
 	exitCode(t, second, code, 0)
 	if got := byHand.figures(); got.Records["created"] != f.Records["unknown"] {
 		t.Errorf("the retry file came to %v; want %d created", got.Records, f.Records["unknown"])
@@ -216,12 +215,12 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	l.write("in/b.csv", people(t, invent.Options{Records: 20, Seed: 105}))
+	l.write("in/b.csv", people(t, fakeusers.Options{Records: 20, Seed: 105}))
 	l.write("in/a.csv.gz", gzipped(t, []byte("email\na1@example.org\na2@example.org\n")))
 	bad := l.write("in/c.csv", []byte("email,email\n"))
 	m := l.migration(s, l.path("in", "*.csv*"), 10, "--rate-limit", "0")
 	m.out = l.path("in") // the result files match the pattern too
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 1)
 	lines := func(p *process, name string) (found []string) {
 		for line := range strings.Lines(p.output()) {
@@ -251,7 +250,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, again := m.run(time.Minute)
+	code, again := m.run()
 	exitCode(t, again, code, 3)
 	wantLines(again, map[string]string{
 		"a.csv.gz": "2 2 0 0 0 0 0 done already", "b.csv": "20 20 0 0 0 0 0 done already", "c.csv": "2 1 0 0 1 0 0 done, with failed records",
@@ -261,7 +260,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	}
 
 	m.flags = append(m.flags, "--json")
-	code, summaries := m.run(time.Minute)
+	code, summaries := m.run()
 	exitCode(t, summaries, code, 3)
 	var list []struct {
 		Data string `json:"data_file"`
@@ -278,18 +277,18 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	first := l.write("first.csv", people(t, invent.Options{Records: 200, Seed: 106}))
+	first := l.write("first.csv", people(t, fakeusers.Options{Records: 200, Seed: 106}))
 	second := l.write("second.csv", []byte("email\nlast@example.org\n"))
 	m := l.migration(s, first, 5, "--rate-limit", "10", second)
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	if text := p.output(); !strings.Contains(text, "not begun") || !strings.Contains(text, "stopped") {
 		t.Errorf("the table is\n%s\nwant one stopped, one not begun", text)
 	}
 	m.flags = append(m.flags, "--rate-limit", "0")
-	code, again := m.run(time.Minute)
+	code, again := m.run()
 	exitCode(t, again, code, 0)
 	if got := len(s.emails()); got != 201 {
 		t.Errorf("%d users were written, want 201", got)
@@ -312,12 +311,12 @@ func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
 	if _, err := io.WriteString(writer, "email\nann@example.com\n"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 20*time.Second, "it reads", func() bool {
+	until(t, "it reads", func() bool {
 		found, _ := filepath.Glob(filepath.Join(m.state, "inputs", "*.lock"))
 		return len(found) > 0
 	})
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(20*time.Second), 5)
+	exitCode(t, p, p.wait(), 5)
 	if s.calls() > 0 || len(m.staged()) > 0 {
 		t.Errorf("%d calls, staged %q; want none", s.calls(), m.staged())
 	}
@@ -327,7 +326,7 @@ func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	whole := gzipped(t, people(t, invent.Options{Records: 100, Seed: 107}))
+	whole := gzipped(t, people(t, fakeusers.Options{Records: 100, Seed: 107}))
 	for _, c := range []struct {
 		name    string
 		content []byte
@@ -342,7 +341,7 @@ func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
 		{"users.csv", []byte("email;city\n"), nil, []string{"--delimiter ';'"}},
 	} {
 		m := l.migration(s, l.write(c.name, c.content), 10, c.flags...)
-		code, p := m.run(time.Minute)
+		code, p := m.run()
 		refused(t, p, code, 1, c.says...)
 		if s.calls() > 0 || len(m.staged()) > 0 || len(m.artifacts("*.csv")) > 0 {
 			t.Errorf("%s: %d calls, staged %q, results %q; want none", c.name, s.calls(), m.staged(), m.artifacts("*"))

@@ -4,7 +4,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestValidateBeforeANewMigrationOnly(t *testing.T) {
@@ -17,7 +16,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	}
 	const found = "before anything is sent"
 	m := l.migration(s, input, 10)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 3)
 	for _, words := range []string{found, "error: 3 × givenname: the schema does not have this attribute; did you mean givenName?", "(line 4 (first in 3))"} {
 		if !strings.Contains(p.errors(), words) {
@@ -29,7 +28,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	}
 
 	m = l.migration(s, input, 10, "--again", "--no-validate")
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 3)
 	if strings.Contains(p.errors(), found) {
 		t.Errorf("it was validated in spite of --no-validate:\n%s", p.errors())

@@ -15,11 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/tilde"
@@ -250,7 +250,7 @@ func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
 	if path == "" {
 		return mapping.BuiltIn(), nil, nil
 	}
-	text, err := private.ReadFile(path, mapping.MaxSize)
+	text, err := durablefs.ReadFile(path, mapping.MaxSize)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s: there is no such file; expected a mapping file; starter mapping init writes one", path)
 	}

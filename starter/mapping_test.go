@@ -4,9 +4,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 func (l *lab) writeText(name, text string) string { return l.write(name, []byte(text)) }
@@ -20,7 +19,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	starter := func(want int, env []string, args ...string) *process {
 		t.Helper()
 		p := l.start("starter", env, append([]string{"mapping"}, args...)...)
-		exitCode(t, p, p.wait(20*time.Second), want)
+		exitCode(t, p, p.wait(), want)
 		return p
 	}
 
@@ -53,7 +52,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	}
 
 	m := l.migration(s, input, 10, "--mapping", file)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	for _, words := range []string{`"email":"Ada@example.com"`, `"birthday":"1999-12-31"`} {
 		if !strings.Contains(readAll(s.truth()), words) {
@@ -66,7 +65,7 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 200, Seed: 91})
+	input := l.users(fakeusers.Options{Records: 200, Seed: 91})
 	first := l.writeText("first.yaml", "columns:\n  givenName: {case: upper}\n")
 	other := l.writeText("other.yaml", "columns:\n  givenName: {case: lower}\n")
 	wrong := l.writeText("wrong.yaml", "columns:\n  givnName: displayName\n")
@@ -77,27 +76,27 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 		return &c
 	}
 
-	code, p := with("--mapping", wrong).run(time.Minute)
+	code, p := with("--mapping", wrong).run()
 	refused(t, p, code, 1, "wrong.yaml, line 2", `did you mean column 2?`)
-	code, p = with("--mapping", l.path("none.yaml")).run(time.Minute)
+	code, p = with("--mapping", l.path("none.yaml")).run()
 	refused(t, p, code, 1, "none.yaml", "no such file")
 
 	p = with("--mapping", first).start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 4 })
-	attached, watcher := with("--mapping", other).run(time.Minute)
+	until(t, "some calls", func() bool { return s.calls() >= 4 })
+	attached, watcher := with("--mapping", other).run()
 	refused(t, watcher, attached, 1, "begun with the mapping first.yaml", "other.yaml")
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 
 	calls := s.calls()
-	code, p = with("--mapping", other).run(time.Minute)
+	code, p = with("--mapping", other).run()
 	refused(t, p, code, 1, "begun with the mapping first.yaml", "other.yaml", "its copy is")
-	code, p = with().run(time.Minute)
+	code, p = with().run()
 	refused(t, p, code, 1, "begun with the mapping first.yaml", "built-in")
 	if s.calls() != calls {
 		t.Errorf("%d calls were made with another mapping", s.calls()-calls)
 	}
-	code, p = with("--mapping", first, "--rate-limit", "0").run(time.Minute)
+	code, p = with("--mapping", first, "--rate-limit", "0").run()
 	exitCode(t, p, code, 0)
 	if f := m.figures(); f.Records["created"] != 200 {
 		t.Errorf("the records came to %v, want 200 created", f.Records)

@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // shownSafely holds that what a process has printed has no character that a terminal obeys, or
@@ -34,8 +33,8 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	names := []string{"München.csv", "客户 😀.csv", "users\u202evsc.\ncsv", "-50%41 `x`|<b>.csv", "\xff.csv", strings.Repeat("ä", 125) + ".csv"}
 	m := l.migration(s, "", 10, "--rate-limit", "0")
 	for i, name := range names {
-		m.input = l.write(name, people(t, invent.Options{Records: 10, Seed: uint64(400 + i)}))
-		code, p := m.run(time.Minute)
+		m.input = l.write(name, people(t, fakeusers.Options{Records: 10, Seed: uint64(400 + i)}))
+		code, p := m.run()
 		exitCode(t, p, code, 0)
 		shownSafely(t, p)
 		if f := m.standing("--latest"); f.State != "done" || f.Records["created"] != 10 || strings.ContainsFunc(f.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -66,7 +65,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	// One target, however it is spelled.
 	for _, spelled := range []string{"HTTP://" + s.address, s.uri() + "/", "http://" + strings.Replace(s.address, ":", ".:", 1)} {
 		m.flags = []string{"--batch-size", "10", "--apid_uri", spelled}
-		code, p := m.run(time.Minute)
+		code, p := m.run()
 		refused(t, p, code, 1, "was migrated already")
 	}
 
@@ -76,14 +75,14 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	if out, err := exec.Command("cp", "-pR", original, m.state).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	m.input = l.write("more.csv", people(t, invent.Options{Records: 10, Seed: 450}))
+	m.input = l.write("more.csv", people(t, fakeusers.Options{Records: 10, Seed: 450}))
 	mark := filepath.Join(m.state, "machine.json")
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "is a copy", "remove "+mark, "docs/state.md")
 	if err := os.Remove(mark); err != nil {
 		t.Fatal(err)
 	}
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 }
 
@@ -94,7 +93,7 @@ func TestAScheduleTellsWhichFileItCannotTakeAndTakesTheNext(t *testing.T) {
 	n := l.nightly(s, nil, "--rate-limit", "0")
 	serving := n.serve()
 	for i, name := range []string{"a\xff.csv", "München\u202e\n.csv", "one.csv"} {
-		n.put(name, people(t, invent.Options{Records: 10, Seed: uint64(460 + i)}))
+		n.put(name, people(t, fakeusers.Options{Records: 10, Seed: uint64(460 + i)}))
 	}
 	n.schedule("trigger", "nightly")
 	first := n.next()
@@ -107,11 +106,11 @@ func TestAScheduleTellsWhichFileItCannotTakeAndTakesTheNext(t *testing.T) {
 	}
 	for _, command := range [][]string{{"list"}, {"status", "--latest"}} {
 		p := l.start("starter", nil, append(command, "--state-dir", l.path("state"))...)
-		exitCode(t, p, p.wait(time.Minute), 0)
+		exitCode(t, p, p.wait(), 0)
 		shownSafely(t, p)
 	}
 	p := l.start("starter", nil, "schedule", "describe", "Nächte", "--state-dir", l.path("state"))
-	refused(t, p, p.wait(time.Minute), 2, "cannot be the name of a schedule")
+	refused(t, p, p.wait(), 2, "cannot be the name of a schedule")
 	serving.signal(os.Interrupt)
-	exitCode(t, serving, serving.wait(time.Minute), 0)
+	exitCode(t, serving, serving.wait(), 0)
 }

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 const (
@@ -132,12 +132,12 @@ func TestSomebodyIsNotifiedWhoWasAwayAtFirst(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	h := newHook(t)
-	m := l.migration(s, l.users(invent.Options{Records: 60, Seed: 95, Awkward: true}), 10, "--rate-limit", "0")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 95, Awkward: true}), 10, "--rate-limit", "0")
 	m.env = append(m.env, h.env()...)
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() > 0 })
+	until(t, "some calls", func() bool { return s.calls() > 0 })
 	h.listen()
-	code := p.wait(time.Minute)
+	code := p.wait()
 	exitCode(t, p, code, 3)
 	m.check()
 	h.hasStartAndEnd(m, code)
@@ -167,9 +167,9 @@ func TestANoticeThatIsLeftArrivesWithTheNextCommand(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	h := newHook(t)
-	first := l.migration(s, l.users(invent.Options{Records: 20, Seed: 96}), 10, "--rate-limit", "0")
+	first := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 96}), 10, "--rate-limit", "0")
 	first.env = append(first.env, h.env()...)
-	code, p := first.run(time.Minute)
+	code, p := first.run()
 	exitCode(t, p, code, 0)
 	if !strings.Contains(p.errors(), "2 of its notices are not delivered yet") {
 		t.Errorf("nothing is said of notices that are left:\n%s", p.errors())
@@ -182,7 +182,7 @@ func TestANoticeThatIsLeftArrivesWithTheNextCommand(t *testing.T) {
 		if err := os.WriteFile(next.input, fmt.Appendf(nil, "email\nnobody%d@example.com\n", n), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		code, p = next.run(time.Minute)
+		code, p = next.run()
 		exitCode(t, p, code, 0)
 		h.hasStartAndEnd(next, 0)
 		if h.of("migration.started", "users.csv") != nil && h.of("migration.ended", "users.csv") != nil {
@@ -197,11 +197,11 @@ func TestAWorkerNotifies(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	h := newHook(t).listen()
-	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
 	m.env = nil // the starter knows nobody
 	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.places()...)...)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
-	until(t, 20*time.Second, "the end is told", func() bool { return h.of("migration.ended", "users.csv") != nil })
+	until(t, "the end is told", func() bool { return h.of("migration.ended", "users.csv") != nil })
 	h.hasStartAndEnd(m, 0)
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
 )
 
 // The target is down in the middle for as long as a third of the file takes. It
@@ -16,15 +16,15 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "20ms")
-	m := l.migration(s, l.users(invent.Options{Records: 600, Seed: 41}), 5,
+	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 41}), 5,
 		"--rate-limit", "40", "--workers", "4", "--breaker", "3", "--retry-backoff", "100ms")
 	p := m.start()
-	until(t, time.Minute, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
+	until(t, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
 	s.process.kill()
-	until(t, time.Minute, "the breaker opens", func() bool { return strings.Contains(m.events(), `"breaker opened"`) || p.hasEnded() })
+	until(t, "the breaker opens", func() bool { return strings.Contains(m.events(), `"breaker opened"`) || p.hasEnded() })
 	time.Sleep(2 * time.Second) // for which 80 batches would be sent in vain
 	s.run("--latency", "20ms")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 	f := m.figures()
 	if f.Records["unknown"] != 0 || f.Records["failed"] != 0 || f.Records["created"]+f.Records["recovered"] != 600 {

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/invent"
-	"durable-dataload/internal/program"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // startInto starts the migration with its outputs going elsewhere.
@@ -56,7 +56,7 @@ func TestOutputThatNobodyReadsEndsNothing(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
-			m := l.migration(l.sandbox(), l.users(invent.Options{Records: 60, Seed: 5}), 2, "--rate-limit", "10")
+			m := l.migration(l.sandbox(), l.users(fakeusers.Options{Records: 60, Seed: 5}), 2, "--rate-limit", "10")
 			r, w, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
@@ -98,7 +98,7 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	var input string
 	for _, flags := range [][]string{{"--json"}, {}} {
 		l = newLab(t)
-		input = l.users(invent.Options{Records: 4, Seed: 6})
+		input = l.users(fakeusers.Options{Records: 4, Seed: 6})
 		m := l.migration(l.sandbox(), input, 2, flags...)
 		stderr, err := os.Create(l.path("stderr"))
 		if err != nil {

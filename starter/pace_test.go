@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
 )
 
 // The pace is measured before the tests that run at the same time, so that
@@ -37,14 +37,14 @@ func paceOf(t *testing.T, workers int) float64 {
 	t.Helper()
 	l := newLab(t)
 	s := l.sandbox("--latency", "30ms")
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
 	if workers > 0 {
 		m.remote()
 	}
 	for range workers {
 		m.worker()
 	}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	everything, err := check.Arrivals(s.truth(), "", 0)
@@ -76,14 +76,14 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox("--latency", "150ms")
-			m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 32}), 10, "--rate-limit", "0", "--workers", "2")
+			m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 32}), 10, "--rate-limit", "0", "--workers", "2")
 			if c.workers > 0 {
 				m.remote()
 			}
 			for range c.workers {
 				m.worker()
 			}
-			code, p := m.run(time.Minute)
+			code, p := m.run()
 			exitCode(t, p, code, 0)
 			m.check()
 			most, err := check.InFlight(s.truth())
@@ -101,8 +101,8 @@ func TestWithoutARateLimitNothingWaits(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 600, Seed: 33}), 10, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 33}), 10, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	moments, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
@@ -121,7 +121,7 @@ func TestTheFirstCommandEndsWithinAMinute(t *testing.T) {
 	l.copyTestdata()
 	began := time.Now()
 	p := l.start("starter", []string{"XDG_STATE_HOME=" + l.path("states")}, "--data", "testdata/users.csv", "--sandbox")
-	exitCode(t, p, p.wait(time.Minute), 3)
+	exitCode(t, p, p.wait(), 3)
 	t.Logf("it took %v", time.Since(began).Round(100*time.Millisecond))
 	state := l.path("states", "durable-dataload")
 	s := &target{lab: l, dir: state + "/sandbox/entities"}

@@ -23,7 +23,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // evidence is everything that must not hold user data or a secret, in lower
@@ -59,7 +59,7 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 	browser := openWebUI(t, address)
 	var err error
 	var list *workflowservice.ListWorkflowExecutionsResponse
-	until(t, 30*time.Second, "the service lists its workflows", func() bool {
+	until(t, "the service lists its workflows", func() bool {
 		list, err = c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: engine.Namespace, PageSize: 1000})
 		return err == nil && len(list.GetExecutions()) > 0
 	})
@@ -245,11 +245,11 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		t.Parallel()
 		l := newLab(t)
 		s := l.sandbox("--faults", faults, "--seed", "12", "--latency", "30ms")
-		m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 91, Awkward: true}), 5, flags...)
+		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 91, Awkward: true}), 5, flags...)
 		p := m.start()
-		until(t, time.Minute, "some calls", func() bool { return s.calls() >= 10 })
+		until(t, "some calls", func() bool { return s.calls() >= 10 })
 		p.kill()
-		code, p := m.run(2 * time.Minute)
+		code, p := m.run()
 		exitCode(t, p, code, 3)
 		m.check()
 		e := evidence{}
@@ -278,14 +278,14 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		t.Parallel()
 		l := newLab(t)
 		s := l.sandbox("--faults", faults, "--seed", "13", "--latency", "30ms")
-		m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 92, Awkward: true}), 5, flags...).remote()
+		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 92, Awkward: true}), 5, flags...).remote()
 		m.env = nil // the starter needs no credentials where a worker has them
 		p := m.start()
 		m.worker()
-		until(t, time.Minute, "some calls", func() bool { return s.calls() >= 10 })
+		until(t, "some calls", func() bool { return s.calls() >= 10 })
 		m.lab.processes[len(m.lab.processes)-1].kill()
 		w := m.worker("--metrics-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug")
-		exitCode(t, p, p.wait(2*time.Minute), 3)
+		exitCode(t, p, p.wait(), 3)
 		m.check()
 		e := evidence{}
 		e.addFolder(t, filepath.Join(m.state, "logs"))

@@ -9,11 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // refused holds that a process could not run, and said in one line why.
@@ -50,7 +49,7 @@ func oneError(t *testing.T, p *process, words ...string) {
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	input := l.users(invent.Options{Records: 5, Seed: 1})
+	input := l.users(fakeusers.Options{Records: 5, Seed: 1})
 	cases := []struct {
 		name string
 		args []string
@@ -78,7 +77,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			p := l.start("starter", nil, append(c.args, "--state-dir", l.path("state"))...)
-			refused(t, p, p.wait(20*time.Second), 2, c.says)
+			refused(t, p, p.wait(), 2, c.says)
 			if exists(l.path("state")) {
 				t.Error("a state folder was made")
 			}
@@ -112,7 +111,7 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := l.migration(s, input, 10)
-			code, p := m.run(time.Minute)
+			code, p := m.run()
 			refused(t, p, code, 1, append(c.says, "bad.csv")...)
 			if found := m.artifacts("*"); s.calls() > 0 || len(found) > 0 {
 				t.Errorf("%d calls were made, and the output folder has %q", s.calls(), found)
@@ -125,7 +124,7 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 30, Seed: 61})
+	input := l.users(fakeusers.Options{Records: 30, Seed: 61})
 	nobody := freeAddress(t) // nobody listens there
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -155,7 +154,7 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 			own := newLab(t)
 			m := own.migration(s, input, 10, c.flags...)
 			m.env = append(m.env, c.env...)
-			code, p := m.run(2 * time.Minute)
+			code, p := m.run()
 			refused(t, p, code, 1, c.says...)
 			if strings.Contains(p.errors(), s.secret) {
 				t.Error("the error holds the secret")
@@ -177,7 +176,7 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 30, Seed: 62}), 10)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 30, Seed: 62}), 10)
 	dir := filepath.Join(m.state, "engine")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -190,7 +189,7 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		t.Fatal(err)
 	}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	refused(t, p, code, 1, m.state, "another process", "--state-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
@@ -200,11 +199,11 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	input := l.users(invent.Options{Records: 20, Seed: 63})
+	input := l.users(fakeusers.Options{Records: 20, Seed: 63})
 	out := l.path("out")
 	args := []string{"--data", input, "--sandbox", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms", "--state-dir", l.path("state"), "--output-dir", out}
 	p := l.start("starter", nil, args...)
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m := &migration{lab: l, out: out}
 	address := strings.TrimPrefix(m.figures().URI, "http://")
 	other, err := net.Listen("tcp", address)
@@ -213,7 +212,7 @@ func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 	}
 	defer other.Close()
 	p = l.start("starter", nil, append(args, "--again")...)
-	refused(t, p, p.wait(time.Minute), 1, address, "in use", "--state-dir")
+	refused(t, p, p.wait(), 1, address, "in use", "--state-dir")
 }
 
 func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
@@ -222,7 +221,7 @@ func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
 	s := l.sandbox("--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
 	input := l.write("users.csv", []byte("email,givenName\n"+goodAndBad(60, 17, 18, 44)))
 	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 3)
 	m.check()
 	f := m.figures()
@@ -253,7 +252,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 10, Seed: 76}), 5)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 10, Seed: 76}), 5)
 	closed := l.migration(s, m.input, 5)
 	closed.target = &target{lab: l, address: freeAddress(t), dir: s.dir, id: s.id, secret: s.secret}
 	latin := l.path("latin.csv")
@@ -271,7 +270,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	} {
 		run := *c.m
 		run.input, run.flags = c.input, append(slices.Clone(c.m.flags), c.flags...)
-		code, p := run.run(time.Minute)
+		code, p := run.run()
 		exitCode(t, p, code, 1)
 		status, list := m.ordered("status", "--json"), m.ordered("list")
 		var told struct {
@@ -289,7 +288,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 			t.Errorf("%s: the list is\n%s", c.name, list)
 		}
 	}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	if status := m.standing(); status.State != "done" {
 		t.Errorf("after the right command it is %+v", status)

@@ -11,7 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // An operator can reset a workflow in Temporal at any time: it runs again from
@@ -24,19 +24,19 @@ func TestAResetOfAWorkflowSendsNothingTwice(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox("--latency", "900ms")
-			m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 27}), 5, "--rate-limit", "0", "--timeout", "3", "--retry-backoff", "200ms").remote()
+			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 27}), 5, "--rate-limit", "0", "--timeout", "3", "--retry-backoff", "20ms").remote()
 			m.worker()
 			p := m.start()
-			until(t, time.Minute, "some calls", func() bool { return s.calls() >= 12 })
+			until(t, "some calls", func() bool { return s.calls() >= 12 })
 			reset(t, m, which == "the load")
-			code := p.wait(2 * time.Minute)
+			code := p.wait()
 			if which == "the migration" {
 				// What it watched was terminated by the reset. The same command
 				// finds the run that took its place, which may stop because of
 				// the load that the first has begun, and goes on after it.
 				exitCode(t, p, code, 1)
 				for again := 0; code != 0 && again < 4; again++ {
-					code, p = m.run(2 * time.Minute)
+					code, p = m.run()
 				}
 			}
 			exitCode(t, p, code, 0)
@@ -82,7 +82,7 @@ func reset(t *testing.T, m *migration, load bool) {
 // find gives the one workflow of this kind that runs for a remote migration.
 func (m *migration) find(c client.Client, kind string) (found *common.WorkflowExecution) {
 	m.lab.t.Helper()
-	until(m.lab.t, 20*time.Second, "the service lists the workflow", func() bool {
+	until(m.lab.t, "the service lists the workflow", func() bool {
 		list, err := c.ListWorkflow(context.Background(), &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: engine.Namespace, Query: "WorkflowType = '" + kind + "' AND TaskQueue = '" + m.queue() + "' AND ExecutionStatus = 'Running'",
 		})

@@ -7,22 +7,21 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/check"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
 )
 
 func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=20", "--seed", "3")
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	second := m.start()
-	exitCode(t, first, first.wait(time.Minute), 3)
-	exitCode(t, second, second.wait(5*time.Second), 3)
+	exitCode(t, first, first.wait(), 3)
+	exitCode(t, second, second.wait(), 3)
 	m.check()
 	if !strings.Contains(second.errors(), "Going on with the migration of") {
 		t.Errorf("the second does not say that it goes on with the first:\n%s", second.errors())
@@ -37,14 +36,14 @@ func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 72}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 72}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	second := m.start()
-	until(t, time.Minute, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
+	until(t, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
 	first.kill()
 	calls := s.calls()
-	exitCode(t, second, second.wait(2*time.Minute), 0)
+	exitCode(t, second, second.wait(), 0)
 	m.check()
 	if !strings.Contains(second.errors(), "takes over") || s.calls() <= calls {
 		t.Errorf("%d calls until the kill, %d in all; the second said\n%s\nwant it to take over", calls, s.calls(), second.errors())
@@ -56,29 +55,29 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 73}), 5, "--rate-limit", "4")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 73}), 5, "--rate-limit", "4")
 	serve := l.start("starter", m.env, "serve", "--apid_uri", s.uri(), "--state-dir", m.state)
-	until(t, time.Minute, "the engine runs", func() bool { return strings.Contains(serve.errors(), "Serving") || serve.hasEnded() })
+	until(t, "the engine runs", func() bool { return strings.Contains(serve.errors(), "Serving") || serve.hasEnded() })
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 || first.hasEnded() })
+	until(t, "some calls", func() bool { return s.calls() >= 3 || first.hasEnded() })
 	attach := func() *process {
 		t.Helper()
 		p := m.start()
-		until(t, time.Minute, "another process watches", func() bool { return strings.Contains(p.errors(), "Web UI:") || p.hasEnded() })
+		until(t, "another process watches", func() bool { return strings.Contains(p.errors(), "Web UI:") || p.hasEnded() })
 		p.signal(os.Interrupt)
 		return p
 	}
 	second := attach()
-	exitCode(t, second, second.wait(20*time.Second), 5)
+	exitCode(t, second, second.wait(), 5)
 	if want := fmt.Sprintf("It runs on without this terminal, by process %d.", first.cmd.Process.Pid); !strings.Contains(second.errors(), want) {
 		t.Errorf("it says\n%s\nwant %q", second.errors(), want)
 	}
 	calls := s.calls()
-	until(t, time.Minute, "the first makes more calls", func() bool { return s.calls() > calls+2 || first.hasEnded() })
+	until(t, "the first makes more calls", func() bool { return s.calls() > calls+2 || first.hasEnded() })
 
 	first.kill()
 	third := attach()
-	exitCode(t, third, third.wait(time.Minute), 5)
+	exitCode(t, third, third.wait(), 5)
 	if text := third.errors(); !strings.Contains(text, "Stopping: ") || strings.Contains(text, "without this terminal") {
 		t.Errorf("nobody else works for it, and it says\n%s", text)
 	}
@@ -92,11 +91,11 @@ func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 60, Seed: 74}), 10, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 74}), 10, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	before, calls := m.snapshot(), s.calls()
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "was migrated already", "60 created", "--again", filepath.Base(m.summary()))
 	sameArtifacts(t, m.snapshot(), before)
 	if s.calls() != calls {
@@ -106,7 +105,7 @@ func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	again := l.migration(s, m.input, 10, "--rate-limit", "0", "--again")
 	again.out = l.path("again")
 	s.before = s.lastCall()
-	code, p = again.run(time.Minute)
+	code, p = again.run()
 	exitCode(t, p, code, 3)
 	e := again.evidence2(2)
 	verify(t, e)
@@ -131,8 +130,8 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "partial-502=30,http503=10,hang-after=5", "--seed", "9")
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 75, Awkward: true}), 10, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 75, Awkward: true}), 10, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 4)
 	m.check()
 	f := m.figures()
@@ -152,7 +151,7 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 	s.before = s.lastCall()
 	byHand := l.migration(s, retry, 10, "--rate-limit", "0")
 	byHand.out = l.path("by-hand")
-	code, p = byHand.run(time.Minute)
+	code, p = byHand.run()
 	exitCode(t, p, code, 3)
 	verify(t, byHand.evidence2(2))
 	var wantCreated, wantFailed int
@@ -182,12 +181,12 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox("--latency", "400ms")
-			m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 76, Awkward: true}), 5, "--rate-limit", "15")
+			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 76, Awkward: true}), 5, "--rate-limit", "15")
 			p := m.start()
-			until(t, time.Minute, "some calls", func() bool { return s.calls() >= 8 })
+			until(t, "some calls", func() bool { return s.calls() >= 8 })
 			calls := s.calls()
 			p.signal(signal)
-			exitCode(t, p, p.wait(20*time.Second), 5)
+			exitCode(t, p, p.wait(), 5)
 			m.check()
 			f := m.figures()
 			if f.Records["remaining"] == 0 || f.Records["unknown"] != 0 || f.Files.Remaining == nil {
@@ -199,7 +198,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 			if !strings.Contains(p.errors(), "Stopping") || !strings.Contains(p.output(), "remaining") {
 				t.Errorf("it does not say what it does:\n%s\n%s", p.errors(), p.output())
 			}
-			code, p := m.run(time.Minute)
+			code, p := m.run()
 			exitCode(t, p, code, 3)
 			m.check()
 			f = m.figures()
@@ -214,18 +213,18 @@ func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=50,reset-before=20", "--seed", "5", "--latency", "100ms")
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 77}), 5, "--rate-limit", "15", "--retry-rounds", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 77}), 5, "--rate-limit", "15", "--retry-rounds", "20", "--retry-backoff", "100ms")
 	p := m.start()
-	until(t, time.Minute, "a retry round is loaded", func() bool { return s.calls() >= 68 })
+	until(t, "a retry round is loaded", func() bool { return s.calls() >= 68 })
 	p.signal(os.Interrupt)
-	code := p.wait(20 * time.Second)
+	code := p.wait()
 	exitCode(t, p, code, 4)
 	m.check()
 	if f := m.figures(); f.Records["unknown"] == 0 || f.Files.Unresolved == nil {
 		t.Errorf("the records came to %v; want some unknown, in a file", f.Records)
 	}
 	s.runAnew() // well again
-	code, p = m.run(2 * time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if f := m.figures(); f.Files.Unresolved != nil || len(m.artifacts("retry_*")) != len(f.Files.Retry) {
@@ -238,15 +237,15 @@ func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "3s")
-	m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 78}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 78}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	p := m.start()
-	until(t, time.Minute, "calls are in flight", func() bool { return len(m.claims(p)) >= 3 })
+	until(t, "calls are in flight", func() bool { return len(m.claims(p)) >= 3 })
 	p.signal(os.Interrupt)
-	until(t, 5*time.Second, "it says that it stops", func() bool { return strings.Contains(p.errors(), "Stopping") })
+	until(t, "it says that it stops", func() bool { return strings.Contains(p.errors(), "Stopping") })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(2*time.Second), 5)
+	exitCode(t, p, p.wait(), 5)
 	s.runAnew()
-	code, p := m.run(2 * time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 100 {

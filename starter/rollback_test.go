@@ -15,7 +15,7 @@ import (
 
 	"filippo.io/age"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // workflowID is that of the one migration, from its summary.
@@ -147,7 +147,7 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 300, Seed: 51})
+	input := l.users(fakeusers.Options{Records: 300, Seed: 51})
 	all := emails(t, input)
 	s.seed(all[:100])
 	s.seed([]string{"stranger-1@example.com", "stranger-2@example.com"})
@@ -161,15 +161,15 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.runAnew("--faults", "reset-after=10", "--seed", "2")
-	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "200ms", "--undo-recipient", key.Recipient().String())
-	code, p := m.run(2 * time.Minute)
+	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "20ms", "--undo-recipient", key.Recipient().String())
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	if f := m.figures(); f.Records["updated"] != 100 || f.Records["created"]+f.Records["recovered"] != 200 {
 		t.Fatalf("the records came to %v: not what is to be rolled back", f.Records)
 	}
 	s.runAnew("--faults", "delete:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "3", "--latency", "30ms")
 
-	code = m.rollback("--yes").wait(time.Minute)
+	code = m.rollback("--yes").wait()
 	if code != 1 || s.count("entity.delete") != 0 {
 		t.Errorf("without the key of the previous values: exit code %d, %d deletes; want 1, none", code, s.count("entity.delete"))
 	}
@@ -177,7 +177,7 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	for range 2 {
 		deletes, updates := s.count("entity.delete"), s.count("entity.update")
 		p = m.rollback(flags...)
-		until(t, time.Minute, "some are deleted", func() bool {
+		until(t, "some are deleted", func() bool {
 			return s.count("entity.delete")+s.count("entity.update") > deletes+updates+50 || p.hasEnded()
 		})
 		if p.hasEnded() {
@@ -185,10 +185,10 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 		}
 		p.kill()
 	}
-	code, again := m.run(time.Minute)
+	code, again := m.run()
 	refused(t, again, code, 1, "rollback")
 	p = m.rollback(flags...)
-	exitCode(t, p, p.wait(2*time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	sameContent(t, s.content(), before)
 	f := rolled(t, p)
 	if f.Items != 300 || f.Records.Deleted+f.Records.Gone != 200 || f.Records.Restored+f.Records.Kept != 100 || f.Unverified != 0 {
@@ -199,14 +199,14 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	}
 
 	p = m.rollback(flags...)
-	code = p.wait(time.Minute)
+	code = p.wait()
 	refused(t, p, code, 1, "rolled back already")
-	code, again = m.run(time.Minute)
+	code, again = m.run()
 	refused(t, again, code, 1, "migrated and rolled back")
 	m.flags = append(m.flags, "--again")
 	m.out = l.path("out-again")
 	s.runAnew()
-	code, again = m.run(time.Minute)
+	code, again = m.run()
 	exitCode(t, again, code, 0)
 	if f := m.figures(); f.Records["created"] != 200 || f.Records["updated"] != 100 {
 		t.Errorf("loaded again: %v; want 200 created and 100 updated", f.Records)
@@ -217,11 +217,11 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 30, Seed: 52})
+	input := l.users(fakeusers.Options{Records: 30, Seed: 52})
 	s.seed(emails(t, input)[:10])
 	before := s.content()
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	after := s.content()
 	var created, updated string
@@ -239,13 +239,13 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	changed := s.content()
 
 	p = m.rollback("--dry-run", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	var counts struct{ Deleted, Restored, Failed int }
 	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 {
 		t.Errorf("the dry run says %s (%v); want 19, 9 and 2", p.output(), err)
 	}
 	p = m.rollback("--rate-limit", "0")
-	code = p.wait(time.Minute)
+	code = p.wait()
 	refused(t, p, code, 2, "--yes")
 	sameContent(t, s.content(), changed)
 	if left, _ := os.ReadDir(filepath.Join(m.state, "rollbacks")); len(left) != 0 {
@@ -253,7 +253,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	}
 
 	p = m.rollback("--yes", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(time.Minute), 3)
+	exitCode(t, p, p.wait(), 3)
 	f := rolled(t, p)
 	if f.Records.Deleted != 19 || f.Records.Restored != 9 || f.Records.Failed != 2 || len(f.Reasons) != 1 {
 		t.Errorf("it came to %+v; want 19, 9 and 2 for one reason", f)
@@ -272,7 +272,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	sameContent(t, s.content(), want)
 
 	p = m.rollback("--yes", "--force", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	sameContent(t, s.content(), before)
 	if f := rolled(t, p); f.Records.Deleted != 20 || f.Records.Restored != 10 {
 		t.Errorf("with force: %+v; want 20 and 10 in all", f)
@@ -283,14 +283,14 @@ func TestRollbackIsStoppedAndGoesOn(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "40ms")
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 53}), 50, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 53}), 50, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	flags := []string{"--yes", "--json", "--rate-limit", "0", "--workers", "2"}
 	p = m.rollback(flags...)
-	until(t, time.Minute, "some are deleted", func() bool { return s.count("entity.delete") > 20 || p.hasEnded() })
+	until(t, "some are deleted", func() bool { return s.count("entity.delete") > 20 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	f := rolled(t, p)
 	there := len(s.content())
 	if f.Records.Left == 0 || f.Records.Left != there || f.Records.Deleted != 200-there {
@@ -302,7 +302,7 @@ func TestRollbackIsStoppedAndGoesOn(t *testing.T) {
 		}
 	}
 	p = m.rollback(flags...)
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if f := rolled(t, p); f.Records.Deleted != 200 || f.Records.Left != 0 || len(s.content()) != 0 {
 		t.Errorf("it came to %+v, %d records are there; want all deleted", f, len(s.content()))
 	}
@@ -320,21 +320,21 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	s := l.sandbox()
 	s.seed([]string{"stranger@example.com"})
 	before := s.content()
-	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	success := filepath.Join(m.out, m.figures().Files.Success)
 	undo := func(env []string, flags ...string) *process {
 		return l.start("starter", env, append([]string{"rollback", "--data", success, "--state-dir", l.path("another"), "--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
 	}
 	p = undo(s.credentials(), "--apid_uri", s.uri(), "--type-name", "other")
-	code = p.wait(time.Minute)
+	code = p.wait()
 	refused(t, p, code, 1, "of a migration into")
 
 	m.remote()
 	m.worker("--state-dir", l.path("another"))
 	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...)
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	sameContent(t, s.content(), before)
 	if f := rolled(t, p); f.Records.Deleted != 50 {
 		t.Errorf("it came to %+v, want 50 deleted", f)
@@ -353,10 +353,10 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	}
 	success = old
 	p = undo(s.credentials(), "--apid_uri", s.uri())
-	code = p.wait(time.Minute)
+	code = p.wait()
 	refused(t, p, code, 1, "--force")
 	p = undo(s.credentials(), "--apid_uri", s.uri(), "--force")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if f := rolled(t, p); f.Records.Gone != 50 {
 		t.Errorf("it came to %+v, want 50 gone already", f)
 	}
@@ -373,8 +373,8 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	for uuid, record := range before {
 		uuids[record["email"].(string)] = uuid
 	}
-	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 57}), 10, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 57}), 10, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 
 	// One row has the uuid of somebody else's record, another one their email as well.
@@ -399,7 +399,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--force"}} {
 		p := l.start("starter", s.credentials(), append([]string{"rollback", "--data", success, "--apid_uri", s.uri(), "--state-dir", l.path("another"),
 			"--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
-		exitCode(t, p, p.wait(time.Minute), 3)
+		exitCode(t, p, p.wait(), 3)
 		sameContent(t, s.content(), want)
 		if f := rolled(t, p); f.Records.Deleted != 18 || f.Records.Failed != 2 {
 			t.Errorf("%q: it came to %+v; want 18 deleted, 2 failed", flags, f)
@@ -421,7 +421,7 @@ func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
 		"expected no --client-secret":  {"--migration", "x", "--sandbox", "--client-secret", "secret"},
 	} {
 		p := l.start("starter", nil, append([]string{"rollback", "--state-dir", l.path("state")}, flags...)...)
-		if code := p.wait(time.Minute); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
+		if code := p.wait(); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
 			t.Errorf("%q: exit code %d, %s; want %q", flags, code, p.errors(), says)
 		}
 	}
@@ -431,18 +431,18 @@ func TestRollbackRefusesAMigrationThatIsNotAtItsEnd(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() > 3 })
+	until(t, "some calls", func() bool { return s.calls() > 3 })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	id := m.workflowID() // the summary is that of the stop
 	calls := s.calls()
 	p = m.start()
-	until(t, time.Minute, "more calls", func() bool { return s.calls() > calls+3 })
+	until(t, "more calls", func() bool { return s.calls() > calls+3 })
 	p.kill()
 	undo := l.start("starter", m.env, "rollback", "--migration", id, "--state-dir", m.state, "--output-dir", l.path("undone"), "--yes")
-	code := undo.wait(time.Minute)
+	code := undo.wait()
 	refused(t, undo, code, 1, "is not at its end", "give its command again")
 	if s.count("entity.delete") > 0 {
 		t.Error("records were deleted")
@@ -450,17 +450,17 @@ func TestRollbackRefusesAMigrationThatIsNotAtItsEnd(t *testing.T) {
 	// It can be gone on with: nothing marks it.
 	p = m.start()
 	calls = s.calls()
-	until(t, time.Minute, "more calls", func() bool { return s.calls() > calls+3 || p.hasEnded() })
+	until(t, "more calls", func() bool { return s.calls() > calls+3 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	undo = m.rollback("--yes", "--json", "--rate-limit", "0")
-	code = undo.wait(time.Minute)
+	code = undo.wait()
 	// What was in flight at the kill is unknown.
 	exitCode(t, undo, code, 0, 3)
 	f := rolled(t, undo)
 	if f.Records.Deleted == 0 || f.Records.Deleted+f.Records.Failed != f.Items {
 		t.Errorf("it came to %+v", f)
 	}
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "rolled back")
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/figures"
-	"durable-dataload/internal/invent"
 	"durable-dataload/internal/output"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/tilde"
 )
 
 // sampleOptions are the command line of starter sample, with the names, letters
 // and defaults of dataload's sample_generator.py.
 type sampleOptions struct {
-	invent.Options
+	fakeusers.Options
 	config string
 	output string
 }
@@ -33,7 +33,7 @@ type sampleOptions struct {
 // sampleCommand makes a file of invented users. stdout is where it tells of the
 // file, or writes it.
 func sampleCommand(stdout io.Writer) *cobra.Command {
-	o := sampleOptions{Options: invent.Options{Created: true}}
+	o := sampleOptions{Options: fakeusers.Options{Created: true}}
 	command := &cobra.Command{
 		Use:   "sample",
 		Short: "Make a CSV file of invented users, to try a migration on",
@@ -75,17 +75,17 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 	}
 	name := artifacts.Name("sample_records", artifacts.Stamp(now), "csv")
 	if o.config != "" {
-		text, err := private.ReadFile(o.config, 1<<20)
+		text, err := durablefs.ReadFile(o.config, 1<<20)
 		if err != nil {
 			return fmt.Errorf("cannot read the configuration: %w", err)
 		}
-		if o.Config, err = invent.ParseConfig(text); err != nil {
+		if o.Config, err = fakeusers.ParseConfig(text); err != nil {
 			return fmt.Errorf("%s: %w", o.config, err)
 		}
 		name = o.Config.FileName(now)
 	}
 	if o.output == "-" {
-		err := invent.Write(untilDone{ctx, stdout}, o.Options)
+		err := fakeusers.Write(untilDone{ctx, stdout}, o.Options)
 		if errors.Is(err, errUnread) {
 			return nil
 		}
@@ -111,15 +111,15 @@ func (o *sampleOptions) create(ctx context.Context, name string) error {
 	if _, err := os.Lstat(name); err == nil {
 		return exists
 	}
-	file, err := private.NewWriter(name)
+	file, err := durablefs.NewWriter(name)
 	if err != nil {
 		return fmt.Errorf("cannot make %s: %w", name, err)
 	}
 	defer file.Discard()
-	if err := invent.Write(untilDone{ctx, file}, o.Options); err != nil {
+	if err := fakeusers.Write(untilDone{ctx, file}, o.Options); err != nil {
 		return fmt.Errorf("cannot write %s: %w", name, err)
 	}
-	if err := file.CommitNew(); errors.Is(err, private.ErrExists) {
+	if err := file.CommitNew(); errors.Is(err, durablefs.ErrExists) {
 		return exists
 	} else if err != nil {
 		return fmt.Errorf("cannot write %s: %w", name, err)

@@ -12,7 +12,7 @@ import (
 	"strconv"
 
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/sandbox"
 )
 
@@ -49,12 +49,12 @@ func (o *options) openTarget() (closeTarget func(), err error) {
 // another starter runs on it.
 func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {
 	dir := filepath.Join(stateDir, "sandbox")
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return credentials, nil, err
 	}
 	file := filepath.Join(dir, "sandbox.json")
-	lock, err := private.TryLock(filepath.Join(dir, "starter.lock"))
-	if errors.Is(err, private.ErrLocked) {
+	lock, err := durablefs.TryLock(filepath.Join(dir, "starter.lock"))
+	if errors.Is(err, durablefs.ErrLocked) {
 		local, err := readSandbox(file)
 		return local.credentials(), func() {}, err
 	}
@@ -109,7 +109,7 @@ func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 		}
 		data, err := json.Marshal(local)
 		if err == nil {
-			err = private.WriteFile(file, data)
+			err = durablefs.WriteFile(file, data)
 		}
 		if err != nil {
 			_ = server.Close()

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // nightly is a schedule, and the folder that its files come to.
@@ -41,14 +41,14 @@ func (n *nightly) schedule(command string, args ...string) string {
 	t := n.lab.t
 	t.Helper()
 	p := n.lab.start("starter", nil, append(append([]string{"schedule", command, "--state-dir", n.lab.path("state")}, n.remote...), args...)...)
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	return p.output()
 }
 
 func (n *nightly) serve() *process {
 	n.lab.t.Helper()
 	p := n.lab.start("starter", n.target.credentials(), append([]string{"serve", "--apid_uri", n.target.uri(), "--state-dir", n.lab.path("state")}, n.remote...)...)
-	until(n.lab.t, time.Minute, "serve says what it serves", func() bool {
+	until(n.lab.t, "serve says what it serves", func() bool {
 		if p.hasEnded() {
 			n.lab.t.Fatalf("serve has ended: %s", p.errors())
 		}
@@ -94,7 +94,7 @@ func (n *nightly) next() (result told) {
 	t := n.lab.t
 	t.Helper()
 	var found []string
-	until(t, time.Minute, "the summary of the next run", func() bool {
+	until(t, "the summary of the next run", func() bool {
 		found, _ = filepath.Glob(n.lab.path("out", "scheduled_*.json"))
 		return len(found) > n.seen
 	})
@@ -139,9 +139,9 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 	}
 	serving := n.serve()
 	second := l.start("starter", s.credentials(), "serve", "--state-dir", l.path("state"))
-	refused(t, second, second.wait(time.Minute), 1, "another starter serve", "--state-dir")
+	refused(t, second, second.wait(), 1, "another starter serve", "--state-dir")
 
-	one, two := people(t, invent.Options{Records: 30, Seed: 301}), people(t, invent.Options{Records: 30, Seed: 302})
+	one, two := people(t, fakeusers.Options{Records: 30, Seed: 301}), people(t, fakeusers.Options{Records: 30, Seed: 302})
 	n.put("one.csv", one)
 	n.put("two.csv", two)
 	n.put("bad.csv", []byte("email\na\xff@example.com\n"))
@@ -174,7 +174,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 		t.Errorf("%d users were written; want 60", n)
 	}
 	var v view
-	until(t, time.Minute, "the schedule is paused", func() bool {
+	until(t, "the schedule is paused", func() bool {
 		v = n.describe()
 		return v.Paused
 	})
@@ -211,7 +211,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 		t.Errorf("%+v, %d calls; want nothing new", again, s.calls()-calls)
 	}
 	serving.signal(syscall.SIGTERM)
-	exitCode(t, serving, serving.wait(time.Minute), 0)
+	exitCode(t, serving, serving.wait(), 0)
 	n.schedule("delete", "nightly")
 	if list := n.schedule("list"); !strings.Contains(list, "There are no schedules") {
 		t.Errorf("%s; want it gone", list)
@@ -222,11 +222,11 @@ func TestAServeThatIsKilledGoesOn(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
-	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15", "--retry-backoff", "200ms")
-	n.put("users.csv", people(t, invent.Options{Records: 600, Seed: 303}))
+	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15", "--retry-backoff", "20ms")
+	n.put("users.csv", people(t, fakeusers.Options{Records: 600, Seed: 303}))
 	serving := n.serve()
 	n.schedule("trigger", "nightly")
-	until(t, time.Minute, "some calls", func() bool { return s.calls() > 10 })
+	until(t, "some calls", func() bool { return s.calls() > 10 })
 	serving.kill()
 	if calls := s.calls(); calls >= 60 {
 		t.Fatalf("%d calls until the kill: this was no test", calls)
@@ -234,7 +234,7 @@ func TestAServeThatIsKilledGoesOn(t *testing.T) {
 	// A person who tries it without serve hears whose it is.
 	m := &migration{lab: l, target: s, input: l.path("incoming", "users.csv"), state: l.path("state"), out: l.path("out"), batch: 10,
 		flags: []string{"--batch-size", "10"}, env: s.credentials()}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	refused(t, p, code, 1, "begun by a schedule", "starter serve")
 
 	n.serve()
@@ -244,7 +244,7 @@ func TestAServeThatIsKilledGoesOn(t *testing.T) {
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records came to %v; want 600 created or recovered", f.Records)
 	}
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	refused(t, p, code, 1, "migrated already")
 }
 
@@ -253,12 +253,12 @@ func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--latency", "300ms")
 	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15")
-	n.put("users.csv", people(t, invent.Options{Records: 400, Seed: 304}))
+	n.put("users.csv", people(t, fakeusers.Options{Records: 400, Seed: 304}))
 	serving := n.serve()
 	n.schedule("trigger", "nightly")
-	until(t, time.Minute, "some calls", func() bool { return s.calls() > 5 })
+	until(t, "some calls", func() bool { return s.calls() > 5 })
 	serving.signal(syscall.SIGTERM)
-	exitCode(t, serving, serving.wait(time.Minute), 0)
+	exitCode(t, serving, serving.wait(), 0)
 	if calls := s.calls(); calls >= 40 {
 		t.Fatalf("%d calls until the stop: this was no test", calls)
 	}
@@ -276,7 +276,7 @@ func TestAScheduleOfAnotherService(t *testing.T) {
 	s := l.sandbox()
 	remote := serviceFlags(t)
 	n := l.nightly(s, remote, "--task-queue", "remote-nightly")
-	n.put("users.csv", people(t, invent.Options{Records: 20, Seed: 305}))
+	n.put("users.csv", people(t, fakeusers.Options{Records: 20, Seed: 305}))
 	if text := n.schedule("trigger", "nightly"); !strings.Contains(text, "waits for starter serve") {
 		t.Errorf("%s; want to hear that nobody works for it", text)
 	}
@@ -309,8 +309,8 @@ func TestScheduleRefusesWhatCannotBe(t *testing.T) {
 		{[]string{"pause", "x"}, 1, []string{"there is no schedule x", "schedule list"}},
 	} {
 		p := l.start("starter", nil, append(append([]string{"schedule"}, c.args...), "--state-dir", l.path("state"))...)
-		refused(t, p, p.wait(time.Minute), c.code, c.words...)
+		refused(t, p, p.wait(), c.code, c.words...)
 	}
 	p := l.start("starter", nil, "serve", "--state-dir", l.path("state"))
-	refused(t, p, p.wait(time.Minute), 1, "credentials", "CAPTURE_CLIENT_ID")
+	refused(t, p, p.wait(), 1, "credentials", "CAPTURE_CLIENT_ID")
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/workflows"
 )
 
@@ -84,8 +84,8 @@ func serve(ctx context.Context, o options, screen *screen, stderr io.Writer) (in
 		if _, given, err := o.temporal.ClientOptions(); err != nil {
 			return 0, err
 		} else if !given {
-			lock, err := private.TryLock(filepath.Join(o.stateDir, "serve.lock"))
-			if errors.Is(err, private.ErrLocked) {
+			lock, err := durablefs.TryLock(filepath.Join(o.stateDir, "serve.lock"))
+			if errors.Is(err, durablefs.ErrLocked) {
 				return 0, fmt.Errorf("another starter serve runs on the state folder %s; end that one, or give another --state-dir", o.stateDir)
 			}
 			if err != nil {

@@ -21,12 +21,12 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/machine"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/telemetry"
 	"durable-dataload/workflows"
 )
@@ -54,10 +54,10 @@ type service struct {
 	places []string
 
 	engineDir  string
-	address    engine.Address // of the engine; zero with a service of the user's own
-	workers    workers        // of the task queue, where the engine is embedded
-	mark       *private.Lock  // of this process among them
-	notes      []string       // for the person, about the service
+	address    engine.Address  // of the engine; zero with a service of the user's own
+	workers    workers         // of the task queue, where the engine is embedded
+	mark       *durablefs.Lock // of this process among them
+	notes      []string        // for the person, about the service
 	engine     *engine.Engine
 	worker     worker.Worker
 	notices    worker.Worker // delivers notices, where the engine is embedded
@@ -438,10 +438,10 @@ func (s *service) close() {
 // openLog is where this process writes what nobody needs to see on a terminal.
 func openLog(o options) (*slog.Logger, func(), error) {
 	dir := filepath.Join(o.stateDir, "logs")
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}
-	f, err := private.OpenLog(filepath.Join(dir, "starter.log"))
+	f, err := durablefs.OpenLog(filepath.Join(dir, "starter.log"))
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}

@@ -19,7 +19,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/nearest"
+	"durable-dataload/internal/suggest"
 	"durable-dataload/workflows"
 )
 
@@ -152,7 +152,7 @@ func (o *steerOptions) take(s steering, args []string) error {
 func (o *steerOptions) takeSetting(name, value string) error {
 	if !slices.Contains(migration.Settings, name) {
 		hint := ""
-		if meant := nearest.Name(name, migration.Settings); meant != "" {
+		if meant := suggest.Name(name, migration.Settings); meant != "" {
 			hint = "; did you mean " + meant + "?"
 		}
 		return usage("there is no setting %q; expected one of %s%s", name, strings.Join(migration.Settings, ", "), hint)

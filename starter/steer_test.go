@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // operate gives a command that steers or shows the migrations of the folder.
@@ -19,7 +18,7 @@ func (m *migration) operate(args ...string) (code int, p *process) {
 		env = m.bucket.Environment()
 	}
 	p = m.lab.start("starter", env, append(args, m.places()...)...)
-	return p.wait(time.Minute), p
+	return p.wait(), p
 }
 
 // ordered gives a command that has to be carried out.
@@ -72,11 +71,11 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 400, Seed: 81}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 81}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	m.ordered("pause", "--latest", "--reason", "lunch")
-	until(t, time.Minute, "the batches wait", func() bool { return m.standing().Pace.Closed != "" })
+	until(t, "the batches wait", func() bool { return m.standing().Pace.Closed != "" })
 	calls := s.calls()
 	paused := m.standing() // looks for two seconds, in which 40 calls could be made
 	if !strings.Contains(paused.Paused, "lunch") || paused.State != "running" || s.calls() != calls {
@@ -85,18 +84,18 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 	if code, p := m.operate("pause", "--latest"); code != 1 || !strings.Contains(p.errors(), "paused already") {
 		t.Errorf("another pause: %d, %s", code, p.errors())
 	}
-	until(t, time.Minute, "the first terminal tells", func() bool { return strings.Contains(first.errors(), "Paused by") })
+	until(t, "the first terminal tells", func() bool { return strings.Contains(first.errors(), "Paused by") })
 
 	first.kill()
 	second := m.start()
-	until(t, time.Minute, "the second terminal tells", func() bool {
+	until(t, "the second terminal tells", func() bool {
 		return strings.Contains(second.errors(), "Paused by") || second.hasEnded()
 	})
 	if paused = m.standing(); !strings.Contains(paused.Paused, "lunch") || s.calls() != calls {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it paused, and none", paused, s.calls()-calls)
 	}
 	m.ordered("resume", "users.csv")
-	exitCode(t, second, second.wait(time.Minute), 0)
+	exitCode(t, second, second.wait(), 0)
 	m.check()
 	if got, want := m.standing().changes(), "paused,no,yes,lunch\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
@@ -107,9 +106,9 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 1000, Seed: 82}), 5, "--rate-limit", "2", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 1000, Seed: 82}), 5, "--rate-limit", "2", "--retry-backoff", "100ms")
 	p := m.start()
-	until(t, time.Minute, "a call", func() bool { return s.calls() >= 1 })
+	until(t, "a call", func() bool { return s.calls() >= 1 })
 	code, refused := m.operate("set", "--latest", "rate=8", "workers=0")
 	exitCode(t, refused, code, 1)
 	if !strings.Contains(refused.errors(), `workers is "0"; expected 1 to 1000`) {
@@ -126,7 +125,7 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	if !strings.Contains(output, "rate: 2 → 500") || !strings.Contains(output, "workers: 10 → 4") {
 		t.Errorf("it says\n%s", output)
 	}
-	exitCode(t, p, p.wait(time.Minute), 0) // which takes 100 seconds by the old rate
+	exitCode(t, p, p.wait(), 0) // which takes 100 seconds by the old rate
 	m.check()
 	after := m.standing(before.ID)
 	if got, want := after.changes(), "rate,2,500,night\nworkers,10,4,night"; got != want || after.State != "done" || *after.ExitCode != 0 {
@@ -141,14 +140,14 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 83}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 83}), 5, "--rate-limit", "10")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	watcher := l.start("starter", nil, "status", "--watch", "--state-dir", m.state)
-	until(t, time.Minute, "somebody watches", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
+	until(t, "somebody watches", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
 	output := m.ordered("stop", "--latest")
-	exitCode(t, p, p.wait(20*time.Second), 5)
-	exitCode(t, watcher, watcher.wait(20*time.Second), 5)
+	exitCode(t, p, p.wait(), 5)
+	exitCode(t, watcher, watcher.wait(), 5)
 	m.check()
 	f := m.figures()
 	if f.Files.Remaining == nil || f.Records["remaining"] == 0 || !strings.Contains(output, *f.Files.Remaining) {
@@ -163,7 +162,7 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	if !strings.Contains(refused.errors(), "nothing runs with the state folder "+m.state) {
 		t.Errorf("one that does not run is refused with\n%s", refused.errors())
 	}
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if after := m.standing(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
@@ -176,13 +175,13 @@ func TestTheSameCommandMayFollowAStopAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 86}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 86}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	m.ordered("stop", "--latest")
-	code, again := m.run(time.Minute)
+	code, again := m.run()
 	exitCode(t, again, code, 0)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	m.check()
 }
 
@@ -190,17 +189,17 @@ func TestACancelledMigrationIsNotGoneOnWith(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
-	exitCode(t, p, p.wait(20*time.Second), 5)
+	exitCode(t, p, p.wait(), 5)
 	m.check()
 	if !strings.Contains(output, "was cancelled") || !strings.Contains(p.output(), "does not go on") {
 		t.Errorf("cancel says\n%s\nthe migration\n%s", output, p.output())
 	}
 	calls := s.calls()
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	refused(t, p, code, 1, "was cancelled", "--again")
 	if cancelled := m.standing(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
 		t.Errorf("the status is %+v; %d more calls were made", cancelled, s.calls()-calls)
@@ -211,15 +210,15 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "10").remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "10").remote()
 	m.worker()
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	key := filepath.Base(filepath.Dir(m.ledger()))
 	at := serviceFlags(t)
 	elsewhere := *m
 	elsewhere.state = l.path("elsewhere")
-	until(t, time.Minute, "the service lists it", func() bool {
+	until(t, "the service lists it", func() bool {
 		return strings.Contains(elsewhere.ordered(append([]string{"list"}, at...)...), key)
 	})
 	running := elsewhere.standing(append(at, key)...)
@@ -227,7 +226,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 		t.Errorf("the status is %+v", running)
 	}
 	elsewhere.ordered(append([]string{"stop", key}, at...)...)
-	exitCode(t, p, p.wait(20*time.Second), 5)
+	exitCode(t, p, p.wait(), 5)
 	m.check()
 	stopped := elsewhere.standing(append(at, key)...)
 	if stopped.State != "stopped" || stopped.Records["remaining"] == 0 || !slices.ContainsFunc(stopped.Events, func(e struct{ Kind, Who, Name, Old, New, Reason string }) bool { return e.Name == "stop" }) {
@@ -240,17 +239,17 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 2000, Seed: 95}), 5, "--rate-limit", "5", "--retry-backoff", "100ms").remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 2000, Seed: 95}), 5, "--rate-limit", "5", "--retry-backoff", "100ms").remote()
 	worker := m.worker()
 	p := m.start()
 	shown := func() string {
 		lines := strings.Split(strings.TrimSpace(p.errors()), "\n")
 		return lines[len(lines)-1]
 	}
-	until(t, time.Minute, "a speed is shown", func() bool { return strings.Contains(shown(), " left") || p.hasEnded() })
+	until(t, "a speed is shown", func() bool { return strings.Contains(shown(), " left") || p.hasEnded() })
 	worker.kill()
 	want := "no worker polls the task queue " + m.queue()
-	until(t, time.Minute, "it says that no worker polls", func() bool { return strings.Contains(shown(), want) })
+	until(t, "it says that no worker polls", func() bool { return strings.Contains(shown(), want) })
 	at := serviceFlags(t, filepath.Base(filepath.Dir(m.ledger())))
 	status := m.ordered(append([]string{"status", "--json"}, at...)...)
 	if !strings.Contains(status, `"unpolled_task_queue": "`+m.queue()+`"`) || strings.Contains(status, "seconds_left") || strings.Contains(status, "calls_per_second") {
@@ -261,6 +260,6 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	}
 	m.worker()
 	m.ordered(append([]string{"set", "rate=0"}, at...)...)
-	exitCode(t, p, p.wait(2*time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // disk is a file system of its own, in memory. Permission bits do not stop the
@@ -57,7 +57,7 @@ func (d *disk) makeReadOnly(readOnly bool) {
 		flags |= unix.MS_RDONLY
 	}
 	// It is busy as long as a file is open for writing.
-	until(d.t, 10*time.Second, "the disk can be remounted", func() bool {
+	until(d.t, "the disk can be remounted", func() bool {
 		err := unix.Mount("tmpfs", d.path, "tmpfs", flags, "")
 		if err != nil && !errors.Is(err, unix.EBUSY) {
 			d.t.Fatal(err)
@@ -95,16 +95,16 @@ func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	d := l.disk("out", "1m")
 	d.makeReadOnly(true)
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	refused(t, p, code, 1, d.path, "read-only file system", "--output-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
 	}
 	d.makeReadOnly(false)
-	code, p = m.run(time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 }
@@ -113,11 +113,11 @@ func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	if err := os.WriteFile(m.out, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	refused(t, p, code, 1, m.out, "--output-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
@@ -129,19 +129,19 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=15", "--seed", "2")
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 52}), 10, "--rate-limit", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 52}), 10, "--rate-limit", "20", "--retry-backoff", "100ms")
 	d := l.disk("out", "4m")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	d.makeReadOnly(true)
-	exitCode(t, p, p.wait(3*time.Minute), 1)
+	exitCode(t, p, p.wait(), 1)
 	oneError(t, p, "read-only file system")
 	if !strings.Contains(p.errors(), "Trouble, tried again: ") {
 		t.Errorf("it did not tell of the trouble while it could still be mended:\n%s", p.errors())
 	}
 	d.makeReadOnly(false)
 	calls := s.calls()
-	code, p := m.run(2 * time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	t.Logf("%d calls before, %d after", calls, s.calls()-calls)
@@ -152,14 +152,14 @@ func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 53}), 10, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 53}), 10, "--rate-limit", "10")
 	d := l.disk("out", "2m")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 3 })
+	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	d.fill()
-	until(t, time.Minute, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "the disk is full") || p.hasEnded() })
+	until(t, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "the disk is full") || p.hasEnded() })
 	d.free()
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 }
 
@@ -168,15 +168,15 @@ func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 54}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 54}), 5, "--rate-limit", "10")
 	d := l.disk("state", "16m")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	d.fill()
-	until(t, time.Minute, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "no space left on device") || p.hasEnded() })
+	until(t, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "no space left on device") || p.hasEnded() })
 	calls := s.calls()
 	d.free()
-	exitCode(t, p, p.wait(2*time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	m.check()
 	t.Logf("%d calls until the disk was full, %d in all", calls, s.calls())
 }
@@ -186,27 +186,27 @@ func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 300, Seed: 55}), 5, "--rate-limit", "10")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 55}), 5, "--rate-limit", "10")
 	d := l.disk("state", "16m")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	d.fill()
 	last, since := s.calls(), time.Now()
-	until(t, time.Minute, "no call is made any more", func() bool {
+	until(t, "no call is made any more", func() bool {
 		if now := s.calls(); now != last {
 			last, since = now, time.Now()
 		}
 		return time.Since(since) > 2*time.Second
 	})
 	p.kill()
-	code, p := m.run(2 * time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 1)
 	oneError(t, p, "")
 	if s.calls() != last {
 		t.Errorf("%d calls were made on a full disk", s.calls()-last)
 	}
 	d.free()
-	code, p = m.run(2 * time.Minute)
+	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // summaryKeys are all keys of summary_*.json and the types that their values
@@ -78,8 +78,8 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 	} {
 		l := newLab(t)
 		s := l.sandbox("--faults", c.faults, "--seed", "6")
-		m := l.migration(s, l.users(invent.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...)
-		code, p := m.run(time.Minute)
+		m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...)
+		code, p := m.run()
 		exitCode(t, p, code, c.code)
 		m.check()
 		if got, want := p.output(), readAll(m.summary()); got != want {
@@ -109,8 +109,8 @@ func TestArtifactsAreNamedWithOneDatetime(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 3)
 	m.check()
 	stamp := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(m.summary()), "summary_"), ".json")

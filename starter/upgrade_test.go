@@ -5,9 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // The database of the embedded engine belongs to one version of it. A migration
@@ -16,9 +15,9 @@ func TestAMigrationGoesOnUnderAnotherEngine(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "20ms")
-	m := l.migration(s, l.users(invent.Options{Records: 200, Seed: 91}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 91}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
 	first := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() >= 5 })
+	until(t, "some calls", func() bool { return s.calls() >= 5 })
 	first.kill()
 
 	engine := filepath.Join(m.state, "engine")
@@ -32,7 +31,7 @@ func TestAMigrationGoesOnUnderAnotherEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
 	if said := p.errors(); !strings.Contains(said, "another version") || !strings.Contains(said, "temporal-0.1.0.db ") || strings.Contains(said, ".db-wal") {
@@ -42,9 +41,9 @@ func TestAMigrationGoesOnUnderAnotherEngine(t *testing.T) {
 		t.Errorf("the other engine's database is gone: %v", err)
 	}
 
-	again := l.migration(s, l.users(invent.Options{Records: 10, Seed: 92}), 5)
+	again := l.migration(s, l.users(fakeusers.Options{Records: 10, Seed: 92}), 5)
 	again.state = m.state
-	code, p = again.run(time.Minute)
+	code, p = again.run()
 	exitCode(t, p, code, 0)
 	if strings.Contains(p.errors(), "another version") {
 		t.Errorf("it is said a second time:\n%s", p.errors())

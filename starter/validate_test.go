@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/validate"
 )
@@ -133,9 +133,9 @@ func TestValidateRefusesWrongUsage(t *testing.T) {
 
 func TestDryRunWritesWhatWouldBeSent(t *testing.T) {
 	withoutTarget(t)
-	o := invent.Options{Records: 500, Seed: 1, Awkward: true}
+	o := fakeusers.Options{Records: 500, Seed: 1, Awkward: true}
 	var content bytes.Buffer
-	if err := invent.Write(&content, o); err != nil {
+	if err := fakeusers.Write(&content, o); err != nil {
 		t.Fatal(err)
 	}
 	code, stdout, stderr, dir := inFolder(t, content.String(), "-x", "-b", "30", "--start-at", "11")

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // verify gives the command that reads a migration back.
@@ -56,11 +56,11 @@ func TestVerifyFindsWhatIsNotAsItShouldBe(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(invent.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
-	code, p := m.run(time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first"))
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "looked for again until") {
 		t.Errorf("it says\n%s%s", p.errors(), p.output())
 	}
@@ -78,7 +78,7 @@ func TestVerifyFindsWhatIsNotAsItShouldBe(t *testing.T) {
 	}
 	content := s.content()
 	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--json")
-	exitCode(t, p, p.wait(time.Minute), 3)
+	exitCode(t, p, p.wait(), 3)
 	f := verified(t, p)
 	if f.Records != 50 || f.Sample != 50 || f.Found.Equal != 47 || f.Found.Different != 2 || f.Found.Missing != 1 || f.Found.Since != 2 || f.OutputDir != m.out {
 		t.Errorf("it came to %+v", f)
@@ -93,7 +93,7 @@ func TestVerifyFindsWhatIsNotAsItShouldBe(t *testing.T) {
 	var samples [2]string
 	for i := range samples {
 		p = m.verify("--latest", "--sample", "10", "--rate-limit", "0", "--json")
-		exitCode(t, p, p.wait(time.Minute), 0, 3)
+		exitCode(t, p, p.wait(), 0, 3)
 		f := verified(t, p)
 		if f.Sample != 10 || f.Found.Equal+f.Found.Different+f.Found.Missing != 10 {
 			t.Errorf("the sample came to %+v", f)
@@ -168,21 +168,21 @@ func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	input := l.users(invent.Options{Records: 60, Seed: 62})
+	input := l.users(fakeusers.Options{Records: 60, Seed: 62})
 	s.seed(emails(t, input)[:20])
 	s.runAnew("--latency", "300ms")
 	m := l.migration(s, input, 5, "-m", "--rate-limit", "0").remote()
 	m.worker()
-	code, p := m.run(time.Minute)
+	code, p := m.run()
 	exitCode(t, p, code, 0)
 	flags := serviceFlags(t, "--latest", "--all", "--json", "--rate-limit", "0", "--workers", "1", "--task-queue", m.queue())
 	finds := s.count("entity.find")
 	p = m.verify(flags...)
-	until(t, time.Minute, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
+	until(t, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
 	p.kill() // the workers of the service go on
 	p = m.verify(flags...)
-	until(t, time.Minute, "it is watched again", func() bool { return strings.Contains(p.errors(), "verified already") || p.hasEnded() })
-	exitCode(t, p, p.wait(time.Minute), 0)
+	until(t, "it is watched again", func() bool { return strings.Contains(p.errors(), "verified already") || p.hasEnded() })
+	exitCode(t, p, p.wait(), 0)
 	if f := verified(t, p); f.Found.Equal != 60 {
 		t.Errorf("it came to %+v, want 60 as they should be", f)
 	}
@@ -191,9 +191,9 @@ func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
 	m.lab.processes[slices.IndexFunc(m.lab.processes, func(p *process) bool { return strings.HasPrefix(p.name, "worker") })].kill()
 	finds = s.count("entity.find")
 	p = m.verify(flags...)
-	until(t, time.Minute, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
+	until(t, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 	if f := verified(t, p); f.Found.Left == 0 || f.Found.Equal == 0 || f.Found.Left+f.Found.Equal != 60 {
 		t.Errorf("stopped: %+v; want some as they should be, and the others left", f)
 	}
@@ -215,33 +215,33 @@ func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
 		"expected no arguments, found 1": {"users.csv"},
 	} {
 		p := l.start("starter", nil, append([]string{"verify", "--state-dir", state}, flags...)...)
-		if code := p.wait(time.Minute); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
+		if code := p.wait(); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
 			t.Errorf("%q: exit code %d, %s; want %q", flags, code, p.errors(), says)
 		}
 	}
 
-	m := l.migration(s, l.users(invent.Options{Records: 20, Seed: 63}), 1, "--rate-limit", "2")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 63}), 1, "--rate-limit", "2")
 	p := m.start()
-	until(t, time.Minute, "some calls", func() bool { return s.calls() > 3 })
+	until(t, "some calls", func() bool { return s.calls() > 3 })
 	p.kill()
 	p = m.verify("--latest")
-	code := p.wait(time.Minute)
+	code := p.wait()
 	refused(t, p, code, 1, "is not at its end")
 	p = m.start()
 	calls := s.calls()
-	until(t, time.Minute, "more calls", func() bool { return s.calls() > calls || p.hasEnded() })
+	until(t, "more calls", func() bool { return s.calls() > calls || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(time.Minute), 5)
+	exitCode(t, p, p.wait(), 5)
 
 	// What was stopped can be verified, as far as it was loaded; by a part of its id.
 	p = m.verify("--migration", "migration-", "--all", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(time.Minute), 0)
+	exitCode(t, p, p.wait(), 0)
 	if f := verified(t, p); f.Found.Equal < 3 || f.Found.NotLoaded == 0 || strconv.Itoa(f.Found.Equal+f.Found.NotLoaded) != "20" {
 		t.Errorf("it came to %+v, want what was loaded to be as it should be", f)
 	}
 	p = m.rollback("--yes", "--rate-limit", "0")
-	_ = p.wait(time.Minute)
+	_ = p.wait()
 	p = m.verify("--latest")
-	code = p.wait(time.Minute)
+	code = p.wait()
 	refused(t, p, code, 1, "rolled back")
 }

@@ -11,10 +11,10 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
-	"durable-dataload/internal/private"
 	"durable-dataload/workflows"
 )
 
@@ -112,7 +112,7 @@ func (v *view) show(progress workflows.Progress) {
 // probe says whether nothing is to be seen because of the disk of the state, and
 // shows that: the engine waits for it without a word.
 func (v *view) probe() (full bool) {
-	w, err := private.NewWriter(filepath.Join(v.stateDir, "probe"))
+	w, err := durablefs.NewWriter(filepath.Join(v.stateDir, "probe"))
 	if err == nil {
 		_, err = w.Write(make([]byte, 64<<10))
 		err = errors.Join(err, w.Flush())

@@ -2,9 +2,8 @@ package main_test
 
 import (
 	"testing"
-	"time"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // strangers are the records of the sandbox that somebody else has registered, by uuid.
@@ -24,8 +23,8 @@ func TestStrangersAreNeitherOursNorRolledBack(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "stranger=30", "--seed", "3", "--heal-after", "12")
-	m := l.migration(s, l.users(invent.Options{Records: 120, Seed: 31}), 10, "--rate-limit", "0", "--retry-backoff", "1s", "--retry-rounds", "1")
-	code, p := m.run(2 * time.Minute)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 31}), 10, "--rate-limit", "0", "--retry-backoff", "1s", "--retry-rounds", "1")
+	code, p := m.run()
 	if code != 3 && code != 4 {
 		t.Fatalf("exit code %d, want failed or unknown records:\n%s", code, p.output())
 	}
@@ -35,7 +34,7 @@ func TestStrangersAreNeitherOursNorRolledBack(t *testing.T) {
 		t.Fatalf("%d strangers, and the records came to %v; want none of them ours", len(before), f.Records)
 	}
 	undone := m.rollback("--yes", "--rate-limit", "0")
-	undone.wait(time.Minute)
+	undone.wait()
 	after := s.strangers()
 	for uuid := range before {
 		if !after[uuid] {
@@ -62,8 +61,8 @@ func TestWhatWasWrittenForUsIsOurs(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox(append(flags, "--seed", "5", "--heal-after", "16")...)
-			m := l.migration(s, l.users(invent.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s")
-			code, p := m.run(2 * time.Minute)
+			m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s")
+			code, p := m.run()
 			exitCode(t, p, code, 0)
 			m.check()
 			if f := m.figures(); f.Records["recovered"] == 0 || f.Records["created"]+f.Records["recovered"] != 120 {

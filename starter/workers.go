@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // workers is the folder of the processes that run a worker for one task queue of
@@ -26,8 +26,8 @@ func workersOf(stateDir, taskQueue string) workers {
 }
 
 // enter adds this process. It is a worker until leave, or until it ends.
-func (w workers) enter() (*private.Lock, error) {
-	if err := private.MkdirAll(string(w)); err != nil {
+func (w workers) enter() (*durablefs.Lock, error) {
+	if err := durablefs.MkdirAll(string(w)); err != nil {
 		return nil, err
 	}
 	mutex, err := w.exclude()
@@ -36,7 +36,7 @@ func (w workers) enter() (*private.Lock, error) {
 	}
 	defer mutex.Unlock()
 	// The name is random: processes of two containers may have the same id.
-	mark, err := private.TryLock(filepath.Join(string(w), rand.Text()+workerFile))
+	mark, err := durablefs.TryLock(filepath.Join(string(w), rand.Text()+workerFile))
 	if err != nil {
 		return nil, err
 	}
@@ -47,14 +47,14 @@ func (w workers) enter() (*private.Lock, error) {
 const workerFile = ".pid"
 
 // exclude keeps other processes out while files are added, looked at or removed.
-func (w workers) exclude() (*private.Lock, error) {
-	return private.TakeLock(filepath.Join(string(w), "lock"))
+func (w workers) exclude() (*durablefs.Lock, error) {
+	return durablefs.TakeLock(filepath.Join(string(w), "lock"))
 }
 
 // other returns the id of a worker beside the one with the mark, 0 if there is
 // none. leave says that the process with the mark is no worker from now on, if
 // there is another one: of two that leave at once one stays.
-func (w workers) other(mark *private.Lock, leave bool) (pid int, err error) {
+func (w workers) other(mark *durablefs.Lock, leave bool) (pid int, err error) {
 	if _, err := os.Stat(string(w)); errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
@@ -70,7 +70,7 @@ func (w workers) other(mark *private.Lock, leave bool) (pid int, err error) {
 }
 
 // find removes the files of processes that were killed as well.
-func (w workers) find(mark *private.Lock) (pid int, err error) {
+func (w workers) find(mark *durablefs.Lock) (pid int, err error) {
 	files, err := os.ReadDir(string(w))
 	if err != nil {
 		return 0, err
@@ -80,11 +80,11 @@ func (w workers) find(mark *private.Lock) (pid int, err error) {
 		if !strings.HasSuffix(path, workerFile) || mark != nil && path == mark.File().Name() {
 			continue
 		}
-		dead, err := private.TryLock(path)
+		dead, err := durablefs.TryLock(path)
 		if err == nil {
 			err = os.Remove(path)
 			dead.Unlock()
-		} else if errors.Is(err, private.ErrLocked) {
+		} else if errors.Is(err, durablefs.ErrLocked) {
 			var text []byte
 			if text, err = os.ReadFile(path); err == nil {
 				pid, err = strconv.Atoi(string(text))
@@ -98,7 +98,7 @@ func (w workers) find(mark *private.Lock) (pid int, err error) {
 }
 
 // unmark ends the part of this process in the work; nil is none.
-func unmark(mark *private.Lock) {
+func unmark(mark *durablefs.Lock) {
 	if mark != nil {
 		_ = os.Remove(mark.File().Name())
 		mark.Unlock()

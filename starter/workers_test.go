@@ -5,18 +5,18 @@ import (
 	"path/filepath"
 	"testing"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 func TestOneOfTheProcessesThatLeaveAtOnceStays(t *testing.T) {
 	w := workersOf(t.TempDir(), "a-queue")
-	enter := func() *private.Lock {
+	enter := func() *durablefs.Lock {
 		t.Helper()
 		mark, err := w.enter()
 		must(t, err)
 		return mark
 	}
-	other := func(mark *private.Lock, leave bool) bool {
+	other := func(mark *durablefs.Lock, leave bool) bool {
 		t.Helper()
 		pid, err := w.other(mark, leave)
 		must(t, err)
@@ -31,7 +31,7 @@ func TestOneOfTheProcessesThatLeaveAtOnceStays(t *testing.T) {
 	first, second := enter(), enter()
 	for _, step := range []struct {
 		name        string
-		mark        *private.Lock
+		mark        *durablefs.Lock
 		leave, want bool
 	}{
 		{"the first looks", first, false, true},

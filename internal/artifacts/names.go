@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -144,10 +144,10 @@ func CheckFolder(dir string) error {
 		}
 		return nil
 	}
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("cannot make the output folder %s: %w; give another one with --output-dir", dir, err)
 	}
-	probe, err := private.NewWriter(filepath.Join(dir, "probe"))
+	probe, err := durablefs.NewWriter(filepath.Join(dir, "probe"))
 	if err != nil {
 		return fmt.Errorf("cannot write to the output folder %s: %w; make it writable or give another one with --output-dir", dir, err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/tilde"
 )
 
@@ -75,7 +75,7 @@ var lineOfError = regexp.MustCompile(`line \d+`)
 // readClientsFile reads the file. warning, if not "", says that others can read
 // it too.
 func readClientsFile(path string) (f clientsFile, warning string, err error) {
-	data, err := private.ReadFile(path, maxClientsFile)
+	data, err := durablefs.ReadFile(path, maxClientsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, "", fmt.Errorf("%s: there is no such file; expected the file with the API clients there, or its path in JANRAIN_CONFIG", path)
 	}

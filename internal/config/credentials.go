@@ -7,10 +7,10 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/tilde"
 )
 
@@ -69,12 +69,12 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 		if c.Secret != "" {
 			return fmt.Errorf("both --client-secret and --client-secret-file are given; expected one of them")
 		}
-		if c.Secret, err = private.ReadSecret(c.secretFile); err != nil {
+		if c.Secret, err = durablefs.ReadSecret(c.secretFile); err != nil {
 			return fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
 		path := c.secretFile
 		c.renew = func() string {
-			secret, _ := private.ReadSecret(path)
+			secret, _ := durablefs.ReadSecret(path)
 			return secret
 		}
 	}
@@ -104,7 +104,7 @@ func (c *Credentials) clean() (err error) {
 		field *string
 		what  string
 	}{{&c.ClientID, "the id of the API client"}, {&c.Secret, "the secret of the API client"}} {
-		if *v.field, err = private.CleanSecret(*v.field); err != nil {
+		if *v.field, err = durablefs.CleanSecret(*v.field); err != nil {
 			return fmt.Errorf("%s cannot be used: %w", v.what, err)
 		}
 	}
@@ -154,7 +154,7 @@ func readClient(path, key string) (client apiClient, warning string, err error) 
 		client, err = file.defaultClient()
 	}
 	if err == nil {
-		if client.secret, err = private.CleanSecret(client.secret); err != nil {
+		if client.secret, err = durablefs.CleanSecret(client.secret); err != nil {
 			err = fmt.Errorf("%s: client_secret cannot be used: %w", path, err)
 		}
 	}

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/private"
 	"durable-dataload/internal/tilde"
 )
 
@@ -41,12 +41,12 @@ func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.
 	if _, err := checkProxy(getenv); err != nil {
 		return nil, err
 	}
-	secret, err := private.CleanSecret(getenv("NOTIFY_SECRET"))
+	secret, err := durablefs.CleanSecret(getenv("NOTIFY_SECRET"))
 	if err != nil {
 		return nil, fmt.Errorf("NOTIFY_SECRET cannot be used: %w", err)
 	}
 	if n.secretFile != "" {
-		if secret, err = private.ReadSecret(n.secretFile); err != nil {
+		if secret, err = durablefs.ReadSecret(n.secretFile); err != nil {
 			return nil, fmt.Errorf("cannot use --notify-secret-file: %w", err)
 		}
 	}

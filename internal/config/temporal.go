@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/tilde"
 )
 
@@ -105,8 +105,8 @@ func (t *Temporal) checkFiles(getenv func(string) string) error {
 		if f.given == "" {
 			f.option, f.given = f.name, getenv(f.name)
 		}
-		var wrong *private.NotRegularError
-		if err := private.CheckRegular(f.given); f.given != "" && errors.As(err, &wrong) {
+		var wrong *durablefs.NotRegularError
+		if err := durablefs.CheckRegular(f.given); f.given != "" && errors.As(err, &wrong) {
 			return fmt.Errorf("cannot use %s: %w", f.option, err)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // All that the engine listens with asks for a certificate of the folder's own
@@ -81,7 +81,7 @@ func certificates(dir string) (server, client *tls.Config, err error) {
 // clientTLS gives the settings of a client of the engine in dir.
 func clientTLS(dir string) (*tls.Config, error) {
 	path := ClientFile(dir)
-	text, err := private.ReadOwn(path)
+	text, err := durablefs.ReadOwn(path)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +108,10 @@ func clientTLS(dir string) (*tls.Config, error) {
 
 // openAuthority reads the authority of a folder, or makes it.
 func openAuthority(path string) (authority, error) {
-	text, err := private.ReadOwn(path)
+	text, err := durablefs.ReadOwn(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if text, err = newAuthority(); err == nil {
-			err = private.Create(path, text)
+			err = durablefs.Create(path, text)
 		}
 	}
 	if err != nil {
@@ -180,7 +180,7 @@ func (a authority) writeClient(path string) error {
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(path, text)
+	return durablefs.WriteFile(path, text)
 }
 
 func template(name string) *x509.Certificate {

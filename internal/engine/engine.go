@@ -43,7 +43,7 @@ import (
 	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 const (
@@ -86,7 +86,7 @@ var ErrOwned = errors.New("another process owns the engine's state folder")
 // Engine is a running embedded Temporal service.
 type Engine struct {
 	address Address
-	lock    *private.Lock
+	lock    *durablefs.Lock
 	server  temporal.Server
 	ui      *webUI
 	log     *os.File
@@ -98,11 +98,11 @@ type Engine struct {
 // engine there: use Running to find it. The search attributes are registered
 // when the database is new.
 func Start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) (*Engine, error) {
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
-	lock, err := private.TryLock(filepath.Join(dir, "lock"))
-	if errors.Is(err, private.ErrLocked) {
+	lock, err := durablefs.TryLock(filepath.Join(dir, "lock"))
+	if errors.Is(err, durablefs.ErrLocked) {
 		return nil, ErrOwned
 	}
 	if err != nil {
@@ -142,7 +142,7 @@ func Running(ctx context.Context, dir string) (Address, error) {
 
 // IsFree says whether no process runs an engine on dir.
 func IsFree(dir string) bool {
-	lock, err := private.TryLock(filepath.Join(dir, "lock"))
+	lock, err := durablefs.TryLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return false
 	}
@@ -336,7 +336,7 @@ func prepareDatabase(file string, cfg *config.Config, attributes map[string]enum
 				return err
 			}
 		}
-		if err := private.Touch(fresh); err != nil {
+		if err := durablefs.Touch(fresh); err != nil {
 			return err
 		}
 		freshStore := *store
@@ -345,7 +345,7 @@ func prepareDatabase(file string, cfg *config.Config, attributes map[string]enum
 		if err := sqlite.SetupSchema(&freshStore); err != nil {
 			return fmt.Errorf("cannot set up the database %s: %w", file, err)
 		}
-		if err := private.Rename(fresh, file); err != nil {
+		if err := durablefs.Rename(fresh, file); err != nil {
 			return err
 		}
 	}
@@ -361,7 +361,7 @@ func prepareDatabase(file string, cfg *config.Config, attributes map[string]enum
 }
 
 func fileLogger(path string) (log.Logger, *os.File, error) {
-	f, err := private.OpenLog(path)
+	f, err := durablefs.OpenLog(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -375,12 +375,12 @@ func (a Address) write() error {
 	if err != nil {
 		return err
 	}
-	return private.WriteFile(addressFile(a.dir), data)
+	return durablefs.WriteFile(addressFile(a.dir), data)
 }
 
 func readAddress(dir string) (Address, error) {
 	a := Address{dir: dir}
-	data, err := private.ReadOwn(addressFile(dir))
+	data, err := durablefs.ReadOwn(addressFile(dir))
 	if err != nil {
 		return a, err
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"durable-dataload/internal/nearest"
+	"durable-dataload/internal/suggest"
 )
 
 // Compile prepares for records below this header. It refuses, with the line in the mapping file: a column that is
@@ -60,7 +60,7 @@ func (c *compiling) at(line int, format string, args ...any) error {
 // didYouMean points at the column that was most likely meant. It does not name it: where an input has no header, a name
 // is a value.
 func (c *compiling) didYouMean(name string) string {
-	if like := nearest.Name(name, c.header); like != "" {
+	if like := suggest.Name(name, c.header); like != "" {
 		return fmt.Sprintf("; did you mean column %d?", c.index[like]+1)
 	}
 	return ""

@@ -26,7 +26,7 @@ import (
 	"strings"
 	"sync"
 
-	"durable-dataload/internal/nearest"
+	"durable-dataload/internal/suggest"
 )
 
 //go:embed default.yaml
@@ -143,7 +143,7 @@ func (r *rule) path() []string { return strings.Split(r.to, ".") }
 
 // didYouMean is the end of a message about an unknown name.
 func didYouMean(name string, candidates []string) string {
-	if n := nearest.Name(name, candidates); n != "" {
+	if n := suggest.Name(name, candidates); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
 	return ""

@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -58,7 +58,7 @@ func (f Folder) AppendEvent(e Event) error {
 		name := fmt.Sprintf("%020d-%s.json", time.Now().UnixNano(), rand.Text())
 		return store.Create(store.Join(f.path(eventsFolder), name), line)
 	}
-	file, err := private.OpenLog(f.path(eventsFile))
+	file, err := durablefs.OpenLog(f.path(eventsFile))
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // aged makes a file look as if nobody had touched it for some time.
@@ -28,7 +28,7 @@ func TestThePlaceOfAProcessThatIsStoppedIsTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "places", "place-0")
-	stopped, err := private.TryLock(path) // and never shows itself again
+	stopped, err := durablefs.TryLock(path) // and never shows itself again
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestThePlaceOfAProcessThatIsStoppedIsTakenAway(t *testing.T) {
 		t.Fatalf("Enter gave %v, want the abandoned place", err)
 	}
 	// The place is one again: nobody else gets it.
-	if other, err := private.TryLock(path); !errors.Is(err, private.ErrLocked) {
+	if other, err := durablefs.TryLock(path); !errors.Is(err, durablefs.ErrLocked) {
 		other.Unlock()
 		t.Errorf("the place can be locked by another (%v), want ErrLocked", err)
 	}
@@ -84,7 +84,7 @@ func TestAProcessThatIsStoppedWithTheStartTimesHoldsNobodyUp(t *testing.T) {
 	g := newGate(t, t.TempDir(), 1, 2)
 	enter(t, g).Leave()
 	last := readStart(t, g)
-	stopped, err := private.TryLock(g.cfg.Starts) // and never gives it free
+	stopped, err := durablefs.TryLock(g.cfg.Starts) // and never gives it free
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // bucketTarget is a target that is shared through a register in a bucket.
@@ -241,7 +241,7 @@ func (b *bucketTarget) tryProbe() (right, error) {
 		return nil, fmt.Errorf("cannot keep the state of the target: %w", err)
 	}
 	if !taken {
-		return nil, private.ErrLocked
+		return nil, durablefs.ErrLocked
 	}
 	go r.keep()
 	return r, nil

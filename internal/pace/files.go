@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // fileTarget is a target that is shared through files with locks of the operating
@@ -110,7 +110,7 @@ func (f fileTarget) read(time.Time) (shared, error) { return readShared(f.stateF
 
 func (f fileTarget) change(change func(s *shared, now time.Time) []Event) ([]Event, error) {
 	events, err := f.tryChange(change)
-	for errors.Is(err, private.ErrLocked) {
+	for errors.Is(err, durablefs.ErrLocked) {
 		events, err = f.tryChange(change)
 	}
 	return events, err
@@ -132,9 +132,9 @@ func (f fileTarget) tryChange(change func(s *shared, now time.Time) []Event) ([]
 		return events, nil
 	}
 	if !isAt(lock.File(), f.path) {
-		return nil, private.ErrLocked
+		return nil, durablefs.ErrLocked
 	}
-	return events, private.Swap(f.stateFile(), after)
+	return events, durablefs.Swap(f.stateFile(), after)
 }
 
 // readShared reads the state of a target. What cannot be read is no state.
@@ -149,7 +149,7 @@ func readShared(path string) shared {
 // A process that dies gives the lock free, and one that is stopped loses it.
 func (f fileTarget) tryProbe() (right, error) {
 	lock, err := tryPlace(f.probeFile())
-	if errors.Is(err, private.ErrLocked) {
+	if errors.Is(err, durablefs.ErrLocked) {
 		takeAway(f.probeFile())
 	}
 	if err != nil {
@@ -188,7 +188,7 @@ func (f filePlaces) take(ctx context.Context, look func() view) (place, error) {
 			if err == nil {
 				return filePlace{hold(lock), i}, nil
 			}
-			if !errors.Is(err, private.ErrLocked) {
+			if !errors.Is(err, durablefs.ErrLocked) {
 				return nil, err
 			}
 			takeAway(path)

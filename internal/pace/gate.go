@@ -23,7 +23,7 @@ import (
 	"sync"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -241,7 +241,7 @@ func (t *Turn) probe(ctx context.Context, v view) error {
 		return nil
 	}
 	trial, err := g.target.tryProbe()
-	if errors.Is(err, private.ErrLocked) {
+	if errors.Is(err, durablefs.ErrLocked) {
 		return nil
 	}
 	if err != nil {

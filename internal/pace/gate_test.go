@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -384,7 +384,7 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 		"waiting for a place of another process": {
 			0, 1,
 			func(t *testing.T, g *Gate) {
-				lock, err := private.TryLock(filepath.Join(g.cfg.Places, "place-0"))
+				lock, err := durablefs.TryLock(filepath.Join(g.cfg.Places, "place-0"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -428,7 +428,7 @@ func TestAnEndedContextReturnsAtOnceAndGivesThePlaceBack(t *testing.T) {
 }
 
 func placeIsFree(g *Gate, i int) bool {
-	lock, err := private.TryLock(filepath.Join(g.cfg.Places, fmt.Sprintf("place-%d", i)))
+	lock, err := durablefs.TryLock(filepath.Join(g.cfg.Places, fmt.Sprintf("place-%d", i)))
 	lock.Unlock()
 	return err == nil
 }

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 const (
@@ -18,14 +18,14 @@ const (
 	placeAbandoned = 15 * time.Second
 )
 
-func tryPlace(path string) (*private.Lock, error) {
-	place, err := private.TryLock(path)
+func tryPlace(path string) (*durablefs.Lock, error) {
+	place, err := durablefs.TryLock(path)
 	if err != nil {
 		return nil, err
 	}
 	err = touch(place.File())
 	if err == nil && !isAt(place.File(), path) {
-		err = private.ErrLocked // it was taken away from the one before just now
+		err = durablefs.ErrLocked // it was taken away from the one before just now
 	}
 	if err != nil {
 		place.Unlock()
@@ -40,7 +40,7 @@ func takeAway(path string) {
 	if !isAbandoned(path) {
 		return
 	}
-	one, err := private.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
+	one, err := durablefs.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
 	if err != nil {
 		return // another does it
 	}
@@ -74,11 +74,11 @@ func touch(f *os.File) error {
 
 // held is a lock whose holder shows that it lives.
 type held struct {
-	lock *private.Lock
+	lock *durablefs.Lock
 	left chan struct{}
 }
 
-func hold(lock *private.Lock) *held {
+func hold(lock *durablefs.Lock) *held {
 	h := &held{lock: lock, left: make(chan struct{})}
 	go func() {
 		ticker := time.NewTicker(placeKept)
@@ -106,9 +106,9 @@ func (h *held) release() {
 // takeStarts takes the lock of the start times, which is held for moments, and
 // waits for it. It is taken away from one that is stopped while it has it: the
 // name then means a copy of the file, and that one keeps the old one.
-func takeStarts(path string) (*private.Lock, error) {
+func takeStarts(path string) (*durablefs.Lock, error) {
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		lock, err := private.TryLock(path)
+		lock, err := durablefs.TryLock(path)
 		switch {
 		case err == nil:
 			now := time.Now()
@@ -116,7 +116,7 @@ func takeStarts(path string) (*private.Lock, error) {
 				return lock, nil
 			}
 			lock.Unlock() // it was taken away just now
-		case !errors.Is(err, private.ErrLocked):
+		case !errors.Is(err, durablefs.ErrLocked):
 			return nil, err
 		case isAbandoned(path):
 			if err := copyAbandoned(path); err != nil {
@@ -128,8 +128,8 @@ func takeStarts(path string) (*private.Lock, error) {
 }
 
 func copyAbandoned(path string) error {
-	one, err := private.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
-	if errors.Is(err, private.ErrLocked) {
+	one, err := durablefs.TryLock(filepath.Join(filepath.Dir(path), "taking-away"))
+	if errors.Is(err, durablefs.ErrLocked) {
 		return nil // another does it
 	}
 	if err != nil {
@@ -144,5 +144,5 @@ func copyAbandoned(path string) error {
 	if err != nil {
 		return err
 	}
-	return private.Swap(path, content)
+	return durablefs.Swap(path, content)
 }

@@ -20,7 +20,7 @@ type target interface {
 	// change changes the state for all processes. The function may be called more
 	// than once, each time with another state; the last call counts.
 	change(func(s *shared, now time.Time) []Event) ([]Event, error)
-	// tryProbe gives the right to probe. It is private.ErrLocked while another has
+	// tryProbe gives the right to probe. It is durablefs.ErrLocked while another has
 	// it. Who dies, or is stopped, loses it.
 	tryProbe() (right, error)
 	// far says that each of these takes a request or two over a network: they are

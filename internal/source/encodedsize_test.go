@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/source"
 )
@@ -47,7 +47,7 @@ func TestEncodedBoundHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := invent.Write(f, invent.Options{Records: 2000, Seed: 5, Awkward: true}); err != nil {
+	if err := fakeusers.Write(f, fakeusers.Options{Records: 2000, Seed: 5, Awkward: true}); err != nil {
 		t.Fatal(err)
 	}
 	checked := 0

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
@@ -470,7 +470,7 @@ func (d brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, d.err }
 // The exact size is expensive: it is asked for only where the bound does not tell, and once for each record.
 func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
 	var b bytes.Buffer
-	if err := invent.Write(&b, invent.Options{Records: 1000, Seed: 1}); err != nil {
+	if err := fakeusers.Write(&b, fakeusers.Options{Records: 1000, Seed: 1}); err != nil {
 		t.Fatal(err)
 	}
 	f := newFile(t, b.String())
@@ -529,7 +529,7 @@ func TestBatchesBySizeAreAsFullAsCanBe(t *testing.T) {
 func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	f := newFile(t, "")
 	allocated := func(records int64) uint64 {
-		f.write(invent.Options{Records: records, Seed: 1, Awkward: true})
+		f.write(fakeusers.Options{Records: records, Seed: 1, Awkward: true})
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
@@ -548,7 +548,7 @@ func TestMemoryDoesNotGrowWithTheFile(t *testing.T) {
 
 func BenchmarkInspect(b *testing.B) {
 	f := newFile(b, "")
-	f.write(invent.Options{Records: 200_000, Seed: 1, Awkward: true})
+	f.write(fakeusers.Options{Records: 200_000, Seed: 1, Awkward: true})
 	info, err := os.Stat(f.path)
 	if err != nil {
 		b.Fatal(err)
@@ -576,7 +576,7 @@ func BenchmarkInspect(b *testing.B) {
 		}
 	})
 	b.Run("frame and fields", func(b *testing.B) {
-		h := &Header{Names: invent.Columns}
+		h := &Header{Names: fakeusers.Columns}
 		b.SetBytes(info.Size())
 		for b.Loop() {
 			s := newScanner(f.open(), comma, ignore)
@@ -626,13 +626,13 @@ func newFile(t testing.TB, content string) *file {
 	return f
 }
 
-func (f *file) write(o invent.Options) {
+func (f *file) write(o fakeusers.Options) {
 	f.t.Helper()
 	out, err := os.Create(f.path)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if err := errors.Join(invent.Write(out, o), out.Close()); err != nil {
+	if err := errors.Join(fakeusers.Write(out, o), out.Close()); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"durable-dataload/internal/invent"
+	"durable-dataload/internal/fakeusers"
 )
 
 // readAll gives what a Reader tells of a file: the lines of its records, and its refusals.
@@ -116,14 +116,14 @@ func FuzzReader(f *testing.F) {
 }
 
 func TestTheReaderGivesTheRecordsOfAnAwkwardFile(t *testing.T) {
-	o := invent.Options{Records: 200, Seed: 3, Awkward: true}
+	o := fakeusers.Options{Records: 200, Seed: 3, Awkward: true}
 	path := filepath.Join(t.TempDir(), "f.csv")
 	file, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := invent.Write(file, o); err != nil {
+	if err := fakeusers.Write(file, o); err != nil {
 		t.Fatal(err)
 	}
 	r, err := OpenReader(context.Background(), path, ReaderOptions{})
@@ -136,7 +136,7 @@ func TestTheReaderGivesTheRecordsOfAnAwkwardFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := invent.AppendRecord(nil, o, n)
+		want := fakeusers.AppendRecord(nil, o, n)
 		if n == o.Flaws().BlankBehind {
 			want = want[:len(want)-1]
 		}

@@ -19,7 +19,7 @@ import (
 	"path/filepath"
 	"unicode/utf8"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 )
@@ -159,14 +159,14 @@ func begin(dir string) (file, error) {
 		w, err := store.NewWriter(store.Join(dir, "incoming"))
 		return uploaded{w}, err
 	}
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
 	path, lock, err := place(dir)
 	if err != nil {
 		return nil, err
 	}
-	w, err := private.NewWriter(path)
+	w, err := durablefs.NewWriter(path)
 	if err != nil {
 		lock.Unlock()
 		return nil, err
@@ -176,15 +176,15 @@ func begin(dir string) (file, error) {
 
 // onDisk is written under a name that is its own as long as it has the lock.
 type onDisk struct {
-	*private.Writer
-	lock *private.Lock
+	*durablefs.Writer
+	lock *durablefs.Lock
 }
 
 func (f onDisk) commit(_ context.Context, as Staged) error {
 	if err := f.Commit(); err != nil {
 		return err
 	}
-	return private.Rename(f.Path(), as.Path)
+	return durablefs.Rename(f.Path(), as.Path)
 }
 
 func (f onDisk) discard() {
@@ -211,16 +211,16 @@ func (f uploaded) discard() { f.Discard() }
 
 // place gives a name to write under, which no other process uses until the lock is given free. Names are used again,
 // so that what a process that was killed left under one is found.
-func place(dir string) (string, *private.Lock, error) {
+func place(dir string) (string, *durablefs.Lock, error) {
 	for n := 1; ; n++ {
 		path := filepath.Join(dir, fmt.Sprintf("incoming-%d", n))
-		lock, err := private.TryLock(path + ".lock")
-		if errors.Is(err, private.ErrLocked) {
+		lock, err := durablefs.TryLock(path + ".lock")
+		if errors.Is(err, durablefs.ErrLocked) {
 			continue
 		}
 		if err == nil {
 			// Whole, and killed before it got its own name.
-			err = private.Remove(path)
+			err = durablefs.Remove(path)
 		}
 		if err != nil {
 			lock.Unlock()

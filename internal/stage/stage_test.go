@@ -24,7 +24,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 func gzipped(t testing.TB, text string) string {
@@ -327,7 +327,7 @@ func TestParseEncoding(t *testing.T) {
 // Two at a time do not disturb each other, and what a killed one left is removed.
 func TestWritersKeepApart(t *testing.T) {
 	dir := t.TempDir()
-	old, err := private.NewWriter(filepath.Join(dir, "incoming-1"))
+	old, err := durablefs.NewWriter(filepath.Join(dir, "incoming-1"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/s3server"
+	"durable-dataload/internal/proof/s3server"
 )
 
 // TestMain can also be another process, for the test that needs several.

@@ -10,11 +10,11 @@ import (
 	"os"
 	"time"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 // ErrExists is what Create gives when the name is taken.
-var ErrExists = private.ErrExists
+var ErrExists = durablefs.ErrExists
 
 // Create writes a file if its name is free, and gives ErrExists otherwise. It is
 // exclusive, atomic and durable: of any number of writers, in any number of
@@ -23,7 +23,7 @@ var ErrExists = private.ErrExists
 // complete. Another error may mean that the file was written after all.
 func Create(name string, data []byte) error {
 	if !IsURL(name) {
-		return private.Create(name, data)
+		return durablefs.Create(name, data)
 	}
 	o, err := open(name)
 	if err != nil {
@@ -36,7 +36,7 @@ func Create(name string, data []byte) error {
 // sees the old content or the new one.
 func Write(name string, data []byte) error {
 	if !IsURL(name) {
-		return private.WriteFile(name, data)
+		return durablefs.WriteFile(name, data)
 	}
 	o, err := open(name)
 	if err != nil {
@@ -49,7 +49,7 @@ func Write(name string, data []byte) error {
 // is none.
 func Read(name string) ([]byte, error) {
 	if !IsURL(name) {
-		f, err := private.Open(name)
+		f, err := durablefs.Open(name)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func Exists(name string) (bool, error) {
 // Remove removes a file, durably. That it is gone already is no error.
 func Remove(name string) error {
 	if !IsURL(name) {
-		return private.Remove(name)
+		return durablefs.Remove(name)
 	}
 	o, err := open(name)
 	if err != nil {
@@ -140,7 +140,7 @@ func List(folder string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if !private.IsTemporary(e.Name()) {
+		if !durablefs.IsTemporary(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -152,13 +152,13 @@ func MkdirAll(folder string) error {
 	if IsURL(folder) {
 		return nil
 	}
-	return private.MkdirAll(folder)
+	return durablefs.MkdirAll(folder)
 }
 
 // Writer is a file being written: it appears whole with Commit, or never. One for
 // a bucket takes room in the folder for temporary files (TMPDIR) until then.
 type Writer struct {
-	*private.Writer
+	*durablefs.Writer
 	name string
 }
 
@@ -166,9 +166,9 @@ type Writer struct {
 // of two, the older one fails to commit on a disk, and in a bucket the last one
 // counts.
 func NewWriter(name string) (*Writer, error) {
-	start := func() (*private.Writer, error) { return private.NewWriter(name) }
+	start := func() (*durablefs.Writer, error) { return durablefs.NewWriter(name) }
 	if IsURL(name) {
-		start = private.NewNameless
+		start = durablefs.NewNameless
 	}
 	w, err := start()
 	if err != nil {
@@ -214,7 +214,7 @@ func (w *Writer) Commit(ctx context.Context) error {
 // there is none.
 func Open(name string) (*os.File, error) {
 	if !IsURL(name) {
-		return private.Open(name)
+		return durablefs.Open(name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
@@ -223,11 +223,11 @@ func Open(name string) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = from.Close() }()
-	f, err := private.Nameless()
+	f, err := durablefs.Nameless()
 	if err != nil {
 		return nil, err
 	}
-	if _, err = io.Copy(private.Temporary{File: f}, from); err == nil {
+	if _, err = io.Copy(durablefs.Temporary{File: f}, from); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
@@ -256,7 +256,7 @@ func OpenPieces(name string) (Pieces, error) {
 		info, err := o.stat()
 		return ranges{o, info.Size}, err
 	}
-	f, err := private.Open(name)
+	f, err := durablefs.Open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (f file) Size() int64 { return f.size }
 // Stream reads a file from its begin to its end, until ctx ends.
 func Stream(ctx context.Context, name string) (io.ReadCloser, error) {
 	if !IsURL(name) {
-		return private.Open(name)
+		return durablefs.Open(name)
 	}
 	o, err := open(name)
 	if err != nil {

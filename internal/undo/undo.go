@@ -35,7 +35,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -104,7 +104,7 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := private.Open(path)
+	f, err := durablefs.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/invent"
 	"durable-dataload/internal/mapping"
 )
 
@@ -22,7 +22,7 @@ func BenchmarkFile(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	if err := invent.Write(f, invent.Options{Records: records, Seed: 1}); err != nil {
+	if err := fakeusers.Write(f, fakeusers.Options{Records: records, Seed: 1}); err != nil {
 		b.Fatal(err)
 	}
 	o := Options{

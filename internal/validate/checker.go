@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"durable-dataload/internal/nearest"
+	"durable-dataload/internal/suggest"
 )
 
 // checker holds records, as JSON, against a shape. It walks over the bytes and makes nothing of them that it does not
@@ -181,7 +181,7 @@ func (c *checker) unknownMessage(n *node) string {
 	if n.within != nil {
 		return "there is an attribute in it that the schema does not have; it has " + strings.Join(n.within.names, ", ")
 	}
-	if like := nearest.Name(n.path, c.root.names); like != "" {
+	if like := suggest.Name(n.path, c.root.names); like != "" {
 		return fmt.Sprintf("the schema does not have this attribute; did you mean %s?", like)
 	}
 	return "the schema does not have this attribute; rename the column, or remove it"

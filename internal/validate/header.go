@@ -9,7 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/nearest"
+	"durable-dataload/internal/suggest"
 )
 
 // Making is what records below a header get: each attribute, and the column (from 0) that it is made from, or -1.
@@ -64,7 +64,7 @@ func noKey(key string) string {
 // in words before or after it.
 func seemsToMean(name, key string) bool {
 	bare, bareKey := letters(name), letters(key)
-	return bare != "" && (bare == bareKey || nearest.Name(bare, []string{bareKey}) != "" || len(bareKey) > 3 && strings.Contains(bare, bareKey))
+	return bare != "" && (bare == bareKey || suggest.Name(bare, []string{bareKey}) != "" || len(bareKey) > 3 && strings.Contains(bare, bareKey))
 }
 
 // letters are the letters and digits of a name, in lower case and without accents.

@@ -6,7 +6,7 @@ import (
 	"iter"
 	"os"
 
-	"durable-dataload/internal/private"
+	"durable-dataload/internal/durablefs"
 )
 
 const (
@@ -35,7 +35,7 @@ type spill struct {
 }
 
 func newSpill(dir string) (*spill, error) {
-	if err := private.MkdirAll(dir); err != nil {
+	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, inFolder(dir, err)
 	}
 	f, err := os.CreateTemp(dir, ".keys-*") // mode 0600
@@ -52,7 +52,7 @@ func newSpill(dir string) (*spill, error) {
 // inFolder says of an error in a folder where room is missing.
 func inFolder(dir string, err error) error {
 	if dir == os.TempDir() {
-		return private.TemporaryError(err)
+		return durablefs.TemporaryError(err)
 	}
 	return fmt.Errorf("the keys of the records cannot be kept in %s: %w; expected a folder that can be written and has room", dir, err)
 }

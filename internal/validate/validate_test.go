@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/invent"
 	"durable-dataload/internal/source"
 )
 
@@ -310,9 +310,9 @@ func TestForecast(t *testing.T) {
 }
 
 func TestTheAwkwardFileHasItsFlaws(t *testing.T) {
-	o := invent.Options{Records: 500, Seed: 1, Awkward: true}
+	o := fakeusers.Options{Records: 500, Seed: 1, Awkward: true}
 	var content bytes.Buffer
-	if err := invent.Write(&content, o); err != nil {
+	if err := fakeusers.Write(&content, o); err != nil {
 		t.Fatal(err)
 	}
 	r := validated(t, content.String(), options(t))

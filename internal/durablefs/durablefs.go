@@ -1,0 +1,415 @@
+// Package durablefs writes files and folders that hold user data: for the owner
+// only (modes 0600 and 0700), durable (the file and its folder are fsynced
+// before a function returns), and never half there under their own name.
+package durablefs
+
+import (
+	"bufio"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	fileMode   = 0o600
+	folderMode = 0o700
+)
+
+// ErrExists says that Create found the name taken; the file there is complete.
+var ErrExists = errors.New("the file exists already")
+
+// ErrLocked says that another process holds a lock.
+var ErrLocked = errors.New("another process holds the lock")
+
+// MkdirAll makes the folder and its parents, mode 0700, durably: the parent of
+// every new folder is fsynced, since a file is lost with any folder above it.
+func MkdirAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil { // another process may have made it
+		return err
+	}
+	return syncFolder(parent)
+}
+
+// ReadOwn reads a file that holds a key. One that others may read is refused, with
+// the remedy: its content is no secret any more.
+func ReadOwn(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if open := info.Mode().Perm() &^ folderMode; open != 0 {
+		return nil, fmt.Errorf("%s has mode %04o, expected %04o: others may have read the key in it; remove it, and the next start makes a new one, or, if nobody has, chmod 600 it",
+			path, info.Mode().Perm(), fileMode)
+	}
+	return io.ReadAll(f)
+}
+
+// Touch makes an empty file, mode 0600, if there is none.
+func Touch(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Rename renames a file and makes that durable.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(to))
+}
+
+// Remove removes a file, durably. That it is gone already is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// WriteFile puts data under path, in the place of what was there. A reader, or
+// a crash at any moment, sees the old content or the new one.
+func WriteFile(path string, data []byte) error {
+	return replace(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Swap is WriteFile for what may be lost with the power, but is read and written
+// often: a reader sees the old content or the new one, and nothing is fsynced.
+func Swap(path string, data []byte) error {
+	tmp := temporaryName(path)
+	err := os.WriteFile(tmp, data, fileMode)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+// Create puts data under path only if the name is free, and gives ErrExists
+// otherwise: of any number of processes that try, exactly one succeeds. The
+// file appears complete and durable or not at all: a hard link, made after the
+// content was fsynced, is the only operation of POSIX that is exclusive and
+// never shows a half-written file.
+func Create(path string, data []byte) error {
+	tmp := temporaryName(path)
+	if err := writeTemporary(tmp, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}); err != nil {
+		return err
+	}
+	return link(tmp, path)
+}
+
+// link gives a temporary file its name if that is free. The file is gone under
+// its old name in any case.
+func link(tmp, path string) error {
+	linkErr := os.Link(tmp, path)
+	removeErr := os.Remove(tmp)
+	if errors.Is(linkErr, os.ErrExist) {
+		return ErrExists
+	}
+	if linkErr != nil {
+		return linkErr
+	}
+	if removeErr != nil {
+		return removeErr
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// Writer is a file being written: it gets its name with Commit, or never.
+type Writer struct {
+	*bufio.Writer
+	file *os.File
+	path string
+}
+
+// NewWriter starts to write a file that will be called path. What a process
+// that was killed had written of it is removed. So one writer at a time: of
+// two, the older one fails to commit.
+func NewWriter(path string) (*Writer, error) {
+	if err := sweep(path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(temporaryName(path), os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f, path: path}, nil
+}
+
+// NewNameless starts to write a file that never gets a name: what is in it is
+// read with Written, and gone with Discard or with the process, however that
+// ends. It takes room in the folder for temporary files (TMPDIR).
+func NewNameless() (*Writer, error) {
+	f, err := Nameless()
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{Writer: bufio.NewWriterSize(Temporary{f}, 1<<18), file: f}, nil
+}
+
+// Nameless makes a file without a name in the folder for temporary files.
+func Nameless() (*os.File, error) {
+	f, err := os.CreateTemp("", "dataload"+temporaryMark) // mode 0600
+	if err != nil {
+		return nil, TemporaryError(err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		_ = f.Close()
+		return nil, TemporaryError(err)
+	}
+	return f, nil
+}
+
+// Temporary writes into a file of the folder for temporary files.
+type Temporary struct{ File *os.File }
+
+// Write says of an error where room is missing.
+func (t Temporary) Write(p []byte) (int, error) {
+	n, err := t.File.Write(p)
+	return n, TemporaryError(err)
+}
+
+// TemporaryError says of an error in the folder for temporary files which folder that is and what to do; nil stays nil.
+// It is not fs.ErrNotExist any more: where the folder is missing, it is not what was looked for that is.
+func TemporaryError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the folder for temporary files, %s (TMPDIR), cannot be used: %v; expected a folder that can be written and has room; make room there, or set TMPDIR to another one", os.TempDir(), err)
+}
+
+// Path is the name that the file will have; "" where it never gets one.
+func (w *Writer) Path() string { return w.path }
+
+// TemporaryPath is the name that the file has until Commit, if it gets one.
+func (w *Writer) TemporaryPath() string { return w.file.Name() }
+
+// Written gives what was written so far, to be read before Commit or Discard.
+func (w *Writer) Written() (*io.SectionReader, error) {
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	info, err := w.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(w.file, 0, info.Size()), nil
+}
+
+// Commit makes the content durable and gives it its name, in the place of what
+// was there.
+func (w *Writer) Commit() error {
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return Rename(w.file.Name(), w.path)
+}
+
+// CommitNew is Commit for a name that has to be free. If it is not, what was
+// written is dropped, and the error is ErrExists.
+func (w *Writer) CommitNew() error {
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return link(w.file.Name(), w.path)
+}
+
+// finish makes the content durable, or drops it.
+func (w *Writer) finish() error {
+	err := w.Flush()
+	if err == nil {
+		err = w.file.Sync()
+	}
+	if closeErr := w.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(w.file.Name())
+	}
+	return err
+}
+
+// WriteAt writes over what was written before.
+func (w *Writer) WriteAt(p []byte, offset int64) (int, error) {
+	if err := w.Flush(); err != nil {
+		return 0, err
+	}
+	return w.file.WriteAt(p, offset)
+}
+
+// Discard drops what was written. After Commit it does nothing.
+func (w *Writer) Discard() {
+	if w.file.Close() == nil {
+		_ = os.Remove(w.file.Name())
+	}
+}
+
+// Lock is an exclusive lock on a file. The system releases it when the process
+// ends, however it ends.
+type Lock struct{ file *os.File }
+
+// TryLock takes the lock or gives ErrLocked at once.
+func TryLock(path string) (*Lock, error) {
+	return lock(path, unix.LOCK_EX|unix.LOCK_NB)
+}
+
+// TakeLock waits until the lock is free and takes it. Only for locks that are
+// held for moments.
+func TakeLock(path string) (*Lock, error) {
+	return lock(path, unix.LOCK_EX)
+}
+
+func lock(path string, how int) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+	}
+	return &Lock{file: f}, nil
+}
+
+// File is the locked file, for a small state that is guarded by the lock.
+func (l *Lock) File() *os.File { return l.file }
+
+// Unlock gives the lock free. A nil lock is free already.
+func (l *Lock) Unlock() {
+	if l != nil {
+		_ = l.file.Close()
+	}
+}
+
+// logLimit is the size from which on OpenLog starts a new log file.
+const logLimit = 16 << 20
+
+// OpenLog opens a log file to append to (and to read), mode 0600. One over 16 MiB is kept as
+// path.1, in the place of an older one.
+func OpenLog(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
+}
+
+func replace(path string, write func(io.Writer) error) error {
+	tmp := temporaryName(path)
+	if err := writeTemporary(tmp, write); err != nil {
+		return err
+	}
+	return Rename(tmp, path)
+}
+
+func writeTemporary(tmp string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+const temporaryMark = ".tmp-"
+
+// temporaryName is unlike that of any other writer, in this process or another,
+// on this machine or another that shares the folder.
+func temporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), temporaryPrefix(path)+rand.Text())
+}
+
+// temporaryPrefix begins the temporary names of path, and those of no other file. It is short
+// enough where the name of the file itself is as long as a file system takes.
+func temporaryPrefix(path string) string {
+	name := filepath.Base(path)
+	const most = 150 // bytes, of 255
+	if len(name) > most {
+		sum := sha256.Sum256([]byte(name))
+		name = name[:most] + "-" + hex.EncodeToString(sum[:8])
+	}
+	return "." + name + temporaryMark
+}
+
+// sweep removes the temporary files of path.
+func sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), temporaryPrefix(path)) {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// IsTemporary says whether a file name is that of a write that did not end: a
+// leftover of a crash, or a write that goes on just now.
+func IsTemporary(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)
+}
+
+// syncFolder makes the names in a folder durable. Tests watch it.
+var syncFolder = func(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return f.Sync()
+}

@@ -1,0 +1,87 @@
+package durablefs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxSecret is the largest file with a secret, in bytes.
+const maxSecret = 64 << 10
+
+// ReadSecret gives the one secret that a regular file holds, as an editor or a shell has written it: in UTF-8 or, with
+// its mark, in UTF-16; see CleanSecret. The error says what is wrong, and holds nothing of the secret.
+func ReadSecret(path string) (string, error) {
+	data, err := ReadFile(path, maxSecret)
+	if err != nil {
+		return "", err
+	}
+	text, err := decoded(data)
+	if err == nil {
+		text, err = CleanSecret(text)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	if text == "" {
+		return "", fmt.Errorf("%s is empty; expected the secret in it", path)
+	}
+	return text, nil
+}
+
+var errNotText = errors.New("this is no text in UTF-8; expected the secret alone, as text; save it as UTF-8")
+
+// decoded gives text from UTF-8, or from UTF-16 with a byte order mark.
+func decoded(data []byte) (string, error) {
+	big := bytes.HasPrefix(data, []byte{0xFE, 0xFF})
+	if !big && !bytes.HasPrefix(data, []byte{0xFF, 0xFE}) {
+		return string(data), nil
+	}
+	if data = data[2:]; len(data)%2 != 0 {
+		return "", errNotText
+	}
+	units := make([]uint16, len(data)/2)
+	for i := range units {
+		low, high := data[2*i], data[2*i+1]
+		if big {
+			low, high = high, low
+		}
+		units[i] = uint16(high)<<8 | uint16(low)
+	}
+	return string(utf16.Decode(units)), nil
+}
+
+var assignment = regexp.MustCompile(`(?i)^(export\s+)?[a-z_-]*(secret|password|key)["']?\s*[=:]\s*\S`)
+
+// CleanSecret takes away what is not a part of a secret wherever it was copied from: a byte order mark, the white space
+// around it and line ends, and one pair of quotes. "" is no secret. What is left has to be one line of characters that
+// can be seen; the error says what it is instead, and holds nothing of it.
+func CleanSecret(text string) (string, error) {
+	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
+	if n := len(text); n > 1 && text[0] == text[n-1] && (text[0] == '"' || text[0] == '\'') {
+		text = strings.TrimSpace(text[1 : n-1])
+	}
+	switch {
+	case !utf8.ValidString(text) || strings.ContainsRune(text, 0):
+		return "", errNotText
+	case strings.ContainsAny(text, "\r\n"):
+		return "", fmt.Errorf("there are %d lines; expected the secret alone, on one", strings.Count(text, "\n")+1)
+	case assignment.MatchString(text):
+		return "", errors.New("a name stands before the secret; expected the secret alone")
+	case strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}"):
+		return "", errors.New("this is JSON; expected the secret alone")
+	case strings.ContainsAny(text, "“”„‘’«»"):
+		return "", errors.New("there are typographic quotes; expected the secret alone")
+	}
+	for _, r := range text {
+		if unicode.IsSpace(r) && r != ' ' || !unicode.IsGraphic(r) {
+			return "", fmt.Errorf("there is a character that is not seen in it, U+%04X; expected the secret alone; copy it again", r)
+		}
+	}
+	return text, nil
+}

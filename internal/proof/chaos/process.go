@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"durable-dataload/internal/proof/program"
+)
+
+// process is one of the programs, running. Its output is in files.
+type process struct {
+	name           string
+	cmd            *exec.Cmd
+	stdout, stderr string
+	done           chan struct{}
+	killed         atomic.Bool // by us
+}
+
+// launch starts a command. What it prints goes to files in a folder.
+func launch(dir, name string, cmd *exec.Cmd) (*process, error) {
+	p := &process{
+		name: name, cmd: cmd, done: make(chan struct{}),
+		stdout: filepath.Join(dir, name+".stdout"), stderr: filepath.Join(dir, name+".stderr"),
+	}
+	stdout, err := os.Create(p.stdout)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stdout.Close() }()
+	stderr, err := os.Create(p.stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stderr.Close() }()
+	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
+	program.EndWithThisProcess(p.cmd)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s does not start: %w", name, err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// kill ends it as the system would when memory is short. It says whether it
+// ran until then.
+func (p *process) kill() bool {
+	if p.hasEnded() {
+		return false
+	}
+	p.killed.Store(true)
+	p.signal(syscall.SIGKILL)
+	<-p.done
+	return true
+}
+
+// dump has a Go program print its goroutines, and ends it.
+func (p *process) dump() {
+	if p.hasEnded() {
+		return
+	}
+	p.killed.Store(true)
+	p.signal(syscall.SIGCONT)
+	p.signal(syscall.SIGQUIT)
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		p.kill()
+	}
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// endsIn says whether it ends in time.
+func (p *process) endsIn(limit time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
+}
+
+// code is the exit code; -1 if a signal ended it.
+func (p *process) code() int { return p.cmd.ProcessState.ExitCode() }
+
+func (p *process) errors() string { return read(p.stderr) }
+
+func read(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err.Error()
+	}
+	return string(data)
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

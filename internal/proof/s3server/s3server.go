@@ -1,0 +1,177 @@
+// Package s3server runs a real S3 server for tests: Versity's gateway, over a
+// plain folder. The object KEY of its bucket is the file bucket/KEY of the folder,
+// so that who checks a test reads files.
+//
+// The folder must be on a file system that keeps extended attributes of users, as
+// ext4, XFS, Btrfs, overlays of these, and, from Linux 6.6 on, tmpfs do (Usable
+// tells). The gateway has another way to keep the metadata of objects, in files
+// beside them, that works on every file system; it is not used, because an object
+// and its metadata do not change together then: who reads an object while it is
+// replaced gets a checksum that is not its own, which no real store does.
+package s3server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/proof/program"
+)
+
+// Version is that of github.com/versity/versitygw.
+const Version = "v1.8.0"
+
+const (
+	source = "github.com/versity/versitygw/cmd/versitygw"
+	bucket = "bucket"
+	region = "us-east-1"
+	health = "/health"
+
+	accessKey = "invented-access-key"
+)
+
+// SecretKey opens servers of tests, on loopback. It stands for a secret: no
+// program may give it away.
+const SecretKey = "invented-secret-key"
+
+// Wanted says whether the environment asks for the tests that need a server:
+// DATALOAD_TEST_S3=1. Where they are wanted, a server that cannot be had is a
+// failure; where they are not, NotWanted is why they are skipped.
+func Wanted() bool { return os.Getenv("DATALOAD_TEST_S3") == "1" }
+
+// NotWanted is why a test is skipped.
+const NotWanted = "needs an S3 server; set DATALOAD_TEST_S3=1 to have one built and started"
+
+// Install gives the program, and builds it unless it is there, in a folder among
+// the user's caches. The first build on a machine takes about a minute.
+func Install(ctx context.Context) (string, error) {
+	caches, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(caches, "durable-dataload")
+	if err := durablefs.MkdirAll(dir); err != nil {
+		return "", err
+	}
+	name := "versitygw-" + Version
+	// Tests of several packages run at the same time: one builds, the others wait.
+	lock, err := durablefs.TakeLock(filepath.Join(dir, name+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	path := filepath.Join(dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	return path, program.Install(ctx, dir, source, Version, name)
+}
+
+// Server is a server with a bucket. It can be killed and started again.
+type Server struct {
+	// Address is where it listens, also when it is started again.
+	Address string
+
+	program, dir string
+	process      *exec.Cmd
+	ended        chan struct{}
+}
+
+// New makes a server, and its bucket, over a folder, which is made if it is not
+// there. address is a free one on this machine; where it is empty one is chosen.
+// The server is not started.
+func New(path, dir, address string) (*Server, error) {
+	if address == "" {
+		free, err := program.FreeAddresses(1)
+		if err != nil {
+			return nil, err
+		}
+		address = free[0]
+	}
+	s := &Server{Address: address, program: path, dir: dir}
+	if err := durablefs.MkdirAll(s.Path()); err != nil {
+		return nil, err
+	}
+	return s, Usable(dir)
+}
+
+// URL is the name of a folder of the bucket, for package store.
+func (s *Server) URL(folder string) string { return s.Through(s.Address, folder) }
+
+// Through is the same by way of a proxy at another address.
+func (s *Server) Through(address, folder string) string {
+	return "s3://" + strings.TrimSuffix(bucket+"/"+folder, "/") + "?endpoint=http://" + address + "&region=" + region
+}
+
+// Path is the file of an object, or the folder of those whose keys begin so.
+func (s *Server) Path(key ...string) string {
+	return filepath.Join(append([]string{s.dir, bucket}, key...)...)
+}
+
+// Environment has the credentials, for a program that uses the bucket.
+func (s *Server) Environment() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey}
+}
+
+// Command is the command of the server, for who starts it on his own. What it has
+// answered is in the files when it is killed. (It does not fsync: it does not
+// survive a crash of the machine.)
+func (s *Server) Command() *exec.Cmd {
+	c := exec.Command(s.program, "--port", s.Address, "--region", region, "--health", health, "--quiet", "--keep-alive",
+		"posix", "--dir-perms", "0700", "--file-perms", "0600", s.dir)
+	c.Env = []string{"HOME=" + s.dir, "ROOT_ACCESS_KEY_ID=" + accessKey, "ROOT_SECRET_ACCESS_KEY=" + SecretKey}
+	return c
+}
+
+// Answers waits until the server answers.
+func (s *Server) Answers(ctx context.Context) error {
+	const ready = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, ready)
+	defer cancel()
+	for {
+		err := program.Healthy(ctx, "http://"+s.Address+health)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.ended: // nil, and never, where another has started it
+			return fmt.Errorf("the S3 server has ended by itself: %s", cmp.Or(strings.TrimSpace(s.process.Stderr.(*strings.Builder).String()), "it has said nothing"))
+		case <-ctx.Done():
+			return fmt.Errorf("waited %s for the S3 server at %s in vain: %w", ready, s.Address, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Start starts the server, the first time or again, and waits until it answers.
+func (s *Server) Start(ctx context.Context) error {
+	s.process, s.ended = s.Command(), make(chan struct{})
+	s.process.Stderr = &strings.Builder{}
+	program.EndWithThisProcess(s.process)
+	if err := s.process.Start(); err != nil {
+		return err
+	}
+	process, ended := s.process, s.ended
+	go func() {
+		_ = process.Wait()
+		close(ended)
+	}()
+	return s.Answers(ctx)
+}
+
+// Kill ends the server that Start has started, as the system would when memory is
+// short. Without one it does nothing.
+func (s *Server) Kill() {
+	if s.process == nil || s.process.Process == nil {
+		return
+	}
+	_ = s.process.Process.Signal(syscall.SIGKILL)
+	<-s.ended
+}

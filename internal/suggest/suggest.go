@@ -1,0 +1,46 @@
+// Package suggest finds the name that a person most likely meant.
+package suggest
+
+import "strings"
+
+// Name is the one of names that was most likely meant: the same without regard to case, the same within an object, or one
+// with few letters changed. It is empty if there is none.
+func Name(name string, names []string) string {
+	last := "." + strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+	for _, n := range names {
+		if strings.EqualFold(n, name) {
+			return n
+		}
+	}
+	best, least := "", 2+len(name)/3
+	for _, n := range names {
+		if strings.HasSuffix("."+strings.ToLower(n), last) {
+			return n
+		}
+		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+// distance is that of Levenshtein: bytes to insert, remove or change.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
