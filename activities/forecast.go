@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/validate"
 )
 
@@ -59,7 +60,7 @@ func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast
 	slices.Sort(took)
 	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
 	set := o.gate.State()
-	pace := validate.Pace{PerSecond: set.Limit, Workers: set.Places}
+	pace := validate.Pace{Limits: migration.Limits{RateLimit: set.Limit, Workers: set.Places}}
 	f.Takes = pace.Time(int64(f.Left), f.Median)
 	return f, nil
 }

@@ -99,7 +99,7 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 		t.Errorf("the oldest unknown record is so since %v, want the time of its claim, %v (%v)", since, claim.At, err)
 	}
 
-	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Workers: 4}); err != nil {
+	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Limits: migration.Limits{Workers: 4}}); err != nil {
 		t.Fatal(err)
 	}
 	r.retryFile(1)
@@ -108,7 +108,7 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 	// Another process loads the retry round: this one sees it all the same.
 	mine := r.acts
 	r.restart()
-	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Workers: 4}); err != nil {
+	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Limits: migration.Limits{Workers: 4}}); err != nil {
 		t.Fatal(err)
 	}
 	r.loadAll(1)

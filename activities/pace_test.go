@@ -248,7 +248,7 @@ func TestRetryAfterIsKeptByAll(t *testing.T) {
 func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 	t.Parallel()
 	r := inspected(t, people(8), batchSize(2))
-	control := r.spec.Control()
+	control := migration.Control{Limits: r.spec.Limits}
 	set := func(change func(*migration.Control)) {
 		t.Helper()
 		change(&control)

@@ -103,7 +103,7 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 	r.spec = migration.Spec{
 		ID: "migration-users.csv-key", DataFile: store.Join(dir, "users.csv"), OutputDir: store.Join(dir, "out"),
 		Target:    migration.Target{EntityType: "user", Auth: config.AuthBasic},
-		BatchSize: 4, StartAt: 1, Workers: 4, Timeout: 20 * time.Second, RecoveredBy: migration.Lookup, PrimaryKey: "email",
+		BatchSize: 4, StartAt: 1, Limits: migration.Limits{Workers: 4}, Timeout: 20 * time.Second, RecoveredBy: migration.Lookup, PrimaryKey: "email",
 	}
 	server := sandbox.Options{Address: "127.0.0.1:0", StateDir: r.state, ClientID: "id", ClientSecret: "secret"}
 	for _, option := range options {

@@ -35,7 +35,7 @@ func (r *rig) rollBack(change func(*migration.Rollback)) *rig {
 	folder := migration.RollbackIn(strings.TrimSuffix(r.spec.Folder, "/migrations/key"), "key")
 	spec := migration.Rollback{
 		ID: "rollback-key", Source: r.spec.ID, Migration: migration.Folder(r.spec.Folder), OutputDir: r.spec.OutputDir, Folder: string(folder),
-		Target: r.spec.Target, Until: time.Now(), Workers: 2, Timeout: 20 * time.Second,
+		Target: r.spec.Target, Until: time.Now(), Limits: migration.Limits{Workers: 2}, Timeout: 20 * time.Second,
 	}
 	change(&spec)
 	if _, err := folder.Start(); err != nil {

@@ -21,10 +21,10 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	r := inspected(t, people(4))
 	folder := r.run.Folder
 	before, err := folder.Control(r.run.ID, r.spec)
-	if err != nil || before != r.spec.Control() {
+	if err != nil || before != (migration.Control{Limits: r.spec.Limits}) {
 		t.Errorf("before: %+v, %v; want what the options say", before, err)
 	}
-	want := migration.Control{Paused: true, PausedText: "by anna", RateLimit: 8, Workers: 2, Breaker: 5}
+	want := migration.Control{Paused: true, PausedText: "by anna", Limits: migration.Limits{RateLimit: 8, Workers: 2, Breaker: 5}}
 	in := SteerInput{Run: r.run, Control: &want, Events: []migration.Event{
 		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "rate", Old: "4", New: "8"},
 		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "paused", Old: "no", New: "yes"},
@@ -35,7 +35,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	if got, err := folder.Control(r.run.ID, r.spec); err != nil || got != want {
 		t.Errorf("control %+v, %v; want %+v", got, err, want)
 	}
-	if other, err := folder.Control("a later run", r.spec); err != nil || other != r.spec.Control() {
+	if other, err := folder.Control("a later run", r.spec); err != nil || other != (migration.Control{Limits: r.spec.Limits}) {
 		t.Errorf("a later run has %+v, %v; want what its own options say", other, err)
 	}
 	if approved, err := folder.Approved(); !approved || err != nil {

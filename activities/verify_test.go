@@ -24,7 +24,7 @@ func (r *rig) readBack(sample int) *rig {
 	folder := migration.VerificationIn(strings.TrimSuffix(r.spec.Folder, "/migrations/key"), "key", fmt.Sprint(time.Now().UnixNano()))
 	v := migration.Verification{
 		ID: "verify-key", Source: r.spec.ID, Migration: of, OutputDir: r.spec.OutputDir, Folder: string(folder), Sample: sample,
-		Ended: time.Now(), Workers: 2, Timeout: 20 * time.Second,
+		Ended: time.Now(), Limits: migration.Limits{Workers: 2}, Timeout: 20 * time.Second,
 	}
 	if err := folder.SaveVerification(v); err != nil {
 		r.t.Fatal(err)

@@ -370,7 +370,7 @@ func (s *session) noteOptions() {
 	if running.Delta != s.spec.Delta {
 		s.screen.say(fmt.Sprintf("It goes on as it was begun: --delta-migration=%t.", running.Delta))
 	}
-	if running.RateLimit != s.spec.RateLimit || running.RatePlan != s.spec.RatePlan || running.Breaker != s.spec.Breaker || running.MaxFailed != s.spec.MaxFailed || running.Workers != s.spec.Workers || running.Timeout != s.spec.Timeout ||
+	if running.Limits != s.spec.Limits || running.MaxFailed != s.spec.MaxFailed || running.Timeout != s.spec.Timeout ||
 		running.RetryRounds != s.spec.RetryRounds || running.RetryBackoff != s.spec.RetryBackoff {
 		s.screen.say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and the same command, change them.)",
 			running.RateLimit, running.RatePlan, running.Workers, running.Breaker, running.MaxFailed, running.Timeout, running.RetryRounds, running.RetryBackoff))

@@ -237,7 +237,7 @@ func (s *rollbackSession) run(ctx context.Context) (_ int, err error) {
 func (s *rollbackSession) identify(ctx context.Context) error {
 	s.rollback = migration.Rollback{
 		Source: s.o.migration, Migration: s.o.of, OutputDir: s.o.outputDir, Target: s.o.target, Force: s.o.force,
-		Workers: s.o.workers, Timeout: time.Duration(s.o.timeout), RateLimit: s.o.rateLimit,
+		Limits: s.o.limits, Timeout: time.Duration(s.o.timeout),
 	}
 	key := ""
 	if s.o.of == "" {

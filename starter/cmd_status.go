@@ -287,7 +287,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 		s.addTally(ctx, l.known)
 	}
 	gate := l.view.gateNow(progress)
-	s.addPace(progress, gate, l.known.spec.Control())
+	s.addPace(progress, gate, l.known.spec.Limits)
 	l.measure(&s, progress)
 	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
 		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // that was before
@@ -503,9 +503,9 @@ func dispositions(p workflows.Progress) migration.Counts {
 }
 
 // addPace adds what is set and how the gate stands, as far as that is known.
-func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.Control) {
+func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.Limits) {
 	if p.Steering != nil {
-		set = p.Steering.Control
+		set = p.Steering.Limits
 	}
 	s.Pace = &paceStatus{
 		Allowed: set.RateLimit, Limit: set.RateLimit, RatePlan: set.RatePlan, Workers: set.Workers, Breaker: set.Breaker, BatchesBegun: p.InFlight, LastCall: p.LastCall,

@@ -169,7 +169,7 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	return validate.File(ctx, o.file.near(), validate.Options{
 		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: safetext.Name(o.file.inputName()),
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Overhead: overhead,
-		Pace:     validate.Pace{PerSecond: o.rateLimit, Workers: o.workers, Timeout: time.Duration(o.timeout)},
+		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
 }

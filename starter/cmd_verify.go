@@ -220,7 +220,7 @@ func (s *verifySession) identify() error {
 	}
 	s.verification = migration.Verification{
 		ID: "verify-" + id, Source: id, Migration: s.o.of.folder, OutputDir: s.o.outputDir, Sample: s.o.sample, Ended: summary.FinishedAt,
-		Workers: s.o.workers, Timeout: time.Duration(s.o.timeout), RateLimit: s.o.rateLimit,
+		Limits: s.o.limits, Timeout: time.Duration(s.o.timeout),
 	}
 	return err
 }

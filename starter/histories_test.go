@@ -179,7 +179,7 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 	s.spec = migrations.Spec{
 		ID: migrations.WorkflowID(filepath.Base(file), key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
 		Folder: string(migrations.In(filepath.Join(dir, "state"), key)), SHA256: sha, Target: target,
-		BatchSize: 5, StartAt: 1, Workers: 3, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
+		BatchSize: 5, StartAt: 1, Limits: migrations.Limits{Workers: 3}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
 		RecoveredBy: migrations.Lookup, PrimaryKey: "email", SearchAttributes: true,
 	}
 	s.startWorker()
@@ -446,7 +446,7 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 	undone := migrations.RollbackIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder))
 	spec := migrations.Rollback{
 		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: string(undone), Target: s.spec.Target,
-		Until: summary.FinishedAt, Workers: s.spec.Workers, Timeout: s.spec.Timeout,
+		Until: summary.FinishedAt, Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
 	if !begun {
 		if _, err := rollback.Write(s.ctx, undone, rollback.OfMigration(s.ctx, folder)); err != nil {
@@ -506,7 +506,7 @@ func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summar
 	folder := migrations.VerificationIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder), stamp)
 	spec := migrations.Verification{
 		ID: "verify-" + s.spec.ID, Source: s.spec.ID, Migration: migrations.Folder(s.spec.Folder), OutputDir: s.spec.OutputDir, Folder: string(folder),
-		Ended: time.Now().Add(-time.Hour), Workers: s.spec.Workers, Timeout: s.spec.Timeout,
+		Ended: time.Now().Add(-time.Hour), Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
 	if err := folder.SaveVerification(spec); err != nil {
 		s.t.Fatal(err)

@@ -34,12 +34,8 @@ type options struct {
 	temporal     config.Temporal
 	entityType   string
 	batchSize    int
-	workers      int
+	limits       migration.Limits
 	timeout      seconds
-	rateLimit    float64
-	ratePlan     string // as it is given; plan is what it means
-	plan         *pace.Plan
-	breaker      int
 	primaryKey   string
 	mapping      string
 	auth         string
@@ -100,8 +96,8 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 
 	f.IntVarP(&o.batchSize, "batch-size", "b", 100, "records in one call; 10 with --sandbox")
 	o.addPaceFlags(f)
-	f.StringVar(&o.ratePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
-	f.IntVar(&o.breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
+	f.StringVar(&o.limits.RatePlan, "rate-plan", "", `timetable of the rate, below --rate-limit: "zone Europe/Berlin; mon-fri 08:00-18:00 2/s; else 10/s" (docs/pace.md)`)
+	f.IntVar(&o.limits.Breaker, "breaker", 5, "calls of unknown outcome in a row after which the target is only probed until it answers again; 0 = never")
 	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
 	under(f, "Pace")
 
@@ -137,10 +133,10 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 
 // addPaceFlags adds what every command has that calls the target.
 func (o *options) addPaceFlags(f *pflag.FlagSet) {
-	f.IntVarP(&o.workers, "workers", "w", 10, "calls in flight at most")
+	f.IntVarP(&o.limits.Workers, "workers", "w", 10, "calls in flight at most")
 	o.timeout = seconds(10 * time.Second)
 	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
-	f.Float64VarP(&o.rateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
+	f.Float64VarP(&o.limits.RateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
 }
 
 // addWorkFlags adds the options that say which service is meant, and who works
@@ -212,20 +208,21 @@ func (o *options) checkNumbers() error {
 		return err
 	}
 	if err := checkLimits([]limit{
-		{"batch-size", float64(o.batchSize), 1, 100_000},
+		{"batch-size", float64(o.batchSize), 1, migration.MaxBatchSize},
 		{"retry-rounds", float64(o.retryRounds), 0, 1_000_000},
 		{"partitions", float64(o.partitions), 0, 100},
-		{"breaker", float64(o.breaker), 0, 1000},
+		{"breaker", float64(o.limits.Breaker), 0, migration.MaxBreaker},
 		{"retry-backoff", time.Duration(o.retryBackoff).Seconds(), 0, 7 * 24 * 3600},
 		{"canary", float64(o.canary), 0, 1e6},
 		{"canary-timeout", time.Duration(o.canaryTimeout).Seconds(), 0, 365 * 24 * 3600},
 	}); err != nil {
 		return err
 	}
-	var err error
-	if o.plan, err = pace.ParsePlan(o.ratePlan, nil); err != nil {
+	plan, err := pace.ParsePlan(o.limits.RatePlan, nil)
+	if err != nil {
 		return usage("--rate-plan: %w", err)
 	}
+	o.limits.RatePlan = plan.String()
 	if r := migration.RecoveredBy(o.recoveredBy); r != migration.Lookup && r != migration.Refusal {
 		return usage("--recovered-by is %q; expected %s or %s", o.recoveredBy, migration.Lookup, migration.Refusal)
 	}
@@ -252,14 +249,13 @@ func (o *options) checkNumbers() error {
 // checkPace checks what every command has that calls the target.
 func (o *options) checkPace() error {
 	if err := checkLimits([]limit{
-		{"workers", float64(o.workers), 1, 1000},
+		{"workers", float64(o.limits.Workers), 1, migration.MaxWorkers},
 		{"timeout", time.Duration(o.timeout).Seconds(), 0.1, 3600},
-		{"rate-limit", o.rateLimit, 0, 100_000},
 	}); err != nil {
 		return err
 	}
-	if o.rateLimit > 0 && o.rateLimit < 0.001 {
-		return usage("--rate-limit is %v; expected 0 (no limit) or at least 0.001", o.rateLimit)
+	if err := migration.CheckRate(o.limits.RateLimit); err != nil {
+		return usage("--rate-limit: %w", err)
 	}
 	if o.auth != config.AuthBasic && o.auth != config.AuthSignature {
 		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
@@ -333,8 +329,7 @@ func (o *options) spec() migration.Spec {
 	return migration.Spec{
 		OutputDir: o.outputDir, Delimiter: o.delimiter,
 		Target:    migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP},
-		BatchSize: o.batchSize, StartAt: o.startAt, Workers: o.workers, Timeout: time.Duration(o.timeout), RateLimit: o.rateLimit,
-		RatePlan: o.plan.String(), Breaker: o.breaker,
+		BatchSize: o.batchSize, StartAt: o.startAt, Limits: o.limits, Timeout: time.Duration(o.timeout),
 		RetryRounds: o.retryRounds, RetryBackoff: time.Duration(o.retryBackoff), UnknownAPI: o.api, UnknownHTTP: o.http,
 		RecoveredBy: migration.RecoveredBy(o.recoveredBy), PrimaryKey: o.primaryKey, Isolate: o.isolate, Partitions: o.partitions,
 		MaxFailed: o.maxFailed, Canary: o.canary, CanaryTimeout: time.Duration(o.canaryTimeout),

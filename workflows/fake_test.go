@@ -517,7 +517,7 @@ func typicalSpec() migration.Spec {
 		ID: migration.WorkflowID(path.Base(file), key), DataFile: file, OutputDir: folder + "/results/production",
 		Folder: "/home/somebody/.local/state/durable-dataload/migrations/" + key, SHA256: strings.Repeat("0123456789abcdef", 4),
 		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
-		BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, RetryRounds: 3, RetryBackoff: 30 * time.Second,
+		BatchSize: 100, StartAt: 1, Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: 30 * time.Second,
 		UnknownAPI: [][2]int{{403, 403}, {500, 999}}, UnknownHTTP: [][2]int{{300, 599}},
 		RecoveredBy: migration.Lookup, PrimaryKey: "email", SearchAttributes: false,
 	}

@@ -1,6 +1,10 @@
 package workflows
 
-import "go.temporal.io/sdk/workflow"
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/internal/migration"
+)
 
 // flight is the batches that a workflow has in work at once. Once it is
 // cancelled, or halted, no more are begun.
@@ -59,9 +63,9 @@ func shouldContinueAsNew(ctx workflow.Context) bool {
 
 // windowOf is how many batches are begun at once where each takes several
 // calls, or where the input does not say it (see round.window).
-func windowOf(workers int, rateLimit float64) int {
-	if rateLimit > 0 {
-		return workers
+func windowOf(l migration.Limits) int {
+	if l.RateLimit > 0 {
+		return l.Workers
 	}
-	return 2 * workers
+	return 2 * l.Workers
 }

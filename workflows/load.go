@@ -9,6 +9,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 )
 
@@ -27,10 +28,9 @@ const (
 
 // LoadInput is one round of a migration, and how far it is.
 type LoadInput struct {
-	Run       activities.Run `json:"run"`
-	Round     int            `json:"round"`
-	Workers   int            `json:"workers"`
-	RateLimit float64        `json:"rate_limit"`
+	Run   activities.Run `json:"run"`
+	Round int            `json:"round"`
+	migration.Limits
 	// Window is how many batches are begun at once. 0, from before it was
 	// there: as many as Workers, twice as many without a rate limit.
 	Window int `json:"window,omitempty"`
@@ -309,7 +309,7 @@ func (l *loadRun) show(ctx workflow.Context) {
 func (l *loadRun) window() int {
 	window := l.in.Window
 	if window == 0 {
-		window = windowOf(l.in.Workers, l.in.RateLimit)
+		window = windowOf(l.in.Limits)
 	}
 	if l.pace != nil && l.pace.Places > 0 {
 		window = max(1, window*l.pace.Places/l.in.Workers)

@@ -12,11 +12,12 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 )
 
 func loadInput() LoadInput {
-	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Workers: 4, RateLimit: 4}
+	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Limits: migration.Limits{RateLimit: 4, Workers: 4}}
 }
 
 func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {
@@ -258,7 +259,7 @@ func TestALongRetryContinuesAsNewBetweenRounds(t *testing.T) {
 	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
 	e := newEnvironment(t, f)
 	e.SetContinueAsNewSuggested(true)
-	in := RetryInput{Run: loadInput().Run, Workers: 1, Rounds: 3, Backoff: time.Second, Round: 2, Loaded: 1, Progress: Progress{Rounds: []RoundProgress{{Round: 1}}}}
+	in := RetryInput{Run: loadInput().Run, Limits: migration.Limits{Workers: 1}, Rounds: 3, Backoff: time.Second, Round: 2, Loaded: 1, Progress: Progress{Rounds: []RoundProgress{{Round: 1}}}}
 	e.ExecuteWorkflow(RetryWorkflow, in)
 	var again *workflow.ContinueAsNewError
 	if err := e.GetWorkflowError(); !errors.As(err, &again) {
@@ -308,7 +309,7 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 			}
 			f.settled[0] = map[int]counts{1: {Duplicate: recordsABatch, Calls: 1}}
 			e := newEnvironment(t, f)
-			e.ExecuteWorkflow(UpdateWorkflow, UpdateInput{Run: loadInput().Run, Workers: 1, RateLimit: 4, Records: recordsABatch})
+			e.ExecuteWorkflow(UpdateWorkflow, UpdateInput{Run: loadInput().Run, Limits: migration.Limits{RateLimit: 4, Workers: 1}, Records: recordsABatch})
 			var updates UpdateResult
 			if err := e.GetWorkflowResult(&updates); err != nil || updates != (UpdateResult{Counts: allUpdated}) {
 				t.Errorf("%+v, %v; want all updated", updates, err)

@@ -89,7 +89,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 		spec:     spec,
 		ref:      activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
-		steering: Steering{Control: spec.Control(), MaxFailed: spec.MaxFailed},
+		steering: Steering{Control: migration.Control{Limits: spec.Limits}, MaxFailed: spec.MaxFailed},
 	}
 	m.progress.Steering = &m.steering
 	m.progress.serve(ctx)
@@ -202,7 +202,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	mostFailed := m.mostFailedAgain()
 	m.progress.Errors = nil // what was loaded before counts again
 	r := round{
-		run: m.ref, number: 0, batches: batches, workers: m.steering.Workers, rateLimit: m.steering.RateLimit,
+		run: m.ref, number: 0, batches: batches, limits: m.steering.Limits,
 		partitions: m.spec.Partitions, id: childID(ctx, name), summary: "load " + m.fileName(),
 		mostFailed: mostFailed, duplicatesFail: !m.spec.Delta, notify: m.spec.Notify,
 	}
@@ -226,7 +226,7 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 		options := childOptions(id, "records in unknown state of "+m.fileName())
 		var result RetryResult
 		err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
-			Run: m.ref, Workers: m.steering.Workers, RateLimit: m.steering.RateLimit, Partitions: m.spec.Partitions,
+			Run: m.ref, Limits: m.steering.Limits, Partitions: m.spec.Partitions,
 			Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1, MostFailed: m.mostFailed(), Delta: m.spec.Delta, Notify: m.spec.Notify,
 		}).Get(ctx, &result)
 		m.progress.Children = nil
@@ -249,7 +249,7 @@ func (m *migrationRun) update(ctx workflow.Context) {
 	m.enter(ctx, PhaseUpdating)
 	var result UpdateResult
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, "records of "+m.fileName()+" that are there already")), UpdateWorkflow, UpdateInput{
-		Run: m.ref, Workers: m.steering.Workers, RateLimit: m.steering.RateLimit, Records: m.duplicates(),
+		Run: m.ref, Limits: m.steering.Limits, Records: m.duplicates(),
 	}).Get(ctx, &result)
 	m.progress.Children = nil
 	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)

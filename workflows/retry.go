@@ -20,12 +20,11 @@ const (
 
 // RetryInput is the retry rounds of a migration, and how far they are.
 type RetryInput struct {
-	Run        activities.Run `json:"run"`
-	Workers    int            `json:"workers"`
-	RateLimit  float64        `json:"rate_limit"`
-	Partitions int            `json:"partitions,omitempty"`
-	Rounds     int            `json:"rounds"` // that may be loaded
-	Backoff    time.Duration  `json:"backoff"`
+	Run activities.Run `json:"run"`
+	migration.Limits
+	Partitions int           `json:"partitions,omitempty"`
+	Rounds     int           `json:"rounds"` // that may be loaded
+	Backoff    time.Duration `json:"backoff"`
 	// MostFailed is how many records of these rounds may fail; null is any number.
 	// Negative is: too many have failed before them.
 	MostFailed *int `json:"most_failed,omitempty"`
@@ -152,7 +151,7 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 	}
 	r.in.Loaded++
 	load := round{
-		run: r.in.Run, number: r.in.Round, batches: file.Batches, workers: r.in.Workers, rateLimit: r.in.RateLimit, partitions: r.in.Partitions,
+		run: r.in.Run, number: r.in.Round, batches: file.Batches, limits: r.in.Limits, partitions: r.in.Partitions,
 		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
 		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(), notify: r.in.Notify,
 	}

@@ -121,7 +121,7 @@ func (r *rollbackRun) pass(ctx workflow.Context, verify bool) error {
 			break
 		}
 		for _, batch := range plan.Batches {
-			if !r.waitForRoom(ctx, windowOf(r.in.Rollback.Workers, r.in.Rollback.RateLimit)) {
+			if !r.waitForRoom(ctx, windowOf(r.in.Rollback.Limits)) {
 				break
 			}
 			r.start(ctx, func(ctx workflow.Context) { r.batch(ctx, plan.Total, batch, verify) })

@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/migration"
 )
 
 // round is one pass over a set of batches, which one LoadWorkflow loads, or
@@ -14,8 +15,7 @@ type round struct {
 	run        activities.Run
 	number     int
 	batches    int
-	workers    int
-	rateLimit  float64
+	limits     migration.Limits
 	partitions int    // LoadWorkflows that are wanted, 0 = by size
 	id         string // of the child, and the beginning of those of several
 	summary    string
@@ -38,7 +38,7 @@ func (r round) parts() int {
 	switch {
 	case r.partitions > 0 && r.mostFailed == nil:
 		return max(1, min(r.partitions, r.batches))
-	case r.rateLimit > 0 && r.rateLimit < slowestParted, r.mostFailed != nil: // they would count each on its own
+	case r.limits.RateLimit > 0 && r.limits.RateLimit < slowestParted, r.mostFailed != nil: // they would count each on its own
 		return 1
 	}
 	return min(1+r.batches/batchesAPart, mostParts)
@@ -52,10 +52,10 @@ func (r round) parts() int {
 // second, so that a hundred more are enough; and each that waits at a closed gate
 // is a heartbeat every second or two for the service.
 func (r round) window() int {
-	if r.rateLimit > 0 {
-		return r.workers
+	if r.limits.RateLimit > 0 {
+		return r.limits.Workers
 	}
-	return r.workers + min(3*r.workers, mostAhead)
+	return r.limits.Workers + min(3*r.limits.Workers, mostAhead)
 }
 
 // mostAhead is how many batches more than calls are begun at most.
@@ -67,7 +67,7 @@ func (r round) inputs() []LoadInput {
 	inputs := make([]LoadInput, parts)
 	for i := range inputs {
 		inputs[i] = LoadInput{
-			Run: r.run, Round: r.number, Workers: r.workers, RateLimit: r.rateLimit,
+			Run: r.run, Round: r.number, Limits: r.limits,
 			Window: (r.window() + parts - 1) / parts,
 			After:  i * r.batches / parts, To: (i + 1) * r.batches / parts,
 			MostFailed: r.mostFailed, DuplicatesFail: r.duplicatesFail, Notify: r.notify,

@@ -27,7 +27,7 @@ func TestARoundIsParted(t *testing.T) {
 		{"large and slow", 80_000, 4, 0, []string{"0-80000/10"}},
 		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/5", "12500-25000/5"}},
 	} {
-		r := round{batches: tc.batches, rateLimit: tc.rate, partitions: tc.partitions, workers: 10, id: "id"}
+		r := round{batches: tc.batches, limits: migration.Limits{RateLimit: tc.rate, Workers: 10}, partitions: tc.partitions, id: "id"}
 		var got []string
 		for _, in := range r.inputs() {
 			got = append(got, fmt.Sprintf("%d-%d/%d", in.After, in.To, in.Window))
@@ -39,7 +39,7 @@ func TestARoundIsParted(t *testing.T) {
 			t.Errorf("%s: ids %q", tc.name, ids)
 		}
 	}
-	if n := (round{workers: 500}).window(); n != 600 {
+	if n := (round{limits: migration.Limits{Workers: 500}}).window(); n != 600 {
 		t.Errorf("%d batches are begun for 500 calls in flight, want 600", n)
 	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
@@ -118,7 +118,7 @@ func exactly(f *fake, call string) (n int) {
 
 func TestOrdersFindRoomBesideAllBatchesThatWait(t *testing.T) {
 	for _, rate := range []float64{0, 4} {
-		r := round{workers: migration.MostWorkers, rateLimit: rate, batches: 10_000_000}
+		r := round{limits: migration.Limits{RateLimit: rate, Workers: migration.MaxWorkers}, batches: 10_000_000}
 		batches := 0
 		for _, in := range r.inputs() {
 			batches += (&loadRun{in: in}).window()

@@ -499,7 +499,7 @@ func TestChangesAreKeptAndToldToTheWorkers(t *testing.T) {
 	if !paused.wasDone() || while.ShownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by somebody at ") || len(while.Steering.Changes) != 4 {
 		t.Errorf("pause: %+v, then %+v", paused, while.Steering)
 	}
-	want := migration.Control{RateLimit: 8.5, Workers: 4}
+	want := migration.Control{Limits: migration.Limits{RateLimit: 8.5, Workers: 4}}
 	if n := len(f.steered); n != 3 || *f.steered[0].Control != want || !f.steered[1].Control.Paused || *f.steered[2].Control != want || len(f.steered[0].Events) != 3 {
 		t.Errorf("%d orders were written down: %+v", n, f.steered)
 	}

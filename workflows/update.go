@@ -9,6 +9,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 )
 
 // An UpdateBatch that does not get through to the target is run again, so often
@@ -21,10 +22,9 @@ const (
 
 // UpdateInput is the updates of a delta migration, and how far they are.
 type UpdateInput struct {
-	Run       activities.Run `json:"run"`
-	Workers   int            `json:"workers"`
-	RateLimit float64        `json:"rate_limit"`
-	Records   int            `json:"records"` // duplicates, of all rounds
+	Run activities.Run `json:"run"`
+	migration.Limits
+	Records int `json:"records"` // duplicates, of all rounds
 
 	// What the runs before this one have done.
 	After  int            `json:"after"` // batch
@@ -60,7 +60,7 @@ func (u *updateRun) run(ctx workflow.Context) (UpdateResult, error) {
 			break
 		}
 		for _, batch := range plan.Batches {
-			if !u.waitForRoom(ctx, windowOf(u.in.Workers, u.in.RateLimit)) {
+			if !u.waitForRoom(ctx, windowOf(u.in.Limits)) {
 				break
 			}
 			u.start(ctx, func(ctx workflow.Context) { u.updateBatch(ctx, plan, batch) })

@@ -190,7 +190,7 @@ func TestUpdatesGoOnWhereTheyWere(t *testing.T) {
 	f.updated[1] = ledger.Updates{Failed: 10}
 	e := newEnvironment(t, f)
 	e.SetCurrentHistoryLength(eventsARun)
-	in := UpdateInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Workers: 4, Records: 2500}
+	in := UpdateInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Limits: migration.Limits{Workers: 4}, Records: 2500}
 	e.ExecuteWorkflow(UpdateWorkflow, in)
 	var next *workflow.ContinueAsNewError
 	if err := e.GetWorkflowError(); !errors.As(err, &next) {

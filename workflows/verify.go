@@ -78,7 +78,7 @@ func (v *verifyRun) pass(ctx workflow.Context) error {
 			break
 		}
 		for _, batch := range plan.Batches {
-			if !v.waitForRoom(ctx, windowOf(v.in.Verification.Workers, v.in.Verification.RateLimit)) {
+			if !v.waitForRoom(ctx, windowOf(v.in.Verification.Limits)) {
 				break
 			}
 			first, last := batch.Lines()

@@ -170,7 +170,7 @@ func TestWhatIsAllowed(t *testing.T) {
 	}
 	for _, tc := range cases {
 		var got []string
-		for _, s := range allowedRate(Details{Spec: migration.Spec{RateLimit: 4, RatePlan: tc.plan}, Events: tc.events}, NewCourse(begin, at(10))) {
+		for _, s := range allowedRate(Details{Spec: migration.Spec{Limits: migration.Limits{RateLimit: 4, RatePlan: tc.plan}}, Events: tc.events}, NewCourse(begin, at(10))) {
 			text := fmt.Sprintf("%.2g:%v", s.from.Sub(begin).Minutes(), s.rate)
 			if s.to != s.rate {
 				text += fmt.Sprintf("-%.3g", s.to)

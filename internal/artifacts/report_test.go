@@ -59,7 +59,7 @@ func oneCall(at time.Time) *Course {
 // night is a migration to which everything happens that can.
 func night(start, end time.Time) Details {
 	d := Details{Course: NewCourse(start, end), Reasons: newReasons(inputHeader), Program: "durable-dataload v1.2.3, go1.26.8", Spec: migration.Spec{
-		ID: "migration-users.csv-0123456789ab", BatchSize: 100, StartAt: 11, Workers: 10, Timeout: 10 * time.Second, RateLimit: 4, Breaker: 5, RetryRounds: 3, RetryBackoff: 30 * time.Second,
+		ID: "migration-users.csv-0123456789ab", BatchSize: 100, StartAt: 11, Limits: migration.Limits{RateLimit: 4, Workers: 10, Breaker: 5}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: 30 * time.Second,
 		UnknownAPI: [][2]int{{403, 403}, {510, 599}}, RecoveredBy: migration.Lookup, PrimaryKey: "email", Delta: true, Isolate: true, Delimiter: ";", MaxFailed: "2%", Canary: 100, CanaryTimeout: time.Hour,
 		UndoRecipient: "age1sample", MappingFile: "/etc/mapping.yaml", Mapping: strings.Repeat("ab", 32),
 	}}

@@ -85,7 +85,7 @@ func TestWhatIsWrongWithTheSecretIsSaidWithoutIt(t *testing.T) {
 
 func TestCredentialsAreForOneTarget(t *testing.T) {
 	spec := func(uri string) migration.Spec {
-		return migration.Spec{Target: migration.Target{URI: uri, EntityType: "user", Auth: AuthBasic}, Workers: 2, Timeout: time.Second}
+		return migration.Spec{Target: migration.Target{URI: uri, EntityType: "user", Auth: AuthBasic}, Limits: migration.Limits{Workers: 2}, Timeout: time.Second}
 	}
 	cases := []struct {
 		credentials, target string
@@ -119,8 +119,8 @@ func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
 	c := Credentials{ClientID: "id", Secret: secret}
 	for auth, want := range map[string]identitycloud.Auth{AuthBasic: identitycloud.Basic, AuthSignature: identitycloud.Signature} {
 		spec := migration.Spec{
-			Target:  migration.Target{URI: "http://elsewhere.example", EntityType: "admin", Auth: auth, InsecureHTTP: true},
-			Workers: 7, Timeout: 3 * time.Second, UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}},
+			Target: migration.Target{URI: "http://elsewhere.example", EntityType: "admin", Auth: auth, InsecureHTTP: true},
+			Limits: migration.Limits{Workers: 7}, Timeout: 3 * time.Second, UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}},
 		}
 		var got identitycloud.Config
 		if _, err := c.Connect(spec, func(cfg *identitycloud.Config) { got = *cfg }); err != nil {

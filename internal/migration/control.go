@@ -9,15 +9,7 @@ type Control struct {
 	Paused     bool   `json:"paused,omitempty"`
 	PausedText string `json:"paused_text,omitempty"`
 
-	RateLimit float64 `json:"rate_limit"`          // calls a second, 0 = no limit
-	RatePlan  string  `json:"rate_plan,omitempty"` // see pace.ParsePlan; it holds beside RateLimit
-	Workers   int     `json:"workers"`             // calls in flight at most
-	Breaker   int     `json:"breaker"`             // calls of unknown outcome in a row that open the breaker, 0 = none do
-}
-
-// Control is what the options say.
-func (s Spec) Control() Control {
-	return Control{RateLimit: s.RateLimit, RatePlan: s.RatePlan, Workers: s.Workers, Breaker: s.Breaker}
+	Limits
 }
 
 // SaveControl sets the control of a run.
@@ -27,7 +19,7 @@ func (f Folder) SaveControl(run string, c Control) error { return f.save(control
 func (f Folder) Control(run string, s Spec) (Control, error) {
 	c, err := load[Control](f, controlPrefix+run)
 	if errors.Is(err, ErrAbsent) {
-		return s.Control(), nil
+		return Control{Limits: s.Limits}, nil
 	}
 	return c, err
 }

@@ -30,14 +30,13 @@ type Rollback struct {
 	// Force undoes also what was changed since.
 	Force bool `json:"force,omitempty"`
 
-	Workers   int           `json:"workers"`
-	Timeout   time.Duration `json:"timeout"`
-	RateLimit float64       `json:"rate_limit"`
+	Limits
+	Timeout time.Duration `json:"timeout"`
 }
 
 // Connection is the spec of a migration into the same target, at the same pace.
 func (r Rollback) Connection() Spec {
-	return Spec{ID: r.ID, Folder: r.Folder, OutputDir: r.OutputDir, Target: r.Target, Workers: r.Workers, Timeout: r.Timeout, RateLimit: r.RateLimit}
+	return Spec{ID: r.ID, Folder: r.Folder, OutputDir: r.OutputDir, Target: r.Target, Limits: r.Limits, Timeout: r.Timeout}
 }
 
 // RollbackCounts are what became of the records that were to be undone.

@@ -19,50 +19,6 @@ const (
 // Settings are the names, in the order in which they are shown.
 var Settings = []string{SettingRate, SettingRatePlan, SettingWorkers, SettingBreaker, SettingMaxFailed}
 
-// The ranges of the settings.
-const (
-	MostCallsASecond   = 100_000
-	FewestCallsASecond = 0.001 // 0 is no limit
-	MostWorkers        = 1000
-	MostInARow         = 1000
-)
-
-// CheckRate says why a rate limit cannot be used.
-func CheckRate(perSecond float64) error {
-	if perSecond == 0 || perSecond >= FewestCallsASecond && perSecond <= MostCallsASecond {
-		return nil
-	}
-	return fmt.Errorf("the rate limit is %v; expected %v to %d calls a second, or 0 for no limit", perSecond, FewestCallsASecond, MostCallsASecond)
-}
-
-// ParseRate reads a rate limit: calls a second, 0 for no limit.
-func ParseRate(text string) (float64, error) {
-	perSecond, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	if err != nil {
-		return 0, fmt.Errorf("the rate limit is %q; expected a number of calls a second", text)
-	}
-	return perSecond, CheckRate(perSecond)
-}
-
-// ParseWorkers reads how many calls may be in flight.
-func ParseWorkers(text string) (int, error) {
-	return parseWhole("the number of workers", text, 1, MostWorkers)
-}
-
-// ParseBreaker reads how many calls of unknown outcome in a row open the
-// breaker; 0 is none.
-func ParseBreaker(text string) (int, error) {
-	return parseWhole("the breaker", text, 0, MostInARow)
-}
-
-func parseWhole(what, text string, low, high int) (int, error) {
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil || n < low || n > high {
-		return 0, fmt.Errorf("%s is %q; expected %d to %d", what, text, low, high)
-	}
-	return n, nil
-}
-
 // MaxFailed is how many records may fail: a number, or a part of all.
 type MaxFailed struct {
 	records int

@@ -47,13 +47,10 @@ type Spec struct {
 	SHA256 string `json:"sha256"` // of the input, hex
 	Target Target `json:"target"`
 
-	BatchSize    int           `json:"batch_size"`
-	StartAt      int64         `json:"start_at"`            // record number of the first record that is loaded
-	Workers      int           `json:"workers"`             // calls in flight at most
-	Timeout      time.Duration `json:"timeout"`             // of one call
-	RateLimit    float64       `json:"rate_limit"`          // calls a second, 0 = no limit
-	RatePlan     string        `json:"rate_plan,omitempty"` // a timetable of the rate, see pace.ParsePlan
-	Breaker      int           `json:"breaker,omitempty"`   // calls of unknown outcome in a row that open the breaker, 0 = none do
+	BatchSize int   `json:"batch_size"`
+	StartAt   int64 `json:"start_at"` // record number of the first record that is loaded
+	Limits
+	Timeout      time.Duration `json:"timeout"` // of one call
 	RetryRounds  int           `json:"retry_rounds"`
 	RetryBackoff time.Duration `json:"retry_backoff"` // before the first retry round, doubling
 	// Codes after which records are unknown: ranges, each with its first and its last code.

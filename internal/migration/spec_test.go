@@ -117,7 +117,7 @@ func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
 		spec := Spec{
 			ID: "id", DataFile: "/data/users.csv", OutputDir: "/out", Folder: string(f), SHA256: "abc",
 			Target:    Target{URI: "https://a.example", EntityType: "user", Auth: "basic"},
-			BatchSize: 100, StartAt: 1, Workers: 10, Timeout: 10 * time.Second, RateLimit: 0.5, RetryRounds: 3, RetryBackoff: time.Minute,
+			BatchSize: 100, StartAt: 1, Limits: Limits{RateLimit: 0.5, Workers: 10}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Minute,
 			UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}}, RecoveredBy: Lookup, PrimaryKey: "email", SearchAttributes: true,
 		}
 		for _, workers := range []int{10, 20} { // the options of the last run hold

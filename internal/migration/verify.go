@@ -31,15 +31,14 @@ type Verification struct {
 	// again for some minutes after that.
 	Ended time.Time `json:"ended"`
 
-	Workers   int           `json:"workers"`
-	Timeout   time.Duration `json:"timeout"`
-	RateLimit float64       `json:"rate_limit"`
+	Limits
+	Timeout time.Duration `json:"timeout"`
 }
 
 // Spec is the spec of the migration, as it is used to read.
 func (v Verification) Spec(of Spec) Spec {
 	of.ID, of.Folder, of.OutputDir = v.ID, v.Folder, v.OutputDir
-	of.Workers, of.Timeout, of.RateLimit = v.Workers, v.Timeout, v.RateLimit
+	of.Limits, of.Timeout = v.Limits, v.Timeout
 	return of
 }
 

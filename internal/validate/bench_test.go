@@ -9,6 +9,7 @@ import (
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/migration"
 )
 
 func transformer(header []string) (Records, error) { return mapping.BuiltIn().Compile(header) }
@@ -27,7 +28,7 @@ func BenchmarkFile(b *testing.B) {
 	}
 	o := Options{
 		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Overhead: 60,
-		Pace: Pace{PerSecond: 4, Workers: 10}, TempDir: b.TempDir(), Places: 10,
+		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Places: 10,
 	}
 	for b.Loop() {
 		report, err := File(context.Background(), path, o)

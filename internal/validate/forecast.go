@@ -3,13 +3,14 @@ package validate
 import (
 	"math"
 	"time"
+
+	"durable-dataload/internal/migration"
 )
 
 // Pace is how fast calls may be made.
 type Pace struct {
-	PerSecond float64       // calls a second at most, 0 = no limit
-	Workers   int           // calls in flight at most
-	Timeout   time.Duration // of a call
+	migration.Limits
+	Timeout time.Duration // of a call
 }
 
 // forecast says how long calls take. A call that loads records takes longer than a harmless one, which took callTime
@@ -27,8 +28,8 @@ func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
 // Time is that of so many calls which take so long each: what limits them is the rate, or the calls in flight.
 func (p Pace) Time(calls int64, each time.Duration) time.Duration {
 	total := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
-	if p.PerSecond > 0 {
-		total = max(total, float64(calls)/p.PerSecond)
+	if p.RateLimit > 0 {
+		total = max(total, float64(calls)/p.RateLimit)
 	}
 	return time.Duration(min(total*float64(time.Second), math.MaxInt64/2))
 }

@@ -14,6 +14,7 @@ import (
 
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 )
 
@@ -42,7 +43,7 @@ func options(t testing.TB) Options {
 	t.Helper()
 	return Options{
 		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Overhead: 60,
-		Pace: Pace{PerSecond: 4, Workers: 10, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Places: 3,
+		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Places: 3,
 	}
 }
 
@@ -298,9 +299,9 @@ func TestForecast(t *testing.T) {
 		callTime time.Duration
 		want     string
 	}{
-		{"the rate limits", Pace{4, 10, 10 * time.Second}, 100 * time.Millisecond, "at least 25, at most 100, delta 10000"},
-		{"the calls in flight limit", Pace{4, 1, 10 * time.Second}, time.Second, "at least 100, at most 1000, delta 100000"},
-		{"no limit, nothing measured", Pace{0, 10, 10 * time.Second}, 0, "at least 0, at most 100, delta 10000"},
+		{"the rate limits", Pace{migration.Limits{RateLimit: 4, Workers: 10}, 10 * time.Second}, 100 * time.Millisecond, "at least 25, at most 100, delta 10000"},
+		{"the calls in flight limit", Pace{migration.Limits{RateLimit: 4, Workers: 1}, 10 * time.Second}, time.Second, "at least 100, at most 1000, delta 100000"},
+		{"no limit, nothing measured", Pace{migration.Limits{RateLimit: 0, Workers: 10}, 10 * time.Second}, 0, "at least 0, at most 100, delta 10000"},
 	} {
 		f := c.pace.forecast(100, 10_000, c.callTime)
 		if got := fmt.Sprintf("at least %v, at most %v, delta %v", f.AtLeast, f.AtMost, f.Delta); got != c.want {
