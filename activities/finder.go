@@ -216,13 +216,13 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 			return viewUnavailable, nil
 		}
 		var entities []identitycloud.Entity
-		err := v.retried(ctx, func() (err error) {
+		err := repeat(ctx, lookUpTries, lookUpBackoff, func(int) (err error) {
 			entities, err = v.target.FindWritten(ctx, written, last, size)
 			if err != nil {
 				size = max(size/2, leastOfAPage)
 			}
 			return err
-		})
+		}, always)
 		if err != nil {
 			if ctx.Err() != nil {
 				return viewUnavailable, ctx.Err()
@@ -256,20 +256,6 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 // maximum of its own that it does not tell, which is a round number.
 func isLastPage(records, asked int) bool {
 	return records < asked && (records == 0 || records%100 != 0)
-}
-
-// retried makes a call a few times.
-func (v *view) retried(ctx context.Context, call func() error) (err error) {
-	for try := 1; ; try++ {
-		if err = call(); err == nil || try == lookUpTries || ctx.Err() != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(try) * lookUpBackoff):
-		}
-	}
 }
 
 // keep keeps a record that has the key of a duplicate.

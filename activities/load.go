@@ -60,7 +60,7 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 		return BatchResult{}, unbegun(ctx, err)
 	}
 	defer l.prepared.Leave()
-	if err := l.encodeRecords(); err != nil {
+	if _, l.encoded, err = l.readInput(l.batch); err != nil {
 		return BatchResult{}, storageError(err)
 	}
 	l.limit = in.Limit
@@ -96,14 +96,14 @@ func (a *Activities) settleBatch(ctx context.Context, in BatchInput, visit func(
 // loading is the work on one batch in one round.
 type loading struct {
 	*opened
-	activities *Activities
-	key        ledger.Key
-	batch      source.Batch
-	positions  []int // of the records of the batch that are in this round, from 0
-	keyless    func(i int) bool
-	isolated   int // calls that were halved because they were refused
-	encoded    []encodedRecord
-	limit      *FailLimit
+	calls     *caller
+	key       ledger.Key
+	batch     source.Batch
+	positions []int // of the records of the batch that are in this round, from 0
+	keyless   func(i int) bool
+	isolated  int // calls that were halved because they were refused
+	encoded   []encodedRecord
+	limit     *FailLimit
 }
 
 // encodedRecord is a record as the target wants it, or the reason why it
@@ -122,7 +122,7 @@ func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, erro
 	if err != nil {
 		return nil, err
 	}
-	l := &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: batch}}
+	l := &loading{opened: o, calls: a.caller(o, batch), key: ledger.Key{Round: in.Round, Batch: batch}}
 	if l.batch, err = o.index.Batch(batch); err != nil {
 		return nil, err
 	}
@@ -141,49 +141,45 @@ func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, erro
 	return l, nil
 }
 
-// encodeRecords reads the batch from the input itself, checks that it is what
-// was inspected, and transforms its records.
-func (l *loading) encodeRecords() error {
-	data, err := l.readInput()
-	if err != nil {
-		return err
-	}
-	return l.encode(records(l.batch, data))
-}
-
-// encode transforms the records of the batch.
-func (l *loading) encode(all []source.Record) (err error) {
-	l.encoded = make([]encodedRecord, l.batch.Records)
-	for i, r := range all {
-		if l.encoded[i].reason, err = l.twinOf(r); err != nil {
-			return err
-		}
-		if l.encoded[i].reason != "" {
-			continue
-		}
-		json, err := l.json(r)
-		if err != nil {
-			l.encoded[i].reason = err.Error()
-			continue
-		}
-		l.encoded[i].json = json
-	}
-	return nil
-}
-
-func (l *loading) readInput() ([]byte, error) {
-	f, err := store.OpenPieces(l.spec.DataFile)
+// readInput reads a batch from the input file itself, checks that it is what was
+// inspected, and encodes its records.
+func (o *opened) readInput(b source.Batch) ([]source.Record, []encodedRecord, error) {
+	f, err := store.OpenPieces(o.spec.DataFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s is gone: %w; put it back as it was, and the same command goes on", l.spec.DataFile, source.ErrInputChanged)
+		return nil, nil, fmt.Errorf("%s is gone: %w; put it back as it was, and rerun the command to resume", o.spec.DataFile, source.ErrInputChanged)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }()
-	if f.Size() != l.index.Size() {
-		return nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and the same command goes on", l.spec.DataFile, f.Size(), l.index.Size(), source.ErrInputChanged)
+	if f.Size() != o.index.Size() {
+		return nil, nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and rerun the command to resume", o.spec.DataFile, f.Size(), o.index.Size(), source.ErrInputChanged)
 	}
-	return source.ReadBatch(f, l.batch)
+	data, err := source.ReadBatch(f, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := records(b, data)
+	encoded := make([]encodedRecord, len(all))
+	for i, r := range all {
+		if encoded[i], err = o.encode(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return all, encoded, nil
+}
+
+// encode encodes a record for the target, or gives the reason why it is not sent.
+func (o *opened) encode(r source.Record) (encodedRecord, error) {
+	reason, err := o.twinOf(r)
+	if err != nil || reason != "" {
+		return encodedRecord{reason: reason}, err
+	}
+	json, err := o.json(r)
+	if err != nil {
+		return encodedRecord{reason: err.Error()}, nil
+	}
+	return encodedRecord{json: json}, nil
 }
 
 // load loads a part of the batch: the records at these positions.
@@ -258,11 +254,11 @@ func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, er
 // call claims the part and makes the one call for it. It gives an error only if
 // nothing was sent here: ledger.ErrClaimed where somebody else may have called.
 func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
-	turn, err := l.turn(ctx)
+	slot, err := l.calls.slot(ctx)
 	if err != nil {
 		return ledger.Outcomes{}, err
 	}
-	defer turn.Leave()
+	defer slot.Leave()
 	if err := l.mayClaim(key); err != nil {
 		return ledger.Outcomes{}, err
 	}
@@ -271,7 +267,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 		return ledger.Outcomes{}, err
 	}
 	// The claim is made: from here on the part gets an outcome, whatever comes.
-	calling, called := l.withTurn(ctx, turn)
+	calling, called := l.calls.withSlot(ctx, slot)
 	defer called()
 	answer := l.target.CreateBatch(calling, body)
 	l.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
@@ -288,49 +284,6 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 // newClaim is a claim by this process, now.
 func (o *opened) newClaim() ledger.Claim {
 	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Process: os.Getpid(), Date: o.clock.skew()}
-}
-
-// withTurn is for a call that comes to its end, whoever waits for it. Its last
-// step before it is sent, behind all waiting, looks whether the run is over: a
-// worker may have slept since it had its turn. The run was sealed before its
-// claims were read, so either this sees the seal, or the seal saw this claim.
-// Only where the gate closes behind its back it waits no longer than this
-// process works.
-func (l *loading) withTurn(ctx context.Context, turn *pace.Turn) (calling context.Context, called func()) {
-	waiting, called := l.activities.untilStopping(ctx)
-	return pace.WithTurn(context.WithoutCancel(ctx), waiting, turn, l.runOver), called
-}
-
-// errRunOver says that the artifacts of the run are written, or about to be.
-var errRunOver = errors.New("the run was over")
-
-// runOver gives an error when nothing may be sent any more, or when that cannot
-// be told.
-func (l *loading) runOver() error {
-	sealed, err := l.folder.Sealed(l.run.ID)
-	if err == nil && sealed {
-		err = errRunOver
-	}
-	return err
-}
-
-// turn waits until a call may be made at once. It gives an error if this process
-// must not begin anything new.
-func (l *loading) turn(ctx context.Context) (*pace.Turn, error) {
-	waiting, stopWaiting := l.activities.untilStopping(ctx)
-	defer stopWaiting()
-	turn, err := l.gate.Enter(waiting)
-	if err != nil {
-		if cause := context.Cause(waiting); cause != nil {
-			err = cause
-		}
-		return nil, err
-	}
-	if err := l.activities.stopping(ctx); err != nil {
-		turn.Leave()
-		return nil, err
-	}
-	return turn, nil
 }
 
 // judge says what an answer means for the records at positions, of which those
@@ -463,7 +416,7 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 		return BatchResult{}, err
 	}
 	if !won {
-		l.activities.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "batch", key.Batch, "part", key.Part)
+		l.calls.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "part", key.Part)
 		return l.result(held), nil
 	}
 	l.tell(ctx, key, held, ledger.None)

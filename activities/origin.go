@@ -57,21 +57,11 @@ func (b *undoing) origin(ctx context.Context) (*origin, error) {
 	if m.ours, err = m.readIDs(ctx, m.last); err != nil {
 		return nil, err
 	}
-	if err := m.learn(ctx, m.ours, b.asked); err != nil {
+	if err := m.learn(ctx, m.ours, b.calls.asked); err != nil {
 		return nil, err
 	}
 	b.originOf = m
 	return m, nil
-}
-
-// asked makes a look-up. What the target does not tell is not known; only where this
-// process stops is it an error.
-func (l *loading) asked(ctx context.Context, _ string, call func() error) error {
-	err := l.read(ctx, func(context.Context) error { return call() })
-	if stopping := l.activities.stopping(ctx); err != nil && stopping != nil {
-		return stopping
-	}
-	return nil
 }
 
 // loaded is a record of a migration: as it was sent, and what became of it.
@@ -180,17 +170,4 @@ func hasText(entity *identitycloud.Entity, text string) bool {
 		}
 	}
 	return false
-}
-
-// typesOf are the types of the target's attributes; where it does not tell them, values
-// are compared as they are.
-func (l *loading) types(ctx context.Context) (delta.Types, error) {
-	schema, err := l.schema(ctx, l.asked)
-	return delta.TypesOf(schema), err
-}
-
-// foldingTypes compare without case what the schema does, and the key.
-func (l *loading) foldingTypes(ctx context.Context) (delta.Types, error) {
-	schema, err := l.schema(ctx, l.asked)
-	return delta.TypesOf(schema).Folding(schema, l.spec.PrimaryKey), err
 }

@@ -3,8 +3,6 @@ package activities
 import (
 	"context"
 	"errors"
-	"slices"
-	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -401,58 +399,38 @@ func (r *resolving) count(o ledger.Outcomes) {
 	}
 }
 
-const (
-	keysACall     = 50 // of one look-up
-	lookUpTries   = 3
-	lookUpBackoff = time.Second
-)
-
-// asked makes a look-up, a few times if need be. What cannot be looked up now may be
+// asked makes a look-up, up to lookUpTries times. What cannot be looked up now may be
 // shown later, so that is no error. Only a target that refuses every attempt for a
-// missing permission is: in passing trouble some answer with that as well.
+// missing permission is one: some answer so in passing trouble as well.
 func (r *resolving) asked(ctx context.Context, what string, call func() error) error {
 	refused := true
-	for try := 1; ; try++ {
+	err := repeat(ctx, lookUpTries, lookUpBackoff, func(try int) error {
 		err := call()
-		if err == nil {
-			return nil
+		if err != nil && ctx.Err() == nil {
+			r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
+			var api *identitycloud.APIError
+			refused = refused && errors.As(err, &api) && api.IsPermission()
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
-		var api *identitycloud.APIError
-		refused = refused && errors.As(err, &api) && api.IsPermission()
-		if try == lookUpTries {
-			if refused {
-				return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
-			}
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(try) * lookUpBackoff):
-		}
+		return err
+	}, always)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case refused:
+		return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
 	}
+	return nil
 }
 
-// byKeys gives the records that have one of these keys, by folded key.
+// byKeys returns the records that have one of these keys, by folded key.
 func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]identitycloud.Entity, error) {
-	all := map[string][]identitycloud.Entity{}
-	for group := range slices.Chunk(keys, keysACall) {
-		var found []identitycloud.Entity
-		err := r.asked(ctx, "keys", func() (err error) {
+	return inGroups(r.spec.PrimaryKey, keys, func(group []string) (found []identitycloud.Entity, err error) {
+		err = r.asked(ctx, "keys", func() (err error) {
 			found, err = r.target.FindEntities(ctx, r.spec.PrimaryKey, group)
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range found {
-			folded := identitycloud.FoldKey(e.Text(r.spec.PrimaryKey))
-			all[folded] = append(all[folded], e)
-		}
-	}
-	return all, nil
+		return found, err
+	})
 }

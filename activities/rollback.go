@@ -340,7 +340,7 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	if decided {
 		return b.counts(ctx)
 	}
-	if err := b.notSealed(); err != nil {
+	if err := b.calls.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
 	err = b.ledger.Claim(ctx, b.key, b.newClaim())
@@ -365,7 +365,7 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 			outcomes.RolledBack(i, outcome)
 		}
 	}
-	if err := b.notSealed(); err != nil {
+	if err := b.calls.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
 	// What was done must be written down, even if nobody waits for it.
@@ -380,10 +380,11 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	return b.counts(ctx)
 }
 
-// undoing is the work on one batch of items. Of the loading that it is built on,
-// only what makes calls is used.
+// undoing is the work on one batch of items.
 type undoing struct {
-	*loading
+	*opened
+	calls  *caller
+	key    ledger.Key
 	items  []rollback.Item
 	in     []bool // the round
 	dry    bool   // nothing is changed
@@ -402,13 +403,10 @@ func (a *Activities) undoing(ctx context.Context, in RollbackInput) (*undoing, e
 
 func (a *Activities) undoingOf(ctx context.Context, o *opened, in RollbackInput) (_ *undoing, err error) {
 	b := &undoing{
-		loading: &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: in.Batch}},
-		values:  map[int]map[int64]undo.Entry{}, sent: map[int]map[int64]loaded{},
+		opened: o, calls: a.caller(o, in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch},
+		values: map[int]map[int64]undo.Entry{}, sent: map[int]map[int64]loaded{},
 	}
-	if b.types, err = b.loading.types(ctx); err != nil {
-		return nil, err
-	}
-	if b.batch, err = o.index.Batch(in.Batch); err != nil {
+	if b.types, err = b.calls.types(ctx); err != nil {
 		return nil, err
 	}
 	if b.items, err = rollback.Read(o.staged, o.index, in.Batch); err != nil {
@@ -477,7 +475,7 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 			return ledger.Deleted, "", nil
 		}
 		ref := b.ref(entity)
-		err = b.write(ctx, func(ctx context.Context) error { return b.target.Delete(ctx, ref) })
+		err = b.calls.write(ctx, func(ctx context.Context) error { return b.target.Delete(ctx, ref) })
 		switch {
 		case err == nil || isGone(err):
 			return ledger.Deleted, "", nil
@@ -489,7 +487,7 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 		if words, ok := refusalOf(err); ok {
 			return ledger.Failed, words, nil
 		}
-		return ledger.Failed, "", b.unreachable(err)
+		return ledger.Failed, "", unreachable(err)
 	}
 }
 
@@ -526,7 +524,7 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 		case races == raceTries:
 			return ledger.Failed, keepsChanging, nil
 		}
-		err = b.write(ctx, func(ctx context.Context) error { return b.putBack(ctx, b.ref(entity), left) })
+		err = b.calls.write(ctx, func(ctx context.Context) error { return b.putBack(ctx, b.ref(entity), left) })
 		done = ledger.Restored
 		if isMismatch(err) {
 			races++
@@ -536,7 +534,7 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 			return ledger.Failed, words, nil
 		}
 		if err != nil {
-			return ledger.Failed, "", b.unreachable(err)
+			return ledger.Failed, "", unreachable(err)
 		}
 		calls++
 	}
@@ -558,7 +556,7 @@ func (b *undoing) putBack(ctx context.Context, ref identitycloud.Ref, left []del
 // reversed are the changes that undo those of an item.
 func (b *undoing) reversed(item rollback.Item) ([]delta.Change, error) {
 	if b.values[item.Batch] == nil {
-		values, err := b.activities.previousValues(b.rollback.Migration, item.Batch)
+		values, err := b.calls.activities.previousValues(b.rollback.Migration, item.Batch)
 		if err != nil {
 			return nil, err
 		}
@@ -630,23 +628,11 @@ func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
 // look gives the record of an item, nil if there is none, or the reason why it
 // cannot be told.
 func (b *undoing) look(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
-	entity, reason, err := b.view(ctx, identitycloud.Ref{UUID: item.UUID})
+	entity, reason, err := b.calls.view(ctx, identitycloud.Ref{UUID: item.UUID})
 	if entity != nil && !strings.EqualFold(entity.UUID, item.UUID) {
 		return nil, anotherUUID, nil
 	}
 	return entity, reason, err
-}
-
-// isGone says that there is no record with this uuid. What cannot be a uuid at
-// all is another matter.
-func isGone(err error) bool {
-	var api *identitycloud.APIError
-	return errors.As(err, &api) && api.IsNotFound() && api.Argument != "uuid" && !identitycloud.IsUnknown(err)
-}
-
-func isMismatch(err error) bool {
-	var api *identitycloud.APIError
-	return errors.As(err, &api) && api.IsTimestampMismatch() && !identitycloud.IsUnknown(err)
 }
 
 // VerifyRollback looks at the items of a batch that are undone again: what was
@@ -681,7 +667,7 @@ func (a *Activities) verifyRollback(ctx context.Context, in RollbackInput) (migr
 			outcomes.Failed(i, reason)
 		}
 	}
-	if err := b.notSealed(); err != nil {
+	if err := b.calls.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
 	if _, _, err := b.ledger.DecideVerified(ctx, b.key, outcomes.Outcomes(true, "")); err != nil {
@@ -714,10 +700,8 @@ func (b *undoing) verify(ctx context.Context, item rollback.Item, outcome ledger
 		if try == lookUpTries {
 			return reason, nil
 		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-time.After(time.Duration(try) * lookUpBackoff):
+		if err := sleep(ctx, time.Duration(try)*lookUpBackoff); err != nil {
+			return "", err
 		}
 	}
 }

@@ -8,11 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/undo"
 )
 
@@ -60,7 +59,11 @@ func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Up
 
 // updating is the work on one batch.
 type updating struct {
-	*loading
+	*opened
+	calls   *caller
+	key     ledger.Key
+	batch   source.Batch
+	encoded []encodedRecord
 	pending []*update
 	noted   map[int64]undo.Change // by line: what the undo files hold
 	types   delta.Types
@@ -83,13 +86,13 @@ func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, e
 	if err != nil {
 		return nil, err
 	}
-	u := &updating{loading: &loading{opened: o, activities: a, key: ledger.Key{Round: in.Round, Batch: in.Batch}}}
+	u := &updating{opened: o, calls: a.caller(o, in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch}}
 	u.batch, err = o.index.Batch(in.Batch)
 	return u, err
 }
 
 func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
-	decided, err := u.ledger.DecidedUpdate(ctx, u.loading.key)
+	decided, err := u.ledger.DecidedUpdate(ctx, u.key)
 	if err == nil || !isNotFound(err) {
 		return decided, err
 	}
@@ -110,18 +113,16 @@ func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
 // readPending finds the duplicates of the batch that have no outcome of an
 // update yet.
 func (u *updating) readPending(ctx context.Context) error {
-	known, err := u.ledger.After(ctx, u.loading.key.Round, u.batch.Number, u.batch.Records)
+	known, err := u.ledger.After(ctx, u.key.Round, u.batch.Number, u.batch.Records)
 	if err != nil {
 		return err
 	}
-	if err := u.encodeRecords(); err != nil {
-		return err
-	}
-	if u.types, err = u.loading.types(ctx); err != nil {
-		return err
-	}
-	_, records, err := u.batchRecords(u.batch.Number)
+	records, encoded, err := u.readInput(u.batch)
 	if err != nil {
+		return err
+	}
+	u.encoded = encoded
+	if u.types, err = u.calls.types(ctx); err != nil {
 		return err
 	}
 	for i, r := range records {
@@ -162,7 +163,7 @@ func (u *updating) readUndo() error {
 	}
 	u.noted = map[int64]undo.Change{}
 	for _, f := range files {
-		u.closed = u.closed || f.Round == u.loading.key.Round
+		u.closed = u.closed || f.Round == u.key.Round
 		for _, c := range f.Changes {
 			if _, earlier := u.noted[c.Line]; !earlier {
 				u.noted[c.Line] = c
@@ -233,7 +234,7 @@ func (u *updating) writeUndo() error {
 	if err != nil {
 		return err
 	}
-	if err := undo.Write(u.folder.Undo(), u.batch.Number, u.loading.key.Round, entries, recipient); err != nil {
+	if err := undo.Write(u.folder.Undo(), u.batch.Number, u.key.Round, entries, recipient); err != nil {
 		return err
 	}
 	for _, r := range u.pending {
@@ -255,7 +256,7 @@ func (u *updating) look(ctx context.Context) error {
 			keys = append(keys, r.key)
 		}
 	}
-	byKey, err := u.findAll(ctx, u.spec.PrimaryKey, keys)
+	byKey, err := u.calls.findAll(ctx, u.spec.PrimaryKey, keys)
 	if err != nil {
 		return err
 	}
@@ -272,61 +273,11 @@ func (u *updating) look(ctx context.Context) error {
 			r.failed = several
 			continue
 		}
-		if r.entity, r.failed, err = u.view(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key}); err != nil {
+		if r.entity, r.failed, err = u.calls.view(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// findAll looks keys up in bulk, and gives all that were found, by folded key.
-func (l *loading) findAll(ctx context.Context, attribute string, keys []string) (map[string][]identitycloud.Entity, error) {
-	all := map[string][]identitycloud.Entity{}
-	for group := range slices.Chunk(keys, keysACall) {
-		found, err := l.find(ctx, attribute, group)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range found {
-			folded := identitycloud.FoldKey(e.Text(attribute))
-			all[folded] = append(all[folded], e)
-		}
-	}
-	return all, nil
-}
-
-// find looks keys up in bulk. Where the target does not allow, or take, the search
-// nothing shows.
-func (l *loading) find(ctx context.Context, attribute string, keys []string) (found []identitycloud.Entity, err error) {
-	err = l.read(ctx, func(ctx context.Context) error {
-		found, err = l.target.FindEntities(ctx, attribute, keys)
-		return err
-	})
-	var api *identitycloud.APIError
-	if _, refused := refusalOf(err); refused || errors.As(err, &api) && api.IsPermission() {
-		return nil, nil
-	}
-	return found, l.unreachable(err)
-}
-
-// view gives one record, nil if there is none, or the words with which the
-// target refuses to show it.
-func (l *loading) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycloud.Entity, refused string, err error) {
-	var entity identitycloud.Entity
-	err = l.read(ctx, func(ctx context.Context) (err error) {
-		entity, err = l.target.View(ctx, ref)
-		return err
-	})
-	switch {
-	case err == nil:
-		return &entity, "", nil
-	case isGone(err):
-		return nil, "", nil
-	}
-	if words, ok := refusalOf(err); ok {
-		return nil, words, nil
-	}
-	return nil, "", l.unreachable(err)
 }
 
 // change makes the changes of a record: values and members of objects in one
@@ -342,20 +293,20 @@ func (u *updating) change(ctx context.Context, r *update) error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", r.line, err)
 		}
-		err = u.write(ctx, func(ctx context.Context) error { return u.target.Update(ctx, ref, object) })
+		err = u.calls.write(ctx, func(ctx context.Context) error { return u.target.Update(ctx, ref, object) })
 		if words, ok := refusalOf(err); ok {
 			r.failed = words
 			return nil
 		}
 		if err != nil {
-			return u.unreachable(err)
+			return unreachable(err)
 		}
 	}
 	for _, c := range r.changes {
 		if !c.IsPlural() {
 			continue
 		}
-		err := u.write(ctx, func(ctx context.Context) error { return u.target.Replace(ctx, ref, c.Path, c.After) })
+		err := u.calls.write(ctx, func(ctx context.Context) error { return u.target.Replace(ctx, ref, c.Path, c.After) })
 		if words, ok := refusalOf(err); ok {
 			r.failed = fmt.Sprintf("%s: %s", c.Path, words)
 			if len(values) > 0 {
@@ -364,14 +315,14 @@ func (u *updating) change(ctx context.Context, r *update) error {
 			return nil
 		}
 		if err != nil {
-			return u.unreachable(err)
+			return unreachable(err)
 		}
 	}
 	return nil
 }
 
 func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
-	if err := u.notSealed(); err != nil {
+	if err := u.calls.notSealed(); err != nil {
 		return ledger.Outcomes{}, err
 	}
 	outcomes := ledger.NewOutcomes(u.batch.Records)
@@ -387,117 +338,9 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	}
 	updated := outcomes.Outcomes(false, "")
 	updated.At = time.Now().UTC().Truncate(time.Millisecond)
-	held, won, err := u.ledger.DecideUpdate(ctx, u.loading.key, updated)
+	held, won, err := u.ledger.DecideUpdate(ctx, u.key, updated)
 	if won {
-		u.tell(ctx, u.loading.key, held, ledger.None)
+		u.tell(ctx, u.key, held, ledger.None)
 	}
 	return held, err
-}
-
-const (
-	callTries   = 4
-	callBackoff = time.Second / 2 // times the number of the try
-)
-
-// read makes a call that changes nothing, some times if need be.
-func (l *loading) read(ctx context.Context, call func(context.Context) error) error {
-	return l.repeatedly(ctx, func() error {
-		// Nothing is lost with a look that is cut off.
-		reading, done := l.activities.untilStopping(ctx)
-		defer done()
-		err := call(reading)
-		if cause := context.Cause(reading); err != nil && cause != nil {
-			return cause
-		}
-		return err
-	})
-}
-
-// write makes a call that sets values, some times if need be. One that was begun
-// comes to its end, also when this worker stops.
-func (l *loading) write(ctx context.Context, call func(context.Context) error) error {
-	return l.repeatedly(ctx, func() error {
-		turn, err := l.turn(ctx)
-		if err != nil {
-			return err
-		}
-		defer turn.Leave()
-		calling, called := l.withTurn(ctx, turn)
-		defer called()
-		if err := call(calling); !errors.Is(err, errRunOver) {
-			return err
-		}
-		return l.notSealed()
-	})
-}
-
-// repeatedly makes a call until its outcome is known, or a few times.
-func (l *loading) repeatedly(ctx context.Context, call func() error) error {
-	for try := 1; ; try++ {
-		if err := l.activities.stopping(ctx); err != nil {
-			return err
-		}
-		err := call()
-		var application *temporal.ApplicationError
-		if err == nil || try == callTries || !mayPass(err) || errors.As(err, &application) {
-			return err
-		}
-		l.activities.log.Warn("a call failed", "batch", l.batch.Number, "try", try, "error", err.Error())
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(try) * callBackoff):
-		}
-	}
-}
-
-// mayPass says that a call may come to something when it is made again.
-func mayPass(err error) bool {
-	_, refused := refusalOf(err)
-	return !refused && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled)
-}
-
-// refusalOf gives the words with which the target refuses a call about one
-// record. It is a refusal only if the API itself says so, or that the record is
-// too large; another HTTP error says something of the way there.
-func refusalOf(err error) (words string, ok bool) {
-	var api *identitycloud.APIError
-	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !identitycloud.IsFault(err) {
-		return api.Words(), true
-	}
-	var status *identitycloud.HTTPError
-	if errors.As(err, &status) && status.Status == 413 {
-		return "the target refuses the record as too large", true
-	}
-	return "", false
-}
-
-// unreachable gives the error of a call that came to nothing its type. Other
-// errors it leaves.
-func (l *loading) unreachable(err error) error {
-	var (
-		api    *identitycloud.APIError
-		status *identitycloud.HTTPError
-		none   *identitycloud.NoAnswerError
-	)
-	advice := "; nothing is lost, the same command goes on"
-	switch {
-	case identitycloud.IsFault(err):
-		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
-	case errors.As(err, &api) && api.IsPermission():
-		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to call entity, entity.update and entity.replace, and for a rollback entity.delete"+advice, Unreachable)
-	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):
-		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
-	}
-	return err
-}
-
-// notSealed gives an error when the run is over: then nothing is sent any more,
-// and what is not decided stays so.
-func (l *loading) notSealed() error {
-	err := l.runOver()
-	if errors.Is(err, errRunOver) {
-		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
-	}
-	return err
 }

@@ -341,8 +341,8 @@ func TestATargetThatDoesNotUpdateIsUnreachable(t *testing.T) {
 		err   error
 		words string
 	}{
-		"no answer":         {errLost, "the same command goes on"},
-		"an HTTP error":     {&identitycloud.HTTPError{Status: 404}, "the same command goes on"},
+		"no answer":         {errLost, "rerun the command to resume"},
+		"an HTTP error":     {&identitycloud.HTTPError{Status: 404}, "rerun the command to resume"},
 		"wrong credentials": {fmt.Errorf("%w: check them", identitycloud.ErrCredentials), "check them"},
 	}
 	for name, tc := range cases {

@@ -155,8 +155,8 @@ func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration
 	if err == nil || !isNotFound(err) {
 		return f.Result, err
 	}
-	v := &verifying{loading: &loading{opened: o, activities: a, key: ledger.Key{Batch: in.Batch}}}
-	if err := v.readLoaded(ctx); err != nil {
+	v := &verifying{opened: o, calls: a.caller(o, in.Batch)}
+	if err := v.readLoaded(ctx, in.Batch); err != nil {
 		return migration.VerifyResult{}, err
 	}
 	if err := v.look(ctx, v.records); err != nil {
@@ -186,10 +186,11 @@ func (o *opened) found(ctx context.Context, run Run, batch int) (f found, err er
 	return f, json.Unmarshal(data, &f)
 }
 
-// verifying is the work on one batch. Of the loading that it is built on, only
-// what encodes records and makes calls is used.
+// verifying is the work on one batch.
 type verifying struct {
-	*loading
+	*opened
+	calls     *caller
+	batch     source.Batch
 	records   []*readBack
 	notLoaded int
 	types     delta.Types
@@ -209,9 +210,9 @@ type readBack struct {
 }
 
 // readLoaded reads the records of the batch that are to be looked at.
-func (v *verifying) readLoaded(ctx context.Context) (err error) {
+func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 	var all []source.Record
-	if v.batch, all, err = v.batchRecords(v.loading.key.Batch); err != nil {
+	if v.batch, all, err = v.batchRecords(batch); err != nil {
 		return err
 	}
 	positions, loaded, err := v.toVerify(ctx, v.batch)
@@ -219,17 +220,16 @@ func (v *verifying) readLoaded(ctx context.Context) (err error) {
 		return err
 	}
 	v.notLoaded = len(positions) - len(loaded)
-	if v.types, err = v.foldingTypes(ctx); err != nil {
-		return err
-	}
-	if err := v.encode(all); err != nil {
+	if v.types, err = v.calls.foldingTypes(ctx); err != nil {
 		return err
 	}
 	for _, i := range positions {
 		if known, ok := loaded[i]; ok {
-			v.records = append(v.records, &readBack{
-				line: all[i].Line, uuid: known.UUID, key: v.sent(v.spec.PrimaryKey, all[i]), json: v.encoded[i].json,
-			})
+			json, err := v.json(all[i])
+			if err != nil {
+				json = nil
+			}
+			v.records = append(v.records, &readBack{line: all[i].Line, uuid: known.UUID, key: v.sent(v.spec.PrimaryKey, all[i]), json: json})
 		}
 	}
 	return nil
@@ -286,7 +286,7 @@ func (v *verifying) search(ctx context.Context, attribute string, records []*rea
 			values = append(values, s)
 		}
 	}
-	return v.findAll(ctx, attribute, values)
+	return v.calls.findAll(ctx, attribute, values)
 }
 
 // lookAt looks at one record by itself, and compares it.
@@ -300,7 +300,7 @@ func (v *verifying) lookAt(ctx context.Context, r *readBack) error {
 		r.refused = true
 		return nil
 	}
-	entity, words, err := v.view(ctx, ref)
+	entity, words, err := v.calls.view(ctx, ref)
 	switch {
 	case err != nil:
 		return err
@@ -376,10 +376,8 @@ func (v *verifying) lookAgain(ctx context.Context, until time.Time) error {
 		if len(missing) == 0 || left <= 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(min(pause, left)):
+		if err := sleep(ctx, min(pause, left)); err != nil {
+			return err
 		}
 		if err := v.look(ctx, missing); err != nil {
 			return err

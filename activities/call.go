@@ -1,0 +1,296 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/pace"
+)
+
+// caller makes the calls of one activity to the target: it waits for a start slot,
+// repeats what may be repeated, and sends nothing once the run is sealed.
+type caller struct {
+	*opened
+	activities *Activities
+	log        *slog.Logger
+}
+
+func (a *Activities) caller(o *opened, batch int) *caller {
+	return &caller{opened: o, activities: a, log: a.log.With("batch", batch)}
+}
+
+// slot waits until a call may start at once. It fails if this process must not
+// begin anything new.
+func (c *caller) slot(ctx context.Context) (*pace.Turn, error) {
+	waiting, stopWaiting := c.activities.untilStopping(ctx)
+	defer stopWaiting()
+	slot, err := c.gate.Enter(waiting)
+	if err != nil {
+		if cause := context.Cause(waiting); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	if err := c.activities.stopping(ctx); err != nil {
+		slot.Leave()
+		return nil, err
+	}
+	return slot, nil
+}
+
+// withSlot gives the context of a call that runs to its end even if ctx is
+// cancelled. Immediately before the request is sent, behind all waiting, it checks
+// whether the run is over: a worker may have been suspended since it got its slot.
+// The run was sealed before its claims were read, so either this check sees the
+// seal, or the seal saw this claim. If the gate closes in between, the wait for it
+// ends when this process stops.
+func (c *caller) withSlot(ctx context.Context, slot *pace.Turn) (calling context.Context, called func()) {
+	waiting, called := c.activities.untilStopping(ctx)
+	return pace.WithTurn(context.WithoutCancel(ctx), waiting, slot, c.runOver), called
+}
+
+// errRunOver says that the artifacts of the run are written, or about to be.
+var errRunOver = errors.New("the run was over")
+
+// runOver fails when nothing may be sent any more, or when that cannot be told.
+func (c *caller) runOver() error {
+	sealed, err := c.folder.Sealed(c.run.ID)
+	if err == nil && sealed {
+		err = errRunOver
+	}
+	return err
+}
+
+// notSealed fails when the run is over: then nothing is sent any more, and what is
+// undecided stays undecided.
+func (c *caller) notSealed() error {
+	err := c.runOver()
+	if errors.Is(err, errRunOver) {
+		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
+	}
+	return err
+}
+
+const (
+	callTries   = 4
+	callBackoff = time.Second / 2 // times the number of the attempt
+
+	keysACall     = 50 // of one look-up
+	lookUpTries   = 3
+	lookUpBackoff = time.Second
+)
+
+// read makes a call that changes nothing, up to callTries times.
+func (c *caller) read(ctx context.Context, call func(context.Context) error) error {
+	return c.repeatedly(ctx, func() error {
+		// A read that is cut off loses nothing.
+		reading, done := c.activities.untilStopping(ctx)
+		defer done()
+		err := call(reading)
+		if cause := context.Cause(reading); err != nil && cause != nil {
+			return cause
+		}
+		return err
+	})
+}
+
+// write makes a call that sets values, up to callTries times. A call that has
+// started runs to its end, even if this worker stops.
+func (c *caller) write(ctx context.Context, call func(context.Context) error) error {
+	return c.repeatedly(ctx, func() error {
+		slot, err := c.slot(ctx)
+		if err != nil {
+			return err
+		}
+		defer slot.Leave()
+		calling, called := c.withSlot(ctx, slot)
+		defer called()
+		if err := call(calling); !errors.Is(err, errRunOver) {
+			return err
+		}
+		return c.notSealed()
+	})
+}
+
+// repeatedly makes a call until its outcome is known, up to callTries times.
+func (c *caller) repeatedly(ctx context.Context, call func() error) error {
+	return repeat(ctx, callTries, callBackoff, func(try int) error {
+		if err := c.activities.stopping(ctx); err != nil {
+			return err
+		}
+		err := call()
+		if err != nil && mayPass(err) {
+			c.log.Warn("a call failed", "try", try, "error", err.Error())
+		}
+		return err
+	}, mayPass)
+}
+
+// repeat makes a call up to tries times while its error may pass. The pause grows
+// by backoff with each attempt.
+func repeat(ctx context.Context, tries int, backoff time.Duration, call func(try int) error, mayPass func(error) bool) error {
+	for try := 1; ; try++ {
+		err := call(try)
+		if err == nil || try == tries || !mayPass(err) {
+			return err
+		}
+		if err := sleep(ctx, time.Duration(try)*backoff); err != nil {
+			return err
+		}
+	}
+}
+
+// always repeats a call whatever its error is.
+func always(error) bool { return true }
+
+// sleep pauses, and fails if ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// mayPass says that a call may succeed when it is repeated.
+func mayPass(err error) bool {
+	_, refused := refusalOf(err)
+	var application *temporal.ApplicationError
+	return !refused && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled) && !errors.As(err, &application)
+}
+
+// findAll looks keys up in bulk, and returns all matches by folded key.
+func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (map[string][]identitycloud.Entity, error) {
+	return inGroups(attribute, keys, func(group []string) ([]identitycloud.Entity, error) {
+		return c.find(ctx, attribute, group)
+	})
+}
+
+// inGroups looks keys up, keysACall at a time, and returns all matches by folded key.
+func inGroups(attribute string, keys []string, find func(group []string) ([]identitycloud.Entity, error)) (map[string][]identitycloud.Entity, error) {
+	all := map[string][]identitycloud.Entity{}
+	for group := range slices.Chunk(keys, keysACall) {
+		found, err := find(group)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			folded := identitycloud.FoldKey(e.Text(attribute))
+			all[folded] = append(all[folded], e)
+		}
+	}
+	return all, nil
+}
+
+// find looks keys up in one call. A target that refuses the search, or does not
+// permit it, shows nothing.
+func (c *caller) find(ctx context.Context, attribute string, keys []string) (found []identitycloud.Entity, err error) {
+	err = c.read(ctx, func(ctx context.Context) error {
+		found, err = c.target.FindEntities(ctx, attribute, keys)
+		return err
+	})
+	var api *identitycloud.APIError
+	if _, refused := refusalOf(err); refused || errors.As(err, &api) && api.IsPermission() {
+		return nil, nil
+	}
+	return found, unreachable(err)
+}
+
+// view reads one record: nil if there is none, or the words with which the target
+// refuses to show it.
+func (c *caller) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycloud.Entity, refused string, err error) {
+	var entity identitycloud.Entity
+	err = c.read(ctx, func(ctx context.Context) (err error) {
+		entity, err = c.target.View(ctx, ref)
+		return err
+	})
+	switch {
+	case err == nil:
+		return &entity, "", nil
+	case isGone(err):
+		return nil, "", nil
+	}
+	if words, ok := refusalOf(err); ok {
+		return nil, words, nil
+	}
+	return nil, "", unreachable(err)
+}
+
+// asked makes a look-up whose failure only means that the answer is not known. It
+// fails only where this process stops.
+func (c *caller) asked(ctx context.Context, _ string, call func() error) error {
+	err := c.read(ctx, func(context.Context) error { return call() })
+	if stopping := c.activities.stopping(ctx); err != nil && stopping != nil {
+		return stopping
+	}
+	return nil
+}
+
+// types are the types of the target's attributes. If the target does not tell them,
+// values are compared as they are.
+func (c *caller) types(ctx context.Context) (delta.Types, error) {
+	schema, err := c.schema(ctx, c.asked)
+	return delta.TypesOf(schema), err
+}
+
+// foldingTypes compare without case what the schema does, and the key.
+func (c *caller) foldingTypes(ctx context.Context) (delta.Types, error) {
+	schema, err := c.schema(ctx, c.asked)
+	return delta.TypesOf(schema).Folding(schema, c.spec.PrimaryKey), err
+}
+
+// refusalOf gives the words with which the target refuses a call about one record.
+// It is a refusal only if the API itself says so, or that the record is too large;
+// any other HTTP error is about the way to the API.
+func refusalOf(err error) (words string, ok bool) {
+	var api *identitycloud.APIError
+	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !identitycloud.IsFault(err) {
+		return api.Words(), true
+	}
+	var status *identitycloud.HTTPError
+	if errors.As(err, &status) && status.Status == 413 {
+		return "the target refuses the record as too large", true
+	}
+	return "", false
+}
+
+// isGone says that there is no record with this uuid. Text that cannot be a uuid
+// is another error.
+func isGone(err error) bool {
+	var api *identitycloud.APIError
+	return errors.As(err, &api) && api.IsNotFound() && api.Argument != "uuid" && !identitycloud.IsUnknown(err)
+}
+
+// isMismatch says that the record was changed since it was read.
+func isMismatch(err error) bool {
+	var api *identitycloud.APIError
+	return errors.As(err, &api) && api.IsTimestampMismatch() && !identitycloud.IsUnknown(err)
+}
+
+// unreachable makes the error of a failed call one of the type Unreachable. Other
+// errors it returns as they are.
+func unreachable(err error) error {
+	var (
+		api    *identitycloud.APIError
+		status *identitycloud.HTTPError
+		none   *identitycloud.NoAnswerError
+	)
+	advice := "; nothing is lost, rerun the command to resume"
+	switch {
+	case identitycloud.IsFault(err):
+		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
+	case errors.As(err, &api) && api.IsPermission():
+		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to call entity, entity.update and entity.replace, and for a rollback entity.delete"+advice, Unreachable)
+	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):
+		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
+	}
+	return err
+}
