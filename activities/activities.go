@@ -58,8 +58,6 @@ type Target interface {
 	Delete(ctx context.Context, ref identitycloud.Ref) error
 	// Count counts all entities of the type.
 	Count(ctx context.Context) (int64, error)
-	// Overhead is what a request has besides its records, in bytes.
-	Overhead() int64
 }
 
 var _ Target = (*identitycloud.Client)(nil)

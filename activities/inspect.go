@@ -240,8 +240,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	if ok, err := hasIndex(spec, delimiter, folder); ok || err != nil {
 		return err
 	}
-	measure, overhead, err := a.measure(spec, m)
-	if err != nil {
+	if _, err := a.connect(spec, nil); err != nil { // credentials that do not fit are told before the input is copied
 		return refused(err)
 	}
 	if err := folder.Make(); err != nil {
@@ -257,10 +256,10 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		Delimiter:   delimiter,
 		Name:        spec.ShownName(),
 		StartAt:     spec.StartAt,
-		MaxEncoded:  identitycloud.MaxBody - overhead,
-		EncodedSize: measure,
+		MaxEncoded:  spec.Room(),
+		EncodedSize: measure(m),
 		Unbounded:   spec.Mapping != "",
-		Keyless:     markKeyless(spec, m, identitycloud.MaxBody-overhead),
+		Keyless:     markKeyless(spec, m),
 		IndexPath:   folder.Index(),
 		CopyTo:      folder.Staged(),
 		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
@@ -367,13 +366,10 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 	return nil
 }
 
-// measure gives the size of a record in a request, and of the rest of it.
-func (a *Activities) measure(spec migration.Spec, m *mapping.Mapping) (func(*source.Header, source.Record) int64, int64, error) {
-	target, err := a.connect(spec, nil)
-	if err != nil {
-		return nil, 0, err
-	}
+// measure gives the size of a record in a request.
+func measure(m *mapping.Mapping) func(*source.Header, source.Record) int64 {
 	var records *mapping.Records
+	var err error
 	var failed bool // the header does not fit: the input is refused after it was read
 	var json []byte
 	return func(h *source.Header, r source.Record) int64 {
@@ -392,7 +388,7 @@ func (a *Activities) measure(spec migration.Spec, m *mapping.Mapping) (func(*sou
 			return 0
 		}
 		return identitycloud.EncodedSize(json)
-	}, target.Overhead(), nil
+	}
 }
 
 // begin gives the migration its names, once.

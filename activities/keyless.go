@@ -22,7 +22,7 @@ import (
 
 // markKeyless says which records of an input have no value in the primary key.
 // Those that are not sent at all are not among them.
-func markKeyless(spec migration.Spec, m *mapping.Mapping, room int64) func(*source.Header, source.Record) bool {
+func markKeyless(spec migration.Spec, m *mapping.Mapping) func(*source.Header, source.Record) bool {
 	var records *mapping.Records
 	var failed bool // the header does not fit: the input is refused after it was read
 	var json []byte
@@ -39,7 +39,7 @@ func markKeyless(spec migration.Spec, m *mapping.Mapping, room int64) func(*sour
 		if err != nil || !records.Keyless(spec.PrimaryKey, fields) {
 			return false
 		}
-		json, err = validate.Encode(json[:0], h, records, room, r.Raw)
+		json, err = validate.Encode(json[:0], h, records, spec.Room(), r.Raw)
 		return err == nil
 	}
 }

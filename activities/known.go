@@ -208,7 +208,7 @@ func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
 
 // json is a record as it is sent.
 func (o *opened) json(r source.Record) ([]byte, error) {
-	return validate.Encode(make([]byte, 0, 2*len(r.Raw)), o.index.Header(), o.records, identitycloud.MaxBody-o.target.Overhead(), r.Raw)
+	return validate.Encode(make([]byte, 0, 2*len(r.Raw)), o.index.Header(), o.records, o.spec.Room(), r.Raw)
 }
 
 // keyOf is the key of a record as it is sent.

@@ -102,7 +102,7 @@ func newMappingInit() *cobra.Command {
 	credentials.AddFlags(f)
 	f.StringVarP(&entityType, "type-name", "t", "user", "entity type")
 	f.StringVar(&auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
-	f.BoolVar(&insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+	config.AddInsecureHTTP(f, &insecureHTTP)
 	return command
 }
 

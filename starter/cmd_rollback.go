@@ -97,7 +97,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type; with --migration that of the migration")
 	o.addPaceFlags(f)
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
-	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+	config.AddInsecureHTTP(f, &o.insecureHTTP)
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
 	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/workflows"
 )
@@ -46,7 +47,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where to look for work of --address")
-	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to the --notify-url of another machine")
+	config.AddInsecureHTTP(f, &o.insecureHTTP)
 	o.notify.AddFlags(f)
 	o.watched.AddFlags(f)
 	return command

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
@@ -160,15 +159,11 @@ func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, 
 	if err != nil {
 		return nil, err
 	}
-	overhead, err := o.overhead()
-	if err != nil {
-		return nil, err
-	}
 	progress := screen.readProgress("validating " + safetext.Name(o.file.inputName()))
 	defer screen.clear()
 	return validate.File(ctx, o.file.near(), validate.Options{
 		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: safetext.Name(o.file.inputName()),
-		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Overhead: overhead,
+		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec().Room(),
 		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
@@ -200,18 +195,6 @@ func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
 		cfg.Answered = meter.Saw
 	})
-}
-
-// overhead is the size of a request without its records. It needs no target: it
-// depends on the entity type and the timeout alone.
-func (o *options) overhead() (int64, error) {
-	nobody := *o
-	nobody.credentials = config.Credentials{URI: "https://nobody.invalid", ClientID: "nobody", Secret: "none"}
-	target, err := nobody.credentials.Connect(nobody.spec(), nil)
-	if err != nil {
-		return 0, err
-	}
-	return target.Overhead(), nil
 }
 
 // maxShown is how many findings are shown before a migration.

@@ -83,14 +83,13 @@ type dry struct {
 	Records  string `json:"records_file"`
 	Fail     string `json:"fail_file"`
 
-	header   *source.Header
-	encoder  *mapping.Records
-	room     int64
-	overhead int64
-	key      string // attribute
-	records  *store.Writer
-	fail     *store.Writer
-	rows     *csv.Writer
+	header  *source.Header
+	encoder *mapping.Records
+	room    int64
+	key     string // attribute
+	records *store.Writer
+	fail    *store.Writer
+	rows    *csv.Writer
 }
 
 // dry does one dry run. Batches are cut as a migration cuts them.
@@ -99,11 +98,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	if c.o.file, err = c.prepare(ctx, in); err != nil {
 		return nil, err
 	}
-	d := &dry{DataFile: c.o.file.inputName()}
-	if d.overhead, err = c.o.overhead(); err != nil {
-		return nil, err
-	}
-	d.room = identitycloud.MaxBody - d.overhead
+	d := &dry{DataFile: c.o.file.inputName(), room: c.o.spec().Room()}
 	delimiter, err := source.ParseDelimiter(c.o.delimiter)
 	if err != nil {
 		return nil, err
@@ -219,7 +214,7 @@ func (d *dry) readBatches(ctx context.Context, index *source.Index, path string)
 }
 
 func (d *dry) batch(b source.Batch, data []byte) error {
-	size := d.overhead
+	var size int64
 	line := []byte(nil)
 	for r := range source.Records(b, data) {
 		line = append(line[:0], `{"batch":`...)
@@ -242,9 +237,9 @@ func (d *dry) batch(b source.Batch, data []byte) error {
 			return err
 		}
 	}
-	if size > d.overhead {
+	if size > 0 {
 		d.Calls++
-		d.Bytes += size
+		d.Bytes += identitycloud.MaxBody - d.room + size
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
 	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
-	f.BoolVar(&o.insecureHTTP, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+	config.AddInsecureHTTP(f, &o.insecureHTTP)
 	f.BoolVar(&o.sandbox, "sandbox", false, "migrate into a local Identity Cloud that fails now and then")
 	under(f, "Target")
 

@@ -80,7 +80,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
 	tilde.Var(flags, &identity, "undo-identity", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
 	notify.AddFlags(flags)
-	flags.BoolVar(&insecure, "insecure-http", false, "allow plain HTTP to a --notify-url that is not of this machine")
+	config.AddInsecureHTTP(flags, &insecure)
 	flags.BoolVar(&showVersion, "version", false, "say which version this is")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {

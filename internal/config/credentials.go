@@ -44,6 +44,12 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&c.defaultClient, "default-client", "d", false, "API client that is the default in that file")
 }
 
+// AddInsecureHTTP adds the option that allows plain HTTP to the addresses that the command is given: of a target, and of
+// --notify-url.
+func AddInsecureHTTP(f *pflag.FlagSet, allow *bool) {
+	f.BoolVar(allow, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
+}
+
 // Complete takes what the command line does not give from elsewhere: id and
 // secret from the file of --config-key or --default-client if one of them is
 // given (--config-key counts if both are), else from the environment; the

@@ -82,11 +82,6 @@ func dropIDs(value any) {
 	}
 }
 
-// reserved are the attributes that the target sets itself. Source: "system
-// generated" on Akamai's page on entity.create. created can be given to a new
-// record, and is not to be changed.
-var reserved = []string{"id", "uuid", "created", "lastUpdated"}
-
 // whole are the attributes whose members belong together.
 var whole = []string{"password"}
 
@@ -151,7 +146,7 @@ func (t Types) Changes(record []byte, there map[string]json.RawMessage) ([]Chang
 	if err := json.Unmarshal(record, &want); err != nil || want == nil {
 		return nil, errors.New("the record is not a JSON object")
 	}
-	for _, name := range reserved {
+	for _, name := range identitycloud.SystemAttributes {
 		delete(want, name)
 	}
 	return t.changes(nil, "", want, there), nil
@@ -182,7 +177,7 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 func (t Types) Leaves(attributes map[string]json.RawMessage) map[string]json.RawMessage {
 	leaves := map[string]json.RawMessage{}
 	for name, value := range attributes {
-		if !slices.Contains(reserved, name) {
+		if !slices.Contains(identitycloud.SystemAttributes, name) {
 			t.addLeaves(leaves, name, value)
 		}
 	}

@@ -2,8 +2,11 @@ package identitycloud
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -43,7 +46,7 @@ func (c *Client) NewBody(records [][]byte) (Body, error) {
 	if len(records) == 0 {
 		return Body{}, errors.New("a batch needs at least one record")
 	}
-	size := c.Overhead()
+	size := overhead(c.common)
 	for i, r := range records {
 		if !isOneObject(r) {
 			return Body{}, fmt.Errorf("record %d of the batch is not one JSON object", i)
@@ -90,12 +93,25 @@ func isOneObject(record []byte) bool {
 	return false
 }
 
-// Overhead is the part of a body's size that does not depend on its records: for one record or more,
+// Room is the size that the records of one body may have together, so that it stays within MaxBody: for one record or
+// more,
 //
-//	Body.Size = Overhead + the sum of EncodedSize over the records
-func (c *Client) Overhead() int64 {
+//	Body.Size = MaxBody - Room + the sum of EncodedSize over the records
+func Room(entityType string, timeout time.Duration) int64 {
+	return MaxBody - overhead(common(entityType, timeout))
+}
+
+// common encodes the parameters that every call has.
+func common(entityType string, timeout time.Duration) []byte {
+	seconds := max(1, int64(cmp.Or(timeout, DefaultTimeout)/time.Second))
+	form := appendParameter(nil, "type_name", cmp.Or(entityType, DefaultEntityType))
+	return appendParameter(form, "timeout", strconv.FormatInt(seconds, 10))
+}
+
+// overhead is the part of a body's size that does not depend on its records.
+func overhead(common []byte) int64 {
 	// Of n records n-1 are followed by a separator, and EncodedSize counts one for each.
-	return int64(len(c.common) + len("&all_attributes="+openList+closeList) - len(separator))
+	return int64(len(common) + len("&all_attributes="+openList+closeList) - len(separator))
 }
 
 // EncodedSize is the number of bytes that one record adds to a body, its separator included.

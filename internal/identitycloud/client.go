@@ -21,7 +21,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -153,10 +152,6 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 
-	seconds := max(1, int64(cfg.Timeout/time.Second))
-	common := appendParameter(nil, "type_name", cfg.EntityType)
-	common = appendParameter(common, "timeout", strconv.FormatInt(seconds, 10))
-
 	c := &Client{
 		base:       base.String(),
 		host:       base.Host,
@@ -171,7 +166,7 @@ func New(cfg Config) (*Client, error) {
 		answered:   cfg.Answered,
 		judged:     cfg.Judged,
 		slots:      make(chan struct{}, cfg.MaxConnections),
-		common:     common,
+		common:     common(cfg.EntityType, cfg.Timeout),
 		now:        time.Now,
 		transport:  NewTransport(cfg.Timeout, cfg.MaxConnections),
 	}

@@ -24,6 +24,15 @@ func unique(attributes []Attribute, prefix string) (paths []string) {
 	return paths
 }
 
+// SystemAttributes are the attributes that the platform sets itself. created may be given to a new record; none may be
+// changed. Source: "system generated" on Akamai's page on entity.create.
+var SystemAttributes = []string{"id", "uuid", "created", "lastUpdated"}
+
+// Refuses says that the platform takes no value of this attribute at the top of a new record.
+func Refuses(attribute string) bool {
+	return attribute != "created" && slices.Contains(SystemAttributes, attribute)
+}
+
 // DefaultKey is the attribute that the platform's default schema calls unique.
 const DefaultKey = "email"
 

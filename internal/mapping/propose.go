@@ -105,7 +105,7 @@ func flatten(all []attribute, prefix string, defs []identitycloud.Attribute) []a
 	for _, d := range defs {
 		path := prefix + d.Name
 		switch {
-		case prefix == "" && slices.Contains([]string{"id", "uuid", "lastUpdated"}, d.Name), d.Name == "":
+		case prefix == "" && identitycloud.Refuses(d.Name), d.Name == "":
 		case d.Type == typeObject && len(d.Attributes) > 0:
 			all = flatten(all, path+".", d.Attributes)
 		default:

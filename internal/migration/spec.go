@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/safetext"
@@ -153,6 +154,9 @@ var isKey = regexp.MustCompile(`^[0-9a-f]{12}(-[1-9][0-9]*)?$`)
 func WorkflowID(inputName, key string) string {
 	return "migration-" + safetext.Slug(inputName) + "-" + key
 }
+
+// Room is the size that the records of one request may have together.
+func (s Spec) Room() int64 { return identitycloud.Room(s.Target.EntityType, s.Timeout) }
 
 // Counts are the dispositions of the records.
 type Counts struct {

@@ -93,7 +93,7 @@ var schemaAt = func() map[string]identitycloud.Attribute {
 }()
 
 // systemAttributes are those that the server sets.
-var systemAttributes = []string{"id", "uuid", "created", "lastUpdated"}
+var systemAttributes = identitycloud.SystemAttributes
 
 // entityType is the endpoint of that name: it gives the schema.
 func (s *Server) entityType(q *request) (map[string]any, *apiError) {

@@ -27,7 +27,7 @@ func BenchmarkFile(b *testing.B) {
 		b.Fatal(err)
 	}
 	o := Options{
-		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Overhead: 60,
+		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
 		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Places: 10,
 	}
 	for b.Loop() {

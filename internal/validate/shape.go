@@ -90,13 +90,11 @@ func newShape(schema *identitycloud.Schema) *node {
 		schema = &platform
 	}
 	root.addMembers(schema.Attributes)
-	for _, name := range []string{"id", "uuid", "lastUpdated"} {
+	for _, name := range identitycloud.SystemAttributes {
 		if n := root.members[name]; n != nil {
-			n.reserved = true
+			n.reserved = identitycloud.Refuses(name)
 		}
-	}
-	for _, name := range []string{"id", "uuid", "created", "lastUpdated"} {
-		root.doNotDemand(name) // the platform gives them
+		root.doNotDemand(name)
 	}
 	return root
 }

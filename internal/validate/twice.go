@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/store"
 )
 
@@ -21,13 +21,9 @@ type Keyed struct {
 	Key    string
 }
 
-// Fold is what keys have in common that the platform takes for the same: its default schema compares without case,
-// and spaces count. The look-up of duplicates compares in the same way.
-func Fold(key string) string { return strings.ToLower(key) }
-
 // Twice finds the records whose key an earlier record has, and writes them to a file that OpenTwins reads. The first
 // record with a key counts, every later one is a twin of it. keys come in the order of their record numbers. Keys are
-// compared as Fold has them; an empty key is no key.
+// compared as identitycloud.FoldKey has them; an empty key is no key.
 //
 // Memory does not depend on the number of twins, and hardly on that of records: about 10 MiB, and 1/256 of the keys at
 // 64 bytes each, which is 3 MiB for ten million. For 32 bytes a key it needs disk space beside path, for a path in a bucket in the folder for temporary files (TMPDIR); what it writes
@@ -83,7 +79,7 @@ func (f *finder) add(record, line int64, key string) error {
 	if key == "" {
 		return nil
 	}
-	f.scratch = append(f.scratch[:0], Fold(key)...)
+	f.scratch = append(f.scratch[:0], identitycloud.FoldKey(key)...)
 	sum := sha256.Sum256(f.scratch)
 	f.highest = max(f.highest, record)
 	return f.keys.add(int(sum[0]), spilled{hash: [16]byte(sum[:16]), record: record, line: line})

@@ -29,7 +29,7 @@ type Options struct {
 	StartAt    int64  // number of the first record that is wanted; 0 means 1
 	Canary     int    // records that are to be loaded first; 0 means none
 	PrimaryKey string // path of an attribute
-	Overhead   int64  // of a request, besides its records: see identitycloud.Client
+	Room       int64  // of the records of a request: see identitycloud.Room
 	Pace       Pace
 	CallTime   time.Duration // of a harmless call, 0 if it was not measured
 
@@ -51,9 +51,8 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 		o.Name = filepath.Base(path)
 	}
 	v := &validation{
-		o: o, room: identitycloud.MaxBody - o.Overhead,
-		findings: &findings{lines: o.Places, by: map[findingKey]*Finding{}},
-		report:   &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
+		o: o, findings: &findings{lines: o.Places, by: map[findingKey]*Finding{}},
+		report: &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
 	}
 	defer v.close()
 	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Delimiter: o.Delimiter, Name: o.Name, Refused: v.refused, Progress: o.Progress})
@@ -87,7 +86,6 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 // validation is one run of File.
 type validation struct {
 	o        Options
-	room     int64 // of the records of a request
 	header   *source.Header
 	encoder  Records
 	keyed    int // the column that gives the primary key, -1 if there is none
@@ -191,11 +189,11 @@ func (v *validation) namedPaths() func(string) bool {
 func (v *validation) record(r source.Record) error {
 	v.cells(r)
 	var err error
-	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.room, r.Raw)
+	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.o.Room, r.Raw)
 	var unsendable *Unsendable
 	if errors.As(err, &unsendable) {
 		if unsendable.Kind == KindTooLarge { // each has another size
-			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.room)
+			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.o.Room)
 		}
 		v.say(Error, unsendable.Kind, r.Line, unsendable.Reason)
 		v.place(r, unsendable.Size, false)
@@ -254,7 +252,7 @@ func (v *validation) cells(r source.Record) {
 // place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0, unless it
 // is too large: that has a batch of its own.
 func (v *validation) place(r source.Record, size int64, sent bool) {
-	if v.batch.records == v.o.BatchSize || v.batch.size.Bytes+size > v.room {
+	if v.batch.records == v.o.BatchSize || v.batch.size.Bytes+size > v.o.Room {
 		v.closeBatch()
 	}
 	if v.batch.records == 0 {
@@ -271,7 +269,7 @@ func (v *validation) closeBatch() {
 	if v.batch.sent > 0 {
 		v.calls++
 		v.report.Sent += int64(v.batch.sent)
-		v.batch.size.Bytes += v.o.Overhead
+		v.batch.size.Bytes += identitycloud.MaxBody - v.o.Room
 		if v.batch.size.Bytes > v.report.LargestBatch.Bytes {
 			v.report.LargestBatch = v.batch.size
 		}

@@ -42,7 +42,7 @@ func write(t testing.TB, content string) string {
 func options(t testing.TB) Options {
 	t.Helper()
 	return Options{
-		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Overhead: 60,
+		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
 		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Places: 3,
 	}
 }
@@ -267,7 +267,6 @@ func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 	content += "bad\na@example.com," + strings.Repeat("x", identitycloud.MaxBody) + "\nbad\nb@example.com,B\n"
 	o := options(t)
 	o.Schema, o.BatchSize, o.StartAt = nil, 30, 5
-	room := identitycloud.MaxBody - o.Overhead
 	measure := func(h *source.Header, r source.Record) int64 {
 		fields, err := h.Fields(r.Raw)
 		if err != nil {
@@ -278,7 +277,7 @@ func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 		return identitycloud.EncodedSize(json)
 	}
 	sum, err := source.Inspect(context.Background(), write(t, content), source.InspectOptions{
-		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: room, EncodedSize: measure})
+		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: o.Room, EncodedSize: measure})
 	if err != nil {
 		t.Fatal(err)
 	}
