@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -19,9 +18,7 @@ import (
 	"filippo.io/age"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 	"golang.org/x/term"
 
 	"durable-dataload/activities"
@@ -80,8 +77,12 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, screen *screen, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-				return (&rollbackSession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
+				r := &rollbackOperation{session: s, o: &o}
+				if o.dryRun {
+					return r.dryRun(ctx)
+				}
+				return s.run(ctx, r)
 			})
 		},
 	}
@@ -184,110 +185,85 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 	return nil
 }
 
-// rollbackSession is a rollback seen through one Temporal service.
-type rollbackSession struct {
-	o      rollbackOptions
-	screen *screen
-	log    *slog.Logger
-	stop   <-chan struct{} // closed at the first Ctrl-C
-
+// rollbackOperation is the rollback of one migration.
+type rollbackOperation struct {
+	*session
+	o        *rollbackOptions
 	rollback migration.Rollback
 	folder   migration.Folder
-	service  *service
+	begun    bool // before: then its list stands
+	result   workflows.RollbackResult
 }
 
-func (s *rollbackSession) run(ctx context.Context) (_ int, err error) {
-	closeTarget, err := s.o.openTarget()
-	if err != nil {
-		return 0, err
+func (r *rollbackOperation) identify(ctx context.Context) (j job, err error) {
+	if err := r.find(ctx); err != nil {
+		return j, err
 	}
-	defer closeTarget()
-	if err := s.identify(ctx); err != nil {
-		return 0, err
+	_, err = r.folder.Start()
+	if r.begun = err == nil; !r.begun && !errors.Is(err, migration.ErrAbsent) {
+		return j, err
 	}
-	if s.o.dryRun {
-		return s.dryRun(ctx)
+	if !r.begun && !r.o.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
+		return j, usage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
 	}
-	begun, err := s.isBegun()
-	if err != nil {
-		return 0, err
-	}
-	if !begun && !s.o.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
-		return 0, usage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
-	}
-	if s.service, err = openService(ctx, s.o.options, s.rollback.Connection(), s.log); err != nil {
-		return 0, err
-	}
-	defer func() {
-		err = s.service.lost(err)
-		s.service.close()
-	}()
-	for _, note := range s.service.notes {
-		s.screen.say(note)
-	}
-	if !begun {
-		if answer, err := s.prepare(ctx); err != nil || !answer {
-			return migration.ExitDone, err
-		}
-	}
-	return s.roll(ctx)
+	return job{spec: r.rollback.Connection(), identities: r.o.identities, result: &r.result}, nil
 }
 
-// identify finds out what is to be undone.
-func (s *rollbackSession) identify(ctx context.Context) error {
-	s.rollback = migration.Rollback{
-		Source: s.o.migration, Migration: s.o.of, OutputDir: s.o.outputDir, Target: s.o.target, Force: s.o.force,
-		Limits: s.o.limits, Timeout: time.Duration(s.o.timeout),
+// find finds out what is to be undone, and refuses what was.
+func (r *rollbackOperation) find(ctx context.Context) error {
+	r.rollback = migration.Rollback{
+		Source: r.o.migration, Migration: r.o.of, OutputDir: r.o.outputDir, Target: r.o.target, Force: r.o.force,
+		Limits: r.o.limits, Timeout: time.Duration(r.o.timeout),
 	}
 	key := ""
-	if s.o.of == "" {
-		s.rollback.Source = s.o.success
-		s.rollback.Target = migration.Target{URI: s.o.credentials.URI, EntityType: s.o.entityType, Auth: s.o.auth, InsecureHTTP: s.o.insecureHTTP}
-		sha, _, err := source.Digest(ctx, s.o.success)
+	if r.o.of == "" {
+		r.rollback.Source = r.o.success
+		r.rollback.Target = migration.Target{URI: r.o.credentials.URI, EntityType: r.o.entityType, Auth: r.o.auth, InsecureHTTP: r.o.insecureHTTP}
+		sha, _, err := source.Digest(ctx, r.o.success)
 		if err != nil {
 			return err
 		}
 		// No migration begins with record 0.
-		key = migration.Key(sha, s.rollback.Target, 0, 1)
-		s.rollback.ID = "rollback-" + safetext.Slug(store.Base(s.o.success)) + "-" + key
+		key = migration.Key(sha, r.rollback.Target, 0, 1)
+		r.rollback.ID = "rollback-" + safetext.Slug(store.Base(r.o.success)) + "-" + key
 	} else {
-		key = store.Base(string(s.o.of))
-		s.rollback.ID = "rollback-" + s.o.migration
+		key = store.Base(string(r.o.of))
+		r.rollback.ID = "rollback-" + r.o.migration
 	}
-	s.folder = migration.RollbackIn(s.o.work(), key)
-	s.rollback.Folder = string(s.folder)
-	before, err := s.folder.Rollback()
-	if err == nil && before.OutputDir != s.rollback.OutputDir {
-		s.screen.say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
-		s.rollback.OutputDir = before.OutputDir
+	r.folder = migration.RollbackIn(r.o.work(), key)
+	r.rollback.Folder = string(r.folder)
+	before, err := r.folder.Rollback()
+	if err == nil && before.OutputDir != r.rollback.OutputDir {
+		r.screen.say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
+		r.rollback.OutputDir = before.OutputDir
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
-	summary, err := s.folder.RollbackSummary()
+	summary, err := r.folder.RollbackSummary()
 	if err == nil && summary.IsDone() && summary.Records.Failed == 0 {
-		return fmt.Errorf("%s was rolled back already (%s UTC: %s; see %s)", s.rollback.Source, summary.FinishedAt.Format(time.DateTime),
-			figures.Count(summary.Items, "record"), store.Join(s.rollback.OutputDir, summary.Success))
+		return fmt.Errorf("%s was rolled back already (%s UTC: %s; see %s)", r.rollback.Source, summary.FinishedAt.Format(time.DateTime),
+			figures.Count(summary.Items, "record"), store.Join(r.rollback.OutputDir, summary.Success))
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
-	return s.findEnd()
+	return r.findEnd()
 }
 
 // findEnd finds out when the migration ended: what was changed later is not ours.
-func (s *rollbackSession) findEnd() error {
-	if s.o.of != "" {
-		summary, err := s.o.of.Summary()
+func (r *rollbackOperation) findEnd() error {
+	if r.o.of != "" {
+		summary, err := r.o.of.Summary()
 		if errors.Is(err, migration.ErrAbsent) {
-			return s.notAtItsEnd()
+			return notAtItsEnd(r.o.migration)
 		}
-		s.rollback.From, s.rollback.Until = summary.StartedAt, summary.FinishedAt
+		r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 		return err
 	}
-	stamp := strings.TrimSuffix(strings.TrimPrefix(store.Base(s.o.success), "success_"), ".csv")
-	path := store.Join(store.Dir(s.o.success), artifacts.SummaryName(stamp))
+	stamp := strings.TrimSuffix(strings.TrimPrefix(store.Base(r.o.success), "success_"), ".csv")
+	path := store.Join(store.Dir(r.o.success), artifacts.SummaryName(stamp))
 	data, err := store.Read(path)
 	if errors.Is(err, os.ErrNotExist) {
-		if s.o.force {
+		if r.o.force {
 			return nil
 		}
 		return fmt.Errorf("there is no %s beside the success file, so when the migration ended is not known, nor what was changed since; put the summary beside it, or undo all the same with --force", store.Base(path))
@@ -299,122 +275,109 @@ func (s *rollbackSession) findEnd() error {
 	if err := json.Unmarshal(data, &summary); err != nil || summary.FinishedAt.IsZero() {
 		return fmt.Errorf("%s is not the summary of a migration; expected JSON with finished_at; put the right one beside the success file", path)
 	}
-	if t := s.rollback.Target; summary.URI != t.URI || summary.EntityType != t.EntityType {
+	if t := r.rollback.Target; summary.URI != t.URI || summary.EntityType != t.EntityType {
 		return fmt.Errorf("the success file is of a migration into %s (%s), and the target that is given is %s (%s); give that one", summary.URI, summary.EntityType, t.URI, t.EntityType)
 	}
 	if summary.Records.Updated > 0 {
-		s.screen.say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
+		r.screen.say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
 	}
-	s.rollback.From, s.rollback.Until = summary.StartedAt, summary.FinishedAt
+	r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return nil
 }
 
-func (s *rollbackSession) notAtItsEnd() error {
-	return fmt.Errorf("the migration %s is not at its end; give its command again and let it end, or stop it there with Ctrl-C, and roll it back then", s.o.migration)
-}
-
-// isBegun says whether the rollback was begun before: then its list stands.
-func (s *rollbackSession) isBegun() (bool, error) {
-	_, err := s.folder.Start()
-	if errors.Is(err, migration.ErrAbsent) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // items are what there is to undo.
-func (s *rollbackSession) items(ctx context.Context) func(func(rollback.Item) error) error {
-	if s.o.of != "" {
-		return rollback.OfMigration(ctx, s.o.of)
+func (r *rollbackOperation) items(ctx context.Context) func(func(rollback.Item) error) error {
+	if r.o.of != "" {
+		return rollback.OfMigration(ctx, r.o.of)
 	}
-	return rollback.OfSuccessFile(ctx, s.o.success)
+	return rollback.OfSuccessFile(ctx, r.o.success)
 }
 
-// prepare makes the list, asks, and begins. false: nothing is to be done.
+// prepare makes the list of a new rollback, asks, and begins.
 //
 // While somebody thinks about the answer the migration may be gone on with. So
 // it is marked after the answer, which ends that, and the list is made again.
-func (s *rollbackSession) prepare(ctx context.Context) (bool, error) {
-	if err := s.refuseRunning(ctx); err != nil {
-		return false, err
+func (r *rollbackOperation) prepare(ctx context.Context) error {
+	if r.begun {
+		return nil
 	}
-	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
+	if err := r.refuseRunning(ctx); err != nil {
+		return err
+	}
+	totals, err := rollback.Write(ctx, r.folder, r.items(ctx))
 	if err != nil {
-		return false, err
+		return err
 	}
 	if totals.Items() == 0 {
-		s.dropList()
-		s.screen.say("There is nothing to undo: " + s.rollback.Source + " has created and updated nothing.")
-		return false, nil
+		r.dropList()
+		r.screen.say("There is nothing to undo: " + r.rollback.Source + " has created and updated nothing.")
+		return errNothingToDo
 	}
-	if !s.o.yes {
-		if err := s.ask(totals); err != nil {
-			s.dropList()
-			return false, err
+	if !r.o.yes {
+		if err := r.ask(totals); err != nil {
+			r.dropList()
+			return err
 		}
 	}
-	if s.o.of != "" {
-		if err := s.o.of.MarkRolledBack(migration.RolledBack{Rollback: s.rollback.ID}); err != nil {
-			return false, err
+	if r.o.of != "" {
+		if err := r.o.of.MarkRolledBack(migration.RolledBack{Rollback: r.rollback.ID}); err != nil {
+			return err
 		}
-		if err := s.listAgain(ctx, totals); err != nil {
-			return false, errors.Join(err, s.o.of.DropRolledBack())
+		if err := r.listAgain(ctx, totals); err != nil {
+			return errors.Join(err, r.o.of.DropRolledBack())
 		}
 	}
-	if err := artifacts.CheckFolder(s.rollback.OutputDir); err != nil {
-		return false, err
+	if err := artifacts.CheckFolder(r.rollback.OutputDir); err != nil {
+		return err
 	}
-	if err := s.folder.SaveRollback(s.rollback); err != nil {
-		return false, err
+	if err := r.folder.SaveRollback(r.rollback); err != nil {
+		return err
 	}
 	now := time.Now()
-	owner, err := s.folder.Owner()
+	owner, err := r.folder.Owner()
 	if err != nil {
-		return false, err
+		return err
 	}
-	stamp, err := artifacts.ReserveStamp(s.rollback.OutputDir, owner, "rollback", now)
+	stamp, err := artifacts.ReserveStamp(r.rollback.OutputDir, owner, "rollback", now)
 	if err != nil {
-		return false, err
+		return err
 	}
-	_, err = s.folder.CreateStart(migration.Start{ID: s.rollback.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp})
-	return err == nil, err
+	_, err = r.folder.CreateStart(migration.Start{ID: r.rollback.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp})
+	return err
 }
 
 // listAgain makes the list once more, of a migration that cannot be gone on with
 // any more, and holds that it is the one that was asked for.
-func (s *rollbackSession) listAgain(ctx context.Context, asked rollback.Totals) error {
-	if err := s.refuseRunning(ctx); err != nil {
+func (r *rollbackOperation) listAgain(ctx context.Context, asked rollback.Totals) error {
+	if err := r.refuseRunning(ctx); err != nil {
 		return err
 	}
-	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
+	totals, err := rollback.Write(ctx, r.folder, r.items(ctx))
 	if err == nil && totals != asked {
 		err = fmt.Errorf("the migration was gone on with meanwhile: it was asked for %s, and %s would be undone; give the same command again", figures.Count(asked.Items(), "record"), figures.Number(totals.Items()))
 	}
 	return err
 }
 
-func (s *rollbackSession) refuseRunning(ctx context.Context) error {
-	if s.o.of == "" {
+// refuseRunning refuses the rollback of a migration that runs.
+func (r *rollbackOperation) refuseRunning(ctx context.Context) error {
+	if r.o.of == "" {
 		return nil
 	}
-	running, _, err := s.service.isRunning(ctx, s.o.migration)
-	if err == nil && running {
-		err = s.notAtItsEnd()
-	}
-	return err
+	return r.session.refuseRunning(ctx, r.o.migration)
 }
 
 // dropList removes the list of a rollback that is not begun: it is user data.
-func (s *rollbackSession) dropList() { _ = store.RemoveAll(s.rollback.Folder) }
+func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder) }
 
 // ask asks on the terminal, until the first Ctrl-C.
-func (s *rollbackSession) ask(totals rollback.Totals) error {
+func (r *rollbackOperation) ask(totals rollback.Totals) error {
 	answered := make(chan error, 1)
-	go func() { answered <- confirm(os.Stdin, s.screen.stderr, totals, s.rollback.Target) }()
+	go func() { answered <- confirm(os.Stdin, r.screen.stderr, totals, r.rollback.Target) }()
 	select {
 	case err := <-answered:
 		return err
-	case <-s.stop:
+	case <-r.stop:
 		return errors.New("stopped; nothing was changed")
 	}
 }
@@ -438,77 +401,35 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 	return nil
 }
 
-// roll starts the workflow, or attaches to it, and follows it to its end.
-func (s *rollbackSession) roll(ctx context.Context) (int, error) {
-	if err := s.service.work(s.rollback.Connection(), s.o.credentials, s.o.identities, nil, s.log); err != nil {
-		return 0, err
-	}
-	run, attached, ending, err := s.begin(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if ending && s.service.worksAlone(ctx) {
-		s.screen.say("This rollback was being stopped; that comes to its end first.")
-		_ = run.Get(ctx, nil)
-		if summary, err := s.folder.RollbackSummary(); err == nil && summary.IsDone() {
-			return s.end(workflows.RollbackResult{Summary: summary}, nil)
-		}
-		if run, attached, _, err = s.begin(ctx); err != nil {
-			return 0, err
-		}
-	}
-	s.screen.say(fmt.Sprintf("Rolling back %s in %s (%s).", s.rollback.Source, s.rollback.Target.URI, s.rollback.Target.EntityType))
-	s.service.introduce(ctx, run, s.screen)
-	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached, again: "The same command"}
-	view := rollbackView{newView(s.service, run.GetID(), s.o.stateDir, s.screen)}
-	var result workflows.RollbackResult
-	err = w.watch(ctx, run, &result, view.update)
-	switch {
-	case errors.Is(err, errEngineGone):
-		return 0, err
-	case errors.Is(err, errLeft):
-		return migration.ExitStopped, nil
-	}
-	return s.end(result, err)
-}
+func (r *rollbackOperation) attach() error { return nil }
 
-func (s *rollbackSession) begin(ctx context.Context) (run client.WorkflowRun, attached, ending bool, err error) {
-	if attached, ending, err = s.service.isRunning(ctx, s.rollback.ID); err != nil {
-		return nil, false, false, err
-	}
-	if !attached {
-		if err := s.folder.SaveRollback(s.rollback); err != nil {
-			return nil, false, false, err
-		}
-	}
-	run, err = s.service.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       s.rollback.ID,
-		TaskQueue:                s.service.taskQueue,
-		WorkflowTaskTimeout:      workflows.TaskTimeout,
-		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            workflows.Line("undo %s in %s (%s)", safetext.Name(store.Base(s.rollback.Source)), s.rollback.Target.Host(), s.rollback.Target.EntityType),
-	}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: s.rollback})
+func (r *rollbackOperation) begin(context.Context) error { return r.folder.SaveRollback(r.rollback) }
+
+func (r *rollbackOperation) isFinished() (bool, error) { return r.result.Summary.IsDone(), nil }
+
+func (r *rollbackOperation) start(ctx context.Context) (client.WorkflowRun, error) {
+	summary := workflows.Line("undo %s in %s (%s)", safetext.Name(store.Base(r.rollback.Source)), r.rollback.Target.Host(), r.rollback.Target.EntityType)
+	run, err := r.service.client.ExecuteWorkflow(ctx, r.startOptions(r.rollback.ID, summary), workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: r.rollback})
 	if err != nil {
 		err = fmt.Errorf("the Temporal service did not start the rollback: %w", err)
 	}
-	return run, attached, ending, err
+	return run, err
 }
 
-// end shows what the rollback came to.
-func (s *rollbackSession) end(result workflows.RollbackResult, err error) (int, error) {
-	switch {
-	case temporal.IsCanceledError(err):
-		s.screen.say("Stopped before anything was undone. The same command begins again.")
-		return migration.ExitStopped, nil
-	case err != nil:
-		return 0, errors.New(workflows.Cause(err))
+func (r *rollbackOperation) introduce() {
+	r.screen.say(fmt.Sprintf("Rolling back %s in %s (%s).", r.rollback.Source, r.rollback.Target.URI, r.rollback.Target.EntityType))
+}
+
+func (r *rollbackOperation) follow() func(context.Context) {
+	return rollbackView{newView(r.service, r.rollback.ID, r.o.stateDir, r.screen)}.update
+}
+
+func (r *rollbackOperation) end() int {
+	if r.result.Halted != "" {
+		r.screen.say("starter: the rollback stopped: " + r.result.Halted)
 	}
-	if result.Halted != "" {
-		s.screen.say("starter: the rollback stopped: " + result.Halted)
-	}
-	s.screen.rollback(result.Summary, s.rollback.OutputDir)
-	return result.Summary.ExitCode(), nil
+	r.screen.rollback(r.result.Summary, r.rollback.OutputDir)
+	return r.result.Summary.ExitCode()
 }
 
 // rollback prints what a rollback came to, and where the files are.
@@ -543,61 +464,69 @@ func (s *screen) rollbackCounts(c migration.RollbackCounts) {
 }
 
 // dryRun counts what would be done, in this process. It keeps nothing.
-func (s *rollbackSession) dryRun(ctx context.Context) (int, error) {
-	if err := s.o.credentials.Check(); err != nil {
+func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
+	closeTarget, err := r.o.openTarget()
+	if err != nil {
+		return 0, err
+	}
+	defer closeTarget()
+	if err := r.find(ctx); err != nil {
+		return 0, err
+	}
+	if err := r.o.credentials.Check(); err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		select {
-		case <-s.stop:
+		case <-r.stop:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	s.folder = migration.RollbackIn(s.o.work(), "dry-run-"+rand.Text())
-	s.rollback.Folder = string(s.folder)
-	defer s.dropDryRun()
-	totals, err := rollback.Write(ctx, s.folder, s.items(ctx))
+	r.folder = migration.RollbackIn(r.o.work(), "dry-run-"+rand.Text())
+	r.rollback.Folder = string(r.folder)
+	defer r.dropDryRun()
+	totals, err := rollback.Write(ctx, r.folder, r.items(ctx))
 	if err != nil {
 		return 0, err
 	}
-	s.screen.say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), s.rollback.Target.URI, s.rollback.Target.EntityType))
-	a := activities.New(s.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		return s.o.credentials.Connect(spec, with)
-	}, s.log)
-	a.OpenUndo(s.o.identities)
-	counts, err := a.DryRun(ctx, s.rollback, func(c migration.RollbackCounts) {
-		if s.screen.terminal {
-			s.screen.progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
+	r.screen.say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
+	a := activities.New(r.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+		return r.o.credentials.Connect(spec, with)
+	}, r.log)
+	a.OpenUndo(r.o.identities)
+	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
+		if r.screen.terminal {
+			r.screen.progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
 		}
 	})
-	s.screen.clear()
+	r.screen.clear()
 	if ctx.Err() != nil {
-		s.screen.say("Stopped. Nothing was changed.")
+		r.screen.say("Stopped. Nothing was changed.")
 		return migration.ExitStopped, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	if s.o.json {
-		s.screen.printJSON(counts)
+	if r.o.json {
+		r.screen.printJSON(counts)
 		return migration.ExitDone, nil
 	}
-	fmt.Fprintln(s.screen.stdout, "What would be done:")
-	s.screen.rollbackCounts(counts)
+	fmt.Fprintln(r.screen.stdout, "What would be done:")
+	r.screen.rollbackCounts(counts)
 	return migration.ExitDone, nil
 }
 
 // dropDryRun removes what a dry run has kept. In a bucket the places for its calls
 // are given back a moment after the last one, which is written down once more: a
 // small object without user data, that may stay where the store is slow.
-func (s *rollbackSession) dropDryRun() {
-	s.dropList()
-	if store.IsURL(s.rollback.Folder) {
+func (r *rollbackOperation) dropDryRun() {
+	r.dropList()
+	if store.IsURL(r.rollback.Folder) {
 		time.Sleep(time.Second)
-		s.dropList()
+		r.dropList()
 	}
 }
 

@@ -203,73 +203,73 @@ const maxShown = 10
 // validate shows what is wrong with the input of a new migration before anything
 // is sent. It stops nothing: what cannot be loaded is refused later, and the fail
 // file tells of each record.
-func (s *session) validate(ctx context.Context) error {
-	if running, _, err := s.service.isRunning(ctx, s.spec.ID); err != nil || running {
+func (m *migrateOperation) validate(ctx context.Context) error {
+	if e, err := m.service.execution(ctx, m.spec.ID); err != nil || e.running {
 		return err
 	}
-	if _, err := migration.Folder(s.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
+	if _, err := migration.Folder(m.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
 		return err // it goes on, and was validated when it began
 	}
-	ctx, cancel := untilStopped(ctx, s.stop)
+	ctx, cancel := untilStopped(ctx, m.stop)
 	defer cancel()
-	schema := s.schema(ctx)
-	if s.o.noValidate {
-		s.tellNotUnique(schema)
+	schema := m.schema(ctx)
+	if m.options.noValidate {
+		m.tellNotUnique(schema)
 		return nil
 	}
-	report, err := validateFile(ctx, s.o, schema, 0, 3, s.screen)
+	report, err := validateFile(ctx, *m.options, schema, 0, 3, m.screen)
 	if errors.Is(err, errStopped) {
 		return err
 	}
 	if err != nil {
-		s.log.Warn("the input could not be validated", "error", err.Error())
+		m.log.Warn("the input could not be validated", "error", err.Error())
 		return nil
 	}
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	s.screen.say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", s.o.file.shown))
+	m.screen.say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.options.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
-			s.screen.say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
+			m.screen.say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
 			break
 		}
 		text := "  " + string(f.Severity) + ": " + f.Line()
 		if where := f.Where(); where != "" {
 			text += " (" + where + ")"
 		}
-		s.screen.say(text)
-		s.toldKeyless = s.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
+		m.screen.say(text)
+		m.toldKeyless = m.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
 	return nil
 }
 
 // tellNotUnique says that all records are keyless, whether the input is validated
 // or not.
-func (s *session) tellNotUnique(schema *identitycloud.Schema) {
+func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 	if schema == nil {
 		return
 	}
-	if keys := migration.NewKeys(s.spec.PrimaryKey, *schema); !keys.Unique {
-		s.screen.say(keys.Keyless(0, 0).Note)
-		s.toldKeyless = true
+	if keys := migration.NewKeys(m.spec.PrimaryKey, *schema); !keys.Unique {
+		m.screen.say(keys.Keyless(0, 0).Note)
+		m.toldKeyless = true
 	}
 }
 
 // schema is that of the target, nil if it cannot be read here. What is wrong
 // with the target the migration itself tells.
-func (s *session) schema(ctx context.Context) *identitycloud.Schema {
-	if s.o.credentials.Check() != nil {
+func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
+	if m.options.credentials.Check() != nil {
 		return nil // the workers have them
 	}
-	target, err := s.o.paced(&validate.Meter{})
+	target, err := m.options.paced(&validate.Meter{})
 	if err != nil {
 		return nil
 	}
 	defer target.Close()
 	schema, err := validate.ReadSchema(ctx, target)
 	if err != nil {
-		s.log.Warn("validating without the schema", "error", err.Error())
+		m.log.Warn("validating without the schema", "error", err.Error())
 	}
 	return schema
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -13,9 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
@@ -66,8 +63,8 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, screen *screen, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-				return (&verifySession{o: o, screen: screen, log: logger, stop: stop}).run(ctx)
+			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
+				return s.run(ctx, &verifyOperation{session: s, o: &o})
 			})
 		},
 	}
@@ -146,158 +143,98 @@ func (o *options) takeTarget(id string, t migration.Target) error {
 	return nil
 }
 
-// verifySession is a verification seen through one Temporal service.
-type verifySession struct {
-	o      verifyOptions
-	screen *screen
-	log    *slog.Logger
-	stop   <-chan struct{} // closed at the first Ctrl-C
-
+// verifyOperation is the verification of one migration.
+type verifyOperation struct {
+	*session
+	o            *verifyOptions
 	verification migration.Verification
-	service      *service
-}
-
-func (s *verifySession) run(ctx context.Context) (_ int, err error) {
-	closeTarget, err := s.o.openTarget()
-	if err != nil {
-		return 0, err
-	}
-	defer closeTarget()
-	if err := s.identify(); err != nil {
-		return 0, err
-	}
-	spec := s.verification.Spec(s.o.spec)
-	if s.service, err = openService(ctx, s.o.options, spec, s.log); err != nil {
-		return 0, err
-	}
-	defer func() {
-		err = s.service.lost(err)
-		s.service.close()
-	}()
-	for _, note := range s.service.notes {
-		s.screen.say(note)
-	}
-	if err := s.service.work(spec, s.o.credentials, nil, nil, s.log); err != nil {
-		return 0, err
-	}
-	run, attached, err := s.begin(ctx)
-	if err != nil {
-		return 0, err
-	}
-	s.service.introduce(ctx, run, s.screen)
-	w := watcher{service: s.service, screen: s.screen, log: s.log, stop: s.stop, attached: attached, again: "The same command"}
-	view := verifyView{newView(s.service, run.GetID(), s.o.stateDir, s.screen)}
-	var summary migration.VerifySummary
-	err = w.watch(ctx, run, &summary, view.update)
-	switch {
-	case errors.Is(err, errEngineGone):
-		return 0, err
-	case errors.Is(err, errLeft):
-		return migration.ExitStopped, nil
-	case temporal.IsCanceledError(err):
-		s.screen.say("Stopped before anything was looked at. The same command begins again.")
-		return migration.ExitStopped, nil
-	case err != nil:
-		return 0, errors.New(workflows.Cause(err))
-	}
-	s.screen.verified(summary)
-	return summary.ExitCode(), nil
+	summary      migration.VerifySummary
 }
 
 // identify finds out what is to be read back.
-func (s *verifySession) identify() error {
-	id := s.o.of.id
-	mark, err := s.o.of.folder.RolledBack()
+func (v *verifyOperation) identify(context.Context) (j job, err error) {
+	id := v.o.of.id
+	mark, err := v.o.of.folder.RolledBack()
 	if err == nil {
-		return fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
+		return j, fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
-		return err
+		return j, err
 	}
-	summary, err := s.o.of.folder.Summary()
+	summary, err := v.o.of.folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
-		return s.notAtItsEnd()
+		return j, notAtItsEnd(id)
 	}
-	s.verification = migration.Verification{
-		ID: "verify-" + id, Source: id, Migration: s.o.of.folder, OutputDir: s.o.outputDir, Sample: s.o.sample, Ended: summary.FinishedAt,
-		Limits: s.o.limits, Timeout: time.Duration(s.o.timeout),
+	v.verification = migration.Verification{
+		ID: "verify-" + id, Source: id, Migration: v.o.of.folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
+		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
 	}
-	return err
+	return job{spec: v.verification.Spec(v.o.spec), result: &v.summary}, err
 }
 
-func (s *verifySession) notAtItsEnd() error {
-	return fmt.Errorf("the migration %s is not at its end; let it end, or stop it, and verify it then", s.o.of.id)
+func (v *verifyOperation) prepare(ctx context.Context) error { return v.refuseRunning(ctx, v.o.of.id) }
+
+func (v *verifyOperation) attach() error { return nil }
+
+// isFinished is false: a verification begins at the first record each time.
+func (v *verifyOperation) isFinished() (bool, error) { return false, nil }
+
+func (v *verifyOperation) start(ctx context.Context) (client.WorkflowRun, error) {
+	summary := workflows.Line("read back %s in %s (%s)", v.o.spec.ShownName(), v.o.spec.Target.Host(), v.o.spec.Target.EntityType)
+	run, err := v.service.client.ExecuteWorkflow(ctx, v.startOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
+	if err != nil {
+		err = fmt.Errorf("the Temporal service did not start the verification: %w", err)
+	}
+	return run, err
 }
 
-// begin starts the workflow, or attaches to it. One that is being stopped comes
-// to its end first.
-func (s *verifySession) begin(ctx context.Context) (run client.WorkflowRun, attached bool, err error) {
-	running, _, err := s.service.isRunning(ctx, s.o.of.id)
-	if err != nil {
-		return nil, false, err
-	}
-	if running {
-		return nil, false, s.notAtItsEnd()
-	}
-	attached, ending, err := s.service.isRunning(ctx, s.verification.ID)
-	if err != nil {
-		return nil, false, err
-	}
-	if attached && ending && s.service.worksAlone(ctx) {
-		s.screen.say("An earlier verification was being stopped; that comes to its end first.")
-		_ = s.service.client.GetWorkflow(ctx, s.verification.ID, "").Get(ctx, nil)
-		attached = false
-	}
-	if attached {
-		s.screen.say("This migration is being verified already; this is how far it is.")
-	} else if err := s.prepare(); err != nil {
-		return nil, false, err
-	}
-	run, err = s.service.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
-		ID:                       s.verification.ID,
-		TaskQueue:                s.service.taskQueue,
-		WorkflowTaskTimeout:      workflows.TaskTimeout,
-		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-		StaticSummary:            workflows.Line("read back %s in %s (%s)", s.o.spec.ShownName(), s.o.spec.Target.Host(), s.o.spec.Target.EntityType),
-	}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: s.verification})
-	if err != nil {
-		return nil, false, fmt.Errorf("the Temporal service did not start the verification: %w", err)
-	}
-	return run, attached, nil
-}
-
-// prepare makes the folder of a new verification.
-func (s *verifySession) prepare() error {
-	if err := artifacts.CheckFolder(s.verification.OutputDir); err != nil {
+// begin makes the folder of a new verification.
+func (v *verifyOperation) begin(context.Context) error {
+	if err := artifacts.CheckFolder(v.verification.OutputDir); err != nil {
 		return err
 	}
 	now := time.Now()
-	owner, err := s.o.of.folder.Owner()
+	owner, err := v.o.of.folder.Owner()
 	if err != nil {
 		return err
 	}
-	stamp, err := artifacts.ReserveStamp(s.verification.OutputDir, owner, "verification", now)
+	stamp, err := artifacts.ReserveStamp(v.verification.OutputDir, owner, "verification", now)
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(s.o.work(), store.Base(string(s.o.of.folder)), stamp)
-	s.verification.Folder = string(folder)
-	if err := folder.SaveVerification(s.verification); err != nil {
+	folder := migration.VerificationIn(v.o.work(), store.Base(string(v.o.of.folder)), stamp)
+	v.verification.Folder = string(folder)
+	if err := folder.SaveVerification(v.verification); err != nil {
 		return err
 	}
-	if _, err := folder.CreateStart(migration.Start{ID: s.verification.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp}); err != nil {
+	if _, err := folder.CreateStart(migration.Start{ID: v.verification.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp}); err != nil {
 		return err
-	}
-	what := "all records"
-	if s.verification.Sample > 0 {
-		what = figures.Count(s.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
-	}
-	s.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", s.o.spec.ShownName(), s.o.spec.Target.URI, s.o.spec.Target.EntityType, what))
-	if until := workflows.LooksAgainUntil(s.verification); until.After(now) {
-		s.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
 	return nil
+}
+
+func (v *verifyOperation) introduce() {
+	if v.attached {
+		v.screen.say("This migration is being verified already; this is how far it is.")
+		return
+	}
+	what := "all records"
+	if v.verification.Sample > 0 {
+		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
+	}
+	v.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
+	if until := workflows.LooksAgainUntil(v.verification); until.After(time.Now()) {
+		v.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+	}
+}
+
+func (v *verifyOperation) follow() func(context.Context) {
+	return verifyView{newView(v.service, v.verification.ID, v.o.stateDir, v.screen)}.update
+}
+
+func (v *verifyOperation) end() int {
+	v.screen.verified(v.summary)
+	return v.summary.ExitCode()
 }
 
 // verified prints what a verification has found, and where the files are.

@@ -198,7 +198,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		}
 		o.file = f
 		for range 2 { // the second time it is there
-			if err := (&session{o: o, screen: cmd.screen}).bring(t.Context()); err != nil {
+			if err := (&migrateOperation{session: &session{options: &o, screen: cmd.screen}}).bring(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -233,9 +233,9 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	if err := o.find(); err != nil {
 		t.Fatal(err)
 	}
-	s := &session{o: o, screen: newScreen(&nowhere, &nowhere, o)}
+	s := &migrateOperation{session: &session{options: &o, screen: newScreen(&nowhere, &nowhere, o)}}
 	var err error
-	if s.o.file, err = (&command{o: o, screen: s.screen}).prepare(t.Context(), o.inputs[0]); err != nil {
+	if o.file, err = (&command{o: o, screen: s.screen}).prepare(t.Context(), o.inputs[0]); err != nil {
 		t.Fatal(err)
 	}
 	write("email\nb@example.com\n")

@@ -297,15 +297,15 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 
 // bring copies a plain file of this machine into the work place, unless it is
 // there already. A Ctrl-C ends it.
-func (s *session) bring(ctx context.Context) error {
-	f := s.o.file
+func (m *migrateOperation) bring(ctx context.Context) error {
+	f := m.options.file
 	if f.here == "" {
 		return nil
 	}
-	ctx, cancel := untilStopped(ctx, s.stop)
+	ctx, cancel := untilStopped(ctx, m.stop)
 	defer cancel()
-	err := migration.BringInput(ctx, s.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, s.screen.readProgress("reading "+f.shown))
-	s.screen.clear()
+	err := migration.BringInput(ctx, m.options.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.readProgress("reading "+f.shown))
+	m.screen.clear()
 	if errors.Is(err, migration.ErrInputGrows) {
 		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
 	}
@@ -324,8 +324,6 @@ func untilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, c
 	}()
 	return ctx, func() { cancel(nil) }
 }
-
-var errStopped = errors.New("stopped")
 
 // dropStaged removes a staged file that no migration needs any more.
 func (c *command) dropStaged(f dataFile) error {

@@ -21,7 +21,7 @@ const noticeWait = 10 * time.Second
 // awaitNotices lets the notices of a migration that has ended arrive, where it
 // is this process that sends them, and says what became of those that do not.
 func (s *session) awaitNotices(ctx context.Context, run client.WorkflowRun) {
-	if s.o.notices == nil || s.service.worker == nil {
+	if s.service.worker == nil {
 		return
 	}
 	waiting, cancel := context.WithTimeout(ctx, noticeWait)

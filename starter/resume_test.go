@@ -23,7 +23,7 @@ func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
 	exitCode(t, first, first.wait(), 3)
 	exitCode(t, second, second.wait(), 3)
 	m.check()
-	if !strings.Contains(second.errors(), "Going on with the migration of") {
+	if !strings.Contains(second.errors(), "Resuming the migration of") {
 		t.Errorf("the second does not say that it goes on with the first:\n%s", second.errors())
 	}
 	if first.output() != second.output() || first.output() != readAll(m.summary()) {

@@ -443,7 +443,7 @@ func TestRollbackRefusesAMigrationThatIsNotAtItsEnd(t *testing.T) {
 	p.kill()
 	undo := l.start("starter", m.env, "rollback", "--migration", id, "--state-dir", m.state, "--output-dir", l.path("undone"), "--yes")
 	code := undo.wait()
-	refused(t, undo, code, 1, "is not at its end", "give its command again")
+	refused(t, undo, code, 1, "has not ended", "rerun its command")
 	if s.count("entity.delete") > 0 {
 		t.Error("records were deleted")
 	}

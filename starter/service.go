@@ -224,36 +224,37 @@ func (s *service) registerAttributes(ctx context.Context, namespace string) bool
 	return err == nil && known()
 }
 
-// isRunning says whether the workflow with this id runs, and whether somebody
-// has asked it to stop.
-func (s *service) isRunning(ctx context.Context, id string) (running, ending bool, err error) {
+// execution is what the service says of the workflow with an id.
+type execution struct {
+	running bool
+	ending  bool // a running one has been asked to stop
+	queue   string
+}
+
+func (s *service) execution(ctx context.Context, id string) (execution, error) {
 	d, err := s.client.DescribeWorkflowExecution(ctx, id, "")
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
-		return false, false, nil
+		return execution{}, nil
 	}
 	if err != nil {
-		return false, false, fmt.Errorf("the Temporal service does not answer: %w", err)
+		return execution{}, fmt.Errorf("the Temporal service does not answer: %w", err)
 	}
-	running = d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
-	return running, running && d.GetWorkflowExtendedInfo().GetCancelRequested(), nil
+	running := d.GetWorkflowExecutionInfo().GetStatus() == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
+	return execution{
+		running: running, ending: running && d.GetWorkflowExtendedInfo().GetCancelRequested(),
+		queue: d.GetExecutionConfig().GetTaskQueue().GetName(),
+	}, nil
 }
 
-// refuseServed refuses a workflow that a schedule has begun where this process
-// runs the engine: nobody would work for it. Its worker has the credentials of
-// its schedules, and not this process.
-func (s *service) refuseServed(ctx context.Context, id string) error {
-	if s.engine == nil {
+// refuseServed refuses a running workflow of a schedule where this process runs
+// the engine: no worker polls its task queue. The worker of starter serve has the
+// credentials of its schedules, and this process does not.
+func (s *service) refuseServed(id string, e execution) error {
+	if s.engine == nil || e.queue == s.taskQueue {
 		return nil
 	}
-	d, err := s.client.DescribeWorkflowExecution(ctx, id, "")
-	if err != nil {
-		return fmt.Errorf("the Temporal service does not answer: %w", err)
-	}
-	if d.GetExecutionConfig().GetTaskQueue().GetName() == s.taskQueue {
-		return nil
-	}
-	return fmt.Errorf("the migration %s was begun by a schedule, and goes on with starter serve, which does not run on this state folder; start that", id)
+	return fmt.Errorf("the migration %s was started by a schedule, and resumes with starter serve, which does not run on this state folder; start that", id)
 }
 
 // link is a page of the Web UI, for a browser that has not been there, or "" where

@@ -226,7 +226,7 @@ func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
 	p.kill()
 	p = m.verify("--latest")
 	code := p.wait()
-	refused(t, p, code, 1, "is not at its end")
+	refused(t, p, code, 1, "has not ended")
 	p = m.start()
 	calls := s.calls()
 	until(t, "more calls", func() bool { return s.calls() > calls || p.hasEnded() })
