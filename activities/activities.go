@@ -132,7 +132,7 @@ type opened struct {
 	ledger   *ledger.Ledger
 	gate     *pace.Gate
 	target   Target
-	records  *mapping.Records
+	encoder  *mapping.Encoder
 	clock    clock
 	observer Observer
 	lost     lost
@@ -264,7 +264,7 @@ func (a *Activities) openFolder(run Run) (_ *opened, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.records, err = m.Compile(o.index.Header().Names); err != nil {
+	if o.encoder, err = o.spec.Encoder(o.index.Header(), m); err != nil {
 		return nil, err
 	}
 	if o.spec.Delta {
@@ -354,26 +354,6 @@ func records(b source.Batch, data []byte) []source.Record {
 		all = append(all, r)
 	}
 	return all
-}
-
-// sent is the text of an attribute of a record as it is sent, "" where it has
-// none or cannot be read.
-func (o *opened) sent(attribute string, r source.Record) string {
-	fields, err := o.index.Header().Fields(r.Raw)
-	if err != nil {
-		return ""
-	}
-	return o.records.KeyValue(attribute, fields)
-}
-
-// email is what artifacts call a record by: its e-mail as it stands in the
-// input or, where no column is that, as it is sent; without one, its key.
-func (o *opened) email(r source.Record) string {
-	fields, err := o.index.Header().Fields(r.Raw)
-	if err != nil {
-		return ""
-	}
-	return o.records.First(fields, "email", o.spec.PrimaryKey)
 }
 
 // roundBatch is the batch that stands at a position (from 1) of a round.

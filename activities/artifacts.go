@@ -268,9 +268,9 @@ func (o *opened) artifactRecords(ctx context.Context, batch, lastRound int) ([]a
 			// Whether its update was begun is not known.
 			known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
 		}
-		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.email(r), Raw: r.Raw, Record: known[i], Aside: aside}
+		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.encoder.Label(r.Raw), Raw: r.Raw, Record: known[i], Aside: aside}
 		if o.spec.Delta {
-			all[i].Key = o.sent(o.spec.PrimaryKey, r)
+			all[i].Key = o.encoder.KeyOf(r.Raw)
 		}
 	}
 	return all, nil

@@ -150,7 +150,7 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 		return nil, viewUnavailable, err
 	}
 	written := identitycloud.Written{Stamp: "created", Since: r.viewSince()}
-	if r.records.Has("created") {
+	if r.encoder.Has("created") {
 		written.Stamp = "lastUpdated"
 	}
 	if state, err = v.load(ctx, written, mostPages); err != nil || state != viewComplete {
@@ -193,7 +193,7 @@ func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string,
 			if bare[n].Outcome != ledger.Duplicate {
 				continue
 			}
-			key := v.sent(v.spec.PrimaryKey, record)
+			key := v.encoder.KeyOf(record.Raw)
 			v.keys.add(key)
 			if key != "" && i%stride == 0 && taken < max(1, probes/len(open)) && len(probed) < probes {
 				probed = append(probed, key)

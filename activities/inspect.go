@@ -250,23 +250,29 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	if err != nil {
 		return storageError(err)
 	}
+	var records *mapping.Encoder
+	var misfit error // of mapping and header
 	summary, err := source.Inspect(ctx, spec.DataFile, source.InspectOptions{
+		Header: func(h *source.Header) error {
+			records, misfit = spec.Encoder(h, m)
+			return misfit
+		},
 		BatchSize:   spec.BatchSize,
 		CutAfter:    cutAfter,
 		Delimiter:   delimiter,
 		Name:        spec.ShownName(),
 		StartAt:     spec.StartAt,
 		MaxEncoded:  spec.Room(),
-		EncodedSize: measure(m),
+		EncodedSize: func(_ *source.Header, r source.Record) int64 { return records.Size(r.Raw) },
 		Unbounded:   spec.Mapping != "",
-		Keyless:     markKeyless(spec, m),
+		Keyless:     func(_ *source.Header, r source.Record) bool { return records.IsKeyless(r.Raw) },
 		IndexPath:   folder.Index(),
 		CopyTo:      folder.Staged(),
 		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
 	})
 	var refusal *source.Refusal
 	switch {
-	case errors.As(err, &refusal), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+	case misfit != nil, errors.As(err, &refusal), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
 		return refused(err)
 	case err != nil:
 		return ended(ctx, err)
@@ -276,8 +282,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		}
 		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
 	}
-	records, err := m.Compile(summary.Header.Names)
-	if err == nil && !validate.GivesKey(records, spec.PrimaryKey) {
+	if !validate.GivesKey(records, spec.PrimaryKey) {
 		if err = validate.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
 			err = fmt.Errorf("%s: %w", spec.InputName(), err)
 		}
@@ -364,31 +369,6 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 		return refused(errors.New("this migration was begun without --delta-migration and cannot go on with it; let it come to its end without, and begin a second one with --again --delta-migration"))
 	}
 	return nil
-}
-
-// measure gives the size of a record in a request.
-func measure(m *mapping.Mapping) func(*source.Header, source.Record) int64 {
-	var records *mapping.Records
-	var err error
-	var failed bool // the header does not fit: the input is refused after it was read
-	var json []byte
-	return func(h *source.Header, r source.Record) int64 {
-		if records == nil && !failed {
-			records, err = m.Compile(h.Names)
-			failed = err != nil
-		}
-		if failed {
-			return 0
-		}
-		fields, err := h.Fields(r.Raw)
-		if err != nil {
-			return 0
-		}
-		if json, err = records.AppendJSON(json[:0], fields); err != nil {
-			return 0
-		}
-		return identitycloud.EncodedSize(json)
-	}
 }
 
 // begin gives the migration its names, once.

@@ -7,10 +7,8 @@ import (
 	"strings"
 
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/validate"
 )
 
 // A record is sent again only if the target would refuse it as a duplicate, had
@@ -19,30 +17,6 @@ import (
 // key unique all are. Another attribute that is unique does not make a record
 // one that has a key: the target would refuse it, but by the primary key nobody
 // could tell whose the record is that is there.
-
-// markKeyless says which records of an input have no value in the primary key.
-// Those that are not sent at all are not among them.
-func markKeyless(spec migration.Spec, m *mapping.Mapping) func(*source.Header, source.Record) bool {
-	var records *mapping.Records
-	var failed bool // the header does not fit: the input is refused after it was read
-	var json []byte
-	return func(h *source.Header, r source.Record) bool {
-		if records == nil && !failed {
-			var err error
-			records, err = m.Compile(h.Names)
-			failed = err != nil
-		}
-		if failed {
-			return false
-		}
-		fields, err := h.Fields(r.Raw)
-		if err != nil || !records.Keyless(spec.PrimaryKey, fields) {
-			return false
-		}
-		json, err = validate.Encode(json[:0], h, records, spec.Room(), r.Raw)
-		return err == nil
-	}
-}
 
 // knownKeys gives the keys of the migration, which do not change.
 func (o *opened) knownKeys() (migration.Keys, error) {

@@ -12,7 +12,6 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/validate"
 )
 
 // known is what is known of the records of a migration that are ours for certain,
@@ -208,7 +207,7 @@ func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
 
 // json is a record as it is sent.
 func (o *opened) json(r source.Record) ([]byte, error) {
-	return validate.Encode(make([]byte, 0, 2*len(r.Raw)), o.index.Header(), o.records, o.spec.Room(), r.Raw)
+	return o.encoder.Append(make([]byte, 0, 2*len(r.Raw)), r.Raw)
 }
 
 // keyOf is the key of a record as it is sent.
@@ -275,7 +274,7 @@ func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
 			return err
 		}
 		for _, i := range u.positions {
-			hash := hashOf(r.sent(r.spec.PrimaryKey, records[i]))
+			hash := hashOf(r.encoder.KeyOf(records[i].Raw))
 			if _, earlier := lost.first[hash]; !earlier {
 				lost.first[hash] = [2]int{u.batch, i}
 			}

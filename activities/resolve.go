@@ -215,7 +215,7 @@ func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDupl
 		}
 		dup := &duplicate{position: i, words: bare[i].Error}
 		if !keyless(i) {
-			dup.key = r.sent(r.spec.PrimaryKey, record)
+			dup.key = r.encoder.KeyOf(record.Raw)
 		}
 		if dup.sent, err = r.json(record); err != nil {
 			return nil, err // it was sent, so it can be encoded

@@ -106,7 +106,7 @@ func openToRead(folder migration.Folder, spec migration.Spec) (_ *opened, err er
 	if err != nil {
 		return nil, err
 	}
-	o.records, err = m.Compile(o.index.Header().Names)
+	o.encoder, err = spec.Encoder(o.index.Header(), m)
 	return o, err
 }
 
@@ -145,7 +145,7 @@ func (all *rivals) read(ctx context.Context, other *opened) error {
 			return err
 		}
 		for i, record := range records {
-			if key := other.sent(other.spec.PrimaryKey, record); l.open[i] && key != "" {
+			if key := other.encoder.KeyOf(record.Raw); l.open[i] && key != "" {
 				all.open[hashOf(key)] = true
 			}
 		}

@@ -44,12 +44,12 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 		return nil, err
 	}
 	defer func() { _ = staged.Close() }()
-	records, err := m.Compile(index.Header().Names)
+	encoder, err := spec.Encoder(index.Header(), m)
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{spec: spec, index: index, staged: staged, records: records}
-	if !records.Has(spec.PrimaryKey) {
+	o := &opened{spec: spec, index: index, staged: staged, encoder: encoder}
+	if !encoder.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
 	return validate.Twice(ctx, o.keysInOrder(), folder.Twins())
@@ -65,7 +65,7 @@ func (o *opened) keysInOrder() iter.Seq2[validate.Keyed, error] {
 				return
 			}
 			for _, r := range records {
-				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: o.sent(o.spec.PrimaryKey, r)}, nil) {
+				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: o.encoder.KeyOf(r.Raw)}, nil) {
 					return
 				}
 			}

@@ -127,7 +127,7 @@ func (u *updating) readPending(ctx context.Context) error {
 	}
 	for i, r := range records {
 		if known[i].Outcome == ledger.Duplicate {
-			u.pending = append(u.pending, &update{position: i, line: r.Line, key: u.sent(u.spec.PrimaryKey, r), failed: u.encoded[i].reason})
+			u.pending = append(u.pending, &update{position: i, line: r.Line, key: u.encoder.KeyOf(r.Raw), failed: u.encoded[i].reason})
 		}
 	}
 	return nil

@@ -229,7 +229,7 @@ func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 			if err != nil {
 				json = nil
 			}
-			v.records = append(v.records, &readBack{line: all[i].Line, uuid: known.UUID, key: v.sent(v.spec.PrimaryKey, all[i]), json: json})
+			v.records = append(v.records, &readBack{line: all[i].Line, uuid: known.UUID, key: v.encoder.KeyOf(all[i].Raw), json: json})
 		}
 	}
 	return nil

@@ -83,10 +83,8 @@ type dry struct {
 	Records  string `json:"records_file"`
 	Fail     string `json:"fail_file"`
 
-	header  *source.Header
-	encoder *mapping.Records
+	encoder *mapping.Encoder
 	room    int64
-	key     string // attribute
 	records *store.Writer
 	fail    *store.Writer
 	rows    *csv.Writer
@@ -106,7 +104,8 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	path := filepath.Join(dir, "index")
 	_, err = source.Inspect(ctx, c.o.file.path, source.InspectOptions{
 		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt, CutAfter: c.o.canary,
-		MaxEncoded: d.room, EncodedSize: d.measure(c.o), Unbounded: c.o.mapping != "", IndexPath: path,
+		Header:     func(h *source.Header) error { return d.compile(h, c.o) },
+		MaxEncoded: d.room, EncodedSize: func(_ *source.Header, r source.Record) int64 { return d.encoder.Size(r.Raw) }, Unbounded: c.o.mapping != "", IndexPath: path,
 	})
 	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that this writes
 		err = durablefs.TemporaryError(err)
@@ -119,7 +118,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 		return nil, err
 	}
 	defer func() { _ = index.Close() }()
-	if err := d.begin(index.Header(), c.o); err != nil {
+	if err := d.begin(c.o); err != nil {
 		return nil, err
 	}
 	defer d.discard()
@@ -129,35 +128,19 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 	return d, d.commit(ctx)
 }
 
-// measure gives the size of a record in a request, as a migration measures it.
-func (d *dry) measure(o options) func(*source.Header, source.Record) int64 {
-	var encoder *mapping.Records
-	var json []byte
-	return func(h *source.Header, r source.Record) int64 {
-		var err error
-		if encoder == nil {
-			if encoder, err = o.records(h.Names); err != nil {
-				return 0 // Inspect refuses such a header
-			}
-		}
-		json, err = validate.Encode(json[:0], h, encoder, d.room, r.Raw)
-		var unsendable *validate.Unsendable
-		if errors.As(err, &unsendable) {
-			return unsendable.Size
-		}
-		return identitycloud.EncodedSize(json)
-	}
-}
-
-func (d *dry) begin(h *source.Header, o options) (err error) {
-	d.header = h
-	if d.encoder, err = o.records(h.Names); err != nil {
+func (d *dry) compile(h *source.Header, o options) error {
+	m, _, err := readMappingFile(o.mapping)
+	if err != nil {
 		return err
 	}
+	d.encoder, err = o.spec().Encoder(h, m)
+	return err
+}
+
+func (d *dry) begin(o options) (err error) {
 	if err := validate.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}
-	d.key = o.primaryKey
 	if err := d.name(o.outputDir); err != nil {
 		return err
 	}
@@ -224,9 +207,9 @@ func (d *dry) batch(b source.Batch, data []byte) error {
 		line = append(line, `,"record":`...)
 		from := len(line)
 		var err error
-		if line, err = validate.Encode(line, d.header, d.encoder, d.room, r.Raw); err != nil {
+		if line, err = d.encoder.Append(line, r.Raw); err != nil {
 			d.Failed++
-			if err := d.rows.Write([]string{strconv.Itoa(b.Number), strconv.FormatInt(r.Line, 10), d.emailOf(r), err.Error()}); err != nil {
+			if err := d.rows.Write([]string{strconv.Itoa(b.Number), strconv.FormatInt(r.Line, 10), d.encoder.Label(r.Raw), err.Error()}); err != nil {
 				return err
 			}
 			continue
@@ -242,15 +225,6 @@ func (d *dry) batch(b source.Batch, data []byte) error {
 		d.Bytes += identitycloud.MaxBody - d.room + size
 	}
 	return nil
-}
-
-// emailOf is what the fail file calls the record.
-func (d *dry) emailOf(r source.Record) string {
-	fields, err := d.header.Fields(r.Raw)
-	if err != nil {
-		return ""
-	}
-	return d.encoder.First(fields, "email", d.key)
 }
 
 func (d *dry) commit(ctx context.Context) error {

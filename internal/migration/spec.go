@@ -23,6 +23,7 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -157,6 +158,11 @@ func WorkflowID(inputName, key string) string {
 
 // Room is the size that the records of one request may have together.
 func (s Spec) Room() int64 { return identitycloud.Room(s.Target.EntityType, s.Timeout) }
+
+// Encoder encodes the records below a header as the migration sends them.
+func (s Spec) Encoder(h *source.Header, m *mapping.Mapping) (*mapping.Encoder, error) {
+	return mapping.NewEncoder(h, m, s.PrimaryKey, s.Room())
+}
 
 // Counts are the dispositions of the records.
 type Counts struct {

@@ -161,8 +161,7 @@ type ofMigration struct {
 	folder  migration.Folder
 	ledger  *ledger.Ledger
 	rounds  int // the number of the last one
-	records *mapping.Records
-	key     string // attribute
+	records *mapping.Encoder
 }
 
 func openMigration(folder migration.Folder) (*ofMigration, error) {
@@ -174,28 +173,20 @@ func openMigration(folder migration.Folder) (*ofMigration, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &ofMigration{input: in, folder: folder, key: spec.PrimaryKey, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
+	m := &ofMigration{input: in, folder: folder, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
 	if m.rounds, err = folder.LastRound(); err != nil {
 		in.close()
 		return nil, err
 	}
 	rules, err := folder.ReadMapping(spec)
 	if err == nil {
-		m.records, err = rules.Compile(in.index.Header().Names)
+		m.records, err = spec.Encoder(in.index.Header(), rules)
 	}
 	if err != nil {
 		in.close()
 		return nil, err
 	}
 	return m, nil
-}
-
-func (m *ofMigration) emailOf(r source.Record) string {
-	fields, err := m.index.Header().Fields(r.Raw)
-	if err != nil {
-		return ""
-	}
-	return m.records.First(fields, "email", m.key)
 }
 
 func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err error) {
@@ -225,7 +216,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	for r := range source.Records(b, data) {
 		k := known[position]
 		position++
-		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.emailOf(r)}
+		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.records.Label(r.Raw)}
 		uuid, isUpdated := updated[r.Line]
 		switch {
 		case isUpdated: // or was about to be: what was not changed is found as it was

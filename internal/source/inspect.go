@@ -34,6 +34,10 @@ type InspectOptions struct {
 	// Name is what refusals call the file; the base name of its path if empty.
 	Name string
 
+	// Header, if given, is called with the header before the records are read. Its error ends the inspection, and is
+	// that of Inspect.
+	Header func(h *Header) error
+
 	// StartAt is the number of the first record that is wanted, from 1 (0 means 1). Those before it are in no batch.
 	StartAt int64
 
@@ -188,7 +192,7 @@ type inspection struct {
 	marks       []byte // of its keyless records
 	keyless     int64  // records, in all batches
 	batchDigest hash.Hash
-	encoded     encodedSize
+	cutter      *Cutter
 }
 
 // run is the pass over the file.
@@ -229,6 +233,10 @@ func (i *inspection) readHeader() error {
 			return i.refuse(p.line, reason)
 		}
 		i.header, i.headerLine = header, p.line
+		i.cutter = NewCutter(header, i.options)
+		if i.options.Header != nil {
+			return i.options.Header(header)
+		}
 		return nil
 	}
 }
@@ -314,21 +322,10 @@ func (i *inspection) refuseTooLong() error {
 // place puts a record into the batch, or closes that one and opens the next.
 func (i *inspection) place(p piece) error {
 	r := Record{Number: i.records, Line: p.line, Raw: p.raw}
-	full := i.batch.Records == i.options.BatchSize || i.options.CutAfter > 0 && r.Number == i.options.StartAt+int64(i.options.CutAfter)
-	if i.options.MaxEncoded > 0 {
-		if full {
-			i.encoded.reset()
-		}
-		if !i.encoded.fits(i.header, r, i.options) {
-			full = true
-		}
-	}
-	if full && i.batch.Records > 0 {
+	if i.cutter.Begins(r) {
 		if err := i.closeBatch(); err != nil {
 			return err
 		}
-	}
-	if i.batch.Records == 0 {
 		i.batches++
 		i.batch = Batch{Number: i.batches, FirstRecord: r.Number, FirstLine: r.Line, Offset: p.offset}
 	}

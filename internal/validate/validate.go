@@ -11,9 +11,22 @@ import (
 	"time"
 
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 )
+
+// Records makes what is sent of records, and knows what it makes of what. It is a *mapping.Records.
+type Records interface {
+	mapping.Appender
+	Making
+	// Keyless says that the record is sent without a usable value of the attribute.
+	Keyless(attribute string, fields []string) bool
+	// Reads says whether anything is made of a column, from 0.
+	Reads(column int) bool
+	// Replaced tells the attributes that get something else than their cells say, and what is expected there.
+	Replaced(fields []string, tell func(attribute, expected string))
+}
 
 // Options says how a file would be migrated.
 type Options struct {
@@ -94,15 +107,16 @@ type validation struct {
 	findings *findings
 	report   *Report
 	json     []byte
+	cutter   *source.Cutter
+	size     int64 // of the record that is being placed
 	batch    batch
 	calls    int64
 }
 
-// batch is the one that is being filled. It is cut as source.Inspect cuts.
+// batch is the one that is being filled.
 type batch struct {
-	records int
-	sent    int
-	size    Size
+	sent int
+	size Size
 }
 
 func (v *validation) refused(r *source.Refusal) {
@@ -135,6 +149,10 @@ func (v *validation) prepare() error {
 		return nil
 	}
 	v.encoder, v.keyed = encoder, -1
+	v.cutter = source.NewCutter(v.header, source.InspectOptions{
+		BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room,
+		EncodedSize: func(*source.Header, source.Record) int64 { return v.size }, Unbounded: true,
+	})
 	encoder.Made(func(attribute string, column int) {
 		if attribute == v.o.PrimaryKey {
 			v.keyed = column
@@ -186,16 +204,20 @@ func (v *validation) namedPaths() func(string) bool {
 	return func(path string) bool { return paths[path] || !strings.Contains(path, ".") }
 }
 
+var kindOfFault = map[mapping.Fault]Kind{
+	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge,
+}
+
 func (v *validation) record(r source.Record) error {
 	v.cells(r)
 	var err error
-	v.json, err = Encode(v.json[:0], v.header, v.encoder, v.o.Room, r.Raw)
-	var unsendable *Unsendable
+	v.json, err = mapping.Encode(v.json[:0], v.header, v.encoder, v.o.Room, r.Raw)
+	var unsendable *mapping.Unsendable
 	if errors.As(err, &unsendable) {
-		if unsendable.Kind == KindTooLarge { // each has another size
+		if unsendable.Fault == mapping.TooLarge { // each has another size
 			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.o.Room)
 		}
-		v.say(Error, unsendable.Kind, r.Line, unsendable.Reason)
+		v.say(Error, kindOfFault[unsendable.Fault], r.Line, unsendable.Reason)
 		v.place(r, unsendable.Size, false)
 		return nil
 	}
@@ -249,16 +271,13 @@ func (v *validation) cells(r source.Record) {
 	})
 }
 
-// place puts a record into the batch, or closes that one and opens the next. What is not sent has the size 0, unless it
-// is too large: that has a batch of its own.
+// place puts a record into a batch. What is not sent has the size 0, unless it is too large: that has a batch of its own.
 func (v *validation) place(r source.Record, size int64, sent bool) {
-	if v.batch.records == v.o.BatchSize || v.batch.size.Bytes+size > v.o.Room {
+	v.size = size
+	if v.cutter.Begins(r) {
 		v.closeBatch()
-	}
-	if v.batch.records == 0 {
 		v.batch.size.Line = r.Line
 	}
-	v.batch.records++
 	v.batch.size.Bytes += size
 	if sent {
 		v.batch.sent++

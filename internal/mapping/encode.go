@@ -1,0 +1,133 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/source"
+)
+
+// Unsendable is the reason why a record cannot be sent: it fails, and the others of its batch do not. Its text holds no
+// value of the record.
+type Unsendable struct {
+	Fault  Fault
+	Reason string
+	Size   int64 // in a request, of one that is too large; else 0
+}
+
+// Fault is a class of reasons.
+type Fault int
+
+// What can be wrong with a record.
+const (
+	BadFields Fault = iota // it cannot be split into the header's columns
+	NoValue                // no column has a value
+	NotMapped              // the mapping cannot make its JSON
+	TooLarge               // a request has no room for it
+)
+
+func (e *Unsendable) Error() string { return e.Reason }
+
+// Appender makes the JSON object that is sent of the fields of a record. Its errors name columns and hold no value.
+type Appender interface {
+	AppendJSON(dst []byte, fields []string) ([]byte, error)
+}
+
+// Encode appends what is sent of a record, whose bytes are raw. Its size in a request may be room at most: see
+// identitycloud.EncodedSize. The error is an *Unsendable, and dst is then returned as it was.
+func Encode(dst []byte, h *source.Header, a Appender, room int64, raw []byte) ([]byte, error) {
+	fields, err := h.Fields(raw)
+	if err != nil {
+		return dst, &Unsendable{Fault: BadFields, Reason: err.Error()}
+	}
+	if isEmpty(fields) {
+		return dst, &Unsendable{Fault: NoValue, Reason: "no column has a value; expected a record; remove the line"}
+	}
+	json, err := a.AppendJSON(dst, fields)
+	if err != nil {
+		return dst, &Unsendable{Fault: NotMapped, Reason: err.Error()}
+	}
+	if size := identitycloud.EncodedSize(json[len(dst):]); size > room {
+		return dst, &Unsendable{
+			Fault: TooLarge, Size: size,
+			Reason: fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room),
+		}
+	}
+	return json, nil
+}
+
+// isEmpty says that no field has a visible value: a spreadsheet writes such rows below its table.
+func isEmpty(fields []string) bool {
+	isVisible := func(r rune) bool { return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cc, unicode.Cf) }
+	for _, field := range fields {
+		if strings.ContainsFunc(field, isVisible) {
+			return false
+		}
+	}
+	return true
+}
+
+// Encoder encodes, measures and names the records of one file. It is safe for concurrent use.
+type Encoder struct {
+	*Records
+	header *source.Header
+	key    string // attribute
+	room   int64
+}
+
+// NewEncoder compiles the mapping for a header. key is the primary key, room the size that the records of one request
+// may have together.
+func NewEncoder(h *source.Header, m *Mapping, key string, room int64) (*Encoder, error) {
+	records, err := m.Compile(h.Names)
+	if err != nil {
+		return nil, err
+	}
+	return &Encoder{Records: records, header: h, key: key, room: room}, nil
+}
+
+// Append is Encode for a record of the file.
+func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
+	return Encode(dst, e.header, e.Records, e.room, raw)
+}
+
+// Size is the size of a record in a request, with its separator; 0 if it cannot be sent, unless it is too large.
+func (e *Encoder) Size(raw []byte) int64 {
+	json, err := e.Append(make([]byte, 0, 2*len(raw)), raw)
+	var unsendable *Unsendable
+	if errors.As(err, &unsendable) {
+		return unsendable.Size
+	}
+	return identitycloud.EncodedSize(json)
+}
+
+// IsKeyless says that the record is sent, and without a usable value of the primary key.
+func (e *Encoder) IsKeyless(raw []byte) bool {
+	fields, err := e.header.Fields(raw)
+	if err != nil || !e.Keyless(e.key, fields) {
+		return false
+	}
+	_, err = e.Append(nil, raw)
+	return err == nil
+}
+
+// KeyOf is the text of the primary key of a record as it is sent: see KeyValue.
+func (e *Encoder) KeyOf(raw []byte) string {
+	fields, err := e.header.Fields(raw)
+	if err != nil {
+		return ""
+	}
+	return e.KeyValue(e.key, fields)
+}
+
+// Label is what result files call a record by: its e-mail as it stands in the input or, where no column is that, as it
+// is sent; without one, its key; "" if it has neither.
+func (e *Encoder) Label(raw []byte) string {
+	fields, err := e.header.Fields(raw)
+	if err != nil {
+		return ""
+	}
+	return e.First(fields, "email", e.key)
+}
