@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -61,18 +62,18 @@ Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 			if err != nil {
 				return err
 			}
-			screen := newScreen(stdout, stderr, options{json: asJSON})
+			screen := terminal.New(stdout, stderr, terminal.Options{JSON: asJSON})
 			if asJSON {
-				screen.printJSON(rows)
+				screen.PrintJSON(rows)
 				return nil
 			}
 			if p.service != nil {
 				if link := p.service.link(""); link != "" {
-					screen.say("Web UI:  " + link)
+					screen.Say("Web UI:  " + link)
 				}
 			}
 			if len(rows) == 0 {
-				screen.say("No migration was found in " + p.text() + ".")
+				screen.Say("No migration was found in " + p.text() + ".")
 				return nil
 			}
 			return printList(stdout, rows)

@@ -22,6 +22,7 @@ import (
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
 )
 
@@ -124,7 +125,7 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 		return nil, nil, fmt.Errorf("no folder for temporary files (TMPDIR): %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c := command{o: options{inputOptions: *o, home: home{stateDir: dir}}, screen: newScreen(io.Discard, stderr, options{})}
+	c := command{o: options{inputOptions: *o, home: home{stateDir: dir}}, screen: terminal.New(io.Discard, stderr, terminal.Options{})}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	file, err := c.prepare(ctx, o.inputs[0])

@@ -16,20 +16,21 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
 // command is what one call of the program does.
 type command struct {
 	o      options
-	screen *screen
+	screen *terminal.Screen
 	log    *slog.Logger
 	stop   <-chan struct{} // closed at the first Ctrl-C
 }
 
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
-func migrate(ctx context.Context, o options, screen *screen) (int, error) {
+func migrate(ctx context.Context, o options, screen *terminal.Screen) (int, error) {
 	return attend(ctx, &o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
 		if err := o.prove(); err != nil {
 			return 0, err
@@ -49,7 +50,7 @@ func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Sum
 	o := c.o
 	o.file, err = c.prepare(ctx, in)
 	if errors.Is(err, errStopped) {
-		c.screen.say(stoppedEarly)
+		c.screen.Say(stoppedEarly)
 		return migration.ExitStopped, nil, nil
 	}
 	if err != nil {
@@ -112,7 +113,7 @@ func (m *migrateOperation) identify(ctx context.Context) (j job, err error) {
 		return j, err
 	}
 	for _, note := range kept {
-		m.screen.say(note)
+		m.screen.Say(note)
 	}
 	if err := checkMapping(ctx, *m.options); err != nil {
 		return j, err
@@ -218,7 +219,7 @@ func (m *migrateOperation) introduce() {
 	if _, err := migration.Folder(m.spec.Folder).Spec(); err == nil || m.attached {
 		what = "Resuming the migration of"
 	}
-	m.screen.say(fmt.Sprintf("%s %s into %s (%s).", what, m.options.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
+	m.screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.options.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
 	if m.attached {
 		m.noteOptions()
 	}
@@ -231,11 +232,11 @@ func (m *migrateOperation) noteOptions() {
 		return
 	}
 	if running.Delta != m.spec.Delta {
-		m.screen.say(fmt.Sprintf("It keeps the option that it was started with: --delta-migration=%t.", running.Delta))
+		m.screen.Say(fmt.Sprintf("It keeps the option that it was started with: --delta-migration=%t.", running.Delta))
 	}
 	if running.Limits != m.spec.Limits || running.MaxFailed != m.spec.MaxFailed || running.Timeout != m.spec.Timeout ||
 		running.RetryRounds != m.spec.RetryRounds || running.RetryBackoff != m.spec.RetryBackoff {
-		m.screen.say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
+		m.screen.Say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
 			running.RateLimit, running.RatePlan, running.Workers, running.Breaker, running.MaxFailed, running.Timeout, running.RetryRounds, running.RetryBackoff))
 	}
 }
@@ -252,8 +253,8 @@ func (m *migrateOperation) follow() func(context.Context) {
 func (m *migrateOperation) end() int {
 	m.summary = &m.result.Summary
 	if k := m.summary.Keyless; k != nil && !m.toldKeyless {
-		m.screen.say(k.Note)
+		m.screen.Say(k.Note)
 	}
-	m.screen.result(m.result, m.spec.OutputDir)
+	printResult(m.screen, m.result, m.spec.OutputDir, m.options.several)
 	return m.summary.Records.ExitCode()
 }

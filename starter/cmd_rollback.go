@@ -32,6 +32,7 @@ import (
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
@@ -234,7 +235,7 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 	r.rollback.Folder = string(r.folder)
 	before, err := r.folder.Rollback()
 	if err == nil && before.OutputDir != r.rollback.OutputDir {
-		r.screen.say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
+		r.screen.Say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
 		r.rollback.OutputDir = before.OutputDir
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
@@ -279,7 +280,7 @@ func (r *rollbackOperation) findEnd() error {
 		return fmt.Errorf("the success file is of a migration into %s (%s), and the target that is given is %s (%s); give that one", summary.URI, summary.EntityType, t.URI, t.EntityType)
 	}
 	if summary.Records.Updated > 0 {
-		r.screen.say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
+		r.screen.Say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
 	}
 	r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return nil
@@ -310,7 +311,7 @@ func (r *rollbackOperation) prepare(ctx context.Context) error {
 	}
 	if totals.Items() == 0 {
 		r.dropList()
-		r.screen.say("There is nothing to undo: " + r.rollback.Source + " has created and updated nothing.")
+		r.screen.Say("There is nothing to undo: " + r.rollback.Source + " has created and updated nothing.")
 		return errNothingToDo
 	}
 	if !r.o.yes {
@@ -373,7 +374,7 @@ func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder) 
 // ask asks on the terminal, until the first Ctrl-C.
 func (r *rollbackOperation) ask(totals rollback.Totals) error {
 	answered := make(chan error, 1)
-	go func() { answered <- confirm(os.Stdin, r.screen.stderr, totals, r.rollback.Target) }()
+	go func() { answered <- confirm(os.Stdin, r.screen.Stderr, totals, r.rollback.Target) }()
 	select {
 	case err := <-answered:
 		return err
@@ -417,7 +418,7 @@ func (r *rollbackOperation) start(ctx context.Context) (client.WorkflowRun, erro
 }
 
 func (r *rollbackOperation) introduce() {
-	r.screen.say(fmt.Sprintf("Rolling back %s in %s (%s).", r.rollback.Source, r.rollback.Target.URI, r.rollback.Target.EntityType))
+	r.screen.Say(fmt.Sprintf("Rolling back %s in %s (%s).", r.rollback.Source, r.rollback.Target.URI, r.rollback.Target.EntityType))
 }
 
 func (r *rollbackOperation) follow() func(context.Context) {
@@ -426,38 +427,38 @@ func (r *rollbackOperation) follow() func(context.Context) {
 
 func (r *rollbackOperation) end() int {
 	if r.result.Halted != "" {
-		r.screen.say("starter: the rollback stopped: " + r.result.Halted)
+		r.screen.Say("starter: the rollback stopped: " + r.result.Halted)
 	}
-	r.screen.rollback(r.result.Summary, r.rollback.OutputDir)
+	printRollback(r.screen, r.result.Summary, r.rollback.OutputDir)
 	return r.result.Summary.ExitCode()
 }
 
-// rollback prints what a rollback came to, and where the files are.
-func (s *screen) rollback(r migration.RollbackSummary, dir string) {
-	if s.json {
-		s.printJSON(r)
+// printRollback prints what a rollback came to, and where the files are.
+func printRollback(s *terminal.Screen, r migration.RollbackSummary, dir string) {
+	if s.JSON {
+		s.PrintJSON(r)
 		return
 	}
-	s.rollbackCounts(r.Records)
+	printRollbackCounts(s, r.Records)
 	if r.Unverified > 0 {
-		fmt.Fprintf(s.stdout, "%s of the undone records were not looked at again yet.\n", figures.Number(r.Unverified))
+		fmt.Fprintf(s.Stdout, "%s of the undone records were not looked at again yet.\n", figures.Number(r.Unverified))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {
-		fmt.Fprintf(s.stdout, "%s: %s\n", figures.Number(r.Reasons[reason]), reason)
+		fmt.Fprintf(s.Stdout, "%s: %s\n", figures.Number(r.Reasons[reason]), reason)
 	}
-	fmt.Fprintf(s.stdout, "\n%s\n%s\n\n", store.Join(dir, r.Success), store.Join(dir, r.Fail))
+	fmt.Fprintf(s.Stdout, "\n%s\n%s\n\n", store.Join(dir, r.Success), store.Join(dir, r.Fail))
 	switch r.ExitCode() {
 	case migration.ExitStopped:
-		fmt.Fprintln(s.stdout, "The rollback was stopped. The same command goes on.")
+		fmt.Fprintln(s.Stdout, "The rollback was stopped. The same command goes on.")
 	case migration.ExitFailed:
-		fmt.Fprintf(s.stdout, "Some records are not as they were before. Their reasons are in %s; the same command tries them again.\n", r.Fail)
+		fmt.Fprintf(s.Stdout, "Some records are not as they were before. Their reasons are in %s; the same command tries them again.\n", r.Fail)
 	default:
-		fmt.Fprintln(s.stdout, "Every record is as it was before the migration.")
+		fmt.Fprintln(s.Stdout, "Every record is as it was before the migration.")
 	}
 }
 
-func (s *screen) rollbackCounts(c migration.RollbackCounts) {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+func printRollbackCounts(s *terminal.Screen, c migration.RollbackCounts) {
+	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\ndeleted\t%d\t\ngone already\t%d\t\nrestored\t%d\t\nas before already\t%d\t\nfailed\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
 		c.Deleted, c.Gone, c.Restored, c.Kept, c.Failed, c.Left, c.Sum())
 	_ = w.Flush()
@@ -492,30 +493,28 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.screen.say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
+	r.screen.Say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
 	a := activities.New(r.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
 	}, r.log)
 	a.OpenUndo(r.o.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
-		if r.screen.terminal {
-			r.screen.progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
-		}
+		r.screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
 	})
-	r.screen.clear()
+	r.screen.Clear()
 	if ctx.Err() != nil {
-		r.screen.say("Stopped. Nothing was changed.")
+		r.screen.Say("Stopped. Nothing was changed.")
 		return migration.ExitStopped, nil
 	}
 	if err != nil {
 		return 0, err
 	}
 	if r.o.json {
-		r.screen.printJSON(counts)
+		r.screen.PrintJSON(counts)
 		return migration.ExitDone, nil
 	}
-	fmt.Fprintln(r.screen.stdout, "What would be done:")
-	r.screen.rollbackCounts(counts)
+	fmt.Fprintln(r.screen.Stdout, "What would be done:")
+	printRollbackCounts(r.screen, counts)
 	return migration.ExitDone, nil
 }
 
@@ -542,10 +541,7 @@ func (v rollbackView) update(ctx context.Context) {
 		return
 	}
 	v.lookForTrouble(looking, []string{v.id})
-	if !v.isTimeToPrint() {
-		return
-	}
 	c := p.Counts
-	v.screen.progress(fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
+	v.screen.Progress(fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
 		p.Phase, figures.Number(c.Sum()), figures.Number(p.Items), figures.Number(c.Deleted+c.Gone), figures.Number(c.Restored+c.Kept), figures.Number(c.Failed)))
 }

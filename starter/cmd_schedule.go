@@ -26,6 +26,7 @@ import (
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -569,7 +570,7 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 					return err
 				}
 				if o.json {
-					return writeJSON(command.OutOrStdout(), value)
+					return terminal.WriteJSON(command.OutOrStdout(), value)
 				}
 				return text(command.OutOrStdout())
 			})

@@ -14,6 +14,7 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -36,7 +37,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 			}
 			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
 			var err error
-			*code, err = serve(command.Context(), o, newScreen(stdout, stderr, o), stderr)
+			*code, err = serve(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}), stderr)
 			return err
 		},
 	}
@@ -77,7 +78,7 @@ func (o *options) completeServe(f *pflag.FlagSet, getenv func(string) string) er
 }
 
 // serve works for schedules until somebody stops it.
-func serve(ctx context.Context, o options, screen *screen, stderr io.Writer) (int, error) {
+func serve(ctx context.Context, o options, screen *terminal.Screen, stderr io.Writer) (int, error) {
 	return attend(ctx, &o, screen, func(ctx context.Context, _ *slog.Logger, stop <-chan struct{}) (int, error) {
 		if err := o.home.prove(); err != nil {
 			return 0, err
@@ -106,7 +107,7 @@ func serve(ctx context.Context, o options, screen *screen, stderr io.Writer) (in
 
 // serveOnce serves with the engine that there is, its own or that of a starter
 // that migrates, until that one is gone.
-func serveOnce(ctx context.Context, o options, screen *screen, logger *slog.Logger, stop <-chan struct{}) error {
+func serveOnce(ctx context.Context, o options, screen *terminal.Screen, logger *slog.Logger, stop <-chan struct{}) error {
 	closeTarget, err := o.openTarget()
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func serveOnce(ctx context.Context, o options, screen *screen, logger *slog.Logg
 	}
 	defer s.close()
 	for _, note := range s.notes {
-		screen.say(note)
+		screen.Say(note)
 	}
 	if s.taskQueue == "" {
 		s.taskQueue = workflows.TaskQueue
@@ -131,22 +132,22 @@ func serveOnce(ctx context.Context, o options, screen *screen, logger *slog.Logg
 	}
 	select {
 	case <-stop:
-		screen.say("Stopping: calls in flight come to their end. Ctrl-C again: out at once.")
+		screen.Say("Stopping: calls in flight come to their end. Ctrl-C again: out at once.")
 		return nil
 	case <-s.gone(ctx):
 		return errEngineGone
 	}
 }
 
-func introduceServe(ctx context.Context, s *service, o options, screen *screen) error {
+func introduceServe(ctx context.Context, s *service, o options, screen *terminal.Screen) error {
 	if link := s.link(""); link != "" {
-		screen.say("Serving the state folder " + o.stateDir + ". Web UI:  " + link)
+		screen.Say("Serving the state folder " + o.stateDir + ". Web UI:  " + link)
 	} else {
-		screen.say("Serving the task queue " + s.taskQueue + ".")
+		screen.Say("Serving the task queue " + s.taskQueue + ".")
 	}
 	views, err := listSchedules(ctx, s)
 	if err != nil {
 		return err
 	}
-	return writeSchedules(screen.stderr, views)
+	return writeSchedules(screen.Stderr, views)
 }

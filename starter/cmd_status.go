@@ -25,6 +25,7 @@ import (
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/tally"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -158,7 +159,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 	if err != nil {
 		return 0, err
 	}
-	screen := newScreen(stdout, stderr, options{json: o.json})
+	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
 	l := newLooker(&o.place, k, screen)
 	if o.watch {
 		return o.follow(ctx, l, screen)
@@ -172,17 +173,17 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	if o.json {
-		screen.printJSON(s)
+		screen.PrintJSON(s)
 		return migration.ExitDone, nil
 	}
 	return migration.ExitDone, s.print(stdout, true)
 }
 
 // follow looks until the migration ends. It gives the migration's exit code.
-func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (int, error) {
+func (o *statusOptions) follow(ctx context.Context, l *looker, screen *terminal.Screen) (int, error) {
 	interrupted, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
-	terminal := output.IsTerminal(screen.stdout) && !o.json
+	redraws := output.IsTerminal(screen.Stdout) && !o.json
 	for {
 		s, err := l.look(ctx)
 		switch {
@@ -194,22 +195,20 @@ func (o *statusOptions) follow(ctx context.Context, l *looker, screen *screen) (
 			if err != nil {
 				return 0, err
 			}
-			if _, err := fmt.Fprintf(screen.stdout, "%s\n", line); err != nil {
+			if _, err := fmt.Fprintf(screen.Stdout, "%s\n", line); err != nil {
 				return 0, err
 			}
-		case terminal:
-			if err := redraw(screen.stdout, s); err != nil {
+		case redraws:
+			if err := redraw(screen.Stdout, s); err != nil {
 				return 0, err
 			}
 		case s.ExitCode == nil && s.Phase == "":
-			if l.view.isTimeToPrint() {
-				screen.progress(s.Trouble)
-			}
+			screen.Progress(s.Trouble)
 		case s.ExitCode == nil:
 			l.view.tell(s.Trouble)
 			l.view.show(l.progress)
 		default:
-			if err := s.print(screen.stdout, true); err != nil {
+			if err := s.print(screen.Stdout, true); err != nil {
 				return 0, err
 			}
 		}
@@ -244,10 +243,10 @@ type looker struct {
 	linkTo   string             // see link
 	linked   time.Time
 
-	calls, batches, updates meter
+	calls, batches, updates terminal.Meter
 }
 
-func newLooker(p *place, k known, screen *screen) *looker {
+func newLooker(p *place, k known, screen *terminal.Screen) *looker {
 	l := &looker{place: p, known: k}
 	if p.service != nil {
 		l.view = newView(p.service, k.id, p.stateDir, screen)
@@ -275,7 +274,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	defer cancel()
 	progress, ids, err := l.view.look(asking)
 	if err != nil {
-		l.calls, l.batches, l.updates = meter{}, meter{}, meter{}
+		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
 		s.Trouble, s.Unpolled = p.service.silence(ctx, l.known.id, err)
 		s.addTally(ctx, l.known)
 		return s, nil
@@ -306,15 +305,16 @@ func (l *looker) link() string {
 
 // measure adds what follows from this look and those before.
 func (l *looker) measure(s *status, p workflows.Progress) {
-	l.calls.add(callsOf(p))
-	s.Pace.CallsASecond = math.Round(100*l.calls.perSecond()) / 100
+	now := time.Now()
+	l.calls.Add(now, callsOf(p))
+	s.Pace.CallsASecond = math.Round(100*l.calls.PerSecond()) / 100
 	left, rate := p.Batches-p.BatchesDone, 0.0
 	if p.Phase == workflows.PhaseUpdating {
-		l.updates.add(p.Updates.Records())
-		left, rate = p.ToUpdate-p.Updates.Records(), l.updates.perSecond()
+		l.updates.Add(now, p.Updates.Records())
+		left, rate = p.ToUpdate-p.Updates.Records(), l.updates.PerSecond()
 	} else {
-		l.batches.add(p.BatchesDone)
-		rate = l.batches.perSecond()
+		l.batches.Add(now, p.BatchesDone)
+		rate = l.batches.PerSecond()
 	}
 	if rate > 0 {
 		s.SecondsLeft = math.Round(float64(left) / rate)

@@ -20,6 +20,7 @@ import (
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/suggest"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -106,7 +107,7 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 			return o.take(s, args)
 		},
 		RunE: func(*cobra.Command, []string) error {
-			screen := newScreen(stdout, stderr, options{json: o.json})
+			screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
 			var err error
 			*code, err = o.run(context.Background(), s, screen)
 			return err
@@ -180,7 +181,7 @@ func operator() string {
 	return name + "@" + host
 }
 
-func (o *steerOptions) run(ctx context.Context, s steering, screen *screen) (int, error) {
+func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Screen) (int, error) {
 	if err := o.open(ctx, os.Getenv); err != nil {
 		return 0, err
 	}
@@ -198,14 +199,14 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *screen) (int
 		return 0, err
 	}
 	if !s.ends {
-		if screen.json {
-			screen.printJSON(answer)
+		if screen.JSON {
+			screen.PrintJSON(answer)
 		} else {
-			fmt.Fprint(screen.stdout, answerText(answer))
+			fmt.Fprint(screen.Stdout, answerText(answer))
 		}
 		return migration.ExitDone, nil
 	}
-	screen.say(answer.Text)
+	screen.Say(answer.Text)
 	return o.waitForEnd(k, before, screen)
 }
 
@@ -282,7 +283,7 @@ func answerText(a workflows.Answer) string {
 
 // waitForEnd shows how a migration comes to its end, and what it has come to.
 // It is ended by others: Ctrl-C leaves it alone.
-func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *screen) (int, error) {
+func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *terminal.Screen) (int, error) {
 	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
 	ctx := context.Background()
@@ -296,7 +297,7 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *scr
 	case errors.Is(err, errLeft):
 		return migration.ExitStopped, nil
 	case temporal.IsCanceledError(err):
-		screen.say(stoppedEarly)
+		screen.Say(stoppedEarly)
 		return migration.ExitDone, nil
 	case errors.As(err, &failed):
 		return 0, errors.New(workflows.Cause(err))
@@ -311,6 +312,6 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *scr
 	if spec, err := k.folder.Spec(); err == nil {
 		dir = spec.OutputDir
 	}
-	screen.result(result, dir)
+	printResult(screen, result, dir, false)
 	return migration.ExitDone, nil
 }

@@ -19,6 +19,7 @@ import (
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/validate"
 )
 
@@ -45,7 +46,7 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 			if err := o.complete(c.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			v.command = &command{o: o, screen: newScreen(stdout, stderr, o)}
+			v.command = &command{o: o, screen: terminal.New(stdout, stderr, terminal.Options{JSON: o.json})}
 			warn(stderr, o.credentials.Warnings)
 			var err error
 			*code, err = v.run(c.Context())
@@ -99,7 +100,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 		}
 		reports = append(reports, report)
 		if !v.o.json {
-			report.Text(v.screen.stdout)
+			report.Text(v.screen.Stdout)
 		}
 	}
 	if !v.o.json {
@@ -109,7 +110,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 	if !v.o.several {
 		result = reports[0]
 	}
-	return code, writeJSON(v.screen.stdout, result)
+	return code, terminal.WriteJSON(v.screen.Stdout, result)
 }
 
 // probe asks the target, if there is one to ask.
@@ -154,13 +155,13 @@ func (v *validating) one(ctx context.Context, in input, probed validate.Probed, 
 }
 
 // validateFile validates the data file of the options.
-func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, callTime time.Duration, places int, screen *screen) (*validate.Report, error) {
+func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, callTime time.Duration, places int, screen *terminal.Screen) (*validate.Report, error) {
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
 		return nil, err
 	}
-	progress := screen.readProgress("validating " + safetext.Name(o.file.inputName()))
-	defer screen.clear()
+	progress := screen.ReadProgress("validating " + safetext.Name(o.file.inputName()))
+	defer screen.Clear()
 	return validate.File(ctx, o.file.near(), validate.Options{
 		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: safetext.Name(o.file.inputName()),
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec().Room(),
@@ -228,17 +229,17 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	m.screen.say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.options.file.shown))
+	m.screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.options.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
-			m.screen.say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
+			m.screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
 			break
 		}
 		text := "  " + string(f.Severity) + ": " + f.Line()
 		if where := f.Where(); where != "" {
 			text += " (" + where + ")"
 		}
-		m.screen.say(text)
+		m.screen.Say(text)
 		m.toldKeyless = m.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
 	return nil
@@ -251,7 +252,7 @@ func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 		return
 	}
 	if keys := migration.NewKeys(m.spec.PrimaryKey, *schema); !keys.Unique {
-		m.screen.say(keys.Keyless(0, 0).Note)
+		m.screen.Say(keys.Keyless(0, 0).Note)
 		m.toldKeyless = true
 	}
 }

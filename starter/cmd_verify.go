@@ -19,6 +19,7 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
 	"durable-dataload/workflows"
 )
@@ -215,16 +216,16 @@ func (v *verifyOperation) begin(context.Context) error {
 
 func (v *verifyOperation) introduce() {
 	if v.attached {
-		v.screen.say("This migration is being verified already; this is how far it is.")
+		v.screen.Say("This migration is being verified already; this is how far it is.")
 		return
 	}
 	what := "all records"
 	if v.verification.Sample > 0 {
 		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
-	v.screen.say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
+	v.screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
 	if until := workflows.LooksAgainUntil(v.verification); until.After(time.Now()) {
-		v.screen.say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+		v.screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
 }
 
@@ -233,28 +234,28 @@ func (v *verifyOperation) follow() func(context.Context) {
 }
 
 func (v *verifyOperation) end() int {
-	v.screen.verified(v.summary)
+	printVerified(v.screen, v.summary)
 	return v.summary.ExitCode()
 }
 
-// verified prints what a verification has found, and where the files are.
-func (s *screen) verified(v migration.VerifySummary) {
+// printVerified prints what a verification has found, and where the files are.
+func printVerified(s *terminal.Screen, v migration.VerifySummary) {
 	if v.Halted != "" {
-		s.say("starter: the verification stopped: " + v.Halted)
+		s.Say("starter: the verification stopped: " + v.Halted)
 	}
-	if s.json {
-		s.printJSON(v)
+	if s.JSON {
+		s.PrintJSON(v)
 		return
 	}
 	c := v.Found
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\nas they should be\t%d\t\ndifferent\t%d\t\nmissing\t%d\t\nnot shown\t%d\t\nnot loaded\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
 		c.Equal, c.Different, c.Missing, c.Unseen, c.NotLoaded, c.Left, c.Sum())
 	_ = w.Flush()
 	summary := strings.TrimSuffix(v.File, ".csv") + ".json"
-	fmt.Fprintf(s.stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
+	fmt.Fprintf(s.Stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
 	if v.Sample < v.Records {
-		fmt.Fprintf(s.stdout, "\nThis was a sample of %s of %s; --all looks at every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
+		fmt.Fprintf(s.Stdout, "\nThis was a sample of %s of %s; --all looks at every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
 	}
 }
 
@@ -270,10 +271,7 @@ func (v verifyView) update(ctx context.Context) {
 		return
 	}
 	v.lookForTrouble(looking, []string{v.id})
-	if !v.isTimeToPrint() {
-		return
-	}
 	c := p.Found
-	v.screen.progress(fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
+	v.screen.Progress(fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
 		p.Phase, figures.Number(c.Sum()), figures.Number(p.Records), figures.Number(c.Equal), figures.Number(c.Different), figures.Number(c.Missing)))
 }

@@ -21,13 +21,14 @@ import (
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/validate"
 )
 
 // dryRun goes through the migrations without a call, and writes down what would
 // be sent. The state knows nothing of it: a migration after it is new. It gives
 // the exit code.
-func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
+func dryRun(ctx context.Context, o options, screen *terminal.Screen) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := artifacts.CheckFolder(o.outputDir); err != nil {
@@ -45,7 +46,7 @@ func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
 	code := migration.ExitDone
 	for _, in := range o.inputs {
 		if in.left {
-			screen.say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
 			continue
 		}
 		d, err := c.dry(ctx, in, dir)
@@ -60,16 +61,16 @@ func dryRun(ctx context.Context, o options, screen *screen) (int, error) {
 		}
 		runs = append(runs, d)
 		if !o.json {
-			screen.dry(d, o.outputDir)
+			printDry(screen, d, o.outputDir)
 		}
 	}
 	switch {
 	case !o.json:
 		return code, nil
 	case o.several:
-		return code, writeJSON(screen.stdout, runs)
+		return code, terminal.WriteJSON(screen.Stdout, runs)
 	}
-	return code, writeJSON(screen.stdout, runs[0])
+	return code, terminal.WriteJSON(screen.Stdout, runs[0])
 }
 
 // dry is what a dry run came to.
@@ -243,13 +244,13 @@ func (d *dry) discard() {
 	d.fail.Discard()
 }
 
-// dry prints the table of a dry run.
-func (s *screen) dry(d *dry, dir string) {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+// printDry prints the table of a dry run.
+func printDry(s *terminal.Screen, d *dry, dir string) {
+	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\nwould be sent\t%d\t\nfailed\t%d\t\ntotal\t%d\t\ncalls\t%d\t\nbytes\t%d\t\n\n", d.Sent, d.Failed, d.Total, d.Calls, d.Bytes)
 	_ = w.Flush()
 	for _, name := range []string{d.Records, d.Fail} {
-		fmt.Fprintln(s.stdout, safetext.Name(store.Join(dir, name)))
+		fmt.Fprintln(s.Stdout, safetext.Name(store.Join(dir, name)))
 	}
-	fmt.Fprintln(s.stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
+	fmt.Fprintln(s.Stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
 }

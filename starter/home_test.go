@@ -12,6 +12,7 @@ import (
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 )
 
 // inMemory gives a folder of a bucket that is in memory.
@@ -188,7 +189,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if err := o.find(); err != nil {
 			t.Fatal(err)
 		}
-		cmd := &command{o: o, screen: newScreen(&nowhere, &nowhere, o)}
+		cmd := &command{o: o, screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: o.json})}
 		f, err := cmd.prepare(t.Context(), o.inputs[0])
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +234,7 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	if err := o.find(); err != nil {
 		t.Fatal(err)
 	}
-	s := &migrateOperation{session: &session{options: &o, screen: newScreen(&nowhere, &nowhere, o)}}
+	s := &migrateOperation{session: &session{options: &o, screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: o.json})}}
 	var err error
 	if o.file, err = (&command{o: o, screen: s.screen}).prepare(t.Context(), o.inputs[0]); err != nil {
 		t.Fatal(err)

@@ -272,8 +272,8 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 	defer cancel()
 	inputs := migration.Inputs(c.o.work())
 	if stage.Needs(in.Input) {
-		staged, err := stage.File(ctx, inputs, in.Input, c.screen.readProgress("reading "+in.given))
-		c.screen.clear()
+		staged, err := stage.File(ctx, inputs, in.Input, c.screen.ReadProgress("reading "+in.given))
+		c.screen.Clear()
 		if err != nil {
 			return dataFile{}, err
 		}
@@ -304,8 +304,8 @@ func (m *migrateOperation) bring(ctx context.Context) error {
 	}
 	ctx, cancel := untilStopped(ctx, m.stop)
 	defer cancel()
-	err := migration.BringInput(ctx, m.options.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.readProgress("reading "+f.shown))
-	m.screen.clear()
+	err := migration.BringInput(ctx, m.options.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.ReadProgress("reading "+f.shown))
+	m.screen.Clear()
 	if errors.Is(err, migration.ErrInputGrows) {
 		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
 	}
@@ -348,7 +348,7 @@ func (c *command) all(ctx context.Context) (int, error) {
 	for _, in := range c.o.inputs {
 		switch {
 		case in.left:
-			c.screen.say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
 			continue
 		case c.stopped():
 			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not begun"})
@@ -360,7 +360,7 @@ func (c *command) all(ctx context.Context) (int, error) {
 		}
 		outcomes = append(outcomes, o)
 	}
-	if err := c.screen.outcomes(outcomes); err != nil {
+	if err := printOutcomes(c.screen, outcomes); err != nil {
 		return 0, err
 	}
 	return worst(outcomes), nil
@@ -374,12 +374,12 @@ func (c *command) next(ctx context.Context, in input) (outcome, error) {
 	var wrong usageError
 	switch {
 	case errors.As(err, &done):
-		c.screen.say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
+		c.screen.Say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
 		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil
 	case errors.As(err, &wrong):
 		return outcome{}, err
 	case err != nil:
-		c.screen.say("starter: " + err.Error())
+		c.screen.Say("starter: " + err.Error())
 		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil
 	}
 	result := map[int]string{

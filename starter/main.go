@@ -16,6 +16,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/version"
 )
 
@@ -70,9 +71,9 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
 			var err error
 			if o.dryRun {
-				*code, err = dryRun(command.Context(), o, newScreen(stdout, stderr, o))
+				*code, err = dryRun(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}))
 			} else {
-				*code, err = migrate(command.Context(), o, newScreen(stdout, stderr, o))
+				*code, err = migrate(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}))
 			}
 			return err
 		},

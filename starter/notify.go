@@ -30,7 +30,7 @@ func (s *session) awaitNotices(ctx context.Context, run client.WorkflowRun) {
 	last := s.service.client.GetWorkflow(waiting, workflows.NoticeID(run.GetID(), run.GetRunID(), notify.Ended, 1), "")
 	var failed *temporal.WorkflowExecutionError
 	if err := last.Get(waiting, nil); errors.As(err, &failed) {
-		s.screen.say("Nobody could be told of the end: " + workflows.Cause(err))
+		s.screen.Say("Nobody could be told of the end: " + workflows.Cause(err))
 	}
 	for {
 		open, err := s.openNotices(ctx, run.GetID())
@@ -41,7 +41,7 @@ func (s *session) awaitNotices(ctx context.Context, run client.WorkflowRun) {
 		case open == 0:
 			return
 		case waiting.Err() != nil:
-			s.screen.say(fmt.Sprintf("%d of its notices are not delivered yet. They are tried again, for a day, whenever a command with --notify-url uses the same state folder, or the same --address.", open))
+			s.screen.Say(fmt.Sprintf("%d of its notices are not delivered yet. They are tried again, for a day, whenever a command with --notify-url uses the same state folder, or the same --address.", open))
 			return
 		}
 		time.Sleep(100 * time.Millisecond)

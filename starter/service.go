@@ -28,6 +28,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/telemetry"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -272,14 +273,14 @@ func workflowPage(id, run string) string {
 }
 
 // introduce says where a workflow can be seen, and whether anybody works on it.
-func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen *screen) {
+func (s *service) introduce(ctx context.Context, run client.WorkflowRun, screen *terminal.Screen) {
 	if link := s.link(workflowPage(run.GetID(), run.GetRunID())); link != "" {
-		screen.say("Web UI:  " + link)
+		screen.Say("Web UI:  " + link)
 	} else {
-		screen.say("Workflow: " + run.GetID())
+		screen.Say("Workflow: " + run.GetID())
 	}
 	if s.worker == nil && s.polledBy(ctx, s.taskQueue) == "" {
-		screen.say(fmt.Sprintf("No worker polls the task queue %s: the migration waits until one does. Start one with the command worker.", s.taskQueue))
+		screen.Say(fmt.Sprintf("No worker polls the task queue %s: the migration waits until one does. Start one with the command worker.", s.taskQueue))
 	}
 }
 

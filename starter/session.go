@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/telemetry"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -63,7 +64,7 @@ const stoppedEarly = "Stopped before anything was sent. Rerun the command to beg
 // session runs an operation on one Temporal service.
 type session struct {
 	options *options
-	screen  *screen
+	screen  *terminal.Screen
 	log     *slog.Logger
 	stop    <-chan struct{} // closed at the first Ctrl-C
 
@@ -91,14 +92,14 @@ func (s *session) run(ctx context.Context, op operation) (_ int, err error) {
 		s.service.close()
 	}()
 	for _, note := range s.service.notes {
-		s.screen.say(note)
+		s.screen.Say(note)
 	}
 	err = op.prepare(ctx)
 	switch {
 	case errors.Is(err, errNothingToDo):
 		return migration.ExitDone, nil
 	case errors.Is(err, errStopped):
-		s.screen.say(stoppedEarly)
+		s.screen.Say(stoppedEarly)
 		return migration.ExitStopped, nil
 	case err != nil:
 		return 0, err
@@ -150,7 +151,7 @@ func (s *session) attachOrBegin(ctx context.Context, op operation, j job) (ended
 		if !e.ending || !s.service.worksAlone(ctx) {
 			return nil, nil
 		}
-		s.screen.say("An earlier run was being stopped; waiting for its end.")
+		s.screen.Say("An earlier run was being stopped; waiting for its end.")
 		run := s.service.client.GetWorkflow(ctx, j.spec.ID, "")
 		if run.Get(ctx, j.result) == nil {
 			if finished, err := op.isFinished(); err != nil || finished {
@@ -193,7 +194,7 @@ func (s *session) conclude(ctx context.Context, op operation, j job, run client.
 	}
 	switch {
 	case temporal.IsCanceledError(err):
-		s.screen.say(stoppedEarly)
+		s.screen.Say(stoppedEarly)
 		return migration.ExitStopped, nil
 	case err != nil:
 		return 0, errors.New(workflows.Cause(err))
@@ -204,7 +205,7 @@ func (s *session) conclude(ctx context.Context, op operation, j job, run client.
 // attend runs what has a log and telemetry, which it adds to the options, and
 // can be stopped: stop is closed at the first Ctrl-C, and the second one ends
 // the process.
-func attend(ctx context.Context, o *options, screen *screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
+func attend(ctx context.Context, o *options, screen *terminal.Screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
 	logger, closeLog, err := openLog(*o)
 	if err != nil {
 		return 0, err
@@ -226,20 +227,20 @@ func attend(ctx context.Context, o *options, screen *screen, run func(ctx contex
 		<-interrupts
 		close(stop)
 		<-interrupts
-		screen.say("Stopped at once. Nothing is lost: rerun the command to resume.")
+		screen.Say("Stopped at once. Nothing is lost: rerun the command to resume.")
 		os.Exit(migration.ExitStopped)
 	}()
 	return run(ctx, logger, stop)
 }
 
 // takingOver runs a session, and again where the engine that it used is gone.
-func takingOver(screen *screen, run func() (int, error)) (int, error) {
+func takingOver(screen *terminal.Screen, run func() (int, error)) (int, error) {
 	for {
 		code, err := run()
 		if !errors.Is(err, errEngineGone) {
 			return code, err
 		}
-		screen.say("The process that ran the engine has ended; this one takes over.")
+		screen.Say("The process that ran the engine has ended; this one takes over.")
 	}
 }
 
@@ -247,7 +248,7 @@ func takingOver(screen *screen, run func() (int, error)) (int, error) {
 // from an engine that is gone. code is where it puts the exit code.
 func attendSession(ctx context.Context, o *options, stdout, stderr io.Writer, code *int, run func(context.Context, *session) (int, error)) (err error) {
 	warn(stderr, o.credentials.Warnings)
-	screen := newScreen(stdout, stderr, *o)
+	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
 	*code, err = attend(ctx, o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
 		if err := o.prove(); err != nil {
 			return 0, err

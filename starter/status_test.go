@@ -311,7 +311,8 @@ func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
 		{"as slow as it may be", standing{}, slow, 40 * time.Second, "left", "no call"},
 		{"slower than it may be", standing{}, slow, 80 * time.Second, "no call has ended for 1m20s", "left"},
 	} {
-		v := &view{standing: tc.standing, gate: tc.gate, records: meter{samples: []sample{{began, 0}}}}
+		v := &view{standing: tc.standing, gate: tc.gate}
+		v.records.Add(began, 0)
 		p.LastCall = time.Time{}
 		if tc.lastCall > 0 {
 			p.LastCall = time.Now().Add(-tc.lastCall)
@@ -341,19 +342,5 @@ func TestHeartbeatsTellHowTheGateStands(t *testing.T) {
 	}
 	if _, ok := gateOf(nil); ok {
 		t.Error("no details are taken for a gate")
-	}
-}
-
-func TestTheMeterTakesTheLastHalfMinute(t *testing.T) {
-	var m meter
-	now := time.Now()
-	m.samples = []sample{{now.Add(-40 * time.Second), 0}, {now.Add(-20 * time.Second), 100}}
-	m.add(200)
-	if got := m.perSecond(); got < 4.9 || got > 5.1 || len(m.samples) != 2 {
-		t.Errorf("%v a second of %d samples, want 5 of the last 2", got, len(m.samples))
-	}
-	m.add(3) // another round
-	if got := m.perSecond(); got != 0 {
-		t.Errorf("%v a second after the first look at a round, want 0", got)
 	}
 }

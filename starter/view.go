@@ -15,6 +15,7 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -23,20 +24,19 @@ type view struct {
 	service  *service
 	id       string
 	stateDir string
-	screen   *screen
+	screen   *terminal.Screen
 
 	shown    int  // rounds whose figures were shown
 	twins    bool // were told
 	keyless  bool // likewise
-	printed  time.Time
 	trouble  string
 	looked   time.Time   // at what the activities wait for
 	gate     *pace.State // as it was found then
-	records  meter
+	records  terminal.Meter
 	standing standing // as it was told
 }
 
-func newView(s *service, id, stateDir string, screen *screen) *view {
+func newView(s *service, id, stateDir string, screen *terminal.Screen) *view {
 	return &view{service: s, id: id, stateDir: stateDir, screen: screen}
 }
 
@@ -69,44 +69,31 @@ func (v *view) unanswered(ctx context.Context, err error) {
 	if ctx.Err() != nil || v.probe() {
 		return
 	}
-	v.records = meter{}
-	if v.isTimeToPrint() {
-		silence, _ := v.service.silence(ctx, v.id, err)
-		v.screen.progress(silence)
-	}
-}
-
-// isTimeToPrint says that a line of progress may be shown, and counts it as shown.
-func (v *view) isTimeToPrint() bool {
-	if !v.screen.terminal && time.Since(v.printed) < plainInterval {
-		return false
-	}
-	v.printed = time.Now()
-	return true
+	v.records = terminal.Meter{}
+	silence, _ := v.service.silence(ctx, v.id, err)
+	v.screen.Progress(silence)
 }
 
 // show tells what is new, and how far it is.
 func (v *view) show(progress workflows.Progress) {
 	if progress.Twins > 0 && !v.twins {
-		v.screen.say(progress.TwinsText())
+		v.screen.Say(progress.TwinsText())
 		v.twins = true
 	}
 	if progress.KeylessNote != "" && !v.keyless {
-		v.screen.say(progress.KeylessNote)
+		v.screen.Say(progress.KeylessNote)
 		v.keyless = true
 	}
 	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
-		v.screen.say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
+		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
 	now := standingOf(progress, v.gateNow(progress)).after(v.standing)
 	for _, line := range now.news(v.standing, v.id, time.Now()) {
-		v.screen.say(line)
+		v.screen.Say(line)
 	}
 	v.standing = now
-	if v.isTimeToPrint() {
-		v.screen.progress(v.line(progress))
-	}
+	v.screen.Progress(v.line(progress))
 }
 
 // probe says whether nothing is to be seen because of the disk of the state, and
@@ -131,7 +118,7 @@ func (v *view) probe() (full bool) {
 // tell shows trouble, once as long as it is the same.
 func (v *view) tell(trouble string) {
 	if trouble != "" && trouble != v.trouble {
-		v.screen.say("Trouble, tried again: " + trouble)
+		v.screen.Say("Trouble, tried again: " + trouble)
 	}
 	v.trouble = trouble
 }
@@ -273,8 +260,8 @@ func (v *view) line(p workflows.Progress) string {
 	}
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
-	v.records.add(done)
-	if perMinute := 60 * v.records.perSecond(); perMinute > 0 && !v.standing.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
+	v.records.Add(time.Now(), done)
+	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.standing.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
 	}

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"go.temporal.io/sdk/client"
+
+	"durable-dataload/internal/terminal"
 )
 
 // watcher follows a workflow of ours, and takes its stop.
 type watcher struct {
 	service  *service
-	screen   *screen
+	screen   *terminal.Screen
 	log      *slog.Logger
 	stop     <-chan struct{} // closed at the first Ctrl-C
 	attached bool            // the workflow was running already
@@ -32,15 +34,15 @@ func (w *watcher) watch(ctx context.Context, run client.WorkflowRun, result any,
 	go func() { ended <- run.Get(ctx, result) }()
 	gone := w.service.gone(ctx)
 	stop := w.stop
-	ticker := time.NewTicker(w.screen.interval())
+	ticker := time.NewTicker(w.screen.Interval())
 	defer ticker.Stop()
 	for {
 		select {
 		case err := <-ended:
-			w.screen.clear()
+			w.screen.Clear()
 			return w.service.lost(err)
 		case <-gone:
-			w.screen.clear()
+			w.screen.Clear()
 			return errEngineGone
 		case <-stop:
 			stop = nil
@@ -57,20 +59,20 @@ func (w *watcher) watch(ctx context.Context, run client.WorkflowRun, result any,
 // and the artifacts are written. A process that came later than the workflow
 // leaves it to another one that works for it, if there is one.
 func (w *watcher) interrupt(ctx context.Context, run client.WorkflowRun) (left bool) {
-	w.screen.clear()
+	w.screen.Clear()
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if text := w.leave(ctx, run); text != "" {
-		w.screen.say(text + " " + w.again + " shows it again.")
+		w.screen.Say(text + " " + w.again + " shows it again.")
 		return true
 	}
-	w.screen.say("Stopping: calls in flight come to their end, then the result files are written. The same command goes on. Ctrl-C again: out at once.")
+	w.screen.Say("Stopping: calls in flight come to their end, then the result files are written. The same command goes on. Ctrl-C again: out at once.")
 	if w.service.activities != nil {
 		w.service.activities.Drain()
 	}
 	if err := w.service.client.CancelWorkflow(ctx, run.GetID(), ""); err != nil {
 		w.log.Warn("cannot stop the workflow", "error", err)
-		w.screen.say("The Temporal service does not take the stop (" + err.Error() + "); Ctrl-C again leaves at once, and nothing is lost.")
+		w.screen.Say("The Temporal service does not take the stop (" + err.Error() + "); Ctrl-C again leaves at once, and nothing is lost.")
 	}
 	return false
 }

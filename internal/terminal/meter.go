@@ -1,11 +1,9 @@
-package main
+package terminal
 
-import (
-	"time"
-)
+import "time"
 
-// meter measures how fast a number grows.
-type meter struct{ samples []sample }
+// Meter measures how fast a number grows.
+type Meter struct{ samples []sample }
 
 // sample is how many were done at a time.
 type sample struct {
@@ -16,10 +14,10 @@ type sample struct {
 // rateWindow is over which time the speed is taken.
 const rateWindow = 30 * time.Second
 
-func (m *meter) add(done int) {
-	now := time.Now()
+// Add says how many are done now. A lower number than before begins again.
+func (m *Meter) Add(now time.Time, done int) {
 	if n := len(m.samples); n > 0 && done < m.samples[n-1].done {
-		m.samples = nil // another round
+		m.samples = nil
 	}
 	m.samples = append(m.samples, sample{now, done})
 	for len(m.samples) > 2 && now.Sub(m.samples[0].at) > rateWindow {
@@ -27,8 +25,8 @@ func (m *meter) add(done int) {
 	}
 }
 
-// perSecond is 0 where there is nothing to tell yet.
-func (m *meter) perSecond() float64 {
+// PerSecond is the speed over the last samples, 0 while they span less than a second.
+func (m *Meter) PerSecond() float64 {
 	if len(m.samples) == 0 {
 		return 0
 	}

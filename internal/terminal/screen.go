@@ -1,0 +1,135 @@
+// Package terminal is what a person sees of a command: lines that stay, a line of
+// progress, and values for scripts. Progress goes to stderr, the result to stdout.
+package terminal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"durable-dataload/internal/figures"
+	"durable-dataload/internal/output"
+	"durable-dataload/internal/safetext"
+)
+
+// plainInterval is how often a line of progress is printed where there is no
+// terminal.
+const plainInterval = 10 * time.Second
+
+// Options are what a screen needs to know of the command line.
+type Options struct {
+	JSON bool // the result is printed for scripts
+}
+
+// Screen may be used by many goroutines at once.
+type Screen struct {
+	Options
+	Stdout, Stderr io.Writer
+
+	terminal bool // stderr is one
+	width    int
+
+	mu    sync.Mutex
+	line  bool      // a progress line stands on the terminal
+	shown time.Time // the last line of progress
+}
+
+// New gives the screen of a command.
+func New(stdout, stderr io.Writer, o Options) *Screen {
+	s := &Screen{Options: o, Stdout: stdout, Stderr: stderr, terminal: output.IsTerminal(stderr), width: 80}
+	if f, ok := stderr.(*os.File); ok && s.terminal {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
+			s.width = w
+		}
+	}
+	return s
+}
+
+// Interval is how often progress is polled for.
+func (s *Screen) Interval() time.Duration {
+	if s.terminal {
+		return 500 * time.Millisecond
+	}
+	return time.Second
+}
+
+// Say prints a line that stays. Control characters in it do not reach the
+// terminal.
+func (s *Screen) Say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wipe()
+	fmt.Fprintln(s.Stderr, safetext.Text(text))
+}
+
+// Progress shows a line that the next one replaces on a terminal. Elsewhere it is
+// printed now and then.
+func (s *Screen) Progress(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text = safetext.Text(text)
+	if !s.terminal {
+		if time.Since(s.shown) >= plainInterval {
+			s.shown = time.Now()
+			fmt.Fprintln(s.Stderr, text)
+		}
+		return
+	}
+	s.wipe()
+	if runes := []rune(text); len(runes) >= s.width {
+		text = string(runes[:s.width-2]) + "…"
+	}
+	fmt.Fprint(s.Stderr, text)
+	s.line = true
+}
+
+// ReadProgress shows now and then how much of a file was read.
+func (s *Screen) ReadProgress(what string) func(bytes int64) {
+	shown := time.Now()
+	return func(bytes int64) {
+		every := plainInterval
+		if s.terminal {
+			every = s.Interval()
+		}
+		if time.Since(shown) >= every {
+			shown = time.Now()
+			s.Progress(fmt.Sprintf("%s: %s KiB", what, figures.Number(int(bytes>>10))))
+		}
+	}
+}
+
+// Clear removes the line of progress.
+func (s *Screen) Clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wipe()
+}
+
+func (s *Screen) wipe() {
+	if s.line {
+		fmt.Fprint(s.Stderr, "\r\x1b[K")
+		s.line = false
+	}
+}
+
+// PrintJSON prints a value for scripts on stdout.
+func (s *Screen) PrintJSON(value any) { _ = WriteJSON(s.Stdout, value) }
+
+// WriteJSON writes a value for scripts, in the form of the summary files.
+func WriteJSON(w io.Writer, value any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(safetext.JSON(b.Bytes()))
+	return err
+}
