@@ -224,7 +224,7 @@ func (v *verifyOperation) introduce() {
 		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
 	v.screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
-	if until := workflows.LooksAgainUntil(v.verification); until.After(time.Now()) {
+	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
 		v.screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
 }

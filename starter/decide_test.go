@@ -75,7 +75,7 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
 	code, p := m.run()
 	exitCode(t, p, code, 5)
-	if text := p.errors(); !strings.Contains(text, "nobody has approved the canary within 1s") {
+	if text := p.errors(); !strings.Contains(text, "the canary was not approved within 1s") {
 		t.Errorf("it does not say why it ends:\n%s", text)
 	}
 	m.checkCut()

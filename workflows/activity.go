@@ -16,66 +16,115 @@ import (
 // a stands for the activities of whichever worker runs them.
 var a *activities.Activities
 
-// execute runs an activity and gets its result, where one is wanted.
-func execute(ctx workflow.Context, activity any, input any, result any) error {
-	return workflow.ExecuteActivity(ctx, activity, input).Get(ctx, result)
-}
+const (
+	// No activity takes longer than this unless its worker is dead, which the
+	// missing heartbeat shows long before.
+	longestActivity = 24 * time.Hour
 
-// withActivity is for activities that may be run again as they are: they read,
-// or write what is a function of the ledger.
-func withActivity(ctx workflow.Context, summary string) workflow.Context {
+	// Reading and writing a folder is retried for about a minute: somebody may
+	// free space on a full disk. Then the workflow ends with the reason, and
+	// rerunning the command resumes it.
+	diskAttempts = 8
+	// A bucket comes back by itself: it is retried for half an hour, and longer
+	// where requests time out.
+	bucketAttempts = 180
+	longestPause   = 10 * time.Second
+
+	// At the start a target that does not answer is retried for about a quarter
+	// of a minute before the workflow refuses to begin.
+	checkAttempts = 5
+	countAttempts = 3
+
+	// Calls for a batch that may be repeated are retried for a few minutes.
+	// Then the workflow halts, and rerunning the command resumes it.
+	callAttempts     = 10
+	longestCallPause = 30 * time.Second
+
+	// A notice is retried for this long; later it is no news.
+	deliverFor           = 24 * time.Hour
+	longestDeliveryPause = 15 * time.Minute
+)
+
+// withFolder sets the options of the activities of a workflow whose files are in
+// this folder: those of activities that may be repeated as they are, since they
+// read, or write what is a function of the ledger.
+func withFolder(ctx workflow.Context, folder migration.Folder) workflow.Context {
+	attempts := int32(diskAttempts)
+	if store.IsURL(string(folder)) {
+		attempts = bucketAttempts
+	}
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: longest,
+		StartToCloseTimeout: longestActivity,
 		HeartbeatTimeout:    activities.HeartbeatTimeout,
 		WaitForCancellation: true,
-		Summary:             Line("%s", summary),
-		RetryPolicy:         storageRetries(ctx),
+		RetryPolicy:         retries(attempts, longestPause),
 	})
 }
 
-type patience struct{}
-
-// onStore is for a workflow whose files are there: it waits longer for a bucket,
-// which comes back by itself, than for a disk, which somebody has to clear.
-func onStore(ctx workflow.Context, folder migration.Folder) workflow.Context {
-	if store.IsURL(string(folder)) {
-		return workflow.WithValue(ctx, patience{}, bucketAttempts)
-	}
-	return ctx
+// withAttempts is for activities that are retried less often.
+func withAttempts(ctx workflow.Context, attempts int32) workflow.Context {
+	return workflow.WithRetryPolicy(ctx, *retries(attempts, longestPause))
 }
 
-func storageRetries(ctx workflow.Context) *temporal.RetryPolicy {
-	if attempts, ok := ctx.Value(patience{}).(int); ok {
-		return retries(int32(attempts))
-	}
-	return retries(storageAttempts)
+// withCallRetries is for activities that call the target and may be repeated as
+// they are.
+func withCallRetries(ctx workflow.Context) workflow.Context {
+	return workflow.WithRetryPolicy(ctx, *retries(callAttempts, longestCallPause))
 }
 
-func withRetries(ctx workflow.Context, attempts int32) workflow.Context {
-	options := workflow.GetActivityOptions(ctx)
-	options.RetryPolicy = retries(attempts)
-	return workflow.WithActivityOptions(ctx, options)
+// withoutRetryOfTimeouts is for LoadBatch. The ledger prevents a second call, so
+// an attempt that failed before its call may be repeated; but after a timeout
+// SettleBatch comes first, on whichever worker there is.
+func withoutRetryOfTimeouts(ctx workflow.Context) workflow.Context {
+	policy := workflow.GetActivityOptions(ctx).RetryPolicy
+	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
+	return workflow.WithRetryPolicy(ctx, *policy)
 }
 
-func retries(attempts int32) *temporal.RetryPolicy {
+// forDelivery is for Notify.
+func forDelivery(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ScheduleToCloseTimeout: deliverFor,
+		StartToCloseTimeout:    time.Minute, // an attempt ends long before
+		HeartbeatTimeout:       activities.HeartbeatTimeout,
+		RetryPolicy:            retries(0, longestDeliveryPause),
+	})
+}
+
+// retries makes a policy with so many attempts, 0 = any number. The pauses between
+// them begin with a second and double.
+func retries(attempts int32, longest time.Duration) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{
-		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, MaximumAttempts: attempts,
+		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: longest, MaximumAttempts: attempts,
 	}
 }
 
-// onlyWaited says that a batch came to nothing because its worker stopped, or
-// died while the gate was closed: so often it may be begun again. It pauses where
-// the same worker might take it up.
-func onlyWaited(ctx workflow.Context, err error) bool {
+// execute runs an activity and gets its result, where one is wanted. The summary
+// is what the Web UI calls it.
+func execute(ctx workflow.Context, summary string, activity any, input any, result any) error {
+	options := workflow.GetActivityOptions(ctx)
+	options.Summary = Line("%s", summary)
+	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, input).Get(ctx, result)
+}
+
+// isNoAttempt says that a batch was not begun: its worker was shutting down, or
+// died while the gate was closed. That can happen any number of times. It pauses
+// where the same worker might take the batch again.
+func isNoAttempt(ctx workflow.Context, err error) bool {
 	if activities.IsUnbegun(err) {
-		return sleep(ctx, time.Second, "wait for a worker that stays") == nil
+		return sleep(ctx, time.Second, "wait for a worker that is not shutting down") == nil
 	}
 	return activities.Waited(err)
 }
 
-// TaskTimeout is after what time a step of a workflow that was given to a worker
-// is given to another one. A step takes milliseconds; while that of a dead
-// worker is waited for, the whole migration waits.
+// sleep is a timer with a summary for the Web UI.
+func sleep(ctx workflow.Context, d time.Duration, summary string) error {
+	return workflow.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: summary}).Get(ctx, nil)
+}
+
+// TaskTimeout is after what time a workflow task goes to another worker. A task
+// takes milliseconds; until that of a dead worker times out, the whole migration
+// waits.
 const TaskTimeout = 3 * time.Second
 
 // childOptions are those of every child: it ends before its parent does.
@@ -98,7 +147,7 @@ func Cause(err error) string {
 	}
 	var timeout *temporal.TimeoutError
 	if errors.As(err, &timeout) {
-		return "a worker died, or was cut off, and did not come back: " + timeout.Error()
+		return "a worker died or was cut off, and did not come back: " + timeout.Error()
 	}
 	return err.Error()
 }

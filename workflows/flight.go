@@ -1,18 +1,72 @@
 package workflows
 
 import (
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/internal/migration"
 )
 
+const (
+	// A run ends at about this many events and continues as a new one: short
+	// histories replay fast, and the Web UI can show them.
+	eventsARun = 1800
+
+	// batchesAPlan is how many batches are planned at once: about 2 KB.
+	batchesAPlan = 100
+)
+
 // flight is the batches that a workflow has in work at once. Once it is
-// cancelled, or halted, no more are begun.
+// cancelled, halted or held, no more are started.
 type flight struct {
 	inFlight int
-	lost     int // batches that were begun and not done
+	lost     int // batches that were started and not finished
 	halted   string
-	held     bool // too many records have failed: what was begun and not sent is given back
+	held     bool // too many records have failed: batches that were started and not sent are released
+}
+
+// pass goes once over a set of batches: it plans some, starts each as soon as
+// there is room, and plans the next ones.
+type pass[B any] struct {
+	*flight
+	plan   func(workflow.Context) (next []B, isLast bool, err error)
+	window func() int // batches in flight at most
+	batch  func(workflow.Context, B)
+}
+
+// run goes over the batches until the last one is done or the work is stopped. It
+// says whether the workflow should continue as new instead: then every planned
+// batch is done, and more are left. batches is the context in which they are
+// worked on.
+func (p pass[B]) run(ctx, batches workflow.Context) (continueAsNew bool) {
+	isLong := p.startBatches(ctx, batches)
+	p.drain(ctx)
+	return isLong && !p.stopping(ctx)
+}
+
+// startBatches ends when nothing more is to be started, or, with true, when the
+// history is long.
+func (p pass[B]) startBatches(ctx, batches workflow.Context) bool {
+	for !p.stopping(ctx) {
+		next, isLast, err := p.plan(ctx)
+		if err != nil {
+			p.halt(ctx, err)
+			return false
+		}
+		for _, b := range next {
+			if !p.waitForRoom(ctx, p.window()) {
+				return false
+			}
+			p.start(batches, func(ctx workflow.Context) { p.batch(ctx, b) })
+		}
+		switch {
+		case isLast:
+			return false
+		case isHistoryLong(ctx):
+			return true
+		}
+	}
+	return false
 }
 
 // start works on a batch beside the others.
@@ -24,8 +78,8 @@ func (f *flight) start(ctx workflow.Context, work func(workflow.Context)) {
 	})
 }
 
-// waitForRoom waits until one more batch may be begun, of so many at once, and
-// says whether it is still wanted.
+// waitForRoom waits until one more batch may be started, with this many in
+// flight at most, and says whether it is still wanted.
 func (f *flight) waitForRoom(ctx workflow.Context, window int) bool {
 	err := workflow.Await(ctx, func() bool { return f.halted != "" || f.held || f.inFlight < window })
 	return err == nil && !f.stopping(ctx)
@@ -37,32 +91,43 @@ func (f *flight) drain(ctx workflow.Context) {
 	_ = workflow.Await(aside, func() bool { return f.inFlight == 0 })
 }
 
-// stopping says that nothing more is begun.
+// stopping says that no more batches are started.
 func (f *flight) stopping(ctx workflow.Context) bool { return f.ending(ctx) || f.held }
 
-// ending says that what was begun is not begun again either: a person, or
-// trouble, ends the work.
+// ending says that batches which were started are not repeated either: the
+// workflow was cancelled, or has halted.
 func (f *flight) ending(ctx workflow.Context) bool { return ctx.Err() != nil || f.halted != "" }
 
 // stopped says whether batches are left because of that.
 func (f *flight) stopped(ctx workflow.Context) bool { return f.ending(ctx) || f.lost > 0 }
 
-// halt ends the work because of trouble. Once somebody has asked for a stop,
-// what fails on the way out is no news.
+// lose counts a batch that was started and came to nothing, and halts unless it
+// was cancelled. Of a flight that is held such batches are expected to be left.
+func (f *flight) lose(ctx workflow.Context, err error) {
+	if !f.held {
+		f.lost++
+	}
+	if !temporal.IsCanceledError(err) {
+		f.halt(ctx, err)
+	}
+}
+
+// halt ends the work because of trouble. After a cancellation the errors of calls
+// that end by it are no news.
 func (f *flight) halt(ctx workflow.Context, err error) {
 	if ctx.Err() == nil && f.halted == "" {
 		f.halted = Cause(err)
 	}
 }
 
-// shouldContinueAsNew says that the history is long enough.
-func shouldContinueAsNew(ctx workflow.Context) bool {
+// isHistoryLong says that the workflow should continue as new.
+func isHistoryLong(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun
 }
 
-// windowOf is how many batches are begun at once where each takes several
-// calls, or where the input does not say it (see round.window).
+// windowOf is how many batches are started at once where each takes several
+// calls. (round.window is for those of one call.)
 func windowOf(l migration.Limits) int {
 	if l.RateLimit > 0 {
 		return l.Workers

@@ -17,11 +17,13 @@ import (
 )
 
 func loadInput() LoadInput {
-	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Limits: migration.Limits{RateLimit: 4, Workers: 4}}
+	return LoadInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Limits: migration.Limits{RateLimit: 4, Workers: 4}, Window: 4}
 }
 
+// loadRound runs a LoadWorkflow to its end, over all batches of the input.
 func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {
 	e.fake.t.Helper()
+	in.To = e.fake.batches
 	e.ExecuteWorkflow(LoadWorkflow, in)
 	if !e.IsWorkflowCompleted() {
 		e.fake.t.Fatalf("the workflow has not ended; so far: %s", e.fake.story())
@@ -33,19 +35,16 @@ func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {
 }
 
 func TestALoadKeepsToItsWindow(t *testing.T) {
-	for _, tc := range []struct {
-		rate float64
-		want int
-	}{{4, 3}, {0, 6}} {
+	for _, window := range []int{3, 6} {
 		f := newFake(t, 250)
 		in := loadInput()
-		in.Workers, in.RateLimit = 3, tc.rate
+		in.Window = window
 		result, err := newEnvironment(t, f).loadRound(in)
 		if err != nil || result.Counts != (counts{Created: 2500, Calls: 250}) || result.Stopped || result.Halted != "" {
 			t.Errorf("%+v, %v; want 2500 created", result, err)
 		}
-		if f.mostAtOnce() > tc.want {
-			t.Errorf("rate limit %g: %d batches in flight, want at most %d", tc.rate, f.mostAtOnce(), tc.want)
+		if f.mostAtOnce() > window {
+			t.Errorf("%d batches in flight, want at most %d", f.mostAtOnce(), window)
 		}
 		if n := f.count("PlanBatches"); n != 3 {
 			t.Errorf("%d plans, want one for each 100 batches", n)
@@ -76,9 +75,9 @@ func TestAWorkerThatDiedIsSettledFor(t *testing.T) {
 		want    LoadResult
 		loads   int // activities of batch 2 that the workflow asks for
 	}{
-		"it had sent":      {func(n int) bool { return n <= storageAttempts }, func(int) activities.BatchResult { return allUnknown }, LoadResult{Counts: counts{Created: 20, Unknown: 10, Calls: 3}}, 1},
-		"it had an answer": {func(n int) bool { return n <= storageAttempts }, func(int) activities.BatchResult { return allCreated }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 1},
-		"it had not sent":  {func(n int) bool { return n <= storageAttempts }, func(int) activities.BatchResult { return unsent }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 2},
+		"it had sent":      {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return allUnknown }, LoadResult{Counts: counts{Created: 20, Unknown: 10, Calls: 3}}, 1},
+		"it had an answer": {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return allCreated }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 1},
+		"it had not sent":  {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return unsent }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 2},
 		"one after the other died": {func(int) bool { return true }, func(int) activities.BatchResult { return unsent },
 			LoadResult{Counts: counts{Created: 20, Calls: 2}, Stopped: true, Halted: "*"}, lostWorkers},
 	}
@@ -228,7 +227,7 @@ func TestActivitiesAreWaitedForAndWatched(t *testing.T) {
 	// timeouts that are not retried: a service does, if it is told to.
 	f := newFake(t, 2)
 	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
-		if attempt <= storageAttempts {
+		if attempt <= diskAttempts {
 			return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 		}
 		return allCreated, nil
@@ -390,7 +389,7 @@ func TestBatchesThatWaitAreGivenBackWhenTooManyHaveFailed(t *testing.T) {
 	if want := (LoadResult{Counts: counts{Failed: 20, Calls: 2}, TooManyFailed: true}); err != nil || !reflect.DeepEqual(result, want) {
 		t.Errorf("%+v, %v; want %+v", result, err, want)
 	}
-	if n, most := f.count("LoadBatch"), 2+in.Workers; n > most || f.count("HoldLoad") != 1 {
+	if n, most := f.count("LoadBatch"), 2+in.Window; n > most || f.count("HoldLoad") != 1 {
 		t.Errorf("%d batches were begun, want %d at most; %s", n, most, f.story())
 	}
 }
@@ -405,7 +404,7 @@ func TestABatchThatComesBackUnsentHoldsTheLoad(t *testing.T) {
 		return allCreated, nil
 	}
 	in := loadInput()
-	in.Workers, in.MostFailed = 1, new(15)
+	in.Window, in.MostFailed = 1, new(15)
 	result, err := newEnvironment(t, f).loadRound(in)
 	if err != nil || !result.TooManyFailed || result.Stopped || f.count("LoadBatch") != 3 {
 		t.Errorf("%+v, %v; %s; want it held after batch 3", result, err, f.story())
@@ -422,7 +421,7 @@ func TestABatchIsToldHowManyMayFailStill(t *testing.T) {
 		return activities.BatchResult{Counts: counts{Failed: 1, Created: 9, Calls: 1}}, nil
 	}
 	in := loadInput()
-	in.Workers, in.MostFailed, in.FailedBefore = 1, new(1000), 2
+	in.Window, in.MostFailed, in.FailedBefore = 1, new(1000), 2
 	if _, err := newEnvironment(t, f).loadRound(in); err != nil || least != 1000-2-7-4 {
 		t.Errorf("the last batch may fail %d records (%v), want %d: what this load's own calls fail, its workers count", least, err, 1000-2-7-4)
 	}

@@ -2,8 +2,8 @@
 // order, what is waited for, and what follows from a failure. All I/O is in
 // the activities; all outcomes are in the ledger. The workflows hold numbers.
 //
-// A changed workflow must still replay the histories in testdata/histories:
-// guard a change of order with workflow.GetVersion, once at the top of a run.
+// A changed workflow must still replay the histories in testdata/histories, unless
+// they are recorded again: see CONTRIBUTING.md.
 package workflows
 
 import (
@@ -14,7 +14,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
-	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 )
@@ -22,16 +21,16 @@ import (
 // Result is what a migration came to.
 type Result struct {
 	Summary migration.Summary `json:"summary"`
-	// Halted says why the migration ended before its time, for people. It is
-	// empty where somebody asked for it, or where it did not.
+	// Halted says what ended the migration early, for people. It is empty where an
+	// operator did, or where it did not end early.
 	Halted string `json:"halted,omitempty"`
 }
 
 // MigrationWorkflow loads one input into one target. It can be cancelled at any
 // time: calls in flight end, the artifacts say what was done and what remains,
-// and a later run with the same spec goes on from there.
+// and a later run with the same spec resumes from there.
 func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error) {
-	ctx = onStore(ctx, migration.Folder(spec.Folder))
+	ctx = withFolder(ctx, migration.Folder(spec.Folder))
 	m := newMigrationRun(ctx, spec)
 	result, err := m.run(ctx)
 	if err != nil {
@@ -58,10 +57,10 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if !m.stopped {
 		m.load(ctx)
 	}
-	if m.unknown() && !m.stopped && m.halted == "" {
+	if m.unknown() && m.canContinue() {
 		m.retry(ctx)
 	}
-	if m.spec.Delta && m.duplicates() > 0 && !m.stopped && m.halted == "" {
+	if m.spec.Delta && m.duplicates() > 0 && m.canContinue() {
 		m.update(ctx)
 	}
 	m.countEntities(ctx)
@@ -74,14 +73,14 @@ type migrationRun struct {
 	progress Progress
 	source   activities.Inspected
 	entities *int64
-	stopped  bool // before its time, by a person or by trouble
+	stopped  bool // early, by an operator or by trouble
 	halted   string
 
 	steering Steering
-	ordering workflow.Mutex        // order after order
-	endWork  workflow.CancelFunc   // ends what is in work, and not the artifacts
+	ordering workflow.Mutex        // held while an order is carried out
+	endWork  workflow.CancelFunc   // ends everything before the artifacts
 	writing  bool                  // the artifacts
-	told     map[notify.Type]int64 // how many notices
+	told     map[notify.Type]int64 // number of notices
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
@@ -98,7 +97,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 
 func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 	m.enter(ctx, PhaseInspecting)
-	return execute(withActivity(ctx, "check and index "+m.fileName()), a.InspectSource, activities.InspectInput{
+	return execute(ctx, "check and index "+m.fileName(), a.InspectSource, activities.InspectInput{
 		Spec: m.spec, Run: m.ref, Now: workflow.Now(ctx),
 	}, &m.source)
 }
@@ -106,52 +105,9 @@ func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 func (m *migrationRun) checkTarget(ctx workflow.Context) error {
 	m.progress.Records, m.progress.Twins = m.source.Records, m.source.Twins
 	var checked activities.Checked
-	err := execute(withRetries(withActivity(ctx, "can "+m.spec.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, m.ref, &checked)
+	err := execute(withAttempts(ctx, checkAttempts), "can "+m.spec.Target.Host()+" be used?", a.CheckTarget, m.ref, &checked)
 	m.progress.KeylessNote = checked.KeylessNote
 	return err
-}
-
-// canary loads the first records, reads them back, and waits until somebody has
-// looked at what came of them.
-func (m *migrationRun) canary(ctx workflow.Context) {
-	m.loadBatches(ctx, "canary", m.source.Canary)
-	if m.stopped || m.source.Canary == m.source.Batches {
-		return
-	}
-	m.enter(ctx, PhaseVerifying)
-	question, timeout := m.canaryText(ctx), m.spec.CanaryTimeout
-	if timeout > 0 {
-		question += " Without an answer it stops at " + workflow.Now(ctx).Add(timeout).UTC().Format(time.DateTime) + " UTC."
-	}
-	m.stopped = !m.decide(ctx, UpdateApprove, question, timeout)
-	if m.stopped && ctx.Err() == nil {
-		m.halted = fmt.Sprintf("nobody has approved the canary within %s", timeout)
-	}
-}
-
-// canaryText says what came of the canary, for the one who decides.
-func (m *migrationRun) canaryText(ctx workflow.Context) string {
-	c := m.progress.Rounds[0].Counts
-	text := fmt.Sprintf("The canary: of %s %d %s created, %d %s there already, %d failed, %d %s unknown. ", figures.Count(c.Records(), "record"),
-		c.Created, figures.Plural(c.Created, "was", "were"), c.Duplicate, figures.Plural(c.Duplicate, "was", "were"), c.Failed, c.Unknown, figures.Plural(c.Unknown, "is", "are"))
-	found, err := verifyBatches(ctx, m.ref, 1, m.source.Canary)
-	text += "Read back: " + found.Text()
-	if err != nil {
-		text += " Not all could be read back: " + Cause(err) + "."
-	}
-	var forecast activities.Forecast
-	if err := execute(withActivity(ctx, "how long will the rest take?"), a.Forecast, activities.ForecastInput{Run: m.ref, Loaded: m.source.Canary}, &forecast); err == nil {
-		text += " " + forecastText(forecast)
-	}
-	return text
-}
-
-func forecastText(f activities.Forecast) string {
-	if f.Calls == 0 {
-		return fmt.Sprintf("%s %s left.", figures.Count(f.Left, "batch"), figures.Plural(f.Left, "is", "are"))
-	}
-	return fmt.Sprintf("A call took %s (half of them less), at most %s: the %s left %s about %s at the pace that is set.",
-		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), figures.Count(f.Left, "batch"), figures.Plural(f.Left, "takes", "take"), f.Takes.Round(time.Second))
 }
 
 // load is round 0: the input.
@@ -165,10 +121,10 @@ func (m *migrationRun) loadBatches(ctx workflow.Context, name string, batches in
 		if !m.stopped {
 			m.resolve(ctx)
 		}
-		if !tooManyFailed || m.stopped || m.halted != "" {
+		if !tooManyFailed || !m.canContinue() {
 			return
 		}
-		if m.stopped = !m.mayGoOn(ctx); m.stopped {
+		if m.stopped = !m.decideOnFailed(ctx); m.stopped {
 			return
 		}
 	}
@@ -191,7 +147,7 @@ func (m *migrationRun) resolve(ctx workflow.Context) {
 		m.progress.show(ctx)
 	case temporal.IsCanceledError(err):
 		m.stopped = true
-	default: // the same command looks again; the artifacts keep what is unknown now
+	default: // rerunning the command retries it; the artifacts keep what is unknown now
 		m.halted = Cause(err)
 	}
 }
@@ -210,7 +166,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	m.enter(ctx, PhaseLoading)
 	result, err := r.load(ctx)
 	m.progress.Children = nil
-	m.note(result, err)
+	m.note(result.Stopped, result.Halted, err)
 	m.progress.endRound(0, result.Counts)
 	m.progress.Errors = result.Errors
 	return result.TooManyFailed
@@ -220,22 +176,17 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 func (m *migrationRun) retry(ctx workflow.Context) {
 	for again := 1; ; again++ {
 		m.progress.Rounds = m.progress.Rounds[:1]
-		id := childID(ctx, numbered("retry", again))
-		m.progress.Children = []string{id}
-		m.enter(ctx, PhaseRetrying)
-		options := childOptions(id, "records in unknown state of "+m.fileName())
 		var result RetryResult
-		err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), RetryWorkflow, RetryInput{
+		err := m.runChild(ctx, PhaseRetrying, numbered("retry", again), "records in unknown state of "+m.fileName(), RetryWorkflow, RetryInput{
 			Run: m.ref, Limits: m.steering.Limits, Partitions: m.spec.Partitions,
 			Rounds: m.spec.RetryRounds, Backoff: m.spec.RetryBackoff, Round: 1, MostFailed: m.mostFailed(), Delta: m.spec.Delta, Notify: m.spec.Notify,
-		}).Get(ctx, &result)
-		m.progress.Children = nil
-		m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
+		}, &result)
+		m.note(result.Stopped, result.Halted, err)
 		m.progress.merge(result.Progress)
 		if !result.TooManyFailed {
 			return
 		}
-		if m.stopped = !m.mayGoOn(ctx); m.stopped {
+		if m.stopped = !m.decideOnFailed(ctx); m.stopped {
 			return
 		}
 	}
@@ -244,16 +195,21 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 // update is for the records of a delta migration that were there already. The
 // rounds come first: a duplicate of theirs may be our own.
 func (m *migrationRun) update(ctx workflow.Context) {
-	id := childID(ctx, "update")
-	m.progress.Children = []string{id}
-	m.enter(ctx, PhaseUpdating)
 	var result UpdateResult
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, "records of "+m.fileName()+" that are there already")), UpdateWorkflow, UpdateInput{
+	err := m.runChild(ctx, PhaseUpdating, "update", "records of "+m.fileName()+" that are there already", UpdateWorkflow, UpdateInput{
 		Run: m.ref, Limits: m.steering.Limits, Records: m.duplicates(),
-	}).Get(ctx, &result)
-	m.progress.Children = nil
-	m.note(LoadResult{Halted: result.Halted, Stopped: result.Stopped}, err)
+	}, &result)
+	m.note(result.Stopped, result.Halted, err)
 	m.progress.ToUpdate, m.progress.Updates = m.duplicates(), result.Counts
+}
+
+func (m *migrationRun) runChild(ctx workflow.Context, phase Phase, name, summary string, child, input, result any) error {
+	id := childID(ctx, name)
+	m.progress.Children = []string{id}
+	m.enter(ctx, phase)
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, childOptions(id, summary)), child, input).Get(ctx, result)
+	m.progress.Children = nil
+	return err
 }
 
 // countEntities is for the summary only: a target that does not tell is no
@@ -264,9 +220,9 @@ func (m *migrationRun) countEntities(ctx workflow.Context) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	attempts := int32(countAttempts)
 	if m.stopped {
-		attempts = 1 // somebody waits for the end
+		attempts = 1 // an operator waits for the end
 	}
-	if err := execute(withRetries(withActivity(ctx, "count the entities"), attempts), a.CountEntities, m.ref, &m.entities); err != nil {
+	if err := execute(withAttempts(ctx, attempts), "count the entities", a.CountEntities, m.ref, &m.entities); err != nil {
 		m.entities = nil
 	}
 }
@@ -274,7 +230,7 @@ func (m *migrationRun) countEntities(ctx workflow.Context) {
 func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	result := Result{Halted: m.halted}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	err := execute(withActivity(ctx, "write and count the artifacts"), a.WriteArtifacts, activities.ArtifactsInput{
+	err := execute(ctx, "write and count the artifacts", a.WriteArtifacts, activities.ArtifactsInput{
 		Run: m.ref, FinishedAt: workflow.Now(ctx), EntitiesAfter: m.entities, Stopped: m.stopped, Cancelled: m.steering.Ending == UpdateCancel,
 		Halted: m.halted,
 	}, &result.Summary)
@@ -286,17 +242,16 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 	return result, nil
 }
 
-// keepFailure keeps why the migration came to nothing where it is found when the
-// service does not tell any more.
+// keepFailure keeps in the folder why the migration failed, for when the service has
+// deleted its history.
 func (m *migrationRun) keepFailure(ctx workflow.Context, err error) {
 	failure := migration.Failure{At: workflow.Now(ctx).UTC(), Reason: Cause(err), Stopped: temporal.IsCanceledError(err), Spec: m.spec}
 	if failure.Stopped {
 		failure.Reason = "stopped before anything was sent"
 	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	ctx = withRetries(withActivity(ctx, "keep why it came to nothing"), countAttempts)
-	if err := execute(ctx, a.KeepFailure, activities.FailureInput{Run: m.ref, Failure: failure}, nil); err != nil {
-		workflow.GetLogger(ctx).Warn("why the migration came to nothing could not be kept", "error", err)
+	if err := execute(withAttempts(ctx, countAttempts), "keep why it failed", a.KeepFailure, activities.FailureInput{Run: m.ref, Failure: failure}, nil); err != nil {
+		workflow.GetLogger(ctx).Warn("cannot keep why the migration failed", "error", err)
 	}
 }
 
@@ -313,30 +268,34 @@ func (m *migrationRun) duplicates() (n int) {
 	return n
 }
 
-// note keeps why a child ended before its time. Whatever it was, the artifacts
-// are written, so that every record stands somewhere.
-func (m *migrationRun) note(result LoadResult, err error) {
-	if result.Stopped || err != nil {
+// note keeps why a child ended early. Whatever it was, the artifacts are written, so
+// that every record has its disposition.
+func (m *migrationRun) note(stopped bool, halted string, err error) {
+	if stopped || err != nil {
 		m.stopped = true
 	}
-	m.halted = result.Halted
+	m.halted = halted
 	if err != nil && !temporal.IsCanceledError(err) {
 		m.halted = Cause(err)
 	}
 }
 
-// enter shows a phase to those who watch.
+// canContinue says that nothing has ended the migration early.
+func (m *migrationRun) canContinue() bool { return !m.stopped && m.halted == "" }
+
+// enter shows a phase in queries, the Web UI and the search attributes.
 func (m *migrationRun) enter(ctx workflow.Context, phase Phase) {
 	m.progress.Phase = phase
 	m.progress.show(ctx)
-	if m.spec.SearchAttributes {
-		updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(m.progress.ShownPhase()))}
-		if failed, unknown, known := m.soFar(); known {
-			updates = append(updates, AttributeFailed.ValueSet(int64(failed)), AttributeUnknown.ValueSet(int64(unknown)))
-		}
-		if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
-			workflow.GetLogger(ctx).Warn("cannot set the search attributes", "error", err)
-		}
+	if !m.spec.SearchAttributes {
+		return
+	}
+	updates := []temporal.SearchAttributeUpdate{AttributePhase.ValueSet(string(m.progress.ShownPhase()))}
+	if failed, unknown, known := m.soFar(); known {
+		updates = append(updates, AttributeFailed.ValueSet(int64(failed)), AttributeUnknown.ValueSet(int64(unknown)))
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
+		workflow.GetLogger(ctx).Warn("cannot set the search attributes", "error", err)
 	}
 }
 
@@ -353,59 +312,9 @@ func (m *migrationRun) soFar() (failed, unknown int, known bool) {
 	return m.failed() + m.progress.Updates.Failed, rounds[len(rounds)-1].unknown(), true
 }
 
-// failed is how many records the rounds that have ended have failed.
-func (m *migrationRun) failed() (n int) {
-	for _, r := range m.progress.Rounds {
-		n += r.failed(m.spec.Delta)
-	}
-	return n
-}
-
 func (m *migrationRun) fileName() string { return m.spec.ShownName() }
 
-// mayGoOn waits for a decision while too many records have failed. The limit may
-// have been raised since.
-func (m *migrationRun) mayGoOn(ctx workflow.Context) bool {
-	if most := m.mostFailed(); most == nil || *most >= 0 {
-		return ctx.Err() == nil
-	}
-	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %s %s failed, more than --max-failed %s allows.", m.failed(), figures.Count(m.source.Records, "record"), figures.Plural(m.failed(), "has", "have"), m.steering.MaxFailed), 0)
-}
-
-// tellMostFailed tells the children of a new limit.
-func (m *migrationRun) tellMostFailed(ctx workflow.Context) {
-	if p := m.progress.Phase; p != PhaseLoading && p != PhaseRetrying {
-		return
-	}
-	for _, id := range m.progress.Children {
-		_ = workflow.SignalExternalWorkflow(ctx, id, "", signalMostFailed, m.mostFailed()).Get(ctx, nil) // it may have ended just now
-	}
-}
-
-// mostFailed is how many more records may fail; nil is any number.
-func (m *migrationRun) mostFailed() *int {
-	limit, err := migration.ParseMaxFailed(m.steering.MaxFailed)
-	most, limited := limit.Of(m.source.Records)
-	if err != nil || !limited {
-		return nil
-	}
-	most -= m.failed()
-	return &most
-}
-
-// mostFailedAgain is mostFailed for a round that counts what was loaded before once
-// more: duplicates fail in it that turned out not to have failed.
-func (m *migrationRun) mostFailedAgain() *int {
-	rounds := m.progress.Rounds
-	m.progress.Rounds = nil
-	most := m.mostFailed()
-	if most != nil && !m.spec.Delta && len(rounds) > 0 && rounds[0].isResolved() {
-		*most += rounds[0].Duplicate - rounds[0].Resolved.Failed
-	}
-	return most
-}
-
-// numbered names the children of a kind; the first as it always was.
+// numbered names the children of a kind; the first has no number.
 func numbered(what string, n int) string {
 	if n == 1 {
 		return what
@@ -419,22 +328,3 @@ func childID(ctx workflow.Context, what string) string {
 	info := workflow.GetInfo(ctx)
 	return info.WorkflowExecution.ID + "/" + what + "-" + info.OriginalRunID
 }
-
-const (
-	// A target that does not answer at the start is asked for about a quarter
-	// of a minute before the migration refuses to begin.
-	checkAttempts = 5
-	countAttempts = 3
-
-	// Reading and writing folders is tried again for about a minute: a disk
-	// that is full may be cleared. Then the migration ends with the reason, and
-	// the same command goes on.
-	storageAttempts = 8
-	// A bucket is waited for half an hour, and longer where it does not even
-	// refuse: nobody has to watch an outage of it.
-	bucketAttempts = 180
-
-	// No activity of ours takes longer than this, unless its worker is dead,
-	// which the heartbeat tells long before.
-	longest = 24 * time.Hour
-)

@@ -202,8 +202,8 @@ func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
 	for _, pause := range e.timers[1:] {
 		waited += pause
 	}
-	if waited < lookAgainFor || waited > lookAgainFor+lookAgainLongest {
-		t.Errorf("looked for %v, want about %v", waited, lookAgainFor)
+	if waited < invisibleFor || waited > invisibleFor+longestLookupPause {
+		t.Errorf("looked for %v, want about %v", waited, invisibleFor)
 	}
 }
 
@@ -428,15 +428,15 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 
 	f := newFake(t, 1)
 	f.finish = func(activities.ArtifactsInput) error { return trouble(full) }
-	if _, err := newEnvironment(t, f).migrate(nil); err == nil || Cause(err) != full || f.count("WriteArtifacts") != storageAttempts {
-		t.Errorf("artifacts that cannot be written: %v after %d tries, want %q after %d", err, f.count("WriteArtifacts"), full, storageAttempts)
+	if _, err := newEnvironment(t, f).migrate(nil); err == nil || Cause(err) != full || f.count("WriteArtifacts") != diskAttempts {
+		t.Errorf("artifacts that cannot be written: %v after %d tries, want %q after %d", err, f.count("WriteArtifacts"), full, diskAttempts)
 	}
 }
 
 func TestTroubleThatPassesIsNoTrouble(t *testing.T) {
 	f := newFake(t, 3)
 	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
-		if attempt < storageAttempts {
+		if attempt < diskAttempts {
 			return activities.BatchResult{}, trouble("the disk is full")
 		}
 		return allCreated, nil
@@ -471,7 +471,7 @@ func TestWhatTheHistoryKeepsIsSmallAndNamed(t *testing.T) {
 	f := newFake(t, 200)
 	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
 		switch {
-		case in.Round == 0 && in.Position == 12 && attempt <= storageAttempts:
+		case in.Round == 0 && in.Position == 12 && attempt <= diskAttempts:
 			return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 		case in.Round == 0 && in.Position%20 == 0:
 			return allUnknown, nil

@@ -22,30 +22,13 @@ import (
 // state folder that has somebody to notify delivers what is left.
 const NoticeQueue = "durable-dataload-notices"
 
-const (
-	// deliverFor is how long a notice is tried; later it is no news.
-	deliverFor = 24 * time.Hour
-
-	// The pauses between attempts: a second, doubling.
-	shortestPause = time.Second
-	longestPause  = 15 * time.Minute
-)
-
 // NotifyWorkflow delivers a notice. It is apart from the migration, which
 // neither waits for it nor fails by it, and it may outlive it. It fails where
 // the receiver did not take the notice for a day, or never will.
 func NotifyWorkflow(ctx workflow.Context, in activities.NotifyInput) (activities.Notified, error) {
 	workflow.SetCurrentDetails(ctx, in.Notice.Text)
 	var result activities.Notified
-	err := execute(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		ScheduleToCloseTimeout: deliverFor,
-		StartToCloseTimeout:    time.Minute, // an attempt ends long before
-		HeartbeatTimeout:       activities.HeartbeatTimeout,
-		Summary:                "tell " + string(in.Notice.Type),
-		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval: shortestPause, BackoffCoefficient: 2, MaximumInterval: longestPause,
-		},
-	}), a.Notify, in, &result)
+	err := execute(forDelivery(ctx), "tell "+string(in.Notice.Type), a.Notify, in, &result)
 	return result, err
 }
 

@@ -13,10 +13,8 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-const (
-	// longestBackoff is where the doubling of the pauses between rounds ends.
-	longestBackoff = time.Hour
-)
+// longestBackoff is where the doubling of the pauses between rounds ends.
+const longestBackoff = time.Hour
 
 // RetryInput is the retry rounds of a migration, and how far they are.
 type RetryInput struct {
@@ -51,22 +49,20 @@ type RetryResult struct {
 // again, until nothing of the kind is left or the rounds are used up. Without
 // rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
-	ctx = onStore(ctx, in.Run.Folder)
+	ctx = withFolder(ctx, in.Run.Folder)
 	r := &retryRun{in: in}
 	r.in.Progress.Phase = PhaseRetrying
 	r.in.Progress.serve(ctx)
-	heedMostFailed(ctx, func(ctx workflow.Context, most *int) {
+	receiveMostFailed(ctx, func(ctx workflow.Context, most *int) {
 		r.in.MostFailed = most
-		for _, id := range r.in.Progress.Children {
-			_ = workflow.SignalExternalWorkflow(ctx, id, "", signalMostFailed, r.mostFailed()).Get(ctx, nil) // it may have ended just now
-		}
+		sendMostFailed(ctx, r.in.Progress.Children, r.mostFailed)
 	})
 	return r.run(ctx)
 }
 
 func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 	for {
-		if shouldContinueAsNew(ctx) {
+		if isHistoryLong(ctx) {
 			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
 		}
 		r.countReasons(ctx)
@@ -106,7 +102,7 @@ type retryRun struct {
 // was unknown may have been created since.
 func (r *retryRun) countReasons(ctx workflow.Context) {
 	var reasons activities.Reasons
-	if err := execute(withActivity(ctx, "why are records failed or unknown?"), a.CountReasons, r.in.Run, &reasons); err != nil {
+	if err := execute(ctx, "why are records failed or unknown?", a.CountReasons, r.in.Run, &reasons); err != nil {
 		workflow.GetLogger(ctx).Warn("the reasons could not be counted", "error", err)
 		return
 	}
@@ -115,7 +111,7 @@ func (r *retryRun) countReasons(ctx workflow.Context) {
 
 func (r *retryRun) writeRetryFile(ctx workflow.Context) (migration.RetryFile, error) {
 	var file migration.RetryFile
-	err := execute(withActivity(ctx, fmt.Sprintf("write the retry file of round %d", r.in.Round)), a.WriteRetryFile, activities.RetryFileInput{
+	err := execute(ctx, fmt.Sprintf("write the retry file of round %d", r.in.Round), a.WriteRetryFile, activities.RetryFileInput{
 		Run: r.in.Run, Round: r.in.Round, Now: workflow.Now(ctx),
 	}, &file)
 	r.in.Progress.Aside += file.Aside
@@ -134,7 +130,7 @@ var (
 // migration has loaded is not waited for, and does not count.
 func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadResult, error) {
 	var plan activities.Plan
-	if err := execute(withActivity(ctx, "is anything left to load?"), a.PlanBatches, activities.PlanInput{
+	if err := execute(ctx, "is anything left to load?", a.PlanBatches, activities.PlanInput{
 		Run: r.in.Run, Round: r.in.Round, Limit: 1,
 	}, &plan); err != nil {
 		return LoadResult{}, err
@@ -228,9 +224,4 @@ func (r *retryRun) result(ctx workflow.Context, err error) RetryResult {
 		r.halted = Cause(err)
 	}
 	return RetryResult{Progress: r.in.Progress, Stopped: r.stopped || ctx.Err() != nil, Halted: r.halted}
-}
-
-// sleep is a timer with a name, for the Web UI.
-func sleep(ctx workflow.Context, d time.Duration, summary string) error {
-	return workflow.NewTimerWithOptions(ctx, d, workflow.TimerOptions{Summary: summary}).Get(ctx, nil)
 }

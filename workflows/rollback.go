@@ -3,7 +3,6 @@ package workflows
 import (
 	"fmt"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
@@ -40,11 +39,11 @@ type RollbackProgress struct {
 }
 
 // RollbackWorkflow deletes what a migration created, and restores what it
-// updated; then it looks at all of it again. It can be cancelled at any time:
-// calls in flight end, the artifacts say what was done, and a later run with the
-// same folder goes on.
+// updated; then it verifies all of it. It can be cancelled at any time: calls in
+// flight end, the artifacts say what was done, and a later run with the same
+// folder resumes it.
 func RollbackWorkflow(ctx workflow.Context, in RollbackInput) (RollbackResult, error) {
-	ctx = onStore(ctx, migration.Folder(in.Rollback.Folder))
+	ctx = withFolder(ctx, migration.Folder(in.Rollback.Folder))
 	r := &rollbackRun{in: in}
 	if err := r.serveProgress(ctx); err != nil {
 		return RollbackResult{}, err
@@ -65,7 +64,7 @@ func (r *rollbackRun) run(ctx workflow.Context) (RollbackResult, error) {
 		}
 		r.enter(ctx, PhaseVerifying)
 	}
-	if err := r.pass(ctx, true); err != nil {
+	if err := r.pass(ctx); err != nil {
 		return RollbackResult{}, err
 	}
 	return r.writeArtifacts(ctx)
@@ -73,13 +72,14 @@ func (r *rollbackRun) run(ctx workflow.Context) (RollbackResult, error) {
 
 type rollbackRun struct {
 	flight
-	in RollbackInput
+	in    RollbackInput
+	total int // batches of the round
 }
 
-// begin asks for the target first: where it cannot be used, nothing is begun.
+// begin checks the target first: where it cannot be used, nothing is begun.
 func (r *rollbackRun) begin(ctx workflow.Context) error {
 	r.in.Run = activities.Run{Folder: migration.Folder(r.in.Rollback.Folder), ID: workflow.GetInfo(ctx).OriginalRunID}
-	if err := execute(withRetries(withActivity(ctx, "can "+r.in.Rollback.Target.Host()+" be used?"), checkAttempts), a.CheckTarget, r.in.Run, nil); err != nil {
+	if err := execute(withAttempts(ctx, checkAttempts), "can "+r.in.Rollback.Target.Host()+" be used?", a.CheckTarget, r.in.Run, nil); err != nil {
 		return err
 	}
 	if err := r.beginRound(ctx); err != nil {
@@ -90,14 +90,14 @@ func (r *rollbackRun) begin(ctx workflow.Context) error {
 }
 
 func (r *rollbackRun) beginRound(ctx workflow.Context) error {
-	return execute(withActivity(ctx, "what is to be undone?"), a.BeginRollback, r.in.Run, &r.in.Begun)
+	return execute(ctx, "what is to be undone?", a.BeginRollback, r.in.Run, &r.in.Begun)
 }
 
-// rollBack does a round, and one more for what workers have left that were
-// stopped while the rollback was not.
+// rollBack does a round, and one more for what is left by workers that were shut
+// down while the rollback went on.
 func (r *rollbackRun) rollBack(ctx workflow.Context) error {
 	for {
-		if err := r.pass(ctx, false); err != nil {
+		if err := r.pass(ctx); err != nil {
 			return err
 		}
 		if r.in.Counts.Left == 0 || r.stopping(ctx) {
@@ -111,76 +111,50 @@ func (r *rollbackRun) rollBack(ctx workflow.Context) error {
 	}
 }
 
-// pass goes over all batches of a round, to undo or to verify. Its error
+// pass goes over all batches of a round, to undo or to verify them. Its error
 // continues as new.
-func (r *rollbackRun) pass(ctx workflow.Context, verify bool) error {
-	for !r.stopping(ctx) {
-		plan, err := r.plan(ctx, verify)
-		if err != nil {
-			r.halt(ctx, err)
-			break
-		}
-		for _, batch := range plan.Batches {
-			if !r.waitForRoom(ctx, windowOf(r.in.Rollback.Limits)) {
-				break
-			}
-			r.start(ctx, func(ctx workflow.Context) { r.batch(ctx, plan.Total, batch, verify) })
-		}
-		if r.stopping(ctx) {
-			break
-		}
-		r.in.After = plan.After
-		if plan.After == plan.Total {
-			break
-		}
-		if shouldContinueAsNew(ctx) {
-			r.drain(ctx)
-			if !r.stopping(ctx) {
-				return workflow.NewContinueAsNewError(ctx, RollbackWorkflow, r.in)
-			}
-		}
+func (r *rollbackRun) pass(ctx workflow.Context) error {
+	window := func() int { return windowOf(r.in.Rollback.Limits) }
+	batches := pass[int]{flight: &r.flight, plan: r.plan, window: window, batch: r.batch}
+	if batches.run(ctx, ctx) {
+		return workflow.NewContinueAsNewError(ctx, RollbackWorkflow, r.in)
 	}
-	r.drain(ctx)
 	return nil
 }
 
-func (r *rollbackRun) plan(ctx workflow.Context, verify bool) (activities.RollbackPlan, error) {
-	summary := "which records are to be undone?"
+func (r *rollbackRun) plan(ctx workflow.Context) (next []int, isLast bool, err error) {
+	verify, summary := r.in.Phase == PhaseVerifying, "which records are to be undone?"
 	if verify {
-		summary = "which records are to be looked at again?"
+		summary = "which records are to be verified?"
 	}
 	var plan activities.RollbackPlan
-	err := execute(withActivity(ctx, summary), a.PlanRollback, activities.RollbackPlanInput{
+	if err := execute(ctx, summary, a.PlanRollback, activities.RollbackPlanInput{
 		Run: r.in.Run, Round: r.in.Begun.Round, Verify: verify, After: r.in.After, Limit: batchesAPlan,
-	}, &plan)
+	}, &plan); err != nil {
+		return nil, false, err
+	}
 	r.in.Counts.Add(plan.Settled)
+	r.in.After, r.total = plan.After, plan.Total
 	r.show(ctx)
-	return plan, err
+	return plan.Batches, plan.After == plan.Total, nil
 }
 
 // batch undoes or verifies one batch. Both may be repeated as they are, also
 // after their worker died: see activities.RollBackBatch.
-func (r *rollbackRun) batch(ctx workflow.Context, total, batch int, verify bool) {
+func (r *rollbackRun) batch(ctx workflow.Context, batch int) {
 	activity, what := any(a.RollBackBatch), "undo"
-	if verify {
-		activity, what = a.VerifyRollback, "look again at"
+	if r.in.Phase == PhaseVerifying {
+		activity, what = a.VerifyRollback, "verify"
 	}
-	options := workflow.GetActivityOptions(withActivity(ctx, fmt.Sprintf("%s batch %d of %d", what, batch, total)))
-	options.RetryPolicy = retries(updateAttempts)
-	options.RetryPolicy.MaximumInterval = updatePause
 	var counts migration.RollbackCounts
-	err := execute(workflow.WithActivityOptions(ctx, options), activity, activities.RollbackInput{
+	if err := execute(withCallRetries(ctx), fmt.Sprintf("%s batch %d of %d", what, batch, r.total), activity, activities.RollbackInput{
 		Run: r.in.Run, Round: r.in.Begun.Round, Batch: batch,
-	}, &counts)
-	switch {
-	case err == nil:
-		r.in.Counts.Add(counts)
-		r.show(ctx)
+	}, &counts); err != nil {
+		r.lose(ctx, err)
 		return
-	case !temporal.IsCanceledError(err):
-		r.halt(ctx, err)
 	}
-	r.lost++
+	r.in.Counts.Add(counts)
+	r.show(ctx)
 }
 
 func (r *rollbackRun) writeArtifacts(ctx workflow.Context) (RollbackResult, error) {
@@ -188,7 +162,7 @@ func (r *rollbackRun) writeArtifacts(ctx workflow.Context) (RollbackResult, erro
 	r.in.Phase = PhaseWriting
 	r.show(ctx)
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	err := execute(withActivity(ctx, "write and count the artifacts"), a.WriteRollback, activities.RollbackArtifactsInput{
+	err := execute(ctx, "write and count the artifacts", a.WriteRollback, activities.RollbackArtifactsInput{
 		Run: r.in.Run, Round: r.in.Begun.Round, FinishedAt: workflow.Now(ctx),
 	}, &result.Summary)
 	if err != nil {

@@ -45,6 +45,8 @@ const filesARun = 100
 // has been done. It can be cancelled at any time: the migration that runs is
 // stopped, and the next run goes on.
 func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migration.Scheduled, error) {
+	// It does not wait for a bucket that is away: the next run comes by itself.
+	ctx = withAttempts(withFolder(ctx, migration.Folder(in.Schedule.StateDir)), diskAttempts)
 	s := &scheduledRun{in: in, so: in.So}
 	if s.so.StartedAt.IsZero() {
 		s.so = migration.Scheduled{
@@ -101,8 +103,7 @@ func (s *scheduledRun) find(ctx workflow.Context) (found activities.Found, settl
 	if err != nil || len(first.Files) == 0 {
 		return first, nil, err
 	}
-	timer := workflow.NewTimerWithOptions(ctx, s.in.Schedule.Settle, workflow.TimerOptions{Summary: "is any of them still being written?"})
-	if err := timer.Get(ctx, nil); err != nil {
+	if err := sleep(ctx, s.in.Schedule.Settle, "is any of them still being written?"); err != nil {
 		return first, nil, err
 	}
 	if found, err = s.look(ctx, "have they changed?"); err != nil {
@@ -120,7 +121,7 @@ func (s *scheduledRun) find(ctx workflow.Context) (found activities.Found, settl
 }
 
 func (s *scheduledRun) look(ctx workflow.Context, summary string) (found activities.Found, err error) {
-	err = execute(withActivity(ctx, summary), a.FindFiles, activities.FindInput{Schedule: s.in.Schedule, After: s.in.After, Limit: filesARun}, &found)
+	err = execute(ctx, summary, a.FindFiles, activities.FindInput{Schedule: s.in.Schedule, After: s.in.After, Limit: filesARun}, &found)
 	return found, err
 }
 
@@ -131,7 +132,7 @@ func (s *scheduledRun) file(ctx workflow.Context, file migration.FoundFile) {
 	defer func() { s.at = "" }()
 	s.show(ctx)
 	var p activities.Prepared
-	if err := execute(withActivity(ctx, "is "+name+" new?"), a.PrepareFile, activities.PrepareInput{Schedule: s.in.Schedule, File: file}, &p); err != nil {
+	if err := execute(ctx, "is "+name+" new?", a.PrepareFile, activities.PrepareInput{Schedule: s.in.Schedule, File: file}, &p); err != nil {
 		s.notRun(ctx, migration.ScheduledFile{File: file.Path}, err)
 		return
 	}
@@ -201,7 +202,7 @@ func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, s
 	if folder == "" {
 		summary = "drop the plain copy of " + shownBase(file.Path)
 	}
-	err := execute(withActivity(ctx, summary), a.PutAway, activities.PutAwayInput{
+	err := execute(ctx, summary, a.PutAway, activities.PutAwayInput{
 		Schedule: s.in.Schedule, File: file, Folder: folder, Staged: staged,
 	}, &done.MovedTo)
 	switch {
@@ -267,7 +268,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.so.FinishedAt = workflow.Now(ctx).UTC().Truncate(time.Second)
 	var name string
-	err := execute(withActivity(free, "write what became of the files"), a.WriteScheduled, activities.WriteScheduledInput{
+	err := execute(free, "write what became of the files", a.WriteScheduled, activities.WriteScheduledInput{
 		Schedule: s.in.Schedule, Scheduled: s.so,
 	}, &name)
 	if err != nil {

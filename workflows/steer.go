@@ -106,8 +106,9 @@ func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
 	m.ordering = workflow.NewMutex(ctx)
 	for _, o := range m.orders() {
 		do := func(ctx workflow.Context, order Order) (Answer, error) {
-			// A stop of the workflow itself does not keep an order from its end.
-			ctx, _ = workflow.NewDisconnectedContext(ctx)
+			// A stop of the workflow itself does not keep an order from its end. It
+			// does not wait for a bucket that is away: an operator waits for it.
+			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, m.ref.Folder), diskAttempts))
 			if err := m.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
@@ -240,7 +241,7 @@ func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
 	}
 	answer, err := m.change(ctx, "set", func(s *Steering) { s.Control, s.MaxFailed = after.Control, after.MaxFailed }, changes...)
 	if err == nil && before.MaxFailed != after.MaxFailed {
-		m.tellMostFailed(ctx)
+		m.sendMostFailed(ctx)
 	}
 	return answer, err
 }
@@ -345,7 +346,7 @@ func (m *migrationRun) change(ctx workflow.Context, text string, apply func(*Ste
 }
 
 func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) error {
-	return execute(withActivity(ctx, "write down what has changed"), a.Steer, in, nil)
+	return execute(ctx, "write down what has changed", a.Steer, in, nil)
 }
 
 // decide waits until an operator says how to go on, with an update or with
@@ -382,7 +383,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 // the reasons, as they are so far. It says where.
 func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
 	var reasons activities.Reasons
-	if err := execute(withActivity(ctx, "write the fail file so far"), a.WriteFailures, m.ref, &reasons); err != nil {
+	if err := execute(ctx, "write the fail file so far", a.WriteFailures, m.ref, &reasons); err != nil {
 		workflow.GetLogger(ctx).Warn("the fail file so far could not be written", "error", err)
 		return ""
 	}

@@ -371,7 +371,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	}
 	if waiting.ShownPhase() != PhaseDeciding || waiting.Steering.Decision != "The canary: of 20 records 20 were created, 0 were there already, 0 failed, 0 are unknown. "+
 		"Read back: 20 of 20 records are in the target as they should be. "+
-		"A call took 120ms (half of them less), at most 1s: the 4 batches left take about 1h0m0s at the pace that is set." {
+		"The median call took 120ms, the longest 1s: the 4 batches left take about 1h0m0s at the pace that is set." {
 		t.Errorf("it waits with %+v", waiting.Steering)
 	}
 	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {
@@ -398,7 +398,7 @@ func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(waiting.Steering.Decision, " Without an answer it stops at ") || result.Halted != "nobody has approved the canary within 1h0m0s" {
+	if !strings.Contains(waiting.Steering.Decision, " Without an answer it stops at ") || result.Halted != "the canary was not approved within 1h0m0s" {
 		t.Errorf("it waits with %q, and stops because %q; want both to tell of the time", waiting.Steering.Decision, result.Halted)
 	}
 	if f.count("LoadBatch") != 2 || !f.artifact.Stopped || f.artifact.Cancelled {

@@ -4,20 +4,11 @@ import (
 	"fmt"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-)
-
-// An UpdateBatch that does not get through to the target is run again, so often
-// and with pauses of up to updatePause: a few minutes. Then the updates halt,
-// and the same command goes on with them.
-const (
-	updateAttempts = 10
-	updatePause    = 30 * time.Second
 )
 
 // UpdateInput is the updates of a delta migration, and how far they are.
@@ -44,7 +35,7 @@ type UpdateResult struct {
 // activity, some at a time. Cancelled, it starts no more, waits for those in
 // flight, and reports what it has.
 func UpdateWorkflow(ctx workflow.Context, in UpdateInput) (UpdateResult, error) {
-	ctx = onStore(ctx, in.Run.Folder)
+	ctx = withFolder(ctx, in.Run.Folder)
 	u := &updateRun{in: in}
 	if err := u.serveProgress(ctx); err != nil {
 		return UpdateResult{}, err
@@ -53,79 +44,55 @@ func UpdateWorkflow(ctx workflow.Context, in UpdateInput) (UpdateResult, error) 
 }
 
 func (u *updateRun) run(ctx workflow.Context) (UpdateResult, error) {
-	for !u.stopping(ctx) {
-		plan, err := u.plan(ctx)
-		if err != nil {
-			u.halt(ctx, err)
-			break
-		}
-		for _, batch := range plan.Batches {
-			if !u.waitForRoom(ctx, windowOf(u.in.Limits)) {
-				break
-			}
-			u.start(ctx, func(ctx workflow.Context) { u.updateBatch(ctx, plan, batch) })
-		}
-		if u.stopping(ctx) {
-			break
-		}
-		u.in.After = plan.After
-		if plan.After == plan.Total {
-			break
-		}
-		if shouldContinueAsNew(ctx) {
-			u.drain(ctx)
-			if !u.stopping(ctx) {
-				return UpdateResult{}, workflow.NewContinueAsNewError(ctx, UpdateWorkflow, u.in)
-			}
-		}
+	window := func() int { return windowOf(u.in.Limits) }
+	batches := pass[activities.PlannedBatch]{flight: &u.flight, plan: u.plan, window: window, batch: u.updateBatch}
+	if batches.run(ctx, ctx) {
+		return UpdateResult{}, workflow.NewContinueAsNewError(ctx, UpdateWorkflow, u.in)
 	}
-	u.drain(ctx)
 	return UpdateResult{Counts: u.in.Counts, Stopped: u.stopped(ctx), Halted: u.halted}, nil
 }
 
 type updateRun struct {
 	flight
 	in     UpdateInput
+	round  int       // the last one
+	total  int       // batches of the input
 	called time.Time // see Progress.LastCall
 }
 
-func (u *updateRun) plan(ctx workflow.Context) (activities.UpdatePlan, error) {
+func (u *updateRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, isLast bool, err error) {
 	var plan activities.UpdatePlan
-	err := execute(withActivity(ctx, "which batches have records to update?"), a.PlanUpdates, activities.UpdatePlanInput{
+	if err := execute(ctx, "which batches have records to update?", a.PlanUpdates, activities.UpdatePlanInput{
 		Run: u.in.Run, After: u.in.After, Limit: batchesAPlan,
-	}, &plan)
+	}, &plan); err != nil {
+		return nil, false, err
+	}
 	u.in.Counts.Add(plan.Settled)
+	u.in.After, u.round, u.total = plan.After, plan.Round, plan.Total
 	u.show(ctx)
-	return plan, err
+	return plan.Batches, plan.After == plan.Total, nil
 }
 
 // updateBatch updates one batch. It may be repeated as it is, also after its
-// worker died: see activities.UpdateBatch. What onlyWaited is no attempt.
-func (u *updateRun) updateBatch(ctx workflow.Context, plan activities.UpdatePlan, batch activities.PlannedBatch) {
+// worker died: see activities.UpdateBatch.
+func (u *updateRun) updateBatch(ctx workflow.Context, batch activities.PlannedBatch) {
 	first, last := batch.Lines()
-	options := workflow.GetActivityOptions(withActivity(ctx, fmt.Sprintf("update batch %d of %d, lines %d to %d", batch.Position(), plan.Total, first, last)))
-	options.RetryPolicy = retries(updateAttempts)
-	options.RetryPolicy.MaximumInterval = updatePause
-	var updated ledger.Updates
-	update := func() error {
-		return execute(workflow.WithActivityOptions(ctx, options), a.UpdateBatch, activities.UpdateInput{
-			Run: u.in.Run, Round: plan.Round, Batch: batch.Position(),
-		}, &updated)
+	name := fmt.Sprintf("update batch %d of %d, lines %d to %d", batch.Position(), u.total, first, last)
+	input := activities.UpdateInput{Run: u.in.Run, Round: u.round, Batch: batch.Position()}
+	for {
+		var updated ledger.Updates
+		err := execute(withCallRetries(ctx), name, a.UpdateBatch, input, &updated)
+		if err == nil {
+			u.in.Counts.Add(updated)
+			u.called = workflow.Now(ctx)
+			u.show(ctx)
+			return
+		}
+		if u.stopping(ctx) || !isNoAttempt(ctx, err) {
+			u.lose(ctx, err)
+			return
+		}
 	}
-	err := update()
-	for err != nil && !u.stopping(ctx) && onlyWaited(ctx, err) {
-		err = update()
-	}
-	switch {
-	case err == nil:
-		u.in.Counts.Add(updated)
-		u.called = workflow.Now(ctx)
-		u.show(ctx)
-		return
-	case !temporal.IsCanceledError(err):
-		u.halt(ctx, err)
-	}
-	u.lost++
 }
 
 // show writes the current details for the Web UI.

@@ -136,8 +136,8 @@ func TestATargetThatDoesNotUpdateHaltsTheUpdates(t *testing.T) {
 	if err != nil || result.Halted != "does not answer" || !f.artifact.Stopped {
 		t.Errorf("%+v, %v, artifacts asked with %+v; want them, and the reason", result, err, f.artifact)
 	}
-	if n := f.count("UpdateBatch"); n != updateAttempts {
-		t.Errorf("%d attempts, want %d of the first batch and none of the second", n, updateAttempts)
+	if n := f.count("UpdateBatch"); n != callAttempts {
+		t.Errorf("%d attempts, want %d of the first batch and none of the second", n, callAttempts)
 	}
 	if waited := f.artifact.FinishedAt.Sub(began); waited < time.Minute || waited > 10*time.Minute {
 		t.Errorf("it halted after %v, want some minutes", waited)
