@@ -33,20 +33,20 @@ type ArtifactsInput struct {
 func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return migration.Summary{}, err
 	}
-	if err := o.folder.Seal(in.Run.ID); err != nil {
+	if err := m.folder.Seal(in.Run.ID); err != nil {
 		return migration.Summary{}, ended(ctx, err)
 	}
-	summary, err := o.writeArtifacts(ctx, a, in)
+	summary, err := m.writeArtifacts(ctx, in)
 	return summary, ended(ctx, err)
 }
 
-func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in ArtifactsInput) (migration.Summary, error) {
-	course := artifacts.NewCourse(o.start.StartedAt, in.FinishedAt)
-	rounds, err := o.rounds(ctx, a, in.Run, course)
+func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
+	course := artifacts.NewCourse(m.start.StartedAt, in.FinishedAt)
+	rounds, err := m.rounds(ctx, course)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -56,32 +56,32 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 	unresolved := last.file.Name
 	if last.Round.Round > 0 && last.Batches == 0 {
 		rounds = rounds[:len(rounds)-1]
-	} else if unresolved, err = o.unresolvedName(in); err != nil {
+	} else if unresolved, err = m.unresolvedName(in); err != nil {
 		return migration.Summary{}, err
 	}
 	var retry []string
 	for _, r := range rounds[1:] {
 		retry = append(retry, r.file.Name)
 	}
-	set, err := o.writeSet(ctx, artifacts.Options{
-		Dir: o.spec.OutputDir, Stamp: o.start.Stamp, Header: o.index.Header(), Retry: retry, Unresolved: unresolved, Updates: o.updatesBy(),
+	set, err := m.writeSet(ctx, artifacts.Options{
+		Dir: m.spec.OutputDir, Stamp: m.start.Stamp, Header: m.index.Header(), Retry: retry, Unresolved: unresolved, Updates: m.updatesBy(),
 	}, last.Round.Round, course)
 	if err != nil {
 		return migration.Summary{}, err
 	}
 	counts, files := set.counts, set.files
-	keyless, err := o.keylessSummary(set.aside)
+	keyless, err := m.keylessSummary(set.aside)
 	if err != nil {
 		return migration.Summary{}, err
 	}
-	events, err := o.eventsBefore(in.FinishedAt)
+	events, err := m.eventsBefore(in.FinishedAt)
 	if err != nil {
 		return migration.Summary{}, err
 	}
 	summary := migration.Summary{
-		WorkflowID: o.start.ID, DataFile: o.spec.InputName(), DataSHA256: o.spec.SHA256,
-		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
-		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
+		WorkflowID: m.start.ID, DataFile: m.spec.InputName(), DataSHA256: m.spec.SHA256,
+		EntityType: m.spec.Target.EntityType, URI: m.spec.Target.URI,
+		StartedAt: m.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
 		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
 		Keyless: keyless,
 	}
@@ -91,28 +91,28 @@ func (o *opened) writeArtifacts(ctx context.Context, a *Activities, in Artifacts
 		}
 		summary.Rounds = append(summary.Rounds, r.Round)
 	}
-	if err := o.folder.SaveSummary(summary); err != nil {
+	if err := m.folder.SaveSummary(summary); err != nil {
 		return summary, err
 	}
-	err = artifacts.WriteSummary(o.spec.OutputDir, o.start.Stamp, summary, artifacts.Details{
-		Spec: o.spec, Events: events, Course: course, Reasons: set.reasons, Program: artifacts.Program(),
+	err = artifacts.WriteSummary(m.spec.OutputDir, m.start.Stamp, summary, artifacts.Details{
+		Spec: m.spec, Events: events, Course: course, Reasons: set.reasons, Program: artifacts.Program(),
 	})
 	if err != nil {
 		return summary, err
 	}
-	if err := o.dropUnresolved(in.Run); err != nil {
+	if err := m.dropUnresolved(in.Run); err != nil {
 		return summary, err
 	}
-	if err := releaseNames(o.folder, o.spec.OutputDir); err != nil {
+	if err := releaseNames(m.folder, m.spec.OutputDir); err != nil {
 		return summary, err
 	}
-	if err := o.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String(), Reason: in.Halted}); err != nil {
+	if err := m.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String(), Reason: in.Halted}); err != nil {
 		return summary, err
 	}
 	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {
 		return summary, nil // the same command goes on
 	}
-	return summary, o.folder.Finish(in.Cancelled)
+	return summary, m.folder.Finish(in.Cancelled)
 }
 
 // releaseNames ends what a folder has reserved among the result files.
@@ -132,20 +132,20 @@ type roundTotal struct {
 
 // eventsBefore are what happened to the migration. Its end, and what is written
 // down after it, is left out, so that the report is the same when it is made again.
-func (o *opened) eventsBefore(end time.Time) ([]migration.Event, error) {
-	events, err := o.folder.Events()
+func (m *migrationRun) eventsBefore(end time.Time) ([]migration.Event, error) {
+	events, err := m.folder.Events()
 	return slices.DeleteFunc(events, func(e migration.Event) bool { return !e.At.Before(end) }), err
 }
 
 // rounds adds up the rounds from the ledger, and gives the calls to course.
 // Claims of round 0 that have no outcome, of a worker that sleeps, become
 // unknown: their records were attempted, so they are not remaining.
-func (o *opened) rounds(ctx context.Context, a *Activities, run Run, course *artifacts.Course) ([]roundTotal, error) {
+func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]roundTotal, error) {
 	var rounds []roundTotal
 	for round := 0; ; round++ {
 		total := roundTotal{Round: migration.Round{Round: round}}
 		if round > 0 {
-			file, err := o.folder.RetryFile(round)
+			file, err := m.folder.RetryFile(round)
 			if errors.Is(err, migration.ErrAbsent) {
 				return rounds, nil
 			}
@@ -154,20 +154,20 @@ func (o *opened) rounds(ctx context.Context, a *Activities, run Run, course *art
 			}
 			total.file = file
 		}
-		length, err := o.roundLength(round)
+		length, err := m.roundLength(round)
 		if err != nil {
 			return nil, err
 		}
 		var counts ledger.Counts
-		err = store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
+		err = store.Ahead(ctx, string(m.folder), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
 			var keys []ledger.Key
-			settled.BatchResult, err = a.settleBatch(ctx, BatchInput{Run: run, Round: round, Position: n + 1}, func(key ledger.Key, entry ledger.Outcomes) {
+			settled.BatchResult, err = m.settleBatch(ctx, round, n+1, func(key ledger.Key, entry ledger.Outcomes) {
 				keys, settled.entries = append(keys, key), append(settled.entries, entry)
 			})
 			if err != nil {
 				return settled, err
 			}
-			return settled, o.timeEntries(ctx, keys, settled.entries)
+			return settled, m.timeEntries(ctx, keys, settled.entries)
 		}, func(settled settledBatch) error {
 			if settled.Records() > 0 || settled.Calls > 0 {
 				total.Batches++
@@ -195,12 +195,12 @@ type settledBatch struct {
 
 // timeEntries gives calls of which only the begin is known the time of that:
 // those whose worker died, and those that an earlier version made.
-func (o *opened) timeEntries(ctx context.Context, keys []ledger.Key, entries []ledger.Outcomes) error {
+func (m *migrationRun) timeEntries(ctx context.Context, keys []ledger.Key, entries []ledger.Outcomes) error {
 	for i := range entries {
 		if !entries[i].Sent || !entries[i].At.IsZero() {
 			continue
 		}
-		claim, err := o.ledger.ClaimOf(ctx, keys[i])
+		claim, err := m.ledger.ClaimOf(ctx, keys[i])
 		if err != nil && !isNotFound(err) {
 			return err
 		}
@@ -217,14 +217,14 @@ type writtenSet struct {
 	aside   int // unknown records that are not sent again
 }
 
-func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (w writtenSet, err error) {
+func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (w writtenSet, err error) {
 	set, err := artifacts.NewSet(options)
 	if err != nil {
 		return w, err
 	}
 	defer set.Discard()
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
-		return o.artifactRecords(ctx, n+1, lastRound)
+	err = store.Ahead(ctx, string(m.folder), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {
 			if r.ByUpdate {
@@ -243,34 +243,34 @@ func (o *opened) writeSet(ctx context.Context, options artifacts.Options, lastRo
 		return w, err
 	}
 	w.reasons = set.Reasons()
-	w.counts, w.files, err = set.Commit(ctx, int(o.index.Records()))
+	w.counts, w.files, err = set.Commit(ctx, int(m.index.Records()))
 	return w, err
 }
 
 // artifactRecords are the records of a batch, with what is known of them.
-func (o *opened) artifactRecords(ctx context.Context, batch, lastRound int) ([]artifacts.Record, error) {
-	b, records, err := o.batchRecords(batch)
+func (m *migrationRun) artifactRecords(ctx context.Context, batch, lastRound int) ([]artifacts.Record, error) {
+	b, records, err := m.batchRecords(batch)
 	if err != nil {
 		return nil, err
 	}
-	known, err := o.ledger.After(ctx, lastRound, batch, b.Records)
+	known, err := m.ledger.After(ctx, lastRound, batch, b.Records)
 	if err != nil {
 		return nil, err
 	}
-	keyless, err := o.keyless(b)
+	keyless, err := m.keyless(b)
 	if err != nil {
 		return nil, err
 	}
 	all := make([]artifacts.Record, len(records))
 	for i, r := range records {
 		aside := known[i].Outcome == ledger.Unknown && !known[i].MayBeSent(keyless(i))
-		if o.awaitsUpdate(known[i]) {
+		if m.awaitsUpdate(known[i]) {
 			// Whether its update was begun is not known.
 			known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
 		}
-		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: o.encoder.Label(r.Raw), Raw: r.Raw, Record: known[i], Aside: aside}
-		if o.spec.Delta {
-			all[i].Key = o.encoder.KeyOf(r.Raw)
+		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: m.encoder.Label(r.Raw), Raw: r.Raw, Record: known[i], Aside: aside}
+		if m.spec.Delta {
+			all[i].Key = m.encoder.KeyOf(r.Raw)
 		}
 	}
 	return all, nil
@@ -278,49 +278,49 @@ func (o *opened) artifactRecords(ctx context.Context, batch, lastRound int) ([]a
 
 // updatesBy is the name of the key column where the files of updates are
 // wanted, else "".
-func (o *opened) updatesBy() string {
-	if o.spec.Delta {
-		return o.spec.PrimaryKey
+func (m *migrationRun) updatesBy() string {
+	if m.spec.Delta {
+		return m.spec.PrimaryKey
 	}
 	return ""
 }
 
 // awaitsUpdate says that a record is a duplicate that is to be updated.
-func (o *opened) awaitsUpdate(r ledger.Record) bool {
-	return o.spec.Delta && r.Outcome == ledger.Duplicate
+func (m *migrationRun) awaitsUpdate(r ledger.Record) bool {
+	return m.spec.Delta && r.Outcome == ledger.Duplicate
 }
 
 // unresolvedName is the name of the retry file that this run leaves: the same
 // when it is asked for again.
-func (o *opened) unresolvedName(in ArtifactsInput) (string, error) {
-	names, err := o.folder.Unresolved()
+func (m *migrationRun) unresolvedName(in ArtifactsInput) (string, error) {
+	names, err := m.folder.Unresolved()
 	if err != nil {
 		return "", err
 	}
 	if name, ok := names[in.Run.ID]; ok {
 		return name, nil
 	}
-	owner, err := o.folder.Owner()
+	owner, err := m.folder.Owner()
 	if err != nil {
 		return "", err
 	}
-	name, err := artifacts.ReserveRetryName(o.spec.OutputDir, owner, "unresolved by "+in.Run.ID, in.FinishedAt)
+	name, err := artifacts.ReserveRetryName(m.spec.OutputDir, owner, "unresolved by "+in.Run.ID, in.FinishedAt)
 	if err != nil {
 		return "", err
 	}
-	return o.folder.CreateUnresolved(in.Run.ID, name)
+	return m.folder.CreateUnresolved(in.Run.ID, name)
 }
 
 // dropUnresolved removes the retry files that earlier runs of this migration
 // left when they were stopped: this run has gone on with those records.
-func (o *opened) dropUnresolved(run Run) error {
-	names, err := o.folder.Unresolved()
+func (m *migrationRun) dropUnresolved(run Run) error {
+	names, err := m.folder.Unresolved()
 	if err != nil {
 		return err
 	}
 	for id, name := range names {
 		if id != run.ID {
-			if err := artifacts.Drop(o.spec.OutputDir, name); err != nil {
+			if err := artifacts.Drop(m.spec.OutputDir, name); err != nil {
 				return err
 			}
 		}

@@ -17,13 +17,12 @@ import (
 // caller makes the calls of one activity to the target: it waits for a start slot,
 // repeats what may be repeated, and sends nothing once the run is sealed.
 type caller struct {
-	*opened
-	activities *Activities
-	log        *slog.Logger
+	*core
+	log *slog.Logger
 }
 
-func (a *Activities) caller(o *opened, batch int) *caller {
-	return &caller{opened: o, activities: a, log: a.log.With("batch", batch)}
+func (c *core) caller(batch int) *caller {
+	return &caller{core: c, log: c.activities.log.With("batch", batch)}
 }
 
 // slot waits until a call may start at once. It fails if this process must not

@@ -1,58 +1,30 @@
 package activities
 
 import (
-	"sync"
+	"os"
 	"time"
 
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 )
 
-// clock knows how far the clock of the target's Date header is ahead of ours. The
-// header has whole seconds (RFC 9110, section 6.6.1), so each answer bounds the
-// difference from both sides, and many bound it closely. The clock that stamps
-// records can be another one: see evidence.Clocks.
-type clock struct {
-	mu        sync.Mutex
-	known     bool
-	low, high time.Duration
+// updatedAfter says that a record was last updated after a time of ours that is
+// known to the second.
+func (c *core) updatedAfter(entity *identitycloud.Entity, t time.Time) bool {
+	return entity.LastUpdated.Earliest.After(c.clock.Latest(t.Add(time.Second)))
 }
 
-// saw takes an answer into account: the server's date lies between sending and
-// receiving.
-func (c *clock) saw(date, sent, received time.Time) {
-	if date.IsZero() || sent.IsZero() || received.IsZero() {
-		return
-	}
-	low, high := date.Sub(received), date.Add(time.Second).Sub(sent)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.known || low > c.high || high < c.low {
-		// The first, or one of the clocks was set anew.
-		c.known, c.low, c.high = true, low, high
-		return
-	}
-	c.low, c.high = max(c.low, low), min(c.high, high)
+// newClaim is a claim by this process, now.
+func (c *core) newClaim() ledger.Claim {
+	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Process: os.Getpid(), Date: c.clock.Skew()}
 }
 
-// skew is how far the Date header's clock is ahead of ours; nil if no answer has told.
-func (c *clock) skew() *ledger.Skew {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.known {
-		return nil
+// dated is a claim with what is known now of the Date header's clock, where it is of
+// this process's clock: by now that may be known better than when it was made.
+func (c *core) dated(claim ledger.Claim) ledger.Claim {
+	if claim.Clock == evidence.ThisClock() {
+		claim.Date = c.clock.Skew()
 	}
-	return &ledger.Skew{Low: c.low, High: c.high}
+	return claim
 }
-
-// latest is the latest that the target's clock should show when ours shows t, where no
-// record of ours tells. A Date header that is minutes off says nothing.
-func (c *clock) latest(t time.Time) time.Time {
-	ahead := time.Duration(0)
-	if skew := c.skew(); skew != nil && skew.High <= time.Minute {
-		ahead = max(skew.High, 0)
-	}
-	return t.Add(unknownSkew + ahead)
-}
-
-// unknownSkew is what is allowed for between clocks that are set well.
-const unknownSkew = 2 * time.Second

@@ -32,29 +32,29 @@ func (a *Activities) CountReasons(ctx context.Context, run Run) (Reasons, error)
 func (a *Activities) WriteFailures(ctx context.Context, run Run) (Reasons, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(run)
+	m, err := a.migration(run)
 	if err != nil {
 		return Reasons{}, err
 	}
-	if err := o.writeFailures(ctx); err != nil {
+	if err := m.writeFailures(ctx); err != nil {
 		return Reasons{}, ended(ctx, err)
 	}
 	t, err := tally.Of(ctx, run.Folder)
-	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(o.start.Stamp)}, ended(ctx, err)
+	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(m.start.Stamp)}, ended(ctx, err)
 }
 
-func (o *opened) writeFailures(ctx context.Context) error {
-	lastRound, err := o.folder.LastRound()
+func (m *migrationRun) writeFailures(ctx context.Context) error {
+	lastRound, err := m.folder.LastRound()
 	if err != nil {
 		return err
 	}
-	files, err := artifacts.NewFailures(o.spec.OutputDir, o.start.Stamp, o.index.Header())
+	files, err := artifacts.NewFailures(m.spec.OutputDir, m.start.Stamp, m.index.Header())
 	if err != nil {
 		return err
 	}
 	defer files.Discard()
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
-		return o.artifactRecords(ctx, n+1, lastRound)
+	err = store.Ahead(ctx, string(m.folder), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {
 			if r.Outcome == ledger.Failed || r.Outcome == ledger.Duplicate {

@@ -38,13 +38,13 @@ func (a *Activities) Forecast(ctx context.Context, in ForecastInput) (Forecast, 
 }
 
 func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast, err error) {
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return f, err
 	}
 	var took []time.Duration
 	for batch := 1; batch <= in.Loaded; batch++ {
-		err := o.ledger.Look(ctx, ledger.Key{Batch: batch}, nil, func(_ ledger.Key, outcomes ledger.Outcomes) {
+		err := m.ledger.Look(ctx, ledger.Key{Batch: batch}, nil, func(_ ledger.Key, outcomes ledger.Outcomes) {
 			if outcomes.Took > 0 {
 				took = append(took, outcomes.Took)
 			}
@@ -53,13 +53,13 @@ func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast
 			return f, err
 		}
 	}
-	f.Calls, f.Left = len(took), o.index.Batches()-in.Loaded
+	f.Calls, f.Left = len(took), m.index.Batches()-in.Loaded
 	if len(took) == 0 {
 		return f, nil
 	}
 	slices.Sort(took)
 	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
-	set := o.gate.State()
+	set := m.gate.State()
 	pace := validate.Pace{Limits: migration.Limits{RateLimit: set.Limit, Workers: set.Places}}
 	f.Takes = pace.Time(int64(f.Left), f.Median)
 	return f, nil

@@ -96,7 +96,7 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 	}
 	twins := 0
 	if spec.Delta {
-		if twins, err = findTwins(ctx, spec, folder, m); err != nil {
+		if twins, err = findTwins(ctx, spec, folder); err != nil {
 			return Inspected{}, ended(ctx, err)
 		}
 	}

@@ -19,54 +19,54 @@ import (
 // could tell whose the record is that is there.
 
 // knownKeys gives the keys of the migration, which do not change.
-func (o *opened) knownKeys() (migration.Keys, error) {
-	o.listing.Lock()
-	defer o.listing.Unlock()
-	if o.keys != nil {
-		return *o.keys, nil
+func (m *migrationRun) knownKeys() (migration.Keys, error) {
+	m.listing.Lock()
+	defer m.listing.Unlock()
+	if m.keys != nil {
+		return *m.keys, nil
 	}
-	keys, err := o.folder.Keys()
+	keys, err := m.folder.Keys()
 	if err == nil {
-		o.keys = &keys
+		m.keys = &keys
 	}
 	return keys, err
 }
 
 // keyless says which records of a batch are keyless.
-func (o *opened) keyless(b source.Batch) (func(i int) bool, error) {
-	keys, err := o.knownKeys()
+func (m *migrationRun) keyless(b source.Batch) (func(i int) bool, error) {
+	keys, err := m.knownKeys()
 	return func(i int) bool { return !keys.Unique || b.Keyless(i) }, err
 }
 
 // checkKeys finds out what the target refuses as a duplicate, once for all runs.
-func (o *opened) checkKeys(ctx context.Context) (Checked, error) {
-	keys, err := o.knownKeys()
+func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
+	keys, err := m.knownKeys()
 	if errors.Is(err, migration.ErrAbsent) {
-		if keys, err = o.readKeys(ctx); err != nil {
+		if keys, err = m.readKeys(ctx); err != nil {
 			return Checked{}, err
 		}
-		keys, err = o.folder.CreateKeys(keys)
+		keys, err = m.folder.CreateKeys(keys)
 	}
 	switch {
 	case err != nil:
 		return Checked{}, storageError(err)
-	case keys.Attribute != o.spec.PrimaryKey:
+	case keys.Attribute != m.spec.PrimaryKey:
 		return Checked{}, refused(fmt.Errorf("another run of this migration has begun it with --primary-key %s; give the same", keys.Attribute))
-	case o.spec.Delta && !keys.Unique && keys.Unread == "":
+	case m.spec.Delta && !keys.Unique && keys.Unread == "":
 		return Checked{}, refused(fmt.Errorf("a delta migration finds records by --primary-key %s, which the schema does not call unique; expected a unique attribute (%s)",
 			keys.Attribute, strings.Join(keys.Others, ", ")))
 	}
-	return Checked{KeylessNote: keys.Keyless(int(o.index.Records()), int(o.index.Keyless())).Note}, nil
+	return Checked{KeylessNote: keys.Keyless(int(m.index.Records()), int(m.index.Keyless())).Note}, nil
 }
 
 // readKeys asks the target for its schema.
-func (o *opened) readKeys(ctx context.Context) (migration.Keys, error) {
-	schema, err := o.target.EntityType(o.gate.AtOnce(ctx))
+func (m *migrationRun) readKeys(ctx context.Context) (migration.Keys, error) {
+	schema, err := m.target.EntityType(m.gate.AtOnce(ctx))
 	switch {
 	case err == nil:
-		return migration.NewKeys(o.spec.PrimaryKey, schema), nil
+		return migration.NewKeys(m.spec.PrimaryKey, schema), nil
 	case isHidden(err):
-		return migration.AssumeKeys(o.spec.PrimaryKey, err), nil
+		return migration.AssumeKeys(m.spec.PrimaryKey, err), nil
 	}
 	return migration.Keys{}, err
 }
@@ -87,12 +87,12 @@ func isHidden(err error) bool {
 
 // keylessSummary is what the summary says of keyless records; nil where there
 // are none.
-func (o *opened) keylessSummary(unknown int) (*migration.Keyless, error) {
-	keys, err := o.knownKeys()
+func (m *migrationRun) keylessSummary(unknown int) (*migration.Keyless, error) {
+	keys, err := m.knownKeys()
 	if err != nil {
 		return nil, err
 	}
-	k := keys.Keyless(int(o.index.Records()), int(o.index.Keyless()))
+	k := keys.Keyless(int(m.index.Records()), int(m.index.Keyless()))
 	if k.Note == "" {
 		return nil, nil
 	}

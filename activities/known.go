@@ -10,7 +10,6 @@ import (
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -68,17 +67,17 @@ type sample struct {
 
 // readIDs reads the ledger from end to end: the ids of all records that were created
 // or recovered up to a round, and a sample of those that were created.
-func (o *opened) readIDs(ctx context.Context, round int) (*known, error) {
+func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
 	k := &known{}
-	batches := o.index.Batches()
+	batches := d.index.Batches()
 	each := (samples + batches - 1) / max(batches, 1) // of a batch
 	stride := max(1, batches/samples)
-	err := store.Ahead(ctx, string(o.folder), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
-		b, err := o.index.Batch(n + 1)
+	err := store.Ahead(ctx, string(d.of), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
+		b, err := d.index.Batch(n + 1)
 		if err != nil {
 			return nil, err
 		}
-		return o.ledger.After(ctx, round, b.Number, b.Records)
+		return d.ledger.After(ctx, round, b.Number, b.Records)
 	}, batchwise(func(batch int, records []ledger.Record) {
 		left := 0
 		if batch%stride == 0 || batch == batches {
@@ -123,7 +122,7 @@ func (r *resolving) known(ctx context.Context) (*known, error) {
 		return nil, err
 	}
 	if r.ours.baseline == nil {
-		if err := r.learn(ctx, r.ours, r.asked); err != nil {
+		if err := r.learn(ctx, r.dataset, r.ours, r.asked); err != nil {
 			return nil, err
 		}
 	}
@@ -135,12 +134,12 @@ func (r *resolving) known(ctx context.Context) (*known, error) {
 type asking func(ctx context.Context, what string, call func() error) error
 
 // learn looks a few records of ours up.
-func (o *opened) learn(ctx context.Context, k *known, ask asking) error {
-	schema, err := o.schema(ctx, ask)
+func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) error {
+	schema, err := c.schema(ctx, ask)
 	if err != nil {
 		return err
 	}
-	k.baseline = evidence.NewBaseline(schema, o.spec.PrimaryKey)
+	k.baseline = evidence.NewBaseline(schema, d.primaryKey)
 	if len(k.sampled) == 0 {
 		return nil
 	}
@@ -150,7 +149,7 @@ func (o *opened) learn(ctx context.Context, k *known, ask asking) error {
 	}
 	var found []identitycloud.Entity
 	err = ask(ctx, "records of ours", func() (err error) {
-		found, err = o.target.FindEntities(ctx, "uuid", uuids)
+		found, err = c.target.FindEntities(ctx, "uuid", uuids)
 		return err
 	})
 	if err != nil {
@@ -159,18 +158,18 @@ func (o *opened) learn(ctx context.Context, k *known, ask asking) error {
 	k.hidden = len(found) < len(uuids)
 	if len(found) == 0 {
 		// A search may be behind, and the view of one record may not.
-		if e, err := o.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
+		if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
 			found = append(found, e)
 		} else if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	return o.learnFrom(k, found)
+	return d.learnFrom(k, found)
 }
 
 // learnFrom calibrates the clocks first: a record that was changed since its making
 // teaches nothing of the attributes.
-func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
+func (d *dataset) learnFrom(k *known, found []identitycloud.Entity) error {
 	byUUID := map[string]identitycloud.Entity{}
 	for _, e := range found {
 		byUUID[identitycloud.FoldKey(e.UUID)] = e
@@ -181,11 +180,11 @@ func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
 		if !ok {
 			continue
 		}
-		_, records, err := o.batchRecords(s.batch)
+		_, records, err := d.batchRecords(s.batch)
 		if err != nil {
 			return err
 		}
-		if sent[i], err = o.json(records[s.position]); err != nil {
+		if sent[i], err = d.json(records[s.position]); err != nil {
 			continue // the mapping cannot make it any more
 		}
 		// The ledger keeps whole milliseconds.
@@ -194,7 +193,7 @@ func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
 	}
 	for i, s := range k.sampled {
 		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
-		if !ok || sent[i] == nil || !k.baseline.HasKey(e, o.keyOf(sent[i])) {
+		if !ok || sent[i] == nil || !k.baseline.HasKey(e, d.keyAsSent(sent[i])) {
 			continue
 		}
 		if latest, known := k.clocks.Latest(s.Clock, s.At); known && e.LastUpdated.Earliest.After(latest.Add(time.Second)) {
@@ -205,25 +204,20 @@ func (o *opened) learnFrom(k *known, found []identitycloud.Entity) error {
 	return nil
 }
 
-// json is a record as it is sent.
-func (o *opened) json(r source.Record) ([]byte, error) {
-	return o.encoder.Append(make([]byte, 0, 2*len(r.Raw)), r.Raw)
-}
-
-// keyOf is the key of a record as it is sent.
-func (o *opened) keyOf(sent []byte) string { return identitycloud.TextAt(sent, o.spec.PrimaryKey) }
+// keyAsSent is the key in a record as it is sent.
+func (d *dataset) keyAsSent(sent []byte) string { return identitycloud.TextAt(sent, d.primaryKey) }
 
 // schema is that of the entity type, empty where the target does not tell.
-func (o *opened) schema(ctx context.Context, ask asking) (identitycloud.Schema, error) {
-	o.schemaMu.Lock()
-	defer o.schemaMu.Unlock()
-	if o.schemaOf != nil {
-		return *o.schemaOf, nil
+func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, error) {
+	c.schemaMu.Lock()
+	defer c.schemaMu.Unlock()
+	if c.schemaKnown != nil {
+		return *c.schemaKnown, nil
 	}
 	var schema identitycloud.Schema
 	refused := false
 	err := ask(ctx, "the schema", func() (err error) {
-		schema, err = o.target.EntityType(ctx)
+		schema, err = c.target.EntityType(ctx)
 		var api *identitycloud.APIError
 		if refused = errors.As(err, &api); refused { // it is a convenience: values are compared as they are
 			return nil
@@ -231,7 +225,7 @@ func (o *opened) schema(ctx context.Context, ask asking) (identitycloud.Schema, 
 		return err
 	})
 	if err == nil && (schema.Name != "" || refused) {
-		o.schemaOf = &schema
+		c.schemaKnown = &schema
 	}
 	return schema, err
 }

@@ -3,9 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"os"
 	"time"
 
 	"durable-dataload/internal/evidence"
@@ -13,7 +11,6 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/store"
 )
 
 // BatchInput names a batch by its position in a round.
@@ -49,7 +46,11 @@ type BatchResult struct {
 func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
-	l, err := a.loading(ctx, in)
+	m, err := a.migration(in.Run)
+	if err != nil {
+		return BatchResult{}, err
+	}
+	l, err := m.loading(ctx, in.Round, in.Position)
 	if err != nil {
 		return BatchResult{}, storageError(err)
 	}
@@ -75,27 +76,9 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	return result, nil
 }
 
-// SettleBatch decides what a LoadBatch that died has left open: a part that was
-// claimed and has no outcome is unknown. It sends nothing.
-func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
-	stop := heartbeat(ctx)
-	defer stop()
-	result, err := a.settleBatch(ctx, in, func(ledger.Key, ledger.Outcomes) {})
-	return result, storageError(err)
-}
-
-// settleBatch visits all entries of the batch as well: those of its parts, too.
-func (a *Activities) settleBatch(ctx context.Context, in BatchInput, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
-	l, err := a.loading(ctx, in)
-	if err != nil {
-		return BatchResult{}, err
-	}
-	return l.settle(ctx, l.key, l.positions, ledger.Outcomes{}, visit)
-}
-
 // loading is the work on one batch in one round.
 type loading struct {
-	*opened
+	*migrationRun
 	calls     *caller
 	key       ledger.Key
 	batch     source.Batch
@@ -106,30 +89,19 @@ type loading struct {
 	limit     *FailLimit
 }
 
-// encodedRecord is a record as the target wants it, or the reason why it
-// cannot be sent.
-type encodedRecord struct {
-	json   []byte
-	reason string
-}
-
-func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, error) {
-	o, err := a.open(in.Run)
+func (m *migrationRun) loading(ctx context.Context, round, position int) (*loading, error) {
+	batch, err := m.roundBatch(round, position)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := o.roundBatch(in.Round, in.Position)
-	if err != nil {
+	l := &loading{migrationRun: m, calls: m.caller(batch), key: ledger.Key{Round: round, Batch: batch}}
+	if l.batch, err = m.index.Batch(batch); err != nil {
 		return nil, err
 	}
-	l := &loading{opened: o, calls: a.caller(o, batch), key: ledger.Key{Round: in.Round, Batch: batch}}
-	if l.batch, err = o.index.Batch(batch); err != nil {
+	if l.keyless, err = m.keyless(l.batch); err != nil {
 		return nil, err
 	}
-	if l.keyless, err = o.keyless(l.batch); err != nil {
-		return nil, err
-	}
-	inRound, err := o.ledger.InRound(ctx, in.Round, batch, l.batch.Records, l.keyless)
+	inRound, err := m.ledger.InRound(ctx, round, batch, l.batch.Records, l.keyless)
 	if err != nil {
 		return nil, err
 	}
@@ -139,47 +111,6 @@ func (a *Activities) loading(ctx context.Context, in BatchInput) (*loading, erro
 		}
 	}
 	return l, nil
-}
-
-// readInput reads a batch from the input file itself, checks that it is what was
-// inspected, and encodes its records.
-func (o *opened) readInput(b source.Batch) ([]source.Record, []encodedRecord, error) {
-	f, err := store.OpenPieces(o.spec.DataFile)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s is gone: %w; put it back as it was, and rerun the command to resume", o.spec.DataFile, source.ErrInputChanged)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { _ = f.Close() }()
-	if f.Size() != o.index.Size() {
-		return nil, nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and rerun the command to resume", o.spec.DataFile, f.Size(), o.index.Size(), source.ErrInputChanged)
-	}
-	data, err := source.ReadBatch(f, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	all := records(b, data)
-	encoded := make([]encodedRecord, len(all))
-	for i, r := range all {
-		if encoded[i], err = o.encode(r); err != nil {
-			return nil, nil, err
-		}
-	}
-	return all, encoded, nil
-}
-
-// encode encodes a record for the target, or gives the reason why it is not sent.
-func (o *opened) encode(r source.Record) (encodedRecord, error) {
-	reason, err := o.twinOf(r)
-	if err != nil || reason != "" {
-		return encodedRecord{reason: reason}, err
-	}
-	json, err := o.json(r)
-	if err != nil {
-		return encodedRecord{reason: err.Error()}, nil
-	}
-	return encodedRecord{json: json}, nil
 }
 
 // load loads a part of the batch: the records at these positions.
@@ -270,7 +201,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	calling, called := l.calls.withSlot(ctx, slot)
 	defer called()
 	answer := l.target.CreateBatch(calling, body)
-	l.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
+	l.activities.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
 	if errors.Is(answer.Err, errRunOver) {
 		answer.Reason = errRunOver.Error()
 	}
@@ -279,133 +210,6 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)
 	outcomes.Clock = evidence.ThisClock()
 	return outcomes, nil
-}
-
-// newClaim is a claim by this process, now.
-func (o *opened) newClaim() ledger.Claim {
-	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Process: os.Getpid(), Date: o.clock.skew()}
-}
-
-// judge says what an answer means for the records at positions, of which those
-// at sent were sent.
-func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
-	outcomes := l.refusedHere(positions)
-	reason := answer.Reason
-	verdict := answer.Verdict
-	switch {
-	case answer.Fault != nil:
-		verdict = identitycloud.Unknown // it is not the records' fault: they are sent again in the next round
-	case verdict == identitycloud.TooLarge && len(sent) == 1 && !answer.NothingWritten:
-		verdict = identitycloud.Unknown // one record cannot be halved, and it may have been written
-	}
-	switch verdict {
-	case identitycloud.Answered:
-		for n, i := range sent {
-			switch r := answer.Records[n]; {
-			case r.UUID != "":
-				outcomes.Created(i, r.UUID)
-			case r.Err != nil && r.Err.IsDuplicate():
-				outcomes.Duplicate(i, r.Err.Words())
-			case r.Err != nil:
-				outcomes.Failed(i, r.Err.Words())
-				outcomes.Classify(i, r.Err.Reason())
-			default:
-				reason = r.Unknown
-				outcomes.Unknown(i, reason)
-			}
-		}
-	case identitycloud.Refused:
-		if l.mayIsolate(len(sent), answer) {
-			l.isolated++
-			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
-		}
-		for _, i := range sent {
-			outcomes.Failed(i, answer.Words())
-			outcomes.Classify(i, reason)
-		}
-	case identitycloud.TooLarge:
-		lost := l.lostAsTooLarge(sent, answer)
-		switch {
-		case len(lost) == len(sent):
-			for _, i := range sent {
-				outcomes.Unknown(i, reason)
-			}
-		case len(sent) > 1:
-			split := ledger.NewOutcomes(l.batch.Records)
-			if !answer.NothingWritten {
-				for _, i := range sent {
-					split.Halved(i)
-				}
-			}
-			for _, i := range lost {
-				split.Unknown(i, reason)
-			}
-			o := split.Outcomes(true, reason)
-			o.Split = true
-			return o
-		default:
-			outcomes.Failed(sent[0], "the target refuses the record as too large: "+answer.Words())
-			outcomes.Classify(sent[0], reason)
-		}
-	default: // also NotSent: the claim is used up
-		for _, i := range sent {
-			outcomes.Unknown(i, reason)
-		}
-	}
-	o := outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
-	o.Unwritten = answer.NothingWritten
-	return o
-}
-
-// lostAsTooLarge are the keyless records of a call that was refused as too large,
-// where it may have been written all the same: the target would not refuse them
-// in a half of it.
-func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost []int) {
-	if answer.NothingWritten {
-		return nil
-	}
-	for _, i := range sent {
-		if l.keyless(i) {
-			lost = append(lost, i)
-		}
-	}
-	return lost
-}
-
-// mostIsolated is how many refused calls of a batch are halved: one bad record
-// among a thousand takes ten. A batch that is bad all over costs at most twice
-// as many calls and one, and what is left in one call then fails together.
-const mostIsolated = 32
-
-// mayIsolate says whether the guilty record of a call that was refused as a
-// whole is looked for: the API itself says that nothing of the call was written,
-// so its halves can be sent, keyless records too. Not if the refusal is of the call itself.
-func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
-	var api *identitycloud.APIError
-	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
-}
-
-// refusedHere has the records that cannot be sent as failed.
-func (l *loading) refusedHere(positions []int) *ledger.Builder {
-	outcomes := ledger.NewOutcomes(l.batch.Records)
-	for _, i := range positions {
-		if l.encoded != nil && l.encoded[i].reason != "" {
-			outcomes.Failed(i, l.encoded[i].reason)
-			outcomes.Classify(i, cannotBeSent)
-		}
-	}
-	return outcomes
-}
-
-// unknown has all records unknown that may have been sent.
-func (l *loading) unknown(positions []int, reason string) ledger.Outcomes {
-	outcomes := l.refusedHere(positions)
-	for _, i := range positions {
-		if l.encoded == nil || l.encoded[i].reason == "" {
-			outcomes.Unknown(i, reason)
-		}
-	}
-	return outcomes.Outcomes(true, reason)
 }
 
 // decide writes outcomes down, by one of the ledger's ways to decide, and gives
@@ -421,43 +225,12 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 	}
 	l.tell(ctx, key, held, ledger.None)
 	if key.Part == "" {
-		l.observer.Batch(l.spec.Target.Host())
+		l.activities.observer.Batch(l.spec.Target.Host())
 	}
 	return l.result(held), nil
 }
 
 type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
-
-// settle settles a part. whole is the entry of the call that it is a half of.
-func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, whole ledger.Outcomes, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
-	decided, err := l.ledger.Decided(ctx, key)
-	if err == nil {
-		visit(key, decided)
-		if !decided.Split {
-			return l.result(decided), nil
-		}
-		firstKey, secondKey := key.Halves()
-		firstHalf, secondHalf := decided.Halves(positions)
-		first, err := l.settle(ctx, firstKey, firstHalf, decided, visit)
-		if err != nil {
-			return first, err
-		}
-		second, err := l.settle(ctx, secondKey, secondHalf, decided, visit)
-		return l.result(decided).plus(first).plus(second), err
-	}
-	if !isNotFound(err) {
-		return BatchResult{}, err
-	}
-	if _, err := l.ledger.ClaimOf(ctx, key); isNotFound(err) {
-		return BatchResult{Unsent: true, Counts: ledger.Counts{Unknown: whole.Halved(positions)}}, nil
-	} else if err != nil {
-		return BatchResult{}, err
-	}
-	if _, err := l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, "the worker died, or was cut off")); err != nil {
-		return BatchResult{}, err
-	}
-	return l.settle(ctx, key, positions, whole, visit) // as it was decided
-}
 
 // result is what an entry of the ledger says. Duplicates count as errors where
 // they fail: in round 0, unless they are to be updated.

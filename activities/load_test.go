@@ -616,7 +616,7 @@ func TestARunDoesNotWaitForTheBucketOfAnother(t *testing.T) {
 
 func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 	first := inspected(t, people(4))
-	o, err := first.acts.open(first.run)
+	o, err := first.acts.migration(first.run)
 	if err != nil {
 		t.Fatal(err)
 	}

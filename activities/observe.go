@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,14 +44,14 @@ func (nobody) Batch(string)                        {}
 func (nobody) Records(string, ledger.Outcome, int) {}
 
 // observed is a hook before a call that tells the observer as well.
-func (o *opened) observed(before func(context.Context) (func(), error)) func(context.Context) (func(), error) {
-	host := o.spec.Target.Host()
+func (c *core) observed(before func(context.Context) (func(), error)) func(context.Context) (func(), error) {
+	host := c.spec.Target.Host()
 	return func(ctx context.Context) (func(), error) {
 		release, err := before(ctx)
 		if err != nil {
 			return nil, err
 		}
-		done := o.observer.Request(host)
+		done := c.activities.observer.Request(host)
 		return func() {
 			done()
 			if release != nil {
@@ -60,9 +61,9 @@ func (o *opened) observed(before func(context.Context) (func(), error)) func(con
 	}
 }
 
-// tell tells the observer of outcomes that this process has decided. Records
-// with the outcome before have it since an earlier decision.
-func (o *opened) tell(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, before ledger.Outcome) {
+// tell tells the observer of outcomes that this process has decided. Records with
+// the outcome before have it since an earlier decision.
+func (c *core) tell(outcomes ledger.Outcomes, before ledger.Outcome) {
 	n := map[ledger.Outcome]int{}
 	for i := range len(outcomes.Letters) {
 		n[ledger.Outcome(outcomes.Letters[i])]++
@@ -70,14 +71,19 @@ func (o *opened) tell(ctx context.Context, key ledger.Key, outcomes ledger.Outco
 	delete(n, ledger.None)
 	delete(n, before)
 	for outcome, records := range n {
-		o.observer.Records(o.spec.Target.Host(), outcome, records)
+		c.activities.observer.Records(c.spec.Target.Host(), outcome, records)
 	}
-	if n[ledger.Unknown] > 0 {
+}
+
+// tell is core.tell, and keeps the batch in mind if it is left unknown.
+func (m *migrationRun) tell(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, before ledger.Outcome) {
+	m.core.tell(outcomes, before)
+	if unknown := strings.Count(outcomes.Letters, string(rune(ledger.Unknown))); unknown > 0 && before != ledger.Unknown {
 		since := time.Now()
-		if first, err := o.ledger.ClaimOf(ctx, ledger.Key{Batch: key.Batch}); err == nil {
+		if first, err := m.ledger.ClaimOf(ctx, ledger.Key{Batch: key.Batch}); err == nil {
 			since = first.At
 		}
-		o.lost.add(key, n[ledger.Unknown], since)
+		m.lost.add(key, unknown, since)
 	}
 }
 
@@ -147,25 +153,28 @@ func (l *lost) forget(batch int, b lostBatch) {
 // over: how they stand, and their gates. What cannot be read is left out.
 func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
 	for _, o := range a.openRuns() {
-		run := o.run
-		if sealed, err := o.folder.Sealed(run.ID); err != nil || sealed {
+		c := o.common()
+		if sealed, err := c.folder.Sealed(c.run.ID); err != nil || sealed {
 			continue
 		}
-		s := migration.Standing{Target: o.spec.Target.Host()}
-		if o.rollback == nil {
-			control, err := o.folder.Control(run.ID, o.spec)
+		s := migration.Standing{Target: c.spec.Target.Host()}
+		if _, ok := o.(*rollbackRun); !ok { // which operators cannot pause
+			control, err := c.folder.Control(c.run.ID, c.spec)
 			if err != nil {
 				continue
 			}
 			s.Paused = control.Paused
-			if s.Round, err = o.folder.LastRound(); err != nil {
+		}
+		if m, ok := o.(*migrationRun); ok {
+			var err error
+			if s.Round, err = m.folder.LastRound(); err != nil {
 				continue
 			}
-			s.Unknown, s.UnknownSince = o.lost.count(s.Round, func(key ledger.Key) bool {
-				_, err := o.ledger.Decided(context.Background(), key)
+			s.Unknown, s.UnknownSince = m.lost.count(s.Round, func(key ledger.Key) bool {
+				_, err := m.ledger.Decided(context.Background(), key)
 				return err == nil
 			})
 		}
-		visit(s, o.gate.State())
+		visit(s, c.gate.State())
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
 )
 
@@ -23,44 +23,45 @@ const (
 	changedThere = "the record is not as it was loaded: somebody has changed it meanwhile; --force deletes it all the same"
 )
 
-// origin is what a migration has sent, and what is known of its records, for its
-// rollback.
+// origin is the migration that is rolled back: what it has sent, and what is known of
+// its records.
 type origin struct {
-	*opened
-	ours *known
-	last int // round
+	*dataset
+	start migration.Start
+	ours  *known
+	last  int // round
 }
 
-// origin opens the migration that is rolled back, once; nil where all that is known of
+// originOf opens the migration that is rolled back, once; nil where all that is known of
 // it is a success file.
-func (b *undoing) origin(ctx context.Context) (*origin, error) {
-	b.originMu.Lock()
-	defer b.originMu.Unlock()
-	if b.originOf != nil || b.rollback.Migration == "" {
-		return b.originOf, nil
+func (b *undoing) originOf(ctx context.Context) (*origin, error) {
+	b.opening.Lock()
+	defer b.opening.Unlock()
+	of := b.rollback.Migration
+	if m := b.origin.Load(); m != nil || of == "" {
+		return m, nil
 	}
-	spec, err := b.rollback.Migration.Spec()
+	spec, err := of.Spec()
 	if err != nil {
 		return nil, err
 	}
 	m := &origin{}
-	if m.opened, err = openToRead(b.rollback.Migration, spec); err != nil {
+	if m.dataset, err = openDataset(of, spec); err != nil {
 		return nil, err
 	}
-	m.target = b.target
-	if m.start, err = m.folder.Start(); err != nil {
+	if m.start, err = of.Start(); err != nil {
 		return nil, err
 	}
-	if m.last, err = m.folder.LastRound(); err != nil {
+	if m.last, err = of.LastRound(); err != nil {
 		return nil, err
 	}
 	if m.ours, err = m.readIDs(ctx, m.last); err != nil {
 		return nil, err
 	}
-	if err := m.learn(ctx, m.ours, b.calls.asked); err != nil {
+	if err := b.learn(ctx, m.dataset, m.ours, b.calls.asked); err != nil {
 		return nil, err
 	}
-	b.originOf = m
+	b.origin.Store(m)
 	return m, nil
 }
 
@@ -94,7 +95,7 @@ func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error
 // notOurs gives the reason why a record is not to be deleted, though it has the uuid of
 // an item; "" if it is to be.
 func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *identitycloud.Entity) (reason string, err error) {
-	m, err := b.origin(ctx)
+	m, err := b.originOf(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -113,10 +114,10 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 	if r.sent == nil {
 		return b.notOfFile(item, entity), nil
 	}
-	if key := m.keyOf(r.sent); key != "" && !m.ours.baseline.HasKey(*entity, key) {
+	if key := m.keyAsSent(r.sent); key != "" && !m.ours.baseline.HasKey(*entity, key) {
 		return anotherKey, nil
 	}
-	since := m.ours.clocks.Since(m.dated(m.start.Began), true)
+	since := m.ours.clocks.Since(b.dated(m.start.Began), true)
 	answer := m.ours.baseline.Decide(evidence.Question{Sent: r.sent, Found: []identitycloud.Entity{*entity}, Since: since})
 	switch {
 	case answer.Verdict == evidence.Ours:
@@ -139,7 +140,7 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) string {
 	from, until := b.rollback.From, b.rollback.Until
 	var clocks evidence.Clocks // nothing calibrates it
-	since := clocks.Since(ledger.Claim{At: from, Date: b.clock.skew()}, false)
+	since := clocks.Since(ledger.Claim{At: from, Date: b.clock.Skew()}, false)
 	switch {
 	case item.Email != "" && !hasText(entity, item.Email):
 		return anotherKey
@@ -147,14 +148,11 @@ func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) st
 		return thereBefore
 	case !from.IsZero() && !b.rollback.Force && since.IsEarly(entity.LastUpdated):
 		return tooEarly
-	case !until.IsZero() && entity.Created.Earliest.After(b.clock.latest(until).Add(clockTolerance)):
+	case !until.IsZero() && entity.Created.Earliest.After(b.clock.Latest(until).Add(evidence.Uncalibrated)):
 		return madeAfter
 	}
 	return ""
 }
-
-// clockTolerance is how far clocks may be apart of which nothing is known.
-const clockTolerance = 5 * time.Minute
 
 // hasText says that a record has a text as its e-mail or, where it has none, as any other
 // attribute: a success file names records by their e-mail or, where the input had none,

@@ -20,15 +20,15 @@ import (
 // newGate makes the gate of a run: its limits are what operators have set, its
 // probe is a look at the target, and what it does to the pace is an event of the
 // migration.
-func (a *Activities) newGate(o *opened) (*pace.Gate, error) {
-	c := &control{run: o.run, spec: o.spec}
+func (c *core) newGate() (*pace.Gate, error) {
+	set := &control{run: c.run, spec: c.spec}
 	return pace.New(pace.Config{
-		Starts: o.folder.StartTimes(o.spec.Target), Places: o.folder.Places(), Settings: c.settings,
-		Probe:      func(ctx context.Context) error { return probed(o.target.Check(ctx)) },
-		FirstProbe: a.firstProbe,
+		Starts: c.folder.StartTimes(c.spec.Target), Places: c.folder.Places(), Settings: set.settings,
+		Probe:      func(ctx context.Context) error { return probed(c.target.Check(ctx)) },
+		FirstProbe: c.activities.firstProbe,
 		Happened: func(e pace.Event) {
-			if err := o.folder.AppendEvent(event(e)); err != nil {
-				a.log.Warn("an event was not written down", "error", err.Error())
+			if err := c.folder.AppendEvent(event(e)); err != nil {
+				c.activities.log.Warn("an event was not written down", "error", err.Error())
 			}
 		},
 	})
@@ -198,9 +198,9 @@ func isUnheard(ctx context.Context) bool {
 }
 
 // pace is how the gate stands, nil where that is as the options have it.
-func (o *opened) pace() *pace.State {
-	state := o.gate.State()
-	if state == (pace.State{Limit: o.spec.RateLimit, Allowed: o.spec.RateLimit, Places: o.spec.Workers}) {
+func (c *core) pace() *pace.State {
+	state := c.gate.State()
+	if state == (pace.State{Limit: c.spec.RateLimit, Allowed: c.spec.RateLimit, Places: c.spec.Workers}) {
 		return nil
 	}
 	return &state

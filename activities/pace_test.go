@@ -121,7 +121,7 @@ func (r *rig) loadsAll(batches int) (done <-chan struct{}) {
 // gate is that of the run.
 func (r *rig) gate() *pace.Gate {
 	r.t.Helper()
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 	control.RatePlan = "never"
 	set(func(c *migration.Control) { c.RateLimit = 1000 })
 	eventually(t, "the file is seen", func() bool {
-		o, err := r.acts.open(r.run)
+		o, err := r.acts.migration(r.run)
 		return err == nil && o.gate.State().Limit == 50
 	})
 }
@@ -348,7 +348,7 @@ func TestWhoMayNotLookIsNoOutage(t *testing.T) {
 	t.Parallel()
 	r, f := behind(t, people(2), withSpec(func(s *migration.Spec) { s.Breaker = 1 }))
 	f.set(says(200, `{"stat":"error","code":403,"error":"client_permission_error"}`))
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,12 +45,12 @@ func (b PlannedBatch) Lines() (first, last int) { return b[1], b[2] }
 func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := Plan{After: in.After}
-	if plan.Total, err = o.roundLength(in.Round); err != nil {
+	if plan.Total, err = m.roundLength(in.Round); err != nil {
 		return plan, ended(ctx, err)
 	}
 	to := plan.Total
@@ -63,19 +63,19 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		errors   map[string]int
 		standing ledger.Standing
 	}
-	err = store.Ahead(ctx, string(o.folder), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, string(m.folder), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		position := in.After + n + 1
-		batch, err := o.roundBatch(in.Round, position)
+		batch, err := m.roundBatch(in.Round, position)
 		if err != nil {
 			return l, err
 		}
-		b, err := o.index.Batch(batch)
+		b, err := m.index.Batch(batch)
 		if err != nil {
 			return l, err
 		}
 		l.PlannedBatch = PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
-		records, counts, standing, err := o.ledger.Round(ctx, in.Round, batch, b.Records)
-		l.counts, l.standing, l.errors = counts, standing, ledger.Reasons(records, in.Round == 0 && !o.spec.Delta)
+		records, counts, standing, err := m.ledger.Round(ctx, in.Round, batch, b.Records)
+		l.counts, l.standing, l.errors = counts, standing, ledger.Reasons(records, in.Round == 0 && !m.spec.Delta)
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {
@@ -116,30 +116,30 @@ type UpdatePlan struct {
 func (a *Activities) PlanUpdates(ctx context.Context, in UpdatePlanInput) (UpdatePlan, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return UpdatePlan{}, err
 	}
-	plan, err := o.planUpdates(ctx, in)
+	plan, err := m.planUpdates(ctx, in)
 	return plan, ended(ctx, err)
 }
 
-func (o *opened) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {
-	plan = UpdatePlan{After: in.After, Total: o.index.Batches()}
-	if plan.Round, err = o.folder.LastRound(); err != nil {
+func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {
+	plan = UpdatePlan{After: in.After, Total: m.index.Batches()}
+	if plan.Round, err = m.folder.LastRound(); err != nil {
 		return plan, err
 	}
 	type looked struct {
 		PlannedBatch
 		records []ledger.Record
 	}
-	err = store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
-		b, err := o.index.Batch(in.After + n + 1)
+	err = store.Ahead(ctx, string(m.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		b, err := m.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err
 		}
 		l.PlannedBatch = PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}
-		l.records, err = o.ledger.After(ctx, plan.Round, b.Number, b.Records)
+		l.records, err = m.ledger.After(ctx, plan.Round, b.Number, b.Records)
 		return l, err
 	}, func(l looked) error {
 		if len(plan.Batches) == in.Limit {

@@ -59,20 +59,19 @@ const (
 func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return Resolved{}, err
 	}
-	r := &resolving{opened: o, activities: a, in: in, taken: map[string]bool{}}
+	r := &resolving{migrationRun: m, in: in, taken: map[string]bool{}}
 	err = r.resolve(ctx)
 	return r.sum, ended(ctx, err)
 }
 
 type resolving struct {
-	*opened
-	activities *Activities
-	in         ResolveInput
-	sum        Resolved
+	*migrationRun
+	in  ResolveInput
+	sum Resolved
 
 	ours   *known          // what the ledger and the target tell of our records; nil until it is needed
 	taken  map[string]bool // uuids that a record of the input got in this call
@@ -354,15 +353,6 @@ func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error
 		return evidence.Bound{}, err
 	}
 	return ours.clocks.Since(r.dated(claim), lost), nil
-}
-
-// dated is a claim with what is known now of the Date header's clock, where it is of
-// this process's clock: by now that may be known better than when it was made.
-func (o *opened) dated(claim ledger.Claim) ledger.Claim {
-	if claim.Clock == evidence.ThisClock() {
-		claim.Date = o.clock.skew()
-	}
-	return claim
 }
 
 // contest finds out whether somebody else has a better claim to a record that is

@@ -89,7 +89,7 @@ func TestALateListOfARoundDoesNotHold(t *testing.T) {
 	r := inspected(t, people(8))
 	r.lose = func(int) bool { return true }
 	r.load(0, 2)
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestALateListOfARoundDoesNotHold(t *testing.T) {
 		t.Errorf("%+v (%v), want %+v, which was there before", late, err, held)
 	}
 	r.restart()
-	if o, err = r.acts.open(r.run); err != nil {
+	if o, err = r.acts.migration(r.run); err != nil {
 		t.Fatal(err)
 	}
 	if batch, err := o.roundBatch(1, 1); batch != 2 || err != nil {

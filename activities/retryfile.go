@@ -29,34 +29,34 @@ type RetryFileInput struct {
 func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (migration.RetryFile, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return migration.RetryFile{}, err
 	}
-	file, err := o.retryFile(ctx, in.Round, in.Now)
+	file, err := m.retryFile(ctx, in.Round, in.Now)
 	if err != nil || file.Records == 0 {
 		return file, ended(ctx, err)
 	}
-	return file, ended(ctx, o.writeRetryFile(ctx, file))
+	return file, ended(ctx, m.writeRetryFile(ctx, file))
 }
 
 // retryFile gives the name and the list of a retry round: those that were
 // fixed before, or new ones.
-func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migration.RetryFile, error) {
-	file, err := o.folder.RetryFile(round)
+func (m *migrationRun) retryFile(ctx context.Context, round int, now time.Time) (migration.RetryFile, error) {
+	file, err := m.folder.RetryFile(round)
 	if !errors.Is(err, migration.ErrAbsent) {
 		return file, err
 	}
 	file = migration.RetryFile{Round: round}
-	if store.IsURL(string(o.folder)) {
+	if store.IsURL(string(m.folder)) {
 		file.List = fmt.Sprintf("round-%d-%s.list", round, rand.Text())
 	}
-	list, err := store.NewWriter(o.folder.RoundList(file))
+	list, err := store.NewWriter(m.folder.RoundList(file))
 	if err != nil {
 		return file, err
 	}
 	defer list.Discard()
-	err = o.eachInRound(ctx, round, func(b batchInRound) error {
+	err = m.eachInRound(ctx, round, func(b batchInRound) error {
 		file.Aside += b.aside
 		if !slices.Contains(b.in, true) {
 			return nil
@@ -72,36 +72,36 @@ func (o *opened) retryFile(ctx context.Context, round int, now time.Time) (migra
 	if err != nil || file.Records == 0 {
 		return migration.RetryFile{Round: round, Aside: file.Aside}, err
 	}
-	return o.beginRound(ctx, file, list, now)
+	return m.beginRound(ctx, file, list, now)
 }
 
 // beginRound fixes a retry round with its list, unless it has begun, and gives
 // what holds.
-func (o *opened) beginRound(ctx context.Context, file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
+func (m *migrationRun) beginRound(ctx context.Context, file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
 	if err := list.Commit(ctx); err != nil {
 		return file, err
 	}
-	owner, err := o.folder.Owner()
+	owner, err := m.folder.Owner()
 	if err != nil {
 		return file, err
 	}
-	if file.Name, err = artifacts.ReserveRetryName(o.spec.OutputDir, owner, fmt.Sprintf("round %d", file.Round), now); err != nil {
+	if file.Name, err = artifacts.ReserveRetryName(m.spec.OutputDir, owner, fmt.Sprintf("round %d", file.Round), now); err != nil {
 		return file, err
 	}
-	return o.folder.CreateRetryFile(file)
+	return m.folder.CreateRetryFile(file)
 }
 
-func (o *opened) writeRetryFile(ctx context.Context, file migration.RetryFile) error {
-	w, err := artifacts.NewRetryWriter(o.spec.OutputDir, file.Name, o.index.Header())
+func (m *migrationRun) writeRetryFile(ctx context.Context, file migration.RetryFile) error {
+	w, err := artifacts.NewRetryWriter(m.spec.OutputDir, file.Name, m.index.Header())
 	if err != nil {
 		return err
 	}
 	defer w.Discard()
-	err = o.eachInRound(ctx, file.Round, func(b batchInRound) error {
+	err = m.eachInRound(ctx, file.Round, func(b batchInRound) error {
 		if !slices.Contains(b.in, true) {
 			return nil
 		}
-		_, records, err := o.batchRecords(b.number)
+		_, records, err := m.batchRecords(b.number)
 		if err != nil {
 			return err
 		}
@@ -128,24 +128,24 @@ type batchInRound struct {
 }
 
 // eachInRound visits the batches of the round before a retry round, in order.
-func (o *opened) eachInRound(ctx context.Context, round int, visit func(batchInRound) error) error {
-	length, err := o.roundLength(round - 1)
+func (m *migrationRun) eachInRound(ctx context.Context, round int, visit func(batchInRound) error) error {
+	length, err := m.roundLength(round - 1)
 	if err != nil {
 		return err
 	}
-	return store.Ahead(ctx, string(o.folder), length, func(ctx context.Context, n int) (b batchInRound, err error) {
-		if b.number, err = o.roundBatch(round-1, n+1); err != nil {
+	return store.Ahead(ctx, string(m.folder), length, func(ctx context.Context, n int) (b batchInRound, err error) {
+		if b.number, err = m.roundBatch(round-1, n+1); err != nil {
 			return b, err
 		}
-		batch, err := o.index.Batch(b.number)
+		batch, err := m.index.Batch(b.number)
 		if err != nil {
 			return b, err
 		}
-		keyless, err := o.keyless(batch)
+		keyless, err := m.keyless(batch)
 		if err != nil {
 			return b, err
 		}
-		records, err := o.ledger.After(ctx, round-1, b.number, batch.Records)
+		records, err := m.ledger.After(ctx, round-1, b.number, batch.Records)
 		for i, r := range records {
 			b.in = append(b.in, r.MayBeSent(keyless(i)))
 			if r.Outcome == ledger.Unknown && !b.in[i] && r.Round == round-1 {

@@ -467,7 +467,7 @@ func (r *rig) known(round int) string {
 
 func (r *rig) records(round int) (batches [][]ledger.Record) {
 	r.t.Helper()
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
@@ -30,7 +29,7 @@ type rivals struct {
 
 // lately is how long before the begin of a migration another one may have ended and
 // still be taken for the one that wrote a record, by clocks that do not agree.
-const lately = 10 * time.Minute
+const lately = 2 * evidence.Uncalibrated
 
 func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
 	all := &rivals{open: map[uint64]bool{}, name: store.Base(string(r.folder))}
@@ -77,7 +76,7 @@ func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.
 			return false, err
 		}
 	}
-	other, err := openToRead(folder, spec)
+	other, err := openDataset(folder, spec)
 	if errors.Is(err, migration.ErrAbsent) || isNotFound(err) {
 		return true, nil // it begins just now
 	}
@@ -88,30 +87,8 @@ func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.
 	return !finished, all.read(ctx, other)
 }
 
-// openToRead opens what a migration has sent and knows, without a target.
-func openToRead(folder migration.Folder, spec migration.Spec) (_ *opened, err error) {
-	o := &opened{folder: folder, of: folder, spec: spec, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
-	defer func() {
-		if err != nil {
-			o.close()
-		}
-	}()
-	if o.index, err = source.OpenIndex(folder.Index()); err != nil {
-		return nil, err
-	}
-	if o.staged, err = store.OpenPieces(folder.Staged()); err != nil {
-		return nil, err
-	}
-	m, err := folder.ReadMapping(spec)
-	if err != nil {
-		return nil, err
-	}
-	o.encoder, err = spec.Encoder(o.index.Header(), m)
-	return o, err
-}
-
-func (all *rivals) read(ctx context.Context, other *opened) error {
-	last, err := other.folder.LastRound()
+func (all *rivals) read(ctx context.Context, other *dataset) error {
+	last, err := other.of.LastRound()
 	if err != nil {
 		return err
 	}
@@ -120,7 +97,7 @@ func (all *rivals) read(ctx context.Context, other *opened) error {
 		records []ledger.Record
 		open    []bool
 	}
-	return store.Ahead(ctx, string(other.folder), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	return store.Ahead(ctx, string(other.of), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		b, err := other.index.Batch(n + 1)
 		if err != nil {
 			return l, err
@@ -155,7 +132,7 @@ func (all *rivals) read(ctx context.Context, other *opened) error {
 
 // mayHaveWritten says which records of a batch have no outcome and may have been written
 // by a call that is on its way or whose answer was lost; nil is none.
-func (o *opened) mayHaveWritten(ctx context.Context, last int, b source.Batch, known []ledger.Record) ([]bool, error) {
+func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, known []ledger.Record) ([]bool, error) {
 	var open []bool
 	mark := func(i int) {
 		if open == nil {
@@ -164,7 +141,7 @@ func (o *opened) mayHaveWritten(ctx context.Context, last int, b source.Batch, k
 		open[i] = true
 	}
 	for round := range last + 1 {
-		bare, _, standing, err := o.ledger.Round(ctx, round, b.Number, b.Records)
+		bare, _, standing, err := d.ledger.Round(ctx, round, b.Number, b.Records)
 		if err != nil {
 			return nil, err
 		}

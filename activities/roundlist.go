@@ -15,25 +15,25 @@ const roundListEntry = 4
 type roundList struct{ file *os.File }
 
 // roundList opens the list of a round, once: it does not change.
-func (o *opened) roundList(round int) (*roundList, error) {
-	o.listing.Lock()
-	defer o.listing.Unlock()
-	if list, ok := o.lists[round]; ok {
+func (m *migrationRun) roundList(round int) (*roundList, error) {
+	m.listing.Lock()
+	defer m.listing.Unlock()
+	if list, ok := m.lists[round]; ok {
 		return list, nil
 	}
-	file, err := o.folder.RetryFile(round)
+	file, err := m.folder.RetryFile(round)
 	if err != nil {
 		return nil, err
 	}
-	f, err := store.Open(o.folder.RoundList(file))
+	f, err := store.Open(m.folder.RoundList(file))
 	if err != nil {
 		return nil, err
 	}
-	if o.lists == nil {
-		o.lists = map[int]*roundList{}
+	if m.lists == nil {
+		m.lists = map[int]*roundList{}
 	}
-	o.lists[round] = &roundList{f}
-	return o.lists[round], nil
+	m.lists[round] = &roundList{f}
+	return m.lists[round], nil
 }
 
 func (l *roundList) batch(position int) (int, error) {
@@ -49,4 +49,25 @@ func (l *roundList) close() { _ = l.file.Close() }
 func addToRoundList(w *store.Writer, batch int) error {
 	_, err := w.Write(binary.LittleEndian.AppendUint32(nil, uint32(batch)))
 	return err
+}
+
+// roundBatch is the batch that stands at a position (from 1) of a round.
+func (m *migrationRun) roundBatch(round, position int) (int, error) {
+	if round == 0 {
+		return position, nil
+	}
+	list, err := m.roundList(round)
+	if err != nil {
+		return 0, err
+	}
+	return list.batch(position)
+}
+
+// roundLength is the number of batches of a round.
+func (m *migrationRun) roundLength(round int) (int, error) {
+	if round == 0 {
+		return m.index.Batches(), nil
+	}
+	r, err := m.folder.RetryFile(round)
+	return r.Batches, err
 }

@@ -28,9 +28,10 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) 
 	}
 	var checked Checked
 	var application *temporal.ApplicationError
-	err = o.target.Check(o.gate.AtOnce(ctx))
-	if err == nil && o.rollback == nil && o.verification == nil {
-		checked, err = o.checkKeys(ctx)
+	c := o.common()
+	err = c.target.Check(c.gate.AtOnce(ctx))
+	if m, ok := o.(*migrationRun); ok && err == nil {
+		checked, err = m.checkKeys(ctx)
 	}
 	switch {
 	case err == nil:
@@ -58,7 +59,8 @@ func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error)
 	if err != nil {
 		return nil, err
 	}
-	n, err := o.target.Count(o.gate.AtOnce(ctx))
+	c := o.common()
+	n, err := c.target.Count(c.gate.AtOnce(ctx))
 	var api *identitycloud.APIError
 	if errors.As(err, &api) && api.IsPermission() {
 		return nil, nil

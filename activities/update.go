@@ -59,7 +59,7 @@ func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Up
 
 // updating is the work on one batch.
 type updating struct {
-	*opened
+	*migrationRun
 	calls   *caller
 	key     ledger.Key
 	batch   source.Batch
@@ -82,12 +82,12 @@ type update struct {
 }
 
 func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, error) {
-	o, err := a.open(in.Run)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return nil, err
 	}
-	u := &updating{opened: o, calls: a.caller(o, in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch}}
-	u.batch, err = o.index.Batch(in.Batch)
+	u := &updating{migrationRun: m, calls: m.caller(in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch}}
+	u.batch, err = m.index.Batch(in.Batch)
 	return u, err
 }
 

@@ -230,7 +230,7 @@ func TestARepeatedUpdateKeepsToItsUndoFile(t *testing.T) {
 	r.change = func(int, func() error) error { return errNotSent }
 	expectType(t, r.tryUpdate(1, nil), Stopping, false)
 	r.change = nil
-	c, err := r.acts.open(r.run)
+	c, err := r.acts.migration(r.run)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestADuplicateOfAnotherAttributeFails(t *testing.T) {
 // remove deletes a record from the sandbox.
 func (r *rig) remove(email string) {
 	r.t.Helper()
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -536,7 +536,7 @@ func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 			r.stranger(`{"email":"` + email + `","created":"2015-12-15 07:36:25"}`)
 		}
 		// Of batch 1, line 2 is a duplicate and line 3 unknown.
-		o, err := r.acts.open(r.run)
+		o, err := r.acts.migration(r.run)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -601,7 +601,7 @@ func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
 
 func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	r := inspected(t, "legacyId,givenName\n7,Seven\n", withSpec(func(s *migration.Spec) { s.Delta, s.PrimaryKey = true, "legacyId" }))
-	o, err := r.acts.open(r.run)
+	o, err := r.acts.migration(r.run)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,11 @@ import (
 	"slices"
 	"time"
 
-	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/store"
 )
 
 // Records are read back in two ways: for the canary, by the run of the migration
@@ -23,102 +21,6 @@ import (
 // the migration. Either only reads, in the target and in the ledger. What was
 // found of a batch is kept in the folder of whoever reads, created once, until
 // the summary is written.
-
-// VerifyPlanInput asks for the batches from one on that are to be read back.
-type VerifyPlanInput struct {
-	Run   `json:"run"`
-	After int `json:"after"` // batch, 0 = from the start
-	Limit int `json:"limit"`
-}
-
-// VerifyPlan is the next batches that have records to look at.
-type VerifyPlan struct {
-	Batches []PlannedBatch `json:"batches"`
-	After   int            `json:"after"`   // the batch up to which this plan goes
-	Total   int            `json:"total"`   // batches of the input
-	Records int            `json:"records"` // to look at, in all batches
-	// Settled counts the records of the sample on the way that stand in a batch
-	// of which nothing was loaded.
-	Settled migration.VerifyCounts `json:"settled"`
-}
-
-// PlanVerify says what is to be read back next. It changes nothing.
-func (a *Activities) PlanVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.open(in.Run)
-	if err != nil {
-		return VerifyPlan{}, err
-	}
-	plan, err := o.planVerify(ctx, in)
-	return plan, ended(ctx, err)
-}
-
-func (o *opened) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
-	plan := VerifyPlan{After: in.After, Total: o.index.Batches(), Records: o.sampleSize()}
-	type looked struct {
-		PlannedBatch
-		positions, loaded int
-	}
-	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
-		b, err := o.index.Batch(in.After + n + 1)
-		if err != nil {
-			return l, err
-		}
-		positions, loaded, err := o.toVerify(ctx, b)
-		return looked{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
-	}, func(l looked) error {
-		if len(plan.Batches) == in.Limit {
-			return store.ErrEnough
-		}
-		if l.loaded > 0 {
-			plan.Batches = append(plan.Batches, l.PlannedBatch)
-		} else {
-			plan.Settled.NotLoaded += l.positions
-		}
-		plan.After = l.Position()
-		return nil
-	})
-	return plan, err
-}
-
-// sampleSize is how many records are to be looked at.
-func (o *opened) sampleSize() int {
-	total := int(o.index.Records())
-	if o.verification != nil && o.verification.Sample > 0 {
-		return min(o.verification.Sample, total)
-	}
-	return total
-}
-
-// toVerify gives the positions in a batch that are in the sample, and what is
-// known of those of them that were loaded.
-func (o *opened) toVerify(ctx context.Context, b source.Batch) (positions []int, loaded map[int]ledger.Record, err error) {
-	id := ""
-	if o.verification != nil {
-		id = o.verification.Source
-	}
-	positions = migration.Sampled(id, o.sampleSize(), int(o.index.Records()), int(b.FirstRecord-o.index.StartAt()), b.Records)
-	if len(positions) == 0 {
-		return nil, nil, nil
-	}
-	last, err := o.of.LastRound()
-	if err != nil {
-		return nil, nil, err
-	}
-	known, err := o.ledger.After(ctx, last, b.Number, b.Records)
-	if err != nil {
-		return nil, nil, err
-	}
-	loaded = map[int]ledger.Record{}
-	for _, i := range positions {
-		switch known[i].Outcome {
-		case ledger.Created, ledger.Recovered, ledger.Updated, ledger.Unchanged:
-			loaded[i] = known[i]
-		}
-	}
-	return positions, loaded, nil
-}
 
 // VerifyInput names a batch that is to be read back.
 type VerifyInput struct {
@@ -147,15 +49,15 @@ func (a *Activities) VerifyBatch(ctx context.Context, in VerifyInput) (migration
 }
 
 func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
-	o, err := a.open(in.Run)
+	o, err := a.readBack(in.Run)
 	if err != nil {
 		return migration.VerifyResult{}, err
 	}
-	f, err := o.found(ctx, in.Run, in.Batch)
+	f, err := o.found(ctx, in.Batch)
 	if err == nil || !isNotFound(err) {
 		return f.Result, err
 	}
-	v := &verifying{opened: o, calls: a.caller(o, in.Batch)}
+	v := &verifying{verificationRun: o, calls: o.caller(in.Batch)}
 	if err := v.readLoaded(ctx, in.Batch); err != nil {
 		return migration.VerifyResult{}, err
 	}
@@ -168,27 +70,9 @@ func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration
 	return v.keep(ctx)
 }
 
-// found is what was found of one batch, as it is kept.
-type found struct {
-	Result      migration.VerifyResult `json:"result"`
-	Differences []migration.Difference `json:"differences,omitempty"`
-}
-
-func foundStore(o *opened, run Run) *ledger.Folder { return ledger.NewFolder(o.folder.Found(run.ID)) }
-
-func foundName(batch int) string { return fmt.Sprintf("%05d/%08d", batch/1000, batch) }
-
-func (o *opened) found(ctx context.Context, run Run, batch int) (f found, err error) {
-	data, err := foundStore(o, run).Get(ctx, foundName(batch))
-	if err != nil {
-		return f, err
-	}
-	return f, json.Unmarshal(data, &f)
-}
-
 // verifying is the work on one batch.
 type verifying struct {
-	*opened
+	*verificationRun
 	calls     *caller
 	batch     source.Batch
 	records   []*readBack
@@ -336,7 +220,7 @@ func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 			r.differences = append(r.differences, migration.Difference{Line: r.line, Attribute: c.Path, What: howItDiffers(c)})
 		}
 	}
-	r.since = len(r.differences) > 0 && v.verification != nil && v.updatedAfter(entity, v.verification.Ended)
+	r.since = len(r.differences) > 0 && !v.verification.Ended.IsZero() && v.updatedAfter(entity, v.verification.Ended)
 	return nil
 }
 
@@ -418,92 +302,9 @@ func (v *verifying) keep(ctx context.Context) (migration.VerifyResult, error) {
 	if err != nil {
 		return f.Result, err
 	}
-	err = foundStore(v.opened, v.run).Create(ctx, foundName(v.batch.Number), data)
+	err = v.foundStore().Create(ctx, foundName(v.batch.Number), data)
 	if errors.Is(err, ledger.ErrExists) {
-		f, err = v.found(ctx, v.run, v.batch.Number)
+		f, err = v.found(ctx, v.batch.Number)
 	}
 	return f.Result, err
-}
-
-// VerifyArtifactsInput asks for the artifacts of a verification.
-type VerifyArtifactsInput struct {
-	Run        `json:"run"`
-	FinishedAt time.Time `json:"finished_at"`
-	Halted     string    `json:"halted,omitempty"` // why it ended before its time
-}
-
-// WriteVerify writes what a verification has found, and proves before that every
-// record that was to be looked at is counted.
-func (a *Activities) WriteVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.open(in.Run)
-	if err != nil {
-		return migration.VerifySummary{}, err
-	}
-	summary, err := o.folder.VerifySummary()
-	if errors.Is(err, migration.ErrAbsent) {
-		summary, err = o.writeVerify(ctx, in)
-	}
-	return summary, ended(ctx, err)
-}
-
-func (o *opened) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
-	summary := migration.VerifySummary{
-		WorkflowID: o.start.ID, Migration: o.verification.Source, DataFile: o.spec.InputName(),
-		EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
-		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
-		Records: int(o.index.Records()), Sample: o.sampleSize(), Halted: in.Halted, OutputDir: o.spec.OutputDir,
-	}
-	list, err := artifacts.NewDifferences(o.spec.OutputDir, o.start.Stamp)
-	if err != nil {
-		return summary, err
-	}
-	defer list.Discard()
-	summary.File = list.Name()
-	batch := 0
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
-		return o.foundOrLeft(ctx, in.Run, n+1)
-	}, func(f found) error {
-		batch++
-		summary.Found.Add(f.Result)
-		for _, d := range f.Differences {
-			if err := list.Add(batch, d); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return summary, err
-	}
-	if n := summary.Found.Sum(); n != summary.Sample {
-		return summary, fmt.Errorf("%w: %d records were looked at or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
-	}
-	if err := list.Commit(ctx); err != nil {
-		return summary, err
-	}
-	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
-		return summary, err
-	}
-	if err := releaseNames(o.of, o.spec.OutputDir); err != nil {
-		return summary, err
-	}
-	return summary, o.folder.SaveVerifySummary(in.Run.ID, summary)
-}
-
-// foundOrLeft is what was found of a batch or, where it was not looked at, what
-// is left of it.
-func (o *opened) foundOrLeft(ctx context.Context, run Run, batch int) (found, error) {
-	f, err := o.found(ctx, run, batch)
-	if !isNotFound(err) {
-		return f, err
-	}
-	b, err := o.index.Batch(batch)
-	if err != nil {
-		return f, err
-	}
-	positions, loaded, err := o.toVerify(ctx, b)
-	f.Result.Left, f.Result.NotLoaded = len(loaded), len(positions)-len(loaded)
-	return f, err
 }

@@ -43,8 +43,10 @@ const (
 	// agreement is how far the Date header's clock and one of ours may be apart to
 	// confirm each other.
 	agreement = time.Second
-	// uncalibrated is how far two clocks may be apart of which nothing is known.
-	uncalibrated = 5 * time.Minute
+	// wellSet is how far two clocks may be apart that are set well.
+	wellSet = 2 * time.Second
+	// Uncalibrated is how far two clocks may be apart of which nothing is known.
+	Uncalibrated = 5 * time.Minute
 )
 
 // Sample is a record whose making is known: it was made between Sent and Received by
@@ -130,7 +132,7 @@ func (c *Clocks) LatestOfAny(t time.Time) (latest time.Time, ok bool) {
 // claim by that clock was made since, unless the Date header says that the target's
 // time is later.
 func (c *Clocks) Since(claim ledger.Claim, lost bool) Bound {
-	from, margin := claim.At, uncalibrated
+	from, margin := claim.At, Uncalibrated
 	if k := c.known[claim.Clock]; k != nil {
 		from, margin = claim.At.Add(k.ahead()), steadiness
 		if !lost {

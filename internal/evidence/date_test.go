@@ -1,9 +1,11 @@
-package activities
+package evidence
 
 import (
 	"testing"
 	"time"
 )
+
+var now = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 
 func TestTheTargetsClockIsKnownFromItsAnswers(t *testing.T) {
 	at := func(seconds float64) time.Time { return now.Add(time.Duration(seconds * float64(time.Second))) }
@@ -24,27 +26,27 @@ func TestTheTargetsClockIsKnownFromItsAnswers(t *testing.T) {
 		{"set back", []answer{{120, 20, 20.1}, {10, 30, 30.1}}, -20.1},
 	}
 	for _, tc := range cases {
-		var c clock
+		var c DateClock
 		for _, a := range tc.answers {
-			c.saw(at(a.date), at(a.sent), at(a.received))
+			c.Saw(at(a.date), at(a.sent), at(a.received))
 		}
 		want := at(tc.want).Sub(now)
-		if got := c.skew(); (got.Low - want).Abs() > time.Millisecond {
+		if got := c.Skew(); (got.Low - want).Abs() > time.Millisecond {
 			t.Errorf("%s: %v: ahead by %v at least, want %v", tc.name, tc.answers, got.Low, want)
 		}
 	}
 }
 
 func TestAnAnswerWithoutADateTellsNothing(t *testing.T) {
-	var c clock
-	c.saw(time.Time{}, now, now)
-	c.saw(now, time.Time{}, now)
-	c.saw(now, now, time.Time{})
-	if got := c.skew(); got != nil {
+	var c DateClock
+	c.Saw(time.Time{}, now, now)
+	c.Saw(now, time.Time{}, now)
+	c.Saw(now, now, time.Time{})
+	if got := c.Skew(); got != nil {
 		t.Errorf("%+v, want nothing", got)
 	}
-	if got := c.latest(now); !got.Equal(now.Add(unknownSkew)) {
-		t.Errorf("the latest is %v, want %v", got, now.Add(unknownSkew))
+	if got := c.Latest(now); !got.Equal(now.Add(wellSet)) {
+		t.Errorf("the latest is %v, want %v", got, now.Add(wellSet))
 	}
 }
 
@@ -52,19 +54,19 @@ func TestAnAnswerWithoutADateTellsNothing(t *testing.T) {
 // every slowness.
 func TestTheBoundsOfTheDateHeaderHoldTheTruth(t *testing.T) {
 	for ahead := -3 * time.Second; ahead <= 3*time.Second; ahead += 170 * time.Millisecond {
-		var c clock
+		var c DateClock
 		ours := now
 		for i := range 200 {
 			sent := ours
 			served := sent.Add(time.Duration(i%7) * 90 * time.Millisecond)
 			received := served.Add(time.Duration(i%5) * 110 * time.Millisecond)
-			c.saw(served.Add(ahead).Truncate(time.Second), sent, received)
+			c.Saw(served.Add(ahead).Truncate(time.Second), sent, received)
 			ours = received.Add(time.Duration(i%11) * 37 * time.Millisecond)
-			if got := c.skew(); got.Low > ahead || got.High < ahead {
+			if got := c.Skew(); got.Low > ahead || got.High < ahead {
 				t.Fatalf("ahead by %v, after %d answers: %+v", ahead, i+1, got)
 			}
 		}
-		if got := c.skew(); ahead-got.Low > 500*time.Millisecond {
+		if got := c.Skew(); ahead-got.Low > 500*time.Millisecond {
 			t.Errorf("ahead by %v: after 200 answers %+v, want it closer", ahead, got)
 		}
 	}

@@ -1,0 +1,101 @@
+package activities
+
+import (
+	"fmt"
+	"iter"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/validate"
+)
+
+// dataset is the records of a migration, as its folder has them: the copy of the
+// input, the mapping, and what the ledger says of each. Besides the run that loads
+// it, verifications, rollbacks and other migrations read it.
+type dataset struct {
+	of         migration.Folder
+	primaryKey string
+	index      *source.Index
+	staged     store.Pieces
+	encoder    *mapping.Encoder
+	ledger     *ledger.Ledger
+}
+
+// openDataset opens the records of a migration to read them. A ledger that is not
+// there is taken for an empty one.
+func openDataset(folder migration.Folder, spec migration.Spec) (_ *dataset, err error) {
+	d := &dataset{of: folder, primaryKey: spec.PrimaryKey, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	if d.index, err = source.OpenIndex(folder.Index()); err != nil {
+		return nil, err
+	}
+	if d.staged, err = store.OpenPieces(folder.Staged()); err != nil {
+		return nil, err
+	}
+	m, err := folder.ReadMapping(spec)
+	if err != nil {
+		return nil, err
+	}
+	d.encoder, err = spec.Encoder(d.index.Header(), m)
+	return d, err
+}
+
+func (d *dataset) close() {
+	if d.index != nil {
+		_ = d.index.Close()
+	}
+	if d.staged != nil {
+		_ = d.staged.Close()
+	}
+}
+
+// batchRecords reads the records of a batch from the copy of the input.
+func (d *dataset) batchRecords(batch int) (source.Batch, []source.Record, error) {
+	b, err := d.index.Batch(batch)
+	if err != nil {
+		return b, nil, err
+	}
+	data, err := source.ReadBatch(d.staged, b)
+	if err != nil {
+		return b, nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+	}
+	return b, records(b, data), nil
+}
+
+func records(b source.Batch, data []byte) []source.Record {
+	all := make([]source.Record, 0, b.Records)
+	for r := range source.Records(b, data) {
+		all = append(all, r)
+	}
+	return all
+}
+
+// json encodes a record as it is sent.
+func (d *dataset) json(r source.Record) ([]byte, error) {
+	return d.encoder.Append(make([]byte, 0, 2*len(r.Raw)), r.Raw)
+}
+
+// keysInOrder yields the key of every record, in the order of the input.
+func (d *dataset) keysInOrder() iter.Seq2[validate.Keyed, error] {
+	return func(yield func(validate.Keyed, error) bool) {
+		for batch := 1; batch <= d.index.Batches(); batch++ {
+			_, records, err := d.batchRecords(batch)
+			if err != nil {
+				yield(validate.Keyed{}, err)
+				return
+			}
+			for _, r := range records {
+				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: d.encoder.KeyOf(r.Raw)}, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package activities
+
+import (
+	"errors"
+	"fmt"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/undo"
+)
+
+// checkIdentities opens the first of the files of previous values.
+func (a *Activities) checkIdentities(of migration.Folder) error {
+	if of == "" {
+		return nil
+	}
+	batches, err := undo.Batches(of.Undo())
+	if err != nil || len(batches) == 0 {
+		return err
+	}
+	_, err = a.previousValues(of, batches[0])
+	return err
+}
+
+// previousValues are those of a batch of a migration, by line. Of the files of
+// several rounds the first that has a line holds.
+func (a *Activities) previousValues(of migration.Folder, batch int) (map[int64]undo.Entry, error) {
+	files, err := undo.Read(of.Undo(), batch)
+	if err != nil {
+		return nil, err
+	}
+	byLine := map[int64]undo.Entry{}
+	for _, f := range files {
+		entries, err := f.Entries(a.identities...)
+		if errors.Is(err, undo.ErrSealed) {
+			return nil, refused(fmt.Errorf("the previous values of the updated records are encrypted; expected the key to them: give the file with the private key of age with --undo-identity, to each worker where they run by themselves"))
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if _, earlier := byLine[e.Line]; !earlier {
+				byLine[e.Line] = e
+			}
+		}
+	}
+	return byLine, nil
+}

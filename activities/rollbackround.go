@@ -1,0 +1,237 @@
+package activities
+
+import (
+	"context"
+	"slices"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
+)
+
+// RollbackBegun is what a rollback has before it.
+type RollbackBegun struct {
+	Items   int `json:"items"`
+	Batches int `json:"batches"`
+	Round   int `json:"round"`
+}
+
+// BeginRollback says which round is to be done: the one that was cut off, or
+// another one for what is left. Run again before anything was done in it, it
+// gives the same. It fails with Refused where previous values are encrypted and
+// this worker cannot open them.
+func (a *Activities) BeginRollback(ctx context.Context, run Run) (RollbackBegun, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.rollback(run)
+	if err != nil {
+		return RollbackBegun{}, err
+	}
+	if err := artifacts.CheckFolder(o.spec.OutputDir); err != nil {
+		return RollbackBegun{}, refused(err)
+	}
+	if err := a.checkIdentities(o.rollback.Migration); err != nil {
+		return RollbackBegun{}, storageError(err)
+	}
+	begun := RollbackBegun{Items: int(o.index.Records()), Batches: o.index.Batches()}
+	if begun.Round, err = o.nextRound(ctx); err != nil {
+		return begun, ended(ctx, err)
+	}
+	return begun, storageError(o.folder.SaveRollbackRound(begun.Round))
+}
+
+// nextRound is the present round, or the next if that one is decided and items
+// are left.
+func (o *rollbackRun) nextRound(ctx context.Context) (int, error) {
+	round, err := o.folder.RollbackRound()
+	if err != nil {
+		return 0, err
+	}
+	cutOff, left := false, false
+	type looked struct{ cutOff, left bool }
+	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+		in, err := o.inRound(ctx, round, n+1)
+		if err != nil {
+			return l, err
+		}
+		if slices.Contains(in, true) {
+			decided, err := o.isDecided(ctx, round, n+1)
+			if err != nil || !decided {
+				return looked{cutOff: true}, err
+			}
+		}
+		in, err = o.inRound(ctx, round+1, n+1)
+		return looked{left: slices.Contains(in, true)}, err
+	}, func(l looked) error {
+		left = left || l.left
+		if cutOff = l.cutOff; cutOff {
+			return store.ErrEnough
+		}
+		return nil
+	})
+	if left && !cutOff {
+		round++
+	}
+	return round, err
+}
+
+// after is what is known of the items of a batch after a round.
+func (o *rollbackRun) after(ctx context.Context, round, batch int) (known []ledger.Record, err error) {
+	b, err := o.index.Batch(batch)
+	if err != nil {
+		return nil, err
+	}
+	known = make([]ledger.Record, b.Records)
+	for i := range known {
+		known[i].Outcome = ledger.None
+	}
+	for r := range round + 1 {
+		decided, _, _, err := o.ledger.Round(ctx, r, batch, b.Records)
+		if err != nil {
+			return nil, err
+		}
+		for i, d := range decided {
+			if d.Outcome != ledger.None {
+				known[i] = d
+			}
+		}
+		verified, err := o.ledger.Verified(ctx, ledger.Key{Round: r, Batch: batch})
+		if isNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		words := verified.Errors
+		for i := range known {
+			if ledger.Outcome(verified.Letters[i]) == ledger.Failed {
+				known[i], words = ledger.Record{Outcome: ledger.Failed, Round: r, Error: words[0]}, words[1:]
+			}
+		}
+	}
+	return known, nil
+}
+
+// inRound says which items of a batch are in a round.
+func (o *rollbackRun) inRound(ctx context.Context, round, batch int) ([]bool, error) {
+	known, err := o.after(ctx, round-1, batch)
+	if err != nil {
+		return nil, err
+	}
+	in := make([]bool, len(known))
+	for i, k := range known {
+		in[i] = k.Outcome == ledger.None || k.Outcome == ledger.Failed
+	}
+	return in, nil
+}
+
+// RollbackPlanInput asks for the batches of items from one on that are to be
+// undone in a round, or to be verified after it.
+type RollbackPlanInput struct {
+	Run    `json:"run"`
+	Round  int  `json:"round"`
+	Verify bool `json:"verify,omitempty"`
+	After  int  `json:"after"` // batch, 0 = from the start
+	Limit  int  `json:"limit"`
+}
+
+// RollbackPlan is the next batches that have something to do.
+type RollbackPlan struct {
+	Batches []int `json:"batches"`
+	After   int   `json:"after"` // the batch up to which this plan goes
+	Total   int   `json:"total"`
+	// Settled counts the items on the way that are done with.
+	Settled migration.RollbackCounts `json:"settled"`
+}
+
+// PlanRollback says what is to be done next. It changes nothing.
+func (a *Activities) PlanRollback(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.rollback(in.Run)
+	if err != nil {
+		return RollbackPlan{}, err
+	}
+	plan, err := o.planRollback(ctx, in)
+	return plan, ended(ctx, err)
+}
+
+func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
+	plan := RollbackPlan{After: in.After, Total: o.index.Batches()}
+	isDone := o.isDecided
+	if in.Verify {
+		isDone = o.isVerified
+	}
+	type looked struct {
+		done  bool
+		known []ledger.Record
+	}
+	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
+			return l, err
+		}
+		l.known, err = o.after(ctx, in.Round, in.After+n+1)
+		return l, err
+	}, func(l looked) error {
+		if len(plan.Batches) == in.Limit {
+			return store.ErrEnough
+		}
+		plan.After++
+		if !l.done && slices.ContainsFunc(l.known, func(k ledger.Record) bool { return isUndone(k.Outcome) == in.Verify }) {
+			plan.Batches = append(plan.Batches, plan.After)
+		} else {
+			plan.Settled.Add(countRollback(l.known))
+		}
+		return nil
+	})
+	return plan, err
+}
+
+func (o *rollbackRun) isDecided(ctx context.Context, round, batch int) (bool, error) {
+	_, err := o.ledger.Decided(ctx, ledger.Key{Round: round, Batch: batch})
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isVerified says that a batch was looked at again after the last round that has
+// done something in it.
+func (o *rollbackRun) isVerified(ctx context.Context, round, batch int) (bool, error) {
+	for r := round; r >= 0; r-- {
+		_, err := o.ledger.Verified(ctx, ledger.Key{Round: r, Batch: batch})
+		if err == nil || !isNotFound(err) {
+			return err == nil, err
+		}
+		if decided, err := o.isDecided(ctx, r, batch); err != nil || decided {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// isUndone says that an item is as it was before the migration.
+func isUndone(o ledger.Outcome) bool {
+	return o == ledger.Deleted || o == ledger.Gone || o == ledger.Restored || o == ledger.Kept
+}
+
+func countRollback(known []ledger.Record) (c migration.RollbackCounts) {
+	for _, k := range known {
+		switch k.Outcome {
+		case ledger.Deleted:
+			c.Deleted++
+		case ledger.Gone:
+			c.Gone++
+		case ledger.Restored:
+			c.Restored++
+		case ledger.Kept:
+			c.Kept++
+		case ledger.Failed:
+			c.Failed++
+		default:
+			c.Left++
+		}
+	}
+	return c
+}

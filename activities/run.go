@@ -1,0 +1,336 @@
+package activities
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/validate"
+)
+
+// Run names one run of a migration, a rollback or a verification. Everything else
+// about it is in its folder, so that the history stays small.
+type Run struct {
+	Folder migration.Folder `json:"folder"`
+	// ID is the run id of its workflow.
+	ID string `json:"run"`
+}
+
+// core is what every kind of run has in this process: its folder, its gate and its
+// target.
+type core struct {
+	activities *Activities
+	run        Run
+	folder     migration.Folder
+	spec       migration.Spec
+	start      migration.Start
+	gate       *pace.Gate
+	target     Target
+	clock      evidence.DateClock
+
+	schemaMu    sync.Mutex
+	schemaKnown *identitycloud.Schema // nil until the target has told it
+}
+
+// openCore opens the part of a run that makes calls.
+func (a *Activities) openCore(run Run, spec migration.Spec, start migration.Start) (_ *core, err error) {
+	c := &core{activities: a, run: run, folder: run.Folder, spec: spec, start: start}
+	if c.gate, err = c.newGate(); err != nil {
+		return nil, err
+	}
+	c.target, err = a.connect(spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = c.observed(c.gate.BeforeCall)
+		cfg.Answered = c.clock.Saw
+		cfg.Judged = a.judged(c.gate)
+	})
+	return c, err
+}
+
+func (c *core) common() *core { return c }
+
+// migrationRun is a run that loads and updates records.
+type migrationRun struct {
+	*core
+	*dataset
+	lost          lost
+	failures      failures
+	duplicateKeys *validate.Twins // of a delta migration, else nil
+	// prepared bounds the batches that are in memory, encoded: those in flight and as
+	// many that wait for a slot.
+	prepared *pace.Seats
+
+	listing sync.Mutex
+	lists   map[int]*roundList // of retry rounds, as they are needed
+	keys    *migration.Keys    // nil until they are needed
+}
+
+func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
+	spec, err := run.Folder.Spec()
+	if err != nil {
+		return nil, err
+	}
+	m := &migrationRun{prepared: pace.NewSeats()}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	start, err := run.Folder.Start()
+	if err != nil {
+		return nil, err
+	}
+	if m.dataset, err = openDataset(run.Folder, spec); err != nil {
+		return nil, err
+	}
+	if spec.Delta {
+		if m.duplicateKeys, err = validate.OpenTwins(run.Folder.Twins()); err != nil {
+			return nil, err
+		}
+	}
+	if m.ledger, err = openLedger(run.Folder); err != nil {
+		return nil, err
+	}
+	m.core, err = a.openCore(run, spec, start)
+	return m, err
+}
+
+func (m *migrationRun) close() {
+	if m.dataset != nil {
+		m.dataset.close()
+	}
+	if m.duplicateKeys != nil {
+		_ = m.duplicateKeys.Close()
+	}
+	for _, list := range m.lists {
+		list.close()
+	}
+}
+
+// verificationRun is a run that reads the records of a migration back. For the
+// canary it is the migration's own run, with the zero Verification: all records.
+type verificationRun struct {
+	*core
+	*dataset
+	verification migration.Verification
+}
+
+func (a *Activities) openVerification(run Run, v migration.Verification) (_ *verificationRun, err error) {
+	if err := a.takes(v.Migration); err != nil {
+		return nil, err
+	}
+	spec, err := v.Migration.Spec()
+	if err != nil {
+		return nil, err
+	}
+	start, err := run.Folder.Start()
+	if err != nil {
+		return nil, err
+	}
+	o := &verificationRun{verification: v}
+	if o.dataset, err = openDataset(v.Migration, spec); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.ledger, err = openLedger(v.Migration); err != nil {
+		return nil, err
+	}
+	o.core, err = a.openCore(run, v.Spec(spec), start)
+	return o, err
+}
+
+// rollbackRun is a run that undoes a migration, item by item.
+type rollbackRun struct {
+	*core
+	rollback migration.Rollback
+	index    *source.Index // of the items
+	items    store.Pieces
+	ledger   *ledger.Ledger         // of the items
+	origin   atomic.Pointer[origin] // nil until it is needed
+	opening  sync.Mutex             // of origin
+}
+
+func (a *Activities) openBegunRollback(run Run, r migration.Rollback) (*rollbackRun, error) {
+	if r.Migration != "" {
+		if err := a.takes(r.Migration); err != nil {
+			return nil, err
+		}
+	}
+	start, err := run.Folder.Start()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := openLedger(run.Folder)
+	if err != nil {
+		return nil, err
+	}
+	return a.openRollback(run, r, start, entries)
+}
+
+func (a *Activities) openRollback(run Run, r migration.Rollback, start migration.Start, entries *ledger.Ledger) (_ *rollbackRun, err error) {
+	o := &rollbackRun{rollback: r, ledger: entries}
+	defer func() {
+		if err != nil {
+			o.close()
+		}
+	}()
+	if o.index, err = source.OpenIndex(run.Folder.Index()); err != nil {
+		return nil, err
+	}
+	if o.items, err = store.OpenPieces(run.Folder.Items()); err != nil {
+		return nil, err
+	}
+	o.core, err = a.openCore(run, r.Connection(), start)
+	return o, err
+}
+
+func (r *rollbackRun) readItems(batch int) ([]rollback.Item, error) {
+	return rollback.Read(r.items, r.index, batch)
+}
+
+func (r *rollbackRun) close() {
+	if r.index != nil {
+		_ = r.index.Close()
+	}
+	if r.items != nil {
+		_ = r.items.Close()
+	}
+	if m := r.origin.Load(); m != nil {
+		m.close()
+	}
+}
+
+// openLedger opens the ledger of a folder that has begun, which must be there: else
+// the error is ledger.ErrGone.
+func openLedger(folder migration.Folder) (*ledger.Ledger, error) {
+	entries, err := ledger.OpenFolder(folder.Ledger())
+	return ledger.New(entries), err
+}
+
+// opened is a *migrationRun, a *verificationRun or a *rollbackRun.
+type opened interface {
+	common() *core
+	close()
+}
+
+// opening is a run that is opened once. In a bucket that takes long, and other
+// runs do not wait for it.
+type opening struct {
+	mu   sync.Mutex
+	done atomic.Pointer[opened]
+}
+
+// open opens a run, whatever its kind. The first call in a process reads the folder.
+func (a *Activities) open(run Run) (opened, error) {
+	r := a.opening(run)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if o := r.done.Load(); o != nil {
+		return *o, nil
+	}
+	o, err := a.openFolder(run)
+	if err != nil {
+		return nil, storageError(err)
+	}
+	r.done.Store(&o)
+	return o, nil
+}
+
+// openFolder finds out of which kind a run is: its folder has a file that says so.
+func (a *Activities) openFolder(run Run) (opened, error) {
+	r, err := run.Folder.Rollback()
+	if err == nil {
+		return a.openBegunRollback(run, r)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return nil, err
+	}
+	v, err := run.Folder.Verification()
+	switch {
+	case err == nil:
+		return a.openVerification(run, v)
+	case errors.Is(err, migration.ErrAbsent):
+		return a.openMigration(run)
+	}
+	return nil, err
+}
+
+// openAs opens a run of one kind.
+func openAs[T opened](a *Activities, run Run) (of T, err error) {
+	o, err := a.open(run)
+	if err != nil {
+		return of, err
+	}
+	of, ok := o.(T)
+	if !ok {
+		return of, refused(fmt.Errorf("%s holds another kind of run (%T); expected %T", run.Folder, o, of))
+	}
+	return of, nil
+}
+
+func (a *Activities) migration(run Run) (*migrationRun, error) { return openAs[*migrationRun](a, run) }
+
+func (a *Activities) rollback(run Run) (*rollbackRun, error) { return openAs[*rollbackRun](a, run) }
+
+func (a *Activities) verification(run Run) (*verificationRun, error) {
+	return openAs[*verificationRun](a, run)
+}
+
+// readBack opens a run to read records back: a verification, or a migration for its
+// canary.
+func (a *Activities) readBack(run Run) (*verificationRun, error) {
+	o, err := a.open(run)
+	if m, ok := o.(*migrationRun); ok {
+		return &verificationRun{core: m.core, dataset: m.dataset}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.verification(run)
+}
+
+func (a *Activities) opening(run Run) *opening {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, ok := a.runs[run]; ok {
+		return r
+	}
+	// A process works for few runs; the others are over, mostly. A run that is dropped
+	// here and still at work keeps its files: they are closed once nothing refers to
+	// them any more (see os.File).
+	const keep = 8
+	for other := range a.runs {
+		if len(a.runs) < keep {
+			break
+		}
+		delete(a.runs, other)
+	}
+	r := &opening{}
+	a.runs[run] = r
+	return r
+}
+
+// openRuns are those that are open.
+func (a *Activities) openRuns() []opened {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []opened
+	for _, r := range a.runs {
+		if o := r.done.Load(); o != nil {
+			all = append(all, *o)
+		}
+	}
+	return all
+}

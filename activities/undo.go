@@ -1,0 +1,222 @@
+package activities
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/delta"
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/rollback"
+)
+
+// Why an item failed. The target's own words are given as they are, in the fail
+// file only.
+const (
+	changedSince   = "the record was changed after the migration, by somebody or by the rollback of a later migration; --force undoes it all the same"
+	keepsChanging  = "the record was changed each time while it was undone; give the same command again"
+	deletedSince   = "the record was deleted after the migration, so its previous values cannot be restored"
+	notAsBefore    = "the target takes the previous values and shows others"
+	noValues       = "the migration's undo files do not have the previous values of this record; put the state folder back as it was"
+	anotherUUID    = "the target answers with another record than was asked for"
+	thereAgain     = "the record was deleted, and is there all the same; give the same command again"
+	valuesLost     = "the previous values were restored, and are not there any more; give the same command again"
+	notAttempted   = "not attempted: the rollback was stopped"
+	notKnown       = "the rollback was cut off while it undid this record: whether it did is not known; give the same command again"
+	refusedByWords = "refused by the target; its words are in the fail file"
+)
+
+// ownReasons are those that hold no words of the target.
+var ownReasons = []string{changedSince, anotherKey, thereBefore, tooEarly, madeAfter, notProven, changedThere, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
+
+// raceTries is how often an item is looked at again because it was changed
+// between look and call.
+const raceTries = 3
+
+// undo undoes one item.
+func (b *undoing) undo(ctx context.Context, item rollback.Item) (ledger.Outcome, string, error) {
+	switch item.Kind {
+	case rollback.Delete:
+		return b.remove(ctx, item)
+	case rollback.Restore:
+		return b.restore(ctx, item)
+	}
+	return ledger.Failed, item.Reason, nil
+}
+
+// remove deletes a record.
+func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcome, string, error) {
+	for race := 1; ; race++ {
+		entity, reason, err := b.look(ctx, item)
+		switch {
+		case err != nil || reason != "":
+			return ledger.Failed, reason, err
+		case entity == nil:
+			return ledger.Gone, "", nil
+		case !b.rollback.Force && b.isChangedSince(entity):
+			return ledger.Failed, changedSince, nil
+		}
+		if reason, err = b.notOurs(ctx, item, entity); err != nil || reason != "" {
+			return ledger.Failed, reason, err
+		}
+		if b.dry {
+			return ledger.Deleted, "", nil
+		}
+		ref := b.ref(entity)
+		err = b.calls.write(ctx, func(ctx context.Context) error { return b.target.Delete(ctx, ref) })
+		switch {
+		case err == nil || isGone(err):
+			return ledger.Deleted, "", nil
+		case isMismatch(err) && race < raceTries:
+			continue
+		case isMismatch(err):
+			return ledger.Failed, keepsChanging, nil
+		}
+		if words, ok := refusalOf(err); ok {
+			return ledger.Failed, words, nil
+		}
+		return ledger.Failed, "", unreachable(err)
+	}
+}
+
+// restore gives a record its previous values back: values and members of objects
+// in one call, then each plural in one of its own. Before each call it looks, and
+// the last look has found all as it was.
+func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outcome, string, error) {
+	changes, err := b.reversed(item)
+	if err != nil {
+		return ledger.Failed, "", err
+	}
+	if len(changes) == 0 {
+		return ledger.Failed, noValues, nil
+	}
+	done := ledger.Kept
+	for calls, races := 0, 0; ; {
+		entity, reason, err := b.look(ctx, item)
+		switch {
+		case err != nil || reason != "":
+			return ledger.Failed, reason, err
+		case entity == nil:
+			return ledger.Failed, deletedSince, nil
+		}
+		left := b.different(changes, entity)
+		switch {
+		case len(left) == 0:
+			return done, "", nil
+		case !b.rollback.Force && slices.ContainsFunc(left, func(c delta.Change) bool { return !b.isOurs(c, entity) }):
+			return ledger.Failed, changedSince, nil
+		case b.dry:
+			return ledger.Restored, "", nil
+		case calls > len(changes):
+			return ledger.Failed, notAsBefore, nil
+		case races == raceTries:
+			return ledger.Failed, keepsChanging, nil
+		}
+		err = b.calls.write(ctx, func(ctx context.Context) error { return b.putBack(ctx, b.ref(entity), left) })
+		done = ledger.Restored
+		if isMismatch(err) {
+			races++
+			continue
+		}
+		if words, ok := refusalOf(err); ok {
+			return ledger.Failed, words, nil
+		}
+		if err != nil {
+			return ledger.Failed, "", unreachable(err)
+		}
+		calls++
+	}
+}
+
+// putBack makes the next call of a restore.
+func (b *undoing) putBack(ctx context.Context, ref identitycloud.Ref, left []delta.Change) error {
+	values := slices.DeleteFunc(slices.Clone(left), delta.Change.IsPlural)
+	if len(values) == 0 {
+		return b.target.Replace(ctx, ref, left[0].Path, left[0].After)
+	}
+	object, err := delta.Object(values)
+	if err != nil {
+		return err
+	}
+	return b.target.Update(ctx, ref, object)
+}
+
+// reversed are the changes that undo those of an item.
+func (b *undoing) reversed(item rollback.Item) ([]delta.Change, error) {
+	if b.values[item.Batch] == nil {
+		values, err := b.activities.previousValues(b.rollback.Migration, item.Batch)
+		if err != nil {
+			return nil, err
+		}
+		b.values[item.Batch] = values
+	}
+	entry := b.values[item.Batch][item.Line]
+	var changes []delta.Change
+	for _, path := range entry.Paths {
+		back, err := delta.Change{Path: path, Before: entry.Before[path], After: entry.After[path]}.Reversed()
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", item.Line, err)
+		}
+		changes = append(changes, back)
+	}
+	return changes, nil
+}
+
+// different are the changes that an entity does not have yet.
+func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity) []delta.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c delta.Change) bool {
+		return b.types.Equal(c.Path, c.After, delta.At(entity.Attributes, c.Path))
+	})
+}
+
+// isOurs says that an attribute has the value that the migration gave it. The
+// target does not show the text of a password; where the migration gave one, the
+// whole record must be unchanged since.
+func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
+	var password string
+	if c.Path == "password" && json.Unmarshal(c.Before, &password) == nil && password != "" {
+		return !b.isChangedSince(entity)
+	}
+	return b.types.Equal(c.Path, c.Before, delta.At(entity.Attributes, c.Path))
+}
+
+// isChangedSince says that a record was last updated after the migration, or that
+// the target does not tell when it was.
+func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
+	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.end())
+}
+
+// end is the latest that the clock which stamps records can have shown when the
+// migration ended, which is known to the second.
+func (b *undoing) end() time.Time {
+	until := b.rollback.Until.Add(time.Second)
+	if m := b.origin.Load(); m != nil {
+		if latest, ok := m.ours.clocks.LatestOfAny(until); ok {
+			return latest
+		}
+	}
+	return b.clock.Latest(until)
+}
+
+// ref addresses a record as it was looked at.
+func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
+	ref := identitycloud.Ref{UUID: entity.UUID}
+	if !b.rollback.Force {
+		ref.LastUpdated = entity.LastUpdatedText()
+	}
+	return ref
+}
+
+// look gives the record of an item, nil if there is none, or the reason why it
+// cannot be told.
+func (b *undoing) look(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
+	entity, reason, err := b.calls.view(ctx, identitycloud.Ref{UUID: item.UUID})
+	if entity != nil && !strings.EqualFold(entity.UUID, item.UUID) {
+		return nil, anotherUUID, nil
+	}
+	return entity, reason, err
+}
