@@ -46,12 +46,7 @@ func listCommand(stdout, stderr io.Writer) *cobra.Command {
 		Long: `List the migrations that the state folder has, or the --work-url, and those that the Temporal service has, the newest first.
 
 Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("expected no arguments, found %d", len(args))
-			}
-			return nil
-		},
+		Args: noArguments(""),
 		RunE: func(*cobra.Command, []string) error {
 			ctx := context.Background()
 			if err := p.open(ctx, os.Getenv); err != nil {

@@ -31,13 +31,13 @@ func newMappingCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "mapping",
 		Short: "Write and try a mapping file, which says what becomes of each column",
-		Args:  noArguments,
+		Args:  noArguments(""),
 		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.AddCommand(newMappingInit(), newMappingPreview(), &cobra.Command{
 		Use:   "default",
 		Short: "Print the built-in mapping",
-		Args:  noArguments,
+		Args:  noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error {
 			_, err := command.OutOrStdout().Write(mapping.Default())
 			return err
@@ -46,21 +46,13 @@ func newMappingCommand() *cobra.Command {
 	return command
 }
 
-func noArguments(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("expected no argument, found %d", len(args))
-	}
-	return nil
-}
-
 // sampleSize is how many records a proposal looks at.
 const sampleSize = 1000
 
 func newMappingInit() *cobra.Command {
 	var in inputOptions
-	var output, entityType, auth string
-	var insecureHTTP bool
-	var credentials config.Credentials
+	var target targetOptions
+	var output string
 	command := &cobra.Command{
 		Use:   "init --data users.csv [-o mapping.yaml]",
 		Short: "Propose a mapping file from an input's header and records and, with credentials, the target's schema",
@@ -69,21 +61,17 @@ func newMappingInit() *cobra.Command {
 			if err := in.complete(args); err != nil {
 				return err
 			}
-			if err := credentials.Complete(os.Getenv); err != nil {
+			if err := target.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			warn(command.ErrOrStderr(), credentials.Warnings)
-			if auth != config.AuthBasic && auth != config.AuthSignature {
-				return usage("--auth is %q; expected %s or %s", auth, config.AuthBasic, config.AuthSignature)
-			}
+			warn(command.ErrOrStderr(), target.credentials.Warnings)
 			header, sample, err := in.head(command.Context(), command.ErrOrStderr(), sampleSize)
 			if err != nil {
 				return err
 			}
 			var schema *identitycloud.Schema
-			if credentials.URI != "" {
-				target := migration.Target{URI: credentials.URI, EntityType: entityType, Auth: auth, InsecureHTTP: insecureHTTP}
-				if schema, err = readSchema(command.Context(), &credentials, target); err != nil {
+			if target.credentials.URI != "" {
+				if schema, err = readSchema(command.Context(), &target.credentials, target.target()); err != nil {
 					return err
 				}
 			}
@@ -100,21 +88,19 @@ func newMappingInit() *cobra.Command {
 	f.SortFlags = false
 	in.addFlags(f)
 	tilde.VarP(f, &output, "output", "o", "file to write; it must not be there yet; default: the terminal")
-	credentials.AddFlags(f)
-	f.StringVarP(&entityType, "type-name", "t", "user", "entity type")
-	f.StringVar(&auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
-	config.AddInsecureHTTP(f, &insecureHTTP)
+	target.addAPIFlags(f)
 	return command
 }
 
 // head reads the first n records that are wanted of the one input. What has to be
 // unpacked or converted for that is gone afterwards.
 func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*source.Header, []source.Record, error) {
-	if err := o.find(); err != nil {
+	inputs, _, err := o.find()
+	if err != nil {
 		return nil, nil, err
 	}
-	if len(o.inputs) > 1 {
-		return nil, nil, usage("expected one data file, found %d; a mapping is made after one of them", len(o.inputs))
+	if len(inputs) > 1 {
+		return nil, nil, usage("expected one data file, found %d; a mapping is made after one of them", len(inputs))
 	}
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
@@ -125,10 +111,9 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 		return nil, nil, fmt.Errorf("no folder for temporary files (TMPDIR): %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c := command{o: options{inputOptions: *o, home: home{stateDir: dir}}, screen: terminal.New(io.Discard, stderr, terminal.Options{})}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	file, err := c.prepare(ctx, o.inputs[0])
+	file, err := process{screen: terminal.New(io.Discard, stderr, terminal.Options{JSON: false})}.plainFile(ctx, home{stateDir: dir}, inputs[0])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -264,22 +249,18 @@ func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
 
 // checkMapping refuses a mapping that does not fit the input's header, before anything is started. What is wrong with
 // the input itself the inspection says.
-func checkMapping(ctx context.Context, o options) error {
-	if o.mapping == "" {
+func (m *migrateOperation) checkMapping(ctx context.Context) error {
+	if m.c.o.mapping == "" {
 		return nil
 	}
-	m, _, err := readMappingFile(o.mapping)
+	delimiter, err := source.ParseDelimiter(m.c.o.delimiter)
 	if err != nil {
 		return err
 	}
-	delimiter, err := source.ParseDelimiter(o.delimiter)
-	if err != nil {
-		return err
-	}
-	header, _, err := source.Head(ctx, o.file.near(), 0, source.InspectOptions{Delimiter: delimiter})
+	header, _, err := source.Head(ctx, m.file.near(), 0, source.InspectOptions{Delimiter: delimiter})
 	if err != nil {
 		return nil
 	}
-	_, err = m.Compile(header.Names)
+	_, err = m.c.mapping.Compile(header.Names)
 	return err
 }

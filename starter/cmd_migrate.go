@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"time"
 
@@ -16,30 +15,21 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
-// command is what one call of the program does.
-type command struct {
-	o      options
-	screen *terminal.Screen
-	log    *slog.Logger
-	stop   <-chan struct{} // closed at the first Ctrl-C
-}
-
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
-func migrate(ctx context.Context, o options, screen *terminal.Screen) (int, error) {
-	return attend(ctx, &o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
-		if err := o.prove(); err != nil {
+func (c *command) migrate(ctx context.Context) (int, error) {
+	return attend(ctx, &c.o.runOptions, c.screen, func(ctx context.Context, p process) (int, error) {
+		c.process = p
+		if err := c.o.prove(); err != nil {
 			return 0, err
 		}
-		c := &command{o: o, screen: screen, log: logger, stop: stop}
-		if o.several {
+		if c.several {
 			return c.all(ctx)
 		}
-		code, _, err := c.one(ctx, o.inputs[0])
+		code, _, err := c.one(ctx, c.inputs[0])
 		return code, err
 	})
 }
@@ -47,8 +37,7 @@ func migrate(ctx context.Context, o options, screen *terminal.Screen) (int, erro
 // one runs the migration of one input. It gives the exit code, and the summary
 // where there is one.
 func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
-	o := c.o
-	o.file, err = c.prepare(ctx, in)
+	file, err := c.plainFile(ctx, c.o.home, in)
 	if errors.Is(err, errStopped) {
 		c.screen.Say(stoppedEarly)
 		return migration.ExitStopped, nil, nil
@@ -58,11 +47,11 @@ func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Sum
 	}
 	var op *migrateOperation
 	code, err = takingOver(c.screen, func() (int, error) {
-		op = &migrateOperation{session: &session{options: &o, screen: c.screen, log: c.log, stop: c.stop}}
+		op = &migrateOperation{session: &session{process: c.process, options: &c.o.runOptions}, c: c, file: file}
 		return op.run(ctx, op)
 	})
 	if !op.open {
-		if dropErr := c.dropStaged(o.file); dropErr != nil {
+		if dropErr := file.drop(c.o.home); dropErr != nil {
 			c.log.Warn("cannot remove a staged input", "error", dropErr)
 		}
 	}
@@ -81,6 +70,8 @@ func (c *command) stopped() bool {
 // migrateOperation is a migration of one input.
 type migrateOperation struct {
 	*session
+	c           *command
+	file        dataFile
 	spec        migration.Spec
 	toldKeyless bool // of keyless records
 	result      workflows.Result
@@ -97,13 +88,13 @@ func (m *migrateOperation) prepare(ctx context.Context) error {
 
 // identify finds out which migration this is, and whether it was done before.
 func (m *migrateOperation) identify(ctx context.Context) (j job, err error) {
-	in := m.options.file.input()
+	in := m.file.input()
 	if in.SHA256 == "" {
 		if in.SHA256, _, err = source.Digest(ctx, in.Path); err != nil {
 			return j, err
 		}
 	}
-	spec, kept, err := migration.Identify(m.options.spec(), in, m.options.work(), m.options.again)
+	spec, kept, err := migration.Identify(m.c.o.spec(m.c.mappingText), in, m.c.o.work(), m.c.o.again)
 	m.spec = spec
 	var done *migration.DoneError
 	if errors.As(err, &done) {
@@ -115,16 +106,17 @@ func (m *migrateOperation) identify(ctx context.Context) (j job, err error) {
 	for _, note := range kept {
 		m.screen.Say(note)
 	}
-	if err := checkMapping(ctx, *m.options); err != nil {
+	if err := m.checkMapping(ctx); err != nil {
 		return j, err
 	}
-	return job{spec: spec, notices: m.options.notices, result: &m.result}, checkSelection(ctx, *m.options)
+	return job{spec: spec, notices: m.c.notices, result: &m.result}, m.checkSelection(ctx)
 }
 
 // checkSelection refuses --start-at and --canary where the file is too short for
 // them, before anything is started. What else is wrong with the input the
 // inspection says.
-func checkSelection(ctx context.Context, o options) error {
+func (m *migrateOperation) checkSelection(ctx context.Context) error {
+	o := &m.c.o
 	if o.startAt == 1 && o.canary == 0 {
 		return nil
 	}
@@ -132,8 +124,8 @@ func checkSelection(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	_, err = source.Inspect(ctx, o.file.near(), source.InspectOptions{
-		Delimiter: delimiter, Name: o.file.inputName(), BatchSize: math.MaxInt32, StartAt: o.startAt, CutAfter: o.canary,
+	_, err = source.Inspect(ctx, m.file.near(), source.InspectOptions{
+		Delimiter: delimiter, Name: m.file.inputName(), BatchSize: math.MaxInt32, StartAt: o.startAt, CutAfter: o.canary,
 	})
 	if refusal := (*source.Refusal)(nil); errors.As(err, &refusal) && refusal.Kind == source.NotInFile {
 		return err
@@ -152,11 +144,11 @@ func (e *doneError) Error() string { return e.text }
 func (m *migrateOperation) alreadyDone(done *migration.DoneError) error {
 	c := done.Summary.Records
 	if done.Summary.Cancelled {
-		text := fmt.Sprintf("the migration of %s was cancelled (%s UTC: %s); start it again with --again", m.options.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c)
+		text := fmt.Sprintf("the migration of %s was cancelled (%s UTC: %s); start it again with --again", m.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c)
 		return &doneError{text, done.Summary}
 	}
 	text := fmt.Sprintf("%s was migrated already (%s UTC: %d created, %d recovered, %d updated, %d failed; see %s); load it once more with --again",
-		m.options.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
+		m.file.shown, done.Summary.FinishedAt.Format(time.DateTime), c.Created, c.Recovered, c.Updated, c.Failed,
 		store.Join(done.Spec.OutputDir, artifacts.SummaryName(done.Start.Stamp)))
 	return &doneError{text, done.Summary}
 }
@@ -175,7 +167,7 @@ func (m *migrateOperation) begin(context.Context) error {
 	if m.spec.Mapping == "" {
 		return nil
 	}
-	if err := migration.Folder(m.spec.Folder).SaveMapping(m.options.mappingText); err != nil {
+	if err := migration.Folder(m.spec.Folder).SaveMapping(m.c.mappingText); err != nil {
 		return fmt.Errorf("cannot keep a copy of the mapping file: %w", err)
 	}
 	return nil
@@ -188,9 +180,9 @@ func (m *migrateOperation) isFinished() (bool, error) {
 func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error) {
 	m.spec.SearchAttributes = m.service.attributes
 	// The workers of a service know themselves whether they have somebody.
-	m.spec.Notify = m.options.notices != nil || m.service.engineDir == ""
+	m.spec.Notify = m.c.notices != nil || m.service.engineDir == ""
 	o := m.startOptions(m.spec.ID, workflows.Summary(m.spec))
-	o.StaticDetails = workflows.Details(m.spec, m.options.file.shown)
+	o.StaticDetails = workflows.Details(m.spec, m.file.shown)
 	if m.spec.SearchAttributes {
 		o.TypedSearchAttributes = workflows.Attributes(m.spec)
 	}
@@ -219,7 +211,7 @@ func (m *migrateOperation) introduce() {
 	if _, err := migration.Folder(m.spec.Folder).Spec(); err == nil || m.attached {
 		what = "Resuming the migration of"
 	}
-	m.screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.options.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
+	m.screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
 	if m.attached {
 		m.noteOptions()
 	}
@@ -242,7 +234,7 @@ func (m *migrateOperation) noteOptions() {
 }
 
 func (m *migrateOperation) follow() func(context.Context) {
-	v := newView(m.service, m.spec.ID, m.options.stateDir, m.screen)
+	v := newView(m.service, m.spec.ID, m.c.o.stateDir, m.screen)
 	v.keyless = m.toldKeyless
 	return func(ctx context.Context) {
 		v.update(ctx)
@@ -255,6 +247,6 @@ func (m *migrateOperation) end() int {
 	if k := m.summary.Keyless; k != nil && !m.toldKeyless {
 		m.screen.Say(k.Note)
 	}
-	printResult(m.screen, m.result, m.spec.OutputDir, m.options.several)
+	printResult(m.screen, m.result, m.spec.OutputDir, m.c.several)
 	return m.summary.Records.ExitCode()
 }

@@ -23,7 +23,6 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
-	"durable-dataload/internal/config"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
@@ -40,12 +39,13 @@ import (
 
 // rollbackOptions are the command line of starter rollback.
 type rollbackOptions struct {
-	options
+	runOptions
 	migration string // workflow id
 	success   string // file
 	identity  string
 	yes       bool
 	force     bool
+	dryRun    bool
 
 	identities []age.Identity
 	of         migration.Folder // of the migration, "" with --data
@@ -68,17 +68,12 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 		Example: `  starter rollback --migration migration-users.csv-0123456789ab --dry-run
   starter rollback --migration migration-users.csv-0123456789ab
   starter rollback --data success_Nov_22_2026_13_05_00.csv --apid_uri https://example.janraincapture.com`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("expected no arguments, found %d; the file is named with --data", len(args))
-			}
-			return nil
-		},
+		Args: noArguments("the file is named with --data"),
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
+			return attendSession(command.Context(), &o.runOptions, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
 				r := &rollbackOperation{session: s, o: &o}
 				if o.dryRun {
 					return r.dryRun(ctx)
@@ -95,20 +90,16 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.migration, "migration", "", "workflow id of the migration to undo, as its summary has it; it is found where it keeps its work")
 	tilde.Var(f, &o.success, "data", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
-	o.credentials.AddFlags(f)
-	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type; with --migration that of the migration")
-	o.addPaceFlags(f)
-	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
-	config.AddInsecureHTTP(f, &o.insecureHTTP)
+	o.targetOptions.addFlags(f, "undo a migration into the local Identity Cloud")
+	f.Lookup("type-name").Usage = "entity type; with --migration that of the migration"
+	o.paceOptions.addFlags(f)
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
 	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")
 	tilde.Var(f, &o.identity, "undo-identity", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
-	o.addOutputDirFlag(f)
+	o.outputOptions.addFlags(f)
 	o.addHomeFlags(f, "folder for the state, that of the migration")
-	f.BoolVar(&o.sandbox, "sandbox", false, "undo a migration into the local Identity Cloud")
-	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
-	o.addWorkFlags(f)
+	o.serviceOptions.addFlags(f)
 	o.watched.AddFlags(f)
 }
 
@@ -117,11 +108,14 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if (o.migration == "") == (o.success == "") {
 		return usage("expected one of --migration WORKFLOW_ID and --data success_….csv")
 	}
-	if err := o.checkPace(); err != nil {
+	if err := o.paceOptions.complete(); err != nil {
 		return err
 	}
-	if name := namesTarget(f); o.sandbox && name != "" {
-		return usage("--sandbox brings its own target; expected no --%s with it", name)
+	if err := o.watched.Check(); err != nil {
+		return usage("%w", err)
+	}
+	if err := o.targetOptions.complete(f, getenv); err != nil {
+		return err
 	}
 	if o.identity == "" {
 		if o.identity, err = tilde.Path(getenv("UNDO_IDENTITY")); err != nil {
@@ -131,31 +125,21 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
 	}
-	if err := o.completeHome(getenv); err != nil {
+	if err := o.home.complete(getenv); err != nil {
 		return err
 	}
-	if err := o.completeOutputDir(); err != nil {
+	if err := o.outputOptions.complete(o.workURL); err != nil {
 		return err
 	}
-	if o.success != "" {
-		in := input{Input: stage.Input{Path: o.success}}
-		if err := in.locate(); err != nil {
-			return err
-		}
-		o.success = in.Path
+	if o.success == "" {
+		return o.completeFromMigration(f)
 	}
-	if !o.sandbox {
-		if err := o.credentials.Complete(getenv); err != nil {
-			return err
-		}
+	in := input{Input: stage.Input{Path: o.success}}
+	if err := in.locate(); err != nil {
+		return err
 	}
-	if o.success != "" {
-		if o.credentials.URI == "" && !o.sandbox {
-			return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI)")
-		}
-		return nil
-	}
-	return o.completeFromMigration(f)
+	o.success = in.Path
+	return o.require()
 }
 
 // completeFromMigration takes the target that the migration went to.
@@ -176,7 +160,7 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	if err := o.takeTarget(o.migration, spec.Target); err != nil {
+	if err := o.requireOf(o.migration, spec.Target); err != nil {
 		return err
 	}
 	if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
@@ -219,7 +203,7 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 	key := ""
 	if r.o.of == "" {
 		r.rollback.Source = r.o.success
-		r.rollback.Target = migration.Target{URI: r.o.credentials.URI, EntityType: r.o.entityType, Auth: r.o.auth, InsecureHTTP: r.o.insecureHTTP}
+		r.rollback.Target = r.o.targetOptions.target()
 		sha, _, err := source.Digest(ctx, r.o.success)
 		if err != nil {
 			return err

@@ -45,12 +45,7 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
 		Example: `  starter sample -n 500
   starter sample -n 100 --awkward -o awkward.csv
   starter sample -n 100 --config sample_config.json -o - | head`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("expected no arguments, found %q; the file is named with --output", args[0])
-			}
-			return nil
-		},
+		Args: noArguments("the file is named with --output"),
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()

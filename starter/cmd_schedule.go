@@ -26,6 +26,7 @@ import (
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
@@ -41,7 +42,7 @@ func newScheduleCommand(stderr io.Writer) *cobra.Command {
 		Long: `Migrate the files that are new, night by night.
 
 A schedule fires while starter serve runs on the same state folder, or where --address names a Temporal service.`,
-		Args: noArguments,
+		Args: noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.AddCommand(
@@ -63,13 +64,13 @@ func oneID(_ *cobra.Command, args []string) error {
 }
 
 // withSchedules opens the service for a command, and closes it again.
-func withSchedules(ctx context.Context, o options, run func(context.Context, *service) error) error {
-	logger, closeLog, err := openLog(o)
+func withSchedules(ctx context.Context, h home, o serviceOptions, watched telemetry.Options, run func(context.Context, *service) error) error {
+	logger, closeLog, err := openLog(h.stateDir, watched)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	s, err := connect(ctx, o, logger)
+	s, err := connect(ctx, h, o, process{log: logger})
 	if err != nil {
 		return err
 	}
@@ -77,8 +78,13 @@ func withSchedules(ctx context.Context, o options, run func(context.Context, *se
 	return run(ctx, s)
 }
 
-// addServiceFlags adds the options that say which service is meant.
-func (o *options) addServiceFlags(f *pflag.FlagSet) {
+// schedulesOptions say which service has the schedules.
+type schedulesOptions struct {
+	home
+	serviceOptions
+}
+
+func (o *schedulesOptions) addFlags(f *pflag.FlagSet) {
 	o.addStateDirFlag(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 }
@@ -86,14 +92,14 @@ func (o *options) addServiceFlags(f *pflag.FlagSet) {
 // newOnSchedule makes a command that does something with one schedule that is
 // there, and says in a sentence what has come of it.
 func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
-	var o options
+	var o schedulesOptions
 	command := &cobra.Command{
 		Use: use + " ID", Short: short, Args: oneID,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o, func(ctx context.Context, s *service) error {
+			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *service) error {
 				handle := s.client.ScheduleClient().GetHandle(ctx, args[0])
 				view, err := describeSchedule(ctx, handle)
 				if err != nil {
@@ -112,7 +118,7 @@ func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(contex
 	if flags != nil {
 		flags(command.Flags())
 	}
-	o.addServiceFlags(command.Flags())
+	o.addFlags(command.Flags())
 	return command
 }
 
@@ -239,8 +245,13 @@ type createOptions struct {
 	jitter, settle   time.Duration
 	pauseOnFailure   bool
 	keepFiles        bool
+}
 
-	times timetable
+// newSchedule is a schedule that is to be created.
+type newSchedule struct {
+	createOptions
+	times       timetable
+	mappingText []byte
 }
 
 func newScheduleCreate(stderr io.Writer) *cobra.Command {
@@ -259,12 +270,13 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
   starter serve`,
 		Args: oneID,
 		RunE: func(command *cobra.Command, args []string) error {
-			if err := o.complete(command.Flags(), os.Getenv); err != nil {
+			schedule, err := o.complete(command.Flags(), os.Getenv)
+			if err != nil {
 				return err
 			}
-			warn(stderr, o.credentials.Warnings)
-			return withSchedules(command.Context(), o.options, func(ctx context.Context, s *service) error {
-				if err := o.create(ctx, s, args[0]); err != nil {
+			warn(stderr, schedule.credentials.Warnings)
+			return withSchedules(command.Context(), schedule.home, schedule.serviceOptions, schedule.watched, func(ctx context.Context, s *service) error {
+				if err := schedule.create(ctx, s, args[0]); err != nil {
 					return err
 				}
 				view, err := describeSchedule(ctx, s.client.ScheduleClient().GetHandle(ctx, args[0]))
@@ -298,38 +310,47 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 // process that works for it: starter serve has those.
 var notScheduled = []string{"again", "dry-run", "no-validate", "json", "with-worker", "notify-url", "notify-secret-file", "metrics-address"}
 
-func (o *createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
+func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s newSchedule, err error) {
 	for _, name := range notScheduled {
 		if f.Changed(name) {
-			return usage("--%s is not for a schedule", name)
+			return s, usage("--%s is not for a schedule", name)
 		}
 	}
-	if o.times, err = parseTimetable(o.cron, o.zone); err != nil {
-		return usage("%w", err)
+	if s.times, err = parseTimetable(o.cron, o.zone); err != nil {
+		return s, usage("%w", err)
 	}
 	if slices.Contains(o.data, stage.Stdin) {
-		return usage("--data - is standard input; expected files, or a pattern in quotes")
+		return s, usage("--data - is standard input; expected files, or a pattern in quotes")
 	}
 	const day = 24 * 3600
-	if err := checkLimits([]limit{{"jitter", o.jitter.Seconds(), 0, day}, {"settle", o.settle.Seconds(), 0.1, day}}); err != nil {
-		return err
+	if err := checkRanges([]optionRange{{"jitter", o.jitter.Seconds(), 0, day}, {"settle", o.settle.Seconds(), 0.1, day}}); err != nil {
+		return s, err
 	}
 	if i := slices.IndexFunc(o.data, store.IsURL); i >= 0 {
-		return usage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
+		return s, usage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
 	}
 	if store.IsURL(o.outputDir) {
-		return usage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)
+		return s, usage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)
 	}
-	o.patterns = true
+	if o.outputDir == "" {
+		o.outputDir = "." // on the machine of the worker, also with --work-url
+	}
 	if err := o.options.complete(f, nil, getenv); err != nil {
-		return err
+		return s, err
+	}
+	if err := o.require(); err != nil {
+		return s, err
+	}
+	if _, s.mappingText, err = readMappingFile(o.mapping); err != nil {
+		return s, err
 	}
 	for i, pattern := range o.data {
 		if o.data[i], err = absolutePattern(pattern); err != nil {
-			return err
+			return s, err
 		}
 	}
-	return nil
+	s.createOptions = o
+	return s, nil
 }
 
 // absolutePattern is a pattern of files in a folder that is there.
@@ -348,7 +369,7 @@ func absolutePattern(pattern string) (string, error) {
 	return path, nil
 }
 
-func (o *createOptions) create(ctx context.Context, s *service, id string) error {
+func (o *newSchedule) create(ctx context.Context, s *service, id string) error {
 	if err := o.prove(); err != nil {
 		return err
 	}
@@ -358,7 +379,7 @@ func (o *createOptions) create(ctx context.Context, s *service, id string) error
 	}
 	closeTarget()
 	schedule := migration.Schedule{
-		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.work(), Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(),
+		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.work(), Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(o.mappingText),
 	}
 	schedule.Options.SearchAttributes = s.attributes
 	schedule.Options.Notify = true // who serves it knows whom
@@ -557,19 +578,20 @@ func (v scheduleView) text(w io.Writer) error {
 
 // newScheduleLook makes a command that looks at schedules.
 func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(context.Context, *service, []string) (any, func(io.Writer) error, error)) *cobra.Command {
-	var o options
+	var o schedulesOptions
+	var asJSON bool
 	command := &cobra.Command{
 		Use: use, Short: short, Args: args,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o, func(ctx context.Context, s *service) error {
+			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *service) error {
 				value, text, err := look(ctx, s, args)
 				if err != nil {
 					return err
 				}
-				if o.json {
+				if asJSON {
 					return terminal.WriteJSON(command.OutOrStdout(), value)
 				}
 				return text(command.OutOrStdout())
@@ -577,13 +599,13 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 		},
 	}
 	command.Flags().SortFlags = false
-	command.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	o.addServiceFlags(command.Flags())
+	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	o.addFlags(command.Flags())
 	return command
 }
 
 func newScheduleList() *cobra.Command {
-	return newScheduleLook("list", "List the schedules", noArguments, func(ctx context.Context, s *service, _ []string) (any, func(io.Writer) error, error) {
+	return newScheduleLook("list", "List the schedules", noArguments(""), func(ctx context.Context, s *service, _ []string) (any, func(io.Writer) error, error) {
 		views, err := listSchedules(ctx, s)
 		return views, func(w io.Writer) error { return writeSchedules(w, views) }, err
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -14,13 +13,14 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
 // newServeCommand keeps what a schedule needs.
 func newServeCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
-	var o options
+	var o serveOptions
 	command := &cobra.Command{
 		Use:   "serve [--sandbox | options of the target]",
 		Short: "Keep the embedded engine and a worker up, so that schedules fire",
@@ -30,21 +30,21 @@ It serves the schedules of its state folder until SIGTERM or Ctrl-C; calls in fl
 when it starts again. Migrations that are started beside it on the same state folder use its engine.`,
 		Example: `  starter serve --client-secret-file /etc/durable-dataload/secret --client-id … --apid_uri https://example.janraincapture.com
   starter serve --sandbox`,
-		Args: noArguments,
+		Args: noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := o.completeServe(command.Flags(), os.Getenv); err != nil {
+			notices, err := o.complete(command.Flags(), os.Getenv)
+			if err != nil {
 				return err
 			}
 			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
-			var err error
-			*code, err = serve(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}), stderr)
+			*code, err = serve(command.Context(), o, notices, terminal.New(stdout, stderr, terminal.Options{JSON: false}))
 			return err
 		},
 	}
 	f := command.Flags()
 	f.SortFlags = false
 	o.credentials.AddFlags(f)
-	f.BoolVar(&o.sandbox, "sandbox", false, "serve schedules into the local Identity Cloud of the state folder, and run that")
+	o.addSandboxFlag(f, "serve schedules into the local Identity Cloud of the state folder, and run that")
 	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where to look for work of --address")
@@ -54,32 +54,33 @@ when it starts again. Migrations that are started beside it on the same state fo
 	return command
 }
 
-func (o *options) completeServe(f *pflag.FlagSet, getenv func(string) string) error {
-	if err := o.completeHome(getenv); err != nil {
-		return err
+// serveOptions are the command line of starter serve.
+type serveOptions struct {
+	runOptions
+	notify config.Notify
+}
+
+func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*notify.Sender, error) {
+	if err := o.home.complete(getenv); err != nil {
+		return nil, err
 	}
 	if err := o.watched.Check(); err != nil {
-		return usageError{err}
+		return nil, usage("%w", err)
 	}
-	var err error
-	if o.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
-		return err
+	if err := o.targetOptions.complete(f, getenv); err != nil {
+		return nil, err
 	}
 	if !o.sandbox {
-		if err := o.credentials.Complete(getenv); err != nil {
-			return err
+		if err := o.credentials.Check(); err != nil {
+			return nil, err
 		}
-		return o.credentials.Check()
 	}
-	if name := namesTarget(f); name != "" {
-		return usage("--sandbox brings its own target; expected no --%s with it", name)
-	}
-	return nil
+	return o.notify.Sender(getenv, o.insecureHTTP)
 }
 
 // serve works for schedules until somebody stops it.
-func serve(ctx context.Context, o options, screen *terminal.Screen, stderr io.Writer) (int, error) {
-	return attend(ctx, &o, screen, func(ctx context.Context, _ *slog.Logger, stop <-chan struct{}) (int, error) {
+func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *terminal.Screen) (int, error) {
+	return attend(ctx, &o.runOptions, screen, func(ctx context.Context, p process) (int, error) {
 		if err := o.home.prove(); err != nil {
 			return 0, err
 		}
@@ -97,51 +98,51 @@ func serve(ctx context.Context, o options, screen *terminal.Screen, stderr io.Wr
 		}
 		// Nobody watches a screen: what happens goes where a service manager
 		// keeps it.
-		logger, err := o.watched.Logger(stderr)
-		if err != nil {
+		var err error
+		if p.log, err = o.watched.Logger(screen.Stderr); err != nil {
 			return 0, err
 		}
-		return takingOver(screen, func() (int, error) { return 0, serveOnce(ctx, o, screen, logger, stop) })
+		return takingOver(screen, func() (int, error) { return 0, serveOnce(ctx, o, notices, p) })
 	})
 }
 
 // serveOnce serves with the engine that there is, its own or that of a starter
 // that migrates, until that one is gone.
-func serveOnce(ctx context.Context, o options, screen *terminal.Screen, logger *slog.Logger, stop <-chan struct{}) error {
+func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p process) error {
 	closeTarget, err := o.openTarget()
 	if err != nil {
 		return err
 	}
 	defer closeTarget()
-	s, err := connect(ctx, o, logger)
+	s, err := connect(ctx, o.home, o.serviceOptions, p)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	for _, note := range s.notes {
-		screen.Say(note)
+		p.screen.Say(note)
 	}
 	if s.taskQueue == "" {
 		s.taskQueue = workflows.TaskQueue
 	}
-	if err := s.startWorker(o.credentials, nil, o.notices, workflows.LongestCall, logger); err != nil {
+	if err := s.startWorker(o.credentials, nil, notices, workflows.LongestCall, p.log); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}
-	if err := introduceServe(ctx, s, o, screen); err != nil {
+	if err := introduceServe(ctx, s, o.stateDir, p.screen); err != nil {
 		return err
 	}
 	select {
-	case <-stop:
-		screen.Say("Stopping: calls in flight come to their end. Ctrl-C again: out at once.")
+	case <-p.stop:
+		p.screen.Say("Stopping: calls in flight come to their end. Ctrl-C again: out at once.")
 		return nil
 	case <-s.gone(ctx):
 		return errEngineGone
 	}
 }
 
-func introduceServe(ctx context.Context, s *service, o options, screen *terminal.Screen) error {
+func introduceServe(ctx context.Context, s *service, stateDir string, screen *terminal.Screen) error {
 	if link := s.link(""); link != "" {
-		screen.Say("Serving the state folder " + o.stateDir + ". Web UI:  " + link)
+		screen.Say("Serving the state folder " + stateDir + ". Web UI:  " + link)
 	} else {
 		screen.Say("Serving the task queue " + s.taskQueue + ".")
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/safetext"
@@ -26,7 +25,7 @@ import (
 // validateCommand tells what can be known before anything is sent. It takes the
 // options of a migration, so that a command line is validated by one word more.
 func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
-	o := options{targetOptional: true}
+	var o options
 	v := &validating{}
 	c := &cobra.Command{
 		Use:   "validate --data users.csv [options of the migration]",
@@ -46,9 +45,11 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 			if err := o.complete(c.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
-			v.command = &command{o: o, screen: terminal.New(stdout, stderr, terminal.Options{JSON: o.json})}
-			warn(stderr, o.credentials.Warnings)
 			var err error
+			if v.command, err = o.command(stdout, stderr, os.Getenv); err != nil {
+				return err
+			}
+			warn(stderr, o.credentials.Warnings)
 			*code, err = v.run(c.Context())
 			return err
 		},
@@ -87,7 +88,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 	}
 	var reports []*validate.Report
 	code := migration.ExitDone
-	for _, in := range v.o.inputs {
+	for _, in := range v.inputs {
 		report, err := v.one(ctx, in, probed, meter)
 		if errors.Is(err, context.Canceled) {
 			return 0, errors.New("stopped before the end; nothing was sent")
@@ -107,7 +108,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 		return code, nil
 	}
 	var result any = reports
-	if !v.o.several {
+	if !v.several {
 		result = reports[0]
 	}
 	return code, terminal.WriteJSON(v.screen.Stdout, result)
@@ -136,14 +137,13 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 }
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
-	local := *v.command
-	local.o.workURL = "" // no worker reads a copy of it
-	var err error
-	if v.o.file, err = local.prepare(ctx, in); err != nil {
+	here := home{stateDir: v.o.stateDir} // no worker reads a copy of it
+	file, err := v.plainFile(ctx, here, in)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = local.dropStaged(v.o.file) }()
-	report, err := validateFile(ctx, v.o, probed.Schema, meter.CallTime(), v.places, v.screen)
+	defer func() { _ = file.drop(here) }()
+	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.places)
 	if err != nil {
 		return nil, err
 	}
@@ -154,38 +154,28 @@ func (v *validating) one(ctx context.Context, in input, probed validate.Probed, 
 	return report, nil
 }
 
-// validateFile validates the data file of the options.
-func validateFile(ctx context.Context, o options, schema *identitycloud.Schema, callTime time.Duration, places int, screen *terminal.Screen) (*validate.Report, error) {
+// validateFile validates a data file.
+func (c *command) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, places int) (*validate.Report, error) {
+	o, name := c.o, safetext.Name(file.inputName())
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
 		return nil, err
 	}
-	progress := screen.ReadProgress("validating " + safetext.Name(o.file.inputName()))
-	defer screen.Clear()
-	return validate.File(ctx, o.file.near(), validate.Options{
-		Encoder: o.newEncoder, Schema: schema, Delimiter: delimiter, Name: safetext.Name(o.file.inputName()),
-		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec().Room(),
+	progress := c.screen.ReadProgress("validating " + name)
+	defer c.screen.Clear()
+	return validate.File(ctx, file.near(), validate.Options{
+		Encoder: func(header []string) (validate.Records, error) { return c.mapping.Compile(header) }, Schema: schema, Delimiter: delimiter, Name: name,
+		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec(nil).Room(),
 		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
-}
-
-// newEncoder makes what a migration sends of the records below a header.
-func (o *options) newEncoder(header []string) (validate.Records, error) { return o.records(header) }
-
-func (o *options) records(header []string) (*mapping.Records, error) {
-	m, _, err := readMappingFile(o.mapping)
-	if err != nil {
-		return nil, err
-	}
-	return m.Compile(header)
 }
 
 // paced is a client whose calls keep the rate of the target, also while other
 // migrations into it run. One is made at a time on this machine: in a bucket the
 // place of a process that has ended is free only after a while.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
-	spec := o.spec()
+	spec := o.spec(nil)
 	gate, err := pace.New(pace.Config{
 		Starts: migration.In(o.work(), "validate").StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
 	})
@@ -214,11 +204,11 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	ctx, cancel := untilStopped(ctx, m.stop)
 	defer cancel()
 	schema := m.schema(ctx)
-	if m.options.noValidate {
+	if m.c.o.noValidate {
 		m.tellNotUnique(schema)
 		return nil
 	}
-	report, err := validateFile(ctx, *m.options, schema, 0, 3, m.screen)
+	report, err := m.c.validateFile(ctx, m.file, schema, 0, 3)
 	if errors.Is(err, errStopped) {
 		return err
 	}
@@ -229,7 +219,7 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	m.screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.options.file.shown))
+	m.screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
 			m.screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
@@ -260,10 +250,10 @@ func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 // schema is that of the target, nil if it cannot be read here. What is wrong
 // with the target the migration itself tells.
 func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
-	if m.options.credentials.Check() != nil {
+	if m.c.o.credentials.Check() != nil {
 		return nil // the workers have them
 	}
-	target, err := m.options.paced(&validate.Meter{})
+	target, err := m.c.o.paced(&validate.Meter{})
 	if err != nil {
 		return nil
 	}

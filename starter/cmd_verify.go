@@ -15,18 +15,16 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/artifacts"
-	"durable-dataload/internal/config"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/terminal"
-	"durable-dataload/internal/tilde"
 	"durable-dataload/workflows"
 )
 
 // verifyOptions are the command line of starter verify.
 type verifyOptions struct {
-	options
+	runOptions
 	migration string // or a part of its id
 	latest    bool
 	sample    int
@@ -54,17 +52,12 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 3 some differ or are missing; 4 some could not be looked at; 5 stopped, with records left.`,
 		Example: `  starter verify --latest
   starter verify --migration migration-users.csv-0123456789ab --all`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("expected no arguments, found %d; the migration is named with --migration", len(args))
-			}
-			return nil
-		},
+		Args: noArguments("the migration is named with --migration"),
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.options, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
+			return attendSession(command.Context(), &o.runOptions, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
 				return s.run(ctx, &verifyOperation{session: s, o: &o})
 			})
 		},
@@ -80,12 +73,12 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)
-	o.addPaceFlags(f)
-	tilde.Var(f, &o.outputDir, "output-dir", "folder for the result files, or the URL of one; default: that of the migration")
+	o.addSandboxFlag(f, "verify a migration into the local Identity Cloud")
+	o.paceOptions.addFlags(f)
+	o.outputOptions.addFlags(f)
+	f.Lookup("output-dir").Usage = "folder for the result files, or the URL of one; default: that of the migration"
 	o.addHomeFlags(f, "folder for the state, that of the migration")
-	f.BoolVar(&o.sandbox, "sandbox", false, "verify a migration into the local Identity Cloud")
-	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
-	o.addWorkFlags(f)
+	o.serviceOptions.addFlags(f)
 }
 
 // complete checks the command line and adds what is not on it.
@@ -102,14 +95,13 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.all {
 		o.sample = 0
 	}
-	o.auth = config.AuthBasic // that of the migration counts
-	if err := o.checkPace(); err != nil {
+	if err := o.paceOptions.complete(); err != nil {
 		return err
 	}
-	if name := namesTarget(f); o.sandbox && name != "" {
-		return usage("--sandbox brings its own target; expected no --%s with it", name)
+	if err := o.targetOptions.complete(f, getenv); err != nil {
+		return err
 	}
-	if err := o.completeHome(getenv); err != nil {
+	if err := o.home.complete(getenv); err != nil {
 		return err
 	}
 	if o.of, err = (&place{home: o.home}).find(context.Background(), o.migration); err != nil {
@@ -123,25 +115,10 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.outputDir == "" {
 		o.outputDir = o.spec.OutputDir
 	}
-	if err := o.completeOutputDir(); err != nil {
+	if err := o.outputOptions.complete(o.workURL); err != nil || o.sandbox {
 		return err
 	}
-	if o.sandbox {
-		return nil
-	}
-	if err := o.credentials.Complete(getenv); err != nil {
-		return err
-	}
-	return o.takeTarget(o.of.id, o.spec.Target)
-}
-
-// takeTarget takes the address that a migration went to, and refuses another.
-func (o *options) takeTarget(id string, t migration.Target) error {
-	if uri := o.credentials.URI; uri != "" && uri != t.URI {
-		return usage("the migration %s went to %s, and the address that is given is %s; expected the same, or none", id, t.URI, uri)
-	}
-	o.credentials.URI = t.URI
-	return nil
+	return o.requireOf(o.of.id, o.spec.Target)
 }
 
 // verifyOperation is the verification of one migration.

@@ -28,10 +28,10 @@ import (
 // dryRun goes through the migrations without a call, and writes down what would
 // be sent. The state knows nothing of it: a migration after it is new. It gives
 // the exit code.
-func dryRun(ctx context.Context, o options, screen *terminal.Screen) (int, error) {
+func (c *command) dryRun(ctx context.Context) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := artifacts.CheckFolder(o.outputDir); err != nil {
+	if err := artifacts.CheckFolder(c.o.outputDir); err != nil {
 		return 0, err
 	}
 	// Staged inputs and the index are in a folder of their own.
@@ -40,13 +40,12 @@ func dryRun(ctx context.Context, o options, screen *terminal.Screen) (int, error
 		return 0, durablefs.TemporaryError(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	o.home = home{stateDir: dir}
-	c := &command{o: o, screen: screen}
+	c.o.home = home{stateDir: dir}
 	var runs []*dry
 	code := migration.ExitDone
-	for _, in := range o.inputs {
+	for _, in := range c.inputs {
 		if in.left {
-			screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
 			continue
 		}
 		d, err := c.dry(ctx, in, dir)
@@ -60,17 +59,17 @@ func dryRun(ctx context.Context, o options, screen *terminal.Screen) (int, error
 			code = migration.ExitFailed
 		}
 		runs = append(runs, d)
-		if !o.json {
-			printDry(screen, d, o.outputDir)
+		if !c.o.json {
+			printDry(c.screen, d, c.o.outputDir)
 		}
 	}
 	switch {
-	case !o.json:
+	case !c.o.json:
 		return code, nil
-	case o.several:
-		return code, terminal.WriteJSON(screen.Stdout, runs)
+	case c.several:
+		return code, terminal.WriteJSON(c.screen.Stdout, runs)
 	}
-	return code, terminal.WriteJSON(screen.Stdout, runs[0])
+	return code, terminal.WriteJSON(c.screen.Stdout, runs[0])
 }
 
 // dry is what a dry run came to.
@@ -93,19 +92,22 @@ type dry struct {
 
 // dry does one dry run. Batches are cut as a migration cuts them.
 func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
-	var err error
-	if c.o.file, err = c.prepare(ctx, in); err != nil {
+	file, err := c.plainFile(ctx, c.o.home, in)
+	if err != nil {
 		return nil, err
 	}
-	d := &dry{DataFile: c.o.file.inputName(), room: c.o.spec().Room()}
+	d := &dry{DataFile: file.inputName(), room: c.o.spec(nil).Room()}
 	delimiter, err := source.ParseDelimiter(c.o.delimiter)
 	if err != nil {
 		return nil, err
 	}
 	path := filepath.Join(dir, "index")
-	_, err = source.Inspect(ctx, c.o.file.path, source.InspectOptions{
+	_, err = source.Inspect(ctx, file.path, source.InspectOptions{
 		Delimiter: delimiter, Name: d.DataFile, BatchSize: c.o.batchSize, StartAt: c.o.startAt, CutAfter: c.o.canary,
-		Header:     func(h *source.Header) error { return d.compile(h, c.o) },
+		Header: func(h *source.Header) (err error) {
+			d.encoder, err = c.o.spec(nil).Encoder(h, c.mapping)
+			return err
+		},
 		MaxEncoded: d.room, EncodedSize: func(_ *source.Header, r source.Record) int64 { return d.encoder.Size(r.Raw) }, Unbounded: c.o.mapping != "", IndexPath: path,
 	})
 	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that this writes
@@ -119,26 +121,17 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 		return nil, err
 	}
 	defer func() { _ = index.Close() }()
-	if err := d.begin(c.o); err != nil {
+	if err := d.begin(&c.o); err != nil {
 		return nil, err
 	}
 	defer d.discard()
-	if err := d.readBatches(ctx, index, c.o.file.path); err != nil {
+	if err := d.readBatches(ctx, index, file.path); err != nil {
 		return nil, err
 	}
 	return d, d.commit(ctx)
 }
 
-func (d *dry) compile(h *source.Header, o options) error {
-	m, _, err := readMappingFile(o.mapping)
-	if err != nil {
-		return err
-	}
-	d.encoder, err = o.spec().Encoder(h, m)
-	return err
-}
-
-func (d *dry) begin(o options) (err error) {
+func (d *dry) begin(o *options) (err error) {
 	if err := validate.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}

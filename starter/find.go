@@ -42,7 +42,7 @@ func (p *place) addFlags(f *pflag.FlagSet) {
 
 // open finds the service. That none runs is no error: the work place tells.
 func (p *place) open(ctx context.Context, getenv func(string) string) error {
-	if err := p.completeHome(getenv); err != nil {
+	if err := p.home.complete(getenv); err != nil {
 		return err
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -439,7 +439,7 @@ func (p *place) text() string {
 
 // complete offers the ids of the work place to the shell.
 func (p *place) complete(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	if p.completeHome(os.Getenv) != nil {
+	if p.home.complete(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	found, _ := migrationsIn(p.work())

@@ -52,13 +52,13 @@ func (h home) places() []string {
 	return []string{h.stateDir}
 }
 
-func (h *home) completeHome(getenv func(string) string) error {
+func (h *home) complete(getenv func(string) string) error {
 	if err := h.completeStateDir(getenv); err != nil {
 		return err
 	}
 	var err error
 	if h.workURL, err = config.WorkURL(h.workURL, getenv); err != nil {
-		return usageError{err}
+		return usage("%w", err)
 	}
 	return nil
 }
@@ -74,7 +74,7 @@ func (h *home) completeStateDir(getenv func(string) string) (err error) {
 func checkURL(flag, url, local string) (string, error) {
 	url, err := config.CheckURL(flag, url, local)
 	if err != nil {
-		return "", usageError{err}
+		return "", usage("%w", err)
 	}
 	return url, nil
 }
@@ -93,7 +93,7 @@ func (h home) prove() error {
 
 // prove tries the work place out, and the folder of the results where that is in a
 // bucket of its own.
-func (o *options) prove() error {
+func (o *runOptions) prove() error {
 	if err := o.home.prove(); err != nil || !store.IsURL(o.outputDir) || o.workURL != "" && store.Dir(o.outputDir) == o.workURL {
 		return err
 	}

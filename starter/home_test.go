@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/spf13/pflag"
 	_ "gocloud.dev/blob/memblob"
 
 	"durable-dataload/internal/migration"
@@ -27,7 +29,7 @@ func TestWhereThingsAreKept(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, workURL, variable, outputDir string
-		dryRun, patterns                   bool
+		dryRun, schedule                   bool
 		work, results                      string
 	}{
 		{name: "nothing is given", work: "/state", results: here},
@@ -39,19 +41,24 @@ func TestWhereThingsAreKept(t *testing.T) {
 		{name: "results in another bucket", workURL: "s3://bucket/a", outputDir: "azblob://results//x/", work: "s3://bucket/a", results: "azblob://results/x"},
 		{name: "results alone in a bucket", outputDir: "s3://results/x", work: "/state", results: "s3://results/x"},
 		{name: "a dry run", variable: "s3://bucket/a", dryRun: true, work: "/state", results: here},
-		{name: "a schedule", workURL: "s3://bucket/a", patterns: true, work: "s3://bucket/a", results: here},
+		{name: "a schedule", workURL: "s3://bucket/a", schedule: true, work: "s3://bucket/a", results: here},
 	} {
-		o := options{home: home{stateDir: "/state", workURL: c.workURL}, outputDir: c.outputDir, dryRun: c.dryRun, patterns: true}
+		var o createOptions
+		f := pflag.NewFlagSet("", pflag.ContinueOnError)
+		o.addFlags(f)
+		o.zone, o.cron, o.settle = "UTC", "@daily", time.Second
+		o.stateDir, o.workURL, o.outputDir, o.dryRun, o.sandbox, o.data = "/state", c.workURL, c.outputDir, c.dryRun, true, []string{"*.csv"}
 		getenv := func(name string) string { return map[string]string{"DATALOAD_WORK_URL": c.variable}[name] }
-		if err := o.completePaths(getenv); err != nil {
+		if c.schedule {
+			schedule, err := o.complete(f, getenv)
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+				continue
+			}
+			o = schedule.createOptions
+		} else if err := o.options.complete(f, nil, getenv); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
-		}
-		if !c.patterns { // completePaths looks for the data files of all others
-			o.patterns, o.outputDir = false, c.outputDir
-			if err := o.completeOutputDir(); err != nil {
-				t.Errorf("%s: %v", c.name, err)
-			}
 		}
 		if o.work() != c.work || o.stateDir != "/state" || o.outputDir != c.results {
 			t.Errorf("%s: the work is in %s, the state in %s, the results come to %s; want %s, /state, %s", c.name, o.work(), o.stateDir, o.outputDir, c.work, c.results)
@@ -152,19 +159,20 @@ func TestInputsOfABucket(t *testing.T) {
 		{in("*.csv"), in("[1].csv", "a.csv", "b.csv", "success_Nov_22_2026_13_05_00.csv"), in("success_Nov_22_2026_13_05_00.csv"), true},
 	} {
 		o := inputOptions{data: c.data}
-		if err := o.find(); err != nil {
+		inputs, several, err := o.find()
+		if err != nil {
 			t.Errorf("%q: %v", c.data, err)
 			continue
 		}
 		var found, left []string
-		for _, in := range o.inputs {
+		for _, in := range inputs {
 			found = append(found, in.Path)
 			if in.left {
 				left = append(left, in.Path)
 			}
 		}
-		if !slices.Equal(found, c.want) || !slices.Equal(left, c.left) || o.several != c.several {
-			t.Errorf("%q: %q, left out %q, several: %t; want %q, %q, %t", c.data, found, left, o.several, c.want, c.left, c.several)
+		if !slices.Equal(found, c.want) || !slices.Equal(left, c.left) || several != c.several {
+			t.Errorf("%q: %q, left out %q, several: %t; want %q, %q, %t", c.data, found, left, several, c.want, c.left, c.several)
 		}
 	}
 }
@@ -185,21 +193,22 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		work, path string
 		brought    bool
 	}{{work, local, true}, {work, there, false}, {"", local, false}, {"", there, false}} {
-		o := options{home: home{stateDir: t.TempDir(), workURL: c.work}, inputOptions: inputOptions{data: []string{c.path}}}
-		if err := o.find(); err != nil {
+		var o options
+		o.stateDir, o.workURL, o.data = t.TempDir(), c.work, []string{c.path}
+		inputs, _, err := o.find()
+		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := &command{o: o, screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: o.json})}
-		f, err := cmd.prepare(t.Context(), o.inputs[0])
+		cmd := &command{process: process{screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+		f, err := cmd.plainFile(t.Context(), o.home, inputs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
 			t.Errorf("%s with %s: it is there before its migration begins: %t, %v", c.path, o.text(), has, err)
 		}
-		o.file = f
 		for range 2 { // the second time it is there
-			if err := (&migrateOperation{session: &session{options: &o, screen: cmd.screen}}).bring(t.Context()); err != nil {
+			if err := (&migrateOperation{session: &session{process: cmd.process}, c: cmd, file: f}).bring(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -212,7 +221,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if got, err := store.Read(f.path); err != nil || string(got) != content {
 			t.Errorf("%s has %q, %v; want %q", f.path, got, err, content)
 		}
-		if err := cmd.dropStaged(f); err != nil {
+		if err := f.drop(o.home); err != nil {
 			t.Error(err)
 		}
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
@@ -230,13 +239,15 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 		}
 	}
 	write("email\na@example.com\n")
-	o := options{home: home{workURL: inMemory(t, "work")}, inputOptions: inputOptions{data: []string{local}}}
-	if err := o.find(); err != nil {
+	var o options
+	o.workURL, o.data = inMemory(t, "work"), []string{local}
+	inputs, _, err := o.find()
+	if err != nil {
 		t.Fatal(err)
 	}
-	s := &migrateOperation{session: &session{options: &o, screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: o.json})}}
-	var err error
-	if o.file, err = (&command{o: o, screen: s.screen}).prepare(t.Context(), o.inputs[0]); err != nil {
+	cmd := &command{process: process{screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+	s := &migrateOperation{session: &session{process: cmd.process}, c: cmd}
+	if s.file, err = s.plainFile(t.Context(), o.home, inputs[0]); err != nil {
 		t.Fatal(err)
 	}
 	write("email\nb@example.com\n")

@@ -57,9 +57,6 @@ type inputOptions struct {
 	encodingName string
 	delimiter    string
 	startAt      int64
-
-	inputs  []input
-	several bool // inputs were asked for, even if there is one
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
@@ -74,7 +71,7 @@ func (o *inputOptions) complete(args []string) error {
 	if o.data = append(o.data, args...); len(o.data) == 0 {
 		return usage("expected a data file: --data users.csv")
 	}
-	if err := checkLimits([]limit{{"start-at", float64(o.startAt), 1, 1e15}}); err != nil {
+	if err := checkRanges([]optionRange{{"start-at", float64(o.startAt), 1, 1e15}}); err != nil {
 		return err
 	}
 	for i, given := range o.data {
@@ -102,15 +99,16 @@ func (o *inputOptions) complete(args []string) error {
 	return nil
 }
 
-// find finds the files that the command line means.
-func (o *inputOptions) find() error {
+// find gives the files that the command line means; several says that it asks for
+// more than one, even if there is one.
+func (o *inputOptions) find() (inputs []input, several bool, err error) {
 	var paths []string
 	for _, given := range o.data {
 		found, isPattern, err := matching(given)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
-		o.several = o.several || isPattern
+		several = several || isPattern
 		paths = append(paths, found...)
 	}
 	seen := map[string]bool{}
@@ -119,16 +117,15 @@ func (o *inputOptions) find() error {
 		if path == stage.Stdin {
 			in.given = "standard input"
 		} else if err := in.locate(); err != nil {
-			return err
+			return nil, false, err
 		}
 		if !seen[in.Path] {
 			seen[in.Path] = true
-			o.inputs = append(o.inputs, in)
+			inputs = append(inputs, in)
 		}
 	}
-	o.several = o.several || len(o.inputs) > 1
-	o.leaveResultsOut()
-	return nil
+	leaveResultsOut(inputs)
+	return inputs, several || len(inputs) > 1, nil
 }
 
 // matching gives the files that a name means. One that is no file and has the
@@ -243,18 +240,13 @@ func (in *input) locate() (err error) {
 
 // leaveResultsOut keeps a pattern that has matched the result files of its own
 // migrations from loading them. Where all are result files, they are meant.
-func (o *inputOptions) leaveResultsOut() {
-	results := 0
-	for i, in := range o.inputs {
-		o.inputs[i].left = artifacts.IsArtifact(store.Base(in.Path))
-		if o.inputs[i].left {
-			results++
-		}
+func leaveResultsOut(inputs []input) {
+	isResult := func(in input) bool { return artifacts.IsArtifact(store.Base(in.Path)) }
+	if !slices.ContainsFunc(inputs, func(in input) bool { return !isResult(in) }) {
+		return
 	}
-	if results == len(o.inputs) {
-		for i := range o.inputs {
-			o.inputs[i].left = false
-		}
+	for i, in := range inputs {
+		inputs[i].left = isResult(in)
 	}
 }
 
@@ -263,17 +255,17 @@ func (f dataFile) input() migration.Input {
 	return migration.Input{Path: f.path, Name: f.name, Origin: f.origin, SHA256: f.sha256, Shown: f.shown}
 }
 
-// prepare gives the plain file of an input, which is the input itself or a
+// plainFile gives the plain file of an input, which is the input itself or a
 // staged copy: of what has to be unpacked or converted, and with a work place in
 // a bucket of what is on this machine, which others do not see. A plain file is
 // copied when its migration begins, see bring. A Ctrl-C ends it.
-func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
-	ctx, cancel := untilStopped(ctx, c.stop)
+func (p process) plainFile(ctx context.Context, h home, in input) (dataFile, error) {
+	ctx, cancel := untilStopped(ctx, p.stop)
 	defer cancel()
-	inputs := migration.Inputs(c.o.work())
+	inputs := migration.Inputs(h.work())
 	if stage.Needs(in.Input) {
-		staged, err := stage.File(ctx, inputs, in.Input, c.screen.ReadProgress("reading "+in.given))
-		c.screen.Clear()
+		staged, err := stage.File(ctx, inputs, in.Input, p.screen.ReadProgress("reading "+in.given))
+		p.screen.Clear()
 		if err != nil {
 			return dataFile{}, err
 		}
@@ -284,7 +276,7 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 		return f, nil
 	}
 	f := dataFile{path: in.Path, shown: safetext.Name(in.Path)}
-	if c.o.workURL == "" || store.IsURL(in.Path) {
+	if h.workURL == "" || store.IsURL(in.Path) {
 		return f, nil
 	}
 	var err error
@@ -298,13 +290,13 @@ func (c *command) prepare(ctx context.Context, in input) (dataFile, error) {
 // bring copies a plain file of this machine into the work place, unless it is
 // there already. A Ctrl-C ends it.
 func (m *migrateOperation) bring(ctx context.Context) error {
-	f := m.options.file
+	f := m.file
 	if f.here == "" {
 		return nil
 	}
 	ctx, cancel := untilStopped(ctx, m.stop)
 	defer cancel()
-	err := migration.BringInput(ctx, m.options.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.ReadProgress("reading "+f.shown))
+	err := migration.BringInput(ctx, m.c.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.ReadProgress("reading "+f.shown))
 	m.screen.Clear()
 	if errors.Is(err, migration.ErrInputGrows) {
 		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
@@ -325,12 +317,12 @@ func untilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, c
 	return ctx, func() { cancel(nil) }
 }
 
-// dropStaged removes a staged file that no migration needs any more.
-func (c *command) dropStaged(f dataFile) error {
+// drop removes a staged file that no migration needs any more.
+func (f dataFile) drop(h home) error {
 	if f.name == "" {
 		return nil
 	}
-	return migration.DropInput(c.o.work(), f.path)
+	return migration.DropInput(h.work(), f.path)
 }
 
 // outcome is what became of one of several inputs.
@@ -345,7 +337,7 @@ type outcome struct {
 // exit code of the worst.
 func (c *command) all(ctx context.Context) (int, error) {
 	var outcomes []outcome
-	for _, in := range c.o.inputs {
+	for _, in := range c.inputs {
 		switch {
 		case in.left:
 			c.screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))

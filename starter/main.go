@@ -16,7 +16,6 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
-	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/version"
 )
 
@@ -68,19 +67,27 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
+			if !o.dryRun {
+				if err := o.require(); err != nil {
+					return err
+				}
+			}
+			c, err := o.command(stdout, stderr, os.Getenv)
+			if err != nil {
+				return err
+			}
 			warn(stderr, append(o.credentials.Warnings, o.notify.Warnings...))
-			var err error
 			if o.dryRun {
-				*code, err = dryRun(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}))
+				*code, err = c.dryRun(command.Context())
 			} else {
-				*code, err = migrate(command.Context(), o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}))
+				*code, err = c.migrate(command.Context())
 			}
 			return err
 		},
 	}
 	command.SetOut(stdout)
 	command.SetErr(stderr)
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
 	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())

@@ -37,7 +37,7 @@ type localSandbox struct {
 
 // openTarget runs the sandbox where that is the target, and takes its
 // credentials. Another target needs nothing.
-func (o *options) openTarget() (closeTarget func(), err error) {
+func (o *runOptions) openTarget() (closeTarget func(), err error) {
 	if !o.sandbox {
 		return func() {}, nil
 	}

@@ -69,7 +69,7 @@ type service struct {
 var errEngineGone = errors.New("the process that ran the engine has ended")
 
 // openService uses the Temporal service that the options name, or embeds one.
-func openService(ctx context.Context, o options, spec migration.Spec, logger *slog.Logger) (*service, error) {
+func openService(ctx context.Context, o runOptions, p process, spec migration.Spec) (*service, error) {
 	_, given, err := o.temporal.ClientOptions()
 	if err != nil {
 		return nil, err
@@ -84,24 +84,20 @@ func openService(ctx context.Context, o options, spec migration.Spec, logger *sl
 	} else if o.sandbox {
 		return nil, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
 	}
-	return connect(ctx, o, logger)
+	return connect(ctx, o.home, o.serviceOptions, p)
 }
 
 // connect is openService for who needs no target.
-func connect(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
+func connect(ctx context.Context, h home, o serviceOptions, p process) (*service, error) {
 	clientOptions, given, err := o.temporal.ClientOptions()
 	if err != nil {
 		return nil, err
 	}
-	if given {
-		return openRemote(ctx, o, clientOptions, logger)
+	if !given {
+		return openEmbedded(ctx, h, p)
 	}
-	return openEmbedded(ctx, o, logger)
-}
-
-func openRemote(ctx context.Context, o options, clientOptions client.Options, logger *slog.Logger) (*service, error) {
-	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, places: o.places(), telemetry: o.telemetry}
-	if err := s.dial(ctx, clientOptions, logger); err != nil {
+	s := &service{taskQueue: o.taskQueue, owner: o.withWorker, places: h.places(), telemetry: p.telemetry}
+	if err := s.dial(ctx, clientOptions, p.log); err != nil {
 		return nil, err
 	}
 	s.attributes = s.registerAttributes(ctx, clientOptions.Namespace)
@@ -113,8 +109,8 @@ const engineStart = 15 * time.Second
 
 // openEmbedded starts the engine of the state folder, or uses the one that
 // another starter runs there.
-func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service, error) {
-	s := &service{engineDir: filepath.Join(o.stateDir, "engine"), attributes: true, places: o.places(), telemetry: o.telemetry}
+func openEmbedded(ctx context.Context, h home, p process) (*service, error) {
+	s := &service{engineDir: filepath.Join(h.stateDir, "engine"), attributes: true, places: h.places(), telemetry: p.telemetry}
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
 	// Else the engine exports spans of its own, over gRPC alone, and does not
@@ -123,7 +119,7 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
 		return nil, err
 	}
-	if err := machine.Claim(o.stateDir); err != nil {
+	if err := machine.Claim(h.stateDir); err != nil {
 		return nil, err
 	}
 	e, address, err := engineOf(ctx, s.engineDir)
@@ -140,7 +136,7 @@ func openEmbedded(ctx context.Context, o options, logger *slog.Logger) (*service
 	s.address = address
 	clientOptions, err := address.ClientOptions()
 	if err == nil {
-		err = s.dial(ctx, clientOptions, logger)
+		err = s.dial(ctx, clientOptions, p.log)
 	}
 	if err != nil {
 		s.close()
@@ -438,8 +434,8 @@ func (s *service) close() {
 }
 
 // openLog is where this process writes what nobody needs to see on a terminal.
-func openLog(o options) (*slog.Logger, func(), error) {
-	dir := filepath.Join(o.stateDir, "logs")
+func openLog(stateDir string, o telemetry.Options) (*slog.Logger, func(), error) {
+	dir := filepath.Join(stateDir, "logs")
 	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}
@@ -447,7 +443,7 @@ func openLog(o options) (*slog.Logger, func(), error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the state folder: %w; give another --state-dir", err)
 	}
-	logger, err := o.watched.Logger(f)
+	logger, err := o.Logger(f)
 	if err != nil {
 		_ = f.Close()
 		return nil, nil, err

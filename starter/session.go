@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -63,11 +62,8 @@ const stoppedEarly = "Stopped before anything was sent. Rerun the command to beg
 
 // session runs an operation on one Temporal service.
 type session struct {
-	options *options
-	screen  *terminal.Screen
-	log     *slog.Logger
-	stop    <-chan struct{} // closed at the first Ctrl-C
-
+	process
+	options  *runOptions
 	service  *service
 	attached bool // the workflow was running already
 	open     bool // this session has started the workflow or attached to it, and does not know its end
@@ -84,7 +80,7 @@ func (s *session) run(ctx context.Context, op operation) (_ int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.service, err = openService(ctx, *s.options, j.spec, s.log); err != nil {
+	if s.service, err = openService(ctx, *s.options, s.process, j.spec); err != nil {
 		return 0, err
 	}
 	defer func() {
@@ -202,19 +198,19 @@ func (s *session) conclude(ctx context.Context, op operation, j job, run client.
 	return op.end(), nil
 }
 
-// attend runs what has a log and telemetry, which it adds to the options, and
-// can be stopped: stop is closed at the first Ctrl-C, and the second one ends
-// the process.
-func attend(ctx context.Context, o *options, screen *terminal.Screen, run func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error)) (int, error) {
-	logger, closeLog, err := openLog(*o)
+// attend runs what has a log and telemetry, and can be stopped: the first Ctrl-C
+// closes stop, the second one ends the process.
+func attend(ctx context.Context, o *runOptions, screen *terminal.Screen, run func(context.Context, process) (int, error)) (int, error) {
+	logger, closeLog, err := openLog(o.stateDir, o.watched)
 	if err != nil {
 		return 0, err
 	}
 	defer closeLog()
-	if o.telemetry, err = telemetry.Start(ctx, o.watched, "starter", logger); err != nil {
+	observed, err := telemetry.Start(ctx, o.watched, "starter", logger)
+	if err != nil {
 		return 0, err
 	}
-	defer o.telemetry.Close()
+	defer observed.Close()
 	// A terminal that goes away does not end a migration.
 	signal.Ignore(syscall.SIGHUP)
 	interrupts := make(chan os.Signal, 2)
@@ -230,7 +226,7 @@ func attend(ctx context.Context, o *options, screen *terminal.Screen, run func(c
 		screen.Say("Stopped at once. Nothing is lost: rerun the command to resume.")
 		os.Exit(migration.ExitStopped)
 	}()
-	return run(ctx, logger, stop)
+	return run(ctx, process{screen, logger, observed, stop})
 }
 
 // takingOver runs a session, and again where the engine that it used is gone.
@@ -246,16 +242,13 @@ func takingOver(screen *terminal.Screen, run func() (int, error)) (int, error) {
 
 // attendSession is attend for the commands with one session, which takes over
 // from an engine that is gone. code is where it puts the exit code.
-func attendSession(ctx context.Context, o *options, stdout, stderr io.Writer, code *int, run func(context.Context, *session) (int, error)) (err error) {
+func attendSession(ctx context.Context, o *runOptions, stdout, stderr io.Writer, code *int, run func(context.Context, *session) (int, error)) (err error) {
 	warn(stderr, o.credentials.Warnings)
-	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
-	*code, err = attend(ctx, o, screen, func(ctx context.Context, logger *slog.Logger, stop <-chan struct{}) (int, error) {
+	*code, err = attend(ctx, o, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}), func(ctx context.Context, p process) (int, error) {
 		if err := o.prove(); err != nil {
 			return 0, err
 		}
-		return takingOver(screen, func() (int, error) {
-			return run(ctx, &session{options: o, screen: screen, log: logger, stop: stop})
-		})
+		return takingOver(p.screen, func() (int, error) { return run(ctx, &session{process: p, options: o}) })
 	})
 	return err
 }

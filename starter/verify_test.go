@@ -205,14 +205,14 @@ func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
 	s := l.sandbox()
 	state := l.path("state")
 	for says, flags := range map[string][]string{
-		"expected one of --migration":    {},
-		"expected one of --migration ":   {"--migration", "x", "--latest"},
-		"no migration is known":          {"--migration", "x"},
-		"no migration was found":         {"--latest"},
-		"expected one of --sample":       {"--latest", "--sample", "3", "--all"},
-		"--sample is 0":                  {"--latest", "--sample", "0"},
-		"expected no --client-secret":    {"--latest", "--sandbox", "--client-secret", "secret"},
-		"expected no arguments, found 1": {"users.csv"},
+		"expected one of --migration":              {},
+		"expected one of --migration ":             {"--migration", "x", "--latest"},
+		"no migration is known":                    {"--migration", "x"},
+		"no migration was found":                   {"--latest"},
+		"expected one of --sample":                 {"--latest", "--sample", "3", "--all"},
+		"--sample is 0":                            {"--latest", "--sample", "0"},
+		"expected no --client-secret":              {"--latest", "--sandbox", "--client-secret", "secret"},
+		`expected no arguments, found "users.csv"`: {"users.csv"},
 	} {
 		p := l.start("starter", nil, append([]string{"verify", "--state-dir", state}, flags...)...)
 		if code := p.wait(); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {
