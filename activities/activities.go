@@ -2,9 +2,9 @@
 // target, and writes the ledger and the artifacts.
 //
 // Every activity may be run again at any moment, by any worker: after a crash,
-// by a retry, after a reset of the workflow. What must not happen twice is held
-// by the ledger, not by the activity. What goes to and from Temporal are
-// numbers, names and classes of errors, never what stands in a record.
+// by a retry, after a reset of the workflow. The ledger, not the activity,
+// prevents what must not happen twice. Only numbers, names and classes of errors
+// go to and from Temporal, never the content of a record.
 package activities
 
 import (

@@ -1,5 +1,5 @@
-// Command sandbox runs a local Identity Cloud to try things on: the entity endpoints of the API over a database in a
-// folder, with faults that can be switched on.
+// Command sandbox runs a local Identity Cloud for trials: the entity endpoints of the API over a database in a folder,
+// with injectable faults.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // Command worker does the work of migrations for a Temporal service: it reads
 // the input, calls the target, and writes ledger and artifacts. Any number of
-// them may run; they share the folders that the starter names.
+// workers may run; they share the folders that the starter names.
 //
 // Its credentials for the target come from its own command line, a file or its
 // environment. A workflow never carries them.

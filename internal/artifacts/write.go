@@ -1,6 +1,6 @@
-// Package artifacts writes the files that people and scripts read after a
-// migration. They are a function of the input and the ledger: written twice,
-// they have the same bytes. Records stand in input order.
+// Package artifacts writes the result files of a migration, for people and
+// scripts. They are a function of the input and the ledger: writing them twice
+// gives the same bytes. Records are in input order.
 package artifacts
 
 import (

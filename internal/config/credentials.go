@@ -1,5 +1,5 @@
-// Package config reads what a process needs besides its work: the credentials
-// for the target, and how to reach Temporal.
+// Package config reads the configuration of a process: the credentials for the
+// target, and the connection to Temporal.
 package config
 
 import (

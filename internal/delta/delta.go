@@ -1,22 +1,20 @@
-// Package delta finds out in what a record of the target differs from what the
-// input says of it, attribute by attribute.
+// Package delta compares a record of the target with the input, attribute by
+// attribute.
 //
-// Attributes are named by paths: names with dots between them, as in the header
-// of the input. An object is compared member by member, and members that the
-// input does not name are left alone. A plural, which is a list, is compared as
-// a whole: its elements in their order, without the ids that the target gives
-// them. password is compared as a whole as well: type, value and salt belong
-// together.
+// Attributes are named by paths: names separated by dots, as in the header of
+// the input. An object is compared member by member, and members that the input
+// does not name are ignored. A plural (a list) is compared as a whole: its
+// elements in order, without the ids that the target assigns. password is also
+// compared as a whole: type, value and salt belong together.
 //
-// A null is equal to an attribute that is not there, and to an empty list where
-// the other side is a list. A date is equal to the same date in the target's own
-// form, which may be shorter. Where the schema is known (see Types), values are
-// compared by their type: "42" equals 42 in an integer, and "true" equals true in
-// a boolean.
+// A null is equal to a missing attribute, and to an empty list if the other side
+// is a list. A date is equal to the same date in the target's own form, which
+// may be shorter. If the schema is known (see Types), values are compared by
+// their type: "42" equals 42 in an integer, and "true" equals true in a boolean.
 //
-// The target shows no plain text of a password: one that is given as plain text
-// always differs. One that is given as an object with a hash is equal where the
-// target shows the same object.
+// The target never shows a password in plain text, so a plain text password
+// always differs. A password object with a hash is equal if the target shows the
+// same object.
 package delta
 
 import (

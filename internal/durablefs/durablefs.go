@@ -1,6 +1,6 @@
-// Package durablefs writes files and folders that hold user data: for the owner
-// only (modes 0600 and 0700), durable (the file and its folder are fsynced
-// before a function returns), and never half there under their own name.
+// Package durablefs writes files and folders that hold user data: accessible to
+// the owner only (modes 0600 and 0700), durable (the file and its folder are
+// fsynced before a function returns), and never partial under their final name.
 package durablefs
 
 import (

@@ -1,14 +1,14 @@
 // Package engine embeds a Temporal service with its Web UI into the process,
-// so that a migration needs nothing installed.
+// so that a migration needs no other installation.
 //
 // The state is one SQLite file. Every acknowledged event is on disk
 // (write-ahead log, synchronous=FULL) before the service answers, so a killed
 // process loses nothing that it had acknowledged. One process at a time owns
 // the file: two services on one file would corrupt it.
 //
-// Only the owner of the folder gets in. All four services listen on loopback,
-// which every user of the machine can reach, so they ask for mutual TLS with
-// certificates of the folder; and the Web UI asks for a cookie, which a link with
+// Only the owner of the folder has access. All four services listen on loopback,
+// which every user of the machine can reach, so they require mutual TLS with
+// certificates from the folder; the Web UI requires a cookie, which a link with
 // a one-time code sets.
 package engine
 

@@ -1,15 +1,15 @@
-// Package evidence decides whose a record of the target is that has the key of a
-// record of ours: was it written by one of our calls, or by somebody else?
+// Package evidence decides whether a record of the target that has the key of
+// one of our records was written by one of our calls.
 //
-// There is one function for it, Decide, and everybody asks it: whoever finds a
-// duplicate, updates a record, or takes one back. It says Ours on evidence only:
-// the same content, made no earlier than our call could make it. What cannot be
-// told is CannotTell with a reason, and never either of the others.
+// All decisions go through one function, Decide: for duplicates, for updates and
+// for rollbacks. It returns Ours only on evidence: the same content, created no
+// earlier than our call could have created it. If the evidence is insufficient it
+// returns CannotTell with a reason.
 //
-// The package makes no calls. What it knows of the target, it has learned from
-// records that are known to be ours, since an answer gave us their ids: what the
-// target does with the attributes (Baseline), and how the clock that stamps records
-// stands to those of our workers (Clocks).
+// The package makes no calls. It learns about the target from records that are
+// known to be ours because an answer contained their ids: how the target changes
+// attributes (Baseline), and how its clock relates to those of our workers
+// (Clocks).
 package evidence
 
 import (

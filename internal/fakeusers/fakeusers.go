@@ -1,6 +1,6 @@
-// Package fakeusers makes CSV files of invented users, as large as wanted, to try migrations on. The same options always
-// give the same bytes. Nobody in them exists: addresses are in domains that are set aside for examples (RFC 2606),
-// telephone numbers are in the range for fiction, names are put together from syllables, hashes are random.
+// Package fakeusers generates CSV files of synthetic users, of any size, for trial migrations. The same options always
+// give the same bytes. No user is real: addresses are in domains reserved for examples (RFC 2606), telephone numbers are in
+// the range reserved for fiction, names are random syllables, hashes are random.
 //
 // The columns are those of sample_config.json of github.com/janrain/dataload, or those of such a configuration.
 package fakeusers

@@ -1,5 +1,5 @@
-// Package figures writes numbers for people: every count, rate and share that is
-// printed goes through it.
+// Package figures formats numbers for people: every printed count, rate and
+// share goes through it.
 package figures
 
 import (

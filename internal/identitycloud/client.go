@@ -1,12 +1,12 @@
 // Package identitycloud is a client for the Entity API of Akamai Identity Cloud (formerly Janrain Capture).
 //
-// Its one promise is honesty about a call whose outcome is not known. A call is sent once: no redirect is
-// followed, no request is replayed, not even by net/http itself. What came back is judged in one place (see
-// Answer), and a batch counts as known only if the API itself said what it did.
+// It never misreports a call whose outcome is unknown. A call is sent once: no redirect is followed, no request is
+// replayed, not even by net/http itself. Answers are classified in one place (see Answer), and a batch counts as known
+// only if the API itself said what it did.
 //
-// Error texts of this package are safe for logs and for workflow histories: they hold codes, names, request ids,
+// Error texts of this package are safe for logs and for workflow histories: they contain codes, names, request ids,
 // host names and reasons, never the client secret and never text that may repeat user data. The API's own words,
-// which may, are in APIError.Words and Answer.Words, and belong in the files that hold user data anyway.
+// which may repeat it, are in APIError.Words and Answer.Words, and belong only in files that hold user data.
 package identitycloud
 
 import (

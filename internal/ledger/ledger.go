@@ -1,17 +1,16 @@
-// Package ledger is the store of outcomes: what is known of every record, one
-// entry a batch and round.
+// Package ledger stores the outcomes of records, one entry per batch and round.
 //
-// It holds two of the product's promises, under activity retries, workflow
-// resets, zombie workers and any number of workers at once:
+// It enforces two guarantees, under activity retries, workflow resets, zombie
+// workers and any number of concurrent workers:
 //
-//   - A call is made at most once for a batch in a round. Before it is made,
-//     the batch is claimed (Claim), which only one caller can. Who finds a
-//     claim without an outcome must not call: the batch is unknown.
-//   - An outcome is decided once (Decide) and never changes. Who comes later
-//     gets what was decided first, and drops what it has.
+//   - A call is made at most once for a batch in a round. Before the call the
+//     batch is claimed (Claim), which succeeds for one caller only. A caller
+//     that finds a claim without an outcome must not call: the batch is unknown.
+//   - An outcome is decided once (Decide) and never changes. A later caller gets
+//     the decided outcome, and drops its own.
 //
-// A batch whose call the target refused as too large is cut in halves, and the
-// halves are claimed and decided on their own, as parts of the batch.
+// A batch whose call the target refused as too large is halved, and the halves
+// are claimed and decided separately, as parts of the batch.
 package ledger
 
 import (

@@ -1,6 +1,5 @@
-// Package machine notices that a state folder is a copy, or belongs to another machine: two
-// engines on one database corrupt it, and two ledgers of one migration each send what the other one
-// has sent.
+// Package machine detects that a state folder is a copy, or belongs to another machine: two engines
+// on one database corrupt it, and with two ledgers of one migration batches are sent twice.
 package machine
 
 import (

@@ -1,22 +1,22 @@
-// Package mapping makes of a CSV record the JSON object that the API wants, as a mapping file says: a YAML file in which
-// a column is given its attribute, its type and what else has to be done to its values. docs/mapping.md has every key.
+// Package mapping converts a CSV record into the JSON object for the API, as configured by a mapping file: a YAML file
+// that assigns each column its attribute, its type and transformations. docs/mapping.md describes every key.
 //
-// Without a file the built-in one holds (default.yaml, see Default). It has the results of dataload.py.
+// Without a file the built-in one applies (default.yaml, see Default). It gives the results of dataload.py.
 // Source: transformations.py, reader.py (transform) and utils.py (expand_objects) of github.com/janrain/dataload at
-// 9ad68c6. The columns password, birthday, gender, optIn.status and clients are transformed, by name; of the others
-// an empty one is null and every other value stays a string, spaces included. A dotted name becomes a member of an
-// object, which is there even if all of its members are null.
+// 9ad68c6. The columns password, birthday, gender, optIn.status and clients are transformed, by name; in all others
+// an empty value is null and every other value stays a string, spaces included. A dotted name becomes a member of an
+// object, which exists even if all of its members are null.
 //
-// dataload.py is followed to the value, with these exceptions:
+// The results are those of dataload.py, value by value, with these exceptions:
 //
-//   - A password that starts like a JSON object or array and is not JSON fails its record. dataload.py takes it for
-//     plain text, and what the user gets for a password is a broken hash.
+//   - A password that begins like a JSON object or array and is not valid JSON fails its record. dataload.py takes it for
+//     plain text, so the user's password becomes a broken hash.
 //   - A password that is a JSON number, true, false or NaN is plain text. dataload.py makes 123456 a number and 1e3
 //     the number 1000, and the user is locked out.
-//   - A birthday, clients, or NaN and Infinity in JSON, that cannot be used, fail their record. dataload.py ends the
-//     run, or sends a call that is refused as a whole.
+//   - An invalid birthday or clients, and NaN and Infinity in JSON, fail their record. dataload.py ends the run, or
+//     sends a call that is refused as a whole.
 //   - A birthday before the year 1000 has four digits of year. dataload.py gives as many as the C library does.
-//   - A birthday in other digits than 0 to 9 fails its record. dataload.py takes some of them, in some places.
+//   - A birthday in digits other than 0 to 9 fails its record. dataload.py accepts some of them in some positions.
 package mapping
 
 import (

@@ -1,5 +1,5 @@
-// Package migration says what a migration is: what is loaded, where, and how;
-// what its folder holds; and what it has come to.
+// Package migration defines a migration: its input, target and options, the
+// files of its folder, and its results.
 package migration
 
 import (

@@ -1,10 +1,9 @@
-// Package notify tells somebody's HTTP endpoint, a webhook, what happens to a
-// migration.
+// Package notify sends the events of a migration to an HTTP endpoint, a webhook.
 //
 // A notice follows the Standard Webhooks specification 1.0.0: its headers, its
 // signature, and the fields type and timestamp of its body
 // (github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md).
-// So any library for that can receive it.
+// Any library for that specification can receive it.
 package notify
 
 import (

@@ -1,5 +1,5 @@
-// Package output is where a program prints what it was asked for. What could not be written is an error of the program,
-// and what nobody reads any more is none: a migration does not end with the pipe that its table goes into.
+// Package output prints the results of a program. A failed write is an error of the program; a closed pipe is not: a
+// migration does not end when the reader of its output does.
 package output
 
 import (

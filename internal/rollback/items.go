@@ -1,6 +1,6 @@
-// Package rollback makes the list of what is to be undone of a migration: each
-// record that it created or recovered is deleted, and each one that it updated
-// gets its previous values back. A record was one or the other, so the order
+// Package rollback builds the list of what to undo of a migration: each record
+// that it created or recovered is deleted, and each record that it updated gets
+// its previous values back. A record is in one of these groups only, so the order
 // does not matter: it is that of the input.
 //
 // The list is a CSV file with an index of package source beside it. It holds

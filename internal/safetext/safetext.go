@@ -1,6 +1,6 @@
-// Package safetext turns what people call things, and what other programs say, into
-// what protocols, terminals and log lines can take. A name from outside is data: it
-// is shown, and it is never an identifier.
+// Package safetext converts names given by users, and messages of other programs, into
+// text that is safe in protocols, terminals and log lines. An external name is data: it
+// is displayed, and never used as an identifier.
 package safetext
 
 import (

@@ -1,13 +1,13 @@
-// Package sandbox is a local Identity Cloud: a server with the entity endpoints of the API, close enough that
-// clients of the real one work with it, and faults that can be switched on to see what clients make of them.
+// Package sandbox is a local Identity Cloud: a server with the entity endpoints of the API, close enough to the real one
+// for its clients, with faults that can be injected.
 //
-// What it writes survives a kill -9 and a loss of power, and is written down with the calls that wrote it, so that a
-// test can tell afterwards what really happened: see truth.go.
+// Its writes survive kill -9 and power loss, and are logged with the calls that made them, so that a test can compare
+// results with what was really written: see truth.go.
 //
-// It differs from the real API in this: there is one API client, which may do everything; the only unique attribute
-// is email; attributes other than those of schema.go are accepted with any value, though entityType does not name
-// them, and exist from when a call first mentions them; passwords are kept as they were given, and can be read; the
-// log is never made smaller, also not by deletions; a list of objects is a plural, and any other list a JSON value.
+// Differences from the real API: there is one API client, with all rights; the only unique attribute is email;
+// attributes other than those of schema.go are accepted with any value, though entityType does not list them, and exist
+// from the first call that names them; passwords are stored as given, and can be read; the log is never compacted, not
+// even by deletions; a list of objects is a plural, and any other list a JSON value.
 package sandbox
 
 import (

@@ -1,10 +1,10 @@
-// Package source reads the CSV file that is migrated: it checks the file, cuts it into batches, and gives back their
-// records, always as the bytes that stand in the file.
+// Package source reads the CSV file of a migration: it checks the file, cuts it into batches, and returns their records,
+// always as the original bytes of the file.
 //
-// The rules are those of RFC 4180 with what exports really do. Fields are separated by commas, or by what the caller
-// says, and may stand in quotes, with quotes doubled and line breaks inside. Lines end in LF or CRLF; the last may have no end. Empty lines are
-// skipped. A byte order mark is skipped. Values are byte for byte those of the file: encoding/csv would turn a CRLF in
-// quotes into LF, and dataload.py does.
+// The rules are those of RFC 4180, extended by what real exports contain. Fields are separated by commas, or another
+// delimiter, and may be quoted, with quotes doubled and line breaks inside. Lines end in LF or CRLF; the last may have no
+// end. Empty lines are skipped. A byte order mark is skipped. Values are byte for byte those of the file: encoding/csv
+// would turn a CRLF in quotes into LF, and dataload.py does.
 package source
 
 import (

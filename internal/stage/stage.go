@@ -1,8 +1,8 @@
-// Package stage turns what a person has into the plain file that is migrated: standard input, a compressed file, or
-// text in another encoding becomes a UTF-8 file on the disk, or in a bucket, that can be read again.
+// Package stage converts an input into the plain file that is migrated: standard input, a compressed file, or text in
+// another encoding becomes a UTF-8 file on disk, or in a bucket, that can be read again.
 //
-// Only the compression and the encoding are taken away. Line ends, quotes and delimiters stay as they are; what the
-// text is worth, internal/source says.
+// Only the compression and the encoding are removed. Line ends, quotes and delimiters are unchanged; internal/source
+// validates the content.
 package stage
 
 import (

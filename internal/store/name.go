@@ -1,18 +1,18 @@
 // Package store keeps the files of migrations: in folders of a disk, or in a
 // bucket of an object store.
 //
-// A file is known by its full name: an absolute path, or a URL of a bucket and a
-// key in it, with the options of the bucket at its end:
+// A file is identified by its full name: an absolute path, or a URL of a bucket
+// and a key in it, followed by the options of the bucket:
 //
 //	/var/lib/dataload/migrations/3f…/spec.json
 //	s3://bucket/dataload/migrations/3f…/spec.json?region=eu-central-1
 //
-// The functions are those of a file system, as far as object stores have them;
-// a bucket has no folders, only names that begin alike. On a disk they are those
-// of package private. In a bucket every write is one request that happens as a
-// whole or not at all, Create is the store's conditional write, and a reader sees
-// what was written before it began (S3, Google Cloud Storage and Azure Blob
-// Storage all promise that).
+// The functions are those of a file system, as far as object stores support
+// them; a bucket has no folders, only names with a common prefix. On a disk they
+// are those of package durablefs. In a bucket every write is one atomic request,
+// Create is the store's conditional write, and a reader sees everything that was
+// written before it began (S3, Google Cloud Storage and Azure Blob Storage
+// guarantee that).
 package store
 
 import (

@@ -1,4 +1,4 @@
-// Package suggest finds the name that a person most likely meant.
+// Package suggest finds the name that was most likely meant.
 package suggest
 
 import "strings"

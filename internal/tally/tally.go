@@ -1,6 +1,6 @@
-// Package tally counts what the ledger of a migration says, for people who ask
-// while no workflow answers: after a kill, or where the last run could not run.
-// It only reads.
+// Package tally counts the outcomes in the ledger of a migration for status
+// output while no workflow answers: after a kill, or if the last run could not
+// start. It only reads.
 package tally
 
 import (

@@ -1,7 +1,7 @@
-// Package telemetry shows people and machines what a process does: logs,
-// metrics for Prometheus, traces by OpenTelemetry, and whether it lives and
-// works. None of it holds user data or a secret: names of hosts, numbers, and
-// classes of reasons. docs/telemetry.md lists the metrics.
+// Package telemetry exports the state of a process: logs, metrics for
+// Prometheus, traces by OpenTelemetry, health and readiness. None of it contains
+// user data or a secret, only names of hosts, numbers, and classes of reasons.
+// docs/telemetry.md lists the metrics.
 package telemetry
 
 import (

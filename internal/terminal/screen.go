@@ -1,4 +1,4 @@
-// Package terminal is what a person sees of a command: lines that stay, a line of
+// Package terminal prints what a command shows: permanent lines, a line of
 // progress, and values for scripts. Progress goes to stderr, the result to stdout.
 package terminal
 

@@ -1,5 +1,5 @@
-// Package tilde takes paths as a shell would: ~ at the begin is the home folder. Shells do that
-// for --option ~/x, and most of them not for --option=~/x, nor in environment variables.
+// Package tilde expands a leading ~ to the home folder, like a shell. Shells do that for
+// --option ~/x, but most of them not for --option=~/x, nor in environment variables.
 package tilde
 
 import (

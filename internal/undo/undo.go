@@ -1,23 +1,22 @@
-// Package undo keeps what the records of the target were before a delta
-// migration changed them, so that a rollback can put it back.
+// Package undo stores the previous values of records that a delta migration
+// changes, so that a rollback can restore them.
 //
-// There is one file a batch, in <folder>/<batch / 1000>/<batch>.json, and
-// another one, <batch>-<round>.json, where a retry round brought further
-// duplicates of the batch to be updated. It is written before the first update
-// of those records, durably, and never changed: of any number of writers the
-// first one holds. It is JSON:
+// There is one file per batch, <folder>/<batch / 1000>/<batch>.json, and another
+// one, <batch>-<round>.json, if a retry round found further duplicates of the
+// batch. It is written durably before the first update of those records, and
+// never changed: with several writers the first one wins. It is JSON:
 //
 //	{"format": 1, "batch": 12, "round": 0,
 //	 "changes": [{"line": 34, "uuid": "…", "paths": ["givenName", "primaryAddress.city"]}],
 //	 "values":  [{"before": {"givenName": "Ann", "primaryAddress.city": null}, "after": {"givenName": "Anne", …}}],
 //	 "sealed":  "-----BEGIN AGE ENCRYPTED FILE-----…"}
 //
-// changes says which attributes of which record are about to be changed. values
-// says for each of them, in the same order, by path, what the target had and
-// what the update sets: an attribute that has neither value any more was changed
-// by somebody else since. With a recipient, values is not there, and sealed is
-// the same JSON encrypted with age (https://age-encryption.org/v1, ASCII armour);
-// changes stays readable, since the updates need it.
+// changes lists the records and attributes that are about to be changed. values
+// has for each of them, in the same order, by path, the value in the target and
+// the value that the update sets: an attribute that has neither value any more
+// was changed by someone else since. With a recipient, values is absent, and
+// sealed is the same JSON encrypted with age (https://age-encryption.org/v1,
+// ASCII armour); changes stays readable, since the updates need it.
 //
 // The files hold user data: mode 0600.
 package undo

@@ -1,5 +1,4 @@
-// Package version says which program this is: for --version, and for whoever
-// has to tell a maintainer what runs.
+// Package version identifies the program, for --version and for bug reports.
 package version
 
 import (

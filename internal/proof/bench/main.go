@@ -1,18 +1,18 @@
-// Command bench tells what durability costs: it loads the same invented file
-// into the same sandbox in turn with a bare loader, which has our client and
-// our transformations and nothing else, and with the durable migration, and
-// gives the ratio of the medians.
+// Command bench measures the cost of durability: it loads the same synthetic
+// file into the same sandbox alternately with a bare loader, which has only our
+// client and our transformations, and with the durable migration, and reports
+// the ratio of the medians.
 //
 //	go run ./internal/proof/bench --records 400000 --pairs 5
 //
 //	go run ./internal/proof/bench scale --records 10000000 (see scaleCommand)
 //	go run ./internal/proof/bench history --state-dir … (see historyCommand)
 //
-// Every run has a sandbox of its own, fresh, in a process of its own, so that
-// both loaders share the machine with the same neighbour. The durable run is
-// the real command from its start to its exit code: it checks and copies the
-// input, starts the engine, loads, and writes the artifacts. On a machine that
-// others use as well, the ratio says more than the numbers.
+// Every run has a fresh sandbox in a separate process, so that both loaders
+// share the machine with the same neighbour. The durable run is the real command
+// from its start to its exit code: it checks and copies the input, starts the
+// engine, loads, and writes the artifacts. On a shared machine the ratio is more
+// meaningful than the absolute numbers.
 package main
 
 import (

@@ -1,14 +1,13 @@
-// Command chaos proves the product's promise to strangers. It builds the three
-// programs, and runs migrations while it kills and stops their processes, cuts
-// and delays their connections, fills their disk and changes their input, all
-// at moments that are drawn from a seed; it gives the same command again until
-// the migration is done; and then an independent checker holds input, result
-// files and the target's own log against each other.
+// Command chaos proves the product's guarantees. It builds the three programs
+// and runs migrations while it kills and stops their processes, cuts and delays
+// their connections, fills their disk and changes their input, at times drawn
+// from a seed; it reruns the command until the migration is done; then an
+// independent checker compares input, result files and the target's own log.
 //
 //	go run ./internal/proof/chaos --minutes 10 --seed 1
 //
-// docs/chaos.md tells how to read what it prints. The exit code is 0 if every
-// promise was kept, 1 if not, 2 if it could not run.
+// docs/chaos.md explains its output. The exit code is 0 if every guarantee held,
+// 1 if not, 2 if it could not run.
 package main
 
 import (

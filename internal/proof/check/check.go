@@ -1,7 +1,7 @@
-// Package check tells from outside whether a migration kept its promises. It
-// shares nothing with the program but the file formats: it reads the input, the
-// artifacts that a summary names, the claims of the ledger, and the log of what
-// the sandbox really wrote, and names each invariant of DESIGN.md that is broken.
+// Package check verifies from outside that a migration kept its guarantees. It
+// shares only file formats with the program: it reads the input, the artifacts
+// that a summary names, the claims of the ledger, and the log of what the sandbox
+// really wrote, and reports each invariant of DESIGN.md that is broken.
 package check
 
 import (

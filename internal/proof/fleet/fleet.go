@@ -1,8 +1,8 @@
 // Package fleet runs the Temporal service of docker-compose.yml without
-// containers: Temporal's server and schema tool are built from their modules,
-// PostgreSQL is that of this machine. What the file says is what is done: its
-// scripts, its environment, its health checks and its retention are taken from
-// there, so that a mistake in it shows here. Only addresses and paths differ.
+// containers: Temporal's server and schema tool are built from their modules, and
+// PostgreSQL is the one installed on this machine. The scripts, environment, health
+// checks and retention are taken from the file, so that a mistake in it shows
+// here. Only addresses and paths differ.
 package fleet
 
 import (

@@ -1,6 +1,6 @@
-// Package program has what the programs need in common that tests and the
-// harness run beside themselves: how they are built from their modules, where
-// they listen, and that they end with the process that started them.
+// Package program has the common parts of the external programs that tests and
+// the harness run: building them from their modules, their addresses, and ending
+// them with the process that started them.
 package program
 
 import (

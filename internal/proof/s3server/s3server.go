@@ -1,13 +1,13 @@
 // Package s3server runs a real S3 server for tests: Versity's gateway, over a
 // plain folder. The object KEY of its bucket is the file bucket/KEY of the folder,
-// so that who checks a test reads files.
+// so that a failing test can be inspected by reading files.
 //
-// The folder must be on a file system that keeps extended attributes of users, as
-// ext4, XFS, Btrfs, overlays of these, and, from Linux 6.6 on, tmpfs do (Usable
-// tells). The gateway has another way to keep the metadata of objects, in files
-// beside them, that works on every file system; it is not used, because an object
-// and its metadata do not change together then: who reads an object while it is
-// replaced gets a checksum that is not its own, which no real store does.
+// The folder must be on a file system with extended user attributes, such as
+// ext4, XFS, Btrfs, overlays of these, and, from Linux 6.6 on, tmpfs (see
+// Usable). The gateway can also keep the metadata of objects in separate files,
+// which works on every file system; this is not used, because an object and its
+// metadata would not change together: a read during a replacement would return a
+// wrong checksum, which no real store does.
 package s3server
 
 import (
