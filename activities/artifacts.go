@@ -91,7 +91,7 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 		}
 		summary.Rounds = append(summary.Rounds, r.Round)
 	}
-	if err := m.folder.SaveSummary(summary); err != nil {
+	if err := m.of.SaveSummary(summary); err != nil {
 		return summary, err
 	}
 	err = artifacts.WriteSummary(m.spec.OutputDir, m.start.Stamp, summary, artifacts.Details{
@@ -112,11 +112,11 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {
 		return summary, nil // the same command goes on
 	}
-	return summary, m.folder.Finish(in.Cancelled)
+	return summary, m.of.Finish(in.Cancelled)
 }
 
 // releaseNames ends what a folder has reserved among the result files.
-func releaseNames(folder migration.Folder, outputDir string) error {
+func releaseNames(folder migration.RunFolder, outputDir string) error {
 	owner, err := folder.Owner()
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]
 	for round := 0; ; round++ {
 		total := roundTotal{Round: migration.Round{Round: round}}
 		if round > 0 {
-			file, err := m.folder.RetryFile(round)
+			file, err := m.of.RetryFile(round)
 			if errors.Is(err, migration.ErrAbsent) {
 				return rounds, nil
 			}
@@ -159,7 +159,7 @@ func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]
 			return nil, err
 		}
 		var counts ledger.Counts
-		err = store.Ahead(ctx, string(m.folder), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
+		err = store.Ahead(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
 			var keys []ledger.Key
 			settled.BatchResult, err = m.settleBatch(ctx, round, n+1, func(key ledger.Key, entry ledger.Outcomes) {
 				keys, settled.entries = append(keys, key), append(settled.entries, entry)
@@ -223,7 +223,7 @@ func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, 
 		return w, err
 	}
 	defer set.Discard()
-	err = store.Ahead(ctx, string(m.folder), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+	err = store.Ahead(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {
@@ -293,7 +293,7 @@ func (m *migrationRun) awaitsUpdate(r ledger.Record) bool {
 // unresolvedName is the name of the retry file that this run leaves: the same
 // when it is asked for again.
 func (m *migrationRun) unresolvedName(in ArtifactsInput) (string, error) {
-	names, err := m.folder.Unresolved()
+	names, err := m.of.Unresolved()
 	if err != nil {
 		return "", err
 	}
@@ -308,13 +308,13 @@ func (m *migrationRun) unresolvedName(in ArtifactsInput) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return m.folder.CreateUnresolved(in.Run.ID, name)
+	return m.of.CreateUnresolved(in.Run.ID, name)
 }
 
 // dropUnresolved removes the retry files that earlier runs of this migration
 // left when they were stopped: this run has gone on with those records.
 func (m *migrationRun) dropUnresolved(run Run) error {
-	names, err := m.folder.Unresolved()
+	names, err := m.of.Unresolved()
 	if err != nil {
 		return err
 	}

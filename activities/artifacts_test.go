@@ -348,12 +348,12 @@ func TestADamagedCopyStopsTheArtifacts(t *testing.T) {
 	onDisk(t)
 	r := inspected(t, people(4))
 	r.loadAll(0)
-	staged, err := store.Read(r.run.Folder.Staged())
+	staged, err := store.Read(r.spec.Folder.Staged())
 	if err != nil {
 		t.Fatal(err)
 	}
 	staged[30] ^= 1
-	if err := os.WriteFile(r.run.Folder.Staged(), staged, 0o600); err != nil { // in place: it is open
+	if err := os.WriteFile(r.spec.Folder.Staged(), staged, 0o600); err != nil { // in place: it is open
 		t.Fatal(err)
 	}
 	_, err = run[migration.Summary](r, worker.Options{}, nil, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now})

@@ -17,7 +17,7 @@ func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown fun
 	if err := a.checkIdentities(r.Migration); err != nil {
 		return sum, plain(err)
 	}
-	run := Run{Folder: migration.Folder(r.Folder)}
+	run := Run{Folder: r.Folder.RunFolder}
 	empty := ledger.New(ledger.NewFolder(run.Folder.Ledger())) // a dry run has not begun, and keeps nothing
 	o, err := a.openRollback(run, r, migration.Start{}, empty)
 	if err != nil {

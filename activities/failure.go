@@ -19,7 +19,7 @@ type FailureInput struct {
 func (a *Activities) KeepFailure(ctx context.Context, in FailureInput) error {
 	ctx, done := restartable(ctx)
 	defer done()
-	folder := in.Run.Folder
+	folder := in.Run.Folder.Migration()
 	if finished, err := folder.Finished(); finished || err != nil {
 		return ended(ctx, err)
 	}

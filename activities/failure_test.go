@@ -14,7 +14,7 @@ func TestTheFolderKeepsWhyARunCameToNothingUntilTheNextOneBegins(t *testing.T) {
 	}
 	kept := func() string {
 		t.Helper()
-		failure, err := r.run.Folder.Failure()
+		failure, err := r.spec.Folder.Failure()
 		if errors.Is(err, migration.ErrAbsent) {
 			return ""
 		}
@@ -40,7 +40,7 @@ func TestTheFolderKeepsWhyARunCameToNothingUntilTheNextOneBegins(t *testing.T) {
 		t.Errorf("%q is kept of a run that has a later one", got)
 	}
 	r.run.ID = "run-2"
-	if err := r.run.Folder.Finish(false); err != nil {
+	if err := r.spec.Folder.Finish(false); err != nil {
 		t.Fatal(err)
 	}
 	keep("it was migrated already")

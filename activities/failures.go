@@ -22,7 +22,7 @@ type Reasons struct {
 func (a *Activities) CountReasons(ctx context.Context, run Run) (Reasons, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	t, err := tally.Of(ctx, run.Folder)
+	t, err := tally.Of(ctx, run.Folder.Migration())
 	return Reasons{Failed: t.Failed, Unknown: t.Unknown}, ended(ctx, err)
 }
 
@@ -39,12 +39,12 @@ func (a *Activities) WriteFailures(ctx context.Context, run Run) (Reasons, error
 	if err := m.writeFailures(ctx); err != nil {
 		return Reasons{}, ended(ctx, err)
 	}
-	t, err := tally.Of(ctx, run.Folder)
+	t, err := tally.Of(ctx, run.Folder.Migration())
 	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(m.start.Stamp)}, ended(ctx, err)
 }
 
 func (m *migrationRun) writeFailures(ctx context.Context) error {
-	lastRound, err := m.folder.LastRound()
+	lastRound, err := m.of.LastRound()
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (m *migrationRun) writeFailures(ctx context.Context) error {
 		return err
 	}
 	defer files.Discard()
-	err = store.Ahead(ctx, string(m.folder), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+	err = store.Ahead(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {

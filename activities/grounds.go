@@ -70,7 +70,7 @@ func (r Run) confine(a *Activities) error {
 }
 
 // takes says why a folder is not one of this process.
-func (a *Activities) takes(folder migration.Folder) error {
+func (a *Activities) takes(folder migration.RunFolder) error {
 	for _, work := range a.work {
 		if folder.IsOf(work) {
 			return nil
@@ -93,8 +93,8 @@ func (a *Activities) ordered(run Run, spec migration.Spec) error {
 	if err := run.confine(a); err != nil {
 		return err
 	}
-	if spec.Folder == string(run.Folder) {
-		if ordered, err := run.Folder.IsOrdered(spec); ordered || err != nil {
+	if spec.Folder.RunFolder == run.Folder {
+		if ordered, err := spec.Folder.IsOrdered(spec); ordered || err != nil {
 			return storageError(err)
 		}
 	}

@@ -77,7 +77,7 @@ func TestEveryActivitySaysWhereItWorks(t *testing.T) {
 // Whoever may write to the namespace may name any folder.
 func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 	r := inspected(t, people(9))
-	state := store.Dir(store.Dir(r.spec.Folder))
+	state := r.spec.Folder.Work()
 	r.acts.work = []string{state}
 	foreign := t.TempDir()
 	for name, input := range inputs() {
@@ -90,15 +90,15 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 			}
 			run, _ = field.Interface().(Run)
 		}
-		for what, folder := range map[string]migration.Folder{
-			"another folder":               migration.In(foreign, "key"),
+		for what, folder := range map[string]migration.RunFolder{
+			"another folder":               migration.In(foreign, "key").RunFolder,
 			"none":                         "",
-			"the work place itself":        migration.Folder(state),
-			"another folder of its own":    migration.Folder(store.Join(state, "inputs", "key")),
-			"a folder below a migration's": migration.Folder(store.Join(state, "migrations", "key", "ledger")),
-			"a way out":                    migration.Folder(state + "/migrations/../../" + filepath.Base(foreign)),
-			"a way out at the end":         migration.Folder(state + "/migrations/.."),
-			"another spelling":             migration.Folder(state + "/migrations//key"),
+			"the work place itself":        migration.RunFolder(state),
+			"another folder of its own":    migration.RunFolder(store.Join(state, "inputs", "key")),
+			"a folder below a migration's": migration.RunFolder(store.Join(state, "migrations", "key", "ledger")),
+			"a way out":                    migration.RunFolder(state + "/migrations/../../" + filepath.Base(foreign)),
+			"a way out at the end":         migration.RunFolder(state + "/migrations/.."),
+			"another spelling":             migration.RunFolder(state + "/migrations//key"),
 			"another bucket":               "s3://elsewhere/migrations/key",
 		} {
 			run.Folder, run.ID = folder, "run-1"
@@ -135,7 +135,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 	}
 	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
 	isRefused(t, "before it was asked for", asked(r, "InspectSource", in), "nobody has asked", "starter")
-	if err := r.run.Folder.Order(r.spec); err != nil {
+	if err := r.spec.Folder.Order(r.spec); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*migration.Spec){
@@ -145,7 +145,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 		"another mapping": func(s *migration.Spec) { s.Mapping, s.MappingFile = "x", secret },
 		"another target":  func(s *migration.Spec) { s.Target.URI = "https://elsewhere.example" },
 		"another pace":    func(s *migration.Spec) { s.RateLimit = 1000 },
-		"another folder":  func(s *migration.Spec) { s.Folder = store.Join(store.Dir(s.Folder), "other") },
+		"another folder":  func(s *migration.Spec) { s.Folder = migration.In(s.Folder.Work(), "other") },
 	} {
 		forged := in
 		change(&forged.Spec)
@@ -162,15 +162,15 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 
 func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 	r := newRig(t, people(1))
-	state := store.Dir(store.Dir(r.spec.Folder))
+	state := r.spec.Folder.Work()
 	folder := migration.RollbackIn(state, "key")
-	if err := folder.SaveRollback(migration.Rollback{Migration: migration.In(t.TempDir(), "key")}); err != nil {
+	if err := folder.SaveOptions(migration.Rollback{Migration: migration.In(t.TempDir(), "key")}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
 		t.Fatal(err)
 	}
-	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder, ID: "run-1"}), "in no work place of this worker")
+	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no work place of this worker")
 }
 
 func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
@@ -185,7 +185,7 @@ func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
 		if err := folder.Make(); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.Write(store.Join(string(folder), name), []byte(content)); err != nil {
+		if err := store.Write(store.Join(folder.Path(), name), []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,7 +271,7 @@ func TestTheMigrationOfAScheduleIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := i.prepare(i.put("a.csv", people(3)))
-	in := InspectInput{Spec: p.Spec, Run: Run{Folder: migration.Folder(p.Spec.Folder), ID: "run-1"}, Now: now}
+	in := InspectInput{Spec: p.Spec, Run: Run{Folder: p.Spec.Folder.RunFolder, ID: "run-1"}, Now: now}
 	if err := asked(i.rig, "InspectSource", in); err != nil {
 		t.Errorf("%v; want it taken", err)
 	}

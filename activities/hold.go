@@ -29,7 +29,7 @@ type HoldInput struct {
 func (a *Activities) HoldLoad(ctx context.Context, in HoldInput) error {
 	stop := heartbeat(ctx)
 	defer stop()
-	return storageError(in.Run.Folder.Hold(in.Load))
+	return storageError(in.Run.Folder.Migration().Hold(in.Load))
 }
 
 // errHeld says that too many records have failed: the batch was not sent.
@@ -46,7 +46,7 @@ func (l *loading) mayClaim(key ledger.Key) error {
 	if l.failures.of(l.limit.Load) > l.limit.Left {
 		return errHeld
 	}
-	held, err := l.folder.Held(l.limit.Load)
+	held, err := l.of.Held(l.limit.Load)
 	if err == nil && held {
 		err = errHeld
 	}

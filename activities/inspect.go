@@ -53,7 +53,7 @@ type Inspected struct {
 func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspected, error) {
 	ctx, done := restartable(ctx)
 	defer done()
-	spec, folder := in.Spec, in.Run.Folder
+	spec, folder := in.Spec, in.Run.Folder.Migration()
 	if finished, err := folder.Finished(); err != nil {
 		return Inspected{}, storageError(err)
 	} else if finished {
@@ -162,7 +162,7 @@ func cut(spec migration.Spec, folder migration.Folder) (int, error) {
 // then on. It refuses another mapping than the one with which records were
 // sent.
 func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
-	folder := run.Folder
+	folder := run.Folder.Migration()
 	if err := changeMapping(spec, run); err != nil {
 		return nil, err
 	}
@@ -200,7 +200,7 @@ func readMapping(spec migration.Spec) ([]byte, error) {
 // still mean to send with the old one: they are sealed before the claims are
 // looked for, so that such a worker sees the seal, or this sees its claim.
 func changeMapping(spec migration.Spec, run Run) error {
-	folder := run.Folder
+	folder := run.Folder.Migration()
 	before, err := folder.Spec()
 	begun := err == nil
 	switch {

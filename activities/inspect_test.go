@@ -28,7 +28,7 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged, err := store.Read(r.run.Folder.Staged())
+	staged, err := store.Read(r.spec.Folder.Staged())
 	if input, _ := store.Read(r.spec.DataFile); err != nil || string(staged) != string(input) {
 		t.Errorf("the copy is %q (%v), want %q", staged, err, input)
 	}
@@ -44,7 +44,7 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 	if now, _ := store.Read(r.run.Folder.Index()); string(now) != string(index) {
 		t.Error("the index has changed")
 	}
-	if spec, err := r.run.Folder.Spec(); err != nil || spec.Workers != 1 {
+	if spec, err := r.spec.Folder.Spec(); err != nil || spec.Workers != 1 {
 		t.Errorf("the folder keeps %+v, %v; want the options of the later run", spec, err)
 	}
 	if known := r.known(0); known != "cc -" {
@@ -64,7 +64,7 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := damage(r.run.Folder); err != nil {
+		if err := damage(r.spec.Folder); err != nil {
 			t.Fatal(err)
 		}
 		r.inspect()
@@ -72,11 +72,11 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 		if err != nil || string(after) != string(before) {
 			t.Errorf("%s: the index is another one (%v)", name, err)
 		}
-		if staged, err := store.Read(r.run.Folder.Staged()); err != nil || string(staged) != people(6) {
+		if staged, err := store.Read(r.spec.Folder.Staged()); err != nil || string(staged) != people(6) {
 			t.Errorf("%s: the copy is %q (%v)", name, staged, err)
 		}
 		// Not with other batches: the ledger speaks of these.
-		if err := damage(r.run.Folder); err != nil {
+		if err := damage(r.spec.Folder); err != nil {
 			t.Fatal(err)
 		}
 		r.spec.BatchSize = 2
@@ -123,7 +123,7 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 		}, []string{"--output-dir"}},
 		"a target that is no address": {"email\n", func(r *rig) { r.spec.Target.URI = "ftp://somewhere" }, []string{"ftp://"}},
 		"a migration that is done": {"email\n", func(r *rig) {
-			if err := r.run.Folder.Finish(false); err != nil {
+			if err := r.spec.Folder.Finish(false); err != nil {
 				r.t.Fatal(err)
 			}
 		}, []string{"migrated already", "--again"}},
@@ -168,7 +168,7 @@ func TestAMigrationCannotBecomeAnotherOne(t *testing.T) {
 		tc.change(&spec)
 		_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: spec, Run: r.run, Now: now})
 		expectType(t, err, Refused, false, tc.words...)
-		if kept, err := r.run.Folder.Spec(); err != nil || kept.BatchSize != 4 || kept.StartAt != 1 || kept.SHA256 != r.spec.SHA256 {
+		if kept, err := r.spec.Folder.Spec(); err != nil || kept.BatchSize != 4 || kept.StartAt != 1 || kept.SHA256 != r.spec.SHA256 {
 			t.Errorf("%s: the folder keeps %+v, %v; want what it had", name, kept, err)
 		}
 		r.inspect() // the migration itself goes on
@@ -237,7 +237,7 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 	if _, err := store.Stat(big.run.Folder.Index()); err == nil {
 		t.Error("an index of half a file is there")
 	}
-	if files, _ := filepath.Glob(store.Join(string(big.run.Folder), ".*")); !inBucket() && len(files) > 0 {
+	if files, _ := filepath.Glob(store.Join(big.run.Folder.Path(), ".*")); !inBucket() && len(files) > 0 {
 		t.Errorf("%q is left behind", files)
 	}
 	big.inspect()
@@ -262,7 +262,7 @@ func TestARunThatStillInspectsIsSealedByALaterOne(t *testing.T) {
 	}
 	_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, input)
 	expectType(t, err, Refused, false, errRunOver.Error())
-	if _, err := r.run.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
+	if _, err := r.spec.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
 		t.Errorf("it has saved its options: %v", err)
 	}
 }

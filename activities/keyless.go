@@ -25,7 +25,7 @@ func (m *migrationRun) knownKeys() (migration.Keys, error) {
 	if m.keys != nil {
 		return *m.keys, nil
 	}
-	keys, err := m.folder.Keys()
+	keys, err := m.of.Keys()
 	if err == nil {
 		m.keys = &keys
 	}
@@ -45,7 +45,7 @@ func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 		if keys, err = m.readKeys(ctx); err != nil {
 			return Checked{}, err
 		}
-		keys, err = m.folder.CreateKeys(keys)
+		keys, err = m.of.CreateKeys(keys)
 	}
 	switch {
 	case err != nil:

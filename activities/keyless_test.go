@@ -281,7 +281,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 			if !strings.Contains(first.KeylessNote, c.note) || (c.note == "") != (first.KeylessNote == "") {
 				t.Errorf("note %q, want %q", first.KeylessNote, c.note)
 			}
-			keys, err := r.run.Folder.Keys()
+			keys, err := r.spec.Folder.Keys()
 			if err != nil || keys.Unique != c.unique || keys.Attribute != c.key {
 				t.Errorf("%+v, %v; want %s, unique %v", keys, err, c.key, c.unique)
 			}
@@ -301,7 +301,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 		r.schema = fails(err)
 		_, got := run[Checked](r, worker.Options{}, nil, r.acts.CheckTarget, r.run)
 		expectType(t, got, Unreachable, true, "nothing was sent")
-		if _, err := r.run.Folder.Keys(); !errors.Is(err, migration.ErrAbsent) {
+		if _, err := r.spec.Folder.Keys(); !errors.Is(err, migration.ErrAbsent) {
 			t.Errorf("%s: %v, want nothing to be assumed", name, err)
 		}
 	}
@@ -323,7 +323,7 @@ func TestThePrimaryKeyHoldsOnceSomethingWasSent(t *testing.T) {
 	r.spec.PrimaryKey = "givenName"
 	r.nextRun("run-2")
 	r.inspect()
-	if keys, err := r.run.Folder.Keys(); err != nil || keys.Attribute != "givenName" {
+	if keys, err := r.spec.Folder.Keys(); err != nil || keys.Attribute != "givenName" {
 		t.Errorf("%+v, %v", keys, err)
 	}
 	r.lose = func(int) bool { return true }

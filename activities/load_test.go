@@ -562,7 +562,7 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 
 func TestADamagedFolderIsAStorageError(t *testing.T) {
 	r := inspected(t, people(4))
-	if err := store.Write(r.run.Folder.Staged(), []byte("short")); err != nil {
+	if err := store.Write(r.spec.Folder.Staged(), []byte("short")); err != nil {
 		t.Fatal(err)
 	}
 	r.load(0, 1) // reads the input itself
@@ -590,7 +590,7 @@ func TestARunDoesNotWaitForTheBucketOfAnother(t *testing.T) {
 	defer slow.Close()
 	ended := make(chan error)
 	go func() {
-		_, err := r.acts.open(Run{Folder: migration.Folder("s3://bucket/slow?region=us-east-1&endpoint=" + slow.URL), ID: "run-1"})
+		_, err := r.acts.open(Run{Folder: migration.RunFolder("s3://bucket/slow?region=us-east-1&endpoint=" + slow.URL), ID: "run-1"})
 		ended <- err
 	}()
 	<-asked

@@ -86,7 +86,7 @@ func TestAMappingIsFollowedFromTheFoldersCopy(t *testing.T) {
 	if got := files["fail_Nov_22_2026_13_05_00.csv"]; !strings.Contains(got, "Born (type date): the value is not a date; expected DD.MM.YYYY, as 31.12.1999") {
 		t.Errorf("the fail file is\n%s\nwant the column and the rule in it", got)
 	}
-	if info, err := os.Stat(store.Join(string(r.run.Folder), "mapping-"+r.spec.Mapping+".yaml")); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
+	if info, err := os.Stat(store.Join(r.run.Folder.Path(), "mapping-"+r.spec.Mapping+".yaml")); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("the copy of the mapping: %v, %v; want mode 0600", info, err)
 	}
 }

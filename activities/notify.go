@@ -48,7 +48,7 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) (Notified, erro
 	err := a.takes(in.Run.Folder)
 	var spec migration.Spec
 	if err == nil {
-		spec, err = in.Run.Folder.Spec()
+		spec, err = in.Run.Folder.Migration().Spec()
 	}
 	switch {
 	case err == nil:

@@ -55,7 +55,7 @@ func TestANoticeSaysWhatTheFolderKnows(t *testing.T) {
 		t.Errorf("%+v, want the facts of %+v", got, r.spec)
 	}
 
-	r.run.Folder = migration.Folder(t.TempDir()) // of a migration that was refused
+	r.run.Folder = migration.RunFolder(t.TempDir()) // of a migration that was refused
 	if _, err := r.notify(notify.Notice{ID: "msg_2", WorkflowID: "given"}, nil); err != nil || got.ID != "msg_2" || got.WorkflowID != "given" {
 		t.Errorf("%+v, %v; want it told without a folder", got, err)
 	}

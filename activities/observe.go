@@ -167,7 +167,7 @@ func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
 		}
 		if m, ok := o.(*migrationRun); ok {
 			var err error
-			if s.Round, err = m.folder.LastRound(); err != nil {
+			if s.Round, err = m.of.LastRound(); err != nil {
 				continue
 			}
 			s.Unknown, s.UnknownSince = m.lost.count(s.Round, func(key ledger.Key) bool {

@@ -124,7 +124,7 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 	if strings.Contains(text, "dataload_runs{") {
 		t.Error("a run that is over still shows as one that is not")
 	}
-	for _, private := range []string{"example.com", "Name 1", "secret", "users.csv", string(r.run.Folder)} {
+	for _, private := range []string{"example.com", "Name 1", "secret", "users.csv", r.run.Folder.Path()} {
 		if strings.Contains(text, private) {
 			t.Errorf("the metrics hold %q", private)
 		}

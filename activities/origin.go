@@ -38,7 +38,7 @@ func (b *undoing) originOf(ctx context.Context) (*origin, error) {
 	b.opening.Lock()
 	defer b.opening.Unlock()
 	of := b.rollback.Migration
-	if m := b.origin.Load(); m != nil || of == "" {
+	if m := b.origin.Load(); m != nil || of.IsZero() {
 		return m, nil
 	}
 	spec, err := of.Spec()

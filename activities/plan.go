@@ -63,7 +63,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		errors   map[string]int
 		standing ledger.Standing
 	}
-	err = store.Ahead(ctx, string(m.folder), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		position := in.After + n + 1
 		batch, err := m.roundBatch(in.Round, position)
 		if err != nil {
@@ -126,14 +126,14 @@ func (a *Activities) PlanUpdates(ctx context.Context, in UpdatePlanInput) (Updat
 
 func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {
 	plan = UpdatePlan{After: in.After, Total: m.index.Batches()}
-	if plan.Round, err = m.folder.LastRound(); err != nil {
+	if plan.Round, err = m.of.LastRound(); err != nil {
 		return plan, err
 	}
 	type looked struct {
 		PlannedBatch
 		records []ledger.Record
 	}
-	err = store.Ahead(ctx, string(m.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		b, err := m.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err

@@ -10,7 +10,7 @@ import (
 
 // checkIdentities opens the first of the files of previous values.
 func (a *Activities) checkIdentities(of migration.Folder) error {
-	if of == "" {
+	if of.IsZero() {
 		return nil
 	}
 	batches, err := undo.Batches(of.Undo())

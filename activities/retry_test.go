@@ -78,7 +78,7 @@ func TestWithoutUnknownRecordsThereIsNoRetryFile(t *testing.T) {
 	if files := r.outputs(); len(files) != 0 {
 		t.Errorf("%d files were written, want none", len(files))
 	}
-	if _, err := r.run.Folder.RetryFile(1); err == nil {
+	if _, err := r.spec.Folder.RetryFile(1); err == nil {
 		t.Error("the folder has a round 1")
 	}
 }
@@ -94,7 +94,7 @@ func TestALateListOfARoundDoesNotHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := migration.RetryFile{Round: 1, Batches: 2, Records: 8, List: "round-1-late.list"}
-	list, err := store.NewWriter(r.run.Folder.RoundList(late))
+	list, err := store.NewWriter(r.spec.Folder.RoundList(late))
 	if err := errors.Join(err, addToRoundList(list, 1), addToRoundList(list, 2)); err != nil {
 		t.Fatal(err)
 	}

@@ -43,15 +43,15 @@ func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (mig
 // retryFile gives the name and the list of a retry round: those that were
 // fixed before, or new ones.
 func (m *migrationRun) retryFile(ctx context.Context, round int, now time.Time) (migration.RetryFile, error) {
-	file, err := m.folder.RetryFile(round)
+	file, err := m.of.RetryFile(round)
 	if !errors.Is(err, migration.ErrAbsent) {
 		return file, err
 	}
 	file = migration.RetryFile{Round: round}
-	if store.IsURL(string(m.folder)) {
+	if store.IsURL(m.folder.Path()) {
 		file.List = fmt.Sprintf("round-%d-%s.list", round, rand.Text())
 	}
-	list, err := store.NewWriter(m.folder.RoundList(file))
+	list, err := store.NewWriter(m.of.RoundList(file))
 	if err != nil {
 		return file, err
 	}
@@ -88,7 +88,7 @@ func (m *migrationRun) beginRound(ctx context.Context, file migration.RetryFile,
 	if file.Name, err = artifacts.ReserveRetryName(m.spec.OutputDir, owner, fmt.Sprintf("round %d", file.Round), now); err != nil {
 		return file, err
 	}
-	return m.folder.CreateRetryFile(file)
+	return m.of.CreateRetryFile(file)
 }
 
 func (m *migrationRun) writeRetryFile(ctx context.Context, file migration.RetryFile) error {
@@ -133,7 +133,7 @@ func (m *migrationRun) eachInRound(ctx context.Context, round int, visit func(ba
 	if err != nil {
 		return err
 	}
-	return store.Ahead(ctx, string(m.folder), length, func(ctx context.Context, n int) (b batchInRound, err error) {
+	return store.Ahead(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (b batchInRound, err error) {
 		if b.number, err = m.roundBatch(round-1, n+1); err != nil {
 			return b, err
 		}

@@ -119,8 +119,8 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 	}
 	t.Cleanup(func() { _ = r.sandbox.Close() })
 	r.spec.Target.URI = r.sandbox.URL()
-	r.run = Run{Folder: migration.In(store.Join(dir, "state"), "key"), ID: "run-1"}
-	r.spec.Folder = string(r.run.Folder)
+	r.spec.Folder = migration.In(store.Join(dir, "state"), "key")
+	r.run = Run{Folder: r.spec.Folder.RunFolder, ID: "run-1"}
 	r.restart()
 	return r
 }
@@ -156,7 +156,7 @@ func inspected(t *testing.T, input string, options ...option) *rig {
 
 // restart is a new process with the same folders.
 func (r *rig) restart() {
-	r.acts = New([]string{store.Dir(store.Dir(r.spec.Folder))}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+	r.acts = New([]string{r.spec.Folder.Work()}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		return target{c, r}, err
 	}, slog.New(slog.DiscardHandler))
@@ -328,7 +328,7 @@ func must[T any](r *rig, activity, input any) T {
 func (r *rig) inspect() Inspected {
 	r.t.Helper()
 	inspected := must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
-	if _, err := r.run.Folder.CreateKeys(migration.Keys{Attribute: r.spec.PrimaryKey, Unique: !r.notUnique}); err != nil {
+	if _, err := r.spec.Folder.CreateKeys(migration.Keys{Attribute: r.spec.PrimaryKey, Unique: !r.notUnique}); err != nil {
 		r.t.Fatal(err)
 	}
 	return inspected
@@ -586,7 +586,7 @@ func people(n int) string {
 // isFinished says whether the migration is marked as done.
 func (r *rig) isFinished() bool {
 	r.t.Helper()
-	finished, err := r.run.Folder.Finished()
+	finished, err := r.spec.Folder.Finished()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -32,13 +32,13 @@ type rivals struct {
 const lately = 2 * evidence.Uncalibrated
 
 func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
-	all := &rivals{open: map[uint64]bool{}, name: store.Base(string(r.folder))}
+	all := &rivals{open: map[uint64]bool{}, name: store.Base(r.folder.Path())}
 	folders, err := migration.All(r.folder.Work())
 	if err != nil {
 		return nil, err
 	}
 	for _, folder := range folders {
-		if folder == r.folder {
+		if folder == r.of {
 			continue
 		}
 		working, err := r.addRival(ctx, all, folder)
@@ -46,7 +46,7 @@ func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
 			return nil, err
 		}
 		if working {
-			all.recovered = ledger.NewFolder(r.folder.Recovered(r.spec.Target))
+			all.recovered = ledger.NewFolder(r.of.Recovered(r.spec.Target))
 		}
 	}
 	all.ids.sort()
@@ -97,7 +97,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 		records []ledger.Record
 		open    []bool
 	}
-	return store.Ahead(ctx, string(other.of), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	return store.Ahead(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		b, err := other.index.Batch(n + 1)
 		if err != nil {
 			return l, err

@@ -32,9 +32,9 @@ func toUndo(t *testing.T, input string, strangers []string, options ...option) *
 // rollBack begins a rollback, or another run of it.
 func (r *rig) rollBack(change func(*migration.Rollback)) *rig {
 	r.t.Helper()
-	folder := migration.RollbackIn(strings.TrimSuffix(r.spec.Folder, "/migrations/key"), "key")
+	folder := migration.RollbackIn(r.spec.Folder.Work(), "key")
 	spec := migration.Rollback{
-		ID: "rollback-key", Source: r.spec.ID, Migration: migration.Folder(r.spec.Folder), OutputDir: r.spec.OutputDir, Folder: string(folder),
+		ID: "rollback-key", Source: r.spec.ID, Migration: r.spec.Folder, OutputDir: r.spec.OutputDir, Folder: folder,
 		Target: r.spec.Target, Until: time.Now(), Limits: migration.Limits{Workers: 2}, Timeout: 20 * time.Second,
 	}
 	change(&spec)
@@ -46,10 +46,10 @@ func (r *rig) rollBack(change func(*migration.Rollback)) *rig {
 			r.t.Fatal(err)
 		}
 	}
-	if err := folder.SaveRollback(spec); err != nil {
+	if err := folder.SaveOptions(spec); err != nil {
 		r.t.Fatal(err)
 	}
-	r.run = Run{Folder: folder, ID: fmt.Sprintf("rollback-run-%d", time.Now().UnixNano())}
+	r.run = Run{Folder: folder.RunFolder, ID: fmt.Sprintf("rollback-run-%d", time.Now().UnixNano())}
 	r.restart()
 	return r
 }
@@ -145,7 +145,7 @@ func TestARollbackDeletesAndRestores(t *testing.T) {
 	if len(lines) != 5 || lines[0] != "batch,line,uuid,email" || !strings.HasPrefix(lines[1], "1,2,") || lines[2] != "1,4,"+uuid("name@example.com")+",name@example.com" {
 		t.Errorf("the file is %q", lines)
 	}
-	if mark, err := migration.Folder(r.spec.Folder).RolledBack(); err != nil || !mark.Done {
+	if mark, err := r.spec.Folder.RolledBack(); err != nil || !mark.Done {
 		t.Errorf("the migration is marked %+v, %v", mark, err)
 	}
 }
@@ -260,7 +260,7 @@ func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
 	if s.ExitCode() != migration.ExitStopped || s.Unverified != 1 || s.Reasons[notAttempted] != 2 {
 		t.Errorf("the summary is %+v; want two left, one not verified", s)
 	}
-	if mark, err := migration.Folder(r.spec.Folder).RolledBack(); err == nil {
+	if mark, err := r.spec.Folder.RolledBack(); err == nil {
 		t.Errorf("the migration is marked %+v", mark)
 	}
 	// A worker of that run that wakes does nothing.
@@ -328,7 +328,7 @@ func TestEncryptedValuesNeedTheirKey(t *testing.T) {
 func TestADryRunChangesNothing(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.edit("name@example.com", `{"givenName":"New"}`)
-	spec, err := r.run.Folder.Rollback()
+	spec, err := r.run.Folder.Rollback().Options()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 
 func TestARolledBackMigrationIsNotGoneOnWith(t *testing.T) {
 	r := inspected(t, mixed)
-	if err := r.run.Folder.MarkRolledBack(migration.RolledBack{Rollback: "x"}); err != nil {
+	if err := r.spec.Folder.MarkRolledBack(migration.RolledBack{Rollback: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})

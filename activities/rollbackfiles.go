@@ -47,7 +47,7 @@ func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInp
 	}
 	defer set.Discard()
 	summary.Success, summary.Fail = set.Names()
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
+	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
 		return o.readUndone(ctx, ledger.Key{Round: in.Round, Batch: n + 1})
 	}, func(u undone) error { return u.add(set, &summary) })
 	if err != nil {
@@ -59,10 +59,10 @@ func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInp
 	if err := releaseNames(o.folder, o.spec.OutputDir); err != nil {
 		return summary, err
 	}
-	if err := o.folder.SaveRollbackSummary(summary); err != nil {
+	if err := o.folder.Rollback().SaveSummary(summary); err != nil {
 		return summary, err
 	}
-	if summary.IsDone() && o.rollback.Migration != "" {
+	if summary.IsDone() && !o.rollback.Migration.IsZero() {
 		return summary, o.rollback.Migration.MarkRolledBack(migration.RolledBack{Rollback: o.start.ID, Done: true, Failed: summary.Records.Failed})
 	}
 	return summary, nil

@@ -38,19 +38,19 @@ func (a *Activities) BeginRollback(ctx context.Context, run Run) (RollbackBegun,
 	if begun.Round, err = o.nextRound(ctx); err != nil {
 		return begun, ended(ctx, err)
 	}
-	return begun, storageError(o.folder.SaveRollbackRound(begun.Round))
+	return begun, storageError(o.folder.Rollback().SaveRound(begun.Round))
 }
 
 // nextRound is the present round, or the next if that one is decided and items
 // are left.
 func (o *rollbackRun) nextRound(ctx context.Context) (int, error) {
-	round, err := o.folder.RollbackRound()
+	round, err := o.folder.Rollback().Round()
 	if err != nil {
 		return 0, err
 	}
 	cutOff, left := false, false
 	type looked struct{ cutOff, left bool }
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		in, err := o.inRound(ctx, round, n+1)
 		if err != nil {
 			return l, err
@@ -167,7 +167,7 @@ func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (R
 		done  bool
 		known []ledger.Record
 	}
-	err := store.Ahead(ctx, string(o.folder), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.Ahead(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
 			return l, err
 		}

@@ -21,11 +21,11 @@ func (m *migrationRun) roundList(round int) (*roundList, error) {
 	if list, ok := m.lists[round]; ok {
 		return list, nil
 	}
-	file, err := m.folder.RetryFile(round)
+	file, err := m.of.RetryFile(round)
 	if err != nil {
 		return nil, err
 	}
-	f, err := store.Open(m.folder.RoundList(file))
+	f, err := store.Open(m.of.RoundList(file))
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +68,6 @@ func (m *migrationRun) roundLength(round int) (int, error) {
 	if round == 0 {
 		return m.index.Batches(), nil
 	}
-	r, err := m.folder.RetryFile(round)
+	r, err := m.of.RetryFile(round)
 	return r.Batches, err
 }

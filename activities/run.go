@@ -20,7 +20,7 @@ import (
 // Run names one run of a migration, a rollback or a verification. Everything else
 // about it is in its folder, so that the history stays small.
 type Run struct {
-	Folder migration.Folder `json:"folder"`
+	Folder migration.RunFolder `json:"folder"`
 	// ID is the run id of its workflow.
 	ID string `json:"run"`
 }
@@ -30,7 +30,7 @@ type Run struct {
 type core struct {
 	activities *Activities
 	run        Run
-	folder     migration.Folder
+	folder     migration.RunFolder
 	spec       migration.Spec
 	start      migration.Start
 	gate       *pace.Gate
@@ -74,7 +74,8 @@ type migrationRun struct {
 }
 
 func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
-	spec, err := run.Folder.Spec()
+	folder := run.Folder.Migration()
+	spec, err := folder.Spec()
 	if err != nil {
 		return nil, err
 	}
@@ -88,11 +89,11 @@ func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.dataset, err = openDataset(run.Folder, spec); err != nil {
+	if m.dataset, err = openDataset(folder, spec); err != nil {
 		return nil, err
 	}
 	if spec.Delta {
-		if m.duplicateKeys, err = validate.OpenTwins(run.Folder.Twins()); err != nil {
+		if m.duplicateKeys, err = validate.OpenTwins(folder.Twins()); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +125,7 @@ type verificationRun struct {
 }
 
 func (a *Activities) openVerification(run Run, v migration.Verification) (_ *verificationRun, err error) {
-	if err := a.takes(v.Migration); err != nil {
+	if err := a.takes(v.Migration.RunFolder); err != nil {
 		return nil, err
 	}
 	spec, err := v.Migration.Spec()
@@ -144,7 +145,7 @@ func (a *Activities) openVerification(run Run, v migration.Verification) (_ *ver
 			o.close()
 		}
 	}()
-	if o.ledger, err = openLedger(v.Migration); err != nil {
+	if o.ledger, err = openLedger(v.Migration.RunFolder); err != nil {
 		return nil, err
 	}
 	o.core, err = a.openCore(run, v.Spec(spec), start)
@@ -163,8 +164,8 @@ type rollbackRun struct {
 }
 
 func (a *Activities) openBegunRollback(run Run, r migration.Rollback) (*rollbackRun, error) {
-	if r.Migration != "" {
-		if err := a.takes(r.Migration); err != nil {
+	if !r.Migration.IsZero() {
+		if err := a.takes(r.Migration.RunFolder); err != nil {
 			return nil, err
 		}
 	}
@@ -189,7 +190,7 @@ func (a *Activities) openRollback(run Run, r migration.Rollback, start migration
 	if o.index, err = source.OpenIndex(run.Folder.Index()); err != nil {
 		return nil, err
 	}
-	if o.items, err = store.OpenPieces(run.Folder.Items()); err != nil {
+	if o.items, err = store.OpenPieces(run.Folder.Rollback().Items()); err != nil {
 		return nil, err
 	}
 	o.core, err = a.openCore(run, r.Connection(), start)
@@ -214,7 +215,7 @@ func (r *rollbackRun) close() {
 
 // openLedger opens the ledger of a folder that has begun, which must be there: else
 // the error is ledger.ErrGone.
-func openLedger(folder migration.Folder) (*ledger.Ledger, error) {
+func openLedger(folder migration.RunFolder) (*ledger.Ledger, error) {
 	entries, err := ledger.OpenFolder(folder.Ledger())
 	return ledger.New(entries), err
 }
@@ -250,14 +251,14 @@ func (a *Activities) open(run Run) (opened, error) {
 
 // openFolder finds out of which kind a run is: its folder has a file that says so.
 func (a *Activities) openFolder(run Run) (opened, error) {
-	r, err := run.Folder.Rollback()
+	r, err := run.Folder.Rollback().Options()
 	if err == nil {
 		return a.openBegunRollback(run, r)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
 		return nil, err
 	}
-	v, err := run.Folder.Verification()
+	v, err := run.Folder.Verification().Options()
 	switch {
 	case err == nil:
 		return a.openVerification(run, v)

@@ -157,7 +157,7 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 	defer done()
 	p, err := prepareFile(ctx, in)
 	if err == nil {
-		err = migration.Folder(p.Spec.Folder).Order(p.Spec)
+		err = p.Spec.Folder.Order(p.Spec)
 	}
 	var wrong *stage.Error
 	var unread *fs.PathError

@@ -30,7 +30,7 @@ func newIncoming(t *testing.T) *incoming {
 	base := filepath.Dir(i.spec.DataFile)
 	i.dir = store.Join(base, "incoming")
 	options := i.spec
-	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", "", ""
+	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", migration.Folder{}, ""
 	i.schedule = migration.Schedule{
 		ID: "nightly", Patterns: []string{store.Join(i.dir, "*")}, StateDir: store.Join(base, "state"), Options: options,
 	}
@@ -145,7 +145,7 @@ func TestAFileOfADamagedMigrationIsRefusedAlone(t *testing.T) {
 	i := newIncoming(t)
 	f := i.put("users.csv", people(3))
 	p := i.prepare(f)
-	if err := store.Write(store.Join(p.Spec.Folder, "start.json"), []byte("{")); err != nil {
+	if err := store.Write(store.Join(p.Spec.Folder.Path(), "start.json"), []byte("{")); err != nil {
 		t.Fatal(err)
 	}
 	if p := i.prepare(f); p.Instead == nil || p.Instead.Result != migration.FileRefused || !strings.Contains(p.Instead.Reason, "start.json is damaged") {
@@ -191,7 +191,7 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 	expect(t, "the migration that a person gets", p.Spec, want)
 
 	// Cut off, and delivered again under another name: the same migration.
-	folder := migration.Folder(p.Spec.Folder)
+	folder := p.Spec.Folder
 	if _, err := folder.CreateStart(migration.Start{ID: p.Spec.ID, Stamp: "x"}); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (a *Activities) Steer(ctx context.Context, in SteerInput) error {
 }
 
 func (in SteerInput) steer(ctx context.Context) error {
-	folder := in.Run.Folder
+	folder := in.Run.Folder.Migration()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

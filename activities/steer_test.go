@@ -19,7 +19,7 @@ import (
 
 func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	r := inspected(t, people(4))
-	folder := r.run.Folder
+	folder := r.spec.Folder
 	before, err := folder.Control(r.run.ID, r.spec)
 	if err != nil || before != (migration.Control{Limits: r.spec.Limits}) {
 		t.Errorf("before: %+v, %v; want what the options say", before, err)
@@ -45,7 +45,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1] != in.Events[0] || events[2] != in.Events[1] {
 		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
 	}
-	if info, err := os.Stat(store.Join(string(folder), "control-"+r.run.ID)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
+	if info, err := os.Stat(store.Join(folder.Path(), "control-"+r.run.ID)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
 		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
 	}
 }
@@ -82,7 +82,7 @@ func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
 			env.SetTestTimeout(2 * patience)
 			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { once.Do(func() { close(beaten) }) })
 			env.RegisterActivity(c.activity)
-			folder := migration.Folder("s3://bucket/" + name + "?region=us-east-1&endpoint=" + slow.URL)
+			folder := migration.RunFolder("s3://bucket/" + name + "?region=us-east-1&endpoint=" + slow.URL)
 			if _, err := env.ExecuteActivity(c.activity, c.input(Run{Folder: folder, ID: "run-1"})); err == nil {
 				t.Error("want an error: the bucket allows nothing")
 			}
@@ -122,7 +122,7 @@ func TestTheBatchesOfACanaryEndWithIt(t *testing.T) {
 func TestACanaryIsApprovedOnce(t *testing.T) {
 	r := newRig(t, people(20), withSpec(func(s *migration.Spec) { s.Canary = 6 }))
 	first := r.inspect()
-	if err := r.run.Folder.Approve(); err != nil {
+	if err := r.spec.Folder.Approve(); err != nil {
 		t.Fatal(err)
 	}
 	r.run.ID = "run-2"

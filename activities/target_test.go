@@ -66,7 +66,7 @@ func TestEntitiesAreCounted(t *testing.T) {
 
 func TestWithoutAFolderNothingIsDone(t *testing.T) {
 	r := inspected(t, people(1))
-	if err := store.RemoveAll(string(r.run.Folder)); err != nil {
+	if err := store.RemoveAll(r.run.Folder.Path()); err != nil {
 		t.Fatal(err)
 	}
 	expectType(t, r.check(), Storage, true, "not there yet")

@@ -157,7 +157,7 @@ func (u *updating) prepare(ctx context.Context) error {
 }
 
 func (u *updating) readUndo() error {
-	files, err := undo.Read(u.folder.Undo(), u.batch.Number)
+	files, err := undo.Read(u.of.Undo(), u.batch.Number)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (u *updating) writeUndo() error {
 	if err != nil {
 		return err
 	}
-	if err := undo.Write(u.folder.Undo(), u.batch.Number, u.key.Round, entries, recipient); err != nil {
+	if err := undo.Write(u.of.Undo(), u.batch.Number, u.key.Round, entries, recipient); err != nil {
 		return err
 	}
 	for _, r := range u.pending {

@@ -53,7 +53,7 @@ func (r *rig) updatePlan() UpdatePlan {
 // undone are the entries of the undo files of a batch.
 func (r *rig) undone(batch int, identities ...age.Identity) (all []undo.Entry) {
 	r.t.Helper()
-	files, err := undo.Read(r.run.Folder.Undo(), batch)
+	files, err := undo.Read(r.spec.Folder.Undo(), batch)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -626,7 +626,7 @@ func TestTheUndoFileIsForTheOwner(t *testing.T) {
 	onDisk(t)
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	r.update(1)
-	path := r.run.Folder.Undo() + "/00000/00000001.json"
+	path := r.spec.Folder.Undo() + "/00000/00000001.json"
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%s: %v, %v; want mode 0600", path, info, err)

@@ -20,19 +20,19 @@ import (
 // that of the verification.
 func (r *rig) readBack(sample int) *rig {
 	r.t.Helper()
-	of := migration.Folder(r.spec.Folder)
-	folder := migration.VerificationIn(strings.TrimSuffix(r.spec.Folder, "/migrations/key"), "key", fmt.Sprint(time.Now().UnixNano()))
+	of := r.spec.Folder
+	folder := migration.VerificationIn(r.spec.Folder.Work(), "key", fmt.Sprint(time.Now().UnixNano()))
 	v := migration.Verification{
-		ID: "verify-key", Source: r.spec.ID, Migration: of, OutputDir: r.spec.OutputDir, Folder: string(folder), Sample: sample,
+		ID: "verify-key", Source: r.spec.ID, Migration: of, OutputDir: r.spec.OutputDir, Folder: folder, Sample: sample,
 		Ended: time.Now(), Limits: migration.Limits{Workers: 2}, Timeout: 20 * time.Second,
 	}
-	if err := folder.SaveVerification(v); err != nil {
+	if err := folder.SaveOptions(v); err != nil {
 		r.t.Fatal(err)
 	}
 	if _, err := folder.CreateStart(migration.Start{ID: v.ID, StartedAt: now, Stamp: "stamp"}); err != nil {
 		r.t.Fatal(err)
 	}
-	r.run = Run{Folder: folder, ID: "verify-run"}
+	r.run = Run{Folder: folder.RunFolder, ID: "verify-run"}
 	r.restart()
 	return r
 }
@@ -57,7 +57,7 @@ func (r *rig) ledgerFiles() string {
 	r.t.Helper()
 	var all strings.Builder
 	for round := range 3 {
-		folder := store.Join(migration.Folder(r.spec.Folder).Ledger(), fmt.Sprint(round), "00000")
+		folder := store.Join(r.spec.Folder.Ledger(), fmt.Sprint(round), "00000")
 		names, err := store.List(folder)
 		if err != nil {
 			r.t.Fatal(err)
@@ -146,7 +146,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 				t.Fatal(err)
 			}
 			expect(t, "the file", file, s)
-			if names, err := store.List(r.run.Folder.Found(r.run.ID)); err != nil || len(names) > 0 {
+			if names, err := store.List(r.run.Folder.Verification().Found(r.run.ID)); err != nil || len(names) > 0 {
 				t.Errorf("what was found of each batch is kept for nobody: %q, %v", names, err)
 			}
 		})

@@ -20,7 +20,7 @@ type found struct {
 }
 
 func (o *verificationRun) foundStore() *ledger.Folder {
-	return ledger.NewFolder(o.folder.Found(o.run.ID))
+	return ledger.NewFolder(o.folder.Verification().Found(o.run.ID))
 }
 
 func foundName(batch int) string { return fmt.Sprintf("%05d/%08d", batch/1000, batch) }
@@ -49,7 +49,7 @@ func (a *Activities) WriteVerify(ctx context.Context, in VerifyArtifactsInput) (
 	if err != nil {
 		return migration.VerifySummary{}, err
 	}
-	summary, err := o.folder.VerifySummary()
+	summary, err := o.folder.Verification().Summary()
 	if errors.Is(err, migration.ErrAbsent) {
 		summary, err = o.writeVerify(ctx, in)
 	}
@@ -70,7 +70,7 @@ func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInp
 	defer list.Discard()
 	summary.File = list.Name()
 	batch := 0
-	err = store.Ahead(ctx, string(o.folder), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
+	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
 		return o.foundOrLeft(ctx, n+1)
 	}, func(f found) error {
 		batch++
@@ -94,10 +94,10 @@ func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInp
 	if err := artifacts.WriteVerify(o.spec.OutputDir, o.start.Stamp, summary); err != nil {
 		return summary, err
 	}
-	if err := releaseNames(o.of, o.spec.OutputDir); err != nil {
+	if err := releaseNames(o.of.RunFolder, o.spec.OutputDir); err != nil {
 		return summary, err
 	}
-	return summary, o.folder.SaveVerifySummary(in.Run.ID, summary)
+	return summary, o.folder.Verification().SaveSummary(in.Run.ID, summary)
 }
 
 // foundOrLeft is what was found of a batch or, where it was not looked at, what

@@ -58,14 +58,14 @@ func TestALedgerThatWasRestoredFindsItsRecordsAgain(t *testing.T) {
 	r := inspected(t, people(9), batchSize(3))
 	r.load(0, 1)
 	backup := t.TempDir()
-	if err := os.CopyFS(backup, os.DirFS(string(r.run.Folder))); err != nil {
+	if err := os.CopyFS(backup, os.DirFS(r.run.Folder.Path())); err != nil {
 		t.Fatal(err)
 	}
 	r.loadAll(0)
-	if err := os.RemoveAll(string(r.run.Folder)); err != nil {
+	if err := os.RemoveAll(r.run.Folder.Path()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(string(r.run.Folder), os.DirFS(backup)); err != nil {
+	if err := os.CopyFS(r.run.Folder.Path(), os.DirFS(backup)); err != nil {
 		t.Fatal(err)
 	}
 	r.restart()
@@ -222,8 +222,8 @@ func (r *rig) beside(key, input string) *rig {
 	if other.spec.SHA256, err = digestOf(r.t, other.spec.DataFile); err != nil {
 		r.t.Fatal(err)
 	}
-	other.run = Run{Folder: migration.In(r.run.Folder.Work(), key), ID: "run-1"}
-	other.spec.Folder = string(other.run.Folder)
+	other.spec.Folder = migration.In(r.run.Folder.Work(), key)
+	other.run = Run{Folder: other.spec.Folder.RunFolder, ID: "run-1"}
 	other.restart()
 	other.inspect()
 	return other

@@ -88,7 +88,7 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 		return nil, err
 	}
 	for i := range all {
-		if k := &all[i]; k.folder == "" || k.isRunning() {
+		if k := &all[i]; k.folder.IsZero() || k.isRunning() {
 			err := p.look(ctx, k)
 			if err != nil && isOfService(err) {
 				return nil, err

@@ -154,7 +154,7 @@ func (m *migrateOperation) alreadyDone(done *migration.DoneError) error {
 }
 
 func (m *migrateOperation) attach() error {
-	folder := migration.Folder(m.spec.Folder)
+	folder := m.spec.Folder
 	if before, err := folder.Spec(); err == nil && before.Mapping != m.spec.Mapping {
 		return folder.OtherMapping(before, m.spec)
 	}
@@ -167,14 +167,14 @@ func (m *migrateOperation) begin(context.Context) error {
 	if m.spec.Mapping == "" {
 		return nil
 	}
-	if err := migration.Folder(m.spec.Folder).SaveMapping(m.c.mappingText); err != nil {
+	if err := m.spec.Folder.SaveMapping(m.c.mappingText); err != nil {
 		return fmt.Errorf("cannot keep a copy of the mapping file: %w", err)
 	}
 	return nil
 }
 
 func (m *migrateOperation) isFinished() (bool, error) {
-	return migration.Folder(m.spec.Folder).Finished()
+	return m.spec.Folder.Finished()
 }
 
 func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error) {
@@ -187,7 +187,7 @@ func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error
 		o.TypedSearchAttributes = workflows.Attributes(m.spec)
 	}
 	start := func() (client.WorkflowRun, error) {
-		if err := migration.Folder(m.spec.Folder).Order(m.spec); err != nil {
+		if err := m.spec.Folder.Order(m.spec); err != nil {
 			return nil, fmt.Errorf("cannot keep the options of the migration: %w", err)
 		}
 		run, err := m.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, m.spec)
@@ -208,7 +208,7 @@ func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error
 
 func (m *migrateOperation) introduce() {
 	what := "Migrating"
-	if _, err := migration.Folder(m.spec.Folder).Spec(); err == nil || m.attached {
+	if _, err := m.spec.Folder.Spec(); err == nil || m.attached {
 		what = "Resuming the migration of"
 	}
 	m.screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
@@ -219,7 +219,7 @@ func (m *migrateOperation) introduce() {
 
 // noteOptions says that a running migration keeps its own options.
 func (m *migrateOperation) noteOptions() {
-	running, err := migration.Folder(m.spec.Folder).Spec()
+	running, err := m.spec.Folder.Spec()
 	if err != nil {
 		return
 	}

@@ -175,7 +175,7 @@ type rollbackOperation struct {
 	*session
 	o        *rollbackOptions
 	rollback migration.Rollback
-	folder   migration.Folder
+	folder   migration.RollbackFolder
 	begun    bool // before: then its list stands
 	result   workflows.RollbackResult
 }
@@ -201,7 +201,7 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 		Limits: r.o.limits, Timeout: time.Duration(r.o.timeout),
 	}
 	key := ""
-	if r.o.of == "" {
+	if r.o.of.IsZero() {
 		r.rollback.Source = r.o.success
 		r.rollback.Target = r.o.targetOptions.target()
 		sha, _, err := source.Digest(ctx, r.o.success)
@@ -212,19 +212,19 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 		key = migration.Key(sha, r.rollback.Target, 0, 1)
 		r.rollback.ID = "rollback-" + safetext.Slug(store.Base(r.o.success)) + "-" + key
 	} else {
-		key = store.Base(string(r.o.of))
+		key = store.Base(r.o.of.Path())
 		r.rollback.ID = "rollback-" + r.o.migration
 	}
 	r.folder = migration.RollbackIn(r.o.work(), key)
-	r.rollback.Folder = string(r.folder)
-	before, err := r.folder.Rollback()
+	r.rollback.Folder = r.folder
+	before, err := r.folder.Options()
 	if err == nil && before.OutputDir != r.rollback.OutputDir {
 		r.screen.Say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
 		r.rollback.OutputDir = before.OutputDir
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
-	summary, err := r.folder.RollbackSummary()
+	summary, err := r.folder.Summary()
 	if err == nil && summary.IsDone() && summary.Records.Failed == 0 {
 		return fmt.Errorf("%s was rolled back already (%s UTC: %s; see %s)", r.rollback.Source, summary.FinishedAt.Format(time.DateTime),
 			figures.Count(summary.Items, "record"), store.Join(r.rollback.OutputDir, summary.Success))
@@ -236,7 +236,7 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 
 // findEnd finds out when the migration ended: what was changed later is not ours.
 func (r *rollbackOperation) findEnd() error {
-	if r.o.of != "" {
+	if !r.o.of.IsZero() {
 		summary, err := r.o.of.Summary()
 		if errors.Is(err, migration.ErrAbsent) {
 			return notAtItsEnd(r.o.migration)
@@ -272,7 +272,7 @@ func (r *rollbackOperation) findEnd() error {
 
 // items are what there is to undo.
 func (r *rollbackOperation) items(ctx context.Context) func(func(rollback.Item) error) error {
-	if r.o.of != "" {
+	if !r.o.of.IsZero() {
 		return rollback.OfMigration(ctx, r.o.of)
 	}
 	return rollback.OfSuccessFile(ctx, r.o.success)
@@ -304,7 +304,7 @@ func (r *rollbackOperation) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.o.of != "" {
+	if !r.o.of.IsZero() {
 		if err := r.o.of.MarkRolledBack(migration.RolledBack{Rollback: r.rollback.ID}); err != nil {
 			return err
 		}
@@ -315,7 +315,7 @@ func (r *rollbackOperation) prepare(ctx context.Context) error {
 	if err := artifacts.CheckFolder(r.rollback.OutputDir); err != nil {
 		return err
 	}
-	if err := r.folder.SaveRollback(r.rollback); err != nil {
+	if err := r.folder.SaveOptions(r.rollback); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -346,14 +346,14 @@ func (r *rollbackOperation) listAgain(ctx context.Context, asked rollback.Totals
 
 // refuseRunning refuses the rollback of a migration that runs.
 func (r *rollbackOperation) refuseRunning(ctx context.Context) error {
-	if r.o.of == "" {
+	if r.o.of.IsZero() {
 		return nil
 	}
 	return r.session.refuseRunning(ctx, r.o.migration)
 }
 
 // dropList removes the list of a rollback that is not begun: it is user data.
-func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder) }
+func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder.Path()) }
 
 // ask asks on the terminal, until the first Ctrl-C.
 func (r *rollbackOperation) ask(totals rollback.Totals) error {
@@ -388,7 +388,7 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 
 func (r *rollbackOperation) attach() error { return nil }
 
-func (r *rollbackOperation) begin(context.Context) error { return r.folder.SaveRollback(r.rollback) }
+func (r *rollbackOperation) begin(context.Context) error { return r.folder.SaveOptions(r.rollback) }
 
 func (r *rollbackOperation) isFinished() (bool, error) { return r.result.Summary.IsDone(), nil }
 
@@ -471,7 +471,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 		}
 	}()
 	r.folder = migration.RollbackIn(r.o.work(), "dry-run-"+rand.Text())
-	r.rollback.Folder = string(r.folder)
+	r.rollback.Folder = r.folder
 	defer r.dropDryRun()
 	totals, err := rollback.Write(ctx, r.folder, r.items(ctx))
 	if err != nil {
@@ -507,7 +507,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 // small object without user data, that may stay where the store is slow.
 func (r *rollbackOperation) dropDryRun() {
 	r.dropList()
-	if store.IsURL(r.rollback.Folder) {
+	if store.IsURL(r.rollback.Folder.Path()) {
 		time.Sleep(time.Second)
 		r.dropList()
 	}

@@ -329,7 +329,7 @@ func (k known) status() status {
 	}
 	s.State, s.Reason = k.stateNow()
 	s.Reason = cmp.Or(k.problem, s.Reason)
-	if k.folder != "" {
+	if !k.folder.IsZero() {
 		if events, err := k.folder.Events(); err == nil && events != nil {
 			s.Events = events
 		}
@@ -377,7 +377,7 @@ func (p *place) addCounts(ctx context.Context, k known, s *status) {
 
 // addTally adds what the ledger says, and whether it could be counted in time.
 func (s *status) addTally(ctx context.Context, k known) bool {
-	if k.folder == "" {
+	if k.folder.IsZero() {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, tallyFor)
@@ -408,7 +408,7 @@ func (p *place) addReason(ctx context.Context, k known, s *status) {
 
 // summary gives that of the last run that came to its end.
 func (k known) summary(ctx context.Context, s *service) (migration.Summary, error) {
-	if k.folder != "" {
+	if !k.folder.IsZero() {
 		return k.folder.Summary()
 	}
 	if s == nil || k.state != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {

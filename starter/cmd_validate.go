@@ -198,7 +198,7 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	if e, err := m.service.execution(ctx, m.spec.ID); err != nil || e.running {
 		return err
 	}
-	if _, err := migration.Folder(m.spec.Folder).Spec(); !errors.Is(err, migration.ErrAbsent) {
+	if _, err := m.spec.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
 		return err // it goes on, and was validated when it began
 	}
 	ctx, cancel := untilStopped(ctx, m.stop)

@@ -180,9 +180,9 @@ func (v *verifyOperation) begin(context.Context) error {
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(v.o.work(), store.Base(string(v.o.of.folder)), stamp)
-	v.verification.Folder = string(folder)
-	if err := folder.SaveVerification(v.verification); err != nil {
+	folder := migration.VerificationIn(v.o.work(), store.Base(v.o.of.folder.Path()), stamp)
+	v.verification.Folder = folder
+	if err := folder.SaveOptions(v.verification); err != nil {
 		return err
 	}
 	if _, err := folder.CreateStart(migration.Start{ID: v.verification.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp}); err != nil {

@@ -124,8 +124,8 @@ func (k known) isRunning() bool { return k.state == enumspb.WORKFLOW_EXECUTION_S
 
 // key is the end of the id, and the name of the folder.
 func (k known) key() string {
-	if k.folder != "" {
-		return store.Base(string(k.folder))
+	if !k.folder.IsZero() {
+		return store.Base(k.folder.Path())
 	}
 	return k.id[strings.LastIndex(k.id, "-")+1:]
 }
@@ -392,11 +392,11 @@ func (p *place) look(ctx context.Context, k *known) error {
 	}
 	info := d.GetWorkflowExecutionInfo()
 	k.run, k.state, k.queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
-	if k.folder == "" {
+	if k.folder.IsZero() {
 		if k.spec, err = p.service.spec(ctx, k.id, k.run); err != nil {
 			return err
 		}
-		folder := migration.Folder(k.spec.Folder)
+		folder := k.spec.Folder
 		if start, err := folder.Start(); err == nil && start.ID == k.id {
 			k.folder = folder
 		}

@@ -26,8 +26,8 @@ const (
 
 func TestWordsMeanOneMigration(t *testing.T) {
 	several := []known{
-		{id: "migration-b.csv-00000000000b-2", folder: "state/migrations/00000000000b-2", state: isRunning},
-		{id: "migration-b.csv-00000000000b", folder: "state/migrations/00000000000b", state: hasEnded},
+		{id: "migration-b.csv-00000000000b-2", folder: migration.In("state", "00000000000b-2"), state: isRunning},
+		{id: "migration-b.csv-00000000000b", folder: migration.In("state", "00000000000b"), state: hasEnded},
 		{id: "migration-a=1.csv-00000000000a", state: hasEnded},
 		{id: "migration-c.csv-00000000000c", state: hasEnded},
 		{id: "migration-c.csv-00000000000d", state: hasEnded},

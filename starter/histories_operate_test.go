@@ -95,7 +95,7 @@ func (r *recorder) recordCancelled(name string) {
 		s.order(run, workflows.UpdateCancel, nil)
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
-		return w.Summary.Records.Remaining > 0 && w.Summary.Cancelled && migrations.Folder(s.spec.Folder).Cancelled()
+		return w.Summary.Records.Remaining > 0 && w.Summary.Cancelled && s.spec.Folder.Cancelled()
 	})
 }
 
@@ -220,7 +220,7 @@ func (s *scene) put(name, content string) {
 func (s *scene) runSchedule(keepFiles bool, meanwhile func(client.WorkflowRun)) (result migrations.Scheduled, err error) {
 	s.t.Helper()
 	options := s.spec
-	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", "", ""
+	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", migrations.Folder{}, ""
 	schedule := migrations.Schedule{
 		ID: s.name, Patterns: []string{filepath.Join(s.incoming(), "*.csv")}, StateDir: filepath.Join(s.dir, s.name, "state"),
 		Settle: time.Second, KeepFiles: keepFiles, Options: options,

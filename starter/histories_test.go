@@ -178,7 +178,7 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 	key := migrations.Key(sha, target, 1, 1)
 	s.spec = migrations.Spec{
 		ID: migrations.WorkflowID(filepath.Base(file), key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
-		Folder: string(migrations.In(filepath.Join(dir, "state"), key)), SHA256: sha, Target: target,
+		Folder: migrations.In(filepath.Join(dir, "state"), key), SHA256: sha, Target: target,
 		BatchSize: 5, StartAt: 1, Limits: migrations.Limits{Workers: 3}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
 		RecoveredBy: migrations.Lookup, PrimaryKey: "email", SearchAttributes: true,
 	}
@@ -205,7 +205,7 @@ func (s *scene) startWorker() {
 // run runs the migration to its end and saves its histories.
 func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result, err error) {
 	s.t.Helper()
-	if err := migrations.Folder(s.spec.Folder).Order(s.spec); err != nil {
+	if err := s.spec.Folder.Order(s.spec); err != nil {
 		s.t.Fatal(err)
 	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{
@@ -438,14 +438,14 @@ func (r *recorder) recordDelta(name string) {
 // recorded of the migration is like the other scenes, and is not kept.
 func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result workflows.RollbackResult) {
 	s.t.Helper()
-	folder := migrations.Folder(s.spec.Folder)
+	folder := s.spec.Folder
 	summary, err := folder.Summary()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	undone := migrations.RollbackIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder))
+	undone := migrations.RollbackIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder.Path()))
 	spec := migrations.Rollback{
-		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: string(undone), Target: s.spec.Target,
+		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: undone, Target: s.spec.Target,
 		Until: summary.FinishedAt, Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
 	if !begun {
@@ -456,7 +456,7 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 			s.t.Fatal(err)
 		}
 	}
-	if err := undone.SaveRollback(spec); err != nil {
+	if err := undone.SaveOptions(spec); err != nil {
 		s.t.Fatal(err)
 	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: spec})
@@ -478,7 +478,7 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 // migrate is run for a scene whose rollback is to be recorded.
 func (s *scene) migrate() {
 	s.t.Helper()
-	err := migrations.Folder(s.spec.Folder).Order(s.spec)
+	err := s.spec.Folder.Order(s.spec)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -503,12 +503,12 @@ func (r *recorder) recordRollback(name string) {
 // verify reads the scene's migration back, and saves the history of that.
 func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summary migrations.VerifySummary) {
 	s.t.Helper()
-	folder := migrations.VerificationIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder), stamp)
+	folder := migrations.VerificationIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder.Path()), stamp)
 	spec := migrations.Verification{
-		ID: "verify-" + s.spec.ID, Source: s.spec.ID, Migration: migrations.Folder(s.spec.Folder), OutputDir: s.spec.OutputDir, Folder: string(folder),
+		ID: "verify-" + s.spec.ID, Source: s.spec.ID, Migration: s.spec.Folder, OutputDir: s.spec.OutputDir, Folder: folder,
 		Ended: time.Now().Add(-time.Hour), Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
-	if err := folder.SaveVerification(spec); err != nil {
+	if err := folder.SaveOptions(spec); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := folder.CreateStart(migrations.Start{ID: spec.ID, StartedAt: spec.Ended, Stamp: stamp}); err != nil {

@@ -54,7 +54,7 @@ func (k known) stateNow() (_ state, reason string) {
 	case enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, enumspb.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW:
 		return stateRunning, ""
 	}
-	if k.folder == "" {
+	if k.folder.IsZero() {
 		return k.stateInService(), ""
 	}
 	if mark, err := k.folder.RolledBack(); err == nil {

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
 
@@ -48,9 +47,9 @@ const (
 // withFolder sets the options of the activities of a workflow whose files are in
 // this folder: those of activities that may be repeated as they are, since they
 // read, or write what is a function of the ledger.
-func withFolder(ctx workflow.Context, folder migration.Folder) workflow.Context {
+func withFolder(ctx workflow.Context, folder string) workflow.Context {
 	attempts := int32(diskAttempts)
-	if store.IsURL(string(folder)) {
+	if store.IsURL(folder) {
 		attempts = bucketAttempts
 	}
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

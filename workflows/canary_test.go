@@ -13,7 +13,7 @@ import (
 
 // canaryOf reads back the first three batches as a migration does.
 func canaryOf(ctx workflow.Context, run activities.Run) (migration.VerifyResult, error) {
-	return readBackBatches(withFolder(ctx, run.Folder), run, 3)
+	return readBackBatches(withFolder(ctx, run.Folder.Path()), run, 3)
 }
 
 func TestACanaryIsReadBack(t *testing.T) {

@@ -186,7 +186,7 @@ func (f *fake) keep(in activities.BatchInput, c counts) {
 
 func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (activities.Inspected, error) {
 	f.note("InspectSource")
-	if in.Run.ID == "" || in.Run.Folder != migration.Folder(in.Spec.Folder) || in.Now.IsZero() {
+	if in.Run.ID == "" || in.Run.Folder != in.Spec.Folder.RunFolder || in.Now.IsZero() {
 		f.t.Errorf("InspectSource is told %+v", in)
 	}
 	if f.inspect != nil {
@@ -515,7 +515,7 @@ func typicalSpec() migration.Spec {
 	file := folder + "/exports/production/users-complete-2026-11-22.csv"
 	return migration.Spec{
 		ID: migration.WorkflowID(path.Base(file), key), DataFile: file, OutputDir: folder + "/results/production",
-		Folder: "/home/somebody/.local/state/durable-dataload/migrations/" + key, SHA256: strings.Repeat("0123456789abcdef", 4),
+		Folder: migration.In("/home/somebody/.local/state/durable-dataload", key), SHA256: strings.Repeat("0123456789abcdef", 4),
 		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
 		BatchSize: 100, StartAt: 1, Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: 30 * time.Second,
 		UnknownAPI: [][2]int{{403, 403}, {500, 999}}, UnknownHTTP: [][2]int{{300, 599}},

@@ -64,7 +64,7 @@ type LoadResult struct {
 // activity. Cancelled, it starts no more, waits for those in flight, and
 // reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
-	ctx = withFolder(ctx, in.Run.Folder)
+	ctx = withFolder(ctx, in.Run.Folder.Path())
 	l := &loadRun{in: in, from: in.After - in.Batches}
 	l.batchContext, l.release = workflow.WithCancel(ctx)
 	if err := l.serveProgress(ctx); err != nil {

@@ -30,7 +30,7 @@ type Result struct {
 // time: calls in flight end, the artifacts say what was done and what remains,
 // and a later run with the same spec resumes from there.
 func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error) {
-	ctx = withFolder(ctx, migration.Folder(spec.Folder))
+	ctx = withFolder(ctx, spec.Folder.Path())
 	m := newMigrationRun(ctx, spec)
 	result, err := m.run(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ type migrationRun struct {
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 	m := &migrationRun{
 		spec:     spec,
-		ref:      activities.Run{Folder: migration.Folder(spec.Folder), ID: workflow.GetInfo(ctx).OriginalRunID},
+		ref:      activities.Run{Folder: spec.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
 		steering: Steering{Control: migration.Control{Limits: spec.Limits}, MaxFailed: spec.MaxFailed},
 	}

@@ -365,7 +365,7 @@ func TestABucketThatIsAwayIsWaitedFor(t *testing.T) {
 		f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{Unsent: true}, nil
 		}
-		result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Folder = folder })
+		result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Folder = migration.RunFolder(folder).Migration() })
 		if err != nil || (result.Halted != "") != isHalted {
 			t.Errorf("%s: %v, halted %q; want halted: %t", folder, err, result.Halted, isHalted)
 		}

@@ -49,7 +49,7 @@ type RetryResult struct {
 // again, until nothing of the kind is left or the rounds are used up. Without
 // rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
-	ctx = withFolder(ctx, in.Run.Folder)
+	ctx = withFolder(ctx, in.Run.Folder.Path())
 	r := &retryRun{in: in}
 	r.in.Progress.Phase = PhaseRetrying
 	r.in.Progress.serve(ctx)

@@ -43,7 +43,7 @@ type RollbackProgress struct {
 // flight end, the artifacts say what was done, and a later run with the same
 // folder resumes it.
 func RollbackWorkflow(ctx workflow.Context, in RollbackInput) (RollbackResult, error) {
-	ctx = withFolder(ctx, migration.Folder(in.Rollback.Folder))
+	ctx = withFolder(ctx, in.Rollback.Folder.Path())
 	r := &rollbackRun{in: in}
 	if err := r.serveProgress(ctx); err != nil {
 		return RollbackResult{}, err
@@ -78,7 +78,7 @@ type rollbackRun struct {
 
 // begin checks the target first: where it cannot be used, nothing is begun.
 func (r *rollbackRun) begin(ctx workflow.Context) error {
-	r.in.Run = activities.Run{Folder: migration.Folder(r.in.Rollback.Folder), ID: workflow.GetInfo(ctx).OriginalRunID}
+	r.in.Run = activities.Run{Folder: r.in.Rollback.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID}
 	if err := execute(withAttempts(ctx, checkAttempts), "can "+r.in.Rollback.Target.Host()+" be used?", a.CheckTarget, r.in.Run, nil); err != nil {
 		return err
 	}

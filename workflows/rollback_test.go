@@ -123,7 +123,7 @@ func (u *undoer) environment() *environment {
 
 func toRollBack() RollbackInput {
 	return RollbackInput{Rollback: migration.Rollback{
-		ID: "rollback-key", Folder: "/state/rollbacks/key", Target: migration.Target{URI: "https://example.com"}, Limits: migration.Limits{Workers: 1},
+		ID: "rollback-key", Folder: migration.RollbackIn("/state", "key"), Target: migration.Target{URI: "https://example.com"}, Limits: migration.Limits{Workers: 1},
 	}}
 }
 

@@ -46,7 +46,7 @@ const filesARun = 100
 // stopped, and the next run goes on.
 func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migration.Scheduled, error) {
 	// It does not wait for a bucket that is away: the next run comes by itself.
-	ctx = withAttempts(withFolder(ctx, migration.Folder(in.Schedule.StateDir)), diskAttempts)
+	ctx = withAttempts(withFolder(ctx, in.Schedule.StateDir), diskAttempts)
 	s := &scheduledRun{in: in, so: in.So}
 	if s.so.StartedAt.IsZero() {
 		s.so = migration.Scheduled{

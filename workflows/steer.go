@@ -108,7 +108,7 @@ func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
 		do := func(ctx workflow.Context, order Order) (Answer, error) {
 			// A stop of the workflow itself does not keep an order from its end. It
 			// does not wait for a bucket that is away: an operator waits for it.
-			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, m.ref.Folder), diskAttempts))
+			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, m.ref.Folder.Path()), diskAttempts))
 			if err := m.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}

@@ -35,7 +35,7 @@ type UpdateResult struct {
 // activity, some at a time. Cancelled, it starts no more, waits for those in
 // flight, and reports what it has.
 func UpdateWorkflow(ctx workflow.Context, in UpdateInput) (UpdateResult, error) {
-	ctx = withFolder(ctx, in.Run.Folder)
+	ctx = withFolder(ctx, in.Run.Folder.Path())
 	u := &updateRun{in: in}
 	if err := u.serveProgress(ctx); err != nil {
 		return UpdateResult{}, err

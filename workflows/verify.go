@@ -34,7 +34,7 @@ type VerifyProgress struct {
 // it has found so far. It changes nothing in the target, and nothing of what the
 // migration knows.
 func VerifyWorkflow(ctx workflow.Context, in VerifyWorkflowInput) (migration.VerifySummary, error) {
-	ctx = withFolder(ctx, migration.Folder(in.Verification.Folder))
+	ctx = withFolder(ctx, in.Verification.Folder.Path())
 	v := &verifyRun{in: in, phase: PhaseVerifying}
 	if err := v.serveProgress(ctx); err != nil {
 		return migration.VerifySummary{}, err
@@ -65,7 +65,7 @@ type verifyRun struct {
 }
 
 func (v *verifyRun) begin(ctx workflow.Context) error {
-	v.in.Run = activities.Run{Folder: migration.Folder(v.in.Verification.Folder), ID: workflow.GetInfo(ctx).OriginalRunID}
+	v.in.Run = activities.Run{Folder: v.in.Verification.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID}
 	return execute(withAttempts(ctx, checkAttempts), "can the target be used?", a.CheckTarget, v.in.Run, nil)
 }
 

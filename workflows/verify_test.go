@@ -106,7 +106,7 @@ var endedAt = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 
 func toVerify() VerifyWorkflowInput {
 	return VerifyWorkflowInput{Verification: migration.Verification{
-		ID: "verify-key", Folder: "/state/verifications/key", Ended: endedAt, Limits: migration.Limits{RateLimit: 4, Workers: 3},
+		ID: "verify-key", Folder: migration.RunFolder("/state/verifications/key").Verification(), Ended: endedAt, Limits: migration.Limits{RateLimit: 4, Workers: 3},
 	}}
 }
 

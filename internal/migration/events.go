@@ -46,7 +46,7 @@ const (
 )
 
 // AppendEvent writes an event down. Any number of processes may do so at once.
-func (f Folder) AppendEvent(e Event) error {
+func (f RunFolder) AppendEvent(e Event) error {
 	e.At = e.At.UTC()
 	line, err := json.Marshal(e)
 	if err != nil {
@@ -85,7 +85,7 @@ func isCut(file *os.File) bool {
 // Events gives what happened, in the order in which it was written down. What was
 // written twice, because its activity was run again, happened once; a line that
 // a crash has cut is left out.
-func (f Folder) Events() ([]Event, error) {
+func (f RunFolder) Events() ([]Event, error) {
 	data, err := f.readEvents()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (f Folder) Events() ([]Event, error) {
 }
 
 // readEvents gives the events, a line each.
-func (f Folder) readEvents() ([]byte, error) {
+func (f RunFolder) readEvents() ([]byte, error) {
 	if !store.IsURL(string(f)) {
 		data, err := os.ReadFile(f.path(eventsFile))
 		if errors.Is(err, os.ErrNotExist) {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestACutLineCostsNoEventButItsOwn(t *testing.T) {
-	f := Folder(t.TempDir())
+	f := RunFolder(t.TempDir()).Migration()
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	begun, ended := Event{At: at, Kind: EventBegun}, Event{At: at.Add(time.Hour), Kind: EventEnded}
 	changed := Event{At: at.Add(time.Minute), Kind: EventChanged, Who: "anna@desk", Reason: strings.Repeat("because ", 20_000)}

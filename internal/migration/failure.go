@@ -26,7 +26,7 @@ func (f Folder) SaveFailure(failure Failure) error { return f.save(failureFile, 
 
 // Failure gives why the last run came to nothing. It gives ErrAbsent if it did
 // not, or runs still.
-func (f Folder) Failure() (Failure, error) { return load[Failure](f, failureFile) }
+func (f Folder) Failure() (Failure, error) { return load[Failure](f.path(failureFile)) }
 
 // DropFailure is for a run that has begun.
 func (f Folder) DropFailure() error { return store.Remove(f.path(failureFile)) }

@@ -2,12 +2,10 @@ package migration
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 )
 
@@ -26,7 +24,7 @@ type Input struct {
 func (s Spec) Of(in Input, work string, again int) Spec {
 	key := Key(in.SHA256, s.Target, s.StartAt, again)
 	s.DataFile, s.DataName, s.DataOrigin, s.SHA256 = in.Path, in.Name, in.Origin, in.SHA256
-	s.ID, s.Folder = WorkflowID(s.InputName(), key), string(In(work, key))
+	s.ID, s.Folder = WorkflowID(s.InputName(), key), In(work, key)
 	return s
 }
 
@@ -57,7 +55,7 @@ func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept 
 	if spec, err = options.latest(in, work, again); err != nil {
 		return spec, nil, err
 	}
-	folder := Folder(spec.Folder)
+	folder := spec.Folder
 	if start, err := folder.Start(); err == nil {
 		spec.ID = start.ID
 	} else if !errors.Is(err, ErrAbsent) {
@@ -99,7 +97,7 @@ func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept 
 func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 	n := 1
 	for {
-		next := Folder(s.Of(in, work, n+1).Folder)
+		next := s.Of(in, work, n+1).Folder
 		if has, err := next.has(); err != nil {
 			return s, err
 		} else if !has {
@@ -108,7 +106,7 @@ func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 		n++
 	}
 	spec := s.Of(in, work, n)
-	folder := Folder(spec.Folder)
+	folder := spec.Folder
 	if !again {
 		return spec, nil
 	}
@@ -128,10 +126,10 @@ func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 
 // has says whether anything is in the folder.
 func (f Folder) has() (bool, error) {
-	if !store.IsURL(string(f)) {
-		return store.Exists(string(f))
+	if !store.IsURL(f.Path()) {
+		return store.Exists(f.Path())
 	}
-	names, err := store.List(string(f))
+	names, err := store.List(f.Path())
 	return len(names) > 0, err
 }
 
@@ -213,50 +211,4 @@ func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
 		s.OutputDir = before.OutputDir
 	}
 	return kept, nil
-}
-
-// Inputs is the folder of staged inputs in a work place.
-func Inputs(work string) string { return store.Join(work, "inputs") }
-
-// ErrInputGrows says that an input is not what it was when it was digested.
-var ErrInputGrows = errors.New("the file changed while it was read")
-
-// BringInput copies a plain file of this machine into the inputs of a work place,
-// unless it is there already. in has the digest sha256hex and so many bytes, as it
-// was found; the error is ErrInputGrows where it is another file by now.
-func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
-	if there, err := store.Stat(stage.Path(Inputs(work), sha256hex)); err == nil && there.Size == size {
-		return nil
-	}
-	brought, err := stage.File(ctx, Inputs(work), in, progress)
-	if err == nil && brought.SHA256 != sha256hex {
-		err = errors.Join(ErrInputGrows, DropInput(work, brought.Path))
-	}
-	return err
-}
-
-// DropInput removes a staged input that no migration of the work place needs
-// any more. Those that are done have a copy of their own. It stays where a migration cannot tell
-// whether it needs it.
-func DropInput(work, path string) error {
-	folders, err := All(work)
-	if err != nil {
-		return err
-	}
-	for _, folder := range folders {
-		spec, err := folder.Spec()
-		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
-			continue
-		}
-		if err != nil && folder.isOnly(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if finished, err := folder.Finished(); !finished {
-			return err
-		}
-	}
-	return store.Remove(path)
 }

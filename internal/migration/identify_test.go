@@ -14,10 +14,10 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100, OutputDir: "/out"}
 	in := Input{Path: "/data/users.csv", SHA256: "abc", Shown: "users.csv"}
 	spec, kept, err := Identify(options, in, state, false)
-	if err != nil || kept != nil || spec.ID != WorkflowID("users.csv", Key("abc", options.Target, 1, 1)) || spec.Folder != string(In(state, Key("abc", options.Target, 1, 1))) {
+	if err != nil || kept != nil || spec.ID != WorkflowID("users.csv", Key("abc", options.Target, 1, 1)) || spec.Folder != In(state, Key("abc", options.Target, 1, 1)) {
 		t.Fatalf("%+v, %q, %v; want a new migration", spec, kept, err)
 	}
-	folder := Folder(spec.Folder)
+	folder := spec.Folder
 
 	// It has begun: under its first name, with what cannot be changed.
 	begin(t, folder, spec)
@@ -61,15 +61,15 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 		t.Errorf("%v; want another content of the same file to be new, now that the one before is done", err)
 	}
 	second, _, err := Identify(options, in, state, true)
-	if err != nil || second.Folder != spec.Folder+"-2" {
+	if err != nil || second.Folder.Path() != spec.Folder.Path()+"-2" {
 		t.Fatalf("%s, %v; want a second time", second.Folder, err)
 	}
-	begin(t, Folder(second.Folder), second)
+	begin(t, second.Folder, second)
 	if cutOff, _, err := Identify(options, in, state, false); err != nil || cutOff.ID != second.ID {
 		t.Errorf("%s, %v; want %s, which was cut off, without being asked for again", cutOff.ID, err, second.ID)
 	}
 
-	if err := Folder(second.Folder).MarkRolledBack(RolledBack{Rollback: "rollback-x", Done: true}); err != nil {
+	if err := second.Folder.MarkRolledBack(RolledBack{Rollback: "rollback-x", Done: true}); err != nil {
 		t.Fatal(err)
 	}
 	var refused *RefusedError
@@ -96,8 +96,8 @@ func TestAFolderThatIsDamagedTroublesNoOtherInput(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				begin(t, Folder(spec.Folder), spec)
-				path := filepath.Join(spec.Folder, unreadable)
+				begin(t, spec.Folder, spec)
+				path := filepath.Join(spec.Folder.Path(), unreadable)
 				_ = os.Remove(path)
 				if err := damage(path); err != nil {
 					t.Fatal(err)
@@ -140,7 +140,7 @@ func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := Folder(spec.Folder)
+	folder := spec.Folder
 	begin(t, folder, spec)
 	if claimed, err := folder.Claimed(); claimed || err != nil {
 		t.Errorf("claimed: %t, %v; want a ledger without an entry", claimed, err)
@@ -151,11 +151,11 @@ func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		_, _, err := Identify(options, in, state, again)
 		var refused *RefusedError
-		if !errors.As(err, &refused) || !strings.Contains(err.Error(), folder.Ledger()) || !strings.Contains(err.Error(), "restore it from a backup") || !strings.Contains(err.Error(), "move the folder "+spec.Folder+" away") {
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), folder.Ledger()) || !strings.Contains(err.Error(), "restore it from a backup") || !strings.Contains(err.Error(), "move the folder "+spec.Folder.Path()+" away") {
 			t.Errorf("again %t: %v; want it refused, with what can be done", again, err)
 		}
 	}
-	if err := os.Rename(spec.Folder, filepath.Join(state, "away")); err != nil {
+	if err := os.Rename(spec.Folder.Path(), filepath.Join(state, "away")); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Identify(options, in, state, false); err != nil {

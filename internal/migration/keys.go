@@ -100,10 +100,10 @@ func allRecords(n int) string {
 }
 
 // CreateKeys writes the keys down, unless they are, and gives those that hold.
-func (f Folder) CreateKeys(k Keys) (Keys, error) { return create(f, keysName, k) }
+func (f Folder) CreateKeys(k Keys) (Keys, error) { return create(f.path(keysName), k) }
 
 // Keys gives the keys, or ErrAbsent before they are known.
-func (f Folder) Keys() (Keys, error) { return load[Keys](f, keysName) }
+func (f Folder) Keys() (Keys, error) { return load[Keys](f.path(keysName)) }
 
 // DropKeys forgets the keys, of a migration of which nothing was sent.
 func (f Folder) DropKeys() error { return store.Remove(f.path(keysName)) }

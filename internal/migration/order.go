@@ -15,10 +15,10 @@ import (
 
 // Order writes down that a migration was asked for with these options. Call it
 // before the workflow is started with them.
-func (f Folder) Order(s Spec) error { return order(string(f), s) }
+func (f Folder) Order(s Spec) error { return order(f.Path(), s) }
 
 // IsOrdered says whether a migration was asked for with exactly these options.
-func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(string(f), s) }
+func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(f.Path(), s) }
 
 // Order writes down that a schedule was asked for.
 func (s Schedule) Order() error { return order(s.orders(), s) }

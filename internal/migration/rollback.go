@@ -17,11 +17,11 @@ type Rollback struct {
 	Source string `json:"source"`
 	// Migration is the folder of the migration that is undone; "" where all
 	// that is known of it is a success file.
-	Migration Folder `json:"migration,omitempty"`
+	Migration Folder `json:"migration,omitzero"`
 	OutputDir string `json:"output_dir"`
 	// Folder is the rollback's own state: items, ledger, summary.
-	Folder string `json:"folder"`
-	Target Target `json:"target"`
+	Folder RollbackFolder `json:"folder"`
+	Target Target         `json:"target"`
 	// Until is the end of the migration: a record that was last updated later
 	// was changed by somebody else. Zero: not known, which needs Force.
 	Until time.Time `json:"until,omitzero"`
@@ -36,7 +36,7 @@ type Rollback struct {
 
 // Connection is the spec of a migration into the same target, at the same pace.
 func (r Rollback) Connection() Spec {
-	return Spec{ID: r.ID, Folder: r.Folder, OutputDir: r.OutputDir, Target: r.Target, Limits: r.Limits, Timeout: r.Timeout}
+	return Spec{ID: r.ID, Folder: r.Folder.Migration(), OutputDir: r.OutputDir, Target: r.Target, Limits: r.Limits, Timeout: r.Timeout}
 }
 
 // RollbackCounts are what became of the records that were to be undone.
@@ -100,38 +100,41 @@ func (s RollbackSummary) ExitCode() int {
 	return ExitDone
 }
 
+// RollbackFolder is the state of a rollback.
+type RollbackFolder struct{ RunFolder }
+
 // RollbackIn gives the folder of a rollback in a work place.
-func RollbackIn(work, key string) Folder {
-	return Folder(store.Join(work, "rollbacks", key))
+func RollbackIn(work, key string) RollbackFolder {
+	return RunFolder(store.Join(work, "rollbacks", key)).Rollback()
 }
 
-// Items is the path of the list of what a rollback undoes.
-func (f Folder) Items() string { return f.path("items.csv") }
+// Items is the path of the list of what the rollback undoes.
+func (f RollbackFolder) Items() string { return f.path("items.csv") }
 
-// SaveRollback keeps the options of the present run of a rollback.
-func (f Folder) SaveRollback(r Rollback) error { return f.save("rollback.json", r) }
+// SaveOptions keeps the options of the present run.
+func (f RollbackFolder) SaveOptions(r Rollback) error { return f.save("rollback.json", r) }
 
-// Rollback gives the options of the last run, or ErrAbsent.
-func (f Folder) Rollback() (Rollback, error) { return load[Rollback](f, "rollback.json") }
+// Options gives the options of the last run, or ErrAbsent.
+func (f RollbackFolder) Options() (Rollback, error) { return load[Rollback](f.path("rollback.json")) }
 
-// SaveRollbackRound says which round of a rollback is the present one.
-func (f Folder) SaveRollbackRound(round int) error { return f.save("round.json", round) }
+// SaveRound says which round is the present one.
+func (f RollbackFolder) SaveRound(round int) error { return f.save("round.json", round) }
 
-// RollbackRound gives the present round: 0 unless there was one more.
-func (f Folder) RollbackRound() (int, error) {
-	round, err := load[int](f, "round.json")
+// Round gives the present round: 0 unless there was one more.
+func (f RollbackFolder) Round() (int, error) {
+	round, err := load[int](f.path("round.json"))
 	if errors.Is(err, ErrAbsent) {
 		return 0, nil
 	}
 	return round, err
 }
 
-// SaveRollbackSummary keeps the last summary of a rollback.
-func (f Folder) SaveRollbackSummary(s RollbackSummary) error { return f.save("summary.json", s) }
+// SaveSummary keeps the last summary.
+func (f RollbackFolder) SaveSummary(s RollbackSummary) error { return f.save("summary.json", s) }
 
-// RollbackSummary gives the last summary of a rollback, or ErrAbsent.
-func (f Folder) RollbackSummary() (RollbackSummary, error) {
-	return load[RollbackSummary](f, "summary.json")
+// Summary gives the last summary, or ErrAbsent.
+func (f RollbackFolder) Summary() (RollbackSummary, error) {
+	return load[RollbackSummary](f.path("summary.json"))
 }
 
 // RolledBack marks a migration of which the rollback was begun: from then on it
@@ -152,4 +155,4 @@ func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.
 func (f Folder) DropRolledBack() error { return store.Remove(f.path("rolled_back.json")) }
 
 // RolledBack gives the mark, or ErrAbsent.
-func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f, "rolled_back.json") }
+func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f.path("rolled_back.json")) }

@@ -115,7 +115,7 @@ func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
 		}
 
 		spec := Spec{
-			ID: "id", DataFile: "/data/users.csv", OutputDir: "/out", Folder: string(f), SHA256: "abc",
+			ID: "id", DataFile: "/data/users.csv", OutputDir: "/out", Folder: f, SHA256: "abc",
 			Target:    Target{URI: "https://a.example", EntityType: "user", Auth: "basic"},
 			BatchSize: 100, StartAt: 1, Limits: Limits{RateLimit: 0.5, Workers: 10}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Minute,
 			UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}}, RecoveredBy: Lookup, PrimaryKey: "email", SearchAttributes: true,
@@ -171,7 +171,7 @@ func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
 		if finished, err := f.Finished(); !finished || err != nil {
 			t.Errorf("%s: not Finished after Finish", name)
 		}
-		expectPrivate(t, string(f))
+		expectPrivate(t, f.Path())
 	}
 }
 
@@ -214,7 +214,7 @@ func TestASealIsForOneRun(t *testing.T) {
 		t.Errorf("another run: %v, %v; want no seal", sealed, err)
 	}
 	// What cannot be found out is an error, and not "not sealed".
-	broken := Folder(filepath.Join(string(f), "sealed-run-1"))
+	broken := RunFolder(filepath.Join(f.Path(), "sealed-run-1")).Migration()
 	if sealed, err := broken.Sealed("run"); err == nil {
 		t.Errorf("below a file: %v, want an error", sealed)
 	}
@@ -225,7 +225,7 @@ func TestADamagedFileIsRefused(t *testing.T) {
 	if err := f.SaveSpec(Spec{}); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(string(f), "spec.json")
+	path := filepath.Join(f.Path(), "spec.json")
 	if err := os.WriteFile(path, []byte(`{"id":`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestDropIndexRemovesIndexAndCopy(t *testing.T) {
 	if err := f.DropIndex(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(string(f)); len(left) != 0 {
+	if left, _ := os.ReadDir(f.Path()); len(left) != 0 {
 		t.Errorf("%v is left, want nothing", left)
 	}
 }

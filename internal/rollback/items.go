@@ -68,7 +68,7 @@ func (t Totals) Items() int { return t.Deletes + t.Restores + t.Impossible }
 
 // Write writes the list into the folder of a rollback, in the place of an
 // earlier one. each gives the items in the order of their lines.
-func Write(ctx context.Context, folder migration.Folder, each func(yield func(Item) error) error) (totals Totals, err error) {
+func Write(ctx context.Context, folder migration.RollbackFolder, each func(yield func(Item) error) error) (totals Totals, err error) {
 	if err := folder.Make(); err != nil {
 		return totals, err
 	}
@@ -143,7 +143,7 @@ func OfMigration(ctx context.Context, folder migration.Folder) func(yield func(I
 			return err
 		}
 		defer m.input.close()
-		return store.Ahead(ctx, string(folder), m.index.Batches(), func(ctx context.Context, n int) ([]Item, error) {
+		return store.Ahead(ctx, folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]Item, error) {
 			return m.ofBatch(ctx, n+1)
 		}, func(items []Item) error {
 			for _, i := range items {

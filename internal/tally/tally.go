@@ -66,7 +66,7 @@ func Of(ctx context.Context, folder migration.Folder) (Tally, error) {
 // readers is how many batches are read at once. In a bucket most of the time is
 // waiting.
 func readers(folder migration.Folder) int {
-	if store.IsURL(string(folder)) {
+	if store.IsURL(folder.Path()) {
 		return 64
 	}
 	return 4 * runtime.GOMAXPROCS(0)

@@ -150,7 +150,7 @@ func TestCountingOnlyReads(t *testing.T) {
 	must(t, l.Claim(t.Context(), ledger.Key{Batch: 1}, ledger.Claim{}))
 	files := func() string {
 		var names []string
-		must(t, filepath.WalkDir(string(f), func(path string, _ os.DirEntry, err error) error {
+		must(t, filepath.WalkDir(f.Path(), func(path string, _ os.DirEntry, err error) error {
 			names = append(names, path)
 			return err
 		}))

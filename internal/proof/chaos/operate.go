@@ -284,7 +284,7 @@ func (e *episode) history() []migration.Event {
 		return nil
 	}
 	if e.bucket == nil {
-		events, _ := migration.Folder(folders[0]).Events()
+		events, _ := migration.RunFolder(folders[0]).Migration().Events()
 		return events
 	}
 	// A bucket has an object for each, whose names are in the order of time.

@@ -1,0 +1,119 @@
+package migration
+
+import (
+	"errors"
+
+	"durable-dataload/internal/store"
+)
+
+// Folder is the state of a migration.
+type Folder struct{ RunFolder }
+
+// In gives the folder of a migration in a work place: a state folder, or one in a
+// bucket.
+func In(work, key string) Folder { return RunFolder(store.Join(work, "migrations", key)).Migration() }
+
+// All gives the folders of all migrations in a work place.
+func All(work string) ([]Folder, error) {
+	entries, err := store.List(store.Join(work, "migrations"))
+	if err != nil {
+		return nil, err
+	}
+	var folders []Folder
+	for _, name := range entries {
+		if isKey.MatchString(name) { // other programs put files of their own into folders
+			folders = append(folders, In(work, name))
+		}
+	}
+	return folders, nil
+}
+
+// Staged is the path of the copy of the input that the artifacts are made of,
+// whatever becomes of the input.
+func (f Folder) Staged() string { return f.path("input.csv") }
+
+// Undo is the path of the folder of what updated records were before.
+func (f Folder) Undo() string { return f.path("undo") }
+
+// Twins is the path of the list of records of a delta migration whose key
+// stands in the input before them.
+func (f Folder) Twins() string { return f.path("twins") }
+
+// Recovered is the path of the folder that says which migration recovered a record of a
+// target, for all migrations of this state folder.
+func (f Folder) Recovered(t Target) string {
+	return store.Join(f.Work(), "recovered", ShortDigest(t.URI+"\n"+t.EntityType))
+}
+
+// CutOff says whether records of the migration were never attempted, as far as
+// is known.
+func (f Folder) CutOff() (bool, error) {
+	if finished, err := f.Finished(); finished || err != nil {
+		return false, err
+	}
+	summary, err := f.Summary()
+	if errors.Is(err, ErrAbsent) {
+		return true, nil
+	}
+	return summary.Records.Remaining > 0, err
+}
+
+// DropIndex removes what the inspection found, of an input that is not the one
+// that was meant, or that is to be sent in another way.
+func (f Folder) DropIndex() error {
+	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()), store.Remove(f.Twins()))
+}
+
+// SaveSpec keeps the options of the present run.
+func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
+
+// Spec gives the options of the last run, or ErrAbsent.
+func (f Folder) Spec() (Spec, error) { return load[Spec](f.path("spec.json")) }
+
+// CreateCut writes down after how many records the first batches end (see
+// source.InspectOptions), unless it is there, and gives what holds: a later run
+// must cut the input in the same way.
+func (f Folder) CreateCut(records int) (int, error) { return create(f.path("cut.json"), records) }
+
+// Approve writes down that the canary was approved.
+func (f Folder) Approve() error { return f.save("approved.json", struct{}{}) }
+
+// Approved says whether the canary was approved, by this run or one before.
+func (f Folder) Approved() (bool, error) {
+	return store.Exists(f.path("approved.json"))
+}
+
+// SaveSummary keeps the last summary; Finish says that it is the last of all.
+func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) }
+
+// Summary gives the last summary, or ErrAbsent.
+func (f Folder) Summary() (Summary, error) { return load[Summary](f.path("summary.json")) }
+
+// finish is what finished.json says.
+type finish struct {
+	Cancelled bool `json:"cancelled,omitempty"`
+}
+
+// Finish marks the migration as done: it is not run again. cancelled says that
+// it was given up.
+func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
+
+// Cancelled says whether the migration was given up: it is finished, and not
+// everything was attempted.
+func (f Folder) Cancelled() bool {
+	end, err := load[finish](f.path("finished.json"))
+	return err == nil && end.Cancelled
+}
+
+// Finished says whether the migration is done.
+func (f Folder) Finished() (bool, error) {
+	return store.Exists(f.path("finished.json"))
+}
+
+// Hold keeps the batches of a load that were not sent from being sent, for good.
+func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}{}) }
+
+// Held says whether Hold was called for the load.
+func (f Folder) Held(load string) (bool, error) { return store.Exists(f.path(heldName(load))) }
+
+func heldName(load string) string { return "held-" + load }

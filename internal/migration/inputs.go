@@ -1,0 +1,55 @@
+package migration
+
+import (
+	"context"
+	"errors"
+
+	"durable-dataload/internal/stage"
+	"durable-dataload/internal/store"
+)
+
+// Inputs is the folder of staged inputs in a work place.
+func Inputs(work string) string { return store.Join(work, "inputs") }
+
+// ErrInputGrows says that an input is not what it was when it was digested.
+var ErrInputGrows = errors.New("the file changed while it was read")
+
+// BringInput copies a plain file of this machine into the inputs of a work place,
+// unless it is there already. in has the digest sha256hex and so many bytes, as it
+// was found; the error is ErrInputGrows where it is another file by now.
+func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
+	if there, err := store.Stat(stage.Path(Inputs(work), sha256hex)); err == nil && there.Size == size {
+		return nil
+	}
+	brought, err := stage.File(ctx, Inputs(work), in, progress)
+	if err == nil && brought.SHA256 != sha256hex {
+		err = errors.Join(ErrInputGrows, DropInput(work, brought.Path))
+	}
+	return err
+}
+
+// DropInput removes a staged input that no migration of the work place needs
+// any more. Those that are done have a copy of their own. It stays where a migration cannot tell
+// whether it needs it.
+func DropInput(work, path string) error {
+	folders, err := All(work)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		spec, err := folder.Spec()
+		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
+			continue
+		}
+		if err != nil && folder.isOnly(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if finished, err := folder.Finished(); !finished {
+			return err
+		}
+	}
+	return store.Remove(path)
+}

@@ -1,0 +1,242 @@
+package migration
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/store"
+)
+
+// Start is when and under which name a migration began. It is written once, and
+// every later run of the same migration goes on under it.
+type Start struct {
+	ID        string    `json:"id"`
+	StartedAt time.Time `json:"started_at"`
+	// Began is when a migration began by the clock of the worker that began it: before
+	// any of its calls.
+	Began ledger.Claim `json:"began,omitzero"`
+	// Stamp is in the names of the artifacts.
+	Stamp string `json:"stamp"`
+}
+
+// RunFolder is the state of one operation: of a migration, a rollback or a verification. It has
+// what the three have in common; Folder, RollbackFolder and VerifyFolder have the rest. User data:
+// modes 0700 and 0600. In JSON it is its path.
+type RunFolder string
+
+// Migration is the folder as that of a migration.
+func (f RunFolder) Migration() Folder { return Folder{f} }
+
+// Rollback is the folder as that of a rollback.
+func (f RunFolder) Rollback() RollbackFolder { return RollbackFolder{f} }
+
+// Verification is the folder as that of a verification.
+func (f RunFolder) Verification() VerifyFolder { return VerifyFolder{f} }
+
+// Path is the full name of the folder (see package store).
+func (f RunFolder) Path() string { return string(f) }
+
+// String is Path, for people.
+func (f RunFolder) String() string { return string(f) }
+
+// IsZero says that no folder is meant.
+func (f RunFolder) IsZero() bool { return f == "" }
+
+// MarshalText makes the types that embed a RunFolder texts in JSON, as it is one.
+func (f RunFolder) MarshalText() ([]byte, error) { return []byte(f), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (f *RunFolder) UnmarshalText(text []byte) error {
+	*f = RunFolder(text)
+	return nil
+}
+
+// Index is the path of the source's index.
+func (f RunFolder) Index() string { return f.path("index") }
+
+// Ledger is the path of the ledger's folder.
+func (f RunFolder) Ledger() string { return f.path("ledger") }
+
+// Places is the path of the folder that limits the calls in flight.
+func (f RunFolder) Places() string { return f.path("places") }
+
+// StartTimes is the path of the file that limits the calls a second into a
+// target, for all migrations of this state folder.
+func (f RunFolder) StartTimes(t Target) string {
+	sum := sha256.Sum256([]byte(t.Host()))
+	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
+}
+
+// Owner gives a text that no other folder has, in whatever state folder: what this one reserves
+// elsewhere is known by it.
+func (f RunFolder) Owner() (string, error) { return create(f.path("owner.json"), rand.Text()) }
+
+// ShortDigest names something in a folder: 32 hexadecimal digits.
+func ShortDigest(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Work is the state folder or work URL that this folder is in, with those of other
+// migrations.
+func (f RunFolder) Work() string { return store.Dir(store.Dir(string(f))) }
+
+// IsOf says whether the folder is one of a work place: of a migration, a rollback
+// or a verification.
+func (f RunFolder) IsOf(work string) bool {
+	name := store.Base(string(f))
+	return store.IsBase(name) && slices.ContainsFunc([]string{"migrations", "rollbacks", "verifications"}, func(kind string) bool {
+		return string(f) == store.Join(work, kind, name)
+	})
+}
+
+func (f RunFolder) path(name string) string { return store.Join(string(f), name) }
+
+// Make makes the folder.
+func (f RunFolder) Make() error { return store.MkdirAll(string(f)) }
+
+// ErrAbsent says that the folder does not have the file that was asked for.
+var ErrAbsent = errors.New("not there yet")
+
+// ErrDamaged says that a file of the folder has not what this program writes into it. The other
+// folders of the work place have nothing to do with that.
+var ErrDamaged = errors.New("is damaged")
+
+// isOnly says whether an error of reading the folder has to do with this folder only, so that
+// others can be used all the same: where it lies in a bucket, the bucket may be away.
+func (f RunFolder) isOnly(err error) bool {
+	return errors.Is(err, ErrDamaged) || !store.IsURL(string(f))
+}
+
+// CreateStart writes the start down unless it is there, and gives the one that
+// holds. The ledger is there from then on, and never made again: see CheckLedger.
+func (f RunFolder) CreateStart(s Start) (Start, error) {
+	if start, err := f.Start(); !errors.Is(err, ErrAbsent) {
+		return start, err
+	}
+	if err := ledger.BeginFolder(f.Ledger()); err != nil {
+		return s, err
+	}
+	return create(f.path("start.json"), s)
+}
+
+// CheckLedger gives ledger.ErrGone where the ledger of a migration that has begun is gone.
+func (f RunFolder) CheckLedger() error {
+	if _, err := f.Start(); err != nil {
+		if errors.Is(err, ErrAbsent) {
+			return nil
+		}
+		return err
+	}
+	_, err := ledger.OpenFolder(f.Ledger())
+	return err
+}
+
+// Start gives the start, or ErrAbsent.
+func (f RunFolder) Start() (Start, error) { return load[Start](f.path("start.json")) }
+
+// Claimed says whether anything was sent, or may have been: whether the ledger
+// has an entry.
+func (f RunFolder) Claimed() (bool, error) {
+	entries, err := store.List(f.Ledger())
+	return slices.ContainsFunc(entries, func(name string) bool { return name != ledger.Begun }), err
+}
+
+// Enter writes down that the run with this id works on the migration.
+func (f RunFolder) Enter(run string) error { return f.save(runPrefix+run, struct{}{}) }
+
+// SealOthers seals all runs that have entered, but this one.
+func (f RunFolder) SealOthers(run string) error {
+	files, err := store.List(string(f))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if other, ok := strings.CutPrefix(file, runPrefix); ok && other != run {
+			if err := f.Seal(other); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const runPrefix = "run-"
+
+// Seal says that the run with this id will not send any more. A worker of that
+// run that wakes later must not send either; it looks after it has claimed.
+func (f RunFolder) Seal(run string) error { return f.save("sealed-"+run, struct{}{}) }
+
+// Sealed says whether the run with this id is over.
+func (f RunFolder) Sealed(run string) (bool, error) {
+	return store.Exists(f.path("sealed-" + run))
+}
+
+func (f RunFolder) save(name string, value any) error {
+	data, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := f.Make(); err != nil {
+		return err
+	}
+	return store.Write(f.path(name), data)
+}
+
+// create writes a value down unless its name is taken, and gives the one that holds.
+func create[T any](path string, value T) (T, error) {
+	data, err := json.MarshalIndent(value, "", " ")
+	if err != nil {
+		return value, err
+	}
+	if err := store.MkdirAll(store.Dir(path)); err != nil {
+		return value, err
+	}
+	err = store.Create(path, data)
+	if errors.Is(err, store.ErrExists) {
+		return load[T](path)
+	}
+	return value, err
+}
+
+// load reads a value, or gives ErrAbsent.
+func load[T any](path string) (value T, err error) {
+	data, err := store.Read(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return value, fmt.Errorf("%s: %w", path, ErrAbsent)
+	}
+	if err != nil {
+		return value, err
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return value, fmt.Errorf("%s %w; expected JSON as this program writes it, restore it from a backup: %w", path, ErrDamaged, err)
+	}
+	for _, n := range namesIn(value) {
+		if n != "" && !store.IsBase(n) {
+			return value, fmt.Errorf("%s %w: it names a file %q in another folder; expected a name without a path, restore it from a backup", path, ErrDamaged, n)
+		}
+	}
+	return value, nil
+}
+
+// namesIn gives the names of files in what a folder holds.
+func namesIn(value any) []string {
+	switch v := value.(type) {
+	case string: // what is kept as a bare string is a name
+		return []string{v}
+	case interface{ names() []string }:
+		return v.names()
+	}
+	return nil
+}
+
+func (s Start) names() []string { return []string{s.Stamp} }
