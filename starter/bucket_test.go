@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/proof/s3server"
 )
 
@@ -58,7 +59,7 @@ func (m *migration) on(s *s3server.Server) *migration {
 // TestABucketHasWhatAFolderHas: the same file, whose first calls all lose their
 // answers, once with what it keeps in a folder and once in a bucket.
 func TestABucketHasWhatAFolderHas(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	var tables []map[string]string
 	l := newLab(t)
@@ -114,7 +115,7 @@ func (m *migration) comparable() map[string]string {
 // folder, and the engine that it had there. All that is asked for then is asked
 // for on another machine.
 func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	server := l.bucket()
@@ -226,7 +227,7 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 // TestTheStoreDiesUnderAMigration: the S3 server is killed in the middle, for
 // longer than its clients repeat what they ask for.
 func TestTheStoreDiesUnderAMigration(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	server := l.bucket()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // chance draws the moments of a crash test. A failing test tells its seed;
@@ -59,7 +60,7 @@ func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p, starter *process)
 const kills = 8
 
 func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	r := chance(t)
 	l := newLab(t)
@@ -86,7 +87,7 @@ func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
 }
 
 func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	r := chance(t)
 	l := newLab(t)
@@ -106,7 +107,7 @@ func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
 }
 
 func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	r := chance(t)
 	l := newLab(t)
@@ -185,7 +186,7 @@ func areUnknown(t *testing.T, outcomes string) bool {
 }
 
 func TestAWorkerKilledInMidCallIsNoticedWhileOthersGoOn(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "700ms")
@@ -230,7 +231,7 @@ func TestAWorkerKilledInMidCallIsNoticedWhileOthersGoOn(t *testing.T) {
 }
 
 func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "800ms")
@@ -269,7 +270,7 @@ func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
 }
 
 func TestAWorkerThatSleepsDoesNotHoldTheOthersUp(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "800ms")
@@ -287,7 +288,7 @@ func TestAWorkerThatSleepsDoesNotHoldTheOthersUp(t *testing.T) {
 }
 
 func TestAWorkerThatWakesAfterAStopSendsNothing(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "300ms")

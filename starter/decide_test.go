@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // asks waits until a process tells that its migration waits for a decision.
@@ -67,6 +68,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 }
 
 func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

@@ -11,6 +11,7 @@ import (
 
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
 )
 
 // count is how many calls to an endpoint the sandbox has written down.
@@ -27,7 +28,7 @@ func (s *target) count(endpoint string) int {
 // starter that is killed in the middle of the updates, and a target that dies
 // under them.
 func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	flags := []string{"--faults", "all=0.3,find:all=0.3,update:all=0.5,replace:all=0.5", "--seed", "5", "--latency", "30ms"}
@@ -133,7 +134,7 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 }
 
 func TestDeltaKeepsThePace(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

@@ -36,8 +36,13 @@ import (
 
 // The tests of this package run the three programs as a person would, and kill
 // them. They wait a lot and compute little, so more of them run at a time than
-// there are processors.
-const atATime = 6
+// there are processors. The long ones compute more.
+func atATime() int {
+	if program.RunsLong() {
+		return 6
+	}
+	return 12
+}
 
 var programs struct {
 	dir string // where starter, worker and sandbox are
@@ -51,10 +56,10 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) int {
 	if !isSet("test.parallel") {
-		_ = flag.Set("test.parallel", strconv.Itoa(atATime))
+		_ = flag.Set("test.parallel", strconv.Itoa(atATime()))
 	}
 	var err error
-	if programs.tmp, err = os.MkdirTemp(fastFolder(), "durable-dataload-"); err != nil {
+	if programs.tmp, err = os.MkdirTemp(program.Memory(), "durable-dataload-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -74,19 +79,6 @@ func runTests(m *testing.M) int {
 func isSet(name string) (set bool) {
 	flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
 	return set
-}
-
-// fastFolder is where the tests write: a folder in memory, if there is one. An
-// fsync on a disk that others use can take many seconds, and what the tests
-// hold is about killed processes, not about lost power.
-func fastFolder() string {
-	const memory = "/dev/shm"
-	probe, err := os.MkdirTemp(memory, "probe-")
-	if err != nil {
-		return ""
-	}
-	_ = os.Remove(probe)
-	return memory
 }
 
 // lab is the place of one test: its folder and its processes.
@@ -591,14 +583,6 @@ func exitCode(t *testing.T, p *process, got int, want ...int) {
 	}
 }
 
-// long is for the tests that -short leaves out.
-func long(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("takes long")
-	}
-}
-
 // service is the Temporal service of the tests that use one by its address: in
 // this process, for all of them.
 var service struct {
@@ -655,6 +639,15 @@ func stopService() {
 func (m *migration) remote() *migration {
 	m.lab.t.Helper()
 	m.flags = append(m.flags, serviceFlags(m.lab.t, "--task-queue", m.queue())...)
+	return m
+}
+
+// shared makes a migration use the service of this process, with a worker in the
+// starter: it need not start an engine of its own.
+func (m *migration) shared() *migration {
+	m.lab.t.Helper()
+	m.remote()
+	m.flags = append(m.flags, "--with-worker")
 	return m
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
 )
 
 // allFaults is every kind of fault at once, of calls that write and of those
@@ -20,7 +21,7 @@ const allFaults = "all=1,find:all=1"
 const clockTolerance = 4 * time.Second
 
 func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	input := l.users(fakeusers.Options{Records: 20_000, Seed: 11, Awkward: true})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 var putBack = regexp.MustCompile("put (it|the file) back as it was")
@@ -16,10 +17,11 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		name   string
+		long   bool
 		damage func(path string, content []byte) error
 		says   string
 	}{
-		{"a byte near its end is another", func(path string, content []byte) error {
+		{"a byte near its end is another", false, func(path string, content []byte) error {
 			at := bytes.LastIndexByte(content, '@')
 			f, err := os.OpenFile(path, os.O_WRONLY, 0)
 			if err != nil {
@@ -29,14 +31,17 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			_, err = f.WriteAt([]byte{'x'}, int64(at-1))
 			return err
 		}, "changed"},
-		{"it is cut off", func(path string, content []byte) error { return os.Truncate(path, int64(len(content)/2)) }, "bytes, expected"},
-		{"it is longer", func(path string, content []byte) error {
+		{"it is cut off", true, func(path string, content []byte) error { return os.Truncate(path, int64(len(content)/2)) }, "bytes, expected"},
+		{"it is longer", true, func(path string, content []byte) error {
 			return os.WriteFile(path, append(bytes.Clone(content), "one@more.test\n"...), 0o600)
 		}, "bytes, expected"},
-		{"it is gone", func(path string, _ []byte) error { return os.Remove(path) }, "is gone"},
+		{"it is gone", false, func(path string, _ []byte) error { return os.Remove(path) }, "is gone"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			if c.long {
+				program.Long(t)
+			}
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox()

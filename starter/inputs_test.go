@@ -104,7 +104,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox()
-			m := l.migration(s, c.file, 10, append(c.flags, "--rate-limit", "0")...)
+			m := l.migration(s, c.file, 10, append(c.flags, "--rate-limit", "0")...).shared()
 			if c.file == "-" {
 				l.stdin = bytes.NewReader(c.content)
 			} else {

@@ -44,7 +44,7 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=100", "--heal-after", "1")
 	input, keyless := keylessInput(30)
-	m := l.migration(s, l.write("keyless.csv", []byte(input)), 30, "--retry-backoff", "100ms", "--rate-limit", "0")
+	m := l.migration(s, l.write("keyless.csv", []byte(input)), 30, "--retry-backoff", "100ms", "--rate-limit", "0").shared()
 	code, p := m.run()
 	exitCode(t, p, code, 4)
 	m.check()
@@ -96,7 +96,7 @@ func TestWithoutAUniqueKeyEveryRecordIsKeyless(t *testing.T) {
 	for i := range 30 {
 		fmt.Fprintf(&input, "k%d@example.com,Name%d\n", i, i)
 	}
-	m := l.migration(s, l.write("shared.csv", input.Bytes()), 10, "--retry-backoff", "1h", "--rate-limit", "0", "--workers", "1", "--no-validate")
+	m := l.migration(s, l.write("shared.csv", input.Bytes()), 10, "--retry-backoff", "1h", "--rate-limit", "0", "--workers", "1", "--no-validate").shared()
 	code, p := m.run() // and not for the hour before a round
 	exitCode(t, p, code, 4)
 	m.check()

@@ -19,6 +19,7 @@ import (
 
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 const (
@@ -162,7 +163,7 @@ func TestSomebodyIsNotifiedWhoWasAwayAtFirst(t *testing.T) {
 }
 
 func TestANoticeThatIsLeftArrivesWithTheNextCommand(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

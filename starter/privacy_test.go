@@ -24,6 +24,7 @@ import (
 
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // evidence is everything that must not hold user data or a secret, in lower
@@ -275,6 +276,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 	})
 
 	t.Run("with a worker of its own", func(t *testing.T) {
+		program.Long(t)
 		t.Parallel()
 		l := newLab(t)
 		s := l.sandbox("--faults", faults, "--seed", "13", "--latency", "30ms")

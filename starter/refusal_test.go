@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // refused holds that a process could not run, and said in one line why.
@@ -110,7 +111,7 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 			if err := os.WriteFile(input, []byte(c.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			m := l.migration(s, input, 10)
+			m := l.migration(s, input, 10).shared()
 			code, p := m.run()
 			refused(t, p, code, 1, append(c.says, "bad.csv")...)
 			if found := m.artifacts("*"); s.calls() > 0 || len(found) > 0 {
@@ -172,7 +173,7 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 }
 
 func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -220,7 +221,7 @@ func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
 	input := l.write("users.csv", []byte("email,givenName\n"+goodAndBad(60, 17, 18, 44)))
-	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9")
+	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9").shared()
 	code, p := m.run()
 	exitCode(t, p, code, 3)
 	m.check()

@@ -12,12 +12,13 @@ import (
 
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // An operator can reset a workflow in Temporal at any time: it runs again from
 // an earlier point, and all its activities with it.
 func TestAResetOfAWorkflowSendsNothingTwice(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	for _, which := range []string{"the migration", "the load"} {
 		t.Run(which, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
 )
 
 func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
@@ -32,7 +33,7 @@ func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
 }
 
 func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
@@ -178,6 +179,9 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
+			if signal != os.Interrupt {
+				program.Long(t)
+			}
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox("--latency", "400ms")
@@ -233,7 +237,7 @@ func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 }
 
 func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "3s")

@@ -16,6 +16,7 @@ import (
 	"filippo.io/age"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // workflowID is that of the one migration, from its summary.
@@ -143,7 +144,7 @@ func rolled(t *testing.T, p *process) (f rollbackFigures) {
 // TestRollbackGoesOnWhereItWasKilled: a delta migration into a target with
 // strangers, its rollback with faults, killed in the middle twice.
 func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

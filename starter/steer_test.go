@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // operate gives a command that steers or shows the migrations of the folder.
@@ -235,7 +236,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 }
 
 func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // disk is a file system of its own, in memory. Permission bits do not stop the
@@ -125,7 +126,7 @@ func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=15", "--seed", "2")
@@ -148,7 +149,7 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 }
 
 func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -164,7 +165,7 @@ func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
 }
 
 func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -182,7 +183,7 @@ func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
 }
 
 func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
-	long(t)
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

@@ -78,7 +78,7 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 	} {
 		l := newLab(t)
 		s := l.sandbox("--faults", c.faults, "--seed", "6")
-		m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...)
+		m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...).shared()
 		code, p := m.run()
 		exitCode(t, p, code, c.code)
 		m.check()
@@ -109,7 +109,7 @@ func TestArtifactsAreNamedWithOneDatetime(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0").shared()
 	code, p := m.run()
 	exitCode(t, p, code, 3)
 	m.check()

@@ -1,9 +1,11 @@
 package main_test
 
 import (
+	"strings"
 	"testing"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // strangers are the records of the sandbox that somebody else has registered, by uuid.
@@ -58,10 +60,13 @@ func TestWhatWasWrittenForUsIsOurs(t *testing.T) {
 		"lost, records are stamped an hour behind": {"--faults", "reset-after=40", "--stamp-skew", "-1h"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "lost") {
+				program.Long(t)
+			}
 			t.Parallel()
 			l := newLab(t)
 			s := l.sandbox(append(flags, "--seed", "5", "--heal-after", "16")...)
-			m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s")
+			m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s").shared()
 			code, p := m.run()
 			exitCode(t, p, code, 0)
 			m.check()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
 )
 
 // programs are built once for all tests.
@@ -120,9 +121,7 @@ func copyFolder(t *testing.T, to, from string) {
 }
 
 func TestAHangIsFoundAndShown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes as long as it waits for the hang")
-	}
+	program.Long(t) // as long as it waits for the hang
 	h, out := newTestHarness(t, options{seed: 1, sabotage: "hang"})
 	if err := h.runAll(t.Context()); err != nil {
 		t.Fatal(err)

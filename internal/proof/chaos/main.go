@@ -30,6 +30,7 @@ import (
 
 	"durable-dataload/internal/proof/check"
 	"durable-dataload/internal/proof/fleet"
+	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/proof/s3server"
 )
 
@@ -169,18 +170,19 @@ func build(ctx context.Context, dir string) error {
 
 const folderPrefix = "durable-dataload-chaos-"
 
-// fastFolder is a folder in memory, if there is one: a killed process loses
-// nothing of what it wrote to a file system, and fsync on a shared disk can
-// take seconds. An S3 server needs one that is good for it.
+// fastFolder is a folder in memory, if there is one. An S3 server needs one that
+// is good for it.
 func fastFolder(forStore bool) string {
-	const memory = "/dev/shm"
-	probe, err := os.MkdirTemp(memory, folderPrefix)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = os.Remove(probe) }()
-	if forStore && s3server.Usable(probe) != nil {
-		return ""
+	memory := program.Memory()
+	if forStore && memory != "" {
+		probe, err := os.MkdirTemp(memory, folderPrefix)
+		if err != nil {
+			return ""
+		}
+		defer func() { _ = os.Remove(probe) }()
+		if s3server.Usable(probe) != nil {
+			return ""
+		}
 	}
 	return memory
 }
