@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"iter"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/validate"
 )
 
 // dataset is the records of a migration, as its folder has them: the copy of the
@@ -83,16 +83,16 @@ func (d *dataset) json(r source.Record) ([]byte, error) {
 }
 
 // keysInOrder yields the key of every record, in the order of the input.
-func (d *dataset) keysInOrder() iter.Seq2[validate.Keyed, error] {
-	return func(yield func(validate.Keyed, error) bool) {
+func (d *dataset) keysInOrder() iter.Seq2[dupkeys.Keyed, error] {
+	return func(yield func(dupkeys.Keyed, error) bool) {
 		for batch := 1; batch <= d.index.Batches(); batch++ {
 			_, records, err := d.batchRecords(batch)
 			if err != nil {
-				yield(validate.Keyed{}, err)
+				yield(dupkeys.Keyed{}, err)
 				return
 			}
 			for _, r := range records {
-				if !yield(validate.Keyed{Record: r.Number, Line: r.Line, Key: d.encoder.KeyOf(r.Raw)}, nil) {
+				if !yield(dupkeys.Keyed{Record: r.Number, Line: r.Line, Key: d.encoder.KeyOf(r.Raw)}, nil) {
 					return
 				}
 			}

@@ -7,7 +7,6 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/validate"
 )
 
 // ForecastInput asks how long the batches of round 0 after these ones take.
@@ -60,7 +59,7 @@ func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast
 	slices.Sort(took)
 	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
 	set := m.gate.State()
-	pace := validate.Pace{Limits: migration.Limits{RateLimit: set.Limit, Workers: set.Places}}
-	f.Takes = pace.Time(int64(f.Left), f.Median)
+	limits := migration.Limits{RateLimit: set.Limit, Workers: set.Places}
+	f.Takes = limits.Time(int64(f.Left), f.Median)
 	return f, nil
 }

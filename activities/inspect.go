@@ -19,7 +19,6 @@ import (
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/validate"
 )
 
 // InspectInput is the one activity input that has the whole spec: the others
@@ -282,8 +281,8 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		}
 		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
 	}
-	if !validate.GivesKey(records, spec.PrimaryKey) {
-		if err = validate.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
+	if !mapping.GivesKey(records, spec.PrimaryKey) {
+		if err = mapping.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
 			err = fmt.Errorf("%s: %w", spec.InputName(), err)
 		}
 	}
@@ -312,11 +311,12 @@ func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder mig
 		a.log.Warn("the schema cannot be asked for", "error", err.Error())
 		return nil
 	}
-	schema, err := validate.ReadSchema(ctx, target)
+	schema, err := target.EntityType(ctx)
 	if err != nil {
-		a.log.Warn("a header is checked without the schema", "error", err.Error())
+		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
+		return nil
 	}
-	return schema
+	return &schema
 }
 
 // hasIndex says whether an earlier run has indexed this input in the same way.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
@@ -14,7 +15,6 @@ import (
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-	"durable-dataload/internal/validate"
 )
 
 // Run names one run of a migration, a rollback or a verification. Everything else
@@ -63,7 +63,7 @@ type migrationRun struct {
 	*dataset
 	lost          lost
 	failures      failures
-	duplicateKeys *validate.Twins // of a delta migration, else nil
+	duplicateKeys *dupkeys.List // of a delta migration, else nil
 	// prepared bounds the batches that are in memory, encoded: those in flight and as
 	// many that wait for a slot.
 	prepared *pace.Seats
@@ -93,7 +93,7 @@ func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
 		return nil, err
 	}
 	if spec.Delta {
-		if m.duplicateKeys, err = validate.OpenTwins(folder.Twins()); err != nil {
+		if m.duplicateKeys, err = dupkeys.Open(folder.Twins()); err != nil {
 			return nil, err
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
-	"durable-dataload/internal/validate"
 )
 
 // In a delta migration a record whose key stands in the input before it is not
@@ -19,8 +19,8 @@ import (
 // there are. A list that an earlier run has made is kept: it is of the same
 // input.
 func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (int, error) {
-	twins, err := validate.OpenTwins(folder.Twins())
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, validate.ErrTwinsCorrupt) {
+	twins, err := dupkeys.Open(folder.Twins())
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, dupkeys.ErrCorrupt) {
 		twins, err = writeTwins(ctx, spec, folder)
 	}
 	if err != nil {
@@ -30,7 +30,7 @@ func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder
 	return int(twins.Count()), nil
 }
 
-func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (*validate.Twins, error) {
+func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (*dupkeys.List, error) {
 	d, err := openDataset(folder, spec)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	if !d.encoder.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
-	return validate.Twice(ctx, d.keysInOrder(), folder.Twins())
+	return dupkeys.Find(ctx, d.keysInOrder(), folder.Twins())
 }
 
 // twinOf is why a record is not sent: its key stands in the input before it. It

@@ -22,7 +22,6 @@ import (
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/terminal"
-	"durable-dataload/internal/validate"
 )
 
 // dryRun goes through the migrations without a call, and writes down what would
@@ -132,7 +131,7 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 }
 
 func (d *dry) begin(o *options) (err error) {
-	if err := validate.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
+	if err := mapping.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}
 	if err := d.name(o.outputDir); err != nil {

@@ -1,6 +1,9 @@
 package identitycloud
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Schema is what an entity type says of its records.
 type Schema struct {
@@ -31,6 +34,22 @@ var SystemAttributes = []string{"id", "uuid", "created", "lastUpdated"}
 // Refuses says that the platform takes no value of this attribute at the top of a new record.
 func Refuses(attribute string) bool {
 	return attribute != "created" && slices.Contains(SystemAttributes, attribute)
+}
+
+// Takes says whether a new record may have a value at a path. Those within plurals are not among them.
+func (s Schema) Takes(path string) bool { return !Refuses(path) && takes(s.Attributes, path) }
+
+func takes(attributes []Attribute, path string) bool {
+	name, rest, nested := strings.Cut(path, ".")
+	i := slices.IndexFunc(attributes, func(a Attribute) bool { return a.Name == name })
+	switch {
+	case i < 0:
+		return false
+	case !nested:
+		return true
+	}
+	a := attributes[i]
+	return a.Type == "object" && (len(a.Attributes) == 0 || takes(a.Attributes, rest))
 }
 
 // DefaultKey is the attribute that the platform's default schema calls unique.

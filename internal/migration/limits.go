@@ -2,8 +2,10 @@ package migration
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits bound the calls of a run into its target.
@@ -22,6 +24,15 @@ const (
 	MaxBreaker   = 1000
 	MaxBatchSize = 100_000
 )
+
+// Time is how long so many calls take, each of this duration: the rate bounds them, or the calls in flight.
+func (l Limits) Time(calls int64, each time.Duration) time.Duration {
+	total := float64(calls) * each.Seconds() / float64(max(1, l.Workers))
+	if l.RateLimit > 0 {
+		total = max(total, float64(calls)/l.RateLimit)
+	}
+	return time.Duration(min(total*float64(time.Second), math.MaxInt64/2))
+}
 
 // CheckRate says why a rate limit cannot be used.
 func CheckRate(perSecond float64) error {

@@ -331,7 +331,7 @@ func (c *checker) unique(n *node, raw []byte, escaped bool) error {
 	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // that is said already
 		c.found(n, KindInvisible, r, func() (Severity, string) { return Warning, invisibleMessage(r) })
 	}
-	return n.keys.add(c.row, c.place.Line, key)
+	return n.keys.Add(c.row, c.place.Line, key)
 }
 
 func unescapedIf(raw []byte, escaped bool) string {

@@ -1,7 +1,6 @@
 package validate
 
 import (
-	"math"
 	"time"
 
 	"durable-dataload/internal/migration"
@@ -23,13 +22,4 @@ func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
 		Delta:    seconds(p.Time(records, p.Timeout)),
 		CallTime: seconds(callTime),
 	}
-}
-
-// Time is that of so many calls which take so long each: what limits them is the rate, or the calls in flight.
-func (p Pace) Time(calls int64, each time.Duration) time.Duration {
-	total := float64(calls) * each.Seconds() / float64(max(1, p.Workers))
-	if p.RateLimit > 0 {
-		total = max(total, float64(calls)/p.RateLimit)
-	}
-	return time.Duration(min(total*float64(time.Second), math.MaxInt64/2))
 }

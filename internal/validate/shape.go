@@ -3,6 +3,7 @@ package validate
 import (
 	"strings"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/identitycloud"
 )
 
@@ -24,7 +25,7 @@ type node struct {
 	stranger, within *node
 
 	// keys collects the values, if they must be unique.
-	keys *finder
+	keys *dupkeys.Finder
 	// seen is the object in which the attribute had a value last; see checker.
 	seen uint64
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
@@ -19,7 +20,7 @@ import (
 // Records makes what is sent of records, and knows what it makes of what. It is a *mapping.Records.
 type Records interface {
 	mapping.Appender
-	Making
+	mapping.Maker
 	// Keyless says that the record is sent without a usable value of the attribute.
 	Keyless(attribute string, fields []string) bool
 	// Reads says whether anything is made of a column, from 0.
@@ -144,7 +145,7 @@ func (v *validation) prepare() error {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
-	if err := CheckHeader(encoder, v.o.PrimaryKey, v.o.Schema); err != nil {
+	if err := mapping.CheckHeader(encoder, v.o.PrimaryKey, v.o.Schema); err != nil {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
@@ -174,7 +175,7 @@ func (v *validation) prepare() error {
 		if n.keys != nil || n.reserved {
 			continue
 		}
-		if n.keys, err = newFinder(v.o.TempDir); err != nil {
+		if n.keys, err = dupkeys.NewFinder(v.o.TempDir); err != nil {
 			return err
 		}
 		v.unique = append(v.unique, n)
@@ -299,7 +300,7 @@ func (v *validation) closeBatch() {
 func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error) {
 	v.closeBatch()
 	for _, n := range v.unique {
-		if err := v.twins(ctx, n); err != nil {
+		if err := v.duplicateKeys(ctx, n); err != nil {
 			return nil, err
 		}
 	}
@@ -344,17 +345,17 @@ func (v *validation) tellUnique() {
 	}
 }
 
-// twins tells the records that have the value of a unique attribute that an earlier one has.
-func (v *validation) twins(ctx context.Context, n *node) error {
+// duplicateKeys tells the records that have the value of a unique attribute that an earlier one has.
+func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
 	f := &Finding{Severity: Warning, Kind: KindUniqueTwice, Attribute: n.path,
 		Message: "an earlier record has the same value, without regard to case, and the schema wants it to be unique; unless the attribute's case counts, the target refuses all but the first"}
 	if n == v.checker.key {
 		f.Severity, f.Kind, f.Message = Error, KindKeyTwice, "an earlier record has the same key, without regard to case; only the first is created"
 	}
-	err := n.keys.inOrder(ctx, v.o.TempDir, func(t Twin) error {
+	err := n.keys.Each(ctx, v.o.TempDir, func(d dupkeys.Duplicate) error {
 		f.Count++
 		if len(f.Places) < v.o.Places {
-			f.Places = append(f.Places, Place{Line: t.Line, FirstLine: t.FirstLine})
+			f.Places = append(f.Places, Place{Line: d.Line, FirstLine: d.FirstLine})
 		}
 		return nil
 	})
@@ -366,6 +367,6 @@ func (v *validation) twins(ctx context.Context, n *node) error {
 
 func (v *validation) close() {
 	for _, n := range v.unique {
-		n.keys.close()
+		n.keys.Close()
 	}
 }

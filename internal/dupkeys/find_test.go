@@ -1,4 +1,4 @@
-package validate
+package dupkeys
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func keyed(keys []string) iter.Seq2[Keyed, error] {
 	}
 }
 
-// twinsByMap is what Twice does, without regard to memory.
-func twinsByMap(keys []string) (twins []Twin) {
+// findByMap is what Find does, without regard to memory.
+func findByMap(keys []string) (found []Duplicate) {
 	first := map[string]int64{}
 	for i, key := range keys {
 		record := int64(i + 1)
@@ -34,35 +34,35 @@ func twinsByMap(keys []string) (twins []Twin) {
 			continue
 		}
 		if earlier, ok := first[strings.ToLower(key)]; ok {
-			twins = append(twins, Twin{record, 2 * record, earlier, 2 * earlier})
+			found = append(found, Duplicate{record, 2 * record, earlier, 2 * earlier})
 		} else {
 			first[strings.ToLower(key)] = record
 		}
 	}
-	return twins
+	return found
 }
 
-func allTwins(t *testing.T, twins *Twins) (all []Twin) {
+func all(t *testing.T, list *List) (all []Duplicate) {
 	t.Helper()
-	for i := range twins.Count() {
-		twin, err := twins.At(i)
+	for i := range list.Count() {
+		d, err := list.At(i)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, twin)
+		all = append(all, d)
 	}
 	return all
 }
 
-func TestTwiceInABucketLeavesNothingOnTheDisk(t *testing.T) {
+func TestFindInABucketLeavesNothingOnTheDisk(t *testing.T) {
 	here := t.TempDir()
 	t.Chdir(here)
-	twins, err := Twice(t.Context(), keyed([]string{"a", "b", "A"}), "mem://validate/work/twins")
+	list, err := Find(t.Context(), keyed([]string{"a", "b", "A"}), "mem://dupkeys/work/list")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer twins.Close()
-	if got := allTwins(t, twins); !slices.Equal(got, []Twin{{3, 6, 1, 2}}) {
+	defer list.Close()
+	if got := all(t, list); !slices.Equal(got, []Duplicate{{3, 6, 1, 2}}) {
 		t.Errorf("%v, want the third of the first", got)
 	}
 	if left, err := os.ReadDir(here); len(left) != 0 || err != nil {
@@ -70,7 +70,7 @@ func TestTwiceInABucketLeavesNothingOnTheDisk(t *testing.T) {
 	}
 }
 
-func TestTwiceFindsWhatAMapFinds(t *testing.T) {
+func TestFindFindsWhatAMapFinds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	spellings := []func(string) string{strings.ToUpper, strings.ToLower, func(s string) string { return s }}
 	for name, c := range map[string]struct{ records, keys int }{
@@ -88,27 +88,27 @@ func TestTwiceFindsWhatAMapFinds(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			twins, err := Twice(t.Context(), keyed(keys), filepath.Join(dir, "twins"))
+			list, err := Find(t.Context(), keyed(keys), filepath.Join(dir, "list"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer twins.Close()
-			want := twinsByMap(keys)
-			if got := allTwins(t, twins); !slices.Equal(got, want) {
-				t.Fatalf("%d twins, want the %d of a map", len(got), len(want))
+			defer list.Close()
+			want := findByMap(keys)
+			if got := all(t, list); !slices.Equal(got, want) {
+				t.Fatalf("%d duplicates, want the %d of a map", len(got), len(want))
 			}
-			byRecord := map[int64]Twin{}
-			for _, twin := range want {
-				byRecord[twin.Record] = twin
+			byRecord := map[int64]Duplicate{}
+			for _, d := range want {
+				byRecord[d.Record] = d
 			}
 			for _, record := range append([]int64{0, 1, int64(len(keys)), int64(len(keys) + 1)}, sample(r, len(keys))...) {
-				first, firstLine, ok, err := twins.Lookup(record)
+				first, firstLine, ok, err := list.Lookup(record)
 				w, wantOK := byRecord[record]
 				if err != nil || ok != wantOK || first != w.First || firstLine != w.FirstLine {
 					t.Fatalf("Lookup(%d) = %d, %d, %v, %v; want %d, %d, %v", record, first, firstLine, ok, err, w.First, w.FirstLine, wantOK)
 				}
 			}
-			holdsOnly(t, dir, "twins")
+			holdsOnly(t, dir, "list")
 		})
 	}
 }
@@ -138,7 +138,7 @@ func holdsOnly(t *testing.T, dir string, names ...string) {
 	}
 }
 
-func TestTwiceLeavesNothingWhereItFails(t *testing.T) {
+func TestFindLeavesNothingWhereItFails(t *testing.T) {
 	broken := errors.New("broken")
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
@@ -157,16 +157,16 @@ func TestTwiceLeavesNothingWhereItFails(t *testing.T) {
 		{"a context that has ended", stopped, keyed([]string{"a", "a"}), context.Canceled},
 	} {
 		dir := t.TempDir()
-		if _, err := Twice(c.ctx, c.keys, filepath.Join(dir, "twins")); !errors.Is(err, c.want) {
+		if _, err := Find(c.ctx, c.keys, filepath.Join(dir, "list")); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 		holdsOnly(t, dir)
 	}
 }
 
-func TestADamagedListOfTwinsIsNoticed(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "twins")
-	made, err := Twice(t.Context(), keyed([]string{"a", "b", "A", "a"}), path)
+func TestADamagedListIsNoticed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	made, err := Find(t.Context(), keyed([]string{"a", "b", "A", "a"}), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,13 +179,13 @@ func TestADamagedListOfTwinsIsNoticed(t *testing.T) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		twins, err := OpenTwins(path)
+		list, err := Open(path)
 		if err != nil {
 			return err
 		}
-		defer twins.Close()
+		defer list.Close()
 		for record := range int64(5) {
-			if _, _, _, err := twins.Lookup(record); err != nil {
+			if _, _, _, err := list.Lookup(record); err != nil {
 				return err
 			}
 		}
@@ -197,28 +197,28 @@ func TestADamagedListOfTwinsIsNoticed(t *testing.T) {
 	for i := range whole {
 		damaged := slices.Clone(whole)
 		damaged[i] ^= 4
-		if err := open(damaged); !errors.Is(err, ErrTwinsCorrupt) {
-			t.Errorf("byte %d changed: %v, want ErrTwinsCorrupt", i, err)
+		if err := open(damaged); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("byte %d changed: %v, want ErrCorrupt", i, err)
 		}
 	}
-	for _, n := range []int{0, 10, twinsHeader, len(whole) - 1} {
-		if err := open(whole[:n]); !errors.Is(err, ErrTwinsCorrupt) {
-			t.Errorf("cut to %d bytes: %v, want ErrTwinsCorrupt", n, err)
+	for _, n := range []int{0, 10, headerSize, len(whole) - 1} {
+		if err := open(whole[:n]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d bytes: %v, want ErrCorrupt", n, err)
 		}
 	}
 }
 
-func BenchmarkTwice(b *testing.B) {
+func BenchmarkFind(b *testing.B) {
 	keys := make([]string, 1_000_000)
 	for i := range keys {
 		keys[i] = "somebody" + strconv.Itoa(i) + "@example.com"
 	}
 	for b.Loop() {
-		twins, err := Twice(b.Context(), keyed(keys), filepath.Join(b.TempDir(), "twins"))
+		list, err := Find(b.Context(), keyed(keys), filepath.Join(b.TempDir(), "list"))
 		if err != nil {
 			b.Fatal(err)
 		}
-		twins.Close()
+		list.Close()
 	}
 	b.ReportMetric(float64(len(keys))*float64(b.N)/b.Elapsed().Seconds(), "keys/s")
 }

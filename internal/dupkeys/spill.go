@@ -1,4 +1,4 @@
-package validate
+package dupkeys
 
 import (
 	"encoding/binary"

@@ -1,0 +1,180 @@
+// Package dupkeys finds the records of a file whose key an earlier record has, in memory that does not depend on the
+// number of records.
+package dupkeys
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/store"
+)
+
+// Keyed is a record and the key that identifies it.
+type Keyed struct {
+	Record int64 // number, from 1
+	Line   int64
+	Key    string
+}
+
+// Find finds the records whose key an earlier record has, and writes them to a file that Open reads. The first record
+// with a key is kept, every later one is a duplicate of it. Keys come in the order of their record numbers. They are
+// compared as identitycloud.FoldKey has them; an empty key is no key.
+//
+// It takes about 10 MiB of memory and 1/256 of the keys at 64 bytes each, which is 3 MiB for ten million. For 32 bytes a
+// key it needs disk space beside path, or for a path in a bucket in the folder for temporary files (TMPDIR); that file
+// has no name and is gone with the process. path itself appears whole and durable, with mode 0600.
+//
+// Keys are compared by the first 128 bits of their SHA-256: that different keys are taken for the same is less likely
+// than a fault of the machine (about 1 in 10^25 for ten million keys).
+func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List, error) {
+	f, err := NewFinder(beside(path))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	for k, err := range keys {
+		if err != nil {
+			return nil, err
+		}
+		if k.Record%4096 == 0 {
+			if err := context.Cause(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if err := f.Add(k.Record, k.Line, k.Key); err != nil {
+			return nil, err
+		}
+	}
+	return f.write(ctx, path)
+}
+
+// beside is the folder for temporary files while path is written.
+func beside(path string) string {
+	if store.IsURL(path) {
+		return os.TempDir()
+	}
+	return filepath.Dir(path)
+}
+
+// Finder collects the keys of one column.
+type Finder struct {
+	keys    *spill // by the first byte of the hash
+	highest int64  // record number
+	scratch []byte
+}
+
+// NewFinder makes a finder whose temporary file is in dir. The file has no name: the system removes it when the process
+// ends, however it ends.
+func NewFinder(dir string) (*Finder, error) {
+	keys, err := newSpill(dir)
+	return &Finder{keys: keys}, err
+}
+
+// Close releases the file.
+func (f *Finder) Close() { f.keys.close() }
+
+// Add adds the key of a record. Records come in the order of their numbers.
+func (f *Finder) Add(record, line int64, key string) error {
+	if key == "" {
+		return nil
+	}
+	f.scratch = append(f.scratch[:0], identitycloud.FoldKey(key)...)
+	sum := sha256.Sum256(f.scratch)
+	f.highest = max(f.highest, record)
+	return f.keys.add(int(sum[0]), spilled{hash: [16]byte(sum[:16]), record: record, line: line})
+}
+
+// write writes the duplicates to a file.
+func (f *Finder) write(ctx context.Context, path string) (*List, error) {
+	w, err := newListWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	defer w.file.Discard()
+	if err := f.Each(ctx, beside(path), w.add); err != nil {
+		return nil, err
+	}
+	if err := w.commit(ctx); err != nil {
+		return nil, err
+	}
+	return Open(path)
+}
+
+// Each visits the duplicates in the order of their record numbers. It goes through the parts, in each of which equal keys
+// are together, and sorts what it finds by a second spill in dir, whose parts are ranges of record numbers.
+func (f *Finder) Each(ctx context.Context, dir string, visit func(Duplicate) error) error {
+	found, err := newSpill(dir)
+	if err != nil {
+		return err
+	}
+	defer found.close()
+	for part := range spillParts {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := f.comparePart(part, found); err != nil {
+			return err
+		}
+	}
+	var duplicates []Duplicate
+	for part := range spillParts {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if duplicates, err = duplicatesOf(duplicates[:0], found, part); err != nil {
+			return err
+		}
+		for _, t := range duplicates {
+			if err := visit(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+type firstRecord struct{ record, line int64 }
+
+func (f *Finder) comparePart(part int, found *spill) error {
+	first := map[[16]byte]firstRecord{}
+	for e, err := range f.keys.part(part) {
+		if err != nil {
+			return err
+		}
+		earlier, ok := first[e.hash]
+		if !ok {
+			first[e.hash] = firstRecord{e.record, e.line}
+			continue
+		}
+		binary.LittleEndian.PutUint64(e.hash[:8], uint64(earlier.record))
+		binary.LittleEndian.PutUint64(e.hash[8:], uint64(earlier.line))
+		if err := found.add(f.rangeOf(e.record), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Finder) rangeOf(record int64) int { return int(record / (f.highest/spillParts + 1)) }
+
+func duplicatesOf(duplicates []Duplicate, found *spill, part int) ([]Duplicate, error) {
+	for e, err := range found.part(part) {
+		if err != nil {
+			return nil, err
+		}
+		duplicates = append(duplicates, Duplicate{
+			Record: e.record, Line: e.line,
+			First:     int64(binary.LittleEndian.Uint64(e.hash[:8])),
+			FirstLine: int64(binary.LittleEndian.Uint64(e.hash[8:])),
+		})
+	}
+	slices.SortFunc(duplicates, func(a, b Duplicate) int { return cmp.Compare(a.Record, b.Record) })
+	return duplicates, nil
+}
