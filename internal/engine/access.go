@@ -17,20 +17,20 @@ import (
 
 // The Web UI can be reached by every user of the machine, and by every page in
 // the owner's browser. So it shows nothing without a cookie, which is random for
-// each start. A browser gets it by a link with a one-time code. A code is signed
-// with the key of this start, which is in the folder: whoever can read that file
-// makes codes, and a second process of the owner prints a link that works without
-// asking the first one.
+// each start. A browser gets it through a link with a one-time code. A code is
+// signed with the key of this start, which is in the folder: read access to that
+// file is enough to create codes, so a second process of the owner can print a
+// working link without asking the first one.
 const codeParameter = "code"
 
-// LinkLife is how long a link of the Web UI that nobody has opened stays good.
+// LinkLife is how long an unopened link of the Web UI is valid.
 const LinkLife = time.Hour
 
-// access lets the owner's browser through to the Web UI, and nobody else.
+// access gives only the owner's browser access to the Web UI.
 type access struct {
 	next    http.Handler
 	key     []byte
-	cookie  string // its name; one for each port, which cookies do not tell apart
+	cookie  string // its name; one for each port, since cookies are not bound to ports
 	session string // its value
 
 	mu   sync.Mutex
@@ -46,7 +46,7 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	switch {
 	case !fromHere(r):
-		// A name that resolves to this machine, or a page of somebody else.
+		// A foreign name that resolves to this machine, or a foreign page.
 		http.Error(w, "Forbidden.", http.StatusForbidden)
 	case r.Method == http.MethodGet && r.URL.Query().Has(codeParameter):
 		a.enter(w, r)
@@ -61,7 +61,7 @@ func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *access) enter(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if purpose := r.Header.Get("Sec-Purpose") + r.Header.Get("Purpose"); strings.Contains(purpose, "prefetch") {
-		refuse(w, r) // nobody has opened the link yet
+		refuse(w, r) // does not use the link up
 		return
 	}
 	query := r.URL.Query()
@@ -91,9 +91,9 @@ func (a *access) hasCookie(r *http.Request) bool {
 	return false
 }
 
-// fromHere says whether the browser was sent to this machine by name or number,
-// and not by a name of somebody else that resolves to it; and by no page but our
-// own. The port may be another: of a tunnel.
+// fromHere reports whether the request names this machine by its own name or
+// address, not by a foreign name that resolves to it, and does not come from a
+// foreign page. The port may differ: it can be that of a tunnel.
 func fromHere(r *http.Request) bool {
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -111,14 +111,14 @@ func fromHere(r *http.Request) bool {
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "cross-site", "same-site":
-		// A person may follow a link from anywhere; without our cookie, which
-		// is not sent then.
+		// A link may be followed from anywhere, since the browser does not send
+		// our cookie then.
 		return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	}
 	return true
 }
 
-// refuse says how to get in, and nothing else.
+// refuse explains how to get access, and shows nothing else.
 func refuse(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -126,8 +126,8 @@ func refuse(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 	_, _ = io.WriteString(w, refusal)
 	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
-		// The browser does not send the cookie when a page of another site led
-		// here. It does when this page does.
+		// The browser does not send the cookie when a page of another site leads
+		// here, but does when this page does.
 		_, _ = io.WriteString(w, `<meta http-equiv="refresh" content="0">`)
 	}
 }
@@ -139,13 +139,13 @@ const refusal = `<!doctype html>
 and <code>starter status</code> and <code>starter list</code> print a new one.</p>
 `
 
-// A code is its end, a number that only it has, and the signature of both.
+// A code is its expiry, a unique number, and the signature of both.
 const (
 	codeSize  = 8 + 16
 	codeTotal = codeSize + sha256.Size
 )
 
-// newCode makes a code that holds for LinkLife.
+// newCode makes a code that is valid for LinkLife.
 func newCode(key []byte, now time.Time) string {
 	code := binary.BigEndian.AppendUint64(nil, uint64(now.Add(LinkLife).Unix()))
 	code = append(code, make([]byte, codeSize-len(code))...)
@@ -153,7 +153,7 @@ func newCode(key []byte, now time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(append(code, sign(key, code)...))
 }
 
-// take says whether a code holds, which it does once.
+// take reports whether a code is valid, and uses it up.
 func (a *access) take(text string, now time.Time) bool {
 	code, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(code) != codeTotal || !hmac.Equal(code[codeSize:], sign(a.key, code[:codeSize])) {

@@ -19,19 +19,18 @@ import (
 	"durable-dataload/internal/durablefs"
 )
 
-// All that the engine listens with asks for a certificate of the folder's own
-// authority. The authority's key and the clients' certificate are in the folder,
-// for its owner only; the server's certificate is made at each start and is
-// nowhere but in memory.
+// All listeners of the engine require a certificate of the folder's own authority.
+// The authority's key and the clients' certificate are in the folder, accessible
+// to its owner only; the server's certificate is made at each start and exists
+// only in memory.
 const (
 	authorityFile = "ca.pem"
 	clientFile    = "client.pem"
 )
 
-// None of the certificates expires. What protects them is that only the owner
-// can read their keys, and one that is stolen is made worthless by removing
-// ca.pem, at any time; an end would only stop an engine that runs for years, or
-// one whose clock was set.
+// The certificates do not expire. They are protected because only the owner can
+// read their keys, and removing ca.pem revokes a stolen one at any time; an expiry
+// would only stop an engine that runs for years, or one whose clock was set.
 var (
 	validFrom  = time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC)
 	validUntil = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC) // "no end" of RFC 5280
@@ -48,8 +47,8 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// certificates gives the TLS settings of the engine in dir, as server and as
-// client of itself. What the folder lacks is made: call it with the engine's lock.
+// certificates returns the TLS settings of the engine in dir, as server and as
+// client of itself. It creates missing files: call it with the engine's lock held.
 func certificates(dir string) (server, client *tls.Config, err error) {
 	a, err := openAuthority(filepath.Join(dir, authorityFile))
 	if err != nil {
@@ -78,7 +77,7 @@ func certificates(dir string) (server, client *tls.Config, err error) {
 	return server, client, nil
 }
 
-// clientTLS gives the settings of a client of the engine in dir.
+// clientTLS returns the settings of a client of the engine in dir.
 func clientTLS(dir string) (*tls.Config, error) {
 	path := ClientFile(dir)
 	text, err := durablefs.ReadOwn(path)
@@ -106,7 +105,7 @@ func clientTLS(dir string) (*tls.Config, error) {
 	}, nil
 }
 
-// openAuthority reads the authority of a folder, or makes it.
+// openAuthority reads the authority of a folder, or creates it.
 func openAuthority(path string) (authority, error) {
 	text, err := durablefs.ReadOwn(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -128,7 +127,7 @@ func openAuthority(path string) (authority, error) {
 	return authority{pair.Leaf, key}, nil
 }
 
-// unusable is the error of a file that is there and cannot be used.
+// unusable is the error for a file that exists and cannot be used.
 func unusable(path string, err error) error {
 	return fmt.Errorf("%s cannot be used (%w); remove it, and the next start makes a new one", path, err)
 }
@@ -163,8 +162,8 @@ func (a authority) issue(name string, use x509.ExtKeyUsage) (der []byte, key *ec
 	return der, key, err
 }
 
-// issued says whether a client has a certificate of this authority, and trusts it:
-// not so when one of the two files was restored or removed without the other.
+// issued reports whether a client has a certificate of this authority, and trusts
+// it: not if one of the two files was restored or removed without the other.
 func (a authority) issued(client *tls.Config) bool {
 	chain := client.Certificates[0].Certificate
 	return len(chain) == 2 && string(chain[1]) == string(a.certificate.Raw) &&
@@ -192,7 +191,7 @@ func template(name string) *x509.Certificate {
 	}
 }
 
-// encode gives a key and certificates, the key's own first, as PEM.
+// encode returns a key and certificates as PEM, the key's own certificate first.
 func encode(key *ecdsa.PrivateKey, certificates ...[]byte) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

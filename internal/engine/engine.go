@@ -51,14 +51,14 @@ const (
 	Namespace = "default"
 
 	// Retention keeps finished migrations visible in the Web UI. (The helper
-	// that makes the namespace would keep them for 24 hours.)
+	// that creates the namespace would keep them for 24 hours.)
 	Retention = 30 * 24 * time.Hour
 
 	loopback = "127.0.0.1"
 )
 
-// Address tells other processes of the owner where the running engine is, and
-// gets them in.
+// Address gives other processes of the owner the location of the running engine,
+// and access to it.
 type Address struct {
 	Frontend string `json:"frontend"` // host:port of the Temporal service
 	UI       string `json:"ui"`       // URL of the Web UI; see Link
@@ -74,13 +74,13 @@ func (a Address) ClientOptions() (client.Options, error) {
 	return client.Options{HostPort: a.Frontend, Namespace: Namespace, ConnectionOptions: client.ConnectionOptions{TLS: settings}}, err
 }
 
-// Link is a page of the Web UI ("" is the first one) for a browser that has not
-// been there: it works once, for LinkLife.
+// Link returns a link to a page of the Web UI ("" is the first one) for a browser
+// without a cookie: it works once, within LinkLife.
 func (a Address) Link(path string) string {
 	return a.UI + path + "?" + codeParameter + "=" + newCode(a.Key, time.Now())
 }
 
-// ErrOwned says that another process owns the engine's state folder.
+// ErrOwned means that another process owns the engine's state folder.
 var ErrOwned = errors.New("another process owns the engine's state folder")
 
 // Engine is a running embedded Temporal service.
@@ -93,10 +93,10 @@ type Engine struct {
 	left    []string
 }
 
-// Start starts the service on the SQLite file in dir (made if it is missing)
-// and returns when it answers. It gives ErrOwned when another process runs an
+// Start starts the service on the SQLite file in dir (created if it is missing)
+// and returns when it answers. It returns ErrOwned if another process runs an
 // engine there: use Running to find it. The search attributes are registered
-// when the database is new.
+// in a new database.
 func Start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) (*Engine, error) {
 	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, err
@@ -109,7 +109,7 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 		return nil, err
 	}
 	e := &Engine{lock: lock}
-	// The address of a process that was killed may be another program's by now.
+	// Another program may meanwhile use the address of a killed process.
 	if err := os.Remove(addressFile(dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		lock.Unlock()
 		return nil, err
@@ -121,9 +121,9 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 	return e, nil
 }
 
-// Running finds the engine that another process runs on dir, and makes sure that
-// it is the one which answers. The process may be starting just now, so the
-// address is read again until ctx ends.
+// Running finds the engine that another process runs on dir, and verifies that
+// this engine answers. The process may still be starting, so the address is read
+// again until ctx ends.
 func Running(ctx context.Context, dir string) (Address, error) {
 	for {
 		address, err := readAddress(dir)
@@ -140,7 +140,7 @@ func Running(ctx context.Context, dir string) (Address, error) {
 	}
 }
 
-// IsFree says whether no process runs an engine on dir.
+// IsFree reports whether no process runs an engine on dir.
 func IsFree(dir string) bool {
 	lock, err := durablefs.TryLock(filepath.Join(dir, "lock"))
 	if err != nil {
@@ -150,8 +150,8 @@ func IsFree(dir string) bool {
 	return true
 }
 
-// WaitUntilFree waits until no process runs an engine on dir, and says whether
-// that came so in time.
+// WaitUntilFree waits until no process runs an engine on dir, and reports whether
+// that happened in time.
 func WaitUntilFree(dir string, limit time.Duration) bool {
 	for end := time.Now().Add(limit); !IsFree(dir); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -161,15 +161,15 @@ func WaitUntilFree(dir string, limit time.Duration) bool {
 	return true
 }
 
-// Address says where the engine listens.
+// Address returns the address of the engine.
 func (e *Engine) Address() Address { return e.address }
 
-// Left names the databases of other versions of the engine in the folder, if
-// this start was the first one with this version, and so made a database of
-// its own. What those hold is out of reach for this program.
+// Left returns the databases of other versions of the engine in the folder, if
+// this start was the first one with this version, and so created a new database.
+// This program cannot read the old ones.
 func (e *Engine) Left() []string { return e.left }
 
-// Stop ends the service and gives the state folder free.
+// Stop ends the service and releases the state folder.
 func (e *Engine) Stop() {
 	if e.ui != nil {
 		e.ui.stop()
@@ -216,7 +216,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithLogger(logger),
-		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()), // a certificate may do all
+		temporal.WithAuthorizer(authorization.NewNoopAuthorizer()), // every certificate has all rights
 		temporal.WithTLSConfigFactory(&encryption.FixedTLSConfigProvider{
 			InternodeServerConfig: server,
 			InternodeClientConfig: client,
@@ -232,7 +232,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 		}),
 	)
 	if err != nil {
-		return err // and service is no nil interface then
+		return err // service is a non-nil interface then
 	}
 	e.server = service
 	if err := e.server.Start(); err != nil {
@@ -250,15 +250,15 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	return e.address.write()
 }
 
-// database is the file of one version of the service: it sets its schema up
-// when the file is new, and never upgrades it.
+// database is the file of one version of the service, which creates the schema in
+// a new file and never upgrades it.
 func database(dir, version string) string { return filepath.Join(dir, "temporal-"+version+".db") }
 
 // inURI writes a path as a part of a URI: the service makes "file:<name>?<options>" of the
 // database's name as it is, and in that ?, # and % mean something else.
 func inURI(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
-// escapeGlob makes a path a pattern for itself.
+// escapeGlob turns a path into a pattern that matches only itself.
 func escapeGlob(path string) string {
 	return strings.NewReplacer("[", "\\[", "*", "\\*", "?", "\\?", "\\", "\\\\").Replace(path)
 }
@@ -314,10 +314,10 @@ func serverConfig(file string, ports []int) *config.Config {
 	}
 }
 
-// tuning sets the service up for one machine and one user.
+// tuning configures the service for one machine and one user.
 func tuning() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
-		// One partition a task queue: a task is found by the first poll.
+		// One partition per task queue: the first poll finds a task.
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
 		// A load continues as new as soon as its run is long enough.
@@ -328,8 +328,8 @@ func tuning() dynamicconfig.StaticClient {
 func prepareDatabase(file string, cfg *config.Config, attributes map[string]enumspb.IndexedValueType) error {
 	store := cfg.Persistence.DataStores[sqliteplugin.PluginName].SQL
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		// A crash in the middle must not leave half a schema under the real
-		// name, so the schema is made under another one.
+		// A crash must not leave a partial schema under the real name, so the
+		// schema is created under another one.
 		fresh := file + ".new"
 		for _, leftover := range []string{fresh, fresh + "-wal", fresh + "-shm"} {
 			if err := os.Remove(leftover); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -388,7 +388,7 @@ func readAddress(dir string) (Address, error) {
 	return a, err
 }
 
-// dial shows that the engine answers, and not somebody else at its port.
+// dial verifies that the engine answers, and not another program at its port.
 func (a Address) dial(ctx context.Context) error {
 	settings, err := clientTLS(a.dir)
 	if err != nil {

@@ -8,14 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reservePorts gives n different free ports of the loopback address, which nobody
-// else is given until release. The service opens its ports by itself, and ends
-// the process when one of them is taken, so they must not get lost between being
-// found and being listened on.
+// reservePorts returns n different free ports of the loopback address, reserved
+// until release. The service opens its ports itself, and ends the process if one
+// of them is taken, so no port may be lost between finding it and listening on it.
 //
-// A socket that is bound and does not listen keeps a port: Linux gives it to no
-// connection and to no other socket that asks for any port, but still lets this
-// process listen on it, as both have SO_REUSEADDR. Elsewhere it would not, and
+// A socket that is bound and does not listen reserves a port: Linux assigns it to
+// no connection and to no other socket that asks for any port, but still lets this
+// process listen on it, as both have SO_REUSEADDR. Other systems do not, so there
 // the ports are released at once.
 func reservePorts(n int) (ports []int, release func(), err error) {
 	var sockets []int

@@ -21,20 +21,20 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
-// preferredUI is where the temporal CLI's development server shows its Web UI
-// as well; another free port is taken when it is in use.
+// preferredUI is the address that the temporal CLI's development server uses for
+// its Web UI too; if it is in use, another free port is taken.
 const preferredUI = "127.0.0.1:8233"
 
-// webUI is Temporal's Web UI on a listener of ours. The server that the module
-// brings opens its port by itself, and ends the process when it is in use.
+// webUI is Temporal's Web UI on our own listener. The module's own server opens
+// its port itself, and ends the process if it is in use.
 type webUI struct {
 	listener net.Listener
 	http     *http.Server
 	service  io.Closer // the connection to the Temporal service
 }
 
-// startUI serves the Web UI of the engine at an address, on loopback, for whoever
-// comes with a code of it. client gets it into the engine.
+// startUI serves the Web UI of the engine at a loopback address, for browsers with
+// a valid code or cookie. client is its connection to the engine.
 func startUI(of Address, client *tls.Config) (*webUI, error) {
 	provider, err := uiconfig.NewConfigProviderWithRefresh(&uiconfig.Config{
 		TemporalGRPCAddress: of.Frontend,
@@ -59,9 +59,9 @@ func startUI(of Address, client *tls.Config) (*webUI, error) {
 	const overTLS, publicPath = false, ""
 	e := echo.New()
 	e.Use(middleware.Recover(), middleware.Gzip(), middleware.Secure())
-	// Besides the cookie: a page that the browser takes for one of ours must not
-	// send commands here. The module lets a request with an Authorization header
-	// pass; here that header means nothing.
+	// Besides the cookie: a page that the browser considers same-site must not
+	// send commands. The module accepts a request with an Authorization header;
+	// here that header has no meaning.
 	check := csrf.MiddlewareConfig(provider, overTLS)
 	check.Skipper = middleware.DefaultSkipper
 	e.Use(csrf.EnsureTokenCookie(overTLS), middleware.CSRFWithConfig(check))
@@ -94,7 +94,7 @@ func startUI(of Address, client *tls.Config) (*webUI, error) {
 	return u, nil
 }
 
-// url is where a browser finds it.
+// url is the address for a browser.
 func (u *webUI) url() string { return "http://" + u.listener.Addr().String() }
 
 func (u *webUI) stop() {
@@ -102,9 +102,9 @@ func (u *webUI) stop() {
 	_ = u.service.Close()
 }
 
-// setAPIRoutes adds those of the module that the Web UI needs, and gives their
-// connection to the service. The module's own function takes the certificates
-// from files, and has a route that asks the network for new versions.
+// setAPIRoutes adds the module's routes that the Web UI needs, and returns their
+// connection to the service. The module's own function reads the certificates
+// from files, and has a route that checks the network for new versions.
 func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, frontend string, client *tls.Config) io.Closer {
 	service := rpc.CreateGRPCConnection(frontend, client)
 	forward := []api.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}

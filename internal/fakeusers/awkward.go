@@ -10,7 +10,7 @@ type form struct {
 	sparse     bool // only the first field has a value
 }
 
-// awkward gives record n its trouble, one of 25 in turn. A record that has one is still good.
+// awkward gives record n one of 25 awkward values in turn. The record stays valid.
 func (v *record) awkward(r *random, n int64) form {
 	given, family := v[givenName], v[familyName]
 	_, domain, _ := strings.Cut(v[email], "@")
@@ -26,7 +26,7 @@ func (v *record) awkward(r *random, n int64) form {
 		v[address1] += "\nc/o " + family
 	case 4:
 		v[address1] += "\r\nc/o " + family
-	case 5: // base letters and combining marks, and in the next such record the same names in one piece
+	case 5: // base letters and combining marks, and in the next such record the same names precomposed
 		v[givenName], v[familyName] = "Zoe\u0308lla", "Zoëlla\u0301nde\u0301"
 		if n%50 >= 25 {
 			v[givenName], v[familyName] = "Zo\u00eblla", "Zo\u00ebll\u00e1nd\u00e9"
@@ -72,7 +72,7 @@ func (v *record) awkward(r *random, n int64) form {
 	case 21:
 		v[displayName] = `<script>alert("` + given + `")</script>`
 		v[address2] = "C:\\flat\\n \t&amp; %22 \u2028 'x' {{y}} $(z)"
-	case 22: // outside of the basic plane, where UTF-16 needs two units
+	case 22: // outside the Basic Multilingual Plane, where UTF-16 needs two units
 		v[givenName], v[familyName], v[displayName] = "𠮷野星", "架空𝒜", "架空𝒜 𠮷野星"
 	case 23:
 		v[address2] = strings.Repeat("Behind the long row of sheds. ", 30)

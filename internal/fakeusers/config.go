@@ -25,14 +25,14 @@ type field struct {
 	name     string
 	required bool
 	column   int                             // of Columns and created the one with this name; none without it
-	value    func(r *random, n int64) string // nil for the invented value of the column
+	value    func(r *random, n int64) string // nil for the generated value of the column
 }
 
 // none is the column of a field with a name that is not predefined.
 const none = -1
 
-// maxLength is the longest value that a configuration may ask for. A record of several such values still fits into
-// memory, and is larger than the platform takes.
+// maxLength is the maximum length of a value in a configuration. A record of several such values still fits into
+// memory, and exceeds the limit of the platform.
 const maxLength = 1 << 20
 
 // configuration is the JSON of a Config.
@@ -76,15 +76,15 @@ func (t *truth) UnmarshalJSON(text []byte) error {
 
 // ParseConfig reads a configuration in the form of sample_config.json of github.com/janrain/dataload. The types of
 // fields are those that sample/randomize.py has there: string, password, gender, boolean, date, datetime and client.
-// A type or a setting that it does not know is an error, so that nothing is left out in silence.
+// An unknown type or setting is an error, so that nothing is ignored silently.
 //
 // The values are those of randomize.py, with these exceptions:
 //
-//   - Dates lie before 1 January 2026, not before now, so that the same seed gives the same file.
-//   - Of the format only {index} is replaced, counted from 0, and {{ and }} stand for braces.
+//   - Dates are before 1 January 2026, not before now, so that the same seed gives the same file.
+//   - Of the format only {index} is replaced, counted from 0, and {{ and }} are braces.
 //   - A password that is not required is empty where only required values are wanted, also if it has a list.
 //
-// Without a separator it is the comma, and without a file name that of the sample configuration.
+// The default separator is the comma, the default file name that of the sample configuration.
 func ParseConfig(text []byte) (*Config, error) {
 	var c configuration
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -283,7 +283,7 @@ func (f configuredField) password() (func(r *random, n int64) string, error) {
 	}, nil
 }
 
-// gender is in a quarter of all cases no spelling of any.
+// gender is a spelling of a gender, or in a quarter of all cases a word.
 func (f configuredField) gender() (func(r *random, n int64) string, error) {
 	other, err := f.text()
 	if err != nil {

@@ -69,35 +69,35 @@ const (
 	created
 )
 
-// Options says which file to make.
+// Options describe the file to generate.
 type Options struct {
 	Records int64
 	Seed    uint64
 
-	// Awkward puts in everything that is allowed in a CSV file and troubles its readers, and from 50 records on also
-	// what goes wrong: see Flaws. From 100 records on everything is in a good record too. Without it all records are
-	// good, and no two have the same email address unless a configuration makes them so.
+	// Awkward adds everything that is valid in a CSV file and troubles its readers, and from 50 records on also
+	// invalid records: see Flaws. From 100 records on every awkward value is in a valid record too. Without it all
+	// records are valid, and no two have the same email address unless the configuration causes it.
 	Awkward bool
 
-	// Created adds the column created, in the place that it has in sample_config.json. It has no meaning with Config.
+	// Created adds the column created, at its position in sample_config.json. It has no effect with Config.
 	Created bool
 
-	// OnlyRequired leaves the values of the columns that are not required empty.
+	// OnlyRequired leaves optional columns empty.
 	OnlyRequired bool
 
-	// Config gives the columns and their values instead. What is awkward stands in those columns that have the name
-	// of a predefined one.
+	// Config defines the columns and their values instead. Awkward values are in the columns with the name of a
+	// predefined one.
 	Config *Config
 }
 
-// Flaws are the records of an awkward file that are wrong, by their numbers, which depend on the number of records and
+// Flaws are the invalid records of an awkward file, by their numbers, which depend on the number of records and
 // on the columns, and not on the seed. Each is 0 if the file has none.
 type Flaws struct {
 	TooFew, TooMany int64    // fail: they have too few or too many fields
-	BadBirthday     int64    // fails: 31 February is no date
+	BadBirthday     int64    // fails: 31 February is not a date
 	BlankBehind     int64    // does not fail: an empty line follows this record
 	Repeated        [3]int64 // fail as duplicates: have the address of the record in Original, the last one in capitals
-	Original        [3]int64 // fail instead where the repeated one arrives before them
+	Original        [3]int64 // fail instead if the repeated one arrives first
 }
 
 // Failing are the records that fail if they are sent in their order, in that order.
@@ -108,7 +108,7 @@ func (f Flaws) Failing() []int64 {
 	return failing
 }
 
-// Flaws says where they are.
+// Flaws returns their numbers.
 func (o Options) Flaws() Flaws {
 	n := o.Records
 	if !o.Awkward || n < 50 {
@@ -158,7 +158,7 @@ func (o Options) separator() byte {
 	return ','
 }
 
-// Write writes the whole file: the header and the records. An awkward file has no line end behind the last record.
+// Write writes the whole file: the header and the records. An awkward file has no line end after the last record.
 func Write(w io.Writer, o Options) error {
 	b := bufio.NewWriterSize(w, 256<<10)
 	row := append(appendFields(nil, namesOf(o.fields()), o.separator(), form{}), '\n')
@@ -174,7 +174,7 @@ func Write(w io.Writer, o Options) error {
 	return b.Flush()
 }
 
-// AppendRecord appends the bytes of record n, from 1 to o.Records, as they stand in the file that Write makes.
+// AppendRecord appends the bytes of record n, from 1 to o.Records, as in the file that Write makes.
 func AppendRecord(dst []byte, o Options, n int64) []byte {
 	values, form := o.values(make([]string, 0, 20), n)
 	flaws := o.Flaws()

@@ -64,7 +64,7 @@ func unexpected(err error) *apiError {
 	return newError(500, "unexpected internal error: %v", err)
 }
 
-// object is the error as it stands in the place of a record's result.
+// object is the error in the form of a record's result.
 func (e *apiError) object() map[string]any {
 	object := map[string]any{
 		"stat": "error", "code": e.code, "error": errorNames[e.code], "error_description": e.description,

@@ -127,7 +127,7 @@ func chooseInto(chosen, object map[string]any, path []string) {
 	}
 }
 
-// isPlural tells whether a list is a plural, which holds objects, and not a JSON value that happens to be a list.
+// isPlural reports whether a list is a plural, which holds objects, and not a JSON value that happens to be a list.
 func isPlural(list []any) bool {
 	for _, element := range list {
 		if _, ok := element.(map[string]any); !ok {
@@ -145,7 +145,7 @@ func elementID(element any) int64 {
 	return id
 }
 
-// hasElementID tells whether any element of any plural in value has an id.
+// hasElementID reports whether any element of any plural in value has an id.
 func hasElementID(value any) bool {
 	switch value := value.(type) {
 	case map[string]any:
@@ -205,8 +205,8 @@ func numberElements(value any, last *int64) {
 	}
 }
 
-// merge gives what entity.update makes of an attribute: objects are merged; elements are added to plurals, or take
-// the place of the element whose id they have; all else is replaced.
+// merge returns the value of an attribute after entity.update: objects are merged; elements are added to plurals, or
+// replace the element with the same id; everything else is replaced.
 func merge(old, new any) (any, *apiError) {
 	switch new := new.(type) {
 	case map[string]any:
@@ -253,7 +253,7 @@ func findElement(list []any, id int64) int {
 	return slices.IndexFunc(list, func(element any) bool { return id != 0 && elementID(element) == id })
 }
 
-// place is where an attribute path leads within an entity: an attribute of an object, or an element of its plural.
+// place is the target of an attribute path in an entity: an attribute of an object, or an element of its plural.
 type place struct {
 	object  map[string]any
 	name    string
@@ -261,7 +261,7 @@ type place struct {
 }
 
 // placeOf follows an attribute path such as primaryAddress.city, or clients#3.name, where 3 is an element's id.
-// Objects that are missing on the way are made.
+// Missing objects on the path are created.
 func placeOf(entity map[string]any, path string) (place, *apiError) {
 	object := entity
 	for {

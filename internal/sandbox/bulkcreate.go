@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// bulkCreate is entity.bulkCreate: it creates the records of all_attributes, each for itself.
+// bulkCreate is entity.bulkCreate: it creates the records of all_attributes independently.
 func (s *Server) bulkCreate(q *request) (map[string]any, *apiError) {
 	records, err := q.records()
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Server) bulkCreate(q *request) (map[string]any, *apiError) {
 	return map[string]any{"stat": "ok", "results": ids, "uuid_results": uuids}, nil
 }
 
-// records decodes all_attributes, and tells the truth log what the call holds.
+// records decodes all_attributes, and adds their keys and digest to the truth log.
 func (q *request) records() ([]any, *apiError) {
 	text := q.params.Get("all_attributes")
 	if text == "" {

@@ -31,7 +31,7 @@ func openEntities(stateDir string, emails EmailRule, clock time.Duration) (*enti
 	return e, nil
 }
 
-// replay applies a line of the log to the index. place is where the line's first entity is in the log.
+// replay applies a line of the log to the index. place is the offset of the line's first entity in the log.
 func (e *entities) replay(place int64, c *Call) error {
 	e.seq, e.last = c.Seq, c.Committed
 	e.arrived[c.Endpoint] = max(e.arrived[c.Endpoint], c.Number)
@@ -85,8 +85,8 @@ func (e *entities) arrive(endpoint string) (number, writes int64) {
 	return e.arrived[endpoint], writes
 }
 
-// enqueue appends the line of a call and the entities that it wrote to the log, and gives the place behind them; the
-// call is durable when log.sync of that place has returned nil. apply puts the change into the index, with the places
+// enqueue appends the line of a call and the entities that it wrote to the log, and returns the offset after them; the
+// call is durable when log.sync of that offset has returned nil. apply puts the change into the index, with the offsets
 // of the entities in the log. The caller holds the lock.
 func (e *entities) enqueue(c *Call, bodies [][]byte, apply func(places []int64)) (end int64, err error) {
 	if c.Committed.IsZero() {

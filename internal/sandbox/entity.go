@@ -56,7 +56,7 @@ func (o *Options) hides(path string) bool {
 }
 
 // update is entity.update: it changes the attributes that are given and leaves the others. Elements are added to
-// plurals, or take the place of the element whose id they have.
+// plurals, or replace the element with the same id.
 func (s *Server) update(q *request) (map[string]any, *apiError) {
 	return s.edit(q, func(attributes map[string]any, lastElement int64) *apiError {
 		value, err := q.value()
@@ -172,7 +172,7 @@ func (s *Server) remove(q *request) (map[string]any, *apiError) {
 	return map[string]any{"stat": "ok"}, nil
 }
 
-// address reads which entity a call is about, and tells the truth log its email, if that is how it is named.
+// address reads the address of an entity from a call, and adds its email to the truth log, if the call uses it.
 func (q *request) address() (address, *apiError) {
 	a, err := parseAddress(q.params)
 	if a.email != "" {

@@ -23,7 +23,7 @@ type share int
 const (
 	all     share = iota
 	half          // every other record, the first among them
-	nothing       // not even the credentials are looked at
+	nothing       // not even the credentials are checked
 	twice         // all, and then once more: a gateway has sent the request again
 )
 
@@ -36,17 +36,17 @@ const (
 	hung                       // no answer, until the client goes away
 	httpStatus                 // an HTTP error with an HTML page
 	apiCode                    // HTTP 200 with an API error
-	brokenJSON                 // HTTP 200, and a page in the place of JSON
+	brokenJSON                 // HTTP 200, and a page instead of JSON
 	truncated                  // half of the answer, against its Content-Length
 	noStat                     // the answer without stat
 	oneResultOff               // the answer without its last result
-	someUnknown                // every other record has an API error in the place of its result
+	someUnknown                // every other record has an API error instead of its result
 	oneUUID                    // all results are the first one
 	reversed                   // the results of the records that were created, the last one first
 	answered                   // as if nothing were wrong
 )
 
-// aftermath is what other people do after a call with a fault, to every third record of it.
+// aftermath is what other users do to every third record of a call with a fault.
 type aftermath int
 
 const (
@@ -65,10 +65,10 @@ type faultKind struct {
 	after  aftermath
 }
 
-// faultKinds are all kinds, in the order in which "all" draws them. The order is part of what a seed means.
+// faultKinds are all kinds, in the order in which "all" draws them. The meaning of a seed depends on the order.
 //
-// A replay is two calls in the truth log with the same number; the first has the fault "replayed" and no answer. What
-// others do after a call are entries of their own: see truth.go.
+// A replay is two calls in the truth log with the same number; the first has the fault "replayed" and no answer. Actions
+// of users after a call are separate entries: see truth.go.
 var faultKinds = []faultKind{
 	{"refuse", nothing, refused, 0, peace},
 	{"reset-before", nothing, reset, 0, peace},
@@ -122,7 +122,7 @@ func (k *faultKind) status() int {
 	}
 }
 
-// inAll says whether the name "all" stands for it, too.
+// inAll reports whether the name "all" includes it.
 func (k *faultKind) inAll() bool {
 	return k.after == peace && !slices.Contains([]string{"http413-after", "replay", "wrong-order"}, k.name)
 }
@@ -146,7 +146,7 @@ type chance struct {
 	percent float64
 }
 
-// faultEndpoints are the endpoints that faults can hit, with what stands before the name of a fault to say so.
+// faultEndpoints are the endpoints that faults can hit, with the prefix of a fault for each.
 var faultEndpoints = []struct{ prefix, endpoint string }{
 	{"", bulkCreateEndpoint},
 	{"find:", findEndpoint},
@@ -157,13 +157,13 @@ var faultEndpoints = []struct{ prefix, endpoint string }{
 
 // ParseFaults reads a list such as "http502=2,reset-after=0.5,find:http502=5": kinds of faults, each with the percent
 // of calls that it hits. A kind hits entity.bulkCreate, or with "find:", "update:", "replace:" or "delete:" before its
-// name the calls to that endpoint, which are counted and drawn for each endpoint apart. The name "all" stands for every
-// kind whose answer leaves the client in doubt, so many percent each: not for http413-after, replay and wrong-order, whose
-// answers are clear and mislead, nor for those in which other people do something. Where a kind comes twice the later one counts. The percentages of one endpoint may not
-// exceed 100 together. An empty list is no faults.
+// name the calls to that endpoint, which are counted and drawn separately for each endpoint. The name "all" selects every
+// kind whose answer leaves the client in doubt, with that percentage each: not http413-after, replay and wrong-order, whose
+// answers are clear and misleading, nor those with actions of other users. If a kind is repeated the later one counts. The
+// percentages of one endpoint may not exceed 100 together. An empty list means no faults.
 //
-// Of a call for one entity, partial-502 does all there is to do, and the kinds that change the list of results change
-// nothing. Nobody registers or signs in after it.
+// For a call for one entity, partial-502 does everything, and the kinds that change the list of results change nothing.
+// No user registers or signs in after it.
 func ParseFaults(s string) (Faults, error) {
 	faults := Faults{byEndpoint: map[string][]chance{}}
 	for item := range strings.SplitSeq(s, ",") {
@@ -220,7 +220,7 @@ func FaultNames() string {
 	return strings.Join(names, ", ")
 }
 
-// FaultPrefixes lists what ParseFaults takes before the name of a fault.
+// FaultPrefixes lists the prefixes that ParseFaults accepts before the name of a fault.
 func FaultPrefixes() string {
 	var prefixes []string
 	for _, e := range faultEndpoints[1:] {
@@ -309,8 +309,8 @@ func (k *faultKind) apiError() *apiError {
 	return newError(k.code, "%s", strings.ReplaceAll(errorNames[k.code], "_", " "))
 }
 
-// end ends the call in the fault's way; body is the answer that there would be. It tells whether it did, which it
-// does not for faults that are in the answer itself.
+// end ends the call in the fault's way; body is the answer that there would be. It reports whether it did, which it
+// does not for faults in the answer itself.
 func (k *faultKind) end(w http.ResponseWriter, r *http.Request, body []byte, closing <-chan struct{}) bool {
 	switch k.ending {
 	case refused:

@@ -41,7 +41,7 @@ const (
 
 type filter interface {
 	judge(entity map[string]any) verdict
-	// where tells where to look for the entities that fit, so that not all need to be read.
+	// where returns the region of possible matches, so that not all entities need to be read.
 	where(t *table) region
 }
 
@@ -166,7 +166,7 @@ func isDate(attribute string) bool {
 	return kind == "date" || kind == "dateTime"
 }
 
-// parseFilter reads a filter. known tells whether an attribute exists. The errors are the API's reasons.
+// parseFilter reads a filter. known reports whether an attribute exists. The errors are the API's reasons.
 func parseFilter(text string, known func(attribute string) bool) (filter, error) {
 	p := &filterParser{text: text, known: known}
 	if err := p.advance(); err != nil {
@@ -209,7 +209,7 @@ func (t token) isSymbol(text string) bool {
 type filterParser struct {
 	text  string
 	known func(string) bool
-	token token // the one to look at
+	token token // the current one
 	next  int   // where the one after it begins
 	depth int
 }

@@ -195,7 +195,7 @@ func (f *search) take(h hit) {
 	}
 }
 
-// sort puts the hits in order, and lets go of those that are too far behind.
+// sort puts the hits in order, and drops those beyond the limit.
 func (f *search) sort() {
 	slices.SortFunc(f.hits, func(a, b hit) int {
 		for i, key := range f.order {
@@ -290,7 +290,7 @@ func (e *entities) count(typeName string) int64 {
 	return 0
 }
 
-// knows tells whether an entity type has an attribute.
+// knows reports whether an entity type has an attribute.
 func (e *entities) knows(typeName, attribute string) bool {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
@@ -303,7 +303,7 @@ func (e *entities) knows(typeName, attribute string) bool {
 	return known
 }
 
-// area gives where a search has to look: a region of a table, and the last id that is visible with the lag.
+// area returns the range of a search: a region of a table, and the last id that is visible with the lag.
 func (e *entities) area(f *search, lag time.Duration) (*table, region, int64) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()

@@ -116,7 +116,7 @@ func checkObject(object map[string]any, prefix string) *apiError {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		path := prefix + name
 		if name == "" || prefix == "" && strings.Contains(name, ".") {
-			// A dotted path in the place of a name is a record whose objects were not built.
+			// A dotted path instead of a name means that the objects of the record were not built.
 			return &apiError{223, "unknown attribute: " + path, map[string]any{"attribute_name": path}}
 		}
 		attribute, known := schemaAt[path]

@@ -37,15 +37,15 @@ const (
 	deleteEndpoint     = "entity.delete"
 )
 
-// Options say what a server is like. Address, StateDir, ClientID and ClientSecret are required.
+// Options configure a server. Address, StateDir, ClientID and ClientSecret are required.
 type Options struct {
 	// Address is the host and port to listen on; port 0 takes a free one.
 	Address string
 	// StateDir is the folder that holds the database. It is created if missing, and belongs to one server at a time.
 	StateDir string
-	// ClientID and ClientSecret are those of the one API client. Nobody else gets in.
+	// ClientID and ClientSecret are those of the only API client.
 	ClientID, ClientSecret string
-	// Faults are what goes wrong, Seed decides for which calls: the same seed hits the same calls.
+	// Faults are the faults to inject, Seed selects the calls: the same seed hits the same calls.
 	Faults Faults
 	Seed   int64
 	// HealAfter ends all faults after so many calls that write (bulkCreate, update, replace and delete together),
@@ -58,7 +58,7 @@ type Options struct {
 	// Limit is how many calls a second are let through, of all endpoints together; what exceeds it is answered with
 	// API error 510. 0 means no limit.
 	Limit float64
-	// RefuseCalls has a bulkCreate refused as a whole if its schema refuses one of the records.
+	// RefuseCalls makes bulkCreate refuse the whole call if the schema refuses one of the records.
 	RefuseCalls bool
 	// Emails says which emails two entities cannot both have; "" means FoldedEmails.
 	Emails EmailRule
@@ -68,7 +68,7 @@ type Options struct {
 	// Hide are attributes that calls to entity and entity.find do not show, nor take in a filter or an order. "all" are
 	// all but email and uuid.
 	Hide []string
-	// IgnoreCreated has a bulkCreate take no notice of created: it is always the time at which the entity is made.
+	// IgnoreCreated makes bulkCreate ignore created: it is always the time at which the entity is created.
 	IgnoreCreated bool
 	// EntityTypes are the entity types there are; none means "user".
 	EntityTypes []string
@@ -92,8 +92,8 @@ type Server struct {
 // Start opens the state folder and serves in the background. It returns when calls are accepted; a large state
 // folder is read first, for about half a minute for 10 million entities.
 //
-// Its errors are for people: options that are missing or impossible, an address in use, a state folder that belongs
-// to another process or is damaged.
+// Its errors are user-facing: missing or invalid options, an address in use, a state folder that belongs to another
+// process or is damaged.
 func Start(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func Start(o Options) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          log.New(io.Discard, "", 0), // it would be about clients that went away
+		ErrorLog:          log.New(io.Discard, "", 0), // it would report clients that disconnected
 	}
 	go func() { s.served <- s.http.Serve(listener) }()
 	return s, nil
@@ -154,8 +154,8 @@ func (s *Server) URL() string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// Close ends the calls under way, those that hang without an answer, and lets go of the address and the state
-// folder. It gives the error that stopped the server before, if one did; further calls give the same.
+// Close ends the calls in progress, hanging ones without an answer, and releases the address and the state folder. It
+// returns the error that stopped the server before, if any; further calls return the same.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closing)
@@ -203,12 +203,12 @@ func (s *Server) handler() http.Handler {
 // request is one call on its way through the server.
 type request struct {
 	params url.Values
-	call   *Call // what the truth log will say of it
+	call   *Call // its entry in the truth log
 	done   share // how much of it is to be done
 }
 
-// serve is the way of a call: it is counted, its fault is drawn, it is read, done and written down, and then its
-// client gets the answer, or the fault.
+// serve processes a call: it is counted, its fault is drawn, it is read, executed and logged, and then the client gets
+// the answer, or the fault.
 func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	received := time.Now()
 	w.Header().Set("Date", received.Add(s.options.DateSkew).UTC().Format(http.TimeFormat))
@@ -217,7 +217,7 @@ func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	fault := s.faultFor(e.name, number, writes)
 	if fault != nil && fault.ending == refused {
 		call.Fault = fault.name
-		s.entities.note(call, nil) // should the log fail here, the next call that is answered says so
+		s.entities.note(call, nil) // if the log fails here, the next answered call reports it
 		fault.end(w, r, nil, s.closing)
 		return
 	}
@@ -253,7 +253,7 @@ func (s *Server) faultFor(endpoint string, number, writes int64) *faultKind {
 	return s.options.Faults.draw(s.options.Seed, endpoint, number)
 }
 
-// process does what a call asks for, as far as its fault lets it, and gives the answer.
+// process executes a call, as far as its fault allows, and returns the answer.
 func (s *Server) process(e endpoint, r *http.Request, q *request, fault *faultKind) map[string]any {
 	if fault == nil {
 		reply, err := s.answer(e, r, q)
@@ -286,7 +286,7 @@ func (s *Server) process(e endpoint, r *http.Request, q *request, fault *faultKi
 	return s.settle(q, reply, err, nil)
 }
 
-// answer checks the credentials and the entity type and then does what the endpoint is for.
+// answer checks the credentials and the entity type and then calls the endpoint.
 func (s *Server) answer(e endpoint, r *http.Request, q *request) (map[string]any, *apiError) {
 	if err := s.credentials.check(r, q.params, q.call.Received); err != nil {
 		return nil, err
@@ -308,8 +308,8 @@ func (s *Server) checkType(q *request) *apiError {
 	return nil
 }
 
-// settle makes sure that the call is in the truth log, with the attributes that it mentioned, and gives the answer
-// to it: the reply, or the error.
+// settle ensures that the call is in the truth log, with the attributes that it mentioned, and returns its answer: the
+// reply, or the error.
 func (s *Server) settle(q *request, reply map[string]any, err *apiError, attributes []string) map[string]any {
 	if q.call.Seq == 0 { // it wrote nothing, else it would be there already
 		if err != nil {
@@ -358,7 +358,7 @@ func (s *Server) waitUntil(moment time.Time) {
 
 // refusal is the answer to a call that could not be read, as the web server in front of the API gives it.
 type refusal struct {
-	status int // 0 if there is nobody to answer
+	status int // 0 if the client is gone
 	text   string
 }
 
@@ -377,8 +377,8 @@ func readParams(r *http.Request) (url.Values, *refusal) {
 		return nil, &refusal{}
 	}
 	if len(body) > maxBody {
-		// What the client is still sending is taken, up to a point: else it would see a broken connection and not
-		// the answer.
+		// The rest of the request is read, up to a limit: otherwise the client would see a broken connection and
+		// not the answer.
 		rest, _ := io.Copy(io.Discard, io.LimitReader(r.Body, 16*maxBody))
 		size := max(r.ContentLength, int64(len(body))+rest)
 		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("client intended to send too large body: %d bytes", size)}

@@ -21,7 +21,7 @@ type table struct {
 	attributes map[string]struct{}   // paths that were mentioned so far
 }
 
-// entry tells where an entity is in the log.
+// entry is the position of an entity in the log.
 type entry struct {
 	offset  int64
 	written int64 // when the entity was created, in Unix microseconds
@@ -31,7 +31,7 @@ type entry struct {
 // pageSize is the number of entries that are allocated together, so that a table never has to be copied to grow.
 const pageSize = 1 << 14
 
-// emailHash stands for a folded email. It is long enough that two emails do not share one: 128 bits.
+// emailHash is a hash of a folded email, with 128 bits, so that collisions can be ignored.
 type emailHash [16]byte
 
 func hashEmail(folded string) emailHash {
@@ -93,7 +93,7 @@ func (t *table) removeEmail(email string, id int64) {
 	}
 }
 
-// move notes that an entity was changed, and where in the log it is now.
+// move records a change of an entity and its new position in the log.
 func (t *table) move(w Written, offset int64) {
 	at := t.entry(w.ID)
 	at.offset, at.size = offset, w.Size

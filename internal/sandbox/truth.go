@@ -4,7 +4,7 @@ package sandbox
 // the same time the database itself. One file, so that the two can never disagree.
 //
 // It is append-only. Each line is one JSON object, ends with a newline, and is one call to one of the endpoints, or
-// something that a user of the site did (stranger and the like, see faults.go): the endpoint is then user.register or
+// an action of a user of the site (faults such as stranger, see faults.go): the endpoint is then user.register or
 // user.change.
 // A line is on disk (fsync) before any byte of that call's answer leaves, and before the connection is broken where
 // a fault breaks it. So every call that was answered has a line. A call that was under way when the process was
@@ -19,17 +19,17 @@ package sandbox
 //	            are this by the clock that stamps entities (Options.StampSkew)
 //	endpoint    entity.bulkCreate, entity.find, entity.count, entity, entity.update, entity.replace, entity.delete,
 //	            entityType, user.register, user.change
-//	number      the how-manieth call to this endpoint it was, in the order of arrival; faults are drawn by it
+//	number      ordinal of the call at this endpoint, in the order of arrival; faults are drawn by it
 //	type_name   as given, "" if not given or not read
 //	status      HTTP status of the answer; 0 if none was sent (refuse, reset-*, hang*, the client was gone)
 //	code        API error code of the answer, as sent or as it would have been sent; 0 if none
-//	fault       the fault that was played, "" if none; "replayed" of the first of the two calls that a replay makes of
-//	            one: nobody has seen its answer
+//	fault       the injected fault, "" if none; "replayed" for the first of the two calls of a replay: its answer was not
+//	            sent
 //	records     bulkCreate: number of records in all_attributes, written or not; else 0
 //	sha256      bulkCreate: of the decoded bytes of all_attributes, in hex. "" if they were not read (refuse, too large)
 //	keys        bulkCreate: one entry a record, the i-th is the i-th record's email in lower case, "" without one.
 //	            Other endpoints: the email that the call addressed, where it addressed by email
-//	written     one entry a record that was created, updated or replaced: index (0-based place in all_attributes;
+//	written     one entry a record that was created, updated or replaced: index (0-based position in all_attributes;
 //	            0 for single records), id, uuid, email ("" without one), email_before (only where it changed),
 //	            size (bytes of its JSON in entities)
 //	refused     bulkCreate: one entry a record that was refused: index, code
@@ -125,10 +125,10 @@ func ReadTruth(stateDir string) ([]Call, error) {
 	return calls, err
 }
 
-// entitiesMark stands between the truth of a line and the stored records.
+// entitiesMark separates the truth of a line from the stored records.
 var entitiesMark = []byte(`,"entities":[`)
 
-// encodeLine gives the line of a call and, for each stored record, its place in the line.
+// encodeLine returns the line of a call and, for each stored record, its offset in the line.
 func encodeLine(c *Call, bodies [][]byte) (line []byte, places []int64, err error) {
 	line, err = json.Marshal(c)
 	if err != nil {
@@ -148,7 +148,7 @@ func encodeLine(c *Call, bodies [][]byte) (line []byte, places []int64, err erro
 	return append(line, "]}\n"...), places, nil
 }
 
-// decodeLine is encodeLine's inverse for the truth part. place is where the first stored record begins in the line.
+// decodeLine is encodeLine's inverse for the truth part. place is the offset of the first stored record in the line.
 func decodeLine(line []byte) (c *Call, place int64, err error) {
 	truth := line
 	mark := bytes.Index(line, entitiesMark)
@@ -179,8 +179,8 @@ func decodeLine(line []byte) (c *Call, place int64, err error) {
 	return c, place, nil
 }
 
-// readLines calls each for every whole line, with the place in the file of the line's first stored record. end is
-// where the last whole line ends: what comes after it is torn.
+// readLines calls each for every whole line, with the offset in the file of the line's first stored record. end is the
+// end of the last whole line: the rest is torn.
 func readLines(r io.Reader, each func(place int64, c *Call) error) (end int64, err error) {
 	lines := bufio.NewReaderSize(r, 1<<20)
 	for number := int64(1); ; number++ {

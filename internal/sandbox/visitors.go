@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// The endpoints of the truth log for what users of the site do, not through the API.
+// The endpoints of the truth log for actions of users of the site, which do not use the API.
 const (
 	registration  = "user.register"
 	profileChange = "user.change"
 )
 
-// visitors are users who will change their profiles when the next call comes.
+// visitors are users that change their profiles at the next call.
 type visitors struct {
 	mu      sync.Mutex
 	waiting []visitor
@@ -20,9 +20,9 @@ type visitors struct {
 
 type visitor struct{ typeName, uuid string }
 
-// after has other people do what a fault wants, after its call and before its end is seen. Every third record of the
-// call meets them. Of those who register every other one changes the profile when the next call comes, and all who
-// sign in do.
+// after performs the user actions of a fault, after its call and before its end is visible. They affect every third
+// record of the call. Every other newly registered user, and every user that signs in, changes the profile at the next
+// call.
 func (s *Server) after(fault *faultKind, q *request) {
 	switch fault.after {
 	case strangers, namesakes:
@@ -52,8 +52,8 @@ func (s *Server) after(fault *faultKind, q *request) {
 	}
 }
 
-// register makes an entity as a form of the site does, and gives its uuid, "" if its address is taken or its data are
-// not right.
+// register creates an entity like a form of the site, and returns its uuid, "" if the address is taken or the data are
+// invalid.
 func (s *Server) register(typeName string, attributes map[string]any) (uuid string) {
 	number, _ := s.entities.arrive(registration)
 	call := newCall(registration, number, time.Now())
@@ -61,7 +61,7 @@ func (s *Server) register(typeName string, attributes map[string]any) (uuid stri
 	paths := attributePaths(attributes)
 	outcomes, err := s.entities.create(call, []candidate{newCandidate(attributes)}, paths, func(int) bool { return false })
 	if err != nil {
-		return "" // the next call that is answered says so
+		return "" // the next answered call reports it
 	}
 	return outcomes[0].uuid
 }
@@ -75,7 +75,7 @@ func (v *visitors) add(one visitor) {
 	v.waiting = append(v.waiting, one)
 }
 
-// usersReturn has those who are to change their profiles do so.
+// usersReturn changes the profiles of the waiting visitors.
 func (s *Server) usersReturn() {
 	s.visitors.mu.Lock()
 	all := s.visitors.waiting
@@ -85,7 +85,7 @@ func (s *Server) usersReturn() {
 		number, _ := s.entities.arrive(profileChange)
 		call := newCall(profileChange, number, time.Now())
 		call.TypeName = v.typeName
-		// Who is deleted meanwhile changes nothing.
+		// A user that was deleted meanwhile changes nothing.
 		_, _ = s.entities.change(call, address{uuid: v.uuid}, func(attributes map[string]any, _ int64) *apiError {
 			attributes["displayName"] = "changed in the profile"
 			return nil
