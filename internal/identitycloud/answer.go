@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"durable-dataload/internal/httponce"
 )
 
 // Verdict says what is known after a call.
@@ -271,7 +273,7 @@ func (c *Client) judge(r reply) (Answer, object) {
 	}
 	if r.header != nil {
 		a.ServerDate, _ = http.ParseTime(r.header.Get("Date"))
-		a.RetryAfter = RetryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
+		a.RetryAfter = httponce.RetryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
 		if c.answered != nil && !a.ServerDate.IsZero() {
 			c.answered(a.ServerDate, a.Sent, a.Received)
 		}
@@ -335,22 +337,4 @@ func (a *Answer) unusable(reason string) {
 func containsFold(text []byte, phrases ...string) bool {
 	lower := bytes.ToLower(text)
 	return slices.ContainsFunc(phrases, func(p string) bool { return bytes.Contains(lower, []byte(p)) })
-}
-
-// RetryAfter reads a Retry-After header: seconds, or a date, which is compared with the server's own clock if that is known.
-// It is a day at most, and 0 where the header says nothing.
-func RetryAfter(value string, serverDate, received time.Time) time.Duration {
-	const longest = 24 * time.Hour
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
-		return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	if serverDate.IsZero() {
-		serverDate = received
-	}
-	return min(max(0, date.Sub(serverDate)), longest)
 }

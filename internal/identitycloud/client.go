@@ -17,13 +17,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
+
+	"durable-dataload/internal/httponce"
 )
 
 // Defaults of Config. The first two are those of dataload.py (--timeout, --workers).
@@ -33,10 +32,6 @@ const (
 	DefaultEntityType     = "user"
 	DefaultMaxAnswer      = 64 << 20
 )
-
-// idleTimeout is how long an unused connection is kept. It is shorter than the 60 to 75 seconds after which common
-// front ends hang up: a call that meets a connection which is just being closed has an unknown outcome.
-const idleTimeout = 20 * time.Second
 
 // Config says which Identity Cloud to talk to, and how.
 type Config struct {
@@ -168,34 +163,10 @@ func New(cfg Config) (*Client, error) {
 		slots:      make(chan struct{}, cfg.MaxConnections),
 		common:     common(cfg.EntityType, cfg.Timeout),
 		now:        time.Now,
-		transport:  NewTransport(cfg.Timeout, cfg.MaxConnections),
+		transport:  httponce.NewTransport(cfg.Timeout, cfg.MaxConnections),
 	}
 	c.clientSecret.Store(&cfg.ClientSecret)
 	return c, nil
-}
-
-// NewTransport gives a transport that sends a request once: use it without an http.Client, which would follow redirects,
-// and with a body that has no GetBody, which would be sent again. What fails is told safely by NoAnswer.
-func NewTransport(timeout time.Duration, connections int) *http.Transport {
-	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment, // never for loopback hosts
-		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
-		TLSHandshakeTimeout:    timeout,
-		Protocols:              &protocols,
-		MaxIdleConnsPerHost:    connections,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: 1 << 20,
-		WriteBufferSize:        64 << 10,
-		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-			if answer.StatusCode != http.StatusOK {
-				return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: proxyRefusal(answer.StatusCode)}
-			}
-			return nil
-		},
-	}
 }
 
 // Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
@@ -204,20 +175,11 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 // baseURL reads an API address as New documents it.
 func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	u, err := parseAddress(s)
-	if err == nil && u.Scheme == "http" && !insecureHTTP && !IsLoopback(u.Hostname()) {
+	if err == nil && u.Scheme == "http" && !insecureHTTP && !httponce.IsLoopback(u.Hostname()) {
 		err = fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
 			u.Host, u.Host)
 	}
 	return u, err
-}
-
-// IsLoopback says that a host name or address is this machine's own: what goes there is not readable on the way.
-func IsLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }
 
 // reply is what came of one HTTP request, not yet judged.
@@ -270,7 +232,7 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r repl
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		r.received = c.now()
-		r.err = NoAnswer(ctx, err)
+		r.err = &NoAnswerError{Reason: httponce.Reason(ctx, err, "not http"), cause: httponce.SafeCause(err)}
 		return r
 	}
 	defer resp.Body.Close()
@@ -282,7 +244,7 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r repl
 	case err != nil && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)):
 		r.err = &NoAnswerError{Reason: "bad gzip", Status: r.status}
 	case err != nil:
-		r.err = &NoAnswerError{Reason: reasonOf(ctx, err, "cut short"), Status: r.status, cause: safeCause(err)}
+		r.err = &NoAnswerError{Reason: httponce.Reason(ctx, err, "cut short"), Status: r.status, cause: httponce.SafeCause(err)}
 	case int64(len(r.body)) > c.maxAnswer:
 		r.err = &NoAnswerError{Reason: "answer too long", Status: r.status}
 	}

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/httponce"
 )
 
 const (
@@ -56,11 +56,11 @@ func New(o Options) (*Sender, error) {
 		return nil, errors.New("the URL for notices cannot be used; expected the form https://host/path")
 	case u.User != nil:
 		return nil, fmt.Errorf("the URL for notices (host %s) has a user name or password; expected a token in its path or query, or a signature that the receiver checks", u.Host)
-	case u.Scheme == "http" && !o.InsecureHTTP && !identitycloud.IsLoopback(u.Hostname()):
+	case u.Scheme == "http" && !o.InsecureHTTP && !httponce.IsLoopback(u.Hostname()):
 		return nil, fmt.Errorf("the URL for notices (host %s) is http://, so that others could read it on the way; expected https://, or --insecure-http to allow it", u.Host)
 	}
 	u.Fragment = ""
-	s := &Sender{url: u, transport: identitycloud.NewTransport(timeout, 1), now: time.Now}
+	s := &Sender{url: u, transport: httponce.NewTransport(timeout, 1), now: time.Now}
 	s.transport.DisableKeepAlives = true // notices are rare
 	if o.Secret == "" {
 		return s, nil
@@ -108,7 +108,11 @@ func (s *Sender) Send(ctx context.Context, n Notice) error {
 	}).WithContext(ctx)
 	answer, err := s.transport.RoundTrip(request)
 	if err != nil {
-		return &Failure{text: fmt.Sprintf("%s could not be notified: %v", s.url.Host, identitycloud.NoAnswer(ctx, err))}
+		text := fmt.Sprintf("%s could not be notified: no answer: %s", s.url.Host, httponce.Reason(ctx, err, "not http"))
+		if cause := httponce.SafeCause(err); cause != nil {
+			text += ": " + cause.Error()
+		}
+		return &Failure{text: text}
 	}
 	_ = answer.Body.Close() // unread: what is in it, and how long it is, means nothing
 	return s.judge(answer)
@@ -118,7 +122,7 @@ func (s *Sender) Send(ctx context.Context, n Notice) error {
 // well, may be another one later.
 func (s *Sender) judge(answer *http.Response) error {
 	status := answer.StatusCode
-	text := fmt.Sprintf("%s did not take the notice: %v", s.url.Host, &identitycloud.HTTPError{Status: status})
+	text := strings.TrimSpace(fmt.Sprintf("%s did not take the notice: HTTP %d %s", s.url.Host, status, http.StatusText(status)))
 	switch {
 	case status >= 200 && status < 300:
 		return nil
@@ -127,7 +131,7 @@ func (s *Sender) judge(answer *http.Response) error {
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		now := s.now()
 		date, _ := http.ParseTime(answer.Header.Get("Date"))
-		return &Failure{RetryAfter: identitycloud.RetryAfter(answer.Header.Get("Retry-After"), date, now), text: text}
+		return &Failure{RetryAfter: httponce.RetryAfter(answer.Header.Get("Retry-After"), date, now), text: text}
 	}
 	return &Failure{Final: true, text: text + "; expected 2xx: look at --notify-url and at the receiver"}
 }
