@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
@@ -29,7 +28,7 @@ func TestACanaryIsReadBack(t *testing.T) {
 			return found, nil
 		}, "27 of 30 records are in the target as they should be. 3 are missing. First: line 10: missing; line 20: missing; line 30: missing."},
 		"trouble": {func(int) (migration.VerifyResult, error) {
-			return migration.VerifyResult{}, temporal.NewNonRetryableApplicationError("may not read", activities.Unreachable, nil)
+			return migration.VerifyResult{}, forbidden("may not read")
 		}, "may not read"},
 	} {
 		t.Run(name, func(t *testing.T) {

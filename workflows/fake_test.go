@@ -1,23 +1,15 @@
 package workflows
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
@@ -33,6 +25,19 @@ type journal struct {
 	calls    []string // in order: "LoadBatch 0/3"
 	inFlight int
 	most     int // that were in flight at once
+}
+
+// working counts a batch in flight until done is called.
+func (j *journal) working() (done func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.inFlight++
+	j.most = max(j.most, j.inFlight)
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.inFlight--
+	}
 }
 
 // note keeps that an activity was called, and says which attempt this is.
@@ -84,9 +89,9 @@ type fake struct {
 	planned map[string]int         // errors of what is settled when it is planned
 	rounds  map[int]int            // batches of a retry round
 
-	load    func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
+	load    loading
 	settle  func(in activities.BatchInput) (activities.BatchResult, error)
-	resolve func(in activities.ResolveInput) (activities.Resolved, error)
+	resolve resolving
 	inspect func() error
 	keyless int
 	checked activities.Checked
@@ -130,10 +135,49 @@ var (
 	allDuplicate = activities.BatchResult{Counts: counts{Duplicate: recordsABatch, Calls: 1}}
 )
 
+type (
+	loading   = func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
+	resolving = func(activities.ResolveInput) (activities.Resolved, error)
+)
+
+// byRound has this result for all batches of each round; the last one stays.
+func byRound(results ...activities.BatchResult) loading {
+	return func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		return results[min(in.Round, len(results)-1)], nil
+	}
+}
+
+// firstBatches has one result for the first n batches of each round, and another
+// for the others.
+func firstBatches(n int, first, others activities.BatchResult) loading {
+	return func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		if in.Position <= n {
+			return first, nil
+		}
+		return others, nil
+	}
+}
+
+func resolved(r activities.Resolved) resolving {
+	return func(activities.ResolveInput) (activities.Resolved, error) { return r, nil }
+}
+
+// unsent is the result of SettleBatch where nothing was claimed.
+func unsent(activities.BatchInput) (activities.BatchResult, error) {
+	return activities.BatchResult{Unsent: true}, nil
+}
+
+// errNoAnswer is retried; forbidden is not.
+var errNoAnswer = temporal.NewApplicationError("no answer", activities.Unreachable)
+
+func forbidden(message string) error {
+	return temporal.NewNonRetryableApplicationError(message, activities.Unreachable, nil)
+}
+
 func newFake(t *testing.T, batches int) *fake {
 	f := &fake{
 		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, updated: map[int]ledger.Updates{},
-		load: func(activities.BatchInput, int) (activities.BatchResult, error) { return allCreated, nil },
+		load: byRound(allCreated),
 		settle: func(activities.BatchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
 		},
@@ -281,14 +325,9 @@ func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activiti
 
 func (f *fake) LoadBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
 	attempt := f.note(fmt.Sprintf("LoadBatch %d/%d", in.Round, in.Position))
-	f.mu.Lock()
-	f.inFlight++
-	f.most = max(f.most, f.inFlight)
-	f.mu.Unlock()
+	done := f.working()
 	r, err := f.load(in, attempt)
-	f.mu.Lock()
-	f.inFlight--
-	f.mu.Unlock()
+	done()
 	if err == nil && !r.Unsent {
 		f.keep(in, r.Counts)
 	}
@@ -372,14 +411,11 @@ func (f *fake) PlanUpdates(_ context.Context, in activities.UpdatePlanInput) (ac
 
 func (f *fake) UpdateBatch(_ context.Context, in activities.UpdateInput) (ledger.Updates, error) {
 	attempt := f.note(fmt.Sprintf("UpdateBatch %d/%d", in.Round, in.Batch))
-	f.mu.Lock()
-	f.inFlight++
-	f.most = max(f.most, f.inFlight)
-	f.mu.Unlock()
+	done := f.working()
 	u, err := f.update(in, attempt)
+	done()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.inFlight--
 	if err == nil {
 		f.updated[in.Batch] = u
 	}
@@ -427,228 +463,3 @@ func (f *fake) Notify(_ context.Context, in activities.NotifyInput) (activities.
 	})
 	return activities.Notified{Delivered: true}, nil
 }
-
-// environment runs workflows with a fake, and listens to what they ask for.
-type environment struct {
-	*testsuite.TestWorkflowEnvironment
-	fake *fake
-	run  string // the run id; "" is one that all tests share
-
-	mu     sync.Mutex
-	asked  []asked         // activities
-	timers []time.Duration // in order
-	slept  []string        // summaries of the timers
-	child  []string        // workflow ids
-
-	attributes map[string]any // search attributes, as they were set last
-
-	children []workflow.ChildWorkflowOptions
-
-	ending sync.Once
-	ends   chan struct{}
-}
-
-// endsNow is closed once the workflow has seen that it is cancelled, or that an
-// activity has failed. This environment tells it some time after it happened,
-// while activities that take no time come and go.
-func (e *environment) endsNow() chan struct{} {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ends == nil {
-		e.ends = make(chan struct{})
-	}
-	return e.ends
-}
-
-func (e *environment) seesItsEnd() { e.ending.Do(func() { close(e.endsNow()) }) }
-
-type asked struct {
-	activity, summary string
-	input             any
-	options           workflow.ActivityOptions
-}
-
-func newEnvironment(t *testing.T, f *fake) *environment {
-	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), fake: f}
-	e.SetTestTimeout(30 * time.Second)
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}})
-	e.RegisterWorkflow(MigrationWorkflow)
-	e.RegisterWorkflow(LoadWorkflow)
-	e.RegisterWorkflow(RetryWorkflow)
-	e.RegisterWorkflow(UpdateWorkflow)
-	e.RegisterWorkflow(NotifyWorkflow)
-	f.held = make(chan struct{})
-	for _, activity := range []any{
-		f.InspectSource, f.CheckTarget, f.KeepFailure, f.CountReasons, f.WriteFailures, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
-		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
-		f.VerifyBatch, f.Forecast,
-	} {
-		e.RegisterActivity(activity)
-	}
-	return e
-}
-
-// migrate runs a MigrationWorkflow to its end.
-func (e *environment) migrate(change func(*migration.Spec)) (result Result, err error) {
-	e.fake.t.Helper()
-	spec := typicalSpec()
-	if change != nil {
-		change(&spec)
-	}
-	e.ExecuteWorkflow(MigrationWorkflow, spec)
-	if !e.IsWorkflowCompleted() {
-		e.fake.t.Fatalf("the workflow has not ended; so far: %s", e.fake.story())
-	}
-	if err := e.GetWorkflowError(); err != nil {
-		return result, err
-	}
-	return result, e.GetWorkflowResult(&result)
-}
-
-// typicalSpec has paths as people have them.
-func typicalSpec() migration.Spec {
-	const folder = "/home/somebody/projects/identity/migration-2026"
-	key := "0123456789ab"
-	file := folder + "/exports/production/users-complete-2026-11-22.csv"
-	return migration.Spec{
-		ID: migration.WorkflowID(path.Base(file), key), DataFile: file, OutputDir: folder + "/results/production",
-		Folder: migration.In("/home/somebody/.local/state/durable-dataload", key), SHA256: strings.Repeat("0123456789abcdef", 4),
-		Target:    migration.Target{URI: "https://some-company-production.eu.janraincapture.com", EntityType: "user", Auth: "signature"},
-		BatchSize: 100, StartAt: 1, Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: 30 * time.Second,
-		UnknownAPI: [][2]int{{403, 403}, {500, 999}}, UnknownHTTP: [][2]int{{300, 599}},
-		RecoveredBy: migration.Lookup, PrimaryKey: "email", SearchAttributes: false,
-	}
-}
-
-// summaries are those of the activities with this name, in order.
-func (e *environment) summaries(activity string) (all []string) {
-	for _, a := range e.asked {
-		if a.activity == activity {
-			all = append(all, a.summary)
-		}
-	}
-	return all
-}
-
-// listener hears what workflows ask for.
-type listener struct {
-	interceptor.WorkerInterceptorBase
-	e *environment
-}
-
-func (l *listener) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	in := &inbound{e: l.e}
-	in.Next = next
-	return in
-}
-
-type inbound struct {
-	interceptor.WorkflowInboundInterceptorBase
-	e *environment
-}
-
-func (i *inbound) Init(out interceptor.WorkflowOutboundInterceptor) error {
-	o := &outbound{e: i.e}
-	o.Next = out
-	return i.Next.Init(o)
-}
-
-func (i *inbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		ctx.Done().Receive(ctx, nil)
-		i.e.seesItsEnd()
-	})
-	return i.Next.ExecuteWorkflow(ctx, in)
-}
-
-type outbound struct {
-	interceptor.WorkflowOutboundInterceptorBase
-	e *environment
-}
-
-func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
-	o.e.mu.Lock()
-	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0], workflow.GetActivityOptions(ctx)})
-	o.e.mu.Unlock()
-	future := o.Next.ExecuteActivity(ctx, activity, args...)
-	workflow.Go(ctx, func(ctx workflow.Context) {
-		if err := future.Get(ctx, nil); err != nil {
-			o.e.seesItsEnd()
-		}
-	})
-	return future
-}
-
-func (o *outbound) NewTimerWithOptions(ctx workflow.Context, d time.Duration, options workflow.TimerOptions) workflow.Future {
-	o.e.mu.Lock()
-	o.e.timers, o.e.slept = append(o.e.timers, d), append(o.e.slept, options.Summary)
-	o.e.mu.Unlock()
-	return o.Next.NewTimerWithOptions(ctx, d, options)
-}
-
-func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args ...any) workflow.ChildWorkflowFuture {
-	o.e.mu.Lock()
-	options := workflow.GetChildWorkflowOptions(ctx)
-	for _, arg := range args {
-		if in, ok := arg.(activities.NotifyInput); ok {
-			o.e.fake.mu.Lock()
-			o.e.fake.telling = append(o.e.fake.telling, in.Notice.ID)
-			o.e.fake.mu.Unlock()
-		}
-	}
-	o.e.child, o.e.children = append(o.e.child, child+" "+options.WorkflowID), append(o.e.children, options)
-	o.e.mu.Unlock()
-	return o.Next.ExecuteChildWorkflow(ctx, child, args...)
-}
-
-// UpsertTypedSearchAttributes needs a mock in this environment.
-//
-//workflowcheck:ignore
-func (o *outbound) UpsertTypedSearchAttributes(_ workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
-	o.e.mu.Lock()
-	defer o.e.mu.Unlock()
-	if o.e.attributes == nil {
-		o.e.attributes = map[string]any{}
-	}
-	for key, value := range temporal.NewSearchAttributes(attributes...).GetUntypedValues() {
-		o.e.attributes[key.GetName()] = value
-	}
-	return nil
-}
-
-// GetInfo adds what a service tells and this environment does not.
-func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
-	info := *o.Next.GetInfo(ctx)
-	info.OriginalRunID = cmp.Or(o.e.run, "01234567-89ab-cdef-0123-456789abcdef")
-	info.FirstRunID = "first run of " + info.WorkflowExecution.ID
-	return &info
-}
-
-// size is how many bytes the history keeps of a value.
-func size(t *testing.T, v any) int {
-	t.Helper()
-	p, err := converter.GetDefaultDataConverter().ToPayload(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p.Size()
-}
-
-func expect[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	g, _ := json.Marshal(got)
-	w, _ := json.Marshal(want)
-	if string(g) != string(w) {
-		t.Errorf("%s:\n%s\nwant\n%s", what, g, w)
-	}
-}
-
-type quiet struct{}
-
-func (quiet) Debug(string, ...any) {}
-func (quiet) Info(string, ...any)  {}
-func (quiet) Warn(string, ...any)  {}
-func (quiet) Error(string, ...any) {}

@@ -1,14 +1,11 @@
 package workflows
 
 import (
-	"errors"
 	"reflect"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
@@ -21,17 +18,10 @@ func loadInput() LoadInput {
 }
 
 // loadRound runs a LoadWorkflow to its end, over all batches of the input.
-func (e *environment) loadRound(in LoadInput) (result LoadResult, err error) {
-	e.fake.t.Helper()
+func (e *environment) loadRound(in LoadInput) (LoadResult, error) {
+	e.t.Helper()
 	in.To = e.fake.batches
-	e.ExecuteWorkflow(LoadWorkflow, in)
-	if !e.IsWorkflowCompleted() {
-		e.fake.t.Fatalf("the workflow has not ended; so far: %s", e.fake.story())
-	}
-	if err := e.GetWorkflowError(); err != nil {
-		return result, err
-	}
-	return result, e.GetWorkflowResult(&result)
+	return runToEnd[LoadResult](e, LoadWorkflow, in)
 }
 
 func TestALoadKeepsToItsWindow(t *testing.T) {
@@ -171,22 +161,16 @@ func TestALongLoadContinuesAsNewWithNothingInFlight(t *testing.T) {
 				e := newEnvironment(t, f)
 				force(e)
 				result, err := e.loadRound(in)
-				var again *workflow.ContinueAsNewError
 				if err == nil {
 					if want := (counts{Created: 3000, Unknown: 500, Calls: 350}); result.Counts != want || result.Stopped {
 						t.Errorf("%+v, want %+v", result, want)
 					}
 					break
 				}
-				if !errors.As(err, &again) {
-					t.Fatal(err)
-				}
 				if n := f.nowInFlight(); n != 0 {
 					t.Errorf("run %d ended with %d batches in flight", runs, n)
 				}
-				if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &in); err != nil {
-					t.Fatal(err)
-				}
+				in = nextInput[LoadInput](t, err)
 				if in.After != 100*runs || in.Batches != 100*runs || in.Counts.Records() != 1000*runs || in.Counts.Calls != 100*runs {
 					t.Fatalf("run %d hands on %+v, want %d batches", runs, in, 100*runs)
 				}
@@ -232,9 +216,7 @@ func TestActivitiesAreWaitedForAndWatched(t *testing.T) {
 		}
 		return allCreated, nil
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-		return activities.BatchResult{Unsent: true}, nil
-	}
+	f.settle = unsent
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(nil); err != nil {
 		t.Fatal(err)
@@ -255,19 +237,12 @@ func TestActivitiesAreWaitedForAndWatched(t *testing.T) {
 func TestALongRetryContinuesAsNewBetweenRounds(t *testing.T) {
 	f := newFake(t, 1)
 	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}}
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
+	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
 	e.SetContinueAsNewSuggested(true)
 	in := RetryInput{Run: loadInput().Run, Limits: migration.Limits{Workers: 1}, Rounds: 3, Backoff: time.Second, Round: 2, Loaded: 1, Progress: Progress{Rounds: []RoundProgress{{Round: 1}}}}
-	e.ExecuteWorkflow(RetryWorkflow, in)
-	var again *workflow.ContinueAsNewError
-	if err := e.GetWorkflowError(); !errors.As(err, &again) {
-		t.Fatalf("%v, want it to continue as new", err)
-	}
-	var next RetryInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
-		t.Fatal(err)
-	}
+	_, err := runToEnd[RetryResult](e, RetryWorkflow, in)
+	next := nextInput[RetryInput](t, err)
 	if next.Round != 2 || next.Loaded != 1 || next.Rounds != 3 || len(next.Progress.Rounds) != 1 || next.Run != in.Run {
 		t.Errorf("it hands on %+v, want %+v", next, in)
 	}
@@ -291,9 +266,7 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 				}
 				return allCreated, nil
 			}
-			f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-				return activities.BatchResult{Unsent: true}, nil
-			}
+			f.settle = unsent
 			result, err := newEnvironment(t, f).loadRound(loadInput())
 			if want := (LoadResult{Counts: counts{Created: 30, Calls: 3}}); err != nil || !reflect.DeepEqual(result, want) {
 				t.Errorf("%+v, %v; want %+v", result, err, want)
@@ -308,9 +281,8 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 			}
 			f.settled[0] = map[int]counts{1: {Duplicate: recordsABatch, Calls: 1}}
 			e := newEnvironment(t, f)
-			e.ExecuteWorkflow(UpdateWorkflow, UpdateInput{Run: loadInput().Run, Limits: migration.Limits{RateLimit: 4, Workers: 1}, Records: recordsABatch})
-			var updates UpdateResult
-			if err := e.GetWorkflowResult(&updates); err != nil || updates != (UpdateResult{Counts: allUpdated}) {
+			updates, err := runToEnd[UpdateResult](e, UpdateWorkflow, UpdateInput{Run: loadInput().Run, Limits: migration.Limits{RateLimit: 4, Workers: 1}, Records: recordsABatch})
+			if err != nil || updates != (UpdateResult{Counts: allUpdated}) {
 				t.Errorf("%+v, %v; want all updated", updates, err)
 			}
 		})
@@ -327,9 +299,7 @@ func TestWorkersThatDieOfABatchCountAlthoughOthersOnlyWaited(t *testing.T) {
 		}
 		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-		return activities.BatchResult{Unsent: true}, nil
-	}
+	f.settle = unsent
 	e := newEnvironment(t, f)
 	result, err := e.loadRound(loadInput())
 	if err != nil || result.Halted == "" || !result.Stopped {
@@ -360,9 +330,7 @@ func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
 		}
 		return activities.BatchResult{}, unbegun()
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-		return activities.BatchResult{Unsent: true}, nil
-	}
+	f.settle = unsent
 	result, err := e.loadRound(loadInput())
 	if err != nil || !reflect.DeepEqual(result, LoadResult{Stopped: true}) {
 		t.Errorf("%+v, %v; want it stopped, by nobody's fault", result, err)

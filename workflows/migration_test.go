@@ -35,14 +35,7 @@ func TestAMigrationTellsItsStory(t *testing.T) {
 	if result.Halted != "" || result.Summary.Records.Created != 20 || f.artifact.Stopped || f.artifact.EntitiesAfter == nil || *f.artifact.EntitiesAfter != 77 {
 		t.Errorf("%+v, artifacts asked with %+v; want them not stopped, with the entities", result, f.artifact)
 	}
-	var progress Progress
-	value, err := e.QueryWorkflow(QueryProgress)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := value.Get(&progress); err != nil {
-		t.Fatal(err)
-	}
+	progress := e.progress()
 	if progress.Phase != PhaseDone || progress.Records != 20 || len(progress.Rounds) != 1 || progress.Rounds[0].Created != 20 || progress.Counts.Created != 20 {
 		t.Errorf("progress %+v", progress)
 	}
@@ -59,9 +52,7 @@ func TestRoundsGoOnUntilNothingIsUnknown(t *testing.T) {
 		}
 		return allCreated, nil
 	}
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{Recovered: 10}, nil
-	}
+	f.resolve = resolved(activities.Resolved{Recovered: 10})
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.RetryRounds = 10 }); err != nil {
 		t.Fatal(err)
@@ -126,7 +117,7 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 
 func TestTheBackoffHasAnEnd(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
+	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 9; s.RetryBackoff = 10 * time.Minute }); err != nil {
 		t.Fatal(err)
@@ -143,7 +134,7 @@ func TestTheBackoffHasAnEnd(t *testing.T) {
 
 func TestWithoutRoundsTheRetryFileIsWritten(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
+	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 0 }); err != nil {
 		t.Fatal(err)
@@ -158,12 +149,7 @@ func TestWithoutRoundsTheRetryFileIsWritten(t *testing.T) {
 
 func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allDuplicate, nil
-	}
+	f.load = byRound(allUnknown, allDuplicate)
 	looks := 0
 	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
 		if looks++; looks < 3 {
@@ -182,15 +168,8 @@ func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
 
 	// What never shows is left to the next round, after a while.
 	f = newFake(t, 1)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allDuplicate, nil
-	}
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{Invisible: 10}, nil
-	}
+	f.load = byRound(allUnknown, allDuplicate)
+	f.resolve = resolved(activities.Resolved{Invisible: 10})
 	e = newEnvironment(t, f)
 	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 1 }); err != nil {
 		t.Fatal(err)
@@ -248,7 +227,7 @@ func TestACancelDuringTheLoadStillWritesTheArtifacts(t *testing.T) {
 
 func TestACancelDuringTheBackoffStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allUnknown, nil }
+	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
 	e.RegisterDelayedCallback(e.CancelWorkflow, time.Hour)
 	began := e.Now()
@@ -266,15 +245,8 @@ func TestACancelDuringTheBackoffStillWritesTheArtifacts(t *testing.T) {
 
 func TestACancelWhileRecordsAreLookedForStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allDuplicate, nil
-	}
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{Invisible: 10}, nil
-	}
+	f.load = byRound(allUnknown, allDuplicate)
+	f.resolve = resolved(activities.Resolved{Invisible: 10})
 	e := newEnvironment(t, f)
 	e.RegisterDelayedCallback(e.CancelWorkflow, time.Minute)
 	result, err := e.migrate(nil)
@@ -328,7 +300,7 @@ func TestATargetThatDoesNotAnswerIsAskedAFewTimes(t *testing.T) {
 	f := newFake(t, 1)
 	f.check = func(attempt int) error {
 		if attempt < checkAttempts {
-			return temporal.NewApplicationError("no answer", activities.Unreachable)
+			return errNoAnswer
 		}
 		return nil
 	}
@@ -336,7 +308,7 @@ func TestATargetThatDoesNotAnswerIsAskedAFewTimes(t *testing.T) {
 		t.Errorf("%v after %d tries, want it to begin at try %d", err, f.count("CheckTarget"), checkAttempts)
 	}
 	f = newFake(t, 1)
-	f.check = func(int) error { return temporal.NewApplicationError("no answer", activities.Unreachable) }
+	f.check = func(int) error { return errNoAnswer }
 	if _, err := newEnvironment(t, f).migrate(nil); err == nil || Cause(err) != "no answer" || f.count("CheckTarget") != checkAttempts || f.count("LoadBatch") != 0 {
 		t.Errorf("%v after %d tries, want the refusal after %d", err, f.count("CheckTarget"), checkAttempts)
 	}
@@ -345,7 +317,7 @@ func TestATargetThatDoesNotAnswerIsAskedAFewTimes(t *testing.T) {
 func TestATargetThatDoesNotCountIsNoFault(t *testing.T) {
 	f := newFake(t, 1)
 	f.entities = func() (*int64, error) {
-		return nil, temporal.NewApplicationError("no answer", activities.Unreachable)
+		return nil, errNoAnswer
 	}
 	if _, err := newEnvironment(t, f).migrate(nil); err != nil || f.artifact.EntitiesAfter != nil || f.count("CountEntities") != countAttempts {
 		t.Errorf("%v, entities %v after %d tries; want null after %d", err, f.artifact.EntitiesAfter, f.count("CountEntities"), countAttempts)
@@ -362,9 +334,7 @@ func TestABucketThatIsAwayIsWaitedFor(t *testing.T) {
 			}
 			return allCreated, nil
 		}
-		f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-			return activities.BatchResult{Unsent: true}, nil
-		}
+		f.settle = unsent
 		result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Folder = migration.RunFolder(folder).Migration() })
 		if err != nil || (result.Halted != "") != isHalted {
 			t.Errorf("%s: %v, halted %q; want halted: %t", folder, err, result.Halted, isHalted)
@@ -375,12 +345,7 @@ func TestABucketThatIsAwayIsWaitedFor(t *testing.T) {
 func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 	const full = "the disk is full: free some space, nothing is lost"
 	unknownFirst := func(f *fake) {
-		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-			if in.Round == 0 {
-				return allUnknown, nil
-			}
-			return allDuplicate, nil
-		}
+		f.load = byRound(allUnknown, allDuplicate)
 	}
 	cases := map[string]struct {
 		prepare func(*fake)
@@ -391,9 +356,7 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 			f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
 				return activities.BatchResult{}, trouble(full)
 			}
-			f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-				return activities.BatchResult{Unsent: true}, nil
-			}
+			f.settle = unsent
 		}, true},
 		"of a retry file": {func(f *fake) {
 			unknownFirst(f)
@@ -455,9 +418,7 @@ func TestAChangedInputHaltsAtOnce(t *testing.T) {
 		}
 		return allCreated, nil
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
-		return activities.BatchResult{Unsent: true}, nil
-	}
+	f.settle = unsent
 	result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Workers = 1 })
 	if err != nil || result.Halted != "users.csv has changed" || !f.artifact.Stopped {
 		t.Errorf("%+v, %v, stopped %v; want it halted", result, err, f.artifact.Stopped)
@@ -481,9 +442,7 @@ func TestWhatTheHistoryKeepsIsSmallAndNamed(t *testing.T) {
 		return allCreated, nil
 	}
 	f.settle = func(activities.BatchInput) (activities.BatchResult, error) { return allUnknown, nil }
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{Recovered: 100, Failed: 10}, nil
-	}
+	f.resolve = resolved(activities.Resolved{Recovered: 100, Failed: 10})
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 50 }); err != nil {
 		t.Fatal(err)

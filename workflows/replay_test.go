@@ -58,14 +58,9 @@ func unpacked(t *testing.T, path string) []byte {
 
 func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer := worker.NewWorkflowReplayer()
-	replayer.RegisterWorkflow(MigrationWorkflow)
-	replayer.RegisterWorkflow(LoadWorkflow)
-	replayer.RegisterWorkflow(RetryWorkflow)
-	replayer.RegisterWorkflow(UpdateWorkflow)
-	replayer.RegisterWorkflow(RollbackWorkflow)
-	replayer.RegisterWorkflow(NotifyWorkflow)
-	replayer.RegisterWorkflow(VerifyWorkflow)
-	replayer.RegisterWorkflow(ScheduledMigrationWorkflow)
+	for _, w := range registered {
+		replayer.RegisterWorkflow(w)
+	}
 	for name, history := range histories(t) {
 		started := history.Events[0].GetWorkflowExecutionStartedEventAttributes()
 		err := replayer.ReplayWorkflowHistoryWithOptions(quiet{}, history, worker.ReplayWorkflowHistoryOptions{

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/temporal"
-
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
 )
@@ -13,12 +11,7 @@ import (
 // A call can have written a record and not said so in round 0 as well.
 func TestDuplicatesOfTheInputAreLookedUp(t *testing.T) {
 	f := newFake(t, 2)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Position == 1 {
-			return allDuplicate, nil
-		}
-		return allCreated, nil
-	}
+	f.load = firstBatches(1, allDuplicate, allCreated)
 	asked := 0
 	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
 		if asked++; in.Round != 0 || in.Last || in.Again != (asked > 1) {
@@ -41,7 +34,7 @@ func TestDuplicatesOfTheInputAreLookedUp(t *testing.T) {
 // What cannot be told of a duplicate of the input is asked for in a retry round.
 func TestADuplicateOfTheInputThatCannotBeToldIsRetried(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
+	f.load = byRound(allDuplicate)
 	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
 		if in.Last {
 			return activities.Resolved{Unknown: recordsABatch}, nil
@@ -63,18 +56,13 @@ func TestADuplicateOfTheInputThatCannotBeToldIsRetried(t *testing.T) {
 
 func TestALookUpOfTheInputThatIsNotAllowedHaltsTheMigration(t *testing.T) {
 	f := newFake(t, 2)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Position == 1 {
-			return allDuplicate, nil
-		}
-		return allUnknown, nil
-	}
+	f.load = firstBatches(1, allDuplicate, allUnknown)
 	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+		return activities.Resolved{}, forbidden("may not read")
 	}
 	e := newEnvironment(t, f)
 	result, err := e.migrate(func(*migration.Spec) {})
-	if err != nil || result.Halted != "may not look" || f.count("WriteRetryFile") != 0 || f.count("WriteArtifacts") != 1 {
+	if err != nil || result.Halted != "may not read" || f.count("WriteRetryFile") != 0 || f.count("WriteArtifacts") != 1 {
 		t.Errorf("%s, %v, halted %q; want the artifacts and the reason", f.story(), err, result.Halted)
 	}
 }
@@ -82,12 +70,7 @@ func TestALookUpOfTheInputThatIsNotAllowedHaltsTheMigration(t *testing.T) {
 // Duplicates count as failed until it is known that they are ours.
 func TestDuplicatesThatAreOursDoNotCountAsFailed(t *testing.T) {
 	f := newFake(t, 6)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Position <= 2 {
-			return allDuplicate, nil
-		}
-		return allCreated, nil
-	}
+	f.load = firstBatches(2, allDuplicate, allCreated)
 	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
 		return activities.Resolved{Recovered: f.strangers().Failed}, nil
 	}

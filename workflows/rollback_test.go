@@ -2,17 +2,11 @@ package workflows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
@@ -85,15 +79,8 @@ func (u *undoer) PlanRollback(_ context.Context, in activities.RollbackPlanInput
 
 func (u *undoer) RollBackBatch(_ context.Context, in activities.RollbackInput) (migration.RollbackCounts, error) {
 	u.note(fmt.Sprintf("RollBackBatch %d/%d", in.Round, in.Batch))
-	u.mu.Lock()
-	u.inFlight++
-	u.most = max(u.most, u.inFlight)
-	u.mu.Unlock()
-	c, err := u.undo(in)
-	u.mu.Lock()
-	u.inFlight--
-	u.mu.Unlock()
-	return c, err
+	defer u.working()()
+	return u.undo(in)
 }
 
 func (u *undoer) VerifyRollback(_ context.Context, in activities.RollbackInput) (migration.RollbackCounts, error) {
@@ -107,18 +94,7 @@ func (u *undoer) WriteRollback(_ context.Context, in activities.RollbackArtifact
 }
 
 func (u *undoer) environment() *environment {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	// The listener tells what a service does, and this environment does not.
-	listening := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
-	e := listening.TestWorkflowEnvironment
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: listening}}})
-	e.SetTestTimeout(30 * time.Second)
-	e.RegisterWorkflow(RollbackWorkflow)
-	for _, activity := range []any{u.CheckTarget, u.BeginRollback, u.PlanRollback, u.RollBackBatch, u.VerifyRollback, u.WriteRollback} {
-		e.RegisterActivity(activity)
-	}
-	return listening
+	return environmentOf(u.t, &u.journal, u.CheckTarget, u.BeginRollback, u.PlanRollback, u.RollBackBatch, u.VerifyRollback, u.WriteRollback)
 }
 
 func toRollBack() RollbackInput {
@@ -127,16 +103,9 @@ func toRollBack() RollbackInput {
 	}}
 }
 
-func (u *undoer) run(e *environment, in RollbackInput) (result RollbackResult, err error) {
+func (u *undoer) run(e *environment, in RollbackInput) (RollbackResult, error) {
 	u.t.Helper()
-	e.ExecuteWorkflow(RollbackWorkflow, in)
-	if !e.IsWorkflowCompleted() {
-		u.t.Fatalf("the workflow has not ended; so far: %s", u.story())
-	}
-	if err := e.GetWorkflowError(); err != nil {
-		return result, err
-	}
-	return result, e.GetWorkflowResult(&result)
+	return runToEnd[RollbackResult](e, RollbackWorkflow, in)
 }
 
 func TestARollbackUndoesThenVerifies(t *testing.T) {
@@ -195,7 +164,7 @@ func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
 }
 
 func TestTroubleHaltsARollback(t *testing.T) {
-	refusal := temporal.NewNonRetryableApplicationError("may not delete", activities.Unreachable, nil)
+	refusal := forbidden("may not delete")
 	u := newUndoer(t, 50)
 	e := u.environment()
 	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
@@ -238,14 +207,7 @@ func TestARollbackContinuesAsNew(t *testing.T) {
 		u.done[fmt.Sprintf("undo 0/%d", batch)] = true
 	}
 	_, err := u.run(e, in)
-	var next *workflow.ContinueAsNewError
-	if !errors.As(err, &next) {
-		t.Fatalf("%v, want it to continue as new", err)
-	}
-	var further RollbackInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &further); err != nil {
-		t.Fatal(err)
-	}
+	further := nextInput[RollbackInput](t, err)
 	if further.Phase != PhaseRollingBack || further.After != 150 || further.Counts.Deleted != 1500 || further.Run.ID == "" || further.Begun.Items != 2500 {
 		t.Errorf("the next run is told %+v", further)
 	}

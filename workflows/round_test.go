@@ -77,14 +77,7 @@ func TestPartsLoadEachBatchOnce(t *testing.T) {
 	if len(parts) != 6 || !strings.HasSuffix(parts[2], "-part-3") || !strings.HasSuffix(parts[5], "round-1-part-3") {
 		t.Errorf("children %q, want three parts in each round", parts)
 	}
-	var progress Progress
-	value, err := e.QueryWorkflow(QueryProgress)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := value.Get(&progress); err != nil {
-		t.Fatal(err)
-	}
+	progress := e.progress()
 	if len(progress.Rounds) != 2 || progress.Rounds[0].Created != 2450 || progress.Rounds[0].Unknown != 50 || progress.Rounds[1].Created != 50 {
 		t.Errorf("progress %+v", progress)
 	}

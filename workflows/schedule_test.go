@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -87,7 +86,6 @@ type scheduled struct {
 func newScheduled(t *testing.T, f *fakeFiles, children map[string]func() (Result, error)) *scheduled {
 	t.Helper()
 	s := &scheduled{environment: newEnvironment(t, newFake(t, 1)), files: f}
-	s.RegisterWorkflow(ScheduledMigrationWorkflow)
 	for _, activity := range []any{f.FindFiles, f.PrepareFile, f.PutAway, f.WriteScheduled} {
 		s.RegisterActivity(activity)
 	}
@@ -378,14 +376,7 @@ func TestMoreFilesContinueAsNewAfterTheLast(t *testing.T) {
 	f := &fakeFiles{looks: []activities.Found{found}}
 	s := newScheduled(t, f, map[string]func() (Result, error){"b.csv": came(migration.Counts{Total: 2, Unknown: 2})})
 	_, err := s.run()
-	var again *workflow.ContinueAsNewError
-	if !errors.As(err, &again) {
-		t.Fatalf("the run ended with %v; want it to continue as new", err)
-	}
-	var next ScheduledInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(again.Input, &next); err != nil {
-		t.Fatal(err)
-	}
+	next := nextInput[ScheduledInput](t, err)
 	expect(t, "after", next.After, "/data/incoming/b.csv")
 	expect(t, "told so far", told(next.So), []string{"a.csv migrated", "b.csv unfinished"})
 

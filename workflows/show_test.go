@@ -4,30 +4,16 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
 )
 
 func TestAPauseBetweenRoundsSaysUntilWhen(t *testing.T) {
 	f := newFake(t, 1)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allCreated, nil
-	}
+	f.load = byRound(allUnknown, allCreated)
 	e := newEnvironment(t, f)
 	began := e.Now()
 	var waiting Progress
-	e.RegisterDelayedCallback(func() {
-		value, err := e.QueryWorkflowByID(e.progress().Children[0], QueryProgress)
-		if err == nil {
-			err = value.Get(&waiting)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	}, time.Hour)
+	e.RegisterDelayedCallback(func() { waiting = progressOf[Progress](e, e.progress().Children[0]) }, time.Hour)
 	result, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = 24 * time.Hour })
 	if err != nil || result.Summary.Records.Unknown != 0 {
 		t.Fatalf("%+v, %v", result, err)

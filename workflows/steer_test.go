@@ -55,18 +55,6 @@ func (e *environment) progressAt(after time.Duration) *Progress {
 	return p
 }
 
-func (e *environment) progress() (p Progress) {
-	e.fake.t.Helper()
-	value, err := e.QueryWorkflow(QueryProgress)
-	if err == nil {
-		err = value.Get(&p)
-	}
-	if err != nil {
-		e.fake.t.Error(err)
-	}
-	return p
-}
-
 // failing has all records fail from this batch on.
 func failing(t *testing.T, batches, from int) *fake {
 	f := newFake(t, batches)
@@ -129,7 +117,7 @@ func TestAsManyFailedRecordsAsMayFailDoNotMatter(t *testing.T) {
 func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
 	for _, delta := range []bool{false, true} {
 		f := newFake(t, 4)
-		f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
+		f.load = byRound(allDuplicate)
 		e := newEnvironment(t, f)
 		waiting := e.progressAt(time.Hour)
 		e.at(2*time.Hour, UpdateStop, anna)
@@ -144,12 +132,7 @@ func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
 
 func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
 	f := newFake(t, 10)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allFailed, nil
-	}
+	f.load = byRound(allUnknown, allFailed)
 	e := newEnvironment(t, f)
 	var loads int
 	e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch 1/") }, time.Hour)
@@ -169,12 +152,7 @@ func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
 func TestALimitThatIsRaisedInTimeAsksNobody(t *testing.T) {
 	f := newFake(t, 50)
 	e := newEnvironment(t, f)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Position == 1 {
-			return allFailed, nil
-		}
-		return allCreated, nil
-	}
+	f.load = firstBatches(1, allFailed, allCreated)
 	f.holding = func() {
 		raised := make(chan struct{})
 		e.UpdateWorkflow(UpdateSet, "", &testsuite.TestUpdateCallback{
@@ -275,10 +253,7 @@ func TestReasonsAreOfAllRoundsAndOfEarlierRuns(t *testing.T) {
 	e := newEnvironment(t, f)
 	var before, after Progress
 	e.RegisterDelayedCallback(func() {
-		value, err := e.QueryWorkflowByID(e.progress().Children[0], QueryProgress)
-		if err != nil || value.Get(&before) != nil {
-			t.Errorf("the retry rounds do not answer: %v", err)
-		}
+		before = progressOf[Progress](e, e.progress().Children[0])
 		f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 10, "api 363": 20}}
 	}, time.Minute)
 	if _, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = time.Hour }); err != nil {
@@ -422,12 +397,7 @@ func TestACanaryOfTheWholeInputWaitsForNobody(t *testing.T) {
 // unsure has a migration that waits half a minute before its retry round.
 func unsure(t *testing.T) *fake {
 	f := newFake(t, 2)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-		if in.Round == 0 {
-			return allUnknown, nil
-		}
-		return allCreated, nil
-	}
+	f.load = byRound(allUnknown, allCreated)
 	return f
 }
 
@@ -547,7 +517,7 @@ func TestStopAndCancelEndWithTheArtifacts(t *testing.T) {
 
 func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	f := newFake(t, 2)
-	f.check = func(int) error { return temporal.NewApplicationError("no answer", activities.Unreachable) }
+	f.check = func(int) error { return errNoAnswer }
 	e := newEnvironment(t, f)
 	e.at(time.Second, UpdateStop, anna)
 	if _, err := e.migrate(nil); !temporal.IsCanceledError(err) {
@@ -620,12 +590,7 @@ func TestAStopWhileACanaryIsReadBackAsksForNoDecision(t *testing.T) {
 func TestANewLimitIsKeptByWhoResumes(t *testing.T) {
 	for limit, kept := range map[string]bool{"30": true, "10": false} {
 		f := newFake(t, 20)
-		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
-			if in.Position <= 2 {
-				return allFailed, nil
-			}
-			return allCreated, nil
-		}
+		f.load = firstBatches(2, allFailed, allCreated)
 		e := newEnvironment(t, f)
 		e.at(time.Hour, UpdateSet, Order{Set: map[string]string{"max-failed": limit}})
 		e.at(2*time.Hour, UpdateResume, anna)

@@ -1,14 +1,11 @@
 package workflows
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
@@ -66,14 +63,7 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 	if last := e.child[len(e.child)-1]; !strings.HasPrefix(last, "UpdateWorkflow ") || !strings.Contains(last, "/update-") {
 		t.Errorf("children %q, want the update as the last", e.child)
 	}
-	var p Progress
-	value, err := e.QueryWorkflow(QueryProgress)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := value.Get(&p); err != nil {
-		t.Fatal(err)
-	}
+	p := e.progress()
 	if !p.Delta || p.Twins != 3 || p.ToUpdate != 22 || p.Updates != (ledger.Updates{Updated: 14, Unchanged: 4, Failed: 2}) || p.Phase != PhaseDone {
 		t.Errorf("progress %+v; want 22 to update: 20 of round 0, 2 of round 1", p)
 	}
@@ -118,10 +108,10 @@ func TestAfterAStopNothingIsUpdated(t *testing.T) {
 		if in.Round == 0 {
 			return f.strangers(), nil
 		}
-		return activities.Resolved{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+		return activities.Resolved{}, forbidden("may not read")
 	}
 	result, err := e.migrate(isDelta)
-	if err != nil || f.count("PlanUpdates") != 0 || result.Halted != "may not look" {
+	if err != nil || f.count("PlanUpdates") != 0 || result.Halted != "may not read" {
 		t.Errorf("%s, %v, halted %q", f.story(), err, result.Halted)
 	}
 }
@@ -162,7 +152,7 @@ func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 50)
 	f.delta = true
 	e := newEnvironment(t, f)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) { return allDuplicate, nil }
+	f.load = byRound(allDuplicate)
 	f.update = func(in activities.UpdateInput, _ int) (ledger.Updates, error) {
 		if in.Batch == 7 {
 			e.CancelWorkflow()
@@ -191,22 +181,13 @@ func TestUpdatesGoOnWhereTheyWere(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.SetCurrentHistoryLength(eventsARun)
 	in := UpdateInput{Run: activities.Run{Folder: "/state/migrations/key", ID: "run"}, Limits: migration.Limits{Workers: 4}, Records: 2500}
-	e.ExecuteWorkflow(UpdateWorkflow, in)
-	var next *workflow.ContinueAsNewError
-	if err := e.GetWorkflowError(); !errors.As(err, &next) {
-		t.Fatalf("%v, want it to continue as new", err)
-	}
-	var further UpdateInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &further); err != nil {
-		t.Fatal(err)
-	}
+	_, err := runToEnd[UpdateResult](e, UpdateWorkflow, in)
+	further := nextInput[UpdateInput](t, err)
 	in.After, in.Counts = 101, ledger.Updates{Updated: 1000, Failed: 10}
 	expect(t, "the next run is told", further, in)
 
-	e = newEnvironment(t, f)
-	e.ExecuteWorkflow(UpdateWorkflow, further)
-	var result UpdateResult
-	if err := e.GetWorkflowResult(&result); err != nil || result != (UpdateResult{Counts: ledger.Updates{Updated: 2490, Failed: 10}}) {
+	result, err := runToEnd[UpdateResult](newEnvironment(t, f), UpdateWorkflow, further)
+	if err != nil || result != (UpdateResult{Counts: ledger.Updates{Updated: 2490, Failed: 10}}) {
 		t.Errorf("%+v, %v; want 2490 updated", result, err)
 	}
 }

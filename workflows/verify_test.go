@@ -2,18 +2,13 @@ package workflows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
@@ -69,16 +64,11 @@ func (r *reader) PlanVerify(_ context.Context, in activities.VerifyPlanInput) (a
 
 func (r *reader) VerifyBatch(_ context.Context, in activities.VerifyInput) (migration.VerifyResult, error) {
 	r.note(fmt.Sprintf("VerifyBatch %d", in.Batch))
+	defer r.working()()
 	r.mu.Lock()
-	r.inFlight++
-	r.most = max(r.most, r.inFlight)
 	r.until = in.Until
 	r.mu.Unlock()
-	found, err := r.look(in.Batch)
-	r.mu.Lock()
-	r.inFlight--
-	r.mu.Unlock()
-	return found, err
+	return r.look(in.Batch)
 }
 
 func (r *reader) WriteVerify(_ context.Context, in activities.VerifyArtifactsInput) (migration.VerifySummary, error) {
@@ -90,16 +80,7 @@ func (r *reader) WriteVerify(_ context.Context, in activities.VerifyArtifactsInp
 }
 
 func (r *reader) environment() *environment {
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
-	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment()}
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}})
-	e.SetTestTimeout(30 * time.Second)
-	e.RegisterWorkflow(VerifyWorkflow)
-	for _, activity := range []any{r.CheckTarget, r.PlanVerify, r.VerifyBatch, r.WriteVerify} {
-		e.RegisterActivity(activity)
-	}
-	return e
+	return environmentOf(r.t, &r.journal, r.CheckTarget, r.PlanVerify, r.VerifyBatch, r.WriteVerify)
 }
 
 var endedAt = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
@@ -110,16 +91,9 @@ func toVerify() VerifyWorkflowInput {
 	}}
 }
 
-func (r *reader) run(e *environment, in VerifyWorkflowInput) (summary migration.VerifySummary, err error) {
+func (r *reader) run(e *environment, in VerifyWorkflowInput) (migration.VerifySummary, error) {
 	r.t.Helper()
-	e.ExecuteWorkflow(VerifyWorkflow, in)
-	if !e.IsWorkflowCompleted() {
-		r.t.Fatalf("the workflow has not ended; so far: %s", r.story())
-	}
-	if err := e.GetWorkflowError(); err != nil {
-		return summary, err
-	}
-	return summary, e.GetWorkflowResult(&summary)
+	return runToEnd[migration.VerifySummary](e, VerifyWorkflow, in)
 }
 
 func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
@@ -131,13 +105,7 @@ func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
 		if info.ActivityType.Name != "VerifyBatch" || p.Phase != "" {
 			return
 		}
-		value, err := e.QueryWorkflow(QueryProgress)
-		if err == nil {
-			err = value.Get(&p)
-		}
-		if err != nil {
-			t.Error(err)
-		}
+		p = progressOf[VerifyProgress](e)
 	})
 	if _, err := r.run(e, toVerify()); err != nil || r.count("VerifyBatch") != 18 || r.count("VerifyBatch 7") != 0 || r.count("WriteVerify") != 1 || r.count("CheckTarget") != 1 {
 		t.Errorf("%v: %s", err, r.story())
@@ -182,14 +150,14 @@ func TestTroubleHaltsAVerification(t *testing.T) {
 	r.look = func(batch int) (migration.VerifyResult, error) {
 		switch {
 		case batch == 2:
-			return migration.VerifyResult{}, temporal.NewNonRetryableApplicationError("may not look", activities.Unreachable, nil)
+			return migration.VerifyResult{}, forbidden("may not read")
 		case batch > 2:
 			<-e.endsNow()
 		}
 		return equal(recordsABatch), nil
 	}
 	summary, err := r.run(e, toVerify())
-	if err != nil || summary.Halted != "may not look" || r.count("WriteVerify") != 1 || r.count("VerifyBatch") > 6 {
+	if err != nil || summary.Halted != "may not read" || r.count("WriteVerify") != 1 || r.count("VerifyBatch") > 6 {
 		t.Errorf("%+v, %v: %s", summary, err, r.story())
 	}
 	r = newReader(t, 3)
@@ -209,14 +177,7 @@ func TestAVerificationContinuesAsNew(t *testing.T) {
 	e := r.environment()
 	e.SetCurrentHistoryLength(eventsARun)
 	_, err := r.run(e, toVerify())
-	var next *workflow.ContinueAsNewError
-	if !errors.As(err, &next) {
-		t.Fatalf("%v, want it to continue as new", err)
-	}
-	var further VerifyWorkflowInput
-	if err := converter.GetDefaultDataConverter().FromPayloads(next.Input, &further); err != nil {
-		t.Fatal(err)
-	}
+	further := nextInput[VerifyWorkflowInput](t, err)
 	if further.After != 116 || further.Found.Different != 100 || further.Found.NotLoaded != 160 || further.Found.Attributes["givenName"] != 100 || further.Run.ID == "" {
 		t.Errorf("the next run is told %+v", further)
 	}

@@ -23,6 +23,11 @@ const LongestCall = time.Hour
 // migration may begin batches: the order that opens the gate is an activity too.
 const mostActivities = 5000
 
+// registered are the workflows of a worker for migrations.
+var registered = []any{
+	MigrationWorkflow, LoadWorkflow, RetryWorkflow, UpdateWorkflow, RollbackWorkflow, VerifyWorkflow, NotifyWorkflow, ScheduledMigrationWorkflow,
+}
+
 // NewWorker makes a worker for migrations. Stopped, it lets calls that take up
 // to timeout come to an end, and writes down what they say. alone says that no
 // other worker shares its task queue.
@@ -49,20 +54,15 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		// process to another one after this time.
 		StickyScheduleToStartTimeout: 2 * time.Second,
 	})
-	w.RegisterWorkflow(MigrationWorkflow)
-	w.RegisterWorkflow(LoadWorkflow)
-	w.RegisterWorkflow(RetryWorkflow)
-	w.RegisterWorkflow(UpdateWorkflow)
-	w.RegisterWorkflow(RollbackWorkflow)
-	w.RegisterWorkflow(VerifyWorkflow)
-	registerNotices(w, a)
-	w.RegisterWorkflow(ScheduledMigrationWorkflow)
+	for _, workflow := range registered {
+		w.RegisterWorkflow(workflow)
+	}
 	for _, activity := range []any{
 		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.HoldLoad, a.SettleBatch,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts, a.KeepFailure, a.CountReasons, a.WriteFailures,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,
-		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled,
+		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled, a.Notify,
 	} {
 		w.RegisterActivity(activity)
 	}
@@ -79,11 +79,7 @@ func NewNoticeWorker(c client.Client, a *activities.Activities) worker.Worker {
 		MaxHeartbeatThrottleInterval:     1500 * time.Millisecond,
 		StickyScheduleToStartTimeout:     2 * time.Second,
 	})
-	registerNotices(w, a)
-	return w
-}
-
-func registerNotices(w worker.Worker, a *activities.Activities) {
 	w.RegisterWorkflow(NotifyWorkflow)
 	w.RegisterActivity(a.Notify)
+	return w
 }
