@@ -30,8 +30,8 @@ import (
 //	    client_secret: …
 //
 // Its meaning is that of janrain-python-api 0.5.0 (janrain/capture/config.py),
-// but for this: values stay as they are written (an id of digits is text), and
-// a client with an unknown cluster troubles nobody but who asks for it.
+// except that values are taken literally (an id of digits is text), and that a
+// client with an unknown cluster is an error only if it is selected.
 type clientsFile struct {
 	path string
 	root setting
@@ -54,7 +54,7 @@ func (s *setting) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
-// clientsFilePath is where the file is: JANRAIN_CONFIG, or .janrain-capture in
+// clientsFilePath is the path of the file: JANRAIN_CONFIG, or .janrain-capture in
 // the user's home folder.
 func clientsFilePath(getenv func(string) string) (string, error) {
 	if path := getenv("JANRAIN_CONFIG"); path != "" {
@@ -67,13 +67,12 @@ func clientsFilePath(getenv func(string) string) (string, error) {
 	return filepath.Join(home, ".janrain-capture"), nil
 }
 
-// maxClientsFile is the largest file with API clients, in bytes.
+// maxClientsFile is the maximum size of the file, in bytes.
 const maxClientsFile = 1 << 20
 
 var lineOfError = regexp.MustCompile(`line \d+`)
 
-// readClientsFile reads the file. warning, if not "", says that others can read
-// it too.
+// readClientsFile reads the file. warning is not "" if others can read it too.
 func readClientsFile(path string) (f clientsFile, warning string, err error) {
 	data, err := durablefs.ReadFile(path, maxClientsFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +83,7 @@ func readClientsFile(path string) (f clientsFile, warning string, err error) {
 	}
 	f.path = path
 	if err := yaml.Unmarshal(data, &f.root); err != nil {
-		// The parser's words may repeat a secret.
+		// The parser's message may repeat a secret.
 		where := lineOfError.FindString(err.Error())
 		if where == "" {
 			where = "some line"
@@ -110,8 +109,7 @@ func (f clientsFile) at(path string) (setting, bool) {
 	return s, true
 }
 
-// apiClient is what the file says of an API client, or of a cluster. uri may be
-// missing.
+// apiClient has the settings of an API client, or of a cluster. uri may be missing.
 type apiClient struct{ uri, id, secret string }
 
 // defaultClient is the client that defaults.default_client names.
@@ -138,8 +136,7 @@ func (f clientsFile) client(key string) (apiClient, error) {
 	return apiClient{}, fmt.Errorf("%s: there is no %s; give --config-key the path or the name of a client in this file", f.path, strings.Join(paths, ", "))
 }
 
-// read reads the client at a path. What it does not say itself, its cluster
-// says.
+// read reads the client at a path. Its cluster provides missing settings.
 func (f clientsFile) read(path string, s setting) (apiClient, error) {
 	var cluster setting
 	name, hasCluster := s.named["cluster"]

@@ -17,24 +17,23 @@ import (
 // Credentials are for one target. They stay in the process that has them: a
 // workflow never carries them.
 type Credentials struct {
-	URI        string // of the target that they are for; empty: of whichever the workflow names
+	URI        string // of their target; empty: any target that the workflow names
 	ClientID   string
 	Secret     string
 	secretFile string
 
-	// renew reads the secret once more, where it is from a file.
+	// renew reads the secret again, if it is from a file.
 	renew func() string
 
 	configKey     string
 	defaultClient bool
 
-	// Warnings are for the person at the command line, once Complete has
-	// returned: what is right, but not as safe as it could be.
+	// Warnings are set by Complete, for the command line: settings that are valid,
+	// but not as safe as they could be.
 	Warnings []string
 }
 
-// AddFlags adds the options that dataload.py has for it, and a file for the
-// secret.
+// AddFlags adds the corresponding options of dataload.py, and a file for the secret.
 func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
 	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
@@ -44,22 +43,22 @@ func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&c.defaultClient, "default-client", "d", false, "API client that is the default in that file")
 }
 
-// AddInsecureHTTP adds the option that allows plain HTTP to the addresses that the command is given: of a target, and of
+// AddInsecureHTTP adds the option that allows plain HTTP to the addresses of the command: of the target, and of
 // --notify-url.
 func AddInsecureHTTP(f *pflag.FlagSet, allow *bool) {
 	f.BoolVar(allow, "insecure-http", false, "allow plain HTTP to a host that is not this machine")
 }
 
-// Complete takes what the command line does not give from elsewhere: id and
-// secret from the file of --config-key or --default-client if one of them is
-// given (--config-key counts if both are), else from the environment; the
+// Complete adds settings that are missing on the command line: id and secret from
+// the file of --config-key or --default-client if one of them is given
+// (--config-key wins if both are), else from the environment; the
 // address from the command line, that file, the environment, in this order. The address
 // gets its normal form here: from then on, one target is one text.
 //
 // With --config-key or --default-client, an id or a secret on the command line
 // is an error: there janrain-python-api takes the command line's, dataload.py
-// the file's, and a wrong guess is one for the wrong target. For the same reason
-// dataload.py's way to ignore --apid_uri then is not taken.
+// the file's, and a wrong guess selects the wrong target. For the same reason
+// --apid_uri is not ignored then, unlike in dataload.py.
 func (c *Credentials) Complete(getenv func(string) string) error {
 	warning, err := checkProxy(getenv)
 	if err != nil {
@@ -104,7 +103,7 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	return err
 }
 
-// clean takes away what came along with id and secret where they were copied from.
+// clean removes characters that were copied along with id and secret.
 func (c *Credentials) clean() (err error) {
 	for _, v := range []struct {
 		field *string
@@ -117,8 +116,7 @@ func (c *Credentials) clean() (err error) {
 	return nil
 }
 
-// completeFromFile takes the API client that --config-key or --default-client
-// means.
+// completeFromFile takes the API client that --config-key or --default-client selects.
 func (c *Credentials) completeFromFile(getenv func(string) string) error {
 	if c.ClientID != "" || c.Secret != "" {
 		return fmt.Errorf("the API client is given twice: by --config-key or --default-client, and by --client-id, --client-secret or --client-secret-file; expected one of the two")
@@ -149,7 +147,7 @@ func (c *Credentials) completeFromFile(getenv func(string) string) error {
 	return nil
 }
 
-// readClient gives the API client with this key in the file, or the default one.
+// readClient returns the API client with this key in the file, or the default one.
 func readClient(path, key string) (client apiClient, warning string, err error) {
 	file, warning, err := readClientsFile(path)
 	switch {
@@ -167,7 +165,7 @@ func readClient(path, key string) (client apiClient, warning string, err error) 
 	return client, warning, err
 }
 
-// Check says what is missing.
+// Check returns an error that names missing settings.
 func (c *Credentials) Check() error {
 	if c.ClientID == "" || c.Secret == "" {
 		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, --config-key, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
@@ -175,9 +173,8 @@ func (c *Credentials) Check() error {
 	return nil
 }
 
-// Connect makes the target of a migration with these credentials. They are
-// never sent to another target than the one that they are for. with, if not
-// nil, adds hooks.
+// Connect returns the target of a migration with these credentials. They are never
+// sent to another target. with, if not nil, adds hooks.
 func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Config)) (*identitycloud.Client, error) {
 	if c.URI != "" && c.URI != spec.Target.URI {
 		return nil, fmt.Errorf("this worker has credentials for %s, the migration wants %s; start a worker for that one", c.URI, spec.Target.URI)
@@ -189,8 +186,8 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 	cfg := identitycloud.Config{
 		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
 		Renew: c.renew, EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
-		// The gate limits the calls in flight, and that may change; a look-up and
-		// a probe come on top.
+		// The gate limits the calls in flight, and the limit may change; a look-up
+		// and a probe are added to it.
 		MaxConnections: pace.MostPlaces + 2,
 		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
 	}
@@ -200,7 +197,7 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 	return identitycloud.New(cfg)
 }
 
-// The ways to authenticate calls, as --auth names them.
+// The values of --auth.
 const (
 	AuthBasic     = "basic"
 	AuthSignature = "signature"

@@ -14,8 +14,8 @@ import (
 // WorkVariable is the environment variable that --work-url defaults to.
 const WorkVariable = "DATALOAD_WORK_URL"
 
-// StateDir gives the state folder that was given, absolute, or that of the user:
-// where programs keep state that should survive a restart (XDG Base Directory
+// StateDir returns the absolute path of the given state folder, or of the user's:
+// the folder for state that should survive a restart (XDG Base Directory
 // Specification).
 func StateDir(given string, getenv func(string) string) (string, error) {
 	if given != "" {
@@ -35,8 +35,7 @@ func StateDir(given string, getenv func(string) string) (string, error) {
 	return Absolute("state-dir", filepath.Join(base, "durable-dataload"))
 }
 
-// Absolute gives the path of an option as workers are told it. That goes through JSON, so it has
-// to be UTF-8.
+// Absolute returns the path of an option for workers. It is passed in JSON, so it must be UTF-8.
 func Absolute(flag, path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err == nil && !utf8.ValidString(path) {
@@ -45,9 +44,9 @@ func Absolute(flag, path string) (string, error) {
 	return path, err
 }
 
-// WorkURL gives the URL of the folder in a bucket that migrations keep their work
-// in, in its one form: the one that was given, or that of the environment. It is
-// "" where they keep it in the state folder.
+// WorkURL returns the normalized URL of the folder in a bucket in which migrations
+// keep their work: the given one, or that of the environment. It is "" if they use
+// the state folder.
 func WorkURL(given string, getenv func(string) string) (string, error) {
 	given = cmp.Or(given, getenv(WorkVariable))
 	if given == "" {
@@ -56,8 +55,8 @@ func WorkURL(given string, getenv func(string) string) (string, error) {
 	return CheckURL("work-url", given, "--state-dir")
 }
 
-// CheckURL gives the URL of a folder of a bucket in its one form. local is what is
-// given for a folder of this machine instead.
+// CheckURL returns the normalized URL of a folder in a bucket. local is the option
+// for a local folder instead.
 func CheckURL(flag, url, local string) (string, error) {
 	if !store.IsURL(url) {
 		return "", fmt.Errorf("--%s is %q; expected the URL of a folder of a bucket, as s3://BUCKET/FOLDER; a folder of this machine is given by %s", flag, url, local)

@@ -10,13 +10,12 @@ import (
 	"durable-dataload/internal/tilde"
 )
 
-// Notify says whom this process notifies. URL and secret stay in the process:
-// the URL may hold a token.
+// Notify is the receiver of notices. URL and secret stay in the process: the URL
+// may contain a token.
 type Notify struct {
 	url, secretFile string
 
-	// Warnings are for the person at the command line, once Sender has
-	// returned.
+	// Warnings are set by Sender, for the command line.
 	Warnings []string
 }
 
@@ -26,8 +25,8 @@ func (n *Notify) AddFlags(f *pflag.FlagSet) {
 	tilde.Var(f, &n.secretFile, "notify-secret-file", "file with the secret, whsec_…, that notices are signed with (NOTIFY_SECRET)")
 }
 
-// Sender takes from the environment what the command line does not give, and
-// makes a sender; nil if nobody is to be notified.
+// Sender takes missing settings from the environment, and returns a sender; nil
+// without a URL.
 func (n *Notify) Sender(getenv func(string) string, insecureHTTP bool) (*notify.Sender, error) {
 	if n.url == "" {
 		n.url = getenv("NOTIFY_URL")

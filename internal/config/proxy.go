@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// checkProxy refuses addresses of proxies that net/http cannot read: it would take them for none, and send user data the
-// direct way. warning says of one that nothing here reads. Neither holds an address, which may have a password in it.
+// checkProxy refuses proxy addresses that net/http cannot parse: it would ignore them, and send user data directly.
+// warning reports a variable that is not used. Neither contains an address, which may include a password.
 func checkProxy(getenv func(string) string) (warning string, err error) {
 	// In the order, and with the preference, of net/http.
 	for _, names := range [][]string{{"HTTPS_PROXY", "https_proxy"}, {"HTTP_PROXY", "http_proxy"}} {
@@ -32,7 +32,7 @@ func checkProxy(getenv func(string) string) (warning string, err error) {
 	return "", nil
 }
 
-// wrongProxy says why a value is no address of a proxy, or nothing.
+// wrongProxy returns why a value is not a proxy address, or "".
 func wrongProxy(value string) string {
 	if strings.TrimSpace(value) != value {
 		return "there is a space or a line end around it"
@@ -46,7 +46,7 @@ func wrongProxy(value string) string {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil:
-		return "it cannot be read" // the error has the address in it
+		return "it cannot be read" // the error contains the address
 	case !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
 		return "its scheme is not http, https, socks5 or socks5h"
 	case u.Hostname() == "":

@@ -17,7 +17,7 @@ import (
 	"durable-dataload/internal/tilde"
 )
 
-// Temporal says which Temporal service to use. The options, the environment
+// Temporal selects the Temporal service. The options, the environment
 // and the profile file are those of the temporal command line tool.
 type Temporal struct {
 	Address   string
@@ -46,8 +46,8 @@ func (t *Temporal) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.Server, "tls-server-name", "", "name in the service's certificate (TEMPORAL_TLS_SERVER_NAME)")
 }
 
-// ClientOptions joins command line, environment and file. given says whether
-// any of them names an address: otherwise there is no service to use.
+// ClientOptions merges command line, environment and file. given reports whether
+// any of them has an address: otherwise there is no external service.
 func (t *Temporal) ClientOptions() (options client.Options, given bool, err error) {
 	if err := t.checkFiles(os.Getenv); err != nil {
 		return options, false, err
@@ -94,7 +94,7 @@ func (t *Temporal) ClientOptions() (options client.Options, given bool, err erro
 	return options, profile.Address != "", nil
 }
 
-// checkFiles refuses what is no regular file: a pipe in its place would be waited for.
+// checkFiles refuses anything but regular files: reading a pipe would block.
 func (t *Temporal) checkFiles(getenv func(string) string) error {
 	for _, f := range []struct{ option, given, name string }{
 		{"--config-file", t.File, "TEMPORAL_CONFIG_FILE"},
@@ -113,10 +113,10 @@ func (t *Temporal) checkFiles(getenv func(string) string) error {
 	return nil
 }
 
-// dialTimeout is how long a service may take to answer for the first time.
+// dialTimeout is the time limit for the first answer of a service.
 const dialTimeout = 10 * time.Second
 
-// Dial connects to a service, or says that none answers.
+// Dial connects to a service, or returns an error if none answers.
 func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (client.Client, error) {
 	options.Logger = log.NewStructuredLogger(logger)
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -131,7 +131,7 @@ func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (cli
 	return c, nil
 }
 
-// WorkerIdentity is what the Temporal service calls this process.
+// WorkerIdentity is the name of this process at the Temporal service.
 func WorkerIdentity() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%d@%s", os.Getpid(), host)

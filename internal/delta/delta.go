@@ -34,17 +34,17 @@ import (
 // Change is an attribute in which a record differs.
 type Change struct {
 	Path string
-	// Before is what the target has, null where it has nothing; After is what
-	// the input says.
+	// Before is the value in the target, null if it has none; After is the value
+	// of the input.
 	Before, After json.RawMessage
 }
 
-// IsPlural says that the attribute is a list, which the target replaces as a
-// whole. (Its update would add the elements to those that are there.)
+// IsPlural reports whether the attribute is a list, which the target replaces as a
+// whole. (Its update would append the elements.)
 func (c Change) IsPlural() bool { return bytes.HasPrefix(c.After, []byte("[")) }
 
-// Reversed is the change that undoes this one. Elements of lists go without the
-// ids that the target gave them: it refuses these in new elements (code 320).
+// Reversed is the change that undoes this one. Elements of lists lose the ids that
+// the target assigned: it refuses these in new elements (code 320).
 func (c Change) Reversed() (Change, error) {
 	back := Change{Path: c.Path, Before: c.After, After: c.Before}
 	if isNull(c.Before) {
@@ -63,7 +63,7 @@ func (c Change) Reversed() (Change, error) {
 	return back, err
 }
 
-// dropIDs takes the ids out of the elements of all lists in a value.
+// dropIDs removes the ids from the elements of all lists in a value.
 func dropIDs(value any) {
 	switch v := value.(type) {
 	case []any:
@@ -85,16 +85,16 @@ var whole = []string{"password"}
 
 var null = json.RawMessage("null")
 
-// Types are the types of attributes by path, as a schema has them. The zero value
-// knows none: values are compared as they are.
+// Types are the types of attributes by path, from a schema. The zero value has none:
+// values are compared literally.
 type Types struct {
 	kinds map[string]string
-	// fold are the attributes that are compared without case. Those that are
-	// updated are not: another spelling is another value.
+	// fold are the attributes that are compared without case. Updates compare with
+	// case: another spelling is another value.
 	fold map[string]bool
 }
 
-// TypesOf gives the types of a schema. The members of a plural's elements have
+// TypesOf returns the types of a schema. The members of a plural's elements have
 // paths as those of an object.
 func TypesOf(s identitycloud.Schema) Types {
 	t := Types{kinds: map[string]string{}}
@@ -126,19 +126,19 @@ func (t Types) addFolded(prefix string, attributes []identitycloud.Attribute) {
 	}
 }
 
-// IsPassword says that the attribute is, or is in, a password.
+// IsPassword reports whether the attribute is, or is in, a password.
 func (t Types) IsPassword(path string) bool {
 	name, _, _ := strings.Cut(path, ".")
 	return slices.Contains(whole, name) || strings.HasPrefix(t.kinds[name], "password") || strings.HasPrefix(t.kinds[path], "password")
 }
 
-// IsTime says that the attribute is a date or a time.
+// IsTime reports whether the attribute is a date or a time.
 func (t Types) IsTime(path string) bool {
 	return t.kinds[path] == "date" || t.kinds[path] == "dateTime"
 }
 
-// Changes compares a record as the input has it, a JSON object, with the
-// attributes that the target has. The changes are in the order of their paths.
+// Changes compares a record of the input, a JSON object, with the attributes in the
+// target. The changes are in the order of their paths.
 func (t Types) Changes(record []byte, there map[string]json.RawMessage) ([]Change, error) {
 	var want map[string]json.RawMessage
 	if err := json.Unmarshal(record, &want); err != nil || want == nil {
@@ -169,9 +169,9 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 	return found
 }
 
-// Leaves gives the values of a record by path: of objects their members, without
-// the attributes that the target sets itself, passwords, and what is empty. Elements
-// of plurals come without the ids that the target gives them.
+// Leaves returns the values of a record by path: of objects their members, without
+// the attributes that the target sets itself, passwords, and empty values. Elements
+// of plurals have no ids.
 func (t Types) Leaves(attributes map[string]json.RawMessage) map[string]json.RawMessage {
 	leaves := map[string]json.RawMessage{}
 	for name, value := range attributes {
@@ -203,7 +203,7 @@ func (t Types) addLeaves(leaves map[string]json.RawMessage, path string, value j
 	leaves[path] = value
 }
 
-// isEmpty says that a value says nothing: targets keep an empty text as null.
+// isEmpty reports whether a value is empty: targets store an empty text as null.
 func isEmpty(raw json.RawMessage) bool {
 	switch string(bytes.TrimSpace(raw)) {
 	case "", "null", `""`, "[]", "{}":
@@ -212,7 +212,7 @@ func isEmpty(raw json.RawMessage) bool {
 	return false
 }
 
-// At gives the value at a path, null where there is none.
+// At returns the value at a path, null if there is none.
 func At(attributes map[string]json.RawMessage, path string) json.RawMessage {
 	name, rest, deeper := strings.Cut(path, ".")
 	value := attributes[name]
@@ -226,8 +226,8 @@ func At(attributes map[string]json.RawMessage, path string) json.RawMessage {
 	return value
 }
 
-// Object makes one JSON object of the values of these changes, with objects
-// within it for the paths: what an update sends.
+// Object returns one JSON object with the values of these changes, nested by path:
+// the content of an update.
 func Object(changes []Change) ([]byte, error) {
 	root := map[string]any{}
 	for _, c := range changes {
@@ -250,7 +250,7 @@ func Object(changes []Change) ([]byte, error) {
 	return data, nil
 }
 
-// encode is JSON in which <, > and & stand as they are.
+// encode returns JSON in which <, > and & are not escaped.
 func encode(value any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -259,15 +259,15 @@ func encode(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// Equal says that the attribute at a path of the target has the value that was
-// wanted. Both are JSON; what cannot be read equals nothing.
+// Equal reports whether the attribute at a path of the target has the wanted value.
+// Both are JSON; invalid JSON equals nothing.
 func (t Types) Equal(path string, want, there json.RawMessage) bool {
 	a, errA := decode(want)
 	b, errB := decode(there)
 	return errA == nil && errB == nil && t.equal(path, a, b)
 }
 
-// equal compares what is wanted with what is there, of values within a plural
+// equal compares the wanted value with the actual one; within a plural it compares
 // all members, since a plural is replaced as a whole.
 func (t Types) equal(path string, want, there any) bool {
 	switch want := want.(type) {
@@ -311,7 +311,7 @@ func (t Types) equalMembers(path string, want, there map[string]any) bool {
 	return true
 }
 
-// equalScalar compares values that are no lists and no objects.
+// equalScalar compares values other than lists and objects.
 func (t Types) equalScalar(path string, want, there any) bool {
 	if want == there {
 		return true
@@ -363,9 +363,9 @@ func text(value any) (s string, ok bool) {
 	return "", false
 }
 
-// sameDate says that both are dates, and that the target, which may show less of
-// a date than it was given, shows this one. What was given stands for the
-// beginning of its second, or day.
+// sameDate reports whether both are dates and the target, which may show a date with
+// less precision, shows this one. The wanted value means the beginning of its second,
+// or day.
 func sameDate(want, there string) bool {
 	given, ok := identitycloud.ParseMoment(want)
 	if !ok {
@@ -375,7 +375,7 @@ func sameDate(want, there string) bool {
 	return ok && !given.Earliest.Before(shown.Earliest) && !given.Earliest.After(shown.Latest)
 }
 
-// exactDigits is how many digits a number of 64 bits keeps.
+// exactDigits is the number of digits that a 64-bit number keeps.
 const exactDigits = 15
 
 func sameNumber(want, there string) bool {

@@ -12,8 +12,8 @@ import (
 )
 
 // ThisClock names the clock of this process. On Linux all processes of one boot have
-// one clock, in containers too; the name of a host says nothing, since two can have
-// the same. Elsewhere each process counts as having a clock of its own.
+// one clock, in containers too; host names are not used, since two hosts can have the
+// same. On other systems each process counts as having its own clock.
 var ThisClock = sync.OnceValue(func() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if id := strings.TrimSpace(string(boot)); err == nil && id != "" {
@@ -22,49 +22,49 @@ var ThisClock = sync.OnceValue(func() string {
 	return rand.Text()
 })
 
-// Bound says when, by the clock that stamps records, a call was claimed. What is
-// stamped between Clearly and From was made a little too early to tell.
+// Bound is the time of a claim by the clock that stamps records. A stamp between
+// Clearly and From is too close to decide.
 type Bound struct {
-	From    time.Time // what is stamped then or later was made since
-	Clearly time.Time // what is stamped earlier was made before
+	From    time.Time // a record with this stamp or a later one was created since
+	Clearly time.Time // a record with an earlier stamp was created before
 }
 
-// Before says that a time is clearly before the claim. A time that is not shown is not.
+// Before reports whether a time is clearly before the claim. A missing time is not.
 func (b Bound) Before(m identitycloud.Moment) bool {
 	return !m.IsZero() && m.Latest.Before(b.Clearly)
 }
 
-// IsEarly says that a time does not prove that something was made since: it is earlier, or not shown.
+// IsEarly reports whether a time does not prove creation since the claim: it is earlier, or missing.
 func (b Bound) IsEarly(m identitycloud.Moment) bool { return m.Latest.Before(b.From) }
 
 const (
-	// steadiness is what a calibrated clock may be set by meanwhile.
+	// steadiness is the tolerance for adjustments of a calibrated clock.
 	steadiness = time.Second
-	// agreement is how far the Date header's clock and one of ours may be apart to
-	// confirm each other.
+	// agreement is the maximum difference at which the Date header's clock and one
+	// of ours confirm each other.
 	agreement = time.Second
-	// wellSet is how far two clocks may be apart that are set well.
+	// wellSet is the maximum difference of two well-set clocks.
 	wellSet = 2 * time.Second
-	// Uncalibrated is how far two clocks may be apart of which nothing is known.
+	// Uncalibrated is the assumed maximum difference of two unknown clocks.
 	Uncalibrated = 5 * time.Minute
 )
 
-// Sample is a record whose making is known: it was made between Sent and Received by
-// one of our clocks, and the target stamped it so.
+// Sample is a record whose creation is known: it was created between Sent and Received
+// by one of our clocks, and the target assigned the stamp.
 type Sample struct {
 	Clock          string
 	Sent, Received time.Time
 	Stamp          identitycloud.Moment
-	// MaybeLater says that the stamp may be that of a later change.
+	// MaybeLater means that the stamp may be that of a later change.
 	MaybeLater bool
 }
 
-// Clocks knows how far the clock that stamps records is ahead of ours. The Date
-// header of an answer is that of another clock, and only says something where
-// nothing else does.
+// Clocks estimates how far the clock that stamps records is ahead of ours. The Date
+// header of an answer comes from another clock, and is used only without better
+// evidence.
 type Clocks struct{ known map[string]*skews }
 
-// skews are what the samples of one clock say.
+// skews are the bounds from the samples of one clock.
 type skews struct {
 	low, high   time.Duration // that fit all samples
 	lowest      time.Duration // that fits any
@@ -104,8 +104,8 @@ func (k *skews) ahead() time.Duration {
 	return k.low
 }
 
-// Latest is the latest that the stamping clock can have shown when a clock of ours
-// showed t; ok is false where that is not known.
+// Latest is the latest time that the stamping clock can have shown when one of our
+// clocks showed t; ok is false if that is not known.
 func (c *Clocks) Latest(clock string, t time.Time) (latest time.Time, ok bool) {
 	k := c.known[clock]
 	if k == nil {
@@ -114,7 +114,7 @@ func (c *Clocks) Latest(clock string, t time.Time) (latest time.Time, ok bool) {
 	return t.Add(max(k.high, k.low)), true
 }
 
-// LatestOfAny is Latest of a time of which it is not known by which of our clocks it is.
+// LatestOfAny is Latest for a time from an unknown clock of ours.
 func (c *Clocks) LatestOfAny(t time.Time) (latest time.Time, ok bool) {
 	for clock := range c.known {
 		if l, _ := c.Latest(clock, t); !ok || l.After(latest) {
@@ -124,13 +124,13 @@ func (c *Clocks) LatestOfAny(t time.Time) (latest time.Time, ok bool) {
 	return latest, ok
 }
 
-// Since says when a call was claimed, of which a record may be. lost says that no
-// answer told what the call did, or a part of it; then the record is likely to be
-// ours, and only what was made clearly before is somebody else's.
+// Since returns the bound for the claim of a call that may have written a record. lost
+// means that no answer said what the call did, or a part of it; then the record is
+// likely to be ours, and only a record that was clearly created before is not.
 //
-// Where the clock of the claim is not calibrated, what is stamped no earlier than the
-// claim by that clock was made since, unless the Date header says that the target's
-// time is later.
+// If the clock of the claim is not calibrated, a record that is stamped no earlier than
+// the claim by that clock was created since, unless the Date header says that the
+// target's time is later.
 func (c *Clocks) Since(claim ledger.Claim, lost bool) Bound {
 	from, margin := claim.At, Uncalibrated
 	if k := c.known[claim.Clock]; k != nil {

@@ -7,7 +7,7 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// DateClock knows how far the clock of the target's Date header is ahead of ours. The
+// DateClock estimates how far the clock of the target's Date header is ahead of ours. The
 // header has whole seconds (RFC 9110, section 6.6.1), so each answer bounds the
 // difference from both sides, and many bound it closely. The clock that stamps records
 // can be another one: see Clocks. It is safe for concurrent use.
@@ -17,8 +17,7 @@ type DateClock struct {
 	low, high time.Duration
 }
 
-// Saw takes an answer into account: the server's date lies between sending and
-// receiving.
+// Saw adds an answer: the server's date lies between sending and receiving.
 func (c *DateClock) Saw(date, sent, received time.Time) {
 	if date.IsZero() || sent.IsZero() || received.IsZero() {
 		return
@@ -44,8 +43,8 @@ func (c *DateClock) Skew() *ledger.Skew {
 	return &ledger.Skew{Low: c.low, High: c.high}
 }
 
-// Latest is the latest that the target's clock should show when ours shows t, where no
-// record of ours tells. A Date header that is minutes off says nothing.
+// Latest is the latest time that the target's clock should show when ours shows t, if
+// no record of ours provides it. A Date header that is minutes off is ignored.
 func (c *DateClock) Latest(t time.Time) time.Time {
 	ahead := time.Duration(0)
 	if skew := c.Skew(); skew != nil && skew.High <= time.Minute {

@@ -20,19 +20,19 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// Verdict says whose a record is.
+// Verdict is the origin of a record.
 type Verdict int
 
 const (
-	// CannotTell is the zero value, so that what was never judged is nobody's.
+	// CannotTell is the zero value, so that an unjudged record is never ours.
 	CannotTell Verdict = iota
 	// Ours was written by a call of this migration.
 	Ours
-	// Others was there before, or somebody else wrote it.
+	// Others existed before, or was written by someone else.
 	Others
 )
 
-// Why it cannot be told. These are classes: they hold nothing of a record.
+// Reasons for CannotTell. They are classes: they contain nothing of a record.
 const (
 	NoKey         = "the record has no key to look it up by"
 	NotShown      = "the target does not show the record"
@@ -47,7 +47,7 @@ const (
 	OpenElsewhere = "another migration may have written it"
 )
 
-// Owner says whose the id of a record is known to be.
+// Owner is the known owner of the id of a record.
 type Owner int
 
 const (
@@ -56,38 +56,37 @@ const (
 	Elsewhere       // another migration of the same state folder or work URL has it
 )
 
-// Question is all that is known of a record of ours and of what a look-up by its
-// key has found.
+// Question is the evidence: a record of ours and the result of a look-up by its key.
 type Question struct {
 	// Sent is the record as it was sent, a JSON object.
 	Sent []byte
 	// Found are all records that have the key, whole.
 	Found []identitycloud.Entity
 	// NotWritten says that all records that were written since Since are known, and
-	// that none of them has the key: whatever has it was there before.
+	// that none of them has the key: a record that has it existed before.
 	NotWritten bool
-	// Since is when a call of ours can first have written the record.
+	// Since is the earliest time at which a call of ours can have written the record.
 	Since Bound
-	// Owner is the one of the record that was found, if it is only one.
+	// Owner is the owner of the record found, if there is exactly one.
 	Owner Owner
-	// Rival is why somebody else may have written the record as well: EarlierRecord,
+	// Rival is the reason why someone else may have written the record as well: EarlierRecord,
 	// OpenElsewhere, or "".
 	Rival string
 }
 
-// Answer is what Decide says.
+// Answer is the result of Decide.
 type Answer struct {
 	Verdict Verdict
 	UUID    string // of a record that is Ours
-	// Reason is one of the constants above where it cannot be told.
+	// Reason is one of the constants above for CannotTell.
 	Reason string
-	// Again says that it may be told later, when the target shows more.
+	// Again means that a later look-up may decide, when the target shows more.
 	Again bool
 }
 
 func cannotTell(reason string, again bool) Answer { return Answer{Reason: reason, Again: again} }
 
-// Decide decides whose the record is. b is what is known of records that are ours.
+// Decide decides the origin of the record. b is the knowledge from records that are ours.
 func (b *Baseline) Decide(q Question) Answer {
 	switch {
 	case len(q.Found) > 1:
@@ -127,30 +126,30 @@ func (b *Baseline) Decide(q Question) Answer {
 	return Answer{Verdict: Ours, UUID: found.UUID}
 }
 
-// MadeAt is when a record was written first, as far as the target shows it. A record
-// that has the time of creation that the input gives was written when it was last
-// updated, or before that.
+// MadeAt is the time at which a record was first written, as far as the target shows
+// it. A record whose time of creation is that of the input was written when it was
+// last updated, or before that.
 func MadeAt(sent []byte, found identitycloud.Entity) (made identitycloud.Moment, isGiven bool) {
 	var record struct {
 		Created string `json:"created"`
 	}
-	_ = json.Unmarshal(sent, &record) // what is no text gives no time
+	_ = json.Unmarshal(sent, &record) // a value that is not text has no time
 	if given, ok := identitycloud.ParseMoment(record.Created); ok && given.Overlaps(found.Created) {
 		return found.LastUpdated, true
 	}
 	return found.Created, false
 }
 
-// isChanged says whether a record was changed after it was made.
+// isChanged reports whether a record was changed after it was made.
 func (b *Baseline) isChanged(found identitycloud.Entity, isGiven bool) (changed, known bool) {
 	if found.LastUpdated.IsZero() || found.Created.IsZero() {
 		return false, false
 	}
-	// Where the input gave the time of creation nothing shows when it was made.
+	// If the input has the time of creation, nothing shows when it was written.
 	return isGiven || found.LastUpdated.Earliest.After(found.Created.Latest.Add(b.settling)), true
 }
 
-// likeness says how a record of the target is to what was sent.
+// likeness is the result of comparing a record of the target with what was sent.
 type likeness int
 
 const (
@@ -159,36 +158,36 @@ const (
 	different
 )
 
-// fewSamples is below how many records that are known to be ours nothing is
-// concluded from what they have in common.
+// fewSamples is the minimum number of records known to be ours for conclusions from
+// what they have in common.
 const fewSamples = 3
 
-// Baseline is what is known of the records of ours: what the target does with the
-// attributes that are sent, and which values those have that are not.
+// Baseline is the knowledge from our own records: how the target changes attributes
+// that are sent, and which values it gives to others.
 type Baseline struct {
 	types   delta.Types
 	key     string // attribute
 	samples int
-	// Of attributes that were sent: how often the target shows them as they were
-	// sent, otherwise, or not at all.
+	// For attributes that were sent: how often the target shows them unchanged,
+	// changed, or not at all.
 	kept, altered, lost map[string]int
 	sent                map[string]int
 	unsent              map[string]*values
-	// settling is how long after its creation the target may still change a record
-	// by itself.
+	// settling is the time after its creation in which the target may still change a
+	// record on its own.
 	settling time.Duration
 }
 
-// values are those that an attribute has in records that were sent without it.
+// values are the values of an attribute in records that were sent without it.
 type values struct {
 	records  int
 	distinct map[string]bool
 }
 
-// mostValues is how many values of an attribute are kept: with two it varies.
+// mostValues is the number of values of an attribute that are kept: two show that it varies.
 const mostValues = 8
 
-// NewBaseline knows nothing yet. key is the attribute by which records are looked up.
+// NewBaseline returns an empty baseline. key is the attribute by which records are looked up.
 func NewBaseline(schema identitycloud.Schema, key string) *Baseline {
 	return &Baseline{
 		types: delta.TypesOf(schema).Folding(schema, key), key: key,
@@ -196,8 +195,7 @@ func NewBaseline(schema identitycloud.Schema, key string) *Baseline {
 	}
 }
 
-// Learn takes a record that is known to be ours, and that nobody has changed since,
-// into account.
+// Learn adds a record that is known to be ours and unchanged since.
 func (b *Baseline) Learn(sent []byte, found identitycloud.Entity) {
 	was, is, ok := b.leaves(sent, found.Attributes)
 	if !ok {
@@ -235,11 +233,11 @@ func (b *Baseline) Learn(sent []byte, found identitycloud.Entity) {
 	}
 }
 
-// longestSettling is what a target's own work on a new record takes at most. A record
-// with the input's created has a longer gap, which says nothing.
+// longestSettling is the maximum time of a target's own changes to a new record. A
+// record with created from the input has a longer gap, which is no evidence.
 const longestSettling = time.Second
 
-// leaves gives the values of both sides by path, without the key.
+// leaves returns the values of both sides by path, without the key.
 func (b *Baseline) leaves(sent []byte, found map[string]json.RawMessage) (was, is map[string]json.RawMessage, ok bool) {
 	var record map[string]json.RawMessage
 	if json.Unmarshal(sent, &record) != nil || record == nil {
@@ -286,7 +284,7 @@ func (b *Baseline) compare(sent []byte, found map[string]json.RawMessage) (liken
 		_, isSent := was[path]
 		_, isShown := is[path]
 		if !isSent && !isShown && v.records >= fewSamples && v.records == b.samples-b.sent[path] {
-			note(different) // all of ours have a value
+			note(different) // all of our records have a value
 		}
 	}
 	switch {
@@ -298,18 +296,18 @@ func (b *Baseline) compare(sent []byte, found map[string]json.RawMessage) (liken
 	return result, ""
 }
 
-// notKept judges an attribute that is not as it was sent.
+// notKept judges an attribute whose value differs from what was sent.
 func (b *Baseline) notKept(path string, isShown bool) likeness {
 	switch {
 	case isShown && b.altered[path] > 0, !isShown && b.lost[path] > 0:
-		return equal // so the target does with ours
+		return equal // the target does the same with our records
 	case isShown || b.kept[path] > 0:
 		return different
 	}
 	return undecided
 }
 
-// notSent judges an attribute that has a value though none was sent.
+// notSent judges an attribute that has a value although none was sent.
 func (b *Baseline) notSent(path, value string) likeness {
 	without := b.samples - b.sent[path] // samples that were sent without it
 	v := b.unsent[path]
@@ -335,7 +333,7 @@ func isTime(value string) bool {
 	return ok
 }
 
-// HasKey says that a record of the target has this key, in any case.
+// HasKey reports whether a record of the target has this key, in any case.
 func (b *Baseline) HasKey(found identitycloud.Entity, key string) bool {
 	quoted, err := json.Marshal(key)
 	return err == nil && b.types.Equal(b.key, quoted, delta.At(found.Attributes, b.key))

@@ -341,7 +341,7 @@ type member struct {
 	value json.RawMessage
 }
 
-// membersOf gives the members of a JSON object in their order.
+// membersOf returns the members of a JSON object in their order.
 func membersOf(text string) (members []member, ok bool) {
 	if !json.Valid([]byte(text)) {
 		return nil, false

@@ -14,32 +14,32 @@ import (
 	"syscall"
 )
 
-// name is the file by which a state folder is known to be the one that it was.
+// name is the file that identifies a state folder.
 const name = "machine.json"
 
-// mark is what it says. Copies of a file, and files from a backup, have another inode.
+// mark is its content. Copies of a file, and files from a backup, have another inode.
 type mark struct {
 	Inode uint64 `json:"inode"` // of the file itself
 	identity
 }
 
-// identity tells machines apart. In a container, ID is often missing, or that of its image; Boot
-// is that of the machine below then.
+// identity identifies a machine. In a container, ID is often missing, or that of its image; Boot
+// is then that of the host.
 type identity struct {
-	ID   string `json:"machine"` // hashed; "" where the machine has none
-	Boot string `json:"boot"`    // "" where it is not known
-	Host string `json:"host"`    // for people
+	ID   string `json:"machine"` // hashed; "" if the machine has none
+	Boot string `json:"boot"`    // "" if it is not known
+	Host string `json:"host"`    // for messages
 }
 
-// isSame says whether both are of one machine, as far as can be told.
+// isSame reports whether both are of one machine, as far as is known.
 func (i identity) isSame(other identity) bool {
 	return i.ID == "" || other.ID == "" || i.ID == other.ID || i.Boot != "" && i.Boot == other.Boot
 }
 
-// Claim marks a state folder as that of this machine, or says that it is not: the folder was
-// copied, restored from a backup, or is used by another machine. It cannot tell that where neither
-// machine has an id (see machine-id(5)) and the folder is shared, nor of a machine that was cloned
-// with its disk.
+// Claim marks a state folder as that of this machine, or returns an error if it is not: the folder
+// was copied, restored from a backup, or is used by another machine. It does not detect this if
+// neither machine has an id (see machine-id(5)) and the folder is shared, nor for a machine that was
+// cloned with its disk.
 func Claim(dir string) error { return claim(dir, this()) }
 
 func claim(dir string, here identity) error {
@@ -72,7 +72,7 @@ func refusal(dir, path, why string) error {
 	return fmt.Errorf("the state folder %s is not used: %s; if no other program uses it or the folder that it was copied from, remove %s and give the command again (docs/state.md, \"A folder that is restored\")", dir, why, path)
 }
 
-// write writes the mark, whole. Of several processes that begin at once, one does.
+// write writes the mark atomically. Of several processes that start together, one succeeds.
 func write(path string, here identity) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+name+".tmp-") // mode 0600
 	if err != nil {
@@ -104,12 +104,12 @@ func inode(info os.FileInfo) uint64 {
 	return 0
 }
 
-// this tells which machine this is.
+// this returns the identity of this machine.
 func this() identity {
 	var i identity
 	for _, path := range []string{"/etc/machine-id", "/var/lib/dbus/machine-id"} {
 		if id := line(path); i.ID == "" && id != "" {
-			// The id itself is not for others to see, says machine-id(5).
+			// machine-id(5) says that the id itself must not be exposed.
 			sum := sha256.Sum256([]byte("durable-dataload\n" + id))
 			i.ID = hex.EncodeToString(sum[:8])
 		}

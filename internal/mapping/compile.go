@@ -12,9 +12,9 @@ import (
 	"durable-dataload/internal/suggest"
 )
 
-// Compile prepares for records below this header. It refuses, with the line in the mapping file: a column that is
-// mentioned and not there, an attribute that gets two values, a value and an object at one path (a with a.b), a column
-// that is not mentioned where the file wants that all are, and an expression that does not fit the columns.
+// Compile prepares the mapping for records with this header. It refuses, with the line in the mapping file: a column that
+// is listed and missing in the input, an attribute with two values, a value and an object at one path (a with a.b), an
+// unlisted column if the file requires that all are listed, and an expression that does not match the columns.
 func (m *Mapping) Compile(header []string) (*Records, error) {
 	c := &compiling{Mapping: m, header: header, index: make(map[string]int, len(header)), records: &Records{columns: len(header), reads: map[int]bool{}}}
 	for i, name := range header {
@@ -48,7 +48,7 @@ type compiling struct {
 	records *Records
 }
 
-// at is an error with its place; line 0 is no line of the file.
+// at is an error with its position; line 0 means no line of the file.
 func (c *compiling) at(line int, format string, args ...any) error {
 	place := c.name
 	if line > 0 {
@@ -57,8 +57,8 @@ func (c *compiling) at(line int, format string, args ...any) error {
 	return fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
 }
 
-// didYouMean points at the column that was most likely meant. It does not name it: where an input has no header, a name
-// is a value.
+// didYouMean suggests the column that was most likely meant, by number: in an input without a header, a name would be a
+// value.
 func (c *compiling) didYouMean(name string) string {
 	if like := suggest.Name(name, c.header); like != "" {
 		return fmt.Sprintf("; did you mean column %d?", c.index[like]+1)
@@ -75,7 +75,7 @@ func (c *compiling) column(i int, name string) error {
 		if known, found := builtIn()[name]; found {
 			for _, r := range known.rules {
 				own := *r
-				own.line = 0 // it is no line of this file
+				own.line = 0 // not a line of this file
 				if err := c.add(&own, i); err != nil {
 					return err
 				}
@@ -100,7 +100,7 @@ func (c *compiling) column(i int, name string) error {
 	return c.add(&rule{column: name, to: name}, i)
 }
 
-// add compiles a rule and gives its attribute a place; a split has several.
+// add compiles a rule and adds its attribute; a split has several.
 func (c *compiling) add(r *rule, column int) error {
 	if r.split != nil {
 		for _, p := range r.split.parts {
@@ -138,7 +138,7 @@ func (c *compiling) place(r *rule, l *leaf) error {
 		r.to, l.source, other)
 }
 
-// leaf compiles what makes the value of a rule.
+// leaf compiles a rule into the function that computes its value.
 func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 	if column >= 0 {
 		c.records.reads[column] = true
@@ -222,7 +222,7 @@ func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
 	return l, nil
 }
 
-// cutPart makes the leaf of a part from the leaf that would make it from the whole cell.
+// cutPart makes the leaf of a part from the leaf for the whole cell.
 func (c *compiling) cutPart(l *leaf, whole *rule, p part) {
 	change := whole.change()
 	cut := func(value string) string {
@@ -259,7 +259,7 @@ func (c *compiling) cutPart(l *leaf, whole *rule, p part) {
 	}
 }
 
-// change gives what a rule does to a text before anything else.
+// change returns the transformation that a rule applies to a text first.
 func (r *rule) change() func(string) string {
 	form, normalized := forms[r.normalize]
 	return func(s string) string {
@@ -281,7 +281,7 @@ func (r *rule) change() func(string) string {
 
 func (r *rule) isEmpty(s string) bool { return s == "" || r.blankIsEmpty && isBlank(s) }
 
-// finish gives what a rule does with a text after that: empty, table, type.
+// finish returns the steps after that: empty values, table, type.
 func (r *rule) finish() appendValue {
 	make := r.appendOf()
 	if r.values != nil {
@@ -302,7 +302,7 @@ func (r *rule) finish() appendValue {
 	}
 }
 
-// throughTable looks a text up before it is made. What the table gives is made once, here.
+// throughTable looks a text up in the table first. The results of the table are converted once, here.
 func (r *rule) throughTable(make appendValue) appendValue {
 	ready := func(value *string) []byte {
 		if value == nil || *value == "" {
@@ -346,8 +346,8 @@ func (r *rule) throughTable(make appendValue) appendValue {
 	}
 }
 
-// replaced gives what finds the values that this rule loses, nil if it loses none: those that are neither in its table nor
-// among its words, where these become null or something else. expected is for people.
+// replaced returns a function that finds the values that this rule loses, nil if it loses none: values that are neither in
+// its table nor among its words, and become null or something else. expected is for messages.
 func (r *rule) replaced(change func(string) string) (lost func(value string) bool, expected string) {
 	var known []string
 	switch {
@@ -385,8 +385,8 @@ func (r *rule) replaced(change func(string) string) (lost func(value string) boo
 	}, fmt.Sprintf("%s is sent instead; expected %s", instead, expected)
 }
 
-// unsaid are the words by which people and forms say that they say nothing, in lower case, and unsaidPrefixes what longer
-// ones begin with. A mapping that has a value for the rest loses nothing of them.
+// unsaid are words without information that are used for missing values, in lower case, and unsaidPrefixes the prefixes of
+// longer ones. Replacing them loses nothing.
 var (
 	unsaid         = []string{"n/a", "na", "n.a.", "ns", "none", "null", "x", "u", "-", "--", "?", "unspecified", "undisclosed", "undefined", "unbekannt", "keine angabe", "k.a.", "inconnu", "desconocido", "onbekend"}
 	unsaidPrefixes = []string{"unknown", "not ", "prefer not", "rather not", "decline"}
@@ -397,7 +397,7 @@ func saysNothing(value string) bool {
 	return slices.Contains(unsaid, value) || slices.ContainsFunc(unsaidPrefixes, func(p string) bool { return strings.HasPrefix(value, p) })
 }
 
-// appendResult goes on with what an expression gave: a text like one from a cell, anything else as JSON.
+// appendResult processes the result of an expression: a text like one from a cell, anything else as JSON.
 func (r *rule) appendResult(dst []byte, result any, finish appendValue) ([]byte, error) {
 	switch v := result.(type) {
 	case nil:
@@ -432,7 +432,7 @@ func nameOf(result any) string {
 
 var errNoSalt = errors.New("the hash has no salt beside it; expected both, or neither")
 
-// appendSalted makes the object of a hash whose salt stands in another column.
+// appendSalted appends the object of a hash with its salt from another column.
 func (r *rule) appendSalted(dst []byte, hash, salt string) ([]byte, error) {
 	if r.isEmpty(hash) {
 		return appendNull(dst), nil
@@ -443,7 +443,7 @@ func (r *rule) appendSalted(dst []byte, hash, salt string) ([]byte, error) {
 	return r.kind.password.appendHash(dst, hash, salt)
 }
 
-// stringOf gives the text of a JSON string, "" for any other JSON.
+// stringOf returns the text of a JSON string, "" for any other JSON.
 func stringOf(text []byte) string {
 	if len(text) < 2 || text[0] != '"' {
 		return ""

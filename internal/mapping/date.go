@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones are known on a machine without a database of its own too
+	_ "time/tzdata" // for machines without a time zone database
 )
 
 // layout is a form in which an input writes dates, in the tokens below. Digits are 0 to 9.
@@ -103,7 +103,7 @@ func parseLayout(text string) (layout, error) {
 	return l, nil
 }
 
-// moment is what a value says, before a zone is applied.
+// moment is a parsed value, before a zone is applied.
 type moment struct {
 	year, month, day     int
 	hour, minute, second int
@@ -217,7 +217,7 @@ func number(s string, least, most int) (n int, rest string, ok bool) {
 	return n, s[i:], i >= least
 }
 
-// fraction reads what may stand behind the seconds: a point or a comma and up to nine digits.
+// fraction reads the optional fraction of a second: a point or a comma and up to nine digits.
 func fraction(s string) (nanoseconds int, rest string) {
 	if len(s) < 2 || s[0] != '.' && s[0] != ',' {
 		return 0, s
@@ -302,7 +302,7 @@ func (l *layout) example() string {
 	return b.String()
 }
 
-// dates makes dates and dateTimes, in the form that the platform reads (yyyy-mm-dd hh:mm:ss, 24 hours, in UTC).
+// dates formats dates and dateTimes for the platform (yyyy-mm-dd hh:mm:ss, 24 hours, in UTC).
 // A date stays the day that the input says; its time of day is midnight. A dateTime without an offset is a time in zone.
 type dates struct {
 	layouts []layout

@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// Unsendable is the reason why a record cannot be sent: it fails, and the others of its batch do not. Its text holds no
+// Unsendable is the reason why a record cannot be sent: it fails, and the others of its batch do not. Its text contains no
 // value of the record.
 type Unsendable struct {
 	Fault  Fault
@@ -25,19 +25,19 @@ type Fault int
 const (
 	BadFields Fault = iota // it cannot be split into the header's columns
 	NoValue                // no column has a value
-	NotMapped              // the mapping cannot make its JSON
-	TooLarge               // a request has no room for it
+	NotMapped              // the mapping cannot be applied to it
+	TooLarge               // it exceeds the size of a request
 )
 
 func (e *Unsendable) Error() string { return e.Reason }
 
-// Appender makes the JSON object that is sent of the fields of a record. Its errors name columns and hold no value.
+// Appender converts the fields of a record into the JSON object to send. Its errors name columns and contain no value.
 type Appender interface {
 	AppendJSON(dst []byte, fields []string) ([]byte, error)
 }
 
-// Encode appends what is sent of a record, whose bytes are raw. Its size in a request may be room at most: see
-// identitycloud.EncodedSize. The error is an *Unsendable, and dst is then returned as it was.
+// Encode appends the JSON to send for a record with the bytes raw. Its size in a request may be at most room: see
+// identitycloud.EncodedSize. The error is an *Unsendable, and dst is then returned unchanged.
 func Encode(dst []byte, h *source.Header, a Appender, room int64, raw []byte) ([]byte, error) {
 	fields, err := h.Fields(raw)
 	if err != nil {
@@ -59,7 +59,7 @@ func Encode(dst []byte, h *source.Header, a Appender, room int64, raw []byte) ([
 	return json, nil
 }
 
-// isEmpty says that no field has a visible value: a spreadsheet writes such rows below its table.
+// isEmpty reports whether no field has a visible value: a spreadsheet writes such rows below its table.
 func isEmpty(fields []string) bool {
 	isVisible := func(r rune) bool { return !unicode.IsSpace(r) && !unicode.In(r, unicode.Cc, unicode.Cf) }
 	for _, field := range fields {
@@ -78,8 +78,8 @@ type Encoder struct {
 	room   int64
 }
 
-// NewEncoder compiles the mapping for a header. key is the primary key, room the size that the records of one request
-// may have together.
+// NewEncoder compiles the mapping for a header. key is the primary key, room the maximum total size of the records in a
+// request.
 func NewEncoder(h *source.Header, m *Mapping, key string, room int64) (*Encoder, error) {
 	records, err := m.Compile(h.Names)
 	if err != nil {
@@ -103,7 +103,7 @@ func (e *Encoder) Size(raw []byte) int64 {
 	return identitycloud.EncodedSize(json)
 }
 
-// IsKeyless says that the record is sent, and without a usable value of the primary key.
+// IsKeyless reports whether the record is sent without a usable value of the primary key.
 func (e *Encoder) IsKeyless(raw []byte) bool {
 	fields, err := e.header.Fields(raw)
 	if err != nil || !e.Keyless(e.key, fields) {
@@ -122,8 +122,8 @@ func (e *Encoder) KeyOf(raw []byte) string {
 	return e.KeyValue(e.key, fields)
 }
 
-// Label is what result files call a record by: its e-mail as it stands in the input or, where no column is that, as it
-// is sent; without one, its key; "" if it has neither.
+// Label identifies a record in result files: its email as in the input or, if no column is the email, as it is sent;
+// without an email, its key; "" if it has neither.
 func (e *Encoder) Label(raw []byte) string {
 	fields, err := e.header.Fields(raw)
 	if err != nil {

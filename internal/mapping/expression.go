@@ -18,8 +18,8 @@ import (
 	"github.com/expr-lang/expr/vm"
 )
 
-// An expression is pure: it sees the cells of its record and nothing else, no clock, no zone, no environment. And it is
-// bounded, whatever the cells hold. The limits of the expression language do not bound it (its any and all count
+// An expression is pure: it sees only the cells of its record, no clock, no zone, no environment. And it is bounded,
+// whatever the cells contain. The limits of the expression language do not bound it (its any and all count
 // nothing), so: there are no variables, no ranges, no reduce and no loop in a loop; lists come from split, with at most
 // maxParts parts; and the cells that an expression uses are short.
 const (
@@ -31,14 +31,14 @@ const (
 	maxResult = 1 << 20  // bytes of JSON
 )
 
-// functions are the built-in functions of the expression language that are pure and cannot make much of little.
+// functions are the built-in functions of the expression language that are pure and cannot amplify their input.
 var functions = []string{
 	"all", "none", "any", "one", "filter", "map", "find", "findIndex", "count", "len", "first", "last", "take",
 	"trim", "trimPrefix", "trimSuffix", "upper", "lower", "indexOf", "lastIndexOf", "hasPrefix", "hasSuffix",
 	"int", "float", "string", "abs", "ceil", "floor", "round", "min", "max", "sort", "uniq", "reverse",
 }
 
-// ownFunctions are those that take the place of built-in ones, with a bound.
+// ownFunctions are bounded replacements of built-in functions.
 var ownFunctions = []string{"join", "replace", "split"}
 
 // cell is the name of a rule's own cell in its expression, row of the table of all cells.
@@ -67,9 +67,9 @@ type evaluation struct {
 	env map[string]any
 }
 
-// compileExpression compiles for the columns of a header, which it has by their names. Without any it only checks what
-// can be checked so. cell says that there is a cell of the rule's own. A name
-// that no column has is an *unknownColumn.
+// compileExpression compiles for the columns of a header, by name. Without columns it checks only what does not depend on
+// them. cell says whether the rule has a cell. A name that no
+// column has is an *unknownColumn.
 func compileExpression(text string, columns map[string]int, cell bool) (*expression, error) {
 	env := map[string]any{}
 	for _, name := range namesIn(text) { // and not all columns, which may be many
@@ -114,8 +114,8 @@ func compileExpression(text string, columns map[string]int, cell bool) (*express
 	return e, nil
 }
 
-// namesIn gives the identifiers and the texts of an expression: what may name a column. An expression that cannot be read
-// has none, and is refused when it is compiled.
+// namesIn returns the identifiers and the texts of an expression, which may be names of columns. An expression that cannot
+// be parsed has none, and is refused when it is compiled.
 func namesIn(text string) []string {
 	var found names
 	if tree, err := exprparser.Parse(text); err == nil {
@@ -324,7 +324,7 @@ func sample(t reflect.Type) any {
 	return nil
 }
 
-// fits says whether what an expression gave is what a rule can go on with: a text, or what its type wants.
+// fits reports whether a rule can use the result of an expression: a text, or a value of its type.
 func (r *rule) fits(result any) bool {
 	if _, ok := result.(string); ok || result == nil {
 		return true
@@ -362,7 +362,7 @@ func (r *rule) fits(result any) bool {
 	return false
 }
 
-// appendResult appends what an expression gave as JSON.
+// appendResult appends the result of an expression as JSON.
 func appendResult(dst []byte, result any, room int) ([]byte, error) {
 	var err error
 	start := len(dst)

@@ -10,12 +10,12 @@ import (
 	"durable-dataload/internal/suggest"
 )
 
-// Maker tells what records below a header get: each attribute, and the column (from 0) that it is made from, or -1.
+// Maker lists the attributes of records with a header, each with the column (from 0) that it comes from, or -1.
 type Maker interface {
 	Made(tell func(attribute string, column int))
 }
 
-// GivesKey says whether the primary key is made, or a value that may have it within.
+// GivesKey reports whether the mapping provides the primary key, or a value that may contain it.
 func GivesKey(m Maker, key string) (gives bool) {
 	m.Made(func(attribute string, _ int) {
 		gives = gives || attribute == key || strings.HasPrefix(key, attribute+".")
@@ -23,9 +23,9 @@ func GivesKey(m Maker, key string) (gives bool) {
 	return gives
 }
 
-// CheckHeader refuses what is no header for the target: nothing gives the primary key, and either a column seems to mean
-// it, or no column is an attribute of the target's. schema is nil if it is not known: then the key alone decides. The
-// error numbers columns and does not name them: where a file has no header, a name is a value.
+// CheckHeader refuses a header that does not fit the target: no column provides the primary key, and either a column seems
+// to mean it, or no column is an attribute of the target. schema is nil if it is not known: then the key alone decides. The
+// error gives numbers of columns, not names: in a file without a header, a name is a value.
 //
 // A header without the key is accepted if the target has another of its columns: the records are keyless then.
 func CheckHeader(m Maker, key string, schema *identitycloud.Schema) error {
@@ -52,9 +52,9 @@ func CheckHeader(m Maker, key string, schema *identitycloud.Schema) error {
 	return fmt.Errorf("no column gives the primary key, %s, and the target's schema is not known; expected attribute names on the first line; put a header there, name the attributes in a mapping (docs/mapping.md), or give another --primary-key", key)
 }
 
-// seemsToMean says that a name differs from the primary key's in case, accents and punctuation only, in a few letters, or
+// seemsToMean reports whether a name differs from the primary key's in case, accents and punctuation only, in a few letters, or
 // in words before or after it.
 func seemsToMean(name, key string) bool {
-	name, key = bare(norm.NFKD.String(name)), bare(norm.NFKD.String(key)) // an accent is no letter
+	name, key = bare(norm.NFKD.String(name)), bare(norm.NFKD.String(key)) // accents are not letters
 	return name != "" && (name == key || suggest.Name(name, []string{key}) != "" || len(key) > 3 && strings.Contains(name, key))
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// kind is what a type needs besides its name. Only the part of its own type is set.
+// kind has the parameters of a type. Only those of its own type are set.
 type kind struct {
 	words    map[string]bool // of a boolean
 	dates    dates
@@ -19,18 +19,18 @@ type kind struct {
 	password password
 }
 
-// plural is how a list stands in a cell: as JSON, or as parts between separators.
+// plural describes a list in a cell: JSON, or parts between separators.
 type plural struct {
 	separator string
 	member    string // each part is an object with this one member; "" is the part itself
 	loose     bool   // JSON that is not a list is passed on
 }
 
-// password is a hash with its kind.
+// password is a hash with its type.
 type password struct {
 	hash          string // with its prefix; "" is JSON or plain text
 	saltColumn    string
-	saltSeparator string // the salt stands in the cell itself
+	saltSeparator string // the salt is in the cell itself
 	saltFirst     bool
 }
 
@@ -50,7 +50,7 @@ const (
 
 var types = []string{typeString, typeInteger, typeDecimal, typeBoolean, typeDate, typeDateTime, typeJSON, typePlural, typeObject, typePassword}
 
-// hashes are the kinds of password hashes that Akamai's pages name.
+// hashes are the types of password hashes in Akamai's documentation.
 // Source: identitydocs.akamai.com/home/transforming-passwords (with the MD5 kinds),
 // techdocs.akamai.com/identity-cloud/docs/transform-user-passwords-optional (without them, and with PBKDF2 and SHA-2),
 // dataload's own sample (phpass-md5).
@@ -63,7 +63,7 @@ var hashes = []string{
 
 const hashPrefix = "password-"
 
-// appendOf gives what makes JSON of a text that is not empty. A password with a salt in another column is not made here.
+// appendOf returns the function that converts a non-empty text to JSON, except for a password with a salt in another column.
 func (r *rule) appendOf() appendValue {
 	switch r.typ {
 	case typeInteger:
@@ -172,7 +172,7 @@ func (k *kind) appendWhole(dst []byte, value string) (out []byte, rest string, o
 	return append(dst, whole...), rest, true
 }
 
-// isDigits says that s is a number of one digit or more, in ASCII.
+// isDigits reports whether s is a number of one digit or more, in ASCII.
 func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
@@ -201,7 +201,7 @@ func (p *plural) appendJSON(dst []byte, value string) ([]byte, error) {
 	return out, nil
 }
 
-// appendParts makes a list of the parts; parts that are blank are left out, and the space around the others.
+// appendParts appends a list of the parts, trimmed and without blank parts.
 func (p *plural) appendParts(dst []byte, value string) ([]byte, error) {
 	dst = append(dst, '[')
 	first := true
@@ -254,10 +254,10 @@ func appendPassword(dst []byte, value string) ([]byte, error) {
 	return out, nil
 }
 
-// ldapHash is how a directory writes a hash, with its scheme in braces.
+// ldapHash matches a hash as written by a directory, with its scheme in braces.
 var ldapHash = regexp.MustCompile(`^\{[A-Za-z][A-Za-z0-9-]*\}.`)
 
-// append makes the object of a hash, with the salt that stands in the value itself, if it does.
+// append appends the object of a hash, with the salt from the value itself, if it has one.
 func (p *password) append(dst []byte, value string) ([]byte, error) {
 	if p.saltSeparator == "" {
 		return p.appendHash(dst, value, "")
@@ -286,5 +286,5 @@ func (p *password) appendHash(dst []byte, hash, salt string) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// needsSalt says that hashes of this kind cannot be checked without a salt beside them.
+// needsSalt reports whether hashes of this kind cannot be checked without a salt beside them.
 func (p *password) needsSalt() bool { return strings.Contains(p.hash, "-salted-") }

@@ -35,18 +35,18 @@ var defaultYAML []byte
 // Default is the built-in mapping as a mapping file, with comments.
 func Default() []byte { return slices.Clone(defaultYAML) }
 
-// Mapping is a mapping file that was read. It does not know the columns of an input yet. It is safe for concurrent use.
+// Mapping is a parsed mapping file, not yet bound to the columns of an input. It is safe for concurrent use.
 type Mapping struct {
 	name        string // of the file, for messages
 	others      string // what happens to columns that are not mentioned
-	mayMiss     bool   // a column that is mentioned and not there is no error
+	mayMiss     bool   // a column that is listed and missing is not an error
 	columns     []*columnRules
 	attributes  []*rule
 	mentioned   map[string]*columnRules
 	saltColumns map[string]bool
 }
 
-// columnRules are what a mapping says of one column: a rule for each attribute that it goes to, none to leave it out.
+// columnRules are the rules of one column: one for each attribute, none to ignore the column.
 type columnRules struct {
 	column string
 	line   int
@@ -70,13 +70,13 @@ var builtIn = sync.OnceValue(func() map[string]*columnRules {
 	return m.mentioned
 })
 
-// rule says how the value of one attribute is made.
+// rule describes how the value of one attribute is computed.
 type rule struct {
 	line   int
 	column string // "" for one of `attributes:`
 	to     string // the attribute's path
 
-	// The source, if it is not the column as it stands.
+	// The source, if it is not the unchanged column.
 	constant   []byte // JSON
 	join       []string
 	with       string
@@ -89,7 +89,7 @@ type rule struct {
 	letters   string
 
 	blankIsEmpty bool
-	fallback     *string // stands for an empty cell
+	fallback     *string // replaces an empty cell
 	values       map[string]*string
 	ignoreCase   bool
 	otherwise    otherwise
@@ -98,13 +98,13 @@ type rule struct {
 	kind kind
 }
 
-// otherwise is what becomes of a value that a table does not have.
+// otherwise is the treatment of a value that is not in the table.
 type otherwise struct {
 	what  string // keep, null, fail, or value
 	value string
 }
 
-// splitting cuts a value into parts, each with a rule of its own.
+// splitting splits a value into parts, each with its own rule.
 type splitting struct {
 	at    string
 	parts []part

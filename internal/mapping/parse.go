@@ -20,12 +20,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MaxSize is the largest mapping file, in bytes. A real one has some thousands.
+// MaxSize is the maximum size of a mapping file, in bytes. Real ones have some thousands.
 const MaxSize = 1 << 20
 
-// Parse reads a mapping file; name is what messages call it. It is strict: what it does not know is an error, and the
-// first error in the file is given, with its line, what was found and what was expected. What depends on the columns of
-// the input is checked by Compile.
+// Parse reads a mapping file; messages call it name. It is strict: unknown content is an error, and it returns the first
+// error in the file, with its line, what was found and what was expected. Compile checks what depends on the columns of
+// the input.
 func Parse(name string, text []byte) (*Mapping, error) {
 	if name == "" {
 		name = "the built-in mapping"
@@ -43,7 +43,7 @@ func Parse(name string, text []byte) (*Mapping, error) {
 	return p.mapping, nil
 }
 
-// parser keeps the first error, and goes on after it as if nothing were wrong.
+// parser keeps the first error, and continues after it.
 type parser struct {
 	mapping *Mapping
 	err     error
@@ -96,7 +96,7 @@ func (p *parser) file(text []byte) {
 	})
 }
 
-// refuseAliases keeps a small file from standing for a huge one.
+// refuseAliases prevents a small file from expanding to a huge one.
 func (p *parser) refuseAliases(n *yaml.Node) {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		p.fail(n, "an anchor or an alias (& or *) stands here; expected plain YAML; write it out, or put the text in quotes")
@@ -194,7 +194,7 @@ func (p *parser) boolean(n *yaml.Node, what string) bool {
 	return p.choice(n, what, "true", "false") == "true"
 }
 
-// texts reads a list of texts; a single one may stand without brackets.
+// texts reads a list of texts; a single one needs no brackets.
 func (p *parser) texts(n *yaml.Node, what string) []string {
 	list := []*yaml.Node{n}
 	if n.Kind == yaml.SequenceNode {
@@ -332,7 +332,7 @@ var belongsTo = map[string][]string{
 	"hash": {typePassword}, "salt": {typePassword}, "salt-separator": {typePassword}, "salt-first": {typePassword},
 }
 
-// together refuses keys that say nothing beside each other.
+// together refuses keys that cannot be combined.
 func (p *parser) together(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		at := given[key]
@@ -394,7 +394,7 @@ func (p *parser) together(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	}
 }
 
-// complete adds what has a default, and tries what can be tried without an input.
+// complete adds defaults, and checks what can be checked without an input.
 func (p *parser) complete(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	if r.kind.decimal == "" {
 		r.kind.decimal = "."
@@ -437,7 +437,7 @@ func (p *parser) complete(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 	p.try(r, given)
 }
 
-// try makes JSON of the texts that the file itself holds, so that a wrong one is found now and not record by record.
+// try converts the texts in the mapping file to JSON, so that an invalid one is found now and not record by record.
 func (p *parser) try(r *rule, given map[string]*yaml.Node) {
 	if r.split != nil {
 		return
@@ -463,7 +463,7 @@ func (p *parser) try(r *rule, given map[string]*yaml.Node) {
 	}
 }
 
-// fallback is the text that stands for an empty cell. A list or a group is JSON, which the type then reads.
+// fallback is the text that replaces an empty cell. A list or a group becomes JSON, which the type then reads.
 func (p *parser) fallback(n *yaml.Node) *string {
 	s := n.Value
 	if n.Kind != yaml.ScalarNode {
@@ -513,7 +513,7 @@ func (p *parser) words(n *yaml.Node, r *rule, means bool) {
 	}
 }
 
-// completeWords gives the side that has no words of its own the word of the language.
+// completeWords adds the default word to a side without words.
 func (p *parser) completeWords(n *yaml.Node, r *rule) {
 	has := map[bool]bool{}
 	for _, means := range r.kind.words {
@@ -594,7 +594,7 @@ func (p *parser) splitting(n *yaml.Node, outer *rule) *splitting {
 	return s
 }
 
-// constant makes JSON of YAML.
+// constant converts YAML to JSON.
 func (p *parser) constant(n *yaml.Node) []byte {
 	out := p.appendConstant(nil, n)
 	if p.err != nil {
@@ -669,7 +669,7 @@ var forms = map[string]norm.Form{"NFC": norm.NFC, "NFKC": norm.NFKC}
 var BuiltIn = sync.OnceValue(func() *Mapping {
 	m, err := Parse("", Default())
 	if err != nil {
-		panic(err) // a test holds that it can be read
+		panic(err) // a test verifies that it can be parsed
 	}
 	return m
 })

@@ -14,7 +14,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// Propose writes a mapping file for a person to check: a guess for every column, from its name, from the values of some
+// Propose writes a draft of a mapping file: a guess for every column, from its name, from the values of some
 // records, and from the entity type's schema if there is one. Without a schema the attributes are those of the default
 // schema (Source: Script/default-schema.json of the Janrain iOS client, and the built-in mapping's own). The file holds
 // names of columns and attributes, and no value. It can be parsed, and compiled for this header.
@@ -76,7 +76,7 @@ var knownAttributes = []attribute{
 	{path: "profiles", typ: typePlural}, {path: "statuses", typ: typePlural, member: "status"},
 }
 
-// synonyms are what exports call an attribute, in lower case and without anything but letters and digits.
+// synonyms are names of attributes in exports, in lower case, letters and digits only.
 var synonyms = map[string][]string{
 	"email":                            {"mail", "emailaddress", "emailaddr", "useremail", "primaryemail", "courriel"},
 	"givenName":                        {"firstname", "fname", "first", "forename", "vorname", "prenom", "nombre"},
@@ -100,7 +100,7 @@ var synonyms = map[string][]string{
 	"optIn.status":                     {"optin", "newsletter", "subscribed", "marketingoptin"},
 }
 
-// flatten gives the attributes of a schema that hold values, all but those that the platform sets itself.
+// flatten returns the attributes of a schema that hold values, all but those that the platform sets itself.
 func flatten(all []attribute, prefix string, defs []identitycloud.Attribute) []attribute {
 	for _, d := range defs {
 		path := prefix + d.Name
@@ -192,7 +192,7 @@ func (p *proposal) line(name, value string) {
 	p.buf.WriteString(key(name) + " " + value + "\n")
 }
 
-// key writes a column's name as a key. A long one needs a form of its own (YAML 1.2.2, 7.4.3: 1024 characters).
+// key writes a column's name as a key. A long one needs the explicit form (YAML 1.2.2, 7.4.3: 1024 characters).
 func key(name string) string {
 	if name = quote(name); len(name) > 1000 {
 		return "  ? " + name + "\n  :"
@@ -212,7 +212,7 @@ func (p *proposal) take(path, column string) {
 	eachObject(path, func(above string) { p.within[above] = column })
 }
 
-// eachObject tells the paths of the objects that an attribute is in.
+// eachObject yields the paths of the objects that contain an attribute.
 func eachObject(path string, tell func(above string)) {
 	for i, c := range path {
 		if c == '.' {
@@ -279,7 +279,7 @@ func (p *proposal) number(typ string, values []string) []string {
 	return lines
 }
 
-// hashForms are how some hashes look. Source: crypt(5) for the prefixes; the lengths of the digests in hexadecimal.
+// hashForms are patterns of hashes. Source: crypt(5) for the prefixes; the lengths of the digests in hexadecimal.
 var hashForms = []struct {
 	hash string
 	form *regexp.Regexp
@@ -330,7 +330,7 @@ var guessedLayouts = []string{
 	"YYYYMMDD", "unix-ms", "unix",
 }
 
-// layoutsOf gives the layouts that fit most of the values, if that is half of them at least, and whether it is all.
+// layoutsOf returns the layouts that match most of the values, if at least half, and whether they match all.
 func layoutsOf(values []string) (fit []string, all bool) {
 	most := max(1, (len(values)+1)/2)
 	for _, text := range guessedLayouts {
@@ -365,7 +365,7 @@ var words = map[bool][]string{
 	false: {"false", "f", "0", "no", "n", "off", "nein", "non"},
 }
 
-// wordsOf gives the usual words, and says whether the values have no others.
+// wordsOf returns the usual words, and reports whether the values have no others.
 func wordsOf(values []string) (yes, no []string, ok bool) {
 	ok = true
 	yes, no = slices.Clone(words[true][:5]), slices.Clone(words[false][:5])
@@ -387,7 +387,7 @@ func wordsOf(values []string) (yes, no []string, ok bool) {
 	return yes, no, ok
 }
 
-// camelCase makes an attribute's path of a column's name: First name becomes firstName. Dots stay.
+// camelCase converts a column's name to an attribute's path: First name becomes firstName. Dots stay.
 func camelCase(name string) string {
 	var paths []string
 	for _, part := range strings.Split(name, ".") {

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// FieldError is the reason why a record cannot be made into JSON. Its text names the column and the rule, and never
-// holds the value, so it may be logged. The line is the caller's to add.
+// FieldError is the reason why a record cannot be converted to JSON. Its text names the column and the rule, and never
+// contains the value, so it may be logged. The caller adds the line.
 type FieldError struct {
 	Column string // the header's name; "" for an attribute that is not made from one column
-	Rule   string // the part of the mapping that could not be followed, as "type date"
+	Rule   string // the part of the mapping that failed, as "type date"
 	Reason string
 }
 
@@ -21,7 +21,7 @@ func (e *FieldError) Error() string {
 	return fmt.Sprintf("%s (%s): %s", e.Column, e.Rule, e.Reason)
 }
 
-// Records makes JSON of the records below one header. It is safe for concurrent use.
+// Records converts the records with one header to JSON. It is safe for concurrent use.
 type Records struct {
 	columns int
 	record  object
@@ -48,7 +48,7 @@ type member struct {
 	object *object // of an object
 }
 
-// leaf makes the value of one attribute, from one cell (append) or from the whole record (row).
+// leaf computes the value of one attribute, from one cell (append) or from the whole record (row).
 type leaf struct {
 	column int
 	append appendValue
@@ -58,13 +58,13 @@ type leaf struct {
 	rule      string // for errors
 	source    string // what it is made from, for messages about the mapping
 	line      int    // in the mapping file, 0 for a column that is not mentioned
-	unchanged bool   // the value is the cell as it stands, but for space around it and case
+	unchanged bool   // the value is the cell, except for surrounding space and case
 	plural    bool
 
-	// replaced says of a cell that it has a value which the rule does not know, and which is lost: something else, or
-	// null, is sent in its place. Nil where nothing is lost.
+	// replaced reports whether the rule does not know the value of a cell and replaces it by null or another value.
+	// It is nil if the rule loses nothing.
 	replaced func(value string) bool
-	instead  string // what is known, and what becomes of the rest, for people
+	instead  string // known values, and the treatment of others, for messages
 }
 
 // stepError is an error of a step that has a better name than the type of its rule.
@@ -72,7 +72,7 @@ type stepError struct{ step, reason string }
 
 func (e *stepError) Error() string { return e.reason }
 
-// add gives an attribute its place. Where it has none it gives the leaf that is there.
+// add adds an attribute. If its path is taken it returns the existing leaf.
 func (o *object) add(path []string, l *leaf) (conflict *leaf) {
 	last := len(path) == 1
 	at, ok := o.at[path[0]]
@@ -110,7 +110,7 @@ func (m *member) first() *leaf {
 	return m.object.members[0].first()
 }
 
-// find gives the leaf of an attribute, nil if it has none.
+// find returns the leaf of an attribute, nil if it has none.
 func (o *object) find(path []string) *leaf {
 	at, ok := o.at[path[0]]
 	switch {
@@ -124,10 +124,10 @@ func (o *object) find(path []string) *leaf {
 	return o.members[at].object.find(path[1:])
 }
 
-// AppendJSON appends one JSON object: the record whose fields are in the order of the header. Its members are in that
-// order too, those of an object together where the first one stands; then come the attributes that the mapping makes
-// itself. Characters are written as they are, and escaped only where JSON wants it. The error is a *FieldError for a
-// value that cannot be used; dst is then returned as it was.
+// AppendJSON appends one JSON object for a record with its fields in the order of the header. Its members are in that
+// order too, those of an object together at the position of the first one, followed by the attributes without a column.
+// Characters are escaped only if JSON requires it. The error is a *FieldError for an invalid value; dst is then returned
+// unchanged.
 func (r *Records) AppendJSON(dst []byte, fields []string) ([]byte, error) {
 	if len(fields) != r.columns {
 		return dst, fmt.Errorf("%d fields for %d columns", len(fields), r.columns)
@@ -180,8 +180,7 @@ func (l *leaf) appendJSON(dst []byte, fields []string) ([]byte, error) {
 	return nil, f
 }
 
-// Key finds the column that gives an attribute its value unchanged, or changed in nothing but the space around it and
-// its case.
+// Key finds the column with the value of an attribute, unchanged except for surrounding space and case.
 func (r *Records) Key(attribute string) (column int, ok bool) {
 	l := r.record.find(strings.Split(attribute, "."))
 	if l == nil || !l.unchanged {
@@ -190,8 +189,8 @@ func (r *Records) Key(attribute string) (column int, ok bool) {
 	return l.column, true
 }
 
-// KeyValue gives the text of an attribute as it is sent, by which the record can be looked up. It is "" for an
-// attribute that is not there, is no text, or cannot be made from these fields.
+// KeyValue returns the text of an attribute as it is sent, by which the record can be looked up. It is "" if the
+// attribute is missing, is not text, or cannot be computed from these fields.
 func (r *Records) KeyValue(attribute string, fields []string) string {
 	l := r.record.find(strings.Split(attribute, "."))
 	if l == nil || len(fields) != r.columns {
@@ -204,9 +203,9 @@ func (r *Records) KeyValue(attribute string, fields []string) string {
 	return stringOf(text)
 }
 
-// Keyless says that the record is sent without a value of the attribute by which the target could tell it apart: without
-// the attribute, with null, with text that shows nothing (space, and characters that are not printed, which a target may
-// trim), or with what is neither text nor a number. Fields of which the attribute cannot be made are not sent, and so not
+// Keyless reports whether the record is sent without a value of the attribute by which the target could identify it:
+// without the attribute, with null, with blank text (space, and invisible characters, which a target may trim), or with
+// a value that is neither text nor a number. Fields from which the attribute cannot be computed are not sent, and so not
 // keyless.
 func (r *Records) Keyless(attribute string, fields []string) bool {
 	l := r.record.find(strings.Split(attribute, "."))
@@ -223,7 +222,7 @@ func (r *Records) Keyless(attribute string, fields []string) bool {
 	return len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9')
 }
 
-// Plurals gives the paths of the attributes that are plurals, in the order in which they are sent.
+// Plurals returns the paths of the attributes that are plurals, in the order in which they are sent.
 func (r *Records) Plurals() []string { return r.record.plurals(nil, "") }
 
 func (o *object) plurals(all []string, prefix string) []string {
@@ -238,8 +237,8 @@ func (o *object) plurals(all []string, prefix string) []string {
 	return all
 }
 
-// First is the value, as it stands in the input where that is what is sent, of the first of these attributes that has
-// one; "" if none has. It is what a person recognizes a record by.
+// First is the value of the first of these attributes that has one, as in the input if it is sent unchanged; "" if none
+// has. It identifies a record for people.
 func (r *Records) First(fields []string, attributes ...string) string {
 	for _, attribute := range attributes {
 		if column, ok := r.Key(attribute); ok && column < len(fields) {
@@ -252,13 +251,13 @@ func (r *Records) First(fields []string, attributes ...string) string {
 	return ""
 }
 
-// Has says whether the mapping makes this attribute.
+// Has reports whether the mapping provides this attribute.
 func (r *Records) Has(attribute string) bool {
 	return r.record.find(strings.Split(attribute, ".")) != nil
 }
 
-// Made tells each attribute with a value of its own, and the column that it is made from; -1 where it is made from no
-// column, or from several.
+// Made yields each attribute with a value, and the column that it comes from; -1 if it comes from no column, or from
+// several.
 func (r *Records) Made(tell func(attribute string, column int)) { r.record.made(tell, "") }
 
 func (o *object) made(tell func(string, int), prefix string) {
@@ -271,11 +270,11 @@ func (o *object) made(tell func(string, int), prefix string) {
 	}
 }
 
-// Reads says whether anything is made of a column.
+// Reads reports whether a column is used.
 func (r *Records) Reads(column int) bool { return r.reads[column] }
 
-// Replaced tells the attributes that get something else than what stands in their cells, because the mapping does not
-// know it: for WAHR where true is expected nothing is sent. expected is for people, and is of the mapping alone.
+// Replaced yields the attributes whose cells have values unknown to the mapping, which are replaced: for WAHR instead of
+// true nothing is sent. expected is for messages, and depends only on the mapping.
 func (r *Records) Replaced(fields []string, tell func(attribute, expected string)) {
 	for _, t := range r.tables {
 		if t.leaf.column < len(fields) && t.leaf.replaced(fields[t.leaf.column]) {

@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// appendValue appends the JSON of one value. Its error never holds the value.
+// appendValue appends the JSON of one value. Its error never contains the value.
 type appendValue func(dst []byte, value string) ([]byte, error)
 
 var errNotUTF8 = errors.New("the value is not UTF-8")
 
-// appendText is what happens to a column without a rule.
+// appendText is the conversion for a column without a rule.
 func appendText(dst []byte, value string) ([]byte, error) {
 	if value == "" {
 		return appendNull(dst), nil
@@ -22,12 +22,12 @@ func appendText(dst []byte, value string) ([]byte, error) {
 	return appendString(dst, value)
 }
 
-// isBlank says that there is nothing but space in s: str.isspace of Python, which has four separators more than Go.
+// isBlank reports whether s is only space, as defined by str.isspace of Python, which has four more separators than Go.
 func isBlank(s string) bool {
 	return strings.TrimFunc(s, func(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1C && r <= 0x1F) }) == ""
 }
 
-// fold gives the lower case of s, in buf if s is short and ASCII: a table is then asked without an allocation.
+// fold returns the lower case of s, in buf if s is short and ASCII: a table look-up then needs no allocation.
 func fold(buf *[32]byte, s string) []byte {
 	if len(s) > len(buf) {
 		return []byte(strings.ToLower(s))
@@ -47,8 +47,8 @@ func fold(buf *[32]byte, s string) []byte {
 
 const jsonSpace = " \t\r\n"
 
-// appendJSONText appends JSON that stands in a value, without the space between its parts. Numbers keep their digits,
-// and a key that is there twice stays so; readers take the last one, as Python does.
+// appendJSONText appends JSON from a value, without the space between its parts. Numbers keep their digits, and
+// duplicate keys are kept; readers take the last one, as Python does.
 func appendJSONText(dst []byte, text string) ([]byte, error) {
 	if !utf8.ValidString(text) {
 		return nil, errNotUTF8

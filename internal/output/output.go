@@ -26,7 +26,7 @@ type Writer struct {
 	unread bool
 }
 
-// New gives a writer to w.
+// New returns a writer to w.
 func New(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Write writes to what is below. From when on nobody reads that, everything is dropped, and that is no error.
@@ -56,14 +56,14 @@ func (o *Writer) Err() error {
 	return o.err
 }
 
-// Unread says that nobody reads any more.
+// Unread reports whether nobody reads any more.
 func (o *Writer) Unread() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.unread
 }
 
-// IsTerminal says whether w is a terminal, or writes to one.
+// IsTerminal reports whether w is a terminal, or writes to one.
 func IsTerminal(w io.Writer) bool {
 	if o, ok := w.(*Writer); ok {
 		w = o.w

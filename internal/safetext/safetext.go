@@ -16,13 +16,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// slugLength is the most bytes of a slug: an id stays readable in a list.
+// slugLength is the maximum length of a slug in bytes, so that an id stays readable in a list.
 const slugLength = 60
 
-// Slug gives the readable part of an id: at most 60 letters and digits of ASCII, dots,
-// underscores and hyphens, and never nothing. It begins and ends with a letter, a digit or
-// an underscore. Accents are dropped, and whatever else ASCII does not have becomes a
-// hyphen. Different names can have the same slug, so an id needs something besides it.
+// Slug returns the readable part of an id: at most 60 letters and digits of ASCII, dots,
+// underscores and hyphens, and never empty. It begins and ends with a letter, a digit or
+// an underscore. Accents are dropped, and all other non-ASCII characters become
+// hyphens. Different names can have the same slug, so an id needs something besides it.
 func Slug(name string) string {
 	var b strings.Builder
 	for _, r := range norm.NFKD.String(name) {
@@ -36,7 +36,7 @@ func Slug(name string) string {
 	}
 	slug := strings.Trim(b.String(), "-.")
 	if len(slug) > slugLength {
-		// The end tells more than the middle: it has the extension, and often a date.
+		// The end is more informative than the middle: it has the extension, and often a date.
 		const head, tail = 29, 30
 		slug = strings.Trim(slug[:head], "-.") + "-" + strings.Trim(slug[len(slug)-tail:], "-.")
 	}
@@ -46,8 +46,7 @@ func Slug(name string) string {
 	return slug
 }
 
-// IsID says whether a name that a person has given can be an identifier of Temporal's
-// as it is: 1 to 200 letters and digits of ASCII, dots, underscores, hyphens, colons and
+// IsID reports whether a user-given name can be a Temporal identifier unchanged: 1 to 200 letters and digits of ASCII, dots, underscores, hyphens, colons and
 // slashes, of which the first is a letter or a digit.
 func IsID(name string) bool {
 	if name == "" || len(name) > 200 || !isAlphanumeric(rune(name[0])) {
@@ -60,9 +59,9 @@ func isAlphanumeric(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 }
 
-// Name gives a name as people see it, in one line: unchanged, or quoted with escapes
-// as in Go where it has a character that is not printable (a line break, a bidirectional
-// override, a byte that is no UTF-8).
+// Name returns a name for display in one line: unchanged, or quoted with escapes as in Go
+// if it has a character that is not printable (a line break, a bidirectional override, a
+// byte that is not UTF-8).
 func Name(name string) string {
 	if IsPrintable(name) {
 		return name
@@ -70,7 +69,7 @@ func Name(name string) string {
 	return strconv.Quote(name)
 }
 
-// UTF8 gives a name as JSON can hold it: unchanged, or as Name shows it where it is not UTF-8.
+// UTF8 returns a name that is valid in JSON: unchanged, or in the form of Name if it is not UTF-8.
 func UTF8(name string) string {
 	if utf8.ValidString(name) {
 		return name
@@ -78,14 +77,14 @@ func UTF8(name string) string {
 	return Name(name)
 }
 
-// IsPrintable says whether a text is UTF-8 of printable characters only.
+// IsPrintable reports whether a text is UTF-8 of printable characters only.
 func IsPrintable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })
 }
 
-// Text gives a text with an escape for every character that is neither printable nor a
-// line break nor a tab, so that it can neither steer a terminal nor turn the direction of what
-// follows. The result is UTF-8.
+// Text returns a text with an escape for every character that is neither printable nor a
+// line break nor a tab, so that it can neither control a terminal nor change the direction of the
+// following text. The result is UTF-8.
 func Text(text string) string {
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, isUnsafe) {
 		return text
@@ -106,8 +105,8 @@ func Text(text string) string {
 
 func isUnsafe(r rune) bool { return !strconv.IsPrint(r) && r != '\n' && r != '\t' }
 
-// JSON gives JSON with an escape for every character that a terminal could obey or not
-// show: the value is the same.
+// JSON returns JSON with an escape for every control or invisible character: the value is
+// the same.
 func JSON(data []byte) []byte {
 	if !bytes.ContainsFunc(data, isUnsafe) {
 		return data
@@ -127,9 +126,8 @@ func JSON(data []byte) []byte {
 	return b
 }
 
-// Cut shortens a text to at most so many bytes of a JSON string: the middle is left out,
-// since the begin and the end of a name tell it from others. Workflows call it: the JSON of a
-// text is always the same.
+// Cut shortens a text to at most so many bytes of a JSON string: the middle is omitted,
+// since the start and the end of a name identify it. Workflows call it: it is deterministic.
 //
 //workflowcheck:ignore
 func Cut(text string, most int) string {
@@ -145,7 +143,7 @@ func Cut(text string, most int) string {
 	}
 }
 
-// Code gives a name as code in Markdown, also in the cell of a table. A backquote in it
+// Code returns a name as code in Markdown, also in the cell of a table. A backquote in it
 // becomes an apostrophe.
 func Code(name string) string {
 	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(Name(name)) + "`"

@@ -37,7 +37,7 @@ func encodeJSON(value any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), err
 }
 
-// attributePaths gives the paths of all attributes of a record, or of a list of records, in order.
+// attributePaths returns the paths of all attributes of a record, or of a list of records, in order.
 func attributePaths(value any) []string {
 	paths := map[string]struct{}{}
 	pathsOf(value, "", paths)
@@ -63,7 +63,7 @@ func pathsOf(value any, prefix string, paths map[string]struct{}) {
 	}
 }
 
-// valuesAt gives the values at a path: one, or one an element where the path leads through a plural. Missing
+// valuesAt returns the values at a path: one, or one an element where the path leads through a plural. Missing
 // attributes and nulls give nothing.
 func valuesAt(value any, path []string) []any {
 	if list, ok := value.([]any); ok && len(path) > 0 {
@@ -83,7 +83,7 @@ func valuesAt(value any, path []string) []any {
 	return valuesAt(object[path[0]], path[1:])
 }
 
-// choose gives an entity with only the attributes at the paths, null where it has none.
+// choose returns an entity with only the attributes at the paths, null where it has none.
 func choose(entity map[string]any, paths []string) map[string]any {
 	chosen := map[string]any{}
 	for _, path := range paths {

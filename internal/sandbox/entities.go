@@ -64,7 +64,7 @@ func (e *entities) replay(place int64, c *Call) error {
 	return nil
 }
 
-// table gives the table of an entity type. The caller holds the lock, or is alone.
+// table returns the table of an entity type. The caller holds the lock, or is alone.
 func (e *entities) table(typeName string) *table {
 	t := e.tables[typeName]
 	if t == nil {
@@ -219,7 +219,7 @@ func (e *entities) isTaken(t *table, email string, self int64) (bool, error) {
 	return found > 0, err
 }
 
-// exact gives the entity among ids that has the email in the same case, 0 for none. The caller holds the lock.
+// exact returns the entity among ids that has the email in the same case, 0 for none. The caller holds the lock.
 func (e *entities) exact(t *table, ids []int64, email string) (int64, error) {
 	for _, id := range ids {
 		at := t.entry(id)

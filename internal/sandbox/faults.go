@@ -229,7 +229,7 @@ func FaultPrefixes() string {
 	return strings.Join(prefixes, ", ")
 }
 
-// draw gives the fault of the number-th call to an endpoint, nil for none. It depends on nothing but its arguments,
+// draw returns the fault of the number-th call to an endpoint, nil for none. It depends on nothing but its arguments,
 // so that the same seed gives the same faults to the same calls.
 func (f Faults) draw(seed int64, endpoint string, number int64) *faultKind {
 	list := f.byEndpoint[endpoint]
@@ -298,7 +298,7 @@ func (k *faultKind) eachList(reply map[string]any, change func([]any)) {
 	}
 }
 
-// isCreated says that a result is an id or a uuid, and no error.
+// isCreated reports whether a result is an id or a uuid, and no error.
 func isCreated(result any) bool {
 	_, isError := result.(map[string]any)
 	return !isError

@@ -246,7 +246,7 @@ func compareValues(a, b any) int {
 	}
 }
 
-// results gives the results of a search that was run, each with all its attributes or those that were asked for.
+// results returns the results of a search that was run, each with all its attributes or those that were asked for.
 func (s *Server) results(f *search, q *request) ([]any, *apiError) {
 	paths, err := q.stringList("attributes")
 	if err != nil {
@@ -280,7 +280,7 @@ func (s *Server) results(f *search, q *request) ([]any, *apiError) {
 	return results, nil
 }
 
-// count gives the number of all entities of a type.
+// count returns the number of all entities of a type.
 func (e *entities) count(typeName string) int64 {
 	e.mu.RLock()
 	defer e.mu.RUnlock()

@@ -117,7 +117,7 @@ func (l *commitLog) sync(end int64) error {
 	return nil
 }
 
-// read gives what the log holds from start on: at least least bytes, for which it waits if their line is not durable
+// read returns what the log holds from start on: at least least bytes, for which it waits if their line is not durable
 // yet, and at most most.
 func (l *commitLog) read(start int64, least, most int) ([]byte, error) {
 	if err := l.sync(start + int64(least)); err != nil {

@@ -62,7 +62,7 @@ type bodyReader struct {
 	chunk []byte
 }
 
-// read gives an entity's body, which the caller must copy to keep.
+// read returns an entity's body, which the caller must copy to keep.
 func (b *bodyReader) read(at entry) ([]byte, error) {
 	from := at.offset - b.start
 	if from < 0 || from+int64(at.size) > int64(len(b.chunk)) {

@@ -202,7 +202,7 @@ func emailOf(record map[string]any) string {
 	return email
 }
 
-// foldEmail gives what two emails have in common that the schema takes for the same.
+// foldEmail returns what two emails have in common that the schema takes for the same.
 func foldEmail(email string) string {
 	return strings.ToLower(email)
 }

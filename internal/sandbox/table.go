@@ -45,7 +45,7 @@ func newTable() *table {
 	return t
 }
 
-// entry gives the index entry of an entity, nil if there is no such entity.
+// entry returns the index entry of an entity, nil if there is no such entity.
 func (t *table) entry(id int64) *entry {
 	if id < 1 || id > t.length {
 		return nil
@@ -111,7 +111,7 @@ func (t *table) remove(id int64, email string) {
 	t.removeEmail(email, id)
 }
 
-// withEmail gives the entities that have an email, in whatever case.
+// withEmail returns the entities that have an email, in whatever case.
 func (t *table) withEmail(email string) []int64 {
 	hash := hashEmail(foldEmail(email))
 	first, ok := t.byEmail[hash]
@@ -133,7 +133,7 @@ func (t *table) learn(paths []string) []string {
 	return fresh
 }
 
-// visible gives the last id that was created no later than the moment.
+// visible returns the last id that was created no later than the moment.
 func (t *table) visible(moment time.Time) int64 {
 	limit := moment.UnixMicro()
 	first, behind := int64(1), t.length+1 // entities are created in the order of their ids
@@ -165,7 +165,7 @@ func newUUID(id int64) string {
 	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
-// idWithin gives the id within a uuid, if that is one at all. Whether the entity with this id has this uuid is
+// idWithin returns the id within a uuid, if that is one at all. Whether the entity with this id has this uuid is
 // another question.
 func idWithin(uuid string) (id int64, ok bool) {
 	if len(uuid) != 36 || uuid[8] != '-' || uuid[13] != '-' || uuid[18] != '-' || uuid[23] != '-' {

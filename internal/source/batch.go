@@ -28,7 +28,7 @@ type Batch struct {
 	keyless   string    // a bit for each record, the lowest first
 }
 
-// Keyless says whether record i of the batch, from 0, is marked as keyless: see InspectOptions.Keyless.
+// Keyless reports whether record i of the batch, from 0, is marked as keyless: see InspectOptions.Keyless.
 func (b Batch) Keyless(i int) bool { return i/8 < len(b.keyless) && b.keyless[i/8]&(1<<(i%8)) != 0 }
 
 // LastRecord is the number of its last record.

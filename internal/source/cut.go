@@ -26,7 +26,7 @@ func NewCutter(h *Header, o InspectOptions) *Cutter {
 	return &Cutter{o: o, header: h}
 }
 
-// Begins says whether the next record begins a batch.
+// Begins reports whether the next record begins a batch.
 func (c *Cutter) Begins(r Record) bool {
 	if c.records == c.o.BatchSize || c.o.CutAfter > 0 && r.Number == c.o.StartAt+int64(c.o.CutAfter) {
 		c.reset()

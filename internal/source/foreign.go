@@ -119,7 +119,7 @@ func looksLike(start []byte) string {
 	return ""
 }
 
-// IsSkippableFrame says that b starts with a skippable frame of zstd: pzstd writes one before the data.
+// IsSkippableFrame reports whether b starts with a skippable frame of zstd: pzstd writes one before the data.
 func IsSkippableFrame(b []byte) bool {
 	return len(b) >= 4 && b[0]&0xF0 == 0x50 && b[1] == 0x2A && b[2] == 0x4D && b[3] == 0x18
 }

@@ -59,7 +59,7 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 // Header is the file's header, nil if it was refused.
 func (r *Reader) Header() *Header { return r.i.header }
 
-// Next gives the next record that was not refused; its bytes are valid until the call after that. io.EOF says that there is
+// Next returns the next record that was not refused; its bytes are valid until the call after that. io.EOF says that there is
 // none, and that the whole file was read unless a refusal says otherwise. Refused records have their numbers.
 func (r *Reader) Next() (Record, error) {
 	for {

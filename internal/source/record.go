@@ -116,7 +116,7 @@ func (f field) writeTo(values *strings.Builder, b []byte) {
 	values.Write(value)
 }
 
-// Fields gives the values of a record that was framed by this package, one for each column of the header. Values are
+// Fields returns the values of a record that was framed by this package, one for each column of the header. Values are
 // byte for byte those of the file, line breaks included; quotes around a value are gone and doubled ones are single.
 // The error is a *RecordError: too few or too many fields, text after a closing quote, a CR outside of quotes.
 func (h *Header) Fields(raw []byte) ([]string, error) {

@@ -33,7 +33,7 @@ func (s *shapes) see(h *Header, raw []byte) {
 	s.mixed = fields == len(h.Names) || fields != s.fields
 }
 
-// refuse gives the Refusal at the end of the file, or nil.
+// refuse returns the Refusal at the end of the file, or nil.
 func (s *shapes) refuse(i *inspection) error {
 	if s.mixed || s.records < 2 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Swallowed gives the physical lines of a record, counted from its first one, which is 0, that look like records of
+// Swallowed returns the physical lines of a record, counted from its first one, which is 0, that look like records of
 // their own and are within a value: so it is where a quote is not closed, or not doubled, and a later one closes it. Such
 // a line has as many fields as the header and begins none with a space, as prose does after its commas, and its value in
 // column key (from 0; -1 is none) is of the kind that the record has there.

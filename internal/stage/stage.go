@@ -65,7 +65,7 @@ type Staged struct {
 // Path is the name of the plain file with this digest in a folder.
 func Path(dir, sha256hex string) string { return store.Join(dir, sha256hex+".csv") }
 
-// Needs says that an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
+// Needs reports whether an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
 // compressed and does not say so by its name is refused by source.Inspect. A path that is not UTF-8 cannot be told to
 // workers as it is.
 func Needs(in Input) bool {
@@ -209,7 +209,7 @@ func (f uploaded) commit(ctx context.Context, as Staged) error {
 
 func (f uploaded) discard() { f.Discard() }
 
-// place gives a name to write under, which no other process uses until the lock is given free. Names are used again,
+// place returns a name to write under, which no other process uses until the lock is given free. Names are used again,
 // so that what a process that was killed left under one is found.
 func place(dir string) (string, *durablefs.Lock, error) {
 	for n := 1; ; n++ {

@@ -86,23 +86,23 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 	return i, err
 }
 
-// Watch has the gauges show these runs, from now on instead of others. It is
-// asked at each scrape.
+// Watch makes the gauges show these runs instead of others. The function is
+// called at each scrape.
 func (i *instruments) Watch(standings func(visit func(migration.Standing, pace.State))) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.standings = standings
 }
 
-// together is how the runs into one target stand.
+// together is the combined state of the runs into one target.
 type together struct {
 	runs, paused, closed, breaker, round, unknown int64
 	limit, allowed                                float64
 	since                                         time.Time
 }
 
-// observe gives a target the gauges of its runs together: numbers added, the
-// highest round, the lowest pace.
+// observe sets the gauges of a target for all its runs: sums of numbers, the
+// highest round, the lowest rate.
 func (i *instruments) observe(_ context.Context, o metric.Observer) error {
 	i.mu.Lock()
 	standings := i.standings
@@ -151,7 +151,7 @@ func number(b bool) int64 {
 	return 0
 }
 
-// slower is the lower of two paces, of which 0 is none.
+// slower is the lower of two rates, where 0 means no limit.
 func slower(a, b float64) float64 {
 	if a == 0 || b == 0 {
 		return max(a, b)
@@ -159,7 +159,7 @@ func slower(a, b float64) float64 {
 	return min(a, b)
 }
 
-// Request counts a request, and that it is in flight until it is done.
+// Request counts a request, and counts it as in flight until it is done.
 func (i *instruments) Request(target string) (done func()) {
 	at := metric.WithAttributes(attribute.String("target", target))
 	i.requests.Add(context.Background(), 1, at)
@@ -172,7 +172,7 @@ func (i *instruments) Batch(target string) {
 	i.batches.Add(context.Background(), 1, metric.WithAttributes(attribute.String("target", target)))
 }
 
-// outcomes are the words of the ledger's letters.
+// outcomes are the names of the ledger's letters.
 var outcomes = map[ledger.Outcome]string{
 	ledger.Created: "created", ledger.Duplicate: "duplicate", ledger.Failed: "failed", ledger.Unknown: "unknown",
 	ledger.Recovered: "recovered", ledger.Updated: "updated", ledger.Unchanged: "unchanged",
@@ -185,8 +185,8 @@ func (i *instruments) Records(target string, outcome ledger.Outcome, n int) {
 		attribute.String("target", target), attribute.String("outcome", outcomes[outcome])))
 }
 
-// Called counts a call with its answer and has a span for it. A call that was
-// not sent is none.
+// Called counts a call with its answer and creates its span. A call that was not
+// sent is not counted.
 func (t *Telemetry) Called(ctx context.Context, target string, key ledger.Key, records int, answer identitycloud.Answer) {
 	if answer.Verdict == identitycloud.NotSent {
 		return
@@ -196,8 +196,8 @@ func (t *Telemetry) Called(ctx context.Context, target string, key ledger.Key, r
 	t.calls.Add(context.Background(), 1, class)
 	t.duration.Record(context.Background(), answer.Received.Sub(answer.Sent).Seconds(),
 		metric.WithAttributes(attribute.String("target", target), verdict))
-	// The span is made afterwards: nothing of the trace goes to the target, and
-	// waiting for the turn is not in it.
+	// The span is created afterwards: nothing of the trace goes to the target, and
+	// waiting for the start is not included.
 	_, span := t.tracer.Start(ctx, "entity.bulkCreate", trace.WithTimestamp(answer.Sent), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(
 			attribute.String("server.address", target), attribute.Int("dataload.round", key.Round), attribute.Int("dataload.batch", key.Batch),

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Options are the command line of a process that can be watched. The zero value
-// is text logs from info on, and no metrics.
+// Options are the telemetry options of a process. The zero value means text logs
+// from level info, and no metrics.
 type Options struct {
 	LogFormat string
 	LogLevel  string
@@ -31,7 +31,7 @@ func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.MetricsAddress, "metrics-address", "", "host:port for /metrics, /healthz and /readyz, as 127.0.0.1:9464; no password guards it, so keep it on this machine or a private network; default: off")
 }
 
-// Check says what is wrong with them.
+// Check returns an error for invalid options.
 func (o Options) Check() error {
 	if _, err := o.Logger(io.Discard); err != nil {
 		return err
@@ -44,8 +44,8 @@ func (o Options) Check() error {
 	return nil
 }
 
-// Logger writes structured logs, that of the Temporal SDK among them. Names and
-// numbers only: no user data comes to it.
+// Logger writes structured logs, including those of the Temporal SDK. They contain
+// names and numbers only, no user data.
 func (o Options) Logger(w io.Writer) (*slog.Logger, error) {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	level, ok := levels[cmp.Or(o.LogLevel, "info")]

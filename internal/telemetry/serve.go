@@ -37,10 +37,10 @@ func (t *Telemetry) serve(address string, log *slog.Logger) error {
 	return nil
 }
 
-// Address is where metrics, health and readiness are, "" where they are off.
+// Address is the address of metrics, health and readiness, "" if they are off.
 func (t *Telemetry) Address() string { return t.address }
 
-// readyTimeout is how long the Temporal service may take to say that it sees
+// readyTimeout is the time limit for the Temporal service to confirm that it sees
 // this process.
 const readyTimeout = 2 * time.Second
 
@@ -59,8 +59,8 @@ func (t *Telemetry) setReady(ready func(context.Context) error) {
 	t.ready = ready
 }
 
-// Working says that a worker with this identity looks at a task queue. The
-// process is ready while the Temporal service sees it there.
+// Working sets the identity and the task queue of a worker. The process is ready
+// while the Temporal service sees it polling that queue.
 func (t *Telemetry) Working(c client.Client, taskQueue, identity string) {
 	t.setReady(func(ctx context.Context) error { return isPolling(ctx, c, taskQueue, identity) })
 }

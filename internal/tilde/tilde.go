@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Path gives a path with the home folder in the place of a ~ at its begin. A file that is called
+// Path returns a path with the home folder in the place of a ~ at its begin. A file that is called
 // so, as editors make them, is meant itself; ~user/… is refused.
 func Path(path string) (string, error) {
 	if !strings.HasPrefix(path, "~") {

@@ -38,20 +38,20 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ErrExists is what Write gives when the file is there already.
+// ErrExists means that the file of Write exists already.
 var ErrExists = store.ErrExists
 
-// ErrSealed is what Values gives when the values are encrypted to somebody else.
+// ErrSealed means that the values are encrypted for another key.
 var ErrSealed = errors.New("the previous values are encrypted, and none of the identities opens them")
 
-// Change says which attributes of a record are about to be changed.
+// Change lists the attributes of a record that are about to be changed.
 type Change struct {
 	Line  int64    `json:"line"` // of the input
 	UUID  string   `json:"uuid"`
 	Paths []string `json:"paths"`
 }
 
-// Value is what a record had, and what it is to have, by path.
+// Value has the previous and the new values of a record, by path.
 type Value struct {
 	Before map[string]json.RawMessage `json:"before"`
 	After  map[string]json.RawMessage `json:"after"`
@@ -63,7 +63,7 @@ type Entry struct {
 	Value
 }
 
-// File is one file, with its values still closed.
+// File is one file, with its values still encoded.
 type File struct {
 	Batch   int
 	Round   int
@@ -85,7 +85,7 @@ type content struct {
 	Sealed  string   `json:"sealed,omitempty"`
 }
 
-// ParseRecipient reads a public key, age1…, as age-keygen prints it. "" is none.
+// ParseRecipient reads a public key, age1…, as age-keygen prints it. "" means none.
 func ParseRecipient(text string) (age.Recipient, error) {
 	if text == "" {
 		return nil, nil
@@ -97,8 +97,8 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	return recipients[0], nil
 }
 
-// ReadIdentities reads a file with private keys, as age-keygen writes it. "" is
-// none. The error holds nothing of the file.
+// ReadIdentities reads a file with private keys, as age-keygen writes it. ""
+// means none. The error contains nothing of the file.
 func ReadIdentities(path string) ([]age.Identity, error) {
 	if path == "" {
 		return nil, nil
@@ -115,8 +115,8 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	return identities, nil
 }
 
-// Write writes the file of a batch. recipient may be nil: then it is not
-// encrypted. It gives ErrExists if another one has written it before.
+// Write writes the file of a batch. If recipient is nil it is not encrypted. It
+// returns ErrExists if the file has been written before.
 func Write(folder string, batch, round int, entries []Entry, recipient age.Recipient) error {
 	c := content{Format: format, Batch: batch, Round: round, Changes: []Change{}}
 	for _, e := range entries {
@@ -144,7 +144,7 @@ func Write(folder string, batch, round int, entries []Entry, recipient age.Recip
 	return store.Create(store.Join(dir, name(batch, round)), data)
 }
 
-// Read gives the files of a batch, in the order of their rounds; none is no
+// Read returns the files of a batch, in the order of their rounds; none is not an
 // error.
 func Read(folder string, batch int) ([]File, error) {
 	dir := folderOf(folder, batch)
@@ -167,7 +167,7 @@ func Read(folder string, batch int) ([]File, error) {
 	return files, nil
 }
 
-// Batches gives the batches that have files, in order.
+// Batches returns the batches that have files, in order.
 func Batches(folder string) ([]int, error) {
 	dirs, err := store.List(folder)
 	if err != nil {
@@ -189,8 +189,8 @@ func Batches(folder string) ([]int, error) {
 	return slices.Compact(batches), nil
 }
 
-// Entries opens the values of a file. Identities are those of age, and may be
-// none where it is not encrypted.
+// Entries decodes the values of a file. age identities are needed only if it is
+// encrypted.
 func (f File) Entries(identities ...age.Identity) ([]Entry, error) {
 	values := f.values
 	if f.sealed != "" {
