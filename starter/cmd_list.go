@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
@@ -63,7 +64,7 @@ Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 				return nil
 			}
 			if p.service != nil {
-				if link := p.service.link(""); link != "" {
+				if link := p.service.Link(""); link != "" {
 					screen.Say("Web UI:  " + link)
 				}
 			}
@@ -126,11 +127,11 @@ func (p *place) row(ctx, counting context.Context, k known) listed {
 // addProgress asks a migration that runs, and says whether it knows its counts.
 // One without a worker does not answer.
 func (p *place) addProgress(ctx context.Context, row *listed) bool {
-	asking, cancel := context.WithTimeout(ctx, lookTimeout)
+	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	progress, _, err := newView(p.service, row.ID, p.stateDir, nil).look(asking)
 	if err != nil {
-		row.Reason, _ = p.service.silence(ctx, row.ID, err)
+		row.Reason, _ = p.service.Silence(ctx, row.ID, err)
 		return false
 	}
 	row.Phase, row.Records = progress.Phase, dispositions(progress)

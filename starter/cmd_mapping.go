@@ -21,6 +21,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
@@ -113,7 +114,7 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	file, err := process{screen: terminal.New(io.Discard, stderr, terminal.Options{JSON: false})}.plainFile(ctx, home{stateDir: dir}, inputs[0])
+	file, err := plainFile(ctx, session.Process{Screen: terminal.New(io.Discard, stderr, terminal.Options{JSON: false})}, home{stateDir: dir}, inputs[0])
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 	"durable-dataload/workflows"
@@ -21,11 +22,8 @@ import (
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
 func (c *command) migrate(ctx context.Context) (int, error) {
-	return attend(ctx, &c.o.runOptions, c.screen, func(ctx context.Context, p process) (int, error) {
-		c.process = p
-		if err := c.o.prove(); err != nil {
-			return 0, err
-		}
+	return c.o.attend(ctx, c.Screen, func(ctx context.Context, p session.Process) (int, error) {
+		c.Process = p
 		if c.several {
 			return c.all(ctx)
 		}
@@ -37,39 +35,33 @@ func (c *command) migrate(ctx context.Context) (int, error) {
 // one runs the migration of one input. It gives the exit code, and the summary
 // where there is one.
 func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
-	file, err := c.plainFile(ctx, c.o.home, in)
-	if errors.Is(err, errStopped) {
-		c.screen.Say(stoppedEarly)
+	file, err := plainFile(ctx, c.Process, c.o.home, in)
+	if errors.Is(err, session.ErrStopped) {
+		c.Screen.Say(session.StoppedEarly)
 		return migration.ExitStopped, nil, nil
 	}
 	if err != nil {
 		return 0, nil, err
 	}
 	var op *migrateOperation
-	code, err = takingOver(c.screen, func() (int, error) {
-		op = &migrateOperation{session: &session{process: c.process, options: &c.o.runOptions}, c: c, file: file}
-		return op.run(ctx, op)
+	code, err = session.TakingOver(c.Screen, func() (int, error) {
+		op = &migrateOperation{Session: new(session.Session), c: c, file: file}
+		return c.o.withSession(c.Process, func(s *session.Session) (int, error) {
+			op.Session = s
+			return s.Run(ctx, op)
+		})
 	})
-	if !op.open {
+	if !op.Open {
 		if dropErr := file.drop(c.o.home); dropErr != nil {
-			c.log.Warn("cannot remove a staged input", "error", dropErr)
+			c.Log.Warn("cannot remove a staged input", "error", dropErr)
 		}
 	}
 	return code, op.summary, err
 }
 
-func (c *command) stopped() bool {
-	select {
-	case <-c.stop:
-		return true
-	default:
-		return false
-	}
-}
-
 // migrateOperation is a migration of one input.
 type migrateOperation struct {
-	*session
+	*session.Session
 	c           *command
 	file        dataFile
 	spec        migration.Spec
@@ -79,7 +71,7 @@ type migrateOperation struct {
 }
 
 // prepare shows what is wrong with the input, and brings it to the work place.
-func (m *migrateOperation) prepare(ctx context.Context) error {
+func (m *migrateOperation) Prepare(ctx context.Context) error {
 	if err := m.validate(ctx); err != nil {
 		return err
 	}
@@ -87,7 +79,7 @@ func (m *migrateOperation) prepare(ctx context.Context) error {
 }
 
 // identify finds out which migration this is, and whether it was done before.
-func (m *migrateOperation) identify(ctx context.Context) (j job, err error) {
+func (m *migrateOperation) Identify(ctx context.Context) (j session.Job, err error) {
 	in := m.file.input()
 	if in.SHA256 == "" {
 		if in.SHA256, _, err = source.Digest(ctx, in.Path); err != nil {
@@ -104,12 +96,13 @@ func (m *migrateOperation) identify(ctx context.Context) (j job, err error) {
 		return j, err
 	}
 	for _, note := range kept {
-		m.screen.Say(note)
+		m.Screen.Say(note)
 	}
 	if err := m.checkMapping(ctx); err != nil {
 		return j, err
 	}
-	return job{spec: spec, notices: m.c.notices, result: &m.result}, m.checkSelection(ctx)
+	job := session.Job{Work: session.Work{Credentials: m.c.o.credentials, Notices: m.c.notices}, Spec: spec, Result: &m.result}
+	return job, m.checkSelection(ctx)
 }
 
 // checkSelection refuses --start-at and --canary where the file is too short for
@@ -153,7 +146,7 @@ func (m *migrateOperation) alreadyDone(done *migration.DoneError) error {
 	return &doneError{text, done.Summary}
 }
 
-func (m *migrateOperation) attach() error {
+func (m *migrateOperation) Attach() error {
 	folder := m.spec.Folder
 	if before, err := folder.Spec(); err == nil && before.Mapping != m.spec.Mapping {
 		return folder.OtherMapping(before, m.spec)
@@ -163,7 +156,7 @@ func (m *migrateOperation) attach() error {
 
 // begin gives the migration its copy of the mapping file, which its workers may
 // not see.
-func (m *migrateOperation) begin(context.Context) error {
+func (m *migrateOperation) Begin() error {
 	if m.spec.Mapping == "" {
 		return nil
 	}
@@ -173,15 +166,15 @@ func (m *migrateOperation) begin(context.Context) error {
 	return nil
 }
 
-func (m *migrateOperation) isFinished() (bool, error) {
+func (m *migrateOperation) IsFinished() (bool, error) {
 	return m.spec.Folder.Finished()
 }
 
-func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error) {
-	m.spec.SearchAttributes = m.service.attributes
+func (m *migrateOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
+	m.spec.SearchAttributes = m.Service.Attributes
 	// The workers of a service know themselves whether they have somebody.
-	m.spec.Notify = m.c.notices != nil || m.service.engineDir == ""
-	o := m.startOptions(m.spec.ID, workflows.Summary(m.spec))
+	m.spec.Notify = m.c.notices != nil || !m.Service.IsEmbedded()
+	o := m.StartOptions(m.spec.ID, workflows.Summary(m.spec))
 	o.StaticDetails = workflows.Details(m.spec, m.file.shown)
 	if m.spec.SearchAttributes {
 		o.TypedSearchAttributes = workflows.Attributes(m.spec)
@@ -190,7 +183,7 @@ func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error
 		if err := m.spec.Folder.Order(m.spec); err != nil {
 			return nil, fmt.Errorf("cannot keep the options of the migration: %w", err)
 		}
-		run, err := m.service.client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, m.spec)
+		run, err := m.Service.Client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, m.spec)
 		if err != nil {
 			err = fmt.Errorf("the Temporal service did not start the migration: %w", err)
 		}
@@ -206,13 +199,13 @@ func (m *migrateOperation) start(ctx context.Context) (client.WorkflowRun, error
 	return run, err
 }
 
-func (m *migrateOperation) introduce() {
+func (m *migrateOperation) Introduce() {
 	what := "Migrating"
-	if _, err := m.spec.Folder.Spec(); err == nil || m.attached {
+	if _, err := m.spec.Folder.Spec(); err == nil || m.Attached {
 		what = "Resuming the migration of"
 	}
-	m.screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
-	if m.attached {
+	m.Screen.Say(fmt.Sprintf("%s %s into %s (%s).", what, m.file.shown, m.spec.Target.URI, m.spec.Target.EntityType))
+	if m.Attached {
 		m.noteOptions()
 	}
 }
@@ -224,17 +217,17 @@ func (m *migrateOperation) noteOptions() {
 		return
 	}
 	if running.Delta != m.spec.Delta {
-		m.screen.Say(fmt.Sprintf("It keeps the option that it was started with: --delta-migration=%t.", running.Delta))
+		m.Screen.Say(fmt.Sprintf("It keeps the option that it was started with: --delta-migration=%t.", running.Delta))
 	}
 	if running.Limits != m.spec.Limits || running.MaxFailed != m.spec.MaxFailed || running.Timeout != m.spec.Timeout ||
 		running.RetryRounds != m.spec.RetryRounds || running.RetryBackoff != m.spec.RetryBackoff {
-		m.screen.Say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
+		m.Screen.Say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
 			running.RateLimit, running.RatePlan, running.Workers, running.Breaker, running.MaxFailed, running.Timeout, running.RetryRounds, running.RetryBackoff))
 	}
 }
 
-func (m *migrateOperation) follow() func(context.Context) {
-	v := newView(m.service, m.spec.ID, m.c.o.stateDir, m.screen)
+func (m *migrateOperation) Follow() func(context.Context) {
+	v := newView(m.Service, m.spec.ID, m.c.o.stateDir, m.Screen)
 	v.keyless = m.toldKeyless
 	return func(ctx context.Context) {
 		v.update(ctx)
@@ -242,11 +235,11 @@ func (m *migrateOperation) follow() func(context.Context) {
 	}
 }
 
-func (m *migrateOperation) end() int {
+func (m *migrateOperation) End() int {
 	m.summary = &m.result.Summary
 	if k := m.summary.Keyless; k != nil && !m.toldKeyless {
-		m.screen.Say(k.Note)
+		m.Screen.Say(k.Note)
 	}
-	printResult(m.screen, m.result, m.spec.OutputDir, m.c.several)
+	printResult(m.Screen, m.result, m.spec.OutputDir, m.c.several)
 	return m.summary.Records.ExitCode()
 }

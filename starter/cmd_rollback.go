@@ -28,6 +28,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -73,12 +74,13 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.runOptions, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
-				r := &rollbackOperation{session: s, o: &o}
+			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
 				if o.dryRun {
-					return r.dryRun(ctx)
+					return (&rollbackOperation{Session: &session.Session{Process: p}, o: &o}).dryRun(ctx)
 				}
-				return s.run(ctx, r)
+				return o.withSession(p, func(s *session.Session) (int, error) {
+					return s.Run(ctx, &rollbackOperation{Session: s, o: &o})
+				})
 			})
 		},
 	}
@@ -172,7 +174,7 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 
 // rollbackOperation is the rollback of one migration.
 type rollbackOperation struct {
-	*session
+	*session.Session
 	o        *rollbackOptions
 	rollback migration.Rollback
 	folder   migration.RollbackFolder
@@ -180,7 +182,7 @@ type rollbackOperation struct {
 	result   workflows.RollbackResult
 }
 
-func (r *rollbackOperation) identify(ctx context.Context) (j job, err error) {
+func (r *rollbackOperation) Identify(ctx context.Context) (j session.Job, err error) {
 	if err := r.find(ctx); err != nil {
 		return j, err
 	}
@@ -191,7 +193,7 @@ func (r *rollbackOperation) identify(ctx context.Context) (j job, err error) {
 	if !r.begun && !r.o.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
 		return j, usage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
 	}
-	return job{spec: r.rollback.Connection(), identities: r.o.identities, result: &r.result}, nil
+	return session.Job{Work: session.Work{Credentials: r.o.credentials, Identities: r.o.identities}, Spec: r.rollback.Connection(), Result: &r.result}, nil
 }
 
 // find finds out what is to be undone, and refuses what was.
@@ -219,7 +221,7 @@ func (r *rollbackOperation) find(ctx context.Context) error {
 	r.rollback.Folder = r.folder
 	before, err := r.folder.Options()
 	if err == nil && before.OutputDir != r.rollback.OutputDir {
-		r.screen.Say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
+		r.Screen.Say(fmt.Sprintf("This rollback was begun with --output-dir %s and goes on there.", before.OutputDir))
 		r.rollback.OutputDir = before.OutputDir
 	} else if err != nil && !errors.Is(err, migration.ErrAbsent) {
 		return err
@@ -239,7 +241,7 @@ func (r *rollbackOperation) findEnd() error {
 	if !r.o.of.IsZero() {
 		summary, err := r.o.of.Summary()
 		if errors.Is(err, migration.ErrAbsent) {
-			return notAtItsEnd(r.o.migration)
+			return session.NotEnded(r.o.migration)
 		}
 		r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 		return err
@@ -264,7 +266,7 @@ func (r *rollbackOperation) findEnd() error {
 		return fmt.Errorf("the success file is of a migration into %s (%s), and the target that is given is %s (%s); give that one", summary.URI, summary.EntityType, t.URI, t.EntityType)
 	}
 	if summary.Records.Updated > 0 {
-		r.screen.Say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
+		r.Screen.Say(fmt.Sprintf("The migration updated %s as well, which the success file does not have: that is not undone. For it: starter rollback --migration %s", figures.Count(summary.Records.Updated, "record"), summary.WorkflowID))
 	}
 	r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return nil
@@ -282,7 +284,7 @@ func (r *rollbackOperation) items(ctx context.Context) func(func(rollback.Item) 
 //
 // While somebody thinks about the answer the migration may be gone on with. So
 // it is marked after the answer, which ends that, and the list is made again.
-func (r *rollbackOperation) prepare(ctx context.Context) error {
+func (r *rollbackOperation) Prepare(ctx context.Context) error {
 	if r.begun {
 		return nil
 	}
@@ -295,8 +297,8 @@ func (r *rollbackOperation) prepare(ctx context.Context) error {
 	}
 	if totals.Items() == 0 {
 		r.dropList()
-		r.screen.Say("There is nothing to undo: " + r.rollback.Source + " has created and updated nothing.")
-		return errNothingToDo
+		r.Screen.Say("There is nothing to undo: " + r.rollback.Source + " has created and updated nothing.")
+		return session.ErrNothingToDo
 	}
 	if !r.o.yes {
 		if err := r.ask(totals); err != nil {
@@ -349,7 +351,7 @@ func (r *rollbackOperation) refuseRunning(ctx context.Context) error {
 	if r.o.of.IsZero() {
 		return nil
 	}
-	return r.session.refuseRunning(ctx, r.o.migration)
+	return r.RefuseRunning(ctx, r.o.migration)
 }
 
 // dropList removes the list of a rollback that is not begun: it is user data.
@@ -358,11 +360,11 @@ func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder.P
 // ask asks on the terminal, until the first Ctrl-C.
 func (r *rollbackOperation) ask(totals rollback.Totals) error {
 	answered := make(chan error, 1)
-	go func() { answered <- confirm(os.Stdin, r.screen.Stderr, totals, r.rollback.Target) }()
+	go func() { answered <- confirm(os.Stdin, r.Screen.Stderr, totals, r.rollback.Target) }()
 	select {
 	case err := <-answered:
 		return err
-	case <-r.stop:
+	case <-r.Stop:
 		return errors.New("stopped; nothing was changed")
 	}
 }
@@ -386,34 +388,34 @@ func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Ta
 	return nil
 }
 
-func (r *rollbackOperation) attach() error { return nil }
+func (r *rollbackOperation) Attach() error { return nil }
 
-func (r *rollbackOperation) begin(context.Context) error { return r.folder.SaveOptions(r.rollback) }
+func (r *rollbackOperation) Begin() error { return r.folder.SaveOptions(r.rollback) }
 
-func (r *rollbackOperation) isFinished() (bool, error) { return r.result.Summary.IsDone(), nil }
+func (r *rollbackOperation) IsFinished() (bool, error) { return r.result.Summary.IsDone(), nil }
 
-func (r *rollbackOperation) start(ctx context.Context) (client.WorkflowRun, error) {
+func (r *rollbackOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
 	summary := workflows.Line("undo %s in %s (%s)", safetext.Name(store.Base(r.rollback.Source)), r.rollback.Target.Host(), r.rollback.Target.EntityType)
-	run, err := r.service.client.ExecuteWorkflow(ctx, r.startOptions(r.rollback.ID, summary), workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: r.rollback})
+	run, err := r.Service.Client.ExecuteWorkflow(ctx, r.StartOptions(r.rollback.ID, summary), workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: r.rollback})
 	if err != nil {
 		err = fmt.Errorf("the Temporal service did not start the rollback: %w", err)
 	}
 	return run, err
 }
 
-func (r *rollbackOperation) introduce() {
-	r.screen.Say(fmt.Sprintf("Rolling back %s in %s (%s).", r.rollback.Source, r.rollback.Target.URI, r.rollback.Target.EntityType))
+func (r *rollbackOperation) Introduce() {
+	r.Screen.Say(fmt.Sprintf("Rolling back %s in %s (%s).", r.rollback.Source, r.rollback.Target.URI, r.rollback.Target.EntityType))
 }
 
-func (r *rollbackOperation) follow() func(context.Context) {
-	return rollbackView{newView(r.service, r.rollback.ID, r.o.stateDir, r.screen)}.update
+func (r *rollbackOperation) Follow() func(context.Context) {
+	return rollbackView{newView(r.Service, r.rollback.ID, r.o.stateDir, r.Screen)}.update
 }
 
-func (r *rollbackOperation) end() int {
+func (r *rollbackOperation) End() int {
 	if r.result.Halted != "" {
-		r.screen.Say("starter: the rollback stopped: " + r.result.Halted)
+		r.Screen.Say("starter: the rollback stopped: " + r.result.Halted)
 	}
-	printRollback(r.screen, r.result.Summary, r.rollback.OutputDir)
+	printRollback(r.Screen, r.result.Summary, r.rollback.OutputDir)
 	return r.result.Summary.ExitCode()
 }
 
@@ -465,7 +467,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	defer cancel()
 	go func() {
 		select {
-		case <-r.stop:
+		case <-r.Stop:
 			cancel()
 		case <-ctx.Done():
 		}
@@ -477,28 +479,28 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	r.screen.Say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
+	r.Screen.Say(fmt.Sprintf("Looking at %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
 	a := activities.New(r.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
-	}, r.log)
+	}, r.Log)
 	a.OpenUndo(r.o.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
-		r.screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
+		r.Screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
 	})
-	r.screen.Clear()
+	r.Screen.Clear()
 	if ctx.Err() != nil {
-		r.screen.Say("Stopped. Nothing was changed.")
+		r.Screen.Say("Stopped. Nothing was changed.")
 		return migration.ExitStopped, nil
 	}
 	if err != nil {
 		return 0, err
 	}
 	if r.o.json {
-		r.screen.PrintJSON(counts)
+		r.Screen.PrintJSON(counts)
 		return migration.ExitDone, nil
 	}
-	fmt.Fprintln(r.screen.Stdout, "What would be done:")
-	printRollbackCounts(r.screen, counts)
+	fmt.Fprintln(r.Screen.Stdout, "What would be done:")
+	printRollbackCounts(r.Screen, counts)
 	return migration.ExitDone, nil
 }
 
@@ -517,7 +519,7 @@ func (r *rollbackOperation) dropDryRun() {
 type rollbackView struct{ *view }
 
 func (v rollbackView) update(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	looking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	var p workflows.RollbackProgress
 	if err := v.query(looking, v.id, &p); err != nil {

@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/telemetry"
@@ -64,17 +65,17 @@ func oneID(_ *cobra.Command, args []string) error {
 }
 
 // withSchedules opens the service for a command, and closes it again.
-func withSchedules(ctx context.Context, h home, o serviceOptions, watched telemetry.Options, run func(context.Context, *service) error) error {
-	logger, closeLog, err := openLog(h.stateDir, watched)
+func withSchedules(ctx context.Context, h home, o serviceOptions, watched telemetry.Options, run func(context.Context, *session.Service) error) error {
+	logger, closeLog, err := session.OpenLog(h.stateDir, watched)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	s, err := connect(ctx, h, o, process{log: logger})
+	s, err := session.Open(ctx, session.Process{Log: logger}, o.session(h))
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	return run(ctx, s)
 }
 
@@ -91,7 +92,7 @@ func (o *schedulesOptions) addFlags(f *pflag.FlagSet) {
 
 // newOnSchedule makes a command that does something with one schedule that is
 // there, and says in a sentence what has come of it.
-func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
+func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *session.Service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
 	var o schedulesOptions
 	command := &cobra.Command{
 		Use: use + " ID", Short: short, Args: oneID,
@@ -99,8 +100,8 @@ func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(contex
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *service) error {
-				handle := s.client.ScheduleClient().GetHandle(ctx, args[0])
+			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
+				handle := s.Client.ScheduleClient().GetHandle(ctx, args[0])
 				view, err := describeSchedule(ctx, handle)
 				if err != nil {
 					return err
@@ -148,7 +149,7 @@ func noteOf(what, reason string) string {
 func newSchedulePause() *cobra.Command {
 	var reason string
 	return newOnSchedule("pause", "Let a schedule rest; a run that goes on comes to its end", reasonFlag(&reason),
-		func(ctx context.Context, _ *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			return fmt.Sprintf("The schedule %s is paused.", v.ID), handle.Pause(ctx, client.SchedulePauseOptions{Note: noteOf("paused", reason)})
 		})
 }
@@ -156,27 +157,27 @@ func newSchedulePause() *cobra.Command {
 func newScheduleUnpause() *cobra.Command {
 	var reason string
 	return newOnSchedule("unpause", "Let a schedule that rests go on", reasonFlag(&reason),
-		func(ctx context.Context, _ *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			return fmt.Sprintf("The schedule %s goes on; the next time is %s.", v.ID, v.nextTime()), handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)})
 		})
 }
 
 func newScheduleTrigger() *cobra.Command {
 	return newOnSchedule("trigger", "Run a schedule once, now", nil,
-		func(ctx context.Context, s *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+		func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ONE}); err != nil {
 				return "", err
 			}
 			if len(v.Running) > 0 {
 				return fmt.Sprintf("The schedule %s runs once more when %s has ended.", v.ID, v.Running[0]), nil
 			}
-			return fmt.Sprintf("The schedule %s runs.%s", v.ID, s.waitsForWorker(ctx, v.TaskQueue)), nil
+			return fmt.Sprintf("The schedule %s runs.%s", v.ID, waitsForWorker(ctx, s, v.TaskQueue)), nil
 		})
 }
 
 // waitsForWorker says so where nobody works for the schedules.
-func (s *service) waitsForWorker(ctx context.Context, taskQueue string) string {
-	if s.polledBy(ctx, taskQueue) != "" {
+func waitsForWorker(ctx context.Context, s *session.Service, taskQueue string) string {
+	if s.PolledBy(ctx, taskQueue) != "" {
 		return ""
 	}
 	return " No worker polls its task queue " + taskQueue + ": it waits for starter serve."
@@ -187,7 +188,7 @@ func newScheduleBackfill() *cobra.Command {
 	return newOnSchedule("backfill", "Run a schedule for the times that have passed, one run after the other", func(f *pflag.FlagSet) {
 		f.StringVar(&from, "from", "", "first time: a date, or as 2026-11-22T02:00:00Z; a date counts in the zone of the schedule")
 		f.StringVar(&to, "to", "", "last time; of a date, its end")
-	}, func(ctx context.Context, s *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+	}, func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 		times, err := parseTimetable(v.Cron, v.TimeZone)
 		if err != nil {
 			return "", err
@@ -211,7 +212,7 @@ func newScheduleBackfill() *cobra.Command {
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: start.Add(-time.Second), End: end, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL},
 		}})
-		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), s.waitsForWorker(ctx, v.TaskQueue)), err
+		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), waitsForWorker(ctx, s, v.TaskQueue)), err
 	})
 }
 
@@ -230,7 +231,7 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 
 func newScheduleDelete() *cobra.Command {
 	return newOnSchedule("delete", "Delete a schedule; a run that goes on comes to its end, and migrations stay", nil,
-		func(ctx context.Context, _ *service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Delete(ctx); err != nil {
 				return "", err
 			}
@@ -275,11 +276,11 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 				return err
 			}
 			warn(stderr, schedule.credentials.Warnings)
-			return withSchedules(command.Context(), schedule.home, schedule.serviceOptions, schedule.watched, func(ctx context.Context, s *service) error {
+			return withSchedules(command.Context(), schedule.home, schedule.serviceOptions, schedule.watched, func(ctx context.Context, s *session.Service) error {
 				if err := schedule.create(ctx, s, args[0]); err != nil {
 					return err
 				}
-				view, err := describeSchedule(ctx, s.client.ScheduleClient().GetHandle(ctx, args[0]))
+				view, err := describeSchedule(ctx, s.Client.ScheduleClient().GetHandle(ctx, args[0]))
 				if err != nil {
 					return err
 				}
@@ -369,7 +370,7 @@ func absolutePattern(pattern string) (string, error) {
 	return path, nil
 }
 
-func (o *newSchedule) create(ctx context.Context, s *service, id string) error {
+func (o *newSchedule) create(ctx context.Context, s *session.Service, id string) error {
 	if err := o.prove(); err != nil {
 		return err
 	}
@@ -381,18 +382,18 @@ func (o *newSchedule) create(ctx context.Context, s *service, id string) error {
 	schedule := migration.Schedule{
 		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.work(), Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(o.mappingText),
 	}
-	schedule.Options.SearchAttributes = s.attributes
+	schedule.Options.SearchAttributes = s.Attributes
 	schedule.Options.Notify = true // who serves it knows whom
 	target := fmt.Sprintf("%s (%s)", schedule.Options.Target.Host(), schedule.Options.Target.EntityType)
 	what := fmt.Sprintf("%s → %s", safetext.Name(strings.Join(o.data, ", ")), target)
 	if err := schedule.Order(); err != nil {
 		return fmt.Errorf("cannot keep the options of the schedule: %w", err)
 	}
-	taskQueue := s.taskQueue
+	taskQueue := s.TaskQueue
 	if taskQueue == "" {
 		taskQueue = workflows.TaskQueue
 	}
-	_, err = s.client.ScheduleClient().Create(ctx, client.ScheduleOptions{
+	_, err = s.Client.ScheduleClient().Create(ctx, client.ScheduleOptions{
 		ID:   id,
 		Spec: client.ScheduleSpec{CronExpressions: []string{o.times.cron}, TimeZoneName: o.times.zone, Jitter: o.jitter},
 		Action: &client.ScheduleWorkflowAction{
@@ -504,9 +505,9 @@ func describeSchedule(ctx context.Context, handle client.ScheduleHandle) (schedu
 }
 
 // listSchedules gives the schedules of this program, by name.
-func listSchedules(ctx context.Context, s *service) ([]scheduleView, error) {
+func listSchedules(ctx context.Context, s *session.Service) ([]scheduleView, error) {
 	views := []scheduleView{}
-	list, err := s.client.ScheduleClient().List(ctx, client.ScheduleListOptions{})
+	list, err := s.Client.ScheduleClient().List(ctx, client.ScheduleListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("the Temporal service does not tell its schedules: %w", err)
 	}
@@ -577,7 +578,7 @@ func (v scheduleView) text(w io.Writer) error {
 }
 
 // newScheduleLook makes a command that looks at schedules.
-func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(context.Context, *service, []string) (any, func(io.Writer) error, error)) *cobra.Command {
+func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(context.Context, *session.Service, []string) (any, func(io.Writer) error, error)) *cobra.Command {
 	var o schedulesOptions
 	var asJSON bool
 	command := &cobra.Command{
@@ -586,7 +587,7 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *service) error {
+			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
 				value, text, err := look(ctx, s, args)
 				if err != nil {
 					return err
@@ -605,7 +606,7 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 }
 
 func newScheduleList() *cobra.Command {
-	return newScheduleLook("list", "List the schedules", noArguments(""), func(ctx context.Context, s *service, _ []string) (any, func(io.Writer) error, error) {
+	return newScheduleLook("list", "List the schedules", noArguments(""), func(ctx context.Context, s *session.Service, _ []string) (any, func(io.Writer) error, error) {
 		views, err := listSchedules(ctx, s)
 		return views, func(w io.Writer) error { return writeSchedules(w, views) }, err
 	})
@@ -625,8 +626,8 @@ func writeSchedules(w io.Writer, views []scheduleView) error {
 }
 
 func newScheduleDescribe() *cobra.Command {
-	return newScheduleLook("describe ID", "Tell everything about a schedule", oneID, func(ctx context.Context, s *service, args []string) (any, func(io.Writer) error, error) {
-		view, err := describeSchedule(ctx, s.client.ScheduleClient().GetHandle(ctx, args[0]))
+	return newScheduleLook("describe ID", "Tell everything about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
+		view, err := describeSchedule(ctx, s.Client.ScheduleClient().GetHandle(ctx, args[0]))
 		return view, view.text, err
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
@@ -80,13 +81,10 @@ func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*
 
 // serve works for schedules until somebody stops it.
 func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *terminal.Screen) (int, error) {
-	return attend(ctx, &o.runOptions, screen, func(ctx context.Context, p process) (int, error) {
-		if err := o.home.prove(); err != nil {
+	return o.attend(ctx, screen, func(ctx context.Context, p session.Process) (int, error) {
+		if remote, err := o.serviceOptions.session(o.home).IsRemote(); err != nil {
 			return 0, err
-		}
-		if _, given, err := o.temporal.ClientOptions(); err != nil {
-			return 0, err
-		} else if !given {
+		} else if !remote {
 			lock, err := durablefs.TryLock(filepath.Join(o.stateDir, "serve.lock"))
 			if errors.Is(err, durablefs.ErrLocked) {
 				return 0, fmt.Errorf("another starter serve runs on the state folder %s; end that one, or give another --state-dir", o.stateDir)
@@ -99,52 +97,52 @@ func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *
 		// Nobody watches a screen: what happens goes where a service manager
 		// keeps it.
 		var err error
-		if p.log, err = o.watched.Logger(screen.Stderr); err != nil {
+		if p.Log, err = o.watched.Logger(screen.Stderr); err != nil {
 			return 0, err
 		}
-		return takingOver(screen, func() (int, error) { return 0, serveOnce(ctx, o, notices, p) })
+		return session.TakingOver(screen, func() (int, error) { return 0, serveOnce(ctx, o, notices, p) })
 	})
 }
 
 // serveOnce serves with the engine that there is, its own or that of a starter
 // that migrates, until that one is gone.
-func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p process) error {
+func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p session.Process) error {
 	closeTarget, err := o.openTarget()
 	if err != nil {
 		return err
 	}
 	defer closeTarget()
-	s, err := connect(ctx, o.home, o.serviceOptions, p)
+	s, err := session.Open(ctx, p, o.serviceOptions.session(o.home))
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	for _, note := range s.notes {
-		p.screen.Say(note)
+	defer s.Close()
+	for _, note := range s.Notes {
+		p.Screen.Say(note)
 	}
-	if s.taskQueue == "" {
-		s.taskQueue = workflows.TaskQueue
+	if s.TaskQueue == "" {
+		s.TaskQueue = workflows.TaskQueue
 	}
-	if err := s.startWorker(o.credentials, nil, notices, workflows.LongestCall, p.log); err != nil {
+	if err := s.StartWorker(session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}
-	if err := introduceServe(ctx, s, o.stateDir, p.screen); err != nil {
+	if err := introduceServe(ctx, s, o.stateDir, p.Screen); err != nil {
 		return err
 	}
 	select {
-	case <-p.stop:
-		p.screen.Say("Stopping: calls in flight come to their end. Ctrl-C again: out at once.")
+	case <-p.Stop:
+		p.Screen.Say("Stopping: calls in flight end first. Ctrl-C again exits at once.")
 		return nil
-	case <-s.gone(ctx):
-		return errEngineGone
+	case <-s.Gone(ctx):
+		return session.ErrEngineGone
 	}
 }
 
-func introduceServe(ctx context.Context, s *service, stateDir string, screen *terminal.Screen) error {
-	if link := s.link(""); link != "" {
+func introduceServe(ctx context.Context, s *session.Service, stateDir string, screen *terminal.Screen) error {
+	if link := s.Link(""); link != "" {
 		screen.Say("Serving the state folder " + stateDir + ". Web UI:  " + link)
 	} else {
-		screen.Say("Serving the task queue " + s.taskQueue + ".")
+		screen.Say("Serving the task queue " + s.TaskQueue + ".")
 	}
 	views, err := listSchedules(ctx, s)
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/tally"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
@@ -142,10 +143,6 @@ type statusOptions struct {
 }
 
 const (
-	// lookTimeout is how long the service, and through it a worker, may take to
-	// answer.
-	lookTimeout = 5 * time.Second
-
 	// measureFor is between the two looks by which the pace is measured.
 	measureFor = 2 * time.Second
 )
@@ -257,7 +254,7 @@ func newLooker(p *place, k known, screen *terminal.Screen) *looker {
 // look gives the status.
 func (l *looker) look(ctx context.Context) (status, error) {
 	p := l.place
-	if s := p.service; s != nil && s.engineDir != "" && engine.IsFree(s.engineDir) {
+	if s := p.service; s != nil && !s.HasEngine() {
 		p.ends()
 	}
 	if err := p.look(ctx, &l.known); err != nil {
@@ -270,12 +267,12 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	if s.State != stateRunning || p.service == nil {
 		return s, l.addEnd(ctx, &s)
 	}
-	asking, cancel := context.WithTimeout(ctx, lookTimeout)
+	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	progress, ids, err := l.view.look(asking)
 	if err != nil {
 		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
-		s.Trouble, s.Unpolled = p.service.silence(ctx, l.known.id, err)
+		s.Trouble, s.Unpolled = p.service.Silence(ctx, l.known.id, err)
 		s.addTally(ctx, l.known)
 		return s, nil
 	}
@@ -298,7 +295,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 // that it does not change under the eyes of a person.
 func (l *looker) link() string {
 	if time.Since(l.linked) > engine.LinkLife/2 {
-		l.linkTo, l.linked = l.place.service.link(workflowPage(l.known.id, l.known.run)), time.Now()
+		l.linkTo, l.linked = l.place.service.LinkToRun(l.known.id, l.known.run), time.Now()
 	}
 	return l.linkTo
 }
@@ -399,25 +396,25 @@ func (p *place) addReason(ctx context.Context, k known, s *status) {
 	if s.State != stateFailed || s.Reason != "" || p.service == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	if err := p.service.client.GetWorkflow(ctx, k.id, k.run).Get(ctx, nil); err != nil {
+	if err := p.service.Client.GetWorkflow(ctx, k.id, k.run).Get(ctx, nil); err != nil {
 		s.Reason = workflows.Cause(err)
 	}
 }
 
 // summary gives that of the last run that came to its end.
-func (k known) summary(ctx context.Context, s *service) (migration.Summary, error) {
+func (k known) summary(ctx context.Context, s *session.Service) (migration.Summary, error) {
 	if !k.folder.IsZero() {
 		return k.folder.Summary()
 	}
 	if s == nil || k.state != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		return migration.Summary{}, migration.ErrAbsent
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	var result workflows.Result
-	err := s.client.GetWorkflow(ctx, k.id, k.run).Get(ctx, &result)
+	err := s.Client.GetWorkflow(ctx, k.id, k.run).Get(ctx, &result)
 	return result.Summary, err
 }
 

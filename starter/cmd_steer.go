@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/suggest"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
@@ -235,7 +236,7 @@ func (o *steerOptions) send(ctx context.Context, s steering, k known) (workflows
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	var answer workflows.Answer
-	handle, err := o.service.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+	handle, err := o.service.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: k.id, RunID: k.run, UpdateName: s.update,
 		Args:         []any{workflows.Order{By: operator(), Reason: o.reason, Set: o.set}},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
@@ -287,17 +288,17 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *ter
 	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
 	ctx := context.Background()
-	w := watcher{service: o.service, screen: screen, stop: interrupted.Done(), attached: true, again: "starter status " + k.id}
+	w := session.Watcher{Process: session.Process{Screen: screen, Stop: interrupted.Done()}, Service: o.service, Attached: true, Again: "starter status " + k.id + " shows it again."}
 	v := newView(o.service, k.id, o.stateDir, screen)
 	var result workflows.Result
-	err := w.watch(ctx, o.service.client.GetWorkflow(ctx, k.id, k.run), &result, v.update)
+	err := w.Watch(ctx, o.service.Client.GetWorkflow(ctx, k.id, k.run), &result, v.update)
 	var failed *temporal.WorkflowExecutionError
 	switch {
 	case err == nil:
-	case errors.Is(err, errLeft):
+	case errors.Is(err, session.ErrReleased):
 		return migration.ExitStopped, nil
 	case temporal.IsCanceledError(err):
-		screen.Say(stoppedEarly)
+		screen.Say(session.StoppedEarly)
 		return migration.ExitDone, nil
 	case errors.As(err, &failed):
 		return 0, errors.New(workflows.Cause(err))

@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/validate"
@@ -101,7 +102,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 		}
 		reports = append(reports, report)
 		if !v.o.json {
-			report.Text(v.screen.Stdout)
+			report.Text(v.Screen.Stdout)
 		}
 	}
 	if !v.o.json {
@@ -111,7 +112,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 	if !v.several {
 		result = reports[0]
 	}
-	return code, terminal.WriteJSON(v.screen.Stdout, result)
+	return code, terminal.WriteJSON(v.Screen.Stdout, result)
 }
 
 // probe asks the target, if there is one to ask.
@@ -138,7 +139,7 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
 	here := home{stateDir: v.o.stateDir} // no worker reads a copy of it
-	file, err := v.plainFile(ctx, here, in)
+	file, err := plainFile(ctx, v.Process, here, in)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +162,8 @@ func (c *command) validateFile(ctx context.Context, file dataFile, schema *ident
 	if err != nil {
 		return nil, err
 	}
-	progress := c.screen.ReadProgress("validating " + name)
-	defer c.screen.Clear()
+	progress := c.Screen.ReadProgress("validating " + name)
+	defer c.Screen.Clear()
 	return validate.File(ctx, file.near(), validate.Options{
 		Encoder: func(header []string) (validate.Records, error) { return c.mapping.Compile(header) }, Schema: schema, Delimiter: delimiter, Name: name,
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec(nil).Room(),
@@ -195,13 +196,13 @@ const maxShown = 10
 // is sent. It stops nothing: what cannot be loaded is refused later, and the fail
 // file tells of each record.
 func (m *migrateOperation) validate(ctx context.Context) error {
-	if e, err := m.service.execution(ctx, m.spec.ID); err != nil || e.running {
+	if e, err := m.Service.Execution(ctx, m.spec.ID); err != nil || e.Running {
 		return err
 	}
 	if _, err := m.spec.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
 		return err // it goes on, and was validated when it began
 	}
-	ctx, cancel := untilStopped(ctx, m.stop)
+	ctx, cancel := m.UntilStopped(ctx)
 	defer cancel()
 	schema := m.schema(ctx)
 	if m.c.o.noValidate {
@@ -209,27 +210,27 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 		return nil
 	}
 	report, err := m.c.validateFile(ctx, m.file, schema, 0, 3)
-	if errors.Is(err, errStopped) {
+	if errors.Is(err, session.ErrStopped) {
 		return err
 	}
 	if err != nil {
-		m.log.Warn("the input could not be validated", "error", err.Error())
+		m.Log.Warn("the input could not be validated", "error", err.Error())
 		return nil
 	}
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	m.screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.file.shown))
+	m.Screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
-			m.screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
+			m.Screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
 			break
 		}
 		text := "  " + string(f.Severity) + ": " + f.Line()
 		if where := f.Where(); where != "" {
 			text += " (" + where + ")"
 		}
-		m.screen.Say(text)
+		m.Screen.Say(text)
 		m.toldKeyless = m.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
 	return nil
@@ -242,7 +243,7 @@ func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 		return
 	}
 	if keys := migration.NewKeys(m.spec.PrimaryKey, *schema); !keys.Unique {
-		m.screen.Say(keys.Keyless(0, 0).Note)
+		m.Screen.Say(keys.Keyless(0, 0).Note)
 		m.toldKeyless = true
 	}
 }
@@ -260,7 +261,7 @@ func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
 	defer target.Close()
 	schema, err := validate.ReadSchema(ctx, target)
 	if err != nil {
-		m.log.Warn("validating without the schema", "error", err.Error())
+		m.Log.Warn("validating without the schema", "error", err.Error())
 	}
 	return schema
 }

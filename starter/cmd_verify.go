@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
@@ -57,8 +58,10 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			return attendSession(command.Context(), &o.runOptions, stdout, stderr, code, func(ctx context.Context, s *session) (int, error) {
-				return s.run(ctx, &verifyOperation{session: s, o: &o})
+			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
+				return o.withSession(p, func(s *session.Session) (int, error) {
+					return s.Run(ctx, &verifyOperation{Session: s, o: &o})
+				})
 			})
 		},
 	}
@@ -123,14 +126,14 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 
 // verifyOperation is the verification of one migration.
 type verifyOperation struct {
-	*session
+	*session.Session
 	o            *verifyOptions
 	verification migration.Verification
 	summary      migration.VerifySummary
 }
 
 // identify finds out what is to be read back.
-func (v *verifyOperation) identify(context.Context) (j job, err error) {
+func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
 	id := v.o.of.id
 	mark, err := v.o.of.folder.RolledBack()
 	if err == nil {
@@ -141,25 +144,25 @@ func (v *verifyOperation) identify(context.Context) (j job, err error) {
 	}
 	summary, err := v.o.of.folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
-		return j, notAtItsEnd(id)
+		return j, session.NotEnded(id)
 	}
 	v.verification = migration.Verification{
 		ID: "verify-" + id, Source: id, Migration: v.o.of.folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
 		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
 	}
-	return job{spec: v.verification.Spec(v.o.spec), result: &v.summary}, err
+	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.o.spec), Result: &v.summary}, err
 }
 
-func (v *verifyOperation) prepare(ctx context.Context) error { return v.refuseRunning(ctx, v.o.of.id) }
+func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.o.of.id) }
 
-func (v *verifyOperation) attach() error { return nil }
+func (v *verifyOperation) Attach() error { return nil }
 
-// isFinished is false: a verification begins at the first record each time.
-func (v *verifyOperation) isFinished() (bool, error) { return false, nil }
+// IsFinished is false: a verification begins at the first record each time.
+func (v *verifyOperation) IsFinished() (bool, error) { return false, nil }
 
-func (v *verifyOperation) start(ctx context.Context) (client.WorkflowRun, error) {
+func (v *verifyOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
 	summary := workflows.Line("read back %s in %s (%s)", v.o.spec.ShownName(), v.o.spec.Target.Host(), v.o.spec.Target.EntityType)
-	run, err := v.service.client.ExecuteWorkflow(ctx, v.startOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
+	run, err := v.Service.Client.ExecuteWorkflow(ctx, v.StartOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
 	if err != nil {
 		err = fmt.Errorf("the Temporal service did not start the verification: %w", err)
 	}
@@ -167,7 +170,7 @@ func (v *verifyOperation) start(ctx context.Context) (client.WorkflowRun, error)
 }
 
 // begin makes the folder of a new verification.
-func (v *verifyOperation) begin(context.Context) error {
+func (v *verifyOperation) Begin() error {
 	if err := artifacts.CheckFolder(v.verification.OutputDir); err != nil {
 		return err
 	}
@@ -191,27 +194,27 @@ func (v *verifyOperation) begin(context.Context) error {
 	return nil
 }
 
-func (v *verifyOperation) introduce() {
-	if v.attached {
-		v.screen.Say("This migration is being verified already; this is how far it is.")
+func (v *verifyOperation) Introduce() {
+	if v.Attached {
+		v.Screen.Say("This migration is being verified already; this is how far it is.")
 		return
 	}
 	what := "all records"
 	if v.verification.Sample > 0 {
 		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
-	v.screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
+	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
 	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
-		v.screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
 }
 
-func (v *verifyOperation) follow() func(context.Context) {
-	return verifyView{newView(v.service, v.verification.ID, v.o.stateDir, v.screen)}.update
+func (v *verifyOperation) Follow() func(context.Context) {
+	return verifyView{newView(v.Service, v.verification.ID, v.o.stateDir, v.Screen)}.update
 }
 
-func (v *verifyOperation) end() int {
-	printVerified(v.screen, v.summary)
+func (v *verifyOperation) End() int {
+	printVerified(v.Screen, v.summary)
 	return v.summary.ExitCode()
 }
 
@@ -240,7 +243,7 @@ func printVerified(s *terminal.Screen, v migration.VerifySummary) {
 type verifyView struct{ *view }
 
 func (v verifyView) update(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	looking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	var p workflows.VerifyProgress
 	if err := v.query(looking, v.id, &p); err != nil {

@@ -2,25 +2,16 @@ package main
 
 import (
 	"io"
-	"log/slog"
 
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/telemetry"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 )
 
-// process is what a command works with while it runs.
-type process struct {
-	screen    *terminal.Screen
-	log       *slog.Logger
-	telemetry *telemetry.Telemetry // nil: no metrics and no traces
-	stop      <-chan struct{}      // closed at the first Ctrl-C
-}
-
 // command is what the options of a migration come to.
 type command struct {
-	process
+	session.Process
 	o           options
 	inputs      []input
 	several     bool // inputs were asked for, even if there is one
@@ -41,6 +32,6 @@ func (o options) command(stdout, stderr io.Writer, getenv func(string) string) (
 	if c.inputs, c.several, err = o.find(); err != nil {
 		return nil, err
 	}
-	c.screen = terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
+	c.Screen = terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
 	return c, nil
 }

@@ -44,7 +44,7 @@ func (c *command) dryRun(ctx context.Context) (int, error) {
 	code := migration.ExitDone
 	for _, in := range c.inputs {
 		if in.left {
-			c.screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.Screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
 			continue
 		}
 		d, err := c.dry(ctx, in, dir)
@@ -59,16 +59,16 @@ func (c *command) dryRun(ctx context.Context) (int, error) {
 		}
 		runs = append(runs, d)
 		if !c.o.json {
-			printDry(c.screen, d, c.o.outputDir)
+			printDry(c.Screen, d, c.o.outputDir)
 		}
 	}
 	switch {
 	case !c.o.json:
 		return code, nil
 	case c.several:
-		return code, terminal.WriteJSON(c.screen.Stdout, runs)
+		return code, terminal.WriteJSON(c.Screen.Stdout, runs)
 	}
-	return code, terminal.WriteJSON(c.screen.Stdout, runs[0])
+	return code, terminal.WriteJSON(c.Screen.Stdout, runs[0])
 }
 
 // dry is what a dry run came to.
@@ -91,7 +91,7 @@ type dry struct {
 
 // dry does one dry run. Batches are cut as a migration cuts them.
 func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
-	file, err := c.plainFile(ctx, c.o.home, in)
+	file, err := plainFile(ctx, c.Process, c.o.home, in)
 	if err != nil {
 		return nil, err
 	}

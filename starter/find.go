@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,8 +20,8 @@ import (
 	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/engine"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
 )
 
@@ -32,7 +31,7 @@ type place struct {
 	home
 	temporal config.Temporal
 
-	service *service // nil: nothing runs the engine of the state folder
+	service *session.Service // nil: nothing runs the engine of the state folder
 }
 
 func (p *place) addFlags(f *pflag.FlagSet) {
@@ -45,62 +44,14 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 	if err := p.home.complete(getenv); err != nil {
 		return err
 	}
-	logger := slog.New(slog.DiscardHandler)
-	options, given, err := p.temporal.ClientOptions()
-	if err != nil {
-		return err
-	}
-	if given {
-		c, err := config.Dial(ctx, options, logger)
-		if err != nil {
-			return err
-		}
-		p.service = &service{client: c}
-		return nil
-	}
-	dir := filepath.Join(p.stateDir, "engine")
-	address, err := runningEngine(ctx, dir)
-	if errors.Is(err, errNothingRuns) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if options, err = address.ClientOptions(); err != nil {
-		return err
-	}
-	c, err := config.Dial(ctx, options, logger)
-	if err != nil {
-		return err
-	}
-	p.service = &service{client: c, address: address, engineDir: dir}
-	return nil
-}
-
-// errNothingRuns says that no process runs an engine in a folder.
-var errNothingRuns = errors.New("nothing runs there")
-
-// runningEngine finds the engine that a process runs in a folder. One that does
-// not answer may begin just now, or end.
-func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
-	ctx, cancel := context.WithTimeout(ctx, engineStart)
-	defer cancel()
-	for {
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
-			return engine.Address{}, errNothingRuns
-		}
-		attempt, done := context.WithTimeout(ctx, time.Second)
-		address, err := engine.Running(attempt, dir)
-		done()
-		if err == nil || ctx.Err() != nil {
-			return address, err
-		}
-	}
+	var err error
+	p.service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: p.temporal, StateDir: p.stateDir})
+	return err
 }
 
 func (p *place) close() {
 	if p.service != nil {
-		p.service.close()
+		p.service.Close()
 	}
 }
 
@@ -140,7 +91,7 @@ func (p *place) all(ctx context.Context) ([]known, error) {
 		return nil, err
 	}
 	if p.service != nil {
-		joined, err := p.service.join(ctx, found)
+		joined, err := join(ctx, p.service, found)
 		switch {
 		case err == nil:
 			found = joined
@@ -224,7 +175,7 @@ func someAtOnce(n int, do func(i int)) {
 }
 
 // join adds what the service knows.
-func (s *service) join(ctx context.Context, found []known) ([]known, error) {
+func join(ctx context.Context, s *session.Service, found []known) ([]known, error) {
 	found = slices.Clone(found)
 	at, ofKey := map[string]int{}, map[string]int{}
 	for i, k := range found {
@@ -233,11 +184,11 @@ func (s *service) join(ctx context.Context, found []known) ([]known, error) {
 			ofKey[k.id] = i // its folder does not tell its id, the service does
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	var token []byte
 	for n := 0; n < mostListed; {
-		page, err := s.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		page, err := s.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
 			Query: "WorkflowType = 'MigrationWorkflow'", PageSize: mostListed, NextPageToken: token,
 		})
 		if err != nil {
@@ -375,9 +326,9 @@ func (p *place) look(ctx context.Context, k *known) error {
 		k.run, k.state = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	d, err := p.service.client.DescribeWorkflowExecution(ctx, k.id, "")
+	d, err := p.service.Client.DescribeWorkflowExecution(ctx, k.id, "")
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) {
 		// Another service has it, or this one has forgotten it.
@@ -393,7 +344,7 @@ func (p *place) look(ctx context.Context, k *known) error {
 	info := d.GetWorkflowExecutionInfo()
 	k.run, k.state, k.queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
 	if k.folder.IsZero() {
-		if k.spec, err = p.service.spec(ctx, k.id, k.run); err != nil {
+		if k.spec, err = specOf(ctx, p.service, k.id, k.run); err != nil {
 			return err
 		}
 		folder := k.spec.Folder
@@ -407,7 +358,7 @@ func (p *place) look(ctx context.Context, k *known) error {
 // ends says whether the engine of the state folder, which does not answer any
 // more, comes to its end. Then the folder tells what is known.
 func (p *place) ends() bool {
-	if p.service.engineDir == "" || !engine.WaitUntilFree(p.service.engineDir, engineStart) {
+	if !p.service.Ends() {
 		return false
 	}
 	p.close()
@@ -415,9 +366,9 @@ func (p *place) ends() bool {
 	return true
 }
 
-// spec gives the options that a run of a migration was begun with.
-func (s *service) spec(ctx context.Context, id, run string) (spec migration.Spec, err error) {
-	events := s.client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+// specOf gives the options that a run of a migration was begun with.
+func specOf(ctx context.Context, s *session.Service, id, run string) (spec migration.Spec, err error) {
+	events := s.Client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
 		return spec, fmt.Errorf("the Temporal service has no history of %s", id)
 	}
@@ -431,7 +382,7 @@ func (s *service) spec(ctx context.Context, id, run string) (spec migration.Spec
 
 // text says where was looked.
 func (p *place) text() string {
-	if p.service != nil && p.service.engineDir == "" {
+	if p.service != nil && !p.service.IsEmbedded() {
 		return "the Temporal service and " + p.home.text()
 	}
 	return p.home.text()

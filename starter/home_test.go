@@ -13,6 +13,7 @@ import (
 	_ "gocloud.dev/blob/memblob"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/terminal"
 )
@@ -199,8 +200,8 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := &command{process: process{screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
-		f, err := cmd.plainFile(t.Context(), o.home, inputs[0])
+		cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+		f, err := plainFile(t.Context(), cmd.Process, o.home, inputs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +209,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 			t.Errorf("%s with %s: it is there before its migration begins: %t, %v", c.path, o.text(), has, err)
 		}
 		for range 2 { // the second time it is there
-			if err := (&migrateOperation{session: &session{process: cmd.process}, c: cmd, file: f}).bring(t.Context()); err != nil {
+			if err := (&migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd, file: f}).bring(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -245,9 +246,9 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := &command{process: process{screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
-	s := &migrateOperation{session: &session{process: cmd.process}, c: cmd}
-	if s.file, err = s.plainFile(t.Context(), o.home, inputs[0]); err != nil {
+	cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+	s := &migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd}
+	if s.file, err = plainFile(t.Context(), cmd.Process, o.home, inputs[0]); err != nil {
 		t.Fatal(err)
 	}
 	write("email\nb@example.com\n")

@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -259,13 +260,13 @@ func (f dataFile) input() migration.Input {
 // staged copy: of what has to be unpacked or converted, and with a work place in
 // a bucket of what is on this machine, which others do not see. A plain file is
 // copied when its migration begins, see bring. A Ctrl-C ends it.
-func (p process) plainFile(ctx context.Context, h home, in input) (dataFile, error) {
-	ctx, cancel := untilStopped(ctx, p.stop)
+func plainFile(ctx context.Context, p session.Process, h home, in input) (dataFile, error) {
+	ctx, cancel := p.UntilStopped(ctx)
 	defer cancel()
 	inputs := migration.Inputs(h.work())
 	if stage.Needs(in.Input) {
-		staged, err := stage.File(ctx, inputs, in.Input, p.screen.ReadProgress("reading "+in.given))
-		p.screen.Clear()
+		staged, err := stage.File(ctx, inputs, in.Input, p.Screen.ReadProgress("reading "+in.given))
+		p.Screen.Clear()
 		if err != nil {
 			return dataFile{}, err
 		}
@@ -294,27 +295,14 @@ func (m *migrateOperation) bring(ctx context.Context) error {
 	if f.here == "" {
 		return nil
 	}
-	ctx, cancel := untilStopped(ctx, m.stop)
+	ctx, cancel := m.UntilStopped(ctx)
 	defer cancel()
-	err := migration.BringInput(ctx, m.c.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.screen.ReadProgress("reading "+f.shown))
-	m.screen.Clear()
+	err := migration.BringInput(ctx, m.c.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.Screen.ReadProgress("reading "+f.shown))
+	m.Screen.Clear()
 	if errors.Is(err, migration.ErrInputGrows) {
 		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
 	}
 	return err
-}
-
-// untilStopped ends the context with errStopped at the first Ctrl-C.
-func untilStopped(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel(errStopped)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 // drop removes a staged file that no migration needs any more.
@@ -340,9 +328,9 @@ func (c *command) all(ctx context.Context) (int, error) {
 	for _, in := range c.inputs {
 		switch {
 		case in.left:
-			c.screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.Screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
 			continue
-		case c.stopped():
+		case c.IsStopped():
 			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not begun"})
 			continue
 		}
@@ -352,7 +340,7 @@ func (c *command) all(ctx context.Context) (int, error) {
 		}
 		outcomes = append(outcomes, o)
 	}
-	if err := printOutcomes(c.screen, outcomes); err != nil {
+	if err := printOutcomes(c.Screen, outcomes); err != nil {
 		return 0, err
 	}
 	return worst(outcomes), nil
@@ -366,12 +354,12 @@ func (c *command) next(ctx context.Context, in input) (outcome, error) {
 	var wrong usageError
 	switch {
 	case errors.As(err, &done):
-		c.screen.Say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
+		c.Screen.Say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
 		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil
 	case errors.As(err, &wrong):
 		return outcome{}, err
 	case err != nil:
-		c.screen.Say("starter: " + err.Error())
+		c.Screen.Say("starter: " + err.Error())
 		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil
 	}
 	result := map[int]string{

@@ -15,13 +15,14 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/pace"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
 // view follows a migration through its workflows.
 type view struct {
-	service  *service
+	service  *session.Service
 	id       string
 	stateDir string
 	screen   *terminal.Screen
@@ -36,14 +37,14 @@ type view struct {
 	standing standing // as it was told
 }
 
-func newView(s *service, id, stateDir string, screen *terminal.Screen) *view {
+func newView(s *session.Service, id, stateDir string, screen *terminal.Screen) *view {
 	return &view{service: s, id: id, stateDir: stateDir, screen: screen}
 }
 
 // update looks and shows. That nobody answers is no error: the next look may see
 // more.
 func (v *view) update(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	looking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	progress, ids, err := v.look(looking)
 	if err != nil {
@@ -56,7 +57,7 @@ func (v *view) update(ctx context.Context) {
 
 // query asks a workflow for its progress.
 func (v *view) query(ctx context.Context, id string, progress any) error {
-	value, err := v.service.client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
+	value, err := v.service.Client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)
 	if err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (v *view) unanswered(ctx context.Context, err error) {
 		return
 	}
 	v.records = terminal.Meter{}
-	silence, _ := v.service.silence(ctx, v.id, err)
+	silence, _ := v.service.Silence(ctx, v.id, err)
 	v.screen.Progress(silence)
 }
 
@@ -186,7 +187,7 @@ func (v *view) pending(ctx context.Context, ids []string) (trouble string) {
 	v.looked, v.gate = time.Now(), nil
 	var latest time.Time
 	for _, id := range ids {
-		d, err := v.service.client.DescribeWorkflowExecution(ctx, id, "")
+		d, err := v.service.Client.DescribeWorkflowExecution(ctx, id, "")
 		if err != nil {
 			continue
 		}

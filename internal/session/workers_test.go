@@ -1,4 +1,4 @@
-package main
+package session
 
 import (
 	"os"
@@ -8,18 +8,22 @@ import (
 	"durable-dataload/internal/durablefs"
 )
 
-func TestOneOfTheProcessesThatLeaveAtOnceStays(t *testing.T) {
+func TestOfTwoWorkersThatReleaseAtOnceOneStays(t *testing.T) {
 	w := workersOf(t.TempDir(), "a-queue")
 	enter := func() *durablefs.Lock {
 		t.Helper()
 		mark, err := w.enter()
-		must(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return mark
 	}
-	other := func(mark *durablefs.Lock, leave bool) bool {
+	other := func(mark *durablefs.Lock, release bool) bool {
 		t.Helper()
-		pid, err := w.other(mark, leave)
-		must(t, err)
+		pid, err := w.other(mark, release)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if pid != 0 && pid != os.Getpid() {
 			t.Errorf("a worker has the process id %d, want that of this process, %d", pid, os.Getpid())
 		}
@@ -30,17 +34,17 @@ func TestOneOfTheProcessesThatLeaveAtOnceStays(t *testing.T) {
 	}
 	first, second := enter(), enter()
 	for _, step := range []struct {
-		name        string
-		mark        *durablefs.Lock
-		leave, want bool
+		name          string
+		mark          *durablefs.Lock
+		release, want bool
 	}{
-		{"the first looks", first, false, true},
-		{"a watcher looks", nil, false, true},
-		{"the first leaves", first, true, true},
-		{"the second wants to leave", second, true, false},
+		{"the first asks", first, false, true},
+		{"a watcher asks", nil, false, true},
+		{"the first releases", first, true, true},
+		{"the second wants to release", second, true, false},
 		{"a watcher still finds the second", nil, false, true},
 	} {
-		if got := other(step.mark, step.leave); got != step.want {
+		if got := other(step.mark, step.release); got != step.want {
 			t.Errorf("%s and finds another worker: %v, want %v", step.name, got, step.want)
 		}
 	}
@@ -48,20 +52,24 @@ func TestOneOfTheProcessesThatLeaveAtOnceStays(t *testing.T) {
 		t.Error("two task queues have the same workers")
 	}
 	unmark(second)
-	unmark(second) // as service.close does after it has left
+	unmark(second) // as Close does after a release
 	if other(nil, false) {
-		t.Error("there is a worker when all have left")
+		t.Error("there is a worker when all have released")
 	}
 }
 
 // The process that wrote the file is dead, and its id is that of a process that
 // lives: the file is not locked.
-func TestAKilledProcessIsNoWorkerAlsoWhereItsIDIsInUseAgain(t *testing.T) {
+func TestAKilledProcessIsNoWorkerEvenIfItsIDIsReused(t *testing.T) {
 	w := workersOf(t.TempDir(), "a-queue")
 	mark, err := w.enter()
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	left := mark.File().Name()
-	must(t, mark.File().Close()) // as the system does for a process that was killed
+	if err := mark.File().Close(); err != nil { // as the system does for a process that was killed
+		t.Fatal(err)
+	}
 	if info, err := os.Stat(left); err != nil || info.Size() == 0 {
 		t.Fatalf("the file of the dead process: %v, %v; want its id in it", info, err)
 	}

@@ -1,4 +1,4 @@
-package main
+package session
 
 import (
 	"crypto/rand"
@@ -25,7 +25,7 @@ func workersOf(stateDir, taskQueue string) workers {
 	return workers(filepath.Join(stateDir, "workers", hex.EncodeToString(sum[:8])))
 }
 
-// enter adds this process. It is a worker until leave, or until it ends.
+// enter adds this process. It is a worker until it is unmarked, or ends.
 func (w workers) enter() (*durablefs.Lock, error) {
 	if err := durablefs.MkdirAll(string(w)); err != nil {
 		return nil, err
@@ -46,15 +46,15 @@ func (w workers) enter() (*durablefs.Lock, error) {
 
 const workerFile = ".pid"
 
-// exclude keeps other processes out while files are added, looked at or removed.
+// exclude keeps other processes out while files are added, read or removed.
 func (w workers) exclude() (*durablefs.Lock, error) {
 	return durablefs.TakeLock(filepath.Join(string(w), "lock"))
 }
 
-// other returns the id of a worker beside the one with the mark, 0 if there is
-// none. leave says that the process with the mark is no worker from now on, if
-// there is another one: of two that leave at once one stays.
-func (w workers) other(mark *durablefs.Lock, leave bool) (pid int, err error) {
+// other returns the process id of a worker other than the one with the mark, 0 if
+// there is none. With release the mark is released if there is another worker: of
+// two processes that release at once, one stays.
+func (w workers) other(mark *durablefs.Lock, release bool) (pid int, err error) {
 	if _, err := os.Stat(string(w)); errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
@@ -63,13 +63,13 @@ func (w workers) other(mark *durablefs.Lock, leave bool) (pid int, err error) {
 		return 0, err
 	}
 	defer mutex.Unlock()
-	if pid, err = w.find(mark); err == nil && pid != 0 && leave {
+	if pid, err = w.find(mark); err == nil && pid != 0 && release {
 		unmark(mark)
 	}
 	return pid, err
 }
 
-// find removes the files of processes that were killed as well.
+// find is other without the exclusion. It removes the files of killed processes.
 func (w workers) find(mark *durablefs.Lock) (pid int, err error) {
 	files, err := os.ReadDir(string(w))
 	if err != nil {
@@ -90,14 +90,14 @@ func (w workers) find(mark *durablefs.Lock) (pid int, err error) {
 				pid, err = strconv.Atoi(string(text))
 			}
 		}
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // it has just left
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // it was unmarked meanwhile
 			return 0, err
 		}
 	}
 	return pid, nil
 }
 
-// unmark ends the part of this process in the work; nil is none.
+// unmark says that a process is no worker any more; a nil mark is of none.
 func unmark(mark *durablefs.Lock) {
 	if mark != nil {
 		_ = os.Remove(mark.File().Name())

@@ -1,0 +1,150 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/machine"
+)
+
+// engineStart is how long an engine may take until it answers.
+const engineStart = 15 * time.Second
+
+// openEmbedded starts the engine of the state folder, or uses the one that another
+// process runs there.
+func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
+	s := &Service{engineDir: engineDir(o.StateDir), Attributes: true, places: o.Places, process: p}
+	ctx, cancel := context.WithTimeout(ctx, engineStart)
+	defer cancel()
+	// The engine would export spans of its own, over gRPC alone, and not start where
+	// another protocol is asked for. What this process exports is decided by now.
+	if err := os.Unsetenv("OTEL_TRACES_EXPORTER"); err != nil {
+		return nil, err
+	}
+	if err := machine.Claim(o.StateDir); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.engine, s.address, err = engineOf(ctx, s.engineDir); err != nil {
+		return nil, err
+	}
+	if s.engine != nil {
+		s.owner = true
+		limitMemory()
+		if left := s.engine.Left(); len(left) > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own; %s stays as it is, for the program of that version. Ledgers do not depend on the version: to resume a migration that was cut off, rerun its command.", strings.Join(left, ", ")))
+		}
+	}
+	clientOptions, err := s.address.ClientOptions()
+	if err == nil {
+		err = s.dial(ctx, clientOptions)
+	}
+	if err != nil {
+		s.Close()
+		if s.engine == nil && engine.WaitUntilFree(s.engineDir, engineStart) {
+			err = ErrEngineGone
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// engineOf starts the engine of a folder, or gives nil and the address of the one
+// that another process runs there. It waits for the end of one that is stopping: a
+// command may follow the one before at once.
+func engineOf(ctx context.Context, dir string) (*engine.Engine, engine.Address, error) {
+	for {
+		e, err := engine.Start(ctx, dir, searchAttributes)
+		if err == nil {
+			return e, e.Address(), nil
+		}
+		if !errors.Is(err, engine.ErrOwned) {
+			return nil, engine.Address{}, err
+		}
+		address, err := runningEngine(ctx, dir)
+		if err == nil {
+			return nil, address, nil
+		}
+		if !errors.Is(err, errNothingRuns) || ctx.Err() != nil {
+			return nil, address, fmt.Errorf("the state folder %s belongs to another process: %w; end that one, or give another --state-dir", filepath.Dir(dir), err)
+		}
+	}
+}
+
+// errNothingRuns says that no process runs an engine in a folder.
+var errNothingRuns = errors.New("nothing runs there")
+
+// runningEngine finds the engine that a process runs in a folder. One that does not
+// answer may be starting or stopping.
+func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
+	ctx, cancel := context.WithTimeout(ctx, engineStart)
+	defer cancel()
+	for {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
+			return engine.Address{}, errNothingRuns
+		}
+		attempt, done := context.WithTimeout(ctx, time.Second)
+		address, err := engine.Running(attempt, dir)
+		done()
+		if err == nil || ctx.Err() != nil {
+			return address, err
+		}
+	}
+}
+
+// limitMemory lets the garbage collector use the memory that an engine may have: it
+// took a tenth of the time. GOGC and GOMEMLIMIT have precedence.
+func limitMemory() {
+	const limit = 350 << 20
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(300)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// HasEngine says whether a process runs the engine that the service is; true with a
+// service of the user's own.
+func (s *Service) HasEngine() bool { return !s.IsEmbedded() || !engine.IsFree(s.engineDir) }
+
+// Ends says whether the service is an engine that stops, and waits for its end.
+func (s *Service) Ends() bool {
+	return s.IsEmbedded() && engine.WaitUntilFree(s.engineDir, engineStart)
+}
+
+// lost gives ErrEngineGone in the place of an error of the service if the process
+// that ran the engine has ended, or is about to.
+func (s *Service) lost(err error) error {
+	var unavailable *serviceerror.Unavailable
+	if s == nil || s.engine != nil || !errors.As(err, &unavailable) || !s.Ends() {
+		return err
+	}
+	return ErrEngineGone
+}
+
+// Gone gives a channel that is closed when the engine of another process, which this
+// one uses, is gone.
+func (s *Service) Gone(ctx context.Context) <-chan struct{} {
+	gone := make(chan struct{})
+	if s.engine != nil || !s.IsEmbedded() {
+		return gone
+	}
+	go func() {
+		for ctx.Err() == nil {
+			if !s.HasEngine() {
+				close(gone)
+				return
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	}()
+	return gone
+}
