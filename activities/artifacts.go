@@ -159,7 +159,7 @@ func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]
 			return nil, err
 		}
 		var counts ledger.Counts
-		err = store.Ahead(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
+		err = store.ForEachOrdered(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (settled settledBatch, err error) {
 			var keys []ledger.Key
 			settled.BatchResult, err = m.settleBatch(ctx, round, n+1, func(key ledger.Key, entry ledger.Outcomes) {
 				keys, settled.entries = append(keys, key), append(settled.entries, entry)
@@ -223,7 +223,7 @@ func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, 
 		return w, err
 	}
 	defer set.Discard()
-	err = store.Ahead(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {

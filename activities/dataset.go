@@ -19,7 +19,7 @@ type dataset struct {
 	of         migration.Folder
 	primaryKey string
 	index      *source.Index
-	staged     store.Pieces
+	staged     store.RandomReader
 	encoder    *mapping.Encoder
 	ledger     *ledger.Ledger
 }
@@ -36,7 +36,7 @@ func openDataset(folder migration.Folder, spec migration.Spec) (_ *dataset, err 
 	if d.index, err = source.OpenIndex(folder.Index()); err != nil {
 		return nil, err
 	}
-	if d.staged, err = store.OpenPieces(folder.Staged()); err != nil {
+	if d.staged, err = store.OpenRandom(folder.Staged()); err != nil {
 		return nil, err
 	}
 	m, err := folder.ReadMapping(spec)

@@ -53,7 +53,7 @@ func (m *migrationRun) writeFailures(ctx context.Context) error {
 		return err
 	}
 	defer files.Discard()
-	err = store.Ahead(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
 		return m.artifactRecords(ctx, n+1, lastRound)
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {

@@ -19,7 +19,7 @@ type encodedRecord struct {
 // readInput reads a batch from the input file itself, checks that it is what was
 // inspected, and encodes its records.
 func (m *migrationRun) readInput(b source.Batch) ([]source.Record, []encodedRecord, error) {
-	f, err := store.OpenPieces(m.spec.DataFile)
+	f, err := store.OpenRandom(m.spec.DataFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%s is gone: %w; put it back as it was, and rerun the command to resume", m.spec.DataFile, source.ErrInputChanged)
 	}

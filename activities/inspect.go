@@ -67,7 +67,7 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 		return Inspected{}, storageError(err)
 	}
 	if err := artifacts.CheckFolder(spec.OutputDir); err != nil {
-		if store.IsURL(spec.OutputDir) && !errors.Is(err, fs.ErrPermission) {
+		if store.IsOutage(err) && !errors.Is(err, fs.ErrPermission) {
 			return Inspected{}, ended(ctx, err) // it may pass
 		}
 		return Inspected{}, refused(err)

@@ -72,7 +72,7 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
 	batches := d.index.Batches()
 	each := (samples + batches - 1) / max(batches, 1) // of a batch
 	stride := max(1, batches/samples)
-	err := store.Ahead(ctx, d.of.Path(), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
+	err := store.ForEachOrdered(ctx, d.of.Path(), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
 		b, err := d.index.Batch(n + 1)
 		if err != nil {
 			return nil, err
@@ -98,7 +98,7 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
 	return k, err
 }
 
-// batchwise numbers what store.Ahead gives, from 1.
+// batchwise numbers what store.ForEachOrdered gives, from 1.
 func batchwise[T any](visit func(batch int, t T)) func(T) error {
 	batch := 0
 	return func(t T) error {
@@ -246,7 +246,7 @@ func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
 		batch     int
 		positions []int
 	}
-	err := store.Ahead(ctx, r.folder.Path(), r.index.Batches(), func(ctx context.Context, n int) (u unknown, err error) {
+	err := store.ForEachOrdered(ctx, r.folder.Path(), r.index.Batches(), func(ctx context.Context, n int) (u unknown, err error) {
 		b, err := r.index.Batch(n + 1)
 		if err != nil {
 			return u, err

@@ -63,7 +63,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		errors   map[string]int
 		standing ledger.Standing
 	}
-	err = store.Ahead(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		position := in.After + n + 1
 		batch, err := m.roundBatch(in.Round, position)
 		if err != nil {
@@ -133,7 +133,7 @@ func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (pla
 		PlannedBatch
 		records []ledger.Record
 	}
-	err = store.Ahead(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		b, err := m.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err

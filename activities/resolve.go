@@ -129,7 +129,7 @@ func (r *resolving) openBatches(ctx context.Context) (open []openBatch, err erro
 		resolved *ledger.Outcomes
 		openBatch
 	}
-	err = store.Ahead(ctx, r.folder.Path(), length, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, r.folder.Path(), length, func(ctx context.Context, n int) (l looked, err error) {
 		if l.batch, err = r.roundBatch(r.in.Round, n+1); err != nil {
 			return l, err
 		}

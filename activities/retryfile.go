@@ -133,7 +133,7 @@ func (m *migrationRun) eachInRound(ctx context.Context, round int, visit func(ba
 	if err != nil {
 		return err
 	}
-	return store.Ahead(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (b batchInRound, err error) {
+	return store.ForEachOrdered(ctx, m.folder.Path(), length, func(ctx context.Context, n int) (b batchInRound, err error) {
 		if b.number, err = m.roundBatch(round-1, n+1); err != nil {
 			return b, err
 		}

@@ -97,7 +97,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 		records []ledger.Record
 		open    []bool
 	}
-	return store.Ahead(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	return store.ForEachOrdered(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		b, err := other.index.Batch(n + 1)
 		if err != nil {
 			return l, err

@@ -47,7 +47,7 @@ func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInp
 	}
 	defer set.Discard()
 	summary.Success, summary.Fail = set.Names()
-	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
+	err = store.ForEachOrdered(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (undone, error) {
 		return o.readUndone(ctx, ledger.Key{Round: in.Round, Batch: n + 1})
 	}, func(u undone) error { return u.add(set, &summary) })
 	if err != nil {

@@ -50,7 +50,7 @@ func (o *rollbackRun) nextRound(ctx context.Context) (int, error) {
 	}
 	cutOff, left := false, false
 	type looked struct{ cutOff, left bool }
-	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
 		in, err := o.inRound(ctx, round, n+1)
 		if err != nil {
 			return l, err
@@ -167,7 +167,7 @@ func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (R
 		done  bool
 		known []ledger.Record
 	}
-	err := store.Ahead(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
 			return l, err
 		}

@@ -157,7 +157,7 @@ type rollbackRun struct {
 	*core
 	rollback migration.Rollback
 	index    *source.Index // of the items
-	items    store.Pieces
+	items    store.RandomReader
 	ledger   *ledger.Ledger         // of the items
 	origin   atomic.Pointer[origin] // nil until it is needed
 	opening  sync.Mutex             // of origin
@@ -190,7 +190,7 @@ func (a *Activities) openRollback(run Run, r migration.Rollback, start migration
 	if o.index, err = source.OpenIndex(run.Folder.Index()); err != nil {
 		return nil, err
 	}
-	if o.items, err = store.OpenPieces(run.Folder.Rollback().Items()); err != nil {
+	if o.items, err = store.OpenRandom(run.Folder.Rollback().Items()); err != nil {
 		return nil, err
 	}
 	o.core, err = a.openCore(run, r.Connection(), start)

@@ -70,7 +70,7 @@ func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInp
 	defer list.Discard()
 	summary.File = list.Name()
 	batch := 0
-	err = store.Ahead(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
+	err = store.ForEachOrdered(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (found, error) {
 		return o.foundOrLeft(ctx, n+1)
 	}, func(f found) error {
 		batch++

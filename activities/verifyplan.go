@@ -45,7 +45,7 @@ func (o *verificationRun) planVerify(ctx context.Context, in VerifyPlanInput) (V
 		PlannedBatch
 		positions, loaded int
 	}
-	err := store.Ahead(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
 		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -138,20 +136,9 @@ func take(file, by string) (ours bool, err error) {
 // CheckFolder makes the output folder if it is missing, and says whether files
 // can be written there.
 func CheckFolder(dir string) error {
-	if store.IsURL(dir) {
-		if err := store.Prove(dir); err != nil {
-			return fmt.Errorf("cannot use the output folder %s: %w; give another one with --output-dir", dir, err)
-		}
-		return nil
-	}
-	if err := durablefs.MkdirAll(dir); err != nil {
-		return fmt.Errorf("cannot make the output folder %s: %w; give another one with --output-dir", dir, err)
-	}
-	probe, err := durablefs.NewWriter(filepath.Join(dir, "probe"))
-	if err != nil {
+	if err := store.Prove(dir); err != nil {
 		return fmt.Errorf("cannot write to the output folder %s: %w; make it writable or give another one with --output-dir", dir, err)
 	}
-	probe.Discard()
 	return nil
 }
 

@@ -2,15 +2,9 @@ package migration
 
 import (
 	"bytes"
-	"context"
-	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
 	"time"
 
-	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/store"
 )
 
@@ -52,41 +46,16 @@ func (f RunFolder) AppendEvent(e Event) error {
 	if err != nil {
 		return err
 	}
-	if store.IsURL(string(f)) {
-		// Nothing can be appended to an object: each event is one. Its name puts
-		// it in its place.
-		name := fmt.Sprintf("%020d-%s.json", time.Now().UnixNano(), rand.Text())
-		return store.Create(store.Join(f.path(eventsFolder), name), line)
-	}
-	file, err := durablefs.OpenLog(f.path(eventsFile))
-	if err != nil {
-		return err
-	}
-	line = append(line, '\n')
-	if isCut(file) {
-		line = append([]byte{'\n'}, line...)
-	}
-	_, err = file.Write(line) // one append is one moment for all processes
-	return errors.Join(err, file.Sync(), file.Close())
+	return store.Append(f.events(), line)
 }
 
-// isCut says whether the last line of a file has no end: who wrote it has
-// crashed.
-func isCut(file *os.File) bool {
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 {
-		return false
-	}
-	var last [1]byte
-	_, err = file.ReadAt(last[:], info.Size()-1)
-	return err == nil && last[0] != '\n'
-}
+func (f RunFolder) events() string { return f.path("events") }
 
 // Events gives what happened, in the order in which it was written down. What was
 // written twice, because its activity was run again, happened once; a line that
-// a crash has cut is left out.
+// a crash has truncated is left out.
 func (f RunFolder) Events() ([]Event, error) {
-	data, err := f.readEvents()
+	data, err := store.ReadLog(f.events())
 	if err != nil {
 		return nil, err
 	}
@@ -101,31 +70,3 @@ func (f RunFolder) Events() ([]Event, error) {
 	}
 	return events, nil
 }
-
-// readEvents gives the events, a line each.
-func (f RunFolder) readEvents() ([]byte, error) {
-	if !store.IsURL(string(f)) {
-		data, err := os.ReadFile(f.path(eventsFile))
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil
-		}
-		return data, err
-	}
-	names, err := store.List(f.path(eventsFolder))
-	if err != nil {
-		return nil, err
-	}
-	var all []byte
-	err = store.Ahead(context.Background(), string(f), len(names), func(_ context.Context, n int) ([]byte, error) {
-		return store.Read(store.Join(f.path(eventsFolder), names[n]))
-	}, func(line []byte) error {
-		all = append(append(all, line...), '\n')
-		return nil
-	})
-	return all, err
-}
-
-const (
-	eventsFile   = "events.jsonl" // of a folder of a disk
-	eventsFolder = "events"       // of a bucket
-)

@@ -20,11 +20,11 @@ func TestACutLineCostsNoEventButItsOwn(t *testing.T) {
 	}
 	write(begun)
 	write(ended)
-	data, err := os.ReadFile(f.path(eventsFile))
+	data, err := os.ReadFile(f.events() + ".jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(f.path(eventsFile), data[:len(data)-20], 0o600); err != nil {
+	if err := os.WriteFile(f.events()+".jsonl", data[:len(data)-20], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range []Event{changed, ended, ended} { // the last is of an activity that was run again

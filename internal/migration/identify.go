@@ -98,7 +98,7 @@ func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 	n := 1
 	for {
 		next := s.Of(in, work, n+1).Folder
-		if has, err := next.has(); err != nil {
+		if has, err := store.HasFolder(next.Path()); err != nil {
 			return s, err
 		} else if !has {
 			break
@@ -122,15 +122,6 @@ func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 		return s.Of(in, work, n+1), nil
 	}
 	return spec, err
-}
-
-// has says whether anything is in the folder.
-func (f Folder) has() (bool, error) {
-	if !store.IsURL(f.Path()) {
-		return store.Exists(f.Path())
-	}
-	names, err := store.List(f.Path())
-	return len(names) > 0, err
 }
 
 func rolledBack(in Input, mark RolledBack) error {
@@ -166,7 +157,7 @@ func (s Spec) refuseChanged(in Input, work string) error {
 	}
 	for _, folder := range folders {
 		before, err := folder.Spec()
-		if errors.Is(err, ErrAbsent) || err != nil && folder.isOnly(err) {
+		if errors.Is(err, ErrAbsent) || err != nil && !store.IsOutage(err) {
 			continue // what cannot be read cannot be resumed either
 		}
 		if err != nil {

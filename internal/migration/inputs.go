@@ -41,7 +41,7 @@ func DropInput(work, path string) error {
 		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
 			continue
 		}
-		if err != nil && folder.isOnly(err) {
+		if err != nil && !store.IsOutage(err) {
 			return nil
 		}
 		if err != nil {

@@ -111,12 +111,6 @@ var ErrAbsent = errors.New("not there yet")
 // folders of the work place have nothing to do with that.
 var ErrDamaged = errors.New("is damaged")
 
-// isOnly says whether an error of reading the folder has to do with this folder only, so that
-// others can be used all the same: where it lies in a bucket, the bucket may be away.
-func (f RunFolder) isOnly(err error) bool {
-	return errors.Is(err, ErrDamaged) || !store.IsURL(string(f))
-}
-
 // CreateStart writes the start down unless it is there, and gives the one that
 // holds. The ledger is there from then on, and never made again: see CheckLedger.
 func (f RunFolder) CreateStart(s Start) (Start, error) {

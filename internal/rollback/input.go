@@ -8,7 +8,7 @@ import (
 // input is a file with its index.
 type input struct {
 	index *source.Index
-	data  store.Pieces
+	data  store.RandomReader
 }
 
 func openInput(index, data string) (*input, error) {
@@ -16,7 +16,7 @@ func openInput(index, data string) (*input, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := store.OpenPieces(data)
+	f, err := store.OpenRandom(data)
 	if err != nil {
 		_ = x.Close()
 		return nil, err

@@ -143,7 +143,7 @@ func OfMigration(ctx context.Context, folder migration.Folder) func(yield func(I
 			return err
 		}
 		defer m.input.close()
-		return store.Ahead(ctx, folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]Item, error) {
+		return store.ForEachOrdered(ctx, folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]Item, error) {
 			return m.ofBatch(ctx, n+1)
 		}, func(items []Item) error {
 			for _, i := range items {

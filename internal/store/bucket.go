@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"durable-dataload/internal/durablefs"
+
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob"
@@ -32,9 +34,9 @@ const (
 	lengthy = 2 * time.Hour
 )
 
-// object is a place in a bucket that is open.
+// object is a name in a bucket that is open.
 type object struct {
-	place
+	location
 	in *blob.Bucket
 }
 
@@ -48,10 +50,10 @@ func open(name string) (object, error) {
 	if err := Check(name); err != nil {
 		return object{}, err
 	}
-	p := parse(name)
+	l := parse(name)
 	opening.Lock()
 	defer opening.Unlock()
-	at := p.bucket + p.options
+	at := l.bucket + l.options
 	in, ok := buckets[at]
 	if !ok {
 		address, err := withDefaults(at)
@@ -59,11 +61,11 @@ func open(name string) (object, error) {
 			in, err = blob.OpenBucket(context.Background(), address)
 		}
 		if err != nil {
-			return object{}, fmt.Errorf("cannot use the bucket %s: %w", at, err)
+			return object{}, outage{fmt.Errorf("cannot use the bucket %s: %w", at, err)}
 		}
 		buckets[at] = in
 	}
-	return object{p, in}, nil
+	return object{l, in}, nil
 }
 
 // withDefaults adds what S3 servers other than Amazon's need: the bucket in the
@@ -89,9 +91,9 @@ func (o object) failed(what string, err error) error {
 	case isAbsent(err):
 		return fmt.Errorf("%s %s: %w", what, o, fs.ErrNotExist)
 	case gcerrors.Code(err) == gcerrors.PermissionDenied, isForbiddenByGoogle(err):
-		return fmt.Errorf("%s %s: %w: %w", what, o, fs.ErrPermission, err)
+		return outage{fmt.Errorf("%s %s: %w: %w", what, o, fs.ErrPermission, err)}
 	}
-	return fmt.Errorf("%s %s: %w", what, o, err)
+	return outage{fmt.Errorf("%s %s: %w", what, o, err)}
 }
 
 // isAbsent says that the store has answered that it has no such object. gocloud.dev
@@ -148,7 +150,7 @@ func (o object) create(data []byte) error {
 // createdBy is nil where the object is our own after all: the answer to the first
 // attempt was lost, and the client has repeated it.
 func (o object) createdBy(ctx context.Context, me string) error {
-	a, err := o.in.Attributes(ctx, o.key)
+	a, err := o.in.Attributes(ctx, o.key())
 	if err != nil {
 		return o.failed("look at", err)
 	}
@@ -170,7 +172,7 @@ func isConflict(err error) bool {
 // panics for Azure where the store refuses it (azureblob v0.47.0, writer.Close).
 func (o object) put(ctx context.Context, from io.Reader, options *blob.WriterOptions) error {
 	options.ContentType = "application/octet-stream" // or the client guesses one
-	return o.in.Upload(ctx, o.key, from, options)
+	return o.in.Upload(ctx, o.key(), from, options)
 }
 
 func (o object) write(data []byte) error {
@@ -200,7 +202,7 @@ func (o object) read() ([]byte, error) {
 func (o object) stat() (Info, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	a, err := o.in.Attributes(ctx, o.key)
+	a, err := o.in.Attributes(ctx, o.key())
 	if err != nil {
 		return Info{}, o.failed("look at", err)
 	}
@@ -211,19 +213,34 @@ func (o object) stat() (Info, error) {
 func (o object) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	if err := o.in.Delete(ctx, o.key); err != nil && !isAbsent(err) {
+	if err := o.in.Delete(ctx, o.key()); err != nil && !isAbsent(err) {
 		return o.failed("remove", err)
 	}
 	return nil
 }
 
-// list visits what is below a name: whole keys, or with a delimiter the next part
+func (o object) exists() (bool, error) {
+	_, err := o.stat()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (o object) makeFolder() error { return nil }
+
+func (o object) hasFolder() (bool, error) {
+	names, err := o.list()
+	return len(names) > 0, err
+}
+
+// visit visits what is below a name: whole keys, or with a delimiter the next part
 // of each.
-func (o object) list(delimiter string, visit func(*blob.ListObject) error) error {
+func (o object) visit(delimiter string, visit func(*blob.ListObject) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
-	prefix := o.key + "/"
-	if o.key == "" {
+	prefix := o.key() + "/"
+	if prefix == "/" {
 		prefix = ""
 	}
 	all := o.in.List(&blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
@@ -241,10 +258,9 @@ func (o object) list(delimiter string, visit func(*blob.ListObject) error) error
 	}
 }
 
-// children are the next parts of the names below one.
-func (o object) children() ([]string, error) {
-	var names []string
-	err := o.list("/", func(child *blob.ListObject) error {
+// list gives the next parts of the names below one.
+func (o object) list() (names []string, err error) {
+	err = o.visit("/", func(child *blob.ListObject) error {
 		name := strings.TrimSuffix(child.Key, "/")
 		if name = name[strings.LastIndex(name, "/")+1:]; name != "" {
 			names = append(names, name)
@@ -255,20 +271,47 @@ func (o object) children() ([]string, error) {
 }
 
 func (o object) removeAll() error {
-	return o.list("", func(child *blob.ListObject) error {
+	return o.visit("", func(child *blob.ListObject) error {
 		below := o
-		below.key = child.Key
+		below.path = "/" + child.Key
 		return below.remove()
 	})
 }
 
-// upload writes an object of any size, or leaves none where the content cannot be
-// read to its end.
-func (o object) upload(ctx context.Context, from *io.SectionReader) error {
-	ctx, cancel := context.WithTimeout(ctx, lengthy)
+// prove creates a file twice.
+func (o object) prove() error {
+	name := Join(o.String(), "probe-"+rand.Text())
+	if err := Create(name, []byte("first")); err != nil {
+		return err
+	}
+	err := Create(name, []byte("second"))
+	if err == nil {
+		err = fmt.Errorf("%s was created twice: the store does not keep to conditional writes (If-None-Match: *), and batches would be sent twice; use a store that does", name)
+	} else if errors.Is(err, ErrExists) {
+		var found []byte
+		if found, err = Read(name); err == nil && string(found) != "first" {
+			err = fmt.Errorf("%s has the content of a write that was refused; use another store", name)
+		}
+	}
+	if err == nil {
+		_, err = o.list()
+	}
+	return errors.Join(err, Remove(name))
+}
+
+func (o object) newWriter() (*durablefs.Writer, error) { return durablefs.NewNameless() }
+
+// commit uploads an object of any size, or leaves none where the content cannot be read to
+// its end.
+func (o object) commit(ctx context.Context, w *durablefs.Writer) error {
+	content, err := w.Written()
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, lengthy)
 	defer cancel()
-	if err := o.put(ctx, whole{from, cancel}, &blob.WriterOptions{}); err != nil {
-		return o.failed("write", err)
+	if err := o.put(limited, whole{content, cancel}, &blob.WriterOptions{}); err != nil {
+		return cmp.Or(context.Cause(ctx), o.failed("write", err))
 	}
 	return nil
 }
@@ -282,17 +325,17 @@ type whole struct {
 
 func (w whole) Read(p []byte) (int, error) {
 	n, err := w.SectionReader.Read(p)
-	w.look(err)
+	w.check(err)
 	return n, err
 }
 
 func (w whole) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := w.SectionReader.ReadAt(p, offset)
-	w.look(err)
+	w.check(err)
 	return n, err
 }
 
-func (w whole) look(err error) {
+func (w whole) check(err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.cancel()
 	}
@@ -300,11 +343,33 @@ func (w whole) look(err error) {
 
 // stream reads an object of any size, from its begin to its end.
 func (o object) stream(ctx context.Context) (io.ReadCloser, error) {
-	r, err := o.in.NewReader(ctx, o.key, &blob.ReaderOptions{BeforeRead: quietly})
+	r, err := o.in.NewReader(ctx, o.key(), &blob.ReaderOptions{BeforeRead: quietly})
 	if err != nil {
 		return nil, o.failed("read", err)
 	}
 	return r, nil
+}
+
+func (o object) open() (*os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
+	defer cancel()
+	from, err := o.stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = from.Close() }()
+	f, err := durablefs.Nameless()
+	if err != nil {
+		return nil, err
+	}
+	if _, err = io.Copy(durablefs.Temporary{File: f}, from); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("read %s: %w", o, err)
+	}
+	return f, nil
 }
 
 // quietly keeps the client of S3 from writing a line to standard error for each
@@ -318,14 +383,19 @@ func quietly(as func(any) bool) error {
 	return nil
 }
 
-// ranges reads an object in pieces, a request each.
-type ranges struct {
+func (o object) openRandom() (RandomReader, error) {
+	info, err := o.stat()
+	return objectReader{o, info.Size}, err
+}
+
+// objectReader reads an object by ranges, a request each.
+type objectReader struct {
 	object
 	size int64
 }
 
 // ReadAt implements io.ReaderAt.
-func (r ranges) ReadAt(p []byte, offset int64) (int, error) {
+func (r objectReader) ReadAt(p []byte, offset int64) (int, error) {
 	wanted := min(int64(len(p)), r.size-offset)
 	if wanted <= 0 {
 		if len(p) == 0 {
@@ -335,7 +405,7 @@ func (r ranges) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	from, err := r.in.NewRangeReader(ctx, r.key, offset, wanted, &blob.ReaderOptions{BeforeRead: quietly})
+	from, err := r.in.NewRangeReader(ctx, r.key(), offset, wanted, &blob.ReaderOptions{BeforeRead: quietly})
 	if err != nil {
 		return 0, r.failed("read", err)
 	}
@@ -350,6 +420,25 @@ func (r ranges) ReadAt(p []byte, offset int64) (int, error) {
 	return n, nil
 }
 
-func (r ranges) Size() int64  { return r.size }
-func (r ranges) Name() string { return r.String() }
-func (r ranges) Close() error { return nil }
+func (r objectReader) Size() int64  { return r.size }
+func (r objectReader) Name() string { return r.String() }
+func (r objectReader) Close() error { return nil }
+
+// appendLine makes an object: nothing can be appended to one. Its name puts it in its place.
+func (o object) appendLine(line []byte) error {
+	return Create(Join(o.String(), fmt.Sprintf("%020d-%s.json", time.Now().UnixNano(), rand.Text())), line)
+}
+
+func (o object) readLines() (lines []byte, err error) {
+	names, err := o.list()
+	if err != nil {
+		return nil, err
+	}
+	err = ForEachOrdered(context.Background(), o.String(), len(names), func(_ context.Context, n int) ([]byte, error) {
+		return Read(Join(o.String(), names[n]))
+	}, func(line []byte) error {
+		lines = append(append(lines, line...), '\n')
+		return nil
+	})
+	return lines, err
+}

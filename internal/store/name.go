@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"gocloud.dev/blob"
@@ -29,46 +28,52 @@ import (
 // IsURL says whether a name is one in a bucket.
 func IsURL(name string) bool { return strings.Contains(name, "://") }
 
-// place is a name in a bucket, in parts. A key is taken as it is written: nothing
-// in it is an escape, and it has no question mark.
-type place struct {
-	bucket  string // scheme://host
-	key     string // without a slash at its begin and end
+// location is a full name in parts. The path of a bucket's key is taken as it is written:
+// nothing in it is an escape, and it has no question mark.
+type location struct {
+	bucket  string // scheme://host; "" on a disk
+	path    string // absolute
 	options string // "" or ?…
 }
 
-func parse(name string) place {
-	scheme, rest, _ := strings.Cut(name, "://")
+func parse(name string) location {
+	scheme, rest, is := strings.Cut(name, "://")
+	if !is {
+		return location{path: name}
+	}
 	rest, options, has := strings.Cut(rest, "?")
 	if has {
 		options = "?" + options
 	}
 	host, key, _ := strings.Cut(rest, "/")
-	return place{bucket: scheme + "://" + host, key: strings.Trim(key, "/"), options: options}
+	return location{bucket: scheme + "://" + host, path: "/" + strings.Trim(key, "/"), options: options}
 }
 
-func (p place) String() string {
-	if p.key == "" {
-		return p.bucket + p.options
+func (l location) String() string {
+	if l.bucket != "" && l.path == "/" {
+		return l.bucket + l.options
 	}
-	return p.bucket + "/" + p.key + p.options
+	return l.bucket + l.path + l.options
 }
+
+// key is the path as the key of an object.
+func (l location) key() string { return strings.TrimPrefix(l.path, "/") }
 
 // Check says what is wrong with the URL of a bucket, before it is used.
 func Check(name string) error {
 	const expected = "expected s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or azblob://CONTAINER/FOLDER"
 	scheme, _, _ := strings.Cut(name, "://")
-	p := parse(name)
-	switch host := strings.TrimPrefix(p.bucket, scheme+"://"); {
+	l := parse(name)
+	switch host := strings.TrimPrefix(l.bucket, scheme+"://"); {
 	case scheme == "file" || !blob.DefaultURLMux().ValidBucketScheme(scheme):
 		return fmt.Errorf("%s:// is not an object store that is known; %s", scheme, expected)
 	case strings.Contains(host, "@"):
 		return errors.New("the URL of the bucket has a user or a password in it; " + expected + ", and give the credentials as the store's own tools take them")
-	case hasSecret(p.options):
+	case hasSecret(l.options):
 		return errors.New("the options of the bucket's URL have a user, a password or a signature in them; " + expected + ", and give the credentials as the store's own tools take them")
 	case host == "":
 		return fmt.Errorf("%s names no bucket; %s", name, expected)
-	case strings.ContainsAny(p.key, "\x00\n\r"):
+	case strings.ContainsAny(l.path, "\x00\n\r"):
 		return fmt.Errorf("%q has a line break in it; %s", name, expected)
 	}
 	return nil
@@ -95,21 +100,13 @@ func hasSecret(options string) bool {
 
 // Join is the name of something in a folder.
 func Join(folder string, elements ...string) string {
-	if !IsURL(folder) {
-		return filepath.Join(append([]string{folder}, elements...)...)
-	}
-	p := parse(folder)
-	p.key = strings.TrimPrefix(path.Join(append([]string{"/", p.key}, elements...)...), "/")
-	return p.String()
+	l := parse(folder)
+	l.path = path.Join(append([]string{l.path}, elements...)...)
+	return l.String()
 }
 
 // Base is the last part of a name.
-func Base(name string) string {
-	if !IsURL(name) {
-		return filepath.Base(name)
-	}
-	return path.Base(parse(name).key)
-}
+func Base(name string) string { return path.Base(parse(name).path) }
 
 // IsBase says whether a name that was read somewhere names something in a folder,
 // and can lead nowhere else.
@@ -119,12 +116,7 @@ func IsBase(name string) bool {
 
 // Dir is the name of the folder that a file is in.
 func Dir(name string) string {
-	if !IsURL(name) {
-		return filepath.Dir(name)
-	}
-	p := parse(name)
-	if p.key = path.Dir(p.key); p.key == "." {
-		p.key = ""
-	}
-	return p.String()
+	l := parse(name)
+	l.path = path.Dir(l.path)
+	return l.String()
 }

@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -159,32 +158,6 @@ func TestCreateIsWonByOneOfManyProcesses(t *testing.T) {
 }
 
 func letter(i int) string { return string(rune('a' + i)) }
-
-// A register that is replaced all the time is read all the time.
-func TestAReaderSeesTheOldContentOrTheNew(t *testing.T) {
-	everywhere(t, func(t *testing.T, folder string) {
-		must(t, MkdirAll(folder))
-		name := Join(folder, "file")
-		must(t, Write(name, allOf("a")))
-		var readers sync.WaitGroup
-		var done atomic.Bool
-		for range 3 {
-			readers.Go(func() {
-				for !done.Load() {
-					if got, err := Read(name); err != nil || !bytes.Equal(got, allOf(string(got[:1]))) {
-						t.Errorf("%d bytes, %v; want the whole content of one write", len(got), err)
-						return
-					}
-				}
-			})
-		}
-		for i := range 100 {
-			must(t, Write(name, allOf(letter(i%26))))
-		}
-		done.Store(true)
-		readers.Wait()
-	})
-}
 
 // front is something between the store and the server, on the way of each request.
 type front struct {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -60,16 +59,7 @@ func Of(ctx context.Context, folder migration.Folder) (Tally, error) {
 		return Tally{}, err
 	}
 	c := counting{store: ledger.NewFolder(folder.Ledger()), index: index, delta: spec.Delta, lastRound: lastRound}
-	return c.all(ctx, readers(folder))
-}
-
-// readers is how many batches are read at once. In a bucket most of the time is
-// waiting.
-func readers(folder migration.Folder) int {
-	if store.IsURL(folder.Path()) {
-		return 64
-	}
-	return 4 * runtime.GOMAXPROCS(0)
+	return c.all(ctx, 4*store.Readers(folder.Path()))
 }
 
 type counting struct {

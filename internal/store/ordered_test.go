@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-func TestAheadTakesInOrder(t *testing.T) {
+func TestForEachOrderedConsumesInOrder(t *testing.T) {
 	const n = 100
 	var got []int
 	var atOnce, most atomic.Int64
-	err := Ahead(t.Context(), "s3://bucket/folder", n, func(_ context.Context, i int) (int, error) {
+	err := ForEachOrdered(t.Context(), "s3://bucket/folder", n, func(_ context.Context, i int) (int, error) {
 		if now := atOnce.Add(1); now > most.Load() {
 			most.Store(now)
 		}
@@ -35,7 +35,7 @@ func TestAheadTakesInOrder(t *testing.T) {
 	}
 }
 
-func TestAheadEndsEarly(t *testing.T) {
+func TestForEachOrderedEndsEarly(t *testing.T) {
 	for name, c := range map[string]struct{ produced, taken, want error }{
 		"enough":           {nil, fmt.Errorf("no more: %w", ErrEnough), nil},
 		"cannot be made":   {io.ErrUnexpectedEOF, nil, io.ErrUnexpectedEOF},
@@ -46,7 +46,7 @@ func TestAheadEndsEarly(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			taken := 0
-			err := Ahead(ctx, t.TempDir(), 1000, func(_ context.Context, i int) (int, error) {
+			err := ForEachOrdered(ctx, t.TempDir(), 1000, func(_ context.Context, i int) (int, error) {
 				if i == 5 {
 					return i, c.produced
 				}
