@@ -33,7 +33,7 @@ func (m *migrationRun) canary(ctx workflow.Context) {
 	}
 }
 
-// canaryText says what came of the canary, for the operator who decides.
+// canaryText says what came of the canary, for the operator.
 func (m *migrationRun) canaryText(ctx workflow.Context) string {
 	c := m.progress.Rounds[0].Counts
 	text := fmt.Sprintf("The canary: of %s %d %s created, %d %s there already, %d failed, %d %s unknown. ", figures.Count(c.Records(), "record"),

@@ -10,22 +10,22 @@ import (
 	"durable-dataload/internal/safetext"
 )
 
-// Summary is the line by which a list of workflows tells a migration.
+// Summary describes a migration in a list of workflows.
 func Summary(spec migration.Spec) string {
 	return Line("%s → %s (%s)", spec.ShownName(), spec.Target.Host(), spec.Target.EntityType)
 }
 
-// Line is the line by which a list of workflows tells one, as short as the service wants it.
+// Line is one line for a list of workflows, within the limit of the service.
 func Line(format string, args ...any) string {
 	return safetext.Cut(fmt.Sprintf(format, args...), mostLine)
 }
 
 const (
-	mostLine    = 350   // bytes; the service refuses to start a workflow with more than 400
+	mostLine    = 350   // bytes; the service rejects more than 400
 	mostDetails = 15000 // bytes, of 20,000
 )
 
-// Details are what was asked for. shown is how a person knows the input.
+// Details are the options of a migration. shown is the name of the input for people.
 func Details(spec migration.Spec, shown string) string {
 	rate := "no rate limit"
 	if spec.RateLimit > 0 {

@@ -53,7 +53,7 @@ type LoadResult struct {
 	Errors map[string]int `json:"errors,omitempty"` // see Progress
 	// Stopped says that batches of the round are left.
 	Stopped bool `json:"stopped,omitempty"`
-	// Halted says why, where it was trouble and not a person.
+	// Halted says why, where it was trouble and not an operator.
 	Halted string `json:"halted,omitempty"`
 	// TooManyFailed says that batches are left because of LoadInput.MostFailed,
 	// and for no other reason. They were not sent.

@@ -40,8 +40,8 @@ func (m *migrationRun) sendMostFailed(ctx workflow.Context) {
 	}
 }
 
-// decideOnFailed waits for a decision while too many records have failed. The limit may
-// have been raised since.
+// decideOnFailed waits for a decision while too many records have failed, and says
+// whether the migration continues. The limit may have been raised since.
 func (m *migrationRun) decideOnFailed(ctx workflow.Context) bool {
 	if most := m.mostFailed(); most == nil || *most >= 0 {
 		return ctx.Err() == nil

@@ -1,6 +1,6 @@
-// Package workflows tells the story of a migration: what happens in which
-// order, what is waited for, and what follows from a failure. All I/O is in
-// the activities; all outcomes are in the ledger. The workflows hold numbers.
+// Package workflows defines what happens in a migration in which order, what is
+// waited for, and what follows from a failure. All I/O is in the activities; all
+// outcomes are in the ledger. The workflows hold numbers.
 //
 // A changed workflow must still replay the histories in testdata/histories, unless
 // they are recorded again: see CONTRIBUTING.md.
@@ -36,7 +36,7 @@ func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error
 	if err != nil {
 		m.keepFailure(ctx, err)
 	}
-	m.tellEnd(ctx, result, err)
+	m.notifyEnd(ctx, result, err)
 	m.answerOrders(ctx)
 	return result, err
 }
@@ -50,7 +50,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if err := m.checkTarget(ctx); err != nil {
 		return Result{}, err
 	}
-	m.tellStart(ctx)
+	m.notifyStart(ctx)
 	if m.source.Canary > 0 {
 		m.canary(ctx)
 	}
@@ -80,7 +80,7 @@ type migrationRun struct {
 	ordering workflow.Mutex        // held while an order is carried out
 	endWork  workflow.CancelFunc   // ends everything before the artifacts
 	writing  bool                  // the artifacts
-	told     map[notify.Type]int64 // number of notices
+	notices  map[notify.Type]int64 // number of notices
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
@@ -172,7 +172,7 @@ func (m *migrationRun) loadRound(ctx workflow.Context, name string, batches int)
 	return result.TooManyFailed
 }
 
-// retry is the rounds after it, as long as records are unknown.
+// retry runs the rounds after round 0, as long as records are unknown.
 func (m *migrationRun) retry(ctx workflow.Context) {
 	for again := 1; ; again++ {
 		m.progress.Rounds = m.progress.Rounds[:1]
@@ -192,8 +192,8 @@ func (m *migrationRun) retry(ctx workflow.Context) {
 	}
 }
 
-// update is for the records of a delta migration that were there already. The
-// rounds come first: a duplicate of theirs may be our own.
+// update updates the records of a delta migration that were there already. The
+// rounds come first: a duplicate in one of them may be our own record.
 func (m *migrationRun) update(ctx workflow.Context) {
 	var result UpdateResult
 	err := m.runChild(ctx, PhaseUpdating, "update", "records of "+m.fileName()+" that are there already", UpdateWorkflow, UpdateInput{
@@ -212,8 +212,7 @@ func (m *migrationRun) runChild(ctx workflow.Context, phase Phase, name, summary
 	return err
 }
 
-// countEntities is for the summary only: a target that does not tell is no
-// fault of the migration.
+// countEntities is for the summary only: its failure does not fail the migration.
 func (m *migrationRun) countEntities(ctx workflow.Context) {
 	m.writing = true
 	m.enter(ctx, PhaseWriting)
@@ -322,8 +321,9 @@ func numbered(what string, n int) string {
 	return fmt.Sprintf("%s-%d", what, n)
 }
 
-// childID is readable, and its own for each run of the migration. The run id is in it whole:
-// the service makes them of the time, so that those of one minute begin alike.
+// childID is readable, and unique to each run of the migration. It has the whole run
+// id: the service derives them from the time, so that those of one minute begin with
+// the same characters.
 func childID(ctx workflow.Context, what string) string {
 	info := workflow.GetInfo(ctx)
 	return info.WorkflowExecution.ID + "/" + what + "-" + info.OriginalRunID

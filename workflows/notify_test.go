@@ -204,7 +204,7 @@ func TestTheSameNoticeIsToldOnce(t *testing.T) {
 	f := newFake(t, 0)
 	e := tells(t, f, "migration-users.csv-0123/load-01234567-part-2", func(ctx workflow.Context, run activities.Run) {
 		for _, number := range []int64{1, 1, 2} {
-			tell(ctx, run, notify.Notice{Type: notify.Paused}, number)
+			startNotice(ctx, run, notify.Notice{Type: notify.Paused}, number)
 			_ = workflow.Sleep(ctx, time.Minute) // the first is delivered, and its workflow over
 		}
 	})
@@ -245,7 +245,7 @@ func TestNoticesOutliveAQueueOfOneMigration(t *testing.T) {
 		"migration-others.csv-0123":              "migration-users.csv-0123", // which it shares
 	} {
 		e := tells(t, newFake(t, 0), id, func(ctx workflow.Context, run activities.Run) {
-			tell(ctx, run, notify.Notice{Type: notify.Paused}, 1)
+			startNotice(ctx, run, notify.Notice{Type: notify.Paused}, 1)
 		})
 		if got := e.children[0].TaskQueue; got != want {
 			t.Errorf("%s: the task queue is %q, want %q", id, got, want)

@@ -15,7 +15,7 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// Phase is what a migration does just now.
+// Phase is what a migration does now.
 type Phase string
 
 // The phases, in their order.
@@ -27,15 +27,15 @@ const (
 	PhaseWriting    Phase = "writing artifacts"
 	PhaseDone       Phase = "done"
 
-	// Those of a rollback, before PhaseWriting. A canary is verified as well.
+	// Those of a rollback, before PhaseWriting. A canary is verified too.
 	PhaseRollingBack Phase = "rolling back"
 	PhaseVerifying   Phase = "verifying"
 
-	// What is shown instead, while nothing is done.
+	// What is shown instead while it waits for an operator.
 	PhasePaused   Phase = "paused"
 	PhaseDeciding Phase = "waiting for a decision"
 
-	// What is shown instead of PhaseDone, where records are left, or for good.
+	// What is shown instead of PhaseDone, where records remain or it was cancelled.
 	PhaseStopped   Phase = "stopped"
 	PhaseCancelled Phase = "cancelled"
 )
@@ -57,20 +57,20 @@ type Progress struct {
 	Phase   Phase `json:"phase"`
 	Records int   `json:"records,omitempty"` // of the input
 	// Delta says that duplicates are updated; Twins are the records that are not
-	// sent then, because their key stands in the input before them.
+	// sent then, because an earlier record of the input has their key.
 	Delta bool `json:"delta,omitempty"`
 	Twins int  `json:"twins,omitempty"`
-	// KeylessNote is what is to be told of keyless records (see
+	// KeylessNote is what people should know of keyless records (see
 	// migration.Keyless), and Aside is how many of them are unknown and are not
 	// loaded again.
 	KeylessNote string `json:"keyless_note,omitempty"`
 	Aside       int    `json:"aside,omitempty"`
 	// Rounds are those that have ended.
 	Rounds []RoundProgress `json:"rounds,omitempty"`
-	// Round is the one that runs, in Children: the workflows that know more.
+	// Round is the one that runs, and Children are the workflows that run it.
 	Round    int      `json:"round"`
 	Children []string `json:"children,omitempty"`
-	// Waiting is the pause that it makes just now, and until when, for people.
+	// Waiting is what it waits for now, and until when, for people.
 	Waiting string `json:"waiting,omitempty"`
 
 	// Of the round that runs, from the LoadWorkflow itself.
@@ -78,8 +78,7 @@ type Progress struct {
 	BatchesDone int           `json:"batches_done,omitempty"`
 	InFlight    int           `json:"in_flight,omitempty"`
 	Loading     ledger.Counts `json:"loading"`
-	// LastCall is when the last batch that made a call was done; zero if that is
-	// not known.
+	// LastCall is when the last batch that made a call was done; zero: not known.
 	LastCall time.Time `json:"last_call,omitzero"`
 
 	// What became of the ToUpdate records that are to be updated.
@@ -91,8 +90,8 @@ type Progress struct {
 	// Errors are how many records failed or are unknown for which class of
 	// reason: of the rounds that have ended, of the migration and the RetryWorkflow;
 	// of the round that runs, of the LoadWorkflow. The RetryWorkflow knows those of
-	// the migration as well. Pace is how the gate stood at last, where
-	// that is not as the options have it.
+	// the migration as well. Pace is the last known state of the gate, unless it is
+	// the one that the options ask for.
 	Errors map[string]int `json:"errors,omitempty"`
 	Pace   *pace.State    `json:"pace,omitempty"`
 
@@ -127,7 +126,7 @@ func (r RoundProgress) unknown() int {
 	return r.Unknown + r.Resolved.Unknown + r.Resolved.Invisible + r.Aside
 }
 
-// ShownPhase is what a person wants to know first.
+// ShownPhase is the phase for people: a pause or a decision comes first.
 func (p *Progress) ShownPhase() Phase {
 	switch {
 	case p.Steering == nil || p.Phase == PhaseWriting:
@@ -146,16 +145,16 @@ func (p *Progress) ShownPhase() Phase {
 	return p.Phase
 }
 
-// steeringText says what a person can do about a migration that does nothing.
+// steeringText says what an operator can do about a migration that waits.
 func (p *Progress) steeringText() (text string) {
 	if p.Steering == nil {
 		return ""
 	}
 	if p.Steering.Paused {
-		text += fmt.Sprintf("\n\nPaused %s. `%s` goes on.", p.Steering.PausedText, UpdateResume)
+		text += fmt.Sprintf("\n\nPaused %s. `%s` resumes it.", p.Steering.PausedText, UpdateResume)
 	}
 	if p.Steering.Decision != "" {
-		text += fmt.Sprintf("\n\n%s `%s` goes on, `%s` ends it.", p.Steering.Decision, p.Steering.DecidedBy, UpdateStop)
+		text += fmt.Sprintf("\n\n%s `%s` resumes it, `%s` ends it.", p.Steering.Decision, p.Steering.DecidedBy, UpdateStop)
 	}
 	if text != "" {
 		text += " (Updates of this workflow, here or as commands of starter.)"
@@ -166,7 +165,7 @@ func (p *Progress) steeringText() (text string) {
 // serve answers queries, and shows the state in the Web UI.
 func (p *Progress) serve(ctx workflow.Context) {
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (Progress, error) { return *p, nil },
-		workflow.QueryHandlerOptions{Description: "How far is it? Follow children for the round that runs."})
+		workflow.QueryHandlerOptions{Description: "Progress. Query the children for the round that runs."})
 	if err != nil {
 		workflow.GetLogger(ctx).Error("cannot answer queries", "error", err)
 	}

@@ -45,9 +45,9 @@ type RetryResult struct {
 }
 
 // RetryWorkflow writes what is unknown and may be sent again into
-// retry_<datetime>.csv, loads that, finds out whose the duplicates are, and
-// again, until nothing of the kind is left or the rounds are used up. Without
-// rounds it writes the file.
+// retry_<datetime>.csv, loads that, and finds out whose the duplicates are. It
+// repeats that until nothing of the kind is left or the rounds are used up.
+// Without rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
 	r := &retryRun{in: in}
@@ -83,8 +83,9 @@ func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 			return r.result(ctx, err), nil
 		}
 		if err := r.resolve(ctx, loaded.Counts.Duplicate); err != nil {
-			// The round is not over, so the file of the next one is not fixed: the
-			// same command looks again. The artifacts keep what is unknown now.
+			// The round is not over, so the file of the next one is not written:
+			// rerunning the command retries the look-ups. The artifacts keep what is
+			// unknown now.
 			return r.result(ctx, err), nil
 		}
 		r.in.Round++
@@ -98,12 +99,12 @@ type retryRun struct {
 	halted  string
 }
 
-// countReasons counts the reasons of all rounds so far, as they stand now: what
-// was unknown may have been created since.
+// countReasons counts the current reasons of all rounds so far: what was unknown may
+// have been created since.
 func (r *retryRun) countReasons(ctx workflow.Context) {
 	var reasons activities.Reasons
 	if err := execute(ctx, "why are records failed or unknown?", a.CountReasons, r.in.Run, &reasons); err != nil {
-		workflow.GetLogger(ctx).Warn("the reasons could not be counted", "error", err)
+		workflow.GetLogger(ctx).Warn("cannot count the reasons", "error", err)
 		return
 	}
 	r.failed, r.in.Progress.Errors = reasons.Failed, errorsOf(reasons)
@@ -127,7 +128,7 @@ var (
 )
 
 // load waits and loads the retry file. A round that an earlier run of the
-// migration has loaded is not waited for, and does not count.
+// migration has loaded needs no wait, and does not count.
 func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadResult, error) {
 	var plan activities.Plan
 	if err := execute(ctx, "is anything left to load?", a.PlanBatches, activities.PlanInput{
@@ -151,7 +152,7 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 		id:      fmt.Sprintf("%s/round-%d", workflow.GetInfo(ctx).WorkflowExecution.ID, r.in.Round),
 		summary: fmt.Sprintf("round %d: load %s", r.in.Round, file.Name), mostFailed: r.mostFailed(), notify: r.in.Notify,
 	}
-	// The round finds out once more what is unknown.
+	// The round finds out again what is unknown.
 	r.in.Progress.Round, r.in.Progress.Children, r.in.Progress.Errors = r.in.Round, load.ids(), r.failed
 	r.in.Progress.show(ctx)
 	result, err := load.load(ctx)
@@ -180,7 +181,7 @@ func (r *retryRun) tooManyFailed() bool {
 	return most != nil && *most < 0
 }
 
-// wait gives the target time to get well, twice as long before each round.
+// wait gives the target time to recover, twice as long before each round.
 func (r *retryRun) wait(ctx workflow.Context) error {
 	pause := r.in.Backoff
 	for range r.in.Loaded {
@@ -189,8 +190,8 @@ func (r *retryRun) wait(ctx workflow.Context) error {
 	return r.pause(ctx, pause, fmt.Sprintf("before round %d", r.in.Round))
 }
 
-// pause waits, and tells those who watch for what. It ends with errTooManyFailed
-// as soon as too many records have failed.
+// pause waits, and shows for what. It returns errTooManyFailed as soon as too many
+// records have failed.
 func (r *retryRun) pause(ctx workflow.Context, d time.Duration, forWhat string) error {
 	r.in.Progress.Waiting = forWhat + ", until " + workflow.Now(ctx).Add(d).UTC().Format(time.DateTime) + " UTC"
 	r.in.Progress.show(ctx)

@@ -14,7 +14,7 @@ type RollbackInput struct {
 	Rollback migration.Rollback `json:"rollback"`
 
 	// What the runs before this one have found and done. Run is the first of
-	// them; it is empty in the first.
+	// them; it is empty in the first one.
 	Run    activities.Run           `json:"run,omitzero"`
 	Begun  activities.RollbackBegun `json:"begun,omitzero"`
 	Phase  Phase                    `json:"phase,omitempty"`
@@ -25,8 +25,8 @@ type RollbackInput struct {
 // RollbackResult is what a rollback came to.
 type RollbackResult struct {
 	Summary migration.RollbackSummary `json:"summary"`
-	// Halted says why the rollback ended before its time, where it was trouble
-	// and not a person.
+	// Halted says why the rollback ended early, where it was trouble and not an
+	// operator.
 	Halted string `json:"halted,omitempty"`
 }
 
@@ -76,7 +76,7 @@ type rollbackRun struct {
 	total int // batches of the round
 }
 
-// begin checks the target first: where it cannot be used, nothing is begun.
+// begin checks the target first: if it cannot be used, nothing is undone.
 func (r *rollbackRun) begin(ctx workflow.Context) error {
 	r.in.Run = activities.Run{Folder: r.in.Rollback.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID}
 	if err := execute(withAttempts(ctx, checkAttempts), "can "+r.in.Rollback.Target.Host()+" be used?", a.CheckTarget, r.in.Run, nil); err != nil {
@@ -93,8 +93,8 @@ func (r *rollbackRun) beginRound(ctx workflow.Context) error {
 	return execute(ctx, "what is to be undone?", a.BeginRollback, r.in.Run, &r.in.Begun)
 }
 
-// rollBack does a round, and one more for what is left by workers that were shut
-// down while the rollback went on.
+// rollBack undoes a round, and starts another for what is left by workers that were
+// shut down meanwhile.
 func (r *rollbackRun) rollBack(ctx workflow.Context) error {
 	for {
 		if err := r.pass(ctx); err != nil {

@@ -9,28 +9,28 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// round is one pass over a set of batches, which one LoadWorkflow loads, or
-// several beside each other, each a range of it. One pace holds for all.
+// round is one pass over a set of batches, loaded by one LoadWorkflow, or by several
+// in parallel, each a range of them, at one pace.
 type round struct {
 	run        activities.Run
 	number     int
 	batches    int
 	limits     migration.Limits
-	partitions int    // LoadWorkflows that are wanted, 0 = by size
-	id         string // of the child, and the beginning of those of several
+	partitions int    // LoadWorkflows, 0 = by size
+	id         string // of the child; several begin with it
 	summary    string
 
 	mostFailed     *int // records that may fail; nil is any number
-	duplicatesFail bool // and count
-	notify         bool // somebody, of the breaker
+	duplicatesFail bool // they count too
+	notify         bool // notices of the breaker may be wanted
 }
 
 const (
-	// One workflow carries some hundred batches a second; where fewer are
-	// allowed, several would wait for each other.
-	slowestParted = 100 // calls a second
-	batchesAPart  = 25_000
-	mostParts     = 8
+	// One workflow handles some hundred batches a second; several workflows are of
+	// no use below that rate.
+	slowestPartedRate = 100 // calls a second
+	batchesAPart      = 25_000
+	mostParts         = 8
 )
 
 // parts is how many LoadWorkflows load the round.
@@ -38,19 +38,19 @@ func (r round) parts() int {
 	switch {
 	case r.partitions > 0 && r.mostFailed == nil:
 		return max(1, min(r.partitions, r.batches))
-	case r.limits.RateLimit > 0 && r.limits.RateLimit < slowestParted, r.mostFailed != nil: // they would count each on its own
+	case r.limits.RateLimit > 0 && r.limits.RateLimit < slowestPartedRate, r.mostFailed != nil: // they would count each on its own
 		return 1
 	}
 	return min(1+r.batches/batchesAPart, mostParts)
 }
 
-// window is how many batches are begun at once. Calls in flight are limited
-// where the calls are made; without a rate limit more batches are begun, since
-// the service takes longer to hand a batch out and to take its result in than
-// a quick call takes: with twice as many as calls the machine was idle for a
-// quarter of the time (docs/performance.md). It does so some hundred times a
-// second, so that a hundred more are enough; and each that waits at a closed gate
-// is a heartbeat every second or two for the service.
+// window is how many batches are in flight at most. The workers limit the calls in
+// flight; without a rate limit there are more batches, since the service takes longer
+// to dispatch a batch and to record its result than a quick call takes: with two
+// batches for each call the machine was idle for a quarter of the time
+// (docs/performance.md). The service handles some hundred batches a second, so a
+// hundred more are enough; and each batch that waits at a closed gate costs it a
+// heartbeat every second or two.
 func (r round) window() int {
 	if r.limits.RateLimit > 0 {
 		return r.limits.Workers
@@ -58,7 +58,7 @@ func (r round) window() int {
 	return r.limits.Workers + min(3*r.limits.Workers, mostAhead)
 }
 
-// mostAhead is how many batches more than calls are begun at most.
+// mostAhead is how many batches more than calls are in flight at most.
 const mostAhead = 100
 
 // inputs are those of the round's LoadWorkflows, in order.
@@ -89,9 +89,8 @@ func (r round) ids() []string {
 	return ids
 }
 
-// load loads the round to its end, or to where it stops. A part that halts
-// does not end the others: what made it halt, if it is no fault of its own
-// batches, will reach them as well.
+// load loads the round until it is done or stops. A part that halts does not end the
+// others: unless the cause is in its own batches, they will halt as well.
 func (r round) load(ctx workflow.Context) (LoadResult, error) {
 	ids, inputs := r.ids(), r.inputs()
 	running := make([]workflow.ChildWorkflowFuture, len(ids))

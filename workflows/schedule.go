@@ -21,31 +21,30 @@ import (
 type ScheduledInput struct {
 	Schedule migration.Schedule `json:"schedule"`
 
-	// What the runs before this one, which continued as new, have done. After is
-	// the path of their last file.
+	// What the runs before this one have done. After is the path of their last file.
 	After string              `json:"after,omitempty"`
 	So    migration.Scheduled `json:"so,omitzero"`
 }
 
-// FilesLeft is the type of the error of a run after which a person should look
-// at some files, or at why none was migrated. Its text becomes the note of a
-// schedule that pauses; all files stand in scheduled_*.json.
+// FilesLeft is the type of the error of a run that leaves files which need attention,
+// or that migrated none because of trouble. Its text becomes the note of a schedule
+// that pauses; scheduled_*.json has all files.
 const FilesLeft = "FilesLeft"
 
 // filesARun bounds the history: a file costs about 20 events.
 const filesARun = 100
 
-// ScheduledMigrationWorkflow migrates the files that are new, one after the
-// other, each as a child under the workflow id that a person would give it, and
-// puts them away. What is new their content says, not their name. A file that
-// changes between two looks is left to the next run.
+// ScheduledMigrationWorkflow migrates the new files, one after the other, each as a
+// child with the workflow id that the command for the file would give it, and moves
+// them away. A file is new by its content, not by its name. One that changes between
+// two listings is left to the next run.
 //
-// It fails with FilesLeft where a file was not migrated, or not to its end, so
-// that the schedule may pause. Failed records alone are no failure: their file
-// has been done. It can be cancelled at any time: the migration that runs is
-// stopped, and the next run goes on.
+// It fails with FilesLeft if a file was not migrated, or not completely, so that the
+// schedule may pause. Failed records alone are no failure: their file is done. It can
+// be cancelled at any time: the migration that runs is stopped, and the next run
+// resumes it.
 func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migration.Scheduled, error) {
-	// It does not wait for a bucket that is away: the next run comes by itself.
+	// It does not retry an unavailable bucket for long: the schedule starts the next run.
 	ctx = withAttempts(withFolder(ctx, in.Schedule.StateDir), diskAttempts)
 	s := &scheduledRun{in: in, so: in.So}
 	if s.so.StartedAt.IsZero() {
@@ -55,7 +54,7 @@ func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migrat
 		}
 	}
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (migration.Scheduled, error) { return s.so, nil },
-		workflow.QueryHandlerOptions{Description: "What became of which file so far?"})
+		workflow.QueryHandlerOptions{Description: "The result of each file so far."})
 	if err != nil {
 		return s.so, err
 	}
@@ -65,7 +64,7 @@ func ScheduledMigrationWorkflow(ctx workflow.Context, in ScheduledInput) (migrat
 type scheduledRun struct {
 	in ScheduledInput
 	so migration.Scheduled
-	at string // path of the file that is migrated just now
+	at string // path of the file that is being migrated
 }
 
 func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
@@ -83,7 +82,7 @@ func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
 			continue
 		}
 		if !settled[file.Path] {
-			s.note(ctx, migration.ScheduledFile{File: file.Path, Result: migration.FileGrowing, Reason: "it is still being written; the next run looks again"})
+			s.note(ctx, migration.ScheduledFile{File: file.Path, Result: migration.FileGrowing, Reason: "it is still being written; the next run checks it again"})
 			continue
 		}
 		s.file(ctx, file)
@@ -96,17 +95,16 @@ func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
 	return s.end(ctx)
 }
 
-// find looks at the files twice, and says which of them nobody has written in
-// between.
+// find lists the files twice, and says which of them were not written in between.
 func (s *scheduledRun) find(ctx workflow.Context) (found activities.Found, settled map[string]bool, err error) {
-	first, err := s.look(ctx, "which files are there?")
+	first, err := s.list(ctx, "which files are there?")
 	if err != nil || len(first.Files) == 0 {
 		return first, nil, err
 	}
 	if err := sleep(ctx, s.in.Schedule.Settle, "is any of them still being written?"); err != nil {
 		return first, nil, err
 	}
-	if found, err = s.look(ctx, "have they changed?"); err != nil {
+	if found, err = s.list(ctx, "have they changed?"); err != nil {
 		return found, nil, err
 	}
 	before := map[string]migration.FoundFile{}
@@ -120,12 +118,12 @@ func (s *scheduledRun) find(ctx workflow.Context) (found activities.Found, settl
 	return found, settled, nil
 }
 
-func (s *scheduledRun) look(ctx workflow.Context, summary string) (found activities.Found, err error) {
+func (s *scheduledRun) list(ctx workflow.Context, summary string) (found activities.Found, err error) {
 	err = execute(ctx, summary, a.FindFiles, activities.FindInput{Schedule: s.in.Schedule, After: s.in.After, Limit: filesARun}, &found)
 	return found, err
 }
 
-// file does what is to be done with one file.
+// file handles one file.
 func (s *scheduledRun) file(ctx workflow.Context, file migration.FoundFile) {
 	name := shownBase(file.Path)
 	s.at = file.Path
@@ -147,8 +145,8 @@ func (s *scheduledRun) file(ctx workflow.Context, file migration.FoundFile) {
 	s.note(ctx, *done)
 }
 
-// migrate runs the migration of a file. It gives nil where that is noted
-// already, and the file stays.
+// migrate runs the migration of a file. It returns nil if the result is noted already
+// and the file stays.
 func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, spec migration.Spec) *migration.ScheduledFile {
 	done := &migration.ScheduledFile{File: file.Path, WorkflowID: spec.ID}
 	options := childOptions(spec.ID, Summary(spec))
@@ -160,7 +158,7 @@ func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, s
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, options), MigrationWorkflow, spec).Get(ctx, &result)
 	switch {
 	case temporal.IsWorkflowExecutionAlreadyStartedError(err):
-		done.Result, done.Reason = migration.FileElsewhere, "its migration runs already, by another command; the next run looks again"
+		done.Result, done.Reason = migration.FileElsewhere, "its migration is already running, started by another command; the next run checks it again"
 	case isOfTheInput(err):
 		done.Result, done.Reason = migration.FileRefused, Cause(err)
 	case err != nil:
@@ -179,8 +177,8 @@ func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, s
 	return done
 }
 
-// isOfTheInput says whether a migration was refused for what its input is. What
-// is wrong with the target is no fault of the file.
+// isOfTheInput says whether a migration was refused because of its input, and not of
+// the target.
 func isOfTheInput(err error) bool {
 	var application *temporal.ApplicationError
 	var activity *temporal.ActivityError
@@ -188,7 +186,7 @@ func isOfTheInput(err error) bool {
 		errors.As(err, &activity) && activity.ActivityType().GetName() == "InspectSource"
 }
 
-// putAway moves a file that needs nothing more.
+// putAway moves a file that is done.
 func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, staged string, done *migration.ScheduledFile) {
 	folder := ""
 	if !s.in.Schedule.KeepFiles {
@@ -198,19 +196,19 @@ func (s *scheduledRun) putAway(ctx workflow.Context, file migration.FoundFile, s
 		return
 	}
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	summary := "put " + shownBase(file.Path) + " into " + folder
+	summary := "move " + shownBase(file.Path) + " into " + folder
 	if folder == "" {
-		summary = "drop the plain copy of " + shownBase(file.Path)
+		summary = "remove the plain copy of " + shownBase(file.Path)
 	}
 	err := execute(ctx, summary, a.PutAway, activities.PutAwayInput{
 		Schedule: s.in.Schedule, File: file, Folder: folder, Staged: staged,
 	}, &done.MovedTo)
 	switch {
 	case err != nil:
-		done.Reason = join(done.Reason, "it could not be put away: "+Cause(err))
+		done.Reason = join(done.Reason, "it could not be moved: "+Cause(err))
 		s.so.Halted = done.Reason
 	case folder != "" && done.MovedTo == "":
-		done.Reason = join(done.Reason, "the file was changed meanwhile and stays; the next run looks at it")
+		done.Reason = join(done.Reason, "the file has changed since and was not moved; the next run checks it")
 	}
 }
 
@@ -236,8 +234,8 @@ func join(one, two string) string {
 	return one + "; " + two
 }
 
-// notRun is for a fault that is not the file's: the files after it would meet
-// the same.
+// notRun is for an error that is not about the file: the files after it would get the
+// same.
 func (s *scheduledRun) notRun(ctx workflow.Context, done migration.ScheduledFile, err error) {
 	done.Result, done.Reason = migration.FileNotRun, Cause(err)
 	if ctx.Err() != nil {
@@ -247,7 +245,7 @@ func (s *scheduledRun) notRun(ctx workflow.Context, done migration.ScheduledFile
 	s.note(ctx, done)
 }
 
-// note keeps what became of a file.
+// note keeps the result of a file.
 func (s *scheduledRun) note(ctx workflow.Context, done migration.ScheduledFile) {
 	workflow.GetLogger(ctx).Info("a file of the schedule", "schedule", s.in.Schedule.ID, "file", done.File, "result", done.Result, "reason", done.Reason)
 	if done.Result == migration.FileKnown {
@@ -268,7 +266,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 	free, _ := workflow.NewDisconnectedContext(ctx)
 	s.so.FinishedAt = workflow.Now(ctx).UTC().Truncate(time.Second)
 	var name string
-	err := execute(free, "write what became of the files", a.WriteScheduled, activities.WriteScheduledInput{
+	err := execute(free, "write the results of the files", a.WriteScheduled, activities.WriteScheduledInput{
 		Schedule: s.in.Schedule, Scheduled: s.so,
 	}, &name)
 	if err != nil {
@@ -285,7 +283,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 	return s.so, nil
 }
 
-// left says which files need somebody, "" for none.
+// left says which files need attention, "" for none.
 func (s *scheduledRun) left() string {
 	var left []string
 	for _, f := range s.so.Files {
@@ -296,9 +294,9 @@ func (s *scheduledRun) left() string {
 	const shown = 5
 	switch {
 	case len(left) > shown:
-		return fmt.Sprintf("%s need somebody: %s and %d more", figures.Count(len(left), "file"), strings.Join(left[:shown], ", "), len(left)-shown)
+		return fmt.Sprintf("%s need attention: %s and %d more", figures.Count(len(left), "file"), strings.Join(left[:shown], ", "), len(left)-shown)
 	case len(left) > 0:
-		return fmt.Sprintf("%s %s somebody: %s", figures.Count(len(left), "file"), figures.Plural(len(left), "needs", "need"), strings.Join(left, ", "))
+		return fmt.Sprintf("%s %s attention: %s", figures.Count(len(left), "file"), figures.Plural(len(left), "needs", "need"), strings.Join(left, ", "))
 	}
 	return s.so.Halted
 }
@@ -310,7 +308,7 @@ func shownBase(path string) string { return safetext.Name(filepath.Base(path)) }
 func (s *scheduledRun) show(ctx workflow.Context) {
 	text := "Files of " + safetext.Code(strings.Join(s.in.Schedule.Patterns, ", "))
 	if s.at != "" {
-		text += ", just now " + safetext.Code(filepath.Base(s.at))
+		text += ", now " + safetext.Code(filepath.Base(s.at))
 	}
 	if s.so.Known > 0 {
 		text += fmt.Sprintf("; %d %s migrated before", s.so.Known, figures.Plural(s.so.Known, "was", "were"))

@@ -351,7 +351,7 @@ func TestAFileThatCannotBePutAwayEndsTheRun(t *testing.T) {
 func TestAFileThatWasReplacedDuringItsMigrationStays(t *testing.T) {
 	f := &fakeFiles{looks: []activities.Found{files("a.csv")}, gone: true}
 	so, err := newScheduled(t, f, map[string]func() (Result, error){}).run()
-	if err != nil || so.Files[0].MovedTo != "" || !strings.Contains(so.Files[0].Reason, "was changed meanwhile") {
+	if err != nil || so.Files[0].MovedTo != "" || !strings.Contains(so.Files[0].Reason, "has changed since") {
 		t.Errorf("%+v, %v; want a file that stays, and the reason", so.Files, err)
 	}
 }

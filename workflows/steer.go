@@ -18,8 +18,8 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// The updates by which a migration is steered. Each takes an Order and gives an
-// Answer; one that makes no sense is refused with the reason.
+// The updates by which a migration is steered. Each takes an Order and returns an
+// Answer; one that is not possible now is rejected with the reason.
 const (
 	UpdatePause   = "pause"
 	UpdateResume  = "resume"
@@ -31,20 +31,20 @@ const (
 
 // Order is what an operator wants of a migration.
 type Order struct {
-	By     string `json:"by"`     // who, for people
-	Reason string `json:"reason"` // why, for people
+	By     string `json:"by"`     // name of the operator
+	Reason string `json:"reason"` // for people
 	// Set is for UpdateSet: new values by name, as in migration.Settings.
 	Set map[string]string `json:"set,omitempty"`
 }
 
-// longestText is in characters: who gives an order and why is kept in the history
-// of the workflow, and shown in a line.
+// longestText is in characters: the name and the reason are kept in the history of
+// the workflow, and shown in a line.
 const longestText = 200
 
-// Check says what is wrong with the texts of an order. It does not look at what is
-// set.
+// Check says what is wrong with the texts of an order. It does not check the
+// settings.
 func (o Order) Check() error {
-	if err := checkText("the name of who gives the order", o.By); err != nil {
+	if err := checkText("the name of the operator", o.By); err != nil {
 		return err
 	}
 	return checkText("the reason", o.Reason)
@@ -68,12 +68,12 @@ type Answer struct {
 	Changes []migration.Event `json:"changes,omitempty"`
 }
 
-// Steering is how a migration was steered, as its Progress tells it.
+// Steering is how a migration was steered, as its Progress has it.
 type Steering struct {
 	migration.Control
 	MaxFailed string `json:"max_failed,omitempty"`
-	// Decision is what the migration waits for, for people, and DecidedBy the
-	// update that it waits for, besides stop. "" if it waits for nobody.
+	// Decision is the question that the migration waits with, for people, and
+	// DecidedBy the update that it waits for, besides stop. "" if it does not wait.
 	Decision  string `json:"decision,omitempty"`
 	DecidedBy string `json:"decided_by,omitempty"`
 	// Ending is the update that ends it, "" if none does.
@@ -82,7 +82,7 @@ type Steering struct {
 	Changes []migration.Event `json:"changes,omitempty"`
 }
 
-// order is an update: what it is for, what speaks against it, and what it does.
+// order is an update: what it is for, why it is rejected, and what it does.
 type order struct {
 	name, description string
 	check             func(Order) error
@@ -91,49 +91,49 @@ type order struct {
 
 func (m *migrationRun) orders() []order {
 	return []order{
-		{UpdatePause, "Make no more calls, until resume. Calls in flight come to their end.", m.mayPause, m.pause},
-		{UpdateResume, "Go on: after pause, or although too many records have failed.", m.mayResume, m.resume},
-		{UpdateSet, `Change settings: {"set": {"rate": "8", "workers": "4"}}. There are ` + strings.Join(migration.Settings, ", ") + ".", m.maySet, m.set},
-		{UpdateStop, "End now, with the result files. The same command goes on later.", m.mayEnd(UpdateStop), m.end(UpdateStop)},
+		{UpdatePause, "Make no more calls until resume. Calls in flight end.", m.mayPause, m.pause},
+		{UpdateResume, "Resume after a pause, or although too many records have failed.", m.mayResume, m.resume},
+		{UpdateSet, `Change settings: {"set": {"rate": "8", "workers": "4"}}. The settings are ` + strings.Join(migration.Settings, ", ") + ".", m.maySet, m.set},
+		{UpdateStop, "End now, with the result files. Rerun the command to resume later.", m.mayEnd(UpdateStop), m.end(UpdateStop)},
 		{UpdateCancel, "End now and for good, with the result files.", m.mayEnd(UpdateCancel), m.end(UpdateCancel)},
-		{UpdateApprove, "The canary is as it should be: load the other records.", m.mayApprove, m.approve},
+		{UpdateApprove, "Approve the canary: load the other records.", m.mayApprove, m.approve},
 	}
 }
 
-// listen takes the orders of operators from here on. The context that it gives
-// ends when one of them ends the migration.
+// listen accepts orders from here on. The context that it returns is cancelled when
+// one of them ends the migration.
 func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
 	m.ordering = workflow.NewMutex(ctx)
 	for _, o := range m.orders() {
 		do := func(ctx workflow.Context, order Order) (Answer, error) {
-			// A stop of the workflow itself does not keep an order from its end. It
-			// does not wait for a bucket that is away: an operator waits for it.
+			// An order completes also when the workflow is cancelled. It does not
+			// retry an unavailable bucket for long: an operator waits for the answer.
 			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, m.ref.Folder.Path()), diskAttempts))
 			if err := m.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
 			defer m.ordering.Unlock()
 			if err := o.check(order); err != nil {
-				return Answer{}, err // it was right when it came
+				return Answer{}, err // it was possible when it came
 			}
 			return o.do(ctx, order)
 		}
-		mayBe := func(order Order) error {
+		validate := func(order Order) error {
 			if err := order.Check(); err != nil {
 				return err
 			}
 			return o.check(order)
 		}
-		err := workflow.SetUpdateHandlerWithOptions(ctx, o.name, do, workflow.UpdateHandlerOptions{Validator: mayBe, Description: o.description})
+		err := workflow.SetUpdateHandlerWithOptions(ctx, o.name, do, workflow.UpdateHandlerOptions{Validator: validate, Description: o.description})
 		if err != nil {
-			workflow.GetLogger(ctx).Error("cannot take orders", "order", o.name, "error", err)
+			workflow.GetLogger(ctx).Error("cannot accept orders", "order", o.name, "error", err)
 		}
 	}
 	ctx, m.endWork = workflow.WithCancel(ctx)
 	return ctx
 }
 
-// answerOrders lets all orders come to their answers, at the end.
+// answerOrders waits until all orders are answered, at the end.
 func (m *migrationRun) answerOrders(ctx workflow.Context) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
@@ -151,10 +151,10 @@ func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
 	if o.Reason != "" {
 		text += ": " + o.Reason
 	}
-	answer, err := m.change(ctx, "paused; calls in flight come to their end", func(s *Steering) { s.Paused, s.PausedText = true, text },
+	answer, err := m.change(ctx, "paused; calls in flight end", func(s *Steering) { s.Paused, s.PausedText = true, text },
 		o.change(ctx, "paused", "no", "yes"))
 	if err == nil {
-		m.tell(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + text + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
+		m.notify(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + text + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
 	}
 	return answer, err
 }
@@ -169,8 +169,8 @@ func (m *migrationRun) mayResume(Order) error {
 func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 	var changes []migration.Event
 	decided := m.steering.DecidedBy == UpdateResume
-	// Who goes on with so many that failed does not want to be asked again; who has
-	// set another limit for it does.
+	// A resume with more failed records than the limit allows lifts the limit, so that
+	// the same question is not asked again. A limit that was raised above them stays.
 	most := m.mostFailed()
 	anyNumber := decided && most != nil && *most < 0
 	if m.steering.Paused {
@@ -179,7 +179,7 @@ func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 	if anyNumber {
 		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
 	}
-	answer, err := m.change(ctx, "it goes on", func(s *Steering) {
+	answer, err := m.change(ctx, "it resumes", func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
 			s.Decision, s.DecidedBy = "", ""
@@ -189,7 +189,7 @@ func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 		}
 	}, changes...)
 	if err == nil {
-		m.tell(ctx, notify.Notice{Type: notify.Resumed, Text: "The migration goes on."})
+		m.notify(ctx, notify.Notice{Type: notify.Resumed, Text: "The migration has resumed."})
 	}
 	return answer, err
 }
@@ -206,20 +206,20 @@ func (m *migrationRun) approve(ctx workflow.Context, o Order) (Answer, error) {
 		o.change(ctx, canaryApproved, "no", "yes"))
 }
 
-// canaryApproved is what the history of changes calls an approval.
+// canaryApproved is the name of an approval in the history of changes.
 const canaryApproved = "canary approved"
 
-// maySet refuses all settings where one is wrong.
+// maySet rejects all settings if one is wrong.
 func (m *migrationRun) maySet(o Order) error {
 	if len(o.Set) == 0 {
-		return errors.New(`nothing is set; expected {"set": {"rate": "8"}}, with ` + strings.Join(migration.Settings, ", "))
+		return errors.New(`expected settings as in {"set": {"rate": "8"}}, found none; there are ` + strings.Join(migration.Settings, ", "))
 	}
 	changed, err := m.steering.with(o.Set)
 	if err != nil {
 		return err
 	}
 	if changed.MaxFailed != m.steering.MaxFailed && len(m.progress.Children) > 1 {
-		return fmt.Errorf("this migration loads in %d parts, which count what fails on their own; expected one; stop it, and give the same command with --max-failed", len(m.progress.Children))
+		return fmt.Errorf("expected a migration that loads in one part, found %d, each of which counts its failed records alone; stop the migration, and rerun its command with --max-failed", len(m.progress.Children))
 	}
 	return m.mayChange()
 }
@@ -237,7 +237,7 @@ func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
 		}
 	}
 	if len(changes) == 0 {
-		return Answer{Text: "nothing has changed: these are the values already"}, nil
+		return Answer{Text: "nothing has changed: these values are set already"}, nil
 	}
 	answer, err := m.change(ctx, "set", func(s *Steering) { s.Control, s.MaxFailed = after.Control, after.MaxFailed }, changes...)
 	if err == nil && before.MaxFailed != after.MaxFailed {
@@ -246,7 +246,7 @@ func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
 	return answer, err
 }
 
-// with gives the steering with other settings, or says what is wrong with them.
+// with returns the steering with other settings, or says what is wrong with them.
 func (s Steering) with(set map[string]string) (Steering, error) {
 	for _, name := range workflow.DeterministicKeys(set) {
 		var err error
@@ -292,7 +292,7 @@ func (s Steering) setting(name string) string {
 func (m *migrationRun) mayEnd(how string) func(Order) error {
 	return func(Order) error {
 		if m.steering.Ending == how || m.steering.Ending == UpdateCancel {
-			return errors.New("the migration is being ended already")
+			return errors.New("the migration is already stopping")
 		}
 		if m.writing {
 			return errAtItsEnd
@@ -301,24 +301,24 @@ func (m *migrationRun) mayEnd(how string) func(Order) error {
 	}
 }
 
-// end ends what is in work. The story goes on with the artifacts.
+// end ends all work before the artifacts, which are written next.
 func (m *migrationRun) end(how string) func(workflow.Context, Order) (Answer, error) {
-	text := "stopping: calls in flight come to their end, then the result files are written; the same command goes on"
+	text := "stopping: calls in flight end, then the result files are written; rerun the command to resume"
 	if how == UpdateCancel {
-		text = "cancelling: calls in flight come to their end, then the result files are written; the same command does not go on"
+		text = "cancelling: calls in flight end, then the result files are written; the migration cannot be resumed"
 	}
 	return func(ctx workflow.Context, o Order) (Answer, error) {
 		m.steering.Ending = how
 		m.endWork()
 		answer, err := m.change(ctx, text, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
-		if err != nil { // it ends all the same
-			answer.Text = text + "; who asked for it could not be written down"
+		if err != nil { // it ends nevertheless
+			answer.Text = text + "; the name of the operator could not be written down"
 		}
 		return answer, nil
 	}
 }
 
-var errAtItsEnd = errors.New("the migration is at its end: its result files are being written; watch it with the same command")
+var errAtItsEnd = errors.New("the migration is ending: its result files are being written; rerun its command to watch it")
 
 func (m *migrationRun) mayChange() error {
 	if m.writing || m.steering.Ending != "" {
@@ -327,8 +327,8 @@ func (m *migrationRun) mayChange() error {
 	return nil
 }
 
-// change lets all workers know, and then changes the steering: where that
-// fails, nothing has changed.
+// change writes a new control down for all workers, and then changes the steering:
+// if that fails, nothing has changed.
 func (m *migrationRun) change(ctx workflow.Context, text string, apply func(*Steering), changes ...migration.Event) (Answer, error) {
 	next := m.steering
 	apply(&next)
@@ -349,22 +349,21 @@ func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) err
 	return execute(ctx, "write down what has changed", a.Steer, in, nil)
 }
 
-// decide waits until an operator says how to go on, with an update or with
-// stop, or until the time is up (0 = as long as it takes). It says whether the
-// migration goes on.
+// decide waits until an operator decides, with the update by or with stop, or until
+// the timeout (0 = none). It says whether the migration continues.
 func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout time.Duration) bool {
 	if ctx.Err() != nil {
-		return false // it was decided before anybody was asked
+		return false // it is already stopping
 	}
 	question += m.writeFailures(ctx)
 	m.steering.Decision, m.steering.DecidedBy = question, by
 	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
 	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
 	if err := m.write(ctx, activities.SteerInput{Run: m.ref, Events: []migration.Event{event}}); err != nil {
-		workflow.GetLogger(ctx).Warn("cannot write an event down", "error", err)
+		workflow.GetLogger(ctx).Warn("cannot write down an event", "error", err)
 	}
 	m.enter(ctx, m.progress.Phase)
-	m.tell(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question, Command: notify.Command(by, m.spec.ID)})
+	m.notify(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question, Command: notify.Command(by, m.spec.ID)})
 	decided := func() bool { return m.steering.DecidedBy == "" }
 	if timeout == 0 {
 		return workflow.Await(ctx, decided) == nil
@@ -373,18 +372,18 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 		Timeout: timeout, TimerOptions: workflow.TimerOptions{Summary: "wait for " + by},
 	}, decided)
 	if !ok && err == nil {
-		// An order that is being carried out came in time.
+		// An order that is being carried out came before the timeout.
 		err = workflow.Await(ctx, func() bool { return decided() || !m.ordering.IsLocked() })
 	}
 	return err == nil && decided()
 }
 
-// writeFailures gives somebody who is to decide what they need: the fail file and
-// the reasons, as they are so far. It says where.
+// writeFailures gives the operator the fail file and the reasons so far.
+// It says where they are.
 func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
 	var reasons activities.Reasons
 	if err := execute(ctx, "write the fail file so far", a.WriteFailures, m.ref, &reasons); err != nil {
-		workflow.GetLogger(ctx).Warn("the fail file so far could not be written", "error", err)
+		workflow.GetLogger(ctx).Warn("cannot write the fail file so far", "error", err)
 		return ""
 	}
 	m.progress.Errors = errorsOf(reasons)

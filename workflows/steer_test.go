@@ -420,7 +420,7 @@ func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
 	}{
 		{at(1, UpdateResume, anna), "not paused"},
 		{at(1, UpdateApprove, anna), "no canary"},
-		{at(1, UpdateSet, Order{}), "nothing is set"},
+		{at(1, UpdateSet, Order{}), "found none"},
 		{at(1, UpdateSet, set("speed", "9")), "rate, rate-plan, workers, breaker, max-failed"},
 		{at(1, UpdateSet, set("rate", "-1")), "expected 0.001 to 100000"},
 		{at(1, UpdateSet, set("rate", "8", "workers", "0")), "expected 1 to 1000"},

@@ -27,7 +27,7 @@ type UpdateResult struct {
 	Counts ledger.Updates `json:"counts"`
 	// Stopped says that duplicates are left.
 	Stopped bool `json:"stopped,omitempty"`
-	// Halted says why, where it was trouble and not a person.
+	// Halted says why, where it was trouble and not an operator.
 	Halted string `json:"halted,omitempty"`
 }
 

@@ -10,17 +10,17 @@ import (
 	"durable-dataload/activities"
 )
 
-// TaskQueue is where separate workers look for work.
+// TaskQueue is the task queue that separate workers poll.
 const TaskQueue = "durable-dataload"
 
-// LongestCall is how long a worker for any migration, told to stop, waits for
-// calls in flight. A call takes as long as --timeout says, at most; the worker
-// ends as soon as the last one has ended.
+// LongestCall is how long a worker for any migration waits for calls in flight when
+// it shuts down. A call takes --timeout at most; the worker exits as soon as the last
+// one has ended.
 const LongestCall = time.Hour
 
-// mostActivities is how many activities a worker has in work at once. Batches that
-// wait at a closed gate keep their places, so there are more of these than one
-// migration may begin batches: the order that opens the gate is an activity too.
+// mostActivities is how many activities a worker runs at once. Batches that wait at a
+// closed gate keep their slots, so there are more slots than batches in flight of one
+// migration: the order that opens the gate is an activity too.
 const mostActivities = 5000
 
 // registered are the workflows of a worker for migrations.
@@ -28,30 +28,30 @@ var registered = []any{
 	MigrationWorkflow, LoadWorkflow, RetryWorkflow, UpdateWorkflow, RollbackWorkflow, VerifyWorkflow, NotifyWorkflow, ScheduledMigrationWorkflow,
 }
 
-// NewWorker makes a worker for migrations. Stopped, it lets calls that take up
-// to timeout come to an end, and writes down what they say. alone says that no
-// other worker shares its task queue.
+// NewWorker makes a worker for migrations. When it shuts down it waits for calls that
+// take up to timeout, and writes down their answers. alone says that no other worker
+// polls its task queue.
 func NewWorker(c client.Client, taskQueue string, a *activities.Activities, timeout time.Duration, alone bool) worker.Worker {
 	w := worker.New(c, taskQueue, worker.Options{
 		Interceptors: []interceptor.WorkerInterceptor{a.Interceptor()},
-		// Longer than a call and the writing down of its answer. (The default of
-		// 0 would cut calls off.)
+		// Longer than a call and the writing of its answer. (The default of 0 would
+		// abort calls.)
 		WorkerStopTimeout: timeout + 15*time.Second,
-		// Batches wait inside the activity for their turn, at the cost of a
+		// Batches wait for their start time inside the activity, at the cost of a
 		// goroutine: the pace decides how many call.
 		MaxConcurrentActivityExecutionSize: mostActivities,
-		// Who polls takes a batch at once; without one it is written to a queue
-		// and read again.
+		// A waiting poller gets a batch at once; without one the service writes it to
+		// a queue and reads it again.
 		MaxConcurrentActivityTaskPollers: 10,
 		MaxConcurrentWorkflowTaskPollers: 4,
-		// A worker that answers for the workflow would get most of its batches,
-		// beside the queue: when that one dies, few are left with the others.
-		// With no others it saves the service a third of its work.
+		// With eager activities the worker that runs the workflow would get most of its
+		// batches: when it dies, few are left with the others. Without others they save
+		// the service a third of its work.
 		DisableEagerActivities: !alone,
-		// Heartbeats are how a batch hears that it is not wanted any more.
+		// A batch learns of its cancellation by a heartbeat.
 		MaxHeartbeatThrottleInterval: 1500 * time.Millisecond,
-		// After a crash the service gives a workflow that was cached in the dead
-		// process to another one after this time.
+		// After a crash a workflow that was cached in the dead process moves to another
+		// worker after this time.
 		StickyScheduleToStartTimeout: 2 * time.Second,
 	})
 	for _, workflow := range registered {
@@ -69,7 +69,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 	return w
 }
 
-// NewNoticeWorker makes a worker that only delivers notices of NoticeQueue.
+// NewNoticeWorker makes a worker that only delivers the notices of NoticeQueue.
 func NewNoticeWorker(c client.Client, a *activities.Activities) worker.Worker {
 	w := worker.New(c, NoticeQueue, worker.Options{
 		Interceptors:                     []interceptor.WorkerInterceptor{a.Interceptor()},
