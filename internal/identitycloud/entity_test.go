@@ -359,22 +359,3 @@ func TestFindEntitiesGivesEachRecordOnce(t *testing.T) {
 		t.Errorf("%d finds and %d views, want 2 and 3", finds, views)
 	}
 }
-
-func TestFindEntitiesKeepsWhatItFoundBeforeAnError(t *testing.T) {
-	n := 0
-	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if n++; n == 1 {
-			_, _ = io.WriteString(w, `{"stat":"ok","results":[{"uuid":"u1","email":"k1"}]}`)
-			return
-		}
-		w.WriteHeader(502)
-	})
-	keys := make([]string, findKeys+1)
-	for i := range keys {
-		keys[i] = fmt.Sprintf("k%d", i)
-	}
-	found, err := newClient(t, address).FindEntities(context.Background(), "email", keys)
-	if !IsUnknown(err) || len(found) != 1 || found[0].UUID != "u1" {
-		t.Errorf("got %+v, %v, want u1 and an error", found, err)
-	}
-}

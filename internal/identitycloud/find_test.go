@@ -212,8 +212,8 @@ func TestFindKeepsWhatItFoundBeforeAnError(t *testing.T) {
 	}
 	found, err := newClient(t, url).FindEntities(context.Background(), "email", keys)
 	var e *HTTPError
-	if !errors.As(err, &e) || e.Status != 502 || len(found) != 1 || found[0].UUID != "u1" {
-		t.Errorf("got %+v, %v, want k1 and HTTP 502", found, err)
+	if !IsUnknown(err) || !errors.As(err, &e) || e.Status != 502 || len(found) != 1 || found[0].UUID != "u1" {
+		t.Errorf("got %+v, %v, want u1 and an unknown outcome, HTTP 502", found, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 )
 
@@ -21,23 +22,20 @@ var _ Target = (*identitycloud.Client)(nil)
 // Meter learns from the answers of a target how long a call takes and how the clocks differ. Its method Saw is a hook:
 // see identitycloud.Config.Answered.
 type Meter struct {
-	mu        sync.Mutex
-	callTime  time.Duration
-	low, high time.Duration // between them the target's clock is ahead of ours
+	clock evidence.DateClock
+
+	mu       sync.Mutex
+	callTime time.Duration
 }
 
 // Saw takes an answer into account.
 func (m *Meter) Saw(date, sent, received time.Time) {
+	m.clock.Saw(date, sent, received)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// Date has whole seconds, and was written between sending and receiving.
-	low, high := date.Sub(received), date.Add(time.Second).Sub(sent)
-	if m.callTime == 0 {
-		m.callTime, m.low, m.high = received.Sub(sent), low, high
-		return
+	if took := received.Sub(sent); m.callTime == 0 || took < m.callTime { // the first call also made the connection
+		m.callTime = took
 	}
-	// The first call also made the connection.
-	m.callTime, m.low, m.high = min(m.callTime, received.Sub(sent)), max(m.low, low), min(m.high, high)
 }
 
 // CallTime is the time of the fastest call, 0 if there was none with a date.
@@ -50,15 +48,16 @@ func (m *Meter) CallTime() time.Duration {
 // tolerance is how far the clocks may be apart. How far the platform lets them be for signed calls is not documented.
 const tolerance = 5 * time.Second
 
-// off is by how much the target's clock is ahead of ours at least (or behind, if negative); 0 within the tolerance.
-func (m *Meter) off() time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// ahead is by how much the target's clock is ahead of ours at least (or behind, if negative); 0 within the tolerance.
+func (m *Meter) ahead() time.Duration {
+	skew := m.clock.Skew()
 	switch {
-	case m.low > tolerance:
-		return m.low
-	case m.high < -tolerance:
-		return m.high
+	case skew == nil:
+		return 0
+	case skew.Low > tolerance:
+		return skew.Low
+	case skew.High < -tolerance:
+		return skew.High
 	}
 	return 0
 }
@@ -85,7 +84,7 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 		p.add(severity, KindTarget, err.Error())
 		return p, nil
 	}
-	if off := meter.off().Round(time.Second); off != 0 {
+	if off := meter.ahead().Round(time.Second); off != 0 {
 		way := "behind"
 		if off < 0 {
 			way, off = "ahead of", -off
