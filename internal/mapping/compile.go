@@ -138,88 +138,102 @@ func (c *compiling) place(r *rule, l *leaf) error {
 		r.to, l.source, other)
 }
 
+type makeRow func(dst []byte, fields []string) ([]byte, error)
+
 // leaf compiles a rule into the function that computes its value.
-func (c *compiling) leaf(r *rule, column int) (*leaf, error) {
+func (c *compiling) leaf(r *rule, column int) (l *leaf, err error) {
 	if column >= 0 {
 		c.records.reads[column] = true
 	}
-	l := &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line, plural: r.typ == typePlural}
-	change := r.change()
-	finish := r.finish()
-	isText := r.typ == "" || r.typ == typeString
-	if isText && r.values == nil && r.fallback == nil && !r.blankIsEmpty {
+	l = &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line, plural: r.typ == typePlural}
+	isText := (r.typ == "" || r.typ == typeString) && r.values == nil && r.fallback == nil
+	change, finish := r.change(), r.finish()
+	if isText && !r.blankIsEmpty {
 		finish = appendText
 	}
 	switch {
 	case r.constant != nil:
 		l.row = func(dst []byte, _ []string) ([]byte, error) { return append(dst, r.constant...), nil }
 		l.plural = r.constant[0] == '['
-		return l, nil
 	case r.expression != "":
-		e, err := compileExpression(r.expression, c.index, r.column != "")
-		var unknown *unknownColumn
-		if errors.As(err, &unknown) {
-			return nil, c.at(r.line, "%s: %s%s", r.where(), err, c.didYouMean(unknown.name))
-		}
-		if err != nil {
-			return nil, c.at(r.line, "%s: %s", r.where(), err)
-		}
-		for _, used := range e.columns {
-			c.records.reads[used.column] = true
-		}
-		if !r.fits(e.gives) {
-			return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
-		}
-		l.row = func(dst []byte, fields []string) ([]byte, error) {
-			cell := ""
-			if column >= 0 {
-				cell = change(fields[column])
-			}
-			result, err := e.run(cell, fields)
-			if err != nil {
-				return nil, &stepError{"expression", err.Error()}
-			}
-			return r.appendResult(dst, result, finish)
-		}
-		return l, nil
+		l.row, err = c.expression(r, column, change, finish)
 	case r.join != nil:
-		var columns []int
-		for _, name := range r.join {
-			i, ok := c.index[name]
-			if !ok {
-				return nil, c.at(r.line, "%s joins the column %q, which is not in the input%s", r.where(), name, c.didYouMean(name))
-			}
-			columns = append(columns, i)
-			c.records.reads[i] = true
-		}
-		l.row = func(dst []byte, fields []string) ([]byte, error) {
-			var parts []string
-			for _, i := range columns {
-				if fields[i] != "" {
-					parts = append(parts, fields[i])
-				}
-			}
-			return finish(dst, change(strings.Join(parts, r.with)))
-		}
-		return l, nil
+		l.row, err = c.join(r, change, finish)
 	case r.kind.password.saltColumn != "":
-		salt, ok := c.index[r.kind.password.saltColumn]
-		if !ok {
-			return nil, c.at(r.line, "%s takes the salt from the column %q, which is not in the input%s", r.where(), r.kind.password.saltColumn, c.didYouMean(r.kind.password.saltColumn))
+		l.row, err = c.salted(r, column, change)
+	default:
+		l.append = finish
+		l.replaced, l.instead = r.replaced(change)
+		if r.trim || r.normalize != "" || r.letters != "" {
+			l.append = func(dst []byte, value string) ([]byte, error) { return finish(dst, change(value)) }
 		}
-		c.records.reads[salt] = true
-		l.row = func(dst []byte, fields []string) ([]byte, error) {
-			return r.appendSalted(dst, change(fields[column]), fields[salt])
+		l.unchanged = isText && r.normalize == ""
+	}
+	return l, err
+}
+
+// use gives a column that a rule names besides its own. how says in a message what the rule does with it.
+func (c *compiling) use(r *rule, how, name string) (int, error) {
+	i, ok := c.index[name]
+	if !ok {
+		return 0, c.at(r.line, "%s %s the column %q, which is not in the input%s", r.where(), how, name, c.didYouMean(name))
+	}
+	c.records.reads[i] = true
+	return i, nil
+}
+
+func (c *compiling) expression(r *rule, column int, change func(string) string, finish appendValue) (makeRow, error) {
+	e, err := compileExpression(r.expression, c.index, r.column != "")
+	var unknown *unknownColumn
+	if errors.As(err, &unknown) {
+		return nil, c.at(r.line, "%s: %s%s", r.where(), err, c.didYouMean(unknown.name))
+	}
+	if err != nil {
+		return nil, c.at(r.line, "%s: %s", r.where(), err)
+	}
+	for _, used := range e.columns {
+		c.records.reads[used.column] = true
+	}
+	if !r.fits(e.gives) {
+		return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
+	}
+	return func(dst []byte, fields []string) ([]byte, error) {
+		cell := ""
+		if column >= 0 {
+			cell = change(fields[column])
 		}
-		return l, nil
+		result, err := e.run(cell, fields)
+		if err != nil {
+			return nil, &stepError{"expression", err.Error()}
+		}
+		return r.appendResult(dst, result, finish)
+	}, nil
+}
+
+func (c *compiling) join(r *rule, change func(string) string, finish appendValue) (makeRow, error) {
+	columns := make([]int, len(r.join))
+	for i, name := range r.join {
+		var err error
+		if columns[i], err = c.use(r, "joins", name); err != nil {
+			return nil, err
+		}
 	}
-	l.append = finish
-	l.replaced, l.instead = r.replaced(change)
-	if r.trim || r.normalize != "" || r.letters != "" {
-		l.append = func(dst []byte, value string) ([]byte, error) { return finish(dst, change(value)) }
-	}
-	l.unchanged = isText && r.values == nil && r.fallback == nil && r.normalize == ""
-	return l, nil
+	return func(dst []byte, fields []string) ([]byte, error) {
+		var parts []string
+		for _, i := range columns {
+			if fields[i] != "" {
+				parts = append(parts, fields[i])
+			}
+		}
+		return finish(dst, change(strings.Join(parts, r.with)))
+	}, nil
+}
+
+func (c *compiling) salted(r *rule, column int, change func(string) string) (makeRow, error) {
+	salt, err := c.use(r, "takes the salt from", r.kind.password.saltColumn)
+	return func(dst []byte, fields []string) ([]byte, error) {
+		return r.appendSalted(dst, change(fields[column]), fields[salt])
+	}, err
 }
 
 // cutPart makes the leaf of a part from the leaf for the whole cell.

@@ -114,81 +114,81 @@ type moment struct {
 }
 
 // parse reads a value that is in this layout, from end to end.
-func (l *layout) parse(s string) (moment, bool) {
+func (l *layout) parse(s string) (m moment, ok bool) {
 	if l.unix > 0 {
 		return l.parseUnix(s)
 	}
-	m := moment{}
 	for i := range l.tokens {
-		t := &l.tokens[i]
-		var n int
-		ok := true
-		switch t.field {
-		case 'l':
-			if s, ok = strings.CutPrefix(s, t.literal); !ok {
-				return m, false
-			}
-			continue
-		case 'N', 'n':
-			if m.month, s = monthName(s, t.field == 'n'); m.month == 0 {
-				return m, false
-			}
-			continue
-		case 'a':
-			if len(s) < 2 || s[1]|0x20 != 'm' || s[0]|0x20 != 'a' && s[0]|0x20 != 'p' {
-				return m, false
-			}
-			m.half, s = s[0]|0x20, s[2:]
-			continue
-		case 'Z':
-			if m.offset, s, ok = zoneOffset(s); !ok {
-				return m, false
-			}
-			m.hasOffset = true
-			continue
-		case 'D':
-			// %d of Python's strptime takes a space for the leading zero, %m does not.
-			if t.min == 1 && len(s) > 1 && s[0] == ' ' && s[1] >= '1' && s[1] <= '9' && (len(s) == 2 || s[2] < '0' || s[2] > '9') {
-				s = s[1:]
-			}
-		}
-		if n, s, ok = number(s, t.min, t.max); !ok {
+		if s, ok = l.tokens[i].read(s, &m); !ok {
 			return m, false
 		}
-		switch t.field {
-		case 'Y':
-			m.year = n
-		case 'y': // as in POSIX: 69 to 99 are of the 20th century
-			if m.year = 2000 + n; n >= 69 {
-				m.year = 1900 + n
-			}
-		case 'M':
-			m.month = n
-		case 'D':
-			m.day = n
-		case 'h':
-			m.hour = n
-		case 'm':
-			m.minute = n
-		case 's':
-			m.second = n
-			m.nanosecond, s = fraction(s)
+	}
+	return m, s == "" && m.settle()
+}
+
+// read reads one part of a date into m, and gives what stands behind it.
+func (t *token) read(s string, m *moment) (rest string, ok bool) {
+	switch t.field {
+	case 'l':
+		return strings.CutPrefix(s, t.literal)
+	case 'N', 'n':
+		m.month, rest = monthName(s, t.field == 'n')
+		return rest, m.month != 0
+	case 'a':
+		if len(s) < 2 || s[1]|0x20 != 'm' || s[0]|0x20 != 'a' && s[0]|0x20 != 'p' {
+			return s, false
+		}
+		m.half = s[0] | 0x20
+		return s[2:], true
+	case 'Z':
+		m.hasOffset = true
+		m.offset, rest, ok = zoneOffset(s)
+		return rest, ok
+	case 'D':
+		// %d of Python's strptime takes a space for the leading zero, %m does not.
+		if t.min == 1 && len(s) > 1 && s[0] == ' ' && s[1] >= '1' && s[1] <= '9' && (len(s) == 2 || s[2] < '0' || s[2] > '9') {
+			s = s[1:]
 		}
 	}
-	if s != "" || m.year < 1 || m.month < 1 || m.month > 12 || m.day < 1 || m.day > daysIn(m.year, m.month) || m.minute > 59 || m.second > 59 {
-		return m, false
+	n, rest, ok := number(s, t.min, t.max)
+	switch t.field {
+	case 'Y':
+		m.year = n
+	case 'y': // as in POSIX: 69 to 99 are of the 20th century
+		if m.year = 2000 + n; n >= 69 {
+			m.year = 1900 + n
+		}
+	case 'M':
+		m.month = n
+	case 'D':
+		m.day = n
+	case 'h':
+		m.hour = n
+	case 'm':
+		m.minute = n
+	case 's':
+		m.second = n
+		m.nanosecond, rest = fraction(rest)
+	}
+	return rest, ok
+}
+
+// settle makes the hour one of 24, and says whether there is such a moment.
+func (m *moment) settle() bool {
+	if m.year < 1 || m.month < 1 || m.month > 12 || m.day < 1 || m.day > daysIn(m.year, m.month) || m.minute > 59 || m.second > 59 {
+		return false
 	}
 	if m.half == 0 {
-		return m, m.hour <= 23
+		return m.hour <= 23
 	}
 	if m.hour < 1 || m.hour > 12 {
-		return m, false
+		return false
 	}
 	m.hour %= 12
 	if m.half == 'p' {
 		m.hour += 12
 	}
-	return m, true
+	return true
 }
 
 func (l *layout) parseUnix(s string) (moment, bool) {

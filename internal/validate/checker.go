@@ -259,28 +259,37 @@ func (c *checker) password(n *node) error {
 	switch c.peek() {
 	case '"':
 		value, escaped := c.string()
-		if i := hashLike(unescapedIf(value, escaped)); i >= 0 {
-			c.found(n, KindPassword, rune(0x100+i), func() (Severity, string) {
-				h := &hashForms[i]
-				if h.surely {
-					return Error, h.message()
-				}
-				return Warning, h.message()
-			})
-			return nil
-		}
-		c.found(n, KindPassword, 'p', func() (Severity, string) {
-			return Warning, "the password is plain text, which the platform hashes; its documentation wants that for development only; expected a hash as {\"type\": …, \"value\": …}"
-		})
-		return nil
+		c.plainPassword(n, unescapedIf(value, escaped))
 	case '{':
+		c.passwordHash(n)
 	default:
 		c.skip()
 		c.found(n, KindPassword, 'k', func() (Severity, string) {
 			return Error, "the value is neither plain text nor an object; expected {\"type\": …, \"value\": …}"
 		})
-		return nil
 	}
+	return nil
+}
+
+func (c *checker) plainPassword(n *node, value string) {
+	i := hashLike(value)
+	if i < 0 {
+		c.found(n, KindPassword, 'p', func() (Severity, string) {
+			return Warning, "the password is plain text, which the platform hashes; its documentation wants that for development only; expected a hash as {\"type\": …, \"value\": …}"
+		})
+		return
+	}
+	c.found(n, KindPassword, rune(0x100+i), func() (Severity, string) {
+		h := &hashForms[i]
+		if h.surely {
+			return Error, h.message()
+		}
+		return Warning, h.message()
+	})
+}
+
+// passwordHash checks an object, whose bracket is next.
+func (c *checker) passwordHash(n *node) {
 	var kind string
 	hasType, hasValue := false, false
 	c.pos++
@@ -319,7 +328,6 @@ func (c *checker) password(n *node) error {
 			return Error, "the kind of password hash is not one that the platform documents; expected password-bcrypt, password-sha-256 and so on, see docs/validate.md"
 		})
 	}
-	return nil
 }
 
 // unique keeps a value that must stand in no other record.
