@@ -11,6 +11,7 @@ package identitycloud
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -118,35 +119,9 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCredentials(cfg.ClientID, cfg.ClientSecret, cfg.Auth); err != nil {
+	if cfg, err = cfg.complete(); err != nil {
 		return nil, err
 	}
-	if cfg.EntityType == "" {
-		cfg.EntityType = DefaultEntityType
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = DefaultTimeout
-	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = DefaultMaxConnections
-	}
-	if cfg.MaxAnswer == 0 {
-		cfg.MaxAnswer = DefaultMaxAnswer
-	}
-	if cfg.Timeout < 0 {
-		return nil, fmt.Errorf("the timeout of a call must be more than 0, not %s", cfg.Timeout)
-	}
-	if cfg.MaxConnections < 0 {
-		return nil, fmt.Errorf("the number of calls at the same time must be at least 1, not %d", cfg.MaxConnections)
-	}
-	if cfg.MaxAnswer < 0 {
-		return nil, fmt.Errorf("the size limit of an answer must be at least 1 byte, not %d", cfg.MaxAnswer)
-	}
-	unknown, err := cfg.Unknown.checked()
-	if err != nil {
-		return nil, err
-	}
-
 	c := &Client{
 		base:       base.String(),
 		host:       base.Host,
@@ -156,7 +131,7 @@ func New(cfg Config) (*Client, error) {
 		entityType: cfg.EntityType,
 		timeout:    cfg.Timeout,
 		maxAnswer:  cfg.MaxAnswer,
-		unknown:    unknown,
+		unknown:    cfg.Unknown,
 		beforeCall: cfg.BeforeCall,
 		answered:   cfg.Answered,
 		judged:     cfg.Judged,
@@ -167,6 +142,27 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.clientSecret.Store(&cfg.ClientSecret)
 	return c, nil
+}
+
+// complete checks the configuration, but for the address, and puts in the defaults.
+func (cfg Config) complete() (_ Config, err error) {
+	if err := checkCredentials(cfg.ClientID, cfg.ClientSecret, cfg.Auth); err != nil {
+		return cfg, err
+	}
+	cfg.EntityType = cmp.Or(cfg.EntityType, DefaultEntityType)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
+	cfg.MaxAnswer = cmp.Or(cfg.MaxAnswer, DefaultMaxAnswer)
+	switch {
+	case cfg.Timeout < 0:
+		return cfg, fmt.Errorf("the timeout of a call must be more than 0, not %s", cfg.Timeout)
+	case cfg.MaxConnections < 0:
+		return cfg, fmt.Errorf("the number of calls at the same time must be at least 1, not %d", cfg.MaxConnections)
+	case cfg.MaxAnswer < 0:
+		return cfg, fmt.Errorf("the size limit of an answer must be at least 1 byte, not %d", cfg.MaxAnswer)
+	}
+	cfg.Unknown, err = cfg.Unknown.checked()
+	return cfg, err
 }
 
 // Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
@@ -192,8 +188,8 @@ type reply struct {
 	sent, received time.Time
 }
 
-// call sends one POST, once, and reads the answer to its end.
-func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r reply) {
+// call sends one POST, once, as soon as it may, and reads the answer to its end.
+func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -212,7 +208,11 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) (r repl
 	if ctx.Err() != nil {
 		return reply{notSent: context.Cause(ctx)}
 	}
+	return c.send(ctx, endpoint, form)
+}
 
+// send makes the request. Its deadline begins here.
+func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r reply) {
 	r.sent = c.now()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
