@@ -16,24 +16,24 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// Type says what happened.
+// Type is the type of an event.
 type Type string
 
 // The types of notices. Receivers depend on them.
 const (
-	Started       Type = "migration.started"        // the target is right, the first record is next
-	Paused        Type = "migration.paused"         // no calls are made until somebody resumes
-	Resumed       Type = "migration.resumed"        // after that
+	Started       Type = "migration.started"        // the target is checked, the first record is next
+	Paused        Type = "migration.paused"         // no calls are made until it is resumed
+	Resumed       Type = "migration.resumed"        // after a pause
 	BreakerOpened Type = "migration.breaker_opened" // the target does not answer; it is probed
-	BreakerClosed Type = "migration.breaker_closed" // after that, by itself
-	NeedsDecision Type = "migration.needs_decision" // it waits for a person
-	Ended         Type = "migration.ended"          // however: see the exit code
+	BreakerClosed Type = "migration.breaker_closed" // the target answers again
+	NeedsDecision Type = "migration.needs_decision" // it waits for a decision
+	Ended         Type = "migration.ended"          // for any reason: see the exit code
 )
 
-// Notice is what the receiver gets, as JSON; docs/notify.md describes it. It
-// goes through Temporal, so it holds no user data and no secret.
+// Notice is the JSON for the receiver; docs/notify.md describes it. It passes
+// through Temporal, so it contains no user data and no secret.
 type Notice struct {
-	// ID is the same each time that this notice is sent.
+	// ID is the same in each delivery of this notice.
 	ID        string    `json:"id"`
 	Type      Type      `json:"type"`
 	Timestamp time.Time `json:"timestamp"` // when it happened
@@ -45,15 +45,15 @@ type Notice struct {
 	Phase      string `json:"phase"`
 	// Text is for people.
 	Text string `json:"text"`
-	// Records are the dispositions and ExitCode is that of the starter, both at
-	// the end. Of a migration that could not run there are no records.
+	// Records are the dispositions and ExitCode is that of the starter, both only
+	// at the end. A migration that could not run has no records.
 	Records  *migration.Counts `json:"records,omitempty"`
 	ExitCode *int              `json:"exit_code,omitempty"`
-	// Command is what a person may do, or look at, next.
+	// Command is the command to run next.
 	Command string `json:"command,omitempty"`
 }
 
-// About sets what the options of a migration say, unless it is set already.
+// About sets fields from the options of a migration, unless they are set already.
 func (n *Notice) About(s migration.Spec) {
 	for _, field := range []struct {
 		to    *string
@@ -65,15 +65,15 @@ func (n *Notice) About(s migration.Spec) {
 	}
 }
 
-// ID makes the id of a notice from what tells it from all others. It holds
-// nothing that a user has named, so that no full stop is in it: the
-// specification wants that of what is signed.
+// ID derives the id of a notice from its unique parts. It contains no user-given
+// name, so that it has no full stop, as the specification requires of signed
+// content.
 func ID(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
 	return "msg_" + hex.EncodeToString(sum[:16])
 }
 
-// Command is what a person may type: "starter resume <workflow id>".
+// Command returns a command line: "starter resume <workflow id>".
 func Command(verb, workflowID string) string {
 	if !plain.MatchString(workflowID) {
 		workflowID = "'" + strings.ReplaceAll(workflowID, "'", `'\''`) + "'"
@@ -81,5 +81,5 @@ func Command(verb, workflowID string) string {
 	return "starter " + verb + " " + workflowID
 }
 
-// plain is what no shell takes for more than it is.
+// plain matches text without a special meaning in a shell.
 var plain = regexp.MustCompile(`^[\pL\pN_.,:/@%+=-]+$`)

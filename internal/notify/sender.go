@@ -29,7 +29,7 @@ const (
 	secretPrefix = "whsec_"
 )
 
-// Options say where notices go.
+// Options configure the receiver of notices.
 type Options struct {
 	// URL may hold a token, so it is a secret: errors have its host only. It is
 	// https, or http to this machine, or to any with InsecureHTTP.
@@ -47,8 +47,8 @@ type Sender struct {
 	now       func() time.Time
 }
 
-// New checks the options and makes a sender. It does not connect. Its errors
-// hold neither the URL nor the secret.
+// New checks the options and returns a sender. It does not connect. Its errors
+// contain neither the URL nor the secret.
 func New(o Options) (*Sender, error) {
 	u, err := url.Parse(strings.TrimSpace(o.URL))
 	switch {
@@ -73,17 +73,16 @@ func New(o Options) (*Sender, error) {
 	return s, nil
 }
 
-// Signed says whether receivers can tell our notices from those of others.
+// Signed reports whether notices are signed.
 func (s *Sender) Signed() bool { return s.key != nil }
 
-// Failure says why a notice was not delivered, as far as is known: where no
-// answer came the receiver may have it. Its text is for people, and has the
-// host of the receiver only.
+// Failure is the reason why a notice was not delivered, as far as is known:
+// without an answer the receiver may have it. Its text contains only the host of
+// the receiver.
 type Failure struct {
-	// Final says that sending it again is of no use.
+	// Final means that a retry is useless.
 	Final bool
-	// RetryAfter is how long the receiver wants to be left alone; 0 = it did
-	// not say.
+	// RetryAfter is the pause that the receiver asked for; 0 means none.
 	RetryAfter time.Duration
 
 	text string
@@ -92,8 +91,8 @@ type Failure struct {
 func (f *Failure) Error() string { return f.text }
 
 // Send makes one attempt. A notice is delivered when the receiver answers 2xx;
-// then the error is nil, else it is a *Failure. Redirects are not followed: who
-// they lead to is not who the notice is for.
+// then the error is nil, else it is a *Failure. Redirects are not
+// followed: the notice is not addressed to their target.
 func (s *Sender) Send(ctx context.Context, n Notice) error {
 	n.Timestamp = n.Timestamp.UTC()
 	body, err := json.Marshal(n)
@@ -114,12 +113,12 @@ func (s *Sender) Send(ctx context.Context, n Notice) error {
 		}
 		return &Failure{text: text}
 	}
-	_ = answer.Body.Close() // unread: what is in it, and how long it is, means nothing
+	_ = answer.Body.Close() // unread: its content is not used
 	return s.judge(answer)
 }
 
-// judge says what an answer means. That of a receiver that is busy, or not
-// well, may be another one later.
+// judge classifies an answer. A busy or failing receiver may give another one
+// later.
 func (s *Sender) judge(answer *http.Response) error {
 	status := answer.StatusCode
 	text := strings.TrimSpace(fmt.Sprintf("%s did not take the notice: HTTP %d %s", s.url.Host, status, http.StatusText(status)))
@@ -136,8 +135,8 @@ func (s *Sender) judge(answer *http.Response) error {
 	return &Failure{Final: true, text: text + "; expected 2xx: look at --notify-url and at the receiver"}
 }
 
-// header has what the receiver needs to tell whether the notice is ours, is
-// new, and was seen before. The time is that of the attempt.
+// header has the id, the time of the attempt and the signature, with which the
+// receiver detects forged, old and repeated notices.
 func (s *Sender) header(id string, body []byte) http.Header {
 	at := strconv.FormatInt(s.now().Unix(), 10)
 	h := http.Header{

@@ -29,7 +29,7 @@ type Writer struct {
 // New returns a writer to w.
 func New(w io.Writer) *Writer { return &Writer{w: w} }
 
-// Write writes to what is below. From when on nobody reads that, everything is dropped, and that is no error.
+// Write writes to the underlying writer. After its pipe is closed everything is dropped, which is not an error.
 func (o *Writer) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,14 +49,14 @@ func (o *Writer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Err is the first error of Write: something that was printed is not there.
+// Err is the first error of Write: some output was lost.
 func (o *Writer) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
 }
 
-// Unread reports whether nobody reads any more.
+// Unread reports whether the reader has closed the pipe.
 func (o *Writer) Unread() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

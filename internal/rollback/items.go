@@ -26,7 +26,7 @@ import (
 	"durable-dataload/internal/undo"
 )
 
-// Kind is what is to be done with a record.
+// Kind is the action for a record.
 type Kind string
 
 // The kinds of items.
@@ -38,24 +38,24 @@ const (
 	Impossible Kind = "impossible"
 )
 
-// Item is one record that is to be undone.
+// Item is one record to undo.
 type Item struct {
 	Batch  int   // of the migration
 	Line   int64 // of its input
 	UUID   string
-	Email  string // or the primary key's value where the input has no email column
+	Email  string // or the primary key's value if the input has no email column
 	Kind   Kind
 	Reason string // of an Impossible
 }
 
-// Why items are impossible.
+// Reasons of Impossible items.
 const (
 	noUUID  = "the record was recovered by the target's refusal alone, so its uuid is not known; it cannot be deleted by uuid"
 	unknown = "the record is in unknown state: whether the migration created it is not known; it cannot be deleted by uuid"
 )
 
-// batchSize is the items of one activity: at four calls a second it takes some
-// seconds.
+// batchSize is the number of items of one activity: some seconds at four calls a
+// second.
 const batchSize = 20
 
 var columns = []string{"batch", "line", "uuid", "email", "kind", "reason"}
@@ -66,8 +66,8 @@ type Totals struct{ Deletes, Restores, Impossible int }
 // Items is the number of all.
 func (t Totals) Items() int { return t.Deletes + t.Restores + t.Impossible }
 
-// Write writes the list into the folder of a rollback, in the place of an
-// earlier one. each gives the items in the order of their lines.
+// Write writes the list into the folder of a rollback, replacing an earlier one.
+// each yields the items in the order of their lines.
 func Write(ctx context.Context, folder migration.RollbackFolder, each func(yield func(Item) error) error) (totals Totals, err error) {
 	if err := folder.Make(); err != nil {
 		return totals, err
@@ -106,7 +106,7 @@ func Write(ctx context.Context, folder migration.RollbackFolder, each func(yield
 	return totals, err
 }
 
-// Read gives the items of a batch of the list.
+// Read returns the items of a batch of the list.
 func Read(items io.ReaderAt, index *source.Index, batch int) ([]Item, error) {
 	b, err := index.Batch(batch)
 	if err != nil {
@@ -134,8 +134,8 @@ func Read(items io.ReaderAt, index *source.Index, batch int) ([]Item, error) {
 	return all, nil
 }
 
-// OfMigration gives what a migration has done, from its ledger and its undo
-// files. The migration must not run.
+// OfMigration returns what a migration has done, from its ledger and its undo
+// files. The migration must not be running.
 func OfMigration(ctx context.Context, folder migration.Folder) func(yield func(Item) error) error {
 	return func(yield func(Item) error) error {
 		m, err := openMigration(folder)
@@ -198,7 +198,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	if err != nil {
 		return nil, err
 	}
-	// A worker that was killed may have made its call, and written nothing down.
+	// A killed worker may have made its call without recording the outcome.
 	_, err = m.ledger.ClaimOf(ctx, ledger.Key{Batch: batch})
 	claimed := err == nil
 	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
@@ -219,7 +219,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.records.Label(r.Raw)}
 		uuid, isUpdated := updated[r.Line]
 		switch {
-		case isUpdated: // or was about to be: what was not changed is found as it was
+		case isUpdated: // or was about to be: an unchanged record is found unchanged
 			i.Kind, i.UUID = Restore, uuid
 		case (k.Outcome == ledger.Created || k.Outcome == ledger.Recovered) && k.UUID != "":
 			i.Kind = Delete
@@ -235,7 +235,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	return items, nil
 }
 
-// updated gives the uuids of the records that were to be updated, by line.
+// updated returns the uuids of the records that were to be updated, by line.
 func (m *ofMigration) updated(batch int) (map[int64]string, error) {
 	files, err := undo.Read(m.folder.Undo(), batch)
 	if err != nil {
@@ -250,9 +250,9 @@ func (m *ofMigration) updated(batch int) (map[int64]string, error) {
 	return uuids, nil
 }
 
-// OfSuccessFile gives the records of a file success_*.csv that were created or
-// recovered, those of dataload.py too, which says of none how: all are created.
-// The error names the file and the line.
+// OfSuccessFile returns the created and recovered records of a file success_*.csv.
+// A file of dataload.py has no column how: all its records count as created. The
+// error names the file and the line.
 func OfSuccessFile(ctx context.Context, path string) func(yield func(Item) error) error {
 	return func(yield func(Item) error) error {
 		items, err := readSuccessFile(ctx, path)

@@ -325,7 +325,7 @@ func (s *Server) settle(q *request, reply map[string]any, err *apiError, attribu
 	return reply
 }
 
-// send returns the client the answer, or the fault.
+// send sends the client the answer, or the fault.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, reply map[string]any, fault *faultKind) {
 	if fault != nil {
 		fault.spoil(reply)

@@ -9,11 +9,11 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ErrInputChanged says that the file is not the one that was inspected.
+// ErrInputChanged means that the file is not the one that was inspected.
 var ErrInputChanged = errors.New("the input has changed since it was inspected")
 
 // Batch is a range of the file: consecutive records that travel in one call. It ends where the next one begins, so
-// empty lines behind a record belong to its batch.
+// empty lines after a record belong to its batch.
 type Batch struct {
 	Number      int   // 1 for the first
 	FirstRecord int64 // number of its first record
@@ -24,7 +24,7 @@ type Batch struct {
 	Length      int64 // in bytes
 	Digest      [sha256.Size]byte
 
-	delimiter Delimiter // of the file; Index.Batch knows it
+	delimiter Delimiter // of the file; set by Index.Batch
 	keyless   string    // a bit for each record, the lowest first
 }
 
@@ -34,8 +34,8 @@ func (b Batch) Keyless(i int) bool { return i/8 < len(b.keyless) && b.keyless[i/
 // LastRecord is the number of its last record.
 func (b Batch) LastRecord() int64 { return b.FirstRecord + int64(b.Records) - 1 }
 
-// ReadBatch reads the bytes of a batch from the file that was inspected, or from the copy of it, and checks their
-// digest. If they are not the bytes that were inspected, the error is ErrInputChanged. It is safe for concurrent use
+// ReadBatch reads the bytes of a batch from the file that was inspected, or from its copy, and checks their
+// digest. If they differ from the inspected bytes, the error is ErrInputChanged. It is safe for concurrent use
 // if f is, as an *os.File is.
 func ReadBatch(f io.ReaderAt, b Batch) ([]byte, error) {
 	data := make([]byte, b.Length)

@@ -1,7 +1,7 @@
 package source
 
-// Cutter cuts a file into batches, so that all who have to know where batches begin agree. It takes the records of a
-// file in their order, from StartAt on.
+// Cutter cuts a file into batches; all callers use it, so that they agree on the boundaries. It takes the records of a
+// file in order, from StartAt on.
 type Cutter struct {
 	o       InspectOptions
 	header  *Header
@@ -12,14 +12,14 @@ type Cutter struct {
 	raw     []byte          // of the records in bounded, since the scanner reuses its buffer; at most an eighth of the limit
 }
 
-// boundedRecord is a record that counts with its bound; its bytes are raw[from:to].
+// boundedRecord is a record that counts with the bound of its size; its bytes are raw[from:to].
 type boundedRecord struct {
 	number, line int64
 	from, to     int
 	bound        int64
 }
 
-// NewCutter is for the records below a header. Of the options it takes BatchSize, CutAfter, StartAt, MaxEncoded,
+// NewCutter returns a cutter for records with this header. It uses the options BatchSize, CutAfter, StartAt, MaxEncoded,
 // EncodedSize and Unbounded.
 func NewCutter(h *Header, o InspectOptions) *Cutter {
 	o.StartAt = max(1, o.StartAt)
@@ -42,8 +42,8 @@ func (c *Cutter) reset() {
 	c.records, c.size, c.bounded, c.raw = 0, 0, c.bounded[:0], c.raw[:0]
 }
 
-// fits adds a record to the batch and says that it has room for it; or starts a new batch with the record, and says
-// that it has not.
+// fits adds a record to the batch and returns true; or, if it does not fit, starts a new batch with the record and
+// returns false.
 func (c *Cutter) fits(r Record) bool {
 	limit, measure := c.o.MaxEncoded, c.o.EncodedSize
 	if c.o.Unbounded {

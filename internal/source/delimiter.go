@@ -10,9 +10,9 @@ type Delimiter byte
 
 const comma Delimiter = 0
 
-// ParseDelimiter reads a delimiter as a person writes it: one character of ASCII, or \t for the tab. Nothing is the
-// comma. What stands in attribute names and e-mail addresses (letters, digits, dot, underscore, @), the space and what
-// CSV has another use for (the quote, line ends) would cut values apart, so it is refused, and so is the zero byte.
+// ParseDelimiter parses a delimiter: one ASCII character, or \t for the tab. Empty means the comma. Characters of
+// attribute names and email addresses (letters, digits, dot, underscore, @), the space and characters with another
+// meaning in CSV (the quote, line ends) would split values, so they are refused, and so is the zero byte.
 func ParseDelimiter(text string) (Delimiter, error) {
 	switch text {
 	case "", ",":
@@ -30,7 +30,7 @@ func ParseDelimiter(text string) (Delimiter, error) {
 	return Delimiter(c), nil
 }
 
-// String is what ParseDelimiter reads.
+// String is the form that ParseDelimiter accepts.
 func (d Delimiter) String() string {
 	if d.byte() == '\t' {
 		return `\t`
@@ -46,13 +46,13 @@ func (d Delimiter) byte() byte {
 	return byte(d)
 }
 
-// separators are what that exports are made with, and how messages call them.
+// separators are the delimiters of common exports, with their names in messages.
 var separators = []struct {
 	is   Delimiter
 	name string
 }{{comma, "commas"}, {';', "semicolons"}, {'\t', "tabs"}, {'|', "bars"}}
 
-// plural is how messages call it.
+// plural is its name in messages.
 func (d Delimiter) plural() string {
 	for _, s := range separators {
 		if s.is == d {

@@ -1,12 +1,12 @@
 package source
 
 // EncodedBound is an upper bound, in bytes, of a record that is encoded as JSON by the built-in mapping and then
-// percent-encoded for a form. It is made of the bytes alone, which is a fraction of the work of encoding them, and for
+// percent-encoded for a form. It is computed from the bytes alone, which is a fraction of the work of encoding them, and for
 // usual records within a third of what the names leave open.
 func EncodedBound(h *Header, raw []byte) int64 { return headerBound(h.Names) + textBound(raw) }
 
-// headerBound is what the names take in each record: each in quotes with a colon, a comma, and the quotes of its value;
-// a dot in one becomes "%22%3A%7B%22…%7D"; and a short value may stand for a longer one (a gender, a date) in each
+// headerBound is the size of the names in each record: each in quotes with a colon, a comma, and the quotes of its value;
+// a dot in one becomes "%22%3A%7B%22…%7D"; and a short value may become a longer one (a gender, a date) in each
 // column.
 func headerBound(names []string) int64 {
 	const aName, aDot, aValue = 18, 16, 64
@@ -29,7 +29,7 @@ func textBound(text []byte) (bound int64) {
 	return bound
 }
 
-// byteBound is what a byte can become: itself, %XX, %5C%22 for a quote, %5Cu0001 for a control character.
+// byteBound is the maximum encoded size of a byte: itself, %XX, %5C%22 for a quote, %5Cu0001 for a control character.
 var byteBound = func() (t [256]uint8) {
 	for b := range t {
 		switch {

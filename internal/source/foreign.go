@@ -14,7 +14,7 @@ const (
 	exportCSV  = "export the users as CSV"
 )
 
-// signatures are the first bytes of files that are no CSV. The first that fits counts.
+// signatures are the first bytes of files that are not CSV. The first match is used.
 var signatures = []struct{ magic, what, advice string }{
 	{"\xFF\xFE\x00\x00", "UTF-32 text", saveAsUTF8},
 	{"\x00\x00\xFE\xFF", "UTF-32 text", saveAsUTF8},
@@ -55,8 +55,8 @@ var signatures = []struct{ magic, what, advice string }{
 	{"version https://git-lfs.github.com/", "a pointer of Git LFS and not the file itself", "fetch it with git lfs pull"},
 }
 
-// textForms are what text that is no CSV begins with: its first line that is not blank, and the one after that. The first
-// that fits counts. No header of attribute names fits any of them.
+// textForms match text that is not CSV: its first line that is not blank, and the one after that. The first match is
+// used. No header of attribute names matches any of them.
 var textForms = []struct {
 	first, second *regexp.Regexp // second may be nil
 	what, advice  string
@@ -84,8 +84,8 @@ var textForms = []struct {
 	{regexp.MustCompile(`^\[?(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d|\d\d/[A-Z][a-z]{2}/\d{4}:)|^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d |^\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:|^(time|ts|level)=\S+ `), nil, "a log, or records without a header", exportCSV + " with the attribute names on the first line"},
 }
 
-// looksLike recognises a file that is no CSV in UTF-8 by how it starts, and is the reason to refuse it; "" if nothing
-// speaks against it. It repeats nothing of the file.
+// looksLike recognizes a file that is not CSV in UTF-8 by its start, and returns the reason to refuse it, or "". The
+// reason repeats nothing of the file.
 func looksLike(start []byte) string {
 	reason := func(what, advice string) string {
 		return fmt.Sprintf("the file is %s; expected CSV in UTF-8; %s", what, advice)
@@ -124,7 +124,7 @@ func IsSkippableFrame(b []byte) bool {
 	return len(b) >= 4 && b[0]&0xF0 == 0x50 && b[1] == 0x2A && b[2] == 0x4D && b[3] == 0x18
 }
 
-// utf16Order recognises UTF-16 without its mark by the zero bytes of Latin letters: "le", "be", or "" for other text.
+// utf16Order recognizes UTF-16 without its mark by the zero bytes of Latin letters: "le", "be", or "" for other text.
 func utf16Order(start []byte) string {
 	start = start[:min(len(start), 512)&^1]
 	var zeros [2]int
@@ -151,16 +151,16 @@ func firstLine(b []byte) (line, rest []byte) {
 	return bytes.TrimSpace(line[:min(len(line), 4096)]), rest
 }
 
-// isBinary says of a character that no text has it.
+// isBinary reports whether a character never occurs in text.
 func isBinary(r rune) bool {
 	return r < ' ' && !strings.ContainsRune("\t\r\n\f\v\x1A", r) || r == 0x7F || r == 0xFFFE || r == 0xFFFF
 }
 
-// sepLine is the first line of a spreadsheet's CSV that says how the fields are separated, also in quotes, and with
-// separators after it where another program has saved it again.
+// sepLine matches the first line of a spreadsheet's CSV that declares the separator, also in quotes, and with separators
+// after it if another program has saved it again.
 var sepLine = regexp.MustCompile(`(?i)^"?sep=([^\r\n]?)"?[,;|\t]*$`)
 
-// refuseSepLine is the reason to refuse such a line, "" for any other.
+// refuseSepLine returns the reason to refuse such a line, "" for any other.
 func refuseSepLine(raw []byte, d Delimiter) string {
 	found := sepLine.FindSubmatch(trimLineEnd(raw))
 	if found == nil {
@@ -173,7 +173,7 @@ func refuseSepLine(raw []byte, d Delimiter) string {
 	return what
 }
 
-// isInvisible says of a character that nobody sees it in a name.
+// isInvisible reports whether a character is invisible in a name.
 func isInvisible(r rune) bool {
 	return !unicode.IsGraphic(r) || r != ' ' && unicode.Is(unicode.Zs, r) || r == utf8.RuneError
 }

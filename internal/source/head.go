@@ -9,8 +9,8 @@ import (
 
 var errHeadRead = errors.New("the head was read")
 
-// Head reads the header and the first n records from StartAt on, and not much more of the file. Of the options only
-// those count besides that say how it is read. It refuses what Inspect refuses there; what is wrong further down it may not see.
+// Head reads the header and the first n records from StartAt on, and little more of the file. The only other options it
+// uses are those for reading the file. It refuses what Inspect refuses there; it may not see errors further down.
 func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, []Record, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -31,7 +31,7 @@ func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, [
 	}
 	summary, err := Inspect(ctx, path, o)
 	switch {
-	case header != nil && len(records) >= n: // whatever stands behind them
+	case header != nil && len(records) >= n: // whatever follows them
 		return header, records, nil
 	case err != nil:
 		return nil, nil, err

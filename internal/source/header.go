@@ -10,12 +10,12 @@ import (
 // Header is the first line of the file that is not empty: the names of the attributes, in the order of the columns.
 type Header struct {
 	Names []string
-	Raw   []byte // its bytes as they stand in the file, with the line end and without a byte order mark
+	Raw   []byte // its original bytes, with the line end and without a byte order mark
 
 	Delimiter Delimiter // of the whole file
 }
 
-// parseHeader takes the header apart and checks its names. The error is a reason for a Refusal.
+// parseHeader splits the header and checks its names. The error is a reason for a Refusal.
 func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 	h := &Header{Raw: slices.Clone(raw), Delimiter: d}
 	b := trimLineEnd(raw)
@@ -42,8 +42,8 @@ func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 	return h, ""
 }
 
-// checkNames says what makes names unusable as attributes, or nothing. What is no attribute name for certain is found
-// here, because the API refuses whole calls for it, after the first ones have been sent.
+// checkNames returns what makes names unusable as attributes, or "". Names that are certainly invalid are found here,
+// because the API would refuse whole calls for them, after the first ones have been sent.
 func checkNames(names []string, d Delimiter) string {
 	if len(names) == 1 {
 		for _, s := range separators {
@@ -98,10 +98,10 @@ func checkNames(names []string, d Delimiter) string {
 	return ""
 }
 
-// maxName is the longest name of a column in bytes. What is longer is a sentence, or the header's quotes are wrong.
+// maxName is the maximum length of a column name in bytes. Anything longer is a sentence, or the quotes are wrong.
 const maxName = 1000
 
-// shorten keeps a name that is no name from filling the screen.
+// shorten limits the length of an invalid name on the screen.
 func shorten(name string) string {
 	const limit = 60
 	if utf8.RuneCountInString(name) <= limit {

@@ -36,11 +36,11 @@ func entrySize(batchSize int64) int64 { return entryFixed + (batchSize+7)/8 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// ErrIndexCorrupt says that a file is a damaged index, or none.
+// ErrIndexCorrupt means that a file is a damaged index, or not an index.
 var ErrIndexCorrupt = errors.New("this is no index, or it is damaged; expected what the inspection has written; inspect the input again")
 
-// Index tells where the batches of an inspected file are. It is safe for concurrent use. It reads one entry at a time
-// and keeps none, so its memory does not depend on the number of batches.
+// Index locates the batches of an inspected file. It is safe for concurrent use. It reads one entry at a time and keeps
+// none, so its memory use does not depend on the number of batches.
 type Index struct {
 	f       *os.File
 	block   int64 // length of the header block
@@ -48,7 +48,7 @@ type Index struct {
 	summary indexSummary
 }
 
-// indexSummary is what the header block holds besides the raw header.
+// indexSummary is the content of the header block besides the raw header.
 type indexSummary struct {
 	SHA256                                              [32]byte
 	Size, Records, Skipped, StartAt, Batches, BatchSize int64
@@ -138,7 +138,7 @@ func (x *Index) Batches() int { return int(x.summary.Batches) }
 // Keyless is the number of keyless records in all batches.
 func (x *Index) Keyless() int64 { return x.summary.Keyless }
 
-// BatchSize is the largest number of records that a batch was allowed.
+// BatchSize is the maximum number of records in a batch.
 func (x *Index) BatchSize() int { return int(x.summary.BatchSize) }
 
 // Batch reads the entry of batch n, from 1 to Batches.

@@ -20,30 +20,30 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// InspectOptions says how a file is cut into batches and what is written on the way.
+// InspectOptions controls how a file is cut into batches and what Inspect writes.
 type InspectOptions struct {
-	// BatchSize is the largest number of records in a batch; at least 1.
+	// BatchSize is the maximum number of records in a batch; at least 1.
 	BatchSize int
-	// CutAfter is how many records fill the first batches: the next one, which there has to be, begins a batch. 0 is no
-	// cut.
+	// CutAfter is the number of records in the first batches: the next one, which must exist, begins a batch. 0 means
+	// no cut.
 	CutAfter int
 
 	// Delimiter separates the fields.
 	Delimiter Delimiter
 
-	// Name is what refusals call the file; the base name of its path if empty.
+	// Name is the name of the file in refusals; the base name of its path if empty.
 	Name string
 
-	// Header, if given, is called with the header before the records are read. Its error ends the inspection, and is
-	// that of Inspect.
+	// Header, if set, is called with the header before the records are read. Its error ends the inspection, and Inspect
+	// returns it.
 	Header func(h *Header) error
 
-	// StartAt is the number of the first record that is wanted, from 1 (0 means 1). Those before it are in no batch.
+	// StartAt is the number of the first record to include, from 1 (0 means 1). Earlier ones are in no batch.
 	StartAt int64
 
 	// MaxEncoded is the largest encoded size of a batch in bytes: the sum of EncodedSize over its records. A record
-	// that is larger by itself gets a batch of its own. 0 is no limit. Room for the rest of the request is the
-	// caller's to leave.
+	// that exceeds it alone gets a separate batch. 0 means no limit. The caller must leave room for the rest of the
+	// request.
 	MaxEncoded int64
 
 	// EncodedSize is the exact size of a record in a request, with its separator; 0 if it will not be sent. It has to
@@ -51,27 +51,27 @@ type InspectOptions struct {
 	// is taken without calling it. r.Raw is valid during the call.
 	EncodedSize func(h *Header, r Record) int64
 
-	// Keyless says, if given, which records are marked as keyless in the index. It has to be a function of its
+	// Keyless, if set, selects the records that are marked as keyless in the index. It must be a function of its
 	// arguments. r.Raw is valid during the call.
 	Keyless func(h *Header, r Record) bool
 
-	// Unbounded says that EncodedSize may be more than EncodedBound: it is called for every record then.
+	// Unbounded means that EncodedSize may exceed EncodedBound: it is then called for every record.
 	Unbounded bool
 
-	// IndexPath is where the index is written, if given, with mode 0600. It appears whole and durable, as the last
-	// step, or not at all.
+	// IndexPath, if set, is the path of the index, with mode 0600. It appears complete and durable, as the last step, or
+	// not at all.
 	IndexPath string
 
-	// CopyTo is where a byte-exact copy of the file is made in the same pass, if given, with mode 0600. It appears
-	// whole and durable before the index does.
+	// CopyTo, if set, is the path of a byte-exact copy of the file, made in the same pass, with mode 0600. It appears
+	// complete and durable before the index does.
 	CopyTo string
 
-	// Progress is called, if given, after every chunk of about 1 MiB with what has been read: bytes, and records with
-	// the skipped ones.
+	// Progress, if set, is called after every chunk of about 1 MiB with the bytes and records read so far, including
+	// skipped ones.
 	Progress func(bytes, records int64)
 }
 
-// Summary is what Inspect has found in a file.
+// Summary is the result of Inspect.
 type Summary struct {
 	Header  *Header
 	SHA256  string // of the whole file, in hexadecimal
@@ -82,12 +82,13 @@ type Summary struct {
 }
 
 // Inspect reads a file once, from start to end, and refuses it or cuts it into batches. The error is a *Refusal if the
-// file is not usable: not UTF-8, another format, no header, a header whose names cannot be attributes or that no record fits, a quote that is never closed, a
-// record of more than 64 MiB, StartAt or CutAfter behind the last record. A record that has the wrong number of fields or a misplaced quote is in a batch
-// like any other; Fields says what is wrong with it. A file with a header and no record is fine.
+// file is not usable: not UTF-8, another format, no header, a header whose names cannot be attributes or that matches no
+// record, an unclosed quote, a record of more than 64 MiB, StartAt or CutAfter after the last record. A record with the
+// wrong number of fields or a misplaced quote is in a batch like any other; Fields returns its error. A file with a header
+// and no record is valid.
 //
-// Memory does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends, Inspect
-// ends at the next chunk with the cause. A refused file leaves IndexPath and CopyTo as they were, and a new index
+// Memory use does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends,
+// Inspect ends at the next chunk with the cause. A refused file leaves IndexPath and CopyTo unchanged, and a new index
 // means that everything succeeded.
 //
 // The names of the files are those of package store. An object of a bucket does not change while it is read.
@@ -112,7 +113,7 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 	if err != nil {
 		return nil, err
 	}
-	if !before.Mode().IsRegular() { // and do not open it: a pipe would wait for its writer
+	if !before.Mode().IsRegular() { // without opening it: opening a pipe would block
 		return nil, &Refusal{File: o.Name, Kind: NotUsable, Reason: "this is not a regular file; expected a CSV file that can be read again; give the file itself"}
 	}
 	f, err := os.Open(path)
@@ -126,12 +127,12 @@ func Inspect(ctx context.Context, path string, o InspectOptions) (*Summary, erro
 	})
 }
 
-// InspectReader is Inspect for what is no file of its own.
+// InspectReader is Inspect for a reader.
 func InspectReader(ctx context.Context, r io.Reader, o InspectOptions) (*Summary, error) {
 	return inspect(ctx, r, o, nil)
 }
 
-// inspect reads to the end, and asks then whether the file has changed meanwhile.
+// inspect reads to the end, and then checks whether the file has changed meanwhile.
 func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func(size int64) (bool, error)) (_ *Summary, err error) {
 	if o.StartAt == 0 {
 		o.StartAt = 1
@@ -270,7 +271,7 @@ func (i *inspection) readRecords() error {
 	}
 }
 
-// next is the scanner's next piece, valid UTF-8, or the Refusal that it calls for.
+// next returns the scanner's next piece, valid UTF-8, or a Refusal.
 func (i *inspection) next() (piece, error) {
 	p, err := i.scanner.next()
 	if err == nil {
@@ -319,7 +320,7 @@ func (i *inspection) refuseTooLong() error {
 	return i.refuse(i.scanner.line, fmt.Sprintf("there is no line end in %d MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)", maxRecord>>20))
 }
 
-// place puts a record into the batch, or closes that one and opens the next.
+// place adds a record to the batch, or closes the batch and starts the next.
 func (i *inspection) place(p piece) error {
 	r := Record{Number: i.records, Line: p.line, Raw: p.raw}
 	if i.cutter.Begins(r) {

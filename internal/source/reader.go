@@ -11,30 +11,30 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ReaderOptions says how a file is written, and what a Reader tells on the way.
+// ReaderOptions describes the format of a file, and the callbacks of a Reader.
 type ReaderOptions struct {
 	// Delimiter and Name are those of InspectOptions.
 	Delimiter Delimiter
 	Name      string
 
-	// Refused is called for each thing that Inspect refuses a file for, in the order of the file.
+	// Refused is called for each reason for which Inspect would refuse the file, in the order of the file.
 	Refused func(*Refusal)
 
-	// Progress is called, if given, after every chunk of about 1 MiB with what has been read: bytes, and records.
+	// Progress, if set, is called after every chunk of about 1 MiB with the bytes and records read so far.
 	Progress func(bytes, records int64)
 }
 
-// Reader reads a file once, record by record, and goes on where Inspect refuses the file: to tell everything that is
-// wrong with it, and not only the first thing. It cuts a file that Inspect takes into the same records.
+// Reader reads a file once, record by record, and continues where Inspect refuses the file, to report all errors and not
+// only the first. It splits a file that Inspect accepts into the same records.
 //
-// What stands in a record that is not UTF-8 is told line by line. A quote that is never closed ends with its line, as a
-// guess: the lines behind it are records again. Only a file in another format, and one without line ends, is not read
-// on. Memory is that of Inspect.
+// Invalid UTF-8 in a record is reported line by line. An unclosed quote ends with its line, as a guess: the following
+// lines are records again. Reading stops only in a file of another format, or without line ends. Memory use is that of
+// Inspect.
 type Reader struct {
 	i       *inspection
 	file    io.Closer
 	refused func(*Refusal)
-	ended   bool // what follows cannot be read
+	ended   bool // the rest cannot be read
 }
 
 // OpenReader opens a file and reads its header. The error is one of reading the file.
@@ -59,8 +59,8 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 // Header is the file's header, nil if it was refused.
 func (r *Reader) Header() *Header { return r.i.header }
 
-// Next returns the next record that was not refused; its bytes are valid until the call after that. io.EOF says that there is
-// none, and that the whole file was read unless a refusal says otherwise. Refused records have their numbers.
+// Next returns the next record that was not refused; its bytes are valid until the next call. io.EOF means that there is
+// none, and that the whole file was read unless a refusal says otherwise. Refused records are counted too.
 func (r *Reader) Next() (Record, error) {
 	for {
 		p, good, err := r.next()
@@ -84,13 +84,13 @@ func (r *Reader) Next() (Record, error) {
 	}
 }
 
-// Records is the number of records so far, the refused ones among them.
+// Records is the number of records so far, including refused ones.
 func (r *Reader) Records() int64 { return r.i.records }
 
 // Size is the number of bytes read.
 func (r *Reader) Size() int64 { return r.i.size }
 
-// SHA256 is the digest of what was read, in hexadecimal: that of the file when Next has given io.EOF.
+// SHA256 is the digest of what was read, in hexadecimal: that of the file once Next has returned io.EOF.
 func (r *Reader) SHA256() string { return hex.EncodeToString(r.i.digest.Sum(nil)) }
 
 // Close releases the file.
@@ -130,7 +130,7 @@ func (r *Reader) readHeader() error {
 	}
 }
 
-// next is the next piece, and whether it is usable.
+// next returns the next piece, and whether it is usable.
 func (r *Reader) next() (p piece, good bool, err error) {
 	if r.ended {
 		return p, false, io.EOF
@@ -153,7 +153,7 @@ func (r *Reader) next() (p piece, good bool, err error) {
 	return p, false, err
 }
 
-// checkUTF8 refuses each line of the piece that is not UTF-8, and says whether all are.
+// checkUTF8 refuses each line of the piece that is not UTF-8, and reports whether all are.
 func (r *Reader) checkUTF8(p piece) bool {
 	good, b, line := true, p.raw, p.line
 	for {
@@ -176,7 +176,7 @@ func (r *Reader) refuse(err error) {
 	}
 }
 
-// cutLine ends the piece at the front behind the line in which position open stands.
+// cutLine ends the first piece after the line with position open.
 func (s *scanner) cutLine(open int) piece {
 	rest := s.buf[s.start:s.end]
 	n := len(rest)

@@ -11,11 +11,11 @@ import (
 type Record struct {
 	Number int64  // 1 for the first record after the header
 	Line   int64  // physical line on which it starts, counting LF; the header is normally line 1
-	Raw    []byte // its bytes as they stand in the file, with the line end; the last of a file may have none
+	Raw    []byte // its original bytes, with the line end; the last of a file may have none
 }
 
-// RecordError is the reason why a record has no fields. Its text names columns and never holds a value of the record,
-// so it may be logged.
+// RecordError is the reason why a record has no fields. Its text names columns and never contains a value of the
+// record, so it may be logged.
 type RecordError struct {
 	Column int    // from 1; 0 if the record as a whole is meant
 	Name   string // the header's name of the column, if it has one
@@ -33,7 +33,7 @@ func (e *RecordError) Error() string {
 	}
 }
 
-// fault is why a stretch of a record is no field; 0 if it is one.
+// fault is why a part of a record is not a field; 0 if it is one.
 type fault uint8
 
 const (
@@ -52,7 +52,7 @@ func (f fault) String() string {
 	}[f]
 }
 
-// field is one field of a record as it stands in the file.
+// field is the position of one field in a record.
 type field struct {
 	start, end int  // of the value, without the quotes
 	next       int  // start of the next field, or -1
@@ -63,7 +63,7 @@ type field struct {
 // fieldAt reads the field that starts at pos. The record b comes without its line end.
 func fieldAt(b []byte, pos int, delimiter byte) field {
 	f := field{start: pos, end: len(b), next: -1}
-	stop := pos // from where on the next delimiter ends the field
+	stop := pos // from here on the next delimiter ends the field
 	quoted := pos < len(b) && b[pos] == '"'
 	if quoted {
 		f.start = pos + 1
@@ -83,7 +83,7 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 		}
 		f.end = stop - 1
 	}
-	behind := b[stop:] // what stands before the next delimiter
+	behind := b[stop:] // text before the next delimiter
 	if end := bytes.IndexByte(behind, delimiter); end >= 0 {
 		behind = behind[:end]
 		f.next = stop + end + 1

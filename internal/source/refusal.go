@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Refusal is what makes a whole file unusable, found before anything is sent. Its text says where, what was found,
-// what was expected and what to do, and holds no value of a record. It
-// numbers the columns of the header and does not name them: where a file has no header, a name is a value.
+// Refusal is the error for a whole file that is unusable, found before anything is sent. Its text says where, what was
+// found, what was expected and what to do, and contains no value of a record. It gives numbers of columns of the header,
+// not names: in a file without a header, a name is a value.
 type Refusal struct {
 	File   string // name without its folder
 	Line   int64  // physical line; 0 if the file as a whole is meant
@@ -16,7 +16,7 @@ type Refusal struct {
 	Kind   RefusalKind
 }
 
-// RefusalKind is what a Refusal is about, for whoever puts several of them together.
+// RefusalKind classifies refusals.
 type RefusalKind uint8
 
 // Kinds of refusals. A file can have many of NotUTF8 and OpenQuote, at most one of the others.
@@ -34,8 +34,8 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s, line %d: %s", r.File, r.Line, r.Reason)
 }
 
-// badUTF8 finds the first byte in b that is not UTF-8: its line, counted from that of b, and its place in that line,
-// counted from 1. A character that is cut off at the end of b is bad too.
+// badUTF8 finds the first byte in b that is not UTF-8: its line, counted from that of b, and its position in that
+// line, counted from 1. A character that is truncated at the end of b is invalid too.
 func badUTF8(b []byte, line int64) (badLine int64, column int, bad bool) {
 	if utf8.Valid(b) {
 		return 0, 0, false

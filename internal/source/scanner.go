@@ -41,7 +41,7 @@ func frame(b []byte, eof bool, delimiter byte) (n, open int) {
 			return -1, -1
 		}
 		quote += pos
-		// b[pos:] starts a record or follows a quote, so a delimiter counts only if it stands behind pos.
+		// b[pos:] starts a record or follows a quote, so a delimiter counts only if it is after pos.
 		if quote != 0 && (quote == pos || b[quote-1] != delimiter) {
 			pos = quote + 1
 			continue
@@ -73,7 +73,7 @@ func closingQuote(b []byte, open int) int {
 	}
 }
 
-// piece is a stretch of the file: a record, or a line with nothing in it. Pieces follow each other without a gap.
+// piece is a part of the file: a record, or an empty line. Pieces follow each other without a gap.
 type piece struct {
 	raw    []byte // with its line end; valid until the next call
 	offset int64  // of the first byte in the file
@@ -95,7 +95,7 @@ type scanner struct {
 	line       int64 // of buf[start]
 }
 
-// unclosedError says that the file, or the scanner's patience, ended inside of quotes.
+// unclosedError means that the file, or the maximum length of a record, ended inside quotes.
 type unclosedError struct {
 	record []byte // what there is of the record
 	open   int    // the quote that is not closed
@@ -112,7 +112,7 @@ func newScanner(r io.Reader, d Delimiter, onRead func([]byte) error) *scanner {
 	return &scanner{r: r, delimiter: d.byte(), onRead: onRead, buf: make([]byte, chunkSize), line: 1}
 }
 
-// skipBOM steps over a byte order mark at the start of the file and returns the bytes that follow it, for a look.
+// skipBOM skips a byte order mark at the start of the file and returns the bytes that follow it, without consuming them.
 func (s *scanner) skipBOM() ([]byte, error) {
 	if err := s.fill(); err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (s *scanner) fill() error {
 	}
 	from := s.end
 	for s.end < len(s.buf) && !s.eof {
-		// One Read call may be given a chunk at most, so that whoever listens on onRead hears often enough.
+		// A Read call gets at most one chunk, so that onRead is called often enough.
 		n, err := s.r.Read(s.buf[s.end:min(len(s.buf), s.end+chunkSize)])
 		s.end += n
 		if err == io.EOF {

@@ -2,9 +2,9 @@ package source
 
 import "fmt"
 
-// CheckSelection refuses what a file of so many records is too short for: a first record behind the last one, or a
-// canary (0 is none) that leaves nothing to wait with. A file without records is fine, unless a record is asked for. The
-// error is a *Refusal of the kind NotInFile.
+// CheckSelection refuses options for which a file with this number of records is too short: a first record after the last
+// one, or a canary (0 means none) that leaves no records. A file without records is valid, unless a record is selected.
+// The error is a *Refusal of the kind NotInFile.
 func CheckSelection(file string, records, startAt int64, canary int) error {
 	refuse := func(reason string) error { return &Refusal{File: file, Reason: reason, Kind: NotInFile} }
 	selected := records - max(startAt, 1) + 1

@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// shapes watches whether the records have as many fields as the header. Where every one differs from it in the same way
-// the header is wrong and not the records: a title stands above it, or it has lost a column. A single record tells
-// nothing.
+// shapes checks whether the records have as many fields as the header. If all differ from it in the same way the header is
+// wrong and not the records: there is a title above it, or it has lost a column. A single record is no evidence.
 type shapes struct {
 	fields  int // of each record so far
 	records int64

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// Swallowed returns the physical lines of a record, counted from its first one, which is 0, that look like records of
-// their own and are within a value: so it is where a quote is not closed, or not doubled, and a later one closes it. Such
-// a line has as many fields as the header and begins none with a space, as prose does after its commas, and its value in
-// column key (from 0; -1 is none) is of the kind that the record has there.
+// Swallowed returns the physical lines of a record, counted from 0, that look like separate records inside a value, which
+// happens if a quote is not closed, or not doubled, and a later one closes it. Such a line has as many fields as the
+// header, none of which begins with a space, as in prose after a comma, and its value in column key (from 0; -1 means
+// none) has the same form as that of the record.
 //
-// With a single column every line would do, and nothing is given.
+// With a single column every line would match, so it returns none.
 func (h *Header) Swallowed(raw []byte, key int) (lines []int) {
 	raw = trimLineEnd(raw)
 	first, _, more := bytes.Cut(raw, []byte{'\n'})
@@ -44,7 +44,7 @@ func (h *Header) Swallowed(raw []byte, key int) (lines []int) {
 	return lines
 }
 
-// looksLikeRecord says so of a line of which the first bytes are within a value.
+// looksLikeRecord reports this for a line whose first bytes are within a value.
 func (h *Header) looksLikeRecord(line []byte, within int, own string, key int) bool {
 	fields, d := 0, h.Delimiter.byte()
 	for pos := 0; pos >= 0; fields++ {

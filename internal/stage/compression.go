@@ -16,14 +16,13 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// compression is one way to pack a file.
+// compression is one compression format.
 type compression struct {
 	name, extension, magic string
 	open                   func(*bufio.Reader) (io.ReadCloser, error)
 }
 
-// maxWindow is how far back a zstd file may refer, and so the memory that it takes: what the zstd program allows
-// without being asked.
+// maxWindow is the maximum window of a zstd file, and so its memory use: the default limit of the zstd program.
 const maxWindow = 128 << 20
 
 var compressions = []*compression{
@@ -37,7 +36,7 @@ var compressions = []*compression{
 	}},
 }
 
-// byName is the compression that the name of a file promises, or nil.
+// byName is the compression for the name of a file, or nil.
 func byName(path string) *compression {
 	for _, c := range compressions {
 		if strings.EqualFold(filepath.Ext(store.Base(path)), c.extension) {
@@ -56,11 +55,11 @@ func byContent(head []byte) *compression {
 	return nil
 }
 
-// errTrailing says that something stands behind the compressed data.
+// errTrailing means that there are data after the compressed data.
 var errTrailing = errors.New("something stands behind them")
 
-// gzipMembers reads the members of a gzip file one after the other, as the gzip program does: zero bytes behind the last
-// one, with which tapes and blocks are filled, are nothing.
+// gzipMembers reads the members of a gzip file one after the other, as the gzip program does: zero bytes after the last
+// one, which pad tapes and blocks, are ignored.
 type gzipMembers struct {
 	r *bufio.Reader
 	*gzip.Reader
@@ -94,7 +93,7 @@ func (m *gzipMembers) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// padding reads to the end: io.EOF if there is nothing but zero bytes.
+// padding reads to the end: io.EOF if there are only zero bytes.
 func (m *gzipMembers) padding() error {
 	for {
 		b, err := m.r.ReadByte()
@@ -107,7 +106,7 @@ func (m *gzipMembers) padding() error {
 	}
 }
 
-// compressed is how the input is compressed, by its content, or nil; and what is wrong where its name says otherwise.
+// compressed is the compression of the input by its content, or nil; and the error if its name says otherwise.
 func compressed(in Input, head []byte) (*compression, string) {
 	is, said := byContent(head), byName(in.Path)
 	switch {
@@ -121,7 +120,7 @@ func compressed(in Input, head []byte) (*compression, string) {
 	return nil, fmt.Sprintf("the content is compressed with %s; expected %s, since the name ends in %s; rename the file", is.name, said.name, said.extension)
 }
 
-// broken is the error of an input that cannot be unpacked.
+// broken is the error for an input that cannot be unpacked.
 func (c *compression) broken(in Input, err error) error {
 	reason := ""
 	switch {

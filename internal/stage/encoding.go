@@ -13,19 +13,19 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Encoding is how the characters of an input are written.
+// Encoding is the character encoding of an input.
 type Encoding string
 
 const (
-	UTF8        Encoding = "" // taken as it is; internal/source checks it
+	UTF8        Encoding = "" // not converted; internal/source validates it
 	Windows1252 Encoding = "windows-1252"
 	Latin1      Encoding = "latin-1"
-	UTF16       Encoding = "utf-16" // the byte order mark decides, and has to be there
+	UTF16       Encoding = "utf-16" // the byte order mark decides, and is required
 	UTF16LE     Encoding = "utf-16le"
 	UTF16BE     Encoding = "utf-16be"
 )
 
-// ParseEncoding knows the encodings by the names that people and programs give them.
+// ParseEncoding accepts the common names of the encodings.
 func ParseEncoding(name string) (Encoding, error) {
 	switch strings.ToLower(name) {
 	case "", "utf-8", "utf8":
@@ -42,12 +42,12 @@ func ParseEncoding(name string) (Encoding, error) {
 	return "", fmt.Errorf("the encoding is %q; expected utf-8, windows-1252, latin-1 (iso-8859-1), utf-16, utf-16le or utf-16be", name)
 }
 
-// decoder appends text to dst in UTF-8 and says how many bytes of src that took: all but the start of a character
-// that is not whole. At the end of the input there is none to wait for. The error is an *Error without file and line:
-// what follows in src has no meaning.
+// decoder appends text to dst in UTF-8 and returns the number of bytes of src that it used: all except an incomplete
+// character at the end. At the end of the input there is none. The error is an *Error without file and line: the rest
+// of src is invalid.
 type decoder func(dst, src []byte, end bool) (text []byte, used int, err error)
 
-// meaningless is the error of a decoder.
+// meaningless is the error of a decoder for invalid bytes.
 func meaningless(format string, args ...any) error {
 	return &Error{Reason: fmt.Sprintf(format, args...)}
 }
@@ -55,7 +55,7 @@ func meaningless(format string, args ...any) error {
 // errIsUTF8 is the error of a decoder for the input as a whole.
 var errIsUTF8 = errors.New("all characters of the file beyond ASCII are UTF-8")
 
-// copy converts r to UTF-8. The error is an *Error where that is not possible.
+// copy converts r to UTF-8. The error is an *Error if that is not possible.
 func (e Encoding) copy(out *output, r io.Reader) error {
 	decode := e.decoder()
 	in, text := make([]byte, chunkSize), []byte(nil)
@@ -99,11 +99,11 @@ func (e Encoding) decoder() decoder {
 	return func(dst, src []byte, _ bool) ([]byte, int, error) { return append(dst, src...), len(src), nil }
 }
 
-// singleBytes reads an encoding of one byte a character. Bytes that stand for the control characters U+0080 to U+009F
-// have no meaning: ISO 8859-1 has none there, and in Windows-1252 they are the five that are not assigned.
+// singleBytes decodes an encoding with one byte per character. Bytes for the control characters U+0080 to U+009F are
+// invalid: ISO 8859-1 does not assign them, and in Windows-1252 they are the five unassigned ones.
 //
-// In any such encoding UTF-8 can be read without a fault and comes out as two or three wrong letters for each right one.
-// So a file that is UTF-8 throughout, and not only ASCII, is refused.
+// UTF-8 is valid in any such encoding and would become two or three wrong letters for each right one. So a file that is
+// UTF-8 throughout, and not only ASCII, is refused.
 func singleBytes(table *charmap.Charmap, encoding string) decoder {
 	var asUTF8 utf8Watch
 	return func(dst, src []byte, end bool) ([]byte, int, error) {
@@ -127,9 +127,9 @@ func singleBytes(table *charmap.Charmap, encoding string) decoder {
 	}
 }
 
-// utf8Watch finds out whether bytes are UTF-8 in which characters beyond ASCII stand.
+// utf8Watch detects UTF-8 with characters beyond ASCII.
 type utf8Watch struct {
-	rest            []byte // the start of a character that is not whole
+	rest            []byte // the start of an incomplete character
 	beyond, invalid bool
 }
 
@@ -170,7 +170,7 @@ func asciiPrefix(b []byte) int {
 	return i
 }
 
-// utf16Decoder reads UTF-16. A byte order mark is not a part of the text.
+// utf16Decoder decodes UTF-16. A byte order mark is not part of the text.
 type utf16Decoder struct {
 	encoding Encoding // UTF16 until the order is known
 	started  bool
@@ -209,7 +209,7 @@ func (d *utf16Decoder) decode(dst, src []byte, end bool) ([]byte, int, error) {
 	return dst, pos, nil
 }
 
-// start finds the order of the bytes and says how long its mark is.
+// start determines the byte order and returns the length of its mark.
 func (d *utf16Decoder) start(src []byte) (mark int, err error) {
 	found := Encoding("")
 	switch {

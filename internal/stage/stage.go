@@ -27,14 +27,14 @@ import (
 // Stdin is the path that means standard input.
 const Stdin = "-"
 
-// Input is what a person has.
+// Input is the input as given by the user.
 type Input struct {
 	Path     string // Stdin, a file, or the URL of one in a bucket
 	Stdin    io.Reader
 	Encoding Encoding
 }
 
-// Name is what messages and the summary call the input: the name of the plain file, without its folder.
+// Name is the name of the input in messages and the summary: that of the plain file, without its folder.
 func (in Input) Name() string {
 	if in.Path == Stdin {
 		return "stdin"
@@ -46,7 +46,7 @@ func (in Input) Name() string {
 	return safetext.UTF8(name)
 }
 
-// label is what errors call the input: the name under which a person knows it.
+// label is the name of the input in errors: the name that the user gave.
 func (in Input) label() string {
 	if in.Path == Stdin {
 		return "stdin"
@@ -57,7 +57,7 @@ func (in Input) label() string {
 // Staged is a plain file in UTF-8.
 type Staged struct {
 	Path   string
-	Name   string // what messages and the summary call it: users.csv for users.csv.gz
+	Name   string // in messages and the summary: users.csv for users.csv.gz
 	SHA256 string // of the file, in hexadecimal
 	Size   int64  // of the file in bytes
 }
@@ -65,15 +65,14 @@ type Staged struct {
 // Path is the name of the plain file with this digest in a folder.
 func Path(dir, sha256hex string) string { return store.Join(dir, sha256hex+".csv") }
 
-// Needs reports whether an input cannot be migrated where it is. It looks at its name and its encoding only: a file that is
-// compressed and does not say so by its name is refused by source.Inspect. A path that is not UTF-8 cannot be told to
-// workers as it is.
+// Needs reports whether an input cannot be migrated in place. It checks only its name and its encoding: source.Inspect
+// refuses a compressed file whose name does not say so. A path that is not UTF-8 cannot be passed to workers.
 func Needs(in Input) bool {
 	return in.Path == Stdin || in.Encoding != UTF8 || byName(in.Path) != nil || !utf8.ValidString(in.Path)
 }
 
-// Error is what is wrong with an input. Its text says where, what was found, what was expected and what to do, and
-// holds no value of a record.
+// Error is the error for an invalid input. Its text says where, what was found, what was expected and what to do, and
+// contains no value of a record.
 type Error struct {
 	File   string // name without its folder
 	Line   int64  // physical line, counting LF; 0 if the file as a whole is meant
@@ -87,17 +86,17 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s, line %d: %s", e.File, e.Line, e.Reason)
 }
 
-// File writes the input as a plain file into dir (mode 0600; the folder is made with mode 0700 if it is missing),
-// whole and durable. The file is named by its content, <SHA-256>.csv: the same content again is the same file. progress is
-// called, if given, with the bytes of the input that were read, about once a mebibyte.
+// File writes the input as a plain file into dir (mode 0600; the folder is created with mode 0700 if it is missing),
+// complete and durable. The file is named by its content, <SHA-256>.csv: the same content gives the same file. progress,
+// if set, is called with the bytes of the input read so far, about once a mebibyte.
 //
-// dir may be a folder of a bucket. The file is written into the folder for temporary files (TMPDIR) first, and not
-// uploaded where the bucket has it already, by its name and its size.
+// dir may be a folder of a bucket. The file is first written into the temporary folder (TMPDIR), and not uploaded if the
+// bucket has it already, by its name and its size.
 //
-// The error is an *Error if the input is not what it should be: compressed in another way than its name says, cut
-// short, damaged, a byte without a meaning in the encoding. After any error, or if ctx ends, nothing of the input is
-// left; what a process that was killed has left, the next one removes. Memory does not depend on the size of the
-// input, packed or unpacked, and is at most some 150 MiB for zstd with the longest window that is allowed.
+// The error is an *Error if the input is invalid: compressed in another format than its name says, truncated, damaged, or
+// with an invalid byte in the encoding. After any error, or if ctx ends, nothing of the input remains; the next process
+// removes what a killed process has left. Memory use does not depend on the size of the input, packed or unpacked, and is
+// at most some 150 MiB for zstd with the maximum window.
 func File(ctx context.Context, dir string, in Input, progress func(bytes int64)) (Staged, error) {
 	src := &reading{ctx: ctx, progress: progress}
 	if in.Path == Stdin {
@@ -150,10 +149,10 @@ func cannotWrite(in Input, dir string, err error) error {
 type file interface {
 	io.Writer
 	commit(context.Context, Staged) error
-	discard() // after a commit it only tidies up
+	discard() // after a commit it only cleans up
 }
 
-// begin begins a file in a folder.
+// begin starts a file in a folder.
 func begin(dir string) (file, error) {
 	if store.IsURL(dir) {
 		w, err := store.NewWriter(store.Join(dir, "incoming"))
@@ -174,7 +173,7 @@ func begin(dir string) (file, error) {
 	return onDisk{w, lock}, nil
 }
 
-// onDisk is written under a name that is its own as long as it has the lock.
+// onDisk is written under a name that is reserved as long as it holds the lock.
 type onDisk struct {
 	*durablefs.Writer
 	lock *durablefs.Lock
@@ -192,7 +191,7 @@ func (f onDisk) discard() {
 	f.lock.Unlock()
 }
 
-// uploaded goes into a bucket when it is whole.
+// uploaded is uploaded to a bucket when it is complete.
 type uploaded struct{ *store.Writer }
 
 func (f uploaded) commit(ctx context.Context, as Staged) error {
@@ -209,8 +208,8 @@ func (f uploaded) commit(ctx context.Context, as Staged) error {
 
 func (f uploaded) discard() { f.Discard() }
 
-// place returns a name to write under, which no other process uses until the lock is given free. Names are used again,
-// so that what a process that was killed left under one is found.
+// place returns a name to write to, which no other process uses until the lock is released. Names are reused, so that
+// the remains of a killed process are found.
 func place(dir string) (string, *durablefs.Lock, error) {
 	for n := 1; ; n++ {
 		path := filepath.Join(dir, fmt.Sprintf("incoming-%d", n))
@@ -219,7 +218,7 @@ func place(dir string) (string, *durablefs.Lock, error) {
 			continue
 		}
 		if err == nil {
-			// Whole, and killed before it got its own name.
+			// Complete, but killed before the final rename.
 			err = durablefs.Remove(path)
 		}
 		if err != nil {
@@ -230,7 +229,7 @@ func place(dir string) (string, *durablefs.Lock, error) {
 	}
 }
 
-// copyPlain unpacks and converts.
+// copyPlain decompresses and converts.
 func copyPlain(out *output, src *reading, in Input) error {
 	packed := bufio.NewReaderSize(src, chunkSize)
 	head, err := packed.Peek(4)
@@ -266,7 +265,7 @@ func copyPlain(out *output, src *reading, in Input) error {
 
 const chunkSize = 1 << 20 // bytes read at a time
 
-// reading is the input as it is. It keeps its error apart from those of who unpacks it.
+// reading reads the original input. It keeps its error separate from errors of the decompression.
 type reading struct {
 	ctx      context.Context
 	r        io.Reader
@@ -308,8 +307,8 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// interruptible reads from r until ctx ends, even if r never gives anything: a person at a terminal, a pipe without an
-// end. One call of Read may then be left behind.
+// interruptible reads from r until ctx ends, even if r blocks: a terminal, a pipe that never closes. One call of Read may
+// then stay blocked.
 func interruptible(ctx context.Context, r io.Reader) io.Reader {
 	reader, writer := io.Pipe()
 	context.AfterFunc(ctx, func() { writer.CloseWithError(context.Cause(ctx)) })

@@ -17,7 +17,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Tally is where the records of a migration stand by its ledger. The records of a
+// Tally is the state of the records of a migration by its ledger. Records of a
 // delta migration that wait for their update are remaining, as while it runs.
 type Tally struct {
 	Records migration.Counts
@@ -27,7 +27,7 @@ type Tally struct {
 	Failed, Unknown map[string]int
 }
 
-// Round is what one round came to.
+// Round is the result of one round.
 type Round struct {
 	ledger.Counts
 	Recovered int
@@ -35,9 +35,9 @@ type Round struct {
 
 // Of counts a migration. One whose input was not indexed has no records.
 //
-// It takes a read or two a batch, many at a time: 10,000 batches, a million
-// records in the usual size, are counted in one or two seconds on a disk, and in some more
-// in a bucket. It gives the error of ctx where that ends before.
+// It takes one or two reads per batch, many in parallel: 10,000 batches, a million
+// records at the default batch size, are counted in one or two seconds on a disk, and
+// somewhat more in a bucket. It returns the error of ctx if that ends first.
 func Of(ctx context.Context, folder migration.Folder) (Tally, error) {
 	index, err := source.OpenIndex(folder.Index())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -131,8 +131,8 @@ func (c counting) batch(ctx context.Context, n int, t *Tally) error {
 	return nil
 }
 
-// markClaimed makes records unknown that a call may have been made for in round
-// 0, and that have no outcome. In a later round they are unknown anyway.
+// markClaimed counts records as unknown that were claimed in round 0 and have no
+// outcome. In a later round they are unknown anyway.
 func markClaimed(ctx context.Context, l *ledger.Ledger, batch int, records []ledger.Record) error {
 	positions := make([]int, len(records))
 	open := false
@@ -190,16 +190,15 @@ func addTo(sum, more map[string]int) {
 	}
 }
 
-// Errors are the numbers of failed and unknown records by the class of their
-// reason.
+// Errors are the numbers of failed and unknown records by class of reason.
 func (t Tally) Errors() map[string]int {
 	sum := maps.Clone(t.Failed)
 	addTo(sum, t.Unknown)
 	return sum
 }
 
-// remembered is a store of which each entry is read once: the ledger asks for
-// those of a batch several times.
+// remembered is a store that reads each entry once: the ledger requests those of a
+// batch several times.
 type remembered struct {
 	ledger.Store
 	entries map[string]got

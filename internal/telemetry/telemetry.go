@@ -92,7 +92,7 @@ func (t *Telemetry) startMetrics() error {
 // that wait for their turn are in the last ones.
 var seconds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// view returns histograms bounds that fit seconds. The SDK's label task_queue is
+// view gives histograms bounds that fit seconds. The SDK's label task_queue is
 // dropped: a process looks at one queue, and that of the embedded engine has
 // the name of the input in it.
 func view(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Path returns a path with the home folder in the place of a ~ at its begin. A file that is called
-// so, as editors make them, is meant itself; ~user/… is refused.
+// Path returns a path with a leading ~ replaced by the home folder. An existing file with such a
+// name, as editors create, is meant literally; ~user/… is refused.
 func Path(path string) (string, error) {
 	if !strings.HasPrefix(path, "~") {
 		return path, nil
@@ -34,7 +34,7 @@ func Path(path string) (string, error) {
 // Var adds an option that takes a path.
 func Var(f *pflag.FlagSet, to *string, name, usage string) { f.Var((*value)(to), name, usage) }
 
-// VarP is Var with a letter.
+// VarP is Var with a shorthand.
 func VarP(f *pflag.FlagSet, to *string, name, letter, usage string) {
 	f.VarP((*value)(to), name, letter, usage)
 }
