@@ -20,8 +20,8 @@ func (c *core) newClaim() ledger.Claim {
 	return ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock(), Process: os.Getpid(), Date: c.clock.Skew()}
 }
 
-// dated is a claim with what is known now of the Date header's clock, where it is of
-// this process's clock: by now that may be known better than when it was made.
+// dated is a claim with the present knowledge of the Date header's clock, if the claim
+// is by this process's clock: by now that is known better than when it was made.
 func (c *core) dated(claim ledger.Claim) ledger.Claim {
 	if claim.Clock == evidence.ThisClock() {
 		claim.Date = c.clock.Skew()

@@ -15,31 +15,31 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// finder looks the duplicates of batches up.
+// finder looks up the duplicates of batches.
 type finder interface {
-	// find fills in what is found of each duplicate, or that it was not written since
+	// find sets what the target has of each duplicate, or that it was not written since
 	// the migration began.
 	find(ctx context.Context, chunk []*batchOfDuplicates) error
 	close()
 }
 
 const (
-	// fewKeyCalls is how many calls by key are not worth another way.
+	// fewKeyCalls is up to how many calls duplicates are always looked up by key.
 	fewKeyCalls = 1
-	// pageSize is how many records a page of a view has at most. Of entity.find two
-	// maxima are named, 1,000 and 10,000; Akamai's export takes 1.5 seconds for 1,000.
-	// A page that does not come is asked for again in halves.
+	// pageSize is how many records a page of a view has at most. Two maxima of
+	// entity.find are documented, 1,000 and 10,000; Akamai's export takes 1.5 seconds for
+	// 1,000. A page that fails is requested again with half the size.
 	pageSize     = 2500
 	leastOfAPage = 125
-	// probes is how many keys are looked up to see that a view shows what it should,
-	// where no record of ours can show it.
+	// probes is how many keys are looked up to check that a view is complete, where
+	// no record of ours can prove it.
 	probes = 20
 )
 
-// finder chooses the cheaper of two ways to look up so many duplicates: by key, 50 a
-// call, or by paging through what was written since the migration began, 2,500 a call.
-// Where that view is complete, a key that is not in it was there before. It is nil
-// where the target does not show yet what it must, and will be asked again.
+// finder chooses the cheaper of two ways to look up n duplicates: by key, 50 a call, or
+// by paging through what was written since the migration began, 2,500 a call. If that
+// view is complete, a key that is not in it existed before. The finder is nil if the
+// target does not show yet what it must, and will be read again.
 func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder, error) {
 	if r.spec.RecoveredBy == migration.Refusal {
 		return byKey{r}, nil
@@ -56,13 +56,12 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 		return byKey{r}, nil
 	}
 	if r.in.Again && !r.in.Last {
-		// It was behind. Before all pages are read again, a few records of ours have to
-		// show.
+		// It was behind. Read all pages again only if a few records of ours show now.
 		if ours, err := r.known(ctx); err != nil || ours.hidden {
 			return nil, err
 		}
 	}
-	// A few pages more than are expected are for records of others.
+	// A few more pages than expected allow for records that others have written.
 	v, state, err := r.view(ctx, open, min(keyCalls, 2*pages+3))
 	switch {
 	case err != nil:
@@ -76,7 +75,7 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 }
 
 // byKey looks duplicates up by their keys. Each key is looked up once, so that records
-// with the same key are seen alike.
+// with the same key get the same answer.
 type byKey struct{ *resolving }
 
 func (b byKey) close() {}
@@ -86,7 +85,6 @@ func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
 	var keys []string
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
-			// Without a key there is nothing to look it up by.
 			if folded := identitycloud.FoldKey(dup.key); dup.key != "" && !seen[folded] {
 				seen[folded] = true
 				keys = append(keys, dup.key)
@@ -105,16 +103,16 @@ func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
 	return nil
 }
 
-// view has the records that were written since the migration began and have the key of
-// a duplicate. They are in a file without a name, which the system removes when the
-// process ends, however it ends.
+// view holds the records that were written since the migration began and have the key of
+// a duplicate, in an unlinked temporary file: it is gone when the process ends, however
+// it ends.
 type view struct {
 	*resolving
 	keys    hashes
 	file    *os.File
 	size    int64
 	entries []viewEntry // by hash
-	// confirmed is how many calls confirm would have made.
+	// confirmed is how many calls confirm has made, or would have.
 	confirmed int
 }
 
@@ -128,8 +126,8 @@ type viewState int
 
 const (
 	viewComplete    viewState = iota
-	viewBehind                // it does not show yet what it must
-	viewUnavailable           // the target does not give it, or it is too long
+	viewBehind                // the target does not show yet what it must
+	viewUnavailable           // the target refuses it, or it is too long
 )
 
 func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (_ *view, state viewState, err error) {
@@ -144,7 +142,7 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 		return nil, viewUnavailable, err
 	}
 	if v.file, err = os.CreateTemp("", ".duplicates-*"); err != nil { // mode 0600
-		return nil, viewUnavailable, fmt.Errorf("cannot keep what the target shows in TMPDIR: %w", err)
+		return nil, viewUnavailable, fmt.Errorf("cannot write the records of the target to TMPDIR: %w", err)
 	}
 	if err := os.Remove(v.file.Name()); err != nil {
 		return nil, viewUnavailable, err
@@ -162,8 +160,8 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 	return v, state, err
 }
 
-// viewSince is from when on the view has what was written: a little before a call of
-// this migration can have written something.
+// viewSince is the start of the view: a little before the first call of this migration
+// can have written something.
 func (r *resolving) viewSince() time.Time {
 	var clocks evidence.Clocks
 	if r.ours.baseline != nil {
@@ -172,7 +170,7 @@ func (r *resolving) viewSince() time.Time {
 	return clocks.Since(r.dated(r.start.Began), false).Clearly.Truncate(time.Second)
 }
 
-// readKeys reads the keys of the duplicates, and gives a few of them.
+// readKeys reads the keys of the duplicates, and returns a few of them to probe.
 func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string, err error) {
 	stride := max(1, len(open)/probes)
 	for i, b := range open {
@@ -205,8 +203,8 @@ func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string,
 	return probed, nil
 }
 
-// load pages through what was written. The view is complete once it has shown every id
-// that the ledger has.
+// load pages through what was written. The view is complete if it holds every id that
+// the ledger has.
 func (v *view) load(ctx context.Context, written identitycloud.Written, mostPages int) (viewState, error) {
 	seen := make([]uint64, (len(v.ours.ids.sorted)+63)/64)
 	missing := len(v.ours.ids.sorted)
@@ -227,7 +225,7 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 			if ctx.Err() != nil {
 				return viewUnavailable, ctx.Err()
 			}
-			return viewUnavailable, nil // by key it may work, or say why not
+			return viewUnavailable, nil // a look-up by key may work, or say why not
 		}
 		for _, e := range entities {
 			if i := v.ours.ids.index(e.UUID); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
@@ -252,13 +250,13 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 	return viewComplete, nil
 }
 
-// isLastPage says that a page of so many records ends a view. A target may have a
-// maximum of its own that it does not tell, which is a round number.
+// isLastPage says that a page with so many records is the last one. A target may have
+// an undocumented maximum of its own, which is a round number.
 func isLastPage(records, asked int) bool {
 	return records < asked && (records == 0 || records%100 != 0)
 }
 
-// keep keeps a record that has the key of a duplicate.
+// keep stores a record that has the key of a duplicate.
 func (v *view) keep(e identitycloud.Entity) error {
 	key := e.Text(v.spec.PrimaryKey)
 	if key == "" || !v.keys.has(key) {
@@ -269,14 +267,14 @@ func (v *view) keep(e identitycloud.Entity) error {
 		return err
 	}
 	if _, err := v.file.WriteAt(data, v.size); err != nil {
-		return fmt.Errorf("cannot keep what the target shows in TMPDIR: %w", err)
+		return fmt.Errorf("cannot write the records of the target to TMPDIR: %w", err)
 	}
 	v.entries = append(v.entries, viewEntry{hashOf(key), v.size, int32(len(data))})
 	v.size += int64(len(data))
 	return nil
 }
 
-// probe looks a few keys up: each must be there, and in the view if it was written since.
+// probe looks a few keys up: each must exist, and be in the view if it was written since.
 func (v *view) probe(ctx context.Context, keys []string, written identitycloud.Written) (viewState, error) {
 	found, err := v.byKeys(ctx, keys)
 	if err != nil {
@@ -305,7 +303,7 @@ func (v *view) probe(ctx context.Context, keys []string, written identitycloud.W
 	return viewComplete, nil
 }
 
-// at gives the records of the view that have a key.
+// at returns the records of the view that have a key.
 func (v *view) at(key string) (found []identitycloud.Entity, err error) {
 	hash := hashOf(key)
 	i, _ := slices.BinarySearchFunc(v.entries, hash, func(e viewEntry, hash uint64) int { return cmp.Compare(e.hash, hash) })
@@ -344,10 +342,9 @@ func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error)
 	return v.confirm(ctx, mayBeOurs)
 }
 
-// confirm looks records up by key that may be ours: the view does not show whether a
-// second record with the key was there before. It does so as long as that costs a
-// fiftieth of the calls of the migration; beyond that the target is trusted that the
-// key is unique, as its schema says.
+// confirm looks up by key the records that may be ours: the view does not show whether a
+// second record with the key existed before. It spends at most a fiftieth of the calls of
+// the migration; beyond that the key is taken to be unique, as the schema says.
 func (v *view) confirm(ctx context.Context, duplicates []*duplicate) error {
 	calls := (len(duplicates) + keysACall - 1) / keysACall
 	if v.confirmed += calls; calls == 0 || v.confirmed > max(2, v.index.Batches()/50) {

@@ -7,15 +7,15 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// judge says what an answer means for the records at positions, of which those
-// at sent were sent.
+// judge says what an answer means for the records at positions, of which those in sent
+// were sent.
 func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
 	reason := answer.Reason
 	verdict := answer.Verdict
 	switch {
 	case answer.Fault != nil:
-		verdict = identitycloud.Unknown // it is not the records' fault: they are sent again in the next round
+		verdict = identitycloud.Unknown // the call is at fault, not the records: the next round sends them again
 	case verdict == identitycloud.TooLarge && len(sent) == 1 && !answer.NothingWritten:
 		verdict = identitycloud.Unknown // one record cannot be halved, and it may have been written
 	}
@@ -78,9 +78,8 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 	return o
 }
 
-// lostAsTooLarge are the keyless records of a call that was refused as too large,
-// where it may have been written all the same: the target would not refuse them
-// in a half of it.
+// lostAsTooLarge are the keyless records of a call that was refused as too large but may
+// have been written: sent again in a half of it, they would not be refused.
 func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost []int) {
 	if answer.NothingWritten {
 		return nil
@@ -93,20 +92,20 @@ func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost 
 	return lost
 }
 
-// mostIsolated is how many refused calls of a batch are halved: one bad record
-// among a thousand takes ten. A batch that is bad all over costs at most twice
-// as many calls and one, and what is left in one call then fails together.
+// mostIsolated is how many refused calls of a batch are halved: one bad record among a
+// thousand takes ten. A batch of bad records costs at most twice as many calls plus one;
+// what is then left in one call fails together.
 const mostIsolated = 32
 
-// mayIsolate says whether the guilty record of a call that was refused as a
-// whole is looked for: the API itself says that nothing of the call was written,
-// so its halves can be sent, keyless records too. Not if the refusal is of the call itself.
+// mayIsolate says whether a call that was refused as a whole is halved to find the bad
+// record. The API itself says that nothing was written, so the halves can be sent,
+// keyless records too; but not if the refusal is about the call itself.
 func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
 	var api *identitycloud.APIError
 	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
 }
 
-// refusedHere has the records that cannot be sent as failed.
+// refusedHere fails the records that cannot be sent.
 func (l *loading) refusedHere(positions []int) *ledger.Builder {
 	outcomes := ledger.NewOutcomes(l.batch.Records)
 	for _, i := range positions {
@@ -118,7 +117,7 @@ func (l *loading) refusedHere(positions []int) *ledger.Builder {
 	return outcomes
 }
 
-// unknown has all records unknown that may have been sent.
+// unknown makes all records unknown that may have been sent.
 func (l *loading) unknown(positions []int, reason string) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
 	for _, i := range positions {

@@ -13,20 +13,19 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// known is what is known of the records of a migration that are ours for certain,
-// since an answer gave us their ids.
+// known is what the records that are certainly ours teach: an answer gave us their ids.
 type known struct {
 	ids      hashes             // of all that were created or recovered
 	sampled  []sample           // of those that were created
 	baseline *evidence.Baseline // nil until learn
 	clocks   evidence.Clocks
-	hidden   bool // some of the sampled do not show in a search
+	hidden   bool // some of the sampled are missing from a search
 }
 
 func (k *known) has(uuid string) bool { return k.ids.has(uuid) }
 
-// hashes is a set of texts, eight bytes each: of a hundred million the chance that
-// two are taken for one is one in four thousand.
+// hashes is a set of texts, eight bytes each: among a hundred million, the chance of a
+// collision is one in four thousand.
 type hashes struct {
 	sorted []uint64
 	dirty  bool
@@ -56,7 +55,7 @@ func (h *hashes) index(s string) int {
 
 func (h *hashes) has(s string) bool { return h.index(s) >= 0 }
 
-// samples is how many records of ours are looked at, spread over the run: one call.
+// samples is how many records of ours are read, spread over the run: one call.
 const samples = keysACall
 
 // sample is a record that was created by an answered call.
@@ -98,7 +97,7 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
 	return k, err
 }
 
-// batchwise numbers what store.ForEachOrdered gives, from 1.
+// batchwise numbers what store.ForEachOrdered delivers, from 1.
 func batchwise[T any](visit func(batch int, t T)) func(T) error {
 	batch := 0
 	return func(t T) error {
@@ -116,7 +115,7 @@ func (r *resolving) readOurs(ctx context.Context) (err error) {
 	return err
 }
 
-// known learns what can be learned from the records that are ours, once.
+// known learns from the records that are ours, once.
 func (r *resolving) known(ctx context.Context) (*known, error) {
 	if err := r.readOurs(ctx); err != nil {
 		return nil, err
@@ -129,11 +128,11 @@ func (r *resolving) known(ctx context.Context) (*known, error) {
 	return r.ours, nil
 }
 
-// asking makes a call, as often as it is worth. That it came to nothing is an error only
-// where nothing more can be asked.
+// asking makes a call, and repeats it if need be. It fails only if no further call can
+// be made; else a call that failed is as one that showed nothing.
 type asking func(ctx context.Context, what string, call func() error) error
 
-// learn looks a few records of ours up.
+// learn reads a few records of ours.
 func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) error {
 	schema, err := c.schema(ctx, ask)
 	if err != nil {
@@ -157,7 +156,7 @@ func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) erro
 	}
 	k.hidden = len(found) < len(uuids)
 	if len(found) == 0 {
-		// A search may be behind, and the view of one record may not.
+		// A search may be behind while the view of one record is not.
 		if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
 			found = append(found, e)
 		} else if ctx.Err() != nil {
@@ -167,8 +166,8 @@ func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) erro
 	return d.learnFrom(k, found)
 }
 
-// learnFrom calibrates the clocks first: a record that was changed since its making
-// teaches nothing of the attributes.
+// learnFrom calibrates the clocks first: a record that was changed since it was created
+// teaches nothing about the attributes.
 func (d *dataset) learnFrom(k *known, found []identitycloud.Entity) error {
 	byUUID := map[string]identitycloud.Entity{}
 	for _, e := range found {
@@ -185,7 +184,7 @@ func (d *dataset) learnFrom(k *known, found []identitycloud.Entity) error {
 			return err
 		}
 		if sent[i], err = d.json(records[s.position]); err != nil {
-			continue // the mapping cannot make it any more
+			continue // the mapping cannot make it now
 		}
 		// The ledger keeps whole milliseconds.
 		stamp, isGiven := evidence.MadeAt(sent[i], e)
@@ -207,7 +206,7 @@ func (d *dataset) learnFrom(k *known, found []identitycloud.Entity) error {
 // keyAsSent is the key in a record as it is sent.
 func (d *dataset) keyAsSent(sent []byte) string { return identitycloud.TextAt(sent, d.primaryKey) }
 
-// schema is that of the entity type, empty where the target does not tell.
+// schema reads the schema of the entity type, once; empty where the target does not tell.
 func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, error) {
 	c.schemaMu.Lock()
 	defer c.schemaMu.Unlock()
@@ -219,7 +218,7 @@ func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, er
 	err := ask(ctx, "the schema", func() (err error) {
 		schema, err = c.target.EntityType(ctx)
 		var api *identitycloud.APIError
-		if refused = errors.As(err, &api); refused { // it is a convenience: values are compared as they are
+		if refused = errors.As(err, &api); refused { // values are then compared as they are
 			return nil
 		}
 		return err
@@ -230,11 +229,11 @@ func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, er
 	return schema, err
 }
 
-// lostKeys are the keys of records of the input that are unknown, and not because they
-// are duplicates of this round.
+// lostKeys are the keys of the input's unknown records, without the duplicates of this
+// round.
 type lostKeys struct{ first map[uint64][2]int } // batch and position of the first with a key
 
-// before says that a record before this one in the input has the key, and no outcome.
+// before says that an earlier record of the input has the key, and no outcome.
 func (l *lostKeys) before(batch, position int, key string) bool {
 	first, ok := l.first[hashOf(key)]
 	return ok && slices.Compare(first[:], []int{batch, position}) < 0

@@ -13,13 +13,13 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ResolveInput asks whose the duplicates of a round are.
+// ResolveInput asks which of a round's duplicates this migration wrote.
 type ResolveInput struct {
 	Run   `json:"run"`
 	Round int `json:"round"`
-	// Again says that it was asked before in this round, and something was to show.
+	// Again says that an earlier attempt in this round left records undecided.
 	Again bool `json:"again,omitempty"`
-	// Last says that nobody will look again in this round: what cannot be told
+	// Last says that this is the last attempt in this round: what cannot be decided
 	// now stays unknown.
 	Last bool `json:"last"`
 }
@@ -30,32 +30,32 @@ type Resolved struct {
 	Failed    int `json:"failed"`
 	// Duplicate are those of a delta migration that are to be updated.
 	Duplicate int `json:"duplicate,omitempty"`
-	// Unknown are those of which it cannot be told.
+	// Unknown are those that cannot be decided.
 	Unknown int `json:"unknown,omitempty"`
-	// Invisible are those that are not decided, since the target may show more of
-	// them, or of others of their batches, in a while.
+	// Invisible are those that are undecided, since the target may show more of their
+	// batches in a while.
 	Invisible int `json:"invisible"`
 }
 
 const (
-	// chunkOfDuplicates is how many duplicates are in memory, with what was sent of
-	// them and what was found.
+	// chunkOfDuplicates is how many duplicates are in memory, each with the record that
+	// was sent and the records that were found.
 	chunkOfDuplicates = 2000
-	// groupOfDuplicates is how many keys are looked for in one view of what was
-	// written since the migration began, eight bytes each.
+	// groupOfDuplicates is how many keys are matched with one view of what was written
+	// since the migration began, eight bytes each.
 	groupOfDuplicates = 2_000_000
 )
 
-// ResolveDuplicates finds out, for every duplicate of a round, whose the record
-// is that is there already: a call of this migration wrote it (recovered), or
-// somebody else did (failed, in the target's words; in a delta migration it stays
-// a duplicate, to be updated), or that cannot be told (unknown, with the reason).
-// A call can have written a record and not said so in every round: its answer was
-// lost, a gateway sent it twice, the target wrote and refused, or the ledger was
-// restored from a backup. Package evidence decides.
+// ResolveDuplicates finds out, for every duplicate of a round, what wrote the record
+// that exists: a call of this migration (recovered), something else (failed, in the
+// target's words; in a delta migration it stays a duplicate, to be updated), or that
+// cannot be decided (unknown, with the reason). A call can have written a record
+// without saying so in any round: its answer was lost, a gateway sent it twice, the
+// target wrote and refused, or the ledger was restored from a backup. Package evidence
+// decides.
 //
-// What was created lately can be invisible for minutes. The batches of records
-// that may be told later stay open until they can, or In.Last.
+// New records can be invisible for minutes. A batch with records that may be decided
+// later stays open until they are, or until ResolveInput.Last.
 func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -73,7 +73,7 @@ type resolving struct {
 	in  ResolveInput
 	sum Resolved
 
-	ours   *known          // what the ledger and the target tell of our records; nil until it is needed
+	ours   *known          // what ledger and target tell of our records; nil until it is needed
 	taken  map[string]bool // uuids that a record of the input got in this call
 	lost   *lostKeys       // nil until it is needed
 	rivals *rivals         // nil until it is needed
@@ -93,7 +93,7 @@ type duplicate struct {
 	sent     []byte // the record, as it was sent
 	words    string // the target's refusal
 	found    []identitycloud.Entity
-	absent   bool // it was not written since the migration began
+	absent   bool // not written since the migration began
 }
 
 // openBatch is a batch of the round that has duplicates to resolve.
@@ -118,18 +118,18 @@ func (r *resolving) resolve(ctx context.Context) error {
 	return nil
 }
 
-// openBatches gives the batches of the round that have duplicates, in order; it
-// counts those that are resolved already.
+// openBatches returns the batches of the round that have unresolved duplicates, in
+// order; it counts those that are resolved already.
 func (r *resolving) openBatches(ctx context.Context) (open []openBatch, err error) {
 	length, err := r.roundLength(r.in.Round)
 	if err != nil {
 		return nil, err
 	}
-	type looked struct {
+	type batchState struct {
 		resolved *ledger.Outcomes
 		openBatch
 	}
-	err = store.ForEachOrdered(ctx, r.folder.Path(), length, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, r.folder.Path(), length, func(ctx context.Context, n int) (l batchState, err error) {
 		if l.batch, err = r.roundBatch(r.in.Round, n+1); err != nil {
 			return l, err
 		}
@@ -150,7 +150,7 @@ func (r *resolving) openBatches(ctx context.Context) (open []openBatch, err erro
 			err = nil
 		}
 		return l, err
-	}, func(l looked) error {
+	}, func(l batchState) error {
 		switch {
 		case l.resolved != nil:
 			r.count(*l.resolved)
@@ -168,7 +168,7 @@ func (r *resolving) resolveGroup(ctx context.Context, open []openBatch, n int) e
 	if err != nil {
 		return err
 	}
-	if finder == nil { // the target is behind: it is asked later
+	if finder == nil { // the target is behind: it is read later
 		r.sum.Invisible += n
 		return nil
 	}
@@ -224,8 +224,8 @@ func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDupl
 	return d, nil
 }
 
-// resolveChunk looks the duplicates of the chunk up, and decides the batches
-// of which all can be told.
+// resolveChunk looks up the duplicates of the chunk, and decides the batches of which
+// all can be decided.
 func (r *resolving) resolveChunk(ctx context.Context, finder finder, chunk []*batchOfDuplicates) error {
 	if r.spec.RecoveredBy != migration.Refusal {
 		if err := finder.find(ctx, chunk); err != nil {
@@ -240,8 +240,7 @@ func (r *resolving) resolveChunk(ctx context.Context, finder finder, chunk []*ba
 	return nil
 }
 
-// decideBatch decides whose the duplicates of a batch are, unless some may be told
-// later.
+// decideBatch decides the duplicates of a batch, unless some may be decided later.
 func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error {
 	outcomes := ledger.NewOutcomes(d.records)
 	again := false
@@ -283,13 +282,12 @@ type judged struct {
 	InInput bool // another record of the input has the id
 }
 
-// decide asks package evidence. What costs a look at ledgers is looked at only if
-// the answer depends on it.
+// decide asks package evidence. Ledgers are read only if the answer depends on them.
 func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (judged, error) {
 	byRefusal := r.spec.RecoveredBy == migration.Refusal
 	switch {
-	// As Akamai's page on retrying has it: in the input the record was there
-	// before, in a retry file the first call wrote it.
+	// By Akamai's page on retrying: a duplicate of the input existed before, one of a
+	// retry file was written by the first call.
 	case byRefusal && r.in.Round == 0:
 		return judged{Answer: evidence.Answer{Verdict: evidence.Others}}, nil
 	case dup.key == "": // it is refused for another attribute
@@ -322,15 +320,15 @@ func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *dupli
 		return judged{}, err
 	}
 	if answer = ours.baseline.Decide(q); answer.Verdict == evidence.Ours {
-		// Even where this batch stays open, no later record gets it.
+		// Even if this batch stays open, no later record gets it.
 		r.taken[answer.UUID] = true
 	}
 	return judged{answer, false}, nil
 }
 
-// since is when a call of this migration can first have written the records of a
-// batch: in round 0, where none was lost, since the migration began, by a call that
-// this ledger may know nothing of; else since the first claim of the batch.
+// since is when a call of this migration can first have written the records of a batch:
+// in round 0, since the migration began, by a call that this ledger may not know; later,
+// since the first claim of the batch.
 func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error) {
 	ours, err := r.known(ctx)
 	if err != nil {
@@ -355,8 +353,8 @@ func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error
 	return ours.clocks.Since(r.dated(claim), lost), nil
 }
 
-// contest finds out whether somebody else has a better claim to a record that is
-// equal to ours.
+// contest finds out whether another record or migration has a better claim to a record
+// that equals ours.
 func (r *resolving) contest(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (owner evidence.Owner, rival string, err error) {
 	if r.lost == nil {
 		if r.lost, err = r.readLostKeys(ctx); err != nil {

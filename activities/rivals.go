@@ -13,22 +13,22 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// rivals are the other migrations of the same state folder or work URL into the same
-// target that can have written a record since this one began.
+// rivals are the other migrations of the same state folder or work URL that can have
+// written a record to the same target since this one began.
 type rivals struct {
 	ids hashes // of what they created or recovered
-	// open has the keys of records of which they do not know yet whether they wrote
-	// them: a call is on its way, or its answer was lost.
+	// open has the keys of records whose fate they do not know yet: a call is in
+	// flight, or its answer was lost.
 	open map[uint64]bool
-	// recovered keeps two migrations that recover at the same time apart; nil without
-	// another one at work. A migration that begins after this one looked cannot have
-	// written what this one has found.
+	// recovered decides between two migrations that recover a record at the same time;
+	// nil if no other is at work. A migration that begins after this one has read the
+	// target cannot have written what this one has found.
 	recovered *ledger.Folder
 	name      string // of this migration
 }
 
-// lately is how long before the begin of a migration another one may have ended and
-// still be taken for the one that wrote a record, by clocks that do not agree.
+// lately is how long before this migration began another one may have ended and still
+// count as a possible writer of a record: both clocks may be wrong.
 const lately = 2 * evidence.Uncalibrated
 
 func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
@@ -53,8 +53,8 @@ func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
 	return all, nil
 }
 
-// addRival adds what another migration has, and says whether it may still work. One
-// that has not begun to send has nothing.
+// addRival adds what another migration has, and says whether it may still be at work. A
+// migration that has sent nothing has nothing.
 func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.Folder) (working bool, err error) {
 	spec, err := folder.Spec()
 	if errors.Is(err, migration.ErrAbsent) {
@@ -78,7 +78,7 @@ func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.
 	}
 	other, err := openDataset(folder, spec)
 	if errors.Is(err, migration.ErrAbsent) || isNotFound(err) {
-		return true, nil // it begins just now
+		return true, nil // it is just starting
 	}
 	if err != nil {
 		return false, err
@@ -92,12 +92,12 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 	if err != nil {
 		return err
 	}
-	type looked struct {
+	type batchKnown struct {
 		batch   int
 		records []ledger.Record
 		open    []bool
 	}
-	return store.ForEachOrdered(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	return store.ForEachOrdered(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l batchKnown, err error) {
 		b, err := other.index.Batch(n + 1)
 		if err != nil {
 			return l, err
@@ -108,7 +108,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 		}
 		l.open, err = other.mayHaveWritten(ctx, last, b, l.records)
 		return l, err
-	}, func(l looked) error {
+	}, func(l batchKnown) error {
 		for _, record := range l.records {
 			if record.UUID != "" {
 				all.ids.add(record.UUID)
@@ -130,8 +130,8 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 	})
 }
 
-// mayHaveWritten says which records of a batch have no outcome and may have been written
-// by a call that is on its way or whose answer was lost; nil is none.
+// mayHaveWritten says which records of a batch are undecided and may have been written by
+// a call that is in flight or whose answer was lost; nil is none.
 func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, known []ledger.Record) ([]bool, error) {
 	var open []bool
 	mark := func(i int) {
@@ -157,7 +157,7 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 }
 
 // contest says whether another migration has an id, or may have written the record with
-// a key. What nobody else has is from then on this migration's.
+// a key. An id without an owner becomes this migration's.
 func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owner, string, error) {
 	if all.ids.has(uuid) {
 		return evidence.Elsewhere, "", nil
@@ -180,7 +180,7 @@ func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owne
 	return evidence.NoOwner, "", err
 }
 
-// ownerName keeps folders small, and is safe as a name whatever an id looks like.
+// ownerName spreads the entries over folders, and is a safe name whatever the id is.
 func ownerName(uuid string) string {
 	digest := migration.ShortDigest(identitycloud.FoldKey(strings.TrimSpace(uuid)))
 	return digest[:2] + "/" + digest
