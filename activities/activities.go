@@ -58,43 +58,42 @@ type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target
 
 // Activities are the activities of one worker process.
 type Activities struct {
-	work     []string // the work places whose folders it takes
+	work     []string // the state folders and work URLs whose runs it accepts
 	connect  Connect
 	log      *slog.Logger
 	observer Observer
 	// identities open the previous values of updated records, where these are
 	// encrypted.
 	identities []age.Identity
-	notices    *notify.Sender // nil: nobody is to be notified
+	notices    *notify.Sender // nil: no notices
 	drain      chan struct{}
 	drained    sync.Once
-	firstProbe time.Duration // see pace.Config; 0 = as it is there
+	firstProbe time.Duration // see pace.Config; 0 is its default
 
 	mu   sync.Mutex
 	runs map[Run]*opening
 }
 
-// New makes the activities of this process, for the migrations of its work places:
-// state folders and URLs in buckets.
+// New makes the activities of this process, for the runs in its state folders and work
+// URLs.
 func New(work []string, connect Connect, log *slog.Logger) *Activities {
-	return &Activities{work: work, connect: connect, log: log, observer: nobody{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
+	return &Activities{work: work, connect: connect, log: log, observer: noObserver{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
 }
 
-// OpenUndo gives this process the keys to previous values that are encrypted, for
-// rollbacks. Call it before the first activity.
+// OpenUndo sets the keys to encrypted previous values, for rollbacks. Call it before the
+// first activity.
 func (a *Activities) OpenUndo(identities []age.Identity) { a.identities = identities }
 
-// NotifyWith gives this process somebody to notify; nil is nobody. Call it before
-// the first activity.
+// NotifyWith sets the sender of notices; nil sends none. Call it before the first
+// activity.
 func (a *Activities) NotifyWith(s *notify.Sender) { a.notices = s }
 
-// Drain stops this process from starting any further call that loads or updates
-// records.
-// Calls in flight end, and their outcomes are written down.
+// Drain stops this process from starting further calls that load or update records. Calls
+// in flight end, and their outcomes are written down.
 func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
 
-// Close gives other workers what this process does not need any more. Call it when
-// no activity runs.
+// Close releases the slots of this process for other workers. Call it when no activity
+// runs.
 func (a *Activities) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()

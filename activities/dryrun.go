@@ -10,9 +10,9 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// DryRun looks at all items of a rollback and counts what would be done, as far
-// as it can be seen: it changes nothing, in the target or in the rollback's
-// folder. It is not an activity. shown is called after each batch.
+// DryRun reads all items of a rollback and counts what would be done: it changes nothing,
+// in the target or in the rollback's folder. It is not an activity. shown is called after
+// each batch.
 func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown func(migration.RollbackCounts)) (sum migration.RollbackCounts, err error) {
 	if err := a.checkIdentities(r.Migration); err != nil {
 		return sum, plain(err)
@@ -44,7 +44,7 @@ func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown fun
 	return sum, nil
 }
 
-// plain gives an error that was made for Temporal its bare words.
+// plain strips an error of what was added for Temporal.
 func plain(err error) error {
 	var application *temporal.ApplicationError
 	if errors.As(err, &application) {

@@ -24,8 +24,8 @@ type HoldInput struct {
 	Load string `json:"load"`
 }
 
-// HoldLoad keeps all workers from claiming further batches of a load, for good.
-// Calls in flight come to their end.
+// HoldLoad stops all workers from claiming further batches of a load, permanently. Calls
+// in flight run to their end.
 func (a *Activities) HoldLoad(ctx context.Context, in HoldInput) error {
 	stop := heartbeat(ctx)
 	defer stop()
@@ -35,10 +35,9 @@ func (a *Activities) HoldLoad(ctx context.Context, in HoldInput) error {
 // errHeld says that too many records have failed: the batch was not sent.
 var errHeld = errors.New("too many records have failed")
 
-// mayClaim gives errHeld once too many records of the load have failed: by the
-// calls of this process, of which it knows before anybody else, or by what the
-// workflow knows of all workers. A batch of which a part was sent is not asked: it
-// comes to its end.
+// mayClaim gives errHeld once too many records of the load have failed: by the calls of
+// this process, which it knows first, or by what the workflow knows of all workers. A
+// batch of which a part was sent is always finished.
 func (l *loading) mayClaim(key ledger.Key) error {
 	if l.limit == nil || key.Part != "" {
 		return nil
@@ -53,8 +52,8 @@ func (l *loading) mayClaim(key ledger.Key) error {
 	return err
 }
 
-// countFailed counts the records that a call has failed. It comes before the call
-// gives its place free.
+// countFailed counts the records that a call has failed. Call it before the slot is
+// released.
 func (l *loading) countFailed(outcomes ledger.Outcomes) {
 	if l.limit == nil {
 		return

@@ -9,8 +9,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// encodedRecord is a record as the target wants it, or the reason why it
-// cannot be sent.
+// encodedRecord is a record as it is sent, or the reason why it is not sent.
 type encodedRecord struct {
 	json   []byte
 	reason string
@@ -21,7 +20,7 @@ type encodedRecord struct {
 func (m *migrationRun) readInput(b source.Batch) ([]source.Record, []encodedRecord, error) {
 	f, err := store.OpenRandom(m.spec.DataFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s is gone: %w; put it back as it was, and rerun the command to resume", m.spec.DataFile, source.ErrInputChanged)
+		return nil, nil, fmt.Errorf("%s is missing: %w; put it back as it was, and rerun the command to resume", m.spec.DataFile, source.ErrInputChanged)
 	}
 	if err != nil {
 		return nil, nil, err

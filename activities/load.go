@@ -25,24 +25,24 @@ type BatchInput struct {
 // BatchResult is what became of a batch.
 type BatchResult struct {
 	ledger.Counts
-	// Unsent says that nothing is decided: the batch can be loaded still. LoadBatch
-	// gives it where too many records have failed.
+	// Unsent says that the batch is undecided and can still be loaded. LoadBatch sets
+	// it where too many records have failed.
 	Unsent bool `json:"unsent,omitempty"`
-	// Reason says why records are unknown, for people: "http 502".
+	// Reason is why records are unknown: "http 502".
 	Reason string `json:"reason,omitempty"`
-	// Errors are how many records failed or are unknown for which class of
-	// reason: "api 363", "http 502".
+	// Errors are the numbers of records that failed or are unknown by class of reason:
+	// "api 363", "http 502".
 	Errors map[string]int `json:"errors,omitempty"`
-	// Pace is how the gate stood when the batch was done, where that is not as
-	// the options of the migration have it.
+	// Pace is the state of the gate when the batch was done, nil where it was what the
+	// options of the migration say.
 	Pace *pace.State `json:"pace,omitempty"`
 }
 
-// LoadBatch loads one batch: read, transform, claim, one call, outcomes.
+// LoadBatch loads one batch: read, encode, claim, one call, outcomes.
 //
-// It may be run any number of times, at the same time as well: the call is
-// made at most once. A run that finds the batch claimed by another does not
-// call; it decides that the batch is unknown.
+// It may be run any number of times, concurrently too: the call is made at most once. An
+// attempt that finds a claim of another makes no call and decides that the batch is
+// unknown.
 func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
@@ -144,8 +144,7 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	if err != nil {
 		return BatchResult{}, err
 	}
-	// What an answer said must be written down, even if nobody waits for this
-	// activity any more.
+	// What an answer said must be written down, even if this activity was cancelled.
 	result, err := l.decide(context.WithoutCancel(ctx), key, l.ledger.DecideAnswer, outcomes)
 	if err == nil && outcomes.Split {
 		return l.load(ctx, key, positions) // as it was decided
@@ -182,8 +181,8 @@ func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, er
 	return body, sent, err
 }
 
-// call claims the part and makes the one call for it. It gives an error only if
-// nothing was sent here: ledger.ErrClaimed where somebody else may have called.
+// call claims the part and makes the one call for it. It fails only if nothing was sent
+// here: with ledger.ErrClaimed where another attempt may have sent it.
 func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
 	slot, err := l.calls.slot(ctx)
 	if err != nil {
@@ -197,7 +196,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	if err != nil {
 		return ledger.Outcomes{}, err
 	}
-	// The claim is made: from here on the part gets an outcome, whatever comes.
+	// The claim is made: from here on the part gets an outcome, whatever happens.
 	calling, called := l.calls.withSlot(ctx, slot)
 	defer called()
 	answer := l.target.CreateBatch(calling, body)
@@ -212,8 +211,8 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	return outcomes, nil
 }
 
-// decide writes outcomes down, by one of the ledger's ways to decide, and gives
-// what the batch has come to.
+// decide writes outcomes down, by one of the ledger's ways to decide, and returns the
+// result of the batch.
 func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcomes ledger.Outcomes) (BatchResult, error) {
 	held, won, err := by(ctx, key, outcomes)
 	if err != nil {
@@ -223,7 +222,7 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 		l.calls.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "part", key.Part)
 		return l.result(held), nil
 	}
-	l.tell(ctx, key, held, ledger.None)
+	l.observeBatch(ctx, key, held, ledger.None)
 	if key.Part == "" {
 		l.activities.observer.Batch(l.spec.Target.Host())
 	}
@@ -232,8 +231,8 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 
 type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
 
-// result is what an entry of the ledger says. Duplicates count as errors where
-// they fail: in round 0, unless they are to be updated.
+// result is what an entry of the ledger says. Duplicates count as errors where they
+// fail: in round 0, unless they are to be updated.
 func (l *loading) result(o ledger.Outcomes) BatchResult {
 	return BatchResult{Counts: o.Counts(), Reason: o.Reason, Errors: o.Reasons(l.key.Round == 0 && !l.spec.Delta)}
 }

@@ -13,37 +13,36 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// Observer is told what this process does, for metrics and traces. It hears
-// names of hosts, numbers and classes of reasons, and nothing of a record. Many
-// goroutines tell it at once, and wait for it.
+// Observer receives what this process does, for metrics and traces: names of hosts,
+// numbers and classes of reasons, and nothing of a record. It is called concurrently, and
+// its callers wait for it.
 type Observer interface {
-	// Request is told of each HTTP request into a target, of every kind, when it
-	// may be sent; done, when it has ended.
+	// Request is called before each HTTP request to a target, of every kind; done, when
+	// the request has ended.
 	Request(target string) (done func())
-	// Called is told of a call that loaded a part of a batch, after it. ctx is
-	// that of the activity.
+	// Called is called after a call that loaded a part of a batch. ctx is that of the
+	// activity.
 	Called(ctx context.Context, target string, key ledger.Key, records int, answer identitycloud.Answer)
-	// Batch is told of each batch that a round has decided.
+	// Batch is called for each batch that a round has decided.
 	Batch(target string)
-	// Records is told how many records of a batch have an outcome now. A record
-	// has one in every round that it is in.
+	// Records receives how many records of a batch got an outcome. A record gets one in
+	// every round that it is in.
 	Records(target string, outcome ledger.Outcome, n int)
 }
 
-// Observe gives this process somebody to tell. Call it before the first
-// activity.
+// Observe sets the observer of this process. Call it before the first activity.
 func (a *Activities) Observe(o Observer) { a.observer = o }
 
-// nobody observes.
-type nobody struct{}
+// noObserver is the Observer of a process without metrics.
+type noObserver struct{}
 
-func (nobody) Request(string) func() { return func() {} }
-func (nobody) Called(context.Context, string, ledger.Key, int, identitycloud.Answer) {
+func (noObserver) Request(string) func() { return func() {} }
+func (noObserver) Called(context.Context, string, ledger.Key, int, identitycloud.Answer) {
 }
-func (nobody) Batch(string)                        {}
-func (nobody) Records(string, ledger.Outcome, int) {}
+func (noObserver) Batch(string)                        {}
+func (noObserver) Records(string, ledger.Outcome, int) {}
 
-// observed is a hook before a call that tells the observer as well.
+// observed adds the observer to a hook before a call.
 func (c *core) observed(before func(context.Context) (func(), error)) func(context.Context) (func(), error) {
 	host := c.spec.Target.Host()
 	return func(ctx context.Context) (func(), error) {
@@ -61,9 +60,9 @@ func (c *core) observed(before func(context.Context) (func(), error)) func(conte
 	}
 }
 
-// tell tells the observer of outcomes that this process has decided. Records with
-// the outcome before have it since an earlier decision.
-func (c *core) tell(outcomes ledger.Outcomes, before ledger.Outcome) {
+// observeOutcomes reports outcomes that this process has decided to the observer.
+// Records with the outcome before have it since an earlier decision.
+func (c *core) observeOutcomes(outcomes ledger.Outcomes, before ledger.Outcome) {
 	n := map[ledger.Outcome]int{}
 	for i := range len(outcomes.Letters) {
 		n[ledger.Outcome(outcomes.Letters[i])]++
@@ -75,9 +74,9 @@ func (c *core) tell(outcomes ledger.Outcomes, before ledger.Outcome) {
 	}
 }
 
-// tell is core.tell, and keeps the batch in mind if it is left unknown.
-func (m *migrationRun) tell(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, before ledger.Outcome) {
-	m.core.tell(outcomes, before)
+// observeBatch is observeOutcomes, and remembers the batch if it is left unknown.
+func (m *migrationRun) observeBatch(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, before ledger.Outcome) {
+	m.observeOutcomes(outcomes, before)
 	if unknown := strings.Count(outcomes.Letters, string(rune(ledger.Unknown))); unknown > 0 && before != ledger.Unknown {
 		since := time.Now()
 		if first, err := m.ledger.ClaimOf(ctx, ledger.Key{Batch: key.Batch}); err == nil {
@@ -111,9 +110,9 @@ func (l *lost) add(key ledger.Key, records int, since time.Time) {
 	l.batches[key.Batch] = lostBatch{round: key.Round, records: b.records + records, since: since}
 }
 
-// count counts the records that are unknown still, and says since when the
-// oldest is. A batch that a later round has decided, in whichever process, is
-// forgotten. Who leaves batches unknown does not wait while that is asked for.
+// count counts the records that are still unknown, and says since when the oldest is. A
+// batch that a later round has decided, in any process, is forgotten. The lock is not
+// held while decided reads the ledger.
 func (l *lost) count(lastRound int, decided func(ledger.Key) bool) (records int, since time.Time) {
 	l.mu.Lock()
 	batches := maps.Clone(l.batches)
@@ -140,7 +139,7 @@ func (b lostBatch) isDecided(batch, lastRound int, decided func(ledger.Key) bool
 	return false
 }
 
-// forget forgets a batch, unless more is known of it by now.
+// forget forgets a batch, unless it was changed meanwhile.
 func (l *lost) forget(batch int, b lostBatch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,8 +148,8 @@ func (l *lost) forget(batch int, b lostBatch) {
 	}
 }
 
-// Standings visits the runs that this process has worked for and that are not
-// over: how they stand, and their gates. What cannot be read is left out.
+// Standings visits the runs that this process has worked for and that are not over: their
+// status, and the state of their gates. A run that cannot be read is left out.
 func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
 	for _, o := range a.openRuns() {
 		c := o.common()

@@ -13,14 +13,14 @@ import (
 	"durable-dataload/internal/rollback"
 )
 
-// Why a rollback leaves a record alone that has the uuid of a record of the migration.
+// Why a rollback does not delete a record that has the uuid of a record of the migration.
 const (
-	anotherKey   = "the record has another key than the one that was loaded: it is somebody else's, or the target's answers were in a wrong order"
-	thereBefore  = "the record was there before the migration began"
-	tooEarly     = "the record was last updated so shortly before the migration began that the clocks do not tell; --force deletes it all the same"
-	madeAfter    = "the record was made after the migration had ended"
-	notProven    = "the record was recovered, and it cannot be told any more whether it is the one that was loaded; --force deletes it all the same"
-	changedThere = "the record is not as it was loaded: somebody has changed it meanwhile; --force deletes it all the same"
+	anotherKey   = "the record has another key than the one that was loaded: it is not the migration's, or the target's answers were in a wrong order"
+	thereBefore  = "the record existed before the migration began"
+	tooEarly     = "the record was last updated so shortly before the migration began that the clocks do not tell; --force deletes it anyway"
+	madeAfter    = "the record was created after the migration had ended"
+	notProven    = "the record was recovered, and nothing proves now that it is the one that was loaded; --force deletes it anyway"
+	changedThere = "the record was changed after it was loaded; --force deletes it anyway"
 )
 
 // origin is the migration that is rolled back: what it has sent, and what is known of
@@ -32,8 +32,8 @@ type origin struct {
 	last  int // round
 }
 
-// originOf opens the migration that is rolled back, once; nil where all that is known of
-// it is a success file.
+// originOf opens the migration that is rolled back, once; nil if only its success file is
+// known.
 func (b *undoing) originOf(ctx context.Context) (*origin, error) {
 	b.opening.Lock()
 	defer b.opening.Unlock()
@@ -68,10 +68,10 @@ func (b *undoing) originOf(ctx context.Context) (*origin, error) {
 // loaded is a record of a migration: as it was sent, and what became of it.
 type loaded struct {
 	ledger.Record
-	sent []byte // nil if it cannot be made any more
+	sent []byte // nil if it cannot be encoded now
 }
 
-// loaded gives the records of a batch of the migration by their lines.
+// loaded returns the records of a batch of the migration by their lines.
 func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error) {
 	b, records, err := m.batchRecords(batch)
 	if err != nil {
@@ -92,8 +92,8 @@ func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error
 	return all, nil
 }
 
-// notOurs gives the reason why a record is not to be deleted, though it has the uuid of
-// an item; "" if it is to be.
+// notOurs gives the reason why a record is not deleted, though it has the uuid of an item;
+// "" if it is.
 func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *identitycloud.Entity) (reason string, err error) {
 	m, err := b.originOf(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 	}
 	r, ok := b.sent[item.Batch][item.Line]
 	if !ok {
-		return "", fmt.Errorf("the migration has no line %d in batch %d; expected that of the list of this rollback, so the two do not belong together", item.Line, item.Batch)
+		return "", fmt.Errorf("the migration has no line %d in batch %d, which the list of this rollback has: the two do not belong together", item.Line, item.Batch)
 	}
 	if r.sent == nil {
 		return b.notOfFile(item, entity), nil
@@ -129,14 +129,14 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 	case answer.Reason == evidence.ChangedSince:
 		return changedThere, nil
 	case r.Outcome == ledger.Created:
-		// The answer gave its uuid. What else differs is the target's doing.
+		// The answer gave its uuid. Other differences are made by the target.
 		return "", nil
 	}
 	return notProven, nil
 }
 
-// notOfFile is notOurs where nothing is known of a record but what a success file says:
-// its key, and from when to when the migration ran.
+// notOfFile is notOurs if all that is known of a record is in a success file: its key, and
+// when the migration began and ended.
 func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) string {
 	from, until := b.rollback.From, b.rollback.Until
 	var clocks evidence.Clocks // nothing calibrates it
@@ -154,9 +154,9 @@ func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) st
 	return ""
 }
 
-// hasText says that a record has a text as its e-mail or, where it has none, as any other
-// attribute: a success file names records by their e-mail or, where the input had none,
-// by their key.
+// hasText says that a record has a text as its email or, if it has none, as any other
+// attribute: a success file names records by their email or, if the input had none, by
+// their key.
 func hasText(entity *identitycloud.Entity, text string) bool {
 	folded := identitycloud.FoldKey(strings.TrimSpace(text))
 	if email := entity.Text("email"); email != "" {

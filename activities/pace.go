@@ -17,9 +17,8 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// newGate makes the gate of a run: its limits are what operators have set, its
-// probe is a look at the target, and what it does to the pace is an event of the
-// migration.
+// newGate makes the gate of a run: operators set its limits, its probe is Target.Check,
+// and its changes of the pace are events of the migration.
 func (c *core) newGate() (*pace.Gate, error) {
 	set := &control{run: c.run, spec: c.spec}
 	return pace.New(pace.Config{
@@ -34,7 +33,7 @@ func (c *core) newGate() (*pace.Gate, error) {
 	})
 }
 
-// probed tells the gate which findings of a probe do not pass by themselves.
+// probed marks the errors of a probe that do not pass by themselves.
 func probed(err error) error {
 	for _, fault := range []error{identitycloud.ErrCredentials, identitycloud.ErrEntityType, identitycloud.ErrTLS, identitycloud.ErrNotIdentityCloud} {
 		if errors.Is(err, fault) {
@@ -77,7 +76,7 @@ func (c *control) settings() (pace.Settings, error) {
 	return c.last, nil
 }
 
-// event is what the migration keeps of a change of the pace.
+// event is the record of a change of the pace in the migration's folder.
 func event(e pace.Event) migration.Event {
 	kept := migration.Event{At: time.Now(), Text: e.Text}
 	switch e.Kind {
@@ -93,14 +92,14 @@ func event(e pace.Event) migration.Event {
 	return kept
 }
 
-// judged tells the gate what a call came to.
+// judged reports the result of a call to the gate.
 func (a *Activities) judged(gate *pace.Gate) func(context.Context, string, identitycloud.Answer) {
 	return func(ctx context.Context, endpoint string, answer identitycloud.Answer) {
 		if answer.Verdict == identitycloud.NotSent {
 			return
 		}
 		if err := gate.Ended(ctx, outcome(endpoint, answer)); err != nil {
-			a.log.Warn("the pace does not know what a call came to", "error", err.Error())
+			a.log.Warn("the result of a call could not be reported to the pace", "error", err.Error())
 		}
 	}
 }
@@ -109,15 +108,14 @@ func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
 	o := pace.Outcome{Sent: answer.Sent, Ended: answer.Received, Reason: answer.Reason, RetryAfter: answer.RetryAfter}
 	var api *identitycloud.APIError
 	isAPI := errors.As(answer.Err, &api)
-	// Who may not look, or change, is told so by a target that serves. Of a
-	// bulkCreate nobody knows what it means: dataload.py sends it again.
+	// A permission error means that the target is healthy; except for a bulkCreate,
+	// which dataload.py sends again on this code.
 	mayNot := isAPI && api.IsPermission() && endpoint != identitycloud.BulkCreate
 	o.Unknown = answer.Verdict == identitycloud.Unknown && answer.Reason != "canceled" && !mayNot
 	if unknown, reason := unknownRecords(answer); unknown > 0 && unknown == len(answer.Records) {
 		o.Unknown, o.Reason = true, reason
 	}
-	// A look that is to find out whether the target can be used may find that it
-	// cannot: that is for who asked.
+	// The calls of Target.Check report a fault to their caller, not to the gate.
 	if answer.Fault != nil && endpoint != "/entity.count" && endpoint != "/entityType" {
 		o.Fault = answer.Fault.Error()
 	}
@@ -127,7 +125,8 @@ func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
 	return o
 }
 
-// unknownRecords gives how many records an answer for each record leaves unknown, and the class of why of the last.
+// unknownRecords counts the records that an answer leaves unknown, and returns the class
+// of the reason of the last.
 func unknownRecords(answer identitycloud.Answer) (unknown int, reason string) {
 	for _, r := range answer.Records {
 		if r.Unknown != "" {
@@ -138,9 +137,9 @@ func unknownRecords(answer identitycloud.Answer) (unknown int, reason string) {
 	return unknown, reason
 }
 
-// pulse heartbeats for an activity that may wait at the gate. While that is
-// closed its state is in the details of the heartbeat: a worker that dies in such
-// a wait has not died of what it did.
+// pulse heartbeats for an activity that may wait at the gate. While the gate is closed
+// its state is in the heartbeat's details: a timeout in such a wait is not the batch's
+// fault.
 type pulse struct {
 	gate atomic.Pointer[pace.Gate]
 	stop func()
@@ -170,16 +169,16 @@ func Waited(err error) bool {
 	return timeout.LastHeartbeatDetails(&state) == nil && state.Closed != ""
 }
 
-// IsUnbegun says whether a worker that is stopping has given a batch back. It is
-// no failure, and no attempt.
+// IsUnbegun says that the worker is shutting down and has not started the batch. It is no
+// failure, and no attempt is consumed.
 func IsUnbegun(err error) bool {
 	var application *temporal.ApplicationError
 	return errors.As(err, &application) && application.Type() == Stopping && application.NonRetryable() && application.Message() == errNotSent.Error()
 }
 
-// unbegun gives the error of LoadBatch or UpdateBatch its type. Their workflows
-// begin a batch again that a worker which stops has given back: attempts would
-// be used up by every restart while the gate is closed.
+// unbegun gives the error of LoadBatch or UpdateBatch its type. Their workflows schedule
+// an unstarted batch again themselves: attempts of Temporal would be used up by every
+// restart of a worker while the gate is closed.
 func unbegun(ctx context.Context, err error) error {
 	if errors.Is(err, errNotSent) && ctx.Err() == nil || isUnheard(ctx) && errors.Is(err, context.Cause(ctx)) {
 		return temporal.NewApplicationErrorWithOptions(errNotSent.Error(), Stopping, temporal.ApplicationErrorOptions{
@@ -189,15 +188,15 @@ func unbegun(ctx context.Context, err error) error {
 	return storageError(err)
 }
 
-// isUnheard says that an activity was ended because the service did not take its
-// heartbeats: it is busy, or away. Nobody has cancelled it.
+// isUnheard says that an activity was ended because the service did not accept its
+// heartbeats: it is busy or unreachable. The activity was not cancelled.
 func isUnheard(ctx context.Context) bool {
 	var cancelled *temporal.CanceledError
 	cause := context.Cause(ctx)
 	return cause != nil && !errors.Is(cause, context.Canceled) && !errors.As(cause, &cancelled) && !errors.Is(cause, errNotSent)
 }
 
-// pace is how the gate stands, nil where that is as the options have it.
+// pace is the state of the gate, nil where it is what the options say.
 func (c *core) pace() *pace.State {
 	state := c.gate.State()
 	if state == (pace.State{Limit: c.spec.RateLimit, Allowed: c.spec.RateLimit, Places: c.spec.Workers}) {
@@ -206,5 +205,5 @@ func (c *core) pace() *pace.State {
 	return &state
 }
 
-// cannotBeSent is the class of the records that are not worth a call.
+// cannotBeSent is the class of the records that fail without a call.
 const cannotBeSent = "cannot be sent"

@@ -8,7 +8,8 @@ import (
 	"durable-dataload/internal/undo"
 )
 
-// checkIdentities opens the first of the files of previous values.
+// checkIdentities checks that this process can open previous values: it opens the first
+// file of them.
 func (a *Activities) checkIdentities(of migration.Folder) error {
 	if of.IsZero() {
 		return nil
@@ -21,8 +22,8 @@ func (a *Activities) checkIdentities(of migration.Folder) error {
 	return err
 }
 
-// previousValues are those of a batch of a migration, by line. Of the files of
-// several rounds the first that has a line holds.
+// previousValues are the values of the records of a batch before the migration, by line.
+// Of the files of several rounds the first that has a line is binding.
 func (a *Activities) previousValues(of migration.Folder, batch int) (map[int64]undo.Entry, error) {
 	files, err := undo.Read(of.Undo(), batch)
 	if err != nil {
@@ -32,7 +33,7 @@ func (a *Activities) previousValues(of migration.Folder, batch int) (map[int64]u
 	for _, f := range files {
 		entries, err := f.Entries(a.identities...)
 		if errors.Is(err, undo.ErrSealed) {
-			return nil, refused(fmt.Errorf("the previous values of the updated records are encrypted; expected the key to them: give the file with the private key of age with --undo-identity, to each worker where they run by themselves"))
+			return nil, refused(fmt.Errorf("the previous values of the updated records are encrypted; give the file with the private age key with --undo-identity, to each worker if workers run separately"))
 		}
 		if err != nil {
 			return nil, err

@@ -268,7 +268,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error
 	key := ledger.Key{Round: r.in.Round, Batch: d.batch}
 	held, won, err := r.ledger.Resolve(ctx, key, outcomes.Outcomes(false, ""))
 	if won {
-		r.tell(ctx, key, held, ledger.Duplicate)
+		r.observeBatch(ctx, key, held, ledger.Duplicate)
 	}
 	if err == nil {
 		r.count(held)

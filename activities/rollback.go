@@ -11,14 +11,6 @@ import (
 	"durable-dataload/internal/undo"
 )
 
-// A rollback goes over its items in rounds. In round 0 are all of them; in a
-// later one those that an earlier one has not attempted, or that failed in it.
-// The ledger has an entry a batch of items and round, decided once, as that of a
-// migration: Claim says that the batch was begun, Decide what became of its
-// items, and DecideVerified what was found when they were looked at again.
-//
-// All that it sends may be sent again: see RollBackBatch.
-
 // RollbackInput names a batch of items.
 type RollbackInput struct {
 	Run   `json:"run"`
@@ -26,27 +18,27 @@ type RollbackInput struct {
 	Batch int `json:"batch"`
 }
 
-// RollBackBatch undoes the items of a batch: look, refuse what was changed since and
-// what is somebody else's, delete or restore.
+// RollBackBatch undoes the items of a batch: read, refuse what was changed since and what
+// is not the migration's, delete or restore.
 //
-// It may be run any number of times, and at the same time as well, because all
-// that it sends may be sent again:
+// It may be run any number of times, concurrently too, because everything that it sends
+// may be repeated:
 //
-//   - A delete by uuid deletes the record that was looked at or nothing: uuids do
-//     not come back. So the second of two equal calls finds nothing, which after
-//     a look that saw the record means done.
-//   - A restore goes one call at a time, each after a look that says what is
-//     left to do. A call whose answer was lost has done its part, or has not.
-//   - Both carry the lastUpdated of that look, unless they are forced. Where the
-//     record was changed between look and call, the target does nothing (code
-//     330), and the next look tells who it was. So a late call of a worker that
-//     was taken for dead does not write over what came after its look.
+//   - A delete by uuid deletes the record that was read or nothing: uuids are not reused.
+//     So the second of two equal calls finds nothing, which means done if the record was
+//     read before.
+//   - A restore goes one call at a time, each after a read that shows what is left to do.
+//     A call whose answer was lost has done its part, or has not.
+//   - Both carry the lastUpdated of that read, unless they are forced. If the record was
+//     changed between read and call, the target does nothing (code 330), and the next
+//     read shows what happened. So a late call of a suspended worker overwrites nothing
+//     that came after its read.
 //
-// A record that is found gone in a batch that was begun before may have been
-// deleted then, by a worker that was killed; it counts as gone.
+// A record that is gone in a batch that was begun before may have been deleted then, by a
+// worker that was killed; it counts as gone.
 //
-// Where the run is stopped in the middle of a batch, what is not attempted gets
-// no outcome, and is left for another round.
+// If the run is stopped in the middle of a batch, what is not attempted gets no outcome,
+// and is left for another round.
 func (a *Activities) RollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
 	stop := heartbeat(ctx)
 	defer stop()
@@ -94,14 +86,14 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	if err := b.calls.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
-	// What was done must be written down, even if nobody waits for it.
+	// What was done must be written down, even if this activity was cancelled.
 	ctx = context.WithoutCancel(ctx)
 	held, won, err := b.ledger.DecideAnswer(ctx, b.key, outcomes.Outcomes(true, ""))
 	if err != nil {
 		return migration.RollbackCounts{}, err
 	}
 	if won {
-		b.tell(held, ledger.None)
+		b.observeOutcomes(held, ledger.None)
 	}
 	return b.counts(ctx)
 }
@@ -112,7 +104,7 @@ type undoing struct {
 	calls  *caller
 	key    ledger.Key
 	items  []rollback.Item
-	in     []bool // the round
+	in     []bool // whether an item is in the round
 	dry    bool   // nothing is changed
 	values map[int]map[int64]undo.Entry
 	sent   map[int]map[int64]loaded // by batch and line of the migration

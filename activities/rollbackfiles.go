@@ -19,8 +19,8 @@ type RollbackArtifactsInput struct {
 	FinishedAt time.Time `json:"finished_at"`
 }
 
-// WriteRollback writes the two files of a rollback, and proves before that every
-// item stands in exactly one of them. Nothing of this run may be sent any more.
+// WriteRollback writes the two files of a rollback, and first proves that every item is in
+// exactly one of them. From then on nothing of this run may be sent.
 func (a *Activities) WriteRollback(ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -119,8 +119,8 @@ func (u undone) add(set *artifacts.RollbackSet, summary *migration.RollbackSumma
 	return nil
 }
 
-// whyLeft is the reason of items without an outcome: a batch that was begun and
-// not written down may be done in part.
+// whyLeft is the reason of items without an outcome: a batch that was begun and is
+// undecided may be done in part.
 func (o *rollbackRun) whyLeft(ctx context.Context, key ledger.Key) (string, error) {
 	decided, err := o.isDecided(ctx, key.Round, key.Batch)
 	if err != nil || decided {

@@ -10,17 +10,23 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// RollbackBegun is what a rollback has before it.
+// A rollback goes over its items in rounds. Round 0 has all of them; a later round has
+// those that the earlier ones have not attempted, or that failed in them. The ledger has an
+// entry for each batch of items and round, decided once, as that of a migration: Claim says
+// that the batch was begun, Decide what became of its items, and DecideVerified what was
+// found when they were read again.
+
+// RollbackBegun is the work of a rollback.
 type RollbackBegun struct {
 	Items   int `json:"items"`
 	Batches int `json:"batches"`
 	Round   int `json:"round"`
 }
 
-// BeginRollback says which round is to be done: the one that was cut off, or
-// another one for what is left. Run again before anything was done in it, it
-// gives the same. It fails with Refused where previous values are encrypted and
-// this worker cannot open them.
+// BeginRollback says which round is next: the one that was interrupted, or another one
+// for what is left. Run again before anything was done in that round, it returns the
+// same. It fails with Refused where previous values are encrypted and this worker has no
+// key to them.
 func (a *Activities) BeginRollback(ctx context.Context, run Run) (RollbackBegun, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -41,36 +47,36 @@ func (a *Activities) BeginRollback(ctx context.Context, run Run) (RollbackBegun,
 	return begun, storageError(o.folder.Rollback().SaveRound(begun.Round))
 }
 
-// nextRound is the present round, or the next if that one is decided and items
-// are left.
+// nextRound is the present round, or the one after it if that is decided and items are
+// left.
 func (o *rollbackRun) nextRound(ctx context.Context) (int, error) {
 	round, err := o.folder.Rollback().Round()
 	if err != nil {
 		return 0, err
 	}
-	cutOff, left := false, false
-	type looked struct{ cutOff, left bool }
-	err = store.ForEachOrdered(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (l looked, err error) {
+	open, left := false, false
+	type state struct{ open, left bool } // of a batch
+	err = store.ForEachOrdered(ctx, o.folder.Path(), o.index.Batches(), func(ctx context.Context, n int) (s state, err error) {
 		in, err := o.inRound(ctx, round, n+1)
 		if err != nil {
-			return l, err
+			return s, err
 		}
 		if slices.Contains(in, true) {
 			decided, err := o.isDecided(ctx, round, n+1)
 			if err != nil || !decided {
-				return looked{cutOff: true}, err
+				return state{open: true}, err
 			}
 		}
 		in, err = o.inRound(ctx, round+1, n+1)
-		return looked{left: slices.Contains(in, true)}, err
-	}, func(l looked) error {
-		left = left || l.left
-		if cutOff = l.cutOff; cutOff {
+		return state{left: slices.Contains(in, true)}, err
+	}, func(s state) error {
+		left = left || s.left
+		if open = s.open; open {
 			return store.ErrEnough
 		}
 		return nil
 	})
-	if left && !cutOff {
+	if left && !open {
 		round++
 	}
 	return round, err
@@ -141,7 +147,7 @@ type RollbackPlan struct {
 	Batches []int `json:"batches"`
 	After   int   `json:"after"` // the batch up to which this plan goes
 	Total   int   `json:"total"`
-	// Settled counts the items on the way that are done with.
+	// Settled counts the items up to After that need nothing more.
 	Settled migration.RollbackCounts `json:"settled"`
 }
 
@@ -163,17 +169,17 @@ func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (R
 	if in.Verify {
 		isDone = o.isVerified
 	}
-	type looked struct {
+	type state struct {
 		done  bool
 		known []ledger.Record
 	}
-	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l state, err error) {
 		if l.done, err = isDone(ctx, in.Round, in.After+n+1); err != nil {
 			return l, err
 		}
 		l.known, err = o.after(ctx, in.Round, in.After+n+1)
 		return l, err
-	}, func(l looked) error {
+	}, func(l state) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough
 		}
@@ -196,8 +202,8 @@ func (o *rollbackRun) isDecided(ctx context.Context, round, batch int) (bool, er
 	return err == nil, err
 }
 
-// isVerified says that a batch was looked at again after the last round that has
-// done something in it.
+// isVerified says that a batch was verified after the last round that changed something
+// in it.
 func (o *rollbackRun) isVerified(ctx context.Context, round, batch int) (bool, error) {
 	for r := round; r >= 0; r-- {
 		_, err := o.ledger.Verified(ctx, ledger.Key{Round: r, Batch: batch})
@@ -211,7 +217,7 @@ func (o *rollbackRun) isVerified(ctx context.Context, round, batch int) (bool, e
 	return false, nil
 }
 
-// isUndone says that an item is as it was before the migration.
+// isUndone says that an item is in its state before the migration.
 func isUndone(o ledger.Outcome) bool {
 	return o == ledger.Deleted || o == ledger.Gone || o == ledger.Restored || o == ledger.Kept
 }

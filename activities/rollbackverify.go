@@ -9,9 +9,9 @@ import (
 	"durable-dataload/internal/rollback"
 )
 
-// VerifyRollback looks at the items of a batch that are undone again: what was
-// deleted must be gone, what was restored must have its previous values. It
-// counts the batch as it is then. It sends nothing but looks.
+// VerifyRollback reads the items of a batch that are undone again: what was deleted must
+// be gone, what was restored must have its previous values. It counts the batch as it is
+// then. It changes nothing in the target.
 func (a *Activities) VerifyRollback(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -50,12 +50,11 @@ func (a *Activities) verifyRollback(ctx context.Context, in RollbackInput) (migr
 	return b.counts(ctx)
 }
 
-// verify gives the reason why an item is not undone after all, or "". What does
-// not show as it should is looked at some times: what was written lately need not
-// be seen at once.
+// verify gives the reason why an item is not undone after all, or "". It reads an item up
+// to lookUpTries times: recent writes can be invisible for a while.
 func (b *undoing) verify(ctx context.Context, item rollback.Item, outcome ledger.Outcome) (reason string, err error) {
 	for try := 1; ; try++ {
-		entity, reason, err := b.look(ctx, item)
+		entity, reason, err := b.read(ctx, item)
 		if err != nil || reason != "" {
 			return reason, err
 		}

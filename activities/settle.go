@@ -6,7 +6,7 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// SettleBatch decides what a LoadBatch that died has left open: a part that was
+// SettleBatch decides what a LoadBatch that died has left undecided: a part that was
 // claimed and has no outcome is unknown. It sends nothing.
 func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
 	stop := heartbeat(ctx)
@@ -19,7 +19,7 @@ func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResul
 	return result, storageError(err)
 }
 
-// settleBatch visits all entries of the batch as well: those of its parts, too.
+// settleBatch is SettleBatch, and visits all entries of the batch and its parts.
 func (m *migrationRun) settleBatch(ctx context.Context, round, position int, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	l, err := m.loading(ctx, round, position)
 	if err != nil {
@@ -28,7 +28,7 @@ func (m *migrationRun) settleBatch(ctx context.Context, round, position int, vis
 	return l.settle(ctx, l.key, l.positions, ledger.Outcomes{}, visit)
 }
 
-// settle settles a part. whole is the entry of the call that it is a half of.
+// settle settles a part. whole is the entry of the call that the part is a half of.
 func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, whole ledger.Outcomes, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	decided, err := l.ledger.Decided(ctx, key)
 	if err == nil {

@@ -14,27 +14,26 @@ import (
 	"durable-dataload/internal/rollback"
 )
 
-// Why an item failed. The target's own words are given as they are, in the fail
-// file only.
+// Why an item failed. The target's own words are verbatim, in the fail file only.
 const (
-	changedSince   = "the record was changed after the migration, by somebody or by the rollback of a later migration; --force undoes it all the same"
-	keepsChanging  = "the record was changed each time while it was undone; give the same command again"
+	changedSince   = "the record was changed after the migration, by another client or by the rollback of a later migration; --force undoes it anyway"
+	keepsChanging  = "the record was changed each time while it was undone; rerun the command"
 	deletedSince   = "the record was deleted after the migration, so its previous values cannot be restored"
-	notAsBefore    = "the target takes the previous values and shows others"
+	notAsBefore    = "the target accepts the previous values and then shows others"
 	noValues       = "the migration's undo files do not have the previous values of this record; put the state folder back as it was"
-	anotherUUID    = "the target answers with another record than was asked for"
-	thereAgain     = "the record was deleted, and is there all the same; give the same command again"
-	valuesLost     = "the previous values were restored, and are not there any more; give the same command again"
+	anotherUUID    = "the target answers with another record than the one requested"
+	thereAgain     = "the record was deleted and exists again; rerun the command"
+	valuesLost     = "the previous values were restored and have changed again; rerun the command"
 	notAttempted   = "not attempted: the rollback was stopped"
-	notKnown       = "the rollback was cut off while it undid this record: whether it did is not known; give the same command again"
+	notKnown       = "the rollback was interrupted while it undid this record, so its state is not known; rerun the command"
 	refusedByWords = "refused by the target; its words are in the fail file"
 )
 
 // ownReasons are those that hold no words of the target.
 var ownReasons = []string{changedSince, anotherKey, thereBefore, tooEarly, madeAfter, notProven, changedThere, keepsChanging, deletedSince, notAsBefore, noValues, anotherUUID, thereAgain, valuesLost, notAttempted, notKnown}
 
-// raceTries is how often an item is looked at again because it was changed
-// between look and call.
+// raceTries is how often an item is read again because it was changed between read and
+// call.
 const raceTries = 3
 
 // undo undoes one item.
@@ -51,7 +50,7 @@ func (b *undoing) undo(ctx context.Context, item rollback.Item) (ledger.Outcome,
 // remove deletes a record.
 func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcome, string, error) {
 	for race := 1; ; race++ {
-		entity, reason, err := b.look(ctx, item)
+		entity, reason, err := b.read(ctx, item)
 		switch {
 		case err != nil || reason != "":
 			return ledger.Failed, reason, err
@@ -83,9 +82,9 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 	}
 }
 
-// restore gives a record its previous values back: values and members of objects
-// in one call, then each plural in one of its own. Before each call it looks, and
-// the last look has found all as it was.
+// restore restores the previous values of a record: values and members of objects in one
+// call, then each plural in a call of its own. It reads the record before each call, and
+// is done when a read shows all previous values.
 func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outcome, string, error) {
 	changes, err := b.reversed(item)
 	if err != nil {
@@ -96,7 +95,7 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 	}
 	done := ledger.Kept
 	for calls, races := 0, 0; ; {
-		entity, reason, err := b.look(ctx, item)
+		entity, reason, err := b.read(ctx, item)
 		switch {
 		case err != nil || reason != "":
 			return ledger.Failed, reason, err
@@ -173,9 +172,9 @@ func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity
 	})
 }
 
-// isOurs says that an attribute has the value that the migration gave it. The
-// target does not show the text of a password; where the migration gave one, the
-// whole record must be unchanged since.
+// isOurs says that an attribute has the value that the migration set. The target does not
+// show the text of a password; where the migration set one, the whole record must be
+// unchanged since.
 func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 	var password string
 	if c.Path == "password" && json.Unmarshal(c.Before, &password) == nil && password != "" {
@@ -184,13 +183,13 @@ func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 	return b.types.Equal(c.Path, c.Before, delta.At(entity.Attributes, c.Path))
 }
 
-// isChangedSince says that a record was last updated after the migration, or that
-// the target does not tell when it was.
+// isChangedSince says that a record was last updated after the migration, or that the
+// target does not show when.
 func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
 	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.end())
 }
 
-// end is the latest that the clock which stamps records can have shown when the
+// end is the latest time that the clock which stamps records can have shown when the
 // migration ended, which is known to the second.
 func (b *undoing) end() time.Time {
 	until := b.rollback.Until.Add(time.Second)
@@ -202,7 +201,7 @@ func (b *undoing) end() time.Time {
 	return b.clock.Latest(until)
 }
 
-// ref addresses a record as it was looked at.
+// ref addresses a record in the state that was read.
 func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
 	ref := identitycloud.Ref{UUID: entity.UUID}
 	if !b.rollback.Force {
@@ -211,9 +210,9 @@ func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
 	return ref
 }
 
-// look gives the record of an item, nil if there is none, or the reason why it
-// cannot be told.
-func (b *undoing) look(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
+// read reads the record of an item: nil if there is none, or the reason why that is not
+// known.
+func (b *undoing) read(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
 	entity, reason, err := b.calls.view(ctx, identitycloud.Ref{UUID: item.UUID})
 	if entity != nil && !strings.EqualFold(entity.UUID, item.UUID) {
 		return nil, anotherUUID, nil

@@ -22,26 +22,24 @@ type UpdateInput struct {
 	Batch int `json:"batch"`
 }
 
-// UpdateBatch updates the records of a batch that the target has already: look,
-// compare, write down what they were, update, outcomes.
+// UpdateBatch updates the records of a batch that the target already has: find, compare,
+// write down the previous values, update, outcomes.
 //
-// It may be run any number of times, and at the same time as well, because all
-// that it sends may be sent again. An update sets attributes to the values of
-// the input, and so does a replaced plural: the second of two equal calls finds
-// them as they are. So a call whose answer is lost is simply made again, and two
-// workers on the same batch, of which one was taken for dead, send the same.
+// It may be run any number of times, concurrently too, because everything that it sends
+// may be repeated. An update sets attributes to the values of the input, and so does a
+// replaced plural: the second of two equal calls changes nothing. So a call whose answer
+// is lost is made again, and two workers on the same batch send the same.
 //
-// What a repeated call can do harm to is what somebody else wrote into the same
-// attributes between the first call and the second. That is bounded: a batch is
-// repeated for some minutes at most, each time what still differs only, never
-// after its outcome is decided, and never after the run is sealed. A call that
-// is on its way then can arrive as late as its deadline.
+// A repeated call can overwrite what others wrote into the same attributes between the
+// first call and the second. That is bounded: a batch is repeated for some minutes at
+// most, each time only what still differs, never after its outcome is decided, and never
+// after the run is sealed. A call in flight at that moment can arrive as late as its
+// deadline.
 //
-// Before the first call the previous values are on the disk (package undo). The
-// first such file of a batch holds: who comes later changes the attributes that
-// it names and no others, so that nothing is changed whose previous value is not
-// known. A record in it counts as updated, also if an earlier attempt has made
-// all its changes.
+// Before the first call the previous values are durable (package undo). The first undo
+// file of a batch is binding: later attempts change the attributes that it names and no
+// others, so that nothing is changed whose previous value is unknown. A record in it
+// counts as updated, even if an earlier attempt has made all its changes.
 func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Updates, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
@@ -70,15 +68,15 @@ type updating struct {
 	closed  bool // this round has its undo file: no record is added to it
 }
 
-// update is that of one record.
+// update is the update of one record.
 type update struct {
 	position int
 	line     int64
 	key      string
 	entity   *identitycloud.Entity // nil: not found
-	changes  []delta.Change        // that are still to be made
-	updated  bool                  // the undo file has it
-	failed   string                // the reason, for people
+	changes  []delta.Change        // still to be made
+	updated  bool                  // it is in the undo file
+	failed   string                // the reason
 }
 
 func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, error) {
@@ -110,8 +108,7 @@ func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
 	return u.decide(ctx)
 }
 
-// readPending finds the duplicates of the batch that have no outcome of an
-// update yet.
+// readPending reads the duplicates of the batch that have no outcome of an update yet.
 func (u *updating) readPending(ctx context.Context) error {
 	known, err := u.ledger.After(ctx, u.key.Round, u.batch.Number, u.batch.Records)
 	if err != nil {
@@ -133,9 +130,9 @@ func (u *updating) readPending(ctx context.Context) error {
 	return nil
 }
 
-// prepare finds out what is to be changed, and has it on the disk.
+// prepare finds out what is to be changed, and writes the undo file.
 func (u *updating) prepare(ctx context.Context) error {
-	if err := u.look(ctx); err != nil {
+	if err := u.find(ctx); err != nil {
 		return err
 	}
 	for {
@@ -151,8 +148,8 @@ func (u *updating) prepare(ctx context.Context) error {
 		if !errors.Is(err, undo.ErrExists) {
 			return err
 		}
-		// Another worker was faster: its file holds. It is there for good, so
-		// this comes once.
+		// Another worker was faster, and its file is binding. Files stay, so this
+		// happens once.
 	}
 }
 
@@ -176,11 +173,11 @@ func (u *updating) readUndo() error {
 const (
 	several  = "more than one record has this key in the target; nothing was changed, since it cannot be told which of them is meant"
 	notThere = "the record with this key does not exist; the duplicate is on another unique attribute"
-	another  = "the record was deleted and made again while it was updated; load it once more"
-	touched  = "the record was changed by somebody else while its batch was updated, or was not there yet; load it once more"
+	another  = "the record was deleted and created again while it was updated; load it again"
+	touched  = "the record was changed or created by another client while its batch was updated; load it again"
 )
 
-// compare finds out what is still to be changed in a record.
+// compare finds what is still to be changed in a record.
 func (u *updating) compare(r *update) error {
 	noted, isNoted := u.noted[r.line]
 	r.changes, r.updated = nil, isNoted
@@ -209,8 +206,8 @@ func (u *updating) compare(r *update) error {
 	return nil
 }
 
-// writeUndo writes down what the records were, if any is to be changed of which
-// that is not known yet.
+// writeUndo writes down the previous values of the records that are to be changed, if
+// any are not yet in an undo file.
 func (u *updating) writeUndo() error {
 	var entries []undo.Entry
 	for _, r := range u.pending {
@@ -243,15 +240,15 @@ func (u *updating) writeUndo() error {
 	return nil
 }
 
-// look finds the records in the target: in bulk, and one by one those that do
-// not show, since what was created lately can be invisible to a search.
-func (u *updating) look(ctx context.Context) error {
+// find finds the records in the target: in bulk, then one by one those that the search
+// does not show, since new records can be invisible to it.
+func (u *updating) find(ctx context.Context) error {
 	var keys []string
 	for _, r := range u.pending {
 		switch {
 		case r.failed != "":
 		case r.key == "":
-			r.failed = fmt.Sprintf("the record has no value in %s, by which it is looked up", u.spec.PrimaryKey)
+			r.failed = fmt.Sprintf("the record has no value in %s, the attribute by which it is looked up", u.spec.PrimaryKey)
 		default:
 			keys = append(keys, r.key)
 		}
@@ -269,7 +266,7 @@ func (u *updating) look(ctx context.Context) error {
 		case 1:
 			r.entity = &same[0]
 			continue
-		default: // nothing says which of them it is
+		default: // ambiguous
 			r.failed = several
 			continue
 		}
@@ -280,8 +277,8 @@ func (u *updating) look(ctx context.Context) error {
 	return nil
 }
 
-// change makes the changes of a record: values and members of objects in one
-// call, each plural in one of its own.
+// change makes the changes of a record: values and members of objects in one call, each
+// plural in a call of its own.
 func (u *updating) change(ctx context.Context, r *update) error {
 	if len(r.changes) == 0 || r.failed != "" {
 		return nil
@@ -340,7 +337,7 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	updated.At = time.Now().UTC().Truncate(time.Millisecond)
 	held, won, err := u.ledger.DecideUpdate(ctx, u.key, updated)
 	if won {
-		u.tell(ctx, u.key, held, ledger.None)
+		u.observeBatch(ctx, u.key, held, ledger.None)
 	}
 	return held, err
 }

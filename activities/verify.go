@@ -16,31 +16,28 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// Records are read back in two ways: for the canary, by the run of the migration
-// itself, and for a verification, which has a folder of its own beside that of
-// the migration. Either only reads, in the target and in the ledger. What was
-// found of a batch is kept in the folder of whoever reads, created once, until
-// the summary is written.
+// Records are read back in two ways: for the canary, by the run of the migration itself,
+// and for a verification, which has a folder of its own. Either only reads, in the target
+// and in the ledger. What was found of a batch is kept in the folder of the run, created
+// once, until the summary is written.
 
 // VerifyInput names a batch that is to be read back.
 type VerifyInput struct {
 	Run   `json:"run"`
 	Batch int `json:"batch"`
-	// Until is how long a record that is not there is looked for again: new ones
-	// can stay invisible for minutes.
+	// Until is how long missing records are read again: new ones can be invisible for
+	// minutes.
 	Until time.Time `json:"until,omitzero"`
 }
 
-// VerifyBatch reads the records of a batch back that were created, recovered or
-// updated as far as the ledger knows, and compares them with what was sent. It
-// sends nothing but looks, and changes nothing but its own note of what it has
-// found: run again after that, it gives the same.
+// VerifyBatch reads back the records of a batch that were created, recovered or updated
+// according to the ledger, and compares them with what was sent. It changes nothing but
+// its own note of what was found: run again after that, it returns the same.
 //
-// A record is looked for by its uuid or, where that is not known, by its key: in
-// bulk first, and what does not show there as it should by itself, since a search
-// may be behind. Attributes that the input does not give, and those that the
-// target sets, are not compared; nor is the plain text of a password, which the
-// target does not show.
+// A record is found by its uuid or, if that is not known, by its key: in bulk first, then
+// by itself if it is missing or different there, since a search may be behind. Attributes
+// that the input does not give, and those that the target sets, are not compared; nor is
+// the plain text of a password, which the target does not show.
 func (a *Activities) VerifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -61,10 +58,10 @@ func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration
 	if err := v.readLoaded(ctx, in.Batch); err != nil {
 		return migration.VerifyResult{}, err
 	}
-	if err := v.look(ctx, v.records); err != nil {
+	if err := v.read(ctx, v.records); err != nil {
 		return migration.VerifyResult{}, err
 	}
-	if err := v.lookAgain(ctx, in.Until); err != nil {
+	if err := v.readMissing(ctx, in.Until); err != nil {
 		return migration.VerifyResult{}, err
 	}
 	return v.keep(ctx)
@@ -80,20 +77,20 @@ type verifying struct {
 	types     delta.Types
 }
 
-// readBack is a record that is looked at.
+// readBack is a record that is read back.
 type readBack struct {
 	line      int64
 	uuid, key string
-	json      []byte // as it was sent; nil if it cannot be made any more
+	json      []byte // as it was sent; nil if it cannot be encoded now
 
 	seen        bool // the target has it
-	refused     bool // whether it has it is not known
+	refused     bool // it is not known whether the target has it
 	differences []migration.Difference
 	notCompared []string // attributes
 	since       bool     // it differs, and was updated after the migration
 }
 
-// readLoaded reads the records of the batch that are to be looked at.
+// readLoaded reads the records of the batch that are to be read back.
 func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 	var all []source.Record
 	if v.batch, all, err = v.batchRecords(batch); err != nil {
@@ -119,8 +116,8 @@ func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 	return nil
 }
 
-// look finds records in the target and compares them.
-func (v *verifying) look(ctx context.Context, records []*readBack) error {
+// read finds records in the target and compares them.
+func (v *verifying) read(ctx context.Context, records []*readBack) error {
 	byUUID, err := v.search(ctx, "uuid", records, func(r *readBack) string { return r.uuid })
 	if err != nil {
 		return err
@@ -139,7 +136,7 @@ func (v *verifying) look(ctx context.Context, records []*readBack) error {
 		if r.uuid == "" {
 			found = byKey[identitycloud.FoldKey(r.key)]
 		}
-		if len(found) > 1 { // nothing says which of them it is
+		if len(found) > 1 { // ambiguous
 			r.refused = true
 			continue
 		}
@@ -155,14 +152,14 @@ func (v *verifying) look(ctx context.Context, records []*readBack) error {
 		if entity != nil && len(r.differences) == 0 {
 			continue
 		}
-		if err := v.lookAt(ctx, r); err != nil {
+		if err := v.view(ctx, r); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// search looks records up in bulk, and gives all that were found, by the folded value.
+// search looks records up in bulk, and returns all matches by folded value.
 func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string][]identitycloud.Entity, error) {
 	var values []string
 	for _, r := range records {
@@ -173,8 +170,8 @@ func (v *verifying) search(ctx context.Context, attribute string, records []*rea
 	return v.calls.findAll(ctx, attribute, values)
 }
 
-// lookAt looks at one record by itself, and compares it.
-func (v *verifying) lookAt(ctx context.Context, r *readBack) error {
+// view reads one record by itself, and compares it.
+func (v *verifying) view(ctx context.Context, r *readBack) error {
 	r.seen, r.refused, r.differences = false, false, nil
 	ref := identitycloud.Ref{UUID: r.uuid}
 	if r.uuid == "" {
@@ -197,7 +194,7 @@ func (v *verifying) lookAt(ctx context.Context, r *readBack) error {
 	return v.compare(r, entity)
 }
 
-// compare finds out in what a record of the target is not as it was sent.
+// compare finds where a record of the target differs from what was sent.
 func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 	r.seen, r.differences, r.notCompared, r.since = true, nil, nil, false
 	if r.json == nil {
@@ -224,13 +221,13 @@ func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 	return nil
 }
 
-// isPlainText says that a password was sent as it is, to be hashed by the target.
+// isPlainText says that a password was sent in plain text, to be hashed by the target.
 func isPlainText(password json.RawMessage) bool {
 	var plain string
 	return json.Unmarshal(password, &plain) == nil && plain != ""
 }
 
-// howItDiffers says it without a value.
+// howItDiffers describes a difference without its values.
 func howItDiffers(c delta.Change) string {
 	var sent, there []json.RawMessage
 	areLists := json.Unmarshal(c.After, &sent) == nil && json.Unmarshal(c.Before, &there) == nil
@@ -245,11 +242,12 @@ func howItDiffers(c delta.Change) string {
 	return "different"
 }
 
-const lookAgainLongest = 30 * time.Second
+// longestPause is between two attempts to read missing records.
+const longestPause = 30 * time.Second
 
-// lookAgain looks for records that are not there again, until a time.
-func (v *verifying) lookAgain(ctx context.Context, until time.Time) error {
-	for pause := lookUpBackoff; ; pause = min(2*pause, lookAgainLongest) {
+// readMissing reads missing records again, until a time.
+func (v *verifying) readMissing(ctx context.Context, until time.Time) error {
+	for pause := lookUpBackoff; ; pause = min(2*pause, longestPause) {
 		var missing []*readBack
 		for _, r := range v.records {
 			if !r.seen && !r.refused {
@@ -263,13 +261,14 @@ func (v *verifying) lookAgain(ctx context.Context, until time.Time) error {
 		if err := sleep(ctx, min(pause, left)); err != nil {
 			return err
 		}
-		if err := v.look(ctx, missing); err != nil {
+		if err := v.read(ctx, missing); err != nil {
 			return err
 		}
 	}
 }
 
-// keep writes down what was found, unless that is done, and gives what holds.
+// keep writes down what was found, unless another attempt has, and returns what is
+// written.
 func (v *verifying) keep(ctx context.Context) (migration.VerifyResult, error) {
 	f := found{Result: migration.VerifyResult{Attributes: map[string]int{}, NotCompared: map[string]int{}}}
 	f.Result.NotLoaded = v.notLoaded

@@ -40,8 +40,8 @@ type VerifyArtifactsInput struct {
 	Halted     string    `json:"halted,omitempty"` // why it ended before its time
 }
 
-// WriteVerify writes what a verification has found, and proves before that every
-// record that was to be looked at is counted.
+// WriteVerify writes what a verification has found, and first proves that every record of
+// the sample is counted.
 func (a *Activities) WriteVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -86,7 +86,7 @@ func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInp
 		return summary, err
 	}
 	if n := summary.Found.Sum(); n != summary.Sample {
-		return summary, fmt.Errorf("%w: %d records were looked at or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
+		return summary, fmt.Errorf("%w: %d records were read back or left, expected %d", artifacts.ErrDoesNotAddUp, n, summary.Sample)
 	}
 	if err := list.Commit(ctx); err != nil {
 		return summary, err
@@ -100,8 +100,8 @@ func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInp
 	return summary, o.folder.Verification().SaveSummary(in.Run.ID, summary)
 }
 
-// foundOrLeft is what was found of a batch or, where it was not looked at, what
-// is left of it.
+// foundOrLeft is what was found of a batch or, if it was not read back, what is left of
+// it.
 func (o *verificationRun) foundOrLeft(ctx context.Context, batch int) (found, error) {
 	f, err := o.found(ctx, batch)
 	if !isNotFound(err) {

@@ -16,14 +16,14 @@ type VerifyPlanInput struct {
 	Limit int `json:"limit"`
 }
 
-// VerifyPlan is the next batches that have records to look at.
+// VerifyPlan is the next batches that have records to read back.
 type VerifyPlan struct {
 	Batches []PlannedBatch `json:"batches"`
 	After   int            `json:"after"`   // the batch up to which this plan goes
 	Total   int            `json:"total"`   // batches of the input
-	Records int            `json:"records"` // to look at, in all batches
-	// Settled counts the records of the sample on the way that stand in a batch
-	// of which nothing was loaded.
+	Records int            `json:"records"` // to read back, in all batches
+	// Settled counts the records of the sample, up to After, in batches of which
+	// nothing was loaded.
 	Settled migration.VerifyCounts `json:"settled"`
 }
 
@@ -41,18 +41,18 @@ func (a *Activities) PlanVerify(ctx context.Context, in VerifyPlanInput) (Verify
 
 func (o *verificationRun) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
 	plan := VerifyPlan{After: in.After, Total: o.index.Batches(), Records: o.sampleSize()}
-	type looked struct {
+	type sampled struct {
 		PlannedBatch
 		positions, loaded int
 	}
-	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err := store.ForEachOrdered(ctx, o.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l sampled, err error) {
 		b, err := o.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err
 		}
 		positions, loaded, err := o.toVerify(ctx, b)
-		return looked{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
-	}, func(l looked) error {
+		return sampled{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
+	}, func(l sampled) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough
 		}
@@ -67,7 +67,7 @@ func (o *verificationRun) planVerify(ctx context.Context, in VerifyPlanInput) (V
 	return plan, err
 }
 
-// sampleSize is how many records are to be looked at.
+// sampleSize is how many records are to be read back.
 func (o *verificationRun) sampleSize() int {
 	total := int(o.index.Records())
 	if o.verification.Sample > 0 {
@@ -76,8 +76,8 @@ func (o *verificationRun) sampleSize() int {
 	return total
 }
 
-// toVerify gives the positions in a batch that are in the sample, and what is
-// known of those of them that were loaded.
+// toVerify returns the positions in a batch that are in the sample, and what is known of
+// those that were loaded.
 func (o *verificationRun) toVerify(ctx context.Context, b source.Batch) (positions []int, loaded map[int]ledger.Record, err error) {
 	positions = migration.Sampled(o.verification.Source, o.sampleSize(), int(o.index.Records()), int(b.FirstRecord-o.index.StartAt()), b.Records)
 	if len(positions) == 0 {

@@ -68,7 +68,7 @@ func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
 	m.worker("--state-dir", l.path("elsewhere"))
 	code, p := m.run()
 	exitCode(t, p, code, 1)
-	for _, text := range []string{m.state, "in no work place of this worker", l.path("elsewhere"), "--state-dir"} {
+	for _, text := range []string{m.state, "in no state folder or work URL of this worker", l.path("elsewhere"), "--state-dir"} {
 		if !strings.Contains(p.errors(), text) {
 			t.Errorf("%s\nwant it to say %q", p.errors(), text)
 		}

@@ -103,7 +103,7 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 		} {
 			run.Folder, run.ID = folder, "run-1"
 			set(in, run)
-			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no work place of this worker", state, "--state-dir")
+			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no state folder or work URL of this worker", state, "--state-dir")
 		}
 		for _, id := range []string{"", "..", "../../x", "a/b", `a\b`, "a\nb"} {
 			run.Folder, run.ID = r.run.Folder, id
@@ -134,7 +134,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
-	isRefused(t, "before it was asked for", asked(r, "InspectSource", in), "nobody has asked", "starter")
+	isRefused(t, "before it was asked for", asked(r, "InspectSource", in), "was ordered", "starter")
 	if err := r.spec.Folder.Order(r.spec); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
 		t.Fatal(err)
 	}
-	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no work place of this worker")
+	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no state folder or work URL of this worker")
 }
 
 func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
@@ -243,8 +243,8 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 	out := found
 	out.Path = i.dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.csv"
 	for what, f := range map[string]migration.FoundFile{"a file of others": found, "a way out": out} {
-		isRefused(t, "PrepareFile of "+what, asked(r, "PrepareFile", PrepareInput{Schedule: i.schedule, File: f}), "no file of the schedule")
-		isRefused(t, "PutAway of "+what, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: f, Folder: DoneFolder}), "no file of the schedule")
+		isRefused(t, "PrepareFile of "+what, asked(r, "PrepareFile", PrepareInput{Schedule: i.schedule, File: f}), "not a file of the schedule")
+		isRefused(t, "PutAway of "+what, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: f, Folder: DoneFolder}), "not a file of the schedule")
 	}
 	for _, folder := range []string{"..", "../x", "other"} {
 		isRefused(t, "PutAway into "+folder, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Folder: folder}))

@@ -14,62 +14,62 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// What Temporal carries is no order: whoever may write to the namespace can have a
-// worker run any activity, with any input. So a worker takes only folders of its
-// own work places, which their owner alone can write to, and reads what is to be
-// done from there. Inputs and output folders, which may be anywhere, are those
-// that the owner has asked for (see migration.Folder.Order).
+// Temporal does not authorize: anyone with write access to the namespace can have a worker
+// run any activity with any input. So a worker accepts only runs in its own state folders
+// and work URLs, which only their owner can write to, and reads from there what is to be
+// done. Inputs and output folders may be anywhere; the owner has ordered them (see Order in
+// package migration).
 
-// confined is the input of an activity. Every one has to say what the worker must
-// have checked before it is run.
+// confined is the input of an activity. Each type says what must be checked before the
+// activity runs.
 type confined interface {
-	// confine gives the reason why this process does not take the input: Refused,
-	// or an error of the storage.
+	// confine gives the reason why this process does not accept the input: Refused, or
+	// an error of the storage.
 	confine(a *Activities) error
 }
 
-// Interceptor refuses inputs that are not for this process. A worker without it
-// would do what anybody asks for.
-func (a *Activities) Interceptor() interceptor.WorkerInterceptor { return &gatekeeper{a: a} }
+// Interceptor refuses inputs that are not for this process. Without it a worker would
+// run whatever the namespace holds.
+func (a *Activities) Interceptor() interceptor.WorkerInterceptor { return &confining{a: a} }
 
-type gatekeeper struct {
+type confining struct {
 	interceptor.WorkerInterceptorBase
 	a *Activities
 }
 
-func (g *gatekeeper) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &gate{a: g.a}
+func (c *confining) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &confiningCalls{a: c.a}
 	i.Next = next
 	return i
 }
 
-type gate struct {
+type confiningCalls struct {
 	interceptor.ActivityInboundInterceptorBase
 	a *Activities
 }
 
-func (g *gate) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+func (i *confiningCalls) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	for _, arg := range in.Args {
 		c, ok := arg.(confined)
 		if !ok {
-			return nil, refused(fmt.Errorf("an activity with an input of the type %T, which says nothing of where it works", arg))
+			return nil, refused(fmt.Errorf("an activity with an input of the type %T; expected one that names the folder it works in", arg))
 		}
-		if err := c.confine(g.a); err != nil {
-			g.a.log.Warn("an activity was refused", "error", err)
+		if err := c.confine(i.a); err != nil {
+			i.a.log.Warn("an activity was refused", "error", err)
 			return nil, err
 		}
 	}
-	return g.Next.ExecuteActivity(ctx, in)
+	return i.Next.ExecuteActivity(ctx, in)
 }
 
 func (r Run) confine(a *Activities) error {
 	if !store.IsBase(r.ID) {
-		return refused(fmt.Errorf("%q is no id of a run", r.ID))
+		return refused(fmt.Errorf("%q is not the id of a run", r.ID))
 	}
 	return a.takes(r.Folder)
 }
 
-// takes says why a folder is not one of this process.
+// takes gives the reason why a folder is not accepted.
 func (a *Activities) takes(folder migration.RunFolder) error {
 	for _, work := range a.work {
 		if folder.IsOf(work) {
@@ -80,7 +80,7 @@ func (a *Activities) takes(folder migration.RunFolder) error {
 }
 
 func (a *Activities) notHere(path string) error {
-	return refused(fmt.Errorf("%s is in no work place of this worker (%s), so it is not taken; give the worker the --state-dir or --work-url of the starter",
+	return refused(fmt.Errorf("%s is in no state folder or work URL of this worker (%s); give the worker the --state-dir or --work-url of the starter",
 		path, strings.Join(a.work, ", ")))
 }
 
@@ -88,7 +88,7 @@ func (in InspectInput) confine(a *Activities) error { return a.ordered(in.Run, i
 
 func (in FailureInput) confine(a *Activities) error { return a.ordered(in.Run, in.Failure.Spec) }
 
-// ordered says why this process does not take a migration.
+// ordered gives the reason why a migration is not accepted.
 func (a *Activities) ordered(run Run, spec migration.Spec) error {
 	if err := run.confine(a); err != nil {
 		return err
@@ -98,13 +98,13 @@ func (a *Activities) ordered(run Run, spec migration.Spec) error {
 			return storageError(err)
 		}
 	}
-	return refused(fmt.Errorf("nobody has asked for a migration with these options in %s; begin it with starter, of the same version as this worker", run.Folder))
+	return refused(fmt.Errorf("no migration with these options was ordered in %s; start it with a starter of the same version as this worker", run.Folder))
 }
 
-// confine lets a notice through: without a folder of ours it only says less.
+// confine accepts every notice: without a folder of ours it only says less.
 func (in NotifyInput) confine(*Activities) error { return nil }
 
-// scheduled says why this process does not take a schedule.
+// scheduled gives the reason why a schedule is not accepted.
 func (a *Activities) scheduled(s migration.Schedule) error {
 	if !slices.Contains(a.work, s.StateDir) {
 		return a.notHere(s.StateDir)
@@ -112,16 +112,16 @@ func (a *Activities) scheduled(s migration.Schedule) error {
 	if ordered, err := s.IsOrdered(); ordered || err != nil {
 		return storageError(err)
 	}
-	return refused(fmt.Errorf("the schedule %s was not created with starter schedule create on %s, so it is not run; delete it there, and create it again", s.ID, s.StateDir))
+	return refused(fmt.Errorf("the schedule %s was not created with starter schedule create on %s; delete it and create it again there", s.ID, s.StateDir))
 }
 
-// scheduledFile is scheduled, for one file that the schedule has found.
+// scheduledFile is scheduled for a file that the schedule has found.
 func (a *Activities) scheduledFile(s migration.Schedule, path string) error {
 	if err := a.scheduled(s); err != nil {
 		return err
 	}
 	if !isOfSchedule(s, path) {
-		return refused(fmt.Errorf("%s is no file of the schedule %s", path, s.ID))
+		return refused(fmt.Errorf("%s is not a file of the schedule %s", path, s.ID))
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func isOfSchedule(s migration.Schedule, path string) bool {
 	})
 }
 
-// leftOut says whether a schedule leaves a path out, whatever its patterns are.
+// leftOut says whether schedules ignore a path, whatever their patterns are.
 func leftOut(path string) bool {
 	name := filepath.Base(path)
 	return isUnready(name) || artifacts.IsArtifact(name) || isPutAway(path)
@@ -150,7 +150,7 @@ func (in PutAwayInput) confine(a *Activities) error {
 		return err
 	}
 	if in.Folder != "" && in.Folder != DoneFolder && in.Folder != FailedFolder {
-		return refused(fmt.Errorf("%q is no folder for files that are put away", in.Folder))
+		return refused(fmt.Errorf("%q is not %s or %s, the folders for files that are put away", in.Folder, DoneFolder, FailedFolder))
 	}
 	if in.Staged != "" && store.Dir(in.Staged) != migration.Inputs(in.Schedule.StateDir) {
 		return a.notHere(in.Staged)
