@@ -12,24 +12,25 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ArtifactsInput asks for the artifacts. All times are the workflow's, so that
-// the same bytes come out when the activity is run again.
+// ArtifactsInput asks for the artifacts. All times are the workflow's, so that the
+// activity writes the same bytes when it is run again.
 type ArtifactsInput struct {
 	Run           `json:"run"`
 	FinishedAt    time.Time `json:"finished_at"`
 	EntitiesAfter *int64    `json:"entities_after"`
-	// Stopped says that this run ends before its time: what was not attempted
-	// is remaining, and the same command goes on with it.
+	// Stopped says that this run ends early: what was not attempted is remaining, and
+	// rerunning the command resumes it.
 	Stopped bool `json:"stopped"`
-	// Cancelled says that it is given up: the same command does not go on.
+	// Cancelled says that the migration is given up: rerunning the command does not
+	// resume it.
 	Cancelled bool `json:"cancelled,omitempty"`
-	// Halted says why it ends before its time, where nobody asked for that.
+	// Halted is why it ends early, if no operator asked for that.
 	Halted string `json:"halted,omitempty"`
 }
 
-// WriteArtifacts writes what people and scripts read, and proves before that
-// every record stands in exactly one place. Nothing of this run may be sent
-// any more: a worker that wakes later finds the run sealed.
+// WriteArtifacts writes the result files, and first proves that every record has exactly
+// one disposition. From then on nothing of this run may be sent: a worker that was
+// suspended finds the run sealed.
 func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -50,8 +51,8 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 	if err != nil {
 		return migration.Summary{}, err
 	}
-	// The retry file of a round that was not loaded becomes the one that holds all
-	// that is unknown. One that was loaded, if only in part, does not any more.
+	// The retry file of a round that was not loaded holds all that is unknown. After a
+	// round that was loaded, if only in part, another file does.
 	last := rounds[len(rounds)-1]
 	unresolved := last.file.Name
 	if last.Round.Round > 0 && last.Batches == 0 {
@@ -110,12 +111,12 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 		return summary, err
 	}
 	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {
-		return summary, nil // the same command goes on
+		return summary, nil // rerunning the command resumes it
 	}
 	return summary, m.of.Finish(in.Cancelled)
 }
 
-// releaseNames ends what a folder has reserved among the result files.
+// releaseNames releases the names of result files that a folder has reserved.
 func releaseNames(folder migration.RunFolder, outputDir string) error {
 	owner, err := folder.Owner()
 	if err != nil {
@@ -124,22 +125,22 @@ func releaseNames(folder migration.RunFolder, outputDir string) error {
 	return artifacts.Release(outputDir, owner)
 }
 
-// roundTotal is what one round came to, and the retry file that it loaded.
+// roundTotal is the result of one round, and the retry file that it loaded.
 type roundTotal struct {
 	migration.Round
 	file migration.RetryFile
 }
 
-// eventsBefore are what happened to the migration. Its end, and what is written
-// down after it, is left out, so that the report is the same when it is made again.
+// eventsBefore are the events of the migration before its end, so that the report is the
+// same when it is written again.
 func (m *migrationRun) eventsBefore(end time.Time) ([]migration.Event, error) {
 	events, err := m.folder.Events()
 	return slices.DeleteFunc(events, func(e migration.Event) bool { return !e.At.Before(end) }), err
 }
 
 // rounds adds up the rounds from the ledger, and gives the calls to course.
-// Claims of round 0 that have no outcome, of a worker that sleeps, become
-// unknown: their records were attempted, so they are not remaining.
+// Claims of round 0 without an outcome, of a suspended worker, become unknown: their
+// records were attempted, so they are not remaining.
 func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]roundTotal, error) {
 	var rounds []roundTotal
 	for round := 0; ; round++ {
@@ -187,14 +188,13 @@ func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]
 	}
 }
 
-// settledBatch is what became of a batch, and its entries in the ledger.
+// settledBatch is the result of a batch, and its entries in the ledger.
 type settledBatch struct {
 	BatchResult
 	entries []ledger.Outcomes
 }
 
-// timeEntries gives calls of which only the begin is known the time of that:
-// those whose worker died, and those that an earlier version made.
+// timeEntries sets the time of calls whose worker died, of which only the claim is known.
 func (m *migrationRun) timeEntries(ctx context.Context, keys []ledger.Key, entries []ledger.Outcomes) error {
 	for i := range entries {
 		if !entries[i].Sent || !entries[i].At.IsZero() {
@@ -265,7 +265,7 @@ func (m *migrationRun) artifactRecords(ctx context.Context, batch, lastRound int
 	for i, r := range records {
 		aside := known[i].Outcome == ledger.Unknown && !known[i].MayBeSent(keyless(i))
 		if m.awaitsUpdate(known[i]) {
-			// Whether its update was begun is not known.
+			// It is not known whether its update was begun.
 			known[i] = ledger.Record{Outcome: ledger.Unknown, Round: known[i].Round}
 		}
 		all[i] = artifacts.Record{Batch: batch, Line: r.Line, Email: m.encoder.Label(r.Raw), Raw: r.Raw, Record: known[i], Aside: aside}
@@ -276,8 +276,7 @@ func (m *migrationRun) artifactRecords(ctx context.Context, batch, lastRound int
 	return all, nil
 }
 
-// updatesBy is the name of the key column where the files of updates are
-// wanted, else "".
+// updatesBy is the name of the key column if the files of updates are wanted, else "".
 func (m *migrationRun) updatesBy() string {
 	if m.spec.Delta {
 		return m.spec.PrimaryKey
@@ -290,8 +289,8 @@ func (m *migrationRun) awaitsUpdate(r ledger.Record) bool {
 	return m.spec.Delta && r.Outcome == ledger.Duplicate
 }
 
-// unresolvedName is the name of the retry file that this run leaves: the same
-// when it is asked for again.
+// unresolvedName is the name of the retry file that this run leaves, fixed by the first
+// attempt.
 func (m *migrationRun) unresolvedName(in ArtifactsInput) (string, error) {
 	names, err := m.of.Unresolved()
 	if err != nil {
@@ -311,8 +310,8 @@ func (m *migrationRun) unresolvedName(in ArtifactsInput) (string, error) {
 	return m.of.CreateUnresolved(in.Run.ID, name)
 }
 
-// dropUnresolved removes the retry files that earlier runs of this migration
-// left when they were stopped: this run has gone on with those records.
+// dropUnresolved removes the retry files that earlier runs of this migration left when
+// they were stopped: this run has resumed with those records.
 func (m *migrationRun) dropUnresolved(run Run) error {
 	names, err := m.of.Unresolved()
 	if err != nil {

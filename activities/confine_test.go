@@ -236,7 +236,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 			isRefused(t, name+" with "+what, asked(r, name, input(forged)))
 		}
 	}
-	found, err := look(secret)
+	found, err := stat(secret)
 	if err != nil {
 		t.Fatal(err)
 	}

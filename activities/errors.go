@@ -19,8 +19,8 @@ import (
 const (
 	// Refused: this input or this target cannot be migrated. Nothing was sent.
 	Refused = "Refused"
-	// Damaged: a file of the migration's folder is not as this program writes it, or its ledger
-	// is gone.
+	// Damaged: a file of the migration's folder is not as this program writes it, or the
+	// ledger is missing.
 	Damaged = "Damaged"
 	// Unreachable: the target does not answer as it should. It may pass.
 	Unreachable = "Unreachable"
@@ -28,10 +28,10 @@ const (
 	InputChanged = "InputChanged"
 	// Storage: a folder cannot be read or written. It may pass.
 	Storage = "Storage"
-	// Stopping: this worker is stopping, or the run is over, and it has sent
-	// nothing more. Another one, or the same later, will do it.
+	// Stopping: this worker is stopping, or the run is over, and nothing more was sent.
+	// Another worker, or this one later, can do it.
 	Stopping = "Stopping"
-	// DoesNotAddUp: the program found a fault of its own.
+	// DoesNotAddUp: the program found a bug of its own.
 	DoesNotAddUp = "DoesNotAddUp"
 )
 
@@ -40,8 +40,8 @@ func refused(err error) error {
 	return temporal.NewNonRetryableApplicationError(safetext.Text(err.Error()), Refused, nil)
 }
 
-// storageError gives an error of reading or writing its type. Its text names
-// paths, never content.
+// storageError gives an error of reading or writing its type. Its text names paths, never
+// content.
 func storageError(err error) error {
 	var application *temporal.ApplicationError
 	switch {

@@ -7,15 +7,15 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// FailureInput is why a run of a migration came to nothing.
+// FailureInput is why a run of a migration failed.
 type FailureInput struct {
 	Run     `json:"run"`
 	Failure migration.Failure `json:"failure"`
 }
 
-// KeepFailure keeps in the folder of a migration why a run of it came to nothing,
-// for those who ask when the Temporal service does not tell any more. A migration
-// that is done, is rolled back, or has a later run keeps what it has.
+// KeepFailure keeps in the folder of a migration why a run of it failed, for status after
+// the Temporal service has dropped the run. A migration that is done, is rolled back, or
+// has a later run keeps what it has.
 func (a *Activities) KeepFailure(ctx context.Context, in FailureInput) error {
 	ctx, done := restartable(ctx)
 	defer done()

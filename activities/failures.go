@@ -9,8 +9,8 @@ import (
 	"durable-dataload/internal/tally"
 )
 
-// Reasons are numbers of records of the whole migration, by the class of the
-// reason for which they failed or are unknown now: "api 200", "http 502".
+// Reasons are the numbers of records of the whole migration that failed or are unknown
+// now, by class of reason: "api 200", "http 502".
 type Reasons struct {
 	Failed  map[string]int `json:"failed,omitempty"`
 	Unknown map[string]int `json:"unknown,omitempty"`
@@ -26,9 +26,9 @@ func (a *Activities) CountReasons(ctx context.Context, run Run) (Reasons, error)
 	return Reasons{Failed: t.Failed, Unknown: t.Unknown}, ended(ctx, err)
 }
 
-// WriteFailures writes the fail file and the raw records of it as they are so far,
-// for somebody who is to decide whether the migration resumes, and counts their
-// reasons. WriteArtifacts replaces the files at the end.
+// WriteFailures writes the fail file and its raw records as they are so far, for the
+// decision whether the migration resumes, and counts their reasons. WriteArtifacts
+// replaces the files at the end.
 func (a *Activities) WriteFailures(ctx context.Context, run Run) (Reasons, error) {
 	ctx, done := restartable(ctx)
 	defer done()

@@ -22,13 +22,13 @@ type Forecast struct {
 	Median  time.Duration `json:"median"`
 	Longest time.Duration `json:"longest"`
 	Left    int           `json:"left"` // batches
-	// Takes is the time for those at the pace that is set, or planned, for now, if
-	// all goes on as it went, without retry rounds. 0 if no answer came.
+	// Takes is the time that these need at the present pace if the calls take as long as
+	// before, without retry rounds. 0 if no answer came.
 	Takes time.Duration `json:"takes"`
 }
 
-// Forecast looks at the calls of the first batches of round 0. It reads the ledger
-// and changes nothing: a batch whose worker died is left to those that load.
+// Forecast reads the calls of the first batches of round 0 from the ledger and changes
+// nothing: a batch whose worker died is left undecided.
 func (a *Activities) Forecast(ctx context.Context, in ForecastInput) (Forecast, error) {
 	ctx, done := restartable(ctx)
 	defer done()

@@ -11,14 +11,13 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// A record is sent again only if the target would refuse it as a duplicate, had
-// the first call written it. It would refuse a record by its primary key. A
-// record without one is keyless, and where the schema does not call the primary
-// key unique all are. Another attribute that is unique does not make a record
-// one that has a key: the target would refuse it, but by the primary key nobody
-// could tell whose the record is that is there.
+// A record is sent again only if the target would refuse it as a duplicate, had the first
+// call written it. The target refuses by the primary key. A record without one is keyless;
+// if the schema does not call the primary key unique, all records are. Another unique
+// attribute does not help: the target would refuse the record, but nothing would tell which
+// call wrote the one that exists.
 
-// knownKeys gives the keys of the migration, which do not change.
+// knownKeys are the keys of the migration, which do not change.
 func (m *migrationRun) knownKeys() (migration.Keys, error) {
 	m.listing.Lock()
 	defer m.listing.Unlock()
@@ -38,7 +37,8 @@ func (m *migrationRun) keyless(b source.Batch) (func(i int) bool, error) {
 	return func(i int) bool { return !keys.Unique || b.Keyless(i) }, err
 }
 
-// checkKeys finds out what the target refuses as a duplicate, once for all runs.
+// checkKeys finds out what the target refuses as a duplicate, once for all runs of a
+// migration.
 func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 	keys, err := m.knownKeys()
 	if errors.Is(err, migration.ErrAbsent) {
@@ -51,7 +51,7 @@ func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 	case err != nil:
 		return Checked{}, storageError(err)
 	case keys.Attribute != m.spec.PrimaryKey:
-		return Checked{}, refused(fmt.Errorf("another run of this migration has begun it with --primary-key %s; give the same", keys.Attribute))
+		return Checked{}, refused(fmt.Errorf("this migration was begun with --primary-key %s; give the same", keys.Attribute))
 	case m.spec.Delta && !keys.Unique && keys.Unread == "":
 		return Checked{}, refused(fmt.Errorf("a delta migration finds records by --primary-key %s, which the schema does not call unique; expected a unique attribute (%s)",
 			keys.Attribute, strings.Join(keys.Others, ", ")))
@@ -71,8 +71,7 @@ func (m *migrationRun) readKeys(ctx context.Context) (migration.Keys, error) {
 	return migration.Keys{}, err
 }
 
-// isHidden says, of an error of EntityType, that the schema will not be shown
-// however often it is asked for.
+// isHidden says that repeating EntityType after this error will not show the schema.
 func isHidden(err error) bool {
 	if errors.Is(err, identitycloud.ErrCredentials) || errors.Is(err, identitycloud.ErrEntityType) {
 		return false
@@ -85,8 +84,7 @@ func isHidden(err error) bool {
 	return errors.As(err, &http) && http.Status >= 400 && http.Status < 500 && http.Status != 408 && http.Status != 429
 }
 
-// keylessSummary is what the summary says of keyless records; nil where there
-// are none.
+// keylessSummary is what the summary says of keyless records; nil if there are none.
 func (m *migrationRun) keylessSummary(unknown int) (*migration.Keyless, error) {
 	keys, err := m.knownKeys()
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 
 // Types of the errors of Notify.
 const (
-	// Undelivered: the receiver did not take the notice. It may later.
+	// Undelivered: the receiver did not take the notice, and may later.
 	Undelivered = "Undelivered"
-	// GivenUp: it never will.
+	// GivenUp: the receiver will never take it.
 	GivenUp = "GivenUp"
 )
 
-// longestRetryAfter bounds what a receiver may ask for: who is on call wants to
-// know today.
+// longestRetryAfter bounds the Retry-After of a receiver: the person on call wants to know
+// today.
 const longestRetryAfter = time.Hour
 
 // NotifyInput is a notice of a run.
@@ -31,20 +31,20 @@ type NotifyInput struct {
 
 // Notified says what came of a notice.
 type Notified struct {
-	// Delivered is false where this process has nobody to notify.
+	// Delivered is false if this process sends no notices.
 	Delivered bool `json:"delivered"`
 }
 
-// Notify makes one attempt to deliver a notice, with what the folder says of
-// its migration. The receiver may get it twice, with the same id: when the
-// worker dies between its answer and ours.
+// Notify makes one attempt to deliver a notice, with what the folder says of its
+// migration. The receiver may get it twice, with the same id, if the worker dies before it
+// has reported the delivery.
 func (a *Activities) Notify(ctx context.Context, in NotifyInput) (Notified, error) {
 	if a.notices == nil {
 		return Notified{}, nil
 	}
 	ctx, done := restartable(ctx)
 	defer done()
-	// A folder that cannot be read is no reason to stay silent.
+	// A folder that cannot be read does not stop the notice.
 	err := a.takes(in.Run.Folder)
 	var spec migration.Spec
 	if err == nil {
@@ -54,7 +54,7 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) (Notified, erro
 	case err == nil:
 		in.Notice.About(spec)
 	case !errors.Is(err, migration.ErrAbsent):
-		a.log.Warn("a notice says less, since the options of its migration cannot be read", "error", err)
+		a.log.Warn("a notice lacks the options of its migration, which cannot be read", "error", err)
 	}
 	err = a.notices.Send(ctx, in.Notice)
 	var failure *notify.Failure

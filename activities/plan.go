@@ -19,8 +19,8 @@ type PlanInput struct {
 // Plan is the next batches of a round that have no outcome yet.
 type Plan struct {
 	Batches []PlannedBatch `json:"batches"`
-	// Settled counts the batches on the way that have outcomes already: those
-	// of a run that was cut off.
+	// Settled counts the batches up to After that have outcomes already, of an
+	// interrupted run.
 	Settled ledger.Counts `json:"settled"`
 	// Errors are BatchResult.Errors of those.
 	Errors map[string]int `json:"errors,omitempty"`
@@ -30,8 +30,8 @@ type Plan struct {
 	Total int `json:"total"`
 }
 
-// PlannedBatch is one batch to load or update, short, since the history keeps
-// it: its position in the round, first and last line.
+// PlannedBatch is one batch to load or update: its position in the round, first and last
+// line. It is short, since the history keeps it.
 type PlannedBatch [3]int
 
 // Position is that in the round, from 1.
@@ -40,8 +40,8 @@ func (b PlannedBatch) Position() int { return b[0] }
 // Lines are its first and last line in the input.
 func (b PlannedBatch) Lines() (first, last int) { return b[1], b[2] }
 
-// PlanBatches says what is to be loaded next. It reads the index and the
-// ledger and changes nothing.
+// PlanBatches says what is to be loaded next. It reads index and ledger and changes
+// nothing.
 func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -57,13 +57,13 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 	if in.To > 0 {
 		to = min(in.To, to)
 	}
-	type looked struct {
+	type batchState struct {
 		PlannedBatch
 		counts   ledger.Counts
 		errors   map[string]int
 		standing ledger.Standing
 	}
-	err = store.ForEachOrdered(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l batchState, err error) {
 		position := in.After + n + 1
 		batch, err := m.roundBatch(in.Round, position)
 		if err != nil {
@@ -77,7 +77,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		records, counts, standing, err := m.ledger.Round(ctx, in.Round, batch, b.Records)
 		l.counts, l.standing, l.errors = counts, standing, ledger.Reasons(records, in.Round == 0 && !m.spec.Delta)
 		return l, err
-	}, func(l looked) error {
+	}, func(l batchState) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough
 		}
@@ -106,7 +106,7 @@ type UpdatePlan struct {
 	Batches []PlannedBatch `json:"batches"`
 	// Round is the last one: duplicates of all rounds up to it are updated.
 	Round int `json:"round"`
-	// Settled counts the updates on the way that have outcomes already.
+	// Settled counts the updates up to After that have outcomes already.
 	Settled ledger.Updates `json:"settled"`
 	After   int            `json:"after"` // the batch up to which this plan goes
 	Total   int            `json:"total"` // batches of the input
@@ -129,11 +129,11 @@ func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (pla
 	if plan.Round, err = m.of.LastRound(); err != nil {
 		return plan, err
 	}
-	type looked struct {
+	type batchState struct {
 		PlannedBatch
 		records []ledger.Record
 	}
-	err = store.ForEachOrdered(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l looked, err error) {
+	err = store.ForEachOrdered(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l batchState, err error) {
 		b, err := m.index.Batch(in.After + n + 1)
 		if err != nil {
 			return l, err
@@ -141,7 +141,7 @@ func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (pla
 		l.PlannedBatch = PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}
 		l.records, err = m.ledger.After(ctx, plan.Round, b.Number, b.Records)
 		return l, err
-	}, func(l looked) error {
+	}, func(l batchState) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough
 		}

@@ -21,11 +21,11 @@ type RetryFileInput struct {
 	Now   time.Time `json:"now"`   // of the workflow: in the file's name, the first time
 }
 
-// WriteRetryFile writes the records that a round will load into
-// retry_<datetime>.csv, raw, with the input's header, and lists their batches:
-// those that are unknown after the earlier rounds and may be sent again (see
-// ledger.Record.MayBeSent). If there are none it writes nothing; what stays
-// unknown is for WriteArtifacts. The rounds before must be over.
+// WriteRetryFile writes the records that a round will load into retry_<datetime>.csv,
+// raw, with the input's header, and lists their batches: the records that are unknown
+// after the earlier rounds and may be sent again (see ledger.Record.MayBeSent). If there
+// are none it writes nothing; WriteArtifacts writes what stays unknown. The earlier rounds
+// must be over.
 func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (migration.RetryFile, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -40,8 +40,8 @@ func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (mig
 	return file, ended(ctx, m.writeRetryFile(ctx, file))
 }
 
-// retryFile gives the name and the list of a retry round: those that were
-// fixed before, or new ones.
+// retryFile returns the name and the list of a retry round: those that an earlier attempt
+// has fixed, or new ones.
 func (m *migrationRun) retryFile(ctx context.Context, round int, now time.Time) (migration.RetryFile, error) {
 	file, err := m.of.RetryFile(round)
 	if !errors.Is(err, migration.ErrAbsent) {
@@ -75,8 +75,8 @@ func (m *migrationRun) retryFile(ctx context.Context, round int, now time.Time) 
 	return m.beginRound(ctx, file, list, now)
 }
 
-// beginRound fixes a retry round with its list, unless it has begun, and gives
-// what holds.
+// beginRound fixes a retry round with its list, unless another attempt has, and returns
+// what is fixed.
 func (m *migrationRun) beginRound(ctx context.Context, file migration.RetryFile, list *store.Writer, now time.Time) (_ migration.RetryFile, err error) {
 	if err := list.Commit(ctx); err != nil {
 		return file, err
@@ -120,11 +120,11 @@ func (m *migrationRun) writeRetryFile(ctx context.Context, file migration.RetryF
 	return w.Commit(ctx, file.Records)
 }
 
-// batchInRound is a batch of a round, seen from the next one.
+// batchInRound is what the next round takes of a batch.
 type batchInRound struct {
 	number int
 	in     []bool // its records that the next round loads
-	aside  int    // those that the round left unknown, and that no later one loads
+	aside  int    // records that the round left unknown, and that no later one loads
 }
 
 // eachInRound visits the batches of the round before a retry round, in order.

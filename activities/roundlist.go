@@ -51,7 +51,7 @@ func addToRoundList(w *store.Writer, batch int) error {
 	return err
 }
 
-// roundBatch is the batch that stands at a position (from 1) of a round.
+// roundBatch is the batch at a position (from 1) of a round.
 func (m *migrationRun) roundBatch(round, position int) (int, error) {
 	if round == 0 {
 		return position, nil

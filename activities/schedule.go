@@ -23,7 +23,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// The folders beside the files of a schedule that they are moved to.
+// The folders beside the files of a schedule to which they are moved.
 const (
 	DoneFolder   = "done"
 	FailedFolder = "failed"
@@ -32,21 +32,20 @@ const (
 // FindInput asks for the files of a schedule.
 type FindInput struct {
 	Schedule migration.Schedule `json:"schedule"`
-	After    string             `json:"after,omitempty"` // path; the files up to it were looked at
+	After    string             `json:"after,omitempty"` // path; the files up to it were found before
 	Limit    int                `json:"limit"`
 }
 
-// Found are the files of a schedule, by path, with those that cannot be taken.
+// Found are the files of a schedule, by path, including those that cannot be migrated.
 type Found struct {
 	Files []migration.FoundFile `json:"files"`
 	More  bool                  `json:"more,omitempty"` // there are, after these
 }
 
-// FindFiles looks for the files of a schedule. Left out are names that say that
-// a file is not for reading yet (see isUnready), result files, what is in the
-// folders done and failed, and what is no regular file. It fails with Refused
-// where no file could be migrated: for a mapping file that was changed, an output
-// folder that cannot be written, credentials that are for another target.
+// FindFiles finds the files of a schedule. It ignores names of unfinished files (see
+// isUnready), result files, the folders done and failed, and what is not a regular file.
+// It fails with Refused where no file could be migrated: the mapping file was changed, the
+// output folder cannot be written, the credentials are for another target.
 func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error) {
 	_, done := restartable(ctx)
 	defer done()
@@ -56,7 +55,7 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 	}
 	if options.Mapping != "" {
 		if _, err := readMapping(options); err != nil {
-			return Found{}, refused(fmt.Errorf("%w; that of a schedule is to delete it and to create it again", err))
+			return Found{}, refused(fmt.Errorf("%w; for a schedule, delete it and create it again", err))
 		}
 	}
 	if _, err := a.connect(options, nil); err != nil {
@@ -68,12 +67,12 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 	}
 	found := Found{Files: []migration.FoundFile{}}
 	for _, path := range paths {
-		f, err := look(path)
+		f, err := stat(path)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, errNoFile) {
 			continue
 		}
 		if err != nil {
-			f = migration.FoundFile{Path: path, Problem: safetext.Text(err.Error())} // the next one may be well
+			f = migration.FoundFile{Path: path, Problem: safetext.Text(err.Error())}
 		}
 		if !utf8.ValidString(path) {
 			f.Problem = fmt.Sprintf("the name %q is not UTF-8; expected one that can be written as text; rename the file", filepath.Base(path))
@@ -87,7 +86,7 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 	return found, nil
 }
 
-// matching gives the paths after one, sorted, each once.
+// matching returns the paths after one, sorted, each once.
 func matching(patterns []string, after string) (paths []string, err error) {
 	for _, pattern := range patterns {
 		found, err := filepath.Glob(pattern)
@@ -96,16 +95,16 @@ func matching(patterns []string, after string) (paths []string, err error) {
 		}
 		paths = append(paths, found...)
 	}
-	// In the order in which they are told: what is no UTF-8 reaches the workflow as U+FFFD.
-	told := func(path string) string { return string([]rune(path)) }
-	slices.SortFunc(paths, func(a, b string) int { return cmp.Or(strings.Compare(told(a), told(b)), strings.Compare(a, b)) })
+	// In the order that the workflow sees: it gets invalid UTF-8 as U+FFFD.
+	seen := func(path string) string { return string([]rune(path)) }
+	slices.SortFunc(paths, func(a, b string) int { return cmp.Or(strings.Compare(seen(a), seen(b)), strings.Compare(a, b)) })
 	return slices.DeleteFunc(slices.Compact(paths), func(path string) bool {
-		return told(path) <= after || leftOut(path)
+		return seen(path) <= after || leftOut(path)
 	}), nil
 }
 
-// isUnready says whether a name is one that programs give to files that they
-// have not finished: hidden, a partial transfer, an editor's copy.
+// isUnready says that programs give such names to unfinished files: hidden, a partial
+// transfer, an editor's copy.
 func isUnready(name string) bool {
 	for _, end := range []string{".part", ".partial", ".filepart", ".tmp", ".crdownload", "~"} {
 		if strings.HasSuffix(strings.ToLower(name), end) {
@@ -122,8 +121,8 @@ func isPutAway(path string) bool {
 
 var errNoFile = errors.New("not a regular file")
 
-// look says how a file is just now.
-func look(path string) (migration.FoundFile, error) {
+// stat is the present state of a file.
+func stat(path string) (migration.FoundFile, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return migration.FoundFile{}, err
@@ -140,8 +139,8 @@ type PrepareInput struct {
 	File     migration.FoundFile `json:"file"`
 }
 
-// Prepared is the migration of a file; or, where there is none to run, what is
-// to be said of the file instead.
+// Prepared is the migration of a file; or, if there is none to run, what is reported of
+// the file instead.
 type Prepared struct {
 	Spec    migration.Spec           `json:"spec"`
 	Instead *migration.ScheduledFile `json:"instead,omitempty"`
@@ -149,9 +148,9 @@ type Prepared struct {
 	Staged string `json:"staged,omitempty"`
 }
 
-// PrepareFile finds out which migration a file means: a new one, one that was
-// cut off, or one that is done. It is the same one, by its workflow id, that a
-// person gets for this file with the same options.
+// PrepareFile finds out which migration a file means: a new one, an interrupted one, or
+// one that is done. It has the workflow id that the starter gives this file with the same
+// options.
 func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -169,7 +168,7 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 		p.Instead = &migration.ScheduledFile{Result: migration.FileKnown, WorkflowID: before.Summary.WorkflowID, Records: &c,
 			Reason: fmt.Sprintf("its content was migrated already, %s UTC", before.Summary.FinishedAt.Format(time.DateTime))}
 	case errors.As(err, &wrong), errors.As(err, &cannot), errors.Is(err, migration.ErrDamaged),
-		errors.As(err, &unread) && unread.Path == in.File.Path: // what is wrong is this file's, not that of the next one
+		errors.As(err, &unread) && unread.Path == in.File.Path: // it is about this file, not about the next one
 		p.Instead = &migration.ScheduledFile{Result: migration.FileRefused, Reason: err.Error()}
 	case errors.Is(err, migration.ErrInputGrows):
 		p.Instead = growing()
@@ -183,14 +182,14 @@ func (a *Activities) PrepareFile(ctx context.Context, in PrepareInput) (Prepared
 }
 
 func growing() *migration.ScheduledFile {
-	return &migration.ScheduledFile{Result: migration.FileGrowing, Reason: "it is still being written; the next run looks again"}
+	return &migration.ScheduledFile{Result: migration.FileGrowing, Reason: "it is still being written; the next run checks it again"}
 }
 
 func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	plain := migration.Input{Path: in.File.Path, Shown: safetext.Name(in.File.Path)}
 	raw := stage.Input{Path: in.File.Path, Encoding: stage.Encoding(in.Schedule.Encoding)}
 	inputs := migration.Inputs(in.Schedule.StateDir)
-	// Workers on other machines see what is in a bucket, and not this file.
+	// Workers on other machines see a bucket, and not this file.
 	bring := store.IsURL(inputs) && !stage.Needs(raw)
 	if stage.Needs(raw) {
 		staged, err := stage.File(ctx, inputs, raw, nil)
@@ -210,8 +209,8 @@ func prepareFile(ctx context.Context, in PrepareInput) (p Prepared, err error) {
 	if bring {
 		plain.Path, plain.Name, plain.Origin = stage.Path(inputs, plain.SHA256), filepath.Base(in.File.Path), in.File.Path
 	}
-	// What was read is the file that was found, if that is still as it was.
-	if now, err := look(in.File.Path); err != nil || !now.Same(in.File) {
+	// What was read is what was found only if the file has not changed.
+	if now, err := stat(in.File.Path); err != nil || !now.Same(in.File) {
 		return p, migration.ErrInputGrows
 	}
 	p.Spec, _, err = migration.Identify(in.Schedule.Options, plain, in.Schedule.StateDir, false)
@@ -230,10 +229,9 @@ type PutAwayInput struct {
 	Staged   string              `json:"staged,omitempty"` // the plain copy of it, if there is one
 }
 
-// PutAway moves a file into a folder beside it, in one step that either happens
-// or does not, and gives its new path. It takes the place of nothing: where the
-// name is taken, a number is added. A file that is not the one that was found
-// any more stays: then the path is "".
+// PutAway moves a file into a folder beside it, atomically, and returns its new path. It
+// overwrites nothing: if the name is taken, a number is added. A file that was changed or
+// replaced since it was found stays: then the path is "".
 func (a *Activities) PutAway(ctx context.Context, in PutAwayInput) (path string, err error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -254,7 +252,7 @@ func putAway(file migration.FoundFile, folder string) (string, error) {
 	if err := durablefs.MkdirAll(dir); err != nil {
 		return "", err
 	}
-	now, err := look(file.Path)
+	now, err := stat(file.Path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return movedBefore(file, dir)
@@ -265,7 +263,7 @@ func putAway(file migration.FoundFile, folder string) (string, error) {
 	}
 	for n := 1; ; n++ {
 		to := numbered(dir, filepath.Base(file.Path), n)
-		// Whoever makes the empty file owns the name, and may rename onto it.
+		// The creator of the empty file owns the name, and may rename onto it.
 		err := durablefs.Create(to, nil)
 		if errors.Is(err, durablefs.ErrExists) {
 			continue
@@ -277,13 +275,13 @@ func putAway(file migration.FoundFile, folder string) (string, error) {
 	}
 }
 
-// moveTo renames a file onto a name that is ours. What has come in the place of
-// the file since it was looked at goes back.
+// moveTo renames a file onto a name that is ours. A file that has replaced it meanwhile is
+// moved back.
 func moveTo(file migration.FoundFile, to string) (string, error) {
 	if err := durablefs.Rename(file.Path, to); err != nil {
 		return "", errors.Join(err, durablefs.Remove(to))
 	}
-	moved, err := look(to)
+	moved, err := stat(to)
 	if err != nil || isAsFound(moved, file) {
 		return to, err
 	}
@@ -299,11 +297,11 @@ func isAsFound(f, found migration.FoundFile) bool {
 	return f.Same(found)
 }
 
-// movedBefore finds a file that an attempt before this one has moved.
+// movedBefore finds a file that an earlier attempt has moved.
 func movedBefore(file migration.FoundFile, dir string) (string, error) {
 	for n := 1; ; n++ {
 		to := numbered(dir, filepath.Base(file.Path), n)
-		there, err := look(to)
+		there, err := stat(to)
 		if errors.Is(err, os.ErrNotExist) {
 			return "", nil
 		}
@@ -322,7 +320,7 @@ func numbered(dir, name string, n int) string {
 	if extensions != "" {
 		extensions = "." + extensions
 	}
-	const most = 255 // bytes that a file system takes
+	const most = 255 // bytes of a name in a file system
 	number := fmt.Sprintf("-%d", n)
 	if over := len(stem) + len(number) + len(extensions) - most; over > 0 && over < len(stem) {
 		stem = strings.ToValidUTF8(stem[:len(stem)-over], "")
@@ -330,14 +328,14 @@ func numbered(dir, name string, n int) string {
 	return filepath.Join(dir, stem+number+extensions)
 }
 
-// WriteScheduledInput is what a run of a schedule came to.
+// WriteScheduledInput is the result of a run of a schedule.
 type WriteScheduledInput struct {
 	Schedule  migration.Schedule  `json:"schedule"`
 	Scheduled migration.Scheduled `json:"scheduled"`
 }
 
-// WriteScheduled writes scheduled_*.json and gives its name. Its datetime is
-// the run's start, or the next that is free.
+// WriteScheduled writes scheduled_*.json and returns its name. Its datetime is the run's
+// start, or the next that is free.
 func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput) (name string, err error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -360,7 +358,7 @@ func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput)
 	}
 }
 
-// isOf says whether an earlier attempt of the same run has written this file.
+// isOf says that an earlier attempt of the same run has written this file.
 func isOf(path, workflowID string) bool {
 	var before migration.Scheduled
 	data, err := os.ReadFile(path)

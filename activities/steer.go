@@ -9,7 +9,7 @@ import (
 // SteerInput is what operators have changed.
 type SteerInput struct {
 	Run `json:"run"`
-	// Control holds from now on, unless it is null.
+	// Control is in force from now on, unless it is null.
 	Control *migration.Control `json:"control,omitempty"`
 	// Events are written down.
 	Events []migration.Event `json:"events,omitempty"`
@@ -17,14 +17,14 @@ type SteerInput struct {
 	Approved bool `json:"approved,omitempty"`
 }
 
-// Steer lets all workers know what operators have changed, and writes it down.
-// Once it has returned, no call begins that the control forbids: each looks at it
-// last of all. Apart are calls that were through with that look at that moment, or
-// could not make it because a bucket did not answer,
-// and those of CheckTarget and CountEntities, which do not wait at a closed gate.
+// Steer publishes what operators have changed to all workers, and writes it down. Once it
+// has returned, no call begins that the control forbids: each call checks it last of all.
+// Exceptions are calls that were past that check at that moment, or could not make it
+// because a bucket did not answer, and those of CheckTarget and CountEntities, which do not
+// wait at a closed gate.
 //
-// It heartbeats, so that no second attempt begins while this one waits for a slow
-// bucket: what the first one writes last would hold against later orders.
+// It heartbeats, so that no second attempt begins while this one waits for a slow bucket:
+// a late write of the first one would override later orders.
 func (a *Activities) Steer(ctx context.Context, in SteerInput) error {
 	ctx, done := restartable(ctx)
 	defer done()

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/activity"
 )
 
-// heartbeat tells Temporal that this worker lives, until stop is called.
+// heartbeat tells Temporal that this worker is alive, until stop is called.
 func heartbeat(ctx context.Context) (stop func()) {
 	return beat(ctx, func() { activity.RecordHeartbeat(ctx) })
 }
@@ -34,9 +34,9 @@ func beat(ctx context.Context, record func()) (stop func()) {
 	return func() { once.Do(func() { close(done) }) }
 }
 
-// restartable is for activities that only read, or write what is a function of
-// the ledger: when the worker stops they end at once, and another worker begins
-// them anew. It heartbeats until done is called.
+// restartable is for activities that only read, or write a function of the ledger: when
+// the worker stops they end at once, and another worker starts them again. It heartbeats
+// until done is called.
 func restartable(ctx context.Context) (_ context.Context, done func()) {
 	stop := heartbeat(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -53,7 +53,7 @@ func restartable(ctx context.Context) (_ context.Context, done func()) {
 	}
 }
 
-// ended gives the error of an activity that is restartable.
+// ended is the error of an activity that is restartable.
 func ended(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errNotSent) {
 		return storageError(errNotSent)
@@ -61,8 +61,8 @@ func ended(ctx context.Context, err error) error {
 	return storageError(err)
 }
 
-// workerStop is closed when the worker of an activity stops; nil, which never
-// is, where ctx is not that of an activity.
+// workerStop is closed when the worker of an activity stops; nil if ctx is not that of an
+// activity.
 func workerStop(ctx context.Context) <-chan struct{} {
 	if !activity.IsActivity(ctx) {
 		return nil
@@ -70,7 +70,7 @@ func workerStop(ctx context.Context) <-chan struct{} {
 	return activity.GetWorkerStopChannel(ctx)
 }
 
-// stopping says whether this process must not begin anything new.
+// stopping gives an error if this process must not begin anything new.
 func (a *Activities) stopping(ctx context.Context) error {
 	select {
 	case <-a.drain:
@@ -85,8 +85,7 @@ func (a *Activities) stopping(ctx context.Context) error {
 	return nil
 }
 
-// untilStopping gives a context that ends when this process must not begin
-// anything new.
+// untilStopping derives a context that ends when this process must not begin anything new.
 func (a *Activities) untilStopping(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -100,5 +99,5 @@ func (a *Activities) untilStopping(ctx context.Context) (context.Context, contex
 	return ctx, func() { cancel(nil) }
 }
 
-// errNotSent says that this worker stops: nothing was sent.
+// errNotSent says that this worker is stopping and nothing was sent.
 var errNotSent = errors.New("this worker is stopping; nothing was sent")

@@ -15,10 +15,10 @@ type Checked struct {
 	KeylessNote string `json:"keyless_note,omitempty"`
 }
 
-// CheckTarget finds out with harmless calls, before anything is sent, whether
-// address, credentials and entity type are right, and for a migration what the
-// target refuses as a duplicate. It fails with Refused where the migration
-// cannot be made like this; a target that is busy or cannot be reached may pass.
+// CheckTarget finds out with harmless calls, before anything is sent, whether address,
+// credentials and entity type are right, and for a migration what the target refuses as a
+// duplicate. It fails with Refused where the migration cannot work with these options, and
+// with Unreachable where the target is busy or does not answer.
 func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -43,15 +43,13 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) 
 	case ctx.Err() != nil:
 		return checked, ended(ctx, ctx.Err())
 	}
-	// Whatever else it is may be one bad answer of a target that has bad
-	// moments.
+	// Any other error may be temporary.
 	return checked, temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
 }
 
-// CountEntities counts all entities of the target's type, for the summary. It
-// gives null to a client that may not count. It does not wait while the pace is
-// closed: at the end of a migration that somebody has paused, nobody waits for a
-// number.
+// CountEntities counts all entities of the target's type, for the summary; null if the
+// client may not count. It does not wait while the gate is closed: the end of a paused
+// migration does not depend on a number.
 func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error) {
 	ctx, done := restartable(ctx)
 	defer done()
