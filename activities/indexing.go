@@ -1,0 +1,137 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"go.temporal.io/sdk/activity"
+
+	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/mapping"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
+)
+
+func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) error {
+	delimiter, err := source.ParseDelimiter(spec.Delimiter)
+	if err != nil {
+		return refused(err)
+	}
+	if ok, err := hasIndex(spec, delimiter, folder); ok || err != nil {
+		return err
+	}
+	if _, err := a.connect(spec, nil); err != nil { // wrong credentials are refused before the input is copied
+		return refused(err)
+	}
+	if err := folder.Make(); err != nil {
+		return err
+	}
+	cutAfter, err := folder.CreateCut(spec.Canary)
+	if err != nil {
+		return err
+	}
+	var records *mapping.Encoder
+	var misfit error // of mapping and header
+	summary, err := source.Inspect(ctx, spec.DataFile, source.InspectOptions{
+		Header: func(h *source.Header) error {
+			records, misfit = spec.Encoder(h, m)
+			return misfit
+		},
+		BatchSize:   spec.BatchSize,
+		CutAfter:    cutAfter,
+		Delimiter:   delimiter,
+		Name:        spec.ShownName(),
+		StartAt:     spec.StartAt,
+		MaxEncoded:  spec.Room(),
+		EncodedSize: func(_ *source.Header, r source.Record) int64 { return records.Size(r.Raw) },
+		Unbounded:   spec.Mapping != "",
+		Keyless:     func(_ *source.Header, r source.Record) bool { return records.IsKeyless(r.Raw) },
+		IndexPath:   folder.Index(),
+		CopyTo:      folder.Staged(),
+		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
+	})
+	var refusal *source.Refusal
+	switch {
+	case misfit != nil, errors.As(err, &refusal), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+		return refused(err)
+	case err != nil:
+		return err
+	case summary.SHA256 != spec.SHA256:
+		if err := folder.DropIndex(); err != nil {
+			return err
+		}
+		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
+	}
+	if mapping.GivesKey(records, spec.PrimaryKey) {
+		return nil
+	}
+	if err := mapping.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
+		if err := folder.DropIndex(); err != nil {
+			return err
+		}
+		return refused(fmt.Errorf("%s: %w", spec.InputName(), err))
+	}
+	return nil
+}
+
+// schema reads the target's schema, at the pace of its calls; nil if that fails. Only a
+// header without the key needs it.
+func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *identitycloud.Schema {
+	gate, err := pace.New(pace.Config{Starts: folder.StartTimes(spec.Target), Places: folder.Places(), Settings: pace.Fixed(spec.RateLimit, 1)})
+	if err != nil {
+		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
+		return nil
+	}
+	defer gate.Close(context.WithoutCancel(ctx))
+	target, err := a.connect(spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
+	})
+	if err != nil {
+		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
+		return nil
+	}
+	schema, err := target.EntityType(ctx)
+	if err != nil {
+		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
+		return nil
+	}
+	return &schema
+}
+
+// hasIndex says that an earlier run has indexed this input with the same options.
+func hasIndex(spec migration.Spec, delimiter source.Delimiter, folder migration.Folder) (bool, error) {
+	index, err := source.OpenIndex(folder.Index())
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, source.ErrIndexCorrupt) {
+		// A damaged index is made again: the same bytes and options give the same.
+		if earlier, specErr := folder.Spec(); specErr == nil && earlier.BatchSize != spec.BatchSize {
+			return false, refused(batchSizeError(earlier.BatchSize, spec.BatchSize))
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = index.Close() }()
+	if index.SHA256() != spec.SHA256 || index.StartAt() != spec.StartAt {
+		return false, refused(fmt.Errorf("the folder %s holds another migration; give another --state-dir", folder))
+	}
+	if index.BatchSize() != spec.BatchSize {
+		return false, refused(batchSizeError(index.BatchSize(), spec.BatchSize))
+	}
+	if begun := index.Header().Delimiter; begun != delimiter {
+		return false, refused(fmt.Errorf("this migration was begun with --delimiter '%s' and cannot resume with '%s'; give the same", begun, delimiter))
+	}
+	staged, err := store.Stat(folder.Staged())
+	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size != index.Size() {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func batchSizeError(begun, asked int) error {
+	return fmt.Errorf("this migration was begun with --batch-size %d and cannot resume with %d; give the same", begun, asked)
+}
