@@ -167,17 +167,12 @@ func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
 		t.Errorf("a batch of a run that is over: %+v, %d calls; want it unknown without one", got, r.sent()-sends)
 	}
 
-	// The same command goes on.
-	r.restart()
-	r.run.ID = "run-2"
-	r.lose = nil
-	r.inspect()
+	// The command is rerun and resumes.
+	r.resume()
 	if got := r.loadAll(0); got.Records() != 0 {
 		t.Errorf("loaded again: %+v, want nothing: all is settled", got)
 	}
-	r.retryFile(1)
-	r.loadAll(1)
-	r.resolve(1, true)
+	r.retryRound(1)
 	resumed := r.artifacts(false)
 	if want := (migration.Counts{Total: 8, Created: 6, Recovered: 2}); resumed.Records != want {
 		t.Errorf("resumed: %+v, want %+v", resumed.Records, want)
@@ -215,10 +210,7 @@ func TestAStopInTheMiddleOfARetryRound(t *testing.T) {
 		{Round: 1, Batches: 2, Calls: 2, Duplicate: 2, Unknown: 2, RetryFile: &unresolved},
 	})
 
-	r.restart()
-	r.run.ID = "run-2"
-	r.lose = nil
-	r.inspect()
+	r.resume()
 	if again := r.retryFile(1); again != first {
 		t.Errorf("round 1 is %+v, want %+v", again, first)
 	}
@@ -226,9 +218,7 @@ func TestAStopInTheMiddleOfARetryRound(t *testing.T) {
 		t.Errorf("the rest of round 1: %+v, want 2 duplicates", got)
 	}
 	r.resolve(1, true)
-	r.retryFile(2)
-	r.loadAll(2)
-	r.resolve(2, true)
+	r.retryRound(2)
 	resumed := r.artifacts(false)
 	if want := (migration.Counts{Total: 8, Created: 2, Recovered: 6}); resumed.Records != want {
 		t.Errorf("resumed: %+v, want %+v", resumed.Records, want)
@@ -292,7 +282,7 @@ func TestAMigrationOfWhichRecordsRemainIsNotFinished(t *testing.T) {
 	r := inspected(t, people(4), batchSize(2))
 	r.load(0, 1)
 	if summary := r.artifacts(false); summary.Records.Remaining != 2 || r.isFinished() {
-		t.Errorf("%+v, finished: %t; want 2 that remain, and that the same command goes on, whatever the workflow says", summary.Records, r.isFinished())
+		t.Errorf("%+v, finished: %t; want 2 remaining, to resume whatever the workflow says", summary.Records, r.isFinished())
 	}
 }
 
@@ -340,7 +330,7 @@ func TestArtifactsThatCannotBeWrittenSaySo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if summary := r.artifacts(false); summary.Records.Created != 2 {
-		t.Errorf("mended: %+v, want 2 created", summary.Records)
+		t.Errorf("fixed: %+v, want 2 created", summary.Records)
 	}
 }
 

@@ -34,32 +34,28 @@ func (a *Activities) Interceptor() interceptor.WorkerInterceptor { return &confi
 
 type confining struct {
 	interceptor.WorkerInterceptorBase
-	a *Activities
-}
-
-func (c *confining) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &confiningCalls{a: c.a}
-	i.Next = next
-	return i
-}
-
-type confiningCalls struct {
 	interceptor.ActivityInboundInterceptorBase
 	a *Activities
 }
 
-func (i *confiningCalls) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+func (c *confining) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &confining{a: c.a}
+	i.Next = next
+	return i
+}
+
+func (c *confining) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	for _, arg := range in.Args {
-		c, ok := arg.(confined)
+		input, ok := arg.(confined)
 		if !ok {
 			return nil, refused(fmt.Errorf("an activity with an input of the type %T; expected one that names the folder it works in", arg))
 		}
-		if err := c.confine(i.a); err != nil {
-			i.a.log.Warn("an activity was refused", "error", err)
+		if err := input.confine(c.a); err != nil {
+			c.a.log.Warn("an activity was refused", "error", err)
 			return nil, err
 		}
 	}
-	return i.Next.ExecuteActivity(ctx, in)
+	return c.Next.ExecuteActivity(ctx, in)
 }
 
 func (r Run) confine(a *Activities) error {

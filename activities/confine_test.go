@@ -19,7 +19,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// asked runs an activity as a worker does: by the words of whoever may write to
+// asked runs an activity as a worker does, with an input from anyone with write access to
 // the namespace.
 func asked(r *rig, name string, input any) error {
 	r.t.Helper()
@@ -65,7 +65,7 @@ func inputs() map[string]reflect.Type {
 func TestEveryActivitySaysWhereItWorks(t *testing.T) {
 	all := inputs()
 	if len(all) < 20 {
-		t.Fatalf("%d activities were found; the test looks in the wrong place", len(all))
+		t.Fatalf("%d activities were found; expected all of Activities", len(all))
 	}
 	for name, input := range all {
 		if !input.Implements(reflect.TypeFor[confined]()) {
@@ -74,7 +74,7 @@ func TestEveryActivitySaysWhereItWorks(t *testing.T) {
 	}
 }
 
-// Whoever may write to the namespace may name any folder.
+// An input can name any folder.
 func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 	r := inspected(t, people(9))
 	state := r.spec.Folder.Work()
@@ -93,7 +93,7 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 		for what, folder := range map[string]migration.RunFolder{
 			"another folder":               migration.In(foreign, "key").RunFolder,
 			"none":                         "",
-			"the work place itself":        migration.RunFolder(state),
+			"the state folder itself":      migration.RunFolder(state),
 			"another folder of its own":    migration.RunFolder(store.Join(state, "inputs", "key")),
 			"a folder below a migration's": migration.RunFolder(store.Join(state, "migrations", "key", "ledger")),
 			"a way out":                    migration.RunFolder(state + "/migrations/../../" + filepath.Base(foreign)),
@@ -125,7 +125,7 @@ func set(in reflect.Value, run Run) {
 	in.FieldByName("Run").Set(reflect.ValueOf(run))
 }
 
-// A spec that nobody has asked for would have the worker read any file of its
+// A spec that was not ordered would have the worker read any file of its
 // owner, and write anywhere.
 func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 	r := newRig(t, people(9))
@@ -134,7 +134,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
-	isRefused(t, "before it was asked for", asked(r, "InspectSource", in), "was ordered", "starter")
+	isRefused(t, "before it was ordered", asked(r, "InspectSource", in), "was ordered", "starter")
 	if err := r.spec.Folder.Order(r.spec); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-func TestTheFolderKeepsWhyARunCameToNothingUntilTheNextOneBegins(t *testing.T) {
+func TestTheFolderKeepsWhyARunFailedUntilTheNextOneBegins(t *testing.T) {
 	r := newRig(t, people(2))
 	keep := func(reason string) {
 		must[struct{}](r, r.acts.KeepFailure, FailureInput{Run: r.run, Failure: migration.Failure{At: now, Reason: reason, Spec: r.spec}})

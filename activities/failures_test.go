@@ -25,7 +25,7 @@ func TestTheFailFileSoFarHasWhatHasFailed(t *testing.T) {
 	first.Created(3, "uuid-3")
 	decide(1, first)
 	r.claim(ledger.Key{Batch: 2})
-	for range 2 { // once more after a restart
+	for range 2 { // again after a restart
 		got := must[Reasons](r, r.acts.WriteFailures, r.run)
 		if !maps.Equal(got.Failed, map[string]int{"api 200": 1}) || !maps.Equal(got.Unknown, map[string]int{"timeout": 1, ledger.Abandoned: 4}) || !strings.HasPrefix(got.File, "fail_") {
 			t.Errorf("%+v; want one failed record, and 5 unknown", got)

@@ -53,7 +53,7 @@ func upTo(n int) (all []int) {
 	return all
 }
 
-// The batches wait for the one place when the limit is passed.
+// The batches wait for the one slot when the limit is passed.
 func TestBatchesThatWaitAreNotSentOnceTooManyHaveFailed(t *testing.T) {
 	for left, calls := range map[int]int{-1: 0, 0: 1, 3: 1, 4: 2, 7: 2, 8: 3} {
 		r, f := refusing(t, 10, 1)
@@ -74,7 +74,7 @@ func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 	const workers, left = 3, 5
 	r, f := refusing(t, 20, workers)
 	r.limited(r.acts, FailLimit{Load: "a load", Left: left}, upTo(20)...)
-	// Two calls pass the limit, and the others that have a place then go on.
+	// Two calls pass the limit; the others that have a slot then continue.
 	if n := f.count("entity.bulkCreate"); n > 2+workers-1 {
 		t.Errorf("%d calls, want %d at most", n, 2+workers-1)
 	}

@@ -171,7 +171,7 @@ func TestAMigrationCannotBecomeAnotherOne(t *testing.T) {
 		if kept, err := r.spec.Folder.Spec(); err != nil || kept.BatchSize != 4 || kept.StartAt != 1 || kept.SHA256 != r.spec.SHA256 {
 			t.Errorf("%s: the folder keeps %+v, %v; want what it had", name, kept, err)
 		}
-		r.inspect() // the migration itself goes on
+		r.inspect() // the migration itself resumes
 	}
 }
 

@@ -120,7 +120,7 @@ func TestWithoutAUniqueKeyNoRecordIsSentAgain(t *testing.T) {
 }
 
 // Rounds that are used up leave one retry file, which holds all that is unknown.
-// Its records that have a key are loaded when the migration goes on.
+// Its records that have a key are loaded when the migration resumes.
 func TestWithoutRoundsOneRetryFileHoldsAllThatIsUnknown(t *testing.T) {
 	r := inspected(t, some)
 	r.lose = func(int) bool { return true }
@@ -225,7 +225,7 @@ func TestKeylessRecordsOfACallThatWroteNothingAreSentAgain(t *testing.T) {
 
 // A keyless record that is refused as a duplicate, by another unique attribute,
 // cannot be looked up. By the refusal alone it is not ours.
-func TestAKeylessDuplicateIsNobodys(t *testing.T) {
+func TestAKeylessDuplicateStaysUnknown(t *testing.T) {
 	for _, by := range []migration.RecoveredBy{migration.Lookup, migration.Refusal} {
 		t.Run(string(by), func(t *testing.T) {
 			r := newRig(t, people(1), withSpec(func(s *migration.Spec) { s.PrimaryKey, s.RecoveredBy = "givenName", by }))
@@ -294,7 +294,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 		})
 	}
 	for name, err := range map[string]error{
-		"busy": &identitycloud.APIError{Code: 510}, "a bad moment": &identitycloud.HTTPError{Status: 502}, "nobody answers": &identitycloud.NoAnswerError{Reason: "timeout"},
+		"busy": &identitycloud.APIError{Code: 510}, "temporary": &identitycloud.HTTPError{Status: 502}, "no answer": &identitycloud.NoAnswerError{Reason: "timeout"},
 	} {
 		r := newRig(t, some)
 		must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})

@@ -267,7 +267,7 @@ func TestWorkersThatMeetOnABatchMakeOneCall(t *testing.T) {
 		first <- result
 	}()
 	<-called
-	// The call is under way. Who comes now must not call: the batch is unknown.
+	// The call is in flight. A second attempt must not call: the batch is unknown.
 	second := r.load(0, 1)
 	if want := (ledger.Counts{Unknown: 4, Calls: 1}); second.Counts != want {
 		t.Errorf("the second worker: %+v, want %+v", second, want)
@@ -376,12 +376,12 @@ func TestARecordOverTheLimitFailsAlone(t *testing.T) {
 	}
 }
 
-// waiting makes every turn far away.
+// waiting puts every start slot far into the future.
 var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
 
-// holdsAPlace says whether a caller has one of the places for calls: what it
+// holdsASlot says whether a caller has one of the slots for calls: what it
 // waits for now is its start time.
-func (r *rig) holdsAPlace() bool {
+func (r *rig) holdsASlot() bool {
 	for i := range r.spec.Workers {
 		lock, err := durablefs.TryLock(store.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
 		lock.Unlock()
@@ -395,7 +395,7 @@ func (r *rig) holdsAPlace() bool {
 func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 	cases := map[string]func(r *rig) (stop chan struct{}, end func()){
 		"drained before": func(r *rig) (chan struct{}, func()) { r.acts.Drain(); r.acts.Drain(); return nil, func() {} },
-		"drained while it waits for its turn": func(r *rig) (chan struct{}, func()) {
+		"drained while it waits for a slot": func(r *rig) (chan struct{}, func()) {
 			return nil, r.acts.Drain
 		},
 		"stopped before": func(*rig) (chan struct{}, func()) {
@@ -403,7 +403,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 			close(stop)
 			return stop, func() {}
 		},
-		"stopped while it waits for its turn": func(*rig) (chan struct{}, func()) {
+		"stopped while it waits for a slot": func(*rig) (chan struct{}, func()) {
 			stop := make(chan struct{})
 			return stop, func() { close(stop) }
 		},
@@ -411,10 +411,10 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 	for name, prepare := range cases {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(name, "waits") {
-				onDisk(t) // where it can be seen from outside that somebody waits
+				onDisk(t) // where a waiting caller can be seen from outside
 			}
 			r := inspected(t, people(8), waiting)
-			r.load(0, 1) // has the one turn
+			r.load(0, 1) // has the one start slot
 			stop, end := prepare(r)
 			failed := make(chan error, 1)
 			go func() {
@@ -422,7 +422,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 				failed <- err
 			}()
 			if strings.Contains(name, "waits") {
-				eventually(t, "the batch waits", r.holdsAPlace)
+				eventually(t, "the batch waits", r.holdsASlot)
 			}
 			end()
 			select {
@@ -449,7 +449,7 @@ func TestACallUnderWayEndsAlthoughTheWorkerStops(t *testing.T) {
 	}
 	_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, stop, r.acts.LoadBatch, r.batch(0, 1))
 	if err != nil {
-		t.Logf("the activity ended with %v, which nobody waits for", err)
+		t.Logf("the cancelled activity ended with %v", err)
 	}
 	if known := r.known(0); known != "cccc" {
 		t.Errorf("the ledger knows %q, want what the answer said: cccc", known)
@@ -457,7 +457,7 @@ func TestACallUnderWayEndsAlthoughTheWorkerStops(t *testing.T) {
 }
 
 func TestACancelledBatchIsNotSent(t *testing.T) {
-	onDisk(t) // where it can be seen from outside that somebody waits
+	onDisk(t) // where a waiting caller can be seen from outside
 	r := inspected(t, people(8), waiting)
 	r.load(0, 1)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -466,7 +466,7 @@ func TestACancelledBatchIsNotSent(t *testing.T) {
 		_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, nil, r.acts.LoadBatch, r.batch(0, 2))
 		failed <- err
 	}()
-	eventually(t, "the batch waits", r.holdsAPlace)
+	eventually(t, "the batch waits", r.holdsASlot)
 	cancel()
 	select {
 	case err := <-failed:
@@ -487,7 +487,7 @@ func TestAChangedInputIsNotSent(t *testing.T) {
 		"a byte changed":     func(r *rig) { r.writeInput(strings.Replace(original, "a6@", "b6@", 1)) },
 		"truncated":          func(r *rig) { r.writeInput(original[:len(original)-1]) },
 		"a record was added": func(r *rig) { r.writeInput(original + "a9@example.com,Name 9\n") },
-		"two records changed places": func(r *rig) {
+		"two records swapped": func(r *rig) {
 			r.writeInput(strings.NewReplacer("a5@", "a6@", "a6@", "a5@").Replace(original))
 		},
 		"emptied": func(r *rig) { r.writeInput("") },
@@ -507,7 +507,7 @@ func TestAChangedInputIsNotSent(t *testing.T) {
 			if r.isClaimed(ledger.Key{Batch: 2}) || r.sent() != 1 {
 				t.Errorf("claimed: %v, %d calls; want the second batch untouched", r.isClaimed(ledger.Key{Batch: 2}), r.sent())
 			}
-			// Put back as it was, it goes on.
+			// Put back as it was, it resumes.
 			r.writeInput(original)
 			if got := r.load(0, 2); got.Created != 4 {
 				t.Errorf("put back: %+v, want 4 created", got)

@@ -120,10 +120,10 @@ func TestAMappingThatCannotBeFollowedIsRefused(t *testing.T) {
 		change  func(r *rig) error
 		words   []string
 	}{
-		"a column that is not there":          {"columns: {Mial: email}\n", nil, []string{"mapping.yaml, line 1", `"Mial"`, `did you mean column 1?`}},
-		"no mapping file":                     {"colums: {}\n", nil, []string{"mapping.yaml, line 1", `"colums"`}},
-		"a file that was changed in between":  {legacyMapping, func(r *rig) error { return store.Write(r.spec.MappingFile, []byte("others: text\n")) }, []string{"mapping.yaml was changed", "SHA-256"}},
-		"a file that is gone before it began": {legacyMapping, func(r *rig) error { return store.Remove(r.spec.MappingFile) }, []string{"mapping.yaml"}},
+		"a column that is not there":         {"columns: {Mial: email}\n", nil, []string{"mapping.yaml, line 1", `"Mial"`, `did you mean column 1?`}},
+		"no mapping file":                    {"colums: {}\n", nil, []string{"mapping.yaml, line 1", `"colums"`}},
+		"a file that was changed in between": {legacyMapping, func(r *rig) error { return store.Write(r.spec.MappingFile, []byte("others: text\n")) }, []string{"mapping.yaml was changed", "SHA-256"}},
+		"a file missing before it began":     {legacyMapping, func(r *rig) error { return store.Remove(r.spec.MappingFile) }, []string{"mapping.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, legacy)

@@ -19,7 +19,7 @@ import (
 
 const hookToken = "t0ken-never-shown"
 
-// notified has a receiver of notices, which answers as it is told.
+// notified has a receiver of notices with the given answers.
 func notified(t *testing.T, r *rig, answer func(http.ResponseWriter, *http.Request)) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(answer))
@@ -57,11 +57,11 @@ func TestANoticeSaysWhatTheFolderKnows(t *testing.T) {
 
 	r.run.Folder = migration.RunFolder(t.TempDir()) // of a migration that was refused
 	if _, err := r.notify(notify.Notice{ID: "msg_2", WorkflowID: "given"}, nil); err != nil || got.ID != "msg_2" || got.WorkflowID != "given" {
-		t.Errorf("%+v, %v; want it told without a folder", got, err)
+		t.Errorf("%+v, %v; want it delivered without a folder", got, err)
 	}
 }
 
-func TestWithNobodyToNotifyNothingIsDone(t *testing.T) {
+func TestWithoutASenderNoNoticeIsSent(t *testing.T) {
 	r := inspected(t, people(1))
 	if result, err := r.notify(notify.Notice{ID: "msg_1"}, nil); err != nil || result.Delivered {
 		t.Errorf("%+v, %v; want it not delivered, and no error", result, err)

@@ -25,7 +25,7 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// front stands before the sandbox and can answer in its place.
+// front is a proxy of the sandbox that can answer instead of it.
 type front struct {
 	mu     sync.Mutex
 	answer func(w http.ResponseWriter, endpoint string) bool // says whether it did
@@ -146,7 +146,7 @@ func (r *rig) events() (kinds []migration.EventKind) {
 func TestAnOutageCostsTheCallsInFlightAndNotTheFile(t *testing.T) {
 	t.Parallel()
 	const batches, workers, breaker = 40, 4, 3
-	// A good answer from before may come in between, and begins the row anew.
+	// A good answer from before may come in between, and starts the count again.
 	const row = 2*breaker + workers
 	for name, c := range map[string]struct {
 		outage func(http.ResponseWriter, string) bool
@@ -285,10 +285,10 @@ func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 	}
 	got := r.load(0, 4)
 	if got.Pace == nil || got.Pace.Limit != 50 || got.Pace.Places != 7 {
-		t.Errorf("%+v, want 50 calls a second and 7 places", got.Pace)
+		t.Errorf("%+v, want 50 calls a second and 7 slots", got.Pace)
 	}
 
-	// What cannot be read leaves the limits as they were.
+	// A file that cannot be read keeps the limits.
 	control.RatePlan = "never"
 	set(func(c *migration.Control) { c.RateLimit = 1000 })
 	eventually(t, "the file is seen", func() bool {
@@ -297,7 +297,7 @@ func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 	})
 }
 
-func TestUpdatesWaitForCredentialsAndGoOn(t *testing.T) {
+func TestUpdatesWaitForCredentialsAndResume(t *testing.T) {
 	t.Parallel()
 	r, f := behind(t, "email,givenName\na1@example.com,New 1\na2@example.com,New 2\n", withSpec(func(s *migration.Spec) { s.Delta = true }))
 	r.stranger(`{"email":"a1@example.com","givenName":"Old"}`)
@@ -323,7 +323,7 @@ func TestUpdatesWaitForCredentialsAndGoOn(t *testing.T) {
 	}
 }
 
-func TestAStartWithWrongCredentialsIsRefusedAndHoldsNobodyUp(t *testing.T) {
+func TestAStartWithWrongCredentialsIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	r, f := behind(t, people(2))
 	f.set(says(200, revoked))
@@ -332,7 +332,7 @@ func TestAStartWithWrongCredentialsIsRefusedAndHoldsNobodyUp(t *testing.T) {
 	if s := r.gate().State(); s.Closed != "" {
 		t.Errorf("%+v, want the gate open: nothing was lost", s)
 	}
-	// Nor does somebody who begins, or ends, wait for a breaker that is open.
+	// Nor does the begin or the end of a migration wait for an open breaker.
 	if err := r.gate().Ended(t.Context(), pace.Outcome{Fault: "it is down"}); err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestAStartWithWrongCredentialsIsRefusedAndHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-func TestWhoMayNotLookIsNoOutage(t *testing.T) {
+func TestAPermissionErrorOnAReadIsNoOutage(t *testing.T) {
 	t.Parallel()
 	r, f := behind(t, people(2), withSpec(func(s *migration.Spec) { s.Breaker = 1 }))
 	f.set(says(200, `{"stat":"error","code":403,"error":"client_permission_error"}`))
@@ -404,7 +404,7 @@ func TestABatchWhoseHeartbeatsWereNotHeardIsGivenBack(t *testing.T) {
 	}
 }
 
-// A call that leaves each of its records unknown says as little of the target as one without an answer.
+// A call that leaves all of its records unknown counts as one without an answer.
 func TestACallOfUnknownRecordsIsOfUnknownOutcome(t *testing.T) {
 	created, busy, late := identitycloud.RecordAnswer{UUID: "u"}, identitycloud.RecordAnswer{Unknown: "api 510"}, identitycloud.RecordAnswer{Unknown: "api 504"}
 	for _, tc := range []struct {

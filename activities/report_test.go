@@ -134,7 +134,7 @@ func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
 	r.artifacts(false)
 	r.expectInReport("made them: 3 calls.", "Of 3 calls 3 were answered", `<h3 id="throughput">`)
 	if strings.Contains(r.report(), `id="latency"`) {
-		t.Errorf("the report draws latencies that nobody knows:\n%s", r.report())
+		t.Errorf("the report draws latencies that are not known:\n%s", r.report())
 	}
 }
 

@@ -75,12 +75,12 @@ func TestAStrangersRecordIsNeverRecovered(t *testing.T) {
 	}{
 		"created long ago":                   {people(1), func(f *identitycloud.Entity) { f.Created = old }, "f"},
 		"last updated long ago":              {people(1), func(f *identitycloud.Entity) { f.Created, f.LastUpdated = old, old }, "f"},
-		"last updated is not told":           {people(1), func(f *identitycloud.Entity) { f.LastUpdated = identitycloud.Moment{} }, "r"},
-		"created is not told":                {people(1), func(f *identitycloud.Entity) { f.Created = identitycloud.Moment{} }, "u"},
+		"last updated is not shown":          {people(1), func(f *identitycloud.Entity) { f.LastUpdated = identitycloud.Moment{} }, "r"},
+		"created is not shown":               {people(1), func(f *identitycloud.Entity) { f.Created = identitycloud.Moment{} }, "u"},
 		"as it was":                          {people(1), func(*identitycloud.Entity) {}, "r"},
 		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*identitycloud.Entity) {}, "r"},
 		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
-		"created as given, but not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.LastUpdated = old }, "f"},
+		"created by the input, not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.LastUpdated = old }, "f"},
 		"created column, without a value":    {"email,created\na1@example.com,\n", func(*identitycloud.Entity) {}, "r"},
 		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
 	}
@@ -209,12 +209,12 @@ func TestRefusalTakesTheTargetsWord(t *testing.T) {
 	}
 	for _, record := range r.records(1)[0] {
 		if record.UUID != "" {
-			t.Errorf("%+v has a uuid that nobody told", record)
+			t.Errorf("%+v has a uuid that no answer gave", record)
 		}
 	}
 }
 
-func TestAClientThatMayNotLookUpIsTold(t *testing.T) {
+func TestAClientWithoutThePermissionToLookUpIsAnError(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	lookUps := 0
@@ -281,7 +281,7 @@ func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
 	}
 }
 
-func TestALookUpThatWasNotAllowedCanBeMadeUpFor(t *testing.T) {
+func TestALookUpThatWasNotPermittedCanBeRepeated(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(3))
 	r.stranger(`{"email":"a3@example.com","created":"2015-12-15 07:36:25 +0000"}`)
@@ -304,11 +304,9 @@ func TestALookUpThatWasNotAllowedCanBeMadeUpFor(t *testing.T) {
 		t.Errorf("the file of what is unknown: %q, want the whole input", got)
 	}
 
-	// The right is given, and the same command goes on.
+	// The permission is granted, and the rerun resumes.
 	allowed = true
-	r.restart()
-	r.run.ID = "run-2"
-	r.inspect()
+	r.resume()
 	if plan := r.plan(1, 0, 10); len(plan.Batches) != 0 || plan.Settled.Duplicate != 3 {
 		t.Errorf("the plan of round 1: %+v, want nothing but 3 duplicates", plan)
 	}

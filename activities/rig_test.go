@@ -138,7 +138,7 @@ func workPlace(t *testing.T) string {
 // taken for those of the other.
 func inBucket() bool { return os.Getenv("DATALOAD_TEST_BUCKET") != "" }
 
-// onDisk leaves a test out that is about what only disks have: modes, folders,
+// onDisk skips a test that is about what only disks have: modes, folders,
 // files that are damaged while they are open.
 func onDisk(t *testing.T) {
 	if inBucket() {
@@ -376,6 +376,22 @@ func (r *rig) resolve(round int, last bool) Resolved {
 	return must[Resolved](r, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: round, Last: last})
 }
 
+// retryRound does a retry round, with the resolution of its duplicates.
+func (r *rig) retryRound(round int) {
+	r.t.Helper()
+	r.retryFile(round)
+	r.loadAll(round)
+	r.resolve(round, true)
+}
+
+// resume is a new process that runs the migration again, without lost answers.
+func (r *rig) resume() {
+	r.t.Helper()
+	r.restart()
+	r.run.ID, r.lose = "run-2", nil
+	r.inspect()
+}
+
 func (r *rig) artifacts(stopped bool) migration.Summary {
 	r.t.Helper()
 	return must[migration.Summary](r, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now.Add(time.Hour), Stopped: stopped})
@@ -450,7 +466,7 @@ func (r *rig) entity(email string) map[string]any {
 	return all
 }
 
-// known tells what the ledger knows after a round: a letter a record, batches
+// known is what the ledger knows after a round: a letter for each record, batches
 // apart, as "ccu c".
 func (r *rig) known(round int) string {
 	r.t.Helper()

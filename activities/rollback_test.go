@@ -83,7 +83,7 @@ func (r *rig) client() *identitycloud.Client {
 	return c
 }
 
-// edit changes a record as somebody else would.
+// edit changes a record as another client would.
 func (r *rig) edit(email, attributes string) {
 	r.t.Helper()
 	if err := r.client().Update(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(attributes)); err != nil {
@@ -219,7 +219,7 @@ func (r *rig) removeAll(emails ...string) {
 }
 
 // disturbed changes a record before each call of the first three, in the moment
-// between look and call.
+// between read and call.
 func (r *rig) disturbed(email, name string) func(int, func() error) error {
 	return func(n int, call func() error) error {
 		if n <= raceTries && r.isThere(email) {
@@ -274,9 +274,9 @@ func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
 	}
 	r.change = nil
 	expect(t, "begun again", r.begin(), RollbackBegun{Items: 3, Batches: 1, Round: 1})
-	// name@ has its values back already: nobody was there to see it.
+	// name@ has its previous values already, but no attempt has written that down.
 	expect(t, "undone again", r.undoBatch(1), migration.RollbackCounts{Deleted: 1, Restored: 1, Kept: 1})
-	expect(t, "begun once more", r.begin(), RollbackBegun{Items: 3, Batches: 1, Round: 1})
+	expect(t, "begun again", r.begin(), RollbackBegun{Items: 3, Batches: 1, Round: 1})
 	r.verify(1)
 	if s := r.writeRollback(1); s.ExitCode() != 0 || s.Records.Undone() != 3 {
 		t.Errorf("the summary is %+v; want all undone", s)
@@ -304,7 +304,7 @@ func TestVerificationFindsWhatIsNotUndone(t *testing.T) {
 	if s := r.writeRollback(0); s.Reasons[valuesLost] != 1 || s.ExitCode() != migration.ExitFailed {
 		t.Errorf("the summary is %+v; want one that has lost its values", s)
 	}
-	// The same command tries it again.
+	// The rerun tries it again.
 	r.rollBack(func(*migration.Rollback) {})
 	expect(t, "begun again", r.begin().Round, 1)
 	expect(t, "undone again", r.undoBatch(1), migration.RollbackCounts{Deleted: 1, Restored: 2})

@@ -25,7 +25,7 @@ type incoming struct {
 
 func newIncoming(t *testing.T) *incoming {
 	t.Helper()
-	onDisk(t) // schedules look at folders
+	onDisk(t) // schedules read folders
 	i := &incoming{rig: newRig(t, people(1))}
 	base := filepath.Dir(i.spec.DataFile)
 	i.dir = store.Join(base, "incoming")
@@ -322,7 +322,7 @@ func TestPutAwayLeavesAnotherFileWhereItIs(t *testing.T) {
 	if data, err := store.Read(f.Path); err != nil || string(data) != people(3) {
 		t.Errorf("the new file is %q (%v); want it untouched", data, err)
 	}
-	// It came between the look and the move.
+	// It came between the check and the move.
 	to := store.Join(i.dir, "done", "users.csv")
 	if path, err := moveTo(f, to); err != nil || path != "" {
 		t.Errorf("moved to %q (%v); want it moved back", path, err)

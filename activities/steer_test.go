@@ -52,7 +52,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 
 // A request to a bucket may take longer than a dead worker is waited for. Without
 // a heartbeat a second attempt would begin beside the first, and what that writes
-// late would undo an order that was given since.
+// late would undo a later order.
 func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")

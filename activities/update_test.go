@@ -199,7 +199,7 @@ func TestAnUpdateThatWasCutOffGoesOn(t *testing.T) {
 				if err := call(); err != nil || n < cut {
 					return err
 				}
-				return errNotSent // it was done, and nobody knows
+				return errNotSent // it was done, and the answer is lost
 			}
 			err := r.tryUpdate(1, nil)
 			expectType(t, err, Stopping, false)
@@ -223,7 +223,7 @@ func TestAnUpdateThatWasCutOffGoesOn(t *testing.T) {
 	}
 }
 
-// TestARepeatedUpdateKeepsToItsUndoFile: what somebody else changed meanwhile has
+// TestARepeatedUpdateKeepsToItsUndoFile: what another client changed meanwhile has
 // no previous value there.
 func TestARepeatedUpdateKeepsToItsUndoFile(t *testing.T) {
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
@@ -273,7 +273,7 @@ func TestTwoWorkersOnOneBatchDoTheSame(t *testing.T) {
 	}
 }
 
-func TestARecordThatDoesNotShowIsLookedAtByItself(t *testing.T) {
+func TestARecordThatASearchDoesNotShowIsReadByItself(t *testing.T) {
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	r.hidden = true
 	if got, want := r.update(1), (ledger.Updates{Updated: 2, Unchanged: 1}); got != want {
@@ -282,7 +282,7 @@ func TestARecordThatDoesNotShowIsLookedAtByItself(t *testing.T) {
 }
 
 func TestADuplicateOfAnotherAttributeFails(t *testing.T) {
-	// The duplicate has gone, which looks the same: there is no record with the key.
+	// The duplicate was deleted, with the same effect: no record has the key.
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	for _, email := range []string{"same@example.com", "name@example.com"} {
 		r.remove(email)
@@ -375,7 +375,7 @@ func TestAStoppingWorkerEndsBetweenTwoRecords(t *testing.T) {
 	r.acts.Drain()
 	expectType(t, r.tryUpdate(1, nil), Stopping, false)
 	if n := r.endpoints()["entity.find"] - before; n != 0 || r.changes != 0 {
-		t.Errorf("%d looks and %d changes after the drain, want none", n, r.changes)
+		t.Errorf("%d reads and %d changes after the drain, want none", n, r.changes)
 	}
 }
 
@@ -405,7 +405,7 @@ func TestAKeyThatStandsTwiceIsLoadedOnce(t *testing.T) {
 	input := "email,givenName\na1@example.com,First\nb@example.com,B\nA1@Example.com,Second\nc@example.com,C\na1@example.com,Third\n"
 	r := newRig(t, input, withSpec(isDelta), batchSize(2))
 	if got := r.inspect(); got.Twins != 2 || got.Records != 5 {
-		t.Errorf("%+v, want 2 twins of 5 records", got)
+		t.Errorf("%+v, want 2 duplicate keys in 5 records", got)
 	}
 	r.stranger(`{"email":"a1@example.com","givenName":"Old"}`)
 	r.loadAll(0)
@@ -474,7 +474,7 @@ func TestDuplicatesThatAreNotUpdatedYetAreUnknown(t *testing.T) {
 		t.Errorf("update_success:\n%swant\n%s", success, want)
 	}
 
-	// The same command goes on.
+	// The command is rerun and resumes.
 	stale := *s.Files.Unresolved
 	r.run.ID = "run-2"
 	r.inspect()
@@ -528,7 +528,7 @@ func TestDuplicatesOfALaterRoundAreUpdatedAsWell(t *testing.T) {
 }
 
 // TestABatchIsUpdatedOnceMoreAfterALaterRound: the rounds were used up, its
-// duplicates were updated, and the same command goes on with what was unknown.
+// duplicates were updated, and the rerun resumes with what was unknown.
 func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 	for _, died := range []bool{false, true} {
 		r := inspected(t, people(4), withSpec(isDelta), batchSize(2))
@@ -558,9 +558,7 @@ func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 		} else if got := r.update(1); got != (ledger.Updates{Updated: 1}) {
 			t.Fatalf("round 0: %+v, want one updated", got)
 		}
-		r.retryFile(1)
-		r.loadAll(1)
-		r.resolve(1, true)
+		r.retryRound(1)
 		got := must[ledger.Updates](r, r.acts.UpdateBatch, UpdateInput{Run: r.run, Round: 1, Batch: 1})
 		if want := (ledger.Updates{Updated: 1 + boolean(died)}); got != want || r.known(1) != "pp dc" {
 			t.Errorf("died %v: %+v, known %q; want %+v, pp dc", died, got, r.known(1), want)

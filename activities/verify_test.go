@@ -131,7 +131,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			// It is found once: what changes then is for another verification.
 			r.edit("new@example.com", `{"givenName":"New"}`)
 			r.restart()
-			r.viewing = func(*identitycloud.Ref) error { return errors.New("it was looked at again") }
+			r.viewing = func(*identitycloud.Ref) error { return errors.New("it was read again") }
 			expectFound(t, r.verifyBatch(1, time.Time{}), want)
 			s := r.writeVerify()
 			expectFound(t, s.Found, want)
@@ -147,7 +147,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			}
 			expect(t, "the file", file, s)
 			if names, err := store.List(r.run.Folder.Verification().Found(r.run.ID)); err != nil || len(names) > 0 {
-				t.Errorf("what was found of each batch is kept for nobody: %q, %v", names, err)
+				t.Errorf("what was found of each batch is still kept: %q, %v", names, err)
 			}
 		})
 	}
@@ -161,13 +161,13 @@ func TestASearchThatIsBehindIsNoDifference(t *testing.T) {
 	r.viewing = func(*identitycloud.Ref) error { views++; return nil }
 	expectFound(t, r.verifyBatch(1, time.Time{}), migration.VerifyResult{VerifyCounts: migration.VerifyCounts{Equal: 2}})
 	if views != 0 {
-		t.Errorf("%d records were looked at one by one, though a search shows them", views)
+		t.Errorf("%d records were read one by one, though a search shows them", views)
 	}
 	r.findEntities = func() error { return &identitycloud.APIError{Code: 200, Argument: "filter"} }
 	r.readBack(0)
 	expectFound(t, r.verifyBatch(1, time.Time{}), migration.VerifyResult{VerifyCounts: migration.VerifyCounts{Equal: 2}})
 	if views != 2 {
-		t.Errorf("%d looks at a target that takes no search, want 2", views)
+		t.Errorf("%d reads of a target without a search, want 2", views)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestASampleIsTheSameEachTime(t *testing.T) {
 	}
 }
 
-func TestARecordThatDoesNotShowIsLookedForAgain(t *testing.T) {
+func TestAMissingRecordIsReadAgain(t *testing.T) {
 	r := inspected(t, people(3))
 	r.loadAll(0)
 	r.hidden = true

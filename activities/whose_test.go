@@ -84,7 +84,7 @@ func TestAStrangerWhoRegisteredAfterALostCallIsNotOurs(t *testing.T) {
 		"without what we have": {`{"email":"a1@example.com"}`, "f"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Batch 1 is lost unwritten; the others show what ours look like.
+			// Batch 1 is lost unwritten; the others show what records of ours are like.
 			lost := inspected(t, people(8), batchSize(2), faults("reset-before=100"), server(func(o *sandbox.Options) { o.HealAfter = 1 }))
 			lost.loadAll(0)
 			lost.registers(c.stranger)
@@ -119,7 +119,7 @@ func TestAUserWhoSignedInSinceIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestWhatTheTargetHidesIsNotTakenForSomebodyElses(t *testing.T) {
+func TestAHiddenAttributeDoesNotMakeARecordForeign(t *testing.T) {
 	for name, c := range map[string]struct {
 		hide   []string
 		want   string
@@ -184,7 +184,7 @@ func TestNothingInHandIsEnoughWhereTheClocksAgree(t *testing.T) {
 	}
 }
 
-func TestTwoRecordsWithOneKeyAreNobodys(t *testing.T) {
+func TestTwoRecordsWithOneKeyStayUnknown(t *testing.T) {
 	for _, order := range []bool{false, true} {
 		r := inspected(t, people(8), batchSize(2))
 		r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
@@ -264,9 +264,9 @@ func TestACallOfAnotherMigrationThatIsOpenIsWaitedFor(t *testing.T) {
 func TestTwoMigrationsThatRecoverAtOnceDoNotBothGetARecord(t *testing.T) {
 	r := inspected(t, people(6), batchSize(2), faults("replay=100"))
 	a, b := r.beside("0123456789ab", people(6)), r.beside("ba9876543210", people(6))
-	// All are in the target, and each was told that they are duplicates.
-	a.loadWithoutLooking()
-	b.loadWithoutLooking()
+	// All are in the target, and duplicates to both.
+	a.loadUnresolved()
+	b.loadUnresolved()
 	var wait sync.WaitGroup
 	for _, r := range []*rig{a, b} {
 		wait.Add(1)
@@ -295,8 +295,8 @@ func TestTwoMigrationsThatRecoverAtOnceDoNotBothGetARecord(t *testing.T) {
 	}
 }
 
-// loadWithoutLooking loads round 0 and resolves nothing.
-func (r *rig) loadWithoutLooking() {
+// loadUnresolved loads round 0 and resolves nothing.
+func (r *rig) loadUnresolved() {
 	r.t.Helper()
 	for _, b := range r.plan(0, 0, 1000).Batches {
 		r.load(0, b.Position())
@@ -343,7 +343,7 @@ func TestLookingUpCostsATenthMoreCallsAtMost(t *testing.T) {
 			must[struct{}](r, r.acts.CheckTarget, r.run)
 			before := r.reads()
 			r.lose = func(send int) bool { return c.lose > 0 && send%c.lose == 0 }
-			r.loadWithoutLooking()
+			r.loadUnresolved()
 			got := r.resolve(0, false)
 			r.lose = nil
 			if r.retryFile(1).Records > 0 {
@@ -371,7 +371,7 @@ func TestLookingUpCostsATenthMoreCallsAtMost(t *testing.T) {
 func TestAViewThatIsBehindDecidesNothing(t *testing.T) {
 	r := inspected(t, people(300), batchSize(100), faults("replay=34"), server(func(o *sandbox.Options) { o.FindLag = 2 * time.Second }))
 	must[struct{}](r, r.acts.CheckTarget, r.run)
-	r.loadWithoutLooking()
+	r.loadUnresolved()
 	_, counts, _, err := r.ledger().Round(t.Context(), 0, 1, 100)
 	if err != nil {
 		t.Fatal(err)
@@ -388,7 +388,7 @@ func TestAViewThatIsBehindDecidesNothing(t *testing.T) {
 func TestARollbackLeavesAStrangerAlone(t *testing.T) {
 	r := inspected(t, people(6), batchSize(2))
 	r.loadAll(0)
-	// The uuid of a1 is in the ledger. The record is somebody else's by then.
+	// The uuid of a1 is in the ledger. The record is another client's by then.
 	stranger := r.entity("a1@example.com")["uuid"].(string)
 	r.edit("a1@example.com", `{"email":"stranger@example.com"}`)
 	r.rollBack(func(s *migration.Rollback) { s.Until, s.From = time.Now().Add(time.Hour), now })
