@@ -118,7 +118,7 @@ func mayBegin(spec migration.Spec, folder migration.Folder) error {
 		return err
 	}
 	err := artifacts.CheckFolder(spec.OutputDir)
-	if err == nil || store.IsURL(spec.OutputDir) && !errors.Is(err, fs.ErrPermission) { // that of a bucket may pass
+	if err == nil || store.IsOutage(err) && !errors.Is(err, fs.ErrPermission) { // an outage may pass
 		return err
 	}
 	return refused(err)
