@@ -145,7 +145,7 @@ func (c *compiling) leaf(r *rule, column int) (l *leaf, err error) {
 	if column >= 0 {
 		c.records.reads[column] = true
 	}
-	l = &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line, plural: r.typ == typePlural}
+	l = &leaf{column: column, name: r.column, rule: r.name(), source: r.where(), line: r.line}
 	isText := (r.typ == "" || r.typ == typeString) && r.values == nil && r.fallback == nil
 	change, finish := r.change(), r.finish()
 	if isText && !r.blankIsEmpty {
@@ -154,7 +154,6 @@ func (c *compiling) leaf(r *rule, column int) (l *leaf, err error) {
 	switch {
 	case r.constant != nil:
 		l.row = func(dst []byte, _ []string) ([]byte, error) { return append(dst, r.constant...), nil }
-		l.plural = r.constant[0] == '['
 	case r.expression != "":
 		l.row, err = c.expression(r, column, change, finish)
 	case r.join != nil:

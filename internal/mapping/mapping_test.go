@@ -3,7 +3,6 @@ package mapping
 import (
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -180,19 +179,6 @@ others: ignore
 	}
 	if value := r.KeyValue("email", fields[:2]); value != "" {
 		t.Errorf("KeyValue of too few fields = %q, want nothing", value)
-	}
-}
-
-func TestPlurals(t *testing.T) {
-	r, err := compile(t, "columns: {a: {to: x.y, type: plural, separator: ;}, clients: {}}\nattributes: {p: {constant: []}, q: {constant: {}}}\n", "a", "clients", "b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := r.Plurals(); !slices.Equal(got, []string{"x.y", "p"}) {
-		t.Errorf("%q, want x.y and p", got)
-	}
-	if got := builtInRecords(t, "email", "clients").Plurals(); !slices.Equal(got, []string{"clients"}) {
-		t.Errorf("built in: %q, want clients", got)
 	}
 }
 

@@ -59,7 +59,6 @@ type leaf struct {
 	source    string // what it is made from, for messages about the mapping
 	line      int    // in the mapping file, 0 for a column that is not mentioned
 	unchanged bool   // the value is the cell, except for surrounding space and case
-	plural    bool
 
 	// replaced reports whether the rule does not know the value of a cell and replaces it by null or another value.
 	// It is nil if the rule loses nothing.
@@ -220,21 +219,6 @@ func (r *Records) Keyless(attribute string, fields []string) bool {
 		return !strings.ContainsFunc(stringOf(value), func(c rune) bool { return unicode.IsPrint(c) && c != ' ' })
 	}
 	return len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9')
-}
-
-// Plurals returns the paths of the attributes that are plurals, in the order in which they are sent.
-func (r *Records) Plurals() []string { return r.record.plurals(nil, "") }
-
-func (o *object) plurals(all []string, prefix string) []string {
-	for _, m := range o.members {
-		switch {
-		case m.leaf == nil:
-			all = m.object.plurals(all, prefix+m.name+".")
-		case m.leaf.plural:
-			all = append(all, prefix+m.name)
-		}
-	}
-	return all
 }
 
 // First is the value of the first of these attributes that has one, as in the input if it is sent unchanged; "" if none

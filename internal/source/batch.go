@@ -31,9 +31,6 @@ type Batch struct {
 // Keyless reports whether record i of the batch, from 0, is marked as keyless: see InspectOptions.Keyless.
 func (b Batch) Keyless(i int) bool { return i/8 < len(b.keyless) && b.keyless[i/8]&(1<<(i%8)) != 0 }
 
-// LastRecord is the number of its last record.
-func (b Batch) LastRecord() int64 { return b.FirstRecord + int64(b.Records) - 1 }
-
 // ReadBatch reads the bytes of a batch from the file that was inspected, or from its copy, and checks their
 // digest. If they differ from the inspected bytes, the error is ErrInputChanged. It is safe for concurrent use
 // if f is, as an *os.File is.
