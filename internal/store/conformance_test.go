@@ -23,7 +23,7 @@ func stores(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{
 		"a folder": t.TempDir(),
-		"memory":   "mem://" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/some/where",
+		"memory":   "mem://" + strings.ToLower(rand.Text()) + "/some/where",
 	}
 	if server := realS3(t); server != "" {
 		found["an S3 server"] = server
