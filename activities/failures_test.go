@@ -13,7 +13,7 @@ func TestTheFailFileSoFarHasWhatHasFailed(t *testing.T) {
 	r := inspected(t, people(12)) // 3 batches
 	decide := func(batch int, b *ledger.Builder) {
 		t.Helper()
-		if _, _, err := r.ledger().Decide(t.Context(), ledger.Key{Batch: batch}, b.Outcomes(true, "")); err != nil {
+		if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: batch}, b.Outcomes(true, "")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -40,7 +40,7 @@ func TestTheFailFileSoFarHasWhatHasFailed(t *testing.T) {
 		}
 		r.restart()
 	}
-	if _, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: 2}); !isNotFound(err) {
+	if _, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: 2}); !isNotFound(err) {
 		t.Errorf("the batch whose worker died is decided: %v", err)
 	}
 	summary := r.artifacts(true)

@@ -28,7 +28,7 @@ func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 			}
 			settled := outcomes.Outcomes(true, "")
 			settled.At, settled.Took = now, took
-			if _, _, err := r.ledger().Decide(t.Context(), ledger.Key{Batch: i + 1}, settled); err != nil {
+			if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: i + 1}, settled); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -48,7 +48,7 @@ func TestThereIsNoForecastWithoutAnAnswer(t *testing.T) {
 	if got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 1}); got != (Forecast{Left: 9}) {
 		t.Errorf("%+v, want 9 batches left, and nothing known of calls", got)
 	}
-	if _, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: 1}); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("the forecast has decided the batch whose worker died: %v", err)
 	}
 }

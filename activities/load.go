@@ -115,7 +115,7 @@ func (m *migrationRun) loading(ctx context.Context, round, position int) (*loadi
 
 // load loads a part of the batch: the records at these positions.
 func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (BatchResult, error) {
-	decided, err := l.ledger.Decided(ctx, key)
+	decided, err := l.ledger.Decided(ctx, ledger.ByCall, key)
 	if err == nil {
 		if !decided.Split {
 			return l.result(decided), nil
@@ -214,7 +214,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 // decide writes outcomes down, by one of the ledger's ways to decide, and returns the
 // result of the batch.
 func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcomes ledger.Outcomes) (BatchResult, error) {
-	held, won, err := by(ctx, key, outcomes)
+	held, won, err := by(ctx, ledger.ByCall, key, outcomes)
 	if err != nil {
 		return BatchResult{}, err
 	}
@@ -229,7 +229,7 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 	return l.result(held), nil
 }
 
-type decider func(context.Context, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
+type decider func(context.Context, ledger.Kind, ledger.Key, ledger.Outcomes) (held ledger.Outcomes, won bool, err error)
 
 // result is what an entry of the ledger says. Duplicates count as errors where they
 // fail: in round 0, unless they are to be updated.

@@ -198,7 +198,7 @@ func TestWhatATooLargeCallMayHaveWritten(t *testing.T) {
 		r := inspected(t, people(4))
 		r.tooLarge, r.sizeByAPI = 2, byAPI
 		r.load(0, 1)
-		entry, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: 1})
+		entry, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: 1})
 		if err != nil || !entry.Split || entry.Letters != want {
 			t.Errorf("by the API %t: the entry of the whole call is %+v, %v, want the letters %s", byAPI, entry, err, want)
 		}
@@ -521,7 +521,7 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 	decided := r.load(0, 1)
 	r.claim(ledger.Key{Batch: 2})
 	r.claim(ledger.Key{Batch: 4})
-	if _, _, err := r.ledger().Decide(t.Context(), ledger.Key{Batch: 4}, ledger.Outcomes{Split: true, Sent: true}); err != nil {
+	if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 4}, ledger.Outcomes{Split: true, Sent: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.claim(ledger.Key{Batch: 4, Part: "1"})

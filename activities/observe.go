@@ -170,7 +170,7 @@ func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
 				continue
 			}
 			s.Unknown, s.UnknownSince = m.lost.count(s.Round, func(key ledger.Key) bool {
-				_, err := m.ledger.Decided(context.Background(), key)
+				_, err := m.ledger.Decided(context.Background(), ledger.ByCall, key)
 				return err == nil
 			})
 		}

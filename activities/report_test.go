@@ -37,7 +37,7 @@ func TestAnEntryTellsWhenTheAnswerWasThere(t *testing.T) {
 	for batch := 1; batch <= 2; batch++ {
 		before := time.Now().Truncate(time.Millisecond)
 		r.load(0, batch)
-		entry, err := r.ledger().Decided(t.Context(), ledger.Key{Batch: batch})
+		entry, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: batch})
 		if err != nil {
 			t.Fatal(err)
 		}

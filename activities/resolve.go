@@ -142,7 +142,7 @@ func (r *resolving) openBatches(ctx context.Context) (open []openBatch, err erro
 			return l, err
 		}
 		l.duplicates = counts.Duplicate
-		resolved, err := r.ledger.Resolved(ctx, ledger.Key{Round: r.in.Round, Batch: l.batch})
+		resolved, err := r.ledger.Decided(ctx, ledger.ByLookup, ledger.Key{Round: r.in.Round, Batch: l.batch})
 		if err == nil {
 			l.resolved = &resolved
 		}
@@ -266,7 +266,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error
 		return nil
 	}
 	key := ledger.Key{Round: r.in.Round, Batch: d.batch}
-	held, won, err := r.ledger.Resolve(ctx, key, outcomes.Outcomes(false, ""))
+	held, won, err := r.ledger.Decide(ctx, ledger.ByLookup, key, outcomes.Outcomes(false, ""))
 	if won {
 		r.observeBatch(ctx, key, held, ledger.Duplicate)
 	}
@@ -337,7 +337,7 @@ func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error
 	key := ledger.Key{Round: 0, Batch: batch}
 	lost := r.in.Round > 0
 	if !lost {
-		whole, err := r.ledger.Decided(ctx, key)
+		whole, err := r.ledger.Decided(ctx, ledger.ByCall, key)
 		if err != nil && !isNotFound(err) {
 			return evidence.Bound{}, err
 		}

@@ -88,7 +88,7 @@ func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migra
 	}
 	// What was done must be written down, even if this activity was cancelled.
 	ctx = context.WithoutCancel(ctx)
-	held, won, err := b.ledger.DecideAnswer(ctx, b.key, outcomes.Outcomes(true, ""))
+	held, won, err := b.ledger.DecideAnswer(ctx, ledger.ByCall, b.key, outcomes.Outcomes(true, ""))
 	if err != nil {
 		return migration.RollbackCounts{}, err
 	}

@@ -102,7 +102,7 @@ func (o *rollbackRun) after(ctx context.Context, round, batch int) (known []ledg
 				known[i] = d
 			}
 		}
-		verified, err := o.ledger.Verified(ctx, ledger.Key{Round: r, Batch: batch})
+		verified, err := o.ledger.Decided(ctx, ledger.ByReview, ledger.Key{Round: r, Batch: batch})
 		if isNotFound(err) {
 			continue
 		}
@@ -195,7 +195,7 @@ func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (R
 }
 
 func (o *rollbackRun) isDecided(ctx context.Context, round, batch int) (bool, error) {
-	_, err := o.ledger.Decided(ctx, ledger.Key{Round: round, Batch: batch})
+	_, err := o.ledger.Decided(ctx, ledger.ByCall, ledger.Key{Round: round, Batch: batch})
 	if isNotFound(err) {
 		return false, nil
 	}
@@ -206,7 +206,7 @@ func (o *rollbackRun) isDecided(ctx context.Context, round, batch int) (bool, er
 // in it.
 func (o *rollbackRun) isVerified(ctx context.Context, round, batch int) (bool, error) {
 	for r := round; r >= 0; r-- {
-		_, err := o.ledger.Verified(ctx, ledger.Key{Round: r, Batch: batch})
+		_, err := o.ledger.Decided(ctx, ledger.ByReview, ledger.Key{Round: r, Batch: batch})
 		if err == nil || !isNotFound(err) {
 			return err == nil, err
 		}

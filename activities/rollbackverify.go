@@ -44,7 +44,7 @@ func (a *Activities) verifyRollback(ctx context.Context, in RollbackInput) (migr
 	if err := b.calls.notSealed(); err != nil {
 		return migration.RollbackCounts{}, err
 	}
-	if _, _, err := b.ledger.DecideVerified(ctx, b.key, outcomes.Outcomes(true, "")); err != nil {
+	if _, _, err := b.ledger.Decide(ctx, ledger.ByReview, b.key, outcomes.Outcomes(true, "")); err != nil {
 		return migration.RollbackCounts{}, err
 	}
 	return b.counts(ctx)

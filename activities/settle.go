@@ -30,7 +30,7 @@ func (m *migrationRun) settleBatch(ctx context.Context, round, position int, vis
 
 // settle settles a part. whole is the entry of the call that the part is a half of.
 func (l *loading) settle(ctx context.Context, key ledger.Key, positions []int, whole ledger.Outcomes, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
-	decided, err := l.ledger.Decided(ctx, key)
+	decided, err := l.ledger.Decided(ctx, ledger.ByCall, key)
 	if err == nil {
 		visit(key, decided)
 		if !decided.Split {

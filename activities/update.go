@@ -90,7 +90,7 @@ func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, e
 }
 
 func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
-	decided, err := u.ledger.DecidedUpdate(ctx, u.key)
+	decided, err := u.ledger.Decided(ctx, ledger.ByUpdate, u.key)
 	if err == nil || !isNotFound(err) {
 		return decided, err
 	}
@@ -335,7 +335,7 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	}
 	updated := outcomes.Outcomes(false, "")
 	updated.At = time.Now().UTC().Truncate(time.Millisecond)
-	held, won, err := u.ledger.DecideUpdate(ctx, u.key, updated)
+	held, won, err := u.ledger.DecideAnswer(ctx, ledger.ByUpdate, u.key, updated)
 	if won {
 		u.observeBatch(ctx, u.key, held, ledger.None)
 	}

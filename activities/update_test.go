@@ -544,7 +544,7 @@ func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 		b := ledger.NewOutcomes(2)
 		b.Duplicate(0, "twice")
 		b.Unknown(1, "timeout")
-		if _, _, err := o.ledger.Decide(t.Context(), ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
+		if _, _, err := o.ledger.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
 			t.Fatal(err)
 		}
 		r.loadAll(0)
@@ -606,7 +606,7 @@ func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	// The sandbox knows email only as unique: the refusal is put in.
 	b := ledger.NewOutcomes(1)
 	b.Duplicate(0, "Attempted to update a duplicate value")
-	if _, _, err := o.ledger.Decide(t.Context(), ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
+	if _, _, err := o.ledger.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
 		t.Fatal(err)
 	}
 	r.stranger(`{"email":"a@example.com","legacyId":7,"givenName":"Old"}`)

@@ -43,7 +43,7 @@ func (k Key) Halves() (first, second Key) {
 }
 
 // name keeps a thousand batches in a folder, which file systems like.
-func (k Key) name(kind string) string {
+func (k Key) name(kind Kind) string {
 	part := k.Part
 	if part != "" {
 		part = "-" + part
@@ -51,12 +51,23 @@ func (k Key) name(kind string) string {
 	return fmt.Sprintf("%d/%05d/%08d%s.%s", k.Round, k.Batch/1000, k.Batch, part, kind)
 }
 
+// Kind says what an entry of outcomes decides.
+type Kind string
+
 const (
-	kindClaim    = "claim"
-	kindOutcomes = "outcomes"
-	kindResolved = "resolved"
-	kindUpdated  = "updated"
-	kindVerified = "verified"
+	// ByCall: what the call for a part of a batch came to.
+	ByCall Kind = "outcomes"
+	// ByLookup: whose the duplicates of a batch in a retry round are.
+	ByLookup Kind = "resolved"
+	// ByUpdate: what the updates of a batch's duplicates came to. The round of the key is
+	// the last one that was over then: a later round can bring further duplicates of the
+	// batch, which get an entry of their own.
+	ByUpdate Kind = "updated"
+	// ByReview: what a rollback found when it read the records of a batch again; Failed are
+	// those that are not as they should be.
+	ByReview Kind = "verified"
+
+	claims Kind = "claim"
 )
 
 // Claim is the permission to make the one call for a batch in a round.
@@ -92,7 +103,7 @@ func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
 	if err != nil {
 		return err
 	}
-	err = l.store.Create(ctx, key.name(kindClaim), value)
+	err = l.store.Create(ctx, key.name(claims), value)
 	if errors.Is(err, ErrExists) {
 		return ErrClaimed
 	}
@@ -101,64 +112,28 @@ func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
 
 // ClaimOf gives the claim of a batch, or ErrNotFound.
 func (l *Ledger) ClaimOf(ctx context.Context, key Key) (Claim, error) {
-	return get[Claim](ctx, l, key.name(kindClaim))
+	return get[Claim](ctx, l, key.name(claims))
 }
 
-// Decide writes the outcomes of a part of a batch down, unless they are decided
-// already. It gives the outcomes that hold, and whether they are these. It is for
-// outcomes that can be found out again, such as those of a worker that died.
-func (l *Ledger) Decide(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, l.store, key, kindOutcomes, outcomes)
+// Decide writes the outcomes of a batch, or of a part of it, unless outcomes of that kind
+// are decided already. It gives the outcomes that hold, and whether they are these. It is
+// for outcomes that can be found out again, such as those of a worker that died.
+func (l *Ledger) Decide(ctx context.Context, kind Kind, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, l.store, kind, key, outcomes)
 }
 
-// DecideAnswer is Decide for what calls have answered. It waits up to AnswerBudget
-// for a store that cannot be written.
-func (l *Ledger) DecideAnswer(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, l.answers, key, kindOutcomes, outcomes)
+// DecideAnswer is Decide for what calls have answered: if the store cannot be written, it
+// retries for up to AnswerBudget.
+func (l *Ledger) DecideAnswer(ctx context.Context, kind Kind, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
+	return l.decide(ctx, l.answers, kind, key, outcomes)
 }
 
-// Decided gives the decided outcomes of a part of a batch, or ErrNotFound.
-func (l *Ledger) Decided(ctx context.Context, key Key) (Outcomes, error) {
-	return get[Outcomes](ctx, l, key.name(kindOutcomes))
+// Decided gives the outcomes that hold, or ErrNotFound.
+func (l *Ledger) Decided(ctx context.Context, kind Kind, key Key) (Outcomes, error) {
+	return get[Outcomes](ctx, l, key.name(kind))
 }
 
-// Resolve writes down whose the duplicates of a batch in a retry round are,
-// unless that is decided already.
-func (l *Ledger) Resolve(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, l.store, key, kindResolved, outcomes)
-}
-
-// Resolved gives what Resolve wrote, or ErrNotFound.
-func (l *Ledger) Resolved(ctx context.Context, key Key) (Outcomes, error) {
-	return get[Outcomes](ctx, l, key.name(kindResolved))
-}
-
-// DecideUpdate writes down what came of the updates of a batch's duplicates,
-// unless that is decided already. The round of the key is the last one that was
-// over then: a later round can bring further duplicates of the batch, which get
-// an entry of their own. It waits as DecideAnswer does.
-func (l *Ledger) DecideUpdate(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, l.answers, key, kindUpdated, outcomes)
-}
-
-// DecidedUpdate gives what DecideUpdate wrote, or ErrNotFound.
-func (l *Ledger) DecidedUpdate(ctx context.Context, key Key) (Outcomes, error) {
-	return get[Outcomes](ctx, l, key.name(kindUpdated))
-}
-
-// DecideVerified writes down what a rollback found when it looked at the records
-// of a batch again, unless that is decided already: Failed for those that are
-// not as they should be.
-func (l *Ledger) DecideVerified(ctx context.Context, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
-	return l.decide(ctx, l.store, key, kindVerified, outcomes)
-}
-
-// Verified gives what DecideVerified wrote, or ErrNotFound.
-func (l *Ledger) Verified(ctx context.Context, key Key) (Outcomes, error) {
-	return get[Outcomes](ctx, l, key.name(kindVerified))
-}
-
-func (l *Ledger) decide(ctx context.Context, to Store, key Key, kind string, outcomes Outcomes) (Outcomes, bool, error) {
+func (l *Ledger) decide(ctx context.Context, to Store, kind Kind, key Key, outcomes Outcomes) (Outcomes, bool, error) {
 	if err := outcomes.check(); err != nil {
 		return Outcomes{}, false, err
 	}
@@ -173,7 +148,7 @@ func (l *Ledger) decide(ctx context.Context, to Store, key Key, kind string, out
 	if !errors.Is(err, ErrExists) {
 		return Outcomes{}, false, err
 	}
-	held, err := get[Outcomes](ctx, l, key.name(kind))
+	held, err := l.Decided(ctx, kind, key)
 	return held, false, err
 }
 

@@ -38,37 +38,20 @@ func TestAClaimIsWonOnce(t *testing.T) {
 }
 
 func TestAnOutcomeIsDecidedOnce(t *testing.T) {
-	kinds := map[string]struct {
-		decide func(*Ledger, Key, Outcomes) (Outcomes, bool, error)
-		get    func(*Ledger, Key) (Outcomes, error)
-	}{
-		"decided": {
-			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.Decide(ctx, k, o) },
-			func(l *Ledger, k Key) (Outcomes, error) { return l.Decided(ctx, k) },
-		},
-		"resolved": {
-			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.Resolve(ctx, k, o) },
-			func(l *Ledger, k Key) (Outcomes, error) { return l.Resolved(ctx, k) },
-		},
-		"updated": {
-			func(l *Ledger, k Key, o Outcomes) (Outcomes, bool, error) { return l.DecideUpdate(ctx, k, o) },
-			func(l *Ledger, k Key) (Outcomes, error) { return l.DecidedUpdate(ctx, k) },
-		},
-	}
-	for name, kind := range kinds {
+	for _, kind := range []Kind{ByCall, ByLookup, ByUpdate, ByReview} {
 		l, key := New(newMemory()), Key{Round: 1, Batch: 3}
-		if _, err := kind.get(l, key); !errors.Is(err, ErrNotFound) {
-			t.Errorf("%s: before: %v, want %v", name, err, ErrNotFound)
+		if _, err := l.Decided(ctx, kind, key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: before: %v, want %v", kind, err, ErrNotFound)
 		}
 		first, second := outcomes("cf", "uuid-1", "bad"), outcomes("uu")
-		if held, won, err := kind.decide(l, key, first); err != nil || !won || !reflect.DeepEqual(held, first) {
-			t.Errorf("%s: the first gets %+v, %v, %v; want its own", name, held, won, err)
+		if held, won, err := l.Decide(ctx, kind, key, first); err != nil || !won || !reflect.DeepEqual(held, first) {
+			t.Errorf("%s: the first gets %+v, %v, %v; want its own", kind, held, won, err)
 		}
-		if held, won, err := kind.decide(l, key, second); err != nil || won || !reflect.DeepEqual(held, first) {
-			t.Errorf("%s: the second gets %+v, %v, %v; want %+v, false", name, held, won, err, first)
+		if held, won, err := l.DecideAnswer(ctx, kind, key, second); err != nil || won || !reflect.DeepEqual(held, first) {
+			t.Errorf("%s: the second gets %+v, %v, %v; want %+v, false", kind, held, won, err, first)
 		}
-		if got, err := kind.get(l, key); err != nil || !reflect.DeepEqual(got, first) {
-			t.Errorf("%s: later: %+v, %v; want %+v", name, got, err, first)
+		if got, err := l.Decided(ctx, kind, key); err != nil || !reflect.DeepEqual(got, first) {
+			t.Errorf("%s: later: %+v, %v; want %+v", kind, got, err, first)
 		}
 	}
 }
@@ -123,9 +106,9 @@ func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
 
 func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
 	l := New(newMemory())
-	decide := func(kind func(context.Context, Key, Outcomes) (Outcomes, bool, error), round int, letters string, words ...string) {
+	decide := func(kind Kind, round int, letters string, words ...string) {
 		t.Helper()
-		if _, won, err := kind(ctx, Key{Round: round, Batch: 3}, outcomes(letters, words...)); err != nil || !won {
+		if _, won, err := l.Decide(ctx, kind, Key{Round: round, Batch: 3}, outcomes(letters, words...)); err != nil || !won {
 			t.Fatalf("round %d, %s: %v, %v", round, letters, won, err)
 		}
 	}
@@ -143,24 +126,24 @@ func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
 		}
 		return letters, byUpdate
 	}
-	decide(l.Decide, 0, "cdddfu", "uuid-0", "twice", "twice", "twice", "bad")
+	decide(ByCall, 0, "cdddfu", "uuid-0", "twice", "twice", "twice", "bad")
 	if letters, _ := after(0); letters != "cuuufu" {
 		t.Errorf("duplicates of round 0 before they are resolved: %q, want cuuufu", letters)
 	}
-	decide(l.Resolve, 0, "-ddd--", "twice", "twice", "twice")
-	decide(l.DecideUpdate, 0, "ppnf--", "refused") // the first record is no duplicate: it was not updated
+	decide(ByLookup, 0, "-ddd--", "twice", "twice", "twice")
+	decide(ByUpdate, 0, "ppnf--", "refused") // the first record is no duplicate: it was not updated
 	if letters, n := after(0); letters != "cpnffu" || n != 3 {
 		t.Errorf("after round 0: %q, %d by an update; want cpnffu, 3", letters, n)
 	}
-	decide(l.Decide, 1, "-----d", "twice")
+	decide(ByCall, 1, "-----d", "twice")
 	if letters, _ := after(1); letters != "cpnffu" {
 		t.Errorf("a duplicate of round 1 before it is resolved: %q, want cpnffu", letters)
 	}
-	decide(l.Resolve, 1, "-----d", "twice")
+	decide(ByLookup, 1, "-----d", "twice")
 	if letters, n := after(1); letters != "cpnffd" || n != 3 {
 		t.Errorf("after round 1: %q, %d by an update; want cpnffd, 3", letters, n)
 	}
-	decide(l.DecideUpdate, 1, "-----p")
+	decide(ByUpdate, 1, "-----p")
 	if letters, n := after(1); letters != "cpnffp" || n != 4 {
 		t.Errorf("after the update of round 1: %q, %d; want cpnffp, 4", letters, n)
 	}
@@ -197,11 +180,11 @@ func TestAnEntryThatDoesNotFitIsNotWritten(t *testing.T) {
 	for name, o := range entries {
 		store := newMemory()
 		l := New(store)
-		if _, won, err := l.Decide(ctx, Key{Batch: 1}, o); err == nil || won {
+		if _, won, err := l.Decide(ctx, ByCall, Key{Batch: 1}, o); err == nil || won {
 			t.Errorf("%s: Decide: won %v, %v; want an error", name, won, err)
 		}
-		if _, won, err := l.Resolve(ctx, Key{Batch: 1}, o); err == nil || won {
-			t.Errorf("%s: Resolve: won %v, %v; want an error", name, won, err)
+		if _, won, err := l.Decide(ctx, ByLookup, Key{Batch: 1}, o); err == nil || won {
+			t.Errorf("%s: by lookup: won %v, %v; want an error", name, won, err)
 		}
 		if len(store.values) != 0 {
 			t.Errorf("%s: the store holds %v, want nothing", name, store.values)
@@ -236,15 +219,15 @@ func TestADamagedEntryIsRefused(t *testing.T) {
 			t.Errorf("%s: %q: InRound gives %+v, want an error", what, entry, got)
 		}
 	}
-	for _, kind := range []string{kindClaim, kindOutcomes, kindResolved} {
+	for _, kind := range []Kind{claims, ByCall, ByLookup} {
 		store := newMemory()
 		l := New(store)
 		entry := Key{Round: 1, Batch: 1}.name(kind)
 		store.values[entry] = []byte(`{"`)
 		_, errClaim := l.ClaimOf(ctx, Key{Round: 1, Batch: 1})
-		_, errDecided := l.Decided(ctx, Key{Round: 1, Batch: 1})
-		_, errResolved := l.Resolved(ctx, Key{Round: 1, Batch: 1})
-		err := map[string]error{kindClaim: errClaim, kindOutcomes: errDecided, kindResolved: errResolved}[kind]
+		_, errDecided := l.Decided(ctx, ByCall, Key{Round: 1, Batch: 1})
+		_, errResolved := l.Decided(ctx, ByLookup, Key{Round: 1, Batch: 1})
+		err := map[Kind]error{claims: errClaim, ByCall: errDecided, ByLookup: errResolved}[kind]
 		if err == nil || !strings.Contains(err.Error(), entry+" is damaged") {
 			t.Errorf("a damaged %s: %v, want an error that names %s", kind, err, entry)
 		}
@@ -269,11 +252,11 @@ func given(t *testing.T, l *Ledger, entries string) {
 		case what == "claim":
 			err = l.Claim(ctx, key, Claim{})
 		case what == "split":
-			_, _, err = l.Decide(ctx, key, Outcomes{Split: true, Sent: true})
+			_, _, err = l.Decide(ctx, ByCall, key, Outcomes{Split: true, Sent: true})
 		case resolved:
-			_, _, err = l.Resolve(ctx, key, madeUp(letters, where))
+			_, _, err = l.Decide(ctx, ByLookup, key, madeUp(letters, where))
 		default:
-			_, _, err = l.Decide(ctx, key, madeUp(letters, where))
+			_, _, err = l.Decide(ctx, ByCall, key, madeUp(letters, where))
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", entry, err)
@@ -409,7 +392,7 @@ func TestHalvesHaveNamesOfTheirOwn(t *testing.T) {
 	names := map[string]Key{}
 	var collect func(k Key, depth int)
 	collect = func(k Key, depth int) {
-		for _, kind := range []string{kindClaim, kindOutcomes, kindResolved} {
+		for _, kind := range []Kind{claims, ByCall, ByLookup} {
 			name := k.name(kind)
 			if other, ok := names[name]; ok {
 				t.Errorf("%+v and %+v are both named %s", k, other, name)
@@ -436,7 +419,7 @@ func TestEntriesKeepTheirForm(t *testing.T) {
 	if want := `{"sent":true,"reason":"timeout","outcomes":"cru","uuids":["1",""],"unknown":[{"why":"timeout","n":1}]}`; err != nil || string(got) != want {
 		t.Errorf("%s, %v\nwant %s", got, err, want)
 	}
-	if got, want := (Key{Round: 1, Batch: 1002, Part: "01"}).name(kindOutcomes), "1/00001/00001002-01.outcomes"; got != want {
+	if got, want := (Key{Round: 1, Batch: 1002, Part: "01"}).name(ByCall), "1/00001/00001002-01.outcomes"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -473,7 +456,7 @@ func TestWhatMayBeSentAgain(t *testing.T) {
 		}
 		o := b.Outcomes(true, "")
 		o.Unwritten = tc.unwritten
-		if _, _, err := l.Decide(ctx, Key{Batch: 1}, o); err != nil {
+		if _, _, err := l.Decide(ctx, ByCall, Key{Batch: 1}, o); err != nil {
 			t.Fatal(err)
 		}
 		in, err := l.InRound(ctx, 1, 1, 2, func(i int) bool { return i == 1 })
@@ -493,10 +476,10 @@ func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
 	whole := b.Outcomes(true, "too large")
 	whole.Split = true
 	key := Key{Batch: 1}
-	if _, _, err := l.Decide(ctx, key, whole); err != nil {
+	if _, _, err := l.Decide(ctx, ByCall, key, whole); err != nil {
 		t.Fatal(err)
 	}
-	held, err := l.Decided(ctx, key)
+	held, err := l.Decided(ctx, ByCall, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -510,7 +493,7 @@ func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
 		for _, i := range positions {
 			b.Created(i, "uuid")
 		}
-		if _, _, err := l.Decide(ctx, key, b.Outcomes(true, "")); err != nil {
+		if _, _, err := l.Decide(ctx, ByCall, key, b.Outcomes(true, "")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -550,7 +533,7 @@ func TestWhatASplitCallMayHaveWrittenIsUnknownUntilItsHalfIsDecided(t *testing.T
 		o    Outcomes
 		want string
 	}{{key, split, "uuuu"}, {one, outcomes("cd--", "uuid-1", "duplicate value"), "cuuu"}, {two, outcomes("--cc", "uuid-3", "uuid-4"), "cucc"}} {
-		if _, _, err := l.Decide(ctx, step.key, step.o); err != nil {
+		if _, _, err := l.Decide(ctx, ByCall, step.key, step.o); err != nil {
 			t.Fatal(err)
 		}
 		records, err := l.After(ctx, 0, 1, 4)

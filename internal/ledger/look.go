@@ -14,7 +14,7 @@ const Abandoned = "claimed, and no outcome"
 // of each part that has no outcome, and whether a call may have been made for it.
 // Look changes nothing.
 func (l *Ledger) Look(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
-	o, err := l.Decided(ctx, key)
+	o, err := l.Decided(ctx, ByCall, key)
 	if errors.Is(err, ErrNotFound) {
 		_, err := l.ClaimOf(ctx, key)
 		if err == nil || errors.Is(err, ErrNotFound) {

@@ -39,10 +39,10 @@ func TestAnAnswerWaitsForAStoreThatComesBack(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			l := New(&troubled{memory: newMemory(), until: start.Add(away)})
-			if _, won, err := l.DecideAnswer(t.Context(), Key{Batch: 1}, outcomes("c", "a uuid")); !won || err != nil {
+			if _, won, err := l.DecideAnswer(t.Context(), ByCall, Key{Batch: 1}, outcomes("c", "a uuid")); !won || err != nil {
 				t.Errorf("won %v, %v; want it written when the store is back", won, err)
 			}
-			if _, err := l.Decided(t.Context(), Key{Batch: 1}); err != nil {
+			if _, err := l.Decided(t.Context(), ByCall, Key{Batch: 1}); err != nil {
 				t.Error(err)
 			}
 			if waited := time.Since(start); waited > away+longestPause {
@@ -54,20 +54,16 @@ func TestAnAnswerWaitsForAStoreThatComesBack(t *testing.T) {
 
 func TestAnAnswerWaitsForItsBudgetAndNoLonger(t *testing.T) {
 	for _, took := range []time.Duration{0, time.Second, 30 * time.Second} {
-		for name, decide := range map[string]func(*Ledger, context.Context, Key, Outcomes) (Outcomes, bool, error){
-			"an answer": (*Ledger).DecideAnswer, "an update": (*Ledger).DecideUpdate,
-		} {
-			synctest.Test(t, func(t *testing.T) {
-				start := time.Now()
-				l := New(&troubled{memory: newMemory(), until: start.Add(24 * time.Hour), took: took})
-				if _, won, err := decide(l, t.Context(), Key{Batch: 1}, outcomes("u")); won || !errors.Is(err, errAway) {
-					t.Errorf("%s: won %v, %v; want the store's error", name, won, err)
-				}
-				if waited := time.Since(start); waited < AnswerBudget-longestPause || waited > AnswerBudget+took {
-					t.Errorf("%s waited %s with requests of %s; want %s", name, waited, took, AnswerBudget)
-				}
-			})
-		}
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			l := New(&troubled{memory: newMemory(), until: start.Add(24 * time.Hour), took: took})
+			if _, won, err := l.DecideAnswer(t.Context(), ByCall, Key{Batch: 1}, outcomes("u")); won || !errors.Is(err, errAway) {
+				t.Errorf("won %v, %v; want the store's error", won, err)
+			}
+			if waited := time.Since(start); waited < AnswerBudget-longestPause || waited > AnswerBudget+took {
+				t.Errorf("it waited %s with requests of %s; want %s", waited, took, AnswerBudget)
+			}
+		})
 	}
 }
 
@@ -76,8 +72,8 @@ func TestWhatIsNoAnswerDoesNotWait(t *testing.T) {
 		start := time.Now()
 		store := &troubled{memory: newMemory(), until: start.Add(time.Hour)}
 		l, key := New(store), Key{Batch: 1}
-		_, _, decided := l.Decide(t.Context(), key, outcomes("u"))
-		_, _, resolved := l.Resolve(t.Context(), key, outcomes("u"))
+		_, _, decided := l.Decide(t.Context(), ByCall, key, outcomes("u"))
+		_, _, resolved := l.Decide(t.Context(), ByLookup, key, outcomes("u"))
 		for name, err := range map[string]error{"claim": l.Claim(t.Context(), key, Claim{}), "decide": decided, "resolve": resolved} {
 			if !errors.Is(err, errAway) {
 				t.Errorf("%s: %v, want %v", name, err, errAway)
@@ -92,7 +88,7 @@ func TestWhatIsNoAnswerDoesNotWait(t *testing.T) {
 func TestAnAnswerThatWasWrittenInSpiteOfAnErrorIsOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(&troubled{memory: newMemory(), until: time.Now().Add(time.Millisecond), writes: true})
-		if _, won, err := l.DecideAnswer(t.Context(), Key{Batch: 1}, outcomes("c", "a uuid")); !won || err != nil {
+		if _, won, err := l.DecideAnswer(t.Context(), ByCall, Key{Batch: 1}, outcomes("c", "a uuid")); !won || err != nil {
 			t.Errorf("won %v, %v; want it ours", won, err)
 		}
 	})
@@ -102,10 +98,10 @@ func TestAnAnswerThatSomebodyElseDecidedIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &troubled{memory: newMemory(), until: time.Now().Add(5 * time.Second)}
 		l := New(store)
-		if _, _, err := New(store.memory).Decide(t.Context(), Key{Batch: 1}, outcomes("u")); err != nil {
+		if _, _, err := New(store.memory).Decide(t.Context(), ByCall, Key{Batch: 1}, outcomes("u")); err != nil {
 			t.Fatal(err)
 		}
-		held, won, err := l.DecideAnswer(t.Context(), Key{Batch: 1}, outcomes("c", "a uuid"))
+		held, won, err := l.DecideAnswer(t.Context(), ByCall, Key{Batch: 1}, outcomes("c", "a uuid"))
 		if won || err != nil || held.Letters != "u" {
 			t.Errorf("held %q, won %v, %v; want what was decided before", held.Letters, won, err)
 		}
@@ -118,7 +114,7 @@ func TestWaitingForAStoreEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		l := New(&troubled{memory: newMemory(), until: start.Add(time.Hour)})
-		if _, won, err := l.DecideAnswer(ctx, Key{Batch: 1}, outcomes("c", "a uuid")); won || !errors.Is(err, errAway) || time.Since(start) > 3*time.Second {
+		if _, won, err := l.DecideAnswer(ctx, ByCall, Key{Batch: 1}, outcomes("c", "a uuid")); won || !errors.Is(err, errAway) || time.Since(start) > 3*time.Second {
 			t.Errorf("won %v, %v after %s; want the store's error when ctx ends", won, err, time.Since(start))
 		}
 	})

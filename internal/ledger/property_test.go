@@ -222,11 +222,11 @@ func (m *machine) step(t *rapid.T, w *worker) {
 	case "decide":
 		m.decide(t, w)
 	case "resolve":
-		held, won, err := m.ledger.Resolve(ctx, w.now.key, w.holds)
+		held, won, err := m.ledger.Decide(ctx, ByLookup, w.now.key, w.holds)
 		m.judge(t, m.resolved, w, held, won, err)
 		*w = worker{}
 	case "update":
-		held, won, err := m.ledger.DecideUpdate(ctx, w.now.key, w.holds)
+		held, won, err := m.ledger.DecideAnswer(ctx, ByUpdate, w.now.key, w.holds)
 		m.judge(t, m.updated, w, held, won, err)
 		*w = worker{}
 	default:
@@ -241,7 +241,7 @@ func (m *machine) visit(t *rapid.T, w *worker) {
 		return
 	}
 	w.now, w.parts = w.parts[0], w.parts[1:]
-	held, err := m.ledger.Decided(ctx, w.now.key)
+	held, err := m.ledger.Decided(ctx, ByCall, w.now.key)
 	known, wasDecided := m.decided[w.now.key]
 	switch {
 	case err == nil && (!wasDecided || !reflect.DeepEqual(held, known)):
@@ -355,7 +355,7 @@ func (m *machine) write(t *rapid.T, id recordID, round int) {
 }
 
 func (m *machine) decide(t *rapid.T, w *worker) {
-	held, won, err := m.ledger.Decide(ctx, w.now.key, w.holds)
+	held, won, err := m.ledger.Decide(ctx, ByCall, w.now.key, w.holds)
 	m.judge(t, m.decided, w, held, won, err)
 	w.next = ""
 	w.descend(held)

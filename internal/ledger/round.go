@@ -105,7 +105,7 @@ func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, erro
 // overlayUpdates puts the outcomes of updates in the place of duplicates.
 func (l *Ledger) overlayUpdates(ctx context.Context, round, batch int, records []Record) error {
 	for r := 0; r <= round && hasDuplicate(records); r++ {
-		updated, err := l.DecidedUpdate(ctx, Key{Round: r, Batch: batch})
+		updated, err := l.Decided(ctx, ByUpdate, Key{Round: r, Batch: batch})
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
@@ -148,7 +148,7 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 			records[i].Outcome, records[i].Error, records[i].Reason = Unknown, "", NotLookedUp
 		}
 	}
-	resolved, err := l.Resolved(ctx, key)
+	resolved, err := l.Decided(ctx, ByLookup, key)
 	if errors.Is(err, ErrNotFound) {
 		return records, nil
 	}
@@ -181,7 +181,7 @@ func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Coun
 // walk visits the decided parts of a batch, first half first, and says how far
 // it is. A call that was refused as too large counts as a call as well.
 func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) (Standing, error) {
-	o, err := l.Decided(ctx, key)
+	o, err := l.Decided(ctx, ByCall, key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		_, err := l.ClaimOf(ctx, key)

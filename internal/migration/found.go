@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/ledger"
 )
 
 // VerifyCounts are what was found of the records that were to be looked at.
@@ -28,15 +29,7 @@ type VerifyCounts struct {
 }
 
 // Add adds other to c.
-func (c *VerifyCounts) Add(other VerifyCounts) {
-	c.Equal += other.Equal
-	c.Different += other.Different
-	c.Missing += other.Missing
-	c.Unseen += other.Unseen
-	c.NotLoaded += other.NotLoaded
-	c.Left += other.Left
-	c.ChangedSince += other.ChangedSince
-}
+func (c *VerifyCounts) Add(other VerifyCounts) { ledger.AddFields(c, other) }
 
 // Checked is the number of records that were compared.
 func (c VerifyCounts) Checked() int { return c.Equal + c.Different + c.Missing }

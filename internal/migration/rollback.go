@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/store"
 )
 
@@ -51,14 +52,7 @@ type RollbackCounts struct {
 }
 
 // Add adds other to c.
-func (c *RollbackCounts) Add(other RollbackCounts) {
-	c.Deleted += other.Deleted
-	c.Gone += other.Gone
-	c.Restored += other.Restored
-	c.Kept += other.Kept
-	c.Failed += other.Failed
-	c.Left += other.Left
-}
+func (c *RollbackCounts) Add(other RollbackCounts) { ledger.AddFields(c, other) }
 
 // Undone is the number of records that are as they were before the migration.
 func (c RollbackCounts) Undone() int { return c.Deleted + c.Gone + c.Restored + c.Kept }

@@ -77,7 +77,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 			for _, i := range there {
 				o.Duplicate(i, "there")
 			}
-			if _, _, err := l.Resolve(t.Context(), ledger.Key{Batch: batch}, o.Outcomes(false, "")); err != nil {
+			if _, _, err := l.Decide(t.Context(), ledger.ByLookup, ledger.Key{Batch: batch}, o.Outcomes(false, "")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -101,7 +101,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 
 func decide(t *testing.T, l *ledger.Ledger, round, batch int, o *ledger.Builder) {
 	t.Helper()
-	if _, _, err := l.Decide(t.Context(), ledger.Key{Round: round, Batch: batch}, o.Outcomes(true, "")); err != nil {
+	if _, _, err := l.Decide(t.Context(), ledger.ByCall, ledger.Key{Round: round, Batch: batch}, o.Outcomes(true, "")); err != nil {
 		t.Fatal(err)
 	}
 }

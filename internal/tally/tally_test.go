@@ -69,7 +69,7 @@ func TestTheLedgerTellsWhereTheRecordsStand(t *testing.T) {
 	l := ledger.New(ledger.NewFolder(f.Ledger()))
 	decide := func(key ledger.Key, o ledger.Outcomes) {
 		t.Helper()
-		_, _, err := l.Decide(t.Context(), key, o)
+		_, _, err := l.Decide(t.Context(), ledger.ByCall, key, o)
 		must(t, err)
 	}
 	decide(ledger.Key{Batch: 1}, entry("ccff", "api 200"))
@@ -81,7 +81,7 @@ func TestTheLedgerTellsWhereTheRecordsStand(t *testing.T) {
 	_, err := f.CreateRetryFile(migration.RetryFile{Round: 1})
 	must(t, err)
 	decide(ledger.Key{Round: 1, Batch: 2}, entry("cddu", "timeout"))
-	_, _, err = l.Resolve(t.Context(), ledger.Key{Round: 1, Batch: 2}, entry("-r--", ""))
+	_, _, err = l.Decide(t.Context(), ledger.ByLookup, ledger.Key{Round: 1, Batch: 2}, entry("-r--", ""))
 	must(t, err)
 
 	got, err := Of(t.Context(), f)
@@ -114,11 +114,11 @@ func TestTheLedgerTellsWhereTheRecordsStand(t *testing.T) {
 func TestDuplicatesOfADeltaMigrationRemainUntilTheyAreUpdated(t *testing.T) {
 	f := folder(t, 4, 4, true)
 	l := ledger.New(ledger.NewFolder(f.Ledger()))
-	_, _, err := l.Decide(t.Context(), ledger.Key{Batch: 1}, entry("cddd", ""))
+	_, _, err := l.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, entry("cddd", ""))
 	must(t, err)
-	_, _, err = l.Resolve(t.Context(), ledger.Key{Batch: 1}, entry("-ddd", ""))
+	_, _, err = l.Decide(t.Context(), ledger.ByLookup, ledger.Key{Batch: 1}, entry("-ddd", ""))
 	must(t, err)
-	_, _, err = l.DecideUpdate(t.Context(), ledger.Key{Batch: 1}, entry("-pf-", ""))
+	_, _, err = l.DecideAnswer(t.Context(), ledger.ByUpdate, ledger.Key{Batch: 1}, entry("-pf-", ""))
 	must(t, err)
 	got, err := Of(t.Context(), f)
 	must(t, err)
@@ -172,7 +172,7 @@ func BenchmarkAMillionRecords(b *testing.B) {
 	l := ledger.New(ledger.NewFolder(f.Ledger()))
 	created := entry(strings.Repeat("c", 100), "")
 	for batch := range 10_000 {
-		_, _, err := l.Decide(b.Context(), ledger.Key{Batch: batch + 1}, created)
+		_, _, err := l.Decide(b.Context(), ledger.ByCall, ledger.Key{Batch: batch + 1}, created)
 		must(b, err)
 	}
 	for b.Loop() {
