@@ -66,7 +66,7 @@ func runTests(m *testing.M) int {
 	defer func() { _ = os.Remove(programs.tmp) }() // unless a test that failed has left its folder there
 	programs.dir = filepath.Join(programs.tmp, "bin")
 	defer func() { _ = os.RemoveAll(programs.dir) }()
-	build := exec.Command("go", "build", "-o", programs.dir+string(filepath.Separator), "./starter", "./worker", "./sandbox")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", programs.dir+string(filepath.Separator), "./starter", "./worker", "./sandbox")
 	build.Dir = ".."
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "the programs do not build: %v\n%s", err, output)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/store"
 )
 
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	program.UseMemory()
 	os.Exit(m.Run())
 }
 

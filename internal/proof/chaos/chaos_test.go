@@ -32,7 +32,11 @@ func newTestHarness(t *testing.T, o options) (*harness, *bytes.Buffer) {
 	t.Helper()
 	programs.once.Do(func() {
 		if programs.dir, programs.err = os.MkdirTemp(fastFolder(false), folderPrefix); programs.err == nil {
-			programs.err = build(context.Background(), programs.dir)
+			needed := built
+			if !program.RunsLong() {
+				needed = []string{"starter", "sandbox"}
+			}
+			programs.err = build(context.Background(), programs.dir, needed...)
 		}
 	})
 	if programs.err != nil {
