@@ -17,8 +17,7 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 401}), 5, "--rate-limit", "5")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 })
+	p := m.startUntil(3)
 	of := func(what string, text string) string {
 		t.Helper()
 		link := regexp.MustCompile(`Web UI: +(http://\S+)`).FindStringSubmatch(text)

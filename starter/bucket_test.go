@@ -69,8 +69,8 @@ func TestABucketHasWhatAFolderHas(t *testing.T) {
 		s := run.sandbox()
 		input := run.users(fakeusers.Options{Records: 400, Seed: 71})
 		s.seed(emails(t, input)[300:310])
-		time.Sleep(4 * time.Second)                                    // clocks may differ by that much, and these are not the migration's
-		s.runAnew("--faults", "reset-after=100", "--heal-after", "41") // with that of before, the first round
+		time.Sleep(4 * time.Second)                                     // clocks may differ by that much, and these are not the migration's
+		s.runAgain("--faults", "reset-after=100", "--heal-after", "41") // with that of before, the first round
 		m := run.migration(s, input, 10, "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "100ms", "--breaker", "0")
 		if name == "bucket" {
 			m.on(server)
@@ -154,7 +154,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	}
 
 	m.state = l.path("nowhere yet")
-	status := m.standing("--latest")
+	status := m.status("--latest")
 	if status.State != "done" || status.ExitCode == nil || *status.ExitCode != 3 || status.Records["total"] != 800 {
 		t.Errorf("the status is %+v; want it done, with 800 records", status)
 	}
@@ -206,9 +206,7 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()
-	if f := m.figures(); f.Records["created"] != 60 || f.Records["updated"] != 30 {
-		t.Errorf("the records came to %v; want 60 created and 30 updated", f.Records)
-	}
+	m.wantRecords(map[string]int{"created": 60, "updated": 30})
 
 	m.state = l.path("elsewhere")
 	p = m.verify("--latest", "--rate-limit", "0", "--json")

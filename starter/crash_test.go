@@ -18,7 +18,7 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
-// chance draws the moments of a crash test. A failing test tells its seed;
+// chance draws the moments of a crash test. A failing test logs its seed;
 // CRASH_SEED repeats it.
 func chance(t *testing.T) *rand.Rand {
 	t.Helper()
@@ -35,7 +35,7 @@ func chance(t *testing.T) *rand.Rand {
 
 // killAtRandom kills a process at one of the moments that matter: while it
 // starts, after some calls, or when it has just written a file.
-// It kills at once when the migration is over, which starter tells by its end.
+// It kills at once when the starter has ended, and with it the migration.
 func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p, starter *process) {
 	t.Helper()
 	var moment string
@@ -59,7 +59,7 @@ func killAtRandom(t *testing.T, r *rand.Rand, m *migration, p, starter *process)
 
 const kills = 8
 
-func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
+func TestAKilledStarterResumes(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	r := chance(t)
@@ -81,9 +81,7 @@ func TestAKilledStarterGoesOnWithTheSameCommand(t *testing.T) {
 		exitCode(t, p, code, 3)
 	}
 	m.check()
-	if f := m.figures(); f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
-		t.Errorf("the records came to %v; want 6 failed, none unknown or remaining", f.Records)
-	}
+	m.wantRecords(map[string]int{"failed": 6, "unknown": 0, "remaining": 0})
 }
 
 func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
@@ -101,9 +99,7 @@ func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
 	m.worker()
 	exitCode(t, p, p.wait(), 3)
 	m.check()
-	if f := m.figures(); f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
-		t.Errorf("the records came to %v; want 6 failed, none unknown or remaining", f.Records)
-	}
+	m.wantRecords(map[string]int{"failed": 6, "unknown": 0, "remaining": 0})
 }
 
 func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
@@ -135,7 +131,7 @@ func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
 	}
 }
 
-// claims gives the batches of round 0 that a process has claimed and nobody has
+// claims gives the batches of round 0 that a process has claimed and that are not
 // decided, by the names of their outcomes.
 func (m *migration) claims(p *process) (open []string) {
 	m.lab.t.Helper()
@@ -185,7 +181,7 @@ func areUnknown(t *testing.T, outcomes string) bool {
 	return o.Outcomes != "" && strings.Trim(o.Outcomes, "u") == ""
 }
 
-func TestAWorkerKilledInMidCallIsNoticedWhileOthersGoOn(t *testing.T) {
+func TestAWorkerKilledInACallIsNoticedWhileOthersContinue(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -230,7 +226,7 @@ func TestAWorkerKilledInMidCallIsNoticedWhileOthersGoOn(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
+func TestAWorkerThatIsSuspendedThroughTheEndChangesNothing(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -269,7 +265,7 @@ func TestAWorkerThatSleepsThroughTheEndChangesNothing(t *testing.T) {
 	m.check()
 }
 
-func TestAWorkerThatSleepsDoesNotHoldTheOthersUp(t *testing.T) {
+func TestASuspendedWorkerDoesNotBlockTheOthers(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -287,7 +283,7 @@ func TestAWorkerThatSleepsDoesNotHoldTheOthersUp(t *testing.T) {
 	m.check()
 }
 
-func TestAWorkerThatWakesAfterAStopSendsNothing(t *testing.T) {
+func TestAWorkerThatIsSuspendedThroughAStopSendsNothing(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -355,8 +351,7 @@ func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 500, Seed: 29}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 })
+	first := m.startUntil(3)
 	first.signal(os.Interrupt)
 	exitCode(t, first, first.wait(), 5)
 	before := m.figures().Records["created"]
@@ -368,12 +363,12 @@ func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	attempted := 5 * len(claims) // also what the killed process was sending
-	status, list := m.standing(), m.ordered("list", "--json")
+	status, list := m.status(), m.ordered("list", "--json")
 	r := status.Records
 	if status.State != "cut_off" || r["total"] != 500 || r["created"]+r["unknown"] != attempted || r["created"] != 5*m.decided() || r["remaining"] != 500-attempted {
 		t.Errorf("the status is %+v; want %d records created of the %d that were sent, and before that there were %d", status, 5*m.decided(), attempted, before)
 	}
-	var rows []standing
+	var rows []shownStatus
 	if err := json.Unmarshal([]byte(list), &rows); err != nil || len(rows) != 1 || !maps.Equal(rows[0].Records, r) {
 		t.Errorf("the list is\n%s\n%v; want the counts of the status, %v", list, err, r)
 	}

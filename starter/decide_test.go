@@ -53,13 +53,13 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	second.asks()
 	code, p := m.operate("resume", "--latest")
 	refused(t, p, code, 1, "not paused")
-	if waiting := m.standing(); s.calls() != calls || waiting.Records["remaining"] != 95 || !strings.Contains(waiting.Decision, "The canary") {
+	if waiting := m.status(); s.calls() != calls || waiting.Records["remaining"] != 95 || !strings.Contains(waiting.Decision, "The canary") {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it to wait, and none", waiting, s.calls()-calls)
 	}
 	m.ordered("approve", "--latest", "--reason", "looks right")
 	exitCode(t, second, second.wait(), 0)
 	m.checkCut()
-	after := m.standing()
+	after := m.status()
 	if got, want := after.changes(), "canary approved,no,yes,looks right"; got != want || after.Records["created"] != 120 {
 		t.Errorf("the changes are %q in %+v; want %q, and 120 created", got, after, want)
 	}
@@ -116,7 +116,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 			p := m.start()
 			p.asks()
 			calls := s.calls()
-			waiting := m.standing()
+			waiting := m.status()
 			if !strings.Contains(waiting.Decision, "of 200 records have failed, more than --max-failed 2% allows") || waiting.Records["remaining"] == 0 || s.calls() != calls {
 				t.Errorf("the status is %+v, and %d calls were made meanwhile; want it to wait", waiting, s.calls()-calls)
 			}
@@ -179,11 +179,10 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
 	at := func(args ...string) []string { return append(args, serviceFlags(t)...) }
 	worker := m.worker()
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 })
+	p := m.startUntil(3)
 	key := filepath.Base(filepath.Dir(m.ledger())) // others use the service too
 	m.ordered(at("pause", key, "--reason", "lunch")...)
-	until(t, "the batches wait", func() bool { return strings.Contains(m.standing(at(key)...).Paused, "lunch") })
+	until(t, "the batches wait", func() bool { return strings.Contains(m.status(at(key)...).Paused, "lunch") })
 	worker.kill()
 	m.worker()
 	calls := s.calls()
@@ -195,7 +194,7 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	m.ordered(at("resume", key)...)
 	exitCode(t, p, p.wait(), 0)
 	m.check()
-	if got, want := m.standing(at(key)...).changes(), "paused,no,yes,lunch\nrate,10,200,\nworkers,10,3,\npaused,yes,no,"; got != want {
+	if got, want := m.status(at(key)...).changes(), "paused,no,yes,lunch\nrate,10,200,\nworkers,10,3,\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
 	}
 }

@@ -43,7 +43,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 		}
 	}
 	s.seed(there)
-	s.runAnew(flags...)
+	s.runAgain(flags...)
 
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "20", "--retry-backoff", "20ms")
 	p := m.start()
@@ -76,7 +76,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	again := l.migration(s, input, 20, "-m", "--rate-limit", "0")
 	again.state, again.out = l.path("state-again"), l.path("out-again")
 	updates = s.count("entity.update") + s.count("entity.replace")
-	s.runAnew()
+	s.runAgain()
 	code, p := again.run()
 	exitCode(t, p, code, 3)
 	f = again.figures()

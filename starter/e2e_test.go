@@ -229,7 +229,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	end := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(end) {
-			t.Fatalf("waited %s in vain: %s", patience, what)
+			t.Fatalf("after %s it is not so: %s", patience, what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -269,8 +269,8 @@ func (s *target) run(flags ...string) {
 	})
 }
 
-// runAnew ends it and starts it with other flags.
-func (s *target) runAnew(flags ...string) {
+// runAgain ends it and starts it with other flags.
+func (s *target) runAgain(flags ...string) {
 	s.lab.t.Helper()
 	s.process.kill()
 	s.run(flags...)
@@ -457,6 +457,14 @@ func (m *migration) start() *process {
 	return m.lab.start("starter", m.env, m.arguments()...)
 }
 
+// startUntil is start, and returns when the target has had so many calls.
+func (m *migration) startUntil(calls int) *process {
+	m.lab.t.Helper()
+	p := m.start()
+	until(m.lab.t, fmt.Sprintf("%d calls", calls), func() bool { return m.target.calls() >= calls || p.hasEnded() })
+	return p
+}
+
 // run gives the command and waits for its end.
 func (m *migration) run() (code int, p *process) {
 	m.lab.t.Helper()
@@ -549,6 +557,17 @@ func (m *migration) figures() (f figures) {
 		m.lab.t.Fatal(err)
 	}
 	return f
+}
+
+// wantRecords compares the summary with the numbers of records that are wanted.
+func (m *migration) wantRecords(want map[string]int) {
+	m.lab.t.Helper()
+	got := m.figures().Records
+	for disposition, n := range want {
+		if got[disposition] != n {
+			m.lab.t.Errorf("the records came to %v; want %d %s", got, n, disposition)
+		}
+	}
 }
 
 // snapshot gives the bytes of all artifacts, by name.

@@ -37,7 +37,7 @@ func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
 	}
 	s.seed(existing)
 	seeded := time.Now()
-	s.runAnew("--faults", allFaults, "--seed", "4810", "--find-lag", "1500ms", "--latency", "5ms")
+	s.runAgain("--faults", allFaults, "--seed", "4810", "--find-lag", "1500ms", "--latency", "5ms")
 	until(t, "the users were there some time before", func() bool { return time.Since(seeded) > clockTolerance })
 
 	m := l.migration(s, input, 100, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms")

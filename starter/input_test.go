@@ -52,8 +52,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := l.migration(s, input, 5, "--rate-limit", "8")
-			p := m.start()
-			until(t, "some calls", func() bool { return s.calls() >= 6 })
+			p := m.startUntil(6)
 			if err := c.damage(input, content); err != nil {
 				t.Fatal(err)
 			}

@@ -151,8 +151,7 @@ func TestInputsThatAreStagedGoOnAfterAKillAndAStop(t *testing.T) {
 	plain := people(t, fakeusers.Options{Records: 200, Seed: 102})
 	input := l.write("users.csv.gz", gzipped(t, plain))
 	m := l.migration(s, input, 5, "--rate-limit", "10")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	p := m.startUntil(5)
 	p.kill()
 	calls := s.calls()
 	p = m.start()
@@ -203,7 +202,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	// By hand, as with dataload.py: the same options and the retry file.
 	byHand := *m
 	byHand.input, byHand.out = filepath.Join(m.out, *f.Files.Unresolved), l.path("by hand")
-	s.runAnew()
+	s.runAgain()
 	code, second := byHand.run()
 	exitCode(t, second, code, 0)
 	if got := byHand.figures(); got.Records["created"] != f.Records["unknown"] {
@@ -280,8 +279,7 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	first := l.write("first.csv", people(t, fakeusers.Options{Records: 200, Seed: 106}))
 	second := l.write("second.csv", []byte("email\nlast@example.org\n"))
 	m := l.migration(s, first, 5, "--rate-limit", "10", second)
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 })
+	p := m.startUntil(3)
 	p.signal(syscall.SIGINT)
 	exitCode(t, p, p.wait(), 5)
 	if text := p.output(); !strings.Contains(text, "not begun") || !strings.Contains(text, "stopped") {

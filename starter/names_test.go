@@ -37,7 +37,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 		code, p := m.run()
 		exitCode(t, p, code, 0)
 		shownSafely(t, p)
-		if f := m.standing("--latest"); f.State != "done" || f.Records["created"] != 10 || strings.ContainsFunc(f.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		if f := m.status("--latest"); f.State != "done" || f.Records["created"] != 10 || strings.ContainsFunc(f.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			t.Errorf("%q: %+v; want its ten records created, under an id of ASCII", name, f)
 		}
 	}

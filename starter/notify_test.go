@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/engine"
 	"durable-dataload/internal/fakeusers"
 	"durable-dataload/internal/proof/program"
 )
@@ -27,7 +25,7 @@ const (
 	hookKey   = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
-// hook is somebody who is notified.
+// hook is a receiver of notices.
 type hook struct {
 	t       *testing.T
 	address string
@@ -105,7 +103,7 @@ func (h *hook) of(kind, file string) *hookNotice {
 	return found
 }
 
-// hasStartAndEnd looks at the notices of a migration.
+// hasStartAndEnd checks the notices of a migration.
 func (h *hook) hasStartAndEnd(m *migration, code int) {
 	h.t.Helper()
 	file := filepath.Base(m.input)
@@ -128,41 +126,27 @@ func (h *hook) hasStartAndEnd(m *migration, code int) {
 	}
 }
 
-func TestSomebodyIsNotifiedWhoWasAwayAtFirst(t *testing.T) {
+func TestANoticeIsRetriedUntilTheReceiverAnswers(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
 	h := newHook(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 95, Awkward: true}), 10, "--rate-limit", "0")
 	m.env = append(m.env, h.env()...)
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() > 0 })
+	p := m.startUntil(1)
 	h.listen()
 	code := p.wait()
 	exitCode(t, p, code, 3)
 	m.check()
 	h.hasStartAndEnd(m, code)
 
-	e := evidence{}
-	for _, name := range []string{"engine", "logs", "migrations"} {
-		e.addFolder(t, filepath.Join(m.state, name))
-	}
+	e := m.traces("engine", "logs", "migrations")
 	e.addFolder(t, m.out)
-	e.add("stdout", []byte(p.output()))
-	e.add("stderr", []byte(p.errors()))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Stop()
-	e.addService(t, service.Address())
 	e.mustHold(t, "NotifyWorkflow", "migration.ended", h.address) // of the attempts that failed
 	e.mustNotHold(t, map[string]string{hookToken: "the token in the URL", hookKey: "the secret"})
 }
 
-func TestANoticeThatIsLeftArrivesWithTheNextCommand(t *testing.T) {
+func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -199,10 +183,10 @@ func TestAWorkerNotifies(t *testing.T) {
 	s := l.sandbox()
 	h := newHook(t).listen()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
-	m.env = nil // the starter knows nobody
+	m.env = nil // the starter has no receiver
 	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.places()...)...)
 	code, p := m.run()
 	exitCode(t, p, code, 0)
-	until(t, "the end is told", func() bool { return h.of("migration.ended", "users.csv") != nil })
+	until(t, "the notice of the end has arrived", func() bool { return h.of("migration.ended", "users.csv") != nil })
 	h.hasStartAndEnd(m, 0)
 }

@@ -22,7 +22,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	until(t, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
 	s.process.kill()
 	until(t, "the breaker opens", func() bool { return strings.Contains(m.events(), `"breaker opened"`) || p.hasEnded() })
-	time.Sleep(2 * time.Second) // for which 80 batches would be sent in vain
+	time.Sleep(2 * time.Second) // enough for 80 batches
 	s.run("--latency", "20ms")
 	exitCode(t, p, p.wait(), 0)
 	m.check()
@@ -30,7 +30,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	if f.Records["unknown"] != 0 || f.Records["failed"] != 0 || f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records came to %v; want all created or recovered", f.Records)
 	}
-	// A good answer from before may come in between, and begins the row anew.
+	// A good answer from before may come in between, and begins the row again.
 	if most := 5 * (2*3 + 4); f.Rounds[0].Unknown > most || f.Rounds[0].Unknown == 0 {
 		t.Errorf("%d records are unknown after the first round; want some, and at most the %d of what was in flight", f.Rounds[0].Unknown, most)
 	}
@@ -46,7 +46,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	}
 }
 
-// events is what the folder of the one migration tells, as it stands there.
+// events is the file of events of the one migration.
 func (m *migration) events() string {
 	m.lab.t.Helper()
 	found, err := filepath.Glob(filepath.Join(m.state, "migrations", "*", "events.jsonl"))

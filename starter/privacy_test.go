@@ -50,6 +50,30 @@ func (e evidence) addFolder(t *testing.T, dir string) {
 	}
 }
 
+// traces are what a migration left in folders of the state, on the screens of its
+// programs, and in the engine of the state folder, which has to be free.
+func (m *migration) traces(folders ...string) evidence {
+	t := m.lab.t
+	t.Helper()
+	e := evidence{}
+	for _, name := range folders {
+		e.addFolder(t, filepath.Join(m.state, name))
+	}
+	for _, p := range m.lab.processes {
+		e.add(p.stdout, []byte(p.output()))
+		e.add(p.stderr, []byte(p.errors()))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Stop()
+	e.addService(t, service.Address())
+	return e
+}
+
 // addService takes in what the Temporal service tells of every workflow: by its
 // own interface, and by that of the Web UI.
 func (e evidence) addService(t *testing.T, address engine.Address) {
@@ -247,28 +271,12 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		l := newLab(t)
 		s := l.sandbox("--faults", faults, "--seed", "12", "--latency", "30ms")
 		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 91, Awkward: true}), 5, flags...)
-		p := m.start()
-		until(t, "some calls", func() bool { return s.calls() >= 10 })
+		p := m.startUntil(10)
 		p.kill()
 		code, p := m.run()
 		exitCode(t, p, code, 3)
 		m.check()
-		e := evidence{}
-		for _, name := range []string{"engine", "logs", "pace"} {
-			e.addFolder(t, filepath.Join(m.state, name))
-		}
-		for _, p := range l.processes {
-			e.add(p.stdout, []byte(p.output()))
-			e.add(p.stderr, []byte(p.errors()))
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer service.Stop()
-		e.addService(t, service.Address())
+		e := m.traces("engine", "logs", "pace")
 		e.mustHold(t, "LoadBatch", "SettleBatch", "ResolveDuplicates", "WriteArtifacts", "batch_size", `"unknown":`, "lines ", "Started Worker")
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)

@@ -291,7 +291,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	}
 	code, p := m.run()
 	exitCode(t, p, code, 0)
-	if status := m.standing(); status.State != "done" {
+	if status := m.status(); status.State != "done" {
 		t.Errorf("after the right command it is %+v", status)
 	}
 }

@@ -27,8 +27,7 @@ func TestAResetOfAWorkflowSendsNothingTwice(t *testing.T) {
 			s := l.sandbox("--latency", "900ms")
 			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 27}), 5, "--rate-limit", "0", "--timeout", "3", "--retry-backoff", "20ms").remote()
 			m.worker()
-			p := m.start()
-			until(t, "some calls", func() bool { return s.calls() >= 12 })
+			p := m.startUntil(12)
 			reset(t, m, which == "the load")
 			code := p.wait()
 			if which == "the migration" {

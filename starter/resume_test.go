@@ -13,19 +13,18 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
-func TestTheSameCommandWatchesTheMigrationThatRuns(t *testing.T) {
+func TestARerunWatchesTheRunningMigration(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=20", "--seed", "3")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	first := m.startUntil(5)
 	second := m.start()
 	exitCode(t, first, first.wait(), 3)
 	exitCode(t, second, second.wait(), 3)
 	m.check()
 	if !strings.Contains(second.errors(), "Resuming the migration of") {
-		t.Errorf("the second does not say that it goes on with the first:\n%s", second.errors())
+		t.Errorf("want the second to say that it resumes the migration, it says\n%s", second.errors())
 	}
 	if first.output() != second.output() || first.output() != readAll(m.summary()) {
 		t.Errorf("the first shows\n%s\nthe second\n%s\nthe summary is\n%s", first.output(), second.output(), readAll(m.summary()))
@@ -38,8 +37,7 @@ func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 72}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	first := m.startUntil(5)
 	second := m.start()
 	until(t, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
 	first.kill()
@@ -59,8 +57,7 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 73}), 5, "--rate-limit", "4")
 	serve := l.start("starter", m.env, "serve", "--apid_uri", s.uri(), "--state-dir", m.state)
 	until(t, "the engine runs", func() bool { return strings.Contains(serve.errors(), "Serving") || serve.hasEnded() })
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 || first.hasEnded() })
+	first := m.startUntil(3)
 	attach := func() *process {
 		t.Helper()
 		p := m.start()
@@ -80,7 +77,7 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	third := attach()
 	exitCode(t, third, third.wait(), 5)
 	if text := third.errors(); !strings.Contains(text, "Stopping: ") || strings.Contains(text, "without this terminal") {
-		t.Errorf("nobody else works for it, and it says\n%s", text)
+		t.Errorf("no other process works on it; want a stop, it says\n%s", text)
 	}
 	m.check()
 	if f := m.figures(); f.Records["remaining"] == 0 || f.Records["created"] == 0 {
@@ -110,9 +107,7 @@ func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	exitCode(t, p, code, 3)
 	e := again.evidence2(2)
 	verify(t, e)
-	if f := again.figures(); f.Records["failed"] != 60 {
-		t.Errorf("the records came to %v; want 60 failed as duplicates", f.Records)
-	}
+	again.wantRecords(map[string]int{"failed": 60})
 	sameArtifacts(t, m.snapshot(), before)
 }
 
@@ -141,10 +136,10 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 	}
 	retry := filepath.Join(m.out, *f.Files.Unresolved)
 	if !strings.Contains(p.output(), "unknown state: those of "+*f.Files.Unresolved) {
-		t.Errorf("it does not say which file to go on with:\n%s", p.output())
+		t.Errorf("want it to say which file to load next, it says\n%s", p.output())
 	}
 
-	s.runAnew()
+	s.runAgain()
 	written := map[string]bool{}
 	for _, email := range s.emails() {
 		written[strings.ToLower(email)] = true
@@ -186,8 +181,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 			l := newLab(t)
 			s := l.sandbox("--latency", "400ms")
 			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 76, Awkward: true}), 5, "--rate-limit", "15")
-			p := m.start()
-			until(t, "some calls", func() bool { return s.calls() >= 8 })
+			p := m.startUntil(8)
 			calls := s.calls()
 			p.signal(signal)
 			exitCode(t, p, p.wait(), 5)
@@ -227,7 +221,7 @@ func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 	if f := m.figures(); f.Records["unknown"] == 0 || f.Files.Unresolved == nil {
 		t.Errorf("the records came to %v; want some unknown, in a file", f.Records)
 	}
-	s.runAnew() // well again
+	s.runAgain() // well again
 	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
@@ -248,7 +242,7 @@ func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
 	until(t, "it says that it stops", func() bool { return strings.Contains(p.errors(), "Stopping") })
 	p.signal(os.Interrupt)
 	exitCode(t, p, p.wait(), 5)
-	s.runAnew()
+	s.runAgain()
 	code, p := m.run()
 	exitCode(t, p, code, 0)
 	m.check()

@@ -115,7 +115,7 @@ func sameContent(t *testing.T, got, want map[string]map[string]any) {
 	}
 }
 
-// edit changes a record as somebody else would.
+// edit changes a record as another client would.
 func (s *target) edit(uuid, attributes string) {
 	s.lab.t.Helper()
 	body := s.post("/entity.update", url.Values{"type_name": {"user"}, "uuid": {uuid}, "attributes": {attributes}})
@@ -141,9 +141,9 @@ func rolled(t *testing.T, p *process) (f rollbackFigures) {
 	return f
 }
 
-// TestRollbackGoesOnWhereItWasKilled: a delta migration into a target with
+// TestAKilledRollbackResumes: a delta migration into a target with
 // strangers, its rollback with faults, killed in the middle twice.
-func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
+func TestAKilledRollbackResumes(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
@@ -161,14 +161,14 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	if err := os.WriteFile(identity, []byte(key.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.runAnew("--faults", "reset-after=10", "--seed", "2")
+	s.runAgain("--faults", "reset-after=10", "--seed", "2")
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "20ms", "--undo-recipient", key.Recipient().String())
 	code, p := m.run()
 	exitCode(t, p, code, 0)
 	if f := m.figures(); f.Records["updated"] != 100 || f.Records["created"]+f.Records["recovered"] != 200 {
 		t.Fatalf("the records came to %v: not what is to be rolled back", f.Records)
 	}
-	s.runAnew("--faults", "delete:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "3", "--latency", "30ms")
+	s.runAgain("--faults", "delete:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "3", "--latency", "30ms")
 
 	code = m.rollback("--yes").wait()
 	if code != 1 || s.count("entity.delete") != 0 {
@@ -206,7 +206,7 @@ func TestRollbackGoesOnWhereItWasKilled(t *testing.T) {
 	refused(t, again, code, 1, "migrated and rolled back")
 	m.flags = append(m.flags, "--again")
 	m.out = l.path("out-again")
-	s.runAnew()
+	s.runAgain()
 	code, again = m.run()
 	exitCode(t, again, code, 0)
 	if f := m.figures(); f.Records["created"] != 200 || f.Records["updated"] != 100 {
@@ -280,7 +280,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	}
 }
 
-func TestRollbackIsStoppedAndGoesOn(t *testing.T) {
+func TestAStoppedRollbackResumes(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "40ms")
@@ -378,7 +378,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	code, p := m.run()
 	exitCode(t, p, code, 0)
 
-	// One row has the uuid of somebody else's record, another one their email as well.
+	// One row has the uuid of a record of another origin, another row its email as well.
 	success := filepath.Join(m.out, m.figures().Files.Success)
 	list := rows(t, success)
 	kept := []string{list[3][2], list[12][2]}
@@ -408,7 +408,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	}
 }
 
-func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
+func TestRollbackRefusesUnclearOptions(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for says, flags := range map[string][]string{
@@ -428,13 +428,12 @@ func TestRollbackRefusesWhatItCannotMean(t *testing.T) {
 	}
 }
 
-func TestRollbackRefusesAMigrationThatIsNotAtItsEnd(t *testing.T) {
+func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() > 3 })
+	p := m.startUntil(4)
 	p.signal(os.Interrupt)
 	exitCode(t, p, p.wait(), 5)
 	id := m.workflowID() // the summary is that of the stop

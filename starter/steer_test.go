@@ -30,8 +30,8 @@ func (m *migration) ordered(args ...string) string {
 	return p.output()
 }
 
-// standing are the parts of a status that tests ask for.
-type standing struct {
+// shownStatus are the parts of a status that tests ask for.
+type shownStatus struct {
 	ID       string
 	State    string
 	Phase    string
@@ -48,7 +48,7 @@ type standing struct {
 	Events []struct{ Kind, Who, Name, Old, New, Reason string }
 }
 
-func (m *migration) standing(args ...string) (s standing) {
+func (m *migration) status(args ...string) (s shownStatus) {
 	m.lab.t.Helper()
 	output := m.ordered(append([]string{"status", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(output), &s); err != nil {
@@ -57,8 +57,8 @@ func (m *migration) standing(args ...string) (s standing) {
 	return s
 }
 
-// changes are those that the status tells of, a line each.
-func (s standing) changes() string {
+// changes are those in the status, a line each.
+func (s shownStatus) changes() string {
 	var lines []string
 	for _, e := range s.Events {
 		if e.Kind == "changed" {
@@ -73,32 +73,31 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 81}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	first := m.startUntil(5)
 	m.ordered("pause", "--latest", "--reason", "lunch")
-	until(t, "the batches wait", func() bool { return m.standing().Pace.Closed != "" })
+	until(t, "the batches wait", func() bool { return m.status().Pace.Closed != "" })
 	calls := s.calls()
-	paused := m.standing() // looks for two seconds, in which 40 calls could be made
+	paused := m.status() // polls for two seconds, in which 40 calls could be made
 	if !strings.Contains(paused.Paused, "lunch") || paused.State != "running" || s.calls() != calls {
 		t.Errorf("the status is %+v, %d calls were made in the pause; want it paused, and none", paused, s.calls()-calls)
 	}
 	if code, p := m.operate("pause", "--latest"); code != 1 || !strings.Contains(p.errors(), "paused already") {
 		t.Errorf("another pause: %d, %s", code, p.errors())
 	}
-	until(t, "the first terminal tells", func() bool { return strings.Contains(first.errors(), "Paused by") })
+	until(t, "the first terminal shows the pause", func() bool { return strings.Contains(first.errors(), "Paused by") })
 
 	first.kill()
 	second := m.start()
-	until(t, "the second terminal tells", func() bool {
+	until(t, "the second terminal shows the pause", func() bool {
 		return strings.Contains(second.errors(), "Paused by") || second.hasEnded()
 	})
-	if paused = m.standing(); !strings.Contains(paused.Paused, "lunch") || s.calls() != calls {
+	if paused = m.status(); !strings.Contains(paused.Paused, "lunch") || s.calls() != calls {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it paused, and none", paused, s.calls()-calls)
 	}
 	m.ordered("resume", "users.csv")
 	exitCode(t, second, second.wait(), 0)
 	m.check()
-	if got, want := m.standing().changes(), "paused,no,yes,lunch\npaused,yes,no,"; got != want {
+	if got, want := m.status().changes(), "paused,no,yes,lunch\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
 	}
 }
@@ -118,7 +117,7 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	if code, usage := m.operate("set", "--latest", "rat=8"); code != 2 || !strings.Contains(usage.errors(), "did you mean rate?") {
 		t.Errorf("a name that is not known: %d, %s", code, usage.errors())
 	}
-	before := m.standing()
+	before := m.status()
 	if before.Pace.Limit != 2 || before.Pace.Workers != 10 || before.changes() != "" {
 		t.Errorf("after what was refused the status is %+v", before)
 	}
@@ -128,7 +127,7 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	}
 	exitCode(t, p, p.wait(), 0) // which takes 100 seconds by the old rate
 	m.check()
-	after := m.standing(before.ID)
+	after := m.status(before.ID)
 	if got, want := after.changes(), "rate,2,500,night\nworkers,10,4,night"; got != want || after.State != "done" || *after.ExitCode != 0 {
 		t.Errorf("the changes are\n%s\nin %+v; want\n%s\nand it done", got, after, want)
 	}
@@ -142,10 +141,9 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 83}), 5, "--rate-limit", "10")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	p := m.startUntil(5)
 	watcher := l.start("starter", nil, "status", "--watch", "--state-dir", m.state)
-	until(t, "somebody watches", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
+	until(t, "a status follows", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
 	output := m.ordered("stop", "--latest")
 	exitCode(t, p, p.wait(), 5)
 	exitCode(t, watcher, watcher.wait(), 5)
@@ -154,7 +152,7 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	if f.Files.Remaining == nil || f.Records["remaining"] == 0 || !strings.Contains(output, *f.Files.Remaining) {
 		t.Errorf("the records came to %v, and stop says\n%s", f.Records, output)
 	}
-	stopped := m.standing()
+	stopped := m.status()
 	if stopped.State != "stopped" || *stopped.ExitCode != 5 || stopped.Records["remaining"] != f.Records["remaining"] {
 		t.Errorf("the status is %+v; want it stopped, with %d remaining", stopped, f.Records["remaining"])
 	}
@@ -166,19 +164,18 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	code, p = m.run()
 	exitCode(t, p, code, 0)
 	m.check()
-	if after := m.standing(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
+	if after := m.status(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
 		t.Errorf("the status is %+v, and there is %q; want it done", after, m.artifacts("remaining_*"))
 	}
 }
 
 // The process that was stopped may not have ended yet, and its engine does.
-func TestTheSameCommandMayFollowAStopAtOnce(t *testing.T) {
+func TestARerunMayFollowAStopAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 86}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 3 })
+	p := m.startUntil(3)
 	m.ordered("stop", "--latest")
 	code, again := m.run()
 	exitCode(t, again, code, 0)
@@ -186,13 +183,12 @@ func TestTheSameCommandMayFollowAStopAtOnce(t *testing.T) {
 	m.check()
 }
 
-func TestACancelledMigrationIsNotGoneOnWith(t *testing.T) {
+func TestACancelledMigrationIsNotResumed(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	p := m.startUntil(5)
 	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
 	exitCode(t, p, p.wait(), 5)
 	m.check()
@@ -202,7 +198,7 @@ func TestACancelledMigrationIsNotGoneOnWith(t *testing.T) {
 	calls := s.calls()
 	code, p := m.run()
 	refused(t, p, code, 1, "was cancelled", "--again")
-	if cancelled := m.standing(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
+	if cancelled := m.status(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
 		t.Errorf("the status is %+v; %d more calls were made", cancelled, s.calls()-calls)
 	}
 }
@@ -213,8 +209,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "10").remote()
 	m.worker()
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	p := m.startUntil(5)
 	key := filepath.Base(filepath.Dir(m.ledger()))
 	at := serviceFlags(t)
 	elsewhere := *m
@@ -222,14 +217,14 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	until(t, "the service lists it", func() bool {
 		return strings.Contains(elsewhere.ordered(append([]string{"list"}, at...)...), key)
 	})
-	running := elsewhere.standing(append(at, key)...)
+	running := elsewhere.status(append(at, key)...)
 	if running.State != "running" || running.Records["total"] != 300 || running.Pace.Limit != 10 {
 		t.Errorf("the status is %+v", running)
 	}
 	elsewhere.ordered(append([]string{"stop", key}, at...)...)
 	exitCode(t, p, p.wait(), 5)
 	m.check()
-	stopped := elsewhere.standing(append(at, key)...)
+	stopped := elsewhere.status(append(at, key)...)
 	if stopped.State != "stopped" || stopped.Records["remaining"] == 0 || !slices.ContainsFunc(stopped.Events, func(e struct{ Kind, Who, Name, Old, New, Reason string }) bool { return e.Name == "stop" }) {
 		t.Errorf("the status is %+v", stopped)
 	}

@@ -16,8 +16,7 @@ func TestAMigrationGoesOnUnderAnotherEngine(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--latency", "20ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 91}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
-	first := m.start()
-	until(t, "some calls", func() bool { return s.calls() >= 5 })
+	first := m.startUntil(5)
 	first.kill()
 
 	engine := filepath.Join(m.state, "engine")

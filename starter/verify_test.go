@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/engine"
 	"durable-dataload/internal/fakeusers"
 )
 
@@ -52,7 +50,7 @@ func (s *target) remove(uuid string) {
 	}
 }
 
-func TestVerifyFindsWhatIsNotAsItShouldBe(t *testing.T) {
+func TestVerifyFindsTheDifferences(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -130,29 +128,14 @@ func (m *migration) endedAnHourAgo() {
 	}
 }
 
-// noValuesOf holds that Temporal, the log and the screen have none of these.
+// noValuesOf checks that Temporal, the log and the screen have none of these.
 func (m *migration) noValuesOf(values []string) {
 	t := m.lab.t
 	t.Helper()
-	e := evidence{}
-	for _, name := range []string{"engine", "logs", "verifications"} {
-		e.addFolder(t, filepath.Join(m.state, name))
-	}
-	for _, p := range m.lab.processes {
-		e.add(p.stdout, []byte(p.output()))
-		e.add(p.stderr, []byte(p.errors()))
-	}
+	e := m.traces("engine", "logs", "verifications")
 	for _, path := range m.artifacts("verify_*") {
 		e.add(path, []byte(readAll(path)))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Stop()
-	e.addService(t, service.Address())
 	e.mustHold(t, "VerifyWorkflow", "VerifyBatch", "givenName", "familyName", "verify batch 2 of 8", "missing")
 	secrets := map[string]string{}
 	for _, value := range values {
@@ -162,15 +145,15 @@ func (m *migration) noValuesOf(values []string) {
 	ownerOnly(t, filepath.Join(m.state, "verifications"))
 }
 
-// TestVerifyIsStoppedAndBeginsAgain is with workers of a service, and records that
+// TestAStoppedVerificationStartsAgain is with workers of a service, and records that
 // were updated.
-func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
+func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
 	input := l.users(fakeusers.Options{Records: 60, Seed: 62})
 	s.seed(emails(t, input)[:20])
-	s.runAnew("--latency", "300ms")
+	s.runAgain("--latency", "300ms")
 	m := l.migration(s, input, 5, "-m", "--rate-limit", "0").remote()
 	m.worker()
 	code, p := m.run()
@@ -179,7 +162,7 @@ func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
 	finds := s.count("entity.find")
 	p = m.verify(flags...)
 	until(t, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
-	p.kill() // the workers of the service go on
+	p.kill() // the workers of the service continue
 	p = m.verify(flags...)
 	until(t, "it is watched again", func() bool { return strings.Contains(p.errors(), "verified already") || p.hasEnded() })
 	exitCode(t, p, p.wait(), 0)
@@ -199,7 +182,7 @@ func TestVerifyIsStoppedAndBeginsAgain(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
+func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -221,8 +204,7 @@ func TestVerifyRefusesWhatItCannotMean(t *testing.T) {
 	}
 
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 63}), 1, "--rate-limit", "2")
-	p := m.start()
-	until(t, "some calls", func() bool { return s.calls() > 3 })
+	p := m.startUntil(4)
 	p.kill()
 	p = m.verify("--latest")
 	code := p.wait()
