@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
@@ -24,7 +25,7 @@ type listed struct {
 	File       string           `json:"file"`
 	Target     string           `json:"target"` // host
 	EntityType string           `json:"entity_type"`
-	State      state            `json:"state"`
+	State      catalogue.State  `json:"state"`
 	Phase      workflows.Phase  `json:"phase,omitempty"`
 	Paused     bool             `json:"paused,omitempty"`
 	Decision   string           `json:"decision,omitempty"`
@@ -63,13 +64,13 @@ Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 				screen.PrintJSON(rows)
 				return nil
 			}
-			if p.service != nil {
-				if link := p.service.Link(""); link != "" {
+			if p.Service != nil {
+				if link := p.Service.Link(""); link != "" {
 					screen.Say("Web UI:  " + link)
 				}
 			}
 			if len(rows) == 0 {
-				screen.Say("No migration was found in " + p.text() + ".")
+				screen.Say("No migration was found in " + p.Where + ".")
 				return nil
 			}
 			return printList(stdout, rows)
@@ -84,42 +85,42 @@ Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
 
 // list gives a line for each migration.
 func (p *place) list(ctx context.Context) ([]listed, error) {
-	all, err := p.all(ctx)
+	all, err := p.All(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
-		if k := &all[i]; k.folder.IsZero() || k.isRunning() {
-			err := p.look(ctx, k)
-			if err != nil && isOfService(err) {
+		if k := &all[i]; k.Folder.IsZero() || k.IsRunning() {
+			err := p.Refresh(ctx, k)
+			if err != nil && catalogue.IsOfService(err) {
 				return nil, err
 			}
 			if err != nil {
-				k.problem = err.Error()
+				k.Problem = err.Error()
 			}
 		}
 	}
 	counting, cancel := context.WithTimeout(ctx, tallyFor)
 	defer cancel()
 	rows := make([]listed, len(all))
-	someAtOnce(len(all), func(i int) { rows[i] = p.row(ctx, counting, all[i]) })
+	catalogue.Concurrently(len(all), func(i int) { rows[i] = p.row(ctx, counting, all[i]) })
 	return rows, nil
 }
 
 // row tells of one of them. counting ends when the ledgers of all have taken long
 // enough.
-func (p *place) row(ctx, counting context.Context, k known) listed {
-	s := k.status()
-	row := listed{ID: k.id, File: s.File, Target: k.spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
-	if s.State != stateRunning {
+func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed {
+	s := statusOf(k)
+	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
+	if s.State != catalogue.Running {
 		p.addCounts(counting, k, &s)
 		p.addReason(ctx, k, &s)
 		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
-	} else if p.service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since it was looked at
+	} else if p.Service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since it was looked at
 		row.Records = s.Records
 	}
-	if k.problem != "" {
-		row.Reason = k.problem
+	if k.Problem != "" {
+		row.Reason = k.Problem
 	}
 	return row
 }
@@ -129,9 +130,9 @@ func (p *place) row(ctx, counting context.Context, k known) listed {
 func (p *place) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, _, err := newView(p.service, row.ID, p.stateDir, nil).look(asking)
+	progress, _, err := newView(p.Service, row.ID, p.stateDir, nil).look(asking)
 	if err != nil {
-		row.Reason, _ = p.service.Silence(ctx, row.ID, err)
+		row.Reason, _ = p.Service.Silence(ctx, row.ID, err)
 		return false
 	}
 	row.Phase, row.Records = progress.Phase, dispositions(progress)
@@ -144,9 +145,9 @@ func (p *place) addProgress(ctx context.Context, row *listed) bool {
 // text is the state and what is to be known with it, for people.
 func (l listed) text() string {
 	switch {
-	case l.State == stateFailed:
+	case l.State == catalogue.Failed:
 		return "could not run"
-	case l.State != stateRunning:
+	case l.State != catalogue.Running:
 		return strings.ReplaceAll(string(l.State), "_", " ")
 	case l.Decision != "":
 		return "waits for a decision"

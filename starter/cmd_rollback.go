@@ -23,6 +23,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
@@ -41,15 +42,16 @@ import (
 // rollbackOptions are the command line of starter rollback.
 type rollbackOptions struct {
 	runOptions
-	migration string // workflow id
-	success   string // file
-	identity  string
-	yes       bool
-	force     bool
-	dryRun    bool
+	name     catalogue.Name
+	success  string // file
+	identity string
+	yes      bool
+	force    bool
+	dryRun   bool
 
 	identities []age.Identity
-	of         migration.Folder // of the migration, "" with --data
+	migration  string           // its workflow id, "" with --data
+	of         migration.Folder // of the migration, zero with --data
 	target     migration.Target
 }
 
@@ -57,7 +59,7 @@ type rollbackOptions struct {
 func rollbackCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o rollbackOptions
 	command := &cobra.Command{
-		Use:   "rollback --migration WORKFLOW_ID | --data success_….csv",
+		Use:   "rollback ID | --latest | --data success_….csv",
 		Short: "Delete what a migration created, and restore what it updated",
 		Long: `Delete what a migration created, and restore what it updated.
 
@@ -66,10 +68,18 @@ The same command again goes on with a rollback that was cut off, or tries again 
 
 Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed records;
 5 stopped, with records left.`,
-		Example: `  starter rollback --migration migration-users.csv-0123456789ab --dry-run
-  starter rollback --migration migration-users.csv-0123456789ab
+		Example: `  starter rollback migration-users.csv-0123456789ab --dry-run
+  starter rollback migration-users.csv-0123456789ab
   starter rollback --data success_Nov_22_2026_13_05_00.csv --apid_uri https://example.janraincapture.com`,
-		Args: noArguments("the file is named with --data"),
+		Args: func(command *cobra.Command, args []string) error {
+			if err := oneMigration(&o.name, o.success == "")(command, args); err != nil {
+				return fmt.Errorf("%w; or --data success_….csv", err)
+			}
+			if o.name.IsGiven() && o.success != "" {
+				return usage("expected a migration or --data success_….csv, found both")
+			}
+			return nil
+		},
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
@@ -84,16 +94,17 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			})
 		},
 	}
+	command.ValidArgsFunction = o.completeID
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command
 }
 
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.migration, "migration", "", "workflow id of the migration to undo, as its summary has it; it is found where it keeps its work")
+	o.name.AddFlags(f)
 	tilde.Var(f, &o.success, "data", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
 	o.targetOptions.addFlags(f, "undo a migration into the local Identity Cloud")
-	f.Lookup("type-name").Usage = "entity type; with --migration that of the migration"
+	f.Lookup("type-name").Usage = "entity type; without --data that of the migration"
 	o.paceOptions.addFlags(f)
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
 	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
@@ -107,9 +118,6 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 
 // complete checks the command line and adds what is not on it.
 func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
-	if (o.migration == "") == (o.success == "") {
-		return usage("expected one of --migration WORKFLOW_ID and --data success_….csv")
-	}
 	if err := o.paceOptions.complete(); err != nil {
 		return err
 	}
@@ -146,15 +154,12 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 
 // completeFromMigration takes the target that the migration went to.
 func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
-	all, err := migrationsIn(o.work())
+	known := o.home.catalogue()
+	found, err := known.Find(context.Background(), o.name)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; without its state folder, give its success file with --data", err)
 	}
-	i := slices.IndexFunc(all, func(k known) bool { return k.id == o.migration })
-	if i < 0 {
-		return fmt.Errorf("%s has no migration %s; expected a workflow id, as the summary of the migration has it; give its --state-dir or --work-url, or its success file with --data", o.text(), o.migration)
-	}
-	o.of = all[i].folder
+	o.migration, o.of = found.ID, found.Folder
 	spec, err := o.of.Spec()
 	if errors.Is(err, migration.ErrAbsent) {
 		return fmt.Errorf("the migration %s has sent nothing; there is nothing to undo", o.migration)

@@ -19,6 +19,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
@@ -37,7 +38,7 @@ type status struct {
 	File       string          `json:"file"`
 	URI        string          `json:"apid_uri"`
 	EntityType string          `json:"entity_type"`
-	State      state           `json:"state"`
+	State      catalogue.State `json:"state"`
 	Phase      workflows.Phase `json:"phase,omitempty"`
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
@@ -106,28 +107,22 @@ func statusCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Tell what a migration does, and what it has come to",
 		Long: `Tell what a migration does, and what it has come to.
 
-ID is the id of the migration, the key at its end, or a part that only it has. Without it: the migration that began last,
-of those that run if any does. Where nothing runs, the state folder tells.
+` + catalogue.Help + `
+Without it: --latest. Where nothing runs, the state folder tells.
 
 Exit codes: 0 it was told; 1 it could not be told; 2 wrong usage. With --watch that of the migration when it ends:
 0, 3, 4 or 5 as starter --help has them, 1 if it failed.`,
 		Example: "  starter status\n  starter status --latest --watch\n  starter status migration-users.csv-0123456789ab --json",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && o.latest {
-				return usage("expected one migration: its id, or --latest")
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) (err error) {
-			o.id = strings.Join(args, "")
+		Args:    oneMigration(&o.name, false),
+		RunE: func(*cobra.Command, []string) (err error) {
 			*code, err = o.run(context.Background(), stdout, stderr)
 			return err
 		},
-		ValidArgsFunction: o.place.complete,
+		ValidArgsFunction: o.completeID,
 	}
 	f := command.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.latest, "latest", false, "the migration that began last, of those that run; as without an id")
+	o.name.AddFlags(f)
 	f.BoolVar(&o.watch, "watch", false, "look every second until the migration ends")
 	f.BoolVar(&o.json, "json", false, "print it as JSON; with --watch an object a line")
 	o.addFlags(f)
@@ -136,10 +131,9 @@ Exit codes: 0 it was told; 1 it could not be told; 2 wrong usage. With --watch t
 
 type statusOptions struct {
 	place
-	id     string
-	latest bool
-	watch  bool
-	json   bool
+	name  catalogue.Name
+	watch bool
+	json  bool
 }
 
 const (
@@ -152,7 +146,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	defer o.close()
-	k, err := o.find(ctx, o.id)
+	k, err := o.Find(ctx, o.name)
 	if err != nil {
 		return 0, err
 	}
@@ -162,7 +156,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return o.follow(ctx, l, screen)
 	}
 	s, err := l.look(ctx)
-	if err == nil && s.State == stateRunning && s.Trouble == "" {
+	if err == nil && s.State == catalogue.Running && s.Trouble == "" {
 		time.Sleep(measureFor)
 		s, err = l.look(ctx)
 	}
@@ -234,7 +228,7 @@ func redraw(w io.Writer, s status) error {
 // looker looks at one migration, again and again.
 type looker struct {
 	place    *place
-	known    known
+	known    catalogue.Migration
 	view     *view
 	progress workflows.Progress // of the last look
 	linkTo   string             // see link
@@ -243,10 +237,10 @@ type looker struct {
 	calls, batches, updates terminal.Meter
 }
 
-func newLooker(p *place, k known, screen *terminal.Screen) *looker {
+func newLooker(p *place, k catalogue.Migration, screen *terminal.Screen) *looker {
 	l := &looker{place: p, known: k}
-	if p.service != nil {
-		l.view = newView(p.service, k.id, p.stateDir, screen)
+	if p.Service != nil {
+		l.view = newView(p.Service, k.ID, p.stateDir, screen)
 	}
 	return l
 }
@@ -254,17 +248,17 @@ func newLooker(p *place, k known, screen *terminal.Screen) *looker {
 // look gives the status.
 func (l *looker) look(ctx context.Context) (status, error) {
 	p := l.place
-	if s := p.service; s != nil && !s.HasEngine() {
-		p.ends()
+	if s := p.Service; s != nil && !s.HasEngine() {
+		p.Disconnected()
 	}
-	if err := p.look(ctx, &l.known); err != nil {
+	if err := p.Refresh(ctx, &l.known); err != nil {
 		return status{}, err
 	}
-	s := l.known.status()
-	if p.service != nil && l.known.run != "" {
+	s := statusOf(l.known)
+	if p.Service != nil && l.known.Run != "" {
 		s.WebUI = l.link()
 	}
-	if s.State != stateRunning || p.service == nil {
+	if s.State != catalogue.Running || p.Service == nil {
 		return s, l.addEnd(ctx, &s)
 	}
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
@@ -272,7 +266,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	progress, ids, err := l.view.look(asking)
 	if err != nil {
 		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
-		s.Trouble, s.Unpolled = p.service.Silence(ctx, l.known.id, err)
+		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)
 		s.addTally(ctx, l.known)
 		return s, nil
 	}
@@ -283,7 +277,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 		s.addTally(ctx, l.known)
 	}
 	gate := l.view.gateNow(progress)
-	s.addPace(progress, gate, l.known.spec.Limits)
+	s.addPace(progress, gate, l.known.Spec.Limits)
 	l.measure(&s, progress)
 	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
 		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // that was before
@@ -295,7 +289,7 @@ func (l *looker) look(ctx context.Context) (status, error) {
 // that it does not change under the eyes of a person.
 func (l *looker) link() string {
 	if time.Since(l.linked) > engine.LinkLife/2 {
-		l.linkTo, l.linked = l.place.service.LinkToRun(l.known.id, l.known.run), time.Now()
+		l.linkTo, l.linked = l.place.Service.LinkToRun(l.known.ID, l.known.Run), time.Now()
 	}
 	return l.linkTo
 }
@@ -318,16 +312,16 @@ func (l *looker) measure(s *status, p workflows.Progress) {
 	}
 }
 
-// status is what the folder and the options tell.
-func (k known) status() status {
+// statusOf is what the folder and the options tell.
+func statusOf(k catalogue.Migration) status {
 	s := status{
-		ID: k.id, File: k.spec.InputName(), URI: k.spec.Target.URI, EntityType: k.spec.Target.EntityType,
-		StartedAt: k.begun, outputDir: k.spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
+		ID: k.ID, File: k.Spec.InputName(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
+		StartedAt: k.Begun, outputDir: k.Spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
 	}
-	s.State, s.Reason = k.stateNow()
-	s.Reason = cmp.Or(k.problem, s.Reason)
-	if !k.folder.IsZero() {
-		if events, err := k.folder.Events(); err == nil && events != nil {
+	s.State, s.Reason = k.State()
+	s.Reason = cmp.Or(k.Problem, s.Reason)
+	if !k.Folder.IsZero() {
+		if events, err := k.Folder.Events(); err == nil && events != nil {
 			s.Events = events
 		}
 	}
@@ -339,9 +333,9 @@ func (l *looker) addEnd(ctx context.Context, s *status) error {
 	l.place.addCounts(ctx, l.known, s)
 	code := migration.ExitStopped // something is left, as far as is known
 	switch s.State {
-	case stateFailed:
+	case catalogue.Failed:
 		code = migration.ExitCannotRun
-	case stateCutOff:
+	case catalogue.CutOff:
 	default:
 		if s.Records.Total > 0 || !s.FinishedAt.IsZero() {
 			code = s.Records.ExitCode()
@@ -359,9 +353,9 @@ const tallyFor = 5 * time.Second
 // addCounts adds where the records stand. The summary tells for a run that came to
 // its end, and the ledger for one that did not: the summary is that of an earlier
 // run then, and only shown, with its time, if the ledger takes too long.
-func (p *place) addCounts(ctx context.Context, k known, s *status) {
-	summary, err := k.summary(ctx, p.service)
-	ended := s.State != stateCutOff && s.State != stateFailed && err == nil
+func (p *place) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
+	summary, err := summaryOf(ctx, k, p.Service)
+	ended := s.State != catalogue.CutOff && s.State != catalogue.Failed && err == nil
 	switch {
 	case ended:
 		s.addSummary(summary)
@@ -373,13 +367,13 @@ func (p *place) addCounts(ctx context.Context, k known, s *status) {
 }
 
 // addTally adds what the ledger says, and whether it could be counted in time.
-func (s *status) addTally(ctx context.Context, k known) bool {
-	if k.folder.IsZero() {
+func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
+	if k.Folder.IsZero() {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, tallyFor)
 	defer cancel()
-	t, err := tally.Of(ctx, k.folder)
+	t, err := tally.Of(ctx, k.Folder)
 	if err != nil {
 		return false
 	}
@@ -392,37 +386,37 @@ func (s *status) addTally(ctx context.Context, k known) bool {
 
 // addReason asks the service why a migration could not run, where the folder does
 // not tell.
-func (p *place) addReason(ctx context.Context, k known, s *status) {
-	if s.State != stateFailed || s.Reason != "" || p.service == nil {
+func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status) {
+	if s.State != catalogue.Failed || s.Reason != "" || p.Service == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	if err := p.service.Client.GetWorkflow(ctx, k.id, k.run).Get(ctx, nil); err != nil {
+	if err := p.Service.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, nil); err != nil {
 		s.Reason = workflows.Cause(err)
 	}
 }
 
-// summary gives that of the last run that came to its end.
-func (k known) summary(ctx context.Context, s *session.Service) (migration.Summary, error) {
-	if !k.folder.IsZero() {
-		return k.folder.Summary()
+// summaryOf gives the summary of the last run that came to its end.
+func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (migration.Summary, error) {
+	if !k.Folder.IsZero() {
+		return k.Folder.Summary()
 	}
-	if s == nil || k.state != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+	if s == nil || k.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 		return migration.Summary{}, migration.ErrAbsent
 	}
 	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
 	var result workflows.Result
-	err := s.Client.GetWorkflow(ctx, k.id, k.run).Get(ctx, &result)
+	err := s.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, &result)
 	return result.Summary, err
 }
 
 func (s *status) addSummary(sum migration.Summary) {
 	s.Records, s.StartedAt, s.FinishedAt = sum.Records, sum.StartedAt, sum.FinishedAt
 	s.advice = artifacts.Advice(sum)
-	if s.State == stateDone {
-		s.State = stateOf(sum)
+	if s.State == catalogue.Done {
+		s.State = catalogue.StateAfter(sum)
 	}
 	s.addRounds(sum)
 }

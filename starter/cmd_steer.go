@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/suggest"
@@ -83,10 +84,9 @@ func steerCommands(stdout, stderr io.Writer, code *int) []*cobra.Command {
 // steerOptions are the command line of one of them.
 type steerOptions struct {
 	place
-	latest bool
+	name   catalogue.Name
 	reason string
 	json   bool
-	id     string
 	set    map[string]string
 }
 
@@ -102,7 +102,7 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 	command := &cobra.Command{
 		Use:     use,
 		Short:   s.short,
-		Long:    s.short + ".\n\n" + s.long + "\n\nID is the id of the migration, the key at its end, or a part that only it has.\n\nExit codes: 0 it is done; 1 it could not be done, or was refused; 2 wrong usage.",
+		Long:    s.short + ".\n\n" + s.long + "\n\n" + catalogue.Help + "\n\nExit codes: 0 it is done; 1 it could not be done, or was refused; 2 wrong usage.",
 		Example: example,
 		Args: func(_ *cobra.Command, args []string) error {
 			return o.take(s, args)
@@ -113,11 +113,11 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 			*code, err = o.run(context.Background(), s, screen)
 			return err
 		},
-		ValidArgsFunction: o.place.complete,
+		ValidArgsFunction: o.completeID,
 	}
 	f := command.Flags()
 	f.SortFlags = false
-	f.BoolVar(&o.latest, "latest", false, "the migration that began last, of those that run")
+	o.name.AddFlags(f)
 	f.StringVar(&o.reason, "reason", "", "why, for those who look later")
 	f.BoolVar(&o.json, "json", false, "print the answer as JSON on stdout; after a stop the summary")
 	o.addFlags(f)
@@ -133,14 +133,14 @@ func (o *steerOptions) take(s steering, args []string) error {
 			if err := o.takeSetting(name, value); err != nil {
 				return err
 			}
-		case o.id != "":
-			return usage("expected one migration, found %q and %q", o.id, arg)
 		default:
-			o.id = arg
+			if err := o.name.Take(arg); err != nil {
+				return usage("%w", err)
+			}
 		}
 	}
-	if (o.id == "") != o.latest {
-		return usage("expected a migration: its id, or --latest (starter list has them)")
+	if err := o.name.Check(); err != nil {
+		return usage("%w", err)
 	}
 	if s.update == workflows.UpdateSet && len(o.set) == 0 {
 		return usage("expected what to set, as in rate=8; there are %s", strings.Join(migration.Settings, ", "))
@@ -187,14 +187,14 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 		return 0, err
 	}
 	defer o.close()
-	k, err := o.find(ctx, o.id)
+	k, err := o.Find(ctx, o.name)
 	if err != nil {
 		return 0, err
 	}
 	if err := o.checkRunning(k); err != nil {
 		return 0, err
 	}
-	before, _ := k.folder.Summary() // of an earlier run, if there was one
+	before, _ := k.Folder.Summary() // of an earlier run, if there was one
 	answer, err := o.send(ctx, s, k)
 	if err != nil {
 		return 0, err
@@ -212,19 +212,19 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 }
 
 // checkRunning says why a migration cannot be steered, and what to do about it.
-func (o *steerOptions) checkRunning(k known) error {
+func (o *steerOptions) checkRunning(k catalogue.Migration) error {
 	switch {
-	case k.isRunning():
+	case k.IsRunning():
 		return nil
-	case o.service == nil:
-		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.id)
+	case o.Service == nil:
+		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.ID)
 	}
-	state, reason := k.stateNow()
-	text, next := state.text()
+	state, reason := k.State()
+	text, next := state.Text()
 	if reason != "" {
 		text += " (" + reason + ")"
 	}
-	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.id, text, next)
+	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.ID, text, next)
 }
 
 // orderTimeout is how long an order may take to be answered. A worker that died
@@ -232,12 +232,12 @@ func (o *steerOptions) checkRunning(k known) error {
 const orderTimeout = 30 * time.Second
 
 // send gives the order, and waits for the answer.
-func (o *steerOptions) send(ctx context.Context, s steering, k known) (workflows.Answer, error) {
+func (o *steerOptions) send(ctx context.Context, s steering, k catalogue.Migration) (workflows.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	var answer workflows.Answer
-	handle, err := o.service.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		WorkflowID: k.id, RunID: k.run, UpdateName: s.update,
+	handle, err := o.Service.Client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
+		WorkflowID: k.ID, RunID: k.Run, UpdateName: s.update,
 		Args:         []any{workflows.Order{By: operator(), Reason: o.reason, Set: o.set}},
 		WaitForStage: client.WorkflowUpdateStageCompleted,
 	})
@@ -251,19 +251,19 @@ func (o *steerOptions) send(ctx context.Context, s steering, k known) (workflows
 }
 
 // explain says why an order was not carried out.
-func (o *steerOptions) explain(s steering, k known, err error) error {
+func (o *steerOptions) explain(s steering, k catalogue.Migration, err error) error {
 	var refused *temporal.ApplicationError
 	var gone *serviceerror.NotFound
 	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
 	case errors.As(err, &refused) && strings.HasPrefix(refused.Message(), "unknown update"):
-		return fmt.Errorf("%s was begun by a version of this program that does not know %s; stop it with Ctrl-C where it runs, and give its command again with this version", k.id, s.update)
+		return fmt.Errorf("%s was begun by a version of this program that does not know %s; stop it with Ctrl-C where it runs, and give its command again with this version", k.ID, s.update)
 	case errors.As(err, &refused):
 		return errors.New("refused: " + refused.Message())
 	case errors.As(err, &gone):
-		return fmt.Errorf("%s has ended meanwhile; starter status %s tells how", k.id, k.id)
+		return fmt.Errorf("%s has ended meanwhile; starter status %s tells how", k.ID, k.ID)
 	case errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no worker has answered within %s, and the order may be carried out when one comes, or not; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.queue, k.id)
+		return fmt.Errorf("no worker has answered within %s, and the order may be carried out when one comes, or not; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.Queue, k.ID)
 	}
 	return fmt.Errorf("the Temporal service did not take the order: %w", err)
 }
@@ -284,14 +284,14 @@ func answerText(a workflows.Answer) string {
 
 // waitForEnd shows how a migration comes to its end, and what it has come to.
 // It is ended by others: Ctrl-C leaves it alone.
-func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *terminal.Screen) (int, error) {
+func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summary, screen *terminal.Screen) (int, error) {
 	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
 	ctx := context.Background()
-	w := session.Watcher{Process: session.Process{Screen: screen, Stop: interrupted.Done()}, Service: o.service, Attached: true, Again: "starter status " + k.id + " shows it again."}
-	v := newView(o.service, k.id, o.stateDir, screen)
+	w := session.Watcher{Process: session.Process{Screen: screen, Stop: interrupted.Done()}, Service: o.Service, Attached: true, Again: "starter status " + k.ID + " shows it again."}
+	v := newView(o.Service, k.ID, o.stateDir, screen)
 	var result workflows.Result
-	err := w.Watch(ctx, o.service.Client.GetWorkflow(ctx, k.id, k.run), &result, v.update)
+	err := w.Watch(ctx, o.Service.Client.GetWorkflow(ctx, k.ID, k.Run), &result, v.update)
 	var failed *temporal.WorkflowExecutionError
 	switch {
 	case err == nil:
@@ -305,12 +305,12 @@ func (o *steerOptions) waitForEnd(k known, before migration.Summary, screen *ter
 	default:
 		// The process that ran the engine may end with the migration, before it
 		// has told us. The folder has the rest.
-		if result.Summary, err = k.folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
-			return 0, fmt.Errorf("the process that ran %s has ended before the result files were written; the command that began it goes on with it", k.id)
+		if result.Summary, err = k.Folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
+			return 0, fmt.Errorf("the process that ran %s has ended before the result files were written; the command that began it goes on with it", k.ID)
 		}
 	}
 	dir := ""
-	if spec, err := k.folder.Spec(); err == nil {
+	if spec, err := k.Folder.Spec(); err == nil {
 		dir = spec.OutputDir
 	}
 	printResult(screen, result, dir, false)

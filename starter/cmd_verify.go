@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
@@ -26,12 +27,11 @@ import (
 // verifyOptions are the command line of starter verify.
 type verifyOptions struct {
 	runOptions
-	migration string // or a part of its id
-	latest    bool
-	sample    int
-	all       bool
+	name   catalogue.Name
+	sample int
+	all    bool
 
-	of   known
+	of   catalogue.Migration
 	spec migration.Spec // of the migration
 }
 
@@ -43,7 +43,7 @@ const usualSample = 1000
 func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o verifyOptions
 	command := &cobra.Command{
-		Use:   "verify --migration WORKFLOW_ID | --latest",
+		Use:   "verify ID | --latest",
 		Short: "Read back what a migration has written, and compare it with the input",
 		Long: `Read back what a migration has written, and compare it with the input.
 
@@ -52,8 +52,8 @@ Nothing is changed in the target. The differences are listed by line and name of
 Exit codes: 0 all records that were looked at are as they should be; 1 could not run; 2 wrong usage;
 3 some differ or are missing; 4 some could not be looked at; 5 stopped, with records left.`,
 		Example: `  starter verify --latest
-  starter verify --migration migration-users.csv-0123456789ab --all`,
-		Args: noArguments("the migration is named with --migration"),
+  starter verify migration-users.csv-0123456789ab --all`,
+		Args: oneMigration(&o.name, true),
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
@@ -65,14 +65,14 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 			})
 		},
 	}
+	command.ValidArgsFunction = o.completeID
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command
 }
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.migration, "migration", "", "workflow id of the migration, as its summary has it, or a part of it that no other has")
-	f.BoolVar(&o.latest, "latest", false, "the migration that was begun last")
+	o.name.AddFlags(f)
 	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)
@@ -86,9 +86,6 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 
 // complete checks the command line and adds what is not on it.
 func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
-	if (o.migration == "") != o.latest {
-		return usage("expected one of --migration WORKFLOW_ID and --latest")
-	}
 	if o.all && f.Changed("sample") {
 		return usage("expected one of --sample and --all")
 	}
@@ -107,11 +104,12 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if err := o.home.complete(getenv); err != nil {
 		return err
 	}
-	if o.of, err = (&place{home: o.home}).find(context.Background(), o.migration); err != nil {
+	known := o.home.catalogue()
+	if o.of, err = known.Find(context.Background(), o.name); err != nil {
 		return err
 	}
-	if o.spec, err = o.of.folder.Spec(); errors.Is(err, migration.ErrAbsent) {
-		return fmt.Errorf("the migration %s has sent nothing; there is nothing to verify", o.of.id)
+	if o.spec, err = o.of.Folder.Spec(); errors.Is(err, migration.ErrAbsent) {
+		return fmt.Errorf("the migration %s has sent nothing; there is nothing to verify", o.of.ID)
 	} else if err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if err := o.outputOptions.complete(o.workURL); err != nil || o.sandbox {
 		return err
 	}
-	return o.requireOf(o.of.id, o.spec.Target)
+	return o.requireOf(o.of.ID, o.spec.Target)
 }
 
 // verifyOperation is the verification of one migration.
@@ -134,26 +132,26 @@ type verifyOperation struct {
 
 // identify finds out what is to be read back.
 func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
-	id := v.o.of.id
-	mark, err := v.o.of.folder.RolledBack()
+	id := v.o.of.ID
+	mark, err := v.o.of.Folder.RolledBack()
 	if err == nil {
 		return j, fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
 		return j, err
 	}
-	summary, err := v.o.of.folder.Summary()
+	summary, err := v.o.of.Folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
 		return j, session.NotEnded(id)
 	}
 	v.verification = migration.Verification{
-		ID: "verify-" + id, Source: id, Migration: v.o.of.folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
+		ID: "verify-" + id, Source: id, Migration: v.o.of.Folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
 		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
 	}
 	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.o.spec), Result: &v.summary}, err
 }
 
-func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.o.of.id) }
+func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.o.of.ID) }
 
 func (v *verifyOperation) Attach() error { return nil }
 
@@ -175,7 +173,7 @@ func (v *verifyOperation) Begin() error {
 		return err
 	}
 	now := time.Now()
-	owner, err := v.o.of.folder.Owner()
+	owner, err := v.o.of.Folder.Owner()
 	if err != nil {
 		return err
 	}
@@ -183,7 +181,7 @@ func (v *verifyOperation) Begin() error {
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(v.o.work(), store.Base(v.o.of.folder.Path()), stamp)
+	folder := migration.VerificationIn(v.o.work(), store.Base(v.o.of.Folder.Path()), stamp)
 	v.verification.Folder = folder
 	if err := folder.SaveOptions(v.verification); err != nil {
 		return err

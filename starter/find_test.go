@@ -8,77 +8,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
-	"durable-dataload/internal/migration"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/workflows"
 )
-
-const (
-	isRunning = enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING
-	hasEnded  = enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
-)
-
-func TestWordsMeanOneMigration(t *testing.T) {
-	several := []known{
-		{id: "migration-b.csv-00000000000b-2", folder: migration.In("state", "00000000000b-2"), state: isRunning},
-		{id: "migration-b.csv-00000000000b", folder: migration.In("state", "00000000000b"), state: hasEnded},
-		{id: "migration-a=1.csv-00000000000a", state: hasEnded},
-		{id: "migration-c.csv-00000000000c", state: hasEnded},
-		{id: "migration-c.csv-00000000000d", state: hasEnded},
-		{id: "migration-Kaufer.csv-00000000000e", state: hasEnded, spec: migration.Spec{DataFile: "/data/Käufer.csv"}},
-	}
-	cases := []struct {
-		all   []known
-		words string
-		want  string
-		err   []string
-	}{
-		{several, "migration-b.csv-00000000000b", "migration-b.csv-00000000000b", nil},
-		{several, "00000000000b", "migration-b.csv-00000000000b", nil},
-		{several, "00000000000b-2", "migration-b.csv-00000000000b-2", nil},
-		{several, "00000000000a", "migration-a=1.csv-00000000000a", nil},
-		{several, "a=1", "migration-a=1.csv-00000000000a", nil},
-		{several, "b.csv", "migration-b.csv-00000000000b-2", nil},
-		{several, "c.csv", "", []string{"2 migrations", `"c.csv"`, "migration-c.csv-00000000000c", "migration-c.csv-00000000000d"}},
-		{several, "users", "", []string{"no migration", "migration-b.csv-00000000000b-2 (running)", "migration-a=1.csv"}},
-		{several, "Käufer.csv", "migration-Kaufer.csv-00000000000e", nil},
-		{nil, "users", "", []string{"no migration is known"}},
-	}
-	for _, tc := range cases {
-		got, err := choose(tc.all, tc.words)
-		if got.id != tc.want || (err != nil) != (tc.err != nil) {
-			t.Errorf("%q: %q, %v; want %q", tc.words, got.id, err, tc.want)
-		}
-		for _, words := range tc.err {
-			if err == nil || !strings.Contains(err.Error(), words) {
-				t.Errorf("%q: the error %v does not have %q", tc.words, err, words)
-			}
-		}
-	}
-	var many []known
-	for i := range 25 {
-		many = append(many, known{id: fmt.Sprintf("migration-%d", i)})
-	}
-	if _, err := choose(many, "migration"); err == nil || strings.Count(err.Error(), "\n") != 11 || !strings.Contains(err.Error(), "15 more") {
-		t.Errorf("the error is %v; want ten of the ids, and how many more there are", err)
-	}
-}
-
-func TestTheLatestIsOneThatRuns(t *testing.T) {
-	all := []known{{id: "new"}, {id: "old", state: isRunning}, {id: "older", state: isRunning}, {id: "oldest"}}
-	if got, want := ids(latestFirst(all)), "  old (running)\n  older (running)\n  new\n  oldest"; got != want {
-		t.Errorf("the latest ones are\n%s\nwant\n%s", got, want)
-	}
-	if all[0].id != "new" {
-		t.Errorf("the list itself is in another order now: %v", all)
-	}
-}
 
 func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	state := t.TempDir()
@@ -106,6 +43,7 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := place{home: home{stateDir: state}}
+	p.Catalogue = p.home.catalogue()
 	rows, err := p.list(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -122,36 +60,11 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	if reason, listed := reasons["migration-users.csv-"+whole]; len(rows) != 4 || !listed || reason != "" {
 		t.Errorf("listed are %+v; want four, of which one has no problem", rows)
 	}
-	if k, err := p.find(context.Background(), ""); err != nil || k.key() != noSpec {
-		t.Errorf("the latest is %s, %v; want the one that began last", k.id, err)
+	if k, err := p.Find(context.Background(), catalogue.Name{}); err != nil || k.Key() != noSpec {
+		t.Errorf("the latest is %s, %v; want the one that began last", k.ID, err)
 	}
-	if k, err := p.find(context.Background(), nothing); err != nil || k.problem == "" {
+	if k, err := p.Find(context.Background(), catalogue.Name{Words: nothing}); err != nil || k.Problem == "" {
 		t.Errorf("by its key: %+v, %v; want the folder with its problem", k, err)
-	}
-}
-
-func TestTheFolderListsItsMigrationsTheNewestFirst(t *testing.T) {
-	dir := t.TempDir()
-	begun := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
-	for i, key := range []string{"00000000000a", "00000000000b", "00000000000c"} {
-		folder := migration.In(dir, key)
-		if _, err := folder.CreateStart(migration.Start{ID: "migration-" + key, StartedAt: begun.Add(time.Duration(i) * time.Hour)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := migration.In(dir, "00000000000d").Make(); err != nil { // not begun yet
-		t.Fatal(err)
-	}
-	p := place{home: home{stateDir: dir}}
-	all, err := p.all(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := ids(all), "  migration-00000000000c\n  migration-00000000000b\n  migration-00000000000a"; got != want {
-		t.Errorf("it lists\n%s\nwant\n%s", got, want)
-	}
-	if words, _ := p.complete(nil, nil, ""); len(words) != 3 {
-		t.Errorf("the shell is offered %q", words)
 	}
 }
 
@@ -167,10 +80,12 @@ func TestSteeringArguments(t *testing.T) {
 		refuse string
 	}{
 		{s: pause, args: "users", id: "users"},
-		{s: pause, o: steerOptions{latest: true}},
+		{s: pause, o: steerOptions{name: catalogue.Name{Latest: true}}},
 		{s: pause, args: "a=b", id: "a=b"},
-		{s: pause, refuse: "expected a migration"},
-		{s: pause, o: steerOptions{latest: true}, args: "users", refuse: "expected a migration"},
+		{s: pause, refuse: "expected one migration"},
+		{s: pause, o: steerOptions{name: catalogue.Name{Words: "users"}}, id: "users"}, // --migration
+		{s: pause, o: steerOptions{name: catalogue.Name{Words: "users"}}, args: "others", refuse: `found "users" and "others"`},
+		{s: pause, o: steerOptions{name: catalogue.Name{Latest: true}}, args: "users", refuse: "expected one migration"},
 		{s: pause, args: "users|others", refuse: `found "users" and "others"`},
 		{s: pause, o: steerOptions{reason: "two\nlines"}, args: "users", refuse: "the reason has a character"},
 		{s: pause, o: steerOptions{reason: "\x1b[31m"}, args: "users", refuse: "the reason has a character"},
@@ -178,7 +93,7 @@ func TestSteeringArguments(t *testing.T) {
 		{s: pause, o: steerOptions{reason: strings.Repeat("ä", 200)}, args: "users", id: "users"},
 		{s: pause, o: steerOptions{reason: strings.Repeat("ä", 201)}, args: "users", refuse: "201 characters; expected 200"},
 		{s: set, args: "users|rate=8|workers=4", id: "users", set: "map[rate:8 workers:4]"},
-		{s: set, o: steerOptions{latest: true}, args: "max-failed=|rate-plan=else 1/s", set: "map[max-failed: rate-plan:else 1/s]"},
+		{s: set, o: steerOptions{name: catalogue.Name{Latest: true}}, args: "max-failed=|rate-plan=else 1/s", set: "map[max-failed: rate-plan:else 1/s]"},
 		{s: set, args: "migration-rate=1.csv-00000000000a|breaker=0", id: "migration-rate=1.csv-00000000000a", set: "map[breaker:0]"},
 		{s: set, args: "users", refuse: "expected what to set"},
 		{s: set, args: "users|rat=8", refuse: "did you mean rate?"},
@@ -196,23 +111,23 @@ func TestSteeringArguments(t *testing.T) {
 			if !errors.As(err, &usage) || !strings.Contains(err.Error(), tc.refuse) {
 				t.Errorf("%q: %v; want a usage error with %q", tc.args, err, tc.refuse)
 			}
-		case err != nil || tc.o.id != tc.id || tc.set != "" && fmt.Sprint(tc.o.set) != tc.set:
-			t.Errorf("%q: %q, %v, %v; want %q and %s", tc.args, tc.o.id, tc.o.set, err, tc.id, tc.set)
+		case err != nil || tc.o.name.Words != tc.id || tc.set != "" && fmt.Sprint(tc.o.set) != tc.set:
+			t.Errorf("%q: %q, %v, %v; want %q and %s", tc.args, tc.o.name.Words, tc.o.set, err, tc.id, tc.set)
 		}
 	}
 }
 
 func TestAnOrderThatWasNotTakenIsExplained(t *testing.T) {
 	o := steerOptions{}
-	k := known{id: "migration-users.csv-00000000000a", queue: "the-queue"}
+	k := catalogue.Migration{ID: "migration-users.csv-00000000000a", Queue: "the-queue"}
 	for _, tc := range []struct {
 		err  error
 		want []string
 	}{
 		{temporal.NewApplicationError("the rate limit is 0.0001; expected more", "x"), []string{"refused: the rate limit is 0.0001"}},
 		{temporal.NewApplicationError("unknown update pause. KnownUpdates=[]", "x"), []string{"version", "give its command again"}},
-		{serviceerror.NewNotFound("workflow execution already completed"), []string{"ended meanwhile", "starter status " + k.id}},
-		{client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("deadline")), []string{"no worker", "the-queue", "starter status " + k.id}},
+		{serviceerror.NewNotFound("workflow execution already completed"), []string{"ended meanwhile", "starter status " + k.ID}},
+		{client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("deadline")), []string{"no worker", "the-queue", "starter status " + k.ID}},
 		{serviceerror.NewUnavailable("no"), []string{"did not take the order"}},
 	} {
 		got := o.explain(steering{update: workflows.UpdatePause}, k, tc.err).Error()

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/pflag"
 
@@ -86,7 +84,7 @@ func (h home) prove() error {
 		return nil
 	}
 	if err := store.Prove(h.workURL); err != nil {
-		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", h.workURL, err, bucketAdvice(err))
+		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", h.workURL, err, store.Advice(err))
 	}
 	return nil
 }
@@ -98,19 +96,7 @@ func (o *runOptions) prove() error {
 		return err
 	}
 	if err := artifacts.CheckFolder(o.outputDir); err != nil {
-		return fmt.Errorf("%w; %s", err, bucketAdvice(err))
+		return fmt.Errorf("%w; %s", err, store.Advice(err))
 	}
 	return nil
-}
-
-// bucketAdvice says what to do about an error of a bucket.
-func bucketAdvice(err error) string {
-	const page = " (docs/object-storage.md)"
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "expected a bucket that is there; make it, or give its right name, region and endpoint" + page
-	case errors.Is(err, fs.ErrPermission):
-		return "expected credentials that may get, put, list and delete objects there" + page
-	}
-	return "expected a bucket that answers; look at its name, at the region and the endpoint in the URL, and at the credentials in the environment" + page
 }

@@ -131,7 +131,7 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 	if code := run([]string{"list", "--work-url", nowhere, "--state-dir", filepath.Join(dir, "state")}, &out, &errs); code != migration.ExitCannotRun {
 		t.Errorf("list ends with %d; want %d", code, migration.ExitCannotRun)
 	}
-	hasAll(t, errs.String(), "cannot look for migrations: ", "connection refused", "expected a bucket that answers")
+	hasAll(t, errs.String(), "cannot list the migrations: ", "connection refused", "expected a bucket that answers")
 }
 
 func TestInputsOfABucket(t *testing.T) {

@@ -213,7 +213,7 @@ func inBucket(url string, err error) error {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("%s: there is no such file, or no such bucket; expected a CSV file", url)
 	}
-	return fmt.Errorf("--data: %w; %s", err, bucketAdvice(err)) // the store names what it is about
+	return fmt.Errorf("--data: %w; %s", err, store.Advice(err)) // the store names what it is about
 }
 
 func (in *input) locate() (err error) {

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
@@ -72,8 +73,8 @@ func (s status) print(w io.Writer, all bool) error {
 
 // headline is the state in a line.
 func (s status) headline() string {
-	if s.State != stateRunning {
-		text, next := s.State.text()
+	if s.State != catalogue.Running {
+		text, next := s.State.Text()
 		text += since(", at ", s.FinishedAt)
 		if s.Reason != "" {
 			text += ": " + strings.TrimSuffix(s.Reason, ".")

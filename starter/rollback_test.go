@@ -412,14 +412,14 @@ func TestRollbackRefusesUnclearOptions(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	for says, flags := range map[string][]string{
-		"expected one of --migration":  {},
-		"expected one of --migration ": {"--migration", "x", "--data", "y"},
-		"has no migration x":           {"--migration", "x"},
-		"there is no such file":        {"--data", "success_1.csv", "--apid_uri", "https://example.com"},
-		"--rate-limit":                 {"--migration", "x", "--rate-limit", "-1"},
-		"--undo-identity":              {"--migration", "x", "--undo-identity", "missing.txt"},
-		"expected no --config-key":     {"--migration", "x", "--sandbox", "--config-key", "key"},
-		"expected no --client-secret":  {"--migration", "x", "--sandbox", "--client-secret", "secret"},
+		"expected one migration: ":    {},
+		"found both":                  {"--migration", "x", "--data", "y"},
+		"no migration is known":       {"--migration", "x"},
+		"there is no such file":       {"--data", "success_1.csv", "--apid_uri", "https://example.com"},
+		"--rate-limit":                {"--migration", "x", "--rate-limit", "-1"},
+		"--undo-identity":             {"--migration", "x", "--undo-identity", "missing.txt"},
+		"expected no --config-key":    {"--migration", "x", "--sandbox", "--config-key", "key"},
+		"expected no --client-secret": {"--migration", "x", "--sandbox", "--client-secret", "secret"},
 	} {
 		p := l.start("starter", nil, append([]string{"rollback", "--state-dir", l.path("state")}, flags...)...)
 		if code := p.wait(); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/pace"
@@ -69,76 +69,6 @@ func TestRecordsStandSomewhereWhileAMigrationRuns(t *testing.T) {
 	}
 }
 
-func TestTheFolderTellsHowAMigrationStands(t *testing.T) {
-	begun := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
-	summary := func(c migration.Counts) func(*testing.T, migration.Folder) {
-		return func(t *testing.T, f migration.Folder) {
-			must(t, f.AppendEvent(migration.Event{At: begun, Kind: migration.EventBegun}))
-			must(t, f.SaveSummary(migration.Summary{StartedAt: begun, FinishedAt: begun.Add(time.Minute), Records: c}))
-			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Minute), Kind: migration.EventEnded}))
-		}
-	}
-	stopped := summary(migration.Counts{Total: 3, Created: 1, Remaining: 2})
-	fails := func(failure migration.Failure) func(*testing.T, migration.Folder) {
-		return func(t *testing.T, f migration.Folder) { must(t, f.SaveFailure(failure)) }
-	}
-	cases := []struct {
-		name   string
-		make   func(*testing.T, migration.Folder)
-		state  enumspb.WorkflowExecutionStatus
-		want   state
-		reason string
-	}{
-		{"nothing", func(*testing.T, migration.Folder) {}, 0, stateCutOff, ""},
-		{"the service runs it", stopped, isRunning, stateRunning, ""},
-		{"stopped", stopped, 0, stateStopped, ""},
-		{"stopped, in the service too", stopped, hasEnded, stateStopped, ""},
-		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, stateUnresolved, ""},
-		{"gone on with and cut off", func(t *testing.T, f migration.Folder) {
-			stopped(t, f)
-			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
-			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventChanged}))
-		}, 0, stateCutOff, ""},
-		{"done", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(false)) }, 0, stateDone, ""},
-		{"cancelled", func(t *testing.T, f migration.Folder) { stopped(t, f); must(t, f.Finish(true)) }, 0, stateCancelled, ""},
-		{"rolled back", func(t *testing.T, f migration.Folder) {
-			must(t, f.Finish(false))
-			must(t, f.MarkRolledBack(migration.RolledBack{Done: true}))
-		}, 0, stateRolledBack, ""},
-		{"rolled back, but for some", func(t *testing.T, f migration.Folder) {
-			must(t, f.Finish(false))
-			must(t, f.MarkRolledBack(migration.RolledBack{Done: true, Failed: 1}))
-		}, 0, stateRolledBackInPart, "1 record could not be undone"},
-		{"a rollback that was cut off", func(t *testing.T, f migration.Folder) {
-			must(t, f.Finish(false))
-			must(t, f.MarkRolledBack(migration.RolledBack{}))
-		}, 0, stateRolledBackInPart, "the rollback is not at its end"},
-		{"could not run, by the service", stopped, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed, ""},
-		{"could not run", fails(migration.Failure{Reason: "no such entity type"}), 0, stateFailed, "no such entity type"},
-		{"could not run after a stop", func(t *testing.T, f migration.Folder) {
-			stopped(t, f)
-			fails(migration.Failure{Reason: "connection refused"})(t, f)
-		}, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, stateFailed, "connection refused"},
-		{"could not run, and runs again", fails(migration.Failure{Reason: "connection refused"}), isRunning, stateRunning, ""},
-		{"stopped before anything was sent", fails(migration.Failure{Reason: "stopped", Stopped: true}), 0, stateStopped, "stopped"},
-		{"ended by trouble", func(t *testing.T, f migration.Folder) {
-			must(t, f.SaveSummary(migration.Summary{StartedAt: begun, FinishedAt: begun.Add(time.Minute), Records: migration.Counts{Total: 3, Remaining: 3}}))
-			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Minute), Kind: migration.EventEnded, Reason: "the disk is full"}))
-		}, 0, stateStopped, "the disk is full"},
-	}
-	for _, tc := range cases {
-		t.Run(tc.name, func(t *testing.T) {
-			folder := migration.In(t.TempDir(), "00000000000a")
-			must(t, folder.Make())
-			tc.make(t, folder)
-			k := known{folder: folder, state: tc.state}
-			if got, reason := k.stateNow(); got != tc.want || reason != tc.reason {
-				t.Errorf("it is %q (%s), want %q (%s)", got, reason, tc.want, tc.reason)
-			}
-		})
-	}
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -150,7 +80,7 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	one := 1
 	s := status{
-		ID: "migration-users.csv-00000000000a", File: "users.csv", URI: "https://example.com", EntityType: "user", State: stateRunning,
+		ID: "migration-users.csv-00000000000a", File: "users.csv", URI: "https://example.com", EntityType: "user", State: catalogue.Running,
 		Phase: workflows.PhaseLoading, StartedAt: at, Records: migration.Counts{Total: 300, Created: 100, Failed: 20, Unknown: 30, Remaining: 150},
 		Rounds: []roundStatus{
 			{Round: 0, Counts: ledger.Counts{Calls: 15, Created: 100, Failed: 20, Unknown: 30}, Recovered: &one},
@@ -198,7 +128,7 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	if page := printed(t, s, true); !strings.Contains(page, "No calls are made now: the breaker is open: http 503\n") || strings.Contains(page, "resume migration-users.csv-00000000000a; ") {
 		t.Errorf("with the breaker open it says\n%s", page)
 	}
-	ended := status{ID: "m", State: stateStopped, FinishedAt: at, advice: "The same command goes on."}
+	ended := status{ID: "m", State: catalogue.Stopped, FinishedAt: at, advice: "The same command goes on."}
 	if page := printed(t, ended, true); !strings.Contains(page, "stopped, at 2026-11-22 13:05:00; the same command goes on\n") || strings.Contains(page, "calls a second") {
 		t.Errorf("one that has ended is shown as\n%s", page)
 	}

@@ -188,8 +188,8 @@ func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	s := l.sandbox()
 	state := l.path("state")
 	for says, flags := range map[string][]string{
-		"expected one of --migration":              {},
-		"expected one of --migration ":             {"--migration", "x", "--latest"},
+		"expected one migration: ":                 {},
+		"expected one migration:":                  {"--migration", "x", "--latest"},
 		"no migration is known":                    {"--migration", "x"},
 		"no migration was found":                   {"--latest"},
 		"expected one of --sample":                 {"--latest", "--sample", "3", "--all"},

@@ -142,6 +142,16 @@ func Key(sha string, t Target, startAt int64, again int) string {
 // isKey matches what Key gives.
 var isKey = regexp.MustCompile(`^[0-9a-f]{12}(-[1-9][0-9]*)?$`)
 
+// KeyOf gives the key at the end of a workflow id.
+func KeyOf(workflowID string) (key string, ok bool) {
+	for at := range workflowID {
+		if workflowID[at] == '-' && isKey.MatchString(workflowID[at+1:]) {
+			return workflowID[at+1:], true
+		}
+	}
+	return "", false
+}
+
 // WorkflowID is the workflow id of the migration of an input with this name. Workflow ids
 // become headers, URLs and task queues, so of the name it has only what is safe in all of them.
 func WorkflowID(inputName, key string) string {

@@ -442,3 +442,15 @@ func (o object) readLines() (lines []byte, err error) {
 	})
 	return lines, err
 }
+
+// Advice says what to do about an error of a bucket.
+func Advice(err error) string {
+	const page = " (docs/object-storage.md)"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "expected a bucket that exists; create it, or give its right name, region and endpoint" + page
+	case errors.Is(err, fs.ErrPermission):
+		return "expected credentials that may get, put, list and delete objects there" + page
+	}
+	return "expected a bucket that answers; check its name, the region and the endpoint in the URL, and the credentials in the environment" + page
+}

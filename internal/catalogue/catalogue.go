@@ -1,0 +1,335 @@
+// Package catalogue finds migrations: in the work place that has their folders, and in
+// the Temporal service that runs them.
+package catalogue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/converter"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/store"
+)
+
+// Catalogue has the migrations of a work place and of a Temporal service.
+type Catalogue struct {
+	Work  string // the state folder, or the URL of a folder of a bucket
+	Where string // the same in words, with the service if it is the user's own
+
+	Service *session.Service // nil: none runs, and the folders tell
+}
+
+const (
+	// mostListed is how many executions a service is asked for.
+	mostListed = 200
+
+	workflowType = "MigrationWorkflow"
+)
+
+// Migration is one that the work place or the service knows.
+type Migration struct {
+	ID    string
+	Begun time.Time // zero: not known
+
+	Folder migration.Folder // zero where it is not at hand
+	Spec   migration.Spec   // of its last run, as far as that is known
+
+	// Of its newest run in the service; Run is "" where the service does not have it.
+	Run    string
+	Status enumspb.WorkflowExecutionStatus
+	Queue  string
+
+	Problem string // why something cannot be told; "" where all can
+}
+
+// IsRunning says that the service runs it.
+func (m Migration) IsRunning() bool { return m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING }
+
+// Key is the end of the id, and the name of the folder.
+func (m Migration) Key() string {
+	if !m.Folder.IsZero() {
+		return store.Base(m.Folder.Path())
+	}
+	return m.ID[strings.LastIndex(m.ID, "-")+1:]
+}
+
+// All gives the migrations, the newest first.
+func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
+	found, err := In(c.Work)
+	if err != nil {
+		return nil, err
+	}
+	if c.Service != nil {
+		joined, err := c.join(ctx, found)
+		switch {
+		case err == nil:
+			found = joined
+		case !c.Disconnected():
+			return nil, err
+		}
+	}
+	newestFirst(found)
+	return found, nil
+}
+
+func newestFirst(all []Migration) {
+	slices.SortStableFunc(all, func(a, b Migration) int {
+		return cmp.Or(b.Begun.Compare(a.Begun), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// In gives the migrations of a work place, the newest first.
+func In(work string) ([]Migration, error) {
+	folders, err := migration.All(work)
+	if err != nil && store.IsURL(work) {
+		return nil, fmt.Errorf("cannot list the migrations: %w; %s", err, store.Advice(err))
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Migration, len(folders))
+	Concurrently(len(folders), func(i int) { all[i] = read(folders[i]) })
+	found := slices.DeleteFunc(all, func(m Migration) bool { return m.ID == "" }) // it has not begun
+	newestFirst(found)
+	return found, nil
+}
+
+// read reads the migration of a folder; one without an id has not begun. A folder that
+// cannot be read has its problem, and the name of the folder as its id, unless its options
+// have the id.
+func read(folder migration.Folder) Migration {
+	m := Migration{Folder: folder}
+	start, err := folder.Start()
+	spec, specErr := folder.Spec()
+	if specErr == nil {
+		m.Spec = spec
+	}
+	switch {
+	case err == nil:
+		m.ID, m.Begun = start.ID, start.StartedAt
+		err = specErr
+	case errors.Is(err, migration.ErrAbsent):
+		// It has not begun. Perhaps it could not.
+		failure, failureErr := folder.Failure()
+		if err = failureErr; err == nil {
+			m.ID, m.Begun, m.Spec = failure.Spec.ID, failure.At, failure.Spec
+		} else if !errors.Is(err, migration.ErrAbsent) {
+			m.ID = m.Key()
+		}
+	default:
+		m.ID = cmp.Or(m.Spec.ID, m.Key())
+	}
+	if err != nil && !errors.Is(err, migration.ErrAbsent) {
+		m.Problem = err.Error()
+	}
+	return m
+}
+
+// Concurrently does something for each of n, 16 at once: in a bucket each takes a request.
+func Concurrently(n int, do func(i int)) {
+	slots := make(chan struct{}, 16)
+	var all sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		all.Go(func() {
+			do(i)
+			<-slots
+		})
+	}
+	all.Wait()
+}
+
+// join adds what the service lists.
+func (c *Catalogue) join(ctx context.Context, found []Migration) ([]Migration, error) {
+	found = slices.Clone(found)
+	at, ofKey := map[string]int{}, map[string]int{}
+	for i, m := range found {
+		at[m.ID] = i
+		if m.Problem != "" && m.ID == m.Key() {
+			ofKey[m.ID] = i // its folder does not tell its id, the service does
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	var token []byte
+	for n := 0; n < mostListed; {
+		page, err := c.Service.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+			Query: "WorkflowType = '" + workflowType + "'", PageSize: mostListed, NextPageToken: token,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("the Temporal service does not list its migrations: %w", err)
+		}
+		for _, e := range page.GetExecutions() {
+			id := e.GetExecution().GetWorkflowId()
+			i, ok := at[id]
+			if n, named := ofKey[Migration{ID: id}.Key()]; named && !ok {
+				i, ok, at[id], found[n].ID = n, true, n, id
+			}
+			if !ok {
+				i = len(found)
+				found, at[id] = append(found, Migration{ID: id}), i
+			}
+			if m := &found[i]; m.Run == "" { // the newest run comes first
+				m.Run, m.Status, m.Queue = e.GetExecution().GetRunId(), e.GetStatus(), e.GetTaskQueue()
+				if m.Begun.IsZero() {
+					m.Begun = e.GetStartTime().AsTime()
+				}
+			}
+		}
+		n += len(page.GetExecutions())
+		if token = page.GetNextPageToken(); len(token) == 0 {
+			break
+		}
+	}
+	return found, nil
+}
+
+// Find gives the migration that a name means, as it is now.
+func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
+	if n.Words == "" {
+		return c.latest(ctx)
+	}
+	if m, found, err := c.byID(ctx, n.Words); found || err != nil {
+		return m, err
+	}
+	all, err := c.All(ctx)
+	if err != nil {
+		return Migration{}, err
+	}
+	m, err := choose(all, n.Words)
+	if err != nil {
+		return m, fmt.Errorf("%w\n(searched: %s)", err, c.Where)
+	}
+	err = c.Refresh(ctx, &m)
+	return m, err
+}
+
+// byID gives the migration with this very id, from its folder and from the service. Not
+// found is also one whose folder does not tell its id.
+func (c *Catalogue) byID(ctx context.Context, id string) (m Migration, found bool, err error) {
+	key, ok := migration.KeyOf(id)
+	if !ok {
+		return m, false, nil
+	}
+	if m = read(migration.In(c.Work, key)); m.ID != id {
+		m = Migration{ID: id}
+	}
+	err = c.Refresh(ctx, &m)
+	return m, !m.Folder.IsZero() || m.Run != "", err
+}
+
+// latest gives the migration that began last, of those that run if any does.
+func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
+	all, err := c.All(ctx)
+	if err != nil {
+		return Migration{}, err
+	}
+	if len(all) == 0 {
+		return Migration{}, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", c.Where)
+	}
+	var first error
+	for _, m := range runningFirst(all) {
+		err := c.Refresh(ctx, &m)
+		if err == nil || IsOfService(err) {
+			return m, err
+		}
+		first = cmp.Or(first, err) // another one can be read
+	}
+	return Migration{}, first
+}
+
+// runningFirst puts those that run before the others, and keeps the order of both.
+func runningFirst(newest []Migration) []Migration {
+	return slices.SortedStableFunc(slices.Values(newest), func(a, b Migration) int {
+		switch {
+		case a.IsRunning() == b.IsRunning():
+			return 0
+		case a.IsRunning():
+			return -1
+		}
+		return 1
+	})
+}
+
+// IsOfService says whether an error has to do with the service, and not with the one
+// workflow that was asked for.
+func IsOfService(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Refresh asks the service for the status of a migration; its list lags behind.
+func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
+	m.Run, m.Status = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+	if c.Service == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	d, err := c.Service.Client.DescribeWorkflowExecution(ctx, m.ID, "")
+	var notFound *serviceerror.NotFound
+	switch {
+	case errors.As(err, &notFound):
+		return nil // another service has it, or this one has forgotten it
+	case err != nil && c.Disconnected():
+		return nil
+	case err != nil:
+		return fmt.Errorf("the Temporal service does not answer: %w", err)
+	}
+	info := d.GetWorkflowExecutionInfo()
+	if info.GetType().GetName() != workflowType {
+		return nil
+	}
+	m.Run, m.Status, m.Queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
+	if m.Begun.IsZero() {
+		m.Begun = info.GetStartTime().AsTime()
+	}
+	if !m.Folder.IsZero() {
+		return nil
+	}
+	if m.Spec, err = c.spec(ctx, m.ID, m.Run); err != nil {
+		return err
+	}
+	folder := m.Spec.Folder
+	if start, err := folder.Start(); err == nil && start.ID == m.ID {
+		m.Folder = folder
+	}
+	return nil
+}
+
+// Disconnected says whether the embedded engine, which does not answer any more, stops.
+// Then the folders tell what is known.
+func (c *Catalogue) Disconnected() bool {
+	if !c.Service.Ends() {
+		return false
+	}
+	c.Service.Close()
+	c.Service = nil
+	return true
+}
+
+// spec gives the options that a run of a migration was started with.
+func (c *Catalogue) spec(ctx context.Context, id, run string) (spec migration.Spec, err error) {
+	events := c.Service.Client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !events.HasNext() {
+		return spec, fmt.Errorf("the Temporal service has no history of %s", id)
+	}
+	event, err := events.Next()
+	if err != nil {
+		return spec, fmt.Errorf("the Temporal service does not show the history of %s: %w", id, err)
+	}
+	err = converter.GetDefaultDataConverter().FromPayloads(event.GetWorkflowExecutionStartedEventAttributes().GetInput(), &spec)
+	return spec, err
+}

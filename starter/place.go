@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/catalogue"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/session"
+)
+
+// place is where a command looks for migrations: the place of their work, and a Temporal
+// service that another process runs. Nothing is started there.
+type place struct {
+	home
+	temporal config.Temporal
+
+	catalogue.Catalogue
+}
+
+func (p *place) addFlags(f *pflag.FlagSet) {
+	p.addHomeFlags(f, "state folder of the migration")
+	p.temporal.AddFlags(f)
+}
+
+// open finds the service. Without one that runs, the work place tells.
+func (p *place) open(ctx context.Context, getenv func(string) string) error {
+	if err := p.home.complete(getenv); err != nil {
+		return err
+	}
+	p.Catalogue = p.home.catalogue()
+	var err error
+	p.Service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: p.temporal, StateDir: p.stateDir})
+	if p.Service != nil && !p.Service.IsEmbedded() {
+		p.Where = "the Temporal service and " + p.Where
+	}
+	return err
+}
+
+// catalogue is that of a work place, without a service.
+func (h home) catalogue() catalogue.Catalogue {
+	return catalogue.Catalogue{Work: h.work(), Where: h.text()}
+}
+
+func (p *place) close() {
+	if p.Service != nil {
+		p.Service.Close()
+	}
+}
+
+// completeID offers the ids of the work place to the shell.
+func (h *home) completeID(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	if h.complete(os.Getenv) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	found, _ := catalogue.In(h.work())
+	var words []string
+	for _, m := range found {
+		words = append(words, m.ID)
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// oneMigration takes the migration that a command is about as its argument. required
+// says that there is no default.
+func oneMigration(n *catalogue.Name, required bool) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if err := n.Take(arg); err != nil {
+				return usage("%w", err)
+			}
+		}
+		if !required && !n.IsGiven() {
+			return nil
+		}
+		if err := n.Check(); err != nil {
+			return usage("%w", err)
+		}
+		return nil
+	}
+}
