@@ -67,7 +67,7 @@ func (s *scene) untilOpen(run client.WorkflowRun) {
 }
 
 // recordSteered is one that is paused, set, resumed and stopped, and the run
-// that goes on with it.
+// that resumes it.
 func (r *recorder) recordSteered(name string) {
 	s := r.scene(name, 150, sandbox.Options{Latency: 150 * time.Millisecond}, "")
 	s.spec.MaxFailed = "90%"
@@ -162,7 +162,7 @@ func (s *scene) receiver() {
 	s.restart()
 }
 
-// restart has another worker come in the place of the one that is there.
+// restart replaces the worker.
 func (s *scene) restart() {
 	s.acts.Drain()
 	s.worker.Stop()
@@ -251,17 +251,17 @@ func (r *recorder) recordScheduled(name string) {
 	s.put("a.csv", inputOf(1, 10))
 	s.put("b.csv", inputOf(11, 12))
 	result, err := s.runSchedule(false, func(run client.WorkflowRun) {
-		r.eventually("it has looked once", func() bool { return r.hasStartedTimer(run.GetID()) })
+		r.eventually("the files are listed once", func() bool { return r.hasStartedTimer(run.GetID()) })
 		s.put("b.csv", inputOf(11, 30))
 	})
 	if err != nil || len(result.Files) != 2 || result.Files[0].Result != migrations.FileMigrated || result.Files[1].Result != migrations.FileGrowing {
-		r.t.Fatalf("%s: %+v, %v: not the run that was to be recorded", name, result, err)
+		r.t.Fatalf("%s: %+v, %v: not the run to record", name, result, err)
 	}
 	s.put("c.csv", inputOf(1, 10))
 	s.put("d.csv", "")
 	_, err = s.runSchedule(false, nil)
 	var left *temporal.ApplicationError
 	if !errors.As(err, &left) || left.Type() != workflows.FilesLeft || !strings.Contains(left.Message(), "d.csv (refused)") {
-		r.t.Fatalf("%s: %v: not the run that was to be recorded", name, err)
+		r.t.Fatalf("%s: %v: not the run to record", name, err)
 	}
 }

@@ -38,16 +38,16 @@ const recordHistories = "RECORD_HISTORIES"
 
 // TestRecordHistories writes testdata/histories, which the replay test of
 // package workflows reads: the histories of real migrations on a real service.
-// It is only run when it is asked for, for all of them or for those whose names
-// begin in one way. The histories of a version that people use must stay: new
-// ones come beside them, with names of their own.
+// It runs only if the variable asks for it: for all of them, or for those whose names
+// begin with its value. From version 1.0.0 on, the histories of a released version
+// stay: new ones are added under names of their own.
 //
 //	RECORD_HISTORIES=1 go test ./starter -run TestRecordHistories -count=1
 //	RECORD_HISTORIES=delta go test ./starter -run TestRecordHistories -count=1
 func TestRecordHistories(t *testing.T) {
 	wanted := os.Getenv(recordHistories)
 	if wanted == "" {
-		t.Skip("set " + recordHistories + "=1 to record the histories anew")
+		t.Skip("set " + recordHistories + "=1 to record the histories again")
 	}
 	if wanted == "1" {
 		wanted = ""
@@ -318,7 +318,7 @@ func withoutNames(value any) {
 func (r *recorder) expect(name string, result workflows.Result, err error, want func(workflows.Result) bool) {
 	r.t.Helper()
 	if err != nil || !want(result) {
-		r.t.Fatalf("%s: %+v, %v: not the migration that was to be recorded", name, result, err)
+		r.t.Fatalf("%s: %+v, %v: not the migration to record", name, result, err)
 	}
 }
 
@@ -339,8 +339,8 @@ func (r *recorder) recordManyBatches(name string) {
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Sum() == 650 })
 }
 
-// recordStopAndResume is one that is stopped in round 0, and the run that goes
-// on with it.
+// recordStopAndResume is one that is stopped in round 0, and the run that resumes
+// it.
 func (r *recorder) recordStopAndResume(name string) {
 	s := r.scene(name, 150, sandbox.Options{Latency: 50 * time.Millisecond, HealAfter: 20}, "http502-after=20")
 	result, err := s.run(func(run client.WorkflowRun) {
@@ -376,7 +376,7 @@ func (s *scene) untilBackoff(run client.WorkflowRun) {
 	})
 }
 
-// hasStartedTimer says whether a workflow has begun to wait.
+// hasStartedTimer says whether a workflow waits.
 func (r *recorder) hasStartedTimer(id string) bool {
 	events := r.client.GetWorkflowHistory(r.ctx, id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
@@ -398,7 +398,7 @@ func (r *recorder) recordRefused(name string) {
 	_, err := s.run(nil)
 	var application *temporal.ApplicationError
 	if !errors.As(err, &application) || application.Type() != activities.Refused {
-		r.t.Fatalf("%s: %v: not the migration that was to be recorded", s.name, err)
+		r.t.Fatalf("%s: %v: not the migration to record", s.name, err)
 	}
 }
 
@@ -496,7 +496,7 @@ func (r *recorder) recordRollback(name string) {
 	s := r.deltaScene(name, 60, 2, sandbox.Options{}, "delete:http502-after=20,update:reset-before=20")
 	s.migrate()
 	if result := s.undo(false, nil); result.Summary.Records.Deleted < 20 || result.Summary.Records.Restored < 20 || result.Summary.Records.Failed > 0 {
-		r.t.Fatalf("%s: %+v: not the rollback that was to be recorded", name, result)
+		r.t.Fatalf("%s: %+v: not the rollback to record", name, result)
 	}
 }
 
@@ -548,17 +548,17 @@ func (r *recorder) recordVerify(name string) {
 		r.t.Fatal(err)
 	}
 	if f := s.verify("found", nil).Found; f.Different != 1 || f.Missing != 1 || f.NotLoaded != 3 || f.Equal != 55 {
-		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
+		r.t.Fatalf("%s: %+v: not the verification to record", name, f)
 	}
 	finds := r.callsTo(s, "entity.find")
 	f := s.verify("stopped", func(run client.WorkflowRun) {
-		r.eventually("some records are looked at", func() bool { return r.callsTo(s, "entity.find") > finds+3 })
+		r.eventually("some records are verified", func() bool { return r.callsTo(s, "entity.find") > finds+3 })
 		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
 			r.t.Fatal(err)
 		}
 	}).Found
 	if f.Left == 0 || f.Equal == 0 {
-		r.t.Fatalf("%s: %+v: not the verification that was to be recorded", name, f)
+		r.t.Fatalf("%s: %+v: not the verification to record", name, f)
 	}
 }
 

@@ -77,8 +77,8 @@ func (v *view) unanswered(ctx context.Context, err error) {
 
 // show tells what is new, and how far it is.
 func (v *view) show(progress workflows.Progress) {
-	if progress.Twins > 0 && !v.twins {
-		v.screen.Say(progress.TwinsText())
+	if progress.DuplicateKeys > 0 && !v.twins {
+		v.screen.Say(progress.DuplicateKeysText())
 		v.twins = true
 	}
 	if progress.KeylessNote != "" && !v.keyless {

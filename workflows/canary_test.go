@@ -17,7 +17,7 @@ func canaryOf(ctx workflow.Context, run activities.Run) (migration.VerifyResult,
 
 func TestACanaryIsReadBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		look func(batch int) (migration.VerifyResult, error)
+		read func(batch int) (migration.VerifyResult, error)
 		want string // of the result, or of the error
 	}{
 		"as it should be": {func(int) (migration.VerifyResult, error) { return equal(10), nil }, "30 of 30 records are in the target as they should be."},
@@ -33,7 +33,7 @@ func TestACanaryIsReadBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newReader(t, 20)
-			r.look = c.look
+			r.read = c.read
 			e := r.environment()
 			e.RegisterWorkflow(canaryOf)
 			e.SetStartTime(endedAt)
@@ -51,7 +51,7 @@ func TestACanaryIsReadBack(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 			if want := endedAt.Add(invisibleFor); r.count("VerifyBatch") != 3 && err == nil || r.until.Before(want) || r.until.After(want.Add(time.Second)) {
-				t.Errorf("looked for what is missing until %v, want %v: %s", r.until, want, r.story())
+				t.Errorf("missing records are looked up until %v, want %v: %s", r.until, want, r.story())
 			}
 		})
 	}

@@ -43,9 +43,9 @@ type environment struct {
 	ends   chan struct{}
 }
 
-// endsNow is closed once the workflow has seen that it is cancelled, or that an
-// activity has failed. This environment tells it some time after it happened,
-// while activities that take no time come and go.
+// endsNow is closed once the workflow has seen its cancellation, or that an activity
+// has failed. This environment delivers both with a delay, in which activities that
+// take no time start and end.
 func (e *environment) endsNow() chan struct{} {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -147,7 +147,7 @@ func (e *environment) progress() Progress {
 	return progressOf[Progress](e)
 }
 
-// typicalSpec has paths as people have them.
+// typicalSpec has paths of a typical length.
 func typicalSpec() migration.Spec {
 	const folder = "/home/somebody/projects/identity/migration-2026"
 	key := "0123456789ab"
@@ -234,7 +234,7 @@ func (o *outbound) ExecuteChildWorkflow(ctx workflow.Context, child string, args
 	for _, arg := range args {
 		if in, ok := arg.(activities.NotifyInput); ok {
 			o.e.fake.mu.Lock()
-			o.e.fake.telling = append(o.e.fake.telling, in.Notice.ID)
+			o.e.fake.started = append(o.e.fake.started, in.Notice.ID)
 			o.e.fake.mu.Unlock()
 		}
 	}
@@ -258,7 +258,7 @@ func (o *outbound) UpsertTypedSearchAttributes(_ workflow.Context, attributes ..
 	return nil
 }
 
-// GetInfo adds what a service tells and this environment does not.
+// GetInfo adds what a service has and this environment does not.
 func (o *outbound) GetInfo(ctx workflow.Context) *workflow.Info {
 	info := *o.Next.GetInfo(ctx)
 	info.OriginalRunID = cmp.Or(o.e.run, "01234567-89ab-cdef-0123-456789abcdef")

@@ -19,7 +19,7 @@ import (
 
 const recordsABatch = 10
 
-// journal keeps what was asked of those who stand for activities.
+// journal keeps the calls of fake activities.
 type journal struct {
 	mu       sync.Mutex
 	calls    []string // in order: "LoadBatch 0/3"
@@ -40,7 +40,7 @@ func (j *journal) working() (done func()) {
 	}
 }
 
-// note keeps that an activity was called, and says which attempt this is.
+// note keeps the call of an activity, and returns its attempt.
 func (j *journal) note(call string) (attempt int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -53,7 +53,7 @@ func (j *journal) note(call string) (attempt int) {
 	return attempt
 }
 
-// story is what was called, in order.
+// story is all calls, in order.
 func (j *journal) story() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -78,8 +78,8 @@ func (j *journal) mostAtOnce() int {
 	return j.most
 }
 
-// fake stands for the activities: it knows batches by number, and what became
-// of them, without any file. Each of its functions can be replaced by a test.
+// fake has the activities of a migration: it knows batches by number and their
+// outcomes, without any file. Each of its functions can be replaced by a test.
 type fake struct {
 	t       *testing.T
 	batches int // of the input
@@ -112,8 +112,8 @@ type fake struct {
 	verify  func()
 	canary  int                                                // batches
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
-	notices []notify.Notice                                    // delivered, in the order of telling
-	telling []string                                           // ids of notices: each is delivered by a workflow of its own, in any order
+	notices []notify.Notice                                    // delivered, in the order in which they were started
+	started []string                                           // ids of notices: each is delivered by a workflow of its own, in any order
 
 	holding func()
 	hold    sync.Once
@@ -122,7 +122,7 @@ type fake struct {
 	failures []migration.Failure       // that were kept
 	reasons  activities.Reasons        // of the records that are failed or unknown
 	asking   func()                    // before each decision
-	artifact activities.ArtifactsInput // that was asked for last
+	artifact activities.ArtifactsInput // of the last WriteArtifacts
 	summary  migration.Counts          // that the artifacts come to; zero: all are created
 }
 
@@ -192,7 +192,7 @@ func newFake(t *testing.T, batches int) *fake {
 	return f
 }
 
-// strangers is what the duplicates of the input mostly are: somebody else's.
+// strangers has all duplicates of the input be records of others.
 func (f *fake) strangers() (r activities.Resolved) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -231,7 +231,7 @@ func (f *fake) keep(in activities.BatchInput, c counts) {
 func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (activities.Inspected, error) {
 	f.note("InspectSource")
 	if in.Run.ID == "" || in.Run.Folder != in.Spec.Folder.RunFolder || in.Now.IsZero() {
-		f.t.Errorf("InspectSource is told %+v", in)
+		f.t.Errorf("InspectSource got %+v", in)
 	}
 	if f.inspect != nil {
 		if err := f.inspect(); err != nil {
@@ -249,7 +249,7 @@ func (f *fake) KeepFailure(_ context.Context, in activities.FailureInput) error 
 	return nil
 }
 
-// CountReasons is asked so often that it is no part of a story.
+// CountReasons is called so often that it is not in the journal.
 func (f *fake) CountReasons(context.Context, activities.Run) (activities.Reasons, error) {
 	return f.reasons, nil
 }
@@ -459,7 +459,7 @@ func (f *fake) Notify(_ context.Context, in activities.NotifyInput) (activities.
 	defer f.mu.Unlock()
 	f.notices = append(f.notices, in.Notice)
 	slices.SortStableFunc(f.notices, func(a, b notify.Notice) int {
-		return slices.Index(f.telling, a.ID) - slices.Index(f.telling, b.ID)
+		return slices.Index(f.started, a.ID) - slices.Index(f.started, b.ID)
 	})
 	return activities.Notified{Delivered: true}, nil
 }

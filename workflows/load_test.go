@@ -57,7 +57,7 @@ func TestALoadCountsWhatWasSettledBefore(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatDiedIsSettledFor(t *testing.T) {
+func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 	unsent := activities.BatchResult{Unsent: true}
 	cases := map[string]struct {
 		died    func(attempt int) bool // the n-th load of batch 2
@@ -103,15 +103,15 @@ func TestAWorkerThatDiedIsSettledFor(t *testing.T) {
 				}
 			}
 			// The environment retries timeouts, which a service does not: what
-			// counts is how often the workflow asked.
+			// matters is how often the workflow scheduled it.
 			if loads != tc.loads {
-				t.Errorf("batch 2 was begun %d times, want %d; %s", loads, tc.loads, f.story())
+				t.Errorf("batch 2 was started %d times, want %d; %s", loads, tc.loads, f.story())
 			}
 		})
 	}
 }
 
-func TestABatchIsSettledAlthoughTheLoadIsCancelled(t *testing.T) {
+func TestABatchIsSettledDespiteCancellation(t *testing.T) {
 	f := newFake(t, 1)
 	e := newEnvironment(t, f)
 	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
@@ -199,16 +199,16 @@ func TestACancelledLoadReportsWhatItHas(t *testing.T) {
 		t.Fatalf("%v; want a result with what was done", err)
 	}
 	if !result.Stopped || result.Halted != "" {
-		t.Errorf("%+v; want it stopped, by nobody's fault", result)
+		t.Errorf("%+v; want it stopped without a fault", result)
 	}
 	if begun := f.count("LoadBatch"); result.Counts.Calls > begun || result.Counts.Calls < begun-4 || begun == 100 {
-		t.Errorf("%d calls are counted, %d batches were begun; want nearly as many, and not all", result.Counts.Calls, begun)
+		t.Errorf("%d calls are counted, %d batches were started; want nearly as many, but not all", result.Counts.Calls, begun)
 	}
 }
 
-func TestActivitiesAreWaitedForAndWatched(t *testing.T) {
-	// This environment does neither wait for cancelled activities nor know
-	// timeouts that are not retried: a service does, if it is told to.
+func TestActivityOptions(t *testing.T) {
+	// This environment neither waits for cancelled activities nor knows timeouts
+	// that are not retried: a service does both if the options say so.
 	f := newFake(t, 2)
 	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
 		if attempt <= diskAttempts {
@@ -224,7 +224,7 @@ func TestActivitiesAreWaitedForAndWatched(t *testing.T) {
 	for _, a := range e.asked {
 		o := a.options
 		if !o.WaitForCancellation || o.HeartbeatTimeout != activities.HeartbeatTimeout || o.StartToCloseTimeout < time.Hour || o.ScheduleToStartTimeout != 0 || o.ScheduleToCloseTimeout != 0 {
-			t.Errorf("%s: %+v; want it to be waited for, watched by its heartbeat, and free to wait in the queue", a.activity, o)
+			t.Errorf("%s: %+v; want it waited for, with a heartbeat, and without a limit in the queue", a.activity, o)
 		}
 		var dead []string
 		if a.activity == "LoadBatch" {
@@ -247,12 +247,12 @@ func TestALongRetryContinuesAsNewBetweenRounds(t *testing.T) {
 		t.Errorf("it hands on %+v, want %+v", next, in)
 	}
 	if f.story() != "" {
-		t.Errorf("%s\nwant nothing begun", f.story())
+		t.Errorf("%s\nwant nothing started", f.story())
 	}
 }
 
-// A gate may be closed for days: workers come and go meanwhile.
-func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
+// A gate may be closed for days, in which workers start and stop.
+func TestWorkersLostAtAClosedGateConsumeNoAttempt(t *testing.T) {
 	const times = 3 * lostWorkers
 	for name, gone := range map[string]func() error{
 		"stopped": unbegun,
@@ -289,8 +289,7 @@ func TestWorkersThatGoWhileABatchWaitsDoNotCount(t *testing.T) {
 	}
 }
 
-// Those that die of the batch itself count as ever, after all these.
-func TestWorkersThatDieOfABatchCountAlthoughOthersOnlyWaited(t *testing.T) {
+func TestWorkersThatDieOnABatchCountAfterOthersThatConsumedNoAttempt(t *testing.T) {
 	f := newFake(t, 1)
 	const waited = 3
 	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
@@ -312,16 +311,16 @@ func TestWorkersThatDieOfABatchCountAlthoughOthersOnlyWaited(t *testing.T) {
 		}
 	}
 	if begun != waited+lostWorkers {
-		t.Errorf("the batch was begun %d times, want %d", begun, waited+lostWorkers)
+		t.Errorf("the batch was started %d times, want %d", begun, waited+lostWorkers)
 	}
 }
 
-// unbegun is what LoadBatch and UpdateBatch say when their worker stops.
+// unbegun is the error of LoadBatch and UpdateBatch when their worker shuts down.
 func unbegun() error {
 	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Stopping, nil)
 }
 
-func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
+func TestACancelledLoadDoesNotWaitForAWorker(t *testing.T) {
 	f := newFake(t, 1)
 	e := newEnvironment(t, f)
 	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
@@ -333,17 +332,16 @@ func TestALoadThatIsCancelledWaitsForNoWorker(t *testing.T) {
 	f.settle = unsent
 	result, err := e.loadRound(loadInput())
 	if err != nil || !reflect.DeepEqual(result, LoadResult{Stopped: true}) {
-		t.Errorf("%+v, %v; want it stopped, by nobody's fault", result, err)
+		t.Errorf("%+v, %v; want it stopped without a fault", result, err)
 	}
 }
 
-// The batches that wait for their turn when too many have failed are not sent.
-func TestBatchesThatWaitAreGivenBackWhenTooManyHaveFailed(t *testing.T) {
+func TestWaitingBatchesAreReleasedWhenTooManyRecordsHaveFailed(t *testing.T) {
 	f := newFake(t, 250)
 	e := newEnvironment(t, f)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		if in.Limit == nil || in.Limit.Left != 15 || in.Limit.Load == "" || !in.Limit.Duplicates {
-			t.Errorf("batch %d is told %+v; want how many may fail", in.Position, in.Limit)
+			t.Errorf("batch %d got %+v; want the number that may fail", in.Position, in.Limit)
 		}
 		if in.Position <= 2 {
 			return allFailed, nil
@@ -358,12 +356,12 @@ func TestBatchesThatWaitAreGivenBackWhenTooManyHaveFailed(t *testing.T) {
 		t.Errorf("%+v, %v; want %+v", result, err, want)
 	}
 	if n, most := f.count("LoadBatch"), 2+in.Window; n > most || f.count("HoldLoad") != 1 {
-		t.Errorf("%d batches were begun, want %d at most; %s", n, most, f.story())
+		t.Errorf("%d batches were started, want %d at most; %s", n, most, f.story())
 	}
 }
 
-// A worker knows before the workflow does.
-func TestABatchThatComesBackUnsentHoldsTheLoad(t *testing.T) {
+// A worker knows before the workflow that too many records have failed.
+func TestAnUnsentBatchHoldsTheLoad(t *testing.T) {
 	f := newFake(t, 250)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 3 {
@@ -379,8 +377,8 @@ func TestABatchThatComesBackUnsentHoldsTheLoad(t *testing.T) {
 	}
 }
 
-// What had failed before counts, over a continue-as-new too, and once.
-func TestABatchIsToldHowManyMayFailStill(t *testing.T) {
+// Records that had failed before count once, over continue-as-new too.
+func TestABatchGetsTheNumberOfRecordsThatMayStillFail(t *testing.T) {
 	f := newFake(t, 150)
 	f.settled[0] = map[int]counts{1: {Failed: 7, Duplicate: 3}, 2: {Created: 10}, 120: {Failed: 4}}
 	var least int

@@ -13,12 +13,12 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// trouble is an error of reading or writing that does not pass.
+// trouble is a permanent error of reading or writing.
 func trouble(message string) error {
 	return temporal.NewApplicationError(message, activities.Storage)
 }
 
-func TestAMigrationTellsItsStory(t *testing.T) {
+func TestAMigrationFromStartToEnd(t *testing.T) {
 	f := newFake(t, 2)
 	e := newEnvironment(t, f)
 	result, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 })
@@ -33,7 +33,7 @@ func TestAMigrationTellsItsStory(t *testing.T) {
 		t.Errorf("children %q, want the one of round 0", e.child)
 	}
 	if result.Halted != "" || result.Summary.Records.Created != 20 || f.artifact.Stopped || f.artifact.EntitiesAfter == nil || *f.artifact.EntitiesAfter != 77 {
-		t.Errorf("%+v, artifacts asked with %+v; want them not stopped, with the entities", result, f.artifact)
+		t.Errorf("%+v, artifacts got %+v; want them not stopped, with the entities", result, f.artifact)
 	}
 	progress := e.progress()
 	if progress.Phase != PhaseDone || progress.Records != 20 || len(progress.Rounds) != 1 || progress.Rounds[0].Created != 20 || progress.Counts.Created != 20 {
@@ -41,7 +41,7 @@ func TestAMigrationTellsItsStory(t *testing.T) {
 	}
 }
 
-func TestRoundsGoOnUntilNothingIsUnknown(t *testing.T) {
+func TestRoundsRepeatUntilNothingIsUnknown(t *testing.T) {
 	f := newFake(t, 4)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		switch {
@@ -68,7 +68,7 @@ func TestRoundsGoOnUntilNothingIsUnknown(t *testing.T) {
 	if len(e.child) != 5 || !strings.HasPrefix(e.child[1], "RetryWorkflow ") || !strings.HasSuffix(e.child[4], "/round-3") {
 		t.Errorf("children %q", e.child)
 	}
-	// The target gets twice as long before each round.
+	// The pause doubles before each round.
 	expect(t, "pauses", e.timers, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute})
 	expect(t, "names of the pauses", e.slept, []string{"wait before round 1", "wait before round 2", "wait before round 3"})
 	if f.artifact.Stopped {
@@ -76,8 +76,7 @@ func TestRoundsGoOnUntilNothingIsUnknown(t *testing.T) {
 	}
 }
 
-// Rounds end when nothing is left that may be sent: nobody waits, and no round
-// is empty.
+// Rounds end when nothing is left that may be sent: without a pause or an empty round.
 func TestKeylessRecordsAreInNoRound(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -115,7 +114,7 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 	}
 }
 
-func TestTheBackoffHasAnEnd(t *testing.T) {
+func TestTheBackoffIsBounded(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
@@ -143,11 +142,11 @@ func TestWithoutRoundsTheRetryFileIsWritten(t *testing.T) {
 		t.Errorf("%s, pauses %v\nwant the retry file of round 1, and no round", f.story(), e.timers)
 	}
 	if f.artifact.Stopped {
-		t.Error("the migration counts as stopped, want it to be at its end")
+		t.Error("the migration counts as stopped, want it done")
 	}
 }
 
-func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
+func TestInvisibleDuplicatesAreLookedUpAgain(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown, allDuplicate)
 	looks := 0
@@ -163,10 +162,10 @@ func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
 	}
 	expect(t, "pauses", e.timers, []time.Duration{30 * time.Second, time.Second, 2 * time.Second})
 	if f.count("ResolveDuplicates 1 last") != 0 || f.count("ResolveDuplicates 1") != 3 {
-		t.Errorf("%s\nwant 3 looks, none of them the last", f.story())
+		t.Errorf("%s\nwant 3 look-ups, none of them the last", f.story())
 	}
 
-	// What never shows is left to the next round, after a while.
+	// What stays invisible is left to the next round after some time.
 	f = newFake(t, 1)
 	f.load = byRound(allUnknown, allDuplicate)
 	f.resolve = resolved(activities.Resolved{Invisible: 10})
@@ -175,18 +174,18 @@ func TestDuplicatesThatCannotBeSeenAreLookedForAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.count("ResolveDuplicates 1 last") != 1 {
-		t.Errorf("%s\nwant one last look", f.story())
+		t.Errorf("%s\nwant one last look-up", f.story())
 	}
 	var waited time.Duration
 	for _, pause := range e.timers[1:] {
 		waited += pause
 	}
 	if waited < invisibleFor || waited > invisibleFor+longestLookupPause {
-		t.Errorf("looked for %v, want about %v", waited, invisibleFor)
+		t.Errorf("look-ups for %v, want about %v", waited, invisibleFor)
 	}
 }
 
-func TestARoundThatWasLoadedBeforeIsNotWaitedFor(t *testing.T) {
+func TestARoundThatWasLoadedBeforeHasNoBackoff(t *testing.T) {
 	// A run that was cut off after it had loaded round 1.
 	f := newFake(t, 2)
 	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}, 2: {Created: 10, Calls: 1}}
@@ -197,7 +196,7 @@ func TestARoundThatWasLoadedBeforeIsNotWaitedFor(t *testing.T) {
 	}
 	expect(t, "pauses", e.timers, []time.Duration{30 * time.Second})
 	if f.count("LoadBatch 0/") != 0 || f.count("LoadBatch 1/") != 0 || f.count("LoadBatch 2/1") != 1 {
-		t.Errorf("%s\nwant nothing to be loaded but round 2", f.story())
+		t.Errorf("%s\nwant only round 2 loaded", f.story())
 	}
 }
 
@@ -215,7 +214,7 @@ func TestACancelDuringTheLoadStillWritesTheArtifacts(t *testing.T) {
 		t.Fatalf("%v; want a result with what was done", err)
 	}
 	if !f.artifact.Stopped || f.count("WriteArtifacts") != 1 || result.Halted != "" {
-		t.Errorf("artifacts asked with %+v, halted %q; want them stopped, by nobody's fault", f.artifact, result.Halted)
+		t.Errorf("artifacts got %+v, halted %q; want them stopped without a fault", f.artifact, result.Halted)
 	}
 	if n := f.count("LoadBatch"); n < 4 || n == 50 {
 		t.Errorf("%d batches were loaded, want some, and not all 50", n)
@@ -236,14 +235,14 @@ func TestACancelDuringTheBackoffStillWritesTheArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.count("LoadBatch 1/") != 0 || !f.artifact.Stopped || result.Halted != "" {
-		t.Errorf("%s, artifacts asked with %+v, halted %q; want round 1 not loaded, and a stop", f.story(), f.artifact, result.Halted)
+		t.Errorf("%s, artifacts got %+v, halted %q; want round 1 not loaded, and a stop", f.story(), f.artifact, result.Halted)
 	}
 	if waited := f.artifact.FinishedAt.Sub(began); waited < time.Hour || waited > 2*time.Hour {
 		t.Errorf("the migration ended after %v, want it at the cancel, after 1h", waited)
 	}
 }
 
-func TestACancelWhileRecordsAreLookedForStillWritesTheArtifacts(t *testing.T) {
+func TestACancelDuringLookUpsStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown, allDuplicate)
 	f.resolve = resolved(activities.Resolved{Invisible: 10})
@@ -254,7 +253,7 @@ func TestACancelWhileRecordsAreLookedForStillWritesTheArtifacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !f.artifact.Stopped || result.Halted != "" || f.count("WriteRetryFile 2") != 0 {
-		t.Errorf("%s, artifacts asked with %+v, halted %q; want a stop, and no further retry file", f.story(), f.artifact, result.Halted)
+		t.Errorf("%s, artifacts got %+v, halted %q; want a stop, and no further retry file", f.story(), f.artifact, result.Halted)
 	}
 }
 
@@ -264,13 +263,13 @@ func TestACancelBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	f.check = func(int) error { return temporal.NewApplicationError("busy", activities.Unreachable) }
 	e.RegisterDelayedCallback(e.CancelWorkflow, time.Second/2)
 	if _, err := e.migrate(nil); !temporal.IsCanceledError(err) {
-		t.Errorf("%v, want that it was cancelled", err)
+		t.Errorf("%v, want it cancelled", err)
 	}
 	if f.count("LoadBatch") != 0 || f.count("WriteArtifacts") != 0 {
 		t.Errorf("%s\nwant neither loads nor artifacts", f.story())
 	}
 	if len(f.failures) != 1 || !f.failures[0].Stopped {
-		t.Errorf("%+v was kept, want that it was stopped", f.failures)
+		t.Errorf("%+v was kept, want the stop", f.failures)
 	}
 }
 
@@ -288,7 +287,7 @@ func TestWhatIsRefusedEndsTheMigrationBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%s: %v, want the refusal", name, err)
 		}
 		if f.count("LoadBatch") != 0 || f.count("InspectSource") != 1 || f.count("CheckTarget") > 1 {
-			t.Errorf("%s: %s\nwant no second try", name, f.story())
+			t.Errorf("%s: %s\nwant no retry", name, f.story())
 		}
 		if len(f.failures) != 1 || f.failures[0].Reason != Cause(err) || f.failures[0].Stopped || f.failures[0].At.IsZero() || f.failures[0].Spec.ID == "" {
 			t.Errorf("%s: %+v was kept, want the refusal once", name, f.failures)
@@ -296,7 +295,7 @@ func TestWhatIsRefusedEndsTheMigrationBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
-func TestATargetThatDoesNotAnswerIsAskedAFewTimes(t *testing.T) {
+func TestATargetThatDoesNotAnswerIsRetried(t *testing.T) {
 	f := newFake(t, 1)
 	f.check = func(attempt int) error {
 		if attempt < checkAttempts {
@@ -305,27 +304,26 @@ func TestATargetThatDoesNotAnswerIsAskedAFewTimes(t *testing.T) {
 		return nil
 	}
 	if _, err := newEnvironment(t, f).migrate(nil); err != nil || f.count("CheckTarget") != checkAttempts {
-		t.Errorf("%v after %d tries, want it to begin at try %d", err, f.count("CheckTarget"), checkAttempts)
+		t.Errorf("%v after %d attempts, want it to begin at attempt %d", err, f.count("CheckTarget"), checkAttempts)
 	}
 	f = newFake(t, 1)
 	f.check = func(int) error { return errNoAnswer }
 	if _, err := newEnvironment(t, f).migrate(nil); err == nil || Cause(err) != "no answer" || f.count("CheckTarget") != checkAttempts || f.count("LoadBatch") != 0 {
-		t.Errorf("%v after %d tries, want the refusal after %d", err, f.count("CheckTarget"), checkAttempts)
+		t.Errorf("%v after %d attempts, want the refusal after %d", err, f.count("CheckTarget"), checkAttempts)
 	}
 }
 
-func TestATargetThatDoesNotCountIsNoFault(t *testing.T) {
+func TestAFailedCountOfEntitiesDoesNotFailTheMigration(t *testing.T) {
 	f := newFake(t, 1)
 	f.entities = func() (*int64, error) {
 		return nil, errNoAnswer
 	}
 	if _, err := newEnvironment(t, f).migrate(nil); err != nil || f.artifact.EntitiesAfter != nil || f.count("CountEntities") != countAttempts {
-		t.Errorf("%v, entities %v after %d tries; want null after %d", err, f.artifact.EntitiesAfter, f.count("CountEntities"), countAttempts)
+		t.Errorf("%v, entities %v after %d attempts; want null after %d", err, f.artifact.EntitiesAfter, f.count("CountEntities"), countAttempts)
 	}
 }
 
-// A disk is waited for while somebody may clear it, a bucket until it is back.
-func TestABucketThatIsAwayIsWaitedFor(t *testing.T) {
+func TestAnUnavailableBucketIsRetriedLongerThanADisk(t *testing.T) {
 	for folder, isHalted := range map[string]bool{"/state/migrations/key": true, "s3://bucket/x/migrations/key": false} {
 		f := newFake(t, 1)
 		f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
@@ -351,18 +349,18 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 		prepare func(*fake)
 		stopped bool
 	}{
-		"of the plan": {func(f *fake) { f.plan = func() error { return trouble(full) } }, true},
-		"of a batch": {func(f *fake) {
+		"planning": {func(f *fake) { f.plan = func() error { return trouble(full) } }, true},
+		"a batch": {func(f *fake) {
 			f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
 				return activities.BatchResult{}, trouble(full)
 			}
 			f.settle = unsent
 		}, true},
-		"of a retry file": {func(f *fake) {
+		"a retry file": {func(f *fake) {
 			unknownFirst(f)
 			f.write = func(activities.RetryFileInput) error { return trouble(full) }
 		}, false},
-		"of a look-up": {func(f *fake) {
+		"a look-up": {func(f *fake) {
 			unknownFirst(f)
 			f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
 				return activities.Resolved{}, trouble(full)
@@ -381,10 +379,10 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 				t.Errorf("halted %q, %d times artifacts; want %q and once", result.Halted, f.count("WriteArtifacts"), full)
 			}
 			if tc.stopped != f.artifact.Stopped {
-				t.Errorf("the artifacts are asked for with stopped %v, want %v", f.artifact.Stopped, tc.stopped)
+				t.Errorf("the artifacts got stopped %v, want %v", f.artifact.Stopped, tc.stopped)
 			}
 			if strings.Contains(name, "look-up") && f.count("WriteRetryFile 2") != 0 {
-				t.Errorf("%s\nthe next round was fixed, before it is known whose the duplicates of this one are", f.story())
+				t.Errorf("%s\nwant no file of the next round before the duplicates of this one are resolved", f.story())
 			}
 		})
 	}
@@ -392,11 +390,11 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 	f := newFake(t, 1)
 	f.finish = func(activities.ArtifactsInput) error { return trouble(full) }
 	if _, err := newEnvironment(t, f).migrate(nil); err == nil || Cause(err) != full || f.count("WriteArtifacts") != diskAttempts {
-		t.Errorf("artifacts that cannot be written: %v after %d tries, want %q after %d", err, f.count("WriteArtifacts"), full, diskAttempts)
+		t.Errorf("artifacts that cannot be written: %v after %d attempts, want %q after %d", err, f.count("WriteArtifacts"), full, diskAttempts)
 	}
 }
 
-func TestTroubleThatPassesIsNoTrouble(t *testing.T) {
+func TestTransientStorageErrorsAreRetried(t *testing.T) {
 	f := newFake(t, 3)
 	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
 		if attempt < diskAttempts {
@@ -406,7 +404,7 @@ func TestTroubleThatPassesIsNoTrouble(t *testing.T) {
 	}
 	result, err := newEnvironment(t, f).migrate(nil)
 	if err != nil || result.Halted != "" || f.artifact.Stopped || f.count("SettleBatch") != 0 {
-		t.Errorf("%+v, %v, stopped %v; want it to be done", result, err, f.artifact.Stopped)
+		t.Errorf("%+v, %v, stopped %v; want it done", result, err, f.artifact.Stopped)
 	}
 }
 
@@ -428,7 +426,7 @@ func TestAChangedInputHaltsAtOnce(t *testing.T) {
 	}
 }
 
-func TestWhatTheHistoryKeepsIsSmallAndNamed(t *testing.T) {
+func TestHistoryEntriesAreSmallAndHaveSummaries(t *testing.T) {
 	f := newFake(t, 200)
 	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
 		switch {

@@ -19,10 +19,10 @@ import (
 
 func notifying(s *migration.Spec) { s.Notify = true }
 
-// undelivered is what a receiver comes to that is not well.
+// undelivered is the error of a receiver that is down.
 var undelivered = temporal.NewApplicationError("hooks.example.com did not take the notice", activities.Undelivered)
 
-func (f *fake) told() (all []string) {
+func (f *fake) delivered() (all []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, n := range f.notices {
@@ -31,12 +31,12 @@ func (f *fake) told() (all []string) {
 	return all
 }
 
-func TestStartAndEndAreTold(t *testing.T) {
+func TestStartAndEndAreNotified(t *testing.T) {
 	f := newFake(t, 2)
 	if _, err := newEnvironment(t, f).migrate(notifying); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "notices", f.told(), []string{"started", "ended"})
+	expect(t, "notices", f.delivered(), []string{"started", "ended"})
 	start, end := f.notices[0], f.notices[1]
 	for _, n := range f.notices {
 		if spec := typicalSpec(); n.WorkflowID != spec.ID || n.DataFile != "users-complete-2026-11-22.csv" || n.Target != spec.Target.Host() || n.EntityType != "user" ||
@@ -55,21 +55,21 @@ func TestStartAndEndAreTold(t *testing.T) {
 	}
 }
 
-func TestWithNobodyToNotifyNothingIsTold(t *testing.T) {
+func TestWithoutNotifyThereAreNoNotices(t *testing.T) {
 	f := newFake(t, 1)
 	e := newEnvironment(t, f)
 	if _, err := e.migrate(nil); err != nil || len(f.notices) != 0 || len(e.child) != 1 {
-		t.Errorf("%v; %q were told, children %q", err, f.told(), e.child)
+		t.Errorf("%v; notices %q, children %q", err, f.delivered(), e.child)
 	}
 }
 
-func TestHowItEndedIsTold(t *testing.T) {
+func TestTheLastNoticeSaysHowItEnded(t *testing.T) {
 	for _, c := range []struct {
-		name   string
-		change func(*fake, *environment)
-		told   []string
-		code   int
-		words  string
+		name    string
+		change  func(*fake, *environment)
+		notices []string
+		code    int
+		words   string
 	}{
 		{"an input that is refused", func(f *fake, _ *environment) {
 			f.inspect = func() error {
@@ -79,7 +79,7 @@ func TestHowItEndedIsTold(t *testing.T) {
 		{"failed records", func(f *fake, _ *environment) {
 			f.summary = migration.Counts{Total: 10, Created: 9, Failed: 1}
 		}, []string{"started", "ended"}, migration.ExitFailed, "failed"},
-		{"stopped by a person", func(f *fake, e *environment) {
+		{"stopped by an operator", func(f *fake, e *environment) {
 			ends := e.endsNow()
 			f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
 				e.CancelWorkflow()
@@ -97,7 +97,7 @@ func TestHowItEndedIsTold(t *testing.T) {
 		e := newEnvironment(t, f)
 		c.change(f, e)
 		_, _ = e.migrate(notifying)
-		expect(t, c.name, f.told(), c.told)
+		expect(t, c.name, f.delivered(), c.notices)
 		end := f.notices[len(f.notices)-1]
 		if end.ExitCode == nil || *end.ExitCode != c.code || !strings.Contains(end.Text, c.words) || (end.Records == nil) != (c.code == migration.ExitCannotRun) {
 			t.Errorf("%s: %+v; want exit code %d and %q", c.name, end, c.code, c.words)
@@ -105,7 +105,7 @@ func TestHowItEndedIsTold(t *testing.T) {
 	}
 }
 
-func TestAMigrationNeitherWaitsForANoticeNorFailsByIt(t *testing.T) {
+func TestAMigrationNeitherWaitsForANoticeNorFailsWithIt(t *testing.T) {
 	f := newFake(t, 1)
 	f.deliver = func(activities.NotifyInput, int) error { return undelivered }
 	e := newEnvironment(t, f)
@@ -119,7 +119,7 @@ func TestAMigrationNeitherWaitsForANoticeNorFailsByIt(t *testing.T) {
 		t.Errorf("%+v, %v, after %v; want no pause of a notice in it", result, err, took)
 	}
 	if f.count("Notify ") == 0 || len(f.notices) != 0 {
-		t.Errorf("%s; %q were told, want no notice to arrive in spite of attempts", f.story(), f.told())
+		t.Errorf("%s; notices %q, want attempts and no notice delivered", f.story(), f.delivered())
 	}
 	for _, o := range e.children {
 		if !strings.Contains(o.WorkflowID, "/notify-") {
@@ -142,7 +142,7 @@ func deliver(t *testing.T, f *fake) (e *environment, took time.Duration, err err
 	return e, e.Now().Sub(start), e.GetWorkflowError()
 }
 
-func TestANoticeIsTriedAgain(t *testing.T) {
+func TestANoticeIsRetried(t *testing.T) {
 	f := newFake(t, 0)
 	f.deliver = func(_ activities.NotifyInput, attempt int) error {
 		if attempt < 8 {
@@ -155,14 +155,14 @@ func TestANoticeIsTriedAgain(t *testing.T) {
 	if err != nil || len(f.notices) != 1 || took.Round(time.Second) != 127*time.Second {
 		t.Errorf("%v, %d delivered after %v; want one after 127s", err, len(f.notices), took)
 	}
-	// This environment gives up after ten attempts, the service when it is told.
+	// This environment gives up after ten attempts, the service as the options say.
 	o := e.asked[0].options
 	if o.ScheduleToCloseTimeout != 24*time.Hour || o.RetryPolicy.MaximumAttempts != 0 || o.RetryPolicy.MaximumInterval != 15*time.Minute || o.RetryPolicy.NonRetryableErrorTypes != nil {
 		t.Errorf("a notice is tried for %v with %+v; want a day, and any number of attempts", o.ScheduleToCloseTimeout, o.RetryPolicy)
 	}
 }
 
-func TestANoticeWaitsAsLongAsTheReceiverWants(t *testing.T) {
+func TestANoticeWaitsAsLongAsTheReceiverAsks(t *testing.T) {
 	f := newFake(t, 0)
 	f.deliver = func(_ activities.NotifyInput, attempt int) error {
 		if attempt == 1 {
@@ -175,7 +175,7 @@ func TestANoticeWaitsAsLongAsTheReceiverWants(t *testing.T) {
 	}
 }
 
-func TestANoticeThatNobodyTakesIsGivenUp(t *testing.T) {
+func TestANoticeThatIsNeverAcceptedIsGivenUp(t *testing.T) {
 	f := newFake(t, 0)
 	f.deliver = func(activities.NotifyInput, int) error {
 		return temporal.NewNonRetryableApplicationError("hooks.example.com did not take the notice: HTTP 404", activities.GivenUp, nil)
@@ -185,8 +185,8 @@ func TestANoticeThatNobodyTakesIsGivenUp(t *testing.T) {
 	}
 }
 
-// tells is a migration that tells what a test wants.
-func tells(t *testing.T, f *fake, id string, body func(workflow.Context, activities.Run)) *environment {
+// notifies runs a workflow that starts notices.
+func notifies(t *testing.T, f *fake, id string, body func(workflow.Context, activities.Run)) *environment {
 	t.Helper()
 	e := newEnvironment(t, f)
 	e.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: id, TaskQueue: "migration-users.csv-0123"})
@@ -200,15 +200,15 @@ func tells(t *testing.T, f *fake, id string, body func(workflow.Context, activit
 	return e
 }
 
-func TestTheSameNoticeIsToldOnce(t *testing.T) {
+func TestANoticeIsDeliveredOnce(t *testing.T) {
 	f := newFake(t, 0)
-	e := tells(t, f, "migration-users.csv-0123/load-01234567-part-2", func(ctx workflow.Context, run activities.Run) {
+	e := notifies(t, f, "migration-users.csv-0123/load-01234567-part-2", func(ctx workflow.Context, run activities.Run) {
 		for _, number := range []int64{1, 1, 2} {
 			startNotice(ctx, run, notify.Notice{Type: notify.Paused}, number)
 			_ = workflow.Sleep(ctx, time.Minute) // the first is delivered, and its workflow over
 		}
 	})
-	expect(t, "notices", f.told(), []string{"paused", "paused"})
+	expect(t, "notices", f.delivered(), []string{"paused", "paused"})
 	if f.notices[0].ID == f.notices[1].ID {
 		t.Errorf("two pauses have the id %s", f.notices[0].ID)
 	}
@@ -217,8 +217,8 @@ func TestTheSameNoticeIsToldOnce(t *testing.T) {
 	}
 }
 
-// The service makes run ids of the time: for a minute, their first digits are the same.
-func TestRunsOfOneMinuteTellTheirOwnNotices(t *testing.T) {
+// The service derives run ids from the time: those of a minute begin with the same digits.
+func TestRunsOfOneMinuteHaveTheirOwnNotices(t *testing.T) {
 	const one, two = "019ad0e4-1111-7000-8000-000000000001", "019ad0e4-2222-7000-8000-000000000002"
 	if first, second := NoticeID("migration-users.csv-0123", one, notify.Started, 1), NoticeID("migration-users.csv-0123", two, notify.Started, 1); first == second {
 		t.Errorf("two runs have the notice %s; want one each", first)
@@ -237,14 +237,14 @@ func TestRunsOfOneMinuteTellTheirOwnNotices(t *testing.T) {
 	}
 }
 
-// The queue of one migration is looked at as long as it runs.
-func TestNoticesOutliveAQueueOfOneMigration(t *testing.T) {
+// The queue of one migration is polled as long as it runs.
+func TestNoticesOutliveTheQueueOfTheirMigration(t *testing.T) {
 	for id, want := range map[string]string{
 		"migration-users.csv-0123":               NoticeQueue,
 		"migration-users.csv-0123/load-01234567": NoticeQueue,
 		"migration-others.csv-0123":              "migration-users.csv-0123", // which it shares
 	} {
-		e := tells(t, newFake(t, 0), id, func(ctx workflow.Context, run activities.Run) {
+		e := notifies(t, newFake(t, 0), id, func(ctx workflow.Context, run activities.Run) {
 			startNotice(ctx, run, notify.Notice{Type: notify.Paused}, 1)
 		})
 		if got := e.children[0].TaskQueue; got != want {
@@ -253,7 +253,7 @@ func TestNoticesOutliveAQueueOfOneMigration(t *testing.T) {
 	}
 }
 
-func TestTheBreakerIsToldOnceEachWay(t *testing.T) {
+func TestEachChangeOfTheBreakerIsNotifiedOnce(t *testing.T) {
 	const probeAfter = time.Minute
 	type seen struct {
 		at   time.Duration // after the beginning
@@ -267,12 +267,12 @@ func TestTheBreakerIsToldOnceEachWay(t *testing.T) {
 		{"never open", []seen{{1, 0}, {2, 0}}, nil},
 		{"open and closed", []seen{{1, 1}, {2, 1}, {3, 1}, {9, 0}, {10, 0}}, []string{"breaker_opened 1", "breaker_closed 9"}},
 		{"twice", []seen{{1, 1}, {5, 0}, {6, 6}, {9, 0}}, []string{"breaker_opened 1", "breaker_closed 5", "breaker_opened 6", "breaker_closed 9"}},
-		{"closed and open between two looks", []seen{{1, 1}, {6, 6}, {9, 0}}, []string{"breaker_opened 1", "breaker_opened 6", "breaker_closed 9"}},
+		{"closed and open between two batches", []seen{{1, 1}, {6, 6}, {9, 0}}, []string{"breaker_opened 1", "breaker_opened 6", "breaker_closed 9"}},
 		{"a batch from before it opened comes late", []seen{{1, 1}, {1, 0}, {2, 1}, {9, 0}}, []string{"breaker_opened 1", "breaker_closed 9"}},
 	} {
 		f := newFake(t, 0)
 		var start time.Time
-		tells(t, f, "migration-users.csv-0123/load-01234567", func(ctx workflow.Context, run activities.Run) {
+		notifies(t, f, "migration-users.csv-0123/load-01234567", func(ctx workflow.Context, run activities.Run) {
 			start = workflow.Now(ctx)
 			// Two parts of a round.
 			var one, other breakerNotice
@@ -287,7 +287,7 @@ func TestTheBreakerIsToldOnceEachWay(t *testing.T) {
 				other.saw(ctx, run, PhaseLoading, state)
 			}
 		})
-		got := f.told()
+		got := f.delivered()
 		for i, n := range f.notices {
 			got[i] += fmt.Sprintf(" %d", n.Timestamp.Sub(start)/time.Minute)
 		}

@@ -56,10 +56,10 @@ var (
 type Progress struct {
 	Phase   Phase `json:"phase"`
 	Records int   `json:"records,omitempty"` // of the input
-	// Delta says that duplicates are updated; Twins are the records that are not
-	// sent then, because an earlier record of the input has their key.
-	Delta bool `json:"delta,omitempty"`
-	Twins int  `json:"twins,omitempty"`
+	// Delta says that duplicates are updated; DuplicateKeys is the number of records
+	// that are not sent then, because an earlier record of the input has their key.
+	Delta         bool `json:"delta,omitempty"`
+	DuplicateKeys int  `json:"twins,omitempty"`
 	// KeylessNote is what people should know of keyless records (see
 	// migration.Keyless), and Aside is how many of them are unknown and are not
 	// loaded again.
@@ -191,8 +191,8 @@ func (p *Progress) show(ctx workflow.Context) {
 			text += fmt.Sprintf("| %d | %d | %d | %d | %d | %d | %d |\n", r.Round, r.Calls, r.Created, r.Duplicate, r.Failed, r.Unknown, r.Resolved.Recovered)
 		}
 	}
-	if p.Twins > 0 {
-		text += fmt.Sprintf("\n%s\n", p.TwinsText())
+	if p.DuplicateKeys > 0 {
+		text += fmt.Sprintf("\n%s\n", p.DuplicateKeysText())
 	}
 	if p.KeylessNote != "" {
 		text += "\n" + p.KeylessNote + "\n"
@@ -209,9 +209,9 @@ func (p *Progress) show(ctx workflow.Context) {
 	workflow.SetCurrentDetails(ctx, text)
 }
 
-// TwinsText says, for people, what becomes of the twins.
-func (p *Progress) TwinsText() string {
-	return fmt.Sprintf("%s %s a key that an earlier record has: only the first with each key is loaded, the others fail.", figures.Count(p.Twins, "record"), figures.Plural(p.Twins, "has", "have"))
+// DuplicateKeysText says, for people, what becomes of the records with duplicate keys.
+func (p *Progress) DuplicateKeysText() string {
+	return fmt.Sprintf("%s %s a key that an earlier record has: only the first with each key is loaded, the others fail.", figures.Count(p.DuplicateKeys, "record"), figures.Plural(p.DuplicateKeys, "has", "have"))
 }
 
 func (p *Progress) endRound(round int, counts ledger.Counts) {
@@ -232,7 +232,7 @@ func (p *Progress) merge(retry Progress) {
 	p.Errors = retry.Errors
 }
 
-// errorsOf adds failed and unknown records up.
+// errorsOf adds up failed and unknown records.
 func errorsOf(r activities.Reasons) (sum map[string]int) {
 	addErrors(&sum, r.Failed)
 	addErrors(&sum, r.Unknown)

@@ -18,8 +18,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// histories are those of migrations that were really run: starter's
-// TestRecordHistories makes them.
+// histories are those of real migrations, recorded by starter's
+// TestRecordHistories.
 func histories(t *testing.T) map[string]*historypb.History {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("..", "testdata", "histories", "*.json*"))
@@ -68,12 +68,12 @@ func TestRecordedHistoriesReplay(t *testing.T) {
 			OriginalExecution: workflow.Execution{ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId()},
 		})
 		if err != nil {
-			t.Errorf("%s does not replay: %v\nguard what has changed with workflow.GetVersion", name, err)
+			t.Errorf("%s does not replay: %v\nsee Changing a workflow in CONTRIBUTING.md", name, err)
 		}
 	}
 }
 
-// TestHistoriesCoverTheWorkflows holds that the replay has something to say.
+// TestHistoriesCoverTheWorkflows holds that the replay exercises everything.
 func TestHistoriesCoverTheWorkflows(t *testing.T) {
 	seen := map[string]int{}
 	for _, history := range histories(t) {
@@ -146,7 +146,7 @@ func TestHistoriesHoldNoUserData(t *testing.T) {
 		})
 	}
 	if payloads < 1000 {
-		t.Errorf("%d payloads were looked at, want more: are they found?", payloads)
+		t.Errorf("%d payloads were checked, want at least 1000", payloads)
 	}
 }
 

@@ -8,14 +8,14 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// A call can have written a record and not said so in round 0 as well.
+// A call can have written a record without saying so in round 0 too.
 func TestDuplicatesOfTheInputAreLookedUp(t *testing.T) {
 	f := newFake(t, 2)
 	f.load = firstBatches(1, allDuplicate, allCreated)
 	asked := 0
 	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
 		if asked++; in.Round != 0 || in.Last || in.Again != (asked > 1) {
-			t.Errorf("the %d. look-up is asked with %+v", asked, in)
+			t.Errorf("look-up %d got %+v", asked, in)
 		}
 		if asked < 4 {
 			return activities.Resolved{Recovered: 6, Invisible: 4}, nil
@@ -31,8 +31,7 @@ func TestDuplicatesOfTheInputAreLookedUp(t *testing.T) {
 	}
 }
 
-// What cannot be told of a duplicate of the input is asked for in a retry round.
-func TestADuplicateOfTheInputThatCannotBeToldIsRetried(t *testing.T) {
+func TestAnUndecidedDuplicateOfTheInputIsRetried(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allDuplicate)
 	f.resolve = func(in activities.ResolveInput) (activities.Resolved, error) {
@@ -54,7 +53,7 @@ func TestADuplicateOfTheInputThatCannotBeToldIsRetried(t *testing.T) {
 	}
 }
 
-func TestALookUpOfTheInputThatIsNotAllowedHaltsTheMigration(t *testing.T) {
+func TestAForbiddenLookUpHaltsTheMigration(t *testing.T) {
 	f := newFake(t, 2)
 	f.load = firstBatches(1, allDuplicate, allUnknown)
 	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
@@ -81,6 +80,6 @@ func TestDuplicatesThatAreOursDoNotCountAsFailed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.count("LoadBatch") != 6 || f.artifact.FinishedAt.Sub(began) > time.Hour {
-		t.Errorf("%s, after %s; want all batches, without a question", f.story(), f.artifact.FinishedAt.Sub(began))
+		t.Errorf("%s, after %s; want all batches without a decision", f.story(), f.artifact.FinishedAt.Sub(began))
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// undoer stands for the activities of a rollback of so many batches.
+// undoer has the activities of a rollback of some batches.
 type undoer struct {
 	t       *testing.T
 	batches int
@@ -39,7 +39,7 @@ func newUndoer(t *testing.T, batches int) *undoer {
 
 func (u *undoer) CheckTarget(_ context.Context, run activities.Run) error {
 	if run.ID == "" || run.Folder == "" {
-		u.t.Errorf("CheckTarget is told %+v", run)
+		u.t.Errorf("CheckTarget got %+v", run)
 	}
 	u.note("CheckTarget")
 	return u.check()
@@ -125,7 +125,7 @@ func TestARollbackUndoesThenVerifies(t *testing.T) {
 	}
 }
 
-func TestWhatAWorkerHasLeftIsDoneInAnotherRound(t *testing.T) {
+func TestRecordsLeftByAWorkerAreUndoneInAnotherRound(t *testing.T) {
 	u := newUndoer(t, 2)
 	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
 		if in.Round == 0 && in.Batch == 1 {
@@ -144,7 +144,7 @@ func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
 	u.undo = func(in activities.RollbackInput) (migration.RollbackCounts, error) {
 		switch {
 		case in.Batch == 3:
-			for u.count("RollBackBatch") < 3 { // those before it may be begun later
+			for u.count("RollBackBatch") < 3 { // those before it may be started later
 				time.Sleep(time.Millisecond)
 			}
 			e.CancelWorkflow()
@@ -159,7 +159,7 @@ func TestAStoppedRollbackWritesItsFiles(t *testing.T) {
 		t.Errorf("%+v, %v: %s", result, err, u.story())
 	}
 	if n := u.count("RollBackBatch"); n < 3 || n > 5 {
-		t.Errorf("%d batches were begun, want 3 to 5", n)
+		t.Errorf("%d batches were started, want 3 to 5", n)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestARollbackContinuesAsNew(t *testing.T) {
 	_, err := u.run(e, in)
 	further := nextInput[RollbackInput](t, err)
 	if further.Phase != PhaseRollingBack || further.After != 150 || further.Counts.Deleted != 1500 || further.Run.ID == "" || further.Begun.Items != 2500 {
-		t.Errorf("the next run is told %+v", further)
+		t.Errorf("the next run got %+v", further)
 	}
 	if _, err := u.run(u.environment(), further); err != nil || u.count("CheckTarget") != 1 || u.count("BeginRollback") != 1 || u.count("RollBackBatch") != 200 || u.count("VerifyRollback") != 250 {
 		t.Errorf("%v: %d undone, %d verified", err, u.count("RollBackBatch"), u.count("VerifyRollback"))

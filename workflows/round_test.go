@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-func TestARoundIsParted(t *testing.T) {
+func TestPartsOfARound(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		batches    int
@@ -40,7 +40,7 @@ func TestARoundIsParted(t *testing.T) {
 		}
 	}
 	if n := (round{limits: migration.Limits{Workers: 500}}).window(); n != 600 {
-		t.Errorf("%d batches are begun for 500 calls in flight, want 600", n)
+		t.Errorf("%d batches are started for 500 calls in flight, want 600", n)
 	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
 		t.Errorf("%d parts, want at most %d", n, mostParts)
@@ -93,7 +93,7 @@ func TestAPartThatHaltsDoesNotHideTheOthers(t *testing.T) {
 	}
 	result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Partitions = 3 })
 	if err != nil || result.Halted == "" || !f.artifact.Stopped {
-		t.Errorf("%+v, %v, artifacts asked with %+v; want it halted", result, err, f.artifact)
+		t.Errorf("%+v, %v, artifacts got %+v; want it halted", result, err, f.artifact)
 	}
 	if exactly(f, "LoadBatch 0/1") != 1 || exactly(f, "LoadBatch 0/30") != 1 {
 		t.Errorf("%s\nwant the other parts loaded to their ends", f.story())
@@ -109,7 +109,7 @@ func exactly(f *fake, call string) (n int) {
 	return n
 }
 
-func TestOrdersFindRoomBesideAllBatchesThatWait(t *testing.T) {
+func TestWaitingBatchesLeaveSlotsForOrders(t *testing.T) {
 	for _, rate := range []float64{0, 4} {
 		r := round{limits: migration.Limits{RateLimit: rate, Workers: migration.MaxWorkers}, batches: 10_000_000}
 		batches := 0
@@ -117,7 +117,7 @@ func TestOrdersFindRoomBesideAllBatchesThatWait(t *testing.T) {
 			batches += (&loadRun{in: in}).window()
 		}
 		if batches >= mostActivities {
-			t.Errorf("rate limit %g: %d batches in flight hold all %d places while the migration is paused, so that it could not be resumed", rate, batches, mostActivities)
+			t.Errorf("rate limit %g: %d batches in flight hold all %d slots while the migration is paused, so that it cannot be resumed", rate, batches, mostActivities)
 		}
 	}
 }

@@ -16,13 +16,13 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// fakeFiles stands for the folder of a schedule.
+// fakeFiles has the activities of a schedule.
 type fakeFiles struct {
-	looks   []activities.Found // of one look after the other; the last one stays
-	prepare map[string]activities.Prepared
-	finds   error // of FindFiles
-	away    error // of PutAway
-	gone    bool  // the files are others than before when they are put away
+	listings []activities.Found // of one FindFiles after the other; the last one stays
+	prepare  map[string]activities.Prepared
+	finds    error // of FindFiles
+	moving   error // of PutAway
+	gone     bool  // the files have changed when they are to be moved
 
 	asked   []activities.FindInput
 	moved   []string
@@ -32,7 +32,7 @@ type fakeFiles struct {
 
 func (f *fakeFiles) FindFiles(_ context.Context, in activities.FindInput) (activities.Found, error) {
 	f.asked = append(f.asked, in)
-	return f.looks[min(len(f.asked), len(f.looks))-1], f.finds
+	return f.listings[min(len(f.asked), len(f.listings))-1], f.finds
 }
 
 func (f *fakeFiles) PrepareFile(_ context.Context, in activities.PrepareInput) (activities.Prepared, error) {
@@ -52,8 +52,8 @@ func (f *fakeFiles) PutAway(_ context.Context, in activities.PutAwayInput) (stri
 	if in.Staged != "" {
 		f.dropped = append(f.dropped, in.Staged)
 	}
-	if f.away != nil || in.Folder == "" || f.gone {
-		return "", f.away
+	if f.moving != nil || in.Folder == "" || f.gone {
+		return "", f.moving
 	}
 	path := filepath.Join(filepath.Dir(in.File.Path), in.Folder, filepath.Base(in.File.Path))
 	f.moved = append(f.moved, in.Folder+"/"+filepath.Base(in.File.Path))
@@ -67,7 +67,7 @@ func (f *fakeFiles) WriteScheduled(_ context.Context, in activities.WriteSchedul
 
 var written = time.Date(2026, 11, 22, 1, 0, 0, 0, time.UTC)
 
-// files are found files, as they were at the first look.
+// files are found files, as in the first listing.
 func files(names ...string) (found activities.Found) {
 	for _, name := range names {
 		found.Files = append(found.Files, migration.FoundFile{Path: "/data/incoming/" + name, Size: 1000, ModTime: written})
@@ -103,12 +103,12 @@ func newScheduled(t *testing.T, f *fakeFiles, children map[string]func() (Result
 	return s
 }
 
-// migrations puts a function in the place of the migrations.
+// migrations replaces the MigrationWorkflow.
 func (s *scheduled) migrations(f func(workflow.Context, migration.Spec) (Result, error)) {
 	s.RegisterWorkflowWithOptions(f, workflow.RegisterOptions{Name: "MigrationWorkflow", DisableAlreadyRegisteredCheck: true})
 }
 
-// came is a migration that has come to this.
+// came is a migration with this result.
 func came(c migration.Counts) func() (Result, error) {
 	return func() (Result, error) {
 		name := "retry_x.csv"
@@ -116,7 +116,7 @@ func came(c migration.Counts) func() (Result, error) {
 	}
 }
 
-// run gives what the run has written down, and its error.
+// run returns the summary that was written, and the error.
 func (s *scheduled) run() (migration.Scheduled, error) {
 	t := s.fake.t
 	t.Helper()
@@ -130,8 +130,8 @@ func (s *scheduled) run() (migration.Scheduled, error) {
 	return s.files.written[len(s.files.written)-1], s.GetWorkflowError()
 }
 
-// told is what a run says of its files: "one.csv migrated".
-func told(so migration.Scheduled) (lines []string) {
+// results are the results of the files of a run: "one.csv migrated".
+func results(so migration.Scheduled) (lines []string) {
 	for _, f := range so.Files {
 		lines = append(lines, filepath.Base(f.File)+" "+string(f.Result))
 	}
@@ -145,13 +145,13 @@ func isFilesLeft(err error, words ...string) error {
 	}
 	for _, word := range append(words, "scheduled_Nov_22_2026_13_05_00.json") {
 		if !strings.Contains(application.Message(), word) {
-			return fmt.Errorf("%q says nothing of %q", application.Message(), word)
+			return fmt.Errorf("found %q, want %q in it", application.Message(), word)
 		}
 	}
 	return nil
 }
 
-func TestAScheduleMigratesWhatIsNewAndPutsItAway(t *testing.T) {
+func TestAScheduleMigratesNewFilesAndMovesThem(t *testing.T) {
 	known := func(c migration.Counts) activities.Prepared {
 		return activities.Prepared{Instead: &migration.ScheduledFile{Result: migration.FileKnown, WorkflowID: "migration-before", Records: &c}}
 	}
@@ -160,25 +160,25 @@ func TestAScheduleMigratesWhatIsNewAndPutsItAway(t *testing.T) {
 		child    func() (Result, error)
 		keep     bool
 		moved    []string
-		told     []string
+		results  []string
 		known    int
 		children int
 		left     bool
 	}{
-		"all created":       {child: came(migration.Counts{Total: 3, Created: 2, Recovered: 1}), moved: []string{"done/a.csv"}, told: []string{"a.csv migrated"}, children: 1},
-		"kept":              {child: came(migration.Counts{Total: 3, Created: 3}), keep: true, told: []string{"a.csv migrated"}, children: 1},
-		"failed records":    {child: came(migration.Counts{Total: 3, Created: 2, Failed: 1}), moved: []string{"failed/a.csv"}, told: []string{"a.csv failed records"}, children: 1},
-		"unknown records":   {child: came(migration.Counts{Total: 3, Failed: 1, Unknown: 2}), told: []string{"a.csv unfinished"}, children: 1, left: true},
-		"remaining records": {child: came(migration.Counts{Total: 3, Created: 1, Remaining: 2}), told: []string{"a.csv unfinished"}, children: 1, left: true},
-		"known, done":       {prepared: known(migration.Counts{Total: 3, Created: 3}), moved: []string{"done/a.csv"}, told: []string{"a.csv known"}, known: 1},
-		"known, failed":     {prepared: known(migration.Counts{Total: 3, Failed: 3}), moved: []string{"failed/a.csv"}, told: []string{"a.csv known"}, known: 1},
+		"all created":       {child: came(migration.Counts{Total: 3, Created: 2, Recovered: 1}), moved: []string{"done/a.csv"}, results: []string{"a.csv migrated"}, children: 1},
+		"kept":              {child: came(migration.Counts{Total: 3, Created: 3}), keep: true, results: []string{"a.csv migrated"}, children: 1},
+		"failed records":    {child: came(migration.Counts{Total: 3, Created: 2, Failed: 1}), moved: []string{"failed/a.csv"}, results: []string{"a.csv failed records"}, children: 1},
+		"unknown records":   {child: came(migration.Counts{Total: 3, Failed: 1, Unknown: 2}), results: []string{"a.csv unfinished"}, children: 1, left: true},
+		"remaining records": {child: came(migration.Counts{Total: 3, Created: 1, Remaining: 2}), results: []string{"a.csv unfinished"}, children: 1, left: true},
+		"known, done":       {prepared: known(migration.Counts{Total: 3, Created: 3}), moved: []string{"done/a.csv"}, results: []string{"a.csv known"}, known: 1},
+		"known, failed":     {prepared: known(migration.Counts{Total: 3, Failed: 3}), moved: []string{"failed/a.csv"}, results: []string{"a.csv known"}, known: 1},
 		"known, kept":       {prepared: known(migration.Counts{Total: 3, Created: 3}), keep: true, known: 1},
 		"refused": {prepared: activities.Prepared{Instead: &migration.ScheduledFile{Result: migration.FileRefused, Reason: "damaged"}},
-			moved: []string{"failed/a.csv"}, told: []string{"a.csv refused"}, left: true},
-		"rewritten since": {prepared: activities.Prepared{Instead: &migration.ScheduledFile{Result: migration.FileGrowing}}, told: []string{"a.csv growing"}},
+			moved: []string{"failed/a.csv"}, results: []string{"a.csv refused"}, left: true},
+		"rewritten since": {prepared: activities.Prepared{Instead: &migration.ScheduledFile{Result: migration.FileGrowing}}, results: []string{"a.csv growing"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &fakeFiles{looks: []activities.Found{files("a.csv")}, prepare: map[string]activities.Prepared{}}
+			f := &fakeFiles{listings: []activities.Found{files("a.csv")}, prepare: map[string]activities.Prepared{}}
 			if tc.prepared.Instead != nil {
 				f.prepare["a.csv"] = tc.prepared
 			}
@@ -193,7 +193,7 @@ func TestAScheduleMigratesWhatIsNewAndPutsItAway(t *testing.T) {
 				t.Error(err)
 			}
 			expect(t, "moved", f.moved, tc.moved)
-			expect(t, "told", told(so), tc.told)
+			expect(t, "results", results(so), tc.results)
 			expect(t, "known", so.Known, tc.known)
 			expect(t, "children", len(s.child), tc.children)
 			if tc.children > 0 && s.child[0] != "MigrationWorkflow migration-a.csv" {
@@ -208,26 +208,26 @@ func TestAScheduleMigratesWhatIsNewAndPutsItAway(t *testing.T) {
 	}
 }
 
-func TestAFileThatChangesBetweenTwoLooksWaits(t *testing.T) {
+func TestAFileThatChangesBetweenTwoListingsWaits(t *testing.T) {
 	longer, touched := files("longer.csv"), files("touched.csv")
 	longer.Files[0].Size++
 	touched.Files[0].ModTime = written.Add(time.Nanosecond)
 	second := files("still.csv")
 	second.Files = append(append(second.Files, longer.Files...), touched.Files...)
 	second.Files = append(second.Files, files("came.csv").Files...)
-	f := &fakeFiles{looks: []activities.Found{files("longer.csv", "still.csv", "touched.csv", "vanished.csv"), second}}
+	f := &fakeFiles{listings: []activities.Found{files("longer.csv", "still.csv", "touched.csv", "vanished.csv"), second}}
 	s := newScheduled(t, f, map[string]func() (Result, error){})
 	so, err := s.run()
 	if err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"still.csv migrated", "longer.csv growing", "touched.csv growing", "came.csv growing"})
+	expect(t, "results", results(so), []string{"still.csv migrated", "longer.csv growing", "touched.csv growing", "came.csv growing"})
 	expect(t, "timers", s.timers, []time.Duration{10 * time.Second})
 	expect(t, "moved", f.moved, []string{"done/still.csv"})
 }
 
 func TestAFileThatAnotherCommandMigratesStays(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}, prepare: map[string]activities.Prepared{}}
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}, prepare: map[string]activities.Prepared{}}
 	s := newScheduled(t, f, map[string]func() (Result, error){})
 	taken := typicalSpec()
 	taken.ID = "default-test-workflow-id" // that of the run itself in this environment
@@ -236,22 +236,22 @@ func TestAFileThatAnotherCommandMigratesStays(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv elsewhere", "b.csv migrated"})
+	expect(t, "results", results(so), []string{"a.csv elsewhere", "b.csv migrated"})
 	expect(t, "moved", f.moved, []string{"done/b.csv"})
 }
 
-func TestARunWithoutFilesWaitsForNothing(t *testing.T) {
-	s := newScheduled(t, &fakeFiles{looks: []activities.Found{{}}}, nil)
+func TestARunWithoutFilesEndsAtOnce(t *testing.T) {
+	s := newScheduled(t, &fakeFiles{listings: []activities.Found{{}}}, nil)
 	so, err := s.run()
 	if err != nil || len(so.Files) != 0 || len(s.timers) != 0 || len(s.files.written) != 1 {
 		t.Errorf("%+v, %v, timers %v; want an empty summary, and no timer", so, err, s.timers)
 	}
 }
 
-// The child is the real one here: which of its activities has refused decides.
-func TestWhatIsWrongWithAFileIsNotTheFaultOfTheNext(t *testing.T) {
+// The child is the real one here: it depends on which of its activities refused.
+func TestARefusedFileDoesNotStopTheNext(t *testing.T) {
 	refused := temporal.NewNonRetryableApplicationError("a.csv, line 3: not UTF-8", activities.Refused, nil)
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)
 	s.fake.inspect = func() error {
 		if s.fake.count("InspectSource") == 1 {
@@ -263,27 +263,26 @@ func TestWhatIsWrongWithAFileIsNotTheFaultOfTheNext(t *testing.T) {
 	if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv refused", "b.csv migrated"})
+	expect(t, "results", results(so), []string{"a.csv refused", "b.csv migrated"})
 	expect(t, "moved", f.moved, []string{"failed/a.csv", "done/b.csv"})
 	expect(t, "reason", so.Files[0].Reason, "a.csv, line 3: not UTF-8")
 }
 
-func TestAFileThatCannotBeTakenIsToldAndTheNextIsTaken(t *testing.T) {
+func TestAFileThatCannotBePreparedIsReportedAndTheNextIsMigrated(t *testing.T) {
 	found := files("\uFFFD.csv", "b.csv", "c.csv")
 	found.Files[0].Problem = `the name "\xff.csv" is not UTF-8`
-	f := &fakeFiles{looks: []activities.Found{found}, prepare: map[string]activities.Prepared{"b.csv": {Instead: &migration.ScheduledFile{Result: migration.FileRefused, Reason: "its folder is damaged"}}}}
+	f := &fakeFiles{listings: []activities.Found{found}, prepare: map[string]activities.Prepared{"b.csv": {Instead: &migration.ScheduledFile{Result: migration.FileRefused, Reason: "its folder is damaged"}}}}
 	so, err := newScheduled(t, f, map[string]func() (Result, error){}).run()
 	if err := isFilesLeft(err, "(refused)", "b.csv (refused)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"\uFFFD.csv refused", "b.csv refused", "c.csv migrated"})
+	expect(t, "results", results(so), []string{"\uFFFD.csv refused", "b.csv refused", "c.csv migrated"})
 	expect(t, "moved", f.moved, []string{"failed/b.csv", "done/c.csv"})
 	expect(t, "reason", so.Files[0].Reason, found.Files[0].Problem)
 }
 
-// The folder of one migration is damaged: its file is told, the others are taken.
-func TestADamagedMigrationIsNotTheFaultOfTheNextFile(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+func TestADamagedMigrationDoesNotStopTheNextFile(t *testing.T) {
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)
 	s.fake.inspect = func() error {
 		if s.fake.count("InspectSource") == 1 {
@@ -295,11 +294,11 @@ func TestADamagedMigrationIsNotTheFaultOfTheNextFile(t *testing.T) {
 	if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv refused", "b.csv migrated"})
+	expect(t, "results", results(so), []string{"a.csv refused", "b.csv migrated"})
 }
 
-func TestWhatIsWrongWithTheTargetLeavesTheFiles(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+func TestTroubleWithTheTargetLeavesTheFiles(t *testing.T) {
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)
 	s.fake.check = func(int) error {
 		return temporal.NewNonRetryableApplicationError("wrong client id", activities.Refused, nil)
@@ -308,7 +307,7 @@ func TestWhatIsWrongWithTheTargetLeavesTheFiles(t *testing.T) {
 	if err := isFilesLeft(err, "a.csv (not run)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv not run"})
+	expect(t, "results", results(so), []string{"a.csv not run"})
 	expect(t, "halted", so.Halted, "wrong client id")
 	if len(f.moved) > 0 || s.fake.count("InspectSource") != 1 {
 		t.Errorf("moved %q, %d migrations; want none moved and one", f.moved, s.fake.count("InspectSource"))
@@ -316,7 +315,7 @@ func TestWhatIsWrongWithTheTargetLeavesTheFiles(t *testing.T) {
 }
 
 func TestAMigrationThatWasHaltedEndsTheRun(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, map[string]func() (Result, error){"a.csv": func() (Result, error) {
 		r, err := came(migration.Counts{Total: 3, Created: 1, Remaining: 2})()
 		r.Halted = "the disk is full"
@@ -326,12 +325,12 @@ func TestAMigrationThatWasHaltedEndsTheRun(t *testing.T) {
 	if err := isFilesLeft(err, "a.csv (unfinished)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv unfinished"})
+	expect(t, "results", results(so), []string{"a.csv unfinished"})
 	expect(t, "reason", so.Files[0].Reason, "the disk is full")
 }
 
 func TestARunThatFindsNothingToReadSaysWhy(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{{}}, finds: temporal.NewNonRetryableApplicationError("cannot write to the output folder", activities.Refused, nil)}
+	f := &fakeFiles{listings: []activities.Found{{}}, finds: temporal.NewNonRetryableApplicationError("cannot write to the output folder", activities.Refused, nil)}
 	so, err := newScheduled(t, f, nil).run()
 	if err := isFilesLeft(err, "cannot write to the output folder"); err != nil {
 		t.Error(err)
@@ -339,26 +338,26 @@ func TestARunThatFindsNothingToReadSaysWhy(t *testing.T) {
 	expect(t, "halted", so.Halted, "cannot write to the output folder")
 }
 
-func TestAFileThatCannotBePutAwayEndsTheRun(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}, away: temporal.NewNonRetryableApplicationError("read-only file system", activities.Storage, nil)}
+func TestAFileThatCannotBeMovedEndsTheRun(t *testing.T) {
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}, moving: temporal.NewNonRetryableApplicationError("read-only file system", activities.Storage, nil)}
 	so, err := newScheduled(t, f, map[string]func() (Result, error){}).run()
 	if err := isFilesLeft(err, "read-only file system"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told", told(so), []string{"a.csv migrated"})
+	expect(t, "results", results(so), []string{"a.csv migrated"})
 }
 
 func TestAFileThatWasReplacedDuringItsMigrationStays(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv")}, gone: true}
+	f := &fakeFiles{listings: []activities.Found{files("a.csv")}, gone: true}
 	so, err := newScheduled(t, f, map[string]func() (Result, error){}).run()
 	if err != nil || so.Files[0].MovedTo != "" || !strings.Contains(so.Files[0].Reason, "has changed since") {
 		t.Errorf("%+v, %v; want a file that stays, and the reason", so.Files, err)
 	}
 }
 
-func TestAPlainCopyIsDroppedAlsoWhereTheFileStays(t *testing.T) {
+func TestAPlainCopyIsRemovedAlsoWhenTheFileStays(t *testing.T) {
 	spec := typicalSpec()
-	f := &fakeFiles{looks: []activities.Found{files("a.csv.gz")}, prepare: map[string]activities.Prepared{
+	f := &fakeFiles{listings: []activities.Found{files("a.csv.gz")}, prepare: map[string]activities.Prepared{
 		"a.csv.gz": {Spec: spec, Staged: "/state/inputs/abc.csv"},
 	}}
 	s := newScheduled(t, f, map[string]func() (Result, error){})
@@ -373,29 +372,29 @@ func TestAPlainCopyIsDroppedAlsoWhereTheFileStays(t *testing.T) {
 func TestMoreFilesContinueAsNewAfterTheLast(t *testing.T) {
 	found := files("a.csv", "b.csv")
 	found.More = true
-	f := &fakeFiles{looks: []activities.Found{found}}
+	f := &fakeFiles{listings: []activities.Found{found}}
 	s := newScheduled(t, f, map[string]func() (Result, error){"b.csv": came(migration.Counts{Total: 2, Unknown: 2})})
 	_, err := s.run()
 	next := nextInput[ScheduledInput](t, err)
 	expect(t, "after", next.After, "/data/incoming/b.csv")
-	expect(t, "told so far", told(next.So), []string{"a.csv migrated", "b.csv unfinished"})
+	expect(t, "results so far", results(next.So), []string{"a.csv migrated", "b.csv unfinished"})
 
-	f = &fakeFiles{looks: []activities.Found{files("c.csv")}}
+	f = &fakeFiles{listings: []activities.Found{files("c.csv")}}
 	s = newScheduled(t, f, map[string]func() (Result, error){})
 	s.in = next
 	so, err := s.run()
 	if err := isFilesLeft(err, "b.csv (unfinished)"); err != nil {
 		t.Error(err)
 	}
-	expect(t, "told at the end", told(so), []string{"a.csv migrated", "b.csv unfinished", "c.csv migrated"})
+	expect(t, "results at the end", results(so), []string{"a.csv migrated", "b.csv unfinished", "c.csv migrated"})
 	expect(t, "asked for the files after", f.asked[0].After, "/data/incoming/b.csv")
 	if !so.StartedAt.Equal(next.So.StartedAt) {
-		t.Errorf("it has begun at %s; want %s, when its first run began", so.StartedAt, next.So.StartedAt)
+		t.Errorf("it started at %s; want %s, the start of its first run", so.StartedAt, next.So.StartedAt)
 	}
 }
 
 func TestACancelledRunStopsItsMigrationAndWritesItsSummary(t *testing.T) {
-	f := &fakeFiles{looks: []activities.Found{files("a.csv", "b.csv")}}
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)
 	s.migrations(func(ctx workflow.Context, _ migration.Spec) (Result, error) {
 		s.CancelWorkflow()
@@ -406,12 +405,12 @@ func TestACancelledRunStopsItsMigrationAndWritesItsSummary(t *testing.T) {
 	if !temporal.IsCanceledError(err) {
 		t.Errorf("the run ended with %v; want it cancelled, which pauses no schedule", err)
 	}
-	expect(t, "told", told(so), []string{"a.csv unfinished"})
+	expect(t, "results", results(so), []string{"a.csv unfinished"})
 	expect(t, "halted", so.Halted, "stopped")
 	expect(t, "moved", f.moved, []string(nil))
 }
 
-func TestAFileOfAScheduleAsksForLittleHistory(t *testing.T) {
+func TestAFileOfAScheduleNeedsLittleHistory(t *testing.T) {
 	in := ScheduledInput{Schedule: migration.Schedule{ID: "nightly", Patterns: []string{"/data/incoming/*.csv"}, StateDir: "/state", Options: typicalSpec()}}
 	if n := size(t, in); n > 2000 {
 		t.Errorf("the input of a schedule has %d bytes; Temporal keeps it with each activity: want at most 2000", n)

@@ -21,11 +21,11 @@ func TestAPauseBetweenRoundsSaysUntilWhen(t *testing.T) {
 	until := began.Add(24 * time.Hour).UTC()
 	first, second := until.Format(time.DateTime), until.Add(time.Second).Format(time.DateTime)
 	if want := "before round 1, until "; waiting.Waiting != want+first+" UTC" && waiting.Waiting != want+second+" UTC" {
-		t.Errorf("it says %q, want %q", waiting.Waiting, want+first+" UTC")
+		t.Errorf("it shows %q, want %q", waiting.Waiting, want+first+" UTC")
 	}
 }
 
-func TestTheEndIsShownAsWhatItIs(t *testing.T) {
+func TestTheShownPhaseSaysHowItEnded(t *testing.T) {
 	left := &migration.Counts{Total: 2, Created: 1, Remaining: 1}
 	for want, p := range map[Phase]*Progress{
 		PhaseDone:      {Phase: PhaseDone, Steering: &Steering{}, Counts: &migration.Counts{Total: 2, Created: 1, Failed: 1}},
@@ -39,7 +39,7 @@ func TestTheEndIsShownAsWhatItIs(t *testing.T) {
 	}
 }
 
-func TestSearchAttributesTellWhatHasFailedWhileItRuns(t *testing.T) {
+func TestSearchAttributesShowFailedRecordsWhileItRuns(t *testing.T) {
 	f := failing(t, 20, 4)
 	e := newEnvironment(t, f)
 	var phase, failed any
@@ -51,6 +51,6 @@ func TestSearchAttributesTellWhatHasFailedWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if phase != string(PhaseDeciding) || failed != int64(10) {
-		t.Errorf("while it waits the attributes tell %v and %v failed; want %s and 10", phase, failed, PhaseDeciding)
+		t.Errorf("while it waits the attributes have %v and %v failed; want %s and 10", phase, failed, PhaseDeciding)
 	}
 }

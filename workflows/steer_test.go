@@ -21,13 +21,13 @@ var (
 	anna      = Order{By: "anna@desk", Reason: "lunch"}
 )
 
-// answered is what came of an order.
+// answered is the answer to an order.
 type answered struct {
 	Answer
 	refused, failed error
 }
 
-// at gives an order so long after the start of the workflow.
+// at sends an order at this time after the start of the workflow.
 func (e *environment) at(after time.Duration, name string, o Order) *answered {
 	t := &answered{}
 	e.RegisterDelayedCallback(func() { e.order(name, o, t) }, after)
@@ -48,7 +48,7 @@ func (e *environment) order(name string, o Order, t *answered) {
 
 func (t *answered) wasDone() bool { return t.refused == nil && t.failed == nil && t.Text != "" }
 
-// progressAt is how far it is, so long after the start.
+// progressAt is the progress at this time after the start.
 func (e *environment) progressAt(after time.Duration) *Progress {
 	p := &Progress{}
 	e.RegisterDelayedCallback(func() { *p = e.progress() }, after)
@@ -88,7 +88,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 		if !resumed.wasDone() || len(resumed.Changes) != 1 || resumed.Changes[0].Name != migration.SettingMaxFailed || resumed.Changes[0].Old != limit || resumed.Changes[0].Who != anna.By {
 			t.Errorf("--max-failed %s: the answer is %+v", limit, resumed)
 		}
-		// Each batch once, and counted once.
+		// Each batch is loaded and counted once.
 		if n := f.count("LoadBatch"); n != 20 || f.artifact.Stopped || result.Halted != "" {
 			t.Errorf("--max-failed %s: %d batches were loaded, %+v, %q; want 20, to the end", limit, n, f.artifact, result.Halted)
 		}
@@ -102,7 +102,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 	}
 }
 
-func TestAsManyFailedRecordsAsMayFailDoNotMatter(t *testing.T) {
+func TestFailedRecordsWithinTheLimitDoNotStopIt(t *testing.T) {
 	for _, f := range []*fake{failing(t, 20, 11), failing(t, 20, 20)} {
 		e := newEnvironment(t, f)
 		if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "50%" }); err != nil {
@@ -130,7 +130,7 @@ func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
 	}
 }
 
-func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
+func TestTooManyFailedRecordsOfRetryRoundsWaitForADecisionToo(t *testing.T) {
 	f := newFake(t, 10)
 	f.load = byRound(allUnknown, allFailed)
 	e := newEnvironment(t, f)
@@ -148,8 +148,7 @@ func TestTooManyFailedRecordsOfRetryRoundsWaitAsWell(t *testing.T) {
 	}
 }
 
-// A limit that is raised before the batches in flight have ended asks nobody.
-func TestALimitThatIsRaisedInTimeAsksNobody(t *testing.T) {
+func TestALimitThatIsRaisedInTimeAvoidsTheDecision(t *testing.T) {
 	f := newFake(t, 50)
 	e := newEnvironment(t, f)
 	f.load = firstBatches(1, allFailed, allCreated)
@@ -171,15 +170,14 @@ func TestALimitThatIsRaisedInTimeAsksNobody(t *testing.T) {
 	for _, in := range f.steered {
 		for _, event := range in.Events {
 			if event.Kind == migration.EventDecision {
-				t.Errorf("somebody was asked: %s", event.Text)
+				t.Errorf("found a decision: %s", event.Text)
 			}
 		}
 	}
 }
 
-// A limit that is set below what has failed asks at once, also while nothing is
-// loaded: before a retry round, or while a look-up is repeated.
-func TestALimitBelowWhatHasFailedAsksAtOnce(t *testing.T) {
+// Also while nothing is loaded: before a retry round, or while a look-up is repeated.
+func TestALimitBelowTheFailedRecordsAsksAtOnce(t *testing.T) {
 	for name, during := range map[string]string{"before a retry round": "before round 1", "while duplicates do not show": "to show"} {
 		f := newFake(t, 3)
 		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
@@ -217,7 +215,6 @@ func TestALimitBelowWhatHasFailedAsksAtOnce(t *testing.T) {
 	}
 }
 
-// Whoever decides finds the reasons and the fail file at that time.
 func TestADecisionComesWithReasonsAndTheFailFile(t *testing.T) {
 	f := failing(t, 20, 3)
 	f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 25, "duplicate": 5}, Unknown: map[string]int{"api 200": 1, "http 502": 3}, File: "fail_so_far.csv"}
@@ -272,8 +269,7 @@ func TestReasonsAreOfAllRoundsAndOfEarlierRuns(t *testing.T) {
 	}
 }
 
-// A canary that fails too much asks before the rest of it, and before anybody is
-// to approve it.
+// It asks before the rest of the canary is loaded, and before the approval.
 func TestACanaryThatFailsTooMuchAsksFirst(t *testing.T) {
 	f := failing(t, 6, 1)
 	f.canary = 3
@@ -312,7 +308,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 						close(set)
 					},
 				}, Order{Set: map[string]string{"max-failed": "1"}})
-				<-set // the batches after it would all be loaded meanwhile
+				<-set // else all batches would be loaded before the order arrives
 			}
 			return allFailed, nil
 		}
@@ -357,7 +353,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 		kept = kept || in.Approved
 	}
 	if !kept {
-		t.Error("the approval was not written down")
+		t.Error("the approval was not written")
 	}
 	if p := e.progress(); len(p.Rounds) != 1 || p.Rounds[0].Created != 60 {
 		t.Errorf("rounds %+v, want each record once", p.Rounds)
@@ -374,7 +370,7 @@ func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(waiting.Steering.Decision, " Without an answer it stops at ") || result.Halted != "the canary was not approved within 1h0m0s" {
-		t.Errorf("it waits with %q, and stops because %q; want both to tell of the time", waiting.Steering.Decision, result.Halted)
+		t.Errorf("it waits with %q and stops with %q; want the time in both", waiting.Steering.Decision, result.Halted)
 	}
 	if f.count("LoadBatch") != 2 || !f.artifact.Stopped || f.artifact.Cancelled {
 		t.Errorf("%s; artifacts %+v; want the canary alone, stopped", f.story(), f.artifact)
@@ -382,7 +378,7 @@ func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
 	expect(t, "timers", e.slept, []string{"wait for approve"})
 }
 
-func TestACanaryOfTheWholeInputWaitsForNobody(t *testing.T) {
+func TestACanaryOfTheWholeInputNeedsNoApproval(t *testing.T) {
 	f := newFake(t, 2)
 	f.canary = 2
 	e := newEnvironment(t, f)
@@ -394,14 +390,14 @@ func TestACanaryOfTheWholeInputWaitsForNobody(t *testing.T) {
 	}
 }
 
-// unsure has a migration that waits half a minute before its retry round.
+// unsure is a migration that waits half a minute before its retry round.
 func unsure(t *testing.T) *fake {
 	f := newFake(t, 2)
 	f.load = byRound(allUnknown, allCreated)
 	return f
 }
 
-func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
+func TestOrdersThatAreNotPossibleAreRejected(t *testing.T) {
 	set := func(pairs ...string) Order {
 		o := Order{By: "anna", Set: map[string]string{}}
 		for i := 0; i < len(pairs); i += 2 {
@@ -445,11 +441,11 @@ func TestOrdersThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 	if n := len(f.steered); n != 3 {
-		t.Errorf("%d orders were written down, want pause, resume and stop: %+v", n, f.steered)
+		t.Errorf("%d orders were written, want pause, resume and stop: %+v", n, f.steered)
 	}
 }
 
-func TestChangesAreKeptAndToldToTheWorkers(t *testing.T) {
+func TestChangesAreKeptAndWrittenForTheWorkers(t *testing.T) {
 	f := unsure(t)
 	e := newEnvironment(t, f)
 	set := e.at(time.Second, UpdateSet, Order{By: "anna@desk", Reason: "quiet hours", Set: map[string]string{"rate": "8.5", "workers": "4", "breaker": "0"}})
@@ -471,11 +467,11 @@ func TestChangesAreKeptAndToldToTheWorkers(t *testing.T) {
 	}
 	want := migration.Control{Limits: migration.Limits{RateLimit: 8.5, Workers: 4}}
 	if n := len(f.steered); n != 3 || *f.steered[0].Control != want || !f.steered[1].Control.Paused || *f.steered[2].Control != want || len(f.steered[0].Events) != 3 {
-		t.Errorf("%d orders were written down: %+v", n, f.steered)
+		t.Errorf("%d orders were written: %+v", n, f.steered)
 	}
 }
 
-func TestAChangeThatCannotBeWrittenDownDidNotHappen(t *testing.T) {
+func TestAChangeThatCannotBeWrittenFails(t *testing.T) {
 	f := unsure(t)
 	f.steer = func() error {
 		return temporal.NewNonRetryableApplicationError("the disk is full", activities.Storage, nil)
@@ -488,10 +484,10 @@ func TestAChangeThatCannotBeWrittenDownDidNotHappen(t *testing.T) {
 		t.Fatal(err)
 	}
 	if set.failed == nil || !strings.Contains(set.failed.Error(), "the disk is full") || after.Steering.RateLimit != 4 || len(after.Steering.Changes) != 0 {
-		t.Errorf("set: %+v, then %+v; want it to fail, and nothing changed", set, after.Steering)
+		t.Errorf("set: %+v, then %+v; want it to fail without a change", set, after.Steering)
 	}
 	if !stopped.wasDone() || !f.artifact.Stopped {
-		t.Errorf("stop: %+v, artifacts %+v; want it to end all the same", stopped, f.artifact)
+		t.Errorf("stop: %+v, artifacts %+v; want it to end nevertheless", stopped, f.artifact)
 	}
 }
 
@@ -521,14 +517,14 @@ func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.at(time.Second, UpdateStop, anna)
 	if _, err := e.migrate(nil); !temporal.IsCanceledError(err) {
-		t.Errorf("it ends with %v, want that it was cancelled", err)
+		t.Errorf("it ends with %v, want it cancelled", err)
 	}
 	if f.count("WriteArtifacts") != 0 {
 		t.Errorf("%s", f.story())
 	}
 }
 
-func TestSomebodyIsToldOfAPauseAndOfADecision(t *testing.T) {
+func TestPauseAndDecisionAreNotified(t *testing.T) {
 	f := failing(t, 4, 1)
 	e := newEnvironment(t, f)
 	e.at(time.Hour, UpdatePause, anna)
@@ -546,14 +542,14 @@ func TestSomebodyIsToldOfAPauseAndOfADecision(t *testing.T) {
 	expect(t, "commands", commands, []string{"status", "resume", "resume", "status", ""})
 }
 
-func TestAnApprovalThatIsBeingWrittenDownWhenTheTimeIsUpCounts(t *testing.T) {
+func TestAnApprovalThatIsBeingWrittenAtTheTimeoutCounts(t *testing.T) {
 	f := newFake(t, 6)
 	f.canary = 2
 	e := newEnvironment(t, f)
 	steers := 0
 	f.steer = func() error {
-		// The second is the approval. It cannot be written down at once, and the
-		// first attempt was made before the hour is over.
+		// The second is the approval. It is retried, and its first attempt is before
+		// the timeout.
 		if steers++; steers == 2 {
 			return temporal.NewApplicationError("the disk is full", activities.Storage)
 		}
@@ -564,7 +560,7 @@ func TestAnApprovalThatIsBeingWrittenDownWhenTheTimeIsUpCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {
-		t.Errorf("%+v, stopped: %t; %s; want what was approved to be loaded", approved, f.artifact.Stopped, f.story())
+		t.Errorf("%+v, stopped: %t; %s; want the approved migration loaded", approved, f.artifact.Stopped, f.story())
 	}
 }
 
@@ -579,15 +575,15 @@ func TestAStopWhileACanaryIsReadBackAsksForNoDecision(t *testing.T) {
 	}
 	for _, n := range f.notices {
 		if n.Type == notify.NeedsDecision {
-			t.Errorf("somebody is asked for a decision: %s", n.Text)
+			t.Errorf("found a decision: %s", n.Text)
 		}
 	}
 	if f.count("Steer") != 1 || !f.artifact.Stopped {
-		t.Errorf("%s; want the stop alone to be written down", f.story())
+		t.Errorf("%s; want only the stop written", f.story())
 	}
 }
 
-func TestANewLimitIsKeptByWhoResumes(t *testing.T) {
+func TestAResumeKeepsALimitThatWasRaised(t *testing.T) {
 	for limit, kept := range map[string]bool{"30": true, "10": false} {
 		f := newFake(t, 20)
 		f.load = firstBatches(2, allFailed, allCreated)
@@ -598,12 +594,12 @@ func TestANewLimitIsKeptByWhoResumes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.progress().Steering.MaxFailed; (got == limit) != kept || f.count("LoadBatch") != 20 {
-			t.Errorf("--max-failed 15 was set to %s while it waited: it went on with %q, and %d batches were loaded; want %t that it is kept, and all", limit, got, f.count("LoadBatch"), kept)
+			t.Errorf("--max-failed 15 was set to %s while it waited: it resumed with %q and loaded %d batches; want the limit kept: %t, and all batches", limit, got, f.count("LoadBatch"), kept)
 		}
 	}
 }
 
-func TestAnOrderSaysItInALine(t *testing.T) {
+func TestTextsOfOrdersAreShortLines(t *testing.T) {
 	f := unsure(t)
 	e := newEnvironment(t, f)
 	var all []*answered
@@ -617,7 +613,7 @@ func TestAnOrderSaysItInALine(t *testing.T) {
 	}
 	for i, got := range all {
 		if got.refused == nil {
-			t.Errorf("order %d is taken: %+v", i, got)
+			t.Errorf("order %d is accepted: %+v", i, got)
 		}
 	}
 	if !last.wasDone() {

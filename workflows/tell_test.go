@@ -7,7 +7,7 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-func TestALoadTellsItsErrorsAndItsPace(t *testing.T) {
+func TestTheProgressOfALoadHasErrorsAndPace(t *testing.T) {
 	f := newFake(t, 250)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		r := allCreated

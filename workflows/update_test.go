@@ -14,7 +14,7 @@ import (
 
 func isDelta(s *migration.Spec) { s.Delta, s.Workers = true, 1 }
 
-// newDelta is a migration of three batches, of which the second and the third
+// newDelta is a migration of three batches; the records of the second and the third
 // are there already.
 func newDelta(t *testing.T) (*fake, *environment) {
 	f := newFake(t, 3)
@@ -47,7 +47,7 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 	}
 	f.update = func(in activities.UpdateInput, _ int) (ledger.Updates, error) {
 		if in.Round != 1 || in.Run.ID == "" {
-			t.Errorf("UpdateBatch is told %+v, want the last round", in)
+			t.Errorf("UpdateBatch got %+v, want the last round", in)
 		}
 		return ledger.Updates{Updated: 7, Unchanged: 2, Failed: 1}, nil
 	}
@@ -64,7 +64,7 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 		t.Errorf("children %q, want the update as the last", e.child)
 	}
 	p := e.progress()
-	if !p.Delta || p.Twins != 3 || p.ToUpdate != 22 || p.Updates != (ledger.Updates{Updated: 14, Unchanged: 4, Failed: 2}) || p.Phase != PhaseDone {
+	if !p.Delta || p.DuplicateKeys != 3 || p.ToUpdate != 22 || p.Updates != (ledger.Updates{Updated: 14, Unchanged: 4, Failed: 2}) || p.Phase != PhaseDone {
 		t.Errorf("progress %+v; want 22 to update: 20 of round 0, 2 of round 1", p)
 	}
 	if f.artifact.Stopped {
@@ -94,9 +94,9 @@ func TestAfterAStopNothingIsUpdated(t *testing.T) {
 		return load(in, n)
 	}
 	if _, err := e.migrate(isDelta); err != nil || f.count("PlanUpdates") != 0 || !f.artifact.Stopped {
-		t.Errorf("%s, %v, artifacts asked with %+v", f.story(), err, f.artifact)
+		t.Errorf("%s, %v, artifacts got %+v", f.story(), err, f.artifact)
 	}
-	// Trouble in the retry rounds: whose the duplicates are is not known.
+	// Trouble in the retry rounds: it is not known whose the duplicates are.
 	f, e = newDelta(t)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		if in.Round == 0 && in.Position == 1 {
@@ -124,7 +124,7 @@ func TestATargetThatDoesNotUpdateHaltsTheUpdates(t *testing.T) {
 	began := e.Now()
 	result, err := e.migrate(isDelta)
 	if err != nil || result.Halted != "does not answer" || !f.artifact.Stopped {
-		t.Errorf("%+v, %v, artifacts asked with %+v; want them, and the reason", result, err, f.artifact)
+		t.Errorf("%+v, %v, artifacts got %+v; want them and the reason", result, err, f.artifact)
 	}
 	if n := f.count("UpdateBatch"); n != callAttempts {
 		t.Errorf("%d attempts, want %d of the first batch and none of the second", n, callAttempts)
@@ -134,7 +134,7 @@ func TestATargetThatDoesNotUpdateHaltsTheUpdates(t *testing.T) {
 	}
 }
 
-func TestAnUpdateOfADeadWorkerIsRunAgain(t *testing.T) {
+func TestAnUpdateOfADeadWorkerIsRepeated(t *testing.T) {
 	f, e := newDelta(t)
 	f.update = func(in activities.UpdateInput, attempt int) (ledger.Updates, error) {
 		if in.Batch == 2 && attempt == 1 {
@@ -161,7 +161,7 @@ func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 	}
 	result, err := e.migrate(func(s *migration.Spec) { s.Delta, s.Workers = true, 3 })
 	if err != nil || !f.artifact.Stopped || result.Halted != "" || f.count("WriteArtifacts") != 1 {
-		t.Errorf("%+v, %v, artifacts asked with %+v; want them stopped, by nobody's fault", result, err, f.artifact)
+		t.Errorf("%+v, %v, artifacts got %+v; want them stopped without a fault", result, err, f.artifact)
 	}
 	if n := f.count("UpdateBatch"); n < 4 || n == 50 {
 		t.Errorf("%d batches were updated, want some, and not all 50", n)
@@ -171,7 +171,7 @@ func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 	}
 }
 
-func TestUpdatesGoOnWhereTheyWere(t *testing.T) {
+func TestUpdatesContinueAsNew(t *testing.T) {
 	f := newFake(t, 250)
 	f.settled[0] = map[int]counts{}
 	for batch := 1; batch <= 250; batch++ {
@@ -184,7 +184,7 @@ func TestUpdatesGoOnWhereTheyWere(t *testing.T) {
 	_, err := runToEnd[UpdateResult](e, UpdateWorkflow, in)
 	further := nextInput[UpdateInput](t, err)
 	in.After, in.Counts = 101, ledger.Updates{Updated: 1000, Failed: 10}
-	expect(t, "the next run is told", further, in)
+	expect(t, "the next run gets", further, in)
 
 	result, err := runToEnd[UpdateResult](newEnvironment(t, f), UpdateWorkflow, further)
 	if err != nil || result != (UpdateResult{Counts: ledger.Updates{Updated: 2490, Failed: 10}}) {

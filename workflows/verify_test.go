@@ -14,7 +14,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// reader stands for the activities of a verification of so many batches.
+// reader has the activities of a verification of some batches.
 type reader struct {
 	t       *testing.T
 	batches int
@@ -24,13 +24,13 @@ type reader struct {
 	written activities.VerifyArtifactsInput
 
 	check func() error
-	look  func(batch int) (migration.VerifyResult, error)
+	read  func(batch int) (migration.VerifyResult, error)
 }
 
 func newReader(t *testing.T, batches int) *reader {
 	return &reader{
 		t: t, batches: batches, check: func() error { return nil },
-		look: func(int) (migration.VerifyResult, error) { return equal(recordsABatch), nil },
+		read: func(int) (migration.VerifyResult, error) { return equal(recordsABatch), nil },
 	}
 }
 
@@ -41,7 +41,7 @@ func equal(n int) (r migration.VerifyResult) {
 
 func (r *reader) CheckTarget(_ context.Context, run activities.Run) error {
 	if run.ID == "" || run.Folder == "" {
-		r.t.Errorf("CheckTarget is told %+v", run)
+		r.t.Errorf("CheckTarget got %+v", run)
 	}
 	r.note("CheckTarget")
 	return r.check()
@@ -68,7 +68,7 @@ func (r *reader) VerifyBatch(_ context.Context, in activities.VerifyInput) (migr
 	r.mu.Lock()
 	r.until = in.Until
 	r.mu.Unlock()
-	return r.look(in.Batch)
+	return r.read(in.Batch)
 }
 
 func (r *reader) WriteVerify(_ context.Context, in activities.VerifyArtifactsInput) (migration.VerifySummary, error) {
@@ -96,11 +96,11 @@ func (r *reader) run(e *environment, in VerifyWorkflowInput) (migration.VerifySu
 	return runToEnd[migration.VerifySummary](e, VerifyWorkflow, in)
 }
 
-func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
+func TestAVerificationReadsEveryLoadedBatch(t *testing.T) {
 	r := newReader(t, 20)
 	e := r.environment()
 	var p VerifyProgress
-	r.look = func(int) (migration.VerifyResult, error) { return equal(recordsABatch), nil }
+	r.read = func(int) (migration.VerifyResult, error) { return equal(recordsABatch), nil }
 	e.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
 		if info.ActivityType.Name != "VerifyBatch" || p.Phase != "" {
 			return
@@ -114,23 +114,23 @@ func TestAVerificationLooksAtEveryBatchThatWasLoaded(t *testing.T) {
 		t.Errorf("%d batches at once, want 3 at most", most)
 	}
 	if want := endedAt.Add(invisibleFor); !r.until.Equal(want) {
-		t.Errorf("what is missing is looked for until %v, want %v", r.until, want)
+		t.Errorf("missing records are looked up until %v, want %v", r.until, want)
 	}
 	if p.Phase != PhaseVerifying || p.Records != 200 || p.Found.NotLoaded != 20 || p.InFlight == 0 {
 		t.Errorf("the progress was %+v", p)
 	}
 	if names := e.summaries("VerifyBatch"); names[2] != "verify batch 3 of 20, lines 22 to 31" {
-		t.Errorf("the batches are called %q", names)
+		t.Errorf("the summaries are %q", names)
 	}
 }
 
 func TestAStoppedVerificationWritesWhatItHasFound(t *testing.T) {
 	r := newReader(t, 50)
 	e := r.environment()
-	r.look = func(batch int) (migration.VerifyResult, error) {
+	r.read = func(batch int) (migration.VerifyResult, error) {
 		switch {
 		case batch == 3:
-			for r.count("VerifyBatch") < 3 { // those before it may be begun later
+			for r.count("VerifyBatch") < 3 { // those before it may be started later
 				time.Sleep(time.Millisecond)
 			}
 			e.CancelWorkflow()
@@ -147,7 +147,7 @@ func TestAStoppedVerificationWritesWhatItHasFound(t *testing.T) {
 func TestTroubleHaltsAVerification(t *testing.T) {
 	r := newReader(t, 50)
 	e := r.environment()
-	r.look = func(batch int) (migration.VerifyResult, error) {
+	r.read = func(batch int) (migration.VerifyResult, error) {
 		switch {
 		case batch == 2:
 			return migration.VerifyResult{}, forbidden("may not read")
@@ -169,7 +169,7 @@ func TestTroubleHaltsAVerification(t *testing.T) {
 
 func TestAVerificationContinuesAsNew(t *testing.T) {
 	r := newReader(t, 250)
-	r.look = func(batch int) (found migration.VerifyResult, _ error) {
+	r.read = func(batch int) (found migration.VerifyResult, _ error) {
 		found.Different, found.Attributes = 1, map[string]int{"givenName": 1}
 		found.Note(migration.Difference{Line: int64(batch), Attribute: "givenName", What: "different"})
 		return found, nil
@@ -179,7 +179,7 @@ func TestAVerificationContinuesAsNew(t *testing.T) {
 	_, err := r.run(e, toVerify())
 	further := nextInput[VerifyWorkflowInput](t, err)
 	if further.After != 116 || further.Found.Different != 100 || further.Found.NotLoaded != 160 || further.Found.Attributes["givenName"] != 100 || further.Run.ID == "" {
-		t.Errorf("the next run is told %+v", further)
+		t.Errorf("the next run got %+v", further)
 	}
 	if n := size(t, further); n > 2048 {
 		t.Errorf("the input has %d bytes in the history, want few", n)
