@@ -14,13 +14,12 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// NormalAddress gives the one spelling of the address of an API, by which a target is told from
-// others: a scheme in small letters, https if none is given; a host in small letters and
-// without a dot at its end, in ASCII (IDNA 2008, as browsers look names up), an IP address in its
-// shortest form; a port only where it is not that of the scheme; a path without dot segments and
-// without a slash at its end. It does not look the host up: two names of one machine are two targets.
+// NormalAddress returns the canonical form of the address of an API, which identifies a target: a lower-case scheme, https
+// if none is given; a lower-case host without a trailing dot, in ASCII (IDNA 2008, as in browsers), or an IP address in its
+// shortest form; a port only if it is not the default of the scheme; a path without dot segments and trailing slash. It
+// does not resolve the host: two names of one machine are two targets.
 //
-// The error says what is wrong, and repeats no user name and no password.
+// The error never contains a user name or a password.
 func NormalAddress(address string) (string, error) {
 	u, err := parseAddress(address)
 	if err != nil {
@@ -37,9 +36,9 @@ func parseAddress(s string) (*url.URL, error) {
 	if !strings.Contains(s, "://") {
 		s = "https://" + s
 	}
-	u, err := url.Parse(s) // puts the scheme in small letters
+	u, err := url.Parse(s) // makes the scheme lower case
 	if err != nil {
-		// The error of url.Parse repeats its input, which may hold a password.
+		// The error of url.Parse contains its input, which may contain a password.
 		return nil, errUnreadable
 	}
 	switch {
@@ -63,8 +62,8 @@ func parseAddress(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// normalPath gives a path that is escaped, without dot segments and a slash at its end, and with
-// escapes in capitals and only where they mean something (RFC 3986, section 6.2.2).
+// normalPath normalizes an escaped path: no dot segments, no trailing slash, escapes in upper case and only where they are
+// needed (RFC 3986, section 6.2.2).
 func normalPath(escaped string) string {
 	escaped = percentEncoded.ReplaceAllStringFunc(escaped, func(escape string) string {
 		if b, err := strconv.ParseUint(escape[1:], 16, 8); err == nil && (isLetterOrDigit(rune(b)) || strings.ContainsRune("-._~", rune(b))) {
@@ -83,7 +82,7 @@ func isLetterOrDigit(r rune) bool {
 
 var errUnreadable = errors.New("the address of the API cannot be read: expected the form https://<name>.janraincapture.com")
 
-// normalHost gives host and port of an address.
+// normalHost returns the normalized host and port of an address.
 func normalHost(u *url.URL) (string, error) {
 	host, err := normalHostname(u.Hostname())
 	if err != nil {
@@ -116,8 +115,7 @@ func normalHostname(host string) (string, error) {
 	return ascii, nil
 }
 
-// lookup is the profile by which names are looked up, but that it allows the underscore, which
-// names inside of companies have.
+// lookup is the IDNA profile for lookups, but with underscores, which internal host names may contain.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(false))
 
 func notInHost(r rune) bool {

@@ -15,20 +15,20 @@ import (
 	"durable-dataload/internal/httponce"
 )
 
-// Verdict says what is known after a call.
+// Verdict is what is known after a call.
 type Verdict int
 
 const (
-	// Unknown: nobody said what was written. All, some or none of the records may exist. It is the zero value, so
-	// that what was never judged is not taken for known.
+	// Unknown: it is not known what was written. All, some or none of the records may exist. It is the zero value, so
+	// that an answer that was never judged does not count as known.
 	Unknown Verdict = iota
 	// Answered: the API answered for each record on its own.
 	Answered
-	// Refused: the whole call failed, and nothing was written: the API said so, or a status that was taken off the HTTP list.
+	// Refused: the whole call failed, and nothing was written: by the API's answer, or by a status that was removed from the HTTP list.
 	Refused
 	// TooLarge: the body was refused for its size. Halves may succeed, but see Answer.NothingWritten.
 	TooLarge
-	// NotSent: not one byte was sent, since BeforeCall refused, the context had ended, or the body was empty.
+	// NotSent: no byte was sent, because BeforeCall failed, the context had ended, or the body was empty.
 	NotSent
 )
 
@@ -42,11 +42,11 @@ func (v Verdict) String() string {
 
 // Answer is the result of one bulkCreate call.
 //
-// Known means that the API said so: in JSON of its own with a stat, whatever the HTTP status. What a front end, a gateway or
-// a proxy answers instead says nothing of what was written, and neither does an error that the API declares as its own (500
-// and above). The verdict is decided in this order:
+// Known means that the API said so: in its own JSON with a stat, whatever the HTTP status. The answer of a front end, a
+// gateway or a proxy does not tell what was written, and neither does an internal error of the API (500 and above). The
+// verdict is decided in this order:
 //
-//	no answer, or not to its end, whatever was heard of it              Unknown
+//	no answer, or an incomplete one                                     Unknown
 //	stat "error" without a code, or with one on the API list            Unknown
 //	stat "error" with HTTP 413, or in the words below                   TooLarge
 //	stat "error", any other code                                        Refused
@@ -54,22 +54,22 @@ func (v Verdict) String() string {
 //	HTTP 400 to 499 but 431 without stat "ok", and "too large" in it    TooLarge
 //	any other status than 200 with stat "ok", a contradiction           Unknown
 //	an HTTP status on the HTTP list (the default is every status)       Unknown
-//	an HTTP status of an error (300 to 599) that was taken off it       Refused
+//	an HTTP status of an error (300 to 599) that was removed            Refused
 //	any other status than 200                                           Unknown
 //	not JSON, no stat, fewer or more results than records               Unknown
 //	HTTP 200, stat "ok", one result for each record                     Answered
 //
-// With the verdict Answered each entry is judged alone:
+// With the verdict Answered each entry is judged on its own:
 //
 //	a uuid that no other entry has                                      created
 //	an error object for a value that another record has                 a duplicate: RecordAnswer.Err.IsDuplicate
 //	an error object without a code, or with one on the API list         unknown
 //	any other error object                                              failed
 //	a uuid twice, not a uuid, anything else                             unknown
-//	uuid_results and results say different things of it                 unknown
+//	uuid_results and results contradict each other                      unknown
 //
-// The words are "client intended to send too large body" and "request entity too large". TooLarge says that halves of the
-// call may succeed, and not that nothing was written: see NothingWritten.
+// The words are "client intended to send too large body" and "request entity too large". TooLarge means that halves of the
+// call may succeed, not that nothing was written: see NothingWritten.
 //
 // The Python client that dataload.py uses returns the JSON of HTTP 400 and 401 (which the OAuth endpoints use) as if it
 // were 200: stat "ok" would count there. It does not count here.
@@ -79,40 +79,40 @@ type Answer struct {
 	// Records has one entry for each record sent, in order, if the verdict is Answered; else it is nil.
 	Records []RecordAnswer
 
-	// NothingWritten says that none of the records was written: the API refused the call in JSON of its own, a status was
-	// taken off the HTTP list, or nothing was sent. False says nothing.
+	// NothingWritten is true if none of the records was written: the API refused the call in its own JSON, the status was
+	// removed from the HTTP list, or nothing was sent. False means unknown.
 	NothingWritten bool
 
 	// Err is nil if the verdict is Answered. Else it is an *APIError, an *HTTPError or a *NoAnswerError, and for
-	// NotSent the error of BeforeCall or of the context. Except for NotSent its text is made here and safe for logs.
+	// NotSent the error of BeforeCall or of the context. Except for NotSent its text is safe for logs.
 	Err error
 
 	// Reason is a short class, safe for logs and as a metric's label; "" if the verdict is Answered. It is
 	// "api <code>", "api error without a code", "http <status>", "http <status> with stat ok", "too large", "not sent", or for a
-	// missing answer one of: refused, reset, closed (hung up without a word), timeout, canceled, dns, unreachable,
+	// missing answer one of: refused, reset, closed (without an answer), timeout, canceled, dns, unreachable,
 	// proxy, tls, network (any other failure of a connection), not http, cut short, bad gzip, answer too long,
 	// not json, no stat, too few results, too many results.
 	Reason string
 
-	// Fault is not nil if what was refused is the call and none of its records, so that no other call can succeed until
-	// somebody has done something: errors.Is finds ErrCredentials, ErrEntityType or ErrNotIdentityCloud in it, or it is
-	// another refusal for which APIError.IsAboutCall is true. HTTP 401, 404, 405, 407 and redirects are faults, though what
-	// they have done is unknown. Its text is for people, and safe for logs.
+	// Fault is not nil if the call was refused and not a record of it, so that no other call can succeed until an operator
+	// has fixed the cause: errors.Is finds ErrCredentials, ErrEntityType or ErrNotIdentityCloud in it, or it is another
+	// refusal for which APIError.IsAboutCall is true. HTTP 401, 404, 405, 407 and redirects are faults, although their
+	// outcome is unknown. Its text is meant for operators and safe for logs.
 	Fault error
 
 	// ServerDate is the answer's Date header, in whole seconds; zero if there was none.
 	ServerDate time.Time
 
-	// Sent is the local time just before dialling, Received that of the last byte, or of the failure. Both are zero
-	// if nothing was sent.
+	// Sent is the local time just before dialling, Received the time of the last byte or of the failure. Both are zero if
+	// nothing was sent.
 	Sent, Received time.Time
 
-	// RetryAfter is how long the server asks to wait (RFC 9110, section 10.2.3), at most a day; 0 if it did not ask.
+	// RetryAfter is how long the server asks to wait (RFC 9110, section 10.2.3), at most a day; 0 if it does not.
 	RetryAfter time.Duration
 }
 
-// Words returns what the fail file says of each record of a call that failed as a whole: "API Error 200: …" as dataload.py
-// writes it, or the text of Err. It may hold user data: not for logs.
+// Words returns the text in the fail file for each record of a call that failed as a whole: "API Error 200: …" as in
+// dataload.py, or the text of Err. It may contain user data and must not be logged.
 func (a Answer) Words() string {
 	var api *APIError
 	switch {
@@ -124,18 +124,18 @@ func (a Answer) Words() string {
 	return a.Err.Error()
 }
 
-// RecordAnswer is what the API said of one record: exactly one of UUID (created), Err (not created) and Unknown is set.
+// RecordAnswer is the API's answer for one record: exactly one of UUID (created), Err (not created) and Unknown is set.
 type RecordAnswer struct {
 	UUID string
 	Err  *APIError
-	// Unknown is why the entry says nothing of what was written, a short class that is safe for logs and as a metric's
+	// Unknown is why the entry does not tell what was written, a short class that is safe for logs and as a metric's
 	// label: "api <code>", "api error without a code", "uuid twice", "not a uuid", "no result for a record" or
 	// "results contradict".
 	Unknown string
 }
 
-// CreateBatch sends one entity.bulkCreate call, once, and judges what came back. It returns no Go error: an error is an
-// answer too. Whoever calls it must have made sure that this batch is not sent twice.
+// CreateBatch sends one entity.bulkCreate call, once, and judges the answer. It returns no Go error: an error is an answer
+// too. The caller must make sure that the batch is not sent twice.
 func (c *Client) CreateBatch(ctx context.Context, body Body) Answer {
 	if body.records == 0 {
 		return Answer{Verdict: NotSent, NothingWritten: true, Reason: "not sent", Err: errors.New("a body without records was not sent")}
@@ -148,10 +148,10 @@ func (c *Client) CreateBatch(ctx context.Context, body Body) Answer {
 	return answer
 }
 
-// readRecords reads the list uuid_results, as dataload.py does, and holds the list results against it.
+// readRecords reads the list uuid_results, as dataload.py does, and compares the list results with it.
 func (c *Client) readRecords(a *Answer, result object, records int) {
 	var entries, ids []json.RawMessage
-	// What is not a list has no entry, and an error here leaves none.
+	// A value that is not a list yields no entries.
 	_ = json.Unmarshal(result["uuid_results"], &entries)
 	hasIDs := json.Unmarshal(result["results"], &ids) == nil && ids != nil
 	switch {
@@ -163,7 +163,7 @@ func (c *Client) readRecords(a *Answer, result object, records int) {
 		return
 	}
 	a.Records = make([]RecordAnswer, records)
-	uuids, numbers := map[string]int{}, map[uint64]int{} // how often each comes
+	uuids, numbers := map[string]int{}, map[uint64]int{} // occurrences of each
 	if !hasIDs {
 		ids = make([]json.RawMessage, records)
 	}
@@ -183,14 +183,14 @@ func (c *Client) readRecords(a *Answer, result object, records int) {
 	}
 }
 
-// idOf is the id that an entry of the list results holds, 0 if it holds none.
+// idOf returns the id in an entry of the list results, 0 if there is none.
 func idOf(raw json.RawMessage) uint64 {
 	id, _ := strconv.ParseUint(string(raw), 10, 64)
 	return id
 }
 
-// readRecord reads one entry: a uuid, or an object with stat "error". An object without stat passes for an error if it
-// has an error's code or name.
+// readRecord reads one entry: a uuid, or an object with stat "error". An object without stat counts as an error if it has
+// the code or the name of one.
 func (c *Client) readRecord(raw json.RawMessage) RecordAnswer {
 	var uuid string
 	if json.Unmarshal(raw, &uuid) == nil && uuid != "" { // null leaves it empty
@@ -211,26 +211,26 @@ func (c *Client) readRecord(raw json.RawMessage) RecordAnswer {
 	return RecordAnswer{Unknown: "no result for a record"}
 }
 
-// isUnknown says that an error of the API leaves open what was written, of a call and of a record alike. A number that
-// is no API code says nothing.
+// isUnknown reports whether it is unknown what was written after this error of the API, of a call or of a record. A number
+// that is not an API code tells nothing.
 func (c *Client) isUnknown(e *APIError) bool {
 	return e.Code < lowestCode || e.Code > highestCode || c.unknown.API.Contains(e.Code)
 }
 
-// isID says that s can be the uuid of a record: one token with a digit in it, and not the uuid without a bit set. The
-// documentation calls them uuids and promises no form, so another form is no reason to call a created record unknown.
+// isID reports whether s can be the uuid of a record: one token with a digit in it that is not all zeros. The documentation
+// calls them uuids and promises no format, so another format does not make a created record unknown.
 func isID(s string) bool {
 	return isToken(s) && strings.ContainsAny(s, "0123456789") && strings.Trim(s, "0-") != ""
 }
 
-// ask makes a call and judges what came back.
+// ask makes a call and judges the answer.
 func (c *Client) ask(ctx context.Context, endpoint string, form []byte) (Answer, object) {
 	answer, result := c.judge(c.call(ctx, endpoint, form))
 	c.heard(ctx, endpoint, &answer)
 	return answer, result
 }
 
-// heard completes an answer, and tells whoever listens of it.
+// heard completes an answer and calls the hook Judged.
 func (c *Client) heard(ctx context.Context, endpoint string, a *Answer) {
 	a.Fault = c.fault(endpoint, *a)
 	c.renewSecret(*a)
@@ -242,8 +242,8 @@ func (c *Client) heard(ctx context.Context, endpoint string, a *Answer) {
 // BulkCreate is the endpoint of CreateBatch.
 const BulkCreate = "/entity.bulkCreate"
 
-// fault is Answer.Fault. What an internal error is about, 500 and above, nobody knows. An argument that is refused, or a
-// right that is missing, may be a record's own in another call than BulkCreate.
+// fault is Answer.Fault. The cause of an internal error, 500 and above, is not known. In calls other than BulkCreate a
+// refused argument or a missing permission may concern the record.
 func (c *Client) fault(endpoint string, a Answer) error {
 	var (
 		api    *APIError
@@ -263,8 +263,8 @@ func (c *Client) fault(endpoint string, a Answer) error {
 	return nil
 }
 
-// judge is the one place that decides what an answer says, in the order that Answer documents. With the verdict
-// Answered it returns the API's JSON: stat is "ok" and the status is 200.
+// judge is the only place that decides what an answer means, in the order documented at Answer. With the verdict Answered
+// it returns the API's JSON: stat is "ok" and the status is 200.
 func (c *Client) judge(r reply) (Answer, object) {
 	a := Answer{Sent: r.sent, Received: r.received}
 	if r.notSent != nil {
@@ -304,7 +304,7 @@ func (c *Client) judge(r reply) (Answer, object) {
 	a.Err = &HTTPError{Status: r.status}
 	a.Reason = "http " + strconv.Itoa(r.status)
 	a.NothingWritten = stat != "ok" && r.status >= lowestHTTP && r.status <= highestHTTP && !c.unknown.HTTP.Contains(r.status)
-	// 431 speaks of the header, which halves of the body do not make smaller.
+	// 431 is about the header, which a smaller body does not change.
 	blamesRequest := r.status >= 400 && r.status <= 499 && r.status != http.StatusRequestHeaderFieldsTooLarge
 	switch {
 	case isTooLarge, blamesRequest && stat != "ok" && containsFold(r.body, "too large"):
@@ -327,13 +327,13 @@ func (c *Client) judge(r reply) (Answer, object) {
 	return a, nil
 }
 
-// unusable makes the answer one that came, but does not say what was done.
+// unusable marks an answer that arrived but does not tell what was done.
 func (a *Answer) unusable(reason string) {
 	a.Verdict, a.Reason, a.Records = Unknown, reason, nil
 	a.Err = &NoAnswerError{Reason: reason, Status: http.StatusOK}
 }
 
-// containsFold says that one of the phrases, in lower case, is in the text in any case.
+// containsFold reports whether the text contains one of the phrases, ignoring case. The phrases are in lower case.
 func containsFold(text []byte, phrases ...string) bool {
 	lower := bytes.ToLower(text)
 	return slices.ContainsFunc(phrases, func(p string) bool { return bytes.Contains(lower, []byte(p)) })

@@ -21,7 +21,7 @@ const (
 	// Basic is HTTP Basic authentication (RFC 7617), which the documentation recommends.
 	Basic Auth = iota
 	// Signature is the scheme janrain-signed, which dataload.py uses: an HMAC-SHA1 over the endpoint, the time and
-	// all parameters. The secret does not travel; the local clock must be right.
+	// all parameters. The secret is not sent; the local clock must be right.
 	Signature
 )
 
@@ -34,18 +34,18 @@ func checkCredentials(id, secret string, auth Auth) error {
 	case secret == "":
 		return errors.New("the client secret is missing: give the secret of the API client")
 	case strings.TrimSpace(secret) != secret:
-		return errors.New("the client secret starts or ends with blank space: remove it, a line break from copying is the usual cause")
+		return errors.New("the client secret starts or ends with white space: remove it; a copied line break is the most common cause")
 	}
 	for i := range len(id) {
-		// A colon would end the id in both schemes, anything else here has no place in a header.
+		// A colon would end the id in both schemes; the other characters are invalid in a header.
 		if id[i] <= ' ' || id[i] > '~' || id[i] == ':' {
-			return errors.New("the client id holds a blank, a colon or another character that cannot be part of one: copy it again")
+			return errors.New("the client id contains a blank, a colon or another character that is not allowed in one: copy it again")
 		}
 	}
 	return nil
 }
 
-// renewSecret asks for the secret once more, if an answer refuses the one there is.
+// renewSecret reads the secret again if an answer refuses the current one.
 func (c *Client) renewSecret(a Answer) {
 	if c.renew == nil || !errors.Is(a.Fault, ErrCredentials) {
 		return
@@ -55,29 +55,30 @@ func (c *Client) renewSecret(a Answer) {
 	}
 }
 
-// authorize sets the headers that authenticate a call with the given body, made at the given time.
+// authorize sets the authentication headers of a call with this body, made at this time.
 func (c *Client) authorize(h http.Header, endpoint string, form []byte, at time.Time) {
 	secret := *c.clientSecret.Load()
 	if c.auth == Basic {
 		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.clientID+":"+secret)))
 		return
 	}
-	// The scheme wants this form, not the one of RFC 9110, and UTC.
+	// The scheme requires this format, not that of RFC 9110, and UTC.
 	date := at.UTC().Format("2006-01-02 15:04:05")
 	h.Set("Date", date)
 	h.Set("Authorization", "Signature "+c.clientID+":"+signature(secret, endpoint, date, form))
 }
 
-// signature is that of the scheme janrain-signed: the endpoint, the date and the sorted "key=value" strings, values
-// unencoded, each followed by a line feed. It is made from the body itself, so what is signed is what is sent.
+// signature computes the signature of the scheme janrain-signed: over the endpoint, the date and the sorted "key=value"
+// strings with decoded values, each followed by a line feed. It reads the body itself, so that exactly what is sent is
+// signed.
 //
 // Source: the Python client (janrain-python-api, janrain/capture/api.py, generate_signature).
 func signature(secret, endpoint, date string, form []byte) string {
 	mac := hmac.New(sha1.New, []byte(secret))
 	mac.Write([]byte(endpoint + "\n" + date + "\n"))
 	if len(form) > 0 {
-		// Sorting the encoded parameters is sorting the decoded ones: names are distinct, need no encoding and are
-		// ended by "=", so no comparison reaches a value.
+		// The order of the encoded parameters is that of the decoded ones: names are distinct, need no encoding and end
+		// with "=", so no comparison reaches a value.
 		parameters := bytes.Split(form, []byte("&"))
 		slices.SortFunc(parameters, bytes.Compare)
 		for _, p := range parameters {
@@ -88,7 +89,7 @@ func signature(secret, endpoint, date string, form []byte) string {
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// writeDecoded undoes the percent-encoding of appendEncoded, in pieces, since a body may be large.
+// writeDecoded reverses appendEncoded, in chunks, since a body may be large.
 func writeDecoded(mac hash.Hash, encoded []byte) {
 	var piece [512]byte
 	n := 0

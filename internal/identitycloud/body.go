@@ -23,13 +23,13 @@ const (
 	separator = "%2C" // ,
 )
 
-// Body is the body of one entity.bulkCreate call, encoded once. It is made by Client.NewBody and never changes.
+// Body is the encoded body of one entity.bulkCreate call. It is immutable: see Client.NewBody.
 type Body struct {
 	encoded []byte
 	records int
 }
 
-// Size is the exact number of bytes that travel as the request's body.
+// Size is the exact number of bytes of the request's body.
 func (b Body) Size() int64 { return int64(len(b.encoded)) }
 
 // Records is the number of records in the body.
@@ -38,10 +38,9 @@ func (b Body) Records() int { return b.records }
 // NewBody encodes records, each one JSON object, as the body of one entity.bulkCreate call:
 // application/x-www-form-urlencoded, with the parameters type_name, timeout and all_attributes.
 //
-// Each record has to be JSON, which is the caller's to guarantee. NewBody itself holds that each is one object in UTF-8
-// from its first byte to its last, since a stray comma or bracket would shift the answers against the records; it fails
-// if one is not, or if there is no record. The error names the position, counted from 0, and holds nothing of the record.
-// A body larger than MaxBody is not an error here.
+// The caller guarantees that each record is JSON. NewBody checks that each is exactly one object in UTF-8, since a stray
+// comma or bracket would shift the answers against the records; it fails if one is not, or if there is no record. The error
+// contains the position, from 0, and nothing of the record. A body larger than MaxBody is not an error here.
 func (c *Client) NewBody(records [][]byte) (Body, error) {
 	if len(records) == 0 {
 		return Body{}, errors.New("a batch needs at least one record")
@@ -66,8 +65,8 @@ func (c *Client) NewBody(records [][]byte) (Body, error) {
 	return Body{encoded: b, records: len(records)}, nil
 }
 
-// isOneObject says whether the first bracket closes with the last byte, and no sooner. It looks at brackets and strings
-// only: parsing the whole again would cost as much as making it did.
+// isOneObject reports whether the first bracket closes with the last byte and not earlier. It scans brackets and strings
+// only: parsing everything again would cost as much as encoding did.
 func isOneObject(record []byte) bool {
 	record = bytes.TrimSpace(record)
 	if len(record) == 0 || record[0] != '{' || !utf8.Valid(record) {
@@ -93,15 +92,14 @@ func isOneObject(record []byte) bool {
 	return false
 }
 
-// Room is the size that the records of one body may have together, so that it stays within MaxBody: for one record or
-// more,
+// Room is the total size of records that fits into one body of MaxBody. For one record or more,
 //
 //	Body.Size = MaxBody - Room + the sum of EncodedSize over the records
 func Room(entityType string, timeout time.Duration) int64 {
 	return MaxBody - overhead(common(entityType, timeout))
 }
 
-// common encodes the parameters that every call has.
+// common encodes the parameters of every call.
 func common(entityType string, timeout time.Duration) []byte {
 	seconds := max(1, int64(cmp.Or(timeout, DefaultTimeout)/time.Second))
 	form := appendParameter(nil, "type_name", cmp.Or(entityType, DefaultEntityType))
@@ -135,11 +133,11 @@ func appendParameter(form []byte, key, value string) []byte {
 	return appendEncoded(form, value)
 }
 
-// appendEncoded adds value, percent-encoded as a form wants it (a blank becomes "+"). The result is that of
-// url.QueryEscape and of the Python client's urlencode.
+// appendEncoded adds value, percent-encoded for a form (a blank becomes "+"), like url.QueryEscape and the Python client's
+// urlencode.
 func appendEncoded[T []byte | string](dst []byte, value T) []byte {
 	const hex = "0123456789ABCDEF"
-	start := 0 // of the run of bytes that stay as they are
+	start := 0 // of the bytes that need no encoding
 	for i := range len(value) {
 		b := value[i]
 		if plain[b] {
@@ -156,7 +154,7 @@ func appendEncoded[T []byte | string](dst []byte, value T) []byte {
 	return append(dst, value[start:]...)
 }
 
-// plain holds the bytes that travel as they are: the unreserved ones of RFC 3986.
+// plain holds the bytes that need no encoding: the unreserved ones of RFC 3986.
 var plain = func() (t [256]bool) {
 	for _, b := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~") {
 		t[b] = true

@@ -10,28 +10,27 @@ import (
 	"time"
 )
 
-// What Check can find, for errors.Is. The error that Check returns also wraps the *APIError, *HTTPError or
-// *NoAnswerError behind it.
+// Errors of Check, for errors.Is. The error of Check also wraps the *APIError, *HTTPError or *NoAnswerError that caused it.
 var (
 	// ErrCredentials: the client id or secret is wrong, or with Signature the local clock.
 	ErrCredentials = errors.New("the API does not accept the client id and secret")
 	// ErrEntityType: there is no such entity type.
 	ErrEntityType = errors.New("the entity type does not exist")
-	// ErrForbidden: the front end lets nobody through from here. Not the API's 403, which Check accepts.
+	// ErrForbidden: the front end blocks calls from this address. Not the API's 403, which Check accepts.
 	ErrForbidden = errors.New("the API's front end forbids calls from here")
-	// ErrUnreachable: the host does not exist, does not listen, hangs up or does not answer in time. It may pass.
+	// ErrUnreachable: the host does not exist, does not listen, closes the connection or does not answer in time. It may be temporary.
 	ErrUnreachable = errors.New("the API cannot be reached")
-	// ErrTLS: the secure connection failed; mostly a certificate that does not fit.
+	// ErrTLS: the secure connection failed; usually the certificate does not match.
 	ErrTLS = errors.New("no secure connection to the API")
-	// ErrBusy: the API or its front end cannot serve now. It passes.
+	// ErrBusy: the API or its front end is overloaded. It is temporary.
 	ErrBusy = errors.New("the API is there but cannot serve now")
-	// ErrNotIdentityCloud: something answers, but not as the Entity API does.
+	// ErrNotIdentityCloud: another server answers, not the Entity API.
 	ErrNotIdentityCloud = errors.New("what answers is not the Entity API")
 )
 
-// Count returns the number of records of the entity type (entity.count). The number does not take part in the
-// consistency of single records: new ones may show late. Which clients may count is documented in three different
-// ways: expect an *APIError for which IsPermission is true.
+// Count returns the number of records of the entity type (entity.count). The number is not consistent
+// with single records: new ones may be missing. The documentation names in three different ways the clients that may count:
+// expect an *APIError for which IsPermission is true.
 func (c *Client) Count(ctx context.Context) (int64, error) {
 	count, answer := c.count(ctx)
 	return count, answer.Err
@@ -50,14 +49,14 @@ func (c *Client) count(ctx context.Context) (int64, Answer) {
 	return count, answer
 }
 
-// Check finds out, before anything is written, whether the address, the credentials and the entity type are right. It is
-// one harmless call, entity.count. It returns nil if all is well, and also if the client may not count (API code 403):
-// that alone does not say that it may not create.
+// Check verifies the address, the credentials and the entity type before anything is written. It makes one harmless call,
+// entity.count. It returns nil if all is well, and also if the client may not count (API code 403): it may be allowed to
+// create all the same.
 //
-// Its errors are one of this file's, which errors.Is finds, with a text that says what to do; for anything else that
-// the API answers an *APIError is wrapped. ErrUnreachable and ErrBusy may pass by themselves, the others will not.
+// Its error wraps one of the errors of this file, with a text that says what to do, or for any other answer of the API an
+// *APIError. ErrUnreachable and ErrBusy may be temporary, the others are not.
 //
-// Where Config.Renew has another secret after the first was refused, that one is tried as well.
+// If Config.Renew returns another secret after the first was refused, Check tries that one as well.
 func (c *Client) Check(ctx context.Context) error {
 	before := c.clientSecret.Load()
 	_, answer := c.count(ctx)
@@ -85,7 +84,7 @@ func (c *Client) Check(ctx context.Context) error {
 }
 
 func (c *Client) checkAPI(e *APIError, a Answer) error {
-	// The call held no user data, so the API's words repeat none. They are not trusted with the secret.
+	// The call contained no user data, so the API's words contain none. The secret is masked in them.
 	words := ""
 	if e.Description != "" {
 		words = ", in its words: " + strings.ReplaceAll(e.Description, *c.clientSecret.Load(), "***")
@@ -94,7 +93,7 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	case e.IsPermission():
 		return nil
 	case c.isCredentials(e), containsFold([]byte(e.Description), "malformed", "not a valid id"):
-		// The phrases are the vendor's data library's. In a call with user data they may be about that.
+		// The phrases come from the vendor's data library. In a call with user data they may refer to that data.
 		return c.wrongCredentials(e, a)
 	case e.Code == 222:
 		return c.noEntityType(e)
@@ -104,9 +103,9 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	return fmt.Errorf("the API at %s refuses entity.count for the entity type %q: %w%s", c.host, c.entityType, e, words)
 }
 
-// isCredentials says that the error is about who calls. 402 is invalid_client_credentials. The vendor's data library
-// (janrain-python-datalib) also takes 431. How a signature with a wrong time is refused is not documented; an argument
-// that is missing or invalid (1xx, 200) and is called date can mean nothing else, while 223 and others name attributes.
+// isCredentials reports whether the error concerns the credentials. 402 is invalid_client_credentials. The vendor's data
+// library (janrain-python-datalib) also accepts 431. The error for a signature with a wrong time is not documented; a
+// missing or invalid argument (1xx, 200) named date can mean nothing else, while 223 and others name attributes.
 func (c *Client) isCredentials(e *APIError) bool {
 	argument := e.Code >= 100 && e.Code <= 200
 	return e.Code == 402 || e.Code == 431 ||
@@ -114,7 +113,7 @@ func (c *Client) isCredentials(e *APIError) bool {
 		argument && c.auth == Signature && strings.EqualFold(e.Argument, "date")
 }
 
-// wrongCredentials is the error for people behind which is err, of the answer a.
+// wrongCredentials explains err, of the answer a, to an operator.
 func (c *Client) wrongCredentials(err error, a Answer) error {
 	advice := "check the id and the secret, and that they belong to this address"
 	if c.auth == Signature {
@@ -127,7 +126,7 @@ func (c *Client) noEntityType(e *APIError) error {
 	return c.found(ErrEntityType, strconv.Quote(c.entityType), "check the name, and that the address is that of the right environment", e)
 }
 
-// clock compares this machine's clock with the server's.
+// clock describes this machine's clock, compared with the server's.
 func clock(a Answer) string {
 	if a.ServerDate.IsZero() {
 		return "could not be compared with the server's"
@@ -172,7 +171,7 @@ func (c *Client) checkNone(e *NoAnswerError, ctx context.Context) error {
 	return c.found(ErrUnreachable, c.host, "check the address, the network and a firewall in between", e)
 }
 
-// found composes an error for people: what is wrong, what it is about, what to do, and what stands behind it.
+// found composes an error for an operator: what is wrong, where, what to do, and the cause.
 func (c *Client) found(what error, about, advice string, cause error) error {
 	return fmt.Errorf("%w (%s): %s [%w]", what, about, advice, cause)
 }
