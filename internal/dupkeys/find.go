@@ -25,14 +25,14 @@ type Keyed struct {
 
 // Find finds the records whose key an earlier record has, and writes them to a file that Open reads. The first record
 // with a key is kept, every later one is a duplicate of it. Keys come in the order of their record numbers. They are
-// compared as identitycloud.FoldKey has them; an empty key is no key.
+// compared by identitycloud.FoldKey; an empty key is no key.
 //
 // It takes about 10 MiB of memory and 1/256 of the keys at 64 bytes each, which is 3 MiB for ten million. For 32 bytes a
-// key it needs disk space beside path, or for a path in a bucket in the folder for temporary files (TMPDIR); that file
-// has no name and is gone with the process. path itself appears whole and durable, with mode 0600.
+// key it needs disk space next to path, or in the folder for temporary files (TMPDIR) for a path in a bucket; that file has
+// no name and is removed with the process. path itself appears whole and durable, with mode 0600.
 //
-// Keys are compared by the first 128 bits of their SHA-256: that different keys are taken for the same is less likely
-// than a fault of the machine (about 1 in 10^25 for ten million keys).
+// Keys are compared by the first 128 bits of their SHA-256: a collision is less likely than a fault of the machine
+// (about 1 in 10^25 for ten million keys).
 func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List, error) {
 	f, err := NewFinder(beside(path))
 	if err != nil {

@@ -23,8 +23,8 @@ type spilled struct {
 
 const spilledSize = 16 + 8 + 8
 
-// spill keeps entries in parts on the disk, so that each part can be looked at by itself. It uses 4 MiB of memory. Its
-// file has no name: the system removes it when the process ends, however it ends.
+// spill keeps entries on disk in parts that are read one by one. It uses 4 MiB of memory. Its file has no name: the system
+// removes it when the process ends, however it ends.
 type spill struct {
 	file    *os.File
 	dir     string
@@ -49,7 +49,7 @@ func newSpill(dir string) (*spill, error) {
 	return &spill{file: f, dir: dir, scratch: make([]byte, 0, spillBlock*spilledSize)}, nil
 }
 
-// inFolder says of an error in a folder where room is missing.
+// inFolder adds to an error the folder that lacks space.
 func inFolder(dir string, err error) error {
 	if dir == os.TempDir() {
 		return durablefs.TemporaryError(err)
@@ -77,7 +77,7 @@ func (s *spill) add(part int, e spilled) error {
 	return nil
 }
 
-// part gives the entries of one part, in the order in which they were added.
+// part returns the entries of one part, in the order in which they were added.
 func (s *spill) part(part int) iter.Seq2[spilled, error] {
 	return func(yield func(spilled, error) bool) {
 		b := s.scratch[:spillBlock*spilledSize]

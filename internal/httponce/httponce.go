@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// idleTimeout is how long an unused connection is kept. It is shorter than the 60 to 75 seconds after which common
-// front ends hang up: a call that meets a connection which is just being closed has an unknown outcome.
+// idleTimeout is how long an idle connection is kept. It is shorter than the 60 to 75 seconds after which common front ends
+// close one: a call on a connection that is being closed has an unknown outcome.
 const idleTimeout = 20 * time.Second
 
-// NewTransport gives a transport that sends a request once: use it without an http.Client, which would follow redirects,
-// and with a body that has no GetBody, which would be sent again. Reason and SafeCause tell its failures.
+// NewTransport returns a transport that sends a request once: use it without an http.Client, which would follow redirects,
+// and with a body without GetBody, which would be sent again. Reason and SafeCause tell its failures.
 func NewTransport(timeout time.Duration, connections int) *http.Transport {
 	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
 	var protocols http.Protocols
@@ -41,7 +41,7 @@ func NewTransport(timeout time.Duration, connections int) *http.Transport {
 	}
 }
 
-// IsLoopback says that a host name or address is this machine's own: nobody else can read what is sent there.
+// IsLoopback reports whether a host name or address is that of this machine, so that data sent there stays on it.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

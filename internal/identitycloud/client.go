@@ -48,44 +48,44 @@ type Config struct {
 	// Auth is how calls are authenticated; the zero value is Basic.
 	Auth Auth
 
-	// Renew, if not nil, is asked for the secret that is valid now after a call was refused for its credentials; "" leaves
-	// it as it is.
+	// Renew, if not nil, returns the secret that is valid now. It is called after a call was refused for its credentials; ""
+	// keeps the current secret.
 	Renew func() string
 
 	// EntityType is sent as type_name with every call; "" means user.
 	EntityType string
 
-	// Timeout is the deadline of one call, from the start of dialling to the last byte of the answer; 0 means
-	// DefaultTimeout. Waiting for a free connection and for BeforeCall does not count. As dataload.py does, the
-	// whole seconds of it are sent to the API as the parameter timeout (at least 1), so that the API gives up too.
+	// Timeout limits one call, from the start of dialling to the last byte of the answer; 0 means DefaultTimeout. Waiting
+	// for a free connection and for BeforeCall does not count. As in dataload.py, its whole seconds (at least 1) are sent to
+	// the API as the parameter timeout, so that the API stops as well.
 	Timeout time.Duration
 
-	// InsecureHTTP allows plain http to any host. The credentials and the user data are then readable on the way.
+	// InsecureHTTP allows plain http to any host. Credentials and user data are then readable on the network.
 	InsecureHTTP bool
 
-	// MaxConnections is the number of calls, and so of connections, at the same time; further calls wait before
-	// their deadline starts. 0 means DefaultMaxConnections.
+	// MaxConnections is the largest number of concurrent calls, and so of connections; further calls wait before their
+	// deadline starts. 0 means DefaultMaxConnections.
 	MaxConnections int
 
-	// MaxAnswer is the size in bytes, unpacked, beyond which an answer is not read on and counts as no answer;
-	// 0 means DefaultMaxAnswer.
+	// MaxAnswer is the largest size of a decompressed answer in bytes; a larger one counts as no answer. 0 means
+	// DefaultMaxAnswer.
 	MaxAnswer int64
 
-	// Unknown holds the codes after which the outcome of a call is unknown. A nil list means the default one
-	// (see DefaultUnknownCodes), an empty list means none.
+	// Unknown holds the codes after which the outcome of a call is unknown. A nil list means the default (see
+	// DefaultUnknownCodes), an empty list means none.
 	Unknown UnknownCodes
 
-	// BeforeCall, if not nil, is called before each HTTP request, of every kind, and may wait: it is the place for
-	// a pacer. release, unless nil, is called when the answer was read or the call has failed. If BeforeCall returns
-	// an error nothing is sent; a batch is then NotSent.
+	// BeforeCall, if not nil, is called before each HTTP request of every kind, and may block: a pacer hooks in here. release,
+	// unless nil, is called when the answer was read or the call has failed. If BeforeCall fails, nothing is sent; a batch
+	// is then NotSent.
 	BeforeCall func(ctx context.Context) (release func(), err error)
 
 	// Answered, if not nil, is called after each answer that carries a date: the server's Date header, in whole
 	// seconds, and when the call was sent and its answer received by the local clock.
 	Answered func(serverDate, sent, received time.Time)
 
-	// Judged, if not nil, is called after each call of every kind, with its context and endpoint ("/entity.bulkCreate"),
-	// and what it came to. What the answer to a call that reads holds, nobody has looked at yet.
+	// Judged, if not nil, is called after each call of every kind, with its context, its endpoint ("/entity.bulkCreate") and
+	// its result. The content of the answer to a read is not checked yet.
 	Judged func(ctx context.Context, endpoint string, a Answer)
 }
 
@@ -112,8 +112,8 @@ type Client struct {
 
 // New checks the configuration and returns a client. It does not connect: see Client.Check.
 //
-// Its errors are for the person who wrote the configuration: what was expected, what was found, what to do. They
-// never contain the secret.
+// Its errors are meant for the author of the configuration: what was expected, what was found, what to do. They never
+// contain the secret.
 func New(cfg Config) (*Client, error) {
 	base, err := baseURL(cfg.BaseURL, cfg.InsecureHTTP)
 	if err != nil {
@@ -144,7 +144,7 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// complete checks the configuration, but for the address, and puts in the defaults.
+// complete sets the defaults and checks the configuration except the address.
 func (cfg Config) complete() (_ Config, err error) {
 	if err := checkCredentials(cfg.ClientID, cfg.ClientSecret, cfg.Auth); err != nil {
 		return cfg, err
@@ -165,10 +165,10 @@ func (cfg Config) complete() (_ Config, err error) {
 	return cfg, err
 }
 
-// Close closes the connections that are not in use. Calls in flight go on, and the client stays usable.
+// Close closes idle connections. Calls in flight continue, and the client stays usable.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// baseURL reads an API address as New documents it.
+// baseURL parses an API address as documented at Config.BaseURL.
 func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	u, err := parseAddress(s)
 	if err == nil && u.Scheme == "http" && !insecureHTTP && !httponce.IsLoopback(u.Hostname()) {
@@ -178,17 +178,17 @@ func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	return u, err
 }
 
-// reply is what came of one HTTP request, not yet judged.
+// reply is the result of one HTTP request, not yet judged.
 type reply struct {
 	status         int
 	header         http.Header
 	body           []byte
-	err            *NoAnswerError // the answer did not come, or not to its end
+	err            *NoAnswerError // there was no answer, or not a complete one
 	notSent        error          // nothing was sent
 	sent, received time.Time
 }
 
-// call sends one POST, once, as soon as it may, and reads the answer to its end.
+// call waits for a slot and for BeforeCall, and then sends one POST, once.
 func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
 	select {
 	case c.slots <- struct{}{}:
@@ -211,7 +211,7 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
 	return c.send(ctx, endpoint, form)
 }
 
-// send makes the request. Its deadline begins here.
+// send sends the request and reads the whole answer. The timeout starts here.
 func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r reply) {
 	r.sent = c.now()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -220,8 +220,8 @@ func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r repl
 	if err != nil {
 		return reply{notSent: errors.New("the request could not be built")}
 	}
-	// Set here and not given to NewRequest, which would add GetBody: with that, net/http sends a POST again on a new
-	// connection when a kept one breaks early.
+	// Set here instead of by NewRequest, which would add GetBody: with that, net/http sends a POST again on a new connection
+	// if an idle one breaks early.
 	req.Body = io.NopCloser(bytes.NewReader(form))
 	req.ContentLength = int64(len(form))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -7,24 +7,24 @@ import (
 	"strings"
 )
 
-// UnknownCodes are the codes after which the outcome of a call, or of one record of it, is unknown: something may have
-// been written. API codes are the numbers in the API's JSON, HTTP codes those of the status line; they look alike and
-// mean different things. The HTTP codes count only where the answer holds no JSON of the API.
+// UnknownCodes are the codes after which the outcome of a call, or of one record of it, is unknown: something may have been
+// written. API codes are the numbers in the API's JSON, HTTP codes those of the status line. The HTTP codes apply only if
+// the answer contains no JSON of the API.
 type UnknownCodes struct {
 	API, HTTP Codes
 }
 
-// DefaultUnknownCodes are the API codes that dataload.py sends again (403, 500, 504, 510) with all other errors that the
-// API declares as its own (500 and above), and every HTTP status: a page is not from the API, whatever its status.
+// DefaultUnknownCodes are the API codes for which dataload.py repeats a call (403, 500, 504, 510), all other internal errors
+// of the API (500 and above), and every HTTP status: a page is not from the API, whatever its status.
 func DefaultUnknownCodes() UnknownCodes {
 	return UnknownCodes{API: Codes{{403, 403}, {500, highestCode}}, HTTP: Codes{{lowestHTTP, highestHTTP}}}
 }
 
 // Codes is a set of codes: ranges, each with its first and its last code, in order and with a gap between any two.
-// Where Codes configure something, nil stands for the default and an empty list for no code.
+// In a configuration, nil means the default and an empty list no code.
 type Codes [][2]int
 
-// Contains says that the code is in one of the ranges.
+// Contains reports whether the code is in one of the ranges.
 func (c Codes) Contains(code int) bool {
 	return slices.ContainsFunc(c, func(r [2]int) bool { return r[0] <= code && code <= r[1] })
 }
@@ -44,7 +44,7 @@ func (c Codes) String() string {
 	return strings.Join(texts, ",")
 }
 
-// checked replaces nil lists by the defaults.
+// checked replaces nil lists with the defaults, and checks the ranges.
 func (u UnknownCodes) checked() (UnknownCodes, error) {
 	d := DefaultUnknownCodes()
 	if u.API == nil {
@@ -71,15 +71,15 @@ const (
 	lowestHTTP, highestHTTP = 300, 599
 )
 
-// ParseCodes reads a list of codes as given on a command line:
+// ParseCodes parses a list of codes from the command line:
 //
 //	""             the defaults
 //	"none"         an empty list
 //	"403,500-599"  these codes instead of the defaults
 //	"+503,-501"    the defaults with 503 and without 501
 //
-// The result is never nil. The forms cannot be mixed, codes are from 100 to 999, and a code that is taken away must be
-// on the list.
+// The result is never nil. The forms cannot be mixed, codes are from 100 to 999, and only a code that is on the list can be
+// removed.
 func ParseCodes(defaults Codes, s string) (Codes, error) {
 	s = strings.TrimSpace(s)
 	switch s {
@@ -125,7 +125,7 @@ func ParseCodes(defaults Codes, s string) (Codes, error) {
 	return codesOf(has[:]), nil
 }
 
-// codesOf gives the codes for which has is true.
+// codesOf returns the codes for which has is true.
 func codesOf(has []bool) Codes {
 	codes := Codes{}
 	for code, is := range has {

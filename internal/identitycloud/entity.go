@@ -11,15 +11,15 @@ import (
 )
 
 // Ref addresses one record: by its UUID, or by KeyAttribute, a unique attribute (a path with dots), and KeyValue.
-// KeyValue travels as a JSON string.
+// KeyValue is sent as a JSON string.
 //
-// LastUpdated, if given, is what the caller takes the record's lastUpdated to be, as the API printed it (see
-// Entity.LastUpdatedText). If that is not so, the call does nothing and fails with an *APIError for which
-// IsTimestampMismatch is true. So says Akamai's page on entity.update ("created, lastUpdated"); whether the real service
-// compares more digits than it prints is not known.
+// LastUpdated, if given, is the expected lastUpdated of the record, as the API printed it (see Entity.LastUpdatedText). If it
+// differs, the call does nothing and fails with an *APIError for which IsTimestampMismatch is true. This is documented on
+// Akamai's page on entity.update ("created, lastUpdated"); whether the service compares more digits than it prints is not.
 type Ref struct{ UUID, KeyAttribute, KeyValue, LastUpdated string }
 
-// appendTo adds the parameters of the address, and of its condition, to a form. Its errors hold nothing of the values: these may be user data.
+// appendTo adds the parameters of the address and its condition to a form. Its errors contain no values, which may be user
+// data.
 func (r Ref) appendTo(form []byte) ([]byte, error) {
 	form, err := r.appendAddress(form)
 	if err != nil || r.LastUpdated == "" {
@@ -34,7 +34,7 @@ func (r Ref) appendAddress(form []byte) ([]byte, error) {
 	case r.UUID != "" && byKey:
 		return nil, errors.New("a record is addressed by its uuid or by a key, not by both")
 	case !utf8.ValidString(r.UUID) || !utf8.ValidString(r.KeyValue):
-		// JSON would put another character in its place, and address another record.
+		// JSON would replace the invalid bytes, and address another record.
 		return nil, errors.New("a record cannot be addressed by what is not UTF-8")
 	case r.UUID != "":
 		return appendParameter(form, "uuid", r.UUID), nil
@@ -48,18 +48,18 @@ func (r Ref) appendAddress(form []byte) ([]byte, error) {
 	return appendParameter(form, "key_value", quoted(r.KeyValue)), nil
 }
 
-// Entity is a record of the target, as the target gave it.
+// Entity is a record of the target, as the target returned it.
 type Entity struct {
 	UUID string
-	ID   int64 // 0 if the API did not tell
-	// Created and LastUpdated are zero if the API did not tell.
+	ID   int64 // 0 if the API did not return it
+	// Created and LastUpdated are zero if the API did not return them.
 	Created, LastUpdated Moment
-	// Attributes are all attributes at the top, the system's own among them, with the bytes of their values: numbers
-	// keep their digits. Attributes without a value are there as null, or are missing.
+	// Attributes are all top-level attributes, including the system attributes, with the bytes of their values: numbers keep
+	// their digits. Attributes without a value are null or missing.
 	Attributes map[string]json.RawMessage
 }
 
-// LastUpdatedText is LastUpdated as the API printed it, "" if it did not tell.
+// LastUpdatedText is LastUpdated as the API printed it, "" if it did not return it.
 func (e Entity) LastUpdatedText() string { return object(e.Attributes).text("lastUpdated") }
 
 // Text is the value at a path of names with dots between them, as text; "" if there is none.
@@ -68,13 +68,13 @@ func (e Entity) Text(path string) string {
 	return text
 }
 
-// TextAt is Entity.Text of a record that is a JSON object.
+// TextAt is Entity.Text for a record as a JSON object.
 func TextAt(record []byte, path string) string {
 	text, _ := parseObject(record).at(path)
 	return text
 }
 
-// ParseEntity reads the attributes of a record as JSON.
+// ParseEntity parses the attributes of a record in JSON.
 func ParseEntity(attributes []byte) (Entity, error) {
 	e, ok := newEntity(parseObject(attributes))
 	if !ok {
@@ -83,7 +83,7 @@ func ParseEntity(attributes []byte) (Entity, error) {
 	return e, nil
 }
 
-// newEntity reads a record of an answer; it is not one if it has no uuid.
+// newEntity reads a record of an answer; ok is false if it has no uuid.
 func newEntity(record object) (e Entity, ok bool) {
 	e = Entity{UUID: record.text("uuid"), Attributes: record}
 	e.ID, _ = strconv.ParseInt(string(record["id"]), 10, 64)
@@ -92,8 +92,8 @@ func newEntity(record object) (e Entity, ok bool) {
 	return e, e.UUID != ""
 }
 
-// View gives one whole record (/entity). It only reads, and may be repeated. Whether a record that was just created
-// is seen at once is not documented.
+// View returns one whole record (/entity). It only reads, and may be repeated. Whether it sees a new record at once is not
+// documented.
 //
 // A record that does not exist is an *APIError for which IsNotFound is true. Other errors: see IsUnknown.
 func (c *Client) View(ctx context.Context, ref Ref) (Entity, error) {
@@ -112,7 +112,7 @@ func (c *Client) View(ctx context.Context, ref Ref) (Entity, error) {
 	return entity, nil
 }
 
-// view sends a call to /entity and gives the record of its answer.
+// view sends a call to /entity and returns the record of its answer.
 func (c *Client) view(ctx context.Context, form []byte) (object, error) {
 	answer, result := c.ask(ctx, "/entity", form)
 	if answer.Verdict != Answered {
@@ -126,9 +126,9 @@ func (c *Client) view(ctx context.Context, form []byte) (object, error) {
 	return record, nil
 }
 
-// EntityType gives the schema of the entity type (/entityType). It only reads, and may be repeated.
+// EntityType returns the schema of the entity type (/entityType). It only reads, and may be repeated.
 //
-// An *APIError with the code 222 says that there is no such type. Other errors: see IsUnknown.
+// An *APIError with the code 222 means that there is no such type. Other errors: see IsUnknown.
 func (c *Client) EntityType(ctx context.Context) (Schema, error) {
 	answer, result := c.ask(ctx, "/entityType", c.common)
 	if answer.Verdict != Answered {
@@ -142,7 +142,7 @@ func (c *Client) EntityType(ctx context.Context) (Schema, error) {
 	return schema, nil
 }
 
-// checkPath refuses what is not the name of an attribute.
+// checkPath refuses a text that is not the path of an attribute.
 func checkPath(attribute string) error {
 	if !isPath(attribute) {
 		return fmt.Errorf("%q is not the name of an attribute: expected letters, digits and _, with dots between the parts of a path", attribute)

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// APIError is an error that the API itself declared, for a whole call or for one record: JSON with stat "error".
+// APIError is an error in the API's own JSON, with stat "error", for a whole call or for one record.
 //
-// Error is safe for logs. The API's words are not, since they may repeat what was sent: they are in Description and
-// Words, for the files that hold user data.
+// Error is safe for logs. The API's words are not, since they may contain user data: they are in Description and Words, and
+// belong only in files that contain user data anyway.
 type APIError struct {
 	// Code is the API's number, not an HTTP status; 0 if none was given.
 	Code int
 	// Name stands for the code, as unique_violation does for 361.
 	Name string
-	// Description is error_description, or else message: the API's words, which may hold user data.
+	// Description is error_description, or else message: the API's words, which may contain user data.
 	Description string
-	// RequestID is request_id, or else request_token, for a question to the support; "" if none was given.
+	// RequestID is request_id, or else request_token, for a support request; "" if none was given.
 	RequestID string
 	// Argument is argument_name, or else attribute_name: what the error is about; "" if none was given.
 	Argument string
@@ -47,8 +47,8 @@ func (e *APIError) Reason() string {
 	return "api " + strconv.Itoa(e.Code)
 }
 
-// Words returns what the fail file says of a record with this error: the API's description, as dataload.py writes it,
-// or the log-safe form where the API gave none. It may hold user data: not for logs.
+// Words returns the text in the fail file for a record with this error: the API's description, as in dataload.py, or the
+// log-safe form if there is none. It may contain user data and must not be logged.
 func (e *APIError) Words() string {
 	if e.Description != "" {
 		return e.Description
@@ -56,21 +56,22 @@ func (e *APIError) Words() string {
 	return e.Error()
 }
 
-// IsDuplicate says that a unique attribute of the record has a value that another record has already:
-// "Attempted to update a duplicate value". It does not say which attribute, nor whose record.
+// IsDuplicate reports whether another record already has the value of a unique attribute of this one: "Attempted to update a
+// duplicate value". The error does not tell which attribute, nor which record.
 func (e *APIError) IsDuplicate() bool { return e.Code == 361 || e.Name == "unique_violation" }
 
-// IsPermission says that the API client lacks the right for the call: code 403, client_permission_error.
+// IsPermission reports whether the API client lacks the permission for the call: code 403, client_permission_error.
 func (e *APIError) IsPermission() bool { return e.Code == 403 || e.Name == "client_permission_error" }
 
-// IsNotFound says that there is no record with the address that was given: code 310, record_not_found, or a uuid that
-// cannot be one, which is code 200 for the argument uuid.
+// IsNotFound reports whether there is no record with this address: code 310, record_not_found, or code 200 for the argument
+// uuid, which is the answer to an invalid uuid.
 func (e *APIError) IsNotFound() bool {
 	return e.Code == 310 || e.Name == "record_not_found" || e.Code == 200 && e.Argument == "uuid"
 }
 
-// IsAboutCall says that the error would be the same for any records: the client, its rights, the entity type, the
-// application, an argument of the call, the platform itself. Any other refusal of a call may be due to one record of it.
+// IsAboutCall reports whether the error would be the same for any records: it concerns the client, its permissions, the
+// entity type, the application, an argument of the call, or the platform itself. Any other refusal of a call may be caused
+// by one record of it.
 //
 // Source: the groups of the error codes, techdocs.akamai.com/identity-cloud-entity/reference/registration-error-codes:
 // 400 to 499 authentication and permission, 500 and above internal.
@@ -84,11 +85,11 @@ func (e *APIError) IsAboutCall() bool {
 	return e.Code >= 400
 }
 
-// IsTimestampMismatch says that the record was not last updated when the caller took it to be, and that the call did
-// nothing: code 330, timestamp_mismatch.
+// IsTimestampMismatch reports whether the call did nothing because the record was last updated at another time than
+// expected: code 330, timestamp_mismatch.
 func (e *APIError) IsTimestampMismatch() bool { return e.Code == 330 || e.Name == "timestamp_mismatch" }
 
-// isToken says that s can be a name or an id and nothing else, so that it is safe in a log.
+// isToken reports whether s can only be a name or an id, so that it is safe in a log.
 func isToken(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
@@ -101,7 +102,7 @@ func isToken(s string) bool {
 	return true
 }
 
-// object is a JSON object. A map, since a struct would accept its keys in any case.
+// object is a JSON object. It is a map because a struct would match its keys without regard to case.
 type object map[string]json.RawMessage
 
 func parseObject(raw []byte) object {
@@ -142,35 +143,35 @@ func newAPIError(o object) *APIError {
 	}
 }
 
-// HTTPError is an HTTP status that says more than the body: the answer came, but not from the API.
+// HTTPError is an answer that does not come from the API, known only by its HTTP status.
 type HTTPError struct {
 	Status int
 }
 
-// Error returns "HTTP 502 Bad Gateway". It holds nothing of the answer's body and is safe for logs.
+// Error returns "HTTP 502 Bad Gateway". It contains nothing of the body and is safe for logs.
 func (e *HTTPError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.Status, http.StatusText(e.Status)))
 }
 
-// isAboutCall says that something on the way lets no call through: a redirect, or credentials, an address, a method or a
-// proxy that it does not accept. Other calls would fare the same.
+// isAboutCall reports whether a hop on the way blocks every call: a redirect, or refused credentials, address, method or
+// proxy authentication.
 func (e *HTTPError) isAboutCall() bool {
 	return e.Status >= 300 && e.Status <= 399 || slices.Contains([]int{401, 404, 405, 407}, e.Status)
 }
 
-// NoAnswerError says that no answer came, not to its end, or none that can be understood.
+// NoAnswerError is a missing, incomplete or unreadable answer.
 type NoAnswerError struct {
-	// Reason is a short class: see Answer.Reason. Calls that ask for something add classes of their own for an answer
-	// that lacks it, such as "no total_count".
+	// Reason is a short class: see Answer.Reason. Reads add classes for an answer without the expected content, such as
+	// "no total_count".
 	Reason string
-	// Status is the HTTP status if one came, else 0.
+	// Status is the HTTP status, 0 if there was none.
 	Status int
 
 	cause error // only what httponce.SafeCause lets through
 }
 
-// Error returns "no answer: <reason>", with the network's own words where these are known to hold only addresses and
-// names of certificates. It is safe for logs.
+// Error returns "no answer: <reason>", with the text of the network error if that contains only addresses and names of
+// certificates. It is safe for logs.
 func (e *NoAnswerError) Error() string {
 	text := "no answer: " + e.Reason
 	if e.Status != 0 {
@@ -182,6 +183,6 @@ func (e *NoAnswerError) Error() string {
 	return text
 }
 
-// Unwrap returns the network's error, for errors.Is and errors.As, if its text is safe for logs, else nil: who
-// records an error often records the texts of its causes.
+// Unwrap returns the network error, for errors.Is and errors.As, if its text is safe for logs, else nil: code that records
+// an error often records the texts of its causes.
 func (e *NoAnswerError) Unwrap() error { return e.cause }

@@ -14,18 +14,17 @@ import (
 )
 
 const (
-	// findKeys and findBytes bound one entity.find call: the limit of a filter's length is not documented, so calls
-	// stay small.
+	// findKeys and findBytes bound one entity.find call, since the largest length of a filter is not documented.
 	findKeys  = 50
 	findBytes = 32 << 10
-	// findResults is what a find asks for at most. It is more than the two records that a unique attribute can have
-	// for each key in two spellings, and the lower of the two maxima that are named for max_results (1,000 and 10,000).
+	// findResults is the max_results of a find. It exceeds the two records that a unique attribute can have for each key in
+	// two spellings, and is the lower of the two documented maxima (1,000 and 10,000).
 	findResults = 1000
 )
 
-// FoldKey gives the form in which two keys that the target holds equal are the same: case is ignored, as the default
-// schema does. FoldKey(a) == FoldKey(b) is strings.EqualFold(a, b), that is simple Unicode folding: K and the Kelvin sign
-// are equal, ß and ss are not.
+// FoldKey returns the form in which keys are compared: case is ignored, as in the platform's default schema, and spaces
+// count. FoldKey(a) == FoldKey(b) is strings.EqualFold(a, b), that is simple Unicode folding: K and the Kelvin sign are
+// equal, ß and ss are not.
 func FoldKey(key string) string {
 	return strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf {
@@ -45,19 +44,19 @@ func FoldKey(key string) string {
 	}, key)
 }
 
-// FindEntities gives the whole records whose attribute has one of the keys, up to 50 keys a call (entity.find). It only
-// reads, and may be repeated.
+// FindEntities returns the whole records whose attribute has one of the keys, with up to 50 keys a call (entity.find). It
+// only reads, and may be repeated.
 //
-// Case is ignored: each key is asked for as it is and in lower case, in case the server compares exactly, and a record
-// belongs to every key with the same FoldKey. A record that the server holds equal and FoldKey does not is left out. All
-// records that have a key are given, so one that the schema allows twice, or in two spellings, shows as two.
+// Case is ignored: each key is searched as it is and in lower case, for servers that compare exactly, and a record belongs
+// to every key with the same FoldKey. A record that only the server considers equal is left out. All records with a key are
+// returned: two, if the schema allows the key twice or in two spellings.
 //
-// How a quote is escaped in a filter is not documented. Keys with a quote, a backslash or a control character are
-// looked up one by one (/entity with key_attribute and key_value, which is JSON); this needs a unique attribute.
+// The escaping of a quote in a filter is not documented. Keys with a quote, a backslash or a control character are looked up
+// one by one (/entity with key_attribute and key_value, which is JSON); this needs a unique attribute.
 //
-// Each record comes once, in the order of the first key that it has; a key without a record has no entry, and an empty
-// key is not asked for. That a record is not found does not prove that it does not exist: new records may stay invisible
-// for minutes. With an error come the records that were found before it. Errors: see IsUnknown.
+// Each record is returned once, in the order of its first key; a key without a record has no entry, and an empty key is
+// skipped. A record that is not found may exist all the same: new records may stay invisible for minutes. With an error come
+// the records that were found before it. Errors: see IsUnknown.
 func (c *Client) FindEntities(ctx context.Context, attribute string, keys []string) ([]Entity, error) {
 	found := map[string][]Entity{} // by folded key
 	seen := map[string]bool{}      // uuids
@@ -81,7 +80,7 @@ func (c *Client) FindEntities(ctx context.Context, attribute string, keys []stri
 	return entities, err
 }
 
-// Written says which records are meant: those whose Stamp, "created" or "lastUpdated", is Since or later.
+// Written selects the records whose Stamp, "created" or "lastUpdated", is Since or later.
 type Written struct {
 	Stamp string
 	Since time.Time
@@ -91,8 +90,8 @@ func (w Written) filter() string {
 	return fmt.Sprintf("%s >= '%s'", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
 }
 
-// FindWritten gives up to most of these records whole, in the order of their ids, those with an id above after
-// (entity.find). Akamai's page on large data sets asks for this way of paging. Fewer than most are the last ones. It only
+// FindWritten returns up to most of these records whole, in the order of their ids, starting above the id after
+// (entity.find). Akamai's page on large data sets recommends this way of paging. Fewer than most are the last ones. It only
 // reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
 func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most int) ([]Entity, error) {
 	form := slices.Clone(c.common)
@@ -114,8 +113,8 @@ func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most i
 	return entities, nil
 }
 
-// lookUp asks for the records that have one of the keys, and tells each with its value of the attribute; each record
-// has a uuid.
+// lookUp finds the records with one of the keys, and passes each to tell with its value of the attribute; each record has a
+// uuid.
 func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, tell func(value string, record object)) error {
 	if err := checkPath(attribute); err != nil {
 		return err
@@ -152,7 +151,7 @@ func (c *Client) lookUp(ctx context.Context, attribute string, keys []string, te
 	return nil
 }
 
-// tellAll tells records of an answer, up to the first that lacks what makes it one.
+// tellAll passes on the records of an answer, up to the first without a uuid or the attribute.
 func tellAll(records []object, attribute string, tell func(value string, record object)) error {
 	for _, record := range records {
 		value, ok := record.at(attribute)
@@ -164,8 +163,7 @@ func tellAll(records []object, attribute string, tell func(value string, record 
 	return nil
 }
 
-// split divides keys into those that one filter can hold, and those that are to be asked for alone. Each key comes
-// once.
+// split divides distinct keys into batches that fit into one filter, and keys that have to be looked up alone.
 func split(keys []string) (batches [][]string, alone []string) {
 	size := 0 // of the last batch, in bytes
 	asked := make(map[string]bool, len(keys))
@@ -190,7 +188,7 @@ func split(keys []string) (batches [][]string, alone []string) {
 	return batches, alone
 }
 
-// forms are the spellings in which a key is asked for.
+// forms returns the spellings in which a key is searched.
 func forms(key string) []string {
 	if lower := strings.ToLower(key); lower != key {
 		return []string{key, lower}
@@ -198,7 +196,7 @@ func forms(key string) []string {
 	return []string{key}
 }
 
-// find asks for all keys in one entity.find call.
+// find searches all keys in one entity.find call.
 func (c *Client) find(ctx context.Context, attribute string, keys []string) ([]object, error) {
 	var terms []string
 	for _, key := range keys {
@@ -220,7 +218,7 @@ func (c *Client) find(ctx context.Context, attribute string, keys []string) ([]o
 	return records, err
 }
 
-// search sends a call to /entity.find and gives the records of its answer.
+// search sends a call to /entity.find and returns the records of its answer.
 func (c *Client) search(ctx context.Context, form []byte) ([]object, error) {
 	answer, result := c.ask(ctx, "/entity.find", form)
 	if answer.Verdict != Answered {
@@ -260,7 +258,7 @@ func quoted(s string) string {
 	return string(b)
 }
 
-// isPath says that s can be an attribute's name and nothing else, so that it is safe in a filter.
+// isPath reports whether s can only be the path of an attribute, so that it is safe in a filter.
 func isPath(s string) bool {
 	for part := range strings.SplitSeq(s, ".") {
 		if part == "" {

@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// Moment is a time as precise as it was printed: a value without a fraction stands for its whole second, a date for its
-// whole day. This assumes that the rest was cut off, not rounded. The zero Moment is no time at all.
+// Moment is a time with the precision of its text: a value without a fraction means its whole second, a date its whole day.
+// This assumes that the rest was cut off, not rounded. The zero Moment means no time.
 type Moment struct {
-	// Earliest and Latest are the first and the last nanosecond that the value may stand for, in UTC.
+	// Earliest and Latest are the first and the last nanosecond that the value may mean, in UTC.
 	Earliest, Latest time.Time
 }
 
-// IsZero says that there is no time: the attribute was missing, null, or in a form that ParseMoment does not know.
+// IsZero reports whether there is no time: the attribute was missing, null, or in a format that ParseMoment does not know.
 func (m Moment) IsZero() bool { return m.Earliest.IsZero() }
 
-// Overlaps says that both may stand for the same time, as "2015-12-15 07:36:25" and "2015-12-15 07:36:25.120000 +0000" do.
+// Overlaps reports whether both may mean the same time, as "2015-12-15 07:36:25" and "2015-12-15 07:36:25.120000 +0000" do.
 // A zero Moment overlaps nothing.
 func (m Moment) Overlaps(o Moment) bool {
 	return !m.IsZero() && !o.IsZero() && !m.Earliest.After(o.Latest) && !o.Earliest.After(m.Latest)
 }
 
-// ParseMoment reads a date or dateTime in the forms that Identity Cloud documents: "2012-06-13 18:02:56.012122 +0000", also
+// ParseMoment parses a date or dateTime in the documented formats of Identity Cloud: "2012-06-13 18:02:56.012122 +0000", also
 // without the fraction or the zone (then UTC), with T for the blank, with Z for the zone, and the date alone.
 func ParseMoment(s string) (Moment, bool) {
 	for _, layout := range []string{

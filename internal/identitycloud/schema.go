@@ -5,14 +5,13 @@ import (
 	"strings"
 )
 
-// Schema is what an entity type says of its records.
+// Schema is the schema of an entity type.
 type Schema struct {
 	Name       string      `json:"name"`
 	Attributes []Attribute `json:"attr_defs"`
 }
 
-// Unique gives the paths of the attributes of which no two records may have the same value, in the order of the schema.
-// Those within plurals are not among them.
+// Unique returns the paths of the unique attributes, in the order of the schema, without those in plurals.
 func (s Schema) Unique() []string { return unique(s.Attributes, "") }
 
 func unique(attributes []Attribute, prefix string) (paths []string) {
@@ -31,12 +30,12 @@ func unique(attributes []Attribute, prefix string) (paths []string) {
 // changed. Source: "system generated" on Akamai's page on entity.create.
 var SystemAttributes = []string{"id", "uuid", "created", "lastUpdated"}
 
-// Refuses says that the platform takes no value of this attribute at the top of a new record.
+// Refuses reports whether the platform refuses a value of this top-level attribute in a new record.
 func Refuses(attribute string) bool {
 	return attribute != "created" && slices.Contains(SystemAttributes, attribute)
 }
 
-// Takes says whether a new record may have a value at a path. Those within plurals are not among them.
+// Takes reports whether a new record may have a value at a path. Paths into plurals are not accepted.
 func (s Schema) Takes(path string) bool { return !Refuses(path) && takes(s.Attributes, path) }
 
 func takes(attributes []Attribute, path string) bool {
@@ -52,7 +51,7 @@ func takes(attributes []Attribute, path string) bool {
 	return a.Type == "object" && (len(a.Attributes) == 0 || takes(a.Attributes, rest))
 }
 
-// DefaultKey is the attribute that the platform's default schema calls unique.
+// DefaultKey is the unique attribute of the platform's default schema.
 const DefaultKey = "email"
 
 // Attribute is one attribute of a schema. Objects and plurals have attributes
@@ -74,5 +73,5 @@ type Attribute struct {
 	Attributes  []Attribute `json:"attr_defs,omitempty"`
 }
 
-// Has says whether the attribute has a constraint.
+// Has reports whether the attribute has a constraint.
 func (a Attribute) Has(constraint string) bool { return slices.Contains(a.Constraints, constraint) }
