@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,14 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/artifacts"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
-	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -30,27 +25,6 @@ type input struct {
 	given string // how a person calls it
 	left  bool   // out: it is a result file among other files
 }
-
-// dataFile is the plain file of one migration.
-type dataFile struct {
-	path         string // absolute, or a URL
-	here         string // a file of this machine with the same content; empty where there is none
-	shown        string // how a person knows it
-	name, origin string // those of the spec; empty for a file that is read where it is
-	sha256       string // of a staged file; empty if it is not known yet
-	size         int64  // of the file that is here
-}
-
-// inputName is what the workflow id calls the file.
-func (f dataFile) inputName() string {
-	if f.name != "" {
-		return f.name
-	}
-	return store.Base(f.path)
-}
-
-// near is where this process reads the file.
-func (f dataFile) near() string { return cmp.Or(f.here, f.path) }
 
 // inputOptions are those of every command that reads data files.
 type inputOptions struct {
@@ -249,131 +223,4 @@ func leaveResultsOut(inputs []input) {
 	for i, in := range inputs {
 		inputs[i].left = isResult(in)
 	}
-}
-
-// input is the file as a migration is told of it.
-func (f dataFile) input() migration.Input {
-	return migration.Input{Path: f.path, Name: f.name, Origin: f.origin, SHA256: f.sha256, Shown: f.shown}
-}
-
-// plainFile gives the plain file of an input, which is the input itself or a
-// staged copy: of what has to be unpacked or converted, and with a work place in
-// a bucket of what is on this machine, which others do not see. A plain file is
-// copied when its migration begins, see bring. A Ctrl-C ends it.
-func plainFile(ctx context.Context, p session.Process, h home, in input) (dataFile, error) {
-	ctx, cancel := p.UntilStopped(ctx)
-	defer cancel()
-	inputs := migration.Inputs(h.work())
-	if stage.Needs(in.Input) {
-		staged, err := stage.File(ctx, inputs, in.Input, p.Screen.ReadProgress("reading "+in.given))
-		p.Screen.Clear()
-		if err != nil {
-			return dataFile{}, err
-		}
-		f := dataFile{path: staged.Path, shown: safetext.Name(in.Path), name: staged.Name, origin: safetext.UTF8(in.Path), sha256: staged.SHA256}
-		if in.Path == stage.Stdin {
-			f.shown, f.origin = in.given, ""
-		}
-		return f, nil
-	}
-	f := dataFile{path: in.Path, shown: safetext.Name(in.Path)}
-	if h.workURL == "" || store.IsURL(in.Path) {
-		return f, nil
-	}
-	var err error
-	if f.sha256, f.size, err = source.Digest(ctx, in.Path); err != nil {
-		return dataFile{}, err
-	}
-	f.path, f.here, f.name, f.origin = stage.Path(inputs, f.sha256), in.Path, in.Name(), in.Path
-	return f, nil
-}
-
-// bring copies a plain file of this machine into the work place, unless it is
-// there already. A Ctrl-C ends it.
-func (m *migrateOperation) bring(ctx context.Context) error {
-	f := m.file
-	if f.here == "" {
-		return nil
-	}
-	ctx, cancel := m.UntilStopped(ctx)
-	defer cancel()
-	err := migration.BringInput(ctx, m.c.o.work(), stage.Input{Path: f.here}, f.sha256, f.size, m.Screen.ReadProgress("reading "+f.shown))
-	m.Screen.Clear()
-	if errors.Is(err, migration.ErrInputGrows) {
-		err = fmt.Errorf("%s: %w; expected a finished file; wait until it is complete", f.shown, err)
-	}
-	return err
-}
-
-// drop removes a staged file that no migration needs any more.
-func (f dataFile) drop(h home) error {
-	if f.name == "" {
-		return nil
-	}
-	return migration.DropInput(h.work(), f.path)
-}
-
-// outcome is what became of one of several inputs.
-type outcome struct {
-	input   input
-	code    int
-	summary *migration.Summary
-	result  string // in a few words
-}
-
-// all runs the migrations of several inputs, one after the other, and gives the
-// exit code of the worst.
-func (c *command) all(ctx context.Context) (int, error) {
-	var outcomes []outcome
-	for _, in := range c.inputs {
-		switch {
-		case in.left:
-			c.Screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
-			continue
-		case c.IsStopped():
-			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not begun"})
-			continue
-		}
-		o, err := c.next(ctx, in)
-		if err != nil {
-			return 0, err
-		}
-		outcomes = append(outcomes, o)
-	}
-	if err := printOutcomes(c.Screen, outcomes); err != nil {
-		return 0, err
-	}
-	return worst(outcomes), nil
-}
-
-// next runs one of several migrations. What keeps one from running does not
-// keep the next one, but a fault of the command line does.
-func (c *command) next(ctx context.Context, in input) (outcome, error) {
-	code, summary, err := c.one(ctx, in)
-	var done *doneError
-	var wrong usageError
-	switch {
-	case errors.As(err, &done):
-		c.Screen.Say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
-		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil
-	case errors.As(err, &wrong):
-		return outcome{}, err
-	case err != nil:
-		c.Screen.Say("starter: " + err.Error())
-		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil
-	}
-	result := map[int]string{
-		migration.ExitDone: "done", migration.ExitFailed: "done, with failed records", migration.ExitUnknown: "records still unknown", migration.ExitStopped: "stopped",
-	}[code]
-	return outcome{in, code, summary, result}, nil
-}
-
-// worst is the exit code that says most.
-func worst(outcomes []outcome) int {
-	for _, code := range []int{migration.ExitCannotRun, migration.ExitStopped, migration.ExitUnknown, migration.ExitFailed} {
-		if slices.ContainsFunc(outcomes, func(o outcome) bool { return o.code == code }) {
-			return code
-		}
-	}
-	return migration.ExitDone
 }

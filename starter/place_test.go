@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
@@ -113,6 +115,45 @@ func TestSteeringArguments(t *testing.T) {
 			}
 		case err != nil || tc.o.name.Words != tc.id || tc.set != "" && fmt.Sprint(tc.o.set) != tc.set:
 			t.Errorf("%q: %q, %v, %v; want %q and %s", tc.args, tc.o.name.Words, tc.o.set, err, tc.id, tc.set)
+		}
+	}
+}
+
+// TestEveryCommandNamesAMigrationInTheSameWay parses the command lines of all commands that
+// are about one migration.
+func TestEveryCommandNamesAMigrationInTheSameWay(t *testing.T) {
+	var names []string
+	eachCommand(func(c *cobra.Command) {
+		if c.Flags().Lookup("latest") != nil {
+			names = append(names, c.Name())
+		}
+	})
+	if got := strings.Join(names, " "); got != "status pause resume set stop cancel approve verify rollback" {
+		t.Errorf("the commands about one migration are %s", got)
+	}
+	for _, name := range names {
+		for _, tc := range []struct {
+			args []string
+			good bool
+		}{
+			{[]string{"users"}, true}, {[]string{"--migration", "users"}, true}, {[]string{"--latest"}, true}, {nil, name == "status"},
+			{[]string{"users", "others"}, false}, {[]string{"users", "--migration", "others"}, false},
+			{[]string{"users", "--latest"}, false}, {[]string{"--migration", "users", "--latest"}, false},
+		} {
+			if name == "set" {
+				tc.args = append(tc.args, "rate=8")
+			}
+			c, rest, err := newCommand(&bytes.Buffer{}, &bytes.Buffer{}, new(int)).Find(append([]string{name}, tc.args...))
+			if err == nil {
+				err = c.ParseFlags(rest)
+			}
+			if err == nil {
+				err = c.ValidateArgs(c.Flags().Args())
+			}
+			var wrong usageError
+			if (err == nil) != tc.good || err != nil && !errors.As(err, &wrong) {
+				t.Errorf("%s %q: %v; want it to be taken: %t", name, tc.args, err, tc.good)
+			}
 		}
 	}
 }

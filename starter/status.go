@@ -1,0 +1,266 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
+	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/pace"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/tally"
+	"durable-dataload/workflows"
+)
+
+// status is what is known of a migration. Scripts depend on its JSON
+// (docs/operate.md).
+type status struct {
+	ID         string          `json:"id"`
+	File       string          `json:"file"`
+	URI        string          `json:"apid_uri"`
+	EntityType string          `json:"entity_type"`
+	State      catalogue.State `json:"state"`
+	Phase      workflows.Phase `json:"phase,omitempty"`
+	StartedAt  time.Time       `json:"started_at,omitzero"`
+	FinishedAt time.Time       `json:"finished_at,omitzero"`
+	ExitCode   *int            `json:"exit_code"`        // null until it has ended
+	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended before its time
+
+	Records migration.Counts `json:"records"`
+	// RecordsAsOf is when the records and rounds stood so, where the ledger knows
+	// more and takes too long to count.
+	RecordsAsOf time.Time     `json:"records_as_of,omitzero"`
+	Rounds      []roundStatus `json:"rounds"`
+
+	// Of a migration that runs.
+	Paused      string         `json:"paused,omitempty"`  // who and why
+	Waiting     string         `json:"waiting,omitempty"` // for what, and until when
+	Decision    string         `json:"decision,omitempty"`
+	DecidedBy   string         `json:"decided_by,omitempty"` // the command that answers it, beside stop
+	Ending      string         `json:"ending,omitempty"`     // stop or cancel, once it was ordered
+	MaxFailed   string         `json:"max_failed,omitempty"`
+	Pace        *paceStatus    `json:"pace,omitempty"`
+	Errors      map[string]int `json:"errors,omitempty"` // records by class of reason, of the round that runs
+	SecondsLeft float64        `json:"seconds_left,omitempty"`
+	Trouble     string         `json:"trouble,omitempty"`
+	Unpolled    string         `json:"unpolled_task_queue,omitempty"` // no worker polls it, and the migration waits for one
+	WebUI       string         `json:"web_ui,omitempty"`
+
+	Events []migration.Event `json:"events"`
+
+	outputDir string
+	advice    string
+}
+
+// roundStatus is what a round came to, or has come to so far.
+type roundStatus struct {
+	Round int `json:"round"`
+	ledger.Counts
+	Recovered *int `json:"recovered"` // null: not told by round
+	// Of the round that runs.
+	Running     bool `json:"running,omitempty"`
+	Batches     int  `json:"batches,omitempty"`
+	BatchesDone int  `json:"batches_done,omitempty"`
+}
+
+// paceStatus is how fast it goes, and may go. 0 is no limit.
+type paceStatus struct {
+	CallsASecond float64 `json:"calls_per_second"` // as measured
+	Allowed      float64 `json:"allowed"`
+	Limit        float64 `json:"limit"`
+	RatePlan     string  `json:"rate_plan,omitempty"`
+	Workers      int     `json:"workers"`       // calls in flight at most
+	BatchesBegun int     `json:"batches_begun"` // also those that wait for their turn
+	Breaker      int     `json:"breaker,omitempty"`
+
+	Closed      string    `json:"closed,omitempty"` // why no calls are made now
+	Since       time.Time `json:"closed_since,omitzero"`
+	BreakerOpen bool      `json:"breaker_open,omitempty"`
+	Probe       time.Time `json:"next_probe,omitzero"`
+	LastCall    time.Time `json:"last_call,omitzero"` // when it ended
+}
+
+// statusOf is what the folder and the options tell.
+func statusOf(k catalogue.Migration) status {
+	s := status{
+		ID: k.ID, File: k.Spec.InputName(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
+		StartedAt: k.Begun, outputDir: k.Spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
+	}
+	s.State, s.Reason = k.State()
+	s.Reason = cmp.Or(k.Problem, s.Reason)
+	if !k.Folder.IsZero() {
+		if events, err := k.Folder.Events(); err == nil && events != nil {
+			s.Events = events
+		}
+	}
+	return s
+}
+
+// tallyFor is how long somebody waits for the ledger to be counted. A million
+// records on a disk take one to three seconds.
+const tallyFor = 5 * time.Second
+
+// addCounts adds where the records stand. The summary tells for a run that came to
+// its end, and the ledger for one that did not: the summary is that of an earlier
+// run then, and only shown, with its time, if the ledger takes too long.
+func (p *place) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
+	summary, err := summaryOf(ctx, k, p.Service)
+	ended := s.State != catalogue.CutOff && s.State != catalogue.Failed && err == nil
+	switch {
+	case ended:
+		s.addSummary(summary)
+	case s.addTally(ctx, k):
+	case err == nil:
+		s.Records, s.RecordsAsOf = summary.Records, summary.FinishedAt
+		s.addRounds(summary)
+	}
+}
+
+// addTally adds what the ledger says, and whether it could be counted in time.
+func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
+	if k.Folder.IsZero() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, tallyFor)
+	defer cancel()
+	t, err := tally.Of(ctx, k.Folder)
+	if err != nil {
+		return false
+	}
+	s.Records, s.Errors, s.Rounds = t.Records, t.Errors(), []roundStatus{}
+	for i := range t.Rounds {
+		s.Rounds = append(s.Rounds, roundStatus{Round: i, Counts: t.Rounds[i].Counts, Recovered: &t.Rounds[i].Recovered})
+	}
+	return true
+}
+
+// addReason asks the service why a migration could not run, where the folder does
+// not tell.
+func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status) {
+	if s.State != catalogue.Failed || s.Reason != "" || p.Service == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	if err := p.Service.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, nil); err != nil {
+		s.Reason = workflows.Cause(err)
+	}
+}
+
+// summaryOf gives the summary of the last run that came to its end.
+func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (migration.Summary, error) {
+	if !k.Folder.IsZero() {
+		return k.Folder.Summary()
+	}
+	if s == nil || k.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		return migration.Summary{}, migration.ErrAbsent
+	}
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	var result workflows.Result
+	err := s.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, &result)
+	return result.Summary, err
+}
+
+func (s *status) addSummary(sum migration.Summary) {
+	s.Records, s.StartedAt, s.FinishedAt = sum.Records, sum.StartedAt, sum.FinishedAt
+	s.advice = artifacts.Advice(sum)
+	if s.State == catalogue.Done {
+		s.State = catalogue.StateAfter(sum)
+	}
+	s.addRounds(sum)
+}
+
+func (s *status) addRounds(sum migration.Summary) {
+	for _, r := range sum.Rounds {
+		s.Rounds = append(s.Rounds, roundStatus{Round: r.Round, Counts: ledger.Counts{
+			Created: r.Created, Duplicate: r.Duplicate, Failed: r.Failed, Unknown: r.Unknown, Calls: r.Calls,
+		}})
+	}
+}
+
+// addProgress adds how far a migration is that runs.
+func (s *status) addProgress(p workflows.Progress) {
+	s.Phase, s.Waiting = p.Phase, p.Waiting
+	s.Errors = p.Errors
+	for _, r := range p.Rounds {
+		s.Rounds = append(s.Rounds, roundStatus{Round: r.Round, Counts: r.Counts, Recovered: &r.Resolved.Recovered})
+	}
+	if p.Batches > 0 {
+		s.Rounds = append(s.Rounds, roundStatus{Round: p.Round, Counts: p.Loading, Running: true, Batches: p.Batches, BatchesDone: p.BatchesDone})
+	}
+	s.Records = dispositions(p)
+	if c := p.Steering; c != nil {
+		if c.Paused {
+			s.Paused = c.PausedText
+		}
+		s.Decision, s.DecidedBy, s.Ending, s.MaxFailed = c.Decision, c.DecidedBy, c.Ending, c.MaxFailed
+		if len(s.Events) == 0 && len(c.Changes) > 0 {
+			s.Events = c.Changes
+		}
+	}
+}
+
+// counts says that a migration knows how far it is. One that has just begun, or
+// resumes, does not: the ledger does.
+func counts(p workflows.Progress) bool {
+	return p.Counts != nil || len(p.Rounds) > 0 || p.Batches > 0
+}
+
+// dispositions are where the records stand so far. Those of a delta migration
+// that wait for their update are remaining; what else has been attempted and
+// not come to an end is unknown.
+func dispositions(p workflows.Progress) migration.Counts {
+	if p.Counts != nil {
+		return *p.Counts
+	}
+	c := migration.Counts{Total: p.Records, Updated: p.Updates.Updated + p.Updates.Unchanged, Failed: p.Updates.Failed}
+	attempted, toUpdate := 0, -p.Updates.Records()
+	count := func(round int, r ledger.Counts, resolved activities.Resolved) {
+		c.Created += r.Created
+		c.Failed += r.Failed
+		if round > 0 {
+			return // whose its duplicates are is found out after it
+		}
+		attempted += r.Records()
+		switch {
+		case resolved != activities.Resolved{}:
+		case p.Delta: // most duplicates of the input were there before
+			toUpdate += r.Duplicate
+		default:
+			c.Failed += r.Duplicate
+		}
+	}
+	for _, r := range p.Rounds {
+		count(r.Round, r.Counts, r.Resolved)
+		c.Recovered += r.Resolved.Recovered
+		c.Failed += r.Resolved.Failed
+		toUpdate += r.Resolved.Duplicate
+	}
+	count(p.Round, p.Loading, activities.Resolved{})
+	c.Remaining = c.Total - attempted + toUpdate
+	c.Unknown = c.Total - c.Created - c.Recovered - c.Updated - c.Failed - c.Remaining
+	return c
+}
+
+// addPace adds what is set and how the gate stands, as far as that is known.
+func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.Limits) {
+	if p.Steering != nil {
+		set = p.Steering.Limits
+	}
+	s.Pace = &paceStatus{
+		Allowed: set.RateLimit, Limit: set.RateLimit, RatePlan: set.RatePlan, Workers: set.Workers, Breaker: set.Breaker, BatchesBegun: p.InFlight, LastCall: p.LastCall,
+	}
+	if gate == nil {
+		return
+	}
+	s.Pace.Allowed, s.Pace.Limit = gate.Allowed, gate.Limit
+	s.Pace.Closed, s.Pace.Since = gate.Closed, gate.Since
+	s.Pace.BreakerOpen, s.Pace.Probe = gate.Breaker, gate.Probe
+}

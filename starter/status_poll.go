@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"durable-dataload/internal/catalogue"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/terminal"
+	"durable-dataload/workflows"
+)
+
+// looker looks at one migration, again and again.
+type looker struct {
+	place    *place
+	known    catalogue.Migration
+	view     *view
+	progress workflows.Progress // of the last look
+	linkTo   string             // see link
+	linked   time.Time
+
+	calls, batches, updates terminal.Meter
+}
+
+func newLooker(p *place, k catalogue.Migration, screen *terminal.Screen) *looker {
+	l := &looker{place: p, known: k}
+	if p.Service != nil {
+		l.view = newView(p.Service, k.ID, p.stateDir, screen)
+	}
+	return l
+}
+
+// look gives the status.
+func (l *looker) look(ctx context.Context) (status, error) {
+	p := l.place
+	if s := p.Service; s != nil && !s.HasEngine() {
+		p.Disconnected()
+	}
+	if err := p.Refresh(ctx, &l.known); err != nil {
+		return status{}, err
+	}
+	s := statusOf(l.known)
+	if p.Service != nil && l.known.Run != "" {
+		s.WebUI = l.link()
+	}
+	if s.State != catalogue.Running || p.Service == nil {
+		return s, l.addEnd(ctx, &s)
+	}
+	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	progress, ids, err := l.view.look(asking)
+	if err != nil {
+		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
+		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)
+		s.addTally(ctx, l.known)
+		return s, nil
+	}
+	l.progress = progress
+	s.Trouble = l.view.pending(asking, ids)
+	s.addProgress(progress)
+	if !counts(progress) {
+		s.addTally(ctx, l.known)
+	}
+	gate := l.view.gateNow(progress)
+	s.addPace(progress, gate, l.known.Spec.Limits)
+	l.measure(&s, progress)
+	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
+		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // that was before
+	}
+	return s, nil
+}
+
+// link is the migration's page in the Web UI. It stays the same for a while, so
+// that it does not change under the eyes of a person.
+func (l *looker) link() string {
+	if time.Since(l.linked) > engine.LinkLife/2 {
+		l.linkTo, l.linked = l.place.Service.LinkToRun(l.known.ID, l.known.Run), time.Now()
+	}
+	return l.linkTo
+}
+
+// measure adds what follows from this look and those before.
+func (l *looker) measure(s *status, p workflows.Progress) {
+	now := time.Now()
+	l.calls.Add(now, callsOf(p))
+	s.Pace.CallsASecond = math.Round(100*l.calls.PerSecond()) / 100
+	left, rate := p.Batches-p.BatchesDone, 0.0
+	if p.Phase == workflows.PhaseUpdating {
+		l.updates.Add(now, p.Updates.Records())
+		left, rate = p.ToUpdate-p.Updates.Records(), l.updates.PerSecond()
+	} else {
+		l.batches.Add(now, p.BatchesDone)
+		rate = l.batches.PerSecond()
+	}
+	if rate > 0 {
+		s.SecondsLeft = math.Round(float64(left) / rate)
+	}
+}
+
+// addEnd adds what a migration that does not run has come to.
+func (l *looker) addEnd(ctx context.Context, s *status) error {
+	l.place.addCounts(ctx, l.known, s)
+	code := migration.ExitStopped // something is left, as far as is known
+	switch s.State {
+	case catalogue.Failed:
+		code = migration.ExitCannotRun
+	case catalogue.CutOff:
+	default:
+		if s.Records.Total > 0 || !s.FinishedAt.IsZero() {
+			code = s.Records.ExitCode()
+		}
+	}
+	s.ExitCode = &code
+	l.place.addReason(ctx, l.known, s)
+	return nil
+}
