@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -15,7 +14,6 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/pace"
 )
 
 // The updates by which a migration is steered. Each takes an Order and returns an
@@ -209,86 +207,6 @@ func (m *migrationRun) approve(ctx workflow.Context, o Order) (Answer, error) {
 // canaryApproved is the name of an approval in the history of changes.
 const canaryApproved = "canary approved"
 
-// maySet rejects all settings if one is wrong.
-func (m *migrationRun) maySet(o Order) error {
-	if len(o.Set) == 0 {
-		return errors.New(`expected settings as in {"set": {"rate": "8"}}, found none; there are ` + strings.Join(migration.Settings, ", "))
-	}
-	changed, err := m.steering.with(o.Set)
-	if err != nil {
-		return err
-	}
-	if changed.MaxFailed != m.steering.MaxFailed && len(m.progress.Children) > 1 {
-		return fmt.Errorf("expected a migration that loads in one part, found %d, each of which counts its failed records alone; stop the migration, and rerun its command with --max-failed", len(m.progress.Children))
-	}
-	return m.mayChange()
-}
-
-func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
-	before := m.steering
-	after, err := before.with(o.Set)
-	if err != nil {
-		return Answer{}, err
-	}
-	var changes []migration.Event
-	for _, name := range migration.Settings {
-		if old, new := before.setting(name), after.setting(name); old != new {
-			changes = append(changes, o.change(ctx, name, old, new))
-		}
-	}
-	if len(changes) == 0 {
-		return Answer{Text: "nothing has changed: these values are set already"}, nil
-	}
-	answer, err := m.change(ctx, "set", func(s *Steering) { s.Control, s.MaxFailed = after.Control, after.MaxFailed }, changes...)
-	if err == nil && before.MaxFailed != after.MaxFailed {
-		m.sendMostFailed(ctx)
-	}
-	return answer, err
-}
-
-// with returns the steering with other settings, or says what is wrong with them.
-func (s Steering) with(set map[string]string) (Steering, error) {
-	for _, name := range workflow.DeterministicKeys(set) {
-		var err error
-		switch text := set[name]; name {
-		case migration.SettingRate:
-			s.RateLimit, err = migration.ParseRate(text)
-		case migration.SettingRatePlan:
-			var plan *pace.Plan
-			plan, err = pace.ParsePlan(text, time.UTC)
-			s.RatePlan = plan.String()
-		case migration.SettingWorkers:
-			s.Workers, err = migration.ParseWorkers(text)
-		case migration.SettingBreaker:
-			s.Breaker, err = migration.ParseBreaker(text)
-		case migration.SettingMaxFailed:
-			s.MaxFailed = strings.TrimSpace(text)
-			_, err = migration.ParseMaxFailed(text)
-		default:
-			err = fmt.Errorf("there is no setting %q; expected one of %s", name, strings.Join(migration.Settings, ", "))
-		}
-		if err != nil {
-			return s, err
-		}
-	}
-	return s, nil
-}
-
-// setting is a setting as text, "" for one that limits nothing.
-func (s Steering) setting(name string) string {
-	switch name {
-	case migration.SettingRate:
-		return strconv.FormatFloat(s.RateLimit, 'g', -1, 64)
-	case migration.SettingRatePlan:
-		return s.RatePlan
-	case migration.SettingWorkers:
-		return strconv.Itoa(s.Workers)
-	case migration.SettingBreaker:
-		return strconv.Itoa(s.Breaker)
-	}
-	return s.MaxFailed
-}
-
 func (m *migrationRun) mayEnd(how string) func(Order) error {
 	return func(Order) error {
 		if m.steering.Ending == how || m.steering.Ending == UpdateCancel {
@@ -347,50 +265,6 @@ func (m *migrationRun) change(ctx workflow.Context, text string, apply func(*Ste
 
 func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) error {
 	return execute(ctx, "write down what has changed", a.Steer, in, nil)
-}
-
-// decide waits until an operator decides, with the update by or with stop, or until
-// the timeout (0 = none). It says whether the migration continues.
-func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout time.Duration) bool {
-	if ctx.Err() != nil {
-		return false // it is already stopping
-	}
-	question += m.writeFailures(ctx)
-	m.steering.Decision, m.steering.DecidedBy = question, by
-	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
-	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
-	if err := m.write(ctx, activities.SteerInput{Run: m.ref, Events: []migration.Event{event}}); err != nil {
-		workflow.GetLogger(ctx).Warn("cannot write down an event", "error", err)
-	}
-	m.enter(ctx, m.progress.Phase)
-	m.notify(ctx, notify.Notice{Type: notify.NeedsDecision, Text: question, Command: notify.Command(by, m.spec.ID)})
-	decided := func() bool { return m.steering.DecidedBy == "" }
-	if timeout == 0 {
-		return workflow.Await(ctx, decided) == nil
-	}
-	ok, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{
-		Timeout: timeout, TimerOptions: workflow.TimerOptions{Summary: "wait for " + by},
-	}, decided)
-	if !ok && err == nil {
-		// An order that is being carried out came before the timeout.
-		err = workflow.Await(ctx, func() bool { return decided() || !m.ordering.IsLocked() })
-	}
-	return err == nil && decided()
-}
-
-// writeFailures gives the operator the fail file and the reasons so far.
-// It says where they are.
-func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
-	var reasons activities.Reasons
-	if err := execute(ctx, "write the fail file so far", a.WriteFailures, m.ref, &reasons); err != nil {
-		workflow.GetLogger(ctx).Warn("cannot write the fail file so far", "error", err)
-		return ""
-	}
-	m.progress.Errors = errorsOf(reasons)
-	if len(reasons.Failed) == 0 {
-		return ""
-	}
-	return " What has failed so far is in " + reasons.File + "."
 }
 
 // who is never empty.
