@@ -46,8 +46,8 @@ func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (mig
 }
 
 func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
-	course := artifacts.NewCourse(m.start.StartedAt, in.FinishedAt)
-	rounds, err := m.rounds(ctx, course)
+	timeline := artifacts.NewTimeline(m.start.StartedAt, in.FinishedAt)
+	rounds, err := m.rounds(ctx, timeline)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -66,7 +66,7 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 	}
 	set, err := m.writeSet(ctx, artifacts.Options{
 		Dir: m.spec.OutputDir, Stamp: m.start.Stamp, Header: m.index.Header(), Retry: retry, Unresolved: unresolved, Updates: m.updatesBy(),
-	}, last.Round.Round, course)
+	}, last.Round.Round, timeline)
 	if err != nil {
 		return migration.Summary{}, err
 	}
@@ -96,7 +96,7 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 		return summary, err
 	}
 	err = artifacts.WriteSummary(m.spec.OutputDir, m.start.Stamp, summary, artifacts.Details{
-		Spec: m.spec, Events: events, Course: course, Reasons: set.reasons, Program: artifacts.Program(),
+		Spec: m.spec, Events: events, Timeline: timeline, Reasons: set.reasons, Program: artifacts.Program(),
 	})
 	if err != nil {
 		return summary, err
@@ -138,10 +138,10 @@ func (m *migrationRun) eventsBefore(end time.Time) ([]migration.Event, error) {
 	return slices.DeleteFunc(events, func(e migration.Event) bool { return !e.At.Before(end) }), err
 }
 
-// rounds adds up the rounds from the ledger, and gives the calls to course.
+// rounds adds up the rounds from the ledger, and gives the calls to timeline.
 // Claims of round 0 without an outcome, of a suspended worker, become unknown: their
 // records were attempted, so they are not remaining.
-func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]roundTotal, error) {
+func (m *migrationRun) rounds(ctx context.Context, timeline *artifacts.Timeline) ([]roundTotal, error) {
 	var rounds []roundTotal
 	for round := 0; ; round++ {
 		total := roundTotal{Round: migration.Round{Round: round}}
@@ -175,7 +175,7 @@ func (m *migrationRun) rounds(ctx context.Context, course *artifacts.Course) ([]
 			}
 			counts.Add(settled.Counts)
 			for _, entry := range settled.entries {
-				course.Call(round, entry)
+				timeline.Call(round, entry)
 			}
 			return nil
 		})
@@ -217,7 +217,7 @@ type writtenSet struct {
 	aside   int // unknown records that are not sent again
 }
 
-func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, lastRound int, course *artifacts.Course) (w writtenSet, err error) {
+func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, lastRound int, timeline *artifacts.Timeline) (w writtenSet, err error) {
 	set, err := artifacts.NewSet(options)
 	if err != nil {
 		return w, err
@@ -228,7 +228,7 @@ func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, 
 	}, func(records []artifacts.Record) error {
 		for _, r := range records {
 			if r.ByUpdate {
-				course.Updated(r.At)
+				timeline.Updated(r.At)
 			}
 			if r.Aside {
 				w.aside++

@@ -43,7 +43,7 @@ func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast
 	}
 	var took []time.Duration
 	for batch := 1; batch <= in.Loaded; batch++ {
-		err := m.ledger.Look(ctx, ledger.Key{Batch: batch}, nil, func(_ ledger.Key, outcomes ledger.Outcomes) {
+		err := m.ledger.Visit(ctx, ledger.Key{Batch: batch}, nil, func(_ ledger.Key, outcomes ledger.Outcomes) {
 			if outcomes.Took > 0 {
 				took = append(took, outcomes.Took)
 			}

@@ -81,7 +81,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 // schema reads the target's schema, at the pace of its calls; nil if that fails. Only a
 // header without the key needs it.
 func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *identitycloud.Schema {
-	gate, err := pace.New(pace.Config{Starts: folder.StartTimes(spec.Target), Places: folder.Places(), Settings: pace.Fixed(spec.RateLimit, 1)})
+	gate, err := pace.New(pace.Config{Starts: folder.StartTimes(spec.Target), Places: folder.Slots(), Settings: pace.Fixed(spec.RateLimit, 1)})
 	if err != nil {
 		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
 		return nil

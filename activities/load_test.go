@@ -383,7 +383,7 @@ var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
 // waits for now is its start time.
 func (r *rig) holdsASlot() bool {
 	for i := range r.spec.Workers {
-		lock, err := durablefs.TryLock(store.Join(r.run.Folder.Places(), fmt.Sprintf("place-%d", i)))
+		lock, err := durablefs.TryLock(store.Join(r.run.Folder.Slots(), fmt.Sprintf("place-%d", i)))
 		lock.Unlock()
 		if errors.Is(err, durablefs.ErrLocked) {
 			return true

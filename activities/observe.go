@@ -148,15 +148,15 @@ func (l *lost) forget(batch int, b lostBatch) {
 	}
 }
 
-// Standings visits the runs that this process has worked for and that are not over: their
+// Statuses visits the runs that this process has worked for and that are not over: their
 // status, and the state of their gates. A run that cannot be read is left out.
-func (a *Activities) Standings(visit func(migration.Standing, pace.State)) {
+func (a *Activities) Statuses(visit func(migration.RunStatus, pace.State)) {
 	for _, o := range a.openRuns() {
 		c := o.common()
 		if sealed, err := c.folder.Sealed(c.run.ID); err != nil || sealed {
 			continue
 		}
-		s := migration.Standing{Target: c.spec.Target.Host()}
+		s := migration.RunStatus{Target: c.spec.Target.Host()}
 		if _, ok := o.(*rollbackRun); !ok { // which operators cannot pause
 			control, err := c.folder.Control(c.run.ID, c.spec)
 			if err != nil {

@@ -35,7 +35,7 @@ func watched(r *rig) *telemetry.Telemetry {
 	}
 	r.t.Cleanup(t.Close)
 	r.acts.Observe(t)
-	t.Watch(r.acts.Standings)
+	t.Watch(r.acts.Statuses)
 	return t
 }
 
@@ -94,7 +94,7 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 		`dataload_records_unknown{@} 4`,
 	)
 	var since time.Time
-	r.acts.Standings(func(s migration.Standing, _ pace.State) { since = s.UnknownSince })
+	r.acts.Statuses(func(s migration.RunStatus, _ pace.State) { since = s.UnknownSince })
 	if claim, err := r.ledger().ClaimOf(t.Context(), ledger.Key{Batch: 2}); err != nil || !since.Equal(claim.At) {
 		t.Errorf("the oldest unknown record is so since %v, want the time of its claim, %v (%v)", since, claim.At, err)
 	}

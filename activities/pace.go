@@ -22,7 +22,7 @@ import (
 func (c *core) newGate() (*pace.Gate, error) {
 	set := &control{run: c.run, spec: c.spec}
 	return pace.New(pace.Config{
-		Starts: c.folder.StartTimes(c.spec.Target), Places: c.folder.Places(), Settings: set.settings,
+		Starts: c.folder.StartTimes(c.spec.Target), Places: c.folder.Slots(), Settings: set.settings,
 		Probe:      func(ctx context.Context) error { return probed(c.target.Check(ctx)) },
 		FirstProbe: c.activities.firstProbe,
 		Happened: func(e pace.Event) {

@@ -59,9 +59,9 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 	}
 	type batchState struct {
 		PlannedBatch
-		counts   ledger.Counts
-		errors   map[string]int
-		standing ledger.Standing
+		counts ledger.Counts
+		errors map[string]int
+		status ledger.Status
 	}
 	err = store.ForEachOrdered(ctx, m.folder.Path(), to-in.After, func(ctx context.Context, n int) (l batchState, err error) {
 		position := in.After + n + 1
@@ -74,14 +74,14 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 			return l, err
 		}
 		l.PlannedBatch = PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
-		records, counts, standing, err := m.ledger.Round(ctx, in.Round, batch, b.Records)
-		l.counts, l.standing, l.errors = counts, standing, ledger.Reasons(records, in.Round == 0 && !m.spec.Delta)
+		records, counts, status, err := m.ledger.Round(ctx, in.Round, batch, b.Records)
+		l.counts, l.status, l.errors = counts, status, ledger.Reasons(records, in.Round == 0 && !m.spec.Delta)
 		return l, err
 	}, func(l batchState) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough
 		}
-		if l.standing == ledger.Settled {
+		if l.status == ledger.Settled {
 			plan.Settled.Add(l.counts)
 			plan.Errors = sumOf(plan.Errors, l.errors)
 		} else {

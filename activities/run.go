@@ -93,7 +93,7 @@ func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
 		return nil, err
 	}
 	if spec.Delta {
-		if m.duplicateKeys, err = dupkeys.Open(folder.Twins()); err != nil {
+		if m.duplicateKeys, err = dupkeys.Open(folder.DuplicateKeys()); err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // there are. A list that an earlier run has made is kept: it is of the same
 // input.
 func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (int, error) {
-	twins, err := dupkeys.Open(folder.Twins())
+	twins, err := dupkeys.Open(folder.DuplicateKeys())
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, dupkeys.ErrCorrupt) {
 		twins, err = writeTwins(ctx, spec, folder)
 	}
@@ -39,7 +39,7 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	if !d.encoder.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
-	return dupkeys.Find(ctx, d.keysInOrder(), folder.Twins())
+	return dupkeys.Find(ctx, d.keysInOrder(), folder.DuplicateKeys())
 }
 
 // twinOf is why a record is not sent: its key stands in the input before it. It

@@ -151,7 +151,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return credentials.Connect(spec, with)
 	}, log)
 	a.Observe(t)
-	t.Watch(a.Standings)
+	t.Watch(a.Statuses)
 	a.OpenUndo(identities)
 	a.NotifyWith(notices)
 	w := workflows.NewWorker(client, taskQueue, a, workflows.LongestCall, false)

@@ -12,7 +12,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// charts are the drawings of a course, which share one time axis. A drawing is
+// charts are the drawings of a timeline, which share one time axis. A drawing is
 // 1000 wide and 100 high, and stretched by the page: it has no text in it, so
 // that the text keeps its size on a small screen.
 type charts struct {
@@ -74,12 +74,12 @@ func (a axis) span(s span, text string) shade {
 	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
 }
 
-// drawn gives the charts of a course, nil if there is nothing to draw.
-func drawn(c *Course, d Details) *charts {
+// drawn gives the charts of a timeline, nil if there is nothing to draw.
+func drawn(c *Timeline, d Details) *charts {
 	if c == nil || !c.isDrawn() {
 		return nil
 	}
-	a := axis{c.begin(0), c.begin(len(c.stretches))}
+	a := axis{c.begin(0), c.begin(len(c.intervals))}
 	all := &charts{Day: c.start.Format("2 January 2006")}
 	all.Times = a.ticks()
 	history := historyOf(d.Events, c)
@@ -99,7 +99,7 @@ func drawn(c *Course, d Details) *charts {
 }
 
 // whatIsMissing says what is known of fewer calls than there were.
-func (c *Course) whatIsMissing() string {
+func (c *Timeline) whatIsMissing() string {
 	var missing []string
 	if c.untimed > 0 {
 		missing = append(missing, "Not drawn, since their time is not known: "+figures.Count(c.untimed, "call")+".")
@@ -143,10 +143,10 @@ func (a axis) ticks() (all []tick) {
 }
 
 // throughput draws the records a second.
-func (c *Course) throughput() chart {
-	rates, top, at := make([]float64, len(c.stretches)), 0.0, 0
+func (c *Timeline) throughput() chart {
+	rates, top, at := make([]float64, len(c.intervals)), 0.0, 0
 	settled := 0
-	for i, s := range c.stretches {
+	for i, s := range c.intervals {
 		rates[i] = float64(s.settled) / c.seconds(i)
 		settled += s.settled
 		if rates[i] > top {
@@ -163,12 +163,12 @@ func (c *Course) throughput() chart {
 
 // outcomes draws the calls a second, by what came of them, and how many were
 // allowed.
-func (c *Course) outcomes(a axis, allowed []step) chart {
-	n := len(c.stretches)
+func (c *Timeline) outcomes(a axis, allowed []step) chart {
+	n := len(c.intervals)
 	answered, refused, unknown := make([]float64, n), make([]float64, n), make([]float64, n)
-	var sum stretch
+	var sum interval
 	top := 0.0
-	for i, s := range c.stretches {
+	for i, s := range c.intervals {
 		seconds := c.seconds(i)
 		answered[i], refused[i], unknown[i] = float64(s.answered)/seconds, float64(s.refused)/seconds, float64(s.unknown)/seconds
 		top = max(top, float64(s.calls())/seconds)
@@ -206,10 +206,10 @@ func (c *Course) outcomes(a axis, allowed []step) chart {
 func were(n int) string { return figures.Number(n) + figures.Plural(n, " was", " were") }
 
 // latency draws how long calls took, on a scale of powers of ten.
-func (c *Course) latency() chart {
+func (c *Timeline) latency() chart {
 	bottom, top := math.Inf(1), math.Inf(-1)
 	power := func(d time.Duration) float64 { return math.Log10(max(d, time.Microsecond).Seconds()) }
-	for _, s := range c.stretches {
+	for _, s := range c.intervals {
 		if s.took.count > 0 {
 			bottom, top = min(bottom, power(s.took.quantile(.5))), max(top, power(s.took.longest))
 		}
@@ -227,7 +227,7 @@ func (c *Course) latency() chart {
 	line := func(value func(latencies) time.Duration) string {
 		var b strings.Builder
 		before := false
-		for i, s := range c.stretches {
+		for i, s := range c.intervals {
 			if s.took.count == 0 {
 				before = false
 				continue
@@ -251,13 +251,13 @@ func (c *Course) latency() chart {
 	return ch
 }
 
-// left is where a stretch begins.
-func (c *Course) left(i int) string {
-	return number1(chartWidth * float64(i) / float64(len(c.stretches)))
+// left is where a interval begins.
+func (c *Timeline) left(i int) string {
+	return number1(chartWidth * float64(i) / float64(len(c.intervals)))
 }
 
-// bars draws one bar for each stretch, on top of what is below it.
-func (c *Course) bars(s scale, below, values []float64) string {
+// bars draws one bar for each interval, on top of what is below it.
+func (c *Timeline) bars(s scale, below, values []float64) string {
 	var b strings.Builder
 	for i, v := range values {
 		if v == 0 {
@@ -330,7 +330,7 @@ func allowedLine(a axis, s scale, steps []step) string {
 }
 
 // lanes draws what happened, so that it can be compared with the other drawings.
-func (c *Course) lanes(a axis, h history, events []migration.Event) (all []lane) {
+func (c *Timeline) lanes(a axis, h history, events []migration.Event) (all []lane) {
 	rounds := lane{Name: "rounds"}
 	for _, n := range c.roundNumbers() {
 		s := a.span(c.rounds[n].span, fmt.Sprintf("round %d", n))

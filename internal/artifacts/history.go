@@ -27,7 +27,7 @@ func (h history) each(yield func(string, []period) bool) {
 
 // historyOf pairs begins and ends. What has no end lasts to that of the
 // migration.
-func historyOf(events []migration.Event, c *Course) (h history) {
+func historyOf(events []migration.Event, c *Timeline) (h history) {
 	between := func(text string, begins, ends func(migration.Event) bool) (all []period) {
 		var since time.Time
 		for _, e := range events {
@@ -83,7 +83,7 @@ type step struct {
 
 // allowedRate is how many calls a second were allowed, nil if that is not known:
 // of a timetable the events do not tell.
-func allowedRate(d Details, c *Course) (steps []step) {
+func allowedRate(d Details, c *Timeline) (steps []step) {
 	if d.Spec.RatePlan != "" {
 		return nil
 	}

@@ -30,11 +30,11 @@ var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap
 
 // Details are what the report has and the summary has not.
 type Details struct {
-	Spec    migration.Spec    // of the last run
-	Events  []migration.Event // until its end, in any order
-	Course  *Course           // nil if it is not known
-	Reasons *Reasons          // nil if they are not known
-	Program string            // see Program
+	Spec     migration.Spec    // of the last run
+	Events   []migration.Event // until its end, in any order
+	Timeline *Timeline         // nil if it is not known
+	Reasons  *Reasons          // nil if they are not known
+	Program  string            // see Program
 }
 
 // page is what the template is given.
@@ -97,11 +97,11 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	slices.SortStableFunc(d.Events, func(a, b migration.Event) int { return a.At.Compare(b.At) })
 	p := page{
 		Summary: s, Status: statusOf(s.Records), Advice: Advice(s), Facts: facts(s, d),
-		Dispositions: dispositions(s), Charts: drawn(d.Course, d), Latencies: latencyRows(d.Course),
+		Dispositions: dispositions(s), Charts: drawn(d.Timeline, d), Latencies: latencyRows(d.Timeline),
 		Settings: settings(d), Artifacts: artifactsOf(stamp, s.Files),
 	}
 	p.Reasons, p.MoreReasons = d.Reasons.rows()
-	p.Calls, p.MoreCalls = callRows(d.Course)
+	p.Calls, p.MoreCalls = callRows(d.Timeline)
 	p.Changes = shownChanges(d.Events)
 	for _, e := range d.Events {
 		switch {
@@ -184,7 +184,7 @@ func facts(s migration.Summary, d Details) []fact {
 		made += r.Calls
 	}
 	all = append(all, fact{"calls", figures.Number(made)})
-	if c := d.Course; c != nil && c.all.count > 0 {
+	if c := d.Timeline; c != nil && c.all.count > 0 {
 		all = append(all, fact{"median of a call", brief(c.all.quantile(.5))})
 	}
 	return all
@@ -229,7 +229,7 @@ func share(part, whole int) string {
 	return strconv.FormatFloat(percent, 'f', 1, 64) + " %"
 }
 
-func latencyRows(c *Course) (rows []latencyRow) {
+func latencyRows(c *Timeline) (rows []latencyRow) {
 	if c == nil {
 		return nil
 	}
@@ -244,7 +244,7 @@ func latencyRows(c *Course) (rows []latencyRow) {
 	return rows
 }
 
-func callRows(c *Course) (rows []callRow, more int) {
+func callRows(c *Timeline) (rows []callRow, more int) {
 	if c == nil {
 		return nil, 0
 	}

@@ -45,20 +45,20 @@ func samples() map[string]sampleReport {
 		"everything": {full, night(full.StartedAt, full.FinishedAt)},
 		"nothing":    {},
 		"one round":  {Summary: migration.Summary{Rounds: []migration.Round{{}}, FinishedAt: time.Unix(1, 0), StartedAt: time.Unix(0, 0)}},
-		"no call":    {full, Details{Course: NewCourse(full.StartedAt, full.FinishedAt), Reasons: newReasons(inputHeader)}},
-		"one call":   {full, Details{Course: oneCall(full.StartedAt)}},
+		"no call":    {full, Details{Timeline: NewTimeline(full.StartedAt, full.FinishedAt), Reasons: newReasons(inputHeader)}},
+		"one call":   {full, Details{Timeline: oneCall(full.StartedAt)}},
 	}
 }
 
-func oneCall(at time.Time) *Course {
-	c := NewCourse(at, at)
+func oneCall(at time.Time) *Timeline {
+	c := NewTimeline(at, at)
 	c.Call(0, ledger.Outcomes{Sent: true, Letters: "c", UUIDs: []string{"1"}, At: at, Took: 40 * time.Millisecond})
 	return c
 }
 
 // night is a migration to which everything happens that can.
 func night(start, end time.Time) Details {
-	d := Details{Course: NewCourse(start, end), Reasons: newReasons(inputHeader), Program: "durable-dataload v1.2.3, go1.26.8", Spec: migration.Spec{
+	d := Details{Timeline: NewTimeline(start, end), Reasons: newReasons(inputHeader), Program: "durable-dataload v1.2.3, go1.26.8", Spec: migration.Spec{
 		ID: "migration-users.csv-0123456789ab", BatchSize: 100, StartAt: 11, Limits: migration.Limits{RateLimit: 4, Workers: 10, Breaker: 5}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: 30 * time.Second,
 		UnknownAPI: [][2]int{{403, 403}, {510, 599}}, RecoveredBy: migration.Lookup, PrimaryKey: "email", Delta: true, Isolate: true, Delimiter: ";", MaxFailed: "2%", Canary: 100, CanaryTimeout: time.Hour,
 		UndoRecipient: "age1sample", MappingFile: "/etc/mapping.yaml", Mapping: strings.Repeat("ab", 32),
@@ -82,16 +82,16 @@ func night(start, end time.Time) Details {
 		case n < 6:
 			o = ledger.Outcomes{Sent: true, Split: true, Reason: "api 200", At: at(minute), Took: took / 2}
 		}
-		d.Course.Call(0, o)
+		d.Timeline.Call(0, o)
 	}
 	for minute := 42.0; minute < 48; minute += .02 {
-		d.Course.Call(1, ledger.Outcomes{Sent: true, Letters: "dddddddddd", Errors: make([]string, 10), At: at(minute), Took: 90 * time.Millisecond})
+		d.Timeline.Call(1, ledger.Outcomes{Sent: true, Letters: "dddddddddd", Errors: make([]string, 10), At: at(minute), Took: 90 * time.Millisecond})
 	}
 	for minute := 50.0; minute < 60; minute += .01 {
-		d.Course.Updated(at(minute))
+		d.Timeline.Updated(at(minute))
 	}
-	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: "the worker died, or was cut off", At: at(20)})
-	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "c", UUIDs: []string{""}})
+	d.Timeline.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: "the worker died, or was cut off", At: at(20)})
+	d.Timeline.Call(0, ledger.Outcomes{Sent: true, Letters: "c", UUIDs: []string{""}})
 	for i, words := range []string{
 		"Attempted to update a duplicate value", "API Error 200: attributes was not valid for the following reason: \"x\"", "birthday (type date): the value is not a date; expected YYYY-MM-DD",
 		"givenName is longer than 100 characters: it has 2500", "expected 2 fields, found 4",
@@ -189,7 +189,7 @@ func TestTheReportEscapes(t *testing.T) {
 	d.Program, d.Spec.PrimaryKey, d.Spec.MappingFile = bad, bad, bad
 	d.Events = []migration.Event{{At: s.StartedAt, Kind: migration.EventChanged, Who: bad, Name: bad, Old: bad, New: bad, Reason: bad}, {At: s.StartedAt, Kind: migration.EventOpened, Text: bad}}
 	d.Reasons.add(Record{Record: ledger.Record{Error: bad}})
-	d.Course.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: bad})
+	d.Timeline.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: bad})
 	for _, counts := range []migration.Counts{{}, {Failed: 1}, {Unknown: 1}, {Remaining: 1}} {
 		s.Records = counts
 		page := reportOf(t, s, d)
@@ -215,7 +215,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		`0</th><td class="n">3</td><td class="n">3</td><td class="n">2</td><td class="n">1</td><td class="n">1</td><td class="n">4</td><td class="t">retry_Nov_22_2026_13_06_00.csv<`,
 		`1</th><td class="n">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t">–<`,
 		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC", "<dd>1h1m1s</dd>", "<dd>12345</dd>", s.DataSHA256, s.WorkflowID, s.URI,
-		// the course
+		// the timeline
 		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "made them: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
 		">rounds:", ">updates:", ">paused: paused, 22 Nov 13:17:00 to 22 Nov 13:22:00;", ">slowed:", ">breaker:", ">no run: no run, 22 Nov 13:45:00 to 22 Nov 13:47:00;", ">changes:", ">decisions:",
 		`"l dash" d="M0 `, // what was allowed
@@ -238,7 +238,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 	}
 	// What is not there is not spoken of.
 	page = reportOf(t, samples()["nothing"].Summary, Details{})
-	for _, not := range []string{"still unknown", "retry:", "remaining:", "entities after", `<svg`, `id="course"`, `id="errors"`, `id="events"`, "Options"} {
+	for _, not := range []string{"still unknown", "retry:", "remaining:", "entities after", `<svg`, `id="timeline"`, `id="errors"`, `id="events"`, "Options"} {
 		if strings.Contains(page, not) {
 			t.Errorf("the report of nothing has %q:\n%s", not, page)
 		}

@@ -95,7 +95,7 @@ type Ledger struct {
 }
 
 // New is a ledger in a store.
-func New(store Store) *Ledger { return &Ledger{store: store, answers: patient{store}} }
+func New(store Store) *Ledger { return &Ledger{store: store, answers: retrying{store}} }
 
 // Claim claims a batch durably, or gives ErrClaimed.
 func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {

@@ -355,7 +355,7 @@ func marks(in []bool) string {
 func TestHowFarABatchIsInARound(t *testing.T) {
 	cases := []struct {
 		given  string
-		want   Standing
+		want   Status
 		bare   string
 		counts Counts
 	}{
@@ -375,16 +375,16 @@ func TestHowFarABatchIsInARound(t *testing.T) {
 	for _, tc := range cases {
 		l := New(newMemory())
 		given(t, l, tc.given)
-		records, counts, standing, err := l.Round(ctx, 0, 1, 3)
-		if got := told(records); err != nil || got != tc.bare || counts != tc.counts || standing != tc.want {
-			t.Errorf("%q: Round: %q %+v standing %d, %v\nwant %q %+v standing %d", tc.given, got, counts, standing, err, tc.bare, tc.counts, tc.want)
+		records, counts, status, err := l.Round(ctx, 0, 1, 3)
+		if got := told(records); err != nil || got != tc.bare || counts != tc.counts || status != tc.want {
+			t.Errorf("%q: Round: %q %+v status %d, %v\nwant %q %+v status %d", tc.given, got, counts, status, err, tc.bare, tc.counts, tc.want)
 		}
 	}
 	l := New(newMemory())
 	given(t, l, "0:uuu 1:ddd 1:?rrf")
-	records, counts, standing, err := l.Round(ctx, 1, 1, 3)
-	if got, want := told(records), "d1=1@0 d1=1@1 d1=1@2"; err != nil || got != want || counts != (Counts{Duplicate: 3, Calls: 1}) || standing != Settled {
-		t.Errorf("after a resolution Round gives %q %+v %d, %v; want the target's words %q", got, counts, standing, err, want)
+	records, counts, status, err := l.Round(ctx, 1, 1, 3)
+	if got, want := told(records), "d1=1@0 d1=1@1 d1=1@2"; err != nil || got != want || counts != (Counts{Duplicate: 3, Calls: 1}) || status != Settled {
+		t.Errorf("after a resolution Round gives %q %+v %d, %v; want the target's words %q", got, counts, status, err, want)
 	}
 }
 
@@ -497,9 +497,9 @@ func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	records, counts, standing, err := l.Round(ctx, 0, 1, 6)
-	if err != nil || standing != Settled || counts != (Counts{Created: 3, Unknown: 2, Calls: 3}) {
-		t.Errorf("%+v, standing %v, %v", counts, standing, err)
+	records, counts, status, err := l.Round(ctx, 0, 1, 6)
+	if err != nil || status != Settled || counts != (Counts{Created: 3, Unknown: 2, Calls: 3}) {
+		t.Errorf("%+v, status %v, %v", counts, status, err)
 	}
 	letters := ""
 	for _, r := range records {

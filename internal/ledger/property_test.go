@@ -149,11 +149,11 @@ func (m *machine) startSettle(t *rapid.T) { m.start(t, "settle") }
 func (m *machine) startResolve(t *rapid.T) {
 	w := m.worker(t, idle)
 	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
-	records, counts, standing, err := m.ledger.Round(ctx, m.round, batch, m.sizes[batch-1])
+	records, counts, status, err := m.ledger.Round(ctx, m.round, batch, m.sizes[batch-1])
 	if err != nil {
 		t.Fatalf("Round: %v", err)
 	}
-	if counts.Duplicate == 0 || standing != Settled {
+	if counts.Duplicate == 0 || status != Settled {
 		t.Skip("nothing to resolve")
 	}
 	b := NewOutcomes(len(records))
@@ -389,12 +389,12 @@ func (m *machine) advance(t *rapid.T) {
 		if err != nil {
 			t.Fatalf("InRound: %v", err)
 		}
-		_, counts, standing, err := m.ledger.Round(ctx, m.round, b+1, size)
+		_, counts, status, err := m.ledger.Round(ctx, m.round, b+1, size)
 		if err != nil {
 			t.Fatalf("Round: %v", err)
 		}
 		_, isResolved := m.resolved[Key{Round: m.round, Batch: b + 1}]
-		if strings.Contains(marks(in), "x") && standing != Settled || counts.Duplicate > 0 && !isResolved {
+		if strings.Contains(marks(in), "x") && status != Settled || counts.Duplicate > 0 && !isResolved {
 			t.Skip("the round goes on")
 		}
 	}
@@ -451,7 +451,7 @@ func (m *machine) check(t *rapid.T) {
 			if err != nil {
 				t.Fatalf("InRound: %v", err)
 			}
-			bare, counts, standing, err := m.ledger.Round(ctx, round, b+1, size)
+			bare, counts, status, err := m.ledger.Round(ctx, round, b+1, size)
 			if err != nil {
 				t.Fatalf("Round: %v", err)
 			}
@@ -486,7 +486,7 @@ func (m *machine) check(t *rapid.T) {
 			if counts != want {
 				t.Fatalf("batch %d, round %d: counts %+v, want %+v", b+1, round, counts, want)
 			}
-			if made := m.callsOf(round, b+1); standing == Settled && counts.Calls < made {
+			if made := m.callsOf(round, b+1); status == Settled && counts.Calls < made {
 				t.Fatalf("batch %d, round %d: %d calls are counted, %d were made", b+1, round, counts.Calls, made)
 			}
 		}

@@ -12,12 +12,12 @@ import (
 // duplicate, and whose owner was not looked for yet.
 const NotLookedUp = "a duplicate that was not looked up yet"
 
-// Standing says how far a batch is in a round.
-type Standing int
+// Status says how far a batch is in a round.
+type Status int
 
 const (
 	// Unclaimed: no call was made, and some records have no outcome.
-	Unclaimed Standing = iota
+	Unclaimed Status = iota
 	// Claimed: a call may have been made, and its records have no outcome yet.
 	Claimed
 	// Settled: every record that is in the round has an outcome.
@@ -160,13 +160,13 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 
 // Round gives the bare outcomes of the calls of one round, with duplicates as
 // the target called them, and how far the batch is.
-func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Counts, Standing, error) {
+func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Counts, Status, error) {
 	records := make([]Record, n)
 	for i := range records {
 		records[i].Outcome = None
 	}
 	var counts Counts
-	standing, err := l.walk(ctx, Key{Round: round, Batch: batch}, func(o Outcomes) error {
+	status, err := l.walk(ctx, Key{Round: round, Batch: batch}, func(o Outcomes) error {
 		counts.Add(o.Counts())
 		return overlay(records, o, round)
 	})
@@ -175,12 +175,12 @@ func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Coun
 			counts.Unknown++
 		}
 	}
-	return records, counts, standing, err
+	return records, counts, status, err
 }
 
 // walk visits the decided parts of a batch, first half first, and says how far
 // it is. A call that was refused as too large counts as a call as well.
-func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) (Standing, error) {
+func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) (Status, error) {
 	o, err := l.Decided(ctx, ByCall, key)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -35,9 +35,9 @@ func (f Folder) Staged() string { return f.path("input.csv") }
 // Undo is the path of the folder of what updated records were before.
 func (f Folder) Undo() string { return f.path("undo") }
 
-// Twins is the path of the list of records of a delta migration whose key
-// stands in the input before them.
-func (f Folder) Twins() string { return f.path("twins") }
+// DuplicateKeys is the path of the list of records of a delta migration whose key an earlier
+// record of the input has.
+func (f Folder) DuplicateKeys() string { return f.path("twins") }
 
 // Recovered is the path of the folder that says which migration recovered a record of a
 // target, for all migrations of this state folder.
@@ -61,7 +61,7 @@ func (f Folder) CutOff() (bool, error) {
 // DropIndex removes what the inspection found, of an input that is not the one
 // that was meant, or that is to be sent in another way.
 func (f Folder) DropIndex() error {
-	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()), store.Remove(f.Twins()))
+	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()), store.Remove(f.DuplicateKeys()))
 }
 
 // SaveSpec keeps the options of the present run.

@@ -66,8 +66,8 @@ func (f RunFolder) Index() string { return f.path("index") }
 // Ledger is the path of the ledger's folder.
 func (f RunFolder) Ledger() string { return f.path("ledger") }
 
-// Places is the path of the folder that limits the calls in flight.
-func (f RunFolder) Places() string { return f.path("places") }
+// Slots is the path of the folder that limits the calls in flight.
+func (f RunFolder) Slots() string { return f.path("places") }
 
 // StartTimes is the path of the file that limits the calls a second into a
 // target, for all migrations of this state folder.

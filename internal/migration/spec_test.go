@@ -268,7 +268,7 @@ func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
 	if one.StartTimes(target) == one.StartTimes(otherHost) || one.StartTimes(target) == elsewhere.StartTimes(target) {
 		t.Errorf("another host or another state folder shares %s", one.StartTimes(target))
 	}
-	if one.Places() == two.Places() || one.Ledger() == two.Ledger() {
+	if one.Slots() == two.Slots() || one.Ledger() == two.Ledger() {
 		t.Error("places and ledger are of the migration; want one of each for each")
 	}
 	if got := (Target{URI: "not a uri"}).Host(); got != "not a uri" {

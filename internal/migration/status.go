@@ -2,15 +2,15 @@ package migration
 
 import "time"
 
-// Standing is how a run stands that is not over, as one worker process sees it,
-// for metrics.
-type Standing struct {
+// RunStatus is the state of a run that is not over, as one worker process knows it, for
+// metrics.
+type RunStatus struct {
 	Target string // the host
-	Paused bool   // until somebody resumes it
+	Paused bool   // until it is resumed
 	Round  int    // the last one that was begun
 	// Unknown is how many records this process has left unknown that no later
 	// round has decided; the first attempt at the oldest of them was at
-	// UnknownSince. A process that begins anew does not know of those before.
+	// UnknownSince. It starts from 0 when the process is restarted.
 	Unknown      int
 	UnknownSince time.Time
 }

@@ -38,7 +38,7 @@ func (s *Service) StartWorker(w Work) error {
 	}
 	if t := s.process.Telemetry; t != nil {
 		s.activities.Observe(t)
-		t.Watch(s.activities.Standings)
+		t.Watch(s.activities.Statuses)
 	}
 	if s.IsEmbedded() {
 		var err error

@@ -142,7 +142,7 @@ func markClaimed(ctx context.Context, l *ledger.Ledger, batch int, records []led
 	if !open {
 		return nil
 	}
-	return l.Look(ctx, ledger.Key{Batch: batch}, positions, func(ledger.Key, ledger.Outcomes) {}, func(positions []int, claimed bool) {
+	return l.Visit(ctx, ledger.Key{Batch: batch}, positions, func(ledger.Key, ledger.Outcomes) {}, func(positions []int, claimed bool) {
 		for _, i := range positions {
 			if claimed {
 				records[i] = ledger.Record{Outcome: ledger.Unknown, Reason: ledger.Abandoned}

@@ -26,12 +26,12 @@ type instruments struct {
 	runs, paused, closed, breaker, round, unknown metric.Int64ObservableGauge
 	limit, allowed, oldest                        metric.Float64ObservableGauge
 
-	mu        sync.Mutex
-	standings func(visit func(migration.Standing, pace.State))
+	mu       sync.Mutex
+	statuses func(visit func(migration.RunStatus, pace.State))
 }
 
 func newInstruments(m metric.Meter) (*instruments, error) {
-	i := &instruments{standings: func(func(migration.Standing, pace.State)) {}}
+	i := &instruments{statuses: func(func(migration.RunStatus, pace.State)) {}}
 	for _, c := range []struct {
 		to                *metric.Int64Counter
 		name, unit, about string
@@ -88,10 +88,10 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 
 // Watch makes the gauges show these runs instead of others. The function is
 // called at each scrape.
-func (i *instruments) Watch(standings func(visit func(migration.Standing, pace.State))) {
+func (i *instruments) Watch(statuses func(visit func(migration.RunStatus, pace.State))) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.standings = standings
+	i.statuses = statuses
 }
 
 // together is the combined state of the runs into one target.
@@ -105,10 +105,10 @@ type together struct {
 // highest round, the lowest rate.
 func (i *instruments) observe(_ context.Context, o metric.Observer) error {
 	i.mu.Lock()
-	standings := i.standings
+	statuses := i.statuses
 	i.mu.Unlock()
 	targets := map[string]*together{}
-	standings(func(s migration.Standing, p pace.State) {
+	statuses(func(s migration.RunStatus, p pace.State) {
 		t := targets[s.Target]
 		if t == nil {
 			t = &together{}

@@ -34,11 +34,11 @@ func drive(t *Telemetry) {
 	for verdict := identitycloud.Unknown; verdict <= identitycloud.NotSent; verdict++ {
 		t.Called(context.Background(), target, ledger.Key{Batch: 1}, 10, identitycloud.Answer{Verdict: verdict, Reason: "http 503", Sent: now.Add(-time.Second), Received: now})
 	}
-	t.Watch(func(visit func(migration.Standing, pace.State)) {
-		visit(migration.Standing{Target: target, Paused: true, Round: 1, Unknown: 10, UnknownSince: now.Add(-time.Hour)},
+	t.Watch(func(visit func(migration.RunStatus, pace.State)) {
+		visit(migration.RunStatus{Target: target, Paused: true, Round: 1, Unknown: 10, UnknownSince: now.Add(-time.Hour)},
 			pace.State{Limit: 10, Allowed: 5, Closed: "paused", Breaker: true})
-		visit(migration.Standing{Target: target, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, pace.State{Limit: 4, Allowed: 4})
-		visit(migration.Standing{Target: "two.example.com"}, pace.State{})
+		visit(migration.RunStatus{Target: target, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, pace.State{Limit: 4, Allowed: 4})
+		visit(migration.RunStatus{Target: "two.example.com"}, pace.State{})
 	})
 }
 

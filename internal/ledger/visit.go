@@ -13,7 +13,7 @@ const Abandoned = "claimed, and no outcome"
 // or that and those of its parts, first half first. open is given the positions
 // of each part that has no outcome, and whether a call may have been made for it.
 // Look changes nothing.
-func (l *Ledger) Look(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
+func (l *Ledger) Visit(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
 	o, err := l.Decided(ctx, ByCall, key)
 	if errors.Is(err, ErrNotFound) {
 		_, err := l.ClaimOf(ctx, key)
@@ -32,8 +32,8 @@ func (l *Ledger) Look(ctx context.Context, key Key, positions []int, decided fun
 	}
 	first, second := key.Halves()
 	half := len(positions) / 2
-	if err := l.Look(ctx, first, positions[:half], decided, open); err != nil {
+	if err := l.Visit(ctx, first, positions[:half], decided, open); err != nil {
 		return err
 	}
-	return l.Look(ctx, second, positions[half:], decided, open)
+	return l.Visit(ctx, second, positions[half:], decided, open)
 }

@@ -25,19 +25,19 @@ func TestACourseIsSmallHoweverLongItIs(t *testing.T) {
 	for _, length := range []time.Duration{
 		0, time.Millisecond, time.Second, 119 * time.Second, 120 * time.Second, time.Hour, 26 * time.Hour, 119 * 24 * time.Hour, 10 * 365 * 24 * time.Hour, -time.Hour,
 	} {
-		c := NewCourse(begin, begin.Add(length))
-		if n := len(c.stretches); n < 1 || n > mostStretches {
-			t.Errorf("%v: %d stretches of %v, want at most %d", length, n, c.width, mostStretches)
+		c := NewTimeline(begin, begin.Add(length))
+		if n := len(c.intervals); n < 1 || n > maxIntervals {
+			t.Errorf("%v: %d intervals of %v, want at most %d", length, n, c.width, maxIntervals)
 		}
-		if length >= time.Minute && len(c.stretches) < mostStretches/3 {
-			t.Errorf("%v: %d stretches of %v, want more", length, len(c.stretches), c.width)
+		if length >= time.Minute && len(c.intervals) < maxIntervals/3 {
+			t.Errorf("%v: %d intervals of %v, want more", length, len(c.intervals), c.width)
 		}
 		sum := 0.0
-		for i := range c.stretches {
+		for i := range c.intervals {
 			sum += c.seconds(i)
 		}
 		if want := max(0, length.Seconds()); sum < want-0.01 || sum > want+2 {
-			t.Errorf("%v: the stretches have %v s together", length, sum)
+			t.Errorf("%v: the intervals have %v s together", length, sum)
 		}
 		// Also what a wrong clock says has a place.
 		for _, at := range []time.Duration{-1000 * time.Hour, 0, length, length + 1000*time.Hour} {
@@ -45,7 +45,7 @@ func TestACourseIsSmallHoweverLongItIs(t *testing.T) {
 			c.Updated(begin.Add(at))
 		}
 		calls := 0
-		for _, s := range c.stretches {
+		for _, s := range c.intervals {
 			calls += s.calls()
 		}
 		if calls != 4 || c.rounds[0].first.Before(c.start) || c.rounds[0].last.After(c.end) {
@@ -59,22 +59,22 @@ func TestACallCountsAsWhatItCameTo(t *testing.T) {
 	cases := []struct {
 		name   string
 		entry  ledger.Outcomes
-		want   stretch // without latencies
+		want   interval // without latencies
 		reason callReason
 		count  callCount
 	}{
-		{"answered", ledger.Outcomes{Sent: true, Letters: "cdf-", UUIDs: []string{"1"}, Errors: []string{"", ""}}, stretch{answered: 1, settled: 3}, callReason{}, callCount{}},
-		{"refused", ledger.Outcomes{Sent: true, Letters: "ff", Errors: []string{"", ""}, Reason: "api 200"}, stretch{refused: 1, settled: 2}, callReason{"api 200", callRefused}, callCount{1, 2}},
-		{"halved", ledger.Outcomes{Sent: true, Split: true, Reason: "too large"}, stretch{refused: 1}, callReason{"too large", callSplit}, callCount{1, 0}},
-		{"unknown", ledger.Outcomes{Sent: true, Letters: "uuf", Errors: []string{""}, Reason: "http 502"}, stretch{unknown: 1, settled: 1}, callReason{"http 502", callUnknown}, callCount{1, 2}},
-		{"one is unknown", ledger.Outcomes{Sent: true, Letters: "cu", UUIDs: []string{"1"}, Reason: "no result for a record"}, stretch{unknown: 1, settled: 1}, callReason{"no result for a record", callUnknown}, callCount{1, 1}},
-		{"not sent", ledger.Outcomes{Letters: "f", Errors: []string{""}}, stretch{}, callReason{}, callCount{}},
+		{"answered", ledger.Outcomes{Sent: true, Letters: "cdf-", UUIDs: []string{"1"}, Errors: []string{"", ""}}, interval{answered: 1, settled: 3}, callReason{}, callCount{}},
+		{"refused", ledger.Outcomes{Sent: true, Letters: "ff", Errors: []string{"", ""}, Reason: "api 200"}, interval{refused: 1, settled: 2}, callReason{"api 200", callRefused}, callCount{1, 2}},
+		{"halved", ledger.Outcomes{Sent: true, Split: true, Reason: "too large"}, interval{refused: 1}, callReason{"too large", callSplit}, callCount{1, 0}},
+		{"unknown", ledger.Outcomes{Sent: true, Letters: "uuf", Errors: []string{""}, Reason: "http 502"}, interval{unknown: 1, settled: 1}, callReason{"http 502", callUnknown}, callCount{1, 2}},
+		{"one is unknown", ledger.Outcomes{Sent: true, Letters: "cu", UUIDs: []string{"1"}, Reason: "no result for a record"}, interval{unknown: 1, settled: 1}, callReason{"no result for a record", callUnknown}, callCount{1, 1}},
+		{"not sent", ledger.Outcomes{Letters: "f", Errors: []string{""}}, interval{}, callReason{}, callCount{}},
 	}
 	for _, tc := range cases {
-		c := NewCourse(begin, begin.Add(time.Hour))
+		c := NewTimeline(begin, begin.Add(time.Hour))
 		tc.entry.At, tc.entry.Took = at, took
 		c.Call(2, tc.entry)
-		got := *c.stretch(at)
+		got := *c.interval(at)
 		if got.took = (latencies{}); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
@@ -85,10 +85,10 @@ func TestACallCountsAsWhatItCameTo(t *testing.T) {
 			t.Errorf("%s: the round is %+v, want from %v to %v", tc.name, r, at.Add(-took), at)
 		}
 	}
-	c := NewCourse(begin, begin.Add(time.Hour))
+	c := NewTimeline(begin, begin.Add(time.Hour))
 	c.Call(0, call(time.Time{}, 0, 1))
 	c.Call(0, call(at, 0, 1))
-	if c.untimed != 1 || c.unmeasured != 1 || c.all.count != 0 || c.stretch(at).answered != 1 {
+	if c.untimed != 1 || c.unmeasured != 1 || c.all.count != 0 || c.interval(at).answered != 1 {
 		t.Errorf("%d calls without a time, %d without a latency, %d with one; want 1, 1 and 0", c.untimed, c.unmeasured, c.all.count)
 	}
 }
@@ -100,7 +100,7 @@ func TestTheOrderOfCallsDoesNotMatter(t *testing.T) {
 		entries = append(entries, call(begin.Add(time.Duration(random.Int64N(int64(time.Hour)))), time.Duration(random.Int64N(int64(time.Second))), random.IntN(3)))
 	}
 	page := func() string {
-		c := NewCourse(begin, begin.Add(time.Hour))
+		c := NewTimeline(begin, begin.Add(time.Hour))
 		for i, e := range entries {
 			c.Call(e.Counts().Created%2, e)
 			c.Updated(entries[i].At)
@@ -170,7 +170,7 @@ func TestWhatIsAllowed(t *testing.T) {
 	}
 	for _, tc := range cases {
 		var got []string
-		for _, s := range allowedRate(Details{Spec: migration.Spec{Limits: migration.Limits{RateLimit: 4, RatePlan: tc.plan}}, Events: tc.events}, NewCourse(begin, at(10))) {
+		for _, s := range allowedRate(Details{Spec: migration.Spec{Limits: migration.Limits{RateLimit: 4, RatePlan: tc.plan}}, Events: tc.events}, NewTimeline(begin, at(10))) {
 			text := fmt.Sprintf("%.2g:%v", s.from.Sub(begin).Minutes(), s.rate)
 			if s.to != s.rate {
 				text += fmt.Sprintf("-%.3g", s.to)
@@ -182,7 +182,7 @@ func TestWhatIsAllowed(t *testing.T) {
 		}
 	}
 	// What is far above the drawing is not in it, and moves it down no further.
-	c := NewCourse(begin, at(10))
+	c := NewTimeline(begin, at(10))
 	a := axis{at(0), at(10)}
 	if got, want := allowedLine(a, scale{4}, []step{{at(0), 100, 100}, {at(5), 2, 2}, {at(6), 1, 3}, {at(7), 0, 0}, {at(8), 2, 6}, {at(9), 4, 4}}), "M500 50H600V75L700 25M800 50L850 0M900 0H1000"; got != want {
 		t.Errorf("the line is %q, want %q", got, want)
@@ -215,7 +215,7 @@ func TestTimesAreBetweenTheirEvents(t *testing.T) {
 	}
 	for _, tc := range cases {
 		var got []string
-		for name, periods := range historyOf(tc.events, NewCourse(begin, at(10))).each {
+		for name, periods := range historyOf(tc.events, NewTimeline(begin, at(10))).each {
 			for _, p := range periods {
 				got = append(got, fmt.Sprintf("%s %v-%v", name, p.first.Sub(begin).Minutes(), p.last.Sub(begin).Minutes()))
 			}
@@ -237,7 +237,7 @@ func TestTheAxisHasTimesOfAClock(t *testing.T) {
 		{30 * time.Hour, "23 Nov 00:00 23 Nov 12:00"},
 		{60 * 24 * time.Hour, "3 Dec 19 Dec 4 Jan"},
 	} {
-		c := NewCourse(begin, begin.Add(tc.length))
+		c := NewTimeline(begin, begin.Add(tc.length))
 		var got []string
 		for _, tick := range (axis{c.start, c.end}).ticks() {
 			got = append(got, tick.Text)
@@ -272,7 +272,7 @@ func TestTheProgramIsNamed(t *testing.T) {
 
 // Ten million records in batches of a hundred.
 func BenchmarkCourse(b *testing.B) {
-	c := NewCourse(begin, begin.Add(10*time.Hour))
+	c := NewTimeline(begin, begin.Add(10*time.Hour))
 	entry := call(begin, 80*time.Millisecond, 100)
 	for i := range b.N {
 		entry.At = begin.Add(time.Duration(i) * 360 * time.Millisecond)

@@ -18,14 +18,14 @@ const (
 	longestPause = 10 * time.Second
 )
 
-// patient is a Store whose Create is for answers. A call is made once, so nobody
+// retrying is a Store whose Create is for answers. A call is made once, so nobody
 // hears its answer a second time: losing it makes records unknown that were known.
-type patient struct{ Store }
+type retrying struct{ Store }
 
 // Create implements Store. It tries again after any error but ErrExists, until the
 // value is written, ctx ends, or AnswerBudget is used up; then it gives the last
 // error of the store.
-func (p patient) Create(ctx context.Context, name string, value []byte) error {
+func (p retrying) Create(ctx context.Context, name string, value []byte) error {
 	deadline := time.Now().Add(AnswerBudget)
 	err := p.Store.Create(ctx, name, value)
 	for pause := firstPause; err != nil && !errors.Is(err, ErrExists); pause = min(2*pause, longestPause) {

@@ -10,14 +10,14 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// Course is how a migration went over time: a few numbers for each of some
-// equal stretches of it, so that its size does not depend on that of the
+// Timeline is how a migration went over time: a few numbers for each of some
+// equal intervals of it, so that its size does not depend on that of the
 // migration. The order in which calls are added does not matter.
-type Course struct {
+type Timeline struct {
 	start, end time.Time
-	width      time.Duration // of a stretch
-	stretches  []stretch
-	rounds     map[int]*roundCourse
+	width      time.Duration // of a interval
+	intervals  []interval
+	rounds     map[int]*roundTimeline
 	updates    span
 	reasons    map[callReason]*callCount
 	all        latencies
@@ -25,10 +25,10 @@ type Course struct {
 	unmeasured int // calls of which nobody knows how long they took
 }
 
-// mostStretches is what a drawing can show.
-const mostStretches = 120
+// maxIntervals is what a drawing can show.
+const maxIntervals = 120
 
-// widths of a stretch are those of a clock, so that a stretch is easily named.
+// widths of a interval are those of a clock, so that a interval is easily named.
 // What is longer than the longest one takes several days.
 var widths = []time.Duration{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
@@ -36,13 +36,13 @@ var widths = []time.Duration{
 	time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
-// NewCourse is the course of a migration from start to end.
-func NewCourse(start, end time.Time) *Course {
+// NewTimeline is the timeline of a migration from start to end.
+func NewTimeline(start, end time.Time) *Timeline {
 	start, end = start.UTC(), end.UTC()
 	if end.Before(start) {
 		end = start
 	}
-	c := &Course{start: start, end: end, rounds: map[int]*roundCourse{}, reasons: map[callReason]*callCount{}}
+	c := &Timeline{start: start, end: end, rounds: map[int]*roundTimeline{}, reasons: map[callReason]*callCount{}}
 	for i := 0; ; i++ {
 		if i < len(widths) {
 			c.width = widths[i]
@@ -50,24 +50,24 @@ func NewCourse(start, end time.Time) *Course {
 			c.width *= 2
 		}
 		n := int(end.Sub(start.Truncate(c.width))/c.width) + 1
-		if n <= mostStretches {
-			c.stretches = make([]stretch, n)
+		if n <= maxIntervals {
+			c.intervals = make([]interval, n)
 			return c
 		}
 	}
 }
 
-// stretch is what happened in one piece of the time.
-type stretch struct {
+// interval is what happened in one piece of the time.
+type interval struct {
 	answered, refused, unknown int // calls
 	settled                    int // records of which it became known what they are
 	took                       latencies
 }
 
-func (s stretch) calls() int { return s.answered + s.refused + s.unknown }
+func (s interval) calls() int { return s.answered + s.refused + s.unknown }
 
-// roundCourse is a round as its calls had it.
-type roundCourse struct {
+// roundTimeline is a round as its calls had it.
+type roundTimeline struct {
 	span
 	took latencies
 }
@@ -99,7 +99,7 @@ type callCount struct{ calls, records int }
 // Call adds an entry of the ledger. One whose At is zero counts, and is not in
 // the drawings. A time outside of the migration's, by a clock that is wrong,
 // counts as its begin or end.
-func (c *Course) Call(round int, o ledger.Outcomes) {
+func (c *Timeline) Call(round int, o ledger.Outcomes) {
 	if !o.Sent {
 		return
 	}
@@ -131,11 +131,11 @@ func (c *Course) Call(round int, o ledger.Outcomes) {
 	}
 	r := c.rounds[round]
 	if r == nil {
-		r = &roundCourse{}
+		r = &roundTimeline{}
 		c.rounds[round] = r
 	}
 	r.add(c.within(o.At.Add(-o.Took)), c.within(o.At))
-	s := c.stretch(o.At)
+	s := c.interval(o.At)
 	switch outcome {
 	case "":
 		s.answered++
@@ -155,15 +155,15 @@ func (c *Course) Call(round int, o ledger.Outcomes) {
 }
 
 // Updated adds a record whose update was over at that time; zero: nobody knows.
-func (c *Course) Updated(at time.Time) {
+func (c *Timeline) Updated(at time.Time) {
 	if at.IsZero() {
 		return
 	}
-	c.stretch(at).settled++
+	c.interval(at).settled++
 	c.updates.add(c.within(at), c.within(at))
 }
 
-func (c *Course) within(t time.Time) time.Time {
+func (c *Timeline) within(t time.Time) time.Time {
 	t = t.UTC()
 	if t.Before(c.start) {
 		return c.start
@@ -174,30 +174,30 @@ func (c *Course) within(t time.Time) time.Time {
 	return t
 }
 
-func (c *Course) stretch(t time.Time) *stretch {
-	return &c.stretches[c.within(t).Sub(c.begin(0))/c.width]
+func (c *Timeline) interval(t time.Time) *interval {
+	return &c.intervals[c.within(t).Sub(c.begin(0))/c.width]
 }
 
-// begin is when a stretch begins. The first one may begin before the migration.
-func (c *Course) begin(i int) time.Time {
+// begin is when a interval begins. The first one may begin before the migration.
+func (c *Timeline) begin(i int) time.Time {
 	return c.start.Truncate(c.width).Add(time.Duration(i) * c.width)
 }
 
-// seconds is how much of a stretch is in the migration, 1 at least.
-func (c *Course) seconds(i int) float64 {
+// seconds is how much of a interval is in the migration, 1 at least.
+func (c *Timeline) seconds(i int) float64 {
 	return max(1, c.within(c.begin(i+1)).Sub(c.within(c.begin(i))).Seconds())
 }
 
 // isDrawn says whether there is anything to draw.
-func (c *Course) isDrawn() bool {
-	return slices.ContainsFunc(c.stretches, func(s stretch) bool { return s.calls() > 0 || s.settled > 0 })
+func (c *Timeline) isDrawn() bool {
+	return slices.ContainsFunc(c.intervals, func(s interval) bool { return s.calls() > 0 || s.settled > 0 })
 }
 
 // roundNumbers are those of the rounds that made calls, in order.
-func (c *Course) roundNumbers() []int { return slices.Sorted(maps.Keys(c.rounds)) }
+func (c *Timeline) roundNumbers() []int { return slices.Sorted(maps.Keys(c.rounds)) }
 
 // reasonsBySize gives the classes of calls, the most frequent first.
-func (c *Course) reasonsBySize() []callReason {
+func (c *Timeline) reasonsBySize() []callReason {
 	return slices.SortedFunc(maps.Keys(c.reasons), func(a, b callReason) int {
 		return cmp.Or(cmp.Compare(c.reasons[b].calls, c.reasons[a].calls), cmp.Compare(a.reason, b.reason), cmp.Compare(a.outcome, b.outcome))
 	})
