@@ -183,11 +183,7 @@ func (m *migrateOperation) Start(ctx context.Context) (client.WorkflowRun, error
 		if err := m.spec.Folder.Order(m.spec); err != nil {
 			return nil, fmt.Errorf("cannot keep the options of the migration: %w", err)
 		}
-		run, err := m.Service.Client.ExecuteWorkflow(ctx, o, workflows.MigrationWorkflow, m.spec)
-		if err != nil {
-			err = fmt.Errorf("the Temporal service did not start the migration: %w", err)
-		}
-		return run, err
+		return m.Execute(ctx, "migration", o, workflows.MigrationWorkflow, m.spec)
 	}
 	run, err := start()
 	var invalid *serviceerror.InvalidArgument

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"io"
+	"time"
 
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 )
@@ -48,4 +51,19 @@ func (o *runOptions) withSession(p session.Process, run func(*session.Session) (
 	}
 	defer closeTarget()
 	return run(s)
+}
+
+// reserveStart gives the start of a rollback or verification, with a stamp that the
+// result files of no other one in the folder have.
+func reserveStart(id, outputDir, kind string, owner func() (string, error)) (migration.Start, error) {
+	if err := artifacts.CheckFolder(outputDir); err != nil {
+		return migration.Start{}, err
+	}
+	name, err := owner()
+	if err != nil {
+		return migration.Start{}, err
+	}
+	now := time.Now()
+	stamp, err := artifacts.ReserveStamp(outputDir, name, kind, now)
+	return migration.Start{ID: id, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp}, err
 }

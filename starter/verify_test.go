@@ -188,14 +188,14 @@ func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	s := l.sandbox()
 	state := l.path("state")
 	for says, flags := range map[string][]string{
-		"expected one migration: ":                 {},
-		"expected one migration:":                  {"--migration", "x", "--latest"},
-		"no migration is known":                    {"--migration", "x"},
-		"no migration was found":                   {"--latest"},
-		"expected one of --sample":                 {"--latest", "--sample", "3", "--all"},
-		"--sample is 0":                            {"--latest", "--sample", "0"},
-		"expected no --client-secret":              {"--latest", "--sandbox", "--client-secret", "secret"},
-		`expected no arguments, found "users.csv"`: {"users.csv"},
+		"expected one migration: ":    {},
+		"expected one migration:":     {"--migration", "x", "--latest"},
+		"no migration is known":       {"--migration", "x"},
+		"no migration was found":      {"--latest"},
+		"expected one of --sample":    {"--latest", "--sample", "3", "--all"},
+		"--sample is 0":               {"--latest", "--sample", "0"},
+		"expected no --client-secret": {"--latest", "--sandbox", "--client-secret", "secret"},
+		`none is "users.csv"`:         {"users.csv"},
 	} {
 		p := l.start("starter", nil, append([]string{"verify", "--state-dir", state}, flags...)...)
 		if code := p.wait(); code != 1 && code != 2 || !strings.Contains(p.errors(), strings.TrimSpace(says)) {

@@ -55,6 +55,21 @@ func (v *view) update(ctx context.Context) {
 	v.show(progress)
 }
 
+// lineOf gives an update that shows the progress P of a workflow, as one line.
+func lineOf[P any](v *view, line func(P) string) func(context.Context) {
+	return func(ctx context.Context) {
+		asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+		defer cancel()
+		var p P
+		if err := v.query(asking, v.id, &p); err != nil {
+			v.unanswered(ctx, err)
+			return
+		}
+		v.lookForTrouble(asking, []string{v.id})
+		v.screen.Progress(line(p))
+	}
+}
+
 // query asks a workflow for its progress.
 func (v *view) query(ctx context.Context, id string, progress any) error {
 	value, err := v.service.Client.QueryWorkflow(ctx, id, "", workflows.QueryProgress)

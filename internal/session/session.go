@@ -187,6 +187,15 @@ func (s *Session) StartOptions(id, summary string) client.StartWorkflowOptions {
 	}
 }
 
+// Execute starts the workflow, or attaches to it. what is the operation, for people.
+func (s *Session) Execute(ctx context.Context, what string, o client.StartWorkflowOptions, workflow, input any) (client.WorkflowRun, error) {
+	run, err := s.Service.Client.ExecuteWorkflow(ctx, o, workflow, input)
+	if err != nil {
+		err = fmt.Errorf("the Temporal service did not start the %s: %w", what, err)
+	}
+	return run, err
+}
+
 // RefuseRunning refuses, while a migration runs, what is about one that has ended.
 func (s *Session) RefuseRunning(ctx context.Context, id string) error {
 	e, err := s.Service.Execution(ctx, id)

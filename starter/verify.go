@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"durable-dataload/internal/figures"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
+	"durable-dataload/workflows"
+)
+
+// verifyOperation is the verification of one migration.
+type verifyOperation struct {
+	*session.Session
+	o            *verifyOptions
+	verification migration.Verification
+	summary      migration.VerifySummary
+}
+
+// Identify finds out what is to be read back.
+func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
+	id := v.o.of.ID
+	mark, err := v.o.of.Folder.RolledBack()
+	if err == nil {
+		return j, fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return j, err
+	}
+	summary, err := v.o.of.Folder.Summary()
+	if errors.Is(err, migration.ErrAbsent) {
+		return j, session.NotEnded(id)
+	}
+	v.verification = migration.Verification{
+		ID: "verify-" + id, Source: id, Migration: v.o.of.Folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
+		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
+	}
+	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.o.spec), Result: &v.summary}, err
+}
+
+func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.o.of.ID) }
+
+func (v *verifyOperation) Attach() error { return nil }
+
+// IsFinished is false: a verification begins at the first record each time.
+func (v *verifyOperation) IsFinished() (bool, error) { return false, nil }
+
+func (v *verifyOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
+	summary := workflows.Line("read back %s in %s (%s)", v.o.spec.ShownName(), v.o.spec.Target.Host(), v.o.spec.Target.EntityType)
+	return v.Execute(ctx, "verification", v.StartOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
+}
+
+// Begin makes the folder of a new verification.
+func (v *verifyOperation) Begin() error {
+	start, err := reserveStart(v.verification.ID, v.verification.OutputDir, "verification", v.o.of.Folder.Owner)
+	if err != nil {
+		return err
+	}
+	folder := migration.VerificationIn(v.o.work(), store.Base(v.o.of.Folder.Path()), start.Stamp)
+	v.verification.Folder = folder
+	if err := folder.SaveOptions(v.verification); err != nil {
+		return err
+	}
+	_, err = folder.CreateStart(start)
+	return err
+}
+
+func (v *verifyOperation) Introduce() {
+	if v.Attached {
+		v.Screen.Say("This migration is being verified already; this is how far it is.")
+		return
+	}
+	what := "all records"
+	if v.verification.Sample > 0 {
+		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
+	}
+	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
+	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
+		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+	}
+}
+
+func (v *verifyOperation) Follow() func(context.Context) {
+	return lineOf(newView(v.Service, v.verification.ID, v.o.stateDir, v.Screen), func(p workflows.VerifyProgress) string {
+		c := p.Found
+		return fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
+			p.Phase, figures.Number(c.Sum()), figures.Number(p.Records), figures.Number(c.Equal), figures.Number(c.Different), figures.Number(c.Missing))
+	})
+}
+
+func (v *verifyOperation) End() int {
+	printVerified(v.Screen, v.summary)
+	return v.summary.ExitCode()
+}
+
+// printVerified prints what a verification has found, and where the files are.
+func printVerified(s *terminal.Screen, v migration.VerifySummary) {
+	if v.Halted != "" {
+		s.Say("starter: the verification stopped: " + v.Halted)
+	}
+	if s.JSON {
+		s.PrintJSON(v)
+		return
+	}
+	c := v.Found
+	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "\nas they should be\t%d\t\ndifferent\t%d\t\nmissing\t%d\t\nnot shown\t%d\t\nnot loaded\t%d\t\nleft\t%d\t\ntotal\t%d\t\n\n",
+		c.Equal, c.Different, c.Missing, c.Unseen, c.NotLoaded, c.Left, c.Sum())
+	_ = w.Flush()
+	summary := strings.TrimSuffix(v.File, ".csv") + ".json"
+	fmt.Fprintf(s.Stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
+	if v.Sample < v.Records {
+		fmt.Fprintf(s.Stdout, "\nThis was a sample of %s of %s; --all looks at every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
+	}
+}
