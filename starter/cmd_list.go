@@ -47,7 +47,7 @@ func listCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "List the migrations, the newest first",
 		Long: `List the migrations that the state folder has, or the --work-url, and those that the Temporal service has, the newest first.
 
-Exit codes: 0 they are listed; 1 they could not be; 2 wrong usage.`,
+Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 		Args: noArguments(""),
 		RunE: func(*cobra.Command, []string) error {
 			ctx := context.Background()
@@ -161,7 +161,7 @@ func (l listed) text() string {
 
 func printList(w io.Writer, rows []listed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tbegun (UTC)\tended\treason")
+	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tstarted (UTC)\tended\treason")
 	for _, r := range rows {
 		figures := strings.Repeat("-\t", 4) // nobody has told them
 		if c := r.Records; c.Total > 0 {

@@ -86,7 +86,7 @@ func newMappingInit() *cobra.Command {
 	f := command.Flags()
 	f.SortFlags = false
 	in.addFlags(f)
-	tilde.VarP(f, &output, "output", "o", "file to write; it must not be there yet; default: the terminal")
+	tilde.VarP(f, &output, "output", "o", "file to write, which must not exist; default: the terminal")
 	target.addAPIFlags(f)
 	return command
 }
@@ -99,7 +99,7 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 		return nil, nil, err
 	}
 	if len(inputs) > 1 {
-		return nil, nil, usage("expected one data file, found %d; a mapping is made after one of them", len(inputs))
+		return nil, nil, usage("expected one data file, found %d; a mapping is proposed for one of them", len(inputs))
 	}
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
@@ -132,7 +132,7 @@ func readSchema(ctx context.Context, credentials *config.Credentials, target mig
 	}
 	schema, err := client.EntityType(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the schema of %s cannot be read: %w; leave the credentials out to do without it", target.EntityType, err)
+		return nil, fmt.Errorf("the schema of %s cannot be read: %w; omit the credentials to do without it", target.EntityType, err)
 	}
 	return &schema, nil
 }
@@ -145,7 +145,7 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s is there already; expected a new name for the proposal; remove the file, or give another -o", path)
+		return fmt.Errorf("%s exists already; expected a new name for the proposal; remove the file, or give another -o", path)
 	}
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
 	f.BoolVarP(&o.OnlyRequired, "only-required", "r", false, "leave the columns that are not required empty")
 	tilde.Var(f, &o.config, "config", "file with the columns, in the form of dataload's sample_config.json; default: those of dataload")
 	f.Uint64Var(&o.Seed, "seed", 1, "another seed gives other users")
-	f.BoolVar(&o.Awkward, "awkward", false, "add all that troubles importers, and from 50 records on some that fail")
+	f.BoolVar(&o.Awkward, "awkward", false, "add what importers often get wrong, and from 50 records on some that fail")
 	tilde.VarP(f, &o.output, "output", "o", "file to make, which must not exist; - is stdout; default: sample_records_<datetime>.csv")
 	return command
 }
@@ -139,4 +139,4 @@ func (u untilDone) Write(p []byte) (int, error) {
 }
 
 // errUnread ends a sample for a pipe that nobody reads any more.
-var errUnread = errors.New("nobody reads the sample")
+var errUnread = errors.New("the reader of the sample has exited")

@@ -125,7 +125,7 @@ func noteOf(what, reason string) string {
 
 func newSchedulePause() *cobra.Command {
 	var reason string
-	return newOnSchedule("pause", "Let a schedule rest; a run that goes on comes to its end", reasonFlag(&reason),
+	return newOnSchedule("pause", "Pause a schedule; a run in progress finishes", reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			return fmt.Sprintf("The schedule %s is paused.", v.ID), handle.Pause(ctx, client.SchedulePauseOptions{Note: noteOf("paused", reason)})
 		})
@@ -133,9 +133,9 @@ func newSchedulePause() *cobra.Command {
 
 func newScheduleUnpause() *cobra.Command {
 	var reason string
-	return newOnSchedule("unpause", "Let a schedule that rests go on", reasonFlag(&reason),
+	return newOnSchedule("unpause", "Resume a paused schedule", reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
-			return fmt.Sprintf("The schedule %s goes on; the next time is %s.", v.ID, v.nextTime()), handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)})
+			return fmt.Sprintf("The schedule %s is active again; the next time is %s.", v.ID, v.nextTime()), handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)})
 		})
 }
 
@@ -162,7 +162,7 @@ func waitsForWorker(ctx context.Context, s *session.Service, taskQueue string) s
 
 func newScheduleBackfill() *cobra.Command {
 	var from, to string
-	return newOnSchedule("backfill", "Run a schedule for the times that have passed, one run after the other", func(f *pflag.FlagSet) {
+	return newOnSchedule("backfill", "Run a schedule for past times, one run after the other", func(f *pflag.FlagSet) {
 		f.StringVar(&from, "from", "", "first time: a date, or as 2026-11-22T02:00:00Z; a date counts in the zone of the schedule")
 		f.StringVar(&to, "to", "", "last time; of a date, its end")
 	}, func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
@@ -207,7 +207,7 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 }
 
 func newScheduleDelete() *cobra.Command {
-	return newOnSchedule("delete", "Delete a schedule; a run that goes on comes to its end, and migrations stay", nil,
+	return newOnSchedule("delete", "Delete a schedule; a run in progress finishes, and migrations stay", nil,
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Delete(ctx); err != nil {
 				return "", err
@@ -252,7 +252,7 @@ func newScheduleList() *cobra.Command {
 }
 
 func newScheduleDescribe() *cobra.Command {
-	return newScheduleLook("describe ID", "Tell everything about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
+	return newScheduleLook("describe ID", "Show all about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
 		view, err := describeSchedule(ctx, s.Client.ScheduleClient().GetHandle(ctx, args[0]))
 		return view, view.text, err
 	})

@@ -43,7 +43,7 @@ func newScheduleCreate(stderr io.Writer) *cobra.Command {
 here. What is new their content says. Files that are still being written wait for the next run.
 
 A file of which every record is in the target is moved to the folder done beside it; one with failed records, or one
-that cannot be migrated, to the folder failed. One that is not at its end stays, and the next run goes on.
+that cannot be migrated, to the folder failed. One that is not finished stays, and the next run resumes it.
 
 Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 		Example: `  starter schedule create nightly --cron "0 2 * * *" --time-zone Europe/Berlin --data "incoming/*.csv" --output-dir results --apid_uri https://example.janraincapture.com
@@ -70,12 +70,12 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 	f := command.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.cron, "cron", "", `when, as cron has it: minute, hour, day of the month, month, day of the week; or @daily`)
-	f.StringVar(&o.zone, "time-zone", "UTC", "zone that these times are of, as Europe/Berlin")
-	f.DurationVar(&o.jitter, "jitter", 0, "begin up to so much later, by chance")
+	f.StringVar(&o.zone, "time-zone", "UTC", "time zone of these times, as Europe/Berlin")
+	f.DurationVar(&o.jitter, "jitter", 0, "random delay of each start, up to this")
 	f.DurationVar(&o.settle, "settle", 10*time.Second, "how long a file must not have changed before it is taken")
 	f.BoolVar(&o.keepFiles, "keep-files", false, "leave the files where they are; their content tells that they were migrated")
-	f.BoolVar(&o.pauseOnFailure, "pause-on-failure", true, "pause the schedule when a file was not migrated, or not to its end; failed records alone do not count")
-	f.StringVar(&o.note, "note", "", "what the schedule is for, in words")
+	f.BoolVar(&o.pauseOnFailure, "pause-on-failure", true, "pause the schedule when a file was not migrated completely; failed records alone do not count")
+	f.StringVar(&o.note, "note", "", "what the schedule is for")
 	under(f, "Schedule")
 	o.addFlags(f)
 	for _, name := range notScheduled {
@@ -107,7 +107,7 @@ func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s
 		return s, err
 	}
 	if i := slices.IndexFunc(o.data, store.IsURL); i >= 0 {
-		return s, usage("--data %s is a URL, and a schedule looks into folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
+		return s, usage("--data %s is a URL, and a schedule reads folders of the machine that its worker runs on; expected a path; files of a bucket are migrated with starter --data", o.data[i])
 	}
 	if store.IsURL(o.outputDir) {
 		return s, usage("--output-dir %s is a URL, and a schedule keeps its results on the machine that its worker runs on; expected a path", o.outputDir)

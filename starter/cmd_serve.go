@@ -27,7 +27,7 @@ func newServeCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Keep the embedded engine and a worker up, so that schedules fire",
 		Long: `Keep the embedded engine and a worker up, so that schedules fire. With --address only the worker.
 
-It serves the schedules of its state folder until SIGTERM or Ctrl-C; calls in flight end then. What was cut off goes on
+It serves the schedules of its state folder until SIGTERM or Ctrl-C; calls in flight finish. What was cut off is resumed
 when it starts again. Migrations that are started beside it on the same state folder use its engine.`,
 		Example: `  starter serve --client-secret-file /etc/durable-dataload/secret --client-id … --apid_uri https://example.janraincapture.com
   starter serve --sandbox`,
@@ -48,7 +48,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 	o.addSandboxFlag(f, "serve schedules into the local Identity Cloud of the state folder, and run that")
 	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
-	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where to look for work of --address")
+	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll with --address")
 	config.AddInsecureHTTP(f, &o.insecureHTTP)
 	o.notify.AddFlags(f)
 	o.watched.AddFlags(f)
@@ -87,7 +87,7 @@ func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *
 		} else if !remote {
 			lock, err := durablefs.TryLock(filepath.Join(o.stateDir, "serve.lock"))
 			if errors.Is(err, durablefs.ErrLocked) {
-				return 0, fmt.Errorf("another starter serve runs on the state folder %s; end that one, or give another --state-dir", o.stateDir)
+				return 0, fmt.Errorf("another starter serve runs on the state folder %s; stop it, or give another --state-dir", o.stateDir)
 			}
 			if err != nil {
 				return 0, err
@@ -124,7 +124,7 @@ func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p se
 		s.TaskQueue = workflows.TaskQueue
 	}
 	if err := s.StartWorker(session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
-		return fmt.Errorf("cannot work for the Temporal service: %w", err)
+		return fmt.Errorf("cannot start a worker: %w", err)
 	}
 	if err := introduceServe(ctx, s, o.stateDir, p.Screen); err != nil {
 		return err

@@ -25,13 +25,13 @@ func statusCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o statusOptions
 	command := &cobra.Command{
 		Use:   "status [ID | --latest]",
-		Short: "Tell what a migration does, and what it has come to",
-		Long: `Tell what a migration does, and what it has come to.
+		Short: "Show the status of a migration",
+		Long: `Show the status of a migration.
 
 ` + catalogue.Help + `
 Without it: --latest. Where nothing runs, the state folder tells.
 
-Exit codes: 0 it was told; 1 it could not be told; 2 wrong usage. With --watch that of the migration when it ends:
+Exit codes: 0 it is shown; 1 it could not be read; 2 wrong usage. With --watch that of the migration when it ends:
 0, 3, 4 or 5 as starter --help has them, 1 if it failed.`,
 		Example: "  starter status\n  starter status --latest --watch\n  starter status migration-users.csv-0123456789ab --json",
 		Args:    oneMigration(&o.name, false),
@@ -44,7 +44,7 @@ Exit codes: 0 it was told; 1 it could not be told; 2 wrong usage. With --watch t
 	f := command.Flags()
 	f.SortFlags = false
 	o.name.AddFlags(f)
-	f.BoolVar(&o.watch, "watch", false, "look every second until the migration ends")
+	f.BoolVar(&o.watch, "watch", false, "poll every second until the migration ends")
 	f.BoolVar(&o.json, "json", false, "print it as JSON; with --watch an object a line")
 	o.addFlags(f)
 	return command

@@ -37,16 +37,16 @@ type steering struct {
 
 var steerings = []steering{
 	{
-		update: workflows.UpdatePause, short: "Let a migration make no more calls, until resume",
-		long: "Calls in flight come to their end, and no more are made until starter resume, also after a restart.",
+		update: workflows.UpdatePause, short: "Pause a migration: no more calls until resume",
+		long: "Calls in flight finish, and no more are made until starter resume, also after a restart.",
 	},
 	{
-		update: workflows.UpdateResume, short: "Let a migration go on that is paused, or waits because too many records have failed",
-		long: "It goes on where it was, at the pace that is set.",
+		update: workflows.UpdateResume, short: "Resume a migration that is paused, or that waits because too many records have failed",
+		long: "It continues where it was, at the pace that is set.",
 	},
 	{
-		update: workflows.UpdateSet, short: "Change the pace of a migration, or when it asks",
-		long: "It holds at once, and as long as this run of the migration lasts.\n\n" +
+		update: workflows.UpdateSet, short: "Change the limits of a migration that runs",
+		long: "It takes effect at once, for this run of the migration.\n\n" +
 			"  rate=8          calls a second at most; 0 = no limit\n" +
 			"  rate-plan=…     a timetable of the rate, as --rate-plan has it; empty = none\n" +
 			"  workers=4       calls in flight at most\n" +
@@ -56,17 +56,17 @@ var steerings = []steering{
   starter set migration-users.csv-0123456789ab 'rate-plan=mon-fri 08:00-18:00 2/s; else 10/s'`,
 	},
 	{
-		update: workflows.UpdateStop, short: "End a migration for now: calls in flight end, the result files are written",
-		long: "What was not attempted is in remaining_*.csv. The command that began the migration goes on with it later.",
+		update: workflows.UpdateStop, short: "Stop a migration for now: calls in flight finish, the result files are written",
+		long: "What was not attempted is in remaining_*.csv. Rerun the command that started the migration to resume it.",
 		ends: true,
 	},
 	{
-		update: workflows.UpdateCancel, short: "End a migration for good: calls in flight end, the result files are written",
-		long: "What was not attempted is in remaining_*.csv. The migration is not gone on with.",
+		update: workflows.UpdateCancel, short: "Cancel a migration for good: calls in flight finish, the result files are written",
+		long: "What was not attempted is in remaining_*.csv. The migration cannot be resumed.",
 		ends: true,
 	},
 	{
-		update: workflows.UpdateApprove, short: "Let a migration load the other records after its canary",
+		update: workflows.UpdateApprove, short: "Load the other records after a canary",
 		long: "The result of the canary is in starter status.",
 	},
 }
@@ -118,7 +118,7 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 	f := command.Flags()
 	f.SortFlags = false
 	o.name.AddFlags(f)
-	f.StringVar(&o.reason, "reason", "", "why, for those who look later")
+	f.StringVar(&o.reason, "reason", "", "why; it is recorded with the change")
 	f.BoolVar(&o.json, "json", false, "print the answer as JSON on stdout; after a stop the summary")
 	o.addFlags(f)
 	return command
@@ -217,7 +217,7 @@ func (o *steerOptions) checkRunning(k catalogue.Migration) error {
 	case k.IsRunning():
 		return nil
 	case o.Service == nil:
-		return fmt.Errorf("nothing runs with the state folder %s, so %s cannot be steered; the command that began it goes on with it (if it runs on a Temporal service, give its --address)", o.stateDir, k.ID)
+		return fmt.Errorf("no process runs the engine of the state folder %s, so %s cannot be changed; rerun the command that started it to resume it (if it runs on a Temporal service, give its --address)", o.stateDir, k.ID)
 	}
 	state, reason := k.State()
 	text, next := state.Text()
@@ -257,13 +257,13 @@ func (o *steerOptions) explain(s steering, k catalogue.Migration, err error) err
 	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
 	case errors.As(err, &refused) && strings.HasPrefix(refused.Message(), "unknown update"):
-		return fmt.Errorf("%s was begun by a version of this program that does not know %s; stop it with Ctrl-C where it runs, and give its command again with this version", k.ID, s.update)
+		return fmt.Errorf("%s was started by a version of this program that does not have %s; stop it with Ctrl-C where it runs, and rerun its command with this version", k.ID, s.update)
 	case errors.As(err, &refused):
 		return errors.New("refused: " + refused.Message())
 	case errors.As(err, &gone):
-		return fmt.Errorf("%s has ended meanwhile; starter status %s tells how", k.ID, k.ID)
+		return fmt.Errorf("%s has ended meanwhile; see starter status %s", k.ID, k.ID)
 	case errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no worker has answered within %s, and the order may be carried out when one comes, or not; start one (the command that began the migration, or the worker of its task queue %s), look with starter status %s, and give the order again if need be", orderTimeout, k.Queue, k.ID)
+		return fmt.Errorf("no worker answered within %s; the order may still be carried out once one polls. Start one (rerun the command that started the migration, or start the worker of its task queue %s), check with starter status %s, and repeat the order if needed", orderTimeout, k.Queue, k.ID)
 	}
 	return fmt.Errorf("the Temporal service did not take the order: %w", err)
 }
@@ -306,7 +306,7 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 		// The process that ran the engine may end with the migration, before it
 		// has told us. The folder has the rest.
 		if result.Summary, err = k.Folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
-			return 0, fmt.Errorf("the process that ran %s has ended before the result files were written; the command that began it goes on with it", k.ID)
+			return 0, fmt.Errorf("the process that ran %s ended before the result files were written; rerun the command that started it to resume it", k.ID)
 		}
 	}
 	dir := ""

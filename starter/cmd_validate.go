@@ -22,12 +22,12 @@ func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	v := &validating{}
 	c := &cobra.Command{
 		Use:   "validate --data users.csv [options of the migration]",
-		Short: "Tell everything about a file that can be known before anything is sent",
-		Long: `Tell everything about a file that can be known before anything is sent: what is wrong with its records, by line and
+		Short: "Check a file, and show all that can be known before anything is sent",
+		Long: `Check a file, and show all that can be known before anything is sent: what is wrong with its records, by line and
 column, how large they are, and how long a migration of them takes. It takes the options of the migration.
 
 With a target it makes two harmless calls: they tell whether address, credentials and entity type are right, and the
-schema, against which the records are held as they would be sent. Nothing is written to the target.
+schema, against which the records are checked as they would be sent. Nothing is written to the target.
 
 Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 errors.`,
 		Args: cobra.ArbitraryArgs,
@@ -49,7 +49,7 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 	}
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&v.offline, "offline", false, "make no call; then the schema is not known")
-	c.Flags().IntVar(&v.places, "lines", 10, "lines that are told of each finding")
+	c.Flags().IntVar(&v.places, "lines", 10, "lines shown for each finding")
 	under(c.Flags(), "Validation")
 	o.addFlags(c.Flags())
 	return c

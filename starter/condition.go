@@ -78,7 +78,7 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 	switch {
 	case s.paused == before.paused:
 	case s.paused == "":
-		lines = append(lines, "It is not paused any more.")
+		lines = append(lines, "It is no longer paused.")
 	default:
 		lines = append(lines, pausedText(s.paused, id))
 	}
@@ -93,12 +93,12 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 
 // decisionText says what a migration waits for, and which commands answer it.
 func decisionText(decision, by, id string) string {
-	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   goes on\n  starter %s %s   ends it",
+	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   to continue\n  starter %s %s   to stop",
 		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)
 }
 
 func pausedText(by, id string) string {
-	return "Paused " + by + "; go on with: starter " + workflows.UpdateResume + " " + id
+	return "Paused " + by + "; resume with: starter " + workflows.UpdateResume + " " + id
 }
 
 func closedText(why string, probe, now time.Time) string {

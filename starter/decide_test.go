@@ -64,7 +64,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 		t.Errorf("the changes are %q in %+v; want %q, and 120 created", got, after, want)
 	}
 	code, p = m.operate("approve", "--latest")
-	refused(t, p, code, 1, "nothing runs")
+	refused(t, p, code, 1, "no process runs the engine")
 }
 
 func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {

@@ -44,7 +44,7 @@ func (c *command) dryRun(ctx context.Context) (int, error) {
 	code := migration.ExitDone
 	for _, in := range c.inputs {
 		if in.left {
-			c.Screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.Screen.Say(fmt.Sprintf("%s is skipped: its name is that of a result file; give it alone to load it.", in.given))
 			continue
 		}
 		d, err := c.dry(ctx, in, dir)

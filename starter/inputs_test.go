@@ -254,8 +254,8 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	wantLines(again, map[string]string{
 		"a.csv.gz": "2 2 0 0 0 0 0 done already", "b.csv": "20 20 0 0 0 0 0 done already", "c.csv": "2 1 0 0 1 0 0 done, with failed records",
 	})
-	if s.calls() != calls+1 || strings.Count(again.errors(), "is left out") == 0 {
-		t.Errorf("%d calls more, and it says\n%s\nwant one call, and that result files are left out", s.calls()-calls, again.errors())
+	if s.calls() != calls+1 || strings.Count(again.errors(), "is skipped") == 0 {
+		t.Errorf("%d calls more, and it says\n%s\nwant one call, and that result files are skipped", s.calls()-calls, again.errors())
 	}
 
 	m.flags = append(m.flags, "--json")
@@ -282,7 +282,7 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	p := m.startUntil(3)
 	p.signal(syscall.SIGINT)
 	exitCode(t, p, p.wait(), 5)
-	if text := p.output(); !strings.Contains(text, "not begun") || !strings.Contains(text, "stopped") {
+	if text := p.output(); !strings.Contains(text, "not started") || !strings.Contains(text, "stopped") {
 		t.Errorf("the table is\n%s\nwant one stopped, one not begun", text)
 	}
 	m.flags = append(m.flags, "--rate-limit", "0")

@@ -32,7 +32,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	command.SetArgs(args)
 	given, err := command.ExecuteC()
 	if err == nil && out.Err() != nil {
-		err = fmt.Errorf("the output could not be written: %w; the work itself was done; give an output that has room", out.Err())
+		err = fmt.Errorf("the output could not be written: %w; the work itself was done; use an output with free space", out.Err())
 	}
 	if err == nil {
 		return code
@@ -53,8 +53,8 @@ func newCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Migrate user records from a CSV file into an identity platform, and never lose track of one",
 		Long: `Migrate user records from a CSV file into an identity platform, and never lose track of one.
 
-The same command again goes on with a migration that was cut off, or watches one that runs. Several files are migrated
-one after the other.
+Rerun the command to resume a migration that was cut off, or to watch one that runs. Several files are migrated one
+after the other.
 
 Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
 3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.

@@ -20,12 +20,12 @@ type careOptions struct {
 }
 
 func (o *careOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write down what would be sent, and send nothing")
-	f.BoolVar(&o.noValidate, "no-validate", false, "do not look for what is wrong with the input before a migration begins")
+	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "write what would be sent to a file, and send nothing")
+	f.BoolVar(&o.noValidate, "no-validate", false, "do not validate the input before a migration")
 	f.IntVar(&o.canary, "canary", 0, "load this many records first, read them back, and wait for starter approve")
-	f.Var(&o.canaryTimeout, "canary-timeout", "how long a canary waits for the approval until the migration stops; 0 = as long as it takes")
+	f.Var(&o.canaryTimeout, "canary-timeout", "how long a canary waits for the approval until the migration stops; 0 = no limit")
 	f.StringVar(&o.maxFailed, "max-failed", "", "wait for a decision once more records than this have failed: a number, or a part of all as in 2%; default: any number may fail")
-	f.BoolVar(&o.again, "again", false, "load a file that was migrated already once more")
+	f.BoolVar(&o.again, "again", false, "load a file again that was migrated already")
 }
 
 func (o *careOptions) complete() error {

@@ -55,7 +55,7 @@ func (o *loadOptions) addBatchFlag(f *pflag.FlagSet) {
 }
 
 func (o *loadOptions) addPartitionsFlag(f *pflag.FlagSet) {
-	f.IntVar(&o.partitions, "partitions", 0, "workflows that load beside each other, at one pace; 0 = by the size of the file")
+	f.IntVar(&o.partitions, "partitions", 0, "workflows that load in parallel, at one pace; 0 = by the size of the file")
 }
 
 func (o *loadOptions) complete(f *pflag.FlagSet, sandbox bool) error {

@@ -30,7 +30,7 @@ func (o *recordOptions) addKeyFlag(f *pflag.FlagSet) {
 }
 
 func (o *recordOptions) addFlags(f *pflag.FlagSet) {
-	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update the records that are there already")
+	f.BoolVarP(&o.delta, "delta-migration", "m", false, "update records that exist already")
 	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
 }
 
@@ -68,9 +68,9 @@ func (o *retryOptions) addFlags(f *pflag.FlagSet) {
 	o.unknownAPI = codeList{defaults: defaults.API, codes: defaults.API}
 	o.unknownHTTP = codeList{defaults: defaults.HTTP, codes: defaults.HTTP}
 	f.Var(&o.unknownAPI, "unknown-api-codes", "API codes after which records are unknown: 403,510 means only these, +361,-501 changes the default (403,500-999)")
-	f.Var(&o.unknownHTTP, "unknown-http-codes", "HTTP codes after which a batch is unknown: 403,500 means only these, -404 takes one away; default is every status (300-599)")
+	f.Var(&o.unknownHTTP, "unknown-http-codes", "HTTP codes after which a batch is unknown: 403,500 means only these, -404 removes one; default is every status (300-599)")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
-	f.BoolVar(&o.isolate, "isolate", true, "halve a call that is refused as a whole until the guilty record is alone; --isolate=false fails all of its records")
+	f.BoolVar(&o.isolate, "isolate", true, "halve a call that is refused as a whole until the record that causes it is alone; --isolate=false fails all of its records")
 }
 
 func (o *retryOptions) complete(f *pflag.FlagSet, sandbox bool) error {

@@ -17,5 +17,5 @@ type serviceOptions struct {
 func (o *serviceOptions) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
-	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "where the workers of --address look for work")
+	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue that the workers of --address poll")
 }

@@ -23,7 +23,7 @@ func scheduleError(id string, err error) error {
 	if errors.As(err, &notFound) {
 		return fmt.Errorf("there is no schedule %s; see starter schedule list", id)
 	}
-	return fmt.Errorf("the Temporal service does not do that with the schedule %s: %w", id, err)
+	return fmt.Errorf("the Temporal service rejected the request for the schedule %s: %w", id, err)
 }
 
 // The memo of a schedule. The service keeps the times of cron in another form.
@@ -122,12 +122,12 @@ func listSchedules(ctx context.Context, s *session.Service) ([]scheduleView, err
 	views := []scheduleView{}
 	list, err := s.Client.ScheduleClient().List(ctx, client.ScheduleListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("the Temporal service does not tell its schedules: %w", err)
+		return nil, fmt.Errorf("the Temporal service does not list its schedules: %w", err)
 	}
 	for list.HasNext() {
 		e, err := list.Next()
 		if err != nil {
-			return nil, fmt.Errorf("the Temporal service does not tell its schedules: %w", err)
+			return nil, fmt.Errorf("the Temporal service does not list its schedules: %w", err)
 		}
 		if e.WorkflowType.Name != "ScheduledMigrationWorkflow" {
 			continue

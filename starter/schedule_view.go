@@ -36,7 +36,7 @@ func (v scheduleView) text(w io.Writer) error {
 		lines = append(lines, [2]string{"jitter", v.Jitter})
 	}
 	if v.Paused {
-		lines = append(lines, [2]string{"state", "paused; starter schedule unpause " + v.ID + " lets it go on"})
+		lines = append(lines, [2]string{"state", "paused; starter schedule unpause " + v.ID + " resumes it"})
 	} else {
 		lines = append(lines, [2]string{"state", "active"})
 	}
@@ -50,7 +50,7 @@ func (v scheduleView) text(w io.Writer) error {
 	for _, id := range v.Running {
 		lines = append(lines, [2]string{"runs now", id})
 	}
-	lines = append(lines, [2]string{"runs", fmt.Sprintf("%d begun, %d missed while no service ran, %d skipped because the one before still ran", v.Runs, v.Missed, v.Skipped)})
+	lines = append(lines, [2]string{"runs", fmt.Sprintf("%d started, %d missed while no service ran, %d skipped because the previous one still ran", v.Runs, v.Missed, v.Skipped)})
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, l := range lines {
 		fmt.Fprintf(t, "%s\t%s\n", l[0], l[1])

@@ -25,10 +25,10 @@ func (c *command) all(ctx context.Context) (int, error) {
 	for _, in := range c.inputs {
 		switch {
 		case in.left:
-			c.Screen.Say(fmt.Sprintf("%s is a result file by its name and is left out; give it alone to load it.", in.given))
+			c.Screen.Say(fmt.Sprintf("%s is skipped: its name is that of a result file; give it alone to load it.", in.given))
 			continue
 		case c.IsStopped():
-			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not begun"})
+			outcomes = append(outcomes, outcome{in, migration.ExitStopped, nil, "not started"})
 			continue
 		}
 		o, err := c.next(ctx, in)

@@ -99,10 +99,10 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	}
 	page := printed(t, s, true)
 	for _, want := range []string{
-		"users.csv → https://example.com (user); begun (all times are UTC) 2026-11-22 13:05:00\n",
+		"users.csv → https://example.com (user); started (all times are UTC) 2026-11-22 13:05:00\n",
 		"running: loading, round 1, batch 15 of 30, about 1m30s left\nTrouble: the disk is full\n",
-		"It waits for a decision: 20 of 300 records have failed.\n  starter resume migration-users.csv-00000000000a   goes on\n  starter stop migration-users.csv-00000000000a   ends it\n",
-		"Paused by olga@desk at 2026-11-22T13:06:00Z: lunch; go on with: starter resume migration-users.csv-00000000000a\n",
+		"It waits for a decision: 20 of 300 records have failed.\n  starter resume migration-users.csv-00000000000a   to continue\n  starter stop migration-users.csv-00000000000a   to stop\n",
+		"Paused by olga@desk at 2026-11-22T13:06:00Z: lunch; resume with: starter resume migration-users.csv-00000000000a\n",
 		"1.2 calls a second now; 2 allowed by the target's answers, of 4; 10 in flight at most, 9 batches begun\n",
 		"round  calls  created  duplicate  failed  unknown  recovered",
 		"      0     15      100          0      20       30          1\n      1      0        0          0       0        0          …\n",
@@ -128,8 +128,8 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	if page := printed(t, s, true); !strings.Contains(page, "No calls are made now: the breaker is open: http 503\n") || strings.Contains(page, "resume migration-users.csv-00000000000a; ") {
 		t.Errorf("with the breaker open it says\n%s", page)
 	}
-	ended := status{ID: "m", State: catalogue.Stopped, FinishedAt: at, advice: "The same command goes on."}
-	if page := printed(t, ended, true); !strings.Contains(page, "stopped, at 2026-11-22 13:05:00; the same command goes on\n") || strings.Contains(page, "calls a second") {
+	ended := status{ID: "m", State: catalogue.Stopped, FinishedAt: at, advice: "Rerun the command to resume."}
+	if page := printed(t, ended, true); !strings.Contains(page, "stopped, at 2026-11-22 13:05:00; rerun the command to resume\n") || strings.Contains(page, "calls a second") {
 		t.Errorf("one that has ended is shown as\n%s", page)
 	}
 }
@@ -181,18 +181,18 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 		want        string
 	}{
 		{"nothing", calm, calm, ""},
-		{"a pause", calm, paused, "Paused by olga@desk; go on with: starter resume m"},
+		{"a pause", calm, paused, "Paused by olga@desk; resume with: starter resume m"},
 		{"still paused", paused, paused, ""},
-		{"the end of it", paused, calm, "It is not paused any more."},
+		{"the end of it", paused, calm, "It is no longer paused."},
 		{"the breaker", calm, open, "No calls are made now: the breaker is open: http 503; next probe in 12s"},
-		{"a pause meanwhile", open, openAndPaused, "Paused by olga@desk; go on with: starter resume m"},
-		{"the end of that", openAndPaused, open, "It is not paused any more.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
+		{"a pause meanwhile", open, openAndPaused, "Paused by olga@desk; resume with: starter resume m"},
+		{"the end of that", openAndPaused, open, "It is no longer paused.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
 		{"another probe", open, later, ""},
 		{"another reason", open, refused, "No calls are made now: the breaker is open: the API does not accept the client id and secret"},
 		{"closed again", open, standing{calls: 1}, "The breaker is closed again."},
 		{"stopped while it is open", open, calm, ""},
 		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
-		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   goes on\n  starter stop m   ends it"},
+		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   to continue\n  starter stop m   to stop"},
 		{"decided", asked, calm, ""},
 	}
 	for _, tc := range cases {

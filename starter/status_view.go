@@ -27,7 +27,7 @@ const (
 func (s status) print(w io.Writer, all bool) error {
 	p := &errWriter{w: w}
 	p.line("%s", s.ID)
-	p.line("%s → %s (%s)%s", safetext.Name(s.File), s.URI, s.EntityType, since("; begun (all times are UTC) ", s.StartedAt))
+	p.line("%s → %s (%s)%s", safetext.Name(s.File), s.URI, s.EntityType, since("; started (all times are UTC) ", s.StartedAt))
 	p.line("%s", s.headline())
 	for _, line := range s.waits(time.Now()) {
 		p.line("%s", line)
@@ -54,9 +54,9 @@ func (s status) print(w io.Writer, all bool) error {
 		if !all {
 			shown = redrawnEvents
 		}
-		p.line("\nWhat happened:")
+		p.line("\nEvents:")
 		if more := len(s.Events) - shown; more > 0 {
-			p.line("  %d more before that; --json has them", more)
+			p.line("  %d earlier ones; --json has them", more)
 		}
 		for _, e := range s.Events[max(0, len(s.Events)-shown):] {
 			p.line("  %s  %s", moment(e.At), eventText(e))
@@ -83,7 +83,7 @@ func (s status) headline() string {
 	}
 	text := "running"
 	if s.Ending != "" {
-		text += " (" + s.Ending + " is ordered)"
+		text += " (" + s.Ending + " is requested)"
 	}
 	if s.Phase != "" {
 		text += ": " + string(s.Phase)

@@ -158,7 +158,7 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	}
 	code, refused := m.operate("resume", "--latest")
 	exitCode(t, refused, code, 1)
-	if !strings.Contains(refused.errors(), "nothing runs with the state folder "+m.state) {
+	if !strings.Contains(refused.errors(), "no process runs the engine of the state folder "+m.state) {
 		t.Errorf("one that does not run is refused with\n%s", refused.errors())
 	}
 	code, p = m.run()

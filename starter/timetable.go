@@ -39,7 +39,7 @@ func parseTimetable(cron, zone string) (timetable, error) {
 		return t, fmt.Errorf("--cron %q: %w", cron, err)
 	}
 	if len(t.next(time.Now(), 1)) == 0 {
-		return t, fmt.Errorf("--cron %q: %w", cron, errors.New("there is no such time; expected one that comes"))
+		return t, fmt.Errorf("--cron %q: %w", cron, errors.New("it never occurs; expected a time in the future"))
 	}
 	return t, nil
 }
