@@ -74,13 +74,16 @@ func newEnvironment(t *testing.T, f *fake) *environment {
 	return e
 }
 
+// generous bounds waits on a busy machine.
+const generous = time.Minute
+
 // environmentOf has all workflows, and these activities.
 func environmentOf(t *testing.T, j *journal, activities ...any) *environment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, journal: j}
-	e.SetTestTimeout(30 * time.Second)
-	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}})
+	e.SetTestTimeout(generous)
+	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}, DeadlockDetectionTimeout: generous})
 	for _, w := range registered {
 		e.RegisterWorkflow(w)
 	}
