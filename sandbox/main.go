@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return fail(exitError, err)
 	}
 	fmt.Fprintf(out, "Identity Cloud sandbox listens on %s, state in %s\n", server.URL(), options.StateDir)
-	if out.Err() != nil { // nobody would know its address
+	if out.Err() != nil { // its address would be unknown
 		_ = server.Close()
 		return fail(exitError, fmt.Errorf("the output cannot be written: %w", out.Err()))
 	}
@@ -75,28 +75,28 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.Address, "address", "127.0.0.1:9700", "`host:port` to listen on; port 0 takes a free one")
 	tilde.Var(flags, &o.StateDir, "state-dir", "`folder` of the database, created if missing (required)")
-	flags.StringVar(&o.ClientID, "client-id", "", "client id that is let in (or CAPTURE_CLIENT_ID)")
+	flags.StringVar(&o.ClientID, "client-id", "", "client id of the only API client (or CAPTURE_CLIENT_ID)")
 	flags.StringVar(&o.ClientSecret, "client-secret", "", "its secret (or CAPTURE_CLIENT_SECRET)")
 	tilde.Var(flags, &secretFile, "client-secret-file", "`file` with that secret")
-	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types there are")
+	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types of the sandbox")
 	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
-	flags.Int64Var(&o.Seed, "seed", 0, "decides which calls the faults hit")
-	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after so many calls that write (0 = never)")
+	flags.Int64Var(&o.Seed, "seed", 0, "selects the calls that the faults hit")
+	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after this number of calls that write (0 = never)")
 	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
-	flags.DurationVar(&o.Latency, "latency", 0, "how long a call takes at least")
+	flags.DurationVar(&o.Latency, "latency", 0, "minimum duration of a call")
 	flags.DurationVar(&o.DateSkew, "date-skew", 0, "how far the Date header is ahead of this machine's clock")
-	flags.DurationVar(&o.StampSkew, "stamp-skew", 0, "how far the clock is ahead that stamps created and lastUpdated")
-	flags.StringSliceVar(&o.Hide, "hide", nil, "`attributes` that are not shown, such as created,lastUpdated; all = all but uuid and email")
-	flags.BoolVar(&o.IgnoreCreated, "ignore-created", false, "take no notice of created in what is given")
-	flags.StringVar((*string)(&o.Emails), "emails", "folded", "which emails two records cannot both have: folded (the same but for case), exact, or shared (none: email is not unique)")
-	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate for one record that the schema refuses")
-	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, beyond them API error 510 (0 = no limit)")
-	flags.BoolVar(&showVersion, "version", false, "say which version this is")
+	flags.DurationVar(&o.StampSkew, "stamp-skew", 0, "how far the clock for created and lastUpdated is ahead")
+	flags.StringSliceVar(&o.Hide, "hide", nil, "`attributes` to hide, such as created,lastUpdated; all = all except uuid and email")
+	flags.BoolVar(&o.IgnoreCreated, "ignore-created", false, "ignore created in records")
+	flags.StringVar((*string)(&o.Emails), "emails", "folded", "which emails are duplicates: folded (ignoring case), exact, or shared (none: email is not unique)")
+	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate if the schema refuses one record")
+	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, above which API error 510 is returned (0 = no limit)")
+	flags.BoolVar(&showVersion, "version", false, "print the version")
 	flags.Usage = func() {
-		fmt.Fprintf(help, "A local Identity Cloud to try things on.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
+		fmt.Fprintf(help, "A local Identity Cloud for trials.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
 		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n"+
-			"-after: all is done before. all: each that leaves the client in doubt, not http413-after, replay and wrong-order.\n"+
-			"stranger, namesake, sign-in: the connection is reset; then somebody registers with the address of every third\nrecord (a namesake with all of its data), or its user signs in. Some change their profile when the next call comes.\n",
+			"-after: everything is written before. all: each kind that leaves the client in doubt, not http413-after, replay and wrong-order.\n"+
+			"stranger, namesake, sign-in: the connection is reset; then a user registers with the address of every third\nrecord (a namesake with all of its data), or its user signs in. Some change their profile at the next call.\n",
 			sandbox.FaultNames(), sandbox.FaultPrefixes())
 	}
 	if err := flags.Parse(args); err != nil {

@@ -76,12 +76,12 @@ func work(args []string, stdout, stderr io.Writer) error {
 	temporal.AddFlags(flags)
 	watched.AddFlags(flags)
 	tilde.Var(flags, &stateDir, "state-dir", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
-	flags.StringVar(&workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are taken as well")
-	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "where to look for work; the starter's --task-queue")
-	tilde.Var(flags, &identity, "undo-identity", "file with the private key of age for previous values that are encrypted; only rollbacks need it (UNDO_IDENTITY)")
+	flags.StringVar(&workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are accepted too")
+	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll; the same as the starter's")
+	tilde.Var(flags, &identity, "undo-identity", "file with the private age key for encrypted previous values; only rollbacks need it (UNDO_IDENTITY)")
 	notify.AddFlags(flags)
 	config.AddInsecureHTTP(flags, &insecure)
-	flags.BoolVar(&showVersion, "version", false, "say which version this is")
+	flags.BoolVar(&showVersion, "version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
@@ -163,7 +163,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	<-signals
 	t.Draining()
-	log.Info("stopping: calls in flight come to their end; once more: out at once")
+	log.Info("stopping: waiting for calls in flight; a second signal exits at once")
 	go func() {
 		<-signals
 		os.Exit(migration.ExitCannotRun)
