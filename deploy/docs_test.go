@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,7 +11,7 @@ import (
 )
 
 // The pages about running and changing the programs.
-var pages = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "docs/install.md", "docs/deploy.md", "docs/sizing.md", "docs/dependencies.md"}
+var pages = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/install.md", "docs/deploy.md", "docs/sizing.md", "docs/dependencies.md"}
 
 func TestPagesNameWhatIsThere(t *testing.T) {
 	tests := map[string]bool{}
@@ -49,6 +50,30 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(top, path[1])); err != nil {
 				t.Errorf("%s names %s: %v", page, path[1], err)
 			}
+		}
+	}
+}
+
+func TestEveryPackageIsOnTheMap(t *testing.T) {
+	_, part, _ := strings.Cut(readFile(t, "CONTRIBUTING.md"), "\n| package | holds |\n")
+	table, _, _ := strings.Cut(part, "\n\n")
+	found := map[string]int{}
+	for _, match := range regexp.MustCompile("`([\\w/]+)`").FindAllStringSubmatch(table, -1) {
+		found[match[1]]++
+	}
+	command := exec.Command("go", "list", "./...")
+	command.Dir = top
+	output, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(output))
+	if len(packages) < 30 {
+		t.Fatalf("go list names %d packages; the test looks in the wrong place", len(packages))
+	}
+	for _, path := range packages {
+		if name := strings.TrimPrefix(path, "durable-dataload/"); found[name] != 1 {
+			t.Errorf("the map of CONTRIBUTING.md names the package %s %d times, want once", name, found[name])
 		}
 	}
 }
