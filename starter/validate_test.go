@@ -96,7 +96,7 @@ func TestValidateWithoutATarget(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d, want 0; stderr:\n%s", code, stderr)
 	}
-	hasAll(t, stdout, "1 record", "Nothing was found that is wrong.", "Not checked: address, credentials, entity type and clock: no --apid_uri is given", "the schema is not known")
+	hasAll(t, stdout, "1 record", "No faults were found.", "Not checked: address, credentials, entity type and clock: no --apid_uri is given", "the schema is not known")
 
 	t.Setenv("CAPTURE_APID_URI", "https://nobody.invalid")
 	_, stdout, _, _ = inFolder(t, "email\na@example.com\n", "validate", "--offline")

@@ -141,7 +141,7 @@ func TestOddFiles(t *testing.T) {
 		{"line ends of old Macintosh programs", "a,b\r1,2\r3,4\r", nil, nil, "line 1: the header holds a carriage return that is not followed by a line feed; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)"},
 		{"a carriage return outside of quotes", "a,b\n1\r2,3\n4,5\n", [][]string{{"4", "5"}}, []string{"line 2: column 1 (a): " + faultCR.String()}, ""},
 		{"UTF-16 as Excel writes it", "\xff\xfea\x00\t\x00b\x00\r\x00\n\x00", nil, nil, `line 1: the file is UTF-16 text; expected CSV in UTF-8; save it as "CSV UTF-8", or give --encoding utf-16`},
-		{"Windows-1252", "a,b\n1,Ren\xe9\n", nil, nil, `line 2: byte 6 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`},
+		{"Windows-1252", "a,b\n1,Ren\xe9\n", nil, nil, `line 2: byte 6 of the line is not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or name the encoding with --encoding`},
 
 		{"a name twice", "a,b,a\n1,2,3\n", nil, nil, `line 1: columns 1 and 3 have the same name; expected each name once; remove one of them`},
 		{"names that differ in case", "a,A\n1,2\n", [][]string{{"1", "2"}}, nil, ""},

@@ -294,7 +294,7 @@ func (i *inspection) next() (piece, error) {
 
 func (i *inspection) checkUTF8(b []byte, line int64) error {
 	if line, column, bad := badUTF8(b, line); bad {
-		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or say what it is with --encoding", column, saveAsUTF8))
+		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or name the encoding with --encoding", column, saveAsUTF8))
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// What spreadsheets, databases and scripts write into a cell where the value is lost, or never was.
+// Placeholders and error texts of spreadsheets, databases and scripts for a missing or lost value.
 var (
 	sheetErrors = regexp.MustCompile(`^(#[\p{Lu}\d¡¿/_]{2,20}[!?]|#(N/A|NV|N/D|N/B|N/F|I/T|ND|Н/Д|BUSY|GETTING_DATA)!?|Err:\d{3})$`)
 	scientific  = regexp.MustCompile(`^[+-]?\d([.,]\d+)?[Ee][+-]\d{1,3}$`)
@@ -19,8 +19,8 @@ var (
 	}
 )
 
-// artefact says what a cell is if it is no value but what a program wrote in its place. The variant tells the kinds
-// apart. Most cells are told by their first byte.
+// artefact recognizes a cell with a placeholder or error text of a program instead of a value. variant identifies its kind,
+// 0 for a normal cell. Most cells are decided by their first byte.
 func artefact(cell string) (variant rune, message string) {
 	if len(cell) < 2 || len(cell) > 200 {
 		return 0, ""
@@ -30,31 +30,31 @@ func artefact(cell string) (variant rune, message string) {
 	case c == '#' || c == 'E':
 		switch {
 		case strings.Trim(cell, "#") == "" && len(cell) > 2:
-			return '#', "the cell is a row of number signs, as a spreadsheet shows a value that its column is too narrow for" + asText + "widen the column and export again"
+			return '#', "the cell contains only number signs, which a spreadsheet shows for a value in a column that is too narrow" + asText + "widen the column and export again"
 		case sheetErrors.MatchString(cell):
-			return 'e', "the cell is an error of a spreadsheet, as #REF! is" + asText + "correct the formula and export again"
+			return 'e', "the cell is an error of a spreadsheet, such as #REF!" + asText + "correct the formula and export again"
 		}
 	case c == '\\' && cell == `\N`:
-		return 'm', `the cell is \N, which MySQL writes for no value` + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
+		return 'm', `the cell is \N, which MySQL writes for a missing value` + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
 	case c >= '0' && c <= '9' || c == '-' || c == '+':
 		if len(cell) <= 30 && strings.ContainsAny(cell, "eE") && scientific.MatchString(cell) {
-			return 's', "the cell is a number as a spreadsheet shortens it, as 4.5E+11 is, and its digits are lost" + asText + "format the column as text and export again"
+			return 's', "the cell is a number that a spreadsheet has shortened, such as 4.5E+11, and its digits are lost" + asText + "format the column as text and export again"
 		}
 	case (c == '{' || c == '[') && (strings.HasPrefix(cell, "{'") || strings.HasPrefix(cell, "[{'") || strings.HasPrefix(cell, "['") || strings.HasPrefix(cell, "[object ")):
-		return 'r', "the cell is what a script shows of an object, and not JSON" + asText + "export it as JSON"
+		return 'r', "the cell is a script's text form of an object, not JSON" + asText + "export it as JSON"
 	}
 	if noValue[cell] {
-		return 'n', "the cell is a word that programs write for no value, as NULL is" + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
+		return 'n', "the cell is a word that programs write for a missing value, such as NULL" + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
 	}
 	return 0, ""
 }
 
-// hashForm is how a kind of password hash can be told from a plain-text password.
+// hashForm recognizes a kind of password hash that is sent as a plain-text password.
 type hashForm struct {
 	form    *regexp.Regexp
 	name    string // with its article
-	mapping string // the kind that a mapping says; "" where the platform documents no import
-	surely  bool   // nobody has such a password
+	mapping string // the kind in a mapping; "" if the platform documents no import
+	surely  bool   // a plain-text password never looks like this
 }
 
 var hashForms = []hashForm{
@@ -80,7 +80,7 @@ var hashForms = []hashForm{
 	{regexp.MustCompile(`^(?i)[0-9a-f]{128}$`), "a SHA-512", "sha-512", false},
 }
 
-// hashLike gives the kind of hash, as its place in hashForms, that a password in plain text looks like; -1 if none.
+// hashLike returns the index in hashForms of the kind of hash that a plain-text password looks like; -1 if none.
 func hashLike(password string) int {
 	if len(password) < 20 || len(password) > 1000 {
 		return -1
@@ -89,14 +89,14 @@ func hashLike(password string) int {
 }
 
 func (h *hashForm) message() string {
-	what := "the password looks like " + h.name + " hash, and would be taken for plain text, so that nobody could sign in with it; "
+	what := "the password looks like " + h.name + " hash, and would be imported as plain text, so that its user could not sign in; "
 	if h.mapping == "" {
 		return what + "the platform documents no import of such hashes; ask Akamai, or leave the column out and have users set a new password"
 	}
 	return what + fmt.Sprintf(`say so with a mapping, password: {type: password, hash: %s}, or as JSON, {"type": "password-%s", "value": …}`, h.mapping, h.mapping)
 }
 
-// invisibleNames are those of the usual ones.
+// invisibleNames are the names of common invisible characters.
 var invisibleNames = map[rune]string{
 	'\t': "tab", '\n': "line break", '\r': "carriage return", ' ': "space", 0: "zero byte", 0x1B: "escape", 0x7F: "delete",
 	0xA0: "no-break space", 0xAD: "soft hyphen", 0x200B: "zero-width space", 0x200C: "zero-width non-joiner", 0x200D: "zero-width joiner",
@@ -104,8 +104,8 @@ var invisibleNames = map[rune]string{
 	0x202D: "left-to-right override", 0x202E: "right-to-left override", 0x202F: "narrow no-break space", 0x2060: "word joiner", 0x3000: "ideographic space", 0xFEFF: "byte order mark",
 }
 
-// invisibleIn gives the first character of a key that nobody sees: every space, control and format character, and what
-// else Unicode shows as nothing. A plain space is one at the ends, and anywhere in an e-mail address.
+// invisibleIn returns the first invisible character of a key: a space other than U+0020, a control or format character, or
+// another one without a glyph. U+0020 counts at both ends, and anywhere in an e-mail address.
 func invisibleIn(key string) (r rune, found bool) {
 	plain := true
 	for i := range len(key) {
@@ -132,9 +132,9 @@ func invisibleIn(key string) (r rune, found bool) {
 }
 
 func invisibleMessage(r rune) string {
-	name := invisibleNames[r]
-	if name == "" {
-		name = "a character that is not seen"
+	character := fmt.Sprintf("U+%04X", r)
+	if name := invisibleNames[r]; name != "" {
+		character += " (" + name + ")"
 	}
-	return fmt.Sprintf("the key holds U+%04X (%s), which nobody sees or types; its user would not be found by the key as people write it; remove the character, or trim the column in a mapping", r, name)
+	return "the key contains the invisible character " + character + "; its user would not be found by the key as it is typed; remove the character, or trim the column in a mapping"
 }

@@ -10,25 +10,24 @@ import (
 	"durable-dataload/internal/suggest"
 )
 
-// checker holds records, as JSON, against a shape. It walks over the bytes and makes nothing of them that it does not
-// need: the records are valid JSON, since the transformation gives no other.
+// checker checks records, as JSON, against a schema. It scans the bytes and decodes only what it needs: the mapping produces
+// only valid JSON.
 type checker struct {
 	root     *node
 	findings *findings
-	named    func(path string) bool // the attribute's name may be told
+	named    func(path string) bool // the attribute's name may be reported
 	key      *node                  // of the primary key; nil if the schema does not have it
-	nextYear int                    // created in it is in the future
+	nextYear int                    // created is in the future from this year on
 
 	json  []byte
 	pos   int
 	place Place
 	row   int64 // number of the record
-	// objects counts the objects that were walked. An attribute whose seen is the number of the object that has just
-	// ended had a value in it.
+	// objects counts the objects that were scanned. An attribute whose seen is the number of an object had a value in it.
 	objects uint64
 }
 
-// check checks one record.
+// check checks one encoded record.
 func (c *checker) check(record []byte, number, line int64) error {
 	c.json, c.pos, c.row, c.place = record, 0, number, Place{Line: line}
 	return c.object(c.root)
@@ -38,7 +37,7 @@ func (c *checker) found(n *node, kind Kind, variant rune, describe func() (Sever
 	c.findings.found(findingKey{kind, n.path, variant}, c.place, describe)
 }
 
-// object walks over an object, whose bracket is next.
+// object scans an object; its opening bracket is next.
 func (c *checker) object(n *node) error {
 	c.objects++
 	this := c.objects
@@ -60,14 +59,14 @@ func (c *checker) object(n *node) error {
 	for _, m := range n.mandatory {
 		if m.seen != this {
 			c.found(m.demanded(), KindRequired, 0, func() (Severity, string) {
-				return Error, "no value; the schema wants one in every record"
+				return Error, "no value; the schema requires one in every record"
 			})
 		}
 	}
 	return nil
 }
 
-// member walks over a name and its value. It gives the attribute if that has a value.
+// member scans a name and its value. It returns the attribute if it has a value.
 func (c *checker) member(n *node) (*node, error) {
 	name, escaped := c.string()
 	m := n.members[string(name)]
@@ -98,7 +97,7 @@ func (c *checker) member(n *node) (*node, error) {
 	return m, c.value(m)
 }
 
-// value walks over a value that is not null.
+// value scans a value that is not null.
 func (c *checker) value(n *node) error {
 	first := c.peek()
 	switch n.kind {
@@ -141,7 +140,7 @@ func (c *checker) value(n *node) error {
 	}
 	c.skip()
 	c.found(n, KindType, rune(class(first)), func() (Severity, string) {
-		return Error, fmt.Sprintf("%s is sent; the schema wants %s (%s)%s", kindOfJSON(first), expected[n.kind], n.typeName, hint(n.kind, first))
+		return Error, fmt.Sprintf("%s is sent; the schema requires %s (%s)%s", kindOfJSON(first), expected[n.kind], n.typeName, hint(n.kind, first))
 	})
 	return nil
 }
@@ -151,7 +150,7 @@ var expected = map[valueKind]string{
 	date: "a string", dateTime: "a string", ipAddress: "a string", object: "an object", plural: "a list of objects",
 }
 
-// class tells the kinds of JSON values apart, by their first byte.
+// class is the kind of a JSON value, by its first byte.
 func class(first byte) byte {
 	switch first {
 	case '"', '{', '[', 'n', 't':
@@ -166,7 +165,7 @@ func kindOfJSON(first byte) string {
 	return map[byte]string{'"': "a string", '{': "an object", '[': "a list", 'n': "null", 't': "true or false", '0': "a number"}[class(first)]
 }
 
-// hint says what to do about a string where none is wanted: an untransformed column is always one.
+// hint says how to fix a string where another type is required: an untransformed column is always a string.
 func hint(kind valueKind, first byte) string {
 	switch {
 	case first != '"':
@@ -179,7 +178,7 @@ func hint(kind valueKind, first byte) string {
 
 func (c *checker) unknownMessage(n *node) string {
 	if n.within != nil {
-		return "there is an attribute in it that the schema does not have; it has " + strings.Join(n.within.names, ", ")
+		return "it contains an attribute that the schema does not have; the schema has " + strings.Join(n.within.names, ", ")
 	}
 	if like := suggest.Name(n.path, c.root.names); like != "" {
 		return fmt.Sprintf("the schema does not have this attribute; did you mean %s?", like)
@@ -199,11 +198,11 @@ func (c *checker) text(n *node, raw []byte, escaped bool) {
 	switch {
 	case n.email && !isEmail(unescapedIf(raw, escaped)):
 		c.found(n, KindEmail, 0, func() (Severity, string) {
-			return Error, "the value is no e-mail address; expected name@domain, without spaces"
+			return Error, "the value is not an e-mail address; expected name@domain, without spaces"
 		})
 	case n.kind == ipAddress && !isIPAddress(unescapedIf(raw, escaped)):
 		c.found(n, KindType, 0, func() (Severity, string) {
-			return Error, "the value is no IP address; expected one as 192.0.2.1 or 2001:db8::1"
+			return Error, "the value is not an IP address; expected one such as 192.0.2.1 or 2001:db8::1"
 		})
 	case n.kind == date || n.kind == dateTime:
 		c.date(n, raw)
@@ -215,20 +214,20 @@ func (c *checker) date(n *node, raw []byte) {
 	switch {
 	case !ok:
 		c.found(n, KindDate, 0, func() (Severity, string) {
-			return Error, "the value is no date that the platform reads; expected yyyy-mm-dd, or yyyy-mm-dd hh:mm:ss in UTC"
+			return Error, "the value is not a date that the platform reads; expected yyyy-mm-dd, or yyyy-mm-dd hh:mm:ss in UTC"
 		})
 	case year < earliestYear || year > latestYear:
 		c.found(n, KindRange, 0, func() (Severity, string) {
-			return Warning, fmt.Sprintf("the year is not within %d to %d; is that meant?", earliestYear, latestYear)
+			return Warning, fmt.Sprintf("the year is not within %d to %d; check whether that is right", earliestYear, latestYear)
 		})
 	case n.path == "created" && year >= c.nextYear:
 		c.found(n, KindRange, 1, func() (Severity, string) {
-			return Warning, "the account will have been created in a year that has not begun; is that meant?"
+			return Warning, "the creation date is in a future year; check whether that is right"
 		})
 	}
 }
 
-// plural walks over a list of objects.
+// plural scans a list of objects.
 func (c *checker) plural(n *node) error {
 	c.pos++
 	for c.space(); c.peek() != ']' && c.pos < len(c.json); c.space() {
@@ -275,7 +274,7 @@ func (c *checker) plainPassword(n *node, value string) {
 	i := hashLike(value)
 	if i < 0 {
 		c.found(n, KindPassword, 'p', func() (Severity, string) {
-			return Warning, "the password is plain text, which the platform hashes; its documentation wants that for development only; expected a hash as {\"type\": …, \"value\": …}"
+			return Warning, "the password is plain text, which the platform hashes; its documentation allows that for development only; expected a hash as {\"type\": …, \"value\": …}"
 		})
 		return
 	}
@@ -288,7 +287,7 @@ func (c *checker) plainPassword(n *node, value string) {
 	})
 }
 
-// passwordHash checks an object, whose bracket is next.
+// passwordHash checks an object; its opening bracket is next.
 func (c *checker) passwordHash(n *node) {
 	var kind string
 	hasType, hasValue := false, false
@@ -321,22 +320,22 @@ func (c *checker) passwordHash(n *node) {
 		})
 	case olderPasswordTypes[kind]:
 		c.found(n, KindPassword, 'o', func() (Severity, string) {
-			return Warning, "the kind of password hash is one that the documentation has dropped; the platform may refuse it; ask Akamai before you migrate"
+			return Warning, "the documentation no longer lists this kind of password hash, and the platform may refuse it; ask Akamai before you migrate"
 		})
 	case !passwordTypes[kind]:
 		c.found(n, KindPassword, 't', func() (Severity, string) {
-			return Error, "the kind of password hash is not one that the platform documents; expected password-bcrypt, password-sha-256 and so on, see docs/validate.md"
+			return Error, "the platform does not document this kind of password hash; expected password-bcrypt, password-sha-256 and so on, see docs/validate.md"
 		})
 	}
 }
 
-// unique keeps a value that must stand in no other record.
+// unique collects a value that no other record may have.
 func (c *checker) unique(n *node, raw []byte, escaped bool) error {
 	if n.keys == nil {
 		return nil
 	}
 	key := unescapedIf(raw, escaped)
-	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // that is said already
+	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // already reported
 		c.found(n, KindInvisible, r, func() (Severity, string) { return Warning, invisibleMessage(r) })
 	}
 	return n.keys.Add(c.row, c.place.Line, key)
@@ -349,7 +348,7 @@ func unescapedIf(raw []byte, escaped bool) string {
 	return string(raw)
 }
 
-// unescaped is the content of a JSON string that is given without its quotes.
+// unescaped decodes a JSON string without its quotes.
 func unescaped(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return string(raw)
@@ -359,7 +358,7 @@ func unescaped(raw []byte) string {
 	return s
 }
 
-// eachPath tells the paths of all members of an object, and of those within it.
+// eachPath passes the paths of all members of an object, and of those in it.
 func eachPath(record []byte, tell func(path string)) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(record, &members) != nil {
@@ -371,7 +370,7 @@ func eachPath(record []byte, tell func(path string)) {
 	}
 }
 
-// The following read JSON. What is not JSON they read to its end, as something.
+// The following functions scan JSON. Of invalid JSON they skip the rest.
 
 func (c *checker) peek() byte {
 	if c.pos < len(c.json) {
@@ -386,7 +385,7 @@ func (c *checker) space() {
 	}
 }
 
-// string reads a string, without its quotes.
+// string returns a string without its quotes.
 func (c *checker) string() (raw []byte, escaped bool) {
 	c.pos = min(c.pos+1, len(c.json))
 	from := c.pos
@@ -406,7 +405,7 @@ func (c *checker) string() (raw []byte, escaped bool) {
 	}
 }
 
-// number reads a number, nil if there is none.
+// number returns a number, nil if there is none.
 func (c *checker) number() []byte {
 	from := c.pos
 	for c.pos < len(c.json) && (c.json[c.pos] >= '0' && c.json[c.pos] <= '9' || bytes.IndexByte([]byte("+-.eE"), c.json[c.pos]) >= 0) {
@@ -418,7 +417,7 @@ func (c *checker) number() []byte {
 	return c.json[from:c.pos]
 }
 
-// skip reads over a value.
+// skip skips a value.
 func (c *checker) skip() {
 	depth := 0
 	for c.pos < len(c.json) {
@@ -430,7 +429,7 @@ func (c *checker) skip() {
 			c.pos++
 		case '}', ']':
 			if depth == 0 {
-				return // the end of what the value stands in
+				return // the end of the enclosing value
 			}
 			depth--
 			c.pos++

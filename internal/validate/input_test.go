@@ -53,26 +53,26 @@ func TestACharacterInAKeyThatNobodySeesIsTold(t *testing.T) {
 		for _, key := range []string{"ann@example.com" + string(r), string(r) + "ann@example.com", "ann" + string(r) + "@example.com", "ann" + string(r)} {
 			o := options(t)
 			o.Schema = nil
-			holds(t, validated(t, header+"ok@example.com,Ok\n\""+key+"\",Ann\n", o), []string{fmt.Sprintf("warning invisible email 1 [3]: the key holds U+%04X (", r)})
+			holds(t, validated(t, header+"ok@example.com,Ok\n\""+key+"\",Ann\n", o), []string{fmt.Sprintf("warning invisible email 1 [3]: the key contains the invisible character U+%04X", r)})
 		}
 	}
 	o := options(t)
 	o.Schema = nil
-	holds(t, validated(t, header+"ann @example.com,A\nbob@example.com ,B\n", o), []string{"warning invisible email 2 [2 3]: the key holds U+0020 (space)"})
+	holds(t, validated(t, header+"ann @example.com,A\nbob@example.com ,B\n", o), []string{"warning invisible email 2 [2 3]: the key contains the invisible character U+0020 (space)"})
 	// Another unique attribute is a key, too.
-	holds(t, validated(t, "email,nick\na@example.com,n\u200bx\n", options(t)), []string{"warning invisible nick 1 [2]: the key holds U+200B (zero-width space)"})
+	holds(t, validated(t, "email,nick\na@example.com,n\u200bx\n", options(t)), []string{"warning invisible nick 1 [2]: the key contains the invisible character U+200B (zero-width space)"})
 	o.PrimaryKey = "name"
 	holds(t, validated(t, "name,about\nAnn Test,\u00a0\nJosé Öz,x\n山田太郎,x\nعلي,x\nनमस्ते,x\nO’Neill–Żak,x\n", o), nil)
 }
 
 func TestWhatProgramsWriteInThePlaceOfAValueIsTold(t *testing.T) {
 	for message, cells := range map[string][]string{
-		"an error of a spreadsheet":           {"#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#BEZUG!", "#WERT!", "#NV", "#ZAHL!", "#VALEUR!", "#NOM?", "#¡VALOR!", "#¿NOMBRE?", "#RIF!", "#N/D", "#VERW!", "Err:508", "#GETTING_DATA"},
-		"a row of number signs":               {"###", "########", strings.Repeat("#", 60)},
-		"a number as a spreadsheet shortens":  {"4.47912E+11", "4,47912E+11", "1E+15", "-2.5E+10", "1e+16", "9.1E-05"},
-		"a word that programs write for no":   {"NULL", "null", "NaN", "nan", "None", "undefined", "(null)", "<NA>"},
-		`\N, which MySQL writes for no value`: {`\N`},
-		"what a script shows of an object":    {"[object Object]", "{'a': 1}", "[{'a': 1}]"},
+		"an error of a spreadsheet":                      {"#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#BEZUG!", "#WERT!", "#NV", "#ZAHL!", "#VALEUR!", "#NOM?", "#¡VALOR!", "#¿NOMBRE?", "#RIF!", "#N/D", "#VERW!", "Err:508", "#GETTING_DATA"},
+		"only number signs":                              {"###", "########", strings.Repeat("#", 60)},
+		"a number that a spreadsheet has shortened":      {"4.47912E+11", "4,47912E+11", "1E+15", "-2.5E+10", "1e+16", "9.1E-05"},
+		"a word that programs write for a missing value": {"NULL", "null", "NaN", "nan", "None", "undefined", "(null)", "<NA>"},
+		`\N, which MySQL writes for a missing value`:     {`\N`},
+		"text form of an object":                         {"[object Object]", "{'a': 1}", "[{'a': 1}]"},
 	} {
 		for _, cell := range cells {
 			content := "email,displayName\na@example.com,A\nb@example.com,\"" + cell + "\"\nc@example.com,\"" + cell + "\"\n"
@@ -89,8 +89,8 @@ func TestValuesThatTheMappingLosesAreTold(t *testing.T) {
 		"a@example.com,WAHR,weiblich\nb@example.com,TRUE,Female \nc@example.com,VRAI,F\nd@example.com,1.0,m\ne@example.com,yes,M\nf@example.com,,NS\n"+
 		"g@example.com,on,d\nh@example.com,0,not specified\nj@example.com,,Prefer not to say\ni@example.com,f, \n", options(t))
 	holds(t, r, []string{
-		`warning replaced optIn.status 5 [2 4 5]: the mapping does not know the value, and it is lost: null is sent instead; expected 0, 1, f, false, t, true; add`,
-		`warning replaced gender 3 [2 3 8]: the mapping does not know the value, and it is lost: "not specified" is sent instead; expected f, female, m, male, o, other; add`})
+		`warning replaced optIn.status 5 [2 4 5]: the mapping does not know the value, which is lost: null is sent instead; expected 0, 1, f, false, t, true; add`,
+		`warning replaced gender 3 [2 3 8]: the mapping does not know the value, which is lost: "not specified" is sent instead; expected f, female, m, male, o, other; add`})
 }
 
 func TestAPasswordThatLooksLikeAHashIsTold(t *testing.T) {

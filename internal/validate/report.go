@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// Severity says what a finding means for a migration.
+// Severity is what a finding means for a migration.
 type Severity string
 
 const (
 	// Error: records will not arrive, or the file is refused.
 	Error Severity = "error"
-	// Warning: it may go well, and somebody should look.
+	// Warning: the migration may succeed, but check the finding.
 	Warning Severity = "warning"
 )
 
-// Kind names what a finding is about. Scripts may rely on the names.
+// Kind is the subject of a finding. Scripts may rely on the names.
 type Kind string
 
 // Kinds of findings.
 const (
 	KindFile        Kind = "file"              // the file or its header is not usable
 	KindEncoding    Kind = "encoding"          // not UTF-8
-	KindQuote       Kind = "quote"             // a quote that is never closed, or closed by that of another record
+	KindQuote       Kind = "quote"             // a quote that is never closed, or only by that of another record
 	KindFields      Kind = "fields"            // a record cannot be split into the header's columns
 	KindEmptyRecord Kind = "empty_record"      // no column has a value
-	KindCell        Kind = "cell"              // what a program wrote in the place of a value
-	KindReplaced    Kind = "replaced"          // a value that the mapping does not know, and replaces
+	KindCell        Kind = "cell"              // a placeholder or error text of a program instead of a value
+	KindReplaced    Kind = "replaced"          // a value that the mapping does not know and replaces
 	KindTransform   Kind = "transform"         // a value cannot be transformed
-	KindTooLarge    Kind = "too_large"         // the record is larger than a call may be
+	KindTooLarge    Kind = "too_large"         // the record does not fit into a call
 	KindNoKey       Kind = "no_key"            // the primary key is missing or empty
-	KindInvisible   Kind = "invisible"         // a character in a key that nobody sees
+	KindInvisible   Kind = "invisible"         // an invisible character in a key
 	KindNotUnique   Kind = "not_unique"        // the schema does not call the primary key unique
 	KindKeyTwice    Kind = "key_twice"         // an earlier record has the primary key
 	KindUniqueTwice Kind = "unique_twice"      // an earlier record has the value of another unique attribute
@@ -41,56 +41,55 @@ const (
 	KindLength      Kind = "length"
 	KindEmail       Kind = "email"
 	KindDate        Kind = "date"
-	KindRange       Kind = "range" // a date that is hardly meant
+	KindRange       Kind = "range" // an implausible date
 	KindPassword    Kind = "password"
 	KindSelection   Kind = "selection" // the file has no records, or too few for --start-at or --canary
 	KindTarget      Kind = "target"    // address, credentials, permission
 	KindClock       Kind = "clock"
-	KindMore        Kind = "more" // what there was no room to tell apart
+	KindMore        Kind = "more" // more kinds of findings than the report lists
 )
 
-// Finding is something that was found, with all the lines that it was found on put together.
+// Finding is a fault or a remark, with all lines that it applies to.
 type Finding struct {
 	Severity Severity `json:"severity"`
 	Kind     Kind     `json:"kind"`
-	// Attribute is the path of the attribute, where it is about one.
+	// Attribute is the path of the attribute, if it is about one.
 	Attribute string `json:"attribute,omitempty"`
-	// Message says what was found and what was expected, and what to do. It holds no value of a record.
+	// Message says what was found, what was expected, and what to do. It contains no value of a record.
 	Message string `json:"message"`
 	// Count is how often it was found; 0 if it is not about records.
 	Count int64 `json:"count,omitempty"`
-	// Places are the first of them, in the order of the file.
+	// Places are the first places, in the order of the file.
 	Places []Place `json:"places,omitempty"`
 }
 
 // Place is where something was found.
 type Place struct {
-	// Line is the physical line on which the record starts, or which is meant itself.
+	// Line is the physical line of the fault or, for a record, of its start.
 	Line int64 `json:"line"`
-	// FirstLine is, of a value that stands twice, the line of the first record that has it.
+	// FirstLine is, for a duplicate value, the line of the first record with it.
 	FirstLine int64 `json:"first_line,omitempty"`
 }
 
-// Report is what validation has found.
+// Report is the result of a validation.
 type Report struct {
 	File    string `json:"file"` // without its folder
 	SHA256  string `json:"sha256"`
 	Bytes   int64  `json:"bytes"`
-	Records int64  `json:"records"` // after the header; with those before the first wanted one
+	Records int64  `json:"records"` // after the header, including those before StartAt
 	Sent    int64  `json:"sent"`    // would be sent
 	// Findings are the errors and then the warnings.
 	Findings []Finding `json:"findings"`
-	// LargestRecord and LargestBatch are the sizes of the largest, in bytes of a request; Limit is what the body of a
-	// request may have.
+	// LargestRecord and LargestBatch are encoded sizes in a request; Limit is the largest size of a request's body.
 	LargestRecord Size  `json:"largest_record"`
 	LargestBatch  Size  `json:"largest_batch"`
 	Limit         int64 `json:"limit"`
-	// NotChecked says what was not checked, and why.
+	// NotChecked lists what was not checked, and why.
 	NotChecked []string `json:"not_checked"`
 	Forecast   Forecast `json:"forecast"`
 }
 
-// Size is how large something is, and where it starts.
+// Size is a size and the line on which the record or batch starts.
 type Size struct {
 	Bytes int64 `json:"bytes"`
 	Line  int64 `json:"line"`
@@ -120,12 +119,12 @@ func (r *Report) Add(severity Severity, kind Kind, message string) {
 	r.Findings = append(r.Findings, f)
 }
 
-// maxFindings keeps the report of a file that is no data at all to a size that can be read.
+// maxFindings keeps the report readable for a file that contains no usable data.
 const maxFindings = 500
 
-// findings puts together what belongs together.
+// findings groups the faults by key.
 type findings struct {
-	lines int // places that are kept of each
+	lines int // places that are kept for each
 	by    map[findingKey]*Finding
 	list  []*Finding
 }
@@ -136,13 +135,13 @@ type findingKey struct {
 	variant rune
 }
 
-// found is the finding with a key, made by describe the first time, with one more place.
+// found adds a place to the finding with this key. describe is called for the first place.
 func (s *findings) found(key findingKey, p Place, describe func() (Severity, string)) {
 	f := s.by[key]
 	if f == nil && len(s.list) >= maxFindings {
 		key = findingKey{kind: KindMore}
 		describe = func() (Severity, string) {
-			return Error, "further problems, of too many kinds to list them; mend those above and validate again"
+			return Error, "more problems, of too many kinds to list them; fix those above and validate again"
 		}
 		f = s.by[key]
 	}
@@ -161,7 +160,7 @@ func (s *findings) found(key findingKey, p Place, describe func() (Severity, str
 	}
 }
 
-// sorted gives the errors and then the warnings, each in the order in which they were found first.
+// sorted returns the errors and then the warnings, each in the order in which they were first found.
 func (s *findings) sorted() []Finding {
 	all := []Finding{}
 	for _, severity := range []Severity{Error, Warning} {
@@ -174,20 +173,20 @@ func (s *findings) sorted() []Finding {
 	return all
 }
 
-// Forecast is how long a migration of the file will take, as far as that can be known.
+// Forecast estimates the duration of a migration of the file.
 type Forecast struct {
-	Calls int64 `json:"calls"` // of the first round; calls that are lost come again
+	Calls int64 `json:"calls"` // of the first round; lost calls are repeated in later ones
 	// AtLeast and AtMost bound the time of these calls. AtLeast is 0 if there is neither a limit of calls a second nor
-	// a measured time of a call. AtMost has every call take as long as it may.
+	// a measured time of a call. AtMost assumes that every call takes the whole timeout.
 	AtLeast Seconds `json:"at_least_seconds"`
 	AtMost  Seconds `json:"at_most_seconds"`
-	// Delta is what a delta migration may need on top, if every record exists already: one call for each.
+	// Delta is the additional time of a delta migration in which every record exists already: one call for each.
 	Delta Seconds `json:"delta_at_most_seconds"`
 	// CallTime is the measured time of a harmless call, 0 if none was made.
 	CallTime Seconds `json:"call_time_seconds"`
 }
 
-// Seconds is a duration, to the microsecond.
+// Seconds is a duration with a precision of microseconds.
 type Seconds float64
 
 func seconds(d time.Duration) Seconds { return Seconds(math.Round(d.Seconds()*1e6) / 1e6) }

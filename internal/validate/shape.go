@@ -7,7 +7,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// node is one attribute of a schema, made ready for checking.
+// node is one attribute of a schema, prepared for checking.
 type node struct {
 	path      string // with dots; "" for the record itself
 	kind      valueKind
@@ -16,21 +16,21 @@ type node struct {
 	required  bool
 	email     bool
 	reserved  bool
-	open      bool // members that are not known are fine
+	open      bool // unknown members are accepted
 	members   map[string]*node
-	mandatory []*node  // members that must have a value, or have such members
-	names     []string // paths of all attributes below it, those within plurals not among them
+	mandatory []*node  // members that are required, or contain required members
+	names     []string // paths of all attributes below it, without those in plurals
 
-	// stranger stands for members that are not known, and whose names are not to be told; it has them within.
-	stranger, within *node
+	// unnamed stands for unknown members whose names may not be reported; its field within is the object that contains them.
+	unnamed, within *node
 
 	// keys collects the values, if they must be unique.
 	keys *dupkeys.Finder
-	// seen is the object in which the attribute had a value last; see checker.
+	// seen is the last object in which the attribute had a value; see checker.
 	seen uint64
 }
 
-// valueKind is what a value has to be.
+// valueKind is the type of a value.
 type valueKind uint8
 
 const (
@@ -48,7 +48,7 @@ const (
 	password
 )
 
-// kindOf reads the type of a schema. A type that is not known may be anything.
+// kindOf converts the type of a schema. An unknown type accepts any value.
 func kindOf(name string) valueKind {
 	switch name {
 	case "string":
@@ -76,15 +76,15 @@ func kindOf(name string) valueKind {
 	return anything
 }
 
-// platform are the attributes that every entity type has, and the password, whose values have a form of their own: what
-// can be checked without a schema.
+// platform is what can be checked without a schema: the attributes that every entity type has, and the password, whose
+// values have a format of their own.
 var platform = identitycloud.Schema{Attributes: []identitycloud.Attribute{
 	{Name: "id", Type: "id"}, {Name: "uuid", Type: "uuid"},
 	{Name: "created", Type: "dateTime"}, {Name: "lastUpdated", Type: "dateTime"},
 	{Name: "password", Type: "password"},
 }}
 
-// newShape makes a schema ready. Without one it knows the platform's own attributes and lets all others pass.
+// newShape prepares a schema. Without one it checks the attributes of platform and accepts all others.
 func newShape(schema *identitycloud.Schema) *node {
 	root := &node{kind: object, open: schema == nil}
 	if schema == nil {
@@ -111,7 +111,7 @@ func (n *node) addMembers(attributes []identitycloud.Attribute) {
 			m.addMembers(a.Attributes)
 			m.open = len(a.Attributes) == 0
 		}
-		// The elements of a plural get their ids from the platform, as records do.
+		// The platform sets the ids of the elements of a plural, as it does for records.
 		if n.kind == plural && a.Type == "id" {
 			m.reserved, m.required = true, false
 		}
@@ -120,7 +120,7 @@ func (n *node) addMembers(attributes []identitycloud.Attribute) {
 		if m.kind == object {
 			n.names = append(n.names, m.names...)
 		}
-		// A plural may be empty, so what its elements must have is asked of each, and not of the record.
+		// A plural may be empty, so its required members are checked in each element and not in the record.
 		if m.required || m.kind == object && len(m.mandatory) > 0 {
 			n.mandatory = append(n.mandatory, m)
 		}
@@ -136,7 +136,7 @@ func (n *node) doNotDemand(name string) {
 	}
 }
 
-// at is the attribute at a path, which is made where unknown ones are fine; nil if there is none.
+// at returns the attribute at a path, nil if there is none. It is added if unknown attributes are accepted.
 func (n *node) at(path string) *node {
 	name, rest, nested := strings.Cut(path, ".")
 	m := n.members[name]
@@ -159,8 +159,8 @@ func (n *node) at(path string) *node {
 	return m.at(rest)
 }
 
-// unknown is the attribute that stands for a member that is not known. named says that the name comes from the header
-// or the mapping, and not out of a value, so that it may be told.
+// unknown returns the attribute that stands for an unknown member. named reports whether the name comes from the header or
+// the mapping, and not from a value, so that it may be reported.
 func (n *node) unknown(name string, named func(path string) bool) *node {
 	path := join(n.path, name)
 	if named(path) {
@@ -168,13 +168,13 @@ func (n *node) unknown(name string, named func(path string) bool) *node {
 		n.members[name] = m
 		return m
 	}
-	if n.stranger == nil {
-		n.stranger = &node{path: n.path, kind: unknownAttribute, within: n}
+	if n.unnamed == nil {
+		n.unnamed = &node{path: n.path, kind: unknownAttribute, within: n}
 	}
-	return n.stranger
+	return n.unnamed
 }
 
-// demanded is the first attribute at or below the node that must have a value.
+// demanded returns the first required attribute at or below the node.
 func (n *node) demanded() *node {
 	if n.required || len(n.mandatory) == 0 {
 		return n

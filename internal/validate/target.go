@@ -11,7 +11,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// Target is what is asked about the platform. All of its calls only read.
+// Target is the platform. All of its calls only read.
 type Target interface {
 	Check(ctx context.Context) error
 	EntityType(ctx context.Context) (identitycloud.Schema, error)
@@ -19,8 +19,8 @@ type Target interface {
 
 var _ Target = (*identitycloud.Client)(nil)
 
-// Meter learns from the answers of a target how long a call takes and how the clocks differ. Its method Saw is a hook:
-// see identitycloud.Config.Answered.
+// Meter measures the duration of calls and the difference of the clocks. Its method Saw is a hook: see
+// identitycloud.Config.Answered.
 type Meter struct {
 	clock evidence.DateClock
 
@@ -28,27 +28,27 @@ type Meter struct {
 	callTime time.Duration
 }
 
-// Saw takes an answer into account.
+// Saw records an answer.
 func (m *Meter) Saw(date, sent, received time.Time) {
 	m.clock.Saw(date, sent, received)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if took := received.Sub(sent); m.callTime == 0 || took < m.callTime { // the first call also made the connection
+	if took := received.Sub(sent); m.callTime == 0 || took < m.callTime { // the first call also opened the connection
 		m.callTime = took
 	}
 }
 
-// CallTime is the time of the fastest call, 0 if there was none with a date.
+// CallTime is the duration of the fastest call, 0 if there was none with a date.
 func (m *Meter) CallTime() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.callTime
 }
 
-// tolerance is how far the clocks may be apart. How far the platform lets them be for signed calls is not documented.
+// tolerance is the accepted difference of the clocks. The limit of the platform for signed calls is not documented.
 const tolerance = 5 * time.Second
 
-// ahead is by how much the target's clock is ahead of ours at least (or behind, if negative); 0 within the tolerance.
+// ahead is the least amount by which the target's clock is ahead of ours (or behind, if negative); 0 within the tolerance.
 func (m *Meter) ahead() time.Duration {
 	skew := m.clock.Skew()
 	switch {
@@ -62,15 +62,15 @@ func (m *Meter) ahead() time.Duration {
 	return 0
 }
 
-// Probed is what a target has told.
+// Probed is the result of Probe.
 type Probed struct {
 	Schema     *identitycloud.Schema // nil if it is not known
 	Findings   []Finding
 	NotChecked []string
 }
 
-// Probe asks a target with two harmless calls whether address, credentials and entity type are right, and for the
-// schema, and compares the clocks. What is wrong is a finding; the error is that of ctx.
+// Probe makes two harmless calls to verify address, credentials and entity type and to read the schema, and compares the
+// clocks. Faults are findings; its error is that of ctx.
 func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 	var p Probed
 	if err := t.Check(ctx); err != nil {
@@ -79,7 +79,7 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 		}
 		severity := Error
 		if errors.Is(err, identitycloud.ErrBusy) {
-			severity = Warning // it passes
+			severity = Warning // it is temporary
 		}
 		p.add(severity, KindTarget, err.Error())
 		return p, nil
@@ -89,7 +89,7 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 		if off < 0 {
 			way, off = "ahead of", -off
 		}
-		p.add(Warning, KindClock, fmt.Sprintf("this machine's clock is about %s %s the target's; set it, or have it set by NTP; signed calls may be refused", off, way))
+		p.add(Warning, KindClock, fmt.Sprintf("this machine's clock is about %s %s the target's; set it, or synchronize it by NTP; signed calls may be refused", off, way))
 	}
 	schema, err := ReadSchema(ctx, t)
 	switch {
@@ -100,12 +100,12 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 	default:
 		p.Schema = schema
 	}
-	// The call that counts says nothing of the right to create.
+	// Permission to count does not imply permission to create.
 	p.NotChecked = append(p.NotChecked, "whether the API client may create records: only creating one would tell; it needs the feature direct_access or owner")
 	return p, nil
 }
 
-// ReadSchema reads the schema of the entity type. Its error is for people, and says what follows from it.
+// ReadSchema reads the schema of the entity type. Its error says what follows from it.
 func ReadSchema(ctx context.Context, t Target) (*identitycloud.Schema, error) {
 	schema, err := t.EntityType(ctx)
 	var api *identitycloud.APIError

@@ -129,7 +129,7 @@ func TestTheTextOfAReport(t *testing.T) {
 3 kinds of errors:
   5 × foo: the schema does not have this attribute; rename the column, or remove it
       lines 2, 3, 4, …
-  4 × email: an earlier record has the same key, without regard to case; only the first is created
+  4 × email: an earlier record has the same key, ignoring case; only the first is created
       lines 3 (first in 2), 4 (first in 2), 5 (first in 2), …
   the target
 
@@ -137,7 +137,7 @@ func TestTheTextOfAReport(t *testing.T) {
   the clock
 
 Largest record: 66 bytes (line 2). Largest call: 390 bytes of at most 5000000 (from line 2).
-Time: from 1s, when the target is fast, to 1s, when every call takes as long as it may; a harmless call took 120ms. A delta migration: at most 5s more, one call a record.
+Time: from 1s, if the target is fast, to 1s, if every call takes the whole timeout; a harmless call took 120ms. A delta migration: at most 5s more, one call a record.
 `
 	if b.String() != want {
 		t.Errorf("the text is\n%s\nwant\n%s", b.String(), want)

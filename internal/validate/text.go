@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/safetext"
 )
 
-// Text writes the report for people. Names of the target's schema stand in it, as it has them.
+// Text writes the report as text. Names from the schema are printed unchanged.
 func (r *Report) Text(out io.Writer) {
 	w := &strings.Builder{}
 	defer func() { _, _ = io.WriteString(out, safetext.Text(w.String())) }()
@@ -32,7 +32,7 @@ func (r *Report) Text(out io.Writer) {
 		}
 	}
 	if len(r.Findings) == 0 {
-		fmt.Fprint(w, "\nNothing was found that is wrong.\n")
+		fmt.Fprint(w, "\nNo faults were found.\n")
 	}
 	if r.Sent > 0 {
 		fmt.Fprintf(w, "\nLargest record: %d bytes (line %d). Largest call: %d bytes of at most %d (from line %d).\n",
@@ -51,7 +51,7 @@ func (r *Report) count(s Severity) int {
 	return r.Warnings()
 }
 
-// Line is the finding without its places: how often, about what, and what it is.
+// Line is the finding without its places: count, attribute and message.
 func (f Finding) Line() string {
 	var b strings.Builder
 	if f.Count > 0 {
@@ -64,7 +64,7 @@ func (f Finding) Line() string {
 	return b.String()
 }
 
-// Where is the places of the finding, empty if it has none.
+// Where lists the places of the finding; it is empty if there are none.
 func (f Finding) Where() string {
 	var lines []string
 	for _, p := range f.Places {
@@ -88,7 +88,7 @@ func (f Finding) Where() string {
 	return "lines " + strings.Join(lines, ", ")
 }
 
-// String is the forecast for people.
+// String returns the forecast as text.
 func (f Forecast) String() string {
 	from, to, delta := f.AtLeast.text(), f.AtMost.text(), f.Delta.text()
 	measured := ""
@@ -96,9 +96,9 @@ func (f Forecast) String() string {
 		measured = fmt.Sprintf("; a harmless call took %s", max(f.CallTime.duration(), time.Millisecond).Round(time.Millisecond))
 	}
 	if f.AtLeast == 0 {
-		return fmt.Sprintf("Time: at most %s, when every call takes as long as it may%s. A delta migration: at most %s more, one call a record.", to, measured, delta)
+		return fmt.Sprintf("Time: at most %s, if every call takes the whole timeout%s. A delta migration: at most %s more, one call a record.", to, measured, delta)
 	}
-	return fmt.Sprintf("Time: from %s, when the target is fast, to %s, when every call takes as long as it may%s. A delta migration: at most %s more, one call a record.", from, to, measured, delta)
+	return fmt.Sprintf("Time: from %s, if the target is fast, to %s, if every call takes the whole timeout%s. A delta migration: at most %s more, one call a record.", from, to, measured, delta)
 }
 
 func (s Seconds) text() string {

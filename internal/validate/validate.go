@@ -17,49 +17,50 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// Records makes what is sent of records, and knows what it makes of what. It is a *mapping.Records.
+// Records is a compiled mapping: a *mapping.Records.
 type Records interface {
 	mapping.Appender
 	mapping.Maker
-	// Keyless says that the record is sent without a usable value of the attribute.
+	// Keyless reports whether the record is sent without a usable value of the attribute.
 	Keyless(attribute string, fields []string) bool
-	// Reads says whether anything is made of a column, from 0.
+	// Reads reports whether a column, from 0, is used.
 	Reads(column int) bool
-	// Replaced tells the attributes that get something else than their cells say, and what is expected there.
+	// Replaced passes the attributes whose values are replaced because the mapping does not know them, and the values that it
+	// expects.
 	Replaced(fields []string, tell func(attribute, expected string))
 }
 
-// Options says how a file would be migrated.
+// Options describes the migration of a file.
 type Options struct {
-	// Encoder makes the transformation for a header. Its error is a finding about the header.
+	// Encoder compiles the mapping for a header. Its error becomes a finding about the header.
 	Encoder func(header []string) (Records, error)
 
-	// Schema is that of the entity type, nil if it is not known. Then only the platform's own attributes are checked.
+	// Schema is the schema of the entity type, nil if it is not known. Then only the system attributes are checked.
 	Schema *identitycloud.Schema
 
 	Delimiter  source.Delimiter
-	Name       string // what the report calls the file; empty is the name in path
+	Name       string // of the file in the report; the name in path if empty
 	BatchSize  int
-	StartAt    int64  // number of the first record that is wanted; 0 means 1
-	Canary     int    // records that are to be loaded first; 0 means none
+	StartAt    int64  // number of the first record; 0 means 1
+	Canary     int    // records that are loaded first; 0 means none
 	PrimaryKey string // path of an attribute
-	Room       int64  // of the records of a request: see identitycloud.Room
+	Room       int64  // for records in a request: see identitycloud.Room
 	Pace       Pace
 	CallTime   time.Duration // of a harmless call, 0 if it was not measured
 
-	// TempDir is the folder for what does not fit into memory: 32 bytes for each record and unique attribute, gone at
-	// the end, however the process ends.
+	// TempDir is the folder for a temporary file: 32 bytes for each record and unique attribute. The file is removed when the
+	// process ends, however it ends.
 	TempDir string
 
-	// Places is how many places are kept of each finding.
+	// Places is the number of places that are kept for each finding.
 	Places int
 
-	// Progress is called, if given, about once a MiB with what was read.
+	// Progress, if given, is called about once a MiB with what was read.
 	Progress func(bytes, records int64)
 }
 
-// File validates a file in one pass. The error is one of reading it, or of TempDir: what is wrong in the file is in
-// the report.
+// File validates a file in one pass. Its error concerns reading the file or TempDir; the faults of the file are in the
+// report.
 func File(ctx context.Context, path string, o Options) (*Report, error) {
 	if o.Name == "" {
 		o.Name = filepath.Base(path)
@@ -102,19 +103,19 @@ type validation struct {
 	o        Options
 	header   *source.Header
 	encoder  Records
-	keyed    int // the column that gives the primary key, -1 if there is none
+	keyed    int // the column of the primary key, -1 if there is none
 	checker  *checker
 	unique   []*node
 	findings *findings
 	report   *Report
 	json     []byte
 	cutter   *source.Cutter
-	size     int64 // of the record that is being placed
+	size     int64 // of the record that is being added to a batch
 	batch    batch
 	calls    int64
 }
 
-// batch is the one that is being filled.
+// batch is the batch that is being filled.
 type batch struct {
 	sent int
 	size Size
@@ -125,20 +126,20 @@ func (v *validation) refused(r *source.Refusal) {
 	key := findingKey{kind: KindFile, about: about}
 	switch r.Kind {
 	case source.NotUTF8:
-		key.kind, about = KindEncoding, `bytes that are not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or say what it is with --encoding`
+		key.kind, about = KindEncoding, `bytes that are not UTF-8; expected UTF-8 in the whole file; save it as "CSV UTF-8", or name the encoding with --encoding`
 	case source.OpenQuote:
-		key.kind, about = KindQuote, "a quote that is not closed; close it, and double each quote that belongs to a value; the lines behind it were read as records all the same"
+		key.kind, about = KindQuote, "a quote that is not closed; close it, and double each quote that belongs to a value; the lines after it were read as records nevertheless"
 	}
 	key.about = about
 	v.findings.found(key, Place{Line: r.Line}, func() (Severity, string) { return Error, about })
 }
 
-// say is a finding whose text is all that there is to tell it by.
+// say adds a finding that is identified by its message.
 func (v *validation) say(severity Severity, kind Kind, line int64, message string) {
 	v.findings.found(findingKey{kind: kind, about: message}, Place{Line: line}, func() (Severity, string) { return severity, message })
 }
 
-// prepare makes what depends on the header.
+// prepare compiles what depends on the header.
 func (v *validation) prepare() error {
 	encoder, err := v.o.Encoder(v.header.Names)
 	if err != nil {
@@ -183,8 +184,8 @@ func (v *validation) prepare() error {
 	return nil
 }
 
-// namedPaths says of which attributes the name may be told: those at the top, which come from the header or the mapping;
-// those that columns are named after; and those that a record has whose columns are all empty. Other names stand in
+// namedPaths returns which attributes may be named in the report: those at the top, which come from the header or the
+// mapping; those that columns are named after; and those of a record whose columns are all empty. Other names come from
 // values.
 func (v *validation) namedPaths() func(string) bool {
 	paths := map[string]bool{}
@@ -215,8 +216,8 @@ func (v *validation) record(r source.Record) error {
 	v.json, err = mapping.Encode(v.json[:0], v.header, v.encoder, v.o.Room, r.Raw)
 	var unsendable *mapping.Unsendable
 	if errors.As(err, &unsendable) {
-		if unsendable.Fault == mapping.TooLarge { // each has another size
-			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d bytes are allowed, as they travel", v.o.Room)
+		if unsendable.Fault == mapping.TooLarge { // one finding for all sizes
+			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", v.o.Room)
 		}
 		v.say(Error, kindOfFault[unsendable.Fault], r.Line, unsendable.Reason)
 		v.place(r, unsendable.Size, false)
@@ -236,7 +237,7 @@ func (v *validation) record(r source.Record) error {
 	return v.checker.check(v.json, r.Number, r.Line)
 }
 
-// checkKey tells a record that has no value in the primary key.
+// checkKey reports a record without a value in the primary key.
 func (v *validation) checkKey(r source.Record) error {
 	if v.checker.key == nil {
 		return nil
@@ -251,10 +252,10 @@ func (v *validation) checkKey(r source.Record) error {
 	return nil
 }
 
-// cells tells what can be seen in the record as it stands, and not any more in what is made of it.
+// cells reports what is visible in the cells and lost in the encoded record.
 func (v *validation) cells(r source.Record) {
 	for _, line := range v.header.Swallowed(r.Raw, v.keyed) {
-		v.say(Warning, KindQuote, r.Line+int64(line), "the line looks like a record, and is a part of a value of the record above it, which a quote has opened; close that quote, or double it if it belongs to the value")
+		v.say(Warning, KindQuote, r.Line+int64(line), "the line looks like a record, but is part of a quoted value of the record above it; close that quote, or double it if it belongs to the value")
 	}
 	fields, err := v.header.Fields(r.Raw)
 	if err != nil {
@@ -267,12 +268,13 @@ func (v *validation) cells(r source.Record) {
 	}
 	v.encoder.Replaced(fields, func(attribute, expected string) {
 		v.findings.found(findingKey{KindReplaced, attribute, 0}, Place{Line: r.Line}, func() (Severity, string) {
-			return Warning, "the mapping does not know the value, and it is lost: " + expected + "; add the words of this file in a mapping (docs/mapping.md)"
+			return Warning, "the mapping does not know the value, which is lost: " + expected + "; add the words of this file to a mapping (docs/mapping.md)"
 		})
 	})
 }
 
-// place puts a record into a batch. What is not sent has the size 0, unless it is too large: that has a batch of its own.
+// place adds a record to a batch. The size of a record that is not sent is 0, unless it is too large and so in a batch of
+// its own.
 func (v *validation) place(r source.Record, size int64, sent bool) {
 	v.size = size
 	if v.cutter.Begins(r) {
@@ -312,15 +314,15 @@ func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error)
 	v.report.Findings = v.findings.sorted()
 	v.report.Forecast = v.o.Pace.forecast(v.calls, v.report.Sent, v.o.CallTime)
 	if v.header == nil {
-		v.report.NotChecked = append(v.report.NotChecked, "the records: without a usable header it is not known what their columns are")
+		v.report.NotChecked = append(v.report.NotChecked, "the records: without a usable header their columns are not known")
 	}
 	if v.o.Schema == nil {
-		v.report.NotChecked = append(v.report.NotChecked, "whether the attributes exist, and their types, lengths and what is required: the schema is not known")
+		v.report.NotChecked = append(v.report.NotChecked, "whether the attributes exist, their types, lengths and required attributes: the schema is not known")
 	}
 	return v.report, nil
 }
 
-// checkSelection tells of options that the file is too short for, and of a file without records.
+// checkSelection reports options that the file is too short for, and a file without records.
 func (v *validation) checkSelection() {
 	var refusal *source.Refusal
 	if err := source.CheckSelection(v.o.Name, v.report.Records, v.o.StartAt, v.o.Canary); errors.As(err, &refusal) {
@@ -330,7 +332,7 @@ func (v *validation) checkSelection() {
 	}
 }
 
-// tellUnique tells whether the target refuses a second record with the same primary key.
+// tellUnique reports whether the target refuses a second record with the same primary key.
 func (v *validation) tellUnique() {
 	switch {
 	case v.header == nil || v.checker == nil || v.checker.key == nil:
@@ -345,12 +347,12 @@ func (v *validation) tellUnique() {
 	}
 }
 
-// duplicateKeys tells the records that have the value of a unique attribute that an earlier one has.
+// duplicateKeys reports the records whose value of a unique attribute an earlier record has.
 func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
 	f := &Finding{Severity: Warning, Kind: KindUniqueTwice, Attribute: n.path,
-		Message: "an earlier record has the same value, without regard to case, and the schema wants it to be unique; unless the attribute's case counts, the target refuses all but the first"}
+		Message: "an earlier record has the same value, ignoring case, and the schema requires it to be unique; unless the attribute is case-sensitive, the target refuses all but the first"}
 	if n == v.checker.key {
-		f.Severity, f.Kind, f.Message = Error, KindKeyTwice, "an earlier record has the same key, without regard to case; only the first is created"
+		f.Severity, f.Kind, f.Message = Error, KindKeyTwice, "an earlier record has the same key, ignoring case; only the first is created"
 	}
 	err := n.keys.Each(ctx, v.o.TempDir, func(d dupkeys.Duplicate) error {
 		f.Count++

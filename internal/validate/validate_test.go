@@ -125,39 +125,39 @@ func TestWhatIsFoundInAFile(t *testing.T) {
 			"error unknown_attribute primaryAddress.zipp 1 [2]: the schema does not have this attribute; did you mean primaryAddress.zip?",
 			"error unknown_attribute foo 1 [2]: the schema does not have this attribute; rename the column"}},
 		{"names out of values are not told", "email,clients\na@example.com,\"[{\"\"clientId\"\": \"\"1\"\", \"\"secret\"\": 1}]\"\n",
-			[]string{"error unknown_attribute clients 1 [2]: there is an attribute in it that the schema does not have; it has clients.id, clients.clientId, clients.name"}},
+			[]string{"error unknown_attribute clients 1 [2]: it contains an attribute that the schema does not have; the schema has clients.id, clients.clientId, clients.name"}},
 		{"reserved attributes, but not created", "email,id,uuid,lastUpdated,created\na@example.com,1,2,,2012-06-13 18:02:56\n", []string{
 			"error reserved_attribute id 1", "error reserved_attribute uuid 1", "error reserved_attribute lastUpdated 1"}},
 		{"lengths, in characters", "email,nick\na@example.com,ÄÖÜäö\nb@example.com,abcdef\nc@example.com,\"a\"\"b\\c\"\n",
 			[]string{"error length nick 1 [3]: the value is too long; the schema allows 5 characters"}},
-		{"e-mail addresses", header + "a@b@example.com,\na,\n a@example.com,\n", []string{"error email email 3 [2 3 4]: the value is no e-mail address"}},
+		{"e-mail addresses", header + "a@b@example.com,\na,\n a@example.com,\n", []string{"error email email 3 [2 3 4]: the value is not an e-mail address"}},
 		{"strings where others are wanted", "email,vip,age,weight,primaryAddress\na@example.com,true,1,1.5,x\n", []string{
-			"error type vip 1 [2]: a string is sent; the schema wants true or false, without quotes (boolean); the column needs a transformation",
-			"error type age 1 [2]: a string is sent; the schema wants a whole number",
-			"error type weight 1 [2]: a string is sent; the schema wants a number",
-			"error type primaryAddress 1 [2]: a string is sent; the schema wants an object (object); name the columns of an object with a dot"}},
+			"error type vip 1 [2]: a string is sent; the schema requires true or false, without quotes (boolean); the column needs a transformation",
+			"error type age 1 [2]: a string is sent; the schema requires a whole number",
+			"error type weight 1 [2]: a string is sent; the schema requires a number",
+			"error type primaryAddress 1 [2]: a string is sent; the schema requires an object (object); name the columns of an object with a dot"}},
 		{"an address of the Internet", "email,lastIP\na@example.com,192.0.2.1\nb@example.com,2001:db8::1\nc@example.com,192.0.2.256\n",
-			[]string{"error type lastIP 1 [4]: the value is no IP address"}},
+			[]string{"error type lastIP 1 [4]: the value is not an IP address"}},
 		{"dates", "email,emailVerified,created\n" +
 			"a@example.com,2012-02-29 23:59:59,2015-12-15T07:36:25Z\nb@example.com,2013-02-29,20120613\n" +
 			"c@example.com,1/2/2003,\nd@example.com,0012-06-13 18:02:56,\ne@example.com,2012-06-13 24:00:00,2099-01-01\n", []string{
-			"error date emailVerified 3 [3 4 6]: the value is no date",
-			"warning range emailVerified 1 [5]: the year is not within", "warning range created 1 [6]: the account will have been created"}},
+			"error date emailVerified 3 [3 4 6]: the value is not a date",
+			"warning range emailVerified 1 [5]: the year is not within", "warning range created 1 [6]: the creation date is in a future year"}},
 		{"plurals", "email,clients\na@example.com,\"{\"\"clientId\"\":\"\"1\"\"}\"\nb@example.com,\"[1, null]\"\nc@example.com,\"[{}, {\"\"clientId\"\":\"\"1\"\",\"\"id\"\":3}]\"\nd@example.com,[]\n", []string{
-			"error type clients 1 [2]: an object is sent; the schema wants a list of objects (plural)",
+			"error type clients 1 [2]: an object is sent; the schema requires a list of objects (plural)",
 			"error type clients 1 [3]: an element of the list is a number", "error type clients 1 [3]: an element of the list is null",
 			"error required clients.clientId 1 [4]", "error reserved_attribute clients.id 1 [4]"}},
 		{"passwords", "email,password\n" + strings.Join([]string{"a@example.com,plain", `b@example.com,"{""type"":""password-bcrypt"",""value"":""x""}"`,
 			`c@example.com,"{""type"":""password-bcrypt""}"`, `d@example.com,"{""value"":""x"",""type"":""password-md5""}"`,
 			`e@example.com,"{""value"":""x"",""type"":""bcrypt""}"`, "f@example.com,[1]", "g@example.com,", `h@example.com,"{""type"":{""type"":""password-bcrypt""},""value"":""""}"`}, "\n"), []string{
 			"error password password 2 [4 9]: the password object lacks a type or a value",
-			"error password password 1 [6]: the kind of password hash is not one",
+			"error password password 1 [6]: the platform does not document this kind",
 			"error password password 1 [7]: the value is neither plain text nor an object",
 			"warning password password 1 [2]: the password is plain text",
-			"warning password password 1 [5]: the kind of password hash is one that the documentation has dropped"}},
-		{"more kinds than can be told apart", header + manyFields(), append(manyKinds(), "error more  2 [502 503]: further problems")},
+			"warning password password 1 [5]: the documentation no longer lists this kind of password hash"}},
+		{"more kinds than can be told apart", header + manyFields(), append(manyKinds(), "error more  2 [502 503]: more problems")},
 		{"a record that is too large", header + "a@example.com," + strings.Repeat(long, 5000) + "\nb@example.com," + long,
-			[]string{"error too_large  1 [2]: the record is too large for a request; at most 4999940 bytes"}},
+			[]string{"error too_large  1 [2]: the record is too large for a request; at most 4999940 encoded bytes"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			holds(t, validated(t, c.content, options(t)), c.want)
@@ -352,7 +352,7 @@ func TestWhatTheTransformationOfAMappingMayGive(t *testing.T) {
 		quoted(`{ "email" : "b@example.com" , "age" : 1.0 , "vip" : "true", "givenName": 5, "optIn": {"status": null, "extra": 1} }`)+
 		quoted(`{"em\u0061il":"c@example.com","given\u004eame":"C","nick":"\u00e4\u00e4\u00e4\u00e4\u00e4"}`), o)
 	holds(t, r, []string{
-		"error type age 1 [3]: a number is sent; the schema wants a whole number",
-		"error type vip 1 [3]: a string is sent", "error type givenName 1 [3]: a number is sent; the schema wants a string",
-		"error unknown_attribute optIn 1 [3]: there is an attribute in it"})
+		"error type age 1 [3]: a number is sent; the schema requires a whole number",
+		"error type vip 1 [3]: a string is sent", "error type givenName 1 [3]: a number is sent; the schema requires a string",
+		"error unknown_attribute optIn 1 [3]: it contains an attribute"})
 }

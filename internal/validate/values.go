@@ -8,14 +8,14 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// passwordTypes are those that the documentation lists for imports, in its present edition ("Transform user passwords").
+// passwordTypes are the types that the current documentation lists for imports ("Transform user passwords").
 var passwordTypes = set(
 	"password-bcrypt", "password-crypt-sha256", "password-crypt-sha512", "password-crypt-des",
 	"password-pbkdf2-sha1", "password-pbkdf2-sha256", "password-pbkdf2-sha512",
 	"password-phpass-sha512-truncated-55", "password-netforum", "password-sha-256", "password-sha-512",
 )
 
-// olderPasswordTypes are those that an earlier edition listed besides.
+// olderPasswordTypes are further types that an earlier edition listed.
 var olderPasswordTypes = set(
 	"password-md5", "password-crypt-md5", "password-md5-salted-left-base64", "password-md5-salted-right-base64",
 	"password-phpass-md5",
@@ -29,13 +29,13 @@ func set(names ...string) map[string]bool {
 	return m
 }
 
-// The years outside of which a date is hardly meant: a birthday of 0019, an expiry of 9999.
+// Dates outside of these years are implausible: a birthday in 0019, an expiry in 9999.
 const (
 	earliestYear = 1900
 	latestYear   = 2100
 )
 
-// yearOf reads a date or dateTime in the forms that the platform documents.
+// yearOf returns the year of a date or dateTime in the documented formats of the platform.
 func yearOf(s []byte) (year int, ok bool) {
 	if year, ok := plainYear(s); ok {
 		return year, true
@@ -47,7 +47,7 @@ func yearOf(s []byte) (year int, ok bool) {
 	return t.Year(), err == nil
 }
 
-// plainYear reads the two usual forms, 2006-01-02 and 2006-01-02 15:04:05, without the general and slower way.
+// plainYear is a fast path for the two most frequent formats, 2006-01-02 and 2006-01-02 15:04:05.
 func plainYear(s []byte) (year int, ok bool) {
 	const form = "0000-00-00 00:00:00"
 	if len(s) != len("0000-00-00") && len(s) != len(form) {
@@ -69,7 +69,7 @@ func plainYear(s []byte) (year int, ok bool) {
 	return year, true
 }
 
-// isEmail says that s has the outline of an address. What exactly the platform takes for one is not documented.
+// isEmail reports whether s looks like an address. The platform does not document its exact rule.
 func isEmail(s string) bool {
 	name, domain, ok := strings.Cut(s, "@")
 	return ok && name != "" && domain != "" && !strings.ContainsAny(s, " \t\r\n") && !strings.Contains(domain, "@")
