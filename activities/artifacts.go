@@ -32,24 +32,17 @@ type ArtifactsInput struct {
 // one disposition. From then on nothing of this run may be sent: a worker that was
 // suspended finds the run sealed.
 func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return migration.Summary{}, err
-	}
-	if err := m.folder.Seal(in.Run.ID); err != nil {
-		return migration.Summary{}, ended(ctx, err)
-	}
-	summary, err := m.writeArtifacts(ctx, in)
-	return summary, ended(ctx, err)
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).writeArtifacts, in)
 }
 
-func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
+func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (summary migration.Summary, err error) {
+	if err := m.folder.Seal(m.run.ID); err != nil {
+		return summary, err
+	}
 	timeline := artifacts.NewTimeline(m.start.StartedAt, in.FinishedAt)
 	rounds, err := m.rounds(ctx, timeline)
 	if err != nil {
-		return migration.Summary{}, err
+		return summary, err
 	}
 	// The retry file of a round that was not loaded holds all that is unknown. After a
 	// round that was loaded, if only in part, another file does.
@@ -58,41 +51,17 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 	if last.Round.Round > 0 && last.Batches == 0 {
 		rounds = rounds[:len(rounds)-1]
 	} else if unresolved, err = m.unresolvedName(in); err != nil {
-		return migration.Summary{}, err
+		return summary, err
 	}
-	var retry []string
-	for _, r := range rounds[1:] {
-		retry = append(retry, r.file.Name)
-	}
-	set, err := m.writeSet(ctx, artifacts.Options{
-		Dir: m.spec.OutputDir, Stamp: m.start.Stamp, Header: m.index.Header(), Retry: retry, Unresolved: unresolved, Updates: m.updatesBy(),
-	}, last.Round.Round, timeline)
+	set, err := m.writeSet(ctx, rounds, unresolved, last.Round.Round, timeline)
 	if err != nil {
-		return migration.Summary{}, err
+		return summary, err
 	}
-	counts, files := set.counts, set.files
-	keyless, err := m.keylessSummary(set.aside)
-	if err != nil {
-		return migration.Summary{}, err
+	if summary, err = m.summarize(in, rounds, set); err != nil {
+		return summary, err
 	}
 	events, err := m.eventsBefore(in.FinishedAt)
 	if err != nil {
-		return migration.Summary{}, err
-	}
-	summary := migration.Summary{
-		WorkflowID: m.start.ID, DataFile: m.spec.InputName(), DataSHA256: m.spec.SHA256,
-		EntityType: m.spec.Target.EntityType, URI: m.spec.Target.URI,
-		StartedAt: m.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
-		Records: counts, Files: files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
-		Keyless: keyless,
-	}
-	for i, r := range rounds {
-		if i < len(files.Retry) {
-			r.Round.RetryFile = &files.Retry[i]
-		}
-		summary.Rounds = append(summary.Rounds, r.Round)
-	}
-	if err := m.of.SaveSummary(summary); err != nil {
 		return summary, err
 	}
 	err = artifacts.WriteSummary(m.spec.OutputDir, m.start.Stamp, summary, artifacts.Details{
@@ -101,19 +70,47 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (m
 	if err != nil {
 		return summary, err
 	}
+	return summary, m.end(in, summary.Records)
+}
+
+// summarize makes the summary, and keeps it in the migration's folder.
+func (m *migrationRun) summarize(in ArtifactsInput, rounds []roundTotal, set writtenSet) (migration.Summary, error) {
+	keyless, err := m.keylessSummary(set.aside)
+	if err != nil {
+		return migration.Summary{}, err
+	}
+	summary := migration.Summary{
+		WorkflowID: m.start.ID, DataFile: m.spec.InputName(), DataSHA256: m.spec.SHA256,
+		EntityType: m.spec.Target.EntityType, URI: m.spec.Target.URI,
+		StartedAt: m.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
+		Records: set.counts, Files: set.files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
+		Keyless: keyless,
+	}
+	for i, r := range rounds {
+		if i < len(set.files.Retry) {
+			r.Round.RetryFile = &set.files.Retry[i]
+		}
+		summary.Rounds = append(summary.Rounds, r.Round)
+	}
+	return summary, m.of.SaveSummary(summary)
+}
+
+// end ends the run: it removes what a resumed migration has replaced, and marks the
+// migration as finished unless rerunning the command resumes it.
+func (m *migrationRun) end(in ArtifactsInput, counts migration.Counts) error {
 	if err := m.dropUnresolved(in.Run); err != nil {
-		return summary, err
+		return err
 	}
 	if err := releaseNames(m.folder, m.spec.OutputDir); err != nil {
-		return summary, err
+		return err
 	}
 	if err := m.folder.AppendEvent(migration.Event{At: in.FinishedAt, Kind: migration.EventEnded, Text: counts.String(), Reason: in.Halted}); err != nil {
-		return summary, err
+		return err
 	}
 	if !in.Cancelled && (in.Stopped || counts.Unknown > 0 || counts.Remaining > 0) {
-		return summary, nil // rerunning the command resumes it
+		return nil
 	}
-	return summary, m.of.Finish(in.Cancelled)
+	return m.of.Finish(in.Cancelled)
 }
 
 // releaseNames releases the names of result files that a folder has reserved.
@@ -217,8 +214,14 @@ type writtenSet struct {
 	aside   int // unknown records that are not sent again
 }
 
-func (m *migrationRun) writeSet(ctx context.Context, options artifacts.Options, lastRound int, timeline *artifacts.Timeline) (w writtenSet, err error) {
-	set, err := artifacts.NewSet(options)
+func (m *migrationRun) writeSet(ctx context.Context, rounds []roundTotal, unresolved string, lastRound int, timeline *artifacts.Timeline) (w writtenSet, err error) {
+	var retry []string
+	for _, r := range rounds[1:] {
+		retry = append(retry, r.file.Name)
+	}
+	set, err := artifacts.NewSet(artifacts.Options{
+		Dir: m.spec.OutputDir, Stamp: m.start.Stamp, Header: m.index.Header(), Retry: retry, Unresolved: unresolved, Updates: m.updatesBy(),
+	})
 	if err != nil {
 		return w, err
 	}

@@ -30,27 +30,17 @@ func (a *Activities) CountReasons(ctx context.Context, run Run) (Reasons, error)
 // decision whether the migration resumes, and counts their reasons. WriteArtifacts
 // replaces the files at the end.
 func (a *Activities) WriteFailures(ctx context.Context, run Run) (Reasons, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(run)
+	return onRun(ctx, a.migration, run, (*migrationRun).writeFailures, run)
+}
+
+func (m *migrationRun) writeFailures(ctx context.Context, _ Run) (Reasons, error) {
+	lastRound, err := m.of.LastRound()
 	if err != nil {
 		return Reasons{}, err
 	}
-	if err := m.writeFailures(ctx); err != nil {
-		return Reasons{}, ended(ctx, err)
-	}
-	t, err := tally.Of(ctx, run.Folder.Migration())
-	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(m.start.Stamp)}, ended(ctx, err)
-}
-
-func (m *migrationRun) writeFailures(ctx context.Context) error {
-	lastRound, err := m.of.LastRound()
-	if err != nil {
-		return err
-	}
 	files, err := artifacts.NewFailures(m.spec.OutputDir, m.start.Stamp, m.index.Header())
 	if err != nil {
-		return err
+		return Reasons{}, err
 	}
 	defer files.Discard()
 	err = store.ForEachOrdered(ctx, m.folder.Path(), m.index.Batches(), func(ctx context.Context, n int) ([]artifacts.Record, error) {
@@ -66,7 +56,11 @@ func (m *migrationRun) writeFailures(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return Reasons{}, err
 	}
-	return files.Commit(ctx)
+	if err := files.Commit(ctx); err != nil {
+		return Reasons{}, err
+	}
+	t, err := tally.Of(ctx, m.of)
+	return Reasons{Failed: t.Failed, Unknown: t.Unknown, File: artifacts.FailName(m.start.Stamp)}, err
 }

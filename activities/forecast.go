@@ -30,17 +30,10 @@ type Forecast struct {
 // Forecast reads the calls of the first batches of round 0 from the ledger and changes
 // nothing: a batch whose worker died is left undecided.
 func (a *Activities) Forecast(ctx context.Context, in ForecastInput) (Forecast, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	f, err := a.forecast(ctx, in)
-	return f, ended(ctx, err)
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).forecast, in)
 }
 
-func (a *Activities) forecast(ctx context.Context, in ForecastInput) (f Forecast, err error) {
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return f, err
-	}
+func (m *migrationRun) forecast(ctx context.Context, in ForecastInput) (f Forecast, err error) {
 	var took []time.Duration
 	for batch := 1; batch <= in.Loaded; batch++ {
 		err := m.ledger.Visit(ctx, ledger.Key{Batch: batch}, nil, func(_ ledger.Key, outcomes ledger.Outcomes) {

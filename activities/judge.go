@@ -11,8 +11,7 @@ import (
 // were sent.
 func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
-	reason := answer.Reason
-	verdict := answer.Verdict
+	reason, verdict := answer.Reason, answer.Verdict
 	switch {
 	case answer.Fault != nil:
 		verdict = identitycloud.Unknown // the call is at fault, not the records: the next round sends them again
@@ -21,20 +20,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 	}
 	switch verdict {
 	case identitycloud.Answered:
-		for n, i := range sent {
-			switch r := answer.Records[n]; {
-			case r.UUID != "":
-				outcomes.Created(i, r.UUID)
-			case r.Err != nil && r.Err.IsDuplicate():
-				outcomes.Duplicate(i, r.Err.Words())
-			case r.Err != nil:
-				outcomes.Failed(i, r.Err.Words())
-				outcomes.Classify(i, r.Err.Reason())
-			default:
-				reason = r.Unknown
-				outcomes.Unknown(i, reason)
-			}
-		}
+		reason = judgeRecords(outcomes, sent, answer)
 	case identitycloud.Refused:
 		if l.mayIsolate(len(sent), answer) {
 			l.isolated++
@@ -48,33 +34,60 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 		lost := l.lostAsTooLarge(sent, answer)
 		switch {
 		case len(lost) == len(sent):
-			for _, i := range sent {
-				outcomes.Unknown(i, reason)
-			}
+			unknown(outcomes, sent, reason)
 		case len(sent) > 1:
-			split := ledger.NewOutcomes(l.batch.Records)
-			if !answer.NothingWritten {
-				for _, i := range sent {
-					split.Halved(i)
-				}
-			}
-			for _, i := range lost {
-				split.Unknown(i, reason)
-			}
-			o := split.Outcomes(true, reason)
-			o.Split = true
-			return o
+			return l.halved(sent, lost, answer)
 		default:
 			outcomes.Failed(sent[0], "the target refuses the record as too large: "+answer.Words())
 			outcomes.Classify(sent[0], reason)
 		}
 	default: // also NotSent: the claim is used up
-		for _, i := range sent {
-			outcomes.Unknown(i, reason)
-		}
+		unknown(outcomes, sent, reason)
 	}
 	o := outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
 	o.Unwritten = answer.NothingWritten
+	return o
+}
+
+// judgeRecords judges an answer for each record, and returns the reason of those that are
+// unknown.
+func judgeRecords(outcomes *ledger.Builder, sent []int, answer identitycloud.Answer) (reason string) {
+	reason = answer.Reason
+	for n, i := range sent {
+		switch r := answer.Records[n]; {
+		case r.UUID != "":
+			outcomes.Created(i, r.UUID)
+		case r.Err != nil && r.Err.IsDuplicate():
+			outcomes.Duplicate(i, r.Err.Words())
+		case r.Err != nil:
+			outcomes.Failed(i, r.Err.Words())
+			outcomes.Classify(i, r.Err.Reason())
+		default:
+			reason = r.Unknown
+			outcomes.Unknown(i, reason)
+		}
+	}
+	return reason
+}
+
+func unknown(outcomes *ledger.Builder, positions []int, reason string) {
+	for _, i := range positions {
+		outcomes.Unknown(i, reason)
+	}
+}
+
+// halved sends a call that was too large again in halves, without the records that are
+// lost.
+func (l *loading) halved(sent, lost []int, answer identitycloud.Answer) ledger.Outcomes {
+	split := ledger.NewOutcomes(l.batch.Records)
+	if !answer.NothingWritten {
+		for _, i := range sent {
+			split.Halved(i)
+		}
+	}
+	unknown(split, lost, answer.Reason)
+	o := split.Outcomes(true, answer.Reason)
+	o.Split = true
 	return o
 }
 

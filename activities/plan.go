@@ -43,15 +43,13 @@ func (b PlannedBatch) Lines() (first, last int) { return b[1], b[2] }
 // PlanBatches says what is to be loaded next. It reads index and ledger and changes
 // nothing.
 func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return Plan{}, err
-	}
-	plan := Plan{After: in.After}
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).planBatches, in)
+}
+
+func (m *migrationRun) planBatches(ctx context.Context, in PlanInput) (plan Plan, err error) {
+	plan.After = in.After
 	if plan.Total, err = m.roundLength(in.Round); err != nil {
-		return plan, ended(ctx, err)
+		return plan, err
 	}
 	to := plan.Total
 	if in.To > 0 {
@@ -90,7 +88,7 @@ func (a *Activities) PlanBatches(ctx context.Context, in PlanInput) (Plan, error
 		plan.After = l.Position()
 		return nil
 	})
-	return plan, ended(ctx, err)
+	return plan, err
 }
 
 // UpdatePlanInput asks for the batches from one on whose duplicates are to be
@@ -114,14 +112,7 @@ type UpdatePlan struct {
 
 // PlanUpdates says what is to be updated next. It changes nothing.
 func (a *Activities) PlanUpdates(ctx context.Context, in UpdatePlanInput) (UpdatePlan, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return UpdatePlan{}, err
-	}
-	plan, err := m.planUpdates(ctx, in)
-	return plan, ended(ctx, err)
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).planUpdates, in)
 }
 
 func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (plan UpdatePlan, err error) {

@@ -57,15 +57,13 @@ const (
 // New records can be invisible for minutes. A batch with records that may be decided
 // later stays open until they are, or until ResolveInput.Last.
 func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return Resolved{}, err
-	}
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).resolveDuplicates, in)
+}
+
+func (m *migrationRun) resolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
 	r := &resolving{migrationRun: m, in: in, taken: map[string]bool{}}
-	err = r.resolve(ctx)
-	return r.sum, ended(ctx, err)
+	err := r.resolve(ctx)
+	return r.sum, err
 }
 
 type resolving struct {

@@ -27,17 +27,15 @@ type RetryFileInput struct {
 // are none it writes nothing; WriteArtifacts writes what stays unknown. The earlier rounds
 // must be over.
 func (a *Activities) WriteRetryFile(ctx context.Context, in RetryFileInput) (migration.RetryFile, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return migration.RetryFile{}, err
-	}
+	return onRun(ctx, a.migration, in.Run, (*migrationRun).writeRetryFile, in)
+}
+
+func (m *migrationRun) writeRetryFile(ctx context.Context, in RetryFileInput) (migration.RetryFile, error) {
 	file, err := m.retryFile(ctx, in.Round, in.Now)
 	if err != nil || file.Records == 0 {
-		return file, ended(ctx, err)
+		return file, err
 	}
-	return file, ended(ctx, m.writeRetryFile(ctx, file))
+	return file, m.writeRetryRecords(ctx, file)
 }
 
 // retryFile returns the name and the list of a retry round: those that an earlier attempt
@@ -91,7 +89,7 @@ func (m *migrationRun) beginRound(ctx context.Context, file migration.RetryFile,
 	return m.of.CreateRetryFile(file)
 }
 
-func (m *migrationRun) writeRetryFile(ctx context.Context, file migration.RetryFile) error {
+func (m *migrationRun) writeRetryRecords(ctx context.Context, file migration.RetryFile) error {
 	w, err := artifacts.NewRetryWriter(m.spec.OutputDir, file.Name, m.index.Header())
 	if err != nil {
 		return err

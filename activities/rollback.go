@@ -42,12 +42,16 @@ type RollbackInput struct {
 func (a *Activities) RollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
 	stop := heartbeat(ctx)
 	defer stop()
-	counts, err := a.rollBackBatch(ctx, in)
+	o, err := a.rollback(in.Run)
+	if err != nil {
+		return migration.RollbackCounts{}, err
+	}
+	counts, err := o.rollBackBatch(ctx, in)
 	return counts, storageError(err)
 }
 
-func (a *Activities) rollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
-	b, err := a.undoing(ctx, in)
+func (o *rollbackRun) rollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
+	b, err := o.undoing(ctx, in)
 	if err != nil {
 		return migration.RollbackCounts{}, err
 	}
@@ -109,14 +113,6 @@ type undoing struct {
 	values map[int]map[int64]undo.Entry
 	sent   map[int]map[int64]loaded // by batch and line of the migration
 	types  delta.Types
-}
-
-func (a *Activities) undoing(ctx context.Context, in RollbackInput) (*undoing, error) {
-	o, err := a.rollback(in.Run)
-	if err != nil {
-		return nil, err
-	}
-	return o.undoing(ctx, in)
 }
 
 func (o *rollbackRun) undoing(ctx context.Context, in RollbackInput) (_ *undoing, err error) {

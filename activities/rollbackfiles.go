@@ -22,20 +22,13 @@ type RollbackArtifactsInput struct {
 // WriteRollback writes the two files of a rollback, and first proves that every item is in
 // exactly one of them. From then on nothing of this run may be sent.
 func (a *Activities) WriteRollback(ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.rollback(in.Run)
-	if err != nil {
-		return migration.RollbackSummary{}, err
-	}
-	if err := o.folder.Seal(in.Run.ID); err != nil {
-		return migration.RollbackSummary{}, ended(ctx, err)
-	}
-	summary, err := o.writeRollback(ctx, in)
-	return summary, ended(ctx, err)
+	return onRun(ctx, a.rollback, in.Run, (*rollbackRun).writeRollback, in)
 }
 
 func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
+	if err := o.folder.Seal(o.run.ID); err != nil {
+		return migration.RollbackSummary{}, err
+	}
 	summary := migration.RollbackSummary{
 		WorkflowID: o.start.ID, Source: o.rollback.Source, EntityType: o.spec.Target.EntityType, URI: o.spec.Target.URI,
 		StartedAt: o.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),

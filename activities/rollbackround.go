@@ -28,23 +28,21 @@ type RollbackBegun struct {
 // same. It fails with Refused where previous values are encrypted and this worker has no
 // key to them.
 func (a *Activities) BeginRollback(ctx context.Context, run Run) (RollbackBegun, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.rollback(run)
-	if err != nil {
-		return RollbackBegun{}, err
-	}
+	return onRun(ctx, a.rollback, run, (*rollbackRun).begin, run)
+}
+
+func (o *rollbackRun) begin(ctx context.Context, _ Run) (begun RollbackBegun, err error) {
 	if err := artifacts.CheckFolder(o.spec.OutputDir); err != nil {
-		return RollbackBegun{}, refused(err)
+		return begun, refused(err)
 	}
-	if err := a.checkIdentities(o.rollback.Migration); err != nil {
-		return RollbackBegun{}, storageError(err)
+	if err := o.activities.checkIdentities(o.rollback.Migration); err != nil {
+		return begun, err
 	}
-	begun := RollbackBegun{Items: int(o.index.Records()), Batches: o.index.Batches()}
+	begun.Items, begun.Batches = int(o.index.Records()), o.index.Batches()
 	if begun.Round, err = o.nextRound(ctx); err != nil {
-		return begun, ended(ctx, err)
+		return begun, err
 	}
-	return begun, storageError(o.folder.Rollback().SaveRound(begun.Round))
+	return begun, o.folder.Rollback().SaveRound(begun.Round)
 }
 
 // nextRound is the present round, or the one after it if that is decided and items are
@@ -153,17 +151,10 @@ type RollbackPlan struct {
 
 // PlanRollback says what is to be done next. It changes nothing.
 func (a *Activities) PlanRollback(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.rollback(in.Run)
-	if err != nil {
-		return RollbackPlan{}, err
-	}
-	plan, err := o.planRollback(ctx, in)
-	return plan, ended(ctx, err)
+	return onRun(ctx, a.rollback, in.Run, (*rollbackRun).plan, in)
 }
 
-func (o *rollbackRun) planRollback(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
+func (o *rollbackRun) plan(ctx context.Context, in RollbackPlanInput) (RollbackPlan, error) {
 	plan := RollbackPlan{After: in.After, Total: o.index.Batches()}
 	isDone := o.isDecided
 	if in.Verify {

@@ -13,14 +13,11 @@ import (
 // be gone, what was restored must have its previous values. It counts the batch as it is
 // then. It changes nothing in the target.
 func (a *Activities) VerifyRollback(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	counts, err := a.verifyRollback(ctx, in)
-	return counts, ended(ctx, err)
+	return onRun(ctx, a.rollback, in.Run, (*rollbackRun).verifyBatch, in)
 }
 
-func (a *Activities) verifyRollback(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
-	b, err := a.undoing(ctx, in)
+func (o *rollbackRun) verifyBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
+	b, err := o.undoing(ctx, in)
 	if err != nil {
 		return migration.RollbackCounts{}, err
 	}

@@ -53,6 +53,18 @@ func restartable(ctx context.Context) (_ context.Context, done func()) {
 	}
 }
 
+// onRun runs a restartable activity on a run that it opens.
+func onRun[R opened, In, Out any](ctx context.Context, open func(Run) (R, error), run Run, do func(R, context.Context, In) (Out, error), in In) (out Out, err error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	r, err := open(run)
+	if err != nil {
+		return out, err
+	}
+	out, err = do(r, ctx, in)
+	return out, ended(ctx, err)
+}
+
 // ended is the error of an activity that is restartable.
 func ended(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), errNotSent) {

@@ -39,17 +39,10 @@ type VerifyInput struct {
 // that the input does not give, and those that the target sets, are not compared; nor is
 // the plain text of a password, which the target does not show.
 func (a *Activities) VerifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	result, err := a.verifyBatch(ctx, in)
-	return result, ended(ctx, err)
+	return onRun(ctx, a.readBack, in.Run, (*verificationRun).verifyBatch, in)
 }
 
-func (a *Activities) verifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
-	o, err := a.readBack(in.Run)
-	if err != nil {
-		return migration.VerifyResult{}, err
-	}
+func (o *verificationRun) verifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
 	f, err := o.found(ctx, in.Batch)
 	if err == nil || !isNotFound(err) {
 		return f.Result, err

@@ -43,17 +43,15 @@ type VerifyArtifactsInput struct {
 // WriteVerify writes what a verification has found, and first proves that every record of
 // the sample is counted.
 func (a *Activities) WriteVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.verification(in.Run)
-	if err != nil {
-		return migration.VerifySummary{}, err
-	}
+	return onRun(ctx, a.verification, in.Run, (*verificationRun).summary, in)
+}
+
+func (o *verificationRun) summary(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {
 	summary, err := o.folder.Verification().Summary()
 	if errors.Is(err, migration.ErrAbsent) {
-		summary, err = o.writeVerify(ctx, in)
+		return o.writeVerify(ctx, in)
 	}
-	return summary, ended(ctx, err)
+	return summary, err
 }
 
 func (o *verificationRun) writeVerify(ctx context.Context, in VerifyArtifactsInput) (migration.VerifySummary, error) {

@@ -29,17 +29,10 @@ type VerifyPlan struct {
 
 // PlanVerify says what is to be read back next. It changes nothing.
 func (a *Activities) PlanVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
-	ctx, done := restartable(ctx)
-	defer done()
-	o, err := a.readBack(in.Run)
-	if err != nil {
-		return VerifyPlan{}, err
-	}
-	plan, err := o.planVerify(ctx, in)
-	return plan, ended(ctx, err)
+	return onRun(ctx, a.readBack, in.Run, (*verificationRun).plan, in)
 }
 
-func (o *verificationRun) planVerify(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
+func (o *verificationRun) plan(ctx context.Context, in VerifyPlanInput) (VerifyPlan, error) {
 	plan := VerifyPlan{After: in.After, Total: o.index.Batches(), Records: o.sampleSize()}
 	type sampled struct {
 		PlannedBatch
