@@ -68,9 +68,7 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 		t.Errorf("files %q", r.names())
 	}
 	var onDisk migration.Summary
-	if err := json.Unmarshal([]byte(r.output("summary_"+done+".json")), &onDisk); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, json.Unmarshal([]byte(r.output("summary_"+done+".json")), &onDisk))
 	expect(t, "the summary on the disk", onDisk, summary)
 
 	// Once more, in another process: the same bytes.
@@ -312,23 +310,15 @@ func TestArtifactsThatCannotBeWrittenSaySo(t *testing.T) {
 	onDisk(t)
 	r := inspected(t, people(2))
 	r.loadAll(0)
-	if err := os.RemoveAll(r.spec.OutputDir); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Write(r.spec.OutputDir, nil); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.RemoveAll(r.spec.OutputDir))
+	noError(t, store.Write(r.spec.OutputDir, nil))
 	_, err := run[migration.Summary](r, worker.Options{}, nil, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now})
 	expectType(t, err, Storage, true, r.spec.OutputDir)
 	if r.isFinished() {
 		t.Error("the migration is finished without its artifacts")
 	}
-	if err := os.Remove(r.spec.OutputDir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(r.spec.OutputDir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Remove(r.spec.OutputDir))
+	noError(t, os.Mkdir(r.spec.OutputDir, 0o700))
 	if summary := r.artifacts(false); summary.Records.Created != 2 {
 		t.Errorf("fixed: %+v, want 2 created", summary.Records)
 	}
@@ -339,9 +329,7 @@ func TestADamagedCopyStopsTheArtifacts(t *testing.T) {
 	r := inspected(t, people(4))
 	r.loadAll(0)
 	staged, err := store.Read(r.spec.Folder.Staged())
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	staged[30] ^= 1
 	if err := os.WriteFile(r.spec.Folder.Staged(), staged, 0o600); err != nil { // in place: it is open
 		t.Fatal(err)

@@ -130,14 +130,10 @@ func set(in reflect.Value, run Run) {
 func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 	r := newRig(t, people(9))
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600))
 	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
 	isRefused(t, "before it was ordered", asked(r, "InspectSource", in), "was ordered", "starter")
-	if err := r.spec.Folder.Order(r.spec); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.spec.Folder.Order(r.spec))
 	for name, change := range map[string]func(*migration.Spec){
 		"another input":   func(s *migration.Spec) { s.DataFile = secret },
 		"another output":  func(s *migration.Spec) { s.OutputDir = t.TempDir() },
@@ -164,9 +160,7 @@ func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 	r := newRig(t, people(1))
 	state := r.spec.Folder.Work()
 	folder := migration.RollbackIn(state, "key")
-	if err := folder.SaveOptions(migration.Rollback{Migration: migration.In(t.TempDir(), "key")}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, folder.SaveOptions(migration.Rollback{Migration: migration.In(t.TempDir(), "key")}))
 	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
 		t.Fatal(err)
 	}
@@ -182,12 +176,8 @@ func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
 		"summary.json":   `{"files":{"success":"..","retry":[]}}`,
 		"unresolved-run": `"../retry.csv"`,
 	} {
-		if err := folder.Make(); err != nil {
-			t.Fatal(err)
-		}
-		if err := store.Write(store.Join(folder.Path(), name), []byte(content)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, folder.Make())
+		noError(t, store.Write(store.Join(folder.Path(), name), []byte(content)))
 	}
 	var errs [5]error
 	_, errs[0] = folder.Start()
@@ -207,9 +197,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 	r := i.rig
 	file := i.put("a.csv", people(1))
 	secret := filepath.Join(t.TempDir(), "secret.csv")
-	if err := os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600))
 	activities := map[string]func(migration.Schedule) any{
 		"FindFiles":   func(s migration.Schedule) any { return FindInput{Schedule: s, Limit: 9} },
 		"PrepareFile": func(s migration.Schedule) any { return PrepareInput{Schedule: s, File: file} },
@@ -221,9 +209,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 	for name, input := range activities {
 		isRefused(t, name+" before it was created", asked(r, name, input(i.schedule)), "nightly", "starter schedule create")
 	}
-	if err := i.schedule.Order(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, i.schedule.Order())
 	for what, change := range map[string]func(*migration.Schedule){
 		"other files":       func(s *migration.Schedule) { s.Patterns = []string{secret} },
 		"another output":    func(s *migration.Schedule) { s.Options.OutputDir = t.TempDir() },
@@ -237,9 +223,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 		}
 	}
 	found, err := stat(secret)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	out := found
 	out.Path = i.dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.csv"
 	for what, f := range map[string]migration.FoundFile{"a file of others": found, "a way out": out} {
@@ -258,18 +242,14 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 			t.Errorf("%s of the schedule that was created: %v", name, err)
 		}
 	}
-	if err := i.schedule.DropOrder(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, i.schedule.DropOrder())
 	isRefused(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
 }
 
 // What PrepareFile asks for is asked for by the owner, as the schedule is.
 func TestTheMigrationOfAScheduleIsTaken(t *testing.T) {
 	i := newIncoming(t)
-	if err := i.schedule.Order(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, i.schedule.Order())
 	p := i.prepare(i.put("a.csv", people(3)))
 	in := InspectInput{Spec: p.Spec, Run: Run{Folder: p.Spec.Folder.RunFolder, ID: "run-1"}, Now: now}
 	if err := asked(i.rig, "InspectSource", in); err != nil {

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"fmt"
 	"iter"
 
@@ -67,6 +68,15 @@ func (d *dataset) batchRecords(batch int) (source.Batch, []source.Record, error)
 		return b, nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
 	}
 	return b, records(b, data), nil
+}
+
+// after is what is known of the records of a batch after a round.
+func (d *dataset) after(ctx context.Context, round, batch int) (b source.Batch, known []ledger.Record, err error) {
+	if b, err = d.index.Batch(batch); err != nil {
+		return b, nil, err
+	}
+	known, err = d.ledger.After(ctx, round, batch, b.Records)
+	return b, known, err
 }
 
 func records(b source.Batch, data []byte) []source.Record {

@@ -32,17 +32,13 @@ func TestTheFolderKeepsWhyARunFailedUntilTheNextOneBegins(t *testing.T) {
 		t.Errorf("%q is kept although a run has begun", got)
 	}
 
-	if err := r.run.Folder.Seal(r.run.ID); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.Seal(r.run.ID))
 	keep("the run was over")
 	if got := kept(); got != "" {
 		t.Errorf("%q is kept of a run that has a later one", got)
 	}
 	r.run.ID = "run-2"
-	if err := r.spec.Folder.Finish(false); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.spec.Folder.Finish(false))
 	keep("it was migrated already")
 	if got := kept(); got != "" {
 		t.Errorf("%q is kept of a migration that is done", got)

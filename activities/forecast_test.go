@@ -32,9 +32,7 @@ func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := r.run.Folder.SaveControl(r.run.ID, tc.control); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, r.run.Folder.SaveControl(r.run.ID, tc.control))
 		got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 3})
 		if want := (Forecast{Calls: 3, Median: 3 * time.Second, Longest: 9 * time.Second, Left: 7, Takes: tc.want}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)

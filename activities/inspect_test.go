@@ -25,9 +25,7 @@ func TestInspectSourcePreparesTheFolderOnce(t *testing.T) {
 		t.Errorf("%+v, want %+v, begun just now", first, want)
 	}
 	index, err := store.Read(r.run.Folder.Index())
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	staged, err := store.Read(r.spec.Folder.Staged())
 	if input, _ := store.Read(r.spec.DataFile); err != nil || string(staged) != string(input) {
 		t.Errorf("the copy is %q (%v), want %q", staged, err, input)
@@ -61,12 +59,8 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 	} {
 		r := inspected(t, people(6))
 		before, err := store.Read(r.run.Folder.Index())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := damage(r.spec.Folder); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
+		noError(t, damage(r.spec.Folder))
 		r.inspect()
 		after, err := store.Read(r.run.Folder.Index())
 		if err != nil || string(after) != string(before) {
@@ -76,9 +70,7 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 			t.Errorf("%s: the copy is %q (%v)", name, staged, err)
 		}
 		// Not with other batches: the ledger speaks of these.
-		if err := damage(r.spec.Folder); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, damage(r.spec.Folder))
 		r.spec.BatchSize = 2
 		_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 		expectType(t, err, Refused, false, "--batch-size 4")
@@ -110,22 +102,16 @@ func TestInspectSourceRefusesWhatCannotBeMigrated(t *testing.T) {
 		"a title above the header":   {"Users\nemail,givenName\na@example.com,A\n", nil, []string{"users.csv, line 1", "a title"}},
 		"no header":                  {"a@example.com,A\n", nil, []string{"users.csv, line 1", "header"}},
 		"a missing file": {"email\n", func(r *rig) {
-			if err := store.Remove(r.spec.DataFile); err != nil {
-				r.t.Fatal(err)
-			}
+			noError(r.t, store.Remove(r.spec.DataFile))
 		}, []string{"users.csv"}},
 		"a file that was changed since it was digested": {people(2), func(r *rig) { r.writeInput(people(3)) }, []string{"was changed while it was read", "start again"}},
 		"an output folder that is a file": {"email\n", func(r *rig) {
 			onDisk(r.t)
-			if err := store.Write(r.spec.OutputDir, nil); err != nil {
-				r.t.Fatal(err)
-			}
+			noError(r.t, store.Write(r.spec.OutputDir, nil))
 		}, []string{"--output-dir"}},
 		"a target that is no address": {"email\n", func(r *rig) { r.spec.Target.URI = "ftp://somewhere" }, []string{"ftp://"}},
 		"a migration that is done": {"email\n", func(r *rig) {
-			if err := r.spec.Folder.Finish(false); err != nil {
-				r.t.Fatal(err)
-			}
+			noError(r.t, r.spec.Folder.Finish(false))
 		}, []string{"migrated already", "--again"}},
 	}
 	for name, tc := range cases {
@@ -250,9 +236,7 @@ func TestARunThatStillInspectsIsSealedByALaterOne(t *testing.T) {
 	input := InspectInput{Spec: r.spec, Run: r.run, Now: now}
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, input)
 	expectType(t, err, Refused, false, "empty")
-	if err := r.run.Folder.SealOthers("run-2"); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.SealOthers("run-2"))
 	if sealed, err := r.run.Folder.Sealed(r.run.ID); !sealed || err != nil {
 		t.Errorf("sealed: %v, %v; want it sealed", sealed, err)
 	}

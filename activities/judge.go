@@ -34,7 +34,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 		lost := l.lostAsTooLarge(sent, answer)
 		switch {
 		case len(lost) == len(sent):
-			unknown(outcomes, sent, reason)
+			markUnknown(outcomes, sent, reason)
 		case len(sent) > 1:
 			return l.halved(sent, lost, answer)
 		default:
@@ -42,7 +42,7 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			outcomes.Classify(sent[0], reason)
 		}
 	default: // also NotSent: the claim is used up
-		unknown(outcomes, sent, reason)
+		markUnknown(outcomes, sent, reason)
 	}
 	o := outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
 	o.Unwritten = answer.NothingWritten
@@ -70,7 +70,7 @@ func judgeRecords(outcomes *ledger.Builder, sent []int, answer identitycloud.Ans
 	return reason
 }
 
-func unknown(outcomes *ledger.Builder, positions []int, reason string) {
+func markUnknown(outcomes *ledger.Builder, positions []int, reason string) {
 	for _, i := range positions {
 		outcomes.Unknown(i, reason)
 	}
@@ -85,7 +85,7 @@ func (l *loading) halved(sent, lost []int, answer identitycloud.Answer) ledger.O
 			split.Halved(i)
 		}
 	}
-	unknown(split, lost, answer.Reason)
+	markUnknown(split, lost, answer.Reason)
 	o := split.Outcomes(true, answer.Reason)
 	o.Split = true
 	return o
@@ -117,6 +117,9 @@ func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
 	var api *identitycloud.APIError
 	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
 }
+
+// cannotBeSent is the class of the records that fail without a call.
+const cannotBeSent = "cannot be sent"
 
 // refusedHere fails the records that cannot be sent.
 func (l *loading) refusedHere(positions []int) *ledger.Builder {

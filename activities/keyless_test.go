@@ -25,13 +25,9 @@ const some = "email,givenName\na1@example.com,a\n,B\na3@example.com,c\n\"\u200b 
 func (r *rig) written(names string) (counts []int) {
 	r.t.Helper()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	found, err := c.FindEntities(r.t.Context(), "givenName", strings.Split(names, ""))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	counts = make([]int, len(names))
 	for _, e := range found {
 		if name, err := strconv.Unquote(string(e.Attributes["givenName"])); err == nil {

@@ -72,11 +72,8 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
 	each := (samples + batches - 1) / max(batches, 1) // of a batch
 	stride := max(1, batches/samples)
 	err := store.ForEachOrdered(ctx, d.of.Path(), batches, func(ctx context.Context, n int) ([]ledger.Record, error) {
-		b, err := d.index.Batch(n + 1)
-		if err != nil {
-			return nil, err
-		}
-		return d.ledger.After(ctx, round, b.Number, b.Records)
+		_, records, err := d.after(ctx, round, n+1)
+		return records, err
 	}, batchwise(func(batch int, records []ledger.Record) {
 		left := 0
 		if batch%stride == 0 || batch == batches {
@@ -246,12 +243,8 @@ func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
 		positions []int
 	}
 	err := store.ForEachOrdered(ctx, r.folder.Path(), r.index.Batches(), func(ctx context.Context, n int) (u unknown, err error) {
-		b, err := r.index.Batch(n + 1)
-		if err != nil {
-			return u, err
-		}
-		records, err := r.ledger.After(ctx, r.in.Round, b.Number, b.Records)
-		u.batch = b.Number
+		u.batch = n + 1
+		_, records, err := r.after(ctx, r.in.Round, u.batch)
 		for i, record := range records {
 			if record.Outcome == ledger.Unknown && record.Reason != ledger.NotLookedUp {
 				u.positions = append(u.positions, i)

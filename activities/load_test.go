@@ -295,9 +295,7 @@ func TestAClaimWithoutAnOutcomeIsUnknown(t *testing.T) {
 
 func TestARunThatIsOverSendsNothing(t *testing.T) {
 	r := inspected(t, people(4))
-	if err := r.run.Folder.Seal(r.run.ID); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.Seal(r.run.ID))
 	got := r.load(0, 1)
 	if want := (ledger.Counts{Unknown: 4}); got.Counts != want {
 		t.Errorf("%+v, want %+v: nothing was sent", got, want)
@@ -307,9 +305,7 @@ func TestARunThatIsOverSendsNothing(t *testing.T) {
 	}
 	// The next run is not over.
 	r = inspected(t, people(4))
-	if err := r.run.Folder.Seal("run-0"); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.Seal("run-0"))
 	if got := r.load(0, 1); got.Created != 4 {
 		t.Errorf("after another run was sealed: %+v, want 4 created", got)
 	}
@@ -492,9 +488,7 @@ func TestAChangedInputIsNotSent(t *testing.T) {
 		},
 		"emptied": func(r *rig) { r.writeInput("") },
 		"removed": func(r *rig) {
-			if err := store.Remove(r.spec.DataFile); err != nil {
-				r.t.Fatal(err)
-			}
+			noError(r.t, store.Remove(r.spec.DataFile))
 		},
 	}
 	for name, change := range changes {
@@ -562,16 +556,10 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 
 func TestADamagedFolderIsAStorageError(t *testing.T) {
 	r := inspected(t, people(4))
-	if err := store.Write(r.spec.Folder.Staged(), []byte("short")); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, store.Write(r.spec.Folder.Staged(), []byte("short")))
 	r.load(0, 1) // reads the input itself
-	if err := store.MkdirAll(store.Join(r.run.Folder.Ledger(), "0", "00000")); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Write(store.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{")); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, store.MkdirAll(store.Join(r.run.Folder.Ledger(), "0", "00000")))
+	noError(t, store.Write(store.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{")))
 	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.SettleBatch, r.batch(0, 1))
 	expectType(t, err, Storage, true, "damaged")
 }
@@ -617,9 +605,7 @@ func TestARunDoesNotWaitForTheBucketOfAnother(t *testing.T) {
 func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 	first := inspected(t, people(4))
 	o, err := first.acts.migration(first.run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	// Other migrations come, while an activity of the first one is at work.
 	for i := range 20 {
 		other := first.run
@@ -641,9 +627,7 @@ func TestNothingIsSentWithoutTheLedger(t *testing.T) {
 	r := inspected(t, people(6), batchSize(2))
 	must[BatchResult](r, r.acts.LoadBatch, r.batch(0, 1))
 	sent := len(r.truth())
-	if err := os.RemoveAll(r.run.Folder.Ledger()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.RemoveAll(r.run.Folder.Ledger()))
 	for _, where := range []string{"in the process that has it open", "in another one"} {
 		if _, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 2)); err == nil || !strings.Contains(err.Error(), "is gone") {
 			t.Errorf("%s: %v; want an error that says so", where, err)

@@ -24,9 +24,7 @@ func (r *rig) useMapping(text string) {
 	}
 	r.spec.Mapping = migration.MappingDigest([]byte(text))
 	r.spec.MappingFile = store.Join(store.Dir(r.spec.DataFile), "mapping.yaml")
-	if err := store.Write(r.spec.MappingFile, []byte(text)); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, store.Write(r.spec.MappingFile, []byte(text)))
 }
 
 // nextRun is a later run of the same migration, in another process.
@@ -45,9 +43,7 @@ func (r *rig) refusedInspection(words ...string) {
 func (r *rig) holds(texts ...string) {
 	r.t.Helper()
 	log, err := store.Read(store.Join(r.state, sandbox.TruthFile))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	for _, text := range texts {
 		if !strings.Contains(string(log), text) {
 			r.t.Errorf("the target has no %s in\n%s", text, log)
@@ -69,9 +65,7 @@ func TestAMappingIsFollowedFromTheFoldersCopy(t *testing.T) {
 	r := newRig(t, legacy)
 	r.useMapping(legacyMapping)
 	r.inspect()
-	if err := store.Remove(r.spec.MappingFile); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, store.Remove(r.spec.MappingFile))
 	r.nextRun("run-2")
 	r.inspect()
 	if got := r.load(0, 1).Counts; got != (ledger.Counts{Created: 1, Failed: 1, Calls: 1}) {
@@ -129,9 +123,7 @@ func TestAMappingThatCannotBeFollowedIsRefused(t *testing.T) {
 			r := newRig(t, legacy)
 			r.useMapping(c.mapping)
 			if c.change != nil {
-				if err := c.change(r); err != nil {
-					t.Fatal(err)
-				}
+				noError(t, c.change(r))
 			}
 			r.refusedInspection(c.words...)
 			if _, err := store.Stat(r.run.Folder.Index()); err == nil {

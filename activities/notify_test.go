@@ -25,9 +25,7 @@ func notified(t *testing.T, r *rig, answer func(http.ResponseWriter, *http.Reque
 	server := httptest.NewServer(http.HandlerFunc(answer))
 	t.Cleanup(server.Close)
 	sender, err := notify.New(notify.Options{URL: server.URL + "/" + hookToken})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	r.acts.NotifyWith(sender)
 }
 

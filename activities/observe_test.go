@@ -30,9 +30,7 @@ import (
 func watched(r *rig) *telemetry.Telemetry {
 	r.t.Helper()
 	t, err := telemetry.Start(r.t.Context(), telemetry.Options{MetricsAddress: "127.0.0.1:0"}, "worker", slog.New(slog.DiscardHandler))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	r.t.Cleanup(t.Close)
 	r.acts.Observe(t)
 	t.Watch(r.acts.Statuses)
@@ -42,14 +40,10 @@ func watched(r *rig) *telemetry.Telemetry {
 func scrape(r *rig, m *telemetry.Telemetry) string {
 	r.t.Helper()
 	response, err := http.Get("http://" + m.Address() + "/metrics")
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	return string(text)
 }
 
@@ -99,18 +93,14 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 		t.Errorf("the oldest unknown record is so since %v, want the time of its claim, %v (%v)", since, claim.At, err)
 	}
 
-	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Limits: migration.Limits{Workers: 4}}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Limits: migration.Limits{Workers: 4}}))
 	r.retryFile(1)
 	expectMetrics(r, scrape(r, m), `dataload_paused{@} 1`, `dataload_round{@} 1`, `dataload_records_unknown{@} 4`)
 
 	// Another process loads the retry round: this one sees it nevertheless.
 	mine := r.acts
 	r.restart()
-	if err := r.run.Folder.SaveControl(r.run.ID, migration.Control{Limits: migration.Limits{Workers: 4}}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.SaveControl(r.run.ID, migration.Control{Limits: migration.Limits{Workers: 4}}))
 	r.loadAll(1)
 	theirs := r.acts
 	r.acts = mine
@@ -239,9 +229,7 @@ func TestTracesOfABatch(t *testing.T) {
 	r := newRig(t, people(4), withSpec(func(s *migration.Spec) { s.UnknownHTTP = [][2]int{{502, 502}} }))
 	m := watched(r)
 	var o client.Options
-	if err := m.Instrument(&o); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, m.Instrument(&o))
 	var options worker.Options
 	for _, i := range o.Interceptors {
 		options.Interceptors = append(options.Interceptors, i.(interceptor.WorkerInterceptor))

@@ -204,6 +204,3 @@ func (c *core) pace() *pace.State {
 	}
 	return &state
 }
-
-// cannotBeSent is the class of the records that fail without a call.
-const cannotBeSent = "cannot be sent"

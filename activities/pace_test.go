@@ -38,9 +38,7 @@ func behind(t *testing.T, input string, options ...option) (*rig, *front) {
 	t.Helper()
 	r := newRig(t, input, options...)
 	to, err := url.Parse(r.sandbox.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	f := &front{calls: map[string]int{}}
 	proxy := httputil.NewSingleHostReverseProxy(to)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -121,10 +119,7 @@ func (r *rig) loadsAll(batches int) (done <-chan struct{}) {
 // gate is that of the run.
 func (r *rig) gate() *pace.Gate {
 	r.t.Helper()
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	o := r.opened()
 	return o.gate
 }
 
@@ -132,9 +127,7 @@ func (r *rig) gate() *pace.Gate {
 func (r *rig) events() (kinds []migration.EventKind) {
 	r.t.Helper()
 	events, err := r.run.Folder.Events()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	for _, e := range events {
 		if e.Kind != migration.EventBegun {
 			kinds = append(kinds, e.Kind)
@@ -252,9 +245,7 @@ func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 	set := func(change func(*migration.Control)) {
 		t.Helper()
 		change(&control)
-		if err := r.run.Folder.SaveControl(r.run.ID, control); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, r.run.Folder.SaveControl(r.run.ID, control))
 	}
 	set(func(c *migration.Control) { c.Paused, c.PausedText = true, "by anna: lunch" })
 	done := r.loadsAll(3)
@@ -333,9 +324,7 @@ func TestAStartWithWrongCredentialsIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("%+v, want the gate open: nothing was lost", s)
 	}
 	// Nor does the begin or the end of a migration wait for an open breaker.
-	if err := r.gate().Ended(t.Context(), pace.Outcome{Fault: "it is down"}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.gate().Ended(t.Context(), pace.Outcome{Fault: "it is down"}))
 	if _, err := run[any](r, worker.Options{}, nil, r.acts.CheckTarget, r.run); err == nil {
 		t.Error("CheckTarget passes, want what the target says")
 	}
@@ -348,10 +337,7 @@ func TestAPermissionErrorOnAReadIsNoOutage(t *testing.T) {
 	t.Parallel()
 	r, f := behind(t, people(2), withSpec(func(s *migration.Spec) { s.Breaker = 1 }))
 	f.set(says(200, `{"stat":"error","code":403,"error":"client_permission_error"}`))
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := r.opened()
 	if _, err := o.target.FindEntities(t.Context(), "email", []string{"a1@example.com"}); err == nil {
 		t.Fatal("the look-up passes, want a refusal")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -33,6 +34,10 @@ type Plan struct {
 // PlannedBatch is one batch to load or update: its position in the round, first and last
 // line. It is short, since the history keeps it.
 type PlannedBatch [3]int
+
+func plannedBatch(position int, b source.Batch) PlannedBatch {
+	return PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
+}
 
 // Position is that in the round, from 1.
 func (b PlannedBatch) Position() int { return b[0] }
@@ -71,7 +76,7 @@ func (m *migrationRun) planBatches(ctx context.Context, in PlanInput) (plan Plan
 		if err != nil {
 			return l, err
 		}
-		l.PlannedBatch = PlannedBatch{position, int(b.FirstLine), int(b.LastLine)}
+		l.PlannedBatch = plannedBatch(position, b)
 		records, counts, status, err := m.ledger.Round(ctx, in.Round, batch, b.Records)
 		l.counts, l.status, l.errors = counts, status, ledger.Reasons(records, in.Round == 0 && !m.spec.Delta)
 		return l, err
@@ -125,13 +130,8 @@ func (m *migrationRun) planUpdates(ctx context.Context, in UpdatePlanInput) (pla
 		records []ledger.Record
 	}
 	err = store.ForEachOrdered(ctx, m.folder.Path(), plan.Total-in.After, func(ctx context.Context, n int) (l batchState, err error) {
-		b, err := m.index.Batch(in.After + n + 1)
-		if err != nil {
-			return l, err
-		}
-		l.PlannedBatch = PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}
-		l.records, err = m.ledger.After(ctx, plan.Round, b.Number, b.Records)
-		return l, err
+		b, records, err := m.after(ctx, plan.Round, in.After+n+1)
+		return batchState{plannedBatch(b.Number, b), records}, err
 	}, func(l batchState) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough

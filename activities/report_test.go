@@ -38,9 +38,7 @@ func TestAnEntryTellsWhenTheAnswerWasThere(t *testing.T) {
 		before := time.Now().Truncate(time.Millisecond)
 		r.load(0, batch)
 		entry, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: batch})
-		if err != nil {
-			t.Fatal(err)
-		}
+		noError(t, err)
 		if entry.At.Before(before) || entry.At.After(time.Now()) || entry.Took <= 0 || entry.Took > time.Since(before) {
 			t.Errorf("batch %d was answered at %v after %v, want between %v and now", batch, entry.At, entry.Took, before)
 		}
@@ -64,9 +62,7 @@ func TestTheReportOfAMigration(t *testing.T) {
 		{At: now.Add(time.Hour - time.Millisecond), Kind: migration.EventDecision, Text: "the last moment"},
 		{At: now.Add(time.Hour), Kind: migration.EventEnded, Text: "too late"},
 	} {
-		if err := r.run.Folder.AppendEvent(e); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, r.run.Folder.AppendEvent(e))
 	}
 	r.artifacts(true)
 	r.expectInReport("Half of the calls took", "reset</th><td>unknown</td>", `, is not valid: …</th><td class="n">2</td><td>6, 7</td>`,
@@ -128,9 +124,7 @@ func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
 		}
 		return durablefs.WriteFile(path, data)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	r.artifacts(false)
 	r.expectInReport("made them: 3 calls.", "Of 3 calls 3 were answered", `<h3 id="throughput">`)
 	if strings.Contains(r.report(), `id="latency"`) {

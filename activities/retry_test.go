@@ -89,15 +89,10 @@ func TestALateListOfARoundDoesNotHold(t *testing.T) {
 	r := inspected(t, people(8))
 	r.lose = func(int) bool { return true }
 	r.load(0, 2)
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := r.opened()
 	late := migration.RetryFile{Round: 1, Batches: 2, Records: 8, List: "round-1-late.list"}
 	list, err := store.NewWriter(r.spec.Folder.RoundList(late))
-	if err := errors.Join(err, addToRoundList(list, 1), addToRoundList(list, 2)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, errors.Join(err, addToRoundList(list, 1), addToRoundList(list, 2)))
 	held := r.retryFile(1)
 	if late, err = o.beginRound(t.Context(), late, list, now); late != held || err != nil {
 		t.Errorf("%+v (%v), want %+v, which was there before", late, err, held)

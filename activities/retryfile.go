@@ -135,15 +135,11 @@ func (m *migrationRun) eachInRound(ctx context.Context, round int, visit func(ba
 		if b.number, err = m.roundBatch(round-1, n+1); err != nil {
 			return b, err
 		}
-		batch, err := m.index.Batch(b.number)
+		batch, records, err := m.after(ctx, round-1, b.number)
 		if err != nil {
 			return b, err
 		}
 		keyless, err := m.keyless(batch)
-		if err != nil {
-			return b, err
-		}
-		records, err := m.ledger.After(ctx, round-1, b.number, batch.Records)
 		for i, r := range records {
 			b.in = append(b.in, r.MayBeSent(keyless(i)))
 			if r.Outcome == ledger.Unknown && !b.in[i] && r.Round == round-1 {

@@ -164,9 +164,7 @@ func (r *rig) restart() {
 
 func (r *rig) writeInput(input string) {
 	r.t.Helper()
-	if err := store.Write(r.spec.DataFile, []byte(input)); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, store.Write(r.spec.DataFile, []byte(input)))
 }
 
 // target is the real client with the rig's hooks.
@@ -300,9 +298,7 @@ func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, in
 	if err != nil || !value.HasValue() {
 		return result, err
 	}
-	if err := value.Get(&result); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, value.Get(&result))
 	return result, nil
 }
 
@@ -332,6 +328,14 @@ func (r *rig) inspect() Inspected {
 		r.t.Fatal(err)
 	}
 	return inspected
+}
+
+// opened is the run as this process has it.
+func (r *rig) opened() *migrationRun {
+	r.t.Helper()
+	m, err := r.acts.migration(r.run)
+	noError(r.t, err)
+	return m
 }
 
 func (r *rig) batch(round, position int) BatchInput {
@@ -401,9 +405,7 @@ func (r *rig) artifacts(stopped bool) migration.Summary {
 func (r *rig) truth() (calls []sandbox.Call) {
 	r.t.Helper()
 	all, err := sandbox.ReadTruth(r.state)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	return slices.DeleteFunc(all, func(c sandbox.Call) bool { return c.Endpoint != "entity.bulkCreate" })
 }
 
@@ -432,13 +434,9 @@ func (r *rig) stranger(record string) {
 func (r *rig) registers(record string) {
 	r.t.Helper()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	body, err := c.NewBody([][]byte{[]byte(record)})
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered || a.Records[0].Err != nil {
 		r.t.Fatalf("the stranger %s was not created: %+v", record, a)
 	}
@@ -448,19 +446,13 @@ func (r *rig) registers(record string) {
 func (r *rig) entity(email string) map[string]any {
 	r.t.Helper()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	e, err := c.View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	all := map[string]any{}
 	for name, raw := range e.Attributes {
 		var value any
-		if err := json.Unmarshal(raw, &value); err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, json.Unmarshal(raw, &value))
 		all[name] = value
 	}
 	return all
@@ -483,19 +475,10 @@ func (r *rig) known(round int) string {
 
 func (r *rig) records(round int) (batches [][]ledger.Record) {
 	r.t.Helper()
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	o := r.opened()
 	for n := 1; n <= o.index.Batches(); n++ {
-		b, err := o.index.Batch(n)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		records, err := o.ledger.After(r.t.Context(), round, n, b.Records)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		_, records, err := o.after(r.t.Context(), round, n)
+		noError(r.t, err)
 		batches = append(batches, records)
 	}
 	return batches
@@ -507,9 +490,7 @@ func (r *rig) ledger() *ledger.Ledger {
 
 func (r *rig) claim(key ledger.Key) {
 	r.t.Helper()
-	if err := r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), Clock: "another"}); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), Clock: "another"}))
 }
 
 func (r *rig) isClaimed(key ledger.Key) bool {
@@ -525,9 +506,7 @@ func (r *rig) isClaimed(key ledger.Key) bool {
 func (r *rig) output(name string) string {
 	r.t.Helper()
 	data, err := store.Read(store.Join(r.spec.OutputDir, name))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	return string(data)
 }
 
@@ -535,9 +514,7 @@ func (r *rig) output(name string) string {
 func (r *rig) outputs() map[string]string {
 	r.t.Helper()
 	names, err := store.List(r.spec.OutputDir)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	all := map[string]string{}
 	ended := slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "summary_") })
 	for _, name := range names {
@@ -567,6 +544,13 @@ func expectType(t *testing.T, err error, kind string, retryable bool, words ...s
 	}
 	if strings.Contains(err.Error(), "example.com") {
 		t.Errorf("the error quotes a record: %q", err)
+	}
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -603,8 +587,6 @@ func people(n int) string {
 func (r *rig) isFinished() bool {
 	r.t.Helper()
 	finished, err := r.spec.Folder.Finished()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	return finished
 }

@@ -98,14 +98,12 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 		open    []bool
 	}
 	return store.ForEachOrdered(ctx, other.of.Path(), other.index.Batches(), func(ctx context.Context, n int) (l batchKnown, err error) {
-		b, err := other.index.Batch(n + 1)
+		l.batch = n + 1
+		b, records, err := other.after(ctx, last, l.batch)
 		if err != nil {
 			return l, err
 		}
-		l.batch = b.Number
-		if l.records, err = other.ledger.After(ctx, last, b.Number, b.Records); err != nil {
-			return l, err
-		}
+		l.records = records
 		l.open, err = other.mayHaveWritten(ctx, last, b, l.records)
 		return l, err
 	}, func(l batchKnown) error {

@@ -46,9 +46,7 @@ func (r *rig) rollBack(change func(*migration.Rollback)) *rig {
 			r.t.Fatal(err)
 		}
 	}
-	if err := folder.SaveOptions(spec); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, folder.SaveOptions(spec))
 	r.run = Run{Folder: folder.RunFolder, ID: fmt.Sprintf("rollback-run-%d", time.Now().UnixNano())}
 	r.restart()
 	return r
@@ -77,18 +75,14 @@ func (r *rig) writeRollback(round int) migration.RollbackSummary {
 func (r *rig) client() *identitycloud.Client {
 	r.t.Helper()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	return c
 }
 
 // edit changes a record as another client would.
 func (r *rig) edit(email, attributes string) {
 	r.t.Helper()
-	if err := r.client().Update(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(attributes)); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, r.client().Update(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(attributes)))
 }
 
 func (r *rig) isThere(email string) bool {
@@ -212,9 +206,7 @@ func TestWhatWasChangedSinceIsLeftAlone(t *testing.T) {
 func (r *rig) removeAll(emails ...string) {
 	r.t.Helper()
 	for _, email := range emails {
-		if err := r.client().Delete(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}); err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, r.client().Delete(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}))
 	}
 }
 
@@ -286,9 +278,7 @@ func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
 func TestABatchThatWasCutOffIsSaidToBe(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.begin()
-	if err := r.ledger().Claim(t.Context(), ledger.Key{Batch: 1}, ledger.Claim{At: now}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.ledger().Claim(t.Context(), ledger.Key{Batch: 1}, ledger.Claim{At: now}))
 	if s := r.writeRollback(0); s.Reasons[notKnown] != 3 || s.ExitCode() != migration.ExitStopped {
 		t.Errorf("the summary is %+v; want three of which nothing is known", s)
 	}
@@ -314,9 +304,7 @@ func TestVerificationFindsWhatIsNotUndone(t *testing.T) {
 
 func TestEncryptedValuesNeedTheirKey(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	r := toUndo(t, mixed, []string{same, named, ohara}, withSpec(func(s *migration.Spec) { s.UndoRecipient = key.Recipient().String() }))
 	_, err = run[RollbackBegun](r, worker.Options{}, nil, r.acts.BeginRollback, r.run)
 	expectType(t, err, Refused, false, "--undo-identity")
@@ -329,13 +317,9 @@ func TestADryRunChangesNothing(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.edit("name@example.com", `{"givenName":"New"}`)
 	spec, err := r.run.Folder.Rollback().Options()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	counts, err := r.acts.DryRun(context.Background(), spec, func(migration.RollbackCounts) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	expect(t, "it would", counts, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1})
 	if r.changes != 0 || !r.isThere("new@example.com") {
 		t.Errorf("%d calls changed something", r.changes)
@@ -344,9 +328,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 
 func TestARolledBackMigrationIsNotGoneOnWith(t *testing.T) {
 	r := inspected(t, mixed)
-	if err := r.spec.Folder.MarkRolledBack(migration.RolledBack{Rollback: "x"}); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.spec.Folder.MarkRolledBack(migration.RolledBack{Rollback: "x"}))
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 	expectType(t, err, Refused, false, "--again")
 }

@@ -41,15 +41,9 @@ func newIncoming(t *testing.T) *incoming {
 func (i *incoming) put(name, content string) migration.FoundFile {
 	i.t.Helper()
 	path := store.Join(i.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		i.t.Fatal(err)
-	}
-	if err := store.Write(path, []byte(content)); err != nil {
-		i.t.Fatal(err)
-	}
-	if err := os.Chtimes(path, now, now); err != nil {
-		i.t.Fatal(err)
-	}
+	noError(i.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	noError(i.t, store.Write(path, []byte(content)))
+	noError(i.t, os.Chtimes(path, now, now))
 	return migration.FoundFile{Path: path, Size: int64(len(content)), ModTime: now}
 }
 
@@ -58,9 +52,7 @@ func (i *incoming) find(after string, limit int) (names []string, more bool) {
 	found := must[Found](i.rig, i.acts.FindFiles, FindInput{Schedule: i.schedule, After: after, Limit: limit})
 	for _, f := range found.Files {
 		name, err := filepath.Rel(i.dir, f.Path)
-		if err != nil {
-			i.t.Fatal(err)
-		}
+		noError(i.t, err)
 		names = append(names, name)
 	}
 	return names, found.More
@@ -84,9 +76,7 @@ func TestFindFilesLeavesOutWhatIsNotForReading(t *testing.T) {
 	} {
 		i.put(name, people(1))
 	}
-	if err := os.Symlink(store.Join(i.dir, "a.csv"), store.Join(i.dir, "link.csv")); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Symlink(store.Join(i.dir, "a.csv"), store.Join(i.dir, "link.csv")))
 	names, more := i.find("", 100)
 	expect(t, "found", names, []string{"a.csv", "b.csv", "c.csv.gz"})
 	expect(t, "more", more, false)
@@ -145,9 +135,7 @@ func TestAFileOfADamagedMigrationIsRefusedAlone(t *testing.T) {
 	i := newIncoming(t)
 	f := i.put("users.csv", people(3))
 	p := i.prepare(f)
-	if err := store.Write(store.Join(p.Spec.Folder.Path(), "start.json"), []byte("{")); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, store.Write(store.Join(p.Spec.Folder.Path(), "start.json"), []byte("{")))
 	if p := i.prepare(f); p.Instead == nil || p.Instead.Result != migration.FileRefused || !strings.Contains(p.Instead.Reason, "start.json is damaged") {
 		t.Errorf("%+v; want the file refused, with what is damaged", p)
 	}
@@ -185,9 +173,7 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 		t.Fatalf("%+v; want a new migration of the file where it is", p)
 	}
 	want, _, err := migration.Identify(i.schedule.Options, migration.Input{Path: plain.Path, SHA256: p.Spec.SHA256}, i.schedule.StateDir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	expect(t, "the migration that a person gets", p.Spec, want)
 
 	// Cut off, and delivered again under another name: the same migration.
@@ -195,9 +181,7 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 	if _, err := folder.CreateStart(migration.Start{ID: p.Spec.ID, Stamp: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.SaveSpec(p.Spec); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, folder.SaveSpec(p.Spec))
 	again := i.prepare(i.put("again.csv", people(3)))
 	if again.Instead != nil || again.Spec.ID != p.Spec.ID || again.Spec.Folder != p.Spec.Folder {
 		t.Errorf("the same content has the migration %s in %s; want %s", again.Spec.ID, again.Spec.Folder, p.Spec.ID)
@@ -212,9 +196,7 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 
 	// Done: known by its content, under any name.
 	counts := migration.Counts{Total: 3, Created: 2, Failed: 1}
-	if err := errors.Join(folder.SaveSummary(migration.Summary{WorkflowID: p.Spec.ID, FinishedAt: now, Records: counts}), folder.Finish(false)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, errors.Join(folder.SaveSummary(migration.Summary{WorkflowID: p.Spec.ID, FinishedAt: now, Records: counts}), folder.Finish(false)))
 	known := i.prepare(i.put("third.csv", people(3)))
 	if known.Instead == nil || known.Instead.Result != migration.FileKnown || known.Instead.WorkflowID != p.Spec.ID || *known.Instead.Records != counts {
 		t.Errorf("%+v; want it known, with the figures of %s", known.Instead, p.Spec.ID)
@@ -253,9 +235,7 @@ func TestPrepareFileStagesWhatIsNotPlain(t *testing.T) {
 	if _, err := w.Write([]byte(people(3))); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, w.Close())
 	packed := i.put("users.csv.gz", b.String())
 	p := i.prepare(packed)
 	if p.Instead != nil || p.Staged == "" || p.Spec.DataFile != p.Staged || p.Spec.InputName() != "users.csv" || p.Spec.DataOrigin != packed.Path {
@@ -281,9 +261,7 @@ func TestPrepareFileLeavesAFileThatIsNotTheOneFound(t *testing.T) {
 	i := newIncoming(t)
 	longer, gone := i.put("longer.csv", people(2)), i.put("gone.csv", people(2))
 	i.put("longer.csv", people(3))
-	if err := os.Remove(gone.Path); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.Remove(gone.Path))
 	for _, f := range []migration.FoundFile{longer, gone} {
 		if p := i.prepare(f); p.Instead == nil || p.Instead.Result != migration.FileGrowing {
 			t.Errorf("%s: %+v; want it left to the next run", f.Path, p.Instead)

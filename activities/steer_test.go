@@ -122,9 +122,7 @@ func TestTheBatchesOfACanaryEndWithIt(t *testing.T) {
 func TestACanaryIsApprovedOnce(t *testing.T) {
 	r := newRig(t, people(20), withSpec(func(s *migration.Spec) { s.Canary = 6 }))
 	first := r.inspect()
-	if err := r.spec.Folder.Approve(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.spec.Folder.Approve())
 	r.run.ID = "run-2"
 	if again := r.inspect(); again.Canary != 0 || again.Batches != first.Batches {
 		t.Errorf("after the approval: %+v, want no canary", again)
@@ -135,9 +133,7 @@ func TestALaterRunCutsTheInputAsTheFirstDid(t *testing.T) {
 	r := newRig(t, people(20), withSpec(func(s *migration.Spec) { s.Canary = 6 }))
 	first := r.inspect()
 	index, err := store.Read(r.run.Folder.Index())
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	r.load(0, 1)
 	if err := store.Remove(r.run.Folder.Index()); err != nil { // and it has to be made again
 		t.Fatal(err)

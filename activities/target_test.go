@@ -26,9 +26,7 @@ func TestCheckTargetTellsWhatIsWrongFromWhatMayPass(t *testing.T) {
 	expectType(t, unknownType.check(), Refused, false, "nobody")
 
 	gone := inspected(t, people(1))
-	if err := gone.sandbox.Close(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, gone.sandbox.Close())
 	expectType(t, gone.check(), Unreachable, true, "nothing was sent")
 
 	for _, r := range []*rig{good, unknownType, gone} {
@@ -57,17 +55,13 @@ func TestEntitiesAreCounted(t *testing.T) {
 	if count == nil || *count != 6 {
 		t.Errorf("%v, want 6", count)
 	}
-	if err := r.sandbox.Close(); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.sandbox.Close())
 	_, err := run[*int64](r, worker.Options{}, nil, r.acts.CountEntities, r.run)
 	expectType(t, err, Unreachable, true)
 }
 
 func TestWithoutAFolderNothingIsDone(t *testing.T) {
 	r := inspected(t, people(1))
-	if err := store.RemoveAll(r.run.Folder.Path()); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, store.RemoveAll(r.run.Folder.Path()))
 	expectType(t, r.check(), Storage, true, "not there yet")
 }

@@ -54,14 +54,10 @@ func (r *rig) updatePlan() UpdatePlan {
 func (r *rig) undone(batch int, identities ...age.Identity) (all []undo.Entry) {
 	r.t.Helper()
 	files, err := undo.Read(r.spec.Folder.Undo(), batch)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	for _, f := range files {
 		entries, err := f.Entries(identities...)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, err)
 		all = append(all, entries...)
 	}
 	return all
@@ -71,9 +67,7 @@ func (r *rig) undone(batch int, identities ...age.Identity) (all []undo.Entry) {
 func (r *rig) endpoints() map[string]int {
 	r.t.Helper()
 	calls, err := sandbox.ReadTruth(r.state)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	n := map[string]int{}
 	for _, c := range calls {
 		n[c.Endpoint]++
@@ -186,9 +180,7 @@ func TestALostAnswerToAnUpdateIsAskedForAgain(t *testing.T) {
 
 func TestAnUpdateThatWasCutOffGoesOn(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	for _, recipient := range []string{"", key.Recipient().String()} {
 		for cut := range 4 { // calls that are made before the worker dies: 0 to 3
 			r := loadedDelta(t, mixed, []string{same, named, ohara}, withSpec(func(s *migration.Spec) { s.UndoRecipient = recipient }))
@@ -230,14 +222,9 @@ func TestARepeatedUpdateKeepsToItsUndoFile(t *testing.T) {
 	r.change = func(int, func() error) error { return errNotSent }
 	expectType(t, r.tryUpdate(1, nil), Stopping, false)
 	r.change = nil
-	c, err := r.acts.migration(r.run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := r.opened()
 	for email, change := range map[string]string{"same@example.com": `{"givenName":"Somebody"}`, "name@example.com": `{"birthday":"1999-09-09"}`} {
-		if err := c.target.Update(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(change)); err != nil {
-			t.Fatal(err)
-		}
+		noError(t, c.target.Update(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(change)))
 	}
 	if got, want := r.update(1), (ledger.Updates{Updated: 2, Failed: 1}); got != want || r.known(0) != "cfpp" {
 		t.Errorf("%+v, known %q; want %+v, cfpp", got, r.known(0), want)
@@ -306,14 +293,9 @@ func TestADuplicateOfAnotherAttributeFails(t *testing.T) {
 // remove deletes a record from the sandbox.
 func (r *rig) remove(email string) {
 	r.t.Helper()
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	o := r.opened()
 	client := o.target.(target).Target.(*identitycloud.Client)
-	if err := client.Delete(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, client.Delete(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}))
 }
 
 func TestARefusedUpdateFailsInTheTargetsWords(t *testing.T) {
@@ -381,9 +363,7 @@ func TestAStoppingWorkerEndsBetweenTwoRecords(t *testing.T) {
 
 func TestARunThatIsOverUpdatesNothing(t *testing.T) {
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
-	if err := r.run.Folder.Seal(r.run.ID); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, r.run.Folder.Seal(r.run.ID))
 	expectType(t, r.tryUpdate(1, nil), Stopping, false)
 	if r.changes != 0 || r.known(0) != "cddd" {
 		t.Errorf("%d calls, known %q; want none", r.changes, r.known(0))
@@ -536,10 +516,7 @@ func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
 			r.stranger(`{"email":"` + email + `","created":"2015-12-15 07:36:25"}`)
 		}
 		// Of batch 1, line 2 is a duplicate and line 3 unknown.
-		o, err := r.acts.migration(r.run)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := r.opened()
 		r.claim(ledger.Key{Batch: 1})
 		b := ledger.NewOutcomes(2)
 		b.Duplicate(0, "twice")
@@ -599,10 +576,7 @@ func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
 
 func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	r := inspected(t, "legacyId,givenName\n7,Seven\n", withSpec(func(s *migration.Spec) { s.Delta, s.PrimaryKey = true, "legacyId" }))
-	o, err := r.acts.migration(r.run)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := r.opened()
 	// The sandbox knows email only as unique: the refusal is put in.
 	b := ledger.NewOutcomes(1)
 	b.Duplicate(0, "Attempted to update a duplicate value")

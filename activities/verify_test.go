@@ -26,9 +26,7 @@ func (r *rig) readBack(sample int) *rig {
 		ID: "verify-key", Source: r.spec.ID, Migration: of, OutputDir: r.spec.OutputDir, Folder: folder, Sample: sample,
 		Ended: time.Now(), Limits: migration.Limits{Workers: 2}, Timeout: 20 * time.Second,
 	}
-	if err := folder.SaveOptions(v); err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, folder.SaveOptions(v))
 	if _, err := folder.CreateStart(migration.Start{ID: v.ID, StartedAt: now, Stamp: "stamp"}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -59,14 +57,10 @@ func (r *rig) ledgerFiles() string {
 	for round := range 3 {
 		folder := store.Join(r.spec.Folder.Ledger(), fmt.Sprint(round), "00000")
 		names, err := store.List(folder)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		noError(r.t, err)
 		for _, name := range names {
 			data, err := store.Read(store.Join(folder, name))
-			if err != nil {
-				r.t.Fatal(err)
-			}
+			noError(r.t, err)
 			fmt.Fprintf(&all, "%d %s %s\n", round, name, data)
 		}
 	}
@@ -115,9 +109,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			r.hidden = hidden
 			r.edit("new@example.com", `{"primaryAddress":{"city":null},"givenName":"Somebody","displayName":"not in the input"}`)
 			r.edit("o'hara@example.com", `{"clients":[{"clientId":"10"}],"givenName":"Mary"}`)
-			if err := r.client().Delete(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: "name@example.com"}); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, r.client().Delete(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: "name@example.com"}))
 			r.readBack(0)
 			want := migration.VerifyResult{
 				VerifyCounts: migration.VerifyCounts{Equal: 1, Different: 2, Missing: 1},
@@ -142,9 +134,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			}
 			expect(t, "the summary again, from another process", r.writeVerify(), s)
 			var file migration.VerifySummary
-			if err := json.Unmarshal([]byte(r.output("verify_stamp.json")), &file); err != nil {
-				t.Fatal(err)
-			}
+			noError(t, json.Unmarshal([]byte(r.output("verify_stamp.json")), &file))
 			expect(t, "the file", file, s)
 			if names, err := store.List(r.run.Folder.Verification().Found(r.run.ID)); err != nil || len(names) > 0 {
 				t.Errorf("what was found of each batch is still kept: %q, %v", names, err)

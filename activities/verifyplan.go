@@ -44,7 +44,7 @@ func (o *verificationRun) plan(ctx context.Context, in VerifyPlanInput) (VerifyP
 			return l, err
 		}
 		positions, loaded, err := o.toVerify(ctx, b)
-		return sampled{PlannedBatch{b.Number, int(b.FirstLine), int(b.LastLine)}, len(positions), len(loaded)}, err
+		return sampled{plannedBatch(b.Number, b), len(positions), len(loaded)}, err
 	}, func(l sampled) error {
 		if len(plan.Batches) == in.Limit {
 			return store.ErrEnough

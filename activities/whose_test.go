@@ -58,16 +58,10 @@ func TestALedgerThatWasRestoredFindsItsRecordsAgain(t *testing.T) {
 	r := inspected(t, people(9), batchSize(3))
 	r.load(0, 1)
 	backup := t.TempDir()
-	if err := os.CopyFS(backup, os.DirFS(r.run.Folder.Path())); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.CopyFS(backup, os.DirFS(r.run.Folder.Path())))
 	r.loadAll(0)
-	if err := os.RemoveAll(r.run.Folder.Path()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(r.run.Folder.Path(), os.DirFS(backup)); err != nil {
-		t.Fatal(err)
-	}
+	noError(t, os.RemoveAll(r.run.Folder.Path()))
+	noError(t, os.CopyFS(r.run.Folder.Path(), os.DirFS(backup)))
 	r.restart()
 	if got := r.loadAll(0); got.Duplicate != 6 || r.known(0) != "ccc rrr rrr" {
 		t.Errorf("%+v, known %q; want what the lost entries had as recovered", got, r.known(0))
@@ -312,9 +306,7 @@ func (r *rig) exist(from, to int) {
 		records = append(records, fmt.Appendf(nil, `{"email":"a%d@example.com","givenName":"Name %d"}`, i, i))
 	}
 	body, err := c.NewBody(records)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	noError(r.t, err)
 	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered {
 		r.t.Fatalf("%+v", a)
 	}
@@ -373,9 +365,7 @@ func TestAViewThatIsBehindDecidesNothing(t *testing.T) {
 	must[struct{}](r, r.acts.CheckTarget, r.run)
 	r.loadUnresolved()
 	_, counts, _, err := r.ledger().Round(t.Context(), 0, 1, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	noError(t, err)
 	if first := r.resolve(0, false); first.Failed != 0 || first.Recovered != 0 && counts.Duplicate > 0 {
 		t.Errorf("while nothing shows: %+v, want nothing decided", first)
 	}
