@@ -139,13 +139,13 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 		open[i] = true
 	}
 	for round := range last + 1 {
-		bare, _, standing, err := d.ledger.Round(ctx, round, b.Number, b.Records)
+		bare, _, status, err := d.ledger.Round(ctx, round, b.Number, b.Records)
 		if err != nil {
 			return nil, err
 		}
 		for i := range known {
 			undecided := known[i].Outcome == ledger.Unknown || known[i].Outcome == ledger.None
-			lost := bare[i].Outcome == ledger.Unknown || standing == ledger.Claimed && bare[i].Outcome == ledger.None
+			lost := bare[i].Outcome == ledger.Unknown || status == ledger.Claimed && bare[i].Outcome == ledger.None
 			if undecided && lost {
 				mark(i)
 			}
