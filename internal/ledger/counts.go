@@ -3,7 +3,7 @@ package ledger
 import "reflect"
 
 // AddFields adds the fields of counts, which are all of type int, to those of sum. It is
-// deterministic, which workflowcheck cannot see of package reflect.
+// deterministic, which workflowcheck cannot verify for package reflect.
 //
 //workflowcheck:ignore
 func AddFields[T any](sum *T, counts T) {
@@ -49,8 +49,8 @@ func (o Outcomes) Counts() Counts {
 	return c
 }
 
-// Reasons counts the failed and unknown records of the entry by the class of their
-// reason, and the duplicates where these fail. Nil if there are none.
+// Reasons counts the failed and unknown records of the entry by class of reason, and
+// the duplicates if these fail. It is nil if there are none.
 func (o Outcomes) Reasons(duplicatesFail bool) map[string]int {
 	records := make([]Record, len(o.Letters))
 	if overlay(records, o, 0) != nil {
@@ -64,7 +64,7 @@ func (o Outcomes) Reasons(duplicatesFail bool) map[string]int {
 	return Reasons(records, duplicatesFail)
 }
 
-// Reasons is that of Outcomes for records.
+// Reasons is Outcomes.Reasons for records.
 func Reasons(records []Record, duplicatesFail bool) map[string]int {
 	var n map[string]int
 	for _, r := range records {
@@ -78,7 +78,7 @@ func Reasons(records []Record, duplicatesFail bool) map[string]int {
 	return n
 }
 
-// Updates are numbers of records by what came of their update.
+// Updates are numbers of records by the result of their update.
 type Updates struct {
 	Updated   int `json:"updated"`
 	Unchanged int `json:"unchanged"`

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// ErrClaimed says that the batch was claimed before: whoever holds the claim
-// may have called, so nobody else may.
+// ErrClaimed means that the batch was claimed before: the holder of the claim may
+// have called, so no other caller may.
 var ErrClaimed = errors.New("the batch is claimed already")
 
 // Key names the entry of one batch in one round.
@@ -42,7 +42,7 @@ func (k Key) Halves() (first, second Key) {
 	return first, second
 }
 
-// name keeps a thousand batches in a folder, which file systems like.
+// name puts a thousand batches in a folder, which file systems handle well.
 func (k Key) name(kind Kind) string {
 	part := k.Part
 	if part != "" {
@@ -51,20 +51,20 @@ func (k Key) name(kind Kind) string {
 	return fmt.Sprintf("%d/%05d/%08d%s.%s", k.Round, k.Batch/1000, k.Batch, part, kind)
 }
 
-// Kind says what an entry of outcomes decides.
+// Kind is what an entry of outcomes decides.
 type Kind string
 
 const (
-	// ByCall: what the call for a part of a batch came to.
+	// ByCall: the result of the call for a part of a batch.
 	ByCall Kind = "outcomes"
-	// ByLookup: whose the duplicates of a batch in a retry round are.
+	// ByLookup: the origin of the duplicates of a batch.
 	ByLookup Kind = "resolved"
-	// ByUpdate: what the updates of a batch's duplicates came to. The round of the key is
-	// the last one that was over then: a later round can bring further duplicates of the
-	// batch, which get an entry of their own.
+	// ByUpdate: the results of updating a batch's duplicates. The round of the key is the
+	// last completed one: a later round can find further duplicates of the batch, which
+	// get a separate entry.
 	ByUpdate Kind = "updated"
 	// ByReview: what a rollback found when it read the records of a batch again; Failed are
-	// those that are not as they should be.
+	// those in the wrong state.
 	ByReview Kind = "verified"
 
 	claims Kind = "claim"
@@ -75,10 +75,10 @@ type Claim struct {
 	// At is when it was claimed, by the clock Clock (see evidence.ThisClock).
 	At    time.Time `json:"at"`
 	Clock string    `json:"clock"`
-	// Process is the claimant's process id, for people and for tests that kill it.
+	// Process is the claimant's process id, for diagnosis and for tests that kill it.
 	Process int `json:"process"`
 	// Date is how far the clock of the target's Date header was ahead of that
-	// clock; nil where no answer had told yet.
+	// clock; nil before the first answer.
 	Date *Skew `json:"date,omitempty"`
 }
 
@@ -91,13 +91,13 @@ type Skew struct {
 // Ledger is safe for concurrent use by any number of processes.
 type Ledger struct {
 	store   Store
-	answers Store // the same, for what must not be lost
+	answers Store // the same, for answers, which must not be lost
 }
 
 // New is a ledger in a store.
 func New(store Store) *Ledger { return &Ledger{store: store, answers: retrying{store}} }
 
-// Claim claims a batch durably, or gives ErrClaimed.
+// Claim claims a batch durably, or returns ErrClaimed.
 func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
 	value, err := json.Marshal(claim)
 	if err != nil {
@@ -110,25 +110,25 @@ func (l *Ledger) Claim(ctx context.Context, key Key, claim Claim) error {
 	return err
 }
 
-// ClaimOf gives the claim of a batch, or ErrNotFound.
+// ClaimOf returns the claim of a batch, or ErrNotFound.
 func (l *Ledger) ClaimOf(ctx context.Context, key Key) (Claim, error) {
 	return get[Claim](ctx, l, key.name(claims))
 }
 
 // Decide writes the outcomes of a batch, or of a part of it, unless outcomes of that kind
-// are decided already. It gives the outcomes that hold, and whether they are these. It is
-// for outcomes that can be found out again, such as those of a worker that died.
+// are decided already. It returns the decided outcomes, and whether they are these. It is
+// for outcomes that can be determined again, such as those of a dead worker.
 func (l *Ledger) Decide(ctx context.Context, kind Kind, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
 	return l.decide(ctx, l.store, kind, key, outcomes)
 }
 
-// DecideAnswer is Decide for what calls have answered: if the store cannot be written, it
+// DecideAnswer is Decide for answers of calls: if the store cannot be written, it
 // retries for up to AnswerBudget.
 func (l *Ledger) DecideAnswer(ctx context.Context, kind Kind, key Key, outcomes Outcomes) (held Outcomes, won bool, err error) {
 	return l.decide(ctx, l.answers, kind, key, outcomes)
 }
 
-// Decided gives the outcomes that hold, or ErrNotFound.
+// Decided returns the decided outcomes, or ErrNotFound.
 func (l *Ledger) Decided(ctx context.Context, kind Kind, key Key) (Outcomes, error) {
 	return get[Outcomes](ctx, l, key.name(kind))
 }

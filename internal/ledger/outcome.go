@@ -10,9 +10,9 @@ import (
 // Outcome is what is known of one record after one round.
 type Outcome byte
 
-// The outcomes of a call, what ResolveDuplicates and UpdateBatch make of a
-// duplicate, and the disposition of a record that was never attempted. A letter
-// each, as the ledger's entries hold them.
+// The outcomes of a call, the results of ResolveDuplicates and UpdateBatch for a
+// duplicate, and the disposition of a record that was never attempted. The ledger's
+// entries store one letter each.
 const (
 	None      Outcome = '-' // the record is not in this round, or not in this part of the batch
 	Created   Outcome = 'c'
@@ -20,8 +20,8 @@ const (
 	Failed    Outcome = 'f'
 	Unknown   Outcome = 'u'
 	Recovered Outcome = 'r' // written by a call whose answer was lost
-	Updated   Outcome = 'p' // was there before, and has the input's values now
-	Unchanged Outcome = 'n' // was there before, with the input's values already
+	Updated   Outcome = 'p' // existed before, and has the input's values now
+	Unchanged Outcome = 'n' // existed before, with the input's values already
 	// Halved is only in an entry with Split: the call may have written the record,
 	// which is in one of its halves. It is unknown until that half has an outcome.
 	Halved Outcome = 'h'
@@ -29,45 +29,45 @@ const (
 
 // The outcomes of a rollback, besides Failed and None: not attempted.
 const (
-	Deleted  Outcome = 'e' // was there, and is not any more
-	Gone     Outcome = 'g' // was not there any more when it was looked for
+	Deleted  Outcome = 'e' // existed, and has been deleted
+	Gone     Outcome = 'g' // had been deleted already
 	Restored Outcome = 'b' // has its previous values back
-	Kept     Outcome = 'k' // had its previous values when it was looked at
+	Kept     Outcome = 'k' // had its previous values already
 )
 
 // Outcomes are what is known of the records of one batch, in input order.
 type Outcomes struct {
-	// Split says that the target refused the call, and that its halves have
-	// entries of their own. They hold the records that are None or Halved here:
+	// Split means that the target refused the call as too large, and that its halves
+	// have separate entries. They have the records that are None or Halved here:
 	// those that must not be sent again are Unknown here.
 	Split bool `json:"split,omitempty"`
-	// Sent says that a call was made, or may have been.
+	// Sent means that a call was made, or may have been.
 	Sent bool `json:"sent,omitempty"`
-	// Unwritten says that nothing of the call was written: it was not sent, or
-	// the API itself refused all of it. What is unknown may be sent again,
-	// keyless records too.
+	// Unwritten means that nothing of the call was written: it was not sent, or the
+	// API itself refused all of it. Its unknown records may be sent again, keyless
+	// ones too.
 	Unwritten bool `json:"unwritten,omitempty"`
-	// Reason says what was wrong with the call: a class ("http 502", "timeout"),
-	// never an answer's text.
+	// Reason is the error of the call: a class ("http 502", "timeout"), never the
+	// text of an answer.
 	Reason string `json:"reason,omitempty"`
 	// Letters has one Outcome for each record of the whole batch; it may be empty
-	// where Split is set.
+	// if Split is set.
 	Letters string `json:"outcomes,omitempty"`
 	// UUIDs are those of the created and recovered records, in order. One may
 	// be empty: recovered by the target's refusal, without a look-up.
 	UUIDs []string `json:"uuids,omitempty"`
-	// Errors are those of the duplicate and failed records, in order, in the
-	// target's words. They may quote a record: user data.
+	// Errors are the target's messages for the duplicate and failed records, in
+	// order. They may quote a record: user data.
 	Errors []string `json:"errors,omitempty"`
-	// Unknown says why the unknown records are unknown, in order. Neighbours with
+	// Unknown has the reasons of the unknown records, in order. Adjacent records with
 	// the same reason share an entry.
 	Unknown []Why `json:"unknown,omitempty"`
-	// Classes are the classes of the errors, in order, "" for one that nobody
-	// classified: a duplicate. None if that is so for all.
+	// Classes are the classes of the errors, in order, "" for an unclassified one (a
+	// duplicate). None if all are unclassified.
 	Classes []Why `json:"classes,omitempty"`
-	// At is when the answer was there, or was given up; of updates, when the last
-	// one was. Took is how long the call took until then. Both are by the clock of
-	// the worker that called, and zero for a call whose worker died.
+	// At is the time of the answer, or of giving up; for updates, of the last one.
+	// Took is the duration of the call. Both are by the clock of the calling worker,
+	// and zero for a call whose worker died.
 	At   time.Time     `json:"at,omitzero"`
 	Took time.Duration `json:"took,omitzero"` // in nanoseconds
 	// Clock names the clock of At and Took (see evidence.ThisClock).
@@ -77,8 +77,8 @@ type Outcomes struct {
 // Why is the reason of a number of consecutive records that are unknown, or that
 // failed or are duplicates.
 type Why struct {
-	// Reason is a short class: "changed since", "http 502". It never holds an
-	// answer's text or what stands in a record.
+	// Reason is a short class: "changed since", "http 502". It never contains the
+	// text of an answer or content of a record.
 	Reason  string `json:"why"`
 	Records int    `json:"n"`
 }
@@ -103,10 +103,10 @@ func (b *Builder) Created(i int, uuid string) { b.letters[i], b.uuids[i] = byte(
 // Recovered sets record i; uuid may be empty.
 func (b *Builder) Recovered(i int, uuid string) { b.letters[i], b.uuids[i] = byte(Recovered), uuid }
 
-// Duplicate sets record i, with the target's words.
+// Duplicate sets record i, with the target's message.
 func (b *Builder) Duplicate(i int, words string) { b.letters[i], b.errors[i] = byte(Duplicate), words }
 
-// Failed sets record i, with the reason for people.
+// Failed sets record i, with the reason for result files.
 func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte(Failed), words }
 
 // Unknown sets record i, with the class of the reason (see Why).
@@ -125,10 +125,10 @@ func (b *Builder) Updated(i int) { b.letters[i] = byte(Updated) }
 // Unchanged sets record i.
 func (b *Builder) Unchanged(i int) { b.letters[i] = byte(Unchanged) }
 
-// RolledBack sets record i to an outcome of a rollback that needs no words.
+// RolledBack sets record i to an outcome of a rollback that needs no message.
 func (b *Builder) RolledBack(i int, o Outcome) { b.letters[i] = byte(o) }
 
-// Outcomes gives what was set.
+// Outcomes returns the collected outcomes.
 func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 	o := Outcomes{Sent: sent, Reason: reason, Letters: string(b.letters)}
 	for i := range b.letters {
@@ -143,7 +143,7 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 		}
 	}
 	if len(o.Classes) == 1 && o.Classes[0].Reason == "" {
-		o.Classes = nil // nobody classified them
+		o.Classes = nil // none is classified
 	}
 	return o
 }
@@ -157,8 +157,8 @@ func oneMore(whys []Why, reason string) []Why {
 	return append(whys, Why{Reason: reason, Records: 1})
 }
 
-// Halves gives the two parts of positions, in order, that have entries of their
-// own where Split is set.
+// Halves returns the two parts of positions, in order, that have separate entries
+// if Split is set.
 func (o Outcomes) Halves(positions []int) (first, second []int) {
 	left := slices.Clone(positions)
 	if o.Letters != "" {
@@ -168,7 +168,7 @@ func (o Outcomes) Halves(positions []int) (first, second []int) {
 	return left[:half], left[half:]
 }
 
-// Halved is how many of the records at these positions the call of an entry with
+// Halved is the number of records at these positions that the call of an entry with
 // Split may have written.
 func (o Outcomes) Halved(positions []int) (n int) {
 	for _, i := range positions {
@@ -179,7 +179,7 @@ func (o Outcomes) Halved(positions []int) (n int) {
 	return n
 }
 
-// check holds that the lists fit the letters, so that a damaged entry is never
+// check verifies that the lists match the letters, so that a damaged entry is never
 // written.
 func (o Outcomes) check() error {
 	var uuids, errors, unknown, reasons int

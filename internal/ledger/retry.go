@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// AnswerBudget is how long the answer to a call waits for a disk that is full or
-// a bucket that is away. It is the only retry of such a write: the store's own
+// AnswerBudget is how long the answer to a call waits for a full disk or an
+// unavailable bucket. It is the only retry of such a write: the store's own
 // request (half a minute at most in a bucket) ends inside it or is the last one.
 const AnswerBudget = time.Minute
 
@@ -18,12 +18,12 @@ const (
 	longestPause = 10 * time.Second
 )
 
-// retrying is a Store whose Create is for answers. A call is made once, so nobody
-// hears its answer a second time: losing it makes records unknown that were known.
+// retrying is a Store whose Create is for answers. A call is made once, so its answer
+// cannot be obtained again: losing it makes known records unknown.
 type retrying struct{ Store }
 
-// Create implements Store. It tries again after any error but ErrExists, until the
-// value is written, ctx ends, or AnswerBudget is used up; then it gives the last
+// Create implements Store. It retries after any error except ErrExists, until the
+// value is written, ctx ends, or AnswerBudget is used up; then it returns the last
 // error of the store.
 func (p retrying) Create(ctx context.Context, name string, value []byte) error {
 	deadline := time.Now().Add(AnswerBudget)
@@ -38,7 +38,7 @@ func (p retrying) Create(ctx context.Context, name string, value []byte) error {
 			return err
 		}
 		if err = p.Store.Create(ctx, name, value); errors.Is(err, ErrExists) {
-			// An attempt that gave an error may have written the value after all.
+			// An attempt that returned an error may have written the value nevertheless.
 			if held, getErr := p.Get(ctx, name); getErr == nil && bytes.Equal(held, value) {
 				return nil
 			}

@@ -9,10 +9,10 @@ import (
 )
 
 // NotLookedUp is the reason of an unknown record that the target refused as a
-// duplicate, and whose owner was not looked for yet.
+// duplicate, and whose origin was not looked up yet.
 const NotLookedUp = "a duplicate that was not looked up yet"
 
-// Status says how far a batch is in a round.
+// Status is the progress of a batch in a round.
 type Status int
 
 const (
@@ -24,18 +24,17 @@ const (
 	Settled
 )
 
-// Record is what the ledger knows of one record after a number of rounds.
+// Record is the ledger's knowledge of one record after a number of rounds.
 type Record struct {
 	Outcome Outcome // None: never attempted
-	Round   int     // the round that found it out
+	Round   int     // the round that decided it
 	UUID    string  // of a created or recovered record
-	Error   string  // of a failed or duplicate record, in the target's words
+	Error   string  // of a failed or duplicate record, the target's message
 	Reason  string  // of an unknown or failed record, a class (see Why); "" of a duplicate
 	// Unwritten is that of its entry: an unknown record was not written by the
 	// call of its round.
 	Unwritten bool
-	// ByUpdate says that the outcome is that of an update, which the record was
-	// to get because it was a duplicate.
+	// ByUpdate means that the outcome is that of the update of a duplicate.
 	ByUpdate bool
 	// At, Took and Clock are those of its entry, see Outcomes. An outcome that was
 	// resolved after the call has none.
@@ -46,16 +45,16 @@ type Record struct {
 	halved bool // no half of its call has an outcome for it yet
 }
 
-// MayBeSent says whether a later round may send the record: whether it is
-// unknown, and the target would refuse it as a duplicate if it was written. A
-// keyless record it would not refuse, so that must not have been written.
+// MayBeSent reports whether a later round may send the record: it is unknown, and the
+// target would refuse it as a duplicate if it was written. The target would not refuse
+// a keyless record, so that must certainly be unwritten.
 func (r Record) MayBeSent(keyless bool) bool {
 	return r.Outcome == Unknown && (!keyless || r.Unwritten)
 }
 
-// InRound says which records of a batch of n records travel in a round: all in
+// InRound selects the records of a batch of n records that are in a round: all in
 // round 0, those that may be sent after the earlier rounds in a later one.
-// keyless says which of them, from 0, the target would not refuse as duplicates.
+// keyless selects those, from 0, that the target would not refuse as duplicates.
 func (l *Ledger) InRound(ctx context.Context, round, batch, n int, keyless func(i int) bool) ([]bool, error) {
 	in := make([]bool, n)
 	if round == 0 {
@@ -74,10 +73,10 @@ func (l *Ledger) InRound(ctx context.Context, round, batch, n int, keyless func(
 	return in, nil
 }
 
-// After gives what is known of the n records of a batch after the given round:
-// the outcome of the last round that has one, with duplicates as they were
-// resolved. A duplicate that is not resolved yet is unknown. A duplicate that
-// was updated since has what came of that.
+// After returns the knowledge of the n records of a batch after the given round: the
+// outcome of the last round that has one, with resolved duplicates. A duplicate that
+// is not resolved yet is unknown. A duplicate that was updated since has the result
+// of its update.
 func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
@@ -102,7 +101,7 @@ func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, erro
 	return records, l.overlayUpdates(ctx, round, batch, records)
 }
 
-// overlayUpdates puts the outcomes of updates in the place of duplicates.
+// overlayUpdates replaces duplicates by the outcomes of their updates.
 func (l *Ledger) overlayUpdates(ctx context.Context, round, batch int, records []Record) error {
 	for r := 0; r <= round && hasDuplicate(records); r++ {
 		updated, err := l.Decided(ctx, ByUpdate, Key{Round: r, Batch: batch})
@@ -133,7 +132,7 @@ func hasDuplicate(records []Record) bool {
 	return slices.ContainsFunc(records, func(r Record) bool { return r.Outcome == Duplicate })
 }
 
-// round gives the outcomes of one round.
+// round returns the outcomes of one round.
 func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
@@ -144,7 +143,7 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 	}
 	for i := range records {
 		if records[i].Outcome == Duplicate {
-			// Until it is resolved, nobody knows whose record it is.
+			// Until it is resolved, the origin of the record is unknown.
 			records[i].Outcome, records[i].Error, records[i].Reason = Unknown, "", NotLookedUp
 		}
 	}
@@ -158,8 +157,8 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 	return records, overlay(records, resolved, key.Round)
 }
 
-// Round gives the bare outcomes of the calls of one round, with duplicates as
-// the target called them, and how far the batch is.
+// Round returns the unresolved outcomes of the calls of one round, and the progress
+// of the batch.
 func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Counts, Status, error) {
 	records := make([]Record, n)
 	for i := range records {
@@ -178,8 +177,8 @@ func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Coun
 	return records, counts, status, err
 }
 
-// walk visits the decided parts of a batch, first half first, and says how far
-// it is. A call that was refused as too large counts as a call as well.
+// walk visits the decided parts of a batch, first half first, and returns its
+// progress. A call that was refused as too large counts as a call as well.
 func (l *Ledger) walk(ctx context.Context, key Key, visit func(Outcomes) error) (Status, error) {
 	o, err := l.Decided(ctx, ByCall, key)
 	switch {

@@ -9,10 +9,10 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// ErrExists is what Store.Create gives when the name is taken.
+// ErrExists is the error of Store.Create if the name is taken.
 var ErrExists = errors.New("the ledger has this entry already")
 
-// ErrNotFound is what Store.Get gives when there is no such name.
+// ErrNotFound is the error of Store.Get if there is no such name.
 var ErrNotFound = errors.New("the ledger has no such entry")
 
 // Store keeps small named values that are created once and never change.
@@ -20,7 +20,7 @@ var ErrNotFound = errors.New("the ledger has no such entry")
 // Create is exclusive, atomic and durable: of any number of writers, in any
 // number of processes, one succeeds, and when it returns nil the value survives
 // a crash of process and machine. The others get ErrExists, and from then on
-// Get gives the winner's value, complete. The ledger rests on nothing else.
+// Get returns the winner's complete value. The ledger depends on nothing else.
 type Store interface {
 	Create(ctx context.Context, name string, value []byte) error
 	Get(ctx context.Context, name string) ([]byte, error)
@@ -30,19 +30,19 @@ type Store interface {
 // conditional writes: a file a value (see package store).
 type Folder struct {
 	path  string
-	begun bool // it was made with BeginFolder, and is not made a second time
+	begun bool // it was created with BeginFolder, and is not created again
 }
 
 var _ Store = (*Folder)(nil)
 
-// NewFolder uses the folder path, which is made when the first value is.
+// NewFolder uses the folder path, which is created with the first value.
 func NewFolder(path string) *Folder { return &Folder{path: path} }
 
-// ErrGone says that a folder which was begun is not there any more. What was sent is not known
-// without it.
+// ErrGone means that a folder that was begun no longer exists. Without it, it is not known what
+// was sent.
 var ErrGone = errors.New("the ledger of a migration that has begun is gone; nothing is sent without it, since it says which calls were made; restore it from a backup")
 
-// BeginFolder makes a folder that is not to be lost: see OpenFolder. Again it changes nothing.
+// BeginFolder creates a folder whose loss is detected: see OpenFolder. It is idempotent.
 func BeginFolder(path string) error {
 	err := store.MkdirAll(path)
 	if err == nil {
@@ -54,11 +54,11 @@ func BeginFolder(path string) error {
 	return err
 }
 
-// Begun is the file by which a folder is known to be the one that was begun.
+// Begun is the file that marks a folder as begun.
 const Begun = "begun"
 
-// OpenFolder uses a folder that was begun, or gives ErrGone. On a disk, Create gives ErrGone as
-// well where the folder is removed later.
+// OpenFolder uses a folder that was begun, or returns ErrGone. On a disk, Create also returns
+// ErrGone if the folder is removed later.
 func OpenFolder(path string) (*Folder, error) {
 	f := &Folder{path: path, begun: true}
 	return f, f.isThere()

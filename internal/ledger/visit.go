@@ -5,13 +5,13 @@ import (
 	"errors"
 )
 
-// Abandoned is the reason of records for which a call may have been made, and of
-// which nothing else is known.
+// Abandoned is the reason of records for which a call may have been made, and nothing
+// else is known.
 const Abandoned = "claimed, and no outcome"
 
-// Look visits what is decided of some records of a batch in a round: its entry,
-// or that and those of its parts, first half first. open is given the positions
-// of each part that has no outcome, and whether a call may have been made for it.
+// Look visits the decided entries of some records of a batch in a round: its entry,
+// or that and those of its parts, first half first. open is called with the positions
+// of each part without an outcome, and whether a call may have been made for it.
 // Look changes nothing.
 func (l *Ledger) Visit(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
 	o, err := l.Decided(ctx, ByCall, key)
