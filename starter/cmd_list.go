@@ -19,7 +19,7 @@ import (
 	"durable-dataload/workflows"
 )
 
-// listed is a migration in a line. Scripts depend on its JSON (docs/operate.md).
+// listed is a line of the list. Scripts depend on its JSON (docs/operate.md).
 type listed struct {
 	ID         string           `json:"id"`
 	File       string           `json:"file"`
@@ -34,7 +34,7 @@ type listed struct {
 	RecordsAsOf time.Time `json:"records_as_of,omitzero"`
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
-	// Reason is why it could not run, ended before its time, or does nothing.
+	// Reason is why it could not run, ended early, or makes no progress.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -107,8 +107,7 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 	return rows, nil
 }
 
-// row tells of one of them. counting ends when the ledgers of all have taken long
-// enough.
+// row gives one line. counting is the context of counting the ledgers of all.
 func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed {
 	s := statusOf(k)
 	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
@@ -116,7 +115,7 @@ func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed
 		p.addCounts(counting, k, &s)
 		p.addReason(ctx, k, &s)
 		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
-	} else if p.Service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since it was looked at
+	} else if p.Service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since the refresh
 		row.Records = s.Records
 	}
 	if k.Problem != "" {
@@ -125,8 +124,8 @@ func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed
 	return row
 }
 
-// addProgress asks a migration that runs, and says whether it knows its counts.
-// One without a worker does not answer.
+// addProgress queries a running migration, and says whether it has counts. Without a
+// worker it does not answer.
 func (p *place) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
@@ -142,7 +141,7 @@ func (p *place) addProgress(ctx context.Context, row *listed) bool {
 	return counts(progress)
 }
 
-// text is the state and what is to be known with it, for people.
+// text is the state with its details, for people.
 func (l listed) text() string {
 	switch {
 	case l.State == catalogue.Failed:
@@ -163,7 +162,7 @@ func printList(w io.Writer, rows []listed) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tstarted (UTC)\tended\treason")
 	for _, r := range rows {
-		figures := strings.Repeat("-\t", 4) // nobody has told them
+		figures := strings.Repeat("-\t", 4) // not known
 		if c := r.Records; c.Total > 0 {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}

@@ -25,7 +25,7 @@ import (
 	"durable-dataload/internal/tilde"
 )
 
-// newMappingCommand has what helps to write a mapping file.
+// newMappingCommand groups the commands for mapping files.
 func newMappingCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "mapping",
@@ -45,7 +45,7 @@ func newMappingCommand() *cobra.Command {
 	return command
 }
 
-// sampleSize is how many records a proposal looks at.
+// sampleSize is how many records a proposal reads.
 const sampleSize = 1000
 
 func newMappingInit() *cobra.Command {
@@ -91,8 +91,8 @@ func newMappingInit() *cobra.Command {
 	return command
 }
 
-// head reads the first n records that are wanted of the one input. What has to be
-// unpacked or converted for that is gone afterwards.
+// head reads the first n records of the one input. An unpacked or converted copy is removed
+// afterwards.
 func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*source.Header, []source.Record, error) {
 	inputs, _, err := o.find()
 	if err != nil {
@@ -112,14 +112,14 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	file, err := plainFile(ctx, session.Process{Screen: terminal.New(io.Discard, stderr, terminal.Options{JSON: false})}, home{stateDir: dir}, inputs[0])
+	file, err := plainFile(ctx, session.Process{Screen: terminal.New(io.Discard, stderr, terminal.Options{JSON: false})}, locations{stateDir: dir}, inputs[0])
 	if err != nil {
 		return nil, nil, err
 	}
 	return source.Head(ctx, file.near(), n, source.InspectOptions{Delimiter: delimiter, Name: file.inputName(), StartAt: o.startAt})
 }
 
-// schemaTimeout is that of the one call for the schema.
+// schemaTimeout is the timeout of the one call for the schema.
 const schemaTimeout = 30 * time.Second
 
 func readSchema(ctx context.Context, credentials *config.Credentials, target migration.Target) (*identitycloud.Schema, error) {
@@ -137,7 +137,7 @@ func readSchema(ctx context.Context, credentials *config.Credentials, target mig
 	return &schema, nil
 }
 
-// writeNew writes a file that is not there yet, or to stdout.
+// writeNew writes a new file, or to stdout.
 func writeNew(stdout io.Writer, path string, text []byte) error {
 	if path == "" {
 		_, err := stdout.Write(text)
@@ -152,7 +152,7 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err != nil {
-		_ = os.Remove(path) // it is not whole
+		_ = os.Remove(path) // it is incomplete
 	}
 	return err
 }
@@ -202,7 +202,7 @@ func newMappingPreview() *cobra.Command {
 	return command
 }
 
-// preview shows each record as the input has it and as it would be sent.
+// preview shows each record as it is in the input and as it would be sent.
 func preview(header *source.Header, head []source.Record, compiled *mapping.Records) string {
 	width := 0
 	for _, name := range header.Names {

@@ -35,7 +35,7 @@ func (c *command) migrate(ctx context.Context) (int, error) {
 // one runs the migration of one input. It gives the exit code, and the summary
 // where there is one.
 func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
-	file, err := plainFile(ctx, c.Process, c.o.home, in)
+	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if errors.Is(err, session.ErrStopped) {
 		c.Screen.Say(session.StoppedEarly)
 		return migration.ExitStopped, nil, nil
@@ -52,7 +52,7 @@ func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Sum
 		})
 	})
 	if !op.Open {
-		if dropErr := file.drop(c.o.home); dropErr != nil {
+		if dropErr := file.drop(c.o.locations); dropErr != nil {
 			c.Log.Warn("cannot remove a staged input", "error", dropErr)
 		}
 	}

@@ -91,7 +91,7 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")
 	tilde.Var(f, &o.identity, "undo-identity", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
 	o.outputOptions.addFlags(f)
-	o.addHomeFlags(f, "folder for the state, that of the migration")
+	o.addLocationFlags(f, "folder for the state, that of the migration")
 	o.serviceOptions.addFlags(f)
 	o.watched.AddFlags(f)
 }
@@ -115,7 +115,7 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
 	}
-	if err := o.home.complete(getenv); err != nil {
+	if err := o.locations.complete(getenv); err != nil {
 		return err
 	}
 	if err := o.outputOptions.complete(o.workURL); err != nil {
@@ -134,7 +134,7 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 
 // completeFromMigration takes the target that the migration went to.
 func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
-	known := o.home.catalogue()
+	known := o.locations.catalogue()
 	found, err := known.Find(context.Background(), o.name)
 	if err != nil {
 		return fmt.Errorf("%w; without its state folder, give its success file with --data", err)

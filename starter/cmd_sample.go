@@ -30,8 +30,8 @@ type sampleOptions struct {
 	output string
 }
 
-// sampleCommand makes a file of invented users. stdout is where it tells of the
-// file, or writes it.
+// sampleCommand makes a file of invented users. stdout gets the name of the file, or the
+// file itself.
 func sampleCommand(stdout io.Writer) *cobra.Command {
 	o := sampleOptions{Options: fakeusers.Options{Created: true}}
 	command := &cobra.Command{
@@ -63,7 +63,7 @@ Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
 	return command
 }
 
-// run makes the file. It is there whole or not at all, except on stdout.
+// run makes the file, complete or not at all except on stdout.
 func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time) error {
 	if o.Records < 0 {
 		return usage("--sample-size is %d; expected 0 to %d", o.Records, int64(math.MaxInt64))
@@ -102,7 +102,7 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 
 func (o *sampleOptions) create(ctx context.Context, name string) error {
 	exists := fmt.Errorf("%s exists; expected a new name, so that nothing is overwritten; remove the file, or give another name with --output", name)
-	// The answer that counts is that of CommitNew. This one comes before the work.
+	// CommitNew decides; this check saves the work.
 	if _, err := os.Lstat(name); err == nil {
 		return exists
 	}
@@ -138,5 +138,5 @@ func (u untilDone) Write(p []byte) (int, error) {
 	return u.Writer.Write(p)
 }
 
-// errUnread ends a sample for a pipe that nobody reads any more.
+// errUnread ends a sample whose pipe was closed by its reader.
 var errUnread = errors.New("the reader of the sample has exited")

@@ -20,7 +20,7 @@ import (
 	"durable-dataload/internal/terminal"
 )
 
-// newScheduleCommand has what makes and keeps schedules.
+// newScheduleCommand groups the commands for schedules.
 func newScheduleCommand(stderr io.Writer) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "schedule",
@@ -49,9 +49,9 @@ func oneID(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// schedulesOptions say which service has the schedules.
+// schedulesOptions name the service that has the schedules.
 type schedulesOptions struct {
-	home
+	locations
 	serviceOptions
 }
 
@@ -61,7 +61,7 @@ func (o *schedulesOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // withSchedules opens the service for a command, and closes it again.
-func withSchedules(ctx context.Context, h home, o serviceOptions, watched telemetry.Options, run func(context.Context, *session.Service) error) error {
+func withSchedules(ctx context.Context, h locations, o serviceOptions, watched telemetry.Options, run func(context.Context, *session.Service) error) error {
 	logger, closeLog, err := session.OpenLog(h.stateDir, watched)
 	if err != nil {
 		return err
@@ -75,8 +75,8 @@ func withSchedules(ctx context.Context, h home, o serviceOptions, watched teleme
 	return run(ctx, s)
 }
 
-// newOnSchedule makes a command that does something with one schedule that is
-// there, and says in a sentence what has come of it.
+// newOnSchedule makes a command that changes one existing schedule, and prints the result
+// in a sentence.
 func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *session.Service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
 	var o schedulesOptions
 	command := &cobra.Command{
@@ -85,7 +85,7 @@ func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(contex
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
+			return withSchedules(command.Context(), o.locations, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
 				handle := s.Client.ScheduleClient().GetHandle(ctx, args[0])
 				view, err := describeSchedule(ctx, handle)
 				if err != nil {
@@ -108,8 +108,7 @@ func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(contex
 	return command
 }
 
-// reasonFlag adds the option that says why, for those who look at the schedule
-// later.
+// reasonFlag adds the option for the reason, which the schedule shows later.
 func reasonFlag(reason *string) func(*pflag.FlagSet) {
 	return func(f *pflag.FlagSet) {
 		f.StringVar(reason, "reason", "", "why; it is shown with the schedule")
@@ -152,7 +151,7 @@ func newScheduleTrigger() *cobra.Command {
 		})
 }
 
-// waitsForWorker says so where nobody works for the schedules.
+// waitsForWorker says if no worker polls the task queue of the schedules.
 func waitsForWorker(ctx context.Context, s *session.Service, taskQueue string) string {
 	if s.PolledBy(ctx, taskQueue) != "" {
 		return ""
@@ -185,7 +184,7 @@ func newScheduleBackfill() *cobra.Command {
 		if due == 0 || due > maxBackfill {
 			return "", usage("the schedule has %s from %s to %s; expected 1 to %d (each run takes all files that are new, so one is enough: starter schedule trigger)", figures.Count(due, "time"), from, to, maxBackfill)
 		}
-		// The service takes the times after the first one.
+		// The service excludes the start.
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: start.Add(-time.Second), End: end, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL},
 		}})
@@ -193,7 +192,7 @@ func newScheduleBackfill() *cobra.Command {
 	})
 }
 
-// maxBackfill bounds the runs of one command.
+// maxBackfill is the most runs of one backfill.
 const maxBackfill = 100
 
 func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool, err error) {
@@ -216,8 +215,8 @@ func newScheduleDelete() *cobra.Command {
 		})
 }
 
-// newScheduleLook makes a command that looks at schedules.
-func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(context.Context, *session.Service, []string) (any, func(io.Writer) error, error)) *cobra.Command {
+// newScheduleRead makes a command that shows schedules.
+func newScheduleRead(use, short string, args cobra.PositionalArgs, read func(context.Context, *session.Service, []string) (any, func(io.Writer) error, error)) *cobra.Command {
 	var o schedulesOptions
 	var asJSON bool
 	command := &cobra.Command{
@@ -226,8 +225,8 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
 			}
-			return withSchedules(command.Context(), o.home, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
-				value, text, err := look(ctx, s, args)
+			return withSchedules(command.Context(), o.locations, o.serviceOptions, telemetry.Options{}, func(ctx context.Context, s *session.Service) error {
+				value, text, err := read(ctx, s, args)
 				if err != nil {
 					return err
 				}
@@ -245,14 +244,14 @@ func newScheduleLook(use, short string, args cobra.PositionalArgs, look func(con
 }
 
 func newScheduleList() *cobra.Command {
-	return newScheduleLook("list", "List the schedules", noArguments(""), func(ctx context.Context, s *session.Service, _ []string) (any, func(io.Writer) error, error) {
+	return newScheduleRead("list", "List the schedules", noArguments(""), func(ctx context.Context, s *session.Service, _ []string) (any, func(io.Writer) error, error) {
 		views, err := listSchedules(ctx, s)
 		return views, func(w io.Writer) error { return writeSchedules(w, views) }, err
 	})
 }
 
 func newScheduleDescribe() *cobra.Command {
-	return newScheduleLook("describe ID", "Show all about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
+	return newScheduleRead("describe ID", "Show all about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
 		view, err := describeSchedule(ctx, s.Client.ScheduleClient().GetHandle(ctx, args[0]))
 		return view, view.text, err
 	})

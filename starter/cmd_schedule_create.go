@@ -55,7 +55,7 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 				return err
 			}
 			warn(stderr, schedule.credentials.Warnings)
-			return withSchedules(command.Context(), schedule.home, schedule.serviceOptions, schedule.watched, func(ctx context.Context, s *session.Service) error {
+			return withSchedules(command.Context(), schedule.locations, schedule.serviceOptions, schedule.watched, func(ctx context.Context, s *session.Service) error {
 				if err := schedule.create(ctx, s, args[0]); err != nil {
 					return err
 				}
@@ -86,8 +86,8 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 	return command
 }
 
-// notScheduled are options of a migration that somebody watches, and of the
-// process that works for it: starter serve has those.
+// notScheduled are options for a migration on a terminal, and for the process with the
+// worker: starter serve has those.
 var notScheduled = []string{"again", "dry-run", "no-validate", "json", "with-worker", "notify-url", "notify-secret-file", "metrics-address"}
 
 func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s newSchedule, err error) {
@@ -133,7 +133,7 @@ func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s
 	return s, nil
 }
 
-// absolutePattern is a pattern of files in a folder that is there.
+// absolutePattern gives the absolute form of a pattern; its folder has to exist.
 func absolutePattern(pattern string) (string, error) {
 	path, err := filepath.Abs(pattern)
 	if err != nil {
@@ -149,21 +149,21 @@ func absolutePattern(pattern string) (string, error) {
 	return path, nil
 }
 
-// newSchedule is a schedule that is to be created.
+// newSchedule is a schedule to create.
 type newSchedule struct {
 	createOptions
 	times       timetable
 	mappingText []byte
 }
 
-// catchUp is how late a run may begin that was due while no service ran.
+// catchUp is how late a run may start that was due while no service ran.
 const catchUp = time.Hour
 
 func (o *newSchedule) create(ctx context.Context, s *session.Service, id string) error {
 	if err := o.prove(); err != nil {
 		return err
 	}
-	closeTarget, err := o.openTarget() // a sandbox gets its address at its first start
+	closeTarget, err := o.openTarget() // a sandbox has its address from its first start on
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (o *newSchedule) create(ctx context.Context, s *session.Service, id string)
 		ID: id, Patterns: o.data, Encoding: o.encodingName, StateDir: o.work(), Settle: o.settle, KeepFiles: o.keepFiles, Options: o.spec(o.mappingText),
 	}
 	schedule.Options.SearchAttributes = s.Attributes
-	schedule.Options.Notify = true // who serves it knows whom
+	schedule.Options.Notify = true // the process that serves it has the webhook, or none
 	target := fmt.Sprintf("%s (%s)", schedule.Options.Target.Host(), schedule.Options.Target.EntityType)
 	what := fmt.Sprintf("%s → %s", safetext.Name(strings.Join(o.data, ", ")), target)
 	if err := schedule.Order(); err != nil {

@@ -19,7 +19,7 @@ import (
 	"durable-dataload/workflows"
 )
 
-// newServeCommand keeps what a schedule needs.
+// newServeCommand keeps the engine and a worker running, which schedules need.
 func newServeCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o serveOptions
 	command := &cobra.Command{
@@ -46,7 +46,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 	f.SortFlags = false
 	o.credentials.AddFlags(f)
 	o.addSandboxFlag(f, "serve schedules into the local Identity Cloud of the state folder, and run that")
-	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
+	o.addLocationFlags(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll with --address")
 	config.AddInsecureHTTP(f, &o.insecureHTTP)
@@ -62,7 +62,7 @@ type serveOptions struct {
 }
 
 func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*notify.Sender, error) {
-	if err := o.home.complete(getenv); err != nil {
+	if err := o.locations.complete(getenv); err != nil {
 		return nil, err
 	}
 	if err := o.watched.Check(); err != nil {
@@ -79,10 +79,10 @@ func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*
 	return o.notify.Sender(getenv, o.insecureHTTP)
 }
 
-// serve works for schedules until somebody stops it.
+// serve works for schedules until it is stopped.
 func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *terminal.Screen) (int, error) {
 	return o.attend(ctx, screen, func(ctx context.Context, p session.Process) (int, error) {
-		if remote, err := o.serviceOptions.session(o.home).IsRemote(); err != nil {
+		if remote, err := o.serviceOptions.session(o.locations).IsRemote(); err != nil {
 			return 0, err
 		} else if !remote {
 			lock, err := durablefs.TryLock(filepath.Join(o.stateDir, "serve.lock"))
@@ -94,8 +94,7 @@ func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *
 			}
 			defer lock.Unlock()
 		}
-		// Nobody watches a screen: what happens goes where a service manager
-		// keeps it.
+		// There is no terminal: the log goes to stderr, which a service manager keeps.
 		var err error
 		if p.Log, err = o.watched.Logger(screen.Stderr); err != nil {
 			return 0, err
@@ -104,15 +103,15 @@ func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *
 	})
 }
 
-// serveOnce serves with the engine that there is, its own or that of a starter
-// that migrates, until that one is gone.
+// serveOnce serves with its own engine, or with that of a starter that migrates, until
+// that one has ended.
 func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p session.Process) error {
 	closeTarget, err := o.openTarget()
 	if err != nil {
 		return err
 	}
 	defer closeTarget()
-	s, err := session.Open(ctx, p, o.serviceOptions.session(o.home))
+	s, err := session.Open(ctx, p, o.serviceOptions.session(o.locations))
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ type statusOptions struct {
 }
 
 const (
-	// measureFor is between the two looks by which the pace is measured.
+	// measureFor is the time between the two polls that measure the rate.
 	measureFor = 2 * time.Second
 )
 
@@ -72,14 +72,14 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
-	l := newLooker(&o.place, k, screen)
+	l := newPoller(&o.place, k, screen)
 	if o.watch {
 		return o.follow(ctx, l, screen)
 	}
-	s, err := l.look(ctx)
+	s, err := l.poll(ctx)
 	if err == nil && s.State == catalogue.Running && s.Trouble == "" {
 		time.Sleep(measureFor)
-		s, err = l.look(ctx)
+		s, err = l.poll(ctx)
 	}
 	if err != nil {
 		return 0, err
@@ -91,16 +91,16 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 	return migration.ExitDone, s.print(stdout, true)
 }
 
-// follow looks until the migration ends. It gives the migration's exit code.
-func (o *statusOptions) follow(ctx context.Context, l *looker, screen *terminal.Screen) (int, error) {
+// follow polls until the migration ends. It gives the migration's exit code.
+func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.Screen) (int, error) {
 	interrupted, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
 	redraws := output.IsTerminal(screen.Stdout) && !o.json
 	for {
-		s, err := l.look(ctx)
+		s, err := l.poll(ctx)
 		switch {
 		case err != nil:
-			// It answered when this began: it may again.
+			// The service answered before, and may answer again.
 			l.view.tell(err.Error())
 		case o.json:
 			line, err := json.Marshal(s)
@@ -135,7 +135,7 @@ func (o *statusOptions) follow(ctx context.Context, l *looker, screen *terminal.
 	}
 }
 
-// redraw puts the status in the place of the one before.
+// redraw replaces the status on the terminal.
 func redraw(w io.Writer, s status) error {
 	var b bytes.Buffer
 	if err := s.print(&b, false); err != nil {

@@ -26,13 +26,13 @@ import (
 	"durable-dataload/workflows"
 )
 
-// steering is one of the commands that steer a migration which runs.
+// steering is one of the commands that change a running migration.
 type steering struct {
 	update  string
 	short   string
 	long    string
 	example string
-	ends    bool // the migration ends by it, and that is waited for
+	ends    bool // the migration ends, and the command waits for that
 }
 
 var steerings = []steering{
@@ -124,7 +124,7 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 	return command
 }
 
-// take takes the arguments: the id, and what is set.
+// take takes the arguments: the id, and the settings.
 func (o *steerOptions) take(s steering, args []string) error {
 	for _, arg := range args {
 		name, value, isSetting := strings.Cut(arg, "=")
@@ -169,9 +169,9 @@ func (o *steerOptions) takeSetting(name, value string) error {
 	return nil
 }
 
-// operator is who gives the order, for people.
+// operator names the user that gives the order.
 func operator() string {
-	name := "somebody"
+	name := "unknown"
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		name = u.Username
 	}
@@ -211,7 +211,7 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 	return o.waitForEnd(k, before, screen)
 }
 
-// checkRunning says why a migration cannot be steered, and what to do about it.
+// checkRunning refuses a migration that does not run, and says what to do.
 func (o *steerOptions) checkRunning(k catalogue.Migration) error {
 	switch {
 	case k.IsRunning():
@@ -227,8 +227,8 @@ func (o *steerOptions) checkRunning(k catalogue.Migration) error {
 	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.ID, text, next)
 }
 
-// orderTimeout is how long an order may take to be answered. A worker that died
-// is missed after seconds, and another one takes its work.
+// orderTimeout is how long an order may take. The service notices after seconds that a
+// worker has died, and gives its work to another one.
 const orderTimeout = 30 * time.Second
 
 // send gives the order, and waits for the answer.
@@ -250,7 +250,7 @@ func (o *steerOptions) send(ctx context.Context, s steering, k catalogue.Migrati
 	return answer, nil
 }
 
-// explain says why an order was not carried out.
+// explain makes an error that says why an order was not carried out.
 func (o *steerOptions) explain(s steering, k catalogue.Migration, err error) error {
 	var refused *temporal.ApplicationError
 	var gone *serviceerror.NotFound
@@ -268,7 +268,7 @@ func (o *steerOptions) explain(s steering, k catalogue.Migration, err error) err
 	return fmt.Errorf("the Temporal service did not take the order: %w", err)
 }
 
-// answerText is what came of an order, for people.
+// answerText is the result of an order, for people.
 func answerText(a workflows.Answer) string {
 	var b strings.Builder
 	if a.Text != "" {
@@ -282,8 +282,8 @@ func answerText(a workflows.Answer) string {
 	return b.String()
 }
 
-// waitForEnd shows how a migration comes to its end, and what it has come to.
-// It is ended by others: Ctrl-C leaves it alone.
+// waitForEnd shows the end of a migration and its result. Another process stops it:
+// Ctrl-C ends only this command.
 func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summary, screen *terminal.Screen) (int, error) {
 	interrupted, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer release()
@@ -303,8 +303,8 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 	case errors.As(err, &failed):
 		return 0, errors.New(workflows.Cause(err))
 	default:
-		// The process that ran the engine may end with the migration, before it
-		// has told us. The folder has the rest.
+		// The process with the engine may end together with the migration, before it
+		// answers. The folder has the result.
 		if result.Summary, err = k.Folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
 			return 0, fmt.Errorf("the process that ran %s ended before the result files were written; rerun the command that started it to resume it", k.ID)
 		}

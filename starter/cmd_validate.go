@@ -15,8 +15,8 @@ import (
 	"durable-dataload/internal/validate"
 )
 
-// validateCommand tells what can be known before anything is sent. It takes the
-// options of a migration, so that a command line is validated by one word more.
+// validateCommand checks a file before anything is sent. It takes the options of a
+// migration, so that the command line is the same but for one word.
 func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o options
 	v := &validating{}
@@ -107,7 +107,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 	return code, terminal.WriteJSON(v.Screen.Stdout, result)
 }
 
-// probe asks the target, if there is one to ask.
+// probe calls the target, if there is one.
 func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate.Probed, error) {
 	why := ""
 	switch {
@@ -130,7 +130,7 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 }
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
-	here := home{stateDir: v.o.stateDir} // no worker reads a copy of it
+	here := locations{stateDir: v.o.stateDir} // no worker needs a copy
 	file, err := plainFile(ctx, v.Process, here, in)
 	if err != nil {
 		return nil, err

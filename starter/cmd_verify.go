@@ -71,7 +71,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	o.paceOptions.addFlags(f)
 	o.outputOptions.addFlags(f)
 	f.Lookup("output-dir").Usage = "folder for the result files, or the URL of one; default: that of the migration"
-	o.addHomeFlags(f, "folder for the state, that of the migration")
+	o.addLocationFlags(f, "folder for the state, that of the migration")
 	o.serviceOptions.addFlags(f)
 }
 
@@ -92,10 +92,10 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if err := o.targetOptions.complete(f, getenv); err != nil {
 		return err
 	}
-	if err := o.home.complete(getenv); err != nil {
+	if err := o.locations.complete(getenv); err != nil {
 		return err
 	}
-	known := o.home.catalogue()
+	known := o.locations.catalogue()
 	if o.of, err = known.Find(context.Background(), o.name); err != nil {
 		return err
 	}

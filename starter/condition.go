@@ -9,17 +9,17 @@ import (
 	"durable-dataload/workflows"
 )
 
-// standing is what somebody should hear of when it changes.
-type standing struct {
-	paused              string // by whom, when and why
+// condition is what of a migration is reported when it changes.
+type condition struct {
+	paused              string // by which user, when and why
 	decision, decidedBy string
 	closed              string // why no calls are made, unless that is a pause
 	breaker             bool
 	probe               time.Time
-	calls               int // that were made
+	calls               int // made so far
 }
 
-func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
+func conditionOf(p workflows.Progress, gate *pace.State) (s condition) {
 	if c := p.Steering; c != nil {
 		s.decision, s.decidedBy = c.Decision, c.DecidedBy
 		if c.Paused {
@@ -36,9 +36,9 @@ func standingOf(p workflows.Progress, gate *pace.State) (s standing) {
 	return s
 }
 
-// after adds what is known from before: a breaker at which nobody waits any more
-// has closed if a call was made since. Else what waited was stopped.
-func (s standing) after(before standing) standing {
+// after adds what was known before. A breaker without waiting activities is closed if a
+// call was made since; otherwise they were stopped, and the breaker is still open.
+func (s condition) after(before condition) condition {
 	if !before.breaker || s.breaker || s.calls > before.calls {
 		return s
 	}
@@ -49,28 +49,28 @@ func (s standing) after(before standing) standing {
 	return s
 }
 
-// rests says that no calls are made now.
-func (s standing) rests() bool { return s.paused != "" || s.closed != "" }
+// rests says that calls are suspended.
+func (s condition) rests() bool { return s.paused != "" || s.closed != "" }
 
-// quietAfter is from when on somebody should hear that no call has ended. A call
-// that times out takes 10 seconds, unless somebody has set that.
+// quietAfter is how long no call may end before that is reported. By default a call
+// times out after 10 seconds.
 const quietAfter = 20 * time.Second
 
-// quiet is for how long no call has ended, 0 if that is usual at the pace that is
-// allowed, or not known.
+// quiet is for how long no call has ended; 0 if that is expected at the allowed rate, or
+// not known.
 func quiet(p workflows.Progress, gate *pace.State, now time.Time) time.Duration {
-	usual := quietAfter
+	expected := quietAfter
 	if gate != nil && gate.Allowed > 0 {
-		usual = max(usual, time.Duration(3*float64(time.Second)/gate.Allowed))
+		expected = max(expected, time.Duration(3*float64(time.Second)/gate.Allowed))
 	}
-	if idle := now.Sub(p.LastCall); !p.LastCall.IsZero() && idle > usual {
+	if idle := now.Sub(p.LastCall); !p.LastCall.IsZero() && idle > expected {
 		return idle
 	}
 	return 0
 }
 
-// news are the lines that tell what is not as it was.
-func (s standing) news(before standing, id string, now time.Time) []string {
+// news are the lines that report the changes.
+func (s condition) news(before condition, id string, now time.Time) []string {
 	var lines []string
 	if s.decision != "" && s.decision != before.decision {
 		lines = append(lines, decisionText(s.decision, s.decidedBy, id))
@@ -91,7 +91,7 @@ func (s standing) news(before standing, id string, now time.Time) []string {
 	return lines
 }
 
-// decisionText says what a migration waits for, and which commands answer it.
+// decisionText has the decision that a migration waits for, and the commands that answer it.
 func decisionText(decision, by, id string) string {
 	return fmt.Sprintf("It waits for a decision: %s.\n  starter %s %s   to continue\n  starter %s %s   to stop",
 		strings.TrimSuffix(decision, "."), by, id, workflows.UpdateStop, id)

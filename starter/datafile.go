@@ -18,13 +18,13 @@ import (
 type dataFile struct {
 	path         string // absolute, or a URL
 	here         string // a file of this machine with the same content; empty where there is none
-	shown        string // how a person knows it
-	name, origin string // those of the spec; empty for a file that is read where it is
+	shown        string // its name in messages
+	name, origin string // those of the spec; empty for a file that is read in place
 	sha256       string // of a staged file; empty if it is not known yet
-	size         int64  // of the file that is here
+	size         int64  // of here
 }
 
-// inputName is what the workflow id calls the file.
+// inputName is the name in the workflow id.
 func (f dataFile) inputName() string {
 	if f.name != "" {
 		return f.name
@@ -32,22 +32,22 @@ func (f dataFile) inputName() string {
 	return store.Base(f.path)
 }
 
-// near is where this process reads the file.
+// near is the path from which this process reads the file.
 func (f dataFile) near() string { return cmp.Or(f.here, f.path) }
 
-// input is the file as a migration is told of it.
+// input is the file as the input of a migration.
 func (f dataFile) input() migration.Input {
 	return migration.Input{Path: f.path, Name: f.name, Origin: f.origin, SHA256: f.sha256, Shown: f.shown}
 }
 
-// plainFile gives the plain file of an input, which is the input itself or a
-// staged copy: of what has to be unpacked or converted, and with a work place in
-// a bucket of what is on this machine, which others do not see. A plain file is
-// copied when its migration begins, see bring. A Ctrl-C ends it.
-func plainFile(ctx context.Context, p session.Process, h home, in input) (dataFile, error) {
+// plainFile gives the plain file of an input: the input itself, or a staged copy if it
+// has to be unpacked or converted, or if it is on this machine and the work place is in a
+// bucket, where other workers do not have it. A file that is plain already is copied when
+// its migration begins, see bring. A Ctrl-C ends it.
+func plainFile(ctx context.Context, p session.Process, l locations, in input) (dataFile, error) {
 	ctx, cancel := p.UntilStopped(ctx)
 	defer cancel()
-	inputs := migration.Inputs(h.work())
+	inputs := migration.Inputs(l.work())
 	if stage.Needs(in.Input) {
 		staged, err := stage.File(ctx, inputs, in.Input, p.Screen.ReadProgress("reading "+in.given))
 		p.Screen.Clear()
@@ -61,7 +61,7 @@ func plainFile(ctx context.Context, p session.Process, h home, in input) (dataFi
 		return f, nil
 	}
 	f := dataFile{path: in.Path, shown: safetext.Name(in.Path)}
-	if h.workURL == "" || store.IsURL(in.Path) {
+	if l.workURL == "" || store.IsURL(in.Path) {
 		return f, nil
 	}
 	var err error
@@ -72,8 +72,8 @@ func plainFile(ctx context.Context, p session.Process, h home, in input) (dataFi
 	return f, nil
 }
 
-// bring copies a plain file of this machine into the work place, unless it is
-// there already. A Ctrl-C ends it.
+// bring copies a plain file of this machine into the work place, unless it is there
+// already. A Ctrl-C ends it.
 func (m *migrateOperation) bring(ctx context.Context) error {
 	f := m.file
 	if f.here == "" {
@@ -89,10 +89,10 @@ func (m *migrateOperation) bring(ctx context.Context) error {
 	return err
 }
 
-// drop removes a staged file that no migration needs any more.
-func (f dataFile) drop(h home) error {
+// drop removes a staged file unless a migration needs it.
+func (f dataFile) drop(l locations) error {
 	if f.name == "" {
 		return nil
 	}
-	return migration.DropInput(h.work(), f.path)
+	return migration.DropInput(l.work(), f.path)
 }

@@ -39,7 +39,7 @@ func (c *command) dryRun(ctx context.Context) (int, error) {
 		return 0, durablefs.TemporaryError(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c.o.home = home{stateDir: dir}
+	c.o.locations = locations{stateDir: dir}
 	var runs []*dry
 	code := migration.ExitDone
 	for _, in := range c.inputs {
@@ -91,7 +91,7 @@ type dry struct {
 
 // dry does one dry run. Batches are cut as a migration cuts them.
 func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
-	file, err := plainFile(ctx, c.Process, c.o.home, in)
+	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// headingKey annotates a flag with the heading of --help that it stands under.
+// headingKey annotates a flag with its heading in --help.
 const headingKey = "heading"
 
-// under puts the flags under a heading of --help that were added since the last
-// one.
+// under puts the flags that were added since the last heading under this one.
 func under(f *pflag.FlagSet, heading string) {
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Annotations[headingKey] != nil {
@@ -23,11 +22,11 @@ func under(f *pflag.FlagSet, heading string) {
 	})
 }
 
-// helpWidth is where the lines of --help are broken, in characters.
+// helpWidth is the width of --help, in characters.
 const helpWidth = 110
 
-// flagsByHeading are the flags as --help has them, in the order of their
-// headings. Those that have none come last, or stand as usual if none has one.
+// flagsByHeading are the flags of --help, in the order of their headings. Flags without
+// one come last.
 func flagsByHeading(all *pflag.FlagSet) string {
 	var headings []string
 	sets := map[string]*pflag.FlagSet{}
@@ -57,14 +56,13 @@ func flagsByHeading(all *pflag.FlagSet) string {
 	return strings.Trim(text.String(), "\n")
 }
 
-// Both are of all commands of a process, so they are set before there is one.
+// Both are global in cobra, so they are set once.
 func init() {
 	cobra.EnableCommandSorting = false
 	cobra.AddTemplateFunc("flagsByHeading", flagsByHeading)
 }
 
-// groupHelp sorts --help by use: the commands as they are given here, and the
-// flags by their headings.
+// groupHelp groups the commands of --help as given, and the flags by their headings.
 func groupHelp(root *cobra.Command, groups []commandGroup) {
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
 		"Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}", "{{flagsByHeading .LocalFlags}}", 1))
@@ -80,7 +78,7 @@ func groupHelp(root *cobra.Command, groups []commandGroup) {
 	root.SetCompletionCommandGroupID(last)
 }
 
-// commandGroup is commands that are for the same.
+// commandGroup is a group of commands in --help.
 type commandGroup struct {
 	title    string
 	commands []*cobra.Command

@@ -19,14 +19,14 @@ import (
 	"durable-dataload/internal/tilde"
 )
 
-// input is one file that was asked for.
+// input is one file of the command line.
 type input struct {
 	stage.Input
-	given string // how a person calls it
-	left  bool   // out: it is a result file among other files
+	given string // its name in messages
+	left  bool   // skipped: a result file among other files
 }
 
-// inputOptions are those of every command that reads data files.
+// inputOptions are the options of every command that reads data files.
 type inputOptions struct {
 	data         []string
 	encodingName string
@@ -41,7 +41,7 @@ func (o *inputOptions) addFlags(f *pflag.FlagSet) {
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")
 }
 
-// complete adds the last arguments, and checks how the data files are written.
+// complete adds the arguments to the data files, and checks how those are written.
 func (o *inputOptions) complete(args []string) error {
 	if o.data = append(o.data, args...); len(o.data) == 0 {
 		return usage("expected a data file: --data users.csv")
@@ -74,8 +74,8 @@ func (o *inputOptions) complete(args []string) error {
 	return nil
 }
 
-// find gives the files that the command line means; several says that it asks for
-// more than one, even if there is one.
+// find gives the files that the command line means; several says that it may mean more
+// than one, even if it matches one.
 func (o *inputOptions) find() (inputs []input, several bool, err error) {
 	var paths []string
 	for _, given := range o.data {
@@ -103,8 +103,8 @@ func (o *inputOptions) find() (inputs []input, several bool, err error) {
 	return inputs, several || len(inputs) > 1, nil
 }
 
-// matching gives the files that a name means. One that is no file and has the
-// characters of a pattern is one: its files come sorted.
+// matching gives the files that a name means. A name that is no file and has wildcards is
+// a pattern: its files are sorted.
 func matching(given string) (found []string, isPattern bool, err error) {
 	switch {
 	case given == stage.Stdin:
@@ -131,8 +131,8 @@ func matching(given string) (found []string, isPattern bool, err error) {
 	return found, isPattern, nil
 }
 
-// matchingInBucket is matching for a URL. A pattern is its last part, and has no
-// question mark: after that come the options of the bucket.
+// matchingInBucket is matching for a URL. The pattern is its last part, without a question
+// mark, which begins the options of the bucket.
 func matchingInBucket(given string) (found []string, isPattern bool, err error) {
 	if err := checkFileURL(given); err != nil {
 		return nil, false, err
@@ -162,7 +162,7 @@ func matchingInBucket(given string) (found []string, isPattern bool, err error) 
 		file := store.Join(folder, name)
 		if has, err := store.Exists(file); err != nil {
 			return nil, false, inBucket(file, err)
-		} else if has { // what is not is the begin of other names
+		} else if has { // a name without an object is the prefix of others
 			found = append(found, file)
 		}
 	}
@@ -179,7 +179,7 @@ func checkFileURL(url string) error {
 	return nil
 }
 
-// inBucket adds to an error what was looked for, and what to do.
+// inBucket adds to an error what was expected, and what to do.
 func inBucket(url string, err error) error {
 	switch {
 	case err == nil:
@@ -213,8 +213,8 @@ func (in *input) locate() (err error) {
 	return nil
 }
 
-// leaveResultsOut keeps a pattern that has matched the result files of its own
-// migrations from loading them. Where all are result files, they are meant.
+// leaveResultsOut skips the result files of earlier migrations that a pattern has
+// matched. If all are result files, they are meant.
 func leaveResultsOut(inputs []input) {
 	isResult := func(in input) bool { return artifacts.IsArtifact(store.Base(in.Path)) }
 	if !slices.ContainsFunc(inputs, func(in input) bool { return !isResult(in) }) {

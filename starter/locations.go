@@ -12,63 +12,62 @@ import (
 	"durable-dataload/internal/tilde"
 )
 
-// home is where things are kept: the state folder, of this machine, has the
-// embedded engine, the sandbox and the log, and the work place has what
-// migrations keep. That is the state folder too, or a folder of a bucket.
-type home struct {
+// locations has the locations of state: the state folder, on this machine, has the
+// embedded engine, the sandbox and the log; the work place has the folders of the
+// migrations. The work place is the state folder as well, or a folder of a bucket.
+type locations struct {
 	stateDir string // absolute
 	workURL  string // "": migrations keep their work in the state folder
 }
 
-// addHomeFlags adds the options that say where things are kept.
-func (h *home) addHomeFlags(f *pflag.FlagSet, stateDir string) {
-	h.addStateDirFlag(f, stateDir)
-	f.StringVar(&h.workURL, "work-url", "", "folder of a bucket in which migrations keep their work, instead of the state folder: s3://bucket/dataload ("+config.WorkVariable+", docs/object-storage.md)")
+// addLocationFlags adds the options for both.
+func (l *locations) addLocationFlags(f *pflag.FlagSet, stateDir string) {
+	l.addStateDirFlag(f, stateDir)
+	f.StringVar(&l.workURL, "work-url", "", "folder of a bucket in which migrations keep their work, instead of the state folder: s3://bucket/dataload ("+config.WorkVariable+", docs/object-storage.md)")
 }
 
-// addStateDirFlag is addHomeFlags for who knows no migration.
-func (h *home) addStateDirFlag(f *pflag.FlagSet, usage string) {
-	tilde.Var(f, &h.stateDir, "state-dir", usage+"; default: the user's state folder")
+// addStateDirFlag adds that of the state folder, for commands that read no migration.
+func (l *locations) addStateDirFlag(f *pflag.FlagSet, usage string) {
+	tilde.Var(f, &l.stateDir, "state-dir", usage+"; default: the user's state folder")
 }
 
-// work is the work place.
-func (h home) work() string { return cmp.Or(h.workURL, h.stateDir) }
+// work is the path or the URL of the work place.
+func (l locations) work() string { return cmp.Or(l.workURL, l.stateDir) }
 
-// text says where migrations keep their work.
-func (h home) text() string {
-	if h.workURL != "" {
-		return "the work place " + h.workURL
+// text names the work place in a message.
+func (l locations) text() string {
+	if l.workURL != "" {
+		return "the work place " + l.workURL
 	}
-	return "the state folder " + h.stateDir
+	return "the state folder " + l.stateDir
 }
 
 // places are the work places whose migrations a worker in this process takes.
-func (h home) places() []string {
-	if h.workURL != "" {
-		return []string{h.stateDir, h.workURL}
+func (l locations) places() []string {
+	if l.workURL != "" {
+		return []string{l.stateDir, l.workURL}
 	}
-	return []string{h.stateDir}
+	return []string{l.stateDir}
 }
 
-func (h *home) complete(getenv func(string) string) error {
-	if err := h.completeStateDir(getenv); err != nil {
+func (l *locations) complete(getenv func(string) string) error {
+	if err := l.completeStateDir(getenv); err != nil {
 		return err
 	}
 	var err error
-	if h.workURL, err = config.WorkURL(h.workURL, getenv); err != nil {
+	if l.workURL, err = config.WorkURL(l.workURL, getenv); err != nil {
 		return usage("%w", err)
 	}
 	return nil
 }
 
-// completeStateDir makes the state folder that was given absolute, or takes that
-// of the user.
-func (h *home) completeStateDir(getenv func(string) string) (err error) {
-	h.stateDir, err = config.StateDir(h.stateDir, getenv)
+// completeStateDir makes the state folder absolute; the default is that of the user.
+func (l *locations) completeStateDir(getenv func(string) string) (err error) {
+	l.stateDir, err = config.StateDir(l.stateDir, getenv)
 	return err
 }
 
-// checkURL is config.CheckURL, with the error of a wrong command line.
+// checkURL is config.CheckURL with a usage error.
 func checkURL(flag, url, local string) (string, error) {
 	url, err := config.CheckURL(flag, url, local)
 	if err != nil {
@@ -77,22 +76,22 @@ func checkURL(flag, url, local string) (string, error) {
 	return url, nil
 }
 
-// prove shows that the work place can be used, before anything is begun. That of
-// a state folder shows itself when its log is opened.
-func (h home) prove() error {
-	if h.workURL == "" {
+// prove checks before the work begins that the work place can be used. A state folder
+// is checked by opening its log.
+func (l locations) prove() error {
+	if l.workURL == "" {
 		return nil
 	}
-	if err := store.Prove(h.workURL); err != nil {
-		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", h.workURL, err, store.Advice(err))
+	if err := store.Prove(l.workURL); err != nil {
+		return fmt.Errorf("cannot keep the work of migrations in %s: %w; %s", l.workURL, err, store.Advice(err))
 	}
 	return nil
 }
 
-// prove tries the work place out, and the folder of the results where that is in a
-// bucket of its own.
+// prove checks the work place, and the folder of the results if that is in a bucket of
+// its own.
 func (o *runOptions) prove() error {
-	if err := o.home.prove(); err != nil || !store.IsURL(o.outputDir) || o.workURL != "" && store.Dir(o.outputDir) == o.workURL {
+	if err := o.locations.prove(); err != nil || !store.IsURL(o.outputDir) || o.workURL != "" && store.Dir(o.outputDir) == o.workURL {
 		return err
 	}
 	if err := artifacts.CheckFolder(o.outputDir); err != nil {

@@ -201,7 +201,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
-		f, err := plainFile(t.Context(), cmd.Process, o.home, inputs[0])
+		f, err := plainFile(t.Context(), cmd.Process, o.locations, inputs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +222,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		if got, err := store.Read(f.path); err != nil || string(got) != content {
 			t.Errorf("%s has %q, %v; want %q", f.path, got, err, content)
 		}
-		if err := f.drop(o.home); err != nil {
+		if err := f.drop(o.locations); err != nil {
 			t.Error(err)
 		}
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
@@ -248,7 +248,7 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	}
 	cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
 	s := &migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd}
-	if s.file, err = plainFile(t.Context(), cmd.Process, o.home, inputs[0]); err != nil {
+	if s.file, err = plainFile(t.Context(), cmd.Process, o.locations, inputs[0]); err != nil {
 		t.Fatal(err)
 	}
 	write("email\nb@example.com\n")

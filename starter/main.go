@@ -24,7 +24,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole command. It gives the exit code.
+// run runs the command line, and gives the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	code := migration.ExitDone
 	out := output.New(stdout)
@@ -102,9 +102,9 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	return command
 }
 
-// addCompletions tells shells what they cannot know: the words that a flag
-// takes, which flags take a folder, and that a data file may stand where a
-// subcommand may. Cobra prints the scripts, with starter completion.
+// addCompletions adds to the completion of shells the words that a flag takes, the flags
+// that take a folder, and data files as arguments. Cobra prints the scripts, with starter
+// completion.
 func addCompletions(command *cobra.Command) {
 	command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -127,7 +127,7 @@ func words(w ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(w, cobra.ShellCompDirectiveNoFileComp)
 }
 
-// warn tells what is right, but not as safe as it could be.
+// warn prints what works, but is not as safe as it could be.
 func warn(stderr io.Writer, warnings []string) {
 	for _, warning := range warnings {
 		fmt.Fprintln(stderr, safetext.Text("Warning: "+warning))

@@ -28,8 +28,8 @@ func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
 	return m, text, err
 }
 
-// checkMapping refuses a mapping that does not fit the input's header, before anything is started. What is wrong with
-// the input itself the inspection says.
+// checkMapping refuses a mapping that does not fit the input's header, before anything is started. The inspection
+// reports what is wrong with the input itself.
 func (m *migrateOperation) checkMapping(ctx context.Context) error {
 	if m.c.o.mapping == "" {
 		return nil

@@ -39,7 +39,7 @@ type runOptions struct {
 	targetOptions
 	paceOptions
 	outputOptions
-	home
+	locations
 	serviceOptions
 	watched telemetry.Options
 }
@@ -75,7 +75,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.careOptions.addFlags(f)
 	under(f, "Care")
 	o.outputOptions.addFlags(f)
-	o.addHomeFlags(f, "folder for the state: ledger and embedded engine")
+	o.addLocationFlags(f, "folder for the state: ledger and embedded engine")
 	o.watched.AddFlags(f)
 	o.notify.AddFlags(f)
 	under(f, "Results, logs and notices")
@@ -93,7 +93,7 @@ func (o *options) complete(f *pflag.FlagSet, args []string, getenv func(string) 
 		o.recordOptions.complete,
 		func() error { return o.retryOptions.complete(f, o.sandbox) },
 		o.careOptions.complete,
-		func() error { return o.home.complete(getenv) },
+		func() error { return o.locations.complete(getenv) },
 	} {
 		if err := complete(); err != nil {
 			return err

@@ -16,23 +16,23 @@ import (
 // place is where a command looks for migrations: the place of their work, and a Temporal
 // service that another process runs. Nothing is started there.
 type place struct {
-	home
+	locations
 	temporal config.Temporal
 
 	catalogue.Catalogue
 }
 
 func (p *place) addFlags(f *pflag.FlagSet) {
-	p.addHomeFlags(f, "state folder of the migration")
+	p.addLocationFlags(f, "state folder of the migration")
 	p.temporal.AddFlags(f)
 }
 
 // open finds the service. Without one that runs, the work place tells.
 func (p *place) open(ctx context.Context, getenv func(string) string) error {
-	if err := p.home.complete(getenv); err != nil {
+	if err := p.locations.complete(getenv); err != nil {
 		return err
 	}
-	p.Catalogue = p.home.catalogue()
+	p.Catalogue = p.locations.catalogue()
 	var err error
 	p.Service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: p.temporal, StateDir: p.stateDir})
 	if p.Service != nil && !p.Service.IsEmbedded() {
@@ -42,8 +42,8 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 }
 
 // catalogue is that of a work place, without a service.
-func (h home) catalogue() catalogue.Catalogue {
-	return catalogue.Catalogue{Work: h.work(), Where: h.text()}
+func (l locations) catalogue() catalogue.Catalogue {
+	return catalogue.Catalogue{Work: l.work(), Where: l.text()}
 }
 
 func (p *place) close() {
@@ -53,11 +53,11 @@ func (p *place) close() {
 }
 
 // completeID offers the ids of the work place to the shell.
-func (h *home) completeID(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	if h.complete(os.Getenv) != nil {
+func (l *locations) completeID(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	if l.complete(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	found, _ := catalogue.In(h.work())
+	found, _ := catalogue.In(l.work())
 	var words []string
 	for _, m := range found {
 		words = append(words, m.ID)

@@ -44,8 +44,8 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(state, "migrations", ".DS_Store"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := place{home: home{stateDir: state}}
-	p.Catalogue = p.home.catalogue()
+	p := place{locations: locations{stateDir: state}}
+	p.Catalogue = p.locations.catalogue()
 	rows, err := p.list(context.Background())
 	if err != nil {
 		t.Fatal(err)

@@ -26,13 +26,13 @@ func scheduleError(id string, err error) error {
 	return fmt.Errorf("the Temporal service rejected the request for the schedule %s: %w", id, err)
 }
 
-// The memo of a schedule. The service keeps the times of cron in another form.
+// The fields of the memo of a schedule. The service stores the cron text in another form.
 const (
 	memoWhat = "what"
 	memoCron = "cron"
 )
 
-// scheduleView is a schedule as people and scripts see it.
+// scheduleView is a schedule as it is shown and as scripts read it.
 type scheduleView struct {
 	ID       string      `json:"id"`
 	What     string      `json:"what"`
@@ -40,13 +40,13 @@ type scheduleView struct {
 	TimeZone string      `json:"time_zone"`
 	Paused   bool        `json:"paused"`
 	Note     string      `json:"note"`
-	Next     []time.Time `json:"next"` // those that it would have if it were not paused
+	Next     []time.Time `json:"next"` // as if it were not paused
 	Last     *lastRun    `json:"last"`
 
 	*scheduleDetails
 }
 
-// scheduleDetails are what a list does not tell.
+// scheduleDetails are missing in a list.
 type scheduleDetails struct {
 	Jitter         string             `json:"jitter"`
 	CatchUp        string             `json:"catch_up"`
@@ -55,11 +55,11 @@ type scheduleDetails struct {
 	Running        []string           `json:"running"` // workflow ids
 	Runs           int                `json:"runs"`
 	Missed         int                `json:"missed"`  // by more than catch_up
-	Skipped        int                `json:"skipped"` // because the one before still ran
+	Skipped        int                `json:"skipped"` // because the previous run had not ended
 	Schedule       migration.Schedule `json:"schedule"`
 }
 
-// lastRun is the last run that was begun.
+// lastRun is the run that was started last.
 type lastRun struct {
 	At         time.Time `json:"at"`
 	WorkflowID string    `json:"workflow_id"`

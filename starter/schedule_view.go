@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// nextTime is the next time, for people.
+// nextTime is the next time as text.
 func (v scheduleView) nextTime() string {
 	if len(v.Next) == 0 {
 		return "unknown"
@@ -18,7 +18,7 @@ func (v scheduleView) nextTime() string {
 
 func clockTime(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
 
-// state says whether a schedule fires, and when.
+// state is the next time, or that the schedule is paused.
 func (v scheduleView) state() string {
 	if v.Paused {
 		return "paused"

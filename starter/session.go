@@ -12,7 +12,7 @@ import (
 )
 
 // session are the options of a session.
-func (o *serviceOptions) session(h home) session.Options {
+func (o *serviceOptions) session(h locations) session.Options {
 	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, Places: h.places()}
 }
 
@@ -39,7 +39,7 @@ func (o *runOptions) attendOne(ctx context.Context, stdout, stderr io.Writer, co
 
 // withSession gives a session, and the target that the options name while it lasts.
 func (o *runOptions) withSession(p session.Process, run func(*session.Session) (int, error)) (int, error) {
-	s := &session.Session{Process: p, Options: o.serviceOptions.session(o.home)}
+	s := &session.Session{Process: p, Options: o.serviceOptions.session(o.locations)}
 	if remote, err := s.Options.IsRemote(); err != nil {
 		return 0, err
 	} else if remote && o.sandbox && !o.withWorker {

@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// outcome is what became of one of several inputs.
+// outcome is the result of one of several inputs.
 type outcome struct {
 	input   input
 	code    int
@@ -18,8 +18,8 @@ type outcome struct {
 	result  string // in a few words
 }
 
-// all runs the migrations of several inputs, one after the other, and gives the
-// exit code of the worst.
+// all runs the migrations of several inputs, one after the other, and gives the worst exit
+// code.
 func (c *command) all(ctx context.Context) (int, error) {
 	var outcomes []outcome
 	for _, in := range c.inputs {
@@ -43,8 +43,8 @@ func (c *command) all(ctx context.Context) (int, error) {
 	return worst(outcomes), nil
 }
 
-// next runs one of several migrations. What keeps one from running does not
-// keep the next one, but a fault of the command line does.
+// next runs one of several migrations. After an error the next one still runs; a usage
+// error ends the command.
 func (c *command) next(ctx context.Context, in input) (outcome, error) {
 	code, summary, err := c.one(ctx, in)
 	var done *doneError
@@ -65,7 +65,7 @@ func (c *command) next(ctx context.Context, in input) (outcome, error) {
 	return outcome{in, code, summary, result}, nil
 }
 
-// worst is the exit code that says most.
+// worst is the most severe exit code.
 func worst(outcomes []outcome) int {
 	for _, code := range []int{migration.ExitCannotRun, migration.ExitStopped, migration.ExitUnknown, migration.ExitFailed} {
 		if slices.ContainsFunc(outcomes, func(o outcome) bool { return o.code == code }) {

@@ -18,8 +18,7 @@ import (
 	"durable-dataload/workflows"
 )
 
-// status is what is known of a migration. Scripts depend on its JSON
-// (docs/operate.md).
+// status is the status of a migration. Scripts depend on its JSON (docs/operate.md).
 type status struct {
 	ID         string          `json:"id"`
 	File       string          `json:"file"`
@@ -30,23 +29,23 @@ type status struct {
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 	ExitCode   *int            `json:"exit_code"`        // null until it has ended
-	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended before its time
+	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended early
 
 	Records migration.Counts `json:"records"`
-	// RecordsAsOf is when the records and rounds stood so, where the ledger knows
-	// more and takes too long to count.
+	// RecordsAsOf is the time of the counts if they are older: the ledger takes too long
+	// to count.
 	RecordsAsOf time.Time     `json:"records_as_of,omitzero"`
 	Rounds      []roundStatus `json:"rounds"`
 
-	// Of a migration that runs.
-	Paused      string         `json:"paused,omitempty"`  // who and why
+	// Of a running migration.
+	Paused      string         `json:"paused,omitempty"`  // by which user, and why
 	Waiting     string         `json:"waiting,omitempty"` // for what, and until when
 	Decision    string         `json:"decision,omitempty"`
 	DecidedBy   string         `json:"decided_by,omitempty"` // the command that answers it, beside stop
-	Ending      string         `json:"ending,omitempty"`     // stop or cancel, once it was ordered
+	Ending      string         `json:"ending,omitempty"`     // stop or cancel, once requested
 	MaxFailed   string         `json:"max_failed,omitempty"`
 	Pace        *paceStatus    `json:"pace,omitempty"`
-	Errors      map[string]int `json:"errors,omitempty"` // records by class of reason, of the round that runs
+	Errors      map[string]int `json:"errors,omitempty"` // records by class of reason, of the current round
 	SecondsLeft float64        `json:"seconds_left,omitempty"`
 	Trouble     string         `json:"trouble,omitempty"`
 	Unpolled    string         `json:"unpolled_task_queue,omitempty"` // no worker polls it, and the migration waits for one
@@ -58,25 +57,25 @@ type status struct {
 	advice    string
 }
 
-// roundStatus is what a round came to, or has come to so far.
+// roundStatus has the counts of a round, so far.
 type roundStatus struct {
 	Round int `json:"round"`
 	ledger.Counts
-	Recovered *int `json:"recovered"` // null: not told by round
-	// Of the round that runs.
+	Recovered *int `json:"recovered"` // null: not known by round
+	// Of the current round.
 	Running     bool `json:"running,omitempty"`
 	Batches     int  `json:"batches,omitempty"`
 	BatchesDone int  `json:"batches_done,omitempty"`
 }
 
-// paceStatus is how fast it goes, and may go. 0 is no limit.
+// paceStatus has the measured and the allowed rate. 0 is no limit.
 type paceStatus struct {
 	CallsASecond float64 `json:"calls_per_second"` // as measured
 	Allowed      float64 `json:"allowed"`
 	Limit        float64 `json:"limit"`
 	RatePlan     string  `json:"rate_plan,omitempty"`
 	Workers      int     `json:"workers"`       // calls in flight at most
-	BatchesBegun int     `json:"batches_begun"` // also those that wait for their turn
+	BatchesBegun int     `json:"batches_begun"` // also those that wait for a slot
 	Breaker      int     `json:"breaker,omitempty"`
 
 	Closed      string    `json:"closed,omitempty"` // why no calls are made now
@@ -86,7 +85,7 @@ type paceStatus struct {
 	LastCall    time.Time `json:"last_call,omitzero"` // when it ended
 }
 
-// statusOf is what the folder and the options tell.
+// statusOf gives what the folder and the options have.
 func statusOf(k catalogue.Migration) status {
 	s := status{
 		ID: k.ID, File: k.Spec.InputName(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
@@ -102,13 +101,13 @@ func statusOf(k catalogue.Migration) status {
 	return s
 }
 
-// tallyFor is how long somebody waits for the ledger to be counted. A million
-// records on a disk take one to three seconds.
+// tallyFor is how long counting a ledger may take. A million records on a disk take one to
+// three seconds.
 const tallyFor = 5 * time.Second
 
-// addCounts adds where the records stand. The summary tells for a run that came to
-// its end, and the ledger for one that did not: the summary is that of an earlier
-// run then, and only shown, with its time, if the ledger takes too long.
+// addCounts adds the dispositions of the records. The summary has them for a run that has
+// ended, and the ledger for one that was cut off: its summary, if any, is that of an
+// earlier run, and is shown with its time only if the ledger takes too long.
 func (p *place) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
 	summary, err := summaryOf(ctx, k, p.Service)
 	ended := s.State != catalogue.CutOff && s.State != catalogue.Failed && err == nil
@@ -122,7 +121,7 @@ func (p *place) addCounts(ctx context.Context, k catalogue.Migration, s *status)
 	}
 }
 
-// addTally adds what the ledger says, and whether it could be counted in time.
+// addTally adds the counts of the ledger, and says whether they came in time.
 func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
 	if k.Folder.IsZero() {
 		return false
@@ -140,8 +139,8 @@ func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
 	return true
 }
 
-// addReason asks the service why a migration could not run, where the folder does
-// not tell.
+// addReason asks the service why a migration could not run, if the folder does not have
+// the reason.
 func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status) {
 	if s.State != catalogue.Failed || s.Reason != "" || p.Service == nil {
 		return
@@ -153,7 +152,7 @@ func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status)
 	}
 }
 
-// summaryOf gives the summary of the last run that came to its end.
+// summaryOf gives the summary of the last run that has ended.
 func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (migration.Summary, error) {
 	if !k.Folder.IsZero() {
 		return k.Folder.Summary()
@@ -185,7 +184,7 @@ func (s *status) addRounds(sum migration.Summary) {
 	}
 }
 
-// addProgress adds how far a migration is that runs.
+// addProgress adds the progress of a running migration.
 func (s *status) addProgress(p workflows.Progress) {
 	s.Phase, s.Waiting = p.Phase, p.Waiting
 	s.Errors = p.Errors
@@ -207,15 +206,14 @@ func (s *status) addProgress(p workflows.Progress) {
 	}
 }
 
-// counts says that a migration knows how far it is. One that has just begun, or
-// resumes, does not: the ledger does.
+// counts says that the progress has counts. Those of a migration that has just started
+// or resumed are only in the ledger.
 func counts(p workflows.Progress) bool {
 	return p.Counts != nil || len(p.Rounds) > 0 || p.Batches > 0
 }
 
-// dispositions are where the records stand so far. Those of a delta migration
-// that wait for their update are remaining; what else has been attempted and
-// not come to an end is unknown.
+// dispositions are those of the records so far. Records of a delta migration that wait for
+// their update are remaining; others that were attempted and are not settled are unknown.
 func dispositions(p workflows.Progress) migration.Counts {
 	if p.Counts != nil {
 		return *p.Counts
@@ -226,12 +224,12 @@ func dispositions(p workflows.Progress) migration.Counts {
 		c.Created += r.Created
 		c.Failed += r.Failed
 		if round > 0 {
-			return // whose its duplicates are is found out after it
+			return // its duplicates are resolved after the round
 		}
 		attempted += r.Records()
 		switch {
 		case resolved != activities.Resolved{}:
-		case p.Delta: // most duplicates of the input were there before
+		case p.Delta: // most duplicates of the input existed before
 			toUpdate += r.Duplicate
 		default:
 			c.Failed += r.Duplicate
@@ -249,7 +247,7 @@ func dispositions(p workflows.Progress) migration.Counts {
 	return c
 }
 
-// addPace adds what is set and how the gate stands, as far as that is known.
+// addPace adds the limits, and the state of the gate if that is known.
 func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.Limits) {
 	if p.Steering != nil {
 		set = p.Steering.Limits

@@ -13,28 +13,28 @@ import (
 	"durable-dataload/workflows"
 )
 
-// looker looks at one migration, again and again.
-type looker struct {
+// poller polls the status of one migration.
+type poller struct {
 	place    *place
 	known    catalogue.Migration
 	view     *view
-	progress workflows.Progress // of the last look
+	progress workflows.Progress // of the last poll
 	linkTo   string             // see link
 	linked   time.Time
 
 	calls, batches, updates terminal.Meter
 }
 
-func newLooker(p *place, k catalogue.Migration, screen *terminal.Screen) *looker {
-	l := &looker{place: p, known: k}
+func newPoller(p *place, k catalogue.Migration, screen *terminal.Screen) *poller {
+	l := &poller{place: p, known: k}
 	if p.Service != nil {
 		l.view = newView(p.Service, k.ID, p.stateDir, screen)
 	}
 	return l
 }
 
-// look gives the status.
-func (l *looker) look(ctx context.Context) (status, error) {
+// poll gives the status.
+func (l *poller) poll(ctx context.Context) (status, error) {
 	p := l.place
 	if s := p.Service; s != nil && !s.HasEngine() {
 		p.Disconnected()
@@ -68,22 +68,22 @@ func (l *looker) look(ctx context.Context) (status, error) {
 	s.addPace(progress, gate, l.known.Spec.Limits)
 	l.measure(&s, progress)
 	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
-		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // that was before
+		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // measured before that
 	}
 	return s, nil
 }
 
-// link is the migration's page in the Web UI. It stays the same for a while, so
-// that it does not change under the eyes of a person.
-func (l *looker) link() string {
+// link is the migration's page in the Web UI. It is renewed only when half of its life
+// has passed, so that it can be copied from a screen that is redrawn.
+func (l *poller) link() string {
 	if time.Since(l.linked) > engine.LinkLife/2 {
 		l.linkTo, l.linked = l.place.Service.LinkToRun(l.known.ID, l.known.Run), time.Now()
 	}
 	return l.linkTo
 }
 
-// measure adds what follows from this look and those before.
-func (l *looker) measure(s *status, p workflows.Progress) {
+// measure adds the rates from this poll and those before.
+func (l *poller) measure(s *status, p workflows.Progress) {
 	now := time.Now()
 	l.calls.Add(now, callsOf(p))
 	s.Pace.CallsASecond = math.Round(100*l.calls.PerSecond()) / 100
@@ -100,10 +100,10 @@ func (l *looker) measure(s *status, p workflows.Progress) {
 	}
 }
 
-// addEnd adds what a migration that does not run has come to.
-func (l *looker) addEnd(ctx context.Context, s *status) error {
+// addEnd adds the result of a migration that does not run.
+func (l *poller) addEnd(ctx context.Context, s *status) error {
 	l.place.addCounts(ctx, l.known, s)
-	code := migration.ExitStopped // something is left, as far as is known
+	code := migration.ExitStopped // records remain, as far as is known
 	switch s.State {
 	case catalogue.Failed:
 		code = migration.ExitCannotRun

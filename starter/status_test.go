@@ -167,17 +167,17 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 
 func TestWatchersHearWhatChanges(t *testing.T) {
 	now := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
-	calm := standing{}
-	paused := standing{paused: "by olga@desk"}
-	open := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(12 * time.Second)}
-	later := standing{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
-	refused := standing{closed: "the breaker is open: the API does not accept the client id and secret", breaker: true}
-	openAndPaused := standing{breaker: true, paused: "by olga@desk"}
-	rest := standing{closed: "the timetable has a rest"}
-	asked := standing{decision: "The canary is loaded", decidedBy: "approve"}
+	calm := condition{}
+	paused := condition{paused: "by olga@desk"}
+	open := condition{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(12 * time.Second)}
+	later := condition{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
+	refused := condition{closed: "the breaker is open: the API does not accept the client id and secret", breaker: true}
+	openAndPaused := condition{breaker: true, paused: "by olga@desk"}
+	rest := condition{closed: "the timetable has a rest"}
+	asked := condition{decision: "The canary is loaded", decidedBy: "approve"}
 	cases := []struct {
 		name        string
-		before, now standing
+		before, now condition
 		want        string
 	}{
 		{"nothing", calm, calm, ""},
@@ -189,7 +189,7 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 		{"the end of that", openAndPaused, open, "It is no longer paused.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
 		{"another probe", open, later, ""},
 		{"another reason", open, refused, "No calls are made now: the breaker is open: the API does not accept the client id and secret"},
-		{"closed again", open, standing{calls: 1}, "The breaker is closed again."},
+		{"closed again", open, condition{calls: 1}, "The breaker is closed again."},
 		{"stopped while it is open", open, calm, ""},
 		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
 		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   to continue\n  starter stop m   to stop"},
@@ -204,11 +204,11 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 
 func TestAPauseIsNotToldTwice(t *testing.T) {
 	p := workflows.Progress{Steering: &workflows.Steering{Control: migration.Control{Paused: true, PausedText: "by olga"}}}
-	if got, want := standingOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (standing{paused: "by olga"}); got != want {
+	if got, want := conditionOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (condition{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	p.Steering = &workflows.Steering{}
-	if got, want := standingOf(p, gateIn(p, &pace.State{Places: 1, Closed: "paused by olga", Paused: true})), (standing{}); got != want {
+	if got, want := conditionOf(p, gateIn(p, &pace.State{Places: 1, Closed: "paused by olga", Paused: true})), (condition{}); got != want {
 		t.Errorf("after the resume, by a heartbeat from before: %+v, want %+v", got, want)
 	}
 	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
@@ -226,22 +226,22 @@ func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
 	began := time.Now().Add(-10 * time.Second)
 	slow := &pace.State{Limit: 4, Allowed: 0.05, Places: 1}
 	for _, tc := range []struct {
-		name     string
-		standing standing
-		gate     *pace.State
-		lastCall time.Duration // ago
-		has, not string
+		name      string
+		condition condition
+		gate      *pace.State
+		lastCall  time.Duration // ago
+		has, not  string
 	}{
-		{"loading", standing{}, nil, 0, "left", "no call"},
-		{"the breaker is open", standing{closed: "the breaker is open"}, nil, 0, "no calls now", "left"},
-		{"paused", standing{paused: "by olga"}, nil, 0, "no calls now", "left"},
-		{"a decision", standing{decision: "The canary is loaded"}, nil, 0, "waiting for a decision", "left"},
-		{"a call has just ended", standing{}, nil, 5 * time.Second, "left", "no call"},
-		{"no call for a while", standing{}, nil, 40 * time.Second, "no call has ended for 40s", "left"},
-		{"as slow as it may be", standing{}, slow, 40 * time.Second, "left", "no call"},
-		{"slower than it may be", standing{}, slow, 80 * time.Second, "no call has ended for 1m20s", "left"},
+		{"loading", condition{}, nil, 0, "left", "no call"},
+		{"the breaker is open", condition{closed: "the breaker is open"}, nil, 0, "no calls now", "left"},
+		{"paused", condition{paused: "by olga"}, nil, 0, "no calls now", "left"},
+		{"a decision", condition{decision: "The canary is loaded"}, nil, 0, "waiting for a decision", "left"},
+		{"a call has just ended", condition{}, nil, 5 * time.Second, "left", "no call"},
+		{"no call for a while", condition{}, nil, 40 * time.Second, "no call has ended for 40s", "left"},
+		{"as slow as it may be", condition{}, slow, 40 * time.Second, "left", "no call"},
+		{"slower than it may be", condition{}, slow, 80 * time.Second, "no call has ended for 1m20s", "left"},
 	} {
-		v := &view{standing: tc.standing, gate: tc.gate}
+		v := &view{condition: tc.condition, gate: tc.gate}
 		v.records.Add(began, 0)
 		p.LastCall = time.Time{}
 		if tc.lastCall > 0 {

@@ -17,13 +17,13 @@ import (
 	"durable-dataload/internal/safetext"
 )
 
-// shownEvents is how many events a person sees, the last ones; JSON has all.
+// shownEvents is how many events are printed, the last ones; JSON has all.
 const (
 	shownEvents   = 20
 	redrawnEvents = 8
 )
 
-// print shows the status to a person.
+// print writes the status as text.
 func (s status) print(w io.Writer, all bool) error {
 	p := &errWriter{w: w}
 	p.line("%s", s.ID)
@@ -71,7 +71,7 @@ func (s status) print(w io.Writer, all bool) error {
 	return p.err
 }
 
-// headline is the state in a line.
+// headline is the first line: the state.
 func (s status) headline() string {
 	if s.State != catalogue.Running {
 		text, next := s.State.Text()
@@ -108,7 +108,7 @@ func trouble(text string) string {
 	return "\nTrouble: " + text
 }
 
-// waits says what a migration waits for, and how it goes on.
+// waits has what a migration waits for, and how to continue.
 func (s status) waits(now time.Time) []string {
 	var lines []string
 	if s.Decision != "" {
@@ -138,7 +138,7 @@ func (p paceStatus) text() string {
 	return text
 }
 
-// rateText is a rate limit for people.
+// rateText is a rate limit as text.
 func rateText(perSecond float64) string {
 	if perSecond == 0 {
 		return "any number"
@@ -146,7 +146,7 @@ func rateText(perSecond float64) string {
 	return figures.Figure(perSecond)
 }
 
-// eventText is an event in a line.
+// eventText is an event as a line.
 func eventText(e migration.Event) string {
 	text := string(e.Kind)
 	if e.Kind == migration.EventChanged {
@@ -166,10 +166,10 @@ func eventText(e migration.Event) string {
 	return text
 }
 
-// moment is a time for people, in UTC as in the summary.
+// moment is a time as text, in UTC as in the summary.
 func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
-// since is a time with words before it, or nothing.
+// since is a time after some words; "" for no time.
 func since(words string, t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -213,7 +213,7 @@ func (p *errWriter) table(rounds []roundStatus) {
 	p.err = errors.Join(p.err, w.Flush())
 }
 
-// change is a change by a person, in a line.
+// change is a change of a setting, as a line.
 func change(e migration.Event) string {
 	text := e.Name
 	if e.Old != "" || e.New != "" {

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // zones by name, also on a system that has none
+	_ "time/tzdata" // zones by name, also on a system without a database of them
 
 	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/server/service/worker/scheduler"
 )
 
-// timetable is when a schedule fires, without its jitter.
+// timetable has the times of a schedule, without its jitter.
 type timetable struct {
 	cron, zone string
 	location   *time.Location
@@ -21,9 +21,9 @@ type timetable struct {
 
 var cronWords = []string{"@hourly", "@daily", "@weekly", "@monthly", "@yearly"}
 
-// parseTimetable checks a time as cron has it, by the rules of the Temporal
-// service, which differ from cron in one thing: of a day of the month and a day
-// of the week that are both given, both must hold.
+// parseTimetable parses cron text by the rules of the Temporal service, which differ from
+// cron in one point: a day of the month and a day of the week must both match if both are
+// restricted.
 func parseTimetable(cron, zone string) (timetable, error) {
 	t := timetable{cron: strings.Join(strings.Fields(cron), " "), zone: zone}
 	if len(strings.Fields(cron)) != 5 && !slices.Contains(cronWords, t.cron) || strings.ContainsAny(cron, "=#") {
@@ -44,7 +44,7 @@ func parseTimetable(cron, zone string) (timetable, error) {
 	return t, nil
 }
 
-// next gives the next n times after one.
+// next gives the next n times after a time.
 func (t timetable) next(after time.Time, n int) (times []time.Time) {
 	for len(times) < n {
 		next, err := t.compiled.GetNextTime("", after)

@@ -33,9 +33,9 @@ func (c *command) validateFile(ctx context.Context, file dataFile, schema *ident
 	})
 }
 
-// paced is a client whose calls keep the rate of the target, also while other
-// migrations into it run. One is made at a time on this machine: in a bucket the
-// place of a process that has ended is free only after a while.
+// paced is a client whose calls respect the rate limit of the target, also while other
+// migrations into it run. Its slots are on this machine: in a bucket the slot of a process
+// that has ended is free only after a while.
 func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 	spec := o.spec(nil)
 	gate, err := pace.New(pace.Config{
@@ -53,15 +53,14 @@ func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
 // maxShown is how many findings are shown before a migration.
 const maxShown = 10
 
-// validate shows what is wrong with the input of a new migration before anything
-// is sent. It stops nothing: what cannot be loaded is refused later, and the fail
-// file tells of each record.
+// validate shows the findings of the input of a new migration before anything is sent. It
+// stops nothing: what cannot be loaded is refused later, and the fail file has each record.
 func (m *migrateOperation) validate(ctx context.Context) error {
 	if e, err := m.Service.Execution(ctx, m.spec.ID); err != nil || e.Running {
 		return err
 	}
 	if _, err := m.spec.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {
-		return err // it goes on, and was validated when it began
+		return err // it is resumed, and was validated when it began
 	}
 	ctx, cancel := m.UntilStopped(ctx)
 	defer cancel()
@@ -97,8 +96,7 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	return nil
 }
 
-// tellNotUnique says that all records are keyless, whether the input is validated
-// or not.
+// tellNotUnique shows that all records are keyless, also without validation.
 func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 	if schema == nil {
 		return
@@ -109,8 +107,8 @@ func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 	}
 }
 
-// schema is that of the target, nil if it cannot be read here. What is wrong
-// with the target the migration itself tells.
+// schema is that of the target, nil if it cannot be read here. The migration itself
+// reports what is wrong with the target.
 func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
 	if m.c.o.credentials.Check() != nil {
 		return nil // the workers have them

@@ -27,14 +27,14 @@ type view struct {
 	stateDir string
 	screen   *terminal.Screen
 
-	shown    int  // rounds whose figures were shown
-	twins    bool // were told
-	keyless  bool // likewise
-	trouble  string
-	looked   time.Time   // at what the activities wait for
-	gate     *pace.State // as it was found then
-	records  terminal.Meter
-	standing standing // as it was told
+	shown     int  // rounds whose figures were shown
+	twins     bool // were told
+	keyless   bool // likewise
+	trouble   string
+	looked    time.Time   // at what the activities wait for
+	gate      *pace.State // as it was found then
+	records   terminal.Meter
+	condition condition // as it was told
 }
 
 func newView(s *session.Service, id, stateDir string, screen *terminal.Screen) *view {
@@ -104,11 +104,11 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := standingOf(progress, v.gateNow(progress)).after(v.standing)
-	for _, line := range now.news(v.standing, v.id, time.Now()) {
+	now := conditionOf(progress, v.gateNow(progress)).after(v.condition)
+	for _, line := range now.news(v.condition, v.id, time.Now()) {
 		v.screen.Say(line)
 	}
-	v.standing = now
+	v.condition = now
 	v.screen.Progress(v.line(progress))
 }
 
@@ -261,7 +261,7 @@ func (v *view) line(p workflows.Progress) string {
 		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
 			figures.Number(u.Records()), figures.Number(p.ToUpdate), figures.Number(u.Updated), figures.Number(u.Unchanged), figures.Number(u.Failed)) + v.slowed(p)
 	}
-	if v.standing.decision != "" {
+	if v.condition.decision != "" {
 		return "waiting for a decision …"
 	}
 	if p.Waiting != "" {
@@ -277,7 +277,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
 	v.records.Add(time.Now(), done)
-	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.standing.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
+	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
 	}
@@ -286,7 +286,7 @@ func (v *view) line(p workflows.Progress) string {
 
 // slowed says how many calls are allowed, where that is less than the limit.
 func (v *view) slowed(p workflows.Progress) string {
-	if v.standing.rests() {
+	if v.condition.rests() {
 		return ", no calls now"
 	}
 	gate := v.gateNow(p)
