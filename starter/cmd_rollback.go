@@ -43,8 +43,9 @@ func rollbackCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Delete what a migration created, and restore what it updated",
 		Long: `Delete what a migration created, and restore what it updated.
 
+` + catalogue.Help + `
 Deleted records are gone for good. A record that was changed since the migration is left alone.
-The same command again goes on with a rollback that was cut off, or tries again what failed.
+Rerun the command to resume a rollback that was cut off, or to retry what failed.
 
 Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed records;
 5 stopped, with records left.`,
@@ -82,6 +83,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	o.name.AddFlags(f)
+	f.Lookup("latest").Usage = "the migration that was started last"
 	tilde.Var(f, &o.success, "data", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
 	o.targetOptions.addFlags(f, "undo a migration into the local Identity Cloud")
 	f.Lookup("type-name").Usage = "entity type; without --data that of the migration"

@@ -38,6 +38,7 @@ func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Short: "Read back what a migration has written, and compare it with the input",
 		Long: `Read back what a migration has written, and compare it with the input.
 
+` + catalogue.Help + `
 Nothing is changed in the target. The differences are listed by line and name of the attribute, without a value.
 
 Exit codes: 0 all records that were looked at are as they should be; 1 could not run; 2 wrong usage;
@@ -64,6 +65,7 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	o.name.AddFlags(f)
+	f.Lookup("latest").Usage = "the migration that was started last"
 	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
 	f.BoolVar(&o.all, "all", false, "look at all records")
 	o.credentials.AddFlags(f)

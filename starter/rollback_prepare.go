@@ -12,6 +12,7 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
 )
@@ -97,7 +98,7 @@ func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder.P
 // ask asks on the terminal, until the first Ctrl-C.
 func (r *rollbackOperation) ask(totals rollback.Totals) error {
 	answered := make(chan error, 1)
-	go func() { answered <- confirm(os.Stdin, r.Screen.Stderr, totals, r.rollback.Target) }()
+	go func() { answered <- confirm(os.Stdin, r.Screen.Stderr, totals, r.rollback) }()
 	select {
 	case err := <-answered:
 		return err
@@ -107,13 +108,13 @@ func (r *rollbackOperation) ask(totals rollback.Totals) error {
 }
 
 // confirm asks for the number of records to undo; nil means that it was given.
-func confirm(in io.Reader, out io.Writer, totals rollback.Totals, t migration.Target) error {
+func confirm(in io.Reader, out io.Writer, totals rollback.Totals, r migration.Rollback) error {
 	what := "Delete " + figures.Count(totals.Deletes, "record")
 	if totals.Restores > 0 {
 		what += fmt.Sprintf(" and restore %s", figures.Number(totals.Restores))
 	}
 	expected := totals.Deletes + totals.Restores
-	fmt.Fprintf(out, "%s from %s (%s)? Deleted records are gone for good. Type the number of records, %s, to continue: ", what, t.Host(), t.EntityType, figures.Number(expected))
+	fmt.Fprintf(out, "Rollback of %s:\n%s from %s (%s)? Deleted records are gone for good. Type the number of records, %s, to continue: ", safetext.Name(r.Source), what, r.Target.Host(), r.Target.EntityType, figures.Number(expected))
 	answer, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -23,7 +23,7 @@ var ErrNoName = errors.New("expected one migration: its ID, --migration ID or --
 // AddFlags adds the options that name a migration, besides the argument.
 func (n *Name) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&n.Words, "migration", "", "the migration: its id, the key at its end, or a part that only it has; as the argument ID")
-	f.BoolVar(&n.Latest, "latest", false, "the migration that began last, of those that run if any does")
+	f.BoolVar(&n.Latest, "latest", false, "the migration that was started last, of those that run if any does")
 }
 
 // Take takes an argument.
