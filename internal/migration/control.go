@@ -2,10 +2,10 @@ package migration
 
 import "errors"
 
-// Control is what operators have set for a run of a migration. The workflow
-// decides it, the folder holds it, and every gate looks at it before a call.
+// Control is what operators have set for a run of a migration. The workflow decides it, the
+// folder holds it, and every gate reads it before a call.
 type Control struct {
-	// Paused says that no call is made; the text says who and why, for people.
+	// Paused says that no call is made; the text says who paused it and why.
 	Paused     bool   `json:"paused,omitempty"`
 	PausedText string `json:"paused_text,omitempty"`
 

@@ -8,12 +8,12 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Event is something that happened to a migration, for its report, its status
-// and whoever is on call. It holds no user data and no secret.
+// Event is something that happened to a migration, for its report, its status and its
+// notices. It holds no user data and no secret.
 type Event struct {
 	At   time.Time `json:"at"`
 	Kind EventKind `json:"kind"`
-	// Of a change by a person: who, which setting ("rate", "paused"), its value
+	// Of a change by an operator: who, which setting ("rate", "paused"), its value
 	// before and after, and why.
 	Who    string `json:"who,omitempty"`
 	Name   string `json:"name,omitempty"`
@@ -30,7 +30,7 @@ type EventKind string
 // The kinds of events.
 const (
 	EventBegun    EventKind = "begun"          // a run of the migration
-	EventChanged  EventKind = "changed"        // by a person
+	EventChanged  EventKind = "changed"        // by an operator
 	EventSlowed   EventKind = "slowed"         // New: calls a second allowed from then on
 	EventRestored EventKind = "restored"       // the full pace is allowed again
 	EventOpened   EventKind = "breaker opened" // Text: why
@@ -39,7 +39,7 @@ const (
 	EventEnded    EventKind = "ended"          // a run of the migration; Text: how
 )
 
-// AppendEvent writes an event down. Any number of processes may do so at once.
+// AppendEvent appends an event, durably. Any number of processes may do so at once.
 func (f RunFolder) AppendEvent(e Event) error {
 	e.At = e.At.UTC()
 	line, err := json.Marshal(e)
@@ -51,9 +51,9 @@ func (f RunFolder) AppendEvent(e Event) error {
 
 func (f RunFolder) events() string { return f.path("events") }
 
-// Events gives what happened, in the order in which it was written down. What was
-// written twice, because its activity was run again, happened once; a line that
-// a crash has truncated is left out.
+// Events gives the events in the order in which they were appended. An event that was
+// appended twice, by a retried activity, is one event; a line that a crash has truncated is
+// left out.
 func (f RunFolder) Events() ([]Event, error) {
 	data, err := store.ReadLog(f.events())
 	if err != nil {

@@ -21,7 +21,7 @@ func All(work string) ([]Folder, error) {
 	}
 	var folders []Folder
 	for _, name := range entries {
-		if isKey.MatchString(name) { // other programs put files of their own into folders
+		if isKey.MatchString(name) { // the folder may hold files of other programs
 			folders = append(folders, In(work, name))
 		}
 	}
@@ -45,8 +45,7 @@ func (f Folder) Recovered(t Target) string {
 	return store.Join(f.Work(), "recovered", ShortDigest(t.URI+"\n"+t.EntityType))
 }
 
-// CutOff says whether records of the migration were never attempted, as far as
-// is known.
+// CutOff says whether records of the migration were never attempted, as far as is known.
 func (f Folder) CutOff() (bool, error) {
 	if finished, err := f.Finished(); finished || err != nil {
 		return false, err
@@ -58,8 +57,8 @@ func (f Folder) CutOff() (bool, error) {
 	return summary.Records.Remaining > 0, err
 }
 
-// DropIndex removes what the inspection found, of an input that is not the one
-// that was meant, or that is to be sent in another way.
+// DropIndex removes the results of the inspection, of an input that is not the expected one
+// or that is to be sent with other options.
 func (f Folder) DropIndex() error {
 	return errors.Join(store.Remove(f.Index()), store.Remove(f.Staged()), store.Remove(f.DuplicateKeys()))
 }
@@ -70,12 +69,12 @@ func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
 // Spec gives the options of the last run, or ErrAbsent.
 func (f Folder) Spec() (Spec, error) { return load[Spec](f.path("spec.json")) }
 
-// CreateCut writes down after how many records the first batches end (see
-// source.InspectOptions), unless it is there, and gives what holds: a later run
-// must cut the input in the same way.
+// CreateCut writes after how many records the first batches end (see source.InspectOptions),
+// unless that is decided, and gives what holds: a later run must cut the input at the same
+// record.
 func (f Folder) CreateCut(records int) (int, error) { return create(f.path("cut.json"), records) }
 
-// Approve writes down that the canary was approved.
+// Approve marks the canary as approved.
 func (f Folder) Approve() error { return f.save("approved.json", struct{}{}) }
 
 // Approved says whether the canary was approved, by this run or one before.
@@ -83,7 +82,7 @@ func (f Folder) Approved() (bool, error) {
 	return store.Exists(f.path("approved.json"))
 }
 
-// SaveSummary keeps the last summary; Finish says that it is the last of all.
+// SaveSummary keeps the last summary; Finish says that it is final.
 func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) }
 
 // Summary gives the last summary, or ErrAbsent.
@@ -94,12 +93,12 @@ type finish struct {
 	Cancelled bool `json:"cancelled,omitempty"`
 }
 
-// Finish marks the migration as done: it is not run again. cancelled says that
-// it was given up.
+// Finish marks the migration as done: it is not resumed. cancelled says that records were
+// left unattempted on purpose.
 func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
 
-// Cancelled says whether the migration was given up: it is finished, and not
-// everything was attempted.
+// Cancelled says whether the migration was cancelled: it is finished, and not every record
+// was attempted.
 func (f Folder) Cancelled() bool {
 	end, err := load[finish](f.path("finished.json"))
 	return err == nil && end.Cancelled
@@ -110,7 +109,7 @@ func (f Folder) Finished() (bool, error) {
 	return store.Exists(f.path("finished.json"))
 }
 
-// Hold keeps the batches of a load that were not sent from being sent, for good.
+// Hold keeps the batches of a load that were not sent from ever being sent.
 func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}{}) }
 
 // Held says whether Hold was called for the load.

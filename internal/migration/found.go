@@ -11,17 +11,17 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// VerifyCounts are what was found of the records that were to be looked at.
+// VerifyCounts are the results of the records that were to be read back.
 type VerifyCounts struct {
 	Equal     int `json:"equal"`     // as the migration was to write them
 	Different int `json:"different"` // there, and not so
 	Missing   int `json:"missing"`   // not there
-	// Unseen are those that the target does not show, for another reason.
+	// Unseen are those that the target does not show for another reason.
 	Unseen int `json:"unseen"`
 	// NotLoaded are those that the migration has not written, as far as is known:
 	// failed, unknown or remaining. There is nothing to compare.
 	NotLoaded int `json:"not_loaded"`
-	// Left are those that were not looked at: the verification was stopped.
+	// Left are those that were not read: the verification was stopped.
 	Left int `json:"left"`
 	// ChangedSince are those of Different that were updated in the target after
 	// the migration had ended, by the target's clock.
@@ -37,8 +37,8 @@ func (c VerifyCounts) Checked() int { return c.Equal + c.Different + c.Missing }
 // Sum is the number of records counted.
 func (c VerifyCounts) Sum() int { return c.Checked() + c.Unseen + c.NotLoaded + c.Left }
 
-// Difference is an attribute in which a record of the target is not as it should
-// be. It holds no value.
+// Difference is an attribute in which a record of the target is not as expected. It holds
+// no value.
 type Difference struct {
 	Line      int64  `json:"line"`
 	Attribute string `json:"attribute,omitempty"` // "" is the whole record
@@ -48,8 +48,8 @@ type Difference struct {
 // firstDifferences is how many differences a VerifyResult names.
 const firstDifferences = 5
 
-// VerifyResult is what reading records back has found: numbers, lines and names
-// of attributes, never a value.
+// VerifyResult is the result of reading records back: numbers, lines and names of
+// attributes, never a value.
 type VerifyResult struct {
 	VerifyCounts
 	// Attributes are how many records differ in which attribute, NotCompared how
@@ -68,7 +68,7 @@ func (r *VerifyResult) Add(other VerifyResult) {
 	r.Note(other.First...)
 }
 
-// Note names differences among the first, if they are.
+// Note adds differences to the first ones, if they are among them.
 func (r *VerifyResult) Note(differences ...Difference) {
 	if len(differences) == 0 {
 		return
@@ -93,14 +93,13 @@ func sum(a, b map[string]int) map[string]int {
 	return a
 }
 
-// IsAsItShouldBe says that every record that was to be looked at is in the
-// target, and is what the migration was to write; those apart that it has not
-// written.
+// IsAsItShouldBe says that every record that was to be read back is in the target as the
+// migration was to write it, except those that it has not written.
 func (r VerifyResult) IsAsItShouldBe() bool {
 	return r.Different == 0 && r.Missing == 0 && r.Unseen == 0 && r.Left == 0
 }
 
-// Text says it in a few sentences, for people: "9 of 10 records are in the
+// Text is the result in a few sentences: "9 of 10 records are in the
 // target as they should be. 1 differs: givenName in 1. First: line 5, givenName:
 // different."
 func (r VerifyResult) Text() string {
@@ -122,7 +121,7 @@ func (r VerifyResult) Text() string {
 		text += fmt.Sprintf(" The target does not show %d.", r.Unseen)
 	}
 	if r.Left > 0 {
-		text += fmt.Sprintf(" %s not looked at.", were(r.Left))
+		text += fmt.Sprintf(" %s not read.", were(r.Left))
 	}
 	if len(r.First) > 0 {
 		var first []string

@@ -12,11 +12,10 @@ import (
 // Input is the plain file of a migration.
 type Input struct {
 	Path string // absolute
-	// Name and Origin are those of the spec; "" for a file that is read where
-	// it is.
+	// Name and Origin are those of the spec; "" for a file that is read in place.
 	Name, Origin string
 	SHA256       string // hex
-	Shown        string // how a person knows it
+	Shown        string // its name in messages
 }
 
 // Of gives the migration of an input with the options of s, in a work place.
@@ -28,8 +27,8 @@ func (s Spec) Of(in Input, work string, again int) Spec {
 	return s
 }
 
-// RefusedError says why a migration cannot begin, or go on, in the way that is asked
-// for. Its text is for people.
+// RefusedError says why a migration cannot start or resume with these options. Its text is
+// for people.
 type RefusedError struct{ text string }
 
 func (r *RefusedError) Error() string { return r.text }
@@ -46,11 +45,11 @@ type DoneError struct {
 func (e *DoneError) Error() string { return e.Spec.ShownName() + " was migrated already" }
 
 // Identify finds the migration of an input with these options: a new one, or
-// the one that was cut off, with what that was begun with and cannot change.
-// kept says so, for people. again asks for it once more where it is done.
+// the interrupted one, with the options that it was started with and cannot change.
+// kept names these, for people. again starts a new migration where one is done.
 //
-// The error is a *DoneError where it is done, and a *RefusedError where it cannot go
-// on so.
+// The error is a *DoneError where it is done, and a *RefusedError where it cannot start or
+// resume with these options.
 func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept []string, err error) {
 	if spec, err = options.latest(in, work, again); err != nil {
 		return spec, nil, err
@@ -92,8 +91,8 @@ func Identify(options Spec, in Input, work string, again bool) (spec Spec, kept 
 	return spec, kept, err
 }
 
-// latest is the migration that was asked for last, or the next one where that
-// is done and asked for again.
+// latest is the last migration of this input, or the next one where that is done and again
+// is set.
 func (s Spec) latest(in Input, work string, again bool) (Spec, error) {
 	n := 1
 	for {
@@ -128,7 +127,7 @@ func rolledBack(in Input, mark RolledBack) error {
 	if mark.Done {
 		return refusal("%s was migrated and rolled back (%s); load it again with --again", in.Shown, mark.Rollback)
 	}
-	return refusal("%s was migrated, and its rollback %s is not at its end; let that come to its end, then load the file again with --again", in.Shown, mark.Rollback)
+	return refusal("%s was migrated, and its rollback %s has not finished; finish it, then load the file again with --again", in.Shown, mark.Rollback)
 }
 
 // done is the DoneError of a migration that has finished.
@@ -147,9 +146,9 @@ func (f Folder) done() error {
 	return &e
 }
 
-// refuseChanged finds a migration of the same file that was cut off or stopped,
-// when the file had another content: going on is what was meant, most likely,
-// and that is not possible with this file.
+// refuseChanged finds a migration of the same file that was interrupted or stopped when the
+// file had other content: the command is most likely meant to resume it, and that is not
+// possible with this content.
 func (s Spec) refuseChanged(in Input, work string) error {
 	folders, err := All(work)
 	if err != nil {
@@ -158,7 +157,7 @@ func (s Spec) refuseChanged(in Input, work string) error {
 	for _, folder := range folders {
 		before, err := folder.Spec()
 		if errors.Is(err, ErrAbsent) || err != nil && !store.IsOutage(err) {
-			continue // what cannot be read cannot be resumed either
+			continue // a migration that cannot be read cannot be resumed
 		}
 		if err != nil {
 			return err
@@ -168,20 +167,20 @@ func (s Spec) refuseChanged(in Input, work string) error {
 			continue
 		}
 		if cutOff, err := folder.CutOff(); err != nil {
-			return err // it is of the same file
+			return err // of the same file
 		} else if !cutOff {
 			continue
 		}
-		return refusal("%s has changed since its migration %s, which is not at its end; expected SHA-256 %.12s…, found %.12s…; put the file back as it was and it goes on, or begin anew with this one by --again",
+		return refusal("%s has changed since its migration %s, which has not finished; expected SHA-256 %.12s…, found %.12s…; put the file back as it was to resume it, or start a new migration of this content with --again",
 			in.Shown, before.ID, before.SHA256, s.SHA256)
 	}
 	return nil
 }
 
-// origin is the file that a person has, not the staged copy of it.
+// origin is the user's own file, not the staged copy of it.
 func (s Spec) origin() string { return cmp.Or(s.DataOrigin, s.DataFile) }
 
-// keep takes what a migration that was cut off cannot change.
+// keep takes over the options that an interrupted migration cannot change.
 func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
 	before, err := folder.Spec()
 	if errors.Is(err, ErrAbsent) {
@@ -191,14 +190,14 @@ func (s *Spec) keep(in Input, folder Folder) (kept []string, err error) {
 		return nil, err
 	}
 	if before.Delimiter != s.Delimiter {
-		return nil, refusal("the migration of %s was begun with --delimiter '%s'; give the same again", in.Shown, cmp.Or(before.Delimiter, ","))
+		return nil, refusal("the migration of %s was started with --delimiter '%s'; give the same delimiter", in.Shown, cmp.Or(before.Delimiter, ","))
 	}
 	if before.BatchSize != s.BatchSize {
-		kept = append(kept, fmt.Sprintf("This migration was begun with --batch-size %d and goes on with it.", before.BatchSize))
+		kept = append(kept, fmt.Sprintf("This migration was started with --batch-size %d and keeps it.", before.BatchSize))
 		s.BatchSize = before.BatchSize
 	}
 	if before.OutputDir != s.OutputDir {
-		kept = append(kept, fmt.Sprintf("This migration was begun with --output-dir %s and goes on there.", before.OutputDir))
+		kept = append(kept, fmt.Sprintf("This migration was started with --output-dir %s and keeps it.", before.OutputDir))
 		s.OutputDir = before.OutputDir
 	}
 	return kept, nil

@@ -11,12 +11,12 @@ import (
 // Inputs is the folder of staged inputs in a work place.
 func Inputs(work string) string { return store.Join(work, "inputs") }
 
-// ErrInputGrows says that an input is not what it was when it was digested.
+// ErrInputGrows says that an input has changed since it was digested.
 var ErrInputGrows = errors.New("the file changed while it was read")
 
 // BringInput copies a plain file of this machine into the inputs of a work place,
-// unless it is there already. in has the digest sha256hex and so many bytes, as it
-// was found; the error is ErrInputGrows where it is another file by now.
+// unless it is there already. in had the digest sha256hex and size bytes when it was found;
+// the error is ErrInputGrows where it has changed since.
 func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
 	if there, err := store.Stat(stage.Path(Inputs(work), sha256hex)); err == nil && there.Size == size {
 		return nil
@@ -28,9 +28,8 @@ func BringInput(ctx context.Context, work string, in stage.Input, sha256hex stri
 	return err
 }
 
-// DropInput removes a staged input that no migration of the work place needs
-// any more. Those that are done have a copy of their own. It stays where a migration cannot tell
-// whether it needs it.
+// DropInput removes a staged input that no migration of the work place needs any more. Those
+// that are done have a copy of their own. Where a migration cannot be read, the input stays.
 func DropInput(work, path string) error {
 	folders, err := All(work)
 	if err != nil {

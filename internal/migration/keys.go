@@ -8,8 +8,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Keys says by what the target tells the records of a migration apart. It is
-// written down once, before anything is sent, and every later run holds to it.
+// Keys says by which attribute the target identifies the records of a migration. It is
+// written once, before anything is sent, and holds for every later run.
 type Keys struct {
 	Attribute string `json:"attribute"` // the primary key
 	// Unique says that the target refuses a second record with the same value.
@@ -47,16 +47,16 @@ type Keyless struct {
 	// call whose answer was lost, and are not sent again.
 	Records int `json:"records"`
 	Unknown int `json:"unknown"`
-	// Note says in one line, for people, which records are keyless, why, and what
-	// follows; "" where none is, and nothing had to be assumed.
+	// Note says in one line, for people, which records are keyless, why, and how they are
+	// treated; "" where none is, and nothing had to be assumed.
 	Note string `json:"note"`
 }
 
-// KeylessRule says, for people, what follows for a keyless record.
+// KeylessRule says, for people, how a keyless record is treated.
 const KeylessRule = "If the answer of its call is lost, such a record stays unknown and is not sent again; one that is in the target already, as a record of a retry file may be, is created a second time."
 
-// Keyless says which of the records are keyless, of which so many have no value
-// in the primary key. None of them is unknown yet.
+// Keyless says which of the records are keyless, if withoutValue of them have no value in
+// the primary key. None of them is unknown yet.
 func (k Keys) Keyless(records, withoutValue int) Keyless {
 	all := Keyless{PrimaryKey: k.Attribute, Records: records}
 	switch {
@@ -99,13 +99,13 @@ func allRecords(n int) string {
 	return fmt.Sprintf("All %d records are", n)
 }
 
-// CreateKeys writes the keys down, unless they are, and gives those that hold.
+// CreateKeys writes the keys unless they are there, and gives those that hold.
 func (f Folder) CreateKeys(k Keys) (Keys, error) { return create(f.path(keysName), k) }
 
 // Keys gives the keys, or ErrAbsent before they are known.
 func (f Folder) Keys() (Keys, error) { return load[Keys](f.path(keysName)) }
 
-// DropKeys forgets the keys, of a migration of which nothing was sent.
+// DropKeys removes the keys of a migration that has sent nothing.
 func (f Folder) DropKeys() error { return store.Remove(f.path(keysName)) }
 
 const keysName = "keys.json"

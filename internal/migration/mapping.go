@@ -34,7 +34,7 @@ func (f Folder) Mapping(digest string) ([]byte, error) {
 	return text, nil
 }
 
-// ReadMapping gives the mapping of a migration that has begun: the built-in one,
+// ReadMapping gives the mapping of a migration that was started: the built-in one,
 // or the folder's copy of the file.
 func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	if s.Mapping == "" {
@@ -47,8 +47,8 @@ func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	return mapping.Parse(store.Base(s.MappingFile), text)
 }
 
-// CheckBegun says why the migration cannot go on with the mapping or the primary
-// key of these options: it has begun to send records with another one.
+// CheckBegun says why the migration cannot resume with the mapping or the primary key of
+// these options: it has sent records with another one.
 func (f Folder) CheckBegun(s Spec) error {
 	before, err := f.Spec()
 	if errors.Is(err, ErrAbsent) || err == nil && before.Mapping == s.Mapping && before.PrimaryKey == s.PrimaryKey {
@@ -61,18 +61,18 @@ func (f Folder) CheckBegun(s Spec) error {
 		return err
 	}
 	if before.PrimaryKey != s.PrimaryKey {
-		return refusal("this migration was begun with --primary-key %s and cannot go on with %s; give the same again", before.PrimaryKey, s.PrimaryKey)
+		return refusal("this migration was started with --primary-key %s and cannot resume with %s; give the same key", before.PrimaryKey, s.PrimaryKey)
 	}
 	return f.OtherMapping(before, s)
 }
 
 // OtherMapping is the error that two sets of options have different mappings.
 func (f Folder) OtherMapping(begun, asked Spec) error {
-	advice := "leave --mapping out"
+	advice := "leave out --mapping"
 	if begun.Mapping != "" {
-		advice = "give the same file again; its copy is " + f.mapping(begun.Mapping)
+		advice = "give the same file; its copy is " + f.mapping(begun.Mapping)
 	}
-	return refusal("this migration was begun with %s and cannot go on with %s; %s", begun.mapping(), asked.mapping(), advice)
+	return refusal("this migration was started with %s and cannot resume with %s; %s", begun.mapping(), asked.mapping(), advice)
 }
 
 func (s Spec) mapping() string {

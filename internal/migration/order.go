@@ -8,25 +8,25 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// An order is a file in the work place that says what its owner has asked for.
-// Temporal carries the same to the workers, but who may write to Temporal is not
-// the owner: a worker reads and writes only what an order names. Its name is the
-// digest of its content, so that none is ever changed.
+// An order is a file in the work place with what its owner has ordered. Temporal carries the
+// same to the workers, but write access to Temporal does not prove ownership: a worker reads
+// and writes only what an order names. An order is named by the digest of its content and
+// never changes.
 
-// Order writes down that a migration was asked for with these options. Call it
-// before the workflow is started with them.
+// Order orders a migration with these options. Call it before the workflow is started with
+// them.
 func (f Folder) Order(s Spec) error { return order(f.Path(), s) }
 
-// IsOrdered says whether a migration was asked for with exactly these options.
+// IsOrdered says whether a migration was ordered with exactly these options.
 func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(f.Path(), s) }
 
-// Order writes down that a schedule was asked for.
+// Order orders a schedule.
 func (s Schedule) Order() error { return order(s.orders(), s) }
 
-// IsOrdered says whether exactly this schedule was asked for.
+// IsOrdered says whether exactly this schedule was ordered.
 func (s Schedule) IsOrdered() (bool, error) { return isOrdered(s.orders(), s) }
 
-// DropOrder takes the order of a schedule back: its runs are refused from then on.
+// DropOrder revokes the order of a schedule: its runs are refused from then on.
 func (s Schedule) DropOrder() error {
 	name, _, err := encodeOrder(s.orders(), s)
 	if err != nil {

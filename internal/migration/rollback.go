@@ -8,8 +8,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Rollback is the undoing of a migration, as its workflow is told: names and
-// numbers, as Spec.
+// Rollback is the undoing of a migration, the input of its workflow: names and numbers, as
+// Spec.
 type Rollback struct {
 	// ID is the workflow id.
 	ID string `json:"id"`
@@ -24,11 +24,11 @@ type Rollback struct {
 	Folder RollbackFolder `json:"folder"`
 	Target Target         `json:"target"`
 	// Until is the end of the migration: a record that was last updated later
-	// was changed by somebody else. Zero: not known, which needs Force.
+	// was changed since. Zero: not known, which requires Force.
 	Until time.Time `json:"until,omitzero"`
 	// From is when the migration began. Zero: not known.
 	From time.Time `json:"from,omitzero"`
-	// Force undoes also what was changed since.
+	// Force also undoes what was changed since.
 	Force bool `json:"force,omitempty"`
 
 	Limits
@@ -40,14 +40,14 @@ func (r Rollback) Connection() Spec {
 	return Spec{ID: r.ID, Folder: r.Folder.Migration(), OutputDir: r.OutputDir, Target: r.Target, Limits: r.Limits, Timeout: r.Timeout}
 }
 
-// RollbackCounts are what became of the records that were to be undone.
+// RollbackCounts are the results of the records that were to be undone.
 type RollbackCounts struct {
 	Deleted  int `json:"deleted"`
-	Gone     int `json:"gone"` // were not there any more when they were looked for
+	Gone     int `json:"gone"` // had been deleted already
 	Restored int `json:"restored"`
 	Kept     int `json:"kept"` // had their previous values already
 	Failed   int `json:"failed"`
-	// Left are those that were not attempted, or of which that is not known.
+	// Left are those that were not attempted, or may not have been.
 	Left int `json:"left"`
 }
 
@@ -60,7 +60,7 @@ func (c RollbackCounts) Undone() int { return c.Deleted + c.Gone + c.Restored + 
 // Sum is the number of records counted.
 func (c RollbackCounts) Sum() int { return c.Undone() + c.Failed + c.Left }
 
-// RollbackSummary is what a rollback has come to. Scripts depend on it.
+// RollbackSummary is the result of a rollback. Scripts depend on it.
 type RollbackSummary struct {
 	WorkflowID string         `json:"workflow_id"`
 	Source     string         `json:"source"`
@@ -70,7 +70,7 @@ type RollbackSummary struct {
 	FinishedAt time.Time      `json:"finished_at"`
 	Items      int            `json:"items"`
 	Records    RollbackCounts `json:"records"`
-	// Unverified are those undone records that were not looked at again yet.
+	// Unverified are those undone records that were not read back yet.
 	Unverified int            `json:"unverified"`
 	Reasons    map[string]int `json:"failed_by_reason"`
 	Success    string         `json:"rollback_success"` // file names
@@ -79,8 +79,8 @@ type RollbackSummary struct {
 
 func (s RollbackSummary) names() []string { return []string{s.Success, s.Fail} }
 
-// IsDone says that nothing is left to be undone or looked at, though records may
-// have failed.
+// IsDone says that nothing is left to be undone or read back, though records may have
+// failed.
 func (s RollbackSummary) IsDone() bool { return s.Records.Left == 0 && s.Unverified == 0 }
 
 // ExitCode tells the counts to a script.
@@ -131,12 +131,11 @@ func (f RollbackFolder) Summary() (RollbackSummary, error) {
 	return load[RollbackSummary](f.path("summary.json"))
 }
 
-// RolledBack marks a migration of which the rollback was begun: from then on it
-// is not gone on with.
+// RolledBack marks a migration whose rollback was started: from then on it is not resumed.
 type RolledBack struct {
 	Rollback string `json:"rollback"` // workflow id
-	// Done says that the rollback has come to its end, and Failed how many records it
-	// could not undo.
+	// Done says that the rollback has finished, and Failed how many records it could not
+	// undo.
 	Done   bool `json:"done"`
 	Failed int  `json:"failed,omitempty"`
 }
@@ -144,8 +143,7 @@ type RolledBack struct {
 // MarkRolledBack marks a migration.
 func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.json", m) }
 
-// DropRolledBack takes the mark away again, of a rollback that was not begun after
-// all.
+// DropRolledBack removes the mark of a rollback that was not started after all.
 func (f Folder) DropRolledBack() error { return store.Remove(f.path("rolled_back.json")) }
 
 // RolledBack gives the mark, or ErrAbsent.

@@ -9,18 +9,18 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// RetryFile is what a retry round loads: of what the round before left unknown
-// the records that may be sent again.
+// RetryFile is what a retry round loads: the records that are unknown after the round before
+// and may be sent again.
 type RetryFile struct {
 	Round   int    `json:"round"` // the round that will load it
 	Name    string `json:"name"`
 	Batches int    `json:"batches"`
 	Records int    `json:"records"`
-	// Aside are those that the round before left unknown and that no round loads.
+	// Aside are the records that are unknown after the round before and that no round loads.
 	Aside int `json:"aside,omitempty"`
-	// List is the name of the list of its batches, where that is not the usual one.
-	// In a bucket each attempt to begin the round writes a list of its own, so that
-	// a late one does not change what holds; on a disk the late one fails.
+	// List is the name of the list of its batches, where that is not the default. In a
+	// bucket each attempt to start the round writes a list of its own, so that a late
+	// attempt cannot change what holds; on a disk the late attempt fails.
 	List string `json:"list,omitempty"`
 }
 
@@ -31,8 +31,8 @@ func (f Folder) RoundList(r RetryFile) string {
 	return f.path(cmp.Or(r.List, fmt.Sprintf("round-%d.list", r.Round)))
 }
 
-// CreateRetryFile writes down what a retry round loads, unless it is there,
-// and gives what holds.
+// CreateRetryFile writes what a retry round loads, unless that is decided, and gives what
+// holds.
 func (f Folder) CreateRetryFile(r RetryFile) (RetryFile, error) {
 	return create(f.path(retryFileName(r.Round)), r)
 }
@@ -57,8 +57,8 @@ func (f Folder) LastRound() (int, error) {
 
 func retryFileName(round int) string { return fmt.Sprintf("round-%d.json", round) }
 
-// CreateUnresolved writes down the name of the retry file that a run leaves
-// when it ends, unless there is one, and gives the one that holds.
+// CreateUnresolved writes the name of the retry file that a run leaves when it ends, unless
+// there is one, and gives the one that holds.
 func (f Folder) CreateUnresolved(run, name string) (string, error) {
 	return create(f.path(unresolvedPrefix+run), name)
 }

@@ -16,12 +16,12 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Start is when and under which name a migration began. It is written once, and
-// every later run of the same migration goes on under it.
+// Start is when and under which id an operation started. It is written once, and holds for
+// every later run of the same operation.
 type Start struct {
 	ID        string    `json:"id"`
 	StartedAt time.Time `json:"started_at"`
-	// Began is when a migration began by the clock of the worker that began it: before
+	// Began is when a migration started by the clock of the worker that started it: before
 	// any of its calls.
 	Began ledger.Claim `json:"began,omitzero"`
 	// Stamp is in the names of the artifacts.
@@ -76,8 +76,8 @@ func (f RunFolder) StartTimes(t Target) string {
 	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
-// Owner gives a text that no other folder has, in whatever state folder: what this one reserves
-// elsewhere is known by it.
+// Owner gives a text that no other folder has, of any state folder: it marks what this folder
+// has reserved elsewhere.
 func (f RunFolder) Owner() (string, error) { return create(f.path("owner.json"), rand.Text()) }
 
 // ShortDigest names something in a folder: 32 hexadecimal digits.
@@ -107,12 +107,12 @@ func (f RunFolder) Make() error { return store.MkdirAll(string(f)) }
 // ErrAbsent says that the folder does not have the file that was asked for.
 var ErrAbsent = errors.New("not there yet")
 
-// ErrDamaged says that a file of the folder has not what this program writes into it. The other
-// folders of the work place have nothing to do with that.
+// ErrDamaged says that a file of the folder does not hold what this program writes into it.
+// Other folders of the work place are not concerned.
 var ErrDamaged = errors.New("is damaged")
 
-// CreateStart writes the start down unless it is there, and gives the one that
-// holds. The ledger is there from then on, and never made again: see CheckLedger.
+// CreateStart writes the start unless it is there, and gives the one that holds. The ledger
+// is there from then on, and never created a second time: see CheckLedger.
 func (f RunFolder) CreateStart(s Start) (Start, error) {
 	if start, err := f.Start(); !errors.Is(err, ErrAbsent) {
 		return start, err
@@ -138,14 +138,13 @@ func (f RunFolder) CheckLedger() error {
 // Start gives the start, or ErrAbsent.
 func (f RunFolder) Start() (Start, error) { return load[Start](f.path("start.json")) }
 
-// Claimed says whether anything was sent, or may have been: whether the ledger
-// has an entry.
+// Claimed says whether anything may have been sent: whether the ledger has an entry.
 func (f RunFolder) Claimed() (bool, error) {
 	entries, err := store.List(f.Ledger())
 	return slices.ContainsFunc(entries, func(name string) bool { return name != ledger.Begun }), err
 }
 
-// Enter writes down that the run with this id works on the migration.
+// Enter registers that the run with this id works on the migration.
 func (f RunFolder) Enter(run string) error { return f.save(runPrefix+run, struct{}{}) }
 
 // SealOthers seals all runs that have entered, but this one.
@@ -166,8 +165,8 @@ func (f RunFolder) SealOthers(run string) error {
 
 const runPrefix = "run-"
 
-// Seal says that the run with this id will not send any more. A worker of that
-// run that wakes later must not send either; it looks after it has claimed.
+// Seal ends the run with this id: no worker sends for it any more. A worker that wakes up
+// late finds the seal, which it checks after each claim.
 func (f RunFolder) Seal(run string) error { return f.save("sealed-"+run, struct{}{}) }
 
 // Sealed says whether the run with this id is over.

@@ -2,14 +2,14 @@ package migration
 
 import "time"
 
-// Schedule is what each run of a schedule is told. Temporal keeps it: names and
+// Schedule is the input of each run of a schedule. Temporal keeps it: names and
 // numbers, no user data and no credentials.
 type Schedule struct {
 	ID       string   `json:"id"`
 	Patterns []string `json:"patterns"` // of the files, absolute
 	Encoding string   `json:"encoding"` // of the files, see stage.ParseEncoding
 	StateDir string   `json:"state_dir"`
-	// Settle is how long a file must not have changed before it is taken.
+	// Settle is how long a file must be unchanged before it is migrated.
 	Settle time.Duration `json:"settle"`
 	// KeepFiles says that files stay where they are after their migration.
 	KeepFiles bool `json:"keep_files,omitempty"`
@@ -17,21 +17,21 @@ type Schedule struct {
 	Options Spec `json:"options"`
 }
 
-// FoundFile is a file as a look at its folder has shown it.
+// FoundFile is a file as one poll of its folder found it.
 type FoundFile struct {
 	Path    string    `json:"path"`
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mod_time"`
-	// Problem says why the file cannot be taken; "" where it can.
+	// Problem says why the file cannot be migrated; "" where it can.
 	Problem string `json:"problem,omitempty"`
 }
 
-// Same says whether the file is as it was at another look.
+// Same says whether the file has not changed since another poll.
 func (f FoundFile) Same(g FoundFile) bool {
 	return f.Path == g.Path && f.Size == g.Size && f.ModTime.Equal(g.ModTime)
 }
 
-// Scheduled is what a run of a schedule came to: scheduled_*.json. Scripts
+// Scheduled is the result of a run of a schedule: scheduled_*.json. Scripts
 // depend on it.
 type Scheduled struct {
 	Schedule   string          `json:"schedule"`
@@ -46,34 +46,33 @@ type Scheduled struct {
 	Halted string `json:"halted,omitempty"`
 }
 
-// ScheduledFile is what became of one file. Its records are those of its
+// ScheduledFile is the result of one file. Its records are those of its
 // migration, which may be of an earlier run.
 type ScheduledFile struct {
 	File       string     `json:"file"` // absolute
 	Result     FileResult `json:"result"`
 	WorkflowID string     `json:"workflow_id,omitempty"`
 	Records    *Counts    `json:"records,omitempty"`
-	MovedTo    string     `json:"moved_to,omitempty"` // absolute; "" where it has stayed
+	MovedTo    string     `json:"moved_to,omitempty"` // absolute; "" where it was not moved
 	Reason     string     `json:"reason,omitempty"`   // for people
 }
 
-// FileResult says in a word what became of a file.
+// FileResult is the result of a file in a word.
 type FileResult string
 
-// What can become of a file of a schedule.
+// The results of a file of a schedule.
 const (
 	FileMigrated   FileResult = "migrated"       // every record is in the target
 	FileFailed     FileResult = "failed records" // all were tried, some failed
-	FileUnfinished FileResult = "unfinished"     // records are unknown or remaining: the next run goes on
+	FileUnfinished FileResult = "unfinished"     // records are unknown or remaining: the next run resumes
 	FileRefused    FileResult = "refused"        // it cannot be migrated as it is; nothing was sent
 	FileKnown      FileResult = "known"          // its content was migrated before
-	FileGrowing    FileResult = "growing"        // somebody writes it: the next run looks again
-	FileElsewhere  FileResult = "elsewhere"      // another command migrates it just now
-	FileNotRun     FileResult = "not run"        // the target or this program could not: the next run tries
+	FileGrowing    FileResult = "growing"        // it is being written: the next run checks again
+	FileElsewhere  FileResult = "elsewhere"      // another command is migrating it
+	FileNotRun     FileResult = "not run"        // it failed for another reason: the next run retries
 )
 
-// NeedsSomebody says whether a person should look at the file, or why it is
-// still there.
+// NeedsSomebody says whether a person has to attend to the file.
 func (r FileResult) NeedsSomebody() bool {
 	return r == FileUnfinished || r == FileRefused || r == FileNotRun
 }

@@ -19,7 +19,7 @@ const (
 // Settings are the names, in the order in which they are shown.
 var Settings = []string{SettingRate, SettingRatePlan, SettingWorkers, SettingBreaker, SettingMaxFailed}
 
-// MaxFailed is how many records may fail: a number, or a part of all.
+// MaxFailed is how many records may fail: a number, or a share of all.
 type MaxFailed struct {
 	records int
 	percent float64 // counts unless it is 0

@@ -19,8 +19,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Spec is one migration, as its workflow is told. It holds names and numbers:
-// no user data and no credentials, since Temporal keeps it.
+// Spec is a migration, the input of its workflow. It holds names and numbers: no user data
+// and no credentials, since Temporal keeps it.
 type Spec struct {
 	// ID is the workflow id.
 	ID string `json:"id"`
@@ -28,9 +28,9 @@ type Spec struct {
 	// machine that runs a worker, or names in a bucket (see package store).
 	DataFile  string `json:"data_file"`
 	OutputDir string `json:"output_dir"`
-	// DataName is what people call the input where DataFile is a staged copy,
-	// and DataOrigin the absolute path that it was made of, if it was made of
-	// a file. A file that is read where it is has neither.
+	// DataName is the name of the input in messages where DataFile is a staged copy, and
+	// DataOrigin the absolute path of the original, if that is a file. A file that is
+	// read in place has neither.
 	DataName   string `json:"data_name,omitempty"`
 	DataOrigin string `json:"data_origin,omitempty"`
 	// Delimiter separates the fields of the input (see source.ParseDelimiter);
@@ -52,16 +52,16 @@ type Spec struct {
 	UnknownHTTP [][2]int    `json:"unknown_http_codes"`
 	RecoveredBy RecoveredBy `json:"recovered_by"`
 	PrimaryKey  string      `json:"primary_key"`
-	// Delta says that records which are there already are updated.
+	// Delta says that records which exist already are updated.
 	Delta bool `json:"delta,omitempty"`
 	// UndoRecipient is the public key of age to which the previous values of
 	// updated records are encrypted; "" leaves them readable to the owner.
 	UndoRecipient string `json:"undo_recipient,omitempty"`
-	// Isolate says that a call which is refused as a whole is halved until the
-	// records are found that it is refused for.
+	// Isolate says that a call which is refused as a whole is halved until the records
+	// that cause it are found.
 	Isolate bool `json:"isolate,omitempty"`
-	// Partitions is how many workflows load a round beside each other, each a
-	// range of it, at one pace; 0 = by size.
+	// Partitions is how many workflows load a round in parallel, each a range of it, at
+	// one pace; 0 = by size.
 	Partitions int `json:"partitions,omitempty"`
 	// Mapping is the SHA-256 of the mapping file, hex; "" is the built-in
 	// mapping. MappingFile is its absolute path: it is read once, when the

@@ -351,7 +351,7 @@ func TestAnotherMappingIsRefusedOnceTheLedgerHasAnEntry(t *testing.T) {
 	if err := f.SaveSpec(Spec{}); err != nil {
 		t.Fatal(err)
 	}
-	expect("begun with none", asked, "the built-in mapping", "asked.yaml", "leave --mapping out")
+	expect("begun with none", asked, "the built-in mapping", "asked.yaml", "leave out --mapping")
 }
 
 func TestOtherRunsAreSealed(t *testing.T) {

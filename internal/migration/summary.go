@@ -50,7 +50,7 @@ func (c Counts) ExitCode() int {
 	return ExitDone
 }
 
-// Round is what one round came to, as the target's answers had it.
+// Round is the result of one round, by the target's answers.
 type Round struct {
 	Round     int `json:"round"`
 	Batches   int `json:"batches"`
@@ -59,8 +59,8 @@ type Round struct {
 	Duplicate int `json:"duplicate"`
 	Failed    int `json:"failed"`
 	Unknown   int `json:"unknown"`
-	// RetryFile holds the records that the next round loads; that of the last
-	// round all that are unknown.
+	// RetryFile holds the records that the next round loads; after the last round,
+	// all unknown records.
 	RetryFile *string `json:"retry_file"`
 }
 
@@ -93,11 +93,11 @@ type Summary struct {
 	Rounds        []Round   `json:"rounds"`
 	Files         Files     `json:"files"`
 	EntitiesAfter *int64    `json:"entities_after"` // null when the client may not count
-	// Cancelled says that the migration was given up: the same command does not
-	// go on.
+	// Cancelled says that the migration was cancelled: rerunning the command does not
+	// resume it.
 	Cancelled bool `json:"cancelled,omitempty"`
-	// Keyless is missing where every record has a key by which the target would
-	// refuse a second one.
+	// Keyless is missing where every record has a key by which the target would refuse a
+	// duplicate.
 	Keyless *Keyless `json:"keyless,omitempty"`
 }
 

@@ -9,8 +9,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Verification is the reading back of what a migration has written, as its
-// workflow is told: names and numbers, as Spec.
+// Verification is the reading back of what a migration has written, the input of its
+// workflow: names and numbers, as Spec.
 type Verification struct {
 	// ID is the workflow id.
 	ID string `json:"id"`
@@ -18,19 +18,19 @@ type Verification struct {
 	Source    string `json:"source"`
 	Migration Folder `json:"migration"`
 	OutputDir string `json:"output_dir"`
-	// Folder is the verification's own state: what was found.
+	// Folder is the verification's own state: its findings.
 	Folder VerifyFolder `json:"folder"`
-	// Sample is how many records of the input are looked at; 0 = all.
+	// Sample is how many records of the input are read back; 0 = all.
 	Sample int `json:"sample,omitempty"`
-	// Ended is when the migration ended. A record that is not there is looked for
-	// again for some minutes after that.
+	// Ended is when the migration ended. A missing record is polled for some minutes after
+	// that.
 	Ended time.Time `json:"ended"`
 
 	Limits
 	Timeout time.Duration `json:"timeout"`
 }
 
-// Spec is the spec of the migration, as it is used to read.
+// Spec is the spec of the migration with the limits of the verification.
 func (v Verification) Spec(of Spec) Spec {
 	of.ID, of.Folder, of.OutputDir = v.ID, v.Folder.Migration(), v.OutputDir
 	of.Limits, of.Timeout = v.Limits, v.Timeout
@@ -47,11 +47,11 @@ type VerifySummary struct {
 	StartedAt  time.Time `json:"started_at"`
 	FinishedAt time.Time `json:"finished_at"`
 	// Records is the number of records of the input, Sample how many of them were
-	// to be looked at.
+	// to be read back.
 	Records int          `json:"records"`
 	Sample  int          `json:"sample"`
 	Found   VerifyResult `json:"found"`
-	// Halted says why it ended before its time, where that was trouble.
+	// Halted says why it ended early, where that was an error.
 	Halted string `json:"halted,omitempty"`
 	// File is the name of the list of differences; it is in OutputDir, as this is.
 	File      string `json:"verify"`
@@ -87,7 +87,7 @@ func (f VerifyFolder) Options() (Verification, error) {
 	return load[Verification](f.path("verification.json"))
 }
 
-// SaveSummary keeps the summary. What was found of each batch is not needed any more.
+// SaveSummary keeps the summary, and removes the findings of each batch.
 func (f VerifyFolder) SaveSummary(run string, s VerifySummary) error {
 	if err := f.save("summary.json", s); err != nil {
 		return err
@@ -100,14 +100,13 @@ func (f VerifyFolder) Summary() (VerifySummary, error) {
 	return load[VerifySummary](f.path("summary.json"))
 }
 
-// Found is the path of the folder of what a run has found when it read records
-// back.
+// Found is the path of the folder of the findings of a run.
 func (f VerifyFolder) Found(run string) string { return f.path("found-" + run) }
 
-// Sampled gives those positions (from 0) of a batch that are in a sample of n of
-// total records. The batch has so many records from first (from 0) on. The sample
-// has one record of each of n equal parts of the file, which one, the name of the
-// migration says: so it is the same each time. 0, or more than there are, is all.
+// Sampled gives those positions (from 0) of a batch that are in a sample of n of total
+// records. The batch has that many records from first (from 0) on. The sample has one record
+// of each of n equal parts of the file, chosen by the id of the migration: so it is the same
+// each time. 0, or more than there are, is all.
 func Sampled(id string, n, total, first, records int) []int {
 	var positions []int
 	if n <= 0 || n >= total {
