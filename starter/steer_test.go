@@ -192,7 +192,7 @@ func TestACancelledMigrationIsNotResumed(t *testing.T) {
 	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
 	exitCode(t, p, p.wait(), 5)
 	m.check()
-	if !strings.Contains(output, "was cancelled") || !strings.Contains(p.output(), "does not go on") {
+	if !strings.Contains(output, "was cancelled") || !strings.Contains(p.output(), "does not resume") {
 		t.Errorf("cancel says\n%s\nthe migration\n%s", output, p.output())
 	}
 	calls := s.calls()

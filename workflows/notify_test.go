@@ -87,7 +87,7 @@ func TestTheLastNoticeSaysHowItEnded(t *testing.T) {
 				return allCreated, nil
 			}
 			f.summary = migration.Counts{Total: 10, Remaining: 10}
-		}, []string{"started", "ended"}, migration.ExitStopped, "same command goes on"},
+		}, []string{"started", "ended"}, migration.ExitStopped, "Rerun the command"},
 		{"halted by trouble", func(f *fake, _ *environment) {
 			f.plan = func() error { return trouble("the disk is full") }
 			f.summary = migration.Counts{Total: 10, Remaining: 10}

@@ -12,9 +12,9 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// charts are the drawings of a timeline, which share one time axis. A drawing is
-// 1000 wide and 100 high, and stretched by the page: it has no text in it, so
-// that the text keeps its size on a small screen.
+// charts are the drawings of a timeline, which share one time axis. A drawing is 1000 wide
+// and 100 high, and scaled by the page: it has no text in it, so that text keeps its size on
+// a small screen.
 type charts struct {
 	Drawings []chart
 	Lanes    []lane
@@ -31,7 +31,7 @@ const (
 )
 
 type chart struct {
-	ID, Title, Text string // Text says in words what there is to see
+	ID, Title, Text string // Text is the content in words
 	Series          []series
 	Scale           []tick
 }
@@ -39,26 +39,26 @@ type chart struct {
 // series is one line, or one set of bars.
 type series struct{ Class, Name, Path string }
 
-// tick is a label at a place, in percent from the left or from the bottom.
+// tick is a label at a position, in percent from the left or from the bottom.
 type tick struct {
 	At   float64
 	Text string
 }
 
-// lane is what has a begin and an end, or a number, on the time axis.
+// lane shows intervals, or numbered points, on the time axis.
 type lane struct {
 	Name   string
 	Spans  []shade
 	Labels []tick
 }
 
-// shade is a piece of the time axis, in units of the drawing.
+// shade is an interval of the time axis, in units of the drawing.
 type shade struct {
 	X, Width float64
 	Text     string
 }
 
-// axis places times.
+// axis maps times to positions.
 type axis struct {
 	from, to time.Time
 }
@@ -70,42 +70,42 @@ func (a axis) x(t time.Time) float64 {
 
 func (a axis) span(s span, text string) shade {
 	from, to := a.x(s.first), a.x(s.last)
-	width := max(to-from, 4) // what is short is to be seen
+	width := max(to-from, 4) // a short one is visible
 	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
 }
 
-// drawn gives the charts of a timeline, nil if there is nothing to draw.
-func drawn(c *Timeline, d Details) *charts {
-	if c == nil || !c.isDrawn() {
+// drawn gives the charts of a timeline, nil if there is nothing to show.
+func drawn(tl *Timeline, d Details) *charts {
+	if tl == nil || !tl.isDrawn() {
 		return nil
 	}
-	a := axis{c.begin(0), c.begin(len(c.intervals))}
-	all := &charts{Day: c.start.Format("2 January 2006")}
+	a := axis{tl.begin(0), tl.begin(len(tl.intervals))}
+	all := &charts{Day: tl.start.Format("2 January 2006")}
 	all.Times = a.ticks()
-	history := historyOf(d.Events, c)
+	history := historyOf(d.Events, tl)
 	for _, h := range slices.Concat(history.paused, history.open, history.idle) {
 		all.Shades = append(all.Shades, a.span(h.span, h.text))
 	}
 	for _, e := range shownChanges(d.Events) {
 		all.Marks += "M" + number1(a.x(e.At)) + " 0V100"
 	}
-	all.Drawings = []chart{c.throughput(), c.outcomes(a, allowedRate(d, c))}
-	if c.all.count > 0 {
-		all.Drawings = append(all.Drawings, c.latency())
+	all.Drawings = []chart{tl.throughput(), tl.outcomes(a, allowedRate(d, tl))}
+	if tl.all.count > 0 {
+		all.Drawings = append(all.Drawings, tl.latency())
 	}
-	all.Lanes = c.lanes(a, history, d.Events)
-	all.Untimed = c.whatIsMissing()
+	all.Lanes = tl.lanes(a, history, d.Events)
+	all.Untimed = tl.whatIsMissing()
 	return all
 }
 
-// whatIsMissing says what is known of fewer calls than there were.
-func (c *Timeline) whatIsMissing() string {
+// whatIsMissing says how many calls have no time or no duration.
+func (tl *Timeline) whatIsMissing() string {
 	var missing []string
-	if c.untimed > 0 {
-		missing = append(missing, "Not drawn, since their time is not known: "+figures.Count(c.untimed, "call")+".")
+	if tl.untimed > 0 {
+		missing = append(missing, "Not shown, since their time is not known: "+figures.Count(tl.untimed, "call")+".")
 	}
-	if c.unmeasured > 0 {
-		missing = append(missing, "Drawn at their begin and without a latency, since their worker died or an earlier version of this program made them: "+figures.Count(c.unmeasured, "call")+".")
+	if tl.unmeasured > 0 {
+		missing = append(missing, "Shown at their start and without a latency, since their worker died: "+figures.Count(tl.unmeasured, "call")+".")
 	}
 	return strings.Join(missing, " ")
 }
@@ -143,11 +143,11 @@ func (a axis) ticks() (all []tick) {
 }
 
 // throughput draws the records a second.
-func (c *Timeline) throughput() chart {
-	rates, top, at := make([]float64, len(c.intervals)), 0.0, 0
+func (tl *Timeline) throughput() chart {
+	rates, top, at := make([]float64, len(tl.intervals)), 0.0, 0
 	settled := 0
-	for i, s := range c.intervals {
-		rates[i] = float64(s.settled) / c.seconds(i)
+	for i, s := range tl.intervals {
+		rates[i] = float64(s.settled) / tl.seconds(i)
 		settled += s.settled
 		if rates[i] > top {
 			top, at = rates[i], i
@@ -155,21 +155,20 @@ func (c *Timeline) throughput() chart {
 	}
 	scale := scaleTo(top)
 	ch := chart{ID: "throughput", Title: "Records a second", Scale: scale.ticks()}
-	ch.Series = []series{{"a", "records of which it became known what they are", c.bars(scale, nil, rates)}}
-	ch.Text = fmt.Sprintf("%s a second on the whole, %s at most, at %s.",
-		records(float64(settled)/max(1, c.end.Sub(c.start).Seconds())), figures.Figure(top), clock(c.within(c.begin(at))))
+	ch.Series = []series{{"a", "records that got an outcome", tl.bars(scale, nil, rates)}}
+	ch.Text = fmt.Sprintf("%s a second on average, %s at most, at %s.",
+		records(float64(settled)/max(1, tl.end.Sub(tl.start).Seconds())), figures.Figure(top), clock(tl.within(tl.begin(at))))
 	return ch
 }
 
-// outcomes draws the calls a second, by what came of them, and how many were
-// allowed.
-func (c *Timeline) outcomes(a axis, allowed []step) chart {
-	n := len(c.intervals)
+// outcomes draws the calls a second, by outcome, and how many were allowed.
+func (tl *Timeline) outcomes(a axis, allowed []step) chart {
+	n := len(tl.intervals)
 	answered, refused, unknown := make([]float64, n), make([]float64, n), make([]float64, n)
 	var sum interval
 	top := 0.0
-	for i, s := range c.intervals {
-		seconds := c.seconds(i)
+	for i, s := range tl.intervals {
+		seconds := tl.seconds(i)
 		answered[i], refused[i], unknown[i] = float64(s.answered)/seconds, float64(s.refused)/seconds, float64(s.unknown)/seconds
 		top = max(top, float64(s.calls())/seconds)
 		sum.answered, sum.refused, sum.unknown = sum.answered+s.answered, sum.refused+s.refused, sum.unknown+s.unknown
@@ -183,19 +182,19 @@ func (c *Timeline) outcomes(a axis, allowed []step) chart {
 		}
 	}
 	scale := scaleTo(max(top, highest))
-	ch := chart{ID: "calls", Title: "Calls a second, by what came of them", Scale: scale.ticks()}
+	ch := chart{ID: "calls", Title: "Calls a second, by outcome", Scale: scale.ticks()}
 	low := slices.Clone(answered)
-	ch.Series = append(ch.Series, series{"a", "answered", c.bars(scale, nil, answered)})
+	ch.Series = append(ch.Series, series{"a", "answered", tl.bars(scale, nil, answered)})
 	ch.Text = fmt.Sprintf("Of %s %s answered, %s refused as a whole, and %s of unknown outcome.", figures.Count(sum.calls(), "call"),
 		were(sum.answered), were(sum.refused), were(sum.unknown))
 	if sum.refused > 0 {
-		ch.Series = append(ch.Series, series{"b", "refused", c.bars(scale, low, refused)})
+		ch.Series = append(ch.Series, series{"b", "refused", tl.bars(scale, low, refused)})
 		for i := range low {
 			low[i] += refused[i]
 		}
 	}
 	if sum.unknown > 0 {
-		ch.Series = append(ch.Series, series{"c", "unknown", c.bars(scale, low, unknown)})
+		ch.Series = append(ch.Series, series{"c", "unknown", tl.bars(scale, low, unknown)})
 	}
 	if line := allowedLine(a, scale, allowed); line != "" {
 		ch.Series = append(ch.Series, series{"l dash", "allowed", line})
@@ -206,10 +205,10 @@ func (c *Timeline) outcomes(a axis, allowed []step) chart {
 func were(n int) string { return figures.Number(n) + figures.Plural(n, " was", " were") }
 
 // latency draws how long calls took, on a scale of powers of ten.
-func (c *Timeline) latency() chart {
+func (tl *Timeline) latency() chart {
 	bottom, top := math.Inf(1), math.Inf(-1)
 	power := func(d time.Duration) float64 { return math.Log10(max(d, time.Microsecond).Seconds()) }
-	for _, s := range c.intervals {
+	for _, s := range tl.intervals {
 		if s.took.count > 0 {
 			bottom, top = min(bottom, power(s.took.quantile(.5))), max(top, power(s.took.longest))
 		}
@@ -219,15 +218,15 @@ func (c *Timeline) latency() chart {
 		top++
 	}
 	ch := chart{ID: "latency", Title: "Time that a call took"}
-	ch.Text = fmt.Sprintf("Half of the calls took %s or less, 95 %% %s or less; the longest took %s. A call that was given up counts with the time until then.",
-		brief(c.all.quantile(.5)), brief(c.all.quantile(.95)), brief(c.all.longest))
+	ch.Text = fmt.Sprintf("Half of the calls took %s or less, 95 %% %s or less; the longest took %s. A call without an answer counts with the time until it was abandoned.",
+		brief(tl.all.quantile(.5)), brief(tl.all.quantile(.95)), brief(tl.all.longest))
 	for p := bottom; p <= top; p++ {
 		ch.Scale = append(ch.Scale, tick{round1(100 * (p - bottom) / (top - bottom)), brief(time.Duration(math.Round(math.Pow(10, p)*1e6)) * time.Microsecond)})
 	}
 	line := func(value func(latencies) time.Duration) string {
 		var b strings.Builder
 		before := false
-		for i, s := range c.intervals {
+		for i, s := range tl.intervals {
 			if s.took.count == 0 {
 				before = false
 				continue
@@ -236,9 +235,9 @@ func (c *Timeline) latency() chart {
 			if before {
 				b.WriteString("V" + y)
 			} else {
-				b.WriteString("M" + c.left(i) + " " + y)
+				b.WriteString("M" + tl.left(i) + " " + y)
 			}
-			b.WriteString("H" + c.left(i+1))
+			b.WriteString("H" + tl.left(i+1))
 			before = true
 		}
 		return b.String()
@@ -252,12 +251,12 @@ func (c *Timeline) latency() chart {
 }
 
 // left is where a interval begins.
-func (c *Timeline) left(i int) string {
-	return number1(chartWidth * float64(i) / float64(len(c.intervals)))
+func (tl *Timeline) left(i int) string {
+	return number1(chartWidth * float64(i) / float64(len(tl.intervals)))
 }
 
 // bars draws one bar for each interval, on top of what is below it.
-func (c *Timeline) bars(s scale, below, values []float64) string {
+func (tl *Timeline) bars(s scale, below, values []float64) string {
 	var b strings.Builder
 	for i, v := range values {
 		if v == 0 {
@@ -267,7 +266,7 @@ func (c *Timeline) bars(s scale, below, values []float64) string {
 		if below != nil {
 			low = below[i]
 		}
-		b.WriteString("M" + c.left(i) + " " + s.y(low) + "V" + s.y(low+v) + "H" + c.left(i+1) + "V" + s.y(low) + "Z")
+		b.WriteString("M" + tl.left(i) + " " + s.y(low) + "V" + s.y(low+v) + "H" + tl.left(i+1) + "V" + s.y(low) + "Z")
 	}
 	return b.String()
 }
@@ -316,7 +315,7 @@ func allowedLine(a axis, s scale, steps []step) string {
 		}
 		before = true
 		switch {
-		case st.to > s.top*1.0001: // it leaves the drawing at its top
+		case st.to > s.top*1.0001: // it exceeds the drawing
 			to = from + (to-from)*(s.top-st.rate)/(st.to-st.rate)
 			before = false
 			fallthrough
@@ -329,17 +328,17 @@ func allowedLine(a axis, s scale, steps []step) string {
 	return b.String()
 }
 
-// lanes draws what happened, so that it can be compared with the other drawings.
-func (c *Timeline) lanes(a axis, h history, events []migration.Event) (all []lane) {
+// lanes draws rounds, changes and events on the same time axis.
+func (tl *Timeline) lanes(a axis, h history, events []migration.Event) (all []lane) {
 	rounds := lane{Name: "rounds"}
-	for _, n := range c.roundNumbers() {
-		s := a.span(c.rounds[n].span, fmt.Sprintf("round %d", n))
+	for _, n := range tl.roundNumbers() {
+		s := a.span(tl.rounds[n].span, fmt.Sprintf("round %d", n))
 		rounds.Spans = append(rounds.Spans, s)
 		rounds.label(s.X+s.Width/2, strconv.Itoa(n))
 	}
 	all = append(all, rounds)
-	if !c.updates.first.IsZero() {
-		all = append(all, lane{Name: "updates", Spans: []shade{a.span(c.updates, "updates")}})
+	if !tl.updates.first.IsZero() {
+		all = append(all, lane{Name: "updates", Spans: []shade{a.span(tl.updates, "updates")}})
 	}
 	changes, decisions := lane{Name: "changes"}, lane{Name: "decisions"}
 	for i, e := range shownChanges(events) {

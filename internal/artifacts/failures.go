@@ -8,9 +8,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Failures are the fail file and the raw records of it, as they stand while a
-// migration waits for somebody to look at them. They have the names that a Set
-// gives them at the end, which replaces them.
+// Failures are the fail file and its raw records while a migration waits for a decision.
+// They have the names of the files of the Set, which replaces them at the end.
 type Failures struct {
 	fail *table
 	raw  *rawFile
@@ -64,7 +63,7 @@ func (f *Failures) Commit(ctx context.Context) error {
 	return f.raw.Commit(ctx)
 }
 
-// Discard drops what has no name yet.
+// Discard drops the files that have no name yet.
 func (f *Failures) Discard() {
 	f.fail.Discard()
 	f.raw.Discard()

@@ -21,7 +21,7 @@ func records(f float64) string {
 	return "1 record"
 }
 
-// brief is a time for people: two digits.
+// brief is a duration for people, to two digits.
 func brief(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

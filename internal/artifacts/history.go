@@ -12,7 +12,7 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// history is times that the events tell of.
+// history are the intervals that the events delimit.
 type history struct{ paused, slowed, open, idle []period }
 
 type period struct {
@@ -20,26 +20,26 @@ type period struct {
 	text string
 }
 
-// each gives the names of the times and the times, in the order of the page.
+// each gives the names of the kinds and their intervals, in the order of the page.
 func (h history) each(yield func(string, []period) bool) {
 	_ = yield("paused", h.paused) && yield("slowed", h.slowed) && yield("breaker", h.open) && yield("no run", h.idle)
 }
 
-// historyOf pairs begins and ends. What has no end lasts to that of the
+// historyOf pairs beginnings and ends. An interval without an end lasts to the end of the
 // migration.
-func historyOf(events []migration.Event, c *Timeline) (h history) {
+func historyOf(events []migration.Event, tl *Timeline) (h history) {
 	between := func(text string, begins, ends func(migration.Event) bool) (all []period) {
 		var since time.Time
 		for _, e := range events {
 			switch {
 			case since.IsZero() && begins(e) && len(all) < shownEvents:
-				since = c.within(e.At)
+				since = tl.within(e.At)
 			case !since.IsZero() && ends(e):
-				all, since = append(all, period{span{since, c.within(e.At)}, text}), time.Time{}
+				all, since = append(all, period{span{since, tl.within(e.At)}, text}), time.Time{}
 			}
 		}
 		if !since.IsZero() {
-			all = append(all, period{span{since, c.end}, text})
+			all = append(all, period{span{since, tl.end}, text})
 		}
 		return all
 	}
@@ -49,21 +49,21 @@ func historyOf(events []migration.Event, c *Timeline) (h history) {
 	pauses := func(e migration.Event) bool {
 		return e.Kind == migration.EventChanged && e.Name == "paused" && isYes(e.New)
 	}
-	goesOn := func(e migration.Event) bool {
+	resumes := func(e migration.Event) bool {
 		return e.Kind == migration.EventChanged && e.Name == "paused" && !isYes(e.New) || is(migration.EventBegun, migration.EventEnded)(e)
 	}
-	h.paused = between("paused", pauses, goesOn)
+	h.paused = between("paused", pauses, resumes)
 	h.slowed = between("slowed down", is(migration.EventSlowed), is(migration.EventRestored))
 	h.open = between("breaker open", is(migration.EventOpened), is(migration.EventClosed))
 	h.idle = between("no run", is(migration.EventEnded), is(migration.EventBegun))
-	h.idle = slices.DeleteFunc(h.idle, func(p period) bool { return p.last.Equal(c.end) }) // the end of the last run
+	h.idle = slices.DeleteFunc(h.idle, func(p period) bool { return p.last.Equal(tl.end) }) // the end of the last run
 	return h
 }
 
 func isYes(value string) bool { return value == "true" || value == "yes" }
 
-// shownChanges are the first changes by operators. More than a person makes are
-// those of a script.
+// shownChanges are the first changes by operators; more than a person makes are those of a
+// script.
 func shownChanges(events []migration.Event) (changes []migration.Event) {
 	for _, e := range events {
 		if e.Kind == migration.EventChanged && len(changes) < shownEvents {
@@ -73,17 +73,16 @@ func shownChanges(events []migration.Event) (changes []migration.Event) {
 	return changes
 }
 
-// step is a rate that is allowed from a time on, 0 = any, and what it has grown to
-// when the next step begins: a pace that the target has lowered comes back by itself,
-// steadily.
+// step is a rate that is allowed from a time on, 0 = any, and the rate that it has grown to
+// when the next step begins: after the target has lowered the pace it recovers linearly.
 type step struct {
 	from     time.Time
 	rate, to float64
 }
 
-// allowedRate is how many calls a second were allowed, nil if that is not known:
-// of a timetable the events do not tell.
-func allowedRate(d Details, c *Timeline) (steps []step) {
+// allowedRate is how many calls a second were allowed, nil if that is not known: the events
+// do not have the steps of a timetable.
+func allowedRate(d Details, tl *Timeline) (steps []step) {
 	if d.Spec.RatePlan != "" {
 		return nil
 	}
@@ -99,7 +98,7 @@ func allowedRate(d Details, c *Timeline) (steps []step) {
 			}
 		}
 	}
-	steps = []step{{c.start, set, set}}
+	steps = []step{{tl.start, set, set}}
 	for _, e := range d.Events {
 		before, slowed := set, 0.0
 		switch e.Kind {
@@ -113,13 +112,13 @@ func allowedRate(d Details, c *Timeline) (steps []step) {
 		default:
 			continue
 		}
-		steps = grow(steps, c.within(e.At), before)
+		steps = grow(steps, tl.within(e.At), before)
 		last := steps[len(steps)-1]
 		now := set
 		switch {
 		case slowed > 0 && (set == 0 || slowed < set):
 			now = slowed
-		case e.Kind == migration.EventSlowed: // what it says cannot be read
+		case e.Kind == migration.EventSlowed: // its rate cannot be parsed
 			now = last.to
 		case e.Kind == migration.EventChanged && before == 0 && last.to > 0 && set == 0:
 			now = last.to
@@ -127,14 +126,14 @@ func allowedRate(d Details, c *Timeline) (steps []step) {
 			now = set * last.to / before
 		}
 		if now != last.to {
-			steps = append(steps, step{c.within(e.At), now, now})
+			steps = append(steps, step{tl.within(e.At), now, now})
 		}
 	}
-	return grow(steps, c.end, set)
+	return grow(steps, tl.end, set)
 }
 
-// grow ends the last step. What a pace without a limit grows to is not known: it is
-// drawn as it was lowered.
+// grow ends the last step. The rate to which a pace without a limit grows is not known: the
+// lowered rate is drawn.
 func grow(steps []step, until time.Time, set float64) []step {
 	last := &steps[len(steps)-1]
 	if last.rate >= set {

@@ -11,7 +11,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Stamp is the datetime in the names of artifacts, as dataload.py writes it
+// Stamp is the datetime in the names of artifacts, in the form of dataload.py
 // ("Nov_22_2026_13_05_00"), in UTC.
 func Stamp(t time.Time) string { return t.UTC().Format(stampFormat) }
 
@@ -20,7 +20,7 @@ const stampFormat = "Jan_02_2006_15_04_05"
 // Name is the name of an artifact.
 func Name(kind, stamp, extension string) string { return kind + "_" + stamp + "." + extension }
 
-// kinds are all artifacts that carry the migration's own datetime.
+// kinds are the artifacts that carry the datetime of the migration.
 var kinds = []struct{ kind, extension string }{
 	{"success", "csv"}, {"fail", "csv"}, {"fail_records", "csv"}, {"update_success", "csv"}, {"update_fail", "csv"},
 	{"rollback_success", "csv"}, {"rollback_fail", "csv"}, {"verify", "csv"}, {"verify", "json"}, {"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
@@ -45,9 +45,9 @@ func IsArtifact(name string) bool {
 
 // ReserveStamp finds a datetime, from t on, under which outputDir has no artifact with the
 // migration's datetime, and reserves it: exclusively, durably, and in outputDir itself, so that
-// other state folders and other machines see it. owner tells who reserves (see
-// migration.Folder.Owner), what tells for what: asked again for the same from the same t, it gives
-// the same. Release ends the reservation.
+// other state folders and other machines see it. owner is the folder
+// that reserves (see migration.RunFolder.Owner), what the purpose: the same call gives the same
+// datetime. Release ends the reservation.
 func ReserveStamp(outputDir, owner, what string, t time.Time) (string, error) {
 	return reserve(outputDir, "", owner+" "+what, t, func(stamp string) (bool, error) {
 		for _, k := range kinds {
@@ -68,8 +68,8 @@ func ReserveRetryName(outputDir, owner, what string, t time.Time) (string, error
 	return Name("retry", stamp, "csv"), err
 }
 
-// Release ends what owner has reserved in a folder, once its artifacts are there: they hold the
-// names from then on.
+// Release ends the reservations of owner in a folder. Call it once the artifacts are there: they
+// hold the names from then on.
 func Release(outputDir, owner string) error {
 	files, err := store.List(outputDir)
 	if err != nil {
@@ -94,8 +94,8 @@ func Release(outputDir, owner string) error {
 	return nil
 }
 
-// reservation begins the name of the file that reserves a datetime. It is hidden: it is nobody's
-// result. One that a migration which never came to its end has left takes that one second.
+// reservation is the prefix of the file that reserves a datetime. It is hidden, since it is not a
+// result. A migration that never finishes blocks that one second.
 const reservation = ".reserved_"
 
 func reserve(outputDir, kind, by string, t time.Time, isFree func(stamp string) (bool, error)) (string, error) {
@@ -109,7 +109,7 @@ func reserve(outputDir, kind, by string, t time.Time, isFree func(stamp string) 
 		if !ours {
 			continue
 		}
-		// Only now: whoever had it before has its artifacts there when it releases the name.
+		// Only now: an earlier owner has its artifacts there before it releases the name.
 		free, err := isFree(stamp)
 		if free || err != nil {
 			return stamp, err
@@ -120,8 +120,8 @@ func reserve(outputDir, kind, by string, t time.Time, isFree func(stamp string) 
 	}
 }
 
-// take makes a file of a reservation, and says whether it is ours, from this attempt or an earlier
-// one.
+// take creates the file of a reservation, and says whether it is ours, from this attempt or an
+// earlier one.
 func take(file, by string) (ours bool, err error) {
 	if err := store.Create(file, []byte(by)); !errors.Is(err, store.ErrExists) {
 		return err == nil, err
@@ -142,6 +142,5 @@ func CheckFolder(dir string) error {
 	return nil
 }
 
-// Drop removes an artifact that newer ones have replaced. That it is gone
-// already is no error.
+// Drop removes an artifact that newer ones have replaced. That it is gone already is no error.
 func Drop(outputDir, name string) error { return store.Remove(store.Join(outputDir, name)) }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Program says which program this is, for the report: its version, the revision
-// of its source as far as the build has put it in, and what it was built with.
+// Program identifies this program in the report: its version, the revision of its source if
+// the build has recorded it, and its toolchain.
 func Program() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

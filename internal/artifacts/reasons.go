@@ -15,12 +15,12 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// Reasons groups failed records by the words of their reason, without what the
-// words tell of the one record. The page is mailed around, so no value of a
-// record is to stand in it: see words.
+// Reasons groups failed records by the words of their reason, without what identifies the
+// single record. The report is passed on by mail, so it must not hold a value of a record:
+// see words.
 type Reasons struct {
 	header *source.Header
-	names  map[string]bool // what may be quoted: the columns' names
+	names  map[string]bool // names of columns, which may be quoted
 	groups map[reasonKey]*reasonGroup
 	others int // records whose reason has no group
 	known  map[string]general
@@ -38,12 +38,12 @@ type reasonGroup struct {
 }
 
 const (
-	mostGroups   = 1000 // that are held
+	mostGroups   = 1000 // in memory
 	shownGroups  = 50
 	exampleLines = 5
-	longestWords = 300 // characters that are shown
+	longestWords = 300 // characters shown
 
-	longestReason = 4000 // bytes that are looked at
+	longestReason = 4000 // bytes examined
 )
 
 func newReasons(h *source.Header) *Reasons {
@@ -86,7 +86,7 @@ func (r *Reasons) bySize() (shown []reasonKey, moreGroups, moreRecords int) {
 	return shown, len(all) - len(shown), moreRecords
 }
 
-// leftOut stands for what is not told.
+// leftOut stands for words that are left out.
 const leftOut = "…"
 
 var (
@@ -96,9 +96,9 @@ var (
 	runOfDots = regexp.MustCompile(`…(?:[\s.,:;]*…)+`)
 )
 
-// words are the reason of a record without what could be a value of a record:
-// what stands in quotes, unless it is the name of a column; what has a digit or
-// an @ in it; and what stands in the record's own cells.
+// words are the reason of a record without what could be a value of a record: quotations,
+// unless of the name of a column; words with a digit or an @; and the contents of the
+// record's own cells.
 func (r *Reasons) words(record Record) string {
 	g, ok := r.known[record.Error]
 	if !ok {
@@ -108,7 +108,7 @@ func (r *Reasons) words(record Record) string {
 		}
 	}
 	fields, err := r.header.Fields(record.Raw)
-	if err != nil { // it was not sent; the words are ours, and quote nothing
+	if err != nil { // it was not sent; the words are our own, and quote nothing
 		return g.words
 	}
 	text := g.text
@@ -125,13 +125,13 @@ func (r *Reasons) words(record Record) string {
 	return tidy(g.head, text)
 }
 
-// general is what a reason says when no record is looked at. Most records of a
-// migration fail for the same few reasons.
+// general is a reason before the cells of a record are left out. Most records of a migration
+// fail for the same few reasons.
 type general struct {
 	head  string // of a call that was refused as a whole
-	text  string // what comes after it
-	lower string // text, in small letters
-	words string // both, as they are shown
+	text  string // the rest
+	lower string // text in lower case
+	words string // both, as shown
 }
 
 func (r *Reasons) generalize(reason string) general {
@@ -162,8 +162,8 @@ func tidy(head, text string) string {
 	return safetext.Text(head + text) // the target's words, in the report and in notices
 }
 
-// phrases are what of a cell is left out: the cell as it is, the strings of one
-// that is JSON, and the words of one that has at most four, such as a name.
+// phrases are the parts of a cell that are left out: the whole cell, the strings of one that
+// is JSON, and the words of one that has at most four, such as a name.
 func phrases(cell string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		cell = strings.TrimSpace(cell)
@@ -206,9 +206,9 @@ func yieldTexts(value any, yield func(string) bool) bool {
 	return true
 }
 
-// withoutPhrase leaves out a phrase where it does not begin or end within a
-// word, in capitals or not. One or two characters count only as they are
-// written: they would be half the language.
+// withoutPhrase leaves out a phrase, regardless of case, where it does not begin or end
+// within a word. One or two characters must match in case, or they would match half the
+// language.
 func withoutPhrase(text, phrase string) string {
 	sameCase := utf8.RuneCountInString(phrase) <= 2
 	var b strings.Builder
@@ -234,9 +234,9 @@ func withoutPhrase(text, phrase string) string {
 	return b.String() + rest
 }
 
-// indexFold is the first place where a phrase stands, in capitals or not. Its
-// length there is the phrase's own, which is so but for a few letters of which
-// the capital takes more bytes.
+// indexFold is the first index of a phrase, regardless of case. It assumes that the match is
+// as long as the phrase, which is wrong only for a few letters whose capital takes more
+// bytes.
 func indexFold(text, phrase string) int {
 	for at := range text {
 		if len(text)-at < len(phrase) {

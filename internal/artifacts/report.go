@@ -28,16 +28,16 @@ var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap
 	"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
 }).Parse(reportPage))
 
-// Details are what the report has and the summary has not.
+// Details are the parts of the report that are not in the summary.
 type Details struct {
 	Spec     migration.Spec    // of the last run
 	Events   []migration.Event // until its end, in any order
-	Timeline *Timeline         // nil if it is not known
-	Reasons  *Reasons          // nil if they are not known
+	Timeline *Timeline         // nil if not known
+	Reasons  *Reasons          // nil if not known
 	Program  string            // see Program
 }
 
-// page is what the template is given.
+// page is the input of the template.
 type page struct {
 	migration.Summary
 	Status, Advice string
@@ -90,8 +90,8 @@ const (
 	shownEvents      = 200 // of each kind
 )
 
-// report makes the summary and the details readable: one page, no script, no
-// network. It is a function of these.
+// report renders the summary and the details for people: one page, no script, no network.
+// It is a function of these.
 func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	d.Events = slices.Clone(d.Events)
 	slices.SortStableFunc(d.Events, func(a, b migration.Event) int { return a.At.Compare(b.At) })
@@ -119,14 +119,14 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// Advice says how to go on, in one sentence.
+// Advice says in one sentence what to do next.
 func Advice(s migration.Summary) string {
 	if left := s.Records.Remaining + s.Records.Unknown; s.Cancelled && left > 0 {
-		return fmt.Sprintf("The migration was cancelled: %s not attempted, or in an unknown state. The same command does not go on.", figures.Count(left, "record")+figures.Plural(left, " was", " were"))
+		return fmt.Sprintf("The migration was cancelled: %s not attempted, or in an unknown state. Rerunning the command does not resume it.", figures.Count(left, "record")+figures.Plural(left, " was", " were"))
 	}
 	switch s.Records.ExitCode() {
 	case migration.ExitStopped:
-		return "The migration was stopped. The same command goes on with the remaining records."
+		return "The migration was stopped. Rerun the command to load the remaining records."
 	case migration.ExitUnknown:
 		return unknownAdvice(s)
 	case migration.ExitFailed:
@@ -145,8 +145,8 @@ func Advice(s migration.Summary) string {
 	return "Every record is in the target."
 }
 
-// unknownAdvice says what to do about unknown records. The same command loads
-// those again that have a key.
+// unknownAdvice says what to do about unknown records. Rerunning the command loads those
+// again that have a key.
 func unknownAdvice(s migration.Summary) string {
 	aside := 0
 	if s.Keyless != nil {
@@ -156,11 +156,11 @@ func unknownAdvice(s migration.Summary) string {
 	switch left := s.Records.Unknown - aside; {
 	case left == 0:
 	case aside == 0:
-		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target is well again, the same command goes on with them."
+		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target has recovered, rerun the command to load them again."
 	default:
-		again = fmt.Sprintf(" When the target is well again, the same command loads the other %s of that file again.", figures.Count(left, "unknown record"))
+		again = fmt.Sprintf(" When the target has recovered, rerun the command to load the other %s of that file again.", figures.Count(left, "unknown record"))
 	}
-	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: look in the target which of them exist, and load the others of %s by hand.",
+	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: check which of them exist in the target, and load the others of %s by hand.",
 		figures.Count(aside, "record"), s.Keyless.PrimaryKey, figures.Plural(aside, "it is", "they are"), *s.Files.Unresolved) + again
 }
 
@@ -176,9 +176,9 @@ func statusOf(c migration.Counts) string {
 	return "Done"
 }
 
-// facts are the figures that come first.
+// facts are the figures at the top.
 func facts(s migration.Summary, d Details) []fact {
-	all := []fact{{"records", figures.Number(s.Records.Total)}, {"from begin to end", s.FinishedAt.Sub(s.StartedAt).Round(time.Second).String()}}
+	all := []fact{{"records", figures.Number(s.Records.Total)}, {"from start to end", s.FinishedAt.Sub(s.StartedAt).Round(time.Second).String()}}
 	made := 0
 	for _, r := range s.Rounds {
 		made += r.Calls
@@ -194,15 +194,15 @@ func dispositions(s migration.Summary) []disposition {
 	c := s.Records
 	all := []disposition{
 		{"created", c.Created, "", "written by a call that was answered"},
-		{"recovered", c.Recovered, "", "written by a call whose answer was lost, and found since"},
-		{"updated", c.Updated, "", "there before, and with the values of the file now"},
-		{"failed", c.Failed, "", "not in the target as the file has it; for reasons see below"},
-		{"unknown", c.Unknown, "", "sent, and nobody knows whether it was written"},
+		{"recovered", c.Recovered, "", "written by a call whose answer was lost, and found later"},
+		{"updated", c.Updated, "", "existed before, and has the values of the file now"},
+		{"failed", c.Failed, "", "not in the target as in the file; the reasons are below"},
+		{"unknown", c.Unknown, "", "sent; not known whether it was written"},
 		{"remaining", c.Remaining, "", "never sent"},
 	}
 	if k := s.Keyless; k != nil && k.Unknown > 0 {
 		all = slices.Insert(all, 5, disposition{"of these keyless", k.Unknown, "",
-			"sent once and not again: without a unique " + k.PrimaryKey + " the target could not refuse a second one; look in the target, then load them by hand"})
+			"sent once and not again: without a unique " + k.PrimaryKey + " the target cannot refuse a duplicate; check the target, then load them by hand"})
 	}
 	for i := range all {
 		all[i].Share = share(all[i].Records, c.Total)
@@ -210,8 +210,8 @@ func dispositions(s migration.Summary) []disposition {
 	return all
 }
 
-// share is a part in percent. What is there is never 0 %, and what is not all is
-// never 100 %.
+// share is a part in percent. A part that is not empty is never 0 %, and one that is not
+// the whole never 100 %.
 func share(part, whole int) string {
 	switch {
 	case part == 0:
@@ -286,8 +286,8 @@ func (r *Reasons) rows() (rows []reasonRow, more string) {
 	return rows, fmt.Sprintf("%s, of %s, %s not shown.", figures.Count(groups, "other reason"), figures.Count(left, "record"), figures.Plural(groups, "is", "are"))
 }
 
-// settings are the options of the last run by their names on the command line,
-// and the program.
+// settings are the options of the last run by their names on the command line, and the
+// program.
 func settings(d Details) (all []fact) {
 	s := d.Spec
 	if s.ID == "" {
@@ -329,8 +329,8 @@ func settings(d Details) (all []fact) {
 
 func codes(ranges [][2]int) string { return identitycloud.Codes(ranges).String() }
 
-// artifactsOf are the files beside the report. A name that is none of ours is
-// text, and no link.
+// artifactsOf are the files beside the report. A name that is not one of an artifact is
+// text, not a link.
 func artifactsOf(stamp string, f migration.Files) (all []artifact) {
 	add := func(kind, name, holds string) {
 		a := artifact{Kind: kind, Name: name, Holds: holds}
@@ -348,7 +348,7 @@ func artifactsOf(stamp string, f migration.Files) (all []artifact) {
 	addIf("updated", f.UpdateSuccess, "records that were updated")
 	add("fail", f.Fail, "failed records, with their reasons")
 	addIf("failed updates", f.UpdateFail, "records whose update failed, with their reasons")
-	add("failed records", f.FailRecords, "failed records as the input has them: mend and load them")
+	add("failed records", f.FailRecords, "failed records as in the input: fix and load them")
 	for _, name := range f.Retry {
 		add("retry", name, "records that were in an unknown state after a round")
 	}

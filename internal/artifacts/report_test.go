@@ -216,7 +216,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 		`1</th><td class="n">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t">–<`,
 		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC", "<dd>1h1m1s</dd>", "<dd>12345</dd>", s.DataSHA256, s.WorkflowID, s.URI,
 		// the timeline
-		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "made them: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
+		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "their worker died: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
 		">rounds:", ">updates:", ">paused: paused, 22 Nov 13:17:00 to 22 Nov 13:22:00;", ">slowed:", ">breaker:", ">no run: no run, 22 Nov 13:45:00 to 22 Nov 13:47:00;", ">changes:", ">decisions:",
 		`"l dash" d="M0 `, // what was allowed
 		// errors
@@ -236,7 +236,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 			t.Errorf("the report does not link to %s:\n%s", name, page)
 		}
 	}
-	// What is not there is not spoken of.
+	// Empty parts are left out.
 	page = reportOf(t, samples()["nothing"].Summary, Details{})
 	for _, not := range []string{"still unknown", "retry:", "remaining:", "entities after", `<svg`, `id="timeline"`, `id="errors"`, `id="events"`, "Options"} {
 		if strings.Contains(page, not) {
@@ -375,9 +375,9 @@ func TestAdviceSaysHowToGoOn(t *testing.T) {
 		{migration.Counts{Total: 1, Created: 1}, true, []string{"Every record is in the target"}},
 		{migration.Counts{}, false, []string{"The file has no records"}},
 		{migration.Counts{Failed: 1}, false, []string{"fail.csv", "fail_records.csv"}},
-		{migration.Counts{Failed: 1, Unknown: 1}, false, []string{"retry_2.csv", "same command"}},
-		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, false, []string{"stopped", "same command"}},
-		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, true, []string{"cancelled", "2 records", "does not go on"}},
+		{migration.Counts{Failed: 1, Unknown: 1}, false, []string{"retry_2.csv", "rerun the command"}},
+		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, false, []string{"stopped", "Rerun the command"}},
+		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, true, []string{"cancelled", "2 records", "does not resume"}},
 	}
 	for _, tc := range cases {
 		got := Advice(migration.Summary{Records: tc.counts, Files: files, Cancelled: tc.cancelled})
@@ -392,8 +392,8 @@ func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
 		Records: migration.Counts{Total: 30, Recovered: 18, Unknown: 12}, Files: migration.Files{Unresolved: ptr("retry_2.csv"), Retry: []string{"retry_1.csv", "retry_2.csv"}},
 		Keyless: &migration.Keyless{PrimaryKey: "email", Records: 10, Unknown: 10, Note: "10 of 30 records are keyless"},
 	}
-	want := "The answer for 10 records without a unique email was lost, so they are never sent again by this program: look in the target which of them exist, and load the others of retry_2.csv by hand." +
-		" When the target is well again, the same command loads the other 2 unknown records of that file again."
+	want := "The answer for 10 records without a unique email was lost, so they are never sent again by this program: check which of them exist in the target, and load the others of retry_2.csv by hand." +
+		" When the target has recovered, rerun the command to load the other 2 unknown records of that file again."
 	if got := Advice(s); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
@@ -407,11 +407,11 @@ func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
 		}
 	}
 	s.Records.Unknown, s.Keyless.Records, s.Keyless.Unknown = 1, 1, 1
-	if got := Advice(s); !strings.Contains(got, "for 1 record without") || !strings.Contains(got, "it is never sent again") || strings.Contains(got, "same command") {
+	if got := Advice(s); !strings.Contains(got, "for 1 record without") || !strings.Contains(got, "it is never sent again") || strings.Contains(got, "rerun the command") {
 		t.Errorf("%s", got)
 	}
 	s.Keyless.Unknown = 0
-	if got := Advice(s); !strings.Contains(got, "the same command goes on") || strings.Contains(got, "by hand") {
+	if got := Advice(s); !strings.Contains(got, "rerun the command") || strings.Contains(got, "by hand") {
 		t.Errorf("%s", got)
 	}
 	if page, err = report(stamp, s, Details{}); err != nil || strings.Contains(string(page), "of these keyless") {

@@ -9,9 +9,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// RollbackSet is the two files of one rollback being written. They get their
-// names together with Commit, after they have been counted. The columns are
-// those of dataload's rollback.py.
+// RollbackSet are the two files of a rollback being written. Commit counts their records, and
+// then gives both their names. The columns are those of dataload's rollback.py.
 type RollbackSet struct {
 	success, fail *table
 	records       int
@@ -31,7 +30,7 @@ func NewRollbackSet(dir, stamp string) (*RollbackSet, error) {
 	return &RollbackSet{success: success, fail: fail}, nil
 }
 
-// Names are those that the files get.
+// Names are the names that the files get.
 func (s *RollbackSet) Names() (success, fail string) {
 	return store.Base(s.success.Name()), store.Base(s.fail.Name())
 }
@@ -42,14 +41,14 @@ func (s *RollbackSet) Success(batch int, line int64, uuid, email string) error {
 	return s.success.write(strconv.Itoa(batch), strconv.FormatInt(line, 10), uuid, email)
 }
 
-// Fail adds one that is not.
+// Fail adds a record that is not.
 func (s *RollbackSet) Fail(batch int, line int64, reason string) error {
 	s.records++
 	return s.fail.write(strconv.Itoa(batch), strconv.FormatInt(line, 10), reason)
 }
 
-// Commit proves, from the disk, that every one of total records stands in one of
-// the files, and then gives them their names.
+// Commit proves from the written files that each of total records is in one of them, and
+// then gives them their names.
 func (s *RollbackSet) Commit(ctx context.Context, total int) error {
 	defer s.Discard()
 	lines, err := readBackLines(s.success, s.fail)
@@ -63,7 +62,7 @@ func (s *RollbackSet) Commit(ctx context.Context, total int) error {
 	return errors.Join(s.success.Commit(ctx), s.fail.Commit(ctx))
 }
 
-// Discard drops what has no name yet.
+// Discard drops the files that have no name yet.
 func (s *RollbackSet) Discard() {
 	s.success.Discard()
 	s.fail.Discard()

@@ -12,8 +12,8 @@ import (
 // SummaryName is the name of the summary that belongs to a stamp.
 func SummaryName(stamp string) string { return Name("summary", stamp, "json") }
 
-// WriteSummary writes the summary and the report. The summary comes last: where
-// there is one, all that it names is there.
+// WriteSummary writes the report and then the summary: where there is a summary, all files
+// that it names exist.
 func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
 	page, err := report(stamp, s, d)
 	if err != nil {

@@ -10,26 +10,26 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// Timeline is how a migration went over time: a few numbers for each of some
-// equal intervals of it, so that its size does not depend on that of the
-// migration. The order in which calls are added does not matter.
+// Timeline is the progress of a migration over time: a few numbers for each of some equal
+// intervals, so that its size does not depend on that of the migration. Calls may be added
+// in any order.
 type Timeline struct {
 	start, end time.Time
-	width      time.Duration // of a interval
+	width      time.Duration // of an interval
 	intervals  []interval
 	rounds     map[int]*roundTimeline
 	updates    span
 	reasons    map[callReason]*callCount
 	all        latencies
-	untimed    int // calls of which nobody knows when they were made
-	unmeasured int // calls of which nobody knows how long they took
+	untimed    int // calls whose time is not known
+	unmeasured int // calls whose duration is not known
 }
 
-// maxIntervals is what a drawing can show.
+// maxIntervals is how many intervals a chart can show.
 const maxIntervals = 120
 
-// widths of a interval are those of a clock, so that a interval is easily named.
-// What is longer than the longest one takes several days.
+// widths are the widths of an interval, parts of a day, so that its beginning is a round
+// time. Beyond the longest they are doubled.
 var widths = []time.Duration{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second,
 	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute,
@@ -42,37 +42,37 @@ func NewTimeline(start, end time.Time) *Timeline {
 	if end.Before(start) {
 		end = start
 	}
-	c := &Timeline{start: start, end: end, rounds: map[int]*roundTimeline{}, reasons: map[callReason]*callCount{}}
+	tl := &Timeline{start: start, end: end, rounds: map[int]*roundTimeline{}, reasons: map[callReason]*callCount{}}
 	for i := 0; ; i++ {
 		if i < len(widths) {
-			c.width = widths[i]
+			tl.width = widths[i]
 		} else {
-			c.width *= 2
+			tl.width *= 2
 		}
-		n := int(end.Sub(start.Truncate(c.width))/c.width) + 1
+		n := int(end.Sub(start.Truncate(tl.width))/tl.width) + 1
 		if n <= maxIntervals {
-			c.intervals = make([]interval, n)
-			return c
+			tl.intervals = make([]interval, n)
+			return tl
 		}
 	}
 }
 
-// interval is what happened in one piece of the time.
+// interval is what happened in one interval.
 type interval struct {
 	answered, refused, unknown int // calls
-	settled                    int // records of which it became known what they are
+	settled                    int // records that got an outcome
 	took                       latencies
 }
 
 func (s interval) calls() int { return s.answered + s.refused + s.unknown }
 
-// roundTimeline is a round as its calls had it.
+// roundTimeline is when the calls of a round were made and how long they took.
 type roundTimeline struct {
 	span
 	took latencies
 }
 
-// span is the time from the first to the last of some things.
+// span is the time from the first to the last of some events.
 type span struct{ first, last time.Time }
 
 func (s *span) add(from, to time.Time) {
@@ -87,7 +87,7 @@ func (s *span) add(from, to time.Time) {
 // callReason is a class of calls without an answer for each record.
 type callReason struct{ reason, outcome string }
 
-// What such a call came to.
+// The outcomes of such a call.
 const (
 	callUnknown = "unknown"
 	callRefused = "refused"
@@ -96,10 +96,9 @@ const (
 
 type callCount struct{ calls, records int }
 
-// Call adds an entry of the ledger. One whose At is zero counts, and is not in
-// the drawings. A time outside of the migration's, by a clock that is wrong,
-// counts as its begin or end.
-func (c *Timeline) Call(round int, o ledger.Outcomes) {
+// Call adds an entry of the ledger. One whose At is zero is counted, and is not in the
+// charts. A time outside of the migration, by a wrong clock, counts as its start or end.
+func (tl *Timeline) Call(round int, o ledger.Outcomes) {
 	if !o.Sent {
 		return
 	}
@@ -115,27 +114,27 @@ func (c *Timeline) Call(round int, o ledger.Outcomes) {
 	}
 	if outcome != "" {
 		reason := callReason{o.Reason, outcome}
-		if c.reasons[reason] == nil {
-			c.reasons[reason] = &callCount{}
+		if tl.reasons[reason] == nil {
+			tl.reasons[reason] = &callCount{}
 		}
-		c.reasons[reason].calls++
+		tl.reasons[reason].calls++
 		if outcome == callUnknown {
-			c.reasons[reason].records += counts.Unknown
+			tl.reasons[reason].records += counts.Unknown
 		} else {
-			c.reasons[reason].records += counts.Failed + counts.Unknown
+			tl.reasons[reason].records += counts.Failed + counts.Unknown
 		}
 	}
 	if o.At.IsZero() {
-		c.untimed++
+		tl.untimed++
 		return
 	}
-	r := c.rounds[round]
+	r := tl.rounds[round]
 	if r == nil {
 		r = &roundTimeline{}
-		c.rounds[round] = r
+		tl.rounds[round] = r
 	}
-	r.add(c.within(o.At.Add(-o.Took)), c.within(o.At))
-	s := c.interval(o.At)
+	r.add(tl.within(o.At.Add(-o.Took)), tl.within(o.At))
+	s := tl.interval(o.At)
 	switch outcome {
 	case "":
 		s.answered++
@@ -146,73 +145,72 @@ func (c *Timeline) Call(round int, o ledger.Outcomes) {
 	}
 	s.settled += counts.Created + counts.Duplicate + counts.Failed
 	if o.Took <= 0 {
-		c.unmeasured++
+		tl.unmeasured++
 		return
 	}
 	s.took.add(o.Took)
 	r.took.add(o.Took)
-	c.all.add(o.Took)
+	tl.all.add(o.Took)
 }
 
-// Updated adds a record whose update was over at that time; zero: nobody knows.
-func (c *Timeline) Updated(at time.Time) {
+// Updated adds a record whose update had ended at that time; zero is not known.
+func (tl *Timeline) Updated(at time.Time) {
 	if at.IsZero() {
 		return
 	}
-	c.interval(at).settled++
-	c.updates.add(c.within(at), c.within(at))
+	tl.interval(at).settled++
+	tl.updates.add(tl.within(at), tl.within(at))
 }
 
-func (c *Timeline) within(t time.Time) time.Time {
+func (tl *Timeline) within(t time.Time) time.Time {
 	t = t.UTC()
-	if t.Before(c.start) {
-		return c.start
+	if t.Before(tl.start) {
+		return tl.start
 	}
-	if t.After(c.end) {
-		return c.end
+	if t.After(tl.end) {
+		return tl.end
 	}
 	return t
 }
 
-func (c *Timeline) interval(t time.Time) *interval {
-	return &c.intervals[c.within(t).Sub(c.begin(0))/c.width]
+func (tl *Timeline) interval(t time.Time) *interval {
+	return &tl.intervals[tl.within(t).Sub(tl.begin(0))/tl.width]
 }
 
-// begin is when a interval begins. The first one may begin before the migration.
-func (c *Timeline) begin(i int) time.Time {
-	return c.start.Truncate(c.width).Add(time.Duration(i) * c.width)
+// begin is when an interval begins. The first one may begin before the migration.
+func (tl *Timeline) begin(i int) time.Time {
+	return tl.start.Truncate(tl.width).Add(time.Duration(i) * tl.width)
 }
 
-// seconds is how much of a interval is in the migration, 1 at least.
-func (c *Timeline) seconds(i int) float64 {
-	return max(1, c.within(c.begin(i+1)).Sub(c.within(c.begin(i))).Seconds())
+// seconds is how much of an interval is in the migration, at least 1.
+func (tl *Timeline) seconds(i int) float64 {
+	return max(1, tl.within(tl.begin(i+1)).Sub(tl.within(tl.begin(i))).Seconds())
 }
 
-// isDrawn says whether there is anything to draw.
-func (c *Timeline) isDrawn() bool {
-	return slices.ContainsFunc(c.intervals, func(s interval) bool { return s.calls() > 0 || s.settled > 0 })
+// isDrawn says whether there is anything to show.
+func (tl *Timeline) isDrawn() bool {
+	return slices.ContainsFunc(tl.intervals, func(s interval) bool { return s.calls() > 0 || s.settled > 0 })
 }
 
 // roundNumbers are those of the rounds that made calls, in order.
-func (c *Timeline) roundNumbers() []int { return slices.Sorted(maps.Keys(c.rounds)) }
+func (tl *Timeline) roundNumbers() []int { return slices.Sorted(maps.Keys(tl.rounds)) }
 
 // reasonsBySize gives the classes of calls, the most frequent first.
-func (c *Timeline) reasonsBySize() []callReason {
-	return slices.SortedFunc(maps.Keys(c.reasons), func(a, b callReason) int {
-		return cmp.Or(cmp.Compare(c.reasons[b].calls, c.reasons[a].calls), cmp.Compare(a.reason, b.reason), cmp.Compare(a.outcome, b.outcome))
+func (tl *Timeline) reasonsBySize() []callReason {
+	return slices.SortedFunc(maps.Keys(tl.reasons), func(a, b callReason) int {
+		return cmp.Or(cmp.Compare(tl.reasons[b].calls, tl.reasons[a].calls), cmp.Compare(a.reason, b.reason), cmp.Compare(a.outcome, b.outcome))
 	})
 }
 
-// latencies counts how long calls took, by classes each of which is at most a
-// sixteenth wider than what it begins with: what it tells is right to 4 %. The
-// longest is exact.
+// latencies is a histogram of call durations. Each class is at most a sixteenth wider than
+// its lower bound, so that quantiles are exact to 4 %; the longest duration is exact.
 type latencies struct {
 	classes []uint32 // nil until the first
 	count   int
 	longest time.Duration
 }
 
-// classesOfLatency reach beyond an hour.
+// classesOfLatency cover more than an hour.
 const classesOfLatency = 480
 
 func (l *latencies) add(took time.Duration) {
@@ -224,15 +222,15 @@ func (l *latencies) add(took time.Duration) {
 	l.longest = max(l.longest, took)
 }
 
-// latencyClass is the number of microseconds without all but its first five
-// binary digits, and how many there were.
+// latencyClass is made of the first five binary digits of the number of microseconds, and of
+// the number of the others.
 func latencyClass(took time.Duration) int {
 	n := uint64(max(0, took.Microseconds()))
 	shift := max(0, bits.Len64(n)-5)
 	return shift<<4 + int(n>>shift)
 }
 
-// middle of a class.
+// middleOfClass is the middle of a class.
 func middleOfClass(class int) time.Duration {
 	if class < 32 {
 		return time.Duration(class) * time.Microsecond
@@ -242,7 +240,7 @@ func middleOfClass(class int) time.Duration {
 	return time.Duration(from+1<<shift/2) * time.Microsecond
 }
 
-// quantile is what the given share of the calls did not exceed; 0 without calls.
+// quantile is the duration that a share of the calls did not exceed; 0 without calls.
 func (l *latencies) quantile(share float64) time.Duration {
 	rank := uint64(share*float64(l.count) + 0.999999)
 	var seen uint64

@@ -8,8 +8,8 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Differences is verify_*.csv being written: in what the records of the target
-// are not as they should be. It holds no value of a record.
+// Differences is verify_*.csv being written: the attributes in which records of the target
+// are not as expected. It holds no value of a record.
 type Differences struct{ table *table }
 
 // NewDifferences starts to write.

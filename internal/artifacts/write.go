@@ -18,7 +18,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Record is one record of the input with what became of it.
+// Record is one record of the input with its outcome.
 type Record struct {
 	Batch int
 	Line  int64
@@ -29,15 +29,15 @@ type Record struct {
 	ledger.Record
 }
 
-// Set is the files of one migration being written. They get their names
-// together with Commit, after they have been counted.
+// Set are the files of one migration being written. Commit counts their records, and then
+// gives all of them their names.
 type Set struct {
 	dir     string
 	files   migration.Files
 	success *table
 	fail    *table
-	updates *table // nil unless the migration is a delta migration
-	unfit   *table // failed updates; nil as well
+	updates *table // nil unless it is a delta migration
+	unfit   *table // failed updates; likewise
 	failed  *rawFile
 	unknown *rawFile
 	remain  *rawFile
@@ -45,20 +45,20 @@ type Set struct {
 	reasons *Reasons // of the failed records
 }
 
-// Options say under which names a Set is written.
+// Options are the names and columns of a Set.
 type Options struct {
 	Dir   string
 	Stamp string
-	// Header is that of the input: files of raw records begin with it, and have
-	// its delimiter.
+	// Header is that of the input: files of raw records begin with it, and have its
+	// delimiter.
 	Header *source.Header
 	// Retry are the names of the retry files of all rounds.
 	Retry []string
 	// Unresolved is the name of the retry file for the records that are still
 	// unknown.
 	Unresolved string
-	// Updates is the name of the primary key, by which the records of a delta
-	// migration are found. Empty: it is none, and has no files of updates.
+	// Updates is the name of the primary key, by which a delta migration finds its
+	// records; "" without a delta, which has no files of updates.
 	Updates string
 }
 
@@ -159,9 +159,8 @@ func (s *Set) Add(r Record) error {
 // Reasons are those of the failed records that were added.
 func (s *Set) Reasons() *Reasons { return s.reasons }
 
-// Commit counts what was written, proves that every one of total records stands
-// in one place, and then gives the files their names. When the proof fails,
-// nothing gets a name.
+// Commit proves that each of total records is in exactly one file, and then gives the files
+// their names. When the proof fails, no file gets a name.
 func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migration.Files, error) {
 	defer s.Discard()
 	if err := s.prove(ctx, total); err != nil {
@@ -175,8 +174,8 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	if err := s.failed.Commit(ctx); err != nil {
 		return s.counts, s.files, err
 	}
-	// A run that was stopped earlier may have left the files of what is known by
-	// now.
+	// A run that was stopped earlier may have left files of records whose outcome is
+	// known by now.
 	if unresolved := s.unknown.Name(); s.counts.Unknown == 0 {
 		if err := store.Remove(unresolved); err != nil {
 			return s.counts, s.files, err
@@ -197,7 +196,7 @@ func (s *Set) Commit(ctx context.Context, total int) (migration.Counts, migratio
 	return s.counts, s.files, store.Remove(remaining)
 }
 
-// tables are those of our own files that there are.
+// tables are the tables of this set.
 func (s *Set) tables() (all []*table) {
 	for _, t := range []*table{s.success, s.fail, s.updates, s.unfit} {
 		if t != nil {
@@ -207,7 +206,7 @@ func (s *Set) tables() (all []*table) {
 	return all
 }
 
-// Discard drops what has no name yet.
+// Discard drops the files that have no name yet.
 func (s *Set) Discard() {
 	for _, t := range s.tables() {
 		t.Discard()
@@ -219,11 +218,11 @@ func (s *Set) Discard() {
 	}
 }
 
-// ErrDoesNotAddUp says that the proof failed: the program has a fault, and says
-// so instead of reporting success.
+// ErrDoesNotAddUp says that the proof failed: a fault of this program, which is reported
+// instead of success.
 var ErrDoesNotAddUp = errors.New("the artifacts do not hold every record exactly once")
 
-// prove reads back what is on the disk.
+// prove reads back what was written.
 func (s *Set) prove(ctx context.Context, total int) error {
 	if s.counts.Total != total || s.counts.Sum() != total {
 		return fmt.Errorf("%w: the input has %d records, %d were written", ErrDoesNotAddUp, total, s.counts.Sum())
@@ -250,8 +249,8 @@ func (s *Set) prove(ctx context.Context, total int) error {
 	return nil
 }
 
-// readBackLines counts the rows of some tables and holds that no line is twice
-// in them: all are in the order of lines, so they are read side by side.
+// readBackLines counts the rows of some tables and checks that no line is in them twice. All
+// are in the order of lines, so they are merged.
 func readBackLines(tables ...*table) (int, error) {
 	var rows int
 	last := int64(0)
@@ -284,8 +283,8 @@ func readBackLines(tables ...*table) (int, error) {
 	}
 }
 
-// table is a CSV file of ours. Values stand in it as they are, also those that a
-// spreadsheet would take for a formula: scripts match them with the input.
+// table is a CSV file of our own. Values are written unchanged, even if a spreadsheet would
+// take them for a formula: scripts match them with the input.
 type table struct {
 	*store.Writer
 	csv *csv.Writer
@@ -306,7 +305,7 @@ func newTable(path string, header ...string) (*table, error) {
 
 func (t *table) write(fields ...string) error { return t.csv.Write(fields) }
 
-// flush hides that of the file: the rows go through the CSV writer first.
+// flush flushes the CSV writer and the file.
 func (t *table) flush() error {
 	t.csv.Flush()
 	return errors.Join(t.csv.Error(), t.Flush())
@@ -352,7 +351,7 @@ func (r *rowReader) advance() error {
 	return nil
 }
 
-// rawFile has the input's header and raw records of it.
+// rawFile has the header of the input and raw records.
 type rawFile struct {
 	*store.Writer
 	delimiter source.Delimiter
@@ -395,7 +394,7 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 	return nil
 }
 
-// RetryWriter writes one retry file: the input's header, and raw records.
+// RetryWriter writes a retry file: the header of the input, and raw records.
 type RetryWriter struct{ raw *rawFile }
 
 // NewRetryWriter starts a retry file.
