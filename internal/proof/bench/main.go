@@ -65,7 +65,7 @@ func run(args []string, out io.Writer) error {
 	}
 	var o options
 	f := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	f.Int64Var(&o.records, "records", 400_000, "invented records in the file")
+	f.Int64Var(&o.records, "records", 400_000, "synthetic records in the file")
 	f.IntVar(&o.pairs, "pairs", 5, "runs of each loader at each batch size")
 	f.IntSliceVar(&o.batchSizes, "batch-sizes", []int{100, 1000}, "records in one call")
 	f.IntVar(&o.workers, "workers", 10, "calls in flight at most")

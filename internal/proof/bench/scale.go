@@ -20,16 +20,15 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
-// scaleCommand loads a large file to its end, kills the program with SIGKILL
-// half way and gives the same command again, and tells what it took: time,
-// memory, disk, events.
+// scaleCommand loads a large file, kills the program with SIGKILL halfway, reruns the
+// command, and reports the resources used: time, memory, disk, events.
 func scaleCommand(args []string, out io.Writer) error {
 	var records int64
 	var batchSize int
 	var dir string
 	var separate, keep bool
 	f := pflag.NewFlagSet("bench scale", pflag.ContinueOnError)
-	f.Int64Var(&records, "records", 1_000_000, "invented records")
+	f.Int64Var(&records, "records", 1_000_000, "synthetic records")
 	f.IntVar(&batchSize, "batch-size", 100, "records in one call")
 	f.BoolVar(&separate, "separate", false, "engine, worker and starter in processes of their own; the worker is killed")
 	f.StringVar(&dir, "dir", "", "folder to work in, about 1 GB for each million records; default: a temporary one")
@@ -161,8 +160,7 @@ func (s *scale) tell(took time.Duration) {
 	}
 }
 
-// launch starts a program and gives its first line, for those that say where
-// they are.
+// launch starts a program and returns its first line, which may contain its address.
 func (s *scale) launch(name string, args ...string) (string, error) {
 	command := exec.Command(binary(s.dir, name), args...)
 	command.Env = append(os.Environ(), s.env...)
@@ -200,7 +198,7 @@ func (s *scale) stop() {
 	}
 }
 
-// look waits a moment, and says if a process has ended that should not have.
+// look waits a moment, and returns an error if a process has ended unexpectedly.
 func (s *scale) look(name string, pause time.Duration) error {
 	time.Sleep(pause)
 	s.measure()

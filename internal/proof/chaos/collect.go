@@ -12,8 +12,8 @@ import (
 	"durable-dataload/internal/proof/s3server"
 )
 
-// wake has the workers go on that were to sleep through the end, and waits
-// until they have noticed it.
+// wake resumes the workers that were suspended until the end, and waits until they
+// have noticed it.
 func (e *episode) wake() {
 	for _, p := range e.sleepers {
 		if p.hasEnded() {
@@ -27,8 +27,8 @@ func (e *episode) wake() {
 	}
 }
 
-// collect has the artifacts written a second time, ends everything, and gives
-// what there is to check.
+// collect writes the artifacts a second time, ends everything, and returns the
+// evidence to check.
 func (e *episode) collect(code int) (*evidence, error) {
 	summary, err := e.summary()
 	if err != nil {
@@ -53,7 +53,7 @@ func (e *episode) collect(code int) (*evidence, error) {
 		return nil, err
 	}
 	arrivals, gated, spans := between(e.target.moments(), e.begun, time.Time{}), e.target.gatedMoments(), e.ordered()
-	verified, undone := e.lookBack() // at a pace of its own
+	verified, undone := e.lookBack() // at its own pace
 	e.stopWorkers()
 	for _, s := range []*slot{e.sandbox, e.engine, e.store} {
 		if s != nil {

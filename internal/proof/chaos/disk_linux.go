@@ -12,8 +12,8 @@ import (
 // diskSize has room for the state of an episode.
 const diskSize = "256m"
 
-// mount puts a file system of its own, in memory, at a new folder, so that it
-// can be filled. It gives false where this user may not.
+// mount mounts a separate file system, in memory, at a new folder, so that it can be
+// filled. It returns false if this user may not.
 func mount(dir string) (bool, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return false, err

@@ -6,7 +6,7 @@ import "errors"
 
 var errNoDisk = errors.New("a disk can be filled on Linux only")
 
-// mount gives false: there is no file system of its own here.
+// mount returns false: this system cannot mount a separate file system.
 func mount(string) (bool, error) { return false, nil }
 
 func unmount(string, bool) error { return errNoDisk }

@@ -20,26 +20,26 @@ const (
 	clientSecret = "chaos-secret-4hVq81ZtLwPz0c"
 
 	// Users that exist before must be there so long before the migration that
-	// they can be told from those that a lost call wrote: clocks differ, and
+	// they can be distinguished from those of a lost call: clocks differ, and
 	// HTTP's has whole seconds.
 	clockTolerance = 4 * time.Second
 
-	// eventsEnd is when everything that was to happen has happened, or does not
-	// happen any more. A fleet's migration is larger.
+	// eventsEnd is the time after which no event starts any more. A fleet's
+	// migration is larger.
 	eventsEnd      = 75 * time.Second
 	fleetEventsEnd = 4 * time.Minute
 
-	// longestSleep is how long a stopped worker sleeps at most. One that was
-	// stopped in the microseconds in which it holds the lock of the start times
-	// holds the others up, as docs/state.md says.
+	// longestSleep is the maximum time for which a worker is suspended. A worker that
+	// is suspended while it holds the lock of the start times blocks the others, as
+	// docs/state.md says.
 	longestSleep = 45 * time.Second
 )
 
-// comesToItsEnd is what is broken where a migration does not go on, or ends in
-// a way that nothing explains.
-const comesToItsEnd = "the same command comes to its end"
+// comesToItsEnd is the guarantee that is broken if a migration makes no progress, or
+// ends in an unexplained way.
+const comesToItsEnd = "rerunning the command completes the migration"
 
-// episode is a plan being carried out, in a folder of its own.
+// episode is a plan that is being executed, in a separate folder.
 type episode struct {
 	plan
 	programs string // the folder of the binaries
@@ -76,13 +76,13 @@ type episode struct {
 	starter   *process
 	starts    int
 	pause     time.Duration // before the next start of the starter
-	active    int           // events that go on just now
+	active    int           // events in progress
 	disturbed time.Time     // when the last one ended
 	slower    time.Time     // when the rate was set lower
 	changed   bool          // the input is not what it was
 	callsThen int           // when it was changed
 	sleepers  []*process
-	pausers   int // operators who will resume
+	pausers   int // operators that will resume
 	orders    int // of operators
 	spans     []span
 	broken    []check.Broken
@@ -126,7 +126,7 @@ func (e *episode) tell(invariant, format string, args ...any) {
 	e.broken = append(e.broken, check.Broken{Invariant: invariant, What: fmt.Sprintf(format, args...)})
 }
 
-// watch looks at the ledger until all is over, so that what changes is seen.
+// watch reads the ledger until the end, to detect changes.
 func (e *episode) watch(done chan<- struct{}) {
 	defer close(done)
 	for {
@@ -142,7 +142,7 @@ func (e *episode) watch(done chan<- struct{}) {
 	}
 }
 
-// unexplained says whether nothing has happened since then that explains an
+// unexplained reports whether nothing has happened since then that explains an
 // end before the time.
 func (e *episode) unexplained(since time.Time) bool {
 	e.mu.Lock()
@@ -158,7 +158,7 @@ func (e *episode) close() {
 		}
 	}
 	if e.database != nil {
-		// Killed, it leaves shared memory behind that nobody removes.
+		// If killed, it leaves shared memory that nothing removes.
 		p := e.database.close()
 		p.signal(syscall.SIGQUIT)
 		p.endsIn(5 * time.Second)
@@ -176,7 +176,7 @@ func (e *episode) close() {
 	}
 }
 
-// release gives the disk back. What was on it is kept, if wanted.
+// release unmounts the disk. Its content is kept on request.
 func (e *episode) release(keep bool) error {
 	if !e.hasDisk {
 		return nil

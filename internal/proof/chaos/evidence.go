@@ -39,7 +39,7 @@ type evidence struct {
 	tally         check.Tally
 }
 
-// check gives what is broken, and the summary.
+// check returns the broken invariants, and the summary.
 func (v *evidence) check() (s migration.Summary, broken []check.Broken, err error) {
 	if err := json.Unmarshal([]byte(read(v.migration.Summary)), &s); err != nil {
 		return s, nil, fmt.Errorf("%s: %w", v.migration.Summary, err)
@@ -101,7 +101,7 @@ func (v *evidence) outcome(s migration.Summary) (broken []check.Broken) {
 	return broken
 }
 
-// in gives the same evidence in a copy of its folder.
+// in returns the same evidence in a copy of its folder.
 func (v *evidence) in(dir string) *evidence {
 	moved := *v
 	move := func(path string) string { return filepath.Join(dir, strings.TrimPrefix(path, v.dir)) }

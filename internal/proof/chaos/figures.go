@@ -41,7 +41,7 @@ type figures struct {
 	Scheduled      int            `json:"scheduled"`       // files that a schedule migrated, on a fleet
 	NotCome        int            `json:"events_not_come"` // the migration was over before
 
-	Commands  int `json:"commands"`       // how often the same command was given
+	Commands  int `json:"commands"`       // how often the command was run
 	Between   int `json:"checks_between"` // of migrations that were stopped
 	Calls     int `json:"calls"`          // bulkCreate in the truth logs
 	Records   int `json:"records"`
@@ -56,7 +56,7 @@ type figures struct {
 
 	MetRecords map[string]int `json:"records_met"` // records of calls, by the fault of the sandbox that met them
 	In         map[string]int `json:"records_in"`  // records of migrations into targets of some kind
-	Others     map[string]int `json:"others"`      // what other people did, by kind
+	Others     map[string]int `json:"others"`      // actions of other users, by kind
 	LookedBack map[string]int `json:"looked_back"` // verifications and rollbacks at the end
 }
 

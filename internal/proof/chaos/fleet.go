@@ -94,8 +94,8 @@ const (
 	machines   = "machines" // a folder each that no other process uses
 )
 
-// startStore starts the S3 server. What is in the bucket is in files for those
-// who check it.
+// startStore starts the S3 server. The content of the bucket is in files, for the
+// checker.
 func (e *episode) startStore(ctx context.Context) (err error) {
 	if e.bucket, err = s3server.New(e.s3, e.path("s3"), ""); err != nil {
 		return err
@@ -109,8 +109,7 @@ func (e *episode) startStore(ctx context.Context) (err error) {
 	return e.bucket.Answers(ctx)
 }
 
-// alone has a program run as on a machine of its own: with nothing that is
-// another's but the network.
+// alone makes a program run as on a separate machine: it shares only the network.
 func (e *episode) alone(name string, cmd *exec.Cmd) error {
 	home := e.path(filepath.Join(machines, name))
 	temporary := filepath.Join(home, "tmp")
@@ -156,8 +155,8 @@ func (e *episode) startFleet(ctx context.Context) (err error) {
 	return e.real.MakeNamespace(ctx)
 }
 
-// steer gives a command as a person does in another terminal. It holds that it
-// is carried out, and gives what it prints.
+// steer runs a command as an operator does in another terminal. It verifies that the
+// command succeeds, and returns its output.
 func (e *episode) steer(invariant string, args ...string) (string, bool) {
 	e.mu.Lock()
 	e.orders++
@@ -198,8 +197,8 @@ func (e *episode) standing() (s standing, ok bool) {
 	return s, true
 }
 
-// pauseAndResume holds that no call is made in a pause, by no worker, and that
-// it goes on after it. The status looks for two seconds.
+// pauseAndResume verifies that no worker makes a call during a pause, and that calls
+// resume after it. The status takes two seconds.
 func (e *episode) pauseAndResume() {
 	e.pausing(1)
 	defer e.pausing(-1)

@@ -35,7 +35,7 @@ func (e *episode) follow(ev event) {
 	e.happen(ev)
 }
 
-// explains says whether a process may end before its time because of it.
+// explains reports whether a process may end before its time because of it.
 func (ev event) explains() bool { return ev.action != order || ev.how == orderStop }
 
 // await waits for a moment, and says whether it came in time.
@@ -68,7 +68,7 @@ func (e *episode) come(t trigger, begun time.Time) bool {
 	return time.Since(begun) >= time.Duration(t.n)*time.Millisecond
 }
 
-// sleep waits, and says whether the episode still goes on.
+// sleep waits, and reports whether the episode is still in progress.
 func (e *episode) sleep(d time.Duration) bool {
 	select {
 	case <-e.over:
@@ -169,8 +169,8 @@ func (e *episode) killTarget(target string, pause time.Duration) bool {
 	return p.kill()
 }
 
-// stopTarget stops a process and has it go on, after a time, or when others
-// have settled what it was doing, or not before the end.
+// stopTarget suspends a process and resumes it after a time, or when others have
+// settled its batches, or at the end.
 func (e *episode) stopTarget(ev event) {
 	if ev.target == theStarter {
 		e.mu.Lock()
@@ -217,7 +217,7 @@ func (e *episode) stopFor(p *process, d time.Duration) {
 	p.signal(syscall.SIGCONT)
 }
 
-// anotherWorks says whether a worker is awake: somebody must go on.
+// anotherWorks reports whether a worker is awake: at least one must be.
 func (e *episode) anotherWorks() bool {
 	for _, w := range e.workers {
 		w.mu.Lock()
@@ -230,7 +230,7 @@ func (e *episode) anotherWorks() bool {
 	return false
 }
 
-// claimed gives the batches that each process has claimed, by the names of
+// claimed returns the batches that each process has claimed, by the names of
 // their outcomes.
 func (e *episode) claimed() map[int][]string {
 	paths, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*", "ledger", "*", "*", "*.claim"))
@@ -244,8 +244,7 @@ func (e *episode) claimed() map[int][]string {
 	return claimed
 }
 
-// openClaims gives the batches that a process has claimed and nobody has
-// decided.
+// openClaims returns the batches that a process has claimed and that are undecided.
 func (e *episode) openClaims(p *process) []string {
 	open := e.claimed()[p.cmd.Process.Pid]
 	if settled(open) {

@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&o.folder, "shared-folder", false, "with --fleet: what the migrations keep is in a folder of all processes, and not in a bucket")
 	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
-	flags.BoolVar(&o.verbose, "verbose", false, "tell what happens when it does")
+	flags.BoolVar(&o.verbose, "verbose", false, "print each event when it happens")
 	flags.BoolVar(&o.json, "json", false, "print the figures as JSON on stdout, all else on stderr")
 	flags.StringVar(&o.sabotage, "sabotage", "", "self-test: damage the result of the first episode, which must be found: "+sabotageNames())
 	err := flags.Parse(args)
@@ -247,7 +247,7 @@ func (h *harness) runAll(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// runOne runs an episode, checks it, and tells what is broken.
+// runOne runs an episode, checks it, and reports what is broken.
 func (h *harness) runOne(ctx context.Context, p plan) error {
 	began, number := time.Now(), p.number
 	e := &episode{
@@ -319,7 +319,7 @@ func (h *harness) repeat(number int) string {
 	return command
 }
 
-// judge has the checker look at an episode, after the sabotage if there is one.
+// judge runs the checker on an episode, after the sabotage if there is one.
 func (h *harness) judge(e *episode, v *evidence, broken []check.Broken) ([]check.Broken, error) {
 	if h.sabotage != "" {
 		s, err := findSabotage(h.sabotage)
@@ -338,7 +338,7 @@ func (h *harness) judge(e *episode, v *evidence, broken []check.Broken) ([]check
 	return append(broken, found...), nil
 }
 
-// finish prints the figures and removes what nobody needs.
+// finish prints the figures and removes temporary files.
 func (h *harness) finish(stdout io.Writer) {
 	h.figures.Minutes = time.Since(h.begun).Minutes()
 	if h.json {

@@ -23,8 +23,8 @@ var (
 	putBack     = regexp.MustCompile("put (it|the file) back as it was")
 )
 
-// migrate gives the same command until the migration is done. It gives the
-// last exit code, and false if it does not come to that.
+// migrate reruns the command until the migration is done. It returns the last exit
+// code, and false if it was not completed.
 func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 	e.begun = time.Now()
 	deadline := time.After(e.limit)
@@ -86,7 +86,7 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 	}
 }
 
-// summaryCode is the exit code that the last summary stands for.
+// summaryCode is the exit code that follows from the last summary.
 func (e *episode) summaryCode() (int, bool) {
 	path, err := e.summary()
 	var s migration.Summary
@@ -111,8 +111,8 @@ func (e *episode) summary() (string, error) {
 	return found[0], nil
 }
 
-// checkBetween holds that also a migration that was stopped has every record
-// in its place. Who sleeps may still have something to say.
+// checkBetween verifies that a stopped migration, too, has one disposition for every
+// record. It skips the check while a worker is suspended.
 func (e *episode) checkBetween(p *process) {
 	e.mu.Lock()
 	asleep := len(e.sleepers) > 0 || e.active > 0
@@ -143,7 +143,7 @@ func (e *episode) migration(summary string) check.Migration {
 	return m
 }
 
-// hang tells where everything is when the migration does not end.
+// hang reports the state of all processes if the migration does not end.
 func (e *episode) hang(starter *process) {
 	e.tell(comesToItsEnd, "it did not end within %s; see %s", e.limit.Round(time.Second), e.dir)
 	e.mu.Lock()

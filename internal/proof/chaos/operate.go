@@ -22,8 +22,8 @@ const (
 	orderStatus = "status"
 )
 
-// drawOperators adds who steers the migration, and what makes it wait. It has
-// random numbers of its own.
+// drawOperators adds operators, and options that make the migration wait. It has a
+// separate random source.
 func (p *plan) drawOperators(r *rand.Rand) {
 	p.breaker = 5
 	if p.has(change) {
@@ -121,7 +121,7 @@ func (e *episode) operate(ev event) {
 	}
 }
 
-// pauseFor pauses the migration for a while, if nobody else has.
+// pauseFor pauses the migration for a while, if it is not paused already.
 func (e *episode) pauseFor(d time.Duration) {
 	e.pausing(1)
 	_, ok := e.order(orderPause)
@@ -135,22 +135,22 @@ func (e *episode) pauseFor(d time.Duration) {
 	}
 }
 
-// pausing counts those who pause, and will resume: the attendant leaves it to
-// them.
+// pausing counts the operators that pause and will resume: the attendant does not
+// resume for them.
 func (e *episode) pausing(more int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pausers += more
 }
 
-// holds keeps that something holds from now on, until further notice.
+// holds records an order that is in effect from now on, until further notice.
 func (e *episode) holds(s span) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.spans = append(e.spans, s)
 }
 
-// lift ends what holds, before somebody orders otherwise.
+// lift ends the effect of an order before another order.
 func (e *episode) lift(verb string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -161,8 +161,8 @@ func (e *episode) lift(verb string) {
 	}
 }
 
-// order gives an order, and says whether it was carried out. It may be refused,
-// and it may come when nothing runs.
+// order runs an order, and reports whether it was carried out. It may be refused,
+// and nothing may be running.
 func (e *episode) order(verb string, set ...string) (*process, bool) {
 	select {
 	case <-e.over:
@@ -238,8 +238,8 @@ func (e *episode) status() {
 	}
 }
 
-// attend answers what the migration waits for, after a while, and lets it go on
-// where a pause is left behind: every migration comes to its end.
+// attend answers the decisions of the migration, after a while, and resumes it after
+// abandoned pauses, so that every migration finishes.
 func (e *episode) attend() {
 	r := rand.New(rand.NewPCG(uint64(e.seed), uint64(e.number)))
 	for e.sleep(100 * time.Millisecond) {
@@ -251,8 +251,8 @@ func (e *episode) attend() {
 	}
 }
 
-// waitsFor is the order that the migration waits for, "" if it waits for none
-// that nobody will give.
+// waitsFor is the order that the migration waits for and no operator will give, ""
+// if there is none.
 func (e *episode) waitsFor() string {
 	paused, decision := false, ""
 	for _, ev := range e.history() {
@@ -314,7 +314,7 @@ func isDecision(ev migration.Event) bool { return ev.Kind == migration.EventDeci
 
 func isOpened(ev migration.Event) bool { return ev.Kind == migration.EventOpened }
 
-// ordered gives what had to hold, until when: another run of the migration
+// ordered returns what had to hold, until when: another run of the migration
 // begins with its options.
 func (e *episode) ordered() []span {
 	e.mu.Lock()

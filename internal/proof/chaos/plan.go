@@ -42,7 +42,7 @@ const (
 	stop         action = "stop"          // SIGSTOP, then SIGCONT
 	interrupt    action = "interrupt"     // SIGINT to the starter
 	cut          action = "cut"           // all connections are reset
-	refuse       action = "refuse"        // nobody listens at the target's address
+	refuse       action = "refuse"        // nothing listens at the target's address
 	loseAnswers  action = "lose-answers"  // the target answers, and the answer is thrown away
 	cutCalls     action = "cut-calls"     // half of a call arrives
 	delayCalls   action = "delay-calls"   // a call arrives late
@@ -168,8 +168,8 @@ func draw(seed uint64, number int, records int64) plan {
 
 func (p *plan) batches() int { return int(p.input.Records+int64(p.batch)-1) / p.batch }
 
-// drawEvents has the changed input alone, with what is harmless to it: what is
-// sent after the change is counted.
+// drawEvents combines a changed input only with events that do not affect it, since
+// calls after the change are counted.
 func (p *plan) drawEvents(r *rand.Rand) (events []event) {
 	actions := []action{kill, kill, kill, kill, kill, kill, stop, stop, stop, stop, interrupt, cut, refuse, loseAnswers, loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, fill}
 	n := 4 + r.IntN(7)
@@ -255,7 +255,7 @@ func (p *plan) drawTrigger(r *rand.Rand) trigger {
 	return t
 }
 
-// has says whether an action is among the events.
+// has reports whether an action is among the events.
 func (p *plan) has(actions ...action) bool {
 	for _, e := range p.events {
 		for _, a := range actions {

@@ -116,7 +116,7 @@ func credentials() []string {
 	return []string{"CAPTURE_CLIENT_ID=" + clientID, "CAPTURE_CLIENT_SECRET=" + clientSecret}
 }
 
-// startService starts an engine of its own behind a proxy, and the workers.
+// startService starts a separate engine behind a proxy, and the workers.
 func (e *episode) startService(ctx context.Context, address string) (err error) {
 	if e.service, err = newProxy(address, serveBytes); err != nil {
 		return err
@@ -179,7 +179,7 @@ func (e *episode) seedUsers(address string, content []byte) error {
 	if e.plan.before {
 		for i := 7; i < len(rows); i += 97 {
 			if bad(i) || rows[i][0] == "" {
-				continue // it fails for another reason, or nothing says who it is
+				continue // it fails for another reason, or cannot be identified
 			}
 			existing[e.key(strings.ToUpper(rows[i][0]))] = true
 			users = append(users, map[string]string{"email": strings.ToUpper(rows[i][0]), "displayName": "was here before"})

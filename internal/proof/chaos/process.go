@@ -89,7 +89,7 @@ func (p *process) hasEnded() bool {
 	}
 }
 
-// endsIn says whether it ends in time.
+// endsIn reports whether it ends in time.
 func (p *process) endsIn(limit time.Duration) bool {
 	select {
 	case <-p.done:

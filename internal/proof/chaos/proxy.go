@@ -16,9 +16,8 @@ import (
 	"durable-dataload/internal/proof/check"
 )
 
-// proxy stands between a client and a server, at an address that stays the
-// same while the server behind it comes and goes. It cuts connections, and can
-// be made to refuse them.
+// proxy is between a client and a server, at an address that stays the same while the
+// server is restarted. It cuts connections, and can refuse them.
 type proxy struct {
 	address string
 	serve   func(*proxy, net.Conn)
@@ -140,8 +139,8 @@ func (p *proxy) cut() int {
 	return len(p.conns)
 }
 
-// refuse has nobody listen at the address, until listen is called again.
-// Connections that there are stay.
+// refuse stops listening at the address, until listen is called again. Existing
+// connections stay.
 func (p *proxy) refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,8 +183,8 @@ func (p *proxy) expire(expired bool) {
 	p.expired = expired
 }
 
-// arrive notes a call, and gives the trouble that it meets, nil for none.
-// expired says that its credentials are refused.
+// arrive records a call, and returns its fault, nil for none. expired means that its
+// credentials are refused.
 func (p *proxy) arrive(path string) (t *trouble, expired bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -259,7 +258,7 @@ func (s *callServer) hangUp() {
 	}
 }
 
-// serveCall serves one call, and says whether the connection goes on.
+// serveCall serves one call, and reports whether the connection stays open.
 func (s *callServer) serveCall() bool {
 	request, err := http.ReadRequest(s.requests)
 	if err != nil {

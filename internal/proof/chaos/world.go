@@ -12,28 +12,28 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// world is what the target of an episode is like, and what other people and
-// things on the way do.
+// world has the properties of the target of an episode, and the actions of other users
+// and of gateways.
 type world struct {
 	met           []string      // faults of the sandbox that come often
 	dateSkew      time.Duration // of the Date header
 	stampSkew     time.Duration // of the clock that stamps records
 	hide          []string      // attributes that are not shown
-	ignoreCreated bool          // the input gives created, and the target takes no notice
+	ignoreCreated bool          // the input has created, and the target ignores it
 	emails        string        // the rule for emails, "" = folded
-	keyless       int           // each so manieth record has no email, 0 = all have one
+	keyless       int           // every n-th record has no email, 0 = all have one
 	undo          bool          // a rollback comes at the end
 }
 
-// often are the faults of which some come often in each episode: answers that
-// mislead, errors after all was written, and what others do meanwhile.
+// often are faults of which some are frequent in each episode: misleading answers,
+// errors after everything was written, and actions of other users.
 var often = []string{
 	"http409-after", "http413-after", "http505-after", "http520-after", "http524-after", "api501-after", "api550-after",
 	"record504-after", "record510-after", "same-uuid", "wrong-order", "replay", "stranger", "namesake", "sign-in",
 }
 
-// drawWorld has random numbers of its own. An input that changes comes without
-// it: what is sent then is counted.
+// drawWorld has a separate random source. An episode with a changed input has no such
+// faults, since its calls are counted.
 func (p *plan) drawWorld(r *rand.Rand) {
 	if p.has(change) {
 		return
@@ -71,7 +71,7 @@ func (p *plan) drawWorld(r *rand.Rand) {
 	case 11:
 		p.emails = "shared"
 	case 12, 13:
-		// Which field is the first is to be told without parsing.
+		// The first field must be recognizable without parsing.
 		p.keyless, p.input.Awkward = 2+r.IntN(9), false
 	}
 	p.undo = p.workers == 0 && r.IntN(3) == 0
@@ -81,13 +81,13 @@ func (p *plan) drawWorld(r *rand.Rand) {
 	p.faults = strings.TrimPrefix(p.faults, ",")
 }
 
-// isBlind says that the target does not show enough, or that its clocks do not,
+// isBlind reports whether the target does not show enough, or that its clocks do not,
 // for all records to be known in the end.
 func (w *world) isBlind() bool {
 	return w.dateSkew != 0 || w.stampSkew != 0 || len(w.hide) > 0 || w.ignoreCreated || w.emails != ""
 }
 
-// leavesUnknown says that records may stay unknown for good.
+// leavesUnknown reports whether records may stay unknown for good.
 func (w *world) leavesUnknown() bool {
 	return w.isBlind() || w.keyless > 0 || slices.ContainsFunc([]string{"stranger", "namesake", "sign-in"}, func(name string) bool { return slices.Contains(w.met, name) })
 }
@@ -135,9 +135,9 @@ func (w *world) flags() []string {
 	return flags
 }
 
-// lookBack verifies all records, where the target has answered in a wrong order,
-// and rolls the migration back, where the plan says so. It gives the table of
-// the verification, and whether a rollback came to its end.
+// lookBack verifies all records if the target has answered in a wrong order, and rolls
+// the migration back if the plan says so. It returns the table of the verification, and
+// whether a rollback was completed.
 func (e *episode) lookBack() (verified string, undone bool) {
 	if slices.Contains(e.met, "wrong-order") && e.fromTheEnd("verify", "--all") {
 		found, _ := filepath.Glob(filepath.Join(e.path("verify"), "verify_*.csv"))

@@ -75,8 +75,8 @@ type Broken struct {
 
 func (b Broken) String() string { return "invariant " + b.Invariant + ": " + b.What }
 
-// Check gives what is broken; nothing if the migration kept its promises. The
-// error says that something cannot be read at all.
+// Check returns the broken invariants; none if the migration kept its guarantees. The
+// error means that something cannot be read.
 func Check(m Migration) ([]Broken, error) {
 	c := &checker{m: m, dir: filepath.Dir(m.Summary), told: map[string]int{}}
 	if err := c.read(); err != nil {
@@ -205,8 +205,8 @@ func (c *checker) numbers() {
 	}
 }
 
-// places finds every record in the files, and checks that each stands once,
-// with the right numbers and the right bytes.
+// places finds every record in the files, and checks that each occurs once, with the
+// right numbers and the right bytes.
 func (c *checker) places() error {
 	c.takeRows(c.success, c.summary.Files.Success, []string{"batch", "line", "uuid", "email", "round", "how"}, func(r *record, fields []string) {
 		r.uuid, r.how = fields[2], fields[5]
@@ -386,7 +386,7 @@ func (c *checker) retryFiles() {
 		}
 		listed = append(listed, *round.RetryFile)
 		if i == len(rounds)-1 {
-			continue // nobody loaded it
+			continue // it was not loaded
 		}
 		for _, r := range c.within(*round.RetryFile, func(r *record) bool { return inRound[r] == i }) {
 			inRound[r] = i + 1
@@ -396,7 +396,7 @@ func (c *checker) retryFiles() {
 		c.rawFile(*round.RetryFile, func(r *record) bool { return inRound[r] >= in })
 	}
 	if u := c.summary.Files.Unresolved; u != nil && !slices.Contains(listed, *u) {
-		listed = append(listed, *u) // of the last file, that nobody loaded, some is known meanwhile
+		listed = append(listed, *u) // some records of the last file, which was not loaded, are known meanwhile
 	}
 	if !slices.Equal(listed, c.summary.Files.Retry) {
 		c.tell(AddsUp, "files.retry is %q, the rounds name %q", c.summary.Files.Retry, listed)

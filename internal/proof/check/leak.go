@@ -10,24 +10,23 @@ import (
 	"strings"
 )
 
-// Search looks for user data and secrets where none may be.
+// Search finds user data and secrets where there must be none.
 type Search struct {
 	Input   string   // the CSV file: its emails, display names and passwords are private
 	Secrets []string // what else is private
 	Places  []string // files, and folders with all that is below them
 	// Holds are words that must be found, each in one of the places at least:
-	// otherwise the search looked at nothing.
+	// otherwise the search has read nothing.
 	Holds []string
 }
 
-// shortest is how long a value must be to be looked for: shorter ones stand
-// everywhere by chance.
+// shortest is the minimum length of a value for the search: shorter ones occur by
+// chance.
 const shortest = 8
 
-// Leaks gives what the search finds. Letters are compared without case, in
-// ASCII. Values of digits only are not looked for: numbers stand everywhere.
-// A value that a database has cut in two, over the pages of its file, is not
-// found.
+// Leaks returns the findings. ASCII letters are compared without case. Values of
+// digits only are not searched: numbers occur everywhere. A value that a database has
+// split across pages of its file is not found.
 func Leaks(s Search) ([]Broken, error) {
 	needles, err := s.needles()
 	if err != nil {
@@ -109,7 +108,7 @@ func (n *needles) add(value, what string) {
 	n.starts[int(folded[0])<<8|int(folded[1])] = true
 }
 
-// in gives what of them stands in a content.
+// in returns the needles in a content.
 func (n *needles) in(content []byte) (found []string) {
 	content = fold(content)
 	for i := 0; i+shortest <= len(content); i++ {
@@ -125,7 +124,7 @@ func (n *needles) in(content []byte) (found []string) {
 	return found
 }
 
-// fold gives a copy with small letters for the capitals of ASCII.
+// fold returns a copy with ASCII letters in lower case.
 func fold(b []byte) []byte {
 	folded := bytes.Clone(b)
 	for i, c := range folded {

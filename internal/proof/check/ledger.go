@@ -10,8 +10,8 @@ import (
 	"strconv"
 )
 
-// FromLedger works the disposition of every record out from the entries of the
-// ledger, and gives those that stand otherwise in the artifacts. It is for
+// FromLedger derives the disposition of every record from the entries of the ledger,
+// and returns those that differ from the artifacts. It is for
 // migrations that are done: a worker that wakes after a stop may add entries
 // that the artifacts do not have yet. Ledger and BatchSize must be given.
 func FromLedger(m Migration) ([]Broken, error) {
@@ -23,7 +23,7 @@ func FromLedger(m Migration) ([]Broken, error) {
 		return nil, err
 	}
 	c.places()
-	c.broken = nil // what is wrong with the places is Check's to tell
+	c.broken = nil // Check reports those of the artifacts
 	rounds, err := ledgerRounds(m.Ledger)
 	if err != nil {
 		return nil, err

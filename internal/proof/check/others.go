@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// account is a record of the target, as the log tells of it.
+// account is a record of the target, according to its log.
 type account struct {
 	uuid       string
 	key        string
@@ -17,10 +17,10 @@ type account struct {
 	index      int
 	fault      string // of that call
 	isOurs     bool   // a call of the migration made it
-	isStranger bool   // somebody registered after the migration had begun
+	isStranger bool   // a user registered after the migration had started
 	byGateway  bool   // a gateway made it a second time, and the target could not refuse that
 	changed    bool   // by its user
-	isTaken    bool   // a success has it, and nobody can tell that it is a namesake's
+	isTaken    bool   // a success has it, and it cannot be recognized as a namesake's
 }
 
 // accounts reads the log of the target.
@@ -74,8 +74,8 @@ func (c *checker) keyOf(email string) string {
 	return strings.ToLower(email)
 }
 
-// plainNames are the attributes that no transform touches: what tells two records
-// apart that have the same email, or none.
+// plainNames are the attributes without a transformation: they distinguish records
+// that have the same email, or none.
 var plainNames = []string{"givenName", "familyName", "displayName"}
 
 func (c *checker) identity(key string, values map[string]any) string {
@@ -108,8 +108,8 @@ func (c *checker) accounted(key, identity string) string {
 	return key
 }
 
-// isNamesake says that a stranger registered with all that the record says and
-// has not changed it since. Nobody can tell the two apart.
+// isNamesake reports whether a stranger registered with all data of the record and has
+// not changed it since. The two cannot be distinguished.
 func (c *checker) isNamesake(a *account, r *record) bool {
 	return a.isStranger && !a.changed && c.identity(a.key, a.values) == c.identityOf(r)
 }

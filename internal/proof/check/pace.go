@@ -10,7 +10,7 @@ import (
 // that is busy: so much closer to the next one it comes.
 const jitter = 250 * time.Millisecond
 
-// Over gives the seconds in which more calls arrived than a limit of so many a
+// Over returns the seconds in which more calls arrived than a limit of so many a
 // second lets through, and the spans of five seconds, in which jitter counts
 // less. 0 is no limit.
 func (m Moments) Over(rate float64) (broken []Broken) {

@@ -144,13 +144,13 @@ type written struct {
 	Email string
 }
 
-// isOurs says that a call is one of the migration's that creates records.
+// isOurs reports whether a call is one of the migration's that creates records.
 func (c *checker) isOurs(call call) bool {
 	return call.Endpoint == "entity.bulkCreate" && call.Seq > c.m.Before
 }
 
-// isRepeated says that a gateway made two calls of one, and that this is the
-// first of them, which nobody saw the answer of.
+// isRepeated reports whether a gateway has duplicated the call, and this is the first
+// one, whose answer was dropped.
 func (c call) isRepeated() bool { return c.Fault == "replayed" }
 
 func readTruth(path string) ([]call, error) {

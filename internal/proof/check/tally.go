@@ -6,22 +6,21 @@ import (
 	"strconv"
 )
 
-// Tally is what a migration met that other people, or something on the way,
-// have done to it.
+// Tally has the effects of other users and of gateways on a migration.
 type Tally struct {
 	Met        map[string]int // records of calls, by the fault of the call
-	Strangers  int            // who registered with the address of a record
-	Namesakes  int            // of these, with all that the record says, unchanged
+	Strangers  int            // users that registered with the address of a record
+	Namesakes  int            // of these, with all data of the record, unchanged
 	Taken      int            // of these, counted as the migration's
 	Changed    int            // accounts of the migration that their users changed
 	Keyless    int            // records without a key
 	Repeated   int            // accounts that a gateway made a second time
 	Misplaced  int            // successes with the uuid of another record, for a wrong order
-	Failed     int            // records that fail since somebody else registered with their address
-	Unresolved int            // unknown records, though nobody registered with, or changed, their address, and they have a key
+	Failed     int            // records that fail because another user registered with their address
+	Unresolved int            // unknown records with a key, whose address no other user has registered or changed
 }
 
-// Count gives what a migration met.
+// Count returns the tally of a migration.
 func Count(m Migration) (Tally, error) {
 	c, err := looked(m)
 	if err != nil {
@@ -126,8 +125,8 @@ func RolledBack(m Migration) ([]Broken, error) {
 	return c.broken, nil
 }
 
-// Verified holds that a verification of all records, whose table is at path,
-// tells of each record that has the uuid of another.
+// Verified checks that a verification of all records, whose table is at path, lists
+// each record that has the uuid of another.
 func Verified(m Migration, path string) ([]Broken, error) {
 	c, err := looked(m)
 	if err != nil {

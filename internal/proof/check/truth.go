@@ -110,7 +110,7 @@ func (c *checker) outcomes() {
 	c.twice()
 }
 
-// inEveryWay says that the record has a value for each column, so that nothing
+// inEveryWay reports whether the record has a value for each column, so that nothing
 // but the target can have refused it for its form.
 func (c *checker) inEveryWay(r *record) bool { return len(r.fields) == len(c.input.header) }
 
@@ -181,7 +181,7 @@ func (c *checker) repeats() {
 		}
 		calls++
 		if call.Code != 0 && call.Code < 400 && call.Fault == "" && len(call.Written) == 0 {
-			continue // the target said that it took none of them: whoever sends them in halves does not do so blindly
+			continue // the target said that it took none of them: sending them in halves is not a blind repetition
 		}
 		if call.Status == http.StatusRequestEntityTooLarge {
 			continue // halves may be sent: the target refuses again what was written; see twice for what it cannot refuse
@@ -249,7 +249,7 @@ func (c *checker) claims() error {
 			}
 		}
 		if batch == 0 {
-			continue // the body was not read, or its records cannot be told apart
+			continue // the body was not read, or its records cannot be distinguished
 		}
 		arrived[batch]++
 		var last claim
@@ -331,7 +331,7 @@ func readClaims(dir string) (map[int][]claim, error) {
 // Moments are the times at which calls arrived.
 type Moments []time.Time
 
-// Arrivals gives the times at which the calls to an endpoint arrived at the
+// Arrivals returns the times at which the calls to an endpoint arrived at the
 // sandbox, in order; of all calls if endpoint is "".
 func Arrivals(truth, endpoint string, after int64) (Moments, error) {
 	calls, err := readTruth(truth)

@@ -26,7 +26,7 @@ func Tables(dir string) (map[string][]byte, error) {
 	return tables, nil
 }
 
-// Same gives what differs between artifacts that were written twice.
+// Same returns what differs between artifacts that were written twice.
 func Same(first, second map[string][]byte) (broken []Broken) {
 	tell := func(format string, args ...any) {
 		broken = append(broken, Broken{SameBytes, fmt.Sprintf(format, args...)})

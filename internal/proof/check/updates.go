@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// isDelta says that the migration was to update what it found.
+// isDelta reports whether the migration was to update what it found.
 func (c *checker) isDelta() bool {
 	return c.summary.Files.UpdateSuccess != nil || c.summary.Files.UpdateFail != nil
 }

@@ -11,11 +11,11 @@ import (
 	"sync"
 )
 
-// Witness looks at a ledger while migrations run, and holds that what it has
-// once seen there stays as it was: a claim, an outcome, a resolution.
+// Witness reads a ledger repeatedly while migrations run, and verifies that entries
+// (a claim, an outcome, a resolution) never change.
 //
-// It sees what is there when it looks. An entry that is changed and changed
-// back between two looks is seen only if its time of change is another one.
+// An entry that is changed and changed back between two reads is detected only if its
+// modification time differs.
 type Witness struct {
 	migrations string
 
@@ -34,8 +34,7 @@ func NewWitness(stateDir string) *Witness {
 	return &Witness{migrations: filepath.Join(stateDir, "migrations"), seen: map[string]sighting{}}
 }
 
-// In gives a witness that has seen the same and looks into another state
-// folder, a copy.
+// In returns a witness with the same knowledge for a copy of the state folder.
 func (w *Witness) In(stateDir string) *Witness {
 	other := NewWitness(stateDir)
 	w.mu.Lock()
@@ -110,7 +109,7 @@ func (w *Witness) count(suffix string) (n int) {
 	return n
 }
 
-// Broken looks a last time and gives what has changed or gone.
+// Broken reads a last time and returns the entries that have changed or disappeared.
 func (w *Witness) Broken() ([]Broken, error) {
 	if err := w.Look(); err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func (c composed) script(here map[string]string) (string, error) {
 
 var inContainer = regexp.MustCompile(`^/(etc|run)/`)
 
-// onThisMachine gives a value of the environment, and for the path of a file
+// onThisMachine returns a value of the environment, and for the path of a file
 // that the service mounts the file itself.
 func (c composed) onThisMachine(value, top string) (string, error) {
 	if !inContainer.MatchString(value) {

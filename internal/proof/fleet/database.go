@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// database is a PostgreSQL with a folder of its own, on loopback.
+// database is a PostgreSQL with a separate folder, on loopback.
 type database struct {
 	programs, dir string
 	host, port    string
@@ -109,7 +109,7 @@ func (d *database) do(ctx context.Context, name, statement string) error {
 	return run(c)
 }
 
-// run gives with the error what the command printed.
+// run runs a command; its error includes the output.
 func run(c *exec.Cmd) error {
 	if output, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(c.Path), err, output)
@@ -117,7 +117,7 @@ func run(c *exec.Cmd) error {
 	return nil
 }
 
-// findPostgres gives the folder of PostgreSQL's programs: the newest of
+// findPostgres returns the folder of PostgreSQL's programs: the newest of
 // Debian's, or where the PATH has them. Where there are none, and this is root
 // on a Debian, they are installed.
 func findPostgres(ctx context.Context) (string, error) {

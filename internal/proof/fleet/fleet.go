@@ -83,9 +83,8 @@ func goList(ctx context.Context, format, module string) (string, error) {
 	return strings.TrimSpace(string(output)), nil
 }
 
-// Service is a service whose processes are the caller's, who may kill them and
-// start them again: first Database, then, after MakeSchemas, Server, and after
-// MakeNamespace it is what the file promises.
+// Service is a service whose processes the caller starts, and may kill and restart:
+// first Database, then, after MakeSchemas, Server; after MakeNamespace it is complete.
 type Service struct {
 	// Address is where the server listens.
 	Address string
@@ -169,9 +168,9 @@ func (s *Service) Database() *exec.Cmd { return s.database.server() }
 // Data is the folder with all that the database keeps.
 func (s *Service) Data() string { return s.database.data() }
 
-// MakeSchemas waits for the database and does what the schema job does. Then
-// it has values stored as they are, and not compressed: who searches the
-// database's files for something must find it there.
+// MakeSchemas waits for the database and does what the schema job does. Then it
+// disables compression of values, so that a search in the files of the database finds
+// them.
 func (s *Service) MakeSchemas(ctx context.Context) error {
 	if err := s.database.answers(ctx); err != nil {
 		return err
@@ -254,7 +253,7 @@ func until(ctx context.Context, what string, try func(context.Context) error) er
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waited %s for %s in vain: %w", ready, what, err)
+			return fmt.Errorf("waited %s for %s: %w", ready, what, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -8,12 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// nextPort keeps those apart that ask at the same time.
+// nextPort separates concurrent callers.
 var nextPort atomic.Int64
 
-// FreeAddresses are on this machine, below the ports that systems give out, so
-// that nothing takes them while nobody listens: a program that was killed can
-// listen there again.
+// FreeAddresses returns local addresses with ports below the ephemeral range, so that
+// nothing takes them while nothing listens: a killed program can listen there again.
 func FreeAddresses(n int) ([]string, error) {
 	var addresses []string
 	for range 10000 {

@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// Healthy asks a program's health check, and gives an error unless that says 200.
+// Healthy asks a program's health check, and returns an error unless the answer is 200.
 func Healthy(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

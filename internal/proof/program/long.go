@@ -7,8 +7,7 @@ import (
 
 const longVariable = "DATALOAD_TEST_LONG"
 
-// RunsLong says whether the tests that nobody waits for before every commit run
-// too, as in continuous integration.
+// RunsLong reports whether long tests run too, as in continuous integration.
 func RunsLong() bool { return os.Getenv(longVariable) != "" }
 
 // Long skips such a test elsewhere.

@@ -37,20 +37,20 @@ const (
 	accessKey = "invented-access-key"
 )
 
-// SecretKey opens servers of tests, on loopback. It stands for a secret: no
-// program may give it away.
+// SecretKey is the key of test servers, on loopback. It represents a secret: no program
+// may reveal it.
 const SecretKey = "invented-secret-key"
 
-// Wanted says whether the environment asks for the tests that need a server:
-// DATALOAD_TEST_S3=1. Where they are wanted, a server that cannot be had is a
-// failure; where they are not, NotWanted is why they are skipped.
+// Wanted reports whether the environment asks for the tests that need a server:
+// DATALOAD_TEST_S3=1. If set, a server that is not available is a failure;
+// otherwise NotWanted is the reason for skipping.
 func Wanted() bool { return os.Getenv("DATALOAD_TEST_S3") == "1" }
 
 // NotWanted is why a test is skipped.
 const NotWanted = "needs an S3 server; set DATALOAD_TEST_S3=1 to have one built and started"
 
-// Install gives the program, and builds it unless it is there, in a folder among
-// the user's caches. The first build on a machine takes about a minute.
+// Install returns the path of the program, which it builds if necessary in the user's
+// cache folder. The first build on a machine takes about a minute.
 func Install(ctx context.Context) (string, error) {
 	caches, err := os.UserCacheDir()
 	if err != nil {
@@ -120,9 +120,9 @@ func (s *Server) Environment() []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey}
 }
 
-// Command is the command of the server, for who starts it on his own. What it has
-// answered is in the files when it is killed. (It does not fsync: it does not
-// survive a crash of the machine.)
+// Command is the command of the server, for callers that start it themselves.
+// Acknowledged writes survive a kill, but not a crash of the machine, since it does not
+// fsync.
 func (s *Server) Command() *exec.Cmd {
 	c := exec.Command(s.program, "--port", s.Address, "--region", region, "--health", health, "--quiet", "--keep-alive",
 		"posix", "--dir-perms", "0700", "--file-perms", "0600", s.dir)
@@ -144,7 +144,7 @@ func (s *Server) Answers(ctx context.Context) error {
 		case <-s.ended: // nil, and never, where another has started it
 			return fmt.Errorf("the S3 server has ended by itself: %s", cmp.Or(strings.TrimSpace(s.process.Stderr.(*strings.Builder).String()), "it has said nothing"))
 		case <-ctx.Done():
-			return fmt.Errorf("waited %s for the S3 server at %s in vain: %w", ready, s.Address, err)
+			return fmt.Errorf("waited %s for the S3 server at %s: %w", ready, s.Address, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Usable says whether the file system of a folder keeps what the server needs:
+// Usable reports whether the file system of a folder keeps what the server needs:
 // extended attributes of users.
 func Usable(dir string) error {
 	const attribute = "user.probe"
