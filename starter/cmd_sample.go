@@ -39,9 +39,9 @@ func sampleCommand(stdout io.Writer) *cobra.Command {
 		Short: "Make a CSV file of invented users, to try a migration on",
 		Long: `Make a CSV file of invented users, to try a migration on.
 
-The same options give the same bytes on any machine. Nobody in the file exists.
+The same options give the same bytes on any machine. The users in the file are fictitious.
 
-Exit codes: 0 the file is there; 1 could not run; 2 wrong usage.`,
+Exit codes: 0 the file is written; 1 could not run; 2 wrong usage.`,
 		Example: `  starter sample -n 500
   starter sample -n 100 --awkward -o awkward.csv
   starter sample -n 100 --config sample_config.json -o - | head`,

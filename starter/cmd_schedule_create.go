@@ -73,7 +73,7 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 	f.StringVar(&o.zone, "time-zone", "UTC", "time zone of these times, as Europe/Berlin")
 	f.DurationVar(&o.jitter, "jitter", 0, "random delay of each start, up to this")
 	f.DurationVar(&o.settle, "settle", 10*time.Second, "how long a file must not have changed before it is taken")
-	f.BoolVar(&o.keepFiles, "keep-files", false, "leave the files where they are; their content tells that they were migrated")
+	f.BoolVar(&o.keepFiles, "keep-files", false, "leave the files where they are; a migrated file is recognized by its content")
 	f.BoolVar(&o.pauseOnFailure, "pause-on-failure", true, "pause the schedule when a file was not migrated completely; failed records alone do not count")
 	f.StringVar(&o.note, "note", "", "what the schedule is for")
 	under(f, "Schedule")
@@ -144,7 +144,7 @@ func absolutePattern(pattern string) (string, error) {
 	}
 	folder := filepath.Dir(path)
 	if info, err := os.Stat(folder); !strings.ContainsAny(folder, `*?[`) && (err != nil || !info.IsDir()) {
-		return "", fmt.Errorf("--data %s: there is no folder %s; expected the one that the files come to", pattern, folder)
+		return "", fmt.Errorf("--data %s: there is no folder %s; expected the folder in which the files arrive", pattern, folder)
 	}
 	return path, nil
 }
@@ -163,7 +163,7 @@ func (o *newSchedule) create(ctx context.Context, s *session.Service, id string)
 	if err := o.prove(); err != nil {
 		return err
 	}
-	closeTarget, err := o.openTarget() // a sandbox has its address from its first start on
+	closeTarget, err := o.openTarget(o.stateDir) // a sandbox has its address from its first start on
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/session"
+	"durable-dataload/internal/telemetry"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
@@ -57,8 +58,11 @@ when it starts again. Migrations that are started beside it on the same state fo
 
 // serveOptions are the command line of starter serve.
 type serveOptions struct {
-	runOptions
-	notify config.Notify
+	targetOptions
+	locations
+	serviceOptions
+	watched telemetry.Options
+	notify  config.Notify
 }
 
 func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*notify.Sender, error) {
@@ -81,7 +85,10 @@ func (o *serveOptions) complete(f *pflag.FlagSet, getenv func(string) string) (*
 
 // serve works for schedules until it is stopped.
 func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *terminal.Screen) (int, error) {
-	return o.attend(ctx, screen, func(ctx context.Context, p session.Process) (int, error) {
+	return session.Attend(ctx, screen, o.stateDir, o.watched, func(ctx context.Context, p session.Process) (int, error) {
+		if err := o.prove(); err != nil {
+			return 0, err
+		}
 		if remote, err := o.serviceOptions.session(o.locations).IsRemote(); err != nil {
 			return 0, err
 		} else if !remote {
@@ -106,7 +113,7 @@ func serve(ctx context.Context, o serveOptions, notices *notify.Sender, screen *
 // serveOnce serves with its own engine, or with that of a starter that migrates, until
 // that one has ended.
 func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p session.Process) error {
-	closeTarget, err := o.openTarget()
+	closeTarget, err := o.openTarget(o.stateDir)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func statusCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Long: `Show the status of a migration.
 
 ` + catalogue.Help + `
-Without it: --latest. Where nothing runs, the state folder tells.
+Without it: --latest. If nothing runs, the status is read from the state folder.
 
 Exit codes: 0 it is shown; 1 it could not be read; 2 wrong usage. With --watch that of the migration when it ends:
 0, 3, 4 or 5 as starter --help has them, 1 if it failed.`,

@@ -26,7 +26,7 @@ func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 		Long: `Check a file, and show all that can be known before anything is sent: what is wrong with its records, by line and
 column, how large they are, and how long a migration of them takes. It takes the options of the migration.
 
-With a target it makes two harmless calls: they tell whether address, credentials and entity type are right, and the
+With a target it makes two harmless calls: they show whether address, credentials and entity type are right, and the
 schema, against which the records are checked as they would be sent. Nothing is written to the target.
 
 Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 errors.`,
@@ -68,7 +68,7 @@ func (v *validating) run(ctx context.Context) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if !v.offline {
-		closeTarget, err := v.o.openTarget()
+		closeTarget, err := v.o.openTarget(v.o.stateDir)
 		if err != nil {
 			return 0, err
 		}

@@ -9,7 +9,7 @@ import (
 	"durable-dataload/internal/terminal"
 )
 
-// command is what the options of a migration come to.
+// command is what is made of the options of a migration.
 type command struct {
 	session.Process
 	o           options

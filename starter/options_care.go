@@ -8,8 +8,8 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// careOptions say what is looked at before a file is loaded, and where a migration
-// stops to ask.
+// careOptions say what is checked before a file is loaded, and when a migration waits for
+// a decision.
 type careOptions struct {
 	dryRun        bool
 	noValidate    bool

@@ -13,8 +13,8 @@ import (
 	"durable-dataload/internal/session"
 )
 
-// place is where a command looks for migrations: the place of their work, and a Temporal
-// service that another process runs. Nothing is started there.
+// place is where a command finds migrations: the place of their work, and a Temporal
+// service that another process runs. The command starts nothing there.
 type place struct {
 	locations
 	temporal config.Temporal
@@ -27,7 +27,7 @@ func (p *place) addFlags(f *pflag.FlagSet) {
 	p.temporal.AddFlags(f)
 }
 
-// open finds the service. Without one that runs, the work place tells.
+// open finds the service. If none runs, the folders have what is known.
 func (p *place) open(ctx context.Context, getenv func(string) string) error {
 	if err := p.locations.complete(getenv); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 // dryRun counts what a rollback would do, in this process. It keeps nothing.
 func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
-	closeTarget, err := r.o.openTarget()
+	closeTarget, err := r.o.openTarget(r.o.stateDir)
 	if err != nil {
 		return 0, err
 	}

@@ -37,11 +37,11 @@ type localSandbox struct {
 
 // openTarget runs the sandbox where that is the target, and takes its
 // credentials. Another target needs nothing.
-func (o *runOptions) openTarget() (closeTarget func(), err error) {
+func (o *targetOptions) openTarget(stateDir string) (closeTarget func(), err error) {
 	if !o.sandbox {
 		return func() {}, nil
 	}
-	o.credentials, closeTarget, err = openSandbox(o.stateDir)
+	o.credentials, closeTarget, err = openSandbox(stateDir)
 	return closeTarget, err
 }
 

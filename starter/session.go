@@ -45,7 +45,7 @@ func (o *runOptions) withSession(p session.Process, run func(*session.Session) (
 	} else if remote && o.sandbox && !o.withWorker {
 		return 0, usage("--sandbox needs a worker that knows its credentials; give --with-worker as well")
 	}
-	closeTarget, err := o.openTarget()
+	closeTarget, err := o.openTarget(o.stateDir)
 	if err != nil {
 		return 0, err
 	}

@@ -103,7 +103,7 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 		"running: loading, round 1, batch 15 of 30, about 1m30s left\nTrouble: the disk is full\n",
 		"It waits for a decision: 20 of 300 records have failed.\n  starter resume migration-users.csv-00000000000a   to continue\n  starter stop migration-users.csv-00000000000a   to stop\n",
 		"Paused by olga@desk at 2026-11-22T13:06:00Z: lunch; resume with: starter resume migration-users.csv-00000000000a\n",
-		"1.2 calls a second now; 2 allowed by the target's answers, of 4; 10 in flight at most, 9 batches begun\n",
+		"1.2 calls a second now; 2 allowed by the target's answers, of 4; 10 in flight at most, 9 batches started\n",
 		"round  calls  created  duplicate  failed  unknown  recovered",
 		"      0     15      100          0      20       30          1\n      1      0        0          0       0        0          …\n",
 		"100 created + 0 recovered + 0 updated + 20 failed + 30 unknown + 150 remaining = 300\n",

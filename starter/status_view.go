@@ -131,7 +131,7 @@ func (p paceStatus) text() string {
 	default:
 		text += "; " + rateText(p.Limit) + " allowed"
 	}
-	text += fmt.Sprintf("; %d in flight at most, %s begun", p.Workers, figures.Count(p.BatchesBegun, "batch"))
+	text += fmt.Sprintf("; %d in flight at most, %s started", p.Workers, figures.Count(p.BatchesBegun, "batch"))
 	if p.RatePlan != "" {
 		text += "; timetable: " + p.RatePlan
 	}

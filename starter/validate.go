@@ -80,7 +80,7 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	m.Screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate tells more:", m.file.shown))
+	m.Screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate shows more:", m.file.shown))
 	for i, f := range report.Findings {
 		if i == maxShown {
 			m.Screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))

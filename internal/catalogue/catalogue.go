@@ -27,7 +27,7 @@ type Catalogue struct {
 	Work  string // the state folder, or the URL of a folder of a bucket
 	Where string // the same in words, with the service if it is the user's own
 
-	Service *session.Service // nil: none runs, and the folders tell
+	Service *session.Service // nil: none runs, and only the folders are read
 }
 
 const (
@@ -42,7 +42,7 @@ type Migration struct {
 	ID    string
 	Begun time.Time // zero: not known
 
-	Folder migration.Folder // zero where it is not at hand
+	Folder migration.Folder // zero if it is not available here
 	Spec   migration.Spec   // of its last run, as far as that is known
 
 	// Of its newest run in the service; Run is "" where the service does not have it.
@@ -50,7 +50,7 @@ type Migration struct {
 	Status enumspb.WorkflowExecutionStatus
 	Queue  string
 
-	Problem string // why something cannot be told; "" where all can
+	Problem string // why something could not be read, or ""
 }
 
 // IsRunning says that the service runs it.
@@ -100,14 +100,14 @@ func In(work string) ([]Migration, error) {
 	}
 	all := make([]Migration, len(folders))
 	Concurrently(len(folders), func(i int) { all[i] = read(folders[i]) })
-	found := slices.DeleteFunc(all, func(m Migration) bool { return m.ID == "" }) // it has not begun
+	found := slices.DeleteFunc(all, func(m Migration) bool { return m.ID == "" }) // not started
 	newestFirst(found)
 	return found, nil
 }
 
-// read reads the migration of a folder; one without an id has not begun. A folder that
-// cannot be read has its problem, and the name of the folder as its id, unless its options
-// have the id.
+// read reads the migration of a folder; without an id it has not started. If the folder
+// cannot be read, the migration has its problem, and the name of the folder as its id unless
+// the options have the id.
 func read(folder migration.Folder) Migration {
 	m := Migration{Folder: folder}
 	start, err := folder.Start()
@@ -120,7 +120,7 @@ func read(folder migration.Folder) Migration {
 		m.ID, m.Begun = start.ID, start.StartedAt
 		err = specErr
 	case errors.Is(err, migration.ErrAbsent):
-		// It has not begun. Perhaps it could not.
+		// It has not started. Perhaps it could not.
 		failure, failureErr := folder.Failure()
 		if err = failureErr; err == nil {
 			m.ID, m.Begun, m.Spec = failure.Spec.ID, failure.At, failure.Spec
@@ -157,7 +157,7 @@ func (c *Catalogue) join(ctx context.Context, found []Migration) ([]Migration, e
 	for i, m := range found {
 		at[m.ID] = i
 		if m.Problem != "" && m.ID == m.Key() {
-			ofKey[m.ID] = i // its folder does not tell its id, the service does
+			ofKey[m.ID] = i // its folder has no readable id, the service has it
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
@@ -215,8 +215,8 @@ func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
 	return m, err
 }
 
-// byID gives the migration with this very id, from its folder and from the service. Not
-// found is also one whose folder does not tell its id.
+// byID gives the migration with this very id, from its folder and from the service. A
+// folder without a readable id is not found.
 func (c *Catalogue) byID(ctx context.Context, id string) (m Migration, found bool, err error) {
 	key, ok := migration.KeyOf(id)
 	if !ok {
@@ -310,7 +310,7 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 }
 
 // Disconnected says whether the embedded engine, which does not answer any more, stops.
-// Then the folders tell what is known.
+// Then only the folders are read.
 func (c *Catalogue) Disconnected() bool {
 	if !c.Service.Ends() {
 		return false

@@ -79,7 +79,7 @@ func choose(all []Migration, words string) (Migration, error) {
 	return Migration{}, fmt.Errorf("no migration has %q in its id; expected one of\n%s", words, ids(all))
 }
 
-// ids lists some for a person to choose from.
+// ids lists some to choose from.
 func ids(all []Migration) string {
 	const most = 10
 	var b strings.Builder

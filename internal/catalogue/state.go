@@ -21,11 +21,11 @@ const (
 	CutOff     State = "cut_off"    // nothing runs it, and it was not stopped
 	Failed     State = "failed"     // it could not run, or not write its result files
 	RolledBack State = "rolled_back"
-	// A rollback was begun, and has left records as they were.
+	// A rollback was started, and some records are not undone.
 	RolledBackInPart State = "rolled_back_in_part"
 )
 
-// Text is the state for people, and what to do next.
+// Text is the state as text, and what to do next.
 func (s State) Text() (text, next string) {
 	switch s {
 	case Unresolved:
@@ -84,7 +84,7 @@ func (m Migration) State() (_ State, reason string) {
 	return StateAfter(summary), last.Reason
 }
 
-// rolledBack tells a rollback that has undone everything from one that has not.
+// rolledBack is the state of a migration with a rollback.
 func rolledBack(mark migration.RolledBack) (_ State, reason string) {
 	switch {
 	case !mark.Done:
