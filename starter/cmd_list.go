@@ -129,7 +129,7 @@ func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed
 func (p *place) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, _, err := newView(p.Service, row.ID, p.stateDir, nil).look(asking)
+	progress, _, err := newView(p.Service, row.ID, p.stateDir, nil).poll(asking)
 	if err != nil {
 		row.Reason, _ = p.Service.Silence(ctx, row.ID, err)
 		return false

@@ -32,8 +32,8 @@ func (c *command) migrate(ctx context.Context) (int, error) {
 	})
 }
 
-// one runs the migration of one input. It gives the exit code, and the summary
-// where there is one.
+// one runs the migration of one input. It gives the exit code, and the summary if
+// there is one.
 func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
 	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if errors.Is(err, session.ErrStopped) {
@@ -70,7 +70,7 @@ type migrateOperation struct {
 	summary     *migration.Summary // nil: not ended
 }
 
-// prepare shows what is wrong with the input, and brings it to the work place.
+// Prepare shows what is wrong with the input, and brings it to the work place.
 func (m *migrateOperation) Prepare(ctx context.Context) error {
 	if err := m.validate(ctx); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (m *migrateOperation) Prepare(ctx context.Context) error {
 	return m.bring(ctx)
 }
 
-// identify finds out which migration this is, and whether it was done before.
+// Identify finds out which migration this is, and whether it was done before.
 func (m *migrateOperation) Identify(ctx context.Context) (j session.Job, err error) {
 	in := m.file.input()
 	if in.SHA256 == "" {
@@ -154,7 +154,7 @@ func (m *migrateOperation) Attach() error {
 	return nil
 }
 
-// begin gives the migration its copy of the mapping file, which its workers may
+// Begin gives the migration its copy of the mapping file, which its workers may
 // not see.
 func (m *migrateOperation) Begin() error {
 	if m.spec.Mapping == "" {
@@ -172,7 +172,7 @@ func (m *migrateOperation) IsFinished() (bool, error) {
 
 func (m *migrateOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
 	m.spec.SearchAttributes = m.Service.Attributes
-	// The workers of a service know themselves whether they have somebody.
+	// Workers of a service have receivers of notices of their own.
 	m.spec.Notify = m.c.notices != nil || !m.Service.IsEmbedded()
 	o := m.StartOptions(m.spec.ID, workflows.Summary(m.spec))
 	o.StaticDetails = workflows.Details(m.spec, m.file.shown)
@@ -217,7 +217,7 @@ func (m *migrateOperation) noteOptions() {
 	}
 	if running.Limits != m.spec.Limits || running.MaxFailed != m.spec.MaxFailed || running.Timeout != m.spec.Timeout ||
 		running.RetryRounds != m.spec.RetryRounds || running.RetryBackoff != m.spec.RetryBackoff {
-		m.Screen.Say(fmt.Sprintf("It keeps the options that it was begun with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
+		m.Screen.Say(fmt.Sprintf("It keeps the options that it was started with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
 			running.RateLimit, running.RatePlan, running.Workers, running.Breaker, running.MaxFailed, running.Timeout, running.RetryRounds, running.RetryBackoff))
 	}
 }

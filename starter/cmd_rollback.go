@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +34,7 @@ type rollbackOptions struct {
 	target     migration.Target
 }
 
-// rollbackCommand undoes a migration. code is where it puts its exit code.
+// rollbackCommand undoes a migration. It puts the exit code into code.
 func rollbackCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o rollbackOptions
 	command := &cobra.Command{
@@ -84,14 +83,14 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 	o.name.AddFlags(f)
 	f.Lookup("latest").Usage = "the migration that was started last"
-	tilde.Var(f, &o.success, "data", "success file of a migration whose state is not at hand, that of dataload.py too; updates are not undone then")
+	tilde.Var(f, &o.success, "data", "success file of a migration, if its state folder is not available, also one of dataload.py; updates are not undone then")
 	o.targetOptions.addFlags(f, "undo a migration into the local Identity Cloud")
 	f.Lookup("type-name").Usage = "entity type; without --data that of the migration"
 	o.paceOptions.addFlags(f)
 	f.BoolVar(&o.yes, "yes", false, "do not ask before anything is deleted")
-	f.BoolVar(&o.force, "force", false, "undo also what was changed since the migration")
-	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "look at all records and count what would be done; change nothing")
-	tilde.Var(f, &o.identity, "undo-identity", "file with the private key of age, where the previous values are encrypted (UNDO_IDENTITY)")
+	f.BoolVar(&o.force, "force", false, "also undo records that were changed since the migration")
+	f.BoolVarP(&o.dryRun, "dry-run", "x", false, "read all records and count what would be done; change nothing")
+	tilde.Var(f, &o.identity, "undo-identity", "file with the private key of age, if the previous values are encrypted (UNDO_IDENTITY)")
 	o.outputOptions.addFlags(f)
 	o.addLocationFlags(f, "folder for the state, that of the migration")
 	o.serviceOptions.addFlags(f)
@@ -100,14 +99,11 @@ func (o *rollbackOptions) addFlags(f *pflag.FlagSet) {
 
 // complete checks the command line and adds what is not on it.
 func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
-	if err := o.paceOptions.complete(); err != nil {
+	if err := o.completeRun(f, getenv); err != nil {
 		return err
 	}
 	if err := o.watched.Check(); err != nil {
 		return usage("%w", err)
-	}
-	if err := o.targetOptions.complete(f, getenv); err != nil {
-		return err
 	}
 	if o.identity == "" {
 		if o.identity, err = tilde.Path(getenv("UNDO_IDENTITY")); err != nil {
@@ -116,9 +112,6 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	}
 	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
-	}
-	if err := o.locations.complete(getenv); err != nil {
-		return err
 	}
 	if err := o.outputOptions.complete(o.workURL); err != nil {
 		return err
@@ -142,10 +135,7 @@ func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
 		return fmt.Errorf("%w; without its state folder, give its success file with --data", err)
 	}
 	o.migration, o.of = found.ID, found.Folder
-	spec, err := o.of.Spec()
-	if errors.Is(err, migration.ErrAbsent) {
-		return fmt.Errorf("the migration %s has sent nothing; there is nothing to undo", o.migration)
-	}
+	spec, err := specOf(found, "undo")
 	if err != nil {
 		return err
 	}

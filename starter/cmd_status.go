@@ -101,7 +101,7 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 		switch {
 		case err != nil:
 			// The service answered before, and may answer again.
-			l.view.tell(err.Error())
+			l.view.sayTrouble(err.Error())
 		case o.json:
 			line, err := json.Marshal(s)
 			if err != nil {
@@ -117,7 +117,7 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 		case s.ExitCode == nil && s.Phase == "":
 			screen.Progress(s.Trouble)
 		case s.ExitCode == nil:
-			l.view.tell(s.Trouble)
+			l.view.sayTrouble(s.Trouble)
 			l.view.show(l.progress)
 		default:
 			if err := s.print(screen.Stdout, true); err != nil {

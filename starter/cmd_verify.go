@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -26,11 +24,11 @@ type verifyOptions struct {
 	spec migration.Spec // of the migration
 }
 
-// usualSample is how many records are looked at unless somebody says otherwise.
-const usualSample = 1000
+// defaultSample is how many records are read back by default.
+const defaultSample = 1000
 
-// verifyCommand reads back what a migration has written. code is where it puts
-// its exit code.
+// verifyCommand reads back what a migration has written. It puts the exit code into
+// code.
 func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o verifyOptions
 	command := &cobra.Command{
@@ -41,8 +39,8 @@ func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 ` + catalogue.Help + `
 Nothing is changed in the target. The differences are listed by line and name of the attribute, without a value.
 
-Exit codes: 0 all records that were looked at are as they should be; 1 could not run; 2 wrong usage;
-3 some differ or are missing; 4 some could not be looked at; 5 stopped, with records left.`,
+Exit codes: 0 all records that were read are as they should be; 1 could not run; 2 wrong usage;
+3 some differ or are missing; 4 some could not be read; 5 stopped, with records left.`,
 		Example: `  starter verify --latest
   starter verify migration-users.csv-0123456789ab --all`,
 		Args: oneMigration(&o.name, true),
@@ -66,8 +64,8 @@ Exit codes: 0 all records that were looked at are as they should be; 1 could not
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	o.name.AddFlags(f)
 	f.Lookup("latest").Usage = "the migration that was started last"
-	f.IntVar(&o.sample, "sample", usualSample, "records to look at, spread over the file: the same ones each time")
-	f.BoolVar(&o.all, "all", false, "look at all records")
+	f.IntVar(&o.sample, "sample", defaultSample, "records to read, spread over the file: the same ones each time")
+	f.BoolVar(&o.all, "all", false, "read all records")
 	o.credentials.AddFlags(f)
 	o.addSandboxFlag(f, "verify a migration into the local Identity Cloud")
 	o.paceOptions.addFlags(f)
@@ -88,22 +86,14 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.all {
 		o.sample = 0
 	}
-	if err := o.paceOptions.complete(); err != nil {
-		return err
-	}
-	if err := o.targetOptions.complete(f, getenv); err != nil {
-		return err
-	}
-	if err := o.locations.complete(getenv); err != nil {
+	if err := o.completeRun(f, getenv); err != nil {
 		return err
 	}
 	known := o.locations.catalogue()
 	if o.of, err = known.Find(context.Background(), o.name); err != nil {
 		return err
 	}
-	if o.spec, err = o.of.Folder.Spec(); errors.Is(err, migration.ErrAbsent) {
-		return fmt.Errorf("the migration %s has sent nothing; there is nothing to verify", o.of.ID)
-	} else if err != nil {
+	if o.spec, err = specOf(o.of, "verify"); err != nil {
 		return err
 	}
 	if o.outputDir == "" {

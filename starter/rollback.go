@@ -126,7 +126,7 @@ func (r *rollbackOperation) findSuccessFile(ctx context.Context) error {
 	}
 	var summary migration.Summary
 	if err := json.Unmarshal(data, &summary); err != nil || summary.FinishedAt.IsZero() {
-		return fmt.Errorf("%s is not the summary of a migration; expected JSON with finished_at; put the right one beside the success file", path)
+		return fmt.Errorf("%s is not the summary of a migration; expected JSON with finished_at; put the right file there", path)
 	}
 	if summary.URI != t.URI || summary.EntityType != t.EntityType {
 		return fmt.Errorf("the success file is of a migration into %s (%s), and the target is %s (%s); give the same one", summary.URI, summary.EntityType, t.URI, t.EntityType)

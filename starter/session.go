@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
@@ -16,7 +21,28 @@ func (o *serviceOptions) session(h locations) session.Options {
 	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, Places: h.places()}
 }
 
-// attend is session.Attend, and shows first that the places of the command can be
+// completeRun checks what every command has that calls the target.
+func (o *runOptions) completeRun(f *pflag.FlagSet, getenv func(string) string) error {
+	if err := o.paceOptions.complete(); err != nil {
+		return err
+	}
+	if err := o.targetOptions.complete(f, getenv); err != nil {
+		return err
+	}
+	return o.locations.complete(getenv)
+}
+
+// specOf gives the options of a migration that has ended. to is what is to be done
+// with it, for people.
+func specOf(m catalogue.Migration, to string) (migration.Spec, error) {
+	spec, err := m.Folder.Spec()
+	if errors.Is(err, migration.ErrAbsent) {
+		err = fmt.Errorf("the migration %s has sent nothing; there is nothing to %s", m.ID, to)
+	}
+	return spec, err
+}
+
+// attend is session.Attend. It checks first that the places of the command can be
 // used.
 func (o *runOptions) attend(ctx context.Context, screen *terminal.Screen, run func(context.Context, session.Process) (int, error)) (int, error) {
 	return session.Attend(ctx, screen, o.stateDir, o.watched, func(ctx context.Context, p session.Process) (int, error) {
@@ -28,7 +54,7 @@ func (o *runOptions) attend(ctx context.Context, screen *terminal.Screen, run fu
 }
 
 // attendOne is attend for the commands with one operation, which takes over from an
-// engine that is gone. code is where it puts the exit code.
+// engine that is gone. It puts the exit code into code.
 func (o *runOptions) attendOne(ctx context.Context, stdout, stderr io.Writer, code *int, run func(context.Context, session.Process) (int, error)) (err error) {
 	warn(stderr, o.credentials.Warnings)
 	*code, err = o.attend(ctx, terminal.New(stdout, stderr, terminal.Options{JSON: o.json}), func(ctx context.Context, p session.Process) (int, error) {
@@ -37,7 +63,7 @@ func (o *runOptions) attendOne(ctx context.Context, stdout, stderr io.Writer, co
 	return err
 }
 
-// withSession gives a session, and the target that the options name while it lasts.
+// withSession gives a session. The target that the options name lasts as long.
 func (o *runOptions) withSession(p session.Process, run func(*session.Session) (int, error)) (int, error) {
 	s := &session.Session{Process: p, Options: o.serviceOptions.session(o.locations)}
 	if remote, err := s.Options.IsRemote(); err != nil {

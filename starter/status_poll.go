@@ -51,7 +51,7 @@ func (l *poller) poll(ctx context.Context) (status, error) {
 	}
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, ids, err := l.view.look(asking)
+	progress, ids, err := l.view.poll(asking)
 	if err != nil {
 		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
 		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)

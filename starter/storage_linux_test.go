@@ -136,7 +136,7 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 	d.makeReadOnly(true)
 	exitCode(t, p, p.wait(), 1)
 	oneError(t, p, "read-only file system")
-	if !strings.Contains(p.errors(), "Trouble, tried again: ") {
+	if !strings.Contains(p.errors(), "Trouble, retrying: ") {
 		t.Errorf("it did not tell of the trouble while it could still be mended:\n%s", p.errors())
 	}
 	d.makeReadOnly(false)

@@ -31,7 +31,7 @@ func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
 	id := v.o.of.ID
 	mark, err := v.o.of.Folder.RolledBack()
 	if err == nil {
-		return j, fmt.Errorf("the migration %s was rolled back, or that was begun (%s); there is nothing to verify", id, mark.Rollback)
+		return j, fmt.Errorf("the migration %s was rolled back, in full or in part (%s); there is nothing to verify", id, mark.Rollback)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
 		return j, err
@@ -76,7 +76,7 @@ func (v *verifyOperation) Begin() error {
 
 func (v *verifyOperation) Introduce() {
 	if v.Attached {
-		v.Screen.Say("This migration is being verified already; this is how far it is.")
+		v.Screen.Say("This migration is being verified already. Its progress:")
 		return
 	}
 	what := "all records"
@@ -85,7 +85,7 @@ func (v *verifyOperation) Introduce() {
 	}
 	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
 	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
-		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: one that is missing is looked for again until %s UTC.", until.UTC().Format(time.TimeOnly)))
+		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: missing records are polled for until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
 }
 
@@ -102,7 +102,7 @@ func (v *verifyOperation) End() int {
 	return v.summary.ExitCode()
 }
 
-// printVerified prints what a verification has found, and where the files are.
+// printVerified prints the result of a verification, and where the files are.
 func printVerified(s *terminal.Screen, v migration.VerifySummary) {
 	if v.Halted != "" {
 		s.Say("starter: the verification stopped: " + v.Halted)
@@ -119,6 +119,6 @@ func printVerified(s *terminal.Screen, v migration.VerifySummary) {
 	summary := strings.TrimSuffix(v.File, ".csv") + ".json"
 	fmt.Fprintf(s.Stdout, "%s\n\n%s\n%s\n", c.Text(), store.Join(v.OutputDir, summary), store.Join(v.OutputDir, v.File))
 	if v.Sample < v.Records {
-		fmt.Fprintf(s.Stdout, "\nThis was a sample of %s of %s; --all looks at every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
+		fmt.Fprintf(s.Stdout, "\nThis was a sample of %s of %s; --all reads every one.\n", figures.Number(v.Sample), figures.Count(v.Records, "record"))
 	}
 }

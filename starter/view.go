@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -27,45 +28,45 @@ type view struct {
 	stateDir string
 	screen   *terminal.Screen
 
-	shown     int  // rounds whose figures were shown
-	twins     bool // were told
-	keyless   bool // likewise
-	trouble   string
-	looked    time.Time   // at what the activities wait for
-	gate      *pace.State // as it was found then
-	records   terminal.Meter
-	condition condition // as it was told
+	shown         int  // rounds whose figures were shown
+	duplicateKeys bool // were shown
+	keyless       bool // likewise
+	trouble       string
+	polled        time.Time   // the pending activities
+	gate          *pace.State // as it was then
+	records       terminal.Meter
+	condition     condition // as it was shown
 }
 
 func newView(s *session.Service, id, stateDir string, screen *terminal.Screen) *view {
 	return &view{service: s, id: id, stateDir: stateDir, screen: screen}
 }
 
-// update looks and shows. That nobody answers is no error: the next look may see
-// more.
+// update polls the progress and shows it. Without an answer it shows why: the next
+// poll may have one.
 func (v *view) update(ctx context.Context) {
-	looking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	polling, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, ids, err := v.look(looking)
+	progress, ids, err := v.poll(polling)
 	if err != nil {
 		v.unanswered(ctx, err)
 		return
 	}
-	v.lookForTrouble(looking, ids)
+	v.checkActivities(polling, ids)
 	v.show(progress)
 }
 
 // lineOf gives an update that shows the progress P of a workflow, as one line.
 func lineOf[P any](v *view, line func(P) string) func(context.Context) {
 	return func(ctx context.Context) {
-		asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+		polling, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 		defer cancel()
 		var p P
-		if err := v.query(asking, v.id, &p); err != nil {
+		if err := v.query(polling, v.id, &p); err != nil {
 			v.unanswered(ctx, err)
 			return
 		}
-		v.lookForTrouble(asking, []string{v.id})
+		v.checkActivities(polling, []string{v.id})
 		v.screen.Progress(line(p))
 	}
 }
@@ -79,8 +80,8 @@ func (v *view) query(ctx context.Context, id string, progress any) error {
 	return value.Get(progress)
 }
 
-// unanswered shows why the workflow does not tell its progress, in the place of
-// what it told last: that is over.
+// unanswered shows why the workflow does not answer, in the place of the progress
+// that it had last.
 func (v *view) unanswered(ctx context.Context, err error) {
 	if ctx.Err() != nil || v.probe() {
 		return
@@ -90,11 +91,11 @@ func (v *view) unanswered(ctx context.Context, err error) {
 	v.screen.Progress(silence)
 }
 
-// show tells what is new, and how far it is.
+// show says what is new, and shows the progress.
 func (v *view) show(progress workflows.Progress) {
-	if progress.DuplicateKeys > 0 && !v.twins {
+	if progress.DuplicateKeys > 0 && !v.duplicateKeys {
 		v.screen.Say(progress.DuplicateKeysText())
-		v.twins = true
+		v.duplicateKeys = true
 	}
 	if progress.KeylessNote != "" && !v.keyless {
 		v.screen.Say(progress.KeylessNote)
@@ -112,8 +113,8 @@ func (v *view) show(progress workflows.Progress) {
 	v.screen.Progress(v.line(progress))
 }
 
-// probe says whether nothing is to be seen because of the disk of the state, and
-// shows that: the engine waits for it without a word.
+// probe says whether the disk of the state folder is full or fails, and shows that:
+// the engine waits for it in silence.
 func (v *view) probe() (full bool) {
 	w, err := durablefs.NewWriter(filepath.Join(v.stateDir, "probe"))
 	if err == nil {
@@ -126,80 +127,81 @@ func (v *view) probe() (full bool) {
 		err = path.Err // its file has another name each time
 	}
 	if err != nil {
-		v.tell(fmt.Sprintf("cannot write to the state folder %s: %v; make room there, and the migration goes on", v.stateDir, err))
+		v.sayTrouble(fmt.Sprintf("cannot write to the state folder %s: %v; make room there, and the migration continues", v.stateDir, err))
 	}
 	return err != nil
 }
 
-// tell shows trouble, once as long as it is the same.
-func (v *view) tell(trouble string) {
+// sayTrouble shows trouble once, as long as it is the same.
+func (v *view) sayTrouble(trouble string) {
 	if trouble != "" && trouble != v.trouble {
-		v.screen.Say("Trouble, tried again: " + trouble)
+		v.screen.Say("Trouble, retrying: " + trouble)
 	}
 	v.trouble = trouble
 }
 
-// look asks the migration, then its children, and so on, and joins what they
-// say: migration, retry, and the load in its parts.
-func (v *view) look(ctx context.Context) (progress workflows.Progress, ids []string, err error) {
-	for asked := []string{v.id}; len(asked) > 0; {
-		id := asked[0]
-		asked = asked[1:]
+// poll queries the migration and its children, level by level, and joins their
+// progress.
+func (v *view) poll(ctx context.Context) (progress workflows.Progress, ids []string, err error) {
+	for queue := []string{v.id}; len(queue) > 0; queue = queue[1:] {
+		id := queue[0]
 		var p workflows.Progress
 		if err := v.query(ctx, id, &p); err != nil {
 			if len(ids) == 0 {
 				return progress, ids, err
 			}
-			continue // it is not there yet, or not any more
+			continue // the child has not started, or has ended
 		}
 		if len(ids) == 0 {
 			progress = p
 		} else {
-			progress.Phase, progress.Round, progress.Waiting = p.Phase, p.Round, p.Waiting
-			progress.Rounds = append(progress.Rounds, p.Rounds...)
-			progress.Batches += p.Batches
-			progress.BatchesDone += p.BatchesDone
-			progress.InFlight += p.InFlight
-			progress.Loading.Add(p.Loading)
-			if p.Pace != nil {
-				progress.Pace = p.Pace
-			}
-			if p.LastCall.After(progress.LastCall) {
-				progress.LastCall = p.LastCall
-			}
-			if p.Phase == workflows.PhaseRetrying {
-				progress.Errors = p.Errors
-			} else {
-				for class, n := range p.Errors {
-					if progress.Errors == nil {
-						progress.Errors = map[string]int{}
-					}
-					progress.Errors[class] += n
-				}
-			}
-			if p.ToUpdate > 0 {
-				progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
-			}
+			join(&progress, p)
 		}
 		ids = append(ids, id)
-		asked = append(asked, p.Children...)
+		queue = append(queue, p.Children...)
 	}
 	return progress, ids, nil
 }
 
-// lookForTrouble finds activities that fail and are tried again.
-func (v *view) lookForTrouble(ctx context.Context, ids []string) {
-	if time.Since(v.looked) < 3*time.Second {
-		return
+// join adds the progress of a child.
+func join(progress *workflows.Progress, p workflows.Progress) {
+	progress.Phase, progress.Round, progress.Waiting = p.Phase, p.Round, p.Waiting
+	progress.Rounds = append(progress.Rounds, p.Rounds...)
+	progress.Batches += p.Batches
+	progress.BatchesDone += p.BatchesDone
+	progress.InFlight += p.InFlight
+	progress.Loading.Add(p.Loading)
+	if p.Pace != nil {
+		progress.Pace = p.Pace
 	}
-	v.tell(v.pending(ctx, ids))
+	if p.LastCall.After(progress.LastCall) {
+		progress.LastCall = p.LastCall
+	}
+	if p.Phase == workflows.PhaseRetrying || progress.Errors == nil {
+		progress.Errors = maps.Clone(p.Errors)
+	} else {
+		for class, n := range p.Errors {
+			progress.Errors[class] += n
+		}
+	}
+	if p.ToUpdate > 0 {
+		progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
+	}
 }
 
-// pending looks at the activities that are not done: why one of them failed, and
-// how the gate stands, by the latest heartbeat of one that waits in it; nil if
-// none does.
+// checkActivities shows why activities fail and are retried.
+func (v *view) checkActivities(ctx context.Context, ids []string) {
+	if time.Since(v.polled) < 3*time.Second {
+		return
+	}
+	v.sayTrouble(v.pending(ctx, ids))
+}
+
+// pending polls the activities that are not done: why one of them failed, and the
+// state of the gate, by the latest heartbeat of one that waits in it; nil if none
+// does.
 func (v *view) pending(ctx context.Context, ids []string) (trouble string) {
-	v.looked, v.gate = time.Now(), nil
+	v.polled, v.gate = time.Now(), nil
 	var latest time.Time
 	for _, id := range ids {
 		d, err := v.service.Client.DescribeWorkflowExecution(ctx, id, "")
@@ -218,8 +220,8 @@ func (v *view) pending(ctx context.Context, ids []string) (trouble string) {
 	return trouble
 }
 
-// gateOf reads the details of a heartbeat, which of other activities are
-// something else.
+// gateOf reads the details of a heartbeat; those of other activities have no state of
+// a gate.
 func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
 	if len(details.GetPayloads()) == 0 {
 		return state, false
@@ -230,9 +232,9 @@ func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
 
 func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.gate) }
 
-// gateIn is how the gate stands: as an activity that waits in it says, or as it
-// stood when the last batch was done. Then it was closed, perhaps, and is not:
-// nobody waits. A heartbeat may be older than the end of a pause.
+// gateIn is the state of the gate: as an activity that waits in it reports, or, if
+// none waits, as it was when the last batch was done, and open. A heartbeat may be
+// older than the end of a pause.
 func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
 	if c := p.Steering; waiting != nil && waiting.Paused && c != nil && !c.Paused {
 		gone := *waiting
@@ -299,9 +301,9 @@ func (v *view) slowed(p workflows.Progress) string {
 	return fmt.Sprintf(", slowed down to %s calls/s", rateText(gate.Allowed))
 }
 
-// outcomes are what a round has come to. A duplicate is a failed record in round
-// 0, unless it is to be updated; in a later one it may be our own, which is found
-// out after the round.
+// outcomes are the counts of a round. A duplicate of round 0 is a failed record, unless
+// it is to be updated; one of a later round may be ours, which is found out after the
+// round.
 func outcomes(round int, delta bool, c ledger.Counts) string {
 	if round == 0 && !delta {
 		return fmt.Sprintf("created %s, failed %s, unknown %s", figures.Number(c.Created), figures.Number(c.Failed+c.Duplicate), figures.Number(c.Unknown))
