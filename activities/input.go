@@ -20,14 +20,14 @@ type encodedRecord struct {
 func (m *migrationRun) readInput(b source.Batch) ([]source.Record, []encodedRecord, error) {
 	f, err := store.OpenRandom(m.spec.DataFile)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s is missing: %w; put it back as it was, and rerun the command to resume", m.spec.DataFile, source.ErrInputChanged)
+		return nil, nil, fmt.Errorf("%s is missing: %w; restore it, and rerun the command to resume", m.spec.DataFile, source.ErrInputChanged)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }()
 	if f.Size() != m.index.Size() {
-		return nil, nil, fmt.Errorf("%s has %d bytes, expected %d: %w; put it back as it was, and rerun the command to resume", m.spec.DataFile, f.Size(), m.index.Size(), source.ErrInputChanged)
+		return nil, nil, fmt.Errorf("%s has %d bytes, expected %d: %w; restore it, and rerun the command to resume", m.spec.DataFile, f.Size(), m.index.Size(), source.ErrInputChanged)
 	}
 	data, err := source.ReadBatch(f, b)
 	if err != nil {

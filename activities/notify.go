@@ -13,7 +13,7 @@ import (
 
 // Types of the errors of Notify.
 const (
-	// Undelivered: the receiver did not take the notice, and may later.
+	// Undelivered: the receiver did not accept the notice, and may later.
 	Undelivered = "Undelivered"
 	// GivenUp: the receiver will never take it.
 	GivenUp = "GivenUp"

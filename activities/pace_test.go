@@ -151,7 +151,7 @@ func TestAnOutageCostsTheCallsInFlightAndNotTheFile(t *testing.T) {
 		"credentials":       {says(200, revoked), workers, "the API does not accept the client id and secret"},
 		"HTTP 401":          {says(401, ""), workers, "the API does not accept the client id and secret"},
 		"entity type":       {says(200, `{"stat":"error","code":222}`), workers, "the entity type does not exist"},
-		"another address":   {says(404, "nothing here"), workers, "what answers is not the Entity API"},
+		"another address":   {says(404, "nothing here"), workers, "the server is not the Entity API"},
 		"the front forbids": {says(403, "no"), row, "http 403, 3 calls in a row"},
 	} {
 		t.Run(name, func(t *testing.T) {

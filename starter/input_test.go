@@ -11,7 +11,7 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
-var putBack = regexp.MustCompile("put (it|the file) back as it was")
+var restoreAdvice = regexp.MustCompile("restore (it|the file)")
 
 func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 	t.Parallel()
@@ -57,7 +57,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			exitCode(t, p, p.wait(), 5)
-			if text := p.errors(); !strings.Contains(text, c.says) || !strings.Contains(text, "users.csv") || !putBack.MatchString(text) {
+			if text := p.errors(); !strings.Contains(text, c.says) || !strings.Contains(text, "users.csv") || !restoreAdvice.MatchString(text) {
 				t.Errorf("it says:\n%s\nwant users.csv, %q and what to do", text, c.says)
 			}
 			e := m.evidence()

@@ -147,7 +147,7 @@ func TestOptionsThatAFileIsTooShortForAreRefused(t *testing.T) {
 		{tenUsers, "-a 999998", "--start-at is 999998"},
 		{tenUsers, "-a 999998 --delta-migration --canary 2 --max-failed 1 --retry-rounds 0", "--start-at is 999998"},
 		{"email\n", "--start-at 2", "the file has no records"},
-		{tenUsers, "--canary 10", "--canary is 10, and there are 10 records to load: all would be loaded before anybody is asked; expected 1 to 9"},
+		{tenUsers, "--canary 10", "--canary is 10, and there are 10 records to load: all would be loaded before the approval; expected 1 to 9"},
 		{tenUsers, "--canary 4 --start-at 8", "--canary is 4, and there are 3 records to load"},
 		{tenUsers, "--canary 1 --start-at 10", "there is one record to load; leave --canary out"},
 	} {

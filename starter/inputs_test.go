@@ -164,7 +164,7 @@ func TestInputsThatAreStagedGoOnAfterAKillAndAStop(t *testing.T) {
 	l.write("users.csv.gz", gzipped(t, people(t, fakeusers.Options{Records: 10, Seed: 103})))
 	calls = s.calls()
 	code, changed := m.run()
-	refused(t, changed, code, 1, "users.csv.gz", "changed", "put the file back as it was")
+	refused(t, changed, code, 1, "users.csv.gz", "changed", "restore the file")
 	if s.calls() != calls || len(m.staged()) != 1 {
 		t.Errorf("%d calls with another file, staged %q; want none, and the first file", s.calls()-calls, m.staged())
 	}

@@ -20,7 +20,7 @@ import (
 func notifying(s *migration.Spec) { s.Notify = true }
 
 // undelivered is the error of a receiver that is down.
-var undelivered = temporal.NewApplicationError("hooks.example.com did not take the notice", activities.Undelivered)
+var undelivered = temporal.NewApplicationError("hooks.example.com did not accept the notice", activities.Undelivered)
 
 func (f *fake) delivered() (all []string) {
 	f.mu.Lock()
@@ -178,7 +178,7 @@ func TestANoticeWaitsAsLongAsTheReceiverAsks(t *testing.T) {
 func TestANoticeThatIsNeverAcceptedIsGivenUp(t *testing.T) {
 	f := newFake(t, 0)
 	f.deliver = func(activities.NotifyInput, int) error {
-		return temporal.NewNonRetryableApplicationError("hooks.example.com did not take the notice: HTTP 404", activities.GivenUp, nil)
+		return temporal.NewNonRetryableApplicationError("hooks.example.com did not accept the notice: HTTP 404", activities.GivenUp, nil)
 	}
 	if _, _, err := deliver(t, f); err == nil || f.count("Notify") != 1 {
 		t.Errorf("%v after %d attempts, want the failure of the first", err, f.count("Notify"))

@@ -88,10 +88,10 @@ func readClientsFile(path string) (f clientsFile, warning string, err error) {
 		if where == "" {
 			where = "some line"
 		}
-		return f, "", fmt.Errorf("%s: %s is not YAML as it should be; expected clients, each with client_id and client_secret", path, where)
+		return f, "", fmt.Errorf("%s: %s is not valid YAML; expected clients, each with client_id and client_secret", path, where)
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-		warning = fmt.Sprintf("%s holds secrets and is open to other users of this machine (mode %#o); close it: chmod 600 %s", path, info.Mode().Perm(), path)
+		warning = fmt.Sprintf("%s contains secrets and is readable by other users of this machine (mode %#o); close it: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	return f, warning, nil
 }

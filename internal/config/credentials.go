@@ -37,7 +37,7 @@ type Credentials struct {
 func (c *Credentials) AddFlags(f *pflag.FlagSet) {
 	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
 	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
-	f.StringVarP(&c.Secret, "client-secret", "s", "", "secret of the API client; others can see a command line, so better in CAPTURE_CLIENT_SECRET or a file")
+	f.StringVarP(&c.Secret, "client-secret", "s", "", "secret of the API client; visible in the process list, so prefer CAPTURE_CLIENT_SECRET or a file")
 	tilde.Var(f, &c.secretFile, "client-secret-file", "file with the secret of the API client")
 	f.StringVarP(&c.configKey, "config-key", "k", "", "API client with this path or name in ~/.janrain-capture (JANRAIN_CONFIG)")
 	f.BoolVarP(&c.defaultClient, "default-client", "d", false, "API client that is the default in that file")
@@ -177,7 +177,7 @@ func (c *Credentials) Check() error {
 // sent to another target. with, if not nil, adds hooks.
 func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Config)) (*identitycloud.Client, error) {
 	if c.URI != "" && c.URI != spec.Target.URI {
-		return nil, fmt.Errorf("this worker has credentials for %s, the migration wants %s; start a worker for that one", c.URI, spec.Target.URI)
+		return nil, fmt.Errorf("this worker has credentials for %s, the migration needs %s; start a worker for that target", c.URI, spec.Target.URI)
 	}
 	auth := identitycloud.Basic
 	if spec.Target.Auth == AuthSignature {

@@ -21,7 +21,7 @@ type Notify struct {
 
 // AddFlags adds the options of notices.
 func (n *Notify) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&n.url, "notify-url", "", "webhook that is told when a migration starts, pauses, waits for a decision, ends (docs/notify.md); one with a token is better in NOTIFY_URL")
+	f.StringVar(&n.url, "notify-url", "", "webhook for notices when a migration starts, pauses, waits for a decision or ends (docs/notify.md); prefer NOTIFY_URL for one with a token")
 	tilde.Var(f, &n.secretFile, "notify-secret-file", "file with the secret, whsec_…, that notices are signed with (NOTIFY_SECRET)")
 }
 

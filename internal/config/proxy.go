@@ -19,7 +19,7 @@ func checkProxy(getenv func(string) string) (warning string, err error) {
 				continue
 			}
 			if wrong := wrongProxy(value); wrong != "" {
-				return "", fmt.Errorf("%s is no address of a proxy: %s; expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with every special character of the password as %% and two digits; nothing was sent", name, wrong)
+				return "", fmt.Errorf("%s is not the address of a proxy: %s; expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with every special character of the password as %% and two digits; nothing was sent", name, wrong)
 			}
 			break
 		}
@@ -50,13 +50,13 @@ func wrongProxy(value string) string {
 	case !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
 		return "its scheme is not http, https, socks5 or socks5h"
 	case u.Hostname() == "":
-		return "it names no host"
+		return "it has no host"
 	case u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return "there is something behind its host"
+		return "there is text after its host"
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return "its port is none"
+			return "its port is invalid"
 		}
 	}
 	return ""

@@ -23,9 +23,9 @@ var (
 	// ErrTLS: the secure connection failed; usually the certificate does not match.
 	ErrTLS = errors.New("no secure connection to the API")
 	// ErrBusy: the API or its front end is overloaded. It is temporary.
-	ErrBusy = errors.New("the API is there but cannot serve now")
+	ErrBusy = errors.New("the API is overloaded or temporarily unavailable")
 	// ErrNotIdentityCloud: another server answers, not the Entity API.
-	ErrNotIdentityCloud = errors.New("what answers is not the Entity API")
+	ErrNotIdentityCloud = errors.New("the server is not the Entity API")
 )
 
 // Count returns the number of records of the entity type (entity.count). The number is not consistent

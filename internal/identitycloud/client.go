@@ -172,7 +172,7 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	u, err := parseAddress(s)
 	if err == nil && u.Scheme == "http" && !insecureHTTP && !httponce.IsLoopback(u.Hostname()) {
-		err = fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data could be read on the way; use https://%s",
+		err = fmt.Errorf("the address of the API is http://%s: without TLS the secret and the user data are readable on the network; use https://%s",
 			u.Host, u.Host)
 	}
 	return u, err

@@ -139,7 +139,7 @@ func TestNewExplainsWhatIsWrong(t *testing.T) {
 		{"an id with a colon", func(c *Config) { c.ClientID = "a:b" }, "copy it again"},
 		{"an id with a line break", func(c *Config) { c.ClientID = "a\n" }, "copy it again"},
 		{"no secret", func(c *Config) { c.ClientSecret = "" }, "client secret is missing"},
-		{"a secret with a line break", func(c *Config) { c.ClientSecret = testSecret + "\n" }, "blank space"},
+		{"a secret with a line break", func(c *Config) { c.ClientSecret = testSecret + "\n" }, "white space"},
 		{"an unknown scheme", func(c *Config) { c.Auth = 7 }, "expected Basic"},
 		{"a negative timeout", func(c *Config) { c.Timeout = -1 }, "timeout"},
 		{"a negative number of calls", func(c *Config) { c.MaxConnections = -1 }, "at least 1"},

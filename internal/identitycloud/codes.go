@@ -117,7 +117,7 @@ func ParseCodes(defaults Codes, s string) (Codes, error) {
 		}
 		for code := first; code <= last; code++ {
 			if sign == "-" && !has[code] {
-				return nil, fmt.Errorf("%q takes away %d, which is not on the list %s", s, code, codesOf(has[:]))
+				return nil, fmt.Errorf("%q removes %d, which is not on the list %s", s, code, codesOf(has[:]))
 			}
 			has[code] = sign != "-"
 		}

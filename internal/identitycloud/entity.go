@@ -35,7 +35,7 @@ func (r Ref) appendAddress(form []byte) ([]byte, error) {
 		return nil, errors.New("a record is addressed by its uuid or by a key, not by both")
 	case !utf8.ValidString(r.UUID) || !utf8.ValidString(r.KeyValue):
 		// JSON would replace the invalid bytes, and address another record.
-		return nil, errors.New("a record cannot be addressed by what is not UTF-8")
+		return nil, errors.New("a record cannot be addressed by a text that is not UTF-8")
 	case r.UUID != "":
 		return appendParameter(form, "uuid", r.UUID), nil
 	case r.KeyAttribute == "" || r.KeyValue == "":

@@ -158,7 +158,7 @@ func get[T any](ctx context.Context, l *Ledger, name string) (value T, err error
 		return value, err
 	}
 	if err := json.Unmarshal(data, &value); err != nil {
-		return value, fmt.Errorf("the ledger's entry %s is damaged; expected JSON as this program writes it, restore it from a backup: %w", name, err)
+		return value, fmt.Errorf("the ledger's entry %s is damaged; expected JSON of this program; restore it from a backup: %w", name, err)
 	}
 	return value, nil
 }

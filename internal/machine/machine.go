@@ -69,7 +69,7 @@ func claim(dir string, here identity) error {
 }
 
 func refusal(dir, path, why string) error {
-	return fmt.Errorf("the state folder %s is not used: %s; if no other program uses it or the folder that it was copied from, remove %s and give the command again (docs/state.md, \"A folder that is restored\")", dir, why, path)
+	return fmt.Errorf("the state folder %s is not used: %s; if no other program uses it or the folder that it was copied from, remove %s and rerun the command (docs/state.md, \"A folder that is restored\")", dir, why, path)
 }
 
 // write writes the mark atomically. Of several processes that start together, one succeeds.

@@ -194,7 +194,7 @@ func (c *compiling) expression(r *rule, column int, change func(string) string, 
 		c.records.reads[used.column] = true
 	}
 	if !r.fits(e.gives) {
-		return nil, c.at(r.line, "%s: the expression gives %s; expected a text, or what the rule's type is made of", r.where(), nameOf(e.gives))
+		return nil, c.at(r.line, "%s: the expression returns %s; expected a text, or a value of the rule's type", r.where(), nameOf(e.gives))
 	}
 	return func(dst []byte, fields []string) ([]byte, error) {
 		cell := ""
@@ -419,7 +419,7 @@ func (r *rule) appendResult(dst []byte, result any, finish appendValue) ([]byte,
 		return finish(dst, v)
 	}
 	if !r.fits(result) {
-		return nil, &stepError{"expression", "the expression gave " + nameOf(result) + "; expected a text, or what the rule's type is made of"}
+		return nil, &stepError{"expression", "the expression returned " + nameOf(result) + "; expected a text, or a value of the rule's type"}
 	}
 	if f, ok := result.(float64); ok && r.typ == typeInteger {
 		result = int64(f)

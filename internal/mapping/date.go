@@ -75,7 +75,7 @@ func parseLayout(text string) (layout, error) {
 				part = "M"
 			}
 			if strings.Contains(seen, part) {
-				return l, fmt.Errorf("the layout %q has the same part of a date twice; expected each once", text)
+				return l, fmt.Errorf("the layout %q contains a part of a date twice; expected each once", text)
 			}
 			seen += part
 			l.tokens = append(l.tokens, t.token)

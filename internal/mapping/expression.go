@@ -161,13 +161,13 @@ func (c *checking) refuse(format string, args ...any) {
 
 func (c *checking) refuseColumn(name string) {
 	if c.err == nil {
-		c.err = &unknownColumn{name, fmt.Sprintf("the expression uses %q, which is no column of the input", name)}
+		c.err = &unknownColumn{name, fmt.Sprintf("the expression uses %q, which is not a column of the input", name)}
 	}
 }
 
 func (c *checking) refuseCall(name string) {
 	all := slices.Sorted(slices.Values(slices.Concat(functions, ownFunctions)))
-	c.refuse("the expression calls %q, which is no function here%s; expected one of %s", name, didYouMean(name, all), strings.Join(all, ", "))
+	c.refuse("the expression calls %q, which is not a function here%s; expected one of %s", name, didYouMean(name, all), strings.Join(all, ", "))
 }
 
 // Visit implements ast.Visitor.
@@ -201,7 +201,7 @@ func (c *checking) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		callee, ok := n.Callee.(*ast.IdentifierNode)
 		if !ok {
-			c.refuse("the expression calls something that is no function")
+			c.refuse("the expression calls a value that is not a function")
 		} else if name := strings.TrimPrefix(callee.Value, rowName+"."); !slices.Contains(ownFunctions, name) {
 			c.refuseCall(name)
 		}
@@ -377,7 +377,7 @@ func appendResult(dst []byte, result any, room int) ([]byte, error) {
 		dst = fmt.Append(dst, v)
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, errors.New("the expression gave a number that JSON does not have")
+			return nil, errors.New("the expression returned a number that JSON cannot represent")
 		}
 		text, _ := json.Marshal(v) // finite: no error
 		dst = append(dst, text...)
@@ -418,10 +418,10 @@ func appendResult(dst []byte, result any, room int) ([]byte, error) {
 		}
 		dst = append(dst, '}')
 	default:
-		return nil, errors.New("the expression gave something that is no text, number, true or false, list or object")
+		return nil, errors.New("the expression returned something other than a text, a number, true or false, a list or an object")
 	}
 	if err == nil && len(dst)-start > room {
-		err = errors.New("the expression gave too much; expected at most 1 MiB")
+		err = errors.New("the expression returned too much; expected at most 1 MiB")
 	}
 	if err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (r *rule) appendBoolean(dst []byte, value string) ([]byte, error) {
 	case r.otherwise.what == "null":
 		return appendNull(dst), nil
 	}
-	return nil, fmt.Errorf("the value is none of the words for true and false; expected %s", strings.Join(slices.Sorted(maps.Keys(r.kind.words)), ", "))
+	return nil, fmt.Errorf("the value is not a word for true or false; expected %s", strings.Join(slices.Sorted(maps.Keys(r.kind.words)), ", "))
 }
 
 func (k *kind) appendInteger(dst []byte, value string) ([]byte, error) {

@@ -251,7 +251,7 @@ func (p *parser) attributes(n *yaml.Node) {
 		p.mapping.attributes = append(p.mapping.attributes, r)
 		p.rule(value, r)
 		if p.err == nil && r.constant == nil && r.join == nil && r.expression == "" {
-			p.fail(key, "the attribute %q has no source; expected one of constant, join, expression; a column's own attribute is said under columns", name)
+			p.fail(key, "the attribute %q has no source; expected one of constant, join, expression; name the attribute of a column under columns", name)
 		}
 	})
 }
@@ -259,7 +259,7 @@ func (p *parser) attributes(n *yaml.Node) {
 func (p *parser) checkPath(n *yaml.Node, path string) {
 	for _, name := range strings.Split(path, ".") {
 		if name == "" || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }) {
-			p.fail(n, "the attribute %q is no path; expected a name, or names with dots between them, as primaryAddress.city", path)
+			p.fail(n, "the attribute %q is not a path; expected a name, or names with dots between them, such as primaryAddress.city", path)
 			return
 		}
 	}
@@ -548,7 +548,7 @@ func (p *parser) zone(n *yaml.Node, r *rule) {
 	name := p.filled(n, "zone")
 	zone, err := time.LoadLocation(name)
 	if err != nil || name == "Local" {
-		p.fail(n, "%s has the zone %q, which is none; expected UTC, or a name of the time zone database, as Europe/Berlin", r.where(), name)
+		p.fail(n, "%s has the unknown zone %q; expected UTC, or a name of the time zone database, as Europe/Berlin", r.where(), name)
 	}
 	r.kind.dates.zone = zone
 }

@@ -227,20 +227,20 @@ func (p *proposal) rule(a attribute, values []string) []string {
 	case typeDate, typeDateTime:
 		layouts, all := layoutsOf(values)
 		if len(layouts) == 0 {
-			p.comment("a " + a.typ + "; say how the input writes it: type: " + a.typ + ", layouts: [MM/DD/YYYY]")
+			p.comment("a " + a.typ + "; give the layout of the input: type: " + a.typ + ", layouts: [MM/DD/YYYY]")
 			return nil
 		}
 		if len(layouts) > 1 {
-			p.comment("the values that were looked at fit " + strings.Join(layouts, " and ") + "; check which it is")
+			p.comment("the sampled values fit " + strings.Join(layouts, " and ") + "; check which it is")
 		}
 		if !all {
-			p.comment("some of the values that were looked at are written otherwise; add their layout")
+			p.comment("some of the sampled values have another layout; add it")
 		}
 		return []string{"type: " + a.typ, "layouts: [" + strconv.Quote(layouts[0]) + "]"}
 	case typeBoolean:
 		yes, no, ok := wordsOf(values)
 		if !ok {
-			p.comment("a boolean; the values that were looked at have other words than these")
+			p.comment("a boolean; the sampled values contain other words than these")
 		}
 		return []string{"type: boolean", "true: [" + strings.Join(yes, ", ") + "]", "false: [" + strings.Join(no, ", ") + "]"}
 	case typeInteger, typeDecimal:
@@ -274,7 +274,7 @@ func (p *proposal) number(typ string, values []string) []string {
 	case typ == typeDecimal && fits(&kind{decimal: ",", thousand: "."}):
 		lines = append(lines, `decimal: ","`, `thousands: "."`)
 	default:
-		p.comment("some of the values that were looked at are no " + typ)
+		p.comment("some of the sampled values are not " + typ)
 	}
 	return lines
 }
@@ -317,7 +317,7 @@ func (p *proposal) plural(a attribute, values []string) []string {
 			return lines
 		}
 	}
-	p.comment("a plural; the values that were looked at are no JSON lists; say separator: and member:")
+	p.comment("a plural; the sampled values are not JSON lists; set separator: and member:")
 	return []string{"type: plural"}
 }
 

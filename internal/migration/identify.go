@@ -171,7 +171,7 @@ func (s Spec) refuseChanged(in Input, work string) error {
 		} else if !cutOff {
 			continue
 		}
-		return refusal("%s has changed since its migration %s, which has not finished; expected SHA-256 %.12s…, found %.12s…; put the file back as it was to resume it, or start a new migration of this content with --again",
+		return refusal("%s has changed since its migration %s, which has not finished; expected SHA-256 %.12s…, found %.12s…; restore the file to resume it, or start a new migration of this content with --again",
 			in.Shown, before.ID, before.SHA256, s.SHA256)
 	}
 	return nil

@@ -211,7 +211,7 @@ func load[T any](path string) (value T, err error) {
 		return value, err
 	}
 	if err := json.Unmarshal(data, &value); err != nil {
-		return value, fmt.Errorf("%s %w; expected JSON as this program writes it, restore it from a backup: %w", path, ErrDamaged, err)
+		return value, fmt.Errorf("%s %w; expected JSON of this program; restore it from a backup: %w", path, ErrDamaged, err)
 	}
 	for _, n := range namesIn(value) {
 		if n != "" && !store.IsBase(n) {

@@ -57,7 +57,7 @@ func New(o Options) (*Sender, error) {
 	case u.User != nil:
 		return nil, fmt.Errorf("the URL for notices (host %s) has a user name or password; expected a token in its path or query, or a signature that the receiver checks", u.Host)
 	case u.Scheme == "http" && !o.InsecureHTTP && !httponce.IsLoopback(u.Hostname()):
-		return nil, fmt.Errorf("the URL for notices (host %s) is http://, so that others could read it on the way; expected https://, or --insecure-http to allow it", u.Host)
+		return nil, fmt.Errorf("the URL for notices (host %s) is http://, which is readable on the network; expected https://, or --insecure-http to allow it", u.Host)
 	}
 	u.Fragment = ""
 	s := &Sender{url: u, transport: httponce.NewTransport(timeout, 1), now: time.Now}
@@ -121,7 +121,7 @@ func (s *Sender) Send(ctx context.Context, n Notice) error {
 // later.
 func (s *Sender) judge(answer *http.Response) error {
 	status := answer.StatusCode
-	text := strings.TrimSpace(fmt.Sprintf("%s did not take the notice: HTTP %d %s", s.url.Host, status, http.StatusText(status)))
+	text := strings.TrimSpace(fmt.Sprintf("%s did not accept the notice: HTTP %d %s", s.url.Host, status, http.StatusText(status)))
 	switch {
 	case status >= 200 && status < 300:
 		return nil
@@ -132,7 +132,7 @@ func (s *Sender) judge(answer *http.Response) error {
 		date, _ := http.ParseTime(answer.Header.Get("Date"))
 		return &Failure{RetryAfter: httponce.RetryAfter(answer.Header.Get("Retry-After"), date, now), text: text}
 	}
-	return &Failure{Final: true, text: text + "; expected 2xx: look at --notify-url and at the receiver"}
+	return &Failure{Final: true, text: text + "; expected 2xx: check --notify-url and the receiver"}
 }
 
 // header has the id, the time of the attempt and the signature, with which the

@@ -303,7 +303,7 @@ func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
 		}
 		i, err := readSuccess(r.Header(), at, record)
 		if err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w; give the file as the migration has written it", name, record.Line, err)
+			return nil, fmt.Errorf("%s, line %d: %w; give the unchanged file of the migration", name, record.Line, err)
 		}
 		items = append(items, i)
 	}
@@ -314,7 +314,7 @@ func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
 	slices.SortStableFunc(items, func(a, b Item) int { return cmp.Compare(a.Line, b.Line) })
 	for i := 1; i < len(items); i++ {
 		if items[i].Line == items[i-1].Line {
-			return nil, fmt.Errorf("%s says of line %d twice what became of it; expected each line once; give each success file on its own", name, items[i].Line)
+			return nil, fmt.Errorf("%s has two outcomes for line %d; expected each line once; give each success file separately", name, items[i].Line)
 		}
 	}
 	return items, nil
@@ -327,13 +327,13 @@ func readSuccess(h *source.Header, at map[string]int, record source.Record) (Ite
 	}
 	i := Item{UUID: strings.TrimSpace(fields[at["uuid"]]), Email: fields[at["email"]], Kind: Delete}
 	if i.Batch, err = strconv.Atoi(fields[at["batch"]]); err != nil {
-		return i, errors.New("the column batch holds no number")
+		return i, errors.New("the column batch is not a number")
 	}
 	if i.Line, err = strconv.ParseInt(fields[at["line"]], 10, 64); err != nil || i.Line < 1 {
-		return i, errors.New("the column line holds no line number")
+		return i, errors.New("the column line is not a line number")
 	}
 	if how := at["how"]; how >= 0 && fields[how] != "created" && fields[how] != "recovered" {
-		return i, errors.New("the column how holds neither created nor recovered")
+		return i, errors.New("the column how is neither created nor recovered")
 	}
 	if i.UUID == "" {
 		i.Kind, i.Reason = Impossible, noUUID

@@ -177,7 +177,7 @@ func TestASuccessFileIsRead(t *testing.T) {
 		"without a uuid":       {"batch,line,uuid,email,round,how\n1,2,,a@example.com,0,recovered\n", []Item{{Batch: 1, Line: 2, Email: "a@example.com", Kind: Impossible, Reason: noUUID}}, ""},
 		"a fail file":          {"batch,line,email,error\n", nil, "no column uuid"},
 		"an update file":       {"batch,line,uuid,email,how\n1,2,u,a@example.com,updated\n", nil, "line 2: the column how"},
-		"a line twice":         {"batch,line,uuid,email\n1,2,u,a@example.com\n1,2,v,a@example.com\n", nil, "line 2 twice"},
+		"a line twice":         {"batch,line,uuid,email\n1,2,u,a@example.com\n1,2,v,a@example.com\n", nil, "two outcomes for line 2"},
 		"no number":            {"batch,line,uuid,email\n1,x,u,a@example.com\n", nil, "line 2: the column line"},
 		"too few fields":       {"batch,line,uuid,email\n1,2,u\n", nil, "line 2: the record has 3 fields"},
 		"empty":                {"", nil, "the file is empty"},

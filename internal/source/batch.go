@@ -41,7 +41,7 @@ func ReadBatch(f io.ReaderAt, b Batch) ([]byte, error) {
 		return nil, fmt.Errorf("read lines %d-%d: %w", b.FirstLine, b.LastLine, err)
 	}
 	if n < len(data) || sha256.Sum256(data) != b.Digest {
-		return nil, fmt.Errorf("%slines %d-%d (batch %d): %w; expected the same bytes; put the file back as it was, or start a new migration with the changed one",
+		return nil, fmt.Errorf("%slines %d-%d (batch %d): %w; expected the same bytes; restore the file, or start a new migration with the changed one",
 			nameOf(f), b.FirstLine, b.LastLine, b.Number, ErrInputChanged)
 	}
 	return data, nil

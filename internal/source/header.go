@@ -48,14 +48,14 @@ func checkNames(names []string, d Delimiter) string {
 	if len(names) == 1 {
 		for _, s := range separators {
 			if strings.IndexByte(names[0], s.is.byte()) >= 0 {
-				return fmt.Sprintf("the header is separated by %s; expected %s; say so with --delimiter '%s', or export the file again", s.name, d.plural(), s.is)
+				return fmt.Sprintf("the header is separated by %s; expected %s; set --delimiter '%s', or export the file again", s.name, d.plural(), s.is)
 			}
 		}
 	}
 	for i, name := range names {
 		// First of all, and without the name: if the file has no header, these are the values of a record.
 		if strings.Contains(name, "@") {
-			return fmt.Sprintf("column %d of the header holds an @, as an email address does; expected attribute names; put a header on the first line", i+1)
+			return fmt.Sprintf("column %d of the header contains an @, like an email address; expected attribute names; put a header on the first line", i+1)
 		}
 	}
 	columns := make(map[string]int, len(names)) // by name
@@ -68,7 +68,7 @@ func checkNames(names []string, d Delimiter) string {
 			return fmt.Sprintf("the name of column %d has %d bytes; expected an attribute name of at most %d; put a header on the first line, and check its quotes", column, len(name), maxName)
 		case strings.ContainsFunc(name, isInvisible):
 			// A second byte order mark, the zero bytes of UTF-16, a line break between stray quotes, a no-break space.
-			return fmt.Sprintf("the name of column %d holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right", column)
+			return fmt.Sprintf("the name of column %d contains an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right", column)
 		case strings.TrimSpace(name) != name:
 			return fmt.Sprintf("the name of column %d has a space around it; expected an attribute name; remove the space", column)
 		case strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, ".."):

@@ -37,7 +37,7 @@ func entrySize(batchSize int64) int64 { return entryFixed + (batchSize+7)/8 }
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ErrIndexCorrupt means that a file is a damaged index, or not an index.
-var ErrIndexCorrupt = errors.New("this is no index, or it is damaged; expected what the inspection has written; inspect the input again")
+var ErrIndexCorrupt = errors.New("not an index, or a damaged one; expected the index of an inspection; inspect the input again")
 
 // Index locates the batches of an inspected file. It is safe for concurrent use. It reads one entry at a time and keeps
 // none, so its memory use does not depend on the number of batches.

@@ -79,15 +79,15 @@ func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
 		{"dot at the end of a long name", long + ".\n",
 			`users.csv, line 1: the name of column 1 has a dot without a name on both sides; expected object.attribute; fix the name`},
 		{"two byte order marks", "\ufeff\ufeffemail\n",
-			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+			"users.csv, line 1: the name of column 1 contains an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
 		{"line break in a name", "\"email\ncity\",x\n",
-			"users.csv, line 1: the name of column 1 holds an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
+			"users.csv, line 1: the name of column 1 contains an invisible character; expected an attribute name; check that the file is UTF-8 and the header's quotes are right"},
 		{"no header", "secret,secret,secret@example.com\n",
-			"users.csv, line 1: column 3 of the header holds an @, as an email address does; expected attribute names; put a header on the first line"},
+			"users.csv, line 1: column 3 of the header contains an @, like an email address; expected attribute names; put a header on the first line"},
 		{"semicolons", "email;city\n",
-			"users.csv, line 1: the header is separated by semicolons; expected commas; say so with --delimiter ';', or export the file again"},
+			"users.csv, line 1: the header is separated by semicolons; expected commas; set --delimiter ';', or export the file again"},
 		{"tabs", "email\tcity\n",
-			"users.csv, line 1: the header is separated by tabs; expected commas; say so with --delimiter '\\t', or export the file again"},
+			"users.csv, line 1: the header is separated by tabs; expected commas; set --delimiter '\\t', or export the file again"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t, c.input)
@@ -137,8 +137,8 @@ func TestInspectWithAnotherDelimiter(t *testing.T) {
 	}
 
 	for _, c := range []struct{ input, want string }{
-		{"email,city\n", "feed: the header is separated by commas; expected semicolons; say so with --delimiter ',', or export the file again"},
-		{"email|city\n", "feed: the header is separated by bars; expected semicolons; say so with --delimiter '|', or export the file again"},
+		{"email,city\n", "feed: the header is separated by commas; expected semicolons; set --delimiter ',', or export the file again"},
+		{"email|city\n", "feed: the header is separated by bars; expected semicolons; set --delimiter '|', or export the file again"},
 		{"email;city;email\n", `feed: columns 1 and 3 have the same name; expected each name once; remove one of them`},
 		{"email;city\na;b\nc;\"d", "feed: column 2 opens a quote that is not closed before the end of the file; expected a closing quote; close it, and double each quote that belongs to a value"},
 	} {
@@ -436,7 +436,7 @@ func TestReadBatchNoticesAnotherFile(t *testing.T) {
 				}
 				return
 			}
-			want := "users.csv, lines 4-4 (batch 2): the input has changed since it was inspected; expected the same bytes; put the file back as it was, or start a new migration with the changed one"
+			want := "users.csv, lines 4-4 (batch 2): the input has changed since it was inspected; expected the same bytes; restore the file, or start a new migration with the changed one"
 			if !errors.Is(err, ErrInputChanged) || err.Error() != want || data != nil {
 				t.Errorf("%q, error\n%v; want\n%s", data, err, want)
 			}

@@ -18,5 +18,5 @@ func CheckSelection(file string, records, startAt int64, canary int) error {
 	case selected == 1:
 		return refuse(fmt.Sprintf("--canary is %d, and there is one record to load; leave --canary out", canary))
 	}
-	return refuse(fmt.Sprintf("--canary is %d, and there are %d records to load: all would be loaded before anybody is asked; expected 1 to %d, or leave --canary out", canary, selected, selected-1))
+	return refuse(fmt.Sprintf("--canary is %d, and there are %d records to load: all would be loaded before the approval; expected 1 to %d, or leave --canary out", canary, selected, selected-1))
 }

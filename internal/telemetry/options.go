@@ -26,9 +26,9 @@ type Options struct {
 
 // AddFlags adds them.
 func (o *Options) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.LogFormat, "log-format", "text", "of the log: text or json")
-	f.StringVar(&o.LogLevel, "log-level", "info", "from which level on things are logged: debug, info, warn or error")
-	f.StringVar(&o.MetricsAddress, "metrics-address", "", "host:port for /metrics, /healthz and /readyz, as 127.0.0.1:9464; no password guards it, so keep it on this machine or a private network; default: off")
+	f.StringVar(&o.LogFormat, "log-format", "text", "format of the log: text or json")
+	f.StringVar(&o.LogLevel, "log-level", "info", "lowest level that is logged: debug, info, warn or error")
+	f.StringVar(&o.MetricsAddress, "metrics-address", "", "host:port for /metrics, /healthz and /readyz, such as 127.0.0.1:9464; without authentication, so use an address of this machine or a private network; default: off")
 }
 
 // Check returns an error for invalid options.

@@ -92,7 +92,7 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	}
 	recipients, err := age.ParseRecipients(strings.NewReader(text))
 	if err != nil || len(recipients) != 1 {
-		return nil, fmt.Errorf("expected one public key of age, age1…, as age-keygen prints it")
+		return nil, fmt.Errorf("expected one public key of age, age1…, as printed by age-keygen")
 	}
 	return recipients[0], nil
 }
@@ -110,7 +110,7 @@ func ReadIdentities(path string) ([]age.Identity, error) {
 	defer func() { _ = f.Close() }()
 	identities, err := age.ParseIdentities(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s holds no private key of age; expected AGE-SECRET-KEY-1…, as age-keygen writes it", path)
+		return nil, fmt.Errorf("%s contains no private key of age; expected AGE-SECRET-KEY-1…, as printed by age-keygen", path)
 	}
 	return identities, nil
 }
@@ -222,13 +222,13 @@ func readFile(path string) (File, error) {
 		return File{}, damaged(path, err)
 	}
 	if c.Format != format {
-		return File{}, fmt.Errorf("%s has the format %d, expected %d: use the version that has written it", path, c.Format, format)
+		return File{}, fmt.Errorf("%s has the format %d, expected %d: use the version that wrote it", path, c.Format, format)
 	}
 	return File{Batch: c.Batch, Round: c.Round, Changes: c.Changes, path: path, values: c.Values, sealed: c.Sealed}, nil
 }
 
 func damaged(path string, err error) error {
-	return fmt.Errorf("%s is damaged; expected JSON as this program writes it, restore it from a backup: %w", path, err)
+	return fmt.Errorf("%s is damaged; expected JSON of this program; restore it from a backup: %w", path, err)
 }
 
 func folderOf(folder string, batch int) string {

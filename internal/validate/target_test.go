@@ -77,7 +77,7 @@ func TestProbeOfOtherTargets(t *testing.T) {
 		{"a client that may not count", apiError(403), schema, 0, ""},
 		{"a client that may not read the schema", count, apiError(403), 0, "warning target  0 []: the API client may not read the schema"},
 		{"a schema that does not come", count, "no JSON", 0, "warning target  0 []: the schema cannot be read"},
-		{"a target that is busy", apiError(510), schema, 0, "warning target  0 []: the API is there but cannot serve now"},
+		{"a target that is busy", apiError(510), schema, 0, "warning target  0 []: the API is overloaded or temporarily unavailable"},
 		{"a clock that is behind", count, schema, time.Minute, "warning clock  0 []: this machine's clock is about 59s behind the target's"},
 		{"a clock that is ahead", count, schema, -time.Minute, "warning clock  0 []: this machine's clock is about 59s ahead of the target's"},
 	} {
