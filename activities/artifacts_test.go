@@ -71,7 +71,7 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 	noError(t, json.Unmarshal([]byte(r.output("summary_"+done+".json")), &onDisk))
 	expect(t, "the summary on the disk", onDisk, summary)
 
-	// Once more, in another process: the same bytes.
+	// Again, in another process: the same bytes.
 	before := r.outputs()
 	r.restart()
 	must[migration.Summary](r, r.acts.WriteArtifacts, input)
@@ -159,7 +159,7 @@ func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
 	expect(t, "written again", again, stopped)
 	expect(t, "written again", r.outputs(), before)
 
-	// The worker that slept wakes: its run is over.
+	// The suspended worker resumes: its run is over.
 	sends := r.sent()
 	if got := r.load(0, 4); got.Unknown != 2 || r.sent() != sends {
 		t.Errorf("a batch of a run that is over: %+v, %d calls; want it unknown without one", got, r.sent()-sends)
@@ -247,7 +247,7 @@ func TestARetryFileThatWasNotLoadedIsTheUnresolvedOne(t *testing.T) {
 	}
 }
 
-// It remains if the API said that the whole call wrote nothing. A front end cannot know: then it may be there already.
+// It remains if the API said that the whole call wrote nothing. A front end cannot know: then it may exist already.
 func TestHalfABatchIsLeftWhenItsOtherHalfIsLoaded(t *testing.T) {
 	for _, tc := range []struct {
 		byAPI bool

@@ -33,8 +33,8 @@ func asked(r *rig, name string, input any) error {
 	return err
 }
 
-// isRefused holds that an activity is refused before it does anything, and that
-// the error says why.
+// isRefused checks that an activity is refused before it does anything, and that the
+// error says why.
 func isRefused(t *testing.T, what string, err error, says ...string) {
 	t.Helper()
 	var application *temporal.ApplicationError
@@ -49,7 +49,7 @@ func isRefused(t *testing.T, what string, err error, says ...string) {
 	}
 }
 
-// inputs gives the input type of every activity, by name.
+// inputs are the input types of all activities, by name.
 func inputs() map[string]reflect.Type {
 	all := map[string]reflect.Type{}
 	kind := reflect.TypeFor[*Activities]()
@@ -246,7 +246,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 	isRefused(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
 }
 
-// What PrepareFile asks for is asked for by the owner, as the schedule is.
+// What PrepareFile orders counts as ordered by the owner, as the schedule is.
 func TestTheMigrationOfAScheduleIsTaken(t *testing.T) {
 	i := newIncoming(t)
 	noError(t, i.schedule.Order())

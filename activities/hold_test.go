@@ -21,8 +21,8 @@ func refusing(t *testing.T, batches, workers int) (*rig, *front) {
 	return r, f
 }
 
-// limited loads batches beside each other, of which so many records may fail, and
-// says which came back unsent.
+// limited loads batches concurrently, of which so many records may fail, and returns
+// those that came back unsent.
 func (r *rig) limited(a *Activities, limit FailLimit, batches ...int) (unsent []int) {
 	r.t.Helper()
 	var mu sync.Mutex

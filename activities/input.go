@@ -45,7 +45,7 @@ func (m *migrationRun) readInput(b source.Batch) ([]source.Record, []encodedReco
 
 // encode encodes a record for the target, or gives the reason why it is not sent.
 func (m *migrationRun) encode(r source.Record) (encodedRecord, error) {
-	reason, err := m.twinOf(r)
+	reason, err := m.duplicateKey(r)
 	if err != nil || reason != "" {
 		return encodedRecord{reason: reason}, err
 	}

@@ -31,9 +31,9 @@ type Inspected struct {
 	Skipped int             `json:"skipped"` // before --start-at
 	Batches int             `json:"batches"`
 	Start   migration.Start `json:"start"`
-	// Twins are the records of a delta migration that are not sent, because an earlier
+	// DuplicateKeys are the records of a delta migration that are not sent, because an earlier
 	// record of the input has their key.
-	Twins int `json:"twins,omitempty"`
+	DuplicateKeys int `json:"twins,omitempty"`
 	// Canary is how many batches hold the canary's records; 0 without a canary, or if it
 	// is approved already.
 	Canary int `json:"canary,omitempty"`
@@ -77,7 +77,7 @@ func (a *Activities) inspect(ctx context.Context, in InspectInput) (found Inspec
 		return found, refused(errRunOver)
 	}
 	if spec.Delta {
-		if found.Twins, err = findTwins(ctx, spec, folder); err != nil {
+		if found.DuplicateKeys, err = findDuplicateKeys(ctx, spec, folder); err != nil {
 			return found, err
 		}
 	}

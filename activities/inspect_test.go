@@ -69,7 +69,7 @@ func TestADamagedOrMissingIndexIsMadeAgain(t *testing.T) {
 		if staged, err := store.Read(r.spec.Folder.Staged()); err != nil || string(staged) != people(6) {
 			t.Errorf("%s: the copy is %q (%v)", name, staged, err)
 		}
-		// Not with other batches: the ledger speaks of these.
+		// Not with other batches: the entries of the ledger are about these.
 		noError(t, damage(r.spec.Folder))
 		r.spec.BatchSize = 2
 		_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
@@ -229,8 +229,8 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 	big.inspect()
 }
 
-// A later run with another mapping seals those before it: also one that still
-// reads its input, and may wake when this one is at work.
+// A later run with another mapping seals the earlier ones: also one that still reads its
+// input, and may resume when this one is at work.
 func TestARunThatStillInspectsIsSealedByALaterOne(t *testing.T) {
 	r := newRig(t, "") // it comes no further than to its input
 	input := InspectInput{Spec: r.spec, Run: r.run, Now: now}

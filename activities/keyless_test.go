@@ -172,7 +172,7 @@ func TestKeylessRecordsAreInNoHalfOfACallThatAGatewayRefused(t *testing.T) {
 			t.Errorf("%c was written %d times", "aBc"[i], n)
 		}
 	}
-	// What is keyless altogether is in no half at all.
+	// If all records are keyless, no half is sent.
 	r = inspected(t, "email,givenName\n,A\n,B\n")
 	r.answered = func(a *identitycloud.Answer) {
 		*a = identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: a.Sent, Received: a.Received}
@@ -191,7 +191,7 @@ func TestKeylessRecordsAreInHalvesThatTheTargetAskedFor(t *testing.T) {
 	}
 }
 
-// What was certainly not written may be sent, whatever it is.
+// What was certainly not written may be sent, keyless records too.
 func TestKeylessRecordsOfACallThatWroteNothingAreSentAgain(t *testing.T) {
 	for name, answer := range map[string]identitycloud.Answer{
 		"not sent":    {Verdict: identitycloud.NotSent, NothingWritten: true, Reason: "not sent", Err: errors.New("stopped")},
@@ -281,7 +281,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 			if err != nil || keys.Unique != c.unique || keys.Attribute != c.key {
 				t.Errorf("%+v, %v; want %s, unique %v", keys, err, c.key, c.unique)
 			}
-			// A later run holds to it, whatever the schema is by then.
+			// A later run keeps to it, whatever the schema is by then.
 			r.schema = fails(errors.New("asked again"))
 			r.nextRun("run-2")
 			if again := must[Checked](r, r.acts.CheckTarget, r.run); again != first {

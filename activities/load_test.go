@@ -23,7 +23,7 @@ import (
 )
 
 // four has a record that is created, one whose email is taken, one that the
-// target refuses, and one that never gets there.
+// target refuses, and one that cannot be sent.
 const four = "email,givenName,birthday\n" +
 	"new@example.com,New,1/2/1990\n" +
 	"Taken@example.com,Taken,\n" +
@@ -81,7 +81,7 @@ func TestTheAnswerDecidesTheOutcome(t *testing.T) {
 		{"replay", nil, counts{Duplicate: 2, Failed: 2, Calls: 1}, "", "uuff", 1}, // until they are looked up
 		{"wrong-order", nil, counts{Created: 2, Failed: 2, Calls: 1}, "", "ccff", 1},
 		{"http413-after", nil, counts{Unknown: 3, Failed: 1, Calls: 5}, "too large", "uuuf", 1},
-		// The lists can be changed: then the target's word is taken for it.
+		// With other lists the target's words count.
 		{"http502", []option{noneIsUnknown}, counts{Failed: 4, Calls: 1}, "http 502", "ffff", 0},
 		{"api500", []option{noneIsUnknown}, counts{Failed: 4, Calls: 1}, "api 500", "ffff", 0},
 		{"hang", []option{hang, noneIsUnknown}, counts{Unknown: 3, Failed: 1, Calls: 1}, "timeout", "uuuf", 0},
@@ -192,7 +192,7 @@ func TestTooLargeIsHalvedUntilItFits(t *testing.T) {
 	}
 }
 
-// The API alone can say that nothing of a call was written; else its records may be there before their half is sent.
+// The API alone can say that nothing of a call was written; else its records may exist before their half is sent.
 func TestWhatATooLargeCallMayHaveWritten(t *testing.T) {
 	for byAPI, want := range map[bool]string{false: "hhhh", true: "----"} {
 		r := inspected(t, people(4))
@@ -311,8 +311,8 @@ func TestARunThatIsOverSendsNothing(t *testing.T) {
 	}
 }
 
-// A worker that is stopped while it waits for its start time, behind its claim,
-// may wake when the run is over.
+// A worker that is suspended while it waits for its start slot, after its claim, may
+// resume when the run is over.
 func TestARunThatEndsWhileACallWaitsSendsNothing(t *testing.T) {
 	r := inspected(t, people(4), withSpec(func(s *migration.Spec) { s.RateLimit = 10 }))
 	r.before = func(int) {
@@ -564,7 +564,7 @@ func TestADamagedFolderIsAStorageError(t *testing.T) {
 	expectType(t, err, Storage, true, "damaged")
 }
 
-// A bucket that does not answer holds its own runs up, and no others.
+// A bucket that does not answer delays its own runs, and no others.
 func TestARunDoesNotWaitForTheBucketOfAnother(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")

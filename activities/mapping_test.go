@@ -27,19 +27,13 @@ func (r *rig) useMapping(text string) {
 	noError(r.t, store.Write(r.spec.MappingFile, []byte(text)))
 }
 
-// nextRun is a later run of the same migration, in another process.
-func (r *rig) nextRun(id string) {
-	r.run.ID = id
-	r.restart()
-}
-
 func (r *rig) refusedInspection(words ...string) {
 	r.t.Helper()
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 	expectType(r.t, err, Refused, false, words...)
 }
 
-// holds holds that these texts stand in the records that the target has.
+// holds checks that the records of the target have these texts.
 func (r *rig) holds(texts ...string) {
 	r.t.Helper()
 	log, err := store.Read(store.Join(r.state, sandbox.TruthFile))
@@ -129,7 +123,7 @@ func TestAMappingThatCannotBeFollowedIsRefused(t *testing.T) {
 			if _, err := store.Stat(r.run.Folder.Index()); err == nil {
 				t.Error("there is an index, want none")
 			}
-			// Mended, the same migration begins.
+			// Fixed, the same migration begins.
 			r.useMapping(legacyMapping)
 			r.nextRun("run-2")
 			r.inspect()
@@ -171,7 +165,7 @@ func TestAnotherMappingIsRefusedOnceSomethingWasSent(t *testing.T) {
 
 func TestBatchesAreCutByWhatTheMappingMakes(t *testing.T) {
 	r := newRig(t, people(8), batchSize(8))
-	// A mebibyte in each record: the input does not tell.
+	// A mebibyte in each record, which the input does not show.
 	r.useMapping("attributes:\n  aboutMe: {constant: " + strings.Repeat("x", 1000_000) + "}\n")
 	if got := r.inspect(); got.Batches != 2 {
 		t.Errorf("%d batches, want 2: eight records of a megabyte do not fit into one call", got.Batches)

@@ -47,7 +47,7 @@ func scrape(r *rig, m *telemetry.Telemetry) string {
 	return string(text)
 }
 
-// expectMetrics holds that a scrape has these samples, whose target is the
+// expectMetrics checks that a scrape has these samples, whose target is the
 // sandbox.
 func expectMetrics(r *rig, text string, samples ...string) {
 	r.t.Helper()

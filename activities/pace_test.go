@@ -259,7 +259,7 @@ func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
 		t.Errorf("%d calls in a pause, want none", r.sent())
 	}
 
-	// A worker that stops gives its batch back: that is no attempt.
+	// A worker that stops has not started its batch: no attempt is consumed.
 	stop := make(chan struct{})
 	time.AfterFunc(100*time.Millisecond, func() { close(stop) })
 	_, err := run[BatchResult](r, worker.Options{}, stop, r.acts.LoadBatch, r.batch(0, 4))

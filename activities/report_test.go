@@ -1,19 +1,14 @@
 package activities
 
 import (
-	"encoding/json"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/store"
 )
 
 func (r *rig) report() string {
@@ -82,8 +77,8 @@ func TestTheReportOfAMigration(t *testing.T) {
 	}
 }
 
-// The first time the artifacts decide that what a sleeping worker has claimed is
-// unknown, the second time that is decided.
+// The first time the artifacts decide that the claim of a suspended worker is unknown,
+// the second time that is decided.
 func TestTheReportOfACallWhoseWorkerDied(t *testing.T) {
 	r := inspected(t, people(4), batchSize(2))
 	r.claim(ledger.Key{Batch: 1})
@@ -94,41 +89,6 @@ func TestTheReportOfACallWhoseWorkerDied(t *testing.T) {
 	r.restart()
 	if r.artifacts(true); r.report() != before {
 		t.Errorf("written again:\n%s\nbefore:\n%s", r.report(), before)
-	}
-}
-
-// Entries of earlier versions have no times. The claims have.
-func TestTheReportOfAMigrationOfAnEarlierVersion(t *testing.T) {
-	onDisk(t)
-	r := inspected(t, people(6), batchSize(2))
-	r.loadAll(0)
-	err := filepath.WalkDir(r.run.Folder.Ledger(), func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".outcomes" {
-			return err
-		}
-		data, err := store.Read(path)
-		if err != nil {
-			return err
-		}
-		var entry map[string]any
-		if err := json.Unmarshal(data, &entry); err != nil {
-			return err
-		}
-		if entry["at"] == nil || entry["took"] == nil {
-			t.Errorf("%s has no times: %s", path, data)
-		}
-		delete(entry, "at")
-		delete(entry, "took")
-		if data, err = json.Marshal(entry); err != nil {
-			return err
-		}
-		return durablefs.WriteFile(path, data)
-	})
-	noError(t, err)
-	r.artifacts(false)
-	r.expectInReport("made them: 3 calls.", "Of 3 calls 3 were answered", `<h3 id="throughput">`)
-	if strings.Contains(r.report(), `id="latency"`) {
-		t.Errorf("the report draws latencies that are not known:\n%s", r.report())
 	}
 }
 

@@ -83,8 +83,8 @@ func TestWithoutUnknownRecordsThereIsNoRetryFile(t *testing.T) {
 	}
 }
 
-// A worker that slept while it listed the batches of a round may know of more than
-// are in it: duplicates were resolved meanwhile.
+// A worker that was suspended while it listed the batches of a round may have listed too
+// many: duplicates were resolved meanwhile.
 func TestALateListOfARoundDoesNotHold(t *testing.T) {
 	r := inspected(t, people(8))
 	r.lose = func(int) bool { return true }
@@ -117,8 +117,7 @@ func TestTwoWorkersWriteOneRetryFile(t *testing.T) {
 	results := make(chan made, 4)
 	for range cap(results) {
 		go func() {
-			// Of two that write at the same moment the older one fails, and is
-			// tried again.
+			// Of two concurrent writers the older one fails, and is retried.
 			var last made
 			for range 20 {
 				last.file, last.err = run[migration.RetryFile](r, worker.Options{}, nil, r.acts.WriteRetryFile, RetryFileInput{Run: r.run, Round: 1, Now: now})

@@ -36,8 +36,8 @@ const patience = 30 * time.Second
 
 var now = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 
-// rig is one migration into a sandbox, with the activities of one process. The
-// hooks can change what a call comes to, after the sandbox has done it.
+// rig is one migration into a sandbox, with the activities of one process. The hooks can
+// change the result of a call, after the sandbox has made it.
 type rig struct {
 	t       *testing.T
 	acts    *Activities
@@ -125,8 +125,8 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 	return r
 }
 
-// workPlace is a folder, or with DATALOAD_TEST_BUCKET=1 one of a bucket in memory:
-// all that holds on a disk holds there.
+// workPlace is a folder, or with DATALOAD_TEST_BUCKET=1 one of a bucket in memory, which
+// must pass the same tests.
 func workPlace(t *testing.T) string {
 	if !inBucket() {
 		return t.TempDir()
@@ -134,8 +134,8 @@ func workPlace(t *testing.T) string {
 	return "mem://" + strings.ToLower(rand.Text()) + "/work"
 }
 
-// inBucket is asked while a test runs, so that the results of one way are not
-// taken for those of the other.
+// inBucket reads the environment while a test runs, so that the test cache keeps the two
+// kinds of results apart.
 func inBucket() bool { return os.Getenv("DATALOAD_TEST_BUCKET") != "" }
 
 // onDisk skips a test that is about what only disks have: modes, folders,
@@ -282,7 +282,7 @@ func (r *rig) sent() int {
 	return r.sends
 }
 
-// activityEnvironment runs one activity, as the process with these options.
+// run runs one activity, as a worker with these options.
 func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, input any) (result T, err error) {
 	r.t.Helper()
 	var suite testsuite.WorkflowTestSuite
@@ -319,8 +319,8 @@ func must[T any](r *rig, activity, input any) T {
 	return result
 }
 
-// inspect is what happens before anything is sent, with what CheckTarget finds
-// out of a schema that calls the primary key unique.
+// inspect is what happens before anything is sent: InspectSource, and CheckTarget with a
+// schema in which the primary key is unique.
 func (r *rig) inspect() Inspected {
 	r.t.Helper()
 	inspected := must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
@@ -388,11 +388,17 @@ func (r *rig) retryRound(round int) {
 	r.resolve(round, true)
 }
 
+// nextRun is a later run of the same migration, in another process.
+func (r *rig) nextRun(id string) {
+	r.run.ID = id
+	r.restart()
+}
+
 // resume is a new process that runs the migration again, without lost answers.
 func (r *rig) resume() {
 	r.t.Helper()
-	r.restart()
-	r.run.ID, r.lose = "run-2", nil
+	r.nextRun("run-2")
+	r.lose = nil
 	r.inspect()
 }
 
@@ -525,8 +531,8 @@ func (r *rig) outputs() map[string]string {
 	return all
 }
 
-// expectType holds that an error has a type that the workflows know, that a
-// retry is or is not of use, and that it quotes no record.
+// expectType checks the type of an error, whether it is retryable, and that it quotes no
+// record.
 func expectType(t *testing.T, err error, kind string, retryable bool, words ...string) {
 	t.Helper()
 	var application *temporal.ApplicationError

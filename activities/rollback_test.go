@@ -255,7 +255,7 @@ func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
 	if mark, err := r.spec.Folder.RolledBack(); err == nil {
 		t.Errorf("the migration is marked %+v", mark)
 	}
-	// A worker of that run that wakes does nothing.
+	// A worker of that run that resumes does nothing.
 	old := r.run
 	changes := r.changes
 	r.rollBack(func(*migration.Rollback) {})

@@ -187,7 +187,7 @@ func TestPrepareFileFindsTheMigrationByContent(t *testing.T) {
 		t.Errorf("the same content has the migration %s in %s; want %s", again.Spec.ID, again.Spec.Folder, p.Spec.ID)
 	}
 
-	// The file of a migration that is not at its end has another content now.
+	// The file of an unfinished migration has another content now.
 	i.schedule.KeepFiles = true
 	other := i.prepare(i.put("users.csv", people(4)))
 	if other.Instead == nil || other.Instead.Result != migration.FileRefused || !strings.Contains(other.Instead.Reason, "has changed since its migration "+p.Spec.ID) {

@@ -50,9 +50,8 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 	}
 }
 
-// A request to a bucket may take longer than a dead worker is waited for. Without
-// a heartbeat a second attempt would begin beside the first, and what that writes
-// late would undo a later order.
+// A request to a bucket may take longer than the heartbeat timeout. Without a heartbeat a
+// second attempt would begin beside the first, whose late write would undo a later order.
 func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")

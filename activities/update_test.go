@@ -113,8 +113,8 @@ func TestADuplicateIsUpdatedInWhatDiffers(t *testing.T) {
 	if ids != "89" || changed["givenName"] != nil {
 		t.Errorf("clients %v, given name %v; want 8 and 9, and null", clients, changed["givenName"])
 	}
-	// Duplicates are looked up twice, to see whose they are and to update them, with a
-	// few records of ours and the schema once.
+	// Duplicates are looked up twice, to resolve and to update them; a few records of ours
+	// and the schema are read once.
 	expect(t, "calls", r.endpoints(), map[string]int{"entity.bulkCreate": 4, "entity.find": 3, "entity": 2 + 3 + 1, "entity.update": 2, "entity.replace": 1, "entityType": 1})
 
 	expect(t, "what the updates sent", r.bodies, []string{
@@ -134,7 +134,7 @@ func TestADuplicateIsUpdatedInWhatDiffers(t *testing.T) {
 		},
 	})
 
-	// Once more, in another process: it is decided.
+	// Again, in another process: it is decided.
 	calls := r.endpoints()
 	r.restart()
 	if again := r.update(1); again != (ledger.Updates{Updated: 2, Unchanged: 1}) {
@@ -384,7 +384,7 @@ func TestARecordWithAPlainPasswordIsAlwaysUpdated(t *testing.T) {
 func TestAKeyThatStandsTwiceIsLoadedOnce(t *testing.T) {
 	input := "email,givenName\na1@example.com,First\nb@example.com,B\nA1@Example.com,Second\nc@example.com,C\na1@example.com,Third\n"
 	r := newRig(t, input, withSpec(isDelta), batchSize(2))
-	if got := r.inspect(); got.Twins != 2 || got.Records != 5 {
+	if got := r.inspect(); got.DuplicateKeys != 2 || got.Records != 5 {
 		t.Errorf("%+v, want 2 duplicate keys in 5 records", got)
 	}
 	r.stranger(`{"email":"a1@example.com","givenName":"Old"}`)
@@ -407,7 +407,7 @@ func TestAKeyThatStandsTwiceIsLoadedOnce(t *testing.T) {
 		t.Errorf("update_fail: %q, want no rows: no update failed", got)
 	}
 
-	// In a migration that is none, every record is sent.
+	// A migration without --delta-migration sends every record.
 	plain := inspected(t, input, batchSize(2))
 	plain.loadAll(0)
 	if known := plain.known(0); known != "cc fc f" {
@@ -577,7 +577,7 @@ func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
 func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	r := inspected(t, "legacyId,givenName\n7,Seven\n", withSpec(func(s *migration.Spec) { s.Delta, s.PrimaryKey = true, "legacyId" }))
 	o := r.opened()
-	// The sandbox knows email only as unique: the refusal is put in.
+	// In the sandbox only email is unique, so the refusal is written into the ledger.
 	b := ledger.NewOutcomes(1)
 	b.Duplicate(0, "Attempted to update a duplicate value")
 	if _, _, err := o.ledger.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {

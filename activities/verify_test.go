@@ -67,7 +67,7 @@ func (r *rig) ledgerFiles() string {
 	return all.String()
 }
 
-// expectFound compares what is not zero, and holds that no value is in it.
+// expectFound compares what is not zero, and checks that no value is in it.
 func expectFound(t *testing.T, got, want migration.VerifyResult) {
 	t.Helper()
 	g, _ := json.Marshal(got)
@@ -243,7 +243,7 @@ func TestAPlainPasswordIsNotCompared(t *testing.T) {
 	if known := r.known(0); known != "ccc" {
 		t.Fatalf("loaded: %q, want ccc", known)
 	}
-	// As the platform does, which shows no plain text.
+	// As the platform does: it shows no plain text.
 	r.edit("a1@example.com", `{"password":`+hash+`}`)
 	r.edit("a3@example.com", `{"password":`+hash+`}`)
 	r.readBack(0)

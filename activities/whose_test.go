@@ -358,8 +358,8 @@ func TestLookingUpCostsATenthMoreCallsAtMost(t *testing.T) {
 	}
 }
 
-// A view of what was written that is behind is waited for, and at last the keys are asked
-// for.
+// While the view of what was written is behind it is read again; in the end the keys are
+// looked up.
 func TestAViewThatIsBehindDecidesNothing(t *testing.T) {
 	r := inspected(t, people(300), batchSize(100), faults("replay=34"), server(func(o *sandbox.Options) { o.FindLag = 2 * time.Second }))
 	must[struct{}](r, r.acts.CheckTarget, r.run)

@@ -102,10 +102,10 @@ type fake struct {
 
 	entities func() (*int64, error)
 
-	updated map[int]ledger.Updates // by batch
-	update  func(in activities.UpdateInput, attempt int) (ledger.Updates, error)
-	delta   bool
-	twins   int
+	updated       map[int]ledger.Updates // by batch
+	update        func(in activities.UpdateInput, attempt int) (ledger.Updates, error)
+	delta         bool
+	duplicateKeys int
 
 	steered []activities.SteerInput
 	steer   func() error
@@ -238,7 +238,7 @@ func (f *fake) InspectSource(_ context.Context, in activities.InspectInput) (act
 			return activities.Inspected{}, err
 		}
 	}
-	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, Twins: f.twins, Canary: f.canary}, nil
+	return activities.Inspected{Records: f.batches * recordsABatch, Batches: f.batches, DuplicateKeys: f.duplicateKeys, Canary: f.canary}, nil
 }
 
 func (f *fake) KeepFailure(_ context.Context, in activities.FailureInput) error {

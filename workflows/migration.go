@@ -103,7 +103,7 @@ func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 }
 
 func (m *migrationRun) checkTarget(ctx workflow.Context) error {
-	m.progress.Records, m.progress.DuplicateKeys = m.source.Records, m.source.Twins
+	m.progress.Records, m.progress.DuplicateKeys = m.source.Records, m.source.DuplicateKeys
 	var checked activities.Checked
 	err := execute(withAttempts(ctx, checkAttempts), "can "+m.spec.Target.Host()+" be used?", a.CheckTarget, m.ref, &checked)
 	m.progress.KeylessNote = checked.KeylessNote

@@ -51,7 +51,7 @@ func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 		}
 		return ledger.Updates{Updated: 7, Unchanged: 2, Failed: 1}, nil
 	}
-	f.twins = 3
+	f.duplicateKeys = 3
 	if _, err := e.migrate(isDelta); err != nil {
 		t.Fatal(err)
 	}

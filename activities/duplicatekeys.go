@@ -11,26 +11,24 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// In a delta migration a record whose key stands in the input before it is not
-// sent: after the first one had created the record, the second would update it,
-// and which of two batches comes first is chance.
+// A delta migration does not send a record whose key an earlier record of the input has:
+// the first would create it and the second update it, in an order that is left to chance.
 
-// findTwins lists these records, in the migration's folder, and says how many
-// there are. A list that an earlier run has made is kept: it is of the same
-// input.
-func findTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (int, error) {
-	twins, err := dupkeys.Open(folder.DuplicateKeys())
+// findDuplicateKeys lists these records in the migration's folder, and counts them. The
+// list of an earlier run is kept: it is of the same input.
+func findDuplicateKeys(ctx context.Context, spec migration.Spec, folder migration.Folder) (int, error) {
+	keys, err := dupkeys.Open(folder.DuplicateKeys())
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, dupkeys.ErrCorrupt) {
-		twins, err = writeTwins(ctx, spec, folder)
+		keys, err = writeDuplicateKeys(ctx, spec, folder)
 	}
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = twins.Close() }()
-	return int(twins.Count()), nil
+	defer func() { _ = keys.Close() }()
+	return int(keys.Count()), nil
 }
 
-func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folder) (*dupkeys.List, error) {
+func writeDuplicateKeys(ctx context.Context, spec migration.Spec, folder migration.Folder) (*dupkeys.List, error) {
 	d, err := openDataset(folder, spec)
 	if err != nil {
 		return nil, err
@@ -42,9 +40,9 @@ func writeTwins(ctx context.Context, spec migration.Spec, folder migration.Folde
 	return dupkeys.Find(ctx, d.keysInOrder(), folder.DuplicateKeys())
 }
 
-// twinOf is why a record is not sent: its key stands in the input before it. It
-// is "" for the others.
-func (m *migrationRun) twinOf(r source.Record) (string, error) {
+// duplicateKey is the reason why a record is not sent: an earlier one has its key. It is
+// "" for the others.
+func (m *migrationRun) duplicateKey(r source.Record) (string, error) {
 	if m.duplicateKeys == nil {
 		return "", nil
 	}
