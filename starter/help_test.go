@@ -24,16 +24,16 @@ func TestHelpSortsFlagsAndCommandsByUse(t *testing.T) {
 	root := newCommand(io.Discard, io.Discard, &code)
 	root.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[headingKey] == nil {
-			t.Errorf("--%s stands under no heading of --help; expected one, see under", f.Name)
+			t.Errorf("--%s has no heading in --help; expected one, see under", f.Name)
 		}
 		lines := regexp.MustCompile(`(?m)^ .{4} --`+f.Name+`[ \[]`).FindAllString(help.String(), -1)
 		if len(lines) != 1 {
-			t.Errorf("--%s stands in --help %d times; expected once", f.Name, len(lines))
+			t.Errorf("--%s is %d times in --help; expected once", f.Name, len(lines))
 		}
 	})
 	for _, c := range root.Commands() {
 		if !root.ContainsGroup(c.GroupID) {
-			t.Errorf("the command %s stands under no heading of --help", c.Name())
+			t.Errorf("the command %s has no heading in --help", c.Name())
 		}
 	}
 	in := help.String()
@@ -46,7 +46,7 @@ func TestHelpSortsFlagsAndCommandsByUse(t *testing.T) {
 	}
 }
 
-// TestEveryOptionIsDocumented looks for each option of each command in the
+// TestEveryOptionIsDocumented searches each option of each command in the
 // README or in a page of docs.
 func TestEveryOptionIsDocumented(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")

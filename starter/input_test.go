@@ -64,7 +64,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			e.Input = original
 			verify(t, e)
 			if f := m.figures(); f.Records["remaining"] == 0 || f.Records["created"] == 0 || f.Records["unknown"]+f.Records["failed"] > 0 {
-				t.Errorf("the records came to %v; want some created, the rest remaining", f.Records)
+				t.Errorf("the records are %v; want some created, the rest remaining", f.Records)
 			}
 			calls := s.calls()
 			code, wrong := m.run()
@@ -79,7 +79,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			exitCode(t, again, code, 0)
 			m.check()
 			if f := m.figures(); f.Records["created"] != 200 || len(m.artifacts("remaining_*")) > 0 {
-				t.Errorf("the records came to %v, remaining files %q; want 200 created and none", f.Records, m.artifacts("remaining_*"))
+				t.Errorf("the records are %v, remaining files %q; want 200 created and none", f.Records, m.artifacts("remaining_*"))
 			}
 		})
 	}

@@ -121,7 +121,7 @@ func TestAPreviewReadsAnInputAsAMigrationDoes(t *testing.T) {
 				t.Errorf("mapping %s: exit code %d, %s, and\n%s\nwant %q", command, code, stderr.String(), stdout.String(), want)
 			}
 			if strings.Contains(command, "--start-at 2") && strings.Contains(stdout.String(), "record 1,") {
-				t.Errorf("mapping %s shows what stands before\n%s", command, stdout.String())
+				t.Errorf("mapping %s shows the records before\n%s", command, stdout.String())
 			}
 		}
 	}
@@ -159,7 +159,7 @@ func TestOptionsThatAFileIsTooShortForAreRefused(t *testing.T) {
 			}
 			for _, begun := range []string{"state/migrations", "state/inputs", "out"} {
 				if left, _ := os.ReadDir(filepath.Join(dir, begun)); len(left) > 0 {
-					t.Errorf("%s %s has begun something: %v in %s", how, tc.options, left, begun)
+					t.Errorf("%s %s has started something: %v in %s", how, tc.options, left, begun)
 				}
 			}
 		}
@@ -183,7 +183,7 @@ func TestOptionsThatAFileIsTooShortForAreRefused(t *testing.T) {
 
 // A header without records is a file of nothing: there is nothing to refuse, and
 // nothing to claim.
-func TestAFileWithoutRecordsIsTold(t *testing.T) {
+func TestAFileWithoutRecordsIsReported(t *testing.T) {
 	withoutTarget(t)
 	code, stdout, stderr, _ := inFolder(t, "email\n", "validate", "--offline")
 	if code != migration.ExitDone || !strings.Contains(stdout, "a header and no records") {

@@ -62,7 +62,7 @@ func (l *lab) write(name string, content []byte) string {
 	return path
 }
 
-// people are invented users of their own.
+// people are the rows of synthetic users.
 func people(t *testing.T, o fakeusers.Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -144,7 +144,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 	}
 }
 
-func TestInputsThatAreStagedGoOnAfterAKillAndAStop(t *testing.T) {
+func TestStagedInputsAreResumedAfterAKillAndAStop(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
@@ -197,7 +197,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	verify(t, e)
 	f := m.figures()
 	if f.Records["unknown"] == 0 || f.Records["failed"] != 1 {
-		t.Fatalf("the records came to %v; want some unknown, 1 failed", f.Records)
+		t.Fatalf("the records are %v; want some unknown, 1 failed", f.Records)
 	}
 	// By hand, as with dataload.py: the same options and the retry file.
 	byHand := *m
@@ -206,7 +206,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	code, second := byHand.run()
 	exitCode(t, second, code, 0)
 	if got := byHand.figures(); got.Records["created"] != f.Records["unknown"] {
-		t.Errorf("the retry file came to %v; want %d created", got.Records, f.Records["unknown"])
+		t.Errorf("the retry file has %v; want %d created", got.Records, f.Records["unknown"])
 	}
 }
 
@@ -283,7 +283,7 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	exitCode(t, p, p.wait(), 5)
 	if text := p.output(); !strings.Contains(text, "not started") || !strings.Contains(text, "stopped") {
-		t.Errorf("the table is\n%s\nwant one stopped, one not begun", text)
+		t.Errorf("the table is\n%s\nwant one stopped, one not started", text)
 	}
 	m.flags = append(m.flags, "--rate-limit", "0")
 	code, again := m.run()

@@ -23,7 +23,7 @@ func inMemory(t *testing.T, elements ...string) string {
 	return store.Join("mem://"+strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))+"/?nomd5=true", elements...)
 }
 
-func TestWhereThingsAreKept(t *testing.T) {
+func TestLocationsOfWorkStateAndResults(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestWhereThingsAreKept(t *testing.T) {
 			continue
 		}
 		if o.work() != c.work || o.stateDir != "/state" || o.outputDir != c.results {
-			t.Errorf("%s: the work is in %s, the state in %s, the results come to %s; want %s, /state, %s", c.name, o.work(), o.stateDir, o.outputDir, c.work, c.results)
+			t.Errorf("%s: the work is in %s, the state in %s, the results in %s; want %s, /state, %s", c.name, o.work(), o.stateDir, o.outputDir, c.work, c.results)
 		}
 	}
 }
@@ -100,7 +100,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 		}
 		hasAll(t, errs.String(), c.want...)
 		if strings.Contains(errs.String(), "invented-secret") {
-			t.Errorf("%q tells the secret: %s", c.args, errs.String())
+			t.Errorf("%q shows the secret: %s", c.args, errs.String())
 		}
 		if entries, err := os.ReadDir(state); err != nil || len(entries) > 0 {
 			t.Errorf("%q: the state folder has %v, %v; want nothing", c.args, entries, err)
@@ -124,7 +124,7 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 	hasAll(t, text, "cannot keep the work of migrations in s3://bucket/dataload?", "connection refused", "expected a bucket that answers", "docs/object-storage.md")
 	for _, name := range []string{"engine", "sandbox", "inputs"} {
 		if _, err := os.Stat(filepath.Join(dir, "state", name)); err == nil {
-			t.Errorf("%s was begun", name)
+			t.Errorf("%s was created", name)
 		}
 	}
 	var out, errs bytes.Buffer
@@ -226,7 +226,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 			t.Error(err)
 		}
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
-			t.Errorf("%s with %s: it is there: %t, %v; want only copies removed that nobody needs", c.path, o.text(), has, err)
+			t.Errorf("%s with %s: it is there: %t, %v; want only copies removed that no migration needs", c.path, o.text(), has, err)
 		}
 	}
 }

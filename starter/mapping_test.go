@@ -99,6 +99,6 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 	code, p = with("--mapping", first, "--rate-limit", "0").run()
 	exitCode(t, p, code, 0)
 	if f := m.figures(); f.Records["created"] != 200 {
-		t.Errorf("the records came to %v, want 200 created", f.Records)
+		t.Errorf("the records are %v, want 200 created", f.Records)
 	}
 }

@@ -86,7 +86,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	exitCode(t, p, code, 0)
 }
 
-func TestAScheduleTellsWhichFileItCannotTakeAndTakesTheNext(t *testing.T) {
+func TestAScheduleReportsTheFileThatItCannotTakeAndTakesTheNext(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

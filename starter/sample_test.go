@@ -99,7 +99,7 @@ func TestSampleTakesAConfiguration(t *testing.T) {
 	}
 }
 
-// All in one style: a phrase that stands by itself, without a full stop.
+// All in one style: a phrase without a full stop.
 func TestEveryFlagSaysWhatItIs(t *testing.T) {
 	style := regexp.MustCompile(`^([a-z]|API |CSV |HTTP )\S* ?\S.*[^.\s]$`)
 	var check func(c *cobra.Command)

@@ -15,7 +15,7 @@ import (
 	"durable-dataload/internal/fakeusers"
 )
 
-// nightly is a schedule, and the folder that its files come to.
+// nightly is a schedule, and the folder in which its files arrive.
 type nightly struct {
 	lab    *lab
 	target *target
@@ -66,7 +66,7 @@ func (n *nightly) put(name string, content []byte) {
 	}
 }
 
-// told is what a run has written down: results and where the file went, by name.
+// told is what a run has recorded: results and where the file went, by name.
 type told struct {
 	ID    string `json:"workflow_id"`
 	Files []struct {
@@ -105,7 +105,7 @@ func (n *nightly) next() (result told) {
 	return result
 }
 
-// view is what describe tells.
+// view is the output of describe.
 type view struct {
 	Paused  bool
 	Note    string
@@ -186,7 +186,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 	// loaded again, whatever its name.
 	n.schedule("unpause", "nightly", "--reason", "it was mended")
 	if v := n.describe(); v.Paused || v.Note != "unpaused: it was mended" {
-		t.Errorf("%+v; want it to go on, with the reason", v)
+		t.Errorf("%+v; want it active, with the reason", v)
 	}
 	n.put("one-again.csv", one)
 	n.put("one.csv", two)
@@ -203,7 +203,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 		}
 	}
 	if v := n.describe(); v.Paused {
-		t.Errorf("%+v; want it to go on", v)
+		t.Errorf("%+v; want it active", v)
 	}
 	calls := s.calls()
 	n.schedule("trigger", "nightly")
@@ -218,7 +218,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 	}
 }
 
-func TestAServeThatIsKilledGoesOn(t *testing.T) {
+func TestAServeThatIsKilledResumes(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "50ms")
@@ -231,7 +231,7 @@ func TestAServeThatIsKilledGoesOn(t *testing.T) {
 	if calls := s.calls(); calls >= 60 {
 		t.Fatalf("%d calls until the kill: this was no test", calls)
 	}
-	// A person who tries it without serve hears whose it is.
+	// Without serve the error names the schedule that it belongs to.
 	m := &migration{lab: l, target: s, input: l.path("incoming", "users.csv"), state: l.path("state"), out: l.path("out"), batch: 10,
 		flags: []string{"--batch-size", "10"}, env: s.credentials()}
 	code, p := m.run()
@@ -242,7 +242,7 @@ func TestAServeThatIsKilledGoesOn(t *testing.T) {
 	m.input = l.path("incoming", "done", "users.csv")
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
-		t.Errorf("the records came to %v; want 600 created or recovered", f.Records)
+		t.Errorf("the records are %v; want 600 created or recovered", f.Records)
 	}
 	code, p = m.run()
 	refused(t, p, code, 1, "migrated already")
@@ -266,7 +266,7 @@ func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
 	result := n.next()
 	sameLines(t, result.results(), []string{"users.csv: migrated, done"})
 	if r := result.Files[0].Records; r["created"] != 400 {
-		t.Errorf("the records came to %v; want 400 created, since calls in flight come to their end", r)
+		t.Errorf("the records are %v; want 400 created, since calls in flight finish", r)
 	}
 }
 
@@ -278,7 +278,7 @@ func TestAScheduleOfAnotherService(t *testing.T) {
 	n := l.nightly(s, remote, "--task-queue", "remote-nightly")
 	n.put("users.csv", people(t, fakeusers.Options{Records: 20, Seed: 305}))
 	if text := n.schedule("trigger", "nightly"); !strings.Contains(text, "waits for starter serve") {
-		t.Errorf("%s; want to hear that nobody works for it", text)
+		t.Errorf("%s; want that no worker polls its task queue", text)
 	}
 	n.remote = append(remote, "--task-queue", "remote-nightly")
 	n.serve()

@@ -16,7 +16,7 @@ import (
 	"durable-dataload/workflows"
 )
 
-func TestRecordsStandSomewhereWhileAMigrationRuns(t *testing.T) {
+func TestEveryRecordHasADispositionWhileAMigrationRuns(t *testing.T) {
 	round := func(n int, c ledger.Counts, r activities.Resolved) workflows.RoundProgress {
 		return workflows.RoundProgress{Round: n, Counts: c, Resolved: r}
 	}
@@ -76,7 +76,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
+func TestTheStatusShowsWhatAMigrationWaitsFor(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	one := 1
 	s := status{
@@ -121,8 +121,8 @@ func TestAPersonSeesWhatAMigrationDoesAndWaitsFor(t *testing.T) {
 	}
 
 	s.Events = make([]migration.Event, 30)
-	if page := printed(t, s, true); !strings.Contains(page, "10 more before that") {
-		t.Errorf("of 30 events it does not say how many are not shown:\n%s", page)
+	if page := printed(t, s, true); !strings.Contains(page, "10 earlier ones") {
+		t.Errorf("of 30 events the page does not have the number that it leaves out:\n%s", page)
 	}
 	s.Paused = ""
 	if page := printed(t, s, true); !strings.Contains(page, "No calls are made now: the breaker is open: http 503\n") || strings.Contains(page, "resume migration-users.csv-00000000000a; ") {
@@ -165,7 +165,7 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 	}
 }
 
-func TestWatchersHearWhatChanges(t *testing.T) {
+func TestChangesOfTheConditionAreReported(t *testing.T) {
 	now := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	calm := condition{}
 	paused := condition{paused: "by olga@desk"}
@@ -202,7 +202,7 @@ func TestWatchersHearWhatChanges(t *testing.T) {
 	}
 }
 
-func TestAPauseIsNotToldTwice(t *testing.T) {
+func TestAPauseIsReportedOnce(t *testing.T) {
 	p := workflows.Progress{Steering: &workflows.Steering{Control: migration.Control{Paused: true, PausedText: "by olga"}}}
 	if got, want := conditionOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (condition{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
@@ -213,7 +213,7 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 	}
 	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
 	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
-		t.Errorf("nobody waits, and the gate is %+v; want %+v", got, want)
+		t.Errorf("no activity waits, and the gate is %+v; want %+v", got, want)
 	}
 	waiting := pace.State{Places: 1, Closed: "the timetable has a rest"}
 	if got := *gateIn(stale, &waiting); got != waiting {
@@ -221,7 +221,7 @@ func TestAPauseIsNotToldTwice(t *testing.T) {
 	}
 }
 
-func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
+func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 	p := workflows.Progress{Phase: workflows.PhaseLoading, Records: 100, Loading: ledger.Counts{Created: 50}}
 	began := time.Now().Add(-10 * time.Second)
 	slow := &pace.State{Limit: 4, Allowed: 0.05, Places: 1}
@@ -253,7 +253,7 @@ func TestProgressPromisesNothingWhileNoCallsAreMade(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsTellHowTheGateStands(t *testing.T) {
+func TestHeartbeatsHaveTheStateOfTheGate(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		details any

@@ -180,7 +180,7 @@ func TestDryRunWritesWhatWouldBeSent(t *testing.T) {
 }
 
 // only is the content of the one file of the output folder that has such a
-// name, which nobody else may read.
+// name, readable to its owner only.
 func only(t *testing.T, dir, pattern string) []byte {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "out", pattern))

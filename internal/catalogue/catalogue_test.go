@@ -22,7 +22,7 @@ const (
 	hasEnded  = enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED
 )
 
-func TestWordsMeanOneMigration(t *testing.T) {
+func TestWordsNameOneMigration(t *testing.T) {
 	several := []Migration{
 		{ID: "migration-b.csv-00000000000b-2", Folder: migration.In("state", "00000000000b-2"), Status: isRunning},
 		{ID: "migration-b.csv-00000000000b", Folder: migration.In("state", "00000000000b"), Status: hasEnded},
@@ -68,7 +68,7 @@ func TestWordsMeanOneMigration(t *testing.T) {
 	}
 }
 
-func TestTheLatestIsOneThatRuns(t *testing.T) {
+func TestARunningMigrationIsTheLatest(t *testing.T) {
 	all := []Migration{{ID: "new"}, {ID: "old", Status: isRunning}, {ID: "older", Status: isRunning}, {ID: "oldest"}}
 	if got, want := ids(runningFirst(all)), "  old (running)\n  older (running)\n  new\n  oldest"; got != want {
 		t.Errorf("the latest ones are\n%s\nwant\n%s", got, want)
@@ -87,7 +87,7 @@ func TestTheFolderListsItsMigrationsTheNewestFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := migration.In(dir, "00000000000d").Make(); err != nil { // not begun yet
+	if err := migration.In(dir, "00000000000d").Make(); err != nil { // not started yet
 		t.Fatal(err)
 	}
 	all, err := (&Catalogue{Work: dir}).All(t.Context())
@@ -170,7 +170,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-func TestTheFolderTellsTheState(t *testing.T) {
+func TestTheFolderHasTheState(t *testing.T) {
 	begun := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	summary := func(c migration.Counts) func(*testing.T, migration.Folder) {
 		return func(t *testing.T, f migration.Folder) {
@@ -195,7 +195,7 @@ func TestTheFolderTellsTheState(t *testing.T) {
 		{"stopped", stopped, 0, Stopped, ""},
 		{"stopped, in the service too", stopped, hasEnded, Stopped, ""},
 		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, Unresolved, ""},
-		{"gone on with and cut off", func(t *testing.T, f migration.Folder) {
+		{"resumed and cut off", func(t *testing.T, f migration.Folder) {
 			stopped(t, f)
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventChanged}))
@@ -206,7 +206,7 @@ func TestTheFolderTellsTheState(t *testing.T) {
 			must(t, f.Finish(false))
 			must(t, f.MarkRolledBack(migration.RolledBack{Done: true}))
 		}, 0, RolledBack, ""},
-		{"rolled back, but for some", func(t *testing.T, f migration.Folder) {
+		{"rolled back except for some", func(t *testing.T, f migration.Folder) {
 			must(t, f.Finish(false))
 			must(t, f.MarkRolledBack(migration.RolledBack{Done: true, Failed: 1}))
 		}, 0, RolledBackInPart, "1 record could not be undone"},
@@ -222,7 +222,7 @@ func TestTheFolderTellsTheState(t *testing.T) {
 		}, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, Failed, "connection refused"},
 		{"could not run, and runs again", fails(migration.Failure{Reason: "connection refused"}), isRunning, Running, ""},
 		{"stopped before anything was sent", fails(migration.Failure{Reason: "stopped", Stopped: true}), 0, Stopped, "stopped"},
-		{"ended by trouble", func(t *testing.T, f migration.Folder) {
+		{"ended by an error", func(t *testing.T, f migration.Folder) {
 			must(t, f.SaveSummary(migration.Summary{StartedAt: begun, FinishedAt: begun.Add(time.Minute), Records: migration.Counts{Total: 3, Remaining: 3}}))
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Minute), Kind: migration.EventEnded, Reason: "the disk is full"}))
 		}, 0, Stopped, "the disk is full"},
