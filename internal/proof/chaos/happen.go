@@ -319,10 +319,10 @@ func (e *episode) isChanged() bool {
 	return e.changed
 }
 
-// putBack holds that a migration whose input has changed has stopped as it
+// restoreAdvice holds that a migration whose input has changed has stopped as it
 // must: it said so, sent nothing of it, and does not begin with what is there
 // now. Then the input is as it was again.
-func (e *episode) putBack(ctx context.Context, p *process) bool {
+func (e *episode) restoreAdvice(ctx context.Context, p *process) bool {
 	e.mu.Lock()
 	callsThen := e.callsThen
 	e.mu.Unlock()
@@ -332,7 +332,7 @@ func (e *episode) putBack(ctx context.Context, p *process) bool {
 		e.tell(check.InputChanged, "%d calls were made after the input had changed; at most %d can have been begun before", calls-callsThen, 2*e.flight)
 	}
 	// Where nothing remains but what is unknown it is that which the exit code says.
-	if p.code() != migration.ExitStopped && p.code() != migration.ExitUnknown || !putBack.MatchString(text) || !strings.Contains(text, filepath.Base(e.input)) {
+	if p.code() != migration.ExitStopped && p.code() != migration.ExitUnknown || !restoreAdvice.MatchString(text) || !strings.Contains(text, filepath.Base(e.input)) {
 		e.tell(check.InputChanged, "%s ended with exit code %d, expected %d, the file's name and what to do: %s", p.name, p.code(), migration.ExitStopped, lastLines(text, 5))
 	}
 	if p.code() == migration.ExitUnknown {

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	wasMigrated = regexp.MustCompile("was migrated already")
-	putBack     = regexp.MustCompile("put (it|the file) back as it was")
+	wasMigrated   = regexp.MustCompile("was migrated already")
+	restoreAdvice = regexp.MustCompile("restore (it|the file)")
 )
 
 // migrate reruns the command until the migration is done. It returns the last exit
@@ -64,7 +64,7 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 			// It was killed after its last step.
 			return e.summaryCode()
 		case e.isChanged():
-			if !e.putBack(ctx, p) {
+			if !e.restoreAdvice(ctx, p) {
 				return code, false
 			}
 			continue
