@@ -23,7 +23,7 @@ const (
 	folderMode = 0o700
 )
 
-// ErrExists says that Create found the name taken; the file there is complete.
+// ErrExists says that Create found the name taken; the existing file is complete.
 var ErrExists = errors.New("the file exists already")
 
 // ErrLocked says that another process holds a lock.
@@ -47,8 +47,8 @@ func MkdirAll(dir string) error {
 	return syncFolder(parent)
 }
 
-// ReadOwn reads a file that holds a key. One that others may read is refused, with
-// the remedy: its content is no secret any more.
+// ReadOwn reads a file that holds a key. It refuses one that other users may read, and says
+// what to do: its content is no longer a secret.
 func ReadOwn(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -60,13 +60,13 @@ func ReadOwn(path string) ([]byte, error) {
 		return nil, err
 	}
 	if open := info.Mode().Perm() &^ folderMode; open != 0 {
-		return nil, fmt.Errorf("%s has mode %04o, expected %04o: others may have read the key in it; remove it, and the next start makes a new one, or, if nobody has, chmod 600 it",
+		return nil, fmt.Errorf("%s has mode %04o, expected %04o: others may have read the key in it; remove it, and the next start creates a new one, or chmod 600 it if nobody has",
 			path, info.Mode().Perm(), fileMode)
 	}
 	return io.ReadAll(f)
 }
 
-// Touch makes an empty file, mode 0600, if there is none.
+// Touch creates an empty file, mode 0600, if there is none.
 func Touch(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, fileMode)
 	if err != nil {
@@ -91,8 +91,8 @@ func Remove(path string) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// WriteFile puts data under path, in the place of what was there. A reader, or
-// a crash at any moment, sees the old content or the new one.
+// WriteFile writes a file, or replaces it. A reader, or a crash at any moment, sees the old
+// content or the new one.
 func WriteFile(path string, data []byte) error {
 	return replace(path, func(w io.Writer) error {
 		_, err := w.Write(data)
@@ -100,8 +100,8 @@ func WriteFile(path string, data []byte) error {
 	})
 }
 
-// Swap is WriteFile for what may be lost with the power, but is read and written
-// often: a reader sees the old content or the new one, and nothing is fsynced.
+// Swap is WriteFile without fsync, for files that are written often and may be lost in a
+// power failure: a reader sees the old content or the new one.
 func Swap(path string, data []byte) error {
 	tmp := temporaryName(path)
 	err := os.WriteFile(tmp, data, fileMode)
@@ -114,11 +114,10 @@ func Swap(path string, data []byte) error {
 	return err
 }
 
-// Create puts data under path only if the name is free, and gives ErrExists
-// otherwise: of any number of processes that try, exactly one succeeds. The
-// file appears complete and durable or not at all: a hard link, made after the
-// content was fsynced, is the only operation of POSIX that is exclusive and
-// never shows a half-written file.
+// Create writes a file only if its name is free, and gives ErrExists otherwise: of any number
+// of processes that try, exactly one succeeds. The file appears complete and durable or not
+// at all: a hard link, made after the content was fsynced, is the only operation of POSIX
+// that is exclusive and never shows a partial file.
 func Create(path string, data []byte) error {
 	tmp := temporaryName(path)
 	if err := writeTemporary(tmp, func(w io.Writer) error {
@@ -130,8 +129,8 @@ func Create(path string, data []byte) error {
 	return link(tmp, path)
 }
 
-// link gives a temporary file its name if that is free. The file is gone under
-// its old name in any case.
+// link gives a temporary file its name if that is free. The temporary name is removed in any
+// case.
 func link(tmp, path string) error {
 	linkErr := os.Link(tmp, path)
 	removeErr := os.Remove(tmp)
@@ -154,9 +153,8 @@ type Writer struct {
 	path string
 }
 
-// NewWriter starts to write a file that will be called path. What a process
-// that was killed had written of it is removed. So one writer at a time: of
-// two, the older one fails to commit.
+// NewWriter starts to write a file that will be named path. It removes what a killed process
+// had written of it. So there is one writer at a time: of two, the older one fails to commit.
 func NewWriter(path string) (*Writer, error) {
 	if err := sweep(path); err != nil {
 		return nil, err
@@ -168,9 +166,9 @@ func NewWriter(path string) (*Writer, error) {
 	return &Writer{Writer: bufio.NewWriterSize(f, 1<<18), file: f, path: path}, nil
 }
 
-// NewNameless starts to write a file that never gets a name: what is in it is
-// read with Written, and gone with Discard or with the process, however that
-// ends. It takes room in the folder for temporary files (TMPDIR).
+// NewNameless starts to write a file that never gets a name: its content is read with
+// Written, and removed by Discard or the end of the process, however that ends. It takes
+// space in the folder for temporary files (TMPDIR).
 func NewNameless() (*Writer, error) {
 	f, err := Nameless()
 	if err != nil {
@@ -179,7 +177,7 @@ func NewNameless() (*Writer, error) {
 	return &Writer{Writer: bufio.NewWriterSize(Temporary{f}, 1<<18), file: f}, nil
 }
 
-// Nameless makes a file without a name in the folder for temporary files.
+// Nameless creates a file without a name in the folder for temporary files.
 func Nameless() (*os.File, error) {
 	f, err := os.CreateTemp("", "dataload"+temporaryMark) // mode 0600
 	if err != nil {
@@ -195,28 +193,28 @@ func Nameless() (*os.File, error) {
 // Temporary writes into a file of the folder for temporary files.
 type Temporary struct{ File *os.File }
 
-// Write says of an error where room is missing.
+// Write names the folder in its errors.
 func (t Temporary) Write(p []byte) (int, error) {
 	n, err := t.File.Write(p)
 	return n, TemporaryError(err)
 }
 
-// TemporaryError says of an error in the folder for temporary files which folder that is and what to do; nil stays nil.
-// It is not fs.ErrNotExist any more: where the folder is missing, it is not what was looked for that is.
+// TemporaryError adds to an error in the folder for temporary files which folder that is and what to do; nil stays nil.
+// It does not wrap fs.ErrNotExist: a missing temporary folder must not be taken for a missing input.
 func TemporaryError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("the folder for temporary files, %s (TMPDIR), cannot be used: %v; expected a folder that can be written and has room; make room there, or set TMPDIR to another one", os.TempDir(), err)
+	return fmt.Errorf("the folder for temporary files, %s (TMPDIR), cannot be used: %v; expected a writable folder with free space; free some space, or set TMPDIR to another folder", os.TempDir(), err)
 }
 
-// Path is the name that the file will have; "" where it never gets one.
+// Path is the name that the file will have; "" for one without a name.
 func (w *Writer) Path() string { return w.path }
 
 // TemporaryPath is the name that the file has until Commit, if it gets one.
 func (w *Writer) TemporaryPath() string { return w.file.Name() }
 
-// Written gives what was written so far, to be read before Commit or Discard.
+// Written gives the content so far, to be read before Commit or Discard.
 func (w *Writer) Written() (*io.SectionReader, error) {
 	if err := w.Flush(); err != nil {
 		return nil, err
@@ -228,8 +226,8 @@ func (w *Writer) Written() (*io.SectionReader, error) {
 	return io.NewSectionReader(w.file, 0, info.Size()), nil
 }
 
-// Commit makes the content durable and gives it its name, in the place of what
-// was there.
+// Commit makes the content durable and gives the file its name, and replaces the one that has
+// it.
 func (w *Writer) Commit() error {
 	if err := w.finish(); err != nil {
 		return err
@@ -237,8 +235,8 @@ func (w *Writer) Commit() error {
 	return Rename(w.file.Name(), w.path)
 }
 
-// CommitNew is Commit for a name that has to be free. If it is not, what was
-// written is dropped, and the error is ErrExists.
+// CommitNew is Commit for a name that must be free. If it is not, the content is dropped, and
+// the error is ErrExists.
 func (w *Writer) CommitNew() error {
 	if err := w.finish(); err != nil {
 		return err
@@ -261,7 +259,7 @@ func (w *Writer) finish() error {
 	return err
 }
 
-// WriteAt writes over what was written before.
+// WriteAt overwrites a part of the content.
 func (w *Writer) WriteAt(p []byte, offset int64) (int, error) {
 	if err := w.Flush(); err != nil {
 		return 0, err
@@ -269,7 +267,7 @@ func (w *Writer) WriteAt(p []byte, offset int64) (int, error) {
 	return w.file.WriteAt(p, offset)
 }
 
-// Discard drops what was written. After Commit it does nothing.
+// Discard drops the content. After Commit it does nothing.
 func (w *Writer) Discard() {
 	if w.file.Close() == nil {
 		_ = os.Remove(w.file.Name())
@@ -285,8 +283,8 @@ func TryLock(path string) (*Lock, error) {
 	return lock(path, unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// TakeLock waits until the lock is free and takes it. Only for locks that are
-// held for moments.
+// TakeLock waits until the lock is free and takes it. It is for locks that are held only
+// briefly.
 func TakeLock(path string) (*Lock, error) {
 	return lock(path, unix.LOCK_EX)
 }
@@ -312,21 +310,21 @@ func lock(path string, how int) (*Lock, error) {
 	return &Lock{file: f}, nil
 }
 
-// File is the locked file, for a small state that is guarded by the lock.
+// File is the locked file, for a small state that the lock guards.
 func (l *Lock) File() *os.File { return l.file }
 
-// Unlock gives the lock free. A nil lock is free already.
+// Unlock releases the lock. A nil lock is free already.
 func (l *Lock) Unlock() {
 	if l != nil {
 		_ = l.file.Close()
 	}
 }
 
-// logLimit is the size from which on OpenLog starts a new log file.
+// logLimit is the size beyond which OpenLog starts a new log file.
 const logLimit = 16 << 20
 
-// OpenLog opens a log file to append to (and to read), mode 0600. One over 16 MiB is kept as
-// path.1, in the place of an older one.
+// OpenLog opens a log file to append to (and to read), mode 0600. One over 16 MiB is
+// renamed to path.1, and replaces an older one.
 func OpenLog(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > logLimit {
 		if err := os.Rename(path, path+".1"); err != nil {
@@ -364,14 +362,14 @@ func writeTemporary(tmp string, write func(io.Writer) error) error {
 
 const temporaryMark = ".tmp-"
 
-// temporaryName is unlike that of any other writer, in this process or another,
-// on this machine or another that shares the folder.
+// temporaryName is unique among all writers, in this process or another, on this machine or
+// another that shares the folder.
 func temporaryName(path string) string {
 	return filepath.Join(filepath.Dir(path), temporaryPrefix(path)+rand.Text())
 }
 
-// temporaryPrefix begins the temporary names of path, and those of no other file. It is short
-// enough where the name of the file itself is as long as a file system takes.
+// temporaryPrefix is the prefix of the temporary names of path, and of no other file. It is
+// short enough even if the name of the file is as long as the file system allows.
 func temporaryPrefix(path string) string {
 	name := filepath.Base(path)
 	const most = 150 // bytes, of 255
@@ -398,13 +396,13 @@ func sweep(path string) error {
 	return nil
 }
 
-// IsTemporary says whether a file name is that of a write that did not end: a
-// leftover of a crash, or a write that goes on just now.
+// IsTemporary says whether a file name is that of an unfinished write: a leftover of a crash,
+// or a write in progress.
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)
 }
 
-// syncFolder makes the names in a folder durable. Tests watch it.
+// syncFolder makes the names in a folder durable. Tests replace it.
 var syncFolder = func(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

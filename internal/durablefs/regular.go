@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// NotRegularError says that a path names something that cannot be read to its end, or not twice.
+// NotRegularError says that a path names something that cannot be read to its end, or only once.
 type NotRegularError struct {
 	Path string
 	mode fs.FileMode
@@ -41,13 +41,13 @@ func CheckRegular(path string) error {
 	return nil
 }
 
-// Open opens a regular file to read it. Anything else is a *NotRegularError: to open a pipe would wait for its writer, and
+// Open opens a regular file to read it. Anything else is a *NotRegularError: opening a pipe would wait for its writer, and
 // a device may have no end.
 func Open(path string) (*os.File, error) {
 	if err := CheckRegular(path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what is a pipe by now does not block, either
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // even if it is a pipe by now, this does not block
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,8 @@ import (
 // maxSecret is the largest file with a secret, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret gives the one secret that a regular file holds, as an editor or a shell has written it: in UTF-8 or, with
-// its mark, in UTF-16; see CleanSecret. The error says what is wrong, and holds nothing of the secret.
+// ReadSecret gives the secret in a regular file, as an editor or a shell writes it: in UTF-8 or, with a byte order mark, in
+// UTF-16; see CleanSecret. The error says what is wrong, and contains nothing of the secret.
 func ReadSecret(path string) (string, error) {
 	data, err := ReadFile(path, maxSecret)
 	if err != nil {
@@ -58,9 +58,9 @@ func decoded(data []byte) (string, error) {
 
 var assignment = regexp.MustCompile(`(?i)^(export\s+)?[a-z_-]*(secret|password|key)["']?\s*[=:]\s*\S`)
 
-// CleanSecret takes away what is not a part of a secret wherever it was copied from: a byte order mark, the white space
-// around it and line ends, and one pair of quotes. "" is no secret. What is left has to be one line of characters that
-// can be seen; the error says what it is instead, and holds nothing of it.
+// CleanSecret removes what is copied with a secret by mistake: a byte order mark, surrounding white space and line ends, and
+// one pair of quotes. "" is no secret. The rest must be one line of visible characters; the error says what it is instead,
+// and contains nothing of it.
 func CleanSecret(text string) (string, error) {
 	text = strings.TrimSpace(strings.TrimPrefix(text, "\ufeff"))
 	if n := len(text); n > 1 && text[0] == text[n-1] && (text[0] == '"' || text[0] == '\'') {

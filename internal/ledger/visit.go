@@ -9,10 +9,10 @@ import (
 // else is known.
 const Abandoned = "claimed, and no outcome"
 
-// Look visits the decided entries of some records of a batch in a round: its entry,
+// Visit visits the decided entries of some records of a batch in a round: its entry,
 // or that and those of its parts, first half first. open is called with the positions
 // of each part without an outcome, and whether a call may have been made for it.
-// Look changes nothing.
+// Visit changes nothing.
 func (l *Ledger) Visit(ctx context.Context, key Key, positions []int, decided func(Key, Outcomes), open func(positions []int, claimed bool)) error {
 	o, err := l.Decided(ctx, ByCall, key)
 	if errors.Is(err, ErrNotFound) {

@@ -27,8 +27,8 @@ import (
 )
 
 const (
-	// brief is how long a request for a small object may take, with the store's
-	// own repetitions.
+	// brief is how long a request for a small object may take, with the client's
+	// retries.
 	brief = 30 * time.Second
 	// lengthy is the same for one of any size.
 	lengthy = 2 * time.Hour
@@ -84,8 +84,8 @@ func withDefaults(address string) (string, error) {
 	return u.String(), nil
 }
 
-// failed gives an error of the store the name that it is about, and what an
-// operating system would call it.
+// failed adds the operation and the name to an error of the store, and wraps the error that
+// a file system would give.
 func (o object) failed(what string, err error) error {
 	switch {
 	case isAbsent(err):
@@ -96,10 +96,10 @@ func (o object) failed(what string, err error) error {
 	return outage{fmt.Errorf("%s %s: %w", what, o, err)}
 }
 
-// isAbsent says that the store has answered that it has no such object. gocloud.dev
-// says "not found" of more: of what Google forbids, where a name of Azure's is not
-// resolved just now, of S3's buckets that are not there and its archives. None of
-// these is an answer. Who took them for one would see no seal and no claim.
+// isAbsent says that the store has answered that there is no such object. gocloud.dev's "not
+// found" covers more: a forbidden object of Google's, a host name of Azure's that cannot be
+// resolved, a missing or archived bucket of S3's. Taking one of these for an answer would
+// miss a seal or a claim.
 func isAbsent(err error) bool {
 	var unresolved *net.DNSError
 	var coded interface{ ErrorCode() string } // of S3
@@ -112,17 +112,17 @@ func isAbsent(err error) bool {
 	return true
 }
 
-// isForbiddenByGoogle goes by the words of google.golang.org/api/googleapi, which
-// gocloud.dev hides.
+// isForbiddenByGoogle goes by the text of google.golang.org/api/googleapi, since gocloud.dev
+// hides the error.
 func isForbiddenByGoogle(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "googleapi: Error 403:") || strings.Contains(text, "googleapi: got HTTP response code 403 ")
 }
 
-// writer is the metadata that says who has written an object.
+// writer is the metadata that identifies the writer of an object.
 const writer = "writer"
 
-// create writes an object if there is none of its name.
+// create writes an object unless there is one of its name.
 func (o object) create(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
@@ -139,7 +139,7 @@ func (o object) create(data []byte) error {
 		case !isConflict(err):
 			return o.failed("write", err)
 		}
-		select { // somebody else writes it at this moment
+		select { // another writer is at work
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return o.failed("write", err)
@@ -147,12 +147,12 @@ func (o object) create(data []byte) error {
 	}
 }
 
-// createdBy is nil where the object is our own after all: the answer to the first
-// attempt was lost, and the client has repeated it.
+// createdBy is nil if the object is our own after all: the answer to the first attempt was
+// lost, and the client has retried it.
 func (o object) createdBy(ctx context.Context, me string) error {
 	a, err := o.in.Attributes(ctx, o.key())
 	if err != nil {
-		return o.failed("look at", err)
+		return o.failed("stat", err)
 	}
 	if a.Metadata[writer] == me {
 		return nil
@@ -160,16 +160,16 @@ func (o object) createdBy(ctx context.Context, me string) error {
 	return ErrExists
 }
 
-// isConflict says that two have written at the same moment: the one that is told
-// so shall try again.
+// isConflict says that two requests wrote at the same time, and that this one is to be
+// retried.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 func isConflict(err error) bool {
 	var coded interface{ ErrorCode() string }
 	return errors.As(err, &coded) && coded.ErrorCode() == "ConditionalRequestConflict"
 }
 
-// put writes an object. Every write goes this way: the other one, Bucket.WriteAll,
-// panics for Azure where the store refuses it (azureblob v0.47.0, writer.Close).
+// put writes an object, for all writes: Bucket.WriteAll panics for Azure if the store refuses
+// the write (azureblob v0.47.0, writer.Close).
 func (o object) put(ctx context.Context, from io.Reader, options *blob.WriterOptions) error {
 	options.ContentType = "application/octet-stream" // or the client guesses one
 	return o.in.Upload(ctx, o.key(), from, options)
@@ -204,12 +204,12 @@ func (o object) stat() (Info, error) {
 	defer cancel()
 	a, err := o.in.Attributes(ctx, o.key())
 	if err != nil {
-		return Info{}, o.failed("look at", err)
+		return Info{}, o.failed("stat", err)
 	}
 	return Info{Size: a.Size, ModTime: a.ModTime}, nil
 }
 
-// remove is no error where nothing is there.
+// remove gives no error if there is no object.
 func (o object) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
@@ -234,8 +234,7 @@ func (o object) hasFolder() (bool, error) {
 	return len(names) > 0, err
 }
 
-// visit visits what is below a name: whole keys, or with a delimiter the next part
-// of each.
+// visit visits the keys below a name: whole keys, or with a delimiter the next part of each.
 func (o object) visit(delimiter string, visit func(*blob.ListObject) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
@@ -258,7 +257,7 @@ func (o object) visit(delimiter string, visit func(*blob.ListObject) error) erro
 	}
 }
 
-// list gives the next parts of the names below one.
+// list gives the next parts of the keys below a name.
 func (o object) list() (names []string, err error) {
 	err = o.visit("/", func(child *blob.ListObject) error {
 		name := strings.TrimSuffix(child.Key, "/")
@@ -286,11 +285,11 @@ func (o object) prove() error {
 	}
 	err := Create(name, []byte("second"))
 	if err == nil {
-		err = fmt.Errorf("%s was created twice: the store does not keep to conditional writes (If-None-Match: *), and batches would be sent twice; use a store that does", name)
+		err = fmt.Errorf("%s was created twice: the store ignores conditional writes (If-None-Match: *), and batches would be sent twice; expected a store that supports them", name)
 	} else if errors.Is(err, ErrExists) {
 		var found []byte
 		if found, err = Read(name); err == nil && string(found) != "first" {
-			err = fmt.Errorf("%s has the content of a write that was refused; use another store", name)
+			err = fmt.Errorf("%s has the content of a write that was refused; expected the first content; use another store", name)
 		}
 	}
 	if err == nil {
@@ -301,8 +300,8 @@ func (o object) prove() error {
 
 func (o object) newWriter() (*durablefs.Writer, error) { return durablefs.NewNameless() }
 
-// commit uploads an object of any size, or leaves none where the content cannot be read to
-// its end.
+// commit uploads an object of any size, or leaves none if the content cannot be read to its
+// end.
 func (o object) commit(ctx context.Context, w *durablefs.Writer) error {
 	content, err := w.Written()
 	if err != nil {
@@ -316,8 +315,8 @@ func (o object) commit(ctx context.Context, w *durablefs.Writer) error {
 	return nil
 }
 
-// whole cancels an upload of which the content cannot be read: some of the clients
-// would keep what they have got as the object.
+// whole cancels an upload whose content cannot be read: some of the clients would keep the
+// part that they have received as the object.
 type whole struct {
 	*io.SectionReader
 	cancel context.CancelFunc
@@ -341,7 +340,7 @@ func (w whole) check(err error) {
 	}
 }
 
-// stream reads an object of any size, from its begin to its end.
+// stream reads an object of any size, from its beginning to its end.
 func (o object) stream(ctx context.Context) (io.ReadCloser, error) {
 	r, err := o.in.NewReader(ctx, o.key(), &blob.ReaderOptions{BeforeRead: quietly})
 	if err != nil {
@@ -372,9 +371,9 @@ func (o object) open() (*os.File, error) {
 	return f, nil
 }
 
-// quietly keeps the client of S3 from writing a line to standard error for each
-// object that another tool has put there without a checksum that it knows, or in
-// parts: ours are checked by their own digests.
+// quietly keeps the S3 client from writing a line to standard error for each object that
+// another tool has uploaded in parts or without a checksum that the client knows: our objects
+// are checked by their own digests.
 func quietly(as func(any) bool) error {
 	var options *[]func(*s3.Options)
 	if as(&options) {
@@ -411,7 +410,7 @@ func (r objectReader) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	defer func() { _ = from.Close() }()
 	n, err := io.ReadFull(from, p[:wanted])
-	if err != nil { // cut short as well: it is the answer that ended, not the object
+	if err != nil { // also io.ErrUnexpectedEOF: the answer was truncated, not the object
 		return n, r.failed("read", err)
 	}
 	if n < len(p) {
@@ -424,7 +423,8 @@ func (r objectReader) Size() int64  { return r.size }
 func (r objectReader) Name() string { return r.String() }
 func (r objectReader) Close() error { return nil }
 
-// appendLine makes an object: nothing can be appended to one. Its name puts it in its place.
+// appendLine creates an object, since nothing can be appended to one. Its name gives the
+// order.
 func (o object) appendLine(line []byte) error {
 	return Create(Join(o.String(), fmt.Sprintf("%020d-%s.json", time.Now().UnixNano(), rand.Text())), line)
 }

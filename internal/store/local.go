@@ -66,7 +66,7 @@ func (f local) list() (names []string, err error) {
 	return names, nil
 }
 
-// prove writes a file; that a hard link is exclusive is not in question.
+// prove writes a file; hard links are exclusive.
 func (f local) prove() error {
 	if err := f.makeFolder(); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (f local) appendLine(line []byte) error {
 	return errors.Join(err, log.Sync(), log.Close())
 }
 
-// isTruncated says that the last line of a file has no end: its writer has crashed.
+// isTruncated says that the last line of a file has no end: its writer crashed.
 func isTruncated(log *os.File) bool {
 	info, err := log.Stat()
 	if err != nil || info.Size() == 0 {

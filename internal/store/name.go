@@ -66,7 +66,7 @@ func Check(name string) error {
 	l := parse(name)
 	switch host := strings.TrimPrefix(l.bucket, scheme+"://"); {
 	case scheme == "file" || !blob.DefaultURLMux().ValidBucketScheme(scheme):
-		return fmt.Errorf("%s:// is not an object store that is known; %s", scheme, expected)
+		return fmt.Errorf("%s:// is not a supported object store; %s", scheme, expected)
 	case strings.Contains(host, "@"):
 		return errors.New("the URL of the bucket has a user or a password in it; " + expected + ", and give the credentials as the store's own tools take them")
 	case hasSecret(l.options):
@@ -79,11 +79,11 @@ func Check(name string) error {
 	return nil
 }
 
-// hasSecret finds what people paste with an address: the signature of a shared
-// access URL of Azure's, or of a presigned one, and the user of an endpoint. The
-// options are in Temporal before anybody asks the store whether it knows them.
+// hasSecret finds secrets that are pasted with an address: the signature of a shared access
+// URL of Azure's or of a presigned URL, and the user of an endpoint. It is checked before the
+// store is, since the options are kept in Temporal.
 func hasSecret(options string) bool {
-	q, _ := url.ParseQuery(strings.TrimPrefix(options, "?")) // what cannot be read is left out there, too
+	q, _ := url.ParseQuery(strings.TrimPrefix(options, "?")) // the clients leave out what cannot be parsed, too
 	for option, values := range q {
 		option = strings.ToLower(option)
 		if option == "sig" || strings.HasSuffix(option, "signature") || strings.HasSuffix(option, "secret") || strings.HasSuffix(option, "token") || strings.HasSuffix(option, "password") {
@@ -108,8 +108,7 @@ func Join(folder string, elements ...string) string {
 // Base is the last part of a name.
 func Base(name string) string { return path.Base(parse(name).path) }
 
-// IsBase says whether a name that was read somewhere names something in a folder,
-// and can lead nowhere else.
+// IsBase says whether a name names something in a folder, and cannot lead elsewhere.
 func IsBase(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' })
 }

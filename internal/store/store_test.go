@@ -60,8 +60,8 @@ func TestCheckRefuses(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"file:///tmp/x":             "not an object store that is known",
-		"http://example.com/x":      "not an object store that is known",
+		"file:///tmp/x":             "not a supported object store",
+		"http://example.com/x":      "not a supported object store",
 		"s3:///x":                   "names no bucket",
 		"s3://key:secret@bucket/x":  "has a user or a password in it",
 		"s3://bucket/line\nbreak/x": "line break",
