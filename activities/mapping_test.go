@@ -156,7 +156,7 @@ func TestAnotherMappingIsRefusedOnceSomethingWasSent(t *testing.T) {
 	for name, text := range map[string]string{"the first again": "columns: {Mail: email}\nothers: ignore\n", "the built-in one": ""} {
 		r.useMapping(text)
 		r.nextRun("run of " + name)
-		r.refusedInspection("begun with the mapping mapping.yaml", "its copy is", ".yaml")
+		r.refusedInspection("started with the mapping mapping.yaml", "its copy is", ".yaml")
 	}
 	r.useMapping(legacyMapping)
 	r.nextRun("run-4")

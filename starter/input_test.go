@@ -35,7 +35,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 		{"it is longer", true, func(path string, content []byte) error {
 			return os.WriteFile(path, append(bytes.Clone(content), "one@more.test\n"...), 0o600)
 		}, "bytes, expected"},
-		{"it is gone", false, func(path string, _ []byte) error { return os.Remove(path) }, "is gone"},
+		{"it is gone", false, func(path string, _ []byte) error { return os.Remove(path) }, "is missing"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

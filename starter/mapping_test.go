@@ -84,15 +84,15 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 	p = with("--mapping", first).start()
 	until(t, "some calls", func() bool { return s.calls() >= 4 })
 	attached, watcher := with("--mapping", other).run()
-	refused(t, watcher, attached, 1, "begun with the mapping first.yaml", "other.yaml")
+	refused(t, watcher, attached, 1, "started with the mapping first.yaml", "other.yaml")
 	p.signal(syscall.SIGINT)
 	exitCode(t, p, p.wait(), 5)
 
 	calls := s.calls()
 	code, p = with("--mapping", other).run()
-	refused(t, p, code, 1, "begun with the mapping first.yaml", "other.yaml", "its copy is")
+	refused(t, p, code, 1, "started with the mapping first.yaml", "other.yaml", "its copy is")
 	code, p = with().run()
-	refused(t, p, code, 1, "begun with the mapping first.yaml", "built-in")
+	refused(t, p, code, 1, "started with the mapping first.yaml", "built-in")
 	if s.calls() != calls {
 		t.Errorf("%d calls were made with another mapping", s.calls()-calls)
 	}
