@@ -50,5 +50,5 @@ func (m *migrationRun) duplicateKey(r source.Record) (string, error) {
 	if err != nil || !ok {
 		return "", err
 	}
-	return fmt.Sprintf("the key stands twice in the file, first in line %d; only the first is loaded", line), nil
+	return fmt.Sprintf("duplicate key in the file, first in line %d; only the first is loaded", line), nil
 }

@@ -392,7 +392,7 @@ func TestAKeyThatStandsTwiceIsLoadedOnce(t *testing.T) {
 	if known := r.known(0); known != "dc fc f" {
 		t.Errorf("loaded: %q, want dc fc f", known)
 	}
-	if e := r.records(0)[2][0].Error; e != "the key stands twice in the file, first in line 2; only the first is loaded" {
+	if e := r.records(0)[2][0].Error; e != "duplicate key in the file, first in line 2; only the first is loaded" {
 		t.Errorf("the last failed for %q", e)
 	}
 	r.update(1)

@@ -72,7 +72,7 @@ func CleanSecret(text string) (string, error) {
 	case strings.ContainsAny(text, "\r\n"):
 		return "", fmt.Errorf("there are %d lines; expected the secret alone, on one", strings.Count(text, "\n")+1)
 	case assignment.MatchString(text):
-		return "", errors.New("a name stands before the secret; expected the secret alone")
+		return "", errors.New("there is a name before the secret; expected the secret alone")
 	case strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}"):
 		return "", errors.New("this is JSON; expected the secret alone")
 	case strings.ContainsAny(text, "“”„‘’«»"):

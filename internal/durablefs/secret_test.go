@@ -31,8 +31,8 @@ func TestASecretIsReadAsAnEditorHasWrittenIt(t *testing.T) {
 
 		"UTF-16 without a mark": {inUTF16("le", secret), "no text in UTF-8"}, "half of UTF-16": {"\xff\xfea", "no text in UTF-8"}, "Latin-1": {secret + "\xe9", "no text in UTF-8"},
 		"empty": {"", "is empty"}, "blank": {" \r\n\t", "is empty"}, "quotes alone": {`""`, "is empty"}, "a mark alone": {"\ufeff", "is empty"},
-		"two lines": {secret + "\nother\n", "2 lines"}, "an environment file": {"CAPTURE_CLIENT_SECRET=" + secret, "a name stands before"}, "a setting": {"client_secret: " + secret, "a name stands before"},
-		"an export": {"export CAPTURE_CLIENT_SECRET='" + secret + "'", "a name stands before"}, "JSON": {`{"s": "` + secret + `"}`, "JSON"}, "typographic quotes": {"“" + secret + "”", "typographic quotes"},
+		"two lines": {secret + "\nother\n", "2 lines"}, "an environment file": {"CAPTURE_CLIENT_SECRET=" + secret, "a name before the secret"}, "a setting": {"client_secret: " + secret, "a name before the secret"},
+		"an export": {"export CAPTURE_CLIENT_SECRET='" + secret + "'", "a name before the secret"}, "JSON": {`{"s": "` + secret + `"}`, "JSON"}, "typographic quotes": {"“" + secret + "”", "typographic quotes"},
 		"a zero-width space": {secret[:4] + "\u200b" + secret[4:], "U+200B"}, "an escape": {secret + "\x1b", "U+001B"}, "zero bytes": {secret + "\x00", "no text in UTF-8"}, "too long": {strings.Repeat("x", maxSecret+1), "bytes"},
 	} {
 		path := filepath.Join(t.TempDir(), "secret")

@@ -99,7 +99,7 @@ func (p *parser) file(text []byte) {
 // refuseAliases prevents a small file from expanding to a huge one.
 func (p *parser) refuseAliases(n *yaml.Node) {
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		p.fail(n, "an anchor or an alias (& or *) stands here; expected plain YAML; write it out, or put the text in quotes")
+		p.fail(n, "an anchor or an alias (& or *) is not allowed; expected plain YAML; write it out, or put the text in quotes")
 	}
 	for _, c := range n.Content {
 		p.refuseAliases(c)
@@ -382,12 +382,12 @@ func (p *parser) together(n *yaml.Node, r *rule, given map[string]*yaml.Node) {
 			case key == "salt" && given["salt-separator"] != nil:
 				p.fail(at, "%s has salt and salt-separator; expected the salt in one place", r.where())
 			case key == "salt" && (r.column == "" || r.values != nil || r.fallback != nil || r.expression != ""):
-				p.fail(at, "%s has salt beside a source or a table of its own; expected the hash as it stands in a column", r.where())
+				p.fail(at, "%s has salt together with a source or a table; expected the unchanged hash of a column", r.where())
 			}
 		}
 	}
 	if w := &r.kind.password; w.needsSalt() && w.saltColumn == "" && w.saltSeparator == "" {
-		p.fail(given["hash"], "%s is a salted hash without its salt; expected salt: <column>, or salt-separator where the salt stands in the cell", r.where())
+		p.fail(given["hash"], "%s is a salted hash without its salt; expected salt: <column>, or salt-separator if the salt is in the cell", r.where())
 	}
 	if (r.typ == typeDate || r.typ == typeDateTime) && len(r.kind.dates.layouts) == 0 {
 		p.fail(n, "%s is a %s without layouts; expected how the input writes it, as layouts: [MM/DD/YYYY]", r.where(), r.typ)

@@ -41,7 +41,7 @@ func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
 		s.owner = true
 		limitMemory()
 		if left := s.engine.Left(); len(left) > 0 {
-			s.Notes = append(s.Notes, fmt.Sprintf("The embedded engine is of another version than the one before, and begins a database of its own; %s stays as it is, for the program of that version. Ledgers do not depend on the version: to resume a migration that was cut off, rerun its command.", strings.Join(left, ", ")))
+			s.Notes = append(s.Notes, fmt.Sprintf("The embedded engine has another version than before and uses a new database; %s is kept for the program of that version. Ledgers do not depend on the version: to resume a migration that was cut off, rerun its command.", strings.Join(left, ", ")))
 		}
 	}
 	clientOptions, err := s.address.ClientOptions()

@@ -112,11 +112,11 @@ func TestALineThatSaysTheSeparatorIsExplained(t *testing.T) {
 }
 
 func TestAHeaderThatNoRecordFitsIsAtFault(t *testing.T) {
-	const twoRecords = "users.csv, line 1: the header has 1 field, and each of the 2 records has 2; expected a name for each field; if a title or a note stands above the header, remove it, else name every column"
+	const twoRecords = "users.csv, line 1: the header has 1 field, and each of the 2 records has 2; expected a name for each field; if there is a title or a note above the header, remove it, else name every column"
 	for _, c := range []struct{ content, want string }{
 		{"All users\nemail,name\nx,y\n", twoRecords},
 		{"All users\n\nemail,name\nx,y\n", twoRecords},
-		{"email,name\na,b,c\nd,e,f\ng,h,i\n", "users.csv, line 1: the header has 2 fields, and each of the 3 records has 3; expected a name for each field; if a title or a note stands above the header, remove it, else name every column"},
+		{"email,name\na,b,c\nd,e,f\ng,h,i\n", "users.csv, line 1: the header has 2 fields, and each of the 3 records has 3; expected a name for each field; if there is a title or a note above the header, remove it, else name every column"},
 		{"email,name\na;b\nc;d\n", "users.csv, line 1: the header has 2 fields, and each of the 2 records has 1; expected a name for each field; the records seem to be separated by another character than the header; export the file again"},
 		{"email,name\na,b,c\n", ""},                // one record tells nothing
 		{"email,name\na,b,c\nd\n", ""},             // not in the same way

@@ -92,7 +92,7 @@ func checkNames(names []string, d Delimiter) string {
 	}
 	for i, name := range names {
 		if member, ok := objects[name]; ok {
-			return fmt.Sprintf("the name of column %d stands for a value, and the name of column %d makes it an object; expected one of the two; rename or remove one of them", i+1, member)
+			return fmt.Sprintf("the name of column %d is a value, and the name of column %d makes it an object; expected one of the two; rename or remove one of them", i+1, member)
 		}
 	}
 	return ""

@@ -37,7 +37,7 @@ func (s *shapes) refuse(i *inspection) error {
 	if s.mixed || s.records < 2 {
 		return nil
 	}
-	advice := "if a title or a note stands above the header, remove it, else name every column"
+	advice := "if there is a title or a note above the header, remove it, else name every column"
 	if s.fields == 1 && s.others {
 		advice = "the records seem to be separated by another character than the header; export the file again"
 	}

@@ -56,7 +56,7 @@ func byContent(head []byte) *compression {
 }
 
 // errTrailing means that there are data after the compressed data.
-var errTrailing = errors.New("something stands behind them")
+var errTrailing = errors.New("something follows them")
 
 // gzipMembers reads the members of a gzip file one after the other, as the gzip program does: zero bytes after the last
 // one, which pad tapes and blocks, are ignored.
@@ -127,7 +127,7 @@ func (c *compression) broken(in Input, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		reason = fmt.Sprintf("the %s data end too early; expected a whole file; make or fetch it again", c.name)
 	case errors.Is(err, errTrailing), errors.Is(err, zstd.ErrMagicMismatch):
-		reason = fmt.Sprintf("something that is not compressed with %s stands behind the %s data; expected nothing there; make or fetch the file again", c.name, c.name)
+		reason = fmt.Sprintf("something that is not compressed with %s follows the %s data; expected nothing there; make or fetch the file again", c.name, c.name)
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		reason = fmt.Sprintf("the zstd data refer back over more than %d MiB; expected less; compress the file with a shorter window", maxWindow>>20)
 	default:

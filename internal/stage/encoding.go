@@ -197,7 +197,7 @@ func (d *utf16Decoder) decode(dst, src []byte, end bool) ([]byte, int, error) {
 				r = utf8.RuneError
 			}
 			if r == utf8.RuneError {
-				return dst, pos, meaningless("half a character (a lone surrogate) is no UTF-16; expected UTF-16; mend the export, or say with --encoding what it is")
+				return dst, pos, meaningless("an incomplete character (a lone surrogate) is not UTF-16; expected UTF-16; fix the export, or name the encoding with --encoding")
 			}
 		}
 		dst = utf8.AppendRune(dst, r)

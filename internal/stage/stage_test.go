@@ -164,7 +164,7 @@ func TestFileRefuses(t *testing.T) {
 		{"users.csv.gz", zstandard(t, people), UTF8, "users.csv.gz: the content is compressed with zstd; expected gzip, since the name ends in .gz; rename the file"},
 		{"users.csv.zst", gzipped(t, people), UTF8, "users.csv.zst: the content is compressed with gzip; expected zstd, since the name ends in .zst; rename the file"},
 		{"users.csv", gzipped(t, people), Latin1, "users.csv: the content is compressed with gzip; expected a name that ends in .gz then; rename the file"},
-		{"users.gz", gzipped(t, people) + "and more behind it", UTF8, "users.gz: something that is not compressed with gzip stands behind the gzip data; expected nothing there; make or fetch the file again"},
+		{"users.gz", gzipped(t, people) + "and more behind it", UTF8, "users.gz: something that is not compressed with gzip follows the gzip data; expected nothing there; make or fetch the file again"},
 
 		{"users.csv", "a\nb,\x81\n", Windows1252, "users.csv, line 2: the byte 0x81 has no meaning in windows-1252; expected text in that encoding; say with --encoding what it is"},
 		{"users.csv", "a\n\"b\n\n\x93c\x94\"\n", Latin1, "users.csv, line 4: the byte 0x93 has no meaning in latin-1; expected text in that encoding; it may be --encoding windows-1252"},
@@ -174,9 +174,9 @@ func TestFileRefuses(t *testing.T) {
 		{"users.txt", "\xfe\xff" + inUTF16(big, "email\n"), UTF16LE, "users.txt, line 1: the byte order mark is that of utf-16be; expected utf-16le; give --encoding utf-16"},
 		{"users.txt", "\xff\xfe" + inUTF16(little, "email\na\n") + "b", UTF16, "users.txt, line 3: the last character is cut off; expected two bytes a character, as UTF-16 has them; make or fetch the file again"},
 		{"users.txt", "b", UTF16BE, "users.txt, line 1: the last character is cut off; expected two bytes a character, as UTF-16 has them; make or fetch the file again"},
-		{"users.txt", inUTF16(little, "a\n") + "\x00\xd8x\x00", UTF16LE, "users.txt, line 2: half a character (a lone surrogate) is no UTF-16; expected UTF-16; mend the export, or say with --encoding what it is"},
-		{"users.txt", inUTF16(little, "a\n") + "\x00\xdcx\x00", UTF16LE, "users.txt, line 2: half a character (a lone surrogate) is no UTF-16; expected UTF-16; mend the export, or say with --encoding what it is"},
-		{"users.txt", inUTF16(little, "a\n") + "\x00\xd8", UTF16LE, "users.txt, line 2: half a character (a lone surrogate) is no UTF-16; expected UTF-16; mend the export, or say with --encoding what it is"},
+		{"users.txt", inUTF16(little, "a\n") + "\x00\xd8x\x00", UTF16LE, "users.txt, line 2: an incomplete character (a lone surrogate) is not UTF-16; expected UTF-16; fix the export, or name the encoding with --encoding"},
+		{"users.txt", inUTF16(little, "a\n") + "\x00\xdcx\x00", UTF16LE, "users.txt, line 2: an incomplete character (a lone surrogate) is not UTF-16; expected UTF-16; fix the export, or name the encoding with --encoding"},
+		{"users.txt", inUTF16(little, "a\n") + "\x00\xd8", UTF16LE, "users.txt, line 2: an incomplete character (a lone surrogate) is not UTF-16; expected UTF-16; fix the export, or name the encoding with --encoding"},
 	} {
 		dir := t.TempDir()
 		got, err := File(t.Context(), dir, input(t, c.file, c.content, c.encoding), nil)
@@ -485,7 +485,7 @@ func skippable(kind byte, content string) string {
 
 func TestCompressedFilesOfSeveralPartsAreReadAsTheirProgramsReadThem(t *testing.T) {
 	z, g := zstandard(t, people), gzipped(t, people)
-	const behind = "stands behind the %s data; expected nothing there"
+	const behind = "follows the %s data; expected nothing there"
 	for _, c := range []struct{ what, name, content, want, wrong string }{
 		{"pzstd", "u.zst", skippable(0, "\x44\x00\x00\x00") + z + skippable(0, "\x44\x00\x00\x00") + z, people + people, ""},
 		{"a frame of any kind, before and behind", "u.zst", skippable(15, "x") + skippable(7, "") + z + skippable(3, strings.Repeat("x", 1<<20)), people, ""},

@@ -60,10 +60,10 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 		name, unit, about string
 	}{
 		{&i.runs, "dataload_runs", "{run}", "Runs of migrations and rollbacks that this process has worked for and that are not over."},
-		{&i.paused, "dataload_paused", "", "1 while a run is paused, until somebody resumes it."},
+		{&i.paused, "dataload_paused", "", "1 while a run is paused."},
 		{&i.closed, "dataload_gate_closed", "", "1 while no calls are made: by a pause, the timetable, the target's wish, or the breaker."},
 		{&i.breaker, "dataload_breaker_open", "", "1 while the breaker is open: only single probes are sent."},
-		{&i.round, "dataload_round", "{round}", "The last round that was begun; 0 is the input, n the n-th retry file."},
+		{&i.round, "dataload_round", "{round}", "The last round that was started; 0 is the input, n the n-th retry file."},
 		{&i.unknown, "dataload_records_unknown", "{record}", "Records that this process has left unknown and that no later round has decided yet."},
 	} {
 		if *g.to, err = m.Int64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.about)); err != nil {

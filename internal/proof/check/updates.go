@@ -193,7 +193,7 @@ func withoutID(element any) any {
 	return rest
 }
 
-func isTwice(reason string) bool { return strings.Contains(reason, "stands twice in the file") }
+func isTwice(reason string) bool { return strings.Contains(reason, "duplicate key in the file") }
 
 // undo checks that what every changed record was is on the disk.
 func (c *checker) undo(byUUID map[string]*state) error {

@@ -19,7 +19,7 @@ func newDeltaLab(t *testing.T) *lab {
 	input := header + strings.Join(records, "")
 	l.write("users.csv", input)
 	l.write("success.csv", "batch,line,uuid,email,round,how\n1,2,u-1,ann@a.test,0,created\n")
-	l.write("fail.csv", "batch,line,email,error\n3,6,BOB@a.test,\"the key stands twice in the file, first in line 3; only the first is loaded\"\n")
+	l.write("fail.csv", "batch,line,email,error\n3,6,BOB@a.test,\"duplicate key in the file, first in line 3; only the first is loaded\"\n")
 	l.write("update_success.csv", "batch,line,email,how\n1,3,bob@a.test,updated\n2,4,cat@a.test,unchanged\n")
 	l.write("update_fail.csv", "batch,line,email,error\n2,5,dan@a.test,refused\n")
 	l.write("fail_records.csv", header+records[3]+records[4])
@@ -85,7 +85,7 @@ func TestWhatIsBrokenInADeltaMigrationIsNamed(t *testing.T) {
 		}, TrueOutcome},
 		{"a record was changed that is no record of the input", replace("truth.jsonl", `"keys":[],"written":[],"entities":[]`,
 			`"keys":[],"written":[{"index":0,"uuid":"o-9","email":"x@a.test"}],"entities":[{}]`), TrueOutcome},
-		{"a second record with the key was loaded", replace("fail.csv", "the key stands twice in the file, first in line 3; only the first is loaded", "Attempted to update a duplicate value"), TrueOutcome},
+		{"a second record with the key was loaded", replace("fail.csv", "duplicate key in the file, first in line 3; only the first is loaded", "Attempted to update a duplicate value"), TrueOutcome},
 		{"a duplicate was not updated", func(l *lab) {
 			l.replace("update_fail.csv", "2,5,dan@a.test,refused\n", "")
 			l.replace("fail.csv", "3,6,", "2,5,dan@a.test,Attempted to update a duplicate value\n3,6,")
