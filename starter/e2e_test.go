@@ -87,6 +87,8 @@ type lab struct {
 	dir   string
 	stdin io.Reader // of the next program, if any
 
+	written map[string]bool // by the test itself
+
 	mu        sync.Mutex
 	processes []*process
 }
@@ -97,7 +99,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, dir: dir}
+	l := &lab{t: t, dir: dir, written: map[string]bool{}}
 	t.Cleanup(l.close)
 	return l
 }
@@ -106,6 +108,7 @@ func (l *lab) close() {
 	for _, p := range l.processes {
 		p.kill()
 	}
+	l.checkNames()
 	if !l.t.Failed() {
 		_ = os.RemoveAll(l.dir)
 		return

@@ -59,6 +59,7 @@ func (l *lab) write(name string, content []byte) string {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
+	l.written[path] = true
 	return path
 }
 
