@@ -235,7 +235,7 @@ func TestAServeThatIsKilledResumes(t *testing.T) {
 	m := &migration{lab: l, target: s, input: l.path("incoming", "users.csv"), state: l.path("state"), out: l.path("out"), batch: 10,
 		flags: []string{"--batch-size", "10"}, env: s.credentials()}
 	code, p := m.run()
-	refused(t, p, code, 1, "begun by a schedule", "starter serve")
+	refused(t, p, code, 1, "started by a schedule", "starter serve")
 
 	n.serve()
 	sameLines(t, n.next().results(), []string{"users.csv: migrated, done"})

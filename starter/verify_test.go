@@ -59,7 +59,7 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 	exitCode(t, p, code, 0)
 	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first"))
 	exitCode(t, p, p.wait(), 0)
-	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "looked for again until") {
+	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "polled for until") {
 		t.Errorf("it says\n%s%s", p.errors(), p.output())
 	}
 	m.endedAnHourAgo()
