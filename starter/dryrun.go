@@ -24,9 +24,8 @@ import (
 	"durable-dataload/internal/terminal"
 )
 
-// dryRun goes through the migrations without a call, and writes down what would
-// be sent. The state knows nothing of it: a migration after it is new. It gives
-// the exit code.
+// dryRun writes down, without a call, what the migrations would send. It leaves
+// nothing in the state folder: a migration after it is new. It gives the exit code.
 func (c *command) dryRun(ctx context.Context) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -40,39 +39,39 @@ func (c *command) dryRun(ctx context.Context) (int, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	c.o.locations = locations{stateDir: dir}
-	var runs []*dry
+	results := []dryResult{}
 	code := migration.ExitDone
 	for _, in := range c.inputs {
 		if in.left {
 			c.Screen.Say(fmt.Sprintf("%s is skipped: its name is that of a result file; give it alone to load it.", in.given))
 			continue
 		}
-		d, err := c.dry(ctx, in, dir)
+		r, err := c.dry(ctx, in, dir)
 		if errors.Is(err, context.Canceled) {
 			return 0, errors.New("stopped before the end; nothing was sent, and no file was written")
 		}
 		if err != nil {
 			return 0, err
 		}
-		if d.Failed > 0 {
+		if r.Failed > 0 {
 			code = migration.ExitFailed
 		}
-		runs = append(runs, d)
+		results = append(results, r)
 		if !c.o.json {
-			printDry(c.Screen, d, c.o.outputDir)
+			printDry(c.Screen, r, c.o.outputDir)
 		}
 	}
 	switch {
 	case !c.o.json:
 		return code, nil
 	case c.several:
-		return code, terminal.WriteJSON(c.Screen.Stdout, runs)
+		return code, terminal.WriteJSON(c.Screen.Stdout, results)
 	}
-	return code, terminal.WriteJSON(c.Screen.Stdout, runs[0])
+	return code, terminal.WriteJSON(c.Screen.Stdout, results[0])
 }
 
-// dry is what a dry run came to.
-type dry struct {
+// dryResult is the result of a dry run.
+type dryResult struct {
 	DataFile string `json:"data_file"`
 	Total    int64  `json:"total"`
 	Sent     int64  `json:"would_be_sent"`
@@ -81,7 +80,11 @@ type dry struct {
 	Bytes    int64  `json:"bytes"` // of all requests
 	Records  string `json:"records_file"`
 	Fail     string `json:"fail_file"`
+}
 
+// dryWriter writes the files of a dry run.
+type dryWriter struct {
+	dryResult
 	encoder *mapping.Encoder
 	room    int64
 	records *store.Writer
@@ -89,16 +92,16 @@ type dry struct {
 	rows    *csv.Writer
 }
 
-// dry does one dry run. Batches are cut as a migration cuts them.
-func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
+// dry does the dry run of one input. Batches are cut as a migration cuts them.
+func (c *command) dry(ctx context.Context, in input, dir string) (result dryResult, err error) {
 	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
-	d := &dry{DataFile: file.inputName(), room: c.o.spec(nil).Room()}
+	d := &dryWriter{dryResult: dryResult{DataFile: file.inputName()}, room: c.o.spec(nil).Room()}
 	delimiter, err := source.ParseDelimiter(c.o.delimiter)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	path := filepath.Join(dir, "index")
 	_, err = source.Inspect(ctx, file.path, source.InspectOptions{
@@ -109,32 +112,32 @@ func (c *command) dry(ctx context.Context, in input, dir string) (*dry, error) {
 		},
 		MaxEncoded: d.room, EncodedSize: func(_ *source.Header, r source.Record) int64 { return d.encoder.Size(r.Raw) }, Unbounded: c.o.mapping != "", IndexPath: path,
 	})
-	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that this writes
+	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that it writes
 		err = durablefs.TemporaryError(err)
 	}
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	index, err := source.OpenIndex(path)
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	defer func() { _ = index.Close() }()
 	if err := d.begin(&c.o); err != nil {
-		return nil, err
+		return result, err
 	}
 	defer d.discard()
 	if err := d.readBatches(ctx, index, file.path); err != nil {
-		return nil, err
+		return result, err
 	}
-	return d, d.commit(ctx)
+	return d.dryResult, d.commit(ctx)
 }
 
-func (d *dry) begin(o *options) (err error) {
+func (d *dryWriter) begin(o *options) (err error) {
 	if err := mapping.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}
-	if err := d.name(o.outputDir); err != nil {
+	if err := d.takeNames(o.outputDir); err != nil {
 		return err
 	}
 	if d.records, err = store.NewWriter(store.Join(o.outputDir, d.Records)); err != nil {
@@ -148,8 +151,8 @@ func (d *dry) begin(o *options) (err error) {
 	return d.rows.Write([]string{"batch", "line", "email", "error"})
 }
 
-// name takes the first names for the files that are free.
-func (d *dry) name(folder string) error {
+// takeNames takes the first names for the files that are free.
+func (d *dryWriter) takeNames(folder string) error {
 	for now := time.Now(); ; now = now.Add(time.Second) {
 		stamp := artifacts.Stamp(now)
 		d.Records, d.Fail = artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
@@ -163,7 +166,7 @@ func (d *dry) name(folder string) error {
 	}
 }
 
-func (d *dry) readBatches(ctx context.Context, index *source.Index, path string) error {
+func (d *dryWriter) readBatches(ctx context.Context, index *source.Index, path string) error {
 	f, err := store.Open(path)
 	if err != nil {
 		return err
@@ -189,7 +192,7 @@ func (d *dry) readBatches(ctx context.Context, index *source.Index, path string)
 	return nil
 }
 
-func (d *dry) batch(b source.Batch, data []byte) error {
+func (d *dryWriter) batch(b source.Batch, data []byte) error {
 	var size int64
 	line := []byte(nil)
 	for r := range source.Records(b, data) {
@@ -220,7 +223,7 @@ func (d *dry) batch(b source.Batch, data []byte) error {
 	return nil
 }
 
-func (d *dry) commit(ctx context.Context) error {
+func (d *dryWriter) commit(ctx context.Context) error {
 	d.rows.Flush()
 	if err := d.rows.Error(); err != nil {
 		return err
@@ -231,18 +234,18 @@ func (d *dry) commit(ctx context.Context) error {
 	return d.fail.Commit(ctx)
 }
 
-func (d *dry) discard() {
+func (d *dryWriter) discard() {
 	d.records.Discard()
 	d.fail.Discard()
 }
 
 // printDry prints the table of a dry run.
-func printDry(s *terminal.Screen, d *dry, dir string) {
+func printDry(s *terminal.Screen, d dryResult, dir string) {
 	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\nwould be sent\t%d\t\nfailed\t%d\t\ntotal\t%d\t\ncalls\t%d\t\nbytes\t%d\t\n\n", d.Sent, d.Failed, d.Total, d.Calls, d.Bytes)
 	_ = w.Flush()
 	for _, name := range []string{d.Records, d.Fail} {
 		fmt.Fprintln(s.Stdout, safetext.Name(store.Join(dir, name)))
 	}
-	fmt.Fprintln(s.Stdout, "\nNothing was sent. The files hold user data: remove them when you have seen them.")
+	fmt.Fprintln(s.Stdout, "\nNothing was sent. The files hold user data: remove them after use.")
 }

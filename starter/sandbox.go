@@ -17,26 +17,26 @@ import (
 )
 
 const (
-	// sandboxFaults are what the target of --sandbox does to a migration. Most
-	// of them leave a batch unknown, after writing all of it, half or nothing.
+	// sandboxFaults are the faults of the target of --sandbox. Most of them leave
+	// a batch unknown, after all of it, half or nothing was written.
 	sandboxFaults = "reset-after=4,partial-502=4,http503=2,api500-after=2,truncated-json=2,hang-after=1"
 	sandboxSeed   = 8
 
-	// The sandbox keeps its address, since a migration belongs to it. The
-	// first free port from here on is below those that systems give out.
+	// The sandbox keeps its address: it is part of the identity of a migration. The
+	// ports from here on are below those that systems assign.
 	sandboxPort  = 9700
 	sandboxPorts = 50
 )
 
-// localSandbox is what is kept of the sandbox of a state folder.
+// localSandbox is sandbox.json: how to reach the sandbox of a state folder.
 type localSandbox struct {
 	Address  string `json:"address"`
 	ClientID string `json:"client_id"`
 	Secret   string `json:"secret"`
 }
 
-// openTarget runs the sandbox where that is the target, and takes its
-// credentials. Another target needs nothing.
+// openTarget runs the sandbox if that is the target, and takes its credentials.
+// Another target needs nothing.
 func (o *targetOptions) openTarget(stateDir string) (closeTarget func(), err error) {
 	if !o.sandbox {
 		return func() {}, nil
@@ -45,8 +45,8 @@ func (o *targetOptions) openTarget(stateDir string) (closeTarget func(), err err
 	return closeTarget, err
 }
 
-// openSandbox runs the sandbox of the state folder, or finds the one that
-// another starter runs on it.
+// openSandbox runs the sandbox of the state folder, or finds the one that another
+// process runs.
 func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {
 	dir := filepath.Join(stateDir, "sandbox")
 	if err := durablefs.MkdirAll(dir); err != nil {
@@ -76,8 +76,8 @@ func (l localSandbox) credentials() config.Credentials {
 	return config.Credentials{URI: "http://" + l.Address, ClientID: l.ClientID, Secret: l.Secret}
 }
 
-// startSandbox starts the sandbox of before at its address, or a new one at the
-// first address that is free.
+// startSandbox starts the existing sandbox at its address, or a new one at the first
+// free address.
 func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 	faults, err := sandbox.ParseFaults(sandboxFaults)
 	if err != nil {

@@ -137,7 +137,7 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 	exitCode(t, p, p.wait(), 1)
 	oneError(t, p, "read-only file system")
 	if !strings.Contains(p.errors(), "Trouble, retrying: ") {
-		t.Errorf("it did not tell of the trouble while it could still be mended:\n%s", p.errors())
+		t.Errorf("it did not report the trouble while it could still be fixed:\n%s", p.errors())
 	}
 	d.makeReadOnly(false)
 	calls := s.calls()

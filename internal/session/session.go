@@ -83,7 +83,12 @@ func (s *Session) Run(ctx context.Context, op Operation) (_ int, err error) {
 	for _, note := range s.Service.Notes {
 		s.Screen.Say(note)
 	}
-	err = op.Prepare(ctx)
+	return s.operate(ctx, op, j)
+}
+
+// operate runs the operation on the service.
+func (s *Session) operate(ctx context.Context, op Operation, j Job) (int, error) {
+	err := op.Prepare(ctx)
 	switch {
 	case errors.Is(err, ErrNothingToDo):
 		return migration.ExitDone, nil
@@ -106,10 +111,15 @@ func (s *Session) Run(ctx context.Context, op Operation) (_ int, err error) {
 		return 0, err
 	}
 	s.Open = true
+	return s.follow(ctx, op, j, run)
+}
+
+// follow shows the workflow until it ends or is released.
+func (s *Session) follow(ctx context.Context, op Operation, j Job, run client.WorkflowRun) (int, error) {
 	op.Introduce()
 	s.Service.introduce(ctx, run)
 	w := Watcher{Process: s.Process, Service: s.Service, Attached: s.Attached, Again: "Rerun the command to see it again."}
-	err = w.Watch(ctx, run, j.Result, op.Follow())
+	err := w.Watch(ctx, run, j.Result, op.Follow())
 	switch {
 	case errors.Is(err, ErrEngineGone):
 		return 0, err
