@@ -87,7 +87,7 @@ func TestClientsOfTheFile(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithTheClientsFile(t *testing.T) {
+func TestErrorsOfTheClientsFile(t *testing.T) {
 	secretFile := clientsFileWith(t, secret)
 	for _, tc := range []struct{ name, text, line, want string }{
 		{"no such client", vendorsFile, "-k nobody", "there is no nobody, clients.nobody, clusters.nobody; give --config-key"},

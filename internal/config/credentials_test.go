@@ -55,7 +55,7 @@ func TestFlagsComeBeforeFileAndEnvironment(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithTheSecretIsSaidWithoutIt(t *testing.T) {
+func TestErrorsAboutSecretsDoNotContainThem(t *testing.T) {
 	dir := t.TempDir()
 	file, empty := filepath.Join(dir, "secret"), filepath.Join(dir, "empty")
 	for path, text := range map[string]string{file: secret, empty: " \n"} {
@@ -115,7 +115,7 @@ func TestCredentialsAreForOneTarget(t *testing.T) {
 	}
 }
 
-func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
+func TestConnectConfiguresTheClientForTheMigration(t *testing.T) {
 	c := Credentials{ClientID: "id", Secret: secret}
 	for auth, want := range map[string]identitycloud.Auth{AuthBasic: identitycloud.Basic, AuthSignature: identitycloud.Signature} {
 		spec := migration.Spec{
@@ -138,7 +138,7 @@ func TestConnectHandsTheMigrationToTheClient(t *testing.T) {
 	}
 }
 
-func TestAnAddressGetsItsNormalForm(t *testing.T) {
+func TestAddressesAreNormalized(t *testing.T) {
 	for _, given := range []string{"HTTPS://A.Example.:443/", "a.example"} {
 		c := Credentials{URI: given}
 		if err := c.Complete(func(string) string { return "" }); err != nil || c.URI != "https://a.example" {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTheStateFolderIsAPathThatWorkersCanBeTold(t *testing.T) {
+func TestTheStateFolderIsAnAbsolutePath(t *testing.T) {
 	t.Setenv("HOME", "/home/somebody")
 	none := func(string) string { return "" }
 	if dir, err := StateDir("", none); err != nil || dir != "/home/somebody/.local/state/durable-dataload" {

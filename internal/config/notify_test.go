@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func TestWhomToNotify(t *testing.T) {
+func TestSenderOfNotices(t *testing.T) {
 	const (
 		key   = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 		url   = "https://hooks.example.com/S3cr3t-never-shown"

@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-func TestASecretThatWasReplacedInItsFileIsTaken(t *testing.T) {
+func TestASecretReplacedInItsFileIsUsed(t *testing.T) {
 	secretFile := clientsFileWith(t, "old\n")
 	clients := clientsFileWith(t, "clients: {a: {client_id: x, client_secret: old}}")
 	for _, c := range []struct {

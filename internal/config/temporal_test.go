@@ -135,7 +135,7 @@ func TestCertificatesComeFromFiles(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithTemporalIsSaid(t *testing.T) {
+func TestErrorsOfTheTemporalOptions(t *testing.T) {
 	for name, tc := range map[string]struct{ line, file string }{
 		"no such profile": {"--profile other", profiles},
 		"no such file":    {"--config-file /does/not/exist.toml --profile other", ""},
@@ -154,7 +154,7 @@ func TestWhatIsWrongWithTemporalIsSaid(t *testing.T) {
 	}
 }
 
-func TestDialSaysWhereNobodyAnswers(t *testing.T) {
+func TestDialNamesTheAddressThatDoesNotAnswer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := Dial(ctx, client.Options{HostPort: "127.0.0.1:1"}, slog.New(slog.DiscardHandler))

@@ -167,7 +167,7 @@ func set(t *testing.T, attributes map[string]json.RawMessage, path string, value
 	attributes[name] = value
 }
 
-func TestReversedPutsBackWhatWasThere(t *testing.T) {
+func TestReversedRestoresThePreviousValues(t *testing.T) {
 	for _, c := range []struct{ before, after, back string }{
 		{`"Ann"`, `"Anne"`, `"Ann"`},
 		{`null`, `"Anne"`, `null`},

@@ -164,7 +164,7 @@ func TestFindLeavesNothingWhereItFails(t *testing.T) {
 	}
 }
 
-func TestADamagedListIsNoticed(t *testing.T) {
+func TestADamagedListIsDetected(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
 	made, err := Find(t.Context(), keyed([]string{"a", "b", "A", "a"}), path)
 	if err != nil {

@@ -37,7 +37,7 @@ func TestTheTargetsClockIsKnownFromItsAnswers(t *testing.T) {
 	}
 }
 
-func TestAnAnswerWithoutADateTellsNothing(t *testing.T) {
+func TestAnAnswerWithoutADateDoesNotCount(t *testing.T) {
 	var c DateClock
 	c.Saw(time.Time{}, now, now)
 	c.Saw(now, time.Time{}, now)

@@ -62,7 +62,7 @@ const (
 	isWhole   = `"email":"ann@x","givenName":"Ann","age":42,"phone":"+49302","optIn":false,"number":7,"password":{"value":"hash"}`
 )
 
-func TestWhoseARecordIs(t *testing.T) {
+func TestVerdicts(t *testing.T) {
 	ours := Answer{Verdict: Ours, UUID: "u1"}
 	others := Answer{Verdict: Others}
 	unknown := func(reason string) Answer { return Answer{Reason: reason} }
@@ -230,7 +230,7 @@ func sampleAt(sent time.Time, skew, took time.Duration) Sample {
 	return Sample{Clock: "ours", Sent: sent, Received: sent.Add(took), Stamp: identitycloud.Moment{Earliest: stamp, Latest: stamp.Add(time.Microsecond - 1)}}
 }
 
-func TestOtherClocksSayNothingOfThisOne(t *testing.T) {
+func TestOtherClocksDoNotCalibrateThisOne(t *testing.T) {
 	var clocks Clocks
 	clocks.Learn(sampleAt(claimed, -time.Hour, time.Millisecond))
 	since := clocks.Since(ledger.Claim{At: claimed, Clock: "another"}, true)
@@ -258,7 +258,7 @@ func TestAStampThatMayBeLaterDoesNotMoveTheClock(t *testing.T) {
 	}
 }
 
-func TestAClockThatWasSetMeanwhileIsGivenTheBenefitOfTheDoubt(t *testing.T) {
+func TestAfterAClockWasSetTheLowestSkewCounts(t *testing.T) {
 	var clocks Clocks
 	clocks.Learn(sampleAt(claimed.Add(-time.Hour), 0, time.Millisecond))
 	clocks.Learn(sampleAt(claimed.Add(time.Hour), 30*time.Second, time.Millisecond))

@@ -2,7 +2,7 @@ package figures
 
 import "testing"
 
-func TestFiguresAreForPeople(t *testing.T) {
+func TestFormats(t *testing.T) {
 	for got, want := range map[string]string{
 		Number(0): "0", Number(999): "999", Number(int64(1_234_567)): "1,234,567", Number(-1234): "-1,234",
 		Count(0, "record"): "0 records", Count(1, "record"): "1 record", Count(8000, "record"): "8,000 records", Count(2, "batch"): "2 batches", Count(1, "batch"): "1 batch",

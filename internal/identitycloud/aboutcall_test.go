@@ -2,7 +2,7 @@ package identitycloud
 
 import "testing"
 
-func TestWhatARefusalIsAbout(t *testing.T) {
+func TestIsAboutCall(t *testing.T) {
 	for _, tc := range []struct {
 		err  APIError
 		call bool

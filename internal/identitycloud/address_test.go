@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestATargetIsOneHoweverItIsSpelled(t *testing.T) {
+func TestSpellingsOfAnAddressAreOneTarget(t *testing.T) {
 	for want, spellings := range map[string][]string{
 		"https://a.example": {"a.example", "A.Example", "https://a.example", "HTTPS://A.EXAMPLE/", " https://a.example// ", "https://a.example.", "https://a.example:443", "https://a.example:0443/",
 			"https://a.example:", "https://a.example/.", "https://a.example/x/..", "https://ａ.example", "https://a。example"},
@@ -40,7 +40,7 @@ func TestATargetIsOneHoweverItIsSpelled(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatCannotBeMeantIsRefused(t *testing.T) {
+func TestInvalidAddressesAreRefused(t *testing.T) {
 	for given, want := range map[string]string{
 		"": "missing", "https://": "no host name", "https://.": "cannot be read", "https:///path": "no host name", "https:a.example": "cannot be read", "ftp://a.example": "expected https://",
 		"https://me:hunter2@a.example": "must not hold a user name", "https://me:hunter2@exa mple": "cannot be read", "https://a.example/?x=1": "remove what starts with ?", "https://a.example#": "remove what starts with ?",

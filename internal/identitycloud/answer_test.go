@@ -171,7 +171,7 @@ func TestWhichAnswersAreFaults(t *testing.T) {
 	}
 }
 
-func TestTheListsAreTheConfigured(t *testing.T) {
+func TestTheConfiguredListsCount(t *testing.T) {
 	none := UnknownCodes{API: Codes{}, HTTP: Codes{}}
 	for _, tc := range []struct {
 		unknown UnknownCodes
@@ -406,7 +406,7 @@ func TestNoAnswerIsUnknown(t *testing.T) {
 	}
 }
 
-func TestAnswersToTheirEndCount(t *testing.T) {
+func TestOnlyCompleteAnswersCount(t *testing.T) {
 	const answer = `{"stat":"ok","uuid_results":["` + uuid1 + `"]}`
 	for name, raw := range map[string]string{
 		"gzip":                            "Content-Encoding: gzip\r\nContent-Length: " + strconv.Itoa(len(gzipped(answer))) + "\r\n\r\n" + gzipped(answer),
@@ -423,7 +423,7 @@ func TestAnswersToTheirEndCount(t *testing.T) {
 }
 
 // A front end that refuses a body for its size answers before it has read it all.
-func TestTooLargeIsHeardWhileTheBodyIsBeingSent(t *testing.T) {
+func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 	url := serveRaw(t, func(c rawConn) {
 		_, _ = c.r.ReadByte()
 		c.say("HTTP/1.1 413 Request Entity Too Large\r\nContent-Length: " + strconv.Itoa(len(nginx413)) + "\r\nConnection: close\r\n\r\n" + nginx413)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestCheckTellsWhatIsWrong(t *testing.T) {
+func TestCheckExplainsAnswers(t *testing.T) {
 	sentinels := []error{ErrCredentials, ErrEntityType, ErrForbidden, ErrUnreachable, ErrTLS, ErrBusy, ErrNotIdentityCloud}
 	type handler = http.HandlerFunc
 	says := func(status int, body string, headers ...string) handler {
@@ -85,7 +85,7 @@ func TestCheckTellsWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestCheckTellsWhyThereIsNoConnection(t *testing.T) {
+func TestCheckExplainsFailedConnections(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestCheckTellsWhyThereIsNoConnection(t *testing.T) {
 	}
 }
 
-func TestCheckTellsThatTheProxyIsInTheWay(t *testing.T) {
+func TestCheckExplainsProxyErrors(t *testing.T) {
 	refuses := serveRaw(t, func(c rawConn) { c.request(); c.say("HTTP/1.1 407 ann@example.com\r\n\r\n") })
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,7 +159,7 @@ func TestCheckTellsThatTheProxyIsInTheWay(t *testing.T) {
 	}
 }
 
-func TestCheckThatIsCanceledSaysSo(t *testing.T) {
+func TestACanceledCheckReturnsItsCause(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	url := serveRaw(t, func(c rawConn) { c.request(); cancel(); _, _ = c.r.ReadByte() })
 	if err := newClient(t, url).Check(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {

@@ -112,7 +112,7 @@ func batch(t testing.TB, c *Client, n int) Body {
 	return b
 }
 
-func TestNewExplainsWhatIsWrong(t *testing.T) {
+func TestNewExplainsFaults(t *testing.T) {
 	good := Config{BaseURL: "https://example.janraincapture.com", ClientID: testID, ClientSecret: testSecret}
 	for _, tc := range []struct {
 		name   string
@@ -275,7 +275,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestBeforeCallStandsAroundEachRequest(t *testing.T) {
+func TestBeforeCallWrapsEachRequest(t *testing.T) {
 	inCall := false
 	url, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if !inCall {
@@ -321,7 +321,7 @@ func TestBeforeCallStandsAroundEachRequest(t *testing.T) {
 	}
 }
 
-func TestBeforeCallThatRefusesKeepsTheBatchUnsent(t *testing.T) {
+func TestNothingIsSentIfBeforeCallFails(t *testing.T) {
 	url, requests := serve(t, func(http.ResponseWriter, *http.Request) {})
 	stop := errors.New("the breaker is open")
 	c := newClient(t, url, func(cfg *Config) {

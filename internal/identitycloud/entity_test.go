@@ -194,7 +194,7 @@ func TestTheConfiguredListsDecideWhatIsUnknown(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedBeforeItIsSent(t *testing.T) {
+func TestInvalidCallsAreNotSent(t *testing.T) {
 	address, requests := serve(t, func(http.ResponseWriter, *http.Request) {})
 	stop := errors.New("the breaker is open")
 	c := newClient(t, address)
@@ -267,7 +267,7 @@ func TestViewKeepsTheBytesOfTheRecord(t *testing.T) {
 	}
 }
 
-func TestAnswersWithoutWhatWasAskedFor(t *testing.T) {
+func TestAnswersWithoutTheExpectedContent(t *testing.T) {
 	for _, tc := range []struct{ call, body, want string }{
 		{"view", `{"stat":"ok"}`, "no result"},
 		{"view", `{"stat":"ok","result":["u1"]}`, "no result"},
@@ -309,7 +309,7 @@ func TestEntityTypeReadsTheSchema(t *testing.T) {
 	}
 }
 
-func TestFindEntitiesGivesEachRecordOnce(t *testing.T) {
+func TestFindEntitiesReturnsEachRecordOnce(t *testing.T) {
 	records := map[string]string{"ann@example.com": "u1", "o'b@example.com": "u2", "bob@example.com": "u3", "stranger@example.com": "u4"}
 	answer := func(email string) string {
 		return fmt.Sprintf(`{"uuid":%q,"email":%q,"score":1.10}`, records[email], email)

@@ -112,7 +112,7 @@ func TestFindManyKeys(t *testing.T) {
 	}
 }
 
-func TestFindAsksForEachSpellingAndGivesARecordOnce(t *testing.T) {
+func TestFindSearchesEachSpellingAndReturnsARecordOnce(t *testing.T) {
 	d := &directory{t: t, records: []map[string]any{{"uuid": "u1", "email": "ann@example.com"}, {"uuid": "u2", "email": "o'b@example.com"}}}
 	url, _ := serve(t, d.ServeHTTP)
 	found, err := newClient(t, url).FindEntities(context.Background(), "email",
@@ -231,7 +231,7 @@ func TestAFoldedKeyIsWhatEqualFoldHoldsEqual(t *testing.T) {
 	}
 }
 
-func TestAllRecordsWithAKeyAreGiven(t *testing.T) {
+func TestAllRecordsWithAKeyAreReturned(t *testing.T) {
 	d := &directory{t: t, records: []map[string]any{{"uuid": "u1", "email": "ann@example.com"}, {"uuid": "u2", "email": "ANN@example.com"}, {"uuid": "u3", "email": "ann@example.com"}}}
 	url, _ := serve(t, d.ServeHTTP)
 	found, err := newClient(t, url).FindEntities(context.Background(), "email", []string{"Ann@example.com"})
@@ -240,7 +240,7 @@ func TestAllRecordsWithAKeyAreGiven(t *testing.T) {
 	}
 }
 
-func TestWhatWasWrittenSinceIsPagedById(t *testing.T) {
+func TestFindWrittenPagesByID(t *testing.T) {
 	answers := []string{
 		`{"stat":"ok","results":[{"uuid":"u1","id":5},{"uuid":"u2","id":7}]}`,
 		`{"stat":"ok","results":[{"uuid":"u3"}]}`,

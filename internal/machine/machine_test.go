@@ -24,7 +24,7 @@ func expect(t *testing.T, what, dir string, i identity, word string) {
 	}
 }
 
-func TestAStateFolderIsThatOfOneMachine(t *testing.T) {
+func TestAStateFolderBelongsToOneMachine(t *testing.T) {
 	dir := t.TempDir()
 	expect(t, "new", dir, here, "")
 	expect(t, "again", dir, here, "")
@@ -43,7 +43,7 @@ func TestAStateFolderIsThatOfOneMachine(t *testing.T) {
 	expect(t, "renamed", moved, here, "")
 }
 
-func TestProcessesThatBeginAtOnceAgree(t *testing.T) {
+func TestConcurrentProcessesAgree(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup
 	for range 12 {
@@ -82,7 +82,7 @@ func TestACopyIsRefusedUntilItsMarkIsRemoved(t *testing.T) {
 	expect(t, "a damaged mark", copied, there, "is damaged")
 }
 
-func TestThisMachineIsItself(t *testing.T) {
+func TestThisMachineIsRecognized(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 {
 		if err := Claim(dir); err != nil {

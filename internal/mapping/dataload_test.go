@@ -91,7 +91,7 @@ func TestResultsAreThoseOfDataload(t *testing.T) {
 	}
 }
 
-func TestMembersStandInTheOrderOfTheHeader(t *testing.T) {
+func TestMembersHaveTheOrderOfTheHeader(t *testing.T) {
 	got, err := builtInRecords(t, "z", "a.y", "email", "a.b.c", "a.x", "a.b.d").AppendJSON([]byte("x"), []string{"1", "2", "", "4", "<&>", "é\u2028"})
 	want := `x{"z":"1","a":{"y":"2","b":{"c":"4","d":"é` + "\u2028" + `"},"x":"<&>"},"email":null}`
 	if err != nil || string(got) != want {
@@ -126,7 +126,7 @@ func TestJSONOfPasswordsAndPluralsKeepsItsDigits(t *testing.T) {
 	}
 }
 
-func TestAHeaderThatIsNoObjectIsRefused(t *testing.T) {
+func TestAHeaderThatMakesNoObjectIsRefused(t *testing.T) {
 	for _, header := range [][]string{{"a", "b", "a"}, {"a", "a.b"}, {"a.b", "a"}, {"a.b", "c", "a.b.d"}, {"a.b.c", "a.b"}, {"a.b", "a.b"}} {
 		if _, err := compile(t, "", header...); err == nil {
 			t.Errorf("Compile(%q) gave no error", header)

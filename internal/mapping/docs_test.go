@@ -10,7 +10,7 @@ import (
 )
 
 // Every example of the page is what the program does, and every key is on the page.
-func TestDocsSayWhatHappens(t *testing.T) {
+func TestTheExamplesOfTheDocsHold(t *testing.T) {
 	text, err := os.ReadFile("../../docs/mapping.md")
 	if err != nil {
 		t.Fatal(err)

@@ -110,7 +110,7 @@ func TestWithoutASecretThereIsNoSignature(t *testing.T) {
 	}
 }
 
-func TestWhatAnAnswerMeans(t *testing.T) {
+func TestAnswersOfReceivers(t *testing.T) {
 	for _, c := range []struct {
 		status     int
 		retryAfter string
@@ -156,7 +156,7 @@ func TestWhatAnAnswerMeans(t *testing.T) {
 	}
 }
 
-func TestARedirectTakesTheNoticeNowhere(t *testing.T) {
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := newReceiver(t)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		r := newReceiver(t)
@@ -176,7 +176,7 @@ func TestARedirectTakesTheNoticeNowhere(t *testing.T) {
 
 // What fails on the way may pass, whatever it is, and its text holds the host
 // only.
-func TestWithoutAnAnswerItMayBeSentAgain(t *testing.T) {
+func TestANoticeWithoutAnAnswerMayBeRepeated(t *testing.T) {
 	closed := newReceiver(t)
 	closed.Close()
 	garbage := newReceiver(t)
@@ -213,7 +213,7 @@ func TestWithoutAnAnswerItMayBeSentAgain(t *testing.T) {
 	}
 }
 
-func TestWhichOptionsAreTaken(t *testing.T) {
+func TestOptions(t *testing.T) {
 	long := base64.StdEncoding.EncodeToString(make([]byte, 65))
 	for _, c := range []struct {
 		url, secret string
@@ -247,7 +247,7 @@ func TestWhichOptionsAreTaken(t *testing.T) {
 	}
 }
 
-func TestIdsTellNoticesApart(t *testing.T) {
+func TestIDsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, parts := range [][]string{{"a", "b"}, {"a", "c"}, {"ab"}, {"users.csv"}} {
 		id := ID(parts...)
@@ -258,7 +258,7 @@ func TestIdsTellNoticesApart(t *testing.T) {
 	}
 }
 
-func TestCommandsCanBeTyped(t *testing.T) {
+func TestCommandsAreQuotedForAShell(t *testing.T) {
 	for id, want := range map[string]string{
 		"migration-users.csv-0123":      "starter resume migration-users.csv-0123",
 		"migration-Käufer.csv-0123":     "starter resume migration-Käufer.csv-0123",
@@ -271,7 +271,7 @@ func TestCommandsCanBeTyped(t *testing.T) {
 	}
 }
 
-func TestTheOptionsSayWhatANoticeIsAbout(t *testing.T) {
+func TestAboutFillsANotice(t *testing.T) {
 	spec := migration.Spec{ID: "migration-users.csv-0123", DataFile: "/home/somebody/users.csv", Target: migration.Target{URI: "https://app.example.com", EntityType: "user"}}
 	n := Notice{DataFile: "given.csv"}
 	n.About(spec)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWhatCannotBeWrittenIsRemembered(t *testing.T) {
+func TestAWriteErrorIsKept(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)
@@ -23,7 +23,7 @@ func TestWhatCannotBeWrittenIsRemembered(t *testing.T) {
 	}
 }
 
-func TestWhatNobodyReadsIsNoError(t *testing.T) {
+func TestAClosedReaderIsNoError(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func decide(t *testing.T, l *ledger.Ledger, round, batch int, o *ledger.Builder)
 	}
 }
 
-func TestABatchThatWasCutOffIsUnknownAndOneThatWasNotBegunIsNot(t *testing.T) {
+func TestOnlyAClaimedBatchWithoutAnOutcomeIsUnknown(t *testing.T) {
 	folder, l := migrated(t, "email,givenName")
 	if err := l.Claim(t.Context(), ledger.Key{Batch: 2}, ledger.Claim{}); err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func refusals(t *testing.T, f *file, d Delimiter) (inspected, read string) {
 	return inspected, read
 }
 
-func TestWhatIsNoCSVIsRefusedWithWhatItLooksLike(t *testing.T) {
+func TestOtherFileFormatsAreRefusedByName(t *testing.T) {
 	for _, c := range []struct{ content, want string }{
 		{`{"users": [{"mail": "x"}]}`, "JSON"}, {"{\n  'a': 1}", "JSON"}, {"[\n{\"a\": 1}]", "JSON"}, {"[]", "JSON"},
 		{"{\"a\":1}\n{\"a\":2}\n", "JSON"}, {"\n\n  [{\"a\":1},\n{\"a\":2}]", "JSON"},
@@ -79,7 +79,7 @@ func utf16Bytes(text string, big bool) (out []byte) {
 	return out
 }
 
-func TestOrdinaryHeadersAreNoOtherFormat(t *testing.T) {
+func TestOrdinaryHeadersAreNotTakenForAnotherFormat(t *testing.T) {
 	for _, content := range []string{
 		"email\nx\n", "email,name\n", `"email","name"` + "\n", "\ufeffemail,name\n", "Email Address,First name,Update (UTC),With partner (y/n)\n", "from date,package type,ORCID\n",
 		"select,set,use,copy from\n", "BZhAttribute,PARIS\n", "ssh-key,email\n", "электронная почта,имя\n", "メール,名前\n", "id,email,_meta,$set,#tags,*note\n", "[email],[name]\n",
@@ -91,7 +91,7 @@ func TestOrdinaryHeadersAreNoOtherFormat(t *testing.T) {
 	}
 }
 
-func TestALineThatSaysTheSeparatorIsExplained(t *testing.T) {
+func TestASepLineIsExplained(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"sep=;", "remove the line, and give --delimiter ';'"}, {"SEP=;", "--delimiter ';'"}, {`"sep=;"`, "--delimiter ';'"}, {"\ufeffsep=|", "--delimiter '|'"},
 		{"sep=\t", `--delimiter '\t'`}, {"sep=;;;", "--delimiter ';'"}, {"sep=,", "expected the header; remove the line"}, {"sep=", "expected the header; remove the line"},
@@ -111,7 +111,7 @@ func TestALineThatSaysTheSeparatorIsExplained(t *testing.T) {
 	}
 }
 
-func TestAHeaderThatNoRecordFitsIsAtFault(t *testing.T) {
+func TestAHeaderThatMatchesNoRecordIsRefused(t *testing.T) {
 	const twoRecords = "users.csv, line 1: the header has 1 field, and each of the 2 records has 2; expected a name for each field; if there is a title or a note above the header, remove it, else name every column"
 	for _, c := range []struct{ content, want string }{
 		{"All users\nemail,name\nx,y\n", twoRecords},
@@ -146,7 +146,7 @@ func TestARefusedHeaderIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestAHundredThousandColumnsTakeNoLongTime(t *testing.T) {
+func TestAHundredThousandColumnsAreReadInSeconds(t *testing.T) {
 	var header, record strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&header, ",object%d.member%d", i/2, i)

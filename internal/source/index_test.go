@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func TestDamagedIndexIsNoticed(t *testing.T) {
+func TestADamagedIndexIsDetected(t *testing.T) {
 	f := newFile(t, "email,city\na,b\nc,d\ne,f\n")
 	if _, err := f.inspect(InspectOptions{BatchSize: 1}); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"durable-dataload/internal/fakeusers"
 )
 
-func TestInspectRefusesWhatCannotBeLoaded(t *testing.T) {
+func TestInspectRefusesUnusableFiles(t *testing.T) {
 	long := strings.Repeat("n", 61)
 	for _, c := range []struct{ name, input, want string }{
 		{"empty file", "",
@@ -173,7 +173,7 @@ func TestInspectRefusesRecordsWithoutEnd(t *testing.T) {
 	}
 }
 
-func TestInspectRefusesWhatIsNoFile(t *testing.T) {
+func TestInspectRefusesSpecialFiles(t *testing.T) {
 	f := newFile(t, "email\n")
 	_, err := Inspect(context.Background(), filepath.Dir(f.path), InspectOptions{BatchSize: 1})
 	if refusal := new(Refusal); !errors.As(err, &refusal) || refusal.Reason != "this is not a regular file; expected a CSV file that can be read again; give the file itself" {
@@ -375,7 +375,7 @@ func TestInspectEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestInspectTellsItsProgress(t *testing.T) {
+func TestInspectReportsProgress(t *testing.T) {
 	f := newFile(t, "email\n"+strings.Repeat("somebody@example.com\n", 200_000))
 	var last, lastRecords int64
 	calls := 0
@@ -404,7 +404,7 @@ func TestInspectRefusesAFileThatGrows(t *testing.T) {
 	f.holdsOnly("users.csv")
 }
 
-func TestReadBatchNoticesAnotherFile(t *testing.T) {
+func TestReadBatchDetectsAnotherFile(t *testing.T) {
 	input := "email,city\na@example.com,secret\nb@example.com,secret\nc@example.com,secret\n"
 	for _, c := range []struct {
 		name    string

@@ -36,7 +36,7 @@ func readAll(t testing.TB, path string) (r *Reader, lines []int64, refusals []st
 	}
 }
 
-func TestTheReaderGoesOnBehindWhatIsRefused(t *testing.T) {
+func TestTheReaderContinuesAfterARefusal(t *testing.T) {
 	for _, c := range []struct {
 		name, content string
 		records       int64 // the refused ones among them
@@ -77,7 +77,7 @@ func TestTheReaderGoesOnBehindWhatIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheReaderEndsWhereThereAreNoLineEnds(t *testing.T) {
+func TestTheReaderStopsWithoutLineEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.csv")
 	if err := os.WriteFile(path, []byte("a\n1\n"+strings.Repeat("x", maxRecord+1)), 0o600); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-func TestTheReaderGivesTheRecordsOfAnAwkwardFile(t *testing.T) {
+func TestTheReaderReturnsTheRecordsOfAnAwkwardFile(t *testing.T) {
 	o := fakeusers.Options{Records: 200, Seed: 3, Awkward: true}
 	path := filepath.Join(t.TempDir(), "f.csv")
 	file, err := os.Create(path)

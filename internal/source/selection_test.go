@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAFileCanBeTooShortForWhatIsAsked(t *testing.T) {
+func TestSelectionsBeyondTheFileAreRefused(t *testing.T) {
 	for _, tc := range []struct {
 		records, startAt int64
 		canary           int
@@ -32,7 +32,7 @@ func TestAFileCanBeTooShortForWhatIsAsked(t *testing.T) {
 	}
 }
 
-func TestInspectRefusesToBeginBehindTheLastRecord(t *testing.T) {
+func TestInspectRefusesToStartAfterTheLastRecord(t *testing.T) {
 	for _, o := range []InspectOptions{{BatchSize: 2, StartAt: 3}, {BatchSize: 2, CutAfter: 2}} {
 		f := newFile(t, "email\na@example.com\nb@example.com\n")
 		o.IndexPath, o.CopyTo = f.path+".index", f.path+".copy"

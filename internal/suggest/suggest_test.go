@@ -2,7 +2,7 @@ package suggest
 
 import "testing"
 
-func TestWhatWasMeant(t *testing.T) {
+func TestName(t *testing.T) {
 	names := []string{"email", "givenName", "primaryAddress.city", "primaryAddress.zip"}
 	for name, want := range map[string]string{
 		"Email": "email", "emial": "email", "givenname": "givenName", "given_name": "givenName",

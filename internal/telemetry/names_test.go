@@ -253,7 +253,7 @@ var (
 	ending     = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 
-func TestDashboardAndAlertsUseWhatThereIs(t *testing.T) {
+func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 	t.Parallel()
 	all := exported(t)
 	sdk := sdkNames(t)

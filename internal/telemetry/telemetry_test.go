@@ -57,7 +57,7 @@ func get(t *testing.T, watched *Telemetry, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func TestOptionsThatMakeNoSense(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		o    Options
@@ -101,7 +101,7 @@ func TestLogs(t *testing.T) {
 	}
 }
 
-func TestNothingIsOpenByDefault(t *testing.T) {
+func TestNothingListensByDefault(t *testing.T) {
 	t.Parallel()
 	watched := start(t, Options{})
 	var o client.Options
@@ -111,7 +111,7 @@ func TestNothingIsOpenByDefault(t *testing.T) {
 	drive(watched) // and nothing breaks
 }
 
-func TestAnAddressThatIsTaken(t *testing.T) {
+func TestAnAddressInUseIsReported(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -259,7 +259,7 @@ func TestACallIsASpan(t *testing.T) {
 	}
 }
 
-func TestTracesByTheEnvironment(t *testing.T) {
+func TestTracesAreConfiguredByTheEnvironment(t *testing.T) {
 	for _, name := range os.Environ() {
 		if key, _, _ := strings.Cut(name, "="); strings.HasPrefix(key, "OTEL_") {
 			t.Setenv(key, "")

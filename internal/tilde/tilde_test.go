@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func TestTheHomeFolderIsMeant(t *testing.T) {
+func TestATildeIsTheHomeFolder(t *testing.T) {
 	t.Setenv("HOME", "/home/somebody")
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("~draft.csv", nil, 0o600); err != nil {

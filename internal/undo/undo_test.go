@@ -40,7 +40,7 @@ func read(t *testing.T, folder string, batch int) []File {
 	return files
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestFilesAreReadBack(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-func TestTheFirstFileHolds(t *testing.T) {
+func TestTheFirstFileIsKept(t *testing.T) {
 	folder := t.TempDir()
 	write(t, folder, 7, 0, entries, nil)
 	if err := Write(folder, 7, 0, entries[:1], nil); !errors.Is(err, ErrExists) {
@@ -125,7 +125,7 @@ func TestEachRoundHasAFileOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotARecipientIsRefused(t *testing.T) {
+func TestInvalidRecipientsAreRefused(t *testing.T) {
 	if r, err := ParseRecipient(""); r != nil || err != nil {
 		t.Errorf("%v, %v; want none", r, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"durable-dataload/internal/mapping"
 )
 
-func TestAHeaderThatMeansNothingToTheTargetIsRefused(t *testing.T) {
+func TestAHeaderWithoutKnownAttributesIsRefused(t *testing.T) {
 	const noneOfThem = "no column is an attribute of the target's, and none gives the primary key, email"
 	for _, c := range []struct{ header, schema, noSchema string }{
 		{"email,givenName", "", ""},
@@ -48,7 +48,7 @@ func TestAHeaderThatMeansNothingToTheTargetIsRefused(t *testing.T) {
 	}
 }
 
-func TestACharacterInAKeyThatNobodySeesIsTold(t *testing.T) {
+func TestInvisibleCharactersInKeysAreReported(t *testing.T) {
 	for _, r := range "\u0009\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u180e\u2000\u2003\u2007\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202e\u202f\u205f\u2060\u2063\u2066\u2069\u2800\u3000\u3164\ufe0f\ufeff\uffa0\U000E0020\U000E0100" {
 		for _, key := range []string{"ann@example.com" + string(r), string(r) + "ann@example.com", "ann" + string(r) + "@example.com", "ann" + string(r)} {
 			o := options(t)
@@ -65,7 +65,7 @@ func TestACharacterInAKeyThatNobodySeesIsTold(t *testing.T) {
 	holds(t, validated(t, "name,about\nAnn Test,\u00a0\nJosé Öz,x\n山田太郎,x\nعلي,x\nनमस्ते,x\nO’Neill–Żak,x\n", o), nil)
 }
 
-func TestWhatProgramsWriteInThePlaceOfAValueIsTold(t *testing.T) {
+func TestPlaceholdersOfProgramsAreReported(t *testing.T) {
 	for message, cells := range map[string][]string{
 		"an error of a spreadsheet":                      {"#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#BEZUG!", "#WERT!", "#NV", "#ZAHL!", "#VALEUR!", "#NOM?", "#¡VALOR!", "#¿NOMBRE?", "#RIF!", "#N/D", "#VERW!", "Err:508", "#GETTING_DATA"},
 		"only number signs":                              {"###", "########", strings.Repeat("#", 60)},
@@ -84,7 +84,7 @@ func TestWhatProgramsWriteInThePlaceOfAValueIsTold(t *testing.T) {
 	}
 }
 
-func TestValuesThatTheMappingLosesAreTold(t *testing.T) {
+func TestValuesThatTheMappingLosesAreReported(t *testing.T) {
 	r := validated(t, "email,optIn.status,gender\n"+
 		"a@example.com,WAHR,weiblich\nb@example.com,TRUE,Female \nc@example.com,VRAI,F\nd@example.com,1.0,m\ne@example.com,yes,M\nf@example.com,,NS\n"+
 		"g@example.com,on,d\nh@example.com,0,not specified\nj@example.com,,Prefer not to say\ni@example.com,f, \n", options(t))
@@ -93,7 +93,7 @@ func TestValuesThatTheMappingLosesAreTold(t *testing.T) {
 		`warning replaced gender 3 [2 3 8]: the mapping does not know the value, which is lost: "not specified" is sent instead; expected f, female, m, male, o, other; add`})
 }
 
-func TestAPasswordThatLooksLikeAHashIsTold(t *testing.T) {
+func TestPasswordsThatLookLikeHashesAreReported(t *testing.T) {
 	for _, c := range []struct{ password, severity, want string }{
 		{"$2y$10$" + strings.Repeat("x", 53), "error", "looks like a bcrypt hash"}, {"$2a$12$" + strings.Repeat("x", 53), "error", "password: {type: password, hash: bcrypt}"},
 		{"$P$B" + strings.Repeat("x", 30), "error", "hash: phpass-md5"}, {"$H$9" + strings.Repeat("x", 30), "error", "hash: phpass-md5"}, {"$S$D" + strings.Repeat("x", 51), "error", "looks like a Drupal 7 hash"},
@@ -124,7 +124,7 @@ func TestAPasswordThatLooksLikeAHashIsTold(t *testing.T) {
 	holds(t, validated(t, "email,password\na@example.com,$2y$10$"+strings.Repeat("x", 53)+"\n", o), nil)
 }
 
-func TestRecordsThatAQuoteHasSwallowedAreTold(t *testing.T) {
+func TestRecordsInsideAnUnclosedQuoteAreReported(t *testing.T) {
 	for _, c := range []struct {
 		content string
 		lines   string

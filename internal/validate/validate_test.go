@@ -91,7 +91,7 @@ func holds(t *testing.T, r *Report, want []string) {
 
 const header = "email,givenName\n"
 
-func TestWhatIsFoundInAFile(t *testing.T) {
+func TestFindings(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	for _, c := range []struct {
 		name, content string
@@ -181,7 +181,7 @@ func manyKinds() (want []string) {
 	return want
 }
 
-func TestWhatIsFoundWithoutASchema(t *testing.T) {
+func TestFindingsWithoutASchema(t *testing.T) {
 	o := options(t)
 	o.Schema = nil
 	r := validated(t, "email,any.thing,uuid,password\na@example.com,1,2,plain\nA@example.com,,3,\n,,,x\n", o)
@@ -222,7 +222,7 @@ func TestAKeyThatIsNotUnique(t *testing.T) {
 }
 
 // Without the schema it is said what a migration will assume.
-func TestWhatIsAssumedOfTheKey(t *testing.T) {
+func TestAssumptionsAboutTheKeyWithoutASchema(t *testing.T) {
 	for key, want := range map[string]string{"email": "assumes so", "nick": "assumes that it is not"} {
 		o := options(t)
 		o.Schema, o.PrimaryKey = nil, key
@@ -342,8 +342,8 @@ func FuzzChecker(f *testing.F) {
 	})
 }
 
-// TestWhatTheTransformationOfAMappingMayGive holds what dataload.py's transformations never give.
-func TestWhatTheTransformationOfAMappingMayGive(t *testing.T) {
+// TestJSONThatOnlyAMappingProduces holds what dataload.py's transformations never give.
+func TestJSONThatOnlyAMappingProduces(t *testing.T) {
 	o := options(t)
 	o.Encoder = func([]string) (Records, error) { return raw{}, nil }
 	quoted := func(json string) string { return `"` + strings.ReplaceAll(json, `"`, `""`) + `"` + "\n" }

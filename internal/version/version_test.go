@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhatIsKnownOfTheBuildIsSaid(t *testing.T) {
+func TestStringDescribesTheBuild(t *testing.T) {
 	built := ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 	settings := func(pairs ...string) (list []debug.BuildSetting) {
 		for i := 0; i < len(pairs); i += 2 {
