@@ -287,7 +287,7 @@ func (m *migrationRun) updatesBy() string {
 	return ""
 }
 
-// awaitsUpdate says that a record is a duplicate that is to be updated.
+// awaitsUpdate reports whether a record is a duplicate that is to be updated.
 func (m *migrationRun) awaitsUpdate(r ledger.Record) bool {
 	return m.spec.Delta && r.Outcome == ledger.Duplicate
 }

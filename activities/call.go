@@ -44,7 +44,7 @@ func (c *caller) slot(ctx context.Context) (*pace.Turn, error) {
 	return slot, nil
 }
 
-// withSlot gives the context of a call that runs to its end even if ctx is
+// withSlot returns the context of a call that runs to its end even if ctx is
 // cancelled. Immediately before the request is sent, behind all waiting, it checks
 // whether the run is over: a worker may have been suspended since it got its slot.
 // The run was sealed before its claims were read, so either this check sees the
@@ -159,7 +159,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// mayPass says that a call may succeed when it is repeated.
+// mayPass reports whether a call may succeed when it is repeated.
 func mayPass(err error) bool {
 	_, refused := refusalOf(err)
 	var application *temporal.ApplicationError
@@ -246,7 +246,7 @@ func (c *caller) foldingTypes(ctx context.Context) (delta.Types, error) {
 	return delta.TypesOf(schema).Folding(schema, c.spec.PrimaryKey), err
 }
 
-// refusalOf gives the words with which the target refuses a call about one record.
+// refusalOf returns the words with which the target refuses a call about one record.
 // It is a refusal only if the API itself says so, or that the record is too large;
 // any other HTTP error is about the way to the API.
 func refusalOf(err error) (words string, ok bool) {
@@ -261,14 +261,14 @@ func refusalOf(err error) (words string, ok bool) {
 	return "", false
 }
 
-// isGone says that there is no record with this uuid. Text that cannot be a uuid
+// isGone reports whether there is no record with this uuid. Text that cannot be a uuid
 // is another error.
 func isGone(err error) bool {
 	var api *identitycloud.APIError
 	return errors.As(err, &api) && api.IsNotFound() && api.Argument != "uuid" && !identitycloud.IsUnknown(err)
 }
 
-// isMismatch says that the record was changed since it was read.
+// isMismatch reports whether the record was changed since it was read.
 func isMismatch(err error) bool {
 	var api *identitycloud.APIError
 	return errors.As(err, &api) && api.IsTimestampMismatch() && !identitycloud.IsUnknown(err)

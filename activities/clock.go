@@ -9,7 +9,7 @@ import (
 	"durable-dataload/internal/ledger"
 )
 
-// updatedAfter says that a record was last updated after a time of ours that is
+// updatedAfter reports whether a record was last updated after a time of ours that is
 // known to the second.
 func (c *core) updatedAfter(entity *identitycloud.Entity, t time.Time) bool {
 	return entity.LastUpdated.Earliest.After(c.clock.Latest(t.Add(time.Second)))

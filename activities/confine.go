@@ -65,7 +65,7 @@ func (r Run) confine(a *Activities) error {
 	return a.takes(r.Folder)
 }
 
-// takes gives the reason why a folder is not accepted.
+// takes returns the reason why a folder is not accepted.
 func (a *Activities) takes(folder migration.RunFolder) error {
 	for _, work := range a.work {
 		if folder.IsOf(work) {
@@ -84,7 +84,7 @@ func (in InspectInput) confine(a *Activities) error { return a.ordered(in.Run, i
 
 func (in FailureInput) confine(a *Activities) error { return a.ordered(in.Run, in.Failure.Spec) }
 
-// ordered gives the reason why a migration is not accepted.
+// ordered returns the reason why a migration is not accepted.
 func (a *Activities) ordered(run Run, spec migration.Spec) error {
 	if err := run.confine(a); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (a *Activities) ordered(run Run, spec migration.Spec) error {
 // confine accepts every notice: without a folder of ours it only says less.
 func (in NotifyInput) confine(*Activities) error { return nil }
 
-// scheduled gives the reason why a schedule is not accepted.
+// scheduled returns the reason why a schedule is not accepted.
 func (a *Activities) scheduled(s migration.Schedule) error {
 	if !slices.Contains(a.work, s.StateDir) {
 		return a.notHere(s.StateDir)
@@ -129,7 +129,7 @@ func isOfSchedule(s migration.Schedule, path string) bool {
 	})
 }
 
-// leftOut says whether schedules ignore a path, whatever their patterns are.
+// leftOut reports whether schedules ignore a path, whatever their patterns are.
 func leftOut(path string) bool {
 	name := filepath.Base(path)
 	return isUnready(name) || artifacts.IsArtifact(name) || isPutAway(path)

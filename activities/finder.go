@@ -250,7 +250,7 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 	return viewComplete, nil
 }
 
-// isLastPage says that a page with so many records is the last one. A target may have
+// isLastPage reports whether a page with so many records is the last one. A target may have
 // an undocumented maximum of its own, which is a round number.
 func isLastPage(records, asked int) bool {
 	return records < asked && (records == 0 || records%100 != 0)

@@ -35,7 +35,7 @@ func (a *Activities) HoldLoad(ctx context.Context, in HoldInput) error {
 // errHeld says that too many records have failed: the batch was not sent.
 var errHeld = errors.New("too many records have failed")
 
-// mayClaim gives errHeld once too many records of the load have failed: by the calls of
+// mayClaim returns errHeld once too many records of the load have failed: by the calls of
 // this process, which it knows first, or by what the workflow knows of all workers. A
 // batch of which a part was sent is always finished.
 func (l *loading) mayClaim(key ledger.Key) error {

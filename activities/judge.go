@@ -110,7 +110,7 @@ func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost 
 // what is then left in one call fails together.
 const mostIsolated = 32
 
-// mayIsolate says whether a call that was refused as a whole is halved to find the bad
+// mayIsolate reports whether a call that was refused as a whole is halved to find the bad
 // record. The API itself says that nothing was written, so the halves can be sent,
 // keyless records too; but not if the refusal is about the call itself.
 func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {

@@ -71,7 +71,7 @@ func (m *migrationRun) readKeys(ctx context.Context) (migration.Keys, error) {
 	return migration.Keys{}, err
 }
 
-// isHidden says that repeating EntityType after this error will not show the schema.
+// isHidden reports whether repeating EntityType after this error will not show the schema.
 func isHidden(err error) bool {
 	if errors.Is(err, identitycloud.ErrCredentials) || errors.Is(err, identitycloud.ErrEntityType) {
 		return false

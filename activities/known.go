@@ -230,7 +230,7 @@ func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, er
 // round.
 type lostKeys struct{ first map[uint64][2]int } // batch and position of the first with a key
 
-// before says that an earlier record of the input has the key, and no outcome.
+// before reports whether an earlier record of the input has the key, and no outcome.
 func (l *lostKeys) before(batch, position int, key string) bool {
 	first, ok := l.first[hashOf(key)]
 	return ok && slices.Compare(first[:], []int{batch, position}) < 0

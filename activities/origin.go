@@ -92,7 +92,7 @@ func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error
 	return all, nil
 }
 
-// notOurs gives the reason why a record is not deleted, though it has the uuid of an item;
+// notOurs returns the reason why a record is not deleted, though it has the uuid of an item;
 // "" if it is.
 func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *identitycloud.Entity) (reason string, err error) {
 	m, err := b.originOf(ctx)
@@ -154,7 +154,7 @@ func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) st
 	return ""
 }
 
-// hasText says that a record has a text as its email or, if it has none, as any other
+// hasText reports whether a record has a text as its email or, if it has none, as any other
 // attribute: a success file names records by their email or, if the input had none, by
 // their key.
 func hasText(entity *identitycloud.Entity, text string) bool {

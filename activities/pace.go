@@ -159,7 +159,7 @@ func newPulse(ctx context.Context) *pulse {
 	return p
 }
 
-// Waited says whether an activity timed out while the gate was closed.
+// Waited reports whether an activity timed out while the gate was closed.
 func Waited(err error) bool {
 	var timeout *temporal.TimeoutError
 	if !errors.As(err, &timeout) || !timeout.HasLastHeartbeatDetails() {
@@ -169,7 +169,7 @@ func Waited(err error) bool {
 	return timeout.LastHeartbeatDetails(&state) == nil && state.Closed != ""
 }
 
-// IsUnbegun says that the worker is shutting down and has not started the batch. It is no
+// IsUnbegun reports whether the worker is shutting down and has not started the batch. It is no
 // failure, and no attempt is consumed.
 func IsUnbegun(err error) bool {
 	var application *temporal.ApplicationError
@@ -188,7 +188,7 @@ func unbegun(ctx context.Context, err error) error {
 	return storageError(err)
 }
 
-// isUnheard says that an activity was ended because the service did not accept its
+// isUnheard reports whether an activity was ended because the service did not accept its
 // heartbeats: it is busy or unreachable. The activity was not cancelled.
 func isUnheard(ctx context.Context) bool {
 	var cancelled *temporal.CanceledError

@@ -154,7 +154,7 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 	return open, nil
 }
 
-// contest says whether another migration has an id, or may have written the record with
+// contest reports whether another migration has an id, or may have written the record with
 // a key. An id without an owner becomes this migration's.
 func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owner, string, error) {
 	if all.ids.has(uuid) {

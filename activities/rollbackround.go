@@ -208,7 +208,7 @@ func (o *rollbackRun) isVerified(ctx context.Context, round, batch int) (bool, e
 	return false, nil
 }
 
-// isUndone says that an item is in its state before the migration.
+// isUndone reports whether an item is in its state before the migration.
 func isUndone(o ledger.Outcome) bool {
 	return o == ledger.Deleted || o == ledger.Gone || o == ledger.Restored || o == ledger.Kept
 }

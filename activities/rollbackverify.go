@@ -47,7 +47,7 @@ func (o *rollbackRun) verifyBatch(ctx context.Context, in RollbackInput) (migrat
 	return b.counts(ctx)
 }
 
-// verify gives the reason why an item is not undone after all, or "". It reads an item up
+// verify returns the reason why an item is not undone after all, or "". It reads an item up
 // to lookUpTries times: recent writes can be invisible for a while.
 func (b *undoing) verify(ctx context.Context, item rollback.Item, outcome ledger.Outcome) (reason string, err error) {
 	for try := 1; ; try++ {

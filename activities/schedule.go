@@ -103,7 +103,7 @@ func matching(patterns []string, after string) (paths []string, err error) {
 	}), nil
 }
 
-// isUnready says that programs give such names to unfinished files: hidden, a partial
+// isUnready reports whether programs give such names to unfinished files: hidden, a partial
 // transfer, an editor's copy.
 func isUnready(name string) bool {
 	for _, end := range []string{".part", ".partial", ".filepart", ".tmp", ".crdownload", "~"} {
@@ -291,7 +291,7 @@ func moveTo(file migration.FoundFile, to string) (string, error) {
 	return "", durablefs.Remove(to)
 }
 
-// isAsFound says whether a file under another name is the one that was found.
+// isAsFound reports whether a file under another name is the one that was found.
 func isAsFound(f, found migration.FoundFile) bool {
 	f.Path = found.Path
 	return f.Same(found)
@@ -358,7 +358,7 @@ func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput)
 	}
 }
 
-// isOf says that an earlier attempt of the same run has written this file.
+// isOf reports whether an earlier attempt of the same run has written this file.
 func isOf(path, workflowID string) bool {
 	var before migration.Scheduled
 	data, err := os.ReadFile(path)

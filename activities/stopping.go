@@ -82,7 +82,7 @@ func workerStop(ctx context.Context) <-chan struct{} {
 	return activity.GetWorkerStopChannel(ctx)
 }
 
-// stopping gives an error if this process must not begin anything new.
+// stopping returns an error if this process must not begin anything new.
 func (a *Activities) stopping(ctx context.Context) error {
 	select {
 	case <-a.drain:

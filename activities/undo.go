@@ -172,7 +172,7 @@ func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity
 	})
 }
 
-// isOurs says that an attribute has the value that the migration set. The target does not
+// isOurs reports whether an attribute has the value that the migration set. The target does not
 // show the text of a password; where the migration set one, the whole record must be
 // unchanged since.
 func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
@@ -183,7 +183,7 @@ func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 	return b.types.Equal(c.Path, c.Before, delta.At(entity.Attributes, c.Path))
 }
 
-// isChangedSince says that a record was last updated after the migration, or that the
+// isChangedSince reports whether a record was last updated after the migration, or that the
 // target does not show when.
 func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
 	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.end())

@@ -214,7 +214,7 @@ func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 	return nil
 }
 
-// isPlainText says that a password was sent in plain text, to be hashed by the target.
+// isPlainText reports whether a password was sent in plain text, to be hashed by the target.
 func isPlainText(password json.RawMessage) bool {
 	var plain string
 	return json.Unmarshal(password, &plain) == nil && plain != ""

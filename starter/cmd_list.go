@@ -83,7 +83,7 @@ Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 	return command
 }
 
-// list gives a line for each migration.
+// list returns a line for each migration.
 func (p *place) list(ctx context.Context) ([]listed, error) {
 	all, err := p.All(ctx)
 	if err != nil {
@@ -107,7 +107,7 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 	return rows, nil
 }
 
-// row gives one line. counting is the context of counting the ledgers of all.
+// row returns one line. counting is the context of counting the ledgers of all.
 func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed {
 	s := statusOf(k)
 	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}

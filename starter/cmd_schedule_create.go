@@ -133,7 +133,7 @@ func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s
 	return s, nil
 }
 
-// absolutePattern gives the absolute form of a pattern; its folder has to exist.
+// absolutePattern returns the absolute form of a pattern; its folder has to exist.
 func absolutePattern(pattern string) (string, error) {
 	path, err := filepath.Abs(pattern)
 	if err != nil {

@@ -231,7 +231,7 @@ func (o *steerOptions) checkRunning(k catalogue.Migration) error {
 // worker has died, and gives its work to another one.
 const orderTimeout = 30 * time.Second
 
-// send gives the order, and waits for the answer.
+// send sends the order, and waits for the answer.
 func (o *steerOptions) send(ctx context.Context, s steering, k catalogue.Migration) (workflows.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()

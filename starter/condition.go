@@ -49,7 +49,7 @@ func (s condition) after(before condition) condition {
 	return s
 }
 
-// rests says that calls are suspended.
+// rests reports whether calls are suspended.
 func (s condition) rests() bool { return s.paused != "" || s.closed != "" }
 
 // quietAfter is how long no call may end before that is reported. By default a call

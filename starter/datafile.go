@@ -40,7 +40,7 @@ func (f dataFile) input() migration.Input {
 	return migration.Input{Path: f.path, Name: f.name, Origin: f.origin, SHA256: f.sha256, Shown: f.shown}
 }
 
-// plainFile gives the plain file of an input: the input itself, or a staged copy if it
+// plainFile returns the plain file of an input: the input itself, or a staged copy if it
 // has to be unpacked or converted, or if it is on this machine and the work place is in a
 // bucket, where other workers do not have it. A file that is plain already is copied when
 // its migration begins, see bring. A Ctrl-C ends it.

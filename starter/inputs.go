@@ -74,7 +74,7 @@ func (o *inputOptions) complete(args []string) error {
 	return nil
 }
 
-// find gives the files that the command line means; several says that it may mean more
+// find returns the files that the command line means; several says that it may mean more
 // than one, even if it matches one.
 func (o *inputOptions) find() (inputs []input, several bool, err error) {
 	var paths []string
@@ -103,7 +103,7 @@ func (o *inputOptions) find() (inputs []input, several bool, err error) {
 	return inputs, several || len(inputs) > 1, nil
 }
 
-// matching gives the files that a name means. A name that is no file and has wildcards is
+// matching returns the files that a name means. A name that is no file and has wildcards is
 // a pattern: its files are sorted.
 func matching(given string) (found []string, isPattern bool, err error) {
 	switch {

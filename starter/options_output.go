@@ -19,7 +19,7 @@ func (o *outputOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
 }
 
-// complete gives the output folder its one form.
+// complete normalizes the output folder.
 func (o *outputOptions) complete(workURL string) (err error) {
 	switch {
 	case store.IsURL(o.outputDir):

@@ -117,7 +117,7 @@ func describeSchedule(ctx context.Context, handle client.ScheduleHandle) (schedu
 	return v, nil
 }
 
-// listSchedules gives the schedules of this program, by name.
+// listSchedules returns the schedules of this program, by name.
 func listSchedules(ctx context.Context, s *session.Service) ([]scheduleView, error) {
 	views := []scheduleView{}
 	list, err := s.Client.ScheduleClient().List(ctx, client.ScheduleListOptions{})

@@ -32,7 +32,7 @@ func (o *runOptions) completeRun(f *pflag.FlagSet, getenv func(string) string) e
 	return o.locations.complete(getenv)
 }
 
-// specOf gives the options of a migration that has ended. to is what is to be done
+// specOf returns the options of a migration that has ended. to is what is to be done
 // with it, for people.
 func specOf(m catalogue.Migration, to string) (migration.Spec, error) {
 	spec, err := m.Folder.Spec()
@@ -63,7 +63,7 @@ func (o *runOptions) attendOne(ctx context.Context, stdout, stderr io.Writer, co
 	return err
 }
 
-// withSession gives a session. The target that the options name lasts as long.
+// withSession returns a session. The target that the options name lasts as long.
 func (o *runOptions) withSession(p session.Process, run func(*session.Session) (int, error)) (int, error) {
 	s := &session.Session{Process: p, Options: o.serviceOptions.session(o.locations)}
 	if remote, err := s.Options.IsRemote(); err != nil {
@@ -79,7 +79,7 @@ func (o *runOptions) withSession(p session.Process, run func(*session.Session) (
 	return run(s)
 }
 
-// reserveStart gives the start of a rollback or verification, with a stamp that the
+// reserveStart returns the start of a rollback or verification, with a stamp that the
 // result files of no other one in the folder have.
 func reserveStart(id, outputDir, kind string, owner func() (string, error)) (migration.Start, error) {
 	if err := artifacts.CheckFolder(outputDir); err != nil {

@@ -85,7 +85,7 @@ type paceStatus struct {
 	LastCall    time.Time `json:"last_call,omitzero"` // when it ended
 }
 
-// statusOf gives what the folder and the options have.
+// statusOf returns what the folder and the options have.
 func statusOf(k catalogue.Migration) status {
 	s := status{
 		ID: k.ID, File: k.Spec.InputName(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
@@ -152,7 +152,7 @@ func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status)
 	}
 }
 
-// summaryOf gives the summary of the last run that has ended.
+// summaryOf returns the summary of the last run that has ended.
 func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (migration.Summary, error) {
 	if !k.Folder.IsZero() {
 		return k.Folder.Summary()
@@ -206,7 +206,7 @@ func (s *status) addProgress(p workflows.Progress) {
 	}
 }
 
-// counts says that the progress has counts. Those of a migration that has just started
+// counts reports whether the progress has counts. Those of a migration that has just started
 // or resumed are only in the ledger.
 func counts(p workflows.Progress) bool {
 	return p.Counts != nil || len(p.Rounds) > 0 || p.Batches > 0

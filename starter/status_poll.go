@@ -33,7 +33,7 @@ func newPoller(p *place, k catalogue.Migration, screen *terminal.Screen) *poller
 	return l
 }
 
-// poll gives the status.
+// poll returns the status.
 func (l *poller) poll(ctx context.Context) (status, error) {
 	p := l.place
 	if s := p.Service; s != nil && !s.HasEngine() {

@@ -44,7 +44,7 @@ func parseTimetable(cron, zone string) (timetable, error) {
 	return t, nil
 }
 
-// next gives the next n times after a time.
+// next returns the next n times after a time.
 func (t timetable) next(after time.Time, n int) (times []time.Time) {
 	for len(times) < n {
 		next, err := t.compiled.GetNextTime("", after)

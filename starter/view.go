@@ -56,7 +56,7 @@ func (v *view) update(ctx context.Context) {
 	v.show(progress)
 }
 
-// lineOf gives an update that shows the progress P of a workflow, as one line.
+// lineOf returns an update that shows the progress P of a workflow, as one line.
 func lineOf[P any](v *view, line func(P) string) func(context.Context) {
 	return func(ctx context.Context) {
 		polling, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
@@ -113,7 +113,7 @@ func (v *view) show(progress workflows.Progress) {
 	v.screen.Progress(v.line(progress))
 }
 
-// probe says whether the disk of the state folder is full or fails, and shows that:
+// probe reports whether the disk of the state folder is full or fails, and shows that:
 // the engine waits for it in silence.
 func (v *view) probe() (full bool) {
 	w, err := durablefs.NewWriter(filepath.Join(v.stateDir, "probe"))

@@ -106,7 +106,7 @@ func execute(ctx workflow.Context, summary string, activity any, input any, resu
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, input).Get(ctx, result)
 }
 
-// isNoAttempt says that a batch was not begun: its worker was shutting down, or
+// isNoAttempt reports whether a batch was not begun: its worker was shutting down, or
 // died while the gate was closed. That can happen any number of times. It pauses
 // where the same worker might take the batch again.
 func isNoAttempt(ctx workflow.Context, err error) bool {

@@ -39,7 +39,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 	return err == nil && decided()
 }
 
-// writeFailures gives the operator the fail file and the reasons so far.
+// writeFailures writes for the operator the fail file and the reasons so far.
 // It says where they are.
 func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
 	var reasons activities.Reasons

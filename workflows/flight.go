@@ -91,14 +91,14 @@ func (f *flight) drain(ctx workflow.Context) {
 	_ = workflow.Await(aside, func() bool { return f.inFlight == 0 })
 }
 
-// stopping says that no more batches are started.
+// stopping reports whether no more batches are started.
 func (f *flight) stopping(ctx workflow.Context) bool { return f.ending(ctx) || f.held }
 
-// ending says that batches which were started are not repeated either: the
+// ending reports whether batches which were started are not repeated either: the
 // workflow was cancelled, or has halted.
 func (f *flight) ending(ctx workflow.Context) bool { return ctx.Err() != nil || f.halted != "" }
 
-// stopped says whether batches are left because of that.
+// stopped reports whether batches are left because of that.
 func (f *flight) stopped(ctx workflow.Context) bool { return f.ending(ctx) || f.lost > 0 }
 
 // lose counts a batch that was started and came to nothing, and halts unless it
@@ -120,7 +120,7 @@ func (f *flight) halt(ctx workflow.Context, err error) {
 	}
 }
 
-// isHistoryLong says that the workflow should continue as new.
+// isHistoryLong reports whether the workflow should continue as new.
 func isHistoryLong(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	return info.GetContinueAsNewSuggested() || info.GetCurrentHistoryLength() >= eventsARun

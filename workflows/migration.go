@@ -254,7 +254,7 @@ func (m *migrationRun) keepFailure(ctx workflow.Context, err error) {
 	}
 }
 
-// unknown says whether round 0 left records in unknown state.
+// unknown reports whether round 0 left records in unknown state.
 func (m *migrationRun) unknown() bool {
 	return len(m.progress.Rounds) > 0 && m.progress.Rounds[0].unknown() > 0
 }
@@ -279,7 +279,7 @@ func (m *migrationRun) note(stopped bool, halted string, err error) {
 	}
 }
 
-// canContinue says that nothing has ended the migration early.
+// canContinue reports whether nothing has ended the migration early.
 func (m *migrationRun) canContinue() bool { return !m.stopped && m.halted == "" }
 
 // enter shows a phase in queries, the Web UI and the search attributes.

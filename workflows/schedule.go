@@ -177,7 +177,7 @@ func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, s
 	return done
 }
 
-// isOfTheInput says whether a migration was refused because of its input, and not of
+// isOfTheInput reports whether a migration was refused because of its input, and not of
 // the target.
 func isOfTheInput(err error) bool {
 	var application *temporal.ApplicationError

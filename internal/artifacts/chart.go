@@ -74,7 +74,7 @@ func (a axis) span(s span, text string) shade {
 	return shade{min(from, chartWidth-width), round1(width), text + ", " + clock(s.first) + " to " + clock(s.last)}
 }
 
-// drawn gives the charts of a timeline, nil if there is nothing to show.
+// drawn returns the charts of a timeline, nil if there is nothing to show.
 func drawn(tl *Timeline, d Details) *charts {
 	if tl == nil || !tl.isDrawn() {
 		return nil

@@ -20,7 +20,7 @@ type period struct {
 	text string
 }
 
-// each gives the names of the kinds and their intervals, in the order of the page.
+// each returns the names of the kinds and their intervals, in the order of the page.
 func (h history) each(yield func(string, []period) bool) {
 	_ = yield("paused", h.paused) && yield("slowed", h.slowed) && yield("breaker", h.open) && yield("no run", h.idle)
 }

@@ -30,7 +30,7 @@ var kinds = []struct{ kind, extension string }{
 // of a run of a schedule.
 var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"dry_run", "jsonl"}, {"dry_run_fail", "csv"}, {"scheduled", "json"}}
 
-// IsArtifact says whether a file has the name of an artifact.
+// IsArtifact reports whether a file has the name of an artifact.
 func IsArtifact(name string) bool {
 	for _, k := range slices.Concat(kinds, otherKinds) {
 		rest, ok := strings.CutPrefix(name, k.kind+"_")

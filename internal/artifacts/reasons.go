@@ -72,7 +72,7 @@ func (r *Reasons) add(record Record) {
 	}
 }
 
-// bySize gives the groups, the largest first, and how many groups and records
+// bySize returns the groups, the largest first, and how many groups and records
 // are not among them.
 func (r *Reasons) bySize() (shown []reasonKey, moreGroups, moreRecords int) {
 	all := slices.SortedFunc(maps.Keys(r.groups), func(a, b reasonKey) int {
@@ -185,7 +185,7 @@ func phrases(cell string) iter.Seq[string] {
 	}
 }
 
-// yieldTexts gives the texts in a JSON value, without the names of members.
+// yieldTexts returns the texts in a JSON value, without the names of members.
 func yieldTexts(value any, yield func(string) bool) bool {
 	switch v := value.(type) {
 	case string:

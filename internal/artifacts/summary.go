@@ -29,7 +29,7 @@ func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
 	return store.Write(store.Join(dir, SummaryName(stamp)), data)
 }
 
-// MarshalSummary gives the bytes of summary_*.json.
+// MarshalSummary returns the bytes of summary_*.json.
 func MarshalSummary(s migration.Summary) ([]byte, error) { return marshal(s) }
 
 func marshal(value any) ([]byte, error) {

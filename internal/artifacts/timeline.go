@@ -187,7 +187,7 @@ func (tl *Timeline) seconds(i int) float64 {
 	return max(1, tl.within(tl.begin(i+1)).Sub(tl.within(tl.begin(i))).Seconds())
 }
 
-// isDrawn says whether there is anything to show.
+// isDrawn reports whether there is anything to show.
 func (tl *Timeline) isDrawn() bool {
 	return slices.ContainsFunc(tl.intervals, func(s interval) bool { return s.calls() > 0 || s.settled > 0 })
 }
@@ -195,7 +195,7 @@ func (tl *Timeline) isDrawn() bool {
 // roundNumbers are those of the rounds that made calls, in order.
 func (tl *Timeline) roundNumbers() []int { return slices.Sorted(maps.Keys(tl.rounds)) }
 
-// reasonsBySize gives the classes of calls, the most frequent first.
+// reasonsBySize returns the classes of calls, the most frequent first.
 func (tl *Timeline) reasonsBySize() []callReason {
 	return slices.SortedFunc(maps.Keys(tl.reasons), func(a, b callReason) int {
 		return cmp.Or(cmp.Compare(tl.reasons[b].calls, tl.reasons[a].calls), cmp.Compare(a.reason, b.reason), cmp.Compare(a.outcome, b.outcome))

@@ -53,7 +53,7 @@ type Migration struct {
 	Problem string // why something could not be read, or ""
 }
 
-// IsRunning says that the service runs it.
+// IsRunning reports whether the service runs it.
 func (m Migration) IsRunning() bool { return m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING }
 
 // Key is the end of the id, and the name of the folder.
@@ -64,7 +64,7 @@ func (m Migration) Key() string {
 	return m.ID[strings.LastIndex(m.ID, "-")+1:]
 }
 
-// All gives the migrations, the newest first.
+// All returns the migrations, the newest first.
 func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
 	found, err := In(c.Work)
 	if err != nil {
@@ -89,7 +89,7 @@ func newestFirst(all []Migration) {
 	})
 }
 
-// In gives the migrations of a work place, the newest first.
+// In returns the migrations of a work place, the newest first.
 func In(work string) ([]Migration, error) {
 	folders, err := migration.All(work)
 	if err != nil && store.IsURL(work) {
@@ -195,7 +195,7 @@ func (c *Catalogue) join(ctx context.Context, found []Migration) ([]Migration, e
 	return found, nil
 }
 
-// Find gives the migration that a name means, as it is now.
+// Find returns the migration that a name means, as it is now.
 func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
 	if n.Words == "" {
 		return c.latest(ctx)
@@ -215,7 +215,7 @@ func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
 	return m, err
 }
 
-// byID gives the migration with this very id, from its folder and from the service. A
+// byID returns the migration with this very id, from its folder and from the service. A
 // folder without a readable id is not found.
 func (c *Catalogue) byID(ctx context.Context, id string) (m Migration, found bool, err error) {
 	key, ok := migration.KeyOf(id)
@@ -229,7 +229,7 @@ func (c *Catalogue) byID(ctx context.Context, id string) (m Migration, found boo
 	return m, !m.Folder.IsZero() || m.Run != "", err
 }
 
-// latest gives the migration that began last, of those that run if any does.
+// latest returns the migration that began last, of those that run if any does.
 func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
 	all, err := c.All(ctx)
 	if err != nil {
@@ -262,7 +262,7 @@ func runningFirst(newest []Migration) []Migration {
 	})
 }
 
-// IsOfService says whether an error has to do with the service, and not with the one
+// IsOfService reports whether an error has to do with the service, and not with the one
 // workflow that was asked for.
 func IsOfService(err error) bool {
 	var unavailable *serviceerror.Unavailable
@@ -309,7 +309,7 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 	return nil
 }
 
-// Disconnected says whether the embedded engine, which does not answer any more, stops.
+// Disconnected reports whether the embedded engine, which does not answer any more, stops.
 // Then only the folders are read.
 func (c *Catalogue) Disconnected() bool {
 	if !c.Service.Ends() {
@@ -320,7 +320,7 @@ func (c *Catalogue) Disconnected() bool {
 	return true
 }
 
-// spec gives the options that a run of a migration was started with.
+// spec returns the options that a run of a migration was started with.
 func (c *Catalogue) spec(ctx context.Context, id, run string) (spec migration.Spec, err error) {
 	events := c.Service.Client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {

@@ -35,7 +35,7 @@ func (n *Name) Take(arg string) error {
 	return nil
 }
 
-// IsGiven says that the command line names a migration.
+// IsGiven reports whether the command line names a migration.
 func (n Name) IsGiven() bool { return n.Words != "" || n.Latest }
 
 // Check refuses a name in two ways, and no name.
@@ -46,7 +46,7 @@ func (n Name) Check() error {
 	return nil
 }
 
-// choose gives the one migration that the words mean: its id, the key at its end, or a
+// choose returns the one migration that the words mean: its id, the key at its end, or a
 // part that no other one has. A part that several have means the one of them that runs.
 func choose(all []Migration, words string) (Migration, error) {
 	for _, is := range []func(Migration) bool{

@@ -80,7 +80,7 @@ func (l *List) readHeader() error {
 // Count is the number of duplicates.
 func (l *List) Count() int64 { return l.count }
 
-// At gives duplicate i, from 0 to Count-1.
+// At returns duplicate i, from 0 to Count-1.
 func (l *List) At(i int64) (Duplicate, error) {
 	b := make([]byte, entrySize)
 	if _, err := l.file.ReadAt(b, int64(headerSize)+i*entrySize); err != nil {
@@ -93,7 +93,7 @@ func (l *List) At(i int64) (Duplicate, error) {
 	return Duplicate{v(0), v(1), v(2), v(3)}, nil
 }
 
-// Lookup says whether the record with this number is a duplicate, and of which record. A list that cannot be read
+// Lookup reports whether the record with this number is a duplicate, and of which record. A list that cannot be read
 // is an error: not to know is not to be taken for no.
 func (l *List) Lookup(record int64) (first, firstLine int64, ok bool, err error) {
 	var found Duplicate
@@ -161,7 +161,7 @@ func appendChecksum(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// checked says whether b ends in the checksum of what is before it.
+// checked reports whether b ends in the checksum of what is before it.
 func checked(b []byte) bool {
 	n := len(b) - 4
 	return crc32.Checksum(b[:n], castagnoli) == binary.LittleEndian.Uint32(b[n:])

@@ -214,7 +214,7 @@ func (w *Writer) Path() string { return w.path }
 // TemporaryPath is the name that the file has until Commit, if it gets one.
 func (w *Writer) TemporaryPath() string { return w.file.Name() }
 
-// Written gives the content so far, to be read before Commit or Discard.
+// Written returns the content so far, to be read before Commit or Discard.
 func (w *Writer) Written() (*io.SectionReader, error) {
 	if err := w.Flush(); err != nil {
 		return nil, err
@@ -396,7 +396,7 @@ func sweep(path string) error {
 	return nil
 }
 
-// IsTemporary says whether a file name is that of an unfinished write: a leftover of a crash,
+// IsTemporary reports whether a file name is that of an unfinished write: a leftover of a crash,
 // or a write in progress.
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)

@@ -14,7 +14,7 @@ import (
 // maxSecret is the largest file with a secret, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret gives the secret in a regular file, as an editor or a shell writes it: in UTF-8 or, with a byte order mark, in
+// ReadSecret returns the secret in a regular file, as an editor or a shell writes it: in UTF-8 or, with a byte order mark, in
 // UTF-16; see CleanSecret. The error says what is wrong, and contains nothing of the secret.
 func ReadSecret(path string) (string, error) {
 	data, err := ReadFile(path, maxSecret)
@@ -36,7 +36,7 @@ func ReadSecret(path string) (string, error) {
 
 var errNotText = errors.New("this is no text in UTF-8; expected the secret alone, as text; save it as UTF-8")
 
-// decoded gives text from UTF-8, or from UTF-16 with a byte order mark.
+// decoded returns text from UTF-8, or from UTF-16 with a byte order mark.
 func decoded(data []byte) (string, error) {
 	big := bytes.HasPrefix(data, []byte{0xFE, 0xFF})
 	if !big && !bytes.HasPrefix(data, []byte{0xFF, 0xFE}) {

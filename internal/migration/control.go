@@ -15,7 +15,7 @@ type Control struct {
 // SaveControl sets the control of a run.
 func (f RunFolder) SaveControl(run string, c Control) error { return f.save(controlPrefix+run, c) }
 
-// Control gives the control of a run: that of the spec unless it was changed.
+// Control returns the control of a run: that of the spec unless it was changed.
 func (f RunFolder) Control(run string, s Spec) (Control, error) {
 	c, err := load[Control](f.path(controlPrefix + run))
 	if errors.Is(err, ErrAbsent) {

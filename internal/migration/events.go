@@ -51,7 +51,7 @@ func (f RunFolder) AppendEvent(e Event) error {
 
 func (f RunFolder) events() string { return f.path("events") }
 
-// Events gives the events in the order in which they were appended. An event that was
+// Events returns the events in the order in which they were appended. An event that was
 // appended twice, by a retried activity, is one event; a line that a crash has truncated is
 // left out.
 func (f RunFolder) Events() ([]Event, error) {

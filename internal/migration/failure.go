@@ -24,7 +24,7 @@ const failureFile = "failure.json"
 // SaveFailure keeps why a run has no result.
 func (f Folder) SaveFailure(failure Failure) error { return f.save(failureFile, failure) }
 
-// Failure gives why the last run has no result, or ErrAbsent where it has one or is still
+// Failure returns why the last run has no result, or ErrAbsent where it has one or is still
 // running.
 func (f Folder) Failure() (Failure, error) { return load[Failure](f.path(failureFile)) }
 

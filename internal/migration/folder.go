@@ -9,11 +9,11 @@ import (
 // Folder is the state of a migration.
 type Folder struct{ RunFolder }
 
-// In gives the folder of a migration in a work place: a state folder, or one in a
+// In returns the folder of a migration in a work place: a state folder, or one in a
 // bucket.
 func In(work, key string) Folder { return RunFolder(store.Join(work, "migrations", key)).Migration() }
 
-// All gives the folders of all migrations in a work place.
+// All returns the folders of all migrations in a work place.
 func All(work string) ([]Folder, error) {
 	entries, err := store.List(store.Join(work, "migrations"))
 	if err != nil {
@@ -45,7 +45,7 @@ func (f Folder) Recovered(t Target) string {
 	return store.Join(f.Work(), "recovered", ShortDigest(t.URI+"\n"+t.EntityType))
 }
 
-// CutOff says whether records of the migration were never attempted, as far as is known.
+// CutOff reports whether records of the migration were never attempted, as far as is known.
 func (f Folder) CutOff() (bool, error) {
 	if finished, err := f.Finished(); finished || err != nil {
 		return false, err
@@ -66,7 +66,7 @@ func (f Folder) DropIndex() error {
 // SaveSpec keeps the options of the present run.
 func (f Folder) SaveSpec(s Spec) error { return f.save("spec.json", s) }
 
-// Spec gives the options of the last run, or ErrAbsent.
+// Spec returns the options of the last run, or ErrAbsent.
 func (f Folder) Spec() (Spec, error) { return load[Spec](f.path("spec.json")) }
 
 // CreateCut writes after how many records the first batches end (see source.InspectOptions),
@@ -77,7 +77,7 @@ func (f Folder) CreateCut(records int) (int, error) { return create(f.path("cut.
 // Approve marks the canary as approved.
 func (f Folder) Approve() error { return f.save("approved.json", struct{}{}) }
 
-// Approved says whether the canary was approved, by this run or one before.
+// Approved reports whether the canary was approved, by this run or one before.
 func (f Folder) Approved() (bool, error) {
 	return store.Exists(f.path("approved.json"))
 }
@@ -85,7 +85,7 @@ func (f Folder) Approved() (bool, error) {
 // SaveSummary keeps the last summary; Finish says that it is final.
 func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) }
 
-// Summary gives the last summary, or ErrAbsent.
+// Summary returns the last summary, or ErrAbsent.
 func (f Folder) Summary() (Summary, error) { return load[Summary](f.path("summary.json")) }
 
 // finish is what finished.json says.
@@ -97,14 +97,14 @@ type finish struct {
 // left unattempted on purpose.
 func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
 
-// Cancelled says whether the migration was cancelled: it is finished, and not every record
+// Cancelled reports whether the migration was cancelled: it is finished, and not every record
 // was attempted.
 func (f Folder) Cancelled() bool {
 	end, err := load[finish](f.path("finished.json"))
 	return err == nil && end.Cancelled
 }
 
-// Finished says whether the migration is done.
+// Finished reports whether the migration is done.
 func (f Folder) Finished() (bool, error) {
 	return store.Exists(f.path("finished.json"))
 }
@@ -112,7 +112,7 @@ func (f Folder) Finished() (bool, error) {
 // Hold keeps the batches of a load that were not sent from ever being sent.
 func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}{}) }
 
-// Held says whether Hold was called for the load.
+// Held reports whether Hold was called for the load.
 func (f Folder) Held(load string) (bool, error) { return store.Exists(f.path(heldName(load))) }
 
 func heldName(load string) string { return "held-" + load }

@@ -93,7 +93,7 @@ func sum(a, b map[string]int) map[string]int {
 	return a
 }
 
-// IsAsItShouldBe says that every record that was to be read back is in the target as the
+// IsAsItShouldBe reports whether every record that was to be read back is in the target as the
 // migration was to write it, except those that it has not written.
 func (r VerifyResult) IsAsItShouldBe() bool {
 	return r.Different == 0 && r.Missing == 0 && r.Unseen == 0 && r.Left == 0

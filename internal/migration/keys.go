@@ -102,7 +102,7 @@ func allRecords(n int) string {
 // CreateKeys writes the keys unless they are there, and gives those that hold.
 func (f Folder) CreateKeys(k Keys) (Keys, error) { return create(f.path(keysName), k) }
 
-// Keys gives the keys, or ErrAbsent before they are known.
+// Keys returns the keys, or ErrAbsent before they are known.
 func (f Folder) Keys() (Keys, error) { return load[Keys](f.path(keysName)) }
 
 // DropKeys removes the keys of a migration that has sent nothing.

@@ -19,7 +19,7 @@ func (f Folder) SaveMapping(text []byte) error {
 	return store.Write(f.mapping(MappingDigest(text)), text)
 }
 
-// Mapping gives the mapping file with this digest, or ErrAbsent.
+// Mapping returns the mapping file with this digest, or ErrAbsent.
 func (f Folder) Mapping(digest string) ([]byte, error) {
 	path := f.mapping(digest)
 	text, err := store.Read(path)
@@ -34,7 +34,7 @@ func (f Folder) Mapping(digest string) ([]byte, error) {
 	return text, nil
 }
 
-// ReadMapping gives the mapping of a migration that was started: the built-in one,
+// ReadMapping returns the mapping of a migration that was started: the built-in one,
 // or the folder's copy of the file.
 func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	if s.Mapping == "" {

@@ -17,13 +17,13 @@ import (
 // them.
 func (f Folder) Order(s Spec) error { return order(f.Path(), s) }
 
-// IsOrdered says whether a migration was ordered with exactly these options.
+// IsOrdered reports whether a migration was ordered with exactly these options.
 func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(f.Path(), s) }
 
 // Order orders a schedule.
 func (s Schedule) Order() error { return order(s.orders(), s) }
 
-// IsOrdered says whether exactly this schedule was ordered.
+// IsOrdered reports whether exactly this schedule was ordered.
 func (s Schedule) IsOrdered() (bool, error) { return isOrdered(s.orders(), s) }
 
 // DropOrder revokes the order of a schedule: its runs are refused from then on.

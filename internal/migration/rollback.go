@@ -79,7 +79,7 @@ type RollbackSummary struct {
 
 func (s RollbackSummary) names() []string { return []string{s.Success, s.Fail} }
 
-// IsDone says that nothing is left to be undone or read back, though records may have
+// IsDone reports whether nothing is left to be undone or read back, though records may have
 // failed.
 func (s RollbackSummary) IsDone() bool { return s.Records.Left == 0 && s.Unverified == 0 }
 
@@ -97,7 +97,7 @@ func (s RollbackSummary) ExitCode() int {
 // RollbackFolder is the state of a rollback.
 type RollbackFolder struct{ RunFolder }
 
-// RollbackIn gives the folder of a rollback in a work place.
+// RollbackIn returns the folder of a rollback in a work place.
 func RollbackIn(work, key string) RollbackFolder {
 	return RunFolder(store.Join(work, "rollbacks", key)).Rollback()
 }
@@ -108,13 +108,13 @@ func (f RollbackFolder) Items() string { return f.path("items.csv") }
 // SaveOptions keeps the options of the present run.
 func (f RollbackFolder) SaveOptions(r Rollback) error { return f.save("rollback.json", r) }
 
-// Options gives the options of the last run, or ErrAbsent.
+// Options returns the options of the last run, or ErrAbsent.
 func (f RollbackFolder) Options() (Rollback, error) { return load[Rollback](f.path("rollback.json")) }
 
 // SaveRound says which round is the present one.
 func (f RollbackFolder) SaveRound(round int) error { return f.save("round.json", round) }
 
-// Round gives the present round: 0 unless there was one more.
+// Round returns the present round: 0 unless there was one more.
 func (f RollbackFolder) Round() (int, error) {
 	round, err := load[int](f.path("round.json"))
 	if errors.Is(err, ErrAbsent) {
@@ -126,7 +126,7 @@ func (f RollbackFolder) Round() (int, error) {
 // SaveSummary keeps the last summary.
 func (f RollbackFolder) SaveSummary(s RollbackSummary) error { return f.save("summary.json", s) }
 
-// Summary gives the last summary, or ErrAbsent.
+// Summary returns the last summary, or ErrAbsent.
 func (f RollbackFolder) Summary() (RollbackSummary, error) {
 	return load[RollbackSummary](f.path("summary.json"))
 }
@@ -146,5 +146,5 @@ func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.
 // DropRolledBack removes the mark of a rollback that was not started after all.
 func (f Folder) DropRolledBack() error { return store.Remove(f.path("rolled_back.json")) }
 
-// RolledBack gives the mark, or ErrAbsent.
+// RolledBack returns the mark, or ErrAbsent.
 func (f Folder) RolledBack() (RolledBack, error) { return load[RolledBack](f.path("rolled_back.json")) }

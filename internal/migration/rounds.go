@@ -37,7 +37,7 @@ func (f Folder) CreateRetryFile(r RetryFile) (RetryFile, error) {
 	return create(f.path(retryFileName(r.Round)), r)
 }
 
-// RetryFile gives what a retry round loads, or ErrAbsent.
+// RetryFile returns what a retry round loads, or ErrAbsent.
 func (f Folder) RetryFile(round int) (RetryFile, error) {
 	return load[RetryFile](f.path(retryFileName(round)))
 }
@@ -63,7 +63,7 @@ func (f Folder) CreateUnresolved(run, name string) (string, error) {
 	return create(f.path(unresolvedPrefix+run), name)
 }
 
-// Unresolved gives the names that CreateUnresolved has kept, by run.
+// Unresolved returns the names that CreateUnresolved has kept, by run.
 func (f Folder) Unresolved() (map[string]string, error) {
 	files, err := store.List(f.Path())
 	if err != nil {

@@ -48,7 +48,7 @@ func (f RunFolder) Path() string { return string(f) }
 // String is Path, for people.
 func (f RunFolder) String() string { return string(f) }
 
-// IsZero says that no folder is meant.
+// IsZero reports whether no folder is meant.
 func (f RunFolder) IsZero() bool { return f == "" }
 
 // MarshalText makes the types that embed a RunFolder texts in JSON, as it is one.
@@ -76,7 +76,7 @@ func (f RunFolder) StartTimes(t Target) string {
 	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
 }
 
-// Owner gives a text that no other folder has, of any state folder: it marks what this folder
+// Owner returns a text that no other folder has, of any state folder: it marks what this folder
 // has reserved elsewhere.
 func (f RunFolder) Owner() (string, error) { return create(f.path("owner.json"), rand.Text()) }
 
@@ -90,7 +90,7 @@ func ShortDigest(of string) string {
 // migrations.
 func (f RunFolder) Work() string { return store.Dir(store.Dir(string(f))) }
 
-// IsOf says whether the folder is one of a work place: of a migration, a rollback
+// IsOf reports whether the folder is one of a work place: of a migration, a rollback
 // or a verification.
 func (f RunFolder) IsOf(work string) bool {
 	name := store.Base(string(f))
@@ -123,7 +123,7 @@ func (f RunFolder) CreateStart(s Start) (Start, error) {
 	return create(f.path("start.json"), s)
 }
 
-// CheckLedger gives ledger.ErrGone where the ledger of a migration that has begun is gone.
+// CheckLedger returns ledger.ErrGone where the ledger of a migration that has begun is gone.
 func (f RunFolder) CheckLedger() error {
 	if _, err := f.Start(); err != nil {
 		if errors.Is(err, ErrAbsent) {
@@ -135,10 +135,10 @@ func (f RunFolder) CheckLedger() error {
 	return err
 }
 
-// Start gives the start, or ErrAbsent.
+// Start returns the start, or ErrAbsent.
 func (f RunFolder) Start() (Start, error) { return load[Start](f.path("start.json")) }
 
-// Claimed says whether anything may have been sent: whether the ledger has an entry.
+// Claimed reports whether anything may have been sent: whether the ledger has an entry.
 func (f RunFolder) Claimed() (bool, error) {
 	entries, err := store.List(f.Ledger())
 	return slices.ContainsFunc(entries, func(name string) bool { return name != ledger.Begun }), err
@@ -169,7 +169,7 @@ const runPrefix = "run-"
 // late finds the seal, which it checks after each claim.
 func (f RunFolder) Seal(run string) error { return f.save("sealed-"+run, struct{}{}) }
 
-// Sealed says whether the run with this id is over.
+// Sealed reports whether the run with this id is over.
 func (f RunFolder) Sealed(run string) (bool, error) {
 	return store.Exists(f.path("sealed-" + run))
 }
@@ -221,7 +221,7 @@ func load[T any](path string) (value T, err error) {
 	return value, nil
 }
 
-// namesIn gives the names of files in what a folder holds.
+// namesIn returns the names of files in what a folder holds.
 func namesIn(value any) []string {
 	switch v := value.(type) {
 	case string: // what is kept as a bare string is a name

@@ -26,7 +26,7 @@ type FoundFile struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// Same says whether the file has not changed since another poll.
+// Same reports whether the file has not changed since another poll.
 func (f FoundFile) Same(g FoundFile) bool {
 	return f.Path == g.Path && f.Size == g.Size && f.ModTime.Equal(g.ModTime)
 }
@@ -72,7 +72,7 @@ const (
 	FileNotRun     FileResult = "not run"        // it failed for another reason: the next run retries
 )
 
-// NeedsSomebody says whether a person has to attend to the file.
+// NeedsSomebody reports whether a person has to attend to the file.
 func (r FileResult) NeedsSomebody() bool {
 	return r == FileUnfinished || r == FileRefused || r == FileNotRun
 }

@@ -47,7 +47,7 @@ func ParseMaxFailed(text string) (MaxFailed, error) {
 	return MaxFailed{records: records}, nil
 }
 
-// Of gives how many of so many records may fail; limited is false where any
+// Of returns how many of so many records may fail; limited is false where any
 // number may.
 func (m MaxFailed) Of(records int) (most int, limited bool) {
 	switch {

@@ -111,7 +111,7 @@ func (t Target) Host() string {
 	return t.URI
 }
 
-// IsSame says that both have the same records: one address, one entity type.
+// IsSame reports whether both have the same records: one address, one entity type.
 func (t Target) IsSame(other Target) bool {
 	return t.URI == other.URI && t.EntityType == other.EntityType
 }
@@ -142,7 +142,7 @@ func Key(sha string, t Target, startAt int64, again int) string {
 // isKey matches what Key gives.
 var isKey = regexp.MustCompile(`^[0-9a-f]{12}(-[1-9][0-9]*)?$`)
 
-// KeyOf gives the key at the end of a workflow id.
+// KeyOf returns the key at the end of a workflow id.
 func KeyOf(workflowID string) (key string, ok bool) {
 	for at := range workflowID {
 		if workflowID[at] == '-' && isKey.MatchString(workflowID[at+1:]) {

@@ -74,7 +74,7 @@ func (s VerifySummary) ExitCode() int {
 // VerifyFolder is the state of a verification.
 type VerifyFolder struct{ RunFolder }
 
-// VerificationIn gives the folder of a verification in a work place.
+// VerificationIn returns the folder of a verification in a work place.
 func VerificationIn(work, key, stamp string) VerifyFolder {
 	return RunFolder(store.Join(work, "verifications", key+"-"+stamp)).Verification()
 }
@@ -82,7 +82,7 @@ func VerificationIn(work, key, stamp string) VerifyFolder {
 // SaveOptions keeps the options.
 func (f VerifyFolder) SaveOptions(v Verification) error { return f.save("verification.json", v) }
 
-// Options gives the options, or ErrAbsent.
+// Options returns the options, or ErrAbsent.
 func (f VerifyFolder) Options() (Verification, error) {
 	return load[Verification](f.path("verification.json"))
 }
@@ -95,7 +95,7 @@ func (f VerifyFolder) SaveSummary(run string, s VerifySummary) error {
 	return store.RemoveAll(f.Found(run))
 }
 
-// Summary gives the summary, or ErrAbsent.
+// Summary returns the summary, or ErrAbsent.
 func (f VerifyFolder) Summary() (VerifySummary, error) {
 	return load[VerifySummary](f.path("summary.json"))
 }
@@ -103,7 +103,7 @@ func (f VerifyFolder) Summary() (VerifySummary, error) {
 // Found is the path of the folder of the findings of a run.
 func (f VerifyFolder) Found(run string) string { return f.path("found-" + run) }
 
-// Sampled gives those positions (from 0) of a batch that are in a sample of n of total
+// Sampled returns those positions (from 0) of a batch that are in a sample of n of total
 // records. The batch has that many records from first (from 0) on. The sample has one record
 // of each of n equal parts of the file, chosen by the id of the migration: so it is the same
 // each time. 0, or more than there are, is all.

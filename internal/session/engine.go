@@ -111,16 +111,16 @@ func limitMemory() {
 	}
 }
 
-// HasEngine says whether a process runs the engine that the service is; true with a
+// HasEngine reports whether a process runs the engine that the service is; true with a
 // service of the user's own.
 func (s *Service) HasEngine() bool { return !s.IsEmbedded() || !engine.IsFree(s.engineDir) }
 
-// Ends says whether the service is an engine that stops, and waits for its end.
+// Ends reports whether the service is an engine that stops, and waits for its end.
 func (s *Service) Ends() bool {
 	return s.IsEmbedded() && engine.WaitUntilFree(s.engineDir, engineStart)
 }
 
-// lost gives ErrEngineGone in the place of an error of the service if the process
+// lost returns ErrEngineGone in the place of an error of the service if the process
 // that ran the engine has ended, or is about to.
 func (s *Service) lost(err error) error {
 	var unavailable *serviceerror.Unavailable
@@ -130,7 +130,7 @@ func (s *Service) lost(err error) error {
 	return ErrEngineGone
 }
 
-// Gone gives a channel that is closed when the engine of another process, which this
+// Gone returns a channel that is closed when the engine of another process, which this
 // one uses, is gone.
 func (s *Service) Gone(ctx context.Context) <-chan struct{} {
 	gone := make(chan struct{})

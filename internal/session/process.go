@@ -24,7 +24,7 @@ type Process struct {
 	Stop      <-chan struct{}      // closed at the first Ctrl-C
 }
 
-// IsStopped says whether there was a Ctrl-C.
+// IsStopped reports whether there was a Ctrl-C.
 func (p Process) IsStopped() bool {
 	select {
 	case <-p.Stop:

@@ -30,7 +30,7 @@ type Options struct {
 	Places     []string // the work places whose migrations the worker of this process takes
 }
 
-// IsRemote says whether the options name a Temporal service of the user's own.
+// IsRemote reports whether the options name a Temporal service of the user's own.
 func (o Options) IsRemote() (bool, error) {
 	_, given, err := o.Temporal.ClientOptions()
 	return given, err
@@ -164,7 +164,7 @@ func (s *Service) registerAttributes(ctx context.Context, namespace string) bool
 	return err == nil && known()
 }
 
-// IsEmbedded says whether the service is an engine on a state folder, of this
+// IsEmbedded reports whether the service is an engine on a state folder, of this
 // process or of another one.
 func (s *Service) IsEmbedded() bool { return s.engineDir != "" }
 
@@ -278,7 +278,7 @@ func (s *Service) Silence(ctx context.Context, id string, err error) (text, unpo
 	return fmt.Sprintf("no worker of the task queue %s has answered for %s (%s polls it)", e.Queue, AnswerTimeout, by), ""
 }
 
-// worksAlone says that no other process works on the workflows of the task queue.
+// worksAlone reports whether no other process works on the workflows of the task queue.
 func (s *Service) worksAlone(ctx context.Context) bool {
 	return s.owner || s.worker != nil && s.PolledBy(ctx, s.TaskQueue) == ""
 }

@@ -45,7 +45,7 @@ var (
 	buckets = map[string]*blob.Bucket{}
 )
 
-// open gives the object of a name. A bucket is opened once in a process.
+// open returns the object of a name. A bucket is opened once in a process.
 func open(name string) (object, error) {
 	if err := Check(name); err != nil {
 		return object{}, err
@@ -96,7 +96,7 @@ func (o object) failed(what string, err error) error {
 	return outage{fmt.Errorf("%s %s: %w", what, o, err)}
 }
 
-// isAbsent says that the store has answered that there is no such object. gocloud.dev's "not
+// isAbsent reports whether the store has answered that there is no such object. gocloud.dev's "not
 // found" covers more: a forbidden object of Google's, a host name of Azure's that cannot be
 // resolved, a missing or archived bucket of S3's. Taking one of these for an answer would
 // miss a seal or a claim.
@@ -160,7 +160,7 @@ func (o object) createdBy(ctx context.Context, me string) error {
 	return ErrExists
 }
 
-// isConflict says that two requests wrote at the same time, and that this one is to be
+// isConflict reports whether two requests wrote at the same time, and that this one is to be
 // retried.
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 func isConflict(err error) bool {
@@ -209,7 +209,7 @@ func (o object) stat() (Info, error) {
 	return Info{Size: a.Size, ModTime: a.ModTime}, nil
 }
 
-// remove gives no error if there is no object.
+// remove returns no error if there is no object.
 func (o object) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
@@ -257,7 +257,7 @@ func (o object) visit(delimiter string, visit func(*blob.ListObject) error) erro
 	}
 }
 
-// list gives the next parts of the keys below a name.
+// list returns the next parts of the keys below a name.
 func (o object) list() (names []string, err error) {
 	err = o.visit("/", func(child *blob.ListObject) error {
 		name := strings.TrimSuffix(child.Key, "/")

@@ -115,7 +115,7 @@ func (f local) appendLine(line []byte) error {
 	return errors.Join(err, log.Sync(), log.Close())
 }
 
-// isTruncated says that the last line of a file has no end: its writer crashed.
+// isTruncated reports whether the last line of a file has no end: its writer crashed.
 func isTruncated(log *os.File) bool {
 	info, err := log.Stat()
 	if err != nil || info.Size() == 0 {

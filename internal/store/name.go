@@ -25,7 +25,7 @@ import (
 	"gocloud.dev/blob"
 )
 
-// IsURL says whether a name is one in a bucket.
+// IsURL reports whether a name is one in a bucket.
 func IsURL(name string) bool { return strings.Contains(name, "://") }
 
 // location is a full name in parts. The path of a bucket's key is taken as it is written:
@@ -108,7 +108,7 @@ func Join(folder string, elements ...string) string {
 // Base is the last part of a name.
 func Base(name string) string { return path.Base(parse(name).path) }
 
-// IsBase says whether a name names something in a folder, and cannot lead elsewhere.
+// IsBase reports whether a name names something in a folder, and cannot lead elsewhere.
 func IsBase(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' })
 }

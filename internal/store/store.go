@@ -84,7 +84,7 @@ func Write(name string, data []byte) error {
 	return do(name, func(f file) error { return f.write(data) })
 }
 
-// Read gives the content of a small file. The error is fs.ErrNotExist where there
+// Read returns the content of a small file. The error is fs.ErrNotExist where there
 // is none.
 func Read(name string) ([]byte, error) { return get(name, file.read) }
 
@@ -94,14 +94,14 @@ type Info struct {
 	ModTime time.Time
 }
 
-// Stat gives the Info of a file. The error is fs.ErrNotExist where there is none.
+// Stat returns the Info of a file. The error is fs.ErrNotExist where there is none.
 func Stat(name string) (Info, error) { return get(name, file.stat) }
 
-// Exists says whether there is a file, or a link that leads nowhere. In a bucket
+// Exists reports whether there is a file, or a link that leads nowhere. In a bucket
 // there are no folders.
 func Exists(name string) (bool, error) { return get(name, file.exists) }
 
-// HasFolder says whether there is a folder. In a bucket it is there if anything is in it.
+// HasFolder reports whether there is a folder. In a bucket it is there if anything is in it.
 func HasFolder(folder string) (bool, error) { return get(folder, file.hasFolder) }
 
 // Remove removes a file, durably. That it is gone already is no error.
@@ -110,7 +110,7 @@ func Remove(name string) error { return do(name, file.remove) }
 // RemoveAll removes a folder and all that is in it.
 func RemoveAll(folder string) error { return do(folder, file.removeAll) }
 
-// List gives the names of what is in a folder in their order, without those of
+// List returns the names of what is in a folder in their order, without those of
 // unfinished writes. A folder that does not exist is empty.
 func List(folder string) ([]string, error) { return get(folder, file.list) }
 
@@ -138,7 +138,7 @@ func NewWriter(name string) (*Writer, error) {
 // Name is the name that the file will have.
 func (w *Writer) Name() string { return w.name }
 
-// Rename gives the file another name to have, in a bucket.
+// Rename gives the file another name, in a bucket.
 func (w *Writer) Rename(name string) { w.name = name }
 
 // Commit makes the content durable and gives the file its name; a file of that name is
@@ -153,7 +153,7 @@ func (w *Writer) Commit(ctx context.Context) error {
 	return do(w.name, func(f file) error { return f.commit(ctx, w.Writer) })
 }
 
-// Open gives a file to read. One of a bucket is copied into a file without a
+// Open returns a file to read. One of a bucket is copied into a file without a
 // name, in the folder for temporary files. The error is fs.ErrNotExist where
 // there is none.
 func Open(name string) (*os.File, error) { return get(name, file.open) }
@@ -166,7 +166,7 @@ type RandomReader interface {
 	Size() int64 // when it was opened
 }
 
-// OpenRandom gives a file to read at any offset; in a bucket each read is a request. The
+// OpenRandom returns a file to read at any offset; in a bucket each read is a request. The
 // error is fs.ErrNotExist where there is none.
 func OpenRandom(name string) (RandomReader, error) { return get(name, file.openRandom) }
 
@@ -182,7 +182,7 @@ func Append(name string, line []byte) error {
 	return do(name, func(f file) error { return f.appendLine(line) })
 }
 
-// ReadLog gives the lines of a log in their order, each with its end; none where there is no
+// ReadLog returns the lines of a log in their order, each with its end; none where there is no
 // log. Between them there may be empty lines. In a bucket the lines of several processes are in
 // the order of their clocks.
 func ReadLog(name string) ([]byte, error) { return get(name, file.readLines) }
@@ -197,6 +197,6 @@ type outage struct{ error }
 
 func (o outage) Unwrap() error { return o.error }
 
-// IsOutage says that an error is one of a bucket and not of one of its files: the bucket
+// IsOutage reports whether an error is one of a bucket and not of one of its files: the bucket
 // cannot be reached, or refuses, and all its files are concerned. Disks have no outages.
 func IsOutage(err error) bool { return errors.As(err, new(outage)) }

@@ -40,7 +40,7 @@ type Screen struct {
 	shown time.Time // the last line of progress
 }
 
-// New gives the screen of a command.
+// New returns the screen of a command.
 func New(stdout, stderr io.Writer, o Options) *Screen {
 	s := &Screen{Options: o, Stdout: stdout, Stderr: stderr, terminal: output.IsTerminal(stderr), width: 80}
 	if f, ok := stderr.(*os.File); ok && s.terminal {
