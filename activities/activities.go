@@ -30,7 +30,7 @@ const heartbeatInterval = 1500 * time.Millisecond
 type Target interface {
 	// Check finds out, before anything is sent, that the target can be used.
 	Check(ctx context.Context) error
-	// EntityType gives the schema.
+	// EntityType returns the schema.
 	EntityType(ctx context.Context) (identitycloud.Schema, error)
 	// NewBody encodes a batch, CreateBatch sends it, once.
 	NewBody(records [][]byte) (identitycloud.Body, error)

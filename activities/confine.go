@@ -23,7 +23,7 @@ import (
 // confined is the input of an activity. Each type says what must be checked before the
 // activity runs.
 type confined interface {
-	// confine gives the reason why this process does not accept the input: Refused, or
+	// confine returns the reason why this process does not accept the input: Refused, or
 	// an error of the storage.
 	confine(a *Activities) error
 }

@@ -57,7 +57,7 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 	}
 	if r.in.Again && !r.in.Last {
 		// It was behind. Read all pages again only if a few records of ours show now.
-		if ours, err := r.known(ctx); err != nil || ours.hidden {
+		if ours, err := r.learned(ctx); err != nil || ours.hidden {
 			return nil, err
 		}
 	}

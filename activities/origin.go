@@ -28,7 +28,7 @@ const (
 type origin struct {
 	*dataset
 	start migration.Start
-	ours  *known
+	ours  *ours
 	last  int // round
 }
 

@@ -71,7 +71,7 @@ type resolving struct {
 	in  ResolveInput
 	sum Resolved
 
-	ours   *known          // what ledger and target tell of our records; nil until it is needed
+	ours   *ours          // what ledger and target tell of our records; nil until it is needed
 	taken  map[string]bool // uuids that a record of the input got in this call
 	lost   *lostKeys       // nil until it is needed
 	rivals *rivals         // nil until it is needed
@@ -297,7 +297,7 @@ func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *dupli
 	if len(dup.found) == 0 {
 		return judged{Answer: (&evidence.Baseline{}).Decide(q)}, nil
 	}
-	ours, err := r.known(ctx)
+	ours, err := r.learned(ctx)
 	if err != nil {
 		return judged{}, err
 	}
@@ -328,7 +328,7 @@ func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *dupli
 // in round 0, since the migration began, by a call that this ledger may not know; later,
 // since the first claim of the batch.
 func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error) {
-	ours, err := r.known(ctx)
+	ours, err := r.learned(ctx)
 	if err != nil {
 		return evidence.Bound{}, err
 	}

@@ -13,8 +13,9 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// known is what the records that are certainly ours teach: an answer gave us their ids.
-type known struct {
+// ours is what is known of the records that are certainly ours, since an answer gave us
+// their ids.
+type ours struct {
 	ids      hashes             // of all that were created or recovered
 	sampled  []sample           // of those that were created
 	baseline *evidence.Baseline // nil until learn
@@ -22,7 +23,7 @@ type known struct {
 	hidden   bool // some of the sampled are missing from a search
 }
 
-func (k *known) has(uuid string) bool { return k.ids.has(uuid) }
+func (k *ours) has(uuid string) bool { return k.ids.has(uuid) }
 
 // hashes is a set of texts, eight bytes each: among a hundred million, the chance of a
 // collision is one in four thousand.
@@ -66,8 +67,8 @@ type sample struct {
 
 // readIDs reads the ledger from end to end: the ids of all records that were created
 // or recovered up to a round, and a sample of those that were created.
-func (d *dataset) readIDs(ctx context.Context, round int) (*known, error) {
-	k := &known{}
+func (d *dataset) readIDs(ctx context.Context, round int) (*ours, error) {
+	k := &ours{}
 	batches := d.index.Batches()
 	each := (samples + batches - 1) / max(batches, 1) // of a batch
 	stride := max(1, batches/samples)
@@ -112,8 +113,8 @@ func (r *resolving) readOurs(ctx context.Context) (err error) {
 	return err
 }
 
-// known learns from the records that are ours, once.
-func (r *resolving) known(ctx context.Context) (*known, error) {
+// learned is what the records that are ours teach, read once.
+func (r *resolving) learned(ctx context.Context) (*ours, error) {
 	if err := r.readOurs(ctx); err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (r *resolving) known(ctx context.Context) (*known, error) {
 type asking func(ctx context.Context, what string, call func() error) error
 
 // learn reads a few records of ours.
-func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) error {
+func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error {
 	schema, err := c.schema(ctx, ask)
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func (c *core) learn(ctx context.Context, d *dataset, k *known, ask asking) erro
 
 // learnFrom calibrates the clocks first: a record that was changed since it was created
 // teaches nothing about the attributes.
-func (d *dataset) learnFrom(k *known, found []identitycloud.Entity) error {
+func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) error {
 	byUUID := map[string]identitycloud.Entity{}
 	for _, e := range found {
 		byUUID[identitycloud.FoldKey(e.UUID)] = e
