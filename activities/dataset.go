@@ -87,9 +87,13 @@ func records(b source.Batch, data []byte) []source.Record {
 	return all
 }
 
-// json encodes a record as it is sent.
+// json encodes a record as it is sent, nil if that cannot be done.
 func (d *dataset) json(r source.Record) ([]byte, error) {
-	return d.encoder.Append(make([]byte, 0, 2*len(r.Raw)), r.Raw)
+	json, err := d.encoder.Append(make([]byte, 0, 2*len(r.Raw)), r.Raw)
+	if err != nil {
+		return nil, err
+	}
+	return json, nil
 }
 
 // keysInOrder yields the key of every record, in the order of the input.

@@ -83,10 +83,7 @@ func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error
 	}
 	all := map[int64]loaded{}
 	for i, r := range records {
-		sent, err := m.json(r)
-		if err != nil {
-			sent = nil
-		}
+		sent, _ := m.json(r)
 		all[r.Line] = loaded{known[i], sent}
 	}
 	return all, nil

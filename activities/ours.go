@@ -10,6 +10,7 @@ import (
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -166,20 +167,23 @@ func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error
 
 // learnFrom calibrates the clocks first: a record that was changed since it was created
 // teaches nothing about the attributes.
-func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) error {
+func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) (err error) {
 	byUUID := map[string]identitycloud.Entity{}
 	for _, e := range found {
 		byUUID[identitycloud.FoldKey(e.UUID)] = e
 	}
 	sent := make([][]byte, len(k.sampled))
+	batch, records := 0, []source.Record(nil)
 	for i, s := range k.sampled {
 		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
 		if !ok {
 			continue
 		}
-		_, records, err := d.batchRecords(s.batch)
-		if err != nil {
-			return err
+		if s.batch != batch {
+			if _, records, err = d.batchRecords(s.batch); err != nil {
+				return err
+			}
+			batch = s.batch
 		}
 		if sent[i], err = d.json(records[s.position]); err != nil {
 			continue // the mapping cannot make it now

@@ -71,7 +71,7 @@ type resolving struct {
 	in  ResolveInput
 	sum Resolved
 
-	ours   *ours          // what ledger and target tell of our records; nil until it is needed
+	ours   *ours           // what ledger and target tell of our records; nil until it is needed
 	taken  map[string]bool // uuids that a record of the input got in this call
 	lost   *lostKeys       // nil until it is needed
 	rivals *rivals         // nil until it is needed

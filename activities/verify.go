@@ -99,10 +99,7 @@ func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 	}
 	for _, i := range positions {
 		if known, ok := loaded[i]; ok {
-			json, err := v.json(all[i])
-			if err != nil {
-				json = nil
-			}
+			json, _ := v.json(all[i])
 			v.records = append(v.records, &readBack{line: all[i].Line, uuid: known.UUID, key: v.encoder.KeyOf(all[i].Raw), json: json})
 		}
 	}
@@ -133,17 +130,13 @@ func (v *verifying) read(ctx context.Context, records []*readBack) error {
 			r.refused = true
 			continue
 		}
-		var entity *identitycloud.Entity
 		if len(found) == 1 {
-			entity = &found[0]
-		}
-		if entity != nil {
-			if err := v.compare(r, entity); err != nil {
+			if err := v.compare(r, &found[0]); err != nil {
 				return err
 			}
-		}
-		if entity != nil && len(r.differences) == 0 {
-			continue
+			if len(r.differences) == 0 {
+				continue
+			}
 		}
 		if err := v.view(ctx, r); err != nil {
 			return err
