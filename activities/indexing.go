@@ -123,7 +123,7 @@ func hasIndex(spec migration.Spec, delimiter source.Delimiter, folder migration.
 		return false, refused(batchSizeError(index.BatchSize(), spec.BatchSize))
 	}
 	if begun := index.Header().Delimiter; begun != delimiter {
-		return false, refused(fmt.Errorf("this migration was begun with --delimiter '%s' and cannot resume with '%s'; give the same", begun, delimiter))
+		return false, refused(fmt.Errorf("this migration was started with --delimiter '%s' and cannot resume with '%s'; give the same", begun, delimiter))
 	}
 	staged, err := store.Stat(folder.Staged())
 	if errors.Is(err, os.ErrNotExist) || err == nil && staged.Size != index.Size() {
@@ -133,5 +133,5 @@ func hasIndex(spec migration.Spec, delimiter source.Delimiter, folder migration.
 }
 
 func batchSizeError(begun, asked int) error {
-	return fmt.Errorf("this migration was begun with --batch-size %d and cannot resume with %d; give the same", begun, asked)
+	return fmt.Errorf("this migration was started with --batch-size %d and cannot resume with %d; give the same", begun, asked)
 }

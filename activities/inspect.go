@@ -154,9 +154,9 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 	case err != nil:
 		return err
 	case before.Delta && !spec.Delta:
-		return refused(errors.New("this migration was begun with --delta-migration and cannot resume without it; give it again"))
+		return refused(errors.New("this migration was started with --delta-migration and cannot resume without it; give it again"))
 	case !before.Delta && spec.Delta:
-		return refused(errors.New("this migration was begun without --delta-migration and cannot resume with it; let it finish without, then start a second one with --again --delta-migration"))
+		return refused(errors.New("this migration was started without --delta-migration and cannot resume with it; let it finish without, then start a second one with --again --delta-migration"))
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 	case err != nil:
 		return Checked{}, storageError(err)
 	case keys.Attribute != m.spec.PrimaryKey:
-		return Checked{}, refused(fmt.Errorf("this migration was begun with --primary-key %s; give the same", keys.Attribute))
+		return Checked{}, refused(fmt.Errorf("this migration was started with --primary-key %s; give the same", keys.Attribute))
 	case m.spec.Delta && !keys.Unique && keys.Unread == "":
 		return Checked{}, refused(fmt.Errorf("a delta migration finds records by --primary-key %s, which the schema does not call unique; expected a unique attribute (%s)",
 			keys.Attribute, strings.Join(keys.Others, ", ")))

@@ -84,7 +84,7 @@ func TestTheReportOfACallWhoseWorkerDied(t *testing.T) {
 	r.claim(ledger.Key{Batch: 1})
 	r.load(0, 2)
 	r.artifacts(true)
-	r.expectInReport("the worker died, or was cut off</th><td>unknown</td>", "Drawn at their begin and without a latency", "made them: 1 call.", "Of 2 calls 1 was answered, 0 were refused as a whole, and 1 was of unknown outcome.")
+	r.expectInReport("the worker died, or was cut off</th><td>unknown</td>", "Shown at their start and without a latency", "worker died: 1 call.", "Of 2 calls 1 was answered, 0 were refused as a whole, and 1 was of unknown outcome.")
 	before := r.report()
 	r.restart()
 	if r.artifacts(true); r.report() != before {

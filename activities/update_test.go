@@ -424,7 +424,7 @@ func TestWhatADeltaMigrationNeeds(t *testing.T) {
 		before, after func(*migration.Spec)
 		words         string
 	}{
-		{isDelta, func(s *migration.Spec) { s.Delta = false }, "begun with --delta-migration"},
+		{isDelta, func(s *migration.Spec) { s.Delta = false }, "started with --delta-migration"},
 		{func(*migration.Spec) {}, isDelta, "--again"},
 		{isDelta, func(s *migration.Spec) { s.PrimaryKey = "givenName" }, "--primary-key email"},
 	} {
