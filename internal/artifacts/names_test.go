@@ -13,7 +13,7 @@ import (
 
 var second = time.Date(2026, 11, 22, 13, 5, 0, 999, time.UTC)
 
-func TestAStampIsThatOfDataload(t *testing.T) {
+func TestAStampHasTheFormOfDataload(t *testing.T) {
 	east := time.FixedZone("east", 2*3600)
 	for at, want := range map[time.Time]string{
 		second:          "Nov_22_2026_13_05_00",
@@ -30,7 +30,7 @@ func TestAStampIsThatOfDataload(t *testing.T) {
 }
 
 // Two state folders can have one output folder, and a schedule begins many migrations at once.
-func TestMigrationsOfOneSecondGetNamesOfTheirOwn(t *testing.T) {
+func TestMigrationsOfOneSecondGetUniqueNames(t *testing.T) {
 	out := t.TempDir()
 	const migrations = 12
 	stamps, retries := make([]string, migrations), make([]string, migrations)
@@ -61,7 +61,7 @@ func TestMigrationsOfOneSecondGetNamesOfTheirOwn(t *testing.T) {
 		}
 	}
 	if !seen["Nov_22_2026_13_05_00"] || !seen["retry_Nov_22_2026_13_05_00.csv"] {
-		t.Errorf("nobody has the second itself: %v", seen)
+		t.Errorf("the second itself is not reserved: %v", seen)
 	}
 	// Another output folder has its own names.
 	if got, err := ReserveStamp(t.TempDir(), "another", "results", second); err != nil || got != Stamp(second) {
@@ -107,7 +107,7 @@ func TestAReservationHoldsUntilItIsReleased(t *testing.T) {
 	}
 }
 
-func TestFilesThatAreThereAreNotOverwritten(t *testing.T) {
+func TestExistingFilesAreNotOverwritten(t *testing.T) {
 	for _, name := range []string{"success", "fail", "fail_records", "update_success", "update_fail", "remaining", "summary", "report"} {
 		out := t.TempDir()
 		extension := map[string]string{"summary": "json", "report": "html"}[name]
@@ -170,7 +170,7 @@ func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 	}
 }
 
-func TestDropTakesAFileAway(t *testing.T) {
+func TestDropRemovesAFile(t *testing.T) {
 	out := t.TempDir()
 	if err := os.WriteFile(filepath.Join(out, "retry.csv"), nil, 0o600); err != nil {
 		t.Fatal(err)

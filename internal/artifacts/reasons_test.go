@@ -17,7 +17,7 @@ func failed(line int, raw, words string) Record {
 
 const anna = `Anna.Beck@example.com,Anna Maria,von Beck,"Likes the sea, and the value of quiet","[{""city"": ""Graz""}]"`
 
-func TestAReasonTellsNothingOfItsRecord(t *testing.T) {
+func TestAReasonHasNoValueOfItsRecord(t *testing.T) {
 	for _, tc := range []struct{ words, want string }{
 		{"Attempted to update a duplicate value", "Attempted to update a duplicate value"},
 		{"API Error 200: attributes was not valid", "API Error 200: attributes was not valid"},
@@ -65,7 +65,7 @@ func TestAReasonTellsNothingOfItsRecord(t *testing.T) {
 	}
 }
 
-func TestReasonsAreGroupedAndTheLargestComeFirst(t *testing.T) {
+func TestReasonsAreGroupedAndSortedBySize(t *testing.T) {
 	r := newReasons(peopleHeader)
 	line := 1
 	add := func(n int, words string) {

@@ -245,7 +245,7 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 	}
 }
 
-// What those need who cannot see the page, or not well.
+// The requirements of screen readers and of bad eyesight.
 func TestTheReportIsAccessible(t *testing.T) {
 	for name, s := range samples() {
 		page := reportOf(t, s.Summary, s.Details)
@@ -358,12 +358,12 @@ func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
 	}
 }
 
-func TestAdviceSaysHowToGoOn(t *testing.T) {
+func TestAdviceSaysWhatToDoNext(t *testing.T) {
 	files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", Unresolved: ptr("retry_2.csv")}
 	for failed, want := range map[int]string{0: "are in fail.csv;", 1: "are in fail.csv and update_fail.csv;", 3: "are in update_fail.csv;"} {
 		files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", UpdateFail: ptr("update_fail.csv"), UpdateFailRecords: failed}
 		if got := Advice(migration.Summary{Records: migration.Counts{Total: 9, Failed: 3}, Files: files}); !strings.Contains(got, want) {
-			t.Errorf("%d of 3 failed in an update: %q, want %q: nobody is sent to an empty file", failed, got, want)
+			t.Errorf("%d of 3 failed in an update: %q, want %q: no empty file is named", failed, got, want)
 		}
 	}
 	cases := []struct {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestARollbacksFilesHoldEveryRecordOnce(t *testing.T) {
+func TestTheFilesOfARollbackHoldEveryRecordOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		success, fail []int64
 		total         int

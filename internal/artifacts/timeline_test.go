@@ -21,7 +21,7 @@ func call(at time.Time, took time.Duration, n int) ledger.Outcomes {
 	return ledger.Outcomes{Sent: true, Letters: strings.Repeat("c", n), UUIDs: make([]string, n), At: at, Took: took}
 }
 
-func TestACourseIsSmallHoweverLongItIs(t *testing.T) {
+func TestATimelineIsBounded(t *testing.T) {
 	for _, length := range []time.Duration{
 		0, time.Millisecond, time.Second, 119 * time.Second, 120 * time.Second, time.Hour, 26 * time.Hour, 119 * 24 * time.Hour, 10 * 365 * 24 * time.Hour, -time.Hour,
 	} {
@@ -39,7 +39,7 @@ func TestACourseIsSmallHoweverLongItIs(t *testing.T) {
 		if want := max(0, length.Seconds()); sum < want-0.01 || sum > want+2 {
 			t.Errorf("%v: the intervals have %v s together", length, sum)
 		}
-		// Also what a wrong clock says has a place.
+		// Times of a wrong clock count as well.
 		for _, at := range []time.Duration{-1000 * time.Hour, 0, length, length + 1000*time.Hour} {
 			c.Call(0, call(begin.Add(at), time.Second, 1))
 			c.Updated(begin.Add(at))
@@ -54,7 +54,7 @@ func TestACourseIsSmallHoweverLongItIs(t *testing.T) {
 	}
 }
 
-func TestACallCountsAsWhatItCameTo(t *testing.T) {
+func TestACallCountsByItsOutcome(t *testing.T) {
 	at, took := begin.Add(90*time.Second), 40*time.Millisecond
 	cases := []struct {
 		name   string
@@ -142,7 +142,7 @@ func TestLatenciesAreRightToFourPercent(t *testing.T) {
 	}
 }
 
-func TestWhatIsAllowed(t *testing.T) {
+func TestTheAllowedRate(t *testing.T) {
 	at := func(minute int) time.Time { return begin.Add(time.Duration(minute) * time.Minute) }
 	set := func(minute int, name, old, new string) migration.Event {
 		return migration.Event{At: at(minute), Kind: migration.EventChanged, Name: name, Old: old, New: new}
@@ -193,7 +193,7 @@ func TestWhatIsAllowed(t *testing.T) {
 	}
 }
 
-func TestTimesAreBetweenTheirEvents(t *testing.T) {
+func TestIntervalsAreBetweenTheirEvents(t *testing.T) {
 	at := func(minute int) time.Time { return begin.Add(time.Duration(minute) * time.Minute) }
 	event := func(minute int, kind migration.EventKind) migration.Event {
 		return migration.Event{At: at(minute), Kind: kind}
@@ -226,7 +226,7 @@ func TestTimesAreBetweenTheirEvents(t *testing.T) {
 	}
 }
 
-func TestTheAxisHasTimesOfAClock(t *testing.T) {
+func TestTheAxisHasRoundTimes(t *testing.T) {
 	for _, tc := range []struct {
 		length time.Duration
 		want   string
@@ -248,7 +248,7 @@ func TestTheAxisHasTimesOfAClock(t *testing.T) {
 	}
 }
 
-func TestTimesAreForPeople(t *testing.T) {
+func TestBriefDurations(t *testing.T) {
 	for got, want := range map[string]string{
 		brief(0): "0 µs", brief(1500 * time.Microsecond): "1.5 ms", brief(100 * time.Millisecond): "100 ms", brief(2500 * time.Millisecond): "2.5 s", brief(12 * time.Second): "12 s",
 		records(1): "1 record", records(0): "0 records", records(1234.5): "1,235 records",
@@ -259,7 +259,7 @@ func TestTimesAreForPeople(t *testing.T) {
 	}
 }
 
-func TestTheProgramIsNamed(t *testing.T) {
+func TestProgram(t *testing.T) {
 	info := &debug.BuildInfo{
 		GoVersion: "go1.26.8", Main: debug.Module{Path: "durable-dataload", Version: "(devel)"},
 		Deps:     []*debug.Module{{Path: "go.temporal.io/api", Version: "v9"}, {Path: "go.temporal.io/sdk", Version: "v1.50.0"}},
@@ -271,7 +271,7 @@ func TestTheProgramIsNamed(t *testing.T) {
 }
 
 // Ten million records in batches of a hundred.
-func BenchmarkCourse(b *testing.B) {
+func BenchmarkTimeline(b *testing.B) {
 	c := NewTimeline(begin, begin.Add(10*time.Hour))
 	entry := call(begin, 80*time.Millisecond, 100)
 	for i := range b.N {

@@ -19,7 +19,7 @@ import (
 	"durable-dataload/internal/source"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 const (
 	header = "email,name\r\n"
@@ -184,7 +184,7 @@ func newDeltaSet(t *testing.T, dir string) *Set {
 	return s
 }
 
-func TestUpdatesHaveFilesOfTheirOwn(t *testing.T) {
+func TestUpdatesHaveSeparateFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := newDeltaSet(t, dir)
 	add(t, s, sampleUpdates...)
@@ -253,12 +253,12 @@ func TestUpdatesThatDoNotAddUpGetNoName(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, ErrDoesNotAddUp)
 		}
 		if left := names(contents(t, dir)); len(left) != 0 {
-			t.Errorf("%s: %q is there, want nothing", name, left)
+			t.Errorf("%s: %q is left, want nothing", name, left)
 		}
 	}
 }
 
-func TestWhatIsNotThereHasNoFile(t *testing.T) {
+func TestEmptyFilesAreNotWritten(t *testing.T) {
 	dir := t.TempDir()
 	// A run that was stopped earlier has left one.
 	stale := filepath.Join(dir, Name("remaining", stamp, "csv"))
@@ -325,7 +325,7 @@ func TestAnInputWithoutRecordsHasItsFiles(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotAddUpGetsNoName(t *testing.T) {
+func TestASetThatDoesNotAddUpGetsNoName(t *testing.T) {
 	replace := func(old, new string) func([]byte) []byte {
 		return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(new), 1) }
 	}
@@ -376,7 +376,7 @@ func TestWhatDoesNotAddUpGetsNoName(t *testing.T) {
 				t.Errorf("%s holds %q\nCommit: %v, want %v", tc.kind, tampered, err, ErrDoesNotAddUp)
 			}
 			if left := names(contents(t, dir)); len(left) != 0 {
-				t.Errorf("%q is there, want nothing", left)
+				t.Errorf("%q is left, want nothing", left)
 			}
 		})
 	}
@@ -391,7 +391,7 @@ func TestARecordTooFewOrTooManyDoesNotAddUp(t *testing.T) {
 			t.Errorf("%d records of %d: %v, want %v", len(sample), total, err, ErrDoesNotAddUp)
 		}
 		if left := names(contents(t, dir)); len(left) != 0 {
-			t.Errorf("%q is there, want nothing", left)
+			t.Errorf("%q is left, want nothing", left)
 		}
 	}
 	s := newSet(t, t.TempDir(), "retry.csv")
@@ -406,7 +406,7 @@ func TestARecordTooFewOrTooManyDoesNotAddUp(t *testing.T) {
 	}
 }
 
-func TestACommitThatIsCutOffLeavesNothing(t *testing.T) {
+func TestAnAbortedCommitLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := newSet(t, dir, "retry.csv")
 	add(t, s, sample...)
@@ -416,10 +416,10 @@ func TestACommitThatIsCutOffLeavesNothing(t *testing.T) {
 		t.Errorf("Commit: %v, want %v", err, context.Canceled)
 	}
 	if left := names(contents(t, dir)); len(left) != 0 {
-		t.Errorf("%q is there, want nothing", left)
+		t.Errorf("%q is left, want nothing", left)
 	}
 	if _, err := NewSet(Options{Dir: filepath.Join(dir, "missing"), Stamp: stamp}); err == nil {
-		t.Error("a set in a folder that is not there was begun")
+		t.Error("a set was started in a missing folder")
 	}
 }
 

@@ -75,7 +75,7 @@ func process(mode, dir, name string) error {
 	return fmt.Errorf("no process %q", mode)
 }
 
-// content is several pages long, and tells whether it is complete.
+// content is several pages long, and shows whether it is complete.
 func content(name string, i int) []byte {
 	line := fmt.Sprintf("%s %d\n", name, i)
 	return append(bytes.Repeat([]byte(line), 2000), "end\n"...)
@@ -236,7 +236,7 @@ func TestAKilledWriterLeavesCompleteFilesOrNone(t *testing.T) {
 	}
 }
 
-func TestWriteFileReplacesWhatWasThere(t *testing.T) {
+func TestWriteFileReplacesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, want := range []string{"first, and longer than the other", "second", ""} {
 		if err := WriteFile(path, []byte(want)); err != nil {
@@ -249,7 +249,7 @@ func TestWriteFileReplacesWhatWasThere(t *testing.T) {
 	expectNoTemporary(t, filepath.Dir(path))
 }
 
-func TestEverythingIsForTheOwnerOnly(t *testing.T) {
+func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	dir := t.TempDir()
 	nested := filepath.Join(dir, "a", "b", "c")
 	if err := MkdirAll(nested); err != nil {
@@ -309,7 +309,7 @@ func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 		t.Errorf("fsynced: %q, want the folder that holds each new one: %q", synced, want)
 	}
 	if err := MkdirAll(filepath.Join(dir, "a", "b")); err != nil {
-		t.Errorf("a folder that is there: %v", err)
+		t.Errorf("an existing folder: %v", err)
 	}
 	if err := WriteFile(filepath.Join(dir, "file"), nil); err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 	}
 }
 
-func TestAWriterGivesTheNameWithCommitOrNever(t *testing.T) {
+func TestOnlyCommitGivesAFileItsName(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.csv")
 	if err := WriteFile(path, []byte("before")); err != nil {
@@ -385,7 +385,7 @@ func TestOfTwoWritersOfOneFileTheOlderOneFails(t *testing.T) {
 	expectNoTemporary(t, filepath.Dir(path))
 }
 
-func TestAWriterRemovesWhatAKilledOneHasLeft(t *testing.T) {
+func TestAWriterRemovesTheRemainsOfAKilledOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
 	if err := os.WriteFile(temporaryName(path), []byte("half"), 0o600); err != nil {
@@ -400,7 +400,7 @@ func TestAWriterRemovesWhatAKilledOneHasLeft(t *testing.T) {
 	expectNoTemporary(t, dir)
 }
 
-func TestAWriterWritesOverWhatItHasWritten(t *testing.T) {
+func TestAWriterOverwritesItsContent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	w := newWriter(t, path)
 	write(t, w, "header, and more")
@@ -433,7 +433,7 @@ func TestALockIsHeldByOne(t *testing.T) {
 	select {
 	case err := <-taken:
 		if err != nil {
-			t.Errorf("TakeLock: %v, want the lock that was given free", err)
+			t.Errorf("TakeLock: %v, want the released lock", err)
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("TakeLock still waits for a lock that is free")
@@ -483,7 +483,7 @@ func TestOpenLogStartsANewFileAtItsLimit(t *testing.T) {
 	}
 	add("over") // 16 MiB are allowed
 	if _, err := os.Stat(path + ".1"); err == nil {
-		t.Error("a log of 16 MiB was set aside, want it to be gone on with")
+		t.Error("a log of 16 MiB was renamed, want it to be continued")
 	}
 	if err := os.WriteFile(path+".1", []byte("older"), 0o600); err != nil {
 		t.Fatal(err)
@@ -491,7 +491,7 @@ func TestOpenLogStartsANewFileAtItsLimit(t *testing.T) {
 	add("new")
 	expectContent(t, path, "new")
 	if info, err := os.Stat(path + ".1"); err != nil || info.Size() != logLimit+4 {
-		t.Errorf("the log set aside: %v, %v; want %d bytes in the place of the older one", info, err, logLimit+4)
+		t.Errorf("the renamed log: %v, %v; want %d bytes, and the older one replaced", info, err, logLimit+4)
 	}
 }
 
@@ -560,7 +560,7 @@ func expectNoTemporary(t *testing.T, dir string) {
 	}
 }
 
-func TestANameMayBeAsLongAsAFileSystemTakes(t *testing.T) {
+func TestANameMayBeAsLongAsTheFileSystemAllows(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, strings.Repeat("a", 254)+"1"), filepath.Join(dir, strings.Repeat("a", 254)+"2")
 	if err := Create(one, []byte("one")); err != nil {
@@ -573,7 +573,7 @@ func TestANameMayBeAsLongAsAFileSystemTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := NewWriter(two) // whose begin is the same
+	second, err := NewWriter(two) // with the same prefix
 	if err != nil {
 		t.Fatal(err)
 	}

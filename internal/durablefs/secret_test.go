@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestASecretIsReadAsAnEditorHasWrittenIt(t *testing.T) {
+func TestASecretIsReadAsEditorsWriteIt(t *testing.T) {
 	const secret = "k3y/Of=the+api"
 	inUTF16 := func(order string, text string) string {
 		var b strings.Builder
@@ -51,7 +51,7 @@ func TestASecretIsReadAsAnEditorHasWrittenIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
+func TestAnIrregularFileIsRefusedWithoutBlocking(t *testing.T) {
 	dir := t.TempDir()
 	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -90,7 +90,7 @@ func TestWhatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAFolderForTemporaryFilesThatCannotBeUsedIsNamed(t *testing.T) {
+func TestAnUnusableTemporaryFolderIsNamed(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "missing"))
 	_, err := Nameless()
 	if err == nil || !strings.Contains(err.Error(), os.TempDir()+" (TMPDIR), cannot be used") || errors.Is(err, os.ErrNotExist) {

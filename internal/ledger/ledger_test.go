@@ -73,7 +73,7 @@ func outcomes(letters string, words ...string) Outcomes {
 	return o
 }
 
-func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
+func TestABuilderAcceptsRecordsInAnyOrder(t *testing.T) {
 	b := NewOutcomes(11)
 	b.Unknown(9, "http 502")
 	b.Unknown(8, "changed since")
@@ -104,7 +104,7 @@ func TestABuilderTakesRecordsInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestAnUpdateTakesThePlaceOfADuplicate(t *testing.T) {
+func TestAnUpdateReplacesADuplicate(t *testing.T) {
 	l := New(newMemory())
 	decide := func(kind Kind, round int, letters string, words ...string) {
 		t.Helper()
@@ -166,7 +166,7 @@ func TestCountsAddUp(t *testing.T) {
 	}
 }
 
-func TestAnEntryThatDoesNotFitIsNotWritten(t *testing.T) {
+func TestAnInconsistentEntryIsNotWritten(t *testing.T) {
 	entries := map[string]Outcomes{
 		"an unknown letter":      {Letters: "cx", UUIDs: []string{"1"}},
 		"a uuid is missing":      {Letters: "cr", UUIDs: []string{"1"}},
@@ -234,13 +234,13 @@ func TestADamagedEntryIsRefused(t *testing.T) {
 	}
 }
 
-// given is what was written for a batch of three records, one word an entry:
+// setUp writes the entries for a batch of three records, one word an entry:
 //
 //	0:cdu    outcomes of round 0; uuids and errors are made up from the place
 //	1:claim  a claim of round 1
 //	1.01:split  the first half's second half was refused as too large
 //	1:?r-f   the resolution of round 1
-func given(t *testing.T, l *Ledger, entries string) {
+func setUp(t *testing.T, l *Ledger, entries string) {
 	t.Helper()
 	for entry := range strings.FieldsSeq(entries) {
 		where, what, _ := strings.Cut(entry, ":")
@@ -274,8 +274,8 @@ func madeUp(letters, where string) Outcomes {
 	return outcomes(letters, words...)
 }
 
-// told is the reverse of given: letter, round, and the word of each record.
-func told(records []Record) string {
+// shown is the inverse of setUp: letter, round, and the word of each record.
+func shown(records []Record) string {
 	var words []string
 	for _, r := range records {
 		word := string(rune(r.Outcome))
@@ -290,12 +290,12 @@ func told(records []Record) string {
 	return strings.Join(words, " ")
 }
 
-func TestWhatIsKnownAfterRounds(t *testing.T) {
+func TestRecordsAfterRounds(t *testing.T) {
 	cases := []struct {
-		given string
-		round int
-		after string
-		in    string // the records that travel in the next round
+		entries string
+		round   int
+		after   string
+		in      string // the records that travel in the next round
 	}{
 		{"", 0, "- - -", "..."},
 		{"0:claim", 0, "- - -", "..."},
@@ -308,7 +308,7 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 		{"0:cuu 1:-cf", 1, "c0=0@0 c1=1@1 f1=1@2", "..."},
 		{"0:cuu 1:-cf", 0, "c0=0@0 u0 u0", ".xx"},
 		{"0:cuu 1:-cu 2:--c", 2, "c0=0@0 c1=1@1 c2=2@2", "..."},
-		// A duplicate of any round is nobody's until it is resolved.
+		// A duplicate of any round is unknown until it is resolved.
 		{"0:cdf", 0, "c0=0@0 u0 f0=0@2", ".x."},
 		{"0:cdf 0:?-r-", 0, "c0=0@0 r0=0@1 f0=0@2", "..."},
 		{"0:cdf 0:?-u-", 0, "c0=0@0 u0 f0=0@2", ".x."},
@@ -329,14 +329,14 @@ func TestWhatIsKnownAfterRounds(t *testing.T) {
 	}
 	for _, tc := range cases {
 		l := New(newMemory())
-		given(t, l, tc.given)
+		setUp(t, l, tc.entries)
 		records, err := l.After(ctx, tc.round, 1, 3)
-		if got := told(records); err != nil || got != tc.after {
-			t.Errorf("%q: After(%d): %q, %v; want %q", tc.given, tc.round, got, err, tc.after)
+		if got := shown(records); err != nil || got != tc.after {
+			t.Errorf("%q: After(%d): %q, %v; want %q", tc.entries, tc.round, got, err, tc.after)
 		}
 		in, err := l.InRound(ctx, tc.round+1, 1, 3, keyed)
 		if got := marks(in); err != nil || got != tc.in {
-			t.Errorf("%q: InRound(%d): %q, %v; want %q", tc.given, tc.round+1, got, err, tc.in)
+			t.Errorf("%q: InRound(%d): %q, %v; want %q", tc.entries, tc.round+1, got, err, tc.in)
 		}
 	}
 	if in, err := New(newMemory()).InRound(ctx, 0, 1, 3, keyed); err != nil || marks(in) != "xxx" {
@@ -352,12 +352,12 @@ func marks(in []bool) string {
 	return b.String()
 }
 
-func TestHowFarABatchIsInARound(t *testing.T) {
+func TestTheStatusOfABatchInARound(t *testing.T) {
 	cases := []struct {
-		given  string
-		want   Status
-		bare   string
-		counts Counts
+		entries string
+		want    Status
+		bare    string
+		counts  Counts
 	}{
 		{"", Unclaimed, "- - -", Counts{}},
 		{"0:claim", Claimed, "- - -", Counts{}},
@@ -374,21 +374,21 @@ func TestHowFarABatchIsInARound(t *testing.T) {
 	}
 	for _, tc := range cases {
 		l := New(newMemory())
-		given(t, l, tc.given)
+		setUp(t, l, tc.entries)
 		records, counts, status, err := l.Round(ctx, 0, 1, 3)
-		if got := told(records); err != nil || got != tc.bare || counts != tc.counts || status != tc.want {
-			t.Errorf("%q: Round: %q %+v status %d, %v\nwant %q %+v status %d", tc.given, got, counts, status, err, tc.bare, tc.counts, tc.want)
+		if got := shown(records); err != nil || got != tc.bare || counts != tc.counts || status != tc.want {
+			t.Errorf("%q: Round: %q %+v status %d, %v\nwant %q %+v status %d", tc.entries, got, counts, status, err, tc.bare, tc.counts, tc.want)
 		}
 	}
 	l := New(newMemory())
-	given(t, l, "0:uuu 1:ddd 1:?rrf")
+	setUp(t, l, "0:uuu 1:ddd 1:?rrf")
 	records, counts, status, err := l.Round(ctx, 1, 1, 3)
-	if got, want := told(records), "d1=1@0 d1=1@1 d1=1@2"; err != nil || got != want || counts != (Counts{Duplicate: 3, Calls: 1}) || status != Settled {
+	if got, want := shown(records), "d1=1@0 d1=1@1 d1=1@2"; err != nil || got != want || counts != (Counts{Duplicate: 3, Calls: 1}) || status != Settled {
 		t.Errorf("after a resolution Round gives %q %+v %d, %v; want the target's words %q", got, counts, status, err, want)
 	}
 }
 
-func TestHalvesHaveNamesOfTheirOwn(t *testing.T) {
+func TestHalvesHaveUniqueNames(t *testing.T) {
 	names := map[string]Key{}
 	var collect func(k Key, depth int)
 	collect = func(k Key, depth int) {
@@ -412,7 +412,7 @@ func TestHalvesHaveNamesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestEntriesKeepTheirForm(t *testing.T) {
+func TestEntriesHaveAStableForm(t *testing.T) {
 	// Ledgers outlive the program that wrote them.
 	o := Outcomes{Sent: true, Reason: "timeout", Letters: "cru", UUIDs: []string{"1", ""}, Unknown: []Why{{"timeout", 1}}}
 	got, err := json.Marshal(o)
@@ -428,7 +428,7 @@ func TestEntriesKeepTheirForm(t *testing.T) {
 func keyed(int) bool { return false }
 
 // A keyless record is sent again only if its call wrote nothing.
-func TestWhatMayBeSentAgain(t *testing.T) {
+func TestMayBeSent(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		outcome   Outcome
@@ -468,7 +468,7 @@ func TestWhatMayBeSentAgain(t *testing.T) {
 
 // What of a call must not be sent again is decided with the call; its halves are
 // made of the others.
-func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
+func TestASplitEntryDecidesRecordsThatItsHalvesMustNotSend(t *testing.T) {
 	l := New(newMemory())
 	b := NewOutcomes(6)
 	b.Unknown(1, "too large")
@@ -511,7 +511,7 @@ func TestARefusedCallKeepsWhatItsHalvesMustNotSend(t *testing.T) {
 }
 
 // What a call may have written is never among what remains, though its half was not sent yet.
-func TestWhatASplitCallMayHaveWrittenIsUnknownUntilItsHalfIsDecided(t *testing.T) {
+func TestRecordsOfASplitCallAreUnknownUntilTheirHalfIsDecided(t *testing.T) {
 	l := New(newMemory())
 	whole := NewOutcomes(4)
 	for i := range 4 {

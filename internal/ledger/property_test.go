@@ -19,12 +19,12 @@ func init() {
 	_ = flag.Set("rapid.checks", "150")
 }
 
-// TestHoweverWorkersMeetNothingIsLostAndNothingIsCalledTwice lets several
+// TestConcurrentWorkersLoseNoRecordAndRepeatNoCall lets several
 // workers load, settle and resolve batches in any interleaving, one step of one
 // worker at a time. A worker can die after every step, or wake in a later round
 // and go on. What the ledger says is compared with a model that is told of each
 // first success, and with the records that the target really has.
-func TestHoweverWorkersMeetNothingIsLostAndNothingIsCalledTwice(t *testing.T) {
+func TestConcurrentWorkersLoseNoRecordAndRepeatNoCall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine(t)
 		t.Repeat(map[string]func(*rapid.T){
@@ -234,7 +234,7 @@ func (m *machine) step(t *rapid.T, w *worker) {
 	}
 }
 
-// visit looks at the next part, and claims it where that is the thing to do.
+// visit reads the next part, and claims it if it is unclaimed.
 func (m *machine) visit(t *rapid.T, w *worker) {
 	if len(w.parts) == 0 {
 		*w = worker{}
@@ -271,7 +271,7 @@ func (m *machine) visit(t *rapid.T, w *worker) {
 		w.next = "call"
 	case !errors.Is(err, ErrClaimed) || !m.claimed[w.now.key]:
 		t.Fatalf("%+v: Claim: %v, claimed: %v", w.now.key, err, m.claimed[w.now.key])
-	default: // whoever has it may have called
+	default: // the holder of the claim may have called
 		w.holdUnknown(m.sizes)
 	}
 }
@@ -284,7 +284,7 @@ func (w *worker) holdUnknown(sizes []int) {
 	w.next, w.holds = "decide", b.Outcomes(true, "claimed, and no outcome")
 }
 
-// descend goes on with the halves of a part that was refused as too large.
+// descend continues with the halves of a part that was refused as too large.
 func (w *worker) descend(held Outcomes) {
 	if held.Split {
 		one, two := w.now.key.Halves()
@@ -361,7 +361,7 @@ func (m *machine) decide(t *rapid.T, w *worker) {
 	w.descend(held)
 }
 
-// judge holds that who comes first wins, and that the others get what it wrote.
+// judge checks that the first writer wins, and that the others get what it wrote.
 func (m *machine) judge(t *rapid.T, first map[Key]Outcomes, w *worker, held Outcomes, won bool, err error) {
 	before, late := first[w.now.key]
 	if err != nil || won == late {
@@ -395,7 +395,7 @@ func (m *machine) advance(t *rapid.T) {
 		}
 		_, isResolved := m.resolved[Key{Round: m.round, Batch: b + 1}]
 		if strings.Contains(marks(in), "x") && status != Settled || counts.Duplicate > 0 && !isResolved {
-			t.Skip("the round goes on")
+			t.Skip("the round has not ended")
 		}
 	}
 	m.round++
@@ -533,7 +533,7 @@ func (m *machine) checkTruth(t *rapid.T, id recordID, r Record) {
 	}
 }
 
-// end is a stop: nobody works any more, and the open claims are settled. Then
+// end is a stop: all workers have ended, and the open claims are settled. Then
 // every record is somewhere.
 func (m *machine) end(t *rapid.T) {
 	for b, size := range m.sizes {

@@ -34,7 +34,7 @@ func (s *troubled) Create(ctx context.Context, name string, value []byte) error 
 	return errAway
 }
 
-func TestAnAnswerWaitsForAStoreThatComesBack(t *testing.T) {
+func TestAnAnswerIsRetriedUntilTheStoreRecovers(t *testing.T) {
 	for _, away := range []time.Duration{0, time.Second, 20 * time.Second, AnswerBudget - longestPause} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
@@ -52,7 +52,7 @@ func TestAnAnswerWaitsForAStoreThatComesBack(t *testing.T) {
 	}
 }
 
-func TestAnAnswerWaitsForItsBudgetAndNoLonger(t *testing.T) {
+func TestAnAnswerIsRetriedWithinItsBudget(t *testing.T) {
 	for _, took := range []time.Duration{0, time.Second, 30 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
@@ -67,7 +67,7 @@ func TestAnAnswerWaitsForItsBudgetAndNoLonger(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoAnswerDoesNotWait(t *testing.T) {
+func TestOnlyAnswersAreRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		store := &troubled{memory: newMemory(), until: start.Add(time.Hour)}
@@ -85,7 +85,7 @@ func TestWhatIsNoAnswerDoesNotWait(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatWasWrittenInSpiteOfAnErrorIsOurs(t *testing.T) {
+func TestAnAnswerWrittenDespiteAnErrorIsOurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(&troubled{memory: newMemory(), until: time.Now().Add(time.Millisecond), writes: true})
 		if _, won, err := l.DecideAnswer(t.Context(), ByCall, Key{Batch: 1}, outcomes("c", "a uuid")); !won || err != nil {
@@ -94,7 +94,7 @@ func TestAnAnswerThatWasWrittenInSpiteOfAnErrorIsOurs(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatSomebodyElseDecidedIsLost(t *testing.T) {
+func TestAnOutcomeDecidedByAnotherWriterWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &troubled{memory: newMemory(), until: time.Now().Add(5 * time.Second)}
 		l := New(store)
@@ -108,7 +108,7 @@ func TestAnAnswerThatSomebodyElseDecidedIsLost(t *testing.T) {
 	})
 }
 
-func TestWaitingForAStoreEndsWithItsContext(t *testing.T) {
+func TestRetriesEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)

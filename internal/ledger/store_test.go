@@ -63,20 +63,20 @@ func TestMemoryIsAStore(t *testing.T) {
 	})
 }
 
-// testStore is the conformance suite of Store. open makes a place for values,
+// testStore is the conformance suite of Store. newStore makes an empty store,
 // and gives a function that opens it: each time as another process would.
-func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
+func testStore(t *testing.T, newStore func(t *testing.T) (open func() Store)) {
 	ctx := context.Background()
 	const name = "0/00000/00000001.claim"
 
 	t.Run("what was never created is not found", func(t *testing.T) {
-		if value, err := place(t)().Get(ctx, name); !errors.Is(err, ErrNotFound) {
+		if value, err := newStore(t)().Get(ctx, name); !errors.Is(err, ErrNotFound) {
 			t.Errorf("Get: %q, %v; want %v", value, err, ErrNotFound)
 		}
 	})
 
-	t.Run("a value comes back as it was, also after reopening", func(t *testing.T) {
-		open := place(t)
+	t.Run("a value is read as it was written, also after reopening", func(t *testing.T) {
+		open := newStore(t)
 		values := map[string][]byte{
 			name:                           []byte(`{"outcomes":"cduf"}`),
 			"0/00000/00000001.outcomes":    {0, 0xff, '\n', '\r', 0x80},
@@ -87,11 +87,11 @@ func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
 			"flat":                         {},
 		}
 		for name, value := range values {
-			given := bytes.Clone(value)
-			if err := open().Create(ctx, name, given); err != nil {
+			own := bytes.Clone(value)
+			if err := open().Create(ctx, name, own); err != nil {
 				t.Fatalf("Create %s: %v", name, err)
 			}
-			clear(given) // the caller may use its bytes again
+			clear(own) // the caller may reuse its bytes
 		}
 		for name, want := range values {
 			got, err := open().Get(ctx, name)
@@ -106,7 +106,7 @@ func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
 	})
 
 	t.Run("a value never changes", func(t *testing.T) {
-		open := place(t)
+		open := newStore(t)
 		if err := open().Create(ctx, name, []byte("first")); err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
 	})
 
 	t.Run("one of many creators wins, and the others see its whole value", func(t *testing.T) {
-		open := place(t)
+		open := newStore(t)
 		const creators, names = 12, 20
 		for n := range names {
 			name := fmt.Sprintf("0/%05d/%08d.outcomes", n/3, n)
@@ -159,7 +159,7 @@ func testStore(t *testing.T, place func(t *testing.T) (open func() Store)) {
 	})
 
 	t.Run("with an ended context nothing is done", func(t *testing.T) {
-		open := place(t)
+		open := newStore(t)
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		if err := open().Create(ended, name, []byte("x")); !errors.Is(err, context.Canceled) {
@@ -205,7 +205,7 @@ func TestFolderIsForTheOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestFolderThatCannotBeWrittenSaysSo(t *testing.T) {
+func TestAnUnwritableFolderIsReported(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -217,11 +217,11 @@ func TestFolderThatCannotBeWrittenSaysSo(t *testing.T) {
 	}
 }
 
-func TestALedgerThatIsGoneIsNotMadeAgain(t *testing.T) {
+func TestALostLedgerIsNotCreatedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger")
 	ctx := context.Background()
 	if _, err := OpenFolder(path); !errors.Is(err, ErrGone) {
-		t.Errorf("never begun: %v, want %v", err, ErrGone)
+		t.Errorf("not begun: %v, want %v", err, ErrGone)
 	}
 	for range 2 {
 		if err := BeginFolder(path); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestACutLineCostsNoEventButItsOwn(t *testing.T) {
+func TestATruncatedLineLosesOnlyItsOwnEvent(t *testing.T) {
 	f := RunFolder(t.TempDir()).Migration()
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	begun, ended := Event{At: at, Kind: EventBegun}, Event{At: at.Add(time.Hour), Kind: EventEnded}

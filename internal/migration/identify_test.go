@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
+func TestIdentifyFindsTheMigrationOfAFile(t *testing.T) {
 	state := t.TempDir()
 	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100, OutputDir: "/out"}
 	in := Input{Path: "/data/users.csv", SHA256: "abc", Shown: "users.csv"}
@@ -19,16 +19,16 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	}
 	folder := spec.Folder
 
-	// It has begun: under its first name, with what cannot be changed.
+	// It was started: under its first name, with the options that cannot be changed.
 	begin(t, folder, spec)
 	renamed, changed := in, options
 	renamed.Path, changed.BatchSize, changed.OutputDir = "/data/copy.csv", 50, "/elsewhere"
 	again, kept, err := Identify(changed, renamed, state, false)
 	if err != nil || again.ID != spec.ID || again.BatchSize != 100 || again.OutputDir != "/out" || len(kept) != 2 || again.DataFile != "/data/copy.csv" {
-		t.Errorf("%+v, %q, %v; want it to go on as it was begun", again, kept, err)
+		t.Errorf("%+v, %q, %v; want it to resume as it was started", again, kept, err)
 	}
 
-	// What it cannot go on with.
+	// Options with which it cannot resume.
 	other, semicolon := in, options
 	other.SHA256, semicolon.Delimiter = "abd", ";"
 	for name, c := range map[string]struct {
@@ -78,7 +78,7 @@ func TestIdentifyFindsTheMigrationThatAFileMeans(t *testing.T) {
 	}
 }
 
-func TestAFolderThatIsDamagedTroublesNoOtherInput(t *testing.T) {
+func TestADamagedFolderDoesNotAffectOtherInputs(t *testing.T) {
 	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100}
 	for _, unreadable := range []string{"spec.json", "summary.json"} {
 		for kind, damage := range map[string]func(path string) error{

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-func TestAKeyIsOfContentTargetAndStart(t *testing.T) {
+func TestAKeyIdentifiesContentTargetAndStart(t *testing.T) {
 	target := Target{URI: "https://a.example", EntityType: "user"}
 	key := Key("abc", target, 1, 1)
 	if key != Key("abc", target, 1, 0) || key != Key("abc", Target{URI: "https://a.example", EntityType: "user", Auth: "signature", InsecureHTTP: true}, 1, 1) {
@@ -77,7 +77,7 @@ func TestTheSumHasEveryDisposition(t *testing.T) {
 	}
 }
 
-func TestSummaryKeepsItsForm(t *testing.T) {
+func TestSummaryJSONIsStable(t *testing.T) {
 	// Scripts depend on the names, on null for what is not there, and on
 	// retry being a list.
 	data, err := json.Marshal(Summary{Rounds: []Round{{}}, Files: Files{Retry: []string{}}})
@@ -98,7 +98,7 @@ func TestSummaryKeepsItsForm(t *testing.T) {
 // folders are names that must not confuse: a person chooses where the state is.
 var folders = []string{"state", "with blank", "[brackets] *?", "ümläut"}
 
-func TestAFolderGivesBackWhatItWasGiven(t *testing.T) {
+func TestAFolderReturnsWhatWasSaved(t *testing.T) {
 	for _, name := range folders {
 		f := In(filepath.Join(t.TempDir(), name), "key")
 		if _, err := f.Spec(); !errors.Is(err, ErrAbsent) {
@@ -269,7 +269,7 @@ func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
 		t.Errorf("another host or another state folder shares %s", one.StartTimes(target))
 	}
 	if one.Slots() == two.Slots() || one.Ledger() == two.Ledger() {
-		t.Error("places and ledger are of the migration; want one of each for each")
+		t.Error("slots and ledger are shared; want separate ones")
 	}
 	if got := (Target{URI: "not a uri"}).Host(); got != "not a uri" {
 		t.Errorf("Host: %q", got)
@@ -337,7 +337,7 @@ func TestAnotherMappingIsRefusedOnceTheLedgerHasAnEntry(t *testing.T) {
 			}
 		}
 	}
-	expect("nothing is there", asked)
+	expect("an empty folder", asked)
 	if err := f.SaveSpec(begun); err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +374,7 @@ func TestOtherRunsAreSealed(t *testing.T) {
 	}
 }
 
-func TestAnOwnerIsItsOwnForEachFolder(t *testing.T) {
+func TestEachFolderHasItsOwnOwner(t *testing.T) {
 	one, two := In(t.TempDir(), "0123456789ab"), In(t.TempDir(), "0123456789ab") // of two state folders
 	first, err := one.Owner()
 	if err != nil {

@@ -66,7 +66,7 @@ func TestFileIntoABucket(t *testing.T) {
 		}
 	}
 
-	// What is there with another size is not the file.
+	// An object with another size is not the file.
 	path := store.Join(dir, digest+".csv")
 	if err := store.Write(path, []byte(people[1:])); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestFileIntoABucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if content, err := store.Read(path); err != nil || string(content) != people {
-		t.Errorf("the file is %.200q, error %v; want it written anew", content, err)
+		t.Errorf("the file is %.200q, error %v; want it written again", content, err)
 	}
 }
 

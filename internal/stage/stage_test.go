@@ -190,7 +190,7 @@ func TestFileRefuses(t *testing.T) {
 	}
 }
 
-func TestFileNoticesWhatIsCutShort(t *testing.T) {
+func TestFileDetectsTruncation(t *testing.T) {
 	for name, whole := range map[string]string{"users.gz": gzipped(t, people), "users.zst": zstandard(t, people)} {
 		for n := 4; n < len(whole); n++ {
 			dir := t.TempDir()
@@ -325,7 +325,7 @@ func TestParseEncoding(t *testing.T) {
 }
 
 // Two at a time do not disturb each other, and what a killed one left is removed.
-func TestWritersKeepApart(t *testing.T) {
+func TestConcurrentWritersDoNotCollide(t *testing.T) {
 	dir := t.TempDir()
 	old, err := durablefs.NewWriter(filepath.Join(dir, "incoming-1"))
 	if err != nil {
@@ -394,7 +394,7 @@ func (r *silentReader) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func TestErrorsOfTheInputAreNotThoseOfItsCompression(t *testing.T) {
+func TestReadErrorsAreNotCompressionErrors(t *testing.T) {
 	broken := errors.New("broken cable")
 	for _, content := range []string{people, gzipped(t, people), zstandard(t, people), ""} {
 		dir := t.TempDir()
@@ -445,7 +445,7 @@ func TestMemoryDoesNotGrowWithTheInput(t *testing.T) {
 	}
 }
 
-func TestAWindowThatIsTooLongIsRefused(t *testing.T) {
+func TestATooLongWindowIsRefused(t *testing.T) {
 	// A frame header that asks for a window of 256 MiB: exponent 18, mantissa 0.
 	_, err := File(t.Context(), t.TempDir(), input(t, "users.zst", "\x28\xb5\x2f\xfd\x00\x90\x01\x00\x00", UTF8), nil)
 	if want := "users.zst: the zstd data refer back over more than 128 MiB; expected less; compress the file with a shorter window"; err == nil || err.Error() != want {
@@ -453,7 +453,7 @@ func TestAWindowThatIsTooLongIsRefused(t *testing.T) {
 	}
 }
 
-func TestADiskThatIsFullIsSaid(t *testing.T) {
+func TestAFullDiskIsReported(t *testing.T) {
 	// A limit on the size of files stands for a disk that is full.
 	signal.Ignore(syscall.SIGXFSZ)
 	defer signal.Reset(syscall.SIGXFSZ)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// answering is a store that gives the same answer to everything.
+// answering is a store that gives the same answer to every request.
 func answering(t *testing.T, status int, body string) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -21,9 +21,8 @@ func answering(t *testing.T, status int, body string) *httptest.Server {
 	return s
 }
 
-// That a store could not be asked, or does not tell, is not the answer that
-// something is not there.
-func TestWhatIsNotToldIsNotAbsent(t *testing.T) {
+// A store that cannot be reached, or refuses, has not answered that a file is missing.
+func TestAFailedRequestIsNotAbsence(t *testing.T) {
 	if os.Getenv("DATALOAD_TEST_URL") != "" {
 		t.Skip("the clients take the environment once, and it is that of another bucket")
 	}
@@ -35,19 +34,19 @@ func TestWhatIsNotToldIsNotAbsent(t *testing.T) {
 	s3 := answering(t, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
 	for what, c := range map[string]struct {
 		name string
-		look func(name string) error
+		read func(name string) error
 	}{
-		// No resolver is asked for a name with an empty part. The client tries for
-		// some seconds all the same.
-		"Azure, host not found": {"azblob://container/file?protocol=http&domain=invented..example", looked},
-		"Google, forbidden":     {"gs://bucket/file", looked},
+		// A name with an empty label is not sent to a resolver. The client retries for some
+		// seconds nevertheless.
+		"Azure, host not found": {"azblob://container/file?protocol=http&domain=invented..example", exists},
+		"Google, forbidden":     {"gs://bucket/file", exists},
 		"Google, no reading":    {"gs://bucket/file", func(name string) error { _, err := Read(name); return err }},
 		"Google, no removing":   {"gs://bucket/file", Remove},
 		"S3, no bucket":         {"s3://bucket/file?region=us-east-1&endpoint=" + s3.URL, func(name string) error { _, err := Read(name); return err }},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Setenv("STORAGE_EMULATOR_HOST", google.Listener.Addr().String())
-			err := c.look(c.name)
+			err := c.read(c.name)
 			t.Log(err)
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%v; want an error that is not %v", err, fs.ErrNotExist)
@@ -56,8 +55,8 @@ func TestWhatIsNotToldIsNotAbsent(t *testing.T) {
 	}
 }
 
-// looked is an error where it cannot be told whether there is a file.
-func looked(name string) error {
+// exists gives an error if it is not known whether there is a file.
+func exists(name string) error {
 	there, err := Exists(name)
 	if err == nil && there {
 		err = errors.New("it is there")

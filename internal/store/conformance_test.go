@@ -83,7 +83,7 @@ func TestCreateIsWonByOneOfMany(t *testing.T) {
 						t.Errorf("Create: %v, want nil or %v", err, ErrExists)
 					default:
 						if got, err := Read(name); err != nil || len(got) != 5000 || bytes.Count(got, got[:1]) != 5000 {
-							t.Errorf("who lost reads %d bytes (%v), want all of the winner's", len(got), err)
+							t.Errorf("a loser reads %d bytes (%v), want all of the winner's", len(got), err)
 						}
 					}
 				})
@@ -103,13 +103,13 @@ func TestFilesAreReplacedAndRemoved(t *testing.T) {
 		must(t, MkdirAll(folder))
 		name := Join(folder, "file")
 		if _, err := Read(name); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Read of what is not there: %v, want %v", err, fs.ErrNotExist)
+			t.Errorf("Read of a missing file: %v, want %v", err, fs.ErrNotExist)
 		}
 		if _, err := Stat(name); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("Stat of what is not there: %v, want %v", err, fs.ErrNotExist)
+			t.Errorf("Stat of a missing file: %v, want %v", err, fs.ErrNotExist)
 		}
 		if there, err := Exists(name); there || err != nil {
-			t.Errorf("Exists of what is not there: %v, %v", there, err)
+			t.Errorf("Exists of a missing file: %v, %v", there, err)
 		}
 		must(t, Write(name, []byte("one, and longer")))
 		must(t, Write(name, []byte("two")))
@@ -118,13 +118,13 @@ func TestFilesAreReplacedAndRemoved(t *testing.T) {
 			t.Errorf("Stat: %+v, %v; want 3 bytes and a time", info, err)
 		}
 		if there, err := Exists(name); !there || err != nil {
-			t.Errorf("Exists of what is there: %v, %v", there, err)
+			t.Errorf("Exists of a file: %v, %v", there, err)
 		}
 		for range 2 {
 			must(t, Remove(name))
 		}
 		if there, err := Exists(name); there || err != nil {
-			t.Errorf("Exists of what was removed: %v, %v", there, err)
+			t.Errorf("Exists of a removed file: %v, %v", there, err)
 		}
 	})
 }
@@ -132,7 +132,7 @@ func TestFilesAreReplacedAndRemoved(t *testing.T) {
 func TestAFolderIsListed(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		if names, err := List(Join(folder, "none")); err != nil || len(names) != 0 {
-			t.Errorf("a folder that is not there has %q, %v", names, err)
+			t.Errorf("a missing folder has %q, %v", names, err)
 		}
 		for _, name := range []string{"b", "a", "c/d", "c/e", "ab", "c d+ä%2F"} {
 			must(t, MkdirAll(Dir(Join(folder, name))))
@@ -181,10 +181,10 @@ func TestALargeFileAppearsWhole(t *testing.T) {
 			t.Errorf("Written: %d bytes, %v; want %d", len(got), err, len(large))
 		}
 		if there, err := Exists(name); there || err != nil {
-			t.Errorf("before Commit it is there: %v, %v", there, err)
+			t.Errorf("before Commit it exists: %v, %v", there, err)
 		}
 		must(t, w.Commit(t.Context()))
-		w.Discard() // does nothing any more
+		w.Discard() // has no effect
 
 		f, err := Open(name)
 		must(t, err)
@@ -214,7 +214,7 @@ func TestALargeFileAppearsWhole(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotThereCannotBeOpened(t *testing.T) {
+func TestAMissingFileCannotBeOpened(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		name := Join(folder, "none")
 		_, errOpen := Open(name)
@@ -228,8 +228,8 @@ func TestWhatIsNotThereCannotBeOpened(t *testing.T) {
 	})
 }
 
-// Who is not waited for any more does not replace what another has written.
-func TestAWriterThatIsNotWaitedForLeavesWhatIsThere(t *testing.T) {
+// A writer whose caller has timed out does not replace what its successor has written.
+func TestACanceledWriterReplacesNothing(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		must(t, MkdirAll(folder))
 		name := Join(folder, "file")
@@ -256,7 +256,7 @@ func TestADiscardedFileDoesNotAppear(t *testing.T) {
 		must(t, err)
 		w.Discard()
 		if names, err := List(folder); err != nil || len(names) != 0 {
-			t.Errorf("there is %q, %v; want nothing", names, err)
+			t.Errorf("found %q, %v; want nothing", names, err)
 		}
 	})
 }
@@ -295,7 +295,7 @@ func TestAReaderSeesTheOldContentOrTheNew(t *testing.T) {
 	})
 }
 
-func TestAFolderIsThereIfAnythingIsInIt(t *testing.T) {
+func TestAFolderExistsIfAnythingIsInIt(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		inside := Join(folder, "inside")
 		if has, err := HasFolder(inside); has || err != nil {
@@ -314,7 +314,7 @@ func TestALogHasEveryLine(t *testing.T) {
 		must(t, MkdirAll(folder))
 		name := Join(folder, "log")
 		if lines, err := ReadLog(name); err != nil || len(lines) != 0 {
-			t.Errorf("a log that is not there: %q, %v; want no lines", lines, err)
+			t.Errorf("a missing log: %q, %v; want no lines", lines, err)
 		}
 		must(t, Append(name, []byte("first")))
 		var writers sync.WaitGroup

@@ -37,10 +37,10 @@ func TestForEachOrderedConsumesInOrder(t *testing.T) {
 
 func TestForEachOrderedEndsEarly(t *testing.T) {
 	for name, c := range map[string]struct{ produced, taken, want error }{
-		"enough":           {nil, fmt.Errorf("no more: %w", ErrEnough), nil},
-		"cannot be made":   {io.ErrUnexpectedEOF, nil, io.ErrUnexpectedEOF},
-		"cannot be taken":  {nil, io.ErrShortWrite, io.ErrShortWrite},
-		"nobody waits now": {nil, nil, context.Canceled},
+		"enough":        {nil, fmt.Errorf("no more: %w", ErrEnough), nil},
+		"produce fails": {io.ErrUnexpectedEOF, nil, io.ErrUnexpectedEOF},
+		"consume fails": {nil, io.ErrShortWrite, io.ErrShortWrite},
+		"canceled":      {nil, nil, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -56,7 +56,7 @@ func TestForEachOrderedEndsEarly(t *testing.T) {
 				if i != 5 {
 					return nil
 				}
-				if name == "nobody waits now" {
+				if name == "canceled" {
 					cancel()
 				}
 				return c.taken

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
-// server is the one of all tests of this package; nil where none is wanted.
+// server is shared by all tests of this package; nil if none is wanted.
 var server *s3server.Server
 
 func runTests(m *testing.M) int {
@@ -78,7 +78,7 @@ func startServer(dir string) (*s3server.Server, error) {
 	return s, s.Start(context.Background())
 }
 
-// realS3 is a folder of the test's own on the server, "" if none is wanted.
+// realS3 is a folder for this test on the server, "" if none is wanted.
 func realS3(t *testing.T) string {
 	if server == nil {
 		return ""
@@ -93,7 +93,7 @@ func needServer(t *testing.T) {
 	}
 }
 
-// contend tries to get each name that it is told, and says what came of it.
+// contend tries to create each name that it reads, and prints the result.
 func contend(folder, me string) error {
 	names := bufio.NewScanner(os.Stdin)
 	for names.Scan() {
@@ -159,15 +159,15 @@ func TestCreateIsWonByOneOfManyProcesses(t *testing.T) {
 
 func letter(i int) string { return string(rune('a' + i)) }
 
-// front is something between the store and the server, on the way of each request.
+// front is a proxy between the store and the server.
 type front struct {
 	address string
 	puts    atomic.Int32
 }
 
-// newFront passes requests on. before may answer a request in the server's place,
-// and says whether it has; after may have the server's answer thrown away. Both
-// get the number of the PUT, from 1; other requests pass.
+// newFront forwards requests. before may answer a request instead of the server, and says
+// whether it has; after may drop the server's answer. Both get the number of the PUT, from 1;
+// other requests are forwarded.
 func newFront(t *testing.T, before func(put int, w http.ResponseWriter) bool, after func(put int) (lost bool)) *front {
 	t.Helper()
 	f := &front{}
@@ -205,8 +205,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>of a test</Message></Error>", code)
 }
 
-// Whatever meets the first attempts, who has created knows it, and who has not
-// knows that too.
+// Whatever happens to the first attempts, Create tells the winner from the others.
 func TestCreateKnowsItsOwn(t *testing.T) {
 	needServer(t)
 	t.Parallel()
@@ -228,8 +227,8 @@ func TestCreateKnowsItsOwn(t *testing.T) {
 		{"nothing", passes, arrives, 1},
 		{"the answer is lost", passes, first(1), 2},
 		{"the answer is lost twice", passes, first(2), 3},
-		{"somebody writes at this moment", answered(1, http.StatusConflict, "ConditionalRequestConflict"), arrives, 2},
-		{"somebody writes at this moment, for a while", answered(5, http.StatusConflict, "ConditionalRequestConflict"), arrives, 6},
+		{"a concurrent write", answered(1, http.StatusConflict, "ConditionalRequestConflict"), arrives, 2},
+		{"concurrent writes for a while", answered(5, http.StatusConflict, "ConditionalRequestConflict"), arrives, 6},
 		{"the server has an error", answered(1, http.StatusInternalServerError, "InternalError"), arrives, 2},
 		{"the server is busy", answered(2, http.StatusServiceUnavailable, "SlowDown"), arrives, 3},
 	} {
@@ -255,9 +254,9 @@ func TestCreateKnowsItsOwn(t *testing.T) {
 	}
 }
 
-// A second writer whose answer is lost has not created, though its repetition
-// sees no difference to its first attempt.
-func TestWhoLosesAnAnswerMayHaveLost(t *testing.T) {
+// A second writer whose answer is lost has not created the file, though its retry is
+// identical to its first attempt.
+func TestALostAnswerIsNotTakenForSuccess(t *testing.T) {
 	needServer(t)
 	t.Parallel()
 	f := newFront(t, passes, func(put int) bool { return put == 1 })
@@ -267,20 +266,20 @@ func TestWhoLosesAnAnswerMayHaveLost(t *testing.T) {
 	}
 }
 
-// A server that is not there, or only says no, is an error, which comes before
-// whoever waits for it gives up, and says what was asked of whom.
-func TestAServerThatDoesNotHelpIsSaid(t *testing.T) {
+// A server that is down or refuses every request is an error within the time limit, which
+// names the request and the object.
+func TestAFailingServerIsReported(t *testing.T) {
 	needServer(t)
 	t.Parallel()
 	busy := newFront(t, func(_ int, w http.ResponseWriter) bool {
 		refuse(w, http.StatusServiceUnavailable, "SlowDown")
 		return true
 	}, arrives)
-	nobody := httptest.NewServer(http.NotFoundHandler())
-	nobody.Close()
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
 	for what, c := range map[string]struct{ address, want string }{
 		"busy for ever": {busy.address, "SlowDown"},
-		"dead":          {strings.TrimPrefix(nobody.URL, "http://"), "connection refused"},
+		"down":          {strings.TrimPrefix(down.URL, "http://"), "connection refused"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -299,8 +298,8 @@ func TestAServerThatDoesNotHelpIsSaid(t *testing.T) {
 	}
 }
 
-// What was written is there after the server was killed, under the same name.
-func TestAServerComesBack(t *testing.T) {
+// An object survives a kill of the server, under the same name.
+func TestObjectsSurviveAKilledServer(t *testing.T) {
 	needServer(t)
 	t.Parallel()
 	program, err := s3server.Install(t.Context())
@@ -324,7 +323,7 @@ func TestAServerComesBack(t *testing.T) {
 	back := make(chan error, 1)
 	go func() { back <- own.Start(context.WithoutCancel(t.Context())) }()
 	if err := Create(name, []byte("second")); err != nil && !errors.Is(err, ErrExists) && !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("Create while it comes back: %v, want %v or that it is not there", err, ErrExists)
+		t.Errorf("Create while it comes back: %v, want %v or a refused connection", err, ErrExists)
 	}
 	must(t, <-back)
 	if err := Create(name, []byte("third")); !errors.Is(err, ErrExists) {

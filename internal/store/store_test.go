@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// An upload can take long, and is broken off.
-func TestAnUploadIsBrokenOff(t *testing.T) {
+// An upload that takes long is aborted with its context.
+func TestAnUploadIsAborted(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
 	asked := make(chan struct{}, 16)

@@ -64,7 +64,7 @@ func entry(letters, class string) ledger.Outcomes {
 	return b.Outcomes(true, class)
 }
 
-func TestTheLedgerTellsWhereTheRecordsStand(t *testing.T) {
+func TestTheLedgerGivesTheStateOfTheRecords(t *testing.T) {
 	f := folder(t, 14, 4, false)
 	l := ledger.New(ledger.NewFolder(f.Ledger()))
 	decide := func(key ledger.Key, o ledger.Outcomes) {
@@ -127,14 +127,14 @@ func TestDuplicatesOfADeltaMigrationRemainUntilTheyAreUpdated(t *testing.T) {
 	}
 }
 
-func TestWhatWasNeverIndexedHasNoRecords(t *testing.T) {
+func TestAnInputThatWasNotIndexedHasNoRecords(t *testing.T) {
 	f := migration.In(t.TempDir(), "00000000000a")
 	if got, err := Of(t.Context(), f); err != nil || got.Records.Total != 0 {
 		t.Errorf("%+v, %v; want nothing", got, err)
 	}
 }
 
-func TestCountingEndsWhenNobodyWaitsAnyMore(t *testing.T) {
+func TestCountingEndsWithItsContext(t *testing.T) {
 	f := folder(t, 400, 1, false)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
