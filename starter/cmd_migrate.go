@@ -70,7 +70,7 @@ type migrateOperation struct {
 	summary     *migration.Summary // nil: not ended
 }
 
-// Prepare shows what is wrong with the input, and brings it to the work place.
+// Prepare shows what is wrong with the input, and brings it to the work location.
 func (m *migrateOperation) Prepare(ctx context.Context) error {
 	if err := m.validate(ctx); err != nil {
 		return err

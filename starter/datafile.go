@@ -41,7 +41,7 @@ func (f dataFile) input() migration.Input {
 }
 
 // plainFile returns the plain file of an input: the input itself, or a staged copy if it
-// has to be unpacked or converted, or if it is on this machine and the work place is in a
+// has to be unpacked or converted, or if it is on this machine and the work location is in a
 // bucket, where other workers do not have it. A file that is plain already is copied when
 // its migration begins, see bring. A Ctrl-C ends it.
 func plainFile(ctx context.Context, p session.Process, l locations, in input) (dataFile, error) {
@@ -72,7 +72,7 @@ func plainFile(ctx context.Context, p session.Process, l locations, in input) (d
 	return f, nil
 }
 
-// bring copies a plain file of this machine into the work place, unless it is there
+// bring copies a plain file of this machine into the work location, unless it is there
 // already. A Ctrl-C ends it.
 func (m *migrateOperation) bring(ctx context.Context) error {
 	f := m.file

@@ -13,8 +13,8 @@ import (
 )
 
 // locations has the locations of state: the state folder, on this machine, has the
-// embedded engine, the sandbox and the log; the work place has the folders of the
-// migrations. The work place is the state folder as well, or a folder of a bucket.
+// embedded engine, the sandbox and the log; the work location has the folders of the
+// migrations. The work location is the state folder as well, or a folder of a bucket.
 type locations struct {
 	stateDir string // absolute
 	workURL  string // "": migrations keep their work in the state folder
@@ -31,18 +31,18 @@ func (l *locations) addStateDirFlag(f *pflag.FlagSet, usage string) {
 	tilde.Var(f, &l.stateDir, "state-dir", usage+"; default: the user's state folder")
 }
 
-// work is the path or the URL of the work place.
+// work is the path or the URL of the work location.
 func (l locations) work() string { return cmp.Or(l.workURL, l.stateDir) }
 
-// text names the work place in a message.
+// text names the work location in a message.
 func (l locations) text() string {
 	if l.workURL != "" {
-		return "the work place " + l.workURL
+		return "the work location " + l.workURL
 	}
 	return "the state folder " + l.stateDir
 }
 
-// places are the work places whose migrations a worker in this process takes.
+// places are the work locations whose migrations a worker in this process takes.
 func (l locations) places() []string {
 	if l.workURL != "" {
 		return []string{l.stateDir, l.workURL}
@@ -76,7 +76,7 @@ func checkURL(flag, url, local string) (string, error) {
 	return url, nil
 }
 
-// prove checks before the work begins that the work place can be used. A state folder
+// prove checks before the work begins that the work location can be used. A state folder
 // is checked by opening its log.
 func (l locations) prove() error {
 	if l.workURL == "" {
@@ -88,7 +88,7 @@ func (l locations) prove() error {
 	return nil
 }
 
-// prove checks the work place, and the folder of the results if that is in a bucket of
+// prove checks the work location, and the folder of the results if that is in a bucket of
 // its own.
 func (o *runOptions) prove() error {
 	if err := o.locations.prove(); err != nil || !store.IsURL(o.outputDir) || o.workURL != "" && store.Dir(o.outputDir) == o.workURL {

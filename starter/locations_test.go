@@ -34,7 +34,7 @@ func TestLocationsOfWorkStateAndResults(t *testing.T) {
 		work, results                      string
 	}{
 		{name: "nothing is given", work: "/state", results: here},
-		{name: "a work place", workURL: "s3://bucket/dataload/", work: "s3://bucket/dataload", results: "s3://bucket/dataload/artifacts"},
+		{name: "a work location", workURL: "s3://bucket/dataload/", work: "s3://bucket/dataload", results: "s3://bucket/dataload/artifacts"},
 		{name: "with options", workURL: "mem://bucket?nomd5=true", work: "mem://bucket?nomd5=true", results: "mem://bucket/artifacts?nomd5=true"},
 		{name: "by the environment", variable: "gs://bucket/dataload", work: "gs://bucket/dataload", results: "gs://bucket/dataload/artifacts"},
 		{name: "by both", workURL: "s3://bucket/a", variable: "s3://bucket/b", work: "s3://bucket/a", results: "s3://bucket/a/artifacts"},

@@ -86,12 +86,12 @@ func TestMigrationsInABucket(t *testing.T) {
 	hasAll(t, text, "was migrated already", inResults+"summary_", "--again")
 
 	if files("inputs") != nil {
-		t.Error("a file that was migrated already was brought into the work place again")
+		t.Error("a file that was migrated already was brought into the work location again")
 	}
 	out, _ = starter(migration.ExitDone, "--data", local, "--mapping", mapping, "--dry-run")
 	hasAll(t, out, "would be sent", filepath.Join(dir, "dry_run_"))
 	if names := files(""); slices.Contains(names, "inputs") {
-		t.Errorf("a dry run left %q in the work place", names)
+		t.Errorf("a dry run left %q in the work location", names)
 	}
 
 	// Files that are in a bucket, one of them packed.

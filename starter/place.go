@@ -41,7 +41,7 @@ func (p *place) open(ctx context.Context, getenv func(string) string) error {
 	return err
 }
 
-// catalogue is that of a work place, without a service.
+// catalogue is that of a work location, without a service.
 func (l locations) catalogue() catalogue.Catalogue {
 	return catalogue.Catalogue{Work: l.work(), Where: l.text()}
 }
@@ -52,7 +52,7 @@ func (p *place) close() {
 	}
 }
 
-// completeID offers the ids of the work place to the shell.
+// completeID offers the ids of the work location to the shell.
 func (l *locations) completeID(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	if l.complete(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -1,4 +1,4 @@
-// Package catalogue finds migrations: in the work place that has their folders, and in
+// Package catalogue finds migrations: in the work location that has their folders, and in
 // the Temporal service that runs them.
 package catalogue
 
@@ -22,7 +22,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Catalogue has the migrations of a work place and of a Temporal service.
+// Catalogue has the migrations of a work location and of a Temporal service.
 type Catalogue struct {
 	Work  string // the state folder, or the URL of a folder of a bucket
 	Where string // the same in words, with the service if it is the user's own
@@ -37,7 +37,7 @@ const (
 	workflowType = "MigrationWorkflow"
 )
 
-// Migration is one that the work place or the service knows.
+// Migration is one that the work location or the service knows.
 type Migration struct {
 	ID    string
 	Begun time.Time // zero: not known
@@ -89,7 +89,7 @@ func newestFirst(all []Migration) {
 	})
 }
 
-// In returns the migrations of a work place, the newest first.
+// In returns the migrations of a work location, the newest first.
 func In(work string) ([]Migration, error) {
 	folders, err := migration.All(work)
 	if err != nil && store.IsURL(work) {

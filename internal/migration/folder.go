@@ -9,11 +9,11 @@ import (
 // Folder is the state of a migration.
 type Folder struct{ RunFolder }
 
-// In returns the folder of a migration in a work place: a state folder, or one in a
+// In returns the folder of a migration in a work location: a state folder, or one in a
 // bucket.
 func In(work, key string) Folder { return RunFolder(store.Join(work, "migrations", key)).Migration() }
 
-// All returns the folders of all migrations in a work place.
+// All returns the folders of all migrations in a work location.
 func All(work string) ([]Folder, error) {
 	entries, err := store.List(store.Join(work, "migrations"))
 	if err != nil {

@@ -18,7 +18,7 @@ type Input struct {
 	Shown        string // its name in messages
 }
 
-// Of returns the migration of an input with the options of s, in a work place.
+// Of returns the migration of an input with the options of s, in a work location.
 // again is how often it was asked for, this time included.
 func (s Spec) Of(in Input, work string, again int) Spec {
 	key := Key(in.SHA256, s.Target, s.StartAt, again)

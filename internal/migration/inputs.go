@@ -8,13 +8,13 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// Inputs is the folder of staged inputs in a work place.
+// Inputs is the folder of staged inputs in a work location.
 func Inputs(work string) string { return store.Join(work, "inputs") }
 
 // ErrInputGrows says that an input has changed since it was digested.
 var ErrInputGrows = errors.New("the file changed while it was read")
 
-// BringInput copies a plain file of this machine into the inputs of a work place,
+// BringInput copies a plain file of this machine into the inputs of a work location,
 // unless it is there already. in had the digest sha256hex and size bytes when it was found;
 // the error is ErrInputGrows where it has changed since.
 func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
@@ -28,7 +28,7 @@ func BringInput(ctx context.Context, work string, in stage.Input, sha256hex stri
 	return err
 }
 
-// DropInput removes a staged input that no migration of the work place needs any more. Those
+// DropInput removes a staged input that no migration of the work location needs any more. Those
 // that are done have a copy of their own. Where a migration cannot be read, the input stays.
 func DropInput(work, path string) error {
 	folders, err := All(work)

@@ -8,7 +8,7 @@ import (
 	"durable-dataload/internal/store"
 )
 
-// An order is a file in the work place with what its owner has ordered. Temporal carries the
+// An order is a file in the work location with what its owner has ordered. Temporal carries the
 // same to the workers, but write access to Temporal does not prove ownership: a worker reads
 // and writes only what an order names. An order is named by the digest of its content and
 // never changes.

@@ -97,7 +97,7 @@ func (s RollbackSummary) ExitCode() int {
 // RollbackFolder is the state of a rollback.
 type RollbackFolder struct{ RunFolder }
 
-// RollbackIn returns the folder of a rollback in a work place.
+// RollbackIn returns the folder of a rollback in a work location.
 func RollbackIn(work, key string) RollbackFolder {
 	return RunFolder(store.Join(work, "rollbacks", key)).Rollback()
 }

@@ -90,7 +90,7 @@ func ShortDigest(of string) string {
 // migrations.
 func (f RunFolder) Work() string { return store.Dir(store.Dir(string(f))) }
 
-// IsOf reports whether the folder is one of a work place: of a migration, a rollback
+// IsOf reports whether the folder is one of a work location: of a migration, a rollback
 // or a verification.
 func (f RunFolder) IsOf(work string) bool {
 	name := store.Base(string(f))
@@ -108,7 +108,7 @@ func (f RunFolder) Make() error { return store.MkdirAll(string(f)) }
 var ErrAbsent = errors.New("not there yet")
 
 // ErrDamaged says that a file of the folder does not hold what this program writes into it.
-// Other folders of the work place are not concerned.
+// Other folders of the work location are not concerned.
 var ErrDamaged = errors.New("is damaged")
 
 // CreateStart writes the start unless it is there, and gives the one that holds. The ledger

@@ -74,7 +74,7 @@ func (s VerifySummary) ExitCode() int {
 // VerifyFolder is the state of a verification.
 type VerifyFolder struct{ RunFolder }
 
-// VerificationIn returns the folder of a verification in a work place.
+// VerificationIn returns the folder of a verification in a work location.
 func VerificationIn(work, key, stamp string) VerifyFolder {
 	return RunFolder(store.Join(work, "verifications", key+"-"+stamp)).Verification()
 }

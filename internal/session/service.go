@@ -27,7 +27,7 @@ type Options struct {
 	TaskQueue  string   // of a Temporal service of the user's own
 	WithWorker bool     // this process runs a worker for that as well
 	StateDir   string   // has the embedded engine
-	Places     []string // the work places whose migrations the worker of this process takes
+	Places     []string // the work locations whose migrations the worker of this process takes
 }
 
 // IsRemote reports whether the options name a Temporal service of the user's own.
