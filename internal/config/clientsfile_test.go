@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// vendorsFile has the shape of the file that janrain-python-api tests itself
-// with, and what people make of it.
+// vendorsFile has the format of the test file of janrain-python-api, with the
+// variations that users write.
 const vendorsFile = `
 defaults:
   default_client: test-client
@@ -143,7 +143,7 @@ func TestWhereTheClientsFileIs(t *testing.T) {
 	if _, err := complete(t, "-d", map[string]string{"JANRAIN_CONFIG": home}); err == nil || !strings.Contains(err.Error(), "cannot read the file") {
 		t.Errorf("with a folder: %v; want that it cannot be read", err)
 	}
-	// Who names no client needs no file.
+	// Without the name of a client no file is needed.
 	if _, err := complete(t, "-i x", map[string]string{"JANRAIN_CONFIG": filepath.Join(home, "none")}); err != nil {
 		t.Errorf("without -k and -d: %v", err)
 	}

@@ -16,7 +16,7 @@ import (
 
 const secret = "S3cr3t-never-shown"
 
-// complete reads a command line, with files and an environment, as main does.
+// complete reads a command line with files and an environment, like main.
 func complete(t *testing.T, line string, env map[string]string) (Credentials, error) {
 	t.Helper()
 	var c Credentials

@@ -24,7 +24,7 @@ func TestABrokenProxyIsRefusedWithoutItsPassword(t *testing.T) {
 			}
 		}
 	}
-	// The one that net/http reads counts.
+	// Only the variable that net/http reads counts.
 	set := map[string]string{"HTTPS_PROXY": "proxy:80", "https_proxy": "http://pa%ss"}
 	if _, err := checkProxy(func(n string) string { return set[n] }); err != nil {
 		t.Error(err)

@@ -32,14 +32,14 @@ api_key = "key-in-file"
 [profile.nothing]
 `
 
-// options reads a command line beside a profile file and an environment.
+// options reads a command line with a profile file and an environment.
 func temporalOptions(t *testing.T, line, file string, env map[string]string) (client.Options, bool, error) {
 	t.Helper()
 	for _, name := range []string{"ADDRESS", "NAMESPACE", "API_KEY", "PROFILE", "CONFIG_FILE", "TLS", "TLS_CLIENT_CERT_PATH", "TLS_CLIENT_KEY_PATH", "TLS_SERVER_NAME", "TLS_SERVER_CA_CERT_PATH"} {
 		t.Setenv("TEMPORAL_"+name, "")
 		_ = os.Unsetenv("TEMPORAL_" + name)
 	}
-	home := t.TempDir() // a person's own profiles are none of the test's business
+	home := t.TempDir() // the test must not read the user's own profiles
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", home)
 	if file != "" {

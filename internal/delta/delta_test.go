@@ -21,7 +21,7 @@ func attributes(t testing.TB, text string) map[string]json.RawMessage {
 func TestChangesNameWhatDiffers(t *testing.T) {
 	cases := []struct {
 		name, want, there string
-		changes           string // "path: before → after", apart by ";"
+		changes           string // "path: before → after", separated by ";"
 	}{
 		{"the same", `{"a":"x","b":null}`, `{"a":"x","b":null}`, ""},
 		{"a value", `{"a":"x","b":"y"}`, `{"a":"z","b":"y"}`, `a: "z" → "x"`},
@@ -111,8 +111,8 @@ func TestAtFollowsAPath(t *testing.T) {
 	}
 }
 
-// FuzzChanges holds that a record which has just taken its changes differs in
-// nothing any more.
+// FuzzChanges checks that a record to which its changes were applied has no
+// further differences.
 func FuzzChanges(f *testing.F) {
 	f.Add(`{"a":"x","o":{"b":null,"c":[{"d":1}]},"d":"1990-01-02"}`, `{"a":"y","o":{"c":[{"id":1}]},"d":"1990-01-02 00:00:01"}`)
 	f.Add(`{"password":{"type":"t"},"p":[]}`, `{"o":"x","password":null,"p":[1]}`)
@@ -145,11 +145,10 @@ func FuzzChanges(f *testing.F) {
 	})
 }
 
-// hasDots says that a name may hold a dot, which is what parts the names of a
-// path.
+// hasDots reports whether a name contains a dot, the separator of paths.
 func hasDots(text string) bool { return strings.Contains(text, ".") || strings.Contains(text, `\`) }
 
-// set does what the target does with a change.
+// set applies a change like the target.
 func set(t *testing.T, attributes map[string]json.RawMessage, path string, value json.RawMessage) {
 	t.Helper()
 	name, rest, deeper := strings.Cut(path, ".")

@@ -25,7 +25,7 @@ func keyed(keys []string) iter.Seq2[Keyed, error] {
 	}
 }
 
-// findByMap is what Find does, without regard to memory.
+// findByMap does the same as Find, in memory.
 func findByMap(keys []string) (found []Duplicate) {
 	first := map[string]int64{}
 	for i, key := range keys {

@@ -50,8 +50,8 @@ func TestAnAnswerWithoutADateDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestTheBoundsOfTheDateHeaderHoldTheTruth goes through clocks that differ, and answers of
-// every slowness.
+// TestTheBoundsOfTheDateHeaderHoldTheTruth tries various clock differences and answer
+// times.
 func TestTheBoundsOfTheDateHeaderHoldTheTruth(t *testing.T) {
 	for ahead := -3 * time.Second; ahead <= 3*time.Second; ahead += 170 * time.Millisecond {
 		var c DateClock

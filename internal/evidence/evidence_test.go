@@ -11,7 +11,7 @@ import (
 
 var claimed = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 
-// at is a time of the clock that stamps records, some milliseconds after the claim.
+// at returns a time of the clock that stamps records, some milliseconds after the claim.
 func at(milliseconds int) string {
 	return claimed.Add(time.Duration(milliseconds) * time.Millisecond).Format("2006-01-02 15:04:05.000000 -0700")
 }
@@ -27,7 +27,7 @@ func entity(t *testing.T, attributes string) identitycloud.Entity {
 	return e
 }
 
-// record is one of the target with these system attributes.
+// record returns a record of the target with these system attributes.
 func record(t *testing.T, created, updated, rest string) identitycloud.Entity {
 	t.Helper()
 	quoted := func(s string) string {
@@ -44,8 +44,8 @@ var schema = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attr
 	{Name: "password", Type: "password-bcrypt"}, {Name: "old", Type: "password-md5"}, {Name: "optIn", Type: "boolean"},
 }}
 
-// taught is a baseline that knows so many records of ours. The target drops memo, keeps
-// phone in a form of its own, sets optIn to false, and gives each a number.
+// taught returns a baseline of so many records of ours. The target drops memo, reformats
+// phone, sets optIn to false, and adds a number.
 func taught(t *testing.T, n int) *Baseline {
 	t.Helper()
 	b := NewBaseline(schema, "email")
@@ -84,7 +84,7 @@ func TestVerdicts(t *testing.T) {
 		untaught bool
 		want     Answer
 	}{
-		// Equal, and made since: ours, by whatever way the target showed it.
+		// Equal and created since the claim: ours, however the target shows it.
 		"equal and made since":                      {found: whole(5, 5), want: ours},
 		"equal, made since, changed without a mark": {found: whole(5, 90_000), want: ours},
 		"equal, and when it was changed is hidden":  {found: with(at(5), "", isWhole), want: ours},
@@ -93,7 +93,7 @@ func TestVerdicts(t *testing.T) {
 		"the target drops what it drops of ours":    {found: whole(5, 5), want: ours},
 		"only a key was sent, and only it is shown": {sent: `{"email":"ann@x"}`, untaught: true, found: with(at(5), at(5), `"email":"ANN@x"`), want: ours},
 
-		// Somebody else's.
+		// Not ours.
 		"made long before":                            {found: whole(years, years), want: others},
 		"made long before, changed since":             {found: whole(years, 5), want: others},
 		"equal, made before":                          {found: whole(-3000, -3000), want: others},
@@ -111,7 +111,7 @@ func TestVerdicts(t *testing.T) {
 		"its id belongs to another migration":         {found: whole(5, 5), owner: Elsewhere, want: others},
 		"its id is another's, though nothing is told": {found: with("", "", isWhole), owner: InInput, want: others},
 
-		// It cannot be told.
+		// Undecidable.
 		"changed since, by its user":                {found: with(at(5), at(60_000), `"email":"ann@x","givenName":"Anna","age":42,"phone":"1","optIn":false,"number":7`), want: unknown(ChangedSince)},
 		"signed in since":                           {found: with(at(5), at(60_000), isWhole+`,"lastLogin":"2026-11-22 13:06:00 +0000"`), want: unknown(ChangedSince)},
 		"created as given, and changed":             {sent: given, untaught: true, found: with("2011-11-22 13:05:00 +0000", at(5), `"email":"ann@x","givenName":"Anna"`), want: unknown(ChangedSince)},
@@ -176,14 +176,14 @@ func TestAFewRecordsOfOursProveLittle(t *testing.T) {
 	}
 }
 
-// A clock of ours shows claimed when a call is claimed. The target stamps with a clock
-// that is ahead of it by skew.
+// Our clock shows claimed when a call is claimed. The target stamps with a clock that is
+// ahead of ours by skew.
 func TestTheClockThatStampsRecordsCounts(t *testing.T) {
 	const none = time.Duration(-1 << 62)
 	date := func(low, high time.Duration) *ledger.Skew { return &ledger.Skew{Low: low, High: high} }
 	agrees := date(-500*time.Millisecond, 600*time.Millisecond)
 	for name, c := range map[string]struct {
-		skew  time.Duration // of a record of ours in hand; none: there is none
+		skew  time.Duration // of a known record of ours; none: there is none
 		date  *ledger.Skew
 		lost  bool
 		stamp time.Duration // of the record that was found, after the claim by our clock
@@ -224,7 +224,7 @@ func TestTheClockThatStampsRecordsCounts(t *testing.T) {
 	}
 }
 
-// sampleAt is a record that was made in the middle of a call of ours.
+// sampleAt is a record that was created in the middle of a call of ours.
 func sampleAt(sent time.Time, skew, took time.Duration) Sample {
 	stamp := sent.Add(took / 2).Add(skew)
 	return Sample{Clock: "ours", Sent: sent, Received: sent.Add(took), Stamp: identitycloud.Moment{Earliest: stamp, Latest: stamp.Add(time.Microsecond - 1)}}
@@ -240,7 +240,7 @@ func TestOtherClocksDoNotCalibrateThisOne(t *testing.T) {
 }
 
 func TestAStampThatMayBeLaterDoesNotMoveTheClock(t *testing.T) {
-	// Two records of ours whose created the input gave; the user of one has changed it.
+	// Two records of ours with created from the input; the user of one has changed it.
 	var clocks Clocks
 	changed := sampleAt(claimed, time.Hour, time.Millisecond)
 	asMade := sampleAt(claimed, 0, time.Millisecond)
@@ -251,7 +251,7 @@ func TestAStampThatMayBeLaterDoesNotMoveTheClock(t *testing.T) {
 	if since := clocks.Since(claim, true); since.From.After(claimed) || since.From.Before(claimed.Add(-time.Second)) {
 		t.Errorf("%+v, want what the unchanged record tells", since)
 	}
-	// One that is certain counts for more.
+	// A certain sample takes precedence.
 	clocks.Learn(sampleAt(claimed, -time.Millisecond, time.Millisecond))
 	if since := clocks.Since(claim, true); since.From.After(claimed) {
 		t.Errorf("%+v, want it no later than the certain record tells", since)

@@ -30,7 +30,7 @@ func TestSpellingsOfAnAddressAreOneTarget(t *testing.T) {
 			t.Errorf("%q: %q, %v; want the normal form to be its own", want, again, err)
 		}
 	}
-	// What is another path, port or scheme is another target.
+	// Another path, port or scheme is another target.
 	for _, different := range [][2]string{{"https://a.example/Path", "https://a.example/path"}, {"https://a.example:80", "https://a.example"}, {"http://a.example", "https://a.example"}, {"https://a.example", "https://b.example"}} {
 		one, _ := NormalAddress(different[0])
 		two, _ := NormalAddress(different[1])

@@ -26,7 +26,7 @@ func apiError(code int, words string) string {
 	return `{"stat":"error","code":` + strconv.Itoa(code) + `,"error":"some_name","error_description":` + strconv.Quote(words) + `,"request_id":"geup8cd3"}`
 }
 
-// Every row of the table that Answer documents, for a batch of two records.
+// Every row of the table at Answer, for a batch of two records.
 func TestAnswerTable(t *testing.T) {
 	ok := func(entries string) string {
 		return `{"uuid_results":[` + entries + `],"results":[1,2],"stat":"ok"}`
@@ -131,7 +131,7 @@ func TestAnswerTable(t *testing.T) {
 	}
 }
 
-// What does not come from the API says nothing of what was written, whatever its status.
+// An answer that does not come from the API does not tell what was written, whatever its status.
 func TestAPageOfAnyStatusIsUnknown(t *testing.T) {
 	for status := 200; status <= 999; status++ {
 		for _, body := range []string{"", "<html>the edge says no</html>", `{"message":"no","code":200}`} {
@@ -146,7 +146,7 @@ func TestAPageOfAnyStatusIsUnknown(t *testing.T) {
 	}
 }
 
-// Where a call can never succeed the breaker is to open, though the outcome of this one is unknown.
+// If no call can succeed the breaker must open, although the outcome of this one is unknown.
 func TestWhichAnswersAreFaults(t *testing.T) {
 	for _, tc := range []struct {
 		status int
@@ -249,7 +249,7 @@ func TestEntriesOfAnAnswer(t *testing.T) {
 	}
 }
 
-// An entry that another one contradicts tells nothing of its record; the others of the answer stand.
+// An entry that contradicts another one is unknown; the other entries count.
 func TestEntriesThatContradictEachOther(t *testing.T) {
 	const third = "0a000000-65f3-4b5c-9d6f-000000000003"
 	for _, tc := range []struct {
@@ -298,7 +298,7 @@ func gzipped(s string) string {
 	return b.String()
 }
 
-// What a server can do to a connection leaves the batch unknown, under a name that tells what happened.
+// Any failure of a connection leaves the batch unknown, with a reason that names it.
 func TestNoAnswerIsUnknown(t *testing.T) {
 	const answer = `{"stat":"ok","uuid_results":["` + uuid1 + `"]}`
 	head := func(headers ...string) string {
@@ -308,7 +308,7 @@ func TestNoAnswerIsUnknown(t *testing.T) {
 	zipped := gzipped(answer + strings.Repeat(" ", 1000))
 	wrongSum := []byte(zipped)
 	wrongSum[len(wrongSum)-8] ^= 1
-	// untilGone keeps the connection open until the client leaves.
+	// untilGone keeps the connection open until the client closes it.
 	untilGone := func(c rawConn) { _, _ = c.r.ReadByte() }
 
 	for _, tc := range []struct {
@@ -422,7 +422,7 @@ func TestOnlyCompleteAnswersCount(t *testing.T) {
 	}
 }
 
-// A front end that refuses a body for its size answers before it has read it all.
+// A front end that refuses a body for its size answers before it has read all of it.
 func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 	url := serveRaw(t, func(c rawConn) {
 		_, _ = c.r.ReadByte()

@@ -23,8 +23,8 @@ func duration(t *testing.T, s string) time.Duration {
 	return d
 }
 
-// The signatures are what janrain-python-api 0.5.0 makes: the first is the vector of its own test, the others were
-// printed by it, with the bodies that it sent.
+// The signatures come from janrain-python-api 0.5.0: the first is the vector of its own test, the others were computed by it
+// for the bodies that it sent.
 func TestSignatureIsThatOfThePythonClient(t *testing.T) {
 	for _, tc := range []struct{ secret, endpoint, date, body, want string }{
 		{"bar", "/entity", "2000-01-01 01:01:01",
@@ -41,7 +41,7 @@ func TestSignatureIsThatOfThePythonClient(t *testing.T) {
 	}
 }
 
-// TestSignatureCoversWhatArrives checks calls as a server would, on the values that it decoded.
+// TestSignatureCoversWhatArrives verifies calls like a server, over the decoded values.
 func TestSignatureCoversWhatArrives(t *testing.T) {
 	url, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if err := r.ParseForm(); err != nil {

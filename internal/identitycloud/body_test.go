@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// kept is a hash that only remembers what is written.
+// kept is a hash that records what is written.
 type kept struct {
 	hash.Hash
 	bytes.Buffer

@@ -18,12 +18,12 @@ import (
 const (
 	testID     = "client4711"
 	testSecret = "s3cret/+=\u00e9"
-	// patience is a deadline that a call in a test never meets, impatience one that it is meant to meet.
+	// patience is a timeout that a test never reaches, impatience one that it is meant to reach.
 	patience   = 10 * time.Second
 	impatience = 60 * time.Millisecond
 )
 
-// newClient is a client of the address with the test's credentials.
+// newClient returns a client for the address with the credentials of the tests.
 func newClient(t testing.TB, url string, change ...func(*Config)) *Client {
 	t.Helper()
 	cfg := Config{BaseURL: url, ClientID: testID, ClientSecret: testSecret, Timeout: patience}
@@ -38,7 +38,7 @@ func newClient(t testing.TB, url string, change ...func(*Config)) *Client {
 	return c
 }
 
-// quiet drops what a test server would print about the clients that it is meant to drive away.
+// quiet discards the log of a test server, which would report the connections that it breaks on purpose.
 var quiet = log.New(io.Discard, "", 0)
 
 func hasty(cfg *Config) { cfg.Timeout = impatience }
@@ -55,7 +55,7 @@ func serve(t testing.TB, h http.HandlerFunc) (url string, requests *atomic.Int32
 	return s.URL, requests
 }
 
-// rawConn is a connection of which the server decides each byte.
+// rawConn is a connection on which the server controls each byte.
 type rawConn struct {
 	*net.TCPConn
 	r *bufio.Reader
@@ -73,10 +73,10 @@ func (c rawConn) request() bool {
 
 func (c rawConn) say(s string) { _, _ = io.WriteString(c, s) }
 
-// reset makes the end of the connection an RST.
+// reset closes the connection with an RST.
 func (c rawConn) reset() { _ = c.SetLinger(0) }
 
-// serveRaw starts a server on which handle deals with each connection; it is closed afterwards.
+// serveRaw starts a server that passes each connection to handle and then closes it.
 func serveRaw(t testing.TB, handle func(rawConn)) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -117,7 +117,7 @@ func TestNewExplainsFaults(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*Config)
-		want   string // "" if the configuration is right
+		want   string // "" if the configuration is valid
 	}{
 		{"https", func(c *Config) {}, ""},
 		{"a host name alone", func(c *Config) { c.BaseURL = "example.janraincapture.com" }, ""},
@@ -229,8 +229,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 }
 
-// A kept connection that the server closes when the next request comes is what net/http would repair by sending the
-// request again, if it could.
+// net/http would send a request again, if it could, when the server closes an idle connection as the next request arrives.
 func TestPostIsNotReplayedOnABrokenConnection(t *testing.T) {
 	for name, end := range map[string]func(rawConn){
 		"closed after the request": func(c rawConn) { c.request() },

@@ -17,12 +17,12 @@ import (
 const entityJSON = `{"id":12345678901234567,"uuid":"u1","created":"2026-11-22 13:05:00.123456 +0000","lastUpdated":"2026-11-22 13:06:00 +0000",` +
 	`"email":"ann@example.com","score":1.10,"big":1e400,"middleName":null,"primaryAddress":{"city":"Zürich"},"clients":[{"id":7,"name":"x"}]}`
 
-// oneRecordCall is a call that is about one thing, and the parameters that it is to send besides type_name and timeout.
+// oneRecordCall is a call for one record, with its expected parameters besides type_name and timeout.
 type oneRecordCall struct {
 	name, endpoint string
 	do             func(ctx context.Context, c *Client) error
 	want           url.Values
-	ok             string // an answer that is right
+	ok             string // a valid answer
 }
 
 var oneRecordCalls = []oneRecordCall{
@@ -100,7 +100,7 @@ func TestCallsForOneRecordSendWhatIsDocumented(t *testing.T) {
 	}
 }
 
-// What came back is told apart in the same way for every call.
+// Answers are classified in the same way for every call.
 func TestErrorsOfCallsForOneRecord(t *testing.T) {
 	says := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -340,7 +340,7 @@ func TestFindEntitiesReturnsEachRecordOnce(t *testing.T) {
 		_, _ = io.WriteString(w, `{"stat":"ok","result":`+answer(email)+`}`)
 	})
 	keys := []string{"O'B@example.com", "nobody@example.com", "Bob@example.com", "no'body@example.com"}
-	for i := range findKeys { // the next two are asked for in calls of their own
+	for i := range findKeys { // the next two need calls of their own
 		keys = append(keys, fmt.Sprintf("u%d@example.com", i))
 	}
 	keys = append(keys, "bob@example.com", "Ann@example.com", "ANN@example.com", "")

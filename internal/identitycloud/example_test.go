@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 )
 
-// A batch of three records: one is created, one exists already, and of one the API says nothing.
+// A batch of three records: one is created, one exists already, and the result of one is missing.
 func ExampleClient_CreateBatch() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"stat":"ok","uuid_results":["efd7fe4e-0000-0000-0000-000000000001",

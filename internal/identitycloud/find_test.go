@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// directory is a server with records, which compares exactly or, as the default schema does, without case.
+// directory is a server with records that compares keys exactly or, as the default schema does, without case.
 type directory struct {
 	t       *testing.T
 	records []map[string]any
@@ -89,7 +89,7 @@ func TestFindManyKeys(t *testing.T) {
 						"created": "2026-11-22 13:05:00.123456 +0000", "lastUpdated": "2026-11-22 13:05:01 +0000", "givenName": "Zoë"})
 				}
 			}
-			keys = append(keys, keys[0], "") // asked twice, and nothing
+			keys = append(keys, keys[0], "") // a duplicate, and an empty key
 			url, _ := serve(t, d.ServeHTTP)
 			found, err := newClient(t, url).FindEntities(context.Background(), "email", keys)
 			if err != nil {
@@ -257,7 +257,7 @@ func TestFindWrittenPagesByID(t *testing.T) {
 	if err != nil || len(page) != 2 || page[0].UUID != "u1" || page[1].ID != 7 {
 		t.Errorf("got %+v, %v; want u1 and u2", page, err)
 	}
-	for range 2 { // neither has a record without an id, nor one that was given before, a place in a view
+	for range 2 { // neither a record without an id nor one that was returned before is valid
 		if page, err := c.FindWritten(ctx, since, 7, 2); !IsUnknown(err) || page != nil {
 			t.Errorf("got %+v, %v; want no answer", page, err)
 		}

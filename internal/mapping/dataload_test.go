@@ -13,8 +13,8 @@ import (
 	"unicode/utf8"
 )
 
-// differs has the cases of the golden file where dataload.py is not followed, and what comes instead; "" is a failed
-// record. The reasons are in the package comment.
+// differs has the cases of the golden file in which we deviate from dataload.py, with our result; "" is a failed record. The
+// reasons are in the package comment.
 var differs = map[string]string{
 	"password: digits":             `{"password":"123456"}`,
 	"password: digits with spaces": `{"password":" 123456 "}`,
@@ -156,7 +156,7 @@ func TestKeyFindsColumns(t *testing.T) {
 	}
 }
 
-// Whatever the values are, the result is one JSON object, or an error that names a column.
+// For any values the result is one JSON object, or an error that names a column.
 func FuzzJSONIsValid(f *testing.F) {
 	f.Add("a@example.com", `{"type":"password-bcrypt"}`, "1/2/2003", "M", "t", `[{"a":"b"}]`, "x")
 	f.Add("\x00\x1f\u2028", `[`, "1/ 2/2003", " ", "", "[1e999]", "\xff")
@@ -228,7 +228,7 @@ func compile(t testing.TB, text string, header ...string) (*Records, error) {
 	return m.Compile(header)
 }
 
-// sameJSON compares values: the order of members and the way to write a number do not count.
+// sameJSON compares values, ignoring the order of members and the notation of numbers.
 func sameJSON(t *testing.T, a, b []byte) bool {
 	t.Helper()
 	return reflect.DeepEqual(value(t, a), value(t, b))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Every example of the page is what the program does, and every key is on the page.
+// Every example of the page must hold, and every key must be on the page.
 func TestTheExamplesOfTheDocsHold(t *testing.T) {
 	text, err := os.ReadFile("../../docs/mapping.md")
 	if err != nil {

@@ -182,7 +182,7 @@ others: ignore
 	}
 }
 
-// Expressions are bounded, whatever the cells hold.
+// Expressions are bounded for any content of the cells.
 func TestExpressionsAreBounded(t *testing.T) {
 	for expression, cell := range map[string]string{
 		`value + "x"`:                             strings.Repeat("a", maxCells+1),
@@ -226,7 +226,7 @@ func TestRecordsAreSafeForConcurrentUse(t *testing.T) {
 	wait.Wait()
 }
 
-// everything has each kind of rule once.
+// everything contains each kind of rule once.
 const everything = `
 columns:
   a: {to: x.text, trim: true, case: upper, normalize: NFKC, values: {A: b, C: null}, ignore-case: true, otherwise: keep}
@@ -242,7 +242,7 @@ attributes:
 missing: ignore
 `
 
-// Whatever the cells hold, a record is valid JSON or a FieldError that does not hold them.
+// For any content of the cells a record is valid JSON or a FieldError without that content.
 func FuzzMappedJSONIsValid(f *testing.F) {
 	names := []string{"a", "b", "c", "d", "e", "f", "g"}
 	var rules []*Records // one attribute each, so that one that fails does not hide the others
@@ -309,7 +309,7 @@ attributes:
 	b.SetBytes(int64(len(dst)))
 }
 
-// A key is what the target can tell a record by, as it is sent.
+// A key identifies a record in the target, as it is sent.
 func TestKeyless(t *testing.T) {
 	r, err := compile(t, `
 columns:
@@ -343,7 +343,7 @@ columns:
 		{"number", "", true},
 		{"number", "0", false},
 		{"number", "-5", false},
-		{"number", "x", false}, // it fails, and is not sent
+		{"number", "x", false}, // it fails and is not sent
 		{"flag", "true", true},
 		{"json", "12", false},
 		{"json", `{"a":1}`, true},

@@ -96,7 +96,7 @@ func TestAMappingThatDoesNotFitTheHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// Whatever a file holds, it is a mapping or it is refused, and what is a mapping can be compiled or is refused.
+// Any file is a mapping or refused, and any mapping compiles or is refused.
 func FuzzParse(f *testing.F) {
 	f.Add(string(Default()))
 	f.Add("columns:\n  a: {split: {at: ' ', to: {1: x, 3: {to: y, type: integer, default: 7}}}}\nattributes:\n  z: {join: [a], with: ''}\n")

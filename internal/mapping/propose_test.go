@@ -90,7 +90,7 @@ func TestGuessedLayouts(t *testing.T) {
 	}
 }
 
-// Whatever the columns are called and hold, a proposal can be used.
+// For any names and values of columns the proposal is a valid mapping.
 func FuzzProposalsCompile(f *testing.F) {
 	f.Add("email", "mail", "a.b", "1", "[1]")
 	f.Add("ignore", "null", "a", "31/12/99", "yes")

@@ -28,7 +28,7 @@ var (
 	notice = Notice{ID: ID("run", "started"), Type: Started, Timestamp: now.Add(-time.Minute), WorkflowID: "migration-users.csv-0123", Text: "it began"}
 )
 
-// receiver takes notices and answers as it is told.
+// receiver accepts notices and answers as configured.
 type receiver struct {
 	*httptest.Server
 	got    *http.Request // the last one
@@ -85,8 +85,8 @@ func TestANoticeArrivesSigned(t *testing.T) {
 	}
 }
 
-// The example is that of the libraries of the specification; openssl says the
-// same of it.
+// The example comes from the libraries of the specification; openssl computes
+// the same.
 func TestTheSignatureIsThatOfTheSpecification(t *testing.T) {
 	s, err := New(Options{URL: "https://example.com", Secret: secret + "\n"})
 	if err != nil {
@@ -174,8 +174,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// What fails on the way may pass, whatever it is, and its text holds the host
-// only.
+// Any failure of the network may be temporary, and its text contains only the
+// host.
 func TestANoticeWithoutAnAnswerMayBeRepeated(t *testing.T) {
 	closed := newReceiver(t)
 	closed.Close()
@@ -218,7 +218,7 @@ func TestOptions(t *testing.T) {
 	for _, c := range []struct {
 		url, secret string
 		insecure    bool
-		want        string // "" = taken
+		want        string // "" = accepted
 	}{
 		{"https://hooks.example.com/" + token, "", false, ""},
 		{" https://hooks.example.com/?k=" + token + "\n", secret, false, ""},

@@ -18,7 +18,7 @@ import (
 	_ "gocloud.dev/blob/memblob"
 )
 
-// migrated is the folder of a migration of two batches of four records.
+// migrated returns the folder of a migration of two batches of four records.
 func migrated(t *testing.T, header string) (migration.Folder, *ledger.Ledger) {
 	t.Helper()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// The update of h failed half way, and that of i was never begun.
+		// The update of h failed halfway, and that of i was never started.
 		if err := undo.Write(folder.Undo(), 2, 1, []undo.Entry{{Change: undo.Change{Line: 9, UUID: "uuid-h", Paths: []string{"x"}}}}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestTheListIsReadAsItWasWritten(t *testing.T) {
 		}
 		want = append(want, i)
 	}
-	// A list that was made before is replaced.
+	// An existing list is replaced.
 	for _, items := range [][]Item{want[:1], want} {
 		totals, err := Write(t.Context(), folder, func(yield func(Item) error) error {
 			for _, i := range items {

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// awkward are names that files have had.
+// awkward are names of real files.
 var awkward = []string{
 	"users.csv", "München.csv", "客户.csv", "😀.csv", "Ω.csv", "éa\u0301.csv", "a b.csv", "-rf.csv", "--help", ".", "..", "...", "50%41.csv", "a/b?c#d.csv",
 	"users\u202evsc.exe", "two\nlines.csv", "tab\tand\rreturn.csv", "nul\x00.csv", "\x1b[31mred.csv", "\xff\xfe.csv", "ﬁle.csv", "ｆｕｌｌ.csv", "`x`|y.csv", "",

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// table is what a file comes to: each record as the migration sees it, a record that fails by its line and its fault.
+// table is the content of a file as the migration reads it. A record that fails is listed by its line and fault.
 type table struct {
 	names   []string
 	records [][]string
@@ -55,7 +55,7 @@ func readTable(t *testing.T, f *file, d Delimiter) (table, error) {
 	return got, nil
 }
 
-// The files of csv-spectrum are read as it says. location_coordinates.csv has bare quotes in values that are not
+// The files of csv-spectrum are read as expected there. location_coordinates.csv has bare quotes in values that are not
 // quoted: they are literals, as for the csv module of Python, with which dataload.py reads. A reader that refuses them
 // would lose records that dataload.py has loaded.
 func TestSpectrum(t *testing.T) {
@@ -104,7 +104,7 @@ func TestSpectrum(t *testing.T) {
 	}
 }
 
-// What exports really have in them, and what becomes of it.
+// Peculiarities of real exports, and how they are read.
 func TestOddFiles(t *testing.T) {
 	for _, c := range []struct {
 		name, input string

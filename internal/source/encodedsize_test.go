@@ -13,7 +13,7 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// The bound has to hold for what is sent in the end: the JSON of the record, percent-encoded, and a comma.
+// The bound must hold for the bytes that are sent: the JSON of the record, percent-encoded, and a comma.
 func TestEncodedBoundHolds(t *testing.T) {
 	every := []string{"email", "password", "birthday", "gender", "optIn.status", "clients"}
 	header := func(names ...string) *source.Header {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf16"
 )
 
-// refusals gives what Inspect refuses a file for, and the same of a Reader: "" where it takes the file.
+// refusals returns the reasons of Inspect and of a Reader to refuse a file; "" if they accept it.
 func refusals(t *testing.T, f *file, d Delimiter) (inspected, read string) {
 	t.Helper()
 	_, err := f.inspect(InspectOptions{BatchSize: 100, Delimiter: d})
@@ -118,9 +118,9 @@ func TestAHeaderThatMatchesNoRecordIsRefused(t *testing.T) {
 		{"All users\n\nemail,name\nx,y\n", twoRecords},
 		{"email,name\na,b,c\nd,e,f\ng,h,i\n", "users.csv, line 1: the header has 2 fields, and each of the 3 records has 3; expected a name for each field; if there is a title or a note above the header, remove it, else name every column"},
 		{"email,name\na;b\nc;d\n", "users.csv, line 1: the header has 2 fields, and each of the 2 records has 1; expected a name for each field; the records seem to be separated by another character than the header; export the file again"},
-		{"email,name\na,b,c\n", ""},                // one record tells nothing
+		{"email,name\na,b,c\n", ""},                // one record proves nothing
 		{"email,name\na,b,c\nd\n", ""},             // not in the same way
-		{"email,name\na,b,c\nd,e,f\ng,h\n", ""},    // the last one fits
+		{"email,name\na,b,c\nd,e,f\ng,h\n", ""},    // the last record matches
 		{"email,name\n\"a,b\",c\n\"d,e\",f\n", ""}, // quotes count
 		{"email,name\n", ""},
 	} {
@@ -131,7 +131,7 @@ func TestAHeaderThatMatchesNoRecordIsRefused(t *testing.T) {
 	}
 }
 
-// A file may have no header: then the "names" are values of its first record.
+// In a file without a header the "names" are values of its first record.
 func TestARefusedHeaderIsNotRepeated(t *testing.T) {
 	const secret = "Jane Doe"
 	for _, content := range []string{

@@ -21,7 +21,7 @@ func TestADamagedIndexIsDetected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// noticed opens the index and reads all of it.
+	// noticed opens the index and reads it completely.
 	noticed := func(index []byte) error {
 		if err := os.WriteFile(f.indexPath, index, 0o600); err != nil {
 			t.Fatal(err)
@@ -69,8 +69,7 @@ func TestIndexOfAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
-// The mark of a record is one bit, in a batch that is full, cut short, or the last; empty lines and skipped records are
-// no records of a batch.
+// The mark of a record is one bit, in full, short and last batches; empty lines and skipped records are not in a batch.
 func TestKeylessRecordsAreMarkedInTheIndex(t *testing.T) {
 	records := []string{"a", "", "c", "", "", "f", "g", "h", "", "", "", "l", "m", "n", "o", "p", "q", "r", "s", ""}
 	input := "email,n\n"

@@ -195,7 +195,7 @@ func TestInspectRefusesSpecialFiles(t *testing.T) {
 	f.holdsOnly("users.csv")
 }
 
-// batchTests show in the input where a batch is expected to begin: ¶. Lines and offsets follow from the marks.
+// batchTests mark in the input where a batch must begin: ¶. Lines and offsets are derived from the marks.
 var batchTests = []struct {
 	name    string
 	input   string
@@ -296,7 +296,7 @@ func TestInspectCutsBatches(t *testing.T) {
 	}
 }
 
-// The header and every record, between byte order mark and empty lines, are the file.
+// Byte order mark, header, records and empty lines together are the file.
 func TestNoByteIsLost(t *testing.T) {
 	input := "\ufeff\n\r\nemail,\"na\"\"me\"\r\n\na,\"b\r\n\n\"\"c\"\n\r\nd,e,f\n\n\n\"g\"h,i\rj\r\n\n🦊,\"\"\r\n\r\nk,l"
 	f := newFile(t, input)
@@ -467,7 +467,7 @@ type brokenDisk struct{ err error }
 
 func (d brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, d.err }
 
-// The exact size is expensive: it is asked for only where the bound does not tell, and once for each record.
+// The exact size is expensive: it is computed only if the bound does not suffice, and once a record.
 func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
 	var b bytes.Buffer
 	if err := fakeusers.Write(&b, fakeusers.Options{Records: 1000, Seed: 1}); err != nil {
@@ -508,7 +508,7 @@ func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
 	}
 }
 
-// Where batches end must not depend on which records were measured and which were only bounded.
+// The ends of batches must not depend on which records were measured and which only bounded.
 func TestBatchesBySizeAreAsFullAsCanBe(t *testing.T) {
 	input := "email\n" + strings.Repeat("x\n", 5000)
 	f := newFile(t, input)
@@ -609,7 +609,7 @@ func BenchmarkInspect(b *testing.B) {
 	}
 }
 
-// file is an input in a folder of its own.
+// file is an input in its own folder.
 type file struct {
 	t         testing.TB
 	path      string
@@ -675,7 +675,7 @@ func (f *file) index() *Index {
 
 func (f *file) read(b Batch) ([]byte, error) { return ReadBatch(f.open(), b) }
 
-// holdsOnly says that nothing else, a temporary file for instance, is in the folder.
+// holdsOnly checks that the folder contains nothing else, such as a temporary file.
 func (f *file) holdsOnly(names ...string) {
 	f.t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(f.path))

@@ -14,7 +14,7 @@ import (
 	"durable-dataload/internal/fakeusers"
 )
 
-// readAll gives what a Reader tells of a file: the lines of its records, and its refusals.
+// readAll returns the lines of the records that a Reader returns for a file, and its refusals.
 func readAll(t testing.TB, path string) (r *Reader, lines []int64, refusals []string) {
 	t.Helper()
 	r, err := OpenReader(context.Background(), path, ReaderOptions{Refused: func(r *Refusal) {
@@ -39,7 +39,7 @@ func readAll(t testing.TB, path string) (r *Reader, lines []int64, refusals []st
 func TestTheReaderContinuesAfterARefusal(t *testing.T) {
 	for _, c := range []struct {
 		name, content string
-		records       int64 // the refused ones among them
+		records       int64 // including refused ones
 		lines         []int64
 		refused       []string // line and a word of the reason
 		header        bool
@@ -88,8 +88,8 @@ func TestTheReaderStopsWithoutLineEnds(t *testing.T) {
 	}
 }
 
-// FuzzReader holds the Reader against Inspect: of a file that Inspect takes it gives the same records, and what
-// Inspect refuses a file for is among what it tells.
+// FuzzReader compares the Reader with Inspect: it returns the same records of a file that Inspect accepts, and its refusals
+// include the one of Inspect.
 func FuzzReader(f *testing.F) {
 	for _, seed := range []string{"a,b\n1,2\n", "\ufeffa\n\"x\n\"\n\n", "a\n\"\xff\n\"\"\n\"b", "a,a\n\"", "\"\"\"\n", "a\n,\"\"\"\n\"\n"} {
 		f.Add([]byte(seed))

@@ -12,9 +12,8 @@ import (
 	"testing/iotest"
 )
 
-// framingTests show in the input where pieces are expected: ¶ stands before each record, ∅ before each line that is
-// empty, and ∑ before the quote that is never closed. The marks are taken out before the test. Line numbers follow
-// from them too.
+// framingTests mark in the input where pieces begin: ¶ before each record, ∅ before each empty line, and ∑ before a quote
+// that is never closed. The marks are removed before the test. Line numbers are derived from them too.
 var framingTests = []struct {
 	name   string
 	input  string
@@ -92,7 +91,7 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// Another delimiter means the same with commas and it exchanged: the records begin at the same bytes.
+// With another delimiter in place of the comma the records begin at the same bytes.
 func TestFramingWithAnotherDelimiter(t *testing.T) {
 	for _, text := range []string{";", `\t`, "|", "\x1f", "#"} {
 		d, err := ParseDelimiter(text)
@@ -145,7 +144,7 @@ func TestParseDelimiter(t *testing.T) {
 	}
 }
 
-// unmarked takes the marks out of a framing test. Pieces reach to the next mark.
+// unmarked removes the marks of a framing test. A piece extends to the next mark.
 func unmarked(marked string) (input string, want []piece, open int) {
 	var b strings.Builder
 	open = -1
@@ -161,7 +160,7 @@ func unmarked(marked string) (input string, want []piece, open int) {
 		}
 	}
 	input = b.String()
-	if open >= 0 { // the record with the open quote begins behind the last whole one, which is a line in these tests
+	if open >= 0 { // the record with the open quote begins after the last complete one, which is a line in these tests
 		unfinished = 0
 		if len(want) > 0 {
 			start := int(want[len(want)-1].offset)
@@ -180,7 +179,7 @@ func unmarked(marked string) (input string, want []piece, open int) {
 	return input, want, open
 }
 
-// scanners read the input in one piece, byte by byte, and with buffers that cut it everywhere.
+// scanners read the input at once, byte by byte, and with buffers that end at every position.
 func scanners(input string, d Delimiter) map[string]*scanner {
 	all := map[string]*scanner{
 		"at once":      newScanner(strings.NewReader(input), d, ignore),
@@ -211,7 +210,7 @@ func pieces(s *scanner) (all []piece, err error) {
 	}
 }
 
-// fieldsOf takes the records apart, with a header that is as long as each of them.
+// fieldsOf splits the records, with a header of the same number of fields.
 func fieldsOf(all []piece, d Delimiter) (fields [][]string) {
 	for _, p := range all {
 		if p.blank {
@@ -267,8 +266,8 @@ func TestFieldsOfOneMegabyte(t *testing.T) {
 	}
 }
 
-// For what encoding/csv accepts the values are those of encoding/csv, except that it makes LF of CRLF in quotes, as it
-// says, and takes a CR outside of quotes for a letter. And the pieces put together are the input.
+// If encoding/csv accepts an input, the values are those of encoding/csv, except that it converts CRLF in quotes to LF, as
+// documented, and takes a CR outside of quotes for a letter. The pieces together are the input.
 func FuzzValuesAndBytes(f *testing.F) {
 	for _, c := range framingTests {
 		input, _, _ := unmarked(c.input)

@@ -10,7 +10,7 @@ func TestSelectionsBeyondTheFileAreRefused(t *testing.T) {
 	for _, tc := range []struct {
 		records, startAt int64
 		canary           int
-		want             string // "" is fine
+		want             string // "" = none
 	}{
 		{0, 0, 0, ""}, {0, 1, 0, ""}, {0, 1, 5, ""}, {10, 1, 0, ""}, {10, 10, 0, ""}, {10, 1, 9, ""}, {10, 9, 1, ""},
 		{0, 2, 0, "has no records"},

@@ -22,7 +22,7 @@ import (
 	"durable-dataload/internal/pace"
 )
 
-// drive makes each of the project's metrics have a sample.
+// drive records a sample of each metric of the project.
 func drive(t *Telemetry) {
 	const target = "one.example.com"
 	t.Request(target)()
@@ -113,8 +113,8 @@ func TestGaugesOfRunsIntoOneTarget(t *testing.T) {
 	}
 }
 
-// What the Temporal SDK tells of its task queue has the input's name in it where
-// the engine is embedded.
+// The task queue of the Temporal SDK contains the name of the input if the engine
+// is embedded.
 func TestTheSDKsMetricsComeWithoutTheTaskQueue(t *testing.T) {
 	t.Parallel()
 	watched := start(t, Options{MetricsAddress: "127.0.0.1:0"})
@@ -184,7 +184,7 @@ func sdkNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// expressions are the queries of a file in deploy, by what they are for.
+// expressions are the queries of a file in deploy, by their purpose.
 func expressions(t *testing.T, path string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../deploy", path))
@@ -341,7 +341,7 @@ func TestTheSampleOfPrometheusScrapesTheJobOfTheAlerts(t *testing.T) {
 	}
 }
 
-// sdkHandler is what the Temporal SDK counts with.
+// sdkHandler is the metrics handler of the Temporal SDK.
 func sdkHandler(t *testing.T, watched *Telemetry) client.MetricsHandler {
 	t.Helper()
 	var o client.Options

@@ -108,7 +108,7 @@ func TestNothingListensByDefault(t *testing.T) {
 	if err := watched.Instrument(&o); err != nil || watched.Address() != "" || o.MetricsHandler != nil || o.Interceptors != nil {
 		t.Errorf("address %q, client options %+v, %v; want none of it", watched.Address(), o, err)
 	}
-	drive(watched) // and nothing breaks
+	drive(watched) // without an error
 }
 
 func TestAnAddressInUseIsReported(t *testing.T) {
@@ -125,7 +125,7 @@ func TestAnAddressInUseIsReported(t *testing.T) {
 	}
 }
 
-// temporalService is what isPolling asks.
+// temporalService is the service that isPolling queries.
 type temporalService struct {
 	client.Client
 	err     error
@@ -172,7 +172,7 @@ func TestReadiness(t *testing.T) {
 	expect(503, "not ready: it is stopping")
 }
 
-// collector takes in the spans that are exported to it.
+// collector receives exported spans.
 type collector struct {
 	*httptest.Server
 	mu      sync.Mutex

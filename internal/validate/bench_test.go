@@ -14,7 +14,7 @@ import (
 
 func transformer(header []string) (Records, error) { return mapping.BuiltIn().Compile(header) }
 
-// BenchmarkFile validates invented records against a schema that has all of their attributes.
+// BenchmarkFile validates generated records against a schema with all of their attributes.
 func BenchmarkFile(b *testing.B) {
 	const records = 100_000
 	path := filepath.Join(b.TempDir(), "users.csv")
@@ -39,7 +39,7 @@ func BenchmarkFile(b *testing.B) {
 	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
-// invented has the attributes of the invented records, as the platform's default schema has them where it does.
+// invented is a schema with the attributes of the generated records, as in the platform's default schema if that has them.
 var invented = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
 	{Name: "id", Type: "id"}, {Name: "uuid", Type: "uuid", Constraints: []string{"required"}},
 	{Name: "created", Type: "dateTime", Constraints: []string{"required"}},

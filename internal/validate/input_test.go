@@ -22,7 +22,7 @@ func TestAHeaderWithoutKnownAttributesIsRefused(t *testing.T) {
 		{"EMAIL", "did you mean email?", "did you mean email?"}, {"émail,givenName", "did you mean email?", "did you mean email?"},
 		{"Email Address,givenName", "did you mean email?", "did you mean email?"}, {"user_email,x", "did you mean email?", "did you mean email?"},
 		{"emial,givenName", "did you mean email?", "did you mean email?"}, {"mail,givenName", "did you mean email?", "did you mean email?"},
-		{"emailVerified,mobileNumber", "", "did you mean email?"}, // an attribute of its own
+		{"emailVerified,mobileNumber", "", "did you mean email?"}, // another attribute
 		{"Jane,Doe,Berlin", noneOfThem, "the target's schema is not known"}, {"Not Found", noneOfThem, "the target's schema is not known"},
 		{"id,uuid,lastUpdated", noneOfThem, "the target's schema is not known"},
 	} {
@@ -59,7 +59,7 @@ func TestInvisibleCharactersInKeysAreReported(t *testing.T) {
 	o := options(t)
 	o.Schema = nil
 	holds(t, validated(t, header+"ann @example.com,A\nbob@example.com ,B\n", o), []string{"warning invisible email 2 [2 3]: the key contains the invisible character U+0020 (space)"})
-	// Another unique attribute is a key, too.
+	// Values of another unique attribute are keys as well.
 	holds(t, validated(t, "email,nick\na@example.com,n\u200bx\n", options(t)), []string{"warning invisible nick 1 [2]: the key contains the invisible character U+200B (zero-width space)"})
 	o.PrimaryKey = "name"
 	holds(t, validated(t, "name,about\nAnn Test,\u00a0\nJosé Öz,x\n山田太郎,x\nعلي,x\nनमस्ते,x\nO’Neill–Żak,x\n", o), nil)
@@ -114,7 +114,7 @@ func TestPasswordsThatLookLikeHashesAreReported(t *testing.T) {
 			t.Errorf("%s: found %v, want one %s: %s", c.password, r.Findings, c.severity, c.want)
 		}
 	}
-	// With its kind it is what is wanted.
+	// A hash with its kind is correct.
 	rules, err := mapping.Parse("m.yaml", []byte("columns: {password: {type: password, hash: bcrypt}}"))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestRecordsInsideAnUnclosedQuoteAreReported(t *testing.T) {
 		{"email,displayName,givenName\na@example.com,A,A\nb@example.com,\"B,B\nc@example.com,C,C\nd@example.com,D \"the\" D,D\nf@example.com,F,F\n\"g@example.com\",G,G\n", "2 [4 5]"},
 		{"displayName;email\nA;a@example.com\r\n\"B;b@example.com\r\nC;c@example.com\r\nD\";d@example.com\r\n", "1 [4]"},
 		{"email,displayName\na@example.com,\"A\nb@example.com,\"\"B\"\"\nc@example.com,C\"\n", "2 [3 4]"},
-		// What people write.
+		// Quotes in normal values.
 		{"email,displayName\na@example.com,\"I like red, blue\nand green, yellow\nRed,blue\n\"\n", ""},
 		{"email,displayName,givenName\na@example.com,\"Sea Street 5,Back,Left\nTown,Land,Earth\",A\n", ""},
 		{"email,displayName\na@example.com,\"<p>Hello, <b>world</b></p>\n<p>a, b</p>\n\"\nb@example.com,\"x\ny\"\n", ""},
@@ -173,7 +173,7 @@ func TestRecordsWithoutAnyValueAreNotSent(t *testing.T) {
 	}
 }
 
-// False alarms are as bad as what is not told.
+// A false alarm is as bad as a missing finding.
 func TestOrdinaryFilesHaveNoFindings(t *testing.T) {
 	users, err := os.ReadFile(filepath.Join("..", "..", "testdata", "users.csv"))
 	if err != nil {

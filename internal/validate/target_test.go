@@ -13,7 +13,7 @@ import (
 	"durable-dataload/internal/sandbox"
 )
 
-// probe asks a target as a person who gives this configuration would.
+// probe probes a target with this configuration.
 func probe(t *testing.T, cfg identitycloud.Config) (Probed, *Meter) {
 	t.Helper()
 	meter := &Meter{}
@@ -83,7 +83,7 @@ func TestProbeOfOtherTargets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				// The middle of a second of the clock, as far as whole seconds can say it.
+				// The header has whole seconds.
 				w.Header().Set("Date", time.Now().Add(c.ahead).UTC().Format(http.TimeFormat))
 				answer := c.count
 				if r.URL.Path == "/entityType" {

@@ -18,7 +18,7 @@ import (
 	"durable-dataload/internal/source"
 )
 
-// raw is an encoder for one column that holds the JSON itself.
+// raw is a mapping for one column that contains the encoded record.
 type raw struct{}
 
 func (raw) AppendJSON(dst []byte, fields []string) ([]byte, error) {
@@ -60,7 +60,7 @@ func validated(t testing.TB, content string, o Options) *Report {
 	return report
 }
 
-// short is a finding in one line: severity kind attribute count [places], and then its message.
+// short formats a finding in one line: severity kind attribute count [places]: message.
 func short(f Finding) string {
 	var places []string
 	for _, p := range f.Places {
@@ -73,7 +73,7 @@ func short(f Finding) string {
 	return fmt.Sprintf("%s %s %s %d %v: %s", f.Severity, f.Kind, f.Attribute, f.Count, places, f.Message)
 }
 
-// holds says that the findings of a report begin with these words, in order, and that there are no others.
+// holds checks that the findings of a report begin with these texts, in order, and that there are no others.
 func holds(t *testing.T, r *Report, want []string) {
 	t.Helper()
 	var got []string
@@ -165,7 +165,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// manyFields is 502 records with 3, 4, 5 and so on fields.
+// manyFields returns 502 records with 3, 4, 5 and so on fields.
 func manyFields() string {
 	var b strings.Builder
 	for n := range 502 {
@@ -206,7 +206,7 @@ func TestAKeyThatTheSchemaDoesNotHave(t *testing.T) {
 	holds(t, validated(t, header+"a@example.com,A\n", o), []string{`error no_key  1 [1]: the schema has no attribute "accountNumber"`})
 }
 
-// Where the schema does not call the primary key unique, no record can be refused as a duplicate.
+// If the primary key is not unique in the schema, no record can be refused as a duplicate.
 func TestAKeyThatIsNotUnique(t *testing.T) {
 	schema := identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
 		{Name: "email", Type: "string", Constraints: []string{"locally-unique"}},
@@ -221,7 +221,7 @@ func TestAKeyThatIsNotUnique(t *testing.T) {
 	holds(t, validated(t, "email,account.number\na@example.com,1\nb@example.com,2\n", o), nil)
 }
 
-// Without the schema it is said what a migration will assume.
+// Without the schema the report says what a migration assumes.
 func TestAssumptionsAboutTheKeyWithoutASchema(t *testing.T) {
 	for key, want := range map[string]string{"email": "assumes so", "nick": "assumes that it is not"} {
 		o := options(t)
@@ -258,7 +258,7 @@ func TestHeadersThatCannotBeTransformed(t *testing.T) {
 	holds(t, validated(t, header+"a@example.com,A\n", o), []string{"error file  1 [1]: the mapping does not fit"})
 }
 
-// TestSizesAndCallsAreThoseOfInspect holds that the batches that are foretold are those that are sent.
+// The forecast has the batches that a migration sends.
 func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 	content := header
 	for n := range 300 {
@@ -282,7 +282,7 @@ func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := validated(t, content, o)
-	// The record that is too large has a batch of its own, and no call.
+	// The record that is too large is alone in its batch, which makes no call.
 	if r.Forecast.Calls != int64(sum.Batches)-1 || sum.Batches < 12 || r.Sent != 297 || r.Records != 304 {
 		t.Errorf("%d calls, %d of %d records; want %d calls, 297 of 304", r.Forecast.Calls, r.Sent, r.Records, sum.Batches-1)
 	}
@@ -325,7 +325,7 @@ func TestTheAwkwardFileHasItsFlaws(t *testing.T) {
 	}
 }
 
-// FuzzChecker holds that no JSON, and nothing else either, brings the checker down or keeps it for ever.
+// FuzzChecker checks that no input, JSON or not, crashes the checker or makes it loop.
 func FuzzChecker(f *testing.F) {
 	for _, seed := range []string{
 		`{"email":"a@example.com","primaryAddress":{"zip":null},"clients":[{"clientId":"1"},2],"birthday":"2001-02-03"}`,
@@ -342,7 +342,7 @@ func FuzzChecker(f *testing.F) {
 	})
 }
 
-// TestJSONThatOnlyAMappingProduces holds what dataload.py's transformations never give.
+// The transformations of dataload.py never produce this JSON.
 func TestJSONThatOnlyAMappingProduces(t *testing.T) {
 	o := options(t)
 	o.Encoder = func([]string) (Records, error) { return raw{}, nil }
