@@ -142,7 +142,13 @@ func (r *rollbackOperation) Attach() error { return nil }
 
 func (r *rollbackOperation) Begin() error { return r.folder.SaveOptions(r.rollback) }
 
-func (r *rollbackOperation) IsFinished() (bool, error) { return r.result.Summary.IsDone(), nil }
+func (r *rollbackOperation) IsFinished() (bool, error) {
+	summary, err := r.folder.Summary()
+	if errors.Is(err, migration.ErrAbsent) {
+		return false, nil
+	}
+	return summary.IsDone(), err
+}
 
 func (r *rollbackOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
 	summary := workflows.Line("undo %s in %s (%s)", safetext.Name(store.Base(r.rollback.Source)), r.rollback.Target.Host(), r.rollback.Target.EntityType)

@@ -30,7 +30,7 @@ type Operation interface {
 	Attach() error
 	Begin() error
 	// IsFinished says, of a run that was being stopped and has ended, that
-	// nothing is left for another one.
+	// nothing is left for another run.
 	IsFinished() (bool, error)
 	Start(ctx context.Context) (client.WorkflowRun, error)
 	Introduce()
@@ -177,10 +177,15 @@ func (s *Session) attachOrBegin(ctx context.Context, op Operation, j Job) (ended
 		}
 		s.Screen.Say("An earlier run was being stopped; waiting for its end.")
 		run := s.Service.Client.GetWorkflow(ctx, j.Spec.ID, "")
-		if run.Get(ctx, j.Result) == nil {
-			if finished, err := op.IsFinished(); err != nil || finished {
-				return run, err
-			}
+		if run.Get(ctx, nil) != nil {
+			continue
+		}
+		finished, err := op.IsFinished()
+		if err != nil {
+			return nil, err
+		}
+		if finished { // else the result is that of the next run alone
+			return run, run.Get(ctx, j.Result)
 		}
 	}
 }
