@@ -92,13 +92,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate if the schema refuses one record")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, above which API error 510 is returned (0 = no limit)")
 	flags.BoolVar(&showVersion, "version", false, "print the version")
-	flags.Usage = func() {
-		fmt.Fprintf(help, "A local Identity Cloud for trials.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
-		fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n"+
-			"-after: everything is written before. all: each kind that leaves the client in doubt, not http413-after, replay and wrong-order.\n"+
-			"stranger, namesake, sign-in: the connection is reset; then a user registers with the address of every third\nrecord (a namesake with all of its data), or its user signs in. Some change their profile at the next call.\n",
-			sandbox.FaultNames(), sandbox.FaultPrefixes())
-	}
+	flags.Usage = func() { printHelp(help, flags) }
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -109,13 +103,35 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 		fmt.Fprintln(help, version.String("sandbox"))
 		return o, pflag.ErrHelp
 	}
+	if err := completeCredentials(&o, secretFile, getenv); err != nil {
+		return o, err
+	}
+	if o.StateDir == "" {
+		return o, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")
+	}
+	var err error
+	o.Faults, err = sandbox.ParseFaults(faults)
+	return o, err
+}
+
+func printHelp(help io.Writer, flags *pflag.FlagSet) {
+	fmt.Fprintf(help, "A local Identity Cloud for trials.\n\n  sandbox --state-dir DIR --client-id ID --client-secret SECRET\n\n%s", flags.FlagUsages())
+	fmt.Fprintf(help, "\nFaults: all, or %s.\nA fault hits entity.bulkCreate. With one of %s before its name it hits\nentity.find, entity.update, entity.replace or entity.delete instead, as in update:reset-after=2.\n"+
+		"-after: everything is written before. all: each kind that leaves the client in doubt, not http413-after, replay and wrong-order.\n"+
+		"stranger, namesake, sign-in: the connection is reset; then a user registers with the address of every third\nrecord (a namesake with all of its data), or its user signs in. Some change their profile at the next call.\n",
+		sandbox.FaultNames(), sandbox.FaultPrefixes())
+}
+
+// completeCredentials takes what the command line does not give from a file or the
+// environment.
+func completeCredentials(o *sandbox.Options, secretFile string, getenv func(string) string) error {
 	if secretFile != "" {
 		if o.ClientSecret != "" {
-			return o, errors.New("both --client-secret and --client-secret-file are given; expected one of them")
+			return errors.New("both --client-secret and --client-secret-file are given; expected one of them")
 		}
 		var err error
 		if o.ClientSecret, err = durablefs.ReadSecret(secretFile); err != nil {
-			return o, fmt.Errorf("cannot use --client-secret-file: %w", err)
+			return fmt.Errorf("cannot use --client-secret-file: %w", err)
 		}
 	}
 	// Not defaults of the flags, so that --help does not print them.
@@ -126,12 +142,7 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 		o.ClientSecret = getenv("CAPTURE_CLIENT_SECRET")
 	}
 	if o.ClientID == "" || o.ClientSecret == "" {
-		return o, errors.New("the client's credentials are missing: give --client-id and --client-secret (or --client-secret-file), or set CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET; choose any, and give the same to its clients")
+		return errors.New("the client's credentials are missing: give --client-id and --client-secret (or --client-secret-file), or set CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET; choose any, and give the same to its clients")
 	}
-	if o.StateDir == "" {
-		return o, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")
-	}
-	var err error
-	o.Faults, err = sandbox.ParseFaults(faults)
-	return o, err
+	return nil
 }

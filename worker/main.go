@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -56,109 +57,125 @@ func run(args []string, stdout, stderr io.Writer) int {
 // usageError is a fault of the command line.
 type usageError struct{ error }
 
-func work(args []string, stdout, stderr io.Writer) error {
-	var (
-		credentials config.Credentials
-		temporal    config.Temporal
-		watched     telemetry.Options
-		taskQueue   string
-		identity    string
-		notify      config.Notify
-		insecure    bool
-		stateDir    string
-		workURL     string
-		showVersion bool
-	)
+// options are those of the command line, completed from the environment.
+type options struct {
+	credentials config.Credentials
+	temporal    config.Temporal
+	watched     telemetry.Options
+	notify      config.Notify
+	taskQueue   string
+	identity    string
+	insecure    bool
+	stateDir    string
+	workURL     string
+	places      []string // whose migrations it takes
+}
+
+// parseOptions gives pflag.ErrHelp where nothing is to be done but what was printed.
+func parseOptions(args []string, stdout io.Writer) (o options, err error) {
+	var showVersion bool
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.SetOutput(stdout)
-	credentials.AddFlags(flags)
-	temporal.AddFlags(flags)
-	watched.AddFlags(flags)
-	tilde.Var(flags, &stateDir, "state-dir", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
-	flags.StringVar(&workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are accepted too")
-	flags.StringVar(&taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll; the same as the starter's")
-	tilde.Var(flags, &identity, "undo-identity", "file with the private age key for encrypted previous values; only rollbacks need it (UNDO_IDENTITY)")
-	notify.AddFlags(flags)
-	config.AddInsecureHTTP(flags, &insecure)
+	o.credentials.AddFlags(flags)
+	o.temporal.AddFlags(flags)
+	o.watched.AddFlags(flags)
+	tilde.Var(flags, &o.stateDir, "state-dir", "the starter's --state-dir: migrations elsewhere are refused; default: the user's state folder")
+	flags.StringVar(&o.workURL, "work-url", "", "the starter's --work-url ("+config.WorkVariable+"): migrations there are accepted too")
+	flags.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll; the same as the starter's")
+	tilde.Var(flags, &o.identity, "undo-identity", "file with the private age key for encrypted previous values; only rollbacks need it (UNDO_IDENTITY)")
+	o.notify.AddFlags(flags)
+	config.AddInsecureHTTP(flags, &o.insecure)
 	flags.BoolVar(&showVersion, "version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
-			return err
+			return o, err
 		}
-		return usageError{err}
+		return o, usageError{err}
 	}
 	if flags.NArg() > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
+		return o, usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
 	if showVersion {
 		fmt.Fprintln(stdout, version.String("worker"))
-		return nil
+		return o, pflag.ErrHelp
 	}
-	if err := watched.Check(); err != nil {
-		return usageError{err}
+	if err := o.watched.Check(); err != nil {
+		return o, usageError{err}
 	}
-	places, err := workPlaces(stateDir, workURL)
+	if o.places, err = workPlaces(o.stateDir, o.workURL); err != nil {
+		return o, err
+	}
+	if o.identity == "" {
+		o.identity, err = tilde.Path(os.Getenv("UNDO_IDENTITY"))
+	}
+	return o, err
+}
+
+func work(args []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(args, stdout)
 	if err != nil {
 		return err
 	}
-	if err := credentials.Complete(os.Getenv); err != nil {
+	if err := o.credentials.Complete(os.Getenv); err != nil {
 		return err
 	}
-	notices, err := notify.Sender(os.Getenv, insecure)
+	notices, err := o.notify.Sender(os.Getenv, o.insecure)
 	if err != nil {
 		return err
 	}
-	for _, warning := range append(credentials.Warnings, notify.Warnings...) {
+	for _, warning := range append(o.credentials.Warnings, o.notify.Warnings...) {
 		fmt.Fprintln(stderr, "Warning: "+warning)
 	}
-	if err := credentials.Check(); err != nil {
+	if err := o.credentials.Check(); err != nil {
 		return err
 	}
-	if identity == "" {
-		var err error
-		if identity, err = tilde.Path(os.Getenv("UNDO_IDENTITY")); err != nil {
-			return err
-		}
-	}
-	identities, err := undo.ReadIdentities(identity)
+	identities, err := undo.ReadIdentities(o.identity)
 	if err != nil {
 		return fmt.Errorf("cannot use --undo-identity: %w", err)
 	}
-	options, _, err := temporal.ClientOptions()
+	clientOptions, _, err := o.temporal.ClientOptions()
 	if err != nil {
 		return err
 	}
-	log, err := watched.Logger(stderr)
+	log, err := o.watched.Logger(stderr)
 	if err != nil {
 		return err
 	}
-	t, err := telemetry.Start(context.Background(), watched, "worker", log)
+	t, err := telemetry.Start(context.Background(), o.watched, "worker", log)
 	if err != nil {
 		return err
 	}
 	defer t.Close()
-	if err := t.Instrument(&options); err != nil {
+	if err := t.Instrument(&clientOptions); err != nil {
 		return err
 	}
-	options.Identity = config.WorkerIdentity()
-	client, err := config.Dial(context.Background(), options, log)
+	clientOptions.Identity = config.WorkerIdentity()
+	client, err := config.Dial(context.Background(), clientOptions, log)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	a := activities.New(places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		return credentials.Connect(spec, with)
+	a := activities.New(o.places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+		return o.credentials.Connect(spec, with)
 	}, log)
 	a.Observe(t)
 	t.Watch(a.Statuses)
 	a.OpenUndo(identities)
 	a.NotifyWith(notices)
-	w := workflows.NewWorker(client, taskQueue, a, workflows.LongestCall, false)
+	w := workflows.NewWorker(client, o.taskQueue, a, workflows.LongestCall, false)
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("cannot work for the Temporal service: %w", err)
 	}
-	t.Working(client, taskQueue, options.Identity)
+	t.Working(client, o.taskQueue, clientOptions.Identity)
+	waitForStop(t, log)
+	w.Stop()
+	a.Close()
+	return nil
+}
+
+// waitForStop waits for a signal. A second one ends the process at once.
+func waitForStop(t *telemetry.Telemetry, log *slog.Logger) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	<-signals
@@ -168,9 +185,6 @@ func work(args []string, stdout, stderr io.Writer) error {
 		<-signals
 		os.Exit(migration.ExitCannotRun)
 	}()
-	w.Stop()
-	a.Close()
-	return nil
 }
 
 // workPlaces are those whose migrations this worker takes.

@@ -209,10 +209,32 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	}
 	e.log = logFile
 
+	service, err := newServer(cfg, ports, logger, server, client)
+	if err != nil {
+		return err // service is a non-nil interface then
+	}
+	e.server = service
+	if err := e.server.Start(); err != nil {
+		return err
+	}
+	e.address = Address{Frontend: cfg.PublicClient.HostPort, PID: os.Getpid(), Key: make([]byte, 32), dir: dir}
+	_, _ = rand.Read(e.address.Key) // never fails
+	if err := e.address.waitUntilItAnswers(ctx); err != nil {
+		return err
+	}
+	if e.ui, err = startUI(e.address, client); err != nil {
+		return fmt.Errorf("its Web UI: %w", err)
+	}
+	e.address.UI = e.ui.url()
+	return e.address.write()
+}
+
+// newServer configures the services of Temporal, each at a port of its own.
+func newServer(cfg *config.Config, ports []int, logger log.Logger, server, client *tls.Config) (temporal.Server, error) {
 	hosts := func(i int) static.Hosts {
 		return static.SingleLocalHost(net.JoinHostPort(loopback, strconv.Itoa(ports[i])))
 	}
-	service, err := temporal.NewServer(
+	return temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithLogger(logger),
@@ -231,23 +253,6 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 			primitives.WorkerService:   hosts(3),
 		}),
 	)
-	if err != nil {
-		return err // service is a non-nil interface then
-	}
-	e.server = service
-	if err := e.server.Start(); err != nil {
-		return err
-	}
-	e.address = Address{Frontend: cfg.PublicClient.HostPort, PID: os.Getpid(), Key: make([]byte, 32), dir: dir}
-	_, _ = rand.Read(e.address.Key) // never fails
-	if err := e.address.waitUntilItAnswers(ctx); err != nil {
-		return err
-	}
-	if e.ui, err = startUI(e.address, client); err != nil {
-		return fmt.Errorf("its Web UI: %w", err)
-	}
-	e.address.UI = e.ui.url()
-	return e.address.write()
 }
 
 // database is the file of one version of the service, which creates the schema in

@@ -215,45 +215,36 @@ type filterParser struct {
 }
 
 func (p *filterParser) or() (filter, error) {
-	var parts anyOf
-	for {
-		part, err := p.and()
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, part)
-		if !p.token.is("or") {
-			break
-		}
-		if err := p.advance(); err != nil {
-			return nil, err
-		}
-	}
+	parts, err := p.joined("or", p.and)
 	if len(parts) == 1 {
-		return parts[0], nil
+		return parts[0], err
 	}
-	return parts, nil
+	return anyOf(parts), err
 }
 
 func (p *filterParser) and() (filter, error) {
-	var parts allOf
+	parts, err := p.joined("and", p.not)
+	if len(parts) == 1 {
+		return parts[0], err
+	}
+	return allOf(parts), err
+}
+
+// joined reads one part or several with a word between them.
+func (p *filterParser) joined(word string, read func() (filter, error)) (parts []filter, err error) {
 	for {
-		part, err := p.not()
+		part, err := read()
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, part)
-		if !p.token.is("and") {
-			break
+		if !p.token.is(word) {
+			return parts, nil
 		}
 		if err := p.advance(); err != nil {
 			return nil, err
 		}
 	}
-	if len(parts) == 1 {
-		return parts[0], nil
-	}
-	return parts, nil
 }
 
 func (p *filterParser) not() (filter, error) {
