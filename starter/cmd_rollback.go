@@ -6,12 +6,10 @@ import (
 	"io"
 	"os"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/catalogue"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/tilde"
@@ -27,11 +25,6 @@ type rollbackOptions struct {
 	yes      bool
 	force    bool
 	dryRun   bool
-
-	identities []age.Identity
-	migration  string           // its workflow id, "" with --data
-	of         migration.Folder // of the migration, zero with --data
-	target     migration.Target
 }
 
 // rollbackCommand undoes a migration. It puts the exit code into code.
@@ -64,12 +57,23 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if err := o.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
+			r := rollbackOperation{o: &o}
+			var err error
+			if r.identities, err = undo.ReadIdentities(o.identity); err != nil {
+				return fmt.Errorf("cannot use --undo-identity: %w", err)
+			}
+			if r.subject, err = o.subject(command.Flags()); err != nil {
+				return err
+			}
 			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
 				if o.dryRun {
-					return (&rollbackOperation{Session: &session.Session{Process: p}, o: &o}).dryRun(ctx)
+					r.Session = &session.Session{Process: p}
+					return r.dryRun(ctx)
 				}
 				return o.withSession(p, func(s *session.Session) (int, error) {
-					return s.Run(ctx, &rollbackOperation{Session: s, o: &o})
+					again := r // from the start, where an engine is gone
+					again.Session = s
+					return s.Run(ctx, &again)
 				})
 			})
 		},
@@ -110,14 +114,8 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 			return err
 		}
 	}
-	if o.identities, err = undo.ReadIdentities(o.identity); err != nil {
-		return fmt.Errorf("cannot use --undo-identity: %w", err)
-	}
-	if err := o.outputOptions.complete(o.workURL); err != nil {
+	if err := o.outputOptions.complete(o.workURL); err != nil || o.success == "" {
 		return err
-	}
-	if o.success == "" {
-		return o.completeFromMigration(f)
 	}
 	in := input{Input: stage.Input{Path: o.success}}
 	if err := in.locate(); err != nil {
@@ -127,24 +125,19 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 	return o.require()
 }
 
-// completeFromMigration takes the target that the migration went to.
-func (o *rollbackOptions) completeFromMigration(f *pflag.FlagSet) error {
-	known := o.locations.catalogue()
-	found, err := known.Find(context.Background(), o.name)
-	if err != nil {
-		return fmt.Errorf("%w; without its state folder, give its success file with --data", err)
+// subject finds the migration, and takes its target; with --data there is none.
+func (o *rollbackOptions) subject(f *pflag.FlagSet) (of subject, err error) {
+	if o.success != "" {
+		return of, nil
 	}
-	o.migration, o.of = found.ID, found.Folder
-	spec, err := specOf(found, "undo")
-	if err != nil {
-		return err
+	if of, err = o.find(o.name, "undo"); err != nil {
+		return of, fmt.Errorf("%w; without its state folder, give its success file with --data", err)
 	}
-	if err := o.requireOf(o.migration, spec.Target); err != nil {
-		return err
+	if err := o.requireOf(of.ID, of.spec.Target); err != nil {
+		return of, err
 	}
-	if f.Changed("type-name") && o.entityType != spec.Target.EntityType {
-		return usage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", o.migration, spec.Target.EntityType, o.entityType)
+	if f.Changed("type-name") && o.entityType != of.spec.Target.EntityType {
+		return of, usage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", of.ID, of.spec.Target.EntityType, o.entityType)
 	}
-	o.target = spec.Target
-	return nil
+	return of, nil
 }

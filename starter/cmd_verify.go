@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/catalogue"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 )
 
@@ -19,9 +18,6 @@ type verifyOptions struct {
 	name   catalogue.Name
 	sample int
 	all    bool
-
-	of   catalogue.Migration
-	spec migration.Spec // of the migration
 }
 
 // defaultSample is how many records are read back by default.
@@ -45,12 +41,13 @@ Exit codes: 0 all records that were read are as they should be; 1 could not run;
   starter verify migration-users.csv-0123456789ab --all`,
 		Args: oneMigration(&o.name, true),
 		RunE: func(command *cobra.Command, _ []string) error {
-			if err := o.complete(command.Flags(), os.Getenv); err != nil {
+			of, err := o.complete(command.Flags(), os.Getenv)
+			if err != nil {
 				return err
 			}
 			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
 				return o.withSession(p, func(s *session.Session) (int, error) {
-					return s.Run(ctx, &verifyOperation{Session: s, o: &o})
+					return s.Run(ctx, &verifyOperation{Session: s, o: &o, subject: of})
 				})
 			})
 		},
@@ -75,32 +72,28 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	o.serviceOptions.addFlags(f)
 }
 
-// complete checks the command line and adds what is not on it.
-func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (err error) {
+// complete checks the command line, adds what is not on it, and finds the migration.
+func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (of subject, err error) {
 	if o.all && f.Changed("sample") {
-		return usage("expected one of --sample and --all")
+		return of, usage("expected one of --sample and --all")
 	}
 	if o.sample < 1 {
-		return usage("--sample is %d; expected a number of records, or --all", o.sample)
+		return of, usage("--sample is %d; expected a number of records, or --all", o.sample)
 	}
 	if o.all {
 		o.sample = 0
 	}
 	if err := o.completeRun(f, getenv); err != nil {
-		return err
+		return of, err
 	}
-	known := o.locations.catalogue()
-	if o.of, err = known.Find(context.Background(), o.name); err != nil {
-		return err
-	}
-	if o.spec, err = specOf(o.of, "verify"); err != nil {
-		return err
+	if of, err = o.find(o.name, "verify"); err != nil {
+		return of, err
 	}
 	if o.outputDir == "" {
-		o.outputDir = o.spec.OutputDir
+		o.outputDir = of.spec.OutputDir
 	}
 	if err := o.outputOptions.complete(o.workURL); err != nil || o.sandbox {
-		return err
+		return of, err
 	}
-	return o.requireOf(o.of.ID, o.spec.Target)
+	return of, o.requireOf(of.ID, of.spec.Target)
 }

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"filippo.io/age"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/term"
 
@@ -29,11 +30,13 @@ import (
 // rollbackOperation is the rollback of one migration.
 type rollbackOperation struct {
 	*session.Session
-	o        *rollbackOptions
-	rollback migration.Rollback
-	folder   migration.RollbackFolder
-	begun    bool // by an earlier command: its list is kept
-	result   workflows.RollbackResult
+	subject    // zero with --data
+	o          *rollbackOptions
+	identities []age.Identity
+	rollback   migration.Rollback
+	folder     migration.RollbackFolder
+	begun      bool // by an earlier command: its list is kept
+	result     workflows.RollbackResult
 }
 
 func (r *rollbackOperation) Identify(ctx context.Context) (j session.Job, err error) {
@@ -47,17 +50,17 @@ func (r *rollbackOperation) Identify(ctx context.Context) (j session.Job, err er
 	if !r.begun && !r.o.yes && !term.IsTerminal(int(os.Stdin.Fd())) {
 		return j, usage("this deletes records, and there is no terminal to ask on; expected --yes (see what it would do with --dry-run)")
 	}
-	return session.Job{Work: session.Work{Credentials: r.o.credentials, Identities: r.o.identities}, Spec: r.rollback.Connection(), Result: &r.result}, nil
+	return session.Job{Work: session.Work{Credentials: r.o.credentials, Identities: r.identities}, Spec: r.rollback.Connection(), Result: &r.result}, nil
 }
 
 // find finds out what is to be undone, and refuses what was undone before.
 func (r *rollbackOperation) find(ctx context.Context) error {
 	r.rollback = migration.Rollback{
-		Source: r.o.migration, Migration: r.o.of, OutputDir: r.o.outputDir, Target: r.o.target, Force: r.o.force,
+		Source: r.ID, Migration: r.Folder, OutputDir: r.o.outputDir, Target: r.spec.Target, Force: r.o.force,
 		Limits: r.o.limits, Timeout: time.Duration(r.o.timeout),
 	}
 	var err error
-	if r.o.of.IsZero() {
+	if r.Folder.IsZero() {
 		err = r.findSuccessFile(ctx)
 	} else {
 		err = r.findMigration()
@@ -91,10 +94,10 @@ func (r *rollbackOperation) keepIn(id, key string) {
 // findMigration names the rollback of a migration, and finds the end of that: what
 // was changed later is not ours.
 func (r *rollbackOperation) findMigration() error {
-	r.keepIn("rollback-"+r.o.migration, store.Base(r.o.of.Path()))
-	summary, err := r.o.of.Summary()
+	r.keepIn("rollback-"+r.ID, store.Base(r.Folder.Path()))
+	summary, err := r.Folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
-		return session.NotEnded(r.o.migration)
+		return session.NotEnded(r.ID)
 	}
 	r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt
 	return err

@@ -40,7 +40,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	a := activities.New(r.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
 	}, r.Log)
-	a.OpenUndo(r.o.identities)
+	a.OpenUndo(r.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
 		r.Screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
 	})

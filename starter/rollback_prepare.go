@@ -19,8 +19,8 @@ import (
 
 // items are what there is to undo.
 func (r *rollbackOperation) items(ctx context.Context) func(func(rollback.Item) error) error {
-	if !r.o.of.IsZero() {
-		return rollback.OfMigration(ctx, r.o.of)
+	if !r.Folder.IsZero() {
+		return rollback.OfMigration(ctx, r.Folder)
 	}
 	return rollback.OfSuccessFile(ctx, r.o.success)
 }
@@ -52,12 +52,12 @@ func (r *rollbackOperation) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if !r.o.of.IsZero() {
-		if err := r.o.of.MarkRolledBack(migration.RolledBack{Rollback: r.rollback.ID}); err != nil {
+	if !r.Folder.IsZero() {
+		if err := r.Folder.MarkRolledBack(migration.RolledBack{Rollback: r.rollback.ID}); err != nil {
 			return err
 		}
 		if err := r.listAgain(ctx, totals); err != nil {
-			return errors.Join(err, r.o.of.DropRolledBack())
+			return errors.Join(err, r.Folder.DropRolledBack())
 		}
 	}
 	start, err := reserveStart(r.rollback.ID, r.rollback.OutputDir, "rollback", r.folder.Owner)
@@ -86,10 +86,10 @@ func (r *rollbackOperation) listAgain(ctx context.Context, asked rollback.Totals
 
 // refuseRunning refuses the rollback of a migration that runs.
 func (r *rollbackOperation) refuseRunning(ctx context.Context) error {
-	if r.o.of.IsZero() {
+	if r.Folder.IsZero() {
 		return nil
 	}
-	return r.RefuseRunning(ctx, r.o.migration)
+	return r.RefuseRunning(ctx, r.ID)
 }
 
 // dropList removes the list of a rollback that has not begun: it is user data.

@@ -32,14 +32,23 @@ func (o *runOptions) completeRun(f *pflag.FlagSet, getenv func(string) string) e
 	return o.locations.complete(getenv)
 }
 
-// specOf returns the options of a migration that has ended. to is what is to be done
-// with it, for people.
-func specOf(m catalogue.Migration, to string) (migration.Spec, error) {
-	spec, err := m.Folder.Spec()
-	if errors.Is(err, migration.ErrAbsent) {
-		err = fmt.Errorf("the migration %s has sent nothing; there is nothing to %s", m.ID, to)
+// subject is the migration that is verified or rolled back.
+type subject struct {
+	catalogue.Migration
+	spec migration.Spec
+}
+
+// find gives the migration with a name. to is what is to be done with it, for messages.
+func (l locations) find(name catalogue.Name, to string) (of subject, err error) {
+	known := l.catalogue()
+	if of.Migration, err = known.Find(context.Background(), name); err != nil {
+		return of, err
 	}
-	return spec, err
+	of.spec, err = of.Folder.Spec()
+	if errors.Is(err, migration.ErrAbsent) {
+		err = fmt.Errorf("the migration %s has sent nothing; there is nothing to %s", of.ID, to)
+	}
+	return of, err
 }
 
 // attend is session.Attend. It checks first that the places of the command can be

@@ -21,6 +21,7 @@ import (
 // verifyOperation is the verification of one migration.
 type verifyOperation struct {
 	*session.Session
+	subject
 	o            *verifyOptions
 	verification migration.Verification
 	summary      migration.VerifySummary
@@ -28,26 +29,26 @@ type verifyOperation struct {
 
 // Identify finds out what is to be read back.
 func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
-	id := v.o.of.ID
-	mark, err := v.o.of.Folder.RolledBack()
+	id := v.ID
+	mark, err := v.Folder.RolledBack()
 	if err == nil {
 		return j, fmt.Errorf("the migration %s was rolled back, in full or in part (%s); there is nothing to verify", id, mark.Rollback)
 	}
 	if !errors.Is(err, migration.ErrAbsent) {
 		return j, err
 	}
-	summary, err := v.o.of.Folder.Summary()
+	summary, err := v.Folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
 		return j, session.NotEnded(id)
 	}
 	v.verification = migration.Verification{
-		ID: "verify-" + id, Source: id, Migration: v.o.of.Folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
+		ID: "verify-" + id, Source: id, Migration: v.Folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
 		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
 	}
-	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.o.spec), Result: &v.summary}, err
+	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.spec), Result: &v.summary}, err
 }
 
-func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.o.of.ID) }
+func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.ID) }
 
 func (v *verifyOperation) Attach() error { return nil }
 
@@ -55,17 +56,17 @@ func (v *verifyOperation) Attach() error { return nil }
 func (v *verifyOperation) IsFinished() (bool, error) { return false, nil }
 
 func (v *verifyOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
-	summary := workflows.Line("read back %s in %s (%s)", v.o.spec.ShownName(), v.o.spec.Target.Host(), v.o.spec.Target.EntityType)
+	summary := workflows.Line("read back %s in %s (%s)", v.spec.ShownName(), v.spec.Target.Host(), v.spec.Target.EntityType)
 	return v.Execute(ctx, "verification", v.StartOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
 }
 
 // Begin makes the folder of a new verification.
 func (v *verifyOperation) Begin() error {
-	start, err := reserveStart(v.verification.ID, v.verification.OutputDir, "verification", v.o.of.Folder.Owner)
+	start, err := reserveStart(v.verification.ID, v.verification.OutputDir, "verification", v.Folder.Owner)
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(v.o.work(), store.Base(v.o.of.Folder.Path()), start.Stamp)
+	folder := migration.VerificationIn(v.o.work(), store.Base(v.Folder.Path()), start.Stamp)
 	v.verification.Folder = folder
 	if err := folder.SaveOptions(v.verification); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (v *verifyOperation) Introduce() {
 	if v.verification.Sample > 0 {
 		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
-	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.o.spec.ShownName(), v.o.spec.Target.URI, v.o.spec.Target.EntityType, what))
+	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.spec.ShownName(), v.spec.Target.URI, v.spec.Target.EntityType, what))
 	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
 		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: missing records are polled for until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
