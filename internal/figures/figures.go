@@ -10,7 +10,7 @@ import (
 
 type integer interface{ ~int | ~int64 }
 
-// Number has its thousands apart: "8,000".
+// Number formats n with separators of thousands: "8,000".
 func Number[N integer](n N) string {
 	digits, sign := strconv.FormatInt(int64(n), 10), ""
 	if n < 0 {
@@ -22,8 +22,7 @@ func Number[N integer](n N) string {
 	return sign + digits
 }
 
-// Count is a number of things, each of which has a noun with a plural in s or, after
-// ch, es: "1 record", "8,000 records", "2 batches".
+// Count formats a number with its noun, whose plural ends in s or, after ch, in es: "1 record", "8,000 records", "2 batches".
 func Count[N integer](n N, noun string) string {
 	many := noun + "s"
 	if strings.HasSuffix(noun, "ch") {
@@ -32,7 +31,7 @@ func Count[N integer](n N, noun string) string {
 	return Number(n) + " " + Plural(n, noun, many)
 }
 
-// Plural is one word for one thing and the other for any other number of things.
+// Plural returns the first word for 1 and the second for any other number.
 func Plural[N integer](n N, one, many string) string {
 	if n == 1 {
 		return one
@@ -40,8 +39,8 @@ func Plural[N integer](n N, one, many string) string {
 	return many
 }
 
-// Figure is a number with three digits, or all that stand before the point: "0.25",
-// "2", "12.5", "100,000,000". What is smaller than 0.01 and not 0 is "< 0.01".
+// Figure formats a number with three significant digits, or all digits before the point: "0.25", "2", "12.5",
+// "100,000,000". A positive number below 0.01 is "< 0.01".
 func Figure(f float64) string {
 	switch {
 	case f > 0 && f < 0.01:
@@ -54,7 +53,7 @@ func Figure(f float64) string {
 	return trimmed(f, 2)
 }
 
-// Rate is Figure with the unit: "1 call a second", "2.5 calls a second".
+// Rate formats calls a second: "1 call a second", "2.5 calls a second".
 func Rate(perSecond float64) string {
 	text := Figure(perSecond)
 	if text == "1" {

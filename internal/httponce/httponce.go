@@ -1,5 +1,5 @@
 // Package httponce sends HTTP requests once: no redirect is followed and no request is repeated, not even by net/http
-// itself. It tells failures without repeating what was sent or answered.
+// itself. Its descriptions of failures contain nothing of requests and answers.
 package httponce
 
 import (

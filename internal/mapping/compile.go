@@ -171,7 +171,7 @@ func (c *compiling) leaf(r *rule, column int) (l *leaf, err error) {
 	return l, err
 }
 
-// use gives a column that a rule names besides its own. how says in a message what the rule does with it.
+// use returns the index of another column that a rule needs. how is the verb for its error.
 func (c *compiling) use(r *rule, how, name string) (int, error) {
 	i, ok := c.index[name]
 	if !ok {

@@ -126,7 +126,7 @@ func (l *layout) parse(s string) (m moment, ok bool) {
 	return m, s == "" && m.settle()
 }
 
-// read reads one part of a date into m, and gives what stands behind it.
+// read reads one part of a date into m, and returns the rest of the text.
 func (t *token) read(s string, m *moment) (rest string, ok bool) {
 	switch t.field {
 	case 'l':
@@ -173,7 +173,7 @@ func (t *token) read(s string, m *moment) (rest string, ok bool) {
 	return rest, ok
 }
 
-// settle makes the hour one of 24, and says whether there is such a moment.
+// settle converts the hour to 24 hours, and reports whether the moment exists.
 func (m *moment) settle() bool {
 	if m.year < 1 || m.month < 1 || m.month > 12 || m.day < 1 || m.day > daysIn(m.year, m.month) || m.minute > 59 || m.second > 59 {
 		return false

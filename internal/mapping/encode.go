@@ -113,7 +113,7 @@ func (e *Encoder) IsKeyless(raw []byte) bool {
 	return err == nil
 }
 
-// KeyOf is the text of the primary key of a record as it is sent: see KeyValue.
+// KeyOf returns the text of the primary key of a record as it is sent: see KeyValue.
 func (e *Encoder) KeyOf(raw []byte) string {
 	fields, err := e.header.Fields(raw)
 	if err != nil {

@@ -52,7 +52,7 @@ type expression struct {
 	program *vm.Program
 	columns []boundColumn
 	useCell bool
-	gives   any       // a value of the type that it gives, nil if that is not known
+	gives   any       // a value of the type of its result, nil if that is not known
 	pool    sync.Pool // of *evaluation
 }
 
@@ -68,7 +68,7 @@ type evaluation struct {
 }
 
 // compileExpression compiles for the columns of a header, by name. Without columns it checks only what does not depend on
-// them. cell says whether the rule has a cell. A name that no
+// them. cell reports whether the rule has a cell. A name that no
 // column has is an *unknownColumn.
 func compileExpression(text string, columns map[string]int, cell bool) (*expression, error) {
 	env := map[string]any{}

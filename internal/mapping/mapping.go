@@ -94,7 +94,7 @@ type rule struct {
 	ignoreCase   bool
 	otherwise    otherwise
 
-	typ  string // "" is string, or what the expression gives
+	typ  string // "" is string, or the type of the expression
 	kind kind
 }
 

@@ -3,8 +3,8 @@ package suggest
 
 import "strings"
 
-// Name is the one of names that was most likely meant: the same without regard to case, the same within an object, or one
-// with few letters changed. It is empty if there is none.
+// Name returns the one of names that was most likely meant: the same ignoring case, the same in another object, or one with
+// few different letters. It is empty if there is none.
 func Name(name string, names []string) string {
 	last := "." + strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
 	for _, n := range names {
@@ -24,7 +24,7 @@ func Name(name string, names []string) string {
 	return best
 }
 
-// distance is that of Levenshtein: bytes to insert, remove or change.
+// distance is the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -65,15 +65,14 @@ func (t *Telemetry) Working(c client.Client, taskQueue, identity string) {
 	t.setReady(func(ctx context.Context) error { return isPolling(ctx, c, taskQueue, identity) })
 }
 
-// Draining says that this process begins nothing new: it is not ready from now
-// on.
+// Draining marks the process as not ready: it starts nothing new.
 func (t *Telemetry) Draining() {
 	t.setReady(func(context.Context) error { return errors.New("it is stopping") })
 }
 
-// isPolling says why the service does not see that worker. A poll waits up to a
-// minute for work, and the service remembers when each began. Those for
-// activities are no sign: a worker that has as many as it may asks for no more.
+// isPolling returns an error if the service does not see that worker. A poll waits up to a
+// minute for work, and the service records when each began. Polls for activities do
+// not count: a worker at its limit does not poll for more.
 func isPolling(ctx context.Context, c client.Client, taskQueue, identity string) error {
 	d, err := c.DescribeTaskQueue(ctx, taskQueue, enumspb.TASK_QUEUE_TYPE_WORKFLOW)
 	if err != nil {

@@ -45,8 +45,8 @@ type Telemetry struct {
 
 const scope = "durable-dataload"
 
-// Start begins what the options and the environment ask for. program is what
-// traces call the process unless OTEL_SERVICE_NAME says something else.
+// Start starts what the options and the environment configure. program is the name
+// of the process in traces unless OTEL_SERVICE_NAME is set.
 func Start(ctx context.Context, o Options, program string, log *slog.Logger) (*Telemetry, error) {
 	t := &Telemetry{
 		meter: metricnoop.Meter{}, tracer: tracenoop.Tracer{}, flush: func(context.Context) error { return nil },
@@ -89,12 +89,12 @@ func (t *Telemetry) startMetrics() error {
 }
 
 // seconds are the bounds of histograms. Calls of a slow target and activities
-// that wait for their turn are in the last ones.
+// that wait for a slot are in the last ones.
 var seconds = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
 
-// view gives histograms bounds that fit seconds. The SDK's label task_queue is
-// dropped: a process looks at one queue, and that of the embedded engine has
-// the name of the input in it.
+// view sets the bounds of histograms of seconds. The SDK's label task_queue is
+// dropped: a process polls one queue, and the name of the embedded engine's queue
+// contains the name of the input.
 func view(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	s := sdkmetric.Stream{
 		Name: i.Name, Description: i.Description, Unit: i.Unit,

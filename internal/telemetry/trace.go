@@ -51,7 +51,7 @@ func newTracing(ctx context.Context, program string, getenv func(string) string)
 		return nil, fmt.Errorf("cannot export traces: %w", err)
 	}
 	host, _ := os.Hostname()
-	// What the environment says comes later, and holds.
+	// The environment comes last and takes precedence.
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
 		resource.WithAttributes(attribute.String("service.name", "durable-dataload-"+program),
 			attribute.String("service.instance.id", fmt.Sprintf("%s-%d", host, os.Getpid()))),

@@ -8,12 +8,12 @@ import (
 	"runtime/debug"
 )
 
-// stamped is set by builds that have no repository around them, with
+// stamped is set in builds outside a repository, with
 // -ldflags "-X durable-dataload/internal/version.stamped=v1.2.3"
-// (deploy/Dockerfile). Other builds know their tag and revision from Go itself.
+// (deploy/Dockerfile). In other builds Go records the tag and the revision.
 var stamped string
 
-// String is one line, such as
+// String returns one line, such as
 //
 //	worker v1.2.3 (revision 0123abc, modified), go1.26.8 linux/amd64
 //
