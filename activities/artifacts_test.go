@@ -124,7 +124,7 @@ func TestADelimiterIsKept(t *testing.T) {
 	}
 }
 
-func TestAStopInRoundZeroAndTheRunThatGoesOn(t *testing.T) {
+func TestAStopInRoundZeroAndTheRunThatResumes(t *testing.T) {
 	r := inspected(t, people(8), batchSize(2))
 	r.lose = func(send int) bool { return send == 2 }
 	r.load(0, 1)

@@ -182,7 +182,7 @@ func TestKeylessRecordsAreInNoHalfOfACallThatAGatewayRefused(t *testing.T) {
 	}
 }
 
-func TestKeylessRecordsAreInHalvesThatTheTargetAskedFor(t *testing.T) {
+func TestKeylessRecordsAreInTheHalvesOfACallThatTheTargetRefused(t *testing.T) {
 	r := inspected(t, some)
 	r.tooLarge, r.sizeByAPI = 1, true
 	r.loadAll(0)

@@ -254,7 +254,7 @@ func TestABatchIsCalledForOnce(t *testing.T) {
 	}
 }
 
-func TestWorkersThatMeetOnABatchMakeOneCall(t *testing.T) {
+func TestConcurrentWorkersOnABatchMakeOneCall(t *testing.T) {
 	r := inspected(t, people(4), withSpec(func(s *migration.Spec) { s.Workers = 10 }))
 	hold, called := make(chan struct{}), make(chan struct{})
 	r.before = func(int) { close(called); <-hold }
@@ -434,7 +434,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 	}
 }
 
-func TestACallUnderWayEndsAlthoughTheWorkerStops(t *testing.T) {
+func TestACallInFlightEndsAlthoughTheWorkerStops(t *testing.T) {
 	r := inspected(t, people(4))
 	ctx, cancel := context.WithCancel(t.Context())
 	stop := make(chan struct{})

@@ -238,7 +238,7 @@ func TestRetryAfterIsKeptByAll(t *testing.T) {
 	}
 }
 
-func TestOperatorsAreObeyedByBatchesThatAreBegun(t *testing.T) {
+func TestBatchesThatHaveBegunObeyOperators(t *testing.T) {
 	t.Parallel()
 	r := inspected(t, people(8), batchSize(2))
 	control := migration.Control{Limits: r.spec.Limits}
@@ -349,7 +349,7 @@ func TestAPermissionErrorOnAReadIsNoOutage(t *testing.T) {
 	}
 }
 
-func TestOnlyABatchThatIsGivenBackIsUnbegun(t *testing.T) {
+func TestOnlyAnUnstartedBatchIsUnbegun(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want bool
@@ -365,7 +365,7 @@ func TestOnlyABatchThatIsGivenBackIsUnbegun(t *testing.T) {
 	}
 }
 
-func TestABatchWhoseHeartbeatsWereNotHeardIsGivenBack(t *testing.T) {
+func TestABatchWhoseHeartbeatsWereNotAcceptedIsUnbegun(t *testing.T) {
 	busy := errors.New("the service did not answer in time")
 	for name, c := range map[string]struct {
 		cause error

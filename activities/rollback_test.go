@@ -238,7 +238,7 @@ func TestAPasswordIsRestoredIfTheRecordIsUnchanged(t *testing.T) {
 	}
 }
 
-func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
+func TestARollbackThatIsStoppedInABatchResumesInAnotherRound(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.begin()
 	r.change = func(n int, call func() error) error {
@@ -275,7 +275,7 @@ func TestARollbackThatIsStoppedInABatchGoesOnInAnotherRound(t *testing.T) {
 	}
 }
 
-func TestABatchThatWasCutOffIsSaidToBe(t *testing.T) {
+func TestAnInterruptedBatchIsReportedAsSuch(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.begin()
 	noError(t, r.ledger().Claim(t.Context(), ledger.Key{Batch: 1}, ledger.Claim{At: now}))
@@ -326,7 +326,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	}
 }
 
-func TestARolledBackMigrationIsNotGoneOnWith(t *testing.T) {
+func TestARolledBackMigrationDoesNotResume(t *testing.T) {
 	r := inspected(t, mixed)
 	noError(t, r.spec.Folder.MarkRolledBack(migration.RolledBack{Rollback: "x"}))
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})

@@ -68,7 +68,7 @@ func (i *incoming) putAway(f migration.FoundFile, folder string) string {
 	return must[string](i.rig, i.acts.PutAway, PutAwayInput{File: f, Schedule: i.schedule, Folder: folder})
 }
 
-func TestFindFilesLeavesOutWhatIsNotForReading(t *testing.T) {
+func TestFindFilesIgnoresUnfinishedFiles(t *testing.T) {
 	i := newIncoming(t)
 	for _, name := range []string{
 		"b.csv", "a.csv", "c.csv.gz", ".hidden.csv", "d.csv.part", "e.csv.PARTIAL", "f.tmp", "g.csv~", "h.filepart",
@@ -269,7 +269,7 @@ func TestPrepareFileLeavesAFileThatIsNotTheOneFound(t *testing.T) {
 	}
 }
 
-func TestPutAwayTakesTheNameOfNothing(t *testing.T) {
+func TestPutAwayOverwritesNothing(t *testing.T) {
 	i := newIncoming(t)
 	i.put("done/users.csv.gz", "older")
 	i.put("done/users-2.csv.gz", "before")

@@ -52,7 +52,7 @@ func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
 
 // A request to a bucket may take longer than the heartbeat timeout. Without a heartbeat a
 // second attempt would begin beside the first, whose late write would undo a later order.
-func TestActivitiesLiveWhileABucketIsSlow(t *testing.T) {
+func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
 	acts := New(nil, nil, slog.New(slog.DiscardHandler))

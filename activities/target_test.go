@@ -16,7 +16,7 @@ func (r *rig) check() error {
 	return err
 }
 
-func TestCheckTargetTellsWhatIsWrongFromWhatMayPass(t *testing.T) {
+func TestCheckTargetSeparatesRefusalsFromOutages(t *testing.T) {
 	good := inspected(t, people(1))
 	if err := good.check(); err != nil {
 		t.Errorf("a good target: %v", err)

@@ -154,7 +154,7 @@ func values(text string) (v map[string]json.RawMessage) {
 	return v
 }
 
-func TestALostAnswerToAnUpdateIsAskedForAgain(t *testing.T) {
+func TestAnUpdateWithoutAnAnswerIsRepeated(t *testing.T) {
 	for name, done := range map[string]bool{"before the target did it": false, "after": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +178,7 @@ func TestALostAnswerToAnUpdateIsAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestAnUpdateThatWasCutOffGoesOn(t *testing.T) {
+func TestAnInterruptedUpdateResumes(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	noError(t, err)
 	for _, recipient := range []string{"", key.Recipient().String()} {
@@ -381,7 +381,7 @@ func TestARecordWithAPlainPasswordIsAlwaysUpdated(t *testing.T) {
 	}
 }
 
-func TestAKeyThatStandsTwiceIsLoadedOnce(t *testing.T) {
+func TestADuplicateKeyIsLoadedOnce(t *testing.T) {
 	input := "email,givenName\na1@example.com,First\nb@example.com,B\nA1@Example.com,Second\nc@example.com,C\na1@example.com,Third\n"
 	r := newRig(t, input, withSpec(isDelta), batchSize(2))
 	if got := r.inspect(); got.DuplicateKeys != 2 || got.Records != 5 {
@@ -507,9 +507,9 @@ func TestDuplicatesOfALaterRoundAreUpdatedAsWell(t *testing.T) {
 	}
 }
 
-// TestABatchIsUpdatedOnceMoreAfterALaterRound: the rounds were used up, its
+// TestABatchIsUpdatedAgainAfterALaterRound: the rounds were used up, its
 // duplicates were updated, and the rerun resumes with what was unknown.
-func TestABatchIsUpdatedOnceMoreAfterALaterRound(t *testing.T) {
+func TestABatchIsUpdatedAgainAfterALaterRound(t *testing.T) {
 	for _, died := range []bool{false, true} {
 		r := inspected(t, people(4), withSpec(isDelta), batchSize(2))
 		for _, email := range []string{"a1@example.com", "a2@example.com", "a3@example.com"} {

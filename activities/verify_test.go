@@ -294,7 +294,7 @@ func TestACanaryIsReadBackByItsOwnRun(t *testing.T) {
 	}
 }
 
-func TestAChangeAfterTheMigrationIsToldFromOneBefore(t *testing.T) {
+func TestAChangeAfterTheMigrationIsCountedApart(t *testing.T) {
 	r := inspected(t, people(2))
 	r.loadAll(0)
 	r.edit("a1@example.com", `{"givenName":"Somebody"}`)

@@ -169,7 +169,7 @@ func TestClocksThatDifferDoNotLoseARecord(t *testing.T) {
 	}
 }
 
-func TestNothingInHandIsEnoughWhereTheClocksAgree(t *testing.T) {
+func TestNoSampleIsNeededWhereTheClocksAgree(t *testing.T) {
 	r := inspected(t, people(2))
 	must[struct{}](r, r.acts.CheckTarget, r.run)
 	lostOnce(r, 1)
