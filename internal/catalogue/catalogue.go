@@ -92,7 +92,7 @@ func newestFirst(all []Migration) {
 // In returns the migrations of a work location, the newest first.
 func In(work string) ([]Migration, error) {
 	folders, err := migration.All(work)
-	if err != nil && store.IsURL(work) {
+	if store.IsOutage(err) {
 		return nil, fmt.Errorf("cannot list the migrations: %w; %s", err, store.Advice(err))
 	}
 	if err != nil {

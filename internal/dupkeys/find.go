@@ -8,8 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"durable-dataload/internal/identitycloud"
@@ -34,7 +32,7 @@ type Keyed struct {
 // Keys are compared by the first 128 bits of their SHA-256: a collision is less likely than a fault of the machine
 // (about 1 in 10^25 for ten million keys).
 func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List, error) {
-	f, err := NewFinder(beside(path))
+	f, err := NewFinder(store.TempDir(path))
 	if err != nil {
 		return nil, err
 	}
@@ -53,14 +51,6 @@ func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List
 		}
 	}
 	return f.write(ctx, path)
-}
-
-// beside is the folder for temporary files while path is written.
-func beside(path string) string {
-	if store.IsURL(path) {
-		return os.TempDir()
-	}
-	return filepath.Dir(path)
 }
 
 // Finder collects the keys of one column.
@@ -98,7 +88,7 @@ func (f *Finder) write(ctx context.Context, path string) (*List, error) {
 		return nil, err
 	}
 	defer w.file.Discard()
-	if err := f.Each(ctx, beside(path), w.add); err != nil {
+	if err := f.Each(ctx, store.TempDir(path), w.add); err != nil {
 		return nil, err
 	}
 	if err := w.commit(ctx); err != nil {

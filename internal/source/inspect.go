@@ -165,8 +165,8 @@ func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func
 }
 
 func isSameFile(out, in string) bool {
-	if out == in || store.IsURL(out) || store.IsURL(in) {
-		return out == in
+	if out == in {
+		return true
 	}
 	outInfo, outErr := os.Stat(out)
 	inInfo, inErr := os.Stat(in)

@@ -85,7 +85,7 @@ func withDefaults(address string) (string, error) {
 }
 
 // failed adds the operation and the name to an error of the store, and wraps the error that
-// a file system would give.
+// a file system would give. Only that an object is missing is not an outage.
 func (o object) failed(what string, err error) error {
 	switch {
 	case isAbsent(err):
@@ -137,12 +137,12 @@ func (o object) create(data []byte) error {
 		case gcerrors.Code(err) == gcerrors.FailedPrecondition:
 			return o.createdBy(ctx, me)
 		case !isConflict(err):
-			return o.failed("write", err)
+			return outage{o.failed("write", err)}
 		}
 		select { // another writer is at work
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return o.failed("write", err)
+			return outage{o.failed("write", err)}
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (o object) write(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
 	if err := o.put(ctx, bytes.NewReader(data), &blob.WriterOptions{}); err != nil {
-		return o.failed("write", err)
+		return outage{o.failed("write", err)}
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func (o object) visit(delimiter string, visit func(*blob.ListObject) error) erro
 			return nil
 		}
 		if err != nil {
-			return o.failed("list", err)
+			return outage{o.failed("list", err)}
 		}
 		if err := visit(next); err != nil {
 			return err
@@ -310,7 +310,7 @@ func (o object) commit(ctx context.Context, w *durablefs.Writer) error {
 	limited, cancel := context.WithTimeout(ctx, lengthy)
 	defer cancel()
 	if err := o.put(limited, whole{content, cancel}, &blob.WriterOptions{}); err != nil {
-		return cmp.Or(context.Cause(ctx), o.failed("write", err))
+		return cmp.Or(context.Cause(ctx), error(outage{o.failed("write", err)}))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path"
 	"strings"
 
@@ -111,6 +112,15 @@ func Base(name string) string { return path.Base(parse(name).path) }
 // IsBase reports whether a name names something in a folder, and cannot lead elsewhere.
 func IsBase(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' })
+}
+
+// TempDir is the folder of this machine for temporary files that are needed while a file is
+// written: beside it, or for a bucket the folder for temporary files (TMPDIR).
+func TempDir(name string) string {
+	if IsURL(name) {
+		return os.TempDir()
+	}
+	return Dir(name)
 }
 
 // Dir is the name of the folder that a file is in.
