@@ -174,7 +174,7 @@ func TestARerunMayFollowAStopAtOnce(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 86}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 86}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	p := m.startUntil(3)
 	m.ordered("stop", "--latest")
 	code, again := m.run()
