@@ -72,7 +72,7 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(fakeusers.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "20", "--canary", "5")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "5", "--canary", "5")
 	patient := m.flags
 	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
 	code, p := m.run()

@@ -47,7 +47,7 @@ func TestATimetableThatCannotBeIsRefused(t *testing.T) {
 		{"0 2 * * #", "UTC", "expected minute, hour"},
 		{"60 2 * * *", "UTC", "Minute"},
 		{"0 2 * * Sumday", "UTC", "DayOfWeek"},
-		{"0 2 30 2 *", "UTC", "no such time"},
+		{"0 2 30 2 *", "UTC", "never occurs"},
 		{"0 2 * * *", "Berlin", "Europe/Berlin"},
 		{"0 2 * * *", "Local", "Europe/Berlin"},
 	} {
