@@ -51,7 +51,7 @@ func (m *migrationRun) encode(r source.Record) (encodedRecord, error) {
 	}
 	json, err := m.json(r)
 	if err != nil {
-		return encodedRecord{reason: err.Error()}, nil
+		return encodedRecord{reason: err.Error()}, nil //nolint:nilerr // it is the reason
 	}
 	return encodedRecord{json: json}, nil
 }

@@ -40,7 +40,7 @@ func (m *migrateOperation) checkMapping(ctx context.Context) error {
 	}
 	header, _, err := source.Head(ctx, m.file.near(), 0, source.InspectOptions{Delimiter: delimiter})
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // the inspection reports it
 	}
 	_, err = m.c.mapping.Compile(header.Names)
 	return err

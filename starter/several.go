@@ -52,12 +52,12 @@ func (c *command) next(ctx context.Context, in input) (outcome, error) {
 	switch {
 	case errors.As(err, &done):
 		c.Screen.Say(fmt.Sprintf("%s was done already, %s UTC.", in.given, done.summary.FinishedAt.Format(time.DateTime)))
-		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil
+		return outcome{in, done.summary.Records.ExitCode(), &done.summary, "done already"}, nil //nolint:nilerr // it was reported
 	case errors.As(err, &wrong):
 		return outcome{}, err
 	case err != nil:
 		c.Screen.Say("starter: " + err.Error())
-		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil
+		return outcome{in, migration.ExitCannotRun, nil, "could not run"}, nil //nolint:nilerr // it was reported
 	}
 	result := map[int]string{
 		migration.ExitDone: "done", migration.ExitFailed: "done, with failed records", migration.ExitUnknown: "records still unknown", migration.ExitStopped: "stopped",

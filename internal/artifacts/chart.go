@@ -114,11 +114,11 @@ func (tl *Timeline) whatIsMissing() string {
 func (a axis) ticks() (all []tick) {
 	span := a.to.Sub(a.from)
 	step := widths[0]
-	most := time.Duration(6)
+	most := 6
 	if span < 6*time.Minute || span > 24*time.Hour { // seconds, or days, take more room
 		most = 4
 	}
-	for i := 0; span > most*step; i++ {
+	for i := 0; span > time.Duration(most)*step; i++ {
 		if i < len(widths) {
 			step = widths[i]
 		} else {

@@ -205,6 +205,7 @@ func TemporaryError(err error) error {
 	if err == nil {
 		return nil
 	}
+	//nolint:errorlint // on purpose, see above
 	return fmt.Errorf("the folder for temporary files, %s (TMPDIR), cannot be used: %v; expected a writable folder with free space; free some space, or set TMPDIR to another folder", os.TempDir(), err)
 }
 

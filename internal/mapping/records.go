@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -170,7 +171,7 @@ func (l *leaf) appendJSON(dst []byte, fields []string) ([]byte, error) {
 		return dst, nil
 	}
 	f := &FieldError{Column: l.name, Rule: l.rule, Reason: err.Error()}
-	if step, ok := err.(*stepError); ok {
+	if step := (*stepError)(nil); errors.As(err, &step) {
 		f.Rule = step.step
 	}
 	if f.Column == "" {

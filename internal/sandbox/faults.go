@@ -336,7 +336,7 @@ func (k *faultKind) end(w http.ResponseWriter, r *http.Request, body []byte, clo
 	case truncated:
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.Write(body[:len(body)/2]) // the server then closes the connection, since the rest is missing
+		_, _ = w.Write(body[:len(body)/2]) // the server then closes the connection, since the rest is missing
 	default:
 		return false
 	}
@@ -350,7 +350,7 @@ func hangUp(w http.ResponseWriter, withReset bool) {
 		panic(http.ErrAbortHandler) // net/http then closes the connection
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && withReset {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0)
 	}
 	conn.Close()
 }

@@ -217,14 +217,14 @@ func (s *Server) serve(e endpoint, w http.ResponseWriter, r *http.Request) {
 	fault := s.faultFor(e.name, number, writes)
 	if fault != nil && fault.ending == refused {
 		call.Fault = fault.name
-		s.entities.note(call, nil) // if the log fails here, the next answered call reports it
+		_ = s.entities.note(call, nil) // if the log fails here, the next answered call reports it
 		fault.end(w, r, nil, s.closing)
 		return
 	}
 	params, refusal := readParams(r)
 	if refusal != nil {
 		call.Status = refusal.status
-		s.entities.note(call, nil)
+		_ = s.entities.note(call, nil)
 		refusal.send(w)
 		return
 	}
@@ -339,7 +339,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, reply map[string]a
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.Write(body)
+	_, _ = w.Write(body)
 }
 
 // waitUntil waits for a moment, or until the server is to end.

@@ -64,7 +64,7 @@ func (r *Reader) Header() *Header { return r.i.header }
 func (r *Reader) Next() (Record, error) {
 	for {
 		p, good, err := r.next()
-		if err == io.EOF && !r.ended && r.i.header != nil {
+		if errors.Is(err, io.EOF) && !r.ended && r.i.header != nil {
 			r.refuse(r.i.shapes.refuse(r.i))
 			r.ended = true
 		}

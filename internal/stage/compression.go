@@ -76,7 +76,7 @@ func openGzip(r *bufio.Reader) (io.ReadCloser, error) {
 
 func (m *gzipMembers) Read(p []byte) (int, error) {
 	n, err := m.Reader.Read(p)
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
 	switch head, peekErr := m.r.Peek(2); {

@@ -233,7 +233,7 @@ func place(dir string) (string, *durablefs.Lock, error) {
 func copyPlain(out *output, src *reading, in Input) error {
 	packed := bufio.NewReaderSize(src, chunkSize)
 	head, err := packed.Peek(4)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	c, reason := compressed(in, head)

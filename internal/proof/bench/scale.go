@@ -258,7 +258,7 @@ func (s *scale) glob(names ...string) string {
 func bytesBelow(path string, flat bool) (sum int64) {
 	_ = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // files come and go meanwhile
 		}
 		if d.IsDir() {
 			if flat && p != path {

@@ -137,7 +137,7 @@ func (e *episode) startFleet(ctx context.Context) (err error) {
 	if e.real, err = fleet.New(ctx, e.programs, e.path("postgres"), addresses); err != nil {
 		return err
 	}
-	e.database = e.slot(theBase, func(name string) (*process, error) { return e.launchCommand(name, e.real.Database()) })
+	e.database = e.slot(theBase, func(name string) (*process, error) { return e.launchCommand(name, e.real.Database()) }) //nolint:contextcheck // it outlives the start
 	if err := e.database.begin(); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func FromLedger(m Migration) ([]Broken, error) {
 	if err := c.read(); err != nil {
 		return nil, err
 	}
-	c.places()
+	_ = c.places()
 	c.broken = nil // Check reports those of the artifacts
 	rounds, err := ledgerRounds(m.Ledger)
 	if err != nil {
