@@ -285,8 +285,8 @@ func TestEmptyFilesAreNotWritten(t *testing.T) {
 	}
 }
 
-// The retry file of a round that nobody loaded gets all that is unknown, or goes
-// where nothing is any more.
+// The retry file of a round that was not loaded gets all unknown records, or is removed where
+// none is unknown.
 func TestARetryFileThatWasNotLoadedBecomesTheUnresolvedOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "retry_2.csv")

@@ -21,9 +21,9 @@ func init() {
 
 // TestConcurrentWorkersLoseNoRecordAndRepeatNoCall lets several
 // workers load, settle and resolve batches in any interleaving, one step of one
-// worker at a time. A worker can die after every step, or wake in a later round
-// and go on. What the ledger says is compared with a model that is told of each
-// first success, and with the records that the target really has.
+// worker at a time. A worker can die after every step, or wake up in a later round
+// and continue. The ledger is compared with a model that knows each first success,
+// and with the records that the target really has.
 func TestConcurrentWorkersLoseNoRecordAndRepeatNoCall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMachine(t)

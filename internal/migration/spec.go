@@ -75,7 +75,7 @@ type Spec struct {
 	// for an approval, at most CanaryTimeout long (0 = as long as it takes).
 	Canary        int           `json:"canary,omitempty"`
 	CanaryTimeout time.Duration `json:"canary_timeout,omitempty"`
-	// Notify says that the workers may have somebody to notify.
+	// Notify says that notices may be configured at the workers.
 	Notify bool `json:"notify,omitempty"`
 	// SearchAttributes says that the service knows the search attributes.
 	SearchAttributes bool `json:"search_attributes,omitempty"`

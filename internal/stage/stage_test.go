@@ -382,7 +382,7 @@ func TestFileEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// silentReader says nothing, like a terminal at which nobody sits.
+// silentReader says nothing, like an idle terminal.
 type silentReader struct {
 	begins func()
 	ends   chan struct{}
