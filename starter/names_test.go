@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // shownSafely holds that what a process has printed has no character that a terminal obeys, or
@@ -27,6 +28,7 @@ func shownSafely(t *testing.T, p *process) {
 }
 
 func TestAFileMayBeCalledAnything(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()

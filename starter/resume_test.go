@@ -208,6 +208,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 }
 
 func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--faults", "reset-after=50,reset-before=20", "--seed", "5", "--latency", "100ms")

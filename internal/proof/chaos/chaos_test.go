@@ -32,11 +32,7 @@ func newTestHarness(t *testing.T, o options) (*harness, *bytes.Buffer) {
 	t.Helper()
 	programs.once.Do(func() {
 		if programs.dir, programs.err = os.MkdirTemp(fastFolder(false), folderPrefix); programs.err == nil {
-			needed := built
-			if !program.RunsLong() {
-				needed = []string{"starter", "sandbox"}
-			}
-			programs.err = build(context.Background(), programs.dir, needed...)
+			programs.err = build(context.Background(), programs.dir)
 		}
 	})
 	if programs.err != nil {
@@ -60,6 +56,7 @@ func newTestHarness(t *testing.T, o options) (*harness, *bytes.Buffer) {
 // the answers are lost, each kind of damage to its results is found and called
 // by the name of the invariant.
 func TestEverySabotageIsCalledByItsName(t *testing.T) {
+	program.Long(t) // it builds the programs
 	h, _ := newTestHarness(t, options{seed: 1})
 	p := draw(1, 1, 300)
 	p.input.Awkward, p.batch, p.workers, p.rate, p.before, p.faults, p.findLag = true, 20, 0, 60, false, "", 0

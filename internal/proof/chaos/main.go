@@ -140,7 +140,7 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 	}
 	h.bin = filepath.Join(h.dir, "bin")
 	h.say("building starter, worker, sandbox and engine")
-	err = build(ctx, h.bin, built...)
+	err = build(ctx, h.bin)
 	if err == nil && h.fleet {
 		h.say("building Temporal's server and schema tool")
 		// The database is another user's.
@@ -158,17 +158,11 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 	return h, nil
 }
 
-// built are the programs that episodes run, by their folders.
-var built = []string{"starter", "sandbox", "worker", "internal/proof/chaos/engine"}
-
-// build builds programs into a folder, without what debuggers need: that is a
+// build builds the programs into a folder, without what debuggers need: that is a
 // third of the time.
-func build(ctx context.Context, dir string, programs ...string) error {
-	args := []string{"build", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
-	for _, p := range programs {
-		args = append(args, "durable-dataload/"+p)
-	}
-	command := exec.CommandContext(ctx, "go", args...)
+func build(ctx context.Context, dir string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", dir+string(filepath.Separator),
+		"durable-dataload/starter", "durable-dataload/worker", "durable-dataload/sandbox", "durable-dataload/internal/proof/chaos/engine")
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("the programs do not build; run this in the project's folder: %w\n%s", err, output)
 	}
