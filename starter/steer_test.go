@@ -207,7 +207,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox()
-	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "10").remote()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "2").remote() // for half a minute: a list takes seconds while others use the service
 	m.worker()
 	p := m.startUntil(5)
 	key := filepath.Base(filepath.Dir(m.ledger()))
@@ -218,7 +218,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 		return strings.Contains(elsewhere.ordered(append([]string{"list"}, at...)...), key)
 	})
 	running := elsewhere.status(append(at, key)...)
-	if running.State != "running" || running.Records["total"] != 300 || running.Pace.Limit != 10 {
+	if running.State != "running" || running.Records["total"] != 300 || running.Pace.Limit != 2 {
 		t.Errorf("the status is %+v", running)
 	}
 	elsewhere.ordered(append([]string{"stop", key}, at...)...)
