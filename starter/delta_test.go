@@ -37,7 +37,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	flaws := fakeusers.Options{Records: 600, Awkward: true}.Flaws()
 	var there []string
 	for i, email := range emails(t, input) {
-		// Not those that fail for what they are, and not the twins.
+		// Not those that fail for what they are, and not the duplicate keys.
 		if n := int64(i + 1); n%3 == 1 && !slices.Contains([]int64{flaws.TooFew, flaws.TooMany, flaws.BadBirthday}, n) && !slices.Contains(flaws.Repeated[:], n) {
 			there = append(there, email)
 		}
@@ -68,7 +68,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 		t.Errorf("the records came to %v, %d were there before; want all of these updated, 6 failed, none unknown or remaining", f.Records, len(there))
 	}
 	if !strings.Contains(p.output(), "update_success_") || !strings.Contains(p.errors(), "3 records have a key that an earlier record has") {
-		t.Errorf("the screen does not tell of updates and of twins:\n%s%s", p.output(), p.errors())
+		t.Errorf("the screen does not show updates and duplicate keys:\n%s%s", p.output(), p.errors())
 	}
 
 	// The same file once more finds everything as it is.

@@ -515,7 +515,7 @@ func (m *migration) evidence() check.Migration {
 	}
 }
 
-// check has the independent checker look at everything.
+// check runs the independent checker over everything.
 func (m *migration) check() {
 	m.lab.t.Helper()
 	verify(m.lab.t, m.evidence())

@@ -245,7 +245,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 		t.Errorf("it says\n%s\nwant what is wrong with c.csv, and a.csv.gz before b.csv", text)
 	}
 
-	// Again, with one mended and one new: what is done is not done again, and no result file is loaded.
+	// Again, with one fixed and one new: what is done is not repeated, and no result file is loaded.
 	calls := s.calls()
 	if err := os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600); err != nil {
 		t.Fatal(err)

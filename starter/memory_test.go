@@ -111,7 +111,7 @@ func TestMigrationsInABucket(t *testing.T) {
 		}
 	}
 
-	// What looks at them, and what undoes one.
+	// The commands that read them, and one that undoes one.
 	out, _ = starter(migration.ExitDone, "list")
 	hasAll(t, out, "migration-users.csv-"+keys[0], "migration-a.csv-", "migration-b.csv-")
 	out, _ = starter(migration.ExitDone, "status", keys[0])

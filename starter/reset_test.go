@@ -31,9 +31,9 @@ func TestAResetOfAWorkflowSendsNothingTwice(t *testing.T) {
 			reset(t, m, which == "the load")
 			code := p.wait()
 			if which == "the migration" {
-				// What it watched was terminated by the reset. The same command
-				// finds the run that took its place, which may stop because of
-				// the load that the first has begun, and goes on after it.
+				// What it watched was terminated by the reset. A rerun
+				// of the command finds the run that replaced it, which may stop
+				// because of the load that the first has started, and resumes.
 				exitCode(t, p, code, 1)
 				for again := 0; code != 0 && again < 4; again++ {
 					code, p = m.run()

@@ -184,8 +184,8 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 
 	// What has stopped to grow is taken now, and a content that is known is not
 	// loaded again, whatever its name.
-	n.schedule("unpause", "nightly", "--reason", "it was mended")
-	if v := n.describe(); v.Paused || v.Note != "unpaused: it was mended" {
+	n.schedule("unpause", "nightly", "--reason", "it was fixed")
+	if v := n.describe(); v.Paused || v.Note != "unpaused: it was fixed" {
 		t.Errorf("%+v; want it active, with the reason", v)
 	}
 	n.put("one-again.csv", one)

@@ -10,8 +10,8 @@ import (
 )
 
 // The database of the embedded engine belongs to one version of it. A migration
-// that another version has begun goes on from its ledger.
-func TestAMigrationGoesOnUnderAnotherEngine(t *testing.T) {
+// that another version has started resumes from its ledger.
+func TestAMigrationResumesUnderAnotherEngine(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	s := l.sandbox("--latency", "20ms")

@@ -320,7 +320,7 @@ func TestAnotherUserCanReadNoKey(t *testing.T) {
 	}
 }
 
-// Whoever is first in a shared folder could keep a name there for ever.
+// In a shared folder another user could create a name first, and keep it for ever.
 func TestNothingInASharedTmpBlocksAStart(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", filepath.Join(dir, "not", "there"))

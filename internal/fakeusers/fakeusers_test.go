@@ -33,7 +33,7 @@ func TestSampleFilesAreTheGeneratorsOutput(t *testing.T) {
 	}
 }
 
-// Who has made a file can make it again, with any later version and on any machine.
+// The same options give the same file, with any later version and on any machine.
 func TestBytesStay(t *testing.T) {
 	for _, c := range []struct {
 		o      Options

@@ -352,7 +352,7 @@ func TestFaultsHeal(t *testing.T) {
 	send("entity.bulkCreate", 502)
 	send("entity.find", 503)
 	server.Close()
-	_, c = start(t, Options{StateDir: server.options.StateDir, Faults: faults, HealAfter: 2}) // the count goes on
+	_, c = start(t, Options{StateDir: server.options.StateDir, Faults: faults, HealAfter: 2}) // the count continues
 	send("entity.bulkCreate", 502)
 	send("entity.find", 503)
 	send("entity.bulkCreate", 200)

@@ -178,7 +178,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited 30 s in vain for this: %s", what)
+			t.Fatalf("not so within 30 s: %s", what)
 		}
 	}
 }

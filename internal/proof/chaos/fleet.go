@@ -179,13 +179,13 @@ func (e *episode) steer(invariant string, args ...string) (string, bool) {
 	return read(p.stdout), true
 }
 
-// standing is what is asked here of starter status --json.
-type standing struct {
+// shownStatus is what this harness reads of starter status --json.
+type shownStatus struct {
 	State, Paused string
 	Pace          struct{ Limit float64 }
 }
 
-func (e *episode) standing() (s standing, ok bool) {
+func (e *episode) shownStatus() (s shownStatus, ok bool) {
 	output, ok := e.steer(ordersHold, e.there("status", "--latest", "--json")...)
 	if !ok {
 		return s, false
@@ -206,7 +206,7 @@ func (e *episode) pauseAndResume() {
 		return
 	}
 	paused := time.Now().Add(e.heeded())
-	if s, ok := e.standing(); ok && (s.State != "running" || !strings.Contains(s.Paused, "lunch")) {
+	if s, ok := e.shownStatus(); ok && (s.State != "running" || !strings.Contains(s.Paused, "lunch")) {
 		e.tell(ordersHold, "it was paused, and its status is %+v", s)
 	}
 	resumed := time.Now()
@@ -227,7 +227,7 @@ func (e *episode) setRate() {
 	e.mu.Lock()
 	e.slower = time.Now().Add(e.heeded())
 	e.mu.Unlock()
-	if s, ok := e.standing(); ok && s.Pace.Limit != slowerRate {
+	if s, ok := e.shownStatus(); ok && s.Pace.Limit != slowerRate {
 		e.tell(ordersHold, "the rate was set to %d, and its status is %+v", slowerRate, s)
 	}
 	e.count.add(func(f *figures) { f.Orders[orderSet]++ })

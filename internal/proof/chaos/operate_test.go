@@ -29,7 +29,7 @@ func TestWhatAMigrationWaitsFor(t *testing.T) {
 		{"a canary, paused", []migration.Event{begun, canary, changed("paused", "no", "yes")}, 1, "approve"},
 		{"approved", []migration.Event{begun, canary, changed("canary approved", "no", "yes")}, 0, ""},
 		{"too many failed", []migration.Event{begun, failed}, 0, "resume"},
-		{"and it goes on", []migration.Event{begun, failed, changed("max-failed", "2", "")}, 0, ""},
+		{"and it resumes", []migration.Event{begun, failed, changed("max-failed", "2", "")}, 0, ""},
 		{"stopped", []migration.Event{begun, canary, changed("stop", "no", "yes")}, 0, ""},
 		{"another run", []migration.Event{begun, failed, {Kind: migration.EventEnded}, begun}, 0, ""},
 	} {

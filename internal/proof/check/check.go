@@ -141,7 +141,7 @@ type record struct {
 // call, whatever the rule for emails is.
 func (r *record) logged() string { return strings.ToLower(r.email) }
 
-// enough of one kind is told, and the rest counted.
+// enough violations of one kind are listed, the rest are counted.
 const enough = 10
 
 func (c *checker) tell(invariant, format string, args ...any) {

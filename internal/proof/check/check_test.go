@@ -22,24 +22,24 @@ type lab struct {
 }
 
 const (
-	header = "email,givenName\r\n"
-	ann    = "ann@a.test,Ann\r\n"            // line 2: created
-	bob    = "bob@a.test,\"B\nob\"\r\n"      // line 3: created
-	cat    = "cat@a.test,Cat\r\n"            // line 5: lost, and written: recovered in round 1
-	dan    = "dan@a.test,Dan\r\n"            // line 6: lost, and not written: created in round 1
-	twin   = "ANN@A.TEST,Ann the second\r\n" // line 7: duplicate
-	old    = "old@a.test,Old"                // line 8: there before
+	header   = "email,givenName\r\n"
+	ann      = "ann@a.test,Ann\r\n"            // line 2: created
+	bob      = "bob@a.test,\"B\nob\"\r\n"      // line 3: created
+	cat      = "cat@a.test,Cat\r\n"            // line 5: lost, and written: recovered in round 1
+	dan      = "dan@a.test,Dan\r\n"            // line 6: lost, and not written: created in round 1
+	repeated = "ANN@A.TEST,Ann the second\r\n" // line 7: duplicate
+	old      = "old@a.test,Old"                // line 8: there before
 )
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: t.TempDir()}
-	input := header + ann + bob + cat + dan + twin + old
+	input := header + ann + bob + cat + dan + repeated + old
 	l.write("users.csv", input)
 	l.write("success.csv", "batch,line,uuid,email,round,how\n1,2,u-1,ann@a.test,0,created\n1,3,u-2,bob@a.test,0,created\n"+
 		"2,5,u-3,cat@a.test,1,recovered\n2,6,u-4,dan@a.test,1,created\n")
 	l.write("fail.csv", "batch,line,email,error\n3,7,ANN@A.TEST,Attempted to update a duplicate value\n3,8,old@a.test,Attempted to update a duplicate value\n")
-	l.write("fail_records.csv", header+twin+old)
+	l.write("fail_records.csv", header+repeated+old)
 	l.write("retry.csv", header+cat+dan)
 	l.write("report.html", "<p>")
 	l.write("summary.json", fmt.Sprintf(`{"data_sha256": "%x",
@@ -151,7 +151,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"sent before it was claimed", func(l *lab) { l.replace("ledger/0/00000/00000001.claim", "13:05:01.9", "13:05:03") }, NoBlindRepeat},
 		{"line ends were changed", replace("fail_records.csv", "second\r\n", "second\n"), BytesKept},
 		{"the header was changed", replace("retry.csv", "email,givenName\r\n", "email,givenName\n"), BytesKept},
-		{"a record is missing in the failed ones", replace("fail_records.csv", twin, ""), BytesKept},
+		{"a record is missing in the failed ones", replace("fail_records.csv", repeated, ""), BytesKept},
 		{"a retry file holds what is not of the input", replace("retry.csv", "Dan", "Don"), BytesKept},
 		{"another input", replace("summary.json", `"data_sha256": "`, `"data_sha256": "0`), InputFixed},
 		{"another value was written", replace("truth.jsonl", `"givenName":"Dan"`, `"givenName":"Don"`), InputFixed},
@@ -175,7 +175,7 @@ func TestAStoppedMigrationHasRecordsThatRemain(t *testing.T) {
 	l := newLab(t)
 	l.replace("fail.csv", "3,7,ANN@A.TEST,Attempted to update a duplicate value\n3,8,old@a.test,Attempted to update a duplicate value\n", "")
 	l.write("fail_records.csv", header)
-	l.write("remaining.csv", header+twin+old)
+	l.write("remaining.csv", header+repeated+old)
 	l.replace("truth.jsonl", `"keys":["ann@a.test","old@a.test"]`, `"keys":[]`)
 	l.replace("summary.json", `"failed": 2, "unknown": 0, "remaining": 0`, `"failed": 0, "unknown": 0, "remaining": 2`)
 	l.replace("summary.json", `"created": 2, "duplicate": 2`, `"created": 2, "duplicate": 0`)
@@ -183,7 +183,7 @@ func TestAStoppedMigrationHasRecordsThatRemain(t *testing.T) {
 	for _, b := range l.check() {
 		t.Error(b)
 	}
-	l.write("remaining.csv", header+twin)
+	l.write("remaining.csv", header+repeated)
 	if broken := l.check(); !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == OneDisposition }) {
 		t.Errorf("a remaining record is nowhere: found %v, want invariant %s", broken, OneDisposition)
 	}

@@ -127,10 +127,10 @@ func (c *checker) content() {
 			plain[name] = i
 		}
 	}
-	twins := map[string]int{}
+	sameKey := map[string]int{}
 	byUUID := map[string]*record{}
 	for _, r := range c.records {
-		twins[r.key]++
+		sameKey[r.key]++
 		if r.uuid != "" {
 			byUUID[r.uuid] = r
 		}
@@ -143,7 +143,7 @@ func (c *checker) content() {
 			r := byUUID[w.UUID]
 			// Of records with the same key the earliest gets a lost one, and
 			// it may be the other that was written.
-			if r == nil || twins[r.key] > 1 || r.misplaced {
+			if r == nil || sameKey[r.key] > 1 || r.misplaced {
 				continue
 			}
 			if i >= len(call.Entities) {
@@ -226,7 +226,7 @@ func (c *checker) claims() error {
 	}
 	batchOf := map[string]int{}
 	for _, r := range c.records {
-		if _, twin := batchOf[r.logged()]; twin {
+		if _, repeated := batchOf[r.logged()]; repeated {
 			batchOf[r.logged()] = 0
 			continue
 		}

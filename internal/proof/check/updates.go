@@ -82,7 +82,7 @@ func (c *checker) updates() error {
 		if r.key == "" {
 			s = nil
 		}
-		if first, twin := seen[r.key]; twin && r.key != "" {
+		if first, repeated := seen[r.key]; repeated && r.key != "" {
 			if !isTwice(r.error) && r.how != "unknown" && r.how != "remaining" {
 				c.tell(TrueOutcome, "line %d has the key of line %d and is %s; only the first is to be loaded", r.line, first, r.how)
 			}
