@@ -16,8 +16,9 @@ import (
 	"durable-dataload/internal/machine"
 )
 
-// engineStart is how long an engine may take until it answers.
-const engineStart = 15 * time.Second
+// engineStart is how long an engine may take until it answers: half a second, and far
+// longer on a machine that is busy.
+const engineStart = 30 * time.Second
 
 // openEmbedded starts the engine of the state folder, or uses the one that another
 // process runs there.
