@@ -19,7 +19,7 @@ const canaryWindow = 10
 // canary loads the first records, reads them back, and waits for an approval.
 func (m *migrationRun) canary(ctx workflow.Context) {
 	m.loadBatches(ctx, "canary", m.source.Canary)
-	if m.stopped || m.source.Canary == m.source.Batches {
+	if !m.canContinue() || m.source.Canary == m.source.Batches {
 		return
 	}
 	m.enter(ctx, PhaseVerifying)

@@ -54,7 +54,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if m.source.Canary > 0 {
 		m.canary(ctx)
 	}
-	if !m.stopped {
+	if m.canContinue() {
 		m.load(ctx)
 	}
 	if m.unknown() && m.canContinue() {

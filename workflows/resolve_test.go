@@ -54,15 +54,20 @@ func TestAnUndecidedDuplicateOfTheInputIsRetried(t *testing.T) {
 }
 
 func TestAForbiddenLookUpHaltsTheMigration(t *testing.T) {
-	f := newFake(t, 2)
-	f.load = firstBatches(1, allDuplicate, allUnknown)
-	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
-		return activities.Resolved{}, forbidden("may not read")
-	}
-	e := newEnvironment(t, f)
-	result, err := e.migrate(func(*migration.Spec) {})
-	if err != nil || result.Halted != "may not read" || f.count("WriteRetryFile") != 0 || f.count("WriteArtifacts") != 1 {
-		t.Errorf("%s, %v, halted %q; want the artifacts and the reason", f.story(), err, result.Halted)
+	for name, canary := range map[string]int{"in round 0": 0, "in the canary, which asks nothing then": 1} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 2)
+			f.canary = canary
+			f.load = firstBatches(1, allDuplicate, allUnknown)
+			f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+				return activities.Resolved{}, forbidden("may not read")
+			}
+			e := newEnvironment(t, f)
+			result, err := e.migrate(func(*migration.Spec) {})
+			if err != nil || result.Halted != "may not read" || f.count("WriteRetryFile") != 0 || f.count("VerifyBatch") != 0 || f.count("WriteArtifacts") != 1 {
+				t.Errorf("%s, %v, halted %q; want the artifacts and the reason", f.story(), err, result.Halted)
+			}
+		})
 	}
 }
 
