@@ -9,15 +9,24 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
+	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/source"
 )
 
 // HeartbeatTimeout is how soon a dead worker is noticed. A live one heartbeats
@@ -101,3 +110,160 @@ func (a *Activities) Close() {
 		o.common().gate.Close(ctx)
 	}
 }
+
+// Types of the errors that the workflows tell apart.
+const (
+	// Refused: this input or this target cannot be migrated. Nothing was sent.
+	Refused = "Refused"
+	// Damaged: a file of the migration's folder is not as this program writes it, or the
+	// ledger is missing.
+	Damaged = "Damaged"
+	// Unreachable: the target does not answer as it should. It may pass.
+	Unreachable = "Unreachable"
+	// InputChanged: the input is not the file that was inspected.
+	InputChanged = "InputChanged"
+	// Storage: a folder cannot be read or written. It may pass.
+	Storage = "Storage"
+	// Stopping: this worker is stopping, or the run is over, and nothing more was sent.
+	// Another worker, or this one later, can do it.
+	Stopping = "Stopping"
+	// DoesNotAddUp: the program found a bug of its own.
+	DoesNotAddUp = "DoesNotAddUp"
+)
+
+// refused makes the error that ends a migration before anything is sent.
+func refused(err error) error {
+	return temporal.NewNonRetryableApplicationError(safetext.Text(err.Error()), Refused, nil)
+}
+
+// storageError gives an error of reading or writing its type. Its text names paths, never
+// content.
+func storageError(err error) error {
+	var application *temporal.ApplicationError
+	switch {
+	case err == nil, errors.As(err, &application):
+		return err
+	case errors.Is(err, context.Canceled) && !errors.Is(err, errNotSent):
+		return context.Canceled // the activity was cancelled
+	case errors.Is(err, source.ErrInputChanged):
+		return temporal.NewNonRetryableApplicationError(err.Error(), InputChanged, nil)
+	case errors.Is(err, migration.ErrDamaged), errors.Is(err, ledger.ErrGone):
+		return temporal.NewNonRetryableApplicationError(err.Error(), Damaged, nil)
+	case errors.Is(err, artifacts.ErrDoesNotAddUp):
+		return temporal.NewNonRetryableApplicationError(err.Error(), DoesNotAddUp, nil)
+	case errors.Is(err, errNotSent):
+		return temporal.NewApplicationErrorWithOptions(err.Error(), Stopping, temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign})
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return temporal.NewApplicationError("the disk is full: "+err.Error()+"; free some space, nothing is lost", Storage)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return temporal.NewApplicationError(err.Error()+"; make it writable, nothing is lost", Storage)
+	}
+	return temporal.NewApplicationError(err.Error(), Storage)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, ledger.ErrNotFound) }
+
+// heartbeat tells Temporal that this worker is alive, until stop is called.
+func heartbeat(ctx context.Context) (stop func()) {
+	return beat(ctx, func() { activity.RecordHeartbeat(ctx) })
+}
+
+func beat(ctx context.Context, record func()) (stop func()) {
+	done := make(chan struct{})
+	var once sync.Once
+	go func() {
+		ticker := time.NewTicker(heartbeatInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				record()
+			}
+		}
+	}()
+	return func() { once.Do(func() { close(done) }) }
+}
+
+// restartable is for activities that only read, or write a function of the ledger: when
+// the worker stops they end at once, and another worker starts them again. It heartbeats
+// until done is called.
+func restartable(ctx context.Context) (_ context.Context, done func()) {
+	stop := heartbeat(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-activity.GetWorkerStopChannel(ctx):
+			cancel(errNotSent)
+		}
+	}()
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// onRun runs a restartable activity on a run that it opens.
+func onRun[R opened, In, Out any](ctx context.Context, open func(Run) (R, error), run Run, do func(R, context.Context, In) (Out, error), in In) (out Out, err error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	r, err := open(run)
+	if err != nil {
+		return out, err
+	}
+	out, err = do(r, ctx, in)
+	return out, ended(ctx, err)
+}
+
+// ended is the error of an activity that is restartable.
+func ended(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errNotSent) {
+		return storageError(errNotSent)
+	}
+	return storageError(err)
+}
+
+// workerStop is closed when the worker of an activity stops; nil if ctx is not that of an
+// activity.
+func workerStop(ctx context.Context) <-chan struct{} {
+	if !activity.IsActivity(ctx) {
+		return nil
+	}
+	return activity.GetWorkerStopChannel(ctx)
+}
+
+// stopping returns an error if this process must not begin anything new.
+func (a *Activities) stopping(ctx context.Context) error {
+	select {
+	case <-a.drain:
+		return errNotSent
+	case <-workerStop(ctx):
+		return errNotSent
+	default:
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// untilStopping derives a context that ends when this process must not begin anything new.
+func (a *Activities) untilStopping(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-a.drain:
+		case <-workerStop(ctx):
+		}
+		cancel(errNotSent)
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// errNotSent says that this worker is stopping and nothing was sent.
+var errNotSent = errors.New("this worker is stopping; nothing was sent")

@@ -1,11 +1,13 @@
 package activities
 
 import (
+	"errors"
 	"maps"
 	"strings"
 	"testing"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
 
@@ -46,5 +48,43 @@ func TestTheFailFileSoFarHasWhatHasFailed(t *testing.T) {
 	summary := r.artifacts(true)
 	if fail, err := store.Read(store.Join(r.spec.OutputDir, summary.Files.Fail)); err != nil || strings.Count(string(fail), "\n") != 2 {
 		t.Errorf("at the end the fail file is %q, %v", fail, err)
+	}
+}
+
+func TestTheFolderKeepsWhyARunFailedUntilTheNextOneBegins(t *testing.T) {
+	r := newRig(t, people(2))
+	keep := func(reason string) {
+		must[struct{}](r, r.acts.KeepFailure, FailureInput{Run: r.run, Failure: migration.Failure{At: now, Reason: reason, Spec: r.spec}})
+	}
+	kept := func() string {
+		t.Helper()
+		failure, err := r.spec.Folder.Failure()
+		if errors.Is(err, migration.ErrAbsent) {
+			return ""
+		}
+		if err != nil || failure.Spec.ID != r.spec.ID {
+			t.Fatalf("%+v, %v; want the failure with its options", failure, err)
+		}
+		return failure.Reason
+	}
+	keep("no such entity type")
+	if got := kept(); got != "no such entity type" {
+		t.Errorf("%q is kept", got)
+	}
+	r.inspect()
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept although a run has begun", got)
+	}
+
+	noError(t, r.run.Folder.Seal(r.run.ID))
+	keep("the run was over")
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept of a run that has a later one", got)
+	}
+	r.run.ID = "run-2"
+	noError(t, r.spec.Folder.Finish(false))
+	keep("it was migrated already")
+	if got := kept(); got != "" {
+		t.Errorf("%q is kept of a migration that is done", got)
 	}
 }

@@ -7,9 +7,13 @@ import (
 	"io/fs"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
+
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
@@ -179,4 +183,137 @@ func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now tim
 		ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp,
 		Began: ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock()},
 	})
+}
+
+// Checked is what CheckTarget found out for a migration.
+type Checked struct {
+	// KeylessNote is migration.Keys.Note.
+	KeylessNote string `json:"keyless_note,omitempty"`
+}
+
+// CheckTarget finds out with harmless calls, before anything is sent, whether address,
+// credentials and entity type are right, and for a migration what the target refuses as a
+// duplicate. It fails with Refused where the migration cannot work with these options, and
+// with Unreachable where the target is busy or does not answer.
+func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(run)
+	if err != nil {
+		return Checked{}, err
+	}
+	var checked Checked
+	var application *temporal.ApplicationError
+	c := o.common()
+	err = c.target.Check(c.gate.AtOnce(ctx))
+	if m, ok := o.(*migrationRun); ok && err == nil {
+		checked, err = m.checkKeys(ctx)
+	}
+	switch {
+	case err == nil:
+		return checked, nil
+	case errors.Is(err, identitycloud.ErrCredentials), errors.Is(err, identitycloud.ErrEntityType):
+		return checked, refused(err)
+	case errors.As(err, &application):
+		return checked, err
+	case ctx.Err() != nil:
+		return checked, ended(ctx, ctx.Err())
+	}
+	// Any other error may be temporary.
+	return checked, temporal.NewApplicationError(err.Error()+"; nothing was sent", Unreachable)
+}
+
+// CountEntities counts all entities of the target's type, for the summary; null if the
+// client may not count. It does not wait while the gate is closed: the end of a paused
+// migration does not depend on a number.
+func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	o, err := a.open(run)
+	if err != nil {
+		return nil, err
+	}
+	c := o.common()
+	n, err := c.target.Count(c.gate.AtOnce(ctx))
+	var api *identitycloud.APIError
+	if errors.As(err, &api) && api.IsPermission() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, temporal.NewApplicationError(err.Error(), Unreachable)
+	}
+	return &n, nil
+}
+
+// useMapping returns the mapping of this run, and keeps a copy of it in the folder. It
+// refuses another mapping than the one with which records were sent.
+func useMapping(spec migration.Spec, run Run) (*mapping.Mapping, error) {
+	folder := run.Folder.Migration()
+	if err := changeMapping(spec, run); err != nil {
+		return nil, err
+	}
+	if spec.Mapping == "" {
+		return folder.ReadMapping(spec)
+	}
+	if m, err := folder.ReadMapping(spec); !errors.Is(err, migration.ErrAbsent) {
+		return m, err
+	}
+	text, err := readMapping(spec)
+	if err != nil {
+		return nil, refused(err)
+	}
+	m, err := mapping.Parse(store.Base(spec.MappingFile), text)
+	if err != nil {
+		return nil, refused(err)
+	}
+	return m, folder.SaveMapping(text)
+}
+
+// readMapping reads the mapping file that was ordered.
+func readMapping(spec migration.Spec) ([]byte, error) {
+	text, err := store.Read(spec.MappingFile)
+	if err != nil {
+		return nil, err
+	}
+	if found := migration.MappingDigest(text); found != spec.Mapping {
+		return nil, fmt.Errorf("%s was changed since this migration was ordered; expected SHA-256 %.12s…, found %.12s…; rerun the command", spec.MappingFile, spec.Mapping, found)
+	}
+	return text, nil
+}
+
+// changeMapping lets a migration that has sent nothing resume with another mapping or
+// primary key, and refuses it otherwise. Workers of earlier runs may be about to send with
+// the old one: those runs are sealed before the claims are read, so that either such a
+// worker sees the seal, or this sees its claim.
+func changeMapping(spec migration.Spec, run Run) error {
+	folder := run.Folder.Migration()
+	before, err := folder.Spec()
+	begun := err == nil
+	switch {
+	case begun && before.Mapping == spec.Mapping && before.PrimaryKey == spec.PrimaryKey:
+		return nil
+	case begun:
+		if err := folder.SealOthers(run.ID); err != nil {
+			return err
+		}
+	case !errors.Is(err, migration.ErrAbsent):
+		return err
+	}
+	if err := folder.CheckBegun(spec); err != nil {
+		return refused(err)
+	}
+	// An index was measured with the other mapping.
+	if has, err := store.Exists(folder.Index()); !has {
+		return err
+	}
+	if begun && before.BatchSize != spec.BatchSize {
+		return refused(batchSizeError(before.BatchSize, spec.BatchSize))
+	}
+	if err := errors.Join(folder.DropIndex(), folder.DropKeys()); err != nil {
+		return err
+	}
+	if !begun {
+		return nil
+	}
+	return folder.SaveSpec(spec)
 }

@@ -18,16 +18,16 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
+	_ "gocloud.dev/blob/memblob"
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
-
-	_ "gocloud.dev/blob/memblob"
 )
 
 // patience is how long something may take that should happen at once. It only
@@ -595,4 +595,10 @@ func (r *rig) isFinished() bool {
 	finished, err := r.spec.Folder.Finished()
 	noError(r.t, err)
 	return finished
+}
+
+// The ledger is fsynced thousands of times in these tests.
+func TestMain(m *testing.M) {
+	program.UseMemory()
+	os.Exit(m.Run())
 }

@@ -2,7 +2,10 @@ package activities
 
 import (
 	"context"
+	"errors"
+	"sync"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -52,4 +55,83 @@ func (in SteerInput) steer(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// FailLimit is how many records of a load may fail.
+type FailLimit struct {
+	// Load names the LoadWorkflow, over all of its runs.
+	Load string `json:"load"`
+	// Left is how many records may fail by its calls.
+	Left int `json:"left"`
+	// Duplicates fail as well.
+	Duplicates bool `json:"duplicates,omitempty"`
+}
+
+// HoldInput names a load of which too many records have failed.
+type HoldInput struct {
+	Run  `json:"run"`
+	Load string `json:"load"`
+}
+
+// HoldLoad stops all workers from claiming further batches of a load, permanently. Calls
+// in flight run to their end.
+func (a *Activities) HoldLoad(ctx context.Context, in HoldInput) error {
+	stop := heartbeat(ctx)
+	defer stop()
+	return storageError(in.Run.Folder.Migration().Hold(in.Load))
+}
+
+// errHeld says that too many records have failed: the batch was not sent.
+var errHeld = errors.New("too many records have failed")
+
+// mayClaim returns errHeld once too many records of the load have failed: by the calls of
+// this process, which it knows first, or by what the workflow knows of all workers. A
+// batch of which a part was sent is always finished.
+func (l *loading) mayClaim(key ledger.Key) error {
+	if l.limit == nil || key.Part != "" {
+		return nil
+	}
+	if l.failures.of(l.limit.Load) > l.limit.Left {
+		return errHeld
+	}
+	held, err := l.of.Held(l.limit.Load)
+	if err == nil && held {
+		err = errHeld
+	}
+	return err
+}
+
+// countFailed counts the records that a call has failed. Call it before the slot is
+// released.
+func (l *loading) countFailed(outcomes ledger.Outcomes) {
+	if l.limit == nil {
+		return
+	}
+	c := outcomes.Counts()
+	n := c.Failed
+	if l.limit.Duplicates {
+		n += c.Duplicate
+	}
+	l.failures.add(l.limit.Load, n)
+}
+
+// failures are how many records have failed by calls of this process, by load.
+type failures struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+func (f *failures) add(load string, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil {
+		f.by = map[string]int{}
+	}
+	f.by[load] += n
+}
+
+func (f *failures) of(load string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.by[load]
 }

@@ -1,11 +1,14 @@
 package workflows
 
 import (
+	"fmt"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 )
@@ -52,4 +55,147 @@ func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
 		return ""
 	}
 	return " What has failed so far is in " + reasons.File + "."
+}
+
+// canaryWindow is how many batches of a canary are read back at once. The pace is
+// that of the gate.
+const canaryWindow = 10
+
+// canary loads the first records, reads them back, and waits for an approval.
+func (m *migrationRun) canary(ctx workflow.Context) {
+	m.loadBatches(ctx, "canary", m.source.Canary)
+	if !m.canContinue() || m.source.Canary == m.source.Batches {
+		return
+	}
+	m.enter(ctx, PhaseVerifying)
+	question, timeout := m.canaryText(ctx), m.spec.CanaryTimeout
+	if timeout > 0 {
+		question += " Without an answer it stops at " + workflow.Now(ctx).Add(timeout).UTC().Format(time.DateTime) + " UTC."
+	}
+	m.stopped = !m.decide(ctx, UpdateApprove, question, timeout)
+	if m.stopped && ctx.Err() == nil {
+		m.halted = fmt.Sprintf("the canary was not approved within %s", timeout)
+	}
+}
+
+// canaryText says what came of the canary, for the operator.
+func (m *migrationRun) canaryText(ctx workflow.Context) string {
+	c := m.progress.Rounds[0].Counts
+	text := fmt.Sprintf("The canary: of %s %d %s created, %d %s there already, %d failed, %d %s unknown. ", figures.Count(c.Records(), "record"),
+		c.Created, figures.Plural(c.Created, "was", "were"), c.Duplicate, figures.Plural(c.Duplicate, "was", "were"), c.Failed, c.Unknown, figures.Plural(c.Unknown, "is", "are"))
+	found, err := readBackBatches(ctx, m.ref, m.source.Canary)
+	text += "Read back: " + found.Text()
+	if err != nil {
+		text += " Not all could be read back: " + Cause(err) + "."
+	}
+	var forecast activities.Forecast
+	if err := execute(ctx, "how long will the rest take?", a.Forecast, activities.ForecastInput{Run: m.ref, Loaded: m.source.Canary}, &forecast); err == nil {
+		text += " " + forecastText(forecast)
+	}
+	return text
+}
+
+// readBackBatches reads back the first batches of a migration. Records that are
+// not there are looked up again for a few minutes. The error says why not all
+// were read back; what was found until then comes with it.
+func readBackBatches(ctx workflow.Context, run activities.Run, batches int) (found migration.VerifyResult, err error) {
+	var f flight
+	until := workflow.Now(ctx).Add(invisibleFor)
+	for batch := 1; batch <= batches && f.waitForRoom(ctx, canaryWindow); batch++ {
+		f.start(ctx, func(ctx workflow.Context) {
+			r, err := readBack(ctx, fmt.Sprintf("read back batch %d of 1 to %d", batch, batches), activities.VerifyInput{Run: run, Batch: batch, Until: until})
+			if err != nil {
+				f.lose(ctx, err)
+				return
+			}
+			found.Add(r)
+		})
+	}
+	f.drain(ctx)
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case f.halted != "":
+		err = temporal.NewApplicationError(f.halted, activities.Unreachable)
+	}
+	return found, err
+}
+
+func forecastText(f activities.Forecast) string {
+	if f.Calls == 0 {
+		return fmt.Sprintf("%s %s left.", figures.Count(f.Left, "batch"), figures.Plural(f.Left, "is", "are"))
+	}
+	return fmt.Sprintf("The median call took %s, the longest %s: the %s left %s about %s at the pace that is set.",
+		f.Median.Round(time.Millisecond), f.Longest.Round(time.Millisecond), figures.Count(f.Left, "batch"), figures.Plural(f.Left, "takes", "take"), f.Takes.Round(time.Second))
+}
+
+// Too many failed records hold a migration (--max-failed). The migration knows the
+// limit of the whole, each round how many of its own records may fail.
+
+// signalMostFailed tells a round, while it runs, how many records may fail.
+const signalMostFailed = "most-failed"
+
+func receiveMostFailed(ctx workflow.Context, receive func(workflow.Context, *int)) {
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for {
+			var most *int
+			if !workflow.GetSignalChannel(ctx, signalMostFailed).Receive(ctx, &most) {
+				return
+			}
+			receive(ctx, most)
+		}
+	})
+}
+
+func sendMostFailed(ctx workflow.Context, children []string, most func() *int) {
+	for _, id := range children {
+		_ = workflow.SignalExternalWorkflow(ctx, id, "", signalMostFailed, most()).Get(ctx, nil) // it may have ended just now
+	}
+}
+
+// sendMostFailed tells the children that run of a new limit.
+func (m *migrationRun) sendMostFailed(ctx workflow.Context) {
+	if p := m.progress.Phase; p == PhaseLoading || p == PhaseRetrying {
+		sendMostFailed(ctx, m.progress.Children, m.mostFailed)
+	}
+}
+
+// decideOnFailed waits for a decision while too many records have failed, and says
+// whether the migration continues. The limit may have been raised since.
+func (m *migrationRun) decideOnFailed(ctx workflow.Context) bool {
+	if most := m.mostFailed(); most == nil || *most >= 0 {
+		return ctx.Err() == nil
+	}
+	return m.decide(ctx, UpdateResume, fmt.Sprintf("%d of %s %s failed, more than --max-failed %s allows.", m.failed(), figures.Count(m.source.Records, "record"), figures.Plural(m.failed(), "has", "have"), m.steering.MaxFailed), 0)
+}
+
+// mostFailed is how many more records may fail; nil is any number.
+func (m *migrationRun) mostFailed() *int {
+	limit, err := migration.ParseMaxFailed(m.steering.MaxFailed)
+	most, limited := limit.Of(m.source.Records)
+	if err != nil || !limited {
+		return nil
+	}
+	most -= m.failed()
+	return &most
+}
+
+// mostFailedAgain is mostFailed for a round that counts what was loaded before
+// again: duplicates fail in it that turned out not to have failed.
+func (m *migrationRun) mostFailedAgain() *int {
+	rounds := m.progress.Rounds
+	m.progress.Rounds = nil
+	most := m.mostFailed()
+	if most != nil && !m.spec.Delta && len(rounds) > 0 && rounds[0].isResolved() {
+		*most += rounds[0].Duplicate - rounds[0].Resolved.Failed
+	}
+	return most
+}
+
+// failed is how many records have failed in the rounds that have ended.
+func (m *migrationRun) failed() (n int) {
+	for _, r := range m.progress.Rounds {
+		n += r.failed(m.spec.Delta)
+	}
+	return n
 }

@@ -1,8 +1,11 @@
 package migration
 
 import (
+	"context"
 	"errors"
+	"time"
 
+	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
 )
 
@@ -116,3 +119,73 @@ func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}
 func (f Folder) Held(load string) (bool, error) { return store.Exists(f.path(heldName(load))) }
 
 func heldName(load string) string { return "held-" + load }
+
+// Failure is why the last run of a migration has no result: it could not run, was stopped
+// before anything was sent, or ended without its result files. The folder keeps it for
+// status, since the Temporal service may be gone by then.
+type Failure struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"` // for people
+	// Stopped says that an operator stopped it.
+	Stopped bool `json:"stopped,omitempty"`
+	// Spec are the options of that run; a migration that could not start has no
+	// spec.json.
+	Spec Spec `json:"spec"`
+}
+
+const failureFile = "failure.json"
+
+// SaveFailure keeps why a run has no result.
+func (f Folder) SaveFailure(failure Failure) error { return f.save(failureFile, failure) }
+
+// Failure returns why the last run has no result, or ErrAbsent where it has one or is still
+// running.
+func (f Folder) Failure() (Failure, error) { return load[Failure](f.path(failureFile)) }
+
+// DropFailure is for a run that has started.
+func (f Folder) DropFailure() error { return store.Remove(f.path(failureFile)) }
+
+// Inputs is the folder of staged inputs in a work location.
+func Inputs(work string) string { return store.Join(work, "inputs") }
+
+// ErrInputGrows says that an input has changed since it was digested.
+var ErrInputGrows = errors.New("the file changed while it was read")
+
+// BringInput copies a plain file of this machine into the inputs of a work location,
+// unless it is there already. in had the digest sha256hex and size bytes when it was found;
+// the error is ErrInputGrows where it has changed since.
+func BringInput(ctx context.Context, work string, in stage.Input, sha256hex string, size int64, progress func(bytes int64)) error {
+	if there, err := store.Stat(stage.Path(Inputs(work), sha256hex)); err == nil && there.Size == size {
+		return nil
+	}
+	brought, err := stage.File(ctx, Inputs(work), in, progress)
+	if err == nil && brought.SHA256 != sha256hex {
+		err = errors.Join(ErrInputGrows, DropInput(work, brought.Path))
+	}
+	return err
+}
+
+// DropInput removes a staged input that no migration of the work location needs any more. Those
+// that are done have a copy of their own. Where a migration cannot be read, the input stays.
+func DropInput(work, path string) error {
+	folders, err := All(work)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		spec, err := folder.Spec()
+		if errors.Is(err, ErrAbsent) || err == nil && spec.DataFile != path {
+			continue
+		}
+		if err != nil && !store.IsOutage(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if finished, err := folder.Finished(); !finished {
+			return err
+		}
+	}
+	return store.Remove(path)
+}

@@ -2,12 +2,19 @@ package store
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // An upload that takes long is aborted with its context.
@@ -88,5 +95,115 @@ func content(t *testing.T, name, want string) {
 	got, err := Read(name)
 	if err != nil || string(got) != want {
 		t.Errorf("%s: %.40q (%d bytes, %v), want %.40q", name, got, len(got), err, want)
+	}
+}
+
+// answering is a store that gives the same answer to every request.
+func answering(t *testing.T, status int, body string) *httptest.Server {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// A store that cannot be reached, or refuses, has not answered that a file is missing.
+func TestAFailedRequestIsNotAbsence(t *testing.T) {
+	if os.Getenv("DATALOAD_TEST_URL") != "" {
+		t.Skip("the clients take the environment once, and it is that of another bucket")
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "invented")
+	t.Setenv("AZURE_STORAGE_KEY", base64.StdEncoding.EncodeToString([]byte("invented")))
+	google := answering(t, http.StatusForbidden, `{"error": {"code": 403, "message": "no permission, or it does not exist"}}`)
+	s3 := answering(t, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
+	for what, c := range map[string]struct {
+		name string
+		read func(name string) error
+	}{
+		// A name with an empty label is not sent to a resolver. The client retries for some
+		// seconds nevertheless.
+		"Azure, host not found": {"azblob://container/file?protocol=http&domain=invented..example", exists},
+		"Google, forbidden":     {"gs://bucket/file", exists},
+		"Google, no reading":    {"gs://bucket/file", func(name string) error { _, err := Read(name); return err }},
+		"Google, no removing":   {"gs://bucket/file", Remove},
+		"S3, no bucket":         {"s3://bucket/file?region=us-east-1&endpoint=" + s3.URL, func(name string) error { _, err := Read(name); return err }},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Setenv("STORAGE_EMULATOR_HOST", google.Listener.Addr().String())
+			err := c.read(c.name)
+			t.Log(err)
+			if err == nil || errors.Is(err, fs.ErrNotExist) || !IsOutage(err) {
+				t.Errorf("%v; want an outage that is not %v", err, fs.ErrNotExist)
+			}
+		})
+	}
+}
+
+// exists gives an error if it is not known whether there is a file.
+func exists(name string) error {
+	there, err := Exists(name)
+	if err == nil && there {
+		err = errors.New("it is there")
+	}
+	return err
+}
+
+func TestForEachOrderedConsumesInOrder(t *testing.T) {
+	const n = 100
+	var got []int
+	var atOnce, most atomic.Int64
+	err := ForEachOrdered(t.Context(), "s3://bucket/folder", n, func(_ context.Context, i int) (int, error) {
+		if now := atOnce.Add(1); now > most.Load() {
+			most.Store(now)
+		}
+		defer atOnce.Add(-1)
+		time.Sleep(time.Duration(i%3) * time.Millisecond)
+		return i, nil
+	}, func(i int) error { got = append(got, i); return nil })
+	want := make([]int, n)
+	for i := range want {
+		want[i] = i
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v; want 0 to %d in order", got, err, n-1)
+	}
+	if most.Load() < 2 {
+		t.Error("one at a time, want some at once")
+	}
+}
+
+func TestForEachOrderedEndsEarly(t *testing.T) {
+	for name, c := range map[string]struct{ produced, taken, want error }{
+		"enough":        {nil, fmt.Errorf("no more: %w", ErrEnough), nil},
+		"produce fails": {io.ErrUnexpectedEOF, nil, io.ErrUnexpectedEOF},
+		"consume fails": {nil, io.ErrShortWrite, io.ErrShortWrite},
+		"canceled":      {nil, nil, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			taken := 0
+			err := ForEachOrdered(ctx, t.TempDir(), 1000, func(_ context.Context, i int) (int, error) {
+				if i == 5 {
+					return i, c.produced
+				}
+				return i, nil
+			}, func(i int) error {
+				taken++
+				if i != 5 {
+					return nil
+				}
+				if name == "canceled" {
+					cancel()
+				}
+				return c.taken
+			})
+			if !errors.Is(err, c.want) || c.want == nil && err != nil || taken > 500 {
+				t.Errorf("%v after %d, want %v after a few", err, taken, c.want)
+			}
+		})
 	}
 }
