@@ -116,9 +116,7 @@ func TestExistingFilesAreNotOverwritten(t *testing.T) {
 		}
 		// Of another program, or of a migration that has ended.
 		file := Name(name, Stamp(second), extension)
-		if err := os.WriteFile(filepath.Join(out, file), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(out, file), nil, 0o600))
 		got, err := ReserveStamp(out, "owner", "results", second)
 		want := Stamp(second.Add(time.Second))
 		if err != nil || got != want {
@@ -130,9 +128,7 @@ func TestExistingFilesAreNotOverwritten(t *testing.T) {
 	}
 	out := t.TempDir()
 	// A link that leads nowhere is a name that is taken.
-	if err := os.Symlink("nowhere", filepath.Join(out, Name("retry", Stamp(second), "csv"))); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Symlink("nowhere", filepath.Join(out, Name("retry", Stamp(second), "csv"))))
 	got, err := ReserveRetryName(out, "owner", "round 1", second)
 	if want := Name("retry", Stamp(second.Add(time.Second)), "csv"); err != nil || got != want {
 		t.Errorf("beside a retry file: %q, %v; want %q", got, err, want)
@@ -141,9 +137,7 @@ func TestExistingFilesAreNotOverwritten(t *testing.T) {
 
 func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
-	if err := CheckFolder(dir); err != nil {
-		t.Fatal(err)
-	}
+	must(t, CheckFolder(dir))
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v; want mode 0700", info, err)
 	}
@@ -151,9 +145,7 @@ func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 		t.Errorf("the check has left %v", left)
 	}
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, nil, 0o600))
 	for _, bad := range []string{file, filepath.Join(file, "below")} {
 		if err := CheckFolder(bad); err == nil || !strings.Contains(err.Error(), "--output-dir") || !strings.Contains(err.Error(), bad) {
 			t.Errorf("%s: %v; want an error that names the folder and the option", bad, err)
@@ -162,9 +154,7 @@ func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 	if os.Geteuid() == 0 {
 		return // root writes everywhere
 	}
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(dir, 0o500))
 	if err := CheckFolder(dir); err == nil || !strings.Contains(err.Error(), "writable") {
 		t.Errorf("a folder that is read-only: %v; want an error that says so", err)
 	}
@@ -172,9 +162,7 @@ func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 
 func TestDropRemovesAFile(t *testing.T) {
 	out := t.TempDir()
-	if err := os.WriteFile(filepath.Join(out, "retry.csv"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(filepath.Join(out, "retry.csv"), nil, 0o600))
 	for range 2 { // gone already is no error
 		if err := Drop(out, "retry.csv"); err != nil {
 			t.Errorf("Drop: %v", err)

@@ -24,9 +24,7 @@ func ptr[T any](v T) *T { return &v }
 func reportOf(t *testing.T, s migration.Summary, d Details) string {
 	t.Helper()
 	page, err := report(stamp, s, d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(page)
 }
 
@@ -124,9 +122,7 @@ func TestASampleReport(t *testing.T) {
 		t.Skip("REPORT_SAMPLE is not set")
 	}
 	for name, s := range samples() {
-		if err := os.WriteFile(filepath.Join(folder, name+".html"), []byte(reportOf(t, s.Summary, s.Details)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(folder, name+".html"), []byte(reportOf(t, s.Summary, s.Details)), 0o600))
 	}
 }
 
@@ -323,9 +319,7 @@ func TestTheReportCanBeRead(t *testing.T) {
 		for _, m := range regexp.MustCompile(`--(\w+): #(\w\w)(\w\w)(\w\w);`).FindAllStringSubmatch(scheme, -1) {
 			linear := func(hex string) float64 {
 				n, err := strconv.ParseUint(hex, 16, 8)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				v := float64(n) / 255
 				if v <= 0.04045 {
 					return v / 12.92
@@ -398,9 +392,7 @@ func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	page, err := report(stamp, s, Details{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, want := range []string{`<th scope="row">of these keyless</th><td class="n">10</td><td class="n">33.3 %</td>`, "10 of 30 records are keyless"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report has no %s", want)

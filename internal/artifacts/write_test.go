@@ -47,9 +47,7 @@ var sampleCounts = migration.Counts{Total: 10, Created: 2, Recovered: 2, Failed:
 func newSet(t *testing.T, dir, unresolved string, retry ...string) *Set {
 	t.Helper()
 	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: inputHeader, Retry: retry, Unresolved: unresolved})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return s
 }
 
@@ -66,15 +64,11 @@ func add(t *testing.T, s *Set, records ...Record) {
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := map[string]string{}
 	for _, f := range files {
 		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		all[f.Name()] = string(data)
 	}
 	return all
@@ -94,16 +88,10 @@ func expectGolden(t *testing.T, folder string, got map[string]string) {
 	t.Helper()
 	folder = filepath.Join("testdata", folder)
 	if *update {
-		if err := os.RemoveAll(folder); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.RemoveAll(folder))
+		must(t, os.MkdirAll(folder, 0o755))
 		for name, text := range got {
-			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644))
 		}
 	}
 	want := contents(t, folder)
@@ -124,16 +112,12 @@ func TestEveryDispositionHasItsFile(t *testing.T) {
 		s := newSet(t, dir, "retry_Nov_22_2026_14_00_00.csv", "retry_Nov_22_2026_13_06_00.csv")
 		add(t, s, sample...)
 		counts, files, err := s.Commit(t.Context(), len(sample))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if counts != sampleCounts || counts.Sum() != counts.Total {
 			t.Errorf("counts %+v, want %+v", counts, sampleCounts)
 		}
 		summary := summaryOf(counts, files)
-		if err := WriteSummary(dir, stamp, summary, Details{Reasons: s.Reasons()}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, WriteSummary(dir, stamp, summary, Details{Reasons: s.Reasons()}))
 		got := contents(t, dir)
 		if round == 0 {
 			before = got
@@ -178,9 +162,7 @@ var sampleUpdates = []Record{
 func newDeltaSet(t *testing.T, dir string) *Set {
 	t.Helper()
 	s, err := NewSet(Options{Dir: dir, Stamp: stamp, Header: inputHeader, Unresolved: "retry.csv", Updates: "legacyId"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return s
 }
 
@@ -189,9 +171,7 @@ func TestUpdatesHaveSeparateFiles(t *testing.T) {
 	s := newDeltaSet(t, dir)
 	add(t, s, sampleUpdates...)
 	counts, files, err := s.Commit(t.Context(), len(sampleUpdates))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if want := (migration.Counts{Total: 5, Created: 1, Updated: 2, Failed: 2}); counts != want || counts.Sum() != 5 {
 		t.Errorf("counts %+v, want %+v", counts, want)
 	}
@@ -235,20 +215,14 @@ func TestUpdatesThatDoNotAddUpGetNoName(t *testing.T) {
 		dir := t.TempDir()
 		s := newDeltaSet(t, dir)
 		add(t, s, sampleUpdates...)
-		if err := errors.Join(s.updates.flush(), s.unfit.flush()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(s.updates.flush(), s.unfit.flush()))
 		path, old, new := tamper(s)
 		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !bytes.Contains(data, []byte(old)) {
 			t.Fatalf("%s: %q does not hold %q", name, data, old)
 		}
-		if err := os.WriteFile(path, bytes.Replace(data, []byte(old), []byte(new), 1), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, bytes.Replace(data, []byte(old), []byte(new), 1), 0o600))
 		if _, _, err := s.Commit(t.Context(), len(sampleUpdates)); !errors.Is(err, ErrDoesNotAddUp) {
 			t.Errorf("%s: %v, want %v", name, err, ErrDoesNotAddUp)
 		}
@@ -262,15 +236,11 @@ func TestEmptyFilesAreNotWritten(t *testing.T) {
 	dir := t.TempDir()
 	// A run that was stopped earlier has left one.
 	stale := filepath.Join(dir, Name("remaining", stamp, "csv"))
-	if err := os.WriteFile(stale, []byte("stale"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(stale, []byte("stale"), 0o600))
 	s := newSet(t, dir, "retry_Nov_22_2026_14_00_00.csv")
 	add(t, s, sample[0])
 	counts, files, err := s.Commit(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	got := contents(t, dir)
 	want := map[string]string{
 		"success_" + stamp + ".csv":      "batch,line,uuid,email,round,how\n1,2,uuid-2,created@example.com,0,created\n",
@@ -291,9 +261,7 @@ func TestARetryFileThatWasNotLoadedBecomesTheUnresolvedOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "retry_2.csv")
 	for _, unknown := range []bool{true, false} {
-		if err := os.WriteFile(path, []byte("a part of it"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte("a part of it"), 0o600))
 		s := newSet(t, dir, "retry_2.csv", "retry_1.csv")
 		record, retry := sample[0], []string{"retry_1.csv"}
 		if unknown {
@@ -301,9 +269,7 @@ func TestARetryFileThatWasNotLoadedBecomesTheUnresolvedOne(t *testing.T) {
 		}
 		add(t, s, record)
 		_, files, err := s.Commit(t.Context(), 1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if (files.Unresolved != nil) != unknown || unknown && *files.Unresolved != "retry_2.csv" || !slices.Equal(files.Retry, retry) {
 			t.Errorf("unknown %v: files %+v, want %q", unknown, files, retry)
 		}
@@ -354,24 +320,18 @@ func TestASetThatDoesNotAddUpGetsNoName(t *testing.T) {
 			dir := t.TempDir()
 			s := newSet(t, dir, "retry.csv")
 			add(t, s, sample...)
-			if err := errors.Join(s.success.flush(), s.fail.flush(), s.failed.Flush(), s.unknown.Flush(), s.remain.Flush()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errors.Join(s.success.flush(), s.fail.flush(), s.failed.Flush(), s.unknown.Flush(), s.remain.Flush()))
 			path := map[string]string{
 				"success": s.success.TemporaryPath(), "fail": s.fail.TemporaryPath(), "fail_records": s.failed.TemporaryPath(),
 				"retry": s.unknown.TemporaryPath(), "remaining": s.remain.TemporaryPath(),
 			}[tc.kind]
 			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			tampered := tc.tamper(bytes.Clone(data))
 			if bytes.Equal(data, tampered) {
 				t.Fatalf("the test has changed nothing in %q", data)
 			}
-			if err := os.WriteFile(path, tampered, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(path, tampered, 0o600))
 			if _, _, err := s.Commit(t.Context(), len(sample)); !errors.Is(err, ErrDoesNotAddUp) {
 				t.Errorf("%s holds %q\nCommit: %v, want %v", tc.kind, tampered, err, ErrDoesNotAddUp)
 			}
@@ -427,13 +387,9 @@ func TestARetryFileIsCounted(t *testing.T) {
 	for _, records := range []int{2, 1, 3} {
 		dir := t.TempDir()
 		w, err := NewRetryWriter(dir, "retry.csv", inputHeader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, r := range []Record{sample[2], sample[9]} {
-			if err := w.Add(r.Raw); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Add(r.Raw))
 		}
 		err = w.Commit(t.Context(), records)
 		got := contents(t, dir)
@@ -452,9 +408,7 @@ func TestARetryFileIsCounted(t *testing.T) {
 func expectPrivate(t *testing.T, dir string) {
 	t.Helper()
 	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range files {
 		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: mode %v (%v), want 0600", f.Name(), info.Mode().Perm(), err)
@@ -469,13 +423,9 @@ func TestAValueThatLooksLikeAFormulaIsKept(t *testing.T) {
 	for i, formula := range formulas {
 		add(t, s, Record{Batch: 1, Line: int64(2 * i), Email: formula, Raw: []byte("x,y\n"), Record: ledger.Record{Outcome: ledger.Failed, Error: formula}})
 	}
-	if err := s.fail.flush(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.fail.flush())
 	f, err := os.Open(s.fail.TemporaryPath())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	rows, err := csv.NewReader(f).ReadAll()
 	if err != nil || len(rows) != len(formulas)+1 {
@@ -503,18 +453,12 @@ func TestTheFilesOfARollbackHoldEveryRecordOnce(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		s, err := NewRollbackSet(dir, "stamp")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, line := range c.success {
-			if err := s.Success(1, line, "u", "a@example.com"); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.Success(1, line, "u", "a@example.com"))
 		}
 		for _, line := range c.fail {
-			if err := s.Fail(1, line, "a reason"); err != nil {
-				t.Fatal(err)
-			}
+			must(t, s.Fail(1, line, "a reason"))
 		}
 		err = s.Commit(t.Context(), c.total)
 		if c.ok && err != nil || !c.ok && !errors.Is(err, ErrDoesNotAddUp) {
@@ -530,5 +474,12 @@ func TestTheFilesOfARollbackHoldEveryRecordOnce(t *testing.T) {
 				t.Errorf("the file is %q", data)
 			}
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -46,9 +46,7 @@ func all(t *testing.T, list *List) (all []Duplicate) {
 	t.Helper()
 	for i := range list.Count() {
 		d, err := list.At(i)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		all = append(all, d)
 	}
 	return all
@@ -58,9 +56,7 @@ func TestFindInABucketLeavesNothingOnTheDisk(t *testing.T) {
 	here := t.TempDir()
 	t.Chdir(here)
 	list, err := Find(t.Context(), keyed([]string{"a", "b", "A"}), "mem://dupkeys/work/list")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer list.Close()
 	if got := all(t, list); !slices.Equal(got, []Duplicate{{3, 6, 1, 2}}) {
 		t.Errorf("%v, want the third of the first", got)
@@ -89,9 +85,7 @@ func TestFindFindsWhatAMapFinds(t *testing.T) {
 			}
 			dir := t.TempDir()
 			list, err := Find(t.Context(), keyed(keys), filepath.Join(dir, "list"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			defer list.Close()
 			want := findByMap(keys)
 			if got := all(t, list); !slices.Equal(got, want) {
@@ -123,9 +117,7 @@ func sample(r *rand.Rand, n int) (records []int64) {
 func holdsOnly(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var found []string
 	for _, e := range entries {
 		found = append(found, e.Name())
@@ -167,18 +159,12 @@ func TestFindLeavesNothingWhereItFails(t *testing.T) {
 func TestADamagedListIsDetected(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
 	made, err := Find(t.Context(), keyed([]string{"a", "b", "A", "a"}), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	made.Close()
 	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	open := func(content []byte) error {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, content, 0o600))
 		list, err := Open(path)
 		if err != nil {
 			return err
@@ -191,9 +177,7 @@ func TestADamagedListIsDetected(t *testing.T) {
 		}
 		return nil
 	}
-	if err := open(whole); err != nil {
-		t.Fatal(err)
-	}
+	must(t, open(whole))
 	for i := range whole {
 		damaged := slices.Clone(whole)
 		damaged[i] ^= 4
@@ -221,4 +205,11 @@ func BenchmarkFind(b *testing.B) {
 		list.Close()
 	}
 	b.ReportMetric(float64(len(keys))*float64(b.N)/b.Elapsed().Seconds(), "keys/s")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -21,9 +21,7 @@ func TestAClaimIsWonOnce(t *testing.T) {
 		t.Errorf("ClaimOf before the claim: %v, want %v", err, ErrNotFound)
 	}
 	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 123, time.UTC), Clock: "one", Date: &Skew{Low: -time.Second, High: 2}}
-	if err := l.Claim(ctx, key, claim); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Claim(ctx, key, claim))
 	if err := l.Claim(ctx, key, Claim{Clock: "another"}); !errors.Is(err, ErrClaimed) {
 		t.Errorf("the second claim: %v, want %v", err, ErrClaimed)
 	}
@@ -115,9 +113,7 @@ func TestAnUpdateReplacesADuplicate(t *testing.T) {
 	after := func(round int) (letters string, byUpdate int) {
 		t.Helper()
 		records, err := l.After(ctx, round, 3, 6)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, r := range records {
 			letters += string(rune(r.Outcome))
 			if r.ByUpdate {
@@ -480,9 +476,7 @@ func TestASplitEntryDecidesRecordsThatItsHalvesMustNotSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	held, err := l.Decided(ctx, ByCall, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	first, second := held.Halves([]int{0, 1, 2, 4, 5})
 	if !slices.Equal(first, []int{0}) || !slices.Equal(second, []int{2, 5}) {
 		t.Fatalf("the halves are %v and %v", first, second)

@@ -109,9 +109,7 @@ func testStore(t *testing.T, newStore func(t *testing.T) (open func() Store)) {
 
 	t.Run("a value never changes", func(t *testing.T) {
 		open := newStore(t)
-		if err := open().Create(ctx, name, []byte("first")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, open().Create(ctx, name, []byte("first")))
 		for _, second := range []string{"second", "", "first"} {
 			if err := open().Create(ctx, name, []byte(second)); !errors.Is(err, ErrExists) {
 				t.Errorf("Create %q over %q: %v, want %v", second, "first", err, ErrExists)
@@ -179,9 +177,7 @@ func testStore(t *testing.T, newStore func(t *testing.T) (open func() Store)) {
 func TestFolderIsForTheOwnerOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ledger")
 	l := New(NewFolder(dir))
-	if err := l.Claim(t.Context(), Key{Batch: 1001}, Claim{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Claim(t.Context(), Key{Batch: 1001}, Claim{}))
 	found := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -210,9 +206,7 @@ func TestFolderIsForTheOwnerOnly(t *testing.T) {
 func TestAnUnwritableFolderIsReported(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, nil, 0o600))
 	err := New(NewFolder(filepath.Join(file, "ledger"))).Claim(t.Context(), Key{Batch: 1}, Claim{})
 	if err == nil || errors.Is(err, ErrClaimed) {
 		t.Errorf("Claim below a file: %v, want the error of the file system", err)
@@ -226,21 +220,13 @@ func TestALostLedgerIsNotCreatedAgain(t *testing.T) {
 		t.Errorf("not begun: %v, want %v", err, ErrGone)
 	}
 	for range 2 {
-		if err := BeginFolder(path); err != nil {
-			t.Fatal(err)
-		}
+		must(t, BeginFolder(path))
 	}
 	f, err := OpenFolder(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l := New(f)
-	if err := l.Claim(ctx, Key{Batch: 1}, Claim{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Claim(ctx, Key{Batch: 1}, Claim{}))
+	must(t, os.RemoveAll(path))
 	for batch := range 3 {
 		if err := l.Claim(ctx, Key{Batch: batch + 1}, Claim{}); !errors.Is(err, ErrGone) {
 			t.Errorf("batch %d of a ledger that was removed: %v, want %v", batch+1, err, ErrGone)
@@ -364,4 +350,11 @@ func TestRetriesEndWithTheirContext(t *testing.T) {
 			t.Errorf("won %v, %v after %s; want the store's error when ctx ends", won, err, time.Since(start))
 		}
 	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

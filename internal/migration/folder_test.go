@@ -81,9 +81,7 @@ func TestSummaryJSONIsStable(t *testing.T) {
 	// Scripts depend on the names, on null for what is not there, and on
 	// retry being a list.
 	data, err := json.Marshal(Summary{Rounds: []Round{{}}, Files: Files{Retry: []string{}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const want = `{"workflow_id":"","data_file":"","data_sha256":"","entity_type":"","apid_uri":"",` +
 		`"started_at":"0001-01-01T00:00:00Z","finished_at":"0001-01-01T00:00:00Z",` +
 		`"records":{"total":0,"created":0,"recovered":0,"updated":0,"failed":0,"unknown":0,"remaining":0},` +
@@ -122,9 +120,7 @@ func TestAFolderReturnsWhatWasSaved(t *testing.T) {
 		}
 		for _, workers := range []int{10, 20} { // the options of the last run hold
 			spec.Workers = workers
-			if err := f.SaveSpec(spec); err != nil {
-				t.Fatal(err)
-			}
+			must(t, f.SaveSpec(spec))
 			if got, err := f.Spec(); err != nil || !reflect.DeepEqual(got, spec) {
 				t.Errorf("%s: Spec: %+v, %v\nwant %+v", name, got, err, spec)
 			}
@@ -155,9 +151,7 @@ func TestAFolderReturnsWhatWasSaved(t *testing.T) {
 
 		unresolved := "retry_2.csv"
 		summary := Summary{DataFile: "users.csv", Records: Counts{Total: 1, Unknown: 1}, Files: Files{Retry: []string{unresolved}, Unresolved: &unresolved}}
-		if err := f.SaveSummary(summary); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.SaveSummary(summary))
 		if got, err := f.Summary(); err != nil || !reflect.DeepEqual(got, summary) {
 			t.Errorf("%s: Summary: %+v, %v; want %+v", name, got, err, summary)
 		}
@@ -165,9 +159,7 @@ func TestAFolderReturnsWhatWasSaved(t *testing.T) {
 		if finished, err := f.Finished(); finished || err != nil {
 			t.Errorf("%s: Finished before Finish", name)
 		}
-		if err := f.Finish(false); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.Finish(false))
 		if finished, err := f.Finished(); !finished || err != nil {
 			t.Errorf("%s: not Finished after Finish", name)
 		}
@@ -203,9 +195,7 @@ func TestASealIsForOneRun(t *testing.T) {
 		t.Errorf("before: %v, %v; want no seal", sealed, err)
 	}
 	for range 2 {
-		if err := f.Seal("run-1"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.Seal("run-1"))
 	}
 	if sealed, err := f.Sealed("run-1"); !sealed || err != nil {
 		t.Errorf("after: %v, %v; want the seal", sealed, err)
@@ -222,13 +212,9 @@ func TestASealIsForOneRun(t *testing.T) {
 
 func TestADamagedFileIsRefused(t *testing.T) {
 	f := In(t.TempDir(), "key")
-	if err := f.SaveSpec(Spec{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.SaveSpec(Spec{}))
 	path := filepath.Join(f.Path(), "spec.json")
-	if err := os.WriteFile(path, []byte(`{"id":`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(`{"id":`), 0o600))
 	if _, err := f.Spec(); err == nil || errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), path) {
 		t.Errorf("Spec: %v, want an error that names %s", err, path)
 	}
@@ -236,22 +222,16 @@ func TestADamagedFileIsRefused(t *testing.T) {
 
 func TestDropIndexRemovesIndexAndCopy(t *testing.T) {
 	f := In(t.TempDir(), "key")
-	if err := f.Make(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Make())
 	for range 2 { // gone already is no error
 		if err := f.DropIndex(); err != nil {
 			t.Errorf("DropIndex: %v", err)
 		}
 	}
 	for _, path := range []string{f.Index(), f.Staged()} {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, nil, 0o600))
 	}
-	if err := f.DropIndex(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.DropIndex())
 	if left, _ := os.ReadDir(f.Path()); len(left) != 0 {
 		t.Errorf("%v is left, want nothing", left)
 	}
@@ -282,9 +262,7 @@ func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
 func expectPrivate(t *testing.T, dir string) {
 	t.Helper()
 	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range files {
 		if f.IsDir() {
 			expectPrivate(t, filepath.Join(dir, f.Name()))
@@ -307,15 +285,11 @@ func TestAFolderKeepsMappingsByTheirDigest(t *testing.T) {
 	if _, err := f.Mapping(digest); !errors.Is(err, ErrAbsent) {
 		t.Errorf("before it is saved: %v, want ErrAbsent", err)
 	}
-	if err := f.SaveMapping(text); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.SaveMapping(text))
 	if got, err := f.Mapping(digest); err != nil || string(got) != string(text) {
 		t.Errorf("%q, %v; want %q", got, err, text)
 	}
-	if err := os.WriteFile(f.mapping(digest), []byte("others: fail\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(f.mapping(digest), []byte("others: fail\n"), 0o600))
 	if _, err := f.Mapping(digest); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged copy: %v, want it to be said", err)
 	}
@@ -338,19 +312,13 @@ func TestAnotherMappingIsRefusedOnceTheLedgerHasAnEntry(t *testing.T) {
 		}
 	}
 	expect("an empty folder", asked)
-	if err := f.SaveSpec(begun); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.SaveSpec(begun))
 	expect("nothing was sent", asked)
-	if err := os.MkdirAll(f.Ledger()+"/0", 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(f.Ledger()+"/0", 0o700))
 	expect("something was sent", asked, "begun.yaml", "asked.yaml", f.mapping(begun.Mapping))
 	expect("the same", begun)
 	expect("none", Spec{}, "begun.yaml", "the built-in mapping")
-	if err := f.SaveSpec(Spec{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.SaveSpec(Spec{}))
 	expect("begun with none", asked, "the built-in mapping", "asked.yaml", "leave out --mapping")
 }
 
@@ -360,13 +328,9 @@ func TestOtherRunsAreSealed(t *testing.T) {
 		t.Errorf("without a folder: %v", err)
 	}
 	for _, run := range []string{"a", "b", "c"} {
-		if err := f.Enter(run); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.Enter(run))
 	}
-	if err := f.SealOthers("c"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.SealOthers("c"))
 	for run, want := range map[string]bool{"a": true, "b": true, "c": false} {
 		if got, err := f.Sealed(run); err != nil || got != want {
 			t.Errorf("run %s sealed: %v, %v; want %v", run, got, err, want)
@@ -377,9 +341,7 @@ func TestOtherRunsAreSealed(t *testing.T) {
 func TestEachFolderHasItsOwnOwner(t *testing.T) {
 	one, two := In(t.TempDir(), "0123456789ab"), In(t.TempDir(), "0123456789ab") // of two state folders
 	first, err := one.Owner()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	again, err := one.Owner()
 	if err != nil || again != first {
 		t.Errorf("asked again: %q, %v; want %q", again, err, first)
@@ -394,28 +356,16 @@ func TestATruncatedLineLosesOnlyItsOwnEvent(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	begun, ended := Event{At: at, Kind: EventBegun}, Event{At: at.Add(time.Hour), Kind: EventEnded}
 	changed := Event{At: at.Add(time.Minute), Kind: EventChanged, Who: "anna@desk", Reason: strings.Repeat("because ", 20_000)}
-	write := func(e Event) {
-		t.Helper()
-		if err := f.AppendEvent(e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(begun)
-	write(ended)
+	must(t, f.AppendEvent(begun))
+	must(t, f.AppendEvent(ended))
 	data, err := os.ReadFile(f.events() + ".jsonl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(f.events()+".jsonl", data[:len(data)-20], 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, os.WriteFile(f.events()+".jsonl", data[:len(data)-20], 0o600))
 	for _, e := range []Event{changed, ended, ended} { // the last is of an activity that was run again
-		write(e)
+		must(t, f.AppendEvent(e))
 	}
 	got, err := f.Events()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	want := []Event{begun, changed, ended}
 	if len(got) != len(want) {
 		t.Fatalf("%d events, want %d: only the line that was cut is lost, however long the others are", len(got), len(want))
@@ -424,5 +374,12 @@ func TestATruncatedLineLosesOnlyItsOwnEvent(t *testing.T) {
 		if got[i] != want[i] {
 			t.Errorf("event %d is %.200v, want %.200v", i, got[i], want[i])
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -50,9 +50,7 @@ func TestIdentifyFindsTheMigrationOfAFile(t *testing.T) {
 	}
 
 	// It is done, and asked for once more.
-	if err := errors.Join(folder.SaveSummary(Summary{WorkflowID: spec.ID, Records: Counts{Total: 1, Created: 1}}), folder.Finish(false)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(folder.SaveSummary(Summary{WorkflowID: spec.ID, Records: Counts{Total: 1, Created: 1}}), folder.Finish(false)))
 	var done *DoneError
 	if _, _, err := Identify(options, renamed, state, false); !errors.As(err, &done) || done.Spec.ID != spec.ID || done.Start.Stamp != "stamp" || done.Summary.Records.Created != 1 {
 		t.Errorf("%v, %+v; want it done", err, done)
@@ -69,9 +67,7 @@ func TestIdentifyFindsTheMigrationOfAFile(t *testing.T) {
 		t.Errorf("%s, %v; want %s, which was cut off, without being asked for again", cutOff.ID, err, second.ID)
 	}
 
-	if err := second.Folder.MarkRolledBack(RolledBack{Rollback: "rollback-x", Done: true}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, second.Folder.MarkRolledBack(RolledBack{Rollback: "rollback-x", Done: true}))
 	var refused *RefusedError
 	if _, _, err := Identify(options, in, state, false); !errors.As(err, &refused) || !strings.Contains(err.Error(), "rolled back (rollback-x)") {
 		t.Errorf("%v; want it refused: it was rolled back", err)
@@ -89,19 +85,13 @@ func TestADamagedFolderDoesNotAffectOtherInputs(t *testing.T) {
 			t.Run(unreadable+" is "+kind, func(t *testing.T) {
 				state := t.TempDir()
 				staged := Input{Path: filepath.Join(state, "abc.csv"), SHA256: "abc", Name: "users.csv", Origin: "/data/users.csv", Shown: "users.csv"}
-				if err := os.WriteFile(staged.Path, nil, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				must(t, os.WriteFile(staged.Path, nil, 0o600))
 				spec, _, err := Identify(options, staged, state, false)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				begin(t, spec.Folder, spec)
 				path := filepath.Join(spec.Folder.Path(), unreadable)
 				_ = os.Remove(path)
-				if err := damage(path); err != nil {
-					t.Fatal(err)
-				}
+				must(t, damage(path))
 				another := Input{Path: "/data/others.csv", SHA256: "abe", Shown: "others.csv"}
 				if _, _, err := Identify(options, another, state, false); err != nil {
 					t.Errorf("another input: %v; want it identified", err)
@@ -127,9 +117,7 @@ func TestADamagedFolderDoesNotAffectOtherInputs(t *testing.T) {
 func begin(t *testing.T, folder Folder, spec Spec) {
 	t.Helper()
 	_, err := folder.CreateStart(Start{ID: spec.ID, StartedAt: time.Now(), Stamp: "stamp"})
-	if err := errors.Join(err, folder.SaveSpec(spec)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(err, folder.SaveSpec(spec)))
 }
 
 func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
@@ -137,17 +125,13 @@ func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
 	options := Spec{Target: Target{URI: "https://a.example", EntityType: "user"}, StartAt: 1, BatchSize: 100}
 	in := Input{Path: "/data/users.csv", SHA256: "abc", Shown: "users.csv"}
 	spec, _, err := Identify(options, in, state, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	folder := spec.Folder
 	begin(t, folder, spec)
 	if claimed, err := folder.Claimed(); claimed || err != nil {
 		t.Errorf("claimed: %t, %v; want a ledger without an entry", claimed, err)
 	}
-	if err := os.RemoveAll(folder.Ledger()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.RemoveAll(folder.Ledger()))
 	for _, again := range []bool{false, true} {
 		_, _, err := Identify(options, in, state, again)
 		var refused *RefusedError
@@ -155,9 +139,7 @@ func TestAMigrationWithoutItsLedgerIsRefused(t *testing.T) {
 			t.Errorf("again %t: %v; want it refused, with what can be done", again, err)
 		}
 	}
-	if err := os.Rename(spec.Folder.Path(), filepath.Join(state, "away")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(spec.Folder.Path(), filepath.Join(state, "away")))
 	if _, _, err := Identify(options, in, state, false); err != nil {
 		t.Errorf("moved away: %v; want a new migration", err)
 	}

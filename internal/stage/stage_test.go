@@ -36,9 +36,7 @@ func gzipped(t testing.TB, text string) string {
 	if _, err := io.WriteString(w, text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Close())
 	return b.String()
 }
 
@@ -46,15 +44,11 @@ func zstandard(t testing.TB, text string, options ...zstd.EOption) string {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := zstd.NewWriter(&b, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := io.WriteString(w, text); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Close())
 	return b.String()
 }
 
@@ -75,9 +69,7 @@ func input(t testing.TB, name, content string, e Encoding) Input {
 		return Input{Path: Stdin, Stdin: iotest.HalfReader(strings.NewReader(content)), Encoding: e}
 	}
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return Input{Path: path, Encoding: e}
 }
 
@@ -282,9 +274,7 @@ func TestTheSameContentIsTheSameFile(t *testing.T) {
 		input(t, "users.csv.gz", gzipped(t, people), UTF8), input(t, "-", people, UTF8), input(t, "users.csv.gz", gzipped(t, people), UTF8),
 	} {
 		got, err := File(t.Context(), dir, in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if i == 0 {
 			first = got
 		}
@@ -330,9 +320,7 @@ func TestParseEncoding(t *testing.T) {
 func TestConcurrentWritersDoNotCollide(t *testing.T) {
 	dir := t.TempDir()
 	old, err := durablefs.NewWriter(filepath.Join(dir, "incoming-1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := old.WriteString("left over"); err != nil {
 		t.Fatal(err)
 	}
@@ -348,9 +336,7 @@ func TestConcurrentWritersDoNotCollide(t *testing.T) {
 	}
 	<-reading // it has its place now
 	quick, err := File(t.Context(), dir, input(t, "-", people, UTF8), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := io.WriteString(writer, "example.com\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -460,18 +446,12 @@ func TestAFullDiskIsReported(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	defer signal.Reset(syscall.SIGXFSZ)
 	var before unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &before))
 	dir := t.TempDir()
 	in := input(t, "users.csv.gz", gzipped(t, strings.Repeat(people, 100_000)), UTF8)
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1 << 20, Max: before.Max}))
 	_, err := File(t.Context(), dir, in, nil)
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &before))
 	if !errors.Is(err, unix.EFBIG) || !strings.HasPrefix(err.Error(), "cannot unpack users.csv.gz into "+dir) || !strings.HasSuffix(err.Error(), "make room there, or give another --state-dir") {
 		t.Errorf("error %v", err)
 	}
@@ -530,18 +510,14 @@ func bucket(t *testing.T) string { return "mem://" + strings.ToLower(t.Name()) +
 func inBucket(t *testing.T, folder string) []string {
 	t.Helper()
 	names, err := store.List(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return names
 }
 
 func TestFileIntoABucket(t *testing.T) {
 	dir := bucket(t)
 	packed := store.Join(store.Dir(dir), "incoming", "users.csv.gz")
-	if err := store.Write(packed, []byte(gzipped(t, people))); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Write(packed, []byte(gzipped(t, people))))
 	if !Needs(Input{Path: packed}) || Needs(Input{Path: store.Join(dir, "users.csv")}) {
 		t.Error("a URL with options: expected the end of the name to say what has to be unpacked")
 	}
@@ -563,9 +539,7 @@ func TestFileIntoABucket(t *testing.T) {
 			t.Errorf("%s: the folder has %q; want the file", in.Path, names)
 		}
 		info, err := store.Stat(got.Path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if i == 0 {
 			written = info
 		} else if info != written {
@@ -575,9 +549,7 @@ func TestFileIntoABucket(t *testing.T) {
 
 	// An object with another size is not the file.
 	path := store.Join(dir, digest+".csv")
-	if err := store.Write(path, []byte(people[1:])); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Write(path, []byte(people[1:])))
 	if _, err := File(t.Context(), dir, input(t, "-", people, UTF8), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -601,9 +573,7 @@ func TestNothingIsLeftInABucket(t *testing.T) {
 		t.Errorf("stopped while it reads: error %v; want %v", err, stop)
 	}
 	f, err := begin(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := io.WriteString(f, strings.Repeat(people, 100_000)); err != nil {
 		t.Fatal(err)
 	}
@@ -616,5 +586,12 @@ func TestNothingIsLeftInABucket(t *testing.T) {
 	t.Setenv("TMPDIR", "/no/such/folder")
 	if _, err := File(t.Context(), dir, input(t, "users.csv", people, UTF8), nil); err == nil || !strings.HasPrefix(err.Error(), "cannot bring users.csv into mem://") || !strings.Contains(err.Error(), "TMPDIR") {
 		t.Errorf("without a folder for temporary files: error %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
