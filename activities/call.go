@@ -225,8 +225,8 @@ func (c *caller) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycl
 
 // asked makes a look-up whose failure only means that the answer is not known. It
 // fails only where this process stops.
-func (c *caller) asked(ctx context.Context, _ string, call func() error) error {
-	err := c.read(ctx, func(context.Context) error { return call() })
+func (c *caller) asked(ctx context.Context, _ string, call func(context.Context) error) error {
+	err := c.read(ctx, call)
 	if stopping := c.activities.stopping(ctx); err != nil && stopping != nil {
 		return stopping
 	}

@@ -34,7 +34,7 @@ type origin struct {
 
 // originOf opens the migration that is rolled back, once; nil if only its success file is
 // known.
-func (b *undoing) originOf(ctx context.Context) (*origin, error) {
+func (b *undoing) originOf(ctx context.Context) (_ *origin, err error) {
 	b.opening.Lock()
 	defer b.opening.Unlock()
 	of := b.rollback.Migration
@@ -49,6 +49,11 @@ func (b *undoing) originOf(ctx context.Context) (*origin, error) {
 	if m.dataset, err = openDataset(of, spec); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
 	if m.start, err = of.Start(); err != nil {
 		return nil, err
 	}

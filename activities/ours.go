@@ -130,7 +130,7 @@ func (r *resolving) learned(ctx context.Context) (*ours, error) {
 
 // asking makes a call, and repeats it if need be. It fails only if no further call can
 // be made; else a call that failed is as one that showed nothing.
-type asking func(ctx context.Context, what string, call func() error) error
+type asking func(ctx context.Context, what string, call func(context.Context) error) error
 
 // learn reads a few records of ours.
 func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error {
@@ -147,7 +147,7 @@ func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error
 		uuids[i] = s.UUID
 	}
 	var found []identitycloud.Entity
-	err = ask(ctx, "records of ours", func() (err error) {
+	err = ask(ctx, "records of ours", func(ctx context.Context) (err error) {
 		found, err = c.target.FindEntities(ctx, "uuid", uuids)
 		return err
 	})
@@ -157,10 +157,14 @@ func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error
 	k.hidden = len(found) < len(uuids)
 	if len(found) == 0 {
 		// A search may be behind while the view of one record is not.
-		if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
-			found = append(found, e)
-		} else if ctx.Err() != nil {
+		err = ask(ctx, "a record of ours", func(ctx context.Context) error {
+			if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
+				found = append(found, e)
+			}
 			return ctx.Err()
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return d.learnFrom(k, found)
@@ -218,7 +222,7 @@ func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, er
 	}
 	var schema identitycloud.Schema
 	refused := false
-	err := ask(ctx, "the schema", func() (err error) {
+	err := ask(ctx, "the schema", func(ctx context.Context) (err error) {
 		schema, err = c.target.EntityType(ctx)
 		var api *identitycloud.APIError
 		if refused = errors.As(err, &api); refused { // values are then compared as they are

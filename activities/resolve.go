@@ -388,10 +388,10 @@ func (r *resolving) count(o ledger.Outcomes) {
 // asked makes a look-up, up to lookUpTries times. What cannot be looked up now may be
 // shown later, so that is no error. Only a target that refuses every attempt for a
 // missing permission is one: some answer so in passing trouble as well.
-func (r *resolving) asked(ctx context.Context, what string, call func() error) error {
+func (r *resolving) asked(ctx context.Context, what string, call func(context.Context) error) error {
 	refused := true
 	err := repeat(ctx, lookUpTries, lookUpBackoff, func(try int) error {
-		err := call()
+		err := call(ctx)
 		if err != nil && ctx.Err() == nil {
 			r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
 			var api *identitycloud.APIError
@@ -413,7 +413,7 @@ func (r *resolving) asked(ctx context.Context, what string, call func() error) e
 // byKeys returns the records that have one of these keys, by folded key.
 func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]identitycloud.Entity, error) {
 	return inGroups(r.spec.PrimaryKey, keys, func(group []string) (found []identitycloud.Entity, err error) {
-		err = r.asked(ctx, "keys", func() (err error) {
+		err = r.asked(ctx, "keys", func(ctx context.Context) (err error) {
 			found, err = r.target.FindEntities(ctx, r.spec.PrimaryKey, group)
 			return err
 		})
