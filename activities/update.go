@@ -171,7 +171,7 @@ func (u *updating) readUndo() error {
 }
 
 const (
-	several  = "more than one record has this key in the target; nothing was changed, since it cannot be told which of them is meant"
+	several  = "more than one record has this key in the target; nothing was changed, since it is ambiguous which one is meant"
 	notThere = "the record with this key does not exist; the duplicate is on another unique attribute"
 	another  = "the record was deleted and created again while it was updated; load it again"
 	touched  = "the record was changed or created by another client while its batch was updated; load it again"

@@ -256,8 +256,6 @@ func (o *steerOptions) explain(s steering, k catalogue.Migration, err error) err
 	var gone *serviceerror.NotFound
 	var late *client.WorkflowUpdateServiceTimeoutOrCanceledError
 	switch {
-	case errors.As(err, &refused) && strings.HasPrefix(refused.Message(), "unknown update"):
-		return fmt.Errorf("%s was started by a version of this program that does not have %s; stop it with Ctrl-C where it runs, and rerun its command with this version", k.ID, s.update)
 	case errors.As(err, &refused):
 		return errors.New("refused: " + refused.Message())
 	case errors.As(err, &gone):

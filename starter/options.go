@@ -71,7 +71,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	under(f, "Pace")
 	o.recordOptions.addFlags(f)
 	o.retryOptions.addFlags(f)
-	under(f, "What becomes of the records")
+	under(f, "Handling of records")
 	o.careOptions.addFlags(f)
 	under(f, "Care")
 	o.outputOptions.addFlags(f)

@@ -166,7 +166,6 @@ func TestAnOrderThatWasNotTakenIsExplained(t *testing.T) {
 		want []string
 	}{
 		{temporal.NewApplicationError("the rate limit is 0.0001; expected more", "x"), []string{"refused: the rate limit is 0.0001"}},
-		{temporal.NewApplicationError("unknown update pause. KnownUpdates=[]", "x"), []string{"version", "rerun its command"}},
 		{serviceerror.NewNotFound("workflow execution already completed"), []string{"ended meanwhile", "starter status " + k.ID}},
 		{client.NewWorkflowUpdateServiceTimeoutOrCanceledError(errors.New("deadline")), []string{"no worker", "the-queue", "starter status " + k.ID}},
 		{serviceerror.NewUnavailable("no"), []string{"did not take the order"}},

@@ -414,7 +414,7 @@ func TestRollbackRefusesUnclearOptions(t *testing.T) {
 	for says, flags := range map[string][]string{
 		"expected one migration: ":    {},
 		"found both":                  {"--migration", "x", "--data", "y"},
-		"no migration is known":       {"--migration", "x"},
+		"there are no migrations":     {"--migration", "x"},
 		"there is no such file":       {"--data", "success_1.csv", "--apid_uri", "https://example.com"},
 		"--rate-limit":                {"--migration", "x", "--rate-limit", "-1"},
 		"--undo-identity":             {"--migration", "x", "--undo-identity", "missing.txt"},

@@ -173,7 +173,7 @@ func TestChangesOfTheConditionAreReported(t *testing.T) {
 	later := condition{closed: "the breaker is open: http 503", breaker: true, probe: now.Add(40 * time.Second)}
 	refused := condition{closed: "the breaker is open: the API does not accept the client id and secret", breaker: true}
 	openAndPaused := condition{breaker: true, paused: "by olga@desk"}
-	rest := condition{closed: "the timetable has a rest"}
+	rest := condition{closed: "the timetable allows no calls"}
 	asked := condition{decision: "The canary is loaded", decidedBy: "approve"}
 	cases := []struct {
 		name        string
@@ -191,7 +191,7 @@ func TestChangesOfTheConditionAreReported(t *testing.T) {
 		{"another reason", open, refused, "No calls are made now: the breaker is open: the API does not accept the client id and secret"},
 		{"closed again", open, condition{calls: 1}, "The breaker is closed again."},
 		{"stopped while it is open", open, calm, ""},
-		{"a rest", calm, rest, "No calls are made now: the timetable has a rest"},
+		{"a rest", calm, rest, "No calls are made now: the timetable allows no calls"},
 		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   to continue\n  starter stop m   to stop"},
 		{"decided", asked, calm, ""},
 	}
@@ -215,7 +215,7 @@ func TestAPauseIsReportedOnce(t *testing.T) {
 	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
 		t.Errorf("no activity waits, and the gate is %+v; want %+v", got, want)
 	}
-	waiting := pace.State{Places: 1, Closed: "the timetable has a rest"}
+	waiting := pace.State{Places: 1, Closed: "the timetable allows no calls"}
 	if got := *gateIn(stale, &waiting); got != waiting {
 		t.Errorf("an activity waits, and the gate is %+v; want %+v", got, waiting)
 	}

@@ -190,7 +190,7 @@ func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	for says, flags := range map[string][]string{
 		"expected one migration: ":    {},
 		"expected one migration:":     {"--migration", "x", "--latest"},
-		"no migration is known":       {"--migration", "x"},
+		"there are no migrations":     {"--migration", "x"},
 		"no migration was found":      {"--latest"},
 		"expected one of --sample":    {"--latest", "--sample", "3", "--all"},
 		"--sample is 0":               {"--latest", "--sample", "0"},

@@ -47,7 +47,7 @@ type LoadInput struct {
 	Errors  map[string]int `json:"errors,omitempty"` // see Progress
 }
 
-// LoadResult is what a round came to.
+// LoadResult is the result of a round.
 type LoadResult struct {
 	Counts ledger.Counts  `json:"counts"`
 	Errors map[string]int `json:"errors,omitempty"` // see Progress

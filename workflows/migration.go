@@ -18,7 +18,7 @@ import (
 	"durable-dataload/internal/notify"
 )
 
-// Result is what a migration came to.
+// Result is the result of a migration.
 type Result struct {
 	Summary migration.Summary `json:"summary"`
 	// Halted says what ended the migration early, for people. It is empty where an

@@ -100,7 +100,7 @@ type Progress struct {
 	Counts *migration.Counts `json:"counts,omitempty"`
 }
 
-// RoundProgress is what a round came to.
+// RoundProgress is the result of a round.
 type RoundProgress struct {
 	Round int `json:"round"`
 	ledger.Counts

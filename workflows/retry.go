@@ -35,7 +35,7 @@ type RetryInput struct {
 	Progress Progress `json:"progress"`
 }
 
-// RetryResult is what the retry rounds came to.
+// RetryResult is the result of the retry rounds.
 type RetryResult struct {
 	Progress Progress `json:"progress"`
 	Stopped  bool     `json:"stopped,omitempty"`
@@ -46,7 +46,7 @@ type RetryResult struct {
 }
 
 // RetryWorkflow writes what is unknown and may be sent again into
-// retry_<datetime>.csv, loads that, and finds out whose the duplicates are. It
+// retry_<datetime>.csv, loads that, and finds out which duplicates are our own. It
 // repeats that until nothing of the kind is left or the rounds are used up.
 // Without rounds it writes the file.
 func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {

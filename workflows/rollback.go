@@ -22,7 +22,7 @@ type RollbackInput struct {
 	Counts migration.RollbackCounts `json:"counts,omitzero"` // in the phase
 }
 
-// RollbackResult is what a rollback came to.
+// RollbackResult is the result of a rollback.
 type RollbackResult struct {
 	Summary migration.RollbackSummary `json:"summary"`
 	// Halted says why the rollback ended early, where it was trouble and not an

@@ -287,7 +287,7 @@ func (s *scheduledRun) end(ctx workflow.Context) (migration.Scheduled, error) {
 func (s *scheduledRun) left() string {
 	var left []string
 	for _, f := range s.so.Files {
-		if f.Result.NeedsSomebody() {
+		if f.Result.NeedsAttention() {
 			left = append(left, fmt.Sprintf("%s (%s)", shownBase(f.File), f.Result))
 		}
 	}

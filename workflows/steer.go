@@ -179,7 +179,7 @@ func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 	if anyNumber {
 		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
 	}
-	answer, err := m.change(ctx, "it resumes", func(s *Steering) {
+	answer, err := m.change(ctx, "resumed", func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
 			s.Decision, s.DecidedBy = "", ""
@@ -269,10 +269,10 @@ func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) err
 	return execute(ctx, "write down what has changed", a.Steer, in, nil)
 }
 
-// who is never empty.
+// who is the operator, for people; never empty.
 func (o Order) who() string {
 	if o.By == "" {
-		return "somebody"
+		return "an unknown operator"
 	}
 	return o.By
 }

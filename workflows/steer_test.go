@@ -462,7 +462,7 @@ func TestChangesAreKeptAndWrittenForTheWorkers(t *testing.T) {
 	if same.refused != nil || len(same.Changes) != 0 || !strings.Contains(same.Text, "nothing has changed") {
 		t.Errorf("set to what it is: %+v", same)
 	}
-	if !paused.wasDone() || while.ShownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by somebody at ") || len(while.Steering.Changes) != 4 {
+	if !paused.wasDone() || while.ShownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by an unknown operator at ") || len(while.Steering.Changes) != 4 {
 		t.Errorf("pause: %+v, then %+v", paused, while.Steering)
 	}
 	want := migration.Control{Limits: migration.Limits{RateLimit: 8.5, Workers: 4}}

@@ -22,7 +22,7 @@ type UpdateInput struct {
 	Counts ledger.Updates `json:"counts"`
 }
 
-// UpdateResult is what the updates came to.
+// UpdateResult is the result of the updates.
 type UpdateResult struct {
 	Counts ledger.Updates `json:"counts"`
 	// Stopped says that duplicates are left.

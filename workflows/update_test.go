@@ -96,7 +96,7 @@ func TestAfterAStopNothingIsUpdated(t *testing.T) {
 	if _, err := e.migrate(isDelta); err != nil || f.count("PlanUpdates") != 0 || !f.artifact.Stopped {
 		t.Errorf("%s, %v, artifacts got %+v", f.story(), err, f.artifact)
 	}
-	// Trouble in the retry rounds: it is not known whose the duplicates are.
+	// Trouble in the retry rounds: it is not known which duplicates are our own.
 	f, e = newDelta(t)
 	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
 		if in.Round == 0 && in.Position == 1 {

@@ -46,7 +46,7 @@ func TestWordsNameOneMigration(t *testing.T) {
 		{several, "c.csv", "", []string{"2 migrations", `"c.csv"`, "migration-c.csv-00000000000c", "migration-c.csv-00000000000d"}},
 		{several, "users", "", []string{"no migration", "migration-b.csv-00000000000b-2 (running)", "migration-a=1.csv"}},
 		{several, "Käufer.csv", "migration-Kaufer.csv-00000000000e", nil},
-		{nil, "users", "", []string{"no migration is known"}},
+		{nil, "users", "", []string{"there are no migrations"}},
 	}
 	for _, tc := range cases {
 		got, err := choose(tc.all, tc.words)

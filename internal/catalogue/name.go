@@ -74,7 +74,7 @@ func choose(all []Migration, words string) (Migration, error) {
 		}
 	}
 	if len(all) == 0 {
-		return Migration{}, fmt.Errorf("no migration is known, so none is %q", words)
+		return Migration{}, fmt.Errorf("there are no migrations, so none is %q", words)
 	}
 	return Migration{}, fmt.Errorf("no migration has %q in its id; expected one of\n%s", words, ids(all))
 }

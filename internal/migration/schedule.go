@@ -72,8 +72,8 @@ const (
 	FileNotRun     FileResult = "not run"        // it failed for another reason: the next run retries
 )
 
-// NeedsSomebody reports whether a person has to attend to the file.
-func (r FileResult) NeedsSomebody() bool {
+// NeedsAttention reports whether a person has to attend to the file.
+func (r FileResult) NeedsAttention() bool {
 	return r == FileUnfinished || r == FileRefused || r == FileNotRun
 }
 

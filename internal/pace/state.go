@@ -12,7 +12,7 @@ type State struct {
 	// Places is how many calls may be in flight.
 	Places int `json:"places"`
 	// Closed says why no calls are made now, for people, and Since when: somebody
-	// paused, the timetable has a rest, the target asked to wait, or the breaker
+	// paused, the timetable allows no calls, the target asked to wait, or the breaker
 	// is open. "" if calls are made.
 	Closed string    `json:"closed,omitempty"`
 	Since  time.Time `json:"since,omitzero"`

@@ -139,7 +139,7 @@ func TestWhatIsSetHoldsForThoseWhoWaitAlready(t *testing.T) {
 		after  func(*Settings)
 	}{
 		"a pause ends":            {Settings{Places: 1, Paused: true, PausedText: "paused by anna: lunch"}, 0, "paused by anna: lunch", func(s *Settings) { s.Paused = false }},
-		"a rest ends":             {Settings{Places: 1, Plan: plan(t, "daily off")}, 0, "the timetable has a rest", func(s *Settings) { s.Plan = plan(t, "100/s") }},
+		"a rest ends":             {Settings{Places: 1, Plan: plan(t, "daily off")}, 0, "the timetable allows no calls", func(s *Settings) { s.Plan = plan(t, "100/s") }},
 		"the rate is raised":      {Settings{Places: 2, Rate: 0.01}, 1, "", func(s *Settings) { s.Rate = 50 }},
 		"there is no rate now":    {Settings{Places: 2, Rate: 0.01}, 1, "", func(s *Settings) { s.Rate = 0 }},
 		"the plan is faster":      {Settings{Places: 2, Plan: plan(t, "10/h")}, 1, "", func(s *Settings) { s.Plan = nil }},

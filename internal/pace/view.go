@@ -182,7 +182,7 @@ func (v view) rest() string {
 	case v.set.Paused:
 		return "paused"
 	case v.planned == 0:
-		text := "the timetable has a rest"
+		text := "the timetable allows no calls"
 		if !v.until.IsZero() {
 			text += " until " + v.until.In(v.set.Plan.zone).Format("Mon 2006-01-02 15:04 MST")
 		}

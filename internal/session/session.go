@@ -175,7 +175,7 @@ func (s *Session) attachOrBegin(ctx context.Context, op Operation, j Job) (ended
 		if !e.Ending || !s.Service.worksAlone(ctx) {
 			return nil, nil
 		}
-		s.Screen.Say("An earlier run was being stopped; waiting for its end.")
+		s.Screen.Say("An earlier run is stopping; waiting for its end.")
 		run := s.Service.Client.GetWorkflow(ctx, j.Spec.ID, "")
 		if run.Get(ctx, nil) != nil {
 			continue
