@@ -340,3 +340,27 @@ func readSuccess(h *source.Header, at map[string]int, record source.Record) (Ite
 	}
 	return i, nil
 }
+
+// input is a file with its index.
+type input struct {
+	index *source.Index
+	data  store.RandomReader
+}
+
+func openInput(index, data string) (*input, error) {
+	x, err := source.OpenIndex(index)
+	if err != nil {
+		return nil, err
+	}
+	f, err := store.OpenRandom(data)
+	if err != nil {
+		_ = x.Close()
+		return nil, err
+	}
+	return &input{x, f}, nil
+}
+
+func (in *input) close() {
+	_ = in.index.Close()
+	_ = in.data.Close()
+}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,4 +109,101 @@ func shorten(name string) string {
 		return name
 	}
 	return string([]rune(name)[:limit]) + "…"
+}
+
+// Delimiter is the one byte that separates the fields of a record. The comma is the zero value.
+type Delimiter byte
+
+const comma Delimiter = 0
+
+// ParseDelimiter parses a delimiter: one ASCII character, or \t for the tab. Empty means the comma. Characters of
+// attribute names and email addresses (letters, digits, dot, underscore, @), the space and characters with another
+// meaning in CSV (the quote, line ends) would split values, so they are refused, and so is the zero byte.
+func ParseDelimiter(text string) (Delimiter, error) {
+	switch text {
+	case "", ",":
+		return comma, nil
+	case `\t`:
+		return '\t', nil
+	}
+	c := text[0]
+	switch {
+	case len(text) > 1 || c >= 0x80:
+		return 0, fmt.Errorf(`the delimiter is %q; expected one character: a comma, a semicolon, a bar, a tab (\t), or another one of ASCII`, text)
+	case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', strings.IndexByte("\"\r\n\x00 ._@", c) >= 0:
+		return 0, fmt.Errorf(`the delimiter is %q, which stands in values or has another meaning in CSV; expected a comma, a semicolon, a bar, a tab (\t), or the like`, text)
+	}
+	return Delimiter(c), nil
+}
+
+// String is the form that ParseDelimiter accepts.
+func (d Delimiter) String() string {
+	if d.byte() == '\t' {
+		return `\t`
+	}
+	return string(rune(d.byte()))
+}
+
+// byte is the byte itself.
+func (d Delimiter) byte() byte {
+	if d == comma {
+		return ','
+	}
+	return byte(d)
+}
+
+// separators are the delimiters of common exports, with their names in messages.
+var separators = []struct {
+	is   Delimiter
+	name string
+}{{comma, "commas"}, {';', "semicolons"}, {'\t', "tabs"}, {'|', "bars"}}
+
+// plural is its name in messages.
+func (d Delimiter) plural() string {
+	for _, s := range separators {
+		if s.is == d {
+			return s.name
+		}
+	}
+	return fmt.Sprintf("%q", d.String())
+}
+
+// shapes checks whether the records have as many fields as the header. If all differ from it in the same way the header is
+// wrong and not the records: there is a title above it, or it has lost a column. A single record is no evidence.
+type shapes struct {
+	fields  int // of each record so far
+	records int64
+	mixed   bool // some record is like the header, or unlike the others: the header may be right
+	others  bool // the first record has another usual delimiter in it
+}
+
+func (s *shapes) see(h *Header, raw []byte) {
+	if s.mixed {
+		return
+	}
+	fields, b, d := 0, trimLineEnd(raw), h.Delimiter.byte()
+	for pos := 0; pos >= 0; fields++ {
+		pos = fieldAt(b, pos, d).next
+	}
+	if s.records == 0 {
+		s.fields = fields
+		for _, separator := range separators {
+			s.others = s.others || separator.is != h.Delimiter && bytes.IndexByte(b, separator.is.byte()) >= 0
+		}
+	}
+	s.records++
+	s.mixed = fields == len(h.Names) || fields != s.fields
+}
+
+// refuse returns the Refusal at the end of the file, or nil.
+func (s *shapes) refuse(i *inspection) error {
+	if s.mixed || s.records < 2 {
+		return nil
+	}
+	advice := "if there is a title or a note above the header, remove it, else name every column"
+	if s.fields == 1 && s.others {
+		advice = "the records seem to be separated by another character than the header; export the file again"
+	}
+	return i.refuse(i.headerLine, fmt.Sprintf("the header has %s, and each of the %d records has %d; expected a name for each field; %s",
+		plural(len(i.header.Names), "field"), s.records, s.fields, advice))
 }

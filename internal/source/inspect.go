@@ -15,7 +15,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"os"
+	"slices"
 
 	"durable-dataload/internal/store"
 )
@@ -426,4 +428,60 @@ func (i *inspection) refuse(line int64, reason string) error {
 
 func (i *inspection) refuseAs(kind RefusalKind, line int64, reason string) error {
 	return &Refusal{File: i.options.Name, Line: line, Reason: reason, Kind: kind}
+}
+
+var errHeadRead = errors.New("the head was read")
+
+// Head reads the header and the first n records from StartAt on, and little more of the file. The only other options it
+// uses are those for reading the file. It refuses what Inspect refuses there; it may not see errors further down.
+func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, []Record, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var header *Header
+	var records []Record
+	o.BatchSize, o.CutAfter, o.MaxEncoded, o.Unbounded = math.MaxInt32, 0, math.MaxInt64, true
+	o.IndexPath, o.CopyTo, o.Progress = "", "", nil
+	o.EncodedSize = func(h *Header, r Record) int64 {
+		header = h
+		if len(records) < n {
+			r.Raw = slices.Clone(r.Raw)
+			records = append(records, r)
+		}
+		if len(records) >= n {
+			cancel(errHeadRead)
+		}
+		return 0
+	}
+	summary, err := Inspect(ctx, path, o)
+	switch {
+	case header != nil && len(records) >= n: // whatever follows them
+		return header, records, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return summary.Header, records, nil
+}
+
+// Digest is the SHA-256 of a file in hexadecimal, and the file's size in bytes. If ctx ends, it ends with the cause.
+func Digest(ctx context.Context, path string) (sha256hex string, size int64, err error) {
+	f, err := store.Stream(ctx, path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	digest, chunk := sha256.New(), make([]byte, chunkSize)
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return "", 0, err
+		}
+		n, err := f.Read(chunk)
+		digest.Write(chunk[:n])
+		size += int64(n)
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(digest.Sum(nil)), size, nil
+		}
+		if err != nil {
+			return "", 0, err
+		}
+	}
 }

@@ -691,3 +691,81 @@ func (f *file) holdsOnly(names ...string) {
 		f.t.Errorf("the folder holds %q; want %q", got, names)
 	}
 }
+
+func TestHeadReadsTheFirstRecords(t *testing.T) {
+	long := "email,name\n" + strings.Repeat("a@example.com,\"A\nA\"\n", 200_000)
+	for name, c := range map[string]struct {
+		text    string
+		n       int
+		records int
+		refused bool
+	}{
+		"all of a few":           {"email\na\nb\n", 5, 2, false},
+		"the header alone":       {"email\na\n", 0, 0, false},
+		"no record":              {"email\n", 3, 0, false},
+		"some of many":           {long, 3, 3, false},
+		"what is wrong later":    {long + "\xff", 3, 3, false},
+		"what is wrong at once":  {"email,email\na,b\n", 3, 0, true},
+		"a quote without an end": {"email\na\n\"b\n", 3, 0, true},
+	} {
+		path := filepath.Join(t.TempDir(), "users.csv")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		header, records, err := Head(t.Context(), path, c.n, InspectOptions{})
+		if refusal := new(Refusal); c.refused != errors.As(err, &refusal) || !c.refused && err != nil {
+			t.Errorf("%s: error %v", name, err)
+			continue
+		}
+		if c.refused {
+			continue
+		}
+		if len(records) != c.records || header.Names[0] != "email" {
+			t.Errorf("%s: %d records below %q, want %d", name, len(records), header.Names, c.records)
+		}
+		for i, r := range records {
+			if fields, err := header.Fields(r.Raw); err != nil || r.Number != int64(i+1) || fields[0] == "" {
+				t.Errorf("%s: record %d has %q, %v", name, r.Number, fields, err)
+			}
+		}
+	}
+}
+
+func TestSelectionsBeyondTheFileAreRefused(t *testing.T) {
+	for _, tc := range []struct {
+		records, startAt int64
+		canary           int
+		want             string // "" = none
+	}{
+		{0, 0, 0, ""}, {0, 1, 0, ""}, {0, 1, 5, ""}, {10, 1, 0, ""}, {10, 10, 0, ""}, {10, 1, 9, ""}, {10, 9, 1, ""},
+		{0, 2, 0, "has no records"},
+		{10, 11, 0, "the last record of the file is 10; expected 1 to 10"},
+		{10, 1 << 50, 3, "the last record of the file is 10"},
+		{10, 1, 10, "expected 1 to 9"},
+		{10, 1, 1 << 30, "expected 1 to 9"},
+		{10, 9, 2, "there are 2 records to load"},
+		{1, 1, 1, "leave --canary out"},
+	} {
+		err := CheckSelection("users.csv", tc.records, tc.startAt, tc.canary)
+		var refusal *Refusal
+		switch {
+		case tc.want == "" && err != nil:
+			t.Errorf("%+v: %v", tc, err)
+		case tc.want != "" && (!errors.As(err, &refusal) || refusal.Kind != NotInFile || !strings.Contains(err.Error(), tc.want)):
+			t.Errorf("%+v: %v; want %q", tc, err, tc.want)
+		}
+	}
+}
+
+func TestInspectRefusesToStartAfterTheLastRecord(t *testing.T) {
+	for _, o := range []InspectOptions{{BatchSize: 2, StartAt: 3}, {BatchSize: 2, CutAfter: 2}} {
+		f := newFile(t, "email\na@example.com\nb@example.com\n")
+		o.IndexPath, o.CopyTo = f.path+".index", f.path+".copy"
+		_, err := f.inspect(o)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Kind != NotInFile {
+			t.Errorf("%+v: %v; want it refused", o, err)
+		}
+		f.holdsOnly("users.csv")
+	}
+}

@@ -1,3 +1,7 @@
+// Package validate reports everything about a file that can be known before anything is sent: records that the target
+// would refuse, the size of the file, and the expected duration of its migration.
+//
+// It reads the file once, in constant memory. Its findings name lines and columns and never contain a value of a record.
 package validate
 
 import (
@@ -370,5 +374,23 @@ func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
 func (v *validation) close() {
 	for _, n := range v.unique {
 		n.keys.Close()
+	}
+}
+
+// Pace is how fast calls may be made.
+type Pace struct {
+	migration.Limits
+	Timeout time.Duration // of a call
+}
+
+// forecast says how long calls take. A call that loads records takes longer than a harmless one, which took callTime
+// (0 if it was not measured), and at most the timeout.
+func (p Pace) forecast(calls, records int64, callTime time.Duration) Forecast {
+	return Forecast{
+		Calls:    calls,
+		AtLeast:  seconds(p.Time(calls, callTime)),
+		AtMost:   seconds(p.Time(calls, p.Timeout)),
+		Delta:    seconds(p.Time(records, p.Timeout)),
+		CallTime: seconds(callTime),
 	}
 }
