@@ -278,9 +278,7 @@ func TestPrometheusScrapesTheWorkers(t *testing.T) {
 			} `yaml:"dns_sd_configs"`
 		} `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal([]byte(readFile(t, "deploy/compose/prometheus.yml")), &scraped); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.Unmarshal([]byte(readFile(t, "deploy/compose/prometheus.yml")), &scraped))
 	c := scraped.ScrapeConfigs[0]
 	if !slices.Equal(c.DNS[0].Names, []string{"worker"}) || c.DNS[0].Port != 9464 || !slices.Contains(readCompose(t).Services["worker"].Command, "--metrics-address=:9464") {
 		t.Errorf("Prometheus scrapes %v:%d; want the workers, at their --metrics-address", c.DNS[0].Names, c.DNS[0].Port)
@@ -324,4 +322,11 @@ func TestImagesAreSmallAndWithoutRoot(t *testing.T) {
 func goVersion(t *testing.T) string {
 	t.Helper()
 	return regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(readFile(t, "go.mod"))[1]
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -101,9 +101,7 @@ func modules(t *testing.T) map[string]string {
 	list := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}", "./starter", "./worker", "./sandbox")
 	list.Dir = top
 	output, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	found := map[string]string{}
 	for line := range strings.Lines(string(output)) {
 		if module, dir, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
@@ -122,18 +120,14 @@ var licenceName = regexp.MustCompile(`(?i)^(licen[sc]e|copying)(\.\w+)?$`)
 func licence(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	found := map[string]bool{}
 	for _, e := range entries {
 		if !licenceName.MatchString(e.Name()) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for _, one := range classify(string(text)) {
 			found[one] = true
 		}

@@ -25,9 +25,7 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, page := range pages {
 		text := readFile(t, page)
 		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text, -1) {
@@ -64,9 +62,7 @@ func TestEveryPackageIsOnTheMap(t *testing.T) {
 	command := exec.Command("go", "list", "./...")
 	command.Dir = top
 	output, err := command.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	packages := strings.Fields(string(output))
 	if len(packages) < 30 {
 		t.Fatalf("go list names %d packages; the test looks in the wrong place", len(packages))

@@ -33,9 +33,7 @@ func ours(t *testing.T, name string) program {
 	t.Helper()
 	read, _ := programs.LoadOrStore(name, sync.OnceValues(func() (program, error) { return sources(name) }))
 	p, err := read.(func() (program, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if len(p.flags) < 5 || len(p.variables) < 2 {
 		t.Fatalf("%s has %d flags and %d variables: this test does not find them any more", name, len(p.flags), len(p.variables))
 	}
@@ -134,8 +132,6 @@ func checkVariables(t *testing.T, where, program string, variables map[string]st
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(top, path))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(data)
 }

@@ -26,9 +26,7 @@ func TestMain(m *testing.M) {
 
 func TestOneLineSaysWhatIsWrong(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer taken.Close()
 	owned := t.TempDir()
 	ctx, stop := context.WithCancel(context.Background())
@@ -98,12 +96,8 @@ func TestSignalsEndItCleanly(t *testing.T) {
 		var stderr bytes.Buffer
 		process.Stderr = &stderr
 		output, err := process.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := process.Start(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
+		must(t, process.Start())
 		killer := time.AfterFunc(30*time.Second, func() { process.Process.Kill() })
 		line, err := bufio.NewReader(output).ReadString('\n')
 		if err != nil {
@@ -115,22 +109,16 @@ func TestSignalsEndItCleanly(t *testing.T) {
 			t.Fatalf("the line is %q; want one with the address", line)
 		}
 		request, err := http.NewRequest(http.MethodPost, address+"/entity.count", strings.NewReader("type_name=user"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		request.SetBasicAuth("i", "s")
 		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		body, _ := io.ReadAll(response.Body)
 		response.Body.Close()
 		if !strings.Contains(string(body), `"stat":"ok"`) {
 			t.Errorf("entity.count: %s", body)
 		}
-		if err := process.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
+		must(t, process.Process.Signal(signal))
 		if err := process.Wait(); err != nil || stderr.Len() > 0 {
 			t.Errorf("after %v: %v, stderr %q; want exit code 0 and nothing", signal, err, stderr.String())
 		}
@@ -142,9 +130,7 @@ func TestTheSecretMayComeFromAFile(t *testing.T) {
 	dir := t.TempDir()
 	file, empty := filepath.Join(dir, "secret"), filepath.Join(dir, "empty")
 	for path, content := range map[string]string{file: "from-file\n", empty: "\n"} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(content), 0o600))
 	}
 	inEnvironment := func(name string) string { return map[string]string{"CAPTURE_CLIENT_SECRET": "from-env"}[name] }
 	for _, c := range []struct {
@@ -161,5 +147,12 @@ func TestTheSecretMayComeFromAFile(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), c.want) || err == nil && o.ClientSecret != c.want {
 			t.Errorf("%q: secret %q, error %v; want %q", c.args, o.ClientSecret, err, c.want)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -104,13 +104,9 @@ func start(t *testing.T, mode, dir, name string) *child {
 		t.Fatal(err)
 	}
 	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c.out = bufio.NewScanner(out)
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Start())
 	t.Cleanup(func() { _ = c.Process.Kill() })
 	return c
 }
@@ -123,9 +119,7 @@ func (c *child) line() string {
 
 func (c *child) kill(t *testing.T) {
 	t.Helper()
-	if err := c.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Process.Kill())
 	_ = c.Wait()
 }
 
@@ -217,9 +211,7 @@ func TestAKilledWriterLeavesCompleteFilesOrNone(t *testing.T) {
 		}
 		c.kill(t)
 		files, err := os.ReadDir(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		written = 0
 		for _, f := range files {
 			if IsTemporary(f.Name()) {
@@ -239,9 +231,7 @@ func TestAKilledWriterLeavesCompleteFilesOrNone(t *testing.T) {
 func TestWriteFileReplacesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for _, want := range []string{"first, and longer than the other", "second", ""} {
-		if err := WriteFile(path, []byte(want)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, WriteFile(path, []byte(want)))
 		if got, _ := os.ReadFile(path); string(got) != want {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -252,9 +242,7 @@ func TestWriteFileReplacesTheFile(t *testing.T) {
 func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	dir := t.TempDir()
 	nested := filepath.Join(dir, "a", "b", "c")
-	if err := MkdirAll(nested); err != nil {
-		t.Fatal(err)
-	}
+	must(t, MkdirAll(nested))
 	path := func(name string) string { return filepath.Join(nested, name) }
 	makers := map[string]func() error{
 		"created": func() error { return Create(path("created"), []byte("x")) },
@@ -301,9 +289,7 @@ func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 	}
 	defer func() { syncFolder = sync }()
 	dir := t.TempDir()
-	if err := MkdirAll(filepath.Join(dir, "a", "b", "c")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, MkdirAll(filepath.Join(dir, "a", "b", "c")))
 	want := []string{dir, filepath.Join(dir, "a"), filepath.Join(dir, "a", "b")}
 	if strings.Join(synced, "\n") != strings.Join(want, "\n") {
 		t.Errorf("fsynced: %q, want the folder that holds each new one: %q", synced, want)
@@ -311,9 +297,7 @@ func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 	if err := MkdirAll(filepath.Join(dir, "a", "b")); err != nil {
 		t.Errorf("an existing folder: %v", err)
 	}
-	if err := WriteFile(filepath.Join(dir, "file"), nil); err != nil {
-		t.Fatal(err)
-	}
+	must(t, WriteFile(filepath.Join(dir, "file"), nil))
 	if err := MkdirAll(filepath.Join(dir, "file", "below")); err == nil {
 		t.Error("a folder below a file was made, want an error")
 	}
@@ -322,14 +306,10 @@ func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 func TestOnlyCommitGivesAFileItsName(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.csv")
-	if err := WriteFile(path, []byte("before")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, WriteFile(path, []byte("before")))
 	w := newWriter(t, path)
 	write(t, w, "after")
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Flush())
 	if w.Path() != path || !IsTemporary(filepath.Base(w.TemporaryPath())) {
 		t.Errorf("Path %q, TemporaryPath %q; want %q and a temporary name", w.Path(), w.TemporaryPath(), path)
 	}
@@ -340,9 +320,7 @@ func TestOnlyCommitGivesAFileItsName(t *testing.T) {
 
 	w = newWriter(t, path)
 	write(t, w, strings.Repeat("after ", 100_000)) // more than the buffer holds
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Commit())
 	w.Discard() // does nothing any more
 	expectContent(t, path, strings.Repeat("after ", 100_000))
 	expectNoTemporary(t, dir)
@@ -388,14 +366,10 @@ func TestOfTwoWritersOfOneFileTheOlderOneFails(t *testing.T) {
 func TestAWriterRemovesTheRemainsOfAKilledOne(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	if err := os.WriteFile(temporaryName(path), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(temporaryName(path), []byte("half"), 0o600))
 	w := newWriter(t, path)
 	write(t, w, "whole")
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Commit())
 	expectContent(t, path, "whole")
 	expectNoTemporary(t, dir)
 }
@@ -408,18 +382,14 @@ func TestAWriterOverwritesItsContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, w, ".")
-	if err := w.Commit(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Commit())
 	expectContent(t, path, "HEADER, and more.")
 }
 
 func TestALockIsHeldByOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	held, err := TryLock(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
 		t.Fatalf("the second TryLock: %v, want %v", err, ErrLocked)
 	}
@@ -465,29 +435,21 @@ func TestOpenLogStartsANewFileAtItsLimit(t *testing.T) {
 	add := func(text string) {
 		t.Helper()
 		f, err := OpenLog(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if _, err := f.WriteString(text); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, f.Close())
 	}
 	add("one\n")
 	add("two\n")
 	expectContent(t, path, "one\ntwo\n")
-	if err := os.Truncate(path, logLimit); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Truncate(path, logLimit))
 	add("over") // 16 MiB are allowed
 	if _, err := os.Stat(path + ".1"); err == nil {
 		t.Error("a log of 16 MiB was renamed, want it to be continued")
 	}
-	if err := os.WriteFile(path+".1", []byte("older"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path+".1", []byte("older"), 0o600))
 	add("new")
 	expectContent(t, path, "new")
 	if info, err := os.Stat(path + ".1"); err != nil || info.Size() != logLimit+4 {
@@ -498,12 +460,8 @@ func TestOpenLogStartsANewFileAtItsLimit(t *testing.T) {
 func TestRemoveAndRename(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-	if err := WriteFile(from, []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if err := Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	must(t, WriteFile(from, []byte("x")))
+	must(t, Rename(from, to))
 	expectContent(t, to, "x")
 	for range 2 { // gone already is no error
 		if err := Remove(to); err != nil {
@@ -518,9 +476,7 @@ func TestRemoveAndRename(t *testing.T) {
 func newWriter(t *testing.T, path string) *Writer {
 	t.Helper()
 	w, err := NewWriter(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return w
 }
 
@@ -550,9 +506,7 @@ func expectMode(t *testing.T, path string, want os.FileMode) {
 func expectNoTemporary(t *testing.T, dir string) {
 	t.Helper()
 	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, f := range files {
 		if IsTemporary(f.Name()) {
 			t.Errorf("%s was left behind", f.Name())
@@ -563,23 +517,22 @@ func expectNoTemporary(t *testing.T, dir string) {
 func TestANameMayBeAsLongAsTheFileSystemAllows(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, strings.Repeat("a", 254)+"1"), filepath.Join(dir, strings.Repeat("a", 254)+"2")
-	if err := Create(one, []byte("one")); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteFile(one, []byte("more")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, Create(one, []byte("one")))
+	must(t, WriteFile(one, []byte("more")))
 	first, err := NewWriter(one)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	second, err := NewWriter(two) // with the same prefix
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, w := range []*Writer{first, second} {
 		if err := w.Commit(); err != nil {
 			t.Errorf("%v; want both written", err)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

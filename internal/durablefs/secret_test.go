@@ -36,9 +36,7 @@ func TestASecretIsReadAsEditorsWriteIt(t *testing.T) {
 		"a zero-width space": {secret[:4] + "\u200b" + secret[4:], "U+200B"}, "an escape": {secret + "\x1b", "U+001B"}, "zero bytes": {secret + "\x00", "no text in UTF-8"}, "too long": {strings.Repeat("x", maxSecret+1), "bytes"},
 	} {
 		path := filepath.Join(t.TempDir(), "secret")
-		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(c.content), 0o600))
 		got, err := ReadSecret(path)
 		switch {
 		case c.wrong == "" && (err != nil || got != secret):
@@ -54,12 +52,8 @@ func TestASecretIsReadAsEditorsWriteIt(t *testing.T) {
 func TestAnIrregularFileIsRefusedWithoutBlocking(t *testing.T) {
 	dir := t.TempDir()
 	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(pipe, link); err != nil {
-		t.Fatal(err)
-	}
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	must(t, os.Symlink(pipe, link))
 	for path, what := range map[string]string{pipe: "a pipe", link: "a pipe", "/dev/zero": "a device", "/dev/null": "a device", "/dev/tty": "a device", dir: "a folder"} {
 		refused := make(chan error, 1)
 		go func() {
@@ -79,9 +73,7 @@ func TestAnIrregularFileIsRefusedWithoutBlocking(t *testing.T) {
 		}
 	}
 	file := filepath.Join(dir, "file")
-	if err := os.WriteFile(file, []byte("0123456789"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte("0123456789"), 0o600))
 	if data, err := ReadFile(file, 10); err != nil || string(data) != "0123456789" {
 		t.Errorf("a file of 10 bytes: %q, %v", data, err)
 	}

@@ -47,9 +47,7 @@ func ask(a http.Handler, method, url string, cookies []*http.Cookie, headers ...
 func body(t *testing.T, r *http.Response) string {
 	t.Helper()
 	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
@@ -135,9 +133,7 @@ func TestACodeThatIsNotGoodGetsNobodyIn(t *testing.T) {
 	a, address := guarded(t)
 	good := newCode(address.Key, time.Now())
 	raw, err := base64.RawURLEncoding.DecodeString(good)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	changed := func(at int) string {
 		other := append([]byte(nil), raw...)
 		other[at] ^= 1

@@ -29,9 +29,7 @@ func start(t *testing.T, dir string) *Engine {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	e, err := Start(ctx, dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(e.Stop)
 	return e
 }
@@ -40,9 +38,7 @@ func start(t *testing.T, dir string) *Engine {
 func works(t *testing.T, address Address) {
 	t.Helper()
 	options, err := address.ClientOptions()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if err := call(t, options); err != nil {
 		t.Errorf("a client with the folder's certificate: %v", err)
 	}
@@ -69,9 +65,7 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x0
 func answered(t *testing.T, address string, settings *tls.Config) []byte {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = conn.Close() }()
 	if settings != nil {
 		conn = tls.Client(conn, settings)
@@ -98,13 +92,9 @@ func TestEveryPortOfTheServiceAsksForACertificateOfTheFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours, err := clientTLS(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	theirs, err := clientTLS(other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	theirs.InsecureSkipVerify = true
 	theirs.RootCAs = nil
 	services := 0
@@ -141,13 +131,9 @@ func TestEveryPortOfTheServiceAsksForACertificateOfTheFolder(t *testing.T) {
 func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
 	text, err := newAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	pair, err := tls.X509KeyPair(text, text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return pair
 }
 
@@ -167,9 +153,7 @@ func listening(t *testing.T) (ports []string) {
 	}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		text, err := os.ReadFile(table)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for line := range strings.Lines(string(text)) {
 			const listen = "0A"
 			f := strings.Fields(line)
@@ -195,25 +179,17 @@ func TestTheWebUIOfAnEngine(t *testing.T) {
 	e := start(t, dir)
 	// As another process of the owner has it.
 	address, err := Running(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	browser := &http.Client{Jar: jar}
 	get := func(c *http.Client, url string) (int, string) {
 		t.Helper()
 		r, err := c.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer func() { _ = r.Body.Close() }()
 		text, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return r.StatusCode, string(text)
 	}
 	const cluster, history = "/api/v1/cluster-info", "/api/v1/namespaces/default/workflows/x/run/y/history.json"
@@ -236,16 +212,12 @@ func TestTheWebUIOfAnEngine(t *testing.T) {
 	command := func(headers ...string) int {
 		t.Helper()
 		r, err := http.NewRequest(http.MethodPost, address.UI+"/api/v1/namespaces/default/workflows/x/terminate", strings.NewReader("{}"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for i := 0; i < len(headers); i += 2 {
 			r.Header.Set(headers[i], headers[i+1])
 		}
 		response, err := browser.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		_ = response.Body.Close()
 		return response.StatusCode
 	}
@@ -282,20 +254,14 @@ func TestTheWebUIOfAnEngine(t *testing.T) {
 // Another user of the machine has the ports, and no file.
 func TestAnotherUserCanReadNoKey(t *testing.T) {
 	dir, err := os.MkdirTemp("", "engine")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	start(t, dir)
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, entry := range entries {
 		info, err := entry.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s has mode %v; want it for its owner only", entry.Name(), info.Mode())
 		}
@@ -304,9 +270,7 @@ func TestAnotherUserCanReadNoKey(t *testing.T) {
 		return
 	}
 	// Even where the folder lets them in.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Chmod(dir, 0o755))
 	for _, name := range []string{authorityFile, clientFile, filepath.Base(addressFile(dir)), filepath.Base(database(dir, "*"))} {
 		paths, err := filepath.Glob(filepath.Join(dir, name))
 		if err != nil || len(paths) == 0 {
@@ -333,17 +297,13 @@ func TestTheCertificatesStayAndAreMadeAnew(t *testing.T) {
 	restart := func() {
 		t.Helper()
 		server, client, err := certificates(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		shake(t, server, client)
 	}
 	read := func(path string) []byte {
 		t.Helper()
 		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return text
 	}
 	restart()
@@ -368,16 +328,10 @@ func TestTheCertificatesStayAndAreMadeAnew(t *testing.T) {
 		t.Error("the clients have the certificate of the authority that was removed")
 	}
 	server, _, err := certificates(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(clients, stolen, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, os.WriteFile(clients, stolen, 0o600))
 	old, err := clientTLS(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	old.InsecureSkipVerify = true
 	if err := handshake(server, old); err == nil {
 		t.Error("a certificate of the authority that was removed is accepted")
@@ -421,24 +375,16 @@ func TestKeysThatCannotBeTrustedAreRefusedWithTheRemedy(t *testing.T) {
 		if _, _, err := certificates(dir); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(path, 0o640); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, 0o640))
 		if _, _, err := certificates(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "chmod 600") {
 			t.Errorf("%s that others can read: %v; want it refused, with the remedy", name, err)
 		}
-		if err := os.Chmod(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, 0o600))
+		must(t, os.WriteFile(path, []byte("no certificate"), 0o600))
 		if _, _, err := certificates(dir); err == nil || !strings.Contains(err.Error(), "remove it") {
 			t.Errorf("%s that is damaged: %v; want it refused, with the remedy", name, err)
 		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(path))
 		if _, _, err := certificates(dir); err != nil {
 			t.Errorf("after the remedy: %v", err)
 		}
@@ -447,9 +393,7 @@ func TestKeysThatCannotBeTrustedAreRefusedWithTheRemedy(t *testing.T) {
 
 func TestAReservedPortIsGivenToNobodyElse(t *testing.T) {
 	ports, release, err := reservePorts(4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer release()
 	var others []net.Listener
 	defer func() {
@@ -459,9 +403,7 @@ func TestAReservedPortIsGivenToNobodyElse(t *testing.T) {
 	}()
 	for range 500 {
 		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		others = append(others, l)
 		for _, port := range ports {
 			if l.Addr().(*net.TCPAddr).Port == port {
@@ -484,13 +426,9 @@ func TestAnAddressOfSomebodyElseIsNoEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	server, _, err := certificates(other)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l, err := tls.Listen("tcp", net.JoinHostPort(loopback, "0"), server)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer func() { _ = l.Close() }()
 	go func() {
 		for {
@@ -501,9 +439,7 @@ func TestAnAddressOfSomebodyElseIsNoEngine(t *testing.T) {
 			go func() { _, _ = io.Copy(io.Discard, c) }()
 		}
 	}()
-	if err := (Address{Frontend: l.Addr().String(), PID: os.Getpid(), dir: dir}).write(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, (Address{Frontend: l.Addr().String(), PID: os.Getpid(), dir: dir}).write())
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := Running(ctx, dir); err == nil || !strings.Contains(err.Error(), "certificate") {
@@ -514,8 +450,6 @@ func TestAnAddressOfSomebodyElseIsNoEngine(t *testing.T) {
 func mustParse(t *testing.T, text string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return u
 }

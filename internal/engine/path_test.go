@@ -32,9 +32,7 @@ func TestTheDatabaseLiesInTheFolderWhateverThatIsCalled(t *testing.T) {
 			defer cancel()
 			for range 2 { // the second start finds the database of the first one
 				e, err := Start(ctx, dir, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				if left := e.Left(); len(left) > 0 {
 					t.Errorf("the databases of other versions are %q; want none", left)
 				}
@@ -72,20 +70,23 @@ func TestTheDatabaseHasAWriteAheadLog(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	e, err := Start(ctx, dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	e.Stop()
 	files, err := filepath.Glob(database(dir, "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%q, %v; want one database", files, err)
 	}
 	data, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	// https://www.sqlite.org/fileformat2.html, section 1.3.3: 2 is a write-ahead log, 1 a rollback journal.
 	if len(data) < 20 || data[18] != 2 || data[19] != 2 {
 		t.Errorf("the file format's write and read versions are %v; want 2 and 2", data[18:20])
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -16,13 +16,9 @@ import (
 // What is said to fail fails, and nothing else: on the way to the platform, or there.
 func TestTheSandboxAcceptsWhatIsGood(t *testing.T) {
 	text, err := os.ReadFile("testdata/sample_config.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	config, err := fakeusers.ParseConfig(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, o := range map[string]fakeusers.Options{
 		"ordinary":                      {Records: 60, Seed: 1, Created: true},
 		"required":                      {Records: 60, Seed: 1, Created: true, OnlyRequired: true},
@@ -50,22 +46,16 @@ func TestTheSandboxAcceptsWhatIsGood(t *testing.T) {
 func failing(t *testing.T, o fakeusers.Options) (failing []int64) {
 	t.Helper()
 	server, err := sandbox.Start(sandbox.Options{Address: "127.0.0.1:0", StateDir: t.TempDir(), ClientID: "id", ClientSecret: "secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer server.Close()
 	client, err := identitycloud.New(identitycloud.Config{BaseURL: server.URL(), ClientID: "id", ClientSecret: "secret", EntityType: "user"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer client.Close()
 	numbers, objects, failing := encoded(t, o)
 	for len(numbers) > 0 {
 		size := min(100, len(numbers))
 		body, err := client.NewBody(objects[:size])
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		answer := client.CreateBatch(context.Background(), body)
 		if len(answer.Records) != size {
 			t.Fatalf("%s: %d results; want %d", answer.Words(), len(answer.Records), size)
@@ -85,14 +75,10 @@ func failing(t *testing.T, o fakeusers.Options) (failing []int64) {
 func encoded(t *testing.T, o fakeusers.Options) (numbers []int64, objects [][]byte, failing []int64) {
 	t.Helper()
 	var file bytes.Buffer
-	if err := fakeusers.Write(&file, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(&file, o))
 	names, records, values := fakeusers.ReadWithHeader(t, file.Bytes())
 	transformer, err := mapping.BuiltIn().Compile(names)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for i := range records {
 		number := int64(i + 1)
 		if values[i] == nil {
@@ -110,4 +96,11 @@ func encoded(t *testing.T, o fakeusers.Options) (numbers []int64, objects [][]by
 		t.Fatalf("the file has %d records; want %d", len(records), o.Records)
 	}
 	return numbers, objects, failing
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

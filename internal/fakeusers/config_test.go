@@ -15,18 +15,14 @@ import (
 func config(t testing.TB) *Config {
 	t.Helper()
 	text, err := os.ReadFile("testdata/sample_config.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return parse(t, string(text))
 }
 
 func parse(t testing.TB, text string) *Config {
 	t.Helper()
 	c, err := ParseConfig([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return c
 }
 

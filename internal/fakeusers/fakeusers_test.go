@@ -24,9 +24,7 @@ var (
 func TestSampleFilesAreTheGeneratorsOutput(t *testing.T) {
 	for file, o := range map[string]Options{"testdata/users.csv": sample, "testdata/awkward.csv": small} {
 		got, err := os.ReadFile("../../" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !bytes.Equal(got, written(t, o)) {
 			t.Errorf("%s is not what the generator makes; make it again with: go run ./starter sample -n %d --seed %d --awkward -o - > %s", file, o.Records, o.Seed, file)
 		}
@@ -263,9 +261,7 @@ func BenchmarkWrite(b *testing.B) {
 	o := Options{Records: int64(b.N), Seed: 1, Awkward: true, Created: true}
 	b.ReportAllocs()
 	var n counter
-	if err := Write(&n, o); err != nil {
-		b.Fatal(err)
-	}
+	must(b, Write(&n, o))
 	b.SetBytes(int64(n) / int64(b.N))
 }
 
@@ -276,9 +272,7 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 func written(t *testing.T, o Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(&b, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, Write(&b, o))
 	return b.Bytes()
 }
 
@@ -295,25 +289,17 @@ func ReadWithHeader(t *testing.T, file []byte) (names []string, records []source
 	t.Helper()
 	dir := t.TempDir()
 	path, index := filepath.Join(dir, "users.csv"), filepath.Join(dir, "index")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, file, 0o600))
 	if _, err := source.Inspect(context.Background(), path, source.InspectOptions{BatchSize: 1 << 20, IndexPath: index}); err != nil {
 		t.Fatal(err)
 	}
 	x, err := source.OpenIndex(index)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer x.Close()
 	b, err := x.Batch(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	data, err := source.ReadBatch(bytes.NewReader(file), b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for r := range source.Records(b, data) {
 		v, _ := x.Header().Fields(r.Raw)
 		records, values = append(records, r), append(values, v)
@@ -327,4 +313,11 @@ func distinct(values []string) map[string]bool {
 		set[v] = true
 	}
 	return set
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

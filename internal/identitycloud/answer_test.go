@@ -432,9 +432,7 @@ func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 	})
 	c := newClient(t, url)
 	body, err := c.NewBody([][]byte{[]byte(`{"a":"` + strings.Repeat("x", 8<<20) + `"}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if a := c.CreateBatch(context.Background(), body); a.Verdict != TooLarge {
 		t.Errorf("got %s, %v, want too large", a.Verdict, a.Err)
 	}
@@ -442,9 +440,7 @@ func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 
 func TestRefusedConnectionIsUnknown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.Close()
 	c := newClient(t, "http://"+l.Addr().String())
 	a := c.CreateBatch(context.Background(), batch(t, c, 1))

@@ -17,9 +17,7 @@ import (
 func duration(t *testing.T, s string) time.Duration {
 	t.Helper()
 	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return d
 }
 
@@ -68,9 +66,7 @@ func TestSignatureCoversWhatArrives(t *testing.T) {
 	c := newClient(t, url, func(cfg *Config) { cfg.Auth, cfg.EntityType = Signature, "the user & co" })
 	ctx := context.Background()
 	body, err := c.NewBody([][]byte{[]byte("{\"email\":\"a+b@example.com\",\n \"name\":\"Zoë O'Brien & 100% =\"}")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if a := c.CreateBatch(ctx, body); a.Verdict != Answered {
 		t.Errorf("got %+v", a)
 	}

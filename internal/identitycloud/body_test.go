@@ -54,9 +54,7 @@ func TestBodySizeIsOverheadAndRecords(t *testing.T) {
 			sum += EncodedSize(records[i])
 		}
 		b, err := c.NewBody(records)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if b.Size() != sum || b.Size() != int64(len(b.encoded)) || b.Records() != len(records) {
 			t.Fatalf("%s\nsize %d, the sum is %d", b.encoded, b.Size(), sum)
 		}
@@ -126,9 +124,7 @@ func BenchmarkNewBody(b *testing.B) {
 	c := newClient(b, "https://example.com")
 	records := benchmarkRecords()
 	body, err := c.NewBody(records)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	b.SetBytes(body.Size())
 	b.ReportAllocs()
 	for b.Loop() {
@@ -149,9 +145,7 @@ func BenchmarkEncodedSize(b *testing.B) {
 func BenchmarkSignature(b *testing.B) {
 	c := newClient(b, "https://example.com")
 	body, err := c.NewBody(benchmarkRecords())
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	b.SetBytes(body.Size())
 	b.ReportAllocs()
 	for b.Loop() {

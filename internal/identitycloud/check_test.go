@@ -87,9 +87,7 @@ func TestCheckExplainsAnswers(t *testing.T) {
 
 func TestCheckExplainsFailedConnections(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	closed.Close()
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = quiet
@@ -135,9 +133,7 @@ func TestCheckExplainsFailedConnections(t *testing.T) {
 func TestCheckExplainsProxyErrors(t *testing.T) {
 	refuses := serveRaw(t, func(c rawConn) { c.request(); c.say("HTTP/1.1 407 ann@example.com\r\n\r\n") })
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	closed.Close()
 	for address, want := range map[string]string{
 		strings.Replace(refuses, "http://", "http://me:hunter2@", 1): "the proxy answers HTTP 407 Proxy Authentication Required",
@@ -145,9 +141,7 @@ func TestCheckExplainsProxyErrors(t *testing.T) {
 	} {
 		c := newClient(t, "https://api.example.com")
 		proxy, err := url.Parse(address)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		c.transport.Proxy = http.ProxyURL(proxy)
 		err = c.Check(context.Background())
 		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "HTTPS_PROXY") {

@@ -80,9 +80,7 @@ func (c rawConn) reset() { _ = c.SetLinger(0) }
 func serveRaw(t testing.TB, handle func(rawConn)) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -106,9 +104,7 @@ func batch(t testing.TB, c *Client, n int) Body {
 		records[i] = []byte(`{"email":"ann@example.com"}`)
 	}
 	b, err := c.NewBody(records)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return b
 }
 
@@ -387,5 +383,12 @@ func TestCallsBeyondTheLimitWaitUnsent(t *testing.T) {
 	}
 	if n := requests.Load(); n != 1 {
 		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -249,9 +249,7 @@ func TestViewKeepsTheBytesOfTheRecord(t *testing.T) {
 		_, _ = io.WriteString(w, `{"stat":"ok","result":`+entityJSON+`}`)
 	})
 	e, err := newClient(t, address).View(context.Background(), Ref{UUID: "u1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	created, _ := ParseMoment("2026-11-22 13:05:00.123456 +0000")
 	updated, _ := ParseMoment("2026-11-22 13:06:00 +0000")
 	if e.UUID != "u1" || e.Created != created || e.LastUpdated != updated {

@@ -92,9 +92,7 @@ func TestFindManyKeys(t *testing.T) {
 			keys = append(keys, keys[0], "") // a duplicate, and an empty key
 			url, _ := serve(t, d.ServeHTTP)
 			found, err := newClient(t, url).FindEntities(context.Background(), "email", keys)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			var got []string
 			for _, f := range found {
 				got = append(got, f.UUID)

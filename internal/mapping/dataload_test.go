@@ -43,9 +43,7 @@ var differs = map[string]string{
 
 func TestResultsAreThoseOfDataload(t *testing.T) {
 	text, err := os.ReadFile("testdata/dataload_golden.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var golden struct {
 		Cases []struct {
 			Name   string
@@ -55,9 +53,7 @@ func TestResultsAreThoseOfDataload(t *testing.T) {
 			Error  string
 		}
 	}
-	if err := json.Unmarshal(text, &golden); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(text, &golden))
 	seen := map[string]bool{}
 	for _, c := range golden.Cases {
 		t.Run(c.Name, func(t *testing.T) {
@@ -208,9 +204,7 @@ func BenchmarkAppendJSON(b *testing.B) {
 func builtInRecords(t testing.TB, header ...string) *Records {
 	t.Helper()
 	r, err := compile(t, "", header...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return r
 }
 
@@ -222,9 +216,7 @@ func compile(t testing.TB, text string, header ...string) (*Records, error) {
 		name, text = "", string(Default())
 	}
 	m, err := Parse(name, []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return m.Compile(header)
 }
 

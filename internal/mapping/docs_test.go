@@ -12,9 +12,7 @@ import (
 // Every example of the page must hold, and every key must be on the page.
 func TestTheExamplesOfTheDocsHold(t *testing.T) {
 	text, err := os.ReadFile("../../docs/mapping.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	page := string(text)
 	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```\n```csv\n(.*?)```\n```json\n(.*?)```").FindAllStringSubmatch(page, -1)
 	if blocks := strings.Count(page, "```yaml"); len(examples) != blocks || blocks < 15 {
@@ -43,9 +41,7 @@ func TestTheExamplesOfTheDocsHold(t *testing.T) {
 		}
 	}
 	source, err := os.ReadFile("parse.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, key := range regexp.MustCompile(`(?m)^\t\t"([a-z-]+)":|known\["([a-z]+)"\]`).FindAllStringSubmatch(string(source), -1) {
 		name := key[1] + key[2]
 		if name != "version" && !strings.Contains(page, "`"+name) && !strings.Contains(page, name+":") {

@@ -67,9 +67,7 @@ func TestValues(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := compile(t, "columns:\n  c: "+c.rule+"\n", "c")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			for cell, want := range c.cells {
 				got, err := r.AppendJSON(nil, []string{cell})
 				if field := new(FieldError); want == "" {
@@ -126,9 +124,7 @@ func TestRecords(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := compile(t, c.mapping, c.header...)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			got, err := r.AppendJSON(nil, c.cells)
 			if err != nil {
 				got = []byte(err.Error())
@@ -151,9 +147,7 @@ attributes:
   source: {constant: old}
 others: ignore
 `, "Mail", "Number", "Login", "Code", "Rest")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	fields := []string{" A@Example.com", "7", "me", "", "rest"}
 	for _, c := range []struct {
 		attribute string
@@ -192,9 +186,7 @@ func TestExpressionsAreBounded(t *testing.T) {
 		`map(split(value, ","), value)`:           strings.Repeat(",", maxParts-1) + strings.Repeat("a", 4000),
 	} {
 		r, err := compile(t, "columns: {a: {expression: '"+expression+"'}}\n", "a")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		field := new(FieldError)
 		if got, err := r.AppendJSON(nil, []string{cell}); !errors.As(err, &field) || field.Rule != "expression" {
 			t.Errorf("%s of %d bytes gave %d bytes, %v; want a FieldError", expression, len(cell), len(got), err)
@@ -207,9 +199,7 @@ func TestExpressionsAreBounded(t *testing.T) {
 
 func TestRecordsAreSafeForConcurrentUse(t *testing.T) {
 	r, err := compile(t, "columns: {a: {expression: 'map(split(value, \",\"), upper(#) + b)'}, b: {values: {x: y}, ignore-case: true}}\n", "a", "b")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {
@@ -296,9 +286,7 @@ columns:
 attributes:
   displayName: {expression: 'upper(Name)'}
 `, "Mail", "Name", "Born", "Sex", "City")
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -319,9 +307,7 @@ columns:
   lower: {case: lower, trim: true, to: lowered}
   list: {type: plural}
 `, "email", "number", "flag", "json", "lower", "list", "a.b")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, c := range []struct {
 		attribute, cell string
 		keyless         bool
@@ -365,5 +351,12 @@ columns:
 		if got := r.Keyless(c.attribute, fields); got != c.keyless {
 			t.Errorf("%s %q: keyless %v, want %v", c.attribute, c.cell, got, c.keyless)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -28,26 +28,18 @@ func migrated(t *testing.T, header string) (migration.Folder, *ledger.Ledger) {
 	for _, r := range []string{"a", "b", "\"c\nd\"", "e", "f", "g", "h", "i"} {
 		text += r + ",Name\n"
 	}
-	if err := os.WriteFile(input, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := folder.Make(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(input, []byte(text), 0o600))
+	must(t, folder.Make())
 	if _, err := source.Inspect(t.Context(), input, source.InspectOptions{BatchSize: 4, IndexPath: folder.Index(), CopyTo: folder.Staged()}); err != nil {
 		t.Fatal(err)
 	}
-	if err := folder.SaveSpec(migration.Spec{PrimaryKey: "key"}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, folder.SaveSpec(migration.Spec{PrimaryKey: "key"}))
 	return folder, ledger.New(ledger.NewFolder(folder.Ledger()))
 }
 
 func collect(t *testing.T, each func(func(Item) error) error) (items []Item) {
 	t.Helper()
-	if err := each(func(i Item) error { items = append(items, i); return nil }); err != nil {
-		t.Fatal(err)
-	}
+	must(t, each(func(i Item) error { items = append(items, i); return nil }))
 	return items
 }
 
@@ -82,9 +74,7 @@ func TestEveryRecordThatAMigrationTouchedIsAnItem(t *testing.T) {
 			}
 		}
 		// The update of h failed halfway, and that of i was never started.
-		if err := undo.Write(folder.Undo(), 2, 1, []undo.Entry{{Change: undo.Change{Line: 9, UUID: "uuid-h", Paths: []string{"x"}}}}, nil); err != nil {
-			t.Fatal(err)
-		}
+		must(t, undo.Write(folder.Undo(), 2, 1, []undo.Entry{{Change: undo.Change{Line: 9, UUID: "uuid-h", Paths: []string{"x"}}}}, nil))
 		want := []Item{
 			{Batch: 1, Line: 2, UUID: "uuid-a", Email: "a", Kind: Delete},
 			{Batch: 1, Line: 4, UUID: "uuid-c", Email: "c\nd", Kind: Delete},
@@ -108,9 +98,7 @@ func decide(t *testing.T, l *ledger.Ledger, round, batch int, o *ledger.Builder)
 
 func TestOnlyAClaimedBatchWithoutAnOutcomeIsUnknown(t *testing.T) {
 	folder, l := migrated(t, "email,givenName")
-	if err := l.Claim(t.Context(), ledger.Key{Batch: 2}, ledger.Claim{}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Claim(t.Context(), ledger.Key{Batch: 2}, ledger.Claim{}))
 	got := collect(t, OfMigration(t.Context(), folder))
 	if len(got) != 4 || slices.ContainsFunc(got, func(i Item) bool { return i.Batch != 2 || i.Reason != unknown }) {
 		t.Errorf("%+v, want the four of batch 2, unknown", got)
@@ -145,9 +133,7 @@ func TestTheListIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("%v, %v; want the list with mode 0600", info, err)
 	}
 	in, err := openInput(folder.Index(), folder.Items())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer in.close()
 	var got []Item
 	for batch := 1; batch <= in.index.Batches(); batch++ {
@@ -185,9 +171,7 @@ func TestASuccessFileIsRead(t *testing.T) {
 		"text that is not UTF": {"batch,line,uuid,email\n1,2,u,\xff\n", nil, "line 2"},
 	} {
 		path := filepath.Join(t.TempDir(), "success.csv")
-		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(c.text), 0o600))
 		var got []Item
 		err := OfSuccessFile(t.Context(), path)(func(i Item) error { got = append(got, i); return nil })
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), "success.csv")) {
@@ -204,11 +188,16 @@ func TestASuccessFileIsRead(t *testing.T) {
 
 func TestASuccessFileOfABucketIsNamed(t *testing.T) {
 	path := "mem://rollback/out/success.csv?nomd5=true"
-	if err := store.Write(path, []byte("batch,line,email,error\n")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Write(path, []byte("batch,line,email,error\n")))
 	err := OfSuccessFile(t.Context(), path)(func(Item) error { return nil })
 	if err == nil || !strings.HasPrefix(err.Error(), "success.csv has no column uuid") {
 		t.Errorf("%v; want the name of the file, and what is not in it", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -95,15 +95,11 @@ func TestWrongCredentialsWriteNothing(t *testing.T) {
 func codeOf(t *testing.T, address string, header http.Header, form url.Values) int {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	request.Header = header.Clone()
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := transport.RoundTrip(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
@@ -113,9 +109,7 @@ func codeOf(t *testing.T, address string, header http.Header, form url.Values) i
 		Stat string
 		Code int
 	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(text, &answer))
 	if (answer.Stat == "ok") != (answer.Code == 0) {
 		t.Fatalf("stat %q with code %d", answer.Stat, answer.Code)
 	}

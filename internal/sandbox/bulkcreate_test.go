@@ -234,8 +234,6 @@ func TestUUIDsHoldTheirID(t *testing.T) {
 func asJSON(t *testing.T, value any) string {
 	t.Helper()
 	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }

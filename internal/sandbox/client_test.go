@@ -12,17 +12,13 @@ import (
 // The calls for one record, as the client makes them and the server takes them.
 func TestTheClientFindsItsWayAround(t *testing.T) {
 	faults, err := ParseFaults("update:reset-after=50")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, c := start(t, Options{Faults: faults, Seed: 1})
 	uuid := c.create(`[{"email":"o'brien\"<b>@x.org","n":12345678901234567890.10,"clients":[{"name":"one"}]},{"email":"Ann@x.org"}]`)[0]
 	unknown := 0
 	for i, auth := range []identitycloud.Auth{identitycloud.Basic, identitycloud.Signature} {
 		target, err := identitycloud.New(identitycloud.Config{BaseURL: c.url, ClientID: testID, ClientSecret: testSecret, Auth: auth, Timeout: time.Minute})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer target.Close()
 		ctx := context.Background()
 		ref := identitycloud.Ref{KeyAttribute: "email", KeyValue: `O'Brien"<B>@x.org`}
@@ -62,9 +58,7 @@ func TestTheClientFindsItsWayAround(t *testing.T) {
 		t.Error("no update was unknown: the test needs another seed")
 	}
 	target, err := identitycloud.New(identitycloud.Config{BaseURL: c.url, ClientID: testID, ClientSecret: testSecret})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer target.Close()
 	ctx := context.Background()
 	var api *identitycloud.APIError
@@ -100,11 +94,16 @@ func TestTheClientFindsItsWayAround(t *testing.T) {
 		}
 	}
 	wrong, err := identitycloud.New(identitycloud.Config{BaseURL: c.url, ClientID: testID, ClientSecret: "wrong"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer wrong.Close()
 	if _, err := wrong.EntityType(ctx); !errors.Is(err, identitycloud.ErrCredentials) {
 		t.Errorf("a wrong secret: %v, want %v", err, identitycloud.ErrCredentials)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

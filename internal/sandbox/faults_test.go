@@ -66,9 +66,7 @@ func TestParseFaults(t *testing.T) {
 		}
 	}
 	faults, err := ParseFaults("all=2.5,hang=0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if got := len(faults.byEndpoint[bulkCreateEndpoint]); got != len(faultKinds)-6 {
 		t.Errorf("all has %d kinds, want %d", got, len(faultKinds)-6)
 	}
@@ -76,9 +74,7 @@ func TestParseFaults(t *testing.T) {
 
 func TestDrawsDependOnSeedAndNumberOnly(t *testing.T) {
 	faults, err := ParseFaults("http502=10,reset-after=20,find:hang=50")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const calls = 10000
 	counts := map[string]int{}
 	sequence := func(seed int64) (names []string) {
@@ -249,9 +245,7 @@ func TestFaultsAsSeenByAClient(t *testing.T) {
 			quiet.Close()
 
 			faults, err := ParseFaults(kind.name + "=100")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			server, c := start(t, Options{StateDir: stateDir, Faults: faults})
 			form := url.Values{"type_name": {"user"}, "all_attributes": {
 				`[{"email":"A@x.org"},{"email":"b@x.org"},{"email":"c@x.org"},{"email":"taken@x.org"}]`}}
@@ -307,9 +301,7 @@ func see(t *testing.T, server *Server, address string, form url.Values, hangs bo
 	ctx, giveUp := context.WithCancel(context.Background())
 	defer giveUp()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	request.SetBasicAuth(testID, testSecret)
 	seen := make(chan answerSeen, 1)
 	go func() {
@@ -338,9 +330,7 @@ func see(t *testing.T, server *Server, address string, form url.Values, hangs bo
 
 func TestFaultsHeal(t *testing.T) {
 	faults, err := ParseFaults("http502=100,find:http503=100")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server, c := start(t, Options{Faults: faults, HealAfter: 2})
 	send := func(endpoint string, want int) {
 		t.Helper()
@@ -361,9 +351,7 @@ func TestFaultsHeal(t *testing.T) {
 
 func TestAllCallsThatWriteCountForHealing(t *testing.T) {
 	faults, err := ParseFaults("http502=100,update:http502=100,replace:http502=100,delete:http502=100")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, c := start(t, Options{Faults: faults, HealAfter: 4})
 	p := params{"type_name": "user", "id": "1"}
 	for _, tc := range []struct {
@@ -386,9 +374,7 @@ func TestFaultsOfCallsForOneEntity(t *testing.T) {
 			t.Run(endpoint+" "+kind.name, func(t *testing.T) {
 				_, verb, _ := strings.Cut(endpoint, ".")
 				faults, err := ParseFaults(verb + ":" + kind.name + "=100")
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				server, c := start(t, Options{Faults: faults})
 				uuid := c.create(`[{"email":"a@x.org","givenName":"Ann"}]`)[0]
 				form := url.Values{"type_name": {"user"}, "uuid": {uuid}, "value": {`{"givenName":"Eve"}`}}
@@ -452,9 +438,7 @@ func TestWhatOthersDoAfterALostCall(t *testing.T) {
 		{"sign-in", "a@x.org Ann changed in the profile true,b@x.org <nil> <nil> false,c@x.org <nil> <nil> false,d@x.org Dan changed in the profile true"},
 	} {
 		faults, err := ParseFaults(tc.fault + "=100")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		server, c := start(t, Options{Faults: faults, HealAfter: 1})
 		if _, _, _, err := c.send(bulkCreateEndpoint, call); err == nil {
 			t.Errorf("%s: the call was answered", tc.fault)
@@ -483,9 +467,7 @@ func TestWhatOthersDoAfterALostCall(t *testing.T) {
 
 func TestFaultsOfFind(t *testing.T) {
 	faults, err := ParseFaults("find:too-few-results=100")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, c := start(t, Options{Faults: faults})
 	c.create(`[{"email":"a@x.org"},{"email":"b@x.org"}]`)
 	if got := c.emails(nil); len(got) != 1 || got[0] != "a@x.org" {
@@ -495,9 +477,7 @@ func TestFaultsOfFind(t *testing.T) {
 
 func TestCloseEndsHangingCalls(t *testing.T) {
 	faults, err := ParseFaults("hang=100")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	server, c := start(t, Options{Faults: faults})
 	ended := make(chan error, 1)
 	go func() {

@@ -160,9 +160,7 @@ func TestRegionsAreSmall(t *testing.T) {
 	}
 	for _, tc := range cases {
 		f, err := parseFilter(tc.filter, knownInTests)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		got := f.where(table)
 		if got.listed != tc.want.listed || !slices.Equal(got.ids, tc.want.ids) || got.first != tc.want.first || got.last != tc.want.last {
 			t.Errorf("%s: %+v, want %+v", tc.filter, got, tc.want)
@@ -203,9 +201,7 @@ func tableOf(t testing.TB, bodies []string) (*table, []*entity) {
 	var entities []*entity
 	for i, body := range bodies {
 		entity, err := decodeEntity(int64(i+1), []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		table.add(entry{size: len(body)}, entity.email())
 		entities = append(entities, entity)
 	}

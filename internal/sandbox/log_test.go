@@ -25,9 +25,7 @@ func TestLinesSurviveWhatRecordsHold(t *testing.T) {
 		c.Written = append(c.Written, Written{Index: i, ID: int64(i + 1), UUID: "u", Email: nasty, Size: len(body)})
 	}
 	line, places, err := encodeLine(c, bodies)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if bytes.Count(line, []byte("\n")) != 1 {
 		t.Errorf("more than one line: %s", line)
 	}
@@ -37,9 +35,7 @@ func TestLinesSurviveWhatRecordsHold(t *testing.T) {
 		}
 	}
 	decoded, place, err := decodeLine(line)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if place != places[0] || decoded.TypeName != nasty || decoded.Written[1].Email != nasty {
 		t.Errorf("decoded %+v with its first record at %d, want what was encoded, and %d", decoded, place, places[0])
 	}
@@ -53,16 +49,12 @@ func TestTornEndIsCutOff(t *testing.T) {
 	c.create(`[{"email":"lost1@x.org"},{"email":"lost2@x.org"}]`)
 	server.Close()
 	whole, err := os.ReadFile(filepath.Join(server.options.StateDir, TruthFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	kept := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
 	for size := kept; size < len(whole); size += 13 {
 		dir := t.TempDir()
 		path := filepath.Join(dir, TruthFile)
-		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, whole[:size], 0o600))
 		if calls, err := ReadTruth(dir); err != nil || len(calls) != 2 {
 			t.Fatalf("ReadTruth of %d bytes: %d calls, %v; want 2", size, len(calls), err)
 		}
@@ -81,13 +73,9 @@ func TestTornEndIsCutOff(t *testing.T) {
 		if _, err := e.create(call, []candidate{newCandidate(map[string]any{"email": "c@x.org"})}, nil, func(int) bool { return false }); err != nil {
 			t.Fatal(err)
 		}
-		if err := e.log.close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, e.log.close())
 		now, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !bytes.HasPrefix(now, whole[:kept]) || bytes.Count(now, []byte("\n")) != 3 || call.Seq != 3 || call.Written[0].ID != 3 {
 			t.Fatalf("after %d of %d bytes the next call is line %d, entity %d, in %q", size, len(whole), call.Seq, call.Written[0].ID, now)
 		}
@@ -101,9 +89,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 	c.ok("entity.delete", params{"id": "1"})
 	server.Close()
 	whole, err := os.ReadFile(filepath.Join(server.options.StateDir, TruthFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	lines := strings.SplitAfter(strings.TrimSuffix(string(whole), "\n"), "\n")
 	lines[2] += "\n"
 	cases := map[string]struct {
@@ -123,9 +109,7 @@ func TestDamageIsNotCutOff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			text := strings.Join(tc.lines, "")
-			if err := os.WriteFile(filepath.Join(dir, TruthFile), []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(filepath.Join(dir, TruthFile), []byte(text), 0o600))
 			_, err := openEntities(dir, FoldedEmails, 0)
 			if err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v; want one line about damage, with %q", err, tc.want)
@@ -187,12 +171,8 @@ func loadUntilKilled(t *testing.T, stateDir string, round int) map[string]string
 	process.Env = append(os.Environ(), "SANDBOX_TEST_STATE_DIR="+stateDir)
 	process.Stderr = os.Stderr
 	output, err := process.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, process.Start())
 	address, err := bufio.NewReader(output).ReadString('\n')
 	if err != nil {
 		process.Process.Kill()
@@ -250,9 +230,7 @@ func between(text, before, after string) string {
 func TestGroupsKeepTheirOrder(t *testing.T) {
 	dir := t.TempDir()
 	e, err := openEntities(dir, FoldedEmails, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var wg sync.WaitGroup
 	for writer := range 8 {
 		wg.Add(1)
@@ -277,9 +255,7 @@ func TestGroupsKeepTheirOrder(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	if err := e.log.close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, e.log.close())
 	calls := truth(t, dir)
 	var ids []int64
 	for _, call := range calls {

@@ -15,9 +15,7 @@ import (
 func TestTheSchemaIsWhatIsEnforced(t *testing.T) {
 	_, c := start(t, Options{EntityTypes: []string{"user", "admin"}})
 	target, err := identitycloud.New(identitycloud.Config{BaseURL: c.url, ClientID: testID, ClientSecret: testSecret, EntityType: "admin"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer target.Close()
 	told, err := target.EntityType(context.Background())
 	if err != nil || told.Name != "admin" {

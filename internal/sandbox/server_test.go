@@ -75,9 +75,7 @@ func (c client) send(endpoint string, p params) (status int, header http.Header,
 		form.Set(name, value)
 	}
 	request, err := http.NewRequest(http.MethodPost, c.url+"/"+endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	must(c.t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(testID, testSecret)
 	response, err := transport.RoundTrip(request)
@@ -186,9 +184,7 @@ func waitFor(t *testing.T, what string, condition func() bool) {
 func TestStartRefusesWhatCannotWork(t *testing.T) {
 	running, _ := start(t, Options{})
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, nil, 0o600))
 	good := Options{Address: "127.0.0.1:0", StateDir: t.TempDir(), ClientID: "id", ClientSecret: "secret"}
 	cases := []struct {
 		name   string
@@ -242,9 +238,7 @@ func TestStateIsForItsOwnerOnly(t *testing.T) {
 	start(t, Options{StateDir: dir})
 	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, TruthFile): 0o600} {
 		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if got := info.Mode().Perm(); got != want {
 			t.Errorf("mode of %s is %o, want %o", filepath.Base(path), got, want)
 		}
@@ -303,9 +297,7 @@ func TestBodyOverFiveMegabytesIsTooLarge(t *testing.T) {
 			body = io.MultiReader(body) // of a size that net/http does not know
 		}
 		response, err := http.Post(c.url+"/entity.bulkCreate", "application/x-www-form-urlencoded", body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text, _ := io.ReadAll(response.Body)
 		response.Body.Close()
 		want := fmt.Sprintf("client intended to send too large body: %d bytes", maxBody+1)
@@ -319,9 +311,7 @@ func TestBodyOverFiveMegabytesIsTooLarge(t *testing.T) {
 	request, _ := http.NewRequest(http.MethodPost, c.url+"/entity.bulkCreate", strings.NewReader(head+p["all_attributes"]))
 	request.SetBasicAuth(testID, testSecret)
 	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer response.Body.Close()
 	if text, _ := io.ReadAll(response.Body); !strings.Contains(string(text), `"stat":"ok"`) {
 		t.Errorf("a body of %d bytes: %s; want stat ok", maxBody, text)
@@ -347,9 +337,7 @@ func TestReadingCallsMayBeGets(t *testing.T) {
 		request, _ := http.NewRequest(http.MethodGet, c.url+path, nil)
 		request.SetBasicAuth(testID, testSecret)
 		response, err := transport.RoundTrip(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text, _ := io.ReadAll(response.Body)
 		response.Body.Close()
 		if response.StatusCode != want || want == http.StatusOK && !strings.Contains(string(text), `"stat":"ok"`) {

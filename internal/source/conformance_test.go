@@ -29,13 +29,9 @@ func readTable(t *testing.T, f *file, d Delimiter) (table, error) {
 	got := table{names: x.Header().Names}
 	for n := 1; n <= x.Batches(); n++ {
 		b, err := x.Batch(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		data, err := f.read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for r := range Records(b, data) {
 			fields, err := x.Header().Fields(r.Raw)
 			if err != nil {
@@ -46,9 +42,7 @@ func readTable(t *testing.T, f *file, d Delimiter) (table, error) {
 		}
 	}
 	all, err := pieces(newScanner(f.open(), d, ignore))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, p := range all {
 		got.bytes = append(got.bytes, p.raw...)
 	}
@@ -68,20 +62,14 @@ func TestSpectrum(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(path), ".csv")
 		t.Run(name, func(t *testing.T) {
 			content, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			expected, err := os.ReadFile(filepath.Join(dir, "json", name+".json"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if name == "location_coordinates" {
 				expected = []byte("[" + string(expected) + "]")
 			}
 			var want []map[string]string
-			if err := json.Unmarshal(expected, &want); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal(expected, &want))
 			got, err := readTable(t, newFile(t, string(content)), comma)
 			if err != nil || got.faults != nil {
 				t.Fatalf("error %v, faults %q", err, got.faults)

@@ -18,14 +18,10 @@ func TestADamagedIndexIsDetected(t *testing.T) {
 		t.Fatal(err)
 	}
 	good, err := os.ReadFile(f.indexPath)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	// noticed opens the index and reads it completely.
 	noticed := func(index []byte) error {
-		if err := os.WriteFile(f.indexPath, index, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(f.indexPath, index, 0o600))
 		x, err := OpenIndex(f.indexPath)
 		if err != nil {
 			return err
@@ -38,9 +34,7 @@ func TestADamagedIndexIsDetected(t *testing.T) {
 		}
 		return nil
 	}
-	if err := noticed(good); err != nil {
-		t.Fatal(err)
-	}
+	must(t, noticed(good))
 	for i := range good {
 		bad := slices.Clone(good)
 		bad[i] ^= 0x10
@@ -78,15 +72,11 @@ func TestKeylessRecordsAreMarkedInTheIndex(t *testing.T) {
 	}
 	f := newFile(t, input)
 	_, err := f.inspect(InspectOptions{BatchSize: 9, CutAfter: 2, StartAt: 2, Keyless: func(h *Header, r Record) bool { return r.Raw[0] == ',' }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	x, n := f.index(), 1
 	for batch := 1; batch <= x.Batches(); batch++ {
 		b, err := x.Batch(batch)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for i := range b.Records {
 			if got, want := b.Keyless(i), records[n] == ""; got != want {
 				t.Errorf("batch %d, record %d (number %d): keyless %v, want %v", batch, i, n+1, got, want)

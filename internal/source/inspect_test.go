@@ -106,9 +106,7 @@ func TestInspectWithAnotherDelimiter(t *testing.T) {
 	parts := strings.Split(input, "¶")
 	f := newFile(t, strings.Join(parts, ""))
 	summary, err := f.inspect(InspectOptions{BatchSize: 2, Delimiter: ';'})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	x := f.index()
 	if names := []string{"email", "city", "displayName"}; !slices.Equal(summary.Header.Names, names) || !reflect.DeepEqual(x.Header(), summary.Header) || x.Header().Delimiter != ';' {
 		t.Errorf("header %+v, in the index %+v; want the names %q and semicolons", summary.Header, x.Header(), names)
@@ -117,9 +115,7 @@ func TestInspectWithAnotherDelimiter(t *testing.T) {
 	var got [][]string
 	for n := 1; n <= x.Batches(); n++ {
 		b, err := x.Batch(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		data, err := f.read(b)
 		if err != nil || string(data) != parts[n] {
 			t.Errorf("batch %d has %q, error %v; want %q", n, data, err, parts[n])
@@ -235,9 +231,7 @@ func TestInspectCutsBatches(t *testing.T) {
 			input := strings.Join(parts, "")
 			f := newFile(t, input)
 			summary, err := f.inspect(c.options)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			x := f.index()
 			total := int64(0)
 			for _, n := range c.records {
@@ -302,21 +296,15 @@ func TestNoByteIsLost(t *testing.T) {
 	f := newFile(t, input)
 	copied := f.path + ".copy"
 	summary, err := f.inspect(InspectOptions{BatchSize: 2, CopyTo: copied})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	joined := "\ufeff\n\r\n" + string(summary.Header.Raw) + "\n"
 	blank := []string{"\r\n", "\n\n", "\n", "\r\n", ""}
 	x := f.index()
 	for n := 1; n <= x.Batches(); n++ {
 		b, err := x.Batch(n)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		data, err := f.read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for r := range Records(b, data) {
 			if line := int64(1 + strings.Count(joined, "\n")); r.Line != line {
 				t.Errorf("record %d is on line %d; want %d", r.Number, r.Line, line)
@@ -426,9 +414,7 @@ func TestReadBatchDetectsAnotherFile(t *testing.T) {
 			}
 			f.change(c.change)
 			b, err := f.index().Batch(2)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			data, err := f.read(b)
 			if !c.changed {
 				if err != nil || string(data) != "c@example.com,secret\n" {
@@ -470,9 +456,7 @@ func (d brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, d.err }
 // The exact size is expensive: it is computed only if the bound does not suffice, and once a record.
 func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
 	var b bytes.Buffer
-	if err := fakeusers.Write(&b, fakeusers.Options{Records: 1000, Seed: 1}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(&b, fakeusers.Options{Records: 1000, Seed: 1}))
 	f := newFile(t, b.String())
 	for _, c := range []struct {
 		limit      int64
@@ -550,9 +534,7 @@ func BenchmarkInspect(b *testing.B) {
 	f := newFile(b, "")
 	f.write(fakeusers.Options{Records: 200_000, Seed: 1, Awkward: true})
 	info, err := os.Stat(f.path)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	b.Run("inspect", func(b *testing.B) {
 		b.SetBytes(info.Size())
 		b.ReportAllocs()
@@ -620,21 +602,15 @@ func newFile(t testing.TB, content string) *file {
 	t.Helper()
 	f := &file{t: t, path: filepath.Join(t.TempDir(), "users.csv")}
 	f.indexPath = f.path + ".index"
-	if err := os.WriteFile(f.path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(f.path, []byte(content), 0o600))
 	return f
 }
 
 func (f *file) write(o fakeusers.Options) {
 	f.t.Helper()
 	out, err := os.Create(f.path)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if err := errors.Join(fakeusers.Write(out, o), out.Close()); err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, err)
+	must(f.t, errors.Join(fakeusers.Write(out, o), out.Close()))
 }
 
 func (f *file) change(how func([]byte) []byte) {
@@ -643,17 +619,13 @@ func (f *file) change(how func([]byte) []byte) {
 	if err == nil {
 		err = os.WriteFile(f.path, how(content), 0o600)
 	}
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, err)
 }
 
 func (f *file) open() *os.File {
 	f.t.Helper()
 	in, err := os.Open(f.path)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, err)
 	f.t.Cleanup(func() { in.Close() })
 	return in
 }
@@ -666,9 +638,7 @@ func (f *file) inspect(o InspectOptions) (*Summary, error) {
 func (f *file) index() *Index {
 	f.t.Helper()
 	x, err := OpenIndex(f.indexPath)
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, err)
 	f.t.Cleanup(func() { x.Close() })
 	return x
 }
@@ -679,9 +649,7 @@ func (f *file) read(b Batch) ([]byte, error) { return ReadBatch(f.open(), b) }
 func (f *file) holdsOnly(names ...string) {
 	f.t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(f.path))
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	must(f.t, err)
 	var got []string
 	for _, e := range entries {
 		got = append(got, e.Name())
@@ -709,9 +677,7 @@ func TestHeadReadsTheFirstRecords(t *testing.T) {
 		"a quote without an end": {"email\na\n\"b\n", 3, 0, true},
 	} {
 		path := filepath.Join(t.TempDir(), "users.csv")
-		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(c.text), 0o600))
 		header, records, err := Head(t.Context(), path, c.n, InspectOptions{})
 		if refusal := new(Refusal); c.refused != errors.As(err, &refusal) || !c.refused && err != nil {
 			t.Errorf("%s: error %v", name, err)
@@ -767,5 +733,12 @@ func TestInspectRefusesToStartAfterTheLastRecord(t *testing.T) {
 			t.Errorf("%+v: %v; want it refused", o, err)
 		}
 		f.holdsOnly("users.csv")
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

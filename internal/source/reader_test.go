@@ -20,18 +20,14 @@ func readAll(t testing.TB, path string) (r *Reader, lines []int64, refusals []st
 	r, err := OpenReader(context.Background(), path, ReaderOptions{Refused: func(r *Refusal) {
 		refusals = append(refusals, r.Error())
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer r.Close()
 	for {
 		record, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return r, lines, refusals
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		lines = append(lines, record.Line)
 	}
 }
@@ -58,9 +54,7 @@ func TestTheReaderContinuesAfterARefusal(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "f.csv")
-			if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(path, []byte(c.content), 0o600))
 			r, lines, refusals := readAll(t, path)
 			if !slices.Equal(lines, c.lines) || r.Records() != c.records || (r.Header() != nil) != c.header {
 				t.Errorf("records on lines %d, %d in all, header %v; want %d, %d, %v", lines, r.Records(), r.Header() != nil, c.lines, c.records, c.header)
@@ -79,9 +73,7 @@ func TestTheReaderContinuesAfterARefusal(t *testing.T) {
 
 func TestTheReaderStopsWithoutLineEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.csv")
-	if err := os.WriteFile(path, []byte("a\n1\n"+strings.Repeat("x", maxRecord+1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte("a\n1\n"+strings.Repeat("x", maxRecord+1)), 0o600))
 	_, lines, refusals := readAll(t, path)
 	if !slices.Equal(lines, []int64{2}) || len(refusals) != 1 || !strings.Contains(refusals[0], "line 3: there is no line end") {
 		t.Errorf("records on lines %d, refusals %q", lines, refusals)
@@ -96,9 +88,7 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "f.csv")
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, content, 0o600))
 		sum, err := Inspect(context.Background(), path, InspectOptions{BatchSize: 10})
 		r, lines, refusals := readAll(t, path)
 		var refusal *Refusal
@@ -119,23 +109,15 @@ func TestTheReaderReturnsTheRecordsOfAnAwkwardFile(t *testing.T) {
 	o := fakeusers.Options{Records: 200, Seed: 3, Awkward: true}
 	path := filepath.Join(t.TempDir(), "f.csv")
 	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer file.Close()
-	if err := fakeusers.Write(file, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(file, o))
 	r, err := OpenReader(context.Background(), path, ReaderOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer r.Close()
 	for n := int64(1); n <= o.Records; n++ {
 		record, err := r.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		want := fakeusers.AppendRecord(nil, o, n)
 		if n == o.Flaws().BlankBehind {
 			want = want[:len(want)-1]

@@ -95,9 +95,7 @@ func TestFraming(t *testing.T) {
 func TestFramingWithAnotherDelimiter(t *testing.T) {
 	for _, text := range []string{";", `\t`, "|", "\x1f", "#"} {
 		d, err := ParseDelimiter(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		exchange := strings.NewReplacer(",", string(rune(d)), string(rune(d)), ",")
 		for _, c := range framingTests {
 			input, want, _ := unmarked(c.input)

@@ -26,33 +26,23 @@ var entries = []Entry{
 
 func write(t *testing.T, folder string, batch, round int, entries []Entry, recipient age.Recipient) {
 	t.Helper()
-	if err := Write(folder, batch, round, entries, recipient); err != nil {
-		t.Fatal(err)
-	}
+	must(t, Write(folder, batch, round, entries, recipient))
 }
 
 func read(t *testing.T, folder string, batch int) []File {
 	t.Helper()
 	files, err := Read(folder, batch)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return files
 }
 
 func TestFilesAreReadBack(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	other, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	recipient, err := ParseRecipient(key.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, to := range map[string]age.Recipient{"plain": nil, "encrypted": recipient} {
 		folder := filepath.Join(t.TempDir(), "undo")
 		write(t, folder, 1012, 0, entries, to)
@@ -69,9 +59,7 @@ func TestFilesAreReadBack(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, entries)
 		}
 		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if readable := strings.Contains(string(data), "Anne") || strings.Contains(string(data), "Ghent"); readable != (to == nil) {
 			t.Errorf("%s: the values are readable: %v\n%s", name, readable, data)
 		}
@@ -130,9 +118,7 @@ func TestInvalidRecipientsAreRefused(t *testing.T) {
 		t.Errorf("%v, %v; want none", r, err)
 	}
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, bad := range []string{"age1", "nobody", key.String(), key.Recipient().String() + "\n" + key.Recipient().String()} {
 		_, err := ParseRecipient(bad)
 		if err == nil || strings.Contains(err.Error(), "SECRET") {
@@ -149,9 +135,7 @@ func TestADamagedFileIsNamed(t *testing.T) {
 		folder := t.TempDir()
 		write(t, folder, 7, 0, entries, nil)
 		path := filepath.Join(folder, "00000", "00000007.json")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(text), 0o600))
 		files, err := Read(folder, 7)
 		if err == nil {
 			key, _ := age.GenerateX25519Identity()
@@ -168,20 +152,23 @@ func TestIdentitiesAreReadFromAFile(t *testing.T) {
 		t.Errorf("%v, %v; want none", none, err)
 	}
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	path := filepath.Join(t.TempDir(), "key.txt")
 	if _, err := ReadIdentities(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v, want that there is no such file", err)
 	}
 	for text, want := range map[string]int{"# public key: age1…\n" + key.String() + "\n": 1, key.String()[:40] + "\n": 0, "": 0} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(text), 0o600))
 		got, err := ReadIdentities(path)
 		if len(got) != want || want == 0 == (err == nil) || err != nil && strings.Contains(err.Error(), "SECRET-KEY-1"+key.String()[16:20]) {
 			t.Errorf("%d keys, %v; want %d, and no error that repeats the file", len(got), err, want)
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

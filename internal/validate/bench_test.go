@@ -19,13 +19,9 @@ func BenchmarkFile(b *testing.B) {
 	const records = 100_000
 	path := filepath.Join(b.TempDir(), "users.csv")
 	f, err := os.Create(path)
-	if err != nil {
-		b.Fatal(err)
-	}
+	must(b, err)
 	defer f.Close()
-	if err := fakeusers.Write(f, fakeusers.Options{Records: records, Seed: 1}); err != nil {
-		b.Fatal(err)
-	}
+	must(b, fakeusers.Write(f, fakeusers.Options{Records: records, Seed: 1}))
 	o := Options{
 		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
 		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Places: 10,

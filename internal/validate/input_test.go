@@ -116,9 +116,7 @@ func TestPasswordsThatLookLikeHashesAreReported(t *testing.T) {
 	}
 	// A hash with its kind is correct.
 	rules, err := mapping.Parse("m.yaml", []byte("columns: {password: {type: password, hash: bcrypt}}"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	o := options(t)
 	o.Encoder = func(header []string) (Records, error) { return rules.Compile(header) }
 	holds(t, validated(t, "email,password\na@example.com,$2y$10$"+strings.Repeat("x", 53)+"\n", o), nil)
@@ -176,9 +174,7 @@ func TestRecordsWithoutAnyValueAreNotSent(t *testing.T) {
 // A false alarm is as bad as a missing finding.
 func TestOrdinaryFilesHaveNoFindings(t *testing.T) {
 	users, err := os.ReadFile(filepath.Join("..", "..", "testdata", "users.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, content := range []string{
 		"email\na@example.com\n", "email,givenName\na@example.com,A\n",
 		"email,givenName,familyName,displayName\na@example.com,Null,Nan,Nil\nb@example.com,Infinity,True,#winning\nc@example.com,E,1e5,#1\nd@example.com,9E10,[sic],{x}\n",
@@ -221,9 +217,7 @@ func TestAHundredThousandColumnsAreCheckedInSeconds(t *testing.T) {
 		fmt.Fprintf(&rules, "  column%d: {expression: 'value + column%d + row[\"column%d\"]'}\n", i, i+1, i+2)
 	}
 	m, err := mapping.Parse("m.yaml", []byte(rules.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for name, schema := range map[string]bool{"with a schema": true, "without": false} {
 		o := options(t)
 		o.Encoder = func(header []string) (Records, error) { return m.Compile(header) }

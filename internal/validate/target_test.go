@@ -19,22 +19,16 @@ func probe(t *testing.T, cfg identitycloud.Config) (Probed, *Meter) {
 	meter := &Meter{}
 	cfg.Answered, cfg.Timeout = meter.Saw, 5*time.Second
 	client, err := identitycloud.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer client.Close()
 	p, err := Probe(t.Context(), client, meter)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return p, meter
 }
 
 func TestProbeOfTheSandbox(t *testing.T) {
 	s, err := sandbox.Start(sandbox.Options{Address: "127.0.0.1:0", StateDir: t.TempDir(), ClientID: "me", ClientSecret: "secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer s.Close()
 	for _, c := range []struct {
 		name, secret, entityType, finding string
@@ -108,9 +102,7 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	client, err := identitycloud.New(identitycloud.Config{BaseURL: "https://nobody.invalid", ClientID: "me", ClientSecret: "secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if _, err := Probe(ctx, client, &Meter{}); err != context.Canceled {
 		t.Errorf("%v, want context.Canceled", err)
 	}

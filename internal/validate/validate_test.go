@@ -33,9 +33,7 @@ func (raw) Keyless(string, []string) bool                       { return false }
 func write(t testing.TB, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "users.csv")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
@@ -50,9 +48,7 @@ func options(t testing.TB) Options {
 func validated(t testing.TB, content string, o Options) *Report {
 	t.Helper()
 	report, err := File(t.Context(), write(t, content), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	left, err := os.ReadDir(o.TempDir)
 	if err != nil || len(left) > 0 {
 		t.Errorf("the folder for temporary files has %v, %v; want nothing", left, err)
@@ -278,9 +274,7 @@ func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 	}
 	sum, err := source.Inspect(context.Background(), write(t, content), source.InspectOptions{
 		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: o.Room, EncodedSize: measure})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	r := validated(t, content, o)
 	// The record that is too large is alone in its batch, which makes no call.
 	if r.Forecast.Calls != int64(sum.Batches)-1 || sum.Batches < 12 || r.Sent != 297 || r.Records != 304 {
@@ -312,9 +306,7 @@ func TestForecast(t *testing.T) {
 func TestTheAwkwardFileHasItsFlaws(t *testing.T) {
 	o := fakeusers.Options{Records: 500, Seed: 1, Awkward: true}
 	var content bytes.Buffer
-	if err := fakeusers.Write(&content, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(&content, o))
 	r := validated(t, content.String(), options(t))
 	count := map[Kind]int64{}
 	for _, f := range r.Findings {
@@ -336,9 +328,7 @@ func FuzzChecker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, record []byte) {
 		root := newShape(&invented)
 		c := &checker{root: root, findings: &findings{lines: 1, by: map[findingKey]*Finding{}}, named: func(string) bool { return false }, key: root.at("email")}
-		if err := c.check(record, 1, 2); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.check(record, 1, 2))
 	})
 }
 
@@ -355,4 +345,11 @@ func TestJSONThatOnlyAMappingProduces(t *testing.T) {
 		"error type age 1 [3]: a number is sent; the schema requires a whole number",
 		"error type vip 1 [3]: a string is sent", "error type givenName 1 [3]: a number is sent; the schema requires a string",
 		"error unknown_attribute optIn 1 [3]: it contains an attribute"})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -39,9 +39,7 @@ func newTestHarness(t *testing.T, o options) (*harness, *bytes.Buffer) {
 		t.Fatal(programs.err)
 	}
 	dir, err := os.MkdirTemp(fastFolder(false), folderPrefix)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var out bytes.Buffer
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -63,9 +61,7 @@ func TestEverySabotageIsCalledByItsName(t *testing.T) {
 	p.canary, p.maxFailed, p.world = 0, "", world{}
 	p.events = []event{{when: trigger{what: onCalls, n: 3}, action: loseAnswers, calls: 2}}
 	e := &episode{plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode"), count: h.figures, say: t.Logf}
-	if err := os.Mkdir(e.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(e.dir, 0o700))
 	v, broken, err := e.run(t.Context())
 	if err != nil || v == nil || len(broken) > 0 {
 		t.Fatalf("the migration went wrong without sabotage: %v, %v", broken, err)
@@ -116,17 +112,13 @@ func copyFolder(t *testing.T, to, from string) {
 			return os.Chmod(filepath.Join(to, strings.TrimPrefix(path, from)), info.Mode())
 		})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
 func TestAHangIsFoundAndShown(t *testing.T) {
 	program.Long(t) // as long as it waits for the hang
 	h, out := newTestHarness(t, options{seed: 1, sabotage: "hang"})
-	if err := h.runAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, h.runAll(t.Context()))
 	for _, want := range []string{"BROKEN: " + comesToItsEnd, "--seed 1 --episode 1", h.dir} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q", want)
@@ -180,5 +172,12 @@ func TestFiguresAreReadByMachinesAndPeople(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("for people it does not say %q:\n%s", want, out.String())
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

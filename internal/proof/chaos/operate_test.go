@@ -35,14 +35,10 @@ func TestWhatAMigrationWaitsFor(t *testing.T) {
 	} {
 		e := &episode{work: t.TempDir(), pausers: c.pausers}
 		folder := migration.In(e.work, "key")
-		if err := folder.Make(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, folder.Make())
 		for i, ev := range c.events {
 			ev.At = time.Unix(int64(i), 0)
-			if err := folder.AppendEvent(ev); err != nil {
-				t.Fatal(err)
-			}
+			must(t, folder.AppendEvent(ev))
 		}
 		if got := e.waitsFor(); got != c.want {
 			t.Errorf("%s: it waits for %q, want %q", c.name, got, c.want)
@@ -59,13 +55,9 @@ func TestAnOrderHoldsUntilTheNextOne(t *testing.T) {
 	e.lift("set")
 	e.holds(span{from: at(-20), rate: 4})
 	folder := migration.In(e.work, "key")
-	if err := folder.Make(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, folder.Make())
 	for _, seconds := range []int{-90, -30} { // another run begins as its options say
-		if err := folder.AppendEvent(migration.Event{At: at(seconds), Kind: migration.EventBegun}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, folder.AppendEvent(migration.Event{At: at(seconds), Kind: migration.EventBegun}))
 	}
 	spans := e.ordered()
 	if len(spans) != 3 || !spans[0].to.Equal(at(-30)) || !spans[1].to.Equal(at(-30)) || spans[2].to.Before(begin) {

@@ -45,9 +45,7 @@ func newBehind(t *testing.T) *behind {
 	}))
 	t.Cleanup(server.Close)
 	addresses, err := program.FreeAddresses(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if b.proxy, err = newProxy(addresses[0], serveCalls); err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +150,7 @@ func TestTheProxyRefusesForATime(t *testing.T) {
 	if _, err := b.call("/"); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("while it refuses: %v, want connection refused", err)
 	}
-	if err := b.proxy.accept(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, b.proxy.accept())
 	if answer, err := b.call("/"); err != nil {
 		t.Errorf("afterwards: %q, %v", answer, err)
 	}

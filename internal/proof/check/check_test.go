@@ -206,3 +206,10 @@ func TestMoments(t *testing.T) {
 		t.Errorf("Most gave %d, want 5", most)
 	}
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -82,9 +82,7 @@ func (l *lab) more(line string) {
 func TestNothingIsBrokenAmongOtherPeople(t *testing.T) {
 	l := newCrowd(t)
 	broken, err := Check(l.crowd())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, b := range broken {
 		t.Error(b)
 	}
@@ -136,9 +134,7 @@ func TestWhatIsBrokenAmongOtherPeopleIsNamed(t *testing.T) {
 		m := l.crowd()
 		m.Emails = c.emails
 		broken, err := Check(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == c.want }) {
 			t.Errorf("%s: found %v, want invariant %s among it", c.name, broken, c.want)
 		}
@@ -150,27 +146,19 @@ func TestEmailsThatAreUniqueToTheLetter(t *testing.T) {
 	l := newCrowd(t)
 	for _, name := range []string{"users.csv", "success.csv", "retry.csv", "fail.csv", "fail_records.csv", "unresolved.csv"} {
 		content, err := os.ReadFile(l.path(name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		l.write(name, strings.ReplaceAll(strings.ReplaceAll(string(content), "eve@", "Eve@"), "chu@", "Chu@"))
 	}
 	content, err := os.ReadFile(l.path("truth.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.write("truth.jsonl", strings.NewReplacer(`"email":"eve@`, `"email":"Eve@`, `"email":"chu@`, `"email":"Chu@`).Replace(string(content)))
 	input, err := os.ReadFile(l.path("users.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.replace("summary.json", fmt.Sprintf("%x", sha256.Sum256([]byte(header+eve+rob+kay+chu+str+nam))), fmt.Sprintf("%x", sha256.Sum256(input)))
 	m := l.crowd()
 	m.Emails = "exact"
 	broken, err := Check(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, b := range broken {
 		t.Error(b)
 	}
@@ -188,9 +176,7 @@ func TestAGatewayCanMakeRecordsWithoutAKeyTwice(t *testing.T) {
 	m := l.crowd()
 	m.Ledger = ""
 	broken, err := Check(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, b := range broken {
 		t.Error(b)
 	}
@@ -205,9 +191,7 @@ func TestAWrongOrderIsVerifysToFind(t *testing.T) {
 	l.replace("summary.json", `"created": 0, "recovered": 3`, `"created": 2, "recovered": 1`)
 	l.replace("summary.json", `"created": 0, "duplicate": 2`, `"created": 2, "duplicate": 0`)
 	broken, err := Check(l.crowd())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, b := range broken {
 		t.Error(b)
 	}

@@ -42,9 +42,7 @@ func TestTheWitnessSeesAnOutcomeThatChanges(t *testing.T) {
 		}
 		c.change(l)
 		broken, err := l.witness.Broken()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if found := len(broken) > 0; found != (c.want != "") || found && (broken[0].Invariant != DecidedOnce || !strings.Contains(broken[0].What, c.want)) {
 			t.Errorf("%s: found %v, want %q", c.name, broken, c.want)
 		}
@@ -76,9 +74,7 @@ func TestALeakIsFound(t *testing.T) {
 		l.write("users.csv", input)
 		l.write("place/below/engine.db", c.content)
 		broken, err := Leaks(Search{Input: l.path("users.csv"), Secrets: []string{"client-secret"}, Places: []string{l.path("place")}, Holds: []string{"LoadBatch"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if found := len(broken) > 0; found != (c.want != "") || found && !strings.Contains(broken[0].String(), c.want) {
 			t.Errorf("%s: found %v, want %q", c.name, broken, c.want)
 		}
@@ -91,9 +87,7 @@ func TestArtifactsThatDifferTheSecondTime(t *testing.T) {
 	l.write("retry.csv", "a\n")
 	l.write("summary.json", "{}")
 	first, err := Tables(l.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l.write("summary.json", "{another time}")
 	second, err := Tables(l.dir)
 	if broken := Same(first, second); err != nil || len(broken) > 0 {
@@ -101,9 +95,7 @@ func TestArtifactsThatDifferTheSecondTime(t *testing.T) {
 	}
 	l.write("success.csv", "a\nB\n")
 	l.write("fail.csv", "a\n")
-	if err := os.Remove(filepath.Join(l.dir, "retry.csv")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(filepath.Join(l.dir, "retry.csv")))
 	if second, err = Tables(l.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +142,7 @@ func TestALateCallBelongsToAnyEarlierClaim(t *testing.T) {
 		broken, err := Check(Migration{
 			Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2, Late: true,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return broken
 	}
 	l := newLab(t)
