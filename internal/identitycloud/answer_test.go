@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -108,11 +107,7 @@ func TestAnswerTable(t *testing.T) {
 		{"no list of ids", 200, `{"stat":"ok","uuid_results":["` + uuid1 + `","` + uuid2 + `"]}`, Answered, "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			url, requests := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body)
-				w.WriteHeader(tc.status)
-				_, _ = io.WriteString(w, tc.body)
-			})
+			url, requests := serve(t, says(tc.status, tc.body))
 			c := newClient(t, url)
 			a := c.CreateBatch(context.Background(), batch(t, c, 2))
 			if a.Verdict != tc.verdict || a.Reason != tc.reason || a.NothingWritten != tc.proof {
@@ -159,10 +154,7 @@ func TestWhichAnswersAreFaults(t *testing.T) {
 		{400, "no", nil}, {403, "no", nil}, {409, "", nil}, {413, "", nil}, {429, "", nil}, {500, "", nil}, {505, "", nil}, {520, "", nil}, {524, "", nil},
 		{200, apiError(403, ""), nil}, {200, apiError(500, ""), nil}, {200, apiError(550, ""), nil}, {200, apiError(340, ""), nil},
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(tc.status)
-			_, _ = io.WriteString(w, tc.body)
-		})
+		url, _ := serve(t, says(tc.status, tc.body))
 		c := newClient(t, url)
 		a := c.CreateBatch(context.Background(), batch(t, c, 1))
 		if (a.Fault != nil) != (tc.fault != nil) || !errors.Is(a.Fault, tc.fault) {
@@ -192,10 +184,7 @@ func TestTheConfiguredListsCount(t *testing.T) {
 		{UnknownCodes{API: Codes{{361, 361}}, HTTP: Codes{{413, 413}}}, 502, "", Refused, true},
 		{UnknownCodes{API: Codes{{361, 361}}}, 502, "", Unknown, false},
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(tc.status)
-			_, _ = io.WriteString(w, tc.body)
-		})
+		url, _ := serve(t, says(tc.status, tc.body))
 		c := newClient(t, url, func(cfg *Config) { cfg.Unknown = tc.unknown })
 		if a := c.CreateBatch(context.Background(), batch(t, c, 1)); a.Verdict != tc.want || a.NothingWritten != tc.proof {
 			t.Errorf("with %v, HTTP %d %s: got %s, nothing written %t, want %s, %t", tc.unknown, tc.status, tc.body, a.Verdict, a.NothingWritten, tc.want, tc.proof)
@@ -439,10 +428,7 @@ func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 }
 
 func TestRefusedConnectionIsUnknown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	l.Close()
-	c := newClient(t, "http://"+l.Addr().String())
+	c := newClient(t, "http://"+refusing(t))
 	a := c.CreateBatch(context.Background(), batch(t, c, 1))
 	if a.Verdict != Unknown || a.Reason != "connection refused" {
 		t.Errorf("got %s, %q (%v), want unknown, connection refused", a.Verdict, a.Reason, a.Err)
@@ -518,10 +504,7 @@ func TestWordsOfAnAnswer(t *testing.T) {
 		{599, "x", "HTTP 599", "HTTP 599"},
 		{200, "ann@example.com", "no usable answer: not json (HTTP 200)", "no usable answer: not json (HTTP 200)"},
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(tc.status)
-			_, _ = io.WriteString(w, tc.body)
-		})
+		url, _ := serve(t, says(tc.status, tc.body))
 		c := newClient(t, url)
 		a := c.CreateBatch(context.Background(), batch(t, c, 1))
 		if a.Words() != tc.words || a.Err.Error() != tc.errorText {

@@ -86,9 +86,6 @@ func TestCheckExplainsAnswers(t *testing.T) {
 }
 
 func TestCheckExplainsFailedConnections(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	closed.Close()
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = quiet
 	untrusted.StartTLS()
@@ -106,7 +103,7 @@ func TestCheckExplainsFailedConnections(t *testing.T) {
 		want      error
 		text      string
 	}{
-		{"nobody listens", "http://" + closed.Addr().String(), patience, nil, ErrUnreachable, "refused"},
+		{"nobody listens", "http://" + refusing(t), patience, nil, ErrUnreachable, "refused"},
 		{"unknown certificate", untrusted.URL, patience, nil, ErrTLS, "certificate"},
 		{"TLS to a plain server", secure(plainHTTP), patience, nil, ErrTLS, "tls"},
 		{"TLS to a mail server", secure(notTLS), patience, nil, ErrTLS, "does not look like a TLS handshake"},
@@ -132,12 +129,9 @@ func TestCheckExplainsFailedConnections(t *testing.T) {
 
 func TestCheckExplainsProxyErrors(t *testing.T) {
 	refuses := serveRaw(t, func(c rawConn) { c.request(); c.say("HTTP/1.1 407 ann@example.com\r\n\r\n") })
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	closed.Close()
 	for address, want := range map[string]string{
 		strings.Replace(refuses, "http://", "http://me:hunter2@", 1): "the proxy answers HTTP 407 Proxy Authentication Required",
-		"http://me:hunter2@" + closed.Addr().String():                "refused",
+		"http://me:hunter2@" + refusing(t):                           "refused",
 	} {
 		c := newClient(t, "https://api.example.com")
 		proxy, err := url.Parse(address)
@@ -172,7 +166,7 @@ func TestCount(t *testing.T) {
 		apiError(403, "no"):                         -1,
 		`{"total_count":123456789012,"stat":"ok"} `: 123456789012,
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, body) })
+		url, _ := serve(t, says(200, body))
 		got, err := newClient(t, url).Count(context.Background())
 		if (err != nil) != (want < 0) || err == nil && got != want {
 			t.Errorf("%s: got %d, %v, want %d", body, got, err, want)

@@ -55,6 +55,15 @@ func serve(t testing.TB, h http.HandlerFunc) (url string, requests *atomic.Int32
 	return s.URL, requests
 }
 
+// says answers each request with a status and a body.
+func says(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 // rawConn is a connection on which the server controls each byte.
 type rawConn struct {
 	*net.TCPConn
@@ -95,6 +104,15 @@ func serveRaw(t testing.TB, handle func(rawConn)) (url string) {
 		}
 	}()
 	return "http://" + l.Addr().String()
+}
+
+// refusing returns the address of a port that nobody listens on.
+func refusing(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, l.Close())
+	return l.Addr().String()
 }
 
 func batch(t testing.TB, c *Client, n int) Body {

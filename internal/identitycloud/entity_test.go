@@ -103,13 +103,6 @@ func TestCallsForOneRecordSendWhatIsDocumented(t *testing.T) {
 
 // Answers are classified in the same way for every call.
 func TestErrorsOfCallsForOneRecord(t *testing.T) {
-	says := func(status int, body string) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, body)
-		}
-	}
 	api, status, none := new(APIError), new(HTTPError), new(NoAnswerError)
 	for _, tc := range []struct {
 		name                           string
@@ -179,7 +172,7 @@ func TestErrorsOfCallsForOneRecord(t *testing.T) {
 }
 
 func TestTheConfiguredListsDecideWhatIsUnknown(t *testing.T) {
-	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, apiError(361, "x")) })
+	address, _ := serve(t, says(200, apiError(361, "x")))
 	none := Codes{}
 	for _, listed := range []bool{false, true} {
 		c := newClient(t, address, func(cfg *Config) {
@@ -245,9 +238,7 @@ func TestInvalidCallsAreNotSent(t *testing.T) {
 }
 
 func TestViewKeepsTheBytesOfTheRecord(t *testing.T) {
-	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"stat":"ok","result":`+entityJSON+`}`)
-	})
+	address, _ := serve(t, says(200, `{"stat":"ok","result":`+entityJSON+`}`))
 	e, err := newClient(t, address).View(context.Background(), Ref{UUID: "u1"})
 	must(t, err)
 	created, _ := ParseMoment("2026-11-22 13:05:00.123456 +0000")
@@ -280,7 +271,7 @@ func TestAnswersWithoutTheExpectedContent(t *testing.T) {
 		{"entity type", `{"stat":"ok","schema":{"attr_defs":[{"name":"email"}]}}`, "no schema"},
 		{"entity type", `{"stat":"ok","schema":"user"}`, "no schema"},
 	} {
-		address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, tc.body) })
+		address, _ := serve(t, says(200, tc.body))
 		at := slices.IndexFunc(oneRecordCalls, func(c oneRecordCall) bool { return c.name == tc.call })
 		err := oneRecordCalls[at].do(context.Background(), newClient(t, address))
 		var none *NoAnswerError
@@ -291,12 +282,10 @@ func TestAnswersWithoutTheExpectedContent(t *testing.T) {
 }
 
 func TestEntityTypeReadsTheSchema(t *testing.T) {
-	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"stat":"ok","schema":{"name":"user","attr_defs":[
-			{"name":"email","type":"string","length":256,"constraints":["unique","email-address"],"case-sensitive":false,"features":["query"]},
-			{"name":"birthday","type":"date","length":null},
-			{"name":"clients","type":"plural","attr_defs":[{"name":"id","type":"id"},{"name":"name","type":"string","length":1000}]}]}}`)
-	})
+	address, _ := serve(t, says(200, `{"stat":"ok","schema":{"name":"user","attr_defs":[
+		{"name":"email","type":"string","length":256,"constraints":["unique","email-address"],"case-sensitive":false,"features":["query"]},
+		{"name":"birthday","type":"date","length":null},
+		{"name":"clients","type":"plural","attr_defs":[{"name":"id","type":"id"},{"name":"name","type":"string","length":1000}]}]}}`))
 	got, err := newClient(t, address).EntityType(context.Background())
 	want := Schema{Name: "user", Attributes: []Attribute{
 		{Name: "email", Type: "string", Length: 256, CaseSensitive: new(bool), Constraints: []string{"unique", "email-address"}},

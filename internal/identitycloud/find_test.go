@@ -150,9 +150,7 @@ func TestFindReadsPathsAndNumbers(t *testing.T) {
 		{"id", "12345678901234567", `{"uuid":"u1","id":12345678901234567}`},
 		{"uuid", "U1", `{"uuid":"u1"}`},
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, `{"stat":"ok","results":[`+tc.record+`]}`)
-		})
+		url, _ := serve(t, says(200, `{"stat":"ok","results":[`+tc.record+`]}`))
 		found, err := newClient(t, url).FindEntities(context.Background(), tc.attribute, []string{tc.key})
 		if err != nil || len(found) != 1 || found[0].UUID != "u1" {
 			t.Errorf("%s=%s: got %+v, %v", tc.attribute, tc.key, found, err)
@@ -184,7 +182,7 @@ func TestFindErrors(t *testing.T) {
 		{"result null", "email", "a", `{"stat":"ok","results":[null]}`, "result without uuid or email"},
 		{"an attribute that is not unique", "email", "a", many, "not unique"},
 	} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, tc.body) })
+		url, _ := serve(t, says(200, tc.body))
 		found, err := newClient(t, url).FindEntities(context.Background(), tc.attribute, []string{tc.key})
 		if err == nil || !strings.Contains(err.Error(), tc.want) || len(found) != 0 {
 			t.Errorf("%s: got %v, %v, want an error with %q", tc.name, found, err, tc.want)

@@ -11,9 +11,7 @@ import (
 
 // The calls for one record, as the client makes them and the server takes them.
 func TestTheClientFindsItsWayAround(t *testing.T) {
-	faults, err := ParseFaults("update:reset-after=50")
-	must(t, err)
-	_, c := start(t, Options{Faults: faults, Seed: 1})
+	_, c := start(t, Options{Faults: faultsOf(t, "update:reset-after=50"), Seed: 1})
 	uuid := c.create(`[{"email":"o'brien\"<b>@x.org","n":12345678901234567890.10,"clients":[{"name":"one"}]},{"email":"Ann@x.org"}]`)[0]
 	unknown := 0
 	for i, auth := range []identitycloud.Auth{identitycloud.Basic, identitycloud.Signature} {

@@ -244,9 +244,7 @@ func TestFaultsAsSeenByAClient(t *testing.T) {
 			c.create(`[{"email":"taken@x.org"}]`)
 			quiet.Close()
 
-			faults, err := ParseFaults(kind.name + "=100")
-			must(t, err)
-			server, c := start(t, Options{StateDir: stateDir, Faults: faults})
+			server, c := start(t, Options{StateDir: stateDir, Faults: faultsOf(t, kind.name+"=100")})
 			form := url.Values{"type_name": {"user"}, "all_attributes": {
 				`[{"email":"A@x.org"},{"email":"b@x.org"},{"email":"c@x.org"},{"email":"taken@x.org"}]`}}
 			seen := see(t, server, c.url+"/entity.bulkCreate", form, kind.ending == hung)
@@ -281,6 +279,13 @@ func TestFaultsAsSeenByAClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+func faultsOf(t *testing.T, faults string) Faults {
+	t.Helper()
+	parsed, err := ParseFaults(faults)
+	must(t, err)
+	return parsed
 }
 
 type answerSeen struct {
@@ -329,8 +334,7 @@ func see(t *testing.T, server *Server, address string, form url.Values, hangs bo
 }
 
 func TestFaultsHeal(t *testing.T) {
-	faults, err := ParseFaults("http502=100,find:http503=100")
-	must(t, err)
+	faults := faultsOf(t, "http502=100,find:http503=100")
 	server, c := start(t, Options{Faults: faults, HealAfter: 2})
 	send := func(endpoint string, want int) {
 		t.Helper()
@@ -350,9 +354,7 @@ func TestFaultsHeal(t *testing.T) {
 }
 
 func TestAllCallsThatWriteCountForHealing(t *testing.T) {
-	faults, err := ParseFaults("http502=100,update:http502=100,replace:http502=100,delete:http502=100")
-	must(t, err)
-	_, c := start(t, Options{Faults: faults, HealAfter: 4})
+	_, c := start(t, Options{Faults: faultsOf(t, "http502=100,update:http502=100,replace:http502=100,delete:http502=100"), HealAfter: 4})
 	p := params{"type_name": "user", "id": "1"}
 	for _, tc := range []struct {
 		endpoint string
@@ -373,9 +375,7 @@ func TestFaultsOfCallsForOneEntity(t *testing.T) {
 		for _, kind := range faultKinds {
 			t.Run(endpoint+" "+kind.name, func(t *testing.T) {
 				_, verb, _ := strings.Cut(endpoint, ".")
-				faults, err := ParseFaults(verb + ":" + kind.name + "=100")
-				must(t, err)
-				server, c := start(t, Options{Faults: faults})
+				server, c := start(t, Options{Faults: faultsOf(t, verb+":"+kind.name+"=100")})
 				uuid := c.create(`[{"email":"a@x.org","givenName":"Ann"}]`)[0]
 				form := url.Values{"type_name": {"user"}, "uuid": {uuid}, "value": {`{"givenName":"Eve"}`}}
 				if endpoint == deleteEndpoint {
@@ -437,9 +437,7 @@ func TestWhatOthersDoAfterALostCall(t *testing.T) {
 		{"namesake", "a@x.org Ann <nil> false,d@x.org Dan changed in the profile true"},
 		{"sign-in", "a@x.org Ann changed in the profile true,b@x.org <nil> <nil> false,c@x.org <nil> <nil> false,d@x.org Dan changed in the profile true"},
 	} {
-		faults, err := ParseFaults(tc.fault + "=100")
-		must(t, err)
-		server, c := start(t, Options{Faults: faults, HealAfter: 1})
+		server, c := start(t, Options{Faults: faultsOf(t, tc.fault+"=100"), HealAfter: 1})
 		if _, _, _, err := c.send(bulkCreateEndpoint, call); err == nil {
 			t.Errorf("%s: the call was answered", tc.fault)
 		}
@@ -466,9 +464,7 @@ func TestWhatOthersDoAfterALostCall(t *testing.T) {
 }
 
 func TestFaultsOfFind(t *testing.T) {
-	faults, err := ParseFaults("find:too-few-results=100")
-	must(t, err)
-	_, c := start(t, Options{Faults: faults})
+	_, c := start(t, Options{Faults: faultsOf(t, "find:too-few-results=100")})
 	c.create(`[{"email":"a@x.org"},{"email":"b@x.org"}]`)
 	if got := c.emails(nil); len(got) != 1 || got[0] != "a@x.org" {
 		t.Errorf("find gives %v, want only a@x.org", got)
@@ -476,9 +472,7 @@ func TestFaultsOfFind(t *testing.T) {
 }
 
 func TestCloseEndsHangingCalls(t *testing.T) {
-	faults, err := ParseFaults("hang=100")
-	must(t, err)
-	server, c := start(t, Options{Faults: faults})
+	server, c := start(t, Options{Faults: faultsOf(t, "hang=100")})
 	ended := make(chan error, 1)
 	go func() {
 		_, _, _, err := c.send("entity.bulkCreate", params{"all_attributes": "[]"})

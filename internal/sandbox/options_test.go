@@ -77,9 +77,7 @@ func TestSharedEmailsThatChange(t *testing.T) {
 
 // Under the exact rule a stranger who writes the address in capitals is there beside the record that comes later.
 func TestAStrangerInAnotherCase(t *testing.T) {
-	faults, err := ParseFaults("stranger=100")
-	must(t, err)
-	_, c := start(t, Options{Faults: faults, HealAfter: 1, Emails: ExactEmails})
+	_, c := start(t, Options{Faults: faultsOf(t, "stranger=100"), HealAfter: 1, Emails: ExactEmails})
 	call := params{"type_name": "user", "all_attributes": `[{"email":"a@x.org"}]`}
 	if _, _, _, err := c.send(bulkCreateEndpoint, call); err == nil {
 		t.Error("the call was answered")

@@ -70,35 +70,29 @@ func (l *lab) path(name string) string { return filepath.Join(l.dir, filepath.Fr
 
 func (l *lab) write(name, content string) {
 	l.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(l.path(name)), 0o700); err != nil {
-		l.t.Fatal(err)
-	}
-	if err := os.WriteFile(l.path(name), []byte(content), 0o600); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, os.MkdirAll(filepath.Dir(l.path(name)), 0o700))
+	must(l.t, os.WriteFile(l.path(name), []byte(content), 0o600))
 }
 
 // replace damages a file.
 func (l *lab) replace(name, old, new string) {
 	l.t.Helper()
 	content, err := os.ReadFile(l.path(name))
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	if strings.Count(string(content), old) == 0 {
 		l.t.Fatalf("%s does not hold %q", name, old)
 	}
 	l.write(name, strings.Replace(string(content), old, new, 1))
 }
 
+func (l *lab) migration() Migration {
+	return Migration{Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2}
+}
+
 func (l *lab) check() []Broken {
 	l.t.Helper()
-	broken, err := Check(Migration{
-		Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2,
-	})
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	broken, err := Check(l.migration())
+	must(l.t, err)
 	return broken
 }
 
@@ -155,11 +149,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"a retry file holds what is not of the input", replace("retry.csv", "Dan", "Don"), BytesKept},
 		{"another input", replace("summary.json", `"data_sha256": "`, `"data_sha256": "0`), InputFixed},
 		{"another value was written", replace("truth.jsonl", `"givenName":"Dan"`, `"givenName":"Don"`), InputFixed},
-		{"others can read it", func(l *lab) {
-			if err := os.Chmod(l.path("success.csv"), 0o644); err != nil {
-				l.t.Fatal(err)
-			}
-		}, Private},
+		{"others can read it", func(l *lab) { must(l.t, os.Chmod(l.path("success.csv"), 0o644)) }, Private},
 	}
 	for _, c := range cases {
 		l := newLab(t)

@@ -49,9 +49,7 @@ func TestTheArtifactsAreWhatTheLedgerSays(t *testing.T) {
 		if c.file != "" {
 			l.replace(c.file, c.old, c.new)
 		}
-		broken, err := FromLedger(Migration{
-			Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2,
-		})
+		broken, err := FromLedger(l.migration())
 		if c.wantError != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wantError) {
 				t.Errorf("%s: %v, want the error %q", c.name, err, c.wantError)

@@ -72,9 +72,7 @@ func (l *lab) crowd() Migration {
 func (l *lab) more(line string) {
 	l.t.Helper()
 	content, err := os.ReadFile(l.path("truth.jsonl"))
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	seq := strings.Count(string(content), "\n") + 1
 	l.write("truth.jsonl", string(content)+fmt.Sprintf(`{"seq":%d,"received":%q,%s}`+"\n", seq, crowded(seq, 0), line))
 }

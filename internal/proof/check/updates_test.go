@@ -49,12 +49,10 @@ func newDeltaLab(t *testing.T) *lab {
 
 func (l *lab) checkDelta() []Broken {
 	l.t.Helper()
-	broken, err := Check(Migration{
-		Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Undo: l.path("undo"), Before: 1, BatchSize: 2,
-	})
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	m := l.migration()
+	m.Ledger, m.Undo = "", l.path("undo")
+	broken, err := Check(m)
+	must(l.t, err)
 	return broken
 }
 

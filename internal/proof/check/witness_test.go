@@ -26,9 +26,7 @@ func TestTheWitnessSeesAnOutcomeThatChanges(t *testing.T) {
 			l.write(entry, "cu")
 		}, `was "cu", and is "u"`},
 		{"gone", func(l *lab) {
-			if err := os.Remove(l.path(entry)); err != nil {
-				l.t.Fatal(err)
-			}
+			must(l.t, os.Remove(l.path(entry)))
 		}, "gone"},
 	}
 	for _, c := range cases {
@@ -51,9 +49,7 @@ func TestTheWitnessSeesAnOutcomeThatChanges(t *testing.T) {
 
 func (l *lab) look() {
 	l.t.Helper()
-	if err := l.witness.Look(); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, l.witness.Look())
 }
 
 func TestALeakIsFound(t *testing.T) {
@@ -139,9 +135,9 @@ func TestOver(t *testing.T) {
 
 func TestALateCallBelongsToAnyEarlierClaim(t *testing.T) {
 	late := func(l *lab) []Broken {
-		broken, err := Check(Migration{
-			Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2, Late: true,
-		})
+		m := l.migration()
+		m.Late = true
+		broken, err := Check(m)
 		must(t, err)
 		return broken
 	}
