@@ -13,19 +13,13 @@ import (
 
 func TestTheFailFileSoFarHasWhatHasFailed(t *testing.T) {
 	r := inspected(t, people(12)) // 3 batches
-	decide := func(batch int, b *ledger.Builder) {
-		t.Helper()
-		if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: batch}, b.Outcomes(true, "")); err != nil {
-			t.Fatal(err)
-		}
-	}
 	first := ledger.NewOutcomes(4)
 	first.Created(0, "uuid-0")
 	first.Failed(1, "name is too long")
 	first.Classify(1, "api 200")
 	first.Unknown(2, "timeout")
 	first.Created(3, "uuid-3")
-	decide(1, first)
+	r.decide(ledger.Key{Batch: 1}, first.Outcomes(true, ""))
 	r.claim(ledger.Key{Batch: 2})
 	for range 2 { // again after a restart
 		got := must[Reasons](r, r.acts.WriteFailures, r.run)

@@ -515,9 +515,7 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 	decided := r.load(0, 1)
 	r.claim(ledger.Key{Batch: 2})
 	r.claim(ledger.Key{Batch: 4})
-	if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 4}, ledger.Outcomes{Split: true, Sent: true}); err != nil {
-		t.Fatal(err)
-	}
+	r.decide(ledger.Key{Batch: 4}, ledger.Outcomes{Split: true, Sent: true})
 	r.claim(ledger.Key{Batch: 4, Part: "1"})
 	cases := []struct {
 		batch int

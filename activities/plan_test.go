@@ -177,9 +177,7 @@ func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 			}
 			settled := outcomes.Outcomes(true, "")
 			settled.At, settled.Took = now, took
-			if _, _, err := r.ledger().Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: i + 1}, settled); err != nil {
-				t.Fatal(err)
-			}
+			r.decide(ledger.Key{Batch: i + 1}, settled)
 		}
 		noError(t, r.run.Folder.SaveControl(r.run.ID, tc.control))
 		got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 3})

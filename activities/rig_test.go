@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -286,7 +287,7 @@ func (r *rig) sent() int {
 func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, input any) (result T, err error) {
 	r.t.Helper()
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(nopLogger{})
+	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
 	env.SetTestTimeout(2 * patience)
 	env.SetWorkerOptions(options)
@@ -302,12 +303,7 @@ func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, in
 	return result, nil
 }
 
-type nopLogger struct{}
-
-func (nopLogger) Debug(string, ...any) {}
-func (nopLogger) Info(string, ...any)  {}
-func (nopLogger) Warn(string, ...any)  {}
-func (nopLogger) Error(string, ...any) {}
+var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
 // must is run, where no error is expected.
 func must[T any](r *rig, activity, input any) T {
@@ -497,6 +493,13 @@ func (r *rig) ledger() *ledger.Ledger {
 func (r *rig) claim(key ledger.Key) {
 	r.t.Helper()
 	noError(r.t, r.ledger().Claim(r.t.Context(), key, ledger.Claim{At: time.Now(), Clock: "another"}))
+}
+
+// decide writes down what a call came to.
+func (r *rig) decide(key ledger.Key, outcomes ledger.Outcomes) {
+	r.t.Helper()
+	_, _, err := r.ledger().Decide(r.t.Context(), ledger.ByCall, key, outcomes)
+	noError(r.t, err)
 }
 
 func (r *rig) isClaimed(key ledger.Key) bool {

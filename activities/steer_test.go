@@ -78,7 +78,7 @@ func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 			}))
 			defer slow.Close()
 			var suite testsuite.WorkflowTestSuite
-			suite.SetLogger(nopLogger{})
+			suite.SetLogger(quiet)
 			env := suite.NewTestActivityEnvironment()
 			env.SetTestTimeout(2 * patience)
 			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { once.Do(func() { close(beaten) }) })

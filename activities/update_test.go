@@ -516,14 +516,11 @@ func TestABatchIsUpdatedAgainAfterALaterRound(t *testing.T) {
 			r.stranger(`{"email":"` + email + `","created":"2015-12-15 07:36:25"}`)
 		}
 		// Of batch 1, line 2 is a duplicate and line 3 unknown.
-		o := r.opened()
 		r.claim(ledger.Key{Batch: 1})
 		b := ledger.NewOutcomes(2)
 		b.Duplicate(0, "twice")
 		b.Unknown(1, "timeout")
-		if _, _, err := o.ledger.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
-			t.Fatal(err)
-		}
+		r.decide(ledger.Key{Batch: 1}, b.Outcomes(true, ""))
 		r.loadAll(0)
 		if died {
 			r.change = func(_ int, call func() error) error {
@@ -576,13 +573,10 @@ func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
 
 func TestAnotherUniqueAttributeIsTheKey(t *testing.T) {
 	r := inspected(t, "legacyId,givenName\n7,Seven\n", withSpec(func(s *migration.Spec) { s.Delta, s.PrimaryKey = true, "legacyId" }))
-	o := r.opened()
 	// In the sandbox only email is unique, so the refusal is written into the ledger.
 	b := ledger.NewOutcomes(1)
 	b.Duplicate(0, "Attempted to update a duplicate value")
-	if _, _, err := o.ledger.Decide(t.Context(), ledger.ByCall, ledger.Key{Batch: 1}, b.Outcomes(true, "")); err != nil {
-		t.Fatal(err)
-	}
+	r.decide(ledger.Key{Batch: 1}, b.Outcomes(true, ""))
 	r.stranger(`{"email":"a@example.com","legacyId":7,"givenName":"Old"}`)
 	r.resolve(0, true)
 	if got := r.update(1); got != (ledger.Updates{Updated: 1}) {

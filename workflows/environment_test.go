@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"path"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
@@ -80,7 +82,7 @@ const generous = time.Minute
 // environmentOf has all workflows, and these activities.
 func environmentOf(t *testing.T, j *journal, activities ...any) *environment {
 	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet{})
+	suite.SetLogger(quiet)
 	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, journal: j}
 	e.SetTestTimeout(generous)
 	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}, DeadlockDetectionTimeout: generous})
@@ -114,6 +116,16 @@ func (e *environment) migrate(change func(*migration.Spec)) (Result, error) {
 		change(&spec)
 	}
 	return runToEnd[Result](e, MigrationWorkflow, spec)
+}
+
+// migrated is migrate, where no error is expected.
+func (e *environment) migrated(change func(*migration.Spec)) Result {
+	e.t.Helper()
+	result, err := e.migrate(change)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return result
 }
 
 // nextInput is the input of the run that a workflow continued as.
@@ -288,9 +300,4 @@ func expect[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-type quiet struct{}
-
-func (quiet) Debug(string, ...any) {}
-func (quiet) Info(string, ...any)  {}
-func (quiet) Warn(string, ...any)  {}
-func (quiet) Error(string, ...any) {}
+var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))

@@ -218,9 +218,7 @@ func TestActivityOptions(t *testing.T) {
 	}
 	f.settle = unsent
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(nil); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(nil)
 	for _, a := range e.asked {
 		o := a.options
 		if !o.WaitForCancellation || o.HeartbeatTimeout != activities.HeartbeatTimeout || o.StartToCloseTimeout < time.Hour || o.ScheduleToStartTimeout != 0 || o.ScheduleToCloseTimeout != 0 {

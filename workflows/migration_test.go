@@ -21,10 +21,7 @@ func trouble(message string) error {
 func TestAMigrationFromStartToEnd(t *testing.T) {
 	f := newFake(t, 2)
 	e := newEnvironment(t, f)
-	result, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 })
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := e.migrated(func(s *migration.Spec) { s.Workers = 1 })
 	if got, want := f.story(), "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, CountEntities, WriteArtifacts"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
@@ -54,9 +51,7 @@ func TestRoundsRepeatUntilNothingIsUnknown(t *testing.T) {
 	}
 	f.resolve = resolved(activities.Resolved{Recovered: 10})
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.RetryRounds = 10 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.RetryRounds = 10 })
 	want := "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, LoadBatch 0/3, LoadBatch 0/4, " +
 		"WriteRetryFile 1, PlanBatches 1, PlanBatches 1, LoadBatch 1/1, LoadBatch 1/2, " +
 		"WriteRetryFile 2, PlanBatches 2, PlanBatches 2, LoadBatch 2/1, " +
@@ -99,9 +94,7 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 				return activities.BatchResult{Counts: ledger.Counts{Created: recordsABatch - c.keyless, Calls: 1}}, nil
 			}
 			e := newEnvironment(t, f)
-			if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 }); err != nil {
-				t.Fatal(err)
-			}
+			e.migrated(func(s *migration.Spec) { s.Workers = 1 })
 			want := "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, " + c.story + ", CountEntities, WriteArtifacts"
 			if got := f.story(); got != want {
 				t.Errorf("%s\nwant\n%s", got, want)
@@ -118,9 +111,7 @@ func TestTheBackoffIsBounded(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 9; s.RetryBackoff = 10 * time.Minute }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.RetryRounds = 9; s.RetryBackoff = 10 * time.Minute })
 	m := time.Minute
 	expect(t, "pauses", e.timers, []time.Duration{10 * m, 20 * m, 40 * m, longestBackoff, longestBackoff, longestBackoff, longestBackoff, longestBackoff, longestBackoff})
 	if n := f.count("LoadBatch"); n != 10 {
@@ -135,9 +126,7 @@ func TestWithoutRoundsTheRetryFileIsWritten(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown)
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 0 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.RetryRounds = 0 })
 	if f.count("WriteRetryFile 1") != 1 || f.count("LoadBatch 1/") != 0 || len(e.timers) != 0 || f.count("WriteArtifacts") != 1 {
 		t.Errorf("%s, pauses %v\nwant the retry file of round 1, and no round", f.story(), e.timers)
 	}
@@ -157,9 +146,7 @@ func TestInvisibleDuplicatesAreLookedUpAgain(t *testing.T) {
 		return activities.Resolved{Recovered: 10}, nil
 	}
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(nil); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(nil)
 	expect(t, "pauses", e.timers, []time.Duration{30 * time.Second, time.Second, 2 * time.Second})
 	if f.count("ResolveDuplicates 1 last") != 0 || f.count("ResolveDuplicates 1") != 3 {
 		t.Errorf("%s\nwant 3 look-ups, none of them the last", f.story())
@@ -170,9 +157,7 @@ func TestInvisibleDuplicatesAreLookedUpAgain(t *testing.T) {
 	f.load = byRound(allUnknown, allDuplicate)
 	f.resolve = resolved(activities.Resolved{Invisible: 10})
 	e = newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 1 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.RetryRounds = 1 })
 	if f.count("ResolveDuplicates 1 last") != 1 {
 		t.Errorf("%s\nwant one last look-up", f.story())
 	}
@@ -191,9 +176,7 @@ func TestARoundThatWasLoadedBeforeHasNoBackoff(t *testing.T) {
 	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}, 2: {Created: 10, Calls: 1}}
 	f.settled[1] = map[int]counts{1: {Unknown: 10, Calls: 1}}
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.RetryRounds = 1 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.RetryRounds = 1 })
 	expect(t, "pauses", e.timers, []time.Duration{30 * time.Second})
 	if f.count("LoadBatch 0/") != 0 || f.count("LoadBatch 1/") != 0 || f.count("LoadBatch 2/1") != 1 {
 		t.Errorf("%s\nwant only round 2 loaded", f.story())
@@ -230,10 +213,7 @@ func TestACancelDuringTheBackoffStillWritesTheArtifacts(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.RegisterDelayedCallback(e.CancelWorkflow, time.Hour)
 	began := e.Now()
-	result, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = 24 * time.Hour })
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := e.migrated(func(s *migration.Spec) { s.RetryBackoff = 24 * time.Hour })
 	if f.count("LoadBatch 1/") != 0 || !f.artifact.Stopped || result.Halted != "" {
 		t.Errorf("%s, artifacts got %+v, halted %q; want round 1 not loaded, and a stop", f.story(), f.artifact, result.Halted)
 	}
@@ -248,10 +228,7 @@ func TestACancelDuringLookUpsStillWritesTheArtifacts(t *testing.T) {
 	f.resolve = resolved(activities.Resolved{Invisible: 10})
 	e := newEnvironment(t, f)
 	e.RegisterDelayedCallback(e.CancelWorkflow, time.Minute)
-	result, err := e.migrate(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := e.migrated(nil)
 	if !f.artifact.Stopped || result.Halted != "" || f.count("WriteRetryFile 2") != 0 {
 		t.Errorf("%s, artifacts got %+v, halted %q; want a stop, and no further retry file", f.story(), f.artifact, result.Halted)
 	}
@@ -442,9 +419,7 @@ func TestHistoryEntriesAreSmallAndHaveSummaries(t *testing.T) {
 	f.settle = func(activities.BatchInput) (activities.BatchResult, error) { return allUnknown, nil }
 	f.resolve = resolved(activities.Resolved{Recovered: 100, Failed: 10})
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 50 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 50 })
 	seen := map[string]bool{}
 	for _, a := range e.asked {
 		seen[a.activity] = true

@@ -49,9 +49,7 @@ func TestSearchAttributesShowFailedRecordsWhileItRuns(t *testing.T) {
 		phase, failed = e.attributes[AttributePhase.GetName()], e.attributes[AttributeFailed.GetName()]
 	}, time.Hour)
 	e.at(2*time.Hour, UpdateStop, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "0"; s.SearchAttributes = true }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "0"; s.SearchAttributes = true })
 	if phase != string(PhaseDeciding) || failed != int64(10) {
 		t.Errorf("while it waits the attributes have %v and %v failed; want %s and 10", phase, failed, PhaseDeciding)
 	}

@@ -75,10 +75,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 		e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch") }, time.Hour)
 		waiting := e.progressAt(time.Hour)
 		resumed := e.at(2*time.Hour, UpdateResume, anna)
-		result, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = limit })
-		if err != nil {
-			t.Fatal(err)
-		}
+		result := e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = limit })
 		if loads != loaded {
 			t.Errorf("--max-failed %s: %d batches were loaded before the decision, want %d", limit, loads, loaded)
 		}
@@ -105,9 +102,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 func TestFailedRecordsWithinTheLimitDoNotStopIt(t *testing.T) {
 	for _, f := range []*fake{failing(t, 20, 11), failing(t, 20, 20)} {
 		e := newEnvironment(t, f)
-		if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "50%" }); err != nil {
-			t.Fatal(err)
-		}
+		e.migrated(func(s *migration.Spec) { s.MaxFailed = "50%" })
 		if f.count("Steer") != 0 || f.artifact.Stopped {
 			t.Errorf("%s; want no decision", f.story())
 		}
@@ -121,9 +116,7 @@ func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
 		e := newEnvironment(t, f)
 		waiting := e.progressAt(time.Hour)
 		e.at(2*time.Hour, UpdateStop, anna)
-		if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "5"; s.Delta = delta; s.Workers = 1 }); err != nil {
-			t.Fatal(err)
-		}
+		e.migrated(func(s *migration.Spec) { s.MaxFailed = "5"; s.Delta = delta; s.Workers = 1 })
 		if asked := waiting.Steering != nil && waiting.Steering.Decision != ""; asked == delta || f.artifact.Stopped == delta {
 			t.Errorf("delta %t: a decision was wanted: %t, stopped: %t", delta, asked, f.artifact.Stopped)
 		}
@@ -137,9 +130,7 @@ func TestTooManyFailedRecordsOfRetryRoundsWaitForADecisionToo(t *testing.T) {
 	var loads int
 	e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch 1/") }, time.Hour)
 	e.at(2*time.Hour, UpdateResume, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "30"; s.Workers = 1 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.MaxFailed = "30"; s.Workers = 1 })
 	if loads != 4 || f.count("LoadBatch 1/") != 10 {
 		t.Errorf("%d batches of round 1 before the decision, %d in the end; want 4 and 10", loads, f.count("LoadBatch 1/"))
 	}
@@ -160,9 +151,7 @@ func TestALimitThatIsRaisedInTimeAvoidsTheDecision(t *testing.T) {
 		}, Order{Set: map[string]string{"max-failed": "90%"}})
 		<-raised
 	}
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 4; s.MaxFailed = "0" }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 4; s.MaxFailed = "0" })
 	p := e.progress()
 	if f.artifact.Stopped || len(p.Rounds) != 1 || p.Rounds[0].Failed != 10 || p.Rounds[0].Created != 490 {
 		t.Errorf("rounds %+v; want all loaded", p.Rounds)
@@ -203,9 +192,7 @@ func TestALimitBelowTheFailedRecordsAsksAtOnce(t *testing.T) {
 		set := e.at(at, UpdateSet, Order{Set: map[string]string{"max-failed": "5"}})
 		asked := e.progressAt(at + time.Second)
 		e.at(3*time.Hour, UpdateResume, anna)
-		if _, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = pause }); err != nil {
-			t.Fatal(err)
-		}
+		e.migrated(func(s *migration.Spec) { s.RetryBackoff = pause })
 		if !set.wasDone() || asked.ShownPhase() != PhaseDeciding || !strings.Contains(asked.Steering.Decision, "10 of 30 records have failed, more than --max-failed 5") {
 			t.Errorf("%s: %+v; it waits with %+v, want the decision", name, set, asked.Steering)
 		}
@@ -221,9 +208,7 @@ func TestADecisionComesWithReasonsAndTheFailFile(t *testing.T) {
 	e := newEnvironment(t, f)
 	waiting := e.progressAt(time.Hour)
 	e.at(2*time.Hour, UpdateStop, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "20" }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "20" })
 	if want := map[string]int{"api 200": 26, "duplicate": 5, "http 502": 3}; !maps.Equal(waiting.Errors, want) {
 		t.Errorf("it waits with the reasons %v, want %v", waiting.Errors, want)
 	}
@@ -253,9 +238,7 @@ func TestReasonsAreOfAllRoundsAndOfEarlierRuns(t *testing.T) {
 		before = progressOf[Progress](e, e.progress().Children[0])
 		f.reasons = activities.Reasons{Failed: map[string]int{"api 200": 10, "api 363": 20}}
 	}, time.Minute)
-	if _, err := e.migrate(func(s *migration.Spec) { s.RetryBackoff = time.Hour }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.RetryBackoff = time.Hour })
 	after = e.progress()
 	if want := map[string]int{"api 200": 10, "http 502": 20}; !maps.Equal(before.Errors, want) {
 		t.Errorf("before round 1 the reasons are %v, want %v", before.Errors, want)
@@ -277,9 +260,7 @@ func TestACanaryThatFailsTooMuchAsksFirst(t *testing.T) {
 	waiting, after := e.progressAt(time.Hour), e.progressAt(3*time.Hour)
 	e.at(2*time.Hour, UpdateResume, anna)
 	e.at(4*time.Hour, UpdateApprove, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.Canary = 30; s.MaxFailed = "5" }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.Canary = 30; s.MaxFailed = "5" })
 	if waiting.Steering.DecidedBy != UpdateResume || after.Steering.DecidedBy != UpdateApprove || !strings.Contains(after.Steering.Decision, "of 30 records") {
 		t.Errorf("it waits with %+v, then with %+v", waiting.Steering, after.Steering)
 	}
@@ -314,9 +295,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 		}
 		f.asking = func() { seen = f.count(fmt.Sprintf("LoadBatch %d/", round)) }
 		e.at(2*time.Hour, UpdateResume, anna)
-		if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1 }); err != nil {
-			t.Fatal(err)
-		}
+		e.migrated(func(s *migration.Spec) { s.Workers = 1 })
 		if seen < 5 || seen >= 30 {
 			t.Errorf("%s: %d batches until the decision; want less than all", name, seen)
 		}
@@ -334,9 +313,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	e.RegisterDelayedCallback(func() { before = f.story() }, 23*time.Hour)
 	waiting := e.progressAt(23 * time.Hour)
 	approved := e.at(24*time.Hour, UpdateApprove, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.Canary = 20 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.Canary = 20 })
 	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || !strings.HasSuffix(before, "VerifyBatch 1, VerifyBatch 2, Forecast after 2, WriteFailures, Steer") && !strings.HasSuffix(before, "VerifyBatch 2, VerifyBatch 1, Forecast after 2, WriteFailures, Steer") || strings.Contains(before, "LoadBatch 0/3") {
 		t.Errorf("before the approval: %s", before)
 	}
@@ -365,10 +342,7 @@ func TestACanaryIsStoppedWhenItsTimeIsUp(t *testing.T) {
 	f.canary = 2
 	e := newEnvironment(t, f)
 	waiting := e.progressAt(time.Hour / 2)
-	result, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour })
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := e.migrated(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour })
 	if !strings.Contains(waiting.Steering.Decision, " Without an answer it stops at ") || result.Halted != "the canary was not approved within 1h0m0s" {
 		t.Errorf("it waits with %q and stops with %q; want the time in both", waiting.Steering.Decision, result.Halted)
 	}
@@ -382,9 +356,7 @@ func TestACanaryOfTheWholeInputNeedsNoApproval(t *testing.T) {
 	f := newFake(t, 2)
 	f.canary = 2
 	e := newEnvironment(t, f)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 1000 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Canary = 1000 })
 	if f.count("LoadBatch") != 2 || f.artifact.Stopped {
 		t.Errorf("%s", f.story())
 	}
@@ -427,9 +399,7 @@ func TestOrdersThatAreNotPossibleAreRejected(t *testing.T) {
 	paused := at(2, UpdatePause, anna)
 	resumed := at(4, UpdateResume, anna)
 	stopped := at(5, UpdateStop, anna)
-	if _, err := e.migrate(nil); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(nil)
 	for _, tc := range cases {
 		if tc.got.refused == nil || !strings.Contains(tc.got.refused.Error(), tc.want) {
 			t.Errorf("refused with %v (%+v), want %q", tc.got.refused, tc.got, tc.want)
@@ -453,9 +423,7 @@ func TestChangesAreKeptAndWrittenForTheWorkers(t *testing.T) {
 	paused := e.at(3*time.Second, UpdatePause, Order{})
 	while := e.progressAt(4 * time.Second)
 	e.at(5*time.Second, UpdateResume, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Breaker = 5 }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Breaker = 5 })
 	if !set.wasDone() || len(set.Changes) != 3 || set.Changes[0].New != "8.5" || set.Changes[0].Old != "4" || set.Changes[0].Reason != "quiet hours" || set.Changes[0].At.IsZero() {
 		t.Errorf("set: %+v", set)
 	}
@@ -480,9 +448,7 @@ func TestAChangeThatCannotBeWrittenFails(t *testing.T) {
 	set := e.at(time.Second, UpdateSet, Order{Set: map[string]string{"rate": "8"}})
 	after := e.progressAt(5 * time.Second)
 	stopped := e.at(6*time.Second, UpdateStop, anna)
-	if _, err := e.migrate(nil); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(nil)
 	if set.failed == nil || !strings.Contains(set.failed.Error(), "the disk is full") || after.Steering.RateLimit != 4 || len(after.Steering.Changes) != 0 {
 		t.Errorf("set: %+v, then %+v; want it to fail without a change", set, after.Steering)
 	}
@@ -500,10 +466,7 @@ func TestStopAndCancelEndWithTheArtifacts(t *testing.T) {
 				e.at(time.Second, UpdatePause, anna)
 			}
 			end := e.at(2*time.Second, name, anna)
-			result, err := e.migrate(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			result := e.migrated(nil)
 			if !end.wasDone() || !f.artifact.Stopped || f.artifact.Cancelled != cancelled || f.count("LoadBatch 1/") != 0 || result.Halted != "" {
 				t.Errorf("%s (paused: %t): %+v, artifacts %+v, %s", name, paused, end, f.artifact, f.story())
 			}
@@ -529,9 +492,7 @@ func TestPauseAndDecisionAreNotified(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.at(time.Hour, UpdatePause, anna)
 	e.at(2*time.Hour, UpdateResume, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.MaxFailed = "0"; s.Workers = 1; s.Notify = true }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.MaxFailed = "0"; s.Workers = 1; s.Notify = true })
 	var types, commands []string
 	for _, n := range f.notices {
 		types = append(types, strings.TrimPrefix(string(n.Type), "migration."))
@@ -556,9 +517,7 @@ func TestAnApprovalThatIsBeingWrittenAtTheTimeoutCounts(t *testing.T) {
 		return nil
 	}
 	approved := e.at(time.Hour-time.Second/2, UpdateApprove, anna)
-	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Canary = 20; s.CanaryTimeout = time.Hour })
 	if !approved.wasDone() || f.count("LoadBatch") != 6 || f.artifact.Stopped {
 		t.Errorf("%+v, stopped: %t; %s; want the approved migration loaded", approved, f.artifact.Stopped, f.story())
 	}
@@ -570,9 +529,7 @@ func TestAStopWhileACanaryIsReadBackAsksForNoDecision(t *testing.T) {
 	e := newEnvironment(t, f)
 	var once sync.Once
 	f.verify = func() { once.Do(func() { e.order(UpdateStop, anna, &answered{}) }) }
-	if _, err := e.migrate(func(s *migration.Spec) { s.Canary = 20; s.Notify = true }); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(func(s *migration.Spec) { s.Canary = 20; s.Notify = true })
 	for _, n := range f.notices {
 		if n.Type == notify.NeedsDecision {
 			t.Errorf("found a decision: %s", n.Text)
@@ -590,9 +547,7 @@ func TestAResumeKeepsALimitThatWasRaised(t *testing.T) {
 		e := newEnvironment(t, f)
 		e.at(time.Hour, UpdateSet, Order{Set: map[string]string{"max-failed": limit}})
 		e.at(2*time.Hour, UpdateResume, anna)
-		if _, err := e.migrate(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "15" }); err != nil {
-			t.Fatal(err)
-		}
+		e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "15" })
 		if got := e.progress().Steering.MaxFailed; (got == limit) != kept || f.count("LoadBatch") != 20 {
 			t.Errorf("--max-failed 15 was set to %s while it waited: it resumed with %q and loaded %d batches; want the limit kept: %t, and all batches", limit, got, f.count("LoadBatch"), kept)
 		}
@@ -608,9 +563,7 @@ func TestTextsOfOrdersAreShortLines(t *testing.T) {
 	}
 	last := e.at(2*time.Second, UpdatePause, Order{Reason: strings.Repeat("ä", 200)})
 	e.at(3*time.Second, UpdateStop, anna)
-	if _, err := e.migrate(nil); err != nil {
-		t.Fatal(err)
-	}
+	e.migrated(nil)
 	for i, got := range all {
 		if got.refused == nil {
 			t.Errorf("order %d is accepted: %+v", i, got)

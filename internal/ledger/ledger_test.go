@@ -54,6 +54,12 @@ func TestAnOutcomeIsDecidedOnce(t *testing.T) {
 	}
 }
 
+func decide(t *testing.T, l *Ledger, key Key, o Outcomes) {
+	t.Helper()
+	_, _, err := l.Decide(ctx, ByCall, key, o)
+	must(t, err)
+}
+
 // outcomes makes an entry of letters, whose uuids and errors are given in the
 // order of the letters.
 func outcomes(letters string, words ...string) Outcomes {
@@ -452,9 +458,7 @@ func TestMayBeSent(t *testing.T) {
 		}
 		o := b.Outcomes(true, "")
 		o.Unwritten = tc.unwritten
-		if _, _, err := l.Decide(ctx, ByCall, Key{Batch: 1}, o); err != nil {
-			t.Fatal(err)
-		}
+		decide(t, l, Key{Batch: 1}, o)
 		in, err := l.InRound(ctx, 1, 1, 2, func(i int) bool { return i == 1 })
 		if err != nil || in[0] != tc.keyed || in[1] != tc.keyless {
 			t.Errorf("%s: with a key %v, keyless %v, %v; want %v, %v", tc.name, in[0], in[1], err, tc.keyed, tc.keyless)
@@ -472,9 +476,7 @@ func TestASplitEntryDecidesRecordsThatItsHalvesMustNotSend(t *testing.T) {
 	whole := b.Outcomes(true, "too large")
 	whole.Split = true
 	key := Key{Batch: 1}
-	if _, _, err := l.Decide(ctx, ByCall, key, whole); err != nil {
-		t.Fatal(err)
-	}
+	decide(t, l, key, whole)
 	held, err := l.Decided(ctx, ByCall, key)
 	must(t, err)
 	first, second := held.Halves([]int{0, 1, 2, 4, 5})
@@ -487,9 +489,7 @@ func TestASplitEntryDecidesRecordsThatItsHalvesMustNotSend(t *testing.T) {
 		for _, i := range positions {
 			b.Created(i, "uuid")
 		}
-		if _, _, err := l.Decide(ctx, ByCall, key, b.Outcomes(true, "")); err != nil {
-			t.Fatal(err)
-		}
+		decide(t, l, key, b.Outcomes(true, ""))
 	}
 	records, counts, status, err := l.Round(ctx, 0, 1, 6)
 	if err != nil || status != Settled || counts != (Counts{Created: 3, Unknown: 2, Calls: 3}) {
@@ -527,9 +527,7 @@ func TestRecordsOfASplitCallAreUnknownUntilTheirHalfIsDecided(t *testing.T) {
 		o    Outcomes
 		want string
 	}{{key, split, "uuuu"}, {one, outcomes("cd--", "uuid-1", "duplicate value"), "cuuu"}, {two, outcomes("--cc", "uuid-3", "uuid-4"), "cucc"}} {
-		if _, _, err := l.Decide(ctx, ByCall, step.key, step.o); err != nil {
-			t.Fatal(err)
-		}
+		decide(t, l, step.key, step.o)
 		records, err := l.After(ctx, 0, 1, 4)
 		_, counts, _, _ := l.Round(ctx, 0, 1, 4)
 		if sum := counts.Created + counts.Duplicate + counts.Unknown; sum != 4 {
