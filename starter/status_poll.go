@@ -47,7 +47,8 @@ func (l *poller) poll(ctx context.Context) (status, error) {
 		s.WebUI = l.link()
 	}
 	if s.State != catalogue.Running || p.Service == nil {
-		return s, l.addEnd(ctx, &s)
+		l.addEnd(ctx, &s)
+		return s, nil
 	}
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
@@ -101,7 +102,7 @@ func (l *poller) measure(s *status, p workflows.Progress) {
 }
 
 // addEnd adds the result of a migration that does not run.
-func (l *poller) addEnd(ctx context.Context, s *status) error {
+func (l *poller) addEnd(ctx context.Context, s *status) {
 	l.place.addCounts(ctx, l.known, s)
 	code := migration.ExitStopped // records remain, as far as is known
 	switch s.State {
@@ -115,5 +116,4 @@ func (l *poller) addEnd(ctx context.Context, s *status) error {
 	}
 	s.ExitCode = &code
 	l.place.addReason(ctx, l.known, s)
-	return nil
 }
