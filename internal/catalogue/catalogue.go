@@ -215,15 +215,19 @@ func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
 	return m, err
 }
 
-// byID returns the migration with this very id, from its folder and from the service. A
-// folder without a readable id is not found.
-func (c *Catalogue) byID(ctx context.Context, id string) (m Migration, found bool, err error) {
-	key, ok := migration.KeyOf(id)
+// byID returns the migration with this very id, from its folder and from the service, or
+// with this very key, if the work location has its folder. A folder without a readable id
+// is not found.
+func (c *Catalogue) byID(ctx context.Context, words string) (m Migration, found bool, err error) {
+	key, ok := migration.KeyOf("-" + words)
 	if !ok {
 		return m, false, nil
 	}
-	if m = read(migration.In(c.Work, key)); m.ID != id {
-		m = Migration{ID: id}
+	m = read(migration.In(c.Work, key))
+	if _, hasID := migration.KeyOf(m.ID); words == key && !hasID {
+		return m, false, nil
+	} else if words != key && m.ID != words {
+		m = Migration{ID: words}
 	}
 	err = c.Refresh(ctx, &m)
 	return m, !m.Folder.IsZero() || m.Run != "", err
