@@ -76,13 +76,12 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 	if o.watch {
 		return o.follow(ctx, l, screen)
 	}
-	s, err := l.poll(ctx)
-	if err == nil && s.State == catalogue.Running && s.Trouble == "" {
+	s := l.poll(ctx)
+	if s.State == catalogue.Running && s.Trouble == "" {
 		time.Sleep(measureFor)
-		s, err = l.poll(ctx)
-	}
-	if err != nil {
-		return 0, err
+		if s, err = l.pollAgain(ctx); err != nil {
+			return 0, err
+		}
 	}
 	if o.json {
 		screen.PrintJSON(s)
@@ -96,8 +95,8 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 	interrupted, release := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer release()
 	redraws := output.IsTerminal(screen.Stdout) && !o.json
-	for {
-		s, err := l.poll(ctx)
+	var err error
+	for s := l.poll(ctx); ; s, err = l.pollAgain(ctx) {
 		switch {
 		case err != nil:
 			// The service answered before, and may answer again.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"durable-dataload/internal/catalogue"
@@ -33,22 +34,27 @@ func newPoller(p *place, k catalogue.Migration, screen *terminal.Screen) *poller
 	return l
 }
 
-// poll returns the status.
-func (l *poller) poll(ctx context.Context) (status, error) {
-	p := l.place
-	if s := p.Service; s != nil && !s.HasEngine() {
-		p.Disconnected()
+// pollAgain returns the status after a refresh of the migration.
+func (l *poller) pollAgain(ctx context.Context) (status, error) {
+	if s := l.place.Service; s != nil && !s.HasEngine() {
+		l.place.Disconnected()
 	}
-	if err := p.Refresh(ctx, &l.known); err != nil {
+	if err := l.place.Refresh(ctx, &l.known); err != nil {
 		return status{}, err
 	}
+	return l.poll(ctx), nil
+}
+
+// poll returns the status of the migration as the last refresh found it.
+func (l *poller) poll(ctx context.Context) status {
+	p := l.place
 	s := statusOf(l.known)
 	if p.Service != nil && l.known.Run != "" {
 		s.WebUI = l.link()
 	}
 	if s.State != catalogue.Running || p.Service == nil {
 		l.addEnd(ctx, &s)
-		return s, nil
+		return s
 	}
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
@@ -57,21 +63,21 @@ func (l *poller) poll(ctx context.Context) (status, error) {
 		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
 		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)
 		s.addTally(ctx, l.known)
-		return s, nil
+		return s
 	}
 	l.progress = progress
-	s.Trouble = l.view.pending(asking, ids)
+	s.Trouble, l.view.gate = reported(slices.Concat(l.known.Pending, l.view.pending(asking, ids[1:])))
 	s.addProgress(progress)
 	if !counts(progress) {
 		s.addTally(ctx, l.known)
 	}
-	gate := l.view.gateNow(progress)
+	gate := gateIn(progress, l.view.gate)
 	s.addPace(progress, gate, l.known.Spec.Limits)
 	l.measure(&s, progress)
 	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
 		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // measured before that
 	}
-	return s, nil
+	return s
 }
 
 // link is the migration's page in the Web UI. It is renewed only when half of its life

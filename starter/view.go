@@ -92,7 +92,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := conditionOf(progress, v.gateNow(progress)).after(v.condition)
+	now := conditionOf(progress, gateIn(progress, v.gate)).after(v.condition)
 	for _, line := range now.news(v.condition, v.id, time.Now()) {
 		v.screen.Say(line)
 	}
@@ -150,7 +150,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
 	v.records.Add(time.Now(), done)
-	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, v.gateNow(p), time.Now()) == 0 {
+	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, gateIn(p, v.gate), time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
 	}
@@ -162,7 +162,7 @@ func (v *view) slowed(p workflows.Progress) string {
 	if v.condition.rests() {
 		return ", no calls now"
 	}
-	gate := v.gateNow(p)
+	gate := gateIn(p, v.gate)
 	if idle := quiet(p, gate, time.Now()); idle > 0 {
 		return fmt.Sprintf(", no call has ended for %s", idle.Round(time.Second))
 	}

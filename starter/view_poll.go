@@ -6,6 +6,7 @@ import (
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/pace"
@@ -75,30 +76,35 @@ func (v *view) checkActivities(ctx context.Context, ids []string) {
 	if time.Since(v.polled) < 3*time.Second {
 		return
 	}
-	v.sayTrouble(v.pending(ctx, ids))
+	v.polled = time.Now()
+	trouble, gate := reported(v.pending(ctx, ids))
+	v.gate = gate
+	v.sayTrouble(trouble)
 }
 
-// pending polls the activities that are not done: why one of them failed, and the
-// state of the gate, by the latest heartbeat of one that waits in it; nil if none
-// does.
-func (v *view) pending(ctx context.Context, ids []string) (trouble string) {
-	v.polled, v.gate = time.Now(), nil
-	var latest time.Time
+// pending returns the activities of workflows that are not done.
+func (v *view) pending(ctx context.Context, ids []string) (all []*workflowpb.PendingActivityInfo) {
 	for _, id := range ids {
-		d, err := v.service.Client.DescribeWorkflowExecution(ctx, id, "")
-		if err != nil {
-			continue
-		}
-		for _, a := range d.GetPendingActivities() {
-			if a.GetLastFailure() != nil && a.GetAttempt() > 1 {
-				trouble = a.GetLastFailure().GetMessage()
-			}
-			if state, ok := gateOf(a.GetHeartbeatDetails()); ok && a.GetLastHeartbeatTime().AsTime().After(latest) {
-				v.gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
-			}
+		if d, err := v.service.Client.DescribeWorkflowExecution(ctx, id, ""); err == nil {
+			all = append(all, d.GetPendingActivities()...)
 		}
 	}
-	return trouble
+	return all
+}
+
+// reported returns why one of the activities failed, and the state of the gate by the
+// latest heartbeat of one that waits in it; nil if none does.
+func reported(pending []*workflowpb.PendingActivityInfo) (trouble string, gate *pace.State) {
+	var latest time.Time
+	for _, a := range pending {
+		if a.GetLastFailure() != nil && a.GetAttempt() > 1 {
+			trouble = a.GetLastFailure().GetMessage()
+		}
+		if state, ok := gateOf(a.GetHeartbeatDetails()); ok && a.GetLastHeartbeatTime().AsTime().After(latest) {
+			gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
+		}
+	}
+	return trouble, gate
 }
 
 // gateOf reads the details of a heartbeat; those of other activities have no state of
@@ -110,8 +116,6 @@ func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
 	err := converter.GetDefaultDataConverter().FromPayloads(details, &state)
 	return state, err == nil && state.Places > 0
 }
-
-func (v *view) gateNow(p workflows.Progress) *pace.State { return gateIn(p, v.gate) }
 
 // gateIn is the state of the gate: as an activity that waits in it reports, or, if
 // none waits, as it was when the last batch was done, and open. A heartbeat may be

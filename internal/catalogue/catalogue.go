@@ -14,6 +14,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/converter"
 
@@ -49,6 +50,8 @@ type Migration struct {
 	Run    string
 	Status enumspb.WorkflowExecutionStatus
 	Queue  string
+	// Pending are its activities that are not done, if Refresh found the run.
+	Pending []*workflowpb.PendingActivityInfo
 
 	Problem string // why something could not be read, or ""
 }
@@ -276,7 +279,8 @@ func IsOfService(err error) bool {
 
 // Refresh asks the service for the status of a migration; its list lags behind.
 func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
-	m.Run, m.Status = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+	before := m.Run
+	m.Run, m.Status, m.Pending = "", enumspb.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED, nil
 	if c.Service == nil {
 		return nil
 	}
@@ -297,14 +301,17 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 		return nil
 	}
 	m.Run, m.Status, m.Queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
+	m.Pending = d.GetPendingActivities()
 	if m.Begun.IsZero() {
 		m.Begun = info.GetStartTime().AsTime()
 	}
 	if !m.Folder.IsZero() {
 		return nil
 	}
-	if m.Spec, err = c.spec(ctx, m.ID, m.Run); err != nil {
-		return err
+	if m.Run != before || m.Spec.ID == "" {
+		if m.Spec, err = c.spec(ctx, m.ID, m.Run); err != nil {
+			return err
+		}
 	}
 	folder := m.Spec.Folder
 	if start, err := folder.Start(); err == nil && start.ID == m.ID {
