@@ -238,26 +238,14 @@ func (a *Activities) checkIdentities(of migration.Folder) error {
 }
 
 // previousValues are the values of the records of a batch before the migration, by line.
-// Of the files of several rounds the first that has a line is binding.
 func (a *Activities) previousValues(of migration.Folder, batch int) (map[int64]undo.Entry, error) {
 	files, err := undo.Read(of.Undo(), batch)
 	if err != nil {
 		return nil, err
 	}
-	byLine := map[int64]undo.Entry{}
-	for _, f := range files {
-		entries, err := f.Entries(a.identities...)
-		if errors.Is(err, undo.ErrSealed) {
-			return nil, refused(fmt.Errorf("the previous values of the updated records are encrypted; give the file with the private age key with --undo-identity, to each worker if workers run separately"))
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			if _, earlier := byLine[e.Line]; !earlier {
-				byLine[e.Line] = e
-			}
-		}
+	values, err := files.Entries(a.identities...)
+	if errors.Is(err, undo.ErrSealed) {
+		return nil, refused(fmt.Errorf("the previous values of the updated records are encrypted; give the file with the private age key with --undo-identity, to each worker if workers run separately"))
 	}
-	return byLine, nil
+	return values, err
 }

@@ -158,15 +158,8 @@ func (u *updating) readUndo() error {
 	if err != nil {
 		return err
 	}
-	u.noted = map[int64]undo.Change{}
-	for _, f := range files {
-		u.closed = u.closed || f.Round == u.key.Round
-		for _, c := range f.Changes {
-			if _, earlier := u.noted[c.Line]; !earlier {
-				u.noted[c.Line] = c
-			}
-		}
-	}
+	u.noted = files.Changes()
+	u.closed = slices.ContainsFunc(files, func(f undo.File) bool { return f.Round == u.key.Round })
 	return nil
 }
 

@@ -204,7 +204,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	if err != nil && !errors.Is(err, ledger.ErrNotFound) {
 		return nil, err
 	}
-	updated, err := m.updated(batch)
+	files, err := undo.Read(m.folder.Undo(), batch)
 	if err != nil {
 		return nil, err
 	}
@@ -212,15 +212,15 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	if err != nil {
 		return nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
 	}
-	position := 0
+	position, updated := 0, files.Changes()
 	for r := range source.Records(b, data) {
 		k := known[position]
 		position++
 		i := Item{Batch: batch, Line: r.Line, UUID: k.UUID, Email: m.records.Label(r.Raw)}
-		uuid, isUpdated := updated[r.Line]
+		update, isUpdated := updated[r.Line]
 		switch {
 		case isUpdated: // or was about to be: an unchanged record is found unchanged
-			i.Kind, i.UUID = Restore, uuid
+			i.Kind, i.UUID = Restore, update.UUID
 		case (k.Outcome == ledger.Created || k.Outcome == ledger.Recovered) && k.UUID != "":
 			i.Kind = Delete
 		case k.Outcome == ledger.Recovered:
@@ -233,21 +233,6 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 		items = append(items, i)
 	}
 	return items, nil
-}
-
-// updated returns the uuids of the records that were to be updated, by line.
-func (m *ofMigration) updated(batch int) (map[int64]string, error) {
-	files, err := undo.Read(m.folder.Undo(), batch)
-	if err != nil {
-		return nil, err
-	}
-	uuids := map[int64]string{}
-	for _, f := range files {
-		for _, c := range f.Changes {
-			uuids[c.Line] = c.UUID
-		}
-	}
-	return uuids, nil
 }
 
 // OfSuccessFile returns the created and recovered records of a file success_*.csv.

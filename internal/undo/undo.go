@@ -74,6 +74,10 @@ type File struct {
 	sealed string
 }
 
+// Files are the files of a batch, in the order of their rounds. The first that has a
+// line is binding.
+type Files []File
+
 const format = 1
 
 type content struct {
@@ -146,13 +150,13 @@ func Write(folder string, batch, round int, entries []Entry, recipient age.Recip
 
 // Read returns the files of a batch, in the order of their rounds; none is not an
 // error.
-func Read(folder string, batch int) ([]File, error) {
+func Read(folder string, batch int) (Files, error) {
 	dir := folderOf(folder, batch)
 	names, err := store.List(dir)
 	if err != nil {
 		return nil, err
 	}
-	var files []File
+	var files Files
 	for _, n := range names {
 		if of, _, ok := parseName(n); !ok || of != batch {
 			continue
@@ -187,6 +191,32 @@ func Batches(folder string) ([]int, error) {
 	}
 	slices.Sort(batches)
 	return slices.Compact(batches), nil
+}
+
+// Changes returns the changes of a batch by line.
+func (f Files) Changes() map[int64]Change {
+	byLine := map[int64]Change{}
+	for _, file := range slices.Backward(f) {
+		for _, c := range file.Changes {
+			byLine[c.Line] = c
+		}
+	}
+	return byLine
+}
+
+// Entries returns the changes of a batch with their values, by line (see File.Entries).
+func (f Files) Entries(identities ...age.Identity) (map[int64]Entry, error) {
+	byLine := map[int64]Entry{}
+	for _, file := range slices.Backward(f) {
+		entries, err := file.Entries(identities...)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			byLine[e.Line] = e
+		}
+	}
+	return byLine, nil
 }
 
 // Entries decodes the values of a file. age identities are needed only if it is
