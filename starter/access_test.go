@@ -34,9 +34,7 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 	}
 	for what, link := range links {
 		jar, err := cookiejar.New(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		first := get(t, &http.Client{Jar: jar}, link)
 		if first.StatusCode != http.StatusOK || strings.Contains(first.Request.URL.String(), "code=") {
 			t.Errorf("the link of %s: %s at %s; want the page, without the code", what, first.Status, first.Request.URL)
@@ -50,9 +48,7 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 func get(t *testing.T, browser *http.Client, url string) *http.Response {
 	t.Helper()
 	response, err := browser.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_, _ = io.Copy(io.Discard, response.Body)
 	_ = response.Body.Close()
 	return response

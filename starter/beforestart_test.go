@@ -11,9 +11,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	input := l.path("users.csv")
-	if err := os.WriteFile(input, []byte("email,givenname\na@example.com,A\nb@example.com,B\nB@example.com,C\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(input, []byte("email,givenname\na@example.com,A\nb@example.com,B\nB@example.com,C\n"), 0o600))
 	const found = "before anything is sent"
 	m := l.migration(s, input, 10)
 	code, p := m.run()

@@ -27,18 +27,14 @@ func (l *lab) bucket() *s3server.Server {
 		l.t.Skip(s3server.NotWanted)
 	}
 	program, err := s3server.Install(context.Background())
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	dir := l.path("s3")
 	must(l.t, os.Mkdir(dir, 0o700))
 	if s3server.Usable(dir) != nil {
 		dir = l.t.TempDir() // on the disk
 	}
 	s, err := s3server.New(program, dir, "")
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	l.t.Cleanup(s.Kill)
 	startBucket(l.t, s)
 	return s

@@ -12,9 +12,7 @@ func TestTheWorkerDoesNotLinkTheEngine(t *testing.T) {
 		command := exec.Command("go", "list", "-deps", program)
 		command.Dir = ".."
 		output, err := command.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return string(output)
 	}
 	worker, starter := list("./worker"), list("./starter")

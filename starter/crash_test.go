@@ -324,9 +324,7 @@ func cancel(t *testing.T, m *migration) {
 	ctx, end := context.WithTimeout(context.Background(), 30*time.Second)
 	defer end()
 	c := dial(t, serviceOf(t))
-	if err := c.CancelWorkflow(ctx, m.find(c, "MigrationWorkflow").GetWorkflowId(), ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.CancelWorkflow(ctx, m.find(c, "MigrationWorkflow").GetWorkflowId(), ""))
 }
 
 // folder is a folder's content in one string, without what is being written
@@ -340,9 +338,7 @@ func folder(t *testing.T, dir string) string {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return b.String()
 }
 
@@ -359,9 +355,7 @@ func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
 	until(t, "more calls", func() bool { return 5*m.decided() > before+20 || second.hasEnded() })
 	second.kill()
 	claims, err := filepath.Glob(filepath.Join(m.ledger(), "0", "*", "*.claim"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	attempted := 5 * len(claims) // also what the killed process was sending
 	status, list := m.status(), m.ordered("list", "--json")
 	r := status.Records

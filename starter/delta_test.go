@@ -18,9 +18,7 @@ import (
 func (s *target) count(endpoint string) int {
 	s.lab.t.Helper()
 	data, err := os.ReadFile(s.truth())
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	return bytes.Count(data, []byte(`"endpoint":"`+endpoint+`"`))
 }
 
@@ -95,9 +93,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 func (s *target) lastLine() int64 {
 	s.lab.t.Helper()
 	_, last, err := check.Calls(s.truth(), "")
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	return last
 }
 
@@ -145,9 +141,7 @@ func TestDeltaKeepsThePace(t *testing.T) {
 	exitCode(t, p, code, 0)
 	m.check()
 	arrivals, err := check.Arrivals(s.truth(), "", s.before)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if n := len(arrivals); n < 110 {
 		t.Fatalf("%d calls: this was no test", n)
 	}

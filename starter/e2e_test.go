@@ -96,9 +96,7 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	dir, err := os.MkdirTemp(programs.tmp, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())+"-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	l := &lab{t: t, dir: dir, written: map[string]bool{}}
 	t.Cleanup(l.close)
 	return l
@@ -144,21 +142,15 @@ func (l *lab) start(which string, env []string, args ...string) *process {
 	p.cmd.Dir = l.dir
 	p.cmd.Env = append([]string{"HOME=" + l.path("home")}, env...)
 	stdout, err := os.Create(p.stdout)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	defer stdout.Close()
 	stderr, err := os.Create(p.stderr)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	defer stderr.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.Stdin, l.stdin = l.stdin, nil
 	program.EndWithThisProcess(p.cmd)
-	if err := p.cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, p.cmd.Start())
 	l.processes = append(l.processes, p)
 	go func() {
 		_ = p.cmd.Wait()
@@ -321,9 +313,7 @@ func (s *target) seed(emails []string) {
 		users[i] = map[string]string{"email": email, "displayName": "was here before"}
 	}
 	content, err := json.Marshal(users)
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	body := s.post("/entity.bulkCreate", url.Values{"type_name": {"user"}, "all_attributes": {string(content)}})
 	if !bytes.Contains(body, []byte(`"stat":"ok"`)) || bytes.Contains(body, []byte(`"stat":"error"`)) {
 		s.lab.t.Fatalf("the users before the migration were not made: %.300s", body)
@@ -335,15 +325,11 @@ func (s *target) seed(emails []string) {
 func (s *target) post(endpoint string, form url.Values) []byte {
 	s.lab.t.Helper()
 	request, err := http.NewRequest(http.MethodPost, s.uri()+endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.SetBasicAuth(s.id, s.secret)
 	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	defer response.Body.Close()
 	body, _ := io.ReadAll(response.Body)
 	return body
@@ -352,18 +338,14 @@ func (s *target) post(endpoint string, form url.Values) []byte {
 func (s *target) lastCall() int64 {
 	s.lab.t.Helper()
 	_, last, err := check.Calls(s.truth(), "entity.bulkCreate")
-	if err != nil {
-		s.lab.t.Fatal(err)
-	}
+	must(s.lab.t, err)
 	return last
 }
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := program.FreeAddresses(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return addresses[0]
 }
 
@@ -372,13 +354,9 @@ func (l *lab) users(o fakeusers.Options) string {
 	l.t.Helper()
 	path := l.path("users.csv")
 	f, err := os.Create(path)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	defer f.Close()
-	if err := fakeusers.Write(f, o); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, fakeusers.Write(f, o))
 	return path
 }
 
@@ -396,16 +374,12 @@ func emails(t *testing.T, path string) []string {
 func rows(t *testing.T, path string) [][]string {
 	t.Helper()
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	reader := csv.NewReader(f)
 	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
 	records, err := reader.ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return records[1:]
 }
 
@@ -488,9 +462,7 @@ func (m *migration) summary() string {
 func (m *migration) artifacts(pattern string) []string {
 	m.lab.t.Helper()
 	found, err := filepath.Glob(filepath.Join(m.out, pattern))
-	if err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, err)
 	// A migration that has not come to its end holds its datetime with a hidden file.
 	found = slices.DeleteFunc(found, func(path string) bool { return strings.HasPrefix(filepath.Base(path), ".reserved_") })
 	slices.Sort(found)
@@ -553,12 +525,8 @@ type figures struct {
 func (m *migration) figures() (f figures) {
 	m.lab.t.Helper()
 	data, err := os.ReadFile(m.summary())
-	if err != nil {
-		m.lab.t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, err)
+	must(m.lab.t, json.Unmarshal(data, &f))
 	return f
 }
 
@@ -638,13 +606,9 @@ func dial(t *testing.T, address engine.Address) client.Client {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	options, err := address.ClientOptions()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	c, err := config.Dial(ctx, options, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -685,9 +649,7 @@ func (m *migration) worker(flags ...string) *process {
 // programs run in.
 func (l *lab) copyTestdata() {
 	l.t.Helper()
-	if err := os.CopyFS(l.path("testdata"), os.DirFS(filepath.Join("..", "testdata"))); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, os.CopyFS(l.path("testdata"), os.DirFS(filepath.Join("..", "testdata"))))
 }
 
 // emails gives those of all users that were ever written.
@@ -700,9 +662,7 @@ func (s *target) emails() (all []string) {
 		if errors.Is(err, io.EOF) {
 			return all
 		}
-		if err != nil {
-			s.lab.t.Fatal(err)
-		}
+		must(s.lab.t, err)
 		for _, w := range call.Written {
 			all = append(all, w.Email)
 		}

@@ -56,9 +56,7 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 	var text bytes.Buffer
 	for _, page := range append(pages, "../README.md") {
 		data, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		text.Write(data)
 	}
 	documented := map[string]bool{"help": true, "version": true, "no-descriptions": true} // cobra's own

@@ -155,9 +155,8 @@ func (s *scene) receiver() {
 	}))
 	s.t.Cleanup(server.Close)
 	var err error
-	if s.notices, err = notify.New(notify.Options{URL: server.URL}); err != nil {
-		s.t.Fatal(err)
-	}
+	s.notices, err = notify.New(notify.Options{URL: server.URL})
+	must(s.t, err)
 	s.spec.Notify = true
 	s.restart()
 }
@@ -208,12 +207,8 @@ func (s *scene) incoming() string { return filepath.Join(s.dir, s.name, "incomin
 
 func (s *scene) put(name, content string) {
 	s.t.Helper()
-	if err := os.MkdirAll(s.incoming(), 0o700); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(s.incoming(), name), []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, os.MkdirAll(s.incoming(), 0o700))
+	must(s.t, os.WriteFile(filepath.Join(s.incoming(), name), []byte(content), 0o600))
 }
 
 // runSchedule runs the scene's schedule once, and saves the histories.
@@ -225,14 +220,10 @@ func (s *scene) runSchedule(keepFiles bool, meanwhile func(client.WorkflowRun)) 
 		ID: s.name, Patterns: []string{filepath.Join(s.incoming(), "*.csv")}, StateDir: filepath.Join(s.dir, s.name, "state"),
 		Settle: time.Second, KeepFiles: keepFiles, Options: options,
 	}
-	if err := schedule.Order(); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, schedule.Order())
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: "scheduled-" + s.name, TaskQueue: s.name},
 		workflows.ScheduledMigrationWorkflow, workflows.ScheduledInput{Schedule: schedule})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	first := run.GetRunID() // later it is that of the last
 	if meanwhile != nil {
 		meanwhile(run)

@@ -53,9 +53,7 @@ func TestRecordHistories(t *testing.T) {
 		wanted = ""
 	}
 	dir, err := os.MkdirTemp("/tmp", "histories-") // the path is in the histories
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -66,24 +64,16 @@ func TestRecordHistories(t *testing.T) {
 		workflows.AttributeFailed.GetName():  enumspb.INDEXED_VALUE_TYPE_INT,
 		workflows.AttributeUnknown.GetName(): enumspb.INDEXED_VALUE_TYPE_INT,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer e.Stop()
 	c := dial(t, e.Address())
 	r := &recorder{t: t, ctx: ctx, client: c, dir: dir, out: filepath.Join("..", "testdata", "histories")}
 	old, err := filepath.Glob(filepath.Join(r.out, wanted+"*"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, path := range old {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Remove(path))
 	}
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(r.out, 0o755))
 
 	for _, scene := range []struct {
 		name   string
@@ -154,25 +144,17 @@ func inputOf(from, to int) string {
 func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string) *scene {
 	r.t.Helper()
 	dir := filepath.Join(r.dir, name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, os.MkdirAll(dir, 0o700))
 	file := filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(file, []byte(input), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, os.WriteFile(file, []byte(input), 0o600))
 	sha, _, err := source.Digest(r.ctx, file)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if o.Faults, err = sandbox.ParseFaults(faults); err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, err)
+	o.Faults, err = sandbox.ParseFaults(faults)
+	must(r.t, err)
 	o.Address, o.StateDir, o.ClientID, o.ClientSecret, o.Seed = "127.0.0.1:0", filepath.Join(dir, "target"), "id", "secret", 7
 	s := &scene{recorder: r, name: name}
-	if s.sandbox, err = sandbox.Start(o); err != nil {
-		r.t.Fatal(err)
-	}
+	s.sandbox, err = sandbox.Start(o)
+	must(r.t, err)
 	r.t.Cleanup(func() { _ = s.sandbox.Close() })
 	target := migrations.Target{URI: s.sandbox.URL(), EntityType: "user", Auth: config.AuthBasic}
 	key := migrations.Key(sha, target, 1, 1)
@@ -196,25 +178,19 @@ func (s *scene) startWorker() {
 	}, slog.New(slog.DiscardHandler))
 	s.acts.NotifyWith(s.notices)
 	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
-	if err := s.worker.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, s.worker.Start())
 	s.t.Cleanup(s.worker.Stop)
 }
 
 // run runs the migration to its end and saves its histories.
 func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result, err error) {
 	s.t.Helper()
-	if err := s.spec.Folder.Order(s.spec); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, s.spec.Folder.Order(s.spec))
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{
 		ID: s.spec.ID, TaskQueue: s.name, StaticSummary: "users.csv",
 		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttributeFile.ValueSet("users.csv")),
 	}, workflows.MigrationWorkflow, s.spec)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	if meanwhile != nil {
 		meanwhile(run)
 	}
@@ -233,9 +209,7 @@ func (s *scene) save(id, run string, saved map[string]int) {
 	events := s.client.GetWorkflowHistory(s.ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		history.Events = append(history.Events, event)
 	}
 	kind := history.Events[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowType().GetName()
@@ -258,17 +232,14 @@ func (s *scene) write(name string, history *historypb.History) {
 	b.WriteString("{\"events\":[\n")
 	for i, event := range history.Events {
 		line, err := temporalproto.CustomJSONMarshalOptions{}.Marshal(event)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		var fields map[string]any
 		if err := json.Unmarshal(line, &fields); err != nil { // large numbers are strings
 			s.t.Fatal(err)
 		}
 		withoutNames(fields)
-		if line, err = json.Marshal(fields); err != nil {
-			s.t.Fatal(err)
-		}
+		line, err = json.Marshal(fields)
+		must(s.t, err)
 		if i > 0 {
 			b.WriteString(",\n")
 		}
@@ -279,21 +250,15 @@ func (s *scene) write(name string, history *historypb.History) {
 	if len(data) > 200_000 {
 		var packed bytes.Buffer
 		w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, err)
 		if _, err := w.Write(data); err != nil {
 			s.t.Fatal(err)
 		}
-		if err := w.Close(); err != nil {
-			s.t.Fatal(err)
-		}
+		must(s.t, w.Close())
 		name, data = name+".gz", packed.Bytes()
 	}
 	s.t.Logf("%s: %d events, %d bytes", name, len(history.Events), len(data))
-	if err := os.WriteFile(filepath.Join(s.out, name), data, 0o644); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, os.WriteFile(filepath.Join(s.out, name), data, 0o644))
 }
 
 // withoutNames takes out the names of machines and processes, at any depth:
@@ -345,9 +310,7 @@ func (r *recorder) recordStopAndResume(name string) {
 	s := r.scene(name, 150, sandbox.Options{Latency: 50 * time.Millisecond, HealAfter: 20}, "http502-after=20")
 	result, err := s.run(func(run client.WorkflowRun) {
 		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 8 })
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
+		must(r.t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Remaining > 0 })
 	result, err = s.run(nil)
@@ -360,9 +323,7 @@ func (r *recorder) recordStopInBackoff(name string) {
 	s.spec.RetryBackoff = time.Hour
 	result, err := s.run(func(run client.WorkflowRun) {
 		s.untilBackoff(run)
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
+		must(r.t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	})
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Unknown > 0 && w.Halted == "" })
 }
@@ -409,17 +370,13 @@ func (r *recorder) deltaScene(name string, records, every int, o sandbox.Options
 	s := r.scene(name, records, o, faults)
 	s.spec.Delta = true
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, err)
 	var users [][]byte
 	for i := 1; i <= records; i += every {
 		users = append(users, fmt.Appendf(nil, `{"email":"a%d@example.com","created":"2015-12-15 07:36:25"}`, i))
 	}
 	body, err := c.NewBody(users)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, err)
 	_ = c.CreateBatch(r.ctx, body) // a fault may lose the answer
 	return s
 }
@@ -440,9 +397,7 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 	s.t.Helper()
 	folder := s.spec.Folder
 	summary, err := folder.Summary()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	undone := migrations.RollbackIn(filepath.Join(s.dir, s.name, "state"), filepath.Base(s.spec.Folder.Path()))
 	spec := migrations.Rollback{
 		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: undone, Target: s.spec.Target,
@@ -456,20 +411,14 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 			s.t.Fatal(err)
 		}
 	}
-	if err := undone.SaveOptions(spec); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, undone.SaveOptions(spec))
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: spec})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	first := run.GetRunID() // later it is that of the last
 	if meanwhile != nil {
 		meanwhile(run)
 	}
-	if err := run.Get(s.ctx, &result); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, run.Get(s.ctx, &result))
 	s.runs++
 	s.save(run.GetID(), first, map[string]int{})
 	return result
@@ -479,16 +428,12 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 func (s *scene) migrate() {
 	s.t.Helper()
 	err := s.spec.Folder.Order(s.spec)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: s.spec.ID, TaskQueue: s.name}, workflows.MigrationWorkflow, s.spec)
 	if err == nil {
 		err = run.Get(s.ctx, nil)
 	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 }
 
 // recordRollback is the rollback of a delta migration.
@@ -508,23 +453,17 @@ func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summar
 		ID: "verify-" + s.spec.ID, Source: s.spec.ID, Migration: s.spec.Folder, OutputDir: s.spec.OutputDir, Folder: folder,
 		Ended: time.Now().Add(-time.Hour), Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
-	if err := folder.SaveOptions(spec); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, folder.SaveOptions(spec))
 	if _, err := folder.CreateStart(migrations.Start{ID: spec.ID, StartedAt: spec.Ended, Stamp: stamp}); err != nil {
 		s.t.Fatal(err)
 	}
 	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: spec})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, err)
 	first := run.GetRunID() // later it is that of the last
 	if meanwhile != nil {
 		meanwhile(run)
 	}
-	if err := run.Get(s.ctx, &summary); err != nil {
-		s.t.Fatal(err)
-	}
+	must(s.t, run.Get(s.ctx, &summary))
 	s.runs++
 	s.save(run.GetID(), first, map[string]int{})
 	return summary
@@ -535,27 +474,19 @@ func (r *recorder) recordVerify(name string) {
 	s := r.scene(name, 60, sandbox.Options{Latency: 50 * time.Millisecond}, "")
 	s.migrate()
 	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, err)
 	by := func(email string) identitycloud.Ref {
 		return identitycloud.Ref{KeyAttribute: "email", KeyValue: email}
 	}
-	if err := c.Update(r.ctx, by("a3@example.com"), []byte(`{"birthday":"1999-09-09"}`)); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := c.Delete(r.ctx, by("a40@example.com")); err != nil {
-		r.t.Fatal(err)
-	}
+	must(r.t, c.Update(r.ctx, by("a3@example.com"), []byte(`{"birthday":"1999-09-09"}`)))
+	must(r.t, c.Delete(r.ctx, by("a40@example.com")))
 	if f := s.verify("found", nil).Found; f.Different != 1 || f.Missing != 1 || f.NotLoaded != 3 || f.Equal != 55 {
 		r.t.Fatalf("%s: %+v: not the verification to record", name, f)
 	}
 	finds := r.callsTo(s, "entity.find")
 	f := s.verify("stopped", func(run client.WorkflowRun) {
 		r.eventually("some records are verified", func() bool { return r.callsTo(s, "entity.find") > finds+3 })
-		if err := r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()); err != nil {
-			r.t.Fatal(err)
-		}
+		must(r.t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	}).Found
 	if f.Left == 0 || f.Equal == 0 {
 		r.t.Fatalf("%s: %+v: not the verification to record", name, f)

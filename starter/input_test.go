@@ -48,14 +48,10 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			input := l.users(fakeusers.Options{Records: 200, Seed: 41})
 			content := []byte(readAll(input))
 			original := l.path("original.csv")
-			if err := os.WriteFile(original, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(original, content, 0o600))
 			m := l.migration(s, input, 5, "--rate-limit", "8")
 			p := m.startUntil(6)
-			if err := c.damage(input, content); err != nil {
-				t.Fatal(err)
-			}
+			must(t, c.damage(input, content))
 			exitCode(t, p, p.wait(), 5)
 			if text := p.errors(); !strings.Contains(text, c.says) || !strings.Contains(text, "users.csv") || !restoreAdvice.MatchString(text) {
 				t.Errorf("it says:\n%s\nwant users.csv, %q and what to do", text, c.says)
@@ -72,9 +68,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			if s.calls() != calls {
 				t.Errorf("%d calls were made with the changed file", s.calls()-calls)
 			}
-			if err := os.WriteFile(input, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(input, content, 0o600))
 			code, again := m.run()
 			exitCode(t, again, code, 0)
 			m.check()

@@ -95,19 +95,13 @@ func TestARefusalNamesTheHelpOfItsOwnCommand(t *testing.T) {
 func TestAPreviewReadsAnInputAsAMigrationDoes(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", filepath.Join(dir, "tmp"))
-	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	fmt.Fprint(w, "email;displayName\nann@example.com;Z\xfcrich\nbob@example.com;\xc9va\n")
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Close())
 	data := filepath.Join(dir, "users.csv.gz")
-	if err := os.WriteFile(data, packed.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(data, packed.Bytes(), 0o600))
 	format := []string{"--delimiter", ";", "--encoding", "windows-1252"}
 	for command, want := range map[string]string{
 		"preview --force-output --start-at 2": `record 2, line 3`,
@@ -172,9 +166,7 @@ func TestOptionsThatAFileIsTooShortForAreRefused(t *testing.T) {
 		}
 		var errors bytes.Buffer
 		data := filepath.Join(t.TempDir(), "users.csv")
-		if err := os.WriteFile(data, []byte(tc.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(data, []byte(tc.content), 0o600))
 		if code := run([]string{"mapping", "preview", "--force-output", data, options[0], options[1]}, &bytes.Buffer{}, &errors); code != migration.ExitCannotRun || !strings.Contains(errors.String(), tc.want) {
 			t.Errorf("preview %s: exit code %d, %s; want %q", tc.options, code, errors.String(), tc.want)
 		}

@@ -26,18 +26,14 @@ func gzipped(t *testing.T, content []byte) []byte {
 	if _, err := w.Write(content); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Close())
 	return b.Bytes()
 }
 
 func zstandard(t *testing.T, content []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return w.EncodeAll(content, nil)
 }
 
@@ -53,12 +49,8 @@ func inUTF16(content []byte) []byte {
 func (l *lab) write(name string, content []byte) string {
 	l.t.Helper()
 	path := l.path(name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		l.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	must(l.t, os.WriteFile(path, content, 0o600))
 	l.written[path] = true
 	return path
 }
@@ -67,9 +59,7 @@ func (l *lab) write(name string, content []byte) string {
 func people(t *testing.T, o fakeusers.Options) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := fakeusers.Write(&b, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(&b, o))
 	return b.Bytes()
 }
 
@@ -77,9 +67,7 @@ func people(t *testing.T, o fakeusers.Options) []byte {
 func (m *migration) staged() []string {
 	m.lab.t.Helper()
 	found, err := filepath.Glob(filepath.Join(m.state, "inputs", "*.csv"))
-	if err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, err)
 	return found
 }
 
@@ -124,9 +112,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 				Data   string `json:"data_file"`
 				SHA256 string `json:"data_sha256"`
 			}
-			if err := json.Unmarshal([]byte(readAll(m.summary())), &summary); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(readAll(m.summary())), &summary))
 			if summary.Data != c.data || !strings.HasPrefix(summary.ID, "migration-"+c.data+"-") || summary.SHA256 != fmt.Sprintf("%x", sha256.Sum256(c.want)) {
 				t.Errorf("the summary has %+v; want the name %s and the digest of the plain file", summary, c.data)
 			}
@@ -247,9 +233,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 
 	// Again, with one fixed and one new: what is done is not repeated, and no result file is loaded.
 	calls := s.calls()
-	if err := os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600))
 	code, again := m.run()
 	exitCode(t, again, code, 3)
 	wantLines(again, map[string]string{
@@ -299,9 +283,7 @@ func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer writer.Close()
 	l.stdin = reader
 	m := l.migration(s, "-", 5)

@@ -25,9 +25,7 @@ func inMemory(t *testing.T, elements ...string) string {
 
 func TestLocationsOfWorkStateAndResults(t *testing.T) {
 	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, c := range []struct {
 		name, workURL, variable, outputDir string
 		dryRun, schedule                   bool
@@ -70,9 +68,7 @@ func TestLocationsOfWorkStateAndResults(t *testing.T) {
 func TestURLsThatAreRefused(t *testing.T) {
 	withoutTarget(t)
 	data := filepath.Join(t.TempDir(), "users.csv")
-	if err := os.WriteFile(data, []byte("email\na@example.com\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(data, []byte("email\na@example.com\n"), 0o600))
 	schedule := []string{"schedule", "create", "nightly", "--cron", "@daily", "--sandbox"}
 	for _, c := range []struct {
 		args []string
@@ -137,9 +133,7 @@ func TestAWorkPlaceThatCannotBeUsed(t *testing.T) {
 func TestInputsOfABucket(t *testing.T) {
 	folder := inMemory(t, "incoming")
 	for _, name := range []string{"b.csv", "a.csv", "a.csv.gz", "[1].csv", "success_Nov_22_2026_13_05_00.csv", "x.csv/inside.csv", "notes.txt"} {
-		if err := store.Write(store.Join(folder, name), []byte("email\n")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Write(store.Join(folder, name), []byte("email\n")))
 	}
 	in := func(names ...string) (urls []string) {
 		for _, name := range names {
@@ -181,13 +175,9 @@ func TestInputsOfABucket(t *testing.T) {
 func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 	const content = "email\na@example.com\n"
 	local := filepath.Join(t.TempDir(), "users.csv")
-	if err := os.WriteFile(local, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(local, []byte(content), 0o600))
 	there := inMemory(t, "incoming", "users.csv")
-	if err := store.Write(there, []byte(content)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Write(there, []byte(content)))
 	work := inMemory(t, "work")
 	var nowhere bytes.Buffer
 	for _, c := range []struct {
@@ -197,21 +187,15 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		var o options
 		o.stateDir, o.workURL, o.data = t.TempDir(), c.work, []string{c.path}
 		inputs, _, err := o.find()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
 		f, err := plainFile(t.Context(), cmd.Process, o.locations, inputs[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
 			t.Errorf("%s with %s: it is there before its migration begins: %t, %v", c.path, o.text(), has, err)
 		}
 		for range 2 { // the second time it is there
-			if err := (&migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd, file: f}).bring(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, (&migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd, file: f}).bring(t.Context()))
 		}
 		if brought := f.path != c.path; brought != c.brought || brought && store.Dir(f.path) != store.Join(c.work, "inputs") {
 			t.Errorf("%s with %s: it is read from %s; brought: %t", c.path, o.text(), f.path, c.brought)
@@ -235,22 +219,17 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	local := filepath.Join(t.TempDir(), "users.csv")
 	var nowhere bytes.Buffer
 	write := func(content string) {
-		if err := os.WriteFile(local, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(local, []byte(content), 0o600))
 	}
 	write("email\na@example.com\n")
 	var o options
 	o.workURL, o.data = inMemory(t, "work"), []string{local}
 	inputs, _, err := o.find()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
 	s := &migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd}
-	if s.file, err = plainFile(t.Context(), cmd.Process, o.locations, inputs[0]); err != nil {
-		t.Fatal(err)
-	}
+	s.file, err = plainFile(t.Context(), cmd.Process, o.locations, inputs[0])
+	must(t, err)
 	write("email\nb@example.com\n")
 	if err := s.bring(t.Context()); err == nil || !strings.Contains(err.Error(), "users.csv: the file changed while it was read") {
 		t.Errorf("error %v; want that the file has changed", err)

@@ -23,9 +23,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir) // results come here where no bucket is named
 	s, err := sandbox.Start(sandbox.Options{Address: "127.0.0.1:0", StateDir: filepath.Join(dir, "target"), ClientID: "me", ClientSecret: "invented-secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer s.Close()
 	work := inMemory(t, "work")
 	for name, value := range map[string]string{
@@ -37,16 +35,12 @@ func TestMigrationsInABucket(t *testing.T) {
 	inResults += "/"
 	put := func(name, content string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
 	files := func(folder string) []string {
 		names, err := store.List(store.Join(work, folder))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return names
 	}
 	starter := func(want int, args ...string) (stdout, stderr string) {
@@ -96,9 +90,7 @@ func TestMigrationsInABucket(t *testing.T) {
 
 	// Files that are in a bucket, one of them packed.
 	for name, content := range map[string]string{"a.csv": "email\neve@example.com\n", "b.csv": "email\nmallory@example.com\nann@example.com\n"} {
-		if err := store.Write(inMemory(t, "incoming", name), []byte(content)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Write(inMemory(t, "incoming", name), []byte(content)))
 	}
 	out, _ = starter(migration.ExitFailed, "--data", inMemory(t, "incoming", "*.csv"), "--rate-limit", "0", "--json")
 	var summaries []migration.Summary

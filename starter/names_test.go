@@ -81,9 +81,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	mark := filepath.Join(m.state, "machine.json")
 	code, p = m.run()
 	refused(t, p, code, 1, "is a copy", "remove "+mark, "docs/state.md")
-	if err := os.Remove(mark); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(mark))
 	code, p = m.run()
 	exitCode(t, p, code, 0)
 }

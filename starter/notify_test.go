@@ -58,9 +58,7 @@ func (h *hook) env() []string {
 func (h *hook) listen() *hook {
 	h.t.Helper()
 	listener, err := net.Listen("tcp", h.address)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	must(h.t, err)
 	h.server = &http.Server{Handler: http.HandlerFunc(h.take)}
 	go func() { _ = h.server.Serve(listener) }()
 	h.t.Cleanup(func() { _ = h.server.Close() })
@@ -164,9 +162,7 @@ func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 	for n := range 20 {
 		next := l.migration(s, l.path(fmt.Sprintf("others%d.csv", n)), 10)
 		next.env, next.out = first.env, l.path(fmt.Sprintf("out%d", n))
-		if err := os.WriteFile(next.input, fmt.Appendf(nil, "email\nnobody%d@example.com\n", n), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(next.input, fmt.Appendf(nil, "email\nnobody%d@example.com\n", n), 0o600))
 		code, p = next.run()
 		exitCode(t, p, code, 0)
 		h.hasStartAndEnd(next, 0)

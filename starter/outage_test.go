@@ -38,9 +38,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 		t.Errorf("events:\n%s\nwant the breaker to open and close once", events)
 	}
 	everything, err := check.Arrivals(s.truth(), "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if most, from := everything.Most(time.Second); most > 41 {
 		t.Errorf("%d calls within the second from %v on; at most 41 are allowed", most, from)
 	}

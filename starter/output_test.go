@@ -22,9 +22,7 @@ func (m *migration) startInto(stdout, stderr *os.File) *exec.Cmd {
 	c.Dir, c.Env = m.lab.dir, append([]string{"HOME=" + m.lab.path("home")}, m.env...)
 	c.Stdout, c.Stderr = stdout, stderr
 	program.EndWithThisProcess(c)
-	if err := c.Start(); err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, c.Start())
 	return c
 }
 
@@ -58,9 +56,7 @@ func TestOutputThatNobodyReadsEndsNothing(t *testing.T) {
 			l := newLab(t)
 			m := l.migration(l.sandbox(), l.users(fakeusers.Options{Records: 60, Seed: 5}), 2, "--rate-limit", "10")
 			r, w, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			p := m.startInto(w, w)
 			_ = w.Close()
 			for lines := bufio.NewScanner(r); lines.Scan(); {
@@ -75,9 +71,7 @@ func TestOutputThatNobodyReadsEndsNothing(t *testing.T) {
 				}
 			}
 			if c.ctrlC {
-				if err := p.Process.Signal(syscall.SIGINT); err != nil {
-					t.Fatal(err)
-				}
+				must(t, p.Process.Signal(syscall.SIGINT))
 			}
 			if code := exit(t, p); code != c.code {
 				t.Errorf("the exit code is %d, want %d", code, c.code)
@@ -101,9 +95,7 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 		input = l.users(fakeusers.Options{Records: 4, Seed: 6})
 		m := l.migration(l.sandbox(), input, 2, flags...)
 		stderr, err := os.Create(l.path("stderr"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if code := exit(t, m.startInto(full, stderr)); code != 1 {
 			t.Errorf("%v: the exit code is %d, want 1", flags, code)
 		}
@@ -121,9 +113,7 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	} {
 		c := exec.Command(filepath.Join(programs.dir, "starter"), args...)
 		c.Dir, c.Env, c.Stdout = l.dir, []string{"HOME=" + l.path("home")}, full
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Start())
 		if code := exit(t, c); code != 1 {
 			t.Errorf("%v: the exit code is %d, want 1", args, code)
 		}

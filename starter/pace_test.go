@@ -45,16 +45,12 @@ func paceOf(t *testing.T, workers int) float64 {
 	exitCode(t, p, code, 0)
 	m.check()
 	everything, err := check.Arrivals(s.truth(), "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if most, from := everything.Most(time.Second); most > 5 {
 		t.Errorf("%d calls within the second from %v on; at most 5 are allowed", most, from)
 	}
 	loading, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	average := loading.Average()
 	t.Logf("%d calls, %.3f a second", len(loading), average)
 	if len(loading) != 100 {
@@ -84,9 +80,7 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 			exitCode(t, p, code, 0)
 			m.check()
 			most, err := check.InFlight(s.truth())
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if most != 2 {
 				t.Errorf("%d calls were in flight at once, want 2: no more, and both used", most)
 			}
@@ -103,9 +97,7 @@ func TestWithoutARateLimitNothingWaits(t *testing.T) {
 	exitCode(t, p, code, 0)
 	m.check()
 	moments, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	const byDefault = 5 // within a second, by the limit that holds without the option
 	if most, _ := moments.Most(time.Second); most <= byDefault {
 		t.Errorf("%d calls within a second at most; want more than the default limit allows", most)

@@ -23,12 +23,8 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	state := t.TempDir()
 	write := func(key, file, text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Join(state, "migrations", key), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(state, "migrations", key, file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.MkdirAll(filepath.Join(state, "migrations", key), 0o700))
+		must(t, os.WriteFile(filepath.Join(state, "migrations", key, file), []byte(text), 0o600))
 	}
 	const start = `{"id": "migration-users.csv-%s", "started_at": "2026-11-22T13:0%d:00Z", "stamp": "Nov_22_2026_13_00_00"}`
 	const spec = `{"id": "migration-users.csv-%[1]s", "data_file": "/data/users.csv", "target": {"apid_uri": "https://a.example"}}`
@@ -41,15 +37,11 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	write(noSpec, "spec.json", "\x00\x00")
 	write(nothing, "start.json", "")
 	write("lost+found", "start.json", "{") // of other programs
-	if err := os.WriteFile(filepath.Join(state, "migrations", ".DS_Store"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(filepath.Join(state, "migrations", ".DS_Store"), []byte("x"), 0o600))
 	p := place{locations: locations{stateDir: state}}
 	p.Catalogue = p.locations.catalogue()
 	rows, err := p.list(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	reasons := map[string]string{}
 	for _, r := range rows {
 		reasons[r.ID] = r.Reason

@@ -45,9 +45,7 @@ func (e evidence) addFolder(t *testing.T, dir string) {
 		e.add(path, []byte(path+"\n"+readAll(path)))
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
 // traces are what a migration left in folders of the state, on the screens of its
@@ -66,9 +64,7 @@ func (m *migration) traces(folders ...string) evidence {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer service.Stop()
 	e.addService(t, service.Address())
 	return e
@@ -95,9 +91,7 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 			t.Fatalf("%s: %v", where, err)
 		}
 		content, err := m.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		e.add(where, content)
 	}
 	add("the list of workflows", list, nil)
@@ -122,14 +116,10 @@ func (e evidence) addService(t *testing.T, address engine.Address) {
 func openWebUI(t *testing.T, address engine.Address) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	browser := &http.Client{Jar: jar}
 	response, err := browser.Get(address.Link(""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	_ = response.Body.Close()
 	return browser
 }
@@ -138,9 +128,7 @@ func openWebUI(t *testing.T, address engine.Address) *http.Client {
 func (e evidence) addPage(t *testing.T, browser *http.Client, address string) []byte {
 	t.Helper()
 	response, err := browser.Get(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {

@@ -108,9 +108,7 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			input := l.path("bad.csv")
-			if err := os.WriteFile(input, []byte(c.content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(input, []byte(c.content), 0o600))
 			m := l.migration(s, input, 10).shared()
 			code, p := m.run()
 			refused(t, p, code, 1, append(c.says, "bad.csv")...)
@@ -128,9 +126,7 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 	input := l.users(fakeusers.Options{Records: 30, Seed: 61})
 	nobody := freeAddress(t) // nobody listens there
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer silent.Close() // accepts in the kernel, and never says a word
 	cases := []struct {
 		name  string
@@ -179,17 +175,11 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 30, Seed: 62}), 10)
 	dir := filepath.Join(m.state, "engine")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(dir, 0o700))
 	lock, err := os.Create(filepath.Join(dir, "lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
 	code, p := m.run()
 	refused(t, p, code, 1, m.state, "another process", "--state-dir")
 	if s.calls() > 0 {
@@ -208,9 +198,7 @@ func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 	m := &migration{lab: l, out: out}
 	address := strings.TrimPrefix(m.figures().URI, "http://")
 	other, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer other.Close()
 	p = l.start("starter", nil, append(args, "--again")...)
 	refused(t, p, p.wait(), 1, address, "in use", "--state-dir")

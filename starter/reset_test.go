@@ -62,18 +62,14 @@ func reset(t *testing.T, m *migration, load bool) {
 	history := c.GetWorkflowHistory(ctx, found.GetWorkflowId(), found.GetRunId(), false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
 		event, err := history.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if event.GetEventType() != enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
 			continue
 		}
 		_, err = c.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
 			Namespace: engine.Namespace, WorkflowExecution: found, Reason: "a test", WorkflowTaskFinishEventId: event.GetEventId(), RequestId: "reset-" + found.GetRunId(),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return
 	}
 	t.Fatal("the workflow has no task that was completed")
@@ -86,9 +82,7 @@ func (m *migration) find(c client.Client, kind string) (found *common.WorkflowEx
 		list, err := c.ListWorkflow(context.Background(), &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: engine.Namespace, Query: "WorkflowType = '" + kind + "' AND TaskQueue = '" + m.queue() + "' AND ExecutionStatus = 'Running'",
 		})
-		if err != nil {
-			m.lab.t.Fatal(err)
-		}
+		must(m.lab.t, err)
 		if len(list.GetExecutions()) == 1 {
 			found = list.GetExecutions()[0].GetExecution()
 		}

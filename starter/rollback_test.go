@@ -154,13 +154,9 @@ func TestAKilledRollbackResumes(t *testing.T) {
 	s.seed([]string{"stranger-1@example.com", "stranger-2@example.com"})
 	before := s.content()
 	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	identity := l.path("key.txt")
-	if err := os.WriteFile(identity, []byte(key.String()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(identity, []byte(key.String()+"\n"), 0o600))
 	s.runAgain("--faults", "reset-after=10", "--seed", "2")
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "20ms", "--undo-recipient", key.Recipient().String())
 	code, p := m.run()
@@ -349,9 +345,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	for _, row := range list {
 		text += fmt.Sprintf("%s,%s,%s,%s\n", row[0], row[1], row[2], row[3])
 	}
-	if err := os.WriteFile(old, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(old, []byte(text), 0o600))
 	success = old
 	p = undo(s.credentials(), "--apid_uri", s.uri())
 	code = p.wait()
@@ -388,9 +382,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	for _, row := range list {
 		text += strings.Join(row, ",") + "\n"
 	}
-	if err := os.WriteFile(success, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(success, []byte(text), 0o600))
 	want := s.content()
 	for uuid := range want {
 		if before[uuid] == nil && !slices.Contains(kept, uuid) {

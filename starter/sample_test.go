@@ -26,9 +26,7 @@ func TestSampleMakesTheTestdata(t *testing.T) {
 		"awkward.csv": {"--sample-size", "100", "--seed", "2", "--awkward"},
 	} {
 		want, err := os.ReadFile(filepath.Join("..", "testdata", file))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		code, stdout, stderr := starter(append([]string{"sample", "--output", "-"}, args...)...)
 		if code != 0 || stdout != string(want) || stderr != "" {
 			t.Errorf("starter sample %v gives code %d, %d bytes and %q; want 0, the %d bytes of testdata/%s and nothing", args, code, len(stdout), stderr, len(want), file)
@@ -43,9 +41,7 @@ func TestSampleMakesANewFileOnly(t *testing.T) {
 		t.Errorf("code %d, %q, %q; want 0 and %q", code, stdout, stderr, want)
 	}
 	before, err := os.ReadFile("a.csv")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if info, err := os.Stat("a.csv"); err != nil || info.Mode() != 0o600 {
 		t.Errorf("a.csv: %v, %v; want mode 0600", info, err)
 	}
@@ -73,9 +69,7 @@ func TestSampleTakesAConfiguration(t *testing.T) {
 			{"name": "city", "type": "string", "required": 0, "min_length": 4, "max_length": 4}]}}`,
 		"bad.json": `{"sample": {"fields": [{"name": "age", "type": "animal", "required": 1}]}}`,
 	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(name, []byte(text), 0o600))
 	}
 	code, _, stderr := starter("sample", "--config", "good.json", "-n", "2", "-r")
 	if got, err := os.ReadFile("mine.csv"); code != 0 || err != nil || string(got) != "email,city\ne0@example.com,\ne1@example.com,\n" {

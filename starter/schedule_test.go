@@ -27,9 +27,7 @@ type nightly struct {
 func (l *lab) nightly(s *target, remote []string, flags ...string) *nightly {
 	l.t.Helper()
 	n := &nightly{lab: l, target: s, remote: remote}
-	if err := os.MkdirAll(l.path("incoming"), 0o700); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, os.MkdirAll(l.path("incoming"), 0o700))
 	n.schedule("create", append([]string{
 		"nightly", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin", "--data", l.path("incoming", "*.csv"), "--output-dir", l.path("out"),
 		"--apid_uri", s.uri(), "--settle", "500ms",
@@ -61,9 +59,7 @@ func (n *nightly) serve() *process {
 func (n *nightly) put(name string, content []byte) {
 	n.lab.t.Helper()
 	hidden := n.lab.write(filepath.Join("incoming", "."+name), content)
-	if err := os.Rename(hidden, n.lab.path("incoming", name)); err != nil {
-		n.lab.t.Fatal(err)
-	}
+	must(n.lab.t, os.Rename(hidden, n.lab.path("incoming", name)))
 }
 
 // told is what a run has recorded: results and where the file went, by name.
@@ -99,9 +95,7 @@ func (n *nightly) next() (result told) {
 		return len(found) > n.seen
 	})
 	n.seen++
-	if err := json.Unmarshal([]byte(readAll(found[len(found)-1])), &result); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(readAll(found[len(found)-1])), &result))
 	return result
 }
 
@@ -116,9 +110,7 @@ type view struct {
 
 func (n *nightly) describe() (v view) {
 	n.lab.t.Helper()
-	if err := json.Unmarshal([]byte(n.schedule("describe", "nightly", "--json")), &v); err != nil {
-		n.lab.t.Fatal(err)
-	}
+	must(n.lab.t, json.Unmarshal([]byte(n.schedule("describe", "nightly", "--json")), &v))
 	return v
 }
 
@@ -146,9 +138,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 	n.put("two.csv", two)
 	n.put("bad.csv", []byte("email\na\xff@example.com\n"))
 	growing, err := os.Create(l.path("incoming", "growing.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer growing.Close()
 	stop, writing := make(chan struct{}), sync.WaitGroup{}
 	fmt.Fprintln(growing, "email,displayName")
@@ -288,9 +278,7 @@ func TestAScheduleOfAnotherService(t *testing.T) {
 func TestScheduleRefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
-	if err := os.MkdirAll(l.path("incoming"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(l.path("incoming"), 0o700))
 	pattern := l.path("incoming", "*.csv")
 	for _, c := range []struct {
 		args  []string

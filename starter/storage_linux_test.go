@@ -25,16 +25,12 @@ type disk struct {
 func (l *lab) disk(name, size string) *disk {
 	l.t.Helper()
 	d := &disk{l.t, l.path(name)}
-	if err := os.Mkdir(d.path, 0o700); err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, os.Mkdir(d.path, 0o700))
 	err := unix.Mount("tmpfs", d.path, "tmpfs", 0, "mode=0700,size="+size)
 	if errors.Is(err, unix.EPERM) {
 		l.t.Skip("this user may not mount a file system, which a disk that is full or read-only needs")
 	}
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	must(l.t, err)
 	l.t.Cleanup(func() {
 		// Before the lab's own end, and after its processes.
 		for _, p := range l.processes {
@@ -71,9 +67,7 @@ func (d *disk) makeReadOnly(readOnly bool) {
 func (d *disk) fill() {
 	d.t.Helper()
 	f, err := os.OpenFile(filepath.Join(d.path, "ballast"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		d.t.Fatal(err)
-	}
+	must(d.t, err)
 	defer f.Close()
 	for _, size := range []int{1 << 16, 1} {
 		for err = nil; err == nil; {
@@ -87,9 +81,7 @@ func (d *disk) fill() {
 
 func (d *disk) free() {
 	d.t.Helper()
-	if err := os.Remove(filepath.Join(d.path, "ballast")); err != nil {
-		d.t.Fatal(err)
-	}
+	must(d.t, os.Remove(filepath.Join(d.path, "ballast")))
 }
 
 func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
@@ -115,9 +107,7 @@ func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
-	if err := os.WriteFile(m.out, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(m.out, nil, 0o600))
 	code, p := m.run()
 	refused(t, p, code, 1, m.out, "--output-dir")
 	if s.calls() > 0 {

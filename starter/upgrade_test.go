@@ -26,9 +26,7 @@ func TestAMigrationResumesUnderAnotherEngine(t *testing.T) {
 	}
 	for _, file := range files {
 		_, suffix, _ := strings.Cut(filepath.Base(file), ".db")
-		if err := os.Rename(file, filepath.Join(engine, "temporal-0.1.0.db"+suffix)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Rename(file, filepath.Join(engine, "temporal-0.1.0.db"+suffix)))
 	}
 	code, p := m.run()
 	exitCode(t, p, code, 0)

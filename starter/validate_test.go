@@ -23,9 +23,7 @@ func inFolder(t *testing.T, content string, args ...string) (code int, stdout, s
 	t.Helper()
 	dir = t.TempDir()
 	data := filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(data, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(data, []byte(content), 0o600))
 	var out, errors bytes.Buffer
 	code = run(append(args, "--data", data, "--state-dir", filepath.Join(dir, "state"), "--output-dir", filepath.Join(dir, "out")), &out, &errors)
 	return code, out.String(), errors.String(), dir
@@ -50,9 +48,7 @@ func hasAll(t *testing.T, text string, words ...string) {
 func TestValidateAgainstALiveTarget(t *testing.T) {
 	state := t.TempDir()
 	s, err := sandbox.Start(sandbox.Options{Address: "127.0.0.1:0", StateDir: state, ClientID: "me", ClientSecret: "invented-secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer s.Close()
 	t.Setenv("CAPTURE_APID_URI", s.URL())
 	t.Setenv("CAPTURE_CLIENT_ID", "me")
@@ -107,9 +103,7 @@ func TestValidateOfSeveralFilesWithADelimiter(t *testing.T) {
 	withoutTarget(t)
 	dir := t.TempDir()
 	for name, content := range map[string]string{"a.csv": "email;x\na@example.com;1,2\n", "b.csv": "email;x\nb@example.com\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
 	var out, errors bytes.Buffer
 	code := run([]string{"validate", filepath.Join(dir, "*.csv"), "--delimiter", ";", "--json", "--state-dir", dir}, &out, &errors)
@@ -135,9 +129,7 @@ func TestDryRunWritesWhatWouldBeSent(t *testing.T) {
 	withoutTarget(t)
 	o := fakeusers.Options{Records: 500, Seed: 1, Awkward: true}
 	var content bytes.Buffer
-	if err := fakeusers.Write(&content, o); err != nil {
-		t.Fatal(err)
-	}
+	must(t, fakeusers.Write(&content, o))
 	code, stdout, stderr, dir := inFolder(t, content.String(), "-x", "-b", "30", "--start-at", "11")
 	if code != 3 {
 		t.Fatalf("exit code %d, want 3; stderr:\n%s", code, stderr)
@@ -191,9 +183,7 @@ func only(t *testing.T, dir, pattern string) []byte {
 		t.Errorf("%v, mode %v; want 0600", err, info.Mode())
 	}
 	content, err := os.ReadFile(files[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return content
 }
 

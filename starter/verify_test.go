@@ -115,17 +115,13 @@ func (m *migration) endedAnHourAgo() {
 		m.lab.t.Fatalf("summaries: %q, %v", paths, err)
 	}
 	var summary map[string]any
-	if err := json.Unmarshal([]byte(readAll(paths[0])), &summary); err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, json.Unmarshal([]byte(readAll(paths[0])), &summary))
 	summary["finished_at"] = time.Now().Add(-time.Hour)
 	data, err := json.Marshal(summary)
 	if err == nil {
 		err = os.WriteFile(paths[0], data, 0o600)
 	}
-	if err != nil {
-		m.lab.t.Fatal(err)
-	}
+	must(m.lab.t, err)
 }
 
 // noValuesOf checks that Temporal, the log and the screen have none of these.
