@@ -26,7 +26,7 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 		}
 		return link[1]
 	}
-	_, listed := m.operate("list")
+	listed := m.operate("list").ends(0)
 	links := map[string]string{
 		"the starter": of("the starter", p.errors()),
 		"status":      of("status", m.ordered("status", "--latest")),
@@ -61,8 +61,7 @@ func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 402}), 5).remote()
 	m.worker("--state-dir", l.path("elsewhere"))
-	code, p := m.run()
-	exitCode(t, p, code, 1)
+	p := m.run(1)
 	for _, text := range []string{m.state, "in no state folder or work URL of this worker", l.path("elsewhere"), "--state-dir"} {
 		if !strings.Contains(p.errors(), text) {
 			t.Errorf("%s\nwant it to say %q", p.errors(), text)

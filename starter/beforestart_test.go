@@ -14,8 +14,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	must(t, os.WriteFile(input, []byte("email,givenname\na@example.com,A\nb@example.com,B\nB@example.com,C\n"), 0o600))
 	const found = "before anything is sent"
 	m := l.migration(s, input, 10)
-	code, p := m.run()
-	exitCode(t, p, code, 3)
+	p := m.run(3)
 	for _, words := range []string{found, "error: 3 × givenname: the schema does not have this attribute; did you mean givenName?", "(line 4 (first in 3))"} {
 		if !strings.Contains(p.errors(), words) {
 			t.Errorf("%q is not in\n%s", words, p.errors())
@@ -26,8 +25,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	}
 
 	m = l.migration(s, input, 10, "--again", "--no-validate")
-	code, p = m.run()
-	exitCode(t, p, code, 3)
+	p = m.run(3)
 	if strings.Contains(p.errors(), found) {
 		t.Errorf("it was validated in spite of --no-validate:\n%s", p.errors())
 	}

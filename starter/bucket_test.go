@@ -71,8 +71,7 @@ func TestABucketHasWhatAFolderHas(t *testing.T) {
 		if name == "bucket" {
 			m.on(server)
 		}
-		code, p := m.run()
-		exitCode(t, p, code, 3)
+		m.run(3)
 		m.check()
 		if f := m.figures(); f.Records["recovered"] < 300 || f.Records["failed"] < 10 {
 			t.Errorf("the records came to %v: this was no test", f.Records)
@@ -134,8 +133,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	must(t, os.RemoveAll(m.state))
 	m.state = l.path("elsewhere")
 	killed := s.calls()
-	code, p := m.run()
-	exitCode(t, p, code, 3)
+	m.run(3)
 	if s.calls() <= killed {
 		t.Errorf("%d calls before the last kill, and %d at the end: this was no test", killed, s.calls())
 	}
@@ -157,8 +155,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	if list := m.ordered("list"); !strings.Contains(list, "users.csv") || !strings.Contains(list, "done") {
 		t.Errorf("the list is\n%s\nwant the migration of users.csv, done", list)
 	}
-	code, p = m.run()
-	refused(t, p, code, 1, "was migrated already")
+	refused(t, m.start(), 1, "was migrated already")
 }
 
 // TestFilesOfABucketAreMigrated: what is to be loaded is in the bucket itself.
@@ -172,8 +169,7 @@ func TestFilesOfABucketAreMigrated(t *testing.T) {
 	must(t, os.WriteFile(server.Path("incoming", "users.csv"), []byte(readAll(input)), 0o600))
 	must(t, os.WriteFile(server.Path("incoming", "notes.txt"), []byte("not a table"), 0o600))
 	m := l.migration(s, server.URL("incoming/*.csv"), 20, "--rate-limit", "0").on(server)
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	if !strings.Contains(p.output(), "s3://bucket/work/artifacts/success_") {
 		t.Errorf("it prints\n%s\nwant the names of the artifacts in the bucket", p.output())
 	}
@@ -181,8 +177,7 @@ func TestFilesOfABucketAreMigrated(t *testing.T) {
 	m.check()
 
 	m.input = server.URL("incoming/none.csv")
-	code, p = m.run()
-	refused(t, p, code, 1, "incoming/none.csv")
+	refused(t, m.start(), 1, "incoming/none.csv")
 	if n := s.calls(); n != 6 {
 		t.Errorf("%d calls, want the 6 of the file that is there", n)
 	}
@@ -199,19 +194,16 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 	s.seed(emails(t, input)[:30])
 	before := s.content()
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0").on(server)
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	m.check()
 	m.wantRecords(map[string]int{"created": 60, "updated": 30})
 
 	m.state = l.path("elsewhere")
-	p = m.verify("--latest", "--rate-limit", "0", "--json")
-	exitCode(t, p, p.wait(), 0)
+	p = m.verify("--latest", "--rate-limit", "0", "--json").ends(0)
 	if f := verified(t, p); f.Found.Equal != 90 {
 		t.Errorf("verify finds %+v; want 90 as they should be", f.Found)
 	}
-	p = m.rollback("--yes", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(), 0)
+	p = m.rollback("--yes", "--json", "--rate-limit", "0").ends(0)
 	if f := rolled(t, p); f.Records.Deleted != 60 || f.Records.Restored != 30 {
 		t.Errorf("the rollback came to %+v; want 60 deleted and 30 restored", f.Records)
 	}
@@ -235,7 +227,7 @@ func TestTheStoreDiesUnderAMigration(t *testing.T) {
 		t.Errorf("it has ended while its store was gone: %s", lastLines(p.stderr, 5))
 	}
 	startBucket(t, server)
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records came to %v; want all created or recovered", f.Records)
@@ -265,8 +257,8 @@ func TestABucketThatCannotBeUsedIsSaid(t *testing.T) {
 		}
 		m.env = append(s.credentials(), c.env...)
 		begun := time.Now()
-		code, p := m.run()
-		refused(t, p, code, 1, c.words...)
+		p := m.start()
+		refused(t, p, 1, c.words...)
 		if strings.Contains(p.errors(), "other-secret-value") {
 			t.Errorf("%s: the error has the secret in it", c.name)
 		}

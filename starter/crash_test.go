@@ -74,11 +74,11 @@ func TestAKilledStarterResumes(t *testing.T) {
 			break // it was done before
 		}
 	}
-	code, p := m.run()
-	if code == 1 && strings.Contains(p.errors(), "was migrated already") {
+	p := m.start()
+	if p.wait() == 1 && strings.Contains(p.errors(), "was migrated already") {
 		t.Log("it was done before the last kill")
 	} else {
-		exitCode(t, p, code, 3)
+		p.ends(3)
 	}
 	m.check()
 	m.wantRecords(map[string]int{"failed": 6, "unknown": 0, "remaining": 0})
@@ -97,7 +97,7 @@ func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
 		killAtRandom(t, r, m, m.worker(), p)
 	}
 	m.worker()
-	exitCode(t, p, p.wait(), 3)
+	p.ends(3)
 	m.check()
 	m.wantRecords(map[string]int{"failed": 6, "unknown": 0, "remaining": 0})
 }
@@ -120,7 +120,7 @@ func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
 		time.Sleep(time.Duration(r.IntN(700)) * time.Millisecond) // calls fail meanwhile
 		s.run("--latency", "60ms")
 	}
-	exitCode(t, p, p.wait(), 3)
+	p.ends(3)
 	m.check()
 	f := m.figures()
 	if f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
@@ -219,7 +219,7 @@ func TestAWorkerKilledInACallIsNoticedWhileOthersContinue(t *testing.T) {
 	if inFlight := 6; others-len(lost) <= inFlight {
 		t.Errorf("%d other batches were decided until the lost ones were settled; want more than the %d that can have been in flight", others-len(lost), inFlight)
 	}
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 700 || f.Records["recovered"] == 0 {
 		t.Errorf("the records came to %v; want 700 created or recovered, some of them recovered", f.Records)
@@ -247,7 +247,7 @@ func TestAWorkerThatIsSuspendedThroughTheEndChangesNothing(t *testing.T) {
 			t.Errorf("the batch of the sleeping worker was decided as %s; want all unknown", readAll(outcomes))
 		}
 	}
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	before, calls := m.snapshot(), s.calls()
 	ledger := folder(t, m.ledger())
@@ -278,7 +278,7 @@ func TestASuspendedWorkerDoesNotBlockTheOthers(t *testing.T) {
 	sleeper.signal(syscall.SIGSTOP)
 	stopped := time.Now()
 	m.worker()
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	t.Logf("the other worker was done %v after the first had been stopped", time.Since(stopped).Round(time.Second))
 	m.check()
 }
@@ -296,7 +296,7 @@ func TestAWorkerThatIsSuspendedThroughAStopSendsNothing(t *testing.T) {
 	sleeper.signal(syscall.SIGSTOP) // with batches that wait for their turn
 	other := m.worker()
 	cancel(t, m)
-	exitCode(t, p, p.wait(), 4, 5)
+	p.ends(4, 5)
 	m.check()
 	before, calls := m.snapshot(), s.calls()
 	sleeper.signal(syscall.SIGCONT)
@@ -304,18 +304,17 @@ func TestAWorkerThatIsSuspendedThroughAStopSendsNothing(t *testing.T) {
 		return strings.Count(sleeper.errors(), "Activity error.")+len(m.claimed(sleeper)) > calls
 	})
 	sleeper.signal(syscall.SIGTERM)
-	exitCode(t, sleeper, sleeper.wait(), 0)
+	sleeper.ends(0)
 	if now := s.calls(); now != calls {
 		t.Errorf("the worker that woke made %d calls after the end", now-calls)
 	}
 	sameArtifacts(t, m.snapshot(), before)
 	m.check()
 
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	other.signal(syscall.SIGTERM)
-	exitCode(t, other, other.wait(), 0)
+	other.ends(0)
 }
 
 // cancel stops a migration as an operator does in the Web UI.
@@ -349,7 +348,7 @@ func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 500, Seed: 29}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	first := m.startUntil(3)
 	first.signal(os.Interrupt)
-	exitCode(t, first, first.wait(), 5)
+	first.ends(5)
 	before := m.figures().Records["created"]
 	second := m.start()
 	until(t, "more calls", func() bool { return 5*m.decided() > before+20 || second.hasEnded() })

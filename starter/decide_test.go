@@ -51,20 +51,18 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	first.kill()
 	second := m.start()
 	second.asks()
-	code, p := m.operate("resume", "--latest")
-	refused(t, p, code, 1, "not paused")
+	refused(t, m.operate("resume", "--latest"), 1, "not paused")
 	if waiting := m.status(); s.calls() != calls || waiting.Records["remaining"] != 95 || !strings.Contains(waiting.Decision, "The canary") {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it to wait, and none", waiting, s.calls()-calls)
 	}
 	m.ordered("approve", "--latest", "--reason", "looks right")
-	exitCode(t, second, second.wait(), 0)
+	second.ends(0)
 	m.checkCut()
 	after := m.status()
 	if got, want := after.changes(), "canary approved,no,yes,looks right"; got != want || after.Records["created"] != 120 {
 		t.Errorf("the changes are %q in %+v; want %q, and 120 created", got, after, want)
 	}
-	code, p = m.operate("approve", "--latest")
-	refused(t, p, code, 1, "no process runs the engine")
+	refused(t, m.operate("approve", "--latest"), 1, "no process runs the engine")
 }
 
 func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
@@ -75,8 +73,7 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "5", "--canary", "5")
 	patient := m.flags
 	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
-	code, p := m.run()
-	exitCode(t, p, code, 5)
+	p := m.run(5)
 	if text := p.errors(); !strings.Contains(text, "the canary was not approved within 1s") {
 		t.Errorf("it does not say why it ends:\n%s", text)
 	}
@@ -90,10 +87,9 @@ func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	m.ordered("approve", "--latest")
 	until(t, "some calls", func() bool { return s.calls() >= 3 })
 	m.ordered("stop", "--latest")
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	m.checkCut()
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	p = m.run(0)
 	m.checkCut()
 	if strings.Contains(p.errors(), "decision") {
 		t.Errorf("it was approved, and asks again:\n%s", p.errors())
@@ -134,7 +130,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 				t.Errorf("the list is\n%s", list)
 			}
 			m.ordered(c.order, "--latest", "--reason", "they are known")
-			exitCode(t, p, p.wait(), c.exitCode)
+			p.ends(c.exitCode)
 			m.check()
 			f := m.figures()
 			stopped := c.exitCode == 5
@@ -165,7 +161,7 @@ func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 		t.Errorf("%d calls of 5 records failed, want %d at most: the third passes the limit", calls, most)
 	}
 	m.ordered("resume", "--latest")
-	exitCode(t, p, p.wait(), 3)
+	p.ends(3)
 	m.check()
 	if f := m.figures(); f.Records["failed"] != 200 || s.calls()-seeded != 40 {
 		t.Errorf("%v in %d calls, want all failed, in 40", f.Records, s.calls()-seeded)
@@ -192,7 +188,7 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 		t.Errorf("%d calls were made in the pause", s.calls()-calls)
 	}
 	m.ordered(at("resume", key)...)
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	if got, want := m.status(at(key)...).changes(), "paused,no,yes,lunch\nrate,10,200,\nworkers,10,3,\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)

@@ -59,7 +59,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	s.process.kill()
 	time.Sleep(300 * time.Millisecond) // calls fail meanwhile
 	s.run(flags...)
-	exitCode(t, p, p.wait(), 3)
+	p.ends(3)
 	m.check()
 	f := m.figures()
 	if f.Records["updated"] != len(there) || f.Records["failed"] != 6 || f.Records["unknown"] != 0 || f.Records["remaining"] != 0 {
@@ -75,8 +75,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	again.state, again.out = l.path("state-again"), l.path("out-again")
 	updates = s.count("entity.update") + s.count("entity.replace")
 	s.runAgain()
-	code, p := again.run()
-	exitCode(t, p, code, 3)
+	again.run(3)
 	f = again.figures()
 	if f.Records["updated"] != 594 || f.Records["failed"] != 6 {
 		t.Errorf("once more: the records came to %v; want 594 as they are, 6 failed", f.Records)
@@ -107,7 +106,7 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 	p := m.start()
 	until(t, "some updates", func() bool { return s.count("entity.update") > 3 })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 4)
+	p.ends(4)
 	m.check()
 	if f := m.figures(); f.Records["unknown"] == 0 || f.Records["unknown"]+f.Records["updated"] != 100 || f.Files.Unresolved == nil {
 		t.Errorf("the records came to %v; want some unknown, the others updated", f.Records)
@@ -115,14 +114,12 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 
 	without := m.flags
 	m.flags = append([]string{}, "--batch-size", "10")
-	code, p := m.run()
-	exitCode(t, p, code, 1)
+	p = m.run(1)
 	if !strings.Contains(p.errors(), "--delta-migration") {
 		t.Errorf("going on without -m: %s", p.errors())
 	}
 	m.flags = without
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	if f := m.figures(); f.Records["updated"] != 100 {
 		t.Errorf("the records came to %v, want all updated", f.Records)
@@ -137,8 +134,7 @@ func TestDeltaKeepsThePace(t *testing.T) {
 	input := l.users(fakeusers.Options{Records: 100, Seed: 33})
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "40")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	arrivals, err := check.Arrivals(s.truth(), "", s.before)
 	must(t, err)

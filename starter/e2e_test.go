@@ -198,6 +198,13 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// ends is exitCode, and gives the process.
+func (p *process) ends(want ...int) *process {
+	p.t.Helper()
+	exitCode(p.t, p, want...)
+	return p
+}
+
 func (p *process) errors() string { return readAll(p.stderr) }
 func (p *process) output() string { return readAll(p.stdout) }
 
@@ -442,11 +449,10 @@ func (m *migration) startUntil(calls int) *process {
 	return p
 }
 
-// run gives the command and waits for its end.
-func (m *migration) run() (code int, p *process) {
+// run gives the command, which has to end with one of these exit codes.
+func (m *migration) run(want ...int) *process {
 	m.lab.t.Helper()
-	p = m.start()
-	return p.wait(), p
+	return m.start().ends(want...)
 }
 
 // summary is the path of the one summary that there is.
@@ -565,10 +571,10 @@ func sameArtifacts(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// exitCode fails the test if a process ended in another way than wanted.
-func exitCode(t *testing.T, p *process, got int, want ...int) {
+// exitCode waits for a process, which has to end with one of these exit codes.
+func exitCode(t *testing.T, p *process, want ...int) {
 	t.Helper()
-	if !slices.Contains(want, got) {
+	if got := p.wait(); !slices.Contains(want, got) {
 		t.Fatalf("%s ended with exit code %d, want %v\n%s", p.name, got, want, lastLines(p.stderr, 10))
 	}
 }

@@ -41,8 +41,7 @@ func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
 	until(t, "the users were there some time before", func() bool { return time.Since(seeded) > clockTolerance })
 
 	m := l.migration(s, input, 100, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms")
-	code, p := m.run()
-	exitCode(t, p, code, 3)
+	m.run(3)
 	m.check()
 
 	f := m.figures()
@@ -98,8 +97,7 @@ func TestAHealthyTargetTakesEverythingInOneRound(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 1_000, Seed: 3}), 50, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	f := m.figures()
 	if f.Records["created"] != 1000 || len(f.Rounds) != 1 || f.Rounds[0].Calls != 20 || len(f.Files.Retry) != 0 {

@@ -99,8 +99,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 			} else {
 				m.input = l.write(c.file, c.content)
 			}
-			code, p := m.run()
-			exitCode(t, p, code, c.code)
+			m.run(c.code)
 			e := m.evidence()
 			e.Input = l.write("plain/"+c.data, c.want)
 			if bytes.ContainsRune(c.want[:20], '\t') {
@@ -122,8 +121,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 			// The same content again, whatever its wrapping.
 			calls := s.calls()
 			l.stdin = bytes.NewReader(c.content)
-			code, again := m.run()
-			refused(t, again, code, 1, "migrated already", "--again")
+			refused(t, m.start(), 1, "migrated already", "--again")
 			if s.calls() != calls || len(m.staged()) > 0 {
 				t.Errorf("%d calls more, staged %q; want none", s.calls()-calls, m.staged())
 			}
@@ -144,20 +142,18 @@ func TestStagedInputsAreResumedAfterAKillAndAStop(t *testing.T) {
 	p = m.start()
 	until(t, "some calls more", func() bool { return s.calls() >= calls+5 })
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	if len(m.staged()) != 1 {
 		t.Errorf("staged are %q; want one, which is needed", m.staged())
 	}
 	l.write("users.csv.gz", gzipped(t, people(t, fakeusers.Options{Records: 10, Seed: 103})))
 	calls = s.calls()
-	code, changed := m.run()
-	refused(t, changed, code, 1, "users.csv.gz", "changed", "restore the file")
+	refused(t, m.start(), 1, "users.csv.gz", "changed", "restore the file")
 	if s.calls() != calls || len(m.staged()) != 1 {
 		t.Errorf("%d calls with another file, staged %q; want none, and the first file", s.calls()-calls, m.staged())
 	}
 	l.write("users.csv.gz", gzipped(t, plain))
-	code, again := m.run()
-	exitCode(t, again, code, 0)
+	m.run(0)
 	e := m.evidence()
 	e.Input = l.write("plain.csv", plain)
 	verify(t, e)
@@ -177,8 +173,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	}
 	b.WriteString("short@example.com;too few\r\n")
 	m := l.migration(s, l.write("users.csv", []byte(b.String())), 5, "--rate-limit", "0", "--retry-rounds", "0", "--delimiter", ";")
-	code, p := m.run()
-	exitCode(t, p, code, 4)
+	m.run(4)
 	e := m.evidence()
 	e.Comma = ';'
 	verify(t, e)
@@ -190,8 +185,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	byHand := *m
 	byHand.input, byHand.out = filepath.Join(m.out, *f.Files.Unresolved), l.path("by hand")
 	s.runAgain()
-	code, second := byHand.run()
-	exitCode(t, second, code, 0)
+	byHand.run(0)
 	if got := byHand.figures(); got.Records["created"] != f.Records["unknown"] {
 		t.Errorf("the retry file has %v; want %d created", got.Records, f.Records["unknown"])
 	}
@@ -206,8 +200,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	bad := l.write("in/c.csv", []byte("email,email\n"))
 	m := l.migration(s, l.path("in", "*.csv*"), 10, "--rate-limit", "0")
 	m.out = l.path("in") // the result files match the pattern too
-	code, p := m.run()
-	exitCode(t, p, code, 1)
+	p := m.run(1)
 	lines := func(p *process, name string) (found []string) {
 		for line := range strings.Lines(p.output()) {
 			if fields := strings.Fields(line); len(fields) > 8 && fields[0] == l.path("in", name) {
@@ -234,8 +227,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	// Again, with one fixed and one new: what is done is not repeated, and no result file is loaded.
 	calls := s.calls()
 	must(t, os.WriteFile(bad, []byte("email\na1@example.org\nc@example.org\n"), 0o600))
-	code, again := m.run()
-	exitCode(t, again, code, 3)
+	again := m.run(3)
 	wantLines(again, map[string]string{
 		"a.csv.gz": "2 2 0 0 0 0 0 done already", "b.csv": "20 20 0 0 0 0 0 done already", "c.csv": "2 1 0 0 1 0 0 done, with failed records",
 	})
@@ -244,8 +236,7 @@ func TestInputsThatAreSeveral(t *testing.T) {
 	}
 
 	m.flags = append(m.flags, "--json")
-	code, summaries := m.run()
-	exitCode(t, summaries, code, 3)
+	summaries := m.run(3)
 	var list []struct {
 		Data string `json:"data_file"`
 	}
@@ -266,13 +257,12 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	m := l.migration(s, first, 5, "--rate-limit", "10", second)
 	p := m.startUntil(3)
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	if text := p.output(); !strings.Contains(text, "not started") || !strings.Contains(text, "stopped") {
 		t.Errorf("the table is\n%s\nwant one stopped, one not started", text)
 	}
 	m.flags = append(m.flags, "--rate-limit", "0")
-	code, again := m.run()
-	exitCode(t, again, code, 0)
+	m.run(0)
 	if got := len(s.emails()); got != 201 {
 		t.Errorf("%d users were written, want 201", got)
 	}
@@ -297,7 +287,7 @@ func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
 		return len(found) > 0
 	})
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	if s.calls() > 0 || len(m.staged()) > 0 {
 		t.Errorf("%d calls, staged %q; want none", s.calls(), m.staged())
 	}
@@ -322,8 +312,7 @@ func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
 		{"users.csv", []byte("email;city\n"), nil, []string{"--delimiter ';'"}},
 	} {
 		m := l.migration(s, l.write(c.name, c.content), 10, c.flags...)
-		code, p := m.run()
-		refused(t, p, code, 1, c.says...)
+		refused(t, m.start(), 1, c.says...)
 		if s.calls() > 0 || len(m.staged()) > 0 || len(m.artifacts("*.csv")) > 0 {
 			t.Errorf("%s: %d calls, staged %q, results %q; want none", c.name, s.calls(), m.staged(), m.artifacts("*"))
 		}

@@ -45,8 +45,7 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 	s := l.sandbox("--faults", "reset-after=100", "--heal-after", "1")
 	input, keyless := keylessInput(30)
 	m := l.migration(s, l.write("keyless.csv", []byte(input)), 30, "--retry-backoff", "100ms", "--rate-limit", "0").shared()
-	code, p := m.run()
-	exitCode(t, p, code, 4)
+	p := m.run(4)
 	m.check()
 	if f := m.figures(); f.Records["recovered"] != 20 || f.Records["unknown"] != 10 || len(f.Rounds) != 2 {
 		t.Errorf("%+v, want 20 recovered, 10 unknown, one retry round", f)
@@ -66,8 +65,7 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--again"}, {"--recovered-by", "refusal"}, {"--retry-rounds", "9"}} {
 		again := *m
 		again.flags = append(again.flags[:len(again.flags):len(again.flags)], flags...)
-		code, p := again.run()
-		exitCode(t, p, code, 4)
+		again.run(4)
 		if s.calls() != calls {
 			t.Errorf("%q: %d calls more", flags, s.calls()-calls)
 		}
@@ -79,8 +77,7 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 
 	// By hand they can be loaded; what follows is said before.
 	hand := l.write("by hand.csv", []byte(keyless))
-	v := l.start("starter", m.env, "validate", "--data", hand, "-u", s.uri(), "--state-dir", l.path("hand"))
-	exitCode(t, v, v.wait(), 0)
+	v := l.start("starter", m.env, "validate", "--data", hand, "-u", s.uri(), "--state-dir", l.path("hand")).ends(0)
 	if said := v.output(); !strings.Contains(said, "10 × email: no value, and it is the primary key") || !strings.Contains(said, "is created a second time") || !strings.Contains(said, "lines 2, 3") {
 		t.Errorf("validate said\n%s", said)
 	}
@@ -97,8 +94,7 @@ func TestWithoutAUniqueKeyEveryRecordIsKeyless(t *testing.T) {
 		fmt.Fprintf(&input, "k%d@example.com,Name%d\n", i, i)
 	}
 	m := l.migration(s, l.write("shared.csv", input.Bytes()), 10, "--retry-backoff", "1h", "--rate-limit", "0", "--workers", "1", "--no-validate").shared()
-	code, p := m.run() // and not for the hour before a round
-	exitCode(t, p, code, 4)
+	p := m.run(4) // and not for the hour before a round
 	m.check()
 	if f := m.figures(); f.Records["unknown"] != 30 || len(f.Rounds) != 1 {
 		t.Errorf("%+v, want 30 unknown, and no retry round", f)

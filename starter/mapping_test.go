@@ -18,8 +18,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	file := l.path("mapping.yaml")
 	starter := func(want int, env []string, args ...string) *process {
 		t.Helper()
-		p := l.start("starter", env, append([]string{"mapping"}, args...)...)
-		exitCode(t, p, p.wait(), want)
+		p := l.start("starter", env, append([]string{"mapping"}, args...)...).ends(want)
 		return p
 	}
 
@@ -38,9 +37,9 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 		t.Error("the second proposal has replaced the first")
 	}
 	oneError(t, starter(1, nil, "init", "--data", input, "--apid_uri", s.uri()), "credentials")
-	refused(t, starter(2, nil, "preview", "--data", input, "--mapping", file), 2, 2, "--force-output")
-	refused(t, starter(2, nil, "preview", "--force-output"), 2, 2, "--data")
-	refused(t, starter(1, nil, "preview", "now", "--force-output"), 1, 1, "no such file")
+	refused(t, starter(2, nil, "preview", "--data", input, "--mapping", file), 2, "--force-output")
+	refused(t, starter(2, nil, "preview", "--force-output"), 2, "--data")
+	refused(t, starter(1, nil, "preview", "now", "--force-output"), 1, "no such file")
 	p := starter(0, nil, "preview", "--data", input, "--mapping", file, "-n", "2", "--force-output")
 	for _, words := range []string{"record 2, line 3\n", `E-Mail      " Ada@example.com"`, `{"email":"Ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female"}`, `"B\u009bob"`} {
 		if !strings.Contains(p.output(), words) {
@@ -52,8 +51,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	}
 
 	m := l.migration(s, input, 10, "--mapping", file)
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	for _, words := range []string{`"email":"Ada@example.com"`, `"birthday":"1999-12-31"`} {
 		if !strings.Contains(readAll(s.truth()), words) {
 			t.Errorf("the target has no %s", words)
@@ -76,28 +74,22 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 		return &c
 	}
 
-	code, p := with("--mapping", wrong).run()
-	refused(t, p, code, 1, "wrong.yaml, line 2", `did you mean column 2?`)
-	code, p = with("--mapping", l.path("none.yaml")).run()
-	refused(t, p, code, 1, "none.yaml", "no such file")
+	refused(t, with("--mapping", wrong).start(), 1, "wrong.yaml, line 2", `did you mean column 2?`)
+	refused(t, with("--mapping", l.path("none.yaml")).start(), 1, "none.yaml", "no such file")
 
-	p = with("--mapping", first).start()
+	p := with("--mapping", first).start()
 	until(t, "some calls", func() bool { return s.calls() >= 4 })
-	attached, watcher := with("--mapping", other).run()
-	refused(t, watcher, attached, 1, "started with the mapping first.yaml", "other.yaml")
+	refused(t, with("--mapping", other).start(), 1, "started with the mapping first.yaml", "other.yaml")
 	p.signal(syscall.SIGINT)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 
 	calls := s.calls()
-	code, p = with("--mapping", other).run()
-	refused(t, p, code, 1, "started with the mapping first.yaml", "other.yaml", "its copy is")
-	code, p = with().run()
-	refused(t, p, code, 1, "started with the mapping first.yaml", "built-in")
+	refused(t, with("--mapping", other).start(), 1, "started with the mapping first.yaml", "other.yaml", "its copy is")
+	refused(t, with().start(), 1, "started with the mapping first.yaml", "built-in")
 	if s.calls() != calls {
 		t.Errorf("%d calls were made with another mapping", s.calls()-calls)
 	}
-	code, p = with("--mapping", first, "--rate-limit", "0").run()
-	exitCode(t, p, code, 0)
+	with("--mapping", first, "--rate-limit", "0").run(0)
 	if f := m.figures(); f.Records["created"] != 200 {
 		t.Errorf("the records are %v, want 200 created", f.Records)
 	}

@@ -36,8 +36,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	m := l.migration(s, "", 10, "--rate-limit", "0")
 	for i, name := range names {
 		m.input = l.write(name, people(t, fakeusers.Options{Records: 10, Seed: uint64(400 + i)}))
-		code, p := m.run()
-		exitCode(t, p, code, 0)
+		p := m.run(0)
 		shownSafely(t, p)
 		if f := m.status("--latest"); f.State != "done" || f.Records["created"] != 10 || strings.ContainsFunc(f.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			t.Errorf("%q: %+v; want its ten records created, under an id of ASCII", name, f)
@@ -46,8 +45,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	if n := len(s.emails()); n != 10*len(names) {
 		t.Errorf("%d users were written, want %d", n, 10*len(names))
 	}
-	code, p := m.operate("list")
-	exitCode(t, p, code, 0)
+	p := m.operate("list").ends(0)
 	shownSafely(t, p)
 	for _, name := range []string{"München.csv", "客户 😀.csv", `"users\u202evsc.\ncsv"`} {
 		if !strings.Contains(p.output(), name) {
@@ -67,8 +65,7 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	// One target, however it is spelled.
 	for _, spelled := range []string{"HTTP://" + s.address, s.uri() + "/", "http://" + strings.Replace(s.address, ":", ".:", 1)} {
 		m.flags = []string{"--batch-size", "10", "--apid_uri", spelled}
-		code, p := m.run()
-		refused(t, p, code, 1, "was migrated already")
+		refused(t, m.start(), 1, "was migrated already")
 	}
 
 	// A copy of the state folder.
@@ -79,11 +76,9 @@ func TestAFileMayBeCalledAnything(t *testing.T) {
 	}
 	m.input = l.write("more.csv", people(t, fakeusers.Options{Records: 10, Seed: 450}))
 	mark := filepath.Join(m.state, "machine.json")
-	code, p = m.run()
-	refused(t, p, code, 1, "is a copy", "remove "+mark, "docs/state.md")
+	refused(t, m.start(), 1, "is a copy", "remove "+mark, "docs/state.md")
 	must(t, os.Remove(mark))
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 }
 
 func TestAScheduleReportsTheFileThatItCannotTakeAndTakesTheNext(t *testing.T) {
@@ -105,12 +100,10 @@ func TestAScheduleReportsTheFileThatItCannotTakeAndTakesTheNext(t *testing.T) {
 		t.Errorf("%d users were written, want 20", n)
 	}
 	for _, command := range [][]string{{"list"}, {"status", "--latest"}} {
-		p := l.start("starter", nil, append(command, "--state-dir", l.path("state"))...)
-		exitCode(t, p, p.wait(), 0)
+		p := l.start("starter", nil, append(command, "--state-dir", l.path("state"))...).ends(0)
 		shownSafely(t, p)
 	}
-	p := l.start("starter", nil, "schedule", "describe", "Nächte", "--state-dir", l.path("state"))
-	refused(t, p, p.wait(), 2, "cannot be the name of a schedule")
+	refused(t, l.start("starter", nil, "schedule", "describe", "Nächte", "--state-dir", l.path("state")), 2, "cannot be the name of a schedule")
 	serving.signal(os.Interrupt)
-	exitCode(t, serving, serving.wait(), 0)
+	serving.ends(0)
 }

@@ -133,10 +133,9 @@ func TestANoticeIsRetriedUntilTheReceiverAnswers(t *testing.T) {
 	m.env = append(m.env, h.env()...)
 	p := m.startUntil(1)
 	h.listen()
-	code := p.wait()
-	exitCode(t, p, code, 3)
+	p.ends(3)
 	m.check()
-	h.hasStartAndEnd(m, code)
+	h.hasStartAndEnd(m, 3)
 
 	e := m.traces("engine", "logs", "migrations")
 	e.addFolder(t, m.out)
@@ -152,8 +151,7 @@ func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 	h := newHook(t)
 	first := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 96}), 10, "--rate-limit", "0")
 	first.env = append(first.env, h.env()...)
-	code, p := first.run()
-	exitCode(t, p, code, 0)
+	p := first.run(0)
 	if !strings.Contains(p.errors(), "2 of its notices are not delivered yet") {
 		t.Errorf("nothing is said of notices that are left:\n%s", p.errors())
 	}
@@ -163,8 +161,7 @@ func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 		next := l.migration(s, l.path(fmt.Sprintf("others%d.csv", n)), 10)
 		next.env, next.out = first.env, l.path(fmt.Sprintf("out%d", n))
 		must(t, os.WriteFile(next.input, fmt.Appendf(nil, "email\nnobody%d@example.com\n", n), 0o600))
-		code, p = next.run()
-		exitCode(t, p, code, 0)
+		next.run(0)
 		h.hasStartAndEnd(next, 0)
 		if h.of("migration.started", "users.csv") != nil && h.of("migration.ended", "users.csv") != nil {
 			break
@@ -181,8 +178,7 @@ func TestAWorkerNotifies(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
 	m.env = nil // the starter has no receiver
 	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.places()...)...)
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	until(t, "the notice of the end has arrived", func() bool { return h.of("migration.ended", "users.csv") != nil })
 	h.hasStartAndEnd(m, 0)
 }

@@ -24,7 +24,7 @@ func TestAnOutageIsWaitedFor(t *testing.T) {
 	until(t, "the breaker opens", func() bool { return strings.Contains(m.events(), `"breaker opened"`) || p.hasEnded() })
 	time.Sleep(2 * time.Second) // enough for 80 batches
 	s.run("--latency", "20ms")
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	f := m.figures()
 	if f.Records["unknown"] != 0 || f.Records["failed"] != 0 || f.Records["created"]+f.Records["recovered"] != 600 {

@@ -41,8 +41,7 @@ func paceOf(t *testing.T, workers int) float64 {
 	for range workers {
 		m.worker()
 	}
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	everything, err := check.Arrivals(s.truth(), "", 0)
 	must(t, err)
@@ -76,8 +75,7 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 			for range c.workers {
 				m.worker()
 			}
-			code, p := m.run()
-			exitCode(t, p, code, 0)
+			m.run(0)
 			m.check()
 			most, err := check.InFlight(s.truth())
 			must(t, err)
@@ -93,8 +91,7 @@ func TestWithoutARateLimitNothingWaits(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 33}), 10, "--rate-limit", "0").shared()
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	moments, err := check.Arrivals(s.truth(), "entity.bulkCreate", 0)
 	must(t, err)
@@ -110,8 +107,7 @@ func TestTheFirstCommandEndsWithinAMinute(t *testing.T) {
 	l := newLab(t)
 	l.copyTestdata()
 	began := time.Now()
-	p := l.start("starter", []string{"XDG_STATE_HOME=" + l.path("states")}, "--data", "testdata/users.csv", "--sandbox")
-	exitCode(t, p, p.wait(), 3)
+	l.start("starter", []string{"XDG_STATE_HOME=" + l.path("states")}, "--data", "testdata/users.csv", "--sandbox").ends(3)
 	t.Logf("it took %v", time.Since(began).Round(100*time.Millisecond))
 	state := l.path("states", "durable-dataload")
 	s := &target{lab: l, dir: state + "/sandbox/entities"}

@@ -261,8 +261,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 91, Awkward: true}), 5, flags...)
 		p := m.startUntil(10)
 		p.kill()
-		code, p := m.run()
-		exitCode(t, p, code, 3)
+		m.run(3)
 		m.check()
 		e := m.traces("engine", "logs", "pace")
 		e.mustHold(t, "LoadBatch", "SettleBatch", "ResolveDuplicates", "WriteArtifacts", "batch_size", `"unknown":`, "lines ", "Started Worker")
@@ -283,7 +282,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		until(t, "some calls", func() bool { return s.calls() >= 10 })
 		m.lab.processes[len(m.lab.processes)-1].kill()
 		w := m.worker("--metrics-address", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug")
-		exitCode(t, p, p.wait(), 3)
+		p.ends(3)
 		m.check()
 		e := evidence{}
 		e.addFolder(t, filepath.Join(m.state, "logs"))

@@ -17,9 +17,9 @@ import (
 )
 
 // refused holds that a process could not run, and said in one line why.
-func refused(t *testing.T, p *process, code, want int, words ...string) {
+func refused(t *testing.T, p *process, want int, words ...string) {
 	t.Helper()
-	exitCode(t, p, code, want)
+	exitCode(t, p, want)
 	oneError(t, p, words...)
 	if out := p.output(); out != "" {
 		t.Errorf("stdout has %q, want nothing", out)
@@ -77,8 +77,7 @@ func TestUsageErrors(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			p := l.start("starter", nil, append(c.args, "--state-dir", l.path("state"))...)
-			refused(t, p, p.wait(), 2, c.says)
+			refused(t, l.start("starter", nil, append(c.args, "--state-dir", l.path("state"))...), 2, c.says)
 			if exists(l.path("state")) {
 				t.Error("a state folder was made")
 			}
@@ -110,8 +109,7 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 			input := l.path("bad.csv")
 			must(t, os.WriteFile(input, []byte(c.content), 0o600))
 			m := l.migration(s, input, 10).shared()
-			code, p := m.run()
-			refused(t, p, code, 1, append(c.says, "bad.csv")...)
+			refused(t, m.start(), 1, append(c.says, "bad.csv")...)
 			if found := m.artifacts("*"); s.calls() > 0 || len(found) > 0 {
 				t.Errorf("%d calls were made, and the output folder has %q", s.calls(), found)
 			}
@@ -151,8 +149,8 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 			own := newLab(t)
 			m := own.migration(s, input, 10, c.flags...)
 			m.env = append(m.env, c.env...)
-			code, p := m.run()
-			refused(t, p, code, 1, c.says...)
+			p := m.start()
+			refused(t, p, 1, c.says...)
 			if strings.Contains(p.errors(), s.secret) {
 				t.Error("the error holds the secret")
 			}
@@ -180,8 +178,7 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	must(t, err)
 	defer lock.Close()
 	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
-	code, p := m.run()
-	refused(t, p, code, 1, m.state, "another process", "--state-dir")
+	refused(t, m.start(), 1, m.state, "another process", "--state-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
 	}
@@ -193,15 +190,13 @@ func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 	input := l.users(fakeusers.Options{Records: 20, Seed: 63})
 	out := l.path("out")
 	args := []string{"--data", input, "--sandbox", "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "100ms", "--state-dir", l.path("state"), "--output-dir", out}
-	p := l.start("starter", nil, args...)
-	exitCode(t, p, p.wait(), 0)
+	l.start("starter", nil, args...).ends(0)
 	m := &migration{lab: l, out: out}
 	address := strings.TrimPrefix(m.figures().URI, "http://")
 	other, err := net.Listen("tcp", address)
 	must(t, err)
 	defer other.Close()
-	p = l.start("starter", nil, append(args, "--again")...)
-	refused(t, p, p.wait(), 1, address, "in use", "--state-dir")
+	refused(t, l.start("starter", nil, append(args, "--again")...), 1, address, "in use", "--state-dir")
 }
 
 func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
@@ -210,8 +205,7 @@ func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
 	s := l.sandbox("--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
 	input := l.write("users.csv", []byte("email,givenName\n"+goodAndBad(60, 17, 18, 44)))
 	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9").shared()
-	code, p := m.run()
-	exitCode(t, p, code, 3)
+	m.run(3)
 	m.check()
 	f := m.figures()
 	if f.Records["failed"] != 3 || f.Records["created"]+f.Records["recovered"] != 57 {
@@ -259,8 +253,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	} {
 		run := *c.m
 		run.input, run.flags = c.input, append(slices.Clone(c.m.flags), c.flags...)
-		code, p := run.run()
-		exitCode(t, p, code, 1)
+		run.run(1)
 		status, list := m.ordered("status", "--json"), m.ordered("list")
 		var told struct {
 			State, Reason string
@@ -277,8 +270,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 			t.Errorf("%s: the list is\n%s", c.name, list)
 		}
 	}
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	if status := m.status(); status.State != "done" {
 		t.Errorf("after the right command it is %+v", status)
 	}

@@ -20,8 +20,8 @@ func TestARerunWatchesTheRunningMigration(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
 	first := m.startUntil(5)
 	second := m.start()
-	exitCode(t, first, first.wait(), 3)
-	exitCode(t, second, second.wait(), 3)
+	first.ends(3)
+	second.ends(3)
 	m.check()
 	if !strings.Contains(second.errors(), "Resuming the migration of") {
 		t.Errorf("want the second to say that it resumes the migration, it says\n%s", second.errors())
@@ -42,7 +42,7 @@ func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	until(t, "the second watches", func() bool { return strings.Contains(second.errors(), "Web UI:") || second.hasEnded() })
 	first.kill()
 	calls := s.calls()
-	exitCode(t, second, second.wait(), 0)
+	second.ends(0)
 	m.check()
 	if !strings.Contains(second.errors(), "takes over") || s.calls() <= calls {
 		t.Errorf("%d calls until the kill, %d in all; the second said\n%s\nwant it to take over", calls, s.calls(), second.errors())
@@ -65,8 +65,7 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 		p.signal(os.Interrupt)
 		return p
 	}
-	second := attach()
-	exitCode(t, second, second.wait(), 5)
+	second := attach().ends(5)
 	if want := fmt.Sprintf("It runs on without this terminal, by process %d.", first.cmd.Process.Pid); !strings.Contains(second.errors(), want) {
 		t.Errorf("it says\n%s\nwant %q", second.errors(), want)
 	}
@@ -74,8 +73,7 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	until(t, "the first makes more calls", func() bool { return s.calls() > calls+2 || first.hasEnded() })
 
 	first.kill()
-	third := attach()
-	exitCode(t, third, third.wait(), 5)
+	third := attach().ends(5)
 	if text := third.errors(); !strings.Contains(text, "Stopping: ") || strings.Contains(text, "without this terminal") {
 		t.Errorf("no other process works on it; want a stop, it says\n%s", text)
 	}
@@ -90,11 +88,9 @@ func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 74}), 10, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	before, calls := m.snapshot(), s.calls()
-	code, p = m.run()
-	refused(t, p, code, 1, "was migrated already", "60 created", "--again", filepath.Base(m.summary()))
+	refused(t, m.start(), 1, "was migrated already", "60 created", "--again", filepath.Base(m.summary()))
 	sameArtifacts(t, m.snapshot(), before)
 	if s.calls() != calls {
 		t.Errorf("%d calls were made", s.calls()-calls)
@@ -103,8 +99,7 @@ func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	again := l.migration(s, m.input, 10, "--rate-limit", "0", "--again")
 	again.out = l.path("again")
 	s.before = s.lastCall()
-	code, p = again.run()
-	exitCode(t, p, code, 3)
+	again.run(3)
 	e := again.evidence2(2)
 	verify(t, e)
 	again.wantRecords(map[string]int{"failed": 60})
@@ -127,8 +122,7 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--faults", "partial-502=30,http503=10,hang-after=5", "--seed", "9")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 75, Awkward: true}), 10, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 4)
+	p := m.run(4)
 	m.check()
 	f := m.figures()
 	if f.Records["unknown"] == 0 || f.Records["recovered"] != 0 || len(f.Rounds) != 1 || len(f.Files.Retry) != 1 || f.Files.Unresolved == nil {
@@ -147,8 +141,7 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 	s.before = s.lastCall()
 	byHand := l.migration(s, retry, 10, "--rate-limit", "0")
 	byHand.out = l.path("by-hand")
-	code, p = byHand.run()
-	exitCode(t, p, code, 3)
+	byHand.run(3)
 	verify(t, byHand.evidence2(2))
 	var wantCreated, wantFailed int
 	for _, email := range emails(t, retry) {
@@ -184,7 +177,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 			p := m.startUntil(8)
 			calls := s.calls()
 			p.signal(signal)
-			exitCode(t, p, p.wait(), 5)
+			p.ends(5)
 			m.check()
 			f := m.figures()
 			if f.Records["remaining"] == 0 || f.Records["unknown"] != 0 || f.Files.Remaining == nil {
@@ -196,8 +189,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 			if !strings.Contains(p.errors(), "Stopping") || !strings.Contains(p.output(), "remaining") {
 				t.Errorf("it does not say what it does:\n%s\n%s", p.errors(), p.output())
 			}
-			code, p := m.run()
-			exitCode(t, p, code, 3)
+			m.run(3)
 			m.check()
 			f = m.figures()
 			if f.Records["remaining"] != 0 || len(f.Rounds) != 1 || len(m.artifacts("remaining_*")) > 0 {
@@ -216,15 +208,13 @@ func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 	p := m.start()
 	until(t, "a retry round is loaded", func() bool { return s.calls() >= 68 })
 	p.signal(os.Interrupt)
-	code := p.wait()
-	exitCode(t, p, code, 4)
+	p.ends(4)
 	m.check()
 	if f := m.figures(); f.Records["unknown"] == 0 || f.Files.Unresolved == nil {
 		t.Errorf("the records came to %v; want some unknown, in a file", f.Records)
 	}
 	s.runAgain() // well again
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	if f := m.figures(); f.Files.Unresolved != nil || len(m.artifacts("retry_*")) != len(f.Files.Retry) {
 		t.Errorf("retry files %q, the summary names %q, unresolved %v; want only those of rounds", m.artifacts("retry_*"), f.Files.Retry, f.Files.Unresolved)
@@ -242,10 +232,9 @@ func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
 	p.signal(os.Interrupt)
 	until(t, "it says that it stops", func() bool { return strings.Contains(p.errors(), "Stopping") })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	s.runAgain()
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 100 {
 		t.Errorf("the records came to %v; want 100 created or recovered", f.Records)

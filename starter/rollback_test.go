@@ -159,14 +159,13 @@ func TestAKilledRollbackResumes(t *testing.T) {
 	must(t, os.WriteFile(identity, []byte(key.String()+"\n"), 0o600))
 	s.runAgain("--faults", "reset-after=10", "--seed", "2")
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0", "--timeout", "1", "--retry-backoff", "20ms", "--undo-recipient", key.Recipient().String())
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	if f := m.figures(); f.Records["updated"] != 100 || f.Records["created"]+f.Records["recovered"] != 200 {
 		t.Fatalf("the records came to %v: not what is to be rolled back", f.Records)
 	}
 	s.runAgain("--faults", "delete:all=0.7,update:all=0.7,replace:all=0.7", "--seed", "3", "--latency", "30ms")
 
-	code = m.rollback("--yes").wait()
+	code := m.rollback("--yes").wait()
 	if code != 1 || s.count("entity.delete") != 0 {
 		t.Errorf("without the key of the previous values: exit code %d, %d deletes; want 1, none", code, s.count("entity.delete"))
 	}
@@ -182,10 +181,8 @@ func TestAKilledRollbackResumes(t *testing.T) {
 		}
 		p.kill()
 	}
-	code, again := m.run()
-	refused(t, again, code, 1, "rollback")
-	p = m.rollback(flags...)
-	exitCode(t, p, p.wait(), 0)
+	refused(t, m.start(), 1, "rollback")
+	p = m.rollback(flags...).ends(0)
 	sameContent(t, s.content(), before)
 	f := rolled(t, p)
 	if f.Items != 300 || f.Records.Deleted+f.Records.Gone != 200 || f.Records.Restored+f.Records.Kept != 100 || f.Unverified != 0 {
@@ -195,16 +192,12 @@ func TestAKilledRollbackResumes(t *testing.T) {
 		t.Errorf("%d rows in %s, want 300 of 4 columns", len(got), f.Success)
 	}
 
-	p = m.rollback(flags...)
-	code = p.wait()
-	refused(t, p, code, 1, "rolled back already")
-	code, again = m.run()
-	refused(t, again, code, 1, "migrated and rolled back")
+	refused(t, m.rollback(flags...), 1, "rolled back already")
+	refused(t, m.start(), 1, "migrated and rolled back")
 	m.flags = append(m.flags, "--again")
 	m.out = l.path("out-again")
 	s.runAgain()
-	code, again = m.run()
-	exitCode(t, again, code, 0)
+	m.run(0)
 	if f := m.figures(); f.Records["created"] != 200 || f.Records["updated"] != 100 {
 		t.Errorf("loaded again: %v; want 200 created and 100 updated", f.Records)
 	}
@@ -218,8 +211,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	s.seed(emails(t, input)[:10])
 	before := s.content()
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	after := s.content()
 	var created, updated string
 	for uuid := range after {
@@ -235,22 +227,18 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	s.edit(updated, `{"displayName":"has another name now"}`)
 	changed := s.content()
 
-	p = m.rollback("--dry-run", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(), 0)
+	p = m.rollback("--dry-run", "--json", "--rate-limit", "0").ends(0)
 	var counts struct{ Deleted, Restored, Failed int }
 	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 {
 		t.Errorf("the dry run says %s (%v); want 19, 9 and 2", p.output(), err)
 	}
-	p = m.rollback("--rate-limit", "0")
-	code = p.wait()
-	refused(t, p, code, 2, "--yes")
+	refused(t, m.rollback("--rate-limit", "0"), 2, "--yes")
 	sameContent(t, s.content(), changed)
 	if left, _ := os.ReadDir(filepath.Join(m.state, "rollbacks")); len(left) != 0 {
 		t.Errorf("a dry run and a refusal left %v", left)
 	}
 
-	p = m.rollback("--yes", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(), 3)
+	p = m.rollback("--yes", "--json", "--rate-limit", "0").ends(3)
 	f := rolled(t, p)
 	if f.Records.Deleted != 19 || f.Records.Restored != 9 || f.Records.Failed != 2 || len(f.Reasons) != 1 {
 		t.Errorf("it came to %+v; want 19, 9 and 2 for one reason", f)
@@ -268,8 +256,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	}
 	sameContent(t, s.content(), want)
 
-	p = m.rollback("--yes", "--force", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(), 0)
+	p = m.rollback("--yes", "--force", "--json", "--rate-limit", "0").ends(0)
 	sameContent(t, s.content(), before)
 	if f := rolled(t, p); f.Records.Deleted != 20 || f.Records.Restored != 10 {
 		t.Errorf("with force: %+v; want 20 and 10 in all", f)
@@ -281,13 +268,12 @@ func TestAStoppedRollbackResumes(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox("--latency", "40ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 53}), 50, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	flags := []string{"--yes", "--json", "--rate-limit", "0", "--workers", "2"}
 	p = m.rollback(flags...)
 	until(t, "some are deleted", func() bool { return s.count("entity.delete") > 20 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	f := rolled(t, p)
 	there := len(s.content())
 	if f.Records.Left == 0 || f.Records.Left != there || f.Records.Deleted != 200-there {
@@ -298,8 +284,7 @@ func TestAStoppedRollbackResumes(t *testing.T) {
 			t.Errorf("the fail file has %q", row)
 		}
 	}
-	p = m.rollback(flags...)
-	exitCode(t, p, p.wait(), 0)
+	p = m.rollback(flags...).ends(0)
 	if f := rolled(t, p); f.Records.Deleted != 200 || f.Records.Left != 0 || len(s.content()) != 0 {
 		t.Errorf("it came to %+v, %d records are there; want all deleted", f, len(s.content()))
 	}
@@ -318,20 +303,16 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	s.seed([]string{"stranger@example.com"})
 	before := s.content()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	success := filepath.Join(m.out, m.figures().Files.Success)
 	undo := func(env []string, flags ...string) *process {
 		return l.start("starter", env, append([]string{"rollback", "--data", success, "--state-dir", l.path("another"), "--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
 	}
-	p = undo(s.credentials(), "--apid_uri", s.uri(), "--type-name", "other")
-	code = p.wait()
-	refused(t, p, code, 1, "of a migration into")
+	refused(t, undo(s.credentials(), "--apid_uri", s.uri(), "--type-name", "other"), 1, "of a migration into")
 
 	m.remote()
 	m.worker("--state-dir", l.path("another"))
-	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...)
-	exitCode(t, p, p.wait(), 0)
+	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...).ends(0)
 	sameContent(t, s.content(), before)
 	if f := rolled(t, p); f.Records.Deleted != 50 {
 		t.Errorf("it came to %+v, want 50 deleted", f)
@@ -347,11 +328,8 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	}
 	must(t, os.WriteFile(old, []byte(text), 0o600))
 	success = old
-	p = undo(s.credentials(), "--apid_uri", s.uri())
-	code = p.wait()
-	refused(t, p, code, 1, "--force")
-	p = undo(s.credentials(), "--apid_uri", s.uri(), "--force")
-	exitCode(t, p, p.wait(), 0)
+	refused(t, undo(s.credentials(), "--apid_uri", s.uri()), 1, "--force")
+	p = undo(s.credentials(), "--apid_uri", s.uri(), "--force").ends(0)
 	if f := rolled(t, p); f.Records.Gone != 50 {
 		t.Errorf("it came to %+v, want 50 gone already", f)
 	}
@@ -369,8 +347,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 		uuids[record["email"].(string)] = uuid
 	}
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 57}), 10, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 
 	// One row has the uuid of a record of another origin, another row its email as well.
 	success := filepath.Join(m.out, m.figures().Files.Success)
@@ -392,7 +369,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--force"}} {
 		p := l.start("starter", s.credentials(), append([]string{"rollback", "--data", success, "--apid_uri", s.uri(), "--state-dir", l.path("another"),
 			"--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
-		exitCode(t, p, p.wait(), 3)
+		p.ends(3)
 		sameContent(t, s.content(), want)
 		if f := rolled(t, p); f.Records.Deleted != 18 || f.Records.Failed != 2 {
 			t.Errorf("%q: it came to %+v; want 18 deleted, 2 failed", flags, f)
@@ -427,15 +404,13 @@ func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
 	p := m.startUntil(4)
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	id := m.workflowID() // the summary is that of the stop
 	calls := s.calls()
 	p = m.start()
 	until(t, "more calls", func() bool { return s.calls() > calls+3 })
 	p.kill()
-	undo := l.start("starter", m.env, "rollback", "--migration", id, "--state-dir", m.state, "--output-dir", l.path("undone"), "--yes")
-	code := undo.wait()
-	refused(t, undo, code, 1, "has not ended", "rerun its command")
+	refused(t, l.start("starter", m.env, "rollback", "--migration", id, "--state-dir", m.state, "--output-dir", l.path("undone"), "--yes"), 1, "has not ended", "rerun its command")
 	if s.count("entity.delete") > 0 {
 		t.Error("records were deleted")
 	}
@@ -444,15 +419,12 @@ func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	calls = s.calls()
 	until(t, "more calls", func() bool { return s.calls() > calls+3 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
-	undo = m.rollback("--yes", "--json", "--rate-limit", "0")
-	code = undo.wait()
-	// What was in flight at the kill is unknown.
-	exitCode(t, undo, code, 0, 3)
+	p.ends(5)
+	undo := m.rollback("--yes", "--json", "--rate-limit", "0")
+	undo.ends(0, 3) // what was in flight at the kill is unknown
 	f := rolled(t, undo)
 	if f.Records.Deleted == 0 || f.Records.Deleted+f.Records.Failed != f.Items {
 		t.Errorf("it came to %+v", f)
 	}
-	code, p = m.run()
-	refused(t, p, code, 1, "rolled back")
+	refused(t, m.start(), 1, "rolled back")
 }

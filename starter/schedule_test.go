@@ -38,8 +38,7 @@ func (l *lab) nightly(s *target, remote []string, flags ...string) *nightly {
 func (n *nightly) schedule(command string, args ...string) string {
 	t := n.lab.t
 	t.Helper()
-	p := n.lab.start("starter", nil, append(append([]string{"schedule", command, "--state-dir", n.lab.path("state")}, n.remote...), args...)...)
-	exitCode(t, p, p.wait(), 0)
+	p := n.lab.start("starter", nil, append(append([]string{"schedule", command, "--state-dir", n.lab.path("state")}, n.remote...), args...)...).ends(0)
 	return p.output()
 }
 
@@ -130,8 +129,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 		t.Errorf("%+v; want the next five nights at two, and the note", v)
 	}
 	serving := n.serve()
-	second := l.start("starter", s.credentials(), "serve", "--state-dir", l.path("state"))
-	refused(t, second, second.wait(), 1, "another starter serve", "--state-dir")
+	refused(t, l.start("starter", s.credentials(), "serve", "--state-dir", l.path("state")), 1, "another starter serve", "--state-dir")
 
 	one, two := people(t, fakeusers.Options{Records: 30, Seed: 301}), people(t, fakeusers.Options{Records: 30, Seed: 302})
 	n.put("one.csv", one)
@@ -201,7 +199,7 @@ func TestAScheduleMigratesTheFilesThatAreNew(t *testing.T) {
 		t.Errorf("%+v, %d calls; want nothing new", again, s.calls()-calls)
 	}
 	serving.signal(syscall.SIGTERM)
-	exitCode(t, serving, serving.wait(), 0)
+	serving.ends(0)
 	n.schedule("delete", "nightly")
 	if list := n.schedule("list"); !strings.Contains(list, "There are no schedules") {
 		t.Errorf("%s; want it gone", list)
@@ -224,8 +222,7 @@ func TestAServeThatIsKilledResumes(t *testing.T) {
 	// Without serve the error names the schedule that it belongs to.
 	m := &migration{lab: l, target: s, input: l.path("incoming", "users.csv"), state: l.path("state"), out: l.path("out"), batch: 10,
 		flags: []string{"--batch-size", "10"}, env: s.credentials()}
-	code, p := m.run()
-	refused(t, p, code, 1, "started by a schedule", "starter serve")
+	refused(t, m.start(), 1, "started by a schedule", "starter serve")
 
 	n.serve()
 	sameLines(t, n.next().results(), []string{"users.csv: migrated, done"})
@@ -234,8 +231,7 @@ func TestAServeThatIsKilledResumes(t *testing.T) {
 	if f := m.figures(); f.Records["created"]+f.Records["recovered"] != 600 {
 		t.Errorf("the records are %v; want 600 created or recovered", f.Records)
 	}
-	code, p = m.run()
-	refused(t, p, code, 1, "migrated already")
+	refused(t, m.start(), 1, "migrated already")
 }
 
 func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
@@ -248,7 +244,7 @@ func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
 	n.schedule("trigger", "nightly")
 	until(t, "some calls", func() bool { return s.calls() > 5 })
 	serving.signal(syscall.SIGTERM)
-	exitCode(t, serving, serving.wait(), 0)
+	serving.ends(0)
 	if calls := s.calls(); calls >= 40 {
 		t.Fatalf("%d calls until the stop: this was no test", calls)
 	}
@@ -296,9 +292,7 @@ func TestScheduleRefusesWhatCannotBe(t *testing.T) {
 		{[]string{"create", "x", "--cron", "@daily", "--data", pattern, "--sandbox", "--settle", "0s"}, 2, []string{"--settle"}},
 		{[]string{"pause", "x"}, 1, []string{"there is no schedule x", "schedule list"}},
 	} {
-		p := l.start("starter", nil, append(append([]string{"schedule"}, c.args...), "--state-dir", l.path("state"))...)
-		refused(t, p, p.wait(), c.code, c.words...)
+		refused(t, l.start("starter", nil, append(append([]string{"schedule"}, c.args...), "--state-dir", l.path("state"))...), c.code, c.words...)
 	}
-	p := l.start("starter", nil, "serve", "--state-dir", l.path("state"))
-	refused(t, p, p.wait(), 1, "credentials", "CAPTURE_CLIENT_ID")
+	refused(t, l.start("starter", nil, "serve", "--state-dir", l.path("state")), 1, "credentials", "CAPTURE_CLIENT_ID")
 }

@@ -12,22 +12,19 @@ import (
 )
 
 // operate gives a command that steers or shows the migrations of the folder.
-func (m *migration) operate(args ...string) (code int, p *process) {
+func (m *migration) operate(args ...string) *process {
 	m.lab.t.Helper()
 	var env []string
 	if m.bucket != nil {
 		env = m.bucket.Environment()
 	}
-	p = m.lab.start("starter", env, append(args, m.places()...)...)
-	return p.wait(), p
+	return m.lab.start("starter", env, append(args, m.places()...)...)
 }
 
 // ordered gives a command that has to be carried out.
 func (m *migration) ordered(args ...string) string {
 	m.lab.t.Helper()
-	code, p := m.operate(args...)
-	exitCode(m.lab.t, p, code, 0)
-	return p.output()
+	return m.operate(args...).ends(0).output()
 }
 
 // shownStatus are the parts of a status that tests ask for.
@@ -81,8 +78,8 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 	if !strings.Contains(paused.Paused, "lunch") || paused.State != "running" || s.calls() != calls {
 		t.Errorf("the status is %+v, %d calls were made in the pause; want it paused, and none", paused, s.calls()-calls)
 	}
-	if code, p := m.operate("pause", "--latest"); code != 1 || !strings.Contains(p.errors(), "paused already") {
-		t.Errorf("another pause: %d, %s", code, p.errors())
+	if p := m.operate("pause", "--latest"); p.wait() != 1 || !strings.Contains(p.errors(), "paused already") {
+		t.Errorf("another pause: %d, %s", p.wait(), p.errors())
 	}
 	until(t, "the first terminal shows the pause", func() bool { return strings.Contains(first.errors(), "Paused by") })
 
@@ -95,7 +92,7 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it paused, and none", paused, s.calls()-calls)
 	}
 	m.ordered("resume", "users.csv")
-	exitCode(t, second, second.wait(), 0)
+	second.ends(0)
 	m.check()
 	if got, want := m.status().changes(), "paused,no,yes,lunch\npaused,yes,no,"; got != want {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, want)
@@ -109,13 +106,12 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 1000, Seed: 82}), 5, "--rate-limit", "2", "--retry-backoff", "100ms")
 	p := m.start()
 	until(t, "a call", func() bool { return s.calls() >= 1 })
-	code, refused := m.operate("set", "--latest", "rate=8", "workers=0")
-	exitCode(t, refused, code, 1)
+	refused := m.operate("set", "--latest", "rate=8", "workers=0").ends(1)
 	if !strings.Contains(refused.errors(), `workers is "0"; expected 1 to 1000`) {
 		t.Errorf("it is refused with\n%s", refused.errors())
 	}
-	if code, usage := m.operate("set", "--latest", "rat=8"); code != 2 || !strings.Contains(usage.errors(), "did you mean rate?") {
-		t.Errorf("a name that is not known: %d, %s", code, usage.errors())
+	if usage := m.operate("set", "--latest", "rat=8"); usage.wait() != 2 || !strings.Contains(usage.errors(), "did you mean rate?") {
+		t.Errorf("a name that is not known: %d, %s", usage.wait(), usage.errors())
 	}
 	before := m.status()
 	if before.Pace.Limit != 2 || before.Pace.Workers != 10 || before.changes() != "" {
@@ -125,7 +121,7 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	if !strings.Contains(output, "rate: 2 → 500") || !strings.Contains(output, "workers: 10 → 4") {
 		t.Errorf("it says\n%s", output)
 	}
-	exitCode(t, p, p.wait(), 0) // which takes 100 seconds by the old rate
+	p.ends(0) // which takes 100 seconds by the old rate
 	m.check()
 	after := m.status(before.ID)
 	if got, want := after.changes(), "rate,2,500,night\nworkers,10,4,night"; got != want || after.State != "done" || *after.ExitCode != 0 {
@@ -145,8 +141,8 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	watcher := l.start("starter", nil, "status", "--watch", "--state-dir", m.state)
 	until(t, "a status follows", func() bool { return strings.Contains(watcher.errors(), "/300") || watcher.hasEnded() })
 	output := m.ordered("stop", "--latest")
-	exitCode(t, p, p.wait(), 5)
-	exitCode(t, watcher, watcher.wait(), 5)
+	p.ends(5)
+	watcher.ends(5)
 	m.check()
 	f := m.figures()
 	if f.Files.Remaining == nil || f.Records["remaining"] == 0 || !strings.Contains(output, *f.Files.Remaining) {
@@ -156,13 +152,11 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	if stopped.State != "stopped" || *stopped.ExitCode != 5 || stopped.Records["remaining"] != f.Records["remaining"] {
 		t.Errorf("the status is %+v; want it stopped, with %d remaining", stopped, f.Records["remaining"])
 	}
-	code, refused := m.operate("resume", "--latest")
-	exitCode(t, refused, code, 1)
+	refused := m.operate("resume", "--latest").ends(1)
 	if !strings.Contains(refused.errors(), "no process runs the engine of the state folder "+m.state) {
 		t.Errorf("one that does not run is refused with\n%s", refused.errors())
 	}
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	if after := m.status(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
 		t.Errorf("the status is %+v, and there is %q; want it done", after, m.artifacts("remaining_*"))
@@ -177,9 +171,8 @@ func TestARerunMayFollowAStopAtOnce(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 86}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	p := m.startUntil(3)
 	m.ordered("stop", "--latest")
-	code, again := m.run()
-	exitCode(t, again, code, 0)
-	exitCode(t, p, p.wait(), 5)
+	m.run(0)
+	p.ends(5)
 	m.check()
 }
 
@@ -190,14 +183,13 @@ func TestACancelledMigrationIsNotResumed(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
 	p := m.startUntil(5)
 	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	m.check()
 	if !strings.Contains(output, "was cancelled") || !strings.Contains(p.output(), "does not resume") {
 		t.Errorf("cancel says\n%s\nthe migration\n%s", output, p.output())
 	}
 	calls := s.calls()
-	code, p := m.run()
-	refused(t, p, code, 1, "was cancelled", "--again")
+	refused(t, m.start(), 1, "was cancelled", "--again")
 	if cancelled := m.status(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
 		t.Errorf("the status is %+v; %d more calls were made", cancelled, s.calls()-calls)
 	}
@@ -222,7 +214,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 		t.Errorf("the status is %+v", running)
 	}
 	elsewhere.ordered(append([]string{"stop", key}, at...)...)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	m.check()
 	stopped := elsewhere.status(append(at, key)...)
 	if stopped.State != "stopped" || stopped.Records["remaining"] == 0 || !slices.ContainsFunc(stopped.Events, func(e struct{ Kind, Who, Name, Old, New, Reason string }) bool { return e.Name == "stop" }) {
@@ -256,6 +248,6 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	}
 	m.worker()
 	m.ordered(append([]string{"set", "rate=0"}, at...)...)
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 }

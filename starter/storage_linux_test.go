@@ -91,14 +91,12 @@ func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	d := l.disk("out", "1m")
 	d.makeReadOnly(true)
-	code, p := m.run()
-	refused(t, p, code, 1, d.path, "read-only file system", "--output-dir")
+	refused(t, m.start(), 1, d.path, "read-only file system", "--output-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
 	}
 	d.makeReadOnly(false)
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 }
 
@@ -108,8 +106,7 @@ func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	must(t, os.WriteFile(m.out, nil, 0o600))
-	code, p := m.run()
-	refused(t, p, code, 1, m.out, "--output-dir")
+	refused(t, m.start(), 1, m.out, "--output-dir")
 	if s.calls() > 0 {
 		t.Errorf("%d calls were made", s.calls())
 	}
@@ -124,15 +121,14 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 	d := l.disk("out", "4m")
 	p := m.startUntil(5)
 	d.makeReadOnly(true)
-	exitCode(t, p, p.wait(), 1)
+	p.ends(1)
 	oneError(t, p, "read-only file system")
 	if !strings.Contains(p.errors(), "Trouble, retrying: ") {
 		t.Errorf("it did not report the trouble while it could still be fixed:\n%s", p.errors())
 	}
 	d.makeReadOnly(false)
 	calls := s.calls()
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 	t.Logf("%d calls before, %d after", calls, s.calls()-calls)
 }
@@ -148,7 +144,7 @@ func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
 	d.fill()
 	until(t, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "the disk is full") || p.hasEnded() })
 	d.free()
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 }
 
@@ -164,7 +160,7 @@ func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
 	until(t, "it says that the disk is full", func() bool { return strings.Contains(p.errors(), "no space left on device") || p.hasEnded() })
 	calls := s.calls()
 	d.free()
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	m.check()
 	t.Logf("%d calls until the disk was full, %d in all", calls, s.calls())
 }
@@ -186,14 +182,12 @@ func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
 		return time.Since(since) > 2*time.Second
 	})
 	p.kill()
-	code, p := m.run()
-	exitCode(t, p, code, 1)
+	p = m.run(1)
 	oneError(t, p, "")
 	if s.calls() != last {
 		t.Errorf("%d calls were made on a full disk", s.calls()-last)
 	}
 	d.free()
-	code, p = m.run()
-	exitCode(t, p, code, 0)
+	m.run(0)
 	m.check()
 }

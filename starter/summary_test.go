@@ -79,8 +79,7 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 		l := newLab(t)
 		s := l.sandbox("--faults", c.faults, "--seed", "6")
 		m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...).shared()
-		code, p := m.run()
-		exitCode(t, p, code, c.code)
+		p := m.run(c.code)
 		m.check()
 		if got, want := p.output(), readAll(m.summary()); got != want {
 			t.Errorf("%s: --json printed\n%s\nthe summary is\n%s", c.name, got, want)
@@ -110,8 +109,7 @@ func TestArtifactsAreNamedWithOneDatetime(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0").shared()
-	code, p := m.run()
-	exitCode(t, p, code, 3)
+	p := m.run(3)
 	m.check()
 	stamp := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(m.summary()), "summary_"), ".json")
 	if _, err := time.Parse("Jan_02_2006_15_04_05", stamp); err != nil {

@@ -55,10 +55,8 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 	l := newLab(t)
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
-	code, p := m.run()
-	exitCode(t, p, code, 0)
-	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first"))
-	exitCode(t, p, p.wait(), 0)
+	p := m.run(0)
+	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
 	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "polled for until") {
 		t.Errorf("it says\n%s%s", p.errors(), p.output())
 	}
@@ -75,8 +73,7 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 		{loaded[40][0], loaded[40][1], "", "missing"},
 	}
 	content := s.content()
-	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--json")
-	exitCode(t, p, p.wait(), 3)
+	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--json").ends(3)
 	f := verified(t, p)
 	if f.Records != 50 || f.Sample != 50 || f.Found.Equal != 47 || f.Found.Different != 2 || f.Found.Missing != 1 || f.Found.Since != 2 || f.OutputDir != m.out {
 		t.Errorf("it came to %+v", f)
@@ -90,8 +87,7 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 
 	var samples [2]string
 	for i := range samples {
-		p = m.verify("--latest", "--sample", "10", "--rate-limit", "0", "--json")
-		exitCode(t, p, p.wait(), 0, 3)
+		p = m.verify("--latest", "--sample", "10", "--rate-limit", "0", "--json").ends(0, 3)
 		f := verified(t, p)
 		if f.Sample != 10 || f.Found.Equal+f.Found.Different+f.Found.Missing != 10 {
 			t.Errorf("the sample came to %+v", f)
@@ -152,8 +148,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	s.runAgain("--latency", "300ms")
 	m := l.migration(s, input, 5, "-m", "--rate-limit", "0").remote()
 	m.worker()
-	code, p := m.run()
-	exitCode(t, p, code, 0)
+	p := m.run(0)
 	flags := serviceFlags(t, "--latest", "--all", "--json", "--rate-limit", "0", "--workers", "1", "--task-queue", m.queue())
 	finds := s.count("entity.find")
 	p = m.verify(flags...)
@@ -161,7 +156,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	p.kill() // the workers of the service continue
 	p = m.verify(flags...)
 	until(t, "it is watched again", func() bool { return strings.Contains(p.errors(), "verified already") || p.hasEnded() })
-	exitCode(t, p, p.wait(), 0)
+	p.ends(0)
 	if f := verified(t, p); f.Found.Equal != 60 {
 		t.Errorf("it came to %+v, want 60 as they should be", f)
 	}
@@ -172,7 +167,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	p = m.verify(flags...)
 	until(t, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 	if f := verified(t, p); f.Found.Left == 0 || f.Found.Equal == 0 || f.Found.Left+f.Found.Equal != 60 {
 		t.Errorf("stopped: %+v; want some as they should be, and the others left", f)
 	}
@@ -202,24 +197,19 @@ func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 63}), 1, "--rate-limit", "2")
 	p := m.startUntil(4)
 	p.kill()
-	p = m.verify("--latest")
-	code := p.wait()
-	refused(t, p, code, 1, "has not ended")
+	refused(t, m.verify("--latest"), 1, "has not ended")
 	p = m.start()
 	calls := s.calls()
 	until(t, "more calls", func() bool { return s.calls() > calls || p.hasEnded() })
 	p.signal(os.Interrupt)
-	exitCode(t, p, p.wait(), 5)
+	p.ends(5)
 
 	// What was stopped can be verified, as far as it was loaded; by a part of its id.
-	p = m.verify("--migration", "migration-", "--all", "--json", "--rate-limit", "0")
-	exitCode(t, p, p.wait(), 0)
+	p = m.verify("--migration", "migration-", "--all", "--json", "--rate-limit", "0").ends(0)
 	if f := verified(t, p); f.Found.Equal < 3 || f.Found.NotLoaded == 0 || strconv.Itoa(f.Found.Equal+f.Found.NotLoaded) != "20" {
 		t.Errorf("it came to %+v, want what was loaded to be as it should be", f)
 	}
 	p = m.rollback("--yes", "--rate-limit", "0")
 	_ = p.wait()
-	p = m.verify("--latest")
-	code = p.wait()
-	refused(t, p, code, 1, "rolled back")
+	refused(t, m.verify("--latest"), 1, "rolled back")
 }

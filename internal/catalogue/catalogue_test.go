@@ -91,9 +91,7 @@ func TestTheFolderListsItsMigrationsTheNewestFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	all, err := (&Catalogue{Work: dir}).All(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if got, want := ids(all), "  migration-00000000000c\n  migration-00000000000b\n  migration-00000000000a"; got != want {
 		t.Errorf("it lists\n%s\nwant\n%s", got, want)
 	}

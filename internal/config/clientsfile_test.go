@@ -51,9 +51,7 @@ test-client2:
 func clientsFileWith(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "clients.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -130,9 +128,7 @@ func TestWhereTheClientsFileIs(t *testing.T) {
 	if _, err := complete(t, "-d", nil); err == nil || !strings.Contains(err.Error(), filepath.Join(home, ".janrain-capture")+": there is no such file") {
 		t.Errorf("without a file: %v; want an error with its path", err)
 	}
-	if err := os.WriteFile(filepath.Join(home, ".janrain-capture"), []byte(vendorsFile), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(filepath.Join(home, ".janrain-capture"), []byte(vendorsFile), 0o600))
 	if c, err := complete(t, "-d", nil); err != nil || c.ClientID != "test-id" {
 		t.Errorf("with a file in the home folder: %q, %v; want test-id", c.ClientID, err)
 	}
@@ -164,13 +160,18 @@ func TestWarnings(t *testing.T) {
 		{"-i x --client-secret-file " + secretFile, 0o644, ""},
 		{"-i x -s " + secret, 0o644, "use CAPTURE_CLIENT_SECRET or --client-secret-file"},
 	} {
-		if err := os.Chmod(path, tc.mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, tc.mode))
 		c, err := complete(t, tc.line, map[string]string{"JANRAIN_CONFIG": path, "CAPTURE_CLIENT_SECRET": "from-the-environment"})
 		got := strings.Join(c.Warnings, "\n")
 		if err != nil || (tc.want == "") != (got == "") || !strings.Contains(got, tc.want) || len(c.Warnings) > 1 || strings.Contains(got, secret) {
 			t.Errorf("%q, file with mode %o: %v, %q; want one warning with %q", tc.line, tc.mode, err, c.Warnings, tc.want)
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -31,9 +31,7 @@ func complete(t *testing.T, line string, env map[string]string) (Credentials, er
 
 func TestFlagsComeBeforeFileAndEnvironment(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(" from-file\r\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, []byte(" from-file\r\n"), 0o600))
 	env := map[string]string{"CAPTURE_APID_URI": "env.example/", "CAPTURE_CLIENT_ID": "env-id", "CAPTURE_CLIENT_SECRET": "env-secret"}
 	cases := []struct {
 		line            string
@@ -59,9 +57,7 @@ func TestErrorsAboutSecretsDoNotContainThem(t *testing.T) {
 	dir := t.TempDir()
 	file, empty := filepath.Join(dir, "secret"), filepath.Join(dir, "empty")
 	for path, text := range map[string]string{file: secret, empty: " \n"} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	for line, want := range map[string]string{
 		"-s " + secret + " --client-secret-file " + file:   "expected one of them",
@@ -102,9 +98,7 @@ func TestCredentialsAreForOneTarget(t *testing.T) {
 	}
 	for _, tc := range cases {
 		c, err := complete(t, "-i id -s "+secret, map[string]string{"CAPTURE_APID_URI": tc.credentials})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		_, err = c.Connect(spec(tc.target), nil)
 		if (err == nil) != tc.ok {
 			t.Errorf("credentials for %q, migration into %q: %v; want it to be allowed: %v", tc.credentials, tc.target, err, tc.ok)

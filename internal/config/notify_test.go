@@ -18,9 +18,7 @@ func TestSenderOfNotices(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	good, empty, blank := file("good", key+"\n"), file("empty", ""), file("blank", " \n")
@@ -48,9 +46,7 @@ func TestSenderOfNotices(t *testing.T) {
 		var n Notify
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 		n.AddFlags(flags)
-		if err := flags.Parse(c.line); err != nil {
-			t.Fatal(err)
-		}
+		must(t, flags.Parse(c.line))
 		sender, err := n.Sender(func(name string) string { return c.env[name] }, c.insecure)
 		if c.wantedInErrors != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wantedInErrors) || strings.Contains(err.Error(), "S3cr3t") {

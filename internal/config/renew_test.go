@@ -24,12 +24,8 @@ func TestASecretReplacedInItsFileIsUsed(t *testing.T) {
 		{"the command line", "-i x -s old", secretFile, "new\n", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := os.WriteFile(secretFile, []byte("old\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(clients, []byte("clients: {a: {client_id: x, client_secret: old}}"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(secretFile, []byte("old\n"), 0o600))
+			must(t, os.WriteFile(clients, []byte("clients: {a: {client_id: x, client_secret: old}}"), 0o600))
 			var valid atomic.Value
 			valid.Store("old")
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,21 +37,15 @@ func TestASecretReplacedInItsFileIsUsed(t *testing.T) {
 			}))
 			defer server.Close()
 			credentials, err := complete(t, c.line, map[string]string{"JANRAIN_CONFIG": clients})
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			credentials.URI = ""
 			client, err := credentials.Connect(migration.Spec{Target: migration.Target{URI: server.URL}}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if err := client.Check(t.Context()); err != nil {
 				t.Fatalf("with the first secret: %v", err)
 			}
 			valid.Store("new")
-			if err := os.WriteFile(c.path, []byte(c.after), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(c.path, []byte(c.after), 0o600))
 			if err := client.Check(t.Context()); (err == nil) != c.taken {
 				t.Errorf("the check that finds out: %v, want the new secret taken: %v", err, c.taken)
 			}

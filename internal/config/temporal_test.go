@@ -44,9 +44,7 @@ func temporalOptions(t *testing.T, line, file string, env map[string]string) (cl
 	t.Setenv("XDG_CONFIG_HOME", home)
 	if file != "" {
 		path := filepath.Join(home, "temporal.toml")
-		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, []byte(file), 0o600))
 		t.Setenv("TEMPORAL_CONFIG_FILE", path)
 	}
 	for name, value := range env {
@@ -82,9 +80,7 @@ func TestFlagsComeBeforeEnvironmentAndProfile(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			o, given, err := temporalOptions(t, tc.line, tc.file, tc.env)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if given != tc.given || given && o.HostPort != tc.address || o.Namespace != tc.namespace {
 				t.Errorf("address %q, namespace %q, given %v; want %q, %q, %v", o.HostPort, o.Namespace, given, tc.address, tc.namespace, tc.given)
 			}
@@ -106,9 +102,7 @@ func TestAKeyMeansTLS(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			o, _, err := temporalOptions(t, tc.line, tc.file, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if got := o.ConnectionOptions.TLS != nil; got != tc.tls {
 				t.Errorf("TLS: %v, want %v", got, tc.tls)
 			}
@@ -126,9 +120,7 @@ func TestCertificatesComeFromFiles(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := certificate(t, dir)
 	o, _, err := temporalOptions(t, "--address a:7233 --tls-cert-path "+cert+" --tls-key-path "+key+" --tls-ca-path "+cert, "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	tls := o.ConnectionOptions.TLS
 	if tls == nil || tls.RootCAs == nil || len(tls.Certificates) != 1 {
 		t.Errorf("TLS is %+v; want the certificate of the client and the authority of the service", tls)
@@ -167,23 +159,15 @@ func TestDialNamesTheAddressThatDoesNotAnswer(t *testing.T) {
 func certificate(t *testing.T, dir string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	keyDER, err := x509.MarshalECPrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
 	}
 	return cert, key
 }

@@ -54,9 +54,7 @@ func exported(t *testing.T) map[string]family {
 	watched := start(t, Options{MetricsAddress: "127.0.0.1:0"})
 	drive(watched)
 	gathered, err := watched.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := map[string]family{}
 	for _, f := range gathered {
 		labels := map[string]bool{}
@@ -139,9 +137,7 @@ func TestTheSDKsMetricsComeWithoutTheTaskQueue(t *testing.T) {
 func TestEachMetricIsDocumented(t *testing.T) {
 	t.Parallel()
 	docs, err := os.ReadFile("../../docs/telemetry.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := exported(t)
 	rows := map[string]family{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(dataload_\\w+)` \\| (\\w+) \\| [^|]+ \\| ([^|]+) \\| [^|]+ \\|$").FindAllStringSubmatch(string(docs), -1) {
@@ -164,13 +160,9 @@ func TestEachMetricIsDocumented(t *testing.T) {
 func sdkNames(t *testing.T) map[string]bool {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "go.temporal.io/sdk").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "internal/common/metrics/constants.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	names := map[string]bool{}
 	for _, m := range regexp.MustCompile(`TemporalMetricsPrefix \+ "(\w+)"`).FindAllStringSubmatch(string(text), -1) {
 		names["temporal_"+m[1]] = true
@@ -188,9 +180,7 @@ func sdkNames(t *testing.T) map[string]bool {
 func expressions(t *testing.T, path string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../../deploy", path))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	all := map[string]string{}
 	if strings.HasSuffix(path, ".yml") {
 		var rules struct {
@@ -201,9 +191,7 @@ func expressions(t *testing.T, path string) map[string]string {
 				}
 			}
 		}
-		if err := yaml.Unmarshal(text, &rules); err != nil {
-			t.Fatal(err)
-		}
+		must(t, yaml.Unmarshal(text, &rules))
 		for _, g := range rules.Groups {
 			for _, r := range g.Rules {
 				all[r.Alert] = r.Expr
@@ -224,9 +212,7 @@ func expressions(t *testing.T, path string) map[string]string {
 			List []struct{ Name, Definition string }
 		}
 	}
-	if err := json.Unmarshal(text, &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal(text, &dashboard))
 	for _, p := range dashboard.Panels {
 		if p.Type == "row" {
 			continue
@@ -308,18 +294,14 @@ func TestDashboardAndAlertsUseExistingMetrics(t *testing.T) {
 func TestTheSampleOfPrometheusScrapesTheJobOfTheAlerts(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../deploy/prometheus/prometheus.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var config struct {
 		RuleFiles     []string `yaml:"rule_files"`
 		ScrapeConfigs []struct {
 			JobName string `yaml:"job_name"`
 		} `yaml:"scrape_configs"`
 	}
-	if err := yaml.Unmarshal(text, &config); err != nil {
-		t.Fatal(err)
-	}
+	must(t, yaml.Unmarshal(text, &config))
 	job := regexp.MustCompile(`job="([^"]+)"`)
 	for _, file := range []string{"grafana/durable-dataload.json", "prometheus/alerts.yml"} {
 		jobs := 0

@@ -36,9 +36,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func start(t *testing.T, o Options) *Telemetry {
 	t.Helper()
 	watched, err := Start(t.Context(), o, "worker", quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(watched.Close)
 	return watched
 }
@@ -46,14 +44,10 @@ func start(t *testing.T, o Options) *Telemetry {
 func get(t *testing.T, watched *Telemetry, path string) (int, string) {
 	t.Helper()
 	response, err := http.Get("http://" + watched.Address() + path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return response.StatusCode, string(body)
 }
 
@@ -88,9 +82,7 @@ func TestLogs(t *testing.T) {
 	} {
 		var b bytes.Buffer
 		log, err := tc.o.Logger(&b)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		log.Info("hello", "batch", 7)
 		if !strings.HasSuffix(b.String(), tc.want) || tc.want == "" && b.Len() > 0 {
 			t.Errorf("%+v: %q, want it to end with %q", tc.o, b.String(), tc.want)
@@ -114,9 +106,7 @@ func TestNothingListensByDefault(t *testing.T) {
 func TestAnAddressInUseIsReported(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer listener.Close()
 	address := listener.Addr().String()
 	_, err = Start(t.Context(), Options{MetricsAddress: address}, "worker", quiet)
@@ -220,9 +210,7 @@ func TestACallIsASpan(t *testing.T) {
 	collector := newCollector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 	watched, err := Start(t.Context(), Options{}, "worker", quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	sent := time.Now().Add(-time.Minute)
 	ctx, parent := watched.tracer.Start(t.Context(), "RunActivity:LoadBatch")
 	watched.Called(ctx, "one.example.com", ledger.Key{Round: 2, Batch: 7, Part: "01"}, 50, identitycloud.Answer{
@@ -288,5 +276,12 @@ func TestTracesAreConfiguredByTheEnvironment(t *testing.T) {
 		if provider != nil {
 			_ = provider.Shutdown(t.Context())
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
