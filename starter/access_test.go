@@ -14,8 +14,7 @@ import (
 // A second starter prints a link to the Web UI of the first one.
 func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 401}), 5, "--rate-limit", "5")
 	p := m.startUntil(3)
 	of := func(what string, text string) string {
@@ -57,17 +56,10 @@ func get(t *testing.T, browser *http.Client, url string) *http.Response {
 // A worker of another state folder is no help, and says so at once.
 func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 402}), 5).remote()
 	m.worker("--state-dir", l.path("elsewhere"))
 	p := m.run(1)
-	for _, text := range []string{m.state, "in no state folder or work URL of this worker", l.path("elsewhere"), "--state-dir"} {
-		if !strings.Contains(p.errors(), text) {
-			t.Errorf("%s\nwant it to say %q", p.errors(), text)
-		}
-	}
-	if s.calls() != 0 {
-		t.Errorf("%d calls were made; want none", s.calls())
-	}
+	hasAll(t, p.errors(), m.state, "in no state folder or work URL of this worker", l.path("elsewhere"), "--state-dir")
+	s.wantCalls(0)
 }

@@ -152,9 +152,7 @@ func TestAMigrationOnABucketGoesOnWhereItWasKilled(t *testing.T) {
 	if status.State != "done" || status.ExitCode == nil || *status.ExitCode != 3 || status.Records["total"] != 800 {
 		t.Errorf("the status is %+v; want it done, with 800 records", status)
 	}
-	if list := m.ordered("list"); !strings.Contains(list, "users.csv") || !strings.Contains(list, "done") {
-		t.Errorf("the list is\n%s\nwant the migration of users.csv, done", list)
-	}
+	hasAll(t, m.ordered("list"), "users.csv", "done")
 	refused(t, m.start(), 1, "was migrated already")
 }
 
@@ -170,17 +168,13 @@ func TestFilesOfABucketAreMigrated(t *testing.T) {
 	must(t, os.WriteFile(server.Path("incoming", "notes.txt"), []byte("not a table"), 0o600))
 	m := l.migration(s, server.URL("incoming/*.csv"), 20, "--rate-limit", "0").on(server)
 	p := m.run(0)
-	if !strings.Contains(p.output(), "s3://bucket/work/artifacts/success_") {
-		t.Errorf("it prints\n%s\nwant the names of the artifacts in the bucket", p.output())
-	}
+	hasAll(t, p.output(), "s3://bucket/work/artifacts/success_")
 	m.input = input // the same bytes
 	m.check()
 
 	m.input = server.URL("incoming/none.csv")
 	refused(t, m.start(), 1, "incoming/none.csv")
-	if n := s.calls(); n != 6 {
-		t.Errorf("%d calls, want the 6 of the file that is there", n)
-	}
+	s.wantCalls(6)
 }
 
 // TestADeltaMigrationOnABucketIsVerifiedAndUndone: what the records were before
@@ -264,14 +258,5 @@ func TestABucketThatCannotBeUsedIsSaid(t *testing.T) {
 		}
 		t.Logf("%s (%s): %s", c.name, time.Since(begun).Round(100*time.Millisecond), p.errors())
 	}
-	if n := s.calls(); n != 0 {
-		t.Errorf("%d calls were made, want none", n)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.wantCalls(0)
 }

@@ -63,8 +63,7 @@ func TestAKilledStarterResumes(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	r := chance(t)
-	l := newLab(t)
-	s := l.sandbox("--faults", "all=0.7", "--seed", "3", "--latency", "30ms", "--find-lag", "500ms")
+	l, s := labWithSandbox(t, "--faults", "all=0.7", "--seed", "3", "--latency", "30ms", "--find-lag", "500ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 3_000, Seed: 21, Awkward: true}), 20,
 		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "20ms")
 	for range kills {
@@ -88,8 +87,7 @@ func TestAKilledWorkerIsReplacedByAnother(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	r := chance(t)
-	l := newLab(t)
-	s := l.sandbox("--faults", "all=0.7", "--seed", "4", "--latency", "30ms")
+	l, s := labWithSandbox(t, "--faults", "all=0.7", "--seed", "4", "--latency", "30ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 3_000, Seed: 22, Awkward: true}), 20,
 		"--rate-limit", "0", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "20ms").remote()
 	p := m.start()
@@ -106,8 +104,7 @@ func TestAKilledTargetComesBackAndNothingIsLost(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
 	r := chance(t)
-	l := newLab(t)
-	s := l.sandbox("--latency", "60ms")
+	l, s := labWithSandbox(t, "--latency", "60ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 3_000, Seed: 23, Awkward: true}), 20,
 		"--rate-limit", "40", "--timeout", "1", "--retry-rounds", "12", "--retry-backoff", "20ms")
 	p := m.start()
@@ -184,8 +181,7 @@ func areUnknown(t *testing.T, outcomes string) bool {
 func TestAWorkerKilledInACallIsNoticedWhileOthersContinue(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "700ms")
+	l, s := labWithSandbox(t, "--latency", "700ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 700, Seed: 24}), 5,
 		"--rate-limit", "0", "--workers", "6", "--timeout", "3", "--retry-backoff", "20ms").remote()
 	workers := []*process{m.worker(), m.worker(), m.worker()}
@@ -229,8 +225,7 @@ func TestAWorkerKilledInACallIsNoticedWhileOthersContinue(t *testing.T) {
 func TestAWorkerThatIsSuspendedThroughTheEndChangesNothing(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "800ms")
+	l, s := labWithSandbox(t, "--latency", "800ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 25}), 10,
 		"--rate-limit", "5", "--timeout", "3", "--retry-backoff", "20ms").remote()
 	sleeper, other := m.worker(), m.worker()
@@ -259,17 +254,14 @@ func TestAWorkerThatIsSuspendedThroughTheEndChangesNothing(t *testing.T) {
 	if now := folder(t, m.ledger()); now != ledger {
 		t.Errorf("the ledger has changed:\n%s\nbefore:\n%s", now, ledger)
 	}
-	if now := s.calls(); now != calls {
-		t.Errorf("the worker that woke made %d calls after the end", now-calls)
-	}
+	s.wantCalls(calls)
 	m.check()
 }
 
 func TestASuspendedWorkerDoesNotBlockTheOthers(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "800ms")
+	l, s := labWithSandbox(t, "--latency", "800ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 26}), 10,
 		"--rate-limit", "0", "--workers", "2", "--timeout", "3", "--retry-backoff", "20ms").remote()
 	sleeper := m.worker()
@@ -286,8 +278,7 @@ func TestASuspendedWorkerDoesNotBlockTheOthers(t *testing.T) {
 func TestAWorkerThatIsSuspendedThroughAStopSendsNothing(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "300ms")
+	l, s := labWithSandbox(t, "--latency", "300ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 28}), 5,
 		"--rate-limit", "0", "--workers", "3", "--retry-backoff", "100ms").remote()
 	sleeper := m.worker()
@@ -305,9 +296,7 @@ func TestAWorkerThatIsSuspendedThroughAStopSendsNothing(t *testing.T) {
 	})
 	sleeper.signal(syscall.SIGTERM)
 	sleeper.ends(0)
-	if now := s.calls(); now != calls {
-		t.Errorf("the worker that woke made %d calls after the end", now-calls)
-	}
+	s.wantCalls(calls)
 	sameArtifacts(t, m.snapshot(), before)
 	m.check()
 
@@ -343,8 +332,7 @@ func folder(t *testing.T, dir string) string {
 
 func TestAfterAKillTheCountsAreThoseOfTheLedger(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 500, Seed: 29}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	first := m.startUntil(3)
 	first.signal(os.Interrupt)

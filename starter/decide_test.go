@@ -32,8 +32,7 @@ func (m *migration) checkCut() {
 
 func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 120, Seed: 91})
 	m := l.migration(s, input, 10, "--rate-limit", "50", "--retry-backoff", "100ms", "--canary", "25")
 	first := m.start()
@@ -44,9 +43,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	if !slices.Equal(there, canary) {
 		t.Errorf("the target has %d records, want the first 25:\n%q\n%q", len(there), there, canary)
 	}
-	if text := first.errors(); !strings.Contains(text, "25 of 25 records are in the target as they should be") {
-		t.Errorf("what was read back is not told:\n%s", text)
-	}
+	hasAll(t, first.errors(), "25 of 25 records are in the target as they should be")
 	calls := s.calls()
 	first.kill()
 	second := m.start()
@@ -68,15 +65,12 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 150, Seed: 92}), 5, "--rate-limit", "5", "--canary", "5")
 	patient := m.flags
 	m.flags = append(slices.Clone(patient), "--canary-timeout", "1")
 	p := m.run(5)
-	if text := p.errors(); !strings.Contains(text, "the canary was not approved within 1s") {
-		t.Errorf("it does not say why it ends:\n%s", text)
-	}
+	hasAll(t, p.errors(), "the canary was not approved within 1s")
 	m.checkCut()
 	if f := m.figures(); f.Records["created"] != 5 || f.Records["remaining"] != 145 || s.calls() != 1 {
 		t.Errorf("%d calls were made, and the records came to %v; want those of the canary", s.calls(), f.Records)
@@ -104,8 +98,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 	}{{"resume", 3}, {"stop", 5}} {
 		t.Run(c.order, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox()
+			l, s := labWithSandbox(t)
 			input := l.users(fakeusers.Options{Records: 200, Seed: 93})
 			s.seed(emails(t, input)[:10])
 			m := l.migration(s, input, 5, "--rate-limit", "20", "--workers", "2", "--retry-backoff", "100ms", "--max-failed", "2%")
@@ -126,9 +119,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 					t.Errorf("it waits with %d reasons for %d failed records, and the files %q; want a row for each", failed, waiting.Records["failed"], files)
 				}
 			}
-			if list := m.ordered("list"); !strings.Contains(list, "waits for a decision") {
-				t.Errorf("the list is\n%s", list)
-			}
+			hasAll(t, m.ordered("list"), "waits for a decision")
 			m.ordered(c.order, "--latest", "--reason", "they are known")
 			p.ends(c.exitCode)
 			m.check()
@@ -148,8 +139,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 // only those that are called for then fail on top of it.
 func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 200, Seed: 95})
 	s.seed(emails(t, input))
 	seeded := s.calls()
@@ -170,8 +160,7 @@ func TestTheLimitOfFailedRecordsHoldsButForTheCallsInFlight(t *testing.T) {
 
 func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 94}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").remote()
 	at := func(args ...string) []string { return append(args, serviceFlags(t)...) }
 	worker := m.worker()
@@ -184,9 +173,7 @@ func TestAnOrderReachesTheWorkersOfAService(t *testing.T) {
 	calls := s.calls()
 	// It is answered by the new worker.
 	m.ordered(at("set", key, "rate=200", "workers=3")...)
-	if s.calls() != calls {
-		t.Errorf("%d calls were made in the pause", s.calls()-calls)
-	}
+	s.wantCalls(calls)
 	m.ordered(at("resume", key)...)
 	p.ends(0)
 	m.check()

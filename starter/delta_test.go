@@ -98,8 +98,7 @@ func (s *target) lastLine() int64 {
 
 func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "50ms")
+	l, s := labWithSandbox(t, "--latency", "50ms")
 	input := l.users(fakeusers.Options{Records: 100, Seed: 32})
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0", "--workers", "2")
@@ -115,22 +114,17 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 	without := m.flags
 	m.flags = append([]string{}, "--batch-size", "10")
 	p = m.run(1)
-	if !strings.Contains(p.errors(), "--delta-migration") {
-		t.Errorf("going on without -m: %s", p.errors())
-	}
+	hasAll(t, p.errors(), "--delta-migration")
 	m.flags = without
 	m.run(0)
 	m.check()
-	if f := m.figures(); f.Records["updated"] != 100 {
-		t.Errorf("the records came to %v, want all updated", f.Records)
-	}
+	m.wantRecords(map[string]int{"updated": 100})
 }
 
 func TestDeltaKeepsThePace(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 100, Seed: 33})
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "40")

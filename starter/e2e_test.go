@@ -102,6 +102,12 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
+func labWithSandbox(t *testing.T, flags ...string) (*lab, *target) {
+	t.Helper()
+	l := newLab(t)
+	return l, l.sandbox(flags...)
+}
+
 func (l *lab) close() {
 	for _, p := range l.processes {
 		p.kill()
@@ -288,6 +294,13 @@ func (s *target) credentials() []string {
 
 // calls is how many bulkCreate calls it has written down.
 func (s *target) calls() int { return s.counted.count(s.truth()) }
+
+func (s *target) wantCalls(want int) {
+	s.lab.t.Helper()
+	if n := s.calls(); n != want {
+		s.lab.t.Errorf("%d calls were made; want %d", n, want)
+	}
+}
 
 // truthCounter counts without reading twice.
 type truthCounter struct {
@@ -576,6 +589,22 @@ func exitCode(t *testing.T, p *process, want ...int) {
 	t.Helper()
 	if got := p.wait(); !slices.Contains(want, got) {
 		t.Fatalf("%s ended with exit code %d, want %v\n%s", p.name, got, want, lastLines(p.stderr, 10))
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func hasAll(t *testing.T, text string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q is not in\n%s", w, text)
+		}
 	}
 }
 

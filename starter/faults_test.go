@@ -94,8 +94,7 @@ func everyFaultCame(t *testing.T, s *target) {
 
 func TestAHealthyTargetTakesEverythingInOneRound(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 1_000, Seed: 3}), 50, "--rate-limit", "0")
 	m.run(0)
 	m.check()

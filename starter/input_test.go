@@ -43,8 +43,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 				program.Long(t)
 			}
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox()
+			l, s := labWithSandbox(t)
 			input := l.users(fakeusers.Options{Records: 200, Seed: 41})
 			content := []byte(readAll(input))
 			original := l.path("original.csv")
@@ -64,9 +63,7 @@ func TestAnInputThatChangesUnderARunStopsIt(t *testing.T) {
 			}
 			calls := s.calls()
 			refused(t, m.start(), 1, "users.csv")
-			if s.calls() != calls {
-				t.Errorf("%d calls were made with the changed file", s.calls()-calls)
-			}
+			s.wantCalls(calls)
 			must(t, os.WriteFile(input, content, 0o600))
 			m.run(0)
 			m.check()

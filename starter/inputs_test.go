@@ -91,8 +91,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox()
+			l, s := labWithSandbox(t)
 			m := l.migration(s, c.file, 10, append(c.flags, "--rate-limit", "0")...).shared()
 			if c.file == "-" {
 				l.stdin = bytes.NewReader(c.content)
@@ -131,8 +130,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 
 func TestStagedInputsAreResumedAfterAKillAndAStop(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	plain := people(t, fakeusers.Options{Records: 200, Seed: 102})
 	input := l.write("users.csv.gz", gzipped(t, plain))
 	m := l.migration(s, input, 5, "--rate-limit", "10")
@@ -164,8 +162,7 @@ func TestStagedInputsAreResumedAfterAKillAndAStop(t *testing.T) {
 
 func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "reset-before=50", "--seed", "5")
+	l, s := labWithSandbox(t, "--faults", "reset-before=50", "--seed", "5")
 	var b strings.Builder
 	b.WriteString("email;displayName;givenName\r\n")
 	for i := range 60 {
@@ -193,8 +190,7 @@ func TestInputsWithADelimiterKeepItInWhatIsLoadedAgain(t *testing.T) {
 
 func TestInputsThatAreSeveral(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	l.write("in/b.csv", people(t, fakeusers.Options{Records: 20, Seed: 105}))
 	l.write("in/a.csv.gz", gzipped(t, []byte("email\na1@example.org\na2@example.org\n")))
 	bad := l.write("in/c.csv", []byte("email,email\n"))
@@ -250,17 +246,14 @@ func TestInputsThatAreSeveral(t *testing.T) {
 
 func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	first := l.write("first.csv", people(t, fakeusers.Options{Records: 200, Seed: 106}))
 	second := l.write("second.csv", []byte("email\nlast@example.org\n"))
 	m := l.migration(s, first, 5, "--rate-limit", "10", second)
 	p := m.startUntil(3)
 	p.signal(syscall.SIGINT)
 	p.ends(5)
-	if text := p.output(); !strings.Contains(text, "not started") || !strings.Contains(text, "stopped") {
-		t.Errorf("the table is\n%s\nwant one stopped, one not started", text)
-	}
+	hasAll(t, p.output(), "not started", "stopped")
 	m.flags = append(m.flags, "--rate-limit", "0")
 	m.run(0)
 	if got := len(s.emails()); got != 201 {
@@ -270,8 +263,7 @@ func TestInputsAfterAStopAreNotBegun(t *testing.T) {
 
 func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	reader, writer, err := os.Pipe()
 	must(t, err)
 	defer writer.Close()
@@ -295,8 +287,7 @@ func TestInputsOnAStandardInputThatDoesNotEnd(t *testing.T) {
 
 func TestInputsThatCannotBeStagedAreRefused(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	whole := gzipped(t, people(t, fakeusers.Options{Records: 100, Seed: 107}))
 	for _, c := range []struct {
 		name    string

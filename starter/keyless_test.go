@@ -41,8 +41,7 @@ func (m *migration) lastRetryFile() string {
 // whatever is done with its migration afterwards.
 func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "reset-after=100", "--heal-after", "1")
+	l, s := labWithSandbox(t, "--faults", "reset-after=100", "--heal-after", "1")
 	input, keyless := keylessInput(30)
 	m := l.migration(s, l.write("keyless.csv", []byte(input)), 30, "--retry-backoff", "100ms", "--rate-limit", "0").shared()
 	p := m.run(4)
@@ -54,9 +53,7 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 		t.Errorf("the last retry file:\n%s\nwant\n%s", got, keyless)
 	}
 	for stream, text := range map[string]string{p.errors(): "10 × email: no value, and it is the primary key", p.output(): "of these keyless  10\n"} {
-		if !strings.Contains(stream, text) {
-			t.Errorf("it said\n%s\nwant %q", stream, text)
-		}
+		hasAll(t, stream, text)
 	}
 	if accounts := len(s.content()); accounts != 30 {
 		t.Errorf("%d accounts of 30 records", accounts)
@@ -78,16 +75,13 @@ func TestKeylessRecordsExistOnceIfAtAll(t *testing.T) {
 	// By hand they can be loaded; what follows is said before.
 	hand := l.write("by hand.csv", []byte(keyless))
 	v := l.start("starter", m.env, "validate", "--data", hand, "-u", s.uri(), "--state-dir", l.path("hand")).ends(0)
-	if said := v.output(); !strings.Contains(said, "10 × email: no value, and it is the primary key") || !strings.Contains(said, "is created a second time") || !strings.Contains(said, "lines 2, 3") {
-		t.Errorf("validate said\n%s", said)
-	}
+	hasAll(t, v.output(), "10 × email: no value, and it is the primary key", "is created a second time", "lines 2, 3")
 }
 
 // Where the schema does not call the primary key unique, no record is sent again.
 func TestWithoutAUniqueKeyEveryRecordIsKeyless(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--emails", "shared", "--faults", "reset-after=100", "--heal-after", "3")
+	l, s := labWithSandbox(t, "--emails", "shared", "--faults", "reset-after=100", "--heal-after", "3")
 	var input bytes.Buffer
 	input.WriteString("email,givenName\n")
 	for i := range 30 {

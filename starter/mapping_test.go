@@ -12,8 +12,7 @@ func (l *lab) writeText(name, text string) string { return l.write(name, []byte(
 
 func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.writeText("users.csv", "E-Mail,First name,DOB,Sex\n Ada@example.com,Ada,31.12.1999,F\nbob@example.com,B\u009bob,1.2.2001,M\n")
 	file := l.path("mapping.yaml")
 	starter := func(want int, env []string, args ...string) *process {
@@ -27,11 +26,7 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	}
 	starter(0, append(s.credentials(), "CAPTURE_APID_URI="+s.uri()), "init", "--data", input, "-o", file)
 	proposal := readAll(file)
-	for _, words := range []string{"to: email", "type: date", `layouts: ["D.M.YYYY"]`} {
-		if !strings.Contains(proposal, words) {
-			t.Errorf("the proposal is\n%s\nwant %s in it", proposal, words)
-		}
-	}
+	hasAll(t, proposal, "to: email", "type: date", `layouts: ["D.M.YYYY"]`)
 	oneError(t, starter(1, nil, "init", "--data", input, "-o", file), file, "already")
 	if readAll(file) != proposal {
 		t.Error("the second proposal has replaced the first")
@@ -41,28 +36,19 @@ func TestAMappingIsProposedTriedAndFollowed(t *testing.T) {
 	refused(t, starter(2, nil, "preview", "--force-output"), 2, "--data")
 	refused(t, starter(1, nil, "preview", "now", "--force-output"), 1, "no such file")
 	p := starter(0, nil, "preview", "--data", input, "--mapping", file, "-n", "2", "--force-output")
-	for _, words := range []string{"record 2, line 3\n", `E-Mail      " Ada@example.com"`, `{"email":"Ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female"}`, `"B\u009bob"`} {
-		if !strings.Contains(p.output(), words) {
-			t.Errorf("the preview is\n%s\nwant %s in it", p.output(), words)
-		}
-	}
+	hasAll(t, p.output(), "record 2, line 3\n", `E-Mail      " Ada@example.com"`, `{"email":"Ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female"}`, `"B\u009bob"`)
 	if strings.Contains(p.output(), "\u009b") {
 		t.Errorf("the preview sends a control character to the terminal:\n%q", p.output())
 	}
 
 	m := l.migration(s, input, 10, "--mapping", file)
 	m.run(0)
-	for _, words := range []string{`"email":"Ada@example.com"`, `"birthday":"1999-12-31"`} {
-		if !strings.Contains(readAll(s.truth()), words) {
-			t.Errorf("the target has no %s", words)
-		}
-	}
+	hasAll(t, readAll(s.truth()), `"email":"Ada@example.com"`, `"birthday":"1999-12-31"`)
 }
 
 func TestAMigrationKeepsItsMapping(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 200, Seed: 91})
 	first := l.writeText("first.yaml", "columns:\n  givenName: {case: upper}\n")
 	other := l.writeText("other.yaml", "columns:\n  givenName: {case: lower}\n")
@@ -86,11 +72,7 @@ func TestAMigrationKeepsItsMapping(t *testing.T) {
 	calls := s.calls()
 	refused(t, with("--mapping", other).start(), 1, "started with the mapping first.yaml", "other.yaml", "its copy is")
 	refused(t, with().start(), 1, "started with the mapping first.yaml", "built-in")
-	if s.calls() != calls {
-		t.Errorf("%d calls were made with another mapping", s.calls()-calls)
-	}
+	s.wantCalls(calls)
 	with("--mapping", first, "--rate-limit", "0").run(0)
-	if f := m.figures(); f.Records["created"] != 200 {
-		t.Errorf("the records are %v, want 200 created", f.Records)
-	}
+	m.wantRecords(map[string]int{"created": 200})
 }

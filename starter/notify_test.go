@@ -126,8 +126,7 @@ func (h *hook) hasStartAndEnd(m *migration, code int) {
 
 func TestANoticeIsRetriedUntilTheReceiverAnswers(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	h := newHook(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 95, Awkward: true}), 10, "--rate-limit", "0")
 	m.env = append(m.env, h.env()...)
@@ -146,15 +145,12 @@ func TestANoticeIsRetriedUntilTheReceiverAnswers(t *testing.T) {
 func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	h := newHook(t)
 	first := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 96}), 10, "--rate-limit", "0")
 	first.env = append(first.env, h.env()...)
 	p := first.run(0)
-	if !strings.Contains(p.errors(), "2 of its notices are not delivered yet") {
-		t.Errorf("nothing is said of notices that are left:\n%s", p.errors())
-	}
+	hasAll(t, p.errors(), "2 of its notices are not delivered yet")
 	h.listen()
 	// The next attempts are some seconds away, and commands are short.
 	for n := range 20 {
@@ -172,8 +168,7 @@ func TestAnUndeliveredNoticeIsSentByTheNextCommand(t *testing.T) {
 
 func TestAWorkerNotifies(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	h := newHook(t).listen()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
 	m.env = nil // the starter has no receiver

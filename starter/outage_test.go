@@ -14,8 +14,7 @@ import (
 // costs the calls that were in flight, and not that third.
 func TestAnOutageIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "20ms")
+	l, s := labWithSandbox(t, "--latency", "20ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 41}), 5,
 		"--rate-limit", "40", "--workers", "4", "--breaker", "3", "--retry-backoff", "100ms")
 	p := m.start()

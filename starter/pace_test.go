@@ -32,8 +32,7 @@ func TestTheRateLimitHolds(t *testing.T) {
 // paceOf migrates in 100 calls, with so many workers, and gives the calls a second.
 func paceOf(t *testing.T, workers int) float64 {
 	t.Helper()
-	l := newLab(t)
-	s := l.sandbox("--latency", "30ms")
+	l, s := labWithSandbox(t, "--latency", "30ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 31}), 3) // --rate-limit is 4 by default
 	if workers > 0 {
 		m.remote()
@@ -66,8 +65,7 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 	}{{"one embedded worker", 0}, {"two workers", 2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox("--latency", "150ms")
+			l, s := labWithSandbox(t, "--latency", "150ms")
 			m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 32}), 10, "--rate-limit", "0", "--workers", "2")
 			if c.workers > 0 {
 				m.remote()
@@ -88,8 +86,7 @@ func TestCallsInFlightAreLimited(t *testing.T) {
 
 func TestWithoutARateLimitNothingWaits(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 33}), 10, "--rate-limit", "0").shared()
 	m.run(0)
 	m.check()

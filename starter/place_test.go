@@ -47,9 +47,7 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 		reasons[r.ID] = r.Reason
 	}
 	for id, file := range map[string]string{"migration-users.csv-" + noStart: noStart + "/start.json", "migration-users.csv-" + noSpec: noSpec + "/spec.json", nothing: nothing + "/start.json"} {
-		if !strings.Contains(reasons[id], file+" is damaged") {
-			t.Errorf("the problem of %s is %q; want it to name %s", id, reasons[id], file)
-		}
+		hasAll(t, reasons[id], file+" is damaged")
 	}
 	if reason, listed := reasons["migration-users.csv-"+whole]; len(rows) != 4 || !listed || reason != "" {
 		t.Errorf("listed are %+v; want four, of which one has no problem", rows)
@@ -163,10 +161,6 @@ func TestAnOrderThatWasNotTakenIsExplained(t *testing.T) {
 		{serviceerror.NewUnavailable("no"), []string{"did not take the order"}},
 	} {
 		got := o.explain(steering{update: workflows.UpdatePause}, k, tc.err).Error()
-		for _, words := range tc.want {
-			if !strings.Contains(got, words) {
-				t.Errorf("%v: %q does not have %q", tc.err, got, words)
-			}
-		}
+		hasAll(t, got, tc.want...)
 	}
 }

@@ -256,8 +256,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		l := newLab(t)
-		s := l.sandbox("--faults", faults, "--seed", "12", "--latency", "30ms")
+		l, s := labWithSandbox(t, "--faults", faults, "--seed", "12", "--latency", "30ms")
 		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 91, Awkward: true}), 5, flags...)
 		p := m.startUntil(10)
 		p.kill()
@@ -273,8 +272,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 	t.Run("with a worker of its own", func(t *testing.T) {
 		program.Long(t)
 		t.Parallel()
-		l := newLab(t)
-		s := l.sandbox("--faults", faults, "--seed", "13", "--latency", "30ms")
+		l, s := labWithSandbox(t, "--faults", faults, "--seed", "13", "--latency", "30ms")
 		m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 92, Awkward: true}), 5, flags...).remote()
 		m.env = nil // the starter needs no credentials where a worker has them
 		p := m.start()

@@ -40,11 +40,7 @@ func oneError(t *testing.T, p *process, words ...string) {
 	if errors != 1 || !strings.HasPrefix(last, "starter: ") {
 		t.Errorf("stderr is:\n%s\nwant it to end in one line of error", p.errors())
 	}
-	for _, word := range words {
-		if !strings.Contains(last, word) {
-			t.Errorf("the error is:\n%s\nwant %q in it", last, word)
-		}
-	}
+	hasAll(t, last, words...)
 }
 
 func TestUsageErrors(t *testing.T) {
@@ -87,8 +83,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	cases := []struct {
 		name, content string
 		says          []string
@@ -119,8 +114,7 @@ func TestWhatCannotBeLoadedIsRefusedWithFileLineAndReason(t *testing.T) {
 
 func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 30, Seed: 61})
 	nobody := freeAddress(t) // nobody listens there
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -160,17 +154,14 @@ func TestWhatIsWrongAroundIsSaidInOneLine(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		if s.calls() > 0 {
-			t.Errorf("%d calls were made", s.calls())
-		}
+		s.wantCalls(0)
 	})
 }
 
 func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 30, Seed: 62}), 10)
 	dir := filepath.Join(m.state, "engine")
 	must(t, os.MkdirAll(dir, 0o700))
@@ -179,9 +170,7 @@ func TestAStateFolderOfAnotherProcessIsLeftAlone(t *testing.T) {
 	defer lock.Close()
 	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB))
 	refused(t, m.start(), 1, m.state, "another process", "--state-dir")
-	if s.calls() > 0 {
-		t.Errorf("%d calls were made", s.calls())
-	}
+	s.wantCalls(0)
 }
 
 func TestThePortOfTheSandboxIsTaken(t *testing.T) {
@@ -201,8 +190,7 @@ func TestThePortOfTheSandboxIsTaken(t *testing.T) {
 
 func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
+	l, s := labWithSandbox(t, "--refuse-calls", "--faults", "reset-after=10", "--seed", "5")
 	input := l.write("users.csv", []byte("email,givenName\n"+goodAndBad(60, 17, 18, 44)))
 	m := l.migration(s, input, 20, "--rate-limit", "0", "--retry-backoff", "100ms", "--retry-rounds", "9").shared()
 	m.run(3)
@@ -212,9 +200,7 @@ func TestOneBadRecordDoesNotFailItsBatch(t *testing.T) {
 		t.Errorf("%+v, want three failed and the others in", f.Records)
 	}
 	for _, row := range rows(t, m.artifacts("fail_[A-Z]*.csv")[0]) {
-		if !strings.Contains(row[3], "email is not an email address") {
-			t.Errorf("%q, want the target's words", row)
-		}
+		hasAll(t, row[3], "email is not an email address")
 	}
 }
 
@@ -233,8 +219,7 @@ func goodAndBad(n int, bad ...int) string {
 
 func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 10, Seed: 76}), 5)
 	closed := l.migration(s, m.input, 5)
 	closed.target = &target{lab: l, address: freeAddress(t), dir: s.dir, id: s.id, secret: s.secret}

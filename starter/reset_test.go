@@ -23,8 +23,7 @@ func TestAResetOfAWorkflowSendsNothingTwice(t *testing.T) {
 	for _, which := range []string{"the migration", "the load"} {
 		t.Run(which, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox("--latency", "900ms")
+			l, s := labWithSandbox(t, "--latency", "900ms")
 			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 27}), 5, "--rate-limit", "0", "--timeout", "3", "--retry-backoff", "20ms").remote()
 			m.worker()
 			p := m.startUntil(12)

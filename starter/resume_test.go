@@ -15,17 +15,14 @@ import (
 
 func TestARerunWatchesTheRunningMigration(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "reset-after=20", "--seed", "3")
+	l, s := labWithSandbox(t, "--faults", "reset-after=20", "--seed", "3")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 71, Awkward: true}), 5, "--rate-limit", "10", "--retry-rounds", "9", "--retry-backoff", "100ms", "--json")
 	first := m.startUntil(5)
 	second := m.start()
 	first.ends(3)
 	second.ends(3)
 	m.check()
-	if !strings.Contains(second.errors(), "Resuming the migration of") {
-		t.Errorf("want the second to say that it resumes the migration, it says\n%s", second.errors())
-	}
+	hasAll(t, second.errors(), "Resuming the migration of")
 	if first.output() != second.output() || first.output() != readAll(m.summary()) {
 		t.Errorf("the first shows\n%s\nthe second\n%s\nthe summary is\n%s", first.output(), second.output(), readAll(m.summary()))
 	}
@@ -34,8 +31,7 @@ func TestARerunWatchesTheRunningMigration(t *testing.T) {
 func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "50ms")
+	l, s := labWithSandbox(t, "--latency", "50ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 72}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	first := m.startUntil(5)
 	second := m.start()
@@ -52,8 +48,7 @@ func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 // starter serve runs the engine, so that the migration outlives its own process.
 func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 73}), 5, "--rate-limit", "4")
 	serve := l.start("starter", m.env, "serve", "--apid_uri", s.uri(), "--state-dir", m.state)
 	until(t, "the engine runs", func() bool { return strings.Contains(serve.errors(), "Serving") || serve.hasEnded() })
@@ -85,16 +80,13 @@ func TestCtrlCStopsAMigrationUnlessAnotherProcessWorksForIt(t *testing.T) {
 
 func TestAFinishedFileIsLoadedAgainOnlyOnDemand(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 74}), 10, "--rate-limit", "0")
 	m.run(0)
 	before, calls := m.snapshot(), s.calls()
 	refused(t, m.start(), 1, "was migrated already", "60 created", "--again", filepath.Base(m.summary()))
 	sameArtifacts(t, m.snapshot(), before)
-	if s.calls() != calls {
-		t.Errorf("%d calls were made", s.calls()-calls)
-	}
+	s.wantCalls(calls)
 
 	again := l.migration(s, m.input, 10, "--rate-limit", "0", "--again")
 	again.out = l.path("again")
@@ -119,8 +111,7 @@ func (m *migration) evidence2(ledgers int) check.Migration {
 // As Akamai's page on retrying failed migrations describes it.
 func TestARetryFileIsLoadedByHand(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "partial-502=30,http503=10,hang-after=5", "--seed", "9")
+	l, s := labWithSandbox(t, "--faults", "partial-502=30,http503=10,hang-after=5", "--seed", "9")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 75, Awkward: true}), 10, "--rate-limit", "0", "--timeout", "1", "--retry-rounds", "0")
 	p := m.run(4)
 	m.check()
@@ -129,9 +120,7 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 		t.Fatalf("the records came to %v in %d rounds, retry files %q; want some unknown and in one retry file", f.Records, len(f.Rounds), f.Files.Retry)
 	}
 	retry := filepath.Join(m.out, *f.Files.Unresolved)
-	if !strings.Contains(p.output(), "unknown state: those of "+*f.Files.Unresolved) {
-		t.Errorf("want it to say which file to load next, it says\n%s", p.output())
-	}
+	hasAll(t, p.output(), "unknown state: those of "+*f.Files.Unresolved)
 
 	s.runAgain()
 	written := map[string]bool{}
@@ -157,9 +146,7 @@ func TestARetryFileIsLoadedByHand(t *testing.T) {
 		t.Errorf("%d created, %d failed; want %d, and the %d that were written before", g.Records["created"], g.Records["failed"], wantCreated, wantFailed)
 	}
 	for _, row := range rows(t, filepath.Join(byHand.out, g.Files.Fail)) {
-		if !strings.Contains(row[3], "Attempted to update a duplicate value") {
-			t.Errorf("line %s failed with %q, want a duplicate", row[1], row[3])
-		}
+		hasAll(t, row[3], "Attempted to update a duplicate value")
 	}
 }
 
@@ -171,8 +158,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 				program.Long(t)
 			}
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox("--latency", "400ms")
+			l, s := labWithSandbox(t, "--latency", "400ms")
 			m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 76, Awkward: true}), 5, "--rate-limit", "15")
 			p := m.startUntil(8)
 			calls := s.calls()
@@ -202,8 +188,7 @@ func TestTheFirstInterruptEndsTheMigrationInOrder(t *testing.T) {
 func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "reset-after=50,reset-before=20", "--seed", "5", "--latency", "100ms")
+	l, s := labWithSandbox(t, "--faults", "reset-after=50,reset-before=20", "--seed", "5", "--latency", "100ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 77}), 5, "--rate-limit", "15", "--retry-rounds", "20", "--retry-backoff", "100ms")
 	p := m.start()
 	until(t, "a retry round is loaded", func() bool { return s.calls() >= 68 })
@@ -224,8 +209,7 @@ func TestAnInterruptInARetryRoundKeepsWhatIsUnknown(t *testing.T) {
 func TestTheSecondInterruptEndsAtOnce(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "3s")
+	l, s := labWithSandbox(t, "--latency", "3s")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 78}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	p := m.start()
 	until(t, "calls are in flight", func() bool { return len(m.claims(p)) >= 3 })

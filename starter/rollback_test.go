@@ -146,8 +146,7 @@ func rolled(t *testing.T, p *process) (f rollbackFigures) {
 func TestAKilledRollbackResumes(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 300, Seed: 51})
 	all := emails(t, input)
 	s.seed(all[:100])
@@ -205,8 +204,7 @@ func TestAKilledRollbackResumes(t *testing.T) {
 
 func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 30, Seed: 52})
 	s.seed(emails(t, input)[:10])
 	before := s.content()
@@ -265,8 +263,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 
 func TestAStoppedRollbackResumes(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "40ms")
+	l, s := labWithSandbox(t, "--latency", "40ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 53}), 50, "--rate-limit", "0")
 	p := m.run(0)
 	flags := []string{"--yes", "--json", "--rate-limit", "0", "--workers", "2"}
@@ -298,8 +295,7 @@ func TestAStoppedRollbackResumes(t *testing.T) {
 // of the migration.
 func TestRollbackOfASuccessFile(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	s.seed([]string{"stranger@example.com"})
 	before := s.content()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
@@ -338,8 +334,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 
 func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	s.seed([]string{"stranger@example.com", "neighbour@example.com"})
 	before := s.content()
 	uuids := map[string]string{}
@@ -399,8 +394,7 @@ func TestRollbackRefusesUnclearOptions(t *testing.T) {
 
 func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "50ms")
+	l, s := labWithSandbox(t, "--latency", "50ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 55}), 5, "--rate-limit", "10")
 	p := m.startUntil(4)
 	p.signal(os.Interrupt)

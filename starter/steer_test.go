@@ -67,8 +67,7 @@ func (s shownStatus) changes() string {
 
 func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 81}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
 	first := m.startUntil(5)
 	m.ordered("pause", "--latest", "--reason", "lunch")
@@ -101,15 +100,12 @@ func TestAPauseHoldsAlsoAfterACrash(t *testing.T) {
 
 func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 1000, Seed: 82}), 5, "--rate-limit", "2", "--retry-backoff", "100ms")
 	p := m.start()
 	until(t, "a call", func() bool { return s.calls() >= 1 })
 	refused := m.operate("set", "--latest", "rate=8", "workers=0").ends(1)
-	if !strings.Contains(refused.errors(), `workers is "0"; expected 1 to 1000`) {
-		t.Errorf("it is refused with\n%s", refused.errors())
-	}
+	hasAll(t, refused.errors(), `workers is "0"; expected 1 to 1000`)
 	if usage := m.operate("set", "--latest", "rat=8"); usage.wait() != 2 || !strings.Contains(usage.errors(), "did you mean rate?") {
 		t.Errorf("a name that is not known: %d, %s", usage.wait(), usage.errors())
 	}
@@ -118,24 +114,19 @@ func TestSettingsChangeWhileAMigrationRuns(t *testing.T) {
 		t.Errorf("after what was refused the status is %+v", before)
 	}
 	output := m.ordered("set", before.ID, "rate=500", "workers=4", "--reason", "night")
-	if !strings.Contains(output, "rate: 2 → 500") || !strings.Contains(output, "workers: 10 → 4") {
-		t.Errorf("it says\n%s", output)
-	}
+	hasAll(t, output, "rate: 2 → 500", "workers: 10 → 4")
 	p.ends(0) // which takes 100 seconds by the old rate
 	m.check()
 	after := m.status(before.ID)
 	if got, want := after.changes(), "rate,2,500,night\nworkers,10,4,night"; got != want || after.State != "done" || *after.ExitCode != 0 {
 		t.Errorf("the changes are\n%s\nin %+v; want\n%s\nand it done", got, after, want)
 	}
-	if list := m.ordered("list"); !strings.Contains(list, before.ID) || !strings.Contains(list, "done") {
-		t.Errorf("the list is\n%s", list)
-	}
+	hasAll(t, m.ordered("list"), before.ID, "done")
 }
 
 func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 83}), 5, "--rate-limit", "10")
 	p := m.startUntil(5)
 	watcher := l.start("starter", nil, "status", "--watch", "--state-dir", m.state)
@@ -153,9 +144,7 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 		t.Errorf("the status is %+v; want it stopped, with %d remaining", stopped, f.Records["remaining"])
 	}
 	refused := m.operate("resume", "--latest").ends(1)
-	if !strings.Contains(refused.errors(), "no process runs the engine of the state folder "+m.state) {
-		t.Errorf("one that does not run is refused with\n%s", refused.errors())
-	}
+	hasAll(t, refused.errors(), "no process runs the engine of the state folder "+m.state)
 	m.run(0)
 	m.check()
 	if after := m.status(); after.State != "done" || len(m.artifacts("remaining_*")) > 0 {
@@ -166,8 +155,7 @@ func TestAStopFromAnotherTerminalEndsTheMigrationForNow(t *testing.T) {
 // The process that was stopped may not have ended yet, and its engine does.
 func TestARerunMayFollowAStopAtOnce(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 86}), 5, "--rate-limit", "10", "--retry-backoff", "100ms")
 	p := m.startUntil(3)
 	m.ordered("stop", "--latest")
@@ -178,8 +166,7 @@ func TestARerunMayFollowAStopAtOnce(t *testing.T) {
 
 func TestACancelledMigrationIsNotResumed(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "10")
 	p := m.startUntil(5)
 	output := m.ordered("cancel", "--latest", "--reason", "the wrong file")
@@ -197,8 +184,7 @@ func TestACancelledMigrationIsNotResumed(t *testing.T) {
 
 func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 85}), 5, "--rate-limit", "2").remote() // for half a minute: a list takes seconds while others use the service
 	m.worker()
 	p := m.startUntil(5)
@@ -225,8 +211,7 @@ func TestAMigrationIsFoundAndSteeredByTheServiceAlone(t *testing.T) {
 func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 2000, Seed: 95}), 5, "--rate-limit", "5", "--retry-backoff", "100ms").remote()
 	worker := m.worker()
 	p := m.start()
@@ -243,9 +228,7 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	if !strings.Contains(status, `"unpolled_task_queue": "`+m.queue()+`"`) || strings.Contains(status, "seconds_left") || strings.Contains(status, "calls_per_second") {
 		t.Errorf("the status is\n%s\nwant the task queue, and no pace", status)
 	}
-	if list := m.ordered(serviceFlags(t, "list")...); !strings.Contains(list, want) {
-		t.Errorf("the list is\n%s\nwant %q in it", list, want)
-	}
+	hasAll(t, m.ordered(serviceFlags(t, "list")...), want)
 	m.worker()
 	m.ordered(append([]string{"set", "rate=0"}, at...)...)
 	p.ends(0)

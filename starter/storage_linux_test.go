@@ -86,15 +86,12 @@ func (d *disk) free() {
 
 func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	d := l.disk("out", "1m")
 	d.makeReadOnly(true)
 	refused(t, m.start(), 1, d.path, "read-only file system", "--output-dir")
-	if s.calls() > 0 {
-		t.Errorf("%d calls were made", s.calls())
-	}
+	s.wantCalls(0)
 	d.makeReadOnly(false)
 	m.run(0)
 	m.check()
@@ -102,30 +99,24 @@ func TestAnOutputFolderThatCannotBeWrittenIsRefusedAtOnce(t *testing.T) {
 
 func TestAFileInTheWayOfTheOutputFolderIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 51}), 10, "--rate-limit", "0")
 	must(t, os.WriteFile(m.out, nil, 0o600))
 	refused(t, m.start(), 1, m.out, "--output-dir")
-	if s.calls() > 0 {
-		t.Errorf("%d calls were made", s.calls())
-	}
+	s.wantCalls(0)
 }
 
 func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "reset-after=15", "--seed", "2")
+	l, s := labWithSandbox(t, "--faults", "reset-after=15", "--seed", "2")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 52}), 10, "--rate-limit", "20", "--retry-backoff", "100ms")
 	d := l.disk("out", "4m")
 	p := m.startUntil(5)
 	d.makeReadOnly(true)
 	p.ends(1)
 	oneError(t, p, "read-only file system")
-	if !strings.Contains(p.errors(), "Trouble, retrying: ") {
-		t.Errorf("it did not report the trouble while it could still be fixed:\n%s", p.errors())
-	}
+	hasAll(t, p.errors(), "Trouble, retrying: ")
 	d.makeReadOnly(false)
 	calls := s.calls()
 	m.run(0)
@@ -136,8 +127,7 @@ func TestAnOutputFolderThatBecomesReadOnlyKeepsTheState(t *testing.T) {
 func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 53}), 10, "--rate-limit", "10")
 	d := l.disk("out", "2m")
 	p := m.startUntil(3)
@@ -151,8 +141,7 @@ func TestAFullOutputDiskIsWaitedFor(t *testing.T) {
 func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 54}), 5, "--rate-limit", "10")
 	d := l.disk("state", "16m")
 	p := m.startUntil(5)
@@ -168,8 +157,7 @@ func TestAFullStateDiskIsSaidAndWaitedFor(t *testing.T) {
 func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
 	program.Long(t)
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 55}), 5, "--rate-limit", "10")
 	d := l.disk("state", "16m")
 	p := m.startUntil(5)
@@ -184,9 +172,7 @@ func TestAStarterKilledOnAFullStateDiskGoesOn(t *testing.T) {
 	p.kill()
 	p = m.run(1)
 	oneError(t, p, "")
-	if s.calls() != last {
-		t.Errorf("%d calls were made on a full disk", s.calls()-last)
-	}
+	s.wantCalls(last)
 	d.free()
 	m.run(0)
 	m.check()

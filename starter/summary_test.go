@@ -76,8 +76,7 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 		{"all is well", "", nil, 0},
 		{"something is unknown", "reset-after=40", []string{"--retry-rounds", "1", "--retry-backoff", "0"}, 4},
 	} {
-		l := newLab(t)
-		s := l.sandbox("--faults", c.faults, "--seed", "6")
+		l, s := labWithSandbox(t, "--faults", c.faults, "--seed", "6")
 		m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 81}), 5, append(c.flags, "--rate-limit", "0", "--json")...).shared()
 		p := m.run(c.code)
 		m.check()
@@ -106,8 +105,7 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 
 func TestArtifactsAreNamedWithOneDatetime(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 82, Awkward: true}), 10, "--rate-limit", "0").shared()
 	p := m.run(3)
 	m.check()

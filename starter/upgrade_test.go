@@ -13,8 +13,7 @@ import (
 // that another version has started resumes from its ledger.
 func TestAMigrationResumesUnderAnotherEngine(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--latency", "20ms")
+	l, s := labWithSandbox(t, "--latency", "20ms")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 200, Seed: 91}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
 	first := m.startUntil(5)
 	first.kill()

@@ -52,8 +52,7 @@ func (s *target) remove(uuid string) {
 
 func TestVerifyFindsTheDifferences(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
 	p := m.run(0)
 	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
@@ -141,8 +140,7 @@ func (m *migration) noValuesOf(values []string) {
 // were updated.
 func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 60, Seed: 62})
 	s.seed(emails(t, input)[:20])
 	s.runAgain("--latency", "300ms")
@@ -175,8 +173,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 
 func TestVerifyRefusesUnclearOptions(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox()
+	l, s := labWithSandbox(t)
 	state := l.path("state")
 	for says, flags := range map[string][]string{
 		"expected one migration: ":    {},

@@ -23,8 +23,7 @@ func (s *target) strangers() map[string]bool {
 // Calls are lost unwritten, and strangers register with the addresses.
 func TestStrangersAreNeitherOursNorRolledBack(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
-	s := l.sandbox("--faults", "stranger=30", "--seed", "3", "--heal-after", "12")
+	l, s := labWithSandbox(t, "--faults", "stranger=30", "--seed", "3", "--heal-after", "12")
 	m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 31}), 10, "--rate-limit", "0", "--retry-backoff", "1s", "--retry-rounds", "1")
 	m.run(3, 4)
 	m.check()
@@ -61,8 +60,7 @@ func TestWhatWasWrittenForUsIsOurs(t *testing.T) {
 				program.Long(t)
 			}
 			t.Parallel()
-			l := newLab(t)
-			s := l.sandbox(append(flags, "--seed", "5", "--heal-after", "16")...)
+			l, s := labWithSandbox(t, append(flags, "--seed", "5", "--heal-after", "16")...)
 			m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s").shared()
 			m.run(0)
 			m.check()
