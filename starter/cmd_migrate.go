@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -12,10 +13,13 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/notify"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -238,4 +242,31 @@ func (m *migrateOperation) End() int {
 	}
 	printResult(m.Screen, m.result, m.spec.OutputDir, m.c.several)
 	return m.summary.Records.ExitCode()
+}
+
+// command is what is made of the options of a migration.
+type command struct {
+	session.Process
+	o           options
+	inputs      []input
+	several     bool // inputs were asked for, even if there is one
+	mapping     *mapping.Mapping
+	mappingText []byte         // nil with the built-in mapping
+	notices     *notify.Sender // nil: this process sends no notices
+}
+
+// command finds and reads what complete options name.
+func (o options) command(stdout, stderr io.Writer, getenv func(string) string) (c *command, err error) {
+	c = &command{o: o}
+	if c.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
+		return nil, err
+	}
+	if c.mapping, c.mappingText, err = readMappingFile(o.mapping); err != nil {
+		return nil, err
+	}
+	if c.inputs, c.several, err = o.find(); err != nil {
+		return nil, err
+	}
+	c.Screen = terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
+	return c, nil
 }

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -104,5 +105,111 @@ func TestAHealthyTargetTakesEverythingInOneRound(t *testing.T) {
 	}
 	if n, _, err := check.Calls(s.truth(), "entity.bulkCreate"); n != 20 || err != nil {
 		t.Errorf("%d calls (%v), want 20", n, err)
+	}
+}
+
+// The target is down in the middle for as long as a third of the file takes. It
+// costs the calls that were in flight, and not that third.
+func TestAnOutageIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t, "--latency", "20ms")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 600, Seed: 41}), 5,
+		"--rate-limit", "40", "--workers", "4", "--breaker", "3", "--retry-backoff", "100ms")
+	p := m.start()
+	until(t, "a third is loaded", func() bool { return s.calls() >= 40 || p.hasEnded() })
+	s.process.kill()
+	until(t, "the breaker opens", func() bool { return strings.Contains(m.events(), `"breaker opened"`) || p.hasEnded() })
+	time.Sleep(2 * time.Second) // enough for 80 batches
+	s.run("--latency", "20ms")
+	p.ends(0)
+	m.check()
+	f := m.figures()
+	if f.Records["unknown"] != 0 || f.Records["failed"] != 0 || f.Records["created"]+f.Records["recovered"] != 600 {
+		t.Errorf("the records came to %v; want all created or recovered", f.Records)
+	}
+	// A good answer from before may come in between, and begins the row again.
+	if most := 5 * (2*3 + 4); f.Rounds[0].Unknown > most || f.Rounds[0].Unknown == 0 {
+		t.Errorf("%d records are unknown after the first round; want some, and at most the %d of what was in flight", f.Rounds[0].Unknown, most)
+	}
+	if events := m.events(); strings.Count(events, `"breaker opened"`) != 1 || strings.Count(events, `"breaker closed"`) != 1 {
+		t.Errorf("events:\n%s\nwant the breaker to open and close once", events)
+	}
+	everything, err := check.Arrivals(s.truth(), "", 0)
+	must(t, err)
+	if most, from := everything.Most(time.Second); most > 41 {
+		t.Errorf("%d calls within the second from %v on; at most 41 are allowed", most, from)
+	}
+}
+
+// events is the file of events of the one migration.
+func (m *migration) events() string {
+	m.lab.t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.state, "migrations", "*", "events.jsonl"))
+	if err != nil || len(found) != 1 {
+		return ""
+	}
+	return readAll(found[0])
+}
+
+// strangers are the records of the sandbox that somebody else has registered, by uuid.
+func (s *target) strangers() map[string]bool {
+	s.lab.t.Helper()
+	found := map[string]bool{}
+	for uuid, record := range s.content() {
+		if record["displayName"] == "registered alone" {
+			found[uuid] = true
+		}
+	}
+	return found
+}
+
+// Calls are lost unwritten, and strangers register with the addresses.
+func TestStrangersAreNeitherOursNorRolledBack(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t, "--faults", "stranger=30", "--seed", "3", "--heal-after", "12")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 31}), 10, "--rate-limit", "0", "--retry-backoff", "1s", "--retry-rounds", "1")
+	m.run(3, 4)
+	m.check()
+	before := s.strangers()
+	if f := m.figures(); len(before) == 0 || f.Records["failed"]+f.Records["unknown"] < len(before) {
+		t.Fatalf("%d strangers, and the records came to %v; want none of them ours", len(before), f.Records)
+	}
+	undone := m.rollback("--yes", "--rate-limit", "0")
+	undone.wait()
+	after := s.strangers()
+	for uuid := range before {
+		if !after[uuid] {
+			t.Errorf("the rollback deleted %s, which is a stranger's:\n%s", uuid, undone.output())
+		}
+	}
+	if left := len(s.content()) - len(after); left > m.figures().Records["unknown"] {
+		t.Errorf("%d records are left that are no stranger's", left)
+	}
+}
+
+// Whatever stands between us and the target, and whatever its clocks show, what it wrote
+// is ours.
+func TestWhatWasWrittenForUsIsOurs(t *testing.T) {
+	for name, flags := range map[string][]string{
+		"a gateway sends requests twice":           {"--faults", "replay=50"},
+		"refused as too large after writing":       {"--faults", "http413-after=30"},
+		"an error after writing":                   {"--faults", "http505-after=30,api501-after=20"},
+		"lost, Date is 0.2 s ahead":                {"--faults", "reset-after=40", "--date-skew", "200ms"},
+		"lost, Date is an hour ahead":              {"--faults", "reset-after=40", "--date-skew", "1h"},
+		"lost, records are stamped an hour behind": {"--faults", "reset-after=40", "--stamp-skew", "-1h"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "lost") {
+				program.Long(t)
+			}
+			t.Parallel()
+			l, s := labWithSandbox(t, append(flags, "--seed", "5", "--heal-after", "16")...)
+			m := l.migration(s, l.users(fakeusers.Options{Records: 120, Seed: 32}), 10, "--rate-limit", "0", "--retry-backoff", "1s").shared()
+			m.run(0)
+			m.check()
+			if f := m.figures(); f.Records["recovered"] == 0 || f.Records["created"]+f.Records["recovered"] != 120 {
+				t.Errorf("the records came to %v; want all 120 ours, some of them recovered", f.Records)
+			}
+		})
 	}
 }

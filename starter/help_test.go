@@ -63,17 +63,11 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 	for _, match := range regexp.MustCompile(`--([a-z][a-z_-]+)`).FindAllSubmatch(text.Bytes(), -1) {
 		documented[string(match[1])] = true
 	}
-	var code int
-	var look func(c *cobra.Command)
-	look = func(c *cobra.Command) {
+	eachCommand(func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if !documented[f.Name] {
 				t.Errorf("%s has --%s, which neither the README nor a page of docs names", c.CommandPath(), f.Name)
 			}
 		})
-		for _, child := range c.Commands() {
-			look(child)
-		}
-	}
-	look(newCommand(io.Discard, io.Discard, &code))
+	})
 }

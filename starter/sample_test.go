@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -96,8 +95,9 @@ func TestSampleTakesAConfiguration(t *testing.T) {
 // All in one style: a phrase without a full stop.
 func TestEveryFlagSaysWhatItIs(t *testing.T) {
 	style := regexp.MustCompile(`^([a-z]|API |CSV |HTTP )\S* ?\S.*[^.\s]$`)
-	var check func(c *cobra.Command)
-	check = func(c *cobra.Command) {
+	commands := 0
+	eachCommand(func(c *cobra.Command) {
+		commands++
 		if c.Short == "" {
 			t.Errorf("%s does not say what it is", c.CommandPath())
 		}
@@ -106,16 +106,10 @@ func TestEveryFlagSaysWhatItIs(t *testing.T) {
 				t.Errorf("%s --%s: %q; want words without a full stop", c.CommandPath(), f.Name, f.Usage)
 			}
 		})
-		for _, sub := range c.Commands() {
-			check(sub)
-		}
+	})
+	if commands < 2 {
+		t.Errorf("%d commands were checked; want the command and its subcommands", commands)
 	}
-	code := 0
-	command := newCommand(io.Discard, io.Discard, &code)
-	if !command.Flags().HasFlags() || !command.HasSubCommands() {
-		t.Fatal("the command has no flags or no subcommands")
-	}
-	check(command)
 }
 
 func TestShellsCompleteTheCommandLine(t *testing.T) {

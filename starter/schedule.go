@@ -4,14 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
+	_ "time/tzdata" // zones by name, also on a system without a database of them
 
 	commonpb "go.temporal.io/api/common/v1"
+	schedulepb "go.temporal.io/api/schedule/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/server/service/worker/scheduler"
 
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
@@ -138,4 +143,112 @@ func listSchedules(ctx context.Context, s *session.Service) ([]scheduleView, err
 	}
 	slices.SortFunc(views, func(a, b scheduleView) int { return strings.Compare(a.ID, b.ID) })
 	return views, nil
+}
+
+// nextTime is the next time as text.
+func (v scheduleView) nextTime() string {
+	if len(v.Next) == 0 {
+		return "unknown"
+	}
+	return clockTime(v.Next[0])
+}
+
+func clockTime(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
+
+// state is the next time, or that the schedule is paused.
+func (v scheduleView) state() string {
+	if v.Paused {
+		return "paused"
+	}
+	return v.nextTime()
+}
+
+func (v scheduleView) text(w io.Writer) error {
+	var times []string
+	for _, t := range v.Next {
+		times = append(times, clockTime(t))
+	}
+	lines := [][2]string{{"schedule", v.ID}, {"takes", v.What}, {"results", v.Schedule.Options.OutputDir}, {"when", v.Cron + " " + v.TimeZone}}
+	if v.Jitter != "0s" {
+		lines = append(lines, [2]string{"jitter", v.Jitter})
+	}
+	if v.Paused {
+		lines = append(lines, [2]string{"state", "paused; starter schedule unpause " + v.ID + " resumes it"})
+	} else {
+		lines = append(lines, [2]string{"state", "active"})
+	}
+	if v.Note != "" {
+		lines = append(lines, [2]string{"note", v.Note})
+	}
+	lines = append(lines, [2]string{"next", strings.Join(times, "\n\t")})
+	if v.Last != nil {
+		lines = append(lines, [2]string{"last run", clockTime(v.Last.At.UTC()) + "  " + v.Last.WorkflowID})
+	}
+	for _, id := range v.Running {
+		lines = append(lines, [2]string{"runs now", id})
+	}
+	lines = append(lines, [2]string{"runs", fmt.Sprintf("%d started, %d missed while no service ran, %d skipped because the previous one still ran", v.Runs, v.Missed, v.Skipped)})
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, l := range lines {
+		fmt.Fprintf(t, "%s\t%s\n", l[0], l[1])
+	}
+	return t.Flush()
+}
+
+func writeSchedules(w io.Writer, views []scheduleView) error {
+	if len(views) == 0 {
+		_, err := fmt.Fprintln(w, "There are no schedules; starter schedule create makes one.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "schedule\twhen\tnext\ttakes\tnote\n")
+	for _, v := range views {
+		fmt.Fprintf(t, "%s\t%s %s\t%s\t%s\t%s\n", v.ID, v.Cron, v.TimeZone, v.state(), v.What, v.Note)
+	}
+	return t.Flush()
+}
+
+// timetable has the times of a schedule, without its jitter.
+type timetable struct {
+	cron, zone string
+	location   *time.Location
+	compiled   *scheduler.CompiledSpec
+}
+
+var cronWords = []string{"@hourly", "@daily", "@weekly", "@monthly", "@yearly"}
+
+// parseTimetable parses cron text by the rules of the Temporal service, which differ from
+// cron in one point: a day of the month and a day of the week must both match if both are
+// restricted.
+func parseTimetable(cron, zone string) (timetable, error) {
+	t := timetable{cron: strings.Join(strings.Fields(cron), " "), zone: zone}
+	if len(strings.Fields(cron)) != 5 && !slices.Contains(cronWords, t.cron) || strings.ContainsAny(cron, "=#") {
+		return t, fmt.Errorf(`--cron is %q; expected minute, hour, day of the month, month and day of the week, as "0 2 * * *" for every night at two, or one of %s`, cron, strings.Join(cronWords, ", "))
+	}
+	var err error
+	if t.location, err = time.LoadLocation(zone); err != nil || zone == "Local" {
+		return t, fmt.Errorf("--time-zone is %q; expected a name of the time zone database, as Europe/Berlin or UTC", zone)
+	}
+	unlimited := func() int { return 0 }
+	t.compiled, err = scheduler.NewSpecBuilder(unlimited, unlimited).NewCompiledSpec(&schedulepb.ScheduleSpec{CronString: []string{t.cron}, TimezoneName: zone})
+	if err != nil {
+		return t, fmt.Errorf("--cron %q: %w", cron, err)
+	}
+	if len(t.next(time.Now(), 1)) == 0 {
+		return t, fmt.Errorf("--cron %q: %w", cron, errors.New("it never occurs; expected a time in the future"))
+	}
+	return t, nil
+}
+
+// next returns the next n times after a time.
+func (t timetable) next(after time.Time, n int) (times []time.Time) {
+	for len(times) < n {
+		next, err := t.compiled.GetNextTime("", after)
+		if err != nil || next.Nominal.IsZero() {
+			break
+		}
+		after = next.Nominal
+		times = append(times, after.In(t.location))
+	}
+	return times
 }

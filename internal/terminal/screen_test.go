@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
@@ -40,5 +41,20 @@ func TestALongLineOfProgressFitsTheTerminal(t *testing.T) {
 	s.Say("said")
 	if got, want := stderr.String(), "ä2345678…\r\x1b[Kshort\r\x1b[Ksaid\n"; got != want {
 		t.Errorf("stderr has %q, want %q", got, want)
+	}
+}
+
+func TestTheMeterTakesTheLastHalfMinute(t *testing.T) {
+	var m Meter
+	now := time.Now()
+	m.Add(now.Add(-40*time.Second), 0)
+	m.Add(now.Add(-20*time.Second), 100)
+	m.Add(now, 200)
+	if got := m.PerSecond(); got < 4.9 || got > 5.1 || len(m.samples) != 2 {
+		t.Errorf("%v a second of %d samples, want 5 of the last 2", got, len(m.samples))
+	}
+	m.Add(now, 3) // another round
+	if got := m.PerSecond(); got != 0 {
+		t.Errorf("%v a second after the first sample of a round, want 0", got)
 	}
 }
