@@ -118,6 +118,16 @@ func (c *caller) write(ctx context.Context, call func(context.Context) error) er
 	})
 }
 
+// change makes one of delta.Calls.
+func (c *caller) change(ctx context.Context, ref identitycloud.Ref, to delta.Change) error {
+	return c.write(ctx, func(ctx context.Context) error {
+		if to.Path == "" {
+			return c.target.Update(ctx, ref, to.After)
+		}
+		return c.target.Replace(ctx, ref, to.Path, to.After)
+	})
+}
+
 // repeatedly makes a call until its outcome is known, up to callTries times.
 func (c *caller) repeatedly(ctx context.Context, call func() error) error {
 	return repeat(ctx, callTries, callBackoff, func(try int) error {

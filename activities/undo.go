@@ -118,7 +118,11 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 		case races == raceTries:
 			return ledger.Failed, keepsChanging, nil
 		}
-		err = b.calls.write(ctx, func(ctx context.Context) error { return b.putBack(ctx, b.ref(entity), left) })
+		next, err := delta.Calls(left)
+		if err != nil {
+			return ledger.Failed, "", err
+		}
+		err = b.calls.change(ctx, b.ref(entity), next[0])
 		done = ledger.Restored
 		if isMismatch(err) {
 			races++
@@ -132,19 +136,6 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 		}
 		calls++
 	}
-}
-
-// putBack makes the next call of a restore.
-func (b *undoing) putBack(ctx context.Context, ref identitycloud.Ref, left []delta.Change) error {
-	values := slices.DeleteFunc(slices.Clone(left), delta.Change.IsPlural)
-	if len(values) == 0 {
-		return b.target.Replace(ctx, ref, left[0].Path, left[0].After)
-	}
-	object, err := delta.Object(values)
-	if err != nil {
-		return err
-	}
-	return b.target.Update(ctx, ref, object)
 }
 
 // reversed are the changes that undo those of an item.

@@ -270,37 +270,25 @@ func (u *updating) find(ctx context.Context) error {
 	return nil
 }
 
-// change makes the changes of a record: values and members of objects in one call, each
-// plural in a call of its own.
+// change makes the changes of a record.
 func (u *updating) change(ctx context.Context, r *update) error {
 	if len(r.changes) == 0 || r.failed != "" {
 		return nil
 	}
-	ref := identitycloud.Ref{UUID: r.entity.UUID}
-	values := slices.DeleteFunc(slices.Clone(r.changes), delta.Change.IsPlural)
-	if len(values) > 0 {
-		object, err := delta.Object(values)
-		if err != nil {
-			return fmt.Errorf("line %d: %w", r.line, err)
-		}
-		err = u.calls.write(ctx, func(ctx context.Context) error { return u.target.Update(ctx, ref, object) })
-		if words, ok := refusalOf(err); ok {
-			r.failed = words
-			return nil
-		}
-		if err != nil {
-			return unreachable(err)
-		}
+	calls, err := delta.Calls(r.changes)
+	if err != nil {
+		return fmt.Errorf("line %d: %w", r.line, err)
 	}
-	for _, c := range r.changes {
-		if !c.IsPlural() {
-			continue
-		}
-		err := u.calls.write(ctx, func(ctx context.Context) error { return u.target.Replace(ctx, ref, c.Path, c.After) })
+	for _, call := range calls {
+		err := u.calls.change(ctx, identitycloud.Ref{UUID: r.entity.UUID}, call)
 		if words, ok := refusalOf(err); ok {
-			r.failed = fmt.Sprintf("%s: %s", c.Path, words)
-			if len(values) > 0 {
-				r.failed += " (other attributes were updated)"
+			switch {
+			case call.Path == "":
+				r.failed = words
+			case calls[0].Path == "":
+				r.failed = fmt.Sprintf("%s: %s (other attributes were updated)", call.Path, words)
+			default:
+				r.failed = fmt.Sprintf("%s: %s", call.Path, words)
 			}
 			return nil
 		}

@@ -39,9 +39,9 @@ type Change struct {
 	Before, After json.RawMessage
 }
 
-// IsPlural reports whether the attribute is a list, which the target replaces as a
+// isPlural reports whether the attribute is a list, which the target replaces as a
 // whole. (Its update would append the elements.)
-func (c Change) IsPlural() bool { return bytes.HasPrefix(c.After, []byte("[")) }
+func (c Change) isPlural() bool { return bytes.HasPrefix(c.After, []byte("[")) }
 
 // Reversed is the change that undoes this one. Elements of lists lose the ids that
 // the target assigned: it refuses these in new elements (code 320).
@@ -49,7 +49,7 @@ func (c Change) Reversed() (Change, error) {
 	back := Change{Path: c.Path, Before: c.After, After: c.Before}
 	if isNull(c.Before) {
 		back.After = null
-		if c.IsPlural() {
+		if c.isPlural() {
 			back.After = json.RawMessage("[]")
 		}
 		return back, nil
@@ -226,11 +226,15 @@ func At(attributes map[string]json.RawMessage, path string) json.RawMessage {
 	return value
 }
 
-// Object returns one JSON object with the values of these changes, nested by path:
-// the content of an update.
-func Object(changes []Change) ([]byte, error) {
+// Calls returns the changes as they are sent, one a call: values and members of objects
+// joined in one object, nested by path and without a path itself, then each plural.
+func Calls(changes []Change) (calls []Change, err error) {
 	root := map[string]any{}
 	for _, c := range changes {
+		if c.isPlural() {
+			calls = append(calls, c)
+			continue
+		}
 		names := strings.Split(c.Path, ".")
 		at := root
 		for _, name := range names[:len(names)-1] {
@@ -243,11 +247,14 @@ func Object(changes []Change) ([]byte, error) {
 		}
 		at[names[len(names)-1]] = c.After
 	}
-	data, err := encode(root)
+	if len(root) == 0 {
+		return calls, nil
+	}
+	object, err := encode(root)
 	if err != nil {
 		return nil, fmt.Errorf("the changes are not JSON: %w", err)
 	}
-	return data, nil
+	return slices.Insert(calls, 0, Change{After: object}), nil
 }
 
 // encode returns JSON in which <, > and & are not escaped.

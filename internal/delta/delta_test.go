@@ -89,15 +89,17 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 	}
 }
 
-func TestAnUpdateIsOneObject(t *testing.T) {
+func TestAnUpdateIsOneObjectAndEachPluralIsReplaced(t *testing.T) {
 	changes := []Change{
 		{Path: "a", After: json.RawMessage(`"<&>"`)},
+		{Path: "list", After: json.RawMessage(`[1]`)},
 		{Path: "o.b", After: json.RawMessage(`null`)},
 		{Path: "o.p.c", After: json.RawMessage(`1.50`)},
 		{Path: "password", After: json.RawMessage(`{"type":"t"}`)},
 	}
-	got, err := Object(changes)
-	if want := `{"a":"<&>","o":{"b":null,"p":{"c":1.50}},"password":{"type":"t"}}`; err != nil || string(got) != want {
+	got, err := Calls(changes)
+	want := []Change{{After: json.RawMessage(`{"a":"<&>","o":{"b":null,"p":{"c":1.50}},"password":{"type":"t"}}`)}, changes[1]}
+	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 }
@@ -126,7 +128,7 @@ func FuzzChanges(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := Object(found); err != nil {
+		if _, err := Calls(found); err != nil {
 			t.Fatalf("%s against %s: %v", want, there, err)
 		}
 		for _, c := range found {
