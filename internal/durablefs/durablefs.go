@@ -94,10 +94,11 @@ func Remove(path string) error {
 // WriteFile writes a file, or replaces it. A reader, or a crash at any moment, sees the old
 // content or the new one.
 func WriteFile(path string, data []byte) error {
-	return replace(path, func(w io.Writer) error {
-		_, err := w.Write(data)
+	tmp := temporaryName(path)
+	if err := writeTemporary(tmp, data); err != nil {
 		return err
-	})
+	}
+	return Rename(tmp, path)
 }
 
 // Swap is WriteFile without fsync, for files that are written often and may be lost in a
@@ -120,10 +121,7 @@ func Swap(path string, data []byte) error {
 // that is exclusive and never shows a partial file.
 func Create(path string, data []byte) error {
 	tmp := temporaryName(path)
-	if err := writeTemporary(tmp, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	}); err != nil {
+	if err := writeTemporary(tmp, data); err != nil {
 		return err
 	}
 	return link(tmp, path)
@@ -335,20 +333,12 @@ func OpenLog(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
 }
 
-func replace(path string, write func(io.Writer) error) error {
-	tmp := temporaryName(path)
-	if err := writeTemporary(tmp, write); err != nil {
-		return err
-	}
-	return Rename(tmp, path)
-}
-
-func writeTemporary(tmp string, write func(io.Writer) error) error {
+func writeTemporary(tmp string, data []byte) error {
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}
-	err = write(f)
+	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -214,7 +214,7 @@ func (c *Client) readRecord(raw json.RawMessage) RecordAnswer {
 // isUnknown reports whether it is unknown what was written after this error of the API, of a call or of a record. A number
 // that is not an API code tells nothing.
 func (c *Client) isUnknown(e *APIError) bool {
-	return e.Code < lowestCode || e.Code > highestCode || c.unknown.API.Contains(e.Code)
+	return e.Code < lowestCode || e.Code > highestCode || c.config.Unknown.API.Contains(e.Code)
 }
 
 // isID reports whether s can be the uuid of a record: one token with a digit in it that is not all zeros. The documentation
@@ -234,8 +234,8 @@ func (c *Client) ask(ctx context.Context, endpoint string, form []byte) (Answer,
 func (c *Client) heard(ctx context.Context, endpoint string, a *Answer) {
 	a.Fault = c.fault(endpoint, *a)
 	c.renewSecret(*a)
-	if c.judged != nil {
-		c.judged(ctx, endpoint, *a)
+	if c.config.Judged != nil {
+		c.config.Judged(ctx, endpoint, *a)
 	}
 }
 
@@ -274,8 +274,8 @@ func (c *Client) judge(r reply) (Answer, object) {
 	if r.header != nil {
 		a.ServerDate, _ = http.ParseTime(r.header.Get("Date"))
 		a.RetryAfter = httponce.RetryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
-		if c.answered != nil && !a.ServerDate.IsZero() {
-			c.answered(a.ServerDate, a.Sent, a.Received)
+		if c.config.Answered != nil && !a.ServerDate.IsZero() {
+			c.config.Answered(a.ServerDate, a.Sent, a.Received)
 		}
 	}
 	if r.err != nil {
@@ -303,7 +303,7 @@ func (c *Client) judge(r reply) (Answer, object) {
 
 	a.Err = &HTTPError{Status: r.status}
 	a.Reason = "http " + strconv.Itoa(r.status)
-	a.NothingWritten = stat != "ok" && r.status >= lowestHTTP && r.status <= highestHTTP && !c.unknown.HTTP.Contains(r.status)
+	a.NothingWritten = stat != "ok" && r.status >= lowestHTTP && r.status <= highestHTTP && !c.config.Unknown.HTTP.Contains(r.status)
 	// 431 is about the header, which a smaller body does not change.
 	blamesRequest := r.status >= 400 && r.status <= 499 && r.status != http.StatusRequestHeaderFieldsTooLarge
 	switch {

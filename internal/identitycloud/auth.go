@@ -47,10 +47,10 @@ func checkCredentials(id, secret string, auth Auth) error {
 
 // renewSecret reads the secret again if an answer refuses the current one.
 func (c *Client) renewSecret(a Answer) {
-	if c.renew == nil || !errors.Is(a.Fault, ErrCredentials) {
+	if c.config.Renew == nil || !errors.Is(a.Fault, ErrCredentials) {
 		return
 	}
-	if secret := c.renew(); checkCredentials(c.clientID, secret, c.auth) == nil {
+	if secret := c.config.Renew(); checkCredentials(c.config.ClientID, secret, c.config.Auth) == nil {
 		c.clientSecret.Store(&secret)
 	}
 }
@@ -58,14 +58,14 @@ func (c *Client) renewSecret(a Answer) {
 // authorize sets the authentication headers of a call with this body, made at this time.
 func (c *Client) authorize(h http.Header, endpoint string, form []byte, at time.Time) {
 	secret := *c.clientSecret.Load()
-	if c.auth == Basic {
-		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.clientID+":"+secret)))
+	if c.config.Auth == Basic {
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.config.ClientID+":"+secret)))
 		return
 	}
 	// The scheme requires this format, not that of RFC 9110, and UTC.
 	date := at.UTC().Format("2006-01-02 15:04:05")
 	h.Set("Date", date)
-	h.Set("Authorization", "Signature "+c.clientID+":"+signature(secret, endpoint, date, form))
+	h.Set("Authorization", "Signature "+c.config.ClientID+":"+signature(secret, endpoint, date, form))
 }
 
 // signature computes the signature of the scheme janrain-signed: over the endpoint, the date and the sorted "key=value"

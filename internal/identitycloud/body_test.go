@@ -48,7 +48,7 @@ func TestBodySizeIsOverheadAndRecords(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		records := make([][]byte, 1+random.IntN(20))
-		sum := MaxBody - Room(c.entityType, c.timeout)
+		sum := MaxBody - Room(c.config.EntityType, c.config.Timeout)
 		for i := range records {
 			records[i] = fmt.Appendf(nil, ` {"n":%d,"s":%q}`, random.Int(), strings.Repeat("é &+%", random.IntN(9)))
 			sum += EncodedSize(records[i])

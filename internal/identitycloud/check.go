@@ -100,7 +100,7 @@ func (c *Client) checkAPI(e *APIError, a Answer) error {
 	case slices.Contains([]int{480, 500, 504, 510, 540}, e.Code):
 		return c.found(ErrBusy, c.host, "try again later", e)
 	}
-	return fmt.Errorf("the API at %s refuses entity.count for the entity type %q: %w%s", c.host, c.entityType, e, words)
+	return fmt.Errorf("the API at %s refuses entity.count for the entity type %q: %w%s", c.host, c.config.EntityType, e, words)
 }
 
 // isCredentials reports whether the error concerns the credentials. 402 is invalid_client_credentials. The vendor's data
@@ -110,20 +110,20 @@ func (c *Client) isCredentials(e *APIError) bool {
 	argument := e.Code >= 100 && e.Code <= 200
 	return e.Code == 402 || e.Code == 431 ||
 		argument && slices.Contains([]string{"client_id", "client_secret"}, e.Argument) ||
-		argument && c.auth == Signature && strings.EqualFold(e.Argument, "date")
+		argument && c.config.Auth == Signature && strings.EqualFold(e.Argument, "date")
 }
 
 // wrongCredentials explains err, of the answer a, to an operator.
 func (c *Client) wrongCredentials(err error, a Answer) error {
 	advice := "check the id and the secret, and that they belong to this address"
-	if c.auth == Signature {
+	if c.config.Auth == Signature {
 		advice += "; calls are signed with the time, and this machine's clock " + clock(a)
 	}
-	return c.found(ErrCredentials, "client "+c.clientID, advice, err)
+	return c.found(ErrCredentials, "client "+c.config.ClientID, advice, err)
 }
 
 func (c *Client) noEntityType(e *APIError) error {
-	return c.found(ErrEntityType, strconv.Quote(c.entityType), "check the name, and that the address is that of the right environment", e)
+	return c.found(ErrEntityType, strconv.Quote(c.config.EntityType), "check the name, and that the address is that of the right environment", e)
 }
 
 // clock describes this machine's clock, compared with the server's.

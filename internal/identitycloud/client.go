@@ -91,20 +91,11 @@ type Config struct {
 
 // Client calls the Entity API. It may be used by many goroutines at once.
 type Client struct {
-	base         string // scheme, host and path prefix, without a slash at the end
-	host         string // for messages
-	clientID     string
-	clientSecret atomic.Pointer[string]
-	renew        func() string
-	auth         Auth
-	entityType   string
-	timeout      time.Duration
-	maxAnswer    int64
-	unknown      UnknownCodes
-	beforeCall   func(ctx context.Context) (func(), error)
-	answered     func(serverDate, sent, received time.Time)
-	judged       func(ctx context.Context, endpoint string, a Answer)
-	slots        chan struct{} // one for each call in flight
+	config       Config                 // completed
+	base         string                 // scheme, host and path prefix, without a slash at the end
+	host         string                 // for messages
+	clientSecret atomic.Pointer[string] // the one that is valid now
+	slots        chan struct{}          // one for each call in flight
 	transport    *http.Transport
 	common       []byte // type_name and timeout, encoded: every body starts with them
 	now          func() time.Time
@@ -123,22 +114,13 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		base:       base.String(),
-		host:       base.Host,
-		clientID:   cfg.ClientID,
-		renew:      cfg.Renew,
-		auth:       cfg.Auth,
-		entityType: cfg.EntityType,
-		timeout:    cfg.Timeout,
-		maxAnswer:  cfg.MaxAnswer,
-		unknown:    cfg.Unknown,
-		beforeCall: cfg.BeforeCall,
-		answered:   cfg.Answered,
-		judged:     cfg.Judged,
-		slots:      make(chan struct{}, cfg.MaxConnections),
-		common:     common(cfg.EntityType, cfg.Timeout),
-		now:        time.Now,
-		transport:  httponce.NewTransport(cfg.Timeout, cfg.MaxConnections),
+		config:    cfg,
+		base:      base.String(),
+		host:      base.Host,
+		slots:     make(chan struct{}, cfg.MaxConnections),
+		common:    common(cfg.EntityType, cfg.Timeout),
+		now:       time.Now,
+		transport: httponce.NewTransport(cfg.Timeout, cfg.MaxConnections),
 	}
 	c.clientSecret.Store(&cfg.ClientSecret)
 	return c, nil
@@ -196,8 +178,8 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
 	case <-ctx.Done():
 		return reply{notSent: context.Cause(ctx)}
 	}
-	if c.beforeCall != nil {
-		release, err := c.beforeCall(ctx)
+	if c.config.BeforeCall != nil {
+		release, err := c.config.BeforeCall(ctx)
 		if err != nil {
 			return reply{notSent: err}
 		}
@@ -214,7 +196,7 @@ func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
 // send sends the request and reads the whole answer. The timeout starts here.
 func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r reply) {
 	r.sent = c.now()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+endpoint, nil)
 	if err != nil {
@@ -237,7 +219,7 @@ func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r repl
 	}
 	defer resp.Body.Close()
 	r.status, r.header = resp.StatusCode, resp.Header
-	r.body, err = io.ReadAll(io.LimitReader(resp.Body, c.maxAnswer+1))
+	r.body, err = io.ReadAll(io.LimitReader(resp.Body, c.config.MaxAnswer+1))
 	r.received = c.now()
 	var corrupt flate.CorruptInputError
 	switch {
@@ -245,7 +227,7 @@ func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r repl
 		r.err = &NoAnswerError{Reason: "bad gzip", Status: r.status}
 	case err != nil:
 		r.err = &NoAnswerError{Reason: httponce.Reason(ctx, err, "cut short"), Status: r.status, cause: httponce.SafeCause(err)}
-	case int64(len(r.body)) > c.maxAnswer:
+	case int64(len(r.body)) > c.config.MaxAnswer:
 		r.err = &NoAnswerError{Reason: "answer too long", Status: r.status}
 	}
 	return r

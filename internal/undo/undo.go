@@ -158,7 +158,7 @@ func Read(folder string, batch int) (Files, error) {
 	}
 	var files Files
 	for _, n := range names {
-		if of, _, ok := parseName(n); !ok || of != batch {
+		if of, ok := parseName(n); !ok || of != batch {
 			continue
 		}
 		f, err := readFile(store.Join(dir, n))
@@ -184,7 +184,7 @@ func Batches(folder string) ([]int, error) {
 			return nil, err
 		}
 		for _, n := range names {
-			if batch, _, ok := parseName(n); ok {
+			if batch, ok := parseName(n); ok {
 				batches = append(batches, batch)
 			}
 		}
@@ -272,17 +272,18 @@ func name(batch, round int) string {
 	return fmt.Sprintf("%08d-%d.json", batch, round)
 }
 
-func parseName(file string) (batch, round int, ok bool) {
+// parseName gives the batch in the name of a file.
+func parseName(file string) (batch int, ok bool) {
 	stem, ok := strings.CutSuffix(file, ".json")
 	if !ok {
-		return 0, 0, false
+		return 0, false
 	}
-	first, second, later := strings.Cut(stem, "-")
+	first, round, later := strings.Cut(stem, "-")
 	batch, err := strconv.Atoi(first)
 	if err == nil && later {
-		round, err = strconv.Atoi(second)
+		_, err = strconv.Atoi(round)
 	}
-	return batch, round, err == nil
+	return batch, err == nil
 }
 
 func seal(data []byte, recipient age.Recipient) (string, error) {

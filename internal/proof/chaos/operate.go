@@ -106,7 +106,7 @@ func (e *episode) operate(ev event) {
 	case orderPause:
 		e.pauseFor(ev.lasts)
 	case orderSet:
-		if _, ok := e.order(verb, set); !ok {
+		if !e.order(verb, set) {
 			return
 		}
 		if text, ok := strings.CutPrefix(set, "rate="); ok {
@@ -124,7 +124,7 @@ func (e *episode) operate(ev event) {
 // pauseFor pauses the migration for a while, if it is not paused already.
 func (e *episode) pauseFor(d time.Duration) {
 	e.pausing(1)
-	_, ok := e.order(orderPause)
+	ok := e.order(orderPause)
 	if ok {
 		e.holds(span{from: time.Now(), paused: true})
 		e.sleep(d)
@@ -163,10 +163,10 @@ func (e *episode) lift(verb string) {
 
 // order runs an order, and reports whether it was carried out. It may be refused,
 // and nothing may be running.
-func (e *episode) order(verb string, set ...string) (*process, bool) {
+func (e *episode) order(verb string, set ...string) bool {
 	select {
 	case <-e.over:
-		return nil, false
+		return false
 	default:
 	}
 	if verb == "resume" || verb == orderSet {
@@ -174,7 +174,7 @@ func (e *episode) order(verb string, set ...string) (*process, bool) {
 	}
 	p, err := e.operator(verb, append([]string{"--latest", "--reason", "chaos"}, set...)...)
 	if err != nil {
-		return nil, false
+		return false
 	}
 	done := p.code() == migration.ExitDone
 	e.count.add(func(f *figures) {
@@ -187,7 +187,7 @@ func (e *episode) order(verb string, set ...string) (*process, bool) {
 	if !done {
 		e.say("%s was not carried out: %s", p.name, lastLines(p.errors(), 1))
 	}
-	return p, done
+	return done
 }
 
 // operatorTimeout is after what time a command of an operator hangs. One that
