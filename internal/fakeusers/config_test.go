@@ -148,9 +148,7 @@ func TestAConfigurationIsRefusedWithItsReason(t *testing.T) {
 // Of any configuration that is accepted come files with a value for each column.
 func FuzzParseConfig(f *testing.F) {
 	text, err := os.ReadFile("testdata/sample_config.json")
-	if err != nil {
-		f.Fatal(err)
-	}
+	must(f, err)
 	f.Add(text)
 	f.Add([]byte(`{"sample": {"separator": "a", "fields": [{"name": "a", "type": "string", "required": 0, "format": "a\n\"{index}"}]}}`))
 	f.Add([]byte(`{"sample": {"separator": "\t", "fields": [{"name": " ", "type": "boolean", "required": 0}]}}`))

@@ -237,9 +237,7 @@ func FuzzMappedJSONIsValid(f *testing.F) {
 	names := []string{"a", "b", "c", "d", "e", "f", "g"}
 	var rules []*Records // one attribute each, so that one that fails does not hide the others
 	whole, err := compile(f, everything, names...)
-	if err != nil {
-		f.Fatal(err)
-	}
+	must(f, err)
 	var one func(o *object)
 	one = func(o *object) {
 		for _, m := range o.members {

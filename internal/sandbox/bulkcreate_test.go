@@ -160,16 +160,14 @@ func TestConcurrentCallsCreateAnEmailOnce(t *testing.T) {
 	server, c := start(t, Options{})
 	var wg sync.WaitGroup
 	for caller := range callers {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for i := range emails {
 				record := fmt.Sprintf(`[{"email":"%d@x.org","by":%d}]`, (i+caller*7)%emails, caller)
 				if _, _, body, err := c.send("entity.bulkCreate", params{"type_name": "user", "all_attributes": record}); err != nil {
 					t.Errorf("%v: %s", err, body)
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	if got := c.total(); got != emails {

@@ -185,9 +185,7 @@ func loadUntilKilled(t *testing.T, stateDir string, round int) map[string]string
 	var calls atomic.Int64
 	var wg sync.WaitGroup
 	for worker := range 4 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for n := 0; ; n++ {
 				emails := []string{}
 				for i := range 10 {
@@ -212,7 +210,7 @@ func loadUntilKilled(t *testing.T, stateDir string, round int) map[string]string
 				}
 				calls.Add(1)
 			}
-		}()
+		})
 	}
 	waitFor(t, "calls are answered", func() bool { return calls.Load() >= 25 })
 	process.Process.Kill()
@@ -233,9 +231,7 @@ func TestGroupsKeepTheirOrder(t *testing.T) {
 	must(t, err)
 	var wg sync.WaitGroup
 	for writer := range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			for n := range 50 {
 				call := newCall(bulkCreateEndpoint, int64(writer*1000+n), time.Now())
 				call.TypeName = "user"
@@ -252,7 +248,7 @@ func TestGroupsKeepTheirOrder(t *testing.T) {
 					}
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	must(t, e.log.close())
