@@ -305,7 +305,7 @@ func (r *rule) finish() appendValue {
 		fallback = *r.fallback
 	}
 	return func(dst []byte, value string) ([]byte, error) {
-		if value == "" || r.blankIsEmpty && isBlank(value) {
+		if r.isEmpty(value) {
 			if fallback == "" {
 				return r.appendEmpty(dst), nil
 			}

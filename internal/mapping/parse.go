@@ -108,11 +108,7 @@ func (p *parser) refuseAliases(n *yaml.Node) {
 
 // keys reads a YAML mapping with known keys.
 func (p *parser) keys(n *yaml.Node, what string, known map[string]func(*yaml.Node)) {
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(known))
 	p.pairs(n, what, func(key *yaml.Node, name string, value *yaml.Node) {
 		read, ok := known[name]
 		if !ok {

@@ -421,8 +421,7 @@ var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
 // quote writes a name as YAML does: as it is, or in double quotes with Go's escapes, which are YAML's too.
 func quote(name string) string {
-	switch {
-	case plainName.MatchString(name) && !slices.Contains([]string{"null", "Null", "NULL", "true", "false"}, name):
+	if plainName.MatchString(name) && !slices.Contains([]string{"null", "Null", "NULL", "true", "false"}, name) {
 		return name
 	}
 	return strconv.QuoteToGraphic(name)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -136,16 +137,9 @@ func (t *table) learn(paths []string) []string {
 // visible returns the last id that was created no later than the moment.
 func (t *table) visible(moment time.Time) int64 {
 	limit := moment.UnixMicro()
-	first, behind := int64(1), t.length+1 // entities are created in the order of their ids
-	for first < behind {
-		middle := (first + behind) / 2
-		if t.pages[(middle-1)/pageSize][(middle-1)%pageSize].written <= limit {
-			first = middle + 1
-		} else {
-			behind = middle
-		}
-	}
-	return first - 1
+	return int64(sort.Search(int(t.length), func(i int) bool { // entities are created in the order of their ids
+		return t.pages[i/pageSize][i%pageSize].written > limit
+	}))
 }
 
 // newUUID makes a random uuid that has the entity's id within it, so that no index over uuids is needed: its last
