@@ -13,7 +13,6 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
 
@@ -242,9 +241,7 @@ func TestARunThatStillInspectsIsSealedByALaterOne(t *testing.T) {
 		t.Errorf("sealed: %v, %v; want it sealed", sealed, err)
 	}
 	r.writeInput(people(2))
-	if input.Spec.SHA256, _, err = source.Digest(t.Context(), r.spec.DataFile); err != nil {
-		t.Fatal(err)
-	}
+	input.Spec.SHA256 = digestOf(t, r.spec.DataFile)
 	_, err = run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, input)
 	expectType(t, err, Refused, false, errRunOver.Error())
 	if _, err := r.spec.Folder.Spec(); !errors.Is(err, migration.ErrAbsent) {

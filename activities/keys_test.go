@@ -10,7 +10,6 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/config"
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
@@ -24,9 +23,7 @@ const some = "email,givenName\na1@example.com,a\n,B\na3@example.com,c\n\"\u200b 
 // written is how many accounts there are with each of these names.
 func (r *rig) written(names string) (counts []int) {
 	r.t.Helper()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	noError(r.t, err)
-	found, err := c.FindEntities(r.t.Context(), "givenName", strings.Split(names, ""))
+	found, err := r.client().FindEntities(r.t.Context(), "givenName", strings.Split(names, ""))
 	noError(r.t, err)
 	counts = make([]int, len(names))
 	for _, e := range found {

@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"errors"
-	"maps"
 	"time"
 
 	"durable-dataload/internal/evidence"
@@ -239,24 +238,12 @@ func (l *loading) result(o ledger.Outcomes) BatchResult {
 
 func (r BatchResult) plus(other BatchResult) BatchResult {
 	r.Add(other.Counts)
-	r.Errors = sumOf(r.Errors, other.Errors)
+	ledger.AddClasses(&r.Errors, other.Errors)
 	r.Unsent = r.Unsent || other.Unsent
 	if r.Reason == "" || other.Reason != "" && other.Unknown > 0 {
 		r.Reason = other.Reason
 	}
 	return r
-}
-
-// sumOf adds numbers by class.
-func sumOf(a, b map[string]int) map[string]int {
-	if len(a) == 0 {
-		return b
-	}
-	sum := maps.Clone(a)
-	for class, n := range b {
-		sum[class] += n
-	}
-	return sum
 }
 
 // SettleBatch decides what a LoadBatch that died has left undecided: a part that was

@@ -89,7 +89,7 @@ func (m *migrationRun) planBatches(ctx context.Context, in PlanInput) (plan Plan
 		}
 		if l.status == ledger.Settled {
 			plan.Settled.Add(l.counts)
-			plan.Errors = sumOf(plan.Errors, l.errors)
+			ledger.AddClasses(&plan.Errors, l.errors)
 		} else {
 			plan.Batches = append(plan.Batches, l.PlannedBatch)
 		}

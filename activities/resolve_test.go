@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +17,7 @@ import (
 // retry round, of which none is.
 func lostOnce(r *rig, lost ...int) {
 	r.t.Helper()
-	r.lose = func(send int) bool {
-		for _, n := range lost {
-			if send == n {
-				return true
-			}
-		}
-		return false
-	}
+	r.lose = func(send int) bool { return slices.Contains(lost, send) }
 	r.loadAll(0)
 	r.lose = nil
 	r.retryFile(1)
@@ -152,16 +146,7 @@ func TestWhatCannotBeSeenYetStaysOpen(t *testing.T) {
 	hidden := true
 	r := inspected(t, people(4), batchSize(2))
 	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
-		if !hidden {
-			return found, err
-		}
-		var seen []identitycloud.Entity
-		for _, f := range found {
-			if f.Text("email") != "a2@example.com" {
-				seen = append(seen, f)
-			}
-		}
-		return seen, err
+		return slices.DeleteFunc(found, func(e identitycloud.Entity) bool { return hidden && e.Text("email") == "a2@example.com" }), err
 	}
 	lostOnce(r, 1, 2)
 	// Batch 1 stays open as a whole, batch 2 is decided.
@@ -320,9 +305,7 @@ func TestALookUpThatWasNotPermittedCanBeRepeated(t *testing.T) {
 	if want := (migration.Counts{Total: 3, Recovered: 2, Failed: 1}); resumed.Records != want || resumed.Files.Unresolved != nil {
 		t.Errorf("%+v, want %+v", resumed, want)
 	}
-	for _, name := range r.names() {
-		if name == *ended.Files.Unresolved {
-			t.Errorf("%s is there still", name)
-		}
+	if slices.Contains(r.names(), *ended.Files.Unresolved) {
+		t.Errorf("%s is there still", *ended.Files.Unresolved)
 	}
 }

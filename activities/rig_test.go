@@ -112,9 +112,7 @@ func newRig(t *testing.T, input string, options ...option) *rig {
 	}
 	r.writeInput(input)
 	var err error
-	if r.spec.SHA256, _, err = source.Digest(t.Context(), r.spec.DataFile); err != nil {
-		t.Fatal(err)
-	}
+	r.spec.SHA256 = digestOf(t, r.spec.DataFile)
 	if r.sandbox, err = sandbox.Start(server); err != nil {
 		t.Fatal(err)
 	}
@@ -161,6 +159,13 @@ func (r *rig) restart() {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		return target{c, r}, err
 	}, slog.New(slog.DiscardHandler))
+}
+
+func digestOf(t *testing.T, path string) string {
+	t.Helper()
+	digest, _, err := source.Digest(t.Context(), path)
+	noError(t, err)
+	return digest
 }
 
 func (r *rig) writeInput(input string) {
@@ -423,6 +428,14 @@ func (r *rig) uuids() map[string]string {
 	return uuids
 }
 
+// client is another client of the sandbox.
+func (r *rig) client() *identitycloud.Client {
+	r.t.Helper()
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
+	noError(r.t, err)
+	return c
+}
+
 // stranger creates a record in the sandbox that was there long before the migration.
 func (r *rig) stranger(record string) {
 	r.t.Helper()
@@ -435,8 +448,7 @@ func (r *rig) stranger(record string) {
 // registers creates a record in the sandbox, now.
 func (r *rig) registers(record string) {
 	r.t.Helper()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	noError(r.t, err)
+	c := r.client()
 	body, err := c.NewBody([][]byte{[]byte(record)})
 	noError(r.t, err)
 	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered || a.Records[0].Err != nil {
@@ -447,9 +459,7 @@ func (r *rig) registers(record string) {
 // entity gives a record of the sandbox.
 func (r *rig) entity(email string) map[string]any {
 	r.t.Helper()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	noError(r.t, err)
-	e, err := c.View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
+	e, err := r.client().View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
 	noError(r.t, err)
 	all := map[string]any{}
 	for name, raw := range e.Attributes {

@@ -10,7 +10,6 @@ import (
 	"filippo.io/age"
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
@@ -70,13 +69,6 @@ func (r *rig) verify(round int) migration.RollbackCounts {
 func (r *rig) writeRollback(round int) migration.RollbackSummary {
 	r.t.Helper()
 	return must[migration.RollbackSummary](r, r.acts.WriteRollback, RollbackArtifactsInput{Run: r.run, Round: round, FinishedAt: now.Add(time.Hour)})
-}
-
-func (r *rig) client() *identitycloud.Client {
-	r.t.Helper()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
-	noError(r.t, err)
-	return c
 }
 
 // edit changes a record as another client would.

@@ -15,7 +15,7 @@ import (
 // A rollback goes over its items in rounds. Round 0 has all of them; a later round has
 // those that the earlier ones have not attempted, or that failed in them. The ledger has an
 // entry for each batch of items and round, decided once, as that of a migration: Claim says
-// that the batch was begun, Decide what became of its items, and DecideVerified what was
+// that the batch was begun, Decide ByCall what became of its items, and ByReview what was
 // found when they were read again.
 
 // RollbackBegun is the work of a rollback.
@@ -88,10 +88,7 @@ func (o *rollbackRun) after(ctx context.Context, round, batch int) (known []ledg
 	if err != nil {
 		return nil, err
 	}
-	known = make([]ledger.Record, b.Records)
-	for i := range known {
-		known[i].Outcome = ledger.None
-	}
+	known = slices.Repeat([]ledger.Record{{Outcome: ledger.None}}, b.Records)
 	for r := range round + 1 {
 		decided, _, _, err := o.ledger.Round(ctx, r, batch, b.Records)
 		if err != nil {

@@ -14,7 +14,6 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
-	"durable-dataload/internal/store"
 )
 
 // server changes the sandbox.
@@ -212,10 +211,7 @@ func (r *rig) beside(key, input string) *rig {
 	other.spec.ID = "migration-others.csv-" + key
 	other.spec.DataFile = strings.Replace(r.spec.DataFile, "users.csv", key+".csv", 1)
 	other.writeInput(input)
-	var err error
-	if other.spec.SHA256, err = digestOf(r.t, other.spec.DataFile); err != nil {
-		r.t.Fatal(err)
-	}
+	other.spec.SHA256 = digestOf(r.t, other.spec.DataFile)
 	other.spec.Folder = migration.In(r.run.Folder.Work(), key)
 	other.run = Run{Folder: other.spec.Folder.RunFolder, ID: "run-1"}
 	other.restart()
@@ -263,11 +259,7 @@ func TestTwoMigrationsThatRecoverAtOnceDoNotBothGetARecord(t *testing.T) {
 	b.loadUnresolved()
 	var wait sync.WaitGroup
 	for _, r := range []*rig{a, b} {
-		wait.Add(1)
-		go func() {
-			defer wait.Done()
-			r.resolve(0, true)
-		}()
+		wait.Go(func() { r.resolve(0, true) })
 	}
 	wait.Wait()
 	owner := map[string]string{}
@@ -390,13 +382,4 @@ func TestARollbackLeavesAStrangerAlone(t *testing.T) {
 	if s := r.writeRollback(0); s.Reasons[anotherKey] != 1 {
 		t.Errorf("the reasons are %v, want %q", s.Reasons, anotherKey)
 	}
-}
-
-func digestOf(t *testing.T, path string) (string, error) {
-	t.Helper()
-	data, err := store.Read(path)
-	if err != nil {
-		return "", err
-	}
-	return migration.MappingDigest(data), nil
 }

@@ -109,7 +109,7 @@ func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, is
 	}
 	l.total = plan.Total
 	l.loaded.Add(plan.Settled)
-	addErrors(&l.in.Errors, plan.Errors)
+	ledger.AddClasses(&l.in.Errors, plan.Errors)
 	l.in.FailedBefore += l.failedOf(plan.Settled)
 	l.batches += plan.After - l.in.After - len(plan.Batches)
 	l.in.After = plan.After
@@ -167,7 +167,7 @@ func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
 	if r.Calls > 0 {
 		l.called = workflow.Now(ctx)
 	}
-	addErrors(&l.in.Errors, r.Errors)
+	ledger.AddClasses(&l.in.Errors, r.Errors)
 	l.checkFailed(ctx)
 	l.show(ctx)
 	if l.in.Notify {

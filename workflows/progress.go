@@ -235,21 +235,9 @@ func (p *Progress) merge(retry Progress) {
 
 // errorsOf adds up failed and unknown records.
 func errorsOf(r activities.Reasons) (sum map[string]int) {
-	addErrors(&sum, r.Failed)
-	addErrors(&sum, r.Unknown)
+	ledger.AddClasses(&sum, r.Failed)
+	ledger.AddClasses(&sum, r.Unknown)
 	return sum
-}
-
-// addErrors adds numbers of records by class. The order does not matter.
-//
-//workflowcheck:ignore
-func addErrors(sum *map[string]int, more map[string]int) {
-	if *sum == nil && len(more) > 0 {
-		*sum = map[string]int{}
-	}
-	for class, n := range more { // sums do not depend on the order
-		(*sum)[class] += n
-	}
 }
 
 // Summary describes a migration in a list of workflows.

@@ -11,6 +11,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -160,7 +161,7 @@ func (r *retryRun) load(ctx workflow.Context, file migration.RetryFile) (LoadRes
 	r.in.Progress.Children = nil
 	r.in.Progress.endRound(r.in.Round, result.Counts)
 	r.in.Progress.Errors = maps.Clone(r.failed)
-	addErrors(&r.in.Progress.Errors, result.Errors)
+	ledger.AddClasses(&r.in.Progress.Errors, result.Errors)
 	r.in.Progress.show(ctx)
 	return result, err
 }

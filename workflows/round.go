@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -118,7 +119,7 @@ func (r round) load(ctx workflow.Context) (LoadResult, error) {
 
 func (r *LoadResult) add(part LoadResult) {
 	r.Counts.Add(part.Counts)
-	addErrors(&r.Errors, part.Errors)
+	ledger.AddClasses(&r.Errors, part.Errors)
 	r.Stopped = r.Stopped || part.Stopped
 	r.TooManyFailed = r.TooManyFailed || part.TooManyFailed
 	if r.Halted == "" {

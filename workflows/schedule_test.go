@@ -249,23 +249,24 @@ func TestARunWithoutFilesEndsAtOnce(t *testing.T) {
 }
 
 // The child is the real one here: it depends on which of its activities refused.
-func TestARefusedFileDoesNotStopTheNext(t *testing.T) {
-	refused := temporal.NewNonRetryableApplicationError("a.csv, line 3: not UTF-8", activities.Refused, nil)
-	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
-	s := newScheduled(t, f, nil)
-	s.fake.inspect = func() error {
-		if s.fake.count("InspectSource") == 1 {
-			return refused
+func TestARefusedOrDamagedFileDoesNotStopTheNext(t *testing.T) {
+	for kind, reason := range map[string]string{activities.Refused: "a.csv, line 3: not UTF-8", activities.Damaged: "spec.json is damaged"} {
+		f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
+		s := newScheduled(t, f, nil)
+		s.fake.inspect = func() error {
+			if s.fake.count("InspectSource") == 1 {
+				return temporal.NewNonRetryableApplicationError(reason, kind, nil)
+			}
+			return nil
 		}
-		return nil
+		so, err := s.run()
+		if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		expect(t, kind+": results", results(so), []string{"a.csv refused", "b.csv migrated"})
+		expect(t, kind+": moved", f.moved, []string{"failed/a.csv", "done/b.csv"})
+		expect(t, kind+": reason", so.Files[0].Reason, reason)
 	}
-	so, err := s.run()
-	if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
-		t.Error(err)
-	}
-	expect(t, "results", results(so), []string{"a.csv refused", "b.csv migrated"})
-	expect(t, "moved", f.moved, []string{"failed/a.csv", "done/b.csv"})
-	expect(t, "reason", so.Files[0].Reason, "a.csv, line 3: not UTF-8")
 }
 
 func TestAFileThatCannotBePreparedIsReportedAndTheNextIsMigrated(t *testing.T) {
@@ -279,22 +280,6 @@ func TestAFileThatCannotBePreparedIsReportedAndTheNextIsMigrated(t *testing.T) {
 	expect(t, "results", results(so), []string{"\uFFFD.csv refused", "b.csv refused", "c.csv migrated"})
 	expect(t, "moved", f.moved, []string{"failed/b.csv", "done/c.csv"})
 	expect(t, "reason", so.Files[0].Reason, found.Files[0].Problem)
-}
-
-func TestADamagedMigrationDoesNotStopTheNextFile(t *testing.T) {
-	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
-	s := newScheduled(t, f, nil)
-	s.fake.inspect = func() error {
-		if s.fake.count("InspectSource") == 1 {
-			return temporal.NewNonRetryableApplicationError("spec.json is damaged", activities.Damaged, nil)
-		}
-		return nil
-	}
-	so, err := s.run()
-	if err := isFilesLeft(err, "a.csv (refused)"); err != nil {
-		t.Error(err)
-	}
-	expect(t, "results", results(so), []string{"a.csv refused", "b.csv migrated"})
 }
 
 func TestTroubleWithTheTargetLeavesTheFiles(t *testing.T) {

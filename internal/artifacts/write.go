@@ -32,7 +32,6 @@ type Record struct {
 // Set are the files of one migration being written. Commit counts their records, and then
 // gives all of them their names.
 type Set struct {
-	dir     string
 	files   migration.Files
 	success *table
 	fail    *table
@@ -63,8 +62,8 @@ type Options struct {
 }
 
 // NewSet starts to write.
-func NewSet(o Options) (*Set, error) {
-	s := &Set{dir: o.Dir, files: migration.Files{
+func NewSet(o Options) (_ *Set, err error) {
+	s := &Set{files: migration.Files{
 		Success:     Name("success", o.Stamp, "csv"),
 		Fail:        FailName(o.Stamp),
 		FailRecords: Name("fail_records", o.Stamp, "csv"),
@@ -74,36 +73,34 @@ func NewSet(o Options) (*Set, error) {
 	if s.files.Retry == nil {
 		s.files.Retry = []string{}
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			s.Discard()
+		}
+	}()
 	if s.success, err = newTable(store.Join(o.Dir, s.files.Success), "batch", "line", "uuid", "email", "round", "how"); err != nil {
 		return nil, err
 	}
 	if s.fail, err = newTable(store.Join(o.Dir, s.files.Fail), failColumns...); err != nil {
-		s.Discard()
 		return nil, err
 	}
 	if s.failed, err = newRawFile(store.Join(o.Dir, s.files.FailRecords), o.Header); err != nil {
-		s.Discard()
 		return nil, err
 	}
 	if o.Updates != "" {
 		success, fail := Name("update_success", o.Stamp, "csv"), Name("update_fail", o.Stamp, "csv")
 		s.files.UpdateSuccess, s.files.UpdateFail = &success, &fail
 		if s.updates, err = newTable(store.Join(o.Dir, success), "batch", "line", o.Updates, "how"); err != nil {
-			s.Discard()
 			return nil, err
 		}
 		if s.unfit, err = newTable(store.Join(o.Dir, fail), failColumns...); err != nil {
-			s.Discard()
 			return nil, err
 		}
 	}
 	if s.unknown, err = newRawFile(store.Join(o.Dir, o.Unresolved), o.Header); err != nil {
-		s.Discard()
 		return nil, err
 	}
 	if s.remain, err = newRawFile(store.Join(o.Dir, Name("remaining", o.Stamp, "csv")), o.Header); err != nil {
-		s.Discard()
 		return nil, err
 	}
 	s.reasons = newReasons(o.Header)

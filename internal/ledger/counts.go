@@ -13,6 +13,18 @@ func AddFields[T any](sum *T, counts T) {
 	}
 }
 
+// AddClasses adds numbers of records by class of reason to sum. The order does not matter.
+//
+//workflowcheck:ignore
+func AddClasses(sum *map[string]int, more map[string]int) {
+	if *sum == nil && len(more) > 0 {
+		*sum = map[string]int{}
+	}
+	for class, n := range more {
+		(*sum)[class] += n
+	}
+}
+
 // Counts are numbers of records by outcome, and of calls made.
 type Counts struct {
 	Created   int `json:"created"`
@@ -91,7 +103,7 @@ func (u *Updates) Add(other Updates) { AddFields(u, other) }
 // Records is the number of records counted.
 func (u Updates) Records() int { return u.Updated + u.Unchanged + u.Failed }
 
-// Updates counts the records of an entry that DecideUpdate wrote.
+// Updates counts the records of an entry of kind ByUpdate.
 func (o Outcomes) Updates() Updates {
 	var u Updates
 	for i := range len(o.Letters) {

@@ -56,17 +56,14 @@ func (r Record) MayBeSent(keyless bool) bool {
 // round 0, those that may be sent after the earlier rounds in a later one.
 // keyless selects those, from 0, that the target would not refuse as duplicates.
 func (l *Ledger) InRound(ctx context.Context, round, batch, n int, keyless func(i int) bool) ([]bool, error) {
-	in := make([]bool, n)
 	if round == 0 {
-		for i := range in {
-			in[i] = true
-		}
-		return in, nil
+		return slices.Repeat([]bool{true}, n), nil
 	}
 	records, err := l.After(ctx, round-1, batch, n)
 	if err != nil {
 		return nil, err
 	}
+	in := make([]bool, n)
 	for i, r := range records {
 		in[i] = r.MayBeSent(keyless(i))
 	}
@@ -78,10 +75,7 @@ func (l *Ledger) InRound(ctx context.Context, round, batch, n int, keyless func(
 // is not resolved yet is unknown. A duplicate that was updated since has the result
 // of its update.
 func (l *Ledger) After(ctx context.Context, round, batch, n int) ([]Record, error) {
-	records := make([]Record, n)
-	for i := range records {
-		records[i].Outcome = None
-	}
+	records := slices.Repeat([]Record{{Outcome: None}}, n)
 	for r := range round + 1 {
 		found, err := l.round(ctx, Key{Round: r, Batch: batch}, n)
 		if err != nil {
@@ -134,10 +128,7 @@ func hasDuplicate(records []Record) bool {
 
 // round returns the outcomes of one round.
 func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
-	records := make([]Record, n)
-	for i := range records {
-		records[i].Outcome = None
-	}
+	records := slices.Repeat([]Record{{Outcome: None}}, n)
 	if _, err := l.walk(ctx, key, func(o Outcomes) error { return overlay(records, o, key.Round) }); err != nil {
 		return nil, err
 	}
@@ -160,10 +151,7 @@ func (l *Ledger) round(ctx context.Context, key Key, n int) ([]Record, error) {
 // Round returns the unresolved outcomes of the calls of one round, and the progress
 // of the batch.
 func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Counts, Status, error) {
-	records := make([]Record, n)
-	for i := range records {
-		records[i].Outcome = None
-	}
+	records := slices.Repeat([]Record{{Outcome: None}}, n)
 	var counts Counts
 	status, err := l.walk(ctx, Key{Round: round, Batch: batch}, func(o Outcomes) error {
 		counts.Add(o.Counts())

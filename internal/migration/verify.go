@@ -185,8 +185,8 @@ type VerifyResult struct {
 // Add adds other to r.
 func (r *VerifyResult) Add(other VerifyResult) {
 	r.VerifyCounts.Add(other.VerifyCounts)
-	r.Attributes = sum(r.Attributes, other.Attributes)
-	r.NotCompared = sum(r.NotCompared, other.NotCompared)
+	ledger.AddClasses(&r.Attributes, other.Attributes)
+	ledger.AddClasses(&r.NotCompared, other.NotCompared)
 	r.Note(other.First...)
 }
 
@@ -200,19 +200,6 @@ func (r *VerifyResult) Note(differences ...Difference) {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Attribute, b.Attribute))
 	})
 	r.First = slices.Clip(all[:min(len(all), firstDifferences)])
-}
-
-// sum adds what is in more to it. The order does not matter.
-//
-//workflowcheck:ignore
-func sum(a, b map[string]int) map[string]int {
-	if a == nil {
-		return maps.Clone(b)
-	}
-	for name, n := range b {
-		a[name] += n
-	}
-	return a
 }
 
 // IsAsItShouldBe reports whether every record that was to be read back is in the target as the

@@ -173,27 +173,19 @@ func (t *Tally) count(r ledger.Record, delta bool) {
 }
 
 func (t *Tally) add(other Tally) {
-	a, b := &t.Records, other.Records
-	a.Total, a.Created, a.Recovered, a.Updated = a.Total+b.Total, a.Created+b.Created, a.Recovered+b.Recovered, a.Updated+b.Updated
-	a.Failed, a.Unknown, a.Remaining = a.Failed+b.Failed, a.Unknown+b.Unknown, a.Remaining+b.Remaining
+	ledger.AddFields(&t.Records, other.Records)
 	for i, r := range other.Rounds {
 		t.Rounds[i].Add(r.Counts)
 		t.Rounds[i].Recovered += r.Recovered
 	}
-	addTo(t.Failed, other.Failed)
-	addTo(t.Unknown, other.Unknown)
-}
-
-func addTo(sum, more map[string]int) {
-	for class, n := range more {
-		sum[class] += n
-	}
+	ledger.AddClasses(&t.Failed, other.Failed)
+	ledger.AddClasses(&t.Unknown, other.Unknown)
 }
 
 // Errors are the numbers of failed and unknown records by class of reason.
 func (t Tally) Errors() map[string]int {
 	sum := maps.Clone(t.Failed)
-	addTo(sum, t.Unknown)
+	ledger.AddClasses(&sum, t.Unknown)
 	return sum
 }
 
