@@ -62,7 +62,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			if r.identities, err = undo.ReadIdentities(o.identity); err != nil {
 				return fmt.Errorf("cannot use --undo-identity: %w", err)
 			}
-			if r.subject, err = o.subject(command.Flags()); err != nil {
+			if r.Migration, err = o.subject(command.Flags()); err != nil {
 				return err
 			}
 			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
@@ -126,18 +126,18 @@ func (o *rollbackOptions) complete(f *pflag.FlagSet, getenv func(string) string)
 }
 
 // subject finds the migration, and takes its target; with --data there is none.
-func (o *rollbackOptions) subject(f *pflag.FlagSet) (of subject, err error) {
+func (o *rollbackOptions) subject(f *pflag.FlagSet) (of catalogue.Migration, err error) {
 	if o.success != "" {
 		return of, nil
 	}
 	if of, err = o.find(o.name, "undo"); err != nil {
 		return of, fmt.Errorf("%w; without its state folder, give its success file with --data", err)
 	}
-	if err := o.requireOf(of.ID, of.spec.Target); err != nil {
+	if err := o.requireOf(of.ID, of.Spec.Target); err != nil {
 		return of, err
 	}
-	if f.Changed("type-name") && o.entityType != of.spec.Target.EntityType {
-		return of, usage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", of.ID, of.spec.Target.EntityType, o.entityType)
+	if f.Changed("type-name") && o.entityType != of.Spec.Target.EntityType {
+		return of, usage("the migration %s went to the type %s, and --type-name is %s; expected the same, or none", of.ID, of.Spec.Target.EntityType, o.entityType)
 	}
 	return of, nil
 }

@@ -47,7 +47,7 @@ Exit codes: 0 all records that were read are as they should be; 1 could not run;
 			}
 			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
 				return o.withSession(p, func(s *session.Session) (int, error) {
-					return s.Run(ctx, &verifyOperation{Session: s, o: &o, subject: of})
+					return s.Run(ctx, &verifyOperation{Session: s, o: &o, Migration: of})
 				})
 			})
 		},
@@ -73,7 +73,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 }
 
 // complete checks the command line, adds what is not on it, and finds the migration.
-func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (of subject, err error) {
+func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (of catalogue.Migration, err error) {
 	if o.all && f.Changed("sample") {
 		return of, usage("expected one of --sample and --all")
 	}
@@ -90,10 +90,10 @@ func (o *verifyOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 		return of, err
 	}
 	if o.outputDir == "" {
-		o.outputDir = of.spec.OutputDir
+		o.outputDir = of.Spec.OutputDir
 	}
 	if err := o.outputOptions.complete(o.workURL); err != nil || o.sandbox {
 		return of, err
 	}
-	return of, o.requireOf(of.ID, of.spec.Target)
+	return of, o.requireOf(of.ID, of.Spec.Target)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
@@ -30,13 +31,13 @@ import (
 // rollbackOperation is the rollback of one migration.
 type rollbackOperation struct {
 	*session.Session
-	subject    // zero with --data
-	o          *rollbackOptions
-	identities []age.Identity
-	rollback   migration.Rollback
-	folder     migration.RollbackFolder
-	begun      bool // by an earlier command: its list is kept
-	result     workflows.RollbackResult
+	catalogue.Migration // zero with --data
+	o                   *rollbackOptions
+	identities          []age.Identity
+	rollback            migration.Rollback
+	folder              migration.RollbackFolder
+	begun               bool // by an earlier command: its list is kept
+	result              workflows.RollbackResult
 }
 
 func (r *rollbackOperation) Identify(ctx context.Context) (j session.Job, err error) {
@@ -56,7 +57,7 @@ func (r *rollbackOperation) Identify(ctx context.Context) (j session.Job, err er
 // find finds out what is to be undone, and refuses what was undone before.
 func (r *rollbackOperation) find(ctx context.Context) error {
 	r.rollback = migration.Rollback{
-		Source: r.ID, Migration: r.Folder, OutputDir: r.o.outputDir, Target: r.spec.Target, Force: r.o.force,
+		Source: r.ID, Migration: r.Folder, OutputDir: r.o.outputDir, Target: r.Spec.Target, Force: r.o.force,
 		Limits: r.o.limits, Timeout: time.Duration(r.o.timeout),
 	}
 	var err error

@@ -32,19 +32,14 @@ func (o *runOptions) completeRun(f *pflag.FlagSet, getenv func(string) string) e
 	return o.locations.complete(getenv)
 }
 
-// subject is the migration that is verified or rolled back.
-type subject struct {
-	catalogue.Migration
-	spec migration.Spec
-}
-
-// find gives the migration with a name. to is what is to be done with it, for messages.
-func (l locations) find(name catalogue.Name, to string) (of subject, err error) {
+// find gives the migration with a name, which is to be verified or rolled back, from its
+// folder. to is what is to be done with it, for messages.
+func (l locations) find(name catalogue.Name, to string) (of catalogue.Migration, err error) {
 	known := l.catalogue()
-	if of.Migration, err = known.Find(context.Background(), name); err != nil {
+	if of, err = known.Find(context.Background(), name); err != nil {
 		return of, err
 	}
-	of.spec, err = of.Folder.Spec()
+	of.Spec, err = of.Folder.Spec()
 	if errors.Is(err, migration.ErrAbsent) {
 		err = fmt.Errorf("the migration %s has sent nothing; there is nothing to %s", of.ID, to)
 	}

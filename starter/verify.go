@@ -10,6 +10,7 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
@@ -21,7 +22,7 @@ import (
 // verifyOperation is the verification of one migration.
 type verifyOperation struct {
 	*session.Session
-	subject
+	catalogue.Migration
 	o            *verifyOptions
 	verification migration.Verification
 	summary      migration.VerifySummary
@@ -45,7 +46,7 @@ func (v *verifyOperation) Identify(context.Context) (j session.Job, err error) {
 		ID: "verify-" + id, Source: id, Migration: v.Folder, OutputDir: v.o.outputDir, Sample: v.o.sample, Ended: summary.FinishedAt,
 		Limits: v.o.limits, Timeout: time.Duration(v.o.timeout),
 	}
-	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.spec), Result: &v.summary}, err
+	return session.Job{Work: session.Work{Credentials: v.o.credentials}, Spec: v.verification.Spec(v.Spec), Result: &v.summary}, err
 }
 
 func (v *verifyOperation) Prepare(ctx context.Context) error { return v.RefuseRunning(ctx, v.ID) }
@@ -56,7 +57,7 @@ func (v *verifyOperation) Attach() error { return nil }
 func (v *verifyOperation) IsFinished() (bool, error) { return false, nil }
 
 func (v *verifyOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
-	summary := workflows.Line("read back %s in %s (%s)", v.spec.ShownName(), v.spec.Target.Host(), v.spec.Target.EntityType)
+	summary := workflows.Line("read back %s in %s (%s)", v.Spec.ShownName(), v.Spec.Target.Host(), v.Spec.Target.EntityType)
 	return v.Execute(ctx, "verification", v.StartOptions(v.verification.ID, summary), workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: v.verification})
 }
 
@@ -84,7 +85,7 @@ func (v *verifyOperation) Introduce() {
 	if v.verification.Sample > 0 {
 		what = figures.Count(v.verification.Sample, "record") + " at most, spread over the file (all of them with --all)"
 	}
-	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.spec.ShownName(), v.spec.Target.URI, v.spec.Target.EntityType, what))
+	v.Screen.Say(fmt.Sprintf("Verifying %s in %s (%s): %s. Nothing is changed.", v.Spec.ShownName(), v.Spec.Target.URI, v.Spec.Target.EntityType, what))
 	if until := workflows.RetriesMissingUntil(v.verification); until.After(time.Now()) {
 		v.Screen.Say(fmt.Sprintf("The migration has just ended, and new records can stay invisible for minutes: missing records are polled for until %s UTC.", until.UTC().Format(time.TimeOnly)))
 	}
