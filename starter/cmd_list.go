@@ -40,7 +40,7 @@ type listed struct {
 
 // listCommand shows all migrations.
 func listCommand(stdout, stderr io.Writer) *cobra.Command {
-	var p place
+	var l lookup
 	var asJSON bool
 	command := &cobra.Command{
 		Use:   "list",
@@ -51,11 +51,11 @@ Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 		Args: noArguments(""),
 		RunE: func(*cobra.Command, []string) error {
 			ctx := context.Background()
-			if err := p.open(ctx, os.Getenv); err != nil {
+			if err := l.open(ctx, os.Getenv); err != nil {
 				return err
 			}
-			defer p.close()
-			rows, err := p.list(ctx)
+			defer l.close()
+			rows, err := l.list(ctx)
 			if err != nil {
 				return err
 			}
@@ -64,13 +64,13 @@ Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 				screen.PrintJSON(rows)
 				return nil
 			}
-			if p.Service != nil {
-				if link := p.Service.Link(""); link != "" {
+			if l.Service != nil {
+				if link := l.Service.Link(""); link != "" {
 					screen.Say("Web UI:  " + link)
 				}
 			}
 			if len(rows) == 0 {
-				screen.Say("No migration was found in " + p.Where + ".")
+				screen.Say("No migration was found in " + l.Where + ".")
 				return nil
 			}
 			return printList(stdout, rows)
@@ -79,19 +79,19 @@ Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 	f := command.Flags()
 	f.SortFlags = false
 	f.BoolVar(&asJSON, "json", false, "print them as a JSON list")
-	p.addFlags(f)
+	l.addFlags(f)
 	return command
 }
 
 // list returns a line for each migration.
-func (p *place) list(ctx context.Context) ([]listed, error) {
-	all, err := p.All(ctx)
+func (l *lookup) list(ctx context.Context) ([]listed, error) {
+	all, err := l.All(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
 		if k := &all[i]; k.Folder.IsZero() || k.IsRunning() {
-			err := p.Refresh(ctx, k)
+			err := l.Refresh(ctx, k)
 			if err != nil && catalogue.IsOfService(err) {
 				return nil, err
 			}
@@ -103,19 +103,19 @@ func (p *place) list(ctx context.Context) ([]listed, error) {
 	counting, cancel := context.WithTimeout(ctx, tallyFor)
 	defer cancel()
 	rows := make([]listed, len(all))
-	catalogue.Concurrently(len(all), func(i int) { rows[i] = p.row(ctx, counting, all[i]) })
+	catalogue.Concurrently(len(all), func(i int) { rows[i] = l.row(ctx, counting, all[i]) })
 	return rows, nil
 }
 
 // row returns one line. counting is the context of counting the ledgers of all.
-func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed {
+func (l *lookup) row(ctx, counting context.Context, k catalogue.Migration) listed {
 	s := statusOf(k)
 	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
 	if s.State != catalogue.Running {
-		p.addCounts(counting, k, &s)
-		p.addReason(ctx, k, &s)
+		l.addCounts(counting, k, &s)
+		l.addReason(ctx, k, &s)
 		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
-	} else if p.Service != nil && !p.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since the refresh
+	} else if l.Service != nil && !l.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since the refresh
 		row.Records = s.Records
 	}
 	if k.Problem != "" {
@@ -126,12 +126,12 @@ func (p *place) row(ctx, counting context.Context, k catalogue.Migration) listed
 
 // addProgress queries a running migration, and says whether it has counts. Without a
 // worker it does not answer.
-func (p *place) addProgress(ctx context.Context, row *listed) bool {
+func (l *lookup) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, _, err := newView(p.Service, row.ID, p.stateDir, nil).poll(asking)
+	progress, _, err := newView(l.Service, row.ID, l.stateDir, nil).poll(asking)
 	if err != nil {
-		row.Reason, _ = p.Service.Silence(ctx, row.ID, err)
+		row.Reason, _ = l.Service.Silence(ctx, row.ID, err)
 		return false
 	}
 	row.Phase, row.Records = progress.Phase, dispositions(progress)

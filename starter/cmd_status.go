@@ -51,7 +51,7 @@ Exit codes: 0 it is shown; 1 it could not be read; 2 wrong usage. With --watch t
 }
 
 type statusOptions struct {
-	place
+	lookup
 	name  catalogue.Name
 	watch bool
 	json  bool
@@ -72,7 +72,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
-	l := newPoller(&o.place, k, screen)
+	l := newPoller(&o.lookup, k, screen)
 	if o.watch {
 		return o.follow(ctx, l, screen)
 	}

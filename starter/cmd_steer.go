@@ -83,7 +83,7 @@ func steerCommands(stdout, stderr io.Writer, code *int) []*cobra.Command {
 
 // steerOptions are the command line of one of them.
 type steerOptions struct {
-	place
+	lookup
 	name   catalogue.Name
 	reason string
 	json   bool

@@ -32,8 +32,8 @@ schema, against which the records are checked as they would be sent. Nothing is 
 Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 errors.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			if v.places < 1 || v.places > maxPlaces {
-				return usage("--lines is %d; expected 1 to %d", v.places, maxPlaces)
+			if v.lines < 1 || v.lines > maxLines {
+				return usage("--lines is %d; expected 1 to %d", v.lines, maxLines)
 			}
 			if err := o.complete(c.Flags(), args, os.Getenv); err != nil {
 				return err
@@ -49,19 +49,19 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 	}
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&v.offline, "offline", false, "make no call; then the schema is not known")
-	c.Flags().IntVar(&v.places, "lines", 10, "lines shown for each finding")
+	c.Flags().IntVar(&v.lines, "lines", 10, "lines shown for each finding")
 	under(c.Flags(), "Validation")
 	o.addFlags(c.Flags())
 	return c
 }
 
-const maxPlaces = 10_000_000
+const maxLines = 10_000_000
 
 // validating is one validation of the inputs.
 type validating struct {
 	*command
 	offline bool
-	places  int
+	lines   int
 }
 
 func (v *validating) run(ctx context.Context) (int, error) {
@@ -136,7 +136,7 @@ func (v *validating) one(ctx context.Context, in input, probed validate.Probed, 
 		return nil, err
 	}
 	defer func() { _ = file.drop(here) }()
-	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.places)
+	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.lines)
 	if err != nil {
 		return nil, err
 	}

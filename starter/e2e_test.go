@@ -426,15 +426,15 @@ func (l *lab) migration(s *target, input string, batch int, flags ...string) *mi
 }
 
 func (m *migration) arguments() []string {
-	args := append([]string{"--data", m.input, "--apid_uri", m.target.uri()}, m.places()...)
+	args := append([]string{"--data", m.input, "--apid_uri", m.target.uri()}, m.locations()...)
 	if m.bucket == nil {
 		args = append(args, "--output-dir", m.out)
 	}
 	return append(args, m.flags...)
 }
 
-// places are the options that say where it is kept.
-func (m *migration) places() []string {
+// locations are the options that say where it is kept.
+func (m *migration) locations() []string {
 	if m.bucket != nil {
 		return []string{"--state-dir", m.state, "--work-url", m.bucket.URL(inBucket)}
 	}
@@ -677,7 +677,7 @@ func (m *migration) queue() string { return filepath.Base(m.lab.dir) }
 // worker starts a lone worker for a remote migration.
 func (m *migration) worker(flags ...string) *process {
 	m.lab.t.Helper()
-	return m.lab.start("worker", m.target.credentials(), append(append(serviceFlags(m.lab.t, "--task-queue", m.queue()), m.places()...), flags...)...)
+	return m.lab.start("worker", m.target.credentials(), append(append(serviceFlags(m.lab.t, "--task-queue", m.queue()), m.locations()...), flags...)...)
 }
 
 // copyTestdata puts the repository's testdata into the folder that the

@@ -48,8 +48,8 @@ func (l locations) text() string {
 	return "the state folder " + l.stateDir
 }
 
-// places are the work locations whose migrations a worker in this process takes.
-func (l locations) places() []string {
+// workLocations are those whose migrations a worker in this process takes.
+func (l locations) workLocations() []string {
 	if l.workURL != "" {
 		return []string{l.stateDir, l.workURL}
 	}
@@ -106,30 +106,30 @@ func (o *runOptions) prove() error {
 	return nil
 }
 
-// place is where a command finds migrations: the place of their work, and a Temporal
+// lookup finds the migrations of a command: in their work location, and in a Temporal
 // service that another process runs. The command starts nothing there.
-type place struct {
+type lookup struct {
 	locations
 	temporal config.Temporal
 
 	catalogue.Catalogue
 }
 
-func (p *place) addFlags(f *pflag.FlagSet) {
-	p.addLocationFlags(f, "state folder of the migration")
-	p.temporal.AddFlags(f)
+func (l *lookup) addFlags(f *pflag.FlagSet) {
+	l.addLocationFlags(f, "state folder of the migration")
+	l.temporal.AddFlags(f)
 }
 
 // open finds the service. If none runs, the folders have what is known.
-func (p *place) open(ctx context.Context, getenv func(string) string) error {
-	if err := p.locations.complete(getenv); err != nil {
+func (l *lookup) open(ctx context.Context, getenv func(string) string) error {
+	if err := l.locations.complete(getenv); err != nil {
 		return err
 	}
-	p.Catalogue = p.locations.catalogue()
+	l.Catalogue = l.locations.catalogue()
 	var err error
-	p.Service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: p.temporal, StateDir: p.stateDir})
-	if p.Service != nil && !p.Service.IsEmbedded() {
-		p.Where = "the Temporal service and " + p.Where
+	l.Service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: l.temporal, StateDir: l.stateDir})
+	if l.Service != nil && !l.Service.IsEmbedded() {
+		l.Where = "the Temporal service and " + l.Where
 	}
 	return err
 }
@@ -139,9 +139,9 @@ func (l locations) catalogue() catalogue.Catalogue {
 	return catalogue.Catalogue{Work: l.work(), Where: l.text()}
 }
 
-func (p *place) close() {
-	if p.Service != nil {
-		p.Service.Close()
+func (l *lookup) close() {
+	if l.Service != nil {
+		l.Service.Close()
 	}
 }
 

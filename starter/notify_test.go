@@ -172,7 +172,7 @@ func TestAWorkerNotifies(t *testing.T) {
 	h := newHook(t).listen()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 97}), 10, "--rate-limit", "0").remote()
 	m.env = nil // the starter has no receiver
-	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.places()...)...)
+	l.start("worker", append(s.credentials(), h.env()...), append(serviceFlags(t, "--task-queue", m.queue()), m.locations()...)...)
 	m.run(0)
 	until(t, "the notice of the end has arrived", func() bool { return h.of("migration.ended", "users.csv") != nil })
 	h.hasStartAndEnd(m, 0)

@@ -153,7 +153,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.Screen.Say(fmt.Sprintf("Reading %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
-	a := activities.New(r.o.places(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	a := activities.New(r.o.workLocations(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
 	}, r.Log)
 	a.OpenUndo(r.identities)

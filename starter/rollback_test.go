@@ -34,7 +34,7 @@ func (m *migration) workflowID() string {
 // rollback gives the command that undoes a migration.
 func (m *migration) rollback(flags ...string) *process {
 	m.lab.t.Helper()
-	args := append([]string{"rollback", "--migration", m.workflowID(), "--output-dir", m.lab.path("undone")}, m.places()...)
+	args := append([]string{"rollback", "--migration", m.workflowID(), "--output-dir", m.lab.path("undone")}, m.locations()...)
 	return m.lab.start("starter", m.env, append(args, flags...)...)
 }
 

@@ -18,7 +18,7 @@ import (
 
 // session are the options of a session.
 func (o *serviceOptions) session(h locations) session.Options {
-	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, Places: h.places()}
+	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, WorkLocations: h.workLocations()}
 }
 
 // completeRun checks what every command has that calls the target.
@@ -46,7 +46,7 @@ func (l locations) find(name catalogue.Name, to string) (of catalogue.Migration,
 	return of, err
 }
 
-// attend is session.Attend. It checks first that the places of the command can be
+// attend is session.Attend. It checks first that the locations of the command can be
 // used.
 func (o *runOptions) attend(ctx context.Context, screen *terminal.Screen, run func(context.Context, session.Process) (int, error)) (int, error) {
 	return session.Attend(ctx, screen, o.stateDir, o.watched, func(ctx context.Context, p session.Process) (int, error) {

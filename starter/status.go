@@ -112,8 +112,8 @@ const tallyFor = 5 * time.Second
 // addCounts adds the dispositions of the records. The summary has them for a run that has
 // ended, and the ledger for one that was cut off: its summary, if any, is that of an
 // earlier run, and is shown with its time only if the ledger takes too long.
-func (p *place) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
-	summary, err := summaryOf(ctx, k, p.Service)
+func (l *lookup) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
+	summary, err := summaryOf(ctx, k, l.Service)
 	ended := s.State != catalogue.CutOff && s.State != catalogue.Failed && err == nil
 	switch {
 	case ended:
@@ -145,13 +145,13 @@ func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
 
 // addReason asks the service why a migration could not run, if the folder does not have
 // the reason.
-func (p *place) addReason(ctx context.Context, k catalogue.Migration, s *status) {
-	if s.State != catalogue.Failed || s.Reason != "" || p.Service == nil {
+func (l *lookup) addReason(ctx context.Context, k catalogue.Migration, s *status) {
+	if s.State != catalogue.Failed || s.Reason != "" || l.Service == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	if err := p.Service.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, nil); err != nil {
+	if err := l.Service.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, nil); err != nil {
 		s.Reason = workflows.Cause(err)
 	}
 }
@@ -269,7 +269,7 @@ func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.L
 
 // poller polls the status of one migration.
 type poller struct {
-	place    *place
+	lookup   *lookup
 	known    catalogue.Migration
 	view     *view
 	progress workflows.Progress // of the last poll
@@ -279,8 +279,8 @@ type poller struct {
 	calls, batches, updates terminal.Meter
 }
 
-func newPoller(p *place, k catalogue.Migration, screen *terminal.Screen) *poller {
-	l := &poller{place: p, known: k}
+func newPoller(p *lookup, k catalogue.Migration, screen *terminal.Screen) *poller {
+	l := &poller{lookup: p, known: k}
 	if p.Service != nil {
 		l.view = newView(p.Service, k.ID, p.stateDir, screen)
 	}
@@ -289,10 +289,10 @@ func newPoller(p *place, k catalogue.Migration, screen *terminal.Screen) *poller
 
 // pollAgain returns the status after a refresh of the migration.
 func (l *poller) pollAgain(ctx context.Context) (status, error) {
-	if s := l.place.Service; s != nil && !s.HasEngine() {
-		l.place.Disconnected()
+	if s := l.lookup.Service; s != nil && !s.HasEngine() {
+		l.lookup.Disconnected()
 	}
-	if err := l.place.Refresh(ctx, &l.known); err != nil {
+	if err := l.lookup.Refresh(ctx, &l.known); err != nil {
 		return status{}, err
 	}
 	return l.poll(ctx), nil
@@ -300,7 +300,7 @@ func (l *poller) pollAgain(ctx context.Context) (status, error) {
 
 // poll returns the status of the migration as the last refresh found it.
 func (l *poller) poll(ctx context.Context) status {
-	p := l.place
+	p := l.lookup
 	s := statusOf(l.known)
 	if p.Service != nil && l.known.Run != "" {
 		s.WebUI = l.link()
@@ -337,7 +337,7 @@ func (l *poller) poll(ctx context.Context) status {
 // has passed, so that it can be copied from a screen that is redrawn.
 func (l *poller) link() string {
 	if time.Since(l.linked) > engine.LinkLife/2 {
-		l.linkTo, l.linked = l.place.Service.LinkToRun(l.known.ID, l.known.Run), time.Now()
+		l.linkTo, l.linked = l.lookup.Service.LinkToRun(l.known.ID, l.known.Run), time.Now()
 	}
 	return l.linkTo
 }
@@ -362,7 +362,7 @@ func (l *poller) measure(s *status, p workflows.Progress) {
 
 // addEnd adds the result of a migration that does not run.
 func (l *poller) addEnd(ctx context.Context, s *status) {
-	l.place.addCounts(ctx, l.known, s)
+	l.lookup.addCounts(ctx, l.known, s)
 	code := migration.ExitStopped // records remain, as far as is known
 	switch s.State {
 	case catalogue.Failed:
@@ -374,5 +374,5 @@ func (l *poller) addEnd(ctx context.Context, s *status) {
 		}
 	}
 	s.ExitCode = &code
-	l.place.addReason(ctx, l.known, s)
+	l.lookup.addReason(ctx, l.known, s)
 }

@@ -18,7 +18,7 @@ func (m *migration) operate(args ...string) *process {
 	if m.bucket != nil {
 		env = m.bucket.Environment()
 	}
-	return m.lab.start("starter", env, append(args, m.places()...)...)
+	return m.lab.start("starter", env, append(args, m.locations()...)...)
 }
 
 // ordered gives a command that has to be carried out.

@@ -17,7 +17,7 @@ import (
 )
 
 // validateFile validates a data file.
-func (c *command) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, places int) (*validate.Report, error) {
+func (c *command) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int) (*validate.Report, error) {
 	o, name := c.o, safetext.Name(file.inputName())
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
@@ -29,7 +29,7 @@ func (c *command) validateFile(ctx context.Context, file dataFile, schema *ident
 		Encoder: func(header []string) (validate.Records, error) { return c.mapping.Compile(header) }, Schema: schema, Delimiter: delimiter, Name: name,
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec(nil).Room(),
 		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
-		CallTime: callTime, TempDir: o.stateDir, Places: places, Progress: func(bytes, _ int64) { progress(bytes) },
+		CallTime: callTime, TempDir: o.stateDir, Lines: lines, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 // verify gives the command that reads a migration back.
 func (m *migration) verify(flags ...string) *process {
 	m.lab.t.Helper()
-	return m.lab.start("starter", m.env, slices.Concat([]string{"verify"}, m.places(), flags)...)
+	return m.lab.start("starter", m.env, slices.Concat([]string{"verify"}, m.locations(), flags)...)
 }
 
 type verifyFigures struct {

@@ -59,16 +59,16 @@ type usageError struct{ error }
 
 // options are those of the command line, completed from the environment.
 type options struct {
-	credentials config.Credentials
-	temporal    config.Temporal
-	watched     telemetry.Options
-	notify      config.Notify
-	taskQueue   string
-	identity    string
-	insecure    bool
-	stateDir    string
-	workURL     string
-	places      []string // whose migrations it takes
+	credentials   config.Credentials
+	temporal      config.Temporal
+	watched       telemetry.Options
+	notify        config.Notify
+	taskQueue     string
+	identity      string
+	insecure      bool
+	stateDir      string
+	workURL       string
+	workLocations []string // whose migrations it takes
 }
 
 // parseOptions gives pflag.ErrHelp where nothing is to be done but what was printed.
@@ -103,7 +103,7 @@ func parseOptions(args []string, stdout io.Writer) (o options, err error) {
 	if err := o.watched.Check(); err != nil {
 		return o, usageError{err}
 	}
-	if o.places, err = workPlaces(o.stateDir, o.workURL); err != nil {
+	if o.workLocations, err = findWorkLocations(o.stateDir, o.workURL); err != nil {
 		return o, err
 	}
 	if o.identity == "" {
@@ -156,7 +156,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer client.Close()
-	a := activities.New(o.places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	a := activities.New(o.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return o.credentials.Connect(spec, with)
 	}, log)
 	a.Observe(t)
@@ -187,8 +187,8 @@ func waitForStop(t *telemetry.Telemetry, log *slog.Logger) {
 	}()
 }
 
-// workPlaces are those whose migrations this worker takes.
-func workPlaces(stateDir, workURL string) ([]string, error) {
+// findWorkLocations are those whose migrations this worker takes.
+func findWorkLocations(stateDir, workURL string) ([]string, error) {
 	stateDir, err := config.StateDir(stateDir, os.Getenv)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ const engineStart = 30 * time.Second
 // openEmbedded starts the engine of the state folder, or uses the one that another
 // process runs there.
 func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
-	s := &Service{engineDir: engineDir(o.StateDir), Attributes: true, places: o.Places, process: p}
+	s := &Service{engineDir: engineDir(o.StateDir), Attributes: true, workLocations: o.WorkLocations, process: p}
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
 	// The engine would export spans of its own, over gRPC alone, and not start where

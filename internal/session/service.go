@@ -23,11 +23,11 @@ import (
 
 // Options are what a session needs to know of the command line.
 type Options struct {
-	Temporal   config.Temporal
-	TaskQueue  string   // of a Temporal service of the user's own
-	WithWorker bool     // this process runs a worker for that as well
-	StateDir   string   // has the embedded engine
-	Places     []string // the work locations whose migrations the worker of this process takes
+	Temporal      config.Temporal
+	TaskQueue     string   // of a Temporal service of the user's own
+	WithWorker    bool     // this process runs a worker for that as well
+	StateDir      string   // has the embedded engine
+	WorkLocations []string // whose migrations the worker of this process takes
 }
 
 // IsRemote reports whether the options name a Temporal service of the user's own.
@@ -44,8 +44,8 @@ type Service struct {
 	Attributes bool     // the service has the search attributes of a migration
 	Notes      []string // for the person, about the service
 
-	process Process
-	places  []string
+	process       Process
+	workLocations []string
 	// owner says that the workflows depend on this process: it runs the engine, or
 	// was asked for a worker on a service of the user's own.
 	owner bool
@@ -76,7 +76,7 @@ func Open(ctx context.Context, p Process, o Options) (*Service, error) {
 	if !given {
 		return openEmbedded(ctx, p, o)
 	}
-	s := &Service{TaskQueue: o.TaskQueue, owner: o.WithWorker, places: o.Places, process: p}
+	s := &Service{TaskQueue: o.TaskQueue, owner: o.WithWorker, workLocations: o.WorkLocations, process: p}
 	if err := s.dial(ctx, clientOptions); err != nil {
 		return nil, err
 	}

@@ -125,7 +125,7 @@ type Work struct {
 
 // StartWorker runs a worker for the task queue of the service in this process.
 func (s *Service) StartWorker(w Work) error {
-	s.activities = activities.New(s.places, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
+	s.activities = activities.New(s.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return w.Credentials.Connect(spec, with)
 	}, s.process.Log)
 	s.activities.OpenUndo(w.Identities)

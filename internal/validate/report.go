@@ -124,7 +124,7 @@ const maxFindings = 500
 
 // findings groups the faults by key.
 type findings struct {
-	lines int // places that are kept for each
+	lines int // that are kept for each
 	by    map[findingKey]*Finding
 	list  []*Finding
 }

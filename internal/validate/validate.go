@@ -56,8 +56,8 @@ type Options struct {
 	// process ends, however it ends.
 	TempDir string
 
-	// Places is the number of places that are kept for each finding.
-	Places int
+	// Lines is the number of lines that are kept for each finding.
+	Lines int
 
 	// Progress, if given, is called about once a MiB with what was read.
 	Progress func(bytes, records int64)
@@ -70,7 +70,7 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 		o.Name = filepath.Base(path)
 	}
 	v := &validation{
-		o: o, findings: &findings{lines: o.Places, by: map[findingKey]*Finding{}},
+		o: o, findings: &findings{lines: o.Lines, by: map[findingKey]*Finding{}},
 		report: &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
 	}
 	defer v.close()
@@ -360,7 +360,7 @@ func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
 	}
 	err := n.keys.Each(ctx, v.o.TempDir, func(d dupkeys.Duplicate) error {
 		f.Count++
-		if len(f.Places) < v.o.Places {
+		if len(f.Places) < v.o.Lines {
 			f.Places = append(f.Places, Place{Line: d.Line, FirstLine: d.FirstLine})
 		}
 		return nil

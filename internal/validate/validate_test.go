@@ -42,7 +42,7 @@ func options(t testing.TB) Options {
 	t.Helper()
 	return Options{
 		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
-		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Places: 3,
+		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Lines: 3,
 	}
 }
 
@@ -367,7 +367,7 @@ func BenchmarkFile(b *testing.B) {
 	must(b, fakeusers.Write(f, fakeusers.Options{Records: records, Seed: 1}))
 	o := Options{
 		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
-		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Places: 10,
+		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Lines: 10,
 	}
 	for b.Loop() {
 		report, err := File(context.Background(), path, o)

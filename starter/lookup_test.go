@@ -40,7 +40,7 @@ func TestAFolderThatIsDamagedIsListedWithItsProblem(t *testing.T) {
 	write(nothing, "start.json", "")
 	write("lost+found", "start.json", "{") // of other programs
 	must(t, os.WriteFile(filepath.Join(state, "migrations", ".DS_Store"), []byte("x"), 0o600))
-	p := place{locations: locations{stateDir: state}}
+	p := lookup{locations: locations{stateDir: state}}
 	p.Catalogue = p.locations.catalogue()
 	rows, err := p.list(context.Background())
 	must(t, err)
