@@ -25,7 +25,7 @@ import (
 
 // migrate runs the migrations that were asked for to their end, or watches
 // those that run. It gives the exit code.
-func (c *command) migrate(ctx context.Context) (int, error) {
+func (c *migrator) migrate(ctx context.Context) (int, error) {
 	return c.o.attend(ctx, c.Screen, func(ctx context.Context, p session.Process) (int, error) {
 		c.Process = p
 		if c.several {
@@ -38,7 +38,7 @@ func (c *command) migrate(ctx context.Context) (int, error) {
 
 // one runs the migration of one input. It gives the exit code, and the summary if
 // there is one.
-func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
+func (c *migrator) one(ctx context.Context, in input) (code int, _ *migration.Summary, err error) {
 	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if errors.Is(err, session.ErrStopped) {
 		c.Screen.Say(session.StoppedEarly)
@@ -66,7 +66,7 @@ func (c *command) one(ctx context.Context, in input) (code int, _ *migration.Sum
 // migrateOperation is a migration of one input.
 type migrateOperation struct {
 	*session.Session
-	c           *command
+	c           *migrator
 	file        dataFile
 	spec        migration.Spec
 	toldKeyless bool // of keyless records
@@ -244,8 +244,8 @@ func (m *migrateOperation) End() int {
 	return m.summary.Records.ExitCode()
 }
 
-// command is what is made of the options of a migration.
-type command struct {
+// migrator is what is made of the options of a migration.
+type migrator struct {
 	session.Process
 	o           options
 	inputs      []input
@@ -255,9 +255,9 @@ type command struct {
 	notices     *notify.Sender // nil: this process sends no notices
 }
 
-// command finds and reads what complete options name.
-func (o options) command(stdout, stderr io.Writer, getenv func(string) string) (c *command, err error) {
-	c = &command{o: o}
+// migrator finds and reads what complete options name.
+func (o options) migrator(stdout, stderr io.Writer, getenv func(string) string) (c *migrator, err error) {
+	c = &migrator{o: o}
 	if c.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
 		return nil, err
 	}

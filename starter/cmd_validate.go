@@ -39,7 +39,7 @@ Exit codes: 0 no errors, maybe warnings; 1 could not run; 2 wrong usage; 3 error
 				return err
 			}
 			var err error
-			if v.command, err = o.command(stdout, stderr, os.Getenv); err != nil {
+			if v.migrator, err = o.migrator(stdout, stderr, os.Getenv); err != nil {
 				return err
 			}
 			warn(stderr, o.credentials.Warnings)
@@ -59,7 +59,7 @@ const maxLines = 10_000_000
 
 // validating is one validation of the inputs.
 type validating struct {
-	*command
+	*migrator
 	offline bool
 	lines   int
 }

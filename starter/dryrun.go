@@ -26,7 +26,7 @@ import (
 
 // dryRun writes down, without a call, what the migrations would send. It leaves
 // nothing in the state folder: a migration after it is new. It gives the exit code.
-func (c *command) dryRun(ctx context.Context) (int, error) {
+func (c *migrator) dryRun(ctx context.Context) (int, error) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := artifacts.CheckFolder(c.o.outputDir); err != nil {
@@ -93,7 +93,7 @@ type dryWriter struct {
 }
 
 // dry does the dry run of one input. Batches are cut as a migration cuts them.
-func (c *command) dry(ctx context.Context, in input, dir string) (result dryResult, err error) {
+func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryResult, err error) {
 	file, err := plainFile(ctx, c.Process, c.o.locations, in)
 	if err != nil {
 		return result, err

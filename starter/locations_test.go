@@ -188,7 +188,7 @@ func TestWhatIsBroughtIntoTheWorkPlace(t *testing.T) {
 		o.stateDir, o.workURL, o.data = t.TempDir(), c.work, []string{c.path}
 		inputs, _, err := o.find()
 		must(t, err)
-		cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+		cmd := &migrator{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
 		f, err := plainFile(t.Context(), cmd.Process, o.locations, inputs[0])
 		must(t, err)
 		if has, err := store.Exists(f.path); err != nil || has == c.brought {
@@ -226,7 +226,7 @@ func TestAFileThatChangesIsNotBrought(t *testing.T) {
 	o.workURL, o.data = inMemory(t, "work"), []string{local}
 	inputs, _, err := o.find()
 	must(t, err)
-	cmd := &command{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
+	cmd := &migrator{Process: session.Process{Screen: terminal.New(&nowhere, &nowhere, terminal.Options{JSON: false})}, o: o}
 	s := &migrateOperation{Session: &session.Session{Process: cmd.Process}, c: cmd}
 	s.file, err = plainFile(t.Context(), cmd.Process, o.locations, inputs[0])
 	must(t, err)

@@ -72,7 +72,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 					return err
 				}
 			}
-			c, err := o.command(stdout, stderr, os.Getenv)
+			c, err := o.migrator(stdout, stderr, os.Getenv)
 			if err != nil {
 				return err
 			}

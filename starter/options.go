@@ -46,7 +46,7 @@ type runOptions struct {
 
 // options are the command line of a migration, with dataload.py's names, letters and
 // defaults. They hold what was given, checked and in its normal form. What is made of
-// them is a command.
+// them is a migrator.
 type options struct {
 	runOptions
 	inputOptions

@@ -111,7 +111,7 @@ type outcome struct {
 
 // all runs the migrations of several inputs, one after the other, and gives the worst exit
 // code.
-func (c *command) all(ctx context.Context) (int, error) {
+func (c *migrator) all(ctx context.Context) (int, error) {
 	var outcomes []outcome
 	for _, in := range c.inputs {
 		switch {
@@ -136,7 +136,7 @@ func (c *command) all(ctx context.Context) (int, error) {
 
 // next runs one of several migrations. After an error the next one still runs; a usage
 // error ends the command.
-func (c *command) next(ctx context.Context, in input) (outcome, error) {
+func (c *migrator) next(ctx context.Context, in input) (outcome, error) {
 	code, summary, err := c.one(ctx, in)
 	var done *doneError
 	var wrong usageError

@@ -17,7 +17,7 @@ import (
 )
 
 // validateFile validates a data file.
-func (c *command) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int) (*validate.Report, error) {
+func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int) (*validate.Report, error) {
 	o, name := c.o, safetext.Name(file.inputName())
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
