@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"time"
 
@@ -233,13 +232,10 @@ func join(progress *workflows.Progress, p workflows.Progress) {
 	if p.LastCall.After(progress.LastCall) {
 		progress.LastCall = p.LastCall
 	}
-	if p.Phase == workflows.PhaseRetrying || progress.Errors == nil {
-		progress.Errors = maps.Clone(p.Errors)
-	} else {
-		for class, n := range p.Errors {
-			progress.Errors[class] += n
-		}
+	if p.Phase == workflows.PhaseRetrying {
+		progress.Errors = nil // it knows those of the migration as well
 	}
+	ledger.AddClasses(&progress.Errors, p.Errors)
 	if p.ToUpdate > 0 {
 		progress.ToUpdate, progress.Updates = p.ToUpdate, p.Updates
 	}
