@@ -2,7 +2,6 @@ package identitycloud
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -294,57 +293,6 @@ func TestEntityTypeReadsTheSchema(t *testing.T) {
 	}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
-	}
-}
-
-func TestFindEntitiesReturnsEachRecordOnce(t *testing.T) {
-	records := map[string]string{"ann@example.com": "u1", "o'b@example.com": "u2", "bob@example.com": "u3", "stranger@example.com": "u4"}
-	answer := func(email string) string {
-		return fmt.Sprintf(`{"uuid":%q,"email":%q,"score":1.10}`, records[email], email)
-	}
-	finds, views := 0, 0
-	address, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.PostFormValue("attributes") != "" {
-			t.Errorf("asked for %s, want whole records", r.PostFormValue("attributes"))
-		}
-		if r.URL.Path == "/entity.find" {
-			finds++
-			_, _ = io.WriteString(w, `{"stat":"ok","results":[`+answer("stranger@example.com"))
-			for email := range records {
-				if strings.Contains(r.PostFormValue("filter"), "'"+email+"'") {
-					_, _ = io.WriteString(w, ","+answer(email))
-				}
-			}
-			_, _ = io.WriteString(w, `]}`)
-			return
-		}
-		views++
-		var email string
-		_ = json.Unmarshal([]byte(r.PostFormValue("key_value")), &email)
-		if email = strings.ToLower(email); records[email] == "" {
-			_, _ = io.WriteString(w, apiError(310, "x"))
-			return
-		}
-		_, _ = io.WriteString(w, `{"stat":"ok","result":`+answer(email)+`}`)
-	})
-	keys := []string{"O'B@example.com", "nobody@example.com", "Bob@example.com", "no'body@example.com"}
-	for i := range findKeys { // the next two need calls of their own
-		keys = append(keys, fmt.Sprintf("u%d@example.com", i))
-	}
-	keys = append(keys, "bob@example.com", "Ann@example.com", "ANN@example.com", "")
-	found, err := newClient(t, address).FindEntities(context.Background(), "email", keys)
-	var got []string
-	for _, e := range found {
-		got = append(got, e.UUID)
-		if string(e.Attributes["score"]) != "1.10" || e.Attributes["email"] == nil {
-			t.Errorf("got %+v", e)
-		}
-	}
-	if want := []string{"u2", "u3", "u1"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v, want %v", got, err, want)
-	}
-	if finds != 2 || views != 3 {
-		t.Errorf("%d finds and %d views, want 2 and 3", finds, views)
 	}
 }
 

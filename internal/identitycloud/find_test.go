@@ -86,7 +86,7 @@ func TestFindManyKeys(t *testing.T) {
 					uuid := fmt.Sprintf("uuid-%d", i)
 					want = append(want, uuid)
 					d.records = append(d.records, map[string]any{"uuid": uuid, "email": strings.ToLower(key),
-						"created": "2026-11-22 13:05:00.123456 +0000", "lastUpdated": "2026-11-22 13:05:01 +0000", "givenName": "Zoë"})
+						"created": "2026-11-22 13:05:00.123456 +0000", "lastUpdated": "2026-11-22 13:05:01 +0000", "givenName": "Zoë", "score": json.RawMessage("1.10")})
 				}
 			}
 			keys = append(keys, keys[0], "") // a duplicate, and an empty key
@@ -96,7 +96,7 @@ func TestFindManyKeys(t *testing.T) {
 			var got []string
 			for _, f := range found {
 				got = append(got, f.UUID)
-				if f.Created.IsZero() || f.LastUpdated.Latest.Sub(f.LastUpdated.Earliest) < 900_000_000 {
+				if f.Created.IsZero() || f.LastUpdated.Latest.Sub(f.LastUpdated.Earliest) < 900_000_000 || string(f.Attributes["score"]) != "1.10" {
 					t.Errorf("got %+v", f)
 				}
 			}

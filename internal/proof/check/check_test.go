@@ -15,10 +15,19 @@ import (
 // batch was lost in round 0, half of it written; one record has the email of
 // another, one existed before, and one has a field too few.
 type lab struct {
-	t   *testing.T
-	dir string
+	t         *testing.T
+	dir       string
+	migration Migration
 
 	witness *Witness
+}
+
+// emptyLab has nothing but the places of its files.
+func emptyLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir()}
+	l.migration = Migration{Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), BatchSize: 2}
+	return l
 }
 
 const (
@@ -33,7 +42,8 @@ const (
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir()}
+	l := emptyLab(t)
+	l.migration.Before = 1
 	input := header + ann + bob + cat + dan + repeated + old
 	l.write("users.csv", input)
 	l.write("success.csv", "batch,line,uuid,email,round,how\n1,2,u-1,ann@a.test,0,created\n1,3,u-2,bob@a.test,0,created\n"+
@@ -85,22 +95,30 @@ func (l *lab) replace(name, old, new string) {
 	l.write(name, strings.Replace(string(content), old, new, 1))
 }
 
-func (l *lab) migration() Migration {
-	return Migration{Input: l.path("users.csv"), Summary: l.path("summary.json"), Truth: l.path("truth.jsonl"), Ledger: l.path("ledger"), Before: 1, BatchSize: 2}
-}
-
 func (l *lab) check() []Broken {
 	l.t.Helper()
-	broken, err := Check(l.migration())
+	broken, err := Check(l.migration)
 	must(l.t, err)
 	return broken
 }
 
-func TestNothingIsBrokenInAGoodMigration(t *testing.T) {
-	for _, b := range newLab(t).check() {
-		t.Error(b)
+// holds expects that nothing is broken.
+func (l *lab) holds() {
+	l.t.Helper()
+	for _, b := range l.check() {
+		l.t.Error(b)
 	}
 }
+
+// breaks expects an invariant among what is broken.
+func (l *lab) breaks(name, want string) {
+	l.t.Helper()
+	if broken := l.check(); !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == want }) {
+		l.t.Errorf("%s: found %v, want invariant %s among it", name, broken, want)
+	}
+}
+
+func TestNothingIsBrokenInAGoodMigration(t *testing.T) { newLab(t).holds() }
 
 func TestWhatIsBrokenIsNamed(t *testing.T) {
 	replace := func(name, old, new string) func(*lab) { return func(l *lab) { l.replace(name, old, new) } }
@@ -154,10 +172,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 	for _, c := range cases {
 		l := newLab(t)
 		c.damage(l)
-		broken := l.check()
-		if !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == c.want }) {
-			t.Errorf("%s: found %v, want invariant %s among it", c.name, broken, c.want)
-		}
+		l.breaks(c.name, c.want)
 	}
 }
 
@@ -170,13 +185,9 @@ func TestAStoppedMigrationHasRecordsThatRemain(t *testing.T) {
 	l.replace("summary.json", `"failed": 2, "unknown": 0, "remaining": 0`, `"failed": 0, "unknown": 0, "remaining": 2`)
 	l.replace("summary.json", `"created": 2, "duplicate": 2`, `"created": 2, "duplicate": 0`)
 	l.replace("summary.json", `"remaining": null`, `"remaining": "remaining.csv"`)
-	for _, b := range l.check() {
-		t.Error(b)
-	}
+	l.holds()
 	l.write("remaining.csv", header+repeated)
-	if broken := l.check(); !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == OneDisposition }) {
-		t.Errorf("a remaining record is nowhere: found %v, want invariant %s", broken, OneDisposition)
-	}
+	l.breaks("a remaining record is nowhere", OneDisposition)
 }
 
 func TestMoments(t *testing.T) {

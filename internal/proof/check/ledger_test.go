@@ -49,7 +49,7 @@ func TestTheArtifactsAreWhatTheLedgerSays(t *testing.T) {
 		if c.file != "" {
 			l.replace(c.file, c.old, c.new)
 		}
-		broken, err := FromLedger(l.migration())
+		broken, err := FromLedger(l.migration)
 		if c.wantError != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wantError) {
 				t.Errorf("%s: %v, want the error %q", c.name, err, c.wantError)

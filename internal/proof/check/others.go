@@ -128,19 +128,9 @@ func (c *checker) twice() {
 	}
 	for identity, n := range made {
 		if n > records[identity] && !c.m.Later {
-			c.tell(NoBlindRepeat, "the migration made %d accounts of %d records that the target cannot tell apart (line %s)", n, records[identity], c.linesAs(identity))
+			c.tell(NoBlindRepeat, "the migration made %d accounts of %d records that the target cannot tell apart (line %s)", n, records[identity], c.lines(func(r *record) bool { return c.identityOf(r) == identity }))
 		}
 	}
-}
-
-func (c *checker) linesAs(identity string) string {
-	var lines []string
-	for _, r := range c.records {
-		if c.identityOf(r) == identity {
-			lines = append(lines, fmt.Sprint(r.line))
-		}
-	}
-	return strings.Join(lines, ", ")
 }
 
 // others holds that what is not ours stays as it is: nothing deletes it, and

@@ -192,7 +192,7 @@ func (c *checker) repeats() {
 	}
 	for key, n := range sent {
 		if key != "" && n > allowed[key] && !c.m.Later {
-			c.tell(NoBlindRepeat, "a record was in %d calls, and in %d rounds (line %s)", n, allowed[key], c.linesOf(key))
+			c.tell(NoBlindRepeat, "a record was in %d calls, and in %d rounds (line %s)", n, allowed[key], c.lines(func(r *record) bool { return r.logged() == key }))
 		}
 	}
 	told := 0
@@ -204,10 +204,11 @@ func (c *checker) repeats() {
 	}
 }
 
-func (c *checker) linesOf(key string) string {
+// lines are those of the records for which something holds, for a message.
+func (c *checker) lines(holds func(*record) bool) string {
 	var lines []string
 	for _, r := range c.records {
-		if r.logged() == key {
+		if holds(r) {
 			lines = append(lines, strconv.Itoa(r.line))
 		}
 	}

@@ -134,24 +134,12 @@ func TestOver(t *testing.T) {
 }
 
 func TestALateCallBelongsToAnyEarlierClaim(t *testing.T) {
-	late := func(l *lab) []Broken {
-		m := l.migration()
-		m.Late = true
-		broken, err := Check(m)
-		must(t, err)
-		return broken
-	}
 	l := newLab(t)
 	// The call of round 0 arrives after round 1 was claimed.
 	l.replace("ledger/1/00000/00000002.claim", "13:05:04.9", "13:05:02.95")
-	if broken := l.check(); len(broken) == 0 {
-		t.Errorf("found nothing where no call is late, want two calls under one claim")
-	}
-	if broken := late(l); len(broken) > 0 {
-		t.Errorf("found %v, want nothing: there are two claims and two calls", broken)
-	}
+	l.breaks("two calls under one claim, where no call is late", NoBlindRepeat)
+	l.migration.Late = true
+	l.holds() // there are two claims and two calls
 	l.replace("ledger/1/00000/00000002.claim", "13:05:02.95", "13:05:08")
-	if broken := late(l); !slices.ContainsFunc(broken, func(b Broken) bool { return b.Invariant == NoBlindRepeat }) {
-		t.Errorf("found %v, want a second call that nobody had claimed", broken)
-	}
+	l.breaks("a second call that nobody had claimed", NoBlindRepeat)
 }
