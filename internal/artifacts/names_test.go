@@ -72,9 +72,7 @@ func TestMigrationsOfOneSecondGetUniqueNames(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if left := contents(t, out); len(left) != 0 {
-		t.Errorf("%v is left of reservations that have ended", names(left))
-	}
+	expectEmpty(t, "reservations that have ended", out)
 }
 
 func TestAReservationHoldsUntilItIsReleased(t *testing.T) {
@@ -141,9 +139,7 @@ func TestAnOutputFolderIsCheckedBeforeItIsNeeded(t *testing.T) {
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder: %v, %v; want mode 0700", info, err)
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("the check has left %v", left)
-	}
+	expectEmpty(t, "checked", dir)
 	file := filepath.Join(dir, "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	for _, bad := range []string{file, filepath.Join(file, "below")} {
@@ -168,9 +164,7 @@ func TestDropRemovesAFile(t *testing.T) {
 			t.Errorf("Drop: %v", err)
 		}
 	}
-	if left := contents(t, out); len(left) != 0 {
-		t.Errorf("%v is left", names(left))
-	}
+	expectEmpty(t, "dropped", out)
 }
 
 func TestIsArtifact(t *testing.T) {

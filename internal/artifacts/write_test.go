@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,13 +75,14 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-func names(files map[string]string) []string {
-	var all []string
-	for name := range files {
-		all = append(all, name)
+func names(files map[string]string) []string { return slices.Sorted(maps.Keys(files)) }
+
+// expectEmpty checks that a folder has no files.
+func expectEmpty(t *testing.T, what, dir string) {
+	t.Helper()
+	if left := names(contents(t, dir)); len(left) != 0 {
+		t.Errorf("%s: %q is left, want nothing", what, left)
 	}
-	slices.Sort(all)
-	return all
 }
 
 // expectGolden compares with the files of testdata/folder, byte for byte.
@@ -226,9 +228,7 @@ func TestUpdatesThatDoNotAddUpGetNoName(t *testing.T) {
 		if _, _, err := s.Commit(t.Context(), len(sampleUpdates)); !errors.Is(err, ErrDoesNotAddUp) {
 			t.Errorf("%s: %v, want %v", name, err, ErrDoesNotAddUp)
 		}
-		if left := names(contents(t, dir)); len(left) != 0 {
-			t.Errorf("%s: %q is left, want nothing", name, left)
-		}
+		expectEmpty(t, name, dir)
 	}
 }
 
@@ -335,9 +335,7 @@ func TestASetThatDoesNotAddUpGetsNoName(t *testing.T) {
 			if _, _, err := s.Commit(t.Context(), len(sample)); !errors.Is(err, ErrDoesNotAddUp) {
 				t.Errorf("%s holds %q\nCommit: %v, want %v", tc.kind, tampered, err, ErrDoesNotAddUp)
 			}
-			if left := names(contents(t, dir)); len(left) != 0 {
-				t.Errorf("%q is left, want nothing", left)
-			}
+			expectEmpty(t, "not committed", dir)
 		})
 	}
 }
@@ -350,9 +348,7 @@ func TestARecordTooFewOrTooManyDoesNotAddUp(t *testing.T) {
 		if _, _, err := s.Commit(t.Context(), total); !errors.Is(err, ErrDoesNotAddUp) {
 			t.Errorf("%d records of %d: %v, want %v", len(sample), total, err, ErrDoesNotAddUp)
 		}
-		if left := names(contents(t, dir)); len(left) != 0 {
-			t.Errorf("%q is left, want nothing", left)
-		}
+		expectEmpty(t, "not committed", dir)
 	}
 	s := newSet(t, t.TempDir(), "retry.csv")
 	add(t, s, sample[0], sample[0])
@@ -375,9 +371,7 @@ func TestAnAbortedCommitLeavesNothing(t *testing.T) {
 	if _, _, err := s.Commit(ended, len(sample)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Commit: %v, want %v", err, context.Canceled)
 	}
-	if left := names(contents(t, dir)); len(left) != 0 {
-		t.Errorf("%q is left, want nothing", left)
-	}
+	expectEmpty(t, "not committed", dir)
 	if _, err := NewSet(Options{Dir: filepath.Join(dir, "missing"), Stamp: stamp}); err == nil {
 		t.Error("a set was started in a missing folder")
 	}
