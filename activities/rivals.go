@@ -132,12 +132,6 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 // a call that is in flight or whose answer was lost; nil is none.
 func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, known []ledger.Record) ([]bool, error) {
 	var open []bool
-	mark := func(i int) {
-		if open == nil {
-			open = make([]bool, b.Records)
-		}
-		open[i] = true
-	}
 	for round := range last + 1 {
 		bare, _, status, err := d.ledger.Round(ctx, round, b.Number, b.Records)
 		if err != nil {
@@ -147,7 +141,10 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 			undecided := known[i].Outcome == ledger.Unknown || known[i].Outcome == ledger.None
 			lost := bare[i].Outcome == ledger.Unknown || status == ledger.Claimed && bare[i].Outcome == ledger.None
 			if undecided && lost {
-				mark(i)
+				if open == nil {
+					open = make([]bool, b.Records)
+				}
+				open[i] = true
 			}
 		}
 	}

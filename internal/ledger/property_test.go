@@ -128,9 +128,7 @@ func (m *machine) start(t *rapid.T, what string) {
 	w := m.worker(t, idle)
 	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
 	in, err := m.ledger.InRound(ctx, m.round, batch, m.sizes[batch-1], m.keyless(batch))
-	if err != nil {
-		t.Fatalf("InRound: %v", err)
-	}
+	must(t, err)
 	p := part{key: Key{Round: m.round, Batch: batch}}
 	for i := range in {
 		if in[i] {
@@ -150,9 +148,7 @@ func (m *machine) startResolve(t *rapid.T) {
 	w := m.worker(t, idle)
 	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
 	records, counts, status, err := m.ledger.Round(ctx, m.round, batch, m.sizes[batch-1])
-	if err != nil {
-		t.Fatalf("Round: %v", err)
-	}
+	must(t, err)
 	if counts.Duplicate == 0 || status != Settled {
 		t.Skip("nothing to resolve")
 	}
@@ -183,9 +179,7 @@ func (m *machine) startUpdate(t *rapid.T) {
 	w := m.worker(t, idle)
 	batch := rapid.IntRange(1, len(m.sizes)).Draw(t, "batch")
 	records, err := m.ledger.After(ctx, m.round, batch, m.sizes[batch-1])
-	if err != nil {
-		t.Fatalf("After: %v", err)
-	}
+	must(t, err)
 	b := NewOutcomes(len(records))
 	for i, r := range records {
 		if r.Outcome != Duplicate {
@@ -386,13 +380,9 @@ func (m *machine) advance(t *rapid.T) {
 	}
 	for b, size := range m.sizes {
 		in, err := m.ledger.InRound(ctx, m.round, b+1, size, m.keyless(b+1))
-		if err != nil {
-			t.Fatalf("InRound: %v", err)
-		}
+		must(t, err)
 		_, counts, status, err := m.ledger.Round(ctx, m.round, b+1, size)
-		if err != nil {
-			t.Fatalf("Round: %v", err)
-		}
+		must(t, err)
 		_, isResolved := m.resolved[Key{Round: m.round, Batch: b + 1}]
 		if strings.Contains(marks(in), "x") && status != Settled || counts.Duplicate > 0 && !isResolved {
 			t.Skip("the round has not ended")
@@ -444,17 +434,11 @@ func (m *machine) check(t *rapid.T) {
 	for b, size := range m.sizes {
 		for round := range m.round + 1 {
 			records, err := m.ledger.After(ctx, round, b+1, size)
-			if err != nil {
-				t.Fatalf("After: %v", err)
-			}
+			must(t, err)
 			in, err := m.ledger.InRound(ctx, round+1, b+1, size, m.keyless(b+1))
-			if err != nil {
-				t.Fatalf("InRound: %v", err)
-			}
+			must(t, err)
 			bare, counts, status, err := m.ledger.Round(ctx, round, b+1, size)
-			if err != nil {
-				t.Fatalf("Round: %v", err)
-			}
+			must(t, err)
 			var want Counts
 			var letters, modelled []byte
 			for i := range size {
@@ -538,9 +522,7 @@ func (m *machine) checkTruth(t *rapid.T, id recordID, r Record) {
 func (m *machine) end(t *rapid.T) {
 	for b, size := range m.sizes {
 		in, err := m.ledger.InRound(ctx, m.round, b+1, size, m.keyless(b+1))
-		if err != nil {
-			t.Fatalf("InRound: %v", err)
-		}
+		must(t, err)
 		p := part{key: Key{Round: m.round, Batch: b + 1}}
 		for i := range in {
 			if in[i] {
@@ -552,9 +534,7 @@ func (m *machine) end(t *rapid.T) {
 			m.step(t, w)
 		}
 		records, err := m.ledger.After(ctx, m.round, b+1, size)
-		if err != nil {
-			t.Fatalf("After: %v", err)
-		}
+		must(t, err)
 		for i, r := range records {
 			id := recordID{b + 1, i}
 			if _, ours := m.ours[id]; ours && r.Outcome == None {

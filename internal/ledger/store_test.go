@@ -352,7 +352,13 @@ func TestRetriesEndWithTheirContext(t *testing.T) {
 	})
 }
 
-func must(t *testing.T, err error) {
+// fatal is a *testing.T or a *rapid.T.
+type fatal interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func must(t fatal, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -162,8 +162,7 @@ func (s Spec) refuseChanged(in Input, work string) error {
 		if err != nil {
 			return err
 		}
-		if before.origin() != s.origin() || before.SHA256 == s.SHA256 ||
-			before.Target.URI != s.Target.URI || before.Target.EntityType != s.Target.EntityType {
+		if before.origin() != s.origin() || before.SHA256 == s.SHA256 || !before.Target.IsSame(s.Target) {
 			continue
 		}
 		if cutOff, err := folder.CutOff(); err != nil {
