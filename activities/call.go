@@ -18,7 +18,8 @@ import (
 // repeats what may be repeated, and sends nothing once the run is sealed.
 type caller struct {
 	*core
-	log *slog.Logger
+	log       *slog.Logger
+	needsFind bool // see asked
 }
 
 func (c *core) caller(batch int) *caller {
@@ -233,12 +234,33 @@ func (c *caller) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycl
 	return nil, "", unreachable(err)
 }
 
-// asked makes a look-up whose failure only means that the answer is not known. It
-// fails only where this process stops.
-func (c *caller) asked(ctx context.Context, _ string, call func(context.Context) error) error {
-	err := c.read(ctx, call)
-	if stopping := c.activities.stopping(ctx); err != nil && stopping != nil {
-		return stopping
+// asked makes a look-up, up to lookUpTries times. What cannot be looked up now may be
+// shown later, so that is no error: it fails where this process stops, or where the
+// caller needs an answer and the target refuses every attempt for a missing permission.
+// (Some targets answer so in passing trouble as well.)
+func (c *caller) asked(ctx context.Context, what string, call func(context.Context) error) error {
+	if err := c.activities.stopping(ctx); err != nil {
+		return err
+	}
+	ctx, done := c.activities.untilStopping(ctx)
+	defer done()
+	refused := c.needsFind
+	err := repeat(ctx, lookUpTries, lookUpBackoff, func(try int) error {
+		err := call(ctx)
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn("a look-up failed", "what", what, "try", try, "error", err.Error())
+			var api *identitycloud.APIError
+			refused = refused && errors.As(err, &api) && api.IsPermission()
+		}
+		return err
+	}, always)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case refused:
+		return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
 	}
 	return nil
 }
@@ -246,13 +268,13 @@ func (c *caller) asked(ctx context.Context, _ string, call func(context.Context)
 // types are the types of the target's attributes. If the target does not tell them,
 // values are compared as they are.
 func (c *caller) types(ctx context.Context) (delta.Types, error) {
-	schema, err := c.schema(ctx, c.asked)
+	schema, err := c.schema(ctx)
 	return delta.TypesOf(schema), err
 }
 
 // foldingTypes compare without case what the schema does, and the key.
 func (c *caller) foldingTypes(ctx context.Context) (delta.Types, error) {
-	schema, err := c.schema(ctx, c.asked)
+	schema, err := c.schema(ctx)
 	return delta.TypesOf(schema).Folding(schema, c.spec.PrimaryKey), err
 }
 

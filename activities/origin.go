@@ -63,7 +63,7 @@ func (b *undoing) originOf(ctx context.Context) (_ *origin, err error) {
 	if m.ours, err = m.readIDs(ctx, m.last); err != nil {
 		return nil, err
 	}
-	if err := b.learn(ctx, m.dataset, m.ours, b.calls.asked); err != nil {
+	if err := b.calls.learn(ctx, m.dataset, m.ours); err != nil {
 		return nil, err
 	}
 	b.origin.Store(m)

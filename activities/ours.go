@@ -121,20 +121,16 @@ func (r *resolving) learned(ctx context.Context) (*ours, error) {
 		return nil, err
 	}
 	if r.ours.baseline == nil {
-		if err := r.learn(ctx, r.dataset, r.ours, r.asked); err != nil {
+		if err := r.calls.learn(ctx, r.dataset, r.ours); err != nil {
 			return nil, err
 		}
 	}
 	return r.ours, nil
 }
 
-// asking makes a call, and repeats it if need be. It fails only if no further call can
-// be made; else a call that failed is as one that showed nothing.
-type asking func(ctx context.Context, what string, call func(context.Context) error) error
-
 // learn reads a few records of ours.
-func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error {
-	schema, err := c.schema(ctx, ask)
+func (c *caller) learn(ctx context.Context, d *dataset, k *ours) error {
+	schema, err := c.schema(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,7 +143,7 @@ func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error
 		uuids[i] = s.UUID
 	}
 	var found []identitycloud.Entity
-	err = ask(ctx, "records of ours", func(ctx context.Context) (err error) {
+	err = c.asked(ctx, "records of ours", func(ctx context.Context) (err error) {
 		found, err = c.target.FindEntities(ctx, "uuid", uuids)
 		return err
 	})
@@ -157,7 +153,7 @@ func (c *core) learn(ctx context.Context, d *dataset, k *ours, ask asking) error
 	k.hidden = len(found) < len(uuids)
 	if len(found) == 0 {
 		// A search may be behind while the view of one record is not.
-		err = ask(ctx, "a record of ours", func(ctx context.Context) error {
+		err = c.asked(ctx, "a record of ours", func(ctx context.Context) error {
 			if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
 				found = append(found, e)
 			}
@@ -214,7 +210,7 @@ func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) (err error) {
 func (d *dataset) keyAsSent(sent []byte) string { return identitycloud.TextAt(sent, d.primaryKey) }
 
 // schema reads the schema of the entity type, once; empty where the target does not tell.
-func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, error) {
+func (c *caller) schema(ctx context.Context) (identitycloud.Schema, error) {
 	c.schemaMu.Lock()
 	defer c.schemaMu.Unlock()
 	if c.schemaKnown != nil {
@@ -222,7 +218,7 @@ func (c *core) schema(ctx context.Context, ask asking) (identitycloud.Schema, er
 	}
 	var schema identitycloud.Schema
 	refused := false
-	err := ask(ctx, "the schema", func(ctx context.Context) (err error) {
+	err := c.asked(ctx, "the schema", func(ctx context.Context) (err error) {
 		schema, err = c.target.EntityType(ctx)
 		var api *identitycloud.APIError
 		if refused = errors.As(err, &api); refused { // values are then compared as they are

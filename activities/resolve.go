@@ -2,9 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
-
-	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
@@ -61,15 +58,17 @@ func (a *Activities) ResolveDuplicates(ctx context.Context, in ResolveInput) (Re
 }
 
 func (m *migrationRun) resolveDuplicates(ctx context.Context, in ResolveInput) (Resolved, error) {
-	r := &resolving{migrationRun: m, in: in, taken: map[string]bool{}}
+	calls := &caller{core: m.core, log: m.activities.log.With("round", in.Round), needsFind: true}
+	r := &resolving{migrationRun: m, calls: calls, in: in, taken: map[string]bool{}}
 	err := r.resolve(ctx)
 	return r.sum, err
 }
 
 type resolving struct {
 	*migrationRun
-	in  ResolveInput
-	sum Resolved
+	calls *caller
+	in    ResolveInput
+	sum   Resolved
 
 	ours   *ours           // what ledger and target tell of our records; nil until it is needed
 	taken  map[string]bool // uuids that a record of the input got in this call
@@ -385,35 +384,10 @@ func (r *resolving) count(o ledger.Outcomes) {
 	}
 }
 
-// asked makes a look-up, up to lookUpTries times. What cannot be looked up now may be
-// shown later, so that is no error. Only a target that refuses every attempt for a
-// missing permission is one: some answer so in passing trouble as well.
-func (r *resolving) asked(ctx context.Context, what string, call func(context.Context) error) error {
-	refused := true
-	err := repeat(ctx, lookUpTries, lookUpBackoff, func(try int) error {
-		err := call(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.activities.log.Warn("a look-up failed", "round", r.in.Round, "what", what, "try", try, "error", err.Error())
-			var api *identitycloud.APIError
-			refused = refused && errors.As(err, &api) && api.IsPermission()
-		}
-		return err
-	}, always)
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case refused:
-		return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
-	}
-	return nil
-}
-
 // byKeys returns the records that have one of these keys, by folded key.
 func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]identitycloud.Entity, error) {
 	return inGroups(r.spec.PrimaryKey, keys, func(group []string) (found []identitycloud.Entity, err error) {
-		err = r.asked(ctx, "keys", func(ctx context.Context) (err error) {
+		err = r.calls.asked(ctx, "keys", func(ctx context.Context) (err error) {
 			found, err = r.target.FindEntities(ctx, r.spec.PrimaryKey, group)
 			return err
 		})
