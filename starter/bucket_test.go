@@ -194,11 +194,11 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 
 	m.state = l.path("elsewhere")
 	p = m.verify("--latest", "--rate-limit", "0", "--json").ends(0)
-	if f := verified(t, p); f.Found.Equal != 90 {
+	if f := decoded[verifyFigures](t, p.output()); f.Found.Equal != 90 {
 		t.Errorf("verify finds %+v; want 90 as they should be", f.Found)
 	}
 	p = m.rollback("--yes", "--json", "--rate-limit", "0").ends(0)
-	if f := rolled(t, p); f.Records.Deleted != 60 || f.Records.Restored != 30 {
+	if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 60 || f.Records.Restored != 30 {
 		t.Errorf("the rollback came to %+v; want 60 deleted and 30 restored", f.Records)
 	}
 	sameContent(t, s.content(), before)

@@ -171,10 +171,7 @@ func (m *migration) decided() int {
 // areUnknown says that all records of a batch were decided to be unknown.
 func areUnknown(t *testing.T, outcomes string) bool {
 	t.Helper()
-	var o struct{ Outcomes string }
-	if err := json.Unmarshal([]byte(readAll(outcomes)), &o); err != nil {
-		t.Fatalf("%s: %v", outcomes, err)
-	}
+	o := decoded[struct{ Outcomes string }](t, readAll(outcomes))
 	return o.Outcomes != "" && strings.Trim(o.Outcomes, "u") == ""
 }
 

@@ -32,6 +32,7 @@ import (
 	"durable-dataload/internal/proof/check"
 	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/proof/s3server"
+	"durable-dataload/internal/sandbox"
 )
 
 // The tests of this package run the three programs as a person would, and kill
@@ -537,16 +538,16 @@ type figures struct {
 		UpdateSuccess         *string `json:"update_success"`
 		UpdateFail            *string `json:"update_fail"`
 	}
+	ID       string `json:"workflow_id"`
+	Data     string `json:"data_file"`
+	SHA256   string `json:"data_sha256"`
 	URI      string `json:"apid_uri"`
 	Entities *int   `json:"entities_after"`
 }
 
-func (m *migration) figures() (f figures) {
+func (m *migration) figures() figures {
 	m.lab.t.Helper()
-	data, err := os.ReadFile(m.summary())
-	must(m.lab.t, err)
-	must(m.lab.t, json.Unmarshal(data, &f))
-	return f
+	return decoded[figures](m.lab.t, readAll(m.summary()))
 }
 
 // wantRecords compares the summary with the numbers of records that are wanted.
@@ -597,6 +598,15 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// decoded is the value of a JSON text.
+func decoded[T any](t *testing.T, text string) (value T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return value
 }
 
 func hasAll(t *testing.T, text string, words ...string) {
@@ -690,16 +700,12 @@ func (l *lab) copyTestdata() {
 // emails gives those of all users that were ever written.
 func (s *target) emails() (all []string) {
 	s.lab.t.Helper()
-	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
-	for {
-		var call struct{ Written []struct{ Email string } }
-		err := decoder.Decode(&call)
-		if errors.Is(err, io.EOF) {
-			return all
-		}
-		must(s.lab.t, err)
+	calls, err := sandbox.ReadTruth(s.dir)
+	must(s.lab.t, err)
+	for _, call := range calls {
 		for _, w := range call.Written {
 			all = append(all, w.Email)
 		}
 	}
+	return all
 }

@@ -212,25 +212,16 @@ func (s *scene) put(name, content string) {
 }
 
 // runSchedule runs the scene's schedule once, and saves the histories.
-func (s *scene) runSchedule(keepFiles bool, meanwhile func(client.WorkflowRun)) (result migrations.Scheduled, err error) {
+func (s *scene) runSchedule(meanwhile func(client.WorkflowRun)) (result migrations.Scheduled, err error) {
 	s.t.Helper()
 	options := s.spec
 	options.ID, options.DataFile, options.Folder, options.SHA256 = "", "", migrations.Folder{}, ""
 	schedule := migrations.Schedule{
 		ID: s.name, Patterns: []string{filepath.Join(s.incoming(), "*.csv")}, StateDir: filepath.Join(s.dir, s.name, "state"),
-		Settle: time.Second, KeepFiles: keepFiles, Options: options,
+		Settle: time.Second, Options: options,
 	}
 	must(s.t, schedule.Order())
-	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: "scheduled-" + s.name, TaskQueue: s.name},
-		workflows.ScheduledMigrationWorkflow, workflows.ScheduledInput{Schedule: schedule})
-	must(s.t, err)
-	first := run.GetRunID() // later it is that of the last
-	if meanwhile != nil {
-		meanwhile(run)
-	}
-	err = run.Get(s.ctx, &result)
-	s.runs++
-	s.save(run.GetID(), first, map[string]int{})
+	err = s.execute(client.StartWorkflowOptions{ID: "scheduled-" + s.name}, workflows.ScheduledMigrationWorkflow, workflows.ScheduledInput{Schedule: schedule}, meanwhile, &result)
 	return result, err
 }
 
@@ -241,7 +232,7 @@ func (r *recorder) recordScheduled(name string) {
 	s := r.scene(name, 0, sandbox.Options{}, "")
 	s.put("a.csv", inputOf(1, 10))
 	s.put("b.csv", inputOf(11, 12))
-	result, err := s.runSchedule(false, func(run client.WorkflowRun) {
+	result, err := s.runSchedule(func(run client.WorkflowRun) {
 		r.eventually("the files are listed once", func() bool { return r.hasStartedTimer(run.GetID()) })
 		s.put("b.csv", inputOf(11, 30))
 	})
@@ -250,7 +241,7 @@ func (r *recorder) recordScheduled(name string) {
 	}
 	s.put("c.csv", inputOf(1, 10))
 	s.put("d.csv", "")
-	_, err = s.runSchedule(false, nil)
+	_, err = s.runSchedule(nil)
 	var left *temporal.ApplicationError
 	if !errors.As(err, &left) || left.Type() != workflows.FilesLeft || !strings.Contains(left.Message(), "d.csv (refused)") {
 		r.t.Fatalf("%s: %v: not the run to record", name, err)

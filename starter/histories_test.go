@@ -186,18 +186,27 @@ func (s *scene) startWorker() {
 func (s *scene) run(meanwhile func(client.WorkflowRun)) (result workflows.Result, err error) {
 	s.t.Helper()
 	must(s.t, s.spec.Folder.Order(s.spec))
-	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{
-		ID: s.spec.ID, TaskQueue: s.name, StaticSummary: "users.csv",
+	err = s.execute(client.StartWorkflowOptions{
+		ID: s.spec.ID, StaticSummary: "users.csv",
 		TypedSearchAttributes: temporal.NewSearchAttributes(workflows.AttributeFile.ValueSet("users.csv")),
-	}, workflows.MigrationWorkflow, s.spec)
+	}, workflows.MigrationWorkflow, s.spec, meanwhile, &result)
+	return result, err
+}
+
+// execute runs a workflow to its end and saves its histories.
+func (s *scene) execute(o client.StartWorkflowOptions, workflow, input any, meanwhile func(client.WorkflowRun), result any) error {
+	s.t.Helper()
+	o.TaskQueue = s.name
+	run, err := s.client.ExecuteWorkflow(s.ctx, o, workflow, input)
 	must(s.t, err)
+	first := run.GetRunID() // later it is that of the last
 	if meanwhile != nil {
 		meanwhile(run)
 	}
-	err = run.Get(s.ctx, &result)
+	err = run.Get(s.ctx, result)
 	s.runs++
-	s.save(run.GetID(), run.GetRunID(), map[string]int{})
-	return result, err
+	s.save(run.GetID(), first, map[string]int{})
+	return err
 }
 
 // save saves a history and those of its children, and of the runs that it was
@@ -393,7 +402,7 @@ func (r *recorder) recordDelta(name string) {
 
 // undo rolls the scene's migration back, and saves the history of that. What was
 // recorded of the migration is like the other scenes, and is not kept.
-func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result workflows.RollbackResult) {
+func (s *scene) undo() (result workflows.RollbackResult) {
 	s.t.Helper()
 	folder := s.spec.Folder
 	summary, err := folder.Summary()
@@ -403,24 +412,14 @@ func (s *scene) undo(begun bool, meanwhile func(client.WorkflowRun)) (result wor
 		ID: "rollback-" + s.spec.ID, Source: s.spec.ID, Migration: folder, OutputDir: s.spec.OutputDir, Folder: undone, Target: s.spec.Target,
 		Until: summary.FinishedAt, Limits: s.spec.Limits, Timeout: s.spec.Timeout,
 	}
-	if !begun {
-		if _, err := rollback.Write(s.ctx, undone, rollback.OfMigration(s.ctx, folder)); err != nil {
-			s.t.Fatal(err)
-		}
-		if _, err := undone.CreateStart(migrations.Start{ID: spec.ID, StartedAt: summary.FinishedAt, Stamp: "stamp"}); err != nil {
-			s.t.Fatal(err)
-		}
+	if _, err := rollback.Write(s.ctx, undone, rollback.OfMigration(s.ctx, folder)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := undone.CreateStart(migrations.Start{ID: spec.ID, StartedAt: summary.FinishedAt, Stamp: "stamp"}); err != nil {
+		s.t.Fatal(err)
 	}
 	must(s.t, undone.SaveOptions(spec))
-	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: spec})
-	must(s.t, err)
-	first := run.GetRunID() // later it is that of the last
-	if meanwhile != nil {
-		meanwhile(run)
-	}
-	must(s.t, run.Get(s.ctx, &result))
-	s.runs++
-	s.save(run.GetID(), first, map[string]int{})
+	must(s.t, s.execute(client.StartWorkflowOptions{ID: spec.ID}, workflows.RollbackWorkflow, workflows.RollbackInput{Rollback: spec}, nil, &result))
 	return result
 }
 
@@ -440,7 +439,7 @@ func (s *scene) migrate() {
 func (r *recorder) recordRollback(name string) {
 	s := r.deltaScene(name, 60, 2, sandbox.Options{}, "delete:http502-after=20,update:reset-before=20")
 	s.migrate()
-	if result := s.undo(false, nil); result.Summary.Records.Deleted < 20 || result.Summary.Records.Restored < 20 || result.Summary.Records.Failed > 0 {
+	if result := s.undo(); result.Summary.Records.Deleted < 20 || result.Summary.Records.Restored < 20 || result.Summary.Records.Failed > 0 {
 		r.t.Fatalf("%s: %+v: not the rollback to record", name, result)
 	}
 }
@@ -457,15 +456,7 @@ func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summar
 	if _, err := folder.CreateStart(migrations.Start{ID: spec.ID, StartedAt: spec.Ended, Stamp: stamp}); err != nil {
 		s.t.Fatal(err)
 	}
-	run, err := s.client.ExecuteWorkflow(s.ctx, client.StartWorkflowOptions{ID: spec.ID, TaskQueue: s.name}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: spec})
-	must(s.t, err)
-	first := run.GetRunID() // later it is that of the last
-	if meanwhile != nil {
-		meanwhile(run)
-	}
-	must(s.t, run.Get(s.ctx, &summary))
-	s.runs++
-	s.save(run.GetID(), first, map[string]int{})
+	must(s.t, s.execute(client.StartWorkflowOptions{ID: spec.ID}, workflows.VerifyWorkflow, workflows.VerifyWorkflowInput{Verification: spec}, meanwhile, &summary))
 	return summary
 }
 

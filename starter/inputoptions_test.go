@@ -89,6 +89,7 @@ func TestARefusalNamesTheHelpOfItsOwnCommand(t *testing.T) {
 	says("starter schedule pause")
 	says("starter mapping default", "a")
 	says("starter validate", "--data", "users.csv", "--lines", "0")
+	says("starter validate", "--data", "users.csv", "-b", "0")
 }
 
 // A mapping is tried on the file that will be migrated, as it is.

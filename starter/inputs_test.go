@@ -107,13 +107,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 				e.Comma = '\t'
 			}
 			verify(t, e)
-			var summary struct {
-				ID     string `json:"workflow_id"`
-				Data   string `json:"data_file"`
-				SHA256 string `json:"data_sha256"`
-			}
-			must(t, json.Unmarshal([]byte(readAll(m.summary())), &summary))
-			if summary.Data != c.data || !strings.HasPrefix(summary.ID, "migration-"+c.data+"-") || summary.SHA256 != fmt.Sprintf("%x", sha256.Sum256(c.want)) {
+			if summary := m.figures(); summary.Data != c.data || !strings.HasPrefix(summary.ID, "migration-"+c.data+"-") || summary.SHA256 != fmt.Sprintf("%x", sha256.Sum256(c.want)) {
 				t.Errorf("the summary has %+v; want the name %s and the digest of the plain file", summary, c.data)
 			}
 			if found := m.staged(); len(found) > 0 {

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -239,14 +238,9 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 		run := *c.m
 		run.input, run.flags = c.input, append(slices.Clone(c.m.flags), c.flags...)
 		run.run(1)
-		status, list := m.ordered("status", "--json"), m.ordered("list")
-		var told struct {
-			State, Reason string
-			ExitCode      int `json:"exit_code"`
-		}
-		must(t, json.Unmarshal([]byte(status), &told))
-		if told.State != "failed" || told.ExitCode != 1 || !strings.Contains(told.Reason, c.reason) {
-			t.Errorf("%s: the status is\n%s\nwant failed, %q and exit code 1", c.name, status, c.reason)
+		status, list := m.status(), m.ordered("list")
+		if status.State != "failed" || status.ExitCode == nil || *status.ExitCode != 1 || !strings.Contains(status.Reason, c.reason) {
+			t.Errorf("%s: the status is %+v; want failed, %q and exit code 1", c.name, status, c.reason)
 		}
 		if text := m.ordered("status"); !strings.Contains(text, "could not run") || !strings.Contains(text, c.reason) || strings.Contains(text, "cut off") {
 			t.Errorf("%s: the status is\n%s", c.name, text)

@@ -19,22 +19,10 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
-// workflowID is that of the one migration, from its summary.
-func (m *migration) workflowID() string {
-	m.lab.t.Helper()
-	var s struct {
-		ID string `json:"workflow_id"`
-	}
-	if err := json.Unmarshal([]byte(readAll(m.summary())), &s); err != nil || s.ID == "" {
-		m.lab.t.Fatalf("the summary has no workflow id: %v", err)
-	}
-	return s.ID
-}
-
 // rollback gives the command that undoes a migration.
 func (m *migration) rollback(flags ...string) *process {
 	m.lab.t.Helper()
-	args := append([]string{"rollback", "--migration", m.workflowID(), "--output-dir", m.lab.path("undone")}, m.locations()...)
+	args := append([]string{"rollback", "--migration", m.figures().ID, "--output-dir", m.lab.path("undone")}, m.locations()...)
 	return m.lab.start("starter", m.env, append(args, flags...)...)
 }
 
@@ -133,14 +121,6 @@ type rollbackFigures struct {
 	Fail       string         `json:"rollback_fail"`
 }
 
-func rolled(t *testing.T, p *process) (f rollbackFigures) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(p.output()), &f); err != nil {
-		t.Fatalf("%v: %s", err, p.output())
-	}
-	return f
-}
-
 // TestAKilledRollbackResumes: a delta migration into a target with
 // strangers, its rollback with faults, killed in the middle twice.
 func TestAKilledRollbackResumes(t *testing.T) {
@@ -183,7 +163,7 @@ func TestAKilledRollbackResumes(t *testing.T) {
 	refused(t, m.start(), 1, "rollback")
 	p = m.rollback(flags...).ends(0)
 	sameContent(t, s.content(), before)
-	f := rolled(t, p)
+	f := decoded[rollbackFigures](t, p.output())
 	if f.Items != 300 || f.Records.Deleted+f.Records.Gone != 200 || f.Records.Restored+f.Records.Kept != 100 || f.Unverified != 0 {
 		t.Errorf("it came to %+v; want 200 deleted and 100 restored", f)
 	}
@@ -237,7 +217,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	}
 
 	p = m.rollback("--yes", "--json", "--rate-limit", "0").ends(3)
-	f := rolled(t, p)
+	f := decoded[rollbackFigures](t, p.output())
 	if f.Records.Deleted != 19 || f.Records.Restored != 9 || f.Records.Failed != 2 || len(f.Reasons) != 1 {
 		t.Errorf("it came to %+v; want 19, 9 and 2 for one reason", f)
 	}
@@ -256,7 +236,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 
 	p = m.rollback("--yes", "--force", "--json", "--rate-limit", "0").ends(0)
 	sameContent(t, s.content(), before)
-	if f := rolled(t, p); f.Records.Deleted != 20 || f.Records.Restored != 10 {
+	if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 20 || f.Records.Restored != 10 {
 		t.Errorf("with force: %+v; want 20 and 10 in all", f)
 	}
 }
@@ -271,7 +251,7 @@ func TestAStoppedRollbackResumes(t *testing.T) {
 	until(t, "some are deleted", func() bool { return s.count("entity.delete") > 20 || p.hasEnded() })
 	p.signal(os.Interrupt)
 	p.ends(5)
-	f := rolled(t, p)
+	f := decoded[rollbackFigures](t, p.output())
 	there := len(s.content())
 	if f.Records.Left == 0 || f.Records.Left != there || f.Records.Deleted != 200-there {
 		t.Errorf("it came to %+v; the target has %d records still, want as many to be left", f, there)
@@ -282,7 +262,7 @@ func TestAStoppedRollbackResumes(t *testing.T) {
 		}
 	}
 	p = m.rollback(flags...).ends(0)
-	if f := rolled(t, p); f.Records.Deleted != 200 || f.Records.Left != 0 || len(s.content()) != 0 {
+	if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 200 || f.Records.Left != 0 || len(s.content()) != 0 {
 		t.Errorf("it came to %+v, %d records are there; want all deleted", f, len(s.content()))
 	}
 	files, _ := filepath.Glob(l.path("undone", "*"))
@@ -310,7 +290,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	m.worker("--state-dir", l.path("another"))
 	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...).ends(0)
 	sameContent(t, s.content(), before)
-	if f := rolled(t, p); f.Records.Deleted != 50 {
+	if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 50 {
 		t.Errorf("it came to %+v, want 50 deleted", f)
 	}
 
@@ -326,7 +306,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	success = old
 	refused(t, undo(s.credentials(), "--apid_uri", s.uri()), 1, "--force")
 	p = undo(s.credentials(), "--apid_uri", s.uri(), "--force").ends(0)
-	if f := rolled(t, p); f.Records.Gone != 50 {
+	if f := decoded[rollbackFigures](t, p.output()); f.Records.Gone != 50 {
 		t.Errorf("it came to %+v, want 50 gone already", f)
 	}
 	sameContent(t, s.content(), before)
@@ -366,7 +346,7 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 			"--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
 		p.ends(3)
 		sameContent(t, s.content(), want)
-		if f := rolled(t, p); f.Records.Deleted != 18 || f.Records.Failed != 2 {
+		if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 18 || f.Records.Failed != 2 {
 			t.Errorf("%q: it came to %+v; want 18 deleted, 2 failed", flags, f)
 		}
 	}
@@ -399,7 +379,7 @@ func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	p := m.startUntil(4)
 	p.signal(os.Interrupt)
 	p.ends(5)
-	id := m.workflowID() // the summary is that of the stop
+	id := m.figures().ID // the summary is that of the stop
 	calls := s.calls()
 	p = m.start()
 	until(t, "more calls", func() bool { return s.calls() > calls+3 })
@@ -416,7 +396,7 @@ func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	p.ends(5)
 	undo := m.rollback("--yes", "--json", "--rate-limit", "0")
 	undo.ends(0, 3) // what was in flight at the kill is unknown
-	f := rolled(t, undo)
+	f := decoded[rollbackFigures](t, undo.output())
 	if f.Records.Deleted == 0 || f.Records.Deleted+f.Records.Failed != f.Items {
 		t.Errorf("it came to %+v", f)
 	}

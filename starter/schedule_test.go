@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,7 +84,7 @@ func (t told) results() (lines []string) {
 }
 
 // next waits for the summary of the next run.
-func (n *nightly) next() (result told) {
+func (n *nightly) next() told {
 	t := n.lab.t
 	t.Helper()
 	var found []string
@@ -94,8 +93,7 @@ func (n *nightly) next() (result told) {
 		return len(found) > n.seen
 	})
 	n.seen++
-	must(t, json.Unmarshal([]byte(readAll(found[len(found)-1])), &result))
-	return result
+	return decoded[told](t, readAll(found[len(found)-1]))
 }
 
 // view is the output of describe.
@@ -107,10 +105,9 @@ type view struct {
 	Runs    int
 }
 
-func (n *nightly) describe() (v view) {
+func (n *nightly) describe() view {
 	n.lab.t.Helper()
-	must(n.lab.t, json.Unmarshal([]byte(n.schedule("describe", "nightly", "--json")), &v))
-	return v
+	return decoded[view](n.lab.t, n.schedule("describe", "nightly", "--json"))
 }
 
 func sameLines(t *testing.T, got, want []string) {

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +32,7 @@ type shownStatus struct {
 	State    string
 	Phase    string
 	ExitCode *int `json:"exit_code"`
+	Reason   string
 	Records  map[string]int
 	Paused   string
 	Decision string
@@ -45,13 +45,9 @@ type shownStatus struct {
 	Events []struct{ Kind, Who, Name, Old, New, Reason string }
 }
 
-func (m *migration) status(args ...string) (s shownStatus) {
+func (m *migration) status(args ...string) shownStatus {
 	m.lab.t.Helper()
-	output := m.ordered(append([]string{"status", "--json"}, args...)...)
-	if err := json.Unmarshal([]byte(output), &s); err != nil {
-		m.lab.t.Fatalf("%v in %s", err, output)
-	}
-	return s
+	return decoded[shownStatus](m.lab.t, m.ordered(append([]string{"status", "--json"}, args...)...))
 }
 
 // changes are those in the status, a line each.

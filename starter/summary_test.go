@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -83,11 +82,7 @@ func TestTheSummaryHasExactlyTheDocumentedKeys(t *testing.T) {
 		if got, want := p.output(), readAll(m.summary()); got != want {
 			t.Errorf("%s: --json printed\n%s\nthe summary is\n%s", c.name, got, want)
 		}
-		var summary any
-		if err := json.Unmarshal([]byte(p.output()), &summary); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		keysOf("", summary, found)
+		keysOf("", decoded[any](t, p.output()), found)
 	}
 	for _, key := range slices.Sorted(maps.Keys(summaryKeys)) {
 		if found[key] == nil {

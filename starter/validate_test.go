@@ -116,15 +116,6 @@ func TestValidateOfSeveralFilesWithADelimiter(t *testing.T) {
 	}
 }
 
-func TestValidateRefusesWrongUsage(t *testing.T) {
-	withoutTarget(t)
-	for _, args := range [][]string{{"--lines", "0"}, {"--nope"}, {"-b", "0"}} {
-		if code, _, stderr, _ := inFolder(t, "email\n", append([]string{"validate"}, args...)...); code != 2 {
-			t.Errorf("%q: exit code %d, want 2; stderr:\n%s", args, code, stderr)
-		}
-	}
-}
-
 func TestDryRunWritesWhatWouldBeSent(t *testing.T) {
 	withoutTarget(t)
 	o := fakeusers.Options{Records: 500, Seed: 1, Awkward: true}

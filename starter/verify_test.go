@@ -34,14 +34,6 @@ type verifyFigures struct {
 	OutputDir string `json:"output_dir"`
 }
 
-func verified(t *testing.T, p *process) (f verifyFigures) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(p.output()), &f); err != nil {
-		t.Fatalf("%v: %s", err, p.output())
-	}
-	return f
-}
-
 func (s *target) remove(uuid string) {
 	s.lab.t.Helper()
 	body := s.post("/entity.delete", url.Values{"type_name": {"user"}, "uuid": {uuid}})
@@ -55,7 +47,7 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
 	p := m.run(0)
-	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
+	p = m.verify("--migration", m.figures().ID, "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
 	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "polled for until") {
 		t.Errorf("it says\n%s%s", p.errors(), p.output())
 	}
@@ -72,8 +64,8 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 		{loaded[40][0], loaded[40][1], "", "missing"},
 	}
 	content := s.content()
-	p = m.verify("--migration", m.workflowID(), "--all", "--rate-limit", "0", "--json").ends(3)
-	f := verified(t, p)
+	p = m.verify("--migration", m.figures().ID, "--all", "--rate-limit", "0", "--json").ends(3)
+	f := decoded[verifyFigures](t, p.output())
 	if f.Records != 50 || f.Sample != 50 || f.Found.Equal != 47 || f.Found.Different != 2 || f.Found.Missing != 1 || f.Found.Since != 2 || f.OutputDir != m.out {
 		t.Errorf("it came to %+v", f)
 	}
@@ -87,7 +79,7 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 	var samples [2]string
 	for i := range samples {
 		p = m.verify("--latest", "--sample", "10", "--rate-limit", "0", "--json").ends(0, 3)
-		f := verified(t, p)
+		f := decoded[verifyFigures](t, p.output())
 		if f.Sample != 10 || f.Found.Equal+f.Found.Different+f.Found.Missing != 10 {
 			t.Errorf("the sample came to %+v", f)
 		}
@@ -109,8 +101,7 @@ func (m *migration) endedAnHourAgo() {
 	if err != nil || len(paths) != 1 {
 		m.lab.t.Fatalf("summaries: %q, %v", paths, err)
 	}
-	var summary map[string]any
-	must(m.lab.t, json.Unmarshal([]byte(readAll(paths[0])), &summary))
+	summary := decoded[map[string]any](m.lab.t, readAll(paths[0]))
 	summary["finished_at"] = time.Now().Add(-time.Hour)
 	data, err := json.Marshal(summary)
 	if err == nil {
@@ -155,7 +146,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	p = m.verify(flags...)
 	until(t, "it is watched again", func() bool { return strings.Contains(p.errors(), "verified already") || p.hasEnded() })
 	p.ends(0)
-	if f := verified(t, p); f.Found.Equal != 60 {
+	if f := decoded[verifyFigures](t, p.output()); f.Found.Equal != 60 {
 		t.Errorf("it came to %+v, want 60 as they should be", f)
 	}
 
@@ -166,7 +157,7 @@ func TestAStoppedVerificationStartsAgain(t *testing.T) {
 	until(t, "some are looked at", func() bool { return s.count("entity.find") > finds+3 || p.hasEnded() })
 	p.signal(os.Interrupt)
 	p.ends(5)
-	if f := verified(t, p); f.Found.Left == 0 || f.Found.Equal == 0 || f.Found.Left+f.Found.Equal != 60 {
+	if f := decoded[verifyFigures](t, p.output()); f.Found.Left == 0 || f.Found.Equal == 0 || f.Found.Left+f.Found.Equal != 60 {
 		t.Errorf("stopped: %+v; want some as they should be, and the others left", f)
 	}
 }
@@ -203,7 +194,7 @@ func TestVerifyRefusesUnclearOptions(t *testing.T) {
 
 	// What was stopped can be verified, as far as it was loaded; by a part of its id.
 	p = m.verify("--migration", "migration-", "--all", "--json", "--rate-limit", "0").ends(0)
-	if f := verified(t, p); f.Found.Equal < 3 || f.Found.NotLoaded == 0 || strconv.Itoa(f.Found.Equal+f.Found.NotLoaded) != "20" {
+	if f := decoded[verifyFigures](t, p.output()); f.Found.Equal < 3 || f.Found.NotLoaded == 0 || strconv.Itoa(f.Found.Equal+f.Found.NotLoaded) != "20" {
 		t.Errorf("it came to %+v, want what was loaded to be as it should be", f)
 	}
 	p = m.rollback("--yes", "--rate-limit", "0")
