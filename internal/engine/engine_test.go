@@ -472,11 +472,8 @@ func TestTheDatabaseLiesInTheFolderWhateverThatIsCalled(t *testing.T) {
 		t.Run(strings.ToValidUTF8(name, "_"), func(t *testing.T) {
 			parent := t.TempDir()
 			dir := filepath.Join(parent, name)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
 			for range 2 { // the second start finds the database of the first one
-				e, err := Start(ctx, dir, nil)
-				must(t, err)
+				e := start(t, dir)
 				if left := e.Left(); len(left) > 0 {
 					t.Errorf("the databases of other versions are %q; want none", left)
 				}
@@ -511,11 +508,7 @@ func TestTheDatabaseLiesInTheFolderWhateverThatIsCalled(t *testing.T) {
 
 func TestTheDatabaseHasAWriteAheadLog(t *testing.T) {
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	e, err := Start(ctx, dir, nil)
-	must(t, err)
-	e.Stop()
+	start(t, dir).Stop()
 	files, err := filepath.Glob(database(dir, "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%q, %v; want one database", files, err)

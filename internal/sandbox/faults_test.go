@@ -65,16 +65,13 @@ func TestParseFaults(t *testing.T) {
 			t.Errorf("%q: %s, want %s", tc.text, got, tc.want)
 		}
 	}
-	faults, err := ParseFaults("all=2.5,hang=0")
-	must(t, err)
-	if got := len(faults.byEndpoint[bulkCreateEndpoint]); got != len(faultKinds)-6 {
+	if got := len(faultsOf(t, "all=2.5,hang=0").byEndpoint[bulkCreateEndpoint]); got != len(faultKinds)-6 {
 		t.Errorf("all has %d kinds, want %d", got, len(faultKinds)-6)
 	}
 }
 
 func TestDrawsDependOnSeedAndNumberOnly(t *testing.T) {
-	faults, err := ParseFaults("http502=10,reset-after=20,find:hang=50")
-	must(t, err)
+	faults := faultsOf(t, "http502=10,reset-after=20,find:hang=50")
 	const calls = 10000
 	counts := map[string]int{}
 	sequence := func(seed int64) (names []string) {

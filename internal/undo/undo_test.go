@@ -24,11 +24,6 @@ var entries = []Entry{
 	}},
 }
 
-func write(t *testing.T, folder string, batch, round int, entries []Entry, recipient age.Recipient) {
-	t.Helper()
-	must(t, Write(folder, batch, round, entries, recipient))
-}
-
 func read(t *testing.T, folder string, batch int) []File {
 	t.Helper()
 	files, err := Read(folder, batch)
@@ -45,7 +40,7 @@ func TestFilesAreReadBack(t *testing.T) {
 	must(t, err)
 	for name, to := range map[string]age.Recipient{"plain": nil, "encrypted": recipient} {
 		folder := filepath.Join(t.TempDir(), "undo")
-		write(t, folder, 1012, 0, entries, to)
+		must(t, Write(folder, 1012, 0, entries, to))
 		path := filepath.Join(folder, "00001", "00001012.json")
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Fatalf("%s: %v, %v; want the file with mode 0600", name, info, err)
@@ -76,7 +71,7 @@ func TestFilesAreReadBack(t *testing.T) {
 
 func TestTheFirstFileIsKept(t *testing.T) {
 	folder := t.TempDir()
-	write(t, folder, 7, 0, entries, nil)
+	must(t, Write(folder, 7, 0, entries, nil))
 	if err := Write(folder, 7, 0, entries[:1], nil); !errors.Is(err, ErrExists) {
 		t.Errorf("the second: %v, want %v", err, ErrExists)
 	}
@@ -90,11 +85,11 @@ func TestEachRoundHasAFileOfItsOwn(t *testing.T) {
 	if files, err := Read(folder, 7); err != nil || len(files) != 0 {
 		t.Errorf("of none: %+v, %v", files, err)
 	}
-	write(t, folder, 7, 10, entries[:1], nil)
-	write(t, folder, 7, 9, nil, nil)
-	write(t, folder, 7, 0, entries[1:], nil)
-	write(t, folder, 70, 0, entries, nil)
-	write(t, folder, 2007, 0, entries, nil)
+	must(t, Write(folder, 7, 10, entries[:1], nil))
+	must(t, Write(folder, 7, 9, nil, nil))
+	must(t, Write(folder, 7, 0, entries[1:], nil))
+	must(t, Write(folder, 70, 0, entries, nil))
+	must(t, Write(folder, 2007, 0, entries, nil))
 	var rounds []int
 	for _, f := range read(t, folder, 7) {
 		rounds = append(rounds, f.Round)
@@ -133,7 +128,7 @@ func TestADamagedFileIsNamed(t *testing.T) {
 		"not encrypted": `{"format":1,"batch":7,"sealed":"x"}`,
 	} {
 		folder := t.TempDir()
-		write(t, folder, 7, 0, entries, nil)
+		must(t, Write(folder, 7, 0, entries, nil))
 		path := filepath.Join(folder, "00000", "00000007.json")
 		must(t, os.WriteFile(path, []byte(text), 0o600))
 		files, err := Read(folder, 7)

@@ -335,28 +335,23 @@ func (e *episode) restoreAdvice(ctx context.Context, p *process) bool {
 	if p.code() != migration.ExitStopped && p.code() != migration.ExitUnknown || !restoreAdvice.MatchString(text) || !strings.Contains(text, filepath.Base(e.input)) {
 		e.tell(check.InputChanged, "%s ended with exit code %d, expected %d, the file's name and what to do: %s", p.name, p.code(), migration.ExitStopped, lastLines(text, 5))
 	}
-	if p.code() == migration.ExitUnknown {
-		// All was loaded that could be: another file is another migration.
-		if err := e.restoreInput(); err != nil {
+	// Where all was loaded that could be, another file is another migration.
+	if p.code() != migration.ExitUnknown {
+		again, err := e.command()
+		if err != nil {
 			e.tell(comesToItsEnd, "%v", err)
 			return false
 		}
-		return ctx.Err() == nil
-	}
-	again, err := e.command()
-	if err != nil {
-		e.tell(comesToItsEnd, "%v", err)
-		return false
-	}
-	if !again.endsIn(time.Minute) {
-		e.hang(again)
-		return false
-	}
-	if again.code() != migration.ExitCannotRun {
-		e.tell(check.InputChanged, "with the changed input %s ended with exit code %d, expected %d: %s", again.name, again.code(), migration.ExitCannotRun, lastLines(again.errors(), 5))
-	}
-	if now := e.truth.count(); now != calls {
-		e.tell(check.InputChanged, "%d calls were made with the changed input", now-calls)
+		if !again.endsIn(time.Minute) {
+			e.hang(again)
+			return false
+		}
+		if again.code() != migration.ExitCannotRun {
+			e.tell(check.InputChanged, "with the changed input %s ended with exit code %d, expected %d: %s", again.name, again.code(), migration.ExitCannotRun, lastLines(again.errors(), 5))
+		}
+		if now := e.truth.count(); now != calls {
+			e.tell(check.InputChanged, "%d calls were made with the changed input", now-calls)
+		}
 	}
 	if err := e.restoreInput(); err != nil {
 		e.tell(comesToItsEnd, "%v", err)
