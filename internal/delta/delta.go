@@ -98,32 +98,20 @@ type Types struct {
 // paths as those of an object.
 func TypesOf(s identitycloud.Schema) Types {
 	t := Types{kinds: map[string]string{}}
-	t.add("", s.Attributes)
+	s.Each(func(path string, a identitycloud.Attribute) { t.kinds[path] = a.Type })
 	return t
-}
-
-func (t Types) add(prefix string, attributes []identitycloud.Attribute) {
-	for _, a := range attributes {
-		t.kinds[prefix+a.Name] = a.Type
-		t.add(prefix+a.Name+".", a.Attributes)
-	}
 }
 
 // Folding is t with the attributes of the schema that ignore case, and with key,
 // compared without case.
 func (t Types) Folding(s identitycloud.Schema, key string) Types {
 	t.fold = map[string]bool{key: true}
-	t.addFolded("", s.Attributes)
-	return t
-}
-
-func (t Types) addFolded(prefix string, attributes []identitycloud.Attribute) {
-	for _, a := range attributes {
+	s.Each(func(path string, a identitycloud.Attribute) {
 		if a.CaseSensitive != nil && !*a.CaseSensitive {
-			t.fold[prefix+a.Name] = true
+			t.fold[path] = true
 		}
-		t.addFolded(prefix+a.Name+".", a.Attributes)
-	}
+	})
+	return t
 }
 
 // IsPassword reports whether the attribute is, or is in, a password.

@@ -11,6 +11,16 @@ type Schema struct {
 	Attributes []Attribute `json:"attr_defs"`
 }
 
+// Each passes on all attributes with their paths, also those in objects and plurals.
+func (s Schema) Each(tell func(path string, a Attribute)) { each(s.Attributes, "", tell) }
+
+func each(attributes []Attribute, prefix string, tell func(path string, a Attribute)) {
+	for _, a := range attributes {
+		tell(prefix+a.Name, a)
+		each(a.Attributes, prefix+a.Name+".", tell)
+	}
+}
+
 // Unique returns the paths of the unique attributes, in the order of the schema, without those in plurals.
 func (s Schema) Unique() []string { return unique(s.Attributes, "") }
 

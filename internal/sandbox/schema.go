@@ -81,14 +81,7 @@ var schema = []identitycloud.Attribute{
 // schemaAt holds every attribute of the schema by its path.
 var schemaAt = func() map[string]identitycloud.Attribute {
 	at := map[string]identitycloud.Attribute{}
-	var add func(prefix string, attributes []identitycloud.Attribute)
-	add = func(prefix string, attributes []identitycloud.Attribute) {
-		for _, a := range attributes {
-			at[prefix+a.Name] = a
-			add(prefix+a.Name+".", a.Attributes)
-		}
-	}
-	add("", schema)
+	identitycloud.Schema{Attributes: schema}.Each(func(path string, a identitycloud.Attribute) { at[path] = a })
 	return at
 }()
 
