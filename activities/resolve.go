@@ -242,7 +242,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error
 	outcomes := ledger.NewOutcomes(d.records)
 	again := false
 	for _, dup := range d.duplicates {
-		answer, err := r.decide(ctx, d, dup)
+		answer, inInput, err := r.askEvidence(ctx, d, dup)
 		if err != nil {
 			return err
 		}
@@ -252,7 +252,7 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error
 		case answer.Verdict == evidence.CannotTell:
 			again = again || answer.Again
 			outcomes.Unknown(dup.position, answer.Reason)
-		case r.spec.Delta && !answer.InInput:
+		case r.spec.Delta && !inInput:
 			outcomes.Duplicate(dup.position, dup.words)
 		default:
 			outcomes.Failed(dup.position, dup.words)
@@ -273,54 +273,49 @@ func (r *resolving) decideBatch(ctx context.Context, d *batchOfDuplicates) error
 	return err
 }
 
-// judged is an answer of package evidence.
-type judged struct {
-	evidence.Answer
-	InInput bool // another record of the input has the id
-}
-
-// decide asks package evidence. Ledgers are read only if the answer depends on them.
-func (r *resolving) decide(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (judged, error) {
+// askEvidence says what package evidence answers, and whether another record of the input
+// has the id. Ledgers are read only if the answer depends on them.
+func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (answer evidence.Answer, inInput bool, err error) {
 	byRefusal := r.spec.RecoveredBy == migration.Refusal
 	switch {
 	// By Akamai's page on retrying: a duplicate of the input existed before, one of a
 	// retry file was written by the first call.
 	case byRefusal && r.in.Round == 0:
-		return judged{Answer: evidence.Answer{Verdict: evidence.Others}}, nil
+		return evidence.Answer{Verdict: evidence.Others}, false, nil
 	case dup.key == "": // it is refused for another attribute
-		return judged{Answer: evidence.Answer{Reason: evidence.NoKey}}, nil
+		return evidence.Answer{Reason: evidence.NoKey}, false, nil
 	case byRefusal:
-		return judged{Answer: evidence.Answer{Verdict: evidence.Ours}}, nil
+		return evidence.Answer{Verdict: evidence.Ours}, false, nil
 	}
 	q := evidence.Question{Sent: dup.sent, Found: dup.found, NotWritten: dup.absent}
 	if len(dup.found) == 0 {
-		return judged{Answer: (&evidence.Baseline{}).Decide(q)}, nil
+		return (&evidence.Baseline{}).Decide(q), false, nil
 	}
 	ours, err := r.learned(ctx)
 	if err != nil {
-		return judged{}, err
+		return answer, false, err
 	}
 	if d.since.From.IsZero() {
 		if d.since, err = r.since(ctx, d.batch); err != nil {
-			return judged{}, err
+			return answer, false, err
 		}
 	}
 	q.Since = d.since
 	if len(dup.found) == 1 && (ours.has(dup.found[0].UUID) || r.taken[dup.found[0].UUID]) {
 		q.Owner = evidence.InInput
 	}
-	answer := ours.baseline.Decide(q)
+	answer = ours.baseline.Decide(q)
 	if answer.Verdict != evidence.Ours {
-		return judged{answer, q.Owner == evidence.InInput}, nil
+		return answer, q.Owner == evidence.InInput, nil
 	}
 	if q.Owner, q.Rival, err = r.contest(ctx, d, dup); err != nil {
-		return judged{}, err
+		return answer, false, err
 	}
 	if answer = ours.baseline.Decide(q); answer.Verdict == evidence.Ours {
 		// Even if this batch stays open, no later record gets it.
 		r.taken[answer.UUID] = true
 	}
-	return judged{answer, false}, nil
+	return answer, false, nil
 }
 
 // since is when a call of this migration can first have written the records of a batch:
