@@ -219,10 +219,12 @@ func (m *migrateOperation) noteOptions() {
 	if running.Delta != m.spec.Delta {
 		m.Screen.Say(fmt.Sprintf("It keeps the option that it was started with: --delta-migration=%t.", running.Delta))
 	}
-	if running.Limits != m.spec.Limits || running.MaxFailed != m.spec.MaxFailed || running.Timeout != m.spec.Timeout ||
-		running.RetryRounds != m.spec.RetryRounds || running.RetryBackoff != m.spec.RetryBackoff {
-		m.Screen.Say(fmt.Sprintf("It keeps the options that it was started with: --rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s. (starter set, or Ctrl-C and a rerun of the command, change them.)",
-			running.RateLimit, running.RatePlan, running.Workers, running.Breaker, running.MaxFailed, running.Timeout, running.RetryRounds, running.RetryBackoff))
+	changeable := func(s migration.Spec) string {
+		return fmt.Sprintf("--rate-limit %g --rate-plan '%s' --workers %d --breaker %d --max-failed '%s' --timeout %s --retry-rounds %d --retry-backoff %s",
+			s.RateLimit, s.RatePlan, s.Workers, s.Breaker, s.MaxFailed, s.Timeout, s.RetryRounds, s.RetryBackoff)
+	}
+	if kept := changeable(running); kept != changeable(m.spec) {
+		m.Screen.Say("It keeps the options that it was started with: " + kept + ". (starter set, or Ctrl-C and a rerun of the command, change them.)")
 	}
 }
 
