@@ -57,10 +57,8 @@ type statusOptions struct {
 	json  bool
 }
 
-const (
-	// measureFor is the time between the two polls that measure the rate.
-	measureFor = 2 * time.Second
-)
+// measureFor is the time between the two polls that measure the rate.
+const measureFor = 2 * time.Second
 
 func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int, error) {
 	if err := o.open(ctx, os.Getenv); err != nil {
@@ -72,7 +70,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
-	l := newPoller(&o.lookup, k, screen)
+	l := &poller{lookup: &o.lookup, known: k, view: newView(o.Service, k.ID, o.stateDir, screen)}
 	if o.watch {
 		return o.follow(ctx, l, screen)
 	}

@@ -56,11 +56,10 @@ func (l locations) workLocations() []string {
 	return []string{l.stateDir}
 }
 
-func (l *locations) complete(getenv func(string) string) error {
+func (l *locations) complete(getenv func(string) string) (err error) {
 	if err := l.completeStateDir(getenv); err != nil {
 		return err
 	}
-	var err error
 	if l.workURL, err = config.WorkURL(l.workURL, getenv); err != nil {
 		return usage("%w", err)
 	}
@@ -121,12 +120,11 @@ func (l *lookup) addFlags(f *pflag.FlagSet) {
 }
 
 // open finds the service. If none runs, the folders have what is known.
-func (l *lookup) open(ctx context.Context, getenv func(string) string) error {
+func (l *lookup) open(ctx context.Context, getenv func(string) string) (err error) {
 	if err := l.locations.complete(getenv); err != nil {
 		return err
 	}
 	l.Catalogue = l.locations.catalogue()
-	var err error
 	l.Service, err = session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, session.Options{Temporal: l.temporal, StateDir: l.stateDir})
 	if l.Service != nil && !l.Service.IsEmbedded() {
 		l.Where = "the Temporal service and " + l.Where

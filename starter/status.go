@@ -279,14 +279,6 @@ type poller struct {
 	calls, batches, updates terminal.Meter
 }
 
-func newPoller(p *lookup, k catalogue.Migration, screen *terminal.Screen) *poller {
-	l := &poller{lookup: p, known: k}
-	if p.Service != nil {
-		l.view = newView(p.Service, k.ID, p.stateDir, screen)
-	}
-	return l
-}
-
 // pollAgain returns the status after a refresh of the migration.
 func (l *poller) pollAgain(ctx context.Context) (status, error) {
 	if s := l.lookup.Service; s != nil && !s.HasEngine() {

@@ -227,9 +227,7 @@ func (c *Catalogue) byID(ctx context.Context, words string) (m Migration, found 
 		return m, false, nil
 	}
 	m = read(migration.In(c.Work, key))
-	if _, hasID := migration.KeyOf(m.ID); words == key && !hasID {
-		return m, false, nil
-	} else if words != key && m.ID != words {
+	if !strings.HasSuffix(m.ID, "-"+key) || words != key && words != m.ID {
 		m = Migration{ID: words}
 	}
 	err = c.Refresh(ctx, &m)
@@ -258,15 +256,8 @@ func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
 
 // runningFirst puts those that run before the others, and keeps the order of both.
 func runningFirst(newest []Migration) []Migration {
-	return slices.SortedStableFunc(slices.Values(newest), func(a, b Migration) int {
-		switch {
-		case a.IsRunning() == b.IsRunning():
-			return 0
-		case a.IsRunning():
-			return -1
-		}
-		return 1
-	})
+	running := slices.DeleteFunc(slices.Clone(newest), func(m Migration) bool { return !m.IsRunning() })
+	return append(running, slices.DeleteFunc(slices.Clone(newest), Migration.IsRunning)...)
 }
 
 // IsOfService reports whether an error has to do with the service, and not with the one
@@ -313,9 +304,8 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 			return err
 		}
 	}
-	folder := m.Spec.Folder
-	if start, err := folder.Start(); err == nil && start.ID == m.ID {
-		m.Folder = folder
+	if start, err := m.Spec.Folder.Start(); err == nil && start.ID == m.ID {
+		m.Folder = m.Spec.Folder
 	}
 	return nil
 }

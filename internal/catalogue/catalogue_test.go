@@ -140,7 +140,7 @@ func TestAnIDIsAskedForDirectly(t *testing.T) {
 		{id, id, 0, 1},
 		{"000000000001", "migration-users.csv-000000000001", 0, 1}, // a key
 		{"0001", "migration-users.csv-000000000001", 1, 1},         // a part of an id
-		{"00000000000f", "", 1, 0},                                 // there is no such folder
+		{"00000000000f", "", 1, 1},                                 // there is no such folder
 		{"migration-others.csv-000000000001", "", 1, 1},            // the folder is of another one
 		{"migration-users.csv-00000000000f", "", 1, 1},             // there is no such folder
 	} {
