@@ -105,8 +105,7 @@ func TestInspectWithAnotherDelimiter(t *testing.T) {
 	const input = "email;city;displayName\n¶\"a@example.com\";\"x;y\nz\";b,c\n;\"\";\"say \"\"hi\"\"\"\n¶d;\"e\n\n;f\";g\n"
 	parts := strings.Split(input, "¶")
 	f := newFile(t, strings.Join(parts, ""))
-	summary, err := f.inspect(InspectOptions{BatchSize: 2, Delimiter: ';'})
-	must(t, err)
+	summary := f.inspected(InspectOptions{BatchSize: 2, Delimiter: ';'})
 	x := f.index()
 	if names := []string{"email", "city", "displayName"}; !slices.Equal(summary.Header.Names, names) || !reflect.DeepEqual(x.Header(), summary.Header) || x.Header().Delimiter != ';' {
 		t.Errorf("header %+v, in the index %+v; want the names %q and semicolons", summary.Header, x.Header(), names)
@@ -230,8 +229,7 @@ func TestInspectCutsBatches(t *testing.T) {
 			parts := strings.Split(c.input, "¶")
 			input := strings.Join(parts, "")
 			f := newFile(t, input)
-			summary, err := f.inspect(c.options)
-			must(t, err)
+			summary := f.inspected(c.options)
 			x := f.index()
 			total := int64(0)
 			for _, n := range c.records {
@@ -295,8 +293,7 @@ func TestNoByteIsLost(t *testing.T) {
 	input := "\ufeff\n\r\nemail,\"na\"\"me\"\r\n\na,\"b\r\n\n\"\"c\"\n\r\nd,e,f\n\n\n\"g\"h,i\rj\r\n\n🦊,\"\"\r\n\r\nk,l"
 	f := newFile(t, input)
 	copied := f.path + ".copy"
-	summary, err := f.inspect(InspectOptions{BatchSize: 2, CopyTo: copied})
-	must(t, err)
+	summary := f.inspected(InspectOptions{BatchSize: 2, CopyTo: copied})
 	joined := "\ufeff\n\r\n" + string(summary.Header.Raw) + "\n"
 	blank := []string{"\r\n", "\n\n", "\n", "\r\n", ""}
 	x := f.index()
@@ -335,9 +332,7 @@ func TestNoByteIsLost(t *testing.T) {
 func TestInspectReplacesAnOldIndex(t *testing.T) {
 	f := newFile(t, "email\na\nb\n")
 	for _, size := range []int{1, 2} {
-		if _, err := f.inspect(InspectOptions{BatchSize: size}); err != nil {
-			t.Fatal(err)
-		}
+		f.inspected(InspectOptions{BatchSize: size})
 	}
 	if x := f.index(); x.Batches() != 1 {
 		t.Errorf("%d batches; want those of the second time, 1", x.Batches())
@@ -409,9 +404,7 @@ func TestReadBatchDetectsAnotherFile(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFile(t, input)
-			if _, err := f.inspect(InspectOptions{BatchSize: 2}); err != nil {
-				t.Fatal(err)
-			}
+			f.inspected(InspectOptions{BatchSize: 2})
 			f.change(c.change)
 			b, err := f.index().Batch(2)
 			must(t, err)
@@ -633,6 +626,14 @@ func (f *file) open() *os.File {
 func (f *file) inspect(o InspectOptions) (*Summary, error) {
 	o.IndexPath = f.indexPath
 	return Inspect(context.Background(), f.path, o)
+}
+
+// inspected is inspect for a file that is usable.
+func (f *file) inspected(o InspectOptions) *Summary {
+	f.t.Helper()
+	summary, err := f.inspect(o)
+	must(f.t, err)
+	return summary
 }
 
 func (f *file) index() *Index {
