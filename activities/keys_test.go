@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -243,18 +244,18 @@ func TestAKeylessDuplicateStaysUnknown(t *testing.T) {
 }
 
 func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
-	schema := func(constraints ...string) func() (identitycloud.Schema, error) {
-		return func() (identitycloud.Schema, error) {
+	schema := func(constraints ...string) func(context.Context) (identitycloud.Schema, error) {
+		return func(context.Context) (identitycloud.Schema, error) {
 			return identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
 				{Name: "email", Type: "string", Constraints: constraints}, {Name: "nickname", Type: "string", Constraints: []string{"unique"}}}}, nil
 		}
 	}
-	fails := func(err error) func() (identitycloud.Schema, error) {
-		return func() (identitycloud.Schema, error) { return identitycloud.Schema{}, err }
+	fails := func(err error) func(context.Context) (identitycloud.Schema, error) {
+		return func(context.Context) (identitycloud.Schema, error) { return identitycloud.Schema{}, err }
 	}
 	for _, c := range []struct {
 		name, key string
-		schema    func() (identitycloud.Schema, error)
+		schema    func(context.Context) (identitycloud.Schema, error)
 		unique    bool
 		note      string
 	}{

@@ -52,9 +52,9 @@ type rig struct {
 
 	loaded ledger.Counts // by loadsAll
 
-	notUnique bool                                          // the target refuses no record by its primary key
-	schema    func() (identitycloud.Schema, error)          // that the target gives
-	instead   func(send int) (answer *identitycloud.Answer) // of the target, which does not see the n-th call
+	notUnique bool                                                // the target refuses no record by its primary key
+	schema    func(context.Context) (identitycloud.Schema, error) // that the target gives
+	instead   func(send int) (answer *identitycloud.Answer)       // of the target, which does not see the n-th call
 
 	lose   func(send int) bool // the answer to the n-th call, from 1, does not arrive
 	before func(send int)      // happens before the n-th call
@@ -218,7 +218,7 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 
 func (c target) EntityType(ctx context.Context) (identitycloud.Schema, error) {
 	if c.rig.schema != nil {
-		return c.rig.schema()
+		return c.rig.schema(ctx)
 	}
 	return c.Target.EntityType(ctx)
 }

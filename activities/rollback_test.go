@@ -230,6 +230,18 @@ func TestAPasswordIsRestoredIfTheRecordIsUnchanged(t *testing.T) {
 	}
 }
 
+func TestALookUpEndsWhenItsWorkerStops(t *testing.T) {
+	r := toUndo(t, mixed, []string{same, named, ohara})
+	r.begin()
+	r.schema = func(ctx context.Context) (identitycloud.Schema, error) { // as at a closed gate
+		r.acts.Drain()
+		<-ctx.Done()
+		return identitycloud.Schema{}, ctx.Err()
+	}
+	_, err := run[migration.RollbackCounts](r, worker.Options{}, nil, r.acts.RollBackBatch, RollbackInput{Run: r.run, Batch: 1})
+	expectType(t, err, Stopping, true)
+}
+
 func TestARollbackThatIsStoppedInABatchResumesInAnotherRound(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.begin()
