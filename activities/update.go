@@ -43,10 +43,11 @@ type UpdateInput struct {
 func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Updates, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
-	u, err := a.updating(ctx, in)
+	m, err := a.migration(in.Run)
 	if err != nil {
 		return ledger.Updates{}, storageError(err)
 	}
+	u := &updating{migrationRun: m, calls: m.caller(in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch}}
 	beat.gate.Store(u.gate)
 	outcomes, err := u.update(ctx)
 	if err != nil {
@@ -79,16 +80,6 @@ type update struct {
 	failed   string                // the reason
 }
 
-func (a *Activities) updating(ctx context.Context, in UpdateInput) (*updating, error) {
-	m, err := a.migration(in.Run)
-	if err != nil {
-		return nil, err
-	}
-	u := &updating{migrationRun: m, calls: m.caller(in.Batch), key: ledger.Key{Round: in.Round, Batch: in.Batch}}
-	u.batch, err = m.index.Batch(in.Batch)
-	return u, err
-}
-
 func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
 	decided, err := u.ledger.Decided(ctx, ledger.ByUpdate, u.key)
 	if err == nil || !isNotFound(err) {
@@ -110,10 +101,11 @@ func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
 
 // readPending reads the duplicates of the batch that have no outcome of an update yet.
 func (u *updating) readPending(ctx context.Context) error {
-	known, err := u.ledger.After(ctx, u.key.Round, u.batch.Number, u.batch.Records)
+	batch, known, err := u.after(ctx, u.key.Round, u.key.Batch)
 	if err != nil {
 		return err
 	}
+	u.batch = batch
 	records, encoded, err := u.readInput(u.batch)
 	if err != nil {
 		return err
