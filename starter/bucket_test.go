@@ -188,12 +188,12 @@ func TestADeltaMigrationOnABucketIsVerifiedAndUndone(t *testing.T) {
 	s.seed(emails(t, input)[:30])
 	before := s.content()
 	m := l.migration(s, input, 20, "-m", "--rate-limit", "0").on(server)
-	p := m.run(0)
+	m.run(0)
 	m.check()
 	m.wantRecords(map[string]int{"created": 60, "updated": 30})
 
 	m.state = l.path("elsewhere")
-	p = m.verify("--latest", "--rate-limit", "0", "--json").ends(0)
+	p := m.verify("--latest", "--rate-limit", "0", "--json").ends(0)
 	if f := decoded[verifyFigures](t, p.output()); f.Found.Equal != 90 {
 		t.Errorf("verify finds %+v; want 90 as they should be", f.Found)
 	}

@@ -103,7 +103,7 @@ func TestDeltaIsStoppedBetweenTwoRecords(t *testing.T) {
 	s.seed(emails(t, input))
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0", "--workers", "2")
 	p := m.start()
-	until(t, "some updates", func() bool { return s.count("entity.update") > 3 })
+	until(t, "some updates", func() bool { return s.count("entity.update") > 3 || p.hasEnded() })
 	p.signal(os.Interrupt)
 	p.ends(4)
 	m.check()

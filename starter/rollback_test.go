@@ -189,7 +189,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	s.seed(emails(t, input)[:10])
 	before := s.content()
 	m := l.migration(s, input, 10, "-m", "--rate-limit", "0")
-	p := m.run(0)
+	m.run(0)
 	after := s.content()
 	var created, updated string
 	for uuid := range after {
@@ -205,7 +205,7 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	s.edit(updated, `{"displayName":"has another name now"}`)
 	changed := s.content()
 
-	p = m.rollback("--dry-run", "--json", "--rate-limit", "0").ends(0)
+	p := m.rollback("--dry-run", "--json", "--rate-limit", "0").ends(0)
 	var counts struct{ Deleted, Restored, Failed int }
 	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 {
 		t.Errorf("the dry run says %s (%v); want 19, 9 and 2", p.output(), err)
@@ -279,7 +279,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 	s.seed([]string{"stranger@example.com"})
 	before := s.content()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 54}), 10, "--rate-limit", "0")
-	p := m.run(0)
+	m.run(0)
 	success := filepath.Join(m.out, m.figures().Files.Success)
 	undo := func(env []string, flags ...string) *process {
 		return l.start("starter", env, append([]string{"rollback", "--data", success, "--state-dir", l.path("another"), "--output-dir", l.path("undone"), "--rate-limit", "0", "--yes", "--json"}, flags...)...)
@@ -288,7 +288,7 @@ func TestRollbackOfASuccessFile(t *testing.T) {
 
 	m.remote()
 	m.worker("--state-dir", l.path("another"))
-	p = undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...).ends(0)
+	p := undo(nil, append(serviceFlags(t), "--apid_uri", s.uri(), "--task-queue", m.queue())...).ends(0)
 	sameContent(t, s.content(), before)
 	if f := decoded[rollbackFigures](t, p.output()); f.Records.Deleted != 50 {
 		t.Errorf("it came to %+v, want 50 deleted", f)

@@ -46,8 +46,8 @@ func TestVerifyFindsTheDifferences(t *testing.T) {
 	t.Parallel()
 	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 61}), 7, "--rate-limit", "0")
-	p := m.run(0)
-	p = m.verify("--migration", m.figures().ID, "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
+	m.run(0)
+	p := m.verify("--migration", m.figures().ID, "--all", "--rate-limit", "0", "--output-dir", l.path("first")).ends(0)
 	if !strings.Contains(p.output(), "50 of 50 records are in the target as they should be.") || !strings.Contains(p.errors(), "polled for until") {
 		t.Errorf("it says\n%s%s", p.errors(), p.output())
 	}
