@@ -32,10 +32,42 @@ type ArtifactsInput struct {
 // one disposition. From then on nothing of this run may be sent: a worker that was
 // suspended finds the run sealed.
 func (a *Activities) WriteArtifacts(ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
-	return onRun(ctx, a.migration, in.Run, (*migrationRun).writeArtifacts, in)
+	return onRun(ctx, a.migration, in.Run, func(m *migrationRun, ctx context.Context, in ArtifactsInput) (migration.Summary, error) {
+		return writeOnce(m.folder, in.Run.ID, in.FinishedAt, m.of.Summary, func(isFirst func() error) (migration.Summary, error) {
+			return m.writeArtifacts(ctx, in, isFirst)
+		})
+	}, in)
 }
 
-func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (summary migration.Summary, err error) {
+// errWritten says that another attempt has written the artifacts of a run.
+var errWritten = errors.New("the artifacts are written")
+
+// writeOnce writes the artifacts of a run that finished at a moment, unless another attempt
+// of the activity has: an attempt that was suspended meanwhile would write what the ledger
+// says by now, in the place of what the run has returned. isFirst is asked once more before
+// the files get their names; what is suspended behind that still overwrites them. If the
+// artifacts are written already, writeOnce returns what was kept of them.
+func writeOnce[S any](folder migration.RunFolder, run string, finishedAt time.Time, kept func() (S, error), write func(isFirst func() error) (S, error)) (summary S, err error) {
+	isFirst := func() error {
+		written, err := folder.Written(run, finishedAt)
+		if written {
+			return errWritten
+		}
+		return err
+	}
+	if err = isFirst(); err == nil {
+		summary, err = write(isFirst)
+	}
+	switch {
+	case errors.Is(err, errWritten):
+		return kept()
+	case err == nil:
+		err = folder.KeepWritten(run, finishedAt)
+	}
+	return summary, err
+}
+
+func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput, isFirst func() error) (summary migration.Summary, err error) {
 	if err := m.folder.Seal(m.run.ID); err != nil {
 		return summary, err
 	}
@@ -53,7 +85,7 @@ func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput) (s
 	} else if unresolved, err = m.unresolvedName(in); err != nil {
 		return summary, err
 	}
-	set, err := m.writeSet(ctx, rounds, unresolved, last.Round.Round, timeline)
+	set, err := m.writeSet(ctx, rounds, unresolved, last.Round.Round, timeline, isFirst)
 	if err != nil {
 		return summary, err
 	}
@@ -214,7 +246,7 @@ type writtenSet struct {
 	aside   int // unknown records that are not sent again
 }
 
-func (m *migrationRun) writeSet(ctx context.Context, rounds []roundTotal, unresolved string, lastRound int, timeline *artifacts.Timeline) (w writtenSet, err error) {
+func (m *migrationRun) writeSet(ctx context.Context, rounds []roundTotal, unresolved string, lastRound int, timeline *artifacts.Timeline, isFirst func() error) (w writtenSet, err error) {
 	var retry []string
 	for _, r := range rounds[1:] {
 		retry = append(retry, r.file.Name)
@@ -243,6 +275,9 @@ func (m *migrationRun) writeSet(ctx context.Context, rounds []roundTotal, unreso
 		return nil
 	})
 	if err != nil {
+		return w, err
+	}
+	if err := isFirst(); err != nil {
 		return w, err
 	}
 	w.reasons = set.Reasons()

@@ -73,9 +73,10 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 	noError(t, json.Unmarshal([]byte(r.output("summary_"+done+".json")), &onDisk))
 	expect(t, "the summary on the disk", onDisk, summary)
 
-	// Again, in another process: the same bytes.
+	// Again, in another process that finds no mark that they are written: the same bytes.
 	before := r.outputs()
 	r.restart()
+	noError(t, store.Remove(store.Join(r.run.Folder.Path(), "written-"+r.run.ID)))
 	must[migration.Summary](r, r.acts.WriteArtifacts, input)
 	expect(t, "written again", r.outputs(), before)
 	if !r.isFinished() {
@@ -89,6 +90,23 @@ func TestTheArtifactsOfAMigrationThatIsDone(t *testing.T) {
 			t.Errorf("%s: mode %v (%v), want 0600", name, info.Mode().Perm(), err)
 		}
 	}
+}
+
+// A worker that was suspended claims a batch, and runs its attempt at the artifacts, when
+// the run has ended by another attempt.
+func TestALateAttemptLeavesTheArtifactsAsTheyAre(t *testing.T) {
+	r := inspected(t, people(3), batchSize(1))
+	r.load(0, 1)
+	summary := r.artifacts(true)
+	expect(t, "the records", summary.Records, migration.Counts{Total: 3, Created: 1, Remaining: 2})
+	before := r.outputs()
+	r.claim(ledger.Key{Batch: 2})
+	expect(t, "the summary of a late attempt", r.artifacts(true), summary)
+	expect(t, "the files after a late attempt", r.outputs(), before)
+
+	// A run that was reset ends once more, at another time.
+	again := must[migration.Summary](r, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now.Add(2 * time.Hour), Stopped: true})
+	expect(t, "the records of a later end", again.Records, migration.Counts{Total: 3, Created: 1, Unknown: 1, Remaining: 1})
 }
 
 // The files that are loaded again have the input's delimiter, the others are ours.

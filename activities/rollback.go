@@ -152,10 +152,14 @@ type RollbackArtifactsInput struct {
 // WriteRollback writes the two files of a rollback, and first proves that every item is in
 // exactly one of them. From then on nothing of this run may be sent.
 func (a *Activities) WriteRollback(ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
-	return onRun(ctx, a.rollback, in.Run, (*rollbackRun).writeRollback, in)
+	return onRun(ctx, a.rollback, in.Run, func(o *rollbackRun, ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
+		return writeOnce(o.folder, in.Run.ID, in.FinishedAt, o.folder.Rollback().Summary, func(isFirst func() error) (migration.RollbackSummary, error) {
+			return o.writeRollback(ctx, in, isFirst)
+		})
+	}, in)
 }
 
-func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInput) (migration.RollbackSummary, error) {
+func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInput, isFirst func() error) (migration.RollbackSummary, error) {
 	if err := o.folder.Seal(o.run.ID); err != nil {
 		return migration.RollbackSummary{}, err
 	}
@@ -174,6 +178,9 @@ func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInp
 		return o.readUndone(ctx, ledger.Key{Round: in.Round, Batch: n + 1})
 	}, func(u undone) error { return u.add(set, &summary) })
 	if err != nil {
+		return summary, err
+	}
+	if err := isFirst(); err != nil {
 		return summary, err
 	}
 	if err := set.Commit(ctx, summary.Items); err != nil {

@@ -174,6 +174,24 @@ func (f RunFolder) Sealed(run string) (bool, error) {
 	return store.Exists(f.path("sealed-" + run))
 }
 
+// KeepWritten keeps that the artifacts of the run with this id are written, those of its
+// end at this moment.
+func (f RunFolder) KeepWritten(run string, finishedAt time.Time) error {
+	return f.save(writtenPrefix+run, finishedAt)
+}
+
+// Written reports whether the artifacts of the run with this id are written, those of its
+// end at this moment: a run that was reset may end again.
+func (f RunFolder) Written(run string, finishedAt time.Time) (bool, error) {
+	at, err := load[time.Time](f.path(writtenPrefix + run))
+	if errors.Is(err, ErrAbsent) {
+		return false, nil
+	}
+	return err == nil && at.Equal(finishedAt), err
+}
+
+const writtenPrefix = "written-"
+
 func (f RunFolder) save(name string, value any) error {
 	data, err := json.MarshalIndent(value, "", " ")
 	if err != nil {
