@@ -125,6 +125,7 @@ func TestInputsAreMigratedAsTheirPlainFile(t *testing.T) {
 }
 
 func TestStagedInputsAreResumedAfterAKillAndAStop(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l, s := labWithSandbox(t)
 	plain := people(t, fakeusers.Options{Records: 200, Seed: 102})

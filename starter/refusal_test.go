@@ -217,6 +217,7 @@ func goodAndBad(n int, bad ...int) string {
 }
 
 func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 10, Seed: 76}), 5)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // nightly is a schedule, and the folder in which its files arrive.
@@ -228,6 +229,7 @@ func TestAServeThatIsKilledResumes(t *testing.T) {
 }
 
 func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l, s := labWithSandbox(t, "--latency", "300ms")
 	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "15")

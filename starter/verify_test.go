@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/program"
 )
 
 // verify gives the command that reads a migration back.
@@ -130,6 +131,7 @@ func (m *migration) noValuesOf(values []string) {
 // TestAStoppedVerificationStartsAgain is with workers of a service, and records that
 // were updated.
 func TestAStoppedVerificationStartsAgain(t *testing.T) {
+	program.Long(t)
 	t.Parallel()
 	l, s := labWithSandbox(t)
 	input := l.users(fakeusers.Options{Records: 60, Seed: 62})
