@@ -103,6 +103,9 @@ func TestALateAttemptLeavesTheArtifactsAsTheyAre(t *testing.T) {
 	r.claim(ledger.Key{Batch: 2})
 	expect(t, "the summary of a late attempt", r.artifacts(true), summary)
 	expect(t, "the files after a late attempt", r.outputs(), before)
+	_, err := run[Reasons](r, worker.Options{}, nil, r.acts.WriteFailures, r.run)
+	expectType(t, err, Stopping, false)
+	expect(t, "the files after a late attempt at those of a decision", r.outputs(), before)
 
 	// A run that was reset ends once more, at another time.
 	again := must[migration.Summary](r, r.acts.WriteArtifacts, ArtifactsInput{Run: r.run, FinishedAt: now.Add(2 * time.Hour), Stopped: true})

@@ -60,7 +60,7 @@ func (c *caller) withSlot(ctx context.Context, slot *pace.Turn) (calling context
 var errRunOver = errors.New("the run was over")
 
 // runOver fails when nothing may be sent any more, or when that cannot be told.
-func (c *caller) runOver() error {
+func (c *core) runOver() error {
 	sealed, err := c.folder.Sealed(c.run.ID)
 	if err == nil && sealed {
 		err = errRunOver
@@ -70,7 +70,7 @@ func (c *caller) runOver() error {
 
 // notSealed fails when the run is over: then nothing is sent any more, and what is
 // undecided stays undecided.
-func (c *caller) notSealed() error {
+func (c *core) notSealed() error {
 	err := c.runOver()
 	if errors.Is(err, errRunOver) {
 		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)

@@ -60,6 +60,10 @@ func (m *migrationRun) writeFailures(ctx context.Context, _ Run) (Reasons, error
 	if err != nil {
 		return Reasons{}, err
 	}
+	// An attempt that was suspended until the run was over must not replace its files.
+	if err := m.notSealed(); err != nil {
+		return Reasons{}, err
+	}
 	if err := files.Commit(ctx); err != nil {
 		return Reasons{}, err
 	}
