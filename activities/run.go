@@ -276,7 +276,7 @@ func openAs[T opened](a *Activities, run Run) (of T, err error) {
 	}
 	of, ok := o.(T)
 	if !ok {
-		return of, refused(fmt.Errorf("%s holds another kind of run (%T); expected %T", run.Folder, o, of))
+		return of, refused(fmt.Errorf("%s belongs to another operation (migration, rollback or verification) than its workflow; put the state folder back as it was", run.Folder))
 	}
 	return of, nil
 }
