@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"durable-dataload/internal/target"
 )
 
 const (
@@ -22,27 +22,8 @@ const (
 	findResults = 1000
 )
 
-// FoldKey returns the form in which keys are compared: case is ignored, as in the platform's default schema, and spaces
-// count. FoldKey(a) == FoldKey(b) is strings.EqualFold(a, b), that is simple Unicode folding: K and the Kelvin sign are
-// equal, ß and ss are not.
-func FoldKey(key string) string {
-	return strings.Map(func(r rune) rune {
-		if r < utf8.RuneSelf {
-			if 'A' <= r && r <= 'Z' {
-				r += 'a' - 'A'
-			}
-			return r
-		}
-		least := r
-		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-			least = min(least, next)
-		}
-		if 'A' <= least && least <= 'Z' {
-			least += 'a' - 'A'
-		}
-		return least
-	}, key)
-}
+// FoldKey returns the form in which keys are compared: case is ignored, as in the platform's default schema.
+func FoldKey(key string) string { return target.FoldCase(key) }
 
 // FindEntities returns the whole records whose attribute has one of the keys, with up to 50 keys a call (entity.find). It
 // only reads, and may be repeated.
@@ -80,14 +61,17 @@ func (c *Client) FindEntities(ctx context.Context, attribute string, keys []stri
 	return entities, err
 }
 
-// Written selects the records whose Stamp, "created" or "lastUpdated", is Since or later.
+// Written selects the records whose Stamp, "created" or "lastUpdated", is Since or later; all, where Since is zero.
 type Written struct {
 	Stamp string
 	Since time.Time
 }
 
 func (w Written) filter() string {
-	return fmt.Sprintf("%s >= '%s'", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
+	if w.Since.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%s >= '%s' and ", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
 }
 
 // FindWritten returns up to most of these records whole, in the order of their ids, starting above the id after
@@ -95,7 +79,7 @@ func (w Written) filter() string {
 // reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
 func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most int) ([]Entity, error) {
 	form := slices.Clone(c.common)
-	form = appendParameter(form, "filter", fmt.Sprintf("%s and id > %d", w.filter(), after))
+	form = appendParameter(form, "filter", fmt.Sprintf("%sid > %d", w.filter(), after))
 	form = appendParameter(form, "sort_on", `["id"]`)
 	form = appendParameter(form, "max_results", strconv.Itoa(most))
 	records, err := c.search(ctx, form)
@@ -233,25 +217,7 @@ func (c *Client) search(ctx context.Context, form []byte) ([]object, error) {
 }
 
 // at is the value at a path of names with dots between them, as text.
-func (o object) at(path string) (string, bool) {
-	name, rest, deeper := strings.Cut(path, ".")
-	raw, ok := o[name]
-	if !ok {
-		return "", false
-	}
-	if deeper {
-		return parseObject(raw).at(rest)
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil && string(raw) != "null" {
-		return text, true
-	}
-	var number json.Number
-	if json.Unmarshal(raw, &number) == nil && number != "" {
-		return number.String(), true
-	}
-	return "", false
-}
+func (o object) at(path string) (string, bool) { return target.TextIn(o, path) }
 
 func quoted(s string) string {
 	b, _ := json.Marshal(s) // a string can always be encoded

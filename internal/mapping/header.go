@@ -35,7 +35,7 @@ func CheckHeader(m Maker, key string, schema *identitycloud.Schema) error {
 	meant, known := 0, false
 	m.Made(func(attribute string, column int) {
 		switch {
-		case schema != nil && schema.Takes(attribute):
+		case schema != nil && identitycloud.Takes(*schema, attribute):
 			known = true
 		case meant == 0 && column >= 0 && seemsToMean(attribute, key):
 			meant = column + 1
