@@ -392,13 +392,3 @@ func sweep(path string) error {
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, ".") && strings.Contains(name, temporaryMark)
 }
-
-// syncFolder makes the names in a folder durable. Tests replace it.
-var syncFolder = func(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return f.Sync()
-}

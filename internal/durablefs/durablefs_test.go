@@ -282,12 +282,12 @@ func TestFilesAreForTheOwnerOnly(t *testing.T) {
 
 func TestMkdirAllMakesEveryNewFolderDurable(t *testing.T) {
 	var synced []string
-	sync := syncFolder
-	syncFolder = func(dir string) error {
+	fsync := fsyncFolder
+	fsyncFolder = func(dir string) error {
 		synced = append(synced, dir)
-		return sync(dir)
+		return fsync(dir)
 	}
-	defer func() { syncFolder = sync }()
+	defer func() { fsyncFolder = fsync }()
 	dir := t.TempDir()
 	must(t, MkdirAll(filepath.Join(dir, "a", "b", "c")))
 	want := []string{dir, filepath.Join(dir, "a"), filepath.Join(dir, "a", "b")}
