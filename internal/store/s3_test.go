@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
@@ -171,20 +169,14 @@ type front struct {
 func newFront(t *testing.T, before func(put int, w http.ResponseWriter) bool, after func(put int) (lost bool)) *front {
 	t.Helper()
 	f := &front{}
-	to := &url.URL{Scheme: "http", Host: server.Address}
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(to)
-			r.Out.Host = r.In.Host // is signed
-		},
-		ModifyResponse: func(r *http.Response) error {
-			if r.Request.Method == http.MethodPut && after(int(f.puts.Load())) {
-				return errors.New("lost")
-			}
-			return nil
-		},
-		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	proxy := server.Proxy()
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if r.Request.Method == http.MethodPut && after(int(f.puts.Load())) {
+			return errors.New("lost")
+		}
+		return nil
 	}
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && before(int(f.puts.Add(1)), w) {
 			return

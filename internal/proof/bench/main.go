@@ -7,6 +7,7 @@
 //
 //	go run ./internal/proof/bench scale --records 10000000 (see scaleCommand)
 //	go run ./internal/proof/bench history --state-dir … (see historyCommand)
+//	go run ./internal/proof/bench pace (see paceCommand)
 //
 // Every run has a fresh sandbox in a separate process, so that both loaders
 // share the machine with the same neighbour. The durable run is the real command
@@ -61,6 +62,8 @@ func run(args []string, out io.Writer) error {
 			return historyCommand(args[1:], out)
 		case "scale":
 			return scaleCommand(args[1:], out)
+		case "pace":
+			return paceCommand(args[1:], out)
 		}
 	}
 	var o options

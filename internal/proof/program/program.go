@@ -42,12 +42,13 @@ var nextPort atomic.Int64
 func FreeAddresses(n int) ([]string, error) {
 	var addresses []string
 	for range 10000 {
+		if len(addresses) == n {
+			return addresses, nil
+		}
 		address := net.JoinHostPort("127.0.0.1", strconv.FormatInt(20000+(int64(os.Getpid())*37+nextPort.Add(1))%10000, 10))
 		if l, err := net.Listen("tcp", address); err == nil {
 			_ = l.Close()
-			if addresses = append(addresses, address); len(addresses) == n {
-				return addresses, nil
-			}
+			addresses = append(addresses, address)
 		}
 	}
 	return nil, errors.New("no ports from 20000 to 30000 are free")

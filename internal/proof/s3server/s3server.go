@@ -14,6 +14,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +110,14 @@ func (s *Server) URL(folder string) string { return s.Through(s.Address, folder)
 // Through is the same by way of a proxy at another address.
 func (s *Server) Through(address, folder string) string {
 	return "s3://" + strings.TrimSuffix(bucket+"/"+folder, "/") + "?endpoint=http://" + address + "&region=" + region
+}
+
+// Proxy passes requests on to the server. Callers wrap it in what delays, counts or breaks them.
+func (s *Server) Proxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: s.Address})
+		r.Out.Host = r.In.Host // is signed
+	}}
 }
 
 // Path is the file of an object, or the folder of those whose keys begin so.
