@@ -37,6 +37,7 @@ func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List
 		return nil, err
 	}
 	defer f.Close()
+	var hasher Hasher
 	for k, err := range keys {
 		if err != nil {
 			return nil, err
@@ -46,18 +47,39 @@ func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List
 				return nil, err
 			}
 		}
-		if err := f.Add(k.Record, k.Line, k.Key); err != nil {
+		if k.Key == "" {
+			continue
+		}
+		if err := f.Add(Hashed{Record: k.Record, Line: k.Line, Hash: hasher.Hash(k.Key)}); err != nil {
 			return nil, err
 		}
 	}
 	return f.write(ctx, path)
 }
 
+// Hash identifies a key.
+type Hash [16]byte
+
+// Hasher hashes keys. It is for one goroutine.
+type Hasher struct{ scratch []byte }
+
+// Hash is the same for keys that differ in case only.
+func (h *Hasher) Hash(key string) Hash {
+	h.scratch = append(h.scratch[:0], identitycloud.FoldKey(key)...)
+	sum := sha256.Sum256(h.scratch)
+	return Hash(sum[:16])
+}
+
+// Hashed is a record and the hash of its key.
+type Hashed struct {
+	Record, Line int64
+	Hash         Hash
+}
+
 // Finder collects the keys of one column.
 type Finder struct {
 	keys    *spill // by the first byte of the hash
 	highest int64  // record number
-	scratch []byte
 }
 
 // NewFinder makes a finder whose temporary file is in dir. The file has no name: the system removes it when the process
@@ -71,14 +93,9 @@ func NewFinder(dir string) (*Finder, error) {
 func (f *Finder) Close() { f.keys.close() }
 
 // Add adds the key of a record. Records come in the order of their numbers.
-func (f *Finder) Add(record, line int64, key string) error {
-	if key == "" {
-		return nil
-	}
-	f.scratch = append(f.scratch[:0], identitycloud.FoldKey(key)...)
-	sum := sha256.Sum256(f.scratch)
-	f.highest = max(f.highest, record)
-	return f.keys.add(int(sum[0]), spilled{hash: [16]byte(sum[:16]), record: record, line: line})
+func (f *Finder) Add(k Hashed) error {
+	f.highest = max(f.highest, k.Record)
+	return f.keys.add(int(k.Hash[0]), spilled{hash: k.Hash, record: k.Record, line: k.Line})
 }
 
 // write writes the duplicates to a file.

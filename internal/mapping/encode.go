@@ -36,27 +36,23 @@ type Appender interface {
 	AppendJSON(dst []byte, fields []string) ([]byte, error)
 }
 
-// Encode appends the JSON to send for a record with the bytes raw. Its size in a request may be at most room: see
-// identitycloud.EncodedSize. The error is an *Unsendable, and dst is then returned unchanged.
-func Encode(dst []byte, h *source.Header, a Appender, room int64, raw []byte) ([]byte, error) {
-	fields, err := h.Fields(raw)
-	if err != nil {
-		return dst, &Unsendable{Fault: BadFields, Reason: err.Error()}
-	}
+// Encode appends the JSON to send for a record with these fields, and returns its size in a request, see
+// identitycloud.EncodedSize, which may be at most room. The error is an *Unsendable, and dst is then returned unchanged.
+func Encode(dst []byte, a Appender, room int64, fields []string) (json []byte, size int64, err error) {
 	if isEmpty(fields) {
-		return dst, &Unsendable{Fault: NoValue, Reason: "no column has a value; expected a record; remove the line"}
+		return dst, 0, &Unsendable{Fault: NoValue, Reason: "no column has a value; expected a record; remove the line"}
 	}
-	json, err := a.AppendJSON(dst, fields)
+	json, err = a.AppendJSON(dst, fields)
 	if err != nil {
-		return dst, &Unsendable{Fault: NotMapped, Reason: err.Error()}
+		return dst, 0, &Unsendable{Fault: NotMapped, Reason: err.Error()}
 	}
-	if size := identitycloud.EncodedSize(json[len(dst):]); size > room {
-		return dst, &Unsendable{
+	if size = identitycloud.EncodedSize(json[len(dst):]); size > room {
+		return dst, 0, &Unsendable{
 			Fault: TooLarge, Size: size,
 			Reason: fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room),
 		}
 	}
-	return json, nil
+	return json, size, nil
 }
 
 // isEmpty reports whether no field has a visible value: a spreadsheet writes such rows below its table.
@@ -88,19 +84,28 @@ func NewEncoder(h *source.Header, m *Mapping, key string, room int64) (*Encoder,
 	return &Encoder{Records: records, header: h, key: key, room: room}, nil
 }
 
-// Append is Encode for a record of the file.
+// Append is Encode for the bytes of a record of the file.
 func (e *Encoder) Append(dst, raw []byte) ([]byte, error) {
-	return Encode(dst, e.header, e.Records, e.room, raw)
+	json, _, err := e.encode(dst, raw)
+	return json, err
+}
+
+func (e *Encoder) encode(dst, raw []byte) (json []byte, size int64, err error) {
+	fields, err := e.header.Fields(raw)
+	if err != nil {
+		return dst, 0, &Unsendable{Fault: BadFields, Reason: err.Error()}
+	}
+	return Encode(dst, e.Records, e.room, fields)
 }
 
 // Size is the size of a record in a request, with its separator; 0 if it cannot be sent, unless it is too large.
 func (e *Encoder) Size(raw []byte) int64 {
-	json, err := e.Append(make([]byte, 0, 2*len(raw)), raw)
+	_, size, err := e.encode(make([]byte, 0, 2*len(raw)), raw)
 	var unsendable *Unsendable
 	if errors.As(err, &unsendable) {
 		return unsendable.Size
 	}
-	return identitycloud.EncodedSize(json)
+	return size
 }
 
 // IsKeyless reports whether the record is sent without a usable value of the primary key.
@@ -109,7 +114,7 @@ func (e *Encoder) IsKeyless(raw []byte) bool {
 	if err != nil || !e.Keyless(e.key, fields) {
 		return false
 	}
-	_, err = e.Append(nil, raw)
+	_, _, err = Encode(nil, e.Records, e.room, fields)
 	return err == nil
 }
 

@@ -256,11 +256,12 @@ func OfSuccessFile(ctx context.Context, path string) func(yield func(Item) error
 func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
 	name := store.Base(path)
 	var refusal error
-	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Refused: func(f *source.Refusal) {
+	refused := func(f *source.Refusal) {
 		if refusal == nil {
 			refusal = f
 		}
-	}})
+	}
+	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Refused: refused})
 	if err != nil {
 		return nil, err
 	}
@@ -278,19 +279,20 @@ func readSuccessFile(ctx context.Context, path string) ([]Item, error) {
 		}
 	}
 	var items []Item
-	for {
-		record, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
+	err = source.ForEachBlock(ctx, r, func() func(*source.Block, struct{}) struct{} {
+		return func(*source.Block, struct{}) struct{} { return struct{}{} }
+	}, func(b *source.Block, _ struct{}) error {
+		for _, record := range b.Records(refused) {
+			i, err := readSuccess(r.Header(), at, record)
+			if err != nil {
+				return fmt.Errorf("%s, line %d: %w; give the unchanged file of the migration", name, record.Line, err)
+			}
+			items = append(items, i)
 		}
-		if err != nil {
-			return nil, err
-		}
-		i, err := readSuccess(r.Header(), at, record)
-		if err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w; give the unchanged file of the migration", name, record.Line, err)
-		}
-		items = append(items, i)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if refusal != nil {
 		return nil, refusal

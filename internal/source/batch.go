@@ -60,7 +60,7 @@ func nameOf(f any) string {
 type Cutter struct {
 	o       InspectOptions
 	header  *Header
-	names   int64           // headerBound, once it is known
+	names   int64           // headerBound
 	records int             // of the batch
 	size    int64           // of the batch: exact for measured records, a bound for the others
 	bounded []boundedRecord // those that count with a bound
@@ -78,15 +78,18 @@ type boundedRecord struct {
 // EncodedSize and Unbounded.
 func NewCutter(h *Header, o InspectOptions) *Cutter {
 	o.StartAt = max(1, o.StartAt)
-	return &Cutter{o: o, header: h}
+	return &Cutter{o: o, header: h, names: headerBound(h.Names)}
 }
 
-// Begins reports whether the next record begins a batch.
-func (c *Cutter) Begins(r Record) bool {
+// bound is EncodedBound.
+func (c *Cutter) bound(raw []byte) int64 { return c.names + textBound(raw) }
+
+// Begins reports whether the next record begins a batch. size is that of its Measure.
+func (c *Cutter) Begins(r Record, size int64) bool {
 	if c.records == c.o.BatchSize || c.o.CutAfter > 0 && r.Number == c.o.StartAt+int64(c.o.CutAfter) {
 		c.reset()
 	}
-	if c.o.MaxEncoded > 0 && !c.fits(r) {
+	if c.o.MaxEncoded > 0 && !c.fits(r, size) {
 		c.records = 0
 	}
 	c.records++
@@ -99,15 +102,11 @@ func (c *Cutter) reset() {
 
 // fits adds a record to the batch and returns true; or, if it does not fit, starts a new batch with the record and
 // returns false.
-func (c *Cutter) fits(r Record) bool {
-	limit, measure := c.o.MaxEncoded, c.o.EncodedSize
+func (c *Cutter) fits(r Record, size int64) bool {
+	limit, measure, bound := c.o.MaxEncoded, c.o.EncodedSize, size
 	if c.o.Unbounded {
-		return c.fitsExactly(measure(c.header, r))
+		return c.fitsExactly(size)
 	}
-	if c.names == 0 {
-		c.names = headerBound(c.header.Names)
-	}
-	bound := c.names + textBound(r.Raw)
 	if c.size+bound <= limit {
 		c.addBound(r, bound)
 		return true

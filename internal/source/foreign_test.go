@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -22,13 +21,7 @@ func refusals(t *testing.T, f *file, d Delimiter) (inspected, read string) {
 		t.Fatal(openErr)
 	}
 	defer r.Close()
-	for {
-		if _, err := r.Next(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
+	recordsOf(t, r, func(refusal *Refusal) { read += refusal.Error() })
 	if err != nil {
 		inspected = err.Error()
 	}

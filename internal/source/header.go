@@ -20,6 +20,7 @@ type Header struct {
 func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 	h := &Header{Raw: slices.Clone(raw), Delimiter: d}
 	b := trimLineEnd(raw)
+	line := string(b)
 	for pos := 0; pos >= 0; {
 		f := fieldAt(b, pos, d.byte())
 		switch f.fault {
@@ -29,9 +30,7 @@ func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 		default:
 			return nil, fmt.Sprintf("column %d of the header has %s; fix the header", len(h.Names)+1, f.fault)
 		}
-		var name strings.Builder
-		f.writeTo(&name, b)
-		h.Names = append(h.Names, name.String())
+		h.Names = append(h.Names, f.unescaped(line))
 		pos = f.next
 	}
 	if reason := refuseSepLine(raw, d); reason != "" {

@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -212,7 +211,8 @@ func (w *indexWriter) add(b Batch) error {
 	return err
 }
 
-func (w *indexWriter) publish(ctx context.Context, s indexSummary) error {
+// seal writes the header block.
+func (w *indexWriter) seal(s indexSummary) error {
 	block := append([]byte(nil), indexMagic...)
 	block = binary.LittleEndian.AppendUint32(block, indexVersion)
 	block = binary.LittleEndian.AppendUint32(block, uint32(blockSize(w.header)))
@@ -223,8 +223,6 @@ func (w *indexWriter) publish(ctx context.Context, s indexSummary) error {
 	block = append(block, w.header.Raw...)
 	block = append(block, w.header.Delimiter.byte())
 	block = binary.LittleEndian.AppendUint32(block, crc32.Checksum(block, castagnoli))
-	if _, err := w.file.WriteAt(block, 0); err != nil {
-		return err
-	}
-	return w.file.Commit(ctx)
+	_, err = w.file.WriteAt(block, 0)
+	return err
 }

@@ -8,6 +8,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,7 +16,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"math"
 	"os"
 	"slices"
 
@@ -50,11 +50,11 @@ type InspectOptions struct {
 
 	// EncodedSize is the exact size of a record in a request, with its separator; 0 if it will not be sent. It has to
 	// be a function of its arguments and at most EncodedBound, because a batch that is within MaxEncoded by that bound
-	// is taken without calling it. r.Raw is valid during the call.
+	// is taken without calling it. r.Raw is valid during the call. Calls are concurrent.
 	EncodedSize func(h *Header, r Record) int64
 
 	// Keyless, if set, selects the records that are marked as keyless in the index. It must be a function of its
-	// arguments. r.Raw is valid during the call.
+	// arguments. r.Raw is valid during the call. Calls are concurrent.
 	Keyless func(h *Header, r Record) bool
 
 	// Unbounded means that EncodedSize may exceed EncodedBound: it is then called for every record.
@@ -68,8 +68,7 @@ type InspectOptions struct {
 	// complete and durable before the index does.
 	CopyTo string
 
-	// Progress, if set, is called after every chunk of about 1 MiB with the bytes and records read so far, including
-	// skipped ones.
+	// Progress, if set, is called several times a mebibyte with the bytes and records read so far, including skipped ones.
 	Progress func(bytes, records int64)
 }
 
@@ -89,8 +88,8 @@ type Summary struct {
 // wrong number of fields or a misplaced quote is in a batch like any other; Fields returns its error. A file with a header
 // and no record is valid.
 //
-// Memory use does not depend on the size of the file: a chunk of 1 MiB, or a few times the longest record. If ctx ends,
-// Inspect ends at the next chunk with the cause. A refused file leaves IndexPath and CopyTo unchanged, and a new index
+// It uses all cores, and the result does not depend on their number. Memory use does not depend on the size of the file:
+// 1 MiB for each core, or a few times the longest record. If ctx ends, Inspect ends soon with the cause. A refused file leaves IndexPath and CopyTo unchanged, and a new index
 // means that everything succeeded.
 //
 // The names of the files are those of package store. An object of a bucket does not change while it is read.
@@ -142,7 +141,7 @@ func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func
 	if o.BatchSize < 1 || o.StartAt < 1 || o.MaxEncoded < 0 || (o.MaxEncoded > 0 && o.EncodedSize == nil) {
 		return nil, fmt.Errorf("inspect: batch size %d, start at %d, limit %d: expected positive numbers, and a way to measure for a limit", o.BatchSize, o.StartAt, o.MaxEncoded)
 	}
-	i := &inspection{options: o, digest: sha256.New(), batchDigest: sha256.New()}
+	i := &inspection{options: o, digest: sha256.New(), strict: true}
 	if o.CopyTo != "" {
 		if i.copy, err = store.NewWriter(o.CopyTo); err != nil {
 			return nil, err
@@ -150,8 +149,15 @@ func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func
 		defer i.copy.Discard()
 	}
 	i.scanner = newScanner(r, o.Delimiter, func(chunk []byte) error { return i.read(ctx, chunk) })
-	defer i.discardIndex()
-	if err := i.run(); err != nil {
+	if err := i.readHeader(); err != nil {
+		return nil, err
+	}
+	batches, err := NewBatcher(i.header, o)
+	if err != nil {
+		return nil, err
+	}
+	defer batches.Discard()
+	if err := i.readRecords(ctx, batches); err != nil {
 		return nil, err
 	}
 	if hasChanged != nil {
@@ -163,7 +169,16 @@ func inspect(ctx context.Context, r io.Reader, o InspectOptions, hasChanged func
 			return nil, i.refuse(0, "the file changed while it was read; expected a finished file; wait until it is complete")
 		}
 	}
-	return i.publish(ctx)
+	if err := CheckSelection(o.Name, i.records, o.StartAt, o.CutAfter); err != nil {
+		return nil, err
+	}
+	sum := i.summary(batches)
+	if i.copy != nil {
+		if err := i.copy.Commit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return sum, batches.commit(ctx, sum)
 }
 
 func isSameFile(out, in string) bool {
@@ -175,12 +190,12 @@ func isSameFile(out, in string) bool {
 	return outErr == nil && inErr == nil && os.SameFile(outInfo, inInfo)
 }
 
-// inspection is one run of Inspect.
+// inspection is one pass over a file.
 type inspection struct {
 	options InspectOptions
+	strict  bool // it ends with the first refusal
 	scanner *scanner
 	copy    *store.Writer
-	index   *indexWriter
 	header  *Header
 
 	headerLine int64
@@ -189,27 +204,7 @@ type inspection struct {
 	digest  hash.Hash
 	size    int64 // bytes read
 	records int64 // cut, with the skipped ones
-	batches int
-
-	batch       Batch  // the one being filled, if Records > 0
-	marks       []byte // of its keyless records
-	keyless     int64  // records, in all batches
-	batchDigest hash.Hash
-	cutter      *Cutter
-}
-
-// run is the pass over the file.
-func (i *inspection) run() error {
-	if err := i.readHeader(); err != nil {
-		return err
-	}
-	if i.options.IndexPath != "" {
-		var err error
-		if i.index, err = newIndexWriter(i.options.IndexPath, i.header); err != nil {
-			return err
-		}
-	}
-	return i.readRecords()
+	ended   bool  // the rest cannot be read
 }
 
 func (i *inspection) readHeader() error {
@@ -236,7 +231,6 @@ func (i *inspection) readHeader() error {
 			return i.refuse(p.line, reason)
 		}
 		i.header, i.headerLine = header, p.line
-		i.cutter = NewCutter(header, i.options)
 		if i.options.Header != nil {
 			return i.options.Header(header)
 		}
@@ -244,222 +238,179 @@ func (i *inspection) readHeader() error {
 	}
 }
 
-func (i *inspection) readRecords() error {
-	for {
-		p, err := i.next()
-		if errors.Is(err, io.EOF) {
-			if err := i.shapes.refuse(i); err != nil {
-				return err
+// readRecords reads what is below the header.
+func (i *inspection) readRecords(ctx context.Context, batches *Batcher) error {
+	err := pass(ctx, i,
+		func() func(*Block, []Measure) []Measure {
+			return func(b *Block, measured []Measure) []Measure { return batches.measure(b, measured) }
+		},
+		func(b *Block, measured []Measure) error {
+			for k := range b.pieces {
+				p := &b.pieces[k]
+				if len(p.refusals) > 0 {
+					return p.refusals[0]
+				}
+				if !p.blank {
+					i.shapes.see(i.header, p.raw)
+				}
 			}
-			return i.closeBatch()
-		}
-		if err != nil {
-			return err
-		}
-		if !p.blank {
-			i.records++
-			i.shapes.see(i.header, p.raw)
-			if i.records < i.options.StartAt {
-				continue
-			}
-			if err := i.place(p); err != nil {
-				return err
-			}
-		}
-		if i.batch.Records > 0 {
-			i.batch.Length += int64(len(p.raw))
-			i.batchDigest.Write(p.raw)
-		}
+			return batches.Add(b, measured, nil)
+		})
+	if err == nil {
+		err = i.shapes.refuse(i)
+	}
+	if err == nil {
+		err = batches.end()
+	}
+	return err
+}
+
+func (i *inspection) summary(b *Batcher) *Summary {
+	return &Summary{
+		Header: i.header, SHA256: hex.EncodeToString(i.digest.Sum(nil)), Size: i.size,
+		Records: i.records - b.skipped, Skipped: b.skipped, Batches: b.batches,
 	}
 }
 
 // next returns the scanner's next piece, valid UTF-8, or a Refusal.
 func (i *inspection) next() (piece, error) {
 	p, err := i.scanner.next()
-	if err == nil {
-		return p, i.checkUTF8(p.raw, p.line)
-	}
 	var unclosed *unclosedError
 	switch {
 	case errors.As(err, &unclosed):
-		if i.scanner.eof {
-			if err := i.checkUTF8(unclosed.record, unclosed.line); err != nil {
-				return piece{}, err
-			}
-		}
-		return piece{}, i.refuseUnclosed(unclosed)
+		return piece{}, i.refuseUnclosed(unclosed)[0]
 	case errors.Is(err, errRecordTooLong):
 		return piece{}, i.refuseTooLong()
+	case err != nil:
+		return piece{}, err
 	}
-	return piece{}, err
+	if bad := i.notUTF8(p.raw, p.line); len(bad) > 0 {
+		return piece{}, bad[0]
+	}
+	return p, nil
 }
 
-func (i *inspection) checkUTF8(b []byte, line int64) error {
-	if line, column, bad := badUTF8(b, line); bad {
-		return i.refuseAs(NotUTF8, line, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or name the encoding with --encoding", column, saveAsUTF8))
+// notUTF8 refuses each line of a piece that is not UTF-8; a strict inspection only the first.
+func (i *inspection) notUTF8(b []byte, line int64) (refusals []*Refusal) {
+	for {
+		bad, column, isBad := badUTF8(b, line)
+		if !isBad {
+			return refusals
+		}
+		refusals = append(refusals, i.refuseAs(NotUTF8, bad, fmt.Sprintf("byte %d of the line is not UTF-8; expected UTF-8 in the whole file; %s, or name the encoding with --encoding", column, saveAsUTF8)))
+		if i.strict {
+			return refusals
+		}
+		for ; line <= bad; line++ {
+			_, b, _ = bytes.Cut(b, []byte{'\n'})
+		}
 	}
-	return nil
 }
 
-func (i *inspection) refuseUnclosed(u *unclosedError) error {
+// refuseUnclosed refuses an open quote. A strict inspection says first that the end of the file is not UTF-8: that may be
+// why the quote seems open.
+func (i *inspection) refuseUnclosed(u *unclosedError) []*Refusal {
+	if i.strict && u.atEnd {
+		if bad := i.notUTF8(u.record, u.line); len(bad) > 0 {
+			return bad
+		}
+	}
 	before := "the end of the file"
-	if !i.scanner.eof {
+	if !u.atEnd {
 		before = fmt.Sprintf("%d MiB later", maxRecord>>20)
 	}
 	column := 1
 	for pos := 0; pos < u.open; column++ {
 		pos = fieldAt(u.record, pos, i.options.Delimiter.byte()).next
 	}
-	return i.refuseAs(OpenQuote, u.line+lines(u.record[:u.open]),
-		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))
+	return []*Refusal{i.refuseAs(OpenQuote, u.line+lines(u.record[:u.open]),
+		fmt.Sprintf("column %d opens a quote that is not closed before %s; expected a closing quote; close it, and double each quote that belongs to a value", column, before))}
 }
 
-func (i *inspection) refuseEmpty() error {
+func (i *inspection) refuseEmpty() *Refusal {
 	return i.refuse(0, "the file is empty; expected a header with the attribute names, and then the records; check the export")
 }
 
-func (i *inspection) refuseTooLong() error {
+func (i *inspection) refuseTooLong() *Refusal {
 	return i.refuse(i.scanner.line, fmt.Sprintf("there is no line end in %d MiB; expected LF or CRLF line ends; convert the line ends (old Macintosh programs write CR alone)", maxRecord>>20))
 }
 
-// place adds a record to the batch, or closes the batch and starts the next.
-func (i *inspection) place(p piece) error {
-	r := Record{Number: i.records, Line: p.line, Raw: p.raw}
-	if i.cutter.Begins(r) {
-		if err := i.closeBatch(); err != nil {
-			return err
-		}
-		i.batches++
-		i.batch = Batch{Number: i.batches, FirstRecord: r.Number, FirstLine: r.Line, Offset: p.offset}
-	}
-	i.mark(r)
-	i.batch.Records++
-	i.batch.LastLine = i.scanner.line - 1
-	if p.raw[len(p.raw)-1] != '\n' {
-		i.batch.LastLine++
-	}
-	return nil
-}
-
-// mark marks the next record of the batch, if it is keyless.
-func (i *inspection) mark(r Record) {
-	if i.options.Keyless == nil || !i.options.Keyless(i.header, r) {
-		return
-	}
-	if i.marks == nil {
-		i.marks = make([]byte, (i.options.BatchSize+7)/8)
-	}
-	i.marks[i.batch.Records/8] |= 1 << (i.batch.Records % 8)
-	i.keyless++
-}
-
-func (i *inspection) closeBatch() error {
-	if i.batch.Records == 0 {
-		return nil
-	}
-	i.batchDigest.Sum(i.batch.Digest[:0])
-	i.batchDigest.Reset()
-	b := i.batch
-	i.batch = Batch{}
-	if i.index == nil {
-		return nil
-	}
-	if i.marks == nil {
-		i.marks = make([]byte, (i.options.BatchSize+7)/8)
-	}
-	b.keyless = string(i.marks)
-	clear(i.marks)
-	return i.index.add(b)
-}
-
-// read sees every chunk of the file.
+// read sees every chunk up to the header.
 func (i *inspection) read(ctx context.Context, chunk []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	i.digest.Write(chunk)
 	i.size += int64(len(chunk))
-	if i.copy != nil {
-		if _, err := i.copy.Write(chunk); err != nil {
-			return err
-		}
+	if err := i.take(chunk); err != nil {
+		return err
 	}
-	if i.options.Progress != nil {
-		i.options.Progress(i.size, i.records)
-	}
+	i.progress()
 	return nil
 }
 
-func (i *inspection) publish(ctx context.Context) (*Summary, error) {
-	if err := CheckSelection(i.options.Name, i.records, i.options.StartAt, i.options.CutAfter); err != nil {
-		return nil, err
+// take digests and copies the next bytes of the file.
+func (i *inspection) take(chunk []byte) error {
+	i.digest.Write(chunk)
+	if i.copy == nil {
+		return nil
 	}
-	skipped := min(i.records, i.options.StartAt-1)
-	sum := indexSummary{
-		SHA256: [32]byte(i.digest.Sum(nil)), Size: i.size, Records: i.records - skipped, Skipped: skipped,
-		StartAt: i.options.StartAt, Batches: int64(i.batches), BatchSize: int64(i.options.BatchSize),
-		Keyless: i.keyless,
-	}
-	if i.copy != nil {
-		if err := i.copy.Commit(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if i.index != nil {
-		if err := i.index.publish(ctx, sum); err != nil {
-			return nil, err
-		}
-	}
-	return &Summary{
-		Header: i.header, SHA256: hex.EncodeToString(sum.SHA256[:]), Size: sum.Size,
-		Records: sum.Records, Skipped: sum.Skipped, Batches: i.batches,
-	}, nil
+	_, err := i.copy.Write(chunk)
+	return err
 }
 
-func (i *inspection) discardIndex() {
-	if i.index != nil {
-		i.index.file.Discard()
+func (i *inspection) progress() {
+	if i.options.Progress != nil {
+		i.options.Progress(i.size, i.records)
 	}
 }
 
-func (i *inspection) refuse(line int64, reason string) error {
+func (i *inspection) refuse(line int64, reason string) *Refusal {
 	return i.refuseAs(NotUsable, line, reason)
 }
 
-func (i *inspection) refuseAs(kind RefusalKind, line int64, reason string) error {
+func (i *inspection) refuseAs(kind RefusalKind, line int64, reason string) *Refusal {
 	return &Refusal{File: i.options.Name, Line: line, Reason: reason, Kind: kind}
 }
-
-var errHeadRead = errors.New("the head was read")
 
 // Head reads the header and the first n records from StartAt on, and little more of the file. The only other options it
 // uses are those for reading the file. It refuses what Inspect refuses there; it may not see errors further down.
 func Head(ctx context.Context, path string, n int, o InspectOptions) (*Header, []Record, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var header *Header
-	var records []Record
-	o.BatchSize, o.CutAfter, o.MaxEncoded, o.Unbounded = math.MaxInt32, 0, math.MaxInt64, true
-	o.IndexPath, o.CopyTo, o.Progress = "", "", nil
-	o.EncodedSize = func(h *Header, r Record) int64 {
-		header = h
-		if len(records) < n {
-			r.Raw = slices.Clone(r.Raw)
-			records = append(records, r)
-		}
-		if len(records) >= n {
-			cancel(errHeadRead)
-		}
-		return 0
+	o.StartAt = max(1, o.StartAt)
+	if o.Name == "" {
+		o.Name = store.Base(path)
 	}
-	summary, err := Inspect(ctx, path, o)
-	switch {
-	case header != nil && len(records) >= n: // whatever follows them
-		return header, records, nil
-	case err != nil:
+	f, err := store.Stream(ctx, path)
+	if err != nil {
 		return nil, nil, err
 	}
-	return summary.Header, records, nil
+	defer f.Close()
+	i := &inspection{options: InspectOptions{Delimiter: o.Delimiter, Name: o.Name}, strict: true, digest: sha256.New()}
+	i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return i.read(ctx, chunk) })
+	if err := i.readHeader(); err != nil {
+		return nil, nil, err
+	}
+	var records []Record
+	for len(records) < n {
+		p, err := i.next()
+		if errors.Is(err, io.EOF) {
+			if err := i.shapes.refuse(i); err != nil {
+				return nil, nil, err
+			}
+			return i.header, records, CheckSelection(o.Name, i.records, o.StartAt, 0)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.blank {
+			continue
+		}
+		i.records++
+		i.shapes.see(i.header, p.raw)
+		if i.records >= o.StartAt {
+			records = append(records, Record{Number: i.records, Line: p.line, Raw: slices.Clone(p.raw)})
+		}
+	}
+	return i.header, records, nil
 }
 
 // Digest is the SHA-256 of a file in hexadecimal, and the file's size in bytes. If ctx ends, it ends with the cause.

@@ -24,8 +24,8 @@ type ReaderOptions struct {
 	Progress func(bytes, records int64)
 }
 
-// Reader reads a file once, record by record, and continues where Inspect refuses the file, to report all errors and not
-// only the first. It splits a file that Inspect accepts into the same records.
+// Reader reads a file once, and continues where Inspect refuses the file, to report all errors and not only the first. It
+// splits a file that Inspect accepts into the same records.
 //
 // Invalid UTF-8 in a record is reported line by line. An unclosed quote ends with its line, as a guess: the following
 // lines are records again. Reading stops only in a file of another format, or without line ends. Memory use is that of
@@ -34,7 +34,6 @@ type Reader struct {
 	i       *inspection
 	file    io.Closer
 	refused func(*Refusal)
-	ended   bool // the rest cannot be read
 }
 
 // OpenReader opens a file and reads its header. The error is one of reading the file.
@@ -44,6 +43,9 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 		return nil, err
 	}
 	r := &Reader{file: f, refused: o.Refused}
+	if r.refused == nil {
+		r.refused = func(*Refusal) {}
+	}
 	if o.Name == "" {
 		o.Name = store.Base(path)
 	}
@@ -59,38 +61,35 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 // Header is the file's header, nil if it was refused.
 func (r *Reader) Header() *Header { return r.i.header }
 
-// Next returns the next record that was not refused; its bytes are valid until the next call. io.EOF means that there is
-// none, and that the whole file was read unless a refusal says otherwise. Refused records are counted too.
-func (r *Reader) Next() (Record, error) {
-	for {
-		p, good, err := r.next()
-		if errors.Is(err, io.EOF) && !r.ended && r.i.header != nil {
-			r.refuse(r.i.shapes.refuse(r.i))
-			r.ended = true
-		}
-		if err != nil {
-			return Record{}, err
-		}
-		if p.blank {
-			continue
-		}
-		r.i.records++
-		if r.i.header != nil {
-			r.i.shapes.see(r.i.header, p.raw)
-		}
-		if good {
-			return Record{Number: r.i.records, Line: p.line, Raw: p.raw}, nil
-		}
+// ForEachBlock reads the records of a file, on all cores. Every worker is a goroutine with a function of its own: it gets a
+// block, and the result of an earlier one to reuse its memory, and returns a result. consume gets the blocks with their results
+// in the order of the file, one at a time. The first error in that order is returned; without one, the whole file was read unless
+// a refusal says otherwise. Refused records are counted too.
+func ForEachBlock[T any](ctx context.Context, r *Reader, newWorker func() func(*Block, T) T, consume func(*Block, T) error) error {
+	if r.i.ended {
+		return nil
 	}
+	err := pass(ctx, r.i, newWorker, func(b *Block, result T) error {
+		for k := range b.pieces {
+			if p := &b.pieces[k]; r.i.header != nil && !p.blank {
+				r.i.shapes.see(r.i.header, p.raw)
+			}
+		}
+		return consume(b, result)
+	})
+	if err == nil && !r.i.ended && r.i.header != nil {
+		r.refuse(r.i.shapes.refuse(r.i))
+	}
+	return err
 }
 
-// Records is the number of records so far, including refused ones.
+// Records is the number of records read, including refused ones.
 func (r *Reader) Records() int64 { return r.i.records }
 
 // Size is the number of bytes read.
 func (r *Reader) Size() int64 { return r.i.size }
 
-// SHA256 is the digest of what was read, in hexadecimal: that of the file once Next has returned io.EOF.
+// SHA256 is the digest of what was read, in hexadecimal: that of the file after ForEachBlock.
 func (r *Reader) SHA256() string { return hex.EncodeToString(r.i.digest.Sum(nil)) }
 
 // Close releases the file.
@@ -102,27 +101,40 @@ func (r *Reader) readHeader() error {
 		return err
 	}
 	if reason := looksLike(start); reason != "" {
-		r.refuse(r.i.refuse(1, reason))
-		r.ended = true
+		r.refused(r.i.refuse(1, reason))
+		r.i.ended = true
 		return nil
 	}
 	for {
-		p, good, err := r.next()
-		if errors.Is(err, io.EOF) {
-			if !r.ended { // else it was refused for something else
-				r.refuse(r.i.refuseEmpty())
-			}
+		p, err := r.i.scanner.next()
+		var unclosed *unclosedError
+		switch {
+		case errors.Is(err, io.EOF):
+			r.refused(r.i.refuseEmpty())
 			return nil
-		}
-		if err != nil || !good {
+		case errors.As(err, &unclosed):
+			r.refused(r.i.refuseUnclosed(unclosed)[0])
+			p = r.i.scanner.cutLine(unclosed.open)
+		case errors.Is(err, errRecordTooLong):
+			r.refused(r.i.refuseTooLong())
+			r.i.ended = true
+			return nil
+		case err != nil:
 			return err
+		}
+		bad := r.i.notUTF8(p.raw, p.line)
+		for _, refusal := range bad {
+			r.refused(refusal)
+		}
+		if len(bad) > 0 || unclosed != nil {
+			return nil
 		}
 		if p.blank {
 			continue
 		}
 		header, reason := parseHeader(p.raw, r.i.options.Delimiter)
 		if reason != "" {
-			r.refuse(r.i.refuse(p.line, reason))
+			r.refused(r.i.refuse(p.line, reason))
 			return nil
 		}
 		r.i.header, r.i.headerLine = header, p.line
@@ -130,48 +142,9 @@ func (r *Reader) readHeader() error {
 	}
 }
 
-// next returns the next piece, and whether it is usable.
-func (r *Reader) next() (p piece, good bool, err error) {
-	if r.ended {
-		return p, false, io.EOF
-	}
-	p, err = r.i.scanner.next()
-	var unclosed *unclosedError
-	switch {
-	case err == nil:
-		return p, r.checkUTF8(p), nil
-	case errors.As(err, &unclosed):
-		r.refuse(r.i.refuseUnclosed(unclosed))
-		p = r.i.scanner.cutLine(unclosed.open)
-		r.checkUTF8(p)
-		return p, false, nil
-	case errors.Is(err, errRecordTooLong):
-		r.refuse(r.i.refuseTooLong())
-		r.ended = true
-		return p, false, io.EOF
-	}
-	return p, false, err
-}
-
-// checkUTF8 refuses each line of the piece that is not UTF-8, and reports whether all are.
-func (r *Reader) checkUTF8(p piece) bool {
-	good, b, line := true, p.raw, p.line
-	for {
-		var refusal *Refusal
-		if !errors.As(r.i.checkUTF8(b, line), &refusal) {
-			return good
-		}
-		good = false
-		r.refuse(refusal)
-		for ; line <= refusal.Line; line++ {
-			_, b, _ = bytes.Cut(b, []byte{'\n'})
-		}
-	}
-}
-
 func (r *Reader) refuse(err error) {
 	var refusal *Refusal
-	if errors.As(err, &refusal) && r.refused != nil {
+	if errors.As(err, &refusal) {
 		r.refused(refusal)
 	}
 }

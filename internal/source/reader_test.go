@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,14 +21,25 @@ func readAll(t testing.TB, path string) (r *Reader, lines []int64, refusals []st
 	}})
 	must(t, err)
 	defer r.Close()
-	for {
-		record, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return r, lines, refusals
-		}
-		must(t, err)
+	for _, record := range recordsOf(t, r, func(r *Refusal) { refusals = append(refusals, r.Error()) }) {
 		lines = append(lines, record.Line)
 	}
+	return r, lines, refusals
+}
+
+// recordsOf returns the records of a Reader.
+func recordsOf(t testing.TB, r *Reader, refused func(*Refusal)) (all []Record) {
+	t.Helper()
+	must(t, ForEachBlock(context.Background(), r,
+		func() func(*Block, int) int { return func(b *Block, _ int) int { return b.Len() } },
+		func(b *Block, _ int) error {
+			for _, record := range b.Records(refused) {
+				record.Raw = slices.Clone(record.Raw)
+				all = append(all, record)
+			}
+			return nil
+		}))
+	return all
 }
 
 func TestTheReaderContinuesAfterARefusal(t *testing.T) {
@@ -115,9 +125,12 @@ func TestTheReaderReturnsTheRecordsOfAnAwkwardFile(t *testing.T) {
 	r, err := OpenReader(context.Background(), path, ReaderOptions{})
 	must(t, err)
 	defer r.Close()
-	for n := int64(1); n <= o.Records; n++ {
-		record, err := r.Next()
-		must(t, err)
+	all := recordsOf(t, r, nil)
+	if int64(len(all)) != o.Records {
+		t.Fatalf("%d records, want %d", len(all), o.Records)
+	}
+	for i, record := range all {
+		n := int64(i + 1)
 		want := fakeusers.AppendRecord(nil, o, n)
 		if n == o.Flaws().BlankBehind {
 			want = want[:len(want)-1]
@@ -125,8 +138,5 @@ func TestTheReaderReturnsTheRecordsOfAnAwkwardFile(t *testing.T) {
 		if record.Number != n || string(record.Raw) != string(want) {
 			t.Fatalf("record %d is %s", n, fmt.Sprintf("%d: %q, want %q", record.Number, record.Raw, want))
 		}
-	}
-	if _, err := r.Next(); !errors.Is(err, io.EOF) {
-		t.Errorf("behind the last record comes %v, want the end", err)
 	}
 }

@@ -102,28 +102,26 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 	return f
 }
 
-// writeTo writes the value, with doubled quotes made single.
-func (f field) writeTo(values *strings.Builder, b []byte) {
-	value := b[f.start:f.end]
-	for f.escaped {
-		quote := bytes.IndexByte(value, '"')
-		if quote < 0 {
-			break
-		}
-		values.Write(value[:quote+1])
-		value = value[quote+2:]
+// unescaped is the value, with doubled quotes made single.
+func (f field) unescaped(record string) string {
+	value := record[f.start:f.end]
+	if f.escaped {
+		return strings.ReplaceAll(value, `""`, `"`)
 	}
-	values.Write(value)
+	return value
 }
 
 // Fields returns the values of a record that was framed by this package, one for each column of the header. Values are
 // byte for byte those of the file, line breaks included; quotes around a value are gone and doubled ones are single.
 // The error is a *RecordError: too few or too many fields, text after a closing quote, a CR outside of quotes.
 func (h *Header) Fields(raw []byte) ([]string, error) {
+	return h.AppendFields(make([]string, 0, len(h.Names)), raw)
+}
+
+// AppendFields is Fields, and appends to dst. With an error it returns nil.
+func (h *Header) AppendFields(dst []string, raw []byte) ([]string, error) {
 	b, delimiter := trimLineEnd(raw), h.Delimiter.byte()
-	fields := make([]string, 0, len(h.Names))
-	var values strings.Builder // all of them in one piece of memory, which never moves
-	values.Grow(len(b))
+	record := string(b) // the values share its memory
 	count := 0
 	for pos := 0; pos >= 0; {
 		f := fieldAt(b, pos, delimiter)
@@ -132,16 +130,14 @@ func (h *Header) Fields(raw []byte) ([]string, error) {
 			return nil, &RecordError{Column: count, Name: h.name(count), Reason: f.fault.String()}
 		}
 		if count <= len(h.Names) {
-			start := values.Len()
-			f.writeTo(&values, b)
-			fields = append(fields, values.String()[start:])
+			dst = append(dst, f.unescaped(record))
 		}
 		pos = f.next
 	}
 	if count != len(h.Names) {
 		return nil, &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with %s or line breaks need quotes", plural(count, "field"), len(h.Names), h.Delimiter.plural())}
 	}
-	return fields, nil
+	return dst, nil
 }
 
 // name is the name of a column, counted from 1, or empty if the header is shorter.

@@ -7,13 +7,13 @@ import (
 	"io"
 )
 
-const (
-	chunkSize = 1 << 20 // bytes read at a time, and the scanner's memory while no record is longer
+// maxRecord is the longest record in bytes. A longer one is not data: it is a file whose line ends are not LF,
+// or a quote that was never closed, and it would be read into memory as a whole.
+const maxRecord = 64 << 20
 
-	// maxRecord is the longest record in bytes. A longer one is not data: it is a file whose line ends are not LF,
-	// or a quote that was never closed, and it would be read into memory as a whole.
-	maxRecord = 64 << 20
-)
+// chunkSize is how many bytes are read at a time, and the scanner's memory while no record is longer. Some hundred records
+// are enough work for a goroutine, and few enough bytes for its cache. Tests make it smaller.
+var chunkSize = 256 << 10
 
 var utf8BOM = []byte{0xEF, 0xBB, 0xBF}
 
@@ -100,6 +100,7 @@ type unclosedError struct {
 	record []byte // what there is of the record
 	open   int    // the quote that is not closed
 	line   int64  // of the record
+	atEnd  bool   // of the file, and not of the maximum length
 }
 
 func (e *unclosedError) Error() string {
@@ -127,31 +128,53 @@ func (s *scanner) skipBOM() ([]byte, error) {
 // there is none.
 func (s *scanner) next() (piece, error) {
 	for {
-		rest := s.buf[s.start:s.end]
-		n, open := -1, -1
-		if len(rest) > 0 {
-			n, open = frame(rest, s.eof, s.delimiter)
-		} else if s.eof {
-			return piece{}, io.EOF
-		}
-		if n > 0 {
-			p := piece{raw: rest[:n:n], offset: s.offset, line: s.line, blank: isBlank(rest[:n])}
-			s.start += n
-			s.offset += int64(n)
-			s.line += lines(p.raw)
-			return p, nil
-		}
-		// Only an open quote leaves bytes over at the end of the file.
-		if open >= 0 && (s.eof || len(rest) >= maxRecord) {
-			return piece{}, &unclosedError{record: rest, open: open, line: s.line}
-		}
-		if len(rest) >= maxRecord {
-			return piece{}, errRecordTooLong
+		p, err := s.cut()
+		if !errors.Is(err, errNeedsMore) {
+			return p, err
 		}
 		if err := s.fill(); err != nil {
 			return piece{}, err
 		}
 	}
+}
+
+// errNeedsMore means that the buffer holds no whole piece.
+var errNeedsMore = errors.New("more bytes are needed")
+
+// cut is next without reading: its error is errNeedsMore if that takes a call of fill.
+func (s *scanner) cut() (piece, error) {
+	rest := s.buf[s.start:s.end]
+	if len(rest) == 0 && s.eof {
+		return piece{}, io.EOF
+	}
+	atEnd := s.eof
+	if len(rest) > maxRecord {
+		rest, atEnd = rest[:maxRecord], false
+	}
+	n, open := -1, -1
+	if len(rest) > 0 {
+		n, open = frame(rest, atEnd, s.delimiter)
+	}
+	switch {
+	case n > 0:
+		p := piece{raw: rest[:n:n], offset: s.offset, line: s.line, blank: isBlank(rest[:n])}
+		s.start += n
+		s.offset += int64(n)
+		s.line += lines(p.raw)
+		return p, nil
+	case !atEnd && len(rest) < maxRecord:
+		return piece{}, errNeedsMore
+	case open >= 0: // only that leaves bytes over at the end of the file
+		return piece{}, &unclosedError{record: rest, open: open, line: s.line, atEnd: atEnd}
+	}
+	return piece{}, errRecordTooLong
+}
+
+// moveTo moves the bytes that are not yet cut to the start of another buffer, which is longer than they are. The pieces
+// so far stay in the old one.
+func (s *scanner) moveTo(buf []byte) {
+	s.end = copy(buf, s.buf[s.start:s.end])
+	s.buf, s.start = buf, 0
 }
 
 // fill reads until the buffer is full or the file ends. Bytes not yet cut move to the front. A record that fills the
@@ -160,8 +183,7 @@ func (s *scanner) fill() error {
 	if s.start == 0 && s.end == len(s.buf) {
 		s.buf = append(s.buf, make([]byte, len(s.buf))...)
 	} else if s.start > 0 {
-		s.end = copy(s.buf, s.buf[s.start:s.end])
-		s.start = 0
+		s.moveTo(s.buf)
 	}
 	from := s.end
 	for s.end < len(s.buf) && !s.eof {

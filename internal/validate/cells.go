@@ -43,7 +43,7 @@ func artefact(cell string) (variant rune, message string) {
 	case (c == '{' || c == '[') && (strings.HasPrefix(cell, "{'") || strings.HasPrefix(cell, "[{'") || strings.HasPrefix(cell, "['") || strings.HasPrefix(cell, "[object ")):
 		return 'r', "the cell is a script's text form of an object, not JSON" + asText + "export it as JSON"
 	}
-	if noValue[cell] {
+	if len(cell) <= len("undefined") && strings.IndexByte("Nn(<[u", cell[0]) >= 0 && noValue[cell] {
 		return 'n', "the cell is a word that programs write for a missing value, such as NULL" + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
 	}
 	return 0, ""

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/suggest"
 )
 
@@ -18,6 +19,8 @@ type checker struct {
 	named    func(path string) bool // the attribute's name may be reported
 	key      *node                  // of the primary key; nil if the schema does not have it
 	nextYear int                    // created is in the future from this year on
+	keys     [][]dupkeys.Hashed     // the values of each unique attribute
+	hasher   dupkeys.Hasher
 
 	json  []byte
 	pos   int
@@ -28,9 +31,9 @@ type checker struct {
 }
 
 // check checks one encoded record.
-func (c *checker) check(record []byte, number, line int64) error {
+func (c *checker) check(record []byte, number, line int64) {
 	c.json, c.pos, c.row, c.place = record, 0, number, Place{Line: line}
-	return c.object(c.root)
+	c.object(c.root)
 }
 
 func (c *checker) found(n *node, kind Kind, variant rune, describe func() (Severity, string)) {
@@ -38,7 +41,7 @@ func (c *checker) found(n *node, kind Kind, variant rune, describe func() (Sever
 }
 
 // object scans an object; its opening bracket is next.
-func (c *checker) object(n *node) error {
+func (c *checker) object(n *node) {
 	c.objects++
 	this := c.objects
 	c.pos++
@@ -47,11 +50,7 @@ func (c *checker) object(n *node) error {
 			c.pos++
 			c.space()
 		}
-		m, err := c.member(n)
-		if err != nil {
-			return err
-		}
-		if m != nil {
+		if m := c.member(n); m != nil {
 			m.seen = this
 		}
 	}
@@ -63,11 +62,10 @@ func (c *checker) object(n *node) error {
 			})
 		}
 	}
-	return nil
 }
 
 // member scans a name and its value. It returns the attribute if it has a value.
-func (c *checker) member(n *node) (*node, error) {
+func (c *checker) member(n *node) *node {
 	name, escaped := c.string()
 	m := n.members[string(name)]
 	if escaped {
@@ -79,7 +77,7 @@ func (c *checker) member(n *node) (*node, error) {
 	switch {
 	case m == nil && n.open:
 		c.skip()
-		return nil, nil
+		return nil
 	case m == nil:
 		m = n.unknown(unescaped(name), c.named)
 	}
@@ -88,61 +86,67 @@ func (c *checker) member(n *node) (*node, error) {
 			return Error, "the platform sets this attribute itself and refuses it; remove the column or rename it"
 		})
 		c.skip()
-		return nil, nil
+		return nil
 	}
 	if c.peek() == 'n' && m.kind != unknownAttribute {
 		c.skip()
-		return nil, nil
+		return nil
 	}
-	return m, c.value(m)
+	c.value(m)
+	return m
 }
 
 // value scans a value that is not null.
-func (c *checker) value(n *node) error {
+func (c *checker) value(n *node) {
 	first := c.peek()
 	switch n.kind {
 	case unknownAttribute:
 		c.skip()
 		c.found(n, KindUnknown, 0, func() (Severity, string) { return Error, c.unknownMessage(n) })
-		return nil
+		return
 	case object:
 		if first == '{' {
-			return c.object(n)
+			c.object(n)
+			return
 		}
 	case plural:
 		if first == '[' {
-			return c.plural(n)
+			c.plural(n)
+			return
 		}
 	case password:
-		return c.password(n)
+		c.password(n)
+		return
 	case text, date, dateTime, ipAddress:
 		if first == '"' {
 			value, escaped := c.string()
 			c.text(n, value, escaped)
-			return c.unique(n, value, escaped)
+			c.unique(n, value, escaped)
+			return
 		}
 	case boolean:
 		if first == 't' || first == 'f' {
 			c.skip()
-			return nil
+			return
 		}
 	case integer, decimal:
 		if number := c.number(); number != nil && (n.kind == decimal || !bytes.ContainsAny(number, ".eE")) {
-			return c.unique(n, number, false)
+			c.unique(n, number, false)
+			return
 		}
 	default:
 		if first == '"' {
 			value, escaped := c.string()
-			return c.unique(n, value, escaped)
+			c.unique(n, value, escaped)
+			return
 		}
 		c.skip()
-		return nil
+		return
 	}
 	c.skip()
 	c.found(n, KindType, rune(class(first)), func() (Severity, string) {
 		return Error, fmt.Sprintf("%s is sent; the schema requires %s (%s)%s", kindOfJSON(first), expected[n.kind], n.typeName, hint(n.kind, first))
 	})
-	return nil
 }
 
 var expected = map[valueKind]string{
@@ -228,7 +232,7 @@ func (c *checker) date(n *node, raw []byte) {
 }
 
 // plural scans a list of objects.
-func (c *checker) plural(n *node) error {
+func (c *checker) plural(n *node) {
 	c.pos++
 	for c.space(); c.peek() != ']' && c.pos < len(c.json); c.space() {
 		if c.peek() == ',' {
@@ -245,16 +249,13 @@ func (c *checker) plural(n *node) error {
 			})
 			continue
 		}
-		if err := c.object(n); err != nil {
-			return err
-		}
+		c.object(n)
 	}
 	c.pos++
-	return nil
 }
 
 // password checks plain text, or {"type": …, "value": …}.
-func (c *checker) password(n *node) error {
+func (c *checker) password(n *node) {
 	switch c.peek() {
 	case '"':
 		value, escaped := c.string()
@@ -267,7 +268,6 @@ func (c *checker) password(n *node) error {
 			return Error, "the value is neither plain text nor an object; expected {\"type\": …, \"value\": …}"
 		})
 	}
-	return nil
 }
 
 func (c *checker) plainPassword(n *node, value string) {
@@ -330,15 +330,17 @@ func (c *checker) passwordHash(n *node) {
 }
 
 // unique collects a value that no other record may have.
-func (c *checker) unique(n *node, raw []byte, escaped bool) error {
-	if n.keys == nil {
-		return nil
+func (c *checker) unique(n *node, raw []byte, escaped bool) {
+	if n.unique == 0 {
+		return
 	}
 	key := unescapedIf(raw, escaped)
 	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // already reported
 		c.found(n, KindInvisible, r, func() (Severity, string) { return Warning, invisibleMessage(r) })
 	}
-	return n.keys.Add(c.row, c.place.Line, key)
+	if key != "" {
+		c.keys[n.unique-1] = append(c.keys[n.unique-1], dupkeys.Hashed{Record: c.row, Line: c.place.Line, Hash: c.hasher.Hash(key)})
+	}
 }
 
 func unescapedIf(raw []byte, escaped bool) string {

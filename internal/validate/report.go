@@ -2,6 +2,7 @@ package validate
 
 import (
 	"math"
+	"sort"
 	"time"
 )
 
@@ -122,11 +123,12 @@ func (r *Report) Add(severity Severity, kind Kind, message string) {
 // maxFindings keeps the report readable for a file that contains no usable data.
 const maxFindings = 500
 
-// findings groups the faults by key.
+// findings groups the faults by key, in the order in which they were first found.
 type findings struct {
 	lines int // that are kept for each
-	by    map[findingKey]*Finding
-	list  []*Finding
+	by    map[findingKey]*found
+	list  []*found
+	calls int
 }
 
 type findingKey struct {
@@ -135,29 +137,87 @@ type findingKey struct {
 	variant rune
 }
 
+// found is a finding, with the numbers of the calls that found its places.
+type found struct {
+	Finding
+	key   findingKey
+	calls []int
+}
+
+func newFindings(lines int) *findings { return &findings{lines: lines, by: map[findingKey]*found{}} }
+
+// reset empties the findings, to be used again.
+func (s *findings) reset() {
+	clear(s.by)
+	s.list, s.calls = s.list[:0], 0
+}
+
 // found adds a place to the finding with this key. describe is called for the first place.
 func (s *findings) found(key findingKey, p Place, describe func() (Severity, string)) {
 	f := s.by[key]
-	if f == nil && len(s.list) >= maxFindings {
-		key = findingKey{kind: KindMore}
-		describe = func() (Severity, string) {
-			return Error, "more problems, of too many kinds to list them; fix those above and validate again"
-		}
-		f = s.by[key]
-	}
 	if f == nil {
-		f = &Finding{Kind: key.kind, Attribute: key.about}
-		f.Severity, f.Message = describe()
-		if f.Message == f.Attribute {
-			f.Attribute = ""
-		}
-		s.by[key] = f
-		s.list = append(s.list, f)
+		f = s.add(key, describe)
 	}
+	s.calls++
 	f.Count++
 	if len(f.Places) < s.lines {
 		f.Places = append(f.Places, p)
+		f.calls = append(f.calls, s.calls)
 	}
+}
+
+func (s *findings) add(key findingKey, describe func() (Severity, string)) *found {
+	f := &found{key: key, Finding: Finding{Kind: key.kind, Attribute: key.about}}
+	f.Severity, f.Message = describe()
+	if f.Message == f.Attribute {
+		f.Attribute = ""
+	}
+	s.by[key] = f
+	s.list = append(s.list, f)
+	return f
+}
+
+// merge adds the findings of the next part of the file. The kinds of findings beyond maxFindings become one.
+func (s *findings) merge(part *findings) {
+	more := found{key: findingKey{kind: KindMore}}
+	for _, p := range part.list {
+		f := s.by[p.key]
+		switch {
+		case f == nil && len(s.list) >= maxFindings:
+			more.Count += p.Count
+			more.Places, more.calls = append(more.Places, p.Places...), append(more.calls, p.calls...)
+			continue
+		case f == nil:
+			f = s.add(p.key, func() (Severity, string) { return p.Severity, p.Message })
+		}
+		s.extend(f, p)
+	}
+	if more.Count == 0 {
+		return
+	}
+	sort.Sort(byCall(more))
+	f := s.by[more.key]
+	if f == nil {
+		f = s.add(more.key, func() (Severity, string) {
+			return Error, "more problems, of too many kinds to list them; fix those above and validate again"
+		})
+	}
+	s.extend(f, &more)
+}
+
+func (s *findings) extend(f, by *found) {
+	f.Count += by.Count
+	f.Places = append(f.Places, by.Places[:min(len(by.Places), s.lines-len(f.Places))]...)
+}
+
+// byCall sorts places in the order in which they were found.
+type byCall found
+
+func (b byCall) Len() int           { return len(b.calls) }
+func (b byCall) Less(i, j int) bool { return b.calls[i] < b.calls[j] }
+func (b byCall) Swap(i, j int) {
+	b.calls[i], b.calls[j] = b.calls[j], b.calls[i]
+	b.Places[i], b.Places[j] = b.Places[j], b.Places[i]
 }
 
 // sorted returns the errors and then the warnings, each in the order in which they were first found.
@@ -166,7 +226,7 @@ func (s *findings) sorted() []Finding {
 	for _, severity := range []Severity{Error, Warning} {
 		for _, f := range s.list {
 			if f.Severity == severity {
-				all = append(all, *f)
+				all = append(all, f.Finding)
 			}
 		}
 	}

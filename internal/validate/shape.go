@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/identitycloud"
 )
 
@@ -26,8 +25,8 @@ type node struct {
 	// unnamed stands for unknown members whose names may not be reported; its field within is the object that contains them.
 	unnamed, within *node
 
-	// keys collects the values, if they must be unique.
-	keys *dupkeys.Finder
+	// unique counts the attributes whose values must be unique, from 1; 0 for others.
+	unique int
 	// seen is the last object in which the attribute had a value; see checker.
 	seen uint64
 }

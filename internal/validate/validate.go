@@ -1,15 +1,15 @@
 // Package validate reports everything about a file that can be known before anything is sent: records that the target
 // would refuse, the size of the file, and the expected duration of its migration.
 //
-// It reads the file once, in constant memory. Its findings name lines and columns and never contain a value of a record.
+// It reads the file once, on all cores and in constant memory. Its findings name lines and columns and never contain a value of a record.
 package validate
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,12 +69,16 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 	if o.Name == "" {
 		o.Name = filepath.Base(path)
 	}
+	o.StartAt = max(1, o.StartAt)
 	v := &validation{
-		o: o, findings: &findings{lines: o.Lines, by: map[findingKey]*Finding{}},
+		o: o, findings: newFindings(o.Lines),
 		report: &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
 	}
 	defer v.close()
-	r, err := source.OpenReader(ctx, path, source.ReaderOptions{Delimiter: o.Delimiter, Name: o.Name, Refused: v.refused, Progress: o.Progress})
+	r, err := source.OpenReader(ctx, path, source.ReaderOptions{
+		Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress,
+		Refused: func(r *source.Refusal) { v.add(func(f *findings) { refused(f, r) }) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -84,20 +88,8 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
-	for {
-		record, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if v.encoder == nil || record.Number < o.StartAt {
-			continue
-		}
-		if err := v.record(record); err != nil {
-			return nil, err
-		}
+	if err := source.ForEachBlock(ctx, r, v.newWorker, v.consume); err != nil {
+		return nil, err
 	}
 	return v.end(ctx, r)
 }
@@ -106,17 +98,23 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 type validation struct {
 	o        Options
 	header   *source.Header
-	encoder  Records
-	keyed    int // the column of the primary key, -1 if there is none
-	checker  *checker
-	unique   []*node
+	encoder  Records // nil: the records are not checked
+	keyed    int     // the column of the primary key, -1 if there is none
+	named    func(path string) bool
+	hasKey   bool // the schema has the primary key
+	unique   []uniqueAttribute
+	nextYear int
 	findings *findings
 	report   *Report
-	json     []byte
-	cutter   *source.Cutter
-	size     int64 // of the record that is being added to a batch
+	batcher  *source.Batcher
 	batch    batch
 	calls    int64
+}
+
+// uniqueAttribute is an attribute whose values must be unique.
+type uniqueAttribute struct {
+	path string
+	keys *dupkeys.Finder
 }
 
 // batch is the batch that is being filled.
@@ -125,7 +123,107 @@ type batch struct {
 	size Size
 }
 
-func (v *validation) refused(r *source.Refusal) {
+// checked is what a worker found in a block.
+type checked struct {
+	findings *findings
+	measures []source.Measure
+	sent     []bool
+	keys     [][]dupkeys.Hashed // of each unique attribute
+	largest  Size               // record
+}
+
+// worker checks blocks of records. It is for one goroutine.
+type worker struct {
+	*validation
+	*checked
+	checker *checker
+	json    []byte
+	fields  []string
+}
+
+func (v *validation) newWorker() func(*source.Block, *checked) *checked {
+	w := &worker{validation: v}
+	if v.encoder != nil {
+		root := v.shape()
+		w.checker = &checker{root: root, named: v.named, key: root.at(v.o.PrimaryKey), nextYear: v.nextYear}
+	}
+	return w.check
+}
+
+// shape prepares the schema for a worker.
+func (v *validation) shape() *node {
+	root := newShape(v.o.Schema)
+	root.at(v.o.PrimaryKey)
+	for i, u := range v.unique {
+		root.at(u.path).unique = i + 1
+	}
+	return root
+}
+
+// check checks the records of a block.
+func (w *worker) check(b *source.Block, reuse *checked) *checked {
+	if reuse == nil {
+		reuse = &checked{findings: newFindings(w.o.Lines), keys: make([][]dupkeys.Hashed, len(w.unique))}
+	}
+	w.checked = reuse
+	w.checked.findings.reset()
+	w.measures, w.sent = slices.Grow(w.measures[:0], b.Len())[:b.Len()], slices.Grow(w.sent[:0], b.Len())[:b.Len()]
+	clear(w.measures)
+	clear(w.sent)
+	for i := range w.keys {
+		w.keys[i] = w.keys[i][:0]
+	}
+	w.largest = Size{}
+	if w.checker != nil {
+		w.checker.findings, w.checker.keys = w.checked.findings, w.keys
+	}
+	for i, r := range b.Records(func(r *source.Refusal) { refused(w.checked.findings, r) }) {
+		if w.encoder != nil && r.Number >= w.o.StartAt {
+			w.measures[i], w.sent[i] = w.record(r)
+		}
+	}
+	return w.checked
+}
+
+// consume adds what was found in the next block of the file.
+func (v *validation) consume(b *source.Block, c *checked) error {
+	v.findings.merge(c.findings)
+	if v.encoder == nil {
+		return nil
+	}
+	if c.largest.Bytes > v.report.LargestRecord.Bytes {
+		v.report.LargestRecord = c.largest
+	}
+	at := 0
+	place := func(to int) {
+		for ; at < to; at++ {
+			v.batch.size.Bytes += c.measures[at].Size
+			if c.sent[at] {
+				v.batch.sent++
+			}
+		}
+	}
+	err := v.batcher.Add(b, c.measures, func(position int, r source.Record) {
+		place(position)
+		v.closeBatch()
+		v.batch.size.Line = r.Line
+	})
+	if err != nil {
+		return err
+	}
+	place(b.Len())
+	for i, keys := range c.keys {
+		for _, k := range keys {
+			if err := v.unique[i].keys.Add(k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refused adds a refusal to findings.
+func refused(f *findings, r *source.Refusal) {
 	about := r.Reason
 	key := findingKey{kind: KindFile, about: about}
 	switch r.Kind {
@@ -135,12 +233,23 @@ func (v *validation) refused(r *source.Refusal) {
 		key.kind, about = KindQuote, "a quote that is not closed; close it, and double each quote that belongs to a value; the lines after it were read as records nevertheless"
 	}
 	key.about = about
-	v.findings.found(key, Place{Line: r.Line}, func() (Severity, string) { return Error, about })
+	f.found(key, Place{Line: r.Line}, func() (Severity, string) { return Error, about })
+}
+
+// add adds findings about the file as a whole.
+func (v *validation) add(find func(*findings)) {
+	f := newFindings(v.o.Lines)
+	find(f)
+	v.findings.merge(f)
+}
+
+func (v *validation) say(severity Severity, kind Kind, line int64, message string) {
+	v.add(func(f *findings) { f.say(severity, kind, line, message) })
 }
 
 // say adds a finding that is identified by its message.
-func (v *validation) say(severity Severity, kind Kind, line int64, message string) {
-	v.findings.found(findingKey{kind: kind, about: message}, Place{Line: line}, func() (Severity, string) { return severity, message })
+func (s *findings) say(severity Severity, kind Kind, line int64, message string) {
+	s.found(findingKey{kind: kind, about: message}, Place{Line: line}, func() (Severity, string) { return severity, message })
 }
 
 // prepare compiles what depends on the header.
@@ -154,36 +263,40 @@ func (v *validation) prepare() error {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
-	v.encoder, v.keyed = encoder, -1
-	v.cutter = source.NewCutter(v.header, source.InspectOptions{
-		BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room,
-		EncodedSize: func(*source.Header, source.Record) int64 { return v.size }, Unbounded: true,
+	v.encoder, v.keyed, v.nextYear = encoder, -1, time.Now().UTC().Year()+1
+	v.batcher, err = source.NewBatcher(v.header, source.InspectOptions{
+		BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room, Unbounded: true,
 	})
+	if err != nil {
+		return err
+	}
 	encoder.Made(func(attribute string, column int) {
 		if attribute == v.o.PrimaryKey {
 			v.keyed = column
 		}
 	})
+	v.named = v.namedPaths()
 	root := newShape(v.o.Schema)
-	v.checker = &checker{root: root, findings: v.findings, named: v.namedPaths(), key: root.at(v.o.PrimaryKey), nextYear: time.Now().UTC().Year() + 1}
 	var paths []string
-	if v.checker.key == nil {
-		v.say(Error, KindNoKey, 1, fmt.Sprintf("the schema has no attribute %s, which is the primary key; give another with --primary-key", strconv.Quote(v.o.PrimaryKey)))
-	} else {
+	if v.hasKey = root.at(v.o.PrimaryKey) != nil; v.hasKey {
 		paths = append(paths, v.o.PrimaryKey)
+	} else {
+		v.say(Error, KindNoKey, 1, fmt.Sprintf("the schema has no attribute %s, which is the primary key; give another with --primary-key", strconv.Quote(v.o.PrimaryKey)))
 	}
 	if v.o.Schema != nil {
 		paths = append(paths, v.o.Schema.Unique()...)
 	}
 	for _, path := range paths {
 		n := root.at(path)
-		if n.keys != nil || n.reserved {
+		if n.unique > 0 || n.reserved {
 			continue
 		}
-		if n.keys, err = dupkeys.NewFinder(v.o.TempDir); err != nil {
+		keys, err := dupkeys.NewFinder(v.o.TempDir)
+		if err != nil {
 			return err
 		}
-		v.unique = append(v.unique, n)
+		v.unique = append(v.unique, uniqueAttribute{n.path, keys})
+		n.unique = len(v.unique)
 	}
 	return nil
 }
@@ -214,81 +327,55 @@ var kindOfFault = map[mapping.Fault]Kind{
 	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge,
 }
 
-func (v *validation) record(r source.Record) error {
-	v.cells(r)
-	var err error
-	v.json, err = mapping.Encode(v.json[:0], v.header, v.encoder, v.o.Room, r.Raw)
+// record checks a record. The size of one that is not sent is 0, unless it is too large and so in a batch of its own.
+func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
+	f := w.checked.findings
+	for _, line := range w.header.Swallowed(r.Raw, w.keyed) {
+		f.say(Warning, KindQuote, r.Line+int64(line), "the line looks like a record, but is part of a quoted value of the record above it; close that quote, or double it if it belongs to the value")
+	}
+	fields, err := w.header.AppendFields(w.fields[:0], r.Raw)
+	if err != nil {
+		f.say(Error, KindFields, r.Line, err.Error())
+		return m, false
+	}
+	w.fields = fields
+	w.cells(r, fields)
+	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Room, fields)
 	var unsendable *mapping.Unsendable
 	if errors.As(err, &unsendable) {
 		if unsendable.Fault == mapping.TooLarge { // one finding for all sizes
-			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", v.o.Room)
+			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", w.o.Room)
 		}
-		v.say(Error, kindOfFault[unsendable.Fault], r.Line, unsendable.Reason)
-		v.place(r, unsendable.Size, false)
-		return nil
+		f.say(Error, kindOfFault[unsendable.Fault], r.Line, unsendable.Reason)
+		return source.Measure{Size: unsendable.Size}, false
 	}
-	if err != nil {
-		return err
+	w.json = json
+	m = source.Measure{Size: size, Keyless: w.encoder.Keyless(w.o.PrimaryKey, fields)}
+	if size > w.largest.Bytes {
+		w.largest = Size{Bytes: size, Line: r.Line}
 	}
-	size := identitycloud.EncodedSize(v.json)
-	if size > v.report.LargestRecord.Bytes {
-		v.report.LargestRecord = Size{Bytes: size, Line: r.Line}
+	if m.Keyless && w.hasKey {
+		f.found(findingKey{kind: KindNoKey, about: w.o.PrimaryKey}, Place{Line: r.Line}, func() (Severity, string) {
+			return Warning, "no value, and it is the primary key: the target cannot refuse such a record as a duplicate. " + migration.KeylessRule
+		})
 	}
-	v.place(r, size, true)
-	if err := v.checkKey(r); err != nil {
-		return err
-	}
-	return v.checker.check(v.json, r.Number, r.Line)
-}
-
-// checkKey reports a record without a value in the primary key.
-func (v *validation) checkKey(r source.Record) error {
-	if v.checker.key == nil {
-		return nil
-	}
-	fields, err := v.header.Fields(r.Raw)
-	if err != nil || !v.encoder.Keyless(v.o.PrimaryKey, fields) {
-		return err
-	}
-	v.findings.found(findingKey{kind: KindNoKey, about: v.o.PrimaryKey}, Place{Line: r.Line}, func() (Severity, string) {
-		return Warning, "no value, and it is the primary key: the target cannot refuse such a record as a duplicate. " + migration.KeylessRule
-	})
-	return nil
+	w.checker.check(json, r.Number, r.Line)
+	return m, true
 }
 
 // cells reports what is visible in the cells and lost in the encoded record.
-func (v *validation) cells(r source.Record) {
-	for _, line := range v.header.Swallowed(r.Raw, v.keyed) {
-		v.say(Warning, KindQuote, r.Line+int64(line), "the line looks like a record, but is part of a quoted value of the record above it; close that quote, or double it if it belongs to the value")
-	}
-	fields, err := v.header.Fields(r.Raw)
-	if err != nil {
-		return
-	}
+func (w *worker) cells(r source.Record, fields []string) {
+	f := w.checked.findings
 	for i, cell := range fields {
-		if variant, message := artefact(cell); variant != 0 && v.encoder.Reads(i) {
-			v.findings.found(findingKey{KindCell, v.header.Names[i], variant}, Place{Line: r.Line}, func() (Severity, string) { return Warning, message })
+		if variant, message := artefact(cell); variant != 0 && w.encoder.Reads(i) {
+			f.found(findingKey{KindCell, w.header.Names[i], variant}, Place{Line: r.Line}, func() (Severity, string) { return Warning, message })
 		}
 	}
-	v.encoder.Replaced(fields, func(attribute, expected string) {
-		v.findings.found(findingKey{KindReplaced, attribute, 0}, Place{Line: r.Line}, func() (Severity, string) {
+	w.encoder.Replaced(fields, func(attribute, expected string) {
+		f.found(findingKey{KindReplaced, attribute, 0}, Place{Line: r.Line}, func() (Severity, string) {
 			return Warning, "the mapping does not know the value, which is lost: " + expected + "; add the words of this file to a mapping (docs/mapping.md)"
 		})
 	})
-}
-
-// place adds a record to a batch. The size of a record that is not sent is 0, unless it is too large and so in a batch of
-// its own.
-func (v *validation) place(r source.Record, size int64, sent bool) {
-	v.size = size
-	if v.cutter.Begins(r) {
-		v.closeBatch()
-		v.batch.size.Line = r.Line
-	}
-	v.batch.size.Bytes += size
-	if sent {
-		v.batch.sent++
-	}
 }
 
 func (v *validation) closeBatch() {
@@ -305,8 +392,8 @@ func (v *validation) closeBatch() {
 
 func (v *validation) end(ctx context.Context, r *source.Reader) (*Report, error) {
 	v.closeBatch()
-	for _, n := range v.unique {
-		if err := v.duplicateKeys(ctx, n); err != nil {
+	for _, u := range v.unique {
+		if err := v.duplicateKeys(ctx, u); err != nil {
 			return nil, err
 		}
 	}
@@ -339,7 +426,7 @@ func (v *validation) checkSelection() {
 // tellUnique reports whether the target refuses a second record with the same primary key.
 func (v *validation) tellUnique() {
 	switch {
-	case v.header == nil || v.checker == nil || v.checker.key == nil:
+	case !v.hasKey:
 	case v.o.Schema == nil && v.o.PrimaryKey == identitycloud.DefaultKey:
 		v.report.NotChecked = append(v.report.NotChecked, "whether "+v.o.PrimaryKey+" is unique: a migration that cannot read the schema assumes so, as in the platform's default schema")
 	case v.o.Schema == nil:
@@ -352,13 +439,13 @@ func (v *validation) tellUnique() {
 }
 
 // duplicateKeys reports the records whose value of a unique attribute an earlier record has.
-func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
-	f := &Finding{Severity: Warning, Kind: KindUniqueTwice, Attribute: n.path,
-		Message: "an earlier record has the same value, ignoring case, and the schema requires it to be unique; unless the attribute is case-sensitive, the target refuses all but the first"}
-	if n == v.checker.key {
+func (v *validation) duplicateKeys(ctx context.Context, u uniqueAttribute) error {
+	f := &found{Finding: Finding{Severity: Warning, Kind: KindUniqueTwice, Attribute: u.path,
+		Message: "an earlier record has the same value, ignoring case, and the schema requires it to be unique; unless the attribute is case-sensitive, the target refuses all but the first"}}
+	if u.path == v.o.PrimaryKey {
 		f.Severity, f.Kind, f.Message = Error, KindKeyTwice, "an earlier record has the same key, ignoring case; only the first is created"
 	}
-	err := n.keys.Each(ctx, v.o.TempDir, func(d dupkeys.Duplicate) error {
+	err := u.keys.Each(ctx, v.o.TempDir, func(d dupkeys.Duplicate) error {
 		f.Count++
 		if len(f.Places) < v.o.Lines {
 			f.Places = append(f.Places, Place{Line: d.Line, FirstLine: d.FirstLine})
@@ -372,8 +459,8 @@ func (v *validation) duplicateKeys(ctx context.Context, n *node) error {
 }
 
 func (v *validation) close() {
-	for _, n := range v.unique {
-		n.keys.Close()
+	for _, u := range v.unique {
+		u.keys.Close()
 	}
 }
 

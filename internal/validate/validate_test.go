@@ -328,8 +328,8 @@ func FuzzChecker(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
 		root := newShape(&invented)
-		c := &checker{root: root, findings: &findings{lines: 1, by: map[findingKey]*Finding{}}, named: func(string) bool { return false }, key: root.at("email")}
-		must(t, c.check(record, 1, 2))
+		c := &checker{root: root, findings: newFindings(1), named: func(string) bool { return false }, key: root.at("email")}
+		c.check(record, 1, 2)
 	})
 }
 
