@@ -77,6 +77,8 @@ type Record struct {
 	Body []byte // as it stands in a request
 	// Size is what it adds to a request; the sum over a call is at most Traits.MaxBytes.
 	Size int64
+	// Group is how the adapter divides the records of a call; the caller does not look at it.
+	Group string
 	// Mark is what proves that a record of the target was written for this one: Entity.Mark is the same. "" if nothing does.
 	Mark string
 }

@@ -11,17 +11,13 @@
 package s3server
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/proof/program"
@@ -54,26 +50,8 @@ const NotWanted = "needs an S3 server; set DATALOAD_TEST_S3=1 to have one built 
 // Install returns the path of the program, which it builds if necessary in the user's
 // cache folder. The first build on a machine takes about a minute.
 func Install(ctx context.Context) (string, error) {
-	caches, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(caches, "durable-dataload")
-	if err := durablefs.MkdirAll(dir); err != nil {
-		return "", err
-	}
 	name := "versitygw-" + Version
-	// Tests of several packages run at the same time: one builds, the others wait.
-	lock, err := durablefs.TakeLock(filepath.Join(dir, name+".lock"))
-	if err != nil {
-		return "", err
-	}
-	defer lock.Unlock()
-	path := filepath.Join(dir, name)
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	return path, program.Install(ctx, dir, source, Version, name)
+	return program.Cached(name, func(dir string) error { return program.Install(ctx, dir, source, Version, name) })
 }
 
 // Server is a server with a bucket. It can be killed and started again.
@@ -82,8 +60,7 @@ type Server struct {
 	Address string
 
 	program, dir string
-	process      *exec.Cmd
-	ended        chan struct{}
+	process      *program.Process
 }
 
 // New makes a server, and its bucket, over a folder, which is made if it is not
@@ -142,46 +119,23 @@ func (s *Server) Command() *exec.Cmd {
 
 // Answers waits until the server answers.
 func (s *Server) Answers(ctx context.Context) error {
-	const ready = 30 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, ready)
-	defer cancel()
-	for {
-		err := program.Healthy(ctx, "http://"+s.Address+health)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-s.ended: // nil, and never, where another has started it
-			return fmt.Errorf("the S3 server has ended by itself: %s", cmp.Or(strings.TrimSpace(s.process.Stderr.(*strings.Builder).String()), "it has said nothing"))
-		case <-ctx.Done():
-			return fmt.Errorf("waited %s for the S3 server at %s: %w", ready, s.Address, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return program.Answers(ctx, name, s.health())
 }
 
+const name = "the S3 server"
+
+func (s *Server) health() string { return "http://" + s.Address + health }
+
 // Start starts the server, the first time or again, and waits until it answers.
-func (s *Server) Start(ctx context.Context) error {
-	s.process, s.ended = s.Command(), make(chan struct{})
-	s.process.Stderr = &strings.Builder{}
-	program.EndWithThisProcess(s.process)
-	if err := s.process.Start(); err != nil {
-		return err
-	}
-	process, ended := s.process, s.ended
-	go func() {
-		_ = process.Wait()
-		close(ended)
-	}()
-	return s.Answers(ctx)
+func (s *Server) Start(ctx context.Context) (err error) {
+	s.process, err = program.Start(ctx, name, s.Command(), s.health())
+	return err
 }
 
 // Kill ends the server that Start has started, as the system would when memory is
 // short. Without one it does nothing.
 func (s *Server) Kill() {
-	if s.process == nil || s.process.Process == nil {
-		return
+	if s.process != nil {
+		s.process.Kill()
 	}
-	_ = s.process.Process.Signal(syscall.SIGKILL)
-	<-s.ended
 }

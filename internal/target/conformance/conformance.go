@@ -97,8 +97,8 @@ func Run(t *testing.T, s Subject) {
 			if x.begun != x.ended || x.begun != len(x.calls) {
 				t.Errorf("the hooks were told of %d calls that began, %d that ended and %d that were judged; want the same number", x.begun, x.ended, len(x.calls))
 			}
-			if requests, _ := x.proxy.counts(); requests != x.begun {
-				t.Errorf("%d requests were sent and %d passed the hooks; want the same number", requests, x.begun)
+			if requests, _ := x.proxy.counts(); requests > x.begun {
+				t.Errorf("%d requests were sent and %d passed the hooks; want all of them", requests, x.begun)
 			}
 		})
 	}
@@ -662,7 +662,7 @@ func (x *suite) strangeAnswers() {
 		"a page":               instead(http.StatusOK, nil, "<html>Welcome</html>"),
 		"nothing":              instead(http.StatusOK, nil, ""),
 		"JSON":                 instead(http.StatusOK, nil, `{"message":"hello"}`),
-		"a list":               instead(http.StatusOK, nil, `[]`),
+		"a list":               instead(http.StatusOK, nil, `[17]`),
 		"a page with a 4xx":    instead(http.StatusConflict, nil, "<html>Conflict</html>"),
 		"JSON of a gateway":    instead(http.StatusBadRequest, nil, `{"message":"no route"}`),
 		"a redirect":           instead(http.StatusTemporaryRedirect, http.Header{"Location": {"/elsewhere"}}, ""),
@@ -935,8 +935,10 @@ func (x *suite) apply() {
 		}
 		x.hasList(after, x.Elements[1])
 	}
-	if err := x.change(ref, target.Change{Path: x.Value, Value: json.RawMessage("null")}); err != nil {
-		x.Fatalf("Apply of null: %v", err)
+	for range 2 {
+		if err := x.change(ref, target.Change{Path: x.Value, Value: json.RawMessage("null")}); err != nil {
+			x.Fatalf("Apply of null: %v", err)
+		}
 	}
 	after, err := x.adapter.Get(x.Context(), ref)
 	if err != nil || after.Text(x.Value) != "" {

@@ -1,0 +1,223 @@
+// Package jsonapi sends the calls of adapters whose platforms speak JSON over HTTP: each once, with the hooks of package
+// target. It does not judge answers; an adapter does.
+package jsonapi
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"durable-dataload/internal/httponce"
+	"durable-dataload/internal/target"
+)
+
+// Defaults of Config.
+const (
+	DefaultTimeout     = 10 * time.Second
+	DefaultConnections = 10
+	DefaultMaxAnswer   = 64 << 20
+)
+
+// Config says where the platform is, and how to call it.
+type Config struct {
+	// BaseURL is the address of the API, with a path if there is one. Plain http is accepted for loopback hosts, for others
+	// only with InsecureHTTP.
+	BaseURL      string
+	InsecureHTTP bool
+	// Token returns the bearer token that is valid now; nil or "" sends none. It is asked before each call.
+	Token func() string
+	// Timeout limits one call, from dialling to the last byte of the answer; 0 means DefaultTimeout.
+	Timeout time.Duration
+	// Connections is the largest number of idle connections; 0 means DefaultConnections. MaxAnswer is the largest size of an
+	// answer in bytes; a larger one counts as no answer. 0 means DefaultMaxAnswer.
+	Connections int
+	MaxAnswer   int64
+}
+
+// Client sends calls.
+type Client struct {
+	config    Config
+	hooks     target.Hooks
+	base      string
+	host      string
+	transport *http.Transport
+}
+
+// New checks the configuration. Its errors never contain the token.
+func New(cfg Config, hooks target.Hooks) (*Client, error) {
+	u, err := url.Parse(strings.TrimRight(strings.TrimSpace(cfg.BaseURL), "/"))
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return nil, errors.New("the address of the target cannot be read: expected the form https://host or http://host:port")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("the address of the target (host %q) must not hold a user name, a password, a query or a fragment", u.Host)
+	case u.Scheme == "http" && !cfg.InsecureHTTP && !httponce.IsLoopback(u.Hostname()):
+		return nil, fmt.Errorf("the address of the target is http://%s: without TLS the token and the user data are readable on the network; use https://%s", u.Host, u.Host)
+	case cfg.Timeout < 0 || cfg.Connections < 0 || cfg.MaxAnswer < 0:
+		return nil, errors.New("the timeout, the connections and the size of an answer must be more than 0")
+	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
+	cfg.Connections = cmp.Or(cfg.Connections, DefaultConnections)
+	cfg.MaxAnswer = cmp.Or(cfg.MaxAnswer, DefaultMaxAnswer)
+	return &Client{config: cfg, hooks: hooks, base: u.String(), host: u.Host, transport: httponce.NewTransport(cfg.Timeout, cfg.Connections)}, nil
+}
+
+// Host is the host of the target, for messages.
+func (c *Client) Host() string { return c.host }
+
+// Close closes idle connections.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Reply is the result of one request, not yet judged.
+type Reply struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	// NotSent is why nothing was sent: the error of BeforeCall or of the context. Lost is why there is no answer, or not a
+	// complete one.
+	NotSent error
+	Lost    *target.Error
+
+	ServerDate, Sent, Received time.Time
+	RetryAfter                 time.Duration
+}
+
+// Error returns why there is no answer: Lost, NotSent or nil.
+func (r Reply) Error() error {
+	if r.Lost != nil {
+		return r.Lost
+	}
+	return r.NotSent
+}
+
+// Answer is an answer to Create with the times of the reply.
+func (r Reply) Answer() target.Answer {
+	return target.Answer{
+		Err: r.Error(), NothingWritten: r.NotSent != nil,
+		ServerDate: r.ServerDate, Sent: r.Sent, Received: r.Received, RetryAfter: r.RetryAfter,
+	}
+}
+
+// Failed is an error about a reply. The reason is "http 502" unless another is given.
+func (r Reply) Failed(class target.Class, reason, words string) *target.Error {
+	text := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", r.Status, http.StatusText(r.Status)))
+	e := &target.Error{Class: class, Reason: "http " + strconv.Itoa(r.Status), Words: words}
+	if reason != "" {
+		e.Reason = reason
+		text = reason + " (" + text + ")"
+	}
+	e.Err = errors.New(text)
+	return e
+}
+
+// Send sends one request, once. Whatever it returns is to be passed to Judged. body, unless nil, is JSON.
+func (c *Client) Send(ctx context.Context, method, path string, body []byte) Reply {
+	if ctx.Err() != nil {
+		return Reply{NotSent: context.Cause(ctx)}
+	}
+	if c.hooks.BeforeCall != nil {
+		release, err := c.hooks.BeforeCall(ctx)
+		if err != nil {
+			return Reply{NotSent: err}
+		}
+		if release != nil {
+			defer release()
+		}
+	}
+	return c.send(ctx, method, path, body)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body []byte) (r Reply) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	r.Sent = time.Now()
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
+	if err != nil {
+		return Reply{NotSent: errors.New("the request could not be built")}
+	}
+	if body != nil {
+		// Set here and not by NewRequest, which would add GetBody: with that, net/http sends a request again on a new
+		// connection if an idle one breaks early.
+		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.ContentLength = int64(len(body))
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "durable-dataload")
+	if c.config.Token != nil {
+		if token := c.config.Token(); token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	// The transport, not an http.Client: that would follow redirects, and a 307 sends a body again.
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		r.Received = time.Now()
+		r.Lost = lost(httponce.Reason(ctx, err, "not http"), 0, err)
+		return r
+	}
+	defer resp.Body.Close()
+	r.Status, r.Header = resp.StatusCode, resp.Header
+	r.Body, err = io.ReadAll(io.LimitReader(resp.Body, c.config.MaxAnswer+1))
+	r.Received = time.Now()
+	r.ServerDate, _ = http.ParseTime(r.Header.Get("Date"))
+	r.RetryAfter = httponce.RetryAfter(r.Header.Get("Retry-After"), r.ServerDate, r.Received)
+	if c.hooks.Answered != nil && !r.ServerDate.IsZero() {
+		c.hooks.Answered(r.ServerDate, r.Sent, r.Received)
+	}
+	switch {
+	case err != nil:
+		r.Lost = lost(httponce.Reason(ctx, err, "cut short"), r.Status, err)
+	case int64(len(r.Body)) > c.config.MaxAnswer:
+		r.Lost = lost("answer too long", r.Status, nil)
+	}
+	return r
+}
+
+// lost is the error of a missing answer. With "tls" no call can succeed.
+func lost(reason string, status int, cause error) *target.Error {
+	text := "no answer: " + reason
+	if status != 0 {
+		text = fmt.Sprintf("no usable answer: %s (HTTP %d)", reason, status)
+	}
+	e := &target.Error{Reason: reason, Fault: reason == "tls", Err: errors.New(text)}
+	if cause := httponce.SafeCause(cause); cause != nil {
+		e.Err = fmt.Errorf("%s: %w", text, cause)
+	}
+	return e
+}
+
+// Judged calls the hook of this name with what an error, nil or the one that was made of the reply, says about the target.
+func (c *Client) Judged(ctx context.Context, kind target.Kind, r Reply, err error) {
+	if c.hooks.Judged == nil || r.NotSent != nil {
+		return
+	}
+	call := target.Call{Kind: kind, Sent: r.Sent, Received: r.Received, RetryAfter: r.RetryAfter}
+	var e *target.Error
+	if errors.As(err, &e) {
+		call.Reason = e.Reason
+		call.Busy = e.Class == target.Throttled
+		call.Unknown = !e.Class.IsFinal() && e.Class != target.Unusable && e.Reason != "canceled" &&
+			(e.Class != target.Forbidden || kind == target.Creates)
+		if e.Fault && kind != target.Checks {
+			call.Fault = e.Error()
+		}
+	}
+	c.hooks.Judged(ctx, call)
+}
+
+// Object returns the members of a record; ok is false unless it is exactly one JSON object in UTF-8.
+func Object(record []byte) (members map[string]json.RawMessage, ok bool) {
+	err := json.Unmarshal(record, &members)
+	return members, err == nil && members != nil && utf8.Valid(record)
+}
