@@ -3,6 +3,7 @@ package target
 import (
 	"encoding/json"
 	"errors"
+	"regexp"
 )
 
 // Password is the value of the attribute password: Plain, or a hash with its type and, for some types, its salt.
@@ -25,6 +26,16 @@ func ParsePassword(raw json.RawMessage) (p Password, ok bool, err error) {
 		return p, false, errors.New(`the password is neither a text nor {"type": …, "value": …}`)
 	}
 	return Password{Type: hash.Type, Value: hash.Value, Salt: hash.Salt}, true, nil
+}
+
+var isType = regexp.MustCompile(`^[a-z][a-z0-9-]{1,60}$`)
+
+// Kind is the type of a hash for people and counts; it is safe for logs.
+func (p Password) Kind() string {
+	if isType.MatchString(p.Type) {
+		return p.Type
+	}
+	return "unknown"
 }
 
 // Unsendable is an error of Encode. reason and text contain nothing of the record.

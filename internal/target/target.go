@@ -65,10 +65,11 @@ type Format interface {
 	// its place.
 	//
 	// It fails with an *Error, Refused or TooLarge, whose text and reason contain nothing of the record: then the record
-	// fails without a call. Reason is a class that validate counts, such as "password type".
+	// fails without a call. Reason is a class that validate counts, such as "password-netforum".
 	Encode(record []byte, tag string) (Record, error)
 
-	// Steps divides the changes of one record into the calls that make them, in order.
+	// Steps divides the changes of one record into the calls that make them, in order. An attribute that the platform cannot
+	// change fails with Refused.
 	Steps(changes []Change) ([]Step, error)
 }
 

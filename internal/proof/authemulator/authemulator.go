@@ -40,7 +40,8 @@ func Install(ctx context.Context) (string, error) {
 		if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"private":true}`), 0o600); err != nil {
 			return err
 		}
-		err := program.Output(ctx, dir, nil, "npm", "install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "firebase-tools@"+Version)
+		err := program.Output(ctx, dir, nil, "npm", "install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund",
+			"--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000", "firebase-tools@"+Version)
 		if err != nil {
 			return &program.Unavailable{What: "Google's Auth emulator", Why: err.Error()}
 		}

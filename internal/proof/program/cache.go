@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"durable-dataload/internal/durablefs"
@@ -49,7 +50,8 @@ type Unavailable struct{ What, Why string }
 
 func (e *Unavailable) Error() string { return e.What + " is not to be had here: " + e.Why }
 
-// Output runs a command in a folder. If it fails, its error has the last line of its output.
+// Output runs a command in a folder. If it fails, its error has the first line of its output that speaks of an error, or
+// else the last one.
 func Output(ctx context.Context, dir string, env []string, name string, arguments ...string) error {
 	command := exec.CommandContext(ctx, name, arguments...)
 	command.Dir, command.Env = dir, append(os.Environ(), env...)
@@ -58,7 +60,11 @@ func Output(ctx context.Context, dir string, env []string, name string, argument
 		return nil
 	}
 	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	return fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(arguments, " "), err, lines[len(lines)-1])
+	line := lines[len(lines)-1]
+	if i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(strings.ToLower(line), "error") }); i >= 0 {
+		line = lines[i]
+	}
+	return fmt.Errorf("%s %s: %w: %s", filepath.Base(name), arguments[0], err, line)
 }
 
 const targetsVariable = "DATALOAD_TEST_TARGETS"

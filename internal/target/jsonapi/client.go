@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"durable-dataload/internal/httponce"
 	"durable-dataload/internal/target"
@@ -214,10 +212,4 @@ func (c *Client) Judged(ctx context.Context, kind target.Kind, r Reply, err erro
 		}
 	}
 	c.hooks.Judged(ctx, call)
-}
-
-// Object returns the members of a record; ok is false unless it is exactly one JSON object in UTF-8.
-func Object(record []byte) (members map[string]json.RawMessage, ok bool) {
-	err := json.Unmarshal(record, &members)
-	return members, err == nil && members != nil && utf8.Valid(record)
 }

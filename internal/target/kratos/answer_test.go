@@ -1,6 +1,7 @@
 package kratos
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -68,7 +69,8 @@ func TestAnswersOfOtherVersions(t *testing.T) {
 		}
 		answer := a.Create(t.Context(), encoded(t, a, tags...))
 		call, results := "", []string{}
-		if e, ok := answer.Err.(*target.Error); ok {
+		var e *target.Error
+		if errors.As(answer.Err, &e) {
 			call = e.Class.String()
 		}
 		for _, r := range answer.Results {

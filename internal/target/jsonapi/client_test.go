@@ -1,0 +1,103 @@
+package jsonapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"durable-dataload/internal/target"
+)
+
+func TestAddressesThatAreSafe(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://example.com/":            "https://example.com",
+		"https://example.com/api/":        "https://example.com/api",
+		"http://127.0.0.1:4434":           "http://127.0.0.1:4434",
+		"http://[::1]:4434":               "http://[::1]:4434",
+		"http://example.com":              "",
+		"https://user:secret@example.com": "",
+		"https://example.com?key=secret":  "",
+		"example.com":                     "",
+		"ftp://example.com":               "",
+		"":                                "",
+		"http://exa mple.com/secret":      "",
+	} {
+		c, err := New(Config{BaseURL: address}, target.Hooks{})
+		got := ""
+		if err == nil {
+			got = c.base
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error for %q contains the secret: %v", address, err)
+		}
+		if got != want {
+			t.Errorf("the address %q is %q, %v; want %q", address, got, err, want)
+		}
+	}
+	if _, err := New(Config{BaseURL: "http://example.com", InsecureHTTP: true}, target.Hooks{}); err != nil {
+		t.Errorf("plain http that is allowed: %v", err)
+	}
+}
+
+func TestTheTokenIsAskedBeforeEachCall(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("Authorization"))
+	}))
+	defer server.Close()
+	tokens := []string{"first", "second", ""}
+	n := 0
+	c, err := New(Config{BaseURL: server.URL, Token: func() string { n++; return tokens[n-1] }}, target.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range tokens {
+		if r := c.Send(t.Context(), http.MethodGet, "/", nil); r.Error() != nil {
+			t.Fatal(r.Error())
+		}
+	}
+	if want := "Bearer first|Bearer second|"; strings.Join(got, "|") != want {
+		t.Errorf("the tokens were %q, want %q", got, want)
+	}
+}
+
+func TestACallThatTakesTooLongIsLost(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	defer close(release)
+	c, err := New(Config{BaseURL: server.URL, Timeout: 20 * time.Millisecond}, target.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.Send(t.Context(), http.MethodGet, "/", nil); r.Lost == nil || r.Lost.Reason != "timeout" || r.NotSent != nil {
+		t.Errorf("after the timeout: %+v, want it lost", r)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	c.config.Timeout = time.Minute
+	if r := c.Send(ctx, http.MethodGet, "/", nil); r.Lost == nil || r.Lost.Reason != "canceled" {
+		t.Errorf("after the context has ended: %+v, want it lost", r)
+	}
+}
+
+func TestALongAnswerIsNoAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("0123456789")) }))
+	defer server.Close()
+	for most, want := range map[int64]string{9: "answer too long", 10: ""} {
+		c, err := New(Config{BaseURL: server.URL, MaxAnswer: most}, target.Hooks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := c.Send(t.Context(), http.MethodGet, "/", nil)
+		got := ""
+		if r.Lost != nil {
+			got = r.Lost.Reason
+		}
+		if got != want {
+			t.Errorf("10 bytes where %d are allowed: %q, want %q", most, got, want)
+		}
+	}
+}

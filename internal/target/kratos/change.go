@@ -1,0 +1,110 @@
+package kratos
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/jsonapi"
+)
+
+// Apply reads the identity, and sends a JSON patch for what is to be changed. A password is set by a call that sends all of
+// the identity.
+func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) error {
+	before, err := a.unchanged(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if len(step.Changes) == 1 && step.Changes[0].Path == "password" {
+		return a.setPassword(ctx, before, step.Changes[0].Value)
+	}
+	type operation struct {
+		Op    string          `json:"op"`
+		Path  string          `json:"path"`
+		Value json.RawMessage `json:"value,omitempty"`
+	}
+	patch := []operation{}
+	for _, c := range step.Changes {
+		value := c.Value
+		if c.Path == "metadata_admin" && before.Mark != "" {
+			if value, err = marked(c.Value, before.Mark); err != nil {
+				return err
+			}
+		}
+		path := "/" + strings.ReplaceAll(c.Path, ".", "/")
+		if !jsonapi.IsNull(value) {
+			patch = append(patch, operation{"add", path, value})
+		} else if has(before.Attributes, c.Path) {
+			patch = append(patch, operation{"remove", path, nil})
+		}
+	}
+	if len(patch) == 0 {
+		return nil
+	}
+	body, err := target.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	_, err = a.call(ctx, target.Changes, http.MethodPatch, "/admin/identities/"+before.ID, body, http.StatusOK, nil)
+	return err
+}
+
+func (a *Adapter) setPassword(ctx context.Context, before target.Entity, password json.RawMessage) error {
+	with, _, err := credentials(nil, password)
+	if err != nil {
+		return err
+	}
+	if with == nil {
+		return target.Unsendable("password", "a password cannot be removed")
+	}
+	identity := map[string]json.RawMessage{"credentials": with}
+	for _, name := range []string{"schema_id", "state", "traits", "metadata_public", "metadata_admin"} {
+		if value := before.Attributes[name]; !jsonapi.IsNull(value) {
+			identity[name] = value
+		}
+	}
+	if before.Mark != "" {
+		if identity["metadata_admin"], err = marked(identity["metadata_admin"], before.Mark); err != nil {
+			return err
+		}
+	}
+	body, err := target.Marshal(identity)
+	if err != nil {
+		return err
+	}
+	_, err = a.call(ctx, target.Changes, http.MethodPut, "/admin/identities/"+before.ID, body, http.StatusOK, nil)
+	return err
+}
+
+// unchanged reads the identity of a change, which must have the version of the reference if that has one.
+func (a *Adapter) unchanged(ctx context.Context, ref target.Ref) (target.Entity, error) {
+	before, err := a.Get(ctx, ref)
+	return jsonapi.Unchanged(before, err, ref)
+}
+
+// Delete deletes an identity.
+func (a *Adapter) Delete(ctx context.Context, ref target.Ref) error {
+	id := ref.ID
+	if id == "" || ref.Version != "" {
+		before, err := a.unchanged(ctx, ref)
+		if err != nil {
+			return err
+		}
+		id = before.ID
+	}
+	_, err := a.call(ctx, target.Changes, http.MethodDelete, "/admin/identities/"+url.PathEscape(id), nil, http.StatusNoContent, nil)
+	return err
+}
+
+func has(attributes map[string]json.RawMessage, path string) bool {
+	name, rest, deeper := strings.Cut(path, ".")
+	value, ok := attributes[name]
+	if !deeper || !ok {
+		return ok
+	}
+	inner, _ := jsonapi.Members(value)
+	return has(inner, rest)
+}
