@@ -21,12 +21,30 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 	if err != nil {
 		return refused(err)
 	}
-	if ok, err := hasIndex(spec, delimiter, folder); ok || err != nil {
+	_, err = folder.Spec()
+	begun := err == nil
+	if !begun && !errors.Is(err, migration.ErrAbsent) {
 		return err
 	}
-	if _, err := a.connect(spec, nil); err != nil { // wrong credentials are refused before the input is copied
-		return refused(err)
+	if !begun {
+		if _, err := a.connect(spec, nil); err != nil { // wrong credentials are refused before the input is copied
+			return refused(err)
+		}
 	}
+	has, err := hasIndex(spec, delimiter, folder)
+	if err != nil || has && begun {
+		return err
+	}
+	if !has {
+		if err := a.makeIndex(ctx, spec, delimiter, folder, m); err != nil {
+			return err
+		}
+	}
+	return a.checkHeader(ctx, spec, folder, m)
+}
+
+// makeIndex indexes and copies the input.
+func (a *Activities) makeIndex(ctx context.Context, spec migration.Spec, delimiter source.Delimiter, folder migration.Folder, m *mapping.Mapping) error {
 	if err := folder.Make(); err != nil {
 		return err
 	}
@@ -50,6 +68,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		EncodedSize: func(_ *source.Header, r source.Record) int64 { return records.Size(r.Raw) },
 		Unbounded:   spec.Mapping != "",
 		Keyless:     func(_ *source.Header, r source.Record) bool { return records.IsKeyless(r.Raw) },
+		Plan:        spec.IndexPlan(cutAfter),
 		IndexPath:   folder.Index(),
 		CopyTo:      folder.Staged(),
 		Progress:    func(bytes, records int64) { activity.RecordHeartbeat(ctx, records) },
@@ -65,6 +84,39 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 			return err
 		}
 		return refused(fmt.Errorf("%s was changed while it was read; expected SHA-256 %.12s…, found %.12s…; let its writer finish and start again", spec.ShownName(), spec.SHA256, summary.SHA256))
+	}
+	return nil
+}
+
+// isPlanned reports whether the index was made with the options of this run.
+func isPlanned(spec migration.Spec, folder migration.Folder) (bool, error) {
+	cutAfter, err := folder.CreateCut(spec.Canary)
+	if err != nil {
+		return false, err
+	}
+	index, err := source.OpenIndex(folder.Index())
+	if store.IsOutage(err) {
+		return false, err
+	}
+	if err != nil { // whatever it is, it is made again
+		return false, nil //nolint:nilerr // see above
+	}
+	defer func() { _ = index.Close() }()
+	delimiter, err := source.ParseDelimiter(spec.Delimiter)
+	return err == nil && index.Plan() == spec.IndexPlan(cutAfter) && index.SHA256() == spec.SHA256 && index.StartAt() == spec.StartAt &&
+		index.BatchSize() == spec.BatchSize && index.Header().Delimiter == delimiter, nil
+}
+
+// checkHeader refuses a header that does not fit the target.
+func (a *Activities) checkHeader(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) error {
+	index, err := source.OpenIndex(folder.Index())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = index.Close() }()
+	records, err := spec.Encoder(index.Header(), m)
+	if err != nil {
+		return refused(err)
 	}
 	if mapping.GivesKey(records, spec.PrimaryKey) {
 		return nil

@@ -302,9 +302,15 @@ func changeMapping(spec migration.Spec, run Run) error {
 	if err := folder.CheckBegun(spec); err != nil {
 		return refused(err)
 	}
-	// An index was measured with the other mapping.
+	// An index was measured with the other mapping, unless it was made for this run: before it was started, or by an earlier
+	// attempt.
 	if has, err := store.Exists(folder.Index()); !has {
 		return err
+	}
+	if !begun {
+		if keep, err := isPlanned(spec, folder); keep || err != nil {
+			return err
+		}
 	}
 	if begun && before.BatchSize != spec.BatchSize {
 		return refused(batchSizeError(before.BatchSize, spec.BatchSize))

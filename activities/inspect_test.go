@@ -303,3 +303,43 @@ func TestWithoutAFolderNothingIsDone(t *testing.T) {
 	noError(t, store.RemoveAll(r.run.Folder.Path()))
 	expectType(t, r.check(), Storage, true, "not there yet")
 }
+
+// An index that was made for this run, by the command that starts it or by an earlier attempt, is used: the input is not read
+// again. One that was made with other options is not.
+func TestAnIndexThatWasMadeForThisRunIsUsed(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*rig)
+		used   bool
+	}{
+		"the same options":    {func(*rig) {}, true},
+		"another batch size":  {func(r *rig) { r.spec.BatchSize = 3 }, false},
+		"another start":       {func(r *rig) { r.spec.StartAt = 2 }, false},
+		"another primary key": {func(r *rig) { r.spec.PrimaryKey = "name" }, false},
+		"another canary": {func(r *rig) {
+			noError(r.t, store.Remove(store.Join(r.spec.Folder.Path(), "cut.json")))
+			r.spec.Canary = 1
+		}, false},
+		"room for less":        {func(r *rig) { r.spec.Timeout *= 1000 }, false},
+		"another input":        {func(r *rig) { r.writeInput(people(5)); r.spec.SHA256 = digestOf(r.t, r.spec.DataFile) }, false},
+		"the copy is not here": {func(r *rig) { noError(r.t, store.Remove(r.spec.Folder.Staged())) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, people(6))
+			noError(t, store.Remove(store.Join(r.spec.Folder.Path(), "spec.json"))) // as before anything has begun
+			c.change(r)
+			info, err := store.Stat(r.spec.Folder.Index())
+			noError(t, err)
+			r.inspect()
+			after, err := store.Stat(r.spec.Folder.Index())
+			noError(t, err)
+			if used := after.ModTime.Equal(info.ModTime); used != c.used {
+				t.Errorf("the index was used: %t, want %t", used, c.used)
+			}
+			staged, err := store.Read(r.spec.Folder.Staged())
+			noError(t, err)
+			if input, err := store.Read(r.spec.DataFile); err != nil || string(staged) != string(input) {
+				t.Errorf("the copy is %q, want %q (%v)", staged, input, err)
+			}
+		})
+	}
+}

@@ -50,6 +50,7 @@ func (c *migrator) one(ctx context.Context, in input) (code int, _ *migration.Su
 	var op *migrateOperation
 	code, err = session.TakingOver(c.Screen, func() (int, error) {
 		op = &migrateOperation{Session: new(session.Session), c: c, file: file}
+		defer op.dropDraft()
 		return c.o.withSession(c.Process, func(s *session.Session) (int, error) {
 			op.Session = s
 			return s.Run(ctx, op)
@@ -70,6 +71,7 @@ type migrateOperation struct {
 	file        dataFile
 	spec        migration.Spec
 	toldKeyless bool // of keyless records
+	draft       *source.Draft
 	result      workflows.Result
 	summary     *migration.Summary // nil: not ended
 }
@@ -159,8 +161,9 @@ func (m *migrateOperation) Attach() error {
 }
 
 // Begin gives the migration its copy of the mapping file, which its workers may
-// not see.
+// not see, and what was made of the input while it was validated.
 func (m *migrateOperation) Begin() error {
+	m.useDraft(context.Background())
 	if m.spec.Mapping == "" {
 		return nil
 	}

@@ -136,7 +136,7 @@ func (v *validating) one(ctx context.Context, in input, probed validate.Probed, 
 		return nil, err
 	}
 	defer func() { _ = file.drop(here) }()
-	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.lines)
+	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.lines, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,11 +13,12 @@ import (
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/validate"
 )
 
-// validateFile validates a data file.
-func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int) (*validate.Report, error) {
+// validateFile validates a data file. draft, if it is not nil, gets the index and the copy for its migration.
+func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int, draft *source.Draft) (*validate.Report, error) {
 	o, name := c.o, safetext.Name(file.inputName())
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
@@ -29,7 +30,7 @@ func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *iden
 		Encoder: func(header []string) (validate.Records, error) { return c.mapping.Compile(header) }, Schema: schema, Delimiter: delimiter, Name: name,
 		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec(nil).Room(),
 		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
-		CallTime: callTime, TempDir: o.stateDir, Lines: lines, Progress: func(bytes, _ int64) { progress(bytes) },
+		CallTime: callTime, TempDir: o.stateDir, Lines: lines, Draft: draft, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
 }
 
@@ -69,7 +70,7 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 		m.tellNotUnique(schema)
 		return nil
 	}
-	report, err := m.c.validateFile(ctx, m.file, schema, 0, 3)
+	report, err := m.c.validateFile(ctx, m.file, schema, 0, 3, m.newDraft())
 	if errors.Is(err, session.ErrStopped) {
 		return err
 	}
@@ -94,6 +95,41 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 		m.toldKeyless = m.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
 	return nil
+}
+
+// newDraft prepares the index and the copy of the input to be made while it is validated, so that it is parsed once. They
+// become those of the migration when it begins. In a bucket the worker makes them.
+func (m *migrateOperation) newDraft() *source.Draft {
+	folder := m.spec.Folder.Path()
+	if store.IsURL(folder) || store.MkdirAll(store.Dir(folder)) != nil {
+		return nil
+	}
+	m.draft = &source.Draft{IndexPath: folder + ".index", CopyTo: folder + ".csv", Plan: m.spec.IndexPlan(m.spec.Canary)}
+	return m.draft
+}
+
+// useDraft gives the migration the draft, if it is of the input. Without it the migration inspects the input itself.
+func (m *migrateOperation) useDraft(ctx context.Context) {
+	if m.draft == nil {
+		return
+	}
+	made := m.draft.Complete()
+	if made == nil || made.SHA256 != m.spec.SHA256 {
+		return
+	}
+	err := m.spec.Folder.Make()
+	if err == nil {
+		err = m.draft.Publish(ctx, m.spec.Folder.Index(), m.spec.Folder.Staged())
+	}
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		m.Log.Warn("the input is read again to index it", "error", err.Error())
+	}
+}
+
+func (m *migrateOperation) dropDraft() {
+	if m.draft != nil {
+		m.draft.Discard()
+	}
 }
 
 // tellNotUnique shows that all records are keyless, also without validation.

@@ -210,6 +210,9 @@ func TemporaryError(err error) error {
 // Path is the name that the file will have; "" for one without a name.
 func (w *Writer) Path() string { return w.path }
 
+// Rename changes the name that the file will have. The folder is of the same file system.
+func (w *Writer) Rename(path string) { w.path = path }
+
 // TemporaryPath is the name that the file has until Commit, if it gets one.
 func (w *Writer) TemporaryPath() string { return w.file.Name() }
 

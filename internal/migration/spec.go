@@ -5,6 +5,7 @@ package migration
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"path"
 	"regexp"
@@ -160,6 +161,12 @@ func WorkflowID(inputName, key string) string {
 
 // Room is the size that the records of one request may have together.
 func (s Spec) Room() int64 { return identitycloud.Room(s.Target.EntityType, s.Timeout) }
+
+// IndexPlan identifies the options that an index of the input depends on besides batch size and start. cut is that of
+// CreateCut.
+func (s Spec) IndexPlan(cut int) source.Plan {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d", s.Mapping, s.PrimaryKey, s.Room(), cut))
+}
 
 // Encoder encodes the records below a header as the migration sends them.
 func (s Spec) Encoder(h *source.Header, m *mapping.Mapping) (*mapping.Encoder, error) {

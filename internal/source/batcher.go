@@ -19,7 +19,8 @@ type Batcher struct {
 	o      InspectOptions
 	header *Header
 	cutter *Cutter
-	index  *indexWriter // nil: none is asked for
+	index  *indexWriter // nil: there is none
+	draft  bool         // the index may fail
 
 	batches          int
 	records, skipped int64 // in batches, and before StartAt
@@ -28,6 +29,17 @@ type Batcher struct {
 	batch  Batch  // the one being filled, if Records > 0
 	marks  []byte // of its keyless records
 	digest hash.Hash
+}
+
+// NewDraft is NewBatcher with the index of a draft.
+func NewDraft(h *Header, o InspectOptions, d *Draft) *Batcher {
+	o.IndexPath, o.Plan = d.IndexPath, d.Plan
+	x, err := NewBatcher(h, o)
+	if err != nil {
+		x.index = nil
+	}
+	x.draft, d.batches = true, x
+	return x
 }
 
 // NewBatcher returns a Batcher for a file with this header. It uses the options of NewCutter, Keyless and IndexPath.
@@ -132,7 +144,13 @@ func (x *Batcher) closeBatch() error {
 	}
 	b.keyless = string(x.marks)
 	clear(x.marks)
-	return x.index.add(b)
+	err := x.index.add(b)
+	if err != nil && x.draft {
+		x.Discard()
+		x.index = nil
+		return nil
+	}
+	return err
 }
 
 // Discard drops the index unless it was committed.
@@ -155,7 +173,7 @@ func (x *Batcher) commit(ctx context.Context, s *Summary) error {
 // seal completes the content of the index.
 func (x *Batcher) seal(s *Summary) error {
 	sum := indexSummary{
-		Size: s.Size, Records: s.Records, Skipped: s.Skipped, StartAt: x.o.StartAt,
+		Plan: x.o.Plan, Size: s.Size, Records: s.Records, Skipped: s.Skipped, StartAt: x.o.StartAt,
 		Batches: int64(s.Batches), BatchSize: int64(x.o.BatchSize), Keyless: x.keyless,
 	}
 	if _, err := hex.Decode(sum.SHA256[:], []byte(s.SHA256)); err != nil {

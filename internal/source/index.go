@@ -15,7 +15,7 @@ import (
 
 // The index is a header block and then one entry of fixed size for each batch, all numbers little-endian:
 //
-//	magic "DDINDEX\n" | version uint32 | length of the block uint32 | SHA-256 of the input | size of the input |
+//	magic "DDINDEX\n" | version uint32 | length of the block uint32 | SHA-256 of the input | plan | size of the input |
 //	records | skipped | start at | batches | batch size | keyless (each int64) | raw header | delimiter | CRC-32C of all before it
 //
 //	number | first record | first line | last line | records | offset | length (each int64) | SHA-256 |
@@ -25,8 +25,8 @@ import (
 // and the block is filled in at the end.
 const (
 	indexMagic   = "DDINDEX\n"
-	indexVersion = 3
-	blockFixed   = len(indexMagic) + 4 + 4 + 32 + 7*8
+	indexVersion = 4
+	blockFixed   = len(indexMagic) + 4 + 4 + 32 + 32 + 7*8
 	entryFixed   = 7*8 + 32 + 4
 )
 
@@ -50,6 +50,7 @@ type Index struct {
 // indexSummary is the content of the header block besides the raw header.
 type indexSummary struct {
 	SHA256                                              [32]byte
+	Plan                                                Plan
 	Size, Records, Skipped, StartAt, Batches, BatchSize int64
 	Keyless                                             int64
 }
@@ -118,6 +119,9 @@ func (x *Index) Header() *Header { return x.header }
 
 // SHA256 is the digest of the whole input, in hexadecimal.
 func (x *Index) SHA256() string { return hex.EncodeToString(x.summary.SHA256[:]) }
+
+// Plan is that of the inspection.
+func (x *Index) Plan() Plan { return x.summary.Plan }
 
 // Size is the length of the input in bytes.
 func (x *Index) Size() int64 { return x.summary.Size }

@@ -56,7 +56,7 @@ func TestADamagedIndexIsDetected(t *testing.T) {
 
 func TestIndexOfAnotherVersionIsRefused(t *testing.T) {
 	f := newFile(t, indexMagic+"\x02\x00\x00\x00\x99\x00\x00\x00")
-	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 2; expected 3") {
+	if _, err := OpenIndex(f.path); err == nil || !strings.HasSuffix(err.Error(), "the index has version 2; expected 4") {
 		t.Errorf("error %v", err)
 	}
 }

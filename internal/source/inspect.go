@@ -64,6 +64,9 @@ type InspectOptions struct {
 	// not at all.
 	IndexPath string
 
+	// Plan identifies what else the index depends on.
+	Plan Plan
+
 	// CopyTo, if set, is the path of a byte-exact copy of the file, made in the same pass, with mode 0600. It appears
 	// complete and durable before the index does.
 	CopyTo string
@@ -71,6 +74,10 @@ type InspectOptions struct {
 	// Progress, if set, is called several times a mebibyte with the bytes and records read so far, including skipped ones.
 	Progress func(bytes, records int64)
 }
+
+// Plan is a digest of what the functions of InspectOptions depend on, as MaxEncoded and CutAfter. It is kept in the index: one
+// with the same input, plan, batch size and start has the same batches.
+type Plan [sha256.Size]byte
 
 // Summary is the result of Inspect.
 type Summary struct {
@@ -196,6 +203,7 @@ type inspection struct {
 	strict  bool // it ends with the first refusal
 	scanner *scanner
 	copy    *store.Writer
+	draft   *Draft
 	header  *Header
 
 	headerLine int64
@@ -351,6 +359,9 @@ func (i *inspection) read(ctx context.Context, chunk []byte) error {
 // take digests and copies the next bytes of the file.
 func (i *inspection) take(chunk []byte) error {
 	i.digest.Write(chunk)
+	if i.draft != nil {
+		i.draft.write(chunk)
+	}
 	if i.copy == nil {
 		return nil
 	}

@@ -20,7 +20,10 @@ type ReaderOptions struct {
 	// Refused is called for each reason for which Inspect would refuse the file, in the order of the file.
 	Refused func(*Refusal)
 
-	// Progress, if set, is called after every chunk of about 1 MiB with the bytes and records read so far.
+	// Draft, if set, gets the copy of the file, and its index with Index.
+	Draft *Draft
+
+	// Progress, if set, is called several times a mebibyte with the bytes and records read so far.
 	Progress func(bytes, records int64)
 }
 
@@ -34,6 +37,8 @@ type Reader struct {
 	i       *inspection
 	file    io.Closer
 	refused func(*Refusal)
+	draft   *Draft
+	clean   bool // nothing was refused
 }
 
 // OpenReader opens a file and reads its header. The error is one of reading the file.
@@ -42,14 +47,21 @@ func OpenReader(ctx context.Context, path string, o ReaderOptions) (*Reader, err
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{file: f, refused: o.Refused}
-	if r.refused == nil {
-		r.refused = func(*Refusal) {}
+	r := &Reader{file: f, draft: o.Draft, clean: true}
+	r.refused = func(refusal *Refusal) {
+		r.clean = false
+		if o.Refused != nil {
+			o.Refused(refusal)
+		}
 	}
 	if o.Name == "" {
 		o.Name = store.Base(path)
 	}
 	r.i = &inspection{options: InspectOptions{Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress}, digest: sha256.New()}
+	if r.draft != nil {
+		r.draft.begin()
+		r.i.draft = r.draft
+	}
 	r.i.scanner = newScanner(f, o.Delimiter, func(chunk []byte) error { return r.i.read(ctx, chunk) })
 	if err := r.readHeader(); err != nil {
 		f.Close()
@@ -71,7 +83,9 @@ func ForEachBlock[T any](ctx context.Context, r *Reader, newWorker func() func(*
 	}
 	err := pass(ctx, r.i, newWorker, func(b *Block, result T) error {
 		for k := range b.pieces {
-			if p := &b.pieces[k]; r.i.header != nil && !p.blank {
+			p := &b.pieces[k]
+			r.clean = r.clean && len(p.refusals) == 0
+			if r.i.header != nil && !p.blank {
 				r.i.shapes.see(r.i.header, p.raw)
 			}
 		}
@@ -81,6 +95,20 @@ func ForEachBlock[T any](ctx context.Context, r *Reader, newWorker func() func(*
 		r.refuse(r.i.shapes.refuse(r.i))
 	}
 	return err
+}
+
+// Index completes the draft, after ForEachBlock has added all blocks to the batches.
+func (r *Reader) Index(batches *Batcher) {
+	d := r.draft
+	if d == nil || d.copy == nil || !r.clean {
+		return
+	}
+	if CheckSelection(r.i.options.Name, r.i.records, batches.o.StartAt, batches.o.CutAfter) != nil || batches.end() != nil || batches.index == nil {
+		return
+	}
+	if s := r.i.summary(batches); batches.seal(s) == nil {
+		d.summary = s
+	}
 }
 
 // Records is the number of records read, including refused ones.

@@ -139,8 +139,11 @@ func NewWriter(name string) (*Writer, error) {
 // Name is the name that the file will have.
 func (w *Writer) Name() string { return w.name }
 
-// Rename gives the file another name, in a bucket.
-func (w *Writer) Rename(name string) { w.name = name }
+// Rename changes the name that the file will have: in a bucket to any other, on a disk to one of the same file system.
+func (w *Writer) Rename(name string) {
+	w.name = name
+	w.Writer.Rename(name)
+}
 
 // Commit makes the content durable and gives the file its name; a file of that name is
 // replaced. If ctx has ended, Commit writes nothing and gives the cause; if it ends during

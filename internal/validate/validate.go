@@ -59,7 +59,10 @@ type Options struct {
 	// Lines is the number of lines that are kept for each finding.
 	Lines int
 
-	// Progress, if given, is called about once a MiB with what was read.
+	// Draft, if given, gets the index and the copy of the file, unless it is refused.
+	Draft *source.Draft
+
+	// Progress, if given, is called several times a mebibyte with what was read.
 	Progress func(bytes, records int64)
 }
 
@@ -76,7 +79,7 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 	}
 	defer v.close()
 	r, err := source.OpenReader(ctx, path, source.ReaderOptions{
-		Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress,
+		Delimiter: o.Delimiter, Name: o.Name, Progress: o.Progress, Draft: o.Draft,
 		Refused: func(r *source.Refusal) { v.add(func(f *findings) { refused(f, r) }) },
 	})
 	if err != nil {
@@ -90,6 +93,9 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 	}
 	if err := source.ForEachBlock(ctx, r, v.newWorker, v.consume); err != nil {
 		return nil, err
+	}
+	if v.encoder != nil {
+		r.Index(v.batcher)
 	}
 	return v.end(ctx, r)
 }
@@ -264,10 +270,10 @@ func (v *validation) prepare() error {
 		return nil
 	}
 	v.encoder, v.keyed, v.nextYear = encoder, -1, time.Now().UTC().Year()+1
-	v.batcher, err = source.NewBatcher(v.header, source.InspectOptions{
-		BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room, Unbounded: true,
-	})
-	if err != nil {
+	cut := source.InspectOptions{BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room, Unbounded: true}
+	if v.o.Draft != nil {
+		v.batcher = source.NewDraft(v.header, cut, v.o.Draft)
+	} else if v.batcher, err = source.NewBatcher(v.header, cut); err != nil {
 		return err
 	}
 	encoder.Made(func(attribute string, column int) {
