@@ -116,12 +116,20 @@ func overhead(common []byte) int64 {
 func EncodedSize[T []byte | string](json T) int64 {
 	n := int64(len(json) + len(separator))
 	for i := range len(json) {
-		if !plain[json[i]] && json[i] != ' ' {
-			n += 2
-		}
+		n += int64(more[json[i]])
 	}
 	return n
 }
+
+// more is how many bytes a byte grows by when it is encoded.
+var more = func() (t [256]uint8) {
+	for b := range t {
+		if !plain[b] && b != ' ' {
+			t[b] = 2
+		}
+	}
+	return t
+}()
 
 // appendParameter adds one parameter to a form. The key must need no encoding.
 func appendParameter(form []byte, key, value string) []byte {

@@ -212,14 +212,22 @@ func (r *Records) Keyless(attribute string, fields []string) bool {
 	if l == nil || len(fields) != r.columns {
 		return l == nil
 	}
+	if l.unchanged && isVisible(fields[l.column]) {
+		return false // as is the text that is made of it
+	}
 	value, err := l.appendJSON(nil, fields)
 	switch {
 	case err != nil:
 		return false
 	case len(value) > 0 && value[0] == '"':
-		return !strings.ContainsFunc(stringOf(value), func(c rune) bool { return unicode.IsPrint(c) && c != ' ' })
+		return !isVisible(stringOf(value))
 	}
 	return len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9')
+}
+
+// isVisible reports whether a text has a character that is more than space.
+func isVisible(text string) bool {
+	return strings.ContainsFunc(text, func(c rune) bool { return unicode.IsPrint(c) && c != ' ' })
 }
 
 // First is the value of the first of these attributes that has one, as in the input if it is sent unchanged; "" if none

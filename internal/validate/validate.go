@@ -145,6 +145,9 @@ type worker struct {
 	checker *checker
 	json    []byte
 	fields  []string
+
+	line     int64 // of the record
+	replaced func(attribute, expected string)
 }
 
 func (v *validation) newWorker() func(*source.Block, *checked) *checked {
@@ -152,6 +155,11 @@ func (v *validation) newWorker() func(*source.Block, *checked) *checked {
 	if v.encoder != nil {
 		root := v.shape()
 		w.checker = &checker{root: root, named: v.named, key: root.at(v.o.PrimaryKey), nextYear: v.nextYear}
+	}
+	w.replaced = func(attribute, expected string) {
+		w.checked.findings.found(findingKey{KindReplaced, attribute, 0}, Place{Line: w.line}, func() (Severity, string) {
+			return Warning, "the mapping does not know the value, which is lost: " + expected + "; add the words of this file to a mapping (docs/mapping.md)"
+		})
 	}
 	return w.check
 }
@@ -347,13 +355,8 @@ func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
 	w.fields = fields
 	w.cells(r, fields)
 	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Room, fields)
-	var unsendable *mapping.Unsendable
-	if errors.As(err, &unsendable) {
-		if unsendable.Fault == mapping.TooLarge { // one finding for all sizes
-			unsendable.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", w.o.Room)
-		}
-		f.say(Error, kindOfFault[unsendable.Fault], r.Line, unsendable.Reason)
-		return source.Measure{Size: unsendable.Size}, false
+	if err != nil {
+		return w.unsendable(r, err), false
 	}
 	w.json = json
 	m = source.Measure{Size: size, Keyless: w.encoder.Keyless(w.o.PrimaryKey, fields)}
@@ -369,6 +372,19 @@ func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
 	return m, true
 }
 
+// unsendable reports why a record is not sent.
+func (w *worker) unsendable(r source.Record, err error) source.Measure {
+	var u *mapping.Unsendable
+	if !errors.As(err, &u) {
+		u = &mapping.Unsendable{Fault: mapping.NotMapped, Reason: err.Error()}
+	}
+	if u.Fault == mapping.TooLarge { // one finding for all sizes
+		u.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", w.o.Room)
+	}
+	w.checked.findings.say(Error, kindOfFault[u.Fault], r.Line, u.Reason)
+	return source.Measure{Size: u.Size}
+}
+
 // cells reports what is visible in the cells and lost in the encoded record.
 func (w *worker) cells(r source.Record, fields []string) {
 	f := w.checked.findings
@@ -377,11 +393,8 @@ func (w *worker) cells(r source.Record, fields []string) {
 			f.found(findingKey{KindCell, w.header.Names[i], variant}, Place{Line: r.Line}, func() (Severity, string) { return Warning, message })
 		}
 	}
-	w.encoder.Replaced(fields, func(attribute, expected string) {
-		f.found(findingKey{KindReplaced, attribute, 0}, Place{Line: r.Line}, func() (Severity, string) {
-			return Warning, "the mapping does not know the value, which is lost: " + expected + "; add the words of this file to a mapping (docs/mapping.md)"
-		})
-	})
+	w.line = r.Line
+	w.encoder.Replaced(fields, w.replaced)
 }
 
 func (v *validation) closeBatch() {
