@@ -83,12 +83,12 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 		}
 		f.end = stop - 1
 	}
-	behind, hasCR := b[stop:], false // text before the next delimiter
-	if end := endOfField(behind, delimiter, &hasCR); end >= 0 {
+	behind := b[stop:] // text before the next delimiter
+	if end := bytes.IndexByte(behind, delimiter); end >= 0 {
 		behind = behind[:end]
 		f.next = stop + end + 1
 	}
-	if hasCR {
+	if bytes.IndexByte(behind, '\r') >= 0 {
 		f.fault = faultCR
 	} else if quoted && len(behind) > 0 {
 		f.fault = faultAfterQuote
@@ -100,28 +100,6 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 		f.end = stop + len(behind)
 	}
 	return f
-}
-
-// endOfField is the position of the first delimiter, or -1, and sets hasCR if there is a carriage return before it. Most fields are
-// shorter than a call of bytes.IndexByte is worth.
-func endOfField(b []byte, delimiter byte, hasCR *bool) int {
-	short := b[:min(len(b), 24)]
-	for i, c := range short {
-		if c == delimiter {
-			return i
-		}
-		if c == '\r' {
-			*hasCR = true
-		}
-	}
-	rest := b[len(short):]
-	end := bytes.IndexByte(rest, delimiter)
-	if end >= 0 {
-		rest = rest[:end]
-		end += len(short)
-	}
-	*hasCR = *hasCR || bytes.IndexByte(rest, '\r') >= 0
-	return end
 }
 
 // unescaped is the value, with doubled quotes made single.

@@ -45,12 +45,12 @@ func (c *checker) object(n *node) {
 	c.objects++
 	this := c.objects
 	c.pos++
-	for i := 0; c.peekBehindSpace() != '}' && c.pos < len(c.json); i++ {
+	for c.space(); c.peek() != '}' && c.pos < len(c.json); c.space() {
 		if c.peek() == ',' {
 			c.pos++
 			c.space()
 		}
-		if m := c.member(n, i); m != nil {
+		if m := c.member(n); m != nil {
 			m.seen = this
 		}
 	}
@@ -64,10 +64,13 @@ func (c *checker) object(n *node) {
 	}
 }
 
-// member scans the name and the value of member i of an object. It returns the attribute if it has a value.
-func (c *checker) member(n *node, i int) *node {
+// member scans a name and its value. It returns the attribute if it has a value.
+func (c *checker) member(n *node) *node {
 	name, escaped := c.string()
-	m := n.member(i, name, escaped)
+	m := n.members[string(name)]
+	if escaped {
+		m = n.members[unescaped(name)]
+	}
 	c.space()
 	c.pos++ // the colon
 	c.space()
@@ -376,11 +379,6 @@ func (c *checker) peek() byte {
 		return c.json[c.pos]
 	}
 	return 0
-}
-
-func (c *checker) peekBehindSpace() byte {
-	c.space()
-	return c.peek()
 }
 
 func (c *checker) space() {

@@ -19,9 +19,8 @@ type node struct {
 	reserved  bool
 	open      bool // unknown members are accepted
 	members   map[string]*node
-	order     []ordered // the members of the object before, which the next one most likely has too
-	mandatory []*node   // members that are required, or contain required members
-	names     []string  // paths of all attributes below it, without those in plurals
+	mandatory []*node  // members that are required, or contain required members
+	names     []string // paths of all attributes below it, without those in plurals
 
 	// unnamed stands for unknown members whose names may not be reported; its field within is the object that contains them.
 	unnamed, within *node
@@ -30,33 +29,6 @@ type node struct {
 	unique int
 	// seen is the last object in which the attribute had a value; see checker.
 	seen uint64
-}
-
-// ordered is a member with the name that it has in JSON.
-type ordered struct {
-	name string
-	node *node
-}
-
-// member returns the attribute with a name, which is that of member i of an object in JSON; nil if there is none.
-func (n *node) member(i int, name []byte, escaped bool) *node {
-	if i < len(n.order) && n.order[i].name == string(name) {
-		return n.order[i].node
-	}
-	plain := string(name)
-	if escaped {
-		plain = unescaped(name)
-	}
-	m := n.members[plain]
-	if m == nil || escaped {
-		return m
-	}
-	if i == len(n.order) && i < len(n.members) {
-		n.order = append(n.order, ordered{plain, m})
-	} else if i < len(n.order) {
-		n.order[i] = ordered{plain, m}
-	}
-	return m
 }
 
 // valueKind is the type of a value.
