@@ -302,12 +302,14 @@ func (l *layout) example() string {
 	return b.String()
 }
 
-// dates formats dates and dateTimes for the platform (yyyy-mm-dd hh:mm:ss, 24 hours, in UTC).
+// dates formats dates and dateTimes as the Identity Cloud has them (yyyy-mm-dd hh:mm:ss, 24 hours, in UTC) or, where rfc3339
+// is set, as that standard's full-date and date-time.
 // A date stays the day that the input says; its time of day is midnight. A dateTime without an offset is a time in zone.
 type dates struct {
 	layouts []layout
 	zone    *time.Location
 	time    bool // dateTime
+	rfc3339 bool
 }
 
 func (d *dates) append(dst []byte, value string) ([]byte, error) {
@@ -318,6 +320,9 @@ func (d *dates) append(dst []byte, value string) ([]byte, error) {
 		}
 		if !d.time {
 			dst = appendDay(append(dst, '"'), m.year, m.month, m.day)
+			if d.rfc3339 {
+				return append(dst, '"'), nil
+			}
 			return append(dst, ` 00:00:00"`...), nil
 		}
 		t := time.Date(m.year, time.Month(m.month), m.day, m.hour, m.minute, m.second, m.nanosecond, d.zone)
@@ -326,6 +331,9 @@ func (d *dates) append(dst []byte, value string) ([]byte, error) {
 		}
 		if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
 			break
+		}
+		if d.rfc3339 {
+			return t.Truncate(time.Microsecond).AppendFormat(dst, `"2006-01-02T15:04:05.999999Z"`), nil
 		}
 		// The API prints microseconds, with the zone; in that form it reads them.
 		if t.Nanosecond() >= 1000 {

@@ -37,6 +37,8 @@ func TestValues(t *testing.T) {
 		{"a date keeps its day", "{type: date, layouts: ['YYYY-MM-DDThh:mm:ssZ']}", map[string]string{"1999-12-31T23:30:00-05:00": `"1999-12-31 00:00:00"`}},
 		{"dateTime", "{type: dateTime, layouts: ['YYYY-MM-DD hh:mm:ss']}", map[string]string{"1999-12-31 23:59:59": `"1999-12-31 23:59:59"`, "1999-12-31 23:59:59.5": `"1999-12-31 23:59:59.500000 +0000"`, "1999-12-31 24:00:00": "", "1999-12-31 23:60:00": ""}},
 		{"dateTime in a zone", "{type: dateTime, layouts: ['DD.MM.YYYY hh:mm'], zone: Europe/Berlin}", map[string]string{"01.07.2020 00:30": `"2020-06-30 22:30:00"`, "01.01.2020 00:30": `"2019-12-31 23:30:00"`}},
+		{"a date of RFC 3339", "{type: date, layouts: [D.M.YYYY], format: rfc3339}", map[string]string{"1.2.1999": `"1999-02-01"`, "1": ""}},
+		{"a dateTime of RFC 3339", "{type: dateTime, layouts: ['YYYY-MM-DD hh:mm:ss'], zone: Europe/Berlin, format: rfc3339}", map[string]string{"2020-07-01 00:30:00": `"2020-06-30T22:30:00Z"`, "2020-07-01 00:30:00.1234567": `"2020-06-30T22:30:00.123456Z"`}},
 		{"an offset is more than the zone", "{type: dateTime, layouts: ['YYYY-MM-DDThh:mm:ssZ'], zone: Europe/Berlin}", map[string]string{"2020-07-01T00:30:00Z": `"2020-07-01 00:30:00"`, "2020-07-01T00:30:00+0530": `"2020-06-30 19:00:00"`, "2020-07-01T00:30:00-02": `"2020-07-01 02:30:00"`}},
 		{"half days", "{type: dateTime, layouts: ['M/D/YYYY h:mm am']}", map[string]string{"1/2/2003 12:05 AM": `"2003-01-02 00:05:00"`, "1/2/2003 12:05 pm": `"2003-01-02 12:05:00"`, "1/2/2003 11:05PM": "", "1/2/2003 13:05 PM": ""}},
 		{"seconds since 1970", "{type: dateTime, layouts: [unix]}", map[string]string{"946684799": `"1999-12-31 23:59:59"`, "-1": `"1969-12-31 23:59:59"`, "x": "", "999999999999999": ""}},

@@ -281,6 +281,7 @@ func (p *parser) rule(n *yaml.Node, r *rule) {
 		"false":     func(n *yaml.Node) { p.words(n, r, false) },
 		"layouts":   func(n *yaml.Node) { p.layouts(n, r) },
 		"zone":      func(n *yaml.Node) { p.zone(n, r) },
+		"format":    func(n *yaml.Node) { r.kind.dates.rfc3339 = p.choice(n, "format", "rfc3339") == "rfc3339" },
 		"decimal":   func(n *yaml.Node) { r.kind.decimal = p.filled(n, "decimal") },
 		"thousands": func(n *yaml.Node) { r.kind.thousand = p.filled(n, "thousands") },
 		"separator": func(n *yaml.Node) { r.kind.plural.separator = p.filled(n, "separator") },
@@ -322,7 +323,7 @@ func (p *parser) rule(n *yaml.Node, r *rule) {
 // belongsTo says which keys need which type.
 var belongsTo = map[string][]string{
 	"true": {typeBoolean}, "false": {typeBoolean},
-	"layouts": {typeDate, typeDateTime}, "zone": {typeDateTime},
+	"layouts": {typeDate, typeDateTime}, "zone": {typeDateTime}, "format": {typeDate, typeDateTime},
 	"decimal": {typeDecimal}, "thousands": {typeInteger, typeDecimal},
 	"separator": {typePlural}, "member": {typePlural}, "loose": {typePlural},
 	"hash": {typePassword}, "salt": {typePassword}, "salt-separator": {typePassword}, "salt-first": {typePassword},

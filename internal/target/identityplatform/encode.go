@@ -2,6 +2,7 @@ package identityplatform
 
 import (
 	"cmp"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,11 @@ import (
 	"durable-dataload/internal/target"
 	"durable-dataload/internal/target/jsonapi"
 )
+
+// DefaultMapping is the mapping file that applies where none is given.
+//
+//go:embed mapping.yaml
+var DefaultMapping []byte
 
 // Format encodes records. It has no options.
 func Format() target.Format {
@@ -45,7 +51,7 @@ func (f format) Encode(record []byte, tag string) (target.Record, error) {
 		if attributes[name] == "" {
 			return target.Record{}, target.Unsendable("unknown attribute", fmt.Sprintf("a user has no attribute %s; expected %s, where customAttributes.… can hold any", name, strings.Join(slices.Sorted(maps.Keys(attributes)), ", ")))
 		}
-		if jsonapi.IsNull(value) || name == "password" {
+		if value = jsonapi.WithoutNulls(value); jsonapi.IsNull(value) || name == "password" || attributes[name] == "object" && string(value) == "{}" {
 			continue
 		}
 		encoded, err := encode(name, value)

@@ -51,6 +51,30 @@ func Members(value json.RawMessage) (members map[string]json.RawMessage, ok bool
 	return members, json.Unmarshal(value, &members) == nil && members != nil
 }
 
+// WithoutNulls is a value whose objects, and those in its lists, have no members that are null: to schemas of JSON a null is
+// another type, and to the input it is no value.
+func WithoutNulls(value json.RawMessage) json.RawMessage {
+	if all, ok := Members(value); ok {
+		for name, member := range all {
+			if IsNull(member) {
+				delete(all, name)
+			} else {
+				all[name] = WithoutNulls(member)
+			}
+		}
+		value, _ = target.Marshal(all) // of raw values
+		return value
+	}
+	var list []json.RawMessage
+	if bytes.HasPrefix(bytes.TrimSpace(value), []byte("[")) && json.Unmarshal(value, &list) == nil {
+		for i, element := range list {
+			list[i] = WithoutNulls(element)
+		}
+		value, _ = target.Marshal(list)
+	}
+	return value
+}
+
 // IsNull reports whether a value is null or missing.
 func IsNull(value json.RawMessage) bool {
 	return len(value) == 0 || bytes.Equal(bytes.TrimSpace(value), []byte("null"))

@@ -1,6 +1,7 @@
 package kratos
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -10,6 +11,11 @@ import (
 	"durable-dataload/internal/target"
 	"durable-dataload/internal/target/jsonapi"
 )
+
+// DefaultMapping is the mapping file that applies where none is given.
+//
+//go:embed mapping.yaml
+var DefaultMapping []byte
 
 // Format encodes records for an identity schema; "" leaves the choice to Kratos.
 func Format(schema string) target.Format {
@@ -41,7 +47,12 @@ func (f format) Encode(record []byte, tag string) (target.Record, error) {
 	}
 	password := identity["password"]
 	delete(identity, "password")
-	for name := range identity {
+	for name, value := range identity {
+		if jsonapi.IsNull(value) {
+			delete(identity, name)
+			continue
+		}
+		identity[name] = jsonapi.WithoutNulls(value)
 		if !slices.Contains(members, name) {
 			return target.Record{}, target.Unsendable("unknown attribute", fmt.Sprintf("an identity has no attribute %s; expected traits.…, metadata_admin.…, metadata_public.…, password, or one of %s", name, strings.Join(members, ", ")))
 		}

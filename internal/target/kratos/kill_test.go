@@ -19,7 +19,7 @@ func TestAKilledServerDoublesAndLosesNothing(t *testing.T) {
 	var (
 		begin = make(chan struct{}, batches)
 		up    sync.RWMutex // locked while the server is down
-		mu    sync.Mutex // of lost
+		mu    sync.Mutex   // of lost
 		lost  = map[int]bool{}
 	)
 	a := connect(t, server.Admin, target.Hooks{BeforeCall: func(context.Context) (func(), error) {

@@ -1,0 +1,36 @@
+package kratos_test
+
+import (
+	"strings"
+	"testing"
+
+	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/conformance"
+	adapter "durable-dataload/internal/target/kratos"
+)
+
+// export is a CSV file as an Identity Cloud gives it.
+const export = `uuid,email,givenName,familyName,emailVerified,created,lastUpdated,id,password,metadata_public.optIn
+efd7fe4e-0001, Ann@example.com,Ann,Lee,2020-01-02 03:04:05 +0000,2015-12-15 07:36:25 +0000,2021-01-01 00:00:00 +0000,7,"{""type"":""password-bcrypt"",""value"":""$2a$04$qmnzZJOar2gYkq6tUszWWOJX48YPvKSdIX9G.SW4fK1OY6n6RHd/e""}",yes
+efd7fe4e-0002,bob@example.com,,,,,,8,,
+`
+
+func TestTheDefaultMappingTakesAnExport(t *testing.T) {
+	server := start(t)
+	a := connect(t, server.Admin, target.Hooks{})
+	found := conformance.Load(t, a, adapter.DefaultMapping, export)
+	for i, want := range []map[string]string{
+		{"traits.email": "Ann@example.com", "traits.name.first": "Ann", "traits.name.last": "Lee", "metadata_admin.uuid": "efd7fe4e-0001", "metadata_public.optIn": "yes", "metadata_admin.created": "2015-12-15 07:36:25 +0000"},
+		{"traits.email": "bob@example.com", "traits.name.first": "", "metadata_admin.uuid": "efd7fe4e-0002", "metadata_public.optIn": ""},
+	} {
+		for path, text := range want {
+			if got := found[i].Text(path); got != text {
+				t.Errorf("%s of record %d is %q, want %q", path, i, got, text)
+			}
+		}
+		if isVerified := strings.Contains(string(found[i].Attributes["verifiable_addresses"]), `"verified":true`); isVerified != (i == 0) {
+			t.Errorf("record %d has the addresses %s", i, found[i].Attributes["verifiable_addresses"])
+		}
+	}
+	signsIn(t, server, "ann@example.com", "correct horse", true)
+}
