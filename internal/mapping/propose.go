@@ -15,7 +15,7 @@ import (
 )
 
 // Propose writes a draft of a mapping file: a guess for every column, from its name, from the values of some
-// records, and from the entity type's schema if there is one. Without a schema the attributes are those of the default
+// records, and from the target's schema if there is one. Without a schema the attributes are those of the Identity Cloud's default
 // schema (Source: Script/default-schema.json of the Janrain iOS client, and the built-in mapping's own). The file holds
 // names of columns and attributes, and no value. It can be parsed, and compiled for this header.
 func Propose(header []string, sample [][]string, schema *identitycloud.Schema) []byte {
@@ -57,6 +57,7 @@ type proposal struct {
 type attribute struct {
 	path, typ string
 	member    string // of a plural: its first text
+	format    string // of a date: see target.Attribute
 }
 
 // knownAttributes are those of the default schema that an input can have.
@@ -100,6 +101,24 @@ var synonyms = map[string][]string{
 	"optIn.status":                     {"optin", "newsletter", "subscribed", "marketingoptin"},
 }
 
+// alike are attributes of other schemas, by their last names, that mean what one of the above does.
+var alike = map[string]string{
+	"first": "givenName", "firstName": "givenName", "first_name": "givenName", "given_name": "givenName", "given": "givenName",
+	"last": "familyName", "lastName": "familyName", "last_name": "familyName", "family_name": "familyName", "family": "familyName",
+	"createdAt": "created", "lastLoginAt": "lastLogin", "phoneNumber": "primaryAddress.phone", "phone": "primaryAddress.phone",
+}
+
+// means reports whether a column's bare name is a synonym of an attribute, by its path or its last name.
+func means(path, bareName string) bool {
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	for _, name := range []string{path, last, alike[last]} {
+		if slices.Contains(synonyms[name], bareName) || name == alike[last] && bare(name) == bareName {
+			return true
+		}
+	}
+	return false
+}
+
 // flatten returns the attributes of a schema that hold values, all but those that the platform sets itself.
 func flatten(all []attribute, prefix string, defs []identitycloud.Attribute) []attribute {
 	for _, d := range defs {
@@ -109,7 +128,7 @@ func flatten(all []attribute, prefix string, defs []identitycloud.Attribute) []a
 		case d.Type == typeObject && len(d.Attributes) > 0:
 			all = flatten(all, path+".", d.Attributes)
 		default:
-			a := attribute{path: path, typ: d.Type}
+			a := attribute{path: path, typ: d.Type, format: d.Format}
 			for _, member := range d.Attributes {
 				if a.member == "" && member.Type == typeString {
 					a.member = member.Name
@@ -140,7 +159,7 @@ func (p *proposal) find(name string) (attribute, bool) {
 	for _, like := range []func(a attribute) bool{
 		func(a attribute) bool { return a.path == name },
 		func(a attribute) bool { return bare(a.path) == b },
-		func(a attribute) bool { return slices.Contains(synonyms[a.path], b) },
+		func(a attribute) bool { return means(a.path, b) },
 		func(a attribute) bool { return bare(a.path[strings.LastIndexByte(a.path, '.')+1:]) == b },
 	} {
 		if i := slices.IndexFunc(p.attributes, like); i >= 0 && b != "" {
@@ -154,7 +173,7 @@ func (p *proposal) column(name string, values []string) {
 	a, found := p.find(name)
 	switch {
 	case !found && p.schema != nil:
-		p.comment("the entity type has no attribute like this; name one to keep the column")
+		p.comment("the target has no attribute like this; name one to keep the column" + p.anyName(name))
 		p.line(name, "ignore")
 		return
 	case !found:
@@ -184,6 +203,16 @@ func (p *proposal) column(name string, values []string) {
 		return
 	}
 	p.line(name, quote(a.path))
+}
+
+// anyName names an attribute below an object that takes any, if the schema has one.
+func (p *proposal) anyName(column string) string {
+	i := slices.IndexFunc(p.attributes, func(a attribute) bool { return a.typ == typeObject })
+	name := camelCase(column)
+	if i < 0 || name == "" {
+		return ""
+	}
+	return ", as " + p.attributes[i].path + "." + strings.ReplaceAll(name, ".", "_")
 }
 
 func (p *proposal) comment(text string) { p.buf.WriteString("  # " + text + "\n") }
@@ -236,7 +265,11 @@ func (p *proposal) rule(a attribute, values []string) []string {
 		if !all {
 			p.comment("some of the sampled values have another layout; add it")
 		}
-		return []string{"type: " + a.typ, "layouts: [" + strconv.Quote(layouts[0]) + "]"}
+		rule := []string{"type: " + a.typ, "layouts: [" + strconv.Quote(layouts[0]) + "]"}
+		if a.format != "" {
+			rule = append(rule, "format: "+a.format)
+		}
+		return rule
 	case typeBoolean:
 		yes, no, ok := wordsOf(values)
 		if !ok {
@@ -255,7 +288,7 @@ func (p *proposal) rule(a attribute, values []string) []string {
 	if a.path == "gender" {
 		return []string{"blank-is-empty: true", "ignore-case: true", "values: {male: male, m: male, female: female, f: female, other: other, o: other}", "otherwise: {value: not specified}"}
 	}
-	if a.path == "email" {
+	if a.path == "email" || strings.HasSuffix(a.path, ".email") {
 		return []string{"trim: true"}
 	}
 	return nil

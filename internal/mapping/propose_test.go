@@ -30,7 +30,7 @@ func TestProposeGuessesFromNamesValuesAndSchema(t *testing.T) {
 		"without a schema": {nil, `{"email":"ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","gender":"female","primaryAddress":{"zip":"01234"},"optIn":{"status":true},"password":{"type":"password-bcrypt","value":"$2a$04$abc"},"photos":[{"value":"a.png"},{"value":"b.png"}],"shoeSize":"38,5"}`,
 			[]string{"# no attribute of the default schema", "# email has its value from \"E-Mail\" already"}},
 		"with a schema": {schema, `{"email":"ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","primaryAddress":{"zip":"01234"},"password":{"type":"password-bcrypt","value":"$2a$04$abc"},"photos":[{"url":"a.png"},{"url":"b.png"}],"shoeSize":38.5}`,
-			[]string{"# the entity type has no attribute like this"}},
+			[]string{"# the target has no attribute like this"}},
 	} {
 		text := string(Propose(header, sample, c.schema))
 		r, err := compile(t, text, header...)

@@ -22,8 +22,10 @@ type Attribute struct {
 	// CaseSensitive is false where the attribute is compared without case; nil where the schema does not say.
 	CaseSensitive *bool `json:"case-sensitive,omitempty"`
 	// Constraints are names such as required, unique, locally-unique, email-address.
-	Constraints []string    `json:"constraints,omitempty"`
-	Attributes  []Attribute `json:"attr_defs,omitempty"`
+	Constraints []string `json:"constraints,omitempty"`
+	// Format is the form of dates: "rfc3339", or "" for that of the Identity Cloud. Adapters set it.
+	Format     string      `json:"-"`
+	Attributes []Attribute `json:"attr_defs,omitempty"`
 }
 
 // Has reports whether the attribute has a constraint.

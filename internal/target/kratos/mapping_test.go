@@ -1,9 +1,14 @@
 package kratos_test
 
 import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
+	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/target"
 	"durable-dataload/internal/target/conformance"
 	adapter "durable-dataload/internal/target/kratos"
@@ -33,4 +38,39 @@ func TestTheDefaultMappingTakesAnExport(t *testing.T) {
 		}
 	}
 	signsIn(t, server, "ann@example.com", "correct horse", true)
+}
+
+func TestAProposalFromTheLiveSchemaCanBeLoaded(t *testing.T) {
+	server := start(t)
+	a := connect(t, server.Admin, target.Hooks{})
+	schema, err := a.Schema(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "E-Mail,First name,Surname,Born,Newsletter,Age,Tags,pw_hash,Legacy ID\n" +
+		"cem@example.com,Cem,Öz,31.12.1999,yes,41,a;b,$2a$04$qmnzZJOar2gYkq6tUszWWOJX48YPvKSdIX9G.SW4fK1OY6n6RHd/e,17\n" +
+		"dora@example.com,Dora,,,no,,,,18\n"
+	rows, err := csv.NewReader(strings.NewReader(file)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposal := mapping.Propose(rows[0], rows[1:], &schema)
+	if !strings.Contains(string(proposal), "to keep the column, as metadata_admin.legacyID") {
+		t.Errorf("the proposal does not say where the id can be kept:\n%s", proposal)
+	}
+	found := conformance.Load(t, a, proposal, file)
+	const want = `{"email":"cem@example.com","name":{"first":"Cem","last":"Öz"},"birthday":"1999-12-31","newsletter":true,"age":41,"tags":["a","b"]}`
+	if got := string(found[0].Attributes["traits"]); !sameJSON(t, got, want) {
+		t.Errorf("%s\nmakes the traits %s, want %s", proposal, got, want)
+	}
+	signsIn(t, server, "cem@example.com", "correct horse", true)
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := errors.Join(json.Unmarshal([]byte(a), &x), json.Unmarshal([]byte(b), &y)); err != nil {
+		t.Fatal(err)
+	}
+	return reflect.DeepEqual(x, y)
 }

@@ -42,8 +42,7 @@ func (a *Adapter) Schema(ctx context.Context) (target.Schema, error) {
 	traits := s.Properties["traits"].attribute("traits", true)
 	address := []target.Attribute{{Name: "value", Type: "string"}, {Name: "via", Type: "string"}, {Name: "verified", Type: "boolean"}, {Name: "status", Type: "string"}}
 	return target.Schema{Name: a.schema, Attributes: []target.Attribute{
-		{Name: "id", Type: "uuid"}, {Name: "schema_id", Type: "string"}, {Name: "state", Type: "string"}, {Name: "external_id", Type: "string"},
-		{Name: "created_at", Type: "dateTime"}, {Name: "updated_at", Type: "dateTime"},
+		{Name: "schema_id", Type: "string"}, {Name: "state", Type: "string"}, {Name: "external_id", Type: "string"},
 		traits,
 		{Name: "password", Type: "password"}, {Name: "credentials", Type: "json"},
 		{Name: "metadata_admin", Type: "object"}, {Name: "metadata_public", Type: "object"},
@@ -99,9 +98,9 @@ func (s jsonSchema) attribute(name string, required bool) target.Attribute {
 			a.Type = "string"
 			switch s.Format {
 			case "date":
-				a.Type = "date"
+				a.Type, a.Format = "date", "rfc3339"
 			case "date-time":
-				a.Type = "dateTime"
+				a.Type, a.Format = "dateTime", "rfc3339"
 			case "email":
 				a.Constraints = append(a.Constraints, "email-address")
 			}
