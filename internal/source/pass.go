@@ -60,11 +60,14 @@ type processed[T any] struct {
 	digested chan error    // gets a value when the fresh bytes are digested and copied
 }
 
+// mostWorkers are as many as one reader and one digest can keep busy, and bound the memory.
+const mostWorkers = 16
+
 // pass reads the rest of a file. Every worker is a goroutine with a function of its own, which gets a block, and the result
 // of an earlier one to reuse its memory. consume gets the blocks with their results in the order of the file, in the caller's
 // goroutine. The first error in that order ends the pass. What pass has started has ended when it returns.
 func pass[T any](ctx context.Context, i *inspection, newWorker func() func(*Block, T) T, consume func(*Block, T) error) error {
-	workers := runtime.GOMAXPROCS(0)
+	workers := min(runtime.GOMAXPROCS(0), mostWorkers)
 	most := 2*workers + 2 // blocks in memory; no send below has to wait
 	free, read, todo, fresh := make(chan *processed[T], most), make(chan *processed[T], most), make(chan *processed[T], most), make(chan *processed[T], most)
 	for range most {
