@@ -32,7 +32,7 @@ func TestAPlatformWithoutABulkCall(t *testing.T) {
 	t.Cleanup(server.Close)
 	connect := func(t *testing.T, url, token string, hooks target.Hooks) target.Adapter {
 		t.Helper()
-		client, err := jsonapi.New(jsonapi.Config{BaseURL: url, Token: func() string { return token }}, hooks)
+		client, err := jsonapi.New(jsonapi.Config{BaseURL: url, Token: func() (string, error) { return token, nil }}, hooks)
 		if err != nil {
 			t.Fatal(err)
 		}

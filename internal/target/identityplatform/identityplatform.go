@@ -49,7 +49,8 @@ const (
 
 // Config says which project to talk to.
 type Config struct {
-	// The base URL is BaseURL if it is "". The token is an OAuth 2.0 access token with the scope cloud-platform or firebase.
+	// The base URL is BaseURL if it is "". The token is an OAuth 2.0 access token: see
+	// Credentials.
 	jsonapi.Config
 	Project string
 	// Tenant is the id of a tenant of the project, "" for none.

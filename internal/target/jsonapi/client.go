@@ -32,8 +32,9 @@ type Config struct {
 	// only with InsecureHTTP.
 	BaseURL      string
 	InsecureHTTP bool
-	// Token returns the bearer token that is valid now; nil or "" sends none. It is asked before each call.
-	Token func() string
+	// Token returns the bearer token that is valid now; nil or "" sends none. It is asked before each call. The text of its
+	// error is safe for logs.
+	Token func() (string, error)
 	// Timeout limits one call, from dialling to the last byte of the answer; 0 means DefaultTimeout.
 	Timeout time.Duration
 	// Connections is the largest number of idle connections; 0 means DefaultConnections. MaxAnswer is the largest size of an
@@ -85,6 +86,8 @@ type Reply struct {
 	// complete one.
 	NotSent error
 	Lost    *target.Error
+	// unsent says that there is no answer because nothing was sent.
+	unsent bool
 
 	ServerDate, Sent, Received time.Time
 	RetryAfter                 time.Duration
@@ -101,7 +104,7 @@ func (r Reply) Error() error {
 // Answer is an answer to Create with the times of the reply.
 func (r Reply) Answer() target.Answer {
 	return target.Answer{
-		Err: r.Error(), NothingWritten: r.NotSent != nil,
+		Err: r.Error(), NothingWritten: r.NotSent != nil || r.unsent,
 		ServerDate: r.ServerDate, Sent: r.Sent, Received: r.Received, RetryAfter: r.RetryAfter,
 	}
 }
@@ -153,7 +156,13 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (r 
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "durable-dataload")
 	if c.config.Token != nil {
-		if token := c.config.Token(); token != "" {
+		token, err := c.config.Token()
+		if err != nil {
+			r.Received, r.unsent = time.Now(), true
+			r.Lost = &target.Error{Reason: "no token", Fault: true, Err: fmt.Errorf("there is no token for %s: %w", c.host, err)}
+			return r
+		}
+		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
 	}

@@ -2,6 +2,7 @@ package jsonapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,7 +50,7 @@ func TestTheTokenIsAskedBeforeEachCall(t *testing.T) {
 	defer server.Close()
 	tokens := []string{"first", "second", ""}
 	n := 0
-	c, err := New(Config{BaseURL: server.URL, Token: func() string { n++; return tokens[n-1] }}, target.Hooks{})
+	c, err := New(Config{BaseURL: server.URL, Token: func() (string, error) { n++; return tokens[n-1], nil }}, target.Hooks{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,5 +100,25 @@ func TestALongAnswerIsNoAnswer(t *testing.T) {
 		if got != want {
 			t.Errorf("10 bytes where %d are allowed: %q, want %q", most, got, want)
 		}
+	}
+}
+
+func TestWithoutATokenNothingIsSent(t *testing.T) {
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests++ }))
+	defer server.Close()
+	var judged []target.Call
+	c, err := New(Config{BaseURL: server.URL, Token: func() (string, error) { return "", errors.New("invalid_grant") }},
+		target.Hooks{Judged: func(_ context.Context, call target.Call) { judged = append(judged, call) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Send(t.Context(), http.MethodPost, "/", []byte("{}"))
+	c.Judged(t.Context(), target.Creates, r, r.Error())
+	if a := r.Answer(); requests > 0 || !a.NothingWritten || !target.IsFault(a.Err) || !strings.Contains(a.Err.Error(), "invalid_grant") {
+		t.Errorf("%d requests, %v, nothing written: %t; want a fault, and no request", requests, a.Err, a.NothingWritten)
+	}
+	if len(judged) != 1 || judged[0].Fault == "" || judged[0].Sent.IsZero() || judged[0].Received.Before(judged[0].Sent) {
+		t.Errorf("judged as %+v, want a fault", judged)
 	}
 }

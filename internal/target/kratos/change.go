@@ -11,6 +11,9 @@ import (
 	"durable-dataload/internal/target/jsonapi"
 )
 
+// pointer makes a JSON pointer (RFC 6901) of a path.
+var pointer = strings.NewReplacer("~", "~0", "/", "~1", ".", "/")
+
 // Apply reads the identity, and sends a JSON patch for what is to be changed. A password is set by a call that sends all of
 // the identity.
 func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) error {
@@ -34,7 +37,7 @@ func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) e
 				return err
 			}
 		}
-		path := "/" + strings.ReplaceAll(c.Path, ".", "/")
+		path := "/" + pointer.Replace(c.Path)
 		if !jsonapi.IsNull(value) {
 			patch = append(patch, operation{"add", path, value})
 		} else if has(before.Attributes, c.Path) {

@@ -1,0 +1,57 @@
+package identityplatform
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
+
+	"durable-dataload/internal/httponce"
+)
+
+// scope is the one that Google's own libraries ask for.
+const scope = "https://www.googleapis.com/auth/identitytoolkit"
+
+// Credentials finds Google's Application Default Credentials: the key or configuration in the file that
+// GOOGLE_APPLICATION_CREDENTIALS names, else those of gcloud, else those of the machine. It returns a Config.Token that
+// renews the access token before it expires.
+func Credentials(ctx context.Context) (token func() (string, error), err error) {
+	found, err := google.FindDefaultCredentials(ctx, scope)
+	if err != nil {
+		// The error of an unreadable file quotes it.
+		return nil, errors.New("no credentials for Google were found, or they cannot be read; name the file of a service account's key in GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login")
+	}
+	return func() (string, error) {
+		t, err := found.TokenSource.Token()
+		if err != nil {
+			return "", safe(err)
+		}
+		return t.AccessToken, nil
+	}, nil
+}
+
+// safe is an error of getting a token without the answer, which the original quotes.
+func safe(err error) error {
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) {
+		var answer struct{ Error string }
+		_ = json.Unmarshal(refused.Body, &answer) // any other answer has no code
+		if isCode.MatchString(answer.Error) {
+			return errors.New("Google refuses the credentials: " + answer.Error)
+		}
+		if refused.Response != nil {
+			return fmt.Errorf("Google gives no access token: HTTP %d", refused.Response.StatusCode)
+		}
+	}
+	if cause := httponce.SafeCause(err); cause != nil {
+		return fmt.Errorf("Google gives no access token: %w", cause)
+	}
+	return errors.New("Google gives no access token")
+}
+
+// isCode matches the error codes of OAuth 2.0 (RFC 6749, section 5.2).
+var isCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
