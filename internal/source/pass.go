@@ -20,7 +20,8 @@ type Block struct {
 	all    []byte // the bytes of the pieces, without a gap
 	pieces []numbered
 	fresh  []byte // what was read for this block: each byte of the file is in that of one block
-	buf    []byte // has all of these
+	buf    []byte // has all of these, unless alone is set
+	alone  bool   // nothing is read until it is consumed: it is of a long buffer
 }
 
 // numbered is a piece with what is known of it as a record.
@@ -63,6 +64,9 @@ type processed[T any] struct {
 // mostWorkers are as many as one reader and one digest can keep busy, and bound the memory.
 const mostWorkers = 16
 
+// mostPieces are in a block, however short they are. Tests make it smaller.
+var mostPieces = 4096
+
 // pass reads the rest of a file. Every worker is a goroutine with a function of its own, which gets a block, and the result
 // of an earlier one to reuse its memory. consume gets the blocks with their results in the order of the file, in the caller's
 // goroutine. The first error in that order ends the pass. What pass has started has ended when it returns.
@@ -73,7 +77,7 @@ func pass[T any](ctx context.Context, i *inspection, newWorker func() func(*Bloc
 	for range most {
 		free <- &processed[T]{worked: make(chan struct{}, 1), digested: make(chan error, 1)}
 	}
-	long := make(chan struct{}, 1) // gets a value when a block with a long record is consumed
+	alone := make(chan struct{}, 1) // gets a value when a block that is alone is consumed
 
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -92,19 +96,21 @@ func pass[T any](ctx context.Context, i *inspection, newWorker func() func(*Bloc
 					return nil, context.Cause(ctx)
 				}
 			},
-			func(b *Block) {
+			func(b *Block) error {
 				p := taken[0] // b
 				taken = taken[1:]
-				isLong := len(b.buf) > chunkSize
+				waits := b.alone
 				read <- p
 				todo <- p
 				fresh <- p
-				if isLong { // one at a time, so that memory does not grow with the number of cores
+				if waits {
 					select {
-					case <-long:
+					case <-alone:
 					case <-ctx.Done():
+						return context.Cause(ctx)
 					}
 				}
+				return nil
 			})
 		close(read)
 		close(todo)
@@ -144,9 +150,8 @@ func pass[T any](ctx context.Context, i *inspection, newWorker func() func(*Bloc
 		if len(p.fresh) > 0 {
 			i.progress()
 		}
-		if len(p.buf) > chunkSize {
-			p.buf = nil
-			long <- struct{}{}
+		if p.alone {
+			alone <- struct{}{}
 		}
 		free <- p
 	}
@@ -154,7 +159,10 @@ func pass[T any](ctx context.Context, i *inspection, newWorker func() func(*Bloc
 }
 
 // readBlocks cuts the rest of a file into blocks. take gives an empty one; give passes on the one that was taken first.
-func (i *inspection) readBlocks(take func() (*Block, error), give func(*Block)) error {
+//
+// A buffer that has grown for a long record is used by one block at a time, so that memory does not grow with the number of
+// cores.
+func (i *inspection) readBlocks(take func() (*Block, error), give func(*Block) error) (err error) {
 	s, fresh, number := i.scanner, 0, int64(0)
 	s.onRead = func(chunk []byte) error {
 		fresh += len(chunk)
@@ -164,32 +172,53 @@ func (i *inspection) readBlocks(take func() (*Block, error), give func(*Block)) 
 	if err != nil {
 		return err
 	}
-	from := s.start // of the block in the buffer
-	fill := func() *Block {
-		b.buf, b.all, b.fresh = s.buf, s.buf[from:s.start], s.buf[s.end-fresh:s.end]
-		return b
-	}
-	defer func() { give(fill()) }() // with what precedes an error
 	b.pieces = b.pieces[:0]
+	from := s.start // of the block in the buffer
+	complete := func() {
+		b.all, b.fresh, b.alone = s.buf[from:s.start], s.buf[s.end-fresh:s.end], len(s.buf) > chunkSize
+		b.buf = s.buf
+		if b.alone {
+			b.buf = nil
+		}
+	}
+	defer func() { // with what precedes an error
+		complete()
+		if giveErr := give(b); err == nil {
+			err = giveErr
+		}
+	}()
+	handOver := func(needsMore bool) error {
+		next, err := take()
+		if err != nil {
+			return err
+		}
+		complete()
+		full := b
+		if needsMore || !full.alone {
+			if rest := s.end - s.start; len(next.buf) <= rest {
+				next.buf = make([]byte, max(chunkSize, 2*rest))
+			}
+			s.moveTo(next.buf)
+		}
+		b, from, fresh = next, s.start, 0
+		b.pieces = b.pieces[:0]
+		return give(full)
+	}
 	var unclosed *unclosedError
 	for {
+		if len(b.pieces) == mostPieces {
+			if err := handOver(false); err != nil {
+				return err
+			}
+		}
 		p, err := s.cut()
 		n := numbered{piece: p}
 		switch {
 		case err == nil:
 		case errors.Is(err, errNeedsMore) && len(b.pieces) > 0:
-			next, err := take()
-			if err != nil {
+			if err := handOver(true); err != nil {
 				return err
 			}
-			if rest := s.end - s.start; len(next.buf) <= rest || len(next.buf) < chunkSize {
-				next.buf = make([]byte, max(chunkSize, 2*rest))
-			}
-			full := fill()
-			s.moveTo(next.buf)
-			give(full)
-			b, from, fresh = next, 0, 0
-			b.pieces = b.pieces[:0]
 			continue
 		case errors.Is(err, errNeedsMore):
 			if err := s.fill(); err != nil {

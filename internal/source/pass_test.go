@@ -85,13 +85,13 @@ func checkPass(t *testing.T, content []byte, o InspectOptions) {
 	o.EncodedSize = func(h *Header, r Record) int64 { return EncodedBound(h, r.Raw) - int64(len(r.Raw)%3) }
 	o.Keyless = func(_ *Header, r Record) bool { return len(r.Raw)%2 == 0 }
 	want, batches, wantErr := reference(content, o)
-	usual := chunkSize
-	defer func() { chunkSize = usual }()
+	usual, usually := chunkSize, mostPieces
+	defer func() { chunkSize, mostPieces = usual, usually }()
 	for _, size := range []int{3, 4, 6, 11, usual} {
 		if start := content[:min(len(content), size)]; looksLike(bytes.TrimPrefix(content, utf8BOM)) != looksLike(bytes.TrimPrefix(start, utf8BOM)) {
 			continue // the format of a file is told by its first chunk
 		}
-		chunkSize = size
+		chunkSize, mostPieces = size, 1+size%3
 		dir := t.TempDir()
 		o.IndexPath, o.CopyTo = filepath.Join(dir, "index"), filepath.Join(dir, "copy")
 		got, err := InspectReader(t.Context(), bytes.NewReader(content), o)
@@ -119,7 +119,6 @@ func checkPass(t *testing.T, content []byte, o InspectOptions) {
 		}
 		must(t, x.Close())
 	}
-	chunkSize = usual
 }
 
 func FuzzPass(f *testing.F) {
@@ -191,6 +190,22 @@ func TestAReaderInBlocksContinuesAlike(t *testing.T) {
 				t.Fatalf("%q in blocks of %d:\n%s\nwant\n%s", content, size, strings.Join(got, "\n"), strings.Join(want, "\n"))
 			}
 		}
+	}
+}
+
+// A file of the shortest records, behind the longest one, takes no more memory than any other.
+func TestShortRecordsTakeNoMoreMemory(t *testing.T) {
+	f := newFile(t, "a\n"+strings.Repeat("x", 8<<20)+"\n"+strings.Repeat("1\n", 8<<20))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	sum := f.inspected(InspectOptions{BatchSize: 1000})
+	runtime.ReadMemStats(&after)
+	if sum.Records != 1+8<<20 {
+		t.Errorf("%d records", sum.Records)
+	}
+	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100+3*runtime.GOMAXPROCS(0))<<20; got > most {
+		t.Errorf("%d bytes allocated, want at most %d", got, most)
 	}
 }
 

@@ -148,3 +148,26 @@ func TestAFolderThatCannotBeWrittenCostsTheDraftOnly(t *testing.T) {
 	}
 	o.Draft.Discard()
 }
+
+// A process that is killed leaves the temporary files of its draft: the next one with the same names removes them, and that of
+// another process that still runs cannot be published.
+func TestADraftRemovesTheOneBefore(t *testing.T) {
+	dir, path := t.TempDir(), write(t, header+"a@example.com,A\n")
+	draft := func() *source.Draft {
+		o := options(t)
+		o.Draft = &source.Draft{IndexPath: filepath.Join(dir, "key.index"), CopyTo: filepath.Join(dir, "key.csv")}
+		_, err := File(t.Context(), path, o)
+		must(t, err)
+		return o.Draft
+	}
+	older, newer := draft(), draft()
+	index, copied := filepath.Join(dir, "index"), filepath.Join(dir, "input.csv")
+	if err := older.Publish(t.Context(), index, copied); err == nil {
+		t.Error("the older draft was published, and its files are gone")
+	}
+	must(t, newer.Publish(t.Context(), index, copied))
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 2 {
+		t.Errorf("the folder has %v, %v; want index and copy", left, err)
+	}
+}
