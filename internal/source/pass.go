@@ -233,7 +233,7 @@ func (i *inspection) readBlocks(take func() (*Block, error), give func(*Block) e
 			n.piece, n.refused = s.cutLine(unclosed.open), true
 		case errors.Is(err, errRecordTooLong):
 			n.refusals, n.blank, i.ended = []*Refusal{i.refuseTooLong()}, true, true
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		default:
 			return err

@@ -155,7 +155,7 @@ func (r *Reader) readHeader() error {
 			r.refused(refusal)
 		}
 		if len(bad) > 0 || unclosed != nil {
-			return nil
+			return nil //nolint:nilerr // it was refused
 		}
 		if p.blank {
 			continue
