@@ -70,7 +70,8 @@ func Run(t *testing.T, s Subject) {
 		{"changes set values, remove them, and can be repeated", (*suite).apply},
 		{"a changed record is not overwritten", (*suite).conflict},
 		{"a deleted record is gone", (*suite).remove},
-		{"schema, count and check", (*suite).check},
+		{"traits are complete, and schema, count and check agree with them", (*suite).check},
+		{"many calls can be made at once", (*suite).atOnce},
 		{"wrong credentials stop everything", (*suite).denied},
 	} {
 		t.Run(test.name, func(t *testing.T) {
