@@ -38,8 +38,9 @@
 //	keyless                                   keyless unless Traits.RefusesMark
 //	EntityType                                Schema; a final class or Forbidden is "the target does not tell"
 //	FindEntities, "uuid"                      Find, ByID; keysACall is Traits.FindKeys
-//	FindWritten, the id of the last record    List, its cursor; only with Traits.ListsSince, else look up by key; pageSize is
-//	                                          Traits.MaxPage, and a page is the last one when next is ""
+//	FindWritten, the id of the last record    List, its cursor; pageSize is Traits.MaxPage, and a page is the last one when next
+//	                                          is ""; without Traits.ListsSince the view has all records, which pays
+//	                                          where the keys divided by FindKeys are more calls than Count by MaxPage
 //	View, Ref.LastUpdated, LastUpdatedText    Get, Ref.Version, Entity.Version
 //	delta.Calls, Update, Replace              Steps (which may fail with Refused: the record has failed), Apply
 //	refusalOf, isGone, isMismatch             Refusal, Is(err, NotFound), Is(err, Conflict)
