@@ -35,6 +35,10 @@ func (x *suite) check() {
 	if !slices.Contains(schema.Unique(), x.Key) {
 		x.Errorf("Schema calls %v unique, not %s", schema.Unique(), x.Key)
 	}
+	key, _ := schema.At(x.Key)
+	if folds := t.Fold("A@x") == t.Fold("a@x"); key.CaseSensitive != nil && *key.CaseSensitive == folds {
+		x.Errorf("Traits.Fold ignores case: %t; Schema does not agree: %+v", folds, key)
+	}
 	for _, path := range []string{x.Value, cmp.Or(x.List, x.Value)} {
 		if _, ok := schema.At(path); !ok {
 			x.Errorf("Schema has no attribute %s", path)

@@ -352,7 +352,7 @@ func (o oneByOne) Check(ctx context.Context) error {
 
 func (oneByOne) Schema(context.Context) (target.Schema, error) {
 	return target.Schema{Name: "user", Attributes: []target.Attribute{
-		{Name: "username", Type: "string", Constraints: []string{"unique"}}, {Name: "email", Type: "string"}, {Name: "roles", Type: "plural"},
+		{Name: "username", Type: "string", CaseSensitive: new(bool), Constraints: []string{"unique"}}, {Name: "email", Type: "string"}, {Name: "roles", Type: "plural"},
 		{Name: "name", Type: "object", Attributes: []target.Attribute{{Name: "given", Type: "string"}, {Name: "family", Type: "string"}}},
 	}}, nil
 }

@@ -279,3 +279,28 @@ func TestRequestsAndAnswersOfProduction(t *testing.T) {
 		}
 	}
 }
+
+func TestARefreshedTokenIsNoChangeOfTheUser(t *testing.T) {
+	user := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"users":[`+user+`]}`)
+	}))
+	defer server.Close()
+	a := connect(t, server.URL, "token", target.Hooks{})
+	version := func(text string) string {
+		t.Helper()
+		user = text
+		e, err := a.Get(t.Context(), target.Ref{ID: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Version
+	}
+	first := version(`{"localId":"a","lastLoginAt":"1","lastRefreshAt":"2026-01-01T00:00:00Z"}`)
+	if version(`{"lastRefreshAt":"2026-01-02T00:00:00Z","localId":"a","lastLoginAt":"1"}`) != first {
+		t.Error("a refreshed token is a change")
+	}
+	if version(`{"localId":"a","lastLoginAt":"2","lastRefreshAt":"2026-01-01T00:00:00Z"}`) == first {
+		t.Error("a sign-in is no change")
+	}
+}

@@ -132,6 +132,42 @@ func TestAnImportedUserSignsInWithTheOldPassword(t *testing.T) {
 	signsIn(t, server, "User0@example.com", "battery staple", true)
 }
 
+func TestTheMarkOutlivesAChangeOfItsObject(t *testing.T) {
+	server := start(t)
+	a := connect(t, server.Admin, target.Hooks{})
+	sent, err := a.Encode([]byte(record("ann@example.com")), target.NewTag("run", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := a.Create(t.Context(), []target.Record{sent})
+	if answer.Err != nil {
+		t.Fatal(answer.Err)
+	}
+	ref := target.Ref{ID: answer.Results[0].ID}
+	for _, change := range []target.Change{
+		{Path: "metadata_admin.a/b~c", Value: json.RawMessage(`1`)}, {Path: "metadata_admin", Value: json.RawMessage(`{"x":1}`)}, {Path: "metadata_admin", Value: json.RawMessage(`null`)},
+	} {
+		steps, err := a.Steps([]target.Change{change})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Apply(t.Context(), ref, steps[0]); err != nil {
+			t.Fatalf("%s: %v", change.Path, err)
+		}
+		after, err := a.Get(t.Context(), ref)
+		want := string(change.Value)
+		if change.Path != "metadata_admin" {
+			want = `{"a/b~c":1,"uuid":"efd7fe4e-0000-4000-8000-000000000000"}`
+		}
+		if got := string(after.Attributes["metadata_admin"]); err != nil || after.Mark != sent.Mark || got != want {
+			t.Errorf("after %s = %s: %s with the mark %q, %v; want %s with %q", change.Path, change.Value, got, after.Mark, err, want, sent.Mark)
+		}
+	}
+	if _, err := a.Steps([]target.Change{{Path: "schema_id", Value: json.RawMessage(`"x"`)}}); !target.Is(err, target.Refused) {
+		t.Errorf("a change of the schema: %v, want it refused before a call", err)
+	}
+}
+
 // signsIn checks whether a user can sign in, as an app does.
 func signsIn(t *testing.T, server *kratos.Server, email, password string, want bool) {
 	t.Helper()

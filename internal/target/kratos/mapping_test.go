@@ -47,6 +47,9 @@ func TestAProposalFromTheLiveSchemaCanBeLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if email, _ := schema.At(adapter.DefaultKey); email.CaseSensitive == nil || *email.CaseSensitive || !email.Has("required") || !email.Has("email-address") || email.Length != 320 {
+		t.Errorf("the schema has the identifier %+v", email)
+	}
 	const file = "E-Mail,First name,Surname,Born,Newsletter,Age,Tags,pw_hash,Legacy ID\n" +
 		"cem@example.com,Cem,Öz,31.12.1999,yes,41,a;b,$2a$04$qmnzZJOar2gYkq6tUszWWOJX48YPvKSdIX9G.SW4fK1OY6n6RHd/e,17\n" +
 		"dora@example.com,Dora,,,no,,,,18\n"
