@@ -130,7 +130,7 @@ func isCrowded(reason string) bool { return reason == "api 510" }
 
 // Create sends one entity.bulkCreate call.
 func (a *Adapter) Create(ctx context.Context, records []target.Record) target.Answer {
-	return answerOf(a.client.CreateBatch(ctx, a.client.join(records)))
+	return answerOf(a.client.CreateBatch(ctx, a.client.join(records))).Of(len(records))
 }
 
 // join makes the body of a call from encoded records.

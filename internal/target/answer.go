@@ -13,7 +13,7 @@ import (
 //	Err is no *Error              no byte was sent: the error is that of Hooks.BeforeCall or of the context
 //	Err has Error.Fault           unknown; an operator must act
 //	the class TooLarge            halves may succeed; without NothingWritten something may have been written
-//	any class that is final       refused as a whole, and nothing was written; parts may succeed
+//	any class that is final       several records were refused together, and nothing was written; parts may succeed
 //	anything else                 unknown: all, some or none of the records may exist, unless NothingWritten
 type Answer struct {
 	// Results has one entry for each record sent, in order, if Err is nil; else it is nil.
@@ -72,4 +72,13 @@ func (a Answer) Unknown() (n int, reason string) {
 		}
 	}
 	return n, reason
+}
+
+// Of is the answer to a call of so many records: a refusal of the only one is its result. Every adapter ends Create with it.
+func (a Answer) Of(records int) Answer {
+	var e *Error
+	if records == 1 && a.NothingWritten && errors.As(a.Err, &e) && e.Class.IsFinal() && e.Class != TooLarge && !e.Fault {
+		a.Results, a.Err = []Result{{Err: e}}, nil
+	}
+	return a
 }

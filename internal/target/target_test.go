@@ -133,3 +133,20 @@ func TestTextAtAPath(t *testing.T) {
 		t.Errorf("in a list: %q", got)
 	}
 }
+
+func TestARefusalOfTheOnlyRecordIsItsResult(t *testing.T) {
+	for class := Unknown; class <= TooLarge; class++ {
+		for _, fault := range []bool{false, true} {
+			e := &Error{Class: class, Fault: fault}
+			for records, want := range map[int]bool{1: class >= Refused && class != TooLarge && !fault, 2: false} {
+				a := Answer{Err: e, NothingWritten: true}.Of(records)
+				if got := a.Err == nil && len(a.Results) == 1 && a.Results[0].Err == e; got != want {
+					t.Errorf("%v, fault %t, of %d records: %+v; want it as a result: %t", class, fault, records, a, want)
+				}
+			}
+		}
+	}
+	if a := (Answer{Err: &Error{Class: Refused}}).Of(1); a.Err == nil {
+		t.Error("a refusal that may have written something is the result of the record")
+	}
+}

@@ -226,6 +226,9 @@ func (x *suite) send(all ...sent) target.Answer {
 		x.Errorf("Create: results besides the error %v", answer.Err)
 	case errors.As(answer.Err, &e):
 		x.isSafe(e, all...)
+		if len(all) == 1 && e.Class.IsFinal() && e.Class != target.TooLarge && !e.Fault {
+			x.Errorf("a call of one record is refused: %v (%v); want it as the result of the record", e.Class, e)
+		}
 	}
 	for i, r := range answer.Results {
 		if (r.ID != "") == (r.Err != nil) {

@@ -249,12 +249,11 @@ func (o oneByOne) Create(ctx context.Context, records []target.Record) target.An
 		answer.Results = []target.Result{{ID: user.ID}}
 	case err == nil:
 		answer.Err = r.Failed(target.Unknown, "no id", "")
-	case errors.As(err, &e) && r.Status != 0 && e.Class.IsFinal() && e.Class != target.TooLarge:
-		answer.Results = []target.Result{{Err: e}}
 	default:
 		answer.Err = err
+		answer.NothingWritten = answer.NothingWritten || errors.As(err, &e) && e.Class.IsFinal() && e.Class != target.TooLarge
 	}
-	return answer
+	return answer.Of(1)
 }
 
 func (o oneByOne) entity(user map[string]json.RawMessage) (target.Entity, error) {

@@ -25,7 +25,7 @@ func (a *Adapter) Create(ctx context.Context, records []target.Record) target.An
 	if !confirmed {
 		a.confirm(ctx, records, answer.Results)
 	}
-	return answer
+	return answer.Of(len(records))
 }
 
 // batch is a request: the records of the first group of hashes, without those that have something in common with an earlier

@@ -28,7 +28,7 @@ func (a *Adapter) Create(ctx context.Context, records []target.Record) target.An
 	if answer.Err == nil {
 		a.confirm(ctx, answer.Results)
 	}
-	return answer
+	return answer.Of(len(records))
 }
 
 // batch is a request, and which of the records it has: Kratos takes fewer with passwords in plain text.
