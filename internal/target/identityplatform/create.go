@@ -21,7 +21,7 @@ func (a *Adapter) Create(ctx context.Context, records []target.Record) target.An
 	if answer.Err == nil {
 		confirmed = a.read(&answer, r, records, results, sent)
 	}
-	a.Judged(ctx, target.Creates, r, answer.Err)
+	a.JudgedAnswer(ctx, r, answer)
 	if !confirmed {
 		a.confirm(ctx, records, answer.Results)
 	}

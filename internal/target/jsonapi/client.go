@@ -222,3 +222,20 @@ func (c *Client) Judged(ctx context.Context, kind target.Kind, r Reply, err erro
 	}
 	c.hooks.Judged(ctx, call)
 }
+
+// JudgedAnswer is Judged for Create: an answer that leaves every record unknown that was sent is no answer.
+func (c *Client) JudgedAnswer(ctx context.Context, r Reply, a target.Answer) {
+	err := a.Err
+	if unknown, reason := a.Unknown(); unknown > 0 {
+		sent := 0
+		for _, result := range a.Results {
+			if result.Err == nil || result.Err.Class != target.Unwritten {
+				sent++
+			}
+		}
+		if unknown == sent {
+			err = &target.Error{Reason: reason}
+		}
+	}
+	c.Judged(ctx, target.Creates, r, err)
+}

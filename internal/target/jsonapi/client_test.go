@@ -122,3 +122,26 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 		t.Errorf("judged as %+v, want a fault", judged)
 	}
 }
+
+func TestAnAnswerThatLeavesEverythingUnknownIsNone(t *testing.T) {
+	var judged target.Call
+	c, err := New(Config{BaseURL: "http://127.0.0.1:1"}, target.Hooks{Judged: func(_ context.Context, call target.Call) { judged = call }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, left := target.Result{Err: &target.Error{Reason: "code 500"}}, target.Result{Err: &target.Error{Class: target.Unwritten}}
+	for _, tc := range []struct {
+		results []target.Result
+		reason  string
+	}{
+		{[]target.Result{lost, left, lost}, "code 500"},
+		{[]target.Result{lost, {ID: "a"}}, ""},
+		{[]target.Result{left}, ""},
+		{nil, ""},
+	} {
+		c.JudgedAnswer(t.Context(), Reply{Status: http.StatusOK}, target.Answer{Results: tc.results})
+		if judged.Unknown != (tc.reason != "") || judged.Reason != tc.reason || judged.Kind != target.Creates {
+			t.Errorf("%v is judged as %+v; want the reason %q", tc.results, judged, tc.reason)
+		}
+	}
+}

@@ -20,11 +20,7 @@ func (a *Adapter) Create(ctx context.Context, records []target.Record) target.An
 	if answer.Err == nil {
 		a.read(&answer, r, records, sent)
 	}
-	judged := answer.Err
-	if n, reason := answer.Unknown(); judged == nil && n > 0 && n == len(sent) {
-		judged = &target.Error{Reason: reason}
-	}
-	a.Judged(ctx, target.Creates, r, judged)
+	a.JudgedAnswer(ctx, r, answer)
 	if answer.Err == nil {
 		a.confirm(ctx, answer.Results)
 	}
