@@ -295,3 +295,6 @@ func (e planned) matches(today time.Weekday, minute int) bool {
 	yesterday := (today + 6) % 7
 	return e.on[today] && minute >= e.from || e.on[yesterday] && minute < e.to
 }
+
+// Zone is that of the plan's days and times.
+func (p *Plan) Zone() *time.Location { return p.zone }

@@ -1,0 +1,118 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"durable-dataload/internal/limiter"
+)
+
+// Report is what a call came to. Its texts hold no user data.
+type Report struct {
+	Run        string
+	Calls      int
+	Sent       time.Duration // by the client's clock
+	Reason     string
+	Unknown    bool
+	Fault      string
+	Busy       bool
+	Crowded    bool
+	RetryAfter time.Duration
+}
+
+// Ended takes into account what a call of the gate came to, of whatever kind it was.
+// ctx is that of the call. What changes the pace of all is told at once; after as many
+// unknown outcomes in a row as open the breaker, this process begins no call before
+// the limiter has answered.
+func (g *Gate) Ended(ctx context.Context, r Report) {
+	c := g.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.Run, r.Calls = g.run, 1
+	if isProbe(ctx) && !r.Busy {
+		return
+	}
+	g.row++
+	if !r.Unknown && r.Fault == "" {
+		g.row = 0
+	}
+	if b := g.limits.Breaker; r.Fault != "" || b > 0 && g.row >= b {
+		g.lease, g.starts = 0, nil
+	}
+	c.tell(r)
+	c.nudge()
+}
+
+// tell keeps a report for the next request. Calls that say the same are one report.
+func (c *Client) tell(r Report) {
+	told := report{limiter.Report{Run: r.Run, Calls: r.Calls, Reason: r.Reason, Unknown: r.Unknown, Fault: r.Fault, Busy: r.Busy, Crowded: r.Crowded, RetryAfter: r.RetryAfter}, r.Sent}
+	if n := len(c.reports); n > 0 {
+		last := &c.reports[n-1]
+		same := last.Report
+		same.Calls, same.RetryAfter = told.Calls, told.RetryAfter
+		if same == told.Report {
+			last.Calls += told.Calls
+			last.RetryAfter = max(last.RetryAfter, told.RetryAfter)
+			last.sent = max(last.sent, told.sent)
+			return
+		}
+	}
+	c.reports = append(c.reports, told)
+	c.urgent = c.urgent || r.Unknown || r.Fault != "" || r.Busy
+}
+
+type (
+	slotKey    struct{}
+	probingKey struct{}
+)
+
+type entered struct {
+	slot    *Slot
+	waiting context.Context
+	last    func() error
+}
+
+// WithSlot gives a call made under ctx the slot that its caller has for it already.
+// Should the gate be closed meanwhile, the call waits until waiting ends. last is that
+// of AwaitStart: if it gives an error, the call is not made.
+func WithSlot(ctx, waiting context.Context, s *Slot, last func() error) context.Context {
+	return context.WithValue(ctx, slotKey{}, entered{s, waiting, last})
+}
+
+// Probing is for a harmless call that is made whether the gate is closed or not,
+// without a slot.
+func Probing(ctx context.Context) context.Context {
+	return context.WithValue(ctx, probingKey{}, true)
+}
+
+func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
+
+// AtOnce is for a call that somebody waits for, or that is worth one attempt only: it
+// does not wait behind a gate that is closed.
+func (g *Gate) AtOnce(ctx context.Context) context.Context {
+	if g.State().Closed != "" {
+		return Probing(ctx)
+	}
+	return ctx
+}
+
+// BeforeCall is the hook of a client that makes a call: it waits for a slot and a
+// start time, and gives the function that releases the slot. Under WithSlot the caller
+// has the slot and releases it by itself.
+func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
+	if isProbe(ctx) {
+		return nil, nil
+	}
+	if e, ok := ctx.Value(slotKey{}).(entered); ok {
+		return nil, e.slot.AwaitStart(ctx, e.waiting, e.last)
+	}
+	slot, err := g.Enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := slot.AwaitStart(ctx, ctx, nil); err != nil {
+		slot.Release()
+		return nil, err
+	}
+	return slot.Release, nil
+}

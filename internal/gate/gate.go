@@ -1,0 +1,331 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/limiter"
+)
+
+// Gate lets the calls of one run begin. It is safe for concurrent use.
+type Gate struct {
+	client *Client
+	run    string
+	limits limiter.Limits // of the command line
+	check  Probe
+	note   func(limiter.Change)
+
+	// The rest is guarded by client.mu.
+	waiting  []*Slot // that need a start time, in the order in which they asked
+	inFlight int     // slots that are held
+	slots    int     // that may be held until the lease ends
+	lease    time.Duration
+	starts   []time.Duration // granted and not used, in order
+	free     bool            // there is no limit of the rate
+	askAfter time.Duration
+	hungry   bool          // more was asked for than granted
+	probing  bool          // the right to probe is being used
+	rate     time.Duration // between two start times
+	state    limiter.Gate
+	row      int           // calls of unknown outcome in a row, of this process
+	prepares time.Duration // how long a caller needs between Enter and its call, at most, lately
+}
+
+// Slot is the permission to make one call.
+type Slot struct {
+	gate    *Gate
+	ready   chan struct{} // closed when it has a slot and a start time
+	held    bool
+	start   time.Duration // 0: at any time
+	entered time.Duration
+	trial   bool // it is the one call that is let through while the breaker is open
+}
+
+// Probe makes one harmless call, and gives nil if the target serves; an error of type
+// Fault where no call can succeed until a person acts.
+type Probe func(context.Context) error
+
+// Fault is an error of a Probe. Its text is for people, and holds no user data.
+type Fault struct{ error }
+
+// NewFault gives a Fault with the text of an error.
+func NewFault(err error) Fault { return Fault{err} }
+
+// Gate makes the gate of a run, or returns the one that there is. note, if not nil, is
+// told of changes of the pace: of each once, over all workers of the run.
+func (c *Client) Gate(run string, limits limiter.Limits, probe Probe, note func(limiter.Change)) *Gate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.gates[run]
+	if g == nil {
+		g = &Gate{client: c, run: run, limits: limits, check: probe, note: note}
+		c.gates[run] = g
+	}
+	return g
+}
+
+// Enter waits for a slot, and until shortly before a start time. The caller prepares
+// its call, waits for the start with AwaitStart, makes the call at once, and then
+// calls Release.
+func (g *Gate) Enter(ctx context.Context) (*Slot, error) {
+	s := &Slot{gate: g, ready: make(chan struct{})}
+	g.client.mu.Lock()
+	g.waiting = append(g.waiting, s)
+	g.dispatch()
+	g.client.mu.Unlock()
+	g.client.nudge()
+	if err := s.await(ctx); err != nil {
+		return nil, err
+	}
+	s.entered = g.client.clock.Now()
+	return s, nil
+}
+
+// await waits until dispatch has given s what it needs.
+func (s *Slot) await(ctx context.Context) error {
+	g := s.gate
+	for {
+		g.client.mu.Lock()
+		next := g.dispatch()
+		g.client.mu.Unlock()
+		timer := time.NewTimer(next)
+		select {
+		case <-s.ready:
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			g.client.mu.Lock()
+			defer g.client.mu.Unlock()
+			g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
+			if s.held {
+				g.release(s)
+			}
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lead is how long before its start time a call is given to its caller.
+func (g *Gate) lead() time.Duration { return g.prepares*5/4 + 2*time.Millisecond }
+
+// dispatch gives slots and start times to the calls that wait, as far as they are
+// near, and says when to look again. The caller holds client.mu.
+func (g *Gate) dispatch() (next time.Duration) {
+	now := g.client.clock.Now()
+	g.starts = slices.DeleteFunc(g.starts, func(start time.Duration) bool { return start < now-tolerance(g.rate) })
+	for len(g.waiting) > 0 && now < g.lease {
+		s := g.waiting[0]
+		if free := g.slots - g.inFlight; free < 0 || free == 0 && !s.held {
+			break
+		}
+		switch {
+		case g.free:
+			s.start = now
+		case len(g.starts) == 0:
+			return limiter.Lease
+		case g.starts[0]-now > g.lead():
+			return g.starts[0] - g.lead() - now
+		default:
+			s.start = g.starts[0]
+			g.starts = g.starts[1:]
+		}
+		g.admit(s)
+	}
+	return limiter.Lease
+}
+
+func (g *Gate) admit(s *Slot) {
+	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
+	if !s.held {
+		s.held = true
+		g.inFlight++
+	}
+	close(s.ready)
+}
+
+// tolerance is how late a call may start, so that no second holds one call more than
+// it may. Where a start time is rare, a machine that is busy for a moment must not
+// lose it.
+func tolerance(every time.Duration) time.Duration {
+	if every > 4*time.Second {
+		return every / 4
+	}
+	return min(every/4, 10*time.Millisecond)
+}
+
+// AwaitStart waits for the start time, and for another one if that has passed, or the
+// lease has ended, since Enter. While the gate is closed it waits until waiting ends.
+//
+// last, if not nil, is called behind all waiting: if it gives an error, that is
+// AwaitStart's. When AwaitStart returns nil, the call begins at once.
+func (s *Slot) AwaitStart(ctx, waiting context.Context, last func() error) error {
+	g := s.gate
+	g.client.mu.Lock()
+	g.prepares = max(min(g.client.clock.Now()-s.entered, limiter.Lease/2), g.prepares-g.prepares/64)
+	g.client.mu.Unlock()
+	for {
+		if last != nil {
+			if err := last(); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, s.start-g.client.clock.Now()); err != nil {
+			return err
+		}
+		if s.begin() {
+			return nil
+		}
+		g.client.nudge()
+		if err := s.await(waiting); err != nil {
+			return err
+		}
+	}
+}
+
+// begin says whether the call may begin now. If not, it waits in front of the others.
+func (s *Slot) begin() bool {
+	g := s.gate
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	now := g.client.clock.Now()
+	if now < g.lease && (s.trial || g.state.Closed == "" && g.inFlight <= g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
+		return true
+	}
+	s.ready, s.trial = make(chan struct{}), false
+	g.waiting = slices.Insert(g.waiting, 0, s)
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Release gives the slot back, after the call.
+func (s *Slot) Release() {
+	g := s.gate
+	g.client.mu.Lock()
+	g.release(s)
+	g.client.mu.Unlock()
+	g.client.nudge()
+}
+
+func (g *Gate) release(s *Slot) {
+	if s.held {
+		s.held = false
+		g.inFlight--
+	}
+	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
+	g.wakeFirst()
+}
+
+// wakeFirst lets the first that waits look again.
+func (g *Gate) wakeFirst() { g.dispatch() }
+
+// isActive says that the gate needs something of the limiter.
+func (g *Gate) isActive() bool { return len(g.waiting) > 0 || g.inFlight > 0 }
+
+// wanted is how many start times the gate can use before it has asked again: where
+// calls wait, those that are in flight are followed by others.
+func (g *Gate) wanted() int {
+	if g.free || len(g.waiting) == 0 {
+		return len(g.waiting)
+	}
+	return 2*len(g.waiting) + g.inFlight - len(g.starts)
+}
+
+func (g *Gate) need() limiter.Need {
+	ready := max(0, g.wanted())
+	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.inFlight, Ready: ready}
+}
+
+// nextAsk is when the gate needs an answer of the limiter.
+func (g *Gate) nextAsk(now, travel time.Duration) time.Duration {
+	const never = time.Duration(1<<62 - 1)
+	if !g.isActive() {
+		return never
+	}
+	renew := g.lease - limiter.Lease + renewAfter
+	switch {
+	case len(g.waiting) == 0:
+		return renew
+	case g.state.Closed != "" || g.hungry || !g.free && g.wanted() > 0:
+		return min(renew, g.askAfter)
+	case g.free && g.inFlight < g.slots:
+		return renew
+	case !g.free:
+		return renew
+	}
+	return now
+}
+
+// take applies a grant of a request that was sent then.
+func (g *Gate) take(sent, lease time.Duration, grant limiter.Grant) {
+	g.lease, g.slots, g.rate, g.free = sent+lease, grant.Slots, grant.Every, grant.Every == 0
+	g.state = grant.State
+	if grant.State.Closed != "" {
+		g.starts, g.free = nil, false
+	}
+	for _, start := range grant.Starts {
+		g.starts = append(g.starts, sent+start)
+	}
+	slices.Sort(g.starts)
+	g.askAfter, g.hungry = sent+grant.AskAfter, grant.Hungry
+	if grant.Probe && !g.probing && len(g.waiting) > 0 {
+		g.probing = true
+		go g.probe()
+	}
+	if g.note != nil {
+		for _, c := range grant.Changes {
+			go g.note(c)
+		}
+	}
+	g.dispatch()
+}
+
+// probe makes the harmless call that finds out whether the target serves. If it does,
+// the first call that waits is let through: its outcome closes the breaker.
+func (g *Gate) probe() {
+	c := g.client
+	ctx, cancel := context.WithTimeout(context.Background(), longestProbe)
+	defer cancel()
+	var err error
+	if g.check != nil {
+		err = g.check(Probing(ctx))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g.probing = false
+	var fault Fault
+	switch {
+	case errors.As(err, &fault):
+		c.tell(Report{Run: g.run, Calls: 1, Fault: fault.Error(), Sent: c.clock.Now()})
+	case err == nil && len(g.waiting) > 0 && c.clock.Now() < g.lease:
+		s := g.waiting[0]
+		s.trial, s.start = true, c.clock.Now()
+		g.admit(s)
+	}
+}
+
+// longestProbe bounds a probe.
+const longestProbe = time.Minute
+
+// State is how the gate stood when the limiter answered last.
+func (g *Gate) State() limiter.Gate {
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	return g.state
+}

@@ -1,0 +1,275 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"durable-dataload/internal/limiter"
+)
+
+// far is a limiter that is asked over a network.
+type far struct {
+	Local
+	away func() bool
+}
+
+func (f *far) Ask(ctx context.Context, r limiter.Request) (limiter.Answer, error) {
+	time.Sleep(time.Duration(5+rand.N(20)) * time.Millisecond)
+	if f.away != nil && f.away() {
+		<-ctx.Done()
+		return limiter.Answer{}, ctx.Err()
+	}
+	answer, err := f.Local.Ask(ctx, r)
+	time.Sleep(time.Duration(5+rand.N(20)) * time.Millisecond)
+	return answer, err
+}
+
+// bubbleClock is one clock for all workers of a test.
+type bubbleClock struct{ begun time.Time }
+
+func (bubbleClock) ID() string           { return "boot" }
+func (c bubbleClock) Now() time.Duration { return time.Since(c.begun) }
+
+// calls keeps when calls began.
+type calls struct {
+	mu    sync.Mutex
+	began []time.Time
+}
+
+func (c *calls) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.began = append(c.began, time.Now())
+}
+
+func (c *calls) since(t time.Time) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, b := range c.began {
+		if !b.Before(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// most is the most calls in any second.
+func (c *calls) most() (most int) {
+	slices.SortFunc(c.began, time.Time.Compare)
+	for i, from := range c.began {
+		n := 0
+		for _, t := range c.began[i:] {
+			if t.Sub(from) <= time.Second {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+// load makes calls through a gate until ctx ends, by so many callers.
+func load(ctx context.Context, g *Gate, callers int, c *calls, took time.Duration) *sync.WaitGroup {
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				slot, err := g.Enter(ctx)
+				if err != nil {
+					return
+				}
+				time.Sleep(time.Duration(rand.N(10)) * time.Millisecond) // it is claimed
+				if slot.AwaitStart(ctx, ctx, nil) == nil {
+					c.begin()
+					sent := g.client.clock.Now()
+					time.Sleep(took)
+					g.Ended(ctx, Report{Sent: sent})
+				}
+				slot.Release()
+			}
+		})
+	}
+	return &all
+}
+
+func TestTheLimitIsKeptAndUsed(t *testing.T) {
+	for _, rate := range []float64{4, 20, 100} {
+		for _, workers := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%v/s, %d workers", rate, workers), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					asker, clock := &far{}, bubbleClock{time.Now()}
+					ctx, stop := context.WithCancel(t.Context())
+					var c calls
+					var clients []*Client
+					var loads []*sync.WaitGroup
+					for range workers {
+						client := NewClient(asker, clock)
+						clients = append(clients, client)
+						loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Rate: rate, Workers: 10}, nil, nil), 20, &c, 20*time.Millisecond))
+					}
+					time.Sleep(2 * time.Second)
+					from := time.Now()
+					const steady = 30
+					time.Sleep(steady * time.Second)
+					used := c.since(from)
+					stop()
+					for _, l := range loads {
+						l.Wait()
+					}
+					for _, client := range clients {
+						client.Close(t.Context())
+					}
+					if most, wanted := c.most(), int(rate)+1; most > wanted {
+						t.Errorf("%d calls within a second; expected %d at most", most, wanted)
+					}
+					if share := float64(used) / (rate * steady); share < 0.985 {
+						t.Errorf("%d calls in %d s: %.1f %% of the limit; expected 99 %%", used, steady, share*100)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNoCallBeginsOnceAPauseHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asker := &far{}
+		client := NewClient(asker, bubbleClock{time.Now()})
+		ctx, stop := context.WithCancel(t.Context())
+		var c calls
+		all := load(ctx, client.Gate("run", limiter.Limits{Workers: 5}, nil, nil), 10, &c, 50*time.Millisecond)
+		time.Sleep(5 * time.Second)
+		if c.since(time.Now().Add(-time.Second)) == 0 {
+			t.Fatal("no calls in the last second")
+		}
+		holds := asker.Order(limiter.Order{Run: "run", Pause: "paused"})
+		if took := time.Until(holds); took > 2*time.Second {
+			t.Errorf("the pause holds in %v; expected 2 s at most", took)
+		}
+		time.Sleep(time.Until(holds))
+		from := time.Now()
+		time.Sleep(10 * time.Second)
+		if n := c.since(from); n > 0 {
+			t.Errorf("%d calls began after the pause held", n)
+		}
+		asker.Order(limiter.Order{Run: "run", Resume: true})
+		from = time.Now()
+		time.Sleep(2 * time.Second)
+		if c.since(from) == 0 {
+			t.Error("no calls within two seconds after it was resumed")
+		}
+		stop()
+		all.Wait()
+		client.Close(t.Context())
+	})
+}
+
+func TestAWorkerWithoutItsLimiterMakesNoCallAfterItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away bool
+		var mu sync.Mutex
+		asker := &far{away: func() bool { mu.Lock(); defer mu.Unlock(); return away }}
+		client := NewClient(asker, bubbleClock{time.Now()})
+		ctx, stop := context.WithCancel(t.Context())
+		var c calls
+		all := load(ctx, client.Gate("run", limiter.Limits{Rate: 20, Workers: 5}, nil, nil), 10, &c, 50*time.Millisecond)
+		time.Sleep(3 * time.Second)
+		mu.Lock()
+		away = true
+		mu.Unlock()
+		time.Sleep(limiter.Lease)
+		from := time.Now()
+		time.Sleep(time.Minute)
+		if n := c.since(from); n > 0 {
+			t.Errorf("%d calls began after the lease", n)
+		}
+		mu.Lock()
+		away = false
+		mu.Unlock()
+		from = time.Now()
+		time.Sleep(5 * time.Second)
+		if c.since(from) < 40 {
+			t.Errorf("%d calls in five seconds after the limiter answered again", c.since(from))
+		}
+		stop()
+		all.Wait()
+		client.Close(t.Context())
+	})
+}
+
+func TestAnOutageCostsTheCallsInFlightAndTheProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asker, clock := &far{}, bubbleClock{time.Now()}
+		ctx, stop := context.WithCancel(t.Context())
+		down := time.Now().Add(5 * time.Second)
+		up := down.Add(time.Minute)
+		isDown := func() bool { now := time.Now(); return now.After(down) && now.Before(up) }
+		var mu sync.Mutex
+		failed, probes, served := 0, 0, 0
+		probe := func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			probes++
+			if isDown() {
+				return errors.New("no answer")
+			}
+			return nil
+		}
+		var all sync.WaitGroup
+		var clients []*Client
+		for range 3 {
+			client := NewClient(asker, clock)
+			clients = append(clients, client)
+			g := client.Gate("run", limiter.Limits{Rate: 100, Workers: 10, Breaker: 5}, probe, nil)
+			for range 10 {
+				all.Go(func() {
+					for ctx.Err() == nil {
+						slot, err := g.Enter(ctx)
+						if err != nil {
+							return
+						}
+						if slot.AwaitStart(ctx, ctx, nil) == nil {
+							r := Report{Sent: clock.Now()}
+							time.Sleep(20 * time.Millisecond)
+							mu.Lock()
+							if isDown() {
+								failed++
+								r.Unknown, r.Reason = true, "http 502"
+							} else if time.Now().After(up) {
+								served++
+							}
+							mu.Unlock()
+							g.Ended(ctx, r)
+						}
+						slot.Release()
+					}
+				})
+			}
+		}
+		time.Sleep(time.Until(up))
+		mu.Lock()
+		if failed > 30 || failed < 5 {
+			t.Errorf("%d calls were made into the outage; expected 5 to 30", failed)
+		}
+		if probes < 3 || probes > 12 {
+			t.Errorf("%d probes in a minute; expected 3 to 12", probes)
+		}
+		mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		stop()
+		all.Wait()
+		for _, client := range clients {
+			client.Close(t.Context())
+		}
+		if served < 1000 {
+			t.Errorf("%d calls in two minutes after the outage", served)
+		}
+	})
+}

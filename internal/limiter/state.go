@@ -1,0 +1,407 @@
+// Package limiter decides when calls into a target may begin: the start times, the
+// slots for calls in flight, the lowered pace, the breaker and the pauses that all
+// workers, rounds and migrations into one target share. It has no clock, no I/O and
+// no goroutines: a workflow calls it with its time, one request after the other, so
+// it decides the same when it is replayed.
+//
+// A worker asks for a lease (Request), and gets start times and slots for two
+// seconds at most (Answer). Times in a lease count from the sending of the request,
+// by the worker's own monotonic clock; the limiter counts a lease from the moment
+// at which it answered, which is later. So a lease has ended for its worker before
+// it ends for the limiter, whatever the clocks show and however long messages
+// travel.
+package limiter
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"durable-dataload/internal/pace"
+)
+
+// Lease is the longest for which a worker may begin calls by one answer.
+const Lease = 2 * time.Second
+
+// State is all that the limiter of a target knows. It is plain data: the next run
+// of the workflow continues with it.
+type State struct {
+	Schedule Schedule           `json:"schedule,omitzero"`
+	Workers  map[string]*Worker `json:"workers,omitempty"`
+	Runs     map[string]*Run    `json:"runs,omitempty"`
+	Health   Health             `json:"health,omitzero"`
+	Paused   string             `json:"paused,omitempty"`  // for all runs, with the text for people
+	Changes  []Change           `json:"changes,omitempty"` // the last, the newest at the end
+	Changed  int64              `json:"changed,omitempty"` // number of the last change
+	Used     []Used             `json:"used,omitempty"`    // calls made, by second, of the last ten
+}
+
+// Worker is a process that asks for leases.
+type Worker struct {
+	Seq    int64           `json:"seq"`
+	Answer Answer          `json:"answer"` // to Seq
+	Clock  string          `json:"clock"`
+	Until  time.Time       `json:"until"` // its lease has ended by then
+	Slots  map[string]int  `json:"slots,omitempty"`
+	Wants  map[string]bool `json:"wants,omitempty"` // calls wait in it
+}
+
+// Run is what the limiter knows of a run of a migration, rollback or verification.
+type Run struct {
+	Limits  Limits    `json:"limits"`
+	Ordered bool      `json:"ordered,omitempty"` // by people: they hold whatever the command line says
+	Paused  string    `json:"paused,omitempty"`  // the text for people
+	Ended   bool      `json:"ended,omitempty"`
+	Told    int64     `json:"told,omitempty"`  // the last change that a worker was given for it
+	Asked   time.Time `json:"asked"`           // when a worker last needed something for it
+	Closed  time.Time `json:"closed,omitzero"` // since when it is closed, whatever the breaker says
+}
+
+// Used is how many calls ended in a second, as reports tell it.
+type Used struct {
+	Second int64 `json:"second"` // Unix time
+	Calls  int   `json:"calls"`
+}
+
+// Change is an event of the pace. Its text holds no user data.
+type Change struct {
+	Number  int64     `json:"number"`
+	At      time.Time `json:"at"`
+	Kind    Kind      `json:"kind"`
+	Run     string    `json:"run,omitempty"`     // "": of all
+	Allowed float64   `json:"allowed,omitempty"` // calls a second, where the pace was lowered
+	Text    string    `json:"text,omitempty"`
+}
+
+// Kind is what happened.
+type Kind string
+
+// The kinds of changes.
+const (
+	Slowed   Kind = "slowed" // not for each step: at most one in some seconds
+	Restored Kind = "restored"
+	Opened   Kind = "breaker opened"
+	Closed   Kind = "breaker closed"
+	Ordered  Kind = "ordered"
+)
+
+// keptChanges bounds what a run of the workflow hands to the next.
+const keptChanges = 20
+
+// Ask answers a request for a lease. Asked again with the same request it gives the
+// same answer, and nothing is granted twice.
+func (s *State) Ask(now time.Time, r Request) Answer {
+	s.expire(now)
+	w := s.Workers[r.Worker]
+	switch {
+	case w != nil && r.Seq == w.Seq:
+		return w.Answer
+	case w != nil && r.Seq < w.Seq:
+		return Answer{Stale: true}
+	case w == nil:
+		w = &Worker{}
+		if s.Workers == nil {
+			s.Workers = map[string]*Worker{}
+		}
+		s.Workers[r.Worker] = w
+	}
+	s.Schedule.hear(now, r.Clock, r.Sent)
+	for _, report := range r.Reports {
+		s.learn(now, report)
+	}
+	s.note(s.Health.restore(now)...)
+	// What it had it asks for again, or has given back.
+	w.Seq, w.Clock, w.Slots, w.Wants = r.Seq, r.Clock, map[string]int{}, map[string]bool{}
+	w.Until, w.Answer = now.Add(Lease), Answer{Lease: Lease}
+	if r.Leaving {
+		w.Until = now
+		return w.Answer
+	}
+	for _, need := range r.Needs {
+		w.Answer.Grants = append(w.Answer.Grants, s.grant(now, r, w, need))
+	}
+	return w.Answer
+}
+
+// grant gives a worker what it needs for a run, as far as that is free.
+func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
+	run := s.run(now, need)
+	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(run)}
+	if g.State.Closed != "" {
+		b := &s.Health.Breaker
+		g.Probe = g.State.Breaker && need.Ready > 0 && b.grant(r.Worker, now)
+		g.AskAfter = pollClosed
+		if g.State.Breaker {
+			g.AskAfter = min(max(0, b.Next.Sub(now)), pollClosed)
+		}
+		w.Slots[need.Run] = need.InFlight
+		return g
+	}
+	others, wanting := s.others(r.Worker, need.Run)
+	wanted := need.InFlight + need.Ready
+	g.Slots = max(0, min(wanted, g.State.Slots-others))
+	if wanting > 0 {
+		g.Slots = min(g.Slots, max(1, g.State.Slots/(wanting+1)))
+	}
+	w.Slots[need.Run] = max(g.Slots, need.InFlight)
+	if g.Every = interval(g.State.Allowed); g.Every == 0 {
+		g.Hungry = g.Slots < wanted
+	} else if need.Ready > 0 {
+		if g.Slots > 0 {
+			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, horizon(r.Travel, wanting+1), g.Every, need.Ready, wanting+1)
+		}
+		g.AskAfter = max(time.Duration(wanting+1)*askEvery, g.AskAfter)
+		g.Hungry = len(g.Starts) < need.Ready
+	}
+	w.Wants[need.Run] = need.Ready > 0
+	return g
+}
+
+// pollClosed is how often a worker asks whether calls may be made again.
+const pollClosed = time.Second
+
+// others gives the slots of a run that other workers hold, and in how many of them calls
+// wait.
+func (s *State) others(worker, run string) (slots, wanting int) {
+	for id, other := range s.Workers {
+		if id == worker {
+			continue
+		}
+		slots += other.Slots[run]
+		if other.Wants[run] {
+			wanting++
+		}
+	}
+	return slots, wanting
+}
+
+// askEvery is how often workers ask for start times at most, all together.
+const askEvery = 50 * time.Millisecond
+
+// horizon is for how long a lease gives out start times: until the worker has asked
+// again, with time to spare.
+func horizon(travel time.Duration, workers int) time.Duration {
+	return min(Lease/2, 2*travel+2*time.Duration(workers)*askEvery)
+}
+
+func (s *State) run(now time.Time, need Need) *Run {
+	run := s.Runs[need.Run]
+	if run == nil {
+		if s.Runs == nil {
+			s.Runs = map[string]*Run{}
+		}
+		run = &Run{Told: s.Changed}
+		s.Runs[need.Run] = run
+	}
+	if !run.Ordered {
+		run.Limits = need.Limits
+	}
+	run.Asked = now
+	return run
+}
+
+// gate is how the limiter stands for a run.
+func (s *State) gate(now time.Time, run *Run) Gate {
+	g := Gate{Limit: s.limit(now, run), Allowed: s.allowed(now, run), Slots: s.slots(now, run), Closed: s.closed(now, run), Paused: run.Paused != "" || s.Paused != ""}
+	if b := s.Health.Breaker; b.Open {
+		g.Breaker, g.Probe = true, b.Next
+		if g.Closed == "" {
+			g.Closed, g.Since = "the breaker is open: "+b.Reason, b.Since
+			return g
+		}
+	}
+	if g.Closed == "" {
+		run.Closed = time.Time{}
+	} else if run.Closed.IsZero() {
+		run.Closed = now
+	}
+	g.Since = run.Closed
+	return g
+}
+
+// closed says why no call of a run may begin, whatever the breaker says.
+func (s *State) closed(now time.Time, run *Run) string {
+	switch planned, until, zone := plan(run.Limits.Plan, now); {
+	case run.Ended:
+		return "the run has ended"
+	case run.Paused != "":
+		return run.Paused
+	case s.Paused != "":
+		return s.Paused
+	case planned == 0:
+		text := "the timetable allows no calls"
+		if !until.IsZero() {
+			text += " until " + until.In(zone).Format("Mon 2006-01-02 15:04 MST")
+		}
+		return text
+	case now.Before(s.Health.NotBefore):
+		return "the target asks to wait until " + s.Health.NotBefore.UTC().Format("2006-01-02 15:04:05 MST")
+	}
+	return ""
+}
+
+// limit is the calls a second that people allow now; 0 = no limit.
+func (s *State) limit(now time.Time, run *Run) float64 {
+	limit := run.Limits.Rate
+	if planned, _, _ := plan(run.Limits.Plan, now); planned > 0 && !math.IsInf(planned, 1) && (limit == 0 || planned < limit) {
+		limit = planned
+	}
+	return limit
+}
+
+// allowed is what is left of the limit after what the target asked for; 0 = no limit.
+func (s *State) allowed(now time.Time, run *Run) float64 {
+	limit, share := s.limit(now, run), s.Health.Pace.share(now)
+	if share == 1 {
+		return limit
+	}
+	limit = cmp.Or(limit, s.Health.Full)
+	return max(limit*share, min(limit, slowest))
+}
+
+// slots is how many calls of a run may be in flight.
+func (s *State) slots(now time.Time, run *Run) int {
+	return max(1, int(float64(run.Limits.Workers)*s.Health.Crowd.share(now)))
+}
+
+func (s *State) learn(now time.Time, r Report) {
+	run := s.Runs[r.Run]
+	if run == nil {
+		run = &Run{}
+	}
+	full := cmp.Or(s.limit(now, run), s.Health.Full, s.rate(now))
+	allowed := cmp.Or(s.allowed(now, run), full)
+	s.note(s.Health.learn(r, run.Limits.Breaker, full, allowed, now, now.Add(-r.Ago))...)
+	second := now.Unix()
+	if n := len(s.Used); n > 0 && s.Used[n-1].Second == second {
+		s.Used[n-1].Calls += r.Calls
+	} else {
+		s.Used = append(s.Used, Used{second, r.Calls})
+	}
+	s.Used = slices.DeleteFunc(s.Used, func(u Used) bool { return u.Second <= second-11 })
+}
+
+// rate is the calls a second of the last ten seconds.
+func (s *State) rate(now time.Time) float64 {
+	calls, first := 0, now.Unix()
+	for _, u := range s.Used {
+		calls, first = calls+u.Calls, min(first, u.Second)
+	}
+	return max(slowest, float64(calls)/max(1, float64(now.Unix()-first)))
+}
+
+// Order changes what holds, and gives the moment from which on every call keeps to
+// it: the leases that were granted before have ended then.
+func (s *State) Order(now time.Time, o Order) (holds time.Time) {
+	if o.Revoke {
+		s.Revoke()
+	}
+	s.expire(now)
+	var changed *string
+	if o.Run == "" {
+		changed = &s.Paused
+	} else {
+		run := s.run(now, Need{Run: o.Run})
+		if o.Limits != nil {
+			run.Limits, run.Ordered = *o.Limits, true
+		}
+		run.Ended = run.Ended || o.End
+		changed = &run.Paused
+	}
+	if o.Pause != "" || o.Resume {
+		*changed = o.Pause
+	}
+	if text := cmp.Or(o.Pause, map[bool]string{true: "resumed"}[o.Resume]); text != "" {
+		s.note(Change{At: now, Kind: Ordered, Run: o.Run, Text: text})
+	}
+	holds = now
+	for _, w := range s.Workers {
+		if o.Run == "" || w.Slots[o.Run] > 0 || w.grants(o.Run) {
+			holds = later(holds, w.Until)
+		}
+	}
+	return holds
+}
+
+func (w *Worker) grants(run string) bool {
+	return slices.ContainsFunc(w.Answer.Grants, func(g Grant) bool { return g.Run == run && (g.State.Closed == "" || g.Probe) })
+}
+
+// Revoke ends the leases of all workers, where it is known that none of them is
+// alive: their engine has died with them.
+func (s *State) Revoke() {
+	clear(s.Workers)
+	s.Health.Breaker.Worker = ""
+}
+
+// remembered is how long the answer to the last request of a worker is kept, for one
+// that is repeated.
+const remembered = time.Minute
+
+// expire frees what ended leases held.
+func (s *State) expire(now time.Time) {
+	used := map[string]bool{}
+	for id, w := range s.Workers {
+		if !now.Before(w.Until) {
+			w.Slots, w.Wants = nil, nil
+		}
+		if now.Sub(w.Until) > remembered {
+			delete(s.Workers, id)
+			continue
+		}
+		used[w.Clock] = true
+	}
+	s.Schedule.keep(used)
+	maps.DeleteFunc(s.Runs, func(_ string, r *Run) bool { return !r.isOrdered() && now.Sub(r.Asked) > remembered })
+}
+
+func (r *Run) isOrdered() bool { return (r.Ordered || r.Paused != "") && !r.Ended }
+
+// IsIdle says that the limiter may end: no worker has asked for a minute, and nothing
+// is pending that must outlive it.
+func (s *State) IsIdle(now time.Time) bool {
+	s.expire(now)
+	return len(s.Workers) == 0 && len(s.Runs) == 0 && s.Paused == "" && !s.Health.pending(now)
+}
+
+// since returns the changes that a run has not been given, and gives them to it.
+func (s *State) since(run *Run) (changes []Change) {
+	for _, c := range s.Changes {
+		if c.Number > run.Told {
+			changes = append(changes, c)
+		}
+	}
+	run.Told = s.Changed
+	return changes
+}
+
+func (s *State) note(changes ...Change) {
+	for _, c := range changes {
+		s.Changed++
+		c.Number = s.Changed
+		s.Changes = append(s.Changes, c)
+	}
+	if n := len(s.Changes) - keptChanges; n > 0 {
+		s.Changes = slices.Delete(s.Changes, 0, n)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// plan reads a timetable. One that cannot be read allows nothing: it was checked
+// before it was ordered.
+func plan(text string, now time.Time) (perSecond float64, until time.Time, zone *time.Location) {
+	p, err := pace.ParsePlan(text, time.UTC)
+	if err != nil {
+		return 0, time.Time{}, time.UTC
+	}
+	perSecond, until = p.At(now)
+	return perSecond, until, p.Zone()
+}

@@ -1,0 +1,52 @@
+package limiter
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// View is how the limiter stands, for people.
+type View struct {
+	Used    float64      `json:"used"` // calls a second, of the last ten
+	Runs    []RunView    `json:"runs"`
+	Workers []WorkerView `json:"workers"`
+	Changes []Change     `json:"changes"`
+}
+
+// RunView is how the limiter stands for one run.
+type RunView struct {
+	Run   string `json:"run"`
+	InUse int    `json:"in_use"` // slots that workers hold
+	Gate
+}
+
+// WorkerView is what a worker holds.
+type WorkerView struct {
+	ID    string    `json:"id"`
+	Slots int       `json:"slots"`
+	Until time.Time `json:"until"` // when its lease has ended
+}
+
+// View gives how the limiter stands at a moment, in a fixed order.
+func (s *State) View(now time.Time) View {
+	v := View{Used: s.rate(now), Changes: s.Changes}
+	if len(s.Used) == 0 {
+		v.Used = 0
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Runs)) {
+		run := RunView{Run: id, Gate: s.gate(now, s.Runs[id])}
+		for _, w := range s.Workers {
+			run.InUse += w.Slots[id]
+		}
+		v.Runs = append(v.Runs, run)
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Workers)) {
+		w := WorkerView{ID: id, Until: s.Workers[id].Until}
+		for _, n := range s.Workers[id].Slots {
+			w.Slots += n
+		}
+		v.Workers = append(v.Workers, w)
+	}
+	return v
+}

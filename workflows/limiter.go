@@ -1,0 +1,242 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"durable-dataload/internal/figures"
+	"durable-dataload/internal/limiter"
+)
+
+// LimiterQueue is the task queue of limiters. Every process that works polls it,
+// whatever its own task queue is.
+const LimiterQueue = "durable-dataload-limiter"
+
+// The updates of a limiter. Their handlers never block.
+const (
+	UpdateLease = "lease" // takes a limiter.Request, gives a limiter.Answer
+	UpdateOrder = "order" // takes a limiter.Order, gives a LimiterOrdered
+)
+
+// QueryLimiter gives the limiter.State.
+const QueryLimiter = "state"
+
+// LimiterInput is what a run of a limiter begins with.
+type LimiterInput struct {
+	// Target is the host of the target and its tenant, for people.
+	Target string        `json:"target"`
+	State  limiter.State `json:"state,omitzero"`
+	// Before is the run that continued as this one: it is deleted, since its history
+	// tells nothing that State does not.
+	Before string `json:"before,omitempty"`
+}
+
+// LimiterOrdered says from when on an order holds for every call.
+type LimiterOrdered struct {
+	Holds time.Duration `json:"holds"` // from the moment of the order
+}
+
+const (
+	// leasesARun bounds a run's history: an update is five events.
+	leasesARun = 380
+	// limiterIdle is how often a limiter looks whether it may end.
+	limiterIdle = time.Minute
+	// detailsEvery is how often the page in the Web UI changes.
+	detailsEvery = 2 * time.Second
+)
+
+// LimiterWorkflow hands out permission to call a target, to all workers of all
+// migrations into it (see internal/limiter). It ends when no worker has asked for some
+// time and nothing is pending; the next request starts it again.
+func LimiterWorkflow(ctx workflow.Context, in LimiterInput) error {
+	l := &limiterRun{LimiterInput: in}
+	if err := l.listen(ctx); err != nil {
+		return err
+	}
+	l.forget(ctx)
+	for !l.shouldContinueAsNew(ctx) {
+		if ok, err := workflow.AwaitWithTimeout(ctx, limiterIdle, func() bool { return l.shouldContinueAsNew(ctx) }); err != nil {
+			return err
+		} else if !ok && l.State.IsIdle(workflow.Now(ctx)) {
+			return nil
+		}
+	}
+	l.Before = workflow.GetInfo(ctx).WorkflowExecution.RunID
+	return workflow.NewContinueAsNewError(ctx, LimiterWorkflow, l.LimiterInput)
+}
+
+type limiterRun struct {
+	LimiterInput
+	served int
+	shown  time.Time // when the page in the Web UI was changed
+}
+
+func (l *limiterRun) listen(ctx workflow.Context) error {
+	lease := func(ctx workflow.Context, r limiter.Request) (limiter.Answer, error) {
+		l.served++
+		answer := l.State.Ask(workflow.Now(ctx), r)
+		l.show(ctx, false)
+		return answer, nil
+	}
+	order := func(ctx workflow.Context, o limiter.Order) (LimiterOrdered, error) {
+		l.served++
+		now := workflow.Now(ctx)
+		holds := l.State.Order(now, o)
+		l.show(ctx, true)
+		return LimiterOrdered{Holds: holds.Sub(now)}, nil
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateLease, lease, workflow.UpdateHandlerOptions{Description: "Grant a worker start times and slots."}); err != nil {
+		return err
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateOrder, order, workflow.UpdateHandlerOptions{Description: "Change what holds for a run, or for all."}); err != nil {
+		return err
+	}
+	return workflow.SetQueryHandler(ctx, QueryLimiter, func() (limiter.State, error) { return l.State, nil })
+}
+
+func (l *limiterRun) shouldContinueAsNew(ctx workflow.Context) bool {
+	return l.served >= leasesARun || isHistoryLong(ctx)
+}
+
+// show tells on the page in the Web UI how the limiter stands.
+func (l *limiterRun) show(ctx workflow.Context, now bool) {
+	at := workflow.Now(ctx)
+	if !now && at.Sub(l.shown) < detailsEvery {
+		return
+	}
+	l.shown = at
+	workflow.SetCurrentDetails(ctx, l.details(at))
+}
+
+// details is in Markdown, as the Web UI shows it.
+func (l *limiterRun) details(now time.Time) string {
+	var b strings.Builder
+	v := l.State.View(now)
+	fmt.Fprintf(&b, "**Calls into %s**\n\n", l.Target)
+	fmt.Fprintf(&b, "%s a second, of the last ten seconds.\n\n", figures.Figure(v.Used))
+	for _, run := range v.Runs {
+		fmt.Fprintf(&b, "- %s: %s allowed, %d of %d slots in use", run.Run, perSecond(run.Allowed), run.InUse, run.Slots)
+		if run.Closed != "" {
+			fmt.Fprintf(&b, "; no calls since %s: %s", run.Since.UTC().Format(time.RFC3339), run.Closed)
+		}
+		b.WriteString("\n")
+	}
+	for _, w := range v.Workers {
+		fmt.Fprintf(&b, "- worker %s: %s\n", w.ID, figures.Count(w.Slots, "slot"))
+	}
+	if len(v.Changes) > 0 {
+		b.WriteString("\nLast changes:\n\n")
+	}
+	for _, c := range v.Changes {
+		fmt.Fprintf(&b, "- %s %s %s\n", c.At.UTC().Format(time.RFC3339), c.Kind, c.Text)
+	}
+	return b.String()
+}
+
+func perSecond(calls float64) string {
+	if calls == 0 {
+		return "any number"
+	}
+	return figures.Figure(calls) + "/s"
+}
+
+// forget deletes the run that continued as this one.
+func (l *limiterRun) forget(ctx workflow.Context) {
+	if l.Before == "" {
+		return
+	}
+	run := workflow.Execution{ID: workflow.GetInfo(ctx).WorkflowExecution.ID, RunID: l.Before}
+	l.Before = ""
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+			StartToCloseTimeout: 10 * time.Second, Summary: "delete the run before", RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 3},
+		})
+		if err := workflow.ExecuteActivity(ctx, deleteRun, run).Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("a closed run of the limiter was not deleted", "error", err)
+		}
+	})
+}
+
+// deleteRun is the name of the activity that deletes a closed run.
+const deleteRun = "DeleteRun"
+
+// NewLimiterWorker makes a worker for limiters.
+func NewLimiterWorker(c client.Client, namespace string) worker.Worker {
+	w := worker.New(c, LimiterQueue, worker.Options{
+		MaxConcurrentActivityTaskPollers: 1,
+		MaxConcurrentWorkflowTaskPollers: 2,
+		StickyScheduleToStartTimeout:     time.Second,
+	})
+	w.RegisterWorkflow(LimiterWorkflow)
+	w.RegisterActivityWithOptions(func(ctx context.Context, run workflow.Execution) error {
+		_, err := c.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
+			Namespace: namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: run.ID, RunId: run.RunID},
+		})
+		var gone *serviceerror.NotFound
+		if errors.As(err, &gone) {
+			return nil
+		}
+		return err
+	}, activity.RegisterOptions{Name: deleteRun})
+	return w
+}
+
+// LimiterClient takes requests to the limiter of a target, which it starts where none
+// runs.
+type LimiterClient struct {
+	Client client.Client
+	ID     string // of the workflow
+	Target string // for people
+}
+
+// Ask repeats a request until it is answered or ctx ends.
+func (l *LimiterClient) Ask(ctx context.Context, r limiter.Request) (answer limiter.Answer, err error) {
+	err = l.update(ctx, UpdateLease, fmt.Sprint(r.Worker, "-", r.Seq), r, &answer)
+	return answer, err
+}
+
+// Order changes what holds, and says from when on it does.
+func (l *LimiterClient) Order(ctx context.Context, id string, o limiter.Order) (ordered LimiterOrdered, err error) {
+	err = l.update(ctx, UpdateOrder, id, o, &ordered)
+	return ordered, err
+}
+
+func (l *LimiterClient) update(ctx context.Context, name, id string, arg, result any) error {
+	for {
+		h, err := l.Client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+			StartWorkflowOperation: l.Client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
+				ID: l.ID, TaskQueue: LimiterQueue, WorkflowTaskTimeout: TaskTimeout,
+				WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+				StaticSummary:            "calls into " + l.Target,
+			}, LimiterWorkflow, LimiterInput{Target: l.Target}),
+			UpdateOptions: client.UpdateWorkflowOptions{
+				UpdateID: id, WorkflowID: l.ID, UpdateName: name, Args: []any{arg}, WaitForStage: client.WorkflowUpdateStageCompleted,
+			},
+		})
+		if err == nil {
+			err = h.Get(ctx, result)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		// The run may just have ended or continued as a new one.
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
