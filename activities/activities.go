@@ -77,16 +77,20 @@ type Activities struct {
 	notices    *notify.Sender // nil: no notices
 	drain      chan struct{}
 	drained    sync.Once
-	firstProbe time.Duration // see pace.Config; 0 is its default
+	limiters   func(migration.Target) Limiter
 
-	mu   sync.Mutex
-	runs map[Run]*opening
+	mu      sync.Mutex
+	runs    map[Run]*opening
+	limited map[string]limited // by the host of the target
 }
 
 // New makes the activities of this process, for the runs in its state folders and work
-// URLs.
-func New(work []string, connect Connect, log *slog.Logger) *Activities {
-	return &Activities{work: work, connect: connect, log: log, observer: noObserver{}, drain: make(chan struct{}), runs: map[Run]*opening{}}
+// URLs. Its calls keep to the limiters of their targets.
+func New(work []string, connect Connect, limiters func(migration.Target) Limiter, log *slog.Logger) *Activities {
+	return &Activities{
+		work: work, connect: connect, limiters: limiters, log: log, observer: noObserver{}, drain: make(chan struct{}),
+		runs: map[Run]*opening{}, limited: map[string]limited{},
+	}
 }
 
 // OpenUndo sets the keys to encrypted previous values, for rollbacks. Call it before the
@@ -101,14 +105,17 @@ func (a *Activities) NotifyWith(s *notify.Sender) { a.notices = s }
 // in flight end, and their outcomes are written down.
 func (a *Activities) Drain() { a.drained.Do(func() { close(a.drain) }) }
 
-// Close releases the slots of this process for other workers. Call it when no activity
-// runs.
+// Close gives what this process has of the limiters back, for other workers. Call it when
+// no activity runs.
 func (a *Activities) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	for _, o := range a.openRuns() {
-		o.common().gate.Close(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.limited {
+		l.Close(ctx)
 	}
+	clear(a.limited)
 }
 
 // Types of the errors that the workflows tell apart.

@@ -68,7 +68,7 @@ func writeOnce[S any](folder migration.RunFolder, run string, finishedAt time.Ti
 }
 
 func (m *migrationRun) writeArtifacts(ctx context.Context, in ArtifactsInput, isFirst func() error) (summary migration.Summary, err error) {
-	if err := m.folder.Seal(m.run.ID); err != nil {
+	if err := m.seal(ctx); err != nil {
 		return summary, err
 	}
 	timeline := artifacts.NewTimeline(m.start.StartedAt, in.FinishedAt)

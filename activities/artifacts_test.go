@@ -12,6 +12,7 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
@@ -182,8 +183,14 @@ func TestAStopInRoundZeroAndTheRunThatResumes(t *testing.T) {
 	expect(t, "written again", again, stopped)
 	expect(t, "written again", r.outputs(), before)
 
-	// The suspended worker resumes: its run is over.
+	// The suspended worker resumes: its run is over. The limiter says so,
 	sends := r.sent()
+	if _, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 4)); !strings.Contains(fmt.Sprint(err), "the run is over") || r.isClaimed(ledger.Key{Batch: 4}) {
+		t.Errorf("a batch of a run that is over: %v, claimed %t; want it untouched", err, r.isClaimed(ledger.Key{Batch: 4}))
+	}
+	// and if it has forgotten that, the seal does.
+	r.limiter = new(gate.Local)
+	r.restart()
 	if got := r.load(0, 4); got.Unknown != 2 || r.sent() != sends {
 		t.Errorf("a batch of a run that is over: %+v, %d calls; want it unknown without one", got, r.sent()-sends)
 	}

@@ -10,8 +10,9 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/delta"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/limiter"
 )
 
 // caller makes the calls of one activity to the target: it waits for a start slot,
@@ -28,10 +29,13 @@ func (c *core) caller(batch int) *caller {
 
 // slot waits until a call may start at once. It fails if this process must not
 // begin anything new.
-func (c *caller) slot(ctx context.Context) (*pace.Turn, error) {
+func (c *caller) slot(ctx context.Context) (*gate.Slot, error) {
 	waiting, stopWaiting := c.activities.untilStopping(ctx)
 	defer stopWaiting()
 	slot, err := c.gate.Enter(waiting)
+	if errors.Is(err, gate.ErrEnded) {
+		return nil, runIsOver()
+	}
 	if err != nil {
 		if cause := context.Cause(waiting); cause != nil {
 			err = cause
@@ -39,7 +43,7 @@ func (c *caller) slot(ctx context.Context) (*pace.Turn, error) {
 		return nil, err
 	}
 	if err := c.activities.stopping(ctx); err != nil {
-		slot.Leave()
+		slot.Release()
 		return nil, err
 	}
 	return slot, nil
@@ -51,9 +55,23 @@ func (c *caller) slot(ctx context.Context) (*pace.Turn, error) {
 // The run was sealed before its claims were read, so either this check sees the
 // seal, or the seal saw this claim. If the gate closes in between, the wait for it
 // ends when this process stops.
-func (c *caller) withSlot(ctx context.Context, slot *pace.Turn) (calling context.Context, called func()) {
+func (c *caller) withSlot(ctx context.Context, slot *gate.Slot) (calling context.Context, called func()) {
 	waiting, called := c.activities.untilStopping(ctx)
-	return pace.WithTurn(context.WithoutCancel(ctx), waiting, slot, c.runOver), called
+	return gate.WithSlot(context.WithoutCancel(ctx), waiting, slot, c.runOver), called
+}
+
+// seal ends the run: nothing is sent for it any more. The limiter forgets what was
+// ordered for it; if it does not hear of the end, it does so by itself, later.
+func (c *core) seal(ctx context.Context) error {
+	if err := c.folder.Seal(c.run.ID); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	if _, err := c.limiter.Order(ctx, "end-"+c.run.ID, limiter.Order{Run: c.limitedRun(), End: true}); err != nil {
+		c.activities.log.Warn("the limiter was not told that the run has ended", "error", err.Error())
+	}
+	return nil
 }
 
 // errRunOver says that the artifacts of the run are written, or about to be.
@@ -72,10 +90,18 @@ func (c *core) runOver() error {
 // undecided stays undecided.
 func (c *core) notSealed() error {
 	err := c.runOver()
-	if errors.Is(err, errRunOver) {
-		return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
+	if isRunOver(err) {
+		return runIsOver()
 	}
 	return err
+}
+
+// isRunOver reports whether a call was not made because its run is over.
+func isRunOver(err error) bool { return errors.Is(err, errRunOver) || errors.Is(err, gate.ErrEnded) }
+
+// runIsOver is the error of an activity that has nothing more to do.
+func runIsOver() error {
+	return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
 }
 
 const (
@@ -109,13 +135,13 @@ func (c *caller) write(ctx context.Context, call func(context.Context) error) er
 		if err != nil {
 			return err
 		}
-		defer slot.Leave()
+		defer slot.Release()
 		calling, called := c.withSlot(ctx, slot)
 		defer called()
-		if err := call(calling); !errors.Is(err, errRunOver) {
+		if err := call(calling); !isRunOver(err) {
 			return err
 		}
-		return c.notSealed()
+		return runIsOver()
 	})
 }
 

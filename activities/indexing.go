@@ -8,10 +8,10 @@ import (
 
 	"go.temporal.io/sdk/activity"
 
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
 )
@@ -133,20 +133,13 @@ func (a *Activities) checkHeader(ctx context.Context, spec migration.Spec, folde
 // schema reads the target's schema, at the pace of its calls; nil if that fails. Only a
 // header without the key needs it.
 func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *identitycloud.Schema {
-	gate, err := pace.New(pace.Config{Starts: folder.StartTimes(spec.Target), Places: folder.Slots(), Settings: pace.Fixed(spec.RateLimit, 1)})
+	g := a.limiterOf(spec.Target).Gate(spec.ID, LimitsOf(spec.Limits), nil, nil)
+	target, err := a.connect(spec, func(cfg *identitycloud.Config) { cfg.BeforeCall, cfg.Judged = g.BeforeCall, judged(g) })
 	if err != nil {
 		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
 		return nil
 	}
-	defer gate.Close(context.WithoutCancel(ctx))
-	target, err := a.connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
-	})
-	if err != nil {
-		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
-		return nil
-	}
-	schema, err := target.EntityType(ctx)
+	schema, err := target.EntityType(gate.AtOnce(ctx))
 	if err != nil {
 		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
@@ -205,7 +206,7 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) 
 	var checked Checked
 	var application *temporal.ApplicationError
 	c := o.common()
-	err = c.target.Check(c.gate.AtOnce(ctx))
+	err = c.target.Check(gate.AtOnce(ctx))
 	if m, ok := o.(*migrationRun); ok && err == nil {
 		checked, err = m.checkKeys(ctx)
 	}
@@ -234,7 +235,7 @@ func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error)
 		return nil, err
 	}
 	c := o.common()
-	n, err := c.target.Count(c.gate.AtOnce(ctx))
+	n, err := c.target.Count(gate.AtOnce(ctx))
 	var api *identitycloud.APIError
 	if errors.As(err, &api) && api.IsPermission() {
 		return nil, nil

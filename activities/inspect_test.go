@@ -278,7 +278,7 @@ func TestWrongCredentialsAreRefused(t *testing.T) {
 	r := inspected(t, people(1))
 	r.acts = New(nil, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
 		return identitycloud.New(identitycloud.Config{BaseURL: spec.Target.URI, ClientID: "id", ClientSecret: "S3cr3t-never-shown"})
-	}, r.acts.log)
+	}, r.acts.limiters, r.acts.log)
 	err := r.check()
 	expectType(t, err, Refused, false, "client id")
 	if err != nil && strings.Contains(err.Error(), "S3cr3t") {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"durable-dataload/internal/dupkeys"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
@@ -63,7 +64,7 @@ func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 
 // readKeys asks the target for its schema.
 func (m *migrationRun) readKeys(ctx context.Context) (migration.Keys, error) {
-	schema, err := m.target.EntityType(m.gate.AtOnce(ctx))
+	schema, err := m.target.EntityType(gate.AtOnce(ctx))
 	switch {
 	case err == nil:
 		return migration.NewKeys(m.spec.PrimaryKey, schema), nil

@@ -8,7 +8,7 @@ import (
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/source"
 )
 
@@ -34,7 +34,7 @@ type BatchResult struct {
 	Errors map[string]int `json:"errors,omitempty"`
 	// Pace is the state of the gate when the batch was done, nil where it was what the
 	// options of the migration say.
-	Pace *pace.State `json:"pace,omitempty"`
+	Pace *limiter.Gate `json:"pace,omitempty"`
 }
 
 // LoadBatch loads one batch: read, encode, claim, one call, outcomes.
@@ -56,10 +56,10 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	beat.gate.Store(l.gate)
 	waiting, stopWaiting := a.untilStopping(ctx)
 	defer stopWaiting()
-	if err := l.prepared.Take(waiting, func() int { return 2 * l.gate.State().Places }); err != nil {
+	if err := l.prepared.take(waiting, func() int { return 2 * l.slots() }); err != nil {
 		return BatchResult{}, unbegun(ctx, err)
 	}
-	defer l.prepared.Leave()
+	defer l.prepared.leave()
 	if _, l.encoded, err = l.readInput(l.batch); err != nil {
 		return BatchResult{}, storageError(err)
 	}
@@ -71,7 +71,7 @@ func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult,
 	if err != nil {
 		return BatchResult{}, unbegun(ctx, err)
 	}
-	result.Pace = l.pace()
+	result.Pace = l.pace(ctx)
 	return result, nil
 }
 
@@ -187,7 +187,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	if err != nil {
 		return ledger.Outcomes{}, err
 	}
-	defer slot.Leave()
+	defer slot.Release()
 	if err := l.mayClaim(key); err != nil {
 		return ledger.Outcomes{}, err
 	}
@@ -200,7 +200,7 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	defer called()
 	answer := l.target.CreateBatch(calling, body)
 	l.activities.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
-	if errors.Is(answer.Err, errRunOver) {
+	if isRunOver(answer.Err) {
 		answer.Reason = errRunOver.Error()
 	}
 	outcomes := l.judge(positions, sent, answer)

@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,7 +14,6 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
@@ -375,19 +373,6 @@ func TestARecordOverTheLimitFailsAlone(t *testing.T) {
 // waiting puts every start slot far into the future.
 var waiting = withSpec(func(s *migration.Spec) { s.RateLimit = 0.001 })
 
-// holdsASlot says whether a caller has one of the slots for calls: what it
-// waits for now is its start time.
-func (r *rig) holdsASlot() bool {
-	for i := range r.spec.Workers {
-		lock, err := durablefs.TryLock(store.Join(r.run.Folder.Slots(), fmt.Sprintf("place-%d", i)))
-		lock.Unlock()
-		if errors.Is(err, durablefs.ErrLocked) {
-			return true
-		}
-	}
-	return false
-}
-
 func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 	cases := map[string]func(r *rig) (stop chan struct{}, end func()){
 		"drained before": func(r *rig) (chan struct{}, func()) { r.acts.Drain(); r.acts.Drain(); return nil, func() {} },
@@ -418,7 +403,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 				failed <- err
 			}()
 			if strings.Contains(name, "waits") {
-				eventually(t, "the batch waits", r.holdsASlot)
+				eventually(t, "the batch waits", func() bool { return r.gate().State().Slots > 0 })
 			}
 			end()
 			select {
@@ -462,7 +447,7 @@ func TestACancelledBatchIsNotSent(t *testing.T) {
 		_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, nil, r.acts.LoadBatch, r.batch(0, 2))
 		failed <- err
 	}()
-	eventually(t, "the batch waits", r.holdsASlot)
+	eventually(t, "the batch waits", func() bool { return r.gate().State().Slots > 0 })
 	cancel()
 	select {
 	case err := <-failed:

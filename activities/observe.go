@@ -9,8 +9,8 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // Observer receives what this process does, for metrics and traces: names of hosts,
@@ -150,20 +150,14 @@ func (l *lost) forget(batch int, b lostBatch) {
 
 // Statuses visits the runs that this process has worked for and that are not over: their
 // status, and the state of their gates. A run that cannot be read is left out.
-func (a *Activities) Statuses(visit func(migration.RunStatus, pace.State)) {
+func (a *Activities) Statuses(visit func(migration.RunStatus, limiter.Gate)) {
 	for _, o := range a.openRuns() {
 		c := o.common()
 		if sealed, err := c.folder.Sealed(c.run.ID); err != nil || sealed {
 			continue
 		}
-		s := migration.RunStatus{Target: c.spec.Target.Host()}
-		if _, ok := o.(*rollbackRun); !ok { // which operators cannot pause
-			control, err := c.folder.Control(c.run.ID, c.spec)
-			if err != nil {
-				continue
-			}
-			s.Paused = control.Paused
-		}
+		gate := c.gate.State()
+		s := migration.RunStatus{Target: c.spec.Target.Host(), Paused: gate.Paused}
 		if m, ok := o.(*migrationRun); ok {
 			var err error
 			if s.Round, err = m.of.LastRound(); err != nil {
@@ -174,6 +168,6 @@ func (a *Activities) Statuses(visit func(migration.RunStatus, pace.State)) {
 				return err == nil
 			})
 		}
-		visit(s, c.gate.State())
+		visit(s, gate)
 	}
 }

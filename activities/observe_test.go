@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"io"
@@ -22,7 +23,7 @@ import (
 
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/telemetry"
 )
 
@@ -88,19 +89,23 @@ func TestMetricsAreWhatTheLedgerSays(t *testing.T) {
 		`dataload_records_unknown{@} 4`,
 	)
 	var since time.Time
-	r.acts.Statuses(func(s migration.RunStatus, _ pace.State) { since = s.UnknownSince })
+	r.acts.Statuses(func(s migration.RunStatus, _ limiter.Gate) { since = s.UnknownSince })
 	if claim, err := r.ledger().ClaimOf(t.Context(), ledger.Key{Batch: 2}); err != nil || !since.Equal(claim.At) {
 		t.Errorf("the oldest unknown record is so since %v, want the time of its claim, %v (%v)", since, claim.At, err)
 	}
 
-	noError(t, r.run.Folder.SaveControl(r.run.ID, migration.Control{Paused: true, Limits: migration.Limits{Workers: 4}}))
+	r.order(limiter.Order{Number: 1, Pause: "paused"})
+	waiting, leave := context.WithCancel(t.Context())
+	go func() { _, _ = r.gate().Enter(waiting) }()
+	eventually(t, "a call waits", func() bool { return r.gate().State().Paused })
+	leave()
 	r.retryFile(1)
 	expectMetrics(r, scrape(r, m), `dataload_paused{@} 1`, `dataload_round{@} 1`, `dataload_records_unknown{@} 4`)
 
 	// Another process loads the retry round: this one sees it nevertheless.
 	mine := r.acts
 	r.restart()
-	noError(t, r.run.Folder.SaveControl(r.run.ID, migration.Control{Limits: migration.Limits{Workers: 4}}))
+	r.order(limiter.Order{Number: 2, Resume: true})
 	r.loadAll(1)
 	theirs := r.acts
 	r.acts = mine

@@ -1,9 +1,9 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,100 +12,107 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
-// newGate makes the gate of a run: operators set its limits, its probe is Target.Check,
-// and its changes of the pace are events of the migration.
-func (c *core) newGate() (*pace.Gate, error) {
-	set := &control{run: c.run, spec: c.spec}
-	return pace.New(pace.Config{
-		Starts: c.folder.StartTimes(c.spec.Target), Places: c.folder.Slots(), Settings: set.settings,
-		Probe:      func(ctx context.Context) error { return probed(c.target.Check(ctx)) },
-		FirstProbe: c.activities.firstProbe,
-		Happened: func(e pace.Event) {
-			if err := c.folder.AppendEvent(event(e)); err != nil {
+// Limiter is the limiter of one target: it grants the leases of a gate.Client, and takes
+// orders, which a repeated id names.
+type Limiter interface {
+	gate.Asker
+	// Order says how long it takes until every call keeps to the order.
+	Order(ctx context.Context, id string, o limiter.Order) (holds time.Duration, err error)
+}
+
+// limited is the limiter of a target, and this process as one of its workers.
+type limited struct {
+	Limiter
+	*gate.Client
+}
+
+// limiterOf is the limiter of a target.
+func (a *Activities) limiterOf(t migration.Target) limited {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l, ok := a.limited[t.Host()]
+	if !ok {
+		limiter := a.limiters(t)
+		l = limited{limiter, gate.NewClient(limiter, gate.MachineClock(), config.WorkerIdentity())}
+		a.limited[t.Host()] = l
+	}
+	return l
+}
+
+// limitedRun names a run at the limiter of its target.
+func (c *core) limitedRun() string { return c.spec.ID + "/" + c.run.ID }
+
+// newGate makes the gate of a run: its probe is Target.Check, and the limiter's changes
+// of the pace are events of the migration.
+func (c *core) newGate() *gate.Gate {
+	return c.limiter.Gate(c.limitedRun(), LimitsOf(c.spec.Limits),
+		func(ctx context.Context) error { return probed(c.target.Check(ctx)) },
+		func(change limiter.Change) {
+			e, ok := event(change)
+			if !ok {
+				return
+			}
+			if err := c.folder.AppendEvent(e); err != nil {
 				c.activities.log.Warn("an event was not written down", "error", err.Error())
 			}
-		},
-	})
+		})
+}
+
+// LimitsOf are the limits of a run as its limiter takes them.
+func LimitsOf(l migration.Limits) limiter.Limits {
+	return limiter.Limits{Rate: l.RateLimit, Plan: l.RatePlan, Workers: l.Workers, Breaker: l.Breaker}
 }
 
 // probed marks the errors of a probe that do not pass by themselves.
 func probed(err error) error {
 	for _, fault := range []error{identitycloud.ErrCredentials, identitycloud.ErrEntityType, identitycloud.ErrTLS, identitycloud.ErrNotIdentityCloud} {
 		if errors.Is(err, fault) {
-			return pace.NewFault(err)
+			return gate.NewFault(err)
 		}
 	}
 	return err
 }
 
-// control is the control of a run as it was last read.
-type control struct {
-	run  Run
-	spec migration.Spec
-
-	mu   sync.Mutex
-	set  migration.Control
-	read bool
-	last pace.Settings
-}
-
-// settings are what operators have set, or the options.
-func (c *control) settings() (pace.Settings, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set, err := c.run.Folder.Control(c.run.ID, c.spec)
-	if err != nil {
-		return c.last, err
-	}
-	if c.read && set == c.set {
-		return c.last, nil
-	}
-	plan := c.last.Plan
-	if !c.read || set.RatePlan != plan.String() {
-		if plan, err = pace.ParsePlan(set.RatePlan, nil); err != nil {
-			return c.last, fmt.Errorf("the timetable of the pace: %w", err)
+// event is the record of a change of the pace in the migration's folder. What operators
+// order for the run its workflow writes down.
+func event(c limiter.Change) (e migration.Event, ok bool) {
+	e = migration.Event{At: c.At, Text: c.Text}
+	switch c.Kind {
+	case limiter.Slowed:
+		e.Kind, e.New = migration.EventSlowed, limiter.PerSecond(c.Allowed)
+	case limiter.Restored:
+		e.Kind = migration.EventRestored
+	case limiter.Opened:
+		e.Kind = migration.EventOpened
+	case limiter.Closed:
+		e.Kind = migration.EventClosed
+	case limiter.Ordered:
+		e = migration.Event{At: c.At, Kind: migration.EventChanged, Who: c.By, Name: "paused", Old: "no", New: "yes", Reason: c.Reason}
+		if c.Text != "paused" {
+			e.Old, e.New = e.New, e.Old
 		}
 	}
-	c.set, c.read = set, true
-	c.last = pace.Settings{Rate: set.RateLimit, Plan: plan, Places: set.Workers, Breaker: set.Breaker, Paused: set.Paused, PausedText: "paused " + set.PausedText}
-	return c.last, nil
-}
-
-// event is the record of a change of the pace in the migration's folder.
-func event(e pace.Event) migration.Event {
-	kept := migration.Event{At: time.Now(), Text: e.Text}
-	switch e.Kind {
-	case pace.Slowed:
-		kept.Kind, kept.New = migration.EventSlowed, pace.PerSecond(e.Allowed)
-	case pace.Restored:
-		kept.Kind = migration.EventRestored
-	case pace.Opened:
-		kept.Kind = migration.EventOpened
-	case pace.Closed:
-		kept.Kind = migration.EventClosed
-	}
-	return kept
+	return e, c.Run == ""
 }
 
 // judged reports the result of a call to the gate.
-func (a *Activities) judged(gate *pace.Gate) func(context.Context, string, identitycloud.Answer) {
+func judged(g *gate.Gate) func(context.Context, string, identitycloud.Answer) {
 	return func(ctx context.Context, endpoint string, answer identitycloud.Answer) {
-		if answer.Verdict == identitycloud.NotSent {
-			return
-		}
-		if err := gate.Ended(ctx, outcome(endpoint, answer)); err != nil {
-			a.log.Warn("the result of a call could not be reported to the pace", "error", err.Error())
+		if answer.Verdict != identitycloud.NotSent {
+			g.Ended(ctx, outcome(endpoint, answer))
 		}
 	}
 }
 
-func outcome(endpoint string, answer identitycloud.Answer) pace.Outcome {
-	o := pace.Outcome{Sent: answer.Sent, Ended: answer.Received, Reason: answer.Reason, RetryAfter: answer.RetryAfter}
+func outcome(endpoint string, answer identitycloud.Answer) gate.Report {
+	o := gate.Report{Ago: time.Since(answer.Sent), Reason: answer.Reason, RetryAfter: answer.RetryAfter}
 	var api *identitycloud.APIError
 	isAPI := errors.As(answer.Err, &api)
 	// A permission error means that the target is healthy; except for a bulkCreate,
@@ -141,15 +148,15 @@ func unknownRecords(answer identitycloud.Answer) (unknown int, reason string) {
 // its state is in the heartbeat's details: a timeout in such a wait is not the batch's
 // fault.
 type pulse struct {
-	gate atomic.Pointer[pace.Gate]
+	gate atomic.Pointer[gate.Gate]
 	stop func()
 }
 
 func newPulse(ctx context.Context) *pulse {
 	p := &pulse{}
 	p.stop = beat(ctx, func() {
-		if gate := p.gate.Load(); gate != nil {
-			if state := gate.State(); state.Closed != "" {
+		if g := p.gate.Load(); g != nil {
+			if state := g.State(); state.Closed != "" {
 				activity.RecordHeartbeat(ctx, state)
 				return
 			}
@@ -165,7 +172,7 @@ func Waited(err error) bool {
 	if !errors.As(err, &timeout) || !timeout.HasLastHeartbeatDetails() {
 		return false
 	}
-	var state pace.State
+	var state limiter.Gate
 	return timeout.LastHeartbeatDetails(&state) == nil && state.Closed != ""
 }
 
@@ -196,11 +203,57 @@ func isUnheard(ctx context.Context) bool {
 	return cause != nil && !errors.Is(cause, context.Canceled) && !errors.As(cause, &cancelled) && !errors.Is(cause, errNotSent)
 }
 
-// pace is the state of the gate, nil where it is what the options say.
-func (c *core) pace() *pace.State {
+// pace is the state of the gate, which knows what the calls before came to; nil where it is
+// what the options say.
+func (c *core) pace(ctx context.Context) *limiter.Gate {
+	c.gate.Flush(ctx)
 	state := c.gate.State()
-	if state == (pace.State{Limit: c.spec.RateLimit, Allowed: c.spec.RateLimit, Places: c.spec.Workers}) {
+	if state == (limiter.Gate{Limit: c.spec.RateLimit, Allowed: c.spec.RateLimit, Slots: c.spec.Workers}) {
 		return nil
 	}
 	return &state
+}
+
+// slots is how many calls may be in flight, over all workers.
+func (c *core) slots() int { return cmp.Or(c.gate.State().Slots, c.spec.Workers) }
+
+// room bounds how many batches are in memory, encoded: those in flight and as many that
+// wait for a slot.
+type room struct {
+	mu    sync.Mutex
+	taken int
+	freed chan struct{} // closed when one was given back
+}
+
+// take waits until fewer than most are taken; most may change at any time.
+func (r *room) take(ctx context.Context, most func() int) error {
+	for {
+		r.mu.Lock()
+		if r.taken < max(most(), 1) {
+			r.taken++
+			r.mu.Unlock()
+			return nil
+		}
+		if r.freed == nil {
+			r.freed = make(chan struct{})
+		}
+		freed := r.freed
+		r.mu.Unlock()
+		select {
+		case <-freed:
+		case <-time.After(time.Second): // an operator has set more
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (r *room) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken--
+	if r.freed != nil {
+		close(r.freed)
+		r.freed = nil
+	}
 }

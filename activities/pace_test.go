@@ -19,10 +19,11 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // front is a proxy of the sandbox that can answer instead of it.
@@ -58,7 +59,6 @@ func behind(t *testing.T, input string, options ...option) (*rig, *front) {
 	}))
 	t.Cleanup(server.Close)
 	r.spec.Target.URI = server.URL
-	r.acts.firstProbe = 20 * time.Millisecond
 	r.inspect()
 	return r, f
 }
@@ -117,10 +117,18 @@ func (r *rig) loadsAll(batches int) (done <-chan struct{}) {
 }
 
 // gate is that of the run.
-func (r *rig) gate() *pace.Gate {
+func (r *rig) gate() *gate.Gate {
 	r.t.Helper()
 	o := r.opened()
 	return o.gate
+}
+
+// order orders something of the run's limiter, as Steer does.
+func (r *rig) order(o limiter.Order) {
+	r.t.Helper()
+	o.Run = r.opened().limitedRun()
+	_, err := r.limiter.Order(r.t.Context(), "", o)
+	noError(r.t, err)
 }
 
 // events are those after the beginning.
@@ -146,13 +154,13 @@ func TestAnOutageCostsTheCallsInFlightAndNotTheFile(t *testing.T) {
 		most   int    // batches that it may cost
 		closed string // says why
 	}{
-		"down":              {says(502, "<html>Bad Gateway</html>"), row, "http 502, 3 calls in a row"},
+		"down":              {says(502, "<html>Bad Gateway</html>"), row, "http 502, "},
 		"hangs up":          {func(w http.ResponseWriter, _ string) bool { panic(http.ErrAbortHandler) }, row, "calls in a row"},
 		"credentials":       {says(200, revoked), workers, "the API does not accept the client id and secret"},
 		"HTTP 401":          {says(401, ""), workers, "the API does not accept the client id and secret"},
 		"entity type":       {says(200, `{"stat":"error","code":222}`), workers, "the entity type does not exist"},
 		"another address":   {says(404, "nothing here"), workers, "the server is not the Entity API"},
-		"the front forbids": {says(403, "no"), row, "http 403, 3 calls in a row"},
+		"the front forbids": {says(403, "no"), row, "http 403, "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -171,7 +179,7 @@ func TestAnOutageCostsTheCallsInFlightAndNotTheFile(t *testing.T) {
 			}
 			probes := f.count("entity.count")
 			calls := f.count("entity.bulkCreate")
-			eventually(t, "some probes", func() bool { return f.count("entity.count") >= probes+3 })
+			eventually(t, "some probes", func() bool { return f.count("entity.count") >= probes+2 })
 			if late := f.count("entity.bulkCreate") - calls; late > workers {
 				t.Errorf("%d calls while the breaker is open, want none but those in flight", late)
 			}
@@ -196,7 +204,7 @@ func TestAProbeThatIsAnsweredLetsOneBatchThrough(t *testing.T) {
 		return endpoint == "entity.bulkCreate" && down(w, endpoint)
 	})
 	done := r.loadsAll(batches)
-	eventually(t, "some probes", func() bool { return f.count("entity.count") >= 4 })
+	eventually(t, "some probes", func() bool { return f.count("entity.count") >= 2 })
 	if calls, probes := f.count("entity.bulkCreate"), f.count("entity.count"); calls > 3+workers-1+probes {
 		t.Errorf("%d calls and %d probes; want one call for each, besides those that opened the breaker", calls, probes)
 	}
@@ -241,13 +249,8 @@ func TestRetryAfterIsKeptByAll(t *testing.T) {
 func TestBatchesThatHaveBegunObeyOperators(t *testing.T) {
 	t.Parallel()
 	r := inspected(t, people(8), batchSize(2))
-	control := migration.Control{Limits: r.spec.Limits}
-	set := func(change func(*migration.Control)) {
-		t.Helper()
-		change(&control)
-		noError(t, r.run.Folder.SaveControl(r.run.ID, control))
-	}
-	set(func(c *migration.Control) { c.Paused, c.PausedText = true, "by anna: lunch" })
+	limits := LimitsOf(r.spec.Limits)
+	r.order(limiter.Order{Number: 1, Limits: &limits, Pause: "paused by anna: lunch"})
 	done := r.loadsAll(3)
 	eventually(t, "the gate is closed", func() bool { return r.gate().State().Closed == "paused by anna: lunch" })
 	select {
@@ -267,25 +270,16 @@ func TestBatchesThatHaveBegunObeyOperators(t *testing.T) {
 		t.Errorf("a worker that stops in a pause: %v, claimed %v; want the batch back", err, r.isClaimed(ledger.Key{Batch: 4}))
 	}
 
-	set(func(c *migration.Control) {
-		c.Paused, c.RateLimit, c.Workers, c.RatePlan = false, 100, 7, "zone UTC; daily 50/s"
-	})
+	r.order(limiter.Order{Number: 2, Limits: &limiter.Limits{Rate: 100, Workers: 7, Plan: "zone UTC; daily 50/s"}, Resume: true})
+	r.order(limiter.Order{Number: 1, Limits: &limits, Pause: "an order that comes late"})
 	<-done
 	if r.loaded.Created != 6 {
 		t.Errorf("%+v, want 6 created", r.loaded)
 	}
 	got := r.load(0, 4)
-	if got.Pace == nil || got.Pace.Limit != 50 || got.Pace.Places != 7 {
+	if got.Pace == nil || got.Pace.Limit != 50 || got.Pace.Slots != 7 {
 		t.Errorf("%+v, want 50 calls a second and 7 slots", got.Pace)
 	}
-
-	// A file that cannot be read keeps the limits.
-	control.RatePlan = "never"
-	set(func(c *migration.Control) { c.RateLimit = 1000 })
-	eventually(t, "the file is seen", func() bool {
-		o, err := r.acts.migration(r.run)
-		return err == nil && o.gate.State().Limit == 50
-	})
 }
 
 func TestUpdatesWaitForCredentialsAndResume(t *testing.T) {
@@ -324,7 +318,7 @@ func TestAStartWithWrongCredentialsIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("%+v, want the gate open: nothing was lost", s)
 	}
 	// Nor does the begin or the end of a migration wait for an open breaker.
-	noError(t, r.gate().Ended(t.Context(), pace.Outcome{Fault: "it is down"}))
+	r.gate().Ended(t.Context(), gate.Report{Fault: "it is down"})
 	if _, err := run[any](r, worker.Options{}, nil, r.acts.CheckTarget, r.run); err == nil {
 		t.Error("CheckTarget passes, want what the target says")
 	}

@@ -173,6 +173,8 @@ type ForecastInput struct {
 	Run `json:"run"`
 	// Loaded is how many batches were loaded, from the first on.
 	Loaded int `json:"loaded"`
+	// Limits are those that hold from now on.
+	Limits migration.Limits `json:"limits"`
 }
 
 // Forecast is how long the rest of a round takes, by the calls that were made.
@@ -210,8 +212,7 @@ func (m *migrationRun) forecast(ctx context.Context, in ForecastInput) (f Foreca
 	}
 	slices.Sort(took)
 	f.Median, f.Longest = took[len(took)/2], took[len(took)-1]
-	set := m.gate.State()
-	limits := migration.Limits{RateLimit: set.Limit, Workers: set.Places}
-	f.Takes = limits.Time(int64(f.Left), f.Median)
+	in.Limits.RateLimit = LimitsOf(in.Limits).At(time.Now())
+	f.Takes = in.Limits.Time(int64(f.Left), f.Median)
 	return f, nil
 }

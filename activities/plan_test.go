@@ -160,14 +160,13 @@ func TestARetryRoundSendsWhatIsUnknownOnly(t *testing.T) {
 
 func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 	for name, tc := range map[string]struct {
-		control migration.Control
-		want    time.Duration // for the 7 batches that are left, 3 s each
+		limits migration.Limits
+		want   time.Duration // for the 7 batches that are left, 3 s each
 	}{
-		"the rate limits":         {migration.Control{Limits: migration.Limits{RateLimit: 0.5, Workers: 10}}, 14 * time.Second},
-		"the time of calls does":  {migration.Control{Limits: migration.Limits{RateLimit: 100, Workers: 2}}, 10500 * time.Millisecond},
-		"without any rate limit":  {migration.Control{Limits: migration.Limits{Workers: 1}}, 21 * time.Second},
-		"the timetable limits":    {migration.Control{Limits: migration.Limits{RateLimit: 4, RatePlan: "else 0.5/s", Workers: 10}}, 14 * time.Second},
-		"what operators set does": {migration.Control{Limits: migration.Limits{RateLimit: 1, Workers: 10}}, 7 * time.Second},
+		"the rate limits":         {migration.Limits{RateLimit: 0.5, Workers: 10}, 14 * time.Second},
+		"the time of calls does":  {migration.Limits{RateLimit: 100, Workers: 2}, 10500 * time.Millisecond},
+		"without any rate limit":  {migration.Limits{Workers: 1}, 21 * time.Second},
+		"the timetable limits":    {migration.Limits{RateLimit: 4, RatePlan: "else 0.5/s", Workers: 10}, 14 * time.Second},
 	} {
 		r := inspected(t, people(40)) // 10 batches
 		for i, took := range []time.Duration{9 * time.Second, time.Second, 3 * time.Second} {
@@ -179,8 +178,7 @@ func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 			settled.At, settled.Took = now, took
 			r.decide(ledger.Key{Batch: i + 1}, settled)
 		}
-		noError(t, r.run.Folder.SaveControl(r.run.ID, tc.control))
-		got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 3})
+		got := must[Forecast](r, r.acts.Forecast, ForecastInput{Run: r.run, Loaded: 3, Limits: tc.limits})
 		if want := (Forecast{Calls: 3, Median: 3 * time.Second, Longest: 9 * time.Second, Left: 7, Takes: tc.want}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}

@@ -22,6 +22,7 @@ import (
 	_ "gocloud.dev/blob/memblob"
 
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
@@ -45,7 +46,8 @@ type rig struct {
 	spec    migration.Spec
 	run     Run
 	sandbox *sandbox.Server
-	state   string // folder of the sandbox
+	limiter *gate.Local // of all processes
+	state   string      // folder of the sandbox
 
 	mu    sync.Mutex
 	sends int // calls that LoadBatch made, lost and too large ones too
@@ -100,7 +102,7 @@ func batchSize(n int) option { return withSpec(func(s *migration.Spec) { s.Batch
 func newRig(t *testing.T, input string, options ...option) *rig {
 	t.Helper()
 	dir := workPlace(t)
-	r := &rig{t: t, state: filepath.Join(t.TempDir(), "sandbox")}
+	r := &rig{t: t, state: filepath.Join(t.TempDir(), "sandbox"), limiter: new(gate.Local)}
 	r.spec = migration.Spec{
 		ID: "migration-users.csv-key", DataFile: store.Join(dir, "users.csv"), OutputDir: store.Join(dir, "out"),
 		Target:    migration.Target{EntityType: "user", Auth: config.AuthBasic},
@@ -155,10 +157,12 @@ func inspected(t *testing.T, input string, options ...option) *rig {
 
 // restart is a new process with the same folders.
 func (r *rig) restart() {
-	r.acts = New([]string{r.spec.Folder.Work()}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
+	acts := New([]string{r.spec.Folder.Work()}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
 		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
 		return target{c, r}, err
-	}, slog.New(slog.DiscardHandler))
+	}, func(migration.Target) Limiter { return r.limiter }, slog.New(slog.DiscardHandler))
+	r.acts = acts
+	r.t.Cleanup(acts.Close)
 }
 
 func digestOf(t *testing.T, path string) string {

@@ -160,7 +160,7 @@ func (a *Activities) WriteRollback(ctx context.Context, in RollbackArtifactsInpu
 }
 
 func (o *rollbackRun) writeRollback(ctx context.Context, in RollbackArtifactsInput, isFirst func() error) (migration.RollbackSummary, error) {
-	if err := o.folder.Seal(o.run.ID); err != nil {
+	if err := o.seal(ctx); err != nil {
 		return migration.RollbackSummary{}, err
 	}
 	summary := migration.RollbackSummary{

@@ -8,10 +8,10 @@ import (
 
 	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
@@ -33,7 +33,8 @@ type core struct {
 	folder     migration.RunFolder
 	spec       migration.Spec
 	start      migration.Start
-	gate       *pace.Gate
+	limiter    limited
+	gate       *gate.Gate
 	target     Target
 	clock      evidence.DateClock
 
@@ -43,14 +44,12 @@ type core struct {
 
 // openCore opens the part of a run that makes calls.
 func (a *Activities) openCore(run Run, spec migration.Spec, start migration.Start) (_ *core, err error) {
-	c := &core{activities: a, run: run, folder: run.Folder, spec: spec, start: start}
-	if c.gate, err = c.newGate(); err != nil {
-		return nil, err
-	}
+	c := &core{activities: a, run: run, folder: run.Folder, spec: spec, start: start, limiter: a.limiterOf(spec.Target)}
+	c.gate = c.newGate()
 	c.target, err = a.connect(spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = c.observed(c.gate.BeforeCall)
 		cfg.Answered = c.clock.Saw
-		cfg.Judged = a.judged(c.gate)
+		cfg.Judged = judged(c.gate)
 	})
 	return c, err
 }
@@ -64,9 +63,7 @@ type migrationRun struct {
 	lost          lost
 	failures      failures
 	duplicateKeys *dupkeys.List // of a delta migration, else nil
-	// prepared bounds the batches that are in memory, encoded: those in flight and as
-	// many that wait for a slot.
-	prepared *pace.Seats
+	prepared      room
 
 	listing sync.Mutex
 	lists   map[int]*roundList // of retry rounds, as they are needed
@@ -79,7 +76,7 @@ func (a *Activities) openMigration(run Run) (_ *migrationRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &migrationRun{prepared: pace.NewSeats()}
+	m := &migrationRun{}
 	defer func() {
 		if err != nil {
 			m.close()

@@ -3,58 +3,70 @@ package activities
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 )
 
 // SteerInput is what operators have changed.
 type SteerInput struct {
 	Run `json:"run"`
-	// Control is in force from now on, unless it is null.
-	Control *migration.Control `json:"control,omitempty"`
+	// Order, unless it is null, is in force from now on.
+	Order *limiter.Order `json:"order,omitempty"`
 	// Events are written down.
 	Events []migration.Event `json:"events,omitempty"`
 	// Approved says that the canary was approved.
 	Approved bool `json:"approved,omitempty"`
 }
 
-// Steer publishes what operators have changed to all workers, and writes it down. Once it
-// has returned, no call begins that the control forbids: each call checks it last of all.
-// Exceptions are calls that were past that check at that moment, or could not make it
-// because a bucket did not answer, and those of CheckTarget and CountEntities, which do not
-// wait at a closed gate.
-//
-// It heartbeats, so that no second attempt begins while this one waits for a slow bucket:
-// a late write of the first one would override later orders.
-func (a *Activities) Steer(ctx context.Context, in SteerInput) error {
-	ctx, done := restartable(ctx)
-	defer done()
-	return ended(ctx, in.steer(ctx))
+// Steered says from when on every call keeps to an order.
+type Steered struct {
+	Holds time.Duration `json:"holds"` // counted from the end of the activity, or before
 }
 
-func (in SteerInput) steer(ctx context.Context) error {
+// Steer writes what operators have changed down, and orders it of the limiter. Once Holds
+// has passed, no call begins on any worker that the order forbids. Exceptions are those of
+// CheckTarget and CountEntities, which do not wait at a closed gate.
+//
+// It heartbeats, so that no second attempt begins while this one waits.
+func (a *Activities) Steer(ctx context.Context, in SteerInput) (Steered, error) {
+	ctx, done := restartable(ctx)
+	defer done()
+	steered, err := a.steer(ctx, in)
+	return steered, ended(ctx, err)
+}
+
+func (a *Activities) steer(ctx context.Context, in SteerInput) (s Steered, err error) {
 	folder := in.Run.Folder.Migration()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return s, context.Cause(ctx)
 	}
-	if in.Control != nil {
-		if err := folder.SaveControl(in.Run.ID, *in.Control); err != nil {
-			return err
+	o, err := a.open(in.Run)
+	if err != nil {
+		return s, err
+	}
+	c := o.common()
+	if in.Order != nil {
+		in.Order.Run = c.limitedRun()
+		if s.Holds, err = c.limiter.Order(ctx, fmt.Sprintf("%s-%d", c.run.ID, in.Order.Number), *in.Order); err != nil {
+			return s, err
 		}
 	}
 	if in.Approved {
 		if err := folder.Approve(); err != nil {
-			return err
+			return s, err
 		}
 	}
 	for _, e := range in.Events {
 		if err := folder.AppendEvent(e); err != nil {
-			return err
+			return s, err
 		}
 	}
-	return nil
+	return s, nil
 }
 
 // FailLimit is how many records of a load may fail.

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,54 +14,55 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
 
-func TestSteerWritesDownWhatOperatorsChange(t *testing.T) {
+func TestSteerOrdersAndWritesDownWhatOperatorsChange(t *testing.T) {
 	r := inspected(t, people(4))
 	folder := r.spec.Folder
-	before, err := folder.Control(r.run.ID, r.spec)
-	if err != nil || before != (migration.Control{Limits: r.spec.Limits}) {
-		t.Errorf("before: %+v, %v; want what the options say", before, err)
-	}
-	want := migration.Control{Paused: true, PausedText: "by anna", Limits: migration.Limits{RateLimit: 8, Workers: 2, Breaker: 5}}
-	in := SteerInput{Run: r.run, Control: &want, Events: []migration.Event{
+	limits := limiter.Limits{Rate: 8, Workers: 2, Breaker: 5}
+	in := SteerInput{Run: r.run, Order: &limiter.Order{Number: 1, Limits: &limits, Pause: "paused by anna", By: "anna"}, Events: []migration.Event{
 		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "rate", Old: "4", New: "8"},
 		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "paused", Old: "no", New: "yes"},
 	}, Approved: true}
 	for range 2 { // an activity may be run again
-		must[struct{}](r, r.acts.Steer, in)
+		must[Steered](r, r.acts.Steer, in)
 	}
-	if got, err := folder.Control(r.run.ID, r.spec); err != nil || got != want {
-		t.Errorf("control %+v, %v; want %+v", got, err, want)
+	done := r.loadsAll(1)
+	want := limiter.Gate{Limit: 8, Allowed: 8, Slots: 2, Closed: "paused by anna", Paused: true}
+	eventually(t, "the batch waits", func() bool {
+		got := r.gate().State()
+		got.Since = time.Time{}
+		return got == want
+	})
+	in.Order = &limiter.Order{Number: 2, Limits: &limits, Resume: true}
+	in.Events, in.Approved = nil, false
+	if got := must[Steered](r, r.acts.Steer, in); got.Holds < 0 || got.Holds > limiter.Lease {
+		t.Errorf("the order holds in %v, want at once or at the end of a lease", got.Holds)
 	}
-	if other, err := folder.Control("a later run", r.spec); err != nil || other != (migration.Control{Limits: r.spec.Limits}) {
-		t.Errorf("a later run has %+v, %v; want what its own options say", other, err)
-	}
+	<-done
 	if approved, err := folder.Approved(); !approved || err != nil {
 		t.Error("the approval was not kept")
 	}
 	events, err := folder.Events()
-	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1] != in.Events[0] || events[2] != in.Events[1] {
+	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1].Name != "rate" || events[2].Name != "paused" {
 		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
-	}
-	if info, err := os.Stat(store.Join(folder.Path(), "control-"+r.run.ID)); !inBucket() && (err != nil || info.Mode().Perm() != 0o600) {
-		t.Errorf("the control file: %v, %v; want mode 0600", info, err)
 	}
 }
 
 // A request to a bucket may take longer than the heartbeat timeout. Without a heartbeat a
-// second attempt would begin beside the first, whose late write would undo a later order.
+// second attempt would begin beside the first.
 func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
-	acts := New(nil, nil, slog.New(slog.DiscardHandler))
+	acts := New(nil, nil, nil, slog.New(slog.DiscardHandler))
 	for name, c := range map[string]struct {
 		activity any
 		input    func(Run) any
 	}{
-		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run, Control: &migration.Control{}} }},
+		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run} }},
 		"SettleBatch": {acts.SettleBatch, func(run Run) any { return BatchInput{Run: run, Position: 1} }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -207,7 +207,7 @@ func TestTwoRecordsWithOneKeyStayUnknown(t *testing.T) {
 // beside is another migration of the same state folder into the same target.
 func (r *rig) beside(key, input string) *rig {
 	r.t.Helper()
-	other := &rig{t: r.t, spec: r.spec, sandbox: r.sandbox, state: r.state}
+	other := &rig{t: r.t, spec: r.spec, sandbox: r.sandbox, state: r.state, limiter: r.limiter}
 	other.spec.ID = "migration-others.csv-" + key
 	other.spec.DataFile = strings.Replace(r.spec.DataFile, "users.csv", key+".csv", 1)
 	other.writeInput(input)

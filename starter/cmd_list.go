@@ -129,7 +129,7 @@ func (l *lookup) row(ctx, counting context.Context, k catalogue.Migration) liste
 func (l *lookup) addProgress(ctx context.Context, row *listed) bool {
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
-	progress, _, err := newView(l.Service, row.ID, l.stateDir, nil).poll(asking)
+	progress, _, err := newView(l.Service, row.ID, "", l.stateDir, nil).poll(asking)
 	if err != nil {
 		row.Reason, _ = l.Service.Silence(ctx, row.ID, err)
 		return false

@@ -232,7 +232,7 @@ func (m *migrateOperation) noteOptions() {
 }
 
 func (m *migrateOperation) Follow() func(context.Context) {
-	v := newView(m.Service, m.spec.ID, m.c.o.stateDir, m.Screen)
+	v := newView(m.Service, m.spec.ID, m.spec.Target.Host(), m.c.o.stateDir, m.Screen)
 	v.keyless = m.toldKeyless
 	return func(ctx context.Context) {
 		v.update(ctx)

@@ -70,7 +70,7 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return 0, err
 	}
 	screen := terminal.New(stdout, stderr, terminal.Options{JSON: o.json})
-	l := &poller{lookup: &o.lookup, known: k, view: newView(o.Service, k.ID, o.stateDir, screen)}
+	l := &poller{lookup: &o.lookup, known: k, view: newView(o.Service, k.ID, k.Spec.Target.Host(), o.stateDir, screen)}
 	if o.watch {
 		return o.follow(ctx, l, screen)
 	}

@@ -287,7 +287,7 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 	defer release()
 	ctx := context.Background()
 	w := session.Watcher{Process: session.Process{Screen: screen, Stop: interrupted.Done()}, Service: o.Service, Attached: true, Again: "starter status " + k.ID + " shows it again."}
-	v := newView(o.Service, k.ID, o.stateDir, screen)
+	v := newView(o.Service, k.ID, k.Spec.Target.Host(), o.stateDir, screen)
 	var result workflows.Result
 	err := w.Watch(ctx, o.Service.Client.GetWorkflow(ctx, k.ID, k.Run), &result, v.update)
 	var failed *temporal.WorkflowExecutionError

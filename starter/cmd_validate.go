@@ -121,11 +121,15 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 	if why != "" {
 		return validate.Probed{NotChecked: []string{"address, credentials, entity type and clock: " + why}}, nil
 	}
-	target, err := v.o.paced(meter)
+	running := v.o.running(ctx)
+	if running != nil {
+		defer running.Close()
+	}
+	target, done, err := v.o.paced(running, meter)
+	defer done()
 	if err != nil {
 		return validate.Probed{}, err
 	}
-	defer target.Close()
 	return validate.Probe(ctx, target, meter)
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/workflows"
 )
 
@@ -16,10 +16,9 @@ type condition struct {
 	closed              string // why no calls are made, unless that is a pause
 	breaker             bool
 	probe               time.Time
-	calls               int // made so far
 }
 
-func conditionOf(p workflows.Progress, gate *pace.State) (s condition) {
+func conditionOf(p workflows.Progress, gate *limiter.RunView) (s condition) {
 	if c := p.Steering; c != nil {
 		s.decision, s.decidedBy = c.Decision, c.DecidedBy
 		if c.Paused {
@@ -31,20 +30,6 @@ func conditionOf(p workflows.Progress, gate *pace.State) (s condition) {
 		if s.paused == "" {
 			s.closed = gate.Closed
 		}
-	}
-	s.calls = callsOf(p)
-	return s
-}
-
-// after adds what was known before. A breaker without waiting activities is closed if a
-// call was made since; otherwise they were stopped, and the breaker is still open.
-func (s condition) after(before condition) condition {
-	if !before.breaker || s.breaker || s.calls > before.calls {
-		return s
-	}
-	s.breaker, s.probe = true, before.probe
-	if s.paused == "" && s.closed == "" {
-		s.closed = before.closed
 	}
 	return s
 }
@@ -58,7 +43,7 @@ const quietAfter = 20 * time.Second
 
 // quiet is for how long no call has ended; 0 if that is expected at the allowed rate, or
 // not known.
-func quiet(p workflows.Progress, gate *pace.State, now time.Time) time.Duration {
+func quiet(p workflows.Progress, gate *limiter.RunView, now time.Time) time.Duration {
 	expected := quietAfter
 	if gate != nil && gate.Allowed > 0 {
 		expected = max(expected, time.Duration(3*float64(time.Second)/gate.Allowed))

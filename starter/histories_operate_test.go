@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/limiter"
 	migrations "durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/sandbox"
@@ -53,7 +55,8 @@ func (s *scene) untilDecided(run client.WorkflowRun, by string) {
 	})
 }
 
-// untilOpen waits until the breaker is open, and the load knows it.
+// untilOpen waits until the breaker is open, and the load has the results of the calls that
+// opened it.
 func (s *scene) untilOpen(run client.WorkflowRun) {
 	s.t.Helper()
 	s.eventually("the breaker opens", func() bool {
@@ -62,7 +65,8 @@ func (s *scene) untilOpen(run client.WorkflowRun) {
 			return false
 		}
 		p, ok = s.progress(p.Children[0])
-		return ok && p.Pace != nil && p.Pace.Breaker
+		gate, err := workflows.NewLimiterClient(s.client, s.spec.Target.Host()).View(s.ctx, run.GetID())
+		return ok && p.BatchesDone >= s.spec.Breaker && err == nil && gate != nil && gate.Breaker
 	})
 }
 
@@ -200,6 +204,47 @@ func (r *recorder) recordBreakerWorker(name string) {
 	r.expect(s.name, result, err, func(w workflows.Result) bool {
 		return w.Summary.Records.Unknown == 0 && w.Summary.Records.Recovered == 0 && w.Summary.Records.Created == 57
 	})
+}
+
+// recordLimiter is the second run of a limiter, with the state of the first.
+func (r *recorder) recordLimiter(name string) {
+	c := workflows.NewLimiterClient(r.client, "limiter.example.com")
+	limits := limiter.Limits{Rate: 50, Workers: 4, Breaker: 2}
+	ask := func(seq int, reports ...limiter.Report) limiter.Answer {
+		answer, err := c.Ask(r.ctx, limiter.Request{
+			Worker: "worker", Seq: int64(seq), Clock: "clock", Sent: time.Duration(seq) * time.Millisecond, Travel: time.Millisecond,
+			Needs: []limiter.Need{{Run: "run", Limits: limits, InFlight: 1, Ready: 2}}, Reports: reports,
+		})
+		must(r.t, err)
+		return answer
+	}
+	order := func(id string, o limiter.Order) {
+		_, err := c.Order(r.ctx, id, o)
+		must(r.t, err)
+	}
+	first := ""
+	for seq := 1; ; seq++ {
+		ask(seq, limiter.Report{Run: "run", Calls: 1})
+		d, err := r.client.DescribeWorkflowExecution(r.ctx, c.ID, "")
+		must(r.t, err)
+		run := d.GetWorkflowExecutionInfo().GetExecution().GetRunId()
+		if first = cmp.Or(first, run); run != first {
+			break
+		}
+	}
+	const later = 1000
+	order("pause", limiter.Order{Run: "run", Number: 1, Pause: "paused by anna", By: "anna"})
+	ask(later)
+	order("resume", limiter.Order{Run: "run", Number: 2, Limits: &limits, Resume: true, By: "anna"})
+	ask(later+1, limiter.Report{Run: "run", Calls: 1, Reason: "http 503", Busy: true, RetryAfter: time.Second})
+	ask(later+2, limiter.Report{Run: "run", Calls: 2, Reason: "http 502", Unknown: true})
+	must(r.t, c.Revoke(r.ctx, "worker"))
+	order("end", limiter.Order{Run: "run", Number: 3, End: true})
+	must(r.t, r.client.TerminateWorkflow(r.ctx, c.ID, "", "it is recorded"))
+	s := &scene{recorder: r, name: name}
+	d, err := r.client.DescribeWorkflowExecution(r.ctx, c.ID, "")
+	must(r.t, err)
+	s.save(c.ID, d.GetWorkflowExecutionInfo().GetExecution().GetRunId(), map[string]int{})
 }
 
 // incoming is the folder of the scene's schedule.

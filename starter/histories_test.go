@@ -67,6 +67,9 @@ func TestRecordHistories(t *testing.T) {
 	must(t, err)
 	defer e.Stop()
 	c := dial(t, e.Address())
+	limiters := workflows.NewLimiterWorker(c, engine.Namespace)
+	must(t, limiters.Start())
+	t.Cleanup(limiters.Stop)
 	r := &recorder{t: t, ctx: ctx, client: c, dir: dir, out: filepath.Join("..", "testdata", "histories")}
 	old, err := filepath.Glob(filepath.Join(r.out, wanted+"*"))
 	must(t, err)
@@ -94,6 +97,7 @@ func TestRecordHistories(t *testing.T) {
 		{"notices", r.recordNotices},
 		{"breaker-worker", r.recordBreakerWorker},
 		{"scheduled", r.recordScheduled},
+		{"limiter", r.recordLimiter},
 	} {
 		if strings.HasPrefix(scene.name, wanted) {
 			scene.record(scene.name)
@@ -175,7 +179,7 @@ func (s *scene) startWorker() {
 			return s.connect(c), nil
 		}
 		return c, err
-	}, slog.New(slog.DiscardHandler))
+	}, func(t migrations.Target) activities.Limiter { return workflows.NewLimiterClient(s.client, t.Host()) }, slog.New(slog.DiscardHandler))
 	s.acts.NotifyWith(s.notices)
 	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
 	must(s.t, s.worker.Start())

@@ -7,8 +7,8 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/store"
 	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
@@ -104,7 +104,7 @@ func (o *paceOptions) complete() error {
 	if err := migration.CheckRate(o.limits.RateLimit); err != nil {
 		return usage("--rate-limit: %w", err)
 	}
-	plan, err := pace.ParsePlan(o.limits.RatePlan, nil)
+	plan, err := limiter.ParsePlan(o.limits.RatePlan, nil)
 	if err != nil {
 		return usage("--rate-plan: %w", err)
 	}

@@ -164,7 +164,7 @@ func (r *rollbackOperation) Introduce() {
 }
 
 func (r *rollbackOperation) Follow() func(context.Context) {
-	return lineOf(newView(r.Service, r.rollback.ID, r.o.stateDir, r.Screen), func(p workflows.RollbackProgress) string {
+	return lineOf(newView(r.Service, r.rollback.ID, "", r.o.stateDir, r.Screen), func(p workflows.RollbackProgress) string {
 		c := p.Counts
 		return fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
 			p.Phase, figures.Number(c.Sum()), figures.Number(p.Items), figures.Number(c.Deleted+c.Gone), figures.Number(c.Restored+c.Kept), figures.Number(c.Failed))

@@ -153,9 +153,14 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.Screen.Say(fmt.Sprintf("Reading %s in %s (%s). Nothing is changed.", figures.Count(totals.Items(), "record"), r.rollback.Target.URI, r.rollback.Target.EntityType))
+	running := r.o.running(ctx)
+	if running != nil {
+		defer running.Close()
+	}
 	a := activities.New(r.o.workLocations(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
-	}, r.Log)
+	}, running.Limiters(), r.Log)
+	defer a.Close()
 	a.OpenUndo(r.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
 		r.Screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,6 +20,19 @@ import (
 // session are the options of a session.
 func (o *serviceOptions) session(h locations) session.Options {
 	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, WorkLocations: h.workLocations()}
+}
+
+// running is the service of an engine that runs on the state folder; nil if none does.
+func (o *runOptions) running(ctx context.Context) *session.Service {
+	options := o.session(o.locations)
+	if remote, err := options.IsRemote(); err != nil || remote {
+		return nil
+	}
+	s, err := session.Find(ctx, session.Process{Log: slog.New(slog.DiscardHandler)}, options)
+	if err != nil {
+		return nil
+	}
+	return s
 }
 
 // completeRun checks what every command has that calls the target.

@@ -14,8 +14,8 @@ import (
 	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/engine"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/tally"
 	"durable-dataload/internal/terminal"
@@ -252,7 +252,7 @@ func dispositions(p workflows.Progress) migration.Counts {
 }
 
 // addPace adds the limits, and the state of the gate if that is known.
-func (s *status) addPace(p workflows.Progress, gate *pace.State, set migration.Limits) {
+func (s *status) addPace(p workflows.Progress, gate *limiter.RunView, set migration.Limits) {
 	if p.Steering != nil {
 		set = p.Steering.Limits
 	}
@@ -311,12 +311,13 @@ func (l *poller) poll(ctx context.Context) status {
 		return s
 	}
 	l.progress = progress
-	s.Trouble, l.view.gate = reported(slices.Concat(l.known.Pending, l.view.pending(asking, ids[1:])))
+	s.Trouble = troubleOf(slices.Concat(l.known.Pending, l.view.pending(asking, ids[1:])))
+	l.view.readGate(asking)
 	s.addProgress(progress)
 	if !counts(progress) {
 		s.addTally(ctx, l.known)
 	}
-	gate := gateIn(progress, l.view.gate)
+	gate := l.view.gate
 	s.addPace(progress, gate, l.known.Spec.Limits)
 	l.measure(&s, progress)
 	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {

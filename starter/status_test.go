@@ -6,13 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/converter"
-
 	"durable-dataload/activities"
 	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/workflows"
 )
 
@@ -187,46 +185,33 @@ func TestChangesOfTheConditionAreReported(t *testing.T) {
 		{"the end of that", openAndPaused, open, "It is no longer paused.|No calls are made now: the breaker is open: http 503; next probe in 12s"},
 		{"another probe", open, later, ""},
 		{"another reason", open, refused, "No calls are made now: the breaker is open: the API does not accept the client id and secret"},
-		{"closed again", open, condition{calls: 1}, "The breaker is closed again."},
-		{"stopped while it is open", open, calm, ""},
+		{"closed again", open, condition{}, "The breaker is closed again."},
 		{"a rest", calm, rest, "No calls are made now: the timetable allows no calls"},
 		{"a decision", calm, asked, "It waits for a decision: The canary is loaded.\n  starter approve m   to continue\n  starter stop m   to stop"},
 		{"decided", asked, calm, ""},
 	}
 	for _, tc := range cases {
-		if got := strings.Join(tc.now.after(tc.before).news(tc.before, "m", now), "|"); got != tc.want {
+		if got := strings.Join(tc.now.news(tc.before, "m", now), "|"); got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
 		}
 	}
 }
 
 func TestAPauseIsReportedOnce(t *testing.T) {
-	p := workflows.Progress{Steering: &workflows.Steering{Control: migration.Control{Paused: true, PausedText: "by olga"}}}
-	if got, want := conditionOf(p, &pace.State{Places: 1, Closed: "paused by olga"}), (condition{paused: "by olga"}); got != want {
+	p := workflows.Progress{Steering: &workflows.Steering{Paused: true, PausedText: "by olga"}}
+	if got, want := conditionOf(p, &limiter.RunView{Gate: limiter.Gate{Closed: "paused by olga"}}), (condition{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
-	}
-	p.Steering = &workflows.Steering{}
-	if got, want := conditionOf(p, gateIn(p, &pace.State{Places: 1, Closed: "paused by olga", Paused: true})), (condition{}); got != want {
-		t.Errorf("after the resume, by a heartbeat from before: %+v, want %+v", got, want)
-	}
-	stale := workflows.Progress{Pace: &pace.State{Limit: 4, Allowed: 2, Places: 3, Closed: "the breaker is open", Breaker: true}}
-	if got, want := *gateIn(stale, nil), (pace.State{Limit: 4, Allowed: 2, Places: 3}); got != want {
-		t.Errorf("no activity waits, and the gate is %+v; want %+v", got, want)
-	}
-	waiting := pace.State{Places: 1, Closed: "the timetable allows no calls"}
-	if got := *gateIn(stale, &waiting); got != waiting {
-		t.Errorf("an activity waits, and the gate is %+v; want %+v", got, waiting)
 	}
 }
 
 func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 	p := workflows.Progress{Phase: workflows.PhaseLoading, Records: 100, Loading: ledger.Counts{Created: 50}}
 	began := time.Now().Add(-10 * time.Second)
-	slow := &pace.State{Limit: 4, Allowed: 0.05, Places: 1}
+	slow := &limiter.RunView{Gate: limiter.Gate{Limit: 4, Allowed: 0.05, Slots: 1}}
 	for _, tc := range []struct {
 		name      string
 		condition condition
-		gate      *pace.State
+		gate      *limiter.RunView
 		lastCall  time.Duration // ago
 		has, not  string
 	}{
@@ -248,27 +233,5 @@ func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 		if got := v.line(p); !strings.Contains(got, tc.has) || strings.Contains(got, tc.not) {
 			t.Errorf("%s: %q, want %q in it, and not %q", tc.name, got, tc.has, tc.not)
 		}
-	}
-}
-
-func TestHeartbeatsHaveTheStateOfTheGate(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		details any
-		want    bool
-	}{
-		{"a gate", pace.State{Places: 4, Closed: "http 503"}, true},
-		{"records that were read", 1234, false},
-		{"something else", map[string]string{"file": "x"}, false},
-	} {
-		payloads, err := converter.GetDefaultDataConverter().ToPayloads(tc.details)
-		must(t, err)
-		state, ok := gateOf(payloads)
-		if ok != tc.want || ok && state.Closed != "http 503" {
-			t.Errorf("%s: %+v, %v; want %v", tc.name, state, ok, tc.want)
-		}
-	}
-	if _, ok := gateOf(nil); ok {
-		t.Error("no details are taken for a gate")
 	}
 }

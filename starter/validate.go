@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
+	"durable-dataload/activities"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
@@ -34,21 +35,26 @@ func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *iden
 	})
 }
 
-// paced is a client whose calls respect the rate limit of the target, also while other
-// migrations into it run. Its slots are on this machine: in a bucket the slot of a process
-// that has ended is free only after a while.
-func (o *options) paced(meter *validate.Meter) (*identitycloud.Client, error) {
+// paced is a client whose calls keep to the limiter of the target, if one can be asked: a
+// nil service has none. done ends it.
+func (o *options) paced(s *session.Service, meter *validate.Meter) (target *identitycloud.Client, done func(), err error) {
 	spec := o.spec(nil)
-	gate, err := pace.New(pace.Config{
-		Starts: migration.In(o.work(), "validate").StartTimes(spec.Target), Places: filepath.Join(o.stateDir, "pace", "validate"), Settings: pace.Fixed(spec.RateLimit, 1),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return gate.BeforeCall(gate.AtOnce(ctx)) }
+	limits := activities.LimitsOf(spec.Limits)
+	limits.Workers = 1
+	client := gate.NewClient(s.Limiters()(spec.Target), gate.MachineClock(), config.WorkerIdentity())
+	g := client.Gate("validate", limits, nil, nil)
+	target, err = o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
+		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return g.BeforeCall(gate.AtOnce(ctx)) }
 		cfg.Answered = meter.Saw
 	})
+	return target, func() {
+		if target != nil {
+			target.Close()
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		client.Close(ctx)
+	}, err
 }
 
 // maxShown is how many findings are shown before a migration.
@@ -149,11 +155,11 @@ func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
 	if m.c.o.credentials.Check() != nil {
 		return nil // the workers have them
 	}
-	target, err := m.c.o.paced(&validate.Meter{})
+	target, done, err := m.c.o.paced(m.Service, &validate.Meter{})
+	defer done()
 	if err != nil {
 		return nil
 	}
-	defer target.Close()
 	schema, err := validate.ReadSchema(ctx, target)
 	if err != nil {
 		m.Log.Warn("validating without the schema", "error", err.Error())

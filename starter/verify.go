@@ -92,7 +92,7 @@ func (v *verifyOperation) Introduce() {
 }
 
 func (v *verifyOperation) Follow() func(context.Context) {
-	return lineOf(newView(v.Service, v.verification.ID, v.o.stateDir, v.Screen), func(p workflows.VerifyProgress) string {
+	return lineOf(newView(v.Service, v.verification.ID, "", v.o.stateDir, v.Screen), func(p workflows.VerifyProgress) string {
 		c := p.Found
 		return fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
 			p.Phase, figures.Number(c.Sum()), figures.Number(p.Records), figures.Number(c.Equal), figures.Number(c.Different), figures.Number(c.Missing))

@@ -8,14 +8,12 @@ import (
 	"path/filepath"
 	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
-	"go.temporal.io/sdk/converter"
 
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
@@ -25,6 +23,7 @@ import (
 type view struct {
 	service  *session.Service
 	id       string
+	target   string // the host of the target, "" if the gate is not shown
 	stateDir string
 	screen   *terminal.Screen
 
@@ -32,14 +31,14 @@ type view struct {
 	duplicateKeys bool // were shown
 	keyless       bool // likewise
 	trouble       string
-	polled        time.Time   // the pending activities
-	gate          *pace.State // as it was then
+	polled        time.Time        // the pending activities
+	gate          *limiter.RunView // of the limiter, nil if it is not known
 	records       terminal.Meter
 	condition     condition // as it was shown
 }
 
-func newView(s *session.Service, id, stateDir string, screen *terminal.Screen) *view {
-	return &view{service: s, id: id, stateDir: stateDir, screen: screen}
+func newView(s *session.Service, id, target, stateDir string, screen *terminal.Screen) *view {
+	return &view{service: s, id: id, target: target, stateDir: stateDir, screen: screen}
 }
 
 // update polls the progress and shows it. Without an answer it shows why: the next
@@ -53,6 +52,7 @@ func (v *view) update(ctx context.Context) {
 		return
 	}
 	v.checkActivities(polling, ids)
+	v.readGate(polling)
 	v.show(progress)
 }
 
@@ -96,7 +96,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := conditionOf(progress, gateIn(progress, v.gate)).after(v.condition)
+	now := conditionOf(progress, v.gate)
 	for _, line := range now.news(v.condition, v.id, time.Now()) {
 		v.screen.Say(line)
 	}
@@ -154,7 +154,7 @@ func (v *view) line(p workflows.Progress) string {
 	done := c.Records()
 	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
 	v.records.Add(time.Now(), done)
-	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, gateIn(p, v.gate), time.Now()) == 0 {
+	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, v.gate, time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
 		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
 	}
@@ -166,7 +166,7 @@ func (v *view) slowed(p workflows.Progress) string {
 	if v.condition.rests() {
 		return ", no calls now"
 	}
-	gate := gateIn(p, v.gate)
+	gate := v.gate
 	if idle := quiet(p, gate, time.Now()); idle > 0 {
 		return fmt.Sprintf(", no call has ended for %s", idle.Round(time.Second))
 	}
@@ -226,9 +226,6 @@ func join(progress *workflows.Progress, p workflows.Progress) {
 	progress.BatchesDone += p.BatchesDone
 	progress.InFlight += p.InFlight
 	progress.Loading.Add(p.Loading)
-	if p.Pace != nil {
-		progress.Pace = p.Pace
-	}
 	if p.LastCall.After(progress.LastCall) {
 		progress.LastCall = p.LastCall
 	}
@@ -247,9 +244,7 @@ func (v *view) checkActivities(ctx context.Context, ids []string) {
 		return
 	}
 	v.polled = time.Now()
-	trouble, gate := reported(v.pending(ctx, ids))
-	v.gate = gate
-	v.sayTrouble(trouble)
+	v.sayTrouble(troubleOf(v.pending(ctx, ids)))
 }
 
 // pending returns the activities of workflows that are not done.
@@ -262,44 +257,21 @@ func (v *view) pending(ctx context.Context, ids []string) (all []*workflowpb.Pen
 	return all
 }
 
-// reported returns why one of the activities failed, and the state of the gate by the
-// latest heartbeat of one that waits in it; nil if none does.
-func reported(pending []*workflowpb.PendingActivityInfo) (trouble string, gate *pace.State) {
-	var latest time.Time
+// troubleOf is why one of the activities failed, "" if none did.
+func troubleOf(pending []*workflowpb.PendingActivityInfo) (trouble string) {
 	for _, a := range pending {
 		if a.GetLastFailure() != nil && a.GetAttempt() > 1 {
 			trouble = a.GetLastFailure().GetMessage()
 		}
-		if state, ok := gateOf(a.GetHeartbeatDetails()); ok && a.GetLastHeartbeatTime().AsTime().After(latest) {
-			gate, latest = &state, a.GetLastHeartbeatTime().AsTime()
-		}
 	}
-	return trouble, gate
+	return trouble
 }
 
-// gateOf reads the details of a heartbeat; those of other activities have no state of
-// a gate.
-func gateOf(details *commonpb.Payloads) (state pace.State, ok bool) {
-	if len(details.GetPayloads()) == 0 {
-		return state, false
-	}
-	err := converter.GetDefaultDataConverter().FromPayloads(details, &state)
-	return state, err == nil && state.Places > 0
-}
-
-// gateIn is the state of the gate: as an activity that waits in it reports, or, if
-// none waits, as it was when the last batch was done, and open. A heartbeat may be
-// older than the end of a pause.
-func gateIn(p workflows.Progress, waiting *pace.State) *pace.State {
-	if c := p.Steering; waiting != nil && waiting.Paused && c != nil && !c.Paused {
-		gone := *waiting
-		gone.Closed, gone.Since, gone.Paused = "", time.Time{}, false
-		return &gone
-	}
-	if waiting != nil || p.Pace == nil {
-		return waiting
-	}
-	return &pace.State{Limit: p.Pace.Limit, Allowed: p.Pace.Allowed, Places: p.Pace.Places}
+// readGate asks the limiter how it stands. It answers soon, or its answer is left out.
+func (v *view) readGate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	v.gate, _ = workflows.NewLimiterClient(v.service.Client, v.target).View(ctx, v.id)
 }
 
 // callsOf is how many calls the rounds have made.

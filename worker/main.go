@@ -158,19 +158,23 @@ func work(args []string, stdout, stderr io.Writer) error {
 	defer client.Close()
 	a := activities.New(o.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return o.credentials.Connect(spec, with)
-	}, log)
+	}, func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(client, t.Host()) }, log)
 	a.Observe(t)
 	t.Watch(a.Statuses)
 	a.OpenUndo(identities)
 	a.NotifyWith(notices)
+	limiters := workflows.NewLimiterWorker(client, clientOptions.Namespace)
 	w := workflows.NewWorker(client, o.taskQueue, a, workflows.LongestCall, false)
-	if err := w.Start(); err != nil {
-		return fmt.Errorf("cannot work for the Temporal service: %w", err)
+	for _, start := range []func() error{limiters.Start, w.Start} {
+		if err := start(); err != nil {
+			return fmt.Errorf("cannot work for the Temporal service: %w", err)
+		}
 	}
 	t.Working(client, o.taskQueue, clientOptions.Identity)
 	waitForStop(t, log)
 	w.Stop()
-	a.Close()
+	a.Close() // the limiters must be told
+	limiters.Stop()
 	return nil
 }
 

@@ -23,7 +23,7 @@ func (m *migrationRun) decide(ctx workflow.Context, by, question string, timeout
 	m.steering.Decision, m.steering.DecidedBy = question, by
 	defer func() { m.steering.Decision, m.steering.DecidedBy = "", "" }()
 	event := migration.Event{At: workflow.Now(ctx), Kind: migration.EventDecision, Text: question}
-	if err := m.write(ctx, activities.SteerInput{Run: m.ref, Events: []migration.Event{event}}); err != nil {
+	if _, err := m.steer(ctx, activities.SteerInput{Run: m.ref, Events: []migration.Event{event}}); err != nil {
 		workflow.GetLogger(ctx).Warn("cannot write down an event", "error", err)
 	}
 	m.enter(ctx, m.progress.Phase)
@@ -89,7 +89,7 @@ func (m *migrationRun) canaryText(ctx workflow.Context) string {
 		text += " Not all could be read back: " + Cause(err) + "."
 	}
 	var forecast activities.Forecast
-	if err := execute(ctx, "how long will the rest take?", a.Forecast, activities.ForecastInput{Run: m.ref, Loaded: m.source.Canary}, &forecast); err == nil {
+	if err := execute(ctx, "how long will the rest take?", a.Forecast, activities.ForecastInput{Run: m.ref, Loaded: m.source.Canary, Limits: m.steering.Limits}, &forecast); err == nil {
 		text += " " + forecastText(forecast)
 	}
 	return text

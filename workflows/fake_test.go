@@ -109,6 +109,7 @@ type fake struct {
 
 	steered []activities.SteerInput
 	steer   func() error
+	holds   time.Duration // see activities.Steered
 	verify  func()
 	canary  int                                                // batches
 	deliver func(in activities.NotifyInput, attempt int) error // a notice
@@ -275,17 +276,17 @@ func (f *fake) Forecast(_ context.Context, in activities.ForecastInput) (activit
 	return activities.Forecast{Calls: in.Loaded, Median: 120 * time.Millisecond, Longest: time.Second, Left: f.batches - in.Loaded, Takes: time.Hour}, nil
 }
 
-func (f *fake) Steer(_ context.Context, in activities.SteerInput) error {
+func (f *fake) Steer(_ context.Context, in activities.SteerInput) (activities.Steered, error) {
 	f.note("Steer")
 	if f.steer != nil {
 		if err := f.steer(); err != nil {
-			return err
+			return activities.Steered{}, err
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.steered = append(f.steered, in)
-	return nil
+	return activities.Steered{Holds: f.holds}, nil
 }
 
 func (f *fake) CheckTarget(context.Context, activities.Run) (activities.Checked, error) {

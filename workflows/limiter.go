@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/limiter"
 )
 
@@ -27,12 +28,13 @@ const LimiterQueue = "durable-dataload-limiter"
 
 // The updates of a limiter. Their handlers never block.
 const (
-	UpdateLease = "lease" // takes a limiter.Request, gives a limiter.Answer
-	UpdateOrder = "order" // takes a limiter.Order, gives a LimiterOrdered
+	UpdateLease  = "lease"  // takes a limiter.Request, gives a limiter.Answer
+	UpdateOrder  = "order"  // takes a limiter.Order, gives a LimiterOrdered
+	UpdateRevoke = "revoke" // takes the name of a process that is dead
 )
 
-// QueryLimiter gives the limiter.State.
-const QueryLimiter = "state"
+// QueryLimiter gives a limiter.View.
+const QueryLimiter = "view"
 
 // LimiterInput is what a run of a limiter begins with.
 type LimiterInput struct {
@@ -104,7 +106,15 @@ func (l *limiterRun) listen(ctx workflow.Context) error {
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateOrder, order, workflow.UpdateHandlerOptions{Description: "Change what holds for a run, or for all."}); err != nil {
 		return err
 	}
-	return workflow.SetQueryHandler(ctx, QueryLimiter, func() (limiter.State, error) { return l.State, nil })
+	revoke := func(_ workflow.Context, process string) error {
+		l.served++
+		l.State.Revoke(gate.WorkersOf(process))
+		return nil
+	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, UpdateRevoke, revoke, workflow.UpdateHandlerOptions{Description: "End the leases of a process that is dead."}); err != nil {
+		return err
+	}
+	return workflow.SetQueryHandler(ctx, QueryLimiter, func() (limiter.View, error) { return l.State.View(workflow.Now(ctx)), nil })
 }
 
 func (l *limiterRun) shouldContinueAsNew(ctx workflow.Context) bool {
@@ -194,12 +204,20 @@ func NewLimiterWorker(c client.Client, namespace string) worker.Worker {
 	return w
 }
 
+// LimiterID is the workflow id of the limiter of a target, by its host.
+func LimiterID(host string) string { return "limiter-" + host }
+
 // LimiterClient takes requests to the limiter of a target, which it starts where none
 // runs.
 type LimiterClient struct {
 	Client client.Client
 	ID     string // of the workflow
-	Target string // for people
+	Target string // its host, for people
+}
+
+// NewLimiterClient makes a client of the limiter of a target, by its host.
+func NewLimiterClient(c client.Client, host string) *LimiterClient {
+	return &LimiterClient{Client: c, ID: LimiterID(host), Target: host}
 }
 
 // Ask repeats a request until it is answered or ctx ends.
@@ -208,10 +226,42 @@ func (l *LimiterClient) Ask(ctx context.Context, r limiter.Request) (answer limi
 	return answer, err
 }
 
-// Order changes what holds, and says from when on it does.
-func (l *LimiterClient) Order(ctx context.Context, id string, o limiter.Order) (ordered LimiterOrdered, err error) {
+// Order changes what holds, and says how long it takes until every call keeps to it. It
+// is given once, however often it is repeated with the same id.
+func (l *LimiterClient) Order(ctx context.Context, id string, o limiter.Order) (holds time.Duration, err error) {
+	var ordered LimiterOrdered
 	err = l.update(ctx, UpdateOrder, id, o, &ordered)
-	return ordered, err
+	return ordered.Holds, err
+}
+
+// View gives how the limiter stands for the runs of a workflow; nil if no limiter runs, or
+// knows of none.
+func (l *LimiterClient) View(ctx context.Context, workflowID string) (*limiter.RunView, error) {
+	answer, err := l.Client.QueryWorkflowWithOptions(ctx, &client.QueryWorkflowWithOptionsRequest{
+		WorkflowID: l.ID, QueryType: QueryLimiter, QueryRejectCondition: enumspb.QUERY_REJECT_CONDITION_NOT_OPEN,
+	})
+	var none *serviceerror.NotFound
+	if errors.As(err, &none) || err == nil && answer.QueryRejected != nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var v limiter.View
+	if err := answer.QueryResult.Get(&v); err != nil {
+		return nil, err
+	}
+	for _, run := range v.Runs {
+		if strings.HasPrefix(run.Run, workflowID+"/") {
+			return &run, nil
+		}
+	}
+	return nil, nil
+}
+
+// Revoke ends the leases of a process that is dead.
+func (l *LimiterClient) Revoke(ctx context.Context, process string) error {
+	return l.update(ctx, UpdateRevoke, "revoke-"+process, process, nil)
 }
 
 func (l *LimiterClient) update(ctx context.Context, name, id string, arg, result any) error {

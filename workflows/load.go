@@ -9,8 +9,8 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // lostWorkers is how many workers may die on one batch, each before it had sent
@@ -93,7 +93,7 @@ type loadRun struct {
 	loaded  ledger.Counts // by this run
 	batches int           // done by this run
 	total   int           // batches of the round
-	pace    *pace.State   // as it was after the last batch
+	pace    *limiter.Gate // as it was after the last batch
 	called  time.Time     // see Progress.LastCall
 
 	batchContext workflow.Context
@@ -217,8 +217,8 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 
 // window follows the number of calls in flight that operators have set since.
 func (l *loadRun) window() int {
-	if l.pace != nil && l.pace.Places > 0 {
-		return max(1, l.in.Window*l.pace.Places/l.in.Workers)
+	if l.pace != nil && l.pace.Slots > 0 {
+		return max(1, l.in.Window*l.pace.Slots/l.in.Workers)
 	}
 	return l.in.Window
 }
@@ -262,7 +262,7 @@ func (l *loadRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandler(ctx, QueryProgress, func() (Progress, error) {
 		return Progress{
 			Phase: PhaseLoading, Round: l.in.Round, Batches: l.size(), BatchesDone: l.done(), InFlight: l.inFlight, Loading: l.counts(),
-			Errors: l.in.Errors, Pace: l.pace, LastCall: l.called,
+			Errors: l.in.Errors, LastCall: l.called,
 		}, nil
 	})
 }

@@ -9,8 +9,8 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 func loadInput() LoadInput {
@@ -254,7 +254,7 @@ func TestWorkersLostAtAClosedGateConsumeNoAttempt(t *testing.T) {
 	const times = 3 * lostWorkers
 	for name, gone := range map[string]func() error{
 		"stopped": unbegun,
-		"died":    func() error { return temporal.NewHeartbeatTimeoutError(pace.State{Closed: "paused"}) },
+		"died":    func() error { return temporal.NewHeartbeatTimeoutError(limiter.Gate{Closed: "paused"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, 3)

@@ -88,7 +88,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 		spec:     spec,
 		ref:      activities.Run{Folder: spec.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
-		steering: Steering{Control: migration.Control{Limits: spec.Limits}, MaxFailed: spec.MaxFailed},
+		steering: Steering{Limits: spec.Limits, MaxFailed: spec.MaxFailed},
 	}
 	m.progress.Steering = &m.steering
 	m.progress.serve(ctx)

@@ -12,9 +12,9 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/pace"
 )
 
 // NoticeQueue is the task queue of notices where each migration has a queue of
@@ -127,7 +127,7 @@ type breakerNotice struct {
 
 // saw compares the state of the gate when a batch was done with what was notified;
 // nil is the state that the options ask for. Call it only where notices are wanted.
-func (b *breakerNotice) saw(ctx workflow.Context, run activities.Run, phase Phase, s *pace.State) {
+func (b *breakerNotice) saw(ctx workflow.Context, run activities.Run, phase Phase, s *limiter.Gate) {
 	switch open := s != nil && s.Breaker; {
 	case open:
 		opened := b.Since.IsZero() || s.Since.After(b.Since)

@@ -12,9 +12,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/pace"
 )
 
 func notifying(s *migration.Spec) { s.Notify = true }
@@ -278,10 +278,10 @@ func TestEachChangeOfTheBreakerIsNotifiedOnce(t *testing.T) {
 			var one, other breakerNotice
 			for _, s := range c.seen {
 				_ = workflow.Sleep(ctx, start.Add(s.at*time.Minute).Sub(workflow.Now(ctx)))
-				var state *pace.State
+				var state *limiter.Gate
 				if s.open > 0 {
 					opened := start.Add(time.Duration(s.open) * time.Minute)
-					state = &pace.State{Breaker: true, Closed: "http 503, 5 calls in a row", Since: opened, Probe: workflow.Now(ctx).Add(probeAfter)}
+					state = &limiter.Gate{Breaker: true, Closed: "http 503, 5 calls in a row", Since: opened, Probe: workflow.Now(ctx).Add(probeAfter)}
 				}
 				one.saw(ctx, run, PhaseLoading, state)
 				other.saw(ctx, run, PhaseLoading, state)

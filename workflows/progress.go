@@ -12,7 +12,6 @@ import (
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/safetext"
 )
 
@@ -91,10 +90,8 @@ type Progress struct {
 	// Errors are how many records failed or are unknown for which class of
 	// reason: of the rounds that have ended, of the migration and the RetryWorkflow;
 	// of the round that runs, of the LoadWorkflow. The RetryWorkflow knows those of
-	// the migration as well. Pace is the last known state of the gate, unless it is
-	// the one that the options ask for.
+	// the migration as well.
 	Errors map[string]int `json:"errors,omitempty"`
-	Pace   *pace.State    `json:"pace,omitempty"`
 
 	// Counts are the dispositions, at the end.
 	Counts *migration.Counts `json:"counts,omitempty"`

@@ -58,7 +58,7 @@ func unpacked(t *testing.T, path string) []byte {
 
 func TestRecordedHistoriesReplay(t *testing.T) {
 	replayer := worker.NewWorkflowReplayer()
-	for _, w := range registered {
+	for _, w := range append(registered, LimiterWorkflow) {
 		replayer.RegisterWorkflow(w)
 	}
 	for name, history := range histories(t) {

@@ -13,9 +13,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
-	"durable-dataload/internal/pace"
 )
 
 // The updates by which a migration is steered. Each takes an Order and returns an
@@ -70,7 +70,10 @@ type Answer struct {
 
 // Steering is how a migration was steered, as its Progress has it.
 type Steering struct {
-	migration.Control
+	// Paused says that no call is made; the text says by which operator, when and why.
+	Paused     bool   `json:"paused,omitempty"`
+	PausedText string `json:"paused_text,omitempty"`
+	migration.Limits
 	MaxFailed string `json:"max_failed,omitempty"`
 	// Decision is the question that the migration waits with, for people, and
 	// DecidedBy the update that it waits for, besides stop. "" if it does not wait.
@@ -78,6 +81,8 @@ type Steering struct {
 	DecidedBy string `json:"decided_by,omitempty"`
 	// Ending is the update that ends it, "" if none does.
 	Ending string `json:"ending,omitempty"`
+	// Orders counts the orders that were given to the limiter.
+	Orders int64 `json:"orders,omitempty"`
 	// Changes are all changes by operators, in order.
 	Changes []migration.Event `json:"changes,omitempty"`
 }
@@ -151,7 +156,7 @@ func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
 	if o.Reason != "" {
 		text += ": " + o.Reason
 	}
-	answer, err := m.change(ctx, "paused; calls in flight end", func(s *Steering) { s.Paused, s.PausedText = true, text },
+	answer, err := m.change(ctx, "paused; calls in flight end", o, func(s *Steering) { s.Paused, s.PausedText = true, text },
 		o.change(ctx, "paused", "no", "yes"))
 	if err == nil {
 		m.notify(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + text + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
@@ -179,7 +184,7 @@ func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
 	if anyNumber {
 		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
 	}
-	answer, err := m.change(ctx, "resumed", func(s *Steering) {
+	answer, err := m.change(ctx, "resumed", o, func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
 			s.Decision, s.DecidedBy = "", ""
@@ -202,7 +207,7 @@ func (m *migrationRun) mayApprove(Order) error {
 }
 
 func (m *migrationRun) approve(ctx workflow.Context, o Order) (Answer, error) {
-	return m.change(ctx, "approved: the other records are loaded", func(s *Steering) { s.Decision, s.DecidedBy = "", "" },
+	return m.change(ctx, "approved: the other records are loaded", o, func(s *Steering) { s.Decision, s.DecidedBy = "", "" },
 		o.change(ctx, canaryApproved, "no", "yes"))
 }
 
@@ -230,7 +235,7 @@ func (m *migrationRun) end(how string) func(workflow.Context, Order) (Answer, er
 	return func(ctx workflow.Context, o Order) (Answer, error) {
 		m.steering.Ending = how
 		m.endWork()
-		answer, err := m.change(ctx, text, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
+		answer, err := m.change(ctx, text, o, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
 		if err != nil { // it ends nevertheless
 			answer.Text = text + "; the name of the operator could not be written down"
 		}
@@ -247,26 +252,45 @@ func (m *migrationRun) mayChange() error {
 	return nil
 }
 
-// change writes a new control down for all workers, and then changes the steering:
-// if that fails, nothing has changed.
-func (m *migrationRun) change(ctx workflow.Context, text string, apply func(*Steering), changes ...migration.Event) (Answer, error) {
+// change orders what is new of the limiter, and then changes the steering: if that
+// fails, nothing has changed. When it returns, every call keeps to the order.
+func (m *migrationRun) change(ctx workflow.Context, text string, by Order, apply func(*Steering), changes ...migration.Event) (Answer, error) {
 	next := m.steering
 	apply(&next)
-	err := m.write(ctx, activities.SteerInput{
-		Run: m.ref, Control: &next.Control, Events: changes,
+	next.Orders++
+	in := activities.SteerInput{
+		Run: m.ref, Order: next.order(by), Events: changes,
 		Approved: slices.ContainsFunc(changes, func(e migration.Event) bool { return e.Name == canaryApproved }),
-	})
+	}
+	m.steering.Orders = next.Orders
+	steered, err := m.steer(ctx, in)
 	if err != nil {
 		return Answer{}, err
 	}
 	apply(&m.steering)
 	m.steering.Changes = append(m.steering.Changes, changes...)
 	m.enter(ctx, m.progress.Phase)
+	if steered.Holds > 0 {
+		if err := sleep(ctx, steered.Holds, "calls that were allowed before may still begin"); err != nil {
+			return Answer{}, err
+		}
+	}
 	return Answer{Text: text, Changes: changes}, nil
 }
 
-func (m *migrationRun) write(ctx workflow.Context, in activities.SteerInput) error {
-	return execute(ctx, "write down what has changed", a.Steer, in, nil)
+func (m *migrationRun) steer(ctx workflow.Context, in activities.SteerInput) (steered activities.Steered, err error) {
+	err = execute(ctx, "order and write down what has changed", a.Steer, in, &steered)
+	return steered, err
+}
+
+// order is what the limiter has to know of the steering.
+func (s Steering) order(by Order) *limiter.Order {
+	limits := activities.LimitsOf(s.Limits)
+	o := &limiter.Order{Number: s.Orders, Limits: &limits, Resume: true, End: s.Ending != "", By: by.who(), Reason: by.Reason}
+	if s.Paused {
+		o.Pause, o.Resume = "paused "+s.PausedText, false
+	}
+	return o
 }
 
 // who is the operator, for people; never empty.
@@ -311,7 +335,7 @@ func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
 	if len(changes) == 0 {
 		return Answer{Text: "nothing has changed: these values are set already"}, nil
 	}
-	answer, err := m.change(ctx, "set", func(s *Steering) { s.Control, s.MaxFailed = after.Control, after.MaxFailed }, changes...)
+	answer, err := m.change(ctx, "set", o, func(s *Steering) { s.Limits, s.MaxFailed = after.Limits, after.MaxFailed }, changes...)
 	if err == nil && before.MaxFailed != after.MaxFailed {
 		m.sendMostFailed(ctx)
 	}
@@ -326,8 +350,8 @@ func (s Steering) with(set map[string]string) (Steering, error) {
 		case migration.SettingRate:
 			s.RateLimit, err = migration.ParseRate(text)
 		case migration.SettingRatePlan:
-			var plan *pace.Plan
-			plan, err = pace.ParsePlan(text, time.UTC)
+			var plan *limiter.Plan
+			plan, err = limiter.ParsePlan(text, time.UTC)
 			s.RatePlan = plan.String()
 		case migration.SettingWorkers:
 			s.Workers, err = migration.ParseWorkers(text)

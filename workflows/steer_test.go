@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/testsuite"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 )
@@ -415,6 +416,30 @@ func TestOrdersThatAreNotPossibleAreRejected(t *testing.T) {
 	}
 }
 
+// An order is answered when no call begins any more that it forbids.
+func TestAnOrderIsAnsweredWhenAllWorkersKeepToIt(t *testing.T) {
+	f := unsure(t)
+	f.holds = 1500 * time.Millisecond
+	e := newEnvironment(t, f)
+	var answeredAt, orderedAt time.Time
+	e.RegisterDelayedCallback(func() {
+		orderedAt = e.Now()
+		e.UpdateWorkflow(UpdatePause, "", &testsuite.TestUpdateCallback{
+			OnAccept:   func() {},
+			OnReject:   func(err error) { t.Error(err) },
+			OnComplete: func(any, error) { answeredAt = e.Now() },
+		}, anna)
+	}, time.Second)
+	e.at(10*time.Second, UpdateStop, anna)
+	e.migrated(func(*migration.Spec) {})
+	if took := answeredAt.Sub(orderedAt); took < f.holds {
+		t.Errorf("the pause was answered after %v , want %v or more", took, f.holds)
+	}
+	if o := f.steered[len(f.steered)-1].Order; !o.End {
+		t.Errorf("the stop orders %+v, want the end of all calls", o)
+	}
+}
+
 func TestChangesAreKeptAndWrittenForTheWorkers(t *testing.T) {
 	f := unsure(t)
 	e := newEnvironment(t, f)
@@ -433,9 +458,14 @@ func TestChangesAreKeptAndWrittenForTheWorkers(t *testing.T) {
 	if !paused.wasDone() || while.ShownPhase() != PhasePaused || !strings.HasPrefix(while.Steering.PausedText, "by an unknown operator at ") || len(while.Steering.Changes) != 4 {
 		t.Errorf("pause: %+v, then %+v", paused, while.Steering)
 	}
-	want := migration.Control{Limits: migration.Limits{RateLimit: 8.5, Workers: 4}}
-	if n := len(f.steered); n != 3 || *f.steered[0].Control != want || !f.steered[1].Control.Paused || *f.steered[2].Control != want || len(f.steered[0].Events) != 3 {
-		t.Errorf("%d orders were written: %+v", n, f.steered)
+	want := limiter.Limits{Rate: 8.5, Workers: 4}
+	if n := len(f.steered); n != 3 || len(f.steered[0].Events) != 3 {
+		t.Fatalf("%d orders were given: %+v", n, f.steered)
+	}
+	for i, in := range f.steered {
+		if o := in.Order; *o.Limits != want || (o.Pause != "") != (i == 1) || o.Resume == (i == 1) || o.Number != int64(i+1) || o.End {
+			t.Errorf("order %d: %+v", i+1, o)
+		}
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // history are the intervals that the events delimit.
@@ -139,12 +139,12 @@ func grow(steps []step, until time.Time, set float64) []step {
 	if last.rate >= set {
 		return steps
 	}
-	full := last.from.Add(time.Duration((set - last.rate) / set * float64(pace.Recovery)))
+	full := last.from.Add(time.Duration((set - last.rate) / set * float64(limiter.Recovery)))
 	if full.Before(until) {
 		last.to = set
 		return append(steps, step{full, set, set})
 	}
-	last.to = last.rate + set*until.Sub(last.from).Seconds()/pace.Recovery.Seconds()
+	last.to = last.rate + set*until.Sub(last.from).Seconds()/limiter.Recovery.Seconds()
 	return steps
 }
 

@@ -10,7 +10,6 @@ import (
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 	"durable-dataload/internal/tilde"
 )
 
@@ -188,7 +187,7 @@ func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Conf
 		Renew: c.renew, EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
 		// The gate limits the calls in flight, and the limit may change; a look-up
 		// and a probe are added to it.
-		MaxConnections: pace.MostPlaces + 2,
+		MaxConnections: migration.MaxWorkers + 2,
 		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
 	}
 	if with != nil {

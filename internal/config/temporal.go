@@ -132,7 +132,10 @@ func Dial(ctx context.Context, options client.Options, logger *slog.Logger) (cli
 }
 
 // WorkerIdentity is the name of this process at the Temporal service.
-func WorkerIdentity() string {
+func WorkerIdentity() string { return IdentityOf(os.Getpid()) }
+
+// IdentityOf is the WorkerIdentity of another process of this machine.
+func IdentityOf(pid int) string {
 	host, _ := os.Hostname()
-	return fmt.Sprintf("%d@%s", os.Getpid(), host)
+	return fmt.Sprintf("%d@%s", pid, host)
 }

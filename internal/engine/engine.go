@@ -91,6 +91,7 @@ type Engine struct {
 	ui      *webUI
 	log     *os.File
 	left    []string
+	before  int
 }
 
 // Start starts the service on the SQLite file in dir (created if it is missing)
@@ -109,6 +110,9 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 		return nil, err
 	}
 	e := &Engine{lock: lock}
+	if before, err := readAddress(dir); err == nil {
+		e.before = before.PID
+	}
 	// Another program may meanwhile use the address of a killed process.
 	if err := os.Remove(addressFile(dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		lock.Unlock()
@@ -168,6 +172,10 @@ func (e *Engine) Address() Address { return e.address }
 // this start was the first one with this version, and so created a new database.
 // This program cannot read the old ones.
 func (e *Engine) Left() []string { return e.left }
+
+// Before is the id of the process that ran the engine before, 0 if none is known. It has
+// ended, or has stopped its engine.
+func (e *Engine) Before() int { return e.before }
 
 // Stop ends the service and releases the state folder.
 func (e *Engine) Stop() {

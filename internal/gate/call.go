@@ -11,7 +11,7 @@ import (
 type Report struct {
 	Run        string
 	Calls      int
-	Sent       time.Duration // by the client's clock
+	Ago        time.Duration // since the call was sent
 	Reason     string
 	Unknown    bool
 	Fault      string
@@ -36,16 +36,46 @@ func (g *Gate) Ended(ctx context.Context, r Report) {
 	if !r.Unknown && r.Fault == "" {
 		g.row = 0
 	}
-	if b := g.limits.Breaker; r.Fault != "" || b > 0 && g.row >= b {
-		g.lease, g.starts = 0, nil
+	if b := g.limits.Breaker; r.Fault != "" || r.Busy || b > 0 && g.row >= b {
+		c.distrust()
 	}
 	c.tell(r)
 	c.nudge()
 }
 
+// distrust lets no call of this process begin before the limiter has heard what a call
+// came to: the leases that it has were granted without knowing that.
+func (c *Client) distrust() {
+	c.distrusted = c.seq
+	for _, g := range c.gates {
+		g.lease, g.starts = 0, nil
+	}
+}
+
+// Flush waits until the limiter has heard what changes the pace, so that State tells it;
+// for the time of a lease at most.
+func (g *Gate) Flush(ctx context.Context) {
+	c := g.client
+	ctx, cancel := context.WithTimeout(ctx, limiter.Lease)
+	defer cancel()
+	for {
+		c.mu.Lock()
+		pending, heard := c.urgent || c.telling, c.heard
+		c.mu.Unlock()
+		if !pending {
+			return
+		}
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // tell keeps a report for the next request. Calls that say the same are one report.
 func (c *Client) tell(r Report) {
-	told := report{limiter.Report{Run: r.Run, Calls: r.Calls, Reason: r.Reason, Unknown: r.Unknown, Fault: r.Fault, Busy: r.Busy, Crowded: r.Crowded, RetryAfter: r.RetryAfter}, r.Sent}
+	told := report{limiter.Report{Run: r.Run, Calls: r.Calls, Reason: r.Reason, Unknown: r.Unknown, Fault: r.Fault, Busy: r.Busy, Crowded: r.Crowded, RetryAfter: r.RetryAfter}, c.clock.Now() - r.Ago}
 	if n := len(c.reports); n > 0 {
 		last := &c.reports[n-1]
 		same := last.Report
@@ -64,6 +94,7 @@ func (c *Client) tell(r Report) {
 type (
 	slotKey    struct{}
 	probingKey struct{}
+	atOnceKey  struct{}
 )
 
 type entered struct {
@@ -87,14 +118,11 @@ func Probing(ctx context.Context) context.Context {
 
 func isProbe(ctx context.Context) bool { return ctx.Value(probingKey{}) != nil }
 
-// AtOnce is for a call that somebody waits for, or that is worth one attempt only: it
-// does not wait behind a gate that is closed.
-func (g *Gate) AtOnce(ctx context.Context) context.Context {
-	if g.State().Closed != "" {
-		return Probing(ctx)
-	}
-	return ctx
-}
+// AtOnce is for a call that a command or a short activity waits for, or that is worth one
+// attempt only: it keeps to the pace, and does not wait where the gate is closed.
+func AtOnce(ctx context.Context) context.Context { return context.WithValue(ctx, atOnceKey{}, true) }
+
+func isAtOnce(ctx context.Context) bool { return ctx.Value(atOnceKey{}) != nil }
 
 // BeforeCall is the hook of a client that makes a call: it waits for a slot and a
 // start time, and gives the function that releases the slot. Under WithSlot the caller

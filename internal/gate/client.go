@@ -41,8 +41,11 @@ type Client struct {
 	travel time.Duration // of a request at most, lately
 	// reports are what calls came to since the last request that was answered.
 	reports []report
-	urgent  bool // they change what all workers may do
-	failed  error
+	urgent  bool          // they change what all workers may do
+	telling bool          // the request that is not answered yet has such reports
+	heard   chan struct{} // closed at the next answer
+	// distrusted is the last request whose answer allows no call: see distrust.
+	distrusted int64
 }
 
 type report struct {
@@ -50,14 +53,18 @@ type report struct {
 	sent time.Duration // of the call
 }
 
-// NewClient makes a client; Close ends it.
-func NewClient(asker Asker, clock Clock) *Client {
+// NewClient makes a client; Close ends it. process names this process, for people and
+// for the process that finds it dead.
+func NewClient(asker Asker, clock Clock, process string) *Client {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Client{asker: asker, clock: clock, id: rand.Text(), gates: map[string]*Gate{},
-		wake: make(chan struct{}, 1), done: make(chan struct{}), stop: stop, travel: firstTravel}
+	c := &Client{asker: asker, clock: clock, id: WorkersOf(process) + rand.Text()[:8], gates: map[string]*Gate{},
+		wake: make(chan struct{}, 1), heard: make(chan struct{}), done: make(chan struct{}), stop: stop, travel: firstTravel}
 	go c.run(ctx)
 	return c
 }
+
+// WorkersOf is how the names of all workers of a process begin.
+func WorkersOf(process string) string { return process + "/" }
 
 const (
 	// firstTravel is how long a request takes before one was measured.
@@ -131,13 +138,19 @@ func (c *Client) ask(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	took := c.clock.Now() - r.Sent
-	c.failed = err
+	close(c.heard)
+	c.heard = make(chan struct{})
 	if err != nil || answer.Stale {
 		// The reports go with the next request. The limiter may have taken them
 		// already: a report that counts twice lowers the pace once, since it tells
 		// when its call was sent.
 		c.reports = append(reports, c.reports...)
+		c.urgent, c.telling = c.urgent || c.telling, false
 		return
+	}
+	c.telling = false
+	if r.Seq <= c.distrusted {
+		answer.Lease = 0
 	}
 	c.travel = max(min(took, longestTravel), c.travel-c.travel/16)
 	for _, grant := range answer.Grants {
@@ -154,7 +167,8 @@ func (c *Client) request() (limiter.Request, []report) {
 	c.asked = c.clock.Now()
 	r := limiter.Request{Worker: c.id, Seq: c.seq, Clock: c.clock.ID(), Sent: c.asked, Travel: min(c.travel*5/4, limiter.Lease/2)}
 	for _, run := range slices.Sorted(maps.Keys(c.gates)) {
-		if g := c.gates[run]; g.isActive() {
+		reports := slices.ContainsFunc(c.reports, func(r report) bool { return r.Run == run })
+		if g := c.gates[run]; reports || g.isActive() {
 			r.Needs = append(r.Needs, g.need())
 		}
 	}
@@ -163,7 +177,7 @@ func (c *Client) request() (limiter.Request, []report) {
 		r.Reports = append(r.Reports, told.Report)
 	}
 	reports := c.reports
-	c.reports, c.urgent = nil, false
+	c.reports, c.telling, c.urgent = nil, c.urgent, false
 	return r, reports
 }
 

@@ -18,9 +18,10 @@ type Gate struct {
 	note   func(limiter.Change)
 
 	// The rest is guarded by client.mu.
-	waiting  []*Slot // that need a start time, in the order in which they asked
-	inFlight int     // slots that are held
-	slots    int     // that may be held until the lease ends
+	timer    *time.Timer // see again
+	waiting  []*Slot     // that need a start time, in the order in which they asked
+	inFlight int         // slots that are held
+	slots    int         // that may be held until the lease ends
 	lease    time.Duration
 	starts   []time.Duration // granted and not used, in order
 	free     bool            // there is no limit of the rate
@@ -41,7 +42,12 @@ type Slot struct {
 	start   time.Duration // 0: at any time
 	entered time.Duration
 	trial   bool // it is the one call that is let through while the breaker is open
+	atOnce  bool // see AtOnce
+	err     error
 }
+
+// ErrEnded says that no call of the run begins any more.
+var ErrEnded = errors.New("the run has ended")
 
 // Probe makes one harmless call, and gives nil if the target serves; an error of type
 // Fault where no call can succeed until a person acts.
@@ -70,13 +76,14 @@ func (c *Client) Gate(run string, limits limiter.Limits, probe Probe, note func(
 // its call, waits for the start with AwaitStart, makes the call at once, and then
 // calls Release.
 func (g *Gate) Enter(ctx context.Context) (*Slot, error) {
-	s := &Slot{gate: g, ready: make(chan struct{})}
+	s := &Slot{gate: g, ready: make(chan struct{}), atOnce: isAtOnce(ctx)}
 	g.client.mu.Lock()
 	g.waiting = append(g.waiting, s)
 	g.dispatch()
 	g.client.mu.Unlock()
 	g.client.nudge()
 	if err := s.await(ctx); err != nil {
+		s.Release()
 		return nil, err
 	}
 	s.entered = g.client.clock.Now()
@@ -85,27 +92,15 @@ func (g *Gate) Enter(ctx context.Context) (*Slot, error) {
 
 // await waits until dispatch has given s what it needs.
 func (s *Slot) await(ctx context.Context) error {
-	g := s.gate
-	for {
+	select {
+	case <-s.ready:
+		return s.err
+	case <-ctx.Done():
+		g := s.gate
 		g.client.mu.Lock()
-		next := g.dispatch()
-		g.client.mu.Unlock()
-		timer := time.NewTimer(next)
-		select {
-		case <-s.ready:
-			timer.Stop()
-			return nil
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			g.client.mu.Lock()
-			defer g.client.mu.Unlock()
-			g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
-			if s.held {
-				g.release(s)
-			}
-			return context.Cause(ctx)
-		}
+		defer g.client.mu.Unlock()
+		g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
+		return context.Cause(ctx)
 	}
 }
 
@@ -113,10 +108,21 @@ func (s *Slot) await(ctx context.Context) error {
 func (g *Gate) lead() time.Duration { return g.prepares*5/4 + 2*time.Millisecond }
 
 // dispatch gives slots and start times to the calls that wait, as far as they are
-// near, and says when to look again. The caller holds client.mu.
-func (g *Gate) dispatch() (next time.Duration) {
+// near. It does so again when the next one is near. The caller holds client.mu.
+func (g *Gate) dispatch() {
 	now := g.client.clock.Now()
 	g.starts = slices.DeleteFunc(g.starts, func(start time.Duration) bool { return start < now-tolerance(g.rate) })
+	if g.state.Closed != "" {
+		for _, s := range slices.Clone(g.waiting) {
+			switch {
+			case s.atOnce:
+				g.admit(s)
+			case g.state.Ended:
+				s.err = ErrEnded
+				g.admit(s)
+			}
+		}
+	}
 	for len(g.waiting) > 0 && now < g.lease {
 		s := g.waiting[0]
 		if free := g.slots - g.inFlight; free < 0 || free == 0 && !s.held {
@@ -126,16 +132,28 @@ func (g *Gate) dispatch() (next time.Duration) {
 		case g.free:
 			s.start = now
 		case len(g.starts) == 0:
-			return limiter.Lease
+			return
 		case g.starts[0]-now > g.lead():
-			return g.starts[0] - g.lead() - now
+			g.again(g.starts[0] - g.lead() - now)
+			return
 		default:
 			s.start = g.starts[0]
 			g.starts = g.starts[1:]
 		}
 		g.admit(s)
 	}
-	return limiter.Lease
+}
+
+// again lets dispatch look once more, after a time.
+func (g *Gate) again(after time.Duration) {
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.timer = time.AfterFunc(after, func() {
+		g.client.mu.Lock()
+		defer g.client.mu.Unlock()
+		g.dispatch()
+	})
 }
 
 func (g *Gate) admit(s *Slot) {
@@ -192,11 +210,12 @@ func (s *Slot) begin() bool {
 	g.client.mu.Lock()
 	defer g.client.mu.Unlock()
 	now := g.client.clock.Now()
-	if now < g.lease && (s.trial || g.state.Closed == "" && g.inFlight <= g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
+	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial || g.state.Closed == "" && g.inFlight <= g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
 		return true
 	}
 	s.ready, s.trial = make(chan struct{}), false
 	g.waiting = slices.Insert(g.waiting, 0, s)
+	g.dispatch()
 	return false
 }
 
@@ -229,11 +248,8 @@ func (g *Gate) release(s *Slot) {
 		g.inFlight--
 	}
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
-	g.wakeFirst()
+	g.dispatch()
 }
-
-// wakeFirst lets the first that waits look again.
-func (g *Gate) wakeFirst() { g.dispatch() }
 
 // isActive says that the gate needs something of the limiter.
 func (g *Gate) isActive() bool { return len(g.waiting) > 0 || g.inFlight > 0 }
@@ -288,10 +304,12 @@ func (g *Gate) take(sent, lease time.Duration, grant limiter.Grant) {
 		g.probing = true
 		go g.probe()
 	}
-	if g.note != nil {
-		for _, c := range grant.Changes {
-			go g.note(c)
-		}
+	if g.note != nil && len(grant.Changes) > 0 {
+		go func() {
+			for _, c := range grant.Changes {
+				g.note(c)
+			}
+		}()
 	}
 	g.dispatch()
 }
@@ -312,7 +330,7 @@ func (g *Gate) probe() {
 	var fault Fault
 	switch {
 	case errors.As(err, &fault):
-		c.tell(Report{Run: g.run, Calls: 1, Fault: fault.Error(), Sent: c.clock.Now()})
+		c.tell(Report{Run: g.run, Calls: 1, Fault: fault.Error()})
 	case err == nil && len(g.waiting) > 0 && c.clock.Now() < g.lease:
 		s := g.waiting[0]
 		s.trial, s.start = true, c.clock.Now()

@@ -22,9 +22,10 @@ func (l *Local) Ask(_ context.Context, r limiter.Request) (limiter.Answer, error
 	return l.state.Ask(time.Now(), r), nil
 }
 
-// Order changes what holds, and gives the moment from which on every call keeps to it.
-func (l *Local) Order(o limiter.Order) (holds time.Time) {
+// Order changes what holds, and says how long it takes until every call keeps to it.
+func (l *Local) Order(_ context.Context, _ string, o limiter.Order) (holds time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.state.Order(time.Now(), o)
+	now := time.Now()
+	return l.state.Order(now, o).Sub(now), nil
 }

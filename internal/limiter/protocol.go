@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Request is what a worker process sends the limiter: what it needs, and what its
 // calls have come to since the request before. It holds no user data.
@@ -99,6 +102,7 @@ type Gate struct {
 	Closed string    `json:"closed,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 	Paused bool      `json:"paused,omitempty"` // Closed, because an operator paused
+	Ended  bool      `json:"ended,omitempty"`  // Closed for good
 	// Breaker says that the breaker is open; the next probe is made at Probe.
 	Breaker bool      `json:"breaker,omitempty"`
 	Probe   time.Time `json:"probe,omitzero"`
@@ -112,16 +116,29 @@ type Limits struct {
 	Breaker int     `json:"breaker"`        // calls of unknown outcome in a row that open the breaker, 0 = none do
 }
 
+// At is the calls a second that people allow at a moment, where they allow any; 0 = no
+// limit.
+func (l Limits) At(now time.Time) float64 {
+	planned, _, _ := plan(l.Plan, now)
+	if planned > 0 && !math.IsInf(planned, 1) && (l.Rate == 0 || planned < l.Rate) {
+		return planned
+	}
+	return l.Rate
+}
+
 // Order changes what holds for a run, or for all runs.
 type Order struct {
-	Run    string  `json:"run,omitempty"` // "" = all runs into the target
+	Run string `json:"run,omitempty"` // "" = all runs into the target
+	// Number grows with the orders for a run, and an order that comes late, after one with
+	// a greater number, changes nothing. 0 is not compared.
+	Number int64   `json:"number,omitempty"`
 	Limits *Limits `json:"limits,omitempty"`
 	// Pause closes the limiter for the run, with the text for people; Resume opens it.
 	Pause  string `json:"pause,omitempty"`
 	Resume bool   `json:"resume,omitempty"`
-	// End says that no call of the run is made any more.
+	// End says that no call of the run begins any more.
 	End bool `json:"end,omitempty"`
-	// Revoke ends the leases of all workers at once. It is for a process that has taken
-	// over the engine of a dead one, whose workers are dead with it.
-	Revoke bool `json:"revoke,omitempty"`
+	// By names the operator, if one has given the order, and Reason is theirs.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }

@@ -14,12 +14,13 @@ package limiter
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
-	"math"
 	"slices"
+	"strings"
 	"time"
 
-	"durable-dataload/internal/pace"
+	"durable-dataload/internal/figures"
 )
 
 // Lease is the longest for which a worker may begin calls by one answer.
@@ -35,7 +36,6 @@ type State struct {
 	Paused   string             `json:"paused,omitempty"`  // for all runs, with the text for people
 	Changes  []Change           `json:"changes,omitempty"` // the last, the newest at the end
 	Changed  int64              `json:"changed,omitempty"` // number of the last change
-	Used     []Used             `json:"used,omitempty"`    // calls made, by second, of the last ten
 }
 
 // Worker is a process that asks for leases.
@@ -52,11 +52,13 @@ type Worker struct {
 type Run struct {
 	Limits  Limits    `json:"limits"`
 	Ordered bool      `json:"ordered,omitempty"` // by people: they hold whatever the command line says
+	Number  int64     `json:"number,omitempty"`  // of the last order
 	Paused  string    `json:"paused,omitempty"`  // the text for people
 	Ended   bool      `json:"ended,omitempty"`
 	Told    int64     `json:"told,omitempty"`  // the last change that a worker was given for it
 	Asked   time.Time `json:"asked"`           // when a worker last needed something for it
 	Closed  time.Time `json:"closed,omitzero"` // since when it is closed, whatever the breaker says
+	Used    []Used    `json:"used,omitempty"`  // calls made, by second, of the last ten
 }
 
 // Used is how many calls ended in a second, as reports tell it.
@@ -73,6 +75,8 @@ type Change struct {
 	Run     string    `json:"run,omitempty"`     // "": of all
 	Allowed float64   `json:"allowed,omitempty"` // calls a second, where the pace was lowered
 	Text    string    `json:"text,omitempty"`
+	By      string    `json:"by,omitempty"` // the operator, where one has ordered it
+	Reason  string    `json:"reason,omitempty"`
 }
 
 // Kind is what happened.
@@ -128,7 +132,7 @@ func (s *State) Ask(now time.Time, r Request) Answer {
 // grant gives a worker what it needs for a run, as far as that is free.
 func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 	run := s.run(now, need)
-	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(run)}
+	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(need.Run, run)}
 	if g.State.Closed != "" {
 		b := &s.Health.Breaker
 		g.Probe = g.State.Breaker && need.Ready > 0 && b.grant(r.Worker, now)
@@ -204,7 +208,7 @@ func (s *State) run(now time.Time, need Need) *Run {
 
 // gate is how the limiter stands for a run.
 func (s *State) gate(now time.Time, run *Run) Gate {
-	g := Gate{Limit: s.limit(now, run), Allowed: s.allowed(now, run), Slots: s.slots(now, run), Closed: s.closed(now, run), Paused: run.Paused != "" || s.Paused != ""}
+	g := Gate{Limit: s.limit(now, run), Allowed: s.allowed(now, run), Slots: s.slots(now, run), Closed: s.closed(now, run), Paused: run.Paused != "" || s.Paused != "", Ended: run.Ended}
 	if b := s.Health.Breaker; b.Open {
 		g.Breaker, g.Probe = true, b.Next
 		if g.Closed == "" {
@@ -242,14 +246,7 @@ func (s *State) closed(now time.Time, run *Run) string {
 	return ""
 }
 
-// limit is the calls a second that people allow now; 0 = no limit.
-func (s *State) limit(now time.Time, run *Run) float64 {
-	limit := run.Limits.Rate
-	if planned, _, _ := plan(run.Limits.Plan, now); planned > 0 && !math.IsInf(planned, 1) && (limit == 0 || planned < limit) {
-		limit = planned
-	}
-	return limit
-}
+func (s *State) limit(now time.Time, run *Run) float64 { return run.Limits.At(now) }
 
 // allowed is what is left of the limit after what the target asked for; 0 = no limit.
 func (s *State) allowed(now time.Time, run *Run) float64 {
@@ -271,50 +268,53 @@ func (s *State) learn(now time.Time, r Report) {
 	if run == nil {
 		run = &Run{}
 	}
-	full := cmp.Or(s.limit(now, run), s.Health.Full, s.rate(now))
+	full := cmp.Or(s.limit(now, run), s.Health.Full, max(slowest, s.rate(now)))
 	allowed := cmp.Or(s.allowed(now, run), full)
 	s.note(s.Health.learn(r, run.Limits.Breaker, full, allowed, now, now.Add(-r.Ago))...)
 	second := now.Unix()
-	if n := len(s.Used); n > 0 && s.Used[n-1].Second == second {
-		s.Used[n-1].Calls += r.Calls
+	if n := len(run.Used); n > 0 && run.Used[n-1].Second == second {
+		run.Used[n-1].Calls += r.Calls
 	} else {
-		s.Used = append(s.Used, Used{second, r.Calls})
+		run.Used = append(run.Used, Used{second, r.Calls})
 	}
-	s.Used = slices.DeleteFunc(s.Used, func(u Used) bool { return u.Second <= second-11 })
+	run.Used = slices.DeleteFunc(run.Used, func(u Used) bool { return u.Second < second-usedFor })
 }
 
-// rate is the calls a second of the last ten seconds.
-func (s *State) rate(now time.Time) float64 {
+// usedFor is for how many seconds calls are counted.
+const usedFor = 10
+
+// used is the calls a second that have ended lately.
+func (r *Run) used(now time.Time) float64 {
 	calls, first := 0, now.Unix()
-	for _, u := range s.Used {
-		calls, first = calls+u.Calls, min(first, u.Second)
+	for _, u := range r.Used {
+		if u.Second >= now.Unix()-usedFor {
+			calls, first = calls+u.Calls, min(first, u.Second)
+		}
 	}
-	return max(slowest, float64(calls)/max(1, float64(now.Unix()-first)))
+	return float64(calls) / max(1, float64(now.Unix()-first))
+}
+
+// rate is the calls a second of all runs.
+func (s *State) rate(now time.Time) (calls float64) {
+	for _, run := range s.Runs {
+		calls += run.used(now)
+	}
+	return calls
 }
 
 // Order changes what holds, and gives the moment from which on every call keeps to
 // it: the leases that were granted before have ended then.
 func (s *State) Order(now time.Time, o Order) (holds time.Time) {
-	if o.Revoke {
-		s.Revoke()
-	}
 	s.expire(now)
-	var changed *string
 	if o.Run == "" {
-		changed = &s.Paused
-	} else {
-		run := s.run(now, Need{Run: o.Run})
-		if o.Limits != nil {
-			run.Limits, run.Ordered = *o.Limits, true
+		if o.Pause != "" || o.Resume {
+			s.Paused = o.Pause
 		}
-		run.Ended = run.Ended || o.End
-		changed = &run.Paused
+	} else if run := s.run(now, Need{Run: o.Run}); o.Number == 0 || o.Number > run.Number {
+		run.order(o)
 	}
-	if o.Pause != "" || o.Resume {
-		*changed = o.Pause
-	}
-	if text := cmp.Or(o.Pause, map[bool]string{true: "resumed"}[o.Resume]); text != "" {
-		s.note(Change{At: now, Kind: Ordered, Run: o.Run, Text: text})
+	if text := o.text(); text != "" {
+		s.note(Change{At: now, Kind: Ordered, Run: o.Run, Text: text, By: o.By, Reason: o.Reason})
 	}
 	holds = now
 	for _, w := range s.Workers {
@@ -325,15 +325,47 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 	return holds
 }
 
+func (r *Run) order(o Order) {
+	r.Number = o.Number
+	if o.Limits != nil {
+		r.Limits, r.Ordered = *o.Limits, true
+	}
+	if o.Pause != "" || o.Resume {
+		r.Paused = o.Pause
+	}
+	r.Ended = r.Ended || o.End
+}
+
+// text is what an operator has changed, for people; "" if that is nothing.
+func (o Order) text() string {
+	switch {
+	case o.By == "":
+		return ""
+	case o.End:
+		return "stopped"
+	case o.Pause != "":
+		return "paused"
+	case o.Limits != nil:
+		return fmt.Sprintf("limits: %s, %s", PerSecond(o.Limits.Rate), figures.Count(o.Limits.Workers, "slot"))
+	}
+	return "resumed"
+}
+
 func (w *Worker) grants(run string) bool {
 	return slices.ContainsFunc(w.Answer.Grants, func(g Grant) bool { return g.Run == run && (g.State.Closed == "" || g.Probe) })
 }
 
-// Revoke ends the leases of all workers, where it is known that none of them is
-// alive: their engine has died with them.
-func (s *State) Revoke() {
-	clear(s.Workers)
-	s.Health.Breaker.Worker = ""
+// Revoke ends the leases of a process that is known to be dead: of the workers whose
+// names begin with its name.
+func (s *State) Revoke(process string) {
+	for id := range s.Workers {
+		if strings.HasPrefix(id, process) {
+			delete(s.Workers, id)
+			if s.Health.Breaker.Worker == id {
+				s.Health.Breaker.Worker = ""
+			}
+		}
+	}
 }
 
 // remembered is how long the answer to the last request of a worker is kept, for one
@@ -354,8 +386,15 @@ func (s *State) expire(now time.Time) {
 		used[w.Clock] = true
 	}
 	s.Schedule.keep(used)
-	maps.DeleteFunc(s.Runs, func(_ string, r *Run) bool { return !r.isOrdered() && now.Sub(r.Asked) > remembered })
+	maps.DeleteFunc(s.Runs, func(_ string, r *Run) bool {
+		idle := now.Sub(r.Asked)
+		return idle > remembered && !r.isOrdered() || idle > longestOrdered
+	})
 }
+
+// longestOrdered is how long an order outlives the last request for its run: a run that
+// was terminated gives no order to forget it.
+const longestOrdered = 30 * 24 * time.Hour
 
 func (r *Run) isOrdered() bool { return (r.Ordered || r.Paused != "") && !r.Ended }
 
@@ -367,9 +406,9 @@ func (s *State) IsIdle(now time.Time) bool {
 }
 
 // since returns the changes that a run has not been given, and gives them to it.
-func (s *State) since(run *Run) (changes []Change) {
+func (s *State) since(id string, run *Run) (changes []Change) {
 	for _, c := range s.Changes {
-		if c.Number > run.Told {
+		if c.Number > run.Told && (c.Run == "" || c.Run == id) {
 			changes = append(changes, c)
 		}
 	}
@@ -398,7 +437,7 @@ func later(a, b time.Time) time.Time {
 // plan reads a timetable. One that cannot be read allows nothing: it was checked
 // before it was ordered.
 func plan(text string, now time.Time) (perSecond float64, until time.Time, zone *time.Location) {
-	p, err := pace.ParsePlan(text, time.UTC)
+	p, err := ParsePlan(text, time.UTC)
 	if err != nil {
 		return 0, time.Time{}, time.UTC
 	}

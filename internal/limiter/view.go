@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"durable-dataload/internal/figures"
 )
 
 // View is how the limiter stands, for people.
@@ -16,8 +18,9 @@ type View struct {
 
 // RunView is how the limiter stands for one run.
 type RunView struct {
-	Run   string `json:"run"`
-	InUse int    `json:"in_use"` // slots that workers hold
+	Run   string  `json:"run"`
+	Used  float64 `json:"used"`   // calls a second, of the last ten
+	InUse int     `json:"in_use"` // slots that workers hold
 	Gate
 }
 
@@ -31,11 +34,11 @@ type WorkerView struct {
 // View gives how the limiter stands at a moment, in a fixed order.
 func (s *State) View(now time.Time) View {
 	v := View{Used: s.rate(now), Changes: s.Changes}
-	if len(s.Used) == 0 {
-		v.Used = 0
-	}
 	for _, id := range slices.Sorted(maps.Keys(s.Runs)) {
-		run := RunView{Run: id, Gate: s.gate(now, s.Runs[id])}
+		if s.Runs[id].Ended {
+			continue
+		}
+		run := RunView{Run: id, Used: s.Runs[id].used(now), Gate: s.gate(now, s.Runs[id])}
 		for _, w := range s.Workers {
 			run.InUse += w.Slots[id]
 		}
@@ -49,4 +52,12 @@ func (s *State) View(now time.Time) View {
 		v.Workers = append(v.Workers, w)
 	}
 	return v
+}
+
+// PerSecond is a rate for people: "2/s".
+func PerSecond(calls float64) string {
+	if calls == 0 {
+		return "no limit"
+	}
+	return figures.Figure(calls) + "/s"
 }

@@ -237,20 +237,7 @@ func TestDropIndexRemovesIndexAndCopy(t *testing.T) {
 	}
 }
 
-func TestMigrationsIntoOneTargetShareItsStartTimes(t *testing.T) {
-	one, two, elsewhere := In("/state", "key-1"), In("/state", "key-2"), In("/other", "key-1")
-	target := Target{URI: "https://a.example", EntityType: "user"}
-	sameHost := Target{URI: "https://a.example/", EntityType: "admin"}
-	otherHost := Target{URI: "https://b.example", EntityType: "user"}
-	if one.StartTimes(target) != two.StartTimes(sameHost) {
-		t.Errorf("%s and %s: want one file for a host", one.StartTimes(target), two.StartTimes(sameHost))
-	}
-	if one.StartTimes(target) == one.StartTimes(otherHost) || one.StartTimes(target) == elsewhere.StartTimes(target) {
-		t.Errorf("another host or another state folder shares %s", one.StartTimes(target))
-	}
-	if one.Slots() == two.Slots() || one.Ledger() == two.Ledger() {
-		t.Error("slots and ledger are shared; want separate ones")
-	}
+func TestTheHostOfATarget(t *testing.T) {
 	if got := (Target{URI: "not a uri"}).Host(); got != "not a uri" {
 		t.Errorf("Host: %q", got)
 	}

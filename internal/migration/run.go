@@ -66,16 +66,6 @@ func (f RunFolder) Index() string { return f.path("index") }
 // Ledger is the path of the ledger's folder.
 func (f RunFolder) Ledger() string { return f.path("ledger") }
 
-// Slots is the path of the folder that limits the calls in flight.
-func (f RunFolder) Slots() string { return f.path("places") }
-
-// StartTimes is the path of the file that limits the calls a second into a
-// target, for all migrations of this state folder.
-func (f RunFolder) StartTimes(t Target) string {
-	sum := sha256.Sum256([]byte(t.Host()))
-	return store.Join(f.Work(), "pace", hex.EncodeToString(sum[:6]))
-}
-
 // Owner returns a text that no other folder has, of any state folder: it marks what this folder
 // has reserved elsewhere.
 func (f RunFolder) Owner() (string, error) { return create(f.path("owner.json"), rand.Text()) }

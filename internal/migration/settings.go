@@ -1,7 +1,6 @@
 package migration
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -65,7 +64,7 @@ func (m MaxFailed) Of(records int) (most int, limited bool) {
 // Limits bound the calls of a run into its target.
 type Limits struct {
 	RateLimit float64 `json:"rate_limit"`          // calls a second, 0 = no limit
-	RatePlan  string  `json:"rate_plan,omitempty"` // a timetable of the rate, which holds beside RateLimit: see pace.ParsePlan
+	RatePlan  string  `json:"rate_plan,omitempty"` // a timetable of the rate, which holds beside RateLimit: see limiter.ParsePlan
 	Workers   int     `json:"workers"`             // calls in flight at most
 	Breaker   int     `json:"breaker,omitempty"`   // calls of unknown outcome in a row that open the breaker, 0 = none do
 }
@@ -123,27 +122,3 @@ func parseWhole(what, text string, low, high int) (int, error) {
 	}
 	return n, nil
 }
-
-// Control is what operators have set for a run of a migration. The workflow decides it, the
-// folder holds it, and every gate reads it before a call.
-type Control struct {
-	// Paused says that no call is made; the text says who paused it and why.
-	Paused     bool   `json:"paused,omitempty"`
-	PausedText string `json:"paused_text,omitempty"`
-
-	Limits
-}
-
-// SaveControl sets the control of a run.
-func (f RunFolder) SaveControl(run string, c Control) error { return f.save(controlPrefix+run, c) }
-
-// Control returns the control of a run: that of the spec unless it was changed.
-func (f RunFolder) Control(run string, s Spec) (Control, error) {
-	c, err := load[Control](f.path(controlPrefix + run))
-	if errors.Is(err, ErrAbsent) {
-		return Control{Limits: s.Limits}, nil
-	}
-	return c, err
-}
-
-const controlPrefix = "control-"

@@ -49,6 +49,9 @@ func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
 	if err == nil {
 		err = s.dial(ctx, clientOptions)
 	}
+	if err == nil {
+		err = s.runLimiters(clientOptions.Namespace)
+	}
 	if err != nil {
 		s.Close()
 		if s.engine == nil && engine.WaitUntilFree(s.engineDir, engineStart) {

@@ -57,6 +57,7 @@ type Service struct {
 	engine     *engine.Engine
 	worker     worker.Worker
 	notices    worker.Worker // delivers notices, where the engine is embedded
+	limiters   worker.Worker // runs the limiters of targets
 	activities *activities.Activities
 }
 
@@ -81,6 +82,13 @@ func Open(ctx context.Context, p Process, o Options) (*Service, error) {
 		return nil, err
 	}
 	s.Attributes = s.registerAttributes(ctx, clientOptions.Namespace)
+	if s.owner {
+		err = s.runLimiters(clientOptions.Namespace)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -295,6 +303,9 @@ func (s *Service) Close() {
 		}
 		s.worker.Stop()
 		s.activities.Close()
+	}
+	if s.limiters != nil { // last, since the activities give their leases back
+		s.limiters.Stop()
 	}
 	if s.Client != nil {
 		s.Client.Close()

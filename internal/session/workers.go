@@ -127,7 +127,7 @@ type Work struct {
 func (s *Service) StartWorker(w Work) error {
 	s.activities = activities.New(s.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return w.Credentials.Connect(spec, with)
-	}, s.process.Log)
+	}, s.Limiters(), s.process.Log)
 	s.activities.OpenUndo(w.Identities)
 	s.activities.NotifyWith(w.Notices)
 	if w.Notices != nil && s.IsEmbedded() {

@@ -12,8 +12,8 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // instruments are the project's own metrics. The exporter adds the unit to
@@ -27,11 +27,11 @@ type instruments struct {
 	limit, allowed, oldest                        metric.Float64ObservableGauge
 
 	mu       sync.Mutex
-	statuses func(visit func(migration.RunStatus, pace.State))
+	statuses func(visit func(migration.RunStatus, limiter.Gate))
 }
 
 func newInstruments(m metric.Meter) (*instruments, error) {
-	i := &instruments{statuses: func(func(migration.RunStatus, pace.State)) {}}
+	i := &instruments{statuses: func(func(migration.RunStatus, limiter.Gate)) {}}
 	for _, c := range []struct {
 		to                *metric.Int64Counter
 		name, unit, about string
@@ -88,7 +88,7 @@ func newInstruments(m metric.Meter) (*instruments, error) {
 
 // Watch makes the gauges show these runs instead of others. The function is
 // called at each scrape.
-func (i *instruments) Watch(statuses func(visit func(migration.RunStatus, pace.State))) {
+func (i *instruments) Watch(statuses func(visit func(migration.RunStatus, limiter.Gate))) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.statuses = statuses
@@ -108,7 +108,7 @@ func (i *instruments) observe(_ context.Context, o metric.Observer) error {
 	statuses := i.statuses
 	i.mu.Unlock()
 	targets := map[string]*together{}
-	statuses(func(s migration.RunStatus, p pace.State) {
+	statuses(func(s migration.RunStatus, p limiter.Gate) {
 		t := targets[s.Target]
 		if t == nil {
 			t = &together{}

@@ -18,8 +18,8 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
-	"durable-dataload/internal/pace"
 )
 
 // drive records a sample of each metric of the project.
@@ -34,11 +34,11 @@ func drive(t *Telemetry) {
 	for verdict := identitycloud.Unknown; verdict <= identitycloud.NotSent; verdict++ {
 		t.Called(context.Background(), target, ledger.Key{Batch: 1}, 10, identitycloud.Answer{Verdict: verdict, Reason: "http 503", Sent: now.Add(-time.Second), Received: now})
 	}
-	t.Watch(func(visit func(migration.RunStatus, pace.State)) {
+	t.Watch(func(visit func(migration.RunStatus, limiter.Gate)) {
 		visit(migration.RunStatus{Target: target, Paused: true, Round: 1, Unknown: 10, UnknownSince: now.Add(-time.Hour)},
-			pace.State{Limit: 10, Allowed: 5, Closed: "paused", Breaker: true})
-		visit(migration.RunStatus{Target: target, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, pace.State{Limit: 4, Allowed: 4})
-		visit(migration.RunStatus{Target: "two.example.com"}, pace.State{})
+			limiter.Gate{Limit: 10, Allowed: 5, Closed: "paused", Breaker: true})
+		visit(migration.RunStatus{Target: target, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, limiter.Gate{Limit: 4, Allowed: 4})
+		visit(migration.RunStatus{Target: "two.example.com"}, limiter.Gate{})
 	})
 }
 

@@ -1,0 +1,57 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+
+	"durable-dataload/activities"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/engine"
+	"durable-dataload/internal/gate"
+	"durable-dataload/internal/migration"
+	"durable-dataload/workflows"
+)
+
+// runLimiters runs a worker for the limiters of targets in this process.
+func (s *Service) runLimiters(namespace string) error {
+	s.limiters = workflows.NewLimiterWorker(s.Client, namespace)
+	if err := s.limiters.Start(); err != nil {
+		return err
+	}
+	if s.engine != nil && s.engine.Before() != 0 {
+		go s.revoke(config.IdentityOf(s.engine.Before()))
+	}
+	return nil
+}
+
+// revoke gives the leases of a process that is dead back to its limiters: it ran the
+// engine that this process has taken over. What it misses ends by itself (see
+// limiter.Lease).
+func (s *Service) revoke(process string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	open, err := s.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+		Namespace: engine.Namespace, Query: `WorkflowType = "LimiterWorkflow" AND ExecutionStatus = "Running"`,
+	})
+	for _, e := range open.GetExecutions() {
+		l := workflows.LimiterClient{Client: s.Client, ID: e.GetExecution().GetWorkflowId()}
+		if err == nil {
+			err = l.Revoke(ctx, process)
+		}
+	}
+	if err != nil {
+		s.process.Log.Warn("the leases of the process that ran the engine before were not revoked", "error", err.Error())
+	}
+}
+
+// Limiters gives the limiter of each target: that of the service, if this process or the
+// one that runs the engine works for it. Else, and without a service (nil), the limits
+// hold in this process.
+func (s *Service) Limiters() func(migration.Target) activities.Limiter {
+	if s == nil || s.limiters == nil && !s.IsEmbedded() {
+		return func(migration.Target) activities.Limiter { return new(gate.Local) }
+	}
+	return func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(s.Client, t.Host()) }
+}
