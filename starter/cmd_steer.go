@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/catalogue"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/suggest"
@@ -33,15 +35,17 @@ type steering struct {
 	long    string
 	example string
 	ends    bool // the migration ends, and the command waits for that
+	// forTarget says that it can be ordered for all that call a target.
+	forTarget bool
 }
 
 var steerings = []steering{
 	{
-		update: workflows.UpdatePause, short: "Pause a migration: no more calls until resume",
-		long: "Calls in flight finish, and no more are made until starter resume, also after a restart.",
+		update: workflows.UpdatePause, forTarget: true, short: "Pause a migration: no more calls until resume",
+		long: "Calls in flight finish, and no more begin until starter resume, also after a restart: none begins after this command\nhas answered. With --target it is for all that call a target, and starter resume --target ends it.",
 	},
 	{
-		update: workflows.UpdateResume, short: "Resume a migration that is paused, or that waits because too many records have failed",
+		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration that is paused, or that waits because too many records have failed",
 		long: "It continues where it was, at the pace that is set.",
 	},
 	{
@@ -85,6 +89,7 @@ func steerCommands(stdout, stderr io.Writer, code *int) []*cobra.Command {
 type steerOptions struct {
 	lookup
 	name   catalogue.Name
+	target string // pause and resume: all runs that call it
 	reason string
 	json   bool
 	set    map[string]string
@@ -93,6 +98,9 @@ type steerOptions struct {
 func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o steerOptions
 	use, example := s.update+" ID | --latest", s.example
+	if s.forTarget {
+		use += " | --target HOST"
+	}
 	if s.update == workflows.UpdateSet {
 		use += " NAME=VALUE …"
 	}
@@ -118,6 +126,9 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 	f := command.Flags()
 	f.SortFlags = false
 	o.name.AddFlags(f)
+	if s.forTarget {
+		f.StringVar(&o.target, "target", "", "instead of a migration: all migrations, rollbacks and verifications that call this target (its address or host)")
+	}
 	f.StringVar(&o.reason, "reason", "", "why; it is recorded with the change")
 	f.BoolVar(&o.json, "json", false, "print the answer as JSON on stdout; after a stop the summary")
 	o.addFlags(f)
@@ -139,7 +150,7 @@ func (o *steerOptions) take(s steering, args []string) error {
 			}
 		}
 	}
-	if err := o.name.Check(); err != nil {
+	if err := o.checkName(); err != nil {
 		return usage("%w", err)
 	}
 	if s.update == workflows.UpdateSet && len(o.set) == 0 {
@@ -147,6 +158,17 @@ func (o *steerOptions) take(s steering, args []string) error {
 	}
 	if err := (workflows.Order{Reason: o.reason}).Check(); err != nil {
 		return usage("%w", err)
+	}
+	return nil
+}
+
+// checkName checks that one migration is named, or a target.
+func (o *steerOptions) checkName() error {
+	if o.target == "" {
+		return o.name.Check()
+	}
+	if o.name.Check() == nil {
+		return errors.New("expected a migration or --target, found both")
 	}
 	return nil
 }
@@ -187,6 +209,9 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 		return 0, err
 	}
 	defer o.close()
+	if o.target != "" {
+		return o.orderTarget(ctx, s, screen)
+	}
 	k, err := o.Find(ctx, o.name)
 	if err != nil {
 		return 0, err
@@ -209,6 +234,41 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 	}
 	screen.Say(answer.Text)
 	return o.waitForEnd(k, before, screen)
+}
+
+// orderTarget pauses or resumes all calls into a target, and returns when every call keeps
+// to that.
+func (o *steerOptions) orderTarget(ctx context.Context, s steering, screen *terminal.Screen) (int, error) {
+	host := strings.ToLower(migration.Target{URI: o.target}.Host())
+	if o.Service == nil {
+		return 0, fmt.Errorf("no process runs the engine of the state folder %s, so nothing calls %s from there (if migrations run on a Temporal service, give its --address)", o.stateDir, host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	order := limiter.Order{By: operator(), Reason: o.reason}
+	answer := workflows.Answer{Text: "resumed: calls into " + host + " may begin, where the migration itself is not paused"}
+	if order.Resume = s.update == workflows.UpdateResume; !order.Resume {
+		order.Pause = fmt.Sprintf("all calls into %s are paused by %s at %s", host, order.By, time.Now().UTC().Format(time.RFC3339))
+		if o.reason != "" {
+			order.Pause += ": " + o.reason
+		}
+		answer.Text = "paused: no call into " + host + " begins until starter resume --target " + host
+	}
+	l := workflows.NewLimiterClient(o.Service.Client, host)
+	holds, err := l.Order(ctx, rand.Text(), order)
+	if err != nil {
+		return 0, fmt.Errorf("the limiter of %s did not take the order: %w; check that a worker runs, and repeat the order", host, err)
+	}
+	time.Sleep(holds)
+	if view, err := l.View(ctx); err == nil && len(view.Runs) == 0 {
+		answer.Text += " (nothing calls it now: check the name)"
+	}
+	if screen.JSON {
+		screen.PrintJSON(answer)
+	} else {
+		fmt.Fprintln(screen.Stdout, answer.Text)
+	}
+	return migration.ExitDone, nil
 }
 
 // checkRunning refuses a migration that does not run, and says what to do.

@@ -65,7 +65,8 @@ func (s *scene) untilOpen(run client.WorkflowRun) {
 			return false
 		}
 		p, ok = s.progress(p.Children[0])
-		gate, err := workflows.NewLimiterClient(s.client, s.spec.Target.Host()).View(s.ctx, run.GetID())
+		all, err := workflows.NewLimiterClient(s.client, s.spec.Target.Host()).View(s.ctx)
+		gate := all.Of(run.GetID())
 		return ok && p.BatchesDone >= s.spec.Breaker && err == nil && gate != nil && gate.Breaker
 	})
 }

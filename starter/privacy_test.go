@@ -262,7 +262,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		p.kill()
 		m.run(3)
 		m.check()
-		e := m.traces("engine", "logs", "pace")
+		e := m.traces("engine", "logs")
 		e.mustHold(t, "LoadBatch", "SettleBatch", "ResolveDuplicates", "WriteArtifacts", "batch_size", `"unknown":`, "lines ", "Started Worker")
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)

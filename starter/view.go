@@ -271,7 +271,8 @@ func troubleOf(pending []*workflowpb.PendingActivityInfo) (trouble string) {
 func (v *view) readGate(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	v.gate, _ = workflows.NewLimiterClient(v.service.Client, v.target).View(ctx, v.id)
+	all, _ := workflows.NewLimiterClient(v.service.Client, v.target).View(ctx)
+	v.gate = all.Of(v.id)
 }
 
 // callsOf is how many calls the rounds have made.

@@ -68,7 +68,7 @@ type options struct {
 	insecure      bool
 	stateDir      string
 	workURL       string
-	workLocations []string // whose migrations it takes
+	workLocations []string // whose migrations it takes: a state folder, and maybe a work URL
 }
 
 // parseOptions gives pflag.ErrHelp where nothing is to be done but what was printed.
@@ -156,6 +156,15 @@ func work(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer client.Close()
+	for _, url := range o.workLocations[1:] {
+		owner, err := config.OwnerOf(context.Background(), client, clientOptions)
+		if err == nil {
+			err = migration.ClaimWork(url, owner)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	a := activities.New(o.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return o.credentials.Connect(spec, with)
 	}, func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(client, t.Host()) }, log)

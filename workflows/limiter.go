@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,11 +137,17 @@ func (l *limiterRun) details(now time.Time) string {
 	var b strings.Builder
 	v := l.State.View(now)
 	fmt.Fprintf(&b, "**Calls into %s**\n\n", l.Target)
-	fmt.Fprintf(&b, "%s a second, of the last ten seconds.\n\n", figures.Figure(v.Used))
+	fmt.Fprintf(&b, "%s a second in the last ten seconds.\n\n", figures.Figure(v.Used))
+	if v.Paused != "" {
+		fmt.Fprintf(&b, "No calls: %s.\n\n", v.Paused)
+	}
 	for _, run := range v.Runs {
-		fmt.Fprintf(&b, "- %s: %s allowed, %d of %d slots in use", run.Run, perSecond(run.Allowed), run.InUse, run.Slots)
+		fmt.Fprintf(&b, "- %s: %s of %s allowed, %d of %d slots in use", run.Run, figures.Figure(run.Used), limiter.PerSecond(run.Allowed), run.InUse, run.Slots)
 		if run.Closed != "" {
 			fmt.Fprintf(&b, "; no calls since %s: %s", run.Since.UTC().Format(time.RFC3339), run.Closed)
+		}
+		if run.Breaker {
+			fmt.Fprintf(&b, "; the next probe of the breaker is due at %s", run.Probe.UTC().Format(time.RFC3339))
 		}
 		b.WriteString("\n")
 	}
@@ -151,16 +158,9 @@ func (l *limiterRun) details(now time.Time) string {
 		b.WriteString("\nLast changes:\n\n")
 	}
 	for _, c := range v.Changes {
-		fmt.Fprintf(&b, "- %s %s %s\n", c.At.UTC().Format(time.RFC3339), c.Kind, c.Text)
+		b.WriteString("- " + strings.Join(slices.DeleteFunc([]string{c.At.UTC().Format(time.RFC3339), string(c.Kind), c.Run, c.Text, c.By, c.Reason}, func(s string) bool { return s == "" }), ", ") + "\n")
 	}
 	return b.String()
-}
-
-func perSecond(calls float64) string {
-	if calls == 0 {
-		return "any number"
-	}
-	return figures.Figure(calls) + "/s"
 }
 
 // forget deletes the run that continued as this one.
@@ -234,29 +234,19 @@ func (l *LimiterClient) Order(ctx context.Context, id string, o limiter.Order) (
 	return ordered.Holds, err
 }
 
-// View gives how the limiter stands for the runs of a workflow; nil if no limiter runs, or
-// knows of none.
-func (l *LimiterClient) View(ctx context.Context, workflowID string) (*limiter.RunView, error) {
+// View gives how the limiter stands; the zero value if none runs.
+func (l *LimiterClient) View(ctx context.Context) (v limiter.View, err error) {
 	answer, err := l.Client.QueryWorkflowWithOptions(ctx, &client.QueryWorkflowWithOptionsRequest{
 		WorkflowID: l.ID, QueryType: QueryLimiter, QueryRejectCondition: enumspb.QUERY_REJECT_CONDITION_NOT_OPEN,
 	})
 	var none *serviceerror.NotFound
 	if errors.As(err, &none) || err == nil && answer.QueryRejected != nil {
-		return nil, nil
+		return v, nil
 	}
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = answer.QueryResult.Get(&v)
 	}
-	var v limiter.View
-	if err := answer.QueryResult.Get(&v); err != nil {
-		return nil, err
-	}
-	for _, run := range v.Runs {
-		if strings.HasPrefix(run.Run, workflowID+"/") {
-			return &run, nil
-		}
-	}
-	return nil, nil
+	return v, err
 }
 
 // Revoke ends the leases of a process that is dead.

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
 	"go.temporal.io/sdk/log"
 
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/tilde"
 )
 
@@ -138,4 +140,19 @@ func WorkerIdentity() string { return IdentityOf(os.Getpid()) }
 func IdentityOf(pid int) string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%d@%s", pid, host)
+}
+
+// OwnerOf is a Temporal service of the user's own, as the owner of a work URL.
+func OwnerOf(ctx context.Context, c client.Client, o client.Options) (migration.Owner, error) {
+	namespace := o.Namespace
+	if namespace == "" {
+		namespace = client.DefaultNamespace
+	}
+	owner := migration.Owner{Name: fmt.Sprintf("the namespace %s at %s", namespace, o.HostPort), Since: time.Now()}
+	d, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: namespace})
+	if err != nil {
+		return owner, fmt.Errorf("the Temporal service does not describe the namespace %s: %w", namespace, err)
+	}
+	owner.Service = d.GetNamespaceInfo().GetId()
+	return owner, nil
 }

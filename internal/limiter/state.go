@@ -131,7 +131,10 @@ func (s *State) Ask(now time.Time, r Request) Answer {
 
 // grant gives a worker what it needs for a run, as far as that is free.
 func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
-	run := s.run(now, need)
+	run := s.run(now, need.Run)
+	if !run.Ordered {
+		run.Limits = need.Limits
+	}
 	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(need.Run, run)}
 	if g.State.Closed != "" {
 		b := &s.Health.Breaker
@@ -190,17 +193,14 @@ func horizon(travel time.Duration, workers int) time.Duration {
 	return min(Lease/2, 2*travel+2*time.Duration(workers)*askEvery)
 }
 
-func (s *State) run(now time.Time, need Need) *Run {
-	run := s.Runs[need.Run]
+func (s *State) run(now time.Time, id string) *Run {
+	run := s.Runs[id]
 	if run == nil {
 		if s.Runs == nil {
 			s.Runs = map[string]*Run{}
 		}
 		run = &Run{Told: s.Changed}
-		s.Runs[need.Run] = run
-	}
-	if !run.Ordered {
-		run.Limits = need.Limits
+		s.Runs[id] = run
 	}
 	run.Asked = now
 	return run
@@ -310,7 +310,7 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 		if o.Pause != "" || o.Resume {
 			s.Paused = o.Pause
 		}
-	} else if run := s.run(now, Need{Run: o.Run}); o.Number == 0 || o.Number > run.Number {
+	} else if run := s.run(now, o.Run); o.Number == 0 || o.Number > run.Number {
 		run.order(o)
 	}
 	if text := o.text(); text != "" {

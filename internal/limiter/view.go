@@ -3,6 +3,7 @@ package limiter
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"durable-dataload/internal/figures"
@@ -10,7 +11,8 @@ import (
 
 // View is how the limiter stands, for people.
 type View struct {
-	Used    float64      `json:"used"` // calls a second, of the last ten
+	Used    float64      `json:"used"`             // calls a second, of the last ten
+	Paused  string       `json:"paused,omitempty"` // for all runs, with the text for people
 	Runs    []RunView    `json:"runs"`
 	Workers []WorkerView `json:"workers"`
 	Changes []Change     `json:"changes"`
@@ -31,9 +33,19 @@ type WorkerView struct {
 	Until time.Time `json:"until"` // when its lease has ended
 }
 
+// Of is the view of the run of a workflow, nil if there is none.
+func (v View) Of(workflowID string) *RunView {
+	for _, run := range v.Runs {
+		if strings.HasPrefix(run.Run, workflowID+"/") {
+			return &run
+		}
+	}
+	return nil
+}
+
 // View gives how the limiter stands at a moment, in a fixed order.
 func (s *State) View(now time.Time) View {
-	v := View{Used: s.rate(now), Changes: s.Changes}
+	v := View{Used: s.rate(now), Paused: s.Paused, Changes: s.Changes}
 	for _, id := range slices.Sorted(maps.Keys(s.Runs)) {
 		if s.Runs[id].Ended {
 			continue

@@ -50,6 +50,9 @@ func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
 		err = s.dial(ctx, clientOptions)
 	}
 	if err == nil {
+		err = s.own(ctx, clientOptions)
+	}
+	if err == nil {
 		err = s.runLimiters(clientOptions.Namespace)
 	}
 	if err != nil {

@@ -82,7 +82,8 @@ func Open(ctx context.Context, p Process, o Options) (*Service, error) {
 		return nil, err
 	}
 	s.Attributes = s.registerAttributes(ctx, clientOptions.Namespace)
-	if s.owner {
+	err = s.own(ctx, clientOptions)
+	if err == nil && s.owner {
 		err = s.runLimiters(clientOptions.Namespace)
 	}
 	if err != nil {
