@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"math"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -46,17 +47,18 @@ func (r round) parts() int {
 }
 
 // window is how many batches are in flight at most. The workers limit the calls in
-// flight; without a rate limit there are more batches, since the service takes longer
-// to dispatch a batch and to record its result than a quick call takes: with two
-// batches for each call the machine was idle for a quarter of the time
-// (docs/performance.md). The service handles some hundred batches a second, so a
-// hundred more are enough; and each batch that waits at a closed gate costs it a
-// heartbeat every second or two.
+// flight; there are more batches, since the service takes longer to dispatch a batch
+// and to record its result than a quick call takes, and a bucket to read and write
+// what belongs to it: with two batches for each call the machine was idle for a
+// quarter of the time (docs/performance.md). The service handles some hundred batches
+// a second, so a hundred more are enough, and with a rate limit those of a second;
+// each batch that waits at the gate costs it a heartbeat every second or two.
 func (r round) window() int {
+	ahead := min(3*r.limits.Workers, mostAhead)
 	if r.limits.RateLimit > 0 {
-		return r.limits.Workers
+		ahead = min(ahead, int(math.Ceil(r.limits.RateLimit)))
 	}
-	return r.limits.Workers + min(3*r.limits.Workers, mostAhead)
+	return r.limits.Workers + ahead
 }
 
 // mostAhead is how many batches more than calls are in flight at most.
