@@ -182,15 +182,13 @@ func tolerance(every time.Duration) time.Duration {
 // AwaitStart's. When AwaitStart returns nil, the call begins at once.
 func (s *Slot) AwaitStart(ctx, waiting context.Context, last func() error) error {
 	g := s.gate
-	g.client.mu.Lock()
-	g.prepares = max(min(g.client.clock.Now()-s.entered, limiter.Lease/2), g.prepares-g.prepares/64)
-	g.client.mu.Unlock()
-	for {
+	for from := s.entered; ; from = g.client.clock.Now() {
 		if last != nil {
 			if err := last(); err != nil {
 				return err
 			}
 		}
+		g.prepared(from)
 		if err := sleep(ctx, s.start-g.client.clock.Now()); err != nil {
 			return err
 		}
@@ -202,6 +200,14 @@ func (s *Slot) AwaitStart(ctx, waiting context.Context, last func() error) error
 			return err
 		}
 	}
+}
+
+// prepared measures how long a caller needs before its call, from Enter or from its next
+// start time on.
+func (g *Gate) prepared(from time.Duration) {
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	g.prepares = max(min(g.client.clock.Now()-from, limiter.Lease/2), g.prepares-g.prepares/64)
 }
 
 // begin says whether the call may begin now. If not, it waits in front of the others.
@@ -265,7 +271,7 @@ func (g *Gate) wanted() int {
 
 func (g *Gate) need() limiter.Need {
 	ready := max(0, g.wanted())
-	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.inFlight, Ready: ready}
+	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.inFlight, Ready: ready, Lead: g.lead()}
 }
 
 // nextAsk is when the gate needs an answer of the limiter.

@@ -30,7 +30,10 @@ type Need struct {
 	Run      string `json:"run"`
 	Limits   Limits `json:"limits"`    // of the command line; those of an order replace them
 	InFlight int    `json:"in_flight"` // calls
-	Ready    int    `json:"ready"`     // calls that are prepared and have no start time
+	Ready    int    `json:"ready"`     // calls that have no start time
+	// Lead is how long a call is prepared, from when it has a start time on: start times
+	// that come sooner cannot be used.
+	Lead time.Duration `json:"lead,omitempty"`
 }
 
 // Report is what calls of a run came to: Calls that say the target serves, or, if

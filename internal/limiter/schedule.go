@@ -91,19 +91,20 @@ func (s *Schedule) keep(used map[string]bool) {
 }
 
 // grant hands out up to most start times to one of several workers, for a request sent
-// at a reading of a clock: from sent+travel on, up to sent+until, or one if the next
+// at a reading of a clock: from sent+travel+lead on, for a horizon, or one if the next
 // comes later. They are given as durations since sent. What lies between them is left
 // to the other workers, so that each of them has an even pace. askAfter is when the
 // worker should ask again.
-func (s *Schedule) grant(clock string, sent, travel, until, every time.Duration, most, workers int) (starts []time.Duration, askAfter time.Duration) {
+func (s *Schedule) grant(clock string, sent, travel, lead, horizon, every time.Duration, most, workers int) (starts []time.Duration, askAfter time.Duration) {
 	base := s.on(clock, sent)
-	earliest := base + travel
+	earliest := base + travel + lead
+	until := base + max(horizon, travel) + lead
 	if every != s.Every {
 		s.Every, s.Free = every, nil // they lie too close together, or too far apart
 	}
 	next := earliest // start times before it are left to others
 	take := func(t time.Duration) bool {
-		latest := base + until
+		latest := until
 		if len(starts) == 0 {
 			latest = base + Lease - travel
 		}
@@ -117,7 +118,7 @@ func (s *Schedule) grant(clock string, sent, travel, until, every time.Duration,
 	s.Free = slices.DeleteFunc(s.Free, func(t time.Duration) bool { return t < base || take(t) })
 	for len(starts) < most {
 		t := max(s.Last+every, earliest)
-		if len(starts) > 0 && t > base+until || t > base+Lease-travel {
+		if len(starts) > 0 && t > until || t > base+Lease-travel {
 			break
 		}
 		s.Last = t
@@ -126,7 +127,7 @@ func (s *Schedule) grant(clock string, sent, travel, until, every time.Duration,
 		}
 	}
 	if len(starts) == 0 {
-		return nil, s.Last + every - base - Lease/2
+		return nil, s.Last + every - base - Lease/2 - lead
 	}
-	return starts, starts[len(starts)-1] - 2*travel - askEvery
+	return starts, starts[len(starts)-1] - 2*travel - lead - askEvery
 }

@@ -157,7 +157,7 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 		g.Hungry = g.Slots < wanted
 	} else if need.Ready > 0 {
 		if g.Slots > 0 {
-			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, horizon(r.Travel, wanting+1), g.Every, need.Ready, wanting+1)
+			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, min(need.Lead, Lease/2), horizon(r.Travel, wanting+1), g.Every, need.Ready, wanting+1)
 		}
 		g.AskAfter = max(time.Duration(wanting+1)*askEvery, g.AskAfter)
 		g.Hungry = len(g.Starts) < need.Ready
