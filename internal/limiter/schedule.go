@@ -102,13 +102,16 @@ func (s *Schedule) grant(clock string, sent, travel, lead, horizon, every time.D
 	if every != s.Every {
 		s.Every, s.Free = every, nil // they lie too close together, or too far apart
 	}
-	next := earliest // start times before it are left to others
+	next := earliest // start times before it are left to others, while they can use them
 	take := func(t time.Duration) bool {
 		latest := until
 		if len(starts) == 0 {
 			latest = base + Lease - travel
 		}
-		if len(starts) == most || t < next || t > latest {
+		// Workers ask every askEvery, all together: what comes sooner after earliest the
+		// others may not be able to use any more.
+		isOthers := t < next && t >= earliest+askEvery
+		if len(starts) == most || t < earliest || t > latest || isOthers {
 			return false
 		}
 		starts = append(starts, t-base)
