@@ -128,4 +128,9 @@ func isHistoryLong(ctx workflow.Context) bool {
 
 // windowOf is how many batches are started at once where each takes several
 // calls. (round.window is for those of one call.)
-func windowOf(l migration.Limits) int { return 2 * l.Workers }
+func windowOf(l migration.Limits) int {
+	if l.RateLimit > 0 {
+		return l.Workers
+	}
+	return 2 * l.Workers
+}

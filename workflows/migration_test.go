@@ -21,7 +21,7 @@ func trouble(message string) error {
 func TestAMigrationFromStartToEnd(t *testing.T) {
 	f := newFake(t, 2)
 	e := newEnvironment(t, f)
-	result := e.migrated(func(s *migration.Spec) { s.Workers = 1 })
+	result := e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5 })
 	if got, want := f.story(), "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, CountEntities, WriteArtifacts"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
@@ -94,7 +94,7 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 				return activities.BatchResult{Counts: ledger.Counts{Created: recordsABatch - c.keyless, Calls: 1}}, nil
 			}
 			e := newEnvironment(t, f)
-			e.migrated(func(s *migration.Spec) { s.Workers = 1 })
+			e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5 })
 			want := "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, " + c.story + ", CountEntities, WriteArtifacts"
 			if got := f.story(); got != want {
 				t.Errorf("%s\nwant\n%s", got, want)
@@ -394,7 +394,7 @@ func TestAChangedInputHaltsAtOnce(t *testing.T) {
 		return allCreated, nil
 	}
 	f.settle = unsent
-	result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Workers = 1 })
+	result, err := newEnvironment(t, f).migrate(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5 }) // one batch at once
 	if err != nil || result.Halted != "users.csv has changed" || !f.artifact.Stopped {
 		t.Errorf("%+v, %v, stopped %v; want it halted", result, err, f.artifact.Stopped)
 	}

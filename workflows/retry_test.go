@@ -96,12 +96,12 @@ func TestPartsOfARound(t *testing.T) {
 	}{
 		{"small", 10, 0, 0, []string{"0-10/40"}},
 		{"none", 0, 0, 0, []string{"0-0/40"}},
-		{"as many as wanted", 10, 4, 3, []string{"0-3/4", "3-6/4", "6-10/4"}},
-		{"not more than batches", 2, 4, 3, []string{"0-1/5", "1-2/5"}},
+		{"as many as wanted", 10, 4, 3, []string{"0-3/5", "3-6/5", "6-10/5"}},
+		{"not more than batches", 2, 4, 3, []string{"0-1/7", "1-2/7"}},
 		{"one although it is large", 80_000, 0, 1, []string{"0-80000/40"}},
 		{"large", 80_000, 0, 0, []string{"0-20000/10", "20000-40000/10", "40000-60000/10", "60000-80000/10"}},
-		{"large and slow", 80_000, 4, 0, []string{"0-80000/10"}},
-		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/5", "12500-25000/5"}},
+		{"large and slow", 80_000, 4, 0, []string{"0-80000/14"}},
+		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/20", "12500-25000/20"}},
 	} {
 		r := round{batches: tc.batches, limits: migration.Limits{RateLimit: tc.rate, Workers: 10}, partitions: tc.partitions, id: "id"}
 		var got []string

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"math"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -56,7 +55,7 @@ func (r round) parts() int {
 func (r round) window() int {
 	ahead := min(3*r.limits.Workers, mostAhead)
 	if r.limits.RateLimit > 0 {
-		ahead = min(ahead, int(math.Ceil(r.limits.RateLimit)))
+		ahead = min(ahead, int(r.limits.RateLimit))
 	}
 	return r.limits.Workers + ahead
 }

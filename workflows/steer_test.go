@@ -76,7 +76,7 @@ func TestTooManyFailedRecordsWaitForADecision(t *testing.T) {
 		e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch") }, time.Hour)
 		waiting := e.progressAt(time.Hour)
 		resumed := e.at(2*time.Hour, UpdateResume, anna)
-		result := e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = limit })
+		result := e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit, s.MaxFailed = 1, 0.5, limit })
 		if loads != loaded {
 			t.Errorf("--max-failed %s: %d batches were loaded before the decision, want %d", limit, loads, loaded)
 		}
@@ -131,7 +131,7 @@ func TestTooManyFailedRecordsOfRetryRoundsWaitForADecisionToo(t *testing.T) {
 	var loads int
 	e.RegisterDelayedCallback(func() { loads = f.count("LoadBatch 1/") }, time.Hour)
 	e.at(2*time.Hour, UpdateResume, anna)
-	e.migrated(func(s *migration.Spec) { s.MaxFailed = "30"; s.Workers = 1 })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit, s.MaxFailed = 1, 0.5, "30" })
 	if loads != 4 || f.count("LoadBatch 1/") != 10 {
 		t.Errorf("%d batches of round 1 before the decision, %d in the end; want 4 and 10", loads, f.count("LoadBatch 1/"))
 	}
