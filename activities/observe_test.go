@@ -1,8 +1,8 @@
 package activities
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,8 +22,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"durable-dataload/internal/ledger"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/limiter"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/telemetry"
 )
 

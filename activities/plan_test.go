@@ -163,10 +163,10 @@ func TestAForecastIsByTheCallsThatWereMade(t *testing.T) {
 		limits migration.Limits
 		want   time.Duration // for the 7 batches that are left, 3 s each
 	}{
-		"the rate limits":         {migration.Limits{RateLimit: 0.5, Workers: 10}, 14 * time.Second},
-		"the time of calls does":  {migration.Limits{RateLimit: 100, Workers: 2}, 10500 * time.Millisecond},
-		"without any rate limit":  {migration.Limits{Workers: 1}, 21 * time.Second},
-		"the timetable limits":    {migration.Limits{RateLimit: 4, RatePlan: "else 0.5/s", Workers: 10}, 14 * time.Second},
+		"the rate limits":        {migration.Limits{RateLimit: 0.5, Workers: 10}, 14 * time.Second},
+		"the time of calls does": {migration.Limits{RateLimit: 100, Workers: 2}, 10500 * time.Millisecond},
+		"without any rate limit": {migration.Limits{Workers: 1}, 21 * time.Second},
+		"the timetable limits":   {migration.Limits{RateLimit: 4, RatePlan: "else 0.5/s", Workers: 10}, 14 * time.Second},
 	} {
 		r := inspected(t, people(40)) // 10 batches
 		for i, took := range []time.Duration{9 * time.Second, time.Second, 3 * time.Second} {

@@ -51,7 +51,7 @@ func TestRoundsRepeatUntilNothingIsUnknown(t *testing.T) {
 	}
 	f.resolve = resolved(activities.Resolved{Recovered: 10})
 	e := newEnvironment(t, f)
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.RetryRounds = 10 })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.RetryRounds = 10 })
 	want := "InspectSource, CheckTarget, PlanBatches 0, LoadBatch 0/1, LoadBatch 0/2, LoadBatch 0/3, LoadBatch 0/4, " +
 		"WriteRetryFile 1, PlanBatches 1, PlanBatches 1, LoadBatch 1/1, LoadBatch 1/2, " +
 		"WriteRetryFile 2, PlanBatches 2, PlanBatches 2, LoadBatch 2/1, " +

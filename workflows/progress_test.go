@@ -48,7 +48,7 @@ func TestSearchAttributesShowFailedRecordsWhileItRuns(t *testing.T) {
 		phase, failed = e.attributes[AttributePhase.GetName()], e.attributes[AttributeFailed.GetName()]
 	}, time.Hour)
 	e.at(2*time.Hour, UpdateStop, anna)
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "0"; s.SearchAttributes = true })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.MaxFailed = "0"; s.SearchAttributes = true })
 	if phase != string(PhaseDeciding) || failed != int64(10) {
 		t.Errorf("while it waits the attributes have %v and %v failed; want %s and 10", phase, failed, PhaseDeciding)
 	}

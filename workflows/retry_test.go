@@ -80,7 +80,7 @@ func TestDuplicatesThatAreOursDoNotCountAsFailed(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.at(2*time.Hour, UpdateResume, anna)
 	began := e.Now()
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "5" })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.MaxFailed = "5" })
 	if f.count("LoadBatch") != 6 || f.artifact.FinishedAt.Sub(began) > time.Hour {
 		t.Errorf("%s, after %s; want all batches without a decision", f.story(), f.artifact.FinishedAt.Sub(began))
 	}

@@ -117,7 +117,7 @@ func TestDuplicatesFailUnlessTheyAreUpdated(t *testing.T) {
 		e := newEnvironment(t, f)
 		waiting := e.progressAt(time.Hour)
 		e.at(2*time.Hour, UpdateStop, anna)
-		e.migrated(func(s *migration.Spec) { s.MaxFailed = "5"; s.Delta = delta; s.Workers = 1 })
+		e.migrated(func(s *migration.Spec) { s.MaxFailed = "5"; s.Delta = delta; s.Workers, s.RateLimit = 1, 0.5 })
 		if asked := waiting.Steering != nil && waiting.Steering.Decision != ""; asked == delta || f.artifact.Stopped == delta {
 			t.Errorf("delta %t: a decision was wanted: %t, stopped: %t", delta, asked, f.artifact.Stopped)
 		}
@@ -209,7 +209,7 @@ func TestADecisionComesWithReasonsAndTheFailFile(t *testing.T) {
 	e := newEnvironment(t, f)
 	waiting := e.progressAt(time.Hour)
 	e.at(2*time.Hour, UpdateStop, anna)
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "20" })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.MaxFailed = "20" })
 	if want := map[string]int{"api 200": 26, "duplicate": 5, "http 502": 3}; !maps.Equal(waiting.Errors, want) {
 		t.Errorf("it waits with the reasons %v, want %v", waiting.Errors, want)
 	}
@@ -261,7 +261,7 @@ func TestACanaryThatFailsTooMuchAsksFirst(t *testing.T) {
 	waiting, after := e.progressAt(time.Hour), e.progressAt(3*time.Hour)
 	e.at(2*time.Hour, UpdateResume, anna)
 	e.at(4*time.Hour, UpdateApprove, anna)
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.Canary = 30; s.MaxFailed = "5" })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.Canary = 30; s.MaxFailed = "5" })
 	if waiting.Steering.DecidedBy != UpdateResume || after.Steering.DecidedBy != UpdateApprove || !strings.Contains(after.Steering.Decision, "of 30 records") {
 		t.Errorf("it waits with %+v, then with %+v", waiting.Steering, after.Steering)
 	}
@@ -296,7 +296,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 		}
 		f.asking = func() { seen = f.count(fmt.Sprintf("LoadBatch %d/", round)) }
 		e.at(2*time.Hour, UpdateResume, anna)
-		e.migrated(func(s *migration.Spec) { s.Workers = 1 })
+		e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5 })
 		if seen < 5 || seen >= 30 {
 			t.Errorf("%s: %d batches until the decision; want less than all", name, seen)
 		}
@@ -314,7 +314,7 @@ func TestACanaryWaitsForItsApproval(t *testing.T) {
 	e.RegisterDelayedCallback(func() { before = f.story() }, 23*time.Hour)
 	waiting := e.progressAt(23 * time.Hour)
 	approved := e.at(24*time.Hour, UpdateApprove, anna)
-	e.migrated(func(s *migration.Spec) { s.Workers = 1; s.Canary = 20 })
+	e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.Canary = 20 })
 	if !strings.Contains(before, "LoadBatch 0/1, LoadBatch 0/2") || !strings.HasSuffix(before, "VerifyBatch 1, VerifyBatch 2, Forecast after 2, WriteFailures, Steer") && !strings.HasSuffix(before, "VerifyBatch 2, VerifyBatch 1, Forecast after 2, WriteFailures, Steer") || strings.Contains(before, "LoadBatch 0/3") {
 		t.Errorf("before the approval: %s", before)
 	}
@@ -522,7 +522,7 @@ func TestPauseAndDecisionAreNotified(t *testing.T) {
 	e := newEnvironment(t, f)
 	e.at(time.Hour, UpdatePause, anna)
 	e.at(2*time.Hour, UpdateResume, anna)
-	e.migrated(func(s *migration.Spec) { s.MaxFailed = "0"; s.Workers = 1; s.Notify = true })
+	e.migrated(func(s *migration.Spec) { s.MaxFailed = "0"; s.Workers, s.RateLimit = 1, 0.5; s.Notify = true })
 	var types, commands []string
 	for _, n := range f.notices {
 		types = append(types, strings.TrimPrefix(string(n.Type), "migration."))
@@ -577,7 +577,7 @@ func TestAResumeKeepsALimitThatWasRaised(t *testing.T) {
 		e := newEnvironment(t, f)
 		e.at(time.Hour, UpdateSet, Order{Set: map[string]string{"max-failed": limit}})
 		e.at(2*time.Hour, UpdateResume, anna)
-		e.migrated(func(s *migration.Spec) { s.Workers = 1; s.MaxFailed = "15" })
+		e.migrated(func(s *migration.Spec) { s.Workers, s.RateLimit = 1, 0.5; s.MaxFailed = "15" })
 		if got := e.progress().Steering.MaxFailed; (got == limit) != kept || f.count("LoadBatch") != 20 {
 			t.Errorf("--max-failed 15 was set to %s while it waited: it resumed with %q and loaded %d batches; want the limit kept: %t, and all batches", limit, got, f.count("LoadBatch"), kept)
 		}
