@@ -4,6 +4,7 @@ package kratos
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"fmt"
 	"net/url"
@@ -31,7 +32,7 @@ var (
 // Install returns the path of the program, which it builds if necessary in the user's cache folder: two to three minutes on
 // two cores, once. Where the modules, or a C compiler, cannot be had, the error is a *program.Unavailable.
 func Install(ctx context.Context) (string, error) {
-	name := "kratos-" + Version
+	name := fmt.Sprintf("kratos-%s-%x", Version, sha256.Sum256(module))[:len("kratos-"+Version)+9] // another module is another program
 	return program.Cached(name, func(dir string) error {
 		if _, err := exec.LookPath("cc"); err != nil {
 			return &program.Unavailable{What: "Ory Kratos", Why: "its SQLite needs a C compiler, and there is no cc"}
