@@ -12,7 +12,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-func isDelta(s *migration.Spec) { s.Delta, s.Workers = true, 1 }
+func isDelta(s *migration.Spec) { s.Delta, s.Workers, s.RateLimit = true, 1, 0.5 }
 
 // newDelta is a migration of three batches; the records of the second and the third
 // are there already.
