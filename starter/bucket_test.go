@@ -260,3 +260,19 @@ func TestABucketThatCannotBeUsedIsSaid(t *testing.T) {
 	}
 	s.wantCalls(0)
 }
+
+// Two engines would each send at the full pace.
+func TestAWorkURLBelongsToOneEngine(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	server := l.bucket()
+	s := l.sandbox()
+	m := l.migration(s, l.users(fakeusers.Options{Records: 50, Seed: 77}), 5).on(server)
+	m.run(0)
+	calls := s.calls()
+	m.state = l.path("another-machine")
+	refused(t, m.start(), 1, "belongs to another Temporal service", "owner.json", filepath.Base(m.state))
+	if s.calls() != calls {
+		t.Errorf("%d calls by the second engine, want none", s.calls()-calls)
+	}
+}

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -229,4 +230,44 @@ func TestProgressSaysThatNoWorkerPollsTheTaskQueue(t *testing.T) {
 	m.ordered(append([]string{"set", "rate=0"}, at...)...)
 	p.ends(0)
 	m.check()
+}
+
+// Two migrations into one target wait, each of them also in a process of its own, and one
+// that is paused itself still waits when the target is resumed.
+func TestAPauseOfATargetIsForAllThatCallIt(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	one := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 84}), 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	other := l.path("other.csv")
+	must(t, os.Rename(one.input, other))
+	one.input, other = other, l.users(fakeusers.Options{Records: 100, Seed: 85})
+	two := l.migration(s, other, 5, "--rate-limit", "20", "--retry-backoff", "100ms")
+	two.out = l.path("out-2")
+	first := one.startUntil(5)
+	second := two.start()
+	host := strings.TrimPrefix(s.uri(), "http://")
+	hasAll(t, one.ordered("pause", "--target", s.uri(), "--reason", "release"), "paused", host)
+	calls := s.calls()
+	until(t, "both wait", func() bool {
+		for _, m := range []*migration{one, two} {
+			if c := m.status(filepath.Base(m.input)).Pace.Closed; !strings.Contains(c, "release") {
+				return false
+			}
+		}
+		return true
+	})
+	if n := s.calls() - calls; n != 0 {
+		t.Errorf("%d calls began after the pause was answered, want none", n)
+	}
+	one.ordered("pause", filepath.Base(one.input))
+	one.ordered("resume", "--target", host)
+	second.ends(0)
+	if c := one.status(filepath.Base(one.input)); c.Paused == "" {
+		t.Errorf("%+v; want the migration that was paused itself still paused", c)
+	}
+	one.ordered("resume", filepath.Base(one.input))
+	first.ends(0)
+	if p := one.operate("pause", "--latest", "--target", host); p.wait() != 2 || !strings.Contains(p.errors(), "found both") {
+		t.Errorf("a migration and a target: %d, %s", p.wait(), p.errors())
+	}
 }

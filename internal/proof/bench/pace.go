@@ -167,7 +167,7 @@ func (p *paceBench) measure(ctx context.Context, storage string, rate, workers i
 			return r, err
 		}
 		defer server.Kill()
-		if err := server.Start(c.ctx); err != nil {
+		if err := server.Start(c.ctx); err != nil { //nolint:contextcheck // c.ctx is that of the cell
 			return r, err
 		}
 		front, err := c.distant(server)
