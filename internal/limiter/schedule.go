@@ -44,10 +44,10 @@ func (o Offset) seen(now time.Time, ahead time.Duration) Offset {
 	return o
 }
 
-// margin keeps any second, wherever it begins, from holding one call more than it
-// may when one call is some milliseconds late and the one a second after it is
-// not. It costs less than one call in a hundred.
-const margin = 1.008
+// margin is for clocks that run at different speeds, and for rounding. It is small: a
+// call that starts as late as it may (see gate.tolerance) does not bring a second more
+// than one call, the fence post, above the limit.
+const margin = 1.002
 
 // interval is that between two start times at a rate; 0 at no limit.
 func interval(perSecond float64) time.Duration {
