@@ -113,7 +113,7 @@ func (e *episode) search() check.Search {
 		search.Secrets = append(search.Secrets, s3server.SecretKey)
 	}
 	for _, path := range []string{
-		filepath.Join(e.state, "engine"), filepath.Join(e.state, "logs"), filepath.Join(e.work, "names"), filepath.Join(e.work, "pace"),
+		filepath.Join(e.state, "engine"), filepath.Join(e.state, "logs"), filepath.Join(e.work, "names"),
 		e.path("engine"), e.path(machines),
 	} {
 		if _, err := os.Stat(path); err == nil {
