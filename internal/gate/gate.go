@@ -286,12 +286,8 @@ func (g *Gate) nextAsk(now, travel time.Duration) time.Duration {
 		return renew
 	case g.state.Closed != "" || g.hungry || !g.free && g.wanted() > 0:
 		return min(renew, g.askAfter)
-	case g.free && g.inFlight < g.slots:
-		return renew
-	case !g.free:
-		return renew
 	}
-	return now
+	return renew
 }
 
 // take applies a grant of a request that was sent then.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +18,14 @@ import (
 // far is a limiter that is asked over a network.
 type far struct {
 	Local
-	away func() bool
+	away  func() bool
+	asked atomic.Int64
 }
 
+func (f *far) requests() int { return int(f.asked.Load()) }
+
 func (f *far) Ask(ctx context.Context, r limiter.Request) (limiter.Answer, error) {
+	f.asked.Add(1)
 	time.Sleep(time.Duration(5+rand.N(20)) * time.Millisecond)
 	if f.away != nil && f.away() {
 		<-ctx.Done()
@@ -134,6 +139,45 @@ func TestTheLimitIsKeptAndUsed(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Without a limit of the rate it costs one request a second and worker, and all slots are
+// used.
+func TestWithoutALimitTheLimiterIsAskedOnceASecond(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		synctest.Test(t, func(t *testing.T) {
+			asker, clock := &far{}, bubbleClock{time.Now()}
+			ctx, stop := context.WithCancel(t.Context())
+			var c calls
+			var clients []*Client
+			var loads []*sync.WaitGroup
+			for range workers {
+				client := NewClient(asker, clock, "process")
+				clients = append(clients, client)
+				loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Workers: 10}, nil, nil), 40/workers, &c, 100*time.Millisecond))
+			}
+			time.Sleep(5 * time.Second)
+			from, before := time.Now(), asker.requests()
+			const steady = 20
+			time.Sleep(steady * time.Second)
+			asked, used := asker.requests()-before, c.since(from)
+			stop()
+			for _, l := range loads {
+				l.Wait()
+			}
+			for _, client := range clients {
+				client.Close(t.Context())
+			}
+			if most := workers * (steady + 1); asked > most {
+				t.Errorf("%d workers asked %d times in %d s, want %d at most", workers, asked, steady, most)
+			}
+			// Each call takes 100 ms, and its claim up to 10 ms.
+			const least = 98 * 10 * steady * 1000 / 100 / 110
+			if used < least {
+				t.Errorf("%d workers made %d calls in %d s with 10 slots, want %d or more", workers, used, steady, least)
+			}
+		})
 	}
 }
 

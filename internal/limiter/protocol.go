@@ -83,7 +83,7 @@ type Grant struct {
 	// Probe is the right to make one harmless call, and, if that says that the target
 	// serves, one call of the run.
 	Probe bool `json:"probe,omitempty"`
-	// Hungry says that less was granted than was asked for.
+	// Hungry says that fewer start times were granted than were asked for.
 	Hungry bool `json:"hungry,omitempty"`
 	State  Gate `json:"state"`
 	// Changes are those of the pace since the last grant for the run, to any worker:

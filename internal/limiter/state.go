@@ -147,17 +147,13 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 		return g
 	}
 	others, wanting := s.others(r.Worker, need.Run)
-	wanted := need.InFlight + need.Ready
-	g.Slots = max(0, min(wanted, g.State.Slots-others))
-	if wanting > 0 {
-		g.Slots = min(g.Slots, max(1, g.State.Slots/(wanting+1)))
-	}
+	// All that is free: what is not used comes back when the lease ends. Where others want
+	// slots too, each has its share.
+	g.Slots = max(0, min(g.State.Slots-others, (g.State.Slots+wanting)/(wanting+1)))
 	w.Slots[need.Run] = max(g.Slots, need.InFlight)
-	if g.Every = interval(g.State.Allowed); g.Every == 0 {
-		g.Hungry = g.Slots < wanted
-	} else if need.Ready > 0 {
+	if g.Every = interval(g.State.Allowed); g.Every > 0 && need.Ready > 0 {
 		if g.Slots > 0 {
-			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, min(need.Lead, Lease/2), horizon(r.Travel, wanting+1), g.Every, need.Ready, wanting+1)
+			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, min(need.Lead, Lease/2), horizon(r.Travel, g.Every, wanting+1), g.Every, need.Ready, wanting+1)
 		}
 		g.AskAfter = max(time.Duration(wanting+1)*askEvery, g.AskAfter)
 		g.Hungry = len(g.Starts) < need.Ready
@@ -188,10 +184,14 @@ func (s *State) others(worker, run string) (slots, wanting int) {
 const askEvery = 50 * time.Millisecond
 
 // horizon is for how long a lease gives out start times: until the worker has asked
-// again, with time to spare.
-func horizon(travel time.Duration, workers int) time.Duration {
-	return min(Lease/2, 2*travel+2*time.Duration(workers)*askEvery)
+// again, with time to spare, or some of them, where they are rare.
+func horizon(travel, every time.Duration, workers int) time.Duration {
+	all := time.Duration(workers)
+	return min(Lease/2, max(2*travel+2*all*askEvery, startsALease*all*every))
 }
+
+// startsALease is how many start times a lease has, where it is not longer for it.
+const startsALease = 4
 
 func (s *State) run(now time.Time, id string) *Run {
 	run := s.Runs[id]
