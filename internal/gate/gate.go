@@ -20,8 +20,9 @@ type Gate struct {
 	// The rest is guarded by client.mu.
 	timer    *time.Timer // see again
 	waiting  []*Slot     // that need a start time, in the order in which they asked
-	inFlight int         // slots that are held
-	slots    int         // that may be held until the lease ends
+	held     int         // slots, from Enter to Release
+	calling  int         // of these, with a call that has begun
+	slots    int         // that calls may have until the lease ends
 	lease    time.Duration
 	starts   []time.Duration // granted and not used, in order
 	free     bool            // there is no limit of the rate
@@ -39,6 +40,7 @@ type Slot struct {
 	gate    *Gate
 	ready   chan struct{} // closed when it has a slot and a start time
 	held    bool
+	calling bool
 	start   time.Duration // 0: at any time
 	entered time.Duration
 	trial   bool // it is the one call that is let through while the breaker is open
@@ -125,7 +127,8 @@ func (g *Gate) dispatch() {
 	}
 	for len(g.waiting) > 0 && now < g.lease {
 		s := g.waiting[0]
-		if free := g.slots - g.inFlight; free < 0 || free == 0 && !s.held {
+		// What waits again is claimed, and goes on also when slots were taken away.
+		if s.held && g.calling >= g.slots || !s.held && g.held >= g.slots {
 			break
 		}
 		switch {
@@ -160,7 +163,7 @@ func (g *Gate) admit(s *Slot) {
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
 	if !s.held {
 		s.held = true
-		g.inFlight++
+		g.held++
 	}
 	close(s.ready)
 }
@@ -216,7 +219,9 @@ func (s *Slot) begin() bool {
 	g.client.mu.Lock()
 	defer g.client.mu.Unlock()
 	now := g.client.clock.Now()
-	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial || g.state.Closed == "" && g.inFlight <= g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
+	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial || g.state.Closed == "" && g.calling < g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
+		s.calling = true
+		g.calling++
 		return true
 	}
 	s.ready, s.trial = make(chan struct{}), false
@@ -251,14 +256,18 @@ func (s *Slot) Release() {
 func (g *Gate) release(s *Slot) {
 	if s.held {
 		s.held = false
-		g.inFlight--
+		g.held--
+	}
+	if s.calling {
+		s.calling = false
+		g.calling--
 	}
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
 	g.dispatch()
 }
 
 // isActive says that the gate needs something of the limiter.
-func (g *Gate) isActive() bool { return len(g.waiting) > 0 || g.inFlight > 0 }
+func (g *Gate) isActive() bool { return len(g.waiting) > 0 || g.held > 0 }
 
 // wanted is how many start times the gate can use before it has asked again: where
 // calls wait, those that are in flight are followed by others.
@@ -266,12 +275,12 @@ func (g *Gate) wanted() int {
 	if g.free || len(g.waiting) == 0 {
 		return len(g.waiting)
 	}
-	return 2*len(g.waiting) + g.inFlight - len(g.starts)
+	return 2*len(g.waiting) + g.held - len(g.starts)
 }
 
 func (g *Gate) need() limiter.Need {
 	ready := max(0, g.wanted())
-	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.inFlight, Ready: ready, Lead: g.lead()}
+	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.calling, Ready: ready, Lead: g.lead()}
 }
 
 // nextAsk is when the gate needs an answer of the limiter.

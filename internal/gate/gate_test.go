@@ -316,3 +316,35 @@ func TestAnOutageCostsTheCallsInFlightAndTheProbes(t *testing.T) {
 		}
 	})
 }
+
+// Calls that are claimed, and have missed their start, go on when their worker's share of
+// the slots shrinks below them.
+func TestClaimedCallsGoOnWithFewerSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asker := &far{}
+		ctx, stop := context.WithCancel(t.Context())
+		var c calls
+		var clients []*Client
+		var loads []*sync.WaitGroup
+		for range 3 {
+			client := NewClient(asker, bubbleClock{time.Now()}, "process")
+			clients = append(clients, client)
+			loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Rate: 50, Workers: 12}, nil, nil), 20, &c, 20*time.Millisecond))
+			time.Sleep(3 * time.Second) // the first has all slots by then
+		}
+		for _, slots := range []int{3, 1, 12} {
+			_, _ = asker.Order(t.Context(), "", limiter.Order{Run: "run", Limits: &limiter.Limits{Rate: 50, Workers: slots}})
+			time.Sleep(5 * time.Second)
+			from := time.Now()
+			time.Sleep(5 * time.Second)
+			if c.since(from) == 0 {
+				t.Fatalf("no call in five seconds with %d slots", slots)
+			}
+		}
+		stop()
+		for i, l := range loads {
+			l.Wait()
+			clients[i].Close(t.Context())
+		}
+	})
+}
