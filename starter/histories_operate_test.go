@@ -214,7 +214,7 @@ func (r *recorder) recordLimiter(name string) {
 	ask := func(seq int, reports ...limiter.Report) limiter.Answer {
 		answer, err := c.Ask(r.ctx, limiter.Request{
 			Worker: "worker", Seq: int64(seq), Clock: "clock", Sent: time.Duration(seq) * time.Millisecond, Travel: time.Millisecond,
-			Needs: []limiter.Need{{Run: "run", Limits: limits, InFlight: 1, Ready: 2}}, Reports: reports,
+			Needs: []limiter.Need{{Run: "run", Limits: limits, InFlight: 1, Slots: 3, Ready: 2}}, Reports: reports,
 		})
 		must(r.t, err)
 		return answer

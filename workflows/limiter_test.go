@@ -52,7 +52,7 @@ func (e *limiterEnvironment) send(at time.Duration, name string, arg any, got fu
 func ask(seq int64, reports ...limiter.Report) limiter.Request {
 	return limiter.Request{
 		Worker: "one/1", Seq: seq, Clock: "boot", Sent: time.Duration(seq) * time.Second, Travel: 10 * time.Millisecond, Reports: reports,
-		Needs: []limiter.Need{{Run: "users/run", Limits: limiter.Limits{Rate: 4, Workers: 3, Breaker: 5}, InFlight: 1, Ready: 2}},
+		Needs: []limiter.Need{{Run: "users/run", Limits: limiter.Limits{Rate: 4, Workers: 3, Breaker: 5}, InFlight: 1, Slots: 3, Ready: 2}},
 	}
 }
 

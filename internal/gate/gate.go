@@ -31,8 +31,10 @@ type Gate struct {
 	probing  bool          // the right to probe is being used
 	rate     time.Duration // between two start times
 	state    limiter.Gate
-	row      int           // calls of unknown outcome in a row, of this process
-	prepares time.Duration // how long a caller needs between Enter and its call, at most, lately
+	row      int // calls of unknown outcome in a row, of this process
+	// prepares is how long a caller needs between its start time being given and its call,
+	// at most, lately; usual is the mean.
+	prepares, usual time.Duration
 }
 
 // Slot is the permission to make one call.
@@ -136,6 +138,9 @@ func (g *Gate) dispatch() {
 			s.start = now
 		case len(g.starts) == 0:
 			return
+		case g.starts[0]+tolerance(g.rate) < now+g.usual:
+			g.starts = g.starts[1:] // it would be missed
+			continue
 		case g.starts[0]-now > g.lead():
 			g.again(g.starts[0] - g.lead() - now)
 			return
@@ -210,7 +215,9 @@ func (s *Slot) AwaitStart(ctx, waiting context.Context, last func() error) error
 func (g *Gate) prepared(from time.Duration) {
 	g.client.mu.Lock()
 	defer g.client.mu.Unlock()
-	g.prepares = max(min(g.client.clock.Now()-from, limiter.Lease/2), g.prepares-g.prepares/64)
+	took := min(g.client.clock.Now()-from, limiter.Lease/2)
+	g.prepares = max(took, g.prepares-g.prepares/64)
+	g.usual += (took - g.usual) / 8
 }
 
 // begin says whether the call may begin now. If not, it waits in front of the others.
@@ -280,7 +287,7 @@ func (g *Gate) wanted() int {
 
 func (g *Gate) need() limiter.Need {
 	ready := max(0, g.wanted())
-	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.calling, Ready: ready, Lead: g.lead()}
+	return limiter.Need{Run: g.run, Limits: g.limits, InFlight: g.calling, Slots: g.held + len(g.waiting), Ready: ready, Lead: g.lead()}
 }
 
 // nextAsk is when the gate needs an answer of the limiter.

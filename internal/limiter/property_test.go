@@ -124,7 +124,7 @@ func (w *world) ask(s *simulated) {
 	s.seq++
 	s.sent, s.waiting = w.now, true
 	s.last = &Request{Worker: s.id, Seq: s.seq, Clock: "boot", Sent: w.now + 40*time.Hour, Travel: min(s.travel, time.Second),
-		Needs: []Need{{Run: "run", Limits: w.limits, InFlight: len(s.inFlight), Ready: s.ready}}}
+		Needs: []Need{{Run: "run", Limits: w.limits, InFlight: len(s.inFlight), Slots: len(s.inFlight) + s.ready, Ready: s.ready}}}
 	w.inbox = append(w.inbox, message{at: w.now + w.travel(), request: s.last, to: s.id})
 }
 

@@ -30,6 +30,7 @@ type Need struct {
 	Run      string `json:"run"`
 	Limits   Limits `json:"limits"`    // of the command line; those of an order replace them
 	InFlight int    `json:"in_flight"` // calls
+	Slots    int    `json:"slots"`     // those of InFlight, and those that calls need which are prepared or wait
 	Ready    int    `json:"ready"`     // calls that have no start time
 	// Lead is how long a call is prepared, from when it has a start time on: start times
 	// that come sooner cannot be used.

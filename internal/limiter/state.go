@@ -147,11 +147,16 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 		return g
 	}
 	others, wanting := s.others(r.Worker, need.Run)
-	// All that is free: what is not used comes back when the lease ends. Where others want
-	// slots too, each has its share.
+	// Where others want slots too, each has its share. Without a limit of the rate a worker
+	// asks rarely, and so has all that is free: what it does not use comes back when the
+	// lease ends.
+	g.Every = interval(g.State.Allowed)
 	g.Slots = max(0, min(g.State.Slots-others, (g.State.Slots+wanting)/(wanting+1)))
+	if g.Every > 0 {
+		g.Slots = min(g.Slots, need.Slots)
+	}
 	w.Slots[need.Run] = max(g.Slots, need.InFlight)
-	if g.Every = interval(g.State.Allowed); g.Every > 0 && need.Ready > 0 {
+	if g.Every > 0 && need.Ready > 0 {
 		if g.Slots > 0 {
 			g.Starts, g.AskAfter = s.Schedule.grant(r.Clock, r.Sent, r.Travel, min(need.Lead, Lease/2), horizon(r.Travel, g.Every, wanting+1), g.Every, need.Ready, wanting+1)
 		}
