@@ -129,7 +129,7 @@ func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p se
 	if s.TaskQueue == "" {
 		s.TaskQueue = workflows.TaskQueue
 	}
-	if err := s.StartWorker(session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
+	if err := s.StartWorker(ctx, session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
 		return fmt.Errorf("cannot start a worker: %w", err)
 	}
 	if err := introduceServe(ctx, s, o.stateDir, p.Screen); err != nil {

@@ -125,7 +125,7 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 	if running != nil {
 		defer running.Close()
 	}
-	target, done, err := v.o.paced(running, meter)
+	target, done, err := v.o.paced(ctx, running, meter)
 	defer done()
 	if err != nil {
 		return validate.Probed{}, err

@@ -159,7 +159,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	}
 	a := activities.New(r.o.workLocations(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return r.o.credentials.Connect(spec, with)
-	}, running.Limiters(), r.Log)
+	}, running.Limiters(ctx), r.Log)
 	defer a.Close()
 	a.OpenUndo(r.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {

@@ -37,11 +37,11 @@ func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *iden
 
 // paced is a client whose calls keep to the limiter of the target, if one can be asked: a
 // nil service has none. done ends it.
-func (o *options) paced(s *session.Service, meter *validate.Meter) (target *identitycloud.Client, done func(), err error) {
+func (o *options) paced(ctx context.Context, s *session.Service, meter *validate.Meter) (target *identitycloud.Client, done func(), err error) {
 	spec := o.spec(nil)
 	limits := activities.LimitsOf(spec.Limits)
 	limits.Workers = 1
-	client := gate.NewClient(s.Limiters()(spec.Target), gate.MachineClock(), config.WorkerIdentity())
+	client := gate.NewClient(s.Limiters(ctx)(spec.Target), gate.MachineClock(), config.WorkerIdentity())
 	g := client.Gate("validate", limits, nil, nil)
 	target, err = o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
 		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return g.BeforeCall(gate.AtOnce(ctx)) }
@@ -51,7 +51,7 @@ func (o *options) paced(s *session.Service, meter *validate.Meter) (target *iden
 		if target != nil {
 			target.Close()
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		client.Close(ctx)
 	}, err
@@ -155,7 +155,7 @@ func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
 	if m.c.o.credentials.Check() != nil {
 		return nil // the workers have them
 	}
-	target, done, err := m.c.o.paced(m.Service, &validate.Meter{})
+	target, done, err := m.c.o.paced(ctx, m.Service, &validate.Meter{})
 	defer done()
 	if err != nil {
 		return nil

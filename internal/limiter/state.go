@@ -191,8 +191,8 @@ const askEvery = 50 * time.Millisecond
 // horizon is for how long a lease gives out start times: until the worker has asked
 // again, with time to spare, or some of them, where they are rare.
 func horizon(travel, every time.Duration, workers int) time.Duration {
-	all := time.Duration(workers)
-	return min(Lease/2, max(2*travel+2*all*askEvery, startsALease*all*every))
+	untilAsked := 2 * (travel + time.Duration(workers)*askEvery)
+	return min(Lease/2, max(untilAsked, time.Duration(startsALease*workers)*every))
 }
 
 // startsALease is how many start times a lease has, where it is not longer for it.

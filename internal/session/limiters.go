@@ -46,11 +46,12 @@ func (s *Service) revoke(process string) {
 	}
 }
 
-// Limiters gives the limiter of each target: that of the service, if this process or the
-// one that runs the engine works for it. Else, and without a service (nil), the limits
-// hold in this process.
-func (s *Service) Limiters() func(migration.Target) activities.Limiter {
-	if s == nil || s.limiters == nil && !s.IsEmbedded() {
+// Limiters gives the limiter of each target: that of the service, if any process works for
+// it. Else, and without a service (nil), the limits hold in this process.
+func (s *Service) Limiters(ctx context.Context) func(migration.Target) activities.Limiter {
+	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
+	defer cancel()
+	if s == nil || s.limiters == nil && !s.IsEmbedded() && s.PolledBy(ctx, workflows.LimiterQueue) == "" {
 		return func(migration.Target) activities.Limiter { return new(gate.Local) }
 	}
 	return func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(s.Client, t.Host()) }

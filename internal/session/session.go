@@ -98,7 +98,7 @@ func (s *Session) operate(ctx context.Context, op Operation, j Job) (int, error)
 	case err != nil:
 		return 0, err
 	}
-	if err := s.work(j); err != nil {
+	if err := s.work(ctx, j); err != nil {
 		return 0, err
 	}
 	if ended, err := s.attachOrBegin(ctx, op, j); err != nil {
@@ -144,14 +144,14 @@ func (s *Session) checkTarget(j Job) error {
 
 // work runs a worker in this process. Where the engine is embedded it is for the one
 // workflow: the credentials of this command are for that one only.
-func (s *Session) work(j Job) error {
+func (s *Session) work(ctx context.Context, j Job) error {
 	if s.Service.TaskQueue == "" {
 		s.Service.TaskQueue = j.Spec.ID
 	} else if !s.Service.owner {
 		return nil // other processes run workers
 	}
 	j.LongestCall = j.Spec.Timeout
-	return s.Service.StartWorker(j.Work)
+	return s.Service.StartWorker(ctx, j.Work)
 }
 
 // attachOrBegin finds out whether the workflow runs, and prepares a new one if not. A

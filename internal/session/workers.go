@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -124,10 +125,10 @@ type Work struct {
 }
 
 // StartWorker runs a worker for the task queue of the service in this process.
-func (s *Service) StartWorker(w Work) error {
+func (s *Service) StartWorker(ctx context.Context, w Work) error {
 	s.activities = activities.New(s.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return w.Credentials.Connect(spec, with)
-	}, s.Limiters(), s.process.Log)
+	}, s.Limiters(ctx), s.process.Log)
 	s.activities.OpenUndo(w.Identities)
 	s.activities.NotifyWith(w.Notices)
 	if w.Notices != nil && s.IsEmbedded() {
