@@ -136,23 +136,23 @@ func (l *limiterRun) show(ctx workflow.Context, now bool) {
 func (l *limiterRun) details(now time.Time) string {
 	var b strings.Builder
 	v := l.State.View(now)
-	fmt.Fprintf(&b, "**Calls into %s**\n\n", l.Target)
-	fmt.Fprintf(&b, "%s a second in the last ten seconds.\n\n", figures.Figure(v.Used))
+	b.WriteString(fmt.Sprintf("**Calls into %s**\n\n", l.Target))
+	b.WriteString(fmt.Sprintf("%s a second in the last ten seconds.\n\n", figures.Figure(v.Used)))
 	if v.Paused != "" {
-		fmt.Fprintf(&b, "No calls: %s.\n\n", v.Paused)
+		b.WriteString(fmt.Sprintf("No calls: %s.\n\n", v.Paused))
 	}
 	for _, run := range v.Runs {
-		fmt.Fprintf(&b, "- %s: %s of %s allowed, %d of %d slots in use", run.Run, figures.Figure(run.Used), limiter.PerSecond(run.Allowed), run.InUse, run.Slots)
+		b.WriteString(fmt.Sprintf("- %s: %s of %s allowed, %d of %d slots in use", run.Run, figures.Figure(run.Used), limiter.PerSecond(run.Allowed), run.InUse, run.Slots))
 		if run.Closed != "" {
-			fmt.Fprintf(&b, "; no calls since %s: %s", run.Since.UTC().Format(time.RFC3339), run.Closed)
+			b.WriteString(fmt.Sprintf("; no calls since %s: %s", run.Since.UTC().Format(time.RFC3339), run.Closed))
 		}
 		if run.Breaker {
-			fmt.Fprintf(&b, "; the next probe of the breaker is due at %s", run.Probe.UTC().Format(time.RFC3339))
+			b.WriteString(fmt.Sprintf("; the next probe of the breaker is due at %s", run.Probe.UTC().Format(time.RFC3339)))
 		}
 		b.WriteString("\n")
 	}
 	for _, w := range v.Workers {
-		fmt.Fprintf(&b, "- worker %s: %s\n", w.ID, figures.Count(w.Slots, "slot"))
+		b.WriteString(fmt.Sprintf("- worker %s: %s\n", w.ID, figures.Count(w.Slots, "slot")))
 	}
 	if len(v.Changes) > 0 {
 		b.WriteString("\nLast changes:\n\n")

@@ -1,7 +1,6 @@
 package limiter
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -83,11 +82,15 @@ func (s *Schedule) keep(used map[string]bool) {
 		return // the next request still meets the start times that were granted
 	}
 	if !used[s.Clock] {
-		next := slices.Min(slices.Collect(maps.Keys(used)))
+		next := sorted(used)[0]
 		s.Last += s.Clocks[s.Clock].ahead() - s.Clocks[next].ahead()
 		s.Clock, s.Free = next, nil
 	}
-	maps.DeleteFunc(s.Clocks, func(clock string, _ Offset) bool { return !used[clock] })
+	for _, clock := range sorted(s.Clocks) {
+		if !used[clock] {
+			delete(s.Clocks, clock)
+		}
+	}
 }
 
 // grant hands out up to most start times to one of several workers, for a request sent

@@ -173,7 +173,8 @@ const pollClosed = time.Second
 // others gives the slots of a run that other workers hold, and in how many of them calls
 // wait.
 func (s *State) others(worker, run string) (slots, wanting int) {
-	for id, other := range s.Workers {
+	for _, id := range sorted(s.Workers) {
+		other := s.Workers[id]
 		if id == worker {
 			continue
 		}
@@ -301,8 +302,8 @@ func (r *Run) used(now time.Time) float64 {
 
 // rate is the calls a second of all runs.
 func (s *State) rate(now time.Time) (calls float64) {
-	for _, run := range s.Runs {
-		calls += run.used(now)
+	for _, id := range sorted(s.Runs) {
+		calls += s.Runs[id].used(now)
 	}
 	return calls
 }
@@ -322,8 +323,8 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 		s.note(Change{At: now, Kind: Ordered, Run: o.Run, Text: text, By: o.By, Reason: o.Reason})
 	}
 	holds = now
-	for _, w := range s.Workers {
-		if o.Run == "" || w.Slots[o.Run] > 0 || w.grants(o.Run) {
+	for _, id := range sorted(s.Workers) {
+		if w := s.Workers[id]; o.Run == "" || w.Slots[o.Run] > 0 || w.grants(o.Run) {
 			holds = later(holds, w.Until)
 		}
 	}
@@ -363,7 +364,7 @@ func (w *Worker) grants(run string) bool {
 // Revoke ends the leases of a process that is known to be dead: of the workers whose
 // names begin with its name.
 func (s *State) Revoke(process string) {
-	for id := range s.Workers {
+	for _, id := range sorted(s.Workers) {
 		if strings.HasPrefix(id, process) {
 			delete(s.Workers, id)
 			if s.Health.Breaker.Worker == id {
@@ -380,7 +381,8 @@ const remembered = time.Minute
 // expire frees what ended leases held.
 func (s *State) expire(now time.Time) {
 	used := map[string]bool{}
-	for id, w := range s.Workers {
+	for _, id := range sorted(s.Workers) {
+		w := s.Workers[id]
 		if !now.Before(w.Until) {
 			w.Slots, w.Wants = nil, nil
 		}
@@ -391,11 +393,19 @@ func (s *State) expire(now time.Time) {
 		used[w.Clock] = true
 	}
 	s.Schedule.keep(used)
-	maps.DeleteFunc(s.Runs, func(_ string, r *Run) bool {
-		idle := now.Sub(r.Asked)
-		return idle > remembered && !r.isOrdered() || idle > longestOrdered
-	})
+	for _, id := range sorted(s.Runs) {
+		idle := now.Sub(s.Runs[id].Asked)
+		if idle > remembered && !s.Runs[id].isOrdered() || idle > longestOrdered {
+			delete(s.Runs, id)
+		}
+	}
 }
+
+// sorted are the keys of a map in order, so that a workflow decides the same when it is
+// replayed, which workflowcheck cannot see.
+//
+//workflowcheck:ignore
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // longestOrdered is how long an order outlives the last request for its run: a run that
 // was terminated gives no order to forget it.

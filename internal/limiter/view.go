@@ -1,8 +1,6 @@
 package limiter
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -46,20 +44,20 @@ func (v View) Of(workflowID string) *RunView {
 // View gives how the limiter stands at a moment, in a fixed order.
 func (s *State) View(now time.Time) View {
 	v := View{Used: s.rate(now), Paused: s.Paused, Changes: s.Changes}
-	for _, id := range slices.Sorted(maps.Keys(s.Runs)) {
+	for _, id := range sorted(s.Runs) {
 		if s.Runs[id].Ended {
 			continue
 		}
 		run := RunView{Run: id, Used: s.Runs[id].used(now), Gate: s.gate(now, s.Runs[id])}
-		for _, w := range s.Workers {
-			run.InUse += w.Slots[id]
+		for _, worker := range sorted(s.Workers) {
+			run.InUse += s.Workers[worker].Slots[id]
 		}
 		v.Runs = append(v.Runs, run)
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Workers)) {
+	for _, id := range sorted(s.Workers) {
 		w := WorkerView{ID: id, Until: s.Workers[id].Until}
-		for _, n := range s.Workers[id].Slots {
-			w.Slots += n
+		for _, run := range sorted(s.Workers[id].Slots) {
+			w.Slots += s.Workers[id].Slots[run]
 		}
 		v.Workers = append(v.Workers, w)
 	}
