@@ -264,7 +264,11 @@ func (m *migrationRun) change(ctx workflow.Context, text string, by Order, apply
 	}
 	m.steering.Orders = next.Orders
 	steered, err := m.steer(ctx, in)
-	if err != nil {
+	if err != nil { // the limiter may have taken the order before something else failed
+		m.steering.Orders++
+		if _, err := m.steer(ctx, activities.SteerInput{Run: m.ref, Order: m.steering.order(by)}); err != nil {
+			workflow.GetLogger(ctx).Warn("an order that failed could not be taken back", "error", err)
+		}
 		return Answer{}, err
 	}
 	apply(&m.steering)

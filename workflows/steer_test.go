@@ -487,6 +487,28 @@ func TestAChangeThatCannotBeWrittenFails(t *testing.T) {
 	}
 }
 
+// The limiter may have taken an order before its events could not be written down.
+func TestAnOrderThatFailsIsTakenBack(t *testing.T) {
+	f := unsure(t)
+	failed := false
+	f.steer = func() error {
+		if failed {
+			return nil
+		}
+		failed = true
+		return temporal.NewNonRetryableApplicationError("the disk is full", activities.Storage, nil)
+	}
+	e := newEnvironment(t, f)
+	paused := e.at(time.Second, UpdatePause, anna)
+	e.migrated(nil)
+	if paused.failed == nil || len(f.steered) != 1 {
+		t.Fatalf("pause: %+v, orders %+v; want it to fail, and one order after it", paused, f.steered)
+	}
+	if o := f.steered[0].Order; o.Pause != "" || !o.Resume || o.Number != 2 || o.Limits.Rate != 4 {
+		t.Errorf("the order after it is %+v; want what held before", o)
+	}
+}
+
 func TestStopAndCancelEndWithTheArtifacts(t *testing.T) {
 	for name, cancelled := range map[string]bool{UpdateStop: false, UpdateCancel: true} {
 		for _, paused := range []bool{false, true} {

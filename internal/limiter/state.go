@@ -332,7 +332,7 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 }
 
 func (r *Run) order(o Order) {
-	r.Number = o.Number
+	r.Number = max(r.Number, o.Number)
 	if o.Limits != nil {
 		r.Limits, r.Ordered = *o.Limits, true
 	}
