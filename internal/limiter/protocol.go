@@ -55,8 +55,6 @@ type Report struct {
 	Busy       bool          `json:"busy,omitempty"`
 	Crowded    bool          `json:"crowded,omitempty"`
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
-	// Probe says that the call was made by the right to probe.
-	Probe bool `json:"probe,omitempty"`
 }
 
 // Answer is a lease: what the worker may do until Lease has passed since it sent
