@@ -348,3 +348,28 @@ func TestClaimedCallsGoOnWithFewerSlots(t *testing.T) {
 		}
 	})
 }
+
+// A call that waits alone uses the first start time that it is granted.
+func TestOneCallerUsesEachStartTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := NewClient(&far{}, bubbleClock{time.Now()}, "process")
+		g := client.Gate("run", limiter.Limits{Rate: 2, Workers: 4}, nil, nil)
+		begun := time.Now()
+		const callers = 10
+		for range callers {
+			slot, err := g.Enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := slot.AwaitStart(t.Context(), t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			g.Ended(t.Context(), Report{})
+			slot.Release()
+		}
+		if took := time.Since(begun); took > (callers+1)*time.Second/2 {
+			t.Errorf("%d calls took %v at 2 a second", callers, took)
+		}
+		client.Close(t.Context())
+	})
+}
