@@ -159,7 +159,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	for _, url := range o.workLocations[1:] {
 		owner, err := config.OwnerOf(context.Background(), client, clientOptions)
 		if err == nil {
-			err = migration.ClaimWork(url, owner)
+			err = migration.ClaimWork(url, owner, func(migration.Owner) bool { return false })
 		}
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/engine"
+	"durable-dataload/internal/migration"
 	"durable-dataload/workflows"
 )
 
@@ -56,8 +57,9 @@ type Service struct {
 	mark       *durablefs.Lock // of this process among them
 	engine     *engine.Engine
 	worker     worker.Worker
-	notices    worker.Worker // delivers notices, where the engine is embedded
-	limiters   worker.Worker // runs the limiters of targets
+	notices    worker.Worker   // delivers notices, where the engine is embedded
+	limiters   worker.Worker   // runs the limiters of targets
+	owned      migration.Owner // of its work URLs
 	activities *activities.Activities
 }
 
@@ -311,6 +313,7 @@ func (s *Service) Close() {
 	if s.Client != nil {
 		s.Client.Close()
 	}
+	s.disown()
 	if s.engine != nil {
 		s.engine.Stop()
 	}
