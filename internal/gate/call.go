@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"durable-dataload/internal/limiter"
@@ -73,16 +74,41 @@ func (g *Gate) Flush(ctx context.Context) {
 	}
 }
 
+// lately is for how long the calls that have begun are counted.
+const lately = 10 * time.Second
+
+// began counts a call. The caller holds c.mu.
+func (c *Client) began(now time.Duration) {
+	first := slices.IndexFunc(c.begun, func(t time.Duration) bool { return now-t <= lately })
+	if first < 0 {
+		first = len(c.begun)
+	}
+	c.begun = append(c.begun[first:], now)
+}
+
+// rate is the calls a second that have begun lately.
+func (c *Client) rate(now time.Duration) float64 {
+	for i, t := range c.begun {
+		if took := now - t; took <= lately {
+			return float64(len(c.begun)-i) / max(took, time.Second/5).Seconds()
+		}
+	}
+	return 0
+}
+
 // tell keeps a report for the next request. Calls that say the same are one report.
 func (c *Client) tell(r Report) {
 	told := report{limiter.Report{Run: r.Run, Calls: r.Calls, Reason: r.Reason, Unknown: r.Unknown, Fault: r.Fault, Busy: r.Busy, Crowded: r.Crowded, RetryAfter: r.RetryAfter}, c.clock.Now() - r.Ago}
+	if r.Busy {
+		told.Rate = c.rate(c.clock.Now())
+	}
 	if n := len(c.reports); n > 0 {
 		last := &c.reports[n-1]
 		same := last.Report
-		same.Calls, same.RetryAfter = told.Calls, told.RetryAfter
+		same.Calls, same.RetryAfter, same.Rate = told.Calls, told.RetryAfter, told.Rate
 		if same == told.Report {
 			last.Calls += told.Calls
-			last.RetryAfter = max(last.RetryAfter, told.RetryAfter)
+			last.RetryAfter, last.Rate = max(last.RetryAfter, told.RetryAfter), max(last.Rate, told.Rate)
 			last.sent = max(last.sent, told.sent)
 			return
 		}

@@ -41,9 +41,10 @@ type Client struct {
 	travel time.Duration // of a request at most, lately
 	// reports are what calls came to since the last request that was answered.
 	reports []report
-	urgent  bool          // they change what all workers may do
-	telling bool          // the request that is not answered yet has such reports
-	heard   chan struct{} // closed at the next answer
+	begun   []time.Duration // when the calls of the last ten seconds began
+	urgent  bool            // they change what all workers may do
+	telling bool            // the request that is not answered yet has such reports
+	heard   chan struct{}   // closed at the next answer
 	// distrusted is the last request whose answer allows no call: see distrust.
 	distrusted int64
 }

@@ -229,6 +229,7 @@ func (s *Slot) begin() bool {
 	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial || g.state.Closed == "" && g.calling < g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
 		s.calling = true
 		g.calling++
+		g.client.began(now)
 		return true
 	}
 	s.ready, s.trial = make(chan struct{}), false

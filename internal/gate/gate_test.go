@@ -373,3 +373,25 @@ func TestOneCallerUsesEachStartTime(t *testing.T) {
 		client.Close(t.Context())
 	})
 }
+
+// Without a limit of the rate, the pace is lowered to half of what was called lately, also
+// when the target objects to the first calls after a pause.
+func TestALoweredPaceIsHalfOfWhatWasCalledLately(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := NewClient(&far{}, bubbleClock{time.Now()}, "process")
+		g := client.Gate("run", limiter.Limits{Workers: 10}, nil, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		var c calls
+		all := load(ctx, g, 20, &c, 20*time.Millisecond)
+		time.Sleep(400 * time.Millisecond)
+		stop()
+		all.Wait()
+		called := float64(len(c.began)) / 0.4
+		g.Ended(t.Context(), Report{Busy: true, Reason: "http 429"})
+		g.Flush(t.Context())
+		if got := g.State().Allowed; got < called/4 || got > called {
+			t.Errorf("%.1f calls a second are allowed after %.1f; want about half", got, called)
+		}
+		client.Close(t.Context())
+	})
+}

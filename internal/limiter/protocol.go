@@ -55,6 +55,9 @@ type Report struct {
 	Busy       bool          `json:"busy,omitempty"`
 	Crowded    bool          `json:"crowded,omitempty"`
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
+	// Rate is, with Busy, the calls a second that the worker has begun lately: what was too
+	// much may come with the first calls.
+	Rate float64 `json:"rate,omitempty"`
 }
 
 // Answer is a lease: what the worker may do until Lease has passed since it sent

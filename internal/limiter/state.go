@@ -274,7 +274,7 @@ func (s *State) learn(now time.Time, r Report) {
 	if run == nil {
 		run = &Run{}
 	}
-	full := cmp.Or(s.limit(now, run), s.Health.Full, max(slowest, s.rate(now)))
+	full := cmp.Or(s.limit(now, run), s.Health.Full, max(slowest, r.Rate, s.rate(now)))
 	allowed := cmp.Or(s.allowed(now, run), full)
 	s.note(s.Health.learn(r, run.Limits.Breaker, full, allowed, now, now.Add(-r.Ago))...)
 	second := now.Unix()
