@@ -34,7 +34,12 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 	input := l.users(fakeusers.Options{Records: 600, Seed: 31, Awkward: true})
 	flaws := fakeusers.Options{Records: 600, Awkward: true}.Flaws()
 	var there []string
-	for i, email := range emails(t, input) {
+	for i, record := range rows(t, input) {
+		email := record[0]
+		// Nothing tells an unknown record that has only a key from another one like it.
+		if strings.Join(record[1:], "") == "" {
+			continue
+		}
 		// Not those that fail for what they are, and not the duplicate keys.
 		if n := int64(i + 1); n%3 == 1 && !slices.Contains([]int64{flaws.TooFew, flaws.TooMany, flaws.BadBirthday}, n) && !slices.Contains(flaws.Repeated[:], n) {
 			there = append(there, email)
