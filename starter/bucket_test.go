@@ -267,7 +267,7 @@ func TestAWorkURLBelongsToOneEngine(t *testing.T) {
 	l := newLab(t)
 	server := l.bucket()
 	s := l.sandbox()
-	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 77}), 5, "--rate-limit", "10", "--retry-backoff", "100ms").on(server)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 77}), 5, "--rate-limit", "2", "--retry-backoff", "100ms").on(server)
 	p := m.startUntil(3)
 	m.state = l.path("elsewhere")
 	refused(t, m.start(), 1, "belongs to another Temporal service", "owner.json", filepath.Base(m.state))

@@ -14,10 +14,12 @@ type Owner struct {
 	Service string    `json:"service"` // its identity: see package session
 	Name    string    `json:"name"`    // for people: its address and namespace, or the machine of an embedded engine
 	Since   time.Time `json:"since"`
-	// Engine is the folder of an embedded engine, and Clock names the boot of its machine
-	// (see evidence.ThisClock).
+	// Engine is the folder of an embedded engine, and PID its process, on a machine with this
+	// name and boot (see evidence.ThisClock).
 	Engine string `json:"engine,omitempty"`
-	Clock  string `json:"clock,omitempty"`
+	PID    int    `json:"pid,omitempty"`
+	Host   string `json:"host,omitempty"`
+	Boot   string `json:"boot,omitempty"`
 }
 
 func ownerFile(work string) string { return store.Join(work, "owner.json") }

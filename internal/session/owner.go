@@ -2,9 +2,11 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -28,14 +30,24 @@ func (s *Service) own(ctx context.Context, o client.Options) (err error) {
 				return err
 			}
 		}
-		err := migration.ClaimWork(work, s.owned, func(o migration.Owner) bool {
-			return o.Engine != "" && o.Clock == evidence.ThisClock() && (o.Engine == s.engineDir || engine.IsFree(o.Engine))
-		})
-		if err != nil {
+		if err := migration.ClaimWork(work, s.owned, s.isDead); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isDead reports whether the engine that owns a work URL is known to have ended. Of one on
+// another machine, or in another container, nothing is known.
+func (s *Service) isDead(o migration.Owner) bool {
+	if !s.IsEmbedded() || o.Engine == "" || o.Host != s.owned.Host || o.Boot != s.owned.Boot {
+		return false
+	}
+	if o.Engine == s.engineDir || o.PID == os.Getpid() || engine.IsFree(o.Engine) {
+		return true
+	}
+	p, err := os.FindProcess(o.PID)
+	return err == nil && errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // identity is this service as the owner of a work URL.
@@ -46,7 +58,7 @@ func (s *Service) identity(ctx context.Context, o client.Options) (owner migrati
 	host, _ := os.Hostname()
 	owner = migration.Owner{
 		Name: fmt.Sprintf("the embedded engine of %s on %s", filepath.Dir(s.engineDir), host), Since: time.Now(),
-		Engine: s.engineDir, Clock: evidence.ThisClock(),
+		Engine: s.engineDir, PID: s.address.PID, Host: host, Boot: evidence.ThisClock(),
 	}
 	owner.Service, err = migration.EngineIdentity(filepath.Dir(s.engineDir))
 	return owner, err
