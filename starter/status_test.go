@@ -204,6 +204,27 @@ func TestAPauseIsReportedOnce(t *testing.T) {
 	}
 }
 
+func TestTheBreakerOfARunThatNobodyAsksForStaysOpen(t *testing.T) {
+	open := &limiter.RunView{Run: "m/run", Gate: limiter.Gate{Closed: "the breaker is open", Breaker: true}}
+	slow := &limiter.RunView{Run: "m/run", Gate: limiter.Gate{Limit: 4, Allowed: 2}}
+	for name, tc := range map[string]struct {
+		all    limiter.View
+		before *limiter.RunView
+		want   *limiter.RunView
+	}{
+		"the limiter knows the run":           {limiter.View{Runs: []limiter.RunView{*slow}}, open, slow},
+		"it has forgotten it, and is open":    {limiter.View{Breaker: true}, open, open},
+		"it has forgotten it, and has closed": {limiter.View{}, open, nil},
+		"no limiter runs":                     {limiter.View{}, slow, nil},
+		"the breaker opens for another run":   {limiter.View{Breaker: true}, slow, nil},
+	} {
+		got := gateIn(tc.all, "m", tc.before)
+		if (got == nil) != (tc.want == nil) || got != nil && *got != *tc.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tc.want)
+		}
+	}
+}
+
 func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 	p := workflows.Progress{Phase: workflows.PhaseLoading, Records: 100, Loading: ledger.Counts{Created: 50}}
 	began := time.Now().Add(-10 * time.Second)

@@ -51,8 +51,9 @@ func (v *view) update(ctx context.Context) {
 		v.unanswered(ctx, err)
 		return
 	}
-	v.checkActivities(polling, ids)
-	v.readGate(polling)
+	if v.checkActivities(polling, ids) {
+		v.readGate(polling)
+	}
 	v.show(progress)
 }
 
@@ -238,13 +239,15 @@ func join(progress *workflows.Progress, p workflows.Progress) {
 	}
 }
 
-// checkActivities shows why activities fail and are retried.
-func (v *view) checkActivities(ctx context.Context, ids []string) {
+// checkActivities shows why activities fail and are retried. It says whether it was time
+// to: it asks the service every few seconds.
+func (v *view) checkActivities(ctx context.Context, ids []string) bool {
 	if time.Since(v.polled) < 3*time.Second {
-		return
+		return false
 	}
 	v.polled = time.Now()
 	v.sayTrouble(troubleOf(v.pending(ctx, ids)))
+	return true
 }
 
 // pending returns the activities of workflows that are not done.
@@ -267,12 +270,24 @@ func troubleOf(pending []*workflowpb.PendingActivityInfo) (trouble string) {
 	return trouble
 }
 
-// readGate asks the limiter how it stands. It answers soon, or its answer is left out.
+// readGate asks the limiter how it stands. If it does not answer soon, what it said last
+// holds.
 func (v *view) readGate(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	all, _ := workflows.NewLimiterClient(v.service.Client, v.target).View(ctx)
-	v.gate = all.Of(v.id)
+	if all, err := workflows.NewLimiterClient(v.service.Client, v.target).View(ctx); err == nil {
+		v.gate = gateIn(all, v.id, v.gate)
+	}
+}
+
+// gateIn is how the limiter stands for a migration. It forgets a run for which no worker
+// has asked for a while, but not its breaker, which is that of all runs.
+func gateIn(all limiter.View, id string, before *limiter.RunView) *limiter.RunView {
+	gate := all.Of(id)
+	if gate == nil && before != nil && before.Breaker && all.Breaker {
+		return before
+	}
+	return gate
 }
 
 // callsOf is how many calls the rounds have made.

@@ -9,8 +9,9 @@ import (
 
 // View is how the limiter stands, for people.
 type View struct {
-	Used    float64      `json:"used"`             // calls a second, of the last ten
-	Paused  string       `json:"paused,omitempty"` // for all runs, with the text for people
+	Used    float64      `json:"used"`              // calls a second, of the last ten
+	Paused  string       `json:"paused,omitempty"`  // for all runs, with the text for people
+	Breaker bool         `json:"breaker,omitempty"` // it is open, for all runs
 	Runs    []RunView    `json:"runs"`
 	Workers []WorkerView `json:"workers"`
 	Changes []Change     `json:"changes"`
@@ -43,7 +44,7 @@ func (v View) Of(workflowID string) *RunView {
 
 // View gives how the limiter stands at a moment, in a fixed order.
 func (s *State) View(now time.Time) View {
-	v := View{Used: s.rate(now), Paused: s.Paused, Changes: s.Changes}
+	v := View{Used: s.rate(now), Paused: s.Paused, Breaker: s.Health.Breaker.Open, Changes: s.Changes}
 	for _, id := range sorted(s.Runs) {
 		if s.Runs[id].Ended {
 			continue
