@@ -179,7 +179,7 @@ func (s *scene) startWorker() {
 			return s.connect(c), nil
 		}
 		return c, err
-	}, func(t migrations.Target) activities.Limiter { return workflows.NewLimiterClient(s.client, t.Host()) }, slog.New(slog.DiscardHandler))
+	}, workflows.Limiters(s.client), slog.New(slog.DiscardHandler))
 	s.acts.NotifyWith(s.notices)
 	s.worker = workflows.NewWorker(s.client, s.name, s.acts, s.spec.Timeout, false)
 	must(s.t, s.worker.Start())

@@ -167,7 +167,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	}
 	a := activities.New(o.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
 		return o.credentials.Connect(spec, with)
-	}, func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(client, t.Host()) }, log)
+	}, workflows.Limiters(client), log)
 	a.Observe(t)
 	t.Watch(a.Statuses)
 	a.OpenUndo(identities)

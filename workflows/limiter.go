@@ -18,9 +18,11 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"durable-dataload/activities"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/gate"
 	"durable-dataload/internal/limiter"
+	"durable-dataload/internal/migration"
 )
 
 // LimiterQueue is the task queue of limiters. Every process that works polls it,
@@ -204,8 +206,18 @@ func NewLimiterWorker(c client.Client, namespace string) worker.Worker {
 	return w
 }
 
-// LimiterID is the workflow id of the limiter of a target, by its host.
-func LimiterID(host string) string { return "limiter-" + host }
+// limiterPrefix is how the workflow ids of limiters begin.
+const limiterPrefix = "limiter-"
+
+// LimitedHost is the host of the target whose limiter has this workflow id.
+func LimitedHost(workflowID string) (host string, ok bool) {
+	return strings.CutPrefix(workflowID, limiterPrefix)
+}
+
+// Limiters gives the limiter of each target, by its host.
+func Limiters(c client.Client) func(migration.Target) activities.Limiter {
+	return func(t migration.Target) activities.Limiter { return NewLimiterClient(c, t.Host()) }
+}
 
 // LimiterClient takes requests to the limiter of a target, which it starts where none
 // runs.
@@ -217,7 +229,7 @@ type LimiterClient struct {
 
 // NewLimiterClient makes a client of the limiter of a target, by its host.
 func NewLimiterClient(c client.Client, host string) *LimiterClient {
-	return &LimiterClient{Client: c, ID: LimiterID(host), Target: host}
+	return &LimiterClient{Client: c, ID: limiterPrefix + host, Target: host}
 }
 
 // Ask repeats a request until it is answered or ctx ends.

@@ -173,14 +173,17 @@ func (e *Engine) Address() Address { return e.address }
 // This program cannot read the old ones.
 func (e *Engine) Left() []string { return e.left }
 
-// Before is the id of the process that ran the engine before, 0 if none is known. It has
-// ended, or has stopped its engine.
+// Before is the id of the process that ran the engine before and ended without stopping it, 0 if
+// there was none.
 func (e *Engine) Before() int { return e.before }
 
 // Stop ends the service and releases the state folder.
 func (e *Engine) Stop() {
 	if e.ui != nil {
 		e.ui.stop()
+	}
+	if e.address.dir != "" {
+		_ = os.Remove(addressFile(e.address.dir)) // else the next one takes this process for a dead one
 	}
 	if e.server != nil {
 		_ = e.server.Stop()

@@ -23,6 +23,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/proof/program"
 )
 
@@ -525,5 +526,21 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A process that has stopped its engine may be alive: its work is not given away.
+func TestOnlyAnEngineThatWasNotStoppedNamesItsProcess(t *testing.T) {
+	dir := t.TempDir()
+	must(t, durablefs.MkdirAll(dir))
+	const killed = 4_000_000
+	must(t, (Address{Frontend: "127.0.0.1:1", PID: killed, dir: dir}).write())
+	e := start(t, dir)
+	if got := e.Before(); got != killed {
+		t.Errorf("after a kill: process %d, want %d", got, killed)
+	}
+	e.Stop()
+	if got := start(t, dir).Before(); got != 0 {
+		t.Errorf("after a stop: process %d, want none", got)
 	}
 }

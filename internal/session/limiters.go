@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
@@ -20,8 +21,12 @@ func (s *Service) runLimiters(namespace string) error {
 	if err := s.limiters.Start(); err != nil {
 		return err
 	}
-	if s.engine != nil && s.engine.Before() != 0 {
-		go s.revoke(config.IdentityOf(s.engine.Before()))
+	if s.engine == nil {
+		return nil
+	}
+	// In a container a process may have the id of the dead one; then its leases end by themselves.
+	if before := s.engine.Before(); before != 0 && before != os.Getpid() {
+		go s.revoke(config.IdentityOf(before))
 	}
 	return nil
 }
@@ -36,9 +41,9 @@ func (s *Service) revoke(process string) {
 		Namespace: engine.Namespace, Query: `WorkflowType = "LimiterWorkflow" AND ExecutionStatus = "Running"`,
 	})
 	for _, e := range open.GetExecutions() {
-		l := workflows.LimiterClient{Client: s.Client, ID: e.GetExecution().GetWorkflowId()}
-		if err == nil {
-			err = l.Revoke(ctx, process)
+		host, isLimiter := workflows.LimitedHost(e.GetExecution().GetWorkflowId())
+		if err == nil && isLimiter {
+			err = workflows.NewLimiterClient(s.Client, host).Revoke(ctx, process)
 		}
 	}
 	if err != nil {
@@ -54,5 +59,5 @@ func (s *Service) Limiters(ctx context.Context) func(migration.Target) activitie
 	if s == nil || s.limiters == nil && !s.IsEmbedded() && s.PolledBy(ctx, workflows.LimiterQueue) == "" {
 		return func(migration.Target) activities.Limiter { return new(gate.Local) }
 	}
-	return func(t migration.Target) activities.Limiter { return workflows.NewLimiterClient(s.Client, t.Host()) }
+	return workflows.Limiters(s.Client)
 }
