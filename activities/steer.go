@@ -45,12 +45,12 @@ func (a *Activities) steer(ctx context.Context, in SteerInput) (s Steered, err e
 	if ctx.Err() != nil {
 		return s, context.Cause(ctx)
 	}
-	o, err := a.open(in.Run)
-	if err != nil {
-		return s, err
-	}
-	c := o.common()
 	if in.Order != nil {
+		o, err := a.open(in.Run)
+		if err != nil {
+			return s, err
+		}
+		c := o.common()
 		in.Order.Run = c.limitedRun()
 		if s.Holds, err = c.limiter.Order(ctx, fmt.Sprintf("%s-%d", c.run.ID, in.Order.Number), *in.Order); err != nil {
 			return s, err
