@@ -29,6 +29,7 @@ import (
 	"strings"
 
 	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 // Change is an attribute in which a record differs.
@@ -59,7 +60,7 @@ func (c Change) Reversed() (Change, error) {
 		return back, fmt.Errorf("the previous value of %s is not JSON: %w", c.Path, err)
 	}
 	dropIDs(value)
-	back.After, err = encode(value)
+	back.After, err = target.Marshal(value)
 	return back, err
 }
 
@@ -183,7 +184,7 @@ func (t Types) addLeaves(leaves map[string]json.RawMessage, path string, value j
 	if bytes.HasPrefix(value, []byte("[")) {
 		if list, err := decode(value); err == nil {
 			dropIDs(list)
-			if plain, err := encode(list); err == nil {
+			if plain, err := target.Marshal(list); err == nil {
 				value = plain
 			}
 		}
@@ -217,41 +218,22 @@ func At(attributes map[string]json.RawMessage, path string) json.RawMessage {
 // Calls returns the changes as they are sent, one a call: values and members of objects
 // joined in one object, nested by path and without a path itself, then each plural.
 func Calls(changes []Change) (calls []Change, err error) {
-	root := map[string]any{}
+	var joined target.Step
 	for _, c := range changes {
 		if c.isPlural() {
 			calls = append(calls, c)
 			continue
 		}
-		names := strings.Split(c.Path, ".")
-		at := root
-		for _, name := range names[:len(names)-1] {
-			inner, ok := at[name].(map[string]any)
-			if !ok {
-				inner = map[string]any{}
-				at[name] = inner
-			}
-			at = inner
-		}
-		at[names[len(names)-1]] = c.After
+		joined.Changes = append(joined.Changes, target.Change{Path: c.Path, Value: c.After})
 	}
-	if len(root) == 0 {
+	if len(joined.Changes) == 0 {
 		return calls, nil
 	}
-	object, err := encode(root)
+	object, err := joined.Nested()
 	if err != nil {
 		return nil, fmt.Errorf("the changes are not JSON: %w", err)
 	}
 	return slices.Insert(calls, 0, Change{After: object}), nil
-}
-
-// encode returns JSON in which <, > and & are not escaped.
-func encode(value any) ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(value)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // Equal reports whether the attribute at a path of the target has the wanted value.

@@ -16,7 +16,7 @@ var deletable = map[string]string{"displayName": "DISPLAY_NAME", "photoUrl": "PH
 
 // Apply reads the user, and sends accounts:update.
 func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) error {
-	before, err := a.unchanged(ctx, ref)
+	before, err := jsonapi.Unchanged(ctx, a.Get, ref)
 	if err != nil {
 		return err
 	}
@@ -96,22 +96,12 @@ func with(members map[string]json.RawMessage, path []string, value json.RawMessa
 	return members, nil
 }
 
-// unchanged reads the user of a change, who must have the version of the reference if that has one.
-func (a *Adapter) unchanged(ctx context.Context, ref target.Ref) (target.Entity, error) {
-	before, err := a.Get(ctx, ref)
-	return jsonapi.Unchanged(before, err, ref)
-}
-
 // Delete deletes a user.
 func (a *Adapter) Delete(ctx context.Context, ref target.Ref) error {
-	id := ref.ID
-	if id == "" || ref.Version != "" {
-		before, err := a.unchanged(ctx, ref)
-		if err != nil {
-			return err
-		}
-		id = before.ID
+	id, err := jsonapi.IDOf(ctx, a.Get, ref)
+	if err != nil {
+		return err
 	}
-	_, err := a.call(ctx, target.Changes, http.MethodPost, a.accounts+":delete", map[string]any{"localId": id}, "kind")
+	_, err = a.call(ctx, target.Changes, http.MethodPost, a.accounts+":delete", map[string]any{"localId": id}, "kind")
 	return err
 }

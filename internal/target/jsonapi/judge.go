@@ -2,6 +2,7 @@ package jsonapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -100,10 +101,24 @@ func One(found []target.Entity, err error) (target.Entity, error) {
 	return found[0], nil
 }
 
-// Unchanged is a record that Get has returned before a change, or an error unless it has the version of the reference.
-func Unchanged(found target.Entity, err error, ref target.Ref) (target.Entity, error) {
+// get is a method Get of an adapter.
+type get func(context.Context, target.Ref) (target.Entity, error)
+
+// Unchanged reads the record of a change, which must have the version of the reference if that has one.
+func Unchanged(ctx context.Context, get get, ref target.Ref) (target.Entity, error) {
+	found, err := get(ctx, ref)
 	if err == nil && ref.Version != "" && ref.Version != found.Version {
 		err = &target.Error{Class: target.Conflict, Reason: "changed since"}
 	}
 	return found, err
+}
+
+// IDOf is the id of a record that is to be deleted. It is read first where the reference has no id, or a version that it
+// must have.
+func IDOf(ctx context.Context, get get, ref target.Ref) (id string, err error) {
+	if ref.ID != "" && ref.Version == "" {
+		return ref.ID, nil
+	}
+	found, err := Unchanged(ctx, get, ref)
+	return found.ID, err
 }

@@ -17,7 +17,7 @@ var pointer = strings.NewReplacer("~", "~0", "/", "~1", ".", "/")
 // Apply reads the identity, and sends a JSON patch for what is to be changed. A password is set by a call that sends all of
 // the identity.
 func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) error {
-	before, err := a.unchanged(ctx, ref)
+	before, err := jsonapi.Unchanged(ctx, a.Get, ref)
 	if err != nil {
 		return err
 	}
@@ -82,23 +82,13 @@ func (a *Adapter) setPassword(ctx context.Context, before target.Entity, passwor
 	return err
 }
 
-// unchanged reads the identity of a change, which must have the version of the reference if that has one.
-func (a *Adapter) unchanged(ctx context.Context, ref target.Ref) (target.Entity, error) {
-	before, err := a.Get(ctx, ref)
-	return jsonapi.Unchanged(before, err, ref)
-}
-
 // Delete deletes an identity.
 func (a *Adapter) Delete(ctx context.Context, ref target.Ref) error {
-	id := ref.ID
-	if id == "" || ref.Version != "" {
-		before, err := a.unchanged(ctx, ref)
-		if err != nil {
-			return err
-		}
-		id = before.ID
+	id, err := jsonapi.IDOf(ctx, a.Get, ref)
+	if err != nil {
+		return err
 	}
-	_, err := a.call(ctx, target.Changes, http.MethodDelete, "/admin/identities/"+url.PathEscape(id), nil, http.StatusNoContent, nil)
+	_, err = a.call(ctx, target.Changes, http.MethodDelete, "/admin/identities/"+url.PathEscape(id), nil, http.StatusNoContent, nil)
 	return err
 }
 
