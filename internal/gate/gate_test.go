@@ -103,33 +103,56 @@ func load(ctx context.Context, g *Gate, callers int, c *calls, took time.Duratio
 	return &all
 }
 
+// crowd is workers that share one clock and one limiter, each with callers of its own.
+type crowd struct {
+	calls
+	asker   *far
+	ctx     context.Context
+	stop    context.CancelFunc
+	clock   bubbleClock
+	clients []*Client
+	loads   []*sync.WaitGroup
+}
+
+func newCrowd(t *testing.T) *crowd {
+	c := &crowd{asker: &far{}, clock: bubbleClock{time.Now()}}
+	c.ctx, c.stop = context.WithCancel(t.Context())
+	return c
+}
+
+// join adds a worker.
+func (c *crowd) join(limits limiter.Limits, callers int, took time.Duration) {
+	client := NewClient(c.asker, c.clock, "process")
+	c.clients = append(c.clients, client)
+	c.loads = append(c.loads, load(c.ctx, client.Gate("run", limits, nil, nil), callers, &c.calls, took))
+}
+
+// leave ends all of them.
+func (c *crowd) leave() {
+	c.stop()
+	for _, l := range c.loads {
+		l.Wait()
+	}
+	for _, client := range c.clients {
+		client.Close(context.Background())
+	}
+}
+
 func TestTheLimitIsKeptAndUsed(t *testing.T) {
 	for _, rate := range []float64{4, 20, 100} {
 		for _, workers := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%v/s, %d workers", rate, workers), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					asker, clock := &far{}, bubbleClock{time.Now()}
-					ctx, stop := context.WithCancel(t.Context())
-					var c calls
-					var clients []*Client
-					var loads []*sync.WaitGroup
+					c := newCrowd(t)
 					for range workers {
-						client := NewClient(asker, clock, "process")
-						clients = append(clients, client)
-						loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Rate: rate, Workers: 10}, nil, nil), 20, &c, 20*time.Millisecond))
+						c.join(limiter.Limits{Rate: rate, Workers: 10}, 20, 20*time.Millisecond)
 					}
 					time.Sleep(2 * time.Second)
 					from := time.Now()
 					const steady = 30
 					time.Sleep(steady * time.Second)
 					used := c.since(from)
-					stop()
-					for _, l := range loads {
-						l.Wait()
-					}
-					for _, client := range clients {
-						client.Close(t.Context())
-					}
+					c.leave()
 					if most, wanted := c.most(), int(rate)+1; most > wanted {
 						t.Errorf("%d calls within a second; expected %d at most", most, wanted)
 					}
@@ -147,28 +170,16 @@ func TestTheLimitIsKeptAndUsed(t *testing.T) {
 func TestWithoutALimitTheLimiterIsAskedOnceASecond(t *testing.T) {
 	for _, workers := range []int{1, 3} {
 		synctest.Test(t, func(t *testing.T) {
-			asker, clock := &far{}, bubbleClock{time.Now()}
-			ctx, stop := context.WithCancel(t.Context())
-			var c calls
-			var clients []*Client
-			var loads []*sync.WaitGroup
+			c := newCrowd(t)
 			for range workers {
-				client := NewClient(asker, clock, "process")
-				clients = append(clients, client)
-				loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Workers: 10}, nil, nil), 40/workers, &c, 100*time.Millisecond))
+				c.join(limiter.Limits{Workers: 10}, 40/workers, 100*time.Millisecond)
 			}
 			time.Sleep(5 * time.Second)
-			from, before := time.Now(), asker.requests()
+			from, before := time.Now(), c.asker.requests()
 			const steady = 20
 			time.Sleep(steady * time.Second)
-			asked, used := asker.requests()-before, c.since(from)
-			stop()
-			for _, l := range loads {
-				l.Wait()
-			}
-			for _, client := range clients {
-				client.Close(t.Context())
-			}
+			asked, used := c.asker.requests()-before, c.since(from)
+			c.leave()
 			if most := workers * (steady + 1); asked > most {
 				t.Errorf("%d workers asked %d times in %d s, want %d at most", workers, asked, steady, most)
 			}
@@ -321,19 +332,13 @@ func TestAnOutageCostsTheCallsInFlightAndTheProbes(t *testing.T) {
 // the slots shrinks below them.
 func TestClaimedCallsGoOnWithFewerSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asker := &far{}
-		ctx, stop := context.WithCancel(t.Context())
-		var c calls
-		var clients []*Client
-		var loads []*sync.WaitGroup
+		c := newCrowd(t)
 		for range 3 {
-			client := NewClient(asker, bubbleClock{time.Now()}, "process")
-			clients = append(clients, client)
-			loads = append(loads, load(ctx, client.Gate("run", limiter.Limits{Rate: 50, Workers: 12}, nil, nil), 20, &c, 20*time.Millisecond))
+			c.join(limiter.Limits{Rate: 50, Workers: 12}, 20, 20*time.Millisecond)
 			time.Sleep(3 * time.Second) // the first has all slots by then
 		}
 		for _, slots := range []int{3, 1, 12} {
-			_, _ = asker.Order(t.Context(), "", limiter.Order{Run: "run", Limits: &limiter.Limits{Rate: 50, Workers: slots}})
+			_, _ = c.asker.Order(t.Context(), "", limiter.Order{Run: "run", Limits: &limiter.Limits{Rate: 50, Workers: slots}})
 			time.Sleep(5 * time.Second)
 			from := time.Now()
 			time.Sleep(5 * time.Second)
@@ -341,11 +346,7 @@ func TestClaimedCallsGoOnWithFewerSlots(t *testing.T) {
 				t.Fatalf("no call in five seconds with %d slots", slots)
 			}
 		}
-		stop()
-		for i, l := range loads {
-			l.Wait()
-			clients[i].Close(t.Context())
-		}
+		c.leave()
 	})
 }
 
