@@ -57,6 +57,10 @@ type LimiterOrdered struct {
 const (
 	// leasesARun bounds a run's history: an update is five events.
 	leasesARun = 380
+	// limiterTaskTimeout is after what time a task of a limiter goes to another worker. With the
+	// time that a sticky task waits for a dead one, it fits between the renewal of a lease and its
+	// end: when the process that ran the limiter is killed, the others do not stand still.
+	limiterTaskTimeout = time.Second
 	// limiterIdle is how often a limiter looks whether it may end.
 	limiterIdle = time.Minute
 	// detailsEvery is how often the page in the Web UI changes.
@@ -190,7 +194,7 @@ func NewLimiterWorker(c client.Client, namespace string) worker.Worker {
 	w := worker.New(c, LimiterQueue, worker.Options{
 		MaxConcurrentActivityTaskPollers: 1,
 		MaxConcurrentWorkflowTaskPollers: 2,
-		StickyScheduleToStartTimeout:     time.Second,
+		StickyScheduleToStartTimeout:     limiterTaskTimeout,
 	})
 	w.RegisterWorkflow(LimiterWorkflow)
 	w.RegisterActivityWithOptions(func(ctx context.Context, run workflow.Execution) error {
@@ -270,7 +274,7 @@ func (l *LimiterClient) update(ctx context.Context, name, id string, arg, result
 	for {
 		h, err := l.Client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 			StartWorkflowOperation: l.Client.NewWithStartWorkflowOperation(client.StartWorkflowOptions{
-				ID: l.ID, TaskQueue: LimiterQueue, WorkflowTaskTimeout: TaskTimeout,
+				ID: l.ID, TaskQueue: LimiterQueue, WorkflowTaskTimeout: limiterTaskTimeout,
 				WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 				StaticSummary:            "calls into " + l.Target,
 			}, LimiterWorkflow, LimiterInput{Target: l.Target}),
