@@ -62,7 +62,7 @@ func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 		activity any
 		input    func(Run) any
 	}{
-		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run} }},
+		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run, Order: &limiter.Order{Number: 1}} }},
 		"SettleBatch": {acts.SettleBatch, func(run Run) any { return BatchInput{Run: run, Position: 1} }},
 	} {
 		t.Run(name, func(t *testing.T) {
