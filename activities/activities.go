@@ -21,12 +21,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/artifacts"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // HeartbeatTimeout is how soon a dead worker is noticed. A live one heartbeats
@@ -35,35 +35,9 @@ const HeartbeatTimeout = 6 * time.Second
 
 const heartbeatInterval = 1500 * time.Millisecond
 
-// Target is the platform that is written to, as far as a load needs it.
-type Target interface {
-	// Check finds out, before anything is sent, that the target can be used.
-	Check(ctx context.Context) error
-	// EntityType returns the schema.
-	EntityType(ctx context.Context) (identitycloud.Schema, error)
-	// NewBody encodes a batch, CreateBatch sends it, once.
-	NewBody(records [][]byte) (identitycloud.Body, error)
-	CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer
-	// FindEntities looks whole records up by an attribute, FindWritten by when they
-	// were written, and View gives one.
-	FindWritten(ctx context.Context, w identitycloud.Written, after int64, most int) ([]identitycloud.Entity, error)
-	FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error)
-	View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error)
-	// Update sets some attributes of a record, Replace one plural. Both may be
-	// repeated.
-	Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error
-	Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error
-	// Delete removes a record. By uuid it may be repeated.
-	Delete(ctx context.Context, ref identitycloud.Ref) error
-	// Count counts all entities of the type.
-	Count(ctx context.Context) (int64, error)
-}
-
-var _ Target = (*identitycloud.Client)(nil)
-
-// Connect makes a target, with credentials that this process has, and with the
-// hooks that the activities need around its calls.
-type Connect func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error)
+// Connect makes the adapter of a target, with credentials that this process has, and
+// with the hooks that the activities need around its calls.
+type Connect func(spec migration.Spec, hooks target.Hooks) (target.Adapter, error)
 
 // Activities are the activities of one worker process.
 type Activities struct {

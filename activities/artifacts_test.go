@@ -13,10 +13,10 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // names are those of the files of the output folder, sorted.
@@ -403,10 +403,10 @@ func TestTheReportOfAMigration(t *testing.T) {
 	r := inspected(t, people(8), batchSize(2), withSpec(func(s *migration.Spec) { s.RateLimit, s.Isolate = 1000, true }))
 	r.lose = func(send int) bool { return send == 2 }
 	// The target quotes the record, in more than one way.
-	r.answered = func(a *identitycloud.Answer) {
-		for i := range a.Records {
+	r.answered = func(a *target.Answer) {
+		for i := range a.Results {
 			if n := r.sent()*2 - 1 + i; n >= 5 && n <= 6 {
-				a.Records[i] = identitycloud.RecordAnswer{Err: &identitycloud.APIError{Code: 340, Description: fmt.Sprintf("Name %d <A%d@Example.com>, 'Name', is not valid: \"Name %d\"", n, n, n)}}
+				a.Results[i] = target.Result{Err: refusal(340, fmt.Sprintf("Name %d <A%d@Example.com>, 'Name', is not valid: \"Name %d\"", n, n, n))}
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/limiter"
+	"durable-dataload/internal/target"
 )
 
 // caller makes the calls of one activity to the target: it waits for a start slot,
@@ -108,7 +108,6 @@ const (
 	callTries   = 4
 	callBackoff = time.Second / 2 // times the number of the attempt
 
-	keysACall     = 50 // of one look-up
 	lookUpTries   = 3
 	lookUpBackoff = time.Second
 )
@@ -145,14 +144,9 @@ func (c *caller) write(ctx context.Context, call func(context.Context) error) er
 	})
 }
 
-// change makes one of delta.Calls.
-func (c *caller) change(ctx context.Context, ref identitycloud.Ref, to delta.Change) error {
-	return c.write(ctx, func(ctx context.Context) error {
-		if to.Path == "" {
-			return c.target.Update(ctx, ref, to.After)
-		}
-		return c.target.Replace(ctx, ref, to.Path, to.After)
-	})
+// change makes one step of a change.
+func (c *caller) change(ctx context.Context, ref target.Ref, step target.Step) error {
+	return c.write(ctx, func(ctx context.Context) error { return c.target.Apply(ctx, ref, step) })
 }
 
 // repeatedly makes a call until its outcome is known, up to callTries times.
@@ -198,43 +192,54 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // mayPass reports whether a call may succeed when it is repeated.
 func mayPass(err error) bool {
-	_, refused := refusalOf(err)
+	_, refused := target.Refusal(err)
 	var application *temporal.ApplicationError
 	return !refused && !errors.Is(err, errNotSent) && !errors.Is(err, context.Canceled) && !errors.As(err, &application)
 }
 
 // findAll looks keys up in bulk, and returns all matches by folded key.
-func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (map[string][]identitycloud.Entity, error) {
-	return inGroups(attribute, keys, func(group []string) ([]identitycloud.Entity, error) {
+func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (map[string][]target.Entity, error) {
+	return c.inGroups(attribute, keys, func(group []string) ([]target.Entity, error) {
 		return c.find(ctx, attribute, group)
 	})
 }
 
-// inGroups looks keys up, keysACall at a time, and returns all matches by folded key.
-func inGroups(attribute string, keys []string, find func(group []string) ([]identitycloud.Entity, error)) (map[string][]identitycloud.Entity, error) {
-	all := map[string][]identitycloud.Entity{}
-	for group := range slices.Chunk(keys, keysACall) {
+// inGroups looks keys up, as many at a time as one call of the target takes, and returns
+// all matches by folded key.
+func (c *core) inGroups(attribute string, keys []string, find func(group []string) ([]target.Entity, error)) (map[string][]target.Entity, error) {
+	all := map[string][]target.Entity{}
+	for group := range slices.Chunk(keys, c.traits.FindKeys) {
 		found, err := find(group)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range found {
-			folded := identitycloud.FoldKey(e.Text(attribute))
+			folded := c.fold(attribute, e.ID)
+			if attribute != target.ByID {
+				folded = c.fold(attribute, e.Text(attribute))
+			}
 			all[folded] = append(all[folded], e)
 		}
 	}
 	return all, nil
 }
 
+// fold is the form of a value of an attribute in which records are compared by it.
+func (c *core) fold(attribute, value string) string {
+	if attribute == target.ByID {
+		return target.FoldCase(value)
+	}
+	return c.traits.Fold(value)
+}
+
 // find looks keys up in one call. A target that refuses the search, or does not
 // permit it, shows nothing.
-func (c *caller) find(ctx context.Context, attribute string, keys []string) (found []identitycloud.Entity, err error) {
+func (c *caller) find(ctx context.Context, attribute string, keys []string) (found []target.Entity, err error) {
 	err = c.read(ctx, func(ctx context.Context) error {
-		found, err = c.target.FindEntities(ctx, attribute, keys)
+		found, err = c.target.Find(ctx, attribute, keys)
 		return err
 	})
-	var api *identitycloud.APIError
-	if _, refused := refusalOf(err); refused || errors.As(err, &api) && api.IsPermission() {
+	if _, refused := target.Refusal(err); refused || target.Is(err, target.Forbidden) {
 		return nil, nil
 	}
 	return found, unreachable(err)
@@ -242,19 +247,19 @@ func (c *caller) find(ctx context.Context, attribute string, keys []string) (fou
 
 // view reads one record: nil if there is none, or the words with which the target
 // refuses to show it.
-func (c *caller) view(ctx context.Context, ref identitycloud.Ref) (_ *identitycloud.Entity, refused string, err error) {
-	var entity identitycloud.Entity
+func (c *caller) view(ctx context.Context, ref target.Ref) (_ *target.Entity, refused string, err error) {
+	var entity target.Entity
 	err = c.read(ctx, func(ctx context.Context) (err error) {
-		entity, err = c.target.View(ctx, ref)
+		entity, err = c.target.Get(ctx, ref)
 		return err
 	})
 	switch {
 	case err == nil:
 		return &entity, "", nil
-	case isGone(err):
+	case target.Is(err, target.NotFound):
 		return nil, "", nil
 	}
-	if words, ok := refusalOf(err); ok {
+	if words, ok := target.Refusal(err); ok {
 		return nil, words, nil
 	}
 	return nil, "", unreachable(err)
@@ -275,8 +280,7 @@ func (c *caller) asked(ctx context.Context, what string, call func(context.Conte
 		err := call(ctx)
 		if err != nil && ctx.Err() == nil {
 			c.log.Warn("a look-up failed", "what", what, "try", try, "error", err.Error())
-			var api *identitycloud.APIError
-			refused = refused && errors.As(err, &api) && api.IsPermission()
+			refused = refused && target.Is(err, target.Forbidden)
 		}
 		return err
 	}, always)
@@ -286,7 +290,7 @@ func (c *caller) asked(ctx context.Context, what string, call func(context.Conte
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case refused:
-		return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to call entity.find, or use --recovered-by refusal", Unreachable, nil)
+		return temporal.NewNonRetryableApplicationError("the client may not look records up ("+err.Error()+"), so duplicates stay unknown; give it the right to do so, or use --recovered-by refusal", Unreachable, nil)
 	}
 	return nil
 }
@@ -295,59 +299,25 @@ func (c *caller) asked(ctx context.Context, what string, call func(context.Conte
 // values are compared as they are.
 func (c *caller) types(ctx context.Context) (delta.Types, error) {
 	schema, err := c.schema(ctx)
-	return delta.TypesOf(schema), err
+	return delta.TypesOf(schema, c.traits), err
 }
 
 // foldingTypes compare without case what the schema does, and the key.
 func (c *caller) foldingTypes(ctx context.Context) (delta.Types, error) {
 	schema, err := c.schema(ctx)
-	return delta.TypesOf(schema).Folding(schema, c.spec.PrimaryKey), err
-}
-
-// refusalOf returns the words with which the target refuses a call about one record.
-// It is a refusal only if the API itself says so, or that the record is too large;
-// any other HTTP error is about the way to the API.
-func refusalOf(err error) (words string, ok bool) {
-	var api *identitycloud.APIError
-	if errors.As(err, &api) && !identitycloud.IsUnknown(err) && !identitycloud.IsFault(err) {
-		return api.Words(), true
-	}
-	var status *identitycloud.HTTPError
-	if errors.As(err, &status) && status.Status == 413 {
-		return "the target refuses the record as too large", true
-	}
-	return "", false
-}
-
-// isGone reports whether there is no record with this uuid. Text that cannot be a uuid
-// is another error.
-func isGone(err error) bool {
-	var api *identitycloud.APIError
-	return errors.As(err, &api) && api.IsNotFound() && api.Argument != "uuid" && !identitycloud.IsUnknown(err)
-}
-
-// isMismatch reports whether the record was changed since it was read.
-func isMismatch(err error) bool {
-	var api *identitycloud.APIError
-	return errors.As(err, &api) && api.IsTimestampMismatch() && !identitycloud.IsUnknown(err)
+	return delta.TypesOf(schema, c.traits).Folding(schema, c.spec.PrimaryKey), err
 }
 
 // unreachable makes the error of a failed call one of the type Unreachable. Other
 // errors it returns as they are.
 func unreachable(err error) error {
-	var (
-		api    *identitycloud.APIError
-		status *identitycloud.HTTPError
-		none   *identitycloud.NoAnswerError
-	)
-	advice := "; nothing is lost, rerun the command to resume"
+	var failed *target.Error
+	const advice = "; nothing is lost, rerun the command to resume"
 	switch {
-	case identitycloud.IsFault(err):
-		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
-	case errors.As(err, &api) && api.IsPermission():
-		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to call entity, entity.update and entity.replace, and for a rollback entity.delete"+advice, Unreachable)
-	case errors.As(err, &api), errors.As(err, &status), errors.As(err, &none):
-		return temporal.NewApplicationError(err.Error()+advice, Unreachable)
+	case !errors.As(err, &failed):
+		return err
+	case failed.Class == target.Forbidden && !failed.Fault:
+		return temporal.NewApplicationError("the client may not view or change records ("+err.Error()+"); give it the right to view and update them, and for a rollback to delete them"+advice, Unreachable)
 	}
-	return err
+	return temporal.NewApplicationError(err.Error()+advice, Unreachable)
 }

@@ -13,6 +13,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // dataset is the records of a migration, as its folder has them: the copy of the
@@ -24,13 +25,15 @@ type dataset struct {
 	index      *source.Index
 	staged     store.RandomReader
 	encoder    *mapping.Encoder
+	format     target.Format
+	tags       string // see migration.Start
 	ledger     *ledger.Ledger
 }
 
 // openDataset opens the records of a migration to read them. A ledger that is not
 // there is taken for an empty one.
 func openDataset(folder migration.Folder, spec migration.Spec) (_ *dataset, err error) {
-	d := &dataset{of: folder, primaryKey: spec.PrimaryKey, ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
+	d := &dataset{of: folder, primaryKey: spec.PrimaryKey, format: spec.Format(), ledger: ledger.New(ledger.NewFolder(folder.Ledger()))}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -42,6 +45,11 @@ func openDataset(folder migration.Folder, spec migration.Spec) (_ *dataset, err 
 	if d.staged, err = store.OpenRandom(folder.Staged()); err != nil {
 		return nil, err
 	}
+	start, err := folder.Start()
+	if err != nil && !errors.Is(err, migration.ErrAbsent) { // it is just being inspected
+		return nil, err
+	}
+	d.tags = start.Tags
 	m, err := folder.ReadMapping(spec)
 	if err != nil {
 		return nil, err
@@ -98,6 +106,23 @@ func (d *dataset) json(r source.Record) ([]byte, error) {
 	return json, nil
 }
 
+// tag is the tag of a record: see target.NewTag.
+func (d *dataset) tag(r source.Record) string { return target.NewTag(d.tags, r.Number) }
+
+// mark is the mark of a record as it is sent, "" where records have none. isTag says that
+// no other record and no other migration has it.
+func (d *dataset) mark(r source.Record, sent []byte) (mark string, isTag bool, err error) {
+	if !d.format.Traits().Marks {
+		return "", false, nil
+	}
+	tag := d.tag(r)
+	record, err := d.format.Encode(sent, tag)
+	return record.Mark, record.Mark == tag, err
+}
+
+// foldKey is a key as the target compares it.
+func (d *dataset) foldKey(key string) string { return d.format.Traits().Fold(key) }
+
 // keysInOrder yields the key of every record, in the order of the input.
 func (d *dataset) keysInOrder() iter.Seq2[dupkeys.Keyed, error] {
 	return func(yield func(dupkeys.Keyed, error) bool) {
@@ -118,7 +143,8 @@ func (d *dataset) keysInOrder() iter.Seq2[dupkeys.Keyed, error] {
 
 // encodedRecord is a record as it is sent, or the reason why it is not sent.
 type encodedRecord struct {
-	json   []byte
+	json   []byte        // of the record of the input
+	record target.Record // as it is sent
 	reason string
 }
 
@@ -160,5 +186,9 @@ func (m *migrationRun) encode(r source.Record) (encodedRecord, error) {
 	if err != nil {
 		return encodedRecord{reason: err.Error()}, nil //nolint:nilerr // it is the reason
 	}
-	return encodedRecord{json: json}, nil
+	record, err := m.format.Encode(json, m.tag(r))
+	if err != nil {
+		return encodedRecord{reason: err.Error()}, nil //nolint:nilerr // it is the reason
+	}
+	return encodedRecord{json: json, record: record}, nil
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // finder looks up the duplicates of batches.
@@ -26,32 +26,39 @@ type finder interface {
 const (
 	// fewKeyCalls is up to how many calls duplicates are always looked up by key.
 	fewKeyCalls = 1
-	// pageSize is how many records a page of a view has at most. Two maxima of
-	// entity.find are documented, 1,000 and 10,000; Akamai's export takes 1.5 seconds for
-	// 1,000. A page that fails is requested again with half the size.
-	pageSize     = 2500
+	// leastOfAPage is the smallest page of a view: one that fails is requested again with
+	// half the size.
 	leastOfAPage = 125
 	// probes is how many keys are looked up to check that a view is complete, where
 	// no record of ours can prove it.
 	probes = 20
 )
 
-// finder chooses the cheaper of two ways to look up n duplicates: by key, 50 a call, or
-// by paging through what was written since the migration began, 2,500 a call. If that
-// view is complete, a key that is not in it existed before. The finder is nil if the
+// finder chooses the cheaper of two ways to look up n duplicates: by key, Traits.FindKeys a
+// call, or by paging through what was written since the migration began, Traits.MaxPage a
+// call; through all records where the target cannot select them by time. If a view of what
+// was written is complete, a key that is not in it existed before. The finder is nil if the
 // target does not show yet what it must, and will be read again.
 func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder, error) {
 	if r.spec.RecoveredBy == migration.Refusal {
 		return byKey{r}, nil
 	}
-	keyCalls := (n + keysACall - 1) / keysACall
+	keyCalls := calls(n, r.traits.FindKeys)
 	if keyCalls <= fewKeyCalls {
 		return byKey{r}, nil
 	}
 	if err := r.readOurs(ctx); err != nil {
 		return nil, err
 	}
-	pages := len(r.ours.ids.sorted)/pageSize + 1
+	records := len(r.ours.ids.sorted)
+	if !r.traits.ListsSince {
+		count, err := r.target.Count(ctx)
+		if err != nil {
+			return byKey{r}, ctx.Err() //nolint:nilerr // without it the cost of a view is not known
+		}
+		records = int(count)
+	}
+	pages := records/r.traits.MaxPage + 1
 	if pages >= keyCalls {
 		return byKey{r}, nil
 	}
@@ -74,6 +81,9 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 	return byKey{r}, nil
 }
 
+// calls is how many calls look so many keys up.
+func calls(keys, perCall int) int { return (keys + perCall - 1) / perCall }
+
 // byKey looks duplicates up by their keys. Each key is looked up once, so that records
 // with the same key get the same answer.
 type byKey struct{ *resolving }
@@ -81,11 +91,14 @@ type byKey struct{ *resolving }
 func (b byKey) close() {}
 
 func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
+	if err := b.findMarks(ctx, chunk); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	var keys []string
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
-			if folded := identitycloud.FoldKey(dup.key); dup.key != "" && !seen[folded] {
+			if folded := b.foldKey(dup.key); len(dup.found) == 0 && dup.key != "" && !seen[folded] {
 				seen[folded] = true
 				keys = append(keys, dup.key)
 			}
@@ -97,7 +110,37 @@ func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
 	}
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
-			dup.found = found[identitycloud.FoldKey(dup.key)]
+			if len(dup.found) == 0 {
+				dup.found = found[b.foldKey(dup.key)]
+			}
+		}
+	}
+	return nil
+}
+
+// findMarks looks duplicates up by their marks where these are ids: the target may have
+// refused a record for its id, whatever key it has now.
+func (b byKey) findMarks(ctx context.Context, chunk []*batchOfDuplicates) error {
+	if !b.traits.RefusesMark {
+		return nil
+	}
+	var marks []string
+	for _, d := range chunk {
+		for _, dup := range d.duplicates {
+			marks = append(marks, dup.mark)
+		}
+	}
+	found, err := b.byValues(ctx, target.ByID, marks)
+	if err != nil {
+		return err
+	}
+	for _, d := range chunk {
+		for _, dup := range d.duplicates {
+			for _, e := range found[b.fold(target.ByID, dup.mark)] {
+				if e.Mark == dup.mark {
+					dup.found = []target.Entity{e}
+				}
+			}
 		}
 	}
 	return nil
@@ -147,15 +190,18 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 	if err := os.Remove(v.file.Name()); err != nil {
 		return nil, viewUnavailable, err
 	}
-	written := identitycloud.Written{Stamp: "created", Since: r.viewSince()}
-	if r.encoder.Has("created") {
-		written.Stamp = "lastUpdated"
+	since := target.Page{Stamp: target.Created}
+	if r.traits.ListsSince {
+		since.Since = r.viewSince()
 	}
-	if state, err = v.load(ctx, written, mostPages); err != nil || state != viewComplete {
+	if r.traits.GivesCreated() && slices.ContainsFunc(r.traits.Givable, r.encoder.Has) {
+		since.Stamp = target.Updated
+	}
+	if state, err = v.load(ctx, since, mostPages); err != nil || state != viewComplete {
 		return nil, state, err
 	}
 	if len(r.ours.ids.sorted) == 0 {
-		state, err = v.probe(ctx, probed, written)
+		state, err = v.probe(ctx, probed, since)
 	}
 	return v, state, err
 }
@@ -192,7 +238,7 @@ func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string,
 				continue
 			}
 			key := v.encoder.KeyOf(record.Raw)
-			v.keys.add(key)
+			v.keys.add(v.foldKey(key))
 			if key != "" && i%stride == 0 && taken < max(1, probes/len(open)) && len(probed) < probes {
 				probed = append(probed, key)
 				taken++
@@ -205,19 +251,22 @@ func (v *view) readKeys(ctx context.Context, open []openBatch) (probed []string,
 
 // load pages through what was written. The view is complete if it holds every id that
 // the ledger has.
-func (v *view) load(ctx context.Context, written identitycloud.Written, mostPages int) (viewState, error) {
+func (v *view) load(ctx context.Context, since target.Page, mostPages int) (viewState, error) {
 	seen := make([]uint64, (len(v.ours.ids.sorted)+63)/64)
 	missing := len(v.ours.ids.sorted)
-	size := pageSize
-	for page, last := 1, int64(0); ; page++ {
+	since.Most = v.traits.MaxPage
+	for page := 1; ; page++ {
 		if page > mostPages {
 			return viewUnavailable, nil
 		}
-		var entities []identitycloud.Entity
+		var (
+			entities []target.Entity
+			next     string
+		)
 		err := repeat(ctx, lookUpTries, lookUpBackoff, func(int) (err error) {
-			entities, err = v.target.FindWritten(ctx, written, last, size)
+			entities, next, err = v.target.List(ctx, since)
 			if err != nil {
-				size = max(size/2, leastOfAPage)
+				since.Most = max(since.Most/2, leastOfAPage)
 			}
 			return err
 		}, always)
@@ -228,18 +277,18 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 			return viewUnavailable, nil // a look-up by key may work, or say why not
 		}
 		for _, e := range entities {
-			if i := v.ours.ids.index(e.UUID); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
+			if i := v.ours.ids.index(target.FoldCase(e.ID)); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
 				seen[i/64] |= 1 << (i % 64)
 				missing--
 			}
 			if err := v.keep(e); err != nil {
 				return viewUnavailable, err
 			}
-			last = e.ID
 		}
-		if isLastPage(len(entities), size) {
+		if next == "" {
 			break
 		}
+		since.After = next
 	}
 	slices.SortFunc(v.entries, func(a, b viewEntry) int {
 		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.offset, b.offset))
@@ -250,38 +299,32 @@ func (v *view) load(ctx context.Context, written identitycloud.Written, mostPage
 	return viewComplete, nil
 }
 
-// isLastPage reports whether a page with so many records is the last one. A target may have
-// an undocumented maximum of its own, which is a round number.
-func isLastPage(records, asked int) bool {
-	return records < asked && (records == 0 || records%100 != 0)
-}
-
 // keep stores a record that has the key of a duplicate.
-func (v *view) keep(e identitycloud.Entity) error {
+func (v *view) keep(e target.Entity) error {
 	key := e.Text(v.spec.PrimaryKey)
-	if key == "" || !v.keys.has(key) {
+	if key == "" || !v.keys.has(v.foldKey(key)) {
 		return nil
 	}
-	data, err := json.Marshal(e.Attributes)
+	data, err := json.Marshal(e)
 	if err != nil {
 		return err
 	}
 	if _, err := v.file.WriteAt(data, v.size); err != nil {
 		return fmt.Errorf("cannot write the records of the target to TMPDIR: %w", err)
 	}
-	v.entries = append(v.entries, viewEntry{hashOf(key), v.size, int32(len(data))})
+	v.entries = append(v.entries, viewEntry{hashOf(v.foldKey(key)), v.size, int32(len(data))})
 	v.size += int64(len(data))
 	return nil
 }
 
 // probe looks a few keys up: each must exist, and be in the view if it was written since.
-func (v *view) probe(ctx context.Context, keys []string, written identitycloud.Written) (viewState, error) {
+func (v *view) probe(ctx context.Context, keys []string, since target.Page) (viewState, error) {
 	found, err := v.byKeys(ctx, keys)
 	if err != nil {
 		return viewUnavailable, err
 	}
 	for _, key := range keys {
-		records := found[identitycloud.FoldKey(key)]
+		records := found[v.foldKey(key)]
 		if len(records) == 0 {
 			return viewBehind, nil
 		}
@@ -291,11 +334,11 @@ func (v *view) probe(ctx context.Context, keys []string, written identitycloud.W
 		}
 		for _, e := range records {
 			stamp := e.Created
-			if written.Stamp == "lastUpdated" {
-				stamp = e.LastUpdated
+			if since.Stamp == target.Updated {
+				stamp = e.Updated
 			}
-			shows := slices.ContainsFunc(inView, func(shown identitycloud.Entity) bool { return shown.UUID == e.UUID })
-			if stamp.IsZero() || !shows && !stamp.Earliest.Before(written.Since) {
+			shows := slices.ContainsFunc(inView, func(shown target.Entity) bool { return shown.ID == e.ID })
+			if !shows && (!v.traits.ListsSince || !stamp.Earliest.Before(since.Since)) || v.traits.ListsSince && stamp.IsZero() {
 				return viewUnavailable, nil
 			}
 		}
@@ -304,19 +347,20 @@ func (v *view) probe(ctx context.Context, keys []string, written identitycloud.W
 }
 
 // at returns the records of the view that have a key.
-func (v *view) at(key string) (found []identitycloud.Entity, err error) {
-	hash := hashOf(key)
+func (v *view) at(key string) (found []target.Entity, err error) {
+	folded := v.foldKey(key)
+	hash := hashOf(folded)
 	i, _ := slices.BinarySearchFunc(v.entries, hash, func(e viewEntry, hash uint64) int { return cmp.Compare(e.hash, hash) })
 	for ; i < len(v.entries) && v.entries[i].hash == hash; i++ {
 		data := make([]byte, v.entries[i].length)
 		if _, err := v.file.ReadAt(data, v.entries[i].offset); err != nil {
 			return nil, err
 		}
-		e, err := identitycloud.ParseEntity(data)
-		if err != nil {
+		var e target.Entity
+		if err := json.Unmarshal(data, &e); err != nil {
 			return nil, err
 		}
-		if identitycloud.FoldKey(e.Text(v.spec.PrimaryKey)) == identitycloud.FoldKey(key) {
+		if v.foldKey(e.Text(v.spec.PrimaryKey)) == folded {
 			found = append(found, e)
 		}
 	}
@@ -333,8 +377,8 @@ func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error)
 			if dup.found, err = v.at(dup.key); err != nil {
 				return err
 			}
-			dup.absent = len(dup.found) == 0
-			if len(dup.found) == 1 && !v.ours.has(dup.found[0].UUID) {
+			dup.absent = v.traits.ListsSince && len(dup.found) == 0
+			if len(dup.found) == 1 && !v.ours.has(dup.found[0].ID) {
 				mayBeOurs = append(mayBeOurs, dup)
 			}
 		}
@@ -346,7 +390,7 @@ func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error)
 // second record with the key existed before. It spends at most a fiftieth of the calls of
 // the migration; beyond that the key is taken to be unique, as the schema says.
 func (v *view) confirm(ctx context.Context, duplicates []*duplicate) error {
-	calls := (len(duplicates) + keysACall - 1) / keysACall
+	calls := calls(len(duplicates), v.traits.FindKeys)
 	if v.confirmed += calls; calls == 0 || v.confirmed > max(2, v.index.Batches()/50) {
 		return nil
 	}
@@ -359,7 +403,7 @@ func (v *view) confirm(ctx context.Context, duplicates []*duplicate) error {
 		return err
 	}
 	for _, dup := range duplicates {
-		if byKey := found[identitycloud.FoldKey(dup.key)]; len(byKey) > 1 {
+		if byKey := found[v.foldKey(dup.key)]; len(byKey) > 1 {
 			dup.found = byKey
 		}
 	}

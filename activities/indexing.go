@@ -9,11 +9,11 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder migration.Folder, m *mapping.Mapping) error {
@@ -27,7 +27,7 @@ func (a *Activities) indexInput(ctx context.Context, spec migration.Spec, folder
 		return err
 	}
 	if !begun {
-		if _, err := a.connect(spec, nil); err != nil { // wrong credentials are refused before the input is copied
+		if _, err := a.connect(spec, target.Hooks{}); err != nil { // wrong credentials are refused before the input is copied
 			return refused(err)
 		}
 	}
@@ -66,7 +66,7 @@ func (a *Activities) makeIndex(ctx context.Context, spec migration.Spec, delimit
 		StartAt:     spec.StartAt,
 		MaxEncoded:  spec.Room(),
 		EncodedSize: func(_ *source.Header, r source.Record) int64 { return records.Size(r.Raw) },
-		Unbounded:   spec.Mapping != "",
+		Unbounded:   !spec.IsBounded(),
 		Keyless:     func(_ *source.Header, r source.Record) bool { return records.IsKeyless(r.Raw) },
 		Plan:        spec.IndexPlan(cutAfter),
 		IndexPath:   folder.Index(),
@@ -121,7 +121,7 @@ func (a *Activities) checkHeader(ctx context.Context, spec migration.Spec, folde
 	if mapping.GivesKey(records, spec.PrimaryKey) {
 		return nil
 	}
-	if err := mapping.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder)); err != nil {
+	if err := mapping.CheckHeader(records, spec.PrimaryKey, a.schema(ctx, spec, folder), spec.Format().Traits()); err != nil {
 		if err := folder.DropIndex(); err != nil {
 			return err
 		}
@@ -132,14 +132,14 @@ func (a *Activities) checkHeader(ctx context.Context, spec migration.Spec, folde
 
 // schema reads the target's schema, at the pace of its calls; nil if that fails. Only a
 // header without the key needs it.
-func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *identitycloud.Schema {
+func (a *Activities) schema(ctx context.Context, spec migration.Spec, folder migration.Folder) *target.Schema {
 	g := a.limiterOf(spec.Target).Gate(spec.ID, LimitsOf(spec.Limits), nil, nil)
-	target, err := a.connect(spec, func(cfg *identitycloud.Config) { cfg.BeforeCall, cfg.Judged = g.BeforeCall, judged(g) })
+	to, err := a.connect(spec, target.Hooks{BeforeCall: g.BeforeCall, Judged: judged(g)})
 	if err != nil {
 		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
 		return nil
 	}
-	schema, err := target.EntityType(gate.AtOnce(ctx))
+	schema, err := to.Schema(gate.AtOnce(ctx))
 	if err != nil {
 		a.log.Warn("the schema cannot be read, so the header is checked without it", "error", err.Error())
 		return nil

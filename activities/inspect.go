@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,12 +13,12 @@ import (
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // InspectInput is the one activity input with the whole spec: the others find it in the
@@ -180,9 +181,13 @@ func (a *Activities) begin(spec migration.Spec, folder migration.Folder, now tim
 	if err != nil {
 		return start, err
 	}
+	tags := ""
+	if spec.Format().Traits().Marks {
+		tags = rand.Text()
+	}
 	return folder.CreateStart(migration.Start{
 		ID: spec.ID, StartedAt: now.UTC().Truncate(time.Second), Stamp: stamp,
-		Began: ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock()},
+		Began: ledger.Claim{At: time.Now().UTC(), Clock: evidence.ThisClock()}, Tags: tags,
 	})
 }
 
@@ -213,7 +218,7 @@ func (a *Activities) CheckTarget(ctx context.Context, run Run) (Checked, error) 
 	switch {
 	case err == nil:
 		return checked, nil
-	case errors.Is(err, identitycloud.ErrCredentials), errors.Is(err, identitycloud.ErrEntityType):
+	case target.Is(err, target.Unusable):
 		return checked, refused(err)
 	case errors.As(err, &application):
 		return checked, err
@@ -236,8 +241,7 @@ func (a *Activities) CountEntities(ctx context.Context, run Run) (*int64, error)
 	}
 	c := o.common()
 	n, err := c.target.Count(gate.AtOnce(ctx))
-	var api *identitycloud.APIError
-	if errors.As(err, &api) && api.IsPermission() {
+	if target.Is(err, target.Forbidden) {
 		return nil, nil
 	}
 	if err != nil {

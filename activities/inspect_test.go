@@ -10,7 +10,7 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
@@ -276,9 +276,7 @@ func TestCheckTargetSeparatesRefusalsFromOutages(t *testing.T) {
 
 func TestWrongCredentialsAreRefused(t *testing.T) {
 	r := inspected(t, people(1))
-	r.acts = New(nil, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
-		return identitycloud.New(identitycloud.Config{BaseURL: spec.Target.URI, ClientID: "id", ClientSecret: "S3cr3t-never-shown"})
-	}, r.acts.limiters, r.acts.log)
+	r.acts = New(nil, (&config.Credentials{ClientID: "id", Secret: "S3cr3t-never-shown"}).Connect, r.acts.limiters, r.acts.log)
 	err := r.check()
 	expectType(t, err, Refused, false, "client id")
 	if err != nil && strings.Contains(err.Error(), "S3cr3t") {

@@ -3,37 +3,31 @@ package activities
 import (
 	"errors"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/target"
 )
 
 // judge says what an answer means for the records at positions, of which those in sent
-// were sent.
-func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledger.Outcomes {
+// were sent: see the table at target.Answer.
+func (l *loading) judge(positions, sent []int, answer target.Answer) ledger.Outcomes {
 	outcomes := l.refusedHere(positions)
-	reason, verdict := answer.Reason, answer.Verdict
-	switch {
-	case answer.Fault != nil:
-		verdict = identitycloud.Unknown // the call is at fault, not the records: the next round sends them again
-	case verdict == identitycloud.TooLarge && len(sent) == 1 && !answer.NothingWritten:
-		verdict = identitycloud.Unknown // one record cannot be halved, and it may have been written
-	}
-	switch verdict {
-	case identitycloud.Answered:
-		reason = judgeRecords(outcomes, sent, answer)
-	case identitycloud.Refused:
-		if l.mayIsolate(len(sent), answer) {
-			l.isolated++
-			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
+	reason := answer.Reason()
+	var failed *target.Error
+	split := false
+	switch isError := errors.As(answer.Err, &failed); {
+	case answer.Err == nil:
+		reason, split = judgeRecords(outcomes, sent, answer.Results)
+	case !isError: // the claim is used up
+		if isRunOver(answer.Err) {
+			reason = errRunOver.Error()
 		}
-		for _, i := range sent {
-			outcomes.Failed(i, answer.Words())
-			outcomes.Classify(i, reason)
-		}
-	case identitycloud.TooLarge:
+		markUnknown(outcomes, sent, reason)
+	case failed.Fault: // the call is at fault, not the records: the next round sends them again
+		markUnknown(outcomes, sent, reason)
+	case failed.Class == target.TooLarge:
 		lost := l.lostAsTooLarge(sent, answer)
 		switch {
-		case len(lost) == len(sent):
+		case len(lost) == len(sent), len(sent) == 1 && !answer.NothingWritten: // one record cannot be halved, and it may have been written
 			markUnknown(outcomes, sent, reason)
 		case len(sent) > 1:
 			return l.halved(sent, lost, answer)
@@ -41,33 +35,45 @@ func (l *loading) judge(positions, sent []int, answer identitycloud.Answer) ledg
 			outcomes.Failed(sent[0], "the target refuses the record as too large: "+answer.Words())
 			outcomes.Classify(sent[0], reason)
 		}
-	default: // also NotSent: the claim is used up
+	case failed.Class.IsFinal():
+		if l.mayIsolate(len(sent)) {
+			l.isolated++
+			return ledger.Outcomes{Split: true, Sent: true, Reason: reason}
+		}
+		for _, i := range sent {
+			outcomes.Failed(i, answer.Words())
+			outcomes.Classify(i, reason)
+		}
+	default:
 		markUnknown(outcomes, sent, reason)
 	}
-	o := outcomes.Outcomes(answer.Verdict != identitycloud.NotSent, reason)
-	o.Unwritten = answer.NothingWritten
+	o := outcomes.Outcomes(answer.Err == nil || failed != nil, reason)
+	o.Split, o.Unwritten = split, answer.NothingWritten
 	return o
 }
 
 // judgeRecords judges an answer for each record, and returns the reason of those that are
-// unknown.
-func judgeRecords(outcomes *ledger.Builder, sent []int, answer identitycloud.Answer) (reason string) {
-	reason = answer.Reason
+// unknown. Records that were not written, and with which nothing is wrong, are left for a
+// call of their own: then the call is split.
+func judgeRecords(outcomes *ledger.Builder, sent []int, results []target.Result) (reason string, split bool) {
 	for n, i := range sent {
-		switch r := answer.Records[n]; {
-		case r.UUID != "":
-			outcomes.Created(i, r.UUID)
-		case r.Err != nil && r.Err.IsDuplicate():
-			outcomes.Duplicate(i, r.Err.Words())
-		case r.Err != nil:
-			outcomes.Failed(i, r.Err.Words())
-			outcomes.Classify(i, r.Err.Reason())
+		r := results[n]
+		switch {
+		case r.Err == nil:
+			outcomes.Created(i, r.ID)
+		case r.Err.Class == target.Duplicate:
+			outcomes.Duplicate(i, r.Err.Text())
+		case r.Err.Class.IsFinal():
+			outcomes.Failed(i, r.Err.Text())
+			outcomes.Classify(i, r.Err.Reason)
+		case r.Err.Class == target.Unwritten && len(sent) > 1:
+			split = true
 		default:
-			reason = r.Unknown
+			reason = r.Err.Reason
 			outcomes.Unknown(i, reason)
 		}
 	}
-	return reason
+	return reason, split
 }
 
 func markUnknown(outcomes *ledger.Builder, positions []int, reason string) {
@@ -78,22 +84,22 @@ func markUnknown(outcomes *ledger.Builder, positions []int, reason string) {
 
 // halved sends a call that was too large again in halves, without the records that are
 // lost.
-func (l *loading) halved(sent, lost []int, answer identitycloud.Answer) ledger.Outcomes {
+func (l *loading) halved(sent, lost []int, answer target.Answer) ledger.Outcomes {
 	split := ledger.NewOutcomes(l.batch.Records)
 	if !answer.NothingWritten {
 		for _, i := range sent {
 			split.Halved(i)
 		}
 	}
-	markUnknown(split, lost, answer.Reason)
-	o := split.Outcomes(true, answer.Reason)
+	markUnknown(split, lost, answer.Reason())
+	o := split.Outcomes(true, answer.Reason())
 	o.Split = true
 	return o
 }
 
 // lostAsTooLarge are the keyless records of a call that was refused as too large but may
 // have been written: sent again in a half of it, they would not be refused.
-func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost []int) {
+func (l *loading) lostAsTooLarge(sent []int, answer target.Answer) (lost []int) {
 	if answer.NothingWritten {
 		return nil
 	}
@@ -111,11 +117,10 @@ func (l *loading) lostAsTooLarge(sent []int, answer identitycloud.Answer) (lost 
 const mostIsolated = 32
 
 // mayIsolate reports whether a call that was refused as a whole is halved to find the bad
-// record. The API itself says that nothing was written, so the halves can be sent,
-// keyless records too; but not if the refusal is about the call itself.
-func (l *loading) mayIsolate(sent int, answer identitycloud.Answer) bool {
-	var api *identitycloud.APIError
-	return l.spec.Isolate && sent > 1 && l.isolated < mostIsolated && errors.As(answer.Err, &api) && !api.IsAboutCall()
+// record. The target itself says that nothing was written, so the halves can be sent,
+// keyless records too. Where one bad record refuses the whole call, there is no limit.
+func (l *loading) mayIsolate(sent int) bool {
+	return sent > 1 && (l.traits.RefusesTogether || l.spec.Isolate && l.isolated < mostIsolated)
 }
 
 // cannotBeSent is the class of the records that fail without a call.

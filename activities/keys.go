@@ -9,9 +9,9 @@ import (
 
 	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // A record is sent again only if the target would refuse it as a duplicate, had the first
@@ -37,7 +37,7 @@ func (m *migrationRun) knownKeys() (migration.Keys, error) {
 // keyless says which records of a batch are keyless.
 func (m *migrationRun) keyless(b source.Batch) (func(i int) bool, error) {
 	keys, err := m.knownKeys()
-	return func(i int) bool { return !keys.Unique || b.Keyless(i) }, err
+	return func(i int) bool { return !keys.Marked && (!keys.Unique || b.Keyless(i)) }, err
 }
 
 // checkKeys finds out what the target refuses as a duplicate, once for all runs of a
@@ -64,27 +64,20 @@ func (m *migrationRun) checkKeys(ctx context.Context) (Checked, error) {
 
 // readKeys asks the target for its schema.
 func (m *migrationRun) readKeys(ctx context.Context) (migration.Keys, error) {
-	schema, err := m.target.EntityType(gate.AtOnce(ctx))
+	schema, err := m.target.Schema(gate.AtOnce(ctx))
 	switch {
 	case err == nil:
-		return migration.NewKeys(m.spec.PrimaryKey, schema), nil
+		return migration.NewKeys(m.spec.PrimaryKey, schema, m.traits), nil
 	case isHidden(err):
-		return migration.AssumeKeys(m.spec.PrimaryKey, err), nil
+		return migration.AssumeKeys(m.spec.PrimaryKey, m.traits, err), nil
 	}
 	return migration.Keys{}, err
 }
 
-// isHidden reports whether repeating EntityType after this error will not show the schema.
+// isHidden reports whether the target does not tell its schema, and will not.
 func isHidden(err error) bool {
-	if errors.Is(err, identitycloud.ErrCredentials) || errors.Is(err, identitycloud.ErrEntityType) {
-		return false
-	}
-	var api *identitycloud.APIError
-	if errors.As(err, &api) {
-		return api.Code > 0 && api.Code < 500
-	}
-	var http *identitycloud.HTTPError
-	return errors.As(err, &http) && http.Status >= 400 && http.Status < 500 && http.Status != 408 && http.Status != 429
+	_, refused := target.Refusal(err)
+	return refused || target.Is(err, target.Forbidden)
 }
 
 // keylessSummary is what the summary says of keyless records; nil if there are none.
@@ -127,7 +120,7 @@ func writeDuplicateKeys(ctx context.Context, spec migration.Spec, folder migrati
 	if !d.encoder.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
-	return dupkeys.Find(ctx, d.keysInOrder(), folder.DuplicateKeys())
+	return dupkeys.Find(ctx, d.keysInOrder(), d.foldKey, folder.DuplicateKeys())
 }
 
 // duplicateKey is the reason why a record is not sent: an earlier one has its key. It is

@@ -12,9 +12,9 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // some has four records a batch, of which those with a name in capitals have no
@@ -24,7 +24,7 @@ const some = "email,givenName\na1@example.com,a\n,B\na3@example.com,c\n\"\u200b 
 // written is how many accounts there are with each of these names.
 func (r *rig) written(names string) (counts []int) {
 	r.t.Helper()
-	found, err := r.client().FindEntities(r.t.Context(), "givenName", strings.Split(names, ""))
+	found, err := r.client().Find(r.t.Context(), "givenName", strings.Split(names, ""))
 	noError(r.t, err)
 	counts = make([]int, len(names))
 	for _, e := range found {
@@ -150,9 +150,9 @@ func TestKeylessRecordsOfADeadWorkerAreNotSentAgain(t *testing.T) {
 // target's own word would prove that it wrote nothing.
 func TestKeylessRecordsAreInNoHalfOfACallThatAGatewayRefused(t *testing.T) {
 	r := inspected(t, some)
-	r.answered = func(a *identitycloud.Answer) {
+	r.answered = func(a *target.Answer) {
 		if r.sent() == 1 {
-			*a = identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: a.Sent, Received: a.Received}
+			*a = tooLargeForAGateway(*a)
 		}
 	}
 	if got := r.load(0, 1); got.Unknown != 2 || got.Duplicate != 2 || got.Calls != 3 {
@@ -172,8 +172,8 @@ func TestKeylessRecordsAreInNoHalfOfACallThatAGatewayRefused(t *testing.T) {
 	}
 	// If all records are keyless, no half is sent.
 	r = inspected(t, "email,givenName\n,A\n,B\n")
-	r.answered = func(a *identitycloud.Answer) {
-		*a = identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: a.Sent, Received: a.Received}
+	r.answered = func(a *target.Answer) {
+		*a = tooLargeForAGateway(*a)
 	}
 	if got := r.load(0, 1); got.Unknown != 2 || got.Calls != 1 || r.sent() != 1 {
 		t.Errorf("%+v, %d calls; want 2 unknown, one call", got, r.sent())
@@ -191,13 +191,13 @@ func TestKeylessRecordsAreInTheHalvesOfACallThatTheTargetRefused(t *testing.T) {
 
 // What was certainly not written may be sent, keyless records too.
 func TestKeylessRecordsOfACallThatWroteNothingAreSentAgain(t *testing.T) {
-	for name, answer := range map[string]identitycloud.Answer{
-		"not sent":    {Verdict: identitycloud.NotSent, NothingWritten: true, Reason: "not sent", Err: errors.New("stopped")},
-		"credentials": {Verdict: identitycloud.Refused, NothingWritten: true, Reason: "api 402", Err: &identitycloud.APIError{Code: 402}, Fault: identitycloud.ErrCredentials},
+	for name, answer := range map[string]target.Answer{
+		"not sent":    {NothingWritten: true, Err: errors.New("stopped")},
+		"credentials": {NothingWritten: true, Err: errCredentials},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := inspected(t, some)
-			r.instead = func(send int) *identitycloud.Answer {
+			r.instead = func(send int) *target.Answer {
 				if send == 1 {
 					answer.Sent, answer.Received = time.Now(), time.Now()
 					return &answer
@@ -225,11 +225,11 @@ func TestAKeylessDuplicateStaysUnknown(t *testing.T) {
 			r := newRig(t, people(1), withSpec(func(s *migration.Spec) { s.PrimaryKey, s.RecoveredBy = "givenName", by }))
 			r.notUnique = true
 			r.inspect()
-			r.instead = func(send int) *identitycloud.Answer {
+			r.instead = func(send int) *target.Answer {
 				if send > 1 {
 					return nil
 				}
-				return &identitycloud.Answer{Verdict: identitycloud.NotSent, NothingWritten: true, Reason: "not sent", Err: errors.New("stopped"), Sent: time.Now(), Received: time.Now()}
+				return &target.Answer{NothingWritten: true, Err: errors.New("stopped"), Sent: time.Now(), Received: time.Now()}
 			}
 			r.loadAll(0)
 			r.stranger(`{"email":"a1@example.com","givenName":"Name 1"}`)
@@ -244,18 +244,18 @@ func TestAKeylessDuplicateStaysUnknown(t *testing.T) {
 }
 
 func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
-	schema := func(constraints ...string) func(context.Context) (identitycloud.Schema, error) {
-		return func(context.Context) (identitycloud.Schema, error) {
-			return identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+	schema := func(constraints ...string) func(context.Context) (target.Schema, error) {
+		return func(context.Context) (target.Schema, error) {
+			return target.Schema{Name: "user", Attributes: []target.Attribute{
 				{Name: "email", Type: "string", Constraints: constraints}, {Name: "nickname", Type: "string", Constraints: []string{"unique"}}}}, nil
 		}
 	}
-	fails := func(err error) func(context.Context) (identitycloud.Schema, error) {
-		return func(context.Context) (identitycloud.Schema, error) { return identitycloud.Schema{}, err }
+	fails := func(err error) func(context.Context) (target.Schema, error) {
+		return func(context.Context) (target.Schema, error) { return target.Schema{}, err }
 	}
 	for _, c := range []struct {
 		name, key string
-		schema    func(context.Context) (identitycloud.Schema, error)
+		schema    func(context.Context) (target.Schema, error)
 		unique    bool
 		note      string
 	}{
@@ -263,9 +263,9 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 		{"unique, with keyless records", "email", schema("unique"), true, "4 of 8 records are keyless: without a value in the primary key email"},
 		{"not unique", "email", schema("required", "locally-unique"), false, "All 8 records are keyless: the schema does not call the primary key email unique"},
 		{"not in the schema", "customerId", schema("unique"), false, "Unique are: email, nickname (see --primary-key)."},
-		{"no permission", "email", fails(&identitycloud.APIError{Code: 403}), true, "It is assumed that email is unique, as in the platform's default schema: the schema cannot be read (api 403)."},
-		{"no permission, another key", "nickname", fails(&identitycloud.APIError{Code: 403}), false, "All 8 records are keyless, it is assumed: the schema cannot be read (api 403)"},
-		{"a gateway without it", "email", fails(&identitycloud.HTTPError{Status: 404}), true, "(HTTP 404 Not Found)"},
+		{"no permission", "email", fails(errForbidden), true, "It is assumed that email is unique, as in the platform's default schema: the schema cannot be read (api 403 client_permission_error)."},
+		{"no permission, another key", "nickname", fails(errForbidden), false, "All 8 records are keyless, it is assumed: the schema cannot be read (api 403 client_permission_error)"},
+		{"refused", "email", fails(refusal(200, "")), true, "(api 200)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, strings.ReplaceAll(some, "givenName", "nickname"), withSpec(func(s *migration.Spec) { s.PrimaryKey = c.key }))
@@ -288,7 +288,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 		})
 	}
 	for name, err := range map[string]error{
-		"busy": &identitycloud.APIError{Code: 510}, "temporary": &identitycloud.HTTPError{Status: 502}, "no answer": &identitycloud.NoAnswerError{Reason: "timeout"},
+		"busy": &target.Error{Class: target.Throttled, Reason: "api 510"}, "temporary": httpError(502), "no answer": errLost,
 	} {
 		r := newRig(t, some)
 		must[Inspected](r, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // BatchInput names a batch by its position in a round.
@@ -127,16 +127,13 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 	if err := l.mayClaim(key); err != nil {
 		return BatchResult{}, err
 	}
-	body, sent, err := l.body(positions)
-	if err != nil {
-		return BatchResult{}, err
-	}
+	records, sent := l.sendable(positions)
 	if len(sent) == 0 {
 		outcomes := l.refusedHere(positions).Outcomes(false, "")
 		l.countFailed(outcomes)
 		return l.decide(ctx, key, l.ledger.Decide, outcomes)
 	}
-	outcomes, err := l.call(ctx, key, positions, sent, body)
+	outcomes, err := l.call(ctx, key, positions, sent, records)
 	if errors.Is(err, ledger.ErrClaimed) {
 		return l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, ledger.Abandoned))
 	}
@@ -163,26 +160,20 @@ func (l *loading) loadHalves(ctx context.Context, key ledger.Key, positions []in
 	return sum.plus(first).plus(second), err
 }
 
-// body encodes the request for the records at these positions that can be
-// sent, and says which these are.
-func (l *loading) body(positions []int) (body identitycloud.Body, sent []int, err error) {
-	var jsons [][]byte
+// sendable are the records at these positions that can be sent, and where they are.
+func (l *loading) sendable(positions []int) (records []target.Record, sent []int) {
 	for _, i := range positions {
 		if l.encoded[i].reason == "" {
 			sent = append(sent, i)
-			jsons = append(jsons, l.encoded[i].json)
+			records = append(records, l.encoded[i].record)
 		}
 	}
-	if len(sent) == 0 {
-		return body, nil, nil
-	}
-	body, err = l.target.NewBody(jsons)
-	return body, sent, err
+	return records, sent
 }
 
 // call claims the part and makes the one call for it. It fails only if nothing was sent
 // here: with ledger.ErrClaimed where another attempt may have sent it.
-func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, body identitycloud.Body) (ledger.Outcomes, error) {
+func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, records []target.Record) (ledger.Outcomes, error) {
 	slot, err := l.calls.slot(ctx)
 	if err != nil {
 		return ledger.Outcomes{}, err
@@ -198,11 +189,8 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	// The claim is made: from here on the part gets an outcome, whatever happens.
 	calling, called := l.calls.withSlot(ctx, slot)
 	defer called()
-	answer := l.target.CreateBatch(calling, body)
+	answer := l.target.Create(calling, records)
 	l.activities.observer.Called(ctx, l.spec.Target.Host(), key, len(sent), answer)
-	if isRunOver(answer.Err) {
-		answer.Reason = errRunOver.Error()
-	}
 	outcomes := l.judge(positions, sent, answer)
 	l.countFailed(outcomes)
 	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // four has a record that is created, one whose email is taken, one that the
@@ -625,5 +626,53 @@ func TestNothingIsSentWithoutTheLedger(t *testing.T) {
 	}
 	if _, err := os.Stat(r.run.Folder.Ledger()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the ledger: %v; want it not made again", err)
+	}
+}
+
+// A target may leave records of a call for another one: a duplicate rolled them back, or they cannot travel with the others.
+func TestRecordsThatWereNotWrittenAreSentInPartsOfTheCall(t *testing.T) {
+	left := target.Result{Err: &target.Error{Class: target.Unwritten, Reason: "rolled back"}}
+	duplicate := target.Result{Err: &target.Error{Class: target.Duplicate, Reason: "code 409", Words: "it exists"}}
+	r := inspected(t, people(4))
+	r.instead = func(send int) *target.Answer {
+		if send > 1 {
+			return nil
+		}
+		return &target.Answer{Results: []target.Result{left, duplicate, left, left}, Sent: time.Now(), Received: time.Now()}
+	}
+	if got, want := r.load(0, 1).Counts, (ledger.Counts{Created: 3, Duplicate: 1, Calls: 3}); got != want || r.known(0) != "cucc" {
+		t.Errorf("%+v, known %q; want %+v, cucc", got, r.known(0), want)
+	}
+	if again := r.load(0, 1); again.Created != 3 || r.sent() != 3 {
+		t.Errorf("again: %+v, %d calls; want nothing more", again, r.sent())
+	}
+	alone := inspected(t, people(1))
+	alone.instead = func(int) *target.Answer {
+		return &target.Answer{Results: []target.Result{left}, Sent: time.Now(), Received: time.Now()}
+	}
+	if got := alone.load(0, 1); got.Unknown != 1 || alone.sent() != 1 || got.Reason != "rolled back" {
+		t.Errorf("a record that no call writes: %+v after %d calls; want it unknown after one", got, alone.sent())
+	}
+}
+
+// A call that is refused as a whole is cut without --isolate where one bad record refuses it, to the end.
+func TestATargetThatRefusesTogetherIsAskedForEachRecord(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		r := inspected(t, people(4))
+		r.refusesTogether = together
+		bad := 0 // calls
+		r.instead = func(int) *target.Answer {
+			if bad++; bad > 2 {
+				return nil
+			}
+			return &target.Answer{Err: refusal(400, "one of them is wrong"), NothingWritten: true, Sent: time.Now(), Received: time.Now()}
+		}
+		want := ledger.Counts{Failed: 4, Calls: 1}
+		if together {
+			want = ledger.Counts{Created: 4, Calls: 5}
+		}
+		if got := r.load(0, 1).Counts; got != want {
+			t.Errorf("together %t: %+v, want %+v", together, got, want)
+		}
 	}
 }

@@ -8,11 +8,11 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // useMapping gives the rig's migration a mapping file; "" is the built-in one.
@@ -88,7 +88,7 @@ func TestDuplicatesAreLookedUpByWhatWasSent(t *testing.T) {
 	r.load(0, 1)
 	r.retryFile(1)
 	r.load(1, 1)
-	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 		for _, f := range found {
 			keys = append(keys, f.Text("email"))
 		}

@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // Observer receives what this process does, for metrics and traces: names of hosts,
@@ -22,7 +22,7 @@ type Observer interface {
 	Request(target string) (done func())
 	// Called is called after a call that loaded a part of a batch. ctx is that of the
 	// activity.
-	Called(ctx context.Context, target string, key ledger.Key, records int, answer identitycloud.Answer)
+	Called(ctx context.Context, target string, key ledger.Key, records int, answer target.Answer)
 	// Batch is called for each batch that a round has decided.
 	Batch(target string)
 	// Records receives how many records of a batch got an outcome. A record gets one in
@@ -37,7 +37,7 @@ func (a *Activities) Observe(o Observer) { a.observer = o }
 type noObserver struct{}
 
 func (noObserver) Request(string) func() { return func() {} }
-func (noObserver) Called(context.Context, string, ledger.Key, int, identitycloud.Answer) {
+func (noObserver) Called(context.Context, string, ledger.Key, int, target.Answer) {
 }
 func (noObserver) Batch(string)                        {}
 func (noObserver) Records(string, ledger.Outcome, int) {}

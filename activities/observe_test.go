@@ -251,7 +251,7 @@ func TestTracesOfABatch(t *testing.T) {
 		}
 	}
 	m.Close()
-	activity, call := spans["RunActivity:LoadBatch"], spans["entity.bulkCreate"]
+	activity, call := spans["RunActivity:LoadBatch"], spans["create"]
 	if activity == nil || call == nil || !bytes.Equal(call.GetParentSpanId(), activity.GetSpanId()) {
 		t.Errorf("the spans are %v; want that of a call in that of its activity", spans)
 	}

@@ -7,10 +7,10 @@ import (
 
 	"durable-dataload/internal/delta"
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/target"
 )
 
 // Why a rollback does not delete a record that has the uuid of a record of the migration.
@@ -73,7 +73,9 @@ func (b *undoing) originOf(ctx context.Context) (_ *origin, err error) {
 // loaded is a record of a migration: as it was sent, and what became of it.
 type loaded struct {
 	ledger.Record
-	sent []byte // nil if it cannot be encoded now
+	sent  []byte // nil if it cannot be encoded now
+	mark  string // of it
+	isTag bool   // see dataset.mark
 }
 
 // loaded returns the records of a batch of the migration by their lines.
@@ -88,15 +90,20 @@ func (m *origin) loaded(ctx context.Context, batch int) (map[int64]loaded, error
 	}
 	all := map[int64]loaded{}
 	for i, r := range records {
-		sent, _ := m.json(r)
-		all[r.Line] = loaded{known[i], sent}
+		l := loaded{Record: known[i]}
+		if sent, err := m.json(r); err == nil {
+			if l.mark, l.isTag, err = m.mark(r, sent); err == nil {
+				l.sent = sent
+			}
+		}
+		all[r.Line] = l
 	}
 	return all, nil
 }
 
 // notOurs returns the reason why a record is not deleted, though it has the uuid of an item;
 // "" if it is.
-func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *identitycloud.Entity) (reason string, err error) {
+func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *target.Entity) (reason string, err error) {
 	m, err := b.originOf(ctx)
 	if err != nil {
 		return "", err
@@ -120,11 +127,15 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 		return anotherKey, nil
 	}
 	since := m.ours.clocks.Since(b.dated(m.start.Began), true)
-	answer := m.ours.baseline.Decide(evidence.Question{Sent: r.sent, Found: []identitycloud.Entity{*entity}, Since: since})
+	answer := m.ours.baseline.Decide(evidence.Question{Sent: r.sent, Mark: r.mark, IsTag: r.isTag, Found: []target.Entity{*entity}, Since: since})
 	switch {
+	case !b.traits.ShowsUpdated && !b.rollback.Force && m.ours.baseline.Differs(r.sent, *entity):
+		return changedThere, nil
 	case answer.Verdict == evidence.Ours:
 		return "", nil
-	case since.Before(entity.LastUpdated):
+	case b.traits.Marks:
+		return notProven, nil
+	case since.Before(entity.Updated):
 		return thereBefore, nil
 	case b.rollback.Force && answer.Verdict == evidence.CannotTell:
 		return "", nil
@@ -139,16 +150,16 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *ident
 
 // notOfFile is notOurs if all that is known of a record is in a success file: its key, and
 // when the migration began and ended.
-func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) string {
+func (b *undoing) notOfFile(item rollback.Item, entity *target.Entity) string {
 	from, until := b.rollback.From, b.rollback.Until
 	var clocks evidence.Clocks // nothing calibrates it
 	since := clocks.Since(ledger.Claim{At: from, Date: b.clock.Skew()}, false)
 	switch {
-	case item.Email != "" && !hasText(entity, item.Email):
+	case item.Email != "" && !b.hasText(entity, item.Email):
 		return anotherKey
-	case !from.IsZero() && since.Before(entity.LastUpdated):
+	case !from.IsZero() && since.Before(entity.Updated):
 		return thereBefore
-	case !from.IsZero() && !b.rollback.Force && since.IsEarly(entity.LastUpdated):
+	case !from.IsZero() && !b.rollback.Force && since.IsEarly(entity.Updated):
 		return tooEarly
 	case !until.IsZero() && entity.Created.Earliest.After(b.clock.Latest(until).Add(evidence.Uncalibrated)):
 		return madeAfter
@@ -159,13 +170,13 @@ func (b *undoing) notOfFile(item rollback.Item, entity *identitycloud.Entity) st
 // hasText reports whether a record has a text as its email or, if it has none, as any other
 // attribute: a success file names records by their email or, if the input had none, by
 // their key.
-func hasText(entity *identitycloud.Entity, text string) bool {
-	folded := identitycloud.FoldKey(strings.TrimSpace(text))
+func (b *undoing) hasText(entity *target.Entity, text string) bool {
+	folded := b.traits.Fold(strings.TrimSpace(text))
 	if email := entity.Text("email"); email != "" {
-		return identitycloud.FoldKey(email) == folded
+		return b.traits.Fold(email) == folded
 	}
-	for path := range (delta.Types{}).Leaves(entity.Attributes) {
-		if identitycloud.FoldKey(entity.Text(path)) == folded {
+	for path := range delta.TypesOf(target.Schema{}, b.traits).Leaves(entity.Attributes) {
+		if b.traits.Fold(entity.Text(path)) == folded {
 			return true
 		}
 	}

@@ -2,17 +2,16 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"os"
 	"slices"
 	"time"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // ours is what is known of the records that are certainly ours, since an answer gave us
@@ -25,7 +24,7 @@ type ours struct {
 	hidden   bool // some of the sampled are missing from a search
 }
 
-func (k *ours) has(uuid string) bool { return k.ids.has(uuid) }
+func (k *ours) has(id string) bool { return k.ids.has(target.FoldCase(id)) }
 
 // hashes is a set of texts, eight bytes each: among a hundred million, the chance of a
 // collision is one in four thousand.
@@ -36,7 +35,7 @@ type hashes struct {
 
 var hashSeed = maphash.MakeSeed()
 
-func hashOf(s string) uint64 { return maphash.String(hashSeed, identitycloud.FoldKey(s)) }
+func hashOf(s string) uint64 { return maphash.String(hashSeed, s) }
 
 func (h *hashes) add(s string) { h.sorted, h.dirty = append(h.sorted, hashOf(s)), true }
 
@@ -58,8 +57,8 @@ func (h *hashes) index(s string) int {
 
 func (h *hashes) has(s string) bool { return h.index(s) >= 0 }
 
-// samples is how many records of ours are read, spread over the run: one call.
-const samples = keysACall
+// samples is how many records of ours are read, spread over the run.
+const samples = 50
 
 // sample is a record that was created by an answered call.
 type sample struct {
@@ -86,7 +85,7 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*ours, error) {
 			if record.UUID == "" {
 				continue
 			}
-			k.ids.add(record.UUID)
+			k.ids.add(target.FoldCase(record.UUID))
 			if record.Outcome == ledger.Created && record.Took > 0 && left > 0 && len(k.sampled) < samples {
 				k.sampled = append(k.sampled, sample{batch, i, record})
 				left--
@@ -134,27 +133,27 @@ func (c *caller) learn(ctx context.Context, d *dataset, k *ours) error {
 	if err != nil {
 		return err
 	}
-	k.baseline = evidence.NewBaseline(schema, d.primaryKey)
+	k.baseline = evidence.NewBaseline(schema, c.traits, d.primaryKey)
 	if len(k.sampled) == 0 {
 		return nil
 	}
-	uuids := make([]string, len(k.sampled))
+	ids := make([]string, len(k.sampled))
 	for i, s := range k.sampled {
-		uuids[i] = s.UUID
+		ids[i] = s.UUID
 	}
-	var found []identitycloud.Entity
+	var found []target.Entity
 	err = c.asked(ctx, "records of ours", func(ctx context.Context) (err error) {
-		found, err = c.target.FindEntities(ctx, "uuid", uuids)
+		found, err = c.target.Find(ctx, target.ByID, ids)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	k.hidden = len(found) < len(uuids)
+	k.hidden = len(found) < len(ids)
 	if len(found) == 0 {
 		// A search may be behind while the view of one record is not.
 		err = c.asked(ctx, "a record of ours", func(ctx context.Context) error {
-			if e, err := c.target.View(ctx, identitycloud.Ref{UUID: uuids[0]}); err == nil {
+			if e, err := c.target.Get(ctx, target.Ref{ID: ids[0]}); err == nil {
 				found = append(found, e)
 			}
 			return ctx.Err()
@@ -168,15 +167,15 @@ func (c *caller) learn(ctx context.Context, d *dataset, k *ours) error {
 
 // learnFrom calibrates the clocks first: a record that was changed since it was created
 // teaches nothing about the attributes.
-func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) (err error) {
-	byUUID := map[string]identitycloud.Entity{}
+func (d *dataset) learnFrom(k *ours, found []target.Entity) (err error) {
+	byID := map[string]target.Entity{}
 	for _, e := range found {
-		byUUID[identitycloud.FoldKey(e.UUID)] = e
+		byID[target.FoldCase(e.ID)] = e
 	}
 	sent := make([][]byte, len(k.sampled))
 	batch, records := 0, []source.Record(nil)
 	for i, s := range k.sampled {
-		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
+		e, ok := byID[target.FoldCase(s.UUID)]
 		if !ok {
 			continue
 		}
@@ -190,15 +189,15 @@ func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) (err error) {
 			continue // the mapping cannot make it now
 		}
 		// The ledger keeps whole milliseconds.
-		stamp, isGiven := evidence.MadeAt(sent[i], e)
+		stamp, isGiven := k.baseline.MadeAt(sent[i], e)
 		k.clocks.Learn(evidence.Sample{Clock: s.Clock, Sent: s.At.Add(-s.Took), Received: s.At.Add(time.Millisecond), Stamp: stamp, MaybeLater: isGiven})
 	}
 	for i, s := range k.sampled {
-		e, ok := byUUID[identitycloud.FoldKey(s.UUID)]
+		e, ok := byID[target.FoldCase(s.UUID)]
 		if !ok || sent[i] == nil || !k.baseline.HasKey(e, d.keyAsSent(sent[i])) {
 			continue
 		}
-		if latest, known := k.clocks.Latest(s.Clock, s.At); known && e.LastUpdated.Earliest.After(latest.Add(time.Second)) {
+		if latest, known := k.clocks.Latest(s.Clock, s.At); known && e.Updated.Earliest.After(latest.Add(time.Second)) {
 			continue
 		}
 		k.baseline.Learn(sent[i], e)
@@ -207,21 +206,20 @@ func (d *dataset) learnFrom(k *ours, found []identitycloud.Entity) (err error) {
 }
 
 // keyAsSent is the key in a record as it is sent.
-func (d *dataset) keyAsSent(sent []byte) string { return identitycloud.TextAt(sent, d.primaryKey) }
+func (d *dataset) keyAsSent(sent []byte) string { return target.TextAt(sent, d.primaryKey) }
 
 // schema reads the schema of the entity type, once; empty where the target does not tell.
-func (c *caller) schema(ctx context.Context) (identitycloud.Schema, error) {
+func (c *caller) schema(ctx context.Context) (target.Schema, error) {
 	c.schemaMu.Lock()
 	defer c.schemaMu.Unlock()
 	if c.schemaKnown != nil {
 		return *c.schemaKnown, nil
 	}
-	var schema identitycloud.Schema
+	var schema target.Schema
 	refused := false
 	err := c.asked(ctx, "the schema", func(ctx context.Context) (err error) {
-		schema, err = c.target.EntityType(ctx)
-		var api *identitycloud.APIError
-		if refused = errors.As(err, &api); refused { // values are then compared as they are
+		schema, err = c.target.Schema(ctx)
+		if refused = isHidden(err); refused { // values are then compared as they are
 			return nil
 		}
 		return err
@@ -236,9 +234,9 @@ func (c *caller) schema(ctx context.Context) (identitycloud.Schema, error) {
 // round.
 type lostKeys struct{ first map[uint64][2]int } // batch and position of the first with a key
 
-// before reports whether an earlier record of the input has the key, and no outcome.
-func (l *lostKeys) before(batch, position int, key string) bool {
-	first, ok := l.first[hashOf(key)]
+// before reports whether an earlier record of the input has the folded key, and no outcome.
+func (l *lostKeys) before(batch, position int, folded string) bool {
+	first, ok := l.first[hashOf(folded)]
 	return ok && slices.Compare(first[:], []int{batch, position}) < 0
 }
 
@@ -266,7 +264,7 @@ func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
 			return err
 		}
 		for _, i := range u.positions {
-			hash := hashOf(r.encoder.KeyOf(records[i].Raw))
+			hash := hashOf(r.foldKey(r.encoder.KeyOf(records[i].Raw)))
 			if _, earlier := lost.first[hash]; !earlier {
 				lost.first[hash] = [2]int{u.batch, i}
 			}
@@ -278,8 +276,8 @@ func (r *resolving) readLostKeys(ctx context.Context) (*lostKeys, error) {
 
 // updatedAfter reports whether a record was last updated after a time of ours that is
 // known to the second.
-func (c *core) updatedAfter(entity *identitycloud.Entity, t time.Time) bool {
-	return entity.LastUpdated.Earliest.After(c.clock.Latest(t.Add(time.Second)))
+func (c *core) updatedAfter(entity *target.Entity, t time.Time) bool {
+	return entity.Updated.Earliest.After(c.clock.Latest(t.Add(time.Second)))
 }
 
 // newClaim is a claim by this process, now.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +13,9 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // Limiter is the limiter of one target: it grants the leases of a gate.Client, and takes
@@ -72,10 +71,8 @@ func LimitsOf(l migration.Limits) limiter.Limits {
 
 // probed marks the errors of a probe that do not pass by themselves.
 func probed(err error) error {
-	for _, fault := range []error{identitycloud.ErrCredentials, identitycloud.ErrEntityType, identitycloud.ErrTLS, identitycloud.ErrNotIdentityCloud} {
-		if errors.Is(err, fault) {
-			return gate.NewFault(err)
-		}
+	if target.IsFault(err) {
+		return gate.NewFault(err)
 	}
 	return err
 }
@@ -103,45 +100,19 @@ func event(c limiter.Change) (e migration.Event, ok bool) {
 }
 
 // judged reports the result of a call to the gate.
-func judged(g *gate.Gate) func(context.Context, string, identitycloud.Answer) {
-	return func(ctx context.Context, endpoint string, answer identitycloud.Answer) {
-		if answer.Verdict != identitycloud.NotSent {
-			g.Ended(ctx, outcome(endpoint, answer))
-		}
-	}
+func judged(g *gate.Gate) func(context.Context, target.Call) {
+	return func(ctx context.Context, call target.Call) { g.Ended(ctx, report(call)) }
 }
 
-func outcome(endpoint string, answer identitycloud.Answer) gate.Report {
-	o := gate.Report{Ago: time.Since(answer.Sent), Reason: answer.Reason, RetryAfter: answer.RetryAfter}
-	var api *identitycloud.APIError
-	isAPI := errors.As(answer.Err, &api)
-	// A permission error means that the target is healthy; except for a bulkCreate,
-	// which dataload.py sends again on this code.
-	mayNot := isAPI && api.IsPermission() && endpoint != identitycloud.BulkCreate
-	o.Unknown = answer.Verdict == identitycloud.Unknown && answer.Reason != "canceled" && !mayNot
-	if unknown, reason := unknownRecords(answer); unknown > 0 && unknown == len(answer.Records) {
-		o.Unknown, o.Reason = true, reason
+func report(call target.Call) gate.Report {
+	r := gate.Report{
+		Ago: time.Since(call.Sent), Reason: call.Reason, RetryAfter: call.RetryAfter,
+		Unknown: call.Unknown, Busy: call.Busy, Crowded: call.Crowded,
 	}
-	// The calls of Target.Check report a fault to their caller, not to the gate.
-	if answer.Fault != nil && endpoint != "/entity.count" && endpoint != "/entityType" {
-		o.Fault = answer.Fault.Error()
+	if call.Kind != target.Checks { // which report a fault to their caller
+		r.Fault = call.Fault
 	}
-	o.Crowded = isAPI && api.Code == 510 || slices.ContainsFunc(answer.Records, func(r identitycloud.RecordAnswer) bool { return r.Unknown == "api 510" })
-	var status *identitycloud.HTTPError
-	o.Busy = o.Crowded || errors.As(answer.Err, &status) && (status.Status == 429 || status.Status == 503 || status.Status == 510)
-	return o
-}
-
-// unknownRecords counts the records that an answer leaves unknown, and returns the class
-// of the reason of the last.
-func unknownRecords(answer identitycloud.Answer) (unknown int, reason string) {
-	for _, r := range answer.Records {
-		if r.Unknown != "" {
-			unknown++
-			reason = r.Unknown
-		}
-	}
-	return unknown, reason
+	return r
 }
 
 // pulse heartbeats for an activity that may wait at the gate. While the gate is closed

@@ -20,7 +20,6 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
@@ -332,7 +331,7 @@ func TestAPermissionErrorOnAReadIsNoOutage(t *testing.T) {
 	r, f := behind(t, people(2), withSpec(func(s *migration.Spec) { s.Breaker = 1 }))
 	f.set(says(200, `{"stat":"error","code":403,"error":"client_permission_error"}`))
 	o := r.opened()
-	if _, err := o.target.FindEntities(t.Context(), "email", []string{"a1@example.com"}); err == nil {
+	if _, err := o.target.Find(t.Context(), "email", []string{"a1@example.com"}); err == nil {
 		t.Fatal("the look-up passes, want a refusal")
 	}
 	if s := o.gate.State(); s.Closed != "" {
@@ -381,25 +380,5 @@ func TestABatchWhoseHeartbeatsWereNotAcceptedIsUnbegun(t *testing.T) {
 			t.Errorf("%s: %v, given back: %t, want %t", name, got, IsUnbegun(got), c.want)
 		}
 		cancel(nil)
-	}
-}
-
-// A call that leaves all of its records unknown counts as one without an answer.
-func TestACallOfUnknownRecordsIsOfUnknownOutcome(t *testing.T) {
-	created, busy, late := identitycloud.RecordAnswer{UUID: "u"}, identitycloud.RecordAnswer{Unknown: "api 510"}, identitycloud.RecordAnswer{Unknown: "api 504"}
-	for _, tc := range []struct {
-		records          []identitycloud.RecordAnswer
-		unknown, crowded bool
-		reason           string
-	}{
-		{[]identitycloud.RecordAnswer{late, late}, true, false, "api 504"},
-		{[]identitycloud.RecordAnswer{created, busy}, false, true, ""},
-		{[]identitycloud.RecordAnswer{busy, busy}, true, true, "api 510"},
-		{[]identitycloud.RecordAnswer{created, created}, false, false, ""},
-	} {
-		o := outcome(identitycloud.BulkCreate, identitycloud.Answer{Verdict: identitycloud.Answered, Records: tc.records})
-		if o.Unknown != tc.unknown || o.Crowded != tc.crowded || o.Busy != tc.crowded || o.Reason != tc.reason {
-			t.Errorf("%+v: got %+v", tc.records, o)
-		}
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // ResolveInput asks which of a round's duplicates this migration wrote.
@@ -89,7 +89,9 @@ type duplicate struct {
 	key      string // "" of a keyless record
 	sent     []byte // the record, as it was sent
 	words    string // the target's refusal
-	found    []identitycloud.Entity
+	mark     string // of the record, as it was sent
+	isTag    bool   // see dataset.mark
+	found    []target.Entity
 	absent   bool // not written since the migration began
 }
 
@@ -216,6 +218,9 @@ func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDupl
 		if dup.sent, err = r.json(record); err != nil {
 			return nil, err // it was sent, so it can be encoded
 		}
+		if dup.mark, dup.isTag, err = r.mark(record, dup.sent); err != nil {
+			return nil, err
+		}
 		d.duplicates = append(d.duplicates, dup)
 	}
 	return d, nil
@@ -282,14 +287,22 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 	// retry file was written by the first call.
 	case byRefusal && r.in.Round == 0:
 		return evidence.Answer{Verdict: evidence.Others}, false, nil
-	case dup.key == "": // it is refused for another attribute
+	case dup.key == "" && !r.traits.RefusesMark: // it is refused for another attribute
 		return evidence.Answer{Reason: evidence.NoKey}, false, nil
 	case byRefusal:
 		return evidence.Answer{Verdict: evidence.Ours}, false, nil
 	}
-	q := evidence.Question{Sent: dup.sent, Found: dup.found, NotWritten: dup.absent}
+	q := evidence.Question{Sent: dup.sent, Mark: dup.mark, IsTag: dup.isTag, Found: dup.found, NotWritten: dup.absent}
 	if len(dup.found) == 0 {
 		return (&evidence.Baseline{}).Decide(q), false, nil
+	}
+	if r.traits.Marks && !dup.isTag && r.in.Round == 0 {
+		lost, err := r.isSplit(ctx, d.batch)
+		if err != nil || !lost {
+			// An earlier import of the same input gave the record this id as well, and no call
+			// of this migration was lost.
+			return evidence.Answer{Verdict: evidence.Others}, false, err
+		}
 	}
 	ours, err := r.learned(ctx)
 	if err != nil {
@@ -301,7 +314,7 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 		}
 	}
 	q.Since = d.since
-	if len(dup.found) == 1 && (ours.has(dup.found[0].UUID) || r.taken[dup.found[0].UUID]) {
+	if len(dup.found) == 1 && (ours.has(dup.found[0].ID) || r.taken[dup.found[0].ID]) {
 		q.Owner = evidence.InInput
 	}
 	answer = ours.baseline.Decide(q)
@@ -329,11 +342,9 @@ func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error
 	key := ledger.Key{Round: 0, Batch: batch}
 	lost := r.in.Round > 0
 	if !lost {
-		whole, err := r.ledger.Decided(ctx, ledger.ByCall, key)
-		if err != nil && !isNotFound(err) {
+		if lost, err = r.isSplit(ctx, batch); err != nil {
 			return evidence.Bound{}, err
 		}
-		lost = whole.Split
 	}
 	if r.in.Round == 0 {
 		return ours.clocks.Since(r.dated(r.start.Began), lost), nil
@@ -345,15 +356,25 @@ func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error
 	return ours.clocks.Since(r.dated(claim), lost), nil
 }
 
+// isSplit reports whether the call for a batch in round 0 was made again in parts.
+func (r *resolving) isSplit(ctx context.Context, batch int) (bool, error) {
+	whole, err := r.ledger.Decided(ctx, ledger.ByCall, ledger.Key{Batch: batch})
+	if isNotFound(err) {
+		return false, nil
+	}
+	return whole.Split, err
+}
+
 // contest finds out whether another record or migration has a better claim to a record
 // that equals ours.
 func (r *resolving) contest(ctx context.Context, d *batchOfDuplicates, dup *duplicate) (owner evidence.Owner, rival string, err error) {
+	folded := r.foldKey(dup.key)
 	if r.lost == nil {
 		if r.lost, err = r.readLostKeys(ctx); err != nil {
 			return owner, rival, err
 		}
 	}
-	if r.lost.before(d.batch, dup.position, dup.key) {
+	if r.lost.before(d.batch, dup.position, folded) {
 		return owner, evidence.EarlierRecord, nil
 	}
 	if r.rivals == nil {
@@ -361,7 +382,7 @@ func (r *resolving) contest(ctx context.Context, d *batchOfDuplicates, dup *dupl
 			return owner, rival, err
 		}
 	}
-	return r.rivals.contest(ctx, dup.found[0].UUID, dup.key)
+	return r.rivals.contest(ctx, dup.found[0].ID, folded)
 }
 
 func (r *resolving) count(o ledger.Outcomes) {
@@ -379,11 +400,16 @@ func (r *resolving) count(o ledger.Outcomes) {
 	}
 }
 
-// byKeys returns the records that have one of these keys, by folded key.
-func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]identitycloud.Entity, error) {
-	return inGroups(r.spec.PrimaryKey, keys, func(group []string) (found []identitycloud.Entity, err error) {
+// byKeys returns the records that have one of these keys, by folded key; byValues does so
+// for any attribute.
+func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]target.Entity, error) {
+	return r.byValues(ctx, r.spec.PrimaryKey, keys)
+}
+
+func (r *resolving) byValues(ctx context.Context, attribute string, values []string) (map[string][]target.Entity, error) {
+	return r.inGroups(attribute, values, func(group []string) (found []target.Entity, err error) {
 		err = r.calls.asked(ctx, "keys", func(ctx context.Context) (err error) {
-			found, err = r.target.FindEntities(ctx, r.spec.PrimaryKey, group)
+			found, err = r.target.Find(ctx, attribute, group)
 			return err
 		})
 		return found, err

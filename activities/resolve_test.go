@@ -8,9 +8,9 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/target"
 )
 
 // lostOnce loads round 0, of which the answers to these calls are lost, and the
@@ -58,30 +58,30 @@ func TestWhatWasNotWrittenIsCreatedByTheRetryRound(t *testing.T) {
 }
 
 func TestAStrangersRecordIsNeverRecovered(t *testing.T) {
-	before := func(moment time.Time) identitycloud.Moment {
-		return identitycloud.Moment{Earliest: moment, Latest: moment.Add(time.Second - 1)}
+	before := func(moment time.Time) target.Moment {
+		return target.Moment{Earliest: moment, Latest: moment.Add(time.Second - 1)}
 	}
 	old := before(now.AddDate(-11, 0, 0))
 	cases := map[string]struct {
 		input string
-		found func(*identitycloud.Entity)
+		found func(*target.Entity)
 		want  string
 	}{
-		"created long ago":                   {people(1), func(f *identitycloud.Entity) { f.Created = old }, "f"},
-		"last updated long ago":              {people(1), func(f *identitycloud.Entity) { f.Created, f.LastUpdated = old, old }, "f"},
-		"last updated is not shown":          {people(1), func(f *identitycloud.Entity) { f.LastUpdated = identitycloud.Moment{} }, "r"},
-		"created is not shown":               {people(1), func(f *identitycloud.Entity) { f.Created = identitycloud.Moment{} }, "u"},
-		"as it was":                          {people(1), func(*identitycloud.Entity) {}, "r"},
-		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*identitycloud.Entity) {}, "r"},
-		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
-		"created by the input, not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *identitycloud.Entity) { f.LastUpdated = old }, "f"},
-		"created column, without a value":    {"email,created\na1@example.com,\n", func(*identitycloud.Entity) {}, "r"},
-		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *identitycloud.Entity) { f.Created = old }, "f"},
+		"created long ago":                   {people(1), func(f *target.Entity) { f.Created = old }, "f"},
+		"last updated long ago":              {people(1), func(f *target.Entity) { f.Created, f.Updated = old, old }, "f"},
+		"last updated is not shown":          {people(1), func(f *target.Entity) { f.Updated = target.Moment{} }, "r"},
+		"created is not shown":               {people(1), func(f *target.Entity) { f.Created = target.Moment{} }, "u"},
+		"as it was":                          {people(1), func(*target.Entity) {}, "r"},
+		"created as the input gives it":      {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(*target.Entity) {}, "r"},
+		"created otherwise":                  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *target.Entity) { f.Created = old }, "f"},
+		"created by the input, not touched":  {"email,created\na1@example.com,2011-11-22 13:05:00\n", func(f *target.Entity) { f.Updated = old }, "f"},
+		"created column, without a value":    {"email,created\na1@example.com,\n", func(*target.Entity) {}, "r"},
+		"created column, a stranger's value": {"email,created\na1@example.com,\n", func(f *target.Entity) { f.Created = old }, "f"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := inspected(t, tc.input)
-			r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+			r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 				for i := range found {
 					tc.found(&found[i])
 				}
@@ -145,8 +145,8 @@ func TestOneRecordOfTheTargetIsRecoveredOnce(t *testing.T) {
 func TestWhatCannotBeSeenYetStaysOpen(t *testing.T) {
 	hidden := true
 	r := inspected(t, people(4), batchSize(2))
-	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
-		return slices.DeleteFunc(found, func(e identitycloud.Entity) bool { return hidden && e.Text("email") == "a2@example.com" }), err
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
+		return slices.DeleteFunc(found, func(e target.Entity) bool { return hidden && e.Text("email") == "a2@example.com" }), err
 	}
 	lostOnce(r, 1, 2)
 	// Batch 1 stays open as a whole, batch 2 is decided.
@@ -184,7 +184,7 @@ func TestTheLagOfTheTargetPasses(t *testing.T) {
 
 func TestRefusalTakesTheTargetsWord(t *testing.T) {
 	r := inspected(t, people(4), batchSize(2), withSpec(func(s *migration.Spec) { s.RecoveredBy = migration.Refusal }))
-	r.findOutcome = func([]identitycloud.Entity, error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func([]target.Entity, error) ([]target.Entity, error) {
 		t.Error("a record was looked up")
 		return nil, nil
 	}
@@ -203,13 +203,13 @@ func TestAClientWithoutThePermissionToLookUpIsAnError(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	lookUps := 0
-	r.findOutcome = func([]identitycloud.Entity, error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func([]target.Entity, error) ([]target.Entity, error) {
 		lookUps++
-		return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error", Description: "a1@example.com"}
+		return nil, errForbidden
 	}
 	lostOnce(r, 1)
 	_, err := run[Resolved](r, worker.Options{}, nil, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: 1, Last: true})
-	expectType(t, err, Unreachable, false, "entity.find", "--recovered-by refusal")
+	expectType(t, err, Unreachable, false, "may not look records up", "--recovered-by refusal")
 	if known := r.known(1); known != "uu" || lookUps < 2 {
 		t.Errorf("known %q after %d look-ups, want uu after more than one", known, lookUps)
 	}
@@ -219,9 +219,9 @@ func TestALookUpThatFailsSeesNothingNow(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	failing := true
-	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 		if failing {
-			return nil, &identitycloud.HTTPError{Status: 502}
+			return nil, httpError(502)
 		}
 		return found, err
 	}
@@ -239,12 +239,12 @@ func TestARefusalInPassingTroubleIsNoMissingPermission(t *testing.T) {
 	t.Parallel() // it waits between look-ups
 	r := inspected(t, people(2))
 	lookUps := 0
-	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 		switch lookUps++; lookUps {
 		case 1:
-			return nil, &identitycloud.HTTPError{Status: 502}
+			return nil, httpError(502)
 		case 2, 3:
-			return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
+			return nil, errForbidden
 		}
 		return found, err
 	}
@@ -258,7 +258,7 @@ func TestARefusalInPassingTroubleIsNoMissingPermission(t *testing.T) {
 }
 
 func TestMoreDuplicatesThanOneLookUpTakes(t *testing.T) {
-	const n = 2*keysACall + 7
+	const n = 107
 	r := inspected(t, people(n), batchSize(25))
 	lostOnce(r, 1, 2, 3, 4, 5)
 	if got, want := r.resolve(1, false), (Resolved{Recovered: n}); got != want {
@@ -271,9 +271,9 @@ func TestALookUpThatWasNotPermittedCanBeRepeated(t *testing.T) {
 	r := inspected(t, people(3))
 	r.stranger(`{"email":"a3@example.com","created":"2015-12-15 07:36:25 +0000"}`)
 	allowed := false
-	r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 		if !allowed {
-			return nil, &identitycloud.APIError{Code: 403, Name: "client_permission_error"}
+			return nil, errForbidden
 		}
 		return found, err
 	}

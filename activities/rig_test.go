@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,13 +25,13 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // patience is how long something may take that should happen at once. It only
@@ -54,9 +56,11 @@ type rig struct {
 
 	loaded ledger.Counts // by loadsAll
 
-	notUnique bool                                                // the target refuses no record by its primary key
-	schema    func(context.Context) (identitycloud.Schema, error) // that the target gives
-	instead   func(send int) (answer *identitycloud.Answer)       // of the target, which does not see the n-th call
+	refusesTogether bool // see target.Traits
+
+	notUnique bool                                         // the target refuses no record by its primary key
+	schema    func(context.Context) (target.Schema, error) // that the target gives
+	instead   func(send int) (answer *target.Answer)       // of the target, which does not see the n-th call
 
 	lose   func(send int) bool // the answer to the n-th call, from 1, does not arrive
 	before func(send int)      // happens before the n-th call
@@ -64,18 +68,18 @@ type rig struct {
 	// unseen.
 	tooLarge     int
 	tooManyBytes int64
-	sizeByAPI    bool                        // the API itself refuses the size, and nothing before it
-	answered     func(*identitycloud.Answer) // changes what a call is answered
+	sizeByAPI    bool                 // the API itself refuses the size, and nothing before it
+	answered     func(*target.Answer) // changes what a call is answered
 	// findOutcome changes what a look-up by key gives.
-	findOutcome func([]identitycloud.Entity, error) ([]identitycloud.Entity, error)
+	findOutcome func([]target.Entity, error) ([]target.Entity, error)
 
-	changes int      // calls of Update, Replace and Delete
-	bodies  []string // of Update
+	changes int      // calls of Apply and Delete
+	bodies  []string // of Apply, of values that are no lists
 	// change makes the n-th of them, from 1, or does not.
 	change  func(n int, call func() error) error
-	viewed  func(*identitycloud.Entity)    // changes what View gives
-	viewing func(*identitycloud.Ref) error // changes what View asks for, or fails it
-	// hidden records do not show in FindEntities.
+	viewed  func(*target.Entity)    // changes what Get gives
+	viewing func(*target.Ref) error // changes what Get asks for, or fails it
+	// hidden records do not show in Find.
 	hidden       bool
 	findEntities func() error // fails it
 }
@@ -157,9 +161,9 @@ func inspected(t *testing.T, input string, options ...option) *rig {
 
 // restart is a new process with the same folders.
 func (r *rig) restart() {
-	acts := New([]string{r.spec.Folder.Work()}, func(spec migration.Spec, with func(*identitycloud.Config)) (Target, error) {
-		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
-		return target{c, r}, err
+	acts := New([]string{r.spec.Folder.Work()}, func(spec migration.Spec, hooks target.Hooks) (target.Adapter, error) {
+		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, hooks)
+		return hooked{c, r}, err
 	}, func(migration.Target) Limiter { return r.limiter }, slog.New(slog.DiscardHandler))
 	r.acts = acts
 	r.t.Cleanup(acts.Close)
@@ -177,13 +181,19 @@ func (r *rig) writeInput(input string) {
 	noError(r.t, store.Write(r.spec.DataFile, []byte(input)))
 }
 
-// target is the real client with the rig's hooks.
-type target struct {
-	Target
+// hooked is the real adapter with the rig's hooks.
+type hooked struct {
+	target.Adapter
 	rig *rig
 }
 
-func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identitycloud.Answer {
+func (c hooked) Traits() target.Traits {
+	t := c.Adapter.Traits()
+	t.RefusesTogether = t.RefusesTogether || c.rig.refusesTogether
+	return t
+}
+
+func (c hooked) Create(ctx context.Context, records []target.Record) target.Answer {
 	r := c.rig
 	r.mu.Lock()
 	r.sends++
@@ -197,15 +207,19 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 			return *answer
 		}
 	}
-	if r.tooLarge > 0 && body.Records() > r.tooLarge || r.tooManyBytes > 0 && body.Size() > r.tooManyBytes {
-		answer := identitycloud.Answer{Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.HTTPError{Status: 413}, Sent: time.Now(), Received: time.Now()}
+	size := c.Traits().Overhead
+	for _, record := range records {
+		size += record.Size
+	}
+	if r.tooLarge > 0 && len(records) > r.tooLarge || r.tooManyBytes > 0 && size > r.tooManyBytes {
+		answer := tooLargeForAGateway(target.Answer{Sent: time.Now(), Received: time.Now()})
 		if r.sizeByAPI {
-			answer.Err, answer.NothingWritten = &identitycloud.APIError{Code: 200, Description: "the body is too large"}, true
+			answer.Err, answer.NothingWritten = &target.Error{Class: target.TooLarge, Reason: "too large", Words: "API Error 200: the body is too large"}, true
 		}
 		return answer
 	}
-	answer := c.Target.CreateBatch(ctx, body)
-	if answer.Verdict == identitycloud.NotSent { // then it was none
+	answer := c.Adapter.Create(ctx, records)
+	if answer.Verdict() == "not sent" { // then it was none
 		r.mu.Lock()
 		r.sends--
 		r.mu.Unlock()
@@ -215,58 +229,83 @@ func (c target) CreateBatch(ctx context.Context, body identitycloud.Body) identi
 		r.answered(&answer)
 	}
 	if r.lose != nil && r.lose(send) {
-		return identitycloud.Answer{Verdict: identitycloud.Unknown, Reason: "reset", Err: &identitycloud.NoAnswerError{Reason: "reset"}, Sent: answer.Sent, Received: answer.Received}
+		return target.Answer{Err: errLost, Sent: answer.Sent, Received: answer.Received}
 	}
 	return answer
 }
 
-func (c target) EntityType(ctx context.Context) (identitycloud.Schema, error) {
+// tooLargeForAGateway is an answer that came at the same time.
+func tooLargeForAGateway(a target.Answer) target.Answer {
+	e := httpError(http.StatusRequestEntityTooLarge)
+	e.Class, e.Reason = target.TooLarge, "too large"
+	return target.Answer{Err: e, Sent: a.Sent, Received: a.Received}
+}
+
+// Errors of the target.
+var (
+	errLost        = &target.Error{Reason: "reset", Err: errors.New("no answer: reset")}
+	errForbidden   = &target.Error{Class: target.Forbidden, Reason: "api 403", Words: "a1@example.com", Err: errors.New("api 403 client_permission_error")}
+	errCredentials = &target.Error{Class: target.Unusable, Fault: true, Reason: "api 402", Err: errors.New("the API does not accept the client id and secret: check them")}
+)
+
+func refusal(code int, words string) *target.Error {
+	reason := fmt.Sprintf("api %d", code)
+	return &target.Error{Class: target.Refused, Reason: reason, Words: words, Err: errors.New(reason)}
+}
+
+func httpError(status int) *target.Error {
+	return &target.Error{Reason: fmt.Sprintf("http %d", status), Err: fmt.Errorf("HTTP %d %s", status, http.StatusText(status))}
+}
+
+func (c hooked) Schema(ctx context.Context) (target.Schema, error) {
 	if c.rig.schema != nil {
 		return c.rig.schema(ctx)
 	}
-	return c.Target.EntityType(ctx)
+	return c.Adapter.Schema(ctx)
 }
 
-func (c target) FindEntities(ctx context.Context, attribute string, keys []string) ([]identitycloud.Entity, error) {
+func (c hooked) Find(ctx context.Context, attribute string, keys []string) ([]target.Entity, error) {
 	if c.rig.hidden {
 		return nil, nil
 	}
 	if c.rig.findEntities != nil {
 		return nil, c.rig.findEntities()
 	}
-	found, err := c.Target.FindEntities(ctx, attribute, keys)
+	found, err := c.Adapter.Find(ctx, attribute, keys)
 	if c.rig.findOutcome != nil && attribute == c.rig.spec.PrimaryKey {
 		return c.rig.findOutcome(found, err)
 	}
 	return found, err
 }
 
-func (c target) View(ctx context.Context, ref identitycloud.Ref) (identitycloud.Entity, error) {
+func (c hooked) Get(ctx context.Context, ref target.Ref) (target.Entity, error) {
 	if c.rig.viewing != nil {
 		if err := c.rig.viewing(&ref); err != nil {
-			return identitycloud.Entity{}, err
+			return target.Entity{}, err
 		}
 	}
-	e, err := c.Target.View(ctx, ref)
+	e, err := c.Adapter.Get(ctx, ref)
 	if c.rig.viewed != nil {
 		c.rig.viewed(&e)
 	}
 	return e, err
 }
 
-func (c target) Update(ctx context.Context, ref identitycloud.Ref, attributes []byte) error {
-	c.rig.mu.Lock()
-	c.rig.bodies = append(c.rig.bodies, string(attributes))
-	c.rig.mu.Unlock()
-	return c.rig.changed(func() error { return c.Target.Update(ctx, ref, attributes) })
+func (c hooked) Apply(ctx context.Context, ref target.Ref, step target.Step) error {
+	if !step.Changes[0].IsList() {
+		body, err := step.Nested()
+		if err != nil {
+			return err
+		}
+		c.rig.mu.Lock()
+		c.rig.bodies = append(c.rig.bodies, string(body))
+		c.rig.mu.Unlock()
+	}
+	return c.rig.changed(func() error { return c.Adapter.Apply(ctx, ref, step) })
 }
 
-func (c target) Replace(ctx context.Context, ref identitycloud.Ref, attribute string, value []byte) error {
-	return c.rig.changed(func() error { return c.Target.Replace(ctx, ref, attribute, value) })
-}
-
-func (c target) Delete(ctx context.Context, ref identitycloud.Ref) error {
-	return c.rig.changed(func() error { return c.Target.Delete(ctx, ref) })
+func (c hooked) Delete(ctx context.Context, ref target.Ref) error {
+	return c.rig.changed(func() error { return c.Adapter.Delete(ctx, ref) })
 }
 
 func (r *rig) changed(call func() error) error {
@@ -433,9 +472,9 @@ func (r *rig) uuids() map[string]string {
 }
 
 // client is another client of the sandbox.
-func (r *rig) client() *identitycloud.Client {
+func (r *rig) client() target.Adapter {
 	r.t.Helper()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, nil)
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(r.spec, target.Hooks{})
 	noError(r.t, err)
 	return c
 }
@@ -452,18 +491,43 @@ func (r *rig) stranger(record string) {
 // registers creates a record in the sandbox, now.
 func (r *rig) registers(record string) {
 	r.t.Helper()
-	c := r.client()
-	body, err := c.NewBody([][]byte{[]byte(record)})
-	noError(r.t, err)
-	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered || a.Records[0].Err != nil {
+	if a := r.creates(record); a.Err != nil || a.Results[0].Err != nil {
 		r.t.Fatalf("the stranger %s was not created: %+v", record, a)
 	}
+}
+
+// creates creates records as another client.
+func (r *rig) creates(all ...string) target.Answer {
+	r.t.Helper()
+	c := r.client()
+	records := make([]target.Record, len(all))
+	for i, record := range all {
+		var err error
+		records[i], err = c.Encode([]byte(record), "")
+		noError(r.t, err)
+	}
+	return c.Create(r.t.Context(), records)
+}
+
+// by addresses a record.
+func by(email string) target.Ref { return target.Ref{Attribute: "email", Key: email} }
+
+// edit changes a record as another client would: lists grow.
+func (r *rig) edit(email, attributes string) {
+	r.t.Helper()
+	var members map[string]json.RawMessage
+	noError(r.t, json.Unmarshal([]byte(attributes), &members))
+	var step target.Step
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		step.Changes = append(step.Changes, target.Change{Path: name, Value: members[name]})
+	}
+	noError(r.t, r.client().Apply(r.t.Context(), by(email), step))
 }
 
 // entity gives a record of the sandbox.
 func (r *rig) entity(email string) map[string]any {
 	r.t.Helper()
-	e, err := r.client().View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
+	e, err := r.client().Get(r.t.Context(), by(email))
 	noError(r.t, err)
 	all := map[string]any{}
 	for name, raw := range e.Attributes {

@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // rivals are the other migrations of the same state folder or work URL that can have
@@ -109,7 +109,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 	}, func(l batchKnown) error {
 		for _, record := range l.records {
 			if record.UUID != "" {
-				all.ids.add(record.UUID)
+				all.ids.add(target.FoldCase(record.UUID))
 			}
 		}
 		if l.open == nil {
@@ -121,7 +121,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 		}
 		for i, record := range records {
 			if key := other.encoder.KeyOf(record.Raw); l.open[i] && key != "" {
-				all.open[hashOf(key)] = true
+				all.open[hashOf(other.foldKey(key))] = true
 			}
 		}
 		return nil
@@ -152,12 +152,12 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 }
 
 // contest reports whether another migration has an id, or may have written the record with
-// a key. An id without an owner becomes this migration's.
-func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owner, string, error) {
-	if all.ids.has(uuid) {
+// a folded key. An id without an owner becomes this migration's.
+func (all *rivals) contest(ctx context.Context, uuid, folded string) (evidence.Owner, string, error) {
+	if all.ids.has(target.FoldCase(uuid)) {
 		return evidence.Elsewhere, "", nil
 	}
-	if all.open[hashOf(key)] {
+	if all.open[hashOf(folded)] {
 		return evidence.NoOwner, evidence.OpenElsewhere, nil
 	}
 	if all.recovered == nil {
@@ -177,6 +177,6 @@ func (all *rivals) contest(ctx context.Context, uuid, key string) (evidence.Owne
 
 // ownerName spreads the entries over folders, and is a safe name whatever the id is.
 func ownerName(uuid string) string {
-	digest := migration.ShortDigest(identitycloud.FoldKey(strings.TrimSpace(uuid)))
+	digest := migration.ShortDigest(target.FoldCase(strings.TrimSpace(uuid)))
 	return digest[:2] + "/" + digest
 }

@@ -10,10 +10,10 @@ import (
 	"filippo.io/age"
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/target"
 )
 
 // toUndo is a delta migration that is over, and its rollback, of which nothing
@@ -71,16 +71,10 @@ func (r *rig) writeRollback(round int) migration.RollbackSummary {
 	return must[migration.RollbackSummary](r, r.acts.WriteRollback, RollbackArtifactsInput{Run: r.run, Round: round, FinishedAt: now.Add(time.Hour)})
 }
 
-// edit changes a record as another client would.
-func (r *rig) edit(email, attributes string) {
-	r.t.Helper()
-	noError(r.t, r.client().Update(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(attributes)))
-}
-
 func (r *rig) isThere(email string) bool {
 	r.t.Helper()
-	_, err := r.client().View(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email})
-	if err != nil && !isGone(err) {
+	_, err := r.client().Get(r.t.Context(), by(email))
+	if err != nil && !target.Is(err, target.NotFound) {
 		r.t.Fatal(err)
 	}
 	return err == nil
@@ -176,7 +170,7 @@ func TestWhatWasChangedSinceIsLeftAlone(t *testing.T) {
 		"it is as it was":                  {touch("name@example.com", `{"email":"NAME@example.com","givenName":"Old","primaryAddress":{"city":"Bruges"}}`), func(*migration.Rollback) {}, migration.RollbackCounts{Deleted: 1, Restored: 1, Kept: 1}, ""},
 		"both are gone":                    {func(r *rig) { r.removeAll("new@example.com", "name@example.com") }, func(*migration.Rollback) {}, migration.RollbackCounts{Gone: 1, Restored: 1, Failed: 1}, deletedSince},
 		"while it is forced":               {func(r *rig) { r.change = r.disturbed("new@example.com", "%d") }, func(s *migration.Rollback) { s.Force = true }, migration.RollbackCounts{Deleted: 1, Restored: 2}, ""},
-		"another record":                   {func(r *rig) { r.viewed = func(e *identitycloud.Entity) { e.UUID = "another" } }, func(*migration.Rollback) {}, migration.RollbackCounts{Failed: 3}, anotherUUID},
+		"another record":                   {func(r *rig) { r.viewed = func(e *target.Entity) { e.ID = "another" } }, func(*migration.Rollback) {}, migration.RollbackCounts{Failed: 3}, anotherUUID},
 		"another value while it is undone": {func(r *rig) { r.change = r.disturbed("new@example.com", "%d") }, func(*migration.Rollback) {}, migration.RollbackCounts{Restored: 2, Failed: 1}, changedThere},
 		"always while undone":              {func(r *rig) { r.change = r.disturbed("new@example.com", "New") }, func(*migration.Rollback) {}, migration.RollbackCounts{Restored: 2, Failed: 1}, keepsChanging},
 	} {
@@ -198,7 +192,7 @@ func TestWhatWasChangedSinceIsLeftAlone(t *testing.T) {
 func (r *rig) removeAll(emails ...string) {
 	r.t.Helper()
 	for _, email := range emails {
-		noError(r.t, r.client().Delete(r.t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}))
+		noError(r.t, r.client().Delete(r.t.Context(), by(email)))
 	}
 }
 
@@ -233,10 +227,10 @@ func TestAPasswordIsRestoredIfTheRecordIsUnchanged(t *testing.T) {
 func TestALookUpEndsWhenItsWorkerStops(t *testing.T) {
 	r := toUndo(t, mixed, []string{same, named, ohara})
 	r.begin()
-	r.schema = func(ctx context.Context) (identitycloud.Schema, error) { // as at a closed gate
+	r.schema = func(ctx context.Context) (target.Schema, error) { // as at a closed gate
 		r.acts.Drain()
 		<-ctx.Done()
-		return identitycloud.Schema{}, ctx.Err()
+		return target.Schema{}, ctx.Err()
 	}
 	_, err := run[migration.RollbackCounts](r, worker.Options{}, nil, r.acts.RollBackBatch, RollbackInput{Run: r.run, Batch: 1})
 	expectType(t, err, Stopping, true)

@@ -9,12 +9,12 @@ import (
 	"durable-dataload/internal/dupkeys"
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // Run names one run of a migration, a rollback or a verification. Everything else
@@ -35,23 +35,24 @@ type core struct {
 	start      migration.Start
 	limiter    limited
 	gate       *gate.Gate
-	target     Target
+	target     target.Adapter
+	traits     target.Traits
 	clock      evidence.DateClock
 
 	schemaMu    sync.Mutex
-	schemaKnown *identitycloud.Schema // nil until the target has told it
+	schemaKnown *target.Schema // nil until the target has told it
 }
 
 // openCore opens the part of a run that makes calls.
 func (a *Activities) openCore(run Run, spec migration.Spec, start migration.Start) (_ *core, err error) {
 	c := &core{activities: a, run: run, folder: run.Folder, spec: spec, start: start, limiter: a.limiterOf(spec.Target)}
 	c.gate = c.newGate()
-	c.target, err = a.connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = c.observed(c.gate.BeforeCall)
-		cfg.Answered = c.clock.Saw
-		cfg.Judged = judged(c.gate)
-	})
-	return c, err
+	c.target, err = a.connect(spec, target.Hooks{BeforeCall: c.observed(c.gate.BeforeCall), Answered: c.clock.Saw, Judged: judged(c.gate)})
+	if err != nil {
+		return nil, err
+	}
+	c.traits = c.target.Traits()
+	return c, nil
 }
 
 func (c *core) common() *core { return c }

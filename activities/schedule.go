@@ -21,6 +21,7 @@ import (
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // The folders beside the files of a schedule to which they are moved.
@@ -58,7 +59,7 @@ func (a *Activities) FindFiles(ctx context.Context, in FindInput) (Found, error)
 			return Found{}, refused(fmt.Errorf("%w; for a schedule, delete it and create it again", err))
 		}
 	}
-	if _, err := a.connect(options, nil); err != nil {
+	if _, err := a.connect(options, target.Hooks{}); err != nil {
 		return Found{}, refused(err)
 	}
 	paths, err := matching(in.Schedule.Patterns, in.After)

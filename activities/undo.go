@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"durable-dataload/internal/delta"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
+	"durable-dataload/internal/target"
 	"durable-dataload/internal/undo"
 )
 
@@ -59,7 +59,7 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 			return ledger.Failed, reason, err
 		case entity == nil:
 			return ledger.Gone, "", nil
-		case !b.rollback.Force && b.isChangedSince(entity):
+		case !b.rollback.Force && b.traits.ShowsUpdated && b.isChangedSince(entity): // else notOurs compares
 			return ledger.Failed, changedSince, nil
 		}
 		if reason, err = b.notOurs(ctx, item, entity); err != nil || reason != "" {
@@ -71,14 +71,14 @@ func (b *undoing) remove(ctx context.Context, item rollback.Item) (ledger.Outcom
 		ref := b.ref(entity)
 		err = b.calls.write(ctx, func(ctx context.Context) error { return b.target.Delete(ctx, ref) })
 		switch {
-		case err == nil || isGone(err):
+		case err == nil || target.Is(err, target.NotFound):
 			return ledger.Deleted, "", nil
-		case isMismatch(err) && race < raceTries:
+		case target.Is(err, target.Conflict) && race < raceTries:
 			continue
-		case isMismatch(err):
+		case target.Is(err, target.Conflict):
 			return ledger.Failed, keepsChanging, nil
 		}
-		if words, ok := refusalOf(err); ok {
+		if words, ok := target.Refusal(err); ok {
 			return ledger.Failed, words, nil
 		}
 		return ledger.Failed, "", unreachable(err)
@@ -118,17 +118,16 @@ func (b *undoing) restore(ctx context.Context, item rollback.Item) (ledger.Outco
 		case races == raceTries:
 			return ledger.Failed, keepsChanging, nil
 		}
-		next, err := delta.Calls(left)
-		if err != nil {
-			return ledger.Failed, "", err
+		steps, err := b.target.Steps(delta.Changes(left))
+		if err == nil {
+			err = b.calls.change(ctx, b.ref(entity), steps[0])
 		}
-		err = b.calls.change(ctx, b.ref(entity), next[0])
 		done = ledger.Restored
-		if isMismatch(err) {
+		if target.Is(err, target.Conflict) {
 			races++
 			continue
 		}
-		if words, ok := refusalOf(err); ok {
+		if words, ok := target.Refusal(err); ok {
 			return ledger.Failed, words, nil
 		}
 		if err != nil {
@@ -160,7 +159,7 @@ func (b *undoing) reversed(item rollback.Item) ([]delta.Change, error) {
 }
 
 // different are the changes that an entity does not have yet.
-func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity) []delta.Change {
+func (b *undoing) different(changes []delta.Change, entity *target.Entity) []delta.Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c delta.Change) bool {
 		return b.types.Equal(c.Path, c.After, delta.At(entity.Attributes, c.Path))
 	})
@@ -169,7 +168,7 @@ func (b *undoing) different(changes []delta.Change, entity *identitycloud.Entity
 // isOurs reports whether an attribute has the value that the migration set. The target does not
 // show the text of a password; where the migration set one, the whole record must be
 // unchanged since.
-func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
+func (b *undoing) isOurs(c delta.Change, entity *target.Entity) bool {
 	var password string
 	if c.Path == "password" && json.Unmarshal(c.Before, &password) == nil && password != "" {
 		return !b.isChangedSince(entity)
@@ -179,8 +178,8 @@ func (b *undoing) isOurs(c delta.Change, entity *identitycloud.Entity) bool {
 
 // isChangedSince reports whether a record was last updated after the migration, or that the
 // target does not show when.
-func (b *undoing) isChangedSince(entity *identitycloud.Entity) bool {
-	return entity.LastUpdated.IsZero() || entity.LastUpdated.Earliest.After(b.end())
+func (b *undoing) isChangedSince(entity *target.Entity) bool {
+	return entity.Updated.IsZero() || entity.Updated.Earliest.After(b.end())
 }
 
 // end is the latest time that the clock which stamps records can have shown when the
@@ -196,19 +195,19 @@ func (b *undoing) end() time.Time {
 }
 
 // ref addresses a record in the state that was read.
-func (b *undoing) ref(entity *identitycloud.Entity) identitycloud.Ref {
-	ref := identitycloud.Ref{UUID: entity.UUID}
+func (b *undoing) ref(entity *target.Entity) target.Ref {
+	ref := target.Ref{ID: entity.ID}
 	if !b.rollback.Force {
-		ref.LastUpdated = entity.LastUpdatedText()
+		ref.Version = entity.Version
 	}
 	return ref
 }
 
 // read reads the record of an item: nil if there is none, or the reason why that is not
 // known.
-func (b *undoing) read(ctx context.Context, item rollback.Item) (*identitycloud.Entity, string, error) {
-	entity, reason, err := b.calls.view(ctx, identitycloud.Ref{UUID: item.UUID})
-	if entity != nil && !strings.EqualFold(entity.UUID, item.UUID) {
+func (b *undoing) read(ctx context.Context, item rollback.Item) (*target.Entity, string, error) {
+	entity, reason, err := b.calls.view(ctx, target.Ref{ID: item.UUID})
+	if entity != nil && !strings.EqualFold(entity.ID, item.UUID) {
 		return nil, anotherUUID, nil
 	}
 	return entity, reason, err

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"durable-dataload/internal/delta"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 	"durable-dataload/internal/undo"
 )
 
@@ -74,10 +74,10 @@ type update struct {
 	position int
 	line     int64
 	key      string
-	entity   *identitycloud.Entity // nil: not found
-	changes  []delta.Change        // still to be made
-	updated  bool                  // it is in the undo file
-	failed   string                // the reason
+	entity   *target.Entity // nil: not found
+	changes  []delta.Change // still to be made
+	updated  bool           // it is in the undo file
+	failed   string         // the reason
 }
 
 func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
@@ -172,7 +172,7 @@ func (u *updating) compare(r *update) error {
 	case r.entity == nil:
 		r.failed = notThere
 		return nil
-	case isNoted && noted.UUID != r.entity.UUID:
+	case isNoted && noted.UUID != r.entity.ID:
 		r.failed = another
 		return nil
 	}
@@ -200,7 +200,7 @@ func (u *updating) writeUndo() error {
 			continue
 		}
 		e := undo.Entry{
-			Change: undo.Change{Line: r.line, UUID: r.entity.UUID},
+			Change: undo.Change{Line: r.line, UUID: r.entity.ID},
 			Value:  undo.Value{Before: map[string]json.RawMessage{}, After: map[string]json.RawMessage{}},
 		}
 		for _, c := range r.changes {
@@ -246,7 +246,7 @@ func (u *updating) find(ctx context.Context) error {
 		if r.failed != "" {
 			continue
 		}
-		switch same := byKey[identitycloud.FoldKey(r.key)]; len(same) {
+		switch same := byKey[u.foldKey(r.key)]; len(same) {
 		case 0:
 		case 1:
 			r.entity = &same[0]
@@ -255,7 +255,7 @@ func (u *updating) find(ctx context.Context) error {
 			r.failed = several
 			continue
 		}
-		if r.entity, r.failed, err = u.calls.view(ctx, identitycloud.Ref{KeyAttribute: u.spec.PrimaryKey, KeyValue: r.key}); err != nil {
+		if r.entity, r.failed, err = u.calls.view(ctx, target.Ref{Attribute: u.spec.PrimaryKey, Key: r.key}); err != nil {
 			return err
 		}
 	}
@@ -267,21 +267,18 @@ func (u *updating) change(ctx context.Context, r *update) error {
 	if len(r.changes) == 0 || r.failed != "" {
 		return nil
 	}
-	calls, err := delta.Calls(r.changes)
+	steps, err := u.target.Steps(delta.Changes(r.changes))
+	if words, ok := target.Refusal(err); ok {
+		r.failed = words
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}
-	for _, call := range calls {
-		err := u.calls.change(ctx, identitycloud.Ref{UUID: r.entity.UUID}, call)
-		if words, ok := refusalOf(err); ok {
-			switch {
-			case call.Path == "":
-				r.failed = words
-			case calls[0].Path == "":
-				r.failed = fmt.Sprintf("%s: %s (other attributes were updated)", call.Path, words)
-			default:
-				r.failed = fmt.Sprintf("%s: %s", call.Path, words)
-			}
+	for i, step := range steps {
+		err := u.calls.change(ctx, target.Ref{ID: r.entity.ID}, step)
+		if words, ok := target.Refusal(err); ok {
+			r.failed = refusedStep(steps, i, words)
 			return nil
 		}
 		if err != nil {
@@ -289,6 +286,17 @@ func (u *updating) change(ctx context.Context, r *update) error {
 		}
 	}
 	return nil
+}
+
+// refusedStep is the reason of a record whose step i was refused with these words.
+func refusedStep(steps []target.Step, i int, words string) string {
+	if step := steps[i]; i > 0 || step.Changes[0].IsList() {
+		words = step.Changes[0].Path + ": " + words
+	}
+	if i > 0 && !steps[0].Changes[0].IsList() {
+		words += " (other attributes were updated)"
+	}
+	return words
 }
 
 func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {

@@ -11,7 +11,6 @@ import (
 	"filippo.io/age"
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
@@ -19,8 +18,6 @@ import (
 )
 
 func isDelta(s *migration.Spec) { s.Delta = true }
-
-var errLost = &identitycloud.NoAnswerError{Reason: "reset"}
 
 // loadedDelta is a delta migration whose round 0 is loaded.
 func loadedDelta(t *testing.T, input string, strangers []string, options ...option) *rig {
@@ -222,9 +219,8 @@ func TestARepeatedUpdateKeepsToItsUndoFile(t *testing.T) {
 	r.change = func(int, func() error) error { return errNotSent }
 	expectType(t, r.tryUpdate(1, nil), Stopping, false)
 	r.change = nil
-	c := r.opened()
 	for email, change := range map[string]string{"same@example.com": `{"givenName":"Somebody"}`, "name@example.com": `{"birthday":"1999-09-09"}`} {
-		noError(t, c.target.Update(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: email}, []byte(change)))
+		r.edit(email, change)
 	}
 	if got, want := r.update(1), (ledger.Updates{Updated: 2, Failed: 1}); got != want || r.known(0) != "cfpp" {
 		t.Errorf("%+v, known %q; want %+v, cfpp", got, r.known(0), want)
@@ -293,9 +289,9 @@ func TestARefusedUpdateFailsInTheTargetsWords(t *testing.T) {
 	r.change = func(n int, call func() error) error {
 		switch n {
 		case 1:
-			return &identitycloud.APIError{Code: 363, Name: "length_violation", Description: "givenName is too long"}
+			return refusal(363, "givenName is too long")
 		case 3:
-			return &identitycloud.APIError{Code: 341, Description: "no plural"}
+			return refusal(341, "no plural")
 		}
 		return call()
 	}
@@ -314,8 +310,8 @@ func TestATargetThatDoesNotUpdateIsUnreachable(t *testing.T) {
 		words string
 	}{
 		"no answer":         {errLost, "rerun the command to resume"},
-		"an HTTP error":     {&identitycloud.HTTPError{Status: 404}, "rerun the command to resume"},
-		"wrong credentials": {fmt.Errorf("%w: check them", identitycloud.ErrCredentials), "check them"},
+		"an HTTP error":     {httpError(404), "rerun the command to resume"},
+		"wrong credentials": {errCredentials, "check them"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -549,12 +545,12 @@ func TestAnInputThatChangesIsNotUpdatedFrom(t *testing.T) {
 func TestAClientThatMayNotSearchCanUpdate(t *testing.T) {
 	t.Parallel()
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
-	r.findEntities = func() error { return &identitycloud.APIError{Code: 403, Name: "client_permission_error"} }
+	r.findEntities = func() error { return errForbidden }
 	if got, want := r.update(1), (ledger.Updates{Updated: 2, Unchanged: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	r = loadedDelta(t, mixed, []string{same, named, ohara})
-	r.findEntities = func() error { return identitycloud.ErrCredentials }
+	r.findEntities = func() error { return errCredentials }
 	expectType(t, r.tryUpdate(1, nil), Unreachable, true)
 }
 

@@ -6,15 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"durable-dataload/internal/delta"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // Records are read back in two ways: for the canary, by the run of the migration itself,
@@ -109,7 +111,7 @@ func (v *verifying) readLoaded(ctx context.Context, batch int) (err error) {
 
 // read finds records in the target and compares them.
 func (v *verifying) read(ctx context.Context, records []*readBack) error {
-	byUUID, err := v.search(ctx, "uuid", records, func(r *readBack) string { return r.uuid })
+	byID, err := v.search(ctx, target.ByID, records, func(r *readBack) string { return r.uuid })
 	if err != nil {
 		return err
 	}
@@ -123,9 +125,9 @@ func (v *verifying) read(ctx context.Context, records []*readBack) error {
 		return err
 	}
 	for _, r := range records {
-		found := byUUID[identitycloud.FoldKey(r.uuid)]
+		found := byID[v.fold(target.ByID, r.uuid)]
 		if r.uuid == "" {
-			found = byKey[identitycloud.FoldKey(r.key)]
+			found = byKey[v.foldKey(r.key)]
 		}
 		if len(found) > 1 { // ambiguous
 			r.refused = true
@@ -147,7 +149,7 @@ func (v *verifying) read(ctx context.Context, records []*readBack) error {
 }
 
 // search looks records up in bulk, and returns all matches by folded value.
-func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string][]identitycloud.Entity, error) {
+func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string][]target.Entity, error) {
 	var values []string
 	for _, r := range records {
 		if s := value(r); s != "" {
@@ -160,9 +162,9 @@ func (v *verifying) search(ctx context.Context, attribute string, records []*rea
 // view reads one record by itself, and compares it.
 func (v *verifying) view(ctx context.Context, r *readBack) error {
 	r.seen, r.refused, r.differences = false, false, nil
-	ref := identitycloud.Ref{UUID: r.uuid}
+	ref := target.Ref{ID: r.uuid}
 	if r.uuid == "" {
-		ref = identitycloud.Ref{KeyAttribute: v.spec.PrimaryKey, KeyValue: r.key}
+		ref = target.Ref{Attribute: v.spec.PrimaryKey, Key: r.key}
 	}
 	if r.uuid == "" && r.key == "" {
 		r.refused = true
@@ -182,7 +184,7 @@ func (v *verifying) view(ctx context.Context, r *readBack) error {
 }
 
 // compare finds where a record of the target differs from what was sent.
-func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
+func (v *verifying) compare(r *readBack, entity *target.Entity) error {
 	r.seen, r.differences, r.notCompared, r.since = true, nil, nil, false
 	if r.json == nil {
 		r.refused = true
@@ -192,15 +194,17 @@ func (v *verifying) compare(r *readBack, entity *identitycloud.Entity) error {
 	if err := json.Unmarshal(r.json, &sent); err != nil {
 		return fmt.Errorf("line %d: what was sent is not a JSON object", r.line)
 	}
-	if isPlainText(sent["password"]) {
-		r.notCompared = []string{"password"}
+	for _, name := range slices.Sorted(maps.Keys(sent)) {
+		if name == "password" && isPlainText(sent[name]) || slices.Contains(v.traits.Hidden, name) && string(sent[name]) != "null" {
+			r.notCompared = append(r.notCompared, name)
+		}
 	}
 	changes, err := v.types.Changes(r.json, entity.Attributes)
 	if err != nil {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}
 	for _, c := range changes {
-		if !slices.Contains(r.notCompared, c.Path) {
+		if name, _, _ := strings.Cut(c.Path, "."); !slices.Contains(r.notCompared, name) {
 			r.differences = append(r.differences, migration.Difference{Line: r.line, Attribute: c.Path, What: howItDiffers(c)})
 		}
 	}

@@ -10,10 +10,10 @@ import (
 
 	"go.temporal.io/sdk/worker"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // readBack begins a verification of the migration: from here on the rig's run is
@@ -106,7 +106,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			r.hidden = hidden
 			r.edit("new@example.com", `{"primaryAddress":{"city":null},"givenName":"Somebody","displayName":"not in the input"}`)
 			r.edit("o'hara@example.com", `{"clients":[{"clientId":"10"}],"givenName":"Mary"}`)
-			noError(t, r.client().Delete(t.Context(), identitycloud.Ref{KeyAttribute: "email", KeyValue: "name@example.com"}))
+			noError(t, r.client().Delete(t.Context(), by("name@example.com")))
 			r.readBack(0)
 			want := migration.VerifyResult{
 				VerifyCounts: migration.VerifyCounts{Equal: 1, Different: 2, Missing: 1},
@@ -120,7 +120,7 @@ func TestDifferencesAreNamedByLineAndAttribute(t *testing.T) {
 			// It is found once: what changes then is for another verification.
 			r.edit("new@example.com", `{"givenName":"New"}`)
 			r.restart()
-			r.viewing = func(*identitycloud.Ref) error { return errors.New("it was read again") }
+			r.viewing = func(*target.Ref) error { return errors.New("it was read again") }
 			expectFound(t, r.verifyBatch(1, time.Time{}), want)
 			s := r.writeVerify()
 			expectFound(t, s.Found, want)
@@ -145,12 +145,12 @@ func TestASearchThatIsBehindIsNoDifference(t *testing.T) {
 	r.loadAll(0)
 	views := 0
 	r.readBack(0)
-	r.viewing = func(*identitycloud.Ref) error { views++; return nil }
+	r.viewing = func(*target.Ref) error { views++; return nil }
 	expectFound(t, r.verifyBatch(1, time.Time{}), migration.VerifyResult{VerifyCounts: migration.VerifyCounts{Equal: 2}})
 	if views != 0 {
 		t.Errorf("%d records were read one by one, though a search shows them", views)
 	}
-	r.findEntities = func() error { return &identitycloud.APIError{Code: 200, Argument: "filter"} }
+	r.findEntities = func() error { return refusal(200, "") }
 	r.readBack(0)
 	expectFound(t, r.verifyBatch(1, time.Time{}), migration.VerifyResult{VerifyCounts: migration.VerifyCounts{Equal: 2}})
 	if views != 2 {
@@ -213,10 +213,10 @@ func TestAMissingRecordIsReadAgain(t *testing.T) {
 	r.loadAll(0)
 	r.hidden = true
 	hide := func(times int) {
-		r.viewing = func(ref *identitycloud.Ref) error {
-			if ref.UUID == r.uuids()["a2@example.com"] && times > 0 {
+		r.viewing = func(ref *target.Ref) error {
+			if ref.ID == r.uuids()["a2@example.com"] && times > 0 {
 				times--
-				*ref = identitycloud.Ref{KeyAttribute: "email", KeyValue: "nobody@example.com"}
+				*ref = by("nobody@example.com")
 			}
 			return nil
 		}
@@ -254,14 +254,14 @@ func TestATargetThatDoesNotAnswerIsNoDifference(t *testing.T) {
 	r.loadAll(0)
 	r.hidden = true
 	r.readBack(0)
-	r.viewing = func(*identitycloud.Ref) error { return identitycloud.ErrCredentials }
+	r.viewing = func(*target.Ref) error { return errCredentials }
 	_, err := run[migration.VerifyResult](r, worker.Options{}, nil, r.acts.VerifyBatch, VerifyInput{Run: r.run, Batch: 1})
 	expectType(t, err, Unreachable, true)
 	// The target refuses to show one record: that is known, and is not a difference.
 	uuids := r.uuids()
-	r.viewing = func(ref *identitycloud.Ref) error {
-		if ref.UUID == uuids["a2@example.com"] {
-			return &identitycloud.APIError{Code: 200, Argument: "uuid"}
+	r.viewing = func(ref *target.Ref) error {
+		if ref.ID == uuids["a2@example.com"] {
+			return refusal(200, "")
 		}
 		return nil
 	}
@@ -296,8 +296,8 @@ func TestAChangeAfterTheMigrationIsCountedApart(t *testing.T) {
 	r.loadAll(0)
 	r.edit("a1@example.com", `{"givenName":"Somebody"}`)
 	r.readBack(0)
-	r.viewed = func(e *identitycloud.Entity) {
-		e.LastUpdated.Earliest = e.LastUpdated.Earliest.Add(time.Hour)
+	r.viewed = func(e *target.Entity) {
+		e.Updated.Earliest = e.Updated.Earliest.Add(time.Hour)
 	}
 	found := r.verifyBatch(1, time.Time{})
 	if found.Different != 1 || found.ChangedSince != 1 {

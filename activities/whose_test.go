@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/target"
 )
 
 // server changes the sandbox.
@@ -180,14 +180,14 @@ func TestNoSampleIsNeededWhereTheClocksAgree(t *testing.T) {
 func TestTwoRecordsWithOneKeyStayUnknown(t *testing.T) {
 	for _, order := range []bool{false, true} {
 		r := inspected(t, people(8), batchSize(2))
-		r.findOutcome = func(found []identitycloud.Entity, err error) ([]identitycloud.Entity, error) {
+		r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
 			for _, e := range found {
 				if e.Text("email") == "a1@example.com" {
 					other := e
-					other.UUID = "another"
+					other.ID = "another"
 					other.Attributes = map[string]json.RawMessage{"uuid": json.RawMessage(`"another"`), "email": json.RawMessage(`"A1@example.com"`)}
 					if order {
-						return append([]identitycloud.Entity{other}, found...), err
+						return append([]target.Entity{other}, found...), err
 					}
 					return append(found, other), err
 				}
@@ -292,14 +292,11 @@ func (r *rig) loadUnresolved() {
 // exist creates so many of people in the sandbox, as another program did before.
 func (r *rig) exist(from, to int) {
 	r.t.Helper()
-	c := r.client()
-	var records [][]byte
+	var records []string
 	for i := from; i <= to; i++ {
-		records = append(records, fmt.Appendf(nil, `{"email":"a%d@example.com","givenName":"Name %d"}`, i, i))
+		records = append(records, fmt.Sprintf(`{"email":"a%d@example.com","givenName":"Name %d"}`, i, i))
 	}
-	body, err := c.NewBody(records)
-	noError(r.t, err)
-	if a := c.CreateBatch(r.t.Context(), body); a.Verdict != identitycloud.Answered {
+	if a := r.creates(records...); a.Err != nil {
 		r.t.Fatalf("%+v", a)
 	}
 }

@@ -16,13 +16,13 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
 )
@@ -52,7 +52,7 @@ const sampleSize = 1000
 
 func newMappingInit() *cobra.Command {
 	var in inputOptions
-	var target targetOptions
+	var to targetOptions
 	var output string
 	command := &cobra.Command{
 		Use:   "init --data users.csv [-o mapping.yaml]",
@@ -62,17 +62,17 @@ func newMappingInit() *cobra.Command {
 			if err := in.complete(args); err != nil {
 				return err
 			}
-			if err := target.complete(command.Flags(), os.Getenv); err != nil {
+			if err := to.complete(command.Flags(), os.Getenv); err != nil {
 				return err
 			}
-			warn(command.ErrOrStderr(), target.credentials.Warnings)
+			warn(command.ErrOrStderr(), to.credentials.Warnings)
 			header, sample, err := in.head(command.Context(), command.ErrOrStderr(), sampleSize)
 			if err != nil {
 				return err
 			}
-			var schema *identitycloud.Schema
-			if target.credentials.URI != "" {
-				if schema, err = readSchema(command.Context(), &target.credentials, target.target()); err != nil {
+			var schema *target.Schema
+			if to.credentials.URI != "" {
+				if schema, err = readSchema(command.Context(), &to.credentials, to.target()); err != nil {
 					return err
 				}
 			}
@@ -82,14 +82,14 @@ func newMappingInit() *cobra.Command {
 					values = append(values, fields)
 				}
 			}
-			return writeNew(command.OutOrStdout(), output, mapping.Propose(header.Names, values, schema))
+			return writeNew(command.OutOrStdout(), output, mapping.Propose(header.Names, values, schema, migration.Spec{Target: to.target()}.Format().Traits()))
 		},
 	}
 	f := command.Flags()
 	f.SortFlags = false
 	in.addFlags(f)
 	tilde.VarP(f, &output, "output", "o", "file to write, which must not exist; default: the terminal")
-	target.addAPIFlags(f)
+	to.addAPIFlags(f)
 	return command
 }
 
@@ -124,17 +124,18 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 // schemaTimeout is the timeout of the one call for the schema.
 const schemaTimeout = 30 * time.Second
 
-func readSchema(ctx context.Context, credentials *config.Credentials, target migration.Target) (*identitycloud.Schema, error) {
+func readSchema(ctx context.Context, credentials *config.Credentials, from migration.Target) (*target.Schema, error) {
 	if err := credentials.Check(); err != nil {
 		return nil, err
 	}
-	client, err := credentials.Connect(migration.Spec{Target: target, Timeout: schemaTimeout}, nil)
+	adapter, err := credentials.Connect(migration.Spec{Target: from, Timeout: schemaTimeout}, target.Hooks{})
 	if err != nil {
 		return nil, err
 	}
-	schema, err := client.EntityType(ctx)
+	defer adapter.Close()
+	schema, err := adapter.Schema(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the schema of %s cannot be read: %w; omit the credentials to do without it", target.EntityType, err)
+		return nil, fmt.Errorf("the schema of %s cannot be read: %w; omit the credentials to do without it", from.EntityType, err)
 	}
 	return &schema, nil
 }

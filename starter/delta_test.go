@@ -15,7 +15,7 @@ import (
 )
 
 // count is how many calls to an endpoint the sandbox has written down.
-func (s *target) count(endpoint string) int {
+func (s *sandboxTarget) count(endpoint string) int {
 	s.lab.t.Helper()
 	data, err := os.ReadFile(s.truth())
 	must(s.lab.t, err)
@@ -94,7 +94,7 @@ func TestDeltaGoesOnWhereItWasKilled(t *testing.T) {
 }
 
 // lastLine is the last call of any kind.
-func (s *target) lastLine() int64 {
+func (s *sandboxTarget) lastLine() int64 {
 	s.lab.t.Helper()
 	_, last, err := check.Calls(s.truth(), "")
 	must(s.lab.t, err)

@@ -15,12 +15,12 @@ import (
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/durablefs"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 	"durable-dataload/internal/terminal"
 )
 
@@ -86,7 +86,7 @@ type dryResult struct {
 type dryWriter struct {
 	dryResult
 	encoder *mapping.Encoder
-	room    int64
+	format  target.Format
 	records *store.Writer
 	fail    *store.Writer
 	rows    *csv.Writer
@@ -98,7 +98,7 @@ func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryRes
 	if err != nil {
 		return result, err
 	}
-	d := &dryWriter{dryResult: dryResult{DataFile: file.inputName()}, room: c.o.spec(nil).Room()}
+	d := &dryWriter{dryResult: dryResult{DataFile: file.inputName()}, format: c.o.spec(nil).Format()}
 	delimiter, err := source.ParseDelimiter(c.o.delimiter)
 	if err != nil {
 		return result, err
@@ -110,7 +110,7 @@ func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryRes
 			d.encoder, err = c.o.spec(nil).Encoder(h, c.mapping)
 			return err
 		},
-		MaxEncoded: d.room, EncodedSize: func(_ *source.Header, r source.Record) int64 { return d.encoder.Size(r.Raw) }, Unbounded: c.o.mapping != "", IndexPath: path,
+		MaxEncoded: d.format.Traits().MaxBytes, EncodedSize: func(_ *source.Header, r source.Record) int64 { return d.encoder.Size(r.Raw) }, Unbounded: !c.o.spec(nil).IsBounded(), IndexPath: path,
 	})
 	if errors.Is(err, syscall.ENOSPC) { // the index is the one file that it writes
 		err = durablefs.TemporaryError(err)
@@ -134,7 +134,7 @@ func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryRes
 }
 
 func (d *dryWriter) begin(o *options) (err error) {
-	if err := mapping.CheckHeader(d.encoder, o.primaryKey, nil); err != nil {
+	if err := mapping.CheckHeader(d.encoder, o.primaryKey, nil, d.format.Traits()); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}
 	if err := d.takeNames(o.outputDir); err != nil {
@@ -211,14 +211,18 @@ func (d *dryWriter) batch(b source.Batch, data []byte) error {
 			continue
 		}
 		d.Sent++
-		size += identitycloud.EncodedSize(line[from:])
+		measured, err := d.format.Measure(line[from:])
+		if err != nil {
+			return err // the encoder has measured it
+		}
+		size += measured
 		if _, err := d.records.Write(append(line, "}\n"...)); err != nil {
 			return err
 		}
 	}
 	if size > 0 {
 		d.Calls++
-		d.Bytes += identitycloud.MaxBody - d.room + size
+		d.Bytes += d.format.Traits().Overhead + size
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func labWithSandbox(t *testing.T, flags ...string) (*lab, *target) {
+func labWithSandbox(t *testing.T, flags ...string) (*lab, *sandboxTarget) {
 	t.Helper()
 	l := newLab(t)
 	return l, l.sandbox(flags...)
@@ -244,8 +244,8 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// target is a sandbox, in a process of its own at an address of its own.
-type target struct {
+// sandboxTarget is a sandbox, in a process of its own at an address of its own.
+type sandboxTarget struct {
 	lab        *lab
 	address    string
 	dir        string
@@ -255,15 +255,15 @@ type target struct {
 	counted    truthCounter
 }
 
-func (l *lab) sandbox(flags ...string) *target {
+func (l *lab) sandbox(flags ...string) *sandboxTarget {
 	l.t.Helper()
-	s := &target{lab: l, address: freeAddress(l.t), dir: l.path("sandbox"), id: "lab-client", secret: "lab-secret-7Qx0vT4mKw9sZ2"}
+	s := &sandboxTarget{lab: l, address: freeAddress(l.t), dir: l.path("sandbox"), id: "lab-client", secret: "lab-secret-7Qx0vT4mKw9sZ2"}
 	s.run(flags...)
 	return s
 }
 
 // run starts it, the first time or again.
-func (s *target) run(flags ...string) {
+func (s *sandboxTarget) run(flags ...string) {
 	s.lab.t.Helper()
 	s.process = s.lab.start("sandbox", s.credentials(), append([]string{"--address", s.address, "--state-dir", s.dir}, flags...)...)
 	until(s.lab.t, "the sandbox listens", func() bool {
@@ -279,24 +279,24 @@ func (s *target) run(flags ...string) {
 }
 
 // runAgain ends it and starts it with other flags.
-func (s *target) runAgain(flags ...string) {
+func (s *sandboxTarget) runAgain(flags ...string) {
 	s.lab.t.Helper()
 	s.process.kill()
 	s.run(flags...)
 }
 
-func (s *target) uri() string   { return "http://" + s.address }
-func (s *target) truth() string { return filepath.Join(s.dir, "truth.jsonl") }
+func (s *sandboxTarget) uri() string   { return "http://" + s.address }
+func (s *sandboxTarget) truth() string { return filepath.Join(s.dir, "truth.jsonl") }
 
 // credentials is the environment of those who may call it.
-func (s *target) credentials() []string {
+func (s *sandboxTarget) credentials() []string {
 	return []string{"CAPTURE_CLIENT_ID=" + s.id, "CAPTURE_CLIENT_SECRET=" + s.secret}
 }
 
 // calls is how many bulkCreate calls it has written down.
-func (s *target) calls() int { return s.counted.count(s.truth()) }
+func (s *sandboxTarget) calls() int { return s.counted.count(s.truth()) }
 
-func (s *target) wantCalls(want int) {
+func (s *sandboxTarget) wantCalls(want int) {
 	s.lab.t.Helper()
 	if n := s.calls(); n != want {
 		s.lab.t.Errorf("%d calls were made; want %d", n, want)
@@ -327,7 +327,7 @@ func (c *truthCounter) count(path string) int {
 }
 
 // seed makes users that exist before the migration.
-func (s *target) seed(emails []string) {
+func (s *sandboxTarget) seed(emails []string) {
 	s.lab.t.Helper()
 	users := make([]map[string]string, len(emails))
 	for i, email := range emails {
@@ -343,7 +343,7 @@ func (s *target) seed(emails []string) {
 }
 
 // post makes a call as somebody else would, and gives the answer.
-func (s *target) post(endpoint string, form url.Values) []byte {
+func (s *sandboxTarget) post(endpoint string, form url.Values) []byte {
 	s.lab.t.Helper()
 	request, err := http.NewRequest(http.MethodPost, s.uri()+endpoint, strings.NewReader(form.Encode()))
 	must(s.lab.t, err)
@@ -356,7 +356,7 @@ func (s *target) post(endpoint string, form url.Values) []byte {
 	return body
 }
 
-func (s *target) lastCall() int64 {
+func (s *sandboxTarget) lastCall() int64 {
 	s.lab.t.Helper()
 	_, last, err := check.Calls(s.truth(), "entity.bulkCreate")
 	must(s.lab.t, err)
@@ -407,7 +407,7 @@ func rows(t *testing.T, path string) [][]string {
 // migration is one command, which can be given again and again.
 type migration struct {
 	lab    *lab
-	target *target
+	target *sandboxTarget
 	input  string
 	state  string
 	out    string
@@ -419,7 +419,7 @@ type migration struct {
 
 // migration is a command into a target, with an embedded engine unless the
 // flags say otherwise.
-func (l *lab) migration(s *target, input string, batch int, flags ...string) *migration {
+func (l *lab) migration(s *sandboxTarget, input string, batch int, flags ...string) *migration {
 	return &migration{
 		lab: l, target: s, input: input, state: l.path("state"), out: l.path("out"), batch: batch,
 		flags: append([]string{"--batch-size", strconv.Itoa(batch)}, flags...), env: s.credentials(),
@@ -698,7 +698,7 @@ func (l *lab) copyTestdata() {
 }
 
 // emails gives those of all users that were ever written.
-func (s *target) emails() (all []string) {
+func (s *sandboxTarget) emails() (all []string) {
 	s.lab.t.Helper()
 	calls, err := sandbox.ReadTruth(s.dir)
 	must(s.lab.t, err)

@@ -79,7 +79,7 @@ func TestTwentyThousandRecordsIntoATargetThatFailsInEveryWay(t *testing.T) {
 }
 
 // everyFaultCame holds that the run met what it was to meet.
-func everyFaultCame(t *testing.T, s *target) {
+func everyFaultCame(t *testing.T, s *sandboxTarget) {
 	t.Helper()
 	log := readAll(s.truth())
 	for _, fault := range []string{
@@ -152,7 +152,7 @@ func (m *migration) events() string {
 }
 
 // strangers are the records of the sandbox that somebody else has registered, by uuid.
-func (s *target) strangers() map[string]bool {
+func (s *sandboxTarget) strangers() map[string]bool {
 	s.lab.t.Helper()
 	found := map[string]bool{}
 	for uuid, record := range s.content() {

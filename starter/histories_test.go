@@ -24,12 +24,12 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/engine"
-	"durable-dataload/internal/identitycloud"
 	migrations "durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 	"durable-dataload/workflows"
 )
 
@@ -122,7 +122,7 @@ type scene struct {
 	worker  worker.Worker
 	acts    *activities.Activities
 	runs    int
-	connect func(activities.Target) activities.Target
+	connect func(target.Adapter) target.Adapter
 	notices *notify.Sender
 }
 
@@ -160,11 +160,11 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 	s.sandbox, err = sandbox.Start(o)
 	must(r.t, err)
 	r.t.Cleanup(func() { _ = s.sandbox.Close() })
-	target := migrations.Target{URI: s.sandbox.URL(), EntityType: "user", Auth: config.AuthBasic}
-	key := migrations.Key(sha, target, 1, 1)
+	into := migrations.Target{URI: s.sandbox.URL(), EntityType: "user", Auth: config.AuthBasic}
+	key := migrations.Key(sha, into, 1, 1)
 	s.spec = migrations.Spec{
 		ID: migrations.WorkflowID(filepath.Base(file), key), DataFile: file, OutputDir: filepath.Join(dir, "out"),
-		Folder: migrations.In(filepath.Join(dir, "state"), key), SHA256: sha, Target: target,
+		Folder: migrations.In(filepath.Join(dir, "state"), key), SHA256: sha, Target: into,
 		BatchSize: 5, StartAt: 1, Limits: migrations.Limits{Workers: 3}, Timeout: 10 * time.Second, RetryRounds: 3, RetryBackoff: time.Second,
 		RecoveredBy: migrations.Lookup, PrimaryKey: "email", SearchAttributes: true,
 	}
@@ -173,8 +173,8 @@ func (r *recorder) sceneOf(name, input string, o sandbox.Options, faults string)
 }
 
 func (s *scene) startWorker() {
-	s.acts = activities.New([]string{filepath.Join(s.dir, s.name, "state")}, func(spec migrations.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, with)
+	s.acts = activities.New([]string{filepath.Join(s.dir, s.name, "state")}, func(spec migrations.Spec, hooks target.Hooks) (target.Adapter, error) {
+		c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(spec, hooks)
 		if s.connect != nil && err == nil {
 			return s.connect(c), nil
 		}
@@ -382,15 +382,15 @@ func (r *recorder) deltaScene(name string, records, every int, o sandbox.Options
 	r.t.Helper()
 	s := r.scene(name, records, o, faults)
 	s.spec.Delta = true
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, target.Hooks{})
 	must(r.t, err)
-	var users [][]byte
+	var users []target.Record
 	for i := 1; i <= records; i += every {
-		users = append(users, fmt.Appendf(nil, `{"email":"a%d@example.com","created":"2015-12-15 07:36:25"}`, i))
+		user, err := c.Encode(fmt.Appendf(nil, `{"email":"a%d@example.com","created":"2015-12-15 07:36:25"}`, i), "")
+		must(r.t, err)
+		users = append(users, user)
 	}
-	body, err := c.NewBody(users)
-	must(r.t, err)
-	_ = c.CreateBatch(r.ctx, body) // a fault may lose the answer
+	_ = c.Create(r.ctx, users) // a fault may lose the answer
 	return s
 }
 
@@ -468,12 +468,12 @@ func (s *scene) verify(stamp string, meanwhile func(client.WorkflowRun)) (summar
 func (r *recorder) recordVerify(name string) {
 	s := r.scene(name, 60, sandbox.Options{Latency: 50 * time.Millisecond}, "")
 	s.migrate()
-	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, nil)
+	c, err := (&config.Credentials{ClientID: "id", Secret: "secret"}).Connect(s.spec, target.Hooks{})
 	must(r.t, err)
-	by := func(email string) identitycloud.Ref {
-		return identitycloud.Ref{KeyAttribute: "email", KeyValue: email}
+	by := func(email string) target.Ref {
+		return target.Ref{Attribute: "email", Key: email}
 	}
-	must(r.t, c.Update(r.ctx, by("a3@example.com"), []byte(`{"birthday":"1999-09-09"}`)))
+	must(r.t, c.Apply(r.ctx, by("a3@example.com"), target.Step{Changes: []target.Change{{Path: "birthday", Value: json.RawMessage(`"1999-09-09"`)}}}))
 	must(r.t, c.Delete(r.ctx, by("a40@example.com")))
 	if f := s.verify("found", nil).Found; f.Different != 1 || f.Missing != 1 || f.NotLoaded != 3 || f.Equal != 55 {
 		r.t.Fatalf("%s: %+v: not the verification to record", name, f)

@@ -107,7 +107,7 @@ func TestTheFirstCommandEndsWithinAMinute(t *testing.T) {
 	l.start("starter", []string{"XDG_STATE_HOME=" + l.path("states")}, "--data", "testdata/users.csv", "--sandbox").ends(3)
 	t.Logf("it took %v", time.Since(began).Round(100*time.Millisecond))
 	state := l.path("states", "durable-dataload")
-	s := &target{lab: l, dir: state + "/sandbox/entities"}
+	s := &sandboxTarget{lab: l, dir: state + "/sandbox/entities"}
 	m := &migration{lab: l, target: s, input: l.path("testdata", "users.csv"), state: state, out: l.dir, batch: 10}
 	m.check()
 	f := m.figures()

@@ -224,7 +224,7 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // secretsOf gives what is private in a file of invented users, and in the
 // credentials.
-func secretsOf(t *testing.T, path string, s *target) map[string]string {
+func secretsOf(t *testing.T, path string, s *sandboxTarget) map[string]string {
 	t.Helper()
 	secrets := map[string]string{
 		s.secret: "the client secret",

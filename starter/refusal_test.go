@@ -222,7 +222,7 @@ func TestWhatCouldNotRunSaysWhyAfterItsProcessHasEnded(t *testing.T) {
 	l, s := labWithSandbox(t)
 	m := l.migration(s, l.users(fakeusers.Options{Records: 10, Seed: 76}), 5)
 	closed := l.migration(s, m.input, 5)
-	closed.target = &target{lab: l, address: freeAddress(t), dir: s.dir, id: s.id, secret: s.secret}
+	closed.target = &sandboxTarget{lab: l, address: freeAddress(t), dir: s.dir, id: s.id, secret: s.secret}
 	latin := l.path("latin.csv")
 	must(t, os.WriteFile(latin, []byte("email\nj\xf6rg@example.com\n"), 0o600))
 	for _, c := range []struct {

@@ -13,7 +13,6 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/figures"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/rollback"
 	"durable-dataload/internal/safetext"
@@ -157,9 +156,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	if running != nil {
 		defer running.Close()
 	}
-	a := activities.New(r.o.workLocations(), func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		return r.o.credentials.Connect(spec, with)
-	}, running.Limiters(ctx), r.Log)
+	a := activities.New(r.o.workLocations(), r.o.credentials.Connect, running.Limiters(ctx), r.Log)
 	defer a.Close()
 	a.OpenUndo(r.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {

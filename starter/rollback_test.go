@@ -27,7 +27,7 @@ func (m *migration) rollback(flags ...string) *process {
 }
 
 // content is what the sandbox has, by uuid, without what no rollback can put back.
-func (s *target) content() map[string]map[string]any {
+func (s *sandboxTarget) content() map[string]map[string]any {
 	s.lab.t.Helper()
 	all := map[string]map[string]any{}
 	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
@@ -104,7 +104,7 @@ func sameContent(t *testing.T, got, want map[string]map[string]any) {
 }
 
 // edit changes a record as another client would.
-func (s *target) edit(uuid, attributes string) {
+func (s *sandboxTarget) edit(uuid, attributes string) {
 	s.lab.t.Helper()
 	body := s.post("/entity.update", url.Values{"type_name": {"user"}, "uuid": {uuid}, "attributes": {attributes}})
 	if !bytes.Contains(body, []byte(`"stat":"ok"`)) {

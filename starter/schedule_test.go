@@ -18,13 +18,13 @@ import (
 // nightly is a schedule, and the folder in which its files arrive.
 type nightly struct {
 	lab    *lab
-	target *target
+	target *sandboxTarget
 	remote []string // options that name another service
 	seen   int      // summaries of runs
 }
 
 // nightly creates the schedule.
-func (l *lab) nightly(s *target, remote []string, flags ...string) *nightly {
+func (l *lab) nightly(s *sandboxTarget, remote []string, flags ...string) *nightly {
 	l.t.Helper()
 	n := &nightly{lab: l, target: s, remote: remote}
 	must(l.t, os.MkdirAll(l.path("incoming"), 0o700))

@@ -9,17 +9,17 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/gate"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 	"durable-dataload/internal/validate"
 )
 
 // validateFile validates a data file. draft, if it is not nil, gets the index and the copy for its migration.
-func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *identitycloud.Schema, callTime time.Duration, lines int, draft *source.Draft) (*validate.Report, error) {
+func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *target.Schema, callTime time.Duration, lines int, draft *source.Draft) (*validate.Report, error) {
 	o, name := c.o, safetext.Name(file.inputName())
 	delimiter, err := source.ParseDelimiter(o.delimiter)
 	if err != nil {
@@ -29,27 +29,27 @@ func (c *migrator) validateFile(ctx context.Context, file dataFile, schema *iden
 	defer c.Screen.Clear()
 	return validate.File(ctx, file.near(), validate.Options{
 		Encoder: func(header []string) (validate.Records, error) { return c.mapping.Compile(header) }, Schema: schema, Delimiter: delimiter, Name: name,
-		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Room: o.spec(nil).Room(),
+		BatchSize: o.batchSize, StartAt: o.startAt, Canary: o.canary, PrimaryKey: o.primaryKey, Format: o.spec(nil).Format(),
 		Pace:     validate.Pace{Limits: o.limits, Timeout: time.Duration(o.timeout)},
 		CallTime: callTime, TempDir: o.stateDir, Lines: lines, Draft: draft, Progress: func(bytes, _ int64) { progress(bytes) },
 	})
 }
 
-// paced is a client whose calls keep to the limiter of the target, if one can be asked: a
+// paced is an adapter whose calls keep to the limiter of the target, if one can be asked: a
 // nil service has none. done ends it.
-func (o *options) paced(ctx context.Context, s *session.Service, meter *validate.Meter) (target *identitycloud.Client, done func(), err error) {
+func (o *options) paced(ctx context.Context, s *session.Service, meter *validate.Meter) (to target.Adapter, done func(), err error) {
 	spec := o.spec(nil)
 	limits := activities.LimitsOf(spec.Limits)
 	limits.Workers = 1
 	client := gate.NewClient(s.Limiters(ctx)(spec.Target), gate.MachineClock(), config.WorkerIdentity())
 	g := client.Gate("validate", limits, nil, nil)
-	target, err = o.credentials.Connect(spec, func(cfg *identitycloud.Config) {
-		cfg.BeforeCall = func(ctx context.Context) (func(), error) { return g.BeforeCall(gate.AtOnce(ctx)) }
-		cfg.Answered = meter.Saw
+	to, err = o.credentials.Connect(spec, target.Hooks{
+		BeforeCall: func(ctx context.Context) (func(), error) { return g.BeforeCall(gate.AtOnce(ctx)) },
+		Answered:   meter.Saw,
 	})
-	return target, func() {
-		if target != nil {
-			target.Close()
+	return to, func() {
+		if to != nil {
+			to.Close()
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -139,11 +139,11 @@ func (m *migrateOperation) dropDraft() {
 }
 
 // tellNotUnique shows that all records are keyless, also without validation.
-func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
+func (m *migrateOperation) tellNotUnique(schema *target.Schema) {
 	if schema == nil {
 		return
 	}
-	if keys := migration.NewKeys(m.spec.PrimaryKey, *schema); !keys.Unique {
+	if keys := migration.NewKeys(m.spec.PrimaryKey, *schema, m.spec.Format().Traits()); !keys.Unique && !keys.Marked {
 		m.Screen.Say(keys.Keyless(0, 0).Note)
 		m.toldKeyless = true
 	}
@@ -151,16 +151,16 @@ func (m *migrateOperation) tellNotUnique(schema *identitycloud.Schema) {
 
 // schema is that of the target, nil if it cannot be read here. The migration itself
 // reports what is wrong with the target.
-func (m *migrateOperation) schema(ctx context.Context) *identitycloud.Schema {
+func (m *migrateOperation) schema(ctx context.Context) *target.Schema {
 	if m.c.o.credentials.Check() != nil {
 		return nil // the workers have them
 	}
-	target, done, err := m.c.o.paced(ctx, m.Service, &validate.Meter{})
+	to, done, err := m.c.o.paced(ctx, m.Service, &validate.Meter{})
 	defer done()
 	if err != nil {
 		return nil
 	}
-	schema, err := validate.ReadSchema(ctx, target)
+	schema, err := validate.ReadSchema(ctx, to)
 	if err != nil {
 		m.Log.Warn("validating without the schema", "error", err.Error())
 	}

@@ -59,7 +59,7 @@ func TestValidateAgainstALiveTarget(t *testing.T) {
 	if code != 3 {
 		t.Errorf("exit code %d, want 3; stderr:\n%s", code, stderr)
 	}
-	hasAll(t, stdout, "2 × givenname: the schema does not have this attribute; did you mean givenName?", "3 (first in 2)", "a harmless call took", "whether the API client may create records")
+	hasAll(t, stdout, "2 × givenname: the schema does not have this attribute; did you mean givenName?", "3 (first in 2)", "a harmless call took", "whether the client may create records")
 
 	code, stdout, _, _ = inFolder(t, content, "validate", "--rate-limit", "0", "--json", "--lines", "1")
 	var report validate.Report

@@ -35,7 +35,7 @@ type verifyFigures struct {
 	OutputDir string `json:"output_dir"`
 }
 
-func (s *target) remove(uuid string) {
+func (s *sandboxTarget) remove(uuid string) {
 	s.lab.t.Helper()
 	body := s.post("/entity.delete", url.Values{"type_name": {"user"}, "uuid": {uuid}})
 	if !bytes.Contains(body, []byte(`"stat":"ok"`)) {

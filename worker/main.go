@@ -21,7 +21,6 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/telemetry"
@@ -165,9 +164,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	a := activities.New(o.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		return o.credentials.Connect(spec, with)
-	}, workflows.Limiters(client), log)
+	a := activities.New(o.workLocations, o.credentials.Connect, workflows.Limiters(client), log)
 	a.Observe(t)
 	t.Watch(a.Statuses)
 	a.OpenUndo(identities)

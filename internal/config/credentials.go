@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/durablefs"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
+	"durable-dataload/internal/targets"
 	"durable-dataload/internal/tilde"
 )
 
@@ -98,7 +99,7 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	if err := c.clean(); err != nil || c.URI == "" {
 		return err
 	}
-	c.URI, err = identitycloud.NormalAddress(c.URI)
+	c.URI, err = targets.Address("", c.URI)
 	return err
 }
 
@@ -172,28 +173,26 @@ func (c *Credentials) Check() error {
 	return nil
 }
 
-// Connect returns the target of a migration with these credentials. They are never
-// sent to another target. with, if not nil, adds hooks.
-func (c *Credentials) Connect(spec migration.Spec, with func(*identitycloud.Config)) (*identitycloud.Client, error) {
+// Connect returns the adapter of the target of a migration with these credentials. They
+// are never sent to another target.
+func (c *Credentials) Connect(spec migration.Spec, hooks target.Hooks) (target.Adapter, error) {
 	if c.URI != "" && c.URI != spec.Target.URI {
 		return nil, fmt.Errorf("this worker has credentials for %s, the migration needs %s; start a worker for that target", c.URI, spec.Target.URI)
 	}
-	auth := identitycloud.Basic
-	if spec.Target.Auth == AuthSignature {
-		auth = identitycloud.Signature
-	}
-	cfg := identitycloud.Config{
-		BaseURL: spec.Target.URI, ClientID: c.ClientID, ClientSecret: c.Secret, Auth: auth,
-		Renew: c.renew, EntityType: spec.Target.EntityType, Timeout: spec.Timeout, InsecureHTTP: spec.Target.InsecureHTTP,
+	return targets.Connect(c.configOf(spec), hooks)
+}
+
+func (c *Credentials) configOf(spec migration.Spec) targets.Config {
+	return targets.Config{
+		Name: spec.Target.Name, URL: spec.Target.URI, Part: spec.Target.EntityType, InsecureHTTP: spec.Target.InsecureHTTP, Timeout: spec.Timeout,
 		// The gate limits the calls in flight, and the limit may change; a look-up
 		// and a probe are added to it.
-		MaxConnections: migration.MaxWorkers + 2,
-		Unknown:        identitycloud.UnknownCodes{API: spec.UnknownAPI, HTTP: spec.UnknownHTTP},
+		Connections: migration.MaxWorkers + 2,
+		Client: targets.Client{
+			ID: c.ClientID, Secret: c.Secret, Renew: c.renew, IsSigned: spec.Target.Auth == AuthSignature,
+			UnknownAPI: spec.UnknownAPI, UnknownHTTP: spec.UnknownHTTP,
+		},
 	}
-	if with != nil {
-		with(&cfg)
-	}
-	return identitycloud.New(cfg)
 }
 
 // The values of --auth.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 const secret = "S3cr3t-never-shown"
@@ -102,7 +102,7 @@ func TestCredentialsAreForOneTarget(t *testing.T) {
 	for _, tc := range cases {
 		c, err := complete(t, "-i id -s "+secret, map[string]string{"CAPTURE_APID_URI": tc.credentials})
 		must(t, err)
-		_, err = c.Connect(spec(tc.target), nil)
+		_, err = c.Connect(spec(tc.target), target.Hooks{})
 		if (err == nil) != tc.ok {
 			t.Errorf("credentials for %q, migration into %q: %v; want it to be allowed: %v", tc.credentials, tc.target, err, tc.ok)
 		}
@@ -114,23 +114,20 @@ func TestCredentialsAreForOneTarget(t *testing.T) {
 
 func TestConnectConfiguresTheClientForTheMigration(t *testing.T) {
 	c := Credentials{ClientID: "id", Secret: secret}
-	for auth, want := range map[string]identitycloud.Auth{AuthBasic: identitycloud.Basic, AuthSignature: identitycloud.Signature} {
+	for auth, isSigned := range map[string]bool{AuthBasic: false, AuthSignature: true} {
 		spec := migration.Spec{
 			Target: migration.Target{URI: "http://elsewhere.example", EntityType: "admin", Auth: auth, InsecureHTTP: true},
 			Limits: migration.Limits{Workers: 7}, Timeout: 3 * time.Second, UnknownAPI: [][2]int{}, UnknownHTTP: [][2]int{{502, 502}},
 		}
-		var got identitycloud.Config
-		if _, err := c.Connect(spec, func(cfg *identitycloud.Config) { got = *cfg }); err != nil {
-			t.Fatal(err)
-		}
-		if got.Auth != want || got.BaseURL != spec.Target.URI || got.EntityType != "admin" || got.Timeout != spec.Timeout || !got.InsecureHTTP ||
-			got.ClientID != "id" || got.ClientSecret != secret || got.MaxConnections <= spec.Workers ||
-			fmt.Sprint(got.Unknown) != fmt.Sprint(identitycloud.UnknownCodes{API: identitycloud.Codes{}, HTTP: identitycloud.Codes{{502, 502}}}) || got.Unknown.API == nil {
+		got := c.configOf(spec)
+		if got.Client.IsSigned != isSigned || got.URL != spec.Target.URI || got.Part != "admin" || got.Timeout != spec.Timeout || !got.InsecureHTTP ||
+			got.Client.ID != "id" || got.Client.Secret != secret || got.Connections <= spec.Workers ||
+			fmt.Sprint(got.Client.UnknownAPI, got.Client.UnknownHTTP) != "[] [[502 502]]" || got.Client.UnknownAPI == nil {
 			t.Errorf("auth %s: the client is made with %+v; want what the migration says: %+v", auth, got, spec)
 		}
 	}
 	insecure := migration.Spec{Target: migration.Target{URI: "http://elsewhere.example", Auth: AuthBasic}}
-	if _, err := c.Connect(insecure, nil); err == nil || strings.Contains(err.Error(), secret) {
+	if _, err := c.Connect(insecure, target.Hooks{}); err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("plain HTTP to another machine: %v; want an error without the secret", err)
 	}
 }
@@ -181,7 +178,7 @@ func TestASecretReplacedInItsFileIsUsed(t *testing.T) {
 			credentials, err := complete(t, c.line, map[string]string{"JANRAIN_CONFIG": clients})
 			must(t, err)
 			credentials.URI = ""
-			client, err := credentials.Connect(migration.Spec{Target: migration.Target{URI: server.URL}}, nil)
+			client, err := credentials.Connect(migration.Spec{Target: migration.Target{URI: server.URL}}, target.Hooks{})
 			must(t, err)
 			if err := client.Check(t.Context()); err != nil {
 				t.Fatalf("with the first secret: %v", err)

@@ -28,7 +28,6 @@ import (
 	"strconv"
 	"strings"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/target"
 )
 
@@ -40,9 +39,8 @@ type Change struct {
 	Before, After json.RawMessage
 }
 
-// isPlural reports whether the attribute is a list, which the target replaces as a
-// whole. (Its update would append the elements.)
-func (c Change) isPlural() bool { return bytes.HasPrefix(c.After, []byte("[")) }
+// To is the change as a target makes it.
+func (c Change) To() target.Change { return target.Change{Path: c.Path, Value: c.After} }
 
 // Reversed is the change that undoes this one. Elements of lists lose the ids that
 // the target assigned: it refuses these in new elements (code 320).
@@ -50,7 +48,7 @@ func (c Change) Reversed() (Change, error) {
 	back := Change{Path: c.Path, Before: c.After, After: c.Before}
 	if isNull(c.Before) {
 		back.After = null
-		if c.isPlural() {
+		if c.To().IsList() {
 			back.After = json.RawMessage("[]")
 		}
 		return back, nil
@@ -92,22 +90,23 @@ type Types struct {
 	kinds map[string]string
 	// fold are the attributes that are compared without case. Updates compare with
 	// case: another spelling is another value.
-	fold map[string]bool
+	fold   map[string]bool
+	traits target.Traits
 }
 
-// TypesOf returns the types of a schema. The members of a plural's elements have
-// paths as those of an object.
-func TypesOf(s identitycloud.Schema) Types {
-	t := Types{kinds: map[string]string{}}
-	s.Each(func(path string, a identitycloud.Attribute) { t.kinds[path] = a.Type })
+// TypesOf returns the types of a schema of a target with these traits. The members of a
+// plural's elements have paths as those of an object.
+func TypesOf(s target.Schema, traits target.Traits) Types {
+	t := Types{kinds: map[string]string{}, traits: traits}
+	s.Each(func(path string, a target.Attribute) { t.kinds[path] = a.Type })
 	return t
 }
 
 // Folding is t with the attributes of the schema that ignore case, and with key,
 // compared without case.
-func (t Types) Folding(s identitycloud.Schema, key string) Types {
+func (t Types) Folding(s target.Schema, key string) Types {
 	t.fold = map[string]bool{key: true}
-	s.Each(func(path string, a identitycloud.Attribute) {
+	s.Each(func(path string, a target.Attribute) {
 		if a.CaseSensitive != nil && !*a.CaseSensitive {
 			t.fold[path] = true
 		}
@@ -119,6 +118,12 @@ func (t Types) Folding(s identitycloud.Schema, key string) Types {
 func (t Types) IsPassword(path string) bool {
 	name, _, _ := strings.Cut(path, ".")
 	return slices.Contains(whole, name) || strings.HasPrefix(t.kinds[name], "password") || strings.HasPrefix(t.kinds[path], "password")
+}
+
+// IsHidden reports whether the target never shows the attribute: it is not compared.
+func (t Types) IsHidden(path string) bool {
+	name, _, _ := strings.Cut(path, ".")
+	return slices.Contains(t.traits.Hidden, name)
 }
 
 // IsTime reports whether the attribute is a date or a time.
@@ -133,7 +138,7 @@ func (t Types) Changes(record []byte, there map[string]json.RawMessage) ([]Chang
 	if err := json.Unmarshal(record, &want); err != nil || want == nil {
 		return nil, errors.New("the record is not a JSON object")
 	}
-	for _, name := range identitycloud.SystemAttributes {
+	for _, name := range t.traits.System {
 		delete(want, name)
 	}
 	return t.changes(nil, "", want, there), nil
@@ -164,7 +169,7 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 func (t Types) Leaves(attributes map[string]json.RawMessage) map[string]json.RawMessage {
 	leaves := map[string]json.RawMessage{}
 	for name, value := range attributes {
-		if !slices.Contains(identitycloud.SystemAttributes, name) {
+		if !slices.Contains(t.traits.System, name) && !t.IsHidden(name) {
 			t.addLeaves(leaves, name, value)
 		}
 	}
@@ -215,25 +220,13 @@ func At(attributes map[string]json.RawMessage, path string) json.RawMessage {
 	return value
 }
 
-// Calls returns the changes as they are sent, one a call: values and members of objects
-// joined in one object, nested by path and without a path itself, then each plural.
-func Calls(changes []Change) (calls []Change, err error) {
-	var joined target.Step
-	for _, c := range changes {
-		if c.isPlural() {
-			calls = append(calls, c)
-			continue
-		}
-		joined.Changes = append(joined.Changes, target.Change{Path: c.Path, Value: c.After})
+// Changes are the changes as a target makes them.
+func Changes(changes []Change) []target.Change {
+	to := make([]target.Change, len(changes))
+	for i, c := range changes {
+		to[i] = c.To()
 	}
-	if len(joined.Changes) == 0 {
-		return calls, nil
-	}
-	object, err := joined.Nested()
-	if err != nil {
-		return nil, fmt.Errorf("the changes are not JSON: %w", err)
-	}
-	return slices.Insert(calls, 0, Change{After: object}), nil
+	return to
 }
 
 // Equal reports whether the attribute at a path of the target has the wanted value.
@@ -324,7 +317,7 @@ func (t Types) equalScalar(path string, want, there any) bool {
 	}
 	_, isTextA := want.(string)
 	_, isTextB := there.(string)
-	return isTextA && isTextB && (sameDate(a, b) || t.fold[path] && identitycloud.FoldKey(a) == identitycloud.FoldKey(b))
+	return isTextA && isTextB && (sameDate(a, b) || t.fold[path] && t.traits.Fold(a) == t.traits.Fold(b))
 }
 
 // text is a value as text; ok is false for null, lists and objects.
@@ -344,11 +337,11 @@ func text(value any) (s string, ok bool) {
 // less precision, shows this one. The wanted value means the beginning of its second,
 // or day.
 func sameDate(want, there string) bool {
-	given, ok := identitycloud.ParseMoment(want)
+	given, ok := target.ParseMoment(want)
 	if !ok {
 		return false
 	}
-	shown, ok := identitycloud.ParseMoment(there)
+	shown, ok := target.ParseMoment(there)
 	return ok && !given.Earliest.Before(shown.Earliest) && !given.Earliest.After(shown.Latest)
 }
 

@@ -6,7 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
+)
+
+var (
+	traits  = target.Traits{System: []string{"id", "uuid", "created", "lastUpdated"}, Fold: target.FoldCase}
+	untyped = TypesOf(target.Schema{}, traits)
 )
 
 func attributes(t testing.TB, text string) map[string]json.RawMessage {
@@ -69,7 +74,7 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		{"a salt that is not given", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"v","salt":"s"}}`, `password: {"type":"t","value":"v","salt":"s"} → {"type":"t","value":"v"}`},
 	}
 	for _, tc := range cases {
-		found, err := Types{}.Changes([]byte(tc.want), attributes(t, tc.there))
+		found, err := untyped.Changes([]byte(tc.want), attributes(t, tc.there))
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
@@ -83,24 +88,9 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "null", "[]", `{"a":`} {
-		if _, err := (Types{}).Changes([]byte(bad), nil); err == nil {
+		if _, err := untyped.Changes([]byte(bad), nil); err == nil {
 			t.Errorf("%q was taken for a record", bad)
 		}
-	}
-}
-
-func TestAnUpdateIsOneObjectAndEachPluralIsReplaced(t *testing.T) {
-	changes := []Change{
-		{Path: "a", After: json.RawMessage(`"<&>"`)},
-		{Path: "list", After: json.RawMessage(`[1]`)},
-		{Path: "o.b", After: json.RawMessage(`null`)},
-		{Path: "o.p.c", After: json.RawMessage(`1.50`)},
-		{Path: "password", After: json.RawMessage(`{"type":"t"}`)},
-	}
-	got, err := Calls(changes)
-	want := []Change{{After: json.RawMessage(`{"a":"<&>","o":{"b":null,"p":{"c":1.50}},"password":{"type":"t"}}`)}, changes[1]}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%s, %v; want %s", got, err, want)
 	}
 }
 
@@ -124,11 +114,11 @@ func FuzzChanges(f *testing.F) {
 		if json.Unmarshal([]byte(there), &before) != nil || before == nil {
 			return
 		}
-		found, err := Types{}.Changes([]byte(want), before)
+		found, err := untyped.Changes([]byte(want), before)
 		if err != nil {
 			return
 		}
-		if _, err := Calls(found); err != nil {
+		if _, err := (target.Step{Changes: Changes(found)}).Nested(); err != nil {
 			t.Fatalf("%s against %s: %v", want, there, err)
 		}
 		for _, c := range found {
@@ -137,7 +127,7 @@ func FuzzChanges(f *testing.F) {
 			}
 			set(t, before, c.Path, c.After)
 		}
-		left, err := Types{}.Changes([]byte(want), before)
+		left, err := untyped.Changes([]byte(want), before)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +174,7 @@ func TestReversedRestoresThePreviousValues(t *testing.T) {
 		if err != nil || got.Path != "p" || string(got.Before) != c.after || string(got.After) != c.back {
 			t.Errorf("%s to %s: back %s to %s, %v; want %s", c.before, c.after, got.Before, got.After, err, c.back)
 		}
-		if !(Types{}).Equal("a", got.After, json.RawMessage(c.before)) {
+		if !untyped.Equal("a", got.After, json.RawMessage(c.before)) {
 			t.Errorf("%s does not count as %s", got.After, c.before)
 		}
 	}
@@ -195,14 +185,14 @@ func TestReversedRestoresThePreviousValues(t *testing.T) {
 
 func TestValuesAreComparedByTheirType(t *testing.T) {
 	insensitive := false
-	schema := identitycloud.Schema{Attributes: []identitycloud.Attribute{
+	schema := target.Schema{Attributes: []target.Attribute{
 		{Name: "age", Type: "integer"}, {Name: "price", Type: "decimal"}, {Name: "ok", Type: "boolean"}, {Name: "day", Type: "date"},
 		{Name: "name", Type: "string"}, {Name: "nick", Type: "string", CaseSensitive: &insensitive}, {Name: "address", Type: "ipAddress"},
 		{Name: "email", Type: "string"},
-		{Name: "o", Type: "object", Attributes: []identitycloud.Attribute{{Name: "n", Type: "integer"}}},
-		{Name: "p", Type: "plural", Attributes: []identitycloud.Attribute{{Name: "n", Type: "integer"}}},
+		{Name: "o", Type: "object", Attributes: []target.Attribute{{Name: "n", Type: "integer"}}},
+		{Name: "p", Type: "plural", Attributes: []target.Attribute{{Name: "n", Type: "integer"}}},
 	}}
-	types := TypesOf(schema)
+	types := TypesOf(schema, traits)
 	folding := types.Folding(schema, "email")
 	for _, c := range []struct {
 		path, want, there string
@@ -239,7 +229,7 @@ func TestValuesAreComparedByTheirType(t *testing.T) {
 }
 
 func TestTheLeavesOfARecord(t *testing.T) {
-	types := TypesOf(identitycloud.Schema{Attributes: []identitycloud.Attribute{{Name: "old", Type: "password-md5"}}})
+	types := TypesOf(target.Schema{Attributes: []target.Attribute{{Name: "old", Type: "password-md5"}}}, traits)
 	got := types.Leaves(attributes(t, `{"uuid":"u","id":1,"created":"c","lastUpdated":"l","password":"p","old":"p","a":1,"none":null,"empty":"","list":[],
 		"o":{"x":"y","none":null,"deep":{"z":true}},"p":[{"id":9,"v":1,"sub":[{"id":8,"w":2}]}]}`))
 	want := map[string]json.RawMessage{

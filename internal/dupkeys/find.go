@@ -10,7 +10,6 @@ import (
 	"iter"
 	"slices"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/store"
 )
 
@@ -23,7 +22,7 @@ type Keyed struct {
 
 // Find finds the records whose key an earlier record has, and writes them to a file that Open reads. The first record
 // with a key is kept, every later one is a duplicate of it. Keys come in the order of their record numbers. They are
-// compared by identitycloud.FoldKey; an empty key is no key.
+// compared by what fold makes of them (see target.Traits); an empty key is no key.
 //
 // It takes about 10 MiB of memory and 1/256 of the keys at 64 bytes each, which is 3 MiB for ten million. For 32 bytes a
 // key it needs disk space next to path, or in the folder for temporary files (TMPDIR) for a path in a bucket; that file has
@@ -31,13 +30,13 @@ type Keyed struct {
 //
 // Keys are compared by the first 128 bits of their SHA-256: a collision is less likely than a fault of the machine
 // (about 1 in 10^25 for ten million keys).
-func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List, error) {
+func Find(ctx context.Context, keys iter.Seq2[Keyed, error], fold func(string) string, path string) (*List, error) {
 	f, err := NewFinder(store.TempDir(path))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var hasher Hasher
+	hasher := Hasher{Fold: fold}
 	for k, err := range keys {
 		if err != nil {
 			return nil, err
@@ -61,11 +60,14 @@ func Find(ctx context.Context, keys iter.Seq2[Keyed, error], path string) (*List
 type Hash [16]byte
 
 // Hasher hashes keys. It is for one goroutine.
-type Hasher struct{ scratch []byte }
+type Hasher struct {
+	Fold    func(key string) string
+	scratch []byte
+}
 
-// Hash is the same for keys that differ in case only.
+// Hash is the same for keys that are equal to the target.
 func (h *Hasher) Hash(key string) Hash {
-	h.scratch = append(h.scratch[:0], identitycloud.FoldKey(key)...)
+	h.scratch = append(h.scratch[:0], h.Fold(key)...)
 	sum := sha256.Sum256(h.scratch)
 	return Hash(sum[:16])
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	_ "gocloud.dev/blob/memblob"
+
+	"durable-dataload/internal/target"
 )
 
 func keyed(keys []string) iter.Seq2[Keyed, error] {
@@ -55,7 +57,7 @@ func all(t *testing.T, list *List) (all []Duplicate) {
 func TestFindInABucketLeavesNothingOnTheDisk(t *testing.T) {
 	here := t.TempDir()
 	t.Chdir(here)
-	list, err := Find(t.Context(), keyed([]string{"a", "b", "A"}), "mem://dupkeys/work/list")
+	list, err := Find(t.Context(), keyed([]string{"a", "b", "A"}), target.FoldCase, "mem://dupkeys/work/list")
 	must(t, err)
 	defer list.Close()
 	if got := all(t, list); !slices.Equal(got, []Duplicate{{3, 6, 1, 2}}) {
@@ -84,7 +86,7 @@ func TestFindFindsWhatAMapFinds(t *testing.T) {
 				}
 			}
 			dir := t.TempDir()
-			list, err := Find(t.Context(), keyed(keys), filepath.Join(dir, "list"))
+			list, err := Find(t.Context(), keyed(keys), target.FoldCase, filepath.Join(dir, "list"))
 			must(t, err)
 			defer list.Close()
 			want := findByMap(keys)
@@ -149,7 +151,7 @@ func TestFindLeavesNothingWhereItFails(t *testing.T) {
 		{"a context that has ended", stopped, keyed([]string{"a", "a"}), context.Canceled},
 	} {
 		dir := t.TempDir()
-		if _, err := Find(c.ctx, c.keys, filepath.Join(dir, "list")); !errors.Is(err, c.want) {
+		if _, err := Find(c.ctx, c.keys, target.FoldCase, filepath.Join(dir, "list")); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 		holdsOnly(t, dir)
@@ -158,7 +160,7 @@ func TestFindLeavesNothingWhereItFails(t *testing.T) {
 
 func TestADamagedListIsDetected(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "list")
-	made, err := Find(t.Context(), keyed([]string{"a", "b", "A", "a"}), path)
+	made, err := Find(t.Context(), keyed([]string{"a", "b", "A", "a"}), target.FoldCase, path)
 	must(t, err)
 	made.Close()
 	whole, err := os.ReadFile(path)
@@ -198,7 +200,7 @@ func BenchmarkFind(b *testing.B) {
 		keys[i] = "somebody" + strconv.Itoa(i) + "@example.com"
 	}
 	for b.Loop() {
-		list, err := Find(b.Context(), keyed(keys), filepath.Join(b.TempDir(), "list"))
+		list, err := Find(b.Context(), keyed(keys), target.FoldCase, filepath.Join(b.TempDir(), "list"))
 		if err != nil {
 			b.Fatal(err)
 		}

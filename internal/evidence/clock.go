@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/target"
 )
 
 // ThisClock names the clock of this process. On Linux all processes of one boot have
@@ -30,12 +30,12 @@ type Bound struct {
 }
 
 // Before reports whether a time is clearly before the claim. A missing time is not.
-func (b Bound) Before(m identitycloud.Moment) bool {
+func (b Bound) Before(m target.Moment) bool {
 	return !m.IsZero() && m.Latest.Before(b.Clearly)
 }
 
 // IsEarly reports whether a time does not prove creation since the claim: it is earlier, or missing.
-func (b Bound) IsEarly(m identitycloud.Moment) bool { return m.Latest.Before(b.From) }
+func (b Bound) IsEarly(m target.Moment) bool { return m.Latest.Before(b.From) }
 
 const (
 	// steadiness is the tolerance for adjustments of a calibrated clock.
@@ -54,7 +54,7 @@ const (
 type Sample struct {
 	Clock          string
 	Sent, Received time.Time
-	Stamp          identitycloud.Moment
+	Stamp          target.Moment
 	// MaybeLater means that the stamp may be that of a later change.
 	MaybeLater bool
 }

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"durable-dataload/internal/delta"
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 // Verdict is the origin of a record.
@@ -58,10 +58,13 @@ const (
 
 // Question is the evidence: a record of ours and the result of a look-up by its key.
 type Question struct {
-	// Sent is the record as it was sent, a JSON object.
+	// Sent is the record as it was sent, a JSON object, and Mark its mark (see target.Record).
 	Sent []byte
+	Mark string
+	// IsTag says that the mark is a tag, which no other record and no other migration has.
+	IsTag bool
 	// Found are all records that have the key, whole.
-	Found []identitycloud.Entity
+	Found []target.Entity
 	// NotWritten says that all records that were written since Since are known, and
 	// that none of them has the key: a record that has it existed before.
 	NotWritten bool
@@ -97,10 +100,12 @@ func (b *Baseline) Decide(q Question) Answer {
 		return cannotTell(NotShown, true)
 	case q.Owner != NoOwner:
 		return Answer{Verdict: Others}
+	case b.traits.Marks:
+		return q.byMark()
 	}
 	found := q.Found[0]
-	made, isGiven := MadeAt(q.Sent, found)
-	if q.Since.Before(made) || q.Since.Before(found.LastUpdated) {
+	made, isGiven := b.MadeAt(q.Sent, found)
+	if q.Since.Before(made) || q.Since.Before(found.Updated) {
 		return Answer{Verdict: Others}
 	}
 	likeness, reason := b.compare(q.Sent, found.Attributes)
@@ -123,30 +128,43 @@ func (b *Baseline) Decide(q Question) Answer {
 	case q.Rival != "":
 		return cannotTell(q.Rival, q.Rival == OpenElsewhere)
 	}
-	return Answer{Verdict: Ours, UUID: found.UUID}
+	return Answer{Verdict: Ours, UUID: found.ID}
+}
+
+// byMark decides by the mark of the record found: an equal one proves that it is ours. A mark
+// that the input gives proves less than a tag: an earlier migration of the input has it too.
+func (q Question) byMark() Answer {
+	found := q.Found[0]
+	switch {
+	case found.Mark == "" || found.Mark != q.Mark:
+		return Answer{Verdict: Others}
+	case q.Rival != "" && !q.IsTag:
+		return cannotTell(q.Rival, q.Rival == OpenElsewhere)
+	}
+	return Answer{Verdict: Ours, UUID: found.ID}
 }
 
 // MadeAt is the time at which a record was first written, as far as the target shows
 // it. A record whose time of creation is that of the input was written when it was
 // last updated, or before that.
-func MadeAt(sent []byte, found identitycloud.Entity) (made identitycloud.Moment, isGiven bool) {
-	var record struct {
-		Created string `json:"created"`
-	}
-	_ = json.Unmarshal(sent, &record) // a value that is not text has no time
-	if given, ok := identitycloud.ParseMoment(record.Created); ok && given.Overlaps(found.Created) {
-		return found.LastUpdated, true
+func (b *Baseline) MadeAt(sent []byte, found target.Entity) (made target.Moment, isGiven bool) {
+	if b.traits.GivesCreated() {
+		for _, name := range b.traits.Givable {
+			if given, ok := target.ParseMoment(target.TextAt(sent, name)); ok && given.Overlaps(found.Created) {
+				return found.Updated, true
+			}
+		}
 	}
 	return found.Created, false
 }
 
 // isChanged reports whether a record was changed after it was made.
-func (b *Baseline) isChanged(found identitycloud.Entity, isGiven bool) (changed, known bool) {
-	if found.LastUpdated.IsZero() || found.Created.IsZero() {
+func (b *Baseline) isChanged(found target.Entity, isGiven bool) (changed, known bool) {
+	if found.Updated.IsZero() || found.Created.IsZero() {
 		return false, false
 	}
 	// If the input has the time of creation, nothing shows when it was written.
-	return isGiven || found.LastUpdated.Earliest.After(found.Created.Latest.Add(b.settling)), true
+	return isGiven || found.Updated.Earliest.After(found.Created.Latest.Add(b.settling)), true
 }
 
 // likeness is the result of comparing a record of the target with what was sent.
@@ -166,6 +184,7 @@ const fewSamples = 3
 // that are sent, and which values it gives to others.
 type Baseline struct {
 	types   delta.Types
+	traits  target.Traits
 	key     string // attribute
 	samples int
 	// For attributes that were sent: how often the target shows them unchanged,
@@ -187,22 +206,22 @@ type values struct {
 // mostValues is the number of values of an attribute that are kept: two show that it varies.
 const mostValues = 8
 
-// NewBaseline returns an empty baseline. key is the attribute by which records are looked up.
-func NewBaseline(schema identitycloud.Schema, key string) *Baseline {
+// NewBaseline returns an empty baseline for a target with these traits. key is the attribute by which records are looked up.
+func NewBaseline(schema target.Schema, traits target.Traits, key string) *Baseline {
 	return &Baseline{
-		types: delta.TypesOf(schema).Folding(schema, key), key: key,
+		types: delta.TypesOf(schema, traits).Folding(schema, key), traits: traits, key: key,
 		kept: map[string]int{}, altered: map[string]int{}, lost: map[string]int{}, sent: map[string]int{}, unsent: map[string]*values{},
 	}
 }
 
 // Learn adds a record that is known to be ours and unchanged since.
-func (b *Baseline) Learn(sent []byte, found identitycloud.Entity) {
+func (b *Baseline) Learn(sent []byte, found target.Entity) {
 	was, is, ok := b.leaves(sent, found.Attributes)
 	if !ok {
 		return
 	}
 	b.samples++
-	if gap := found.LastUpdated.Earliest.Sub(found.Created.Latest); !found.LastUpdated.IsZero() && !found.Created.IsZero() && gap <= longestSettling {
+	if gap := found.Updated.Earliest.Sub(found.Created.Latest); !found.Updated.IsZero() && !found.Created.IsZero() && gap <= longestSettling {
 		b.settling = max(b.settling, gap)
 	}
 	for path, value := range was {
@@ -296,6 +315,12 @@ func (b *Baseline) compare(sent []byte, found map[string]json.RawMessage) (liken
 	return result, ""
 }
 
+// Differs reports whether a record of the target differs from what was sent in more than the target itself changes.
+func (b *Baseline) Differs(sent []byte, found target.Entity) bool {
+	likeness, _ := b.compare(sent, found.Attributes)
+	return likeness == different
+}
+
 // notKept judges an attribute whose value differs from what was sent.
 func (b *Baseline) notKept(path string, isShown bool) likeness {
 	switch {
@@ -329,12 +354,12 @@ func isTime(value string) bool {
 	if json.Unmarshal([]byte(value), &text) != nil {
 		return false
 	}
-	_, ok := identitycloud.ParseMoment(text)
+	_, ok := target.ParseMoment(text)
 	return ok
 }
 
 // HasKey reports whether a record of the target has this key, in any case.
-func (b *Baseline) HasKey(found identitycloud.Entity, key string) bool {
+func (b *Baseline) HasKey(found target.Entity, key string) bool {
 	quoted, err := json.Marshal(key)
 	return err == nil && b.types.Equal(b.key, quoted, delta.At(found.Attributes, b.key))
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/target"
 )
 
 var claimed = time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
@@ -18,17 +18,20 @@ func at(milliseconds int) string {
 
 const years = -10 * 365 * 24 * 3600 * 1000
 
-func entity(t *testing.T, attributes string) identitycloud.Entity {
+func entity(t *testing.T, attributes string) target.Entity {
 	t.Helper()
-	e, err := identitycloud.ParseEntity([]byte(attributes))
-	if err != nil {
+	var e target.Entity
+	if err := json.Unmarshal([]byte(attributes), &e.Attributes); err != nil {
 		t.Fatalf("%s: %v", attributes, err)
 	}
+	e.ID = e.Text("uuid")
+	e.Created, _ = target.ParseMoment(e.Text("created"))
+	e.Updated, _ = target.ParseMoment(e.Text("lastUpdated"))
 	return e
 }
 
 // record returns a record of the target with these system attributes.
-func record(t *testing.T, created, updated, rest string) identitycloud.Entity {
+func record(t *testing.T, created, updated, rest string) target.Entity {
 	t.Helper()
 	quoted := func(s string) string {
 		if s == "" {
@@ -39,7 +42,11 @@ func record(t *testing.T, created, updated, rest string) identitycloud.Entity {
 	return entity(t, `{"uuid":"u1","id":7,"created":`+quoted(created)+`,"lastUpdated":`+quoted(updated)+`,`+rest+`}`)
 }
 
-var schema = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+var traits = target.Traits{
+	System: []string{"id", "uuid", "created", "lastUpdated"}, Givable: []string{"created"}, ShowsCreated: true, ShowsUpdated: true, Fold: target.FoldCase,
+}
+
+var schema = target.Schema{Name: "user", Attributes: []target.Attribute{
 	{Name: "email", Type: "string"}, {Name: "givenName", Type: "string"}, {Name: "age", Type: "integer"}, {Name: "lastLogin", Type: "dateTime"},
 	{Name: "password", Type: "password-bcrypt"}, {Name: "old", Type: "password-md5"}, {Name: "optIn", Type: "boolean"},
 }}
@@ -48,7 +55,7 @@ var schema = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attr
 // phone, sets optIn to false, and adds a number.
 func taught(t *testing.T, n int) *Baseline {
 	t.Helper()
-	b := NewBaseline(schema, "email")
+	b := NewBaseline(schema, traits, "email")
 	for i := range n {
 		number, _ := json.Marshal(1000 + i)
 		b.Learn([]byte(`{"email":"a@x","givenName":"A","age":"42","memo":"m","phone":"030 1","password":"p"}`),
@@ -67,17 +74,17 @@ func TestVerdicts(t *testing.T) {
 	others := Answer{Verdict: Others}
 	unknown := func(reason string) Answer { return Answer{Reason: reason} }
 	again := func(reason string) Answer { return Answer{Reason: reason, Again: true} }
-	whole := func(created, updated int) []identitycloud.Entity {
-		return []identitycloud.Entity{record(t, at(created), at(updated), isWhole)}
+	whole := func(created, updated int) []target.Entity {
+		return []target.Entity{record(t, at(created), at(updated), isWhole)}
 	}
-	with := func(created, updated, rest string) []identitycloud.Entity {
-		return []identitycloud.Entity{record(t, created, updated, rest)}
+	with := func(created, updated, rest string) []target.Entity {
+		return []target.Entity{record(t, created, updated, rest)}
 	}
 	given := `{"email":"ann@x","givenName":"Ann","created":"2011-11-22 13:05:00"}`
 	const isGiven = `"email":"ann@x","givenName":"Ann"`
 	for name, c := range map[string]struct {
 		sent     string // "" is sentWhole
-		found    []identitycloud.Entity
+		found    []target.Entity
 		absent   bool
 		owner    Owner
 		rival    string
@@ -132,7 +139,7 @@ func TestVerdicts(t *testing.T) {
 	} {
 		b := taught(t, 4)
 		if c.untaught {
-			b = NewBaseline(schema, "email")
+			b = NewBaseline(schema, traits, "email")
 		}
 		sent := c.sent
 		if sent == "" {
@@ -150,9 +157,9 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func stampOf(t *testing.T, text string) identitycloud.Moment {
+func stampOf(t *testing.T, text string) target.Moment {
 	t.Helper()
-	m, ok := identitycloud.ParseMoment(text)
+	m, ok := target.ParseMoment(text)
 	if !ok {
 		t.Fatalf("%q is no time", text)
 	}
@@ -166,11 +173,11 @@ func TestAFewRecordsOfOursProveLittle(t *testing.T) {
 	for n, want := range map[int]Answer{
 		0: {Reason: NoBaseline}, 1: {Reason: NoBaseline}, 2: {Reason: NoBaseline}, 3: {Verdict: Others}, 9: {Verdict: Others},
 	} {
-		b := NewBaseline(schema, "email")
+		b := NewBaseline(schema, traits, "email")
 		for range n {
 			b.Learn([]byte(`{"email":"a@x","givenName":"A"}`), record(t, at(5), at(5), `"email":"a@x","givenName":"A","optIn":false`))
 		}
-		if got := b.Decide(Question{Sent: sent, Found: []identitycloud.Entity{found}, Since: since}); got != want {
+		if got := b.Decide(Question{Sent: sent, Found: []target.Entity{found}, Since: since}); got != want {
 			t.Errorf("with %d records that are ours: %+v, want %+v", n, got, want)
 		}
 	}
@@ -214,8 +221,8 @@ func TestTheClockThatStampsRecordsCounts(t *testing.T) {
 			clocks.Learn(sampleAt(claimed.Add(time.Minute), c.skew, 40*time.Millisecond))
 		}
 		stamp := claimed.Add(c.stamp).Format("2006-01-02 15:04:05.000000 -0700")
-		got := NewBaseline(schema, "email").Decide(Question{
-			Sent: []byte(`{"email":"a@x"}`), Found: []identitycloud.Entity{record(t, stamp, stamp, `"email":"a@x"`)},
+		got := NewBaseline(schema, traits, "email").Decide(Question{
+			Sent: []byte(`{"email":"a@x"}`), Found: []target.Entity{record(t, stamp, stamp, `"email":"a@x"`)},
 			Since: clocks.Since(ledger.Claim{At: claimed, Clock: "ours", Date: c.date}, c.lost),
 		})
 		if got != c.want {
@@ -227,7 +234,7 @@ func TestTheClockThatStampsRecordsCounts(t *testing.T) {
 // sampleAt is a record that was created in the middle of a call of ours.
 func sampleAt(sent time.Time, skew, took time.Duration) Sample {
 	stamp := sent.Add(took / 2).Add(skew)
-	return Sample{Clock: "ours", Sent: sent, Received: sent.Add(took), Stamp: identitycloud.Moment{Earliest: stamp, Latest: stamp.Add(time.Microsecond - 1)}}
+	return Sample{Clock: "ours", Sent: sent, Received: sent.Add(took), Stamp: target.Moment{Earliest: stamp, Latest: stamp.Add(time.Microsecond - 1)}}
 }
 
 func TestOtherClocksDoNotCalibrateThisOne(t *testing.T) {
@@ -339,5 +346,45 @@ func TestTheBoundsOfTheDateHeaderHoldTheTruth(t *testing.T) {
 		if got := c.Skew(); ahead-got.Low > 500*time.Millisecond {
 			t.Errorf("ahead by %v: after 200 answers %+v, want it closer", ahead, got)
 		}
+	}
+}
+
+func TestAMarkDecidesAlone(t *testing.T) {
+	marking := traits
+	marking.Marks = true
+	const tag, another = "tag", "another"
+	answers := func(verdict Verdict) Answer {
+		if verdict == Ours {
+			return Answer{Verdict: Ours, UUID: "u1"}
+		}
+		return Answer{Verdict: verdict}
+	}
+	for name, c := range map[string]struct {
+		mark  string // of the record found
+		isTag bool
+		owner Owner
+		rival string
+		want  Answer
+	}{
+		"our tag":                           {tag, true, NoOwner, "", answers(Ours)},
+		"our tag, whoever else may have it": {tag, true, NoOwner, OpenElsewhere, answers(Ours)},
+		"our id":                            {tag, false, NoOwner, "", answers(Ours)},
+		"our id, which another migration may send": {tag, false, NoOwner, OpenElsewhere, cannotTell(OpenElsewhere, true)},
+		"our id, of an earlier record":             {tag, false, NoOwner, EarlierRecord, cannotTell(EarlierRecord, false)},
+		"our id, of another migration":             {tag, false, Elsewhere, "", answers(Others)},
+		"another mark":                             {another, true, NoOwner, "", answers(Others)},
+		"no mark":                                  {"", true, NoOwner, "", answers(Others)},
+	} {
+		found := record(t, at(years), at(5), `"email":"b@x","givenName":"another"`)
+		found.Mark = c.mark
+		got := NewBaseline(schema, marking, "email").Decide(Question{
+			Sent: []byte(`{"email":"b@x"}`), Mark: tag, IsTag: c.isTag, Found: []target.Entity{found}, Owner: c.owner, Rival: c.rival,
+		})
+		if got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+	if got := NewBaseline(schema, marking, "email").Decide(Question{Found: []target.Entity{{ID: "u1"}}}); got.Verdict != Others {
+		t.Errorf("a record without a mark, ours without one: %+v, want %+v", got, answers(Others))
 	}
 }

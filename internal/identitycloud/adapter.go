@@ -29,7 +29,7 @@ func Format(entityType string, timeout time.Duration) target.Format {
 		Name: TargetName, MaxBytes: room, Overhead: MaxBody - room,
 		ShowsCreated: true, ShowsUpdated: true, Lag: findLag, Conditional: true,
 		FindKeys: findKeys, ListsSince: true, MaxPage: mostOfAPage,
-		System: SystemAttributes, Givable: []string{"created"}, DefaultKey: DefaultKey, Fold: FoldKey,
+		System: SystemAttributes, Givable: []string{"created"}, Doubts: doubts, DefaultKey: DefaultKey, Fold: FoldKey,
 	}}
 }
 
@@ -42,11 +42,20 @@ func (f format) Encode(record []byte, _ string) (target.Record, error) {
 	if !isOneObject(record) {
 		return target.Record{}, &target.Error{Class: target.Refused, Reason: "not an object", Err: errors.New("the record is not one JSON object in UTF-8")}
 	}
-	r := target.Record{Body: appendEncoded(make([]byte, 0, EncodedSize(record)), record), Size: EncodedSize(record)}
-	if r.Size > f.traits.MaxBytes {
-		return r, target.Oversized(r.Size, f.traits.MaxBytes)
+	size, err := f.Measure(record)
+	if err != nil {
+		return target.Record{}, err
 	}
-	return r, nil
+	return target.Record{Body: appendEncoded(make([]byte, 0, size), record), Size: size}, nil
+}
+
+// Measure counts the bytes of the encoded record.
+func (f format) Measure(record []byte) (int64, error) {
+	size := EncodedSize(record)
+	if size > f.traits.MaxBytes {
+		return size, target.Oversized(size, f.traits.MaxBytes)
+	}
+	return size, nil
 }
 
 // Steps sets values and the members of objects in one call of entity.update, and each plural in one of entity.replace:

@@ -1,6 +1,7 @@
 package identitycloud
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -30,5 +31,20 @@ func TestAShortPageOfARoundNumberMayNotBeTheLast(t *testing.T) {
 		if err != nil || len(found) != records || got != next {
 			t.Errorf("a page of %d: %d records, next %q, %v; want next %q", records, len(found), got, err, next)
 		}
+	}
+}
+
+func TestAnUpdateIsOneObjectAndEachPluralIsReplaced(t *testing.T) {
+	list := target.Change{Path: "list", Value: json.RawMessage(`[1]`)}
+	steps, err := Format("", 0).Steps([]target.Change{
+		{Path: "a", Value: json.RawMessage(`"<&>"`)}, list, {Path: "o.b", Value: json.RawMessage(`null`)},
+		{Path: "o.p.c", Value: json.RawMessage(`1.50`)}, {Path: "password", Value: json.RawMessage(`{"type":"t"}`)},
+	})
+	if err != nil || len(steps) != 2 || len(steps[1].Changes) != 1 || steps[1].Changes[0].Path != list.Path {
+		t.Fatalf("the steps are %s, %v; want one with all values, then the list", steps, err)
+	}
+	want := `{"a":"<&>","o":{"b":null,"p":{"c":1.50}},"password":{"type":"t"}}`
+	if got, err := steps[0].Nested(); err != nil || string(got) != want {
+		t.Errorf("the update is %s, %v; want %s", got, err, want)
 	}
 }

@@ -189,9 +189,9 @@ func (l *Ledger) Visit(ctx context.Context, key Key, positions []int, decided fu
 		return nil
 	}
 	first, second := key.Halves()
-	half := len(positions) / 2
-	if err := l.Visit(ctx, first, positions[:half], decided, open); err != nil {
+	one, two := o.Halves(positions)
+	if err := l.Visit(ctx, first, one, decided, open); err != nil {
 		return err
 	}
-	return l.Visit(ctx, second, positions[half:], decided, open)
+	return l.Visit(ctx, second, two, decided, open)
 }

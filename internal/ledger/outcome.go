@@ -37,9 +37,10 @@ const (
 
 // Outcomes are what is known of the records of one batch, in input order.
 type Outcomes struct {
-	// Split means that the target refused the call as too large, and that its halves
-	// have separate entries. They have the records that are None or Halved here:
-	// those that must not be sent again are Unknown here.
+	// Split means that the target refused the call as too large or for one of its records,
+	// or left some of its records for another call, and that its halves have separate
+	// entries. They have the records that are None or Halved here: those that are decided,
+	// or must not be sent again, have their outcome here.
 	Split bool `json:"split,omitempty"`
 	// Sent means that a call was made, or may have been.
 	Sent bool `json:"sent,omitempty"`

@@ -2,12 +2,11 @@ package mapping
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"unicode"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // Unsendable is the reason why a record cannot be sent: it fails, and the others of its batch do not. Its text contains no
@@ -27,6 +26,7 @@ const (
 	NoValue                // no column has a value
 	NotMapped              // the mapping cannot be applied to it
 	TooLarge               // it exceeds the size of a request
+	NotTaken               // the target does not take it in this form
 )
 
 func (e *Unsendable) Error() string { return e.Reason }
@@ -36,9 +36,9 @@ type Appender interface {
 	AppendJSON(dst []byte, fields []string) ([]byte, error)
 }
 
-// Encode appends the JSON to send for a record with these fields, and returns its size in a request, see
-// identitycloud.EncodedSize, which may be at most room. The error is an *Unsendable, and dst is then returned unchanged.
-func Encode(dst []byte, a Appender, room int64, fields []string) (json []byte, size int64, err error) {
+// Encode appends the JSON of a record with these fields, which the format of the target can encode, and returns its size in
+// a request. The error is an *Unsendable, and dst is then returned unchanged.
+func Encode(dst []byte, a Appender, format target.Format, fields []string) (json []byte, size int64, err error) {
 	if isEmpty(fields) {
 		return dst, 0, &Unsendable{Fault: NoValue, Reason: "no column has a value; expected a record; remove the line"}
 	}
@@ -46,13 +46,14 @@ func Encode(dst []byte, a Appender, room int64, fields []string) (json []byte, s
 	if err != nil {
 		return dst, 0, &Unsendable{Fault: NotMapped, Reason: err.Error()}
 	}
-	if size = identitycloud.EncodedSize(json[len(dst):]); size > room {
-		return dst, 0, &Unsendable{
-			Fault: TooLarge, Size: size,
-			Reason: fmt.Sprintf("the record is too large: %d bytes in a request, at most %d are allowed", size, room),
-		}
+	size, err = format.Measure(json[len(dst):])
+	switch {
+	case err == nil:
+		return json, size, nil
+	case target.Is(err, target.TooLarge):
+		return dst, 0, &Unsendable{Fault: TooLarge, Size: size, Reason: err.Error()}
 	}
-	return json, size, nil
+	return dst, 0, &Unsendable{Fault: NotTaken, Reason: err.Error()}
 }
 
 // isEmpty reports whether no field has a visible value: a spreadsheet writes such rows below its table.
@@ -71,17 +72,16 @@ type Encoder struct {
 	*Records
 	header *source.Header
 	key    string // attribute
-	room   int64
+	format target.Format
 }
 
-// NewEncoder compiles the mapping for a header. key is the primary key, room the maximum total size of the records in a
-// request.
-func NewEncoder(h *source.Header, m *Mapping, key string, room int64) (*Encoder, error) {
+// NewEncoder compiles the mapping for a header. key is the primary key, format that of the target.
+func NewEncoder(h *source.Header, m *Mapping, key string, format target.Format) (*Encoder, error) {
 	records, err := m.Compile(h.Names)
 	if err != nil {
 		return nil, err
 	}
-	return &Encoder{Records: records, header: h, key: key, room: room}, nil
+	return &Encoder{Records: records, header: h, key: key, format: format}, nil
 }
 
 // Append is Encode for the bytes of a record of the file.
@@ -95,7 +95,7 @@ func (e *Encoder) encode(dst, raw []byte) (json []byte, size int64, err error) {
 	if err != nil {
 		return dst, 0, &Unsendable{Fault: BadFields, Reason: err.Error()}
 	}
-	return Encode(dst, e.Records, e.room, fields)
+	return Encode(dst, e.Records, e.format, fields)
 }
 
 // Size is the size of a record in a request, with its separator; 0 if it cannot be sent, unless it is too large.
@@ -114,7 +114,7 @@ func (e *Encoder) IsKeyless(raw []byte) bool {
 	if err != nil || !e.Keyless(e.key, fields) {
 		return false
 	}
-	_, _, err = Encode(nil, e.Records, e.room, fields)
+	_, _, err = Encode(nil, e.Records, e.format, fields)
 	return err == nil
 }
 

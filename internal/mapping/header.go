@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/suggest"
+	"durable-dataload/internal/target"
 )
 
 // Maker lists the attributes of records with a header, each with the column (from 0) that it comes from, or -1.
@@ -28,14 +28,14 @@ func GivesKey(m Maker, key string) (gives bool) {
 // error gives numbers of columns, not names: in a file without a header, a name is a value.
 //
 // A header without the key is accepted if the target has another of its columns: the records are keyless then.
-func CheckHeader(m Maker, key string, schema *identitycloud.Schema) error {
+func CheckHeader(m Maker, key string, schema *target.Schema, traits target.Traits) error {
 	if GivesKey(m, key) {
 		return nil
 	}
 	meant, known := 0, false
 	m.Made(func(attribute string, column int) {
 		switch {
-		case schema != nil && identitycloud.Takes(*schema, attribute):
+		case schema != nil && traits.Takes(*schema, attribute):
 			known = true
 		case meant == 0 && column >= 0 && seemsToMean(attribute, key):
 			meant = column + 1

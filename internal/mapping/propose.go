@@ -11,17 +11,17 @@ import (
 	"strings"
 	"unicode"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 // Propose writes a draft of a mapping file: a guess for every column, from its name, from the values of some
 // records, and from the target's schema if there is one. Without a schema the attributes are those of the Identity Cloud's default
 // schema (Source: Script/default-schema.json of the Janrain iOS client, and the built-in mapping's own). The file holds
 // names of columns and attributes, and no value. It can be parsed, and compiled for this header.
-func Propose(header []string, sample [][]string, schema *identitycloud.Schema) []byte {
+func Propose(header []string, sample [][]string, schema *target.Schema, traits target.Traits) []byte {
 	p := &proposal{schema: schema, attributes: knownAttributes, taken: map[string]string{}, within: map[string]string{}}
 	if schema != nil {
-		p.attributes = flatten(nil, "", schema.Attributes)
+		p.attributes = flatten(nil, "", schema.Attributes, traits)
 	}
 	p.buf.WriteString("# A proposal: check every line. docs/mapping.md says what can stand here, and\n# starter mapping preview --data FILE --mapping THIS shows what comes of it.\n\n")
 	p.buf.WriteString("# A column that is not named below is an error, so that none is lost unseen.\nothers: fail\n")
@@ -46,7 +46,7 @@ func Propose(header []string, sample [][]string, schema *identitycloud.Schema) [
 }
 
 type proposal struct {
-	schema     *identitycloud.Schema
+	schema     *target.Schema
 	attributes []attribute
 	taken      map[string]string // the column of an attribute, by its path
 	within     map[string]string // the same by the path of each object that the attribute is in
@@ -120,13 +120,13 @@ func means(path, bareName string) bool {
 }
 
 // flatten returns the attributes of a schema that hold values, all but those that the platform sets itself.
-func flatten(all []attribute, prefix string, defs []identitycloud.Attribute) []attribute {
+func flatten(all []attribute, prefix string, defs []target.Attribute, traits target.Traits) []attribute {
 	for _, d := range defs {
 		path := prefix + d.Name
 		switch {
-		case prefix == "" && identitycloud.Refuses(d.Name), d.Name == "":
+		case prefix == "" && traits.Refuses(d.Name), d.Name == "":
 		case d.Type == typeObject && len(d.Attributes) > 0:
-			all = flatten(all, path+".", d.Attributes)
+			all = flatten(all, path+".", d.Attributes, traits)
 		default:
 			a := attribute{path: path, typ: d.Type, format: d.Format}
 			for _, member := range d.Attributes {

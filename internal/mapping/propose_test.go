@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 func TestProposeGuessesFromNamesValuesAndSchema(t *testing.T) {
@@ -16,14 +16,14 @@ func TestProposeGuessesFromNamesValuesAndSchema(t *testing.T) {
 		{"ada@example.com", "Ada", "31.12.1999", "F", "01234", "ja", "$2a$04$abc", "a.png; b.png", "38,5", "x"},
 		{"bob@example.com", "Bob", "", "M", "", "nein", "$2b$04$abc", "", "", ""},
 	}
-	schema := &identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+	schema := &target.Schema{Name: "user", Attributes: []target.Attribute{
 		{Name: "uuid", Type: "uuid"}, {Name: "email", Type: "string"}, {Name: "givenName", Type: "string"}, {Name: "birthday", Type: "date"},
 		{Name: "password", Type: "password-bcrypt"}, {Name: "shoeSize", Type: "decimal"},
-		{Name: "primaryAddress", Type: "object", Attributes: []identitycloud.Attribute{{Name: "zip", Type: "string"}}},
-		{Name: "photos", Type: "plural", Attributes: []identitycloud.Attribute{{Name: "id", Type: "id"}, {Name: "url", Type: "string"}}},
+		{Name: "primaryAddress", Type: "object", Attributes: []target.Attribute{{Name: "zip", Type: "string"}}},
+		{Name: "photos", Type: "plural", Attributes: []target.Attribute{{Name: "id", Type: "id"}, {Name: "url", Type: "string"}}},
 	}}
 	for name, c := range map[string]struct {
-		schema *identitycloud.Schema
+		schema *target.Schema
 		want   string
 		says   []string
 	}{
@@ -32,7 +32,7 @@ func TestProposeGuessesFromNamesValuesAndSchema(t *testing.T) {
 		"with a schema": {schema, `{"email":"ada@example.com","givenName":"Ada","birthday":"1999-12-31 00:00:00","primaryAddress":{"zip":"01234"},"password":{"type":"password-bcrypt","value":"$2a$04$abc"},"photos":[{"url":"a.png"},{"url":"b.png"}],"shoeSize":38.5}`,
 			[]string{"# the target has no attribute like this"}},
 	} {
-		text := string(Propose(header, sample, c.schema))
+		text := string(Propose(header, sample, c.schema, traits))
 		r, err := compile(t, text, header...)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, text)
@@ -102,9 +102,9 @@ func FuzzProposalsCompile(f *testing.F) {
 		if a == "" || b == "" || c == "" || a == b || b == c || a == c || !utf8.ValidString(a) || !utf8.ValidString(b) || !utf8.ValidString(c) {
 			return
 		}
-		schema := &identitycloud.Schema{Attributes: []identitycloud.Attribute{{Name: "a", Type: v}, {Name: "email", Type: w}}}
-		for _, s := range []*identitycloud.Schema{nil, schema} {
-			text := Propose(header, [][]string{{v, w, v}, {w}}, s)
+		schema := &target.Schema{Attributes: []target.Attribute{{Name: "a", Type: v}, {Name: "email", Type: w}}}
+		for _, s := range []*target.Schema{nil, schema} {
+			text := Propose(header, [][]string{{v, w, v}, {w}}, s, traits)
 			m, err := Parse("m.yaml", text)
 			if err == nil {
 				_, err = m.Compile(header)
@@ -122,7 +122,9 @@ func TestAProposalForAHundredThousandColumns(t *testing.T) {
 	for i := range header {
 		header[i] = fmt.Sprintf("object%d.member%d", i/3, i)
 	}
-	if lines := bytes.Count(Propose(header, nil, nil), []byte("\n")); lines < len(header) {
+	if lines := bytes.Count(Propose(header, nil, nil, traits), []byte("\n")); lines < len(header) {
 		t.Errorf("%d lines for %d columns", lines, len(header))
 	}
 }
+
+var traits = target.Traits{System: []string{"id", "uuid", "created", "lastUpdated"}, Givable: []string{"created"}}

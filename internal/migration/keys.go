@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
 )
 
 // Keys says by which attribute the target identifies the records of a migration. It is
@@ -15,6 +15,9 @@ type Keys struct {
 	// Unique says that the target refuses a second record with the same value.
 	// Where it does not, every record is keyless.
 	Unique bool `json:"unique"`
+	// Marked says that the target refuses a second record with the same mark (see
+	// target.Traits), so that no record is keyless, whatever its attributes are.
+	Marked bool `json:"marked,omitempty"`
 	// Others are the other attributes that the schema calls unique.
 	Others []string `json:"others,omitempty"`
 	// Unread says why the schema could not be read, so that Unique is assumed; ""
@@ -23,8 +26,8 @@ type Keys struct {
 }
 
 // NewKeys are those of a target with this schema.
-func NewKeys(attribute string, schema identitycloud.Schema) Keys {
-	k := Keys{Attribute: attribute}
+func NewKeys(attribute string, schema target.Schema, traits target.Traits) Keys {
+	k := Keys{Attribute: attribute, Marked: traits.RefusesMark}
 	for _, unique := range schema.Unique() {
 		if unique == attribute {
 			k.Unique = true
@@ -35,9 +38,9 @@ func NewKeys(attribute string, schema identitycloud.Schema) Keys {
 	return k
 }
 
-// AssumeKeys are those of a target that does not show its schema.
-func AssumeKeys(attribute string, why error) Keys {
-	return Keys{Attribute: attribute, Unique: attribute == identitycloud.DefaultKey, Unread: why.Error()}
+// AssumeKeys are those of a target that does not show its schema, from the traits of its platform.
+func AssumeKeys(attribute string, traits target.Traits, why error) Keys {
+	return Keys{Attribute: attribute, Unique: attribute == traits.DefaultKey, Marked: traits.RefusesMark, Unread: why.Error()}
 }
 
 // Keyless is what summary_*.json says of keyless records.
@@ -60,6 +63,9 @@ const KeylessRule = "If the answer of its call is lost, such a record stays unkn
 func (k Keys) Keyless(records, withoutValue int) Keyless {
 	all := Keyless{PrimaryKey: k.Attribute, Records: records}
 	switch {
+	case k.Marked:
+		all.Records = 0
+		return all
 	case !k.Unique && k.Unread != "":
 		all.Note = fmt.Sprintf("%s keyless, it is assumed: the schema cannot be read (%s), so it is not known whether %s is unique. %s",
 			allRecords(records), k.Unread, k.Attribute, KeylessRule)

@@ -9,6 +9,7 @@ import (
 
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/targets"
 )
 
 // SaveMapping keeps the bytes of a mapping file, under their digest.
@@ -34,11 +35,19 @@ func (f Folder) Mapping(digest string) ([]byte, error) {
 	return text, nil
 }
 
+// DefaultMapping is the mapping of a target that applies where none is given.
+func DefaultMapping(target string) (*mapping.Mapping, error) {
+	if text := targets.DefaultMapping(target); text != nil {
+		return mapping.Parse("the mapping of "+target, text)
+	}
+	return mapping.BuiltIn(), nil
+}
+
 // ReadMapping returns the mapping of a migration that was started: the built-in one,
 // or the folder's copy of the file.
 func (f Folder) ReadMapping(s Spec) (*mapping.Mapping, error) {
 	if s.Mapping == "" {
-		return mapping.BuiltIn(), nil
+		return DefaultMapping(s.Target.Name)
 	}
 	text, err := f.Mapping(s.Mapping)
 	if err != nil {

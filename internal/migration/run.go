@@ -26,6 +26,9 @@ type Start struct {
 	Began ledger.Claim `json:"began,omitzero"`
 	// Stamp is in the names of the artifacts.
 	Stamp string `json:"stamp"`
+	// Tags is random: the tags of the records are made of it (see target.NewTag). "" where the
+	// target shows none.
+	Tags string `json:"tags,omitempty"`
 }
 
 // RunFolder is the state of one operation: of a migration, a rollback or a verification. It has

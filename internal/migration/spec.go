@@ -13,11 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
+	"durable-dataload/internal/targets"
 )
 
 // Spec is a migration, the input of its workflow. It holds names and numbers: no user data
@@ -96,9 +97,11 @@ func (s Spec) ShownName() string { return safetext.Name(s.InputName()) }
 
 // Target is the platform that is written to.
 type Target struct {
-	// URI is the address in its normal form (see identitycloud.NormalAddress): one target is
-	// one text.
-	URI          string `json:"apid_uri"`
+	// Name is that of the platform (see package targets), "" for the Identity Cloud.
+	Name string `json:"target,omitempty"`
+	// URI is the address in its normal form (see targets.Address): one target is one text.
+	URI string `json:"apid_uri"`
+	// EntityType is targets.Config.Part: the entity type, identity schema or project.
 	EntityType   string `json:"entity_type"`
 	Auth         string `json:"auth"`                    // "basic" or "signature"
 	InsecureHTTP bool   `json:"insecure_http,omitempty"` // plain HTTP to another machine is allowed
@@ -114,7 +117,7 @@ func (t Target) Host() string {
 
 // IsSame reports whether both have the same records: one address, one entity type.
 func (t Target) IsSame(other Target) bool {
-	return t.URI == other.URI && t.EntityType == other.EntityType
+	return t.Name == other.Name && t.URI == other.URI && t.EntityType == other.EntityType
 }
 
 // RecoveredBy is the evidence that a duplicate of a retry round is our own.
@@ -132,7 +135,7 @@ const (
 // record, and how often the same was asked for again (1 = the first time). The
 // name of the file is not in it.
 func Key(sha string, t Target, startAt int64, again int) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{sha, t.URI, t.EntityType, strconv.FormatInt(startAt, 10)}, "\n")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{sha, t.URI, t.EntityType + t.Name, strconv.FormatInt(startAt, 10)}, "\n")))
 	key := hex.EncodeToString(sum[:6])
 	if again > 1 {
 		key += "-" + strconv.Itoa(again)
@@ -159,16 +162,25 @@ func WorkflowID(inputName, key string) string {
 	return "migration-" + safetext.Slug(inputName) + "-" + key
 }
 
+// Format encodes the records of the migration.
+func (s Spec) Format() target.Format {
+	return targets.Format(s.Target.Name, s.Target.EntityType, s.Timeout)
+}
+
 // Room is the size that the records of one request may have together.
-func (s Spec) Room() int64 { return identitycloud.Room(s.Target.EntityType, s.Timeout) }
+func (s Spec) Room() int64 { return s.Format().Traits().MaxBytes }
+
+// IsBounded reports whether source.EncodedBound holds for the records: they are made by the built-in mapping of the
+// Identity Cloud.
+func (s Spec) IsBounded() bool { return s.Mapping == "" && targets.IsDefault(s.Target.Name) }
 
 // IndexPlan identifies the options that an index of the input depends on besides batch size and start. cut is that of
 // CreateCut.
 func (s Spec) IndexPlan(cut int) source.Plan {
-	return sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d", s.Mapping, s.PrimaryKey, s.Room(), cut))
+	return sha256.Sum256(fmt.Appendf(nil, "%q %q %d %d", s.Mapping+s.Target.Name, s.PrimaryKey, s.Room(), cut))
 }
 
 // Encoder encodes the records below a header as the migration sends them.
 func (s Spec) Encoder(h *source.Header, m *mapping.Mapping) (*mapping.Encoder, error) {
-	return mapping.NewEncoder(h, m, s.PrimaryKey, s.Room())
+	return mapping.NewEncoder(h, m, s.PrimaryKey, s.Format())
 }

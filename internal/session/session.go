@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 	"durable-dataload/workflows"
 )
 
@@ -138,7 +139,7 @@ func (s *Session) checkTarget(j Job) error {
 	if err := j.Credentials.Check(); err != nil {
 		return err
 	}
-	_, err := j.Credentials.Connect(j.Spec, nil)
+	_, err := j.Credentials.Connect(j.Spec, target.Hooks{})
 	return err
 }
 

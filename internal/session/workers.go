@@ -18,8 +18,6 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
-	"durable-dataload/internal/identitycloud"
-	"durable-dataload/internal/migration"
 	"durable-dataload/internal/notify"
 	"durable-dataload/workflows"
 )
@@ -126,9 +124,7 @@ type Work struct {
 
 // StartWorker runs a worker for the task queue of the service in this process.
 func (s *Service) StartWorker(ctx context.Context, w Work) error {
-	s.activities = activities.New(s.workLocations, func(spec migration.Spec, with func(*identitycloud.Config)) (activities.Target, error) {
-		return w.Credentials.Connect(spec, with)
-	}, s.Limiters(ctx), s.process.Log)
+	s.activities = activities.New(s.workLocations, w.Credentials.Connect, s.Limiters(ctx), s.process.Log)
 	s.activities.OpenUndo(w.Identities)
 	s.activities.NotifyWith(w.Notices)
 	if w.Notices != nil && s.IsEmbedded() {

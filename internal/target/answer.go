@@ -63,6 +63,22 @@ func (a Answer) Words() string {
 	return a.Err.Error()
 }
 
+// Verdict is what is known of a call, as a metric's label: "answered", "refused", "too large", "unknown" or "not sent".
+func (a Answer) Verdict() string {
+	var e *Error
+	switch {
+	case a.Err == nil:
+		return "answered"
+	case !errors.As(a.Err, &e):
+		return "not sent"
+	case e.Class == TooLarge:
+		return "too large"
+	case a.NothingWritten:
+		return "refused"
+	}
+	return "unknown"
+}
+
 // Unknown counts the records of which the answer does not tell what became of them, and returns the reason of the last.
 func (a Answer) Unknown() (n int, reason string) {
 	for _, r := range a.Results {

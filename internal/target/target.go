@@ -68,10 +68,22 @@ type Format interface {
 	// fails without a call. Reason is a class that validate counts, such as "password-netforum".
 	Encode(record []byte, tag string) (Record, error)
 
+	// Measure is Record.Size of a record as Encode makes it, whatever its tag is, or the error of Encode.
+	Measure(record []byte) (int64, error)
+
 	// Steps divides the changes of one record into the calls that make them, in order. An attribute that the platform cannot
 	// change fails with Refused.
 	Steps(changes []Change) ([]Step, error)
 }
+
+// MeasureEncoded is a Format.Measure that encodes the record.
+func MeasureEncoded(f Format, record []byte) (int64, error) {
+	r, err := f.Encode(record, anyTag)
+	return r.Size, err
+}
+
+// anyTag stands for the tag of a record: all have one length.
+var anyTag = NewTag("", 0)
 
 // Record is a record as it is sent.
 type Record struct {

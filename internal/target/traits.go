@@ -1,6 +1,9 @@
 package target
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Traits say in what a target differs from others, so that nobody has to know which one it is. They are constant for an
 // adapter.
@@ -20,8 +23,9 @@ type Traits struct {
 	// Marks: every record carries a mark of ours, which the target shows (Entity.Mark). An equal mark proves that a record
 	// is ours, and another one, or none, that it is not.
 	Marks bool
-	// RefusesMark: the target refuses a second record with the same mark, as a Duplicate. So a record may be sent again after a
-	// lost answer whatever its attributes are, and none is keyless; without it only a record with a unique attribute may.
+	// RefusesMark: the mark is the id of the record, and the target refuses a second record with the same, as a Duplicate. So
+	// a record may be sent again after a lost answer whatever its attributes are, and none is keyless; without it only a
+	// record with a unique attribute may.
 	RefusesMark bool
 
 	// ShowsCreated, ShowsUpdated: the target shows when a record was made, and changed, by its own clock. A time that the
@@ -42,14 +46,32 @@ type Traits struct {
 	MaxPage    int
 
 	// System are the attributes, paths from the root, that the target sets itself: they are never compared, changed or
-	// restored. Givable are those of them that a new record may have.
+	// restored. Givable are those of them that a new record may have; with ShowsCreated they are times of creation.
 	System, Givable []string
 	// Hidden are attributes that the target never shows in plain text, nor with their hashes: they cannot be verified,
 	// compared or restored. A client without the right to see them may find others hidden, too.
 	Hidden []string
+
+	// Doubts says what speaks against a password that Encode takes: a text for people, "" if nothing does, and whether the
+	// platform is going to refuse it. kind is the type of a hash, "" for plain text. nil is no doubt.
+	Doubts func(kind string) (text string, refused bool)
 
 	// DefaultKey is the unique attribute that identifies users in the platform's default schema.
 	DefaultKey string
 	// Fold returns the form in which the target compares keys: equal forms are one key.
 	Fold func(key string) string
 }
+
+// Refuses reports whether a new record may not have a value of this top-level attribute, since the target sets it itself.
+func (t Traits) Refuses(attribute string) bool {
+	return slices.Contains(t.System, attribute) && !slices.Contains(t.Givable, attribute)
+}
+
+// Takes reports whether a new record of a schema may have a value at a path. Paths into plurals are not accepted.
+func (t Traits) Takes(s Schema, path string) bool {
+	_, ok := s.At(path)
+	return ok && !t.Refuses(path)
+}
+
+// GivesCreated reports whether a new record may have a time of creation of its own.
+func (t Traits) GivesCreated() bool { return t.ShowsCreated && len(t.Givable) > 0 }

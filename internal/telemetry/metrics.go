@@ -10,10 +10,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // instruments are the project's own metrics. The exporter adds the unit to
@@ -187,26 +187,26 @@ func (i *instruments) Records(target string, outcome ledger.Outcome, n int) {
 
 // Called counts a call with its answer and creates its span. A call that was not
 // sent is not counted.
-func (t *Telemetry) Called(ctx context.Context, target string, key ledger.Key, records int, answer identitycloud.Answer) {
-	if answer.Verdict == identitycloud.NotSent {
+func (t *Telemetry) Called(ctx context.Context, host string, key ledger.Key, records int, answer target.Answer) {
+	if answer.Verdict() == "not sent" {
 		return
 	}
-	verdict := attribute.String("verdict", label(answer.Verdict.String()))
-	class := metric.WithAttributes(attribute.String("target", target), verdict, attribute.String("reason", answer.Reason))
+	verdict := attribute.String("verdict", label(answer.Verdict()))
+	class := metric.WithAttributes(attribute.String("target", host), verdict, attribute.String("reason", answer.Reason()))
 	//nolint:contextcheck // a call counts also when its activity was cancelled
 	t.calls.Add(context.Background(), 1, class)
 	//nolint:contextcheck // the same
 	t.duration.Record(context.Background(), answer.Received.Sub(answer.Sent).Seconds(),
-		metric.WithAttributes(attribute.String("target", target), verdict))
+		metric.WithAttributes(attribute.String("target", host), verdict))
 	// The span is created afterwards: nothing of the trace goes to the target, and
 	// waiting for the start is not included.
-	_, span := t.tracer.Start(ctx, "entity.bulkCreate", trace.WithTimestamp(answer.Sent), trace.WithSpanKind(trace.SpanKindClient),
+	_, span := t.tracer.Start(ctx, "create", trace.WithTimestamp(answer.Sent), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(
-			attribute.String("server.address", target), attribute.Int("dataload.round", key.Round), attribute.Int("dataload.batch", key.Batch),
+			attribute.String("server.address", host), attribute.Int("dataload.round", key.Round), attribute.Int("dataload.batch", key.Batch),
 			attribute.String("dataload.part", key.Part), attribute.Int("dataload.records", records),
-			attribute.String("dataload.verdict", label(answer.Verdict.String())), attribute.String("dataload.reason", answer.Reason)))
-	if answer.Verdict != identitycloud.Answered {
-		span.SetStatus(codes.Error, answer.Reason)
+			attribute.String("dataload.verdict", label(answer.Verdict())), attribute.String("dataload.reason", answer.Reason())))
+	if answer.Err != nil {
+		span.SetStatus(codes.Error, answer.Reason())
 	}
 	span.End(trace.WithTimestamp(answer.Received))
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,28 +17,32 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.yaml.in/yaml/v3"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/target"
 )
 
 // drive records a sample of each metric of the project.
 func drive(t *Telemetry) {
-	const target = "one.example.com"
-	t.Request(target)()
-	t.Batch(target)
+	const host = "one.example.com"
+	t.Request(host)()
+	t.Batch(host)
 	for outcome := range outcomes {
-		t.Records(target, outcome, 1)
+		t.Records(host, outcome, 1)
 	}
 	now := time.Now()
-	for verdict := identitycloud.Unknown; verdict <= identitycloud.NotSent; verdict++ {
-		t.Called(context.Background(), target, ledger.Key{Batch: 1}, 10, identitycloud.Answer{Verdict: verdict, Reason: "http 503", Sent: now.Add(-time.Second), Received: now})
+	failed := func(class target.Class) error { return &target.Error{Class: class, Reason: "http 503"} }
+	for _, answer := range []target.Answer{
+		{}, {Err: errors.New("not sent")}, {Err: failed(target.Unknown)}, {Err: failed(target.TooLarge)}, {Err: failed(target.Refused), NothingWritten: true},
+	} {
+		answer.Sent, answer.Received = now.Add(-time.Second), now
+		t.Called(context.Background(), host, ledger.Key{Batch: 1}, 10, answer)
 	}
 	t.Watch(func(visit func(migration.RunStatus, limiter.Gate)) {
-		visit(migration.RunStatus{Target: target, Paused: true, Round: 1, Unknown: 10, UnknownSince: now.Add(-time.Hour)},
+		visit(migration.RunStatus{Target: host, Paused: true, Round: 1, Unknown: 10, UnknownSince: now.Add(-time.Hour)},
 			limiter.Gate{Limit: 10, Allowed: 5, Closed: "paused", Breaker: true})
-		visit(migration.RunStatus{Target: target, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, limiter.Gate{Limit: 4, Allowed: 4})
+		visit(migration.RunStatus{Target: host, Round: 2, Unknown: 5, UnknownSince: now.Add(-2 * time.Hour)}, limiter.Gate{Limit: 4, Allowed: 4})
 		visit(migration.RunStatus{Target: "two.example.com"}, limiter.Gate{})
 	})
 }

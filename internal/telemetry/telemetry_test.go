@@ -27,8 +27,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/target"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -213,11 +213,11 @@ func TestACallIsASpan(t *testing.T) {
 	must(t, err)
 	sent := time.Now().Add(-time.Minute)
 	ctx, parent := watched.tracer.Start(t.Context(), "RunActivity:LoadBatch")
-	watched.Called(ctx, "one.example.com", ledger.Key{Round: 2, Batch: 7, Part: "01"}, 50, identitycloud.Answer{
-		Verdict: identitycloud.TooLarge, Reason: "too large", Err: &identitycloud.APIError{Code: 413, Description: "the words of the target about ann@example.com"},
+	watched.Called(ctx, "one.example.com", ledger.Key{Round: 2, Batch: 7, Part: "01"}, 50, target.Answer{
+		Err:  &target.Error{Class: target.TooLarge, Reason: "too large", Words: "the words of the target about ann@example.com"},
 		Sent: sent, Received: sent.Add(1500 * time.Millisecond),
 	})
-	watched.Called(ctx, "one.example.com", ledger.Key{}, 50, identitycloud.Answer{Verdict: identitycloud.NotSent})
+	watched.Called(ctx, "one.example.com", ledger.Key{}, 50, target.Answer{Err: errors.New("not sent")})
 	parent.End()
 	watched.Close()
 	if len(collector.spans) != 2 || collector.service != "durable-dataload-worker" {
@@ -233,8 +233,8 @@ func TestACallIsASpan(t *testing.T) {
 	}
 	want := map[string]string{"server.address": "one.example.com", "dataload.round": "2", "dataload.batch": "7", "dataload.part": "01",
 		"dataload.records": "50", "dataload.verdict": "too_large", "dataload.reason": "too large"}
-	if fmt.Sprint(attributes) != fmt.Sprint(want) || span.GetName() != "entity.bulkCreate" {
-		t.Errorf("%s has %v; want entity.bulkCreate with %v", span.GetName(), attributes, want)
+	if fmt.Sprint(attributes) != fmt.Sprint(want) || span.GetName() != "create" {
+		t.Errorf("%s has %v; want create with %v", span.GetName(), attributes, want)
 	}
 	if took := time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano()); took != 1500*time.Millisecond {
 		t.Errorf("the span lasts %v, want as long as the call did, 1.5s", took)

@@ -21,6 +21,7 @@ type checker struct {
 	nextYear int                    // created is in the future from this year on
 	keys     [][]dupkeys.Hashed     // the values of each unique attribute
 	hasher   dupkeys.Hasher
+	doubts   func(kind string) (text string, refused bool) // of passwords; nil if there are none
 
 	json  []byte
 	pos   int
@@ -273,9 +274,7 @@ func (c *checker) password(n *node) {
 func (c *checker) plainPassword(n *node, value string) {
 	i := hashLike(value)
 	if i < 0 {
-		c.found(n, KindPassword, 'p', func() (Severity, string) {
-			return Warning, "the password is plain text, which the platform hashes; its documentation allows that for development only; expected a hash as {\"type\": …, \"value\": …}"
-		})
+		c.doubt(n, 'p', "")
 		return
 	}
 	c.found(n, KindPassword, rune(0x100+i), func() (Severity, string) {
@@ -318,15 +317,25 @@ func (c *checker) passwordHash(n *node) {
 		c.found(n, KindPassword, 'm', func() (Severity, string) {
 			return Error, "the password object lacks a type or a value; expected {\"type\": \"password-…\", \"value\": \"<hash>\"}"
 		})
-	case olderPasswordTypes[kind]:
-		c.found(n, KindPassword, 'o', func() (Severity, string) {
-			return Warning, "the documentation no longer lists this kind of password hash, and the platform may refuse it; ask Akamai before you migrate"
-		})
-	case !passwordTypes[kind]:
-		c.found(n, KindPassword, 't', func() (Severity, string) {
-			return Error, "the platform does not document this kind of password hash; expected password-bcrypt, password-sha-256 and so on, see docs/validate.md"
-		})
+	default:
+		c.doubt(n, 't', kind)
 	}
+}
+
+// doubt reports what speaks against a password of a kind.
+func (c *checker) doubt(n *node, variant rune, kind string) {
+	if c.doubts == nil {
+		return
+	}
+	text, refused := c.doubts(kind)
+	if text == "" {
+		return
+	}
+	severity := Warning
+	if refused {
+		severity, variant = Error, variant+1
+	}
+	c.found(n, KindPassword, variant, func() (Severity, string) { return severity, text })
 }
 
 // unique collects a value that no other record may have.

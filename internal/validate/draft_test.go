@@ -46,10 +46,10 @@ func TestADraftIsWhatInspectWrites(t *testing.T) {
 		change  func(*Options)
 	}{
 		"usual":        {users.String(), func(*Options) {}},
-		"small calls":  {users.String(), func(o *Options) { o.Room = 40_000 }},
+		"small calls":  {users.String(), func(o *Options) { o.Format = limited{o.Format, 40_000} }},
 		"later start":  {users.String(), func(o *Options) { o.StartAt, o.BatchSize = 1234, 7 }},
 		"canary":       {long, func(o *Options) { o.Canary, o.BatchSize = 33, 1000 }},
-		"long records": {long, func(o *Options) { o.BatchSize, o.Room = 1000, 3000 }},
+		"long records": {long, func(o *Options) { o.BatchSize, o.Format = 1000, limited{o.Format, 3000} }},
 		"keyless":      {header + "a@example.com,A\n,B\n\"\u200b\",C\nx,\ny\n ,\n", func(o *Options) { o.BatchSize = 2 }},
 		"no record":    {header, func(*Options) {}},
 	} {
@@ -59,10 +59,10 @@ func TestADraftIsWhatInspectWrites(t *testing.T) {
 		var records *mapping.Encoder
 		inspected, err := source.Inspect(t.Context(), path, source.InspectOptions{
 			Header: func(h *source.Header) (err error) {
-				records, err = mapping.NewEncoder(h, mapping.BuiltIn(), o.PrimaryKey, o.Room)
+				records, err = mapping.NewEncoder(h, mapping.BuiltIn(), o.PrimaryKey, o.Format)
 				return err
 			},
-			BatchSize: o.BatchSize, StartAt: o.StartAt, CutAfter: o.Canary, MaxEncoded: o.Room, Plan: source.Plan{1, 2, 3},
+			BatchSize: o.BatchSize, StartAt: o.StartAt, CutAfter: o.Canary, MaxEncoded: o.Format.Traits().MaxBytes, Plan: source.Plan{1, 2, 3},
 			EncodedSize: func(_ *source.Header, r source.Record) int64 { return records.Size(r.Raw) },
 			Keyless:     func(_ *source.Header, r source.Record) bool { return records.IsKeyless(r.Raw) },
 			IndexPath:   filepath.Join(dir, "index"), CopyTo: filepath.Join(dir, "copy"),

@@ -30,6 +30,7 @@ const (
 	KindReplaced    Kind = "replaced"          // a value that the mapping does not know and replaces
 	KindTransform   Kind = "transform"         // a value cannot be transformed
 	KindTooLarge    Kind = "too_large"         // the record does not fit into a call
+	KindNotTaken    Kind = "not_taken"         // the target does not take the record in this form, such as the type of a password hash
 	KindNoKey       Kind = "no_key"            // the primary key is missing or empty
 	KindInvisible   Kind = "invisible"         // an invisible character in a key
 	KindNotUnique   Kind = "not_unique"        // the schema does not call the primary key unique

@@ -2,10 +2,11 @@ package validate
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 // node is one attribute of a schema, prepared for checking.
@@ -77,31 +78,37 @@ func kindOf(name string) valueKind {
 	return anything
 }
 
-// platform is what can be checked without a schema: the attributes that every entity type has, and the password, whose
-// values have a format of their own.
-var platform = identitycloud.Schema{Attributes: []identitycloud.Attribute{
-	{Name: "id", Type: "id"}, {Name: "uuid", Type: "uuid"},
-	{Name: "created", Type: "dateTime"}, {Name: "lastUpdated", Type: "dateTime"},
-	{Name: "password", Type: "password"},
-}}
+// platform is what can be checked without a schema: the attributes that the target sets itself, of which those that a
+// record may give are times, and the password, whose values have a format of their own.
+func platform(traits target.Traits) *target.Schema {
+	s := &target.Schema{Attributes: []target.Attribute{{Name: "password", Type: "password"}}}
+	for _, name := range traits.System {
+		a := target.Attribute{Name: name}
+		if traits.ShowsCreated && slices.Contains(traits.Givable, name) {
+			a.Type = "dateTime"
+		}
+		s.Attributes = append(s.Attributes, a)
+	}
+	return s
+}
 
-// newShape prepares a schema. Without one it checks the attributes of platform and accepts all others.
-func newShape(schema *identitycloud.Schema) *node {
+// newShape prepares a schema. Without one it checks what platform knows of, and accepts all others.
+func newShape(schema *target.Schema, traits target.Traits) *node {
 	root := &node{kind: object, open: schema == nil}
 	if schema == nil {
-		schema = &platform
+		schema = platform(traits)
 	}
 	root.addMembers(schema.Attributes)
-	for _, name := range identitycloud.SystemAttributes {
+	for _, name := range traits.System {
 		if n := root.members[name]; n != nil {
-			n.reserved = identitycloud.Refuses(name)
+			n.reserved = traits.Refuses(name)
 		}
 		root.doNotDemand(name)
 	}
 	return root
 }
 
-func (n *node) addMembers(attributes []identitycloud.Attribute) {
+func (n *node) addMembers(attributes []target.Attribute) {
 	n.members = map[string]*node{}
 	for _, a := range attributes {
 		m := &node{
@@ -190,27 +197,6 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// passwordTypes are the types that the current documentation lists for imports ("Transform user passwords").
-var passwordTypes = set(
-	"password-bcrypt", "password-crypt-sha256", "password-crypt-sha512", "password-crypt-des",
-	"password-pbkdf2-sha1", "password-pbkdf2-sha256", "password-pbkdf2-sha512",
-	"password-phpass-sha512-truncated-55", "password-netforum", "password-sha-256", "password-sha-512",
-)
-
-// olderPasswordTypes are further types that an earlier edition listed.
-var olderPasswordTypes = set(
-	"password-md5", "password-crypt-md5", "password-md5-salted-left-base64", "password-md5-salted-right-base64",
-	"password-phpass-md5",
-)
-
-func set(names ...string) map[string]bool {
-	m := make(map[string]bool, len(names))
-	for _, n := range names {
-		m[n] = true
-	}
-	return m
-}
-
 // Dates outside of these years are implausible: a birthday in 0019, an expiry in 9999.
 const (
 	earliestYear = 1900
@@ -222,7 +208,7 @@ func yearOf(s []byte) (year int, ok bool) {
 	if year, ok := plainYear(s); ok {
 		return year, true
 	}
-	if m, ok := identitycloud.ParseMoment(string(s)); ok {
+	if m, ok := target.ParseMoment(string(s)); ok {
 		return m.Earliest.Year(), true
 	}
 	t, err := time.Parse("20060102", string(s))

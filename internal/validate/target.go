@@ -2,25 +2,22 @@ package validate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"durable-dataload/internal/evidence"
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target"
 )
 
 // Target is the platform. All of its calls only read.
 type Target interface {
 	Check(ctx context.Context) error
-	EntityType(ctx context.Context) (identitycloud.Schema, error)
+	Schema(ctx context.Context) (target.Schema, error)
 }
 
-var _ Target = (*identitycloud.Client)(nil)
-
 // Meter measures the duration of calls and the difference of the clocks. Its method Saw is a hook: see
-// identitycloud.Config.Answered.
+// target.Hooks.Answered.
 type Meter struct {
 	clock evidence.DateClock
 
@@ -64,7 +61,7 @@ func (m *Meter) ahead() time.Duration {
 
 // Probed is the result of Probe.
 type Probed struct {
-	Schema     *identitycloud.Schema // nil if it is not known
+	Schema     *target.Schema // nil if it is not known
 	Findings   []Finding
 	NotChecked []string
 }
@@ -78,7 +75,7 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 			return p, context.Cause(ctx)
 		}
 		severity := Error
-		if errors.Is(err, identitycloud.ErrBusy) {
+		if target.Is(err, target.Throttled) {
 			severity = Warning // it is temporary
 		}
 		p.add(severity, KindTarget, err.Error())
@@ -101,18 +98,17 @@ func Probe(ctx context.Context, t Target, meter *Meter) (Probed, error) {
 		p.Schema = schema
 	}
 	// Permission to count does not imply permission to create.
-	p.NotChecked = append(p.NotChecked, "whether the API client may create records: only creating one would tell; it needs the feature direct_access or owner")
+	p.NotChecked = append(p.NotChecked, "whether the client may create records: only creating one would tell")
 	return p, nil
 }
 
 // ReadSchema reads the schema of the entity type. Its error says what follows from it.
-func ReadSchema(ctx context.Context, t Target) (*identitycloud.Schema, error) {
-	schema, err := t.EntityType(ctx)
-	var api *identitycloud.APIError
+func ReadSchema(ctx context.Context, t Target) (*target.Schema, error) {
+	schema, err := t.Schema(ctx)
 	switch {
 	case err == nil:
 		return &schema, nil
-	case errors.As(err, &api) && api.IsPermission():
+	case target.Is(err, target.Forbidden):
 		return nil, fmt.Errorf("the API client may not read the schema (%w), so attributes are not checked against it; use a client that may", err)
 	}
 	return nil, fmt.Errorf("the schema cannot be read (%w), so attributes are not checked against it; try again", err)

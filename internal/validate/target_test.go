@@ -11,14 +11,15 @@ import (
 
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/target"
 )
 
 // probe probes a target with this configuration.
 func probe(t *testing.T, cfg identitycloud.Config) (Probed, *Meter) {
 	t.Helper()
 	meter := &Meter{}
-	cfg.Answered, cfg.Timeout = meter.Saw, 5*time.Second
-	client, err := identitycloud.New(cfg)
+	cfg.Timeout = 5 * time.Second
+	client, err := identitycloud.NewAdapter(cfg, target.Hooks{Answered: meter.Saw})
 	must(t, err)
 	defer client.Close()
 	p, err := Probe(t.Context(), client, meter)
@@ -101,7 +102,7 @@ func TestProbeOfOtherTargets(t *testing.T) {
 func TestProbeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	client, err := identitycloud.New(identitycloud.Config{BaseURL: "https://nobody.invalid", ClientID: "me", ClientSecret: "secret"})
+	client, err := identitycloud.NewAdapter(identitycloud.Config{BaseURL: "https://nobody.invalid", ClientID: "me", ClientSecret: "secret"}, target.Hooks{})
 	must(t, err)
 	if _, err := Probe(ctx, client, &Meter{}); err != context.Canceled {
 		t.Errorf("%v, want context.Canceled", err)

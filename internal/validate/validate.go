@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"durable-dataload/internal/dupkeys"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // Records is a compiled mapping: a *mapping.Records.
@@ -40,7 +40,7 @@ type Options struct {
 	Encoder func(header []string) (Records, error)
 
 	// Schema is the schema of the entity type, nil if it is not known. Then only the system attributes are checked.
-	Schema *identitycloud.Schema
+	Schema *target.Schema
 
 	Delimiter  source.Delimiter
 	Name       string // of the file in the report; the name in path if empty
@@ -48,7 +48,7 @@ type Options struct {
 	StartAt    int64  // number of the first record; 0 means 1
 	Canary     int    // records that are loaded first; 0 means none
 	PrimaryKey string // path of an attribute
-	Room       int64  // for records in a request: see identitycloud.Room
+	Format     target.Format
 	Pace       Pace
 	CallTime   time.Duration // of a harmless call, 0 if it was not measured
 
@@ -74,8 +74,8 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 	}
 	o.StartAt = max(1, o.StartAt)
 	v := &validation{
-		o: o, findings: newFindings(o.Lines),
-		report: &Report{File: o.Name, Limit: identitycloud.MaxBody, NotChecked: []string{}},
+		o: o, traits: o.Format.Traits(), findings: newFindings(o.Lines),
+		report: &Report{File: o.Name, Limit: o.Format.Traits().MaxBytes + o.Format.Traits().Overhead, NotChecked: []string{}},
 	}
 	defer v.close()
 	r, err := source.OpenReader(ctx, path, source.ReaderOptions{
@@ -103,6 +103,7 @@ func File(ctx context.Context, path string, o Options) (*Report, error) {
 // validation is one run of File.
 type validation struct {
 	o        Options
+	traits   target.Traits
 	header   *source.Header
 	encoder  Records // nil: the records are not checked
 	keyed    int     // the column of the primary key, -1 if there is none
@@ -154,7 +155,10 @@ func (v *validation) newWorker() func(*source.Block, *checked) *checked {
 	w := &worker{validation: v}
 	if v.encoder != nil {
 		root := v.shape()
-		w.checker = &checker{root: root, named: v.named, key: root.at(v.o.PrimaryKey), nextYear: v.nextYear}
+		w.checker = &checker{
+			root: root, named: v.named, key: root.at(v.o.PrimaryKey), nextYear: v.nextYear,
+			doubts: v.traits.Doubts, hasher: dupkeys.Hasher{Fold: v.traits.Fold},
+		}
 	}
 	w.replaced = func(attribute, expected string) {
 		w.checked.findings.found(findingKey{KindReplaced, attribute, 0}, Place{Line: w.line}, func() (Severity, string) {
@@ -166,7 +170,7 @@ func (v *validation) newWorker() func(*source.Block, *checked) *checked {
 
 // shape prepares the schema for a worker.
 func (v *validation) shape() *node {
-	root := newShape(v.o.Schema)
+	root := newShape(v.o.Schema, v.traits)
 	root.at(v.o.PrimaryKey)
 	for i, u := range v.unique {
 		root.at(u.path).unique = i + 1
@@ -273,12 +277,12 @@ func (v *validation) prepare() error {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
-	if err := mapping.CheckHeader(encoder, v.o.PrimaryKey, v.o.Schema); err != nil {
+	if err := mapping.CheckHeader(encoder, v.o.PrimaryKey, v.o.Schema, v.traits); err != nil {
 		v.say(Error, KindFile, 1, err.Error())
 		return nil
 	}
 	v.encoder, v.keyed, v.nextYear = encoder, -1, time.Now().UTC().Year()+1
-	cut := source.InspectOptions{BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.o.Room, Unbounded: true}
+	cut := source.InspectOptions{BatchSize: v.o.BatchSize, StartAt: v.o.StartAt, CutAfter: v.o.Canary, MaxEncoded: v.traits.MaxBytes, Unbounded: true}
 	if v.o.Draft != nil {
 		v.batcher = source.NewDraft(v.header, cut, v.o.Draft)
 	} else if v.batcher, err = source.NewBatcher(v.header, cut); err != nil {
@@ -290,7 +294,7 @@ func (v *validation) prepare() error {
 		}
 	})
 	v.named = v.namedPaths()
-	root := newShape(v.o.Schema)
+	root := newShape(v.o.Schema, v.traits)
 	var paths []string
 	if v.hasKey = root.at(v.o.PrimaryKey) != nil; v.hasKey {
 		paths = append(paths, v.o.PrimaryKey)
@@ -338,7 +342,7 @@ func (v *validation) namedPaths() func(string) bool {
 }
 
 var kindOfFault = map[mapping.Fault]Kind{
-	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge,
+	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge, mapping.NotTaken: KindNotTaken,
 }
 
 // record checks a record. The size of one that is not sent is 0, unless it is too large and so in a batch of its own.
@@ -354,7 +358,7 @@ func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
 	}
 	w.fields = fields
 	w.cells(r, fields)
-	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Room, fields)
+	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Format, fields)
 	if err != nil {
 		return w.unsendable(r, err), false
 	}
@@ -363,7 +367,7 @@ func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
 	if size > w.largest.Bytes {
 		w.largest = Size{Bytes: size, Line: r.Line}
 	}
-	if m.Keyless && w.hasKey {
+	if m.Keyless && w.hasKey && !w.traits.RefusesMark {
 		f.found(findingKey{kind: KindNoKey, about: w.o.PrimaryKey}, Place{Line: r.Line}, func() (Severity, string) {
 			return Warning, "no value, and it is the primary key: the target cannot refuse such a record as a duplicate. " + migration.KeylessRule
 		})
@@ -379,7 +383,7 @@ func (w *worker) unsendable(r source.Record, err error) source.Measure {
 		u = &mapping.Unsendable{Fault: mapping.NotMapped, Reason: err.Error()}
 	}
 	if u.Fault == mapping.TooLarge { // one finding for all sizes
-		u.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", w.o.Room)
+		u.Reason = fmt.Sprintf("the record is too large for a request; at most %d encoded bytes are allowed", w.traits.MaxBytes)
 	}
 	w.checked.findings.say(Error, kindOfFault[u.Fault], r.Line, u.Reason)
 	return source.Measure{Size: u.Size}
@@ -401,7 +405,7 @@ func (v *validation) closeBatch() {
 	if v.batch.sent > 0 {
 		v.calls++
 		v.report.Sent += int64(v.batch.sent)
-		v.batch.size.Bytes += identitycloud.MaxBody - v.o.Room
+		v.batch.size.Bytes += v.traits.Overhead
 		if v.batch.size.Bytes > v.report.LargestBatch.Bytes {
 			v.report.LargestBatch = v.batch.size
 		}
@@ -445,13 +449,13 @@ func (v *validation) checkSelection() {
 // tellUnique reports whether the target refuses a second record with the same primary key.
 func (v *validation) tellUnique() {
 	switch {
-	case !v.hasKey:
-	case v.o.Schema == nil && v.o.PrimaryKey == identitycloud.DefaultKey:
+	case !v.hasKey, v.traits.RefusesMark:
+	case v.o.Schema == nil && v.o.PrimaryKey == v.traits.DefaultKey:
 		v.report.NotChecked = append(v.report.NotChecked, "whether "+v.o.PrimaryKey+" is unique: a migration that cannot read the schema assumes so, as in the platform's default schema")
 	case v.o.Schema == nil:
 		v.report.NotChecked = append(v.report.NotChecked, "whether "+v.o.PrimaryKey+" is unique: a migration that cannot read the schema assumes that it is not. "+migration.KeylessRule)
 	default:
-		if keys := migration.NewKeys(v.o.PrimaryKey, *v.o.Schema); !keys.Unique {
+		if keys := migration.NewKeys(v.o.PrimaryKey, *v.o.Schema, v.traits); !keys.Unique {
 			v.say(Warning, KindNotUnique, 1, keys.Keyless(int(v.report.Sent), 0).Note)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // raw is a mapping for one column that contains the encoded record.
@@ -41,7 +42,7 @@ func write(t testing.TB, content string) string {
 func options(t testing.TB) Options {
 	t.Helper()
 	return Options{
-		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
+		Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Format: limited{identitycloud.Format("", 0), identitycloud.MaxBody - 60},
 		Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}, Timeout: 10 * time.Second}, TempDir: t.TempDir(), Lines: 3,
 	}
 }
@@ -205,10 +206,10 @@ func TestAKeyThatTheSchemaDoesNotHave(t *testing.T) {
 
 // If the primary key is not unique in the schema, no record can be refused as a duplicate.
 func TestAKeyThatIsNotUnique(t *testing.T) {
-	schema := identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+	schema := target.Schema{Name: "user", Attributes: []target.Attribute{
 		{Name: "email", Type: "string", Constraints: []string{"locally-unique"}},
-		{Name: "account", Type: "object", Attributes: []identitycloud.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
-		{Name: "cards", Type: "plural", Attributes: []identitycloud.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
+		{Name: "account", Type: "object", Attributes: []target.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
+		{Name: "cards", Type: "plural", Attributes: []target.Attribute{{Name: "number", Type: "string", Constraints: []string{"unique"}}}},
 	}}
 	o := options(t)
 	o.Schema = &schema
@@ -234,10 +235,10 @@ func TestAssumptionsAboutTheKeyWithoutASchema(t *testing.T) {
 
 func TestARequiredAttributeWithinAnObject(t *testing.T) {
 	o := options(t)
-	o.Schema = &identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+	o.Schema = &target.Schema{Name: "user", Attributes: []target.Attribute{
 		{Name: "email", Type: "string", Constraints: []string{"unique"}},
-		{Name: "a", Type: "object", Attributes: []identitycloud.Attribute{
-			{Name: "b", Type: "object", Attributes: []identitycloud.Attribute{{Name: "c", Type: "string", Constraints: []string{"required"}}}},
+		{Name: "a", Type: "object", Attributes: []target.Attribute{
+			{Name: "b", Type: "object", Attributes: []target.Attribute{{Name: "c", Type: "string", Constraints: []string{"required"}}}},
 		}},
 	}}
 	for _, content := range []string{"email\nx\n", "email,a.b.c\nx,\n", "email,a.x\nx,\n"} {
@@ -271,10 +272,11 @@ func TestSizesAndCallsAreThoseOfInspect(t *testing.T) {
 		}
 		encoder, _ := transformer(h.Names)
 		json, _ := encoder.AppendJSON(nil, fields)
-		return identitycloud.EncodedSize(json)
+		size, _ := o.Format.Measure(json)
+		return size
 	}
 	sum, err := source.Inspect(context.Background(), write(t, content), source.InspectOptions{
-		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: o.Room, EncodedSize: measure})
+		BatchSize: o.BatchSize, StartAt: o.StartAt, MaxEncoded: o.Format.Traits().MaxBytes, EncodedSize: measure})
 	must(t, err)
 	r := validated(t, content, o)
 	// The record that is too large is alone in its batch, which makes no call.
@@ -327,7 +329,7 @@ func FuzzChecker(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
-		root := newShape(&invented)
+		root := newShape(&invented, identitycloud.Format("", 0).Traits())
 		c := &checker{root: root, findings: newFindings(1), named: func(string) bool { return false }, key: root.at("email")}
 		c.check(record, 1, 2)
 	})
@@ -355,6 +357,27 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// limited is a format with less room in a request.
+type limited struct {
+	target.Format
+	room int64
+}
+
+func (l limited) Traits() target.Traits {
+	t := l.Format.Traits()
+	t.Overhead += t.MaxBytes - l.room
+	t.MaxBytes = l.room
+	return t
+}
+
+func (l limited) Measure(record []byte) (int64, error) {
+	size, err := l.Format.Measure(record)
+	if err == nil && size > l.room {
+		err = target.Oversized(size, l.room)
+	}
+	return size, err
+}
+
 func transformer(header []string) (Records, error) { return mapping.BuiltIn().Compile(header) }
 
 // BenchmarkFile reads generated records with a schema that has all of their attributes: "scan" only splits them into their
@@ -369,7 +392,7 @@ func BenchmarkFile(b *testing.B) {
 	must(b, fakeusers.Write(f, fakeusers.Options{Records: records, Seed: 1}))
 	validate := func(draft *source.Draft) error {
 		report, err := File(context.Background(), path, Options{
-			Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Room: identitycloud.MaxBody - 60,
+			Encoder: transformer, Schema: &invented, BatchSize: 100, PrimaryKey: "email", Format: limited{identitycloud.Format("", 0), identitycloud.MaxBody - 60},
 			Pace: Pace{Limits: migration.Limits{RateLimit: 4, Workers: 10}}, TempDir: b.TempDir(), Lines: 10, Draft: draft,
 		})
 		if err == nil && (report.Sent != records || report.Errors() > 0) {
@@ -419,7 +442,7 @@ func scan(path string) error {
 }
 
 // invented is a schema with the attributes of the generated records, as in the platform's default schema if that has them.
-var invented = identitycloud.Schema{Name: "user", Attributes: []identitycloud.Attribute{
+var invented = target.Schema{Name: "user", Attributes: []target.Attribute{
 	{Name: "id", Type: "id"}, {Name: "uuid", Type: "uuid", Constraints: []string{"required"}},
 	{Name: "created", Type: "dateTime", Constraints: []string{"required"}},
 	{Name: "lastUpdated", Type: "dateTime", Constraints: []string{"required"}},
@@ -435,14 +458,14 @@ var invented = identitycloud.Schema{Name: "user", Attributes: []identitycloud.At
 	{Name: "age", Type: "integer"}, {Name: "weight", Type: "decimal"}, {Name: "vip", Type: "boolean"},
 	{Name: "lastIP", Type: "ipAddress"}, {Name: "display", Type: "json"},
 	{Name: "nick", Type: "string", Length: 5, Constraints: []string{"unique"}},
-	{Name: "primaryAddress", Type: "object", Attributes: []identitycloud.Attribute{
+	{Name: "primaryAddress", Type: "object", Attributes: []target.Attribute{
 		{Name: "phone", Type: "string", Length: 100}, {Name: "address1", Type: "string", Length: 1000},
 		{Name: "address2", Type: "string", Length: 1000}, {Name: "city", Type: "string", Length: 1000},
 		{Name: "zip", Type: "string", Length: 100}, {Name: "stateAbbreviation", Type: "string", Length: 100},
 		{Name: "country", Type: "string", Length: 1000},
 	}},
-	{Name: "clients", Type: "plural", Attributes: []identitycloud.Attribute{
+	{Name: "clients", Type: "plural", Attributes: []target.Attribute{
 		{Name: "id", Type: "id"}, {Name: "clientId", Type: "string", Length: 100, Constraints: []string{"required"}}, {Name: "name", Type: "string"},
 	}},
-	{Name: "optIn", Type: "object", Attributes: []identitycloud.Attribute{{Name: "status", Type: "boolean"}}},
+	{Name: "optIn", Type: "object", Attributes: []target.Attribute{{Name: "status", Type: "boolean"}}},
 }}

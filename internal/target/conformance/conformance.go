@@ -169,6 +169,9 @@ func (x *suite) with(key string, make func(string) string) sent {
 	if int64(len(s.Body)) > s.Size || s.Size > x.traits.MaxBytes {
 		x.Errorf("Encode: %d bytes have the size %d; want at least as much, and at most %d", len(s.Body), s.Size, x.traits.MaxBytes)
 	}
+	if size, err := x.adapter.Measure(s.json); err != nil || size != s.Size {
+		x.Errorf("Measure: %d, %v; Encode gives the size %d", size, err, s.Size)
+	}
 	if x.traits.Marks != (s.Mark != "") {
 		x.Errorf("Encode gives the mark %q; Traits.Marks is %t", s.Mark, x.traits.Marks)
 	}

@@ -177,6 +177,8 @@ func (oneByOne) Traits() target.Traits {
 	}
 }
 
+func (o oneByOne) Measure(record []byte) (int64, error) { return target.MeasureEncoded(o, record) }
+
 func (o oneByOne) Encode(record []byte, tag string) (target.Record, error) {
 	user, ok := jsonapi.Object(record)
 	if !ok {

@@ -134,6 +134,9 @@ func encode(name string, value json.RawMessage) (any, error) {
 	return list, nil
 }
 
+// Measure encodes the record with a tag of the usual length.
+func (f format) Measure(record []byte) (int64, error) { return target.MeasureEncoded(f, record) }
+
 // Steps makes all changes in one call.
 func (format) Steps(changes []target.Change) ([]target.Step, error) {
 	for _, c := range changes {

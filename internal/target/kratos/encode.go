@@ -155,6 +155,9 @@ func hashOf(p target.Password) (hash string, ok bool) {
 	return p.Value, known.MatchString(p.Value) && p.Salt == ""
 }
 
+// Measure encodes the record with a tag of the usual length.
+func (f format) Measure(record []byte) (int64, error) { return target.MeasureEncoded(f, record) }
+
 // Steps sets all values in one call, and a password, which another call sets, in a step of its own.
 func (format) Steps(changes []target.Change) (steps []target.Step, err error) {
 	var values target.Step

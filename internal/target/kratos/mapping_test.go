@@ -57,7 +57,7 @@ func TestAProposalFromTheLiveSchemaCanBeLoaded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proposal := mapping.Propose(rows[0], rows[1:], &schema)
+	proposal := mapping.Propose(rows[0], rows[1:], &schema, a.Traits())
 	if !strings.Contains(string(proposal), "to keep the column, as metadata_admin.legacyID") {
 		t.Errorf("the proposal does not say where the id can be kept:\n%s", proposal)
 	}
