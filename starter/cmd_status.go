@@ -57,9 +57,6 @@ type statusOptions struct {
 	json  bool
 }
 
-// measureFor is the time between the two polls that measure the rate.
-const measureFor = 2 * time.Second
-
 func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int, error) {
 	if err := o.open(ctx, os.Getenv); err != nil {
 		return 0, err
@@ -75,12 +72,6 @@ func (o *statusOptions) run(ctx context.Context, stdout, stderr io.Writer) (int,
 		return o.follow(ctx, l, screen)
 	}
 	s := l.poll(ctx)
-	if s.State == catalogue.Running && s.Trouble == "" {
-		time.Sleep(measureFor)
-		if s, err = l.pollAgain(ctx); err != nil {
-			return 0, err
-		}
-	}
 	if o.json {
 		screen.PrintJSON(s)
 		return migration.ExitDone, nil

@@ -18,7 +18,6 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/tally"
-	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -72,9 +71,9 @@ type roundStatus struct {
 	BatchesDone int  `json:"batches_done,omitempty"`
 }
 
-// paceStatus has the measured and the allowed rate. 0 is no limit.
+// paceStatus has the counted and the allowed rate. 0 is no limit.
 type paceStatus struct {
-	CallsASecond float64 `json:"calls_per_second"` // as measured
+	CallsASecond float64 `json:"calls_per_second"` // in the last ten seconds
 	Allowed      float64 `json:"allowed"`
 	Limit        float64 `json:"limit"`
 	RatePlan     string  `json:"rate_plan,omitempty"`
@@ -275,8 +274,6 @@ type poller struct {
 	progress workflows.Progress // of the last poll
 	linkTo   string             // see link
 	linked   time.Time
-
-	calls, batches, updates terminal.Meter
 }
 
 // pollAgain returns the status after a refresh of the migration.
@@ -305,7 +302,6 @@ func (l *poller) poll(ctx context.Context) status {
 	defer cancel()
 	progress, ids, err := l.view.poll(asking)
 	if err != nil {
-		l.calls, l.batches, l.updates = terminal.Meter{}, terminal.Meter{}, terminal.Meter{}
 		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)
 		s.addTally(ctx, l.known)
 		return s
@@ -319,9 +315,8 @@ func (l *poller) poll(ctx context.Context) status {
 	}
 	gate := l.view.gate
 	s.addPace(progress, gate, l.known.Spec.Limits)
-	l.measure(&s, progress)
-	if s.Paused != "" || s.Decision != "" || s.Pace.Closed != "" || quiet(progress, gate, time.Now()) > 0 {
-		s.Pace.CallsASecond, s.SecondsLeft = 0, 0 // measured before that
+	if gate != nil && s.Paused == "" && s.Decision == "" && s.Pace.Closed == "" && quiet(progress, gate, time.Now()) == 0 {
+		s.addRate(progress, gate.Used)
 	}
 	return s
 }
@@ -335,21 +330,16 @@ func (l *poller) link() string {
 	return l.linkTo
 }
 
-// measure adds the rates from this poll and those before.
-func (l *poller) measure(s *status, p workflows.Progress) {
-	now := time.Now()
-	l.calls.Add(now, callsOf(p))
-	s.Pace.CallsASecond = math.Round(100*l.calls.PerSecond()) / 100
-	left, rate := p.Batches-p.BatchesDone, 0.0
+// addRate adds the calls a second that the limiter has counted, and how long what is left takes at that rate. An update is one
+// call a record.
+func (s *status) addRate(p workflows.Progress, perSecond float64) {
+	s.Pace.CallsASecond = math.Round(100*perSecond) / 100
+	left := p.Batches - p.BatchesDone
 	if p.Phase == workflows.PhaseUpdating {
-		l.updates.Add(now, p.Updates.Records())
-		left, rate = p.ToUpdate-p.Updates.Records(), l.updates.PerSecond()
-	} else {
-		l.batches.Add(now, p.BatchesDone)
-		rate = l.batches.PerSecond()
+		left = p.ToUpdate - p.Updates.Records()
 	}
-	if rate > 0 {
-		s.SecondsLeft = math.Round(float64(left) / rate)
+	if perSecond > 0 {
+		s.SecondsLeft = math.Round(float64(left) / perSecond)
 	}
 }
 

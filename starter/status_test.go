@@ -256,3 +256,23 @@ func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTimeLeftFollowsFromTheCallsThatTheLimiterCounts(t *testing.T) {
+	loading := workflows.Progress{Phase: workflows.PhaseLoading, Batches: 100, BatchesDone: 40}
+	updating := workflows.Progress{Phase: workflows.PhaseUpdating, Batches: 100, BatchesDone: 100, ToUpdate: 500, Updates: ledger.Updates{Updated: 100}}
+	for _, tc := range []struct {
+		name       string
+		progress   workflows.Progress
+		used, left float64
+	}{
+		{"loading", loading, 4, 15},
+		{"updating: a call a record", updating, 4, 100},
+		{"no call yet", loading, 0, 0},
+	} {
+		s := status{Pace: &paceStatus{}}
+		s.addRate(tc.progress, tc.used)
+		if s.Pace.CallsASecond != tc.used || s.SecondsLeft != tc.left {
+			t.Errorf("%s: %v calls a second, %v seconds left; want %v and %v", tc.name, s.Pace.CallsASecond, s.SecondsLeft, tc.used, tc.left)
+		}
+	}
+}

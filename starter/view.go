@@ -289,12 +289,3 @@ func gateIn(all limiter.View, id string, before *limiter.RunView) *limiter.RunVi
 	}
 	return gate
 }
-
-// callsOf is how many calls the rounds have made.
-func callsOf(p workflows.Progress) int {
-	calls := p.Loading.Calls
-	for _, r := range p.Rounds {
-		calls += r.Calls
-	}
-	return calls
-}

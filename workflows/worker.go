@@ -8,6 +8,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/version"
 )
 
 // TaskQueue is the task queue that separate workers poll.
@@ -27,6 +28,10 @@ const mostActivities = 5000
 var registered = []any{
 	MigrationWorkflow, LoadWorkflow, RetryWorkflow, UpdateWorkflow, RollbackWorkflow, VerifyWorkflow, NotifyWorkflow, ScheduledMigrationWorkflow,
 }
+
+// The SDK would hash the whole program at the start of the first worker, which may be one of the embedded engine, to tell
+// builds apart.
+func init() { worker.SetBinaryChecksum(version.Build()) }
 
 // NewWorker makes a worker for migrations. When it shuts down it waits for calls that
 // take up to timeout, and writes down their answers. alone says that no other worker

@@ -75,6 +75,15 @@ func Touch(path string) error {
 	return f.Close()
 }
 
+// Sync makes the content of a file durable, whoever wrote it.
+func Sync(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // Rename renames a file and makes that durable.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {

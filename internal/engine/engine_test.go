@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
@@ -460,6 +462,10 @@ func mustParse(t *testing.T, text string) *url.URL {
 
 // The databases of these tests are fsynced often.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("ENGINE_TO_KILL"); dir != "" {
+		fmt.Println(startAndWait(dir))
+		os.Exit(1)
+	}
 	program.UseMemory()
 	os.Exit(m.Run())
 }
@@ -520,6 +526,71 @@ func TestTheDatabaseHasAWriteAheadLog(t *testing.T) {
 	if len(data) < 20 || data[18] != 2 || data[19] != 2 {
 		t.Errorf("the file format's write and read versions are %v; want 2 and 2", data[18:20])
 	}
+}
+
+// startAndWait starts an engine and a workflow in it, says so, and waits to be killed.
+func startAndWait(dir string) error {
+	ctx := context.Background()
+	e, err := Start(ctx, dir, nil)
+	if err != nil {
+		return err
+	}
+	options, err := e.Address().ClientOptions()
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(options)
+	if err != nil {
+		return err
+	}
+	if _, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "kept", TaskQueue: "nobody"}, "Nothing"); err != nil {
+		return err
+	}
+	fmt.Println("started")
+	select {}
+}
+
+func TestAKillDuringOrAfterTheFirstStartLosesNothing(t *testing.T) {
+	for ms := range 4 {
+		dir := t.TempDir()
+		killed(t, dir, func(io.Reader) { // while the database is created
+			for all := 0; all == 0; time.Sleep(100 * time.Microsecond) {
+				databases, err := filepath.Glob(database(dir, "*") + "*")
+				must(t, err)
+				all = len(databases)
+			}
+			time.Sleep(time.Duration(ms) * 3 * time.Millisecond)
+		})
+		killed(t, dir, func(said io.Reader) { // when it has acknowledged a workflow
+			if line, err := bufio.NewReader(said).ReadString('\n'); line != "started\n" {
+				t.Fatalf("the engine said %q, %v; want that it has started", line, err)
+			}
+		})
+		options, err := start(t, dir).Address().ClientOptions()
+		must(t, err)
+		c, err := client.DialContext(t.Context(), options)
+		must(t, err)
+		d, err := c.DescribeWorkflowExecution(t.Context(), "kept", "")
+		must(t, err)
+		if got := d.GetWorkflowExecutionInfo().GetStatus(); got != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING {
+			t.Errorf("the workflow is %s; want it running, as it was acknowledged", got)
+		}
+		c.Close()
+	}
+}
+
+// killed kills a process that starts an engine after a wait, which gets its output.
+func killed(t *testing.T, dir string, wait func(io.Reader)) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), "ENGINE_TO_KILL="+dir)
+	program.EndWithThisProcess(child)
+	said, err := child.StdoutPipe()
+	must(t, err)
+	must(t, child.Start())
+	wait(said)
+	must(t, child.Process.Kill())
+	_ = child.Wait()
 }
 
 func must(t testing.TB, err error) {

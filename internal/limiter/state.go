@@ -289,7 +289,7 @@ func (s *State) learn(now time.Time, r Report) {
 // usedFor is for how many seconds calls are counted.
 const usedFor = 10
 
-// used is the calls a second that have ended lately.
+// used is the calls a second that have ended lately: in the last ten seconds, or since the first of those.
 func (r *Run) used(now time.Time) float64 {
 	calls, first := 0, now.Unix()
 	for _, u := range r.Used {
@@ -297,7 +297,7 @@ func (r *Run) used(now time.Time) float64 {
 			calls, first = calls+u.Calls, min(first, u.Second)
 		}
 	}
-	return float64(calls) / max(1, float64(now.Unix()-first))
+	return float64(calls) / max(1, now.Sub(time.Unix(first, 0)).Seconds())
 }
 
 // rate is the calls a second of all runs.

@@ -20,11 +20,23 @@ var stamped string
 // Without a tag the version is Go's pseudo-version, or (devel) in a build
 // without a repository.
 func String(program string) string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = &debug.BuildInfo{}
+	return describe(program, stamped, buildInfo())
+}
+
+// Build returns the version alone.
+func Build() string {
+	return build(stamped, buildInfo())
+}
+
+func buildInfo() *debug.BuildInfo {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info
 	}
-	return describe(program, stamped, info)
+	return &debug.BuildInfo{}
+}
+
+func build(stamped string, info *debug.BuildInfo) string {
+	return cmp.Or(stamped, info.Main.Version, "(devel)")
 }
 
 func describe(program, stamped string, info *debug.BuildInfo) string {
@@ -40,6 +52,6 @@ func describe(program, stamped string, info *debug.BuildInfo) string {
 		}
 		revision += ")"
 	}
-	return fmt.Sprintf("%s %s%s, %s %s/%s", program, cmp.Or(stamped, info.Main.Version, "(devel)"), revision,
+	return fmt.Sprintf("%s %s%s, %s %s/%s", program, build(stamped, info), revision,
 		runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
