@@ -130,9 +130,18 @@ func (e *Encoder) KeyOf(raw []byte) string {
 // Label identifies a record in result files: its email as in the input or, if no column is the email, as it is sent;
 // without an email, its key; "" if it has neither.
 func (e *Encoder) Label(raw []byte) string {
+	if column, ok := e.Key(email); ok {
+		value, err := e.header.Value(raw, column)
+		if err != nil {
+			return ""
+		}
+		return value
+	}
 	fields, err := e.header.Fields(raw)
 	if err != nil {
 		return ""
 	}
-	return e.First(fields, "email", e.key)
+	return e.First(fields, email, e.key)
 }
+
+const email = "email"

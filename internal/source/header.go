@@ -30,7 +30,7 @@ func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 		default:
 			return nil, fmt.Sprintf("column %d of the header has %s; fix the header", len(h.Names)+1, f.fault)
 		}
-		h.Names = append(h.Names, f.unescaped(line))
+		h.Names = append(h.Names, f.unescaped(line[f.start:f.end]))
 		pos = f.next
 	}
 	if reason := refuseSepLine(raw, d); reason != "" {

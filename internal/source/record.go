@@ -102,9 +102,8 @@ func fieldAt(b []byte, pos int, delimiter byte) field {
 	return f
 }
 
-// unescaped is the value, with doubled quotes made single.
-func (f field) unescaped(record string) string {
-	value := record[f.start:f.end]
+// unescaped is the text of the field, with doubled quotes made single.
+func (f field) unescaped(value string) string {
 	if !f.escaped {
 		return value
 	}
@@ -130,24 +129,48 @@ func (h *Header) Fields(raw []byte) ([]string, error) {
 
 // AppendFields is Fields, and appends to dst. With an error it returns nil.
 func (h *Header) AppendFields(dst []string, raw []byte) ([]string, error) {
-	b, delimiter := trimLineEnd(raw), h.Delimiter.byte()
+	b := trimLineEnd(raw)
 	record := string(b) // the values share its memory
-	count := 0
+	err := h.eachField(b, func(_ int, f field) { dst = append(dst, f.unescaped(record[f.start:f.end])) })
+	if err != nil {
+		return nil, err
+	}
+	return dst, nil
+}
+
+// Value is the value of one column, from 0, that Fields returns.
+func (h *Header) Value(raw []byte, column int) (value string, err error) {
+	b := trimLineEnd(raw)
+	err = h.eachField(b, func(i int, f field) {
+		if i == column {
+			value = f.unescaped(string(b[f.start:f.end]))
+		}
+	})
+	if err != nil {
+		return "", err
+	}
+	return value, nil
+}
+
+// eachField visits the fields of a record without its line end, numbered from 0, as far as the header has columns. It
+// returns the error of Fields.
+func (h *Header) eachField(b []byte, visit func(int, field)) error {
+	count, delimiter := 0, h.Delimiter.byte()
 	for pos := 0; pos >= 0; {
 		f := fieldAt(b, pos, delimiter)
 		count++
 		if f.fault != 0 {
-			return nil, &RecordError{Column: count, Name: h.name(count), Reason: f.fault.String()}
+			return &RecordError{Column: count, Name: h.name(count), Reason: f.fault.String()}
 		}
 		if count <= len(h.Names) {
-			dst = append(dst, f.unescaped(record))
+			visit(count-1, f)
 		}
 		pos = f.next
 	}
 	if count != len(h.Names) {
-		return nil, &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with %s or line breaks need quotes", plural(count, "field"), len(h.Names), h.Delimiter.plural())}
+		return &RecordError{Reason: fmt.Sprintf("the record has %s; expected %d as in the header; values with %s or line breaks need quotes", plural(count, "field"), len(h.Names), h.Delimiter.plural())}
 	}
-	return dst, nil
+	return nil
 }
 
 // name is the name of a column, counted from 1, or empty if the header is shorter.
