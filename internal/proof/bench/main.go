@@ -1,9 +1,9 @@
 // Command bench measures the cost of durability: it loads the same synthetic
 // file into the same sandbox alternately with a bare loader, which has only our
 // client and our transformations, and with the durable migration, and reports
-// the ratio of the medians.
+// the medians, and the medians of the ratios of each pair, with the goals.
 //
-//	go run ./internal/proof/bench --records 400000 --pairs 5
+//	go run ./internal/proof/bench
 //
 //	go run ./internal/proof/bench scale --records 10000000 (see scaleCommand)
 //	go run ./internal/proof/bench history --state-dir … (see historyCommand)
@@ -33,6 +33,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/fakeusers"
+	"durable-dataload/internal/proof/check"
+	"durable-dataload/internal/proof/program"
+	"durable-dataload/internal/sandbox"
 )
 
 func main() {
@@ -43,14 +46,12 @@ func main() {
 }
 
 type options struct {
-	records    int64
-	pairs      int
-	batchSizes []int
-	workers    int
-	latency    time.Duration
-	dir        string
-	keep       bool
-	args       []string // further options of the starter
+	records   int64
+	pairs     int
+	workers   int
+	latency   time.Duration
+	dir, disk string
+	args      []string // further options of the starter
 }
 
 func run(args []string, out io.Writer) error {
@@ -69,27 +70,40 @@ func run(args []string, out io.Writer) error {
 	var o options
 	f := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	f.Int64Var(&o.records, "records", 400_000, "synthetic records in the file")
-	f.IntVar(&o.pairs, "pairs", 5, "runs of each loader at each batch size")
-	f.IntSliceVar(&o.batchSizes, "batch-sizes", []int{100, 1000}, "records in one call")
+	f.IntVar(&o.pairs, "pairs", 5, "runs of each loader in each row")
 	f.IntVar(&o.workers, "workers", 10, "calls in flight at most")
 	f.DurationVar(&o.latency, "latency", 0, "how long the sandbox takes for a call at least")
-	f.StringVar(&o.dir, "dir", "", "folder to work in; default: a temporary one")
-	f.BoolVar(&o.keep, "keep", false, "keep the folder")
+	f.StringVar(&o.dir, "dir", program.Memory(), "folder to work in; default: one in memory where there is one")
+	f.StringVar(&o.disk, "disk", ".", "folder on a disk, for the rows that keep the files of the migration there")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if o.records < 1 || o.pairs < 1 || o.workers < 1 {
+		return errors.New("records, pairs and workers must be more than 0")
+	}
 	o.args = f.Args()
-	if o.dir == "" {
-		dir, err := os.MkdirTemp("", "durable-dataload-bench-")
-		if err != nil {
+	for _, dir := range []*string{&o.dir, &o.disk} {
+		var err error
+		if *dir, err = os.MkdirTemp(*dir, "durable-dataload-bench-"); err != nil {
 			return err
 		}
-		o.dir = dir
-	}
-	if !o.keep {
-		defer func() { _ = os.RemoveAll(o.dir) }()
+		defer func() { _ = os.RemoveAll(*dir) }()
 	}
 	return compare(o, out)
+}
+
+// row is one setting in which the loaders are compared. A goal of 0 is none.
+type row struct {
+	batchSize    int
+	onDisk       bool
+	calls, whole float64 // goals: durable ÷ bare
+	cpu          float64 // goal: microseconds a record
+}
+
+var rows = []row{
+	{batchSize: 100, calls: 0.9, whole: 0.65, cpu: 70},
+	{batchSize: 100, onDisk: true, calls: 0.75},
+	{batchSize: 1000, calls: 0.95, whole: 0.7},
 }
 
 // loader is one of the two programs that are compared.
@@ -129,27 +143,66 @@ func compare(o options, out io.Writer) error {
 	if err := b.invent(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d records, %d calls in flight, records a second\n\n| batch size | loader | median | lowest | highest | peak memory |\n|--:|---|--:|--:|--:|--:|\n", o.records, o.workers)
-	for _, size := range o.batchSizes {
-		results := map[string][]result{}
+	fmt.Fprintf(out, "%d records, %d calls in flight, medians of %d\n\n", o.records, o.workers, o.pairs)
+	fmt.Fprintln(out, "| records a call | files in | loader | records/s while calls are made | records/s, whole command | CPU a record | peak memory |")
+	fmt.Fprintln(out, "|--:|---|---|--:|--:|--:|--:|")
+	for _, r := range rows {
+		results := make([][]result, len(loaders))
 		for pair := range o.pairs {
 			for i := range loaders {
-				l := loaders[(i+pair)%len(loaders)] // in turn, the first one changes
-				r, err := b.time(l, size)
+				n := (i + pair) % len(loaders) // in turn, the first one changes
+				took, err := b.time(loaders[n], r)
 				if err != nil {
-					return fmt.Errorf("%s, batch size %d: %w", l.name, size, err)
+					return fmt.Errorf("%s, %d a call: %w", loaders[n].name, r.batchSize, err)
 				}
-				results[l.name] = append(results[l.name], r)
+				results[n] = append(results[n], took)
 			}
 		}
-		for _, l := range loaders {
-			r := results[l.name]
-			slices.SortFunc(r, func(a, b result) int { return int(a.rate - b.rate) })
-			fmt.Fprintf(out, "| %d | %s | %.0f | %.0f | %.0f | %d MB |\n", size, l.name, median(r), r[0].rate, r[len(r)-1].rate, r[len(r)/2].memory>>20)
-		}
-		fmt.Fprintf(out, "| %d | **durable ÷ bare** | **%.2f** | | | |\n", size, median(results["durable"])/median(results["bare"]))
+		r.print(out, results)
 	}
 	return nil
+}
+
+func (r row) print(out io.Writer, results [][]result) {
+	where := "memory"
+	if r.onDisk {
+		where = "disk"
+	}
+	of := func(n int, value func(result) float64) float64 {
+		values := make([]float64, len(results[n]))
+		for i := range values {
+			values[i] = value(results[n][i])
+		}
+		return median(values)
+	}
+	for n, l := range loaders {
+		fmt.Fprintf(out, "| %d | %s | %s | %.0f | %.0f | %.0f µs | %.0f MB |\n", r.batchSize, where, l.name,
+			of(n, func(r result) float64 { return r.calls }), of(n, func(r result) float64 { return r.whole }),
+			of(n, func(r result) float64 { return r.cpu }), of(n, func(r result) float64 { return float64(r.memory >> 20) }))
+	}
+	ratio := func(value func(result) float64) float64 {
+		values := make([]float64, len(results[0]))
+		for i := range values {
+			values[i] = value(results[1][i]) / value(results[0][i])
+		}
+		return median(values)
+	}
+	goal := func(format string, goal float64) string {
+		if goal == 0 {
+			return ""
+		}
+		return fmt.Sprintf(" (goal "+format+")", goal)
+	}
+	fmt.Fprintf(out, "| %d | %s | **durable ÷ bare** | **%.2f**%s | **%.2f**%s |%s | |\n", r.batchSize, where,
+		ratio(func(r result) float64 { return r.calls }), goal("≥ %.2f", r.calls),
+		ratio(func(r result) float64 { return r.whole }), goal("≥ %.2f", r.whole), goal("≤ %.0f µs", r.cpu))
+}
+
+// median sorts the values.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // build builds programs of this project into a folder.
@@ -173,17 +226,11 @@ func sandboxAddress(line string) string {
 	return address
 }
 
+// result is one run of a loader.
 type result struct {
-	rate   float64 // records a second
-	memory int64   // peak, bytes
-}
-
-func median(sorted []result) float64 {
-	n := len(sorted)
-	if n%2 == 0 {
-		return (sorted[n/2-1].rate + sorted[n/2].rate) / 2
-	}
-	return sorted[n/2].rate
+	calls, whole float64 // records a second: from the first call to the last one, and of the whole command
+	cpu          float64 // microseconds a record, of the loader alone
+	memory       int64   // peak, bytes
 }
 
 func (b *bench) invent() error {
@@ -202,43 +249,56 @@ const (
 	secret   = "bench-secret"
 )
 
-// time runs a loader against a fresh sandbox.
-func (b *bench) time(l loader, batchSize int) (r result, err error) {
-	dir, err := os.MkdirTemp(b.o.dir, l.name+"-")
+// time runs a loader against a fresh sandbox, which is in memory in all rows.
+func (b *bench) time(l loader, in row) (r result, err error) {
+	state, err := os.MkdirTemp(b.o.dir, "sandbox-")
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = os.RemoveAll(state) }()
+	parent := b.o.dir
+	if in.onDisk {
+		parent = b.o.disk
+	}
+	dir, err := os.MkdirTemp(parent, l.name+"-")
 	if err != nil {
 		return r, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	sandbox := exec.CommandContext(ctx, b.sandbox, "--address", "127.0.0.1:0", "--state-dir", filepath.Join(dir, "sandbox"),
+	target := exec.CommandContext(ctx, b.sandbox, "--address", "127.0.0.1:0", "--state-dir", state,
 		"--client-id", clientID, "--client-secret", secret, "--latency", b.o.latency.String())
-	sandbox.Cancel = func() error { return sandbox.Process.Signal(syscall.SIGTERM) }
-	said, err := sandbox.StdoutPipe()
+	target.Cancel = func() error { return target.Process.Signal(syscall.SIGTERM) }
+	said, err := target.StdoutPipe()
 	if err != nil {
 		return r, err
 	}
-	if err := sandbox.Start(); err != nil {
+	if err := target.Start(); err != nil {
 		return r, err
 	}
 	defer func() {
 		cancel()
-		_ = sandbox.Wait()
+		_ = target.Wait()
 	}()
 	line, err := bufio.NewReader(said).ReadString('\n')
 	if err != nil {
 		return r, fmt.Errorf("the sandbox did not start: %w", err)
 	}
-	command := l.command(b, dir, sandboxAddress(line), batchSize)
+	command := l.command(b, dir, sandboxAddress(line), in.batchSize)
 	command.Env = append(os.Environ(), "CAPTURE_CLIENT_ID="+clientID, "CAPTURE_CLIENT_SECRET="+secret)
 	start := time.Now()
 	output, err := command.CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("%w\n%s", err, output)
 	}
-	r.rate = float64(b.o.records) / time.Since(start).Seconds()
+	records := float64(b.o.records)
+	r.whole = records / time.Since(start).Seconds()
+	r.cpu = float64((command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Microseconds()) / records
 	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.memory = usage.Maxrss * 1024
 	}
-	return r, nil
+	arrivals, err := check.Arrivals(filepath.Join(state, sandbox.TruthFile), bulkCreate, 0)
+	r.calls = arrivals.Average() * float64(in.batchSize)
+	return r, err
 }
