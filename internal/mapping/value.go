@@ -53,6 +53,9 @@ func appendJSONText(dst []byte, text string) ([]byte, error) {
 	if !utf8.ValidString(text) {
 		return nil, errNotUTF8
 	}
+	if fast, ok := compact(dst, text); ok {
+		return fast, nil
+	}
 	out := bytes.NewBuffer(dst)
 	if err := json.Compact(out, []byte(text)); err != nil {
 		return nil, err
