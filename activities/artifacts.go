@@ -124,6 +124,9 @@ func (m *migrationRun) summarize(in ArtifactsInput, rounds []roundTotal, set wri
 		}
 		summary.Rounds = append(summary.Rounds, r.Round)
 	}
+	if err := m.of.SaveBreakdown(set.parts); err != nil {
+		return summary, err
+	}
 	return summary, m.of.SaveSummary(summary)
 }
 
@@ -243,6 +246,7 @@ type writtenSet struct {
 	counts  migration.Counts
 	files   migration.Files
 	reasons *artifacts.Reasons
+	parts   migration.Breakdown
 	aside   int // unknown records that are not sent again
 }
 
@@ -280,7 +284,7 @@ func (m *migrationRun) writeSet(ctx context.Context, rounds []roundTotal, unreso
 	if err := isFirst(); err != nil {
 		return w, err
 	}
-	w.reasons = set.Reasons()
+	w.reasons, w.parts = set.Reasons(), set.Breakdown()
 	w.counts, w.files, err = set.Commit(ctx, int(m.index.Records()))
 	return w, err
 }

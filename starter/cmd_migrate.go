@@ -245,7 +245,7 @@ func (m *migrateOperation) End() int {
 	if k := m.summary.Keyless; k != nil && !m.toldKeyless {
 		m.Screen.Say(k.Note)
 	}
-	printResult(m.Screen, m.result, m.spec.OutputDir, m.c.several)
+	m.c.o.printResult(m.Screen, endedIn(m.spec.Folder, m.result), m.c.several)
 	return m.summary.Records.ExitCode()
 }
 

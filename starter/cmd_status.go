@@ -103,7 +103,7 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 				return 0, err
 			}
 		case s.ExitCode == nil && s.Phase == "":
-			screen.Progress(s.Trouble)
+			screen.Progress(terminal.Line{What: s.Trouble})
 		case s.ExitCode == nil:
 			l.view.sayTrouble(s.Trouble)
 			l.view.show(l.progress)

@@ -367,10 +367,6 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 			return 0, fmt.Errorf("the process that ran %s ended before the result files were written; rerun the command that started it to resume it", k.ID)
 		}
 	}
-	dir := ""
-	if spec, err := k.Folder.Spec(); err == nil {
-		dir = spec.OutputDir
-	}
-	printResult(screen, result, dir, false)
+	o.printResult(screen, endedIn(k.Folder, result), false)
 	return migration.ExitDone, nil
 }

@@ -269,13 +269,13 @@ func plainFile(ctx context.Context, p session.Process, l locations, in input) (d
 		if err != nil {
 			return dataFile{}, err
 		}
-		f := dataFile{path: staged.Path, shown: safetext.Name(in.Path), name: staged.Name, origin: safetext.UTF8(in.Path), sha256: staged.SHA256}
+		f := dataFile{path: staged.Path, shown: in.given, name: staged.Name, origin: safetext.UTF8(in.Path), sha256: staged.SHA256}
 		if in.Path == stage.Stdin {
-			f.shown, f.origin = in.given, ""
+			f.origin = ""
 		}
 		return f, nil
 	}
-	f := dataFile{path: in.Path, shown: safetext.Name(in.Path)}
+	f := dataFile{path: in.Path, shown: in.given}
 	if l.workURL == "" || store.IsURL(in.Path) {
 		return f, nil
 	}

@@ -59,11 +59,18 @@ after the other.
 Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
 3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.
 Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
+		Example: `  starter --data testdata/users.csv --sandbox
+  starter --data users.csv --apid_uri https://example.janraincapture.com \
+      --client-id … --client-secret-file secret
+  starter --data 'export_*.csv' --delta-migration --rate-limit 10`,
 		Version:       version.String("starter"),
 		Args:          cobra.ArbitraryArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := misspelled(command, args); err != nil {
+				return err
+			}
 			if err := o.complete(command.Flags(), args, os.Getenv); err != nil {
 				return err
 			}
@@ -87,7 +94,7 @@ Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
 	}
 	command.SetOut(stdout)
 	command.SetErr(stderr)
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	command.SetFlagErrorFunc(flagError)
 	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())

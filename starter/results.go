@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/config"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
@@ -18,12 +22,28 @@ import (
 	"durable-dataload/workflows"
 )
 
-// printResult prints the table that adds up, and where the files are. Of several
-// migrations --json prints the summaries together at the end.
-func printResult(s *terminal.Screen, r workflows.Result, dir string, several bool) {
-	summary := r.Summary
-	if r.Halted != "" {
-		s.Say("starter: the migration stopped: " + r.Halted)
+// ended is a run of a migration that has ended, as it is printed.
+type ended struct {
+	workflows.Result
+	spec  migration.Spec
+	parts migration.Breakdown
+}
+
+// endedIn adds to the result of a migration what its folder has.
+func endedIn(folder migration.Folder, r workflows.Result) ended {
+	e := ended{Result: r}
+	// Without them less is printed.
+	e.spec, _ = folder.Spec()
+	e.parts, _ = folder.Breakdown()
+	return e
+}
+
+// printResult prints the table that adds up, where the files are, and what to do next. Of
+// several migrations --json prints the summaries together at the end.
+func (l locations) printResult(s *terminal.Screen, e ended, several bool) {
+	summary := e.Summary
+	if e.Halted != "" {
+		s.Say("starter: the migration stopped: " + e.Halted)
 	}
 	if s.JSON {
 		if several {
@@ -42,16 +62,129 @@ func printResult(s *terminal.Screen, r workflows.Result, dir string, several boo
 	}
 	_ = w.Flush()
 	w = tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "\ncreated\t%d\t\nrecovered\t%d\t\nupdated\t%d\t\nfailed\t%d\t\nunknown\t%d\t\n", c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown)
-	if k := summary.Keyless; k != nil && k.Unknown > 0 {
-		fmt.Fprintf(w, "of these keyless\t%d\t\n", k.Unknown)
+	row := func(name string, n int, shown bool) {
+		if shown {
+			fmt.Fprintf(w, "%s\t%d\t\n", name, n)
+		}
 	}
-	fmt.Fprintf(w, "remaining\t%d\t\ntotal\t%d\t\n\n", c.Remaining, c.Total)
+	keyless := 0
+	if summary.Keyless != nil {
+		keyless = summary.Keyless.Unknown
+	}
+	fmt.Fprintln(w)
+	row("created", c.Created, true)
+	row("recovered", c.Recovered, true)
+	row("updated", c.Updated, true)
+	row("of these unchanged", e.parts.Unchanged, e.parts.Unchanged > 0)
+	row("failed", c.Failed, true)
+	row("of these duplicate", e.parts.Duplicate, e.parts.Duplicate > 0)
+	row("unknown", c.Unknown, true)
+	row("of these keyless", keyless, keyless > 0)
+	row("remaining", c.Remaining, true)
+	row("total", c.Total, true)
 	_ = w.Flush()
-	for _, name := range fileNames(summary) {
-		fmt.Fprintln(s.Stdout, safetext.Name(store.Join(dir, name)))
+	if len(e.parts.Reasons) > 0 {
+		fmt.Fprintln(s.Stdout, "\n"+e.reasons())
 	}
-	fmt.Fprintln(s.Stdout, "\n"+safetext.Text(artifacts.Advice(summary)))
+	fmt.Fprintln(s.Stdout)
+	for _, name := range fileNames(summary) {
+		fmt.Fprintln(s.Stdout, safetext.Name(near(store.Join(e.spec.OutputDir, name))))
+	}
+	advice := l.nextCommands(e)
+	if advice == "" {
+		advice = artifacts.Advice(summary)
+	}
+	fmt.Fprintln(s.Stdout, "\n"+safetext.Text(advice))
+}
+
+// near is a path as it is written in the working folder, if it is in there.
+func near(path string) string {
+	here, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(path) {
+		return path
+	}
+	if relative, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(relative) {
+		return relative
+	}
+	return path
+}
+
+// reasons are the most frequent reasons of the records that failed, a line each.
+func (e ended) reasons() string {
+	lines, left := []string{"Why records failed:"}, e.Summary.Records.Failed
+	for _, r := range e.parts.Reasons {
+		left -= r.Records
+		words := r.Words
+		switch {
+		case r.Duplicate:
+			words = "already in the target, or twice in the file"
+		case r.Update:
+			words = "update: " + words
+		}
+		lines = append(lines, fmt.Sprintf("  %d: %s (line %d%s)", r.Records, words, r.Line, figures.Plural(r.Records, "", ", …")))
+	}
+	if left > 0 {
+		lines = append(lines, fmt.Sprintf("  %d: other reasons", left))
+	}
+	return safetext.Text(strings.Join(lines, "\n"))
+}
+
+// nextCommands are the commands that load the failed records; "" if that is not what to do
+// next.
+func (l locations) nextCommands(e ended) string {
+	c := e.Summary.Records
+	if e.spec.ID == "" || c.Failed == 0 || c.ExitCode() != migration.ExitFailed {
+		return ""
+	}
+	file := near(store.Join(e.spec.OutputDir, e.Summary.Files.FailRecords))
+	var lines []string
+	if duplicates := e.parts.Duplicate; duplicates > 0 && !e.spec.Delta {
+		lines = append(lines, "To update the "+figures.Count(duplicates, "record")+" that "+figures.Plural(duplicates, "is", "are")+" in the target already:",
+			"  "+l.loads(file, e.spec)+" -m")
+	}
+	if mend := c.Failed - e.parts.Duplicate; mend > 0 || e.spec.Delta {
+		lines = append(lines, "When the records are mended:", "  "+l.loads(file, e.spec))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// loads is the command line that loads a file of raw records as a migration was loaded. It has
+// no credentials.
+func (l locations) loads(file string, spec migration.Spec) string {
+	words := []string{"starter", "--data", file}
+	add := func(name, value, normal string) {
+		if value != normal && value != "" {
+			words = append(words, name, value)
+		}
+	}
+	if l.isSandbox(spec.Target) {
+		words = append(words, "--sandbox")
+	} else {
+		add("--apid_uri", spec.Target.URI, "")
+	}
+	add("--type-name", spec.Target.EntityType, "user")
+	add("--auth", spec.Target.Auth, config.AuthBasic)
+	add("--delimiter", spec.Delimiter, ",")
+	add("--mapping", near(spec.MappingFile), "")
+	add("--primary-key", spec.PrimaryKey, "email")
+	if spec.Delta {
+		words = append(words, "--delta-migration")
+	}
+	for i, word := range words {
+		words[i] = shellWord(word)
+	}
+	return strings.Join(words, " ")
+}
+
+// shellWord quotes a word for a POSIX shell, where that is needed.
+func shellWord(word string) string {
+	isPlain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=,", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !isPlain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(safetext.Text(word), "'", `'\''`) + "'"
 }
 
 // printOutcomes prints what became of several migrations: a line each, or their
@@ -78,12 +211,12 @@ func printOutcomes(s *terminal.Screen, all []outcome) error {
 	w := tabwriter.NewWriter(s.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\nfile\ttotal\tcreated\trecovered\tupdated\tfailed\tunknown\tremaining\tresult\n")
 	for _, o := range all {
-		figures := strings.Repeat("-\t", 7)
+		counts := strings.Repeat("-\t", 7)
 		if o.summary != nil {
 			c := o.summary.Records
-			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t%d\t", c.Total, c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining)
+			counts = fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t%d\t", c.Total, c.Created, c.Recovered, c.Updated, c.Failed, c.Unknown, c.Remaining)
 		}
-		fmt.Fprintf(w, "%s\t%s%s\n", safetext.Name(o.input.given), figures, o.result)
+		fmt.Fprintf(w, "%s\t%s%s\n", safetext.Name(o.input.given), counts, o.result)
 	}
 	return w.Flush()
 }

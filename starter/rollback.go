@@ -164,10 +164,12 @@ func (r *rollbackOperation) Introduce() {
 }
 
 func (r *rollbackOperation) Follow() func(context.Context) {
-	return lineOf(newView(r.Service, r.rollback.ID, "", r.o.stateDir, r.Screen), func(p workflows.RollbackProgress) string {
+	return lineOf(newView(r.Service, r.rollback.ID, "", r.o.stateDir, r.Screen), func(p workflows.RollbackProgress) terminal.Line {
 		c := p.Counts
-		return fmt.Sprintf("%s: %s/%s, deleted %s, restored %s, failed %s",
-			p.Phase, figures.Number(c.Sum()), figures.Number(p.Items), figures.Number(c.Deleted+c.Gone), figures.Number(c.Restored+c.Kept), figures.Number(c.Failed))
+		return terminal.Line{
+			Done: c.Sum(), Total: p.Items, What: fmt.Sprintf("%s %s/%s", p.Phase, figures.Number(c.Sum()), figures.Number(p.Items)),
+			Parts: []string{"deleted " + figures.Number(c.Deleted+c.Gone), "restored " + figures.Number(c.Restored+c.Kept), "failed " + figures.Number(c.Failed)},
+		}
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
 )
 
 // items are what there is to undo.
@@ -160,7 +161,7 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	defer a.Close()
 	a.OpenUndo(r.identities)
 	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
-		r.Screen.Progress(fmt.Sprintf("%s/%s", figures.Number(c.Sum()), figures.Number(totals.Items())))
+		r.Screen.Progress(terminal.Line{Done: c.Sum(), Total: totals.Items(), What: figures.Number(c.Sum()) + "/" + figures.Number(totals.Items())})
 	})
 	r.Screen.Clear()
 	if ctx.Err() != nil {

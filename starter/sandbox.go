@@ -13,6 +13,7 @@ import (
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 )
 
@@ -117,6 +118,12 @@ func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 		return local, server, err
 	}
 	return local, nil, fmt.Errorf("the sandbox found no port from %d to %d: %w", sandboxPort, sandboxPort+sandboxPorts-1, err)
+}
+
+// isSandbox reports whether a target is the sandbox of the state folder.
+func (l locations) isSandbox(t migration.Target) bool {
+	local, err := readSandbox(filepath.Join(l.stateDir, "sandbox", "sandbox.json"))
+	return err == nil && t.URI == local.credentials().URI
 }
 
 func readSandbox(file string) (local localSandbox, err error) {

@@ -8,6 +8,7 @@ import (
 
 	"durable-dataload/activities"
 	"durable-dataload/internal/config"
+	"durable-dataload/internal/figures"
 	"durable-dataload/internal/gate"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
@@ -57,8 +58,8 @@ func (o *options) paced(ctx context.Context, s *session.Service, meter *validate
 	}, err
 }
 
-// maxShown is how many findings are shown before a migration.
-const maxShown = 10
+// mostFindings is how many findings are shown in full before a migration.
+const mostFindings = 2
 
 // validate shows the findings of the input of a new migration before anything is sent. It
 // stops nothing: what cannot be loaded is refused later, and the fail file has each record.
@@ -87,20 +88,37 @@ func (m *migrateOperation) validate(ctx context.Context) error {
 	if len(report.Findings) == 0 {
 		return nil
 	}
-	m.Screen.Say(fmt.Sprintf("Found in %s before anything is sent; starter validate shows more:", m.file.shown))
-	for i, f := range report.Findings {
-		if i == maxShown {
-			m.Screen.Say(fmt.Sprintf("  … and %d more", len(report.Findings)-maxShown))
-			break
+	m.sayFindings(report)
+	return nil
+}
+
+// sayFindings shows what was found in a few lines.
+func (m *migrateOperation) sayFindings(report *validate.Report) {
+	var errorsIn, warningsIn int64
+	for _, f := range report.Findings {
+		if f.Severity == validate.Error {
+			errorsIn += max(1, f.Count)
+		} else {
+			warningsIn += max(1, f.Count)
 		}
-		text := "  " + string(f.Severity) + ": " + f.Line()
+		if len(report.Findings) > mostFindings {
+			continue
+		}
+		text := string(f.Severity) + ": " + f.Line()
 		if where := f.Where(); where != "" {
 			text += " (" + where + ")"
 		}
 		m.Screen.Say(text)
 		m.toldKeyless = m.toldKeyless || f.Kind == validate.KindNoKey || f.Kind == validate.KindNotUnique
 	}
-	return nil
+	if len(report.Findings) <= mostFindings {
+		return
+	}
+	count := func(n int64, kinds int, noun string) string {
+		return figures.Count(n, noun) + " of " + figures.Count(kinds, "kind")
+	}
+	m.Screen.Say(fmt.Sprintf("%s: %s and %s; starter validate with the same options lists them.", m.file.shown,
+		count(errorsIn, report.Errors(), "error"), count(warningsIn, report.Warnings(), "warning")))
 }
 
 // newDraft prepares the index and the copy of the input to be made while it is validated, so that it is parsed once. They

@@ -92,10 +92,12 @@ func (v *verifyOperation) Introduce() {
 }
 
 func (v *verifyOperation) Follow() func(context.Context) {
-	return lineOf(newView(v.Service, v.verification.ID, "", v.o.stateDir, v.Screen), func(p workflows.VerifyProgress) string {
+	return lineOf(newView(v.Service, v.verification.ID, "", v.o.stateDir, v.Screen), func(p workflows.VerifyProgress) terminal.Line {
 		c := p.Found
-		return fmt.Sprintf("%s: %s/%s, as they should be %s, different %s, missing %s",
-			p.Phase, figures.Number(c.Sum()), figures.Number(p.Records), figures.Number(c.Equal), figures.Number(c.Different), figures.Number(c.Missing))
+		return terminal.Line{
+			Done: c.Sum(), Total: p.Records, What: fmt.Sprintf("%s %s/%s", p.Phase, figures.Number(c.Sum()), figures.Number(p.Records)),
+			Parts: []string{"as they should be " + figures.Number(c.Equal), "different " + figures.Number(c.Different), "missing " + figures.Number(c.Missing)},
+		}
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -58,7 +59,7 @@ func (v *view) update(ctx context.Context) {
 }
 
 // lineOf returns an update that shows the progress P of a workflow, as one line.
-func lineOf[P any](v *view, line func(P) string) func(context.Context) {
+func lineOf[P any](v *view, line func(P) terminal.Line) func(context.Context) {
 	return func(ctx context.Context) {
 		polling, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 		defer cancel()
@@ -80,7 +81,7 @@ func (v *view) unanswered(ctx context.Context, err error) {
 	}
 	v.records = terminal.Meter{}
 	silence, _ := v.service.Silence(ctx, v.id, err)
-	v.screen.Progress(silence)
+	v.screen.Progress(terminal.Line{What: silence})
 }
 
 // show says what is new, and shows the progress.
@@ -94,7 +95,7 @@ func (v *view) show(progress workflows.Progress) {
 		v.keyless = true
 	}
 	for _, r := range progress.Rounds[min(v.shown, len(progress.Rounds)):] {
-		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, outcomes(r.Round, progress.Delta, r.Counts)))
+		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, strings.Join(outcomes(r.Counts), ", ")))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
 	now := conditionOf(progress, v.gate)
@@ -133,58 +134,61 @@ func (v *view) sayTrouble(trouble string) {
 }
 
 // line is one line of progress.
-func (v *view) line(p workflows.Progress) string {
+func (v *view) line(p workflows.Progress) terminal.Line {
 	if p.Phase == workflows.PhaseUpdating {
 		u := p.Updates
-		return fmt.Sprintf("updating: %s/%s, updated %s, unchanged %s, failed %s",
-			figures.Number(u.Records()), figures.Number(p.ToUpdate), figures.Number(u.Updated), figures.Number(u.Unchanged), figures.Number(u.Failed)) + v.slowed(p)
+		return terminal.Line{
+			Done: u.Records(), Total: p.ToUpdate, What: "updating " + figures.Number(u.Records()) + "/" + figures.Number(p.ToUpdate),
+			Parts: append(v.slowed(p), "updated "+figures.Number(u.Updated), "unchanged "+figures.Number(u.Unchanged), "failed "+figures.Number(u.Failed)),
+		}
 	}
 	if v.condition.decision != "" {
-		return "waiting for a decision …"
+		return terminal.Line{What: "waiting for a decision …"}
 	}
 	if p.Waiting != "" {
-		return string(p.Phase) + ", waits " + p.Waiting
+		return terminal.Line{What: string(p.Phase) + ", waits " + p.Waiting}
 	}
 	if p.Phase != workflows.PhaseLoading {
-		return string(p.ShownPhase()) + " …"
+		return terminal.Line{What: string(p.ShownPhase()) + " …"}
 	}
-	c := p.Loading
+	parts := append(v.slowed(p), outcomes(p.Loading)...)
 	if p.Round > 0 {
-		return fmt.Sprintf("round %d: batch %d of %d, %s", p.Round, p.BatchesDone, p.Batches, outcomes(p.Round, p.Delta, c)) + v.slowed(p)
+		return terminal.Line{Done: p.BatchesDone, Total: p.Batches, What: fmt.Sprintf("round %d: batch %d of %d", p.Round, p.BatchesDone, p.Batches), Parts: parts}
 	}
-	done := c.Records()
-	text := fmt.Sprintf("%s/%s, %s", figures.Number(done), figures.Number(p.Records), outcomes(0, p.Delta, c))
+	done := p.Loading.Records()
+	line := terminal.Line{Done: done, Total: p.Records, What: figures.Number(done) + "/" + figures.Number(p.Records), Parts: parts}
 	v.records.Add(time.Now(), done)
 	if perMinute := 60 * v.records.PerSecond(); perMinute > 0 && !v.condition.rests() && quiet(p, v.gate, time.Now()) == 0 {
 		left := time.Duration(float64(p.Records-done) / perMinute * float64(time.Minute))
-		text += fmt.Sprintf(", %s records/min, %s left", figures.Number(int(perMinute)), left.Round(time.Second))
+		line.Parts = append(line.Parts, figures.Number(int(perMinute))+" records/min")
+		line.Left = left.Round(time.Second).String() + " left"
 	}
-	return text + v.slowed(p)
+	return line
 }
 
-// slowed says how many calls are allowed, where that is less than the limit.
-func (v *view) slowed(p workflows.Progress) string {
+// slowed says that fewer calls are made than the limit allows.
+func (v *view) slowed(p workflows.Progress) []string {
 	if v.condition.rests() {
-		return ", no calls now"
+		return []string{"no calls now"}
 	}
 	gate := v.gate
 	if idle := quiet(p, gate, time.Now()); idle > 0 {
-		return fmt.Sprintf(", no call has ended for %s", idle.Round(time.Second))
+		return []string{fmt.Sprintf("no call has ended for %s", idle.Round(time.Second))}
 	}
 	if gate == nil || gate.Allowed == 0 || gate.Allowed == gate.Limit {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf(", slowed down to %s calls/s", rateText(gate.Allowed))
+	return []string{"slowed down to " + rateText(gate.Allowed) + " calls/s"}
 }
 
-// outcomes are the counts of a round. A duplicate of round 0 is a failed record, unless
-// it is to be updated; one of a later round may be ours, which is found out after the
-// round.
-func outcomes(round int, delta bool, c ledger.Counts) string {
-	if round == 0 && !delta {
-		return fmt.Sprintf("created %s, failed %s, unknown %s", figures.Number(c.Created), figures.Number(c.Failed+c.Duplicate), figures.Number(c.Unknown))
+// outcomes are the counts of a round. One of its duplicates may be ours, which is found out
+// after the round.
+func outcomes(c ledger.Counts) []string {
+	parts := []string{"created " + figures.Number(c.Created)}
+	if c.Duplicate > 0 {
+		parts = append(parts, "duplicate "+figures.Number(c.Duplicate))
 	}
-	return fmt.Sprintf("created %s, there already %s, failed %s, unknown %s", figures.Number(c.Created), figures.Number(c.Duplicate), figures.Number(c.Failed), figures.Number(c.Unknown))
+	return append(parts, "failed "+figures.Number(c.Failed), "unknown "+figures.Number(c.Unknown))
 }
 
 // query asks a workflow for its progress.

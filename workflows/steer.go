@@ -165,10 +165,13 @@ func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
 }
 
 func (m *migrationRun) mayResume(Order) error {
-	if !m.steering.Paused && m.steering.DecidedBy != UpdateResume {
-		return errors.New("the migration is not paused, and waits for no decision to resume")
+	switch {
+	case m.steering.Paused || m.steering.DecidedBy == UpdateResume:
+		return m.mayChange()
+	case m.steering.DecidedBy == UpdateApprove:
+		return errors.New("the migration waits for the approval of its canary; give starter approve, or starter stop")
 	}
-	return m.mayChange()
+	return errors.New("the migration is not paused, and waits for no decision to resume")
 }
 
 func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {

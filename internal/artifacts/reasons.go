@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/source"
 )
@@ -27,8 +28,9 @@ type Reasons struct {
 }
 
 type reasonKey struct {
-	words    string
-	byUpdate bool
+	words     string
+	byUpdate  bool
+	duplicate bool
 }
 
 // reasonGroup is the records of one group.
@@ -56,7 +58,7 @@ func newReasons(h *source.Header) *Reasons {
 
 // add adds a failed record.
 func (r *Reasons) add(record Record) {
-	key := reasonKey{r.words(record), record.ByUpdate}
+	key := reasonKey{r.words(record), record.ByUpdate, record.WasThere()}
 	g := r.groups[key]
 	if g == nil {
 		if len(r.groups) == mostGroups {
@@ -84,6 +86,18 @@ func (r *Reasons) bySize() (shown []reasonKey, moreGroups, moreRecords int) {
 		moreRecords += r.groups[key].records
 	}
 	return shown, len(all) - len(shown), moreRecords
+}
+
+// mostReasons is how many reasons a Breakdown has.
+const mostReasons = 3
+
+// top returns the most frequent reasons.
+func (r *Reasons) top(n int) (top []migration.Reason) {
+	shown, _, _ := r.bySize()
+	for _, key := range shown[:min(n, len(shown))] {
+		top = append(top, migration.Reason{Words: key.words, Records: r.groups[key].records, Line: r.groups[key].lines[0], Update: key.byUpdate, Duplicate: key.duplicate})
+	}
+	return top
 }
 
 // leftOut stands for words that are left out.

@@ -41,7 +41,8 @@ type Set struct {
 	unknown *rawFile
 	remain  *rawFile
 	counts  migration.Counts
-	reasons *Reasons // of the failed records
+	parts   migration.Breakdown // of counts
+	reasons *Reasons            // of the failed records
 }
 
 // Options are the names and columns of a Set.
@@ -128,11 +129,15 @@ func (s *Set) Add(r Record) error {
 		s.counts.Updated++
 		how := "updated"
 		if r.Outcome == ledger.Unchanged {
+			s.parts.Unchanged++
 			how = "unchanged"
 		}
 		return s.updates.write(batch, line, r.Key, how)
 	case ledger.Failed, ledger.Duplicate:
 		s.counts.Failed++
+		if r.WasThere() {
+			s.parts.Duplicate++
+		}
 		s.reasons.add(r)
 		fail := s.fail
 		if r.ByUpdate && s.unfit != nil {
@@ -155,6 +160,13 @@ func (s *Set) Add(r Record) error {
 
 // Reasons are those of the failed records that were added.
 func (s *Set) Reasons() *Reasons { return s.reasons }
+
+// Breakdown divides the counts of the records that were added.
+func (s *Set) Breakdown() migration.Breakdown {
+	parts := s.parts
+	parts.Reasons = s.reasons.top(mostReasons)
+	return parts
+}
 
 // Commit proves that each of total records is in exactly one file, and then gives the files
 // their names. When the proof fails, no file gets a name.

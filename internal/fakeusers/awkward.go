@@ -77,7 +77,7 @@ func (v *record) awkward(r *random, n int64) form {
 	case 23:
 		v[address2] = strings.Repeat("Behind the long row of sheds. ", 30)
 	case 24:
-		v[birthday] = pick(r, []string{"2/29/1896", "02/29/2000", "12/31/1899", "01/01/1970"})
+		v[birthday] = pick(r, []string{"2/29/1948", "02/29/2000", "12/31/1969", "01/01/1970"})
 		v[gender] = "Unknown / " + pick(r, nicknames)
 	}
 	return form{}

@@ -53,7 +53,7 @@ func TestEachTypeMakesItsValues(t *testing.T) {
 		{`"type": "password", "predefined_password_list": [{"type": "t",  "value": "v"}, "x"]`, `^(\{"type":"t","value":"v"\}|"x"|[A-Z][a-z]{1,2})$`, []string{`^\{`, `^"x"$`, `^[A-Z]`}},
 		{`"type": "gender"`, ``, []string{`^$`, `^MALE$`, `^n/A$`, `^[A-Z][a-z]{1,2}$`}},
 		{`"type": "boolean"`, `^(|[01TF]|[Tt]rue|[Ff]alse)$`, []string{`^$`, `^0$`, `^T$`}},
-		{`"type": "date"`, `^[01]\d/[0-3]\d/(1[789]|20)\d\d$`, []string{`/20\d\d$`, `/19\d\d$`, `/1[78]\d\d$`}},
+		{`"type": "date"`, `^[01]\d/[0-3]\d/(1[789]|20)\d\d$`, []string{`/20\d\d$`, `/200\d$`, `/202\d$`}},
 		{`"type": "datetime"`, `^(1[789]|20)\d\d-[01]\d-[0-3]\d [0-2]\d:[0-5]\d:[0-5]\d$`, nil},
 		{`"type": "client", "format": "{\"id\": 7, \"name\": \"\"}"`, `^(|\[\]|\[` + client + `(, ` + client + `){0,2}\])$`, []string{`^$`, `^\[\]$`, `"Client Name 2"`}},
 	} {

@@ -309,32 +309,32 @@ func date(r *random) string {
 	if r.below(10) == 0 {
 		return ""
 	}
-	month, day, year := 1+r.below(12), 1+r.below(28), 1925+r.below(90)
+	month, day, year := 1+r.below(12), 1+r.below(28), 1940+r.below(55)
 	if r.below(2) == 0 {
 		return strconv.Itoa(month) + "/" + strconv.Itoa(day) + "/" + strconv.Itoa(year)
 	}
 	return twoDigits(month) + "/" + twoDigits(day) + "/" + strconv.Itoa(year)
 }
 
-// past is a moment from 1788 to 2025, spread as in sample/randomize.py of dataload: more of them late.
+// past is a moment from 2008 to 2025, more of them late.
 func past(r *random) time.Time {
-	days := 1 + r.below(43434)
+	days := 1 + r.below(18*365/2)
 	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, -days-r.below(days)).Add(-time.Duration(r.below(24*60*60)) * time.Second)
 }
 
 func twoDigits(n int) string { return string([]byte{byte('0' + n/10), byte('0' + n%10)}) }
 
-// secret is plain text or an object with a hash, of the kinds that the platform's documentation lists.
+// secret is an object with a hash, of the kinds that the platform's documentation lists, or now and then plain text.
 func secret(r *random) string {
-	switch r.below(5) {
+	switch r.below(20) {
 	case 0:
-		return `{"type": "password-bcrypt", "value": "$2a$04$` + r.letters(base64Letters, 53) + `"}`
-	case 1:
+		return "invented-" + r.letters(base64Letters, 10)
+	case 1, 2, 3, 4, 5:
 		return `{"type": "password-sha-256", "value": "` + r.letters("0123456789abcdef", 64) + `", "salt": "` + r.letters(base64Letters, 12) + `"}`
-	case 2:
+	case 6, 7, 8, 9, 10:
 		return `{"type": "password-crypt-sha512", "value": "$6$` + r.letters(base64Letters, 8) + "$" + r.letters(base64Letters, 86) + `"}`
 	default:
-		return "invented-" + r.letters(base64Letters, 10)
+		return `{"type": "password-bcrypt", "value": "$2a$10$` + r.letters(base64Letters, 53) + `"}`
 	}
 }
 

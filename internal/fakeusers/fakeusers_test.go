@@ -37,10 +37,10 @@ func TestBytesStay(t *testing.T) {
 		o      Options
 		sha256 string
 	}{
-		{Options{Records: 300, Seed: 9}, "05263034e083ee6ea22ff8dc4bd367f9e43e8e333e0dd743818a641c04b8d086"},
-		{Options{Records: 300, Seed: 9, Awkward: true}, "4201e2fc2b6be4c62b1aa8e8f2742f116fa9aa51e0a9e40020a2b9451c78505d"},
-		{Options{Records: 300, Seed: 9, Awkward: true, Created: true, OnlyRequired: true}, "60ed3376a4055cc988df8cc14227e8957f997af017061867d8c00b7a0b423e15"},
-		{Options{Records: 300, Seed: 9, Config: config(t)}, "d84cdad6726281e4fc166920b6b24089fb0a1184fbc1550702573d2b6aedff77"},
+		{Options{Records: 300, Seed: 9}, "ce453a2c0bc0d6bb3aec1b1a765746fe859c4652eaa6e37730178cd6e3a5211e"},
+		{Options{Records: 300, Seed: 9, Awkward: true}, "a668cb538c6007b013b89e8b452f037e2df22628a380ee303f8b3b28c112a43a"},
+		{Options{Records: 300, Seed: 9, Awkward: true, Created: true, OnlyRequired: true}, "cd13a54d9f32c9dbc722fafe163437d17da0a915329b16abcd4c3dc635be71e8"},
+		{Options{Records: 300, Seed: 9, Config: config(t)}, "6278500d123dbef18c33bfafd26468ba029d4a5d63038602e0ee4d6756034600"},
 	} {
 		if got := fmt.Sprintf("%x", sha256.Sum256(written(t, c.o))); got != c.sha256 {
 			t.Errorf("the file of %+v has the digest %s; want %s", c.o, got, c.sha256)
@@ -120,13 +120,13 @@ func TestSampleFileHoldsEverythingAwkward(t *testing.T) {
 		{"markup", count(displayName, holds("<script>")), 20},
 		{"letters outside of the basic plane", count(familyName, holds("𝒜")), 20},
 		{"long values", count(address2, func(v string) bool { return len(v) > 800 }), 20},
-		{"leap days and old dates", count(birthday, func(v string) bool { return strings.Contains(v, "/29/") || strings.HasSuffix(v, "1899") }), 15},
+		{"leap days", count(birthday, func(v string) bool { return strings.HasPrefix(v, "2/29/") || strings.HasPrefix(v, "02/29/") }), 10},
 		{"passwords of digits", count(password, func(v string) bool { return v != "" && strings.Trim(v, "0123456789") == "" }), 20 - 2}, // two are in records that are wrong
-		{"bcrypt passwords", count(password, holds("password-bcrypt")), 92},
-		{"salted passwords", count(password, holds("password-sha-256", `"salt"`)), 91},
-		{"crypt passwords", count(password, holds("password-crypt-sha512")), 89},
-		{"plain passwords", count(password, starts("invented-")), 188},
-		{"empty birthdays", count(birthday, func(v string) bool { return v == "" }), 68},
+		{"bcrypt passwords", count(password, holds("password-bcrypt")), 191},
+		{"salted passwords", count(password, holds("password-sha-256", `"salt"`)), 125},
+		{"crypt passwords", count(password, holds("password-crypt-sha512")), 119},
+		{"plain passwords", count(password, starts("invented-")), 25},
+		{"empty birthdays", count(birthday, func(v string) bool { return v == "" }), 59},
 		{"birthdays that are none", count(birthday, func(v string) bool { return v == "02/31/1999" }), 1},
 		{"spellings of gender", len(distinct(column(gender))), len(genders) + 1 + len(nicknames)},
 		{"spellings of true and false", len(distinct(column(status))), len(booleans) + 1},

@@ -247,5 +247,13 @@ func (r Record) Class() string {
 	case r.ByUpdate:
 		return "update"
 	}
-	return "duplicate"
+	return classDuplicate
+}
+
+const classDuplicate = "duplicate"
+
+// WasThere reports whether a record failed because the target had it before, or had another
+// record with the same unique value.
+func (r Record) WasThere() bool {
+	return (r.Outcome == Failed || r.Outcome == Duplicate) && r.Class() == classDuplicate
 }

@@ -91,6 +91,12 @@ func (f Folder) SaveSummary(s Summary) error { return f.save("summary.json", s) 
 // Summary returns the last summary, or ErrAbsent.
 func (f Folder) Summary() (Summary, error) { return load[Summary](f.path("summary.json")) }
 
+// SaveBreakdown keeps what the last summary leaves out.
+func (f Folder) SaveBreakdown(b Breakdown) error { return f.save("breakdown.json", b) }
+
+// Breakdown returns what the last summary leaves out, or ErrAbsent.
+func (f Folder) Breakdown() (Breakdown, error) { return load[Breakdown](f.path("breakdown.json")) }
+
 // finish is what finished.json says.
 type finish struct {
 	Cancelled bool `json:"cancelled,omitempty"`

@@ -80,6 +80,23 @@ type Files struct {
 	UpdateFailRecords int `json:"update_fail_records,omitempty"`
 }
 
+// Breakdown divides counts of a summary further, for people. It holds no value of a record.
+type Breakdown struct {
+	Duplicate int `json:"duplicate,omitempty"` // failed, because they were in the target before
+	Unchanged int `json:"unchanged,omitempty"` // updated, and had the values of the input already
+	// Reasons are the most frequent ones of failed records.
+	Reasons []Reason `json:"reasons,omitempty"`
+}
+
+// Reason is why records failed.
+type Reason struct {
+	Words     string `json:"words"`
+	Records   int    `json:"records"`
+	Line      int64  `json:"line"` // of the first of them
+	Update    bool   `json:"update,omitempty"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+}
+
 // Summary is summary_*.json. Scripts depend on it.
 type Summary struct {
 	WorkflowID    string    `json:"workflow_id"`

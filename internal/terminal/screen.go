@@ -32,7 +32,7 @@ type Screen struct {
 	Options
 	Stdout, Stderr io.Writer
 
-	terminal bool // stderr is one
+	terminal bool // stderr is one that moves its cursor
 	width    int
 
 	mu    sync.Mutex
@@ -42,13 +42,16 @@ type Screen struct {
 
 // New returns the screen of a command.
 func New(stdout, stderr io.Writer, o Options) *Screen {
-	s := &Screen{Options: o, Stdout: stdout, Stderr: stderr, terminal: output.IsTerminal(stderr), width: 80}
-	if f, ok := stderr.(*os.File); ok && s.terminal {
+	return &Screen{Options: o, Stdout: stdout, Stderr: stderr, terminal: output.IsTerminal(stderr) && os.Getenv("TERM") != "dumb", width: 80}
+}
+
+// measure takes the width of the terminal, which may have changed.
+func (s *Screen) measure() {
+	if f, ok := s.Stderr.(*os.File); ok && s.terminal {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
 			s.width = w
 		}
 	}
-	return s
 }
 
 // Interval is how often progress is polled for.
@@ -59,33 +62,34 @@ func (s *Screen) Interval() time.Duration {
 	return time.Second
 }
 
-// Say prints a line that stays. Control characters in it do not reach the
-// terminal.
+// Say prints a line that stays. Control characters in it do not reach the terminal, where it
+// is broken between words.
 func (s *Screen) Say(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wipe()
-	fmt.Fprintln(s.Stderr, safetext.Text(text))
+	text = safetext.Text(text)
+	if s.measure(); s.terminal {
+		text = Wrap(text, s.width-1)
+	}
+	fmt.Fprintln(s.Stderr, text)
 }
 
-// Progress shows a line that the next one replaces on a terminal. Elsewhere it is
-// printed now and then.
-func (s *Screen) Progress(text string) {
+// Progress shows a line that the next one replaces on a terminal. Elsewhere it is printed now
+// and then.
+func (s *Screen) Progress(line Line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text = safetext.Text(text)
 	if !s.terminal {
 		if time.Since(s.shown) >= plainInterval {
 			s.shown = time.Now()
-			fmt.Fprintln(s.Stderr, text)
+			fmt.Fprintln(s.Stderr, safetext.Text(line.String()))
 		}
 		return
 	}
 	s.wipe()
-	if runes := []rune(text); len(runes) >= s.width {
-		text = string(runes[:s.width-2]) + "…"
-	}
-	fmt.Fprint(s.Stderr, text)
+	s.measure()
+	fmt.Fprint(s.Stderr, safetext.Text(line.fit(s.width-1)))
 	s.line = true
 }
 
@@ -99,7 +103,7 @@ func (s *Screen) ReadProgress(what string) func(bytes int64) {
 		}
 		if time.Since(shown) >= every {
 			shown = time.Now()
-			s.Progress(fmt.Sprintf("%s: %s KiB", what, figures.Number(int(bytes>>10))))
+			s.Progress(Line{What: fmt.Sprintf("%s: %s KiB", what, figures.Number(int(bytes>>10)))})
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/suggest"
 	"durable-dataload/internal/target"
 )
 
@@ -299,7 +300,11 @@ func (v *validation) prepare() error {
 	if v.hasKey = root.at(v.o.PrimaryKey) != nil; v.hasKey {
 		paths = append(paths, v.o.PrimaryKey)
 	} else {
-		v.say(Error, KindNoKey, 1, fmt.Sprintf("the schema has no attribute %s, which is the primary key; give another with --primary-key", strconv.Quote(v.o.PrimaryKey)))
+		meant := ""
+		if like := suggest.Name(v.o.PrimaryKey, root.names); like != "" {
+			meant = "; did you mean " + like + "?"
+		}
+		v.say(Error, KindNoKey, 1, fmt.Sprintf("the schema has no attribute %s, which is the primary key; give another with --primary-key%s", strconv.Quote(v.o.PrimaryKey), meant))
 	}
 	if v.o.Schema != nil {
 		paths = append(paths, v.o.Schema.Unique()...)
