@@ -31,7 +31,7 @@ import (
 func newMappingCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "mapping",
-		Short: "Write and try a mapping file, which says what becomes of each column",
+		Short: "Write and try a mapping file: what becomes of each column",
 		Args:  noArguments(""),
 		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
@@ -56,7 +56,7 @@ func newMappingInit() *cobra.Command {
 	var output string
 	command := &cobra.Command{
 		Use:   "init --data users.csv [-o mapping.yaml]",
-		Short: "Propose a mapping file from an input's header and records and, with credentials, the target's schema",
+		Short: "Propose a mapping file from an input and the target's schema",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := in.complete(args); err != nil {
@@ -167,7 +167,7 @@ func newMappingPreview() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "preview --data users.csv [--mapping mapping.yaml] [-n 5]",
-		Short: "Show records before and after; on a terminal only, since they are user data",
+		Short: "Show records before and after; on a terminal only",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(command *cobra.Command, args []string) error {
 			stdout := command.OutOrStdout()

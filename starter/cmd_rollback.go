@@ -43,7 +43,8 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 5 stopped, with records left.`,
 		Example: `  starter rollback migration-users.csv-0123456789ab --dry-run
   starter rollback migration-users.csv-0123456789ab
-  starter rollback --data success_Nov_22_2026_13_05_00.csv --apid_uri https://example.janraincapture.com`,
+  starter rollback --data success_Nov_22_2026_13_05_00.csv \
+      --apid_uri https://example.janraincapture.com`,
 		Args: func(command *cobra.Command, args []string) error {
 			if err := oneMigration(&o.name, o.success == "")(command, args); err != nil {
 				return fmt.Errorf("%w; or --data success_….csv", err)

@@ -37,7 +37,7 @@ type createOptions struct {
 func newScheduleCreate(stderr io.Writer) *cobra.Command {
 	var o createOptions
 	command := &cobra.Command{
-		Use:   `create ID --cron "0 2 * * *" --data "incoming/*.csv" [options of the migration]`,
+		Use:   `create ID --cron "0 2 * * *" --data "incoming/*.csv" [options]`,
 		Short: "Create a schedule",
 		Long: `Create a schedule. Each run migrates the files that are new, one after the other, with the options that are given
 here. What is new their content says. Files that are still being written wait for the next run.
@@ -46,7 +46,9 @@ A file of which every record is in the target is moved to the folder done beside
 that cannot be migrated, to the folder failed. One that is not finished stays, and the next run resumes it.
 
 Credentials are no part of a schedule: starter serve, or the worker, has them.`,
-		Example: `  starter schedule create nightly --cron "0 2 * * *" --time-zone Europe/Berlin --data "incoming/*.csv" --output-dir results --apid_uri https://example.janraincapture.com
+		Example: `  starter schedule create nightly --cron "0 2 * * *" --time-zone Europe/Berlin \
+      --data "incoming/*.csv" --output-dir results \
+      --apid_uri https://example.janraincapture.com
   starter serve`,
 		Args: oneID,
 		RunE: func(command *cobra.Command, args []string) error {

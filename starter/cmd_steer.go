@@ -45,8 +45,8 @@ var steerings = []steering{
 		long: "Calls in flight finish, and no more begin until starter resume, also after a restart: none begins after this command\nhas answered. With --target it is for all that call a target, and starter resume --target ends it.",
 	},
 	{
-		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration that is paused, or that waits because too many records have failed",
-		long: "It continues where it was, at the pace that is set.",
+		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration after a pause, or after too many failures",
+		long: "It also resumes one that waits for a decision because too many records have failed. It continues where it was, at the pace that is set.",
 	},
 	{
 		update: workflows.UpdateSet, short: "Change the limits of a migration that runs",
@@ -54,18 +54,18 @@ var steerings = []steering{
 			"  rate=8          calls a second at most; 0 = no limit\n" +
 			"  rate-plan=…     a timetable of the rate, as --rate-plan has it; empty = none\n" +
 			"  workers=4       calls in flight at most\n" +
-			"  breaker=5       calls of unknown outcome in a row that open the breaker; 0 = none do\n" +
-			"  max-failed=2%   failed records until the migration waits for a decision; empty = any number",
+			"  breaker=5       unknown calls in a row that open the breaker; 0 = none do\n" +
+			"  max-failed=2%   failed records until it waits for a decision; empty = any",
 		example: `  starter set --latest rate=8 workers=4 --reason "the platform is quiet now"
-  starter set migration-users.csv-0123456789ab 'rate-plan=mon-fri 08:00-18:00 2/s; else 10/s'`,
+  starter set --latest 'rate-plan=mon-fri 08:00-18:00 2/s; else 10/s'`,
 	},
 	{
-		update: workflows.UpdateStop, short: "Stop a migration for now: calls in flight finish, the result files are written",
+		update: workflows.UpdateStop, short: "Stop for now: calls in flight finish, result files are written",
 		long: "What was not attempted is in remaining_*.csv. Rerun the command that started the migration to resume it.",
 		ends: true,
 	},
 	{
-		update: workflows.UpdateCancel, short: "Cancel a migration for good: calls in flight finish, the result files are written",
+		update: workflows.UpdateCancel, short: "Stop for good: calls in flight finish, result files are written",
 		long: "What was not attempted is in remaining_*.csv. The migration cannot be resumed.",
 		ends: true,
 	},
@@ -105,7 +105,7 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 		use += " NAME=VALUE …"
 	}
 	if example == "" {
-		example = fmt.Sprintf("  starter %s migration-users.csv-0123456789ab --reason \"as agreed with the platform team\"\n  starter %[1]s --latest", s.update)
+		example = fmt.Sprintf("  starter %s migration-users.csv-0123456789ab --reason \"as agreed\"\n  starter %[1]s --latest", s.update)
 	}
 	command := &cobra.Command{
 		Use:     use,

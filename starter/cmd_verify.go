@@ -29,7 +29,7 @@ func verifyCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o verifyOptions
 	command := &cobra.Command{
 		Use:   "verify ID | --latest",
-		Short: "Read back what a migration has written, and compare it with the input",
+		Short: "Read back what a migration has written, and compare it",
 		Long: `Read back what a migration has written, and compare it with the input.
 
 ` + catalogue.Help + `

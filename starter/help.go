@@ -140,7 +140,7 @@ const usageTemplate = `{{if .HasExample}}Examples:
 {{.Example}}
 
 {{end}}Usage:{{if .Runnable}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{useLine .}}{{end}}{{if .HasAvailableSubCommands}}
   {{.CommandPath}} COMMAND{{end}}
 {{if .HasAvailableSubCommands}}{{$commands := .Commands}}{{range $group := .Groups}}
 {{.Title}}{{range $commands}}{{if and (eq .GroupID $group.ID) (or .IsAvailableCommand (eq .Name "help"))}}
@@ -159,7 +159,10 @@ Commands:{{range $commands}}{{if and (eq .GroupID "") (or .IsAvailableCommand (e
 // Both are global in cobra, so they are set once.
 func init() {
 	cobra.EnableCommandSorting = false
-	cobra.AddTemplateFuncs(map[string]any{"flagsByHeading": flagsByHeading, "fill": fill})
+	cobra.AddTemplateFuncs(map[string]any{
+		"flagsByHeading": flagsByHeading, "fill": fill,
+		"useLine": func(c *cobra.Command) string { return strings.TrimSuffix(c.UseLine(), " [flags]") },
+	})
 }
 
 // groupHelp groups the commands of --help as given, and the flags by their headings.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,7 +27,7 @@ func TestHelpSortsFlagsAndCommandsByUse(t *testing.T) {
 		if f.Annotations[headingKey] == nil {
 			t.Errorf("--%s has no heading in --help; expected one, see under", f.Name)
 		}
-		lines := regexp.MustCompile(`(?m)^ .{4} --`+f.Name+`[ \[]`).FindAllString(help.String(), -1)
+		lines := regexp.MustCompile(`(?m)^ {2}(?:-.,| {3}) --`+f.Name+`[ \n]`).FindAllString(help.String(), -1)
 		if len(lines) != 1 {
 			t.Errorf("--%s is %d times in --help; expected once", f.Name, len(lines))
 		}
@@ -70,4 +71,35 @@ func TestEveryOptionIsDocumented(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestHelpFitsATerminal reads --help of each command.
+func TestHelpFitsATerminal(t *testing.T) {
+	eachCommand(func(c *cobra.Command) {
+		var help bytes.Buffer
+		c.SetOut(&help)
+		must(t, c.Help())
+		for line := range strings.Lines(help.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > helpWidth && strings.Contains(strings.TrimSpace(line), " ") {
+				t.Errorf("%s --help has a line of %d characters; expected %d at most: %s", c.CommandPath(), n, helpWidth, line)
+			}
+		}
+		if strings.Contains(help.String(), "true|false") {
+			t.Errorf("%s --help shows the values of a switch", c.CommandPath())
+		}
+	})
+}
+
+func TestAMistypedNameIsAnsweredWithTheNameThatWasMeant(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"statu", `there is no command "statu", and no file of this name; did you mean starter status?; see starter --help`},
+		{"--dat users.csv", "unknown flag: --dat; did you mean --data?; see starter --help"},
+		{"status --lates", "unknown flag: --lates; did you mean --latest?; see starter status --help"},
+		{"set --latest rat=8", `did you mean rate?`},
+	} {
+		var stderr bytes.Buffer
+		if code := run(strings.Fields(c.args), io.Discard, &stderr); code != migration.ExitUsage || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("starter %s: exit code %d, %q; want %d and %q", c.args, code, stderr.String(), migration.ExitUsage, c.want)
+		}
+	}
 }

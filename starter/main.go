@@ -56,12 +56,16 @@ func newCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 Rerun the command to resume a migration that was cut off, or to watch one that runs. Several files are migrated one
 after the other.
 
-Exit codes: 0 every record is created, recovered or updated; 1 could not run; 2 wrong usage;
-3 done, with failed records; 4 done, with records still unknown; 5 stopped, with records remaining.
-Of several files the worst counts, in the order 1, 5, 4, 3, 0.`,
+Exit codes, of several files the worst in the order 1, 5, 4, 3, 0:
+  0  every record is created, recovered or updated
+  1  could not run
+  2  wrong usage
+  3  done, with failed records
+  4  done, with records still unknown
+  5  stopped, with records remaining`,
 		Example: `  starter --data testdata/users.csv --sandbox
   starter --data users.csv --apid_uri https://example.janraincapture.com \
-      --client-id … --client-secret-file secret
+    --client-id … --client-secret-file secret
   starter --data 'export_*.csv' --delta-migration --rate-limit 10`,
 		Version:       version.String("starter"),
 		Args:          cobra.ArbitraryArgs,

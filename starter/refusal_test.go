@@ -261,7 +261,7 @@ func TestValidateBeforeANewMigrationOnly(t *testing.T) {
 	l, s := labWithSandbox(t)
 	input := l.path("users.csv")
 	must(t, os.WriteFile(input, []byte("email,givenname\na@example.com,A\nb@example.com,B\nB@example.com,C\n"), 0o600))
-	const found = "before anything is sent"
+	const found = "error: 3 × givenname"
 	m := l.migration(s, input, 10)
 	p := m.run(3)
 	hasAll(t, p.errors(), found, "error: 3 × givenname: the schema does not have this attribute; did you mean givenName?", "(line 4 (first in 3))")

@@ -251,7 +251,7 @@ func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 		if tc.lastCall > 0 {
 			p.LastCall = time.Now().Add(-tc.lastCall)
 		}
-		if got := v.line(p); !strings.Contains(got, tc.has) || strings.Contains(got, tc.not) {
+		if got := v.line(p).String(); !strings.Contains(got, tc.has) || strings.Contains(got, tc.not) {
 			t.Errorf("%s: %q, want %q in it, and not %q", tc.name, got, tc.has, tc.not)
 		}
 	}
