@@ -43,14 +43,14 @@ func TestTheOptionsPageHasEveryOptionOnce(t *testing.T) {
 func optionsPage() string {
 	var b strings.Builder
 	b.WriteString(optionsHead)
-	shown := map[string]string{} // texts by name
+	shown := map[string]bool{} // names with their texts
 	eachCommand(func(c *cobra.Command) {
 		own, others := pflag.NewFlagSet("", pflag.ContinueOnError), []string{}
 		own.SortFlags = false
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			switch before, has := shown[f.Name]; {
+			switch {
 			case f.Name == "help" || f.Name == "version":
-			case has && before == f.Usage:
+			case shown[f.Name+" "+f.Usage]:
 				others = append(others, "`--"+f.Name+"`")
 			default:
 				own.AddFlag(f)
@@ -70,9 +70,7 @@ func optionsPage() string {
 			b.WriteString("| option | meaning | default |\n| --- | --- | --- |\n")
 			for _, f := range h.Flags {
 				b.WriteString(optionRow(f))
-				if _, has := shown[f.Name]; !has {
-					shown[f.Name] = f.Usage
-				}
+				shown[f.Name+" "+f.Usage] = true
 			}
 			b.WriteString("\n")
 		}
