@@ -10,8 +10,26 @@ import (
 	"testing"
 )
 
-// The pages about running and changing the programs.
-var pages = []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/install.md", "docs/deploy.md", "docs/sizing.md", "docs/dependencies.md"}
+// pages are all pages for people.
+func pages(t *testing.T) []string {
+	t.Helper()
+	all := []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+	docs, err := filepath.Glob(filepath.Join(top, "docs", "*.md"))
+	must(t, err)
+	if len(docs) < 20 {
+		t.Fatalf("docs has %d pages; the test looks in the wrong place", len(docs))
+	}
+	for _, page := range docs {
+		all = append(all, "docs/"+filepath.Base(page))
+	}
+	return all
+}
+
+func TestTheReadmeIsShort(t *testing.T) {
+	if n := len(readFile(t, "README.md")); n > 8000 {
+		t.Errorf("README.md has %d bytes; expected 8000 at most: what is for later goes to docs", n)
+	}
+}
 
 func TestPagesNameWhatIsThere(t *testing.T) {
 	tests := map[string]bool{}
@@ -26,7 +44,7 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 		return err
 	})
 	must(t, err)
-	for _, page := range pages {
+	for _, page := range pages(t) {
 		text := readFile(t, page)
 		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(text, -1) {
 			if !tests[name] {
