@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	mathrand "math/rand/v2"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,8 +27,9 @@ import (
 // and defaults of dataload's sample_generator.py.
 type sampleOptions struct {
 	fakeusers.Options
-	config string
-	output string
+	config  string
+	output  string
+	anySeed bool // none was given
 }
 
 // sampleCommand makes a file of invented users. stdout gets the name of the file, or the
@@ -39,7 +41,7 @@ func sampleCommand(stdout io.Writer) *cobra.Command {
 		Short: "Make a CSV file of invented users, to try a migration on",
 		Long: `Make a CSV file of invented users, to try a migration on.
 
-The same options give the same bytes on any machine. The users in the file are fictitious.
+The same options with the same --seed give the same bytes on any machine. The users in the file are fictitious.
 
 Exit codes: 0 the file is written; 1 could not run; 2 wrong usage.`,
 		Example: `  starter sample -n 500
@@ -49,6 +51,9 @@ Exit codes: 0 the file is written; 1 could not run; 2 wrong usage.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(command.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if !command.Flags().Changed("seed") {
+				o.Seed, o.anySeed = uint64(mathrand.Uint32()), true
+			}
 			return o.run(ctx, stdout, time.Now())
 		},
 	}
@@ -57,7 +62,7 @@ Exit codes: 0 the file is written; 1 could not run; 2 wrong usage.`,
 	f.Int64VarP(&o.Records, "sample-size", "n", 1, "number of records")
 	f.BoolVarP(&o.OnlyRequired, "only-required", "r", false, "leave the columns that are not required empty")
 	tilde.Var(f, &o.config, "config", "file with the columns, in the form of dataload's sample_config.json; default: those of dataload")
-	f.Uint64Var(&o.Seed, "seed", 1, "another seed gives other users")
+	f.Uint64Var(&o.Seed, "seed", 0, "the same seed gives the same users; default: other users each time")
 	f.BoolVar(&o.Awkward, "awkward", false, "add what importers often get wrong, and from 50 records on some that fail")
 	tilde.VarP(f, &o.output, "output", "o", "file to make, which must not exist; - is stdout; default: sample_records_<datetime>.csv")
 	return command
@@ -92,7 +97,11 @@ func (o *sampleOptions) run(ctx context.Context, stdout io.Writer, now time.Time
 	if err := o.create(ctx, name); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s: %s\n", name, figures.Count(o.Records, "record"))
+	again := ""
+	if o.anySeed {
+		again = fmt.Sprintf(" (--seed %d makes them again)", o.Seed)
+	}
+	fmt.Fprintf(stdout, "%s: %s%s\n", name, figures.Count(o.Records, "record"), again)
 	if failing := o.Flaws().Failing(); len(failing) > 0 {
 		numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(failing), " ", ", "), "[]")
 		fmt.Fprintf(stdout, "records %s are made to fail, the others are good\n", numbers)

@@ -35,7 +35,7 @@ func TestSampleMakesTheTestdata(t *testing.T) {
 
 func TestSampleMakesANewFileOnly(t *testing.T) {
 	t.Chdir(t.TempDir())
-	code, stdout, stderr := starter("sample", "-n", "50", "--awkward", "-o", "a.csv")
+	code, stdout, stderr := starter("sample", "-n", "50", "--seed", "7", "--awkward", "-o", "a.csv")
 	if want := "a.csv: 50 records\nrecords 10, 20, 30, 35, 40, 45 are made to fail, the others are good\n"; code != 0 || stdout != want || stderr != "" {
 		t.Errorf("code %d, %q, %q; want 0 and %q", code, stdout, stderr, want)
 	}
@@ -48,7 +48,7 @@ func TestSampleMakesANewFileOnly(t *testing.T) {
 	if after, err := os.ReadFile("a.csv"); code != 1 || !strings.Contains(stderr, "a.csv exists; expected a new name") || err != nil || !bytes.Equal(after, before) {
 		t.Errorf("once more: code %d, %q, error %v; want 1, that a.csv exists, and the file as it was", code, stderr, err)
 	}
-	if code, stdout, stderr = starter("sample"); code != 0 || !regexp.MustCompile(`^sample_records_[A-Z][a-z]{2}_\d\d_20\d\d_\d\d_\d\d_\d\d\.csv: 1 record\n$`).MatchString(stdout) {
+	if code, stdout, stderr = starter("sample"); code != 0 || !regexp.MustCompile(`^sample_records_[A-Z][a-z]{2}_\d\d_20\d\d_\d\d_\d\d_\d\d\.csv: 1 record \(--seed \d+ makes them again\)\n$`).MatchString(stdout) {
 		t.Errorf("code %d, %q, %q; want 0 and the file's name", code, stdout, stderr)
 	}
 	if code, stdout, _ = starter("sample", "-o", "no/such/folder.csv"); code != 1 || stdout != "" {
@@ -57,6 +57,19 @@ func TestSampleMakesANewFileOnly(t *testing.T) {
 	files, err := os.ReadDir(".")
 	if err != nil || len(files) != 2 {
 		t.Errorf("files %v, error %v; want two, and none that is temporary", files, err)
+	}
+}
+
+func TestSamplesWithoutASeedHaveOtherUsers(t *testing.T) {
+	first, second := "", ""
+	for _, into := range []*string{&first, &second} {
+		code, stdout, stderr := starter("sample", "-n", "20", "-o", "-")
+		if *into = stdout; code != 0 || stderr != "" {
+			t.Fatalf("code %d, %q", code, stderr)
+		}
+	}
+	if first == second {
+		t.Error("two samples have the same users")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // stamped is set in builds outside a repository, with
@@ -15,7 +16,7 @@ var stamped string
 
 // String returns one line, such as
 //
-//	worker v1.2.3 (revision 0123abc, modified), go1.26.8 linux/amd64
+//	worker v1.2.3 (revision 0123abc of 2026-11-30, modified), go1.26.8 linux/amd64
 //
 // Without a tag the version is Go's pseudo-version, or (devel) in a build
 // without a repository.
@@ -47,6 +48,9 @@ func describe(program, stamped string, info *debug.BuildInfo) string {
 	revision := ""
 	if r := settings["vcs.revision"]; r != "" {
 		revision = " (revision " + r
+		if day, _, ok := strings.Cut(settings["vcs.time"], "T"); ok {
+			revision += " of " + day
+		}
 		if settings["vcs.modified"] == "true" {
 			revision += ", modified"
 		}

@@ -20,8 +20,8 @@ func TestStringDescribesTheBuild(t *testing.T) {
 		want          string
 	}{
 		{"nothing", "", debug.BuildInfo{}, "worker (devel)" + built},
-		{"a tag", "", debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: settings("vcs.revision", "0123abc", "vcs.modified", "false")},
-			"worker v1.2.3 (revision 0123abc)" + built},
+		{"a tag", "", debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: settings("vcs.revision", "0123abc", "vcs.time", "2026-11-30T04:55:00Z", "vcs.modified", "false")},
+			"worker v1.2.3 (revision 0123abc of 2026-11-30)" + built},
 		{"a changed tree", "", debug.BuildInfo{Main: debug.Module{Version: "v1.2.3+dirty"}, Settings: settings("vcs.revision", "0123abc", "vcs.modified", "true")},
 			"worker v1.2.3+dirty (revision 0123abc, modified)" + built},
 		{"a stamp", "v1.2.4", debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, "worker v1.2.4" + built},

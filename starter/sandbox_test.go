@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"durable-dataload/internal/durablefs"
+)
+
+func TestSandboxResetRemovesTheRecords(t *testing.T) {
+	state := t.TempDir()
+	if code, stdout, stderr := starter("sandbox", "reset", "--state-dir", state); code != 0 || !strings.Contains(stdout, "has no sandbox") {
+		t.Errorf("without a sandbox: code %d, %q, %q", code, stdout, stderr)
+	}
+	_, closeSandbox, err := openSandbox(state)
+	must(t, err)
+	entities := filepath.Join(state, "sandbox", "entities")
+	if code, _, stderr := starter("sandbox", "reset", "--state-dir", state); code != 1 || !strings.Contains(stderr, "a process runs the sandbox") {
+		t.Errorf("while it runs: code %d, %q; want 1 and why", code, stderr)
+	}
+	closeSandbox()
+	must(t, durablefs.MkdirAll(entities))
+	must(t, os.WriteFile(filepath.Join(entities, "x"), nil, 0o600))
+	before, err := readSandbox(filepath.Join(state, "sandbox", "sandbox.json"))
+	must(t, err)
+	if code, stdout, stderr := starter("sandbox", "reset", "--state-dir", state); code != 0 || stdout != "The sandbox is empty.\n" {
+		t.Errorf("code %d, %q, %q", code, stdout, stderr)
+	}
+	if _, err := os.Stat(entities); !os.IsNotExist(err) {
+		t.Errorf("the records are still there: %v", err)
+	}
+	if after, err := readSandbox(filepath.Join(state, "sandbox", "sandbox.json")); err != nil || after != before {
+		t.Errorf("its address is %+v, %v; want that of before", after, err)
+	}
+}
