@@ -245,7 +245,12 @@ func (m *migrateOperation) End() int {
 	if k := m.summary.Keyless; k != nil && !m.toldKeyless {
 		m.Screen.Say(k.Note)
 	}
-	m.c.o.printResult(m.Screen, endedIn(m.spec.Folder, m.result), m.c.several)
+	e := endedIn(m.spec.Folder, m.result)
+	e.relative = m.c.o.relative
+	m.c.o.printResult(m.Screen, e, m.c.several)
+	if m.Service.IsEmbedded() && !m.c.several && !m.Screen.JSON {
+		m.Screen.Say("To look at it again in the Web UI: starter serve, with the options of the target.")
+	}
 	return m.summary.Records.ExitCode()
 }
 

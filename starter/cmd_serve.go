@@ -51,6 +51,7 @@ when it starts again. Migrations that are started beside it on the same state fo
 	o.addLocationFlags(f, "folder for the state: ledger and embedded engine")
 	o.temporal.AddFlags(f)
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue to poll with --address")
+	o.addUIPort(f)
 	config.AddInsecureHTTP(f, &o.insecureHTTP)
 	o.notify.AddFlags(f)
 	o.watched.AddFlags(f)

@@ -48,7 +48,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	first.kill()
 	second := m.start()
 	second.asks()
-	refused(t, m.operate("resume", "--latest"), 1, "not paused")
+	refused(t, m.operate("resume", "--latest"), 1, "starter approve")
 	if waiting := m.status(); s.calls() != calls || waiting.Records["remaining"] != 95 || !strings.Contains(waiting.Decision, "The canary") {
 		t.Errorf("after a crash the status is %+v, and %d calls were made; want it to wait, and none", waiting, s.calls()-calls)
 	}

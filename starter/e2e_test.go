@@ -631,7 +631,7 @@ func serviceOf(t *testing.T) engine.Address {
 	service.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		service.engine, service.err = engine.Start(ctx, filepath.Join(programs.tmp, "service"), nil)
+		service.engine, service.err = engine.Start(ctx, filepath.Join(programs.tmp, "service"), nil, 0)
 	})
 	if service.err != nil {
 		t.Fatal(service.err)

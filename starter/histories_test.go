@@ -63,7 +63,7 @@ func TestRecordHistories(t *testing.T) {
 		workflows.AttributeTarget.GetName():  enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 		workflows.AttributeFailed.GetName():  enumspb.INDEXED_VALUE_TYPE_INT,
 		workflows.AttributeUnknown.GetName(): enumspb.INDEXED_VALUE_TYPE_INT,
-	})
+	}, 0)
 	must(t, err)
 	defer e.Stop()
 	c := dial(t, e.Address())

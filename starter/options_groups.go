@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -264,6 +265,7 @@ func (o *careOptions) complete() error {
 // outputOptions say where results come.
 type outputOptions struct {
 	outputDir string
+	relative  bool // as it was given
 	json      bool
 }
 
@@ -280,6 +282,7 @@ func (o *outputOptions) complete(workURL string) (err error) {
 	case o.outputDir == "" && workURL != "":
 		o.outputDir = store.Join(workURL, "artifacts")
 	default:
+		o.relative = !filepath.IsAbs(o.outputDir)
 		o.outputDir, err = config.Absolute("output-dir", o.outputDir)
 	}
 	return err
@@ -290,10 +293,17 @@ type serviceOptions struct {
 	temporal   config.Temporal
 	taskQueue  string
 	withWorker bool
+	uiPort     int
 }
 
 func (o *serviceOptions) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 	f.BoolVar(&o.withWorker, "with-worker", false, "run a worker in this process also with --address")
 	f.StringVar(&o.taskQueue, "task-queue", workflows.TaskQueue, "task queue that the workers of --address poll")
+	o.addUIPort(f)
+}
+
+// addUIPort adds the port of the embedded Web UI.
+func (o *serviceOptions) addUIPort(f *pflag.FlagSet) {
+	f.IntVar(&o.uiPort, "ui-port", 0, "port of the embedded Web UI on this machine; default: that of the last time, 8233, or a free one")
 }

@@ -63,7 +63,7 @@ func (m *migration) traces(folders ...string) evidence {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil)
+	service, err := engine.Start(ctx, filepath.Join(m.state, "engine"), nil, 0)
 	must(t, err)
 	defer service.Stop()
 	e.addService(t, service.Address())

@@ -25,8 +25,9 @@ import (
 // ended is a run of a migration that has ended, as it is printed.
 type ended struct {
 	workflows.Result
-	spec  migration.Spec
-	parts migration.Breakdown
+	spec     migration.Spec
+	parts    migration.Breakdown
+	relative bool // names of files are shown as they are in the working folder
 }
 
 // endedIn adds to the result of a migration what its folder has.
@@ -88,7 +89,7 @@ func (l locations) printResult(s *terminal.Screen, e ended, several bool) {
 	}
 	fmt.Fprintln(s.Stdout)
 	for _, name := range fileNames(summary) {
-		fmt.Fprintln(s.Stdout, safetext.Name(near(store.Join(e.spec.OutputDir, name))))
+		fmt.Fprintln(s.Stdout, safetext.Name(e.near(store.Join(e.spec.OutputDir, name))))
 	}
 	advice := l.nextCommands(e)
 	if advice == "" {
@@ -98,7 +99,10 @@ func (l locations) printResult(s *terminal.Screen, e ended, several bool) {
 }
 
 // near is a path as it is written in the working folder, if it is in there.
-func near(path string) string {
+func (e ended) near(path string) string {
+	if !e.relative {
+		return path
+	}
 	here, err := os.Getwd()
 	if err != nil || !filepath.IsAbs(path) {
 		return path
@@ -136,21 +140,22 @@ func (l locations) nextCommands(e ended) string {
 	if e.spec.ID == "" || c.Failed == 0 || c.ExitCode() != migration.ExitFailed {
 		return ""
 	}
-	file := near(store.Join(e.spec.OutputDir, e.Summary.Files.FailRecords))
+	file := e.near(store.Join(e.spec.OutputDir, e.Summary.Files.FailRecords))
 	var lines []string
 	if duplicates := e.parts.Duplicate; duplicates > 0 && !e.spec.Delta {
 		lines = append(lines, "To update the "+figures.Count(duplicates, "record")+" that "+figures.Plural(duplicates, "is", "are")+" in the target already:",
-			"  "+l.loads(file, e.spec)+" -m")
+			"  "+l.loads(file, e)+" -m")
 	}
 	if mend := c.Failed - e.parts.Duplicate; mend > 0 || e.spec.Delta {
-		lines = append(lines, "When the records are mended:", "  "+l.loads(file, e.spec))
+		lines = append(lines, "When the records are mended:", "  "+l.loads(file, e))
 	}
 	return strings.Join(lines, "\n")
 }
 
 // loads is the command line that loads a file of raw records as a migration was loaded. It has
 // no credentials.
-func (l locations) loads(file string, spec migration.Spec) string {
+func (l locations) loads(file string, e ended) string {
+	spec := e.spec
 	words := []string{"starter", "--data", file}
 	add := func(name, value, normal string) {
 		if value != normal && value != "" {
@@ -165,7 +170,7 @@ func (l locations) loads(file string, spec migration.Spec) string {
 	add("--type-name", spec.Target.EntityType, "user")
 	add("--auth", spec.Target.Auth, config.AuthBasic)
 	add("--delimiter", spec.Delimiter, ",")
-	add("--mapping", near(spec.MappingFile), "")
+	add("--mapping", e.near(spec.MappingFile), "")
 	add("--primary-key", spec.PrimaryKey, "email")
 	if spec.Delta {
 		words = append(words, "--delta-migration")

@@ -142,7 +142,7 @@ func TestShellsCompleteTheCommandLine(t *testing.T) {
 		{[]string{"--data", ""}, ":0\n"},
 		{[]string{"us"}, ":0\n"},
 		{[]string{"sam"}, "sample\tMake a CSV file of invented users, to try a migration on\n:0\n"},
-		{[]string{"sample", "--se"}, "--seed\tanother seed gives other users\n:4\n"},
+		{[]string{"sample", "--se"}, "--seed\tthe same seed gives the same users; default: other users each time\n:4\n"},
 	} {
 		if code, stdout, _ := starter(append([]string{"__complete"}, c.args...)...); code != 0 || stdout != c.want {
 			t.Errorf("%q: code %d, %q; want 0 and %q", c.args, code, stdout, c.want)

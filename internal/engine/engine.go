@@ -97,8 +97,9 @@ type Engine struct {
 // Start starts the service on the SQLite file in dir (created if it is missing)
 // and returns when it answers. It returns ErrOwned if another process runs an
 // engine there: use Running to find it. The search attributes are registered
-// in a new database.
-func Start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) (*Engine, error) {
+// in a new database. The Web UI gets the port uiPort; if that is 0, the port of the last
+// time, 8233, or a free one.
+func Start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType, uiPort int) (*Engine, error) {
 	if err := durablefs.MkdirAll(dir); err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func Start(ctx context.Context, dir string, attributes map[string]enumspb.Indexe
 		lock.Unlock()
 		return nil, err
 	}
-	if err := e.start(ctx, dir, attributes); err != nil {
+	if err := e.start(ctx, dir, attributes, uiPort); err != nil {
 		e.Stop()
 		return nil, fmt.Errorf("the embedded Temporal service did not start: %w", err)
 	}
@@ -194,7 +195,7 @@ func (e *Engine) Stop() {
 	e.lock.Unlock()
 }
 
-func (e *Engine) start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType) error {
+func (e *Engine) start(ctx context.Context, dir string, attributes map[string]enumspb.IndexedValueType, uiPort int) error {
 	server, client, err := certificates(dir)
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	if err := e.address.waitUntilItAnswers(ctx); err != nil {
 		return err
 	}
-	if e.ui, err = startUI(e.address, client); err != nil {
+	if e.ui, err = startUI(e.address, client, uiPort); err != nil {
 		return fmt.Errorf("its Web UI: %w", err)
 	}
 	e.address.UI = e.ui.url()

@@ -34,7 +34,7 @@ func start(t *testing.T, dir string) *Engine {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	e, err := Start(ctx, dir, nil)
+	e, err := Start(ctx, dir, nil, 0)
 	must(t, err)
 	t.Cleanup(e.Stop)
 	return e
@@ -531,7 +531,7 @@ func TestTheDatabaseHasAWriteAheadLog(t *testing.T) {
 // startAndWait starts an engine and a workflow in it, says so, and waits to be killed.
 func startAndWait(dir string) error {
 	ctx := context.Background()
-	e, err := Start(ctx, dir, nil)
+	e, err := Start(ctx, dir, nil, 0)
 	if err != nil {
 		return err
 	}
@@ -613,5 +613,29 @@ func TestOnlyAnEngineThatWasNotStoppedNamesItsProcess(t *testing.T) {
 	e.Stop()
 	if got := start(t, dir).Before(); got != 0 {
 		t.Errorf("after a stop: process %d, want none", got)
+	}
+}
+
+func TestTheWebUIListensWhereItDidTheLastTime(t *testing.T) {
+	dir := t.TempDir()
+	first, err := listenForUI(dir, 0)
+	must(t, err)
+	address := first.Addr().String()
+	if _, err := listenForUI(t.TempDir(), first.Addr().(*net.TCPAddr).Port); err == nil || !strings.Contains(err.Error(), "--ui-port") {
+		t.Errorf("a port in use that was asked for: %v, want an error that names the option", err)
+	}
+	other, err := listenForUI(dir, 0)
+	must(t, err)
+	if other.Addr().String() == address {
+		t.Errorf("two listen on %s", address)
+	}
+	last := other.Addr().String()
+	must(t, other.Close())
+	must(t, first.Close())
+	again, err := listenForUI(dir, 0)
+	must(t, err)
+	defer again.Close()
+	if got := again.Addr().String(); got != last {
+		t.Errorf("it listens on %s, want %s as the last time", got, last)
 	}
 }

@@ -3,10 +3,15 @@ package engine
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,9 +26,9 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 )
 
-// preferredUI is the address that the temporal CLI's development server uses for
-// its Web UI too; if it is in use, another free port is taken.
-const preferredUI = "127.0.0.1:8233"
+// preferredUI is the port that the temporal CLI's development server uses for its Web UI
+// too.
+const preferredUI = 8233
 
 // webUI is Temporal's Web UI on our own listener. The module's own server opens
 // its port itself, and ends the process if it is in use.
@@ -34,8 +39,8 @@ type webUI struct {
 }
 
 // startUI serves the Web UI of the engine at a loopback address, for browsers with
-// a valid code or cookie. client is its connection to the engine.
-func startUI(of Address, client *tls.Config) (*webUI, error) {
+// a valid code or cookie. client is its connection to the engine, port as in Start.
+func startUI(of Address, client *tls.Config, port int) (*webUI, error) {
 	provider, err := uiconfig.NewConfigProviderWithRefresh(&uiconfig.Config{
 		TemporalGRPCAddress: of.Frontend,
 		Host:                loopback,
@@ -70,20 +75,17 @@ func startUI(of Address, client *tls.Config) (*webUI, error) {
 	}
 	route.SetRenderRoute(e, "/")
 
-	listener, err := net.Listen("tcp", preferredUI)
-	if err != nil {
-		listener, err = net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	}
+	listener, err := listenForUI(of.dir, port)
 	if err != nil {
 		return nil, err
 	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
+	_, taken, err := net.SplitHostPort(listener.Addr().String())
 	if err != nil {
 		return nil, err
 	}
 	u := &webUI{
 		listener: listener,
-		http:     &http.Server{Handler: newAccess(e, of.Key, port), ReadHeaderTimeout: 10 * time.Second},
+		http:     &http.Server{Handler: newAccess(e, of.Key, taken), ReadHeaderTimeout: 10 * time.Second},
 		service:  setAPIRoutes(e, provider, of.Frontend, client),
 	}
 	go func() {
@@ -92,6 +94,44 @@ func startUI(of Address, client *tls.Config) (*webUI, error) {
 		}
 	}()
 	return u, nil
+}
+
+// listenForUI listens on the port, or where that is 0 on the first that is free: that of the
+// last time, so that a page in a browser stays good, preferredUI, or any.
+func listenForUI(dir string, port int) (net.Listener, error) {
+	listen := func(port int) (net.Listener, error) {
+		return net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+	}
+	if port != 0 {
+		listener, err := listen(port)
+		if err != nil {
+			err = fmt.Errorf("port %d, which --ui-port names: %w; give another", port, err)
+		}
+		return listener, err
+	}
+	file := filepath.Join(dir, "ui-port")
+	ports := []int{preferredUI, 0}
+	if data, err := os.ReadFile(file); err == nil {
+		if last, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 16); err == nil && last > 0 {
+			ports = append([]int{int(last)}, ports...)
+		}
+	}
+	var listener net.Listener
+	var err error
+	for _, port := range ports {
+		if listener, err = listen(port); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	taken := listener.Addr().(*net.TCPAddr).Port
+	if err := os.WriteFile(file, []byte(strconv.Itoa(taken)+"\n"), 0o600); err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	return listener, nil
 }
 
 // url is the address for a browser.

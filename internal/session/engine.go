@@ -35,7 +35,7 @@ func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
 		return nil, err
 	}
 	var err error
-	if s.engine, s.address, err = engineOf(ctx, s.engineDir); err != nil {
+	if s.engine, s.address, err = engineOf(ctx, s.engineDir, o.UIPort); err != nil {
 		return nil, err
 	}
 	if s.engine != nil {
@@ -68,9 +68,9 @@ func openEmbedded(ctx context.Context, p Process, o Options) (*Service, error) {
 // engineOf starts the engine of a folder, or gives nil and the address of the one
 // that another process runs there. It waits for the end of one that is stopping: a
 // command may follow the one before at once.
-func engineOf(ctx context.Context, dir string) (*engine.Engine, engine.Address, error) {
+func engineOf(ctx context.Context, dir string, uiPort int) (*engine.Engine, engine.Address, error) {
 	for {
-		e, err := engine.Start(ctx, dir, searchAttributes)
+		e, err := engine.Start(ctx, dir, searchAttributes, uiPort)
 		if err == nil {
 			return e, e.Address(), nil
 		}

@@ -28,6 +28,7 @@ type Options struct {
 	TaskQueue     string   // of a Temporal service of the user's own
 	WithWorker    bool     // this process runs a worker for that as well
 	StateDir      string   // has the embedded engine
+	UIPort        int      // of the embedded Web UI; 0 is any
 	WorkLocations []string // whose migrations the worker of this process takes
 }
 

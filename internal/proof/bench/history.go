@@ -33,7 +33,7 @@ func historyCommand(args []string, out io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	e, err := engine.Start(ctx, filepath.Join(stateDir, "engine"), nil)
+	e, err := engine.Start(ctx, filepath.Join(stateDir, "engine"), nil, 0)
 	if err != nil {
 		return err
 	}

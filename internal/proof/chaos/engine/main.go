@@ -30,7 +30,7 @@ func run(args []string) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	e, err := engine.Start(ctx, args[0], nil)
+	e, err := engine.Start(ctx, args[0], nil, 0)
 	if err != nil {
 		return err
 	}
