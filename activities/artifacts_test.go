@@ -185,7 +185,7 @@ func TestAStopInRoundZeroAndTheRunThatResumes(t *testing.T) {
 
 	// The suspended worker resumes: its run is over. The limiter says so,
 	sends := r.sent()
-	if _, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 4)); !strings.Contains(fmt.Sprint(err), "the run is over") || r.isClaimed(ledger.Key{Batch: 4}) {
+	if _, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 4)); !strings.Contains(fmt.Sprint(err), "the run is over") || r.isClaimed(ledger.Key{Batch: 4}) {
 		t.Errorf("a batch of a run that is over: %v, claimed %t; want it untouched", err, r.isClaimed(ledger.Key{Batch: 4}))
 	}
 	// and if it has forgotten that, the seal does.
@@ -294,7 +294,7 @@ func TestHalfABatchIsLeftWhenItsOtherHalfIsLoaded(t *testing.T) {
 				r.acts.Drain()
 			}
 		}
-		_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 1))
+		_, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 1))
 		expectType(t, err, Stopping, false)
 		summary := r.artifacts(true)
 		if summary.Records != tc.want || r.known(0) != tc.known {

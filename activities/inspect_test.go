@@ -182,7 +182,7 @@ func TestPlansCountWhatIsSettledAndLeaveItOut(t *testing.T) {
 	r.load(0, 1)
 	r.lose = func(int) bool { return true }
 	r.load(0, 3)
-	r.claim(ledger.Key{Batch: 4}) // not settled yet: LoadBatch will decide it
+	r.claim(ledger.Key{Batch: 4}) // not settled yet: SettleBatches will decide it
 	expect(t, "after two batches", r.plan(0, 0, 2), Plan{
 		Batches: []PlannedBatch{{2, 4, 4}, {4, 7, 7}}, Settled: ledger.Counts{Created: 1, Unknown: 1, Calls: 2}, Errors: map[string]int{"reset": 1}, After: 4, Total: 6,
 	})

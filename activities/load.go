@@ -6,73 +6,216 @@ import (
 	"time"
 
 	"durable-dataload/internal/evidence"
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/target"
 )
 
-// BatchInput names a batch by its position in a round.
-type BatchInput struct {
-	Run      `json:"run"`
-	Round    int `json:"round"`
-	Position int `json:"position"`
+// BatchesInput names a run of batches by their positions in a round.
+type BatchesInput struct {
+	Run   `json:"run"`
+	Round int `json:"round"`
+	First int `json:"first"`
+	Last  int `json:"last"`
 	// Limit is how many records may fail; nil is any number.
 	Limit *FailLimit `json:"limit,omitempty"`
 }
 
-// BatchResult is what became of a batch.
+// BatchResult is what became of a batch, or of several.
 type BatchResult struct {
 	ledger.Counts
-	// Unsent says that the batch is undecided and can still be loaded. LoadBatch sets
-	// it where too many records have failed.
-	Unsent bool `json:"unsent,omitempty"`
+	// Unsent says that the batch is undecided and can still be loaded.
+	Unsent bool `json:"-"`
 	// Reason is why records are unknown: "http 502".
 	Reason string `json:"reason,omitempty"`
 	// Errors are the numbers of records that failed or are unknown by class of reason:
 	// "api 363", "http 502".
 	Errors map[string]int `json:"errors,omitempty"`
-	// Pace is the state of the gate when the batch was done, nil where it was what the
+}
+
+// BatchesResult is what became of a run of batches. It is that of the first Done of them:
+// the others can still be loaded.
+type BatchesResult struct {
+	BatchResult
+	Done int `json:"done"`
+	// Held says that the run ended because too many records have failed, Claimed that it
+	// ended at the claim of another attempt, about which SettleBatches decides.
+	Held    bool `json:"held,omitempty"`
+	Claimed bool `json:"claimed,omitempty"`
+	// Took is how long LoadBatches worked on them, waiting included.
+	Took time.Duration `json:"took,omitempty"`
+	// Pace is the state of the gate at the end of the run, nil where it was what the
 	// options of the migration say.
 	Pace *limiter.Gate `json:"pace,omitempty"`
 }
 
-// LoadBatch loads one batch: read, encode, claim, one call, outcomes.
+// longestRun is for how long LoadBatches begins further batches: its result is what a
+// watching person sees.
+const longestRun = 2 * time.Second
+
+// LoadBatches loads a run of batches, one after the other. Of each: read, encode, claim,
+// one call, outcomes.
 //
-// It may be run any number of times, concurrently too: the call is made at most once. An
-// attempt that finds a claim of another makes no call and decides that the batch is
-// unknown.
-func (a *Activities) LoadBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+// It may be run any number of times, concurrently too: each call is made at most once. It
+// ends at a claim of another attempt, makes no call there and decides nothing. Where it
+// is stopped, fails, or notices that another attempt is at work, it gives back what it
+// has done. It fails only if that is nothing.
+func (a *Activities) LoadBatches(ctx context.Context, in BatchesInput) (BatchesResult, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
 	m, err := a.migration(in.Run)
 	if err != nil {
-		return BatchResult{}, err
+		return BatchesResult{}, err
 	}
-	l, err := m.loading(ctx, in.Round, in.Position)
+	beat.gate.Store(m.gate)
+	var r BatchesResult
+	began, called := time.Now(), false
+	q := &sequence{migrationRun: m, in: in, until: began.Add(longestRun)}
+	defer q.end()
+	for position := in.First; position <= in.Last; position++ {
+		one, how, err := q.loadBatch(ctx, position)
+		if err != nil {
+			r.Held, r.Claimed = errors.Is(err, errHeld), errors.Is(err, ledger.ErrClaimed)
+			if r.Done == 0 && !r.Held && !r.Claimed {
+				return BatchesResult{}, unbegun(ctx, err)
+			}
+			break
+		}
+		r.BatchResult = r.plus(one)
+		r.Done++
+		beat.tell(r.Done, in.Last-in.First+1)
+		if q.slot == nil && (how == decidedElsewhere || how == decidedBefore && called || time.Now().After(q.until)) {
+			break
+		}
+		called = called || how == decidedHere
+	}
+	r.Took = time.Since(began).Round(time.Millisecond)
+	r.Pace = m.pace(ctx)
+	return r, nil
+}
+
+// decision says who decided a batch.
+type decision int
+
+const (
+	decidedBefore    decision = iota // before this attempt came to it
+	decidedHere                      // by this attempt
+	decidedElsewhere                 // while this attempt was at work on it: another one works on those after it
+)
+
+// sequence is the work on a run of batches.
+type sequence struct {
+	*migrationRun
+	in    BatchesInput
+	until time.Time          // no batch is begun after it
+	ahead chan preparedBatch // has the next batch, when it is ready; nil if it is not being prepared
+	// slot is held for the next batch, which is claimed already; nil if it is not.
+	slot *gate.Slot
+}
+
+// preparedBatch is a batch that is read and encoded.
+type preparedBatch struct {
+	*loading
+	err error
+}
+
+// loadBatch loads one batch of the run. The error is ledger.ErrClaimed where another attempt
+// may have sent it.
+func (q *sequence) loadBatch(ctx context.Context, position int) (BatchResult, decision, error) {
+	l, err := q.take(ctx, position)
 	if err != nil {
-		return BatchResult{}, storageError(err)
-	}
-	beat.gate.Store(l.gate)
-	waiting, stopWaiting := a.untilStopping(ctx)
-	defer stopWaiting()
-	if err := l.prepared.take(waiting, func() int { return 2 * l.slots() }); err != nil {
-		return BatchResult{}, unbegun(ctx, err)
+		return BatchResult{}, decidedBefore, err
 	}
 	defer l.prepared.leave()
-	if _, l.encoded, err = l.readInput(l.batch); err != nil {
-		return BatchResult{}, storageError(err)
+	l.run, l.slot, q.slot = q, q.slot, nil
+	defer l.release() // where it was not used
+	if position < q.in.Last {
+		q.prepareAhead(ctx, position+1)
 	}
-	l.limit = in.Limit
 	result, err := l.load(ctx, l.key, l.positions)
-	if errors.Is(err, errHeld) {
-		return BatchResult{Unsent: true}, nil
+	return result, l.by, err
+}
+
+// take gives the batch at a position, when it is ready.
+func (q *sequence) take(ctx context.Context, position int) (*loading, error) {
+	if next := q.next(); next.loading != nil || next.err != nil {
+		return next.loading, next.err
 	}
+	waiting, stopWaiting := q.activities.untilStopping(ctx)
+	defer stopWaiting()
+	if err := q.prepared.take(waiting, q.most); err != nil {
+		return nil, err
+	}
+	next := q.prepare(ctx, position)
+	return next.loading, next.err
+}
+
+// most is how many batches are in memory, encoded.
+func (q *sequence) most() int { return 2 * q.slots() }
+
+// prepare reads and encodes a batch. It gives the room back if it fails.
+func (q *sequence) prepare(ctx context.Context, position int) (p preparedBatch) {
+	defer func() {
+		if p.err != nil {
+			q.prepared.leave()
+		}
+	}()
+	l, err := q.loading(ctx, q.in.Round, position)
 	if err != nil {
-		return BatchResult{}, unbegun(ctx, err)
+		return preparedBatch{err: err}
 	}
-	result.Pace = l.pace(ctx)
-	return result, nil
+	l.limit = q.in.Limit
+	if _, l.encoded, err = l.readInput(l.batch); err != nil {
+		return preparedBatch{err: err}
+	}
+	return preparedBatch{l, nil}
+}
+
+// prepareAhead prepares the next batch beside the call for this one, if there is room.
+func (q *sequence) prepareAhead(ctx context.Context, position int) {
+	if !q.prepared.tryTake(q.most()) {
+		return
+	}
+	q.ahead = make(chan preparedBatch, 1)
+	go func(ahead chan<- preparedBatch) { ahead <- q.prepare(ctx, position) }(q.ahead)
+}
+
+// next is the batch that was prepared ahead, nil if none was.
+func (q *sequence) next() (p preparedBatch) {
+	if q.ahead != nil {
+		p = <-q.ahead
+		q.ahead = nil
+	}
+	return p
+}
+
+// mayClaimNext reports whether the next batch may be claimed together with the outcomes of
+// the present one, whose slot then serves its call: there is nothing to wait for.
+func (q *sequence) mayClaimNext(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, slot *gate.Slot) (*loading, bool) {
+	if key.Part != "" || outcomes.Split || !outcomes.Sent || q.in.Limit != nil || store.IsURL(q.folder.Path()) || time.Now().After(q.until) || q.activities.stopping(ctx) != nil {
+		return nil, false
+	}
+	select {
+	case next := <-q.ahead:
+		q.ahead <- next
+		if next.err != nil {
+			return nil, false
+		}
+		_, sent := next.sendable(next.positions)
+		return next.loading, len(sent) > 0 && slot.Again()
+	default:
+		return nil, false
+	}
+}
+
+// end gives back what the run has left.
+func (q *sequence) end() {
+	if next := q.next(); next.loading != nil && next.err == nil {
+		q.prepared.leave()
+	}
 }
 
 // loading is the work on one batch in one round.
@@ -86,6 +229,16 @@ type loading struct {
 	isolated  int // calls that were halved because they were refused
 	encoded   []encodedRecord
 	limit     *FailLimit
+	by        decision
+	run       *sequence
+	slot      *gate.Slot // the batch is claimed and has a slot; nil if not
+}
+
+func (l *loading) release() {
+	if l.slot != nil {
+		l.slot.Release()
+		l.slot = nil
+	}
 }
 
 func (m *migrationRun) loading(ctx context.Context, round, position int) (*loading, error) {
@@ -133,15 +286,11 @@ func (l *loading) load(ctx context.Context, key ledger.Key, positions []int) (Ba
 		l.countFailed(outcomes)
 		return l.decide(ctx, key, l.ledger.Decide, outcomes)
 	}
-	outcomes, err := l.call(ctx, key, positions, sent, records)
-	if errors.Is(err, ledger.ErrClaimed) {
-		return l.decide(ctx, key, l.ledger.Decide, l.unknown(positions, ledger.Abandoned))
-	}
+	outcomes, slot, err := l.call(ctx, key, positions, sent, records)
 	if err != nil {
 		return BatchResult{}, err
 	}
-	// What an answer said must be written down, even if this activity was cancelled.
-	result, err := l.decide(context.WithoutCancel(ctx), key, l.ledger.DecideAnswer, outcomes)
+	result, err := l.conclude(ctx, key, outcomes, slot)
 	if err == nil && outcomes.Split {
 		return l.load(ctx, key, positions) // as it was decided
 	}
@@ -171,20 +320,35 @@ func (l *loading) sendable(positions []int) (records []target.Record, sent []int
 	return records, sent
 }
 
+// conclude writes down what a call came to, and gives its slot back or keeps it for the next
+// batch. What an answer said must be written down, even if this activity was cancelled.
+func (l *loading) conclude(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, slot *gate.Slot) (BatchResult, error) {
+	next, may := l.run.mayClaimNext(ctx, key, outcomes, slot)
+	if !may {
+		slot.Release()
+		return l.decide(context.WithoutCancel(ctx), key, l.ledger.DecideAnswer, outcomes)
+	}
+	claimed := false
+	result, err := l.decide(context.WithoutCancel(ctx), key, func(ctx context.Context, kind ledger.Kind, key ledger.Key, outcomes ledger.Outcomes) (held ledger.Outcomes, won bool, err error) {
+		held, won, claimed, err = l.ledger.DecideAnswerAndClaim(ctx, kind, key, outcomes, next.key, next.newClaim())
+		return held, won, err
+	}, outcomes)
+	if claimed {
+		l.run.slot = slot
+	} else {
+		slot.Release()
+	}
+	return result, err
+}
+
 // call claims the part and makes the one call for it. It fails only if nothing was sent
-// here: with ledger.ErrClaimed where another attempt may have sent it.
-func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, records []target.Record) (ledger.Outcomes, error) {
-	slot, err := l.calls.slot(ctx)
-	if err != nil {
-		return ledger.Outcomes{}, err
-	}
-	defer slot.Release()
-	if err := l.mayClaim(key); err != nil {
-		return ledger.Outcomes{}, err
-	}
-	err = l.ledger.Claim(ctx, key, l.newClaim())
-	if err != nil {
-		return ledger.Outcomes{}, err
+// here: with ledger.ErrClaimed where another attempt may have sent it. Else the slot is the
+// caller's to release.
+func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []int, records []target.Record) (_ ledger.Outcomes, slot *gate.Slot, err error) {
+	if l.slot != nil {
+		slot, l.slot = l.slot, nil
+	} else if slot, err = l.claim(ctx, key); err != nil {
+		return ledger.Outcomes{}, nil, err
 	}
 	// The claim is made: from here on the part gets an outcome, whatever happens.
 	calling, called := l.calls.withSlot(ctx, slot)
@@ -195,7 +359,23 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	l.countFailed(outcomes)
 	outcomes.At, outcomes.Took = answer.Received.UTC().Truncate(time.Millisecond), answer.Received.Sub(answer.Sent).Truncate(time.Microsecond)
 	outcomes.Clock = evidence.ThisClock()
-	return outcomes, nil
+	return outcomes, slot, nil
+}
+
+// claim waits for a slot and claims the part.
+func (l *loading) claim(ctx context.Context, key ledger.Key) (*gate.Slot, error) {
+	slot, err := l.calls.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = l.mayClaim(key); err == nil {
+		err = l.ledger.Claim(ctx, key, l.newClaim())
+	}
+	if err != nil {
+		slot.Release()
+		return nil, err
+	}
+	return slot, nil
 }
 
 // decide writes outcomes down, by one of the ledger's ways to decide, and returns the
@@ -207,8 +387,10 @@ func (l *loading) decide(ctx context.Context, key ledger.Key, by decider, outcom
 	}
 	if !won {
 		l.calls.log.Warn("a late answer was dropped: the outcome was decided before", "round", key.Round, "part", key.Part)
+		l.by = decidedElsewhere
 		return l.result(held), nil
 	}
+	l.by = max(l.by, decidedHere)
 	l.observeBatch(ctx, key, held, ledger.None)
 	if key.Part == "" {
 		l.activities.observer.Batch(l.spec.Target.Host())
@@ -234,20 +416,32 @@ func (r BatchResult) plus(other BatchResult) BatchResult {
 	return r
 }
 
-// SettleBatch decides what a LoadBatch that died has left undecided: a part that was
-// claimed and has no outcome is unknown. It sends nothing.
-func (a *Activities) SettleBatch(ctx context.Context, in BatchInput) (BatchResult, error) {
+// SettleBatches decides what a LoadBatches that died has left undecided: a part that was
+// claimed and has no outcome is unknown. It ends at the first batch of which something is
+// left to be sent, and sends nothing.
+func (a *Activities) SettleBatches(ctx context.Context, in BatchesInput) (r BatchesResult, err error) {
 	stop := heartbeat(ctx)
 	defer stop()
 	m, err := a.migration(in.Run)
 	if err != nil {
-		return BatchResult{}, err
+		return r, err
 	}
-	result, err := m.settleBatch(ctx, in.Round, in.Position, func(ledger.Key, ledger.Outcomes) {})
-	return result, storageError(err)
+	for position := in.First; position <= in.Last; position++ {
+		one, err := m.settleBatch(ctx, in.Round, position, func(ledger.Key, ledger.Outcomes) {})
+		if err != nil {
+			return r, storageError(err)
+		}
+		if one.Unsent {
+			break
+		}
+		r.BatchResult = r.plus(one)
+		r.Done++
+	}
+	r.Pace = m.pace(ctx)
+	return r, nil
 }
 
-// settleBatch is SettleBatch, and visits all entries of the batch and its parts.
+// settleBatch settles one batch, and visits all entries of the batch and its parts.
 func (m *migrationRun) settleBatch(ctx context.Context, round, position int, visit func(ledger.Key, ledger.Outcomes)) (BatchResult, error) {
 	l, err := m.loading(ctx, round, position)
 	if err != nil {

@@ -9,9 +9,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
@@ -257,9 +261,9 @@ func TestConcurrentWorkersOnABatchMakeOneCall(t *testing.T) {
 	r := inspected(t, people(4), withSpec(func(s *migration.Spec) { s.Workers = 10 }))
 	hold, called := make(chan struct{}), make(chan struct{})
 	r.before = func(int) { close(called); <-hold }
-	first := make(chan BatchResult, 1)
+	first := make(chan BatchesResult, 1)
 	go func() {
-		result, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 1))
+		result, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 1))
 		if err != nil {
 			t.Error(err)
 		}
@@ -284,7 +288,7 @@ func TestAClaimWithoutAnOutcomeIsUnknown(t *testing.T) {
 	r := inspected(t, four)
 	r.claim(ledger.Key{Round: 0, Batch: 1})
 	got := r.load(0, 1)
-	if want := (ledger.Counts{Unknown: 3, Failed: 1, Calls: 1}); got.Counts != want || !strings.Contains(got.Reason, "claimed") {
+	if want := (ledger.Counts{Unknown: 4, Calls: 1}); got.Counts != want || !strings.Contains(got.Reason, "died") {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if n := len(r.truth()); n != 0 || r.sent() != 0 {
@@ -400,7 +404,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 			stop, end := prepare(r)
 			failed := make(chan error, 1)
 			go func() {
-				_, err := run[BatchResult](r, worker.Options{}, stop, r.acts.LoadBatch, r.batch(0, 2))
+				_, err := run[BatchesResult](r, worker.Options{}, stop, r.acts.LoadBatches, r.batch(0, 2))
 				failed <- err
 			}()
 			if strings.Contains(name, "waits") {
@@ -429,7 +433,7 @@ func TestACallInFlightEndsAlthoughTheWorkerStops(t *testing.T) {
 		close(stop)
 		cancel()
 	}
-	_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, stop, r.acts.LoadBatch, r.batch(0, 1))
+	_, err := run[BatchesResult](r, worker.Options{BackgroundActivityContext: ctx}, stop, r.acts.LoadBatches, r.batch(0, 1))
 	if err != nil {
 		t.Logf("the cancelled activity ended with %v", err)
 	}
@@ -445,7 +449,7 @@ func TestACancelledBatchIsNotSent(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {
-		_, err := run[BatchResult](r, worker.Options{BackgroundActivityContext: ctx}, nil, r.acts.LoadBatch, r.batch(0, 2))
+		_, err := run[BatchesResult](r, worker.Options{BackgroundActivityContext: ctx}, nil, r.acts.LoadBatches, r.batch(0, 2))
 		failed <- err
 	}()
 	eventually(t, "the batch waits", func() bool { return r.gate().State().Slots > 0 })
@@ -482,7 +486,7 @@ func TestAChangedInputIsNotSent(t *testing.T) {
 			r := inspected(t, original)
 			r.load(0, 1)
 			change(r)
-			_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 2))
+			_, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 2))
 			expectType(t, err, InputChanged, false, "users.csv", "put")
 			if r.isClaimed(ledger.Key{Batch: 2}) || r.sent() != 1 {
 				t.Errorf("claimed: %v, %d calls; want the second batch untouched", r.isClaimed(ledger.Key{Batch: 2}), r.sent())
@@ -508,14 +512,14 @@ func TestSettleDecidesWhatWasLeftOpen(t *testing.T) {
 		want  BatchResult
 		known string
 	}{
-		{1, decided, "cccc"},
+		{1, decided.BatchResult, "cccc"},
 		{2, BatchResult{Counts: ledger.Counts{Unknown: 4, Calls: 1}, Reason: "the worker died, or was cut off", Errors: map[string]int{"the worker died, or was cut off": 4}}, "uuuu"},
 		{3, BatchResult{Unsent: true}, "----"},
-		{4, BatchResult{Counts: ledger.Counts{Unknown: 2, Calls: 2}, Unsent: true, Reason: "the worker died, or was cut off", Errors: map[string]int{"the worker died, or was cut off": 2}}, "--uu"},
+		{4, BatchResult{Unsent: true}, "--uu"},
 	}
 	for _, tc := range cases {
 		for range 2 {
-			if got := r.settle(0, tc.batch); !reflect.DeepEqual(got, tc.want) {
+			if got := r.settle(0, tc.batch).BatchResult; !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("batch %d: %+v, want %+v", tc.batch, got, tc.want)
 			}
 			if known := strings.Fields(r.known(0))[tc.batch-1]; known != tc.known {
@@ -544,7 +548,7 @@ func TestADamagedFolderIsAStorageError(t *testing.T) {
 	r.load(0, 1) // reads the input itself
 	noError(t, store.MkdirAll(store.Join(r.run.Folder.Ledger(), "0", "00000")))
 	noError(t, store.Write(store.Join(r.run.Folder.Ledger(), "0", "00000", "00000001.outcomes"), []byte("{")))
-	_, err := run[BatchResult](r, worker.Options{}, nil, r.acts.SettleBatch, r.batch(0, 1))
+	_, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.SettleBatches, r.batch(0, 1))
 	expectType(t, err, Storage, true, "damaged")
 }
 
@@ -609,11 +613,11 @@ func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 func TestNothingIsSentWithoutTheLedger(t *testing.T) {
 	onDisk(t)
 	r := inspected(t, people(6), batchSize(2))
-	must[BatchResult](r, r.acts.LoadBatch, r.batch(0, 1))
+	must[BatchesResult](r, r.acts.LoadBatches, r.batch(0, 1))
 	sent := len(r.truth())
 	noError(t, os.RemoveAll(r.run.Folder.Ledger()))
 	for _, where := range []string{"in the process that has it open", "in another one"} {
-		if _, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, 2)); err == nil || !strings.Contains(err.Error(), "is gone") {
+		if _, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 2)); err == nil || !strings.Contains(err.Error(), "is gone") {
 			t.Errorf("%s: %v; want an error that says so", where, err)
 		}
 		r.restart()
@@ -674,5 +678,221 @@ func TestATargetThatRefusesTogetherIsAskedForEachRecord(t *testing.T) {
 		if got := r.load(0, 1).Counts; got != want {
 			t.Errorf("together %t: %+v, want %+v", together, got, want)
 		}
+	}
+}
+
+// loadRun loads a run of batches in a process.
+func (r *rig) loadRun(a *Activities, first, last int) BatchesResult {
+	r.t.Helper()
+	result, err := run[BatchesResult](r, worker.Options{}, nil, a.LoadBatches, r.batches(0, first, last))
+	if err != nil {
+		r.t.Errorf("batches %d to %d: %v", first, last, err)
+	}
+	return result
+}
+
+func TestARunOfBatchesIsLoadedInOrder(t *testing.T) {
+	r := inspected(t, people(18))
+	r.before = func(send int) {
+		batch := send + 1
+		if _, err := r.ledger().Decided(t.Context(), ledger.ByCall, ledger.Key{Batch: batch - 1}); send > 1 && err != nil {
+			t.Errorf("at the call for batch %d, the one before: %v; want it decided", batch, err)
+		}
+		if !r.isClaimed(ledger.Key{Batch: batch}) || r.isClaimed(ledger.Key{Batch: batch + 1}) {
+			t.Errorf("at the call for batch %d it is claimed: %t, and the next one: %t; want it, and no claim ahead", batch, r.isClaimed(ledger.Key{Batch: batch}), r.isClaimed(ledger.Key{Batch: batch + 1}))
+		}
+	}
+	got := r.loadRun(r.acts, 2, 5)
+	if got.Done != 4 || got.Counts != (ledger.Counts{Created: 14, Calls: 4}) || got.Held || got.Claimed {
+		t.Errorf("%+v, want 4 batches of 14 records", got)
+	}
+	for i, email := range []string{"a5@example.com", "a9@example.com", "a13@example.com", "a17@example.com"} {
+		if call := r.truth()[i]; call.Written[0].Email != email {
+			t.Errorf("call %d began with %s, want %s", i+1, call.Written[0].Email, email)
+		}
+	}
+	if known := r.known(0); known != "---- cccc cccc cccc cc" {
+		t.Errorf("the ledger knows %q, want batch 1 untouched", known)
+	}
+	if again := r.loadRun(r.acts, 2, 5); again.Done != 4 || again.Counts != got.Counts || r.sent() != 4 {
+		t.Errorf("again: %+v with %d calls, want %+v without any", again, r.sent()-4, got)
+	}
+}
+
+// What was begun ends, and what was done is given back.
+func TestARunThatIsStoppedInTheMiddleGivesBackWhatItHasDone(t *testing.T) {
+	for name, end := range map[string]func(r *rig, stop chan struct{}, cancel func()){
+		"drained":   func(r *rig, _ chan struct{}, _ func()) { r.acts.Drain() },
+		"stopped":   func(_ *rig, stop chan struct{}, _ func()) { close(stop) },
+		"cancelled": func(_ *rig, _ chan struct{}, cancel func()) { cancel() },
+		"held": func(r *rig, _ chan struct{}, _ func()) {
+			noError(r.t, r.spec.Folder.Hold("a load"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, people(16))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stop := make(chan struct{})
+			r.before = func(send int) {
+				if send == 2 {
+					end(r, stop, cancel)
+				}
+			}
+			in := r.batches(0, 1, 4)
+			in.Limit = &FailLimit{Load: "a load", Left: 100}
+			got, err := run[BatchesResult](r, worker.Options{BackgroundActivityContext: ctx}, stop, r.acts.LoadBatches, in)
+			if err != nil || got.Done != 2 || got.Created != 8 || got.Claimed || got.Held != (name == "held") {
+				t.Errorf("%+v, %v; want the first two batches", got, err)
+			}
+			if known := r.known(0); known != "cccc cccc ---- ----" || r.isClaimed(ledger.Key{Batch: 3}) || r.sent() != 2 {
+				t.Errorf("the ledger knows %q after %d calls, want two batches, and the third not claimed", known, r.sent())
+			}
+		})
+	}
+}
+
+func TestARunEndsAtTheClaimOfAnotherAttempt(t *testing.T) {
+	r := inspected(t, people(20))
+	r.claim(ledger.Key{Batch: 3})
+	if got := r.loadRun(r.acts, 1, 5); got.Done != 2 || !got.Claimed || got.Created != 8 {
+		t.Errorf("%+v, want it to end after two batches", got)
+	}
+	if known := r.known(0); known != "cccc cccc ---- ---- ----" || r.sent() != 2 {
+		t.Errorf("the ledger knows %q after %d calls, want nothing of the claimed batch or later", known, r.sent())
+	}
+	if got := must[BatchesResult](r, r.acts.SettleBatches, r.batches(0, 3, 5)); got.Done != 1 || got.Counts != (ledger.Counts{Unknown: 4, Calls: 1}) {
+		t.Errorf("settled: %+v, want the claimed batch unknown, and the others left", got)
+	}
+	if got := r.loadRun(r.acts, 4, 5); got.Done != 2 || got.Created != 8 {
+		t.Errorf("the rest: %+v, want it loaded", got)
+	}
+}
+
+// A batch of which a half is claimed by another attempt is not loaded further.
+func TestARunEndsAtTheClaimOfAHalf(t *testing.T) {
+	r := inspected(t, people(8))
+	r.claim(ledger.Key{Batch: 1})
+	r.decide(ledger.Key{Batch: 1}, ledger.Outcomes{Split: true, Sent: true})
+	r.claim(ledger.Key{Batch: 1, Part: "0"})
+	if got := r.loadRun(r.acts, 1, 2); got.Done != 0 || !got.Claimed || r.sent() != 0 {
+		t.Errorf("%+v after %d calls, want none", got, r.sent())
+	}
+	if got := must[BatchesResult](r, r.acts.SettleBatches, r.batches(0, 1, 2)); got.Done != 0 {
+		t.Errorf("settled: %+v, want the other half left", got)
+	}
+	if got := r.loadRun(r.acts, 1, 2); got.Done != 2 || got.Unknown != 2 || got.Created != 6 {
+		t.Errorf("%+v, want all but the claimed half created", got)
+	}
+}
+
+func TestASecondAttemptAtARunDecidesNothing(t *testing.T) {
+	r := inspected(t, people(16), withSpec(func(s *migration.Spec) { s.Workers = 10 }))
+	hold, called := make(chan struct{}), make(chan struct{})
+	r.before = func(send int) {
+		if send == 2 {
+			close(called)
+			<-hold
+		}
+	}
+	first := make(chan BatchesResult, 1)
+	go func() { first <- r.loadRun(r.acts, 1, 4) }()
+	<-called
+	if second := r.loadRun(r.acts, 1, 4); second.Done != 1 || !second.Claimed {
+		t.Errorf("the second attempt: %+v, want it to end at the batch that the first one calls for", second)
+	}
+	close(hold)
+	if got := <-first; got.Done != 4 || got.Counts != (ledger.Counts{Created: 16, Calls: 4}) || r.sent() != 4 {
+		t.Errorf("the first attempt: %+v with %d calls, want all of it", got, r.sent())
+	}
+}
+
+// A worker is suspended in its run, which is settled, and another one has the rest when it wakes: before that one has begun,
+// while it calls, or when it has ended.
+func TestAZombieInARunLeavesOnlyItsBatchUnknown(t *testing.T) {
+	for _, wakes := range []string{"before", "while", "after"} {
+		t.Run(wakes, func(t *testing.T) {
+			r := inspected(t, people(24), withSpec(func(s *migration.Spec) { s.Workers = 10 }))
+			suspended, awake := make(chan struct{}), make(chan struct{})
+			var zombie chan BatchesResult
+			wake := sync.OnceFunc(func() { close(awake); zombie <- <-zombie })
+			r.before = func(send int) {
+				switch {
+				case send == 2:
+					close(suspended)
+					<-awake
+				case send == 4 && wakes == "while":
+					wake()
+				}
+			}
+			dead := r.acts
+			zombie = make(chan BatchesResult, 1)
+			go func() { zombie <- r.loadRun(dead, 1, 6) }()
+			<-suspended
+			r.restart()
+			if got := must[BatchesResult](r, r.acts.SettleBatches, r.batches(0, 1, 6)); got.Done != 2 || got.Created != 4 || got.Unknown != 4 {
+				t.Errorf("settled: %+v, want one batch created and one unknown", got)
+			}
+			if wakes == "before" {
+				wake()
+			}
+			for next := 3; next <= 6; {
+				got := r.loadRun(r.acts, next, 6)
+				if got.Done == 0 || got.Created != 4*got.Done || got.Claimed {
+					t.Fatalf("from batch %d on: %+v, want it created", next, got)
+				}
+				next += got.Done
+			}
+			wake()
+			if got := <-zombie; got.Done != 2 || got.Unknown != 4 {
+				t.Errorf("the zombie: %+v, want it to end with its late answer", got)
+			}
+			if known := r.known(0); known != "cccc uuuu cccc cccc cccc cccc" || r.sent() != 6 {
+				t.Errorf("the ledger knows %q after %d calls, want one batch unknown after 6", known, r.sent())
+			}
+		})
+	}
+}
+
+// A worker that is suspended between two batches sees that another one works on its run.
+func TestAnAttemptEndsWhereAnotherHasTakenItsRunOver(t *testing.T) {
+	r := inspected(t, people(16))
+	r.before = func(send int) {
+		if send == 1 {
+			r.before = nil
+			r.loadRun(r.acts, 2, 2)
+		}
+	}
+	if got := r.loadRun(r.acts, 1, 4); got.Done != 2 || got.Created != 8 || r.sent() != 2 {
+		t.Errorf("%+v after %d calls, want it to end at the batch that another has loaded", got, r.sent())
+	}
+}
+
+func TestTheHeartbeatOfARunSaysHowFarItIs(t *testing.T) {
+	r := inspected(t, people(16))
+	told := make(chan heartbeatDetails, 1)
+	r.before = func(send int) {
+		if send == 3 {
+			if d := <-told; d != (heartbeatDetails{Done: 2, Batches: 4}) {
+				t.Errorf("the heartbeat tells %+v, want 2 of 4 batches", d)
+			}
+		}
+	}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(2 * patience)
+	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+		var d heartbeatDetails
+		if details.HasValues() && details.Get(&d) == nil {
+			select {
+			case told <- d:
+			default:
+			}
+		}
+	})
+	env.RegisterActivity(r.acts.LoadBatches)
+	if _, err := env.ExecuteActivity(r.acts.LoadBatches, r.batches(0, 1, 4)); err != nil {
+		t.Error(err)
 	}
 }

@@ -142,7 +142,7 @@ func TestAnotherMappingIsRefusedOnceSomethingWasSent(t *testing.T) {
 	r.nextRun("run-2")
 	r.inspect() // nothing was sent yet
 
-	if _, err := run[BatchResult](r, worker.Options{}, nil, late.LoadBatch, BatchInput{Run: lateRun, Position: 2}); err != nil {
+	if _, err := run[BatchesResult](r, worker.Options{}, nil, late.LoadBatches, BatchesInput{Run: lateRun, First: 2, Last: 2}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(r.truth()); n != 0 {

@@ -241,7 +241,7 @@ func TestTracesOfABatch(t *testing.T) {
 	}
 	r.spec.Target.URI = faulty.URL
 	r.inspect()
-	result, err := run[BatchResult](r, options, nil, r.acts.LoadBatch, r.batch(0, 1))
+	result, err := run[BatchesResult](r, options, nil, r.acts.LoadBatches, r.batch(0, 1))
 	if err != nil || result.Unknown != 4 || len(headers) != 1 {
 		t.Fatalf("%+v, %v, %d requests; want 4 unknown records of one", result, err, len(headers))
 	}
@@ -251,7 +251,7 @@ func TestTracesOfABatch(t *testing.T) {
 		}
 	}
 	m.Close()
-	activity, call := spans["RunActivity:LoadBatch"], spans["create"]
+	activity, call := spans["RunActivity:LoadBatches"], spans["create"]
 	if activity == nil || call == nil || !bytes.Equal(call.GetParentSpanId(), activity.GetSpanId()) {
 		t.Errorf("the spans are %v; want that of a call in that of its activity", spans)
 	}

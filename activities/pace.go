@@ -115,26 +115,45 @@ func report(call target.Call) gate.Report {
 	return r
 }
 
-// pulse heartbeats for an activity that may wait at the gate. While the gate is closed
-// its state is in the heartbeat's details: a timeout in such a wait is not the batch's
-// fault.
+// pulse heartbeats for an activity that may wait at the gate.
 type pulse struct {
 	gate atomic.Pointer[gate.Gate]
+	done atomic.Int64 // batches of the run
+	of   atomic.Int64
 	stop func()
+}
+
+// heartbeatDetails are those of a pulse. While the gate is closed they have its state: a
+// timeout in such a wait is not the batch's fault.
+type heartbeatDetails struct {
+	*limiter.Gate
+	// Done is how many batches of a run are done, of Batches.
+	Done    int64 `json:"done,omitempty"`
+	Batches int64 `json:"batches,omitempty"`
 }
 
 func newPulse(ctx context.Context) *pulse {
 	p := &pulse{}
 	p.stop = beat(ctx, func() {
+		d := heartbeatDetails{Done: p.done.Load(), Batches: p.of.Load()}
 		if g := p.gate.Load(); g != nil {
 			if state := g.State(); state.Closed != "" {
-				activity.RecordHeartbeat(ctx, state)
-				return
+				d.Gate = &state
 			}
 		}
-		activity.RecordHeartbeat(ctx)
+		if d == (heartbeatDetails{}) {
+			activity.RecordHeartbeat(ctx)
+			return
+		}
+		activity.RecordHeartbeat(ctx, d)
 	})
 	return p
+}
+
+// tell has the heartbeat say how far a run of batches is.
+func (p *pulse) tell(done, of int) {
+	p.of.Store(int64(of))
+	p.done.Store(int64(done))
 }
 
 // Waited reports whether an activity timed out while the gate was closed.
@@ -154,7 +173,7 @@ func IsUnbegun(err error) bool {
 	return errors.As(err, &application) && application.Type() == Stopping && application.NonRetryable() && application.Message() == errNotSent.Error()
 }
 
-// unbegun gives the error of LoadBatch or UpdateBatch its type. Their workflows schedule
+// unbegun gives the error of LoadBatches or UpdateBatch its type. Their workflows schedule
 // an unstarted batch again themselves: attempts of Temporal would be used up by every
 // restart of a worker while the gate is closed.
 func unbegun(ctx context.Context, err error) error {
@@ -217,6 +236,17 @@ func (r *room) take(ctx context.Context, most func() int) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// tryTake takes one if fewer than most are taken.
+func (r *room) tryTake(most int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.taken >= most {
+		return false
+	}
+	r.taken++
+	return true
 }
 
 func (r *room) leave() {

@@ -101,7 +101,7 @@ func (r *rig) loadsAll(batches int) (done <-chan struct{}) {
 			window <- struct{}{}
 			all.Go(func() {
 				defer func() { <-window }()
-				result, err := run[BatchResult](r, worker.Options{}, nil, r.acts.LoadBatch, r.batch(0, n))
+				result, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, n))
 				if err != nil {
 					r.t.Errorf("batch %d: %v", n, err)
 				}
@@ -264,7 +264,7 @@ func TestBatchesThatHaveBegunObeyOperators(t *testing.T) {
 	// A worker that stops has not started its batch: no attempt is consumed.
 	stop := make(chan struct{})
 	time.AfterFunc(100*time.Millisecond, func() { close(stop) })
-	_, err := run[BatchResult](r, worker.Options{}, stop, r.acts.LoadBatch, r.batch(0, 4))
+	_, err := run[BatchesResult](r, worker.Options{}, stop, r.acts.LoadBatches, r.batch(0, 4))
 	if !IsUnbegun(err) || r.isClaimed(ledger.Key{Batch: 4}) {
 		t.Errorf("a worker that stops in a pause: %v, claimed %v; want the batch back", err, r.isClaimed(ledger.Key{Batch: 4}))
 	}

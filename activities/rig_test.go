@@ -52,7 +52,7 @@ type rig struct {
 	state   string      // folder of the sandbox
 
 	mu    sync.Mutex
-	sends int // calls that LoadBatch made, lost and too large ones too
+	sends int // calls that LoadBatches made, lost and too large ones too
 
 	loaded ledger.Counts // by loadsAll
 
@@ -382,18 +382,31 @@ func (r *rig) opened() *migrationRun {
 	return m
 }
 
-func (r *rig) batch(round, position int) BatchInput {
-	return BatchInput{Run: r.run, Round: round, Position: position}
+func (r *rig) batch(round, position int) BatchesInput { return r.batches(round, position, position) }
+
+func (r *rig) batches(round, first, last int) BatchesInput {
+	return BatchesInput{Run: r.run, Round: round, First: first, Last: last}
 }
 
-func (r *rig) load(round, position int) BatchResult {
+// load loads a batch as its workflow does: a claim of another attempt is settled.
+func (r *rig) load(round, position int) BatchesResult {
 	r.t.Helper()
-	return must[BatchResult](r, r.acts.LoadBatch, r.batch(round, position))
+	result := must[BatchesResult](r, r.acts.LoadBatches, r.batch(round, position))
+	if result.Claimed {
+		return r.settle(round, position)
+	}
+	return asOne(result)
 }
 
-func (r *rig) settle(round, position int) BatchResult {
+func (r *rig) settle(round, position int) BatchesResult {
 	r.t.Helper()
-	return must[BatchResult](r, r.acts.SettleBatch, r.batch(round, position))
+	return asOne(must[BatchesResult](r, r.acts.SettleBatches, r.batch(round, position)))
+}
+
+// asOne is the result of a run of one batch.
+func asOne(r BatchesResult) BatchesResult {
+	r.Unsent = r.Done == 0
+	return r
 }
 
 // loadAll loads a round; of the input, it resolves the duplicates as well.

@@ -62,8 +62,8 @@ func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 		activity any
 		input    func(Run) any
 	}{
-		"Steer":       {acts.Steer, func(run Run) any { return SteerInput{Run: run, Order: &limiter.Order{Number: 1}} }},
-		"SettleBatch": {acts.SettleBatch, func(run Run) any { return BatchInput{Run: run, Position: 1} }},
+		"Steer":         {acts.Steer, func(run Run) any { return SteerInput{Run: run, Order: &limiter.Order{Number: 1}} }},
+		"SettleBatches": {acts.SettleBatches, func(run Run) any { return BatchesInput{Run: run, First: 1, Last: 1} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var once sync.Once
@@ -171,13 +171,13 @@ func (r *rig) limited(a *Activities, limit FailLimit, batches ...int) (unsent []
 		all.Go(func() {
 			in := r.batch(0, n)
 			in.Limit = &limit
-			result, err := run[BatchResult](r, worker.Options{}, nil, a.LoadBatch, in)
+			result, err := run[BatchesResult](r, worker.Options{}, nil, a.LoadBatches, in)
 			if err != nil {
 				r.t.Errorf("batch %d: %v", n, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if result.Unsent {
+			if result.Held {
 				unsent = append(unsent, n)
 			}
 		})

@@ -84,6 +84,7 @@ func TestRecordHistories(t *testing.T) {
 	}{
 		{"retries", r.recordRetries},
 		{"many-batches", r.recordManyBatches},
+		{"runs", r.recordRuns},
 		{"stop-resume", r.recordStopAndResume},
 		{"stop-in-backoff", r.recordStopInBackoff},
 		{"refused", r.recordRefused},
@@ -313,8 +314,17 @@ func (r *recorder) recordRetries(name string) {
 func (r *recorder) recordManyBatches(name string) {
 	s := r.scene(name, 650, sandbox.Options{}, "http502-after=1")
 	s.spec.BatchSize, s.spec.Workers = 1, 10
+	s.spec.MaxFailed = "100%" // each batch is a run of its own
 	result, err := s.run(nil)
 	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Sum() == 650 })
+}
+
+// recordRuns is one with runs of many batches.
+func (r *recorder) recordRuns(name string) {
+	s := r.scene(name, 1500, sandbox.Options{}, "http502-after=1")
+	s.spec.BatchSize, s.spec.Workers = 1, 4
+	result, err := s.run(nil)
+	r.expect(s.name, result, err, func(w workflows.Result) bool { return w.Summary.Records.Sum() == 1500 })
 }
 
 // recordStopAndResume is one that is stopped in round 0, and the run that resumes

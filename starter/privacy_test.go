@@ -263,7 +263,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 		m.run(3)
 		m.check()
 		e := m.traces("engine", "logs")
-		e.mustHold(t, "LoadBatch", "SettleBatch", "ResolveDuplicates", "WriteArtifacts", "batch_size", `"unknown":`, "lines ", "Started Worker")
+		e.mustHold(t, "LoadBatches", "SettleBatches", "ResolveDuplicates", "WriteArtifacts", "batch_size", `"unknown":`, "lines ", "Started Worker")
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)
 		ownerOnly(t, m.out)
@@ -292,7 +292,7 @@ func TestNoUserDataAndNoSecretLeavesTheMigration(t *testing.T) {
 			e.addPage(t, http.DefaultClient, regexp.MustCompile(`"address":"(http://[^"]+)"`).FindStringSubmatch(w.errors())[1]+path)
 		}
 		e.addService(t, serviceOf(t))
-		e.mustHold(t, "LoadBatch", "SettleBatch", m.queue(), "Started Worker", `"level":"DEBUG"`, `dataload_records_total{outcome="created"`, `temporal_activity_execution_latency_seconds_count{activity_type="LoadBatch"`)
+		e.mustHold(t, "LoadBatches", "SettleBatches", m.queue(), "Started Worker", `"level":"DEBUG"`, `dataload_records_total{outcome="created"`, `temporal_activity_execution_latency_seconds_count{activity_type="LoadBatches"`)
 		e.mustNotHold(t, secretsOf(t, m.input, s))
 		ownerOnly(t, m.state)
 		ownerOnly(t, m.out)

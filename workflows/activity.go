@@ -71,9 +71,9 @@ func withCallRetries(ctx workflow.Context) workflow.Context {
 	return workflow.WithRetryPolicy(ctx, *retries(callAttempts, longestCallPause))
 }
 
-// withoutRetryOfTimeouts is for LoadBatch. The ledger prevents a second call, so
+// withoutRetryOfTimeouts is for LoadBatches. The ledger prevents a second call, so
 // an attempt that failed before its call may be repeated; but after a timeout
-// SettleBatch comes first, on whichever worker there is.
+// SettleBatches comes first, on whichever worker there is.
 func withoutRetryOfTimeouts(ctx workflow.Context) workflow.Context {
 	policy := workflow.GetActivityOptions(ctx).RetryPolicy
 	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}

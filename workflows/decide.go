@@ -101,7 +101,7 @@ func (m *migrationRun) canaryText(ctx workflow.Context) string {
 func readBackBatches(ctx workflow.Context, run activities.Run, batches int) (found migration.VerifyResult, err error) {
 	var f flight
 	until := workflow.Now(ctx).Add(invisibleFor)
-	for batch := 1; batch <= batches && f.waitForRoom(ctx, canaryWindow); batch++ {
+	for batch := 1; batch <= batches && f.waitForRoom(ctx, func() int { return canaryWindow }); batch++ {
 		f.start(ctx, func(ctx workflow.Context) {
 			r, err := readBack(ctx, fmt.Sprintf("read back batch %d of 1 to %d", batch, batches), activities.VerifyInput{Run: run, Batch: batch, Until: until})
 			if err != nil {

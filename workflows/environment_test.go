@@ -69,7 +69,7 @@ type asked struct {
 func newEnvironment(t *testing.T, f *fake) *environment {
 	t.Helper()
 	e := environmentOf(t, &f.journal,
-		f.InspectSource, f.CheckTarget, f.KeepFailure, f.CountReasons, f.WriteFailures, f.Steer, f.PlanBatches, f.LoadBatch, f.HoldLoad, f.SettleBatch,
+		f.InspectSource, f.CheckTarget, f.KeepFailure, f.CountReasons, f.WriteFailures, f.Steer, f.PlanBatches, f.LoadBatches, f.HoldLoad, f.SettleBatches,
 		f.WriteRetryFile, f.ResolveDuplicates, f.PlanUpdates, f.UpdateBatch, f.CountEntities, f.WriteArtifacts, f.Notify,
 		f.VerifyBatch, f.Forecast)
 	e.fake, f.held = f, make(chan struct{})

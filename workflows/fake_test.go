@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/activities"
@@ -90,7 +92,9 @@ type fake struct {
 	rounds  map[int]int            // batches of a retry round
 
 	load    loading
-	settle  func(in activities.BatchInput) (activities.BatchResult, error)
+	took    time.Duration            // of a batch
+	dies    func(in batchInput) bool // the worker dies when it loads the batch
+	settle  func(in batchInput) (activities.BatchResult, error)
 	resolve resolving
 	inspect func() error
 	keyless int
@@ -136,14 +140,27 @@ var (
 	allDuplicate = activities.BatchResult{Counts: counts{Duplicate: recordsABatch, Calls: 1}}
 )
 
+// batchInput names one batch of a run.
+type batchInput struct {
+	Round, Position int
+	Limit           *activities.FailLimit
+}
+
+func batchesOf(in activities.BatchesInput) (all []batchInput) {
+	for position := in.First; position <= in.Last; position++ {
+		all = append(all, batchInput{in.Round, position, in.Limit})
+	}
+	return all
+}
+
 type (
-	loading   = func(in activities.BatchInput, attempt int) (activities.BatchResult, error)
+	loading   = func(in batchInput, attempt int) (activities.BatchResult, error)
 	resolving = func(activities.ResolveInput) (activities.Resolved, error)
 )
 
 // byRound has this result for all batches of each round; the last one stays.
 func byRound(results ...activities.BatchResult) loading {
-	return func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	return func(in batchInput, _ int) (activities.BatchResult, error) {
 		return results[min(in.Round, len(results)-1)], nil
 	}
 }
@@ -151,7 +168,7 @@ func byRound(results ...activities.BatchResult) loading {
 // firstBatches has one result for the first n batches of each round, and another
 // for the others.
 func firstBatches(n int, first, others activities.BatchResult) loading {
-	return func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	return func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position <= n {
 			return first, nil
 		}
@@ -163,8 +180,8 @@ func resolved(r activities.Resolved) resolving {
 	return func(activities.ResolveInput) (activities.Resolved, error) { return r, nil }
 }
 
-// unsent is the result of SettleBatch where nothing was claimed.
-func unsent(activities.BatchInput) (activities.BatchResult, error) {
+// unsent is what settling comes to where nothing was claimed.
+func unsent(batchInput) (activities.BatchResult, error) {
 	return activities.BatchResult{Unsent: true}, nil
 }
 
@@ -178,8 +195,8 @@ func forbidden(message string) error {
 func newFake(t *testing.T, batches int) *fake {
 	f := &fake{
 		t: t, batches: batches, settled: map[int]map[int]counts{}, rounds: map[int]int{}, updated: map[int]ledger.Updates{},
-		load: byRound(allCreated),
-		settle: func(activities.BatchInput) (activities.BatchResult, error) {
+		load: byRound(allCreated), took: aRun,
+		settle: func(batchInput) (activities.BatchResult, error) {
 			return activities.BatchResult{}, fmt.Errorf("nothing is to be settled")
 		},
 		update: func(activities.UpdateInput, int) (ledger.Updates, error) { return allUpdated, nil },
@@ -220,7 +237,7 @@ func (f *fake) length(round int) int {
 	return f.rounds[round]
 }
 
-func (f *fake) keep(in activities.BatchInput, c counts) {
+func (f *fake) keep(in batchInput, c counts) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.settled[in.Round] == nil {
@@ -324,15 +341,44 @@ func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activiti
 	return p, nil
 }
 
-func (f *fake) LoadBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
-	attempt := f.note(fmt.Sprintf("LoadBatch %d/%d", in.Round, in.Position))
-	done := f.working()
-	r, err := f.load(in, attempt)
-	done()
-	if err == nil && !r.Unsent {
-		f.keep(in, r.Counts)
+// errClaimed has a run end at the claim of another attempt.
+var errClaimed = errors.New("claimed")
+
+// LoadBatches gives back what was done where a batch fails. After a timeout nobody hears of it.
+func (f *fake) LoadBatches(ctx context.Context, in activities.BatchesInput) (r activities.BatchesResult, err error) {
+	if f.dies != nil && activity.GetInfo(ctx).Attempt > 1 { // a service does not retry timeouts
+		return r, temporal.NewHeartbeatTimeoutError()
 	}
-	return r, err
+	done := f.working()
+	defer done()
+	for _, b := range batchesOf(in) {
+		attempt := f.note(fmt.Sprintf("LoadBatch %d/%d", b.Round, b.Position))
+		if f.dies != nil && f.dies(b) {
+			return r, temporal.NewHeartbeatTimeoutError()
+		}
+		one, err := f.load(b, attempt)
+		switch {
+		case errors.Is(err, errClaimed):
+			r.Claimed = true
+		case err != nil && (r.Done == 0 || temporal.IsTimeoutError(err)):
+			return activities.BatchesResult{}, err
+		case one.Unsent:
+			r.Held = true
+		}
+		if err != nil || r.Held {
+			break
+		}
+		f.keep(b, one.Counts)
+		f.add(&r, one)
+	}
+	r.Took = time.Duration(r.Done) * f.took
+	return r, nil
+}
+
+func (f *fake) add(r *activities.BatchesResult, one activities.BatchResult) {
+	r.Add(one.Counts)
+	ledger.AddClasses(&r.Errors, one.Errors)
+	r.Done++
 }
 
 func (f *fake) HoldLoad(_ context.Context, in activities.HoldInput) error {
@@ -344,13 +390,25 @@ func (f *fake) HoldLoad(_ context.Context, in activities.HoldInput) error {
 	return nil
 }
 
-func (f *fake) SettleBatch(_ context.Context, in activities.BatchInput) (activities.BatchResult, error) {
-	f.note(fmt.Sprintf("SettleBatch %d/%d", in.Round, in.Position))
-	r, err := f.settle(in)
-	if err == nil && !r.Unsent {
-		f.keep(in, r.Counts)
+func (f *fake) SettleBatches(_ context.Context, in activities.BatchesInput) (r activities.BatchesResult, err error) {
+	for _, b := range batchesOf(in) {
+		f.mu.Lock()
+		kept, ok := f.settled[b.Round][b.Position]
+		f.mu.Unlock()
+		one := activities.BatchResult{Counts: kept}
+		if !ok {
+			f.note(fmt.Sprintf("SettleBatch %d/%d", b.Round, b.Position))
+			if one, err = f.settle(b); err != nil {
+				return r, err
+			}
+		}
+		if one.Unsent {
+			break
+		}
+		f.keep(b, one.Counts)
+		f.add(&r, one)
 	}
-	return r, err
+	return r, nil
 }
 
 // WriteRetryFile lists the batches that are unknown after the round before, or

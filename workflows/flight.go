@@ -30,8 +30,18 @@ type flight struct {
 type pass[B any] struct {
 	*flight
 	plan   func(workflow.Context) (next []B, isLast bool, err error)
-	window func() int // batches in flight at most
-	batch  func(workflow.Context, B)
+	window func() int         // that are in flight at most
+	take   func(next []B) int // how many of them are worked on together; nil: one
+	work   func(workflow.Context, []B)
+}
+
+// singly works on one batch after the other.
+func singly[B any](work func(workflow.Context, B)) func(workflow.Context, []B) {
+	return func(ctx workflow.Context, batches []B) {
+		for _, b := range batches {
+			work(ctx, b)
+		}
+	}
 }
 
 // run goes over the batches until the last one is done or the work is stopped. It
@@ -53,11 +63,17 @@ func (p pass[B]) startBatches(ctx, batches workflow.Context) bool {
 			p.halt(ctx, err)
 			return false
 		}
-		for _, b := range next {
-			if !p.waitForRoom(ctx, p.window()) {
+		for len(next) > 0 {
+			if !p.waitForRoom(ctx, p.window) {
 				return false
 			}
-			p.start(batches, func(ctx workflow.Context) { p.batch(ctx, b) })
+			n := 1
+			if p.take != nil {
+				n = p.take(next)
+			}
+			some := next[:n]
+			next = next[n:]
+			p.start(batches, func(ctx workflow.Context) { p.work(ctx, some) })
 		}
 		switch {
 		case isLast:
@@ -78,10 +94,10 @@ func (f *flight) start(ctx workflow.Context, work func(workflow.Context)) {
 	})
 }
 
-// waitForRoom waits until one more batch may be started, with this many in
-// flight at most, and says whether it is still wanted.
-func (f *flight) waitForRoom(ctx workflow.Context, window int) bool {
-	err := workflow.Await(ctx, func() bool { return f.halted != "" || f.held || f.inFlight < window })
+// waitForRoom waits until one more batch may be started, with so many in flight at
+// most, and says whether it is still wanted.
+func (f *flight) waitForRoom(ctx workflow.Context, window func() int) bool {
+	err := workflow.Await(ctx, func() bool { return f.halted != "" || f.held || f.inFlight < window() })
 	return err == nil && !f.stopping(ctx)
 }
 
@@ -104,11 +120,16 @@ func (f *flight) stopped(ctx workflow.Context) bool { return f.ending(ctx) || f.
 // lose counts a batch that was started and came to nothing, and halts unless it
 // was cancelled. Of a flight that is held such batches are expected to be left.
 func (f *flight) lose(ctx workflow.Context, err error) {
-	if !f.held {
-		f.lost++
-	}
+	f.leave()
 	if !temporal.IsCanceledError(err) {
 		f.halt(ctx, err)
+	}
+}
+
+// leave is lose where the reason is known: the work ends.
+func (f *flight) leave() {
+	if !f.held {
+		f.lost++
 	}
 }
 

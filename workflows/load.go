@@ -24,6 +24,8 @@ type LoadInput struct {
 	migration.Limits
 	// Window is how many batches are in flight at most.
 	Window int `json:"window"`
+	// Together is how many batches make a run; 0 is one.
+	Together int `json:"together,omitempty"`
 
 	// The positions of the round after After and up to To are loaded.
 	After int `json:"after"`
@@ -60,8 +62,8 @@ type LoadResult struct {
 	TooManyFailed bool `json:"too_many_failed,omitempty"`
 }
 
-// LoadWorkflow loads the batches of one round, some at a time. Each is an
-// activity. Cancelled, it starts no more, waits for those in flight, and
+// LoadWorkflow loads the batches of one round, some runs of them at a time. A run is an
+// activity: as many consecutive batches as take about a second. Cancelled, it starts no more, waits for those in flight, and
 // reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
@@ -78,7 +80,7 @@ func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 }
 
 func (l *loadRun) run(ctx workflow.Context) (LoadResult, error) {
-	batches := pass[activities.PlannedBatch]{flight: &l.flight, plan: l.plan, window: l.window, batch: l.loadBatch}
+	batches := pass[activities.PlannedBatch]{flight: &l.flight, plan: l.plan, window: l.window, take: l.take, work: l.loadBatches}
 	if batches.run(ctx, l.batchContext) {
 		l.in.Counts, l.in.Batches = l.counts(), l.done()
 		return LoadResult{}, workflow.NewContinueAsNewError(ctx, LoadWorkflow, l.in)
@@ -103,7 +105,7 @@ type loadRun struct {
 func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, isLast bool, err error) {
 	var plan activities.Plan
 	if err := execute(ctx, "plan the next batches", a.PlanBatches, activities.PlanInput{
-		Run: l.in.Run, Round: l.in.Round, After: l.in.After, To: l.in.To, Limit: batchesAPlan,
+		Run: l.in.Run, Round: l.in.Round, After: l.in.After, To: l.in.To, Limit: l.planned(),
 	}, &plan); err != nil {
 		return nil, false, err
 	}
@@ -118,51 +120,126 @@ func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, is
 	return plan.Batches, plan.After >= l.in.To, nil
 }
 
-// loadBatch loads one batch, and settles it where its worker died: then it is
-// unknown, or it was not sent and is loaded again. What isNoAttempt may happen any
-// number of times.
-func (l *loadRun) loadBatch(ctx workflow.Context, batch activities.PlannedBatch) {
-	first, last := batch.Lines()
-	name := fmt.Sprintf("batch %d of %d, lines %d to %d", batch.Position(), l.total, first, last)
-	input := activities.BatchInput{Run: l.in.Run, Round: l.in.Round, Position: batch.Position(), Limit: l.failLimit(ctx)}
-	for attempt := 1; ; attempt++ {
-		var loaded activities.BatchResult
-		err := execute(withoutRetryOfTimeouts(ctx), name, a.LoadBatch, input, &loaded)
-		switch {
-		case err == nil && loaded.Unsent:
-			l.hold(ctx)
+// A run of batches takes about aRun, so that each is a line in the Web UI where calls are
+// few, and costs the service little where they are many.
+const (
+	aRun       = time.Second
+	mostInARun = 50
+	// runsAhead is how many times the runs in flight are planned at once.
+	runsAhead   = 2
+	mostPlanned = 500
+)
+
+// together is how many batches make a run, where there are enough left.
+func (l *loadRun) together() int { return max(1, l.in.Together) }
+
+// take is how many of the next batches make a run: consecutive ones, and few near the
+// end, so that all runs end at about the same time.
+func (l *loadRun) take(next []activities.PlannedBatch) int {
+	left := l.in.To - next[0].Position() + 1
+	n := min(l.together(), len(next), max(1, left/(2*l.window())))
+	for i := range n {
+		if next[i].Position() != next[0].Position()+i {
+			return i
+		}
+	}
+	return n
+}
+
+// planned is how many batches are planned at once.
+func (l *loadRun) planned() int {
+	return min(max(batchesAPlan, runsAhead*l.window()*l.together()), mostPlanned)
+}
+
+// measure adapts the length of the next runs to the speed of the last one. As long as
+// only so many records may fail, each batch is a run of its own.
+func (l *loadRun) measure(r activities.BatchesResult) {
+	if l.in.MostFailed != nil || r.Done == 0 {
+		return
+	}
+	n := mostInARun
+	if r.Took > 0 { // with this many in flight; there are fewer when runs are longer
+		runs := min(l.window(), l.runs())
+		n = min(n, int(aRun*time.Duration(r.Done)*time.Duration(l.window())/(r.Took*time.Duration(runs))))
+	}
+	l.in.Together = max(1, min(n, max(l.in.Together, 2*r.Done)))
+}
+
+// loadBatches loads a run of batches, and settles it where its worker died or it met the
+// claim of another attempt: then one is unknown, and those that were not sent are loaded
+// again. What isNoAttempt may happen any number of times.
+func (l *loadRun) loadBatches(ctx workflow.Context, batches []activities.PlannedBatch) {
+	for deaths := 0; len(batches) > 0; {
+		name := l.name(batches)
+		input := activities.BatchesInput{
+			Run: l.in.Run, Round: l.in.Round, First: batches[0].Position(), Last: batches[len(batches)-1].Position(), Limit: l.failLimit(ctx),
+		}
+		var loaded activities.BatchesResult
+		err := execute(withoutRetryOfTimeouts(ctx), name, a.LoadBatches, input, &loaded)
+		if temporal.IsCanceledError(err) { // before the first one was claimed: nothing was sent
+			l.lose(ctx, err)
 			return
-		case err == nil:
+		}
+		if err == nil {
+			l.measure(loaded)
 			l.add(ctx, loaded)
-			return
-		case temporal.IsCanceledError(err): // before it was claimed: nothing was sent
-			l.lose(ctx, err)
-			return
+			batches, deaths = batches[loaded.Done:], 0
+			if loaded.Held {
+				l.hold(ctx)
+				return
+			}
+			if !loaded.Claimed {
+				if len(batches) > 0 && l.ending(ctx) {
+					l.leave()
+					return
+				}
+				continue
+			}
+			input.First, name = batches[0].Position(), l.name(batches)
 		}
-		var settled activities.BatchResult
+		var settled activities.BatchesResult
 		aside, _ := workflow.NewDisconnectedContext(ctx)
-		if err := execute(aside, "settle "+name, a.SettleBatch, input, &settled); err != nil {
+		if err := execute(aside, "settle "+name, a.SettleBatches, input, &settled); err != nil {
 			l.lose(ctx, err)
 			return
 		}
-		if !settled.Unsent {
-			l.add(ctx, settled)
+		l.add(ctx, settled)
+		batches = batches[settled.Done:]
+		switch {
+		case len(batches) == 0:
 			return
-		}
-		if !l.ending(ctx) && isNoAttempt(ctx, err) {
-			attempt--
-			continue
-		}
-		if !temporal.IsTimeoutError(err) || attempt == lostWorkers || l.ending(ctx) {
+		case l.ending(ctx):
+			l.leave()
+			return
+		case err == nil, settled.Done > 0:
+			deaths = 0
+		case isNoAttempt(ctx, err):
+		case temporal.IsTimeoutError(err) && deaths+1 < lostWorkers:
+			deaths++
+		default:
 			l.lose(ctx, err)
 			return
 		}
 	}
 }
 
-func (l *loadRun) add(ctx workflow.Context, r activities.BatchResult) {
+// name is what the Web UI calls a run of batches.
+func (l *loadRun) name(batches []activities.PlannedBatch) string {
+	first, last := batches[0], batches[len(batches)-1]
+	from, _ := first.Lines()
+	_, to := last.Lines()
+	if len(batches) == 1 {
+		return fmt.Sprintf("batch %d of %d, lines %d to %d", first.Position(), l.total, from, to)
+	}
+	return fmt.Sprintf("batches %d to %d of %d, lines %d to %d", first.Position(), last.Position(), l.total, from, to)
+}
+
+func (l *loadRun) add(ctx workflow.Context, r activities.BatchesResult) {
+	if r.Done == 0 {
+		return
+	}
 	l.loaded.Add(r.Counts)
-	l.batches++
+	l.batches += r.Done
 	l.pace = r.Pace
 	if r.Calls > 0 {
 		l.called = workflow.Now(ctx)
@@ -215,12 +292,25 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 	return RoundProgress{Counts: c}.failed(!l.in.DuplicatesFail)
 }
 
-// window follows the number of calls in flight that operators have set since.
+// window follows the number of calls in flight that operators have set since. Runs of
+// several batches wait for the service that much more rarely that few are needed.
 func (l *loadRun) window() int {
-	if l.pace != nil && l.pace.Slots > 0 {
-		return max(1, l.in.Window*l.pace.Slots/l.in.Workers)
+	window := max(1, l.in.Window*l.slots()/l.in.Workers)
+	if l.together() > 1 {
+		window = min(window, l.runs())
 	}
-	return l.in.Window
+	return window
+}
+
+// runs is how many runs of several batches are in flight: those that call, and some that
+// begin or end.
+func (l *loadRun) runs() int { return (3*l.slots() + 1) / 2 }
+
+func (l *loadRun) slots() int {
+	if l.pace != nil && l.pace.Slots > 0 {
+		return l.pace.Slots
+	}
+	return l.in.Workers
 }
 
 func (l *loadRun) counts() ledger.Counts {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -74,14 +75,14 @@ func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, 3)
-			f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+			f.load = func(in batchInput, attempt int) (activities.BatchResult, error) {
 				if in.Position == 2 && tc.died(attempt) {
 					return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 				}
 				return allCreated, nil
 			}
 			settles := 0
-			f.settle = func(in activities.BatchInput) (activities.BatchResult, error) {
+			f.settle = func(in batchInput) (activities.BatchResult, error) {
 				if in.Position != 2 {
 					t.Errorf("batch %d is settled, want batch 2", in.Position)
 				}
@@ -98,7 +99,7 @@ func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 			}
 			loads := 0
 			for _, a := range e.asked {
-				if in, ok := a.input.(activities.BatchInput); ok && a.activity == "LoadBatch" && in.Position == 2 {
+				if in, ok := a.input.(activities.BatchesInput); ok && a.activity == "LoadBatches" && in.First == 2 {
 					loads++
 				}
 			}
@@ -114,10 +115,10 @@ func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 func TestABatchIsSettledDespiteCancellation(t *testing.T) {
 	f := newFake(t, 1)
 	e := newEnvironment(t, f)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
+	f.load = func(batchInput, int) (activities.BatchResult, error) {
 		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+	f.settle = func(batchInput) (activities.BatchResult, error) {
 		e.CancelWorkflow()
 		return allUnknown, nil
 	}
@@ -129,10 +130,10 @@ func TestABatchIsSettledDespiteCancellation(t *testing.T) {
 
 func TestABatchThatCannotBeSettledHaltsTheLoad(t *testing.T) {
 	f := newFake(t, 40)
-	f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
+	f.load = func(batchInput, int) (activities.BatchResult, error) {
 		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) {
+	f.settle = func(batchInput) (activities.BatchResult, error) {
 		return activities.BatchResult{}, trouble("the disk is gone")
 	}
 	result, err := newEnvironment(t, f).loadRound(loadInput())
@@ -148,7 +149,7 @@ func TestALongLoadContinuesAsNewWithNothingInFlight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, 350)
-			f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+			f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 				if in.Position%7 == 0 {
 					return allUnknown, nil
 				}
@@ -188,7 +189,7 @@ func TestALongLoadContinuesAsNewWithNothingInFlight(t *testing.T) {
 func TestACancelledLoadReportsWhatItHas(t *testing.T) {
 	f := newFake(t, 100)
 	e := newEnvironment(t, f)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 10 {
 			e.CancelWorkflow()
 		}
@@ -210,7 +211,7 @@ func TestActivityOptions(t *testing.T) {
 	// This environment neither waits for cancelled activities nor knows timeouts
 	// that are not retried: a service does both if the options say so.
 	f := newFake(t, 2)
-	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, attempt int) (activities.BatchResult, error) {
 		if attempt <= diskAttempts {
 			return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 		}
@@ -225,7 +226,7 @@ func TestActivityOptions(t *testing.T) {
 			t.Errorf("%s: %+v; want it waited for, with a heartbeat, and without a limit in the queue", a.activity, o)
 		}
 		var dead []string
-		if a.activity == "LoadBatch" {
+		if a.activity == "LoadBatches" {
 			dead = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
 		}
 		expect(t, a.activity+": errors that are not retried", o.RetryPolicy.NonRetryableErrorTypes, dead)
@@ -258,7 +259,7 @@ func TestWorkersLostAtAClosedGateConsumeNoAttempt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake(t, 3)
-			f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+			f.load = func(in batchInput, attempt int) (activities.BatchResult, error) {
 				if in.Position == 2 && attempt <= times {
 					return activities.BatchResult{}, gone()
 				}
@@ -290,7 +291,7 @@ func TestWorkersLostAtAClosedGateConsumeNoAttempt(t *testing.T) {
 func TestWorkersThatDieOnABatchCountAfterOthersThatConsumedNoAttempt(t *testing.T) {
 	f := newFake(t, 1)
 	const waited = 3
-	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+	f.load = func(_ batchInput, attempt int) (activities.BatchResult, error) {
 		if attempt <= waited {
 			return activities.BatchResult{}, unbegun()
 		}
@@ -304,7 +305,7 @@ func TestWorkersThatDieOnABatchCountAfterOthersThatConsumedNoAttempt(t *testing.
 	}
 	begun := 0
 	for _, a := range e.asked {
-		if a.activity == "LoadBatch" {
+		if a.activity == "LoadBatches" {
 			begun++
 		}
 	}
@@ -313,7 +314,7 @@ func TestWorkersThatDieOnABatchCountAfterOthersThatConsumedNoAttempt(t *testing.
 	}
 }
 
-// unbegun is the error of LoadBatch and UpdateBatch when their worker shuts down.
+// unbegun is the error of LoadBatches and UpdateBatch when their worker shuts down.
 func unbegun() error {
 	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Stopping, nil)
 }
@@ -321,7 +322,7 @@ func unbegun() error {
 func TestACancelledLoadDoesNotWaitForAWorker(t *testing.T) {
 	f := newFake(t, 1)
 	e := newEnvironment(t, f)
-	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+	f.load = func(_ batchInput, attempt int) (activities.BatchResult, error) {
 		if attempt == 3 {
 			e.CancelWorkflow()
 		}
@@ -337,7 +338,7 @@ func TestACancelledLoadDoesNotWaitForAWorker(t *testing.T) {
 func TestWaitingBatchesAreReleasedWhenTooManyRecordsHaveFailed(t *testing.T) {
 	f := newFake(t, 250)
 	e := newEnvironment(t, f)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Limit == nil || in.Limit.Left != 15 || in.Limit.Load == "" || !in.Limit.Duplicates {
 			t.Errorf("batch %d got %+v; want the number that may fail", in.Position, in.Limit)
 		}
@@ -361,7 +362,7 @@ func TestWaitingBatchesAreReleasedWhenTooManyRecordsHaveFailed(t *testing.T) {
 // A worker knows before the workflow that too many records have failed.
 func TestAnUnsentBatchHoldsTheLoad(t *testing.T) {
 	f := newFake(t, 250)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 3 {
 			return activities.BatchResult{Unsent: true}, nil
 		}
@@ -380,7 +381,7 @@ func TestABatchGetsTheNumberOfRecordsThatMayStillFail(t *testing.T) {
 	f := newFake(t, 150)
 	f.settled[0] = map[int]counts{1: {Failed: 7, Duplicate: 3}, 2: {Created: 10}, 120: {Failed: 4}}
 	var least int
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		least = in.Limit.Left
 		return activities.BatchResult{Counts: counts{Failed: 1, Created: 9, Calls: 1}}, nil
 	}
@@ -388,5 +389,225 @@ func TestABatchGetsTheNumberOfRecordsThatMayStillFail(t *testing.T) {
 	in.Window, in.MostFailed, in.FailedBefore = 1, new(1000), 2
 	if _, err := newEnvironment(t, f).loadRound(in); err != nil || least != 1000-2-7-4 {
 		t.Errorf("the last batch may fail %d records (%v), want %d: what this load's own calls fail, its workers count", least, err, 1000-2-7-4)
+	}
+}
+
+// runs are the runs of batches that were asked for, in order.
+func (e *environment) runs() (all []activities.BatchesInput) {
+	for _, a := range e.asked {
+		if in, ok := a.input.(activities.BatchesInput); ok && a.activity == "LoadBatches" {
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// inRuns is a load of which the first run has this many batches already.
+func inRuns(batches int) LoadInput {
+	in := loadInput()
+	in.Together = batches
+	return in
+}
+
+// eachOnce checks that every batch of the input was begun once.
+func (f *fake) eachOnce() {
+	f.t.Helper()
+	for position := 1; position <= f.batches; position++ {
+		if n := exactly(f, fmt.Sprintf("LoadBatch 0/%d", position)); n != 1 {
+			f.t.Errorf("batch %d was begun %d times, want once", position, n)
+		}
+	}
+}
+
+func TestARunOfBatchesTakesAboutASecond(t *testing.T) {
+	for _, tc := range []struct {
+		took    time.Duration // a batch
+		longest int
+		limited bool
+	}{
+		{2 * time.Second, 1, false}, {600 * time.Millisecond, 1, false}, {200 * time.Millisecond, 5, false}, {50 * time.Millisecond, 20, false},
+		{time.Millisecond, mostInARun, false}, {0, mostInARun, false}, {time.Millisecond, 1, true},
+	} {
+		f := newFake(t, 2500)
+		f.took = tc.took
+		in := loadInput()
+		if tc.limited {
+			in.MostFailed = new(100_000)
+		}
+		e := newEnvironment(t, f)
+		result, err := e.loadRound(in)
+		if want := (LoadResult{Counts: counts{Created: 25000, Calls: 2500}}); err != nil || !reflect.DeepEqual(result, want) {
+			t.Fatalf("%v a batch: %+v, %v; want %+v", tc.took, result, err, want)
+		}
+		f.eachOnce()
+		longest, runs := 0, e.runs()
+		for _, r := range runs {
+			longest = max(longest, r.Last-r.First+1)
+		}
+		if longest != tc.longest {
+			t.Errorf("%v a batch: the longest run has %d batches, want %d", tc.took, longest, tc.longest)
+		}
+		for i, r := range runs {
+			if n := r.Last - r.First + 1; i == 0 && n != 1 || i >= len(runs)-in.Window && n != 1 {
+				t.Errorf("%v a batch: run %d of %d has %d batches, want 1 at the start, and at the end, where all runs are to end together", tc.took, i+1, len(runs), n)
+			}
+		}
+	}
+}
+
+func TestARunHasConsecutiveBatchesAndSaysWhich(t *testing.T) {
+	f := newFake(t, 400)
+	f.took = aRun / 10
+	f.settled[0] = map[int]counts{4: {Created: 10, Calls: 1}}
+	e := newEnvironment(t, f)
+	if _, err := e.loadRound(inRuns(10)); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "the first summaries", e.summaries("LoadBatches")[:3],
+		[]string{"batches 1 to 3 of 400, lines 2 to 31", "batches 5 to 14 of 400, lines 42 to 141", "batches 15 to 24 of 400, lines 142 to 241"})
+}
+
+func TestALoadOfRunsContinuesAsNewWithTheirLength(t *testing.T) {
+	f := newFake(t, 4000)
+	f.took = aRun / 20
+	e := newEnvironment(t, f)
+	e.SetContinueAsNewSuggested(true)
+	_, err := e.loadRound(inRuns(8))
+	if in := nextInput[LoadInput](t, err); in.Together != 20 || in.Batches != in.After || f.nowInFlight() != 0 {
+		t.Errorf("it hands on %+v, want runs of 20 batches and nothing in flight", in)
+	}
+}
+
+// A worker dies in the run of batches 11 to 20.
+func TestAWorkerThatDiesInARunCostsTheBatchThatWasInFlight(t *testing.T) {
+	for name, tc := range map[string]struct {
+		settled activities.BatchResult
+		want    counts
+		begun   int // batch 15
+	}{
+		"sent":     {allUnknown, counts{Created: 3990, Unknown: 10, Calls: 400}, 1},
+		"answered": {allCreated, counts{Created: 4000, Calls: 400}, 1},
+		"not sent": {activities.BatchResult{Unsent: true}, counts{Created: 4000, Calls: 400}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 400)
+			f.took = aRun / 10
+			dead := false
+			f.dies = func(in batchInput) bool { return in.Position == 15 && !dead }
+			f.settle = func(in batchInput) (activities.BatchResult, error) {
+				dead = true
+				if in.Position == 15 {
+					return tc.settled, nil
+				}
+				return activities.BatchResult{Unsent: true}, nil
+			}
+			result, err := newEnvironment(t, f).loadRound(inRuns(10))
+			if err != nil || !reflect.DeepEqual(result, LoadResult{Counts: tc.want}) {
+				t.Errorf("%+v, %v; want %+v", result, err, tc.want)
+			}
+			for position := 11; position <= 20; position++ {
+				want := 1
+				if position == 15 {
+					want = tc.begun
+				}
+				if n := exactly(f, fmt.Sprintf("LoadBatch 0/%d", position)); n != want {
+					t.Errorf("batch %d was begun %d times, want %d", position, n, want)
+				}
+			}
+		})
+	}
+}
+
+// The load halts when workers die on the same batch one after the other, wherever in a run it is.
+func TestABatchThatKillsItsWorkersHaltsTheLoad(t *testing.T) {
+	f := newFake(t, 400)
+	f.took = aRun / 10
+	f.dies = func(in batchInput) bool { return in.Position == 15 }
+	f.settle = unsent
+	result, err := newEnvironment(t, f).loadRound(inRuns(10))
+	if n := exactly(f, "LoadBatch 0/15"); err != nil || result.Halted == "" || !result.Stopped || n != 1+lostWorkers {
+		t.Errorf("%+v, %v after %d deaths; want it halted after %d: the first one has made progress", result, err, n, 1+lostWorkers)
+	}
+}
+
+func TestARunEndsAtTheClaimOfAnotherAttempt(t *testing.T) {
+	f := newFake(t, 400)
+	f.took = aRun / 10
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 15 || in.Position == 21 {
+			return activities.BatchResult{}, errClaimed
+		}
+		return allCreated, nil
+	}
+	f.settle = func(in batchInput) (activities.BatchResult, error) {
+		if in.Position == 15 || in.Position == 21 {
+			return allUnknown, nil
+		}
+		return activities.BatchResult{Unsent: true}, nil
+	}
+	e := newEnvironment(t, f)
+	result, err := e.loadRound(inRuns(10))
+	if want := (LoadResult{Counts: counts{Created: 3980, Unknown: 20, Calls: 400}}); err != nil || !reflect.DeepEqual(result, want) {
+		t.Errorf("%+v, %v; want %+v", result, err, want)
+	}
+	f.eachOnce()
+	expect(t, "what was settled", e.summaries("SettleBatches"), []string{"settle batches 15 to 20 of 400, lines 142 to 201", "settle batches 21 to 30 of 400, lines 202 to 301"})
+}
+
+func TestARunThatItsWorkerGivesBackIsFinishedByTheNext(t *testing.T) {
+	f := newFake(t, 400)
+	f.took = aRun / 10
+	f.load = func(in batchInput, attempt int) (activities.BatchResult, error) {
+		if in.Position%15 == 0 && attempt == 1 {
+			return activities.BatchResult{}, unbegun()
+		}
+		return allCreated, nil
+	}
+	f.settle = unsent
+	result, err := newEnvironment(t, f).loadRound(inRuns(10))
+	if want := (LoadResult{Counts: counts{Created: 4000, Calls: 400}}); err != nil || !reflect.DeepEqual(result, want) {
+		t.Errorf("%+v, %v; want %+v", result, err, want)
+	}
+}
+
+// What was done of a run counts, also where the rest of it is not loaded any more.
+func TestALoadThatEndsInTheMiddleOfARun(t *testing.T) {
+	for name, tc := range map[string]struct {
+		load func(e *environment) (activities.BatchResult, error) // batch 5
+		want LoadResult
+	}{
+		"held": {func(*environment) (activities.BatchResult, error) { return activities.BatchResult{Unsent: true}, nil },
+			LoadResult{Counts: counts{Created: 40, Calls: 4}, TooManyFailed: true}},
+		"halted by another": {func(e *environment) (activities.BatchResult, error) {
+			<-e.endsNow()
+			return activities.BatchResult{}, unbegun()
+		}, LoadResult{Counts: counts{Created: 40, Calls: 4}, Stopped: true, Halted: "users.csv has changed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 400)
+			f.took = aRun / 10
+			e := newEnvironment(t, f)
+			f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+				switch in.Position {
+				case 5:
+					return tc.load(e)
+				case 11:
+					return activities.BatchResult{}, temporal.NewNonRetryableApplicationError("users.csv has changed", activities.InputChanged, nil)
+				}
+				return allCreated, nil
+			}
+			f.settle = unsent
+			in := inRuns(10)
+			if in.Window = 1; tc.want.Halted != "" {
+				in.Window = 2
+			}
+			result, err := e.loadRound(in)
+			if err != nil || !reflect.DeepEqual(result, tc.want) {
+				t.Errorf("%+v, %v; want %+v", result, err, tc.want)
+			}
+			if n := f.count("LoadBatch 0/"); n != 4+in.Window {
+				t.Errorf("%s; want no batch of the first run begun after the fifth", f.story())
+			}
+		})
 	}
 }

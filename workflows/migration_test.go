@@ -40,7 +40,7 @@ func TestAMigrationFromStartToEnd(t *testing.T) {
 
 func TestRoundsRepeatUntilNothingIsUnknown(t *testing.T) {
 	f := newFake(t, 4)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		switch {
 		case in.Round == 0 && in.Position > 2, in.Round == 1 && in.Position == 2, in.Round == 2:
 			return allUnknown, nil
@@ -87,7 +87,7 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 			f := newFake(t, 2)
 			f.keyless = c.keyless
 			f.checked = activities.Checked{KeylessNote: "some are keyless"}
-			f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+			f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 				if in.Round == 0 {
 					return allUnknown, nil
 				}
@@ -186,7 +186,7 @@ func TestARoundThatWasLoadedBeforeHasNoBackoff(t *testing.T) {
 func TestACancelDuringTheLoadStillWritesTheArtifacts(t *testing.T) {
 	f := newFake(t, 50)
 	e := newEnvironment(t, f)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 7 {
 			e.CancelWorkflow()
 		}
@@ -303,7 +303,7 @@ func TestAFailedCountOfEntitiesDoesNotFailTheMigration(t *testing.T) {
 func TestAnUnavailableBucketIsRetriedLongerThanADisk(t *testing.T) {
 	for folder, isHalted := range map[string]bool{"/state/migrations/key": true, "s3://bucket/x/migrations/key": false} {
 		f := newFake(t, 1)
-		f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+		f.load = func(_ batchInput, attempt int) (activities.BatchResult, error) {
 			if attempt <= 40 { // some minutes
 				return activities.BatchResult{}, trouble("no answer")
 			}
@@ -328,7 +328,7 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 	}{
 		"planning": {func(f *fake) { f.plan = func() error { return trouble(full) } }, true},
 		"a batch": {func(f *fake) {
-			f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
+			f.load = func(batchInput, int) (activities.BatchResult, error) {
 				return activities.BatchResult{}, trouble(full)
 			}
 			f.settle = unsent
@@ -373,7 +373,7 @@ func TestStorageTroubleHaltsAndIsReported(t *testing.T) {
 
 func TestTransientStorageErrorsAreRetried(t *testing.T) {
 	f := newFake(t, 3)
-	f.load = func(_ activities.BatchInput, attempt int) (activities.BatchResult, error) {
+	f.load = func(_ batchInput, attempt int) (activities.BatchResult, error) {
 		if attempt < diskAttempts {
 			return activities.BatchResult{}, trouble("the disk is full")
 		}
@@ -387,7 +387,7 @@ func TestTransientStorageErrorsAreRetried(t *testing.T) {
 
 func TestAChangedInputHaltsAtOnce(t *testing.T) {
 	f := newFake(t, 30)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 3 {
 			return activities.BatchResult{}, temporal.NewNonRetryableApplicationError("users.csv has changed", activities.InputChanged, nil)
 		}
@@ -405,7 +405,7 @@ func TestAChangedInputHaltsAtOnce(t *testing.T) {
 
 func TestHistoryEntriesAreSmallAndHaveSummaries(t *testing.T) {
 	f := newFake(t, 200)
-	f.load = func(in activities.BatchInput, attempt int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, attempt int) (activities.BatchResult, error) {
 		switch {
 		case in.Round == 0 && in.Position == 12 && attempt <= diskAttempts:
 			return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
@@ -416,7 +416,7 @@ func TestHistoryEntriesAreSmallAndHaveSummaries(t *testing.T) {
 		}
 		return allCreated, nil
 	}
-	f.settle = func(activities.BatchInput) (activities.BatchResult, error) { return allUnknown, nil }
+	f.settle = func(batchInput) (activities.BatchResult, error) { return allUnknown, nil }
 	f.resolve = resolved(activities.Resolved{Recovered: 100, Failed: 10})
 	e := newEnvironment(t, f)
 	e.migrated(func(s *migration.Spec) { s.Workers = 50 })
@@ -433,11 +433,11 @@ func TestHistoryEntriesAreSmallAndHaveSummaries(t *testing.T) {
 	if len(seen) != 10 {
 		t.Errorf("activities %v, want all 10", seen)
 	}
-	loads := e.summaries("LoadBatch")
+	loads := e.summaries("LoadBatches")
 	if loads[11] != "batch 12 of 200, lines 112 to 121" {
 		t.Errorf("the summary of batch 12 is %q", loads[11])
 	}
-	expect(t, "settle", e.summaries("SettleBatch"), []string{"settle batch 12 of 200, lines 112 to 121"})
+	expect(t, "settle", e.summaries("SettleBatches"), []string{"settle batch 12 of 200, lines 112 to 121"})
 	expect(t, "inspect", e.summaries("InspectSource"), []string{"check and index users-complete-2026-11-22.csv"})
 	expect(t, "check", e.summaries("CheckTarget"), []string{"can some-company-production.eu.janraincapture.com be used?"})
 	expect(t, "retry file", e.summaries("WriteRetryFile"), []string{"write the retry file of round 1", "write the retry file of round 2"})

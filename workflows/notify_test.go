@@ -81,7 +81,7 @@ func TestTheLastNoticeSaysHowItEnded(t *testing.T) {
 		}, []string{"started", "ended"}, migration.ExitFailed, "failed"},
 		{"stopped by an operator", func(f *fake, e *environment) {
 			ends := e.endsNow()
-			f.load = func(activities.BatchInput, int) (activities.BatchResult, error) {
+			f.load = func(batchInput, int) (activities.BatchResult, error) {
 				e.CancelWorkflow()
 				<-ends
 				return allCreated, nil

@@ -56,7 +56,7 @@ func TestSearchAttributesShowFailedRecordsWhileItRuns(t *testing.T) {
 
 func TestTheProgressOfALoadHasErrors(t *testing.T) {
 	f := newFake(t, 250)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		r := allCreated
 		if in.Position%50 == 0 {
 			r = allUnknown

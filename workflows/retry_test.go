@@ -125,7 +125,7 @@ func TestPartsOfARound(t *testing.T) {
 
 func TestPartsLoadEachBatchOnce(t *testing.T) {
 	f := newFake(t, 250)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Round == 0 && in.Position%50 == 0 {
 			return allUnknown, nil
 		}
@@ -161,7 +161,7 @@ func TestPartsLoadEachBatchOnce(t *testing.T) {
 
 func TestAPartThatHaltsDoesNotHideTheOthers(t *testing.T) {
 	f := newFake(t, 30)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 12 {
 			return activities.BatchResult{}, trouble("the disk is gone")
 		}

@@ -115,7 +115,7 @@ func (r *rollbackRun) rollBack(ctx workflow.Context) error {
 // continues as new.
 func (r *rollbackRun) pass(ctx workflow.Context) error {
 	window := func() int { return windowOf(r.in.Rollback.Limits) }
-	batches := pass[int]{flight: &r.flight, plan: r.plan, window: window, batch: r.batch}
+	batches := pass[int]{flight: &r.flight, plan: r.plan, window: window, work: singly(r.batch)}
 	if batches.run(ctx, ctx) {
 		return workflow.NewContinueAsNewError(ctx, RollbackWorkflow, r.in)
 	}

@@ -59,7 +59,7 @@ func (e *environment) progressAt(after time.Duration) *Progress {
 // failing has all records fail from this batch on.
 func failing(t *testing.T, batches, from int) *fake {
 	f := newFake(t, batches)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position >= from {
 			return allFailed, nil
 		}
@@ -170,7 +170,7 @@ func TestALimitThatIsRaisedInTimeAvoidsTheDecision(t *testing.T) {
 func TestALimitBelowTheFailedRecordsAsksAtOnce(t *testing.T) {
 	for name, during := range map[string]string{"before a retry round": "before round 1", "while duplicates do not show": "to show"} {
 		f := newFake(t, 3)
-		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 			switch {
 			case in.Round > 0:
 				return allDuplicate, nil
@@ -222,7 +222,7 @@ func TestReasonsAreOfAllRoundsAndOfEarlierRuns(t *testing.T) {
 	f := newFake(t, 3)
 	f.settled[0] = map[int]counts{1: {Failed: 10, Calls: 1}} // by an earlier run
 	f.planned = map[string]int{"api 200": 10}
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Round == 0 {
 			r := allUnknown
 			r.Errors = map[string]int{"http 502": 10}
@@ -275,7 +275,7 @@ func TestANewLimitReachesTheRoundThatRuns(t *testing.T) {
 		f := newFake(t, 30)
 		e := newEnvironment(t, f)
 		seen := 0
-		f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+		f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 			if in.Round != round {
 				return allUnknown, nil
 			}

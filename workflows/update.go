@@ -45,7 +45,7 @@ func UpdateWorkflow(ctx workflow.Context, in UpdateInput) (UpdateResult, error) 
 
 func (u *updateRun) run(ctx workflow.Context) (UpdateResult, error) {
 	window := func() int { return windowOf(u.in.Limits) }
-	batches := pass[activities.PlannedBatch]{flight: &u.flight, plan: u.plan, window: window, batch: u.updateBatch}
+	batches := pass[activities.PlannedBatch]{flight: &u.flight, plan: u.plan, window: window, work: singly(u.updateBatch)}
 	if batches.run(ctx, ctx) {
 		return UpdateResult{}, workflow.NewContinueAsNewError(ctx, UpdateWorkflow, u.in)
 	}

@@ -19,7 +19,7 @@ func isDelta(s *migration.Spec) { s.Delta, s.Workers, s.RateLimit = true, 1, 0.5
 func newDelta(t *testing.T) (*fake, *environment) {
 	f := newFake(t, 3)
 	f.delta = true
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position > 1 {
 			return allDuplicate, nil
 		}
@@ -30,7 +30,7 @@ func newDelta(t *testing.T) (*fake, *environment) {
 
 func TestADeltaMigrationUpdatesDuplicatesAfterTheRounds(t *testing.T) {
 	f, e := newDelta(t)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		switch {
 		case in.Round == 1:
 			return allDuplicate, nil
@@ -85,7 +85,7 @@ func TestOnlyADeltaMigrationWithDuplicatesUpdates(t *testing.T) {
 func TestAfterAStopNothingIsUpdated(t *testing.T) {
 	f, e := newDelta(t)
 	load := f.load
-	f.load = func(in activities.BatchInput, n int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, n int) (activities.BatchResult, error) {
 		if in.Position == 2 {
 			e.CancelWorkflow()
 		}
@@ -96,7 +96,7 @@ func TestAfterAStopNothingIsUpdated(t *testing.T) {
 	}
 	// Trouble in the retry rounds: it is not known which duplicates are our own.
 	f, e = newDelta(t)
-	f.load = func(in activities.BatchInput, _ int) (activities.BatchResult, error) {
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Round == 0 && in.Position == 1 {
 			return allUnknown, nil
 		}

@@ -49,7 +49,7 @@ func (v *verifyRun) run(ctx workflow.Context) (migration.VerifySummary, error) {
 		}
 	}
 	window := func() int { return windowOf(v.in.Verification.Limits) }
-	batches := pass[activities.PlannedBatch]{flight: &v.flight, plan: v.plan, window: window, batch: v.verifyBatch}
+	batches := pass[activities.PlannedBatch]{flight: &v.flight, plan: v.plan, window: window, work: singly(v.verifyBatch)}
 	if batches.run(ctx, ctx) {
 		return migration.VerifySummary{}, workflow.NewContinueAsNewError(ctx, VerifyWorkflow, v.in)
 	}

@@ -63,7 +63,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		w.RegisterWorkflow(workflow)
 	}
 	for _, activity := range []any{
-		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatch, a.HoldLoad, a.SettleBatch,
+		a.InspectSource, a.CheckTarget, a.Steer, a.PlanBatches, a.LoadBatches, a.HoldLoad, a.SettleBatches,
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts, a.KeepFailure, a.CountReasons, a.WriteFailures,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,

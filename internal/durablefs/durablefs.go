@@ -133,7 +133,48 @@ func Create(path string, data []byte) error {
 	if err := writeTemporary(tmp, data); err != nil {
 		return err
 	}
-	return link(tmp, path)
+	return linkDurably(tmp, path)
+}
+
+// CreatePair creates two files, the second one only if the first one was created, and shares
+// their fsyncs: together they wait as long as Create does for one. Each file is as Create
+// makes it; a crash before CreatePair returns may leave either of them. The second error is
+// that of the first file where there is one.
+func CreatePair(path string, data []byte, second string, secondData []byte) (err, secondErr error) {
+	tmp, secondTmp := temporaryName(path), temporaryName(second)
+	written := make(chan error, 1)
+	go func() { written <- writeTemporary(secondTmp, secondData) }()
+	err = writeTemporary(tmp, data)
+	secondErr = <-written
+	if err == nil {
+		err = link(tmp, path)
+	}
+	switch {
+	case secondErr != nil:
+	case err != nil:
+		secondErr = err
+		_ = os.Remove(secondTmp)
+	default:
+		secondErr = link(secondTmp, second)
+	}
+	if err != nil {
+		return err, secondErr
+	}
+	dir, secondDir := filepath.Dir(path), filepath.Dir(second)
+	err = syncFolder(dir)
+	if secondErr == nil {
+		if secondErr = err; secondDir != dir {
+			secondErr = syncFolder(secondDir)
+		}
+	}
+	return err, secondErr
+}
+
+func linkDurably(tmp, path string) error {
+	if err := link(tmp, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
 }
 
 // link gives a temporary file its name if that is free. The temporary name is removed in any
@@ -147,10 +188,7 @@ func link(tmp, path string) error {
 	if linkErr != nil {
 		return linkErr
 	}
-	if removeErr != nil {
-		return removeErr
-	}
-	return syncFolder(filepath.Dir(path))
+	return removeErr
 }
 
 // Writer is a file being written: it gets its name with Commit, or never.
@@ -252,7 +290,7 @@ func (w *Writer) CommitNew() error {
 	if err := w.finish(); err != nil {
 		return err
 	}
-	return link(w.file.Name(), w.path)
+	return linkDurably(w.file.Name(), w.path)
 }
 
 // finish makes the content durable, or drops it.

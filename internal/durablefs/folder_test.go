@@ -3,6 +3,7 @@ package durablefs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -89,4 +90,46 @@ func TestNoCreateReturnsBeforeItsNameIsDurable(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+func TestAPairSharesItsFsyncsAndIsCreatedInOrder(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
+	fsyncs := 0
+	fsync := fsyncFolder
+	fsyncFolder = func(dir string) error {
+		fsyncs++
+		for _, path := range []string{first, second} {
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("the fsync of the folder is too early: %v", err)
+			}
+		}
+		return fsync(dir)
+	}
+	defer func() { fsyncFolder = fsync }()
+	if err, secondErr := CreatePair(first, []byte("one"), second, []byte("two")); err != nil || secondErr != nil || fsyncs != 1 {
+		t.Errorf("%v, %v after %d fsyncs of the folder, want one", err, secondErr, fsyncs)
+	}
+	for path, want := range map[string]string{first: "one", second: "two"} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", path, got, err, want)
+		}
+	}
+
+	third := filepath.Join(dir, "third")
+	if err, secondErr := CreatePair(first, nil, third, nil); !errors.Is(err, ErrExists) || !errors.Is(secondErr, ErrExists) {
+		t.Errorf("a first name that is taken: %v, %v; want %v twice", err, secondErr, ErrExists)
+	}
+	if _, err := os.Stat(third); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the second file of a pair without a first one: %v, want none", err)
+	}
+	if err, secondErr := CreatePair(third, nil, second, nil); err != nil || !errors.Is(secondErr, ErrExists) {
+		t.Errorf("a second name that is taken: %v, %v; want the first created, and %v", err, secondErr, ErrExists)
+	}
+	if got, err := os.ReadFile(second); err != nil || string(got) != "two" {
+		t.Errorf("the taken name: %q, %v; want it unchanged", got, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("%v, %v; want three files and nothing temporary", entries, err)
+	}
 }

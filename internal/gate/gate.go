@@ -220,6 +220,26 @@ func (g *Gate) prepared(from time.Duration) {
 	g.usual += (took - g.usual) / 8
 }
 
+// Again has a slot whose call has ended serve another call of the same caller, if one may
+// begin at once: the rate has no limit and the gate is open. If not, it says so, and the slot
+// is as before.
+func (s *Slot) Again() bool {
+	g := s.gate
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	now := g.client.clock.Now()
+	if !s.held || !g.free || g.state.Closed != "" || now >= g.lease || g.held > g.slots {
+		return false
+	}
+	if s.calling {
+		s.calling = false
+		g.calling--
+	}
+	s.start, s.entered, s.trial = now, now, false
+	g.dispatch()
+	return true
+}
+
 // begin says whether the call may begin now. If not, it waits in front of the others.
 func (s *Slot) begin() bool {
 	g := s.gate

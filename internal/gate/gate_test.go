@@ -396,3 +396,57 @@ func TestALoweredPaceIsHalfOfWhatWasCalledLately(t *testing.T) {
 		client.Close(t.Context())
 	})
 }
+
+// A slot serves a second call at once only where nothing has to be waited for.
+func TestASlotServesTheNextCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := &far{}
+		client := NewClient(local, bubbleClock{time.Now()}, "process")
+		defer client.Close(t.Context())
+		call := func(s *Slot) {
+			t.Helper()
+			if err := s.AwaitStart(t.Context(), t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			s.gate.Ended(t.Context(), Report{})
+		}
+		enter := func(g *Gate) *Slot {
+			t.Helper()
+			s, err := g.Enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			call(s)
+			return s
+		}
+		g := client.Gate("run", limiter.Limits{Workers: 2}, nil, nil)
+		s := enter(g)
+		for range 5 {
+			if !s.Again() {
+				t.Fatal("the slot was not kept, and nothing limits the calls")
+			}
+			call(s)
+		}
+		if g.held != 1 || g.calling != 1 {
+			t.Errorf("%d slots are held and %d calls in flight, want one", g.held, g.calling)
+		}
+		for name, o := range map[string]limiter.Order{
+			"a limit of the rate": {Number: 1, Limits: &limiter.Limits{Rate: 5, Workers: 2}},
+			"a pause":             {Number: 2, Limits: &limiter.Limits{Workers: 2}, Pause: "lunch"},
+		} {
+			o.Run = name
+			limited := client.Gate(name, limiter.Limits{Workers: 2}, nil, nil)
+			slot := enter(limited)
+			_, _ = local.Order(t.Context(), "", o)
+			time.Sleep(2 * limiter.Lease)
+			if slot.Again() {
+				t.Errorf("%s: the slot was kept for a call at once", name)
+			}
+			slot.Release()
+		}
+		s.Release()
+		if s.Again() || g.held != 0 || g.calling != 0 {
+			t.Errorf("%d slots are held and %d calls in flight after the release, want none", g.held, g.calling)
+		}
+	})
+}

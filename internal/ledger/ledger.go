@@ -128,6 +128,44 @@ func (l *Ledger) DecideAnswer(ctx context.Context, kind Kind, key Key, outcomes 
 	return l.decide(ctx, l.answers, kind, key, outcomes)
 }
 
+// DecideAnswerAndClaim is DecideAnswer, and, if these outcomes are decided, Claim of another
+// batch: both become durable at once where the store can do that. Where claimed is false, try
+// Claim. The claim is exclusive as always, and never made ahead of the outcomes.
+func (l *Ledger) DecideAnswerAndClaim(ctx context.Context, kind Kind, key Key, outcomes Outcomes, next Key, claim Claim) (held Outcomes, won, claimed bool, err error) {
+	pairs, ok := l.store.(PairStore)
+	if !ok {
+		held, won, err = l.DecideAnswer(ctx, kind, key, outcomes)
+		return held, won, false, err
+	}
+	claimValue, err := json.Marshal(claim)
+	if err != nil {
+		return Outcomes{}, false, false, err
+	}
+	p := &pairing{PairStore: pairs, second: next.name(claims), secondValue: claimValue}
+	held, won, err = l.decide(ctx, retrying{p}, kind, key, outcomes)
+	return held, won, p.created && won, err
+}
+
+// pairing is a Store whose first Create also creates a second value.
+type pairing struct {
+	PairStore
+	second      string
+	secondValue []byte
+	tried       bool
+	created     bool // the second value
+}
+
+// Create implements Store.
+func (p *pairing) Create(ctx context.Context, name string, value []byte) error {
+	if p.tried {
+		return p.PairStore.Create(ctx, name, value)
+	}
+	p.tried = true
+	err, secondErr := p.CreatePair(ctx, name, value, p.second, p.secondValue)
+	p.created = err == nil && secondErr == nil
+	return err
+}
+
 // Decided returns the decided outcomes, or ErrNotFound.
 func (l *Ledger) Decided(ctx context.Context, kind Kind, key Key) (Outcomes, error) {
 	return get[Outcomes](ctx, l, key.name(kind))

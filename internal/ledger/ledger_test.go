@@ -542,3 +542,41 @@ func TestRecordsOfASplitCallAreUnknownUntilTheirHalfIsDecided(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswerAndNextClaimAreWrittenTogether(t *testing.T) {
+	key, next, later := Key{Batch: 999}, Key{Batch: 1000}, Key{Batch: 1001} // in two folders, and in one
+	claim := Claim{At: time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC), Clock: "one"}
+	l := New(NewFolder(t.TempDir()))
+	must(t, l.Claim(ctx, key, claim))
+	if held, won, _, err := l.DecideAnswerAndClaim(ctx, ByCall, key, outcomes("c", "uuid"), next, claim); err != nil || !won || held.Letters != "c" {
+		t.Errorf("%+v, %v, %v; want the answer decided", held, won, err)
+	}
+	if _, err := l.ClaimOf(ctx, next); !errors.Is(err, ErrNotFound) { // its folder is made by Claim
+		t.Errorf("the claim in a new folder: %v, want %v", err, ErrNotFound)
+	}
+	must(t, l.Claim(ctx, next, claim))
+	if _, won, claimed, err := l.DecideAnswerAndClaim(ctx, ByCall, next, outcomes("u"), later, claim); err != nil || !won || !claimed {
+		t.Errorf("won %v, claimed %v, %v; want both", won, claimed, err)
+	}
+	if got, err := l.ClaimOf(ctx, later); err != nil || !reflect.DeepEqual(got, claim) {
+		t.Errorf("the claim: %+v, %v; want %+v", got, err, claim)
+	}
+
+	// Decided by another, or claimed by another.
+	after := Key{Batch: 1002}
+	decide(t, l, later, outcomes("u"))
+	if held, won, claimed, err := l.DecideAnswerAndClaim(ctx, ByCall, later, outcomes("c", "uuid"), after, claim); err != nil || won || claimed || held.Letters != "u" {
+		t.Errorf("a late answer: %+v, won %v, claimed %v, %v; want what was decided, and no claim", held, won, claimed, err)
+	}
+	must(t, l.Claim(ctx, after, claim)) // it is free
+	last := Key{Batch: 1003}
+	must(t, l.Claim(ctx, last, claim))
+	if _, won, claimed, err := l.DecideAnswerAndClaim(ctx, ByCall, after, outcomes("u"), last, claim); err != nil || !won || claimed {
+		t.Errorf("a claim of another: won %v, claimed %v, %v; want the answer only", won, claimed, err)
+	}
+
+	memory := New(newMemory()) // a store that creates one value at a time
+	if _, won, claimed, err := memory.DecideAnswerAndClaim(ctx, ByCall, key, outcomes("u"), next, claim); err != nil || !won || claimed {
+		t.Errorf("in memory: won %v, claimed %v, %v; want the answer only", won, claimed, err)
+	}
+}

@@ -28,6 +28,14 @@ type Store interface {
 	Get(ctx context.Context, name string) ([]byte, error)
 }
 
+// PairStore is a Store that creates two values in the time of one.
+type PairStore interface {
+	Store
+	// CreatePair is Create of a value, and of a second one if the first one was created. If
+	// the second one fails for any reason, it may be created by Create.
+	CreatePair(ctx context.Context, name string, value []byte, second string, secondValue []byte) (err, secondErr error)
+}
+
 // Folder is a Store in a folder of a disk with hard links, or of a bucket with
 // conditional writes: a file a value (see package store).
 type Folder struct {
@@ -35,7 +43,7 @@ type Folder struct {
 	begun bool // it was created with BeginFolder, and is not created again
 }
 
-var _ Store = (*Folder)(nil)
+var _ PairStore = (*Folder)(nil)
 
 // NewFolder uses the folder path, which is created with the first value.
 func NewFolder(path string) *Folder { return &Folder{path: path} }
@@ -96,6 +104,21 @@ func (f *Folder) Create(ctx context.Context, name string, value []byte) error {
 		return ErrExists
 	}
 	return err
+}
+
+// CreatePair implements PairStore.
+func (f *Folder) CreatePair(ctx context.Context, name string, value []byte, second string, secondValue []byte) (err, secondErr error) {
+	if err := ctx.Err(); err != nil {
+		return err, err
+	}
+	err, secondErr = store.CreatePair(store.Join(f.path, name), value, store.Join(f.path, second), secondValue)
+	if errors.Is(err, fs.ErrNotExist) { // the folder is made by Create
+		return f.Create(ctx, name, value), secondErr
+	}
+	if errors.Is(err, store.ErrExists) {
+		err = ErrExists
+	}
+	return err, secondErr
 }
 
 // Get implements Store.

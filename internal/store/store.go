@@ -79,6 +79,19 @@ func Create(name string, data []byte) error {
 	return do(name, func(f file) error { return f.create(data) })
 }
 
+// CreatePair is Create for one file, and for a second one if the first one was created. On a
+// disk they share their fsyncs. In a bucket they would be two requests, one after the other:
+// there the second file is not created, and its error is ErrSeparate.
+func CreatePair(name string, data []byte, second string, secondData []byte) (err, secondErr error) {
+	if IsURL(name) || IsURL(second) {
+		return Create(name, data), ErrSeparate
+	}
+	return durablefs.CreatePair(name, data, second, secondData)
+}
+
+// ErrSeparate says that a store does not create two files together.
+var ErrSeparate = errors.New("this store creates one file at a time")
+
 // Write replaces the content of a file durably, or makes the file. A reader sees the
 // old content or the new one.
 func Write(name string, data []byte) error {

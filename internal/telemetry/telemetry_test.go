@@ -212,7 +212,7 @@ func TestACallIsASpan(t *testing.T) {
 	watched, err := Start(t.Context(), Options{}, "worker", quiet)
 	must(t, err)
 	sent := time.Now().Add(-time.Minute)
-	ctx, parent := watched.tracer.Start(t.Context(), "RunActivity:LoadBatch")
+	ctx, parent := watched.tracer.Start(t.Context(), "RunActivity:LoadBatches")
 	watched.Called(ctx, "one.example.com", ledger.Key{Round: 2, Batch: 7, Part: "01"}, 50, target.Answer{
 		Err:  &target.Error{Class: target.TooLarge, Reason: "too large", Words: "the words of the target about ann@example.com"},
 		Sent: sent, Received: sent.Add(1500 * time.Millisecond),

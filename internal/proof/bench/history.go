@@ -13,7 +13,9 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 
+	"durable-dataload/activities"
 	"durable-dataload/internal/engine"
 )
 
@@ -59,7 +61,7 @@ func historyCommand(args []string, out io.Writer) error {
 type tally struct {
 	runs, events, longest int
 	byType                map[enumspb.EventType]int
-	batches               int                        // LoadBatch activities that were scheduled
+	batches               int                        // that LoadBatches has loaded
 	took                  map[string][]time.Duration // by activity type, from start to end
 }
 
@@ -95,16 +97,19 @@ func (t *tally) readRun(ctx context.Context, c client.Client, id, run string) er
 		t.byType[e.GetEventType()]++
 		switch e.GetEventType() {
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-			name := e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
-			names[e.GetEventId()] = name
-			if name == "LoadBatch" {
-				t.batches++
-			}
+			names[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName()
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
 			starts[e.GetActivityTaskStartedEventAttributes().GetScheduledEventId()] = e.GetEventTime().AsTime()
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 			scheduled := e.GetActivityTaskCompletedEventAttributes().GetScheduledEventId()
 			t.took[names[scheduled]] = append(t.took[names[scheduled]], e.GetEventTime().AsTime().Sub(starts[scheduled]))
+			if names[scheduled] == "LoadBatches" {
+				var r activities.BatchesResult
+				if err := converter.GetDefaultDataConverter().FromPayloads(e.GetActivityTaskCompletedEventAttributes().GetResult(), &r); err != nil {
+					return err
+				}
+				t.batches += r.Done
+			}
 		}
 	}
 	t.runs++

@@ -105,7 +105,7 @@ func (e *episode) stopDatabase() error {
 
 // search is where no secret and no user data may be found.
 func (e *episode) search() check.Search {
-	search := check.Search{Input: e.original, Secrets: []string{clientSecret, basicAuth()}, Holds: []string{"LoadBatch", "WriteArtifacts"}}
+	search := check.Search{Input: e.original, Secrets: []string{clientSecret, basicAuth()}, Holds: []string{"LoadBatches", "WriteArtifacts"}}
 	if e.database != nil {
 		search.Places = append(search.Places, e.real.Data())
 	}

@@ -160,10 +160,24 @@ func draw(seed uint64, number int, records int64) plan {
 	p.seed = r.Int64N(1 << 31)
 	p.latency = time.Duration(5+r.IntN(150)) * time.Millisecond
 	p.findLag = time.Duration(r.IntN(1200)) * time.Millisecond
+	p.drawRuns(rand.New(rand.NewPCG(seed, uint64(number)|1<<61)), records > 0)
 	p.events = p.drawEvents(r)
 	p.drawOperators(rand.New(rand.NewPCG(seed, uint64(number)|1<<63)))
 	p.drawWorld(rand.New(rand.NewPCG(seed, uint64(number)|1<<62)))
 	return p
+}
+
+// drawRuns has every third episode load long runs of batches: many small ones into a quick target,
+// without a limit and with few calls in flight, so that what happens meets the middle of a run.
+func (p *plan) drawRuns(r *rand.Rand, isFixed bool) {
+	if r.IntN(3) > 0 {
+		return
+	}
+	p.rate, p.flight, p.latency = 0, 1+r.IntN(3), time.Duration(r.IntN(5))*time.Millisecond
+	if !isFixed {
+		p.batch = 3 + r.IntN(8)
+		p.input.Records = int64(p.batch * (200 + r.IntN(400)))
+	}
 }
 
 func (p *plan) batches() int { return int(p.input.Records+int64(p.batch)-1) / p.batch }

@@ -58,18 +58,18 @@ func TestALeakIsFound(t *testing.T) {
 		name, content string
 		want          string
 	}{
-		{"nothing", "LoadBatch lines 2 to 3, 12345678 ann.lon@a.test bo@a.t", ""},
-		{"an email in capitals", "LoadBatch \x00ANN.long@A.test\x00", "the email of line 2"},
-		{"a name with quotes", "LoadBatch Ann \"Long\" Doe", "the displayName of line 2"},
-		{"a password at the end", "LoadBatch invented-secret", "the password of line 3"},
-		{"the secret", "LoadBatch x=client-secret!", "a secret"},
-		{"nothing was searched", "", `"LoadBatch" is nowhere`},
+		{"nothing", "LoadBatches lines 2 to 3, 12345678 ann.lon@a.test bo@a.t", ""},
+		{"an email in capitals", "LoadBatches \x00ANN.long@A.test\x00", "the email of line 2"},
+		{"a name with quotes", "LoadBatches Ann \"Long\" Doe", "the displayName of line 2"},
+		{"a password at the end", "LoadBatches invented-secret", "the password of line 3"},
+		{"the secret", "LoadBatches x=client-secret!", "a secret"},
+		{"nothing was searched", "", `"LoadBatches" is nowhere`},
 	}
 	for _, c := range cases {
 		l := &lab{t: t, dir: t.TempDir()}
 		l.write("users.csv", input)
 		l.write("place/below/engine.db", c.content)
-		broken, err := Leaks(Search{Input: l.path("users.csv"), Secrets: []string{"client-secret"}, Places: []string{l.path("place")}, Holds: []string{"LoadBatch"}})
+		broken, err := Leaks(Search{Input: l.path("users.csv"), Secrets: []string{"client-secret"}, Places: []string{l.path("place")}, Holds: []string{"LoadBatches"}})
 		must(t, err)
 		if found := len(broken) > 0; found != (c.want != "") || found && !strings.Contains(broken[0].String(), c.want) {
 			t.Errorf("%s: found %v, want %q", c.name, broken, c.want)
