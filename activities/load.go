@@ -153,8 +153,9 @@ func (q *sequence) take(ctx context.Context, position int) (*loading, error) {
 	return next.loading, next.err
 }
 
-// most is how many batches are in memory, encoded.
-func (q *sequence) most() int { return 2 * q.slots() }
+// most is how many batches are in memory, encoded: those in flight, as many that follow
+// them, and as many that wait for a slot.
+func (q *sequence) most() int { return 3 * q.slots() }
 
 // prepare reads and encodes a batch. It gives the room back if it fails.
 func (q *sequence) prepare(ctx context.Context, position int) (p preparedBatch) {

@@ -207,8 +207,7 @@ func (c *core) pace(ctx context.Context) *limiter.Gate {
 // slots is how many calls may be in flight, over all workers.
 func (c *core) slots() int { return cmp.Or(c.gate.State().Slots, c.spec.Workers) }
 
-// room bounds how many batches are in memory, encoded: those in flight and as many that
-// wait for a slot.
+// room bounds how many batches are in memory, encoded.
 type room struct {
 	mu    sync.Mutex
 	taken int
