@@ -38,6 +38,9 @@ func TestTheLinkOfAnAttachedStarterWorksOnce(t *testing.T) {
 		if first.StatusCode != http.StatusOK || strings.Contains(first.Request.URL.String(), "code=") {
 			t.Errorf("the link of %s: %s at %s; want the page, without the code", what, first.Status, first.Request.URL)
 		}
+		if what == "the starter" && !strings.Contains(first.Request.URL.EscapedPath(), "%2Fload-") {
+			t.Errorf("the link of %s leads to %s; want the workflow with the batches", what, first.Request.URL)
+		}
 		if second := get(t, http.DefaultClient, link); second.StatusCode != http.StatusUnauthorized {
 			t.Errorf("the link of %s in another browser: %s; want no way in", what, second.Status)
 		}

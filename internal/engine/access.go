@@ -1,26 +1,25 @@
 package engine
 
 import (
-	"crypto/hmac"
+	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"time"
+
+	"durable-dataload/internal/durablefs"
 )
 
-// The Web UI can be reached by every user of the machine, and by every page in
-// the owner's browser. So it shows nothing without a cookie, which is random for
-// each start. A browser gets it through a link with a one-time code. A code is
-// signed with the key of this start, which is in the folder: read access to that
-// file is enough to create codes, so a second process of the owner can print a
-// working link without asking the first one.
+// The Web UI can be reached by every user of the machine, and by every page in the owner's
+// browser. So it shows nothing without a cookie, which is random for each start. A browser
+// gets it through a link with a one-time code: the name of a file in the engine's folder,
+// which has the page. So whoever can write in the folder can make a link, a second process of
+// the owner too, and nobody else.
 const codeParameter = "code"
 
 // LinkLife is how long an unopened link of the Web UI is valid.
@@ -29,16 +28,15 @@ const LinkLife = time.Hour
 // access gives only the owner's browser access to the Web UI.
 type access struct {
 	next    http.Handler
-	key     []byte
+	links   links
 	cookie  string // its name; one for each port, since cookies are not bound to ports
 	session string // its value
-
-	mu   sync.Mutex
-	used map[string]time.Time // codes, until they would expire anyway
+	// details is the page that is shown for a page, which may be a part of it.
+	details func(ctx context.Context, page string) string
 }
 
-func newAccess(next http.Handler, key []byte, port string) *access {
-	return &access{next: next, key: key, cookie: "durable-dataload-" + port, session: rand.Text(), used: map[string]time.Time{}}
+func newAccess(next http.Handler, of links, port string, details func(context.Context, string) string) *access {
+	return &access{next: next, links: of, cookie: "durable-dataload-" + port, session: rand.Text(), details: details}
 }
 
 func (a *access) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -64,21 +62,16 @@ func (a *access) enter(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r) // does not use the link up
 		return
 	}
-	query := r.URL.Query()
+	page, isNew := a.links.take(r.URL.Query().Get(codeParameter), time.Now())
 	if !a.hasCookie(r) {
-		if !a.take(query.Get(codeParameter), time.Now()) {
+		if !isNew {
 			refuse(w, r)
 			return
 		}
 		http.SetCookie(w, &http.Cookie{Name: a.cookie, Value: a.session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 	}
-	query.Del(codeParameter)
 	// One slash: "//host" would be another host.
-	to := "/" + strings.TrimLeft(r.URL.EscapedPath(), "/")
-	if rest := query.Encode(); rest != "" {
-		to += "?" + rest
-	}
-	w.Header().Set("Location", to)
+	w.Header().Set("Location", "/"+strings.TrimLeft(a.details(r.Context(), page), "/"))
 	w.WriteHeader(http.StatusSeeOther)
 }
 
@@ -139,44 +132,40 @@ const refusal = `<!doctype html>
 and <code>starter status</code> and <code>starter list</code> print a new one.</p>
 `
 
-// A code is its expiry, a unique number, and the signature of both.
-const (
-	codeSize  = 8 + 16
-	codeTotal = codeSize + sha256.Size
-)
+// links is the folder of the links, unopened or opened.
+type links string
 
-// newCode makes a code that is valid for LinkLife.
-func newCode(key []byte, now time.Time) string {
-	code := binary.BigEndian.AppendUint64(nil, uint64(now.Add(LinkLife).Unix()))
-	code = append(code, make([]byte, codeSize-len(code))...)
-	_, _ = rand.Read(code[8:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(append(code, sign(key, code)...))
-}
+// opened is the end of the name of a link that was opened.
+const opened = ".opened"
 
-// take reports whether a code is valid, and uses it up.
-func (a *access) take(text string, now time.Time) bool {
-	code, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(code) != codeTotal || !hmac.Equal(code[codeSize:], sign(a.key, code[:codeSize])) {
-		return false
+// keep makes the code of a link to a page.
+func (l links) keep(page string, now time.Time) (code string, err error) {
+	if err := durablefs.MkdirAll(string(l)); err != nil {
+		return "", err
 	}
-	end := time.Unix(int64(binary.BigEndian.Uint64(code)), 0)
-	if !now.Before(end) {
-		return false
+	files, err := os.ReadDir(string(l))
+	if err != nil {
+		return "", err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for other, end := range a.used {
-		if !now.Before(end) {
-			delete(a.used, other)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && now.Sub(info.ModTime()) >= LinkLife {
+			_ = os.Remove(filepath.Join(string(l), f.Name()))
 		}
 	}
-	_, again := a.used[text]
-	a.used[text] = end
-	return !again
+	code = rand.Text()
+	return code, os.WriteFile(filepath.Join(string(l), code), []byte(page), 0o600)
 }
 
-func sign(key, message []byte) []byte {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(message)
-	return mac.Sum(nil)
+// take gives the page of a link, "" if there is none, and says whether it was opened for the
+// first time.
+func (l links) take(code string, now time.Time) (page string, isNew bool) {
+	if code == "" || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+		return "", false // it could name another file
+	}
+	path := filepath.Join(string(l), code)
+	if info, err := os.Stat(path); err == nil && now.Sub(info.ModTime()) < LinkLife {
+		isNew = os.Rename(path, path+opened) == nil // one of several is the first
+	}
+	data, err := os.ReadFile(path + opened)
+	return string(data), isNew && err == nil
 }

@@ -14,7 +14,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -63,7 +62,6 @@ type Address struct {
 	Frontend string `json:"frontend"` // host:port of the Temporal service
 	UI       string `json:"ui"`       // URL of the Web UI; see Link
 	PID      int    `json:"pid"`
-	Key      []byte `json:"key"` // signs the one-time codes of this start
 
 	dir string
 }
@@ -75,10 +73,18 @@ func (a Address) ClientOptions() (client.Options, error) {
 }
 
 // Link returns a link to a page of the Web UI ("" is the first one) for a browser
-// without a cookie: it works once, within LinkLife.
+// without a cookie: it works once, within LinkLife. If the engine's folder cannot be written,
+// it leads a browser without a cookie nowhere. For a workflow it leads to what it runs now, if
+// that is a workflow.
 func (a Address) Link(path string) string {
-	return a.UI + path + "?" + codeParameter + "=" + newCode(a.Key, time.Now())
+	code, err := a.links().keep(path, time.Now())
+	if err != nil {
+		return a.UI + path
+	}
+	return a.UI + "/?" + codeParameter + "=" + code
 }
+
+func (a Address) links() links { return links(filepath.Join(a.dir, "links")) }
 
 // ErrOwned means that another process owns the engine's state folder.
 var ErrOwned = errors.New("another process owns the engine's state folder")
@@ -229,8 +235,10 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	if err := e.server.Start(); err != nil {
 		return err
 	}
-	e.address = Address{Frontend: cfg.PublicClient.HostPort, PID: os.Getpid(), Key: make([]byte, 32), dir: dir}
-	_, _ = rand.Read(e.address.Key) // never fails
+	e.address = Address{Frontend: cfg.PublicClient.HostPort, PID: os.Getpid(), dir: dir}
+	if err := os.RemoveAll(string(e.address.links())); err != nil {
+		return err
+	}
 	if err := e.address.waitUntilItAnswers(ctx); err != nil {
 		return err
 	}

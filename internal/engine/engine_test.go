@@ -247,12 +247,13 @@ func TestTheWebUIOfAnEngine(t *testing.T) {
 			t.Errorf("a command with %s: %d; want it refused", name, code)
 		}
 	}
+	old := address.Link("")
 	e.Stop()
 	e = start(t, dir)
 	if code, _ := get(browser, e.Address().UI+cluster); code != http.StatusUnauthorized {
 		t.Errorf("after a restart the old cookie gives %d; want no way in", code)
 	}
-	if code, _ := get(http.DefaultClient, strings.Replace(address.Link(""), address.UI, e.Address().UI, 1)); code != http.StatusUnauthorized {
+	if code, _ := get(http.DefaultClient, strings.Replace(old, address.UI, e.Address().UI, 1)); code != http.StatusUnauthorized {
 		t.Errorf("after a restart a link of the old start gives %d; want no way in", code)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,7 +25,9 @@ import (
 	"github.com/temporalio/ui-server/v2/server/route"
 	"github.com/temporalio/ui-server/v2/server/rpc"
 	"github.com/temporalio/ui-server/v2/ui"
+	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
 )
 
 // preferredUI is the port that the temporal CLI's development server uses for its Web UI
@@ -83,10 +87,15 @@ func startUI(of Address, client *tls.Config, port int) (*webUI, error) {
 	if err != nil {
 		return nil, err
 	}
+	service := rpc.CreateGRPCConnection(of.Frontend, client)
+	setAPIRoutes(e, provider, service)
+	details := func(ctx context.Context, page string) string {
+		return deepest(ctx, workflowservice.NewWorkflowServiceClient(service), page)
+	}
 	u := &webUI{
 		listener: listener,
-		http:     &http.Server{Handler: newAccess(e, of.Key, taken), ReadHeaderTimeout: 10 * time.Second},
-		service:  setAPIRoutes(e, provider, of.Frontend, client),
+		http:     &http.Server{Handler: newAccess(e, of.links(), taken, details), ReadHeaderTimeout: 10 * time.Second},
+		service:  service,
 	}
 	go func() {
 		if err := u.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -142,11 +151,10 @@ func (u *webUI) stop() {
 	_ = u.service.Close()
 }
 
-// setAPIRoutes adds the module's routes that the Web UI needs, and returns their
-// connection to the service. The module's own function reads the certificates
-// from files, and has a route that checks the network for new versions.
-func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, frontend string, client *tls.Config) io.Closer {
-	service := rpc.CreateGRPCConnection(frontend, client)
+// setAPIRoutes adds the module's routes that the Web UI needs, over a connection to the
+// service. The module's own function reads the certificates from files, and has a route that
+// checks the network for new versions.
+func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, service *grpc.ClientConn) {
 	forward := []api.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}
 	g := e.Group("/api/v1")
 	g.GET("/settings", api.GetSettings(provider))
@@ -154,5 +162,33 @@ func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, fr
 	g.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(workflowservice.NewWorkflowServiceClient(service)))
 	g.Match([]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, "/*",
 		api.TemporalAPIHandler(provider, forward, service))
-	return service
+}
+
+// WorkflowPage is the page of a run of a workflow.
+func WorkflowPage(id, run string) string {
+	return workflowPages + url.PathEscape(id) + "/" + run
+}
+
+const workflowPages = "/namespaces/" + Namespace + "/workflows/"
+
+// deepest is the page of the workflow in which something happens now: a child of the one whose
+// page is given, or a child of that, or the page itself.
+func deepest(ctx context.Context, service workflowservice.WorkflowServiceClient, page string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	for {
+		escaped, run, isWorkflow := strings.Cut(strings.TrimPrefix(page, workflowPages), "/")
+		id, err := url.PathUnescape(escaped)
+		if !strings.HasPrefix(page, workflowPages) || !isWorkflow || strings.Contains(run, "/") || err != nil {
+			return page
+		}
+		d, err := service.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
+			Namespace: Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: id, RunId: run},
+		})
+		children := d.GetPendingChildren()
+		if err != nil || len(children) != 1 || children[0].GetRunId() == "" {
+			return page
+		}
+		page = WorkflowPage(children[0].GetWorkflowId(), children[0].GetRunId())
+	}
 }

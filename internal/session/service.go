@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"time"
 
@@ -225,7 +224,7 @@ func (s *Service) Link(page string) string {
 
 // LinkToRun is Link to the page of a run of a workflow.
 func (s *Service) LinkToRun(id, run string) string {
-	return s.Link("/namespaces/" + engine.Namespace + "/workflows/" + url.PathEscape(id) + "/" + run)
+	return s.Link(engine.WorkflowPage(id, run))
 }
 
 // introduce says where a workflow can be seen, and whether a worker polls for it.
