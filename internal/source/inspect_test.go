@@ -460,7 +460,7 @@ func TestInspectMeasuresOnlyWhatItMust(t *testing.T) {
 	}{
 		{5_000_000, 10, 0, 50_000, true},
 		{100_000, 10, 1000, 50_000, false},
-		{10_000, 34, 1000, 10_000, false},
+		{10_000, 38, 1000, 10_000, false},
 	} {
 		seen := map[int64]bool{}
 		summary, err := f.inspect(InspectOptions{BatchSize: 100, MaxEncoded: c.limit, EncodedSize: func(h *Header, r Record) int64 {
