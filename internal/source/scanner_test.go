@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"slices"
@@ -223,6 +224,11 @@ func fieldsOf(all []piece, d Delimiter) (fields [][]string) {
 		if err != nil {
 			values = []string{"!" + err.Error()}
 		}
+		for i := range values {
+			if value, oneErr := h.Value(p.raw, i); err == nil && (oneErr != nil || value != values[i]) {
+				panic(fmt.Sprintf("column %d of %q: the value is %q (%v), the fields are %q", i, p.raw, value, oneErr, values))
+			}
+		}
 		fields = append(fields, values)
 	}
 	return fields
@@ -242,6 +248,9 @@ func TestRecordErrorsNameColumnsOnly(t *testing.T) {
 		var record *RecordError
 		if !errors.As(err, &record) || err.Error() != c.want || fields != nil {
 			t.Errorf("%q gave %q, error %v; want %s", c.raw, fields, err, c.want)
+		}
+		if value, err := h.Value([]byte(c.raw), 0); value != "" || err == nil || err.Error() != c.want {
+			t.Errorf("%q gave the value %q, error %v; want %s", c.raw, value, err, c.want)
 		}
 	}
 }
