@@ -153,9 +153,21 @@ func (q *sequence) take(ctx context.Context, position int) (*loading, error) {
 	return next.loading, next.err
 }
 
-// most is how many batches are in memory, encoded: those in flight, as many that follow
-// them, and as many that wait for a slot.
-func (q *sequence) most() int { return 3 * q.slots() }
+// most is how many batches are in memory, encoded: those in flight, as many that wait for a
+// slot, and as many that follow at once.
+func (q *sequence) most() int {
+	if q.mayFollow() {
+		return 3 * q.slots()
+	}
+	return 2 * q.slots()
+}
+
+// mayFollow reports whether a call may follow another one at once: nothing limits the rate,
+// any number of records may fail, and the ledger is on a disk.
+func (q *sequence) mayFollow() bool {
+	pace := q.gate.State()
+	return q.in.Limit == nil && pace.Slots > 0 && pace.Allowed == 0 && !store.IsURL(q.folder.Path())
+}
 
 // prepare reads and encodes a batch. It gives the room back if it fails.
 func (q *sequence) prepare(ctx context.Context, position int) (p preparedBatch) {
@@ -175,9 +187,10 @@ func (q *sequence) prepare(ctx context.Context, position int) (p preparedBatch) 
 	return preparedBatch{l, nil}
 }
 
-// prepareAhead prepares the next batch beside the call for this one, if there is room.
+// prepareAhead prepares the next batch beside the call for this one, if it may follow and
+// there is room.
 func (q *sequence) prepareAhead(ctx context.Context, position int) {
-	if !q.prepared.tryTake(q.most()) {
+	if !q.mayFollow() || !q.prepared.tryTake(q.most()) {
 		return
 	}
 	q.ahead = make(chan preparedBatch, 1)
@@ -196,7 +209,7 @@ func (q *sequence) next() (p preparedBatch) {
 // mayClaimNext reports whether the next batch may be claimed together with the outcomes of
 // the present one, whose slot then serves its call: there is nothing to wait for.
 func (q *sequence) mayClaimNext(ctx context.Context, key ledger.Key, outcomes ledger.Outcomes, slot *gate.Slot) (*loading, bool) {
-	if key.Part != "" || outcomes.Split || !outcomes.Sent || q.in.Limit != nil || store.IsURL(q.folder.Path()) || time.Now().After(q.until) || q.activities.stopping(ctx) != nil {
+	if key.Part != "" || outcomes.Split || !outcomes.Sent || time.Now().After(q.until) || q.activities.stopping(ctx) != nil {
 		return nil, false
 	}
 	select {
