@@ -144,8 +144,8 @@ func compare(o options, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%d records, %d calls in flight, medians of %d\n\n", o.records, o.workers, o.pairs)
-	fmt.Fprintln(out, "| records a call | files in | loader | records/s while calls are made | records/s, whole command | CPU a record | peak memory |")
-	fmt.Fprintln(out, "|--:|---|---|--:|--:|--:|--:|")
+	fmt.Fprintln(out, "| records a call | files in | loader | records/s while calls are made | records/s, whole command | CPU a record |")
+	fmt.Fprintln(out, "|--:|---|---|--:|--:|--:|")
 	for _, r := range rows {
 		results := make([][]result, len(loaders))
 		for pair := range o.pairs {
@@ -176,9 +176,9 @@ func (r row) print(out io.Writer, results [][]result) {
 		return median(values)
 	}
 	for n, l := range loaders {
-		fmt.Fprintf(out, "| %d | %s | %s | %.0f | %.0f | %.0f µs | %.0f MB |\n", r.batchSize, where, l.name,
+		fmt.Fprintf(out, "| %d | %s | %s | %.0f | %.0f | %.0f µs |\n", r.batchSize, where, l.name,
 			of(n, func(r result) float64 { return r.calls }), of(n, func(r result) float64 { return r.whole }),
-			of(n, func(r result) float64 { return r.cpu }), of(n, func(r result) float64 { return float64(r.memory >> 20) }))
+			of(n, func(r result) float64 { return r.cpu }))
 	}
 	ratio := func(value func(result) float64) float64 {
 		values := make([]float64, len(results[0]))
@@ -193,7 +193,7 @@ func (r row) print(out io.Writer, results [][]result) {
 		}
 		return fmt.Sprintf(" (goal "+format+")", goal)
 	}
-	fmt.Fprintf(out, "| %d | %s | **durable ÷ bare** | **%.2f**%s | **%.2f**%s |%s | |\n", r.batchSize, where,
+	fmt.Fprintf(out, "| %d | %s | **durable ÷ bare** | **%.2f**%s | **%.2f**%s |%s |\n", r.batchSize, where,
 		ratio(func(r result) float64 { return r.calls }), goal("≥ %.2f", r.calls),
 		ratio(func(r result) float64 { return r.whole }), goal("≥ %.2f", r.whole), goal("≤ %.0f µs", r.cpu))
 }
@@ -230,7 +230,6 @@ func sandboxAddress(line string) string {
 type result struct {
 	calls, whole float64 // records a second: from the first call to the last one, and of the whole command
 	cpu          float64 // microseconds a record, of the loader alone
-	memory       int64   // peak, bytes
 }
 
 func (b *bench) invent() error {
@@ -295,9 +294,6 @@ func (b *bench) time(l loader, in row) (r result, err error) {
 	records := float64(b.o.records)
 	r.whole = records / time.Since(start).Seconds()
 	r.cpu = float64((command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Microseconds()) / records
-	if usage, ok := command.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.memory = usage.Maxrss * 1024
-	}
 	arrivals, err := check.Arrivals(filepath.Join(state, sandbox.TruthFile), bulkCreate, 0)
 	r.calls = arrivals.Average() * float64(in.batchSize)
 	return r, err
