@@ -103,3 +103,24 @@ func TestAMistypedNameIsAnsweredWithTheNameThatWasMeant(t *testing.T) {
 		}
 	}
 }
+
+func TestTheManualHasAPageForEachCommand(t *testing.T) {
+	dir := t.TempDir()
+	if code, _, stderr := starter("manual", dir); code != migration.ExitDone {
+		t.Fatalf("starter manual: %d, %s", code, stderr)
+	}
+	eachCommand(func(c *cobra.Command) {
+		if !c.IsAvailableCommand() || c.Name() == "help" {
+			return
+		}
+		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"))
+		if err != nil {
+			t.Error(err)
+		}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden && !strings.Contains(string(page), `--`+f.Name) {
+				t.Errorf("the manual of %s does not have --%s", c.CommandPath(), f.Name)
+			}
+		})
+	})
+}

@@ -108,7 +108,7 @@ Exit codes, of several files the worst in the order 1, 5, 4, 3, 0:
 		{"While it runs", append([]*cobra.Command{statusCommand(stdout, stderr, code), listCommand(stdout, stderr)}, steerCommands(stdout, stderr, code)...)},
 		{"After it", []*cobra.Command{verifyCommand(stdout, stderr, code), rollbackCommand(stdout, stderr, code)}},
 		{"Every night", []*cobra.Command{newScheduleCommand(stderr), newServeCommand(stdout, stderr, code)}},
-		{"Help", []*cobra.Command{versionCommand(stdout)}},
+		{"Help", []*cobra.Command{versionCommand(stdout), manualCommand()}},
 	})
 	return command
 }

@@ -27,7 +27,6 @@ import (
 	"github.com/temporalio/ui-server/v2/ui"
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"google.golang.org/grpc"
 )
 
 // preferredUI is the port that the temporal CLI's development server uses for its Web UI
@@ -87,15 +86,12 @@ func startUI(of Address, client *tls.Config, port int) (*webUI, error) {
 	if err != nil {
 		return nil, err
 	}
-	service := rpc.CreateGRPCConnection(of.Frontend, client)
-	setAPIRoutes(e, provider, service)
-	details := func(ctx context.Context, page string) string {
-		return deepest(ctx, workflowservice.NewWorkflowServiceClient(service), page)
-	}
+	connection, service := setAPIRoutes(e, provider, of.Frontend, client)
+	details := func(ctx context.Context, page string) string { return deepest(ctx, service, page) }
 	u := &webUI{
 		listener: listener,
 		http:     &http.Server{Handler: newAccess(e, of.links(), taken, details), ReadHeaderTimeout: 10 * time.Second},
-		service:  service,
+		service:  connection,
 	}
 	go func() {
 		if err := u.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -151,17 +147,20 @@ func (u *webUI) stop() {
 	_ = u.service.Close()
 }
 
-// setAPIRoutes adds the module's routes that the Web UI needs, over a connection to the
-// service. The module's own function reads the certificates from files, and has a route that
-// checks the network for new versions.
-func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, service *grpc.ClientConn) {
+// setAPIRoutes adds the module's routes that the Web UI needs, and returns their connection to
+// the service. The module's own function reads the certificates from files, and has a route
+// that checks the network for new versions.
+func setAPIRoutes(e *echo.Echo, provider *uiconfig.ConfigProviderWithRefresh, frontend string, settings *tls.Config) (io.Closer, workflowservice.WorkflowServiceClient) {
+	service := rpc.CreateGRPCConnection(frontend, settings)
+	client := workflowservice.NewWorkflowServiceClient(service)
 	forward := []api.Middleware{headers.WithForwardHeaders([]string{"Caller-Type"})}
 	g := e.Group("/api/v1")
 	g.GET("/settings", api.GetSettings(provider))
 	g.GET("/ui-extensions", api.GetUIExtensions(provider, api.TemporalAccessCheck(service, forward)))
-	g.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(workflowservice.NewWorkflowServiceClient(service)))
+	g.GET(api.WorkflowRawHistoryUrl, api.WorkflowRawHistoryHandler(client))
 	g.Match([]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}, "/*",
 		api.TemporalAPIHandler(provider, forward, service))
+	return service, client
 }
 
 // WorkflowPage is the page of a run of a workflow.
