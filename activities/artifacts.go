@@ -113,7 +113,7 @@ func (m *migrationRun) summarize(in ArtifactsInput, rounds []roundTotal, set wri
 	}
 	summary := migration.Summary{
 		WorkflowID: m.start.ID, DataFile: m.spec.InputName(), DataSHA256: m.spec.SHA256,
-		EntityType: m.spec.Target.EntityType, URI: m.spec.Target.URI,
+		EntityType: m.spec.Target.EntityType, URI: m.spec.Target.URI, Target: m.spec.Target.Name,
 		StartedAt: m.start.StartedAt, FinishedAt: in.FinishedAt.UTC().Truncate(time.Second),
 		Records: set.counts, Files: set.files, EntitiesAfter: in.EntitiesAfter, Cancelled: in.Cancelled,
 		Keyless: keyless,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
@@ -23,6 +24,7 @@ import (
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/targets"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/tilde"
 )
@@ -35,16 +37,35 @@ func newMappingCommand() *cobra.Command {
 		Args:  noArguments(""),
 		RunE:  func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	command.AddCommand(newMappingInit(), newMappingPreview(), &cobra.Command{
-		Use:   "default",
-		Short: "Print the built-in mapping",
+	command.AddCommand(newMappingInit(), newMappingPreview(), newMappingDefault())
+	return command
+}
+
+func newMappingDefault() *cobra.Command {
+	var name string
+	command := &cobra.Command{
+		Use:   "default [--target kratos]",
+		Short: "Print the built-in mapping of a target",
 		Args:  noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error {
-			_, err := command.OutOrStdout().Write(mapping.Default())
+			if err := targets.Check(name); err != nil {
+				return usage("--target: %w", err)
+			}
+			text := targets.DefaultMapping(name)
+			if text == nil {
+				text = mapping.Default()
+			}
+			_, err := command.OutOrStdout().Write(text)
 			return err
 		},
-	})
+	}
+	addTargetName(command.Flags(), &name)
 	return command
+}
+
+// addTargetName adds the one option of the target that a command without calls needs.
+func addTargetName(f *pflag.FlagSet, name *string) {
+	f.StringVar(name, "target", targets.Names()[0], "target whose built-in mapping is meant: "+strings.Join(targets.Names(), ", "))
 }
 
 // sampleSize is how many records a proposal reads.
@@ -162,7 +183,7 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 
 func newMappingPreview() *cobra.Command {
 	var in inputOptions
-	var file string
+	var file, name string
 	var records int
 	var force bool
 	command := &cobra.Command{
@@ -180,7 +201,10 @@ func newMappingPreview() *cobra.Command {
 			if records < 1 {
 				return usage("-n is %d; expected at least 1", records)
 			}
-			m, _, err := readMappingFile(file)
+			if err := targets.Check(name); err != nil {
+				return usage("--target: %w", err)
+			}
+			m, _, err := readMappingFile(file, name)
 			if err != nil {
 				return err
 			}
@@ -192,7 +216,7 @@ func newMappingPreview() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = io.WriteString(stdout, preview(header, head, compiled))
+			_, err = io.WriteString(stdout, preview(header, head, compiled, targets.Format(name, "", 0)))
 			return err
 		},
 	}
@@ -202,11 +226,12 @@ func newMappingPreview() *cobra.Command {
 	tilde.Var(f, &file, "mapping", "mapping file; default: the built-in mapping")
 	f.IntVarP(&records, "records", "n", 5, "records to show")
 	f.BoolVar(&force, "force-output", false, "also where the output is no terminal")
+	addTargetName(f, &name)
 	return command
 }
 
 // preview shows each record as it is in the input and as it would be sent.
-func preview(header *source.Header, head []source.Record, compiled *mapping.Records) string {
+func preview(header *source.Header, head []source.Record, compiled *mapping.Records, format target.Format) string {
 	width := 0
 	for _, name := range header.Names {
 		width = max(width, len([]rune(name)))
@@ -222,7 +247,7 @@ func preview(header *source.Header, head []source.Record, compiled *mapping.Reco
 		}
 		var object []byte
 		if err == nil {
-			object, err = compiled.AppendJSON(nil, fields)
+			object, _, err = mapping.Encode(nil, compiled, format, fields)
 		}
 		if err != nil {
 			fmt.Fprintf(&b, "  cannot be sent: %s\n\n", err)
@@ -233,10 +258,11 @@ func preview(header *source.Header, head []source.Record, compiled *mapping.Reco
 	return b.String()
 }
 
-// readMappingFile reads a mapping file, "" being the built-in mapping, and gives its text too.
-func readMappingFile(path string) (*mapping.Mapping, []byte, error) {
+// readMappingFile reads a mapping file, and gives its text too; "" is the built-in mapping of the target.
+func readMappingFile(path, name string) (*mapping.Mapping, []byte, error) {
 	if path == "" {
-		return mapping.BuiltIn(), nil, nil
+		m, err := migration.DefaultMapping(name)
+		return m, nil, err
 	}
 	text, err := durablefs.ReadFile(path, mapping.MaxSize)
 	if errors.Is(err, os.ErrNotExist) {

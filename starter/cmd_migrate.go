@@ -271,7 +271,7 @@ func (o options) migrator(stdout, stderr io.Writer, getenv func(string) string) 
 	if c.notices, err = o.notify.Sender(getenv, o.insecureHTTP); err != nil {
 		return nil, err
 	}
-	if c.mapping, c.mappingText, err = readMappingFile(o.mapping); err != nil {
+	if c.mapping, c.mappingText, err = readMappingFile(o.mapping, o.credentials.Name()); err != nil {
 		return nil, err
 	}
 	if c.inputs, c.several, err = o.find(); err != nil {

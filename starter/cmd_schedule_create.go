@@ -123,7 +123,7 @@ func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s
 	if err := o.require(); err != nil {
 		return s, err
 	}
-	if _, s.mappingText, err = readMappingFile(o.mapping); err != nil {
+	if _, s.mappingText, err = readMappingFile(o.mapping, o.credentials.Name()); err != nil {
 		return s, err
 	}
 	for i, pattern := range o.data {

@@ -1,16 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/config"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/target"
+	"durable-dataload/internal/targets"
 	"durable-dataload/internal/tilde"
 	"durable-dataload/internal/undo"
 	"durable-dataload/workflows"
@@ -20,6 +22,8 @@ import (
 type targetOptions struct {
 	credentials  config.Credentials
 	entityType   string
+	schema       string
+	project      string
 	auth         string
 	insecureHTTP bool
 	sandbox      bool
@@ -34,6 +38,8 @@ func (o *targetOptions) addFlags(f *pflag.FlagSet, sandbox string) {
 // addAPIFlags adds what a client of the target's API needs.
 func (o *targetOptions) addAPIFlags(f *pflag.FlagSet) {
 	o.credentials.AddFlags(f)
+	f.StringVar(&o.schema, "target-schema", targets.DefaultPart(targets.Kratos), "identity schema, with --target "+targets.Kratos)
+	f.StringVar(&o.project, "target-project", "", "project, or PROJECT/TENANT, with --target "+targets.IdentityPlatform)
 	f.StringVarP(&o.entityType, "type-name", "t", "user", "entity type")
 	f.StringVar(&o.auth, "auth", config.AuthBasic, "how calls are authenticated: basic or signature")
 	config.AddInsecureHTTP(f, &o.insecureHTTP)
@@ -45,6 +51,9 @@ func (o *targetOptions) addSandboxFlag(f *pflag.FlagSet, usage string) {
 
 // complete checks them, and takes the credentials from where they are.
 func (o *targetOptions) complete(f *pflag.FlagSet, getenv func(string) string) error {
+	if err := o.completeName(f); err != nil {
+		return err
+	}
 	switch {
 	case f.Lookup("auth") != nil && o.auth != config.AuthBasic && o.auth != config.AuthSignature:
 		return usage("--auth is %q; expected %s or %s", o.auth, config.AuthBasic, config.AuthSignature)
@@ -53,7 +62,7 @@ func (o *targetOptions) complete(f *pflag.FlagSet, getenv func(string) string) e
 	case !o.sandbox:
 		return o.credentials.Complete(getenv)
 	}
-	for _, name := range []string{"apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
+	for _, name := range []string{"target-url", "target-token-file", "apid_uri", "client-id", "client-secret", "client-secret-file", "config-key", "default-client"} {
 		if f.Changed(name) {
 			return usage("--sandbox brings its own target; expected no --%s with it", name)
 		}
@@ -61,8 +70,37 @@ func (o *targetOptions) complete(f *pflag.FlagSet, getenv func(string) string) e
 	return nil
 }
 
+// optionsOf are the options that one target has, by its name; "" is the Identity Cloud.
+var optionsOf = map[string][]string{
+	"":                       {"sandbox", "type-name", "auth", "unknown-api-codes", "unknown-http-codes"},
+	targets.Kratos:           {"target-schema"},
+	targets.IdentityPlatform: {"target-project"},
+}
+
+// completeName checks the name of the target, and refuses the options of others.
+func (o *targetOptions) completeName(f *pflag.FlagSet) error {
+	if err := targets.Check(o.credentials.Target); err != nil {
+		return usage("--target: %w", err)
+	}
+	name := o.credentials.Name()
+	for of, options := range optionsOf {
+		for _, option := range options {
+			if of != name && f.Changed(option) {
+				return usage("--%s is for --target %s, and the target is %s", option, targets.NameOf(of), targets.NameOf(name))
+			}
+		}
+	}
+	return nil
+}
+
 // require says that a target is to be named.
 func (o *targetOptions) require() error {
+	switch name := o.credentials.Name(); {
+	case name != "" && o.credentials.URI == "":
+		return usage("expected the address of %s: --target-url https://… (or %s)", name, config.TargetURLVariable)
+	case name != "" && o.target().EntityType == "":
+		return usage("expected the project of %s: --target-project PROJECT, or PROJECT/TENANT", name)
+	}
 	if o.credentials.URI == "" && !o.sandbox {
 		return usage("expected a target: --apid_uri https://… (or CAPTURE_APID_URI), or --sandbox to try")
 	}
@@ -71,6 +109,9 @@ func (o *targetOptions) require() error {
 
 // requireOf takes the address that a migration was loaded into, and refuses another.
 func (o *targetOptions) requireOf(id string, t migration.Target) error {
+	if name := o.credentials.Name(); name != t.Name {
+		return usage("the migration %s went to %s, and --target is %s; expected the same", id, targets.NameOf(t.Name), targets.NameOf(name))
+	}
 	if uri := o.credentials.URI; uri != "" && uri != t.URI {
 		return usage("the migration %s went to %s, and the address that is given is %s; expected the same, or none", id, t.URI, uri)
 	}
@@ -79,7 +120,16 @@ func (o *targetOptions) requireOf(id string, t migration.Target) error {
 }
 
 func (o *targetOptions) target() migration.Target {
-	return migration.Target{URI: o.credentials.URI, EntityType: o.entityType, Auth: o.auth, InsecureHTTP: o.insecureHTTP}
+	t := migration.Target{Name: o.credentials.Name(), URI: o.credentials.URI, InsecureHTTP: o.insecureHTTP}
+	switch t.Name {
+	case "":
+		t.EntityType, t.Auth = o.entityType, o.auth
+	case targets.Kratos:
+		t.EntityType = o.schema
+	default:
+		t.EntityType = o.project
+	}
+	return t
 }
 
 // paceOptions bound the calls of every command that calls the target.
@@ -131,12 +181,16 @@ func (o *loadOptions) addPartitionsFlag(f *pflag.FlagSet) {
 	f.IntVar(&o.partitions, "partitions", 0, "workflows that load in parallel, at one pace; 0 = by the size of the file")
 }
 
-func (o *loadOptions) complete(f *pflag.FlagSet, sandbox bool) error {
+func (o *loadOptions) complete(f *pflag.FlagSet, sandbox bool, format target.Format) error {
+	most := migration.MaxBatchSize
+	if n := format.Traits().MaxRecords; n > 0 {
+		most = min(most, n)
+	}
 	if sandbox && !f.Changed("batch-size") {
 		o.batchSize = 10
 	}
 	return checkRanges([]optionRange{
-		{"batch-size", float64(o.batchSize), 1, migration.MaxBatchSize},
+		{"batch-size", float64(o.batchSize), 1, float64(most)},
 		{"partitions", float64(o.partitions), 0, 100},
 	})
 }
@@ -155,7 +209,7 @@ func (o *recordOptions) addMappingFlag(f *pflag.FlagSet) {
 }
 
 func (o *recordOptions) addKeyFlag(f *pflag.FlagSet) {
-	f.StringVarP(&o.primaryKey, "primary-key", "p", "email", "unique attribute by which records are looked up")
+	f.StringVarP(&o.primaryKey, "primary-key", "p", "", "unique attribute by which records are looked up; default: that of the target, email or traits.email")
 }
 
 func (o *recordOptions) addFlags(f *pflag.FlagSet) {
@@ -163,10 +217,11 @@ func (o *recordOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.undoRecipient, "undo-recipient", "", "public key of age (age1…) to which the previous values of updated records are encrypted")
 }
 
-func (o *recordOptions) complete() (err error) {
-	if o.primaryKey == "" {
+func (o *recordOptions) complete(f *pflag.FlagSet, format target.Format) (err error) {
+	if o.primaryKey == "" && f.Changed("primary-key") {
 		return usage("--primary-key is empty")
 	}
+	o.primaryKey = cmp.Or(o.primaryKey, format.Traits().DefaultKey)
 	if _, err := undo.ParseRecipient(o.undoRecipient); err != nil {
 		return usage("--undo-recipient: %w", err)
 	}
@@ -193,9 +248,9 @@ func (o *retryOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.retryRounds, "retry-rounds", 3, "how often records in unknown state are loaded again; 0 = only write the retry file")
 	o.retryBackoff = seconds(30 * time.Second)
 	f.Var(&o.retryBackoff, "retry-backoff", "pause before the first retry round, doubling; 1s with --sandbox")
-	defaults := identitycloud.DefaultUnknownCodes()
-	o.unknownAPI = codeList{defaults: defaults.API, codes: defaults.API}
-	o.unknownHTTP = codeList{defaults: defaults.HTTP, codes: defaults.HTTP}
+	api, http := targets.DefaultCodes()
+	o.unknownAPI = codeList{defaults: api, codes: api}
+	o.unknownHTTP = codeList{defaults: http, codes: http}
 	f.Var(&o.unknownAPI, "unknown-api-codes", "API codes after which records are unknown: 403,510 means only these, +361,-501 changes the default (403,500-999)")
 	f.Var(&o.unknownHTTP, "unknown-http-codes", "HTTP codes after which a batch is unknown: 403,500 means only these, -404 removes one; default is every status (300-599)")
 	f.StringVar(&o.recoveredBy, "recovered-by", string(migration.Lookup), "evidence that a duplicate of a retry round is ours: lookup or refusal")
@@ -217,14 +272,14 @@ func (o *retryOptions) complete(f *pflag.FlagSet, sandbox bool) error {
 
 // codeList is a list of codes, or a change of the default list.
 type codeList struct {
-	defaults, codes identitycloud.Codes
+	defaults, codes targets.Codes
 	given           string
 }
 
 func (c *codeList) String() string { return c.given }
 func (c *codeList) Type() string   { return "string" }
 func (c *codeList) Set(text string) (err error) {
-	c.codes, err = identitycloud.ParseCodes(c.defaults, text)
+	c.codes, err = targets.ParseCodes(c.defaults, text)
 	c.given = text
 	return err
 }

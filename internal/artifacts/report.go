@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"durable-dataload/internal/figures"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/targets"
 )
 
 //go:embed report.html
@@ -315,8 +315,10 @@ func settings(d Details) (all []fact) {
 	add("--canary-timeout", s.CanaryTimeout.String(), s.Canary > 0 && s.CanaryTimeout > 0)
 	add("--retry-rounds", figures.Number(s.RetryRounds), true)
 	add("--retry-backoff", s.RetryBackoff.String(), true)
-	add("--unknown-api-codes", codes(s.UnknownAPI), true)
-	add("--unknown-http-codes", codes(s.UnknownHTTP), true)
+	isDefault := targets.IsDefault(s.Target.Name)
+	add("--target", s.Target.Name, !isDefault)
+	add("--unknown-api-codes", codes(s.UnknownAPI), isDefault)
+	add("--unknown-http-codes", codes(s.UnknownHTTP), isDefault)
 	add("--recovered-by", string(s.RecoveredBy), true)
 	add("--primary-key", s.PrimaryKey, true)
 	add("--delta-migration", "yes", s.Delta)
@@ -328,7 +330,7 @@ func settings(d Details) (all []fact) {
 	return all
 }
 
-func codes(ranges [][2]int) string { return identitycloud.Codes(ranges).String() }
+func codes(ranges [][2]int) string { return targets.Codes(ranges).String() }
 
 // artifactsOf are the files beside the report. A name that is not one of an artifact is
 // text, not a link.

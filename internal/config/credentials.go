@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -17,7 +18,8 @@ import (
 // Credentials are for one target. They stay in the process that has them: a
 // workflow never carries them.
 type Credentials struct {
-	URI        string // of their target; empty: any target that the workflow names
+	Target     string // name of the target; "" is the Identity Cloud, which has a client with a secret, others a token
+	URI        string // of their target; empty: any target of this name that the workflow names
 	ClientID   string
 	Secret     string
 	secretFile string
@@ -28,6 +30,9 @@ type Credentials struct {
 	configKey     string
 	defaultClient bool
 
+	targetURL, tokenFile string
+	token                func() (string, error) // nil: none
+
 	// Warnings are set by Complete, for the command line: settings that are valid,
 	// but not as safe as they could be.
 	Warnings []string
@@ -35,6 +40,9 @@ type Credentials struct {
 
 // AddFlags adds the corresponding options of dataload.py, and a file for the secret.
 func (c *Credentials) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.Target, "target", targets.Names()[0], "platform to load into: "+strings.Join(targets.Names(), ", "))
+	f.StringVar(&c.targetURL, "target-url", "", "address of the API of another target than the Identity Cloud ("+TargetURLVariable+")")
+	tilde.Var(f, &c.tokenFile, "target-token-file", "file with the bearer token of that target ("+TargetTokenVariable+" is the token itself)")
 	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
 	f.StringVarP(&c.ClientID, "client-id", "i", "", "API client (CAPTURE_CLIENT_ID)")
 	f.StringVarP(&c.Secret, "client-secret", "s", "", "secret of the API client; visible in the process list, so prefer CAPTURE_CLIENT_SECRET or a file")
@@ -66,6 +74,12 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	}
 	if warning != "" {
 		c.Warnings = append(c.Warnings, warning)
+	}
+	if c.Name() != "" {
+		return c.completeTarget(getenv)
+	}
+	if c.targetURL != "" || c.tokenFile != "" {
+		return errOnlyOthers
 	}
 	if c.Secret != "" {
 		c.Warnings = append(c.Warnings, "the secret on the command line is visible to other users of this machine; use CAPTURE_CLIENT_SECRET or --client-secret-file")
@@ -99,7 +113,7 @@ func (c *Credentials) Complete(getenv func(string) string) error {
 	if err := c.clean(); err != nil || c.URI == "" {
 		return err
 	}
-	c.URI, err = targets.Address("", c.URI)
+	c.URI, err = targets.Address(c.URI)
 	return err
 }
 
@@ -167,6 +181,9 @@ func readClient(path, key string) (client apiClient, warning string, err error) 
 
 // Check returns an error that names missing settings.
 func (c *Credentials) Check() error {
+	if c.Name() != "" {
+		return c.checkToken()
+	}
 	if c.ClientID == "" || c.Secret == "" {
 		return fmt.Errorf("the credentials of the API client are missing; expected --client-id and --client-secret-file, --config-key, or CAPTURE_CLIENT_ID and CAPTURE_CLIENT_SECRET in the environment")
 	}
@@ -176,6 +193,9 @@ func (c *Credentials) Check() error {
 // Connect returns the adapter of the target of a migration with these credentials. They
 // are never sent to another target.
 func (c *Credentials) Connect(spec migration.Spec, hooks target.Hooks) (target.Adapter, error) {
+	if c.Name() != spec.Target.Name {
+		return nil, fmt.Errorf("this worker has credentials for --target %s, the migration needs %s; start a worker for that target", targets.NameOf(c.Target), targets.NameOf(spec.Target.Name))
+	}
 	if c.URI != "" && c.URI != spec.Target.URI {
 		return nil, fmt.Errorf("this worker has credentials for %s, the migration needs %s; start a worker for that target", c.URI, spec.Target.URI)
 	}
@@ -188,6 +208,7 @@ func (c *Credentials) configOf(spec migration.Spec) targets.Config {
 		// The gate limits the calls in flight, and the limit may change; a look-up
 		// and a probe are added to it.
 		Connections: migration.MaxWorkers + 2,
+		Token:       c.token,
 		Client: targets.Client{
 			ID: c.ClientID, Secret: c.Secret, Renew: c.renew, IsSigned: spec.Target.Auth == AuthSignature,
 			UnknownAPI: spec.UnknownAPI, UnknownHTTP: spec.UnknownHTTP,

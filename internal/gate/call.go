@@ -152,13 +152,14 @@ func isAtOnce(ctx context.Context) bool { return ctx.Value(atOnceKey{}) != nil }
 
 // BeforeCall is the hook of a client that makes a call: it waits for a slot and a
 // start time, and gives the function that releases the slot. Under WithSlot the caller
-// has the slot and releases it by itself.
+// has the slot and releases it by itself; if a call takes several requests, one after the
+// other, each but the first waits for a start time of its own.
 func (g *Gate) BeforeCall(ctx context.Context) (release func(), err error) {
 	if isProbe(ctx) {
 		return nil, nil
 	}
 	if e, ok := ctx.Value(slotKey{}).(entered); ok {
-		return nil, e.slot.AwaitStart(ctx, e.waiting, e.last)
+		return e.slot.answered, e.slot.AwaitStart(ctx, e.waiting, e.last)
 	}
 	slot, err := g.Enter(ctx)
 	if err != nil {

@@ -43,7 +43,7 @@ type Slot struct {
 	ready   chan struct{} // closed when it has a slot and a start time
 	held    bool
 	calling bool
-	start   time.Duration // 0: at any time
+	start   time.Duration // 0: none
 	entered time.Duration
 	trial   bool // it is the one call that is let through while the breaker is open
 	atOnce  bool // see AtOnce
@@ -279,6 +279,18 @@ func (s *Slot) Release() {
 	g.release(s)
 	g.client.mu.Unlock()
 	g.client.nudge()
+}
+
+// answered says that the request of a call is over, and the call is not: its slot is held.
+func (s *Slot) answered() {
+	g := s.gate
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	if s.calling {
+		s.calling, s.start, s.entered = false, 0, g.client.clock.Now()
+		g.calling--
+		g.dispatch()
+	}
 }
 
 func (g *Gate) release(s *Slot) {

@@ -450,3 +450,42 @@ func TestASlotServesTheNextCall(t *testing.T) {
 		}
 	})
 }
+
+// A call may take several requests, as one that reads before it changes: they keep to the pace, and to one slot.
+func TestACallOfSeveralRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := NewClient(&far{}, bubbleClock{time.Now()}, "process")
+		g := client.Gate("run", limiter.Limits{Rate: 2, Workers: 1}, nil, nil)
+		var c calls
+		begun := time.Now()
+		const each, callers = 3, 5
+		for range callers {
+			slot, err := g.Enter(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx := WithSlot(t.Context(), t.Context(), slot, nil)
+			for range each {
+				release, err := g.BeforeCall(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.begin()
+				if state := g.need(); state.InFlight != 1 || state.Slots != 1 {
+					t.Fatalf("%d requests are in flight with %d slots, want one of each", state.InFlight, state.Slots)
+				}
+				time.Sleep(time.Millisecond)
+				g.Ended(ctx, Report{})
+				release()
+			}
+			slot.Release()
+		}
+		if most := c.most(); most > 3 {
+			t.Errorf("%d requests began within a second, at 2 a second", most)
+		}
+		if took := time.Since(begun); took > (each*callers+2)*time.Second/2 {
+			t.Errorf("%d requests took %v at 2 a second", each*callers, took)
+		}
+		client.Close(t.Context())
+	})
+}

@@ -104,6 +104,7 @@ type Summary struct {
 	DataSHA256    string    `json:"data_sha256"`
 	EntityType    string    `json:"entity_type"`
 	URI           string    `json:"apid_uri"`
+	Target        string    `json:"target,omitempty"` // missing for an Identity Cloud
 	StartedAt     time.Time `json:"started_at"`
 	FinishedAt    time.Time `json:"finished_at"`
 	Records       Counts    `json:"records"`

@@ -45,7 +45,7 @@ type Traits struct {
 	ListsSince bool
 	MaxPage    int
 
-	// System are the attributes, paths from the root, that the target sets itself: they are never compared, changed or
+	// System are the attributes, paths from the root, that the target sets itself or never changes: they are never compared, changed or
 	// restored. Givable are those of them that a new record may have; with ShowsCreated they are times of creation.
 	System, Givable []string
 	// Hidden are attributes that the target never shows in plain text, nor with their hashes: they cannot be verified,

@@ -3,8 +3,11 @@ package targets
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"durable-dataload/internal/identitycloud"
@@ -14,10 +17,14 @@ import (
 	"durable-dataload/internal/target/kratos"
 )
 
+// Names of targets besides the default.
+const (
+	Kratos           = kratos.TargetName
+	IdentityPlatform = identityplatform.TargetName
+)
+
 // Names of the targets; the first is the default.
-func Names() []string {
-	return []string{identitycloud.TargetName, kratos.TargetName, identityplatform.TargetName}
-}
+func Names() []string { return []string{identitycloud.TargetName, Kratos, IdentityPlatform} }
 
 // IsDefault reports whether a name, which may be "", is that of the default target, the Identity Cloud.
 func IsDefault(name string) bool { return name == "" || name == identitycloud.TargetName }
@@ -25,9 +32,9 @@ func IsDefault(name string) bool { return name == "" || name == identitycloud.Ta
 // Format is that of a target; part is Config.Part.
 func Format(name, part string, timeout time.Duration) target.Format {
 	switch name {
-	case kratos.TargetName:
+	case Kratos:
 		return kratos.Format(part)
-	case identityplatform.TargetName:
+	case IdentityPlatform:
 		return identityplatform.Format()
 	}
 	return identitycloud.Format(part, timeout) // Connect refuses names that it does not know
@@ -36,9 +43,9 @@ func Format(name, part string, timeout time.Duration) target.Format {
 // DefaultMapping is the mapping file that applies where none is given, nil for the built-in mapping of package mapping.
 func DefaultMapping(name string) []byte {
 	switch name {
-	case kratos.TargetName:
+	case Kratos:
 		return kratos.DefaultMapping
-	case identityplatform.TargetName:
+	case IdentityPlatform:
 		return identityplatform.DefaultMapping
 	}
 	return nil
@@ -47,9 +54,9 @@ func DefaultMapping(name string) []byte {
 // DefaultPart is the part where none is given, "" if one must be.
 func DefaultPart(name string) string {
 	switch name {
-	case kratos.TargetName:
+	case Kratos:
 		return "default"
-	case identityplatform.TargetName:
+	case IdentityPlatform:
 		return ""
 	}
 	return identitycloud.DefaultEntityType
@@ -57,7 +64,7 @@ func DefaultPart(name string) string {
 
 // DefaultURL is the address where none is given, "" if one must be.
 func DefaultURL(name string) string {
-	if name == identityplatform.TargetName {
+	if name == IdentityPlatform {
 		return identityplatform.BaseURL
 	}
 	return ""
@@ -90,9 +97,9 @@ type Client struct {
 func Connect(cfg Config, hooks target.Hooks) (target.Adapter, error) {
 	api := jsonapi.Config{BaseURL: cfg.URL, InsecureHTTP: cfg.InsecureHTTP, Token: cfg.Token, Timeout: cfg.Timeout, Connections: cfg.Connections}
 	switch cfg.Name {
-	case kratos.TargetName:
+	case Kratos:
 		return adapter(kratos.New(kratos.Config{Config: api, Schema: cfg.Part}, hooks))
-	case identityplatform.TargetName:
+	case IdentityPlatform:
 		project, tenant, _ := strings.Cut(cfg.Part, "/")
 		return adapter(identityplatform.New(identityplatform.Config{Config: api, Project: project, Tenant: tenant}, hooks))
 	case "", identitycloud.TargetName:
@@ -106,7 +113,7 @@ func Connect(cfg Config, hooks target.Hooks) (target.Adapter, error) {
 			Unknown: identitycloud.UnknownCodes{API: cfg.Client.UnknownAPI, HTTP: cfg.Client.UnknownHTTP},
 		}, hooks))
 	}
-	return nil, Unknown(cfg.Name)
+	return nil, Check(cfg.Name)
 }
 
 // adapter makes an interface that is nil with an error.
@@ -117,12 +124,46 @@ func adapter[T target.Adapter](a T, err error) (target.Adapter, error) {
 	return a, nil
 }
 
-// Unknown is the error for a name that is none of a target.
-func Unknown(name string) error {
+// Check returns an error for a name that is none of a target.
+func Check(name string) error {
+	if name == "" || slices.Contains(Names(), name) {
+		return nil
+	}
 	return fmt.Errorf("there is no target %q; expected %s", name, strings.Join(Names(), ", "))
 }
 
+// NameOf is the name of a target, which "" is not.
+func NameOf(name string) string { return cmp.Or(name, identitycloud.TargetName) }
+
 // Address returns the normal form of an address, in which one target is one text: see identitycloud.NormalAddress.
-func Address(name, url string) (string, error) {
-	return identitycloud.NormalAddress(cmp.Or(url, DefaultURL(name)))
+func Address(url string) (string, error) { return identitycloud.NormalAddress(url) }
+
+// DefaultToken is where the token comes from if none is given: for Identity Platform Google's Application Default
+// Credentials, which are looked for when the first token is needed; nil for none.
+func DefaultToken(name string) func() (string, error) {
+	if name != IdentityPlatform {
+		return nil
+	}
+	find := sync.OnceValues(func() (func() (string, error), error) { return identityplatform.Credentials(context.Background()) })
+	return func() (string, error) {
+		token, err := find()
+		if err != nil {
+			return "", err
+		}
+		return token()
+	}
+}
+
+// Codes are codes of errors of an Identity Cloud, in ranges: see identitycloud.UnknownCodes.
+type Codes = identitycloud.Codes
+
+// DefaultCodes are the codes after which the outcome of a call to an Identity Cloud is unknown: of the API, and of HTTP.
+func DefaultCodes() (api, http Codes) {
+	d := identitycloud.DefaultUnknownCodes()
+	return d.API, d.HTTP
+}
+
+// ParseCodes parses a list of codes, or changes of the default: see identitycloud.ParseCodes.
+func ParseCodes(defaults Codes, text string) (Codes, error) {
+	return identitycloud.ParseCodes(defaults, text)
 }

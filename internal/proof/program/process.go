@@ -51,7 +51,7 @@ func (p *Process) answers(ctx context.Context, health string) error {
 
 // Answers waits until the health check of a server answers with 200, for a minute.
 func Answers(ctx context.Context, name, health string) error {
-	const ready = time.Minute
+	const ready = 3 * time.Minute // on a busy machine
 	ctx, cancel := context.WithTimeoutCause(ctx, ready, fmt.Errorf("%s does not answer within %s", name, ready))
 	defer cancel()
 	for {

@@ -52,6 +52,9 @@ func (x *suite) apply() {
 		if after.Version == before.Version || after.Mark != s.Mark {
 			x.Errorf("the version %q of a changed record is that of before, or its mark %q is not %q", after.Version, after.Mark, s.Mark)
 		}
+		if x.traits.ShowsUpdated && after.Updated == before.Updated {
+			x.Errorf("a changed record was updated at %v, as before; the traits say that the time of a change is shown", after.Updated.Earliest)
+		}
 		if x.List != "" {
 			x.hasList(after, x.Elements[0])
 		}

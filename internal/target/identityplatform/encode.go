@@ -24,7 +24,8 @@ func Format() target.Format {
 	return format{target.Traits{
 		Name: TargetName, MaxRecords: maxRecords, MaxBytes: maxBytes, Overhead: overhead,
 		RefusesTogether: true, Marks: true, RefusesMark: true, Lag: lag, FindKeys: findKeys, MaxPage: maxPage,
-		System: []string{"localId", "createdAt", "lastLoginAt"}, Givable: []string{"localId", "createdAt", "lastLoginAt"},
+		// A password cannot be changed: accounts:update takes no hash.
+		System: []string{"localId", "createdAt", "lastLoginAt", "password"}, Givable: []string{"localId", "createdAt", "lastLoginAt", "password"},
 		Hidden: []string{"password"}, DefaultKey: DefaultKey, Fold: strings.ToLower,
 	}}
 }

@@ -21,7 +21,7 @@ var DefaultMapping []byte
 func Format(schema string) target.Format {
 	return format{schema: schema, traits: target.Traits{
 		Name: TargetName, MaxRecords: maxRecords, MaxBytes: maxBytes, Overhead: int64(len(opening + closing)),
-		RefusesTogether: true, Marks: true, ShowsCreated: true, ShowsUpdated: true, FindKeys: 1, MaxPage: maxPage,
+		RefusesTogether: true, Marks: true, ShowsCreated: true, FindKeys: 1, MaxPage: maxPage,
 		System:     []string{"id", "created_at", "updated_at", "state_changed_at", "schema_url", "organization_id", "credentials"},
 		Hidden:     []string{"password", "credentials"},
 		DefaultKey: DefaultKey,

@@ -147,7 +147,6 @@ func entityOf(identity map[string]json.RawMessage) (target.Entity, error) {
 		return e, &target.Error{Reason: "result without id"}
 	}
 	e.Created, _ = target.ParseMoment(e.Text("created_at"))
-	e.Updated, _ = target.ParseMoment(e.Text("updated_at"))
 	e.Mark = e.Text("metadata_admin." + markName)
 	if metadata, ok := jsonapi.Members(identity["metadata_admin"]); ok && e.Mark != "" {
 		delete(metadata, markName)

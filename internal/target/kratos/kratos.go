@@ -6,7 +6,8 @@
 //
 // Known of version 1.3.1, by its source and by calls: the batch is one transaction. If one record of it is a duplicate, all
 // are rolled back, and yet the answer calls the others created, with ids. (Later versions write them.) So an answer that is
-// not the same for all records is confirmed by reading. A hash in a wrong form, or a member that it does not know, refuses
+// not the same for all records is confirmed by reading. Of an identity that was changed updated_at stays what it was, so it
+// is not shown. A hash in a wrong form, or a member that it does not know, refuses
 // the whole batch, the latter with HTTP 400 and a code 500 in its JSON: the HTTP status counts. A lookup by identifier is
 // one key a call; over SQLite it takes a time that grows with the square of the number of identities (0.1 s at 1,000, 2 s
 // at 4,000), since its query has no index there, and a page of 500 takes 50 ms whatever their number is.
