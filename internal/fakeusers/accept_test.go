@@ -11,6 +11,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/sandbox"
+	"durable-dataload/internal/target"
 )
 
 // What is said to fail fails, and nothing else: on the way to the platform, or there.
@@ -48,20 +49,23 @@ func failing(t *testing.T, o fakeusers.Options) (failing []int64) {
 	server, err := sandbox.Start(sandbox.Options{Address: "127.0.0.1:0", StateDir: t.TempDir(), ClientID: "id", ClientSecret: "secret"})
 	must(t, err)
 	defer server.Close()
-	client, err := identitycloud.New(identitycloud.Config{BaseURL: server.URL(), ClientID: "id", ClientSecret: "secret", EntityType: "user"})
+	adapter, err := identitycloud.NewAdapter(identitycloud.Config{BaseURL: server.URL(), ClientID: "id", ClientSecret: "secret", EntityType: "user"}, target.Hooks{})
 	must(t, err)
-	defer client.Close()
+	defer adapter.Close()
 	numbers, objects, failing := encoded(t, o)
 	for len(numbers) > 0 {
 		size := min(100, len(numbers))
-		body, err := client.NewBody(objects[:size])
-		must(t, err)
-		answer := client.CreateBatch(context.Background(), body)
-		if len(answer.Records) != size {
-			t.Fatalf("%s: %d results; want %d", answer.Words(), len(answer.Records), size)
+		records := make([]target.Record, size)
+		for i, object := range objects[:size] {
+			records[i], err = adapter.Encode(object, "")
+			must(t, err)
 		}
-		for i, r := range answer.Records {
-			if r.Err != nil || r.UUID == "" {
+		answer := adapter.Create(context.Background(), records)
+		if len(answer.Results) != size {
+			t.Fatalf("%s: %d results; want %d", answer.Words(), len(answer.Results), size)
+		}
+		for i, r := range answer.Results {
+			if r.Err != nil {
 				failing = append(failing, numbers[i])
 			}
 		}

@@ -420,8 +420,7 @@ func TestTooLargeIsReadWhileTheBodyIsSent(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c.r) // as nginx does (lingering_close)
 	})
 	c := newClient(t, url)
-	body, err := c.NewBody([][]byte{[]byte(`{"a":"` + strings.Repeat("x", 8<<20) + `"}`)})
-	must(t, err)
+	body := bodyOf(t, c, []byte(`{"a":"`+strings.Repeat("x", 8<<20)+`"}`))
 	if a := c.CreateBatch(context.Background(), body); a.Verdict != TooLarge {
 		t.Errorf("got %s, %v, want too large", a.Verdict, a.Err)
 	}

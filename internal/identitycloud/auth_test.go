@@ -65,8 +65,7 @@ func TestSignatureCoversWhatArrives(t *testing.T) {
 	})
 	c := newClient(t, url, func(cfg *Config) { cfg.Auth, cfg.EntityType = Signature, "the user & co" })
 	ctx := context.Background()
-	body, err := c.NewBody([][]byte{[]byte("{\"email\":\"a+b@example.com\",\n \"name\":\"Zoë O'Brien & 100% =\"}")})
-	must(t, err)
+	body := bodyOf(t, c, []byte("{\"email\":\"a+b@example.com\",\n \"name\":\"Zoë O'Brien & 100% =\"}"))
 	if a := c.CreateBatch(ctx, body); a.Verdict != Answered {
 		t.Errorf("got %+v", a)
 	}

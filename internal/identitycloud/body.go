@@ -3,8 +3,6 @@ package identitycloud
 import (
 	"bytes"
 	"cmp"
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -23,7 +21,7 @@ const (
 	separator = "%2C" // ,
 )
 
-// Body is the encoded body of one entity.bulkCreate call. It is immutable: see Client.NewBody.
+// Body is the encoded body of one entity.bulkCreate call. It is immutable: see Client.join.
 type Body struct {
 	encoded []byte
 	records int
@@ -34,36 +32,6 @@ func (b Body) Size() int64 { return int64(len(b.encoded)) }
 
 // Records is the number of records in the body.
 func (b Body) Records() int { return b.records }
-
-// NewBody encodes records, each one JSON object, as the body of one entity.bulkCreate call:
-// application/x-www-form-urlencoded, with the parameters type_name, timeout and all_attributes.
-//
-// The caller guarantees that each record is JSON. NewBody checks that each is exactly one object in UTF-8, since a stray
-// comma or bracket would shift the answers against the records; it fails if one is not, or if there is no record. The error
-// contains the position, from 0, and nothing of the record. A body larger than MaxBody is not an error here.
-func (c *Client) NewBody(records [][]byte) (Body, error) {
-	if len(records) == 0 {
-		return Body{}, errors.New("a batch needs at least one record")
-	}
-	size := overhead(c.common)
-	for i, r := range records {
-		if !isOneObject(r) {
-			return Body{}, fmt.Errorf("record %d of the batch is not one JSON object", i)
-		}
-		size += EncodedSize(r)
-	}
-	b := make([]byte, 0, size)
-	b = append(b, c.common...)
-	b = append(b, "&all_attributes="+openList...)
-	for i, r := range records {
-		if i > 0 {
-			b = append(b, separator...)
-		}
-		b = appendEncoded(b, r)
-	}
-	b = append(b, closeList...)
-	return Body{encoded: b, records: len(records)}, nil
-}
 
 // isOneObject reports whether the first bracket closes with the last byte and not earlier. It scans brackets and strings
 // only: parsing everything again would cost as much as encoding did.

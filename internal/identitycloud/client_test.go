@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"durable-dataload/internal/target"
 )
 
 const (
@@ -121,9 +123,17 @@ func batch(t testing.TB, c *Client, n int) Body {
 	for i := range records {
 		records[i] = []byte(`{"email":"ann@example.com"}`)
 	}
-	b, err := c.NewBody(records)
-	must(t, err)
-	return b
+	return bodyOf(t, c, records...)
+}
+
+// bodyOf encodes records as an adapter does.
+func bodyOf(t testing.TB, c *Client, records ...[]byte) Body {
+	t.Helper()
+	encoded := make([]target.Record, len(records))
+	for i, r := range records {
+		encoded[i] = target.Record{Body: appendEncoded(nil, r), Size: EncodedSize(r)}
+	}
+	return c.join(encoded)
 }
 
 func TestNewExplainsFaults(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/source"
+	"durable-dataload/internal/target"
 )
 
 // bareCommand is the least that a loader does: read, transform, encode, call.
@@ -29,9 +30,9 @@ func bareCommand(args []string, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	client, err := identitycloud.New(identitycloud.Config{
+	client, err := identitycloud.NewAdapter(identitycloud.Config{
 		BaseURL: uri, ClientID: os.Getenv("CAPTURE_CLIENT_ID"), ClientSecret: os.Getenv("CAPTURE_CLIENT_SECRET"), MaxConnections: workers,
-	})
+	}, target.Hooks{})
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func bareCommand(args []string, out io.Writer) error {
 	return err
 }
 
-func bare(ctx context.Context, client *identitycloud.Client, data string, batchSize, workers int) (int64, error) {
+func bare(ctx context.Context, client target.Adapter, data string, batchSize, workers int) (int64, error) {
 	indexFile, err := os.CreateTemp("", "bench-index-")
 	if err != nil {
 		return 0, err
@@ -86,7 +87,7 @@ func bare(ctx context.Context, client *identitycloud.Client, data string, batchS
 	return created.Load(), errors.Join(failures...)
 }
 
-func bareBatch(ctx context.Context, client *identitycloud.Client, index *source.Index, file *os.File, transformer *mapping.Records, n int) (int, error) {
+func bareBatch(ctx context.Context, client target.Adapter, index *source.Index, file *os.File, transformer *mapping.Records, n int) (int, error) {
 	b, err := index.Batch(n)
 	if err != nil {
 		return 0, err
@@ -95,7 +96,7 @@ func bareBatch(ctx context.Context, client *identitycloud.Client, index *source.
 	if err != nil {
 		return 0, err
 	}
-	var records [][]byte
+	var records []target.Record
 	for r := range source.Records(b, data) {
 		fields, err := index.Header().Fields(r.Raw)
 		if err != nil {
@@ -105,15 +106,15 @@ func bareBatch(ctx context.Context, client *identitycloud.Client, index *source.
 		if err != nil {
 			return 0, err
 		}
-		records = append(records, record)
+		encoded, err := client.Encode(record, "")
+		if err != nil {
+			return 0, err
+		}
+		records = append(records, encoded)
 	}
-	body, err := client.NewBody(records)
-	if err != nil {
-		return 0, err
+	answer := client.Create(ctx, records)
+	if answer.Err != nil {
+		return 0, fmt.Errorf("batch %d: %s", n, answer.Reason())
 	}
-	answer := client.CreateBatch(ctx, body)
-	if answer.Verdict != identitycloud.Answered {
-		return 0, fmt.Errorf("batch %d: %s", n, answer.Reason)
-	}
-	return len(answer.Records), nil
+	return len(answer.Results), nil
 }
