@@ -266,6 +266,7 @@ func TestWhatTheTargetRefusesAsADuplicateIsFoundOutOnce(t *testing.T) {
 		{"no permission", "email", fails(errForbidden), true, "It is assumed that email is unique, as in the platform's default schema: the schema cannot be read (api 403 client_permission_error)."},
 		{"no permission, another key", "nickname", fails(errForbidden), false, "All 8 records are keyless, it is assumed: the schema cannot be read (api 403 client_permission_error)"},
 		{"refused", "email", fails(refusal(200, "")), true, "(api 200)"},
+		{"a gateway without it", "email", fails(&target.Error{Class: target.Forbidden, Err: httpError(404)}), true, "(HTTP 404 Not Found)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, strings.ReplaceAll(some, "givenName", "nickname"), withSpec(func(s *migration.Spec) { s.PrimaryKey = c.key }))

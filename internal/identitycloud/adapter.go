@@ -279,10 +279,19 @@ func (a *Adapter) Count(ctx context.Context) (int64, error) {
 	return count, errorOf(a.client.failed(answer))
 }
 
-// Schema is Client.EntityType.
+// Schema is Client.EntityType. A front end or a gateway that does not let the call through is a missing permission: a
+// repeated call would not tell the schema either.
 func (a *Adapter) Schema(ctx context.Context) (target.Schema, error) {
 	schema, err := a.client.EntityType(ctx)
-	return schema, errorOf(err)
+	var (
+		e      *target.Error
+		status *HTTPError
+	)
+	if err = errorOf(err); errors.As(err, &e) && errors.As(err, &status) && !errors.Is(err, ErrCredentials) &&
+		status.Status >= 400 && status.Status <= 499 && status.Status != 408 && status.Status != 429 {
+		e.Class, e.Fault = target.Forbidden, false
+	}
+	return schema, err
 }
 
 // Find is Client.FindEntities.

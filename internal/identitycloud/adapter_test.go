@@ -48,3 +48,17 @@ func TestAnUpdateIsOneObjectAndEachPluralIsReplaced(t *testing.T) {
 		t.Errorf("the update is %s, %v; want %s", got, err, want)
 	}
 }
+
+func TestASchemaThatIsNotLetThroughIsForbidden(t *testing.T) {
+	for status, want := range map[int]target.Class{401: target.Unusable, 403: target.Forbidden, 404: target.Forbidden, 429: target.Throttled, 502: target.Unknown} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		defer server.Close()
+		a, err := NewAdapter(Config{BaseURL: server.URL, ClientID: "id", ClientSecret: "secret"}, target.Hooks{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Schema(t.Context()); !target.Is(err, want) || target.IsFault(err) != (status == 401) {
+			t.Errorf("HTTP %d: %v, a fault: %t; want %v", status, err, target.IsFault(err), want)
+		}
+	}
+}
