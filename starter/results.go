@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
+	"durable-dataload/internal/targets"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
@@ -162,16 +163,27 @@ func (l locations) loads(file string, e ended) string {
 			words = append(words, name, value)
 		}
 	}
-	if l.isSandbox(spec.Target) {
+	to := spec.Target
+	part := targets.DefaultPart(to.Name)
+	switch {
+	case l.isSandbox(to):
 		words = append(words, "--sandbox")
-	} else {
-		add("--apid_uri", spec.Target.URI, "")
+		add("--type-name", to.EntityType, part)
+	case to.Name == targets.Kratos:
+		words = append(words, "--target", to.Name, "--target-url", to.URI)
+		add("--target-schema", to.EntityType, part)
+	case to.Name == targets.IdentityPlatform:
+		words = append(words, "--target", to.Name)
+		add("--target-url", to.URI, targets.DefaultURL(to.Name))
+		add("--target-project", to.EntityType, part)
+	default:
+		add("--apid_uri", to.URI, "")
+		add("--type-name", to.EntityType, part)
+		add("--auth", to.Auth, config.AuthBasic)
 	}
-	add("--type-name", spec.Target.EntityType, "user")
-	add("--auth", spec.Target.Auth, config.AuthBasic)
 	add("--delimiter", spec.Delimiter, ",")
 	add("--mapping", e.near(spec.MappingFile), "")
-	add("--primary-key", spec.PrimaryKey, "email")
+	add("--primary-key", spec.PrimaryKey, targets.Format(to.Name, to.EntityType, spec.Timeout).Traits().DefaultKey)
 	if spec.Delta {
 		words = append(words, "--delta-migration")
 	}

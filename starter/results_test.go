@@ -1,0 +1,40 @@
+package main
+
+import (
+	"testing"
+
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/targets"
+)
+
+func TestTheCommandThatLoadsFailedRecordsHasWhatTheyNeed(t *testing.T) {
+	l := locations{stateDir: t.TempDir()}
+	for _, c := range []struct {
+		spec migration.Spec
+		want string
+	}{
+		{
+			migration.Spec{Target: migration.Target{URI: "https://a.example", EntityType: "user", Auth: "basic"}, PrimaryKey: "email"},
+			"starter --data 'fail records.csv' --apid_uri https://a.example",
+		},
+		{
+			migration.Spec{
+				Target: migration.Target{URI: "https://a.example", EntityType: "member", Auth: "signature"}, PrimaryKey: "nick",
+				Delimiter: "\t", MappingFile: "/maps/m.yaml", Delta: true,
+			},
+			"starter --data 'fail records.csv' --apid_uri https://a.example --type-name member --auth signature --delimiter '\t' --mapping /maps/m.yaml --primary-key nick --delta-migration",
+		},
+		{
+			migration.Spec{Target: migration.Target{Name: targets.Kratos, URI: "http://127.0.0.1:4434", EntityType: "default"}, PrimaryKey: "traits.email", Delimiter: ";"},
+			"starter --data 'fail records.csv' --target kratos --target-url http://127.0.0.1:4434 --delimiter ';'",
+		},
+		{
+			migration.Spec{Target: migration.Target{Name: targets.IdentityPlatform, URI: targets.DefaultURL(targets.IdentityPlatform), EntityType: "demo"}, PrimaryKey: "email"},
+			"starter --data 'fail records.csv' --target identity-platform --target-project demo",
+		},
+	} {
+		if got := l.loads("fail records.csv", ended{spec: c.spec}); got != c.want {
+			t.Errorf("%+v:\n%s, want\n%s", c.spec.Target, got, c.want)
+		}
+	}
+}
