@@ -38,3 +38,17 @@ func TestTheCommandThatLoadsFailedRecordsHasWhatTheyNeed(t *testing.T) {
 		}
 	}
 }
+
+func TestTwoVerificationsOfOneSecondHaveTwoFolders(t *testing.T) {
+	o := verifyOptions{}
+	o.stateDir = t.TempDir()
+	v := verifyOperation{o: &o}
+	v.Folder = migration.In(o.stateDir, "key")
+	const stamp = "Nov_30_2026_07_26_27"
+	first, err := v.newFolder(stamp)
+	must(t, err)
+	must(t, first.SaveOptions(migration.Verification{}))
+	if second, err := v.newFolder(stamp); err != nil || second.Path() == first.Path() {
+		t.Errorf("the second one has %s, as the first one, %v", second.Path(), err)
+	}
+}

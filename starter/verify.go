@@ -67,13 +67,31 @@ func (v *verifyOperation) Begin() error {
 	if err != nil {
 		return err
 	}
-	folder := migration.VerificationIn(v.o.work(), store.Base(v.Folder.Path()), start.Stamp)
+	folder, err := v.newFolder(start.Stamp)
+	if err != nil {
+		return err
+	}
 	v.verification.Folder = folder
 	if err := folder.SaveOptions(v.verification); err != nil {
 		return err
 	}
 	_, err = folder.CreateStart(start)
 	return err
+}
+
+// newFolder is a folder that no verification has: two that begin in one second have one stamp,
+// if their results go to different folders.
+func (v *verifyOperation) newFolder(stamp string) (migration.VerifyFolder, error) {
+	for n := 1; ; n++ {
+		name := stamp
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", stamp, n)
+		}
+		folder := migration.VerificationIn(v.o.work(), store.Base(v.Folder.Path()), name)
+		if has, err := store.HasFolder(folder.Path()); err != nil || !has {
+			return folder, err
+		}
+	}
 }
 
 func (v *verifyOperation) Introduce() {
