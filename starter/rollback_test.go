@@ -316,11 +316,13 @@ func TestRollbackOfASuccessFileLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	l, s := labWithSandbox(t)
 	s.seed([]string{"stranger@example.com", "neighbour@example.com"})
+	seeded := time.Now().Unix()
 	before := s.content()
 	uuids := map[string]string{}
 	for uuid, record := range before {
 		uuids[record["email"].(string)] = uuid
 	}
+	until(t, "the second is over, which is the precision of a success file", func() bool { return time.Now().Unix() > seeded })
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 57}), 10, "--rate-limit", "0")
 	m.run(0)
 

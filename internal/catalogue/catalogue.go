@@ -42,6 +42,9 @@ const (
 type Migration struct {
 	ID    string
 	Begun time.Time // zero: not known
+	// began is the same by the clock of the worker that began it, with parts of a second. It
+	// orders those of one second.
+	began time.Time
 
 	Folder migration.Folder // zero if it is not available here
 	Spec   migration.Spec   // of its last run, as far as that is known
@@ -88,7 +91,7 @@ func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
 
 func newestFirst(all []Migration) {
 	slices.SortStableFunc(all, func(a, b Migration) int {
-		return cmp.Or(b.Begun.Compare(a.Begun), strings.Compare(a.ID, b.ID))
+		return cmp.Or(b.Begun.Compare(a.Begun), b.began.Compare(a.began), strings.Compare(a.ID, b.ID))
 	})
 }
 
@@ -120,7 +123,7 @@ func read(folder migration.Folder) Migration {
 	}
 	switch {
 	case err == nil:
-		m.ID, m.Begun = start.ID, start.StartedAt
+		m.ID, m.Begun, m.began = start.ID, start.StartedAt, start.Began.At
 		err = specErr
 	case errors.Is(err, migration.ErrAbsent):
 		// It has not started. Perhaps it could not.

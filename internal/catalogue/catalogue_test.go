@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 )
@@ -93,6 +94,23 @@ func TestTheFolderListsItsMigrationsTheNewestFirst(t *testing.T) {
 	all, err := (&Catalogue{Work: dir}).All(t.Context())
 	must(t, err)
 	if got, want := ids(all), "  migration-00000000000c\n  migration-00000000000b\n  migration-00000000000a"; got != want {
+		t.Errorf("it lists\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestOfMigrationsOfOneSecondTheLaterOneComesFirst(t *testing.T) {
+	dir := t.TempDir()
+	begun := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	for i, key := range []string{"00000000000b", "00000000000c", "00000000000a"} {
+		if _, err := migration.In(dir, key).CreateStart(migration.Start{
+			ID: "migration-" + key, StartedAt: begun, Began: ledger.Claim{At: begun.Add(time.Duration(i) * time.Millisecond)},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := (&Catalogue{Work: dir}).All(t.Context())
+	must(t, err)
+	if got, want := ids(all), "  migration-00000000000a\n  migration-00000000000c\n  migration-00000000000b"; got != want {
 		t.Errorf("it lists\n%s\nwant\n%s", got, want)
 	}
 }
