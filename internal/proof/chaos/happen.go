@@ -327,11 +327,12 @@ func (e *episode) restoreAdvice(ctx context.Context, p *process) bool {
 	callsThen := e.callsThen
 	e.mu.Unlock()
 	calls, text := e.truth.count(), p.errors()
-	// What had been read before may be sent still.
+	// What had been read before may be sent still: each worker keeps as many batches in memory.
 	read := 2 * e.flight
 	if e.rate == 0 {
 		read = 3 * e.flight // batches that follow at once are read meanwhile
 	}
+	read *= max(1, len(e.workers)) // an embedded engine has the one in its starter
 	if callsThen >= 0 && calls > callsThen+read {
 		e.tell(check.InputChanged, "%d calls were made after the input had changed; at most %d can have been begun before", calls-callsThen, read)
 	}
