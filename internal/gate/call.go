@@ -130,8 +130,7 @@ type entered struct {
 }
 
 // WithSlot gives a call made under ctx the slot that its caller has for it already.
-// Should the gate be closed meanwhile, the call waits until waiting ends. last is that
-// of AwaitStart: if it gives an error, the call is not made.
+// waiting and last are those of AwaitStart: if it gives an error, the call is not made.
 func WithSlot(ctx, waiting context.Context, s *Slot, last func() error) context.Context {
 	return context.WithValue(ctx, slotKey{}, entered{s, waiting, last})
 }

@@ -94,18 +94,39 @@ func (g *Gate) Enter(ctx context.Context) (*Slot, error) {
 	return s, nil
 }
 
-// await waits until dispatch has given s what it needs.
+// await waits until dispatch has given s what it needs, or ctx ends before.
 func (s *Slot) await(ctx context.Context) error {
 	select {
 	case <-s.ready:
 		return s.err
 	case <-ctx.Done():
-		g := s.gate
-		g.client.mu.Lock()
-		defer g.client.mu.Unlock()
-		g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
-		return context.Cause(ctx)
 	}
+	g := s.gate
+	g.client.mu.Lock()
+	defer g.client.mu.Unlock()
+	select {
+	case <-s.ready: // at the same moment
+		return s.err
+	default:
+	}
+	g.waiting = slices.DeleteFunc(g.waiting, func(w *Slot) bool { return w == s })
+	return context.Cause(ctx)
+}
+
+// awaitAgain is await for a call that has missed its start time. It is claimed, so its records
+// become unknown if it is not made: while the gate is open, the end of waiting leaves it the
+// time for two leases.
+func (s *Slot) awaitAgain(ctx, waiting context.Context) error {
+	select {
+	case <-s.ready:
+	case <-waiting.Done():
+		if s.gate.State().Closed == "" {
+			longer, done := context.WithTimeoutCause(ctx, 2*limiter.Lease, context.Cause(waiting))
+			defer done()
+			waiting = longer
+		}
+	}
+	return s.await(waiting)
 }
 
 // lead is how long before its start time a call is given to its caller.
@@ -184,7 +205,8 @@ func tolerance(every time.Duration) time.Duration {
 }
 
 // AwaitStart waits for the start time, and for another one if that has passed, or the
-// lease has ended, since Enter. While the gate is closed it waits until waiting ends.
+// lease has ended, since Enter. While the gate is closed it waits until waiting ends, and for
+// at most two leases longer where it is open then. It ends when ctx does.
 //
 // last, if not nil, is called behind all waiting: if it gives an error, that is
 // AwaitStart's. When AwaitStart returns nil, the call begins at once.
@@ -204,7 +226,7 @@ func (s *Slot) AwaitStart(ctx, waiting context.Context, last func() error) error
 			return nil
 		}
 		g.client.nudge()
-		if err := s.await(waiting); err != nil {
+		if err := s.awaitAgain(ctx, waiting); err != nil {
 			return err
 		}
 	}

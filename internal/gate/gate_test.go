@@ -350,6 +350,38 @@ func TestClaimedCallsGoOnWithFewerSlots(t *testing.T) {
 	})
 }
 
+// A claimed call that misses its start time when its worker stops is made all the same,
+// unless the gate is closed.
+func TestAClaimedCallIsMadeWhenItsWorkerStops(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			asker := &far{}
+			client := NewClient(asker, bubbleClock{time.Now()}, "process")
+			g := client.Gate("run", limiter.Limits{Rate: 4, Workers: 2}, nil, nil)
+			waiting, stop := context.WithCancel(t.Context())
+			slot, err := g.Enter(waiting)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if closed {
+				_, _ = asker.Order(t.Context(), "", limiter.Order{Run: "run", Pause: "paused"})
+			}
+			time.Sleep(3 * time.Second) // it claims; the start time passes, and the lease ends
+			time.AfterFunc(time.Second, stop)
+			if !closed {
+				stop()
+			}
+			began := time.Now()
+			err = slot.AwaitStart(t.Context(), waiting, nil)
+			if closed && (!errors.Is(err, context.Canceled) || time.Since(began) != time.Second) || !closed && err != nil {
+				t.Errorf("closed: %t; after %v: %v", closed, time.Since(began), err)
+			}
+			slot.Release()
+			client.Close(t.Context())
+		})
+	}
+}
+
 // A call that waits alone uses the first start time that it is granted.
 func TestOneCallerUsesEachStartTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
