@@ -106,8 +106,13 @@ func (d *dataset) json(r source.Record) ([]byte, error) {
 	return json, nil
 }
 
-// tag is the tag of a record: see target.NewTag.
-func (d *dataset) tag(r source.Record) string { return target.NewTag(d.tags, r.Number) }
+// tag is the tag of a record: see target.NewTag. "" where records have none.
+func (d *dataset) tag(r source.Record) string {
+	if d.tags == "" {
+		return ""
+	}
+	return target.NewTag(d.tags, r.Number)
+}
 
 // mark is the mark of a record as it is sent, "" where records have none. isTag says that
 // no other record and no other migration has it.

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -160,7 +161,8 @@ func (l *loadRun) measure(r activities.BatchesResult) {
 	n := mostInARun
 	if r.Took > 0 { // with this many in flight; there are fewer when runs are longer
 		runs := min(l.window(), l.runs())
-		n = min(n, int(aRun*time.Duration(r.Done)*time.Duration(l.window())/(r.Took*time.Duration(runs))))
+		seconds := r.Took.Seconds() / float64(r.Done) * float64(runs) / float64(l.window()) // of a batch
+		n = min(n, int(math.Round(aRun.Seconds()/seconds)))
 	}
 	l.in.Together = max(1, min(n, max(l.in.Together, 2*r.Done)))
 }

@@ -425,7 +425,7 @@ func TestARunOfBatchesTakesAboutASecond(t *testing.T) {
 		longest int
 		limited bool
 	}{
-		{2 * time.Second, 1, false}, {600 * time.Millisecond, 1, false}, {200 * time.Millisecond, 5, false}, {50 * time.Millisecond, 20, false},
+		{2 * time.Second, 1, false}, {700 * time.Millisecond, 1, false}, {600 * time.Millisecond, 2, false}, {200 * time.Millisecond, 5, false}, {50 * time.Millisecond, 20, false},
 		{time.Millisecond, mostInARun, false}, {0, mostInARun, false}, {time.Millisecond, 1, true},
 	} {
 		f := newFake(t, 2500)
