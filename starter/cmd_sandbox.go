@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -48,12 +47,12 @@ Exit codes: 0 it is empty; 1 it is in use, or could not be removed; 2 wrong usag
 
 // resetSandbox removes the records of the sandbox, unless a process runs it.
 func resetSandbox(stdout io.Writer, stateDir string) error {
-	dir := filepath.Join(stateDir, "sandbox")
+	dir := sandboxDir(stateDir)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		_, err := fmt.Fprintf(stdout, "%s has no sandbox.\n", stateDir)
 		return err
 	}
-	lock, err := durablefs.TryLock(filepath.Join(dir, "starter.lock"))
+	lock, err := lockSandbox(stateDir)
 	if errors.Is(err, durablefs.ErrLocked) {
 		return fmt.Errorf("a process runs the sandbox of %s; end it, and try again", stateDir)
 	}
@@ -61,7 +60,7 @@ func resetSandbox(stdout io.Writer, stateDir string) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := os.RemoveAll(filepath.Join(dir, "entities")); err != nil {
+	if err := os.RemoveAll(sandboxRecords(dir)); err != nil {
 		return fmt.Errorf("cannot empty the sandbox: %w", err)
 	}
 	_, err = fmt.Fprintln(stdout, "The sandbox is empty.")

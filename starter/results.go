@@ -153,8 +153,8 @@ func (l locations) nextCommands(e ended) string {
 	return strings.Join(lines, "\n")
 }
 
-// loads is the command line that loads a file of raw records as a migration was loaded. It has
-// no credentials.
+// loads is the command line that loads a file of raw records as a migration was loaded, with the
+// same place for its state: a sandbox is that of a state folder. It has no credentials.
 func (l locations) loads(file string, e ended) string {
 	spec := e.spec
 	words := []string{"starter", "--data", file}
@@ -181,6 +181,12 @@ func (l locations) loads(file string, e ended) string {
 		add("--type-name", to.EntityType, part)
 		add("--auth", to.Auth, config.AuthBasic)
 	}
+	if to.InsecureHTTP {
+		words = append(words, "--insecure-http")
+	}
+	normal, _ := config.StateDir("", os.Getenv) // "" where there is none
+	add("--state-dir", l.stateDir, normal)
+	add("--work-url", l.workURL, "")
 	add("--delimiter", spec.Delimiter, ",")
 	add("--mapping", e.near(spec.MappingFile), "")
 	add("--primary-key", spec.PrimaryKey, targets.Format(to.Name, to.EntityType, spec.Timeout).Traits().DefaultKey)

@@ -1,18 +1,27 @@
 package main
 
 import (
+	"os"
 	"testing"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/targets"
 )
 
 func TestTheCommandThatLoadsFailedRecordsHasWhatTheyNeed(t *testing.T) {
-	l := locations{stateDir: t.TempDir()}
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	normal, err := config.StateDir("", os.Getenv)
+	must(t, err)
+	l := locations{stateDir: normal}
 	for _, c := range []struct {
 		spec migration.Spec
 		want string
 	}{
+		{
+			migration.Spec{Target: migration.Target{URI: "http://a.example", EntityType: "user", Auth: "basic", InsecureHTTP: true}, PrimaryKey: "email"},
+			"starter --data 'fail records.csv' --apid_uri http://a.example --insecure-http",
+		},
 		{
 			migration.Spec{Target: migration.Target{URI: "https://a.example", EntityType: "user", Auth: "basic"}, PrimaryKey: "email"},
 			"starter --data 'fail records.csv' --apid_uri https://a.example",
@@ -36,6 +45,14 @@ func TestTheCommandThatLoadsFailedRecordsHasWhatTheyNeed(t *testing.T) {
 		if got := l.loads("fail records.csv", ended{spec: c.spec}); got != c.want {
 			t.Errorf("%+v:\n%s, want\n%s", c.spec.Target, got, c.want)
 		}
+	}
+	elsewhere := locations{stateDir: t.TempDir(), workURL: "s3://bucket/work"}
+	credentials, closeSandbox, err := openSandbox(elsewhere.stateDir)
+	must(t, err)
+	closeSandbox()
+	e := ended{spec: migration.Spec{Target: migration.Target{URI: credentials.URI, EntityType: "user", Auth: "basic"}, PrimaryKey: "email"}}
+	if got, want := elsewhere.loads("x.csv", e), "starter --data x.csv --sandbox --state-dir "+elsewhere.stateDir+" --work-url s3://bucket/work"; got != want {
+		t.Errorf("into the sandbox of another state folder:\n%s, want\n%s", got, want)
 	}
 }
 

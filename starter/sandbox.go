@@ -49,12 +49,11 @@ func (o *targetOptions) openTarget(stateDir string) (closeTarget func(), err err
 // openSandbox runs the sandbox of the state folder, or finds the one that another
 // process runs.
 func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {
-	dir := filepath.Join(stateDir, "sandbox")
+	dir, file := sandboxDir(stateDir), sandboxFile(stateDir)
 	if err := durablefs.MkdirAll(dir); err != nil {
 		return credentials, nil, err
 	}
-	file := filepath.Join(dir, "sandbox.json")
-	lock, err := durablefs.TryLock(filepath.Join(dir, "starter.lock"))
+	lock, err := lockSandbox(stateDir)
 	if errors.Is(err, durablefs.ErrLocked) {
 		local, err := readSandbox(file)
 		return local.credentials(), func() {}, err
@@ -86,7 +85,7 @@ func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 	}
 	start := func(l localSandbox) (*sandbox.Server, error) {
 		return sandbox.Start(sandbox.Options{
-			Address: l.Address, StateDir: filepath.Join(dir, "entities"),
+			Address: l.Address, StateDir: sandboxRecords(dir),
 			ClientID: l.ClientID, ClientSecret: l.Secret, Faults: faults, Seed: sandboxSeed,
 		})
 	}
@@ -120,9 +119,21 @@ func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 	return local, nil, fmt.Errorf("the sandbox found no port from %d to %d: %w", sandboxPort, sandboxPort+sandboxPorts-1, err)
 }
 
+func sandboxDir(stateDir string) string { return filepath.Join(stateDir, "sandbox") }
+
+func sandboxFile(stateDir string) string { return filepath.Join(sandboxDir(stateDir), "sandbox.json") }
+
+// sandboxRecords is the folder with the records of a sandbox.
+func sandboxRecords(dir string) string { return filepath.Join(dir, "entities") }
+
+// lockSandbox takes the sandbox of a state folder, unless a process runs it.
+func lockSandbox(stateDir string) (*durablefs.Lock, error) {
+	return durablefs.TryLock(filepath.Join(sandboxDir(stateDir), "starter.lock"))
+}
+
 // isSandbox reports whether a target is the sandbox of the state folder.
 func (l locations) isSandbox(t migration.Target) bool {
-	local, err := readSandbox(filepath.Join(l.stateDir, "sandbox", "sandbox.json"))
+	local, err := readSandbox(sandboxFile(l.stateDir))
 	return err == nil && t.URI == local.credentials().URI
 }
 

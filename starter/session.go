@@ -19,7 +19,7 @@ import (
 
 // session are the options of a session.
 func (o *serviceOptions) session(h locations) session.Options {
-	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, UIPort: o.uiPort, WorkLocations: h.workLocations()}
+	return session.Options{Temporal: o.temporal, TaskQueue: o.taskQueue, WithWorker: o.withWorker, StateDir: h.stateDir, UIPort: int(o.uiPort), WorkLocations: h.workLocations()}
 }
 
 // running is the service of an engine that runs on the state folder; nil if none does.
