@@ -64,7 +64,7 @@ type LoadResult struct {
 }
 
 // LoadWorkflow loads the batches of one round, some runs of them at a time. A run is an
-// activity: as many consecutive batches as take about a second. Cancelled, it starts no more, waits for those in flight, and
+// activity: as many consecutive batches as take a second or two. Cancelled, it starts no more, waits for those in flight, and
 // reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
@@ -124,7 +124,7 @@ func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, is
 // A run of batches takes about aRun, so that each is a line in the Web UI where calls are
 // few, and costs the service little where they are many.
 const (
-	aRun       = time.Second
+	aRun       = 3 * time.Second / 2
 	mostInARun = 50
 	// runsAhead is how many times the runs in flight are planned at once.
 	runsAhead   = 2
@@ -134,11 +134,11 @@ const (
 // together is how many batches make a run, where there are enough left.
 func (l *loadRun) together() int { return max(1, l.in.Together) }
 
-// take is how many of the next batches make a run: consecutive ones, and few near the
+// take is how many of the next batches make a run: consecutive ones, and fewer near the
 // end, so that all runs end at about the same time.
 func (l *loadRun) take(next []activities.PlannedBatch) int {
 	left := l.in.To - next[0].Position() + 1
-	n := min(l.together(), len(next), max(1, left/(2*l.window())))
+	n := min(l.together(), len(next), max(1, l.together()/4, left/(2*l.window())))
 	for i := range n {
 		if next[i].Position() != next[0].Position()+i {
 			return i
@@ -164,7 +164,7 @@ func (l *loadRun) measure(r activities.BatchesResult) {
 		seconds := r.Took.Seconds() / float64(r.Done) * float64(runs) / float64(l.window()) // of a batch
 		n = min(n, int(math.Round(aRun.Seconds()/seconds)))
 	}
-	l.in.Together = max(1, min(n, max(l.in.Together, 2*r.Done)))
+	l.in.Together = max(1, min(n, max(l.in.Together, 4*r.Done)))
 }
 
 // loadBatches loads a run of batches, and settles it where its worker died or it met the
