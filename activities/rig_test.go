@@ -82,6 +82,11 @@ type rig struct {
 	// hidden records do not show in Find.
 	hidden       bool
 	findEntities func() error // fails it
+
+	// selecting comes before the n-th call of Select, from 1; selected changes what it gives.
+	selecting func(n int, page target.Page) error
+	selected  func([]target.Entity) []target.Entity
+	selects   int
 }
 
 type option func(*rig, *sandbox.Options)
@@ -306,6 +311,30 @@ func (c hooked) Apply(ctx context.Context, ref target.Ref, step target.Step) err
 
 func (c hooked) Delete(ctx context.Context, ref target.Ref) error {
 	return c.rig.changed(func() error { return c.Adapter.Delete(ctx, ref) })
+}
+
+func (c hooked) IDAttribute() string { return c.Adapter.(target.Exporter).IDAttribute() }
+
+func (c hooked) Select(ctx context.Context, s target.Selection, page target.Page) ([]target.Entity, string, error) {
+	c.rig.selects++
+	if c.rig.selecting != nil {
+		if err := c.rig.selecting(c.rig.selects, page); err != nil {
+			return nil, "", err
+		}
+	}
+	entities, next, err := c.Adapter.(target.Exporter).Select(ctx, s, page)
+	if c.rig.selected != nil {
+		entities = c.rig.selected(entities)
+	}
+	return entities, next, err
+}
+
+func (c hooked) CountSelected(ctx context.Context, s target.Selection, before time.Time) (int64, error) {
+	return c.Adapter.(target.Exporter).CountSelected(ctx, s, before)
+}
+
+func (c hooked) Shows(ctx context.Context, s target.Selection, attribute string) (bool, error) {
+	return c.Adapter.(target.Exporter).Shows(ctx, s, attribute)
 }
 
 func (r *rig) changed(call func() error) error {

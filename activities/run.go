@@ -17,7 +17,7 @@ import (
 	"durable-dataload/internal/target"
 )
 
-// Run names one run of a migration, a rollback or a verification. Everything else
+// Run names one run of a migration, a rollback, a verification or an export. Everything else
 // about it is in its folder, so that the history stays small.
 type Run struct {
 	Folder migration.RunFolder `json:"folder"`
@@ -218,7 +218,7 @@ func openLedger(folder migration.RunFolder) (*ledger.Ledger, error) {
 	return ledger.New(entries), err
 }
 
-// opened is a *migrationRun, a *verificationRun or a *rollbackRun.
+// opened is a *migrationRun, a *verificationRun, a *rollbackRun or an *exportRun.
 type opened interface {
 	common() *core
 	close()
@@ -257,9 +257,16 @@ func (a *Activities) openFolder(run Run) (opened, error) {
 		return nil, err
 	}
 	v, err := run.Folder.Verification().Options()
+	if err == nil {
+		return a.openVerification(run, v)
+	}
+	if !errors.Is(err, migration.ErrAbsent) {
+		return nil, err
+	}
+	e, err := run.Folder.Export().Options()
 	switch {
 	case err == nil:
-		return a.openVerification(run, v)
+		return a.openExport(run, e)
 	case errors.Is(err, migration.ErrAbsent):
 		return a.openMigration(run)
 	}
@@ -274,7 +281,7 @@ func openAs[T opened](a *Activities, run Run) (of T, err error) {
 	}
 	of, ok := o.(T)
 	if !ok {
-		return of, refused(fmt.Errorf("%s belongs to another operation (migration, rollback or verification) than its workflow; put the state folder back as it was", run.Folder))
+		return of, refused(fmt.Errorf("%s belongs to another operation (migration, rollback, verification or export) than its workflow; put the state folder back as it was", run.Folder))
 	}
 	return of, nil
 }

@@ -91,6 +91,7 @@ func TestRecordHistories(t *testing.T) {
 		{"delta", r.recordDelta},
 		{"rollback", r.recordRollback},
 		{"verify", r.recordVerify},
+		{"export", r.recordExport},
 		{"steered", r.recordSteered},
 		{"cancelled", r.recordCancelled},
 		{"max-failed-retry", r.recordMaxFailedRetry},
@@ -495,6 +496,36 @@ func (r *recorder) recordVerify(name string) {
 	}).Found
 	if f.Left == 0 || f.Equal == 0 {
 		r.t.Fatalf("%s: %+v: not the verification to record", name, f)
+	}
+}
+
+// recordExport is an export that is stopped, and the run that resumes it.
+func (r *recorder) recordExport(name string) {
+	s := r.scene(name, 60, sandbox.Options{Latency: 50 * time.Millisecond}, "")
+	s.migrate()
+	e := migrations.Export{
+		Output: filepath.Join(r.dir, name, "out", "export.csv"), Target: s.spec.Target, PageSize: 3, Lag: time.Second,
+		Limits: migrations.Limits{Workers: 1}, Timeout: s.spec.Timeout,
+	}
+	e.ID, e.Folder = migrations.ExportOf(filepath.Join(r.dir, name, "state"), e.Output)
+	must(r.t, e.Folder.SaveOptions(e))
+	if _, err := e.Folder.CreateStart(migrations.Start{ID: e.ID, StartedAt: time.Now()}); err != nil {
+		r.t.Fatal(err)
+	}
+	export := func(meanwhile func(client.WorkflowRun)) (result workflows.ExportResult) {
+		must(r.t, s.execute(client.StartWorkflowOptions{ID: e.ID}, workflows.ExportWorkflow, workflows.ExportInput{Folder: e.Folder}, meanwhile, &result))
+		return result
+	}
+	finds := r.callsTo(s, "entity.find")
+	result := export(func(run client.WorkflowRun) {
+		r.eventually("some pages are read", func() bool { return r.callsTo(s, "entity.find") > finds+13 })
+		must(r.t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
+	})
+	if !result.Stopped {
+		r.t.Fatalf("%s: %+v: not the export to record", name, result)
+	}
+	if result = export(nil); result.Stopped || result.Summary.Records != 57 {
+		r.t.Fatalf("%s: %+v: not the export to record", name, result)
 	}
 }
 

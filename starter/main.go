@@ -107,6 +107,7 @@ Exit codes, of several files the worst in the order 1, 5, 4, 3, 0:
 		{"Before a migration", []*cobra.Command{sampleCommand(stdout), sandboxCommand(stdout), newMappingCommand(), validateCommand(stdout, stderr, code)}},
 		{"While it runs", append([]*cobra.Command{statusCommand(stdout, stderr, code), listCommand(stdout, stderr)}, steerCommands(stdout, stderr, code)...)},
 		{"After it", []*cobra.Command{verifyCommand(stdout, stderr, code), rollbackCommand(stdout, stderr, code)}},
+		{"Out of a platform", []*cobra.Command{exportCommand(stdout, stderr, code)}},
 		{"Every night", []*cobra.Command{newScheduleCommand(stderr), newServeCommand(stdout, stderr, code)}},
 		{"Help", []*cobra.Command{versionCommand(stdout), manualCommand()}},
 	})

@@ -140,6 +140,11 @@ type paceOptions struct {
 
 func (o *paceOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVarP(&o.limits.Workers, "workers", "w", 10, "calls in flight at most")
+	o.addRateFlags(f)
+}
+
+// addRateFlags adds those of a command that makes one call at a time.
+func (o *paceOptions) addRateFlags(f *pflag.FlagSet) {
 	o.timeout = seconds(10 * time.Second)
 	f.VarP(&o.timeout, "timeout", "o", "time for one call, in seconds")
 	f.Float64VarP(&o.limits.RateLimit, "rate-limit", "r", 4, "calls a second at most; 0 = no limit")
@@ -326,6 +331,10 @@ type outputOptions struct {
 
 func (o *outputOptions) addFlags(f *pflag.FlagSet) {
 	tilde.Var(f, &o.outputDir, "output-dir", "folder for the result files, or the URL of one; default: this folder, and with --work-url the folder artifacts there")
+	o.addJSONFlag(f)
+}
+
+func (o *outputOptions) addJSONFlag(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print the summary as JSON on stdout")
 }
 

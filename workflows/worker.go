@@ -26,7 +26,7 @@ const mostActivities = 5000
 
 // registered are the workflows of a worker for migrations.
 var registered = []any{
-	MigrationWorkflow, LoadWorkflow, RetryWorkflow, UpdateWorkflow, RollbackWorkflow, VerifyWorkflow, NotifyWorkflow, ScheduledMigrationWorkflow,
+	MigrationWorkflow, LoadWorkflow, RetryWorkflow, UpdateWorkflow, RollbackWorkflow, VerifyWorkflow, ExportWorkflow, NotifyWorkflow, ScheduledMigrationWorkflow,
 }
 
 // The SDK would hash the whole program at the start of the first worker, which may be one of the embedded engine, to tell
@@ -67,6 +67,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts, a.KeepFailure, a.CountReasons, a.WriteFailures,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,
+		a.BeginExport, a.ReadExportPages, a.CutExport, a.ReconcileExport, a.PublishExport,
 		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled, a.Notify,
 	} {
 		w.RegisterActivity(activity)

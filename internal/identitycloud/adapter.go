@@ -315,26 +315,7 @@ func (a *Adapter) Get(ctx context.Context, ref target.Ref) (target.Entity, error
 
 // List is Client.FindWritten; the cursor is the id of the last record.
 func (a *Adapter) List(ctx context.Context, page target.Page) ([]target.Entity, string, error) {
-	after := int64(0)
-	if page.After != "" {
-		var err error
-		if after, err = strconv.ParseInt(page.After, 10, 64); err != nil {
-			return nil, "", errors.New("the cursor of a page is not an id")
-		}
-	}
-	stamp := "created"
-	if page.Stamp == target.Updated {
-		stamp = "lastUpdated"
-	}
-	found, err := a.client.FindWritten(ctx, Written{Stamp: stamp, Since: page.Since}, after, page.Most)
-	if err != nil {
-		return nil, "", errorOf(err)
-	}
-	if n := len(found); n < page.Most && (n == 0 || n%100 != 0) {
-		return entitiesOf(found), "", nil
-	}
-	// A full page; the API may have an undocumented maximum of its own, which is a round number.
-	return entitiesOf(found), strconv.FormatInt(found[len(found)-1].ID, 10), nil
+	return a.Select(ctx, target.Selection{}, page)
 }
 
 // Apply is Client.Replace for a plural, else Client.Update.

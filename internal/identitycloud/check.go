@@ -36,8 +36,15 @@ func (c *Client) Count(ctx context.Context) (int64, error) {
 	return count, answer.Err
 }
 
-func (c *Client) count(ctx context.Context) (int64, Answer) {
-	answer, result := c.ask(ctx, "/entity.count", c.common)
+func (c *Client) count(ctx context.Context) (int64, Answer) { return c.countWhere(ctx, "") }
+
+// countWhere counts the records that fit a filter; "" is none.
+func (c *Client) countWhere(ctx context.Context, filter string) (int64, Answer) {
+	form := c.common
+	if filter != "" {
+		form = appendParameter(slices.Clone(form), "filter", filter)
+	}
+	answer, result := c.ask(ctx, "/entity.count", form)
 	if answer.Verdict != Answered {
 		return 0, answer
 	}

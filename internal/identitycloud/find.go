@@ -61,17 +61,39 @@ func (c *Client) FindEntities(ctx context.Context, attribute string, keys []stri
 	return entities, err
 }
 
-// Written selects the records whose Stamp, "created" or "lastUpdated", is Since or later; all, where Since is zero.
+// Written selects the records whose Stamp, "created" or "lastUpdated", is Since or later; all, where Since is zero. Of these
+// it has those that fit Filter, unless that is "".
 type Written struct {
-	Stamp string
-	Since time.Time
+	Stamp  string
+	Since  time.Time
+	Filter string
+	// Attributes are the top-level attributes that are asked for, nil for all; uuid, id, created and lastUpdated always are.
+	Attributes []string
 }
 
 func (w Written) filter() string {
-	if w.Since.IsZero() {
-		return ""
+	filter := ""
+	if w.Filter != "" {
+		filter = "(" + w.Filter + ") and "
 	}
-	return fmt.Sprintf("%s >= '%s' and ", w.Stamp, w.Since.UTC().Format("2006-01-02 15:04:05.000000 -0700"))
+	if w.Since.IsZero() {
+		return filter
+	}
+	return filter + fmt.Sprintf("%s >= '%s' and ", w.Stamp, inFilter(w.Since))
+}
+
+// inFilter is a time in a filter.
+func inFilter(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000000 -0700") }
+
+// appendAttributes adds the attributes that are asked for.
+func (w Written) appendAttributes(form []byte) []byte {
+	if w.Attributes == nil {
+		return form
+	}
+	names := slices.Concat(w.Attributes, SystemAttributes)
+	slices.Sort(names)
+	list, _ := json.Marshal(slices.Compact(names)) // strings can always be encoded
+	return appendParameter(form, "attributes", string(list))
 }
 
 // FindWritten returns up to most of these records whole, in the order of their ids, starting above the id after
@@ -82,7 +104,7 @@ func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most i
 	form = appendParameter(form, "filter", fmt.Sprintf("%sid > %d", w.filter(), after))
 	form = appendParameter(form, "sort_on", `["id"]`)
 	form = appendParameter(form, "max_results", strconv.Itoa(most))
-	records, err := c.search(ctx, form)
+	records, err := c.search(ctx, w.appendAttributes(form))
 	if err != nil {
 		return nil, err
 	}

@@ -31,9 +31,9 @@ type Start struct {
 	Tags string `json:"tags,omitempty"`
 }
 
-// RunFolder is the state of one operation: of a migration, a rollback or a verification. It has
-// what the three have in common; Folder, RollbackFolder and VerifyFolder have the rest. User data:
-// modes 0700 and 0600. In JSON it is its path.
+// RunFolder is the state of one operation: of a migration, a rollback, a verification or an export. It
+// has what these have in common; Folder, RollbackFolder, VerifyFolder and ExportFolder have the rest. User
+// data: modes 0700 and 0600. In JSON it is its path.
 type RunFolder string
 
 // Migration is the folder as that of a migration.
@@ -83,11 +83,11 @@ func ShortDigest(of string) string {
 // migrations.
 func (f RunFolder) Work() string { return store.Dir(store.Dir(string(f))) }
 
-// IsOf reports whether the folder is one of a work location: of a migration, a rollback
-// or a verification.
+// IsOf reports whether the folder is one of a work location: of a migration, a rollback,
+// a verification or an export.
 func (f RunFolder) IsOf(work string) bool {
 	name := store.Base(string(f))
-	return store.IsBase(name) && slices.ContainsFunc([]string{"migrations", "rollbacks", "verifications"}, func(kind string) bool {
+	return store.IsBase(name) && slices.ContainsFunc([]string{"migrations", "rollbacks", "verifications", "exports"}, func(kind string) bool {
 		return string(f) == store.Join(work, kind, name)
 	})
 }

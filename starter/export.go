@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/sdk/client"
+
+	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/figures"
+	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/store"
+	"durable-dataload/internal/terminal"
+	"durable-dataload/workflows"
+)
+
+// exportOperation is the export into one file.
+type exportOperation struct {
+	*session.Session
+	o       *exportOptions
+	export  migration.Export
+	resumed bool // by an earlier command
+	result  workflows.ExportResult
+	said    bool // that passwords are not shown
+}
+
+// Identify finds the export.
+func (x *exportOperation) Identify(context.Context) (j session.Job, err error) {
+	if x.export, x.resumed, err = x.o.prepare(); err != nil {
+		return j, err
+	}
+	return session.Job{Work: session.Work{Credentials: x.o.credentials}, Spec: x.export.Connection(), Result: &x.result}, nil
+}
+
+// Prepare shows an export that is finished.
+func (x *exportOperation) Prepare(context.Context) error {
+	summary, err := x.export.Folder.Summary()
+	switch {
+	case errors.Is(err, migration.ErrAbsent):
+		return nil
+	case err != nil:
+		return err
+	}
+	if there, err := store.Exists(x.export.Output); err != nil {
+		return err
+	} else if !there {
+		return fmt.Errorf("%s was exported already (as of %s), and is not there any more; expected another --output for a new export", x.export.Output, summary.AsOf.Format(time.RFC3339))
+	}
+	x.Screen.Say(fmt.Sprintf("%s was exported already, as of %s; give another --output for a new export.", x.export.Output, summary.AsOf.Format(time.RFC3339)))
+	x.result.Summary = summary
+	x.End()
+	return session.ErrNothingToDo
+}
+
+func (x *exportOperation) Attach() error { return nil }
+
+func (x *exportOperation) IsFinished() (bool, error) {
+	_, err := x.export.Folder.Summary()
+	if errors.Is(err, migration.ErrAbsent) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Begin makes the folder of a new export, and keeps the options of this run.
+func (x *exportOperation) Begin() error {
+	if err := artifacts.CheckFolder(store.Dir(x.export.Output)); err != nil {
+		return err
+	}
+	if err := x.export.Folder.SaveOptions(x.export); err != nil {
+		return err
+	}
+	_, err := x.export.Folder.CreateStart(migration.Start{ID: x.export.ID, StartedAt: time.Now().UTC().Truncate(time.Second)})
+	return err
+}
+
+func (x *exportOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
+	summary := workflows.Line("export from %s (%s)", x.export.Target.Host(), x.export.Target.EntityType)
+	return x.Execute(ctx, "export", x.StartOptions(x.export.ID, summary), workflows.ExportWorkflow, workflows.ExportInput{Folder: x.export.Folder})
+}
+
+func (x *exportOperation) Introduce() {
+	if x.Attached {
+		x.Screen.Say("This export runs already. Its progress:")
+		return
+	}
+	again, what := "", "all users"
+	if x.resumed {
+		again = ", resuming"
+	}
+	if !x.export.Since.IsZero() {
+		what = "what changed since " + x.o.since
+	}
+	if x.export.Filter != "" {
+		what += " that fit the filter"
+	}
+	x.Screen.Say(fmt.Sprintf("Exporting from %s (%s) to %s%s: %s. Nothing is changed.", x.export.Target.URI, x.export.Target.EntityType, x.export.Output, again, what))
+}
+
+func (x *exportOperation) Follow() func(context.Context) {
+	return lineOf(newView(x.Service, x.export.ID, "", x.o.stateDir, x.Screen), func(p workflows.ExportProgress) terminal.Line {
+		x.sayNotShown(p.NotShown)
+		line := terminal.Line{What: string(p.Phase) + " …"}
+		switch p.Phase {
+		case workflows.PhaseReading, workflows.PhaseListing:
+			if p.Total > 0 && x.export.Since.IsZero() || p.Phase == workflows.PhaseListing {
+				line.Done, line.Total = p.Records, int(max(p.Total, int64(p.Records)))
+			}
+			line.What = fmt.Sprintf("%s %s", p.Phase, figures.Number(p.Records))
+			if line.Total > 0 {
+				line.What += "/" + figures.Number(line.Total)
+			}
+		case workflows.PhaseChanges:
+			line.What = fmt.Sprintf("%s %s", p.Phase, figures.Number(p.Records))
+		case workflows.PhaseWaiting:
+			line.What = fmt.Sprintf("%s, until %s UTC", p.Phase, p.Until.UTC().Format(time.TimeOnly))
+		}
+		return line
+	})
+}
+
+// sayNotShown says once which passwords are not exported.
+func (x *exportOperation) sayNotShown(columns []string) {
+	if len(columns) > 0 && !x.said {
+		x.Screen.Say(migration.HiddenText(columns))
+		x.said = true
+	}
+}
+
+func (x *exportOperation) End() int {
+	if x.result.Stopped {
+		x.Screen.Say("Stopped before the file was complete. Rerun the command to resume.")
+		return migration.ExitStopped
+	}
+	s := x.result.Summary
+	x.sayNotShown(s.NotShown)
+	if x.Screen.JSON {
+		x.Screen.PrintJSON(s)
+		return s.ExitCode()
+	}
+	fmt.Fprintf(x.Screen.Stdout, "\n%s As of %s.\n\n%s\n%s\n", s.Text(), s.AsOf.Format(time.RFC3339), x.export.Output, x.export.SummaryFile())
+	if s.DeletedFile != "" {
+		fmt.Fprintln(x.Screen.Stdout, x.export.DeletedFile())
+	}
+	return s.ExitCode()
+}
