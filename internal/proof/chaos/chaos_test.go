@@ -57,10 +57,10 @@ func TestEverySabotageIsCalledByItsName(t *testing.T) {
 	program.Long(t) // it builds the programs
 	h, _ := newTestHarness(t, options{seed: 1})
 	p := draw(1, 1, 300)
-	p.input.Awkward, p.batch, p.workers, p.rate, p.before, p.faults, p.findLag = true, 20, 0, 60, false, "", 0
+	p.input.Awkward, p.batch, p.workers, p.rate, p.before, p.faults, p.findLag = true, 20, 0, 60, 0, "", 0
 	p.canary, p.maxFailed, p.world = 0, "", world{}
 	p.events = []event{{when: trigger{what: onCalls, n: 3}, action: loseAnswers, calls: 2}}
-	e := &episode{plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode"), count: h.figures, say: t.Logf}
+	e := &episode{plan: p, programs: h.bin, dir: filepath.Join(h.dir, "episode"), count: h.figures, underway: map[string]*underway{}, say: t.Logf}
 	must(t, os.Mkdir(e.dir, 0o700))
 	v, broken, err := e.run(t.Context())
 	if err != nil || v == nil || len(broken) > 0 {
@@ -142,6 +142,8 @@ func TestTheCommandLine(t *testing.T) {
 		{[]string{"10"}, `unexpected argument "10"`},
 		{[]string{"--at-once", "0"}, "impossible"},
 		{[]string{"--fleet", "--minutes", "3"}, "--fleet has its own two episodes"},
+		{[]string{"--target", "mars"}, "expected sandbox, or without --fleet and --sabotage kratos"},
+		{[]string{"--target", "kratos", "--fleet"}, "--target kratos is impossible"},
 		{[]string{"--minute", "1"}, "unknown flag"},
 	}
 	for _, c := range cases {

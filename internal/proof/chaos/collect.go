@@ -53,9 +53,16 @@ func (e *episode) collect(code int) (*evidence, error) {
 		return nil, err
 	}
 	arrivals, gated, spans := between(e.target.moments(), e.begun, time.Time{}), e.target.gatedMoments(), e.ordered()
+	if _, err := e.migration(summary); err != nil { // what there is before a rollback
+		return nil, err
+	}
 	verified, undone := e.lookBack() // at its own pace
+	m, err := e.migration(summary)
+	if err != nil {
+		return nil, err
+	}
 	e.stopWorkers()
-	for _, s := range []*slot{e.sandbox, e.engine, e.store} {
+	for _, s := range []*slot{e.server, e.engine, e.store} {
 		if s != nil {
 			s.close().kill()
 		}
@@ -72,7 +79,7 @@ func (e *episode) collect(code int) (*evidence, error) {
 	}
 	return &evidence{
 		spans: spans, gated: gated, flight: e.flight,
-		dir: e.dir, migration: e.migration(summary), witness: e.witness, state: e.work, first: first, second: second,
+		dir: e.dir, migration: m, witness: e.witness, state: e.work, first: first, second: second,
 		search: e.search(), arrivals: arrivals, rate: e.rate, code: code, wantFailed: e.wantFailed,
 		world: e.world, verified: verified, undone: undone,
 	}, nil
@@ -123,6 +130,9 @@ func (e *episode) search() check.Search {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range e.all {
+		if p.isForeign {
+			continue
+		}
 		search.Places = append(search.Places, p.stdout, p.stderr)
 	}
 	return search
@@ -141,7 +151,7 @@ func (e *episode) writeAgain(code int) bool {
 		e.tell(comesToItsEnd, "%v", err)
 		return false
 	}
-	calls := e.truth.count()
+	calls := e.platform.creations()
 	var p *process
 	for again := true; again; {
 		began := time.Now()
@@ -159,7 +169,7 @@ func (e *episode) writeAgain(code int) bool {
 	if p.code() != code {
 		e.tell(check.SameBytes, "written again, it ends with exit code %d, the first time with %d: %s", p.code(), code, lastLines(p.errors(), 5))
 	}
-	if now := e.truth.count(); now != calls {
+	if now := e.platform.creations(); now != calls {
 		e.tell(check.NoBlindRepeat, "%d calls were made when there was nothing to load", now-calls)
 	}
 	return true

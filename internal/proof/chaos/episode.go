@@ -44,6 +44,7 @@ type episode struct {
 	plan
 	programs string // the folder of the binaries
 	s3       string // the binary of the S3 server, on a bucket
+	kratos   string // the binary of Kratos
 	dir      string
 	say      func(format string, args ...any)
 	count    *figures
@@ -52,8 +53,9 @@ type episode struct {
 	state                  string // the state folder of the starter
 	work, out              string // where the files are of what migrations keep, and of the artifacts
 
-	target, service *proxy // before the sandbox, and before the engine
-	sandbox, engine *slot
+	platform        platform
+	target, service *proxy // before the target's server, and before the engine
+	server, engine  *slot
 	database        *slot  // of a fleet's engine
 	clientFile      string // the certificate for the engine; "" in a fleet, whose service asks for none
 	real            *fleet.Service
@@ -66,7 +68,6 @@ type episode struct {
 	wantFailed      int
 	begun           time.Time
 	limit           time.Duration
-	truth           truthCounter
 	witness         *check.Witness
 
 	over     chan struct{} // closed when nothing more is to happen
@@ -84,6 +85,7 @@ type episode struct {
 	sleepers  []*process
 	pausers   int // operators that will resume
 	orders    int // of operators
+	underway  map[string]*underway
 	spans     []span
 	broken    []check.Broken
 	all       []*process

@@ -140,7 +140,7 @@ var (
 
 // more appends a call to the log of the target.
 func (v *evidence) more(call string) error {
-	return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+	return v.edit(truthLog, func(content []byte) []byte {
 		seq := bytes.Count(content, []byte("\n")) + 1
 		return append(content, fmt.Sprintf(`{"seq":%d,"received":%q,"committed":%[2]q,%s}`+"\n", seq, time.Now().UTC().Format(time.RFC3339Nano), call)...)
 	})
@@ -151,7 +151,7 @@ var sabotages = []sabotage{
 		return v.edit("out/success_*.csv", func(content []byte) []byte { return withoutLine(content, 1) })
 	}},
 	{"forgotten-write", check.TrueOutcome, func(v *evidence) error {
-		return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+		return v.edit(truthLog, func(content []byte) []byte {
 			found := firstUUID.FindAllIndex(content, -1)
 			if len(found) == 0 {
 				return content
@@ -165,7 +165,7 @@ var sabotages = []sabotage{
 		})
 	}},
 	{"repeated-call", check.NoBlindRepeat, func(v *evidence) error {
-		return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+		return v.edit(truthLog, func(content []byte) []byte {
 			for line := range bytes.Lines(content) {
 				if bytes.Contains(line, []byte(`"endpoint":"entity.bulkCreate"`)) && bytes.Contains(line, []byte(`"written":[{`)) {
 					call, _, _ := bytes.Cut(line, []byte(`,"written":`))
@@ -202,7 +202,7 @@ var sabotages = []sabotage{
 		})
 	}},
 	{"other-value", check.InputFixed, func(v *evidence) error {
-		return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+		return v.edit(truthLog, func(content []byte) []byte {
 			return bytes.Replace(content, []byte(`"givenName":"`), []byte(`"givenName":"X`), 1)
 		})
 	}},
@@ -226,7 +226,7 @@ var sabotages = []sabotage{
 		return nil
 	}},
 	{"stranger-counted", check.Proven, func(v *evidence) error {
-		return v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+		return v.edit(truthLog, func(content []byte) []byte {
 			for line := range bytes.Lines(content) {
 				if bytes.Contains(line, []byte(`"endpoint":"entity.bulkCreate"`)) && bytes.Contains(line, []byte(`"givenName":"`)) {
 					changed := bytes.Replace(line, []byte(`"endpoint":"entity.bulkCreate"`), []byte(`"endpoint":"user.register"`), 1)
@@ -253,7 +253,7 @@ var sabotages = []sabotage{
 		v.verified = filepath.Join(v.dir, "verified.csv")
 		return errors.Join(
 			os.WriteFile(v.verified, []byte("batch,line,attribute,difference\n"), 0o600),
-			v.edit("sandbox/truth.jsonl", func(content []byte) []byte {
+			v.edit(truthLog, func(content []byte) []byte {
 				return anyFault.ReplaceAll(content, []byte(`"fault":"wrong-order"`))
 			}),
 			v.edit("out/success_*.csv", func(content []byte) []byte {

@@ -43,7 +43,7 @@ type figures struct {
 
 	Commands  int `json:"commands"`       // how often the command was run
 	Between   int `json:"checks_between"` // of migrations that were stopped
-	Calls     int `json:"calls"`          // bulkCreate in the truth logs
+	Calls     int `json:"calls"`          // that create records
 	Records   int `json:"records"`
 	Created   int `json:"created"`
 	Recovered int `json:"recovered"`

@@ -45,11 +45,11 @@ func drawFleet(seed uint64, records int64, folder bool) []plan {
 		records = fleetRecords
 	}
 	bulk := plan{
-		number: 1, fleet: true, bucket: !folder, breaker: 5, workers: fleetWorkers, before: true, batch: 100, flight: 12, faults: "all=0.2,find:all=0.2",
+		number: 1, fleet: true, bucket: !folder, breaker: 5, workers: fleetWorkers, before: 97, batch: 100, flight: 12, faults: "all=0.2,find:all=0.2",
 		input: fakeusers.Options{Records: records, Seed: r.Uint64(), Awkward: true}, seed: r.Int64N(1 << 31),
 		latency: 20 * time.Millisecond, findLag: 200 * time.Millisecond,
 	}
-	victims := []string{theEngine, theEngine, theEngine, theSandbox, theSandbox, theStarter, theStarter, theBase}
+	victims := []string{theEngine, theEngine, theEngine, theTarget, theTarget, theStarter, theStarter, theBase}
 	for i := range fleetWorkers {
 		victims = append(victims, fmt.Sprintf("%s %d", aWorker, i+1), fmt.Sprintf("%s %d", aWorker, i+1))
 	}
@@ -276,7 +276,7 @@ func (e *episode) migrateBySchedule(ctx context.Context) error {
 		e.tell(scheduleFires, "a minute after it was triggered there are %d notes of a run and %d summaries in %s (%v)", len(told), len(summaries), out, err)
 		return nil
 	}
-	broken, err := check.Check(check.Migration{Input: original, Summary: summaries[0], Truth: e.truth.path, Before: e.before, BatchSize: e.batch})
+	broken, err := check.Check(check.Migration{Input: original, Summary: summaries[0], Truth: e.path(truthLog), Before: e.before, BatchSize: e.batch})
 	if err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (e *episode) migrateBySchedule(ctx context.Context) error {
 	}
 	e.steer(scheduleFires, "schedule", "delete", "nightly", "--state-dir", state)
 	e.count.add(func(f *figures) { f.Scheduled++ })
-	_, e.before, err = check.Calls(e.truth.path, "entity.bulkCreate")
+	_, e.before, err = check.Calls(e.path(truthLog), "entity.bulkCreate")
 	return err
 }
 

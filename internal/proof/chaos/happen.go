@@ -31,7 +31,7 @@ func (e *episode) follow(ev event) {
 			e.mu.Unlock()
 		}()
 	}
-	e.say("%s (%d calls, %s)", ev, e.truth.count(), time.Since(e.begun).Round(10*time.Millisecond))
+	e.say("%s (%d calls, %s)", ev, e.platform.creations(), time.Since(e.begun).Round(10*time.Millisecond))
 	e.happen(ev)
 }
 
@@ -52,7 +52,7 @@ func (e *episode) await(t trigger) bool {
 func (e *episode) come(t trigger, begun time.Time) bool {
 	switch t.what {
 	case onCalls:
-		return e.truth.count() >= t.n
+		return e.platform.creations() >= t.n
 	case onClaims:
 		return e.witness.Claims() >= t.n
 	case onOutcomes:
@@ -111,8 +111,8 @@ func (e *episode) happen(ev event) {
 			e.tell(comesToItsEnd, "the proxy cannot listen again: %v", err)
 		}
 		e.count.add(func(f *figures) { f.Refusals++ })
-	case loseAnswers, cutCalls, delayCalls, delayAnswers, throttle:
-		e.target.give(&trouble{action: ev.action, calls: ev.calls, hold: ev.lasts, met: func() {
+	case loseAnswers, cutCalls, delayCalls, delayAnswers, throttle, strangers:
+		e.target.give(&trouble{action: ev.action, how: ev.how, calls: ev.calls, hold: ev.lasts, met: func() {
 			e.count.add(func(f *figures) { f.Met[string(ev.action)]++ })
 		}})
 	case fill:
@@ -144,7 +144,7 @@ func (e *episode) find(target string) *slot {
 
 // slots are all of them; nil for what this episode does not have.
 func (e *episode) slots() []*slot {
-	return append([]*slot{e.sandbox, e.engine, e.database, e.store}, e.workers...)
+	return append([]*slot{e.server, e.engine, e.database, e.store}, e.workers...)
 }
 
 func (e *episode) targets(ev event) []string {
@@ -159,6 +159,13 @@ func (e *episode) targets(ev event) []string {
 }
 
 func (e *episode) killTarget(target string, pause time.Duration) bool {
+	if target == theTarget {
+		ran := e.server.kill(pause)
+		if err := e.platform.ready(); err != nil {
+			e.tell(comesToItsEnd, "%v", err)
+		}
+		return ran
+	}
 	if target != theStarter {
 		return e.find(target).kill(pause)
 	}
@@ -302,7 +309,7 @@ func (e *episode) changeInput(ev event) {
 	}
 	if ev.how != "a-byte" { // of which only its batch is refused
 		// Counted when it is changed for certain: on a busy machine that takes its time.
-		calls := e.truth.count()
+		calls := e.platform.creations()
 		e.mu.Lock()
 		e.callsThen = calls
 		e.mu.Unlock()
@@ -326,7 +333,7 @@ func (e *episode) restoreAdvice(ctx context.Context, p *process) bool {
 	e.mu.Lock()
 	callsThen := e.callsThen
 	e.mu.Unlock()
-	calls, text := e.truth.count(), p.errors()
+	calls, text := e.platform.creations(), p.errors()
 	// What had been read before may be sent still: each worker keeps as many batches in memory.
 	read := 2 * e.flight
 	if e.rate == 0 {
@@ -354,7 +361,7 @@ func (e *episode) restoreAdvice(ctx context.Context, p *process) bool {
 		if again.code() != migration.ExitCannotRun {
 			e.tell(check.InputChanged, "with the changed input %s ended with exit code %d, expected %d: %s", again.name, again.code(), migration.ExitCannotRun, lastLines(again.errors(), 5))
 		}
-		if now := e.truth.count(); now != calls {
+		if now := e.platform.creations(); now != calls {
 			e.tell(check.InputChanged, "%d calls were made with the changed input", now-calls)
 		}
 	}
@@ -383,5 +390,5 @@ func (e *episode) restoreInput() error {
 // hangs makes an episode that cannot end: a self-test.
 func (e *episode) hangs() {
 	e.limit = 5 * time.Second
-	e.events = []event{{when: trigger{what: onCalls, n: 1}, action: stop, target: theSandbox, lasts: time.Hour}}
+	e.events = []event{{when: trigger{what: onCalls, n: 1}, action: stop, target: theTarget, lasts: time.Hour}}
 }

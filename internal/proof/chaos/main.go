@@ -30,8 +30,10 @@ import (
 
 	"durable-dataload/internal/proof/check"
 	"durable-dataload/internal/proof/fleet"
+	"durable-dataload/internal/proof/kratos"
 	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/proof/s3server"
+	"durable-dataload/internal/targets"
 )
 
 func main() {
@@ -59,9 +61,20 @@ type options struct {
 	sabotage string
 	fleet    bool
 	folder   bool
+	target   string
 }
 
 func (o options) onBucket() bool { return o.fleet && !o.folder }
+
+func (o options) isOnKratos() bool { return o.target == targets.Kratos }
+
+// draw draws an episode.
+func (o options) draw(number int) plan {
+	if o.isOnKratos() {
+		return drawOnKratos(o.seed, number, o.records)
+	}
+	return draw(o.seed, number, o.records)
+}
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var o options
@@ -74,6 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.episode, "episode", 0, "only this one; 0 = from the first on")
 	flags.BoolVar(&o.fleet, "fleet", false, "on the Temporal service of docker-compose.yml, with PostgreSQL and three workers: a large migration, and one with a rate, a schedule and orders, both on a bucket")
 	flags.BoolVar(&o.folder, "shared-folder", false, "with --fleet: what the migrations keep is in a folder of all processes, and not in a bucket")
+	flags.StringVar(&o.target, "target", theSandbox, "what the migrations write to: "+theSandbox+", or "+targets.Kratos+", a real Ory Kratos that is built once")
 	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
 	flags.BoolVar(&o.verbose, "verbose", false, "print each event when it happens")
@@ -95,6 +109,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil && o.folder && !o.fleet {
 		err = errors.New("--shared-folder is for --fleet; without it all processes share a folder; see --help")
 	}
+	if err == nil && o.target != theSandbox && (o.target != targets.Kratos || o.fleet || o.sabotage != "") {
+		err = fmt.Errorf("--target %s is impossible; expected %s, or without --fleet and --sabotage %s", o.target, theSandbox, targets.Kratos)
+	}
 	if err == nil && o.sabotage != "" {
 		_, err = findSabotage(o.sabotage)
 	}
@@ -112,6 +129,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			}
 		}
 	}
+	var unavailable *program.Unavailable
+	if errors.As(err, &unavailable) {
+		fmt.Fprintf(stderr, "chaos: nothing was run: %v\n", err)
+		return exitKept
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "chaos: %v\n", err)
 		return exitCannot
@@ -127,6 +149,7 @@ type harness struct {
 	dir     string // of all that is written
 	bin     string // of the programs
 	s3      string // the S3 server of a fleet
+	kratos  string
 	figures *figures
 	begun   time.Time
 	kept    bool // the folder of an episode is still there
@@ -139,8 +162,14 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 		return nil, err
 	}
 	h.bin = filepath.Join(h.dir, "bin")
-	h.say("building starter, worker, sandbox and engine")
-	err = build(ctx, h.bin)
+	if h.isOnKratos() {
+		h.say("building Ory Kratos, unless it was built before")
+		h.kratos, err = kratos.Install(ctx)
+	}
+	if err == nil {
+		h.say("building starter, worker, sandbox and engine")
+		err = build(ctx, h.bin)
+	}
 	if err == nil && h.fleet {
 		h.say("building Temporal's server and schema tool")
 		// The database is another user's.
@@ -207,10 +236,10 @@ func (h *harness) runAll(ctx context.Context) error {
 		return nil
 	}
 	if h.episode > 0 {
-		return h.runOne(ctx, draw(h.seed, h.episode, h.records))
+		return h.runOne(ctx, h.draw(h.episode))
 	}
 	if h.sabotage != "" {
-		return h.runOne(ctx, draw(h.seed, 1, h.records))
+		return h.runOne(ctx, h.draw(1))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -228,7 +257,7 @@ func (h *harness) runAll(ctx context.Context) error {
 		group.Go(func() {
 			for number, more := next(); more; number, more = next() {
 				began := time.Now()
-				if err := h.runOne(ctx, draw(h.seed, number, h.records)); err != nil {
+				if err := h.runOne(ctx, h.draw(number)); err != nil {
 					cancel(err)
 				}
 				mu.Lock()
@@ -245,8 +274,8 @@ func (h *harness) runAll(ctx context.Context) error {
 func (h *harness) runOne(ctx context.Context, p plan) error {
 	began, number := time.Now(), p.number
 	e := &episode{
-		plan: p, programs: h.bin, s3: h.s3, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
-		count: h.figures, say: func(string, ...any) {},
+		plan: p, programs: h.bin, s3: h.s3, kratos: h.kratos, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
+		count: h.figures, underway: map[string]*underway{}, say: func(string, ...any) {},
 	}
 	if h.verbose {
 		e.say = func(format string, args ...any) { h.say("  %d: %s", number, fmt.Sprintf(format, args...)) }
@@ -304,6 +333,9 @@ func (h *harness) repeat(number int) string {
 	if h.fleet {
 		command += " --fleet"
 	}
+	if h.isOnKratos() {
+		command += " --target " + h.target
+	}
 	if h.folder {
 		command += " --shared-folder"
 	}
@@ -328,7 +360,7 @@ func (h *harness) judge(e *episode, v *evidence, broken []check.Broken) ([]check
 	if err != nil {
 		return broken, err
 	}
-	h.figures.take(summary, &e.world, v.tally, e.starts, e.truth.count())
+	h.figures.take(summary, &e.world, v.tally, e.starts, e.platform.creations())
 	return append(broken, found...), nil
 }
 

@@ -47,7 +47,7 @@ func (e *episode) migrate(ctx context.Context) (code int, done bool) {
 			return 0, false
 		}
 		code = p.code()
-		e.say("%s ended with exit code %d after %s (%d calls so far)", p.name, code, time.Since(began).Round(10*time.Millisecond), e.truth.count())
+		e.say("%s ended with exit code %d after %s (%d calls so far)", p.name, code, time.Since(began).Round(10*time.Millisecond), e.platform.creations())
 		if code > 0 && code != migration.ExitFailed {
 			e.say("%s", lastLines(p.errors(), 2))
 		}
@@ -121,7 +121,12 @@ func (e *episode) checkBetween(p *process) {
 	if asleep || err != nil {
 		return
 	}
-	broken, err := check.Check(e.migration(summary))
+	m, err := e.migration(summary)
+	if err != nil {
+		e.tell(comesToItsEnd, "%v", err)
+		return
+	}
+	broken, err := check.Check(m)
 	if err != nil {
 		e.tell(check.OneDisposition, "after %s: %v", p.name, err)
 	}
@@ -131,16 +136,17 @@ func (e *episode) checkBetween(p *process) {
 	e.count.add(func(f *figures) { f.Between++ })
 }
 
-func (e *episode) migration(summary string) check.Migration {
+// migration is what the checker is to know, with the log of the target up to date.
+func (e *episode) migration(summary string) (check.Migration, error) {
 	ledgers, _ := filepath.Glob(filepath.Join(e.work, "migrations", "*", "ledger"))
 	m := check.Migration{
-		Input: e.original, Summary: summary, Truth: e.truth.path, Before: e.before, BatchSize: e.batch,
+		Input: e.original, Summary: summary, Before: e.before, BatchSize: e.batch,
 		Late: e.has(stop, delayCalls), Emails: e.emails,
 	}
 	if len(ledgers) == 1 {
 		m.Ledger = ledgers[0]
 	}
-	return m
+	return m, e.platform.complete(&m)
 }
 
 // hang reports the state of all processes if the migration does not end.
@@ -158,7 +164,7 @@ func (e *episode) hang(starter *process) {
 		before, goroutines, _ := strings.Cut(text, "SIGQUIT: quit")
 		e.say("--- %s\n%s\n%s", p.name, lastLines(before, 10), firstLines(goroutines, 40))
 	}
-	e.say("--- %d calls, %d claims, %d outcomes; the starter was %s", e.truth.count(), e.witness.Claims(), e.witness.Outcomes(), starter.name)
+	e.say("--- %d calls, %d claims, %d outcomes; the starter was %s", e.platform.creations(), e.witness.Claims(), e.witness.Outcomes(), starter.name)
 	for _, dir := range slices.Compact([]string{e.state, e.work, e.out}) {
 		_ = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 			if err != nil || strings.Contains(path, "/ledger/") {

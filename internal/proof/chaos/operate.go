@@ -106,7 +106,7 @@ func (e *episode) operate(ev event) {
 	case orderPause:
 		e.pauseFor(ev.lasts)
 	case orderSet:
-		if !e.order(verb, set) {
+		if _, alone := e.order(verb, set); !alone {
 			return
 		}
 		if text, ok := strings.CutPrefix(set, "rate="); ok {
@@ -124,9 +124,11 @@ func (e *episode) operate(ev event) {
 // pauseFor pauses the migration for a while, if it is not paused already.
 func (e *episode) pauseFor(d time.Duration) {
 	e.pausing(1)
-	ok := e.order(orderPause)
-	if ok {
+	ok, alone := e.order(orderPause)
+	if alone {
 		e.holds(span{from: time.Now(), paused: true})
+	}
+	if ok {
 		e.sleep(d)
 	}
 	e.pausing(-1)
@@ -161,22 +163,51 @@ func (e *episode) lift(verb string) {
 	}
 }
 
+// underway counts orders of one kind: those of which a later one ends the effect of an earlier one.
+type underway struct{ begun, running int }
+
+// begins counts an order. The function that it returns is called at the end of the order, and tells whether no other one of
+// its kind was underway meanwhile: of two at the same time nobody knows which came last.
+func (e *episode) begins(kind string) (ends func() (alone bool)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.underway[kind] == nil {
+		e.underway[kind] = &underway{}
+	}
+	u := e.underway[kind]
+	u.begun++
+	begun, isFirst := u.begun, u.running == 0
+	u.running++
+	return func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		u.running--
+		return isFirst && u.begun == begun
+	}
+}
+
 // order runs an order, and reports whether it was carried out. It may be refused,
-// and nothing may be running.
-func (e *episode) order(verb string, set ...string) bool {
+// and nothing may be running. alone says that it was, and that no other order has changed the same meanwhile.
+func (e *episode) order(verb string, set ...string) (done, alone bool) {
 	select {
 	case <-e.over:
-		return false
+		return false, false
 	default:
 	}
+	kind := verb
+	if kind == "resume" {
+		kind = orderPause
+	}
+	ends := e.begins(kind)
+	defer func() { alone = ends() && done }()
 	if verb == "resume" || verb == orderSet {
 		e.lift(verb)
 	}
 	p, err := e.operator(verb, append([]string{"--latest", "--reason", "chaos"}, set...)...)
 	if err != nil {
-		return false
+		return false, false
 	}
-	done := p.code() == migration.ExitDone
+	done = p.code() == migration.ExitDone
 	e.count.add(func(f *figures) {
 		if done {
 			f.Orders[verb]++
@@ -187,7 +218,7 @@ func (e *episode) order(verb string, set ...string) bool {
 	if !done {
 		e.say("%s was not carried out: %s", p.name, lastLines(p.errors(), 1))
 	}
-	return done
+	return done, false
 }
 
 // operatorTimeout is after what time a command of an operator hangs. One that

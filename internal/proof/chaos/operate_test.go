@@ -87,3 +87,15 @@ func TestCallsThatGoAgainstAnOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestOfOrdersAtTheSameTimeNoneHolds(t *testing.T) {
+	e := &episode{underway: map[string]*underway{}}
+	set, first := e.begins(orderSet), e.begins(orderPause)
+	second := e.begins(orderPause)
+	if first() || second() {
+		t.Error("a pause holds, and another order was underway")
+	}
+	if !set() || !e.begins(orderPause)() {
+		t.Error("an order holds nothing, and no other one of its kind was underway")
+	}
+}

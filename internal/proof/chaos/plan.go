@@ -18,13 +18,14 @@ type plan struct {
 	flight  int     // --workers: calls in flight
 	rate    float64 // --rate-limit
 	workers int     // separate worker processes; 0: the starter embeds engine and worker
-	before  bool    // some of the users exist before
+	before  int     // every n-th of the users exists before, 0 = none
 	faults  string  // of the sandbox
 	seed    int64   // of these faults
 	latency time.Duration
 	findLag time.Duration
 	events  []event
 
+	onKratos  bool   // the target is a real Kratos and not the sandbox
 	breaker   int    // --breaker
 	canary    int    // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
 	maxFailed string // --max-failed
@@ -52,6 +53,7 @@ const (
 	change       action = "change"        // the input changes
 	expire       action = "expire"        // the target refuses the credentials
 	order        action = "order"         // an operator steers the migration
+	strangers    action = "strangers"     // a call is lost, and users register with some of its addresses
 	pauseIt      action = "pause"         // starter pause, status, resume
 	setRate      action = "set"           // starter set rate
 )
@@ -59,7 +61,8 @@ const (
 // Names of what is killed, stopped or cut.
 const (
 	theStarter = "starter"
-	theSandbox = "sandbox"
+	theTarget  = "target"
+	theSandbox = "sandbox" // as --target
 	theEngine  = "engine"
 	theBase    = "database"   // of a fleet
 	theStore   = "store"      // the S3 server of a fleet
@@ -75,8 +78,10 @@ type event struct {
 	calls  int           // that meet it
 	lasts  time.Duration // of what lasts; of kill: until it is started again
 	until  string        // of stop: "", untilSettled or untilEnd in the place of lasts
-	how    string        // of change; of order: which
+	how    string        // of change and strangers; of order: which
 }
+
+const namesakes = "namesakes" // of strangers: they have all data of the records
 
 const (
 	untilSettled = "its batches are settled"
@@ -91,7 +96,7 @@ type trigger struct {
 }
 
 const (
-	onCalls    = "bulkCreate in the truth log"
+	onCalls    = "call that creates records"
 	onClaims   = "claim in the ledger"
 	onOutcomes = "outcome in the ledger"
 	onFiles    = "file in the output folder" // also those without a name yet
@@ -137,8 +142,15 @@ const (
 	retryRounds  = 12
 )
 
-// draw draws an episode. records > 0 fixes the size of the input.
-func draw(seed uint64, number int, records int64) plan {
+// draw draws an episode on the sandbox. records > 0 fixes the size of the input.
+func draw(seed uint64, number int, records int64) plan { return drawOn(false, seed, number, records) }
+
+// drawOnKratos draws an episode on a Kratos.
+func drawOnKratos(seed uint64, number int, records int64) plan {
+	return drawOn(true, seed, number, records)
+}
+
+func drawOn(kratos bool, seed uint64, number int, records int64) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(number)))
 	p := plan{number: number}
 	p.batch = 5 + r.IntN(36)
@@ -149,7 +161,9 @@ func draw(seed uint64, number int, records int64) plan {
 	p.flight = 1 + r.IntN(12)
 	p.rate = []float64{0, 10, 25, 60}[r.IntN(4)]
 	p.workers = []int{0, 0, 1, 2, 3}[r.IntN(5)]
-	p.before = r.IntN(3) == 0
+	if r.IntN(3) == 0 {
+		p.before = 97
+	}
 	if r.IntN(4) > 0 {
 		percent := 0.2 + 0.6*r.Float64()
 		p.faults = fmt.Sprintf("all=%.1f", percent)
@@ -161,10 +175,51 @@ func draw(seed uint64, number int, records int64) plan {
 	p.latency = time.Duration(5+r.IntN(150)) * time.Millisecond
 	p.findLag = time.Duration(r.IntN(1200)) * time.Millisecond
 	p.drawRuns(rand.New(rand.NewPCG(seed, uint64(number)|1<<61)), records > 0)
+	ofKratos := rand.New(rand.NewPCG(seed, uint64(number)|1<<60))
+	if kratos {
+		p.drawKratos(ofKratos, records > 0)
+	}
 	p.events = p.drawEvents(r)
 	p.drawOperators(rand.New(rand.NewPCG(seed, uint64(number)|1<<63)))
-	p.drawWorld(rand.New(rand.NewPCG(seed, uint64(number)|1<<62)))
+	if kratos {
+		p.drawOthers(ofKratos)
+	} else {
+		p.drawWorld(rand.New(rand.NewPCG(seed, uint64(number)|1<<62)))
+	}
 	return p
+}
+
+// drawKratos makes an episode smaller: the SQLite of a Kratos is slow, and refuses what it is asked at the same time. It
+// injects no faults by itself.
+func (p *plan) drawKratos(r *rand.Rand, isFixed bool) {
+	p.onKratos, p.faults, p.latency, p.findLag = true, "", 0, 0
+	p.flight = 1 + r.IntN(6)
+	if !isFixed {
+		p.batch = 5 + r.IntN(26)
+		p.input.Records = int64(p.batch * (8 + r.IntN(18)))
+	}
+	p.before = []int{0, 19, 97}[r.IntN(3)]
+}
+
+// drawOthers adds strangers, kills of the server in the middle of calls, records without a key and a rollback.
+func (p *plan) drawOthers(r *rand.Rand) {
+	if p.has(change) {
+		return
+	}
+	for range 1 + r.IntN(3) {
+		e := p.drawEvent(r, strangers)
+		e.how = []string{"", namesakes}[r.IntN(2)]
+		p.events = append(p.events, e)
+	}
+	for range 1 + r.IntN(3) {
+		e := p.drawEvent(r, kill)
+		e.target, e.when.what, e.when.n = theTarget, onCalls, 1+r.IntN(p.batches())
+		p.events = append(p.events, e)
+	}
+	if r.IntN(4) == 0 {
+		p.keyless, p.input.Awkward = 2+r.IntN(9), false
+	}
+	p.undo = p.workers == 0 && r.IntN(2) == 0
 }
 
 // drawRuns has every third episode load long runs of batches: many small ones into a quick target,
@@ -217,13 +272,13 @@ func (p *plan) drawEvent(r *rand.Rand, a action) event {
 	case interrupt:
 		e.target = theStarter
 	case cut:
-		e.target = theSandbox
+		e.target = theTarget
 		if p.workers > 0 && r.IntN(2) == 0 {
 			e.target = theEngine
 		}
 	case refuse:
 		e.lasts = millis(100, 2500)
-	case loseAnswers, cutCalls:
+	case loseAnswers, cutCalls, strangers:
 		e.calls = 1 + r.IntN(8)
 	case delayCalls, delayAnswers, throttle:
 		e.calls = 1 + r.IntN(8)
@@ -238,7 +293,7 @@ func (p *plan) drawTarget(r *rand.Rand, a action) string {
 	if p.workers > 1 && a == stop && r.IntN(3) > 0 {
 		return fmt.Sprintf("%s %d", aWorker, 1+r.IntN(p.workers)) // which can sleep through much
 	}
-	targets := []string{theStarter, theSandbox}
+	targets := []string{theStarter, theTarget}
 	if p.workers > 0 && a == kill {
 		targets = append(targets, everything)
 	}
@@ -293,7 +348,10 @@ func (p *plan) String() string {
 	if p.bucket {
 		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers on a bucket", p.workers)
 	}
-	fmt.Fprintf(&b, "%d records (awkward %t, some there before %t) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
+	if p.onKratos {
+		shape += ", into a Kratos"
+	}
+	fmt.Fprintf(&b, "%d records (awkward %t, every n-th there before %d) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)
 	if world := p.world.String(); world != "" {
 		b.WriteString("; " + world)

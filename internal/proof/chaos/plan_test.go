@@ -75,7 +75,7 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 		if p.workers == 0 {
 			drawn["embedded"]++
 		}
-		if p.before {
+		if p.before > 0 {
 			drawn["some there before"]++
 		}
 		if p.input.Awkward {
@@ -84,8 +84,8 @@ func TestEveryKindOfTroubleIsDrawn(t *testing.T) {
 	}
 	for _, want := range append(often,
 		"Date skewed", "stamps skewed", "created hidden", "lastUpdated hidden", "all hidden", "created ignored", "emails exact", "emails shared", "keyless", "undone",
-		"kill starter", "kill sandbox", "kill engine", "kill worker", "kill everything", "stop starter", "stop sandbox", "stop engine", "stop worker",
-		"interrupt starter", "cut sandbox", "cut engine", "refuse", "lose-answers", "cut-calls", "delay-calls", "delay-answers", "throttle", "fill",
+		"kill starter", "kill target", "kill engine", "kill worker", "kill everything", "stop starter", "stop target", "stop engine", "stop worker",
+		"interrupt starter", "cut target", "cut engine", "refuse", "lose-answers", "cut-calls", "delay-calls", "delay-answers", "throttle", "fill",
 		"change", "change cut-off", "change longer", "change gone", "change a-byte", "until "+untilSettled, "until "+untilEnd,
 		"at "+onCalls, "at "+onClaims, "at "+onOutcomes, "at "+onFiles, "at "+onMillis, "embedded", "some there before", "awkward",
 		"order pause", "order set rate", "order set workers", "order set breaker", "order stop", "order status", "expire",
@@ -125,7 +125,7 @@ func TestAFleetMeetsEverything(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{theStarter, theSandbox, theEngine, theBase, theStore, "worker 1", "worker 2", "worker 3"} {
+	for _, want := range []string{theStarter, theTarget, theEngine, theBase, theStore, "worker 1", "worker 2", "worker 3"} {
 		if killed[want] == 0 {
 			t.Errorf("nothing kills %s: %v", want, killed)
 		}
@@ -145,5 +145,41 @@ func TestAFleetMeetsEverything(t *testing.T) {
 	}
 	if paced := first[1]; paced.rate == 0 || !paced.scheduled || !paced.has(pauseIt) || !paced.has(setRate) {
 		t.Errorf("%v; want a rate, a schedule and orders", paced.String())
+	}
+}
+
+// An episode on a Kratos has no faults of the sandbox. The rest of it is drawn as others are.
+func TestOnAKratosStrangersComeAndItIsKilled(t *testing.T) {
+	drawn := map[string]int{}
+	const episodes = 300
+	for number := 1; number <= episodes; number++ {
+		p := drawOnKratos(3, number, 0)
+		if again := drawOnKratos(3, number, 0); !reflect.DeepEqual(p, again) {
+			t.Errorf("episode %d is\n%v\nand then\n%v", number, p.String(), again.String())
+		}
+		if p.faults != "" || p.latency+p.findLag > 0 || p.isBlind() || len(p.met) > 0 || !p.onKratos || p.input.Records > 1000 {
+			t.Errorf("episode %d is not one on a Kratos: %v", number, p.String())
+		}
+		for _, e := range p.events {
+			drawn[strings.TrimSpace(string(e.action)+" "+e.how)]++
+			drawn[string(e.action)+" "+e.target]++
+			if e.action == strangers && e.calls == 0 {
+				t.Errorf("episode %d: no call meets %v", number, e)
+			}
+		}
+		if p.has(change) && p.has(kill, strangers) {
+			t.Errorf("episode %d changes the input, and more happens than can be told apart: %v", number, p.events)
+		}
+		drawn[fmt.Sprintf("before %d", p.before)]++
+		drawn[fmt.Sprintf("keyless %t", p.keyless > 0)]++
+		drawn[fmt.Sprintf("undone %t", p.undo)]++
+	}
+	for _, want := range []string{"strangers", "strangers namesakes", "kill target", "kill starter", "kill worker 1", "lose-answers", "cut-calls", "before 19", "keyless true", "undone true"} {
+		if drawn[want] < 20 {
+			t.Errorf("%q was drawn %d times in %d episodes, want some", want, drawn[want], episodes)
+		}
+	}
+	if n := drawOnKratos(1, 1, 123).input.Records; n != 123 {
+		t.Errorf("%d records, want 123", n)
 	}
 }

@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +26,6 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 		}
 	}
 	e.witness = check.NewWitness(e.work)
-	e.truth.path = e.path("sandbox/truth.jsonl")
 	made, err := e.writeInput()
 	if err != nil {
 		return err
@@ -45,10 +39,10 @@ func (e *episode) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := e.startTarget(addresses[0], addresses[1]); err != nil {
+	if err := e.startTarget(ctx, addresses[0], addresses[1]); err != nil {
 		return err
 	}
-	if err := e.seedUsers("http://"+addresses[1], made); err != nil {
+	if err := e.seedUsers(made); err != nil {
 		return err
 	}
 	if e.plan.workers > 0 {
@@ -82,20 +76,25 @@ func (e *episode) writeInput() ([]byte, error) {
 	return made, nil
 }
 
-// startTarget starts the sandbox at one address, behind a proxy at another.
-func (e *episode) startTarget(front, address string) (err error) {
-	if e.target, err = newProxy(front, serveCalls); err != nil {
+// startTarget starts the target at one address, behind a proxy at another.
+func (e *episode) startTarget(ctx context.Context, front, address string) (err error) {
+	if e.onKratos {
+		e.platform, address, err = newKratosPlatform(ctx, e)
+	} else {
+		e.platform = newSandboxPlatform(e, address)
+	}
+	if err == nil {
+		e.target, err = newProxy(front, serveCalls(e.platform))
+	}
+	if err != nil {
 		return err
 	}
 	e.target.to(address)
-	e.sandbox = e.slot(theSandbox, func(name string) (*process, error) {
-		args := []string{
-			"--address", address, "--state-dir", e.path("sandbox"), "--latency", e.latency.String(), "--find-lag", e.findLag.String(),
-			"--faults", e.faults, "--seed", strconv.FormatInt(e.seed, 10), "--heal-after", strconv.Itoa(e.batches() + e.batches()/3),
-		}
-		return e.launch(name, "sandbox", credentials(), append(args, e.world.flags()...)...)
-	})
-	return e.sandbox.begin()
+	e.server = e.slot(theTarget, e.platform.start)
+	if err := e.server.begin(); err != nil {
+		return err
+	}
+	return e.platform.ready()
 }
 
 // longest is how long the migration may take.
@@ -110,10 +109,6 @@ func (e *episode) longest() time.Duration {
 		limit *= 3 // each round looks them up again, for some minutes where that may help
 	}
 	return limit
-}
-
-func credentials() []string {
-	return []string{"CAPTURE_CLIENT_ID=" + clientID, "CAPTURE_CLIENT_SECRET=" + clientSecret}
 }
 
 // startService starts a separate engine behind a proxy, and the workers.
@@ -131,7 +126,7 @@ func (e *episode) startService(ctx context.Context, address string) (err error) 
 	}
 	for i := range e.plan.workers {
 		w := e.slot(fmt.Sprintf("%s %d", aWorker, i+1), func(name string) (*process, error) {
-			return e.launch(name, "worker", credentials(), append(e.serviceFlags(), e.workerFlags()...)...)
+			return e.launch(name, "worker", e.platform.environment(), append(e.serviceFlags(), e.workerFlags()...)...)
 		})
 		e.workers = append(e.workers, w)
 		if err := w.begin(); err != nil {
@@ -161,7 +156,7 @@ func (e *episode) startEngine() error {
 
 // seedUsers makes the users that exist before, and finds out how many records
 // must fail.
-func (e *episode) seedUsers(address string, content []byte) error {
+func (e *episode) seedUsers(content []byte) error {
 	reader := csv.NewReader(bytes.NewReader(content))
 	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
 	rows, err := reader.ReadAll()
@@ -176,8 +171,8 @@ func (e *episode) seedUsers(address string, content []byte) error {
 	}
 	existing := map[string]bool{}
 	var users []map[string]string
-	if e.plan.before {
-		for i := 7; i < len(rows); i += 97 {
+	if e.plan.before > 0 {
+		for i := 7; i < len(rows); i += e.plan.before {
 			if bad(i) || rows[i][0] == "" {
 				continue // it fails for another reason, or cannot be identified
 			}
@@ -189,7 +184,7 @@ func (e *episode) seedUsers(address string, content []byte) error {
 	for i, row := range rows {
 		key := e.key(row[0])
 		isTaken := key != "" && e.emails != "shared" && (existing[key] || taken[key])
-		if bad(i) || isTaken {
+		if bad(i) || isTaken || key == "" && e.onKratos { // whose schema asks for an email
 			e.wantFailed++
 			continue
 		}
@@ -198,43 +193,12 @@ func (e *episode) seedUsers(address string, content []byte) error {
 	if len(users) == 0 {
 		return nil
 	}
-	form, err := json.Marshal(users)
-	if err != nil {
-		return err
-	}
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if err = seed(address, string(form)); err == nil || time.Now().After(end) {
-			break
-		}
-	}
-	if err != nil {
+	if err := e.platform.seed(users); err != nil {
 		return fmt.Errorf("the users that are to exist before were not made: %w", err)
 	}
-	if _, e.before, err = check.Calls(e.truth.path, "entity.bulkCreate"); err != nil {
+	if _, e.before, err = check.Calls(e.path(truthLog), "entity.bulkCreate"); err != nil {
 		return err
 	}
 	time.Sleep(clockTolerance)
 	return nil
-}
-
-// seed makes users without a fault in the way: a call that meets one is made
-// again, since nothing else runs yet.
-func seed(address, users string) error {
-	form := url.Values{"type_name": {"user"}, "all_attributes": {users}}
-	request, err := http.NewRequest(http.MethodPost, address+"/entity.bulkCreate", strings.NewReader(form.Encode()))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(clientID, clientSecret)
-	response, err := (&http.Client{Timeout: 5 * time.Second}).Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && !bytes.Contains(body, []byte(`"stat":"ok"`)) {
-		err = fmt.Errorf("the sandbox answers %.200s", body)
-	}
-	return err
 }

@@ -23,6 +23,7 @@ type process struct {
 	stdout, stderr string
 	done           chan struct{}
 	killed         atomic.Bool // by us
+	isForeign      bool        // not ours: what it prints may be user data
 }
 
 // launch starts a command. What it prints goes to files in a folder.
@@ -227,7 +228,7 @@ func (e *episode) command() (*process, error) {
 	name := fmt.Sprintf("%s-%d", theStarter, e.starts)
 	e.mu.Unlock()
 	if e.service == nil {
-		return e.launch(name, "starter", credentials(), e.arguments()...)
+		return e.launch(name, "starter", e.platform.environment(), e.arguments()...)
 	}
 	// The workers have the credentials.
 	return e.launch(name, "starter", nil, append(append(e.arguments(), e.serviceFlags()...), "--task-queue", e.queue)...)
@@ -253,11 +254,12 @@ func (e *episode) there(command ...string) []string {
 func (e *episode) options(input string, places ...string) []string {
 	seconds := func(d time.Duration) string { return fmt.Sprint(d.Seconds()) }
 	args := append(places,
-		"--data", input, "--apid_uri", "http://"+e.target.address,
+		"--data", input,
 		"--batch-size", strconv.Itoa(e.batch), "--workers", strconv.Itoa(e.flight), "--rate-limit", fmt.Sprint(e.rate),
 		"--timeout", seconds(callTimeout), "--retry-rounds", strconv.Itoa(e.rounds()), "--retry-backoff", seconds(retryBackoff),
 		"--breaker", strconv.Itoa(e.breaker),
 	)
+	args = append(append(args, e.platform.flags("http://"+e.target.address)...), e.platform.loading()...)
 	if e.canary > 0 {
 		args = append(args, "--canary", strconv.Itoa(e.canary))
 	}
@@ -274,7 +276,7 @@ func (e *episode) serviceFlags() []string {
 
 // workerFlags have a worker take what the starter asks for.
 func (e *episode) workerFlags() []string {
-	flags := []string{"--task-queue", e.queue, "--state-dir", e.state}
+	flags := append(e.platform.flags("http://"+e.target.address), "--task-queue", e.queue, "--state-dir", e.state)
 	if e.bucket != nil {
 		flags = append(flags, "--work-url", e.bucket.URL(workFolder))
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -37,6 +36,7 @@ type proxy struct {
 // trouble is what the next calls meet.
 type trouble struct {
 	action action
+	how    string        // of the event
 	calls  int           // that are still to be met
 	hold   time.Duration // for delays
 	met    func()        // is called for each
@@ -185,16 +185,16 @@ func (p *proxy) expire(expired bool) {
 
 // arrive records a call, and returns its fault, nil for none. expired means that its
 // credentials are refused.
-func (p *proxy) arrive(path string) (t *trouble, expired bool) {
+func (p *proxy) arrive(kind callKind) (t *trouble, expired bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.arrivals = append(p.arrivals, now)
-	if path != "/entity.count" && path != "/entityType" { // which find out whether calls can be made
+	if kind != probe {
 		p.gated = append(p.gated, now)
 	}
 	p.trouble = slices.DeleteFunc(p.trouble, func(t *trouble) bool { return now.After(t.until) })
-	if p.expired || path != "/entity.bulkCreate" || len(p.trouble) == 0 {
+	if p.expired || kind != createCall || len(p.trouble) == 0 {
 		return nil, p.expired
 	}
 	t = p.trouble[0]
@@ -236,20 +236,25 @@ func serveBytes(p *proxy, client net.Conn) {
 }
 
 // serveCalls is for HTTP/1.1: it sees the calls one by one.
-func serveCalls(p *proxy, client net.Conn) {
-	s := &callServer{proxy: p, client: client, requests: bufio.NewReader(client)}
-	defer s.hangUp()
-	for s.serveCall() {
+func serveCalls(to platform) func(*proxy, net.Conn) {
+	return func(p *proxy, client net.Conn) {
+		s := &callServer{proxy: p, platform: to, client: client, requests: bufio.NewReader(client)}
+		defer s.hangUp()
+		for s.serveCall() {
+		}
 	}
 }
 
 type callServer struct {
 	proxy    *proxy
+	platform platform
 	client   net.Conn
 	requests *bufio.Reader
 	server   net.Conn
 	answers  *bufio.Reader
 	raw      bytes.Buffer // what came from the server
+	status   int          // of its answer
+	body     bytes.Buffer
 }
 
 func (s *callServer) hangUp() {
@@ -264,13 +269,24 @@ func (s *callServer) serveCall() bool {
 	if err != nil {
 		return false
 	}
-	t, expired := s.proxy.arrive(request.URL.Path)
+	kind := s.platform.kindOf(request)
+	t, expired := s.proxy.arrive(kind)
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
 		return false
 	}
 	if expired {
-		return s.refuseCredentials()
+		_, err := io.WriteString(s.client, s.platform.refusal())
+		return err == nil
+	}
+	answered := func(int, []byte, bool) {}
+	if kind == createCall {
+		answered = s.platform.creating(body)
+	}
+	if t != nil && t.action == strangers {
+		s.platform.register(body, t.how == namesakes)
+		reset(s.client)
+		return false
 	}
 	request.Body = io.NopCloser(bytes.NewReader(body))
 	var bytesOfCall bytes.Buffer
@@ -291,6 +307,10 @@ func (s *callServer) serveCall() bool {
 		return false
 	}
 	whole, gone := s.answer(request)
+	delivered := false
+	if whole {
+		defer func() { answered(s.status, s.body.Bytes(), delivered) }()
+	}
 	if t != nil {
 		switch t.action {
 		case loseAnswers:
@@ -299,18 +319,13 @@ func (s *callServer) serveCall() bool {
 		case delayAnswers:
 			time.Sleep(t.hold)
 		case throttle:
-			return s.trickle(t.hold) && whole && !gone
+			delivered = s.trickle(t.hold)
+			return delivered && whole && !gone
 		}
 	}
 	_, err = s.client.Write(s.raw.Bytes())
-	return err == nil && whole && !gone
-}
-
-// refuseCredentials answers as the API does to a client that it does not know.
-func (s *callServer) refuseCredentials() bool {
-	const answer = `{"stat":"error","code":402,"error":"invalid_client_credentials","error_description":"unknown client_id, or wrong client_secret"}`
-	_, err := fmt.Fprintf(s.client, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
-	return err == nil
+	delivered = err == nil
+	return delivered && whole && !gone
 }
 
 func (s *callServer) connect() bool {
@@ -330,6 +345,7 @@ func (s *callServer) connect() bool {
 // the server, as it would be without a proxy.
 func (s *callServer) answer(request *http.Request) (whole, gone bool) {
 	s.raw.Reset()
+	s.body.Reset()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -339,7 +355,8 @@ func (s *callServer) answer(request *http.Request) (whole, gone bool) {
 	}()
 	response, err := http.ReadResponse(s.answers, request) //nolint:bodyclose // closing reads on, which may block: the connection is closed
 	if err == nil {
-		_, err = io.Copy(io.Discard, response.Body)
+		s.status = response.StatusCode
+		_, err = io.Copy(&s.body, response.Body)
 		gone = response.Close
 	}
 	// The reader that waits for the next call ends, and the next call's bytes

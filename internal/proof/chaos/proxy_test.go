@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,13 +14,40 @@ import (
 	"durable-dataload/internal/proof/program"
 )
 
+// watched is a platform that records what the proxy tells it.
+type watched struct {
+	sandboxPlatform
+	mu         sync.Mutex
+	told       []string
+	registered string
+}
+
+func (w *watched) creating(body []byte) func(int, []byte, bool) {
+	return func(status int, answer []byte, delivered bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.told = append(w.told, fmt.Sprintf("%s: %d %s, delivered %t", body, status, answer, delivered))
+	}
+}
+
+func (w *watched) heard() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Join(w.told, "; ")
+}
+
+func (w *watched) register(body []byte, namesakes bool) {
+	w.registered = fmt.Sprintf("%s, namesakes %t", body, namesakes)
+}
+
 // behind is a server that counts the calls that came whole, behind a proxy.
 type behind struct {
-	proxy  *proxy
-	client *http.Client
-	whole  atomic.Int64
-	half   atomic.Int64
-	gone   chan struct{} // of each client that went away before its answer
+	proxy    *proxy
+	platform watched
+	client   *http.Client
+	whole    atomic.Int64
+	half     atomic.Int64
+	gone     chan struct{} // of each client that went away before its answer
 }
 
 func newBehind(t *testing.T) *behind {
@@ -46,7 +74,7 @@ func newBehind(t *testing.T) *behind {
 	t.Cleanup(server.Close)
 	addresses, err := program.FreeAddresses(1)
 	must(t, err)
-	if b.proxy, err = newProxy(addresses[0], serveCalls); err != nil {
+	if b.proxy, err = newProxy(addresses[0], serveCalls(&b.platform)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.proxy.close)
@@ -70,14 +98,16 @@ func TestTheProxyMakesTrouble(t *testing.T) {
 	cases := []struct {
 		trouble     trouble
 		answered    bool
+		told        string // to the platform, of the answer
 		whole, half int64
 		takes       time.Duration
 	}{
-		{trouble{action: loseAnswers}, false, 1, 0, 0},
-		{trouble{action: cutCalls}, false, 0, 1, 0},
-		{trouble{action: delayCalls, hold: long}, true, 1, 0, long},
-		{trouble{action: delayAnswers, hold: long}, true, 1, 0, long},
-		{trouble{action: throttle, hold: long}, true, 1, 0, long / 2},
+		{trouble{action: loseAnswers}, false, "a call: 200 answer to a call, delivered false", 1, 0, 0},
+		{trouble{action: cutCalls}, false, "", 0, 1, 0},
+		{trouble{action: strangers, how: namesakes}, false, "", 0, 0, 0},
+		{trouble{action: delayCalls, hold: long}, true, "a call: 200 answer to a call, delivered true", 1, 0, long},
+		{trouble{action: delayAnswers, hold: long}, true, "a call: 200 answer to a call, delivered true", 1, 0, long},
+		{trouble{action: throttle, hold: long}, true, "a call: 200 answer to a call, delivered true", 1, 0, long / 2},
 	}
 	for _, c := range cases {
 		t.Run(string(c.trouble.action), func(t *testing.T) {
@@ -102,6 +132,15 @@ func TestTheProxyMakesTrouble(t *testing.T) {
 			}
 			if whole, half := b.whole.Load(), b.half.Load(); whole != c.whole || half != c.half || met != 1 {
 				t.Errorf("%d whole calls and %d halves reached the server, trouble met %d times; want %d, %d and once", whole, half, met, c.whole, c.half)
+			}
+			for end := time.Now().Add(5 * time.Second); b.platform.heard() != c.told && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			if told := b.platform.heard(); told != c.told {
+				t.Errorf("the platform is told %q, want %q", told, c.told)
+			}
+			if isMet := b.platform.registered == "a call, namesakes true"; isMet != (c.trouble.action == strangers) {
+				t.Errorf("users register with %q", b.platform.registered)
 			}
 			if answer, err := b.call("/entity.bulkCreate"); err != nil || answer != "answer to a call" {
 				t.Errorf("the call after it: %q, %v; want its answer", answer, err)

@@ -160,13 +160,13 @@ func (e *episode) fromTheEnd(command string, flags ...string) bool {
 		e.tell(comesToItsEnd, "%v", err)
 		return false
 	}
-	args := append(e.there(command), "--migration", s.WorkflowID, "--apid_uri", "http://"+e.target.address,
-		"--output-dir", e.path(command), "--rate-limit", "0", "--timeout", fmt.Sprint(callTimeout.Seconds()))
+	args := append(e.there(command), "--migration", s.WorkflowID, "--output-dir", e.path(command), "--rate-limit", "0", "--timeout", fmt.Sprint(callTimeout.Seconds()))
+	args = append(args, e.platform.flags("http://"+e.target.address)...)
 	if e.service != nil {
 		args = append(args, append(e.serviceFlags(), "--task-queue", e.queue)...)
 	}
 	for attempt := 1; attempt <= 5; attempt++ {
-		p, err := e.launch(fmt.Sprintf("%s-%d", command, attempt), "starter", credentials(), append(args, flags...)...)
+		p, err := e.launch(fmt.Sprintf("%s-%d", command, attempt), "starter", e.platform.environment(), append(args, flags...)...)
 		if err != nil {
 			e.tell(comesToItsEnd, "%v", err)
 			return false

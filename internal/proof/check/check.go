@@ -36,6 +36,10 @@ type Migration struct {
 	// Emails is the rule of the sandbox for emails: folded, the default, exact or
 	// shared.
 	Emails string
+	// Mark is the mark of the record with a number in the target, which nothing else has; nil if the target has no marks.
+	Mark func(number int) string
+	// Duplicate is in what the target says of a record that it has already; "" means what the sandbox says.
+	Duplicate string
 	// Later says that the log may hold calls that came after the summary: of a
 	// worker that slept.
 	Later bool

@@ -176,6 +176,19 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 	}
 }
 
+// A target that says so, in an answer that arrives, has written nothing: then records may be sent again in smaller calls.
+func TestWhatTheTargetDidNotTakeMayBeSentAgain(t *testing.T) {
+	for kept, holds := range map[string]bool{"": false, `"took_none":true,`: true} {
+		l := newLab(t)
+		l.replace("truth.jsonl", `{"seq":4,`, `{"seq":4,`+kept)
+		l.replace("truth.jsonl", `"keys":["ann@a.test","old@a.test"]`, `"keys":["bob@a.test","old@a.test"]`)
+		l.migration.Ledger = ""
+		if broken := l.check(); (len(broken) == 0) != holds {
+			t.Errorf("with %q in the log: found %v", kept, broken)
+		}
+	}
+}
+
 func TestAStoppedMigrationHasRecordsThatRemain(t *testing.T) {
 	l := newLab(t)
 	l.replace("fail.csv", "3,7,ANN@A.TEST,Attempted to update a duplicate value\n3,8,old@a.test,Attempted to update a duplicate value\n", "")

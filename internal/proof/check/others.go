@@ -109,7 +109,7 @@ func (c *checker) accounted(key, identity string) string {
 }
 
 // isNamesake reports whether a stranger registered with all data of the record and has
-// not changed it since. The two cannot be distinguished.
+// not changed it since. Where the target has no marks, the two cannot be distinguished.
 func (c *checker) isNamesake(a *account, r *record) bool {
 	return a.isStranger && !a.changed && c.identity(a.key, a.values) == c.identityOf(r)
 }

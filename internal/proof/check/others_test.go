@@ -176,3 +176,23 @@ func TestAWrongOrderIsVerifysToFind(t *testing.T) {
 		}
 	}
 }
+
+// Where the target has marks, a namesake is a stranger like any other, and the mark has to be that of the record.
+func TestAMarkTellsNamesakesApart(t *testing.T) {
+	l := newCrowd(t)
+	l.migration.Mark = func(number int) string { return fmt.Sprintf("mark %d", number) }
+	l.migration.Duplicate = "a conflict"
+	l.replace("truth.jsonl", `"givenName":"Eve"`, `"givenName":"Eve","mark":"mark 1"`)
+	l.replace("truth.jsonl", `"givenName":"Rob"`, `"givenName":"Rob","mark":"mark 2"`)
+	l.replace("fail.csv", "Attempted to update a duplicate value", "a conflict")
+	if broken := l.check(); len(broken) != 1 || broken[0].Invariant != Proven || !strings.HasPrefix(broken[0].What, "line 7 ") {
+		t.Errorf("a namesake is recovered: found %v, want that line 7 is a stranger's", broken)
+	}
+	l.replace("success.csv", "3,7,s-2,nam@a.test,1,recovered\n", "")
+	l.replace("fail.csv", "3,6,str@a.test,a conflict\n", "3,6,str@a.test,a conflict\n3,7,nam@a.test,a conflict\n")
+	l.replace("fail_records.csv", str, str+nam)
+	l.replace("summary.json", `"recovered": 3, "updated": 0, "failed": 1`, `"recovered": 2, "updated": 0, "failed": 2`)
+	l.holds()
+	l.replace("truth.jsonl", "mark 2", "mark 1")
+	l.breaks("the mark is that of another record", Proven)
+}

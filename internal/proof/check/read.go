@@ -135,6 +135,7 @@ type call struct {
 	Keys      []string
 	Written   []written
 	Deleted   []struct{ UUID string }
+	TookNone  bool `json:"took_none"` // it answered that it has written nothing, and that answer was delivered
 	Entities  []json.RawMessage
 }
 

@@ -60,7 +60,7 @@ func Count(m Migration) (Tally, error) {
 		if r.uuid != "" && a != nil && a.isStranger {
 			t.Taken++
 		}
-		if !strangers[r.key] || r.how == "failed" && !isDuplicate(r.error) {
+		if !strangers[r.key] || r.how == "failed" && !c.isDuplicate(r) {
 			continue
 		}
 		records[r.key]++

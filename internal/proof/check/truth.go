@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func (c *checker) outcomes() {
 			c.tell(Proven, "line %d is %s, and a record with its email existed before", r.line, r.how)
 		case a == nil:
 			c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
-		case !a.isOurs && !c.isNamesake(a, r):
+		case !a.isOurs && (c.m.Mark != nil || !c.isNamesake(a, r)):
 			c.tell(Proven, "line %d is %s with the uuid %s, which is a stranger's", r.line, r.how, r.uuid)
 		case a.key != r.key && a.fault == "wrong-order":
 			r.misplaced = true
@@ -66,6 +67,8 @@ func (c *checker) outcomes() {
 			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another email", r.line, r.how, r.uuid)
 		case r.key == "" && c.identity(a.key, a.values) != c.identityOf(r):
 			c.tell(TrueOutcome, "line %d has no email and is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
+		case c.m.Mark != nil && a.values["mark"] != c.m.Mark(r.number):
+			c.tell(Proven, "line %d is %s with the uuid %s, which does not have its mark", r.line, r.how, r.uuid)
 		default:
 			a.isTaken = !a.isOurs
 			hold(r, r.uuid)
@@ -92,7 +95,7 @@ func (c *checker) outcomes() {
 		}
 	}
 	for _, r := range c.records {
-		if r.how != "failed" || !isDuplicate(r.error) {
+		if r.how != "failed" || !c.isDuplicate(r) {
 			continue
 		}
 		switch {
@@ -103,7 +106,7 @@ func (c *checker) outcomes() {
 		}
 	}
 	for _, r := range c.records {
-		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !isDuplicate(r.error) && !r.byUpdate && !(c.isDelta() && isTwice(r.error)) {
+		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !c.isDuplicate(r) && !r.byUpdate && !(c.isDelta() && isTwice(r.error)) {
 			c.tell(TrueOutcome, "line %d existed before, and failed with %q", r.line, r.error)
 		}
 	}
@@ -114,8 +117,8 @@ func (c *checker) outcomes() {
 // but the target can have refused it for its form.
 func (c *checker) inEveryWay(r *record) bool { return len(r.fields) == len(c.input.header) }
 
-func isDuplicate(reason string) bool {
-	return strings.Contains(reason, "Attempted to update a duplicate value")
+func (c *checker) isDuplicate(r *record) bool {
+	return strings.Contains(r.error, cmp.Or(c.m.Duplicate, "Attempted to update a duplicate value"))
 }
 
 // content checks that the records in the target say what the input says, by
@@ -180,7 +183,7 @@ func (c *checker) repeats() {
 			continue
 		}
 		calls++
-		if call.Code != 0 && call.Code < 400 && call.Fault == "" && len(call.Written) == 0 {
+		if (call.TookNone || call.Code != 0 && call.Code < 400 && call.Fault == "") && len(call.Written) == 0 {
 			continue // the target said that it took none of them: sending them in halves is not a blind repetition
 		}
 		if call.Status == http.StatusRequestEntityTooLarge {

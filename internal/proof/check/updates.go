@@ -92,7 +92,7 @@ func (c *checker) updates() error {
 		if isTwice(r.error) {
 			c.tell(TrueOutcome, "line %d failed because its key stands before it, and it does not", r.line)
 		}
-		if r.how == "failed" && !r.byUpdate && isDuplicate(r.error) && s != nil {
+		if r.how == "failed" && !r.byUpdate && c.isDuplicate(r) && s != nil {
 			c.tell(TrueOutcome, "line %d failed as a duplicate, and was to be updated", r.line)
 		}
 		if r.how == "unknown" || r.byUpdate || r.how == "updated" {

@@ -20,6 +20,8 @@ import (
 // Version is that of github.com/ory/kratos in kratos.mod.
 const Version = "v1.3.1"
 
+const name = "Ory Kratos"
+
 var (
 	//go:embed kratos.mod
 	module []byte
@@ -32,10 +34,10 @@ var (
 // Install returns the path of the program, which it builds if necessary in the user's cache folder: two to three minutes on
 // two cores, once. Where the modules, or a C compiler, cannot be had, the error is a *program.Unavailable.
 func Install(ctx context.Context) (string, error) {
-	name := fmt.Sprintf("kratos-%s-%x", Version, sha256.Sum256(module))[:len("kratos-"+Version)+9] // another module is another program
-	return program.Cached(name, func(dir string) error {
+	file := fmt.Sprintf("kratos-%s-%x", Version, sha256.Sum256(module))[:len("kratos-"+Version)+9] // another module is another program
+	return program.Cached(file, func(dir string) error {
 		if _, err := exec.LookPath("cc"); err != nil {
-			return &program.Unavailable{What: "Ory Kratos", Why: "its SQLite needs a C compiler, and there is no cc"}
+			return &program.Unavailable{What: name, Why: "its SQLite needs a C compiler, and there is no cc"}
 		}
 		if err := os.WriteFile(filepath.Join(dir, "go.mod"), module, 0o600); err != nil {
 			return err
@@ -43,9 +45,9 @@ func Install(ctx context.Context) (string, error) {
 		// -mod=mod completes go.mod and go.sum; what is downloaded is verified by the checksum database.
 		env := []string{"GOFLAGS=-mod=mod -trimpath", "GOWORK=off", "CGO_ENABLED=1"}
 		if err := program.Output(ctx, dir, env, "go", "list", "-deps", "-tags", "sqlite", "github.com/ory/kratos"); err != nil {
-			return &program.Unavailable{What: "Ory Kratos", Why: err.Error()}
+			return &program.Unavailable{What: name, Why: err.Error()}
 		}
-		return program.Output(ctx, dir, env, "go", "build", "-tags", "sqlite", "-ldflags", "-s -w", "-o", name, "github.com/ory/kratos")
+		return program.Output(ctx, dir, env, "go", "build", "-tags", "sqlite", "-ldflags", "-s -w", "-o", file, "github.com/ory/kratos")
 	})
 }
 
@@ -94,11 +96,21 @@ func (s *Server) environment() []string {
 
 // Start starts the server, the first time or again, and waits until it answers.
 func (s *Server) Start(ctx context.Context) (err error) {
-	cmd := exec.Command(s.program, "serve", "-c", s.path("kratos.yml"), "--sqa-opt-out", "--dev")
-	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.environment()...)
-	s.process, err = program.Start(ctx, "Ory Kratos", cmd, s.Admin+"/health/ready")
+	s.process, err = program.Start(ctx, name, s.Command(), s.health())
 	return err
 }
+
+// Command is the server as a command, for a caller that starts and kills it by other means than Start and Kill.
+func (s *Server) Command() *exec.Cmd {
+	cmd := exec.Command(s.program, "serve", "-c", s.path("kratos.yml"), "--sqa-opt-out", "--dev")
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), s.environment()...)
+	return cmd
+}
+
+// Answers waits until the server answers.
+func (s *Server) Answers(ctx context.Context) error { return program.Answers(ctx, name, s.health()) }
+
+func (s *Server) health() string { return s.Admin + "/health/ready" }
 
 // Kill ends the server that Start has started, as the system would when memory is short. Acknowledged writes survive it.
 // Without one it does nothing.
