@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/proof/kratos"
 	"durable-dataload/internal/proof/program"
 )
 
@@ -39,7 +42,7 @@ func (s *sandboxTarget) populate(from, to int) {
 		for i := first; i < min(first+100, to+1); i++ {
 			user := map[string]any{
 				"email": fmt.Sprintf("a%d@example.com", i), "givenName": fmt.Sprintf("Secret-Name-%d", i), "created": "2015-12-15 07:36:25",
-				"password": map[string]string{"type": "password-bcrypt", "value": "$2a$04$qmnzZJOar2gYkq6tUszWWOJX48YPvKSdIX9G.SW4fK1OY6n6RHd/e"},
+				"password": map[string]string{"type": "password-bcrypt", "value": hashOfHorse},
 			}
 			switch i % 3 {
 			case 0:
@@ -282,6 +285,44 @@ func (s *sandboxTarget) contentOf(entityType string) map[string]map[string]any {
 		for _, d := range call.Deleted {
 			delete(all, d.UUID)
 		}
+	}
+}
+
+// TestUsersMoveOutOfTheIdentityCloudAndIntoKratos is docs/export.md: all users, and on the day of the cutover what has changed.
+func TestUsersMoveOutOfTheIdentityCloudAndIntoKratos(t *testing.T) {
+	t.Parallel()
+	installed := wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+	l, s := labWithSandbox(t)
+	server, err := kratos.New(t.Context(), installed, l.path("kratos"))
+	must(t, err)
+	must(t, server.Start(t.Context()))
+	t.Cleanup(server.Kill)
+	s.populate(1, 40)
+	uuids := s.uuidsByEmail()
+	x := l.export(s)
+	into := &elsewhere{lab: l, flags: []string{"--target", "kratos", "--target-url", server.Admin}}
+
+	x.start(l.path("users.csv"), "--lag", "0", "--attributes", "email,givenName,familyName,emailVerified,password,created,lastUpdated").ends(0)
+	loaded := into.load(migrations.ExitDone, l.path("users.csv"), "loaded")
+	into.expect(loaded, migrations.Counts{Total: 40, Created: 40})
+	into.starter(migrations.ExitDone, "verify", loaded.WorkflowID, "--all", "--rate-limit", "0", "--output-dir", l.path("verified"))
+	s.edit(uuids["a2@example.com"], `{"givenName":"Changed"}`)
+	s.remove(uuids["a3@example.com"])
+	s.populate(41, 42)
+	x.start(l.path("changes.csv"), "--lag", "0", "--since", l.path("users.csv")).ends(0)
+	into.expect(into.load(migrations.ExitDone, l.path("changes.csv"), "changed", "-m"), migrations.Counts{Total: 3, Created: 2, Updated: 1})
+
+	into.isInKratos(server, 42) // who was deleted is listed, and not deleted there
+	for _, email := range []string{"a1@example.com", "a2@example.com", "a42@example.com"} {
+		into.signsIn(server, email, "correct horse", true)
+	}
+	var found []struct {
+		Traits struct{ Name struct{ First string } }
+		Admin  struct{ UUID string } `json:"metadata_admin"`
+	}
+	sendJSON(t, http.MethodGet, server.Admin+"/admin/identities?credentials_identifier=a2@example.com", "", "", &found)
+	if len(found) != 1 || found[0].Traits.Name.First != "Changed" || found[0].Admin.UUID != uuids["a2@example.com"] {
+		t.Errorf("the changed user is %+v, want the new name and the old uuid", found)
 	}
 }
 

@@ -166,12 +166,15 @@ func entityOf(identity map[string]json.RawMessage) (target.Entity, error) {
 	return e, err
 }
 
-// bare is a list of addresses without what Kratos adds to each.
+// bare is a list of addresses without what Kratos adds: members of each, and the unverified ones that it makes of the traits.
 func bare(list json.RawMessage) json.RawMessage {
 	var addresses []map[string]json.RawMessage
 	if jsonapi.IsNull(list) || json.Unmarshal(list, &addresses) != nil {
 		return list
 	}
+	addresses = slices.DeleteFunc(addresses, func(address map[string]json.RawMessage) bool {
+		return string(address["verified"]) == "false" && string(address["status"]) == `"pending"`
+	})
 	for _, address := range addresses {
 		for _, name := range []string{"id", "created_at", "updated_at", "verified_at"} {
 			delete(address, name)
