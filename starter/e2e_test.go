@@ -137,15 +137,18 @@ type process struct {
 	done           chan struct{}
 }
 
-// start starts one of the programs, with nothing in its environment that is
-// not given here.
+// start starts one of the programs, or that at an absolute path, with nothing in
+// its environment that is not given here.
 func (l *lab) start(which string, env []string, args ...string) *process {
 	l.t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	name := fmt.Sprintf("%s-%d", which, len(l.processes)+1)
+	name := fmt.Sprintf("%s-%d", filepath.Base(which), len(l.processes)+1)
 	p := &process{t: l.t, name: name, stdout: l.path(name + ".stdout"), stderr: l.path(name + ".stderr"), done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(programs.dir, which), args...)
+	if !filepath.IsAbs(which) {
+		which = filepath.Join(programs.dir, which)
+	}
+	p.cmd = exec.Command(which, args...)
 	p.cmd.Dir = l.dir
 	p.cmd.Env = append([]string{"HOME=" + l.path("home")}, env...)
 	stdout, err := os.Create(p.stdout)
