@@ -123,6 +123,9 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 		},
 		ValidArgsFunction: o.completeID,
 	}
+	if s.update == workflows.UpdateSet {
+		command.ValidArgsFunction = o.completeSetting
+	}
 	f := command.Flags()
 	f.SortFlags = false
 	o.name.AddFlags(f)
@@ -189,6 +192,18 @@ func (o *steerOptions) takeSetting(name, value string) error {
 	}
 	o.set[name] = value
 	return nil
+}
+
+// completeSetting offers the id of a migration to the shell, and then what can be set.
+func (o *steerOptions) completeSetting(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 && !o.name.IsGiven() {
+		return o.completeID(command, args, begun)
+	}
+	var names []string
+	for _, name := range migration.Settings {
+		names = append(names, name+"=")
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // operator names the user that gives the order.

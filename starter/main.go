@@ -11,11 +11,14 @@ import (
 	_ "time/tzdata" // of --rate-plan, where a machine has no time zones
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/output"
 	"durable-dataload/internal/safetext"
+	"durable-dataload/internal/stage"
+	"durable-dataload/internal/targets"
 	"durable-dataload/internal/version"
 )
 
@@ -102,7 +105,9 @@ Exit codes, of several files the worst in the order 1, 5, 4, 3, 0:
 	command.SetVersionTemplate("{{.Version}}\n")
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
-	addCompletions(command)
+	command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return nil, cobra.ShellCompDirectiveDefault // data files
+	}
 	groupHelp(command, []commandGroup{
 		{"Before a migration", []*cobra.Command{sampleCommand(stdout), sandboxCommand(stdout), newMappingCommand(), validateCommand(stdout, stderr, code)}},
 		{"While it runs", append([]*cobra.Command{statusCommand(stdout, stderr, code), listCommand(stdout, stderr)}, steerCommands(stdout, stderr, code)...)},
@@ -111,27 +116,41 @@ Exit codes, of several files the worst in the order 1, 5, 4, 3, 0:
 		{"Every night", []*cobra.Command{newScheduleCommand(stderr), newServeCommand(stdout, stderr, code)}},
 		{"Help", []*cobra.Command{versionCommand(stdout), manualCommand()}},
 	})
+	addCompletions(command)
 	return command
 }
 
-// addCompletions adds to the completion of shells the words that a flag takes, the flags
-// that take a folder, and data files as arguments. Cobra prints the scripts, with starter
-// completion.
+// flagWords are the words that flags take, for the completion of shells.
+var flagWords = map[string][]string{
+	"auth":         {config.AuthBasic, config.AuthSignature},
+	"recovered-by": {string(migration.Lookup), string(migration.Refusal)},
+	"log-format":   {"text", "json"},
+	"log-level":    {"debug", "info", "warn", "error"},
+	"encoding":     stage.Encodings,
+	"target":       targets.Names(),
+}
+
+// addCompletions adds to the completion of shells what the flags of a command and of those below it take: words, folders,
+// ids. Cobra prints the scripts, with starter completion.
 func addCompletions(command *cobra.Command) {
-	command.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	for _, err := range []error{
-		command.RegisterFlagCompletionFunc("auth", words(config.AuthBasic, config.AuthSignature)),
-		command.RegisterFlagCompletionFunc("recovered-by", words(string(migration.Lookup), string(migration.Refusal))),
-		command.RegisterFlagCompletionFunc("log-format", words("text", "json")),
-		command.RegisterFlagCompletionFunc("log-level", words("debug", "info", "warn", "error")),
-		command.MarkFlagDirname("output-dir"),
-		command.MarkFlagDirname("state-dir"),
-	} {
-		if err != nil {
-			panic(err) // there is no such flag
+	command.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		var err error
+		switch taken := flagWords[flag.Name]; {
+		case flag.Name == "output-dir" || flag.Name == "state-dir":
+			err = command.MarkFlagDirname(flag.Name)
+		case flag.Name == "migration":
+			err = command.RegisterFlagCompletionFunc(flag.Name, command.ValidArgsFunction)
+		case flag.Name == "target" && command.Flags().Lookup("migration") != nil:
+			err = command.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions) // an address
+		case taken != nil:
+			err = command.RegisterFlagCompletionFunc(flag.Name, words(taken...))
 		}
+		if err != nil {
+			panic(err) // it has one already
+		}
+	})
+	for _, below := range command.Commands() {
+		addCompletions(below)
 	}
 }
 

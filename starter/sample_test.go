@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"durable-dataload/internal/migration"
 )
 
 // starter runs the command in this process.
@@ -131,9 +133,13 @@ func TestShellsCompleteTheCommandLine(t *testing.T) {
 			t.Errorf("%s: code %d, %d bytes, %q; want 0 and a script", shell, code, len(stdout), stderr)
 		}
 	}
+	state := t.TempDir()
+	folder := migration.In(state, "0123456789ab")
+	must(t, os.MkdirAll(folder.Path(), 0o700))
+	must(t, folder.SaveFailure(migration.Failure{Spec: migration.Spec{ID: "migration-users.csv-0123456789ab"}}))
 	for _, c := range []struct {
 		args []string
-		want string // with Cobra's directive: 0 and then files, 4 no files, 16 folders
+		want string // with Cobra's directive: 0 and then files, 4 no files, 6 no space either, 16 folders
 	}{
 		{[]string{"--au"}, "--auth\thow calls are authenticated: basic or signature\n:4\n"},
 		{[]string{"--auth", ""}, "basic\nsignature\n:4\n"},
@@ -143,6 +149,14 @@ func TestShellsCompleteTheCommandLine(t *testing.T) {
 		{[]string{"us"}, ":0\n"},
 		{[]string{"sam"}, "sample\tMake a CSV file of invented users, to try a migration on\n:0\n"},
 		{[]string{"sample", "--se"}, "--seed\tthe same seed gives the same users; default: other users each time\n:4\n"},
+		{[]string{"validate", "--encoding", ""}, "utf-8\nwindows-1252\nlatin-1\nutf-16\nutf-16le\nutf-16be\n:4\n"},
+		{[]string{"mapping", "init", "--target", ""}, "identity-cloud\nkratos\nidentity-platform\n:4\n"},
+		{[]string{"pause", "--target", ""}, ":4\n"},
+		{[]string{"verify", "--state-dir", ""}, ":16\n"},
+		{[]string{"status", "--state-dir", state, ""}, "migration-users.csv-0123456789ab\n:4\n"},
+		{[]string{"set", "--state-dir", state, ""}, "migration-users.csv-0123456789ab\n:4\n"},
+		{[]string{"rollback", "--state-dir", state, "--migration", ""}, "migration-users.csv-0123456789ab\n:4\n"},
+		{[]string{"set", "--latest", ""}, "rate=\nrate-plan=\nworkers=\nbreaker=\nmax-failed=\n:6\n"},
 	} {
 		if code, stdout, _ := starter(append([]string{"__complete"}, c.args...)...); code != 0 || stdout != c.want {
 			t.Errorf("%q: code %d, %q; want 0 and %q", c.args, code, stdout, c.want)

@@ -25,6 +25,9 @@ const (
 	UTF16BE     Encoding = "utf-16be"
 )
 
+// Encodings are their names on the command line.
+var Encodings = []string{"utf-8", string(Windows1252), string(Latin1), string(UTF16), string(UTF16LE), string(UTF16BE)}
+
 // ParseEncoding accepts the common names of the encodings.
 func ParseEncoding(name string) (Encoding, error) {
 	switch strings.ToLower(name) {
