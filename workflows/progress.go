@@ -170,8 +170,31 @@ func (p *Progress) serve(ctx workflow.Context) {
 	p.show(ctx)
 }
 
+// next says which command of starter a person may want next. A child leaves that to its parent.
+func (p *Progress) next(id string) string {
+	command := "status"
+	switch phase := p.ShownPhase(); {
+	case p.Steering == nil || phase == PhaseCancelled:
+		return ""
+	case phase == PhaseStopped || phase == PhaseDone && p.Counts != nil && p.Counts.Unknown > 0:
+		return "\n\nNext: rerun the command that started it, to resume.\n"
+	case phase == PhaseDone:
+		command = "verify"
+	case phase == PhasePaused:
+		command = UpdateResume
+	case phase == PhaseDeciding:
+		command = p.Steering.DecidedBy
+	}
+	return "\n\nNext: `starter " + command + " " + id + "`\n"
+}
+
 // show writes the current details for the Web UI.
 func (p *Progress) show(ctx workflow.Context) {
+	workflow.SetCurrentDetails(ctx, p.details(workflow.GetInfo(ctx).WorkflowExecution.ID))
+}
+
+// details are what the workflow does, with its table, as Markdown.
+func (p *Progress) details(id string) string {
 	text := "**" + string(p.ShownPhase()) + "**"
 	if p.Records > 0 {
 		text += ", " + figures.Count(p.Records, "record")
@@ -204,7 +227,7 @@ func (p *Progress) show(ctx workflow.Context) {
 	if c := p.Counts; c != nil {
 		text += "\n" + c.String() + "\n"
 	}
-	workflow.SetCurrentDetails(ctx, text)
+	return text + p.next(id)
 }
 
 // DuplicateKeysText says, for people, what becomes of the records with duplicate keys.

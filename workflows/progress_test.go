@@ -1,10 +1,12 @@
 package workflows
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -36,6 +38,34 @@ func TestTheShownPhaseSaysHowItEnded(t *testing.T) {
 	} {
 		if got := p.ShownPhase(); got != want {
 			t.Errorf("%+v is shown as %q, want %q", p, got, want)
+		}
+	}
+}
+
+func TestTheDetailsHaveTheTableTheChildrenTheWaitAndTheNextCommand(t *testing.T) {
+	round := []RoundProgress{{Round: 0, Counts: ledger.Counts{Calls: 7, Created: 60, Unknown: 10}}}
+	for want, p := range map[string]*Progress{
+		"Next: `starter status migration-a`":  {Phase: PhaseRetrying, Waiting: "before round 1, until noon", Children: []string{"migration-a/retry"}, Rounds: round, Steering: &Steering{}},
+		"Next: `starter resume migration-a`":  {Phase: PhaseLoading, Steering: &Steering{Paused: true, PausedText: "by anna"}},
+		"Next: `starter approve migration-a`": {Phase: PhaseLoading, Steering: &Steering{Decision: "The canary.", DecidedBy: UpdateApprove}},
+		"Next: `starter verify migration-a`":  {Phase: PhaseDone, Steering: &Steering{}, Counts: &migration.Counts{Total: 1, Created: 1}},
+		"Next: rerun the command":             {Phase: PhaseDone, Steering: &Steering{}, Counts: &migration.Counts{Total: 1, Remaining: 1}},
+		"rerun the command that started it":   {Phase: PhaseDone, Steering: &Steering{}, Counts: &migration.Counts{Total: 1, Unknown: 1}},
+	} {
+		if got := p.details("migration-a"); !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+		if got := p.details("migration-a"); p.Rounds != nil {
+			for _, want := range []string{"**retrying**", "waits before round 1, until noon", "`migration-a/retry`", "| 0 | 7 | 60 | 0 | 0 | 10 | 0 |"} {
+				if !strings.Contains(got, want) {
+					t.Errorf("%q lacks %q", got, want)
+				}
+			}
+		}
+	}
+	for _, p := range []*Progress{{Phase: PhaseLoading}, {Phase: PhaseDone, Steering: &Steering{Ending: UpdateCancel}}} {
+		if got := p.details("migration-a"); strings.Contains(got, "Next") {
+			t.Errorf("%q has a next command", got)
 		}
 	}
 }
