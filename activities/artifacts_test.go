@@ -419,8 +419,8 @@ func TestTheReportOfAMigration(t *testing.T) {
 		noError(t, r.run.Folder.AppendEvent(e))
 	}
 	r.artifacts(true)
-	r.expectInReport("Half of the calls took", "reset</th><td>unknown</td>", `, is not valid: …</th><td class="n">2</td><td>6, 7</td>`,
-		"<td>operator</td><td>rate</td><td>1000</td><td>8</td>", "the last moment", "<dt>--batch-size</dt><dd>2</dd>", "go1.", `<a href="summary_`+done+`.json">`)
+	r.expectInReport("Half of the calls took", "reset</th><td>unknown</td>", `, is not valid: …</th><td class="n" data-label="records">2</td><td data-label="lines">6, 7</td>`,
+		`<td>operator</td><td>rate</td><td data-label="from">1000</td><td data-label="to">8</td>`, "the last moment", "<dt>--batch-size</dt><dd>2</dd>", "go1.", `<a href="summary_`+done+`.json">`)
 	page := strings.ToLower(r.report())
 	for n := range 9 {
 		for _, value := range []string{fmt.Sprintf("a%d@", n), fmt.Sprintf("name %d", n), "example.com", "too late"} {

@@ -39,10 +39,11 @@ type chart struct {
 // series is one line, or one set of bars.
 type series struct{ Class, Name, Path string }
 
-// tick is a label at a position, in percent from the left or from the bottom.
+// tick is a label at a position, in percent from the left or from the bottom. Unix is the time that it names, if it does.
 type tick struct {
 	At   float64
 	Text string
+	Unix int64
 }
 
 // lane shows intervals, or numbered points, on the time axis.
@@ -136,7 +137,7 @@ func (a axis) ticks() (all []tick) {
 	}
 	for t := a.from.Truncate(step); !t.After(a.to); t = t.Add(step) {
 		if at := a.x(t) / chartWidth * 100; !t.Before(a.from) && at <= 95 {
-			all = append(all, tick{round1(at), t.Format(layout)})
+			all = append(all, tick{round1(at), t.Format(layout), t.Unix()})
 		}
 	}
 	return all
@@ -218,10 +219,12 @@ func (tl *Timeline) latency() chart {
 		top++
 	}
 	ch := chart{ID: "latency", Title: "Time that a call took"}
-	ch.Text = fmt.Sprintf("Half of the calls took %s or less, 95 %% %s or less; the longest took %s. A call without an answer counts with the time until it was abandoned.",
-		brief(tl.all.quantile(.5)), brief(tl.all.quantile(.95)), brief(tl.all.longest))
+	if ch.Text = "The only call took " + brief(tl.all.longest) + "."; tl.all.count > 1 {
+		ch.Text = fmt.Sprintf("Half of the calls took %s or less, 95 %% %s or less; the longest took %s. A call without an answer counts with the time until it was abandoned.",
+			brief(tl.all.quantile(.5)), brief(tl.all.quantile(.95)), brief(tl.all.longest))
+	}
 	for p := bottom; p <= top; p++ {
-		ch.Scale = append(ch.Scale, tick{round1(100 * (p - bottom) / (top - bottom)), brief(time.Duration(math.Round(math.Pow(10, p)*1e6)) * time.Microsecond)})
+		ch.Scale = append(ch.Scale, tick{At: round1(100 * (p - bottom) / (top - bottom)), Text: brief(time.Duration(math.Round(math.Pow(10, p)*1e6)) * time.Microsecond)})
 	}
 	line := func(value func(latencies) time.Duration) string {
 		var b strings.Builder
@@ -292,7 +295,7 @@ func (s scale) y(value float64) string {
 }
 
 func (s scale) ticks() []tick {
-	return []tick{{0, "0"}, {50, figures.Figure(s.top / 2)}, {100, figures.Figure(s.top)}}
+	return []tick{{At: 0, Text: "0"}, {At: 50, Text: figures.Figure(s.top / 2)}, {At: 100, Text: figures.Figure(s.top)}}
 }
 
 // allowedLine draws what is allowed, where that is within the drawing.
@@ -367,7 +370,7 @@ func (tl *Timeline) lanes(a axis, h history, events []migration.Event) (all []la
 func (l *lane) label(x float64, text string) {
 	at := round1(x / chartWidth * 100)
 	if n := len(l.Labels); n == 0 || at-l.Labels[n-1].At >= 4 {
-		l.Labels = append(l.Labels, tick{at, text})
+		l.Labels = append(l.Labels, tick{At: at, Text: text})
 	}
 }
 

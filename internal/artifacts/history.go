@@ -148,15 +148,106 @@ func grow(steps []step, until time.Time, set float64) []step {
 	return steps
 }
 
-// rateText is the rate of an event in words.
-func rateText(text string) string {
-	if r, ok := rate(text); ok {
-		return figures.Rate(r)
-	}
-	return text
-}
-
 func rate(text string) (float64, bool) {
 	r, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSuffix(strings.TrimSpace(text), "/s"), ",", ""), 64)
 	return r, err == nil && r >= 0 && !math.IsInf(r, 0)
+}
+
+// changes is how many changes there were by operators.
+func changes(events []migration.Event) (n int) {
+	for _, e := range events {
+		if e.Kind == migration.EventChanged {
+			n++
+		}
+	}
+	return n
+}
+
+// eventRow is a line of the table of events: one, or several of the same sort with nothing between them.
+type eventRow struct {
+	From    time.Time
+	Until   string // "" if it was one
+	What    string
+	Details string
+}
+
+// sorts are events that alternate.
+var sorts = map[migration.EventKind]string{
+	migration.EventSlowed: "pace", migration.EventRestored: "pace",
+	migration.EventOpened: "breaker", migration.EventClosed: "breaker",
+}
+
+// eventRows are the events that are no changes by operators, and how many of them have no row.
+func eventRows(events []migration.Event) (rows []eventRow, more int) {
+	var group []migration.Event
+	flush := func() {
+		switch {
+		case len(group) == 0:
+		case len(rows) == shownEvents:
+			more += len(group)
+		default:
+			rows = append(rows, rowOf(group))
+		}
+		group = nil
+	}
+	for _, e := range events {
+		if e.Kind == migration.EventChanged {
+			continue
+		}
+		if len(group) > 0 && (sorts[e.Kind] == "" || sorts[e.Kind] != sorts[group[0].Kind]) {
+			flush()
+		}
+		group = append(group, e)
+	}
+	flush()
+	return rows, more
+}
+
+// rowOf is the row of events of one sort.
+func rowOf(group []migration.Event) eventRow {
+	row := eventRow{From: group[0].At}
+	if last := group[len(group)-1].At.UTC(); len(group) > 1 && last.YearDay() == row.From.UTC().YearDay() {
+		row.Until = last.Format("15:04:05")
+	} else if len(group) > 1 {
+		row.Until = timeText(last)
+	}
+	times := map[migration.EventKind]int{}
+	var kinds []migration.EventKind
+	var details []string
+	least := math.Inf(1)
+	for _, e := range group {
+		if times[e.Kind]++; times[e.Kind] == 1 {
+			kinds = append(kinds, e.Kind)
+		}
+		for _, text := range []string{e.Text, e.Reason} {
+			if text != "" && !slices.Contains(details, text) {
+				details = append(details, text)
+			}
+		}
+		if r, ok := rate(e.New); ok && e.Kind == migration.EventSlowed {
+			least = min(least, r)
+		}
+	}
+	var what []string
+	for _, kind := range kinds {
+		name := string(kind)
+		if times[kind] > 1 {
+			name += " " + figures.Count(times[kind], "time")
+		}
+		what = append(what, name)
+	}
+	row.What = strings.Join(what, ", ")
+	const most = 3
+	if n := len(details) - most; n > 0 {
+		details = append(details[:most], figures.Count(n, "other reason"))
+	}
+	switch {
+	case math.IsInf(least, 1):
+	case times[migration.EventSlowed] == 1:
+		details = append(details, "allowed at first: "+figures.Rate(least))
+	default:
+		details = append(details, "allowed at the least: "+figures.Rate(least))
+	}
+	row.Details = strings.Join(details, "; ")
+	return row
 }

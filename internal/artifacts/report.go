@@ -3,7 +3,9 @@ package artifacts
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"path"
@@ -21,13 +23,32 @@ import (
 //go:embed report.html
 var reportPage string
 
+// reportScript shows times in the reader's time zone too.
+//
+//go:embed report.js
+var reportScript string
+
+// reportPolicy lets the page run its own script only, and load nothing.
+func reportPolicy() string {
+	sum := sha256.Sum256([]byte(reportScript))
+	return "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
 var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"number": figures.Number[int],
 	"count":  func(n int, noun string) string { return figures.Count(n, noun) + figures.Plural(n, " is", " are") },
-	"rate":   rateText,
 	"next":   func(i int) int { return i + 1 },
-	"time":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") },
+	"policy": reportPolicy,
+	"script": func() template.JS { return template.JS(reportScript) }, //nolint:gosec // our own file
+	"top":    func(all []reasonRow) []reasonRow { return all[:min(len(all), topReasons)] },
+	"rest":   func(all []reasonRow) []reasonRow { return all[min(len(all), topReasons):] },
+	"further": func(rest []reasonRow) string {
+		return figures.Count(len(rest), "further reason")
+	},
+	"time": timeText,
 }).Parse(reportPage))
+
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // Details are the parts of the report that are not in the summary.
 type Details struct {
@@ -42,6 +63,7 @@ type Details struct {
 type page struct {
 	migration.Summary
 	Status, Advice string
+	Ticket         string // the outcome as plain text
 	Facts          []fact
 	Dispositions   []disposition
 	Charts         *charts
@@ -52,7 +74,7 @@ type page struct {
 	MoreCalls      int
 	Changes        []migration.Event
 	MoreChanges    int
-	Events         []migration.Event
+	Events         []eventRow
 	MoreEvents     int
 	Settings       []fact
 	Artifacts      []artifact
@@ -87,6 +109,7 @@ type callRow struct {
 type artifact struct{ Kind, Name, Link, Holds string }
 
 const (
+	topReasons       = 5 // before the others are folded
 	shownCallReasons = 50
 	shownEvents      = 200 // of each kind
 )
@@ -103,18 +126,10 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	}
 	p.Reasons, p.MoreReasons = d.Reasons.rows()
 	p.Calls, p.MoreCalls = callRows(d.Timeline)
+	p.Ticket = ticket(p)
 	p.Changes = shownChanges(d.Events)
-	for _, e := range d.Events {
-		switch {
-		case e.Kind == migration.EventChanged:
-			p.MoreChanges++
-		case len(p.Events) < shownEvents:
-			p.Events = append(p.Events, e)
-		default:
-			p.MoreEvents++
-		}
-	}
-	p.MoreChanges -= len(p.Changes)
+	p.MoreChanges = changes(d.Events) - len(p.Changes)
+	p.Events, p.MoreEvents = eventRows(d.Events)
 	var b bytes.Buffer
 	err := reportTemplate.Execute(&b, p)
 	return b.Bytes(), err
@@ -163,6 +178,22 @@ func unknownAdvice(s migration.Summary) string {
 	}
 	return fmt.Sprintf("The answer for %s without a unique %s was lost, so %s never sent again by this program: check which of them exist in the target, and load the others of %s by hand.",
 		figures.Count(aside, "record"), s.Keyless.PrimaryKey, figures.Plural(aside, "it is", "they are"), *s.Files.Unresolved) + again
+}
+
+// ticket is what a ticket or a mail needs, as plain text.
+func ticket(p page) string {
+	lines := []string{fmt.Sprintf("Migration of %s into %s (%s): %s", p.DataFile, p.URI, p.EntityType, p.Status)}
+	var parts []string
+	for _, d := range p.Dispositions {
+		if d.Records > 0 {
+			parts = append(parts, figures.Number(d.Records)+" "+d.Name)
+		}
+	}
+	lines = append(lines, strings.TrimSuffix(figures.Count(p.Records.Total, "record")+": "+strings.Join(parts, ", "), ": "))
+	for _, r := range p.Reasons[:min(len(p.Reasons), mostReasons)] {
+		lines = append(lines, fmt.Sprintf("%s: %s (%s %s)", figures.Number(r.Records), r.Words, figures.Plural(r.Records, "line", "lines"), r.Lines))
+	}
+	return strings.Join(append(lines, timeText(p.StartedAt)+" to "+timeText(p.FinishedAt)+", in "+figures.Count(len(p.Rounds), "round"), p.WorkflowID), "\n")
 }
 
 func statusOf(c migration.Counts) string {

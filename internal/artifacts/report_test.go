@@ -1,8 +1,11 @@
 package artifacts
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
+	"html"
 	"io"
 	"math"
 	"math/rand/v2"
@@ -156,9 +159,21 @@ func TestTheReportIsWellFormed(t *testing.T) {
 	}
 }
 
-func TestTheReportNeedsNoNetworkAndRunsNothing(t *testing.T) {
+// withoutScript is a page without its own script, which its policy allows, and no other.
+func withoutScript(t *testing.T, page string) string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(reportScript))
+	policy := `content="` + html.EscapeString("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") + `"`
+	rest := strings.Replace(strings.Replace(page, "<script>"+reportScript+"</script>", "", 1), policy, "", 1)
+	if len(page)-len(rest) != len(policy)+len("<script></script>")+len(reportScript) {
+		t.Errorf("the page lacks its script, or the policy that allows this script only: %s", policy)
+	}
+	return rest
+}
+
+func TestTheReportNeedsNoNetworkAndRunsNothingElse(t *testing.T) {
 	for name, s := range samples() {
-		page := strings.ReplaceAll(reportOf(t, s.Summary, s.Details), s.URI+" ("+s.EntityType+")", "") // the target's name as text
+		page := strings.ReplaceAll(withoutScript(t, reportOf(t, s.Summary, s.Details)), s.URI+" ("+s.EntityType+")", "") // the target's name as text
 		for _, bad := range []string{"http:", "https:", "//", "<script", "javascript:", "<link", "<img", "<iframe", "@import", "url(", "src=", " on" + "load=", "onclick="} {
 			if strings.Contains(strings.ToLower(page), bad) {
 				t.Errorf("%s: the report has %q:\n%s", name, bad, page)
@@ -188,7 +203,7 @@ func TestTheReportEscapes(t *testing.T) {
 	d.Timeline.Call(0, ledger.Outcomes{Sent: true, Letters: "u", Reason: bad})
 	for _, counts := range []migration.Counts{{}, {Failed: 1}, {Unknown: 1}, {Remaining: 1}} {
 		s.Records = counts
-		page := reportOf(t, s, d)
+		page := withoutScript(t, reportOf(t, s, d))
 		if strings.Contains(page, "<script") || strings.Contains(page, "</script") {
 			t.Errorf("%+v: the report holds a script:\n%s", counts, page)
 		}
@@ -208,17 +223,17 @@ func TestTheReportHoldsTheFigures(t *testing.T) {
 	for _, want := range []string{
 		`created</th><td class="n">2</td><td class="n">20.0 %`, `recovered</th><td class="n">2<`, `updated</th><td class="n">0</td><td class="n">0 %`, `failed</th><td class="n">3<`,
 		`unknown</th><td class="n">1<`, `remaining</th><td class="n">2<`, `total</th><td class="n">10<`,
-		`0</th><td class="n">3</td><td class="n">3</td><td class="n">2</td><td class="n">1</td><td class="n">1</td><td class="n">4</td><td class="t">retry_Nov_22_2026_13_06_00.csv<`,
-		`1</th><td class="n">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t">–<`,
+		`0</th><td class="n wide-only">3</td><td class="n">3</td><td class="n">2</td><td class="n">1</td><td class="n">1</td><td class="n">4</td><td class="t wide-only">retry_Nov_22_2026_13_06_00.csv<`,
+		`1</th><td class="n wide-only">2</td><td class="n">2</td><td class="n">0</td><td class="n">1</td><td class="n">1</td><td class="n">2</td><td class="t wide-only">–<`,
 		"2026-11-22 13:05:00 UTC", "2026-11-22 14:06:01 UTC", "<dd>1h1m1s</dd>", "<dd>12345</dd>", s.DataSHA256, s.WorkflowID, s.URI,
 		// the timeline
-		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "their worker died: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t">2026-11-22 13:52:58 UTC<`,
+		"Grey: paused", "Dotted: a change", `class="mark" d="M96.8 0V100M`, "time is not known: 1 call.", "their worker died: 1 call.", `<td class="t">2026-11-22 13:46:59 UTC</td><td class="t" data-label="to">2026-11-22 13:52:58 UTC<`,
 		">rounds:", ">updates:", ">paused: paused, 22 Nov 13:17:00 to 22 Nov 13:22:00;", ">slowed:", ">breaker:", ">no run: no run, 22 Nov 13:45:00 to 22 Nov 13:47:00;", ">changes:", ">decisions:",
 		`"l dash" d="M0 `, // what was allowed
 		// errors
-		`attributes was not valid for the following reason: …</th><td class="n">80</td><td>1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
+		`attributes was not valid for the following reason: …</th><td class="n" data-label="records">80</td><td data-label="lines">1, 8, 15, 22, 29, …<`, "update: birthday (type date)", "http 503</th><td>unknown</td>", "api 200</th><td>refused, sent again in halves</td>",
 		// events
-		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td>false</td><td>true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed at first: 1 call a second",
+		`2</th><td class="t">2026-11-22 13:17:00 UTC</td><td>anna</td><td>paused</td><td data-label="from">false</td><td data-label="to">true</td><td class="words">lunch, as agreed`, "http 503, 5 calls in a row", "http 503; allowed at first: 1 call a second",
 		// settings
 		"<dt>--rate-limit</dt><dd>4 calls a second</dd>", "<dt>--start-at</dt><dd>11</dd>", "<dt>--mapping</dt><dd>mapping.yaml, SHA-256 abababababab…</dd>", "<dt>--unknown-http-codes</dt><dd>none</dd>",
 		"<dt>--unknown-api-codes</dt><dd>403,510-599</dd>", "<dt>program</dt><dd>durable-dataload v1.2.3, go1.26.8</dd>",
@@ -317,16 +332,7 @@ func TestTheReportCanBeRead(t *testing.T) {
 	for i, scheme := range schemes {
 		colours := map[string]float64{}
 		for _, m := range regexp.MustCompile(`--(\w+): #(\w\w)(\w\w)(\w\w);`).FindAllStringSubmatch(scheme, -1) {
-			linear := func(hex string) float64 {
-				n, err := strconv.ParseUint(hex, 16, 8)
-				must(t, err)
-				v := float64(n) / 255
-				if v <= 0.04045 {
-					return v / 12.92
-				}
-				return math.Pow((v+0.055)/1.055, 2.4)
-			}
-			colours[m[1]] = 0.2126*linear(m[2]) + 0.7152*linear(m[3]) + 0.0722*linear(m[4])
+			colours[m[1]] = 0.2126*linear(t, m[2]) + 0.7152*linear(t, m[3]) + 0.0722*linear(t, m[4])
 		}
 		for _, name := range []string{"text", "muted", "link", "a", "b", "c"} {
 			l, there := colours[name]
@@ -338,6 +344,95 @@ func TestTheReportCanBeRead(t *testing.T) {
 	}
 	if len(schemes) != 2 {
 		t.Error("the page has no dark scheme")
+	}
+}
+
+// With each of the common deficiencies of colour vision the colours of the charts differ from one another. The matrices are
+// those of Machado, Oliveira and Fernandes (2009) for the full deficiency, the distance is that of Oklab.
+func TestTheColoursOfTheChartsCanBeToldApart(t *testing.T) {
+	sight := map[string][3][3]float64{
+		"normal": {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
+		"protan": {{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}},
+		"deutan": {{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}},
+		"tritan": {{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}},
+	}
+	apply := func(m [3][3]float64, v [3]float64) (out [3]float64) {
+		for i := range out {
+			out[i] = m[i][0]*v[0] + m[i][1]*v[1] + m[i][2]*v[2]
+		}
+		return out
+	}
+	for i, scheme := range strings.SplitN(reportPage, "prefers-color-scheme: dark", 2) {
+		for name, matrix := range sight {
+			seen := map[string][3]float64{}
+			for _, m := range regexp.MustCompile(`--([abc]): #(\w\w)(\w\w)(\w\w);`).FindAllStringSubmatch(scheme, -1) {
+				c := apply(matrix, [3]float64{linear(t, m[2]), linear(t, m[3]), linear(t, m[4])})
+				cones := apply([3][3]float64{{0.4122214708, 0.5363325363, 0.0514459929}, {0.2119034982, 0.6806995451, 0.1073969566}, {0.0883024619, 0.2817188376, 0.6299787005}},
+					[3]float64{min(max(c[0], 0), 1), min(max(c[1], 0), 1), min(max(c[2], 0), 1)})
+				seen[m[1]] = apply([3][3]float64{{0.2104542553, 0.7936177850, -0.0040720468}, {1.9779984951, -2.4285922050, 0.4505937099}, {0.0259040371, 0.7827717662, -0.8086757660}},
+					[3]float64{math.Cbrt(cones[0]), math.Cbrt(cones[1]), math.Cbrt(cones[2])})
+			}
+			if len(seen) != 3 {
+				t.Fatalf("scheme %d has %d colours for charts, want 3", i, len(seen))
+			}
+			for _, pair := range []string{"ab", "ac", "bc"} {
+				x, y := seen[pair[:1]], seen[pair[1:]]
+				if d := math.Sqrt(math.Pow(x[0]-y[0], 2) + math.Pow(x[1]-y[1], 2) + math.Pow(x[2]-y[2], 2)); d < .2 {
+					t.Errorf("scheme %d, %s: the colours %s have a distance of %.3f, want 0.2", i, name, pair, d)
+				}
+			}
+		}
+	}
+}
+
+// linear is a component of a colour in linear light.
+func linear(t *testing.T, hex string) float64 {
+	t.Helper()
+	n, err := strconv.ParseUint(hex, 16, 8)
+	must(t, err)
+	v := float64(n) / 255
+	if v <= 0.04045 {
+		return v / 12.92
+	}
+	return math.Pow((v+0.055)/1.055, 2.4)
+}
+
+func TestRepeatedEventsAreOneLine(t *testing.T) {
+	at := time.Date(2026, 11, 22, 23, 50, 0, 0, time.UTC)
+	event := func(minute int, kind migration.EventKind, rate, text string) migration.Event {
+		return migration.Event{At: at.Add(time.Duration(minute) * time.Minute), Kind: kind, New: rate, Text: text}
+	}
+	rows, more := eventRows([]migration.Event{
+		event(0, migration.EventBegun, "", ""),
+		event(1, migration.EventSlowed, "2", "http 503"), event(2, migration.EventRestored, "", ""), event(3, migration.EventSlowed, "1", "http 503"),
+		event(4, migration.EventChanged, "8", ""), // has a table of its own
+		event(5, migration.EventRestored, "", ""),
+		event(6, migration.EventOpened, "", "timeout"), event(20, migration.EventClosed, "", ""),
+		event(21, migration.EventSlowed, "1", "api 510"), event(22, migration.EventEnded, "", "stopped"), event(23, migration.EventBegun, "", ""),
+	})
+	var got []string
+	for _, r := range rows {
+		got = append(got, r.From.Format("15:04")+"|"+r.Until+"|"+r.What+"|"+r.Details)
+	}
+	want := []string{
+		"23:50||begun|", "23:51|23:55:00|slowed 2 times, restored 2 times|http 503; allowed at the least: 1 call a second",
+		"23:56|2026-11-23 00:10:00 UTC|breaker opened, breaker closed|timeout", "00:11||slowed|api 510; allowed at first: 1 call a second", "00:12||ended|stopped", "00:13||begun|",
+	}
+	if !slices.Equal(got, want) || more != 0 {
+		t.Errorf("%q and %d more, want %q", got, more, want)
+	}
+}
+
+func TestTheSummaryForATicketIsPlainText(t *testing.T) {
+	s := samples()["everything"]
+	page := reportOf(t, s.Summary, s.Details)
+	_, text, _ := strings.Cut(page, "<pre>")
+	text, _, _ = strings.Cut(text, "</pre>")
+	want := `Migration of users.csv into https://name.janraincapture.com (user): Stopped
+10 records: 2 created, 2 recovered, 3 failed, 1 unknown, 2 remaining
+`
+	if !strings.HasPrefix(text, want) || strings.Count(text, "(lines ") != mostReasons || !strings.HasSuffix(text, "2026-11-22 13:05:00 UTC to 2026-11-22 14:06:01 UTC, in 2 rounds\n"+s.WorkflowID) {
+		t.Errorf("%s\nwant it to begin with\n%s", text, want)
 	}
 }
 
