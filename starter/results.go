@@ -147,8 +147,8 @@ func (l locations) nextCommands(e ended) string {
 		lines = append(lines, "To update the "+figures.Count(duplicates, "record")+" that "+figures.Plural(duplicates, "is", "are")+" in the target already:",
 			"  "+l.loads(file, e)+" -m")
 	}
-	if mend := c.Failed - e.parts.Duplicate; mend > 0 || e.spec.Delta {
-		lines = append(lines, "When the records are mended:", "  "+l.loads(file, e))
+	if others := c.Failed - e.parts.Duplicate; others > 0 || e.spec.Delta {
+		lines = append(lines, "After fixing the records:", "  "+l.loads(file, e))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -191,7 +191,7 @@ func ticket(p page) string {
 	}
 	lines = append(lines, strings.TrimSuffix(figures.Count(p.Records.Total, "record")+": "+strings.Join(parts, ", "), ": "))
 	for _, r := range p.Reasons[:min(len(p.Reasons), mostReasons)] {
-		lines = append(lines, fmt.Sprintf("%s: %s (%s %s)", figures.Number(r.Records), r.Words, figures.Plural(r.Records, "line", "lines"), r.Lines))
+		lines = append(lines, fmt.Sprintf("%s failed: %s (%s %s)", figures.Number(r.Records), r.Words, figures.Plural(r.Records, "line", "lines"), r.Lines))
 	}
 	return strings.Join(append(lines, timeText(p.StartedAt)+" to "+timeText(p.FinishedAt)+", in "+figures.Count(len(p.Rounds), "round"), p.WorkflowID), "\n")
 }
