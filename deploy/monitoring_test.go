@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+
 	proof "durable-dataload/internal/proof/program"
 )
 
@@ -54,5 +57,18 @@ func TestTheAlertsFireWhenTheyAreTo(t *testing.T) {
 		if output, err := command.CombinedOutput(); err != nil {
 			t.Errorf("promtool %q: %v\n%s", arguments, err, output)
 		}
+	}
+}
+
+// TestTheDashboardIsOneOfGrafana parses it with Grafana's own types, which know each field of a dashboard and of its panels.
+func TestTheDashboardIsOneOfGrafana(t *testing.T) {
+	plugins.RegisterDefaultPlugins()
+	var d dashboard.Dashboard
+	err := d.UnmarshalJSONStrict([]byte(readFile(t, "deploy/grafana/durable-dataload.json")))
+	if err != nil && err.Error() != "" { // it is an empty list of errors where there are none
+		t.Errorf("the dashboard is none of Grafana: %v", err)
+	}
+	if len(d.Panels) < 20 {
+		t.Errorf("%d panels; the test reads it wrongly", len(d.Panels))
 	}
 }
