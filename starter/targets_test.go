@@ -11,8 +11,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -83,14 +81,7 @@ func (e *elsewhere) load(want int, input, out string, args ...string) migrations
 	e.lab.t.Helper()
 	out = e.lab.path(out)
 	e.starter(want, append(append([]string{"--data", input, "--output-dir", out, "--batch-size", "10", "--retry-backoff", "0", "--rate-limit", "0"}, e.part...), args...)...)
-	found, err := filepath.Glob(filepath.Join(out, "summary_*.json"))
-	if err != nil || len(found) != 1 {
-		e.lab.t.Fatalf("the summaries are %q, %v; want one", found, err)
-	}
-	data, err := os.ReadFile(found[0])
-	must(e.lab.t, err)
-	var s migrations.Summary
-	must(e.lab.t, json.Unmarshal(data, &s))
+	s := summaryIn(e.lab.t, out)
 	if c := s.Records; c.Created+c.Recovered+c.Updated+c.Failed+c.Unknown+c.Remaining != c.Total {
 		e.lab.t.Errorf("the dispositions %+v do not add up", c)
 	}

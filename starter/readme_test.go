@@ -1,0 +1,62 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	migrations "durable-dataload/internal/migration"
+	"durable-dataload/internal/proof/kratos"
+)
+
+// TestTheReadmeLeadsOutOfOnePlatformAndIntoAnother runs the README's second example after the first one: what the sandbox has
+// is exported, and loaded into a real Ory Kratos.
+func TestTheReadmeLeadsOutOfOnePlatformAndIntoAnother(t *testing.T) {
+	t.Parallel()
+	installed := wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+	l := newLab(t)
+	server, err := kratos.New(t.Context(), installed, l.path("kratos"))
+	must(t, err)
+	must(t, server.Start(t.Context()))
+	t.Cleanup(server.Kill)
+	l.copyTestdata()
+
+	readme, err := os.ReadFile("../README.md")
+	must(t, err)
+	example := regexp.MustCompile("(?s)\n(go run ./starter export --sandbox .*?)```").FindSubmatch(readme)
+	if example == nil {
+		t.Fatal("the README has no second example")
+	}
+	kratosThere := regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+	script := "starter --data testdata/users.csv --sandbox --output-dir first || [ $? = 3 ]\n" + kratosThere.ReplaceAllString(string(example[1]), server.Admin)
+	must(t, os.WriteFile(l.path("script"), []byte(strings.ReplaceAll(script, "go run ./starter", "starter")), 0o600))
+	bin, err := filepath.Abs(programs.dir)
+	must(t, err)
+	l.start("/bin/sh", []string{"XDG_STATE_HOME=" + l.path("states"), "PATH=" + bin + ":" + os.Getenv("PATH")}, "-e", l.path("script")).ends(migrations.ExitFailed)
+
+	there, moved := summaryIn(t, l.path("first")), summaryIn(t, l.path())
+	if n := there.Records.Created + there.Records.Recovered; n == 0 || moved.Records.Total != n {
+		t.Errorf("%d records were exported of the %d that were loaded", moved.Records.Total, n)
+	}
+	if r := moved.Records; r.Created+r.Recovered == 0 || r.Created+r.Recovered+r.Failed != r.Total {
+		t.Errorf("the dispositions are %+v; want records that were created, and others that failed", r)
+	}
+	e := &elsewhere{lab: l}
+	e.isInKratos(server, moved.Records.Created+moved.Records.Recovered)
+}
+
+// summaryIn reads the one summary of a folder.
+func summaryIn(t *testing.T, dir string) (s migrations.Summary) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "summary_*.json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the summaries are %q, %v; want one", found, err)
+	}
+	data, err := os.ReadFile(found[0])
+	must(t, err)
+	must(t, json.Unmarshal(data, &s))
+	return s
+}
