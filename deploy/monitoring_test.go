@@ -63,7 +63,7 @@ func TestTheAlertsFireWhenTheyAreTo(t *testing.T) {
 // TestTheDashboardIsOneOfGrafana parses it with Grafana's own types, which know each field of a dashboard and of its panels.
 func TestTheDashboardIsOneOfGrafana(t *testing.T) {
 	plugins.RegisterDefaultPlugins()
-	var d dashboard.Dashboard
+	var d dashboard.Dashboard //nolint:staticcheck // the later form is of Grafana 12 and newer
 	err := d.UnmarshalJSONStrict([]byte(readFile(t, "deploy/grafana/durable-dataload.json")))
 	if err != nil && err.Error() != "" { // it is an empty list of errors where there are none
 		t.Errorf("the dashboard is none of Grafana: %v", err)
