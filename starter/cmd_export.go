@@ -124,7 +124,6 @@ func (o *exportOptions) complete(f *pflag.FlagSet, getenv func(string) string) (
 	if o.since == o.output {
 		return usage("--since and --output name one file; expected a new file for what was changed")
 	}
-	o.outputDir = store.Dir(o.output)
 	return nil
 }
 
@@ -200,7 +199,7 @@ func (o *exportOptions) refuseFiles(e migration.Export) error {
 	}
 	for _, file := range files {
 		if there, err := store.Exists(file); err != nil {
-			return err
+			return fmt.Errorf("--output: %w; expected a file in a folder that can be written", err)
 		} else if there {
 			return fmt.Errorf("%s exists already; expected no file of this name: an export replaces none, so give another --output or move it away", file)
 		}

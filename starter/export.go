@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
 
 	"go.temporal.io/sdk/client"
 
-	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/figures"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
@@ -67,7 +67,7 @@ func (x *exportOperation) IsFinished() (bool, error) {
 
 // Begin makes the folder of a new export, and keeps the options of this run.
 func (x *exportOperation) Begin() error {
-	if err := artifacts.CheckFolder(store.Dir(x.export.Output)); err != nil {
+	if err := proveOutput(x.export.Output); err != nil {
 		return err
 	}
 	if err := x.export.Folder.SaveOptions(x.export); err != nil {
@@ -75,6 +75,25 @@ func (x *exportOperation) Begin() error {
 	}
 	_, err := x.export.Folder.CreateStart(migration.Start{ID: x.export.ID, StartedAt: time.Now().UTC().Truncate(time.Second)})
 	return err
+}
+
+// proveOutput shows that the file can be made in the end. On a disk it gets its name by a hard link, which replaces no file.
+func proveOutput(output string) error {
+	dir := store.Dir(output)
+	err := store.Prove(dir)
+	switch {
+	case err != nil && store.IsURL(output):
+		return fmt.Errorf("cannot write to the folder of --output, %s: %w; %s", dir, err, store.Advice(err))
+	case err != nil:
+		return fmt.Errorf("cannot write to the folder of --output, %s: %w; make it writable, or give another one", dir, err)
+	case store.IsURL(output):
+		return nil
+	}
+	probe := store.Join(dir, ".export-probe-"+rand.Text())
+	if err := errors.Join(store.Create(probe, nil), store.Remove(probe)); err != nil {
+		return fmt.Errorf("cannot make a hard link in the folder of --output, %s: %w; expected a folder of a file system that has them", dir, err)
+	}
+	return nil
 }
 
 func (x *exportOperation) Start(ctx context.Context) (client.WorkflowRun, error) {

@@ -363,6 +363,7 @@ func TestExportRefusesUnclearOptions(t *testing.T) {
 		{2, "empty name", []string{"--output", "a.csv", "--attributes", "email,,uuid"}},
 		{2, "--page-size is -1", []string{"--output", "a.csv", "--page-size", "-1"}},
 		{2, "name one file", []string{"--output", "a.csv", "--since", "./a.csv"}},
+		{1, "cannot write to the folder of --output", []string{"--output", "/proc/nowhere/a.csv"}},
 		{1, "knows no finished export into this file", []string{"--output", "a.csv", "--since", "there.csv"}},
 		{1, "did you mean givenName", []string{"--output", "b.csv", "--attributes", "givenNam"}},
 		{1, "the target refuses the filter (api 200)", []string{"--output", "c.csv", "--filter", "nobody = 1"}},
@@ -378,6 +379,30 @@ func TestExportRefusesUnclearOptions(t *testing.T) {
 	}
 	p := l.start("starter", x.env, "export", "--state-dir", x.state, "--apid_uri", s.uri())
 	refused(t, p, 2, "expected a file to write")
+}
+
+// TestAnExportByWorkersOfAService: one of two workers dies in the middle, and the other resumes at its last page.
+func TestAnExportByWorkersOfAService(t *testing.T) {
+	program.Long(t)
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	s.populate(1, 120)
+	s.runAgain("--latency", "50ms")
+	x := l.export(s)
+	workers := []*process{x.worker(), x.worker()}
+	finds := s.count("entity.find")
+	p := x.start(l.path("users.csv"), serviceFlags(t, "--task-queue", x.queue(), "--page-size", "3", "--lag", "0")...)
+	for i, worker := range workers {
+		until(t, "some pages", func() bool { return s.count("entity.find") > finds+5+12*i || p.hasEnded() })
+		worker.kill()
+		if i == 1 {
+			x.worker()
+		}
+	}
+	p.ends(0)
+	if users := exportedUsers(t, l.path("users.csv")); len(users) != 120 {
+		t.Errorf("the file has %d users, want 120", len(users))
+	}
 }
 
 func TestAnExportIntoABucket(t *testing.T) {
