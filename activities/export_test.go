@@ -266,8 +266,24 @@ func TestAnExportReplacesNoFile(t *testing.T) {
 		noError(t, store.MkdirAll(store.Dir(name)))
 		noError(t, store.Write(name, data))
 	}
-	noError(t, store.Remove(store.Join(string(r.run.Folder), "summary.json")))
+	summary := store.Join(string(r.run.Folder), "summary.json")
+	kept, err := store.Read(summary)
+	noError(t, err)
+	noError(t, store.Remove(summary))
 	noError(t, publish())
+	if left := r.files(r.run.Folder.Export().Pages("")); len(left) > 0 {
+		t.Errorf("%d files of what was read are left", len(left))
+	}
+	// Killed after the summary was kept.
+	for name, data := range pages {
+		noError(t, store.MkdirAll(store.Dir(name)))
+		noError(t, store.Write(name, data))
+	}
+	noError(t, store.Write(summary, kept))
+	noError(t, publish())
+	if left := r.files(r.run.Folder.Export().Pages("")); len(left) > 0 {
+		t.Errorf("%d files of what was read are left", len(left))
+	}
 	if got := r.output("users.csv"); got != written || len(r.exported("users.csv")) != 5 {
 		t.Errorf("the file is\n%s\nwas\n%s", got, written)
 	}

@@ -237,7 +237,9 @@ func (a *Activities) PublishExport(ctx context.Context, in ExportPublishInput) (
 }
 
 func (o *exportRun) publish(ctx context.Context, in ExportPublishInput) (s migration.ExportSummary, err error) {
-	if s, err = o.at().Summary(); !errors.Is(err, migration.ErrAbsent) {
+	if s, err = o.at().Summary(); err == nil {
+		return s, o.at().SaveSummary(s) // an attempt that was killed may have left what was read
+	} else if !errors.Is(err, migration.ErrAbsent) {
 		return s, err
 	}
 	plan, err := o.plan()

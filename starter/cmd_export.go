@@ -58,7 +58,12 @@ more users than it lists; 5 stopped, no file yet.`,
 			}
 			return o.attendOne(command.Context(), stdout, stderr, code, func(ctx context.Context, p session.Process) (int, error) {
 				return o.withSession(p, func(s *session.Session) (int, error) {
-					return s.Run(ctx, &exportOperation{Session: s, o: &o})
+					x := &exportOperation{Session: s, o: &o}
+					code, err := s.Run(ctx, x)
+					if err == nil && code == migration.ExitDone { // also of an export that was finished before
+						code = x.result.Summary.ExitCode()
+					}
+					return code, err
 				})
 			})
 		},
