@@ -3,6 +3,8 @@
 package httponce
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -124,6 +126,7 @@ func Reason(ctx context.Context, err error, other string) string {
 		host    x509.HostnameError
 		invalid x509.CertificateInvalidError
 		timeout net.Error
+		corrupt flate.CorruptInputError
 	)
 	isOp := errors.As(err, &op)
 	switch {
@@ -146,6 +149,8 @@ func Reason(ctx context.Context, err error, other string) string {
 		return "reset"
 	case isOp && op.Op == "dial":
 		return "unreachable"
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
+		return "bad gzip"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "cut short"
 	case errors.Is(err, io.EOF), strings.Contains(err.Error(), "server closed idle connection"):

@@ -1,6 +1,8 @@
 package httponce
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +37,8 @@ func TestReasonsOfTheNetwork(t *testing.T) {
 		{fmt.Errorf("transport connection broken: %w", io.ErrUnexpectedEOF), "cut short"},
 		{io.EOF, "closed"},
 		{errors.New("http: server closed idle connection"), "closed"},
+		{gzip.ErrHeader, "bad gzip"},
+		{flate.CorruptInputError(1), "bad gzip"},
 		{errors.New("something else"), "other"},
 	} {
 		if got := Reason(context.Background(), tc.err, "other"); got != tc.want {

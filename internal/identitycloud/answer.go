@@ -265,28 +265,21 @@ func (c *Client) fault(endpoint string, a Answer) error {
 
 // judge is the only place that decides what an answer means, in the order documented at Answer. With the verdict Answered
 // it returns the API's JSON: stat is "ok" and the status is 200.
-func (c *Client) judge(r reply) (Answer, object) {
-	a := Answer{Sent: r.sent, Received: r.received}
-	if r.notSent != nil {
-		a.Verdict, a.Reason, a.Err, a.NothingWritten = NotSent, "not sent", r.notSent, true
+func (c *Client) judge(r httponce.Reply) (Answer, object) {
+	a := Answer{ServerDate: r.ServerDate, Sent: r.Sent, Received: r.Received, RetryAfter: r.RetryAfter}
+	switch {
+	case r.NotSent != nil:
+		a.Verdict, a.Reason, a.Err, a.NothingWritten = NotSent, "not sent", r.NotSent, true
 		return a, nil
-	}
-	if r.header != nil {
-		a.ServerDate, _ = http.ParseTime(r.header.Get("Date"))
-		a.RetryAfter = httponce.RetryAfter(r.header.Get("Retry-After"), a.ServerDate, r.received)
-		if c.config.Answered != nil && !a.ServerDate.IsZero() {
-			c.config.Answered(a.ServerDate, a.Sent, a.Received)
-		}
-	}
-	if r.err != nil {
-		a.Verdict, a.Reason, a.Err = Unknown, r.err.Reason, r.err
+	case r.Failure != "":
+		a.Verdict, a.Reason, a.Err = Unknown, r.Failure, &NoAnswerError{Reason: r.Failure, Status: r.Status, cause: r.Cause}
 		return a, nil
 	}
 
-	result := parseObject(r.body)
+	result := parseObject(r.Body)
 	stat := result.text("stat")
-	isTooLarge := stat != "ok" && (r.status == http.StatusRequestEntityTooLarge ||
-		containsFold(r.body, "client intended to send too large body", "request entity too large"))
+	isTooLarge := stat != "ok" && (r.Status == http.StatusRequestEntityTooLarge ||
+		containsFold(r.Body, "client intended to send too large body", "request entity too large"))
 	if stat == "error" {
 		e := newAPIError(result)
 		a.Reason, a.Err, a.NothingWritten = e.Reason(), e, !c.isUnknown(e)
@@ -301,22 +294,22 @@ func (c *Client) judge(r reply) (Answer, object) {
 		return a, nil
 	}
 
-	a.Err = &HTTPError{Status: r.status}
-	a.Reason = "http " + strconv.Itoa(r.status)
-	a.NothingWritten = stat != "ok" && r.status >= lowestHTTP && r.status <= highestHTTP && !c.config.Unknown.HTTP.Contains(r.status)
+	a.Err = &HTTPError{Status: r.Status}
+	a.Reason = "http " + strconv.Itoa(r.Status)
+	a.NothingWritten = stat != "ok" && r.Status >= lowestHTTP && r.Status <= highestHTTP && !c.config.Unknown.HTTP.Contains(r.Status)
 	// 431 is about the header, which a smaller body does not change.
-	blamesRequest := r.status >= 400 && r.status <= 499 && r.status != http.StatusRequestHeaderFieldsTooLarge
+	blamesRequest := r.Status >= 400 && r.Status <= 499 && r.Status != http.StatusRequestHeaderFieldsTooLarge
 	switch {
-	case isTooLarge, blamesRequest && stat != "ok" && containsFold(r.body, "too large"):
+	case isTooLarge, blamesRequest && stat != "ok" && containsFold(r.Body, "too large"):
 		a.Verdict, a.Reason = TooLarge, "too large"
-	case r.status != http.StatusOK && stat == "ok":
+	case r.Status != http.StatusOK && stat == "ok":
 		a.Verdict = Unknown
 		a.Reason += " with stat ok"
 	case a.NothingWritten:
 		a.Verdict = Refused
-	case r.status != http.StatusOK:
+	case r.Status != http.StatusOK:
 		a.Verdict = Unknown
-	case result == nil && !json.Valid(r.body):
+	case result == nil && !json.Valid(r.Body):
 		a.unusable("not json")
 	case stat != "ok":
 		a.unusable("no stat")

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"durable-dataload/internal/httponce"
 )
 
 const (
@@ -133,7 +135,7 @@ func TestAPageOfAnyStatusIsUnknown(t *testing.T) {
 			if status == 413 || status == 200 {
 				continue
 			}
-			a, result := newClient(t, "http://127.0.0.1:1").judge(reply{status: status, body: []byte(body)})
+			a, result := newClient(t, "http://127.0.0.1:1").judge(httponce.Reply{Status: status, Body: []byte(body)})
 			if want := "http " + strconv.Itoa(status); a.Verdict != Unknown || a.Reason != want || a.NothingWritten || result != nil {
 				t.Errorf("HTTP %d %s: got %s, %q, want unknown, %q", status, body, a.Verdict, a.Reason, want)
 			}
@@ -260,7 +262,7 @@ func TestEntriesThatContradictEachOther(t *testing.T) {
 			ids = `,"results":[` + strings.Join(tc.ids, ",") + "]"
 		}
 		c := newClient(t, "http://127.0.0.1:1")
-		a, result := c.judge(reply{status: 200, body: []byte(`{"stat":"ok","uuid_results":[` + strings.Join(tc.uuids, ",") + "]" + ids + "}")})
+		a, result := c.judge(httponce.Reply{Status: 200, Body: []byte(`{"stat":"ok","uuid_results":[` + strings.Join(tc.uuids, ",") + "]" + ids + "}")})
 		c.readRecords(&a, result, 3)
 		var got []string
 		for _, r := range a.Records {

@@ -116,8 +116,8 @@ func TestCheckExplainsFailedConnections(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, tc.url, func(cfg *Config) { cfg.Timeout = tc.timeout })
 			if tc.dial != nil {
-				c.transport.Proxy = nil
-				c.transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, tc.dial }
+				c.sender.Transport.Proxy = nil
+				c.sender.Transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, tc.dial }
 			}
 			err := c.Check(context.Background())
 			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
@@ -136,7 +136,7 @@ func TestCheckExplainsProxyErrors(t *testing.T) {
 		c := newClient(t, "https://api.example.com")
 		proxy, err := url.Parse(address)
 		must(t, err)
-		c.transport.Proxy = http.ProxyURL(proxy)
+		c.sender.Transport.Proxy = http.ProxyURL(proxy)
 		err = c.Check(context.Background())
 		if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "HTTPS_PROXY") {
 			t.Errorf("got %v, want %v with %q", err, ErrUnreachable, want)

@@ -10,14 +10,9 @@
 package identitycloud
 
 import (
-	"bytes"
 	"cmp"
-	"compress/flate"
-	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -96,9 +91,8 @@ type Client struct {
 	host         string                 // for messages
 	clientSecret atomic.Pointer[string] // the one that is valid now
 	slots        chan struct{}          // one for each call in flight
-	transport    *http.Transport
+	sender       httponce.Sender
 	common       []byte // type_name and timeout, encoded: every body starts with them
-	now          func() time.Time
 }
 
 // New checks the configuration and returns a client. It does not connect: see Client.Check.
@@ -114,13 +108,15 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		config:    cfg,
-		base:      base.String(),
-		host:      base.Host,
-		slots:     make(chan struct{}, cfg.MaxConnections),
-		common:    common(cfg.EntityType, cfg.Timeout),
-		now:       time.Now,
-		transport: httponce.NewTransport(cfg.Timeout, cfg.MaxConnections),
+		config: cfg,
+		base:   base.String(),
+		host:   base.Host,
+		slots:  make(chan struct{}, cfg.MaxConnections),
+		common: common(cfg.EntityType, cfg.Timeout),
+		sender: httponce.Sender{
+			Transport: httponce.NewTransport(cfg.Timeout, cfg.MaxConnections), Timeout: cfg.Timeout, MaxAnswer: cfg.MaxAnswer,
+			BeforeCall: cfg.BeforeCall, Answered: cfg.Answered,
+		},
 	}
 	c.clientSecret.Store(&cfg.ClientSecret)
 	return c, nil
@@ -148,7 +144,7 @@ func (cfg Config) complete() (_ Config, err error) {
 }
 
 // Close closes idle connections. Calls in flight continue, and the client stays usable.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.sender.Transport.CloseIdleConnections() }
 
 // baseURL parses an API address as documented at Config.BaseURL.
 func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
@@ -160,75 +156,17 @@ func baseURL(s string, insecureHTTP bool) (*url.URL, error) {
 	return u, err
 }
 
-// reply is the result of one HTTP request, not yet judged.
-type reply struct {
-	status         int
-	header         http.Header
-	body           []byte
-	err            *NoAnswerError // there was no answer, or not a complete one
-	notSent        error          // nothing was sent
-	sent, received time.Time
-}
-
 // call waits for a slot and for BeforeCall, and then sends one POST, once.
-func (c *Client) call(ctx context.Context, endpoint string, form []byte) reply {
+func (c *Client) call(ctx context.Context, endpoint string, form []byte) httponce.Reply {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return reply{notSent: context.Cause(ctx)}
+		return httponce.Reply{NotSent: context.Cause(ctx)}
 	}
-	if c.config.BeforeCall != nil {
-		release, err := c.config.BeforeCall(ctx)
-		if err != nil {
-			return reply{notSent: err}
-		}
-		if release != nil {
-			defer release()
-		}
-	}
-	if ctx.Err() != nil {
-		return reply{notSent: context.Cause(ctx)}
-	}
-	return c.send(ctx, endpoint, form)
-}
-
-// send sends the request and reads the whole answer. The timeout starts here.
-func (c *Client) send(ctx context.Context, endpoint string, form []byte) (r reply) {
-	r.sent = c.now()
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+endpoint, nil)
-	if err != nil {
-		return reply{notSent: errors.New("the request could not be built")}
-	}
-	// Set here instead of by NewRequest, which would add GetBody: with that, net/http sends a POST again on a new connection
-	// if an idle one breaks early.
-	req.Body = io.NopCloser(bytes.NewReader(form))
-	req.ContentLength = int64(len(form))
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("User-Agent", "durable-dataload")
-	c.authorize(req.Header, endpoint, form, r.sent)
-
-	// The transport, not an http.Client: that would follow redirects, and a 307 sends the POST again.
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		r.received = c.now()
-		r.err = &NoAnswerError{Reason: httponce.Reason(ctx, err, "not http"), cause: httponce.SafeCause(err)}
-		return r
-	}
-	defer resp.Body.Close()
-	r.status, r.header = resp.StatusCode, resp.Header
-	r.body, err = io.ReadAll(io.LimitReader(resp.Body, c.config.MaxAnswer+1))
-	r.received = c.now()
-	var corrupt flate.CorruptInputError
-	switch {
-	case err != nil && (errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt)):
-		r.err = &NoAnswerError{Reason: "bad gzip", Status: r.status}
-	case err != nil:
-		r.err = &NoAnswerError{Reason: httponce.Reason(ctx, err, "cut short"), Status: r.status, cause: httponce.SafeCause(err)}
-	case int64(len(r.body)) > c.config.MaxAnswer:
-		r.err = &NoAnswerError{Reason: "answer too long", Status: r.status}
-	}
-	return r
+	return c.sender.Send(ctx, http.MethodPost, c.base+endpoint, form, func(h http.Header, at time.Time) error {
+		h.Set("Content-Type", "application/x-www-form-urlencoded")
+		c.authorize(h, endpoint, form, at)
+		return nil
+	})
 }

@@ -223,8 +223,8 @@ func TestCallsAreFormPostsOverHTTP1(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	c := newClient(t, s.URL, func(cfg *Config) { cfg.EntityType, cfg.Timeout = "visitor", 12900*time.Millisecond })
-	c.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	c.transport.TLSClientConfig.NextProtos = nil
+	c.sender.Transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	c.sender.Transport.TLSClientConfig.NextProtos = nil
 	b := batch(t, c, 2)
 	if a := c.CreateBatch(context.Background(), b); a.Verdict != Answered || a.Records[1].UUID != uuid2 {
 		t.Errorf("got %+v, want two uuids", a)

@@ -3,12 +3,10 @@
 package jsonapi
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -45,11 +43,11 @@ type Config struct {
 
 // Client sends calls.
 type Client struct {
-	config    Config
-	hooks     target.Hooks
-	base      string
-	host      string
-	transport *http.Transport
+	token  func() (string, error)
+	hooks  target.Hooks
+	base   string
+	host   string
+	sender httponce.Sender
 }
 
 // New checks the configuration. Its errors never contain the token.
@@ -68,29 +66,25 @@ func New(cfg Config, hooks target.Hooks) (*Client, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
 	cfg.Connections = cmp.Or(cfg.Connections, DefaultConnections)
 	cfg.MaxAnswer = cmp.Or(cfg.MaxAnswer, DefaultMaxAnswer)
-	return &Client{config: cfg, hooks: hooks, base: u.String(), host: u.Host, transport: httponce.NewTransport(cfg.Timeout, cfg.Connections)}, nil
+	return &Client{token: cfg.Token, hooks: hooks, base: u.String(), host: u.Host, sender: httponce.Sender{
+		Transport: httponce.NewTransport(cfg.Timeout, cfg.Connections), Timeout: cfg.Timeout, MaxAnswer: cfg.MaxAnswer,
+		BeforeCall: hooks.BeforeCall, Answered: hooks.Answered,
+	}}, nil
 }
 
 // Host is the host of the target, for messages.
 func (c *Client) Host() string { return c.host }
 
 // Close closes idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.sender.Transport.CloseIdleConnections() }
 
 // Reply is the result of one request, not yet judged.
 type Reply struct {
-	Status int
-	Header http.Header
-	Body   []byte
-	// NotSent is why nothing was sent: the error of BeforeCall or of the context. Lost is why there is no answer, or not a
-	// complete one.
-	NotSent error
-	Lost    *target.Error
+	httponce.Reply
+	// Lost is why there is no answer, or not a complete one.
+	Lost *target.Error
 	// unsent says that there is no answer because nothing was sent.
 	unsent bool
-
-	ServerDate, Sent, Received time.Time
-	RetryAfter                 time.Duration
 }
 
 // Error returns why there is no answer: Lost, NotSent or nil.
@@ -123,83 +117,40 @@ func (r Reply) Failed(class target.Class, reason, words string) *target.Error {
 
 // Send sends one request, once. Whatever it returns is to be passed to Judged. body, unless nil, is JSON.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte) Reply {
-	if ctx.Err() != nil {
-		return Reply{NotSent: context.Cause(ctx)}
-	}
-	if c.hooks.BeforeCall != nil {
-		release, err := c.hooks.BeforeCall(ctx)
-		if err != nil {
-			return Reply{NotSent: err}
+	var noToken error
+	r := Reply{Reply: c.sender.Send(ctx, method, c.base+path, body, func(h http.Header, _ time.Time) error {
+		if body != nil {
+			h.Set("Content-Type", "application/json")
 		}
-		if release != nil {
-			defer release()
+		h.Set("Accept", "application/json")
+		if c.token == nil {
+			return nil
 		}
-	}
-	return c.send(ctx, method, path, body)
-}
-
-func (c *Client) send(ctx context.Context, method, path string, body []byte) (r Reply) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
-	r.Sent = time.Now()
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
-	if err != nil {
-		return Reply{NotSent: errors.New("the request could not be built")}
-	}
-	if body != nil {
-		// Set here and not by NewRequest, which would add GetBody: with that, net/http sends a request again on a new
-		// connection if an idle one breaks early.
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		req.ContentLength = int64(len(body))
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "durable-dataload")
-	if c.config.Token != nil {
-		token, err := c.config.Token()
-		if err != nil {
-			r.Received, r.unsent = time.Now(), true
-			r.Lost = &target.Error{Reason: "no token", Fault: true, Err: fmt.Errorf("there is no token for %s: %w", c.host, err)}
-			return r
+		var token string
+		if token, noToken = c.token(); token != "" {
+			h.Set("Authorization", "Bearer "+token)
 		}
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-	}
-	// The transport, not an http.Client: that would follow redirects, and a 307 sends a body again.
-	resp, err := c.transport.RoundTrip(req)
-	if err != nil {
-		r.Received = time.Now()
-		r.Lost = lost(httponce.Reason(ctx, err, "not http"), 0, err)
-		return r
-	}
-	defer resp.Body.Close()
-	r.Status, r.Header = resp.StatusCode, resp.Header
-	r.Body, err = io.ReadAll(io.LimitReader(resp.Body, c.config.MaxAnswer+1))
-	r.Received = time.Now()
-	r.ServerDate, _ = http.ParseTime(r.Header.Get("Date"))
-	r.RetryAfter = httponce.RetryAfter(r.Header.Get("Retry-After"), r.ServerDate, r.Received)
-	if c.hooks.Answered != nil && !r.ServerDate.IsZero() {
-		c.hooks.Answered(r.ServerDate, r.Sent, r.Received)
-	}
+		return noToken
+	})}
 	switch {
-	case err != nil:
-		r.Lost = lost(httponce.Reason(ctx, err, "cut short"), r.Status, err)
-	case int64(len(r.Body)) > c.config.MaxAnswer:
-		r.Lost = lost("answer too long", r.Status, nil)
+	case noToken != nil:
+		r.NotSent, r.Received, r.unsent = nil, time.Now(), true
+		r.Lost = &target.Error{Reason: "no token", Fault: true, Err: fmt.Errorf("there is no token for %s: %w", c.host, noToken)}
+	case r.Failure != "":
+		r.Lost = lost(r.Reply)
 	}
 	return r
 }
 
 // lost is the error of a missing answer. With "tls" no call can succeed.
-func lost(reason string, status int, cause error) *target.Error {
-	text := "no answer: " + reason
-	if status != 0 {
-		text = fmt.Sprintf("no usable answer: %s (HTTP %d)", reason, status)
+func lost(r httponce.Reply) *target.Error {
+	text := "no answer: " + r.Failure
+	if r.Status != 0 {
+		text = fmt.Sprintf("no usable answer: %s (HTTP %d)", r.Failure, r.Status)
 	}
-	e := &target.Error{Reason: reason, Fault: reason == "tls", Err: errors.New(text)}
-	if cause := httponce.SafeCause(cause); cause != nil {
-		e.Err = fmt.Errorf("%s: %w", text, cause)
+	e := &target.Error{Reason: r.Failure, Fault: r.Failure == "tls", Err: errors.New(text)}
+	if r.Cause != nil {
+		e.Err = fmt.Errorf("%s: %w", text, r.Cause)
 	}
 	return e
 }

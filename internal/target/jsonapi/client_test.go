@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"durable-dataload/internal/httponce"
 	"durable-dataload/internal/target"
 )
 
@@ -78,7 +79,7 @@ func TestACallThatTakesTooLongIsLost(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	c.config.Timeout = time.Minute
+	c.sender.Timeout = time.Minute
 	if r := c.Send(ctx, http.MethodGet, "/", nil); r.Lost == nil || r.Lost.Reason != "canceled" {
 		t.Errorf("after the context has ended: %+v, want it lost", r)
 	}
@@ -139,7 +140,7 @@ func TestAnAnswerThatLeavesEverythingUnknownIsNone(t *testing.T) {
 		{[]target.Result{left}, ""},
 		{nil, ""},
 	} {
-		c.JudgedAnswer(t.Context(), Reply{Status: http.StatusOK}, target.Answer{Results: tc.results})
+		c.JudgedAnswer(t.Context(), Reply{Reply: httponce.Reply{Status: http.StatusOK}}, target.Answer{Results: tc.results})
 		if judged.Unknown != (tc.reason != "") || judged.Reason != tc.reason || judged.Kind != target.Creates {
 			t.Errorf("%v is judged as %+v; want the reason %q", tc.results, judged, tc.reason)
 		}
