@@ -184,11 +184,14 @@ func TestARoundThatWasLoadedBeforeHasNoBackoff(t *testing.T) {
 }
 
 func TestACancelDuringTheLoadStillWritesTheArtifacts(t *testing.T) {
-	f := newFake(t, 50)
+	f := newFake(t, 500)
 	e := newEnvironment(t, f)
 	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
 		if in.Position == 7 {
 			e.CancelWorkflow()
+		}
+		if in.Position > 6 {
+			<-e.endsNow()
 		}
 		return allUnknown, nil
 	}
@@ -199,8 +202,8 @@ func TestACancelDuringTheLoadStillWritesTheArtifacts(t *testing.T) {
 	if !f.artifact.Stopped || f.count("WriteArtifacts") != 1 || result.Halted != "" {
 		t.Errorf("artifacts got %+v, halted %q; want them stopped without a fault", f.artifact, result.Halted)
 	}
-	if n := f.count("LoadBatch"); n < 4 || n == 50 {
-		t.Errorf("%d batches were loaded, want some, and not all 50", n)
+	if n := f.count("LoadBatch"); n < 4 || n == 500 {
+		t.Errorf("%d batches were loaded, want some, and not all 500", n)
 	}
 	if len(e.child) != 1 || f.count("WriteRetryFile") != 0 {
 		t.Errorf("children %q, want no retry after a stop", e.child)

@@ -147,7 +147,7 @@ func TestAnUpdateOfADeadWorkerIsRepeated(t *testing.T) {
 }
 
 func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
-	f := newFake(t, 50)
+	f := newFake(t, 500)
 	f.delta = true
 	e := newEnvironment(t, f)
 	f.load = byRound(allDuplicate)
@@ -155,14 +155,17 @@ func TestACancelDuringTheUpdatesStillWritesTheArtifacts(t *testing.T) {
 		if in.Batch == 7 {
 			e.CancelWorkflow()
 		}
+		if in.Batch > 6 {
+			<-e.endsNow()
+		}
 		return allUpdated, nil
 	}
 	result, err := e.migrate(func(s *migration.Spec) { s.Delta, s.Workers = true, 3 })
 	if err != nil || !f.artifact.Stopped || result.Halted != "" || f.count("WriteArtifacts") != 1 {
 		t.Errorf("%+v, %v, artifacts got %+v; want them stopped without a fault", result, err, f.artifact)
 	}
-	if n := f.count("UpdateBatch"); n < 4 || n == 50 {
-		t.Errorf("%d batches were updated, want some, and not all 50", n)
+	if n := f.count("UpdateBatch"); n < 4 || n == 500 {
+		t.Errorf("%d batches were updated, want some, and not all 500", n)
 	}
 	if f.mostAtOnce() > 3 {
 		t.Errorf("%d batches at once, want at most 3", f.mostAtOnce())
