@@ -162,7 +162,7 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 	case before.Delta && !spec.Delta:
 		return refused(errors.New("this migration was started with --delta-migration and cannot resume without it; give it again"))
 	case !before.Delta && spec.Delta:
-		return refused(errors.New("this migration was started without --delta-migration and cannot resume with it; let it finish without, then start a second one with --again --delta-migration"))
+		return refused(errors.New("this migration was started without --delta-migration and cannot resume with it; let it finish without, or give it up (starter cancel, while it runs), and then load the file with --again --delta-migration"))
 	}
 	return nil
 }

@@ -209,12 +209,26 @@ func misspelled(command *cobra.Command, args []string) error {
 	if _, err := os.Lstat(args[0]); err == nil {
 		return nil
 	}
+	if meant := meantCommand(command, args[0]); meant != "" {
+		return usage("there is no command %q, and no file of this name; did you mean starter %s?", args[0], meant)
+	}
+	return nil
+}
+
+// noCommand refuses a word after a command that needs one of its subcommands.
+func noCommand(command *cobra.Command, word string) error {
+	hint := ""
+	if meant := meantCommand(command, word); meant != "" {
+		hint = fmt.Sprintf("; did you mean %s %s?", command.CommandPath(), meant)
+	}
+	return usage("there is no command \"%s %s\"%s", command.CommandPath(), word, hint)
+}
+
+// meantCommand is the name of the command below another one that was most likely meant, or "".
+func meantCommand(command *cobra.Command, word string) string {
 	var names []string
 	for _, c := range command.Commands() {
 		names = append(names, c.Name())
 	}
-	if meant := suggest.Name(args[0], names); meant != "" {
-		return usage("there is no command %q, and no file of this name; did you mean starter %s?", args[0], meant)
-	}
-	return nil
+	return suggest.Name(word, names)
 }

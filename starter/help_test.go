@@ -96,6 +96,7 @@ func TestAMistypedNameIsAnsweredWithTheNameThatWasMeant(t *testing.T) {
 		{"--dat users.csv", "unknown flag: --dat; did you mean --data?; see starter --help"},
 		{"status --lates", "unknown flag: --lates; did you mean --latest?; see starter status --help"},
 		{"set --latest rat=8", `did you mean rate?`},
+		{"schedule lst", `there is no command "starter schedule lst"; did you mean starter schedule list?; see starter schedule --help`},
 	} {
 		var stderr bytes.Buffer
 		if code := run(strings.Fields(c.args), io.Discard, &stderr); code != migration.ExitUsage || !strings.Contains(stderr.String(), c.want) {

@@ -22,10 +22,12 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // noArguments refuses arguments; advice, if not "", says what to give instead.
 func noArguments(advice string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
+	return func(command *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
 			return nil
+		case command.HasSubCommands():
+			return noCommand(command, args[0])
 		case advice != "":
 			advice = "; " + advice
 		}

@@ -131,10 +131,10 @@ func commands(script string) (all [][]string) {
 	return all
 }
 
-// words are those of a simple command, without quotes and without a comment.
+// words are those of a simple command, without quotes, a redirection and a comment.
 func words(command string) (all []string) {
 	for _, w := range regexp.MustCompile(`(?:"[^"]*"|'[^']*'|[^\s"'])+`).FindAllString(command, -1) {
-		if strings.HasPrefix(w, "#") {
+		if strings.HasPrefix(w, "#") || strings.HasPrefix(w, ">") {
 			break
 		}
 		all = append(all, strings.NewReplacer(`"`, "", `'`, "").Replace(w))

@@ -93,7 +93,7 @@ func startSandbox(dir, file string) (localSandbox, *sandbox.Server, error) {
 	if err == nil {
 		server, err := start(local)
 		if err != nil {
-			err = fmt.Errorf("%w; or give another --state-dir", err)
+			err = fmt.Errorf("%w; it may be the sandbox of another state folder: wait for it, or give another --state-dir, with a sandbox of its own", err)
 		}
 		return local, server, err
 	}

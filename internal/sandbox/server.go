@@ -103,7 +103,7 @@ func Start(o Options) (*Server, error) {
 	}
 	listener, err := net.Listen("tcp", o.Address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("the address %s is in use by another program: end that one, or choose another address", o.Address)
+		return nil, fmt.Errorf("the address %s is in use by another program; end that one, or choose another address", o.Address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the sandbox cannot listen on %q, expected host:port: %w", o.Address, err)
