@@ -144,7 +144,7 @@ func (l locations) nextCommands(e ended) string {
 	file := e.near(store.Join(e.spec.OutputDir, e.Summary.Files.FailRecords))
 	var lines []string
 	if duplicates := e.parts.Duplicate; duplicates > 0 && !e.spec.Delta {
-		lines = append(lines, "To update the "+figures.Count(duplicates, "record")+" that "+figures.Plural(duplicates, "is", "are")+" in the target already:",
+		lines = append(lines, "To update the "+figures.Count(duplicates, "duplicate")+", if "+figures.Plural(duplicates, "it is the same person", "they are the same people")+" as in the target:",
 			"  "+l.loads(file, e)+" -m")
 	}
 	if others := c.Failed - e.parts.Duplicate; others > 0 || e.spec.Delta {

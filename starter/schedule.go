@@ -182,7 +182,11 @@ func (v scheduleView) text(w io.Writer) error {
 	}
 	lines = append(lines, [2]string{"next", strings.Join(times, "\n\t")})
 	if v.Last != nil {
-		lines = append(lines, [2]string{"last run", clockTime(v.Last.At.UTC()) + "  " + v.Last.WorkflowID})
+		at := v.Last.At.UTC()
+		if zone, err := time.LoadLocation(v.TimeZone); err == nil {
+			at = at.In(zone)
+		}
+		lines = append(lines, [2]string{"last run", clockTime(at) + "  " + v.Last.WorkflowID})
 	}
 	for _, id := range v.Running {
 		lines = append(lines, [2]string{"runs now", id})

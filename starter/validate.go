@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"durable-dataload/activities"
@@ -114,11 +115,15 @@ func (m *migrateOperation) sayFindings(report *validate.Report) {
 	if len(report.Findings) <= mostFindings {
 		return
 	}
-	count := func(n int64, kinds int, noun string) string {
-		return figures.Count(n, noun) + " of " + figures.Count(kinds, "kind")
+	var counts []string
+	count := func(n int64, kinds int, noun string) {
+		if n > 0 {
+			counts = append(counts, figures.Count(n, noun)+" of "+figures.Count(kinds, "kind"))
+		}
 	}
-	m.Screen.Say(fmt.Sprintf("%s: %s and %s; starter validate with the same options lists them.", m.file.shown,
-		count(errorsIn, report.Errors(), "error"), count(warningsIn, report.Warnings(), "warning")))
+	count(errorsIn, report.Errors(), "error")
+	count(warningsIn, report.Warnings(), "warning")
+	m.Screen.Say(fmt.Sprintf("%s: %s; starter validate with the same options lists them.", m.file.shown, strings.Join(counts, " and ")))
 }
 
 // newDraft prepares the index and the copy of the input to be made while it is validated, so that it is parsed once. They
