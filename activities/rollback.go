@@ -240,13 +240,18 @@ func (u undone) add(set *artifacts.RollbackSet, summary *migration.RollbackSumma
 		if err := set.Fail(item.Batch, item.Line, reason); err != nil {
 			return err
 		}
-		// The summary goes to Temporal, and the target's words may quote a record.
-		if reason != item.Reason && !slices.Contains(ownReasons, reason) {
-			reason = refusedByWords
-		}
-		summary.Reasons[reason]++
+		summary.Reasons[ownReason(item, reason)]++
 	}
 	return nil
+}
+
+// ownReason is the reason why an item was not undone, for the summary, which goes to Temporal: the target's words may
+// quote a record.
+func ownReason(item rollback.Item, reason string) string {
+	if reason != item.Reason && !slices.Contains(ownReasons, reason) {
+		return refusedByWords
+	}
+	return reason
 }
 
 // whyLeft is the reason of items without an outcome: a batch that was begun and is
@@ -266,7 +271,8 @@ func (o *rollbackRun) whyLeft(ctx context.Context, key ledger.Key) (string, erro
 // DryRun reads all items of a rollback and counts what would be done: it changes nothing,
 // in the target or in the rollback's folder. It is not an activity. shown is called after
 // each batch.
-func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown func(migration.RollbackCounts)) (sum migration.RollbackCounts, err error) {
+func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown func(migration.RollbackCounts)) (sum migration.DryRollback, err error) {
+	sum.Reasons = map[string]int{}
 	if err := a.checkIdentities(r.Migration); err != nil {
 		return sum, plain(err)
 	}
@@ -285,14 +291,17 @@ func (a *Activities) DryRun(ctx context.Context, r migration.Rollback, shown fun
 		b.dry = true
 		known := make([]ledger.Record, len(b.items))
 		for i, item := range b.items {
-			outcome, _, err := b.undo(ctx, item)
+			outcome, reason, err := b.undo(ctx, item)
 			if err != nil {
 				return sum, plain(err)
 			}
 			known[i].Outcome = outcome
+			if !isUndone(outcome) {
+				sum.Reasons[ownReason(item, reason)]++
+			}
 		}
 		sum.Add(countRollback(known))
-		shown(sum)
+		shown(sum.RollbackCounts)
 	}
 	return sum, nil
 }

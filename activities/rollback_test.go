@@ -318,7 +318,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 	noError(t, err)
 	counts, err := r.acts.DryRun(context.Background(), spec, func(migration.RollbackCounts) {})
 	noError(t, err)
-	expect(t, "it would", counts, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1})
+	expect(t, "it would", counts.RollbackCounts, migration.RollbackCounts{Deleted: 1, Restored: 1, Failed: 1})
 	if r.changes != 0 || !r.isThere("new@example.com") {
 		t.Errorf("%d calls changed something", r.changes)
 	}

@@ -191,9 +191,7 @@ func printRollback(s *terminal.Screen, r migration.RollbackSummary, dir string) 
 	if r.Unverified > 0 {
 		fmt.Fprintf(s.Stdout, "%s of the undone records were not checked again yet.\n", figures.Number(r.Unverified))
 	}
-	for _, reason := range slices.Sorted(maps.Keys(r.Reasons)) {
-		fmt.Fprintf(s.Stdout, "%s: %s\n", figures.Number(r.Reasons[reason]), reason)
-	}
+	printReasons(s, r.Reasons)
 	fmt.Fprintf(s.Stdout, "\n%s\n%s\n\n", store.Join(dir, r.Success), store.Join(dir, r.Fail))
 	switch r.ExitCode() {
 	case migration.ExitStopped:
@@ -202,6 +200,12 @@ func printRollback(s *terminal.Screen, r migration.RollbackSummary, dir string) 
 		fmt.Fprintf(s.Stdout, "Some records are not as they were before. Their reasons are in %s; rerun the command to retry them.\n", r.Fail)
 	default:
 		fmt.Fprintln(s.Stdout, "Every record is as it was before the migration.")
+	}
+}
+
+func printReasons(s *terminal.Screen, reasons map[string]int) {
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		fmt.Fprintf(s.Stdout, "%s: %s\n", figures.Number(reasons[reason]), reason)
 	}
 }
 

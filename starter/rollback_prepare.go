@@ -176,7 +176,8 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 		return migration.ExitDone, nil
 	}
 	fmt.Fprintln(r.Screen.Stdout, "What would be done:")
-	printRollbackCounts(r.Screen, counts)
+	printRollbackCounts(r.Screen, counts.RollbackCounts)
+	printReasons(r.Screen, counts.Reasons)
 	return migration.ExitDone, nil
 }
 

@@ -206,9 +206,12 @@ func TestRollbackLeavesAloneWhatWasChangedSince(t *testing.T) {
 	changed := s.content()
 
 	p := m.rollback("--dry-run", "--json", "--rate-limit", "0").ends(0)
-	var counts struct{ Deleted, Restored, Failed int }
-	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 {
-		t.Errorf("the dry run says %s (%v); want 19, 9 and 2", p.output(), err)
+	var counts struct {
+		Deleted, Restored, Failed int
+		Reasons                   map[string]int `json:"failed_by_reason"`
+	}
+	if err := json.Unmarshal([]byte(p.output()), &counts); err != nil || counts.Deleted != 19 || counts.Restored != 9 || counts.Failed != 2 || len(counts.Reasons) != 1 {
+		t.Errorf("the dry run says %s (%v); want 19, 9 and 2 for one reason", p.output(), err)
 	}
 	refused(t, m.rollback("--rate-limit", "0"), 2, "--yes")
 	sameContent(t, s.content(), changed)

@@ -60,6 +60,12 @@ func (c RollbackCounts) Undone() int { return c.Deleted + c.Gone + c.Restored + 
 // Sum is the number of records counted.
 func (c RollbackCounts) Sum() int { return c.Undone() + c.Failed + c.Left }
 
+// DryRollback is what a rollback would come to.
+type DryRollback struct {
+	RollbackCounts
+	Reasons map[string]int `json:"failed_by_reason"`
+}
+
 // RollbackSummary is the result of a rollback. Scripts depend on it.
 type RollbackSummary struct {
 	WorkflowID string         `json:"workflow_id"`
