@@ -37,7 +37,15 @@ func (w *watched) heard() string {
 }
 
 func (w *watched) register(body []byte, namesakes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.registered = fmt.Sprintf("%s, namesakes %t", body, namesakes)
+}
+
+func (w *watched) whoRegistered() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.registered
 }
 
 // behind is a server that counts the calls that came whole, behind a proxy.
@@ -112,11 +120,11 @@ func TestTheProxyMakesTrouble(t *testing.T) {
 	for _, c := range cases {
 		t.Run(string(c.trouble.action), func(t *testing.T) {
 			b := newBehind(t)
-			met := 0
-			c.trouble.calls, c.trouble.met = 1, func() { met++ }
+			var met atomic.Int64
+			c.trouble.calls, c.trouble.met = 1, func() { met.Add(1) }
 			b.proxy.give(&c.trouble)
-			if answer, err := b.call("/entity.find"); err != nil || answer != "answer to a call" || met > 0 {
-				t.Fatalf("a call that is none of bulkCreate: %q, %v, trouble met %d times; want its answer and none", answer, err, met)
+			if answer, err := b.call("/entity.find"); err != nil || answer != "answer to a call" || met.Load() > 0 {
+				t.Fatalf("a call that is none of bulkCreate: %q, %v, trouble met %d times; want its answer and none", answer, err, met.Load())
 			}
 			b.whole.Store(0)
 			began := time.Now()
@@ -130,8 +138,8 @@ func TestTheProxyMakesTrouble(t *testing.T) {
 			for end := time.Now().Add(5 * time.Second); b.half.Load() < c.half && time.Now().Before(end); {
 				time.Sleep(time.Millisecond)
 			}
-			if whole, half := b.whole.Load(), b.half.Load(); whole != c.whole || half != c.half || met != 1 {
-				t.Errorf("%d whole calls and %d halves reached the server, trouble met %d times; want %d, %d and once", whole, half, met, c.whole, c.half)
+			if whole, half := b.whole.Load(), b.half.Load(); whole != c.whole || half != c.half || met.Load() != 1 {
+				t.Errorf("%d whole calls and %d halves reached the server, trouble met %d times; want %d, %d and once", whole, half, met.Load(), c.whole, c.half)
 			}
 			for end := time.Now().Add(5 * time.Second); b.platform.heard() != c.told && time.Now().Before(end); {
 				time.Sleep(time.Millisecond)
@@ -139,8 +147,9 @@ func TestTheProxyMakesTrouble(t *testing.T) {
 			if told := b.platform.heard(); told != c.told {
 				t.Errorf("the platform is told %q, want %q", told, c.told)
 			}
-			if isMet := b.platform.registered == "a call, namesakes true"; isMet != (c.trouble.action == strangers) {
-				t.Errorf("users register with %q", b.platform.registered)
+			registered := b.platform.whoRegistered()
+			if isMet := registered == "a call, namesakes true"; isMet != (c.trouble.action == strangers) {
+				t.Errorf("users register with %q", registered)
 			}
 			if answer, err := b.call("/entity.bulkCreate"); err != nil || answer != "answer to a call" {
 				t.Errorf("the call after it: %q, %v; want its answer", answer, err)
