@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	migrations "durable-dataload/internal/migration"
-	"durable-dataload/internal/proof/kratos"
 	"durable-dataload/internal/proof/program"
 )
 
@@ -259,44 +258,12 @@ func TestExportsSinceAnotherAndTheirRoundTrip(t *testing.T) {
 	}
 }
 
-// contentOf is content for one entity type.
-func (s *sandboxTarget) contentOf(entityType string) map[string]map[string]any {
-	s.lab.t.Helper()
-	all := map[string]map[string]any{}
-	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
-	for {
-		var call struct {
-			TypeName string `json:"type_name"`
-			Written  []struct{ UUID string }
-			Deleted  []struct{ UUID string }
-			Entities []map[string]any
-		}
-		if err := decoder.Decode(&call); err == io.EOF {
-			return all
-		} else if err != nil {
-			s.lab.t.Fatal(err)
-		}
-		if call.TypeName != entityType {
-			continue
-		}
-		for i, w := range call.Written {
-			all[w.UUID] = call.Entities[i]
-		}
-		for _, d := range call.Deleted {
-			delete(all, d.UUID)
-		}
-	}
-}
-
 // TestUsersMoveOutOfTheIdentityCloudAndIntoKratos is docs/export.md: all users, and on the day of the cutover what has changed.
 func TestUsersMoveOutOfTheIdentityCloudAndIntoKratos(t *testing.T) {
 	t.Parallel()
-	installed := wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+	installed := wantsKratos(t)
 	l, s := labWithSandbox(t)
-	server, err := kratos.New(t.Context(), installed, l.path("kratos"))
-	must(t, err)
-	must(t, server.Start(t.Context()))
-	t.Cleanup(server.Kill)
+	server := l.kratos(installed)
 	s.populate(1, 40)
 	uuids := s.uuidsByEmail()
 	x := l.export(s)

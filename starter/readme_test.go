@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -10,19 +11,29 @@ import (
 
 	migrations "durable-dataload/internal/migration"
 	"durable-dataload/internal/proof/kratos"
+	"durable-dataload/internal/proof/program"
 )
 
 // TestTheReadmeLeadsOutOfOnePlatformAndIntoAnother runs the README's second example after the first one: what the sandbox has
-// is exported, and loaded into a real Ory Kratos.
+// is exported, and loaded into the Ory Kratos that a command serves.
 func TestTheReadmeLeadsOutOfOnePlatformAndIntoAnother(t *testing.T) {
 	t.Parallel()
-	installed := wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+	wantsKratos(t)
 	l := newLab(t)
-	server, err := kratos.New(t.Context(), installed, l.path("kratos"))
-	must(t, err)
-	must(t, server.Start(t.Context()))
-	t.Cleanup(server.Kill)
 	l.copyTestdata()
+	build := exec.Command("go", "build", "-o", l.path("serve"), "./internal/proof/kratos/serve")
+	build.Dir = ".."
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	free, err := program.FreeAddresses(2)
+	must(t, err)
+	server := &kratos.Server{Admin: "http://" + free[0]}
+	cache, err := os.UserCacheDir() // has the Kratos that was built
+	must(t, err)
+	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+	serve := l.start(l.path("serve"), []string{"XDG_CACHE_HOME=" + cache, "PATH=" + os.Getenv("PATH")}, "--admin-port", port(free[0]), "--public-port", port(free[1]))
+	until(t, "Kratos serves", func() bool { return strings.Contains(serve.output(), "its admin API is at "+server.Admin) })
 
 	readme, err := os.ReadFile("../README.md")
 	must(t, err)
@@ -46,6 +57,8 @@ func TestTheReadmeLeadsOutOfOnePlatformAndIntoAnother(t *testing.T) {
 	}
 	e := &elsewhere{lab: l}
 	e.isInKratos(server, moved.Records.Created+moved.Records.Recovered)
+	serve.signal(os.Interrupt)
+	serve.ends(0)
 }
 
 // summaryIn reads the one summary of a folder.

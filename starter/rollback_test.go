@@ -29,10 +29,21 @@ func (m *migration) rollback(flags ...string) *process {
 // content is what the sandbox has, by uuid, without what no rollback can put back.
 func (s *sandboxTarget) content() map[string]map[string]any {
 	s.lab.t.Helper()
+	all := s.contentOf("")
+	for uuid, record := range all {
+		all[uuid] = bare(record).(map[string]any)
+	}
+	return all
+}
+
+// contentOf is what the sandbox has of an entity type, or of all where it is "", by uuid.
+func (s *sandboxTarget) contentOf(entityType string) map[string]map[string]any {
+	s.lab.t.Helper()
 	all := map[string]map[string]any{}
 	decoder := json.NewDecoder(strings.NewReader(readAll(s.truth())))
 	for {
 		var call struct {
+			TypeName string `json:"type_name"`
 			Written  []struct{ UUID string }
 			Deleted  []struct{ UUID string }
 			Entities []map[string]any
@@ -42,8 +53,11 @@ func (s *sandboxTarget) content() map[string]map[string]any {
 		} else if err != nil {
 			s.lab.t.Fatal(err)
 		}
+		if entityType != "" && call.TypeName != entityType {
+			continue
+		}
 		for i, w := range call.Written {
-			all[w.UUID] = bare(call.Entities[i]).(map[string]any)
+			all[w.UUID] = call.Entities[i]
 		}
 		for _, d := range call.Deleted {
 			delete(all, d.UUID)

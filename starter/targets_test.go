@@ -37,6 +37,21 @@ func wantsTargets(t *testing.T, install func() (string, error)) (installed strin
 	return installed
 }
 
+func wantsKratos(t *testing.T) (installed string) {
+	t.Helper()
+	return wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+}
+
+// kratos starts a server with an empty database.
+func (l *lab) kratos(installed string) *kratos.Server {
+	l.t.Helper()
+	server, err := kratos.New(l.t.Context(), installed, l.path("kratos"))
+	must(l.t, err)
+	must(l.t, server.Start(l.t.Context()))
+	l.t.Cleanup(server.Kill)
+	return server
+}
+
 // losing passes calls on, and does not answer the first one that has written users.
 func losing(t *testing.T, target string, wrote func(r *http.Request, body []byte) bool) (address string, lost *atomic.Int32) {
 	t.Helper()
@@ -160,12 +175,9 @@ func (e *elsewhere) tellsWhatCannotTravel(input string) {
 
 func TestUsersMoveToKratos(t *testing.T) {
 	t.Parallel()
-	installed := wantsTargets(t, func() (string, error) { return kratos.Install(t.Context()) })
+	installed := wantsKratos(t)
 	l := newLab(t)
-	server, err := kratos.New(t.Context(), installed, l.path("kratos"))
-	must(t, err)
-	must(t, server.Start(t.Context()))
-	t.Cleanup(server.Kill)
+	server := l.kratos(installed)
 	if status := sendJSON(t, http.MethodPost, server.Admin+"/admin/identities", "", `{"schema_id":"default","traits":{"email":"a3@example.com","name":{"last":"Stranger"}}}`, nil); status != http.StatusCreated {
 		t.Fatalf("the stranger was not created: HTTP %d", status)
 	}
