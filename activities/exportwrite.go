@@ -230,8 +230,8 @@ type ExportPublishInput struct {
 	FinishedAt time.Time `json:"finished_at"`
 }
 
-// PublishExport makes the file of what was read, and gives it its name, after the files beside it have theirs. It never
-// replaces a file.
+// PublishExport makes the file of what was read, and gives it its name, after the files beside it have theirs. It does not
+// replace a file; in a bucket it looks just before the upload, and what is written there during it is replaced.
 func (a *Activities) PublishExport(ctx context.Context, in ExportPublishInput) (migration.ExportSummary, error) {
 	return onRun(ctx, a.export, in.Run, (*exportRun).publish, in)
 }

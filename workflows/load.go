@@ -64,8 +64,8 @@ type LoadResult struct {
 }
 
 // LoadWorkflow loads the batches of one round, some runs of them at a time. A run is an
-// activity: as many consecutive batches as take a second or two. Cancelled, it starts no more, waits for those in flight, and
-// reports what it has.
+// activity: as many consecutive batches as take a second or two. Cancelled, it starts no
+// more, waits for those in flight, and reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
 	l := &loadRun{in: in, from: in.After - in.Batches}
