@@ -58,12 +58,12 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 
 func (a *Activities) inspect(ctx context.Context, in InspectInput) (found Inspected, err error) {
 	spec, folder := in.Spec, in.Run.Folder.Migration()
-	if err := mayBegin(spec, folder); err != nil {
-		return found, err
-	}
-	// Before anything is changed: a later run that seals the earlier ones has to see
+	// First of all: who seals the runs of this migration, a later run or a cancel, has to see
 	// this one.
 	if err := folder.Enter(in.Run.ID); err != nil {
+		return found, err
+	}
+	if err := mayBegin(spec, folder); err != nil {
 		return found, err
 	}
 	if err := keepsDelta(spec, folder); err != nil {
@@ -162,7 +162,7 @@ func keepsDelta(spec migration.Spec, folder migration.Folder) error {
 	case before.Delta && !spec.Delta:
 		return refused(errors.New("this migration was started with --delta-migration and cannot resume without it; give it again"))
 	case !before.Delta && spec.Delta:
-		return refused(errors.New("this migration was started without --delta-migration and cannot resume with it; let it finish without, or give it up (starter cancel, while it runs), and then load the file with --again --delta-migration"))
+		return refused(errors.New("this migration was started without --delta-migration and cannot resume with it; let it finish without, or end it with starter cancel, and then load the file with --again --delta-migration"))
 	}
 	return nil
 }

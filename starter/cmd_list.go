@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,8 @@ type listed struct {
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
 	// Reason is why it could not run, ended early, or makes no progress.
 	Reason string `json:"reason,omitempty"`
+	// Rerun is that of the status.
+	Rerun string `json:"rerun,omitempty"`
 }
 
 // listCommand shows all migrations.
@@ -110,7 +113,7 @@ func (l *lookup) list(ctx context.Context) ([]listed, error) {
 // row returns one line. counting is the context of counting the ledgers of all.
 func (l *lookup) row(ctx, counting context.Context, k catalogue.Migration) listed {
 	s := statusOf(k)
-	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt}
+	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt, Rerun: s.Rerun}
 	if s.State != catalogue.Running {
 		l.addCounts(counting, k, &s)
 		l.addReason(ctx, k, &s)
@@ -167,7 +170,7 @@ func printList(w io.Writer, rows []listed) error {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,
-			since("", r.StartedAt), since("", r.FinishedAt), strings.TrimSpace(safetext.Name(r.Reason)+since(" counts as of ", r.RecordsAsOf)))
+			since("", r.StartedAt), since("", r.FinishedAt), strings.TrimSpace(safetext.Name(cmp.Or(r.Reason, r.Rerun))+since(" counts as of ", r.RecordsAsOf)))
 	}
 	return table.Flush()
 }

@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/catalogue"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
@@ -66,7 +67,7 @@ var steerings = []steering{
 	},
 	{
 		update: workflows.UpdateCancel, short: "Stop for good: calls in flight finish, result files are written",
-		long: "What was not attempted is in remaining_*.csv. The migration cannot be resumed.",
+		long: "What was not attempted is in remaining_*.csv, what is unknown in the last retry_*.csv. The migration cannot be resumed.\nIt also ends one that does not run: one that was stopped, or that has left records in unknown state.",
 		ends: true,
 	},
 	{
@@ -231,7 +232,10 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 	if err != nil {
 		return 0, err
 	}
-	if err := o.checkRunning(k); err != nil {
+	if s.update == workflows.UpdateCancel && mayBeCancelled(k) {
+		return migration.ExitDone, o.cancelEnded(k, screen)
+	}
+	if err := o.checkRunning(s, k); err != nil {
 		return 0, err
 	}
 	before, _ := k.Folder.Summary() // of an earlier run, if there was one
@@ -286,18 +290,68 @@ func (o *steerOptions) orderTarget(ctx context.Context, s steering, screen *term
 	return migration.ExitDone, nil
 }
 
+// mayBeCancelled reports whether the last run of a migration has ended with a result, and a
+// rerun would resume it.
+func mayBeCancelled(k catalogue.Migration) bool {
+	if k.Folder.IsZero() {
+		return false
+	}
+	state, _ := k.State()
+	summary, err := k.Folder.Summary()
+	switch state {
+	case catalogue.Stopped, catalogue.Unresolved:
+		return err == nil
+	case catalogue.Cancelled: // and that was interrupted
+		return err == nil && !summary.Cancelled
+	}
+	return false
+}
+
+// cancelEnded cancels a migration whose last run has ended, and shows its result. No process
+// needs to run for that.
+func (o *steerOptions) cancelEnded(k catalogue.Migration, screen *terminal.Screen) error {
+	summary, err := k.Folder.Cancel(migration.Event{
+		At: time.Now(), Kind: migration.EventChanged, Who: operator(), Name: workflows.UpdateCancel, Old: "no", New: "yes", Reason: o.reason,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot cancel %s: %w; repeat the command", k.ID, err)
+	}
+	start, err := k.Folder.Start()
+	if err == nil {
+		err = artifacts.ReplaceSummary(k.Spec.OutputDir, start.Stamp, summary)
+	}
+	if err != nil {
+		screen.Say(fmt.Sprintf("The migration is cancelled, and its summary in %s does not say so: %v", k.Spec.OutputDir, err))
+	}
+	if k.Spec.DataName != "" {
+		if err := migration.DropInput(o.work(), k.Spec.DataFile); err != nil {
+			screen.Say("The copy of the input could not be removed: " + err.Error())
+		}
+	}
+	o.printResult(screen, endedIn(k.Folder, workflows.Result{Summary: summary}), false)
+	return nil
+}
+
 // checkRunning refuses a migration that does not run, and says what to do.
-func (o *steerOptions) checkRunning(k catalogue.Migration) error {
-	switch {
-	case k.IsRunning():
+func (o *steerOptions) checkRunning(s steering, k catalogue.Migration) error {
+	if k.IsRunning() {
 		return nil
-	case o.Service == nil:
-		return fmt.Errorf("no process runs the engine of the state folder %s, so %s cannot be changed; rerun the command that started it to resume it (if it runs on a Temporal service, give its --address)", o.stateDir, k.ID)
 	}
 	state, reason := k.State()
 	text, next := state.Text()
 	if reason != "" {
 		text += " (" + reason + ")"
+	}
+	isOver := state == catalogue.Done || state == catalogue.Cancelled || state == catalogue.RolledBack || state == catalogue.RolledBackInPart
+	switch {
+	case isOver:
+	case s.update == workflows.UpdateCancel && !k.Folder.IsZero():
+		if claimed, err := k.Folder.Claimed(); !claimed && err == nil {
+			return fmt.Errorf("%s has sent nothing (%s): there is nothing to cancel", k.ID, text)
+		}
+		return fmt.Errorf("%s does not run, and its last run has no result: %s. Rerun the command that started it, end that with Ctrl-C, which writes the result files, and repeat starter cancel; what is unknown is then in retry_*.csv, what was not attempted in remaining_*.csv", k.ID, text)
+	case o.Service == nil:
+		return fmt.Errorf("no process runs the engine of the state folder %s, so %s cannot be changed; rerun the command that started it to resume it (if it runs on a Temporal service, give its --address)", o.stateDir, k.ID)
 	}
 	return fmt.Errorf("%s does not run: %s%s; expected one that runs (starter list has them)", k.ID, text, next)
 }

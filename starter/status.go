@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -33,6 +34,7 @@ type status struct {
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 	ExitCode   *int            `json:"exit_code"`        // null until it has ended
 	Reason     string          `json:"reason,omitempty"` // why it could not run, or ended early
+	Rerun      string          `json:"rerun,omitempty"`  // what came of a later run that sent nothing
 
 	Records migration.Counts `json:"records"`
 	// RecordsAsOf is the time of the counts if they are older: the ledger takes too long
@@ -96,12 +98,31 @@ func statusOf(k catalogue.Migration) status {
 	}
 	s.State, s.Reason = k.State()
 	s.Reason = cmp.Or(k.Problem, s.Reason)
+	if s.State != catalogue.Running {
+		s.Rerun = rerunText(k)
+	}
 	if !k.Folder.IsZero() {
 		if events, err := k.Folder.Events(); err == nil && events != nil {
 			s.Events = events
 		}
 	}
 	return s
+}
+
+// rerunText says what came of the last run if it sent nothing, and the state is that of an
+// earlier one; "" otherwise.
+func rerunText(k catalogue.Migration) string {
+	if k.Folder.IsZero() {
+		return ""
+	}
+	rerun, ok := k.WithoutResult()
+	switch {
+	case !ok:
+		return ""
+	case rerun.Stopped:
+		return "rerun, at " + moment(rerun.At) + ", was " + rerun.Reason
+	}
+	return "rerun, at " + moment(rerun.At) + ", could not start: " + strings.TrimSuffix(rerun.Reason, ".")
 }
 
 // tallyFor is how long counting a ledger may take. A million records on a disk take one to

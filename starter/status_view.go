@@ -29,6 +29,9 @@ func (s status) print(w io.Writer, all bool) error {
 	p.line("%s", s.ID)
 	p.line("%s → %s (%s)%s", safetext.Name(s.File), s.URI, s.EntityType, since("; started (all times are UTC) ", s.StartedAt))
 	p.line("%s", s.headline())
+	if s.Rerun != "" {
+		p.line("The last %s.", s.Rerun)
+	}
 	for _, line := range s.waits(time.Now()) {
 		p.line("%s", line)
 	}

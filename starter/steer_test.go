@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,7 @@ type shownStatus struct {
 	Phase    string
 	ExitCode *int `json:"exit_code"`
 	Reason   string
+	Rerun    string
 	Records  map[string]int
 	Paused   string
 	Decision string
@@ -176,6 +178,53 @@ func TestACancelledMigrationIsNotResumed(t *testing.T) {
 	refused(t, m.start(), 1, "was cancelled", "--again")
 	if cancelled := m.status(); cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,the wrong file" || s.calls() != calls {
 		t.Errorf("the status is %+v; %d more calls were made", cancelled, s.calls()-calls)
+	}
+}
+
+// A load without -m that leaves records unknown is loaded with -m instead.
+func TestAMigrationThatHasEndedWithUnknownRecordsIsCancelled(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t, "--faults", "reset-before=100", "--heal-after", "2")
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 87}), 10, "--rate-limit", "0", "--retry-rounds", "0").shared()
+	m.run(4)
+	before := m.figures()
+	delta := *m
+	delta.flags = append(slices.Clone(m.flags), "-m")
+	delta.run(1)
+	status, list := m.status(), m.ordered("list")
+	if status.State != "unresolved" || *status.ExitCode != 4 || status.Records["unknown"] != 20 || !strings.Contains(status.Rerun, "without --delta-migration") {
+		t.Errorf("after a rerun that was refused the status is %+v; want that of the run before, and the refusal", status)
+	}
+	hasAll(t, list, "unresolved", "without --delta-migration")
+	hasAll(t, m.ordered("status"), "done, with records in unknown state", "The last rerun, at ", "could not start: ")
+
+	output := m.ordered("cancel", "--latest", "--reason", "without -m by mistake")
+	hasAll(t, output, "was cancelled: 20 records in an unknown state are in "+*before.Files.Unresolved)
+	refused(t, m.start(), 1, "was cancelled", "--again")
+	cancelled := m.status()
+	if cancelled.State != "cancelled" || cancelled.changes() != "cancel,no,yes,without -m by mistake" {
+		t.Errorf("the status is %+v", cancelled)
+	}
+	if after := m.figures(); !strings.Contains(readAll(m.summary()), `"cancelled": true`) || !maps.Equal(after.Records, before.Records) || len(m.artifacts("retry_*")) != 1 {
+		t.Errorf("the summary is %+v, the retry files are %q; want it cancelled, with the records as before", after, m.artifacts("retry_*"))
+	}
+	hasAll(t, m.operate("cancel", "--latest").ends(1).errors(), "does not run: cancelled, for good")
+	delta.flags = append(delta.flags, "--again", "--retry-rounds", "3", "--retry-backoff", "100ms")
+	delta.run(0)
+	if accounts := len(s.content()); accounts != 20 {
+		t.Errorf("%d accounts of 20 records", accounts)
+	}
+	hasAll(t, m.operate("cancel", "--latest").ends(1).errors(), "does not run: done")
+}
+
+func TestACancelOfARunThatWasCutOffSaysHowToEndIt(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 300, Seed: 88}), 5, "--rate-limit", "20").shared()
+	m.startUntil(5).kill()
+	hasAll(t, m.operate("cancel", "--latest").ends(1).errors(), "cut off", "Ctrl-C", "repeat starter cancel", "remaining_*.csv")
+	if state := m.status().State; state != "cut_off" {
+		t.Errorf("it is %s", state)
 	}
 }
 

@@ -70,6 +70,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 type migrationRun struct {
 	spec     migration.Spec
 	ref      activities.Run
+	began    time.Time
 	progress Progress
 	source   activities.Inspected
 	entities *int64
@@ -89,6 +90,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 		ref:      activities.Run{Folder: spec.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
 		steering: Steering{Limits: spec.Limits, MaxFailed: spec.MaxFailed},
+		began:    workflow.Now(ctx),
 	}
 	m.progress.Steering = &m.steering
 	m.progress.serve(ctx)
@@ -98,7 +100,7 @@ func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 func (m *migrationRun) inspectSource(ctx workflow.Context) error {
 	m.enter(ctx, PhaseInspecting)
 	return execute(ctx, "check and index "+m.fileName(), a.InspectSource, activities.InspectInput{
-		Spec: m.spec, Run: m.ref, Now: workflow.Now(ctx),
+		Spec: m.spec, Run: m.ref, Now: m.began,
 	}, &m.source)
 }
 
@@ -245,6 +247,9 @@ func (m *migrationRun) writeArtifacts(ctx workflow.Context) (Result, error) {
 // deleted its history.
 func (m *migrationRun) keepFailure(ctx workflow.Context, err error) {
 	failure := migration.Failure{At: workflow.Now(ctx).UTC(), Reason: Cause(err), Stopped: temporal.IsCanceledError(err), Spec: m.spec}
+	if m.progress.Phase == PhaseInspecting {
+		failure.Began = m.began.UTC()
+	}
 	if failure.Stopped {
 		failure.Reason = "stopped before anything was sent"
 	}

@@ -248,7 +248,7 @@ func TestACancelBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	if f.count("LoadBatch") != 0 || f.count("WriteArtifacts") != 0 {
 		t.Errorf("%s\nwant neither loads nor artifacts", f.story())
 	}
-	if len(f.failures) != 1 || !f.failures[0].Stopped {
+	if len(f.failures) != 1 || !f.failures[0].Stopped || f.failures[0].Began.IsZero() {
 		t.Errorf("%+v was kept, want the stop", f.failures)
 	}
 }
@@ -269,7 +269,7 @@ func TestWhatIsRefusedEndsTheMigrationBeforeAnythingIsSent(t *testing.T) {
 		if f.count("LoadBatch") != 0 || f.count("InspectSource") != 1 || f.count("CheckTarget") > 1 {
 			t.Errorf("%s: %s\nwant no retry", name, f.story())
 		}
-		if len(f.failures) != 1 || f.failures[0].Reason != Cause(err) || f.failures[0].Stopped || f.failures[0].At.IsZero() || f.failures[0].Spec.ID == "" {
+		if len(f.failures) != 1 || f.failures[0].Reason != Cause(err) || f.failures[0].Stopped || f.failures[0].At.IsZero() || f.failures[0].Began.IsZero() || f.failures[0].Spec.ID == "" {
 			t.Errorf("%s: %+v was kept, want the refusal once", name, f.failures)
 		}
 	}

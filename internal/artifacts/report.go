@@ -138,7 +138,14 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 // Advice says in one sentence what to do next.
 func Advice(s migration.Summary) string {
 	if left := s.Records.Remaining + s.Records.Unknown; s.Cancelled && left > 0 {
-		return fmt.Sprintf("The migration was cancelled: %s not attempted, or in an unknown state. Rerunning the command does not resume it.", figures.Count(left, "record")+figures.Plural(left, " was", " were"))
+		var parts []string
+		if n := s.Records.Unknown; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s in an unknown state %s in %s", figures.Count(n, "record"), figures.Plural(n, "is", "are"), *s.Files.Unresolved))
+		}
+		if n := s.Records.Remaining; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s that %s never sent in %s", figures.Count(n, "record"), figures.Plural(n, "was", "were"), *s.Files.Remaining))
+		}
+		return "The migration was cancelled: " + strings.Join(parts, ", ") + ". Rerunning the command does not resume it; --again loads the file as a new migration."
 	}
 	switch s.Records.ExitCode() {
 	case migration.ExitStopped:

@@ -448,7 +448,7 @@ func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
 }
 
 func TestAdviceSaysWhatToDoNext(t *testing.T) {
-	files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", Unresolved: ptr("retry_2.csv")}
+	files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", Unresolved: ptr("retry_2.csv"), Remaining: ptr("remaining.csv")}
 	for failed, want := range map[int]string{0: "are in fail.csv;", 1: "are in fail.csv and update_fail.csv;", 3: "are in update_fail.csv;"} {
 		files := migration.Files{Fail: "fail.csv", FailRecords: "fail_records.csv", UpdateFail: ptr("update_fail.csv"), UpdateFailRecords: failed}
 		if got := Advice(migration.Summary{Records: migration.Counts{Total: 9, Failed: 3}, Files: files}); !strings.Contains(got, want) {
@@ -466,7 +466,8 @@ func TestAdviceSaysWhatToDoNext(t *testing.T) {
 		{migration.Counts{Failed: 1}, false, []string{"fail.csv", "fail_records.csv"}},
 		{migration.Counts{Failed: 1, Unknown: 1}, false, []string{"retry_2.csv", "rerun the command"}},
 		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, false, []string{"stopped", "Rerun the command"}},
-		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, true, []string{"cancelled", "2 records", "does not resume"}},
+		{migration.Counts{Failed: 1, Unknown: 1, Remaining: 1}, true, []string{"cancelled", "1 record in an unknown state is in retry_2.csv", "1 record that was never sent in remaining.csv", "does not resume", "--again"}},
+		{migration.Counts{Unknown: 2}, true, []string{"cancelled: 2 records in an unknown state are in retry_2.csv. Rerunning"}},
 	}
 	for _, tc := range cases {
 		got := Advice(migration.Summary{Records: tc.counts, Files: files, Cancelled: tc.cancelled})

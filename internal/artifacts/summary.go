@@ -26,11 +26,24 @@ func WriteSummary(dir, stamp string, s migration.Summary, d Details) error {
 	if err := store.Write(store.Join(dir, s.Files.Report), page); err != nil {
 		return err
 	}
+	return writeSummary(dir, stamp, s)
+}
+
+func writeSummary(dir, stamp string, s migration.Summary) error {
 	data, err := MarshalSummary(s)
 	if err != nil {
 		return err
 	}
 	return store.Write(store.Join(dir, SummaryName(stamp)), data)
+}
+
+// ReplaceSummary writes a summary that has changed after its run, unless somebody has moved
+// the file away.
+func ReplaceSummary(dir, stamp string, s migration.Summary) error {
+	if there, err := store.Exists(store.Join(dir, SummaryName(stamp))); !there || err != nil {
+		return err
+	}
+	return writeSummary(dir, stamp, s)
 }
 
 // MarshalSummary returns the bytes of summary_*.json.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -198,6 +200,7 @@ func TestTheFolderHasTheState(t *testing.T) {
 		}
 	}
 	stopped := summary(migration.Counts{Total: 3, Created: 1, Remaining: 2})
+	unresolved := summary(migration.Counts{Total: 3, Created: 1, Unknown: 2})
 	fails := func(failure migration.Failure) func(*testing.T, migration.Folder) {
 		return func(t *testing.T, f migration.Folder) { must(t, f.SaveFailure(failure)) }
 	}
@@ -212,7 +215,7 @@ func TestTheFolderHasTheState(t *testing.T) {
 		{"the service runs it", stopped, isRunning, Running, ""},
 		{"stopped", stopped, 0, Stopped, ""},
 		{"stopped, in the service too", stopped, hasEnded, Stopped, ""},
-		{"unknown left", summary(migration.Counts{Total: 3, Created: 1, Unknown: 2}), 0, Unresolved, ""},
+		{"unknown left", unresolved, 0, Unresolved, ""},
 		{"resumed and cut off", func(t *testing.T, f migration.Folder) {
 			stopped(t, f)
 			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
@@ -238,6 +241,30 @@ func TestTheFolderHasTheState(t *testing.T) {
 			stopped(t, f)
 			fails(migration.Failure{Reason: "connection refused"})(t, f)
 		}, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, Failed, "connection refused"},
+		{"a rerun was refused after a stop", func(t *testing.T, f migration.Folder) {
+			stopped(t, f)
+			fails(migration.Failure{Reason: "started with -m", Began: begun.Add(time.Hour)})(t, f)
+		}, enumspb.WORKFLOW_EXECUTION_STATUS_FAILED, Stopped, ""},
+		{"a rerun did not reach the target", func(t *testing.T, f migration.Folder) {
+			unresolved(t, f)
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
+			fails(migration.Failure{Reason: "connection refused", Began: begun.Add(time.Hour)})(t, f)
+		}, 0, Unresolved, ""},
+		{"a rerun was stopped at once", func(t *testing.T, f migration.Folder) {
+			unresolved(t, f)
+			fails(migration.Failure{Reason: "stopped", Stopped: true, Began: begun.Add(time.Hour)})(t, f)
+		}, enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED, Unresolved, ""},
+		{"a rerun was refused after one that was cut off", func(t *testing.T, f migration.Folder) {
+			stopped(t, f)
+			must(t, f.AppendEvent(migration.Event{At: begun.Add(time.Hour), Kind: migration.EventBegun}))
+			fails(migration.Failure{Reason: "started with -m", Began: begun.Add(2 * time.Hour)})(t, f)
+		}, 0, CutOff, ""},
+		{"a rerun was refused after a first run that was cut off", func(t *testing.T, f migration.Folder) {
+			must(t, f.AppendEvent(migration.Event{At: begun, Kind: migration.EventBegun}))
+			must(t, os.MkdirAll(filepath.Join(f.Ledger(), "0"), 0o700))
+			fails(migration.Failure{Reason: "started with -m", Began: begun.Add(time.Hour)})(t, f)
+		}, 0, CutOff, ""},
+		{"could not run, twice", fails(migration.Failure{Reason: "no such entity type", Began: begun}), 0, Failed, "no such entity type"},
 		{"could not run, and runs again", fails(migration.Failure{Reason: "connection refused"}), isRunning, Running, ""},
 		{"stopped before anything was sent", fails(migration.Failure{Reason: "stopped", Stopped: true}), 0, Stopped, "stopped"},
 		{"ended by an error", func(t *testing.T, f migration.Folder) {

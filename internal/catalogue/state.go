@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"slices"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 
@@ -29,7 +30,7 @@ const (
 func (s State) Text() (text, next string) {
 	switch s {
 	case Unresolved:
-		return "done, with records in unknown state", "; rerun the command to load those again that may be sent again (not records without a unique key)"
+		return "done, with records in unknown state", "; rerun the command to load those again that may be sent again (not records without a unique key), or end it with starter cancel"
 	case Stopped:
 		return "stopped", "; rerun the command to resume"
 	case Cancelled:
@@ -66,22 +67,40 @@ func (m Migration) State() (_ State, reason string) {
 	if finished, err := m.Folder.Finished(); finished && err == nil {
 		return Done, ""
 	}
-	if failure, err := m.Folder.Failure(); err == nil && failure.Stopped {
+	rerun, without := m.WithoutResult()
+	if failure, err := m.Folder.Failure(); err == nil && !without && failure.Stopped {
 		return Stopped, failure.Reason
-	} else if err == nil {
+	} else if err == nil && !without {
 		return Failed, failure.Reason
 	}
 	summary, err := m.Folder.Summary()
-	last, ended := m.lastRun()
+	last, ended := m.lastRun(rerun.Began)
 	switch {
-	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED:
+	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED && !without:
 		return Failed, ""
-	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED:
+	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED && !without:
 		return Stopped, ""
 	case err != nil || !ended && last.At.After(summary.FinishedAt):
 		return CutOff, ""
 	}
 	return StateAfter(summary), last.Reason
+}
+
+// WithoutResult returns the last run, if it ended before its first call and an earlier run
+// has a result or has sent something: the state is then that of the earlier one.
+func (m Migration) WithoutResult() (rerun migration.Failure, ok bool) {
+	rerun, err := m.Folder.Failure()
+	if err != nil || rerun.Began.IsZero() {
+		return migration.Failure{}, false
+	}
+	if _, err := m.Folder.Summary(); err == nil {
+		return rerun, true
+	}
+	claimed, err := m.Folder.Claimed()
+	if !claimed || err != nil {
+		return migration.Failure{}, false
+	}
+	return rerun, true
 }
 
 // rolledBack is the state of a migration with a rollback.
@@ -121,13 +140,16 @@ func StateAfter(s migration.Summary) State {
 	return Done
 }
 
-// lastRun is the last recorded begin or end of a run.
-func (m Migration) lastRun() (last migration.Event, ended bool) {
+// lastRun is the last recorded begin or end of a run; before a moment, unless that is zero.
+func (m Migration) lastRun(before time.Time) (last migration.Event, ended bool) {
 	events, err := m.Folder.Events()
 	if err != nil {
 		return last, false
 	}
 	for _, e := range slices.Backward(events) {
+		if !before.IsZero() && !e.At.Before(before) {
+			continue
+		}
 		if e.Kind == migration.EventBegun || e.Kind == migration.EventEnded {
 			return e, e.Kind == migration.EventEnded
 		}

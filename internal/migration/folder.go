@@ -106,6 +106,26 @@ type finish struct {
 // left unattempted on purpose.
 func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
 
+// Cancel ends the migration for good after its last run has ended with a result, and returns
+// its summary from then on. order is the event that says who has asked for it, and why.
+//
+// A run that begins at this moment is refused: it finds the migration finished, or itself
+// sealed. Cancel may be repeated.
+func (f Folder) Cancel(order Event) (Summary, error) {
+	s, err := f.Summary()
+	if err != nil {
+		return s, err
+	}
+	if err := errors.Join(f.Finish(true), f.SealOthers("")); err != nil {
+		return s, err
+	}
+	if err := f.AppendEvent(order); err != nil {
+		return s, err
+	}
+	s.Cancelled = true
+	return s, f.SaveSummary(s)
+}
+
 // Cancelled reports whether the migration was cancelled: it is finished, and not every record
 // was attempted.
 func (f Folder) Cancelled() bool {
@@ -134,6 +154,9 @@ type Failure struct {
 	Reason string    `json:"reason"` // for people
 	// Stopped says that an operator stopped it.
 	Stopped bool `json:"stopped,omitempty"`
+	// Began is when the run began, if it ended before its first call; zero if it may have
+	// sent something.
+	Began time.Time `json:"began,omitzero"`
 	// Spec are the options of that run; a migration that could not start has no
 	// spec.json.
 	Spec Spec `json:"spec"`

@@ -370,3 +370,29 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func TestACancelEndsAMigrationForGood(t *testing.T) {
+	f := In(t.TempDir(), "00000000000a")
+	if _, err := f.Cancel(Event{}); !errors.Is(err, ErrAbsent) {
+		t.Errorf("without a result: %v, want ErrAbsent", err)
+	}
+	if finished, err := f.Finished(); finished || err != nil {
+		t.Errorf("it is finished: %t, %v", finished, err)
+	}
+	order := Event{At: time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC), Kind: EventChanged, Name: "cancel"}
+	if err := errors.Join(f.SaveSummary(Summary{Records: Counts{Total: 2, Unknown: 2}}), f.Enter("begins-now")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		summary, err := f.Cancel(order)
+		kept, keptErr := f.Summary()
+		if err != nil || keptErr != nil || !summary.Cancelled || !kept.Cancelled || summary.Records.Unknown != 2 {
+			t.Errorf("%+v, %v; kept %+v, %v; want it cancelled", summary, err, kept, keptErr)
+		}
+	}
+	sealed, err := f.Sealed("begins-now")
+	events, eventsErr := f.Events()
+	if err != nil || eventsErr != nil || !sealed || !f.Cancelled() || len(events) != 1 || events[0] != order {
+		t.Errorf("sealed %t, cancelled %t, events %+v, %v, %v", sealed, f.Cancelled(), events, err, eventsErr)
+	}
+}
