@@ -18,6 +18,7 @@ import (
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
+	"durable-dataload/internal/store"
 	"durable-dataload/internal/tally"
 	"durable-dataload/workflows"
 )
@@ -58,8 +59,35 @@ type status struct {
 
 	Events []migration.Event `json:"events"`
 
+	Rollback *rollbackStatus `json:"rollback,omitempty"` // nil: none was started
+
 	outputDir string
 	advice    string
+}
+
+// rollbackStatus is what the last run of a rollback came to; without a time if none has ended.
+type rollbackStatus struct {
+	ID         string                   `json:"id"`
+	FinishedAt time.Time                `json:"finished_at,omitzero"`
+	Records    migration.RollbackCounts `json:"records"`
+	fail       string                   // path of the file with the reasons
+}
+
+// rollbackOf returns the rollback of a migration, or nil.
+func rollbackOf(k catalogue.Migration) *rollbackStatus {
+	mark, err := k.Folder.RolledBack()
+	if err != nil {
+		return nil
+	}
+	r := rollbackStatus{ID: mark.Rollback}
+	folder := migration.RollbackIn(k.Folder.Work(), k.Key())
+	if summary, err := folder.Summary(); err == nil {
+		r.FinishedAt, r.Records, r.fail = summary.FinishedAt, summary.Records, summary.Fail
+		if options, err := folder.Options(); err == nil {
+			r.fail = store.Join(options.OutputDir, r.fail)
+		}
+	}
+	return &r
 }
 
 // roundStatus has the counts of a round, so far.
@@ -105,6 +133,7 @@ func statusOf(k catalogue.Migration) status {
 		if events, err := k.Folder.Events(); err == nil && events != nil {
 			s.Events = events
 		}
+		s.Rollback = rollbackOf(k)
 	}
 	return s
 }
@@ -193,7 +222,11 @@ func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (
 
 func (s *status) addSummary(sum migration.Summary) {
 	s.Records, s.StartedAt, s.FinishedAt = sum.Records, sum.StartedAt, sum.FinishedAt
-	s.advice = artifacts.Advice(sum)
+	if s.Rollback == nil {
+		s.advice = artifacts.Advice(sum)
+	} else {
+		s.advice = s.Rollback.advice()
+	}
 	if s.State == catalogue.Done {
 		s.State = catalogue.StateAfter(sum)
 	}

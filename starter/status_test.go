@@ -130,6 +130,46 @@ func TestTheStatusShowsWhatAMigrationWaitsFor(t *testing.T) {
 	}
 }
 
+func TestTheStatusAfterARollbackTellsOfIt(t *testing.T) {
+	ended := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
+	undone := ended.Add(time.Hour)
+	work := t.TempDir()
+	folder, rollback := migration.In(work, "00000000000a"), migration.RollbackIn(work, "00000000000a")
+	must(t, folder.SaveSummary(migration.Summary{FinishedAt: ended, Records: migration.Counts{Total: 12, Created: 10, Unknown: 2}, Files: migration.Files{Unresolved: new(string)}}))
+	must(t, rollback.SaveOptions(migration.Rollback{OutputDir: "/out"}))
+	const id = "rollback-migration-users.csv-00000000000a"
+	for _, tc := range []struct {
+		name   string
+		mark   migration.RolledBack
+		counts *migration.RollbackCounts
+		want   []string
+	}{
+		{"not ended", migration.RolledBack{Rollback: id}, nil, []string{"rolled back in part: the rollback has not ended; rerun starter rollback to resume\nRollback " + id + "\n"}},
+		{"stopped", migration.RolledBack{Rollback: id}, &migration.RollbackCounts{Deleted: 4, Left: 6}, []string{
+			"rolled back in part, at 2026-11-22 14:05:00: the rollback has not ended; rerun starter rollback to resume\nRollback " + id + ": 4 deleted, 0 restored, 6 left\n",
+		}},
+		{"some failed", migration.RolledBack{Rollback: id, Done: true, Failed: 1}, &migration.RollbackCounts{Deleted: 8, Gone: 1, Failed: 1}, []string{
+			"rolled back in part, at 2026-11-22 14:05:00: 1 record could not be undone", ": 9 deleted, 0 restored, 1 failed\n", "is in /out/rollback_fail.csv.",
+		}},
+		{"done", migration.RolledBack{Rollback: id, Done: true}, &migration.RollbackCounts{Deleted: 8, Restored: 2}, []string{
+			"rolled back, at 2026-11-22 14:05:00\nRollback " + id + ": 8 deleted, 2 restored\n", "Before the rollback, at 2026-11-22 13:05:00:\n", "with --again.",
+		}},
+	} {
+		must(t, folder.MarkRolledBack(tc.mark))
+		if tc.counts != nil {
+			must(t, rollback.SaveSummary(migration.RollbackSummary{FinishedAt: undone, Records: *tc.counts, Success: "rollback_success.csv", Fail: "rollback_fail.csv"}))
+		}
+		k := catalogue.Migration{ID: "migration-users.csv-00000000000a", Folder: folder}
+		s := statusOf(k)
+		(&lookup{}).addCounts(t.Context(), k, &s)
+		page := printed(t, s, true)
+		hasAll(t, page, tc.want...)
+		if strings.Contains(page, "rerun the command to load") || !s.FinishedAt.Equal(ended) {
+			t.Errorf("%s: it shows the advice of the migration, or %v as its end:\n%s", tc.name, s.FinishedAt, page)
+		}
+	}
+}
+
 func printed(t *testing.T, s status, all bool) string {
 	t.Helper()
 	var b strings.Builder

@@ -32,6 +32,12 @@ func (s status) print(w io.Writer, all bool) error {
 	if s.Rerun != "" {
 		p.line("The last %s.", s.Rerun)
 	}
+	if s.Rollback != nil {
+		p.line("%s", s.Rollback.text())
+		if !s.FinishedAt.IsZero() {
+			p.line("\nBefore the rollback, at %s:", moment(s.FinishedAt))
+		}
+	}
 	for _, line := range s.waits(time.Now()) {
 		p.line("%s", line)
 	}
@@ -78,7 +84,11 @@ func (s status) print(w io.Writer, all bool) error {
 func (s status) headline() string {
 	if s.State != catalogue.Running {
 		text, next := s.State.Text()
-		text += since(", at ", s.FinishedAt)
+		if s.Rollback != nil {
+			text += since(", at ", s.Rollback.FinishedAt)
+		} else {
+			text += since(", at ", s.FinishedAt)
+		}
 		if s.Reason != "" {
 			text += ": " + strings.TrimSuffix(s.Reason, ".")
 		}
@@ -102,6 +112,34 @@ func (s status) headline() string {
 		text += fmt.Sprintf(", about %s left", time.Duration(s.SecondsLeft)*time.Second)
 	}
 	return text + trouble(s.Trouble)
+}
+
+func (r rollbackStatus) text() string {
+	c := r.Records
+	if r.FinishedAt.IsZero() {
+		return "Rollback " + r.ID
+	}
+	text := fmt.Sprintf("Rollback %s: %s deleted, %s restored", r.ID, figures.Number(c.Deleted+c.Gone), figures.Number(c.Restored+c.Kept))
+	for _, part := range []struct {
+		records int
+		what    string
+	}{{c.Failed, "failed"}, {c.Left, "left"}} {
+		if part.records > 0 {
+			text += ", " + figures.Number(part.records) + " " + part.what
+		}
+	}
+	return text
+}
+
+// advice says what to do next.
+func (r rollbackStatus) advice() string {
+	switch {
+	case r.FinishedAt.IsZero() || r.Records.Left > 0:
+		return "" // the state says it
+	case r.Records.Failed > 0:
+		return "Why records could not be undone is in " + r.fail + "."
+	}
+	return "To load the file again, rerun its command with --again."
 }
 
 func trouble(text string) string {
