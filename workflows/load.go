@@ -64,7 +64,7 @@ type LoadResult struct {
 }
 
 // LoadWorkflow loads the batches of one round, some runs of them at a time. A run is an
-// activity: as many consecutive batches as take a second or two. Cancelled, it starts no
+// activity: as many consecutive batches as take two or three seconds. Cancelled, it starts no
 // more, waits for those in flight, and reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
@@ -124,7 +124,7 @@ func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, is
 // A run of batches takes about aRun, so that each is a line in the Web UI where calls are
 // few, and costs the service little where they are many.
 const (
-	aRun       = 3 * time.Second / 2
+	aRun       = 5 * time.Second / 2
 	mostInARun = 50
 	// runsAhead is how many times the runs in flight are planned at once.
 	runsAhead   = 2
@@ -159,10 +159,8 @@ func (l *loadRun) measure(r activities.BatchesResult) {
 		return
 	}
 	n := mostInARun
-	if r.Took > 0 { // with this many in flight; there are fewer when runs are longer
-		runs := min(l.window(), l.runs())
-		seconds := r.Took.Seconds() / float64(r.Done) * float64(runs) / float64(l.window()) // of a batch
-		n = min(n, int(math.Round(aRun.Seconds()/seconds)))
+	if r.Took > 0 {
+		n = min(n, int(math.Round(aRun.Seconds()*float64(r.Done)/r.Took.Seconds())))
 	}
 	l.in.Together = max(1, min(n, max(l.in.Together, 4*r.Done)))
 }
@@ -294,19 +292,8 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 	return RoundProgress{Counts: c}.failed(!l.in.DuplicatesFail)
 }
 
-// window follows the number of calls in flight that operators have set since. Runs of
-// several batches wait for the service that much more rarely that few are needed.
-func (l *loadRun) window() int {
-	window := max(1, l.in.Window*l.slots()/l.in.Workers)
-	if l.together() > 1 {
-		window = min(window, l.runs())
-	}
-	return window
-}
-
-// runs is how many runs of several batches are in flight: those that call, and some that
-// begin or end.
-func (l *loadRun) runs() int { return (3*l.slots() + 1) / 2 }
+// window follows the number of calls in flight that operators have set since.
+func (l *loadRun) window() int { return max(1, l.in.Window*l.slots()/l.in.Workers) }
 
 func (l *loadRun) slots() int {
 	if l.pace != nil && l.pace.Slots > 0 {

@@ -420,13 +420,13 @@ func (f *fake) eachOnce() {
 	}
 }
 
-func TestARunOfBatchesTakesAboutASecond(t *testing.T) {
+func TestARunOfBatchesTakesSomeSeconds(t *testing.T) {
 	for _, tc := range []struct {
 		took    time.Duration // a batch
 		longest int
 		limited bool
 	}{
-		{2 * time.Second, 1, false}, {1100 * time.Millisecond, 1, false}, {900 * time.Millisecond, 2, false}, {300 * time.Millisecond, 5, false}, {75 * time.Millisecond, 20, false},
+		{3 * time.Second, 1, false}, {1800 * time.Millisecond, 1, false}, {1500 * time.Millisecond, 2, false}, {300 * time.Millisecond, 8, false}, {75 * time.Millisecond, 33, false},
 		{time.Millisecond, mostInARun, false}, {0, mostInARun, false}, {time.Millisecond, 1, true},
 	} {
 		f := newFake(t, 2500)
@@ -458,6 +458,35 @@ func TestARunOfBatchesTakesAboutASecond(t *testing.T) {
 			}
 			if n > most {
 				t.Errorf("%v a batch: run %d of %d has %d batches, want %d at most", tc.took, i+1, len(runs), n, most)
+			}
+		}
+	}
+}
+
+// A target does so many batches a second, however many are in flight; a run ends when those
+// that were in flight as it began have ended.
+func TestTheLengthOfRunsSettles(t *testing.T) {
+	for _, rate := range []float64{0.5, 4, 10, 18, 30, 100, 190} {
+		for _, workers := range []int{1, 10, 100} {
+			l := &loadRun{in: round{limits: migration.Limits{Workers: workers}, batches: 10_000, id: "id"}.inputs()[0]}
+			var lengths []int
+			var took time.Duration
+			inFlight := l.window()
+			for range 20 {
+				n := l.together()
+				lengths = append(lengths, n)
+				took = time.Duration(float64(n*inFlight) / rate * float64(time.Second))
+				inFlight = l.window()
+				l.measure(activities.BatchesResult{Done: n, Took: took})
+			}
+			last := lengths[5]
+			for _, n := range lengths[5:] {
+				if n != last {
+					t.Fatalf("%g batches a second, %d workers: runs of %v batches; want a length that stays", rate, workers, lengths)
+				}
+			}
+			if last > 1 && last < mostInARun && (took < aRun/2 || took > 3*aRun/2) {
+				t.Errorf("%g batches a second, %d workers: runs of %d batches take %v, want about %v", rate, workers, last, took, aRun)
 			}
 		}
 	}

@@ -94,14 +94,14 @@ func TestPartsOfARound(t *testing.T) {
 		partitions int
 		want       []string // After-To/Window
 	}{
-		{"small", 10, 0, 0, []string{"0-10/40"}},
-		{"none", 0, 0, 0, []string{"0-0/40"}},
+		{"small", 10, 0, 0, []string{"0-10/15"}},
+		{"none", 0, 0, 0, []string{"0-0/15"}},
 		{"as many as wanted", 10, 4, 3, []string{"0-3/5", "3-6/5", "6-10/5"}},
 		{"not more than batches", 2, 4, 3, []string{"0-1/7", "1-2/7"}},
-		{"one although it is large", 80_000, 0, 1, []string{"0-80000/40"}},
-		{"large", 80_000, 0, 0, []string{"0-20000/10", "20000-40000/10", "40000-60000/10", "60000-80000/10"}},
+		{"one although it is large", 80_000, 0, 1, []string{"0-80000/15"}},
+		{"large", 80_000, 0, 0, []string{"0-20000/4", "20000-40000/4", "40000-60000/4", "60000-80000/4"}},
 		{"large and slow", 80_000, 4, 0, []string{"0-80000/14"}},
-		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/20", "12500-25000/20"}},
+		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/8", "12500-25000/8"}},
 	} {
 		r := round{batches: tc.batches, limits: migration.Limits{RateLimit: tc.rate, Workers: 10}, partitions: tc.partitions, id: "id"}
 		var got []string
@@ -115,8 +115,21 @@ func TestPartsOfARound(t *testing.T) {
 			t.Errorf("%s: ids %q", tc.name, ids)
 		}
 	}
-	if n := (round{limits: migration.Limits{Workers: 500}}).window(); n != 600 {
-		t.Errorf("%d batches are started for 500 calls in flight, want 600", n)
+	for _, tc := range []struct {
+		name string
+		round
+		want int
+	}{
+		{"few workers", round{limits: migration.Limits{Workers: 1}}, 2},
+		{"many workers", round{limits: migration.Limits{Workers: 500}}, 600},
+		{"a batch a run", round{limits: migration.Limits{Workers: 10}, mostFailed: new(5)}, 40},
+		{"a batch a run, many workers", round{limits: migration.Limits{Workers: 500}, mostFailed: new(5)}, 600},
+		{"a bucket", round{limits: migration.Limits{Workers: 10}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 40},
+		{"a bucket, slow", round{limits: migration.Limits{Workers: 10, RateLimit: 4}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 14},
+	} {
+		if n := tc.window(); n != tc.want {
+			t.Errorf("%s: %d runs are in flight, want %d", tc.name, n, tc.want)
+		}
 	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {
 		t.Errorf("%d parts, want at most %d", n, mostParts)

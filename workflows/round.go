@@ -8,6 +8,7 @@ import (
 	"durable-dataload/activities"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/store"
 )
 
 // round is one pass over a set of batches, loaded by one LoadWorkflow, or by several
@@ -45,22 +46,27 @@ func (r round) parts() int {
 	return min(1+r.batches/batchesAPart, mostParts)
 }
 
-// window is how many batches are in flight at most. The workers limit the calls in
-// flight; there are more batches, since the service takes longer to dispatch a batch
-// and to record its result than a quick call takes, and a bucket to read and write
-// what belongs to it: with two batches for each call the machine was idle for a
-// quarter of the time (docs/performance.md). The service handles some hundred batches
-// a second, so a hundred more are enough, and with a rate limit those of a second;
-// each batch that waits at the gate costs it a heartbeat every second or two.
+// window is how many runs of batches are in flight at most: those that call, and some that
+// begin or end. There are more where each batch is a run of its own, since the service takes
+// longer to dispatch it and to record its result than a quick call takes (with two for each
+// call the machine was idle for a quarter of the time, docs/performance.md), and where what
+// belongs to a batch is read from and written to a bucket, beside the calls. With a rate
+// limit those of a second are enough: each that waits at the gate costs the service a
+// heartbeat every second or two.
 func (r round) window() int {
-	ahead := min(3*r.limits.Workers, mostAhead)
+	ahead := (r.limits.Workers + 1) / 2
+	if r.mostFailed != nil || store.IsURL(r.run.Folder.Path()) {
+		ahead = 3 * r.limits.Workers
+	}
+	ahead = min(ahead, mostAhead)
 	if r.limits.RateLimit > 0 {
 		ahead = min(ahead, int(r.limits.RateLimit))
 	}
 	return r.limits.Workers + ahead
 }
 
-// mostAhead is how many batches more than calls are in flight at most.
+// mostAhead is how many runs of batches more than calls are in flight at most. The service
+// handles some hundred batches a second.
 const mostAhead = 100
 
 // inputs are those of the round's LoadWorkflows, in order.
