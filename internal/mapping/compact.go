@@ -95,4 +95,10 @@ func compactInteger(dst []byte, s string) (_ []byte, rest string, ok bool) {
 	return append(dst, s[:n]...), s[n:], true
 }
 
-func skipSpace(s string) string { return strings.TrimLeft(s, jsonSpace) }
+// skipSpace is strings.TrimLeft, which makes a set of the characters at each call.
+func skipSpace(s string) string {
+	for s != "" && s[0] <= ' ' && strings.IndexByte(jsonSpace, s[0]) >= 0 {
+		s = s[1:]
+	}
+	return s
+}
