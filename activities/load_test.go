@@ -113,6 +113,11 @@ func TestTheAnswerDecidesTheOutcome(t *testing.T) {
 			if known := r.known(0); known != tc.outcome {
 				t.Errorf("the ledger knows %q, want %q", known, tc.outcome)
 			}
+			for i, record := range r.records(0)[0] {
+				if record.Ours != (i == 3) {
+					t.Errorf("record %d: ours %t (%s); only what cannot be sent has a reason of this program", i+1, record.Ours, record.Error)
+				}
+			}
 			calls := slices.DeleteFunc(r.truth()[strangers:], func(c sandbox.Call) bool { return c.Endpoint != "entity.bulkCreate" })
 			sent := len(calls)
 			written := 0

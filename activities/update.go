@@ -77,8 +77,11 @@ type update struct {
 	entity   *target.Entity // nil: not found
 	changes  []delta.Change // still to be made
 	updated  bool           // it is in the undo file
-	failed   string         // the reason
+	failed   string         // why it cannot be updated, in words of this program
+	refused  string         // why the target did not update it, in its words
 }
+
+func (r *update) hasFailed() bool { return r.failed != "" || r.refused != "" }
 
 func (u *updating) update(ctx context.Context) (ledger.Outcomes, error) {
 	decided, err := u.ledger.Decided(ctx, ledger.ByUpdate, u.key)
@@ -167,7 +170,7 @@ func (u *updating) compare(r *update) error {
 	noted, isNoted := u.noted[r.line]
 	r.changes, r.updated = nil, isNoted
 	switch {
-	case r.failed != "":
+	case r.hasFailed():
 		return nil
 	case r.entity == nil:
 		r.failed = notThere
@@ -243,7 +246,7 @@ func (u *updating) find(ctx context.Context) error {
 		return err
 	}
 	for _, r := range u.pending {
-		if r.failed != "" {
+		if r.hasFailed() {
 			continue
 		}
 		switch same := byKey[u.foldKey(r.key)]; len(same) {
@@ -255,7 +258,7 @@ func (u *updating) find(ctx context.Context) error {
 			r.failed = several
 			continue
 		}
-		if r.entity, r.failed, err = u.calls.view(ctx, target.Ref{Attribute: u.spec.PrimaryKey, Key: r.key}); err != nil {
+		if r.entity, r.refused, err = u.calls.view(ctx, target.Ref{Attribute: u.spec.PrimaryKey, Key: r.key}); err != nil {
 			return err
 		}
 	}
@@ -264,12 +267,12 @@ func (u *updating) find(ctx context.Context) error {
 
 // change makes the changes of a record.
 func (u *updating) change(ctx context.Context, r *update) error {
-	if len(r.changes) == 0 || r.failed != "" {
+	if len(r.changes) == 0 || r.hasFailed() {
 		return nil
 	}
 	steps, err := u.target.Steps(delta.Changes(r.changes))
 	if words, ok := target.Refusal(err); ok {
-		r.failed = words
+		r.refused = words
 		return nil
 	}
 	if err != nil {
@@ -278,7 +281,7 @@ func (u *updating) change(ctx context.Context, r *update) error {
 	for i, step := range steps {
 		err := u.calls.change(ctx, target.Ref{ID: r.entity.ID}, step)
 		if words, ok := target.Refusal(err); ok {
-			r.failed = refusedStep(steps, i, words)
+			r.refused = refusedStep(steps, i, words)
 			return nil
 		}
 		if err != nil {
@@ -307,7 +310,9 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	for _, r := range u.pending {
 		switch {
 		case r.failed != "":
-			outcomes.Failed(r.position, r.failed)
+			outcomes.Refused(r.position, r.failed)
+		case r.refused != "":
+			outcomes.Failed(r.position, r.refused)
 		case r.updated:
 			outcomes.Updated(r.position)
 		default:

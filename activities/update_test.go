@@ -271,8 +271,8 @@ func TestADuplicateOfAnotherAttributeFails(t *testing.T) {
 	if got, want := r.update(1), (ledger.Updates{Updated: 1, Failed: 2}); got != want || r.known(0) != "cffp" {
 		t.Errorf("%+v, known %q; want %+v, cffp", got, r.known(0), want)
 	}
-	if e := r.records(0)[0][1]; e.Error != notThere {
-		t.Errorf("%q, want %q", e.Error, notThere)
+	if e := r.records(0)[0][1]; e.Error != notThere || !e.Ours {
+		t.Errorf("%q, ours %t, want %q, ours", e.Error, e.Ours, notThere)
 	}
 	s := r.artifacts(false)
 	if got, want := r.output(*s.Files.UpdateFail), "batch,line,email,error\n1,3,same@example.com,"+notThere+"\n1,4,name@example.com,"+notThere+"\n"; got != want {

@@ -18,7 +18,7 @@ import (
 
 // Reasons groups failed records by the words of their reason, without what identifies the
 // single record. The report is passed on by mail, so it must not hold a value of a record:
-// see words.
+// see words. Reasons of this program hold none, and are shown whole.
 type Reasons struct {
 	header *source.Header
 	names  map[string]bool // names of columns, which may be quoted
@@ -31,12 +31,14 @@ type reasonKey struct {
 	words     string
 	byUpdate  bool
 	duplicate bool
+	ours      bool
 }
 
 // reasonGroup is the records of one group.
 type reasonGroup struct {
 	records int
 	lines   []int64 // of the first ones
+	text    string  // what is shown
 }
 
 const (
@@ -58,20 +60,44 @@ func newReasons(h *source.Header) *Reasons {
 
 // add adds a failed record.
 func (r *Reasons) add(record Record) {
-	key := reasonKey{r.words(record), record.ByUpdate, record.WasThere()}
+	key := reasonKey{"", record.ByUpdate, record.WasThere(), record.Ours}
+	if record.Ours {
+		key.words = revealing.ReplaceAllString(record.Error, leftOut)
+	} else {
+		key.words = r.words(record)
+	}
 	g := r.groups[key]
 	if g == nil {
 		if len(r.groups) == mostGroups {
 			r.others++
 			return
 		}
-		g = &reasonGroup{}
+		g = &reasonGroup{text: key.words}
+		if record.Ours {
+			g.text = safetext.Text(record.Error)
+		}
 		r.groups[key] = g
+	} else if record.Ours {
+		g.text = common(g.text, safetext.Text(record.Error))
 	}
 	g.records++
 	if len(g.lines) < exampleLines {
 		g.lines = append(g.lines, record.Line)
 	}
+}
+
+// common has the words that two reasons of a group have in common, and stands for the others.
+func common(a, b string) string {
+	if a == b {
+		return a
+	}
+	words, others := strings.Fields(a), strings.Fields(b)
+	for i := range min(len(words), len(others)) {
+		if words[i] != others[i] {
+			words[i] = revealing.ReplaceAllString(words[i], leftOut)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // bySize returns the groups, the largest first, and how many groups and records
@@ -95,7 +121,7 @@ const mostReasons = 3
 func (r *Reasons) top(n int) (top []migration.Reason) {
 	shown, _, _ := r.bySize()
 	for _, key := range shown[:min(n, len(shown))] {
-		top = append(top, migration.Reason{Words: key.words, Records: r.groups[key].records, Line: r.groups[key].lines[0], Update: key.byUpdate, Duplicate: key.duplicate})
+		top = append(top, migration.Reason{Words: r.groups[key].text, Records: r.groups[key].records, Line: r.groups[key].lines[0], Update: key.byUpdate, Duplicate: key.duplicate})
 	}
 	return top
 }

@@ -87,6 +87,38 @@ func TestReasonsAreGroupedAndSortedBySize(t *testing.T) {
 	}
 }
 
+func TestReasonsOfThisProgramAreShownWhole(t *testing.T) {
+	r := newReasons(peopleHeader)
+	line := int64(1)
+	add := func(ours bool, words ...string) {
+		for _, w := range words {
+			line++
+			record := failed(int(line), anna, w)
+			record.Ours = ours
+			r.add(record)
+		}
+	}
+	const date, clash = "bio: the value is not a date; expected YYYY-MM-DD, as 2026-11-22", "Anna Maria is no name"
+	add(true, date, date, date, date)
+	add(true, "duplicate key in the file, first in line 7; only the first is loaded", "duplicate key in the file, first in line 12; only the first is loaded")
+	add(true, "first in line 7")
+	add(false, clash, date)
+	rows, _ := r.rows()
+	want := []reasonRow{
+		{date, 4, "2, 3, 4, 5"},
+		{"duplicate key in the file, first in line …; only the first is loaded", 2, "6, 7"},
+		{"first in line 7", 1, "8"},
+		{"… is no name", 1, "9"},
+		{"bio: the value is not a date; expected YYYY-MM-DD, as …", 1, "10"},
+	}
+	if fmt.Sprint(rows) != fmt.Sprint(want) {
+		t.Errorf("%v\nwant\n%v", rows, want)
+	}
+	if top := r.top(1); len(top) != 1 || top[0].Words != date {
+		t.Errorf("the first is %+v", top)
+	}
+}
+
 func TestReasonsAreBounded(t *testing.T) {
 	r := newReasons(peopleHeader)
 	letters := func(n int) string { return strings.Repeat("x", n%40+1) + strings.Repeat("y", n/40+1) }

@@ -302,7 +302,7 @@ func (r *Reasons) rows() (rows []reasonRow, more string) {
 	shown, groups, left := r.bySize()
 	for _, key := range shown {
 		g := r.groups[key]
-		row := reasonRow{Words: key.words, Records: g.records}
+		row := reasonRow{Words: g.text, Records: g.records}
 		if key.byUpdate {
 			row.Words = "update: " + row.Words
 		}

@@ -57,9 +57,12 @@ type Outcomes struct {
 	// UUIDs are those of the created and recovered records, in order. One may
 	// be empty: recovered by the target's refusal, without a look-up.
 	UUIDs []string `json:"uuids,omitempty"`
-	// Errors are the target's messages for the duplicate and failed records, in
-	// order. They may quote a record: user data.
+	// Errors are the messages for the duplicate and failed records, in order. The target's
+	// may quote a record: user data.
 	Errors []string `json:"errors,omitempty"`
+	// Ours says of each of Errors that this program made it and that it holds nothing of a
+	// record. None if all are the target's.
+	Ours []bool `json:"ours,omitempty"`
 	// Unknown has the reasons of the unknown records, in order. Adjacent records with
 	// the same reason share an entry.
 	Unknown []Why `json:"unknown,omitempty"`
@@ -87,7 +90,7 @@ type Why struct {
 // NewOutcomes has None for each of a batch's records.
 func NewOutcomes(records int) *Builder {
 	letters := bytes.Repeat([]byte{byte(None)}, records)
-	return &Builder{letters: letters, uuids: map[int]string{}, errors: map[int]string{}, reasons: map[int]string{}}
+	return &Builder{letters: letters, uuids: map[int]string{}, errors: map[int]string{}, ours: map[int]bool{}, reasons: map[int]string{}}
 }
 
 // Builder collects the outcomes of a batch in any order.
@@ -95,6 +98,7 @@ type Builder struct {
 	letters []byte
 	uuids   map[int]string
 	errors  map[int]string
+	ours    map[int]bool
 	reasons map[int]string
 }
 
@@ -107,7 +111,11 @@ func (b *Builder) Recovered(i int, uuid string) { b.letters[i], b.uuids[i] = byt
 // Duplicate sets record i, with the target's message.
 func (b *Builder) Duplicate(i int, words string) { b.letters[i], b.errors[i] = byte(Duplicate), words }
 
-// Failed sets record i, with the reason for result files.
+// Refused sets record i to Failed, with a reason of this program that holds nothing of the
+// record.
+func (b *Builder) Refused(i int, reason string) { b.Failed(i, reason); b.ours[i] = true }
+
+// Failed sets record i, with the target's message for result files.
 func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte(Failed), words }
 
 // Unknown sets record i, with the class of the reason (see Why).
@@ -138,6 +146,7 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 			o.UUIDs = append(o.UUIDs, b.uuids[i])
 		case Duplicate, Failed:
 			o.Errors = append(o.Errors, b.errors[i])
+			o.Ours = append(o.Ours, b.ours[i])
 			o.Classes = oneMore(o.Classes, b.reasons[i])
 		case Unknown:
 			o.Unknown = oneMore(o.Unknown, b.reasons[i])
@@ -145,6 +154,9 @@ func (b *Builder) Outcomes(sent bool, reason string) Outcomes {
 	}
 	if len(o.Classes) == 1 && o.Classes[0].Reason == "" {
 		o.Classes = nil // none is classified
+	}
+	if len(b.ours) == 0 {
+		o.Ours = nil
 	}
 	return o
 }
@@ -206,6 +218,9 @@ func (o Outcomes) check() error {
 	}
 	if classes != errors && len(o.Classes) > 0 {
 		return fmt.Errorf("the ledger's entry has classes for %d errors, expected %d", classes, errors)
+	}
+	if len(o.Ours) != errors && len(o.Ours) > 0 {
+		return fmt.Errorf("the ledger's entry says of %d errors whose they are, expected %d", len(o.Ours), errors)
 	}
 	if unknown != reasons {
 		return fmt.Errorf("the ledger's entry has reasons for %d unknown records, expected %d", reasons, unknown)

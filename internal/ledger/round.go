@@ -29,7 +29,8 @@ type Record struct {
 	Outcome Outcome // None: never attempted
 	Round   int     // the round that decided it
 	UUID    string  // of a created or recovered record
-	Error   string  // of a failed or duplicate record, the target's message
+	Error   string  // of a failed or duplicate record
+	Ours    bool    // Error is a text of this program, and holds nothing of the record
 	Reason  string  // of an unknown or failed record, a class (see Why); "" of a duplicate
 	// Unwritten is that of its entry: an unknown record was not written by the
 	// call of its round.
@@ -204,7 +205,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	uuids, words, reasons, classes := o.UUIDs, o.Errors, unrolled(o.Unknown), unrolled(o.Classes)
+	uuids, words, ours, reasons, classes := o.UUIDs, o.Errors, o.Ours, unrolled(o.Unknown), unrolled(o.Classes)
 	for i := range records {
 		outcome := Outcome(o.Letters[i])
 		if outcome == None {
@@ -216,6 +217,9 @@ func overlay(records []Record, o Outcomes, round int) error {
 			records[i].UUID, uuids = uuids[0], uuids[1:]
 		case Duplicate, Failed:
 			records[i].Error, words = words[0], words[1:]
+			if len(ours) > 0 {
+				records[i].Ours, ours = ours[0], ours[1:]
+			}
 			if len(classes) > 0 {
 				records[i].Reason, classes = classes[0], classes[1:]
 			}
