@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"durable-dataload/internal/fakeusers"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // What is said to fail fails, and nothing else: on the way to the platform, or there.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // The calls for one record, as the client makes them and the server takes them.

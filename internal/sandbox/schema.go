@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // schema is that of every entity type, and all that there is of it: what entityType answers, what checkSchema

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"durable-dataload/internal/identitycloud"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // What entityType says of an attribute is what a write is held to: of every attribute of the answer a value that fits

@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"testing"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/target"
 	"durable-dataload/internal/target/conformance"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 func TestTheIdentityCloudIsATarget(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 	"durable-dataload/internal/target/identityplatform"
 	"durable-dataload/internal/target/jsonapi"
 	"durable-dataload/internal/target/kratos"

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // probe probes a target with this configuration.

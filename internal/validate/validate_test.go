@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"durable-dataload/internal/fakeusers"
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // raw is a mapping for one column that contains the encoded record.

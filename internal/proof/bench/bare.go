@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/mapping"
 	"durable-dataload/internal/source"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // bareCommand is the least that a loader does: read, transform, encode, call.

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"durable-dataload/internal/identitycloud"
 	"durable-dataload/internal/target"
+	"durable-dataload/internal/target/identitycloud"
 )
 
 // A batch of three records: one is created, one exists already, and the result of one is missing.
