@@ -221,6 +221,12 @@ type exportPage struct {
 	Next    string      `json:"next,omitempty"` // cursor of the next page; "" after the last one
 	Records int         `json:"records"`        // in all pages up to this one
 	Rows    []exportRow `json:"rows"`
+
+	// A page of records that were looked up by id has those as well that do not exist, and those that do not fit the
+	// filter any more. Ids, folded. Missed says that the search has not listed any of the page.
+	Gone   []string `json:"gone,omitempty"`
+	Left   []string `json:"left,omitempty"`
+	Missed bool     `json:"missed,omitempty"`
 }
 
 // exportRow is a record of a page.
@@ -381,15 +387,20 @@ func (o *exportRun) createPage(pass string, n int, p exportPage) (exportPage, er
 	return p, err
 }
 
-// eachRow visits the rows of all pages of a pass, in order.
-func (o *exportRun) eachRow(ctx context.Context, pass string, visit func(exportRow) error) error {
+// eachPage visits all pages of a pass, in order.
+func (o *exportRun) eachPage(ctx context.Context, pass string, visit func(exportPage) error) error {
 	names, err := store.List(o.at().Pages(pass))
 	if err != nil {
 		return err
 	}
 	return store.ForEachOrdered(ctx, o.folder.Path(), len(names), func(_ context.Context, i int) (exportPage, error) {
 		return o.page(pass, i+1)
-	}, func(p exportPage) error {
+	}, visit)
+}
+
+// eachRow visits the rows of all pages of a pass, in order.
+func (o *exportRun) eachRow(ctx context.Context, pass string, visit func(exportRow) error) error {
+	return o.eachPage(ctx, pass, func(p exportPage) error {
 		for _, row := range p.Rows {
 			if err := visit(row); err != nil {
 				return err
@@ -413,9 +424,9 @@ func (a *Activities) CutExport(ctx context.Context, run Run) (ExportCut, error) 
 	}, run)
 }
 
-// lookUpAll reads records by their ids. Unlike caller.find it fails where the target shows nothing for any reason: what it
+// findAll reads records by their ids. Unlike caller.find it fails where the target shows nothing for any reason: what it
 // does not find is gone.
-func (o *exportRun) lookUpAll(ctx context.Context, ids []string) (map[string]target.Entity, error) {
+func (o *exportRun) findAll(ctx context.Context, ids []string) (map[string]target.Entity, error) {
 	calls := o.caller(0)
 	found := map[string]target.Entity{}
 	for some := range slices.Chunk(ids, o.traits.FindKeys) {

@@ -239,6 +239,44 @@ func TestAnExportResumesAfterItsLastPage(t *testing.T) {
 	wantExported(t, r.exported("users.csv"), 30)
 }
 
+// TestAComparisonResumesAfterItsLastPage: many records came after the passes, and many are gone; the worker is stopped among
+// those that are looked up.
+func TestAComparisonResumesAfterItsLastPage(t *testing.T) {
+	r := toExport(t, 3, nil)
+	r.beginExport()
+	r.readPages(PassAll)
+	must[ExportCut](r, r.acts.CutExport, r.run)
+	r.readPages(PassChanged)
+	const late = 2*idsAPage + 10
+	r.people(4, 3+late)
+	r.remove("a2@example.com")
+	r.readPages(PassListed(1))
+	calls, calls1, stop := 0, (late+r.client().Traits().FindKeys-1)/r.client().Traits().FindKeys+1, make(chan struct{})
+	r.findEntities = func() error {
+		if calls++; calls == calls1 {
+			close(stop)
+			return errors.New("cut off")
+		}
+		return nil
+	}
+	in := ExportReconcileInput{Run: r.run, Round: 1}
+	_, err := run[ExportReconciled](r, worker.Options{}, stop, r.acts.ReconcileExport, in)
+	expectType(t, err, Stopping, true)
+	r.acts.Close()
+	r.restart()
+	found := must[ExportReconciled](r, r.acts.ReconcileExport, in)
+	if found.Listed != late+2 || found.Read != late || found.Gone != 1 || found.Unlisted != 0 {
+		t.Errorf("it is reconciled: %+v", found)
+	}
+	if calls != calls1+1 {
+		t.Errorf("records were looked up in %d calls, one of them failed; want %d, each page once", calls, calls1+1)
+	}
+	if s := r.publish(); s.Records != late+2 || s.Deleted != 1 {
+		t.Errorf("%+v", s)
+	}
+	wantExported(t, r.exported("users.csv"), late+3, 2)
+}
+
 func TestAnExportReplacesNoFile(t *testing.T) {
 	r := toExport(t, 5, nil)
 	r.beginExport()

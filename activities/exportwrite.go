@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,19 +39,12 @@ type ExportReconciled struct {
 	Gone     int    `json:"gone,omitempty"`
 }
 
-// absent are records that an earlier pass, or the earlier export, has and the target does not list.
-type absent struct {
-	Gone map[string]bool `json:"gone,omitempty"` // ids, folded
-	Left map[string]bool `json:"left,omitempty"` // those that exist, and do not fit the filter any more
-}
-
 func foundPass(round int) string      { return fmt.Sprintf("found-%d", round) }
-func absentFile(round int) string     { return fmt.Sprintf("absent-%d.json", round) }
 func reconciledFile(round int) string { return fmt.Sprintf("reconciled-%d.json", round) }
 
 // ReconcileExport compares what was read with the list of all records: it looks up those of which no pass has the listed
-// version, and those that are not listed. It compares the list with the target's count. Run again after that, it returns the
-// same.
+// version, and those that are not listed. It compares the list with the target's count. What was looked up is written down
+// page by page, so that another attempt resumes there. Run again after that, it returns the same.
 func (a *Activities) ReconcileExport(ctx context.Context, in ExportReconcileInput) (ExportReconciled, error) {
 	return onRun(ctx, a.export, in.Run, (*exportRun).reconcile, in)
 }
@@ -72,45 +66,17 @@ func (o *exportRun) reconcile(ctx context.Context, in ExportReconcileInput) (r E
 		return r, err
 	}
 	r.Listed, r.Read = d.listed, len(d.stale)
-	found, err := o.lookUpAll(ctx, append(d.stale, d.unlisted...))
-	if err != nil {
+	if err := o.lookUpAll(ctx, in.Round, d, plan.Columns); err != nil {
 		return r, err
 	}
-	page, not := exportPage{}, absent{Gone: map[string]bool{}, Left: map[string]bool{}}
-	add := func(id string) (exists bool, err error) {
-		e, ok := found[target.FoldCase(id)]
-		if !ok {
-			not.Gone[target.FoldCase(id)] = true
-			return false, nil
+	if err := o.eachPage(ctx, foundPass(in.Round), func(p exportPage) error {
+		r.Gone += len(p.Gone)
+		if p.Missed { // by the search
+			r.Listed += len(p.Rows)
+			d.early += len(p.Rows)
 		}
-		row, err := o.row(e, plan.Columns)
-		page.Rows = append(page.Rows, row)
-		return true, err
-	}
-	for _, id := range d.stale {
-		if _, err := add(id); err != nil {
-			return r, err
-		}
-	}
-	for _, id := range d.unlisted {
-		if _, exists := found[target.FoldCase(id)]; exists && o.export.Filter != "" {
-			not.Left[target.FoldCase(id)] = true
-			continue
-		}
-		exists, err := add(id)
-		if err != nil {
-			return r, err
-		}
-		if exists { // the search has missed it
-			r.Listed++
-			d.early++
-		}
-	}
-	r.Gone = len(not.Gone)
-	if err := o.replacePage(foundPass(in.Round), page); err != nil {
-		return r, err
-	}
-	if err := o.at().Save(absentFile(in.Round), not); err != nil {
+		return nil
+	}); err != nil {
 		return r, err
 	}
 	if r.Counted, err = o.count(ctx, cut.AsOf.Add(-exportOverlap)); err != nil {
@@ -122,16 +88,62 @@ func (o *exportRun) reconcile(ctx context.Context, in ExportReconcileInput) (r E
 	return migration.Mark(o.at(), reconciledFile(in.Round), r)
 }
 
-// replacePage writes the only page of a pass that may be done again.
-func (o *exportRun) replacePage(pass string, p exportPage) error {
-	data, err := json.Marshal(p)
+// idsAPage is how many records are looked up for a page.
+const idsAPage = 500
+
+// lookUpAll looks up the records that differ, in pages: first those that are listed, then the others.
+func (o *exportRun) lookUpAll(ctx context.Context, round int, d differences, columns []export.Column) error {
+	pass := foundPass(round)
+	done, _, err := o.lastPage(pass)
 	if err != nil {
 		return err
 	}
-	if err := store.MkdirAll(o.at().Pages(pass)); err != nil {
-		return err
+	n := 0
+	for _, some := range []struct {
+		ids    []string
+		missed bool
+	}{{d.stale, false}, {d.unlisted, true}} {
+		for ids := range slices.Chunk(some.ids, idsAPage) {
+			if n++; n <= done {
+				continue
+			}
+			page, err := o.lookUp(ctx, ids, some.missed, columns)
+			if err == nil {
+				_, err = o.createPage(pass, n, page)
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
-	return store.Write(o.pageName(pass, 1), data)
+	return nil
+}
+
+// lookUp makes a page of the records with these ids. missed says that the search has not listed them.
+func (o *exportRun) lookUp(ctx context.Context, ids []string, missed bool, columns []export.Column) (exportPage, error) {
+	page := exportPage{Missed: missed}
+	found, err := o.findAll(ctx, ids)
+	if err != nil {
+		return page, err
+	}
+	for _, id := range ids {
+		id = target.FoldCase(id)
+		e, exists := found[id]
+		switch {
+		case !exists:
+			page.Gone = append(page.Gone, id)
+			continue
+		case missed && o.export.Filter != "":
+			page.Left = append(page.Left, id)
+			continue
+		}
+		row, err := o.row(e, columns)
+		if err != nil {
+			return page, err
+		}
+		page.Rows = append(page.Rows, row)
+	}
+	return page, nil
 }
 
 // differences are those between what is known and what is listed.
@@ -246,9 +258,9 @@ func (o *exportRun) publish(ctx context.Context, in ExportPublishInput) (s migra
 	if err != nil {
 		return s, err
 	}
-	p := &publishing{exportRun: o}
+	p := &publishing{exportRun: o, gone: map[string]bool{}, filtered: map[string]bool{}}
 	defer p.discard()
-	if p.not, err = migration.Marked[absent](o.at(), absentFile(in.Round)); err != nil {
+	if err := o.eachPage(ctx, foundPass(in.Round), p.leaveOut); err != nil {
 		return s, err
 	}
 	if p.later, err = o.readLater(ctx, foundPass(in.Round)); err != nil {
@@ -269,8 +281,8 @@ func (o *exportRun) publish(ctx context.Context, in ExportPublishInput) (s migra
 // publishing is the making of the files of an export.
 type publishing struct {
 	*exportRun
-	not   absent
-	later *laterRows
+	gone, filtered map[string]bool // records that are left out, by folded id: see exportPage.Gone and Left
+	later          *laterRows
 
 	output, roster *store.Writer
 	deletedFile    *store.Writer // nil for an export of all records
@@ -279,6 +291,16 @@ type publishing struct {
 	lines          io.Writer
 
 	records, deleted, left int
+}
+
+func (p *publishing) leaveOut(page exportPage) error {
+	for _, id := range page.Gone {
+		p.gone[id] = true
+	}
+	for _, id := range page.Left {
+		p.filtered[id] = true
+	}
+	return nil
 }
 
 func (p *publishing) create(plan exportPlan) (err error) {
@@ -322,13 +344,13 @@ func (p *publishing) write(ctx context.Context) error {
 	err := p.eachEarlier(ctx, func(row exportRow) error {
 		id := target.FoldCase(row.ID)
 		switch {
-		case p.not.Gone[id]:
+		case p.gone[id]:
 			p.deleted++
 			if p.deletedFile != nil {
 				return writeLine(p.deletedFile, row.ID, row.Key)
 			}
 			return nil
-		case p.not.Left[id]:
+		case p.filtered[id]:
 			p.left++
 			return nil
 		}
@@ -347,7 +369,7 @@ func (p *publishing) write(ctx context.Context) error {
 		return err
 	}
 	for _, id := range p.later.order {
-		if p.not.Gone[id] || p.not.Left[id] {
+		if p.gone[id] || p.filtered[id] {
 			continue
 		}
 		row, ok, err := p.later.take(id)

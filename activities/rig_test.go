@@ -81,7 +81,7 @@ type rig struct {
 	viewing func(*target.Ref) error // changes what Get asks for, or fails it
 	// hidden records do not show in Find.
 	hidden       bool
-	findEntities func() error // fails it
+	findEntities func() error // comes before Find; its error fails it
 
 	// selecting comes before the n-th call of Select, from 1; selected changes what it gives.
 	selecting func(n int, page target.Page) error
@@ -274,7 +274,9 @@ func (c hooked) Find(ctx context.Context, attribute string, keys []string) ([]ta
 		return nil, nil
 	}
 	if c.rig.findEntities != nil {
-		return nil, c.rig.findEntities()
+		if err := c.rig.findEntities(); err != nil {
+			return nil, err
+		}
 	}
 	found, err := c.Adapter.Find(ctx, attribute, keys)
 	if c.rig.findOutcome != nil && attribute == c.rig.spec.PrimaryKey {
