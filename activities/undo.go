@@ -149,7 +149,7 @@ func (b *undoing) reversed(item rollback.Item) ([]delta.Change, error) {
 	entry := b.values[item.Batch][item.Line]
 	var changes []delta.Change
 	for _, path := range entry.Paths {
-		back, err := delta.Change{Path: path, Before: entry.Before[path], After: entry.After[path]}.Reversed()
+		back, err := b.types.Reversed(delta.Change{Path: path, Before: entry.Before[path], After: entry.After[path]})
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", item.Line, err)
 		}

@@ -14,7 +14,7 @@
 //
 // The target never shows a password in plain text, so a plain text password
 // always differs. A password object with a hash is equal if the target shows the
-// same object.
+// same object, whenever it says that it was set.
 package delta
 
 import (
@@ -42,9 +42,10 @@ type Change struct {
 // To is the change as a target makes it.
 func (c Change) To() target.Change { return target.Change{Path: c.Path, Value: c.After} }
 
-// Reversed is the change that undoes this one. Elements of lists lose the ids that
-// the target assigned: it refuses these in new elements (code 320).
-func (c Change) Reversed() (Change, error) {
+// Reversed is the change that undoes another. Elements of lists lose the ids that
+// the target assigned: it refuses these in new elements (code 320). A password
+// loses the time when it was set.
+func (t Types) Reversed(c Change) (Change, error) {
 	back := Change{Path: c.Path, Before: c.After, After: c.Before}
 	if isNull(c.Before) {
 		back.After = null
@@ -58,6 +59,9 @@ func (c Change) Reversed() (Change, error) {
 		return back, fmt.Errorf("the previous value of %s is not JSON: %w", c.Path, err)
 	}
 	dropIDs(value)
+	if members, ok := value.(map[string]any); ok && t.IsPassword(c.Path) {
+		delete(members, passwordSet)
+	}
 	back.After, err = target.Marshal(value)
 	return back, err
 }
@@ -81,6 +85,9 @@ func dropIDs(value any) {
 
 // whole are the attributes whose members belong together.
 var whole = []string{"password"}
+
+// passwordSet is the member of a password in which a target shows when it was set.
+const passwordSet = "created"
 
 var null = json.RawMessage("null")
 
@@ -268,6 +275,11 @@ func (t Types) equalElement(path string, want, there any) bool {
 }
 
 func (t Types) equalMembers(path string, want, there map[string]any) bool {
+	if t.IsPassword(path) {
+		want, there = maps.Clone(want), maps.Clone(there)
+		delete(want, passwordSet)
+		delete(there, passwordSet)
+	}
 	for name := range there {
 		if _, named := want[name]; !named && !t.equal(path+"."+name, nil, there[name]) {
 			return false

@@ -70,6 +70,7 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 
 		{"a password as plain text", `{"password":"secret"}`, `{"password":null}`, `password: null → "secret"`},
 		{"the same hash", `{"password":{"type":"t","value":"v"}}`, `{"password":{"value":"v","type":"t"}}`, ""},
+		{"the same hash, set another time", `{"password":{"type":"t","value":"v"}}`, `{"password":{"created":"2020-01-01 00:00:00 +0000","type":"t","value":"v"}}`, ""},
 		{"another hash", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"w"}}`, `password: {"type":"t","value":"w"} → {"type":"t","value":"v"}`},
 		{"a salt that is not given", `{"password":{"type":"t","value":"v"}}`, `{"password":{"type":"t","value":"v","salt":"s"}}`, `password: {"type":"t","value":"v","salt":"s"} → {"type":"t","value":"v"}`},
 	}
@@ -159,26 +160,27 @@ func set(t *testing.T, attributes map[string]json.RawMessage, path string, value
 }
 
 func TestReversedRestoresThePreviousValues(t *testing.T) {
-	for _, c := range []struct{ before, after, back string }{
-		{`"Ann"`, `"Anne"`, `"Ann"`},
-		{`null`, `"Anne"`, `null`},
-		{`12345678901234567890.10`, `1`, `12345678901234567890.10`},
-		{`"<b>&"`, `null`, `"<b>&"`},
-		{`[{"id":7,"name":"one","in":[{"id":8,"x":1}],"of":{"id":9}}]`, `[]`, `[{"in":[{"x":1}],"name":"one","of":{"id":9}}]`},
-		{`[{"id":7,"name":"one"}]`, `null`, `[{"name":"one"}]`},
-		{`null`, `[{"name":"one"}]`, `[]`},
-		{`["a","b"]`, `["c"]`, `["a","b"]`},
-		{`{"type":"password-bcrypt","value":"$2a$"}`, `"text"`, `{"type":"password-bcrypt","value":"$2a$"}`},
+	for _, c := range []struct{ path, before, after, back string }{
+		{"p", `"Ann"`, `"Anne"`, `"Ann"`},
+		{"p", `null`, `"Anne"`, `null`},
+		{"p", `12345678901234567890.10`, `1`, `12345678901234567890.10`},
+		{"p", `"<b>&"`, `null`, `"<b>&"`},
+		{"p", `[{"id":7,"name":"one","in":[{"id":8,"x":1}],"of":{"id":9}}]`, `[]`, `[{"in":[{"x":1}],"name":"one","of":{"id":9}}]`},
+		{"p", `[{"id":7,"name":"one"}]`, `null`, `[{"name":"one"}]`},
+		{"p", `null`, `[{"name":"one"}]`, `[]`},
+		{"p", `["a","b"]`, `["c"]`, `["a","b"]`},
+		{"p", `{"type":"password-bcrypt","value":"$2a$","created":"2020-01-01"}`, `"text"`, `{"created":"2020-01-01","type":"password-bcrypt","value":"$2a$"}`},
+		{"password", `{"type":"password-bcrypt","value":"$2a$","created":"2020-01-01"}`, `"text"`, `{"type":"password-bcrypt","value":"$2a$"}`},
 	} {
-		got, err := Change{Path: "p", Before: json.RawMessage(c.before), After: json.RawMessage(c.after)}.Reversed()
-		if err != nil || got.Path != "p" || string(got.Before) != c.after || string(got.After) != c.back {
+		got, err := untyped.Reversed(Change{Path: c.path, Before: json.RawMessage(c.before), After: json.RawMessage(c.after)})
+		if err != nil || got.Path != c.path || string(got.Before) != c.after || string(got.After) != c.back {
 			t.Errorf("%s to %s: back %s to %s, %v; want %s", c.before, c.after, got.Before, got.After, err, c.back)
 		}
-		if !untyped.Equal("a", got.After, json.RawMessage(c.before)) {
+		if !untyped.Equal(c.path, got.After, json.RawMessage(c.before)) {
 			t.Errorf("%s does not count as %s", got.After, c.before)
 		}
 	}
-	if _, err := (Change{Before: json.RawMessage(`{`)}).Reversed(); err == nil {
+	if _, err := untyped.Reversed(Change{Before: json.RawMessage(`{`)}); err == nil {
 		t.Error("what is not JSON is put back")
 	}
 }

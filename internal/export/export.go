@@ -114,8 +114,8 @@ func (c Column) isPassword() bool {
 }
 
 // Row encodes a record as a row of the file, with its line end. An attribute without a value is an empty cell, and so is an
-// empty plural. Text, numbers and dates are as the target has them; lists and other objects are JSON, without the ids that the target
-// gives to the elements of a plural, and refuses in new records.
+// empty plural. Text, numbers and dates are as the target has them; lists and other objects are JSON, those of plurals without the
+// ids that the target gives to elements, and refuses in new records, and without attributes that have no value.
 func Row(columns []Column, attributes map[string]json.RawMessage) ([]byte, error) {
 	cells := make([]string, len(columns))
 	for i, c := range columns {
@@ -186,8 +186,8 @@ func password(value json.RawMessage) (string, error) {
 	return encoded(members, err)
 }
 
-// withoutIDs removes the ids of the elements of plurals, and of plurals within them. A value that is not of the type of the
-// schema stays as it is.
+// withoutIDs removes the ids of the elements of plurals, and of plurals within them, and the attributes without a value. A value
+// that is not of the type of the schema stays as it is.
 func withoutIDs(value json.RawMessage, a target.Attribute) (any, error) {
 	switch a.Type {
 	case "plural":
@@ -215,6 +215,10 @@ func withoutIDs(value json.RawMessage, a target.Attribute) (any, error) {
 func membersWithoutIDs(members map[string]json.RawMessage, a target.Attribute) error {
 	for _, inner := range a.Attributes {
 		value, ok := members[inner.Name]
+		if string(value) == "null" || inner.Type == "plural" && isEmpty(value) {
+			delete(members, inner.Name)
+			continue
+		}
 		if !ok || inner.Type != "plural" && inner.Type != "object" {
 			continue
 		}

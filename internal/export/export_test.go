@@ -72,9 +72,9 @@ func TestARowHasTheValuesOfARecord(t *testing.T) {
 		`{"uuid":"u2","email":null,"age":null,"password":null,"address":null,"address.city":"no","display":null,"profiles":[ ]}`: {"u2", "", "", "", "", "", "", "", "", ""},
 		`{"uuid":"u3","email":"a \"b\",\r\nc & <d>","age":12345678901234567890,"isVip":false,"address":{"city":"Köln","geo":{"lat":1.50}},
 		  "any":{"id":1,"x":[{"id":2}]},"display":[{"id": 7}, "<"],
-		  "profiles":[{"id":5,"profile":{"id":9},"photos":[{"id":6,"value":"p"}]},{"id":8,"photos":null}]}`: {
+		  "profiles":[{"id":5,"profile":{"id":9},"photos":[{"id":6,"value":"p"}]},{"id":8,"photos":[],"profile":null}]}`: {
 			"u3", "a \"b\",\r\nc & <d>", "12345678901234567890", "false", "", "Köln", "1.50",
-			`{"id":1,"x":[{"id":2}]}`, `[{"id":7},"<"]`, `[{"photos":[{"value":"p"}],"profile":{"id":9}},{"photos":null}]`,
+			`{"id":1,"x":[{"id":2}]}`, `[{"id":7},"<"]`, `[{"photos":[{"value":"p"}],"profile":{"id":9}},{}]`,
 		},
 		`{"uuid":"u4","password":{"created":"2020-01-01","type":"password-bcrypt","value":"$2a$","salt":"s"}}`: {
 			"u4", "", "", "", `{"salt":"s","type":"password-bcrypt","value":"$2a$"}`, "", "", "", "", "",

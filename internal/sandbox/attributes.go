@@ -167,20 +167,19 @@ func hasElementID(value any) bool {
 	return false
 }
 
-// highestElementID is the highest id of any plural's element in value.
-func highestElementID(value any) int64 {
-	highest := int64(0)
+// hasElements reports whether any plural in value has elements.
+func hasElements(value any) bool {
 	switch value := value.(type) {
 	case map[string]any:
 		for _, inner := range value {
-			highest = max(highest, highestElementID(inner))
+			if hasElements(inner) {
+				return true
+			}
 		}
 	case []any:
-		for _, element := range value {
-			highest = max(highest, elementID(element), highestElementID(element))
-		}
+		return len(value) > 0 && isPlural(value)
 	}
-	return highest
+	return false
 }
 
 // numberElements gives an id to every element of a plural that has none, counting on from last.

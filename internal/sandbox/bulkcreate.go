@@ -80,13 +80,13 @@ func newCandidate(record any) candidate {
 	if c.err = checkSchema(attributes); c.err != nil {
 		return c
 	}
-	last := int64(0)
-	numberElements(attributes, &last)
-	encoded, err := encodeJSON(attributes)
-	if err != nil {
-		c.err = unexpected(err)
+	if !hasElements(attributes) { // those get their ids, and are encoded, when it is certain that they are created
+		encoded, err := encodeJSON(attributes)
+		if err != nil {
+			c.err = unexpected(err)
+		}
+		c.encoded = encoded
 	}
-	c.encoded = encoded
 	return c
 }
 

@@ -48,12 +48,14 @@ func (e *entities) replay(place int64, c *Call) error {
 				return fmt.Errorf("it creates entity %d after entity %d", w.ID, t.length)
 			}
 			t.add(entry{at, c.Committed.UnixMicro(), w.Size}, w.Email)
+			t.skip(w.Elements, c.Committed.UnixMicro())
 			continue
 		}
 		if t.entry(w.ID) == nil {
 			return fmt.Errorf("it changes entity %d, which does not exist", w.ID)
 		}
 		t.move(w, at)
+		t.skip(w.Elements, c.Committed.UnixMicro())
 	}
 	for _, d := range c.Deleted {
 		if t.entry(d.ID) == nil {
@@ -141,7 +143,7 @@ func (e *entities) note(c *Call, attributes []string) error {
 type candidate struct {
 	attributes map[string]any
 	created    time.Time // zero if it was not given
-	encoded    []byte    // attributes as JSON
+	encoded    []byte    // attributes as JSON; nil if plurals in it have elements
 	err        *apiError // why the record cannot become one
 }
 
@@ -170,6 +172,7 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 	outcomes := make([]outcome, len(candidates))
 	inCall := map[string]bool{} // emails that this call creates, as the rule compares them
 	var bodies [][]byte
+	last := t.length // the last id that was given out
 	for i, candidate := range candidates {
 		if skip(i) {
 			continue
@@ -194,16 +197,24 @@ func (e *entities) enqueueCreate(c *Call, candidates []candidate, attributes []s
 		if created.IsZero() {
 			created = c.Committed.Add(e.clock)
 		}
-		id := t.length + int64(len(bodies)) + 1
-		uuid := newUUID(id)
+		last++
+		id, uuid := last, newUUID(last)
+		if candidate.encoded == nil {
+			numberElements(candidate.attributes, &last)
+			var err error
+			if candidate.encoded, err = encodeJSON(candidate.attributes); err != nil {
+				return nil, 0, err
+			}
+		}
 		body := withSystemAttributes(candidate.encoded, id, uuid, formatTime(created), formatTime(c.Committed.Add(e.clock)))
 		bodies = append(bodies, body)
 		outcomes[i] = outcome{id: id, uuid: uuid}
-		c.Written = append(c.Written, Written{Index: i, ID: id, UUID: uuid, Email: email, Size: len(body)})
+		c.Written = append(c.Written, Written{Index: i, ID: id, UUID: uuid, Email: email, Elements: last - id, Size: len(body)})
 	}
 	end, err := e.enqueue(c, bodies, func(places []int64) {
 		for i, w := range c.Written {
 			t.add(entry{places[i], c.Committed.UnixMicro(), w.Size}, w.Email)
+			t.skip(w.Elements, c.Committed.UnixMicro())
 		}
 	})
 	return outcomes, end, err
@@ -227,7 +238,7 @@ func (e *entities) exact(t *table, ids []int64, email string) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		other, err := decodeEntity(id, body)
+		other, err := decodeEntity(id, *at, body)
 		if err != nil {
 			return 0, err
 		}
@@ -255,20 +266,20 @@ func withSystemAttributes(encoded []byte, id int64, uuid, created, lastUpdated s
 type entity struct {
 	id         int64
 	uuid       string
-	body       []byte
+	written    time.Time      // when it was created
 	attributes map[string]any // all of them, the system attributes too
 }
 
 func (e *entity) email() string { return emailOf(e.attributes) }
 
-func decodeEntity(id int64, body []byte) (*entity, error) {
+func decodeEntity(id int64, at entry, body []byte) (*entity, error) {
 	value, err := decodeJSON(string(body))
 	if err != nil {
 		return nil, fmt.Errorf("entity %d in the truth log is damaged: %w", id, err)
 	}
 	attributes, _ := value.(map[string]any)
 	uuid, _ := attributes["uuid"].(string)
-	return &entity{id: id, uuid: uuid, body: body, attributes: attributes}, nil
+	return &entity{id: id, uuid: uuid, written: time.UnixMicro(at.written), attributes: attributes}, nil
 }
 
 // resolve reads the entity that an address names. The caller holds the lock.
@@ -298,7 +309,7 @@ func (e *entities) resolve(t *table, a address) (*entity, *apiError) {
 	if err != nil {
 		return nil, unexpected(err)
 	}
-	found, err := decodeEntity(id, body)
+	found, err := decodeEntity(id, *at, body)
 	if err != nil {
 		return nil, unexpected(err)
 	}
@@ -324,67 +335,73 @@ func (e *entities) view(typeName string, a address) (*entity, *apiError) {
 	return e.resolve(t, a)
 }
 
-// change edits an entity and logs the call. edit gets the attributes without those of the system, with the highest
-// element id that they hold, and works on them in place.
-func (e *entities) change(c *Call, a address, edit func(attributes map[string]any, lastElement int64) *apiError) (*entity, *apiError) {
-	body, id, end, apiErr := e.enqueueChange(c, a, edit)
+// change edits an entity and logs the call. edit gets the attributes without those of the system, and works on them in
+// place.
+func (e *entities) change(c *Call, a address, edit func(attributes map[string]any) *apiError) (*entity, *apiError) {
+	changed, end, apiErr := e.enqueueChange(c, a, edit)
 	if apiErr != nil {
 		return nil, apiErr
 	}
 	if err := e.log.sync(end); err != nil {
 		return nil, unexpected(err)
 	}
-	changed, err := decodeEntity(id, body)
-	if err != nil {
-		return nil, unexpected(err)
-	}
 	return changed, nil
 }
 
-func (e *entities) enqueueChange(c *Call, a address, edit func(map[string]any, int64) *apiError) (body []byte, id, end int64, _ *apiError) {
+func (e *entities) enqueueChange(c *Call, a address, edit func(map[string]any) *apiError) (changed *entity, end int64, _ *apiError) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.table(c.TypeName)
 	old, apiErr := e.resolve(t, a)
 	if apiErr != nil {
-		return nil, 0, 0, apiErr
+		return nil, 0, apiErr
 	}
 	created, _ := old.attributes["created"].(string)
 	oldEmail, attributes := old.email(), old.attributes
 	for _, name := range systemAttributes {
 		delete(attributes, name)
 	}
-	if err := edit(attributes, highestElementID(attributes)); err != nil {
-		return nil, 0, 0, err
+	c.Committed = e.now()
+	now := formatTime(c.Committed.Add(e.clock))
+	setPassword := passwordClock(attributes, now)
+	if err := edit(attributes); err != nil {
+		return nil, 0, err
 	}
 	if err := checkSchema(attributes); err != nil {
-		return nil, 0, 0, err
+		return nil, 0, err
 	}
+	setPassword()
 	newEmail := emailOf(attributes)
 	if taken, err := e.isTaken(t, newEmail, old.id); err != nil {
-		return nil, 0, 0, unexpected(err)
+		return nil, 0, unexpected(err)
 	} else if taken {
-		return nil, 0, 0, uniqueViolation()
+		return nil, 0, uniqueViolation()
 	}
+	last := t.length
+	numberElements(attributes, &last)
 	encoded, err := encodeJSON(attributes)
 	if err != nil {
-		return nil, 0, 0, unexpected(err)
+		return nil, 0, unexpected(err)
 	}
-	c.Committed = e.now()
-	body = withSystemAttributes(encoded, old.id, old.uuid, created, formatTime(c.Committed.Add(e.clock)))
-	written := Written{ID: old.id, UUID: old.uuid, Email: newEmail, Size: len(body)}
+	body := withSystemAttributes(encoded, old.id, old.uuid, created, now)
+	written := Written{ID: old.id, UUID: old.uuid, Email: newEmail, Elements: last - t.length, Size: len(body)}
 	if oldEmail != newEmail {
 		written.EmailBefore = oldEmail
 	}
 	c.Written = append(c.Written, written)
 	c.Attributes = t.learn(attributePaths(attributes))
+	at := *t.entry(old.id)
 	end, err = e.enqueue(c, [][]byte{body}, func(places []int64) {
 		t.move(written, places[0])
+		t.skip(written.Elements, c.Committed.UnixMicro())
 	})
-	if err != nil {
-		return nil, 0, 0, unexpected(err)
+	if err == nil {
+		changed, err = decodeEntity(old.id, at, body)
 	}
-	return body, old.id, end, nil
+	if err != nil {
+		return nil, 0, unexpected(err)
+	}
+	return changed, end, nil
 }
 
 // remove deletes an entity and logs the call.

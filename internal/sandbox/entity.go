@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -21,55 +19,32 @@ func (s *Server) view(q *request) (map[string]any, *apiError) {
 	if err != nil {
 		return nil, err
 	}
-	reply := map[string]any{"stat": "ok", "result": s.shown(found)}
-	if path := q.params.Get("attribute_name"); path != "" {
-		if s.options.hides(path) {
-			return nil, &apiError{223, "unknown attribute: " + path, map[string]any{"attribute_name": path}}
-		}
-		at, err := placeOf(found.attributes, path)
-		if err != nil {
-			return nil, err
-		}
-		reply["result"] = at.get()
-	} else if paths != nil {
-		reply["result"] = choose(found.attributes, s.options.visible(paths))
+	path := q.params.Get("attribute_name")
+	if path == "" {
+		return map[string]any{"stat": "ok", "result": s.shown(found, paths)}, nil
 	}
-	return reply, nil
-}
-
-// shown is an entity as clients see it.
-func (s *Server) shown(e *entity) any {
-	if len(s.options.Hide) == 0 {
-		return json.RawMessage(e.body)
+	if s.options.hides(path) {
+		return nil, &apiError{223, "unknown attribute: " + path, map[string]any{"attribute_name": path}}
 	}
-	return choose(e.attributes, s.options.visible(slices.Collect(maps.Keys(e.attributes))))
-}
-
-// visible are the paths that clients may see.
-func (o *Options) visible(paths []string) []string {
-	return slices.DeleteFunc(slices.Clone(paths), o.hides)
-}
-
-func (o *Options) hides(path string) bool {
-	name, _, _ := strings.Cut(path, ".")
-	return slices.Contains(o.Hide, name) || slices.Contains(o.Hide, "all") && name != "email" && name != "uuid"
+	at, err := placeOf(s.shown(found, nil), path)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"stat": "ok", "result": at.get()}, nil
 }
 
 // update is entity.update: it changes the attributes that are given and leaves the others. Elements are added to
 // plurals, or replace the element with the same id.
 func (s *Server) update(q *request) (map[string]any, *apiError) {
-	return s.edit(q, func(attributes map[string]any, lastElement int64) *apiError {
+	return s.edit(q, func(attributes map[string]any) *apiError {
 		value, err := q.value()
 		if err != nil {
 			return err
 		}
-		path := q.params.Get("attribute_name")
-		if path == "" {
-			_, err = merge(attributes, value)
-		} else {
-			err = updateAt(attributes, path, value)
+		if path := q.params.Get("attribute_name"); path != "" {
+			return updateAt(attributes, path, value)
 		}
-		numberElements(attributes, &lastElement)
+		_, err = merge(attributes, value)
 		return err
 	})
 }
@@ -80,7 +55,7 @@ func updateAt(attributes map[string]any, path string, value any) *apiError {
 		return err
 	}
 	list, isList := at.get().([]any)
-	if element, ok := value.(map[string]any); ok && isList && isPlural(list) {
+	if element, ok := value.(map[string]any); ok && (isList && isPlural(list) || schemaAt[path].Type == "plural") {
 		value = []any{element} // one element may be given without a list around it
 	}
 	if path != "password" { // hash, kind and salt belong together
@@ -95,7 +70,7 @@ func updateAt(attributes map[string]any, path string, value any) *apiError {
 // replace is entity.replace: what is not given becomes null. With attribute_name only that attribute is replaced,
 // which is the way to give a plural other elements.
 func (s *Server) replace(q *request) (map[string]any, *apiError) {
-	return s.edit(q, func(attributes map[string]any, lastElement int64) *apiError {
+	return s.edit(q, func(attributes map[string]any) *apiError {
 		value, err := q.value()
 		if err != nil {
 			return err
@@ -119,13 +94,12 @@ func (s *Server) replace(q *request) (map[string]any, *apiError) {
 			}
 			at.set(value)
 		}
-		numberElements(attributes, &lastElement)
 		return err
 	})
 }
 
 // edit does what update and replace have in common.
-func (s *Server) edit(q *request, edit func(attributes map[string]any, lastElement int64) *apiError) (map[string]any, *apiError) {
+func (s *Server) edit(q *request, edit func(attributes map[string]any) *apiError) (map[string]any, *apiError) {
 	a, err := q.address()
 	if err != nil {
 		return nil, err
@@ -139,7 +113,7 @@ func (s *Server) edit(q *request, edit func(attributes map[string]any, lastEleme
 	}
 	reply := map[string]any{"stat": "ok"}
 	if q.params.Get("include_record") == "true" {
-		reply["result"] = s.shown(changed)
+		reply["result"] = s.shown(changed, nil)
 	}
 	return reply, nil
 }
@@ -154,7 +128,7 @@ func (s *Server) remove(q *request) (map[string]any, *apiError) {
 	if path == "" {
 		err = s.entities.remove(q.call, a)
 	} else {
-		_, err = s.entities.change(q.call, a, func(attributes map[string]any, _ int64) *apiError {
+		_, err = s.entities.change(q.call, a, func(attributes map[string]any) *apiError {
 			at, err := placeOf(attributes, path)
 			if err != nil {
 				return err

@@ -200,7 +200,7 @@ func tableOf(t testing.TB, bodies []string) (*table, []*entity) {
 	table := newTable()
 	var entities []*entity
 	for i, body := range bodies {
-		entity, err := decodeEntity(int64(i+1), []byte(body))
+		entity, err := decodeEntity(int64(i+1), entry{}, []byte(body))
 		must(t, err)
 		table.add(entry{size: len(body)}, entity.email())
 		entities = append(entities, entity)

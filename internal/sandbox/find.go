@@ -157,7 +157,7 @@ func (s *Server) run(f *search) error {
 	return s.entities.scan(t, area, last, withBody, func(id int64, at entry, body []byte) (stop bool, err error) {
 		h := hit{id: id, at: at}
 		if withBody {
-			entity, err := decodeEntity(id, body)
+			entity, err := decodeEntity(id, at, body)
 			if err != nil {
 				return false, err
 			}
@@ -263,19 +263,11 @@ func (s *Server) results(f *search, q *request) ([]any, *apiError) {
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		if paths == nil && len(s.options.Hide) == 0 {
-			results = append(results, json.RawMessage(body))
-			continue
-		}
-		entity, err := decodeEntity(hit.id, body)
+		entity, err := decodeEntity(hit.id, hit.at, body)
 		if err != nil {
 			return nil, unexpected(err)
 		}
-		if paths == nil {
-			results = append(results, s.shown(entity))
-			continue
-		}
-		results = append(results, choose(entity.attributes, s.options.visible(paths)))
+		results = append(results, s.shown(entity, paths))
 	}
 	return results, nil
 }

@@ -69,8 +69,9 @@ func TestFindGivesTheAttributesAskedFor(t *testing.T) {
 		{`["id","address.city"]`, `{"address":{"city":"Bonn"},"id":1}`},
 		{`["address.city","address.zip"]`, `{"address":{"city":"Bonn","zip":"1"}}`},
 		{`["address"]`, `{"address":{"city":"Bonn","zip":"1"}}`},
-		{`["clients.name","clients.id"]`, `{"clients":[{"id":1,"name":"n"},{"id":2,"name":null}]}`},
+		{`["clients.name","clients.id"]`, `{"clients":[{"id":2,"name":"n"},{"id":3,"name":null}]}`},
 		{`["deep.in.a"]`, `{"deep":[{"in":{"a":1}}]}`},
+		{`["primaryAddress.city","optIn","statuses","birthday"]`, `{"birthday":null,"optIn":{"status":null},"primaryAddress":{"city":null},"statuses":[]}`},
 		{`["nope","nope2.x"]`, `{"nope":null,"nope2":null}`},
 		{`[]`, `{}`},
 	}

@@ -174,6 +174,7 @@ func checkValue(a identitycloud.Attribute, path string, value any) (any, *apiErr
 		if !isPassword(value) {
 			return wrongType(`a JSON string or an object with "type" and "value"`)
 		}
+		return kept(value), nil
 	}
 	return value, nil // also what may have any value, and the ids of elements, which the server gives
 }

@@ -102,7 +102,7 @@ func TestDatesAreKeptInOneForm(t *testing.T) {
 	c.create(`[{"email":"a@x.org","birthday":"20120613","emailVerified":"2012-06-13T18:02:56Z","clients":[{"lastLogin":"2012-06-13"}]}]`)
 	got := c.ok("entity", params{"id": "1"})["result"].(map[string]any)
 	if got["birthday"] != "2012-06-13" || got["emailVerified"] != "2012-06-13 18:02:56 +0000" ||
-		asJSON(t, got["clients"]) != `[{"id":1,"lastLogin":"2012-06-13 00:00:00 +0000"}]` {
+		asJSON(t, sparse(got["clients"])) != `[{"id":2,"lastLogin":"2012-06-13 00:00:00 +0000"}]` {
 		t.Errorf("got %v", got)
 	}
 	for _, filter := range []string{"emailVerified = '2012-06-13T20:02:56+02:00'", "clients.lastLogin < '20120614'"} {

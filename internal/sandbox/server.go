@@ -6,8 +6,9 @@
 //
 // Differences from the real API: there is one API client, with all rights; the only unique attribute is email;
 // attributes other than those of schema.go are accepted with any value, though entityType does not list them, and exist
-// from the first call that names them; passwords are stored as given, and can be read; the log is never compacted, not
-// even by deletions; a list of objects is a plural, and any other list a JSON value.
+// from the first call that names them; hashes of passwords are stored as given, and can be read; a password in plain text
+// becomes what looks like its hash, and signs nobody in; the log is never compacted, not even by deletions; a list of
+// objects is a plural, and any other list a JSON value.
 package sandbox
 
 import (

@@ -46,12 +46,12 @@ type params map[string]string
 
 // client calls a server with Basic authentication, each time on a new connection.
 type client struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 }
 
 // start starts a server with some options, the others as they should be, and closes it when the test ends.
-func start(t *testing.T, o Options) (*Server, client) {
+func start(t testing.TB, o Options) (*Server, client) {
 	t.Helper()
 	if o.StateDir == "" {
 		o.StateDir = t.TempDir()

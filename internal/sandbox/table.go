@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// table is the index of one entity type. Ids count from 1 and are not used again.
+// table is the index of one entity type. Ids count from 1 and are not used again. As in the vendor's example, where three
+// records with an element each are 11393, 11395 and 11397, the elements of plurals take theirs from the same sequence.
 type table struct {
 	pages      [][]entry
 	length     int64                 // the last id that was given out
@@ -26,7 +27,7 @@ type table struct {
 type entry struct {
 	offset  int64
 	written int64 // when the entity was created, in Unix microseconds
-	size    int   // 0 when the entity is deleted
+	size    int   // 0 when the entity is deleted, or the id is an element's
 }
 
 // pageSize is the number of entries that are allocated together, so that a table never has to be copied to grow.
@@ -59,14 +60,25 @@ func (t *table) entry(id int64) *entry {
 }
 
 func (t *table) add(at entry, email string) {
+	t.append(at)
+	t.live++
+	t.addEmail(email, t.length)
+}
+
+// skip takes ids out of the sequence that no entity has: those of the elements of plurals.
+func (t *table) skip(ids, written int64) {
+	for range ids {
+		t.append(entry{written: written})
+	}
+}
+
+func (t *table) append(at entry) {
 	if t.length%pageSize == 0 {
 		t.pages = append(t.pages, make([]entry, 0, pageSize))
 	}
 	last := &t.pages[len(t.pages)-1]
 	*last = append(*last, at)
 	t.length++
-	t.live++
-	t.addEmail(email, t.length)
 }
 
 func (t *table) addEmail(email string, id int64) {

@@ -31,7 +31,8 @@ package sandbox
 //	            Other endpoints: the email that the call addressed, where it addressed by email
 //	written     one entry a record that was created, updated or replaced: index (0-based position in all_attributes;
 //	            0 for single records), id, uuid, email ("" without one), email_before (only where it changed),
-//	            size (bytes of its JSON in entities)
+//	            elements (only where plurals got new ones: how many ids after the last one they took), size (bytes of its
+//	            JSON in entities)
 //	refused     bulkCreate: one entry a record that was refused: index, code
 //	deleted     the deleted record: id, uuid, email
 //	attributes  paths of attributes (a.b) that no earlier call of this entity type had mentioned
@@ -41,7 +42,7 @@ package sandbox
 // data, cut a line at `,"entities":[` and put back the brace: a JSON string cannot hold these bytes, since its
 // quotes are escaped.
 //
-// The file holds user data, passwords as they were given: it is created with mode 0600.
+// The file holds user data, hashes of passwords as they were given: it is created with mode 0600.
 
 import (
 	"bufio"
@@ -86,6 +87,7 @@ type Written struct {
 	UUID        string `json:"uuid"`
 	Email       string `json:"email"`
 	EmailBefore string `json:"email_before,omitempty"`
+	Elements    int64  `json:"elements,omitempty"`
 	Size        int    `json:"size"`
 }
 

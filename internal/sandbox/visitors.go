@@ -86,7 +86,7 @@ func (s *Server) usersReturn() {
 		call := newCall(profileChange, number, time.Now())
 		call.TypeName = v.typeName
 		// A user that was deleted meanwhile changes nothing.
-		_, _ = s.entities.change(call, address{uuid: v.uuid}, func(attributes map[string]any, _ int64) *apiError {
+		_, _ = s.entities.change(call, address{uuid: v.uuid}, func(attributes map[string]any) *apiError {
 			attributes["displayName"] = "changed in the profile"
 			return nil
 		})
