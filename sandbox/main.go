@@ -66,20 +66,23 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return exitOK
 }
 
-func parseOptions(args []string, getenv func(string) string, help io.Writer) (sandbox.Options, error) {
-	var o sandbox.Options
-	var faults, secretFile string
-	var showVersion bool
+// options are those of the command line.
+type options struct {
+	sandbox.Options
+	faults, secretFile string
+	showVersion        bool
+}
+
+func (o *options) flags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("sandbox", pflag.ContinueOnError)
 	flags.SortFlags = false
-	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.Address, "address", "127.0.0.1:9700", "`host:port` to listen on; port 0 takes a free one")
 	tilde.Var(flags, &o.StateDir, "state-dir", "`folder` of the database, created if missing (required)")
 	flags.StringVar(&o.ClientID, "client-id", "", "client id of the only API client (or CAPTURE_CLIENT_ID)")
 	flags.StringVar(&o.ClientSecret, "client-secret", "", "its secret (or CAPTURE_CLIENT_SECRET)")
-	tilde.Var(flags, &secretFile, "client-secret-file", "`file` with that secret")
+	tilde.Var(flags, &o.secretFile, "client-secret-file", "`file` with that secret")
 	flags.StringSliceVar(&o.EntityTypes, "entity-types", []string{"user"}, "entity types of the sandbox")
-	flags.StringVar(&faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
+	flags.StringVar(&o.faults, "faults", "", "faults and their percent of calls, such as http502=2,reset-after=1")
 	flags.Int64Var(&o.Seed, "seed", 0, "selects the calls that the faults hit")
 	flags.IntVar(&o.HealAfter, "heal-after", 0, "no faults after this number of calls that write (0 = never)")
 	flags.DurationVar(&o.FindLag, "find-lag", 0, "how long new entities stay invisible to entity.find")
@@ -91,27 +94,34 @@ func parseOptions(args []string, getenv func(string) string, help io.Writer) (sa
 	flags.StringVar((*string)(&o.Emails), "emails", "folded", "which emails are duplicates: folded (ignoring case), exact, or shared (none: email is not unique)")
 	flags.BoolVar(&o.RefuseCalls, "refuse-calls", false, "refuse a whole bulkCreate if the schema refuses one record")
 	flags.Float64Var(&o.Limit, "limit", 0, "calls a second, above which API error 510 is returned (0 = no limit)")
-	flags.BoolVar(&showVersion, "version", false, "print the version")
+	flags.BoolVar(&o.showVersion, "version", false, "print the version")
+	return flags
+}
+
+func parseOptions(args []string, getenv func(string) string, help io.Writer) (sandbox.Options, error) {
+	var o options
+	flags := o.flags()
+	flags.SetOutput(io.Discard)
 	flags.Usage = func() { printHelp(help, flags) }
 	if err := flags.Parse(args); err != nil {
-		return o, err
+		return o.Options, err
 	}
 	if flags.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q: expected only flags", flags.Arg(0))
+		return o.Options, fmt.Errorf("unexpected argument %q: expected only flags", flags.Arg(0))
 	}
-	if showVersion {
+	if o.showVersion {
 		fmt.Fprintln(help, version.String("sandbox"))
-		return o, pflag.ErrHelp
+		return o.Options, pflag.ErrHelp
 	}
-	if err := completeCredentials(&o, secretFile, getenv); err != nil {
-		return o, err
+	if err := completeCredentials(&o.Options, o.secretFile, getenv); err != nil {
+		return o.Options, err
 	}
 	if o.StateDir == "" {
-		return o, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")
+		return o.Options, errors.New("the folder of the database is missing: give --state-dir, it is created if it does not exist")
 	}
 	var err error
-	o.Faults, err = sandbox.ParseFaults(faults)
-	return o, err
+	o.Faults, err = sandbox.ParseFaults(o.faults)
+	return o.Options, err
 }
 
 func printHelp(help io.Writer, flags *pflag.FlagSet) {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"durable-dataload/internal/figures"
+	"durable-dataload/internal/migration"
 	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/telemetry"
@@ -60,6 +63,16 @@ func (o *schedulesOptions) addFlags(f *pflag.FlagSet) {
 	o.temporal.AddFlags(f)
 }
 
+// completeSchedule offers the names of the schedules that were created with the state folder to
+// the shell.
+func (o *schedulesOptions) completeSchedule(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 || o.completeStateDir(os.Getenv) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names, _ := migration.ScheduleNames(o.stateDir)
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
 // withSchedules opens the service for a command, and closes it again.
 func withSchedules(ctx context.Context, h locations, o serviceOptions, watched telemetry.Options, run func(context.Context, *session.Service) error) error {
 	logger, closeLog, err := session.OpenLog(h.stateDir, watched)
@@ -80,7 +93,7 @@ func withSchedules(ctx context.Context, h locations, o serviceOptions, watched t
 func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *session.Service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
 	var o schedulesOptions
 	command := &cobra.Command{
-		Use: use + " ID", Short: short, Args: oneID,
+		Use: use + " ID", Short: short, Args: oneID, ValidArgsFunction: o.completeSchedule,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
@@ -147,16 +160,33 @@ func newScheduleTrigger() *cobra.Command {
 			if len(v.Running) > 0 {
 				return fmt.Sprintf("The schedule %s runs once more when %s has ended.", v.ID, v.Running[0]), nil
 			}
-			return fmt.Sprintf("The schedule %s runs.%s", v.ID, waitsForWorker(ctx, s, v.TaskQueue)), nil
+			return fmt.Sprintf("The schedule %s runs.%s", v.ID, waitsForWorker(ctx, s, v)), nil
 		})
 }
 
-// waitsForWorker says if no worker polls the task queue of the schedules.
-func waitsForWorker(ctx context.Context, s *session.Service, taskQueue string) string {
-	if s.PolledBy(ctx, taskQueue) != "" {
+// waitsForWorker says if no worker polls the task queue of a schedule, after another
+// sentence.
+func waitsForWorker(ctx context.Context, s *session.Service, v scheduleView) string {
+	if v.findPoller(ctx, s); v.Unpolled == "" {
 		return ""
 	}
-	return " No worker polls its task queue " + taskQueue + ": it waits for starter serve."
+	return " " + v.unpolledText(s)
+}
+
+// findPoller sets Unpolled.
+func (v *scheduleView) findPoller(ctx context.Context, s *session.Service) {
+	if v.TaskQueue != "" && s.PolledBy(ctx, v.TaskQueue) == "" {
+		v.Unpolled = v.TaskQueue
+	}
+}
+
+// unpolledText is what to do where no worker polls the task queue.
+func (v scheduleView) unpolledText(s *session.Service) string {
+	text := fmt.Sprintf("No worker polls the task queue %s: the schedule %s waits for starter serve", v.Unpolled, v.ID)
+	if !s.IsEmbedded() {
+		text += ", or a worker with --task-queue " + v.Unpolled
+	}
+	return text + "."
 }
 
 func newScheduleBackfill() *cobra.Command {
@@ -188,7 +218,7 @@ func newScheduleBackfill() *cobra.Command {
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: start.Add(-time.Second), End: end, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL},
 		}})
-		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), waitsForWorker(ctx, s, v.TaskQueue)), err
+		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), waitsForWorker(ctx, s, v)), err
 	})
 }
 
@@ -237,6 +267,9 @@ func newScheduleRead(use, short string, args cobra.PositionalArgs, read func(con
 			})
 		},
 	}
+	if strings.Contains(use, " ID") {
+		command.ValidArgsFunction = o.completeSchedule
+	}
 	command.Flags().SortFlags = false
 	command.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	o.addFlags(command.Flags())
@@ -246,13 +279,17 @@ func newScheduleRead(use, short string, args cobra.PositionalArgs, read func(con
 func newScheduleList() *cobra.Command {
 	return newScheduleRead("list", "List the schedules", noArguments(""), func(ctx context.Context, s *session.Service, _ []string) (any, func(io.Writer) error, error) {
 		views, err := listSchedules(ctx, s)
-		return views, func(w io.Writer) error { return writeSchedules(w, views) }, err
+		for i := range views {
+			views[i].findPoller(ctx, s)
+		}
+		return views, func(w io.Writer) error { return errors.Join(writeSchedules(w, views), writeUnpolled(w, s, views)) }, err
 	})
 }
 
 func newScheduleDescribe() *cobra.Command {
 	return newScheduleRead("describe ID", "Show all about a schedule", oneID, func(ctx context.Context, s *session.Service, args []string) (any, func(io.Writer) error, error) {
 		view, err := describeSchedule(ctx, s.Client.ScheduleClient().GetHandle(ctx, args[0]))
-		return view, view.text, err
+		view.findPoller(ctx, s)
+		return view, func(w io.Writer) error { return view.text(w, s) }, err
 	})
 }

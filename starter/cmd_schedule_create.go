@@ -65,7 +65,8 @@ Credentials are no part of a schedule: starter serve, or the worker, has them.`,
 				if err != nil {
 					return err
 				}
-				return view.text(command.OutOrStdout())
+				view.findPoller(ctx, s)
+				return view.text(command.OutOrStdout(), s)
 			})
 		},
 	}
@@ -193,7 +194,7 @@ func (o *newSchedule) create(ctx context.Context, s *session.Service, id string)
 			StaticSummary: workflows.Line("%s", what), StaticDetails: fmt.Sprintf("A run of the schedule `%s` (%s %s).", id, o.times.cron, o.times.zone),
 		},
 		Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_SKIP, CatchupWindow: catchUp, PauseOnFailure: o.pauseOnFailure, Note: o.note,
-		Memo: map[string]any{memoWhat: what, memoCron: o.times.cron},
+		Memo: map[string]any{memoWhat: what, memoCron: o.times.cron, memoQueue: taskQueue},
 	})
 	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
 		return fmt.Errorf("there is a schedule %s already; delete it, or take another name", id)

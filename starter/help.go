@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"durable-dataload/internal/flagtext"
 	"durable-dataload/internal/suggest"
 	"durable-dataload/internal/terminal"
 )
@@ -88,7 +89,7 @@ func flagText(flag *pflag.Flag) string {
 	if kind != "" {
 		name += " " + kind
 	}
-	if normal := flagDefault(flag); normal != "" {
+	if normal := flagtext.Default(flag); normal != "" {
 		text += " (default " + normal + ")"
 	}
 	indent := strings.Repeat(" ", flagColumn)
@@ -99,15 +100,6 @@ func flagText(flag *pflag.Flag) string {
 		name += strings.Repeat(" ", flagColumn-len(name))
 	}
 	return name + strings.Join(lines, "\n"+indent) + "\n"
-}
-
-// flagDefault is the default of a flag, "" if that is nothing.
-func flagDefault(flag *pflag.Flag) string {
-	switch flag.DefValue {
-	case "", "0", "0s", "false", "[]":
-		return ""
-	}
-	return flag.DefValue
 }
 
 // fill breaks the paragraphs of a text for --help. Lines that begin with a space stay.

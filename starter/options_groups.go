@@ -369,5 +369,5 @@ func (o *serviceOptions) addFlags(f *pflag.FlagSet) {
 
 // addUIPort adds the port of the embedded Web UI.
 func (o *serviceOptions) addUIPort(f *pflag.FlagSet) {
-	f.Uint16Var(&o.uiPort, "ui-port", 0, "port of the embedded Web UI on this machine; default: that of the last time, 8233, or a free one")
+	f.Uint16Var(&o.uiPort, "ui-port", 0, "`port` of the embedded Web UI on this machine; default: that of the last time, 8233, or a free one")
 }

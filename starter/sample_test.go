@@ -137,6 +137,9 @@ func TestShellsCompleteTheCommandLine(t *testing.T) {
 	folder := migration.In(state, "0123456789ab")
 	must(t, os.MkdirAll(folder.Path(), 0o700))
 	must(t, folder.SaveFailure(migration.Failure{Spec: migration.Spec{ID: "migration-users.csv-0123456789ab"}}))
+	for _, id := range []string{"weekly", "nightly"} {
+		must(t, migration.Schedule{ID: id, StateDir: state}.Order())
+	}
 	for _, c := range []struct {
 		args []string
 		want string // with Cobra's directive: 0 and then files, 4 no files, 6 no space either, 16 folders
@@ -156,6 +159,9 @@ func TestShellsCompleteTheCommandLine(t *testing.T) {
 		{[]string{"status", "--state-dir", state, ""}, "migration-users.csv-0123456789ab\n:4\n"},
 		{[]string{"set", "--state-dir", state, ""}, "migration-users.csv-0123456789ab\n:4\n"},
 		{[]string{"rollback", "--state-dir", state, "--migration", ""}, "migration-users.csv-0123456789ab\n:4\n"},
+		{[]string{"schedule", "pause", "--state-dir", state, ""}, "nightly\nweekly\n:4\n"},
+		{[]string{"schedule", "describe", "--state-dir", state, ""}, "nightly\nweekly\n:4\n"},
+		{[]string{"schedule", "describe", "--state-dir", state, "nightly", ""}, ":4\n"},
 		{[]string{"set", "--latest", ""}, "rate=\nrate-plan=\nworkers=\nbreaker=\nmax-failed=\n:6\n"},
 	} {
 		if code, stdout, _ := starter(append([]string{"__complete"}, c.args...)...); code != 0 || stdout != c.want {

@@ -33,8 +33,9 @@ func scheduleError(id string, err error) error {
 
 // The fields of the memo of a schedule. The service stores the cron text in another form.
 const (
-	memoWhat = "what"
-	memoCron = "cron"
+	memoWhat  = "what"
+	memoCron  = "cron"
+	memoQueue = "task_queue"
 )
 
 // scheduleView is a schedule as it is shown and as scripts read it.
@@ -48,6 +49,9 @@ type scheduleView struct {
 	Next     []time.Time `json:"next"` // as if it were not paused
 	Last     *lastRun    `json:"last"`
 
+	TaskQueue string `json:"task_queue"`
+	Unpolled  string `json:"unpolled_task_queue,omitempty"` // the same, if no worker polls it
+
 	*scheduleDetails
 }
 
@@ -56,7 +60,6 @@ type scheduleDetails struct {
 	Jitter         string             `json:"jitter"`
 	CatchUp        string             `json:"catch_up"`
 	PauseOnFailure bool               `json:"pause_on_failure"`
-	TaskQueue      string             `json:"task_queue"`
 	Running        []string           `json:"running"` // workflow ids
 	Runs           int                `json:"runs"`
 	Missed         int                `json:"missed"`  // by more than catch_up
@@ -73,7 +76,7 @@ type lastRun struct {
 const shownTimes = 5
 
 func (v *scheduleView) complete(memo *commonpb.Memo, spec *client.ScheduleSpec, recent []client.ScheduleActionResult) {
-	v.What, v.Cron = text(memo, memoWhat), text(memo, memoCron)
+	v.What, v.Cron, v.TaskQueue = text(memo, memoWhat), text(memo, memoCron), text(memo, memoQueue)
 	v.TimeZone, v.Next = spec.TimeZoneName, []time.Time{}
 	if v.TimeZone == "" {
 		v.TimeZone = "UTC"
@@ -103,11 +106,11 @@ func describeSchedule(ctx context.Context, handle client.ScheduleHandle) (schedu
 		return v, fmt.Errorf("the schedule %s is not of this program; expected one that starter schedule create has made", v.ID)
 	}
 	v.complete(d.Memo, d.Schedule.Spec, d.Info.RecentActions)
-	v.Paused, v.Note = d.Schedule.State.Paused, d.Schedule.State.Note
+	v.Paused, v.Note, v.TaskQueue = d.Schedule.State.Paused, d.Schedule.State.Note, action.TaskQueue
 	v.scheduleDetails = &scheduleDetails{
 		Jitter: d.Schedule.Spec.Jitter.String(), CatchUp: d.Schedule.Policy.CatchupWindow.String(), PauseOnFailure: d.Schedule.Policy.PauseOnFailure,
-		TaskQueue: action.TaskQueue, Running: []string{},
-		Runs: d.Info.NumActions, Missed: d.Info.NumActionsMissedCatchupWindow, Skipped: d.Info.NumActionsSkippedOverlap,
+		Running: []string{},
+		Runs:    d.Info.NumActions, Missed: d.Info.NumActionsMissedCatchupWindow, Skipped: d.Info.NumActionsSkippedOverlap,
 	}
 	for _, w := range d.Info.RunningWorkflows {
 		v.Running = append(v.Running, w.WorkflowID)
@@ -163,12 +166,12 @@ func (v scheduleView) state() string {
 	return v.nextTime()
 }
 
-func (v scheduleView) text(w io.Writer) error {
+func (v scheduleView) text(w io.Writer, s *session.Service) error {
 	var times []string
 	for _, t := range v.Next {
 		times = append(times, clockTime(t))
 	}
-	lines := [][2]string{{"schedule", v.ID}, {"takes", v.What}, {"results", v.Schedule.Options.OutputDir}, {"when", v.Cron + " " + v.TimeZone}}
+	lines := [][2]string{{"schedule", v.ID}, {"takes", v.What}, {"results", v.Schedule.Options.OutputDir}, {"when", v.Cron + " " + v.TimeZone}, {"task queue", v.TaskQueue}}
 	if v.Jitter != "0s" {
 		lines = append(lines, [2]string{"jitter", v.Jitter})
 	}
@@ -196,7 +199,19 @@ func (v scheduleView) text(w io.Writer) error {
 	for _, l := range lines {
 		fmt.Fprintf(t, "%s\t%s\n", l[0], l[1])
 	}
-	return t.Flush()
+	return errors.Join(t.Flush(), writeUnpolled(w, s, []scheduleView{v}))
+}
+
+// writeUnpolled says which schedules wait for a worker, a line each.
+func writeUnpolled(w io.Writer, s *session.Service, views []scheduleView) error {
+	var err error
+	for _, v := range views {
+		if v.Unpolled != "" {
+			_, writeErr := fmt.Fprintln(w, v.unpolledText(s))
+			err = errors.Join(err, writeErr)
+		}
+	}
+	return err
 }
 
 func writeSchedules(w io.Writer, views []scheduleView) error {

@@ -21,6 +21,8 @@ type nightly struct {
 	target *sandboxTarget
 	remote []string // options that name another service
 	seen   int      // summaries of runs
+
+	created string // what create has printed
 }
 
 // nightly creates the schedule.
@@ -28,7 +30,7 @@ func (l *lab) nightly(s *sandboxTarget, remote []string, flags ...string) *night
 	l.t.Helper()
 	n := &nightly{lab: l, target: s, remote: remote}
 	must(l.t, os.MkdirAll(l.path("incoming"), 0o700))
-	n.schedule("create", append([]string{
+	n.created = n.schedule("create", append([]string{
 		"nightly", "--cron", "0 2 * * *", "--time-zone", "Europe/Berlin", "--data", l.path("incoming", "*.csv"), "--output-dir", l.path("out"),
 		"--apid_uri", s.uri(), "--settle", "500ms",
 	}, flags...)...)
@@ -256,10 +258,18 @@ func TestAScheduleOfAnotherService(t *testing.T) {
 	remote := serviceFlags(t)
 	n := l.nightly(s, remote, "--task-queue", "remote-nightly")
 	n.put("users.csv", people(t, fakeusers.Options{Records: 20, Seed: 305}))
-	hasAll(t, n.schedule("trigger", "nightly"), "waits for starter serve")
+	const waits = "No worker polls the task queue remote-nightly: the schedule nightly waits for starter serve, or a worker with --task-queue remote-nightly."
+	for command, output := range map[string]string{"create": n.created, "describe": n.schedule("describe", "nightly"), "trigger": n.schedule("trigger", "nightly")} {
+		hasAll(t, command+": "+output, waits)
+	}
+	until(t, "the list says so", func() bool { return strings.Contains(n.schedule("list"), waits) })
 	n.remote = append(remote, "--task-queue", "remote-nightly")
 	n.serve()
 	sameLines(t, n.next().results(), []string{"users.csv: migrated, done"})
+	n.remote = remote
+	if list, one := n.schedule("list"), n.schedule("describe", "nightly"); strings.Contains(list+one, "No worker polls the task queue remote-nightly") {
+		t.Errorf("a worker polls, and they say\n%s%s", list, one)
+	}
 }
 
 func TestScheduleRefusesWhatCannotBe(t *testing.T) {

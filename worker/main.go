@@ -68,14 +68,12 @@ type options struct {
 	stateDir      string
 	workURL       string
 	workLocations []string // whose migrations it takes: a state folder, and maybe a work URL
+	showVersion   bool
 }
 
-// parseOptions gives pflag.ErrHelp where nothing is to be done but what was printed.
-func parseOptions(args []string, stdout io.Writer) (o options, err error) {
-	var showVersion bool
+func (o *options) flags() *pflag.FlagSet {
 	flags := pflag.NewFlagSet("worker", pflag.ContinueOnError)
 	flags.SortFlags = false
-	flags.SetOutput(stdout)
 	o.credentials.AddFlags(flags)
 	o.temporal.AddFlags(flags)
 	o.watched.AddFlags(flags)
@@ -85,7 +83,14 @@ func parseOptions(args []string, stdout io.Writer) (o options, err error) {
 	tilde.Var(flags, &o.identity, "undo-identity", "file with the private age key for encrypted previous values; only rollbacks need it (UNDO_IDENTITY)")
 	o.notify.AddFlags(flags)
 	config.AddInsecureHTTP(flags, &o.insecure)
-	flags.BoolVar(&showVersion, "version", false, "print the version")
+	flags.BoolVar(&o.showVersion, "version", false, "print the version")
+	return flags
+}
+
+// parseOptions gives pflag.ErrHelp where nothing is to be done but what was printed.
+func parseOptions(args []string, stdout io.Writer) (o options, err error) {
+	flags := o.flags()
+	flags.SetOutput(stdout)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return o, err
@@ -95,7 +100,7 @@ func parseOptions(args []string, stdout io.Writer) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, usageError{fmt.Errorf("unexpected argument %q", flags.Arg(0))}
 	}
-	if showVersion {
+	if o.showVersion {
 		fmt.Fprintln(stdout, version.String("worker"))
 		return o, pflag.ErrHelp
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 
 	"durable-dataload/internal/store"
 )
@@ -36,6 +37,22 @@ func (s Schedule) DropOrder() error {
 }
 
 func (s Schedule) orders() string { return store.Join(s.StateDir, "schedules") }
+
+// ScheduleNames are the ids of the schedules that a work location has ordered, sorted.
+func ScheduleNames(work string) (names []string, err error) {
+	dir := Schedule{StateDir: work}.orders()
+	files, err := store.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		if s, err := load[Schedule](store.Join(dir, file)); err == nil && s.ID != "" {
+			names = append(names, s.ID)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
 
 func order(dir string, value any) error {
 	name, data, err := encodeOrder(dir, value)
