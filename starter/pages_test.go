@@ -169,6 +169,13 @@ func runPage(t *testing.T, p page) {
 	bin, err := filepath.Abs(programs.dir)
 	must(t, err)
 	environment := append(s.credentials(), "CAPTURE_APID_URI="+s.uri(), "XDG_STATE_HOME="+l.path("states"), "PATH="+bin+":"+os.Getenv("PATH"))
+	t.Cleanup(func() { // what a block that failed has left in the background
+		for range 5 {
+			if l.start("starter", environment, "stop", "--latest").wait() != 0 {
+				return // none runs
+			}
+		}
+	})
 	printed := ""
 	for _, b := range p.blocks {
 		if b.is("output") {
