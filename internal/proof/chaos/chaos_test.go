@@ -142,8 +142,9 @@ func TestTheCommandLine(t *testing.T) {
 		{[]string{"10"}, `unexpected argument "10"`},
 		{[]string{"--at-once", "0"}, "impossible"},
 		{[]string{"--fleet", "--minutes", "3"}, "--fleet has its own two episodes"},
-		{[]string{"--target", "mars"}, "expected sandbox, or without --fleet and --sabotage kratos"},
+		{[]string{"--target", "mars"}, "expected sandbox, or without --fleet and --sabotage kratos or identity-platform"},
 		{[]string{"--target", "kratos", "--fleet"}, "--target kratos is impossible"},
+		{[]string{"--target", "identity-platform", "--sabotage", "hang"}, "--target identity-platform is impossible"},
 		{[]string{"--minute", "1"}, "unknown flag"},
 	}
 	for _, c := range cases {

@@ -42,12 +42,12 @@ const comesToItsEnd = "rerunning the command completes the migration"
 // episode is a plan that is being executed, in a separate folder.
 type episode struct {
 	plan
-	programs string // the folder of the binaries
-	s3       string // the binary of the S3 server, on a bucket
-	kratos   string // the binary of Kratos
-	dir      string
-	say      func(format string, args ...any)
-	count    *figures
+	programs  string // the folder of the binaries
+	s3        string // the binary of the S3 server, on a bucket
+	installed string // where the server of a real target is
+	dir       string
+	say       func(format string, args ...any)
+	count     *figures
 
 	input, original, queue string
 	state                  string // the state folder of the starter

@@ -30,7 +30,6 @@ import (
 
 	"durable-dataload/internal/proof/check"
 	"durable-dataload/internal/proof/fleet"
-	"durable-dataload/internal/proof/kratos"
 	"durable-dataload/internal/proof/program"
 	"durable-dataload/internal/proof/s3server"
 	"durable-dataload/internal/targets"
@@ -66,14 +65,9 @@ type options struct {
 
 func (o options) onBucket() bool { return o.fleet && !o.folder }
 
-func (o options) isOnKratos() bool { return o.target == targets.Kratos }
-
 // draw draws an episode.
 func (o options) draw(number int) plan {
-	if o.isOnKratos() {
-		return drawOnKratos(o.seed, number, o.records)
-	}
-	return draw(o.seed, number, o.records)
+	return drawOn(realTargets[o.target], o.seed, number, o.records)
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -87,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&o.episode, "episode", 0, "only this one; 0 = from the first on")
 	flags.BoolVar(&o.fleet, "fleet", false, "on the Temporal service of docker-compose.yml, with PostgreSQL and three workers: a large migration, and one with a rate, a schedule and orders, both on a bucket")
 	flags.BoolVar(&o.folder, "shared-folder", false, "with --fleet: what the migrations keep is in a folder of all processes, and not in a bucket")
-	flags.StringVar(&o.target, "target", theSandbox, "what the migrations write to: "+theSandbox+", or "+targets.Kratos+", a real Ory Kratos that is built once")
+	flags.StringVar(&o.target, "target", theSandbox, "what the migrations write to: "+theSandbox+", "+targets.Kratos+", a real Ory Kratos that is built once, or "+targets.IdentityPlatform+", Google's emulator, which is downloaded once")
 	flags.IntVar(&o.atOnce, "at-once", 2, "episodes at the same time: they wait more than they compute")
 	flags.BoolVar(&o.keep, "keep", false, "keep the folders of all episodes, not only of those that fail")
 	flags.BoolVar(&o.verbose, "verbose", false, "print each event when it happens")
@@ -109,8 +103,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil && o.folder && !o.fleet {
 		err = errors.New("--shared-folder is for --fleet; without it all processes share a folder; see --help")
 	}
-	if err == nil && o.target != theSandbox && (o.target != targets.Kratos || o.fleet || o.sabotage != "") {
-		err = fmt.Errorf("--target %s is impossible; expected %s, or without --fleet and --sabotage %s", o.target, theSandbox, targets.Kratos)
+	if err == nil && o.target != theSandbox && (realTargets[o.target] == nil || o.fleet || o.sabotage != "") {
+		err = fmt.Errorf("--target %s is impossible; expected %s, or without --fleet and --sabotage %s or %s", o.target, theSandbox, targets.Kratos, targets.IdentityPlatform)
 	}
 	if err == nil && o.sabotage != "" {
 		_, err = findSabotage(o.sabotage)
@@ -144,15 +138,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // harness runs episodes, some at the same time.
 type harness struct {
 	options
-	mu      sync.Mutex // of out and kept
-	out     io.Writer
-	dir     string // of all that is written
-	bin     string // of the programs
-	s3      string // the S3 server of a fleet
-	kratos  string
-	figures *figures
-	begun   time.Time
-	kept    bool // the folder of an episode is still there
+	mu  sync.Mutex // of out and kept
+	out io.Writer
+	dir string // of all that is written
+	bin string // of the programs
+	s3  string // the S3 server of a fleet
+	// installed is where the server of a real target is.
+	installed string
+	figures   *figures
+	begun     time.Time
+	kept      bool // the folder of an episode is still there
 }
 
 func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error) {
@@ -162,9 +157,9 @@ func newHarness(ctx context.Context, o options, out io.Writer) (*harness, error)
 		return nil, err
 	}
 	h.bin = filepath.Join(h.dir, "bin")
-	if h.isOnKratos() {
-		h.say("building Ory Kratos, unless it was built before")
-		h.kratos, err = kratos.Install(ctx)
+	if real := realTargets[h.target]; real != nil {
+		h.say("getting %s, unless it is here from before", real.name)
+		h.installed, err = real.install(ctx)
 	}
 	if err == nil {
 		h.say("building starter, worker, sandbox and engine")
@@ -274,7 +269,7 @@ func (h *harness) runAll(ctx context.Context) error {
 func (h *harness) runOne(ctx context.Context, p plan) error {
 	began, number := time.Now(), p.number
 	e := &episode{
-		plan: p, programs: h.bin, s3: h.s3, kratos: h.kratos, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
+		plan: p, programs: h.bin, s3: h.s3, installed: h.installed, dir: filepath.Join(h.dir, "episode-"+strconv.Itoa(number)),
 		count: h.figures, underway: map[string]*underway{}, say: func(string, ...any) {},
 	}
 	if h.verbose {
@@ -333,7 +328,7 @@ func (h *harness) repeat(number int) string {
 	if h.fleet {
 		command += " --fleet"
 	}
-	if h.isOnKratos() {
+	if realTargets[h.target] != nil {
 		command += " --target " + h.target
 	}
 	if h.folder {

@@ -25,13 +25,13 @@ type plan struct {
 	findLag time.Duration
 	events  []event
 
-	onKratos  bool   // the target is a real Kratos and not the sandbox
-	breaker   int    // --breaker
-	canary    int    // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
-	maxFailed string // --max-failed
-	fleet     bool   // the engine is the service of docker-compose.yml
-	bucket    bool   // what the migration keeps is in a bucket, and no process shares a folder with another
-	scheduled bool   // before it, a schedule migrates a file
+	into      *realTarget // nil: the sandbox
+	breaker   int         // --breaker
+	canary    int         // --canary, 0 = none; whole batches, so that all batches begin where the checker has them
+	maxFailed string      // --max-failed
+	fleet     bool        // the engine is the service of docker-compose.yml
+	bucket    bool        // what the migration keeps is in a bucket, and no process shares a folder with another
+	scheduled bool        // before it, a schedule migrates a file
 	world
 }
 
@@ -143,14 +143,10 @@ const (
 )
 
 // draw draws an episode on the sandbox. records > 0 fixes the size of the input.
-func draw(seed uint64, number int, records int64) plan { return drawOn(false, seed, number, records) }
+func draw(seed uint64, number int, records int64) plan { return drawOn(nil, seed, number, records) }
 
-// drawOnKratos draws an episode on a Kratos.
-func drawOnKratos(seed uint64, number int, records int64) plan {
-	return drawOn(true, seed, number, records)
-}
-
-func drawOn(kratos bool, seed uint64, number int, records int64) plan {
+// drawOn draws an episode on a real target; nil is the sandbox.
+func drawOn(real *realTarget, seed uint64, number int, records int64) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(number)))
 	p := plan{number: number}
 	p.batch = 5 + r.IntN(36)
@@ -175,24 +171,25 @@ func drawOn(kratos bool, seed uint64, number int, records int64) plan {
 	p.latency = time.Duration(5+r.IntN(150)) * time.Millisecond
 	p.findLag = time.Duration(r.IntN(1200)) * time.Millisecond
 	p.drawRuns(rand.New(rand.NewPCG(seed, uint64(number)|1<<61)), records > 0)
-	ofKratos := rand.New(rand.NewPCG(seed, uint64(number)|1<<60))
-	if kratos {
-		p.drawKratos(ofKratos, records > 0)
+	ofReal := rand.New(rand.NewPCG(seed, uint64(number)|1<<60))
+	if real != nil {
+		p.into = real
+		p.drawReal(ofReal, records > 0)
 	}
 	p.events = p.drawEvents(r)
 	p.drawOperators(rand.New(rand.NewPCG(seed, uint64(number)|1<<63)))
-	if kratos {
-		p.drawOthers(ofKratos)
+	if real != nil {
+		p.drawOthers(ofReal)
 	} else {
 		p.drawWorld(rand.New(rand.NewPCG(seed, uint64(number)|1<<62)))
 	}
 	return p
 }
 
-// drawKratos makes an episode smaller: the SQLite of a Kratos is slow, and refuses what it is asked at the same time. It
-// injects no faults by itself.
-func (p *plan) drawKratos(r *rand.Rand, isFixed bool) {
-	p.onKratos, p.faults, p.latency, p.findLag = true, "", 0, 0
+// drawReal makes an episode smaller: the SQLite of a Kratos is slow, and refuses what it is asked at the same time. A real
+// target injects no faults by itself.
+func (p *plan) drawReal(r *rand.Rand, isFixed bool) {
+	p.faults, p.latency, p.findLag = "", 0, 0
 	p.flight = 1 + r.IntN(6)
 	if !isFixed {
 		p.batch = 5 + r.IntN(26)
@@ -201,7 +198,8 @@ func (p *plan) drawKratos(r *rand.Rand, isFixed bool) {
 	p.before = []int{0, 19, 97}[r.IntN(3)]
 }
 
-// drawOthers adds strangers, kills of the server in the middle of calls, records without a key and a rollback.
+// drawOthers adds strangers, records without a key, a rollback, and kills of the server in the middle of calls; a server that
+// would forget its users loses answers instead.
 func (p *plan) drawOthers(r *rand.Rand) {
 	if p.has(change) {
 		return
@@ -214,6 +212,9 @@ func (p *plan) drawOthers(r *rand.Rand) {
 	for range 1 + r.IntN(3) {
 		e := p.drawEvent(r, kill)
 		e.target, e.when.what, e.when.n = theTarget, onCalls, 1+r.IntN(p.batches())
+		if p.into.forgets {
+			e.action, e.target, e.lasts, e.calls = loseAnswers, "", 0, 1+r.IntN(8)
+		}
 		p.events = append(p.events, e)
 	}
 	if r.IntN(4) == 0 {
@@ -293,7 +294,10 @@ func (p *plan) drawTarget(r *rand.Rand, a action) string {
 	if p.workers > 1 && a == stop && r.IntN(3) > 0 {
 		return fmt.Sprintf("%s %d", aWorker, 1+r.IntN(p.workers)) // which can sleep through much
 	}
-	targets := []string{theStarter, theTarget}
+	targets := []string{theStarter}
+	if a != kill || p.into == nil || !p.into.forgets {
+		targets = append(targets, theTarget)
+	}
 	if p.workers > 0 && a == kill {
 		targets = append(targets, everything)
 	}
@@ -348,8 +352,8 @@ func (p *plan) String() string {
 	if p.bucket {
 		shape = fmt.Sprintf("Temporal on PostgreSQL and %d workers on a bucket", p.workers)
 	}
-	if p.onKratos {
-		shape += ", into a Kratos"
+	if p.into != nil {
+		shape += ", into " + p.into.place
 	}
 	fmt.Fprintf(&b, "%d records (awkward %t, every n-th there before %d) in batches of %d, %s, %d calls in flight, %g a second, latency %s, find lag %s, faults %q, breaker %d, canary %d, max-failed %q",
 		p.input.Records, p.input.Awkward, p.before, p.batch, shape, p.flight, p.rate, p.latency, p.findLag, p.faults, p.breaker, p.canary, p.maxFailed)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"durable-dataload/internal/sandbox"
 )
@@ -148,38 +149,69 @@ func TestAFleetMeetsEverything(t *testing.T) {
 	}
 }
 
-// An episode on a Kratos has no faults of the sandbox. The rest of it is drawn as others are.
-func TestOnAKratosStrangersComeAndItIsKilled(t *testing.T) {
-	drawn := map[string]int{}
-	const episodes = 300
-	for number := 1; number <= episodes; number++ {
-		p := drawOnKratos(3, number, 0)
-		if again := drawOnKratos(3, number, 0); !reflect.DeepEqual(p, again) {
-			t.Errorf("episode %d is\n%v\nand then\n%v", number, p.String(), again.String())
+// An episode on a real target has no faults of the sandbox. The rest of it is drawn as others are. A server that forgets its
+// users is not killed.
+func TestOnARealTargetStrangersComeAndItIsKilled(t *testing.T) {
+	for name, real := range realTargets {
+		drawn := map[string]int{}
+		const episodes = 300
+		for number := 1; number <= episodes; number++ {
+			p := drawOn(real, 3, number, 0)
+			if again := drawOn(real, 3, number, 0); !reflect.DeepEqual(p, again) {
+				t.Errorf("%s: episode %d is\n%v\nand then\n%v", name, number, p.String(), again.String())
+			}
+			if p.faults != "" || p.latency+p.findLag > 0 || p.isBlind() || len(p.met) > 0 || p.into != real || p.input.Records > 1000 {
+				t.Errorf("%s: episode %d is not one on it: %v", name, number, p.String())
+			}
+			for _, e := range p.events {
+				drawn[strings.TrimSpace(string(e.action)+" "+e.how)]++
+				drawn[string(e.action)+" "+e.target]++
+				if (e.action == strangers || e.action == loseAnswers) && e.calls == 0 {
+					t.Errorf("%s: episode %d: no call meets %v", name, number, e)
+				}
+			}
+			if p.has(change) && p.has(kill, strangers) {
+				t.Errorf("%s: episode %d changes the input, and more happens than can be told apart: %v", name, number, p.events)
+			}
+			drawn[fmt.Sprintf("before %d", p.before)]++
+			drawn[fmt.Sprintf("keyless %t", p.keyless > 0)]++
+			drawn[fmt.Sprintf("undone %t", p.undo)]++
 		}
-		if p.faults != "" || p.latency+p.findLag > 0 || p.isBlind() || len(p.met) > 0 || !p.onKratos || p.input.Records > 1000 {
-			t.Errorf("episode %d is not one on a Kratos: %v", number, p.String())
-		}
-		for _, e := range p.events {
-			drawn[strings.TrimSpace(string(e.action)+" "+e.how)]++
-			drawn[string(e.action)+" "+e.target]++
-			if e.action == strangers && e.calls == 0 {
-				t.Errorf("episode %d: no call meets %v", number, e)
+		for _, want := range []string{"strangers", "strangers namesakes", "stop target", "kill starter", "kill worker 1", "lose-answers", "cut-calls", "before 19", "keyless true", "undone true"} {
+			if drawn[want] < 20 {
+				t.Errorf("%s: %q was drawn %d times in %d episodes, want some", name, want, drawn[want], episodes)
 			}
 		}
-		if p.has(change) && p.has(kill, strangers) {
-			t.Errorf("episode %d changes the input, and more happens than can be told apart: %v", number, p.events)
+		if n := drawn["kill target"]; real.forgets && n > 0 || !real.forgets && n < 20 {
+			t.Errorf("%s: its server is killed %d times in %d episodes; that it forgets its users: %t", name, n, episodes, real.forgets)
 		}
-		drawn[fmt.Sprintf("before %d", p.before)]++
-		drawn[fmt.Sprintf("keyless %t", p.keyless > 0)]++
-		drawn[fmt.Sprintf("undone %t", p.undo)]++
-	}
-	for _, want := range []string{"strangers", "strangers namesakes", "kill target", "kill starter", "kill worker 1", "lose-answers", "cut-calls", "before 19", "keyless true", "undone true"} {
-		if drawn[want] < 20 {
-			t.Errorf("%q was drawn %d times in %d episodes, want some", want, drawn[want], episodes)
+		if n := drawOn(real, 1, 1, 123).input.Records; n != 123 {
+			t.Errorf("%s: %d records, want 123", name, n)
 		}
 	}
-	if n := drawOnKratos(1, 1, 123).input.Records; n != 123 {
-		t.Errorf("%d records, want 123", n)
+}
+
+// The log of a target that writes none says which call has written a user: that whose answer says so, or else one without an
+// answer that has sent it.
+func TestUsersComeFromTheCallThatHasWrittenThem(t *testing.T) {
+	s := &emulatorService{}
+	calls := make([]*creation, 4)
+	at := time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
+	for i, marks := range [][]string{{"a", "b"}, {"a", "b", "c"}, {"c", "d"}, {"d", "e"}} {
+		calls[i] = &creation{received: at.Add(time.Duration(i) * time.Minute), marks: marks, ids: map[string]bool{}}
+	}
+	s.take(calls[1], 200, []byte(`{"kind":"x","error":[{"message":"a is there"},{"index":2,"message":"c is not valid"}]}`))
+	s.take(calls[3], 400, []byte(`{"error":{"code":400,"message":"no"}}`))
+	if calls[0].answered || !calls[1].answered || calls[1].tookNone || calls[2].answered || !calls[3].answered || !calls[3].tookNone {
+		t.Errorf("answered, and took none: %+v, %+v, %+v, %+v", *calls[0], *calls[1], *calls[2], *calls[3])
+	}
+	o := &observed{calls: calls}
+	for id, want := range map[string]*creation{"a": calls[0], "b": calls[1], "c": calls[2], "d": calls[2], "e": nil, "x": nil} {
+		if got := o.origin(user{id: id, mark: id, created: at.Add(time.Hour)}); got != want {
+			t.Errorf("%s is said to come from %+v, want %+v", id, got, want)
+		}
+	}
+	if got := o.origin(user{id: "c", mark: "c", created: at}); got != nil {
+		t.Errorf("a user comes from a call that was made later: %+v", got)
 	}
 }

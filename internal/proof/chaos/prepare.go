@@ -78,8 +78,8 @@ func (e *episode) writeInput() ([]byte, error) {
 
 // startTarget starts the target at one address, behind a proxy at another.
 func (e *episode) startTarget(ctx context.Context, front, address string) (err error) {
-	if e.onKratos {
-		e.platform, address, err = newKratosPlatform(ctx, e)
+	if e.into != nil {
+		e.platform, address, err = newObserved(ctx, e)
 	} else {
 		e.platform = newSandboxPlatform(e, address)
 	}
@@ -184,7 +184,7 @@ func (e *episode) seedUsers(content []byte) error {
 	for i, row := range rows {
 		key := e.key(row[0])
 		isTaken := key != "" && e.emails != "shared" && (existing[key] || taken[key])
-		if bad(i) || isTaken || key == "" && e.onKratos { // whose schema asks for an email
+		if bad(i) || isTaken || key == "" && e.into != nil && e.into.asksForKey {
 			e.wantFailed++
 			continue
 		}

@@ -212,6 +212,15 @@ func (e *episode) launch(name, program string, env []string, args ...string) (*p
 	return e.launchCommand(name, cmd)
 }
 
+// launchForeign starts a program that is not ours.
+func (e *episode) launchForeign(name string, cmd *exec.Cmd) (*process, error) {
+	p, err := e.launchCommand(name, cmd)
+	if err == nil {
+		p.isForeign = true
+	}
+	return p, err
+}
+
 func (e *episode) launchCommand(name string, cmd *exec.Cmd) (*process, error) {
 	p, err := launch(e.dir, name, cmd)
 	if err == nil {

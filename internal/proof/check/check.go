@@ -40,6 +40,8 @@ type Migration struct {
 	Mark func(number int) string
 	// Duplicate is in what the target says of a record that it has already; "" means what the sandbox says.
 	Duplicate string
+	// LowerCase says that the target keeps emails in lower case.
+	LowerCase bool
 	// Later says that the log may hold calls that came after the summary: of a
 	// worker that slept.
 	Later bool

@@ -196,3 +196,24 @@ func TestAMarkTellsNamesakesApart(t *testing.T) {
 	l.replace("truth.jsonl", "mark 2", "mark 1")
 	l.breaks("the mark is that of another record", Proven)
 }
+
+func TestATargetMayKeepEmailsInLowerCase(t *testing.T) {
+	l := newLab(t)
+	sum := func() string {
+		content, err := os.ReadFile(l.path("users.csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", sha256.Sum256(content))
+	}
+	before := sum()
+	for _, name := range []string{"users.csv", "retry.csv", "success.csv"} {
+		l.replace(name, "dan@a.test", "Dan@a.test")
+	}
+	l.replace("summary.json", before, sum())
+	if broken := l.check(); len(broken) != 1 || broken[0].Invariant != InputFixed {
+		t.Errorf("found %v, want that an email is not what the input says", broken)
+	}
+	l.migration.LowerCase = true
+	l.holds()
+}
