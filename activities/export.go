@@ -111,6 +111,9 @@ func (o *exportRun) begin(ctx context.Context) (begun ExportBegun, err error) {
 	if errors.Is(err, migration.ErrAbsent) {
 		plan, err = o.makePlan(ctx)
 	}
+	if err == nil {
+		err = o.folder.DropFailure()
+	}
 	if err != nil {
 		return begun, err
 	}
@@ -260,7 +263,8 @@ type ExportPagesInput struct {
 
 // ExportPages is how far a pass is.
 type ExportPages struct {
-	Records int  `json:"records"`
+	Pages   int  `json:"pages,omitempty"`
+	Records int  `json:"records"` // on them
 	Done    bool `json:"done"`
 }
 
@@ -278,7 +282,7 @@ func (o *exportRun) readPages(ctx context.Context, in ExportPagesInput) (ExportP
 	}
 	n, last, err := o.lastPage(in.Pass)
 	if err != nil || n > 0 && last.Next == "" {
-		return ExportPages{Records: last.Records, Done: n > 0}, err
+		return ExportPages{Pages: n, Records: last.Records, Done: n > 0}, err
 	}
 	plan, err := o.plan()
 	if err != nil {
@@ -307,7 +311,7 @@ func (o *exportRun) readPages(ctx context.Context, in ExportPagesInput) (ExportP
 		page.After = last.Next
 		next := exportPage{Records: last.Records}
 		if next.Rows, next.Next, err = o.readPage(ctx, calls, o.selection(attributes), &page, columns); err != nil {
-			return ExportPages{Records: last.Records}, unreachable(err)
+			return ExportPages{}, unreachable(err)
 		}
 		next.Records += len(next.Rows)
 		n++
@@ -315,7 +319,7 @@ func (o *exportRun) readPages(ctx context.Context, in ExportPagesInput) (ExportP
 			break
 		}
 	}
-	return ExportPages{Records: last.Records, Done: err == nil && last.Next == ""}, err
+	return ExportPages{Pages: n, Records: last.Records, Done: err == nil && last.Next == ""}, err
 }
 
 func has(s target.Schema, path string) bool {
@@ -371,8 +375,11 @@ func (o *exportRun) page(pass string, n int) (p exportPage, err error) {
 	return p, nil
 }
 
-// createPage writes a page down, unless it is there, and gives the one that holds.
+// createPage writes a page down, unless it is there, and gives the one that holds. It fails once the run is over.
 func (o *exportRun) createPage(pass string, n int, p exportPage) (exportPage, error) {
+	if err := o.notSealed(); err != nil {
+		return p, err
+	}
 	data, err := json.Marshal(p)
 	if err != nil {
 		return p, err
@@ -442,4 +449,26 @@ func (o *exportRun) findAll(ctx context.Context, ids []string) (map[string]targe
 		}
 	}
 	return found, nil
+}
+
+// ExportEndInput is why a run of an export has no file.
+type ExportEndInput struct {
+	Run       `json:"run"`
+	Failure   migration.Failure `json:"failure"`
+	Cancelled bool              `json:"cancelled,omitempty"` // for good
+}
+
+// EndExport ends a run without a file: a late worker writes nothing any more. It keeps the reason, for status; or, of an export
+// that was cancelled for good, only that, and removes what was read.
+func (a *Activities) EndExport(ctx context.Context, in ExportEndInput) error {
+	ctx, done := restartable(ctx)
+	defer done()
+	folder := in.Run.Folder.Export()
+	err := folder.Seal(in.Run.ID)
+	if err == nil && in.Cancelled {
+		err = folder.Cancel()
+	} else if err == nil {
+		err = folder.SaveFailure(in.Failure)
+	}
+	return ended(ctx, err)
 }

@@ -429,6 +429,9 @@ func (p *publishing) summary(plan exportPlan, in ExportPublishInput) (migration.
 // commit gives the files their names, the output last.
 func (p *publishing) commit(ctx context.Context, s migration.ExportSummary) error {
 	isThere, err := p.isThere(ctx, s.SHA256)
+	if err == nil {
+		err = p.notSealed()
+	}
 	if err != nil {
 		return err
 	}

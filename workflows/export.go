@@ -13,6 +13,8 @@ import (
 // ExportInput names an export. What it exports is in its folder: a filter can hold user data.
 type ExportInput struct {
 	Folder migration.ExportFolder `json:"folder"`
+	// Steering has its limits at first, and then what operators have changed.
+	Steering Steering `json:"steering"`
 
 	// What the runs before this one have found. Run is the first of them; it is empty in the first.
 	Run   activities.Run         `json:"run,omitzero"`
@@ -22,17 +24,20 @@ type ExportInput struct {
 // ExportResult is the result of an export.
 type ExportResult struct {
 	Summary migration.ExportSummary `json:"summary,omitzero"`
-	// Stopped says that it was cancelled before the file was complete; what was read is kept.
-	Stopped bool `json:"stopped,omitempty"`
+	// Stopped says that it was ended before the file was complete; what was read is kept, unless it was Cancelled for good.
+	Stopped   bool `json:"stopped,omitempty"`
+	Cancelled bool `json:"cancelled,omitempty"`
 }
 
 // ExportProgress is how far an export is. Numbers, and names of attributes.
 type ExportProgress struct {
 	Phase    Phase     `json:"phase"`
-	Records  int       `json:"records"`             // read in this phase
+	Pages    int       `json:"pages,omitempty"`     // read in this phase
+	Records  int       `json:"records"`             // on them
 	Total    int64     `json:"total,omitempty"`     // of the target; 0: not known
 	NotShown []string  `json:"not_shown,omitempty"` // see activities.ExportBegun
 	Until    time.Time `json:"until,omitzero"`      // it waits until then
+	Steering *Steering `json:"steering"`
 }
 
 // Phases of an export.
@@ -48,27 +53,76 @@ const (
 const listings = 2
 
 // ExportWorkflow reads the records of a target into a file. Each step is in the folder once it is done, so every run goes
-// through all of them, and a later run resumes at the first that is not done. Cancelled, it ends at once and keeps what was
-// read.
+// through all of them, and a later run resumes at the first that is not done. Cancelled, or stopped by an order, it ends at once
+// and keeps what was read; an order to cancel ends it for good.
 func ExportWorkflow(ctx workflow.Context, in ExportInput) (ExportResult, error) {
 	ctx = withFolder(ctx, in.Folder.Path())
-	x := &exportRun{in: in, phase: PhaseInspecting}
+	x := newExportRun(ctx, in)
 	if err := x.serveProgress(ctx); err != nil {
 		return ExportResult{}, err
 	}
-	summary, err := x.run(ctx)
-	if err != nil && ctx.Err() != nil {
-		x.enter(ctx, PhaseStopped)
-		return ExportResult{Stopped: true}, nil //nolint:nilerr // whatever ended with it is done by a later run
+	working := x.listen(ctx, x.orders())
+	summary, err := x.run(working)
+	if err == nil || workflow.IsContinueAsNewError(err) {
+		x.answerOrders(ctx)
+		return ExportResult{Summary: summary}, err
 	}
-	return ExportResult{Summary: summary}, err
+	result, err := x.end(ctx, working.Err() != nil, err)
+	x.answerOrders(ctx)
+	return result, err
 }
 
 type exportRun struct {
+	steered
 	in      ExportInput
 	phase   Phase
+	pages   int
 	records int
 	until   time.Time
+}
+
+func newExportRun(ctx workflow.Context, in ExportInput) *exportRun {
+	x := &exportRun{
+		in: in, phase: PhaseInspecting,
+		steered: steered{
+			ref:      activities.Run{Folder: in.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
+			steering: in.Steering,
+			settings: []string{migration.SettingRate, migration.SettingRatePlan}, // it makes one call at a time
+			words: steeredWords{
+				what: "export", writing: "its file is being written",
+				stopping:   "stopping: what was read is kept; rerun the command to resume",
+				cancelling: "cancelling: what was read is removed, and there is no file; the export cannot be resumed",
+			},
+		},
+	}
+	x.shown = x.show
+	return x
+}
+
+func (x *exportRun) orders() []order {
+	return []order{x.pausing(x.pause), x.resuming(x.resume), x.setting(x.maySet, x.set), x.stopping(), x.cancelling()}
+}
+
+// end keeps in the folder why there is no file.
+func (x *exportRun) end(ctx workflow.Context, stopped bool, why error) (result ExportResult, err error) {
+	x.writing = true
+	in := activities.ExportEndInput{Run: x.ref, Failure: migration.Failure{At: workflow.Now(ctx).UTC(), Stopped: stopped}, Cancelled: x.steering.Ending == UpdateCancel}
+	if !stopped {
+		in.Failure.Reason = Cause(why)
+	}
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	err = execute(ctx, "keep why there is no file", a.EndExport, in, nil)
+	switch {
+	case !stopped: // whether that is kept or not
+		return result, why
+	case in.Cancelled && err != nil: // it can be resumed
+		return result, err
+	case in.Cancelled:
+		x.enter(ctx, PhaseCancelled)
+	default:
+		x.enter(ctx, PhaseStopped)
+	}
+	return ExportResult{Stopped: true, Cancelled: in.Cancelled}, nil
 }
 
 func (x *exportRun) run(ctx workflow.Context) (summary migration.ExportSummary, err error) {
@@ -96,6 +150,7 @@ func (x *exportRun) run(ctx workflow.Context) (summary migration.ExportSummary, 
 	if err != nil {
 		return summary, err
 	}
+	x.writing = true
 	x.enter(ctx, PhaseWriting)
 	err = execute(ctx, "write the file", a.PublishExport, activities.ExportPublishInput{Run: x.in.Run, Round: round, FinishedAt: workflow.Now(ctx)}, &summary)
 	if err == nil {
@@ -106,15 +161,14 @@ func (x *exportRun) run(ctx workflow.Context) (summary migration.ExportSummary, 
 }
 
 func (x *exportRun) begin(ctx workflow.Context) error {
-	run := activities.Run{Folder: x.in.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID}
 	checking := withAttempts(ctx, checkAttempts)
-	if err := execute(checking, "can the target be used?", a.CheckTarget, run, nil); err != nil {
+	if err := execute(checking, "can the target be used?", a.CheckTarget, x.ref, nil); err != nil {
 		return err
 	}
-	if err := execute(checking, "what does the target show?", a.BeginExport, run, &x.in.Begun); err != nil {
+	if err := execute(checking, "what does the target show?", a.BeginExport, x.ref, &x.in.Begun); err != nil {
 		return err
 	}
-	x.in.Run = run
+	x.in.Run = x.ref
 	return nil
 }
 
@@ -126,15 +180,25 @@ func (x *exportRun) read(ctx workflow.Context, phase Phase, pass string) error {
 		if err := execute(withCallRetries(ctx), fmt.Sprintf("%s, from record %d", phase, x.records+1), a.ReadExportPages, activities.ExportPagesInput{Run: x.in.Run, Pass: pass}, &pages); err != nil {
 			return err
 		}
-		x.records = pages.Records
+		x.pages, x.records = pages.Pages, pages.Records
 		x.show(ctx)
 		if pages.Done {
 			return nil
 		}
 		if isHistoryLong(ctx) {
-			return workflow.NewContinueAsNewError(ctx, ExportWorkflow, x.in)
+			return x.continueAsNew(ctx)
 		}
 	}
+}
+
+// continueAsNew is the error for it, with what operators have ordered until then.
+func (x *exportRun) continueAsNew(ctx workflow.Context) error {
+	x.answerOrders(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	x.in.Steering = x.steering
+	return workflow.NewContinueAsNewError(ctx, ExportWorkflow, x.in)
 }
 
 // list lists all records and compares, once more if the target counts more than it lists. It returns the round that counts.
@@ -168,22 +232,25 @@ func (x *exportRun) wait(ctx workflow.Context, until time.Time) error {
 }
 
 func (x *exportRun) enter(ctx workflow.Context, phase Phase) {
-	x.phase, x.records = phase, 0
+	x.phase, x.pages, x.records = phase, 0, 0
 	x.show(ctx)
 }
 
 // show writes the current details for the Web UI.
 func (x *exportRun) show(ctx workflow.Context) {
-	text := fmt.Sprintf("**%s**, %d records\n", x.phase, x.records)
-	if len(x.in.Begun.NotShown) > 0 {
-		text += "\n" + migration.HiddenText(x.in.Begun.NotShown) + "\n"
+	text := fmt.Sprintf("**%s**, %d records", x.phase, x.records)
+	if x.steering.Paused {
+		text += fmt.Sprintf("\n\nPaused %s. `%s` resumes it. (An update of this workflow, here or as a command of starter.)", x.steering.PausedText, UpdateResume)
 	}
-	workflow.SetCurrentDetails(ctx, text)
+	if len(x.in.Begun.NotShown) > 0 {
+		text += "\n\n" + migration.HiddenText(x.in.Begun.NotShown)
+	}
+	workflow.SetCurrentDetails(ctx, text+"\n")
 }
 
 func (x *exportRun) serveProgress(ctx workflow.Context) error {
 	return workflow.SetQueryHandlerWithOptions(ctx, QueryProgress, func() (ExportProgress, error) {
-		p := ExportProgress{Phase: x.phase, Records: x.records, Total: x.in.Begun.Records, NotShown: x.in.Begun.NotShown}
+		p := ExportProgress{Phase: x.phase, Pages: x.pages, Records: x.records, Total: x.in.Begun.Records, NotShown: x.in.Begun.NotShown, Steering: &x.steering}
 		if x.phase == PhaseWaiting {
 			p.Until = x.until
 		}

@@ -43,7 +43,7 @@ func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error
 
 // run is the migration.
 func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
-	ctx = m.listen(ctx)
+	ctx = m.listen(ctx, m.orders())
 	if err := m.inspectSource(ctx); err != nil {
 		return Result{}, err
 	}
@@ -68,8 +68,8 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 }
 
 type migrationRun struct {
+	steered
 	spec     migration.Spec
-	ref      activities.Run
 	began    time.Time
 	progress Progress
 	source   activities.Inspected
@@ -77,21 +77,26 @@ type migrationRun struct {
 	stopped  bool // early, by an operator or by trouble
 	halted   string
 
-	steering Steering
-	ordering workflow.Mutex        // held while an order is carried out
-	endWork  workflow.CancelFunc   // ends everything before the artifacts
-	writing  bool                  // the artifacts
-	notices  map[notify.Type]int64 // number of notices
+	notices map[notify.Type]int64 // number of notices
 }
 
 func newMigrationRun(ctx workflow.Context, spec migration.Spec) *migrationRun {
 	m := &migrationRun{
 		spec:     spec,
-		ref:      activities.Run{Folder: spec.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
 		progress: Progress{Phase: PhaseInspecting, Delta: spec.Delta},
-		steering: Steering{Limits: spec.Limits, MaxFailed: spec.MaxFailed},
 		began:    workflow.Now(ctx),
+		steered: steered{
+			ref:      activities.Run{Folder: spec.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
+			steering: Steering{Limits: spec.Limits, MaxFailed: spec.MaxFailed},
+			settings: migration.Settings,
+			words: steeredWords{
+				what: "migration", writing: "its result files are being written",
+				stopping:   "stopping: calls in flight end, then the result files are written; rerun the command to resume",
+				cancelling: "cancelling: calls in flight end, then the result files are written; the migration cannot be resumed",
+			},
+		},
 	}
+	m.shown = func(ctx workflow.Context) { m.enter(ctx, m.progress.Phase) }
 	m.progress.Steering = &m.steering
 	m.progress.serve(ctx)
 	return m

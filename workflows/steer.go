@@ -94,30 +94,73 @@ type order struct {
 	do                func(workflow.Context, Order) (Answer, error)
 }
 
+// steered is a workflow that operators steer: a migration or an export.
+type steered struct {
+	ref      activities.Run
+	steering Steering
+	words    steeredWords
+	settings []string               // that can be set
+	shown    func(workflow.Context) // shows the steering, after a change
+
+	ordering workflow.Mutex      // held while an order is carried out
+	endWork  workflow.CancelFunc // ends everything before the results are written
+	writing  bool                // the results
+}
+
+// steeredWords are its words, for people.
+type steeredWords struct {
+	what       string // "migration"
+	writing    string // "its result files are being written"
+	stopping   string
+	cancelling string
+}
+
 func (m *migrationRun) orders() []order {
 	return []order{
-		{UpdatePause, "Make no more calls until resume. Calls in flight end.", m.mayPause, m.pause},
-		{UpdateResume, "Resume after a pause, or although too many records have failed.", m.mayResume, m.resume},
-		{UpdateSet, `Change settings: {"set": {"rate": "8", "workers": "4"}}. The settings are ` + strings.Join(migration.Settings, ", ") + ".", m.maySet, m.set},
-		{UpdateStop, "End now, with the result files. Rerun the command to resume later.", m.mayEnd(UpdateStop), m.end(UpdateStop)},
-		{UpdateCancel, "End now and for good, with the result files.", m.mayEnd(UpdateCancel), m.end(UpdateCancel)},
+		m.pausing(m.pause),
+		m.resuming(m.resume),
+		m.setting(m.maySet, m.set),
+		m.stopping(),
+		m.cancelling(),
 		{UpdateApprove, "Approve the canary: load the other records.", m.mayApprove, m.approve},
 	}
 }
 
+// The orders that all take, with what they do.
+
+func (s *steered) pausing(do func(workflow.Context, Order) (Answer, error)) order {
+	return order{UpdatePause, "Make no more calls until resume. Calls in flight end.", s.mayPause, do}
+}
+
+func (s *steered) resuming(do func(workflow.Context, Order) (Answer, error)) order {
+	return order{UpdateResume, "Resume after a pause, or although too many records have failed.", s.mayResume, do}
+}
+
+func (s *steered) setting(may func(Order) error, do func(workflow.Context, Order) (Answer, error)) order {
+	return order{UpdateSet, `Change settings: {"set": {"rate": "8"}}. The settings are ` + strings.Join(s.settings, ", ") + ".", may, do}
+}
+
+func (s *steered) stopping() order {
+	return order{UpdateStop, "End now. Rerun the command to resume later.", s.mayEnd(UpdateStop), s.end(UpdateStop, s.words.stopping)}
+}
+
+func (s *steered) cancelling() order {
+	return order{UpdateCancel, "End now and for good.", s.mayEnd(UpdateCancel), s.end(UpdateCancel, s.words.cancelling)}
+}
+
 // listen accepts orders from here on. The context that it returns is cancelled when
-// one of them ends the migration.
-func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
-	m.ordering = workflow.NewMutex(ctx)
-	for _, o := range m.orders() {
+// one of them ends the workflow.
+func (s *steered) listen(ctx workflow.Context, orders []order) workflow.Context {
+	s.ordering = workflow.NewMutex(ctx)
+	for _, o := range orders {
 		do := func(ctx workflow.Context, order Order) (Answer, error) {
 			// An order completes also when the workflow is cancelled. It does not
 			// retry an unavailable bucket for long: an operator waits for the answer.
-			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, m.ref.Folder.Path()), diskAttempts))
-			if err := m.ordering.Lock(ctx); err != nil {
+			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, s.ref.Folder.Path()), diskAttempts))
+			if err := s.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
-			defer m.ordering.Unlock()
+			defer s.ordering.Unlock()
 			if err := o.check(order); err != nil {
 				return Answer{}, err // it was possible when it came
 			}
@@ -134,68 +177,80 @@ func (m *migrationRun) listen(ctx workflow.Context) workflow.Context {
 			workflow.GetLogger(ctx).Error("cannot accept orders", "order", o.name, "error", err)
 		}
 	}
-	ctx, m.endWork = workflow.WithCancel(ctx)
+	ctx, s.endWork = workflow.WithCancel(ctx)
 	return ctx
 }
 
 // answerOrders waits until all orders are answered, at the end.
-func (m *migrationRun) answerOrders(ctx workflow.Context) {
+func (s *steered) answerOrders(ctx workflow.Context) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) })
 }
 
-func (m *migrationRun) mayPause(Order) error {
-	if m.steering.Paused {
-		return errors.New("the migration is paused already: " + m.steering.PausedText)
+func (s *steered) mayPause(Order) error {
+	if s.steering.Paused {
+		return fmt.Errorf("the %s is paused already: %s", s.words.what, s.steering.PausedText)
 	}
-	return m.mayChange()
+	return s.mayChange()
 }
 
-func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
+func (s *steered) pause(ctx workflow.Context, o Order) (Answer, error) {
 	text := "by " + o.who() + " at " + workflow.Now(ctx).UTC().Format(time.RFC3339)
 	if o.Reason != "" {
 		text += ": " + o.Reason
 	}
-	answer, err := m.change(ctx, "paused; calls in flight end", o, func(s *Steering) { s.Paused, s.PausedText = true, text },
+	return s.change(ctx, "paused; calls in flight end", o, func(s *Steering) { s.Paused, s.PausedText = true, text },
 		o.change(ctx, "paused", "no", "yes"))
+}
+
+func (m *migrationRun) pause(ctx workflow.Context, o Order) (Answer, error) {
+	answer, err := m.steered.pause(ctx, o)
 	if err == nil {
-		m.notify(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + text + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
+		m.notify(ctx, notify.Notice{Type: notify.Paused, Text: "The migration is paused " + m.steering.PausedText + ".", Command: notify.Command(UpdateResume, m.spec.ID)})
 	}
 	return answer, err
 }
 
-func (m *migrationRun) mayResume(Order) error {
+func (s *steered) mayResume(Order) error {
 	switch {
-	case m.steering.Paused || m.steering.DecidedBy == UpdateResume:
-		return m.mayChange()
-	case m.steering.DecidedBy == UpdateApprove:
-		return errors.New("the migration waits for the approval of its canary; give starter approve, or starter stop")
+	case s.steering.Paused || s.steering.DecidedBy == UpdateResume:
+		return s.mayChange()
+	case s.steering.DecidedBy == UpdateApprove:
+		return fmt.Errorf("the %s waits for the approval of its canary; give starter approve, or starter stop", s.words.what)
 	}
-	return errors.New("the migration is not paused, and waits for no decision to resume")
+	return fmt.Errorf("the %s is not paused, and waits for no decision to resume", s.words.what)
 }
 
-func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
+func (s *steered) resume(ctx workflow.Context, o Order) (Answer, error) {
+	return s.resumeWithout(ctx, o, false)
+}
+
+// resumeWithout resumes, and can lift the limit of failed records.
+func (s *steered) resumeWithout(ctx workflow.Context, o Order, limit bool) (Answer, error) {
 	var changes []migration.Event
-	decided := m.steering.DecidedBy == UpdateResume
-	// A resume with more failed records than the limit allows lifts the limit, so that
-	// the same question is not asked again. A limit that was raised above them stays.
-	most := m.mostFailed()
-	anyNumber := decided && most != nil && *most < 0
-	if m.steering.Paused {
+	decided := s.steering.DecidedBy == UpdateResume
+	if s.steering.Paused {
 		changes = append(changes, o.change(ctx, "paused", "yes", "no"))
 	}
-	if anyNumber {
-		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, m.steering.MaxFailed, ""))
+	if limit {
+		changes = append(changes, o.change(ctx, migration.SettingMaxFailed, s.steering.MaxFailed, ""))
 	}
-	answer, err := m.change(ctx, "resumed", o, func(s *Steering) {
+	return s.change(ctx, "resumed", o, func(s *Steering) {
 		s.Paused, s.PausedText = false, ""
 		if decided {
 			s.Decision, s.DecidedBy = "", ""
 		}
-		if anyNumber {
+		if limit {
 			s.MaxFailed = ""
 		}
 	}, changes...)
+}
+
+func (m *migrationRun) resume(ctx workflow.Context, o Order) (Answer, error) {
+	// A resume with more failed records than the limit allows lifts the limit, so that
+	// the same question is not asked again. A limit that was raised above them stays.
+	most := m.mostFailed()
+	answer, err := m.resumeWithout(ctx, o, m.steering.DecidedBy == UpdateResume && most != nil && *most < 0)
 	if err == nil {
 		m.notify(ctx, notify.Notice{Type: notify.Resumed, Text: "The migration has resumed."})
 	}
@@ -217,28 +272,24 @@ func (m *migrationRun) approve(ctx workflow.Context, o Order) (Answer, error) {
 // canaryApproved is the name of an approval in the history of changes.
 const canaryApproved = "canary approved"
 
-func (m *migrationRun) mayEnd(how string) func(Order) error {
+func (s *steered) mayEnd(how string) func(Order) error {
 	return func(Order) error {
-		if m.steering.Ending == how || m.steering.Ending == UpdateCancel {
-			return errors.New("the migration is already stopping")
+		if s.steering.Ending == how || s.steering.Ending == UpdateCancel {
+			return fmt.Errorf("the %s is already stopping", s.words.what)
 		}
-		if m.writing {
-			return errAtItsEnd
+		if s.writing {
+			return s.atItsEnd()
 		}
 		return nil
 	}
 }
 
-// end ends all work before the artifacts, which are written next.
-func (m *migrationRun) end(how string) func(workflow.Context, Order) (Answer, error) {
-	text := "stopping: calls in flight end, then the result files are written; rerun the command to resume"
-	if how == UpdateCancel {
-		text = "cancelling: calls in flight end, then the result files are written; the migration cannot be resumed"
-	}
+// end ends all work before the results, which are written next.
+func (s *steered) end(how, text string) func(workflow.Context, Order) (Answer, error) {
 	return func(ctx workflow.Context, o Order) (Answer, error) {
-		m.steering.Ending = how
-		m.endWork()
-		answer, err := m.change(ctx, text, o, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
+		s.steering.Ending = how
+		s.endWork()
+		answer, err := s.change(ctx, text, o, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
 		if err != nil { // it ends nevertheless
 			answer.Text = text + "; the name of the operator could not be written down"
 		}
@@ -246,37 +297,39 @@ func (m *migrationRun) end(how string) func(workflow.Context, Order) (Answer, er
 	}
 }
 
-var errAtItsEnd = errors.New("the migration is ending: its result files are being written; rerun its command to watch it")
+func (s *steered) atItsEnd() error {
+	return fmt.Errorf("the %s is ending: %s; rerun its command to watch it", s.words.what, s.words.writing)
+}
 
-func (m *migrationRun) mayChange() error {
-	if m.writing || m.steering.Ending != "" {
-		return errAtItsEnd
+func (s *steered) mayChange() error {
+	if s.writing || s.steering.Ending != "" {
+		return s.atItsEnd()
 	}
 	return nil
 }
 
 // change orders what is new of the limiter, and then changes the steering: if that
 // fails, nothing has changed. When it returns, every call keeps to the order.
-func (m *migrationRun) change(ctx workflow.Context, text string, by Order, apply func(*Steering), changes ...migration.Event) (Answer, error) {
-	next := m.steering
+func (s *steered) change(ctx workflow.Context, text string, by Order, apply func(*Steering), changes ...migration.Event) (Answer, error) {
+	next := s.steering
 	apply(&next)
 	next.Orders++
 	in := activities.SteerInput{
-		Run: m.ref, Order: next.order(by), Events: changes,
+		Run: s.ref, Order: next.order(by), Events: changes,
 		Approved: slices.ContainsFunc(changes, func(e migration.Event) bool { return e.Name == canaryApproved }),
 	}
-	m.steering.Orders = next.Orders
-	steered, err := m.steer(ctx, in)
+	s.steering.Orders = next.Orders
+	steered, err := s.steer(ctx, in)
 	if err != nil { // the limiter may have taken the order before something else failed
-		m.steering.Orders++
-		if _, err := m.steer(ctx, activities.SteerInput{Run: m.ref, Order: m.steering.order(by)}); err != nil {
+		s.steering.Orders++
+		if _, err := s.steer(ctx, activities.SteerInput{Run: s.ref, Order: s.steering.order(by)}); err != nil {
 			workflow.GetLogger(ctx).Warn("an order that failed could not be taken back", "error", err)
 		}
 		return Answer{}, err
 	}
-	apply(&m.steering)
-	m.steering.Changes = append(m.steering.Changes, changes...)
-	m.enter(ctx, m.progress.Phase)
+	apply(&s.steering)
+	s.steering.Changes = append(s.steering.Changes, changes...)
+	s.shown(ctx)
 	if steered.Holds > 0 {
 		if err := sleep(ctx, steered.Holds, "calls that were allowed before may still begin"); err != nil {
 			return Answer{}, err
@@ -285,7 +338,7 @@ func (m *migrationRun) change(ctx workflow.Context, text string, by Order, apply
 	return Answer{Text: text, Changes: changes}, nil
 }
 
-func (m *migrationRun) steer(ctx workflow.Context, in activities.SteerInput) (steered activities.Steered, err error) {
+func (s *steered) steer(ctx workflow.Context, in activities.SteerInput) (steered activities.Steered, err error) {
 	err = execute(ctx, "order and write down what has changed", a.Steer, in, &steered)
 	return steered, err
 }
@@ -313,22 +366,34 @@ func (o Order) change(ctx workflow.Context, name, old, new string) migration.Eve
 }
 
 // maySet rejects all settings if one is wrong.
-func (m *migrationRun) maySet(o Order) error {
+func (s *steered) maySet(o Order) error {
 	if len(o.Set) == 0 {
-		return errors.New(`expected settings as in {"set": {"rate": "8"}}, found none; there are ` + strings.Join(migration.Settings, ", "))
+		return errors.New(`expected settings as in {"set": {"rate": "8"}}, found none; there are ` + strings.Join(s.settings, ", "))
 	}
-	changed, err := m.steering.with(o.Set)
-	if err != nil {
+	for _, name := range workflow.DeterministicKeys(o.Set) {
+		if !slices.Contains(s.settings, name) {
+			return fmt.Errorf("a running %s has no setting %q; expected one of %s", s.words.what, name, strings.Join(s.settings, ", "))
+		}
+	}
+	if _, err := s.steering.with(o.Set); err != nil {
 		return err
 	}
-	if changed.MaxFailed != m.steering.MaxFailed && len(m.progress.Children) > 1 {
-		return fmt.Errorf("expected a migration that loads in one part, found %d, each of which counts its failed records alone; stop the migration, and rerun its command with --max-failed", len(m.progress.Children))
-	}
-	return m.mayChange()
+	return s.mayChange()
 }
 
-func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
-	before := m.steering
+func (m *migrationRun) maySet(o Order) error {
+	if err := m.steered.maySet(o); err != nil {
+		return err
+	}
+	changed, err := m.steering.with(o.Set)
+	if err == nil && changed.MaxFailed != m.steering.MaxFailed && len(m.progress.Children) > 1 {
+		err = fmt.Errorf("expected a migration that loads in one part, found %d, each of which counts its failed records alone; stop the migration, and rerun its command with --max-failed", len(m.progress.Children))
+	}
+	return err
+}
+
+func (s *steered) set(ctx workflow.Context, o Order) (Answer, error) {
+	before := s.steering
 	after, err := before.with(o.Set)
 	if err != nil {
 		return Answer{}, err
@@ -342,14 +407,19 @@ func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
 	if len(changes) == 0 {
 		return Answer{Text: "nothing has changed: these values are set already"}, nil
 	}
-	answer, err := m.change(ctx, "set", o, func(s *Steering) { s.Limits, s.MaxFailed = after.Limits, after.MaxFailed }, changes...)
-	if err == nil && before.MaxFailed != after.MaxFailed {
+	return s.change(ctx, "set", o, func(s *Steering) { s.Limits, s.MaxFailed = after.Limits, after.MaxFailed }, changes...)
+}
+
+func (m *migrationRun) set(ctx workflow.Context, o Order) (Answer, error) {
+	before := m.steering.MaxFailed
+	answer, err := m.steered.set(ctx, o)
+	if err == nil && m.steering.MaxFailed != before {
 		m.sendMostFailed(ctx)
 	}
 	return answer, err
 }
 
-// with returns the steering with other settings, or says what is wrong with them.
+// with returns the steering with other settings of those that can be set, or says what is wrong with them.
 func (s Steering) with(set map[string]string) (Steering, error) {
 	for _, name := range workflow.DeterministicKeys(set) {
 		var err error
@@ -367,8 +437,6 @@ func (s Steering) with(set map[string]string) (Steering, error) {
 		case migration.SettingMaxFailed:
 			s.MaxFailed = strings.TrimSpace(text)
 			_, err = migration.ParseMaxFailed(text)
-		default:
-			err = fmt.Errorf("there is no setting %q; expected one of %s", name, strings.Join(migration.Settings, ", "))
 		}
 		if err != nil {
 			return s, err

@@ -67,7 +67,7 @@ func NewWorker(c client.Client, taskQueue string, a *activities.Activities, time
 		a.WriteRetryFile, a.ResolveDuplicates, a.PlanUpdates, a.UpdateBatch, a.CountEntities, a.WriteArtifacts, a.KeepFailure, a.CountReasons, a.WriteFailures,
 		a.BeginRollback, a.PlanRollback, a.RollBackBatch, a.VerifyRollback, a.WriteRollback,
 		a.Forecast, a.PlanVerify, a.VerifyBatch, a.WriteVerify,
-		a.BeginExport, a.ReadExportPages, a.CutExport, a.ReconcileExport, a.PublishExport,
+		a.BeginExport, a.ReadExportPages, a.CutExport, a.ReconcileExport, a.PublishExport, a.EndExport,
 		a.FindFiles, a.PrepareFile, a.PutAway, a.WriteScheduled, a.Notify,
 	} {
 		w.RegisterActivity(activity)

@@ -173,6 +173,14 @@ func (f ExportFolder) SaveSummary(s ExportSummary) error {
 	return store.RemoveAll(f.path("pages"))
 }
 
+// Cancel marks the export as cancelled for good, and removes what was read.
+func (f ExportFolder) Cancel() error {
+	if err := f.Finish(true); err != nil {
+		return err
+	}
+	return store.RemoveAll(f.path("pages"))
+}
+
 // Summary returns the summary, or ErrAbsent.
 func (f ExportFolder) Summary() (ExportSummary, error) {
 	return load[ExportSummary](f.path("summary.json"))

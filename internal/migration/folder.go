@@ -3,7 +3,6 @@ package migration
 import (
 	"context"
 	"errors"
-	"time"
 
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -97,15 +96,6 @@ func (f Folder) SaveBreakdown(b Breakdown) error { return f.save("breakdown.json
 // Breakdown returns what the last summary leaves out, or ErrAbsent.
 func (f Folder) Breakdown() (Breakdown, error) { return load[Breakdown](f.path("breakdown.json")) }
 
-// finish is what finished.json says.
-type finish struct {
-	Cancelled bool `json:"cancelled,omitempty"`
-}
-
-// Finish marks the migration as done: it is not resumed. cancelled says that records were
-// left unattempted on purpose.
-func (f Folder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
-
 // Cancel ends the migration for good after its last run has ended with a result, and returns
 // its summary from then on. order is the event that says who has asked for it, and why.
 //
@@ -126,18 +116,6 @@ func (f Folder) Cancel(order Event) (Summary, error) {
 	return s, f.SaveSummary(s)
 }
 
-// Cancelled reports whether the migration was cancelled: it is finished, and not every record
-// was attempted.
-func (f Folder) Cancelled() bool {
-	end, err := load[finish](f.path("finished.json"))
-	return err == nil && end.Cancelled
-}
-
-// Finished reports whether the migration is done.
-func (f Folder) Finished() (bool, error) {
-	return store.Exists(f.path("finished.json"))
-}
-
 // Hold keeps the batches of a load that were not sent from ever being sent.
 func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}{}) }
 
@@ -145,34 +123,6 @@ func (f Folder) Hold(load string) error { return f.save(heldName(load), struct{}
 func (f Folder) Held(load string) (bool, error) { return store.Exists(f.path(heldName(load))) }
 
 func heldName(load string) string { return "held-" + load }
-
-// Failure is why the last run of a migration has no result: it could not run, was stopped
-// before anything was sent, or ended without its result files. The folder keeps it for
-// status, since the Temporal service may be gone by then.
-type Failure struct {
-	At     time.Time `json:"at"`
-	Reason string    `json:"reason"` // for people
-	// Stopped says that an operator stopped it.
-	Stopped bool `json:"stopped,omitempty"`
-	// Began is when the run began, if it ended before its first call; zero if it may have
-	// sent something.
-	Began time.Time `json:"began,omitzero"`
-	// Spec are the options of that run; a migration that could not start has no
-	// spec.json.
-	Spec Spec `json:"spec"`
-}
-
-const failureFile = "failure.json"
-
-// SaveFailure keeps why a run has no result.
-func (f Folder) SaveFailure(failure Failure) error { return f.save(failureFile, failure) }
-
-// Failure returns why the last run has no result, or ErrAbsent where it has one or is still
-// running.
-func (f Folder) Failure() (Failure, error) { return load[Failure](f.path(failureFile)) }
-
-// DropFailure is for a run that has started.
-func (f Folder) DropFailure() error { return store.Remove(f.path(failureFile)) }
 
 // Inputs is the folder of staged inputs in a work location.
 func Inputs(work string) string { return store.Join(work, "inputs") }

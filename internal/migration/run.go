@@ -185,6 +185,55 @@ func (f RunFolder) Written(run string, finishedAt time.Time) (bool, error) {
 
 const writtenPrefix = "written-"
 
+// finish is what finished.json says.
+type finish struct {
+	Cancelled bool `json:"cancelled,omitempty"`
+}
+
+// Finish marks a migration as done, or an export as cancelled: it is not resumed. cancelled says that records were
+// left unattempted on purpose.
+func (f RunFolder) Finish(cancelled bool) error { return f.save("finished.json", finish{cancelled}) }
+
+// Cancelled reports whether it was cancelled: it is finished, and not every record
+// was attempted.
+func (f RunFolder) Cancelled() bool {
+	end, err := load[finish](f.path("finished.json"))
+	return err == nil && end.Cancelled
+}
+
+// Finished reports whether Finish was called.
+func (f RunFolder) Finished() (bool, error) {
+	return store.Exists(f.path("finished.json"))
+}
+
+// Failure is why the last run of a migration or an export has no result: it could not run, was stopped
+// before anything was sent, or ended without its result files. The folder keeps it for
+// status, since the Temporal service may be gone by then.
+type Failure struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"` // for people
+	// Stopped says that an operator stopped it.
+	Stopped bool `json:"stopped,omitempty"`
+	// Began is when the run began, if it ended before its first call; zero if it may have
+	// sent something.
+	Began time.Time `json:"began,omitzero"`
+	// Spec are the options of that run of a migration: one that could not start has no
+	// spec.json.
+	Spec Spec `json:"spec"`
+}
+
+const failureFile = "failure.json"
+
+// SaveFailure keeps why a run has no result.
+func (f RunFolder) SaveFailure(failure Failure) error { return f.save(failureFile, failure) }
+
+// Failure returns why the last run has no result, or ErrAbsent where it has one or is still
+// running.
+func (f RunFolder) Failure() (Failure, error) { return load[Failure](f.path(failureFile)) }
+
+// DropFailure is for a run that has started.
+func (f RunFolder) DropFailure() error { return store.Remove(f.path(failureFile)) }
+
 func (f RunFolder) save(name string, value any) error {
 	data, err := json.MarshalIndent(value, "", " ")
 	if err != nil {
