@@ -107,6 +107,9 @@ func (a *Activities) BeginExport(ctx context.Context, run Run) (ExportBegun, err
 }
 
 func (o *exportRun) begin(ctx context.Context) (begun ExportBegun, err error) {
+	if o.folder.Cancelled() {
+		return begun, refused(errors.New("the export was cancelled for good"))
+	}
 	plan, err := o.plan()
 	if errors.Is(err, migration.ErrAbsent) {
 		plan, err = o.makePlan(ctx)

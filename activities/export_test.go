@@ -435,7 +435,7 @@ func TestWhatIsCountedAndNotListedIsTold(t *testing.T) {
 		return slices.DeleteFunc(all, func(e target.Entity) bool { return e.Text("email") == "a3@example.com" })
 	}
 	s := r.exportAll()
-	if s.Records != 5 || s.Unlisted != 1 || s.ExitCode() != migration.ExitUnknown || !strings.Contains(s.Text(), "counts 1 record more than it lists") {
+	if s.Records != 5 || s.Unlisted != 1 || s.ExitCode() != migration.ExitUnknown || !strings.Contains(s.Text(), " 1 record that the target counts, and does not list, is not in the file.") {
 		t.Errorf("%+v", s)
 	}
 	// One that the pages have and the list has not is looked up.
@@ -467,5 +467,35 @@ func TestAPageThatFailsIsReadInSmallerOnes(t *testing.T) {
 	}
 	if p := r.readPages(PassAll); p.Records != 300 {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestAnExportThatHasEndedReadsNothingMore(t *testing.T) {
+	r := toExport(t, 60, func(e *migration.Export) { e.PageSize = 1 })
+	folder := r.run.Folder.Export()
+	r.beginExport()
+	pages := must[ExportPages](r, r.acts.ReadExportPages, ExportPagesInput{Run: r.run, Pass: PassAll})
+	if pages.Done || pages.Pages != 10 || pages.Records != 10 {
+		t.Errorf("%+v; want ten pages of one record", pages)
+	}
+	stopped := migration.Failure{At: now, Stopped: true}
+	must[struct{}](r, r.acts.EndExport, ExportEndInput{Run: r.run, Failure: stopped})
+	if kept, err := folder.Failure(); err != nil || !kept.Stopped || !kept.At.Equal(now) {
+		t.Errorf("kept is %+v, %v", kept, err)
+	}
+	if err := asked(r, "ReadExportPages", ExportPagesInput{Run: r.run, Pass: PassAll}); err == nil || !strings.Contains(err.Error(), "the run is over") {
+		t.Errorf("a late worker: %v; want that the run is over", err)
+	}
+	r.run.ID = "resumed"
+	r.beginExport()
+	if _, err := folder.Failure(); !errors.Is(err, migration.ErrAbsent) {
+		t.Errorf("the failure of the run before is %v", err)
+	}
+	if pages := must[ExportPages](r, r.acts.ReadExportPages, ExportPagesInput{Run: r.run, Pass: PassAll}); pages.Pages != 20 {
+		t.Errorf("resumed: %+v; want twenty pages", pages)
+	}
+	must[struct{}](r, r.acts.EndExport, ExportEndInput{Run: r.run, Failure: stopped, Cancelled: true})
+	if has, err := store.HasFolder(folder.Pages(PassAll)); has || err != nil || !folder.Cancelled() {
+		t.Errorf("pages are left: %t, %v; it is cancelled: %t", has, err, folder.Cancelled())
 	}
 }

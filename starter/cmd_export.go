@@ -165,6 +165,8 @@ func (o *exportOptions) prepare() (e migration.Export, begun bool, err error) {
 		return e, false, o.refuseFiles(e)
 	case err != nil:
 		return e, false, err
+	case e.Folder.Cancelled():
+		return e, false, fmt.Errorf("the export into %s was cancelled for good; expected another --output for a new one", o.output)
 	case !before.IsSame(e):
 		return e, false, fmt.Errorf("%s was begun as an export with another target, --filter, --attributes or --since; expected the same to resume it, or another --output", o.output)
 	}

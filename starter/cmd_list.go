@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,6 +24,7 @@ import (
 // listed is a line of the list. Scripts depend on its JSON (docs/operate.md).
 type listed struct {
 	ID         string           `json:"id"`
+	Kind       kind             `json:"kind"`
 	File       string           `json:"file"`
 	Target     string           `json:"target"` // host
 	EntityType string           `json:"entity_type"`
@@ -31,6 +33,7 @@ type listed struct {
 	Paused     bool             `json:"paused,omitempty"`
 	Decision   string           `json:"decision,omitempty"`
 	Records    migration.Counts `json:"records"`
+	Export     *exportStatus    `json:"export,omitempty"` // instead of Records
 	// RecordsAsOf is that of the status.
 	RecordsAsOf time.Time `json:"records_as_of,omitzero"`
 	StartedAt   time.Time `json:"started_at,omitzero"`
@@ -41,14 +44,14 @@ type listed struct {
 	Rerun string `json:"rerun,omitempty"`
 }
 
-// listCommand shows all migrations.
+// listCommand shows all migrations and exports.
 func listCommand(stdout, stderr io.Writer) *cobra.Command {
 	var l lookup
 	var asJSON bool
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the migrations, the newest first",
-		Long: `List the migrations that the state folder has, or the --work-url, and those that the Temporal service has, the newest first.
+		Short: "List the migrations and exports, the newest first",
+		Long: `List the migrations and exports that the state folder has, or the --work-url, and those that the Temporal service has, the newest first.
 
 Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 		Args: noArguments(""),
@@ -73,7 +76,7 @@ Exit codes: 0 they are listed; 1 they could not be read; 2 wrong usage.`,
 				}
 			}
 			if len(rows) == 0 {
-				screen.Say("No migration was found in " + l.Where + ".")
+				screen.Say("No migration or export was found in " + l.Where + ".")
 				return nil
 			}
 			return printList(stdout, rows)
@@ -113,11 +116,13 @@ func (l *lookup) list(ctx context.Context) ([]listed, error) {
 // row returns one line. counting is the context of counting the ledgers of all.
 func (l *lookup) row(ctx, counting context.Context, k catalogue.Migration) listed {
 	s := statusOf(k)
-	row := listed{ID: k.ID, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt, Rerun: s.Rerun}
+	row := listed{ID: k.ID, Kind: s.Kind, File: s.File, Target: k.Spec.Target.Host(), EntityType: s.EntityType, State: s.State, StartedAt: s.StartedAt, Rerun: s.Rerun}
 	if s.State != catalogue.Running {
 		l.addCounts(counting, k, &s)
 		l.addReason(ctx, k, &s)
-		row.State, row.Records, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.RecordsAsOf, s.FinishedAt, s.Reason
+		row.State, row.Records, row.Export, row.RecordsAsOf, row.FinishedAt, row.Reason = s.State, s.Records, s.Export, s.RecordsAsOf, s.FinishedAt, s.Reason
+	} else if l.Service != nil && k.IsExport {
+		l.addExportProgress(ctx, &row, &s)
 	} else if l.Service != nil && !l.addProgress(ctx, &row) && s.addTally(counting, k) { // it may have ended since the refresh
 		row.Records = s.Records
 	}
@@ -144,6 +149,19 @@ func (l *lookup) addProgress(ctx context.Context, row *listed) bool {
 	return counts(progress)
 }
 
+// addExportProgress queries a running export.
+func (l *lookup) addExportProgress(ctx context.Context, row *listed, s *status) {
+	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	var p workflows.ExportProgress
+	if err := newView(l.Service, row.ID, "", l.stateDir, nil).query(asking, row.ID, &p); err != nil {
+		row.Reason, _ = l.Service.Silence(ctx, row.ID, err)
+		return
+	}
+	s.addExportProgress(p)
+	row.Phase, row.Export, row.Paused = s.Phase, s.Export, s.Paused != ""
+}
+
 // text is the state with its details, for people.
 func (l listed) text() string {
 	switch {
@@ -166,7 +184,13 @@ func printList(w io.Writer, rows []listed) error {
 	fmt.Fprintln(table, "id\tfile\ttarget\tstate\trecords\tdone\tfailed\tunknown\tstarted (UTC)\tended\treason")
 	for _, r := range rows {
 		figures := strings.Repeat("-\t", 4) // not known
-		if c := r.Records; c.Total > 0 {
+		if e := r.Export; e != nil {
+			total := "-"
+			if n := max(e.Expected, e.Records); r.State != catalogue.Running || e.Expected > 0 {
+				total = strconv.Itoa(n)
+			}
+			figures = fmt.Sprintf("%s\t%d\t-\t-\t", total, e.Records)
+		} else if c := r.Records; c.Total > 0 {
 			figures = fmt.Sprintf("%d\t%d\t%d\t%d\t", c.Total, c.Created+c.Recovered+c.Updated, c.Failed, c.Unknown)
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s (%s)\t%s\t%s%s\t%s\t%s\n", r.ID, safetext.Name(r.File), r.Target, r.EntityType, r.text(), figures,

@@ -79,7 +79,7 @@ Exit codes: 0 all is undone; 1 could not run; 2 wrong usage; 3 done, with failed
 			})
 		},
 	}
-	command.ValidArgsFunction = o.completeID
+	command.ValidArgsFunction = o.completeMigration
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command

@@ -25,14 +25,14 @@ func statusCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	var o statusOptions
 	command := &cobra.Command{
 		Use:   "status [ID | --latest]",
-		Short: "Show the status of a migration",
-		Long: `Show the status of a migration.
+		Short: "Show the status of a migration or an export",
+		Long: `Show the status of a migration or an export.
 
-` + catalogue.Help + `
+` + catalogue.Help + ` Of an export likewise.
 Without it: --latest. If nothing runs, the status is read from the state folder.
 
 Exit codes: 0 it is shown; 1 it could not be read; 2 wrong usage. With --watch that of the migration when it ends:
-0, 3, 4 or 5 as starter --help has them, 1 if it failed.`,
+0, 3, 4 or 5 as starter --help (or starter export --help) has them, 1 if it failed.`,
 		Example: "  starter status\n  starter status --latest --watch\n  starter status migration-users.csv-0123456789ab --json",
 		Args:    oneMigration(&o.name, false),
 		RunE: func(*cobra.Command, []string) (err error) {
@@ -104,6 +104,9 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 			}
 		case s.ExitCode == nil && s.Phase == "":
 			screen.Progress(terminal.Line{What: s.Trouble})
+		case s.ExitCode == nil && s.Export != nil:
+			l.view.sayTrouble(s.Trouble)
+			l.view.showExport(l.export)
 		case s.ExitCode == nil:
 			l.view.sayTrouble(s.Trouble)
 			l.view.show(l.progress)

@@ -42,16 +42,16 @@ type steering struct {
 
 var steerings = []steering{
 	{
-		update: workflows.UpdatePause, forTarget: true, short: "Pause a migration: no more calls until resume",
+		update: workflows.UpdatePause, forTarget: true, short: "Pause a migration or an export: no more calls until resume",
 		long: "Calls in flight finish, and no more begin until starter resume, also after a restart: none begins after this command\nhas answered. With --target it is for all that call a target, and starter resume --target ends it.",
 	},
 	{
-		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration after a pause, or after too many failures",
+		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration or an export after a pause, or after too many failures",
 		long: "It also resumes one that waits for a decision because too many records have failed. It continues where it was, at the pace that is set.",
 	},
 	{
-		update: workflows.UpdateSet, short: "Change the limits of a migration that runs",
-		long: "It takes effect at once, for this run of the migration.\n\n" +
+		update: workflows.UpdateSet, short: "Change the limits of a migration or an export that runs",
+		long: "It takes effect at once, for this run. An export has rate and rate-plan.\n\n" +
 			"  rate=8          calls a second at most; 0 = no limit\n" +
 			"  rate-plan=…     a timetable of the rate, as --rate-plan has it; empty = none\n" +
 			"  workers=4       calls in flight at most\n" +
@@ -62,12 +62,12 @@ var steerings = []steering{
 	},
 	{
 		update: workflows.UpdateStop, short: "Stop for now: calls in flight finish, result files are written",
-		long: "What was not attempted is in remaining_*.csv. Rerun the command that started the migration to resume it.",
+		long: "What was not attempted is in remaining_*.csv; an export keeps what it has read. Rerun the command that started it to resume.",
 		ends: true,
 	},
 	{
 		update: workflows.UpdateCancel, short: "Stop for good: calls in flight finish, result files are written",
-		long: "What was not attempted is in remaining_*.csv, what is unknown in the last retry_*.csv. The migration cannot be resumed.\nIt also ends one that does not run: one that was stopped, or that has left records in unknown state.",
+		long: "What was not attempted is in remaining_*.csv, what is unknown in the last retry_*.csv; of an export what was read is removed.\nIt cannot be resumed. It also ends one that does not run: one that was stopped, or that has left records in unknown state.",
 		ends: true,
 	},
 	{
@@ -124,14 +124,17 @@ func steerCommand(s steering, stdout, stderr io.Writer, code *int) *cobra.Comman
 		},
 		ValidArgsFunction: o.completeID,
 	}
-	if s.update == workflows.UpdateSet {
+	switch s.update {
+	case workflows.UpdateSet:
 		command.ValidArgsFunction = o.completeSetting
+	case workflows.UpdateApprove:
+		command.ValidArgsFunction = o.completeMigration
 	}
 	f := command.Flags()
 	f.SortFlags = false
 	o.name.AddFlags(f)
 	if s.forTarget {
-		f.StringVar(&o.target, "target", "", "instead of a migration: all migrations, rollbacks and verifications that call this target (its address or host)")
+		f.StringVar(&o.target, "target", "", "instead of a migration: all migrations, exports, rollbacks and verifications that call this target (its address or host)")
 	}
 	f.StringVar(&o.reason, "reason", "", "why; it is recorded with the change")
 	f.BoolVar(&o.json, "json", false, "print the answer as JSON on stdout; after a stop the summary")
@@ -144,7 +147,7 @@ func (o *steerOptions) take(s steering, args []string) error {
 	for _, arg := range args {
 		name, value, isSetting := strings.Cut(arg, "=")
 		switch {
-		case s.update == workflows.UpdateSet && isSetting && !strings.HasPrefix(arg, "migration-"):
+		case s.update == workflows.UpdateSet && isSetting && !strings.HasPrefix(arg, "migration-") && !strings.HasPrefix(arg, "export-"):
 			if err := o.takeSetting(name, value); err != nil {
 				return err
 			}
@@ -232,6 +235,9 @@ func (o *steerOptions) run(ctx context.Context, s steering, screen *terminal.Scr
 	if err != nil {
 		return 0, err
 	}
+	if k.IsExport && s.update == workflows.UpdateApprove {
+		return 0, fmt.Errorf("%s is an export, which has no canary to approve; expected a migration (starter list has them)", k.ID)
+	}
 	if s.update == workflows.UpdateCancel && mayBeCancelled(k) {
 		return migration.ExitDone, o.cancelEnded(k, screen)
 	}
@@ -290,13 +296,16 @@ func (o *steerOptions) orderTarget(ctx context.Context, s steering, screen *term
 	return migration.ExitDone, nil
 }
 
-// mayBeCancelled reports whether the last run of a migration has ended with a result, and a
+// mayBeCancelled reports whether the last run of a migration has ended with a result, or that of an export without one, and a
 // rerun would resume it.
 func mayBeCancelled(k catalogue.Migration) bool {
 	if k.Folder.IsZero() {
 		return false
 	}
 	state, _ := k.State()
+	if k.IsExport {
+		return state == catalogue.Stopped || state == catalogue.Failed
+	}
 	summary, err := k.Folder.Summary()
 	switch state {
 	case catalogue.Stopped, catalogue.Unresolved:
@@ -310,9 +319,17 @@ func mayBeCancelled(k catalogue.Migration) bool {
 // cancelEnded cancels a migration whose last run has ended, and shows its result. No process
 // needs to run for that.
 func (o *steerOptions) cancelEnded(k catalogue.Migration, screen *terminal.Screen) error {
-	summary, err := k.Folder.Cancel(migration.Event{
+	order := migration.Event{
 		At: time.Now(), Kind: migration.EventChanged, Who: operator(), Name: workflows.UpdateCancel, Old: "no", New: "yes", Reason: o.reason,
-	})
+	}
+	if k.IsExport {
+		if err := errors.Join(k.Folder.Export().Cancel(), k.Folder.AppendEvent(order)); err != nil {
+			return fmt.Errorf("cannot cancel %s: %w; repeat the command", k.ID, err)
+		}
+		newView(nil, k.ID, "", o.stateDir, screen).endExport(migration.Export{}, workflows.ExportResult{Cancelled: true})
+		return nil
+	}
+	summary, err := k.Folder.Cancel(order)
 	if err != nil {
 		return fmt.Errorf("cannot cancel %s: %w; repeat the command", k.ID, err)
 	}
@@ -345,6 +362,8 @@ func (o *steerOptions) checkRunning(s steering, k catalogue.Migration) error {
 	isOver := state == catalogue.Done || state == catalogue.Cancelled || state == catalogue.RolledBack || state == catalogue.RolledBackInPart
 	switch {
 	case isOver:
+	case s.update == workflows.UpdateCancel && k.IsExport && !k.Folder.IsZero():
+		return fmt.Errorf("%s does not run: %s. Rerun the command that started it, end that with Ctrl-C, and repeat starter cancel", k.ID, text)
 	case s.update == workflows.UpdateCancel && !k.Folder.IsZero():
 		if claimed, err := k.Folder.Claimed(); !claimed && err == nil {
 			return fmt.Errorf("%s has sent nothing (%s): there is nothing to cancel", k.ID, text)
@@ -418,7 +437,12 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 	w := session.Watcher{Process: session.Process{Screen: screen, Stop: interrupted.Done()}, Service: o.Service, Attached: true, Again: "starter status " + k.ID + " shows it again."}
 	v := newView(o.Service, k.ID, k.Spec.Target.Host(), o.stateDir, screen)
 	var result workflows.Result
-	err := w.Watch(ctx, o.Service.Client.GetWorkflow(ctx, k.ID, k.Run), &result, v.update)
+	var exported workflows.ExportResult
+	into, update := any(&result), v.update
+	if k.IsExport {
+		into, update = &exported, updateOf(v, v.showExport)
+	}
+	err := w.Watch(ctx, o.Service.Client.GetWorkflow(ctx, k.ID, k.Run), into, update)
 	var failed *temporal.WorkflowExecutionError
 	switch {
 	case err == nil:
@@ -429,12 +453,21 @@ func (o *steerOptions) waitForEnd(k catalogue.Migration, before migration.Summar
 		return migration.ExitDone, nil
 	case errors.As(err, &failed):
 		return 0, errors.New(workflows.Cause(err))
+	case k.IsExport: // as below
+		if exported, err = exportResult(ctx, k, nil); err != nil {
+			return 0, fmt.Errorf("the process that ran %s ended before the export did; rerun the command that started it to resume it", k.ID)
+		}
 	default:
 		// The process with the engine may end together with the migration, before it
 		// answers. The folder has the result.
 		if result.Summary, err = k.Folder.Summary(); err != nil || !result.Summary.FinishedAt.After(before.FinishedAt) {
 			return 0, fmt.Errorf("the process that ran %s ended before the result files were written; rerun the command that started it to resume it", k.ID)
 		}
+	}
+	if k.IsExport {
+		e, _ := k.Folder.Export().Options() // which says where the file is, if it has one
+		v.endExport(e, exported)
+		return migration.ExitDone, nil
 	}
 	o.printResult(screen, endedIn(k.Folder, result), false)
 	return migration.ExitDone, nil

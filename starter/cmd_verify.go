@@ -52,7 +52,7 @@ Exit codes: 0 all records that were read are as they should be; 1 could not run;
 			})
 		},
 	}
-	command.ValidArgsFunction = o.completeID
+	command.ValidArgsFunction = o.completeMigration
 	command.Flags().SortFlags = false
 	o.addFlags(command.Flags())
 	return command

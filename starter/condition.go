@@ -18,8 +18,8 @@ type condition struct {
 	probe               time.Time
 }
 
-func conditionOf(p workflows.Progress, gate *limiter.RunView) (s condition) {
-	if c := p.Steering; c != nil {
+func conditionOf(c *workflows.Steering, gate *limiter.RunView) (s condition) {
+	if c != nil {
 		s.decision, s.decidedBy = c.Decision, c.DecidedBy
 		if c.Paused {
 			s.paused = c.PausedText

@@ -24,7 +24,7 @@ type exportOperation struct {
 	export  migration.Export
 	resumed bool // by an earlier command
 	result  workflows.ExportResult
-	said    bool // that passwords are not shown
+	view    *view
 }
 
 // Identify finds the export.
@@ -37,6 +37,7 @@ func (x *exportOperation) Identify(context.Context) (j session.Job, err error) {
 
 // Prepare shows an export that is finished.
 func (x *exportOperation) Prepare(context.Context) error {
+	x.view = newView(x.Service, x.export.ID, x.export.Target.Host(), x.o.stateDir, x.Screen)
 	summary, err := x.export.Folder.Summary()
 	switch {
 	case errors.Is(err, migration.ErrAbsent):
@@ -60,7 +61,7 @@ func (x *exportOperation) Attach() error { return nil }
 func (x *exportOperation) IsFinished() (bool, error) {
 	_, err := x.export.Folder.Summary()
 	if errors.Is(err, migration.ErrAbsent) {
-		return false, nil
+		return x.export.Folder.Finished()
 	}
 	return err == nil, err
 }
@@ -98,7 +99,9 @@ func proveOutput(output string) error {
 
 func (x *exportOperation) Start(ctx context.Context) (client.WorkflowRun, error) {
 	summary := workflows.Line("export from %s (%s)", x.export.Target.Host(), x.export.Target.EntityType)
-	return x.Execute(ctx, "export", x.StartOptions(x.export.ID, summary), workflows.ExportWorkflow, workflows.ExportInput{Folder: x.export.Folder})
+	return x.Execute(ctx, "export", x.StartOptions(x.export.ID, summary), workflows.ExportWorkflow, workflows.ExportInput{
+		Folder: x.export.Folder, Steering: workflows.Steering{Limits: x.export.Limits},
+	})
 }
 
 func (x *exportOperation) Introduce() {
@@ -119,50 +122,72 @@ func (x *exportOperation) Introduce() {
 	x.Screen.Say(fmt.Sprintf("Exporting from %s (%s) to %s%s: %s. Nothing is changed.", x.export.Target.URI, x.export.Target.EntityType, x.export.Output, again, what))
 }
 
-func (x *exportOperation) Follow() func(context.Context) {
-	return lineOf(newView(x.Service, x.export.ID, "", x.o.stateDir, x.Screen), func(p workflows.ExportProgress) terminal.Line {
-		x.sayNotShown(p.NotShown)
-		line := terminal.Line{What: string(p.Phase) + " …"}
-		switch p.Phase {
-		case workflows.PhaseReading, workflows.PhaseListing:
-			if p.Total > 0 && x.export.Since.IsZero() || p.Phase == workflows.PhaseListing {
-				line.Done, line.Total = p.Records, int(max(p.Total, int64(p.Records)))
-			}
-			line.What = fmt.Sprintf("%s %s", p.Phase, figures.Number(p.Records))
-			if line.Total > 0 {
-				line.What += "/" + figures.Number(line.Total)
-			}
-		case workflows.PhaseChanges:
-			line.What = fmt.Sprintf("%s %s", p.Phase, figures.Number(p.Records))
-		case workflows.PhaseWaiting:
-			line.What = fmt.Sprintf("%s, until %s UTC", p.Phase, p.Until.UTC().Format(time.TimeOnly))
+func (x *exportOperation) Follow() func(context.Context) { return updateOf(x.view, x.view.showExport) }
+
+func (x *exportOperation) End() int { return x.view.endExport(x.export, x.result) }
+
+// showExport shows how far an export is.
+func (v *view) showExport(p workflows.ExportProgress) {
+	v.sayNotShown(p.NotShown)
+	v.sayNews(p.Steering)
+	line := terminal.Line{What: exportPhase(p), Parts: v.slowed(workflows.Progress{})}
+	if p.Phase == workflows.PhaseReading || p.Phase == workflows.PhaseListing {
+		line.Done, line.Total = p.Records, exportTotal(p)
+	}
+	v.screen.Progress(line)
+}
+
+// exportTotal is how many records a phase reads, 0 if that is not known.
+func exportTotal(p workflows.ExportProgress) int {
+	switch {
+	case p.Phase == workflows.PhaseReading && p.Total > 0, p.Phase == workflows.PhaseListing:
+		return int(max(p.Total, int64(p.Records)))
+	}
+	return 0
+}
+
+// exportPhase is the phase with its figures, for people.
+func exportPhase(p workflows.ExportProgress) string {
+	switch p.Phase {
+	case workflows.PhaseReading, workflows.PhaseChanges, workflows.PhaseListing:
+		text := fmt.Sprintf("%s %s", p.Phase, figures.Number(p.Records))
+		if total := exportTotal(p); total > 0 {
+			text += "/" + figures.Number(total)
 		}
-		return line
-	})
+		return text
+	case workflows.PhaseWaiting:
+		return fmt.Sprintf("%s, until %s UTC", p.Phase, p.Until.UTC().Format(time.TimeOnly))
+	}
+	return string(p.Phase) + " …"
 }
 
 // sayNotShown says once which passwords are not exported.
-func (x *exportOperation) sayNotShown(columns []string) {
-	if len(columns) > 0 && !x.said {
-		x.Screen.Say(migration.HiddenText(columns))
-		x.said = true
+func (v *view) sayNotShown(columns []string) {
+	if len(columns) > 0 && !v.notShown {
+		v.screen.Say(migration.HiddenText(columns))
+		v.notShown = true
 	}
 }
 
-func (x *exportOperation) End() int {
-	if x.result.Stopped {
-		x.Screen.Say("Stopped before the file was complete. Rerun the command to resume.")
+// endExport shows the result of an export, and gives the exit code.
+func (v *view) endExport(e migration.Export, result workflows.ExportResult) int {
+	switch {
+	case result.Cancelled:
+		v.screen.Say("Cancelled for good: what was read is removed, and there is no file. Give another --output for a new export.")
+		return migration.ExitStopped
+	case result.Stopped:
+		v.screen.Say("Stopped before the file was complete. Rerun the command to resume.")
 		return migration.ExitStopped
 	}
-	s := x.result.Summary
-	x.sayNotShown(s.NotShown)
-	if x.Screen.JSON {
-		x.Screen.PrintJSON(s)
+	s := result.Summary
+	v.sayNotShown(s.NotShown)
+	if v.screen.JSON {
+		v.screen.PrintJSON(s)
 		return s.ExitCode()
 	}
-	fmt.Fprintf(x.Screen.Stdout, "\n%s As of %s.\n\n%s\n%s\n", s.Text(), s.AsOf.Format(time.RFC3339), x.export.Output, x.export.SummaryFile())
+	fmt.Fprintf(v.screen.Stdout, "\n%s As of %s.\n\n%s\n%s\n", s.Text(), s.AsOf.Format(time.RFC3339), e.Output, e.SummaryFile())
 	if s.DeletedFile != "" {
-		fmt.Fprintln(x.Screen.Stdout, x.export.DeletedFile())
+		fmt.Fprintln(v.screen.Stdout, e.DeletedFile())
 	}
 	return s.ExitCode()
 }

@@ -189,6 +189,108 @@ func TestAKilledExportHasEachUserOnce(t *testing.T) {
 	refused(t, x.start(output, "--filter", "email is null"), 1, "was begun as an export with another")
 }
 
+// TestAnExportIsShownAndSteered: by the commands that show and steer migrations.
+func TestAnExportIsShownAndSteered(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	s := l.sandbox()
+	s.populate(1, 200)
+	x := l.export(s)
+	output := l.path("users.csv")
+	command := func(code int, words ...string) *process {
+		t.Helper()
+		return l.start("starter", nil, append(words, x.locations()...)...).ends(code)
+	}
+	type row struct {
+		ID, Kind, File, State, Phase, Paused, Ending, Reason string
+		Export                                               *struct{ Pages, Records, Expected int }
+		Pace                                                 *struct{ Limit float64 }
+		Events                                               []struct{ Who, Name, New string }
+		ExitCode                                             *int `json:"exit_code"`
+	}
+	shown := func() row {
+		t.Helper()
+		return decoded[row](t, command(0, "status", "--latest", "--json").output())
+	}
+	exists := func() bool {
+		return l.start("starter", nil, append([]string{"status", "--latest"}, x.locations()...)...).wait() == 0
+	}
+	slowly := []string{"--rate-limit", "3", "--page-size", "5", "--lag", "0"}
+	p := x.start(output, slowly...)
+	until(t, "it is there", func() bool { return exists() || p.hasEnded() })
+	until(t, "pages are shown", func() bool {
+		r := shown()
+		return r.Export != nil && r.Export.Pages >= 10 || p.hasEnded()
+	})
+	r := shown()
+	if r.Kind != "export" || r.File != "users.csv" || r.State != "running" || r.Phase != "reading records" || r.Export.Records != 5*r.Export.Pages || r.Export.Expected != 200 || r.Pace.Limit != 3 {
+		t.Errorf("the status is %+v, %+v", r, r.Export)
+	}
+	hasAll(t, command(0, "status", r.ID).output(), "(user) → users.csv; started", "running: reading records ", "/200 on ", "; 3 allowed")
+	hasAll(t, command(0, "list").output(), r.ID, "reading records", "200")
+
+	refused(t, l.start("starter", nil, append([]string{"set", r.ID, "workers=4"}, x.locations()...)...), 1, `a running export has no setting "workers"; expected one of rate, rate-plan`)
+	refused(t, l.start("starter", nil, append([]string{"approve", r.ID}, x.locations()...)...), 1, "is an export, which has no canary")
+	refused(t, l.start("starter", x.env, append([]string{"verify", r.ID}, x.locations()...)...), 1, "is an export, which changes nothing in a target, so there is nothing to verify")
+	refused(t, l.start("starter", x.env, append([]string{"verify", "--latest"}, x.locations()...)...), 1, "no migration was found")
+	hasAll(t, command(0, "pause", "users.csv", "--reason", "noon").output(), "paused; calls in flight end")
+	finds := s.count("entity.find")
+	if r = shown(); !strings.Contains(r.Paused, ": noon") {
+		t.Errorf("the status is %+v, want it paused", r)
+	}
+	hasAll(t, command(0, "list").output(), "paused")
+	until(t, "the pause is shown", func() bool { return strings.Contains(p.errors(), "resume with: starter resume "+r.ID) || p.hasEnded() })
+	hasAll(t, command(0, "set", r.ID, "rate=0").output(), "rate: 3 → 0")
+	if n := s.count("entity.find"); n != finds {
+		t.Errorf("%d calls began after the pause", n-finds)
+	}
+	p.kill()
+	p = x.start(output, slowly...) // it is paused when it is resumed
+	until(t, "it is found to be paused", func() bool { return strings.Contains(p.errors(), "resume with: starter resume ") || p.hasEnded() })
+	hasAll(t, command(0, "set", r.ID, "rate=3").output(), "rate: 0 → 3")
+	hasAll(t, command(0, "resume", r.ID).output(), "resumed")
+	hasAll(t, command(0, "stop", r.ID).errors(), "Stopped before the file was complete. Rerun the command to resume.")
+	p.ends(5)
+	if r = shown(); r.State != "stopped" || *r.ExitCode != 5 || len(r.Events) != 5 || r.Events[0].Name != "paused" || r.Events[4].Name != "stop" {
+		t.Errorf("the status is %+v", r)
+	}
+	refused(t, l.start("starter", nil, append([]string{"pause", r.ID}, x.locations()...)...), 1, "no process runs the engine", "rerun the command")
+
+	x.start(output, "--page-size", "50", "--lag", "0").ends(0)
+	if r = shown(); r.State != "done" || *r.ExitCode != 0 || r.Export.Records != 200 || len(exportedUsers(t, output)) != 200 {
+		t.Errorf("the status is %+v", r)
+	}
+	hasAll(t, command(0, "status", r.ID).output(), "done, at ", "200 records exported. As of ")
+
+	// Cancelled for good: nothing of what was read stays.
+	p = x.start(l.path("other.csv"), slowly...)
+	until(t, "pages are shown", func() bool {
+		r = shown()
+		return r.File == "other.csv" && r.Export != nil && r.Export.Pages > 1 || p.hasEnded()
+	})
+	hasAll(t, command(0, "cancel", "--latest").errors(), "Cancelled for good")
+	p.ends(5)
+	hasAll(t, p.errors(), "Cancelled for good", "Give another --output")
+	if r = shown(); r.File != "other.csv" || r.State != "cancelled" {
+		t.Errorf("the status is %+v", r)
+	}
+	if left, err := filepath.Glob(filepath.Join(x.state, "exports", "*", "pages")); err != nil || len(left) != 0 {
+		t.Errorf("pages are left: %v, %v", left, err)
+	}
+	refused(t, x.start(l.path("other.csv"), slowly...), 1, "was cancelled for good; expected another --output")
+
+	// One that could not run says why, and can be cancelled.
+	x.start(l.path("wrong.csv"), "--filter", "nobody = 1", "--lag", "0").ends(1)
+	if r = shown(); r.State != "failed" || !strings.Contains(r.Reason, "refuses the filter") || *r.ExitCode != 1 {
+		t.Errorf("the status is %+v", r)
+	}
+	hasAll(t, command(0, "cancel", r.ID).errors(), "Cancelled for good")
+	refused(t, l.start("starter", nil, append([]string{"cancel", r.ID}, x.locations()...)...), 1, "cancelled, for good")
+	if r = shown(); r.State != "cancelled" || len(r.Events) != 1 {
+		t.Errorf("the status is %+v", r)
+	}
+}
+
 func TestExportsSinceAnotherAndTheirRoundTrip(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)

@@ -499,7 +499,7 @@ func (r *recorder) recordVerify(name string) {
 	}
 }
 
-// recordExport is an export that is stopped, and the run that resumes it.
+// recordExport is an export that is paused, resumed and stopped, and the run that resumes it.
 func (r *recorder) recordExport(name string) {
 	s := r.scene(name, 60, sandbox.Options{Latency: 50 * time.Millisecond}, "")
 	s.migrate()
@@ -513,12 +513,15 @@ func (r *recorder) recordExport(name string) {
 		r.t.Fatal(err)
 	}
 	export := func(meanwhile func(client.WorkflowRun)) (result workflows.ExportResult) {
-		must(r.t, s.execute(client.StartWorkflowOptions{ID: e.ID}, workflows.ExportWorkflow, workflows.ExportInput{Folder: e.Folder}, meanwhile, &result))
+		must(r.t, s.execute(client.StartWorkflowOptions{ID: e.ID}, workflows.ExportWorkflow, workflows.ExportInput{Folder: e.Folder, Steering: workflows.Steering{Limits: e.Limits}}, meanwhile, &result))
 		return result
 	}
 	finds := r.callsTo(s, "entity.find")
 	result := export(func(run client.WorkflowRun) {
 		r.eventually("some pages are read", func() bool { return r.callsTo(s, "entity.find") > finds+13 })
+		s.order(run, workflows.UpdatePause, nil)
+		s.order(run, workflows.UpdateSet, map[string]string{"rate": "100"})
+		s.order(run, workflows.UpdateResume, nil)
 		must(r.t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	})
 	if !result.Stopped {

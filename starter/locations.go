@@ -145,13 +145,23 @@ func (l *lookup) close() {
 
 // completeID offers the ids of the work location to the shell.
 func (l *locations) completeID(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return l.ids(func(catalogue.Migration) bool { return true })
+}
+
+// completeMigration offers those of migrations only.
+func (l *locations) completeMigration(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return l.ids(func(m catalogue.Migration) bool { return !m.IsExport })
+}
+
+func (l *locations) ids(fits func(catalogue.Migration) bool) (words []string, _ cobra.ShellCompDirective) {
 	if l.complete(os.Getenv) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	found, _ := catalogue.In(l.work())
-	var words []string
 	for _, m := range found {
-		words = append(words, m.ID)
+		if fits(m) {
+			words = append(words, m.ID)
+		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp
 }

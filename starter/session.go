@@ -50,8 +50,12 @@ func (o *runOptions) completeRun(f *pflag.FlagSet, getenv func(string) string) e
 // folder. to is what is to be done with it, for messages.
 func (l locations) find(name catalogue.Name, to string) (of catalogue.Migration, err error) {
 	known := l.catalogue()
+	known.NoExports = true
 	if of, err = known.Find(context.Background(), name); err != nil {
 		return of, err
+	}
+	if of.IsExport {
+		return of, fmt.Errorf("%s is an export, which changes nothing in a target, so there is nothing to %s; expected a migration", of.ID, to)
 	}
 	of.Spec, err = of.Folder.Spec()
 	if errors.Is(err, migration.ErrAbsent) {

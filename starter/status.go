@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -23,9 +24,10 @@ import (
 	"durable-dataload/workflows"
 )
 
-// status is the status of a migration. Scripts depend on its JSON (docs/operate.md).
+// status is the status of a migration or an export. Scripts depend on its JSON (docs/operate.md).
 type status struct {
 	ID         string          `json:"id"`
+	Kind       kind            `json:"kind"`
 	File       string          `json:"file"`
 	URI        string          `json:"apid_uri"`
 	EntityType string          `json:"entity_type"`
@@ -42,8 +44,9 @@ type status struct {
 	// to count.
 	RecordsAsOf time.Time     `json:"records_as_of,omitzero"`
 	Rounds      []roundStatus `json:"rounds"`
+	Export      *exportStatus `json:"export,omitempty"` // instead of Records and Rounds
 
-	// Of a running migration.
+	// While it runs.
 	Paused      string         `json:"paused,omitempty"`  // by which user, and why
 	Waiting     string         `json:"waiting,omitempty"` // for what, and until when
 	Decision    string         `json:"decision,omitempty"`
@@ -63,6 +66,7 @@ type status struct {
 
 	outputDir string
 	advice    string
+	exported  *migration.ExportSummary // of an export that is done
 }
 
 // rollbackStatus is what the last run of a rollback came to; without a time if none has ended.
@@ -118,10 +122,34 @@ type paceStatus struct {
 	LastCall    time.Time `json:"last_call,omitzero"` // when it ended
 }
 
+// kind is what an id means.
+type kind string
+
+const (
+	kindMigration kind = "migration"
+	kindExport    kind = "export"
+)
+
+func kindOf(k catalogue.Migration) kind {
+	if k.IsExport {
+		return kindExport
+	}
+	return kindMigration
+}
+
+// exportStatus has the counts of an export: of its phase while it runs, and then of its file.
+type exportStatus struct {
+	Pages    int        `json:"pages,omitempty"`
+	Records  int        `json:"records"`
+	Expected int        `json:"expected,omitempty"` // in this phase; 0: not known
+	Until    *time.Time `json:"waits_until,omitempty"`
+	text     string     // the phase with its figures, for people
+}
+
 // statusOf returns what the folder and the options have.
 func statusOf(k catalogue.Migration) status {
 	s := status{
-		ID: k.ID, File: k.Spec.InputName(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
+		ID: k.ID, Kind: kindOf(k), File: k.File(), URI: k.Spec.Target.URI, EntityType: k.Spec.Target.EntityType,
 		StartedAt: k.Begun, outputDir: k.Spec.OutputDir, Rounds: []roundStatus{}, Events: []migration.Event{},
 	}
 	s.State, s.Reason = k.State()
@@ -162,6 +190,10 @@ const tallyFor = 5 * time.Second
 // ended, and the ledger for one that was cut off: its summary, if any, is that of an
 // earlier run, and is shown with its time only if the ledger takes too long.
 func (l *lookup) addCounts(ctx context.Context, k catalogue.Migration, s *status) {
+	if k.IsExport {
+		s.addExported(exportResult(ctx, k, l.Service))
+		return
+	}
 	summary, err := summaryOf(ctx, k, l.Service)
 	ended := s.State != catalogue.CutOff && s.State != catalogue.Failed && err == nil
 	switch {
@@ -176,7 +208,7 @@ func (l *lookup) addCounts(ctx context.Context, k catalogue.Migration, s *status
 
 // addTally adds the counts of the ledger, and says whether they came in time.
 func (s *status) addTally(ctx context.Context, k catalogue.Migration) bool {
-	if k.Folder.IsZero() {
+	if k.Folder.IsZero() || k.IsExport {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, tallyFor)
@@ -220,6 +252,53 @@ func summaryOf(ctx context.Context, k catalogue.Migration, s *session.Service) (
 	return result.Summary, err
 }
 
+// exportResult returns the result of an export that has ended, or an error.
+func exportResult(ctx context.Context, k catalogue.Migration, s *session.Service) (result workflows.ExportResult, err error) {
+	if folder := k.Folder.Export(); !k.Folder.IsZero() {
+		if result.Summary, err = folder.Summary(); !errors.Is(err, migration.ErrAbsent) {
+			return result, err
+		}
+		result.Cancelled = folder.Cancelled()
+		failure, err := folder.Failure()
+		if result.Stopped = result.Cancelled || err == nil && failure.Stopped; result.Stopped {
+			return result, nil
+		}
+		return result, migration.ErrAbsent
+	}
+	if s == nil || k.Status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		return result, migration.ErrAbsent
+	}
+	ctx, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
+	defer cancel()
+	err = s.Client.GetWorkflow(ctx, k.ID, k.Run).Get(ctx, &result)
+	return result, err
+}
+
+// addExported adds the result of an export that has ended.
+func (s *status) addExported(result workflows.ExportResult, err error) {
+	switch {
+	case err != nil:
+	case result.Cancelled:
+		s.State = catalogue.Cancelled
+	case result.Stopped:
+		s.State = catalogue.Stopped
+	default:
+		sum := result.Summary
+		s.FinishedAt, s.Export, s.advice = sum.FinishedAt, &exportStatus{Records: sum.Records}, sum.Text()+" As of "+sum.AsOf.Format(time.RFC3339)+"."
+		s.exported = &sum
+	}
+}
+
+// addExportProgress adds the progress of a running export.
+func (s *status) addExportProgress(p workflows.ExportProgress) {
+	s.Phase = p.Phase
+	s.Export = &exportStatus{Pages: p.Pages, Records: p.Records, Expected: exportTotal(p), text: exportPhase(p)}
+	if !p.Until.IsZero() {
+		s.Export.Until = &p.Until
+	}
+	s.addSteering(p.Steering)
+}
+
 func (s *status) addSummary(sum migration.Summary) {
 	s.Records, s.StartedAt, s.FinishedAt = sum.Records, sum.StartedAt, sum.FinishedAt
 	if s.Rollback == nil {
@@ -252,14 +331,20 @@ func (s *status) addProgress(p workflows.Progress) {
 		s.Rounds = append(s.Rounds, roundStatus{Round: p.Round, Counts: p.Loading, Running: true, Batches: p.Batches, BatchesDone: p.BatchesDone})
 	}
 	s.Records = dispositions(p)
-	if c := p.Steering; c != nil {
-		if c.Paused {
-			s.Paused = c.PausedText
-		}
-		s.Decision, s.DecidedBy, s.Ending, s.MaxFailed = c.Decision, c.DecidedBy, c.Ending, c.MaxFailed
-		if len(s.Events) == 0 && len(c.Changes) > 0 {
-			s.Events = c.Changes
-		}
+	s.addSteering(p.Steering)
+}
+
+// addSteering adds what operators have ordered.
+func (s *status) addSteering(c *workflows.Steering) {
+	if c == nil {
+		return
+	}
+	if c.Paused {
+		s.Paused = c.PausedText
+	}
+	s.Decision, s.DecidedBy, s.Ending, s.MaxFailed = c.Decision, c.DecidedBy, c.Ending, c.MaxFailed
+	if len(s.Events) == 0 && len(c.Changes) > 0 {
+		s.Events = c.Changes
 	}
 }
 
@@ -326,7 +411,8 @@ type poller struct {
 	known    catalogue.Migration
 	view     *view
 	progress workflows.Progress // of the last poll
-	linkTo   string             // see link
+	export   workflows.ExportProgress
+	linkTo   string // see link
 	linked   time.Time
 }
 
@@ -354,6 +440,10 @@ func (l *poller) poll(ctx context.Context) status {
 	}
 	asking, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 	defer cancel()
+	if l.known.IsExport {
+		l.pollExport(asking, &s)
+		return s
+	}
 	progress, ids, err := l.view.poll(asking)
 	if err != nil {
 		s.Trouble, s.Unpolled = p.Service.Silence(ctx, l.known.ID, err)
@@ -370,12 +460,30 @@ func (l *poller) poll(ctx context.Context) status {
 	gate := l.view.gate
 	s.addPace(progress, gate, l.known.Spec.Limits)
 	if gate != nil && s.Paused == "" && s.Decision == "" && s.Pace.Closed == "" && quiet(progress, gate, time.Now()) == 0 {
-		s.addRate(progress, gate.Used)
+		s.addRate(callsLeft(progress), gate.Used)
 	}
 	return s
 }
 
-// link is the migration's page in the Web UI. It is renewed only when half of its life
+// pollExport adds how far a running export is.
+func (l *poller) pollExport(ctx context.Context, s *status) {
+	var p workflows.ExportProgress
+	if err := l.view.query(ctx, l.known.ID, &p); err != nil {
+		s.Trouble, s.Unpolled = l.lookup.Service.Silence(ctx, l.known.ID, err)
+		return
+	}
+	l.export = p
+	s.Trouble = troubleOf(l.known.Pending)
+	l.view.readGate(ctx)
+	s.addExportProgress(p)
+	gate := l.view.gate
+	s.addPace(workflows.Progress{Steering: p.Steering}, gate, l.known.Spec.Limits)
+	if gate != nil && s.Paused == "" && s.Pace.Closed == "" && s.Export.Until == nil {
+		s.addRate(pagesLeft(p), gate.Used)
+	}
+}
+
+// link is its page in the Web UI. It is renewed only when half of its life
 // has passed, so that it can be copied from a screen that is redrawn.
 func (l *poller) link() string {
 	if time.Since(l.linked) > engine.LinkLife/2 {
@@ -384,15 +492,27 @@ func (l *poller) link() string {
 	return l.linkTo
 }
 
-// addRate adds the calls a second that the limiter has counted, and how long what is left takes at that rate. An update is one
-// call a record.
-func (s *status) addRate(p workflows.Progress, perSecond float64) {
-	s.Pace.CallsASecond = math.Round(100*perSecond) / 100
-	left := p.Batches - p.BatchesDone
+// callsLeft is how many calls the current round takes yet. An update is one call a record.
+func callsLeft(p workflows.Progress) int {
 	if p.Phase == workflows.PhaseUpdating {
-		left = p.ToUpdate - p.Updates.Records()
+		return p.ToUpdate - p.Updates.Records()
 	}
-	if perSecond > 0 {
+	return p.Batches - p.BatchesDone
+}
+
+// pagesLeft is how many calls the current phase of an export takes yet, 0 if that is not known.
+func pagesLeft(p workflows.ExportProgress) int {
+	left := exportTotal(p) - p.Records
+	if left <= 0 || p.Records == 0 {
+		return 0
+	}
+	return int(math.Ceil(float64(left) * float64(p.Pages) / float64(p.Records)))
+}
+
+// addRate adds the calls a second that the limiter has counted, and how long those that are left take at that rate.
+func (s *status) addRate(left int, perSecond float64) {
+	s.Pace.CallsASecond = math.Round(100*perSecond) / 100
+	if perSecond > 0 && left > 0 {
 		s.SecondsLeft = math.Round(float64(left) / perSecond)
 	}
 }
@@ -406,7 +526,9 @@ func (l *poller) addEnd(ctx context.Context, s *status) {
 		code = migration.ExitCannotRun
 	case catalogue.CutOff:
 	default:
-		if s.Records.Total > 0 || !s.FinishedAt.IsZero() {
+		if s.exported != nil {
+			code = s.exported.ExitCode()
+		} else if s.Records.Total > 0 || !s.FinishedAt.IsZero() {
 			code = s.Records.ExitCode()
 		}
 	}

@@ -238,7 +238,7 @@ func TestChangesOfTheConditionAreReported(t *testing.T) {
 }
 
 func TestAPauseIsReportedOnce(t *testing.T) {
-	p := workflows.Progress{Steering: &workflows.Steering{Paused: true, PausedText: "by olga"}}
+	p := &workflows.Steering{Paused: true, PausedText: "by olga"}
 	if got, want := conditionOf(p, &limiter.RunView{Gate: limiter.Gate{Closed: "paused by olga"}}), (condition{paused: "by olga"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -300,17 +300,21 @@ func TestProgressHasNoEstimateWhileNoCallsAreMade(t *testing.T) {
 func TestTheTimeLeftFollowsFromTheCallsThatTheLimiterCounts(t *testing.T) {
 	loading := workflows.Progress{Phase: workflows.PhaseLoading, Batches: 100, BatchesDone: 40}
 	updating := workflows.Progress{Phase: workflows.PhaseUpdating, Batches: 100, BatchesDone: 100, ToUpdate: 500, Updates: ledger.Updates{Updated: 100}}
+	reading := workflows.ExportProgress{Phase: workflows.PhaseReading, Pages: 4, Records: 400, Total: 2001}
 	for _, tc := range []struct {
 		name       string
-		progress   workflows.Progress
+		calls      int
 		used, left float64
 	}{
-		{"loading", loading, 4, 15},
-		{"updating: a call a record", updating, 4, 100},
-		{"no call yet", loading, 0, 0},
+		{"loading", callsLeft(loading), 4, 15},
+		{"updating: a call a record", callsLeft(updating), 4, 100},
+		{"no call yet", callsLeft(loading), 0, 0},
+		{"an export", pagesLeft(reading), 2, 9},
+		{"an export that reads changes", pagesLeft(workflows.ExportProgress{Phase: workflows.PhaseChanges, Pages: 4, Records: 400, Total: 2001}), 2, 0},
+		{"an export that begins", pagesLeft(workflows.ExportProgress{Phase: workflows.PhaseReading, Total: 2001}), 2, 0},
 	} {
 		s := status{Pace: &paceStatus{}}
-		s.addRate(tc.progress, tc.used)
+		s.addRate(tc.calls, tc.used)
 		if s.Pace.CallsASecond != tc.used || s.SecondsLeft != tc.left {
 			t.Errorf("%s: %v calls a second, %v seconds left; want %v and %v", tc.name, s.Pace.CallsASecond, s.SecondsLeft, tc.used, tc.left)
 		}

@@ -27,7 +27,11 @@ const (
 func (s status) print(w io.Writer, all bool) error {
 	p := &errWriter{w: w}
 	p.line("%s", s.ID)
-	p.line("%s → %s (%s)%s", safetext.Name(s.File), s.URI, s.EntityType, since("; started (all times are UTC) ", s.StartedAt))
+	from, to := safetext.Name(s.File), fmt.Sprintf("%s (%s)", s.URI, s.EntityType)
+	if s.Kind == kindExport {
+		from, to = to, from
+	}
+	p.line("%s → %s%s", from, to, since("; started (all times are UTC) ", s.StartedAt))
 	p.line("%s", s.headline())
 	if s.Rerun != "" {
 		p.line("The last %s.", s.Rerun)
@@ -42,7 +46,7 @@ func (s status) print(w io.Writer, all bool) error {
 		p.line("%s", line)
 	}
 	if s.Pace != nil {
-		p.line("%s", s.Pace.text()+since("; the last call ended ", s.Pace.LastCall))
+		p.line("%s", s.Pace.text(s.Kind)+since("; the last call ended ", s.Pace.LastCall))
 	}
 	p.table(s.Rounds)
 	c := s.Records
@@ -98,7 +102,9 @@ func (s status) headline() string {
 	if s.Ending != "" {
 		text += " (" + s.Ending + " is requested)"
 	}
-	if s.Phase != "" {
+	if s.Export != nil {
+		text += ": " + s.Export.text + s.Export.pages()
+	} else if s.Phase != "" {
 		text += ": " + string(s.Phase)
 	}
 	if s.Waiting != "" {
@@ -164,7 +170,15 @@ func (s status) waits(now time.Time) []string {
 	return lines
 }
 
-func (p paceStatus) text() string {
+// pages has how many pages were read, for people.
+func (e exportStatus) pages() string {
+	if e.Pages == 0 {
+		return ""
+	}
+	return " on " + figures.Count(e.Pages, "page")
+}
+
+func (p paceStatus) text(of kind) string {
 	text := fmt.Sprintf("%.1f calls a second now", p.CallsASecond)
 	switch {
 	case p.Allowed > 0 && p.Allowed != p.Limit:
@@ -172,7 +186,9 @@ func (p paceStatus) text() string {
 	default:
 		text += "; " + rateText(p.Limit) + " allowed"
 	}
-	text += fmt.Sprintf("; %d in flight at most, %s started", p.Workers, figures.Count(p.BatchesBegun, "batch"))
+	if of == kindMigration { // an export makes one call at a time
+		text += fmt.Sprintf("; %d in flight at most, %s started", p.Workers, figures.Count(p.BatchesBegun, "batch"))
+	}
 	if p.RatePlan != "" {
 		text += "; timetable: " + p.RatePlan
 	}

@@ -31,6 +31,7 @@ type view struct {
 	shown         int  // rounds whose figures were shown
 	duplicateKeys bool // were shown
 	keyless       bool // likewise
+	notShown      bool // likewise, see sayNotShown
 	trouble       string
 	polled        time.Time        // the pending activities
 	gate          *limiter.RunView // of the limiter, nil if it is not known
@@ -60,6 +61,11 @@ func (v *view) update(ctx context.Context) {
 
 // lineOf returns an update that shows the progress P of a workflow, as one line.
 func lineOf[P any](v *view, line func(P) terminal.Line) func(context.Context) {
+	return updateOf(v, func(p P) { v.screen.Progress(line(p)) })
+}
+
+// updateOf returns an update that shows the progress P of a workflow.
+func updateOf[P any](v *view, show func(P)) func(context.Context) {
 	return func(ctx context.Context) {
 		polling, cancel := context.WithTimeout(ctx, session.AnswerTimeout)
 		defer cancel()
@@ -68,8 +74,10 @@ func lineOf[P any](v *view, line func(P) terminal.Line) func(context.Context) {
 			v.unanswered(ctx, err)
 			return
 		}
-		v.checkActivities(polling, []string{v.id})
-		v.screen.Progress(line(p))
+		if v.checkActivities(polling, []string{v.id}) && v.target != "" {
+			v.readGate(polling)
+		}
+		show(p)
 	}
 }
 
@@ -98,12 +106,17 @@ func (v *view) show(progress workflows.Progress) {
 		v.screen.Say(fmt.Sprintf("Round %d: %s.", r.Round, strings.Join(outcomes(r.Counts), ", ")))
 	}
 	v.shown = max(v.shown, len(progress.Rounds))
-	now := conditionOf(progress, v.gate)
+	v.sayNews(progress.Steering)
+	v.screen.Progress(v.line(progress))
+}
+
+// sayNews says what operators and the limiter have changed.
+func (v *view) sayNews(s *workflows.Steering) {
+	now := conditionOf(s, v.gate)
 	for _, line := range now.news(v.condition, v.id, time.Now()) {
 		v.screen.Say(line)
 	}
 	v.condition = now
-	v.screen.Progress(v.line(progress))
 }
 
 // probe reports whether the disk of the state folder is full or fails, and shows that:

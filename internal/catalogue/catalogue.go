@@ -1,4 +1,4 @@
-// Package catalogue finds migrations: in the work location that has their folders, and in
+// Package catalogue finds migrations and exports: in the work location that has their folders, and in
 // the Temporal service that runs them.
 package catalogue
 
@@ -21,24 +21,29 @@ import (
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/session"
 	"durable-dataload/internal/store"
+	"durable-dataload/workflows"
 )
 
-// Catalogue has the migrations of a work location and of a Temporal service.
+// Catalogue has the migrations and exports of a work location and of a Temporal service.
 type Catalogue struct {
 	Work  string // the state folder, or the URL of a folder of a bucket
 	Where string // the same in words, with the service if it is the user's own
 
 	Service *session.Service // nil: none runs, and only the folders are read
+
+	// NoExports leaves the exports out, except one that is named by its id.
+	NoExports bool
 }
 
 const (
 	// mostListed is how many executions a service is asked for.
 	mostListed = 200
 
-	workflowType = "MigrationWorkflow"
+	migrations = "MigrationWorkflow"
+	exports    = "ExportWorkflow"
 )
 
-// Migration is one that the work location or the service knows.
+// Migration is one that the work location or the service knows, or an export.
 type Migration struct {
 	ID    string
 	Begun time.Time // zero: not known
@@ -47,7 +52,10 @@ type Migration struct {
 	began time.Time
 
 	Folder migration.Folder // zero if it is not available here
-	Spec   migration.Spec   // of its last run, as far as that is known
+	Spec   migration.Spec   // of its last run, as far as that is known; of an export the connection
+
+	IsExport bool
+	Output   string // the file of an export, "" if that is not known
 
 	// Of its newest run in the service; Run is "" where the service does not have it.
 	Run    string
@@ -62,6 +70,20 @@ type Migration struct {
 // IsRunning reports whether the service runs it.
 func (m Migration) IsRunning() bool { return m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING }
 
+// File is the name of its input, or of what it exports into.
+func (m Migration) File() string {
+	switch {
+	case !m.IsExport:
+		return m.Spec.InputName()
+	case m.Output == "":
+		return ""
+	}
+	return store.Base(m.Output)
+}
+
+// takeExport takes the options of an export.
+func (m *Migration) takeExport(e migration.Export) { m.Spec, m.Output = e.Connection(), e.Output }
+
 // Key is the end of the id, and the name of the folder.
 func (m Migration) Key() string {
 	if !m.Folder.IsZero() {
@@ -70,7 +92,7 @@ func (m Migration) Key() string {
 	return m.ID[strings.LastIndex(m.ID, "-")+1:]
 }
 
-// All returns the migrations, the newest first.
+// All returns the migrations and exports, the newest first.
 func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
 	found, err := In(c.Work)
 	if err != nil {
@@ -85,6 +107,9 @@ func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
 			return nil, err
 		}
 	}
+	if c.NoExports {
+		found = slices.DeleteFunc(found, func(m Migration) bool { return m.IsExport })
+	}
 	newestFirst(found)
 	return found, nil
 }
@@ -95,17 +120,27 @@ func newestFirst(all []Migration) {
 	})
 }
 
-// In returns the migrations of a work location, the newest first.
+// In returns the migrations and exports of a work location, the newest first.
 func In(work string) ([]Migration, error) {
 	folders, err := migration.All(work)
+	var exports []migration.ExportFolder
+	if err == nil {
+		exports, err = migration.Exports(work)
+	}
 	if store.IsOutage(err) {
 		return nil, fmt.Errorf("cannot list the migrations: %w; %s", err, store.Advice(err))
 	}
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Migration, len(folders))
-	Concurrently(len(folders), func(i int) { all[i] = read(folders[i]) })
+	all := make([]Migration, len(folders)+len(exports))
+	Concurrently(len(all), func(i int) {
+		if i < len(folders) {
+			all[i] = read(folders[i])
+		} else {
+			all[i] = readExport(exports[i-len(folders)])
+		}
+	})
 	found := slices.DeleteFunc(all, func(m Migration) bool { return m.ID == "" }) // not started
 	newestFirst(found)
 	return found, nil
@@ -142,6 +177,29 @@ func read(folder migration.Folder) Migration {
 	return m
 }
 
+// readExport is read for an export.
+func readExport(folder migration.ExportFolder) Migration {
+	m := Migration{Folder: folder.Migration(), IsExport: true}
+	start, err := folder.Start()
+	options, optionsErr := folder.Options()
+	if optionsErr == nil {
+		m.takeExport(options)
+	}
+	switch {
+	case errors.Is(err, migration.ErrAbsent):
+		return m
+	case err == nil:
+		m.ID, m.Begun, m.began = start.ID, start.StartedAt, start.StartedAt
+		err = optionsErr
+	default:
+		m.ID = cmp.Or(m.Spec.ID, m.Key())
+	}
+	if err != nil {
+		m.Problem = err.Error()
+	}
+	return m
+}
+
 // Concurrently does something for each of n, 16 at once: in a bucket each takes a request.
 func Concurrently(n int, do func(i int)) {
 	slots := make(chan struct{}, 16)
@@ -171,7 +229,7 @@ func (c *Catalogue) join(ctx context.Context, found []Migration) ([]Migration, e
 	var token []byte
 	for n := 0; n < mostListed; {
 		page, err := c.Service.Client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Query: "WorkflowType = '" + workflowType + "'", PageSize: mostListed, NextPageToken: token,
+			Query: "WorkflowType = '" + migrations + "' OR WorkflowType = '" + exports + "'", PageSize: mostListed, NextPageToken: token,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("the Temporal service does not list its migrations: %w", err)
@@ -184,7 +242,7 @@ func (c *Catalogue) join(ctx context.Context, found []Migration) ([]Migration, e
 			}
 			if !ok {
 				i = len(found)
-				found, at[id] = append(found, Migration{ID: id}), i
+				found, at[id] = append(found, Migration{ID: id, IsExport: e.GetType().GetName() == exports}), i
 			}
 			if m := &found[i]; m.Run == "" { // the newest run comes first
 				m.Run, m.Status, m.Queue = e.GetExecution().GetRunId(), e.GetStatus(), e.GetTaskQueue()
@@ -221,7 +279,7 @@ func (c *Catalogue) Find(ctx context.Context, n Name) (Migration, error) {
 	return m, err
 }
 
-// byID returns the migration with this very id, from its folder and from the service, or
+// byID returns the migration or export with this very id, from its folder and from the service, or
 // with this very key, if the work location has its folder. A folder without a readable id
 // is not found.
 func (c *Catalogue) byID(ctx context.Context, words string) (m Migration, found bool, err error) {
@@ -230,6 +288,9 @@ func (c *Catalogue) byID(ctx context.Context, words string) (m Migration, found 
 		return m, false, nil
 	}
 	m = read(migration.In(c.Work, key))
+	if m.ID == "" || words != key && words != m.ID {
+		m = readExport(migration.ExportIn(c.Work, key))
+	}
 	if !strings.HasSuffix(m.ID, "-"+key) || words != key && words != m.ID {
 		m = Migration{ID: words}
 	}
@@ -244,7 +305,7 @@ func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
 		return Migration{}, err
 	}
 	if len(all) == 0 {
-		return Migration{}, fmt.Errorf("no migration was found in %s; give the --state-dir, --work-url or --address of the one that is meant", c.Where)
+		return Migration{}, fmt.Errorf("no migration%s was found in %s; give the --state-dir, --work-url or --address of the one that is meant", c.orExport(), c.Where)
 	}
 	var first error
 	for _, m := range runningFirst(all) {
@@ -291,7 +352,11 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 		return fmt.Errorf("the Temporal service does not answer: %w", err)
 	}
 	info := d.GetWorkflowExecutionInfo()
-	if info.GetType().GetName() != workflowType {
+	switch info.GetType().GetName() {
+	case migrations:
+	case exports:
+		m.IsExport = true
+	default:
 		return nil
 	}
 	m.Run, m.Status, m.Queue = info.GetExecution().GetRunId(), info.GetStatus(), info.GetTaskQueue()
@@ -302,8 +367,11 @@ func (c *Catalogue) Refresh(ctx context.Context, m *Migration) error {
 	if !m.Folder.IsZero() {
 		return nil
 	}
+	if m.IsExport {
+		return c.refreshExport(ctx, m)
+	}
 	if m.Run != before || m.Spec.ID == "" {
-		if m.Spec, err = c.spec(ctx, m.ID, m.Run); err != nil {
+		if err := c.input(ctx, m.ID, m.Run, &m.Spec); err != nil {
 			return err
 		}
 	}
@@ -324,16 +392,35 @@ func (c *Catalogue) Disconnected() bool {
 	return true
 }
 
-// spec returns the options that a run of a migration was started with.
-func (c *Catalogue) spec(ctx context.Context, id, run string) (spec migration.Spec, err error) {
+// refreshExport reads the folder of an export that only the service knows, if it is available here.
+func (c *Catalogue) refreshExport(ctx context.Context, m *Migration) error {
+	var in workflows.ExportInput
+	if err := c.input(ctx, m.ID, m.Run, &in); err != nil {
+		return err
+	}
+	if found := readExport(in.Folder); found.ID == m.ID {
+		m.Folder, m.Spec, m.Output, m.Problem = found.Folder, found.Spec, found.Output, found.Problem
+	}
+	return nil
+}
+
+// input is what a run was started with.
+func (c *Catalogue) input(ctx context.Context, id, run string, in any) error {
 	events := c.Service.Client.GetWorkflowHistory(ctx, id, run, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !events.HasNext() {
-		return spec, fmt.Errorf("the Temporal service has no history of %s", id)
+		return fmt.Errorf("the Temporal service has no history of %s", id)
 	}
 	event, err := events.Next()
 	if err != nil {
-		return spec, fmt.Errorf("the Temporal service does not show the history of %s: %w", id, err)
+		return fmt.Errorf("the Temporal service does not show the history of %s: %w", id, err)
 	}
-	err = converter.GetDefaultDataConverter().FromPayloads(event.GetWorkflowExecutionStartedEventAttributes().GetInput(), &spec)
-	return spec, err
+	return converter.GetDefaultDataConverter().FromPayloads(event.GetWorkflowExecutionStartedEventAttributes().GetInput(), in)
+}
+
+// orExport adds exports to what was looked for, for people.
+func (c *Catalogue) orExport() string {
+	if c.NoExports {
+		return ""
+	}
+	return " or export"
 }

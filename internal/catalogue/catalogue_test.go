@@ -285,6 +285,75 @@ func TestTheFolderHasTheState(t *testing.T) {
 	}
 }
 
+// exported makes the folder of an export that has started.
+func exported(t *testing.T, work, output string) (id string, folder migration.ExportFolder) {
+	t.Helper()
+	id, folder = migration.ExportOf(work, output)
+	must(t, folder.SaveOptions(migration.Export{ID: id, Folder: folder, Output: output, Target: migration.Target{URI: "https://a.example", EntityType: "user"}}))
+	_, err := folder.CreateStart(migration.Start{ID: id, StartedAt: time.Date(2026, 11, 23, 13, 5, 0, 0, time.UTC)})
+	must(t, err)
+	return id, folder
+}
+
+func TestExportsAreFoundBesideMigrations(t *testing.T) {
+	work := t.TempDir()
+	loaded := finished(t, work, 1)
+	id, folder := exported(t, work, "/data/Käufer.csv")
+	exported(t, work, "/data/users.csv")
+	_, unbegun := migration.ExportOf(work, "/data/never.csv")
+	must(t, unbegun.SaveOptions(migration.Export{}))
+	all, err := In(work)
+	if err != nil || len(all) != 3 || all[2].ID != loaded || !all[0].IsExport || all[2].IsExport {
+		t.Fatalf("found %v, %v; want two exports, and then the migration", all, err)
+	}
+	key := id[strings.LastIndex(id, "-")+1:]
+	for _, tc := range []struct {
+		words, want string
+		noExports   bool
+	}{
+		{id, id, false}, {key, id, false}, {"Käufer.csv", id, false}, {key[:8], id, false},
+		{id, id, true}, // for a message that says what it is
+		{"users.csv", loaded, true}, {"users.csv", "", false}, {"Käufer.csv", "", true}, {"", loaded, true},
+	} {
+		m, err := (&Catalogue{Work: work, NoExports: tc.noExports}).Find(t.Context(), Name{Words: tc.words})
+		if m.ID != tc.want || (err == nil) != (tc.want != "") || m.ID == id && (m.File() != "Käufer.csv" || !m.IsExport || m.Spec.Target.EntityType != "user" || m.Folder.RunFolder != folder.RunFolder) {
+			t.Errorf("%s, no exports %t: %+v, %v; want %q", tc.words, tc.noExports, m, err, tc.want)
+		}
+	}
+}
+
+func TestTheFolderHasTheStateOfAnExport(t *testing.T) {
+	one := int64(1)
+	for name, tc := range map[string]struct {
+		make   func(migration.ExportFolder) error
+		status enumspb.WorkflowExecutionStatus
+		want   State
+		reason string
+	}{
+		"nothing": {func(migration.ExportFolder) error { return nil }, 0, CutOff, ""},
+		"runs":    {func(migration.ExportFolder) error { return nil }, isRunning, Running, ""},
+		"stopped": {func(f migration.ExportFolder) error { return f.SaveFailure(migration.Failure{Stopped: true}) }, hasEnded, Stopped, ""},
+		"failed":  {func(f migration.ExportFolder) error { return f.SaveFailure(migration.Failure{Reason: "refused"}) }, 0, Failed, "refused"},
+		"cancelled": {func(f migration.ExportFolder) error {
+			return errors.Join(f.SaveFailure(migration.Failure{}), f.Cancel())
+		}, hasEnded, Cancelled, ""},
+		"done": {func(f migration.ExportFolder) error { return f.SaveSummary(migration.ExportSummary{Records: 3}) }, 0, Done, ""},
+		"done, with records missing": {func(f migration.ExportFolder) error {
+			return f.SaveSummary(migration.ExportSummary{Counted: &one, Unlisted: 1})
+		}, 0, Done, "1 record that the target counts, and does not list, is not in the file"},
+	} {
+		work := t.TempDir()
+		id, folder := exported(t, work, "/data/users.csv")
+		must(t, tc.make(folder))
+		m, err := (&Catalogue{Work: work}).Find(t.Context(), Name{Words: id})
+		must(t, err)
+		m.Status = tc.status
+		if got, reason := m.State(); got != tc.want || reason != tc.reason {
+			t.Errorf("%s: it is %q (%s), want %q (%s)", name, got, reason, tc.want, tc.reason)
+		}
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

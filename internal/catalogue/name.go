@@ -53,7 +53,7 @@ func choose(all []Migration, words string) (Migration, error) {
 		func(m Migration) bool { return m.ID == words },
 		func(m Migration) bool { return m.Key() == words },
 		func(m Migration) bool { return strings.Contains(m.ID, words) },
-		func(m Migration) bool { return strings.Contains(m.Spec.InputName(), words) }, // of which the id has a part only
+		func(m Migration) bool { return strings.Contains(m.File(), words) }, // of which the id has a part only
 	} {
 		var fit, running []Migration
 		for _, m := range all {
@@ -70,13 +70,13 @@ func choose(all []Migration, words string) (Migration, error) {
 		case len(running) == 1:
 			return running[0], nil
 		case len(fit) > 1:
-			return Migration{}, fmt.Errorf("%d migrations have %q in their id; expected one of\n%s", len(fit), words, ids(fit))
+			return Migration{}, fmt.Errorf("%d migrations or exports have %q in their id; expected one of\n%s", len(fit), words, ids(fit))
 		}
 	}
 	if len(all) == 0 {
-		return Migration{}, fmt.Errorf("there are no migrations, so none is %q", words)
+		return Migration{}, fmt.Errorf("there are no migrations and exports, so none is %q", words)
 	}
-	return Migration{}, fmt.Errorf("no migration has %q in its id; expected one of\n%s", words, ids(all))
+	return Migration{}, fmt.Errorf("no migration or export has %q in its id; expected one of\n%s", words, ids(all))
 }
 
 // ids lists some to choose from.

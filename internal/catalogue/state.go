@@ -10,7 +10,7 @@ import (
 	"durable-dataload/internal/migration"
 )
 
-// State is the status of a migration, in a word. Scripts depend on it.
+// State is the status of a migration or an export, in a word. Scripts depend on it.
 type State string
 
 const (
@@ -57,6 +57,9 @@ func (m Migration) State() (_ State, reason string) {
 	}
 	if m.Folder.IsZero() {
 		return m.stateInService(), ""
+	}
+	if m.IsExport {
+		return m.stateOfExport()
 	}
 	if mark, err := m.Folder.RolledBack(); err == nil {
 		return rolledBack(mark)
@@ -112,6 +115,25 @@ func rolledBack(mark migration.RolledBack) (_ State, reason string) {
 		return RolledBackInPart, figures.Count(mark.Failed, "record") + " could not be undone"
 	}
 	return RolledBack, ""
+}
+
+// stateOfExport is that of the folder of an export.
+func (m Migration) stateOfExport() (_ State, reason string) {
+	folder := m.Folder.Export()
+	if summary, err := folder.Summary(); err == nil {
+		return Done, summary.Missing()
+	}
+	if folder.Cancelled() {
+		return Cancelled, ""
+	}
+	failure, err := folder.Failure()
+	switch {
+	case err != nil:
+		return CutOff, ""
+	case failure.Stopped:
+		return Stopped, failure.Reason
+	}
+	return Failed, failure.Reason
 }
 
 func (m Migration) stateInService() State {

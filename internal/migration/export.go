@@ -39,7 +39,22 @@ type Export struct {
 // ExportOf names the export into a file: one file is one export, and rerunning its command resumes it.
 func ExportOf(work, output string) (id string, folder ExportFolder) {
 	key := ShortDigest(output)[:12]
-	return "export-" + safetext.Slug(store.Base(output)) + "-" + key, RunFolder(store.Join(work, "exports", key)).Export()
+	return "export-" + safetext.Slug(store.Base(output)) + "-" + key, ExportIn(work, key)
+}
+
+// Exports returns the folders of all exports in a work location.
+func Exports(work string) ([]ExportFolder, error) {
+	keys, err := keysIn(work, "exports")
+	folders := make([]ExportFolder, len(keys))
+	for i, key := range keys {
+		folders[i] = ExportIn(work, key)
+	}
+	return folders, err
+}
+
+// ExportIn returns the folder of an export in a work location.
+func ExportIn(work, key string) ExportFolder {
+	return RunFolder(store.Join(work, "exports", key)).Export()
 }
 
 // Connection is the spec of a migration into the same target, at the same pace.
@@ -127,9 +142,17 @@ func (s ExportSummary) Text() string {
 	case s.Counted == nil:
 		text += " The target did not tell the number of its records, so nothing was compared with it."
 	case s.Unlisted > 0:
-		text += fmt.Sprintf(" The target counts %s more than it lists: they are not in the file.", figures.Count(int(s.Unlisted), "record"))
+		text += " " + s.Missing() + "."
 	}
 	return text
+}
+
+// Missing says that records are missing in the file; "" if none are known to be.
+func (s ExportSummary) Missing() string {
+	if s.Unlisted == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s that the target counts, and does not list, %s not in the file", figures.Count(int(s.Unlisted), "record"), figures.Plural(int(s.Unlisted), "is", "are"))
 }
 
 // HiddenText says that passwords are not exported.

@@ -3,6 +3,7 @@ package migration
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"durable-dataload/internal/stage"
 	"durable-dataload/internal/store"
@@ -17,17 +18,18 @@ func In(work, key string) Folder { return RunFolder(store.Join(work, "migrations
 
 // All returns the folders of all migrations in a work location.
 func All(work string) ([]Folder, error) {
-	entries, err := store.List(store.Join(work, "migrations"))
-	if err != nil {
-		return nil, err
-	}
+	keys, err := keysIn(work, "migrations")
 	var folders []Folder
-	for _, name := range entries {
-		if isKey.MatchString(name) { // the folder may hold files of other programs
-			folders = append(folders, In(work, name))
-		}
+	for _, key := range keys {
+		folders = append(folders, In(work, key))
 	}
-	return folders, nil
+	return folders, err
+}
+
+// keysIn returns the names of the folders of one kind in a work location, which may hold files of other programs too.
+func keysIn(work, kind string) ([]string, error) {
+	names, err := store.List(store.Join(work, kind))
+	return slices.DeleteFunc(names, func(name string) bool { return !isKey.MatchString(name) }), err
 }
 
 // Staged is the path of the copy of the input that the artifacts are made of,
