@@ -46,7 +46,7 @@ var steerings = []steering{
 		long: "Calls in flight finish, and no more begin until starter resume, also after a restart: none begins after this command\nhas answered. With --target it is for all that call a target, and starter resume --target ends it.",
 	},
 	{
-		update: workflows.UpdateResume, forTarget: true, short: "Resume a migration or an export after a pause, or after too many failures",
+		update: workflows.UpdateResume, forTarget: true, short: "Resume after a pause, or after too many failures",
 		long: "It also resumes one that waits for a decision because too many records have failed. It continues where it was, at the pace that is set.",
 	},
 	{

@@ -110,7 +110,7 @@ func TestMigrationsInABucket(t *testing.T) {
 	hasAll(t, out, "2 created", "ended")
 	t.Setenv(config.WorkVariable, "")
 	_, text = starter(migration.ExitDone, "list")
-	hasAll(t, text, "No migration was found in the state folder")
+	hasAll(t, text, "No migration or export was found in the state folder")
 	out, _ = starter(migration.ExitDone, "verify", "--migration", keys[0], "--rate-limit", "0", "--work-url", work)
 	hasAll(t, out, "2 of 2 records", inResults+"verify_")
 	out, _ = starter(migration.ExitDone, "rollback", "--migration", spec.ID, "--rate-limit", "0", "--work-url", work, "--dry-run")

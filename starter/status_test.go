@@ -182,16 +182,16 @@ func TestTheJSONOfAStatusKeepsItsNames(t *testing.T) {
 	at := time.Date(2026, 11, 22, 13, 5, 0, 0, time.UTC)
 	code := 5
 	s := status{
-		ID: "m", Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Reason: "r", Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
+		ID: "m", Kind: kindExport, Phase: "p", StartedAt: at, FinishedAt: at, ExitCode: &code, Reason: "r", Paused: "p", Decision: "d", DecidedBy: "b", Ending: "e", MaxFailed: "1",
 		Rounds: []roundStatus{{Running: true, Batches: 1, BatchesDone: 1}}, Errors: map[string]int{"x": 1}, SecondsLeft: 1, Trouble: "t", Unpolled: "q", WebUI: "w",
 		Pace:   &paceStatus{RatePlan: "r", Breaker: 1, Closed: "c", Since: at, BreakerOpen: true, Probe: at, LastCall: at},
-		Events: []migration.Event{},
+		Events: []migration.Event{}, Export: &exportStatus{Pages: 1, Records: 2, Expected: 3, Until: &at},
 	}
 	data, err := json.Marshal(s)
 	must(t, err)
-	want := `{"id":"m","file":"","apid_uri":"","entity_type":"","state":"","phase":"p","started_at":"2026-11-22T13:05:00Z","finished_at":"2026-11-22T13:05:00Z","exit_code":5,"reason":"r",` +
+	want := `{"id":"m","kind":"export","file":"","apid_uri":"","entity_type":"","state":"","phase":"p","started_at":"2026-11-22T13:05:00Z","finished_at":"2026-11-22T13:05:00Z","exit_code":5,"reason":"r",` +
 		`"records":{"total":0,"created":0,"recovered":0,"updated":0,"failed":0,"unknown":0,"remaining":0},` +
-		`"rounds":[{"round":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"calls":0,"recovered":null,"running":true,"batches":1,"batches_done":1}],` +
+		`"rounds":[{"round":0,"created":0,"duplicate":0,"failed":0,"unknown":0,"calls":0,"recovered":null,"running":true,"batches":1,"batches_done":1}],"export":{"pages":1,"records":2,"expected":3,"waits_until":"2026-11-22T13:05:00Z"},` +
 		`"paused":"p","decision":"d","decided_by":"b","ending":"e","max_failed":"1",` +
 		`"pace":{"calls_per_second":0,"allowed":0,"limit":0,"rate_plan":"r","workers":0,"batches_begun":0,"breaker":1,` +
 		`"closed":"c","closed_since":"2026-11-22T13:05:00Z","breaker_open":true,"next_probe":"2026-11-22T13:05:00Z","last_call":"2026-11-22T13:05:00Z"},` +

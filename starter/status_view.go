@@ -186,7 +186,7 @@ func (p paceStatus) text(of kind) string {
 	default:
 		text += "; " + rateText(p.Limit) + " allowed"
 	}
-	if of == kindMigration { // an export makes one call at a time
+	if of != kindExport { // an export makes one call at a time
 		text += fmt.Sprintf("; %d in flight at most, %s started", p.Workers, figures.Count(p.BatchesBegun, "batch"))
 	}
 	if p.RatePlan != "" {
