@@ -7,8 +7,8 @@
 // elements in order, without the ids that the target assigns. password is also
 // compared as a whole: type, value and salt belong together.
 //
-// A null is equal to a missing attribute, and to an empty list if the other side
-// is a list. A date is equal to the same date in the target's own form, which
+// A null is equal to a missing attribute, to an empty list, and to an object of
+// nulls: targets show attributes without a value in these ways. A date is equal to the same date in the target's own form, which
 // may be shorter. If the schema is known (see Types), values are compared by
 // their type: "42" equals 42 in an integer, and "true" equals true in a boolean.
 //
@@ -247,21 +247,36 @@ func (t Types) Equal(path string, want, there json.RawMessage) bool {
 // equal compares the wanted value with the actual one; within a plural it compares
 // all members, since a plural is replaced as a whole.
 func (t Types) equal(path string, want, there any) bool {
+	if isNothing(want) && isNothing(there) {
+		return true
+	}
 	switch want := want.(type) {
-	case nil:
-		list, isList := there.([]any)
-		return there == nil || isList && len(list) == 0
 	case []any:
 		list, ok := there.([]any)
-		if there == nil {
-			return len(want) == 0
-		}
 		return ok && slices.EqualFunc(want, list, func(want, there any) bool { return t.equalElement(path, want, there) })
 	case map[string]any:
 		members, ok := there.(map[string]any)
 		return ok && t.equalMembers(path, want, members)
 	}
 	return t.equalScalar(path, want, there)
+}
+
+// isNothing reports whether a value says that there is none.
+func isNothing(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		for _, member := range v {
+			if !isNothing(member) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }
 
 func (t Types) equalElement(path string, want, there any) bool {

@@ -229,6 +229,9 @@ func membersWithoutIDs(members map[string]json.RawMessage, a target.Attribute) e
 		if members[inner.Name], err = target.Marshal(stripped); err != nil {
 			return err
 		}
+		if string(members[inner.Name]) == "{}" {
+			delete(members, inner.Name)
+		}
 	}
 	return nil
 }

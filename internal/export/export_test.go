@@ -24,6 +24,7 @@ var schema = target.Schema{Name: "user", Attributes: []target.Attribute{
 	{Name: "display", Type: "json"},
 	{Name: "profiles", Type: "plural", Attributes: []target.Attribute{
 		{Name: "id", Type: "id"}, {Name: "profile", Type: "json"},
+		{Name: "name", Type: "object", Attributes: []target.Attribute{{Name: "given", Type: "string"}, {Name: "middle", Type: "string"}}},
 		{Name: "photos", Type: "plural", Attributes: []target.Attribute{{Name: "id", Type: "id"}, {Name: "value", Type: "string"}}},
 	}},
 	{Name: "uuid", Type: "uuid"},
@@ -72,9 +73,9 @@ func TestARowHasTheValuesOfARecord(t *testing.T) {
 		`{"uuid":"u2","email":null,"age":null,"password":null,"address":null,"address.city":"no","display":null,"profiles":[ ]}`: {"u2", "", "", "", "", "", "", "", "", ""},
 		`{"uuid":"u3","email":"a \"b\",\r\nc & <d>","age":12345678901234567890,"isVip":false,"address":{"city":"Köln","geo":{"lat":1.50}},
 		  "any":{"id":1,"x":[{"id":2}]},"display":[{"id": 7}, "<"],
-		  "profiles":[{"id":5,"profile":{"id":9},"photos":[{"id":6,"value":"p"}]},{"id":8,"photos":[],"profile":null}]}`: {
+		  "profiles":[{"id":5,"profile":{"id":9},"photos":[{"id":6,"value":"p"}]},{"id":8,"photos":[],"profile":null,"name":{"given":null,"middle":null}},{"name":{"given":"G","middle":null}}]}`: {
 			"u3", "a \"b\",\r\nc & <d>", "12345678901234567890", "false", "", "Köln", "1.50",
-			`{"id":1,"x":[{"id":2}]}`, `[{"id":7},"<"]`, `[{"photos":[{"value":"p"}],"profile":{"id":9}},{}]`,
+			`{"id":1,"x":[{"id":2}]}`, `[{"id":7},"<"]`, `[{"photos":[{"value":"p"}],"profile":{"id":9}},{},{"name":{"given":"G"}}]`,
 		},
 		`{"uuid":"u4","password":{"created":"2020-01-01","type":"password-bcrypt","value":"$2a$","salt":"s"}}`: {
 			"u4", "", "", "", `{"salt":"s","type":"password-bcrypt","value":"$2a$"}`, "", "", "", "", "",
