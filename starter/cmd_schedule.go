@@ -30,7 +30,8 @@ func newScheduleCommand(stderr io.Writer) *cobra.Command {
 		Short: "Migrate the files that are new, night by night",
 		Long: `Migrate the files that are new, night by night.
 
-A schedule fires while starter serve runs on the same state folder, or where --address names a Temporal service.`,
+A schedule fires while starter serve runs on the same state folder. With --address the Temporal service fires it, and
+starter serve or a worker must run there.`,
 		Args: noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}

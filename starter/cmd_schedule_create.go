@@ -40,7 +40,7 @@ func newScheduleCreate(stderr io.Writer) *cobra.Command {
 		Use:   `create ID --cron "0 2 * * *" --data "incoming/*.csv" [options]`,
 		Short: "Create a schedule",
 		Long: `Create a schedule. Each run migrates the files that are new, one after the other, with the options that are given
-here. What is new their content says. Files that are still being written wait for the next run.
+here. A file is new if its content was not migrated before. Files that are still being written wait for the next run.
 
 A file of which every record is in the target is moved to the folder done beside it; one with failed records, or one
 that cannot be migrated, to the folder failed. One that is not finished stays, and the next run resumes it.

@@ -23,8 +23,8 @@ func validateCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate --data users.csv [options of the migration]",
 		Short: "Check a file: all that can be known before anything is sent",
-		Long: `Check a file: all that can be known before anything is sent: what is wrong with its records, by line and
-column, how large they are, and how long a migration of them takes. It takes the options of the migration.
+		Long: `Check a file before anything is sent: what is wrong with its records, by line and column, how large they are, and
+how long a migration of them takes. It takes the options of the migration.
 
 With a target it makes two harmless calls: they show whether address, credentials and entity type are right, and the
 schema, against which the records are checked as they would be sent. Nothing is written to the target.

@@ -159,7 +159,7 @@ func init() {
 
 // groupHelp groups the commands of --help as given, and the flags by their headings.
 func groupHelp(root *cobra.Command, groups []commandGroup) {
-	root.SetHelpTemplate("{{with or .Long .Short}}{{fill .}}\n\n{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
+	root.SetHelpTemplate("{{with .Long}}{{fill .}}\n\n{{else}}{{with .Short}}{{fill .}}.\n\n{{end}}{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}")
 	root.SetUsageTemplate(usageTemplate)
 	for _, group := range groups {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title + ":"})

@@ -47,6 +47,19 @@ func TestHelpSortsFlagsAndCommandsByUse(t *testing.T) {
 	}
 }
 
+func TestHelpBeginsWithASentence(t *testing.T) {
+	eachCommand(func(c *cobra.Command) {
+		var help bytes.Buffer
+		args := append(strings.Fields(c.CommandPath())[1:], "--help")
+		if code := run(args, &help, io.Discard); code != migration.ExitDone {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+		if first, _, _ := strings.Cut(help.String(), "\n\n"); !strings.HasSuffix(first, ".") && !strings.HasSuffix(first, ":") {
+			t.Errorf("%q begins with %q; want a sentence", args, first)
+		}
+	})
+}
+
 // TestEveryOptionIsDocumented searches each option of each command in the
 // README or in a page of docs.
 func TestEveryOptionIsDocumented(t *testing.T) {

@@ -40,7 +40,7 @@ type Credentials struct {
 
 // AddFlags adds the corresponding options of dataload.py, and a file for the secret.
 func (c *Credentials) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&c.Target, "target", targets.Names()[0], "platform to load into: "+strings.Join(targets.Names(), ", "))
+	f.StringVar(&c.Target, "target", targets.Names()[0], "which platform the target is: "+strings.Join(targets.Names(), ", "))
 	f.StringVar(&c.targetURL, "target-url", "", "address of the API of another target than the Identity Cloud ("+TargetURLVariable+")")
 	tilde.Var(f, &c.tokenFile, "target-token-file", "file with the bearer token of that target ("+TargetTokenVariable+" is the token itself)")
 	f.StringVarP(&c.URI, "apid_uri", "u", "", "address of the Identity Cloud, https://… (CAPTURE_APID_URI)")
