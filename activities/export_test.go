@@ -3,6 +3,7 @@ package activities
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -467,6 +468,43 @@ func TestAPageThatFailsIsReadInSmallerOnes(t *testing.T) {
 	}
 	if p := r.readPages(PassAll); p.Records != 300 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// rivalry is a context in which somebody else takes the name of the output at the last moment.
+type rivalry struct {
+	context.Context
+	roster, output string
+}
+
+func (c rivalry) Err() error {
+	if there, err := store.Exists(c.roster); there && err == nil { // the output is next
+		_ = store.Create(c.output, []byte("somebody else's"))
+	}
+	return c.Context.Err()
+}
+
+func TestAnExportReplacesNoFileThatAppearsWhileItIsPublished(t *testing.T) {
+	r := toExport(t, 5, nil)
+	r.beginExport()
+	r.readPages(PassAll)
+	must[ExportCut](r, r.acts.CutExport, r.run)
+	r.readPages(PassChanged)
+	r.reconcile(1)
+	o, err := r.acts.export(r.run)
+	noError(t, err)
+	output := store.Join(r.spec.OutputDir, "users.csv")
+	in := ExportPublishInput{Run: r.run, Round: 1, FinishedAt: now}
+	_, err = o.publish(rivalry{t.Context(), o.at().Roster(), output}, in)
+	if err == nil || !strings.Contains(err.Error(), "users.csv exists, and is not of this export, whose users are kept in "+o.folder.Path()) {
+		t.Errorf("%v; want that the file is not of this export", err)
+	}
+	if got := r.output("users.csv"); got != "somebody else's" {
+		t.Errorf("the file is %q", got)
+	}
+	noError(t, store.Remove(output))
+	if s := r.publish(); s.Records != 5 || len(r.exported("users.csv")) != 5 {
+		t.Errorf("once it is moved away: %+v", s)
 	}
 }
 

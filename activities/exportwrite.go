@@ -242,8 +242,8 @@ type ExportPublishInput struct {
 	FinishedAt time.Time `json:"finished_at"`
 }
 
-// PublishExport makes the file of what was read, and gives it its name, after the files beside it have theirs. It does not
-// replace a file; in a bucket it looks just before the upload, and what is written there during it is replaced.
+// PublishExport makes the file of what was read, and gives it its name, after the files beside it have theirs. It replaces no
+// file, also none that appears during an upload.
 func (a *Activities) PublishExport(ctx context.Context, in ExportPublishInput) (migration.ExportSummary, error) {
 	return onRun(ctx, a.export, in.Run, (*exportRun).publish, in)
 }
@@ -450,16 +450,10 @@ func (p *publishing) commit(ctx context.Context, s migration.ExportSummary) erro
 	if err := store.Write(p.export.SummaryFile(), append(data, '\n')); err != nil {
 		return err
 	}
-	switch {
-	case isThere:
-	case store.IsURL(p.export.Output):
-		err = p.output.Commit(ctx)
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
-	default:
-		err = p.output.CommitNew()
+	if !isThere {
+		err = p.output.CommitNew(ctx)
 	}
-	if errors.Is(err, durablefs.ErrExists) {
+	if errors.Is(err, store.ErrExists) {
 		return p.taken()
 	}
 	if err != nil {
@@ -482,7 +476,7 @@ func (p *publishing) isThere(ctx context.Context, digest string) (bool, error) {
 }
 
 func (p *publishing) taken() error {
-	return refused(fmt.Errorf("%s exists, and is not of this export; expected no file of this name: move it away, and rerun the command to resume", p.export.Output))
+	return refused(fmt.Errorf("%s exists, and is not of this export, whose users are kept in %s; expected no file of this name: move it away, and rerun the command to write the file", p.export.Output, p.folder))
 }
 
 // discard drops what was not committed.

@@ -58,7 +58,7 @@ func (d *Draft) Publish(ctx context.Context, indexPath, copyPath string) error {
 		return err
 	}
 	d.batches.index.file.Rename(indexPath)
-	return d.batches.index.file.CommitNew()
+	return d.batches.index.file.CommitNew(ctx)
 }
 
 // Discard removes what was not published.

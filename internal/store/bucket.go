@@ -126,9 +126,14 @@ const writer = "writer"
 func (o object) create(data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
+	return o.putNew(ctx, func() io.Reader { return bytes.NewReader(data) })
+}
+
+// putNew is put for a name that must be free, else the error is ErrExists. It may read the content several times.
+func (o object) putNew(ctx context.Context, content func() io.Reader) error {
 	me := rand.Text()
 	for pause := 10 * time.Millisecond; ; pause *= 2 {
-		err := o.put(ctx, bytes.NewReader(data), &blob.WriterOptions{
+		err := o.put(ctx, content(), &blob.WriterOptions{
 			IfNotExist: true, Metadata: map[string]string{writer: me},
 		})
 		switch {
@@ -136,10 +141,12 @@ func (o object) create(data []byte) error {
 			return nil
 		case gcerrors.Code(err) == gcerrors.FailedPrecondition:
 			return o.createdBy(ctx, me)
-		case !isConflict(err):
+		case hasCode(err, "NotImplemented"):
+			return outage{fmt.Errorf("write %s: the store refuses conditional writes (If-None-Match: *), and without them files could be replaced; expected a store that supports them: %w", o, err)}
+		case !hasCode(err, "ConditionalRequestConflict"):
 			return outage{o.failed("write", err)}
 		}
-		select { // another writer is at work
+		select { // another writer is at work: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return outage{o.failed("write", err)}
@@ -160,12 +167,10 @@ func (o object) createdBy(ctx context.Context, me string) error {
 	return ErrExists
 }
 
-// isConflict reports whether two requests wrote at the same time, and that this one is to be
-// retried.
-// https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-func isConflict(err error) bool {
+// hasCode reports whether S3 has answered with an error code.
+func hasCode(err error, code string) bool {
 	var coded interface{ ErrorCode() string }
-	return errors.As(err, &coded) && coded.ErrorCode() == "ConditionalRequestConflict"
+	return errors.As(err, &coded) && coded.ErrorCode() == code
 }
 
 // put writes an object, for all writes: Bucket.WriteAll panics for Azure if the store refuses
@@ -303,16 +308,30 @@ func (o object) newWriter() (*durablefs.Writer, error) { return durablefs.NewNam
 // commit uploads an object of any size, or leaves none if the content cannot be read to its
 // end.
 func (o object) commit(ctx context.Context, w *durablefs.Writer) error {
+	return o.upload(ctx, w, func(ctx context.Context, content func() io.Reader) error {
+		if err := o.put(ctx, content(), &blob.WriterOptions{}); err != nil {
+			return outage{o.failed("write", err)}
+		}
+		return nil
+	})
+}
+
+func (o object) commitNew(ctx context.Context, w *durablefs.Writer) error {
+	return o.upload(ctx, w, o.putNew)
+}
+
+func (o object) upload(ctx context.Context, w *durablefs.Writer, put func(context.Context, func() io.Reader) error) error {
 	content, err := w.Written()
 	if err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, lengthy)
 	defer cancel()
-	if err := o.put(limited, whole{content, cancel}, &blob.WriterOptions{}); err != nil {
-		return cmp.Or(context.Cause(ctx), error(outage{o.failed("write", err)}))
+	err = put(limited, func() io.Reader { return whole{io.NewSectionReader(content, 0, content.Size()), cancel} })
+	if err != nil && !errors.Is(err, ErrExists) {
+		err = cmp.Or(context.Cause(ctx), err)
 	}
-	return nil
+	return err
 }
 
 // whole cancels an upload whose content cannot be read: some of the clients would keep the

@@ -229,6 +229,39 @@ func TestAMissingFileCannotBeOpened(t *testing.T) {
 }
 
 // A writer whose caller has timed out does not replace what its successor has written.
+// TestACommittedFileReplacesNone: a large one is uploaded in parts, and the name can be taken meanwhile.
+func TestACommittedFileReplacesNone(t *testing.T) {
+	everywhere(t, func(t *testing.T, folder string) {
+		must(t, MkdirAll(folder))
+		for _, size := range []int{5, 17 << 20} {
+			name := Join(folder, fmt.Sprintf("file-%d", size))
+			write := func(letter string) *Writer {
+				w, err := NewWriter(name)
+				must(t, err)
+				_, err = w.Write(bytes.Repeat([]byte(letter), size))
+				must(t, err)
+				return w
+			}
+			late := write("b")
+			must(t, Create(name, []byte("first")))
+			if err := late.CommitNew(t.Context()); !errors.Is(err, ErrExists) {
+				t.Errorf("%d bytes: CommitNew of a taken name: %v, want %v", size, err, ErrExists)
+			}
+			content(t, name, "first")
+			must(t, Remove(name))
+			must(t, write("c").CommitNew(t.Context()))
+			if got, err := Read(name); err != nil || !bytes.Equal(got, bytes.Repeat([]byte("c"), size)) {
+				t.Errorf("found %d bytes, %v; want the %d that were committed", len(got), err, size)
+			}
+			ended, end := context.WithCancelCause(t.Context())
+			end(io.ErrClosedPipe)
+			if err := write("d").CommitNew(ended); !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("CommitNew: %v, want %v", err, io.ErrClosedPipe)
+			}
+		}
+	})
+}
+
 func TestACanceledWriterReplacesNothing(t *testing.T) {
 	everywhere(t, func(t *testing.T, folder string) {
 		must(t, MkdirAll(folder))

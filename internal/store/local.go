@@ -26,6 +26,8 @@ func (f local) newWriter() (*durablefs.Writer, error) { return durablefs.NewWrit
 
 func (f local) commit(_ context.Context, w *durablefs.Writer) error { return w.Commit() }
 
+func (f local) commitNew(_ context.Context, w *durablefs.Writer) error { return w.CommitNew() }
+
 func (f local) stream(context.Context) (io.ReadCloser, error) { return f.open() }
 
 func (f local) read() ([]byte, error) {

@@ -292,6 +292,22 @@ func TestAFailingServerIsReported(t *testing.T) {
 	}
 }
 
+// TestAStoreWithoutConditionalWritesIsRefused: it says that it does not implement them.
+func TestAStoreWithoutConditionalWritesIsRefused(t *testing.T) {
+	needServer(t)
+	t.Parallel()
+	f := newFront(t, func(_ int, w http.ResponseWriter) bool {
+		refuse(w, http.StatusNotImplemented, "NotImplemented")
+		return true
+	}, arrives)
+	folder := server.Through(f.address, t.Name())
+	for what, err := range map[string]error{"Create": Create(Join(folder, "file"), nil), "Prove": Prove(folder)} {
+		if err == nil || !strings.Contains(err.Error(), "refuses conditional writes (If-None-Match: *)") {
+			t.Errorf("%s: %v; want that the store refuses conditional writes", what, err)
+		}
+	}
+}
+
 // An object survives a kill of the server, under the same name.
 func TestObjectsSurviveAKilledServer(t *testing.T) {
 	needServer(t)

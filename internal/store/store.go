@@ -32,6 +32,7 @@ type file interface {
 
 	newWriter() (*durablefs.Writer, error)
 	commit(ctx context.Context, w *durablefs.Writer) error
+	commitNew(ctx context.Context, w *durablefs.Writer) error
 	open() (*os.File, error)
 	openRandom() (RandomReader, error)
 	stream(ctx context.Context) (io.ReadCloser, error)
@@ -162,12 +163,18 @@ func (w *Writer) Rename(name string) {
 // replaced. If ctx has ended, Commit writes nothing and gives the cause; if it ends during
 // an upload, the upload is aborted. So a caller that has timed out cannot replace what its
 // successor has written.
-func (w *Writer) Commit(ctx context.Context) error {
+func (w *Writer) Commit(ctx context.Context) error { return w.end(ctx, file.commit) }
+
+// CommitNew is Commit for a name that must be free: if it is taken, also by a write that ends during an upload, the content is
+// dropped, and the error is ErrExists. It is exclusive, as Create is.
+func (w *Writer) CommitNew(ctx context.Context) error { return w.end(ctx, file.commitNew) }
+
+func (w *Writer) end(ctx context.Context, commit func(file, context.Context, *durablefs.Writer) error) error {
 	defer w.Discard()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return do(w.name, func(f file) error { return f.commit(ctx, w.Writer) })
+	return do(w.name, func(f file) error { return commit(f, ctx, w.Writer) })
 }
 
 // Open returns a file to read. One of a bucket is copied into a file without a
