@@ -59,7 +59,7 @@ func TestACanaryWaitsForItsApprovalAlsoAfterACrash(t *testing.T) {
 	if got, want := after.changes(), "canary approved,no,yes,looks right"; got != want || after.Records["created"] != 120 {
 		t.Errorf("the changes are %q in %+v; want %q, and 120 created", got, after, want)
 	}
-	refused(t, m.operate("approve", "--latest"), 1, "no process runs the engine")
+	refused(t, m.operate("approve", "--latest"), 1, "does not run: done")
 }
 
 func TestACanaryThatNobodyApprovesStopsAndAsksAgainUntilItIs(t *testing.T) {
