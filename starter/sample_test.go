@@ -117,8 +117,8 @@ func TestEveryFlagSaysWhatItIs(t *testing.T) {
 			t.Errorf("%s does not say what it is", c.CommandPath())
 		}
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if !style.MatchString(f.Usage) {
-				t.Errorf("%s --%s: %q; want words without a full stop", c.CommandPath(), f.Name, f.Usage)
+			if _, text := pflag.UnquoteUsage(f); !style.MatchString(text) {
+				t.Errorf("%s --%s: %q; want words without a full stop", c.CommandPath(), f.Name, text)
 			}
 		})
 	})
