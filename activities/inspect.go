@@ -58,7 +58,7 @@ func (a *Activities) InspectSource(ctx context.Context, in InspectInput) (Inspec
 
 func (a *Activities) inspect(ctx context.Context, in InspectInput) (found Inspected, err error) {
 	spec, folder := in.Spec, in.Run.Folder.Migration()
-	// First of all: who seals the runs of this migration, a later run or a cancel, has to see
+	// First of all: what seals the runs of this migration, a later run or a cancel, has to see
 	// this one.
 	if err := folder.Enter(in.Run.ID); err != nil {
 		return found, err
