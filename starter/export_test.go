@@ -106,6 +106,10 @@ func TestAKilledExportHasEachUserOnce(t *testing.T) {
 	s.populate(1, 300)
 	uuids := s.uuidsByEmail()
 	s.runAgain("--latency", "40ms", "--find-lag", "1s")
+	until(t, "the index has the users", func() bool {
+		last := s.post("/entity.count", url.Values{"type_name": {"user"}, "filter": {"email = 'a300@example.com'"}})
+		return strings.Contains(string(last), `"total_count":1`)
+	})
 	x := l.export(s)
 	output := l.path("out", "users.csv")
 	flags := []string{"--page-size", "10", "--lag", "3s"}

@@ -93,7 +93,7 @@ func (r *recorder) recordSteered(name string) {
 
 // recordCancelled is one that is given up while it is paused.
 func (r *recorder) recordCancelled(name string) {
-	s := r.scene(name, 100, sandbox.Options{Latency: 100 * time.Millisecond}, "")
+	s := r.scene(name, 300, sandbox.Options{Latency: 100 * time.Millisecond}, "")
 	result, err := s.run(func(run client.WorkflowRun) {
 		r.eventually("some batches are loaded", func() bool { return r.calls(s) >= 3 })
 		s.order(run, workflows.UpdatePause, nil)

@@ -23,9 +23,11 @@ type LoadInput struct {
 	Run   activities.Run `json:"run"`
 	Round int            `json:"round"`
 	migration.Limits
-	// Window is how many batches are in flight at most.
-	Window int `json:"window"`
-	// Together is how many batches make a run; 0 is one.
+	// Window is how many runs of batches are in flight at most, and AtFirst is it as long as
+	// Together is not known.
+	Window  int `json:"window"`
+	AtFirst int `json:"at_first,omitempty"`
+	// Together is how many batches make a run; 0 is not known: one.
 	Together int `json:"together,omitempty"`
 
 	// The positions of the round after After and up to To are loaded.
@@ -293,7 +295,13 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 }
 
 // window follows the number of calls in flight that operators have set since.
-func (l *loadRun) window() int { return max(1, l.in.Window*l.slots()/l.in.Workers) }
+func (l *loadRun) window() int {
+	runs := l.in.Window
+	if l.in.Together == 0 {
+		runs = max(runs, l.in.AtFirst)
+	}
+	return max(1, runs*l.slots()/l.in.Workers)
+}
 
 func (l *loadRun) slots() int {
 	if l.pace != nil && l.pace.Slots > 0 {

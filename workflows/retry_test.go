@@ -118,17 +118,19 @@ func TestPartsOfARound(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		round
-		want int
+		want, atFirst int
 	}{
-		{"few workers", round{limits: migration.Limits{Workers: 1}}, 2},
-		{"many workers", round{limits: migration.Limits{Workers: 500}}, 600},
-		{"a batch a run", round{limits: migration.Limits{Workers: 10}, mostFailed: new(5)}, 40},
-		{"a batch a run, many workers", round{limits: migration.Limits{Workers: 500}, mostFailed: new(5)}, 600},
-		{"a bucket", round{limits: migration.Limits{Workers: 10}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 40},
-		{"a bucket, slow", round{limits: migration.Limits{Workers: 10, RateLimit: 4}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 14},
+		{"few workers", round{limits: migration.Limits{Workers: 1}}, 2, 4},
+		{"some workers", round{limits: migration.Limits{Workers: 10}}, 15, 40},
+		{"many workers", round{limits: migration.Limits{Workers: 500}}, 600, 600},
+		{"a bucket", round{limits: migration.Limits{Workers: 10}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 40, 40},
+		{"a bucket, slow", round{limits: migration.Limits{Workers: 10, RateLimit: 4}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 14, 14},
 	} {
-		if n := tc.window(); n != tc.want {
-			t.Errorf("%s: %d runs are in flight, want %d", tc.name, n, tc.want)
+		l := &loadRun{in: tc.inputs()[0]}
+		first := l.window()
+		l.in.Together = 1
+		if n := l.window(); first != tc.atFirst || n != tc.want {
+			t.Errorf("%s: %d runs are in flight and %d at first, want %d and %d", tc.name, n, first, tc.want, tc.atFirst)
 		}
 	}
 	if n := (round{batches: 100_000_000}).parts(); n != mostParts {

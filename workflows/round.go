@@ -47,17 +47,23 @@ func (r round) parts() int {
 }
 
 // window is how many runs of batches are in flight at most: those that call, and some that
-// begin or end. There are more where each batch is a run of its own, since the service takes
-// longer to dispatch it and to record its result than a quick call takes (with two for each
-// call the machine was idle for a quarter of the time, docs/performance.md), and where what
-// belongs to a batch is read from and written to a bucket, beside the calls. With a rate
+// begin or end. There are more as long as each batch is a run of its own, since the service
+// takes longer to dispatch it and to record its result than a quick call takes (with two for
+// each call the machine was idle for a quarter of the time, docs/performance.md), and where
+// what belongs to a batch is read from and written to a bucket, beside the calls. With a rate
 // limit those of a second are enough: each that waits at the gate costs the service a
 // heartbeat every second or two.
 func (r round) window() int {
-	ahead := (r.limits.Workers + 1) / 2
-	if r.mostFailed != nil || store.IsURL(r.run.Folder.Path()) {
-		ahead = 3 * r.limits.Workers
+	if store.IsURL(r.run.Folder.Path()) {
+		return r.atFirst()
 	}
+	return r.with((r.limits.Workers + 1) / 2)
+}
+
+// atFirst is the window as long as each batch is a run of its own.
+func (r round) atFirst() int { return r.with(3 * r.limits.Workers) }
+
+func (r round) with(ahead int) int {
 	ahead = min(ahead, mostAhead)
 	if r.limits.RateLimit > 0 {
 		ahead = min(ahead, int(r.limits.RateLimit))
@@ -76,8 +82,8 @@ func (r round) inputs() []LoadInput {
 	for i := range inputs {
 		inputs[i] = LoadInput{
 			Run: r.run, Round: r.number, Limits: r.limits,
-			Window: (r.window() + parts - 1) / parts,
-			After:  i * r.batches / parts, To: (i + 1) * r.batches / parts,
+			Window: (r.window() + parts - 1) / parts, AtFirst: (r.atFirst() + parts - 1) / parts,
+			After: i * r.batches / parts, To: (i + 1) * r.batches / parts,
 			MostFailed: r.mostFailed, DuplicatesFail: r.duplicatesFail, Notify: r.notify,
 		}
 	}
