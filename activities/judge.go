@@ -131,7 +131,7 @@ func (l *loading) refusedHere(positions []int) *ledger.Builder {
 	outcomes := ledger.NewOutcomes(l.batch.Records)
 	for _, i := range positions {
 		if l.encoded != nil && l.encoded[i].reason != "" {
-			outcomes.Refused(i, l.encoded[i].reason)
+			outcomes.FailedHere(i, l.encoded[i].reason)
 			outcomes.Classify(i, cannotBeSent)
 		}
 	}

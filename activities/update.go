@@ -310,7 +310,7 @@ func (u *updating) decide(ctx context.Context) (ledger.Outcomes, error) {
 	for _, r := range u.pending {
 		switch {
 		case r.failed != "":
-			outcomes.Refused(r.position, r.failed)
+			outcomes.FailedHere(r.position, r.failed)
 		case r.refused != "":
 			outcomes.Failed(r.position, r.refused)
 		case r.updated:

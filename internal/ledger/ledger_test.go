@@ -108,6 +108,29 @@ func TestABuilderAcceptsRecordsInAnyOrder(t *testing.T) {
 	}
 }
 
+// A text of the target can quote a record: it must never count as one of this program.
+func TestTheLedgerSaysWhoseAReasonIs(t *testing.T) {
+	b := NewOutcomes(5)
+	b.FailedHere(0, "too many fields")
+	b.Failed(1, "the target's words")
+	b.FailedHere(2, "first thought")
+	b.Failed(2, "the target's words")
+	b.FailedHere(3, "first thought")
+	b.Duplicate(3, "duplicate value")
+	b.Created(4, "uuid-4")
+	l := New(newMemory())
+	if _, won, err := l.Decide(ctx, ByCall, Key{Batch: 3}, b.Outcomes(true, "")); err != nil || !won {
+		t.Fatal(won, err)
+	}
+	records, _, _, err := l.Round(ctx, 0, 3, 5)
+	must(t, err)
+	for i, want := range []bool{true, false, false, false, false} {
+		if r := records[i]; r.Ours != want {
+			t.Errorf("record %d with the reason %q: %v that it is of this program, want %v", i, r.Error, r.Ours, want)
+		}
+	}
+}
+
 func TestAnUpdateReplacesADuplicate(t *testing.T) {
 	l := New(newMemory())
 	decide := func(kind Kind, round int, letters string, words ...string) {

@@ -109,14 +109,22 @@ func (b *Builder) Created(i int, uuid string) { b.letters[i], b.uuids[i] = byte(
 func (b *Builder) Recovered(i int, uuid string) { b.letters[i], b.uuids[i] = byte(Recovered), uuid }
 
 // Duplicate sets record i, with the target's message.
-func (b *Builder) Duplicate(i int, words string) { b.letters[i], b.errors[i] = byte(Duplicate), words }
-
-// Refused sets record i to Failed, with a reason of this program that holds nothing of the
-// record.
-func (b *Builder) Refused(i int, reason string) { b.Failed(i, reason); b.ours[i] = true }
+func (b *Builder) Duplicate(i int, words string) { b.set(i, Duplicate, words, false) }
 
 // Failed sets record i, with the target's message for result files.
-func (b *Builder) Failed(i int, words string) { b.letters[i], b.errors[i] = byte(Failed), words }
+func (b *Builder) Failed(i int, words string) { b.set(i, Failed, words, false) }
+
+// FailedHere sets record i to Failed, with a reason of this program that holds nothing of the
+// record.
+func (b *Builder) FailedHere(i int, reason string) { b.set(i, Failed, reason, true) }
+
+func (b *Builder) set(i int, outcome Outcome, words string, ours bool) {
+	b.letters[i], b.errors[i] = byte(outcome), words
+	delete(b.ours, i)
+	if ours {
+		b.ours[i] = true
+	}
+}
 
 // Unknown sets record i, with the class of the reason (see Why).
 func (b *Builder) Unknown(i int, reason string) { b.letters[i], b.reasons[i] = byte(Unknown), reason }
