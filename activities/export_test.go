@@ -95,14 +95,20 @@ func (r *rig) publish() migration.ExportSummary {
 	return must[migration.ExportSummary](r, r.acts.PublishExport, ExportPublishInput{Run: r.run, Round: 1, FinishedAt: now.Add(time.Hour)})
 }
 
-// exportAll does all of an export.
-func (r *rig) exportAll() migration.ExportSummary {
+// readExport reads all that an export has before it lists the records.
+func (r *rig) readExport() {
 	r.t.Helper()
 	if r.beginExport().All {
 		r.readPages(PassAll)
 	}
 	must[ExportCut](r, r.acts.CutExport, r.run)
 	r.readPages(PassChanged)
+}
+
+// exportAll does all of an export.
+func (r *rig) exportAll() migration.ExportSummary {
+	r.t.Helper()
+	r.readExport()
 	r.reconcile(1)
 	return r.publish()
 }
@@ -244,10 +250,7 @@ func TestAnExportResumesAfterItsLastPage(t *testing.T) {
 // those that are looked up.
 func TestAComparisonResumesAfterItsLastPage(t *testing.T) {
 	r := toExport(t, 3, nil)
-	r.beginExport()
-	r.readPages(PassAll)
-	must[ExportCut](r, r.acts.CutExport, r.run)
-	r.readPages(PassChanged)
+	r.readExport()
 	const late = 2*idsAPage + 10
 	r.people(4, 3+late)
 	r.remove("a2@example.com")
@@ -280,10 +283,7 @@ func TestAComparisonResumesAfterItsLastPage(t *testing.T) {
 
 func TestAnExportReplacesNoFile(t *testing.T) {
 	r := toExport(t, 5, nil)
-	r.beginExport()
-	r.readPages(PassAll)
-	must[ExportCut](r, r.acts.CutExport, r.run)
-	r.readPages(PassChanged)
+	r.readExport()
 	r.reconcile(1)
 	output := store.Join(r.spec.OutputDir, "users.csv")
 	publish := func() error {
@@ -441,10 +441,7 @@ func TestWhatIsCountedAndNotListedIsTold(t *testing.T) {
 	}
 	// One that the pages have and the list has not is looked up.
 	r = toExport(t, 6, nil)
-	r.beginExport()
-	r.readPages(PassAll)
-	must[ExportCut](r, r.acts.CutExport, r.run)
-	r.readPages(PassChanged)
+	r.readExport()
 	r.selected = func(all []target.Entity) []target.Entity {
 		return slices.DeleteFunc(all, func(e target.Entity) bool { return e.Text("email") == "a3@example.com" })
 	}
@@ -486,10 +483,7 @@ func (c rivalry) Err() error {
 
 func TestAnExportReplacesNoFileThatAppearsWhileItIsPublished(t *testing.T) {
 	r := toExport(t, 5, nil)
-	r.beginExport()
-	r.readPages(PassAll)
-	must[ExportCut](r, r.acts.CutExport, r.run)
-	r.readPages(PassChanged)
+	r.readExport()
 	r.reconcile(1)
 	o, err := r.acts.export(r.run)
 	noError(t, err)

@@ -154,8 +154,8 @@ func (l *loadRun) planned() int {
 	return min(max(batchesAPlan, runsAhead*l.window()*l.together()), mostPlanned)
 }
 
-// measure adapts the length of the next runs to the speed of the last one. As long as
-// only so many records may fail, each batch is a run of its own.
+// measure adapts the length of the next runs to the speed of the last one, unless only so many
+// records may fail: then it stays, from the beginning at one batch.
 func (l *loadRun) measure(r activities.BatchesResult) {
 	if l.in.MostFailed != nil || r.Done == 0 {
 		return

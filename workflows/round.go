@@ -57,18 +57,19 @@ func (r round) window() int {
 	if store.IsURL(r.run.Folder.Path()) {
 		return r.atFirst()
 	}
-	return r.with((r.limits.Workers + 1) / 2)
+	return r.limits.Workers + r.ahead((r.limits.Workers+1)/2)
 }
 
 // atFirst is the window as long as each batch is a run of its own.
-func (r round) atFirst() int { return r.with(3 * r.limits.Workers) }
+func (r round) atFirst() int { return r.limits.Workers + r.ahead(3*r.limits.Workers) }
 
-func (r round) with(ahead int) int {
-	ahead = min(ahead, mostAhead)
+// ahead is how many more runs than calls are in flight, at most n.
+func (r round) ahead(n int) int {
+	n = min(n, mostAhead)
 	if r.limits.RateLimit > 0 {
-		ahead = min(ahead, int(r.limits.RateLimit))
+		n = min(n, int(r.limits.RateLimit))
 	}
-	return r.limits.Workers + ahead
+	return n
 }
 
 // mostAhead is how many runs of batches more than calls are in flight at most. The service

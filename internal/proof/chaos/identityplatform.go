@@ -128,7 +128,7 @@ func (s *emulatorService) sent(body []byte) ([]user, error) {
 	return sent.users()
 }
 
-// failures are those that the answer to a call names; who is not among them was created.
+// failures are those that the answer to a call names. The other users of the call were created.
 type failures struct {
 	Error []struct {
 		Index   int
