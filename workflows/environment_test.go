@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -43,6 +44,9 @@ type environment struct {
 
 	ending sync.Once
 	ends   chan struct{}
+
+	over    bool           // the workflow has ended
+	running sync.WaitGroup // activities
 }
 
 // endsNow is closed once the workflow has seen its cancellation, or that an activity
@@ -93,6 +97,17 @@ func environmentOf(t *testing.T, j *journal, activities ...any) *environment {
 		e.RegisterActivity(activity)
 	}
 	return e
+}
+
+// ExecuteWorkflow returns when no activity runs any more. In this environment the
+// activities of a cancelled workflow outlive it, and would use what the test changes.
+func (e *environment) ExecuteWorkflow(workflow any, args ...any) {
+	e.TestWorkflowEnvironment.ExecuteWorkflow(workflow, args...)
+	e.seesItsEnd()
+	e.mu.Lock()
+	e.over = true
+	e.mu.Unlock()
+	e.running.Wait()
 }
 
 // runToEnd runs a workflow to its end.
@@ -197,6 +212,31 @@ func (l *listener) InterceptWorkflow(_ workflow.Context, next interceptor.Workfl
 	in := &inbound{e: l.e}
 	in.Next = next
 	return in
+}
+
+func (l *listener) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	a := &activityInbound{e: l.e}
+	a.Next = next
+	return a
+}
+
+type activityInbound struct {
+	interceptor.ActivityInboundInterceptorBase
+	e *environment
+}
+
+func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	a.e.mu.Lock()
+	over := a.e.over
+	if !over {
+		a.e.running.Add(1)
+	}
+	a.e.mu.Unlock()
+	if over {
+		return nil, context.Canceled
+	}
+	defer a.e.running.Done()
+	return a.Next.ExecuteActivity(ctx, in)
 }
 
 type inbound struct {
