@@ -107,8 +107,8 @@ func (a *Activities) BeginExport(ctx context.Context, run Run) (ExportBegun, err
 }
 
 func (o *exportRun) begin(ctx context.Context) (begun ExportBegun, err error) {
-	if o.folder.Cancelled() {
-		return begun, refused(errors.New("the export was cancelled for good"))
+	if err := o.notCancelled(); err != nil {
+		return begun, err
 	}
 	plan, err := o.plan()
 	if errors.Is(err, migration.ErrAbsent) {
@@ -126,6 +126,14 @@ func (o *exportRun) begin(ctx context.Context) (begun ExportBegun, err error) {
 		begun.Records = *counted
 	}
 	return begun, err
+}
+
+// notCancelled fails for an export that was cancelled for good, perhaps while this run began. Then its pages are gone.
+func (o *exportRun) notCancelled() error {
+	if o.folder.Cancelled() {
+		return refused(errors.New("the export was cancelled for good"))
+	}
+	return nil
 }
 
 func (o *exportRun) makePlan(ctx context.Context) (plan exportPlan, err error) {

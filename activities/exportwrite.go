@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -430,7 +431,7 @@ func (p *publishing) summary(plan exportPlan, in ExportPublishInput) (migration.
 func (p *publishing) commit(ctx context.Context, s migration.ExportSummary) error {
 	isThere, err := p.isThere(ctx, s.SHA256)
 	if err == nil {
-		err = p.notSealed()
+		err = cmp.Or(p.notSealed(), p.notCancelled())
 	}
 	if err != nil {
 		return err
