@@ -335,10 +335,10 @@ func (o *steerOptions) cancelEnded(k catalogue.Migration, screen *terminal.Scree
 	}
 	start, err := k.Folder.Start()
 	if err == nil {
-		err = artifacts.ReplaceSummary(k.Spec.OutputDir, start.Stamp, summary)
+		err = artifacts.MarkCancelled(k.Spec.OutputDir, start.Stamp, summary)
 	}
 	if err != nil {
-		screen.Say(fmt.Sprintf("The migration is cancelled, and its summary in %s does not say so: %v", k.Spec.OutputDir, err))
+		screen.Say(fmt.Sprintf("The migration is cancelled, and its summary and report in %s do not say so: %v", k.Spec.OutputDir, err))
 	}
 	if k.Spec.DataName != "" {
 		if err := migration.DropInput(o.work(), k.Spec.DataFile); err != nil {

@@ -208,6 +208,7 @@ func TestAMigrationThatHasEndedWithUnknownRecordsIsCancelled(t *testing.T) {
 	if after := m.figures(); !strings.Contains(readAll(m.summary()), `"cancelled": true`) || !maps.Equal(after.Records, before.Records) || len(m.artifacts("retry_*")) != 1 {
 		t.Errorf("the summary is %+v, the retry files are %q; want it cancelled, with the records as before", after, m.artifacts("retry_*"))
 	}
+	hasAll(t, readAll(m.artifacts("report_*")[0]), "was cancelled: 20 records in an unknown state are in ", "Rerunning the command does not resume it")
 	hasAll(t, m.operate("cancel", "--latest").ends(1).errors(), "does not run: cancelled, for good")
 	delta.flags = append(delta.flags, "--again", "--retry-rounds", "3", "--retry-backoff", "100ms")
 	delta.run(0)

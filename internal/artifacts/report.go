@@ -135,6 +135,15 @@ func report(stamp string, s migration.Summary, d Details) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// inReport is a text as a report has it.
+func inReport(text string) []byte {
+	var b bytes.Buffer
+	_ = textTemplate.Execute(&b, text) // a Buffer takes everything
+	return b.Bytes()
+}
+
+var textTemplate = template.Must(template.New("text").Parse("{{.}}"))
+
 // Advice says in one sentence what to do next.
 func Advice(s migration.Summary) string {
 	if left := s.Records.Remaining + s.Records.Unknown; s.Cancelled && left > 0 {

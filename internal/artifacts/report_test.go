@@ -477,6 +477,36 @@ func TestAdviceSaysWhatToDoNext(t *testing.T) {
 	}
 }
 
+func TestFilesOfARunThatWasCancelledAfterItAreThoseOfACancelledRun(t *testing.T) {
+	dir := t.TempDir()
+	all := samples()["everything"]
+	s, d := all.Summary, all.Details
+	s.Files.Report, s.Files.Remaining = "report.html", ptr("the rest + 'more' & <others>.csv")
+	s.Cancelled = true
+	must(t, WriteSummary(dir, stamp, s, d))
+	want := contents(t, dir)
+	s.Cancelled = false
+	must(t, WriteSummary(dir, stamp, s, d))
+	before := contents(t, dir)
+	s.Cancelled = true
+	for range 2 {
+		must(t, MarkCancelled(dir, stamp, s))
+		got := contents(t, dir)
+		for name, text := range want {
+			if got[name] != text || before[name] == text {
+				t.Errorf("%s is not that of a cancelled run, or was before", name)
+			}
+		}
+	}
+	for name := range want {
+		must(t, os.Remove(filepath.Join(dir, name)))
+	}
+	must(t, MarkCancelled(dir, stamp, s))
+	if got := contents(t, dir); len(got) > 0 {
+		t.Errorf("files that were moved away are there again: %q", names(got))
+	}
+}
+
 func TestKeylessRecordsHaveALineAndAdvice(t *testing.T) {
 	s := migration.Summary{
 		Records: migration.Counts{Total: 30, Recovered: 18, Unknown: 12}, Files: migration.Files{Unresolved: ptr("retry_2.csv"), Retry: []string{"retry_1.csv", "retry_2.csv"}},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 
 	"durable-dataload/internal/migration"
@@ -37,9 +38,22 @@ func writeSummary(dir, stamp string, s migration.Summary) error {
 	return store.Write(store.Join(dir, SummaryName(stamp)), data)
 }
 
-// ReplaceSummary writes a summary that has changed after its run, unless somebody has moved
-// the file away.
-func ReplaceSummary(dir, stamp string, s migration.Summary) error {
+// MarkCancelled has the summary and the report of a run say that the migration was cancelled
+// after it. A file that somebody has moved away stays away.
+func MarkCancelled(dir, stamp string, s migration.Summary) error {
+	before := s
+	before.Cancelled = false
+	page := store.Join(dir, s.Files.Report)
+	switch data, err := store.Read(page); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		// Nothing else of the report depends on it.
+		if err := store.Write(page, bytes.ReplaceAll(data, inReport(Advice(before)), inReport(Advice(s)))); err != nil {
+			return err
+		}
+	}
 	if there, err := store.Exists(store.Join(dir, SummaryName(stamp))); !there || err != nil {
 		return err
 	}
