@@ -105,9 +105,11 @@ const (
 	InputChanged = "InputChanged"
 	// Storage: a folder cannot be read or written. It may pass.
 	Storage = "Storage"
-	// Stopping: this worker is stopping, or the run is over, and nothing more was sent.
-	// Another worker, or this one later, can do it.
-	Stopping = "Stopping"
+	// Unbegun: this worker is stopping, or the service did not accept its heartbeats, and
+	// nothing more was sent. Another worker, or this one later, can do it.
+	Unbegun = "Unbegun"
+	// Over: the run is over, and nothing more is sent for it.
+	Over = "Over"
 	// DoesNotAddUp: the program found a bug of its own.
 	DoesNotAddUp = "DoesNotAddUp"
 )
@@ -133,7 +135,7 @@ func storageError(err error) error {
 	case errors.Is(err, artifacts.ErrDoesNotAddUp):
 		return temporal.NewNonRetryableApplicationError(err.Error(), DoesNotAddUp, nil)
 	case errors.Is(err, errNotSent):
-		return temporal.NewApplicationErrorWithOptions(err.Error(), Stopping, temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign})
+		return unbegun()
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return temporal.NewApplicationError("the disk is full: "+err.Error()+"; free some space, nothing is lost", Storage)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
@@ -174,6 +176,14 @@ func beat(ctx context.Context, record func()) (stop func()) {
 // until done is called.
 func restartable(ctx context.Context) (_ context.Context, done func()) {
 	stop := heartbeat(ctx)
+	ctx, cancel := untilWorkerStops(ctx)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+func untilWorkerStops(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {
@@ -182,28 +192,33 @@ func restartable(ctx context.Context) (_ context.Context, done func()) {
 			cancel(errNotSent)
 		}
 	}()
-	return ctx, func() {
-		stop()
-		cancel(nil)
-	}
+	return ctx, func() { cancel(nil) }
 }
 
-// onRun runs a restartable activity on a run that it opens.
+// onRun runs a restartable activity on a run that it opens. It may wait at the gate.
 func onRun[R opened, In, Out any](ctx context.Context, open func(Run) (R, error), run Run, do func(R, context.Context, In) (Out, error), in In) (out Out, err error) {
-	ctx, done := restartable(ctx)
+	beat := newPulse(ctx)
+	defer beat.stop()
+	ctx, done := untilWorkerStops(ctx)
 	defer done()
 	r, err := open(run)
 	if err != nil {
 		return out, err
 	}
+	beat.gate.Store(r.common().gate)
 	out, err = do(r, ctx, in)
 	return out, ended(ctx, err)
 }
 
-// ended is the error of an activity that is restartable.
+// ended is the error of an activity that ends as one that was not begun if the worker stops,
+// or if the service did not accept its heartbeats: it is busy or unreachable.
 func ended(ctx context.Context, err error) error {
-	if err != nil && errors.Is(context.Cause(ctx), errNotSent) {
-		return storageError(errNotSent)
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(cause, errNotSent), isUnheard(cause) && (errors.Is(err, cause) || errors.Is(err, context.Canceled)):
+		return unbegun()
 	}
 	return storageError(err)
 }

@@ -105,7 +105,7 @@ func TestALateAttemptLeavesTheArtifactsAsTheyAre(t *testing.T) {
 	expect(t, "the summary of a late attempt", r.artifacts(true), summary)
 	expect(t, "the files after a late attempt", r.outputs(), before)
 	_, err := run[Reasons](r, worker.Options{}, nil, r.acts.WriteFailures, r.run)
-	expectType(t, err, Stopping, false)
+	expectType(t, err, Over, false)
 	expect(t, "the files after a late attempt at those of a decision", r.outputs(), before)
 
 	// A run that was reset ends once more, at another time.
@@ -295,7 +295,7 @@ func TestHalfABatchIsLeftWhenItsOtherHalfIsLoaded(t *testing.T) {
 			}
 		}
 		_, err := run[BatchesResult](r, worker.Options{}, nil, r.acts.LoadBatches, r.batch(0, 1))
-		expectType(t, err, Stopping, false)
+		expectType(t, err, Unbegun, false)
 		summary := r.artifacts(true)
 		if summary.Records != tc.want || r.known(0) != tc.known {
 			t.Errorf("by the API %t: %+v, known %q; want %+v, %s", tc.byAPI, summary.Records, r.known(0), tc.want, tc.known)

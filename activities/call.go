@@ -101,7 +101,7 @@ func isRunOver(err error) bool { return errors.Is(err, errRunOver) || errors.Is(
 
 // runIsOver is the error of an activity that has nothing more to do.
 func runIsOver() error {
-	return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Stopping, nil)
+	return temporal.NewNonRetryableApplicationError("the run is over; nothing was sent", Over, nil)
 }
 
 const (

@@ -12,7 +12,6 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/migration"
@@ -23,9 +22,7 @@ import (
 // the namespace.
 func asked(r *rig, name string, input any) error {
 	r.t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestActivityEnvironment()
-	env.SetTestTimeout(2 * patience)
+	env := newEnvironment()
 	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{r.acts.Interceptor()}})
 	method := reflect.ValueOf(r.acts).MethodByName(name)
 	env.RegisterActivityWithOptions(method.Interface(), activity.RegisterOptions{Name: name})

@@ -228,7 +228,7 @@ func TestAnExportResumesAfterItsLastPage(t *testing.T) {
 		if p.Done {
 			break
 		}
-		expectType(t, err, Stopping, true)
+		expectType(t, err, Unbegun, false)
 		r.acts.Close()
 		r.restart()
 		if n > 8 {
@@ -265,7 +265,7 @@ func TestAComparisonResumesAfterItsLastPage(t *testing.T) {
 	}
 	in := ExportReconcileInput{Run: r.run, Round: 1}
 	_, err := run[ExportReconciled](r, worker.Options{}, stop, r.acts.ReconcileExport, in)
-	expectType(t, err, Stopping, true)
+	expectType(t, err, Unbegun, false)
 	r.acts.Close()
 	r.restart()
 	found := must[ExportReconciled](r, r.acts.ReconcileExport, in)
@@ -529,5 +529,17 @@ func TestAnExportThatHasEndedReadsNothingMore(t *testing.T) {
 	must[struct{}](r, r.acts.EndExport, ExportEndInput{Run: r.run, Failure: stopped, Cancelled: true})
 	if has, err := store.HasFolder(folder.Pages(PassAll)); has || err != nil || !folder.Cancelled() {
 		t.Errorf("pages are left: %t, %v; it is cancelled: %t", has, err, folder.Cancelled())
+	}
+}
+
+// Its pages are gone: the file would have no records.
+func TestAnExportThatIsCancelledBesideItsRunWritesNoFile(t *testing.T) {
+	r := toExport(t, 5, nil)
+	r.readExport()
+	r.reconcile(1)
+	noError(t, r.run.Folder.Export().Cancel())
+	isRefused(t, "its file", asked(r, "PublishExport", ExportPublishInput{Run: r.run, Round: 1, FinishedAt: now}), "cancelled for good")
+	if files := r.outputs(); len(files) > 0 {
+		t.Errorf("it has written %v", files)
 	}
 }

@@ -219,7 +219,7 @@ func TestAWorkerThatStopsLeavesReadingToAnother(t *testing.T) {
 	// Big enough to be noticed: the stop is seen between chunks.
 	big := newRig(t, people(200_000))
 	_, err := run[Inspected](big, worker.Options{}, stop, big.acts.InspectSource, InspectInput{Spec: big.spec, Run: big.run, Now: now})
-	expectType(t, err, Stopping, true)
+	expectType(t, err, Unbegun, false)
 	if _, err := store.Stat(big.run.Folder.Index()); err == nil {
 		t.Error("an index of half a file is there")
 	}

@@ -80,7 +80,7 @@ func (a *Activities) LoadBatches(ctx context.Context, in BatchesInput) (BatchesR
 		if err != nil {
 			r.Held, r.Claimed = errors.Is(err, errHeld), errors.Is(err, ledger.ErrClaimed)
 			if r.Done == 0 && !r.Held && !r.Claimed {
-				return BatchesResult{}, unbegun(ctx, err)
+				return BatchesResult{}, ended(ctx, err)
 			}
 			break
 		}

@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
@@ -418,7 +415,7 @@ func TestAWorkerThatStopsSendsNothingMore(t *testing.T) {
 			end()
 			select {
 			case err := <-failed:
-				expectType(t, err, Stopping, false)
+				expectType(t, err, Unbegun, false)
 			case <-time.After(patience):
 				t.Fatal("the activity waits on")
 			}
@@ -883,17 +880,11 @@ func TestTheHeartbeatOfARunSaysHowFarItIs(t *testing.T) {
 			}
 		}
 	}
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet)
-	env := suite.NewTestActivityEnvironment()
-	env.SetTestTimeout(2 * patience)
-	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
-		var d heartbeatDetails
-		if details.HasValues() && details.Get(&d) == nil {
-			select {
-			case told <- d:
-			default:
-			}
+	env := newEnvironment()
+	onHeartbeat(env, func(d heartbeatDetails) {
+		select {
+		case told <- d:
+		default:
 		}
 	})
 	env.RegisterActivity(r.acts.LoadBatches)

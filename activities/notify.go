@@ -13,7 +13,7 @@ import (
 
 // Types of the errors of Notify.
 const (
-	// Undelivered: the receiver did not accept the notice, and may later.
+	// Undelivered: the receiver did not accept the notice, and may later, or this worker stops.
 	Undelivered = "Undelivered"
 	// GivenUp: the receiver will never take it.
 	GivenUp = "GivenUp"
@@ -62,7 +62,7 @@ func (a *Activities) Notify(ctx context.Context, in NotifyInput) (Notified, erro
 	case err == nil:
 		return Notified{Delivered: true}, nil
 	case errors.Is(context.Cause(ctx), errNotSent):
-		return Notified{}, temporal.NewApplicationErrorWithOptions("this worker is stopping; the notice is sent again, with the same id", Stopping,
+		return Notified{}, temporal.NewApplicationErrorWithOptions("this worker is stopping; the notice is sent again, with the same id", Undelivered,
 			temporal.ApplicationErrorOptions{Category: temporal.ApplicationErrorCategoryBenign})
 	case errors.As(err, &failure) && failure.Final:
 		return Notified{}, temporal.NewNonRetryableApplicationError(err.Error(), GivenUp, nil)

@@ -106,5 +106,5 @@ func TestAWorkerThatStopsDoesNotWaitForAReceiver(t *testing.T) {
 		<-req.Context().Done() // the sender hangs up
 	})
 	_, err := r.notify(notify.Notice{ID: "msg_1"}, stop)
-	expectType(t, err, Stopping, true, "sent again")
+	expectType(t, err, Undelivered, true, "sent again")
 }

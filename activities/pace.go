@@ -166,30 +166,26 @@ func Waited(err error) bool {
 	return timeout.LastHeartbeatDetails(&state) == nil && state.Closed != ""
 }
 
-// IsUnbegun reports whether the worker is shutting down and has not started the batch. It is no
-// failure, and no attempt is consumed.
+// IsUnbegun reports whether an activity was not begun, or ended without a result, because
+// its worker is shutting down or was not heard by the service. It is no failure, and no
+// attempt is consumed: its workflow schedules it again.
 func IsUnbegun(err error) bool {
 	var application *temporal.ApplicationError
-	return errors.As(err, &application) && application.Type() == Stopping && application.NonRetryable() && application.Message() == errNotSent.Error()
+	return errors.As(err, &application) && application.Type() == Unbegun
 }
 
-// unbegun gives the error of LoadBatches or UpdateBatch its type. Their workflows schedule
-// an unstarted batch again themselves: attempts of Temporal would be used up by every
-// restart of a worker while the gate is closed.
-func unbegun(ctx context.Context, err error) error {
-	if errors.Is(err, errNotSent) && ctx.Err() == nil || isUnheard(ctx) && errors.Is(err, context.Cause(ctx)) {
-		return temporal.NewApplicationErrorWithOptions(errNotSent.Error(), Stopping, temporal.ApplicationErrorOptions{
-			NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
-		})
-	}
-	return storageError(err)
+// unbegun is that error. Temporal does not repeat it: its attempts would be used up by
+// every restart of a worker while the gate is closed.
+func unbegun() error {
+	return temporal.NewApplicationErrorWithOptions(errNotSent.Error(), Unbegun, temporal.ApplicationErrorOptions{
+		NonRetryable: true, Category: temporal.ApplicationErrorCategoryBenign,
+	})
 }
 
-// isUnheard reports whether an activity was ended because the service did not accept its
-// heartbeats: it is busy or unreachable. The activity was not cancelled.
-func isUnheard(ctx context.Context) bool {
+// isUnheard reports whether an activity ended with this cause because the service did not
+// accept its heartbeats. The activity was not cancelled.
+func isUnheard(cause error) bool {
 	var cancelled *temporal.CanceledError
-	cause := context.Cause(ctx)
 	return cause != nil && !errors.Is(cause, context.Canceled) && !errors.As(cause, &cancelled) && !errors.Is(cause, errNotSent)
 }
 

@@ -245,6 +245,40 @@ func TestRetryAfterIsKeptByAll(t *testing.T) {
 	}
 }
 
+// The workflow must be able to tell a worker that died in a pause from one that died at work.
+func TestActivitiesThatWaitAtAClosedGateSayThatTheyDo(t *testing.T) {
+	t.Parallel()
+	exported, undone := toExport(t, 30, nil), toUndo(t, mixed, []string{same, named, ohara})
+	exported.beginExport()
+	undone.begin()
+	for name, c := range map[string]struct {
+		r            *rig
+		activity, in any
+	}{
+		"export":   {exported, exported.acts.ReadExportPages, ExportPagesInput{Run: exported.run, Pass: PassAll}},
+		"rollback": {undone, undone.acts.RollBackBatch, RollbackInput{Run: undone.run, Batch: 1}},
+	} {
+		o, err := c.r.acts.open(c.r.run)
+		noError(t, err)
+		holds, err := c.r.limiter.Order(t.Context(), "", limiter.Order{Number: 1, Run: o.common().limitedRun(), Pause: "paused by anna: lunch"})
+		noError(t, err)
+		time.Sleep(holds) // what was granted before has ended
+		env := newEnvironment()
+		stop := make(chan struct{})
+		env.SetWorkerStopChannel(stop)
+		var closed sync.Once
+		onHeartbeat(env, func(d heartbeatDetails) {
+			if d.Gate != nil && d.Closed == "paused by anna: lunch" {
+				closed.Do(func() { close(stop) })
+			}
+		})
+		env.RegisterActivity(c.activity)
+		if _, err = env.ExecuteActivity(c.activity, c.in); !IsUnbegun(err) {
+			t.Errorf("%s: %v; want it to wait, say so, and end with its worker", name, err)
+		}
+	}
+}
+
 func TestBatchesThatHaveBegunObeyOperators(t *testing.T) {
 	t.Parallel()
 	r := inspected(t, people(8), batchSize(2))
@@ -347,9 +381,9 @@ func TestOnlyAnUnstartedBatchIsUnbegun(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{unbegun(t.Context(), errNotSent), true},
-		{storageError(errNotSent), false}, // of an activity that is simply run again
-		{unbegun(t.Context(), errors.New("the disk")), false},
+		{ended(t.Context(), errNotSent), true},
+		{storageError(errNotSent), true},
+		{ended(t.Context(), errors.New("the disk")), false},
 		{refused(errors.New("x")), false},
 	} {
 		if got := IsUnbegun(c.err); got != c.want {
@@ -364,20 +398,22 @@ func TestABatchWhoseHeartbeatsWereNotAcceptedIsUnbegun(t *testing.T) {
 		cause error
 		want  bool
 	}{
-		"the service is busy":   {busy, true},
-		"the workflow cancels":  {temporal.NewCanceledError(), false},
-		"the process cancels":   {context.Canceled, false},
-		"it was not ended":      {nil, false},
-		"a worker that cancels": {errNotSent, false},
+		"the service is busy":  {busy, true},
+		"the workflow cancels": {temporal.NewCanceledError(), false},
+		"the process cancels":  {context.Canceled, false},
+		"it was not ended":     {nil, false},
+		"the worker stops":     {errNotSent, true},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		err := busy
+		errs := []error{busy}
 		if c.cause != nil {
 			cancel(c.cause)
-			err = context.Cause(ctx)
+			errs = []error{context.Cause(ctx), fmt.Errorf("call: %w", ctx.Err())}
 		}
-		if got := unbegun(ctx, err); IsUnbegun(got) != c.want {
-			t.Errorf("%s: %v, given back: %t, want %t", name, got, IsUnbegun(got), c.want)
+		for _, err := range errs {
+			if got := ended(ctx, err); IsUnbegun(got) != c.want {
+				t.Errorf("%s, %v: %v, given back: %t, want %t", name, err, got, IsUnbegun(got), c.want)
+			}
 		}
 		cancel(nil)
 	}

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -365,10 +367,7 @@ func (r *rig) sent() int {
 // run runs one activity, as a worker with these options.
 func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, input any) (result T, err error) {
 	r.t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet)
-	env := suite.NewTestActivityEnvironment()
-	env.SetTestTimeout(2 * patience)
+	env := newEnvironment()
 	env.SetWorkerOptions(options)
 	if stop != nil {
 		env.SetWorkerStopChannel(stop)
@@ -380,6 +379,24 @@ func run[T any](r *rig, options worker.Options, stop chan struct{}, activity, in
 	}
 	noError(r.t, value.Get(&result))
 	return result, nil
+}
+
+func newEnvironment() *testsuite.TestActivityEnvironment {
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestActivityEnvironment()
+	env.SetTestTimeout(2 * patience)
+	return env
+}
+
+// onHeartbeat calls told with what heartbeats say.
+func onHeartbeat(env *testsuite.TestActivityEnvironment, told func(heartbeatDetails)) {
+	env.SetOnActivityHeartbeatListener(func(_ *activity.Info, details converter.EncodedValues) {
+		var d heartbeatDetails
+		if details.HasValues() && details.Get(&d) == nil {
+			told(d)
+		}
+	})
 }
 
 var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))

@@ -46,14 +46,15 @@ type RollbackInput struct {
 // If the run is stopped in the middle of a batch, what is not attempted gets no outcome,
 // and is left for another round.
 func (a *Activities) RollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {
-	stop := heartbeat(ctx)
-	defer stop()
+	beat := newPulse(ctx)
+	defer beat.stop()
 	o, err := a.rollback(in.Run)
 	if err != nil {
 		return migration.RollbackCounts{}, err
 	}
+	beat.gate.Store(o.gate)
 	counts, err := o.rollBackBatch(ctx, in)
-	return counts, storageError(err)
+	return counts, ended(ctx, err)
 }
 
 func (o *rollbackRun) rollBackBatch(ctx context.Context, in RollbackInput) (migration.RollbackCounts, error) {

@@ -235,7 +235,7 @@ func TestALookUpEndsWhenItsWorkerStops(t *testing.T) {
 		return target.Schema{}, ctx.Err()
 	}
 	_, err := run[migration.RollbackCounts](r, worker.Options{}, nil, r.acts.RollBackBatch, RollbackInput{Run: r.run, Batch: 1})
-	expectType(t, err, Stopping, true)
+	expectType(t, err, Unbegun, false)
 }
 
 func TestARollbackThatIsStoppedInABatchResumesInAnotherRound(t *testing.T) {
@@ -260,7 +260,7 @@ func TestARollbackThatIsStoppedInABatchResumesInAnotherRound(t *testing.T) {
 	changes := r.changes
 	r.rollBack(func(*migration.Rollback) {})
 	_, err := run[migration.RollbackCounts](r, worker.Options{}, nil, r.acts.RollBackBatch, RollbackInput{Run: old, Round: 1, Batch: 1})
-	expectType(t, err, Stopping, false)
+	expectType(t, err, Over, false)
 	if r.changes != changes || r.isClaimed(ledger.Key{Round: 1, Batch: 1}) {
 		t.Error("it has changed something, or has said that it was about to")
 	}

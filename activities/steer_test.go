@@ -10,7 +10,6 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
@@ -77,10 +76,7 @@ func TestActivitiesHeartbeatWhileABucketIsSlow(t *testing.T) {
 				w.WriteHeader(http.StatusForbidden)
 			}))
 			defer slow.Close()
-			var suite testsuite.WorkflowTestSuite
-			suite.SetLogger(quiet)
-			env := suite.NewTestActivityEnvironment()
-			env.SetTestTimeout(2 * patience)
+			env := newEnvironment()
 			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { once.Do(func() { close(beaten) }) })
 			env.RegisterActivity(c.activity)
 			folder := migration.RunFolder("s3://bucket/" + name + "?region=us-east-1&endpoint=" + slow.URL)

@@ -51,7 +51,7 @@ func (a *Activities) UpdateBatch(ctx context.Context, in UpdateInput) (ledger.Up
 	beat.gate.Store(u.gate)
 	outcomes, err := u.update(ctx)
 	if err != nil {
-		return ledger.Updates{}, unbegun(ctx, err)
+		return ledger.Updates{}, ended(ctx, err)
 	}
 	return outcomes.Updates(), nil
 }

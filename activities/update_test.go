@@ -193,7 +193,7 @@ func TestAnInterruptedUpdateResumes(t *testing.T) {
 				return errNotSent // it was done, and the answer is lost
 			}
 			err := r.tryUpdate(1, nil)
-			expectType(t, err, Stopping, false)
+			expectType(t, err, Unbegun, false)
 			if known := r.known(0); known != "cddd" {
 				t.Fatalf("cut after %d: known %q, want nothing to be decided", cut, known)
 			}
@@ -219,7 +219,7 @@ func TestAnInterruptedUpdateResumes(t *testing.T) {
 func TestARepeatedUpdateKeepsToItsUndoFile(t *testing.T) {
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	r.change = func(int, func() error) error { return errNotSent }
-	expectType(t, r.tryUpdate(1, nil), Stopping, false)
+	expectType(t, r.tryUpdate(1, nil), Unbegun, false)
 	r.change = nil
 	for email, change := range map[string]string{"same@example.com": `{"givenName":"Somebody"}`, "name@example.com": `{"birthday":"1999-09-09"}`} {
 		r.edit(email, change)
@@ -335,7 +335,7 @@ func TestAStoppingWorkerEndsBetweenTwoRecords(t *testing.T) {
 		close(stop) // at the first call, which comes to its end
 		return call()
 	}
-	expectType(t, r.tryUpdate(1, stop), Stopping, false)
+	expectType(t, r.tryUpdate(1, stop), Unbegun, false)
 	if r.changes != 1 || r.known(0) != "cddd" {
 		t.Errorf("%d calls, known %q; want one, and nothing decided", r.changes, r.known(0))
 	}
@@ -343,7 +343,7 @@ func TestAStoppingWorkerEndsBetweenTwoRecords(t *testing.T) {
 	r = loadedDelta(t, mixed, []string{same, named, ohara})
 	before := r.endpoints()["entity.find"]
 	r.acts.Drain()
-	expectType(t, r.tryUpdate(1, nil), Stopping, false)
+	expectType(t, r.tryUpdate(1, nil), Unbegun, false)
 	if n := r.endpoints()["entity.find"] - before; n != 0 || r.changes != 0 {
 		t.Errorf("%d reads and %d changes after the drain, want none", n, r.changes)
 	}
@@ -352,7 +352,7 @@ func TestAStoppingWorkerEndsBetweenTwoRecords(t *testing.T) {
 func TestARunThatIsOverUpdatesNothing(t *testing.T) {
 	r := loadedDelta(t, mixed, []string{same, named, ohara})
 	noError(t, r.run.Folder.Seal(r.run.ID))
-	expectType(t, r.tryUpdate(1, nil), Stopping, false)
+	expectType(t, r.tryUpdate(1, nil), Over, false)
 	if r.changes != 0 || r.known(0) != "cddd" {
 		t.Errorf("%d calls, known %q; want none", r.changes, r.known(0))
 	}
@@ -515,7 +515,7 @@ func TestABatchIsUpdatedAgainAfterALaterRound(t *testing.T) {
 				_ = call()
 				return errNotSent
 			}
-			expectType(t, r.tryUpdate(1, nil), Stopping, false)
+			expectType(t, r.tryUpdate(1, nil), Unbegun, false)
 			r.change = nil
 		} else if got := r.update(1); got != (ledger.Updates{Updated: 1}) {
 			t.Fatalf("round 0: %+v, want one updated", got)

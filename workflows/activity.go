@@ -56,28 +56,19 @@ func withFolder(ctx workflow.Context, folder string) workflow.Context {
 		StartToCloseTimeout: longestActivity,
 		HeartbeatTimeout:    activities.HeartbeatTimeout,
 		WaitForCancellation: true,
-		RetryPolicy:         retries(attempts, longestPause),
+		RetryPolicy:         bounded(attempts, longestPause),
 	})
 }
 
 // withAttempts is for activities that are retried less often.
 func withAttempts(ctx workflow.Context, attempts int32) workflow.Context {
-	return workflow.WithRetryPolicy(ctx, *retries(attempts, longestPause))
+	return workflow.WithRetryPolicy(ctx, *bounded(attempts, longestPause))
 }
 
 // withCallRetries is for activities that call the target and may be repeated as
 // they are.
 func withCallRetries(ctx workflow.Context) workflow.Context {
-	return workflow.WithRetryPolicy(ctx, *retries(callAttempts, longestCallPause))
-}
-
-// withoutRetryOfTimeouts is for LoadBatches. The ledger prevents a second call, so
-// an attempt that failed before its call may be repeated; but after a timeout
-// SettleBatches comes first, on whichever worker there is.
-func withoutRetryOfTimeouts(ctx workflow.Context) workflow.Context {
-	policy := workflow.GetActivityOptions(ctx).RetryPolicy
-	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
-	return workflow.WithRetryPolicy(ctx, *policy)
+	return workflow.WithRetryPolicy(ctx, *bounded(callAttempts, longestCallPause))
 }
 
 // forDelivery is for Notify.
@@ -86,29 +77,57 @@ func forDelivery(ctx workflow.Context) workflow.Context {
 		ScheduleToCloseTimeout: deliverFor,
 		StartToCloseTimeout:    time.Minute, // an attempt ends long before
 		HeartbeatTimeout:       activities.HeartbeatTimeout,
-		RetryPolicy:            retries(0, longestDeliveryPause),
+		RetryPolicy:            retries(longestDeliveryPause),
 	})
 }
 
-// retries makes a policy with so many attempts, 0 = any number. The pauses between
-// them begin with a second and double.
-func retries(attempts int32, longest time.Duration) *temporal.RetryPolicy {
-	return &temporal.RetryPolicy{
-		InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: longest, MaximumAttempts: attempts,
-	}
+// retries makes a policy with any number of attempts. The pauses between them begin
+// with a second and double.
+func retries(longest time.Duration) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: longest}
+}
+
+// bounded is retries with so many attempts. An activity whose worker died is given back to
+// its workflow.
+func bounded(attempts int32, longest time.Duration) *temporal.RetryPolicy {
+	policy := retries(longest)
+	policy.MaximumAttempts = attempts
+	policy.NonRetryableErrorTypes = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
+	return policy
 }
 
 // execute runs an activity and gets its result, where one is wanted. The summary
 // is what the Web UI calls it.
+//
+// What isNoAttempt may happen any number of times. Other workers that die on it count
+// on their own, as many as its retry policy has attempts: an attempt of Temporal would
+// count those that died while the gate was closed too.
 func execute(ctx workflow.Context, summary string, activity any, input any, result any) error {
+	most := int(workflow.GetActivityOptions(ctx).RetryPolicy.MaximumAttempts)
+	for deaths := 0; ; {
+		err := attempt(ctx, summary, activity, input, result)
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return err
+		case isNoAttempt(ctx, err):
+		case temporal.IsTimeoutError(err) && deaths+1 < most:
+			deaths++
+		default:
+			return err
+		}
+	}
+}
+
+// attempt is execute for one worker: that it died is the result.
+func attempt(ctx workflow.Context, summary string, activity any, input any, result any) error {
 	options := workflow.GetActivityOptions(ctx)
 	options.Summary = Line("%s", summary)
 	return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, options), activity, input).Get(ctx, result)
 }
 
-// isNoAttempt reports whether a batch was not begun: its worker was shutting down, or
-// died while the gate was closed. That can happen any number of times. It pauses
-// where the same worker might take the batch again.
+// isNoAttempt reports whether an activity failed for no fault of its own: its worker was
+// shutting down, or died while the gate was closed. It pauses where the same worker might
+// take the activity again.
 func isNoAttempt(ctx workflow.Context, err error) bool {
 	if activities.IsUnbegun(err) {
 		return sleep(ctx, time.Second, "wait for a worker that is not shutting down") == nil

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"log/slog"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
@@ -47,6 +49,9 @@ type environment struct {
 
 	over    bool           // the workflow has ended
 	running sync.WaitGroup // activities
+
+	handsBack map[string]bool  // activities, by name: the service does not repeat one whose worker died
+	died      map[string]error // of those, by activity id
 }
 
 // endsNow is closed once the workflow has seen its cancellation, or that an activity
@@ -87,7 +92,7 @@ const generous = time.Minute
 func environmentOf(t *testing.T, j *journal, activities ...any) *environment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
-	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, journal: j}
+	e := &environment{TestWorkflowEnvironment: suite.NewTestWorkflowEnvironment(), t: t, journal: j, handsBack: map[string]bool{}, died: map[string]error{}}
 	e.SetTestTimeout(generous)
 	e.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&listener{e: e}}, DeadlockDetectionTimeout: generous})
 	for _, w := range registered {
@@ -226,8 +231,9 @@ type activityInbound struct {
 }
 
 func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	info := activity.GetInfo(ctx)
 	a.e.mu.Lock()
-	over := a.e.over
+	over, died := a.e.over, a.e.died[info.ActivityID]
 	if !over {
 		a.e.running.Add(1)
 	}
@@ -236,7 +242,16 @@ func (a *activityInbound) ExecuteActivity(ctx context.Context, in *interceptor.E
 		return nil, context.Canceled
 	}
 	defer a.e.running.Done()
-	return a.Next.ExecuteActivity(ctx, in)
+	if died != nil { // this environment repeats it, whatever its policy is
+		return nil, died
+	}
+	result, err := a.Next.ExecuteActivity(ctx, in)
+	a.e.mu.Lock()
+	defer a.e.mu.Unlock()
+	if temporal.IsTimeoutError(err) && a.e.handsBack[info.ActivityType.Name] {
+		a.e.died[info.ActivityID] = err
+	}
+	return result, err
 }
 
 type inbound struct {
@@ -265,7 +280,11 @@ type outbound struct {
 
 func (o *outbound) ExecuteActivity(ctx workflow.Context, activity string, args ...any) workflow.Future {
 	o.e.mu.Lock()
-	o.e.asked = append(o.e.asked, asked{activity, workflow.GetActivityOptions(ctx).Summary, args[0], workflow.GetActivityOptions(ctx)})
+	options := workflow.GetActivityOptions(ctx)
+	o.e.asked = append(o.e.asked, asked{activity, options.Summary, args[0], options})
+	if policy := options.RetryPolicy; policy != nil {
+		o.e.handsBack[activity] = slices.Contains(policy.NonRetryableErrorTypes, "TemporalTimeout:Heartbeat")
+	}
 	o.e.mu.Unlock()
 	future := o.Next.ExecuteActivity(ctx, activity, args...)
 	workflow.Go(ctx, func(ctx workflow.Context) {

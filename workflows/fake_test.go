@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/activities"
@@ -92,8 +91,7 @@ type fake struct {
 	rounds  map[int]int            // batches of a retry round
 
 	load    loading
-	took    time.Duration            // of a batch
-	dies    func(in batchInput) bool // the worker dies when it loads the batch
+	took    time.Duration // of a batch
 	settle  func(in batchInput) (activities.BatchResult, error)
 	resolve resolving
 	inspect func() error
@@ -345,17 +343,11 @@ func (f *fake) PlanBatches(_ context.Context, in activities.PlanInput) (activiti
 var errClaimed = errors.New("claimed")
 
 // LoadBatches gives back what was done where a batch fails. After a timeout nobody hears of it.
-func (f *fake) LoadBatches(ctx context.Context, in activities.BatchesInput) (r activities.BatchesResult, err error) {
-	if f.dies != nil && activity.GetInfo(ctx).Attempt > 1 { // a service does not retry timeouts
-		return r, temporal.NewHeartbeatTimeoutError()
-	}
+func (f *fake) LoadBatches(_ context.Context, in activities.BatchesInput) (r activities.BatchesResult, err error) {
 	done := f.working()
 	defer done()
 	for _, b := range batchesOf(in) {
 		attempt := f.note(fmt.Sprintf("LoadBatch %d/%d", b.Round, b.Position))
-		if f.dies != nil && f.dies(b) {
-			return r, temporal.NewHeartbeatTimeoutError()
-		}
 		one, err := f.load(b, attempt)
 		switch {
 		case errors.Is(err, errClaimed):

@@ -133,14 +133,20 @@ const (
 	mostPlanned = 500
 )
 
-// together is how many batches make a run, where there are enough left.
-func (l *loadRun) together() int { return max(1, l.in.Together) }
+// together is how many batches make a run, where there are enough left; 0 is not known.
+// Where only so many records may fail a run is one batch.
+func (l *loadRun) together() int {
+	if l.in.MostFailed != nil {
+		return 0
+	}
+	return l.in.Together
+}
 
 // take is how many of the next batches make a run: consecutive ones, and fewer near the
 // end, so that all runs end at about the same time.
 func (l *loadRun) take(next []activities.PlannedBatch) int {
 	left := l.in.To - next[0].Position() + 1
-	n := min(l.together(), len(next), max(1, l.together()/4, left/(2*l.window())))
+	n := min(max(1, l.together()), len(next), max(1, l.together()/4, left/(2*l.window())))
 	for i := range n {
 		if next[i].Position() != next[0].Position()+i {
 			return i
@@ -151,13 +157,12 @@ func (l *loadRun) take(next []activities.PlannedBatch) int {
 
 // planned is how many batches are planned at once.
 func (l *loadRun) planned() int {
-	return min(max(batchesAPlan, runsAhead*l.window()*l.together()), mostPlanned)
+	return min(max(batchesAPlan, runsAhead*l.window()*max(1, l.together())), mostPlanned)
 }
 
-// measure adapts the length of the next runs to the speed of the last one, unless only so many
-// records may fail: then it stays, from the beginning at one batch.
+// measure adapts the length of the next runs to the speed of the last one.
 func (l *loadRun) measure(r activities.BatchesResult) {
-	if l.in.MostFailed != nil || r.Done == 0 {
+	if r.Done == 0 {
 		return
 	}
 	n := mostInARun
@@ -177,7 +182,7 @@ func (l *loadRun) loadBatches(ctx workflow.Context, batches []activities.Planned
 			Run: l.in.Run, Round: l.in.Round, First: batches[0].Position(), Last: batches[len(batches)-1].Position(), Limit: l.failLimit(ctx),
 		}
 		var loaded activities.BatchesResult
-		err := execute(withoutRetryOfTimeouts(ctx), name, a.LoadBatches, input, &loaded)
+		err := attempt(ctx, name, a.LoadBatches, input, &loaded)
 		if temporal.IsCanceledError(err) { // before the first one was claimed: nothing was sent
 			l.lose(ctx, err)
 			return
@@ -297,7 +302,7 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 // window follows the number of calls in flight that operators have set since.
 func (l *loadRun) window() int {
 	runs := l.in.Window
-	if l.in.Together == 0 {
+	if l.together() == 0 {
 		runs = max(runs, l.in.AtFirst)
 	}
 	return max(1, runs*l.slots()/l.in.Workers)

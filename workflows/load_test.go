@@ -65,11 +65,11 @@ func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 		died    func(attempt int) bool // the n-th load of batch 2
 		settled func(n int) activities.BatchResult
 		want    LoadResult
-		loads   int // activities of batch 2 that the workflow asks for
+		loads   int // of batch 2
 	}{
-		"it had sent":      {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return allUnknown }, LoadResult{Counts: counts{Created: 20, Unknown: 10, Calls: 3}}, 1},
-		"it had an answer": {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return allCreated }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 1},
-		"it had not sent":  {func(n int) bool { return n <= diskAttempts }, func(int) activities.BatchResult { return unsent }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 2},
+		"it had sent":      {func(n int) bool { return n == 1 }, func(int) activities.BatchResult { return allUnknown }, LoadResult{Counts: counts{Created: 20, Unknown: 10, Calls: 3}}, 1},
+		"it had an answer": {func(n int) bool { return n == 1 }, func(int) activities.BatchResult { return allCreated }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 1},
+		"it had not sent":  {func(n int) bool { return n == 1 }, func(int) activities.BatchResult { return unsent }, LoadResult{Counts: counts{Created: 30, Calls: 3}}, 2},
 		"one after the other died": {func(int) bool { return true }, func(int) activities.BatchResult { return unsent },
 			LoadResult{Counts: counts{Created: 20, Calls: 2}, Stopped: true, Halted: "*"}, lostWorkers},
 	}
@@ -98,15 +98,7 @@ func TestABatchOfADeadWorkerIsSettled(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(result, tc.want) {
 				t.Errorf("%+v, %v; want %+v", result, err, tc.want)
 			}
-			loads := 0
-			for _, a := range e.asked {
-				if in, ok := a.input.(activities.BatchesInput); ok && a.activity == "LoadBatches" && in.First == 2 {
-					loads++
-				}
-			}
-			// The environment retries timeouts, which a service does not: what
-			// matters is how often the workflow scheduled it.
-			if loads != tc.loads {
+			if loads := f.count("LoadBatch 0/2"); loads != tc.loads {
 				t.Errorf("batch 2 was started %d times, want %d; %s", loads, tc.loads, f.story())
 			}
 		})
@@ -226,11 +218,7 @@ func TestActivityOptions(t *testing.T) {
 		if !o.WaitForCancellation || o.HeartbeatTimeout != activities.HeartbeatTimeout || o.StartToCloseTimeout < time.Hour || o.ScheduleToStartTimeout != 0 || o.ScheduleToCloseTimeout != 0 {
 			t.Errorf("%s: %+v; want it waited for, with a heartbeat, and without a limit in the queue", a.activity, o)
 		}
-		var dead []string
-		if a.activity == "LoadBatches" {
-			dead = []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"}
-		}
-		expect(t, a.activity+": errors that are not retried", o.RetryPolicy.NonRetryableErrorTypes, dead)
+		expect(t, a.activity+": errors that are not retried", o.RetryPolicy.NonRetryableErrorTypes, []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"})
 	}
 }
 
@@ -285,7 +273,41 @@ func TestWorkersLostAtAClosedGateConsumeNoAttempt(t *testing.T) {
 			if err != nil || updates != (UpdateResult{Counts: allUpdated}) {
 				t.Errorf("%+v, %v; want all updated", updates, err)
 			}
+
+			x := newExporter(t)
+			x.reading = func(_ string, call int) error {
+				if call <= times {
+					return gone()
+				}
+				return nil
+			}
+			if _, err := x.run(x.environment(), toExport()); err != nil || x.count("PublishExport") != 1 {
+				t.Errorf("%v: %s; want it exported", err, x.story())
+			}
 		})
+	}
+}
+
+// Workers that died in a pause do not count with those that died at work, however often
+// the two take turns.
+func TestWorkersThatDieAtWorkCountAlone(t *testing.T) {
+	for _, c := range []struct {
+		atWork int // of the workers that die
+		ends   bool
+	}{{callAttempts - 1, true}, {callAttempts, false}} {
+		x := newExporter(t)
+		x.reading = func(_ string, call int) error {
+			switch {
+			case call > 2*c.atWork:
+				return nil
+			case call%2 == 0:
+				return temporal.NewHeartbeatTimeoutError()
+			}
+			return temporal.NewHeartbeatTimeoutError(limiter.Gate{Closed: "paused"})
+		}
+		if _, err := x.run(x.environment(), toExport()); (err == nil) != c.ends {
+			t.Errorf("%d workers died at work: %v: %s", c.atWork, err, x.story())
+		}
 	}
 }
 
@@ -299,25 +321,18 @@ func TestWorkersThatDieOnABatchCountAfterOthersThatConsumedNoAttempt(t *testing.
 		return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
 	}
 	f.settle = unsent
-	e := newEnvironment(t, f)
-	result, err := e.loadRound(loadInput())
+	result, err := newEnvironment(t, f).loadRound(loadInput())
 	if err != nil || result.Halted == "" || !result.Stopped {
 		t.Errorf("%+v, %v; want it halted", result, err)
 	}
-	begun := 0
-	for _, a := range e.asked {
-		if a.activity == "LoadBatches" {
-			begun++
-		}
-	}
-	if begun != waited+lostWorkers {
+	if begun := f.count("LoadBatch "); begun != waited+lostWorkers {
 		t.Errorf("the batch was started %d times, want %d", begun, waited+lostWorkers)
 	}
 }
 
-// unbegun is the error of LoadBatches and UpdateBatch when their worker shuts down.
+// unbegun is the error of activities whose worker shuts down.
 func unbegun() error {
-	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Stopping, nil)
+	return temporal.NewNonRetryableApplicationError("this worker is stopping; nothing was sent", activities.Unbegun, nil)
 }
 
 func TestACancelledLoadDoesNotWaitForAWorker(t *testing.T) {
@@ -473,7 +488,7 @@ func TestTheLengthOfRunsSettles(t *testing.T) {
 			var took time.Duration
 			inFlight := l.window()
 			for range 20 {
-				n := l.together()
+				n := max(1, l.together())
 				lengths = append(lengths, n)
 				took = time.Duration(float64(n*inFlight) / rate * float64(time.Second))
 				inFlight = l.window()
@@ -504,6 +519,32 @@ func TestARunHasConsecutiveBatchesAndSaysWhich(t *testing.T) {
 		[]string{"batches 1 to 3 of 400, lines 2 to 31", "batches 5 to 14 of 400, lines 42 to 141", "batches 15 to 24 of 400, lines 142 to 241"})
 }
 
+// What each run may exceed the limit by is one batch, also if the limit is set later.
+func TestRunsAreOfOneBatchOnceOnlySoManyRecordsMayFail(t *testing.T) {
+	f := newFake(t, 400)
+	f.took = aRun / 10
+	e := newEnvironment(t, f)
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 1 {
+			e.SignalWorkflow(signalMostFailed, new(100_000))
+		}
+		return allCreated, nil
+	}
+	result, err := e.loadRound(inRuns(10))
+	if err != nil || result.Counts.Created != 4000 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	runs, long := e.runs(), 0
+	for _, in := range runs {
+		if in.Last > in.First {
+			long++
+		}
+	}
+	if first := runs[0]; first.Last-first.First+1 != 10 || long > 2*loadInput().Window {
+		t.Errorf("the first run is %+v, and %d of %d are of more than a batch; want those that were begun before the limit was set", first, long, len(runs))
+	}
+}
+
 func TestALoadOfRunsContinuesAsNewWithTheirLength(t *testing.T) {
 	f := newFake(t, 4000)
 	f.took = aRun / 20
@@ -530,7 +571,12 @@ func TestAWorkerThatDiesInARunCostsTheBatchThatWasInFlight(t *testing.T) {
 			f := newFake(t, 400)
 			f.took = aRun / 10
 			dead := false
-			f.dies = func(in batchInput) bool { return in.Position == 15 && !dead }
+			f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+				if in.Position == 15 && !dead {
+					return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+				}
+				return allCreated, nil
+			}
 			f.settle = func(in batchInput) (activities.BatchResult, error) {
 				dead = true
 				if in.Position == 15 {
@@ -559,7 +605,12 @@ func TestAWorkerThatDiesInARunCostsTheBatchThatWasInFlight(t *testing.T) {
 func TestABatchThatKillsItsWorkersHaltsTheLoad(t *testing.T) {
 	f := newFake(t, 400)
 	f.took = aRun / 10
-	f.dies = func(in batchInput) bool { return in.Position == 15 }
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+		if in.Position == 15 {
+			return activities.BatchResult{}, temporal.NewHeartbeatTimeoutError()
+		}
+		return allCreated, nil
+	}
 	f.settle = unsent
 	result, err := newEnvironment(t, f).loadRound(inRuns(10))
 	if n := exactly(f, "LoadBatch 0/15"); err != nil || result.Halted == "" || !result.Stopped || n != 1+lostWorkers {

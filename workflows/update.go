@@ -79,20 +79,14 @@ func (u *updateRun) updateBatch(ctx workflow.Context, batch activities.PlannedBa
 	first, last := batch.Lines()
 	name := fmt.Sprintf("update batch %d of %d, lines %d to %d", batch.Position(), u.total, first, last)
 	input := activities.UpdateInput{Run: u.in.Run, Round: u.round, Batch: batch.Position()}
-	for {
-		var updated ledger.Updates
-		err := execute(withCallRetries(ctx), name, a.UpdateBatch, input, &updated)
-		if err == nil {
-			u.in.Counts.Add(updated)
-			u.called = workflow.Now(ctx)
-			u.show(ctx)
-			return
-		}
-		if u.stopping(ctx) || !isNoAttempt(ctx, err) {
-			u.lose(ctx, err)
-			return
-		}
+	var updated ledger.Updates
+	if err := execute(withCallRetries(ctx), name, a.UpdateBatch, input, &updated); err != nil {
+		u.lose(ctx, err)
+		return
 	}
+	u.in.Counts.Add(updated)
+	u.called = workflow.Now(ctx)
+	u.show(ctx)
 }
 
 // show writes the current details for the Web UI.
