@@ -54,7 +54,7 @@ type BatchesResult struct {
 
 // longestRun is for how long LoadBatches begins further batches: its result is what a
 // watching person sees.
-const longestRun = 4 * time.Second
+const longestRun = 6 * time.Second
 
 // LoadBatches loads a run of batches, one after the other. Of each: read, encode, claim,
 // one call, outcomes.

@@ -66,7 +66,7 @@ type LoadResult struct {
 }
 
 // LoadWorkflow loads the batches of one round, some runs of them at a time. A run is an
-// activity: as many consecutive batches as take two or three seconds. Cancelled, it starts no
+// activity: as many consecutive batches as take about four seconds. Cancelled, it starts no
 // more, waits for those in flight, and reports what it has.
 func LoadWorkflow(ctx workflow.Context, in LoadInput) (LoadResult, error) {
 	ctx = withFolder(ctx, in.Run.Folder.Path())
@@ -126,11 +126,11 @@ func (l *loadRun) plan(ctx workflow.Context) (next []activities.PlannedBatch, is
 // A run of batches takes about aRun, so that each is a line in the Web UI where calls are
 // few, and costs the service little where they are many.
 const (
-	aRun       = 5 * time.Second / 2
-	mostInARun = 50
+	aRun       = 4 * time.Second
+	mostInARun = 100
 	// runsAhead is how many times the runs in flight are planned at once.
 	runsAhead   = 2
-	mostPlanned = 500
+	mostPlanned = 1000
 )
 
 // together is how many batches make a run, where there are enough left; 0 is not known.

@@ -441,7 +441,7 @@ func TestARunOfBatchesTakesSomeSeconds(t *testing.T) {
 		longest int
 		limited bool
 	}{
-		{3 * time.Second, 1, false}, {1800 * time.Millisecond, 1, false}, {1500 * time.Millisecond, 2, false}, {300 * time.Millisecond, 8, false}, {75 * time.Millisecond, 33, false},
+		{3 * time.Second, 1, false}, {2700 * time.Millisecond, 1, false}, {1800 * time.Millisecond, 2, false}, {300 * time.Millisecond, 13, false}, {75 * time.Millisecond, 53, false},
 		{time.Millisecond, mostInARun, false}, {0, mostInARun, false}, {time.Millisecond, 1, true},
 	} {
 		f := newFake(t, 2500)

@@ -57,7 +57,7 @@ func (r round) window() int {
 	if store.IsURL(r.run.Folder.Path()) {
 		return r.atFirst()
 	}
-	return r.limits.Workers + r.ahead((r.limits.Workers+1)/2)
+	return r.limits.Workers + r.ahead((r.limits.Workers+3)/4)
 }
 
 // atFirst is the window as long as each batch is a run of its own.

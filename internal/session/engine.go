@@ -111,7 +111,7 @@ func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
 // limitMemory lets the garbage collector use the memory that an engine may have: it
 // took a tenth of the time. GOGC and GOMEMLIMIT have precedence.
 func limitMemory() {
-	const limit = 350 << 20
+	const limit = 300 << 20
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(300)
 		debug.SetMemoryLimit(limit)
