@@ -94,14 +94,14 @@ func TestPartsOfARound(t *testing.T) {
 		partitions int
 		want       []string // After-To/Window
 	}{
-		{"small", 10, 0, 0, []string{"0-10/13"}},
-		{"none", 0, 0, 0, []string{"0-0/13"}},
+		{"small", 10, 0, 0, []string{"0-10/15"}},
+		{"none", 0, 0, 0, []string{"0-0/15"}},
 		{"as many as wanted", 10, 4, 3, []string{"0-3/5", "3-6/5", "6-10/5"}},
 		{"not more than batches", 2, 4, 3, []string{"0-1/7", "1-2/7"}},
-		{"one although it is large", 80_000, 0, 1, []string{"0-80000/13"}},
+		{"one although it is large", 80_000, 0, 1, []string{"0-80000/15"}},
 		{"large", 80_000, 0, 0, []string{"0-20000/4", "20000-40000/4", "40000-60000/4", "60000-80000/4"}},
-		{"large and slow", 80_000, 4, 0, []string{"0-80000/13"}},
-		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/7", "12500-25000/7"}},
+		{"large and slow", 80_000, 4, 0, []string{"0-80000/14"}},
+		{"large and fast enough", 25_000, 100, 0, []string{"0-12500/8", "12500-25000/8"}},
 	} {
 		r := round{batches: tc.batches, limits: migration.Limits{RateLimit: tc.rate, Workers: 10}, partitions: tc.partitions, id: "id"}
 		var got []string
@@ -121,7 +121,7 @@ func TestPartsOfARound(t *testing.T) {
 		want, atFirst int
 	}{
 		{"few workers", round{limits: migration.Limits{Workers: 1}}, 2, 4},
-		{"some workers", round{limits: migration.Limits{Workers: 10}}, 13, 40},
+		{"some workers", round{limits: migration.Limits{Workers: 10}}, 15, 40},
 		{"many workers", round{limits: migration.Limits{Workers: 500}}, 600, 600},
 		{"a bucket", round{limits: migration.Limits{Workers: 10}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 40, 40},
 		{"a bucket, slow", round{limits: migration.Limits{Workers: 10, RateLimit: 4}, run: activities.Run{Folder: "s3://bucket/migrations/key"}}, 14, 14},

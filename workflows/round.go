@@ -46,8 +46,9 @@ func (r round) parts() int {
 	return min(1+r.batches/batchesAPart, mostParts)
 }
 
-// window is how many runs of batches are in flight at most: those that call, and some that
-// begin or end. There are more as long as each batch is a run of its own, since the service
+// window is how many runs of batches are in flight at most: those that call, and half as many
+// more, which begin, end, or wait for the heartbeat timeout of their dead worker. So when one
+// of three workers dies, the others have as many runs as there are calls. There are more as long as each batch is a run of its own, since the service
 // takes longer to dispatch it and to record its result than a quick call takes (with two for
 // each call the machine was idle for a quarter of the time, docs/performance.md), and where
 // what belongs to a batch is read from and written to a bucket, beside the calls. With a rate
@@ -57,7 +58,7 @@ func (r round) window() int {
 	if store.IsURL(r.run.Folder.Path()) {
 		return r.atFirst()
 	}
-	return r.limits.Workers + r.ahead((r.limits.Workers+3)/4)
+	return r.limits.Workers + r.ahead((r.limits.Workers+1)/2)
 }
 
 // atFirst is the window as long as each batch is a run of its own.
