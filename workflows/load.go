@@ -97,6 +97,7 @@ type loadRun struct {
 	from    int           // position after which the first run began
 	loaded  ledger.Counts // by this run
 	batches int           // done by this run
+	first   int           // runs in flight that began before their length was known
 	total   int           // batches of the round
 	pace    *limiter.Gate // as it was after the last batch
 	called  time.Time     // see Progress.LastCall
@@ -176,6 +177,10 @@ func (l *loadRun) measure(r activities.BatchesResult) {
 // claim of another attempt: then one is unknown, and those that were not sent are loaded
 // again. What isNoAttempt may happen any number of times.
 func (l *loadRun) loadBatches(ctx workflow.Context, batches []activities.PlannedBatch) {
+	if l.together() == 0 {
+		l.first++
+		defer func() { l.first-- }()
+	}
 	for deaths := 0; len(batches) > 0; {
 		name := l.name(batches)
 		input := activities.BatchesInput{
@@ -299,13 +304,16 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 	return RoundProgress{Counts: c}.failed(!l.in.DuplicatesFail)
 }
 
-// window follows the number of calls in flight that operators have set since.
+// window follows the number of calls in flight that operators have set since. The first runs
+// come on top once the length of runs is known: where a worker died, those of it would leave
+// the others none until its heartbeats are missed.
 func (l *loadRun) window() int {
 	runs := l.in.Window
 	if l.together() == 0 {
 		runs = max(runs, l.in.AtFirst)
+		return max(1, runs*l.slots()/l.in.Workers)
 	}
-	return max(1, runs*l.slots()/l.in.Workers)
+	return max(1, runs*l.slots()/l.in.Workers) + l.first
 }
 
 func (l *loadRun) slots() int {

@@ -519,6 +519,35 @@ func TestARunHasConsecutiveBatchesAndSaysWhich(t *testing.T) {
 		[]string{"batches 1 to 3 of 400, lines 2 to 31", "batches 5 to 14 of 400, lines 42 to 141", "batches 15 to 24 of 400, lines 142 to 241"})
 }
 
+// A worker takes most of the first runs and dies: the others go on before its heartbeats are missed.
+func TestTheFirstRunsOfADeadWorkerLeaveRoomForOthers(t *testing.T) {
+	f := newFake(t, 200)
+	f.took = aRun / 10
+	far := make(chan struct{})
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+		switch {
+		case in.Position < 8:
+			select {
+			case <-far:
+			case <-time.After(generous / 4):
+				t.Errorf("batch 100 is not loaded while batch %d is in flight", in.Position)
+			}
+		case in.Position == 100:
+			close(far)
+		}
+		return allCreated, nil
+	}
+	in := loadInput()
+	in.AtFirst = 8
+	e := newEnvironment(t, f)
+	if result, err := e.loadRound(in); err != nil || result.Counts.Created != 2000 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if most := f.mostAtOnce(); most > in.Window+in.AtFirst {
+		t.Errorf("%d runs at once, want at most %d", most, in.Window+in.AtFirst)
+	}
+}
+
 // What each run may exceed the limit by is one batch, also if the limit is set later.
 func TestRunsAreOfOneBatchOnceOnlySoManyRecordsMayFail(t *testing.T) {
 	f := newFake(t, 400)

@@ -116,9 +116,15 @@ func (c *Catalogue) All(ctx context.Context) ([]Migration, error) {
 
 func newestFirst(all []Migration) {
 	slices.SortStableFunc(all, func(a, b Migration) int {
-		return cmp.Or(b.Begun.Compare(a.Begun), b.began.Compare(a.began), strings.Compare(a.ID, b.ID))
+		return cmp.Or(b.second().Compare(a.second()), b.exactly().Compare(a.exactly()), strings.Compare(a.ID, b.ID))
 	})
 }
+
+// second is when the migration began. Where it could not start, or only the service knows it,
+// Begun is more precise than the start that a folder keeps.
+func (m Migration) second() time.Time { return m.Begun.Truncate(time.Second) }
+
+func (m Migration) exactly() time.Time { return cmp.Or(m.began, m.Begun) }
 
 // In returns the migrations and exports of a work location, the newest first.
 func In(work string) ([]Migration, error) {

@@ -110,9 +110,11 @@ func TestOfMigrationsOfOneSecondTheLaterOneComesFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// One that could not start.
+	must(t, migration.In(dir, "00000000000d").SaveFailure(migration.Failure{At: begun.Add(time.Millisecond / 2), Spec: migration.Spec{ID: "migration-00000000000d"}}))
 	all, err := (&Catalogue{Work: dir}).All(t.Context())
 	must(t, err)
-	if got, want := ids(all), "  migration-00000000000a\n  migration-00000000000c\n  migration-00000000000b"; got != want {
+	if got, want := ids(all), "  migration-00000000000a\n  migration-00000000000c\n  migration-00000000000d\n  migration-00000000000b"; got != want {
 		t.Errorf("it lists\n%s\nwant\n%s", got, want)
 	}
 }
