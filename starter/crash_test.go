@@ -140,6 +140,26 @@ func (m *migration) claims(p *process) (open []string) {
 	return open
 }
 
+// suspendedInCall suspends one of the processes while it is in calls, and gives their outcomes.
+func (m *migration) suspendedInCall(processes ...*process) (suspended *process, open []string) {
+	m.lab.t.Helper()
+	until(m.lab.t, "a process is in a call", func() bool {
+		for _, p := range processes {
+			if len(m.claims(p)) == 0 {
+				continue
+			}
+			p.signal(syscall.SIGSTOP)
+			if open = m.claims(p); len(open) > 0 {
+				suspended = p
+				return true
+			}
+			p.signal(syscall.SIGCONT) // the call has ended just now
+		}
+		return false
+	})
+	return suspended, open
+}
+
 // claimed gives all that a process has claimed.
 func (m *migration) claimed(p *process) (all []string) {
 	m.lab.t.Helper()
@@ -183,21 +203,10 @@ func TestAWorkerKilledInACallIsNoticedWhileOthersContinue(t *testing.T) {
 		"--rate-limit", "0", "--workers", "6", "--timeout", "3", "--retry-backoff", "20ms").remote()
 	workers := []*process{m.worker(), m.worker(), m.worker()}
 	p := m.start()
-	var victim *process
-	until(t, "a worker is in a call, and others have made some", func() bool {
-		for _, w := range workers {
-			if m.decided() > 6 && len(m.claims(w)) > 0 {
-				victim = w
-			}
-		}
-		return victim != nil
-	})
+	until(t, "others have made some calls", func() bool { return m.decided() > 6 })
+	victim, lost := m.suspendedInCall(workers...)
 	victim.kill()
 	killed, decided := time.Now(), m.decided()
-	lost := m.claims(victim)
-	if len(lost) == 0 {
-		t.Fatal("the worker was in no call: this was no test")
-	}
 	others := 0
 	for _, outcomes := range lost {
 		until(t, "the batch of the killed worker is settled", func() bool {
@@ -228,11 +237,7 @@ func TestAWorkerThatIsSuspendedThroughTheEndChangesNothing(t *testing.T) {
 	sleeper, other := m.worker(), m.worker()
 	p := m.start()
 	until(t, "both workers are in a call", func() bool { return len(m.claims(sleeper)) > 0 && len(m.claims(other)) > 0 })
-	sleeper.signal(syscall.SIGSTOP)
-	lost := m.claims(sleeper)
-	if len(lost) == 0 {
-		t.Fatal("the worker was in no call: this was no test")
-	}
+	_, lost := m.suspendedInCall(sleeper)
 	for _, outcomes := range lost {
 		until(t, "the batch of the sleeping worker is settled", func() bool { return exists(outcomes) })
 		if !areUnknown(t, outcomes) {
