@@ -304,16 +304,16 @@ func (l *loadRun) failedOf(c ledger.Counts) int {
 	return RoundProgress{Counts: c}.failed(!l.in.DuplicatesFail)
 }
 
-// window follows the number of calls in flight that operators have set since. The first runs
-// come on top once the length of runs is known: where a worker died, those of it would leave
-// the others none until its heartbeats are missed.
+// window follows the number of calls in flight that operators have set since. It shrinks only
+// as the first runs end: those of a worker that died would leave the others none until its
+// heartbeats are missed.
 func (l *loadRun) window() int {
-	runs := l.in.Window
+	scaled := func(runs int) int { return max(1, runs*l.slots()/l.in.Workers) }
+	atFirst := scaled(max(l.in.Window, l.in.AtFirst))
 	if l.together() == 0 {
-		runs = max(runs, l.in.AtFirst)
-		return max(1, runs*l.slots()/l.in.Workers)
+		return atFirst
 	}
-	return max(1, runs*l.slots()/l.in.Workers) + l.first
+	return min(atFirst, scaled(l.in.Window)+l.first)
 }
 
 func (l *loadRun) slots() int {

@@ -48,10 +48,11 @@ func (r round) parts() int {
 
 // window is how many runs of batches are in flight at most: those that call, and half as many
 // more, which begin, end, or wait for the heartbeat timeout of their dead worker. So when one
-// of three workers dies, the others have as many runs as there are calls. There are more as long as each batch is a run of its own, since the service
-// takes longer to dispatch it and to record its result than a quick call takes (with two for
-// each call the machine was idle for a quarter of the time, docs/performance.md), and where
-// what belongs to a batch is read from and written to a bucket, beside the calls. With a rate
+// of three workers dies, the others have as many runs as there are calls. There are more as
+// long as each batch is a run of its own, since the service takes longer to dispatch it and to
+// record its result than a quick call takes (with two for each call the machine was idle for a
+// quarter of the time, docs/performance.md), and where what belongs to a batch is read from
+// and written to a bucket, beside the calls. With a rate
 // limit those of a second are enough: each that waits at the gate costs the service a
 // heartbeat every second or two.
 func (r round) window() int {

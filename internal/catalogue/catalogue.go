@@ -120,10 +120,11 @@ func newestFirst(all []Migration) {
 	})
 }
 
-// second is when the migration began. Where it could not start, or only the service knows it,
-// Begun is more precise than the start that a folder keeps.
+// second is when the migration began, in whole seconds, as a folder keeps it. Begun has parts of
+// a second where the migration could not start, or only the service knows it.
 func (m Migration) second() time.Time { return m.Begun.Truncate(time.Second) }
 
+// exactly is when it began, as precisely as that is known.
 func (m Migration) exactly() time.Time { return cmp.Or(m.began, m.Begun) }
 
 // In returns the migrations and exports of a work location, the newest first.
