@@ -27,6 +27,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"durable-dataload/internal/target"
 )
@@ -142,8 +143,8 @@ func (t Types) IsTime(path string) bool {
 // target. The changes are in the order of their paths.
 func (t Types) Changes(record []byte, there map[string]json.RawMessage) ([]Change, error) {
 	var want map[string]json.RawMessage
-	if err := json.Unmarshal(record, &want); err != nil || want == nil {
-		return nil, errors.New("the record is not a JSON object")
+	if err := json.Unmarshal(record, &want); err != nil || want == nil || !utf8.Valid(record) {
+		return nil, errors.New("the record is not a JSON object in UTF-8")
 	}
 	for _, name := range t.traits.System {
 		delete(want, name)
@@ -237,7 +238,7 @@ func Changes(changes []Change) []target.Change {
 }
 
 // Equal reports whether the attribute at a path of the target has the wanted value.
-// Both are JSON; invalid JSON equals nothing.
+// Both are JSON; what is not JSON in UTF-8 equals nothing.
 func (t Types) Equal(path string, want, there json.RawMessage) bool {
 	a, errA := decode(want)
 	b, errB := decode(there)
@@ -384,7 +385,12 @@ func sameNumber(want, there string) bool {
 	return errA == nil && errB == nil && a == b && len(want) <= exactDigits && len(there) <= exactDigits
 }
 
+// decode refuses what is not UTF-8: the decoder would read U+FFFD in its place, another
+// value (RFC 8259, section 8.1).
 func decode(raw json.RawMessage) (value any, err error) {
+	if !utf8.Valid(raw) {
+		return nil, errors.New("a text is not UTF-8")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	err = decoder.Decode(&value)

@@ -92,7 +92,7 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 			t.Errorf("%s: %s\nagainst %s\ngives %s\nwant  %s", tc.name, tc.want, tc.there, got, tc.changes)
 		}
 	}
-	for _, bad := range []string{"", "null", "[]", `{"a":`} {
+	for _, bad := range []string{"", "null", "[]", `{"a":`, "{\"a\":\"\xff\"}"} {
 		if _, err := untyped.Changes([]byte(bad), nil); err == nil {
 			t.Errorf("%q was taken for a record", bad)
 		}
@@ -114,6 +114,8 @@ func FuzzChanges(f *testing.F) {
 	f.Add(`{"a":"x","o":{"b":null,"c":[{"d":1}]},"d":"1990-01-02"}`, `{"a":"y","o":{"c":[{"id":1}]},"d":"1990-01-02 00:00:01"}`)
 	f.Add(`{"password":{"type":"t"},"p":[]}`, `{"o":"x","password":null,"p":[1]}`)
 	f.Add(`{"a":{"b":{}}}`, `{"a":7}`)
+	f.Add("{\"a\":\"\xff\"}", "{\"a\":\"\xff\",\"b\":\"\xff\"}")
+	f.Add(`{"a":"\ufffd"}`, "{\"a\":\"\xff\"}")
 	f.Fuzz(func(t *testing.T, want, there string) {
 		var before map[string]json.RawMessage
 		if json.Unmarshal([]byte(there), &before) != nil || before == nil {
@@ -184,8 +186,10 @@ func TestReversedRestoresThePreviousValues(t *testing.T) {
 			t.Errorf("%s does not count as %s", got.After, c.before)
 		}
 	}
-	if _, err := untyped.Reversed(Change{Before: json.RawMessage(`{`)}); err == nil {
-		t.Error("what is not JSON is put back")
+	for _, bad := range []string{`{`, "\"\xff\""} {
+		if back, err := untyped.Reversed(Change{Before: json.RawMessage(bad)}); err == nil {
+			t.Errorf("%q is put back as %s", bad, back.After)
+		}
 	}
 }
 
