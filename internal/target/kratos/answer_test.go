@@ -1,6 +1,7 @@
 package kratos
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,5 +113,35 @@ func TestABatchHasAtMost200PasswordsInPlainText(t *testing.T) {
 	body, sent := batch(append(records, hashed))
 	if len(sent) != maxPlain+1 || sent[len(sent)-1] != maxPlain+2 || strings.Count(string(body), "plain text") != maxPlain {
 		t.Errorf("the batch has %d records with %d passwords in plain text, the last is %d; want %d, %d and the last one", len(sent), strings.Count(string(body), "plain text"), sent[len(sent)-1], maxPlain+1, maxPlain)
+	}
+}
+
+// A PUT empties what it does not have.
+func TestAPasswordIsSetAndNothingElse(t *testing.T) {
+	const shown = `"external_id":"crm-7","metadata_admin":{"x":1},"metadata_public":{"y":2},"schema_id":"default","state":"inactive","traits":{"email":"ann@example.com"}`
+	var put map[string]json.RawMessage
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			if err := json.NewDecoder(r.Body).Decode(&put); err != nil {
+				t.Error(err)
+			}
+		}
+		_, _ = fmt.Fprintf(w, `{"id":%q,"created_at":"2026-11-22T13:05:00Z","updated_at":"2026-11-22T13:05:00Z",%s}`, idA, shown)
+	}))
+	defer server.Close()
+	a, err := New(Config{Config: jsonapi.Config{BaseURL: server.URL}}, target.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := target.Step{Changes: []target.Change{{Path: "password", Value: json.RawMessage(`"plain text"`)}}}
+	if err := a.Apply(t.Context(), target.Ref{ID: idA}, step); err != nil {
+		t.Fatal(err)
+	}
+	if put["credentials"] == nil {
+		t.Error("no password was sent")
+	}
+	delete(put, "credentials")
+	if got, err := target.Marshal(put); err != nil || string(got) != "{"+shown+"}" {
+		t.Errorf("beside the password %s is sent, want {%s}, as it was", got, shown)
 	}
 }

@@ -64,7 +64,8 @@ func (a *Adapter) setPassword(ctx context.Context, before target.Entity, passwor
 		return target.Unsendable("password", "a password cannot be removed")
 	}
 	identity := map[string]json.RawMessage{"credentials": with}
-	for _, name := range []string{"schema_id", "state", "traits", "metadata_public", "metadata_admin"} {
+	// A member that is left out is emptied; external_id exists since v25.4.
+	for _, name := range []string{"schema_id", "state", "traits", "metadata_public", "metadata_admin", "external_id"} {
 		if value := before.Attributes[name]; !jsonapi.IsNull(value) {
 			identity[name] = value
 		}
