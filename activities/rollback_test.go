@@ -332,3 +332,15 @@ func TestARolledBackMigrationDoesNotResume(t *testing.T) {
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})
 	expectType(t, err, Refused, false, "--again")
 }
+
+// A worker can sleep between its claim and its call, and its run end meanwhile without a
+// result.
+func TestNothingIsSentAfterARollbackHasBegun(t *testing.T) {
+	r := inspected(t, people(4), batchSize(2))
+	r.load(0, 1)
+	noError(t, r.spec.Folder.MarkRolledBack(migration.RolledBack{Rollback: "rollback-1"}))
+	r.load(0, 2)
+	if r.isThere("a3@example.com") || !r.isThere("a1@example.com") {
+		t.Errorf("a call was made for a run of a migration that is rolled back")
+	}
+}

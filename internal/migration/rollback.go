@@ -146,8 +146,11 @@ type RolledBack struct {
 	Failed int  `json:"failed,omitempty"`
 }
 
-// MarkRolledBack marks a migration.
-func (f Folder) MarkRolledBack(m RolledBack) error { return f.save("rolled_back.json", m) }
+// MarkRolledBack marks a migration, which keeps new runs from beginning, and seals those that
+// there were: a worker that slept through the end of its run sends nothing after the rollback.
+func (f Folder) MarkRolledBack(m RolledBack) error {
+	return errors.Join(f.save("rolled_back.json", m), f.SealOthers(""))
+}
 
 // DropRolledBack removes the mark of a rollback that was not started after all.
 func (f Folder) DropRolledBack() error { return store.Remove(f.path("rolled_back.json")) }
