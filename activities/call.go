@@ -227,7 +227,7 @@ func (c *core) inGroups(attribute string, keys []string, find func(group []strin
 // fold is the form of a value of an attribute in which records are compared by it.
 func (c *core) fold(attribute, value string) string {
 	if attribute == target.ByID {
-		return target.FoldCase(value)
+		return target.FoldID(value)
 	}
 	return c.traits.Fold(value)
 }

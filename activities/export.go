@@ -451,7 +451,7 @@ func (o *exportRun) findAll(ctx context.Context, ids []string) (map[string]targe
 		err := calls.read(ctx, func(ctx context.Context) error {
 			entities, err := o.target.Find(ctx, target.ByID, some)
 			for _, e := range entities {
-				found[target.FoldCase(e.ID)] = e
+				found[target.FoldID(e.ID)] = e
 			}
 			return err
 		})

@@ -128,7 +128,7 @@ func (o *exportRun) lookUp(ctx context.Context, ids []string, missed bool, colum
 		return page, err
 	}
 	for _, id := range ids {
-		id = target.FoldCase(id)
+		id = target.FoldID(id)
 		e, exists := found[id]
 		switch {
 		case !exists:
@@ -156,7 +156,7 @@ type differences struct {
 
 func (o *exportRun) differences(ctx context.Context, round int, early time.Time) (d differences, err error) {
 	var versions, ids hashes
-	versionOf := func(row exportRow) string { return target.FoldCase(row.ID) + "\n" + row.Version }
+	versionOf := func(row exportRow) string { return target.FoldID(row.ID) + "\n" + row.Version }
 	err = o.eachKnown(ctx, func(row exportRow) error {
 		versions.add(versionOf(row))
 		return nil
@@ -165,7 +165,7 @@ func (o *exportRun) differences(ctx context.Context, round int, early time.Time)
 		return d, err
 	}
 	err = o.eachRow(ctx, PassListed(round), func(row exportRow) error {
-		ids.add(target.FoldCase(row.ID))
+		ids.add(target.FoldID(row.ID))
 		d.listed++
 		if row.Created.Before(early) {
 			d.early++
@@ -180,7 +180,7 @@ func (o *exportRun) differences(ctx context.Context, round int, early time.Time)
 	}
 	seen := map[string]bool{}
 	return d, o.eachKnown(ctx, func(row exportRow) error {
-		if id := target.FoldCase(row.ID); !ids.has(id) && !seen[id] {
+		if id := target.FoldID(row.ID); !ids.has(id) && !seen[id] {
 			seen[id] = true
 			d.unlisted = append(d.unlisted, row.ID)
 		}
@@ -343,7 +343,7 @@ func writeLine(w io.Writer, cells ...string) error {
 func (p *publishing) write(ctx context.Context) error {
 	isAll := p.export.Since.IsZero()
 	err := p.eachEarlier(ctx, func(row exportRow) error {
-		id := target.FoldCase(row.ID)
+		id := target.FoldID(row.ID)
 		switch {
 		case p.gone[id]:
 			p.deleted++
@@ -529,7 +529,7 @@ func (l *laterRows) add(row exportRow) error {
 	if _, err := l.file.WriteAt(data, l.size); err != nil {
 		return durablefs.TemporaryError(err)
 	}
-	id := target.FoldCase(row.ID)
+	id := target.FoldID(row.ID)
 	if _, ok := l.at[id]; !ok {
 		l.order = append(l.order, id)
 	}

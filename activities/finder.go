@@ -37,8 +37,10 @@ const (
 // finder chooses the cheaper of two ways to look up n duplicates: by key, Traits.FindKeys a
 // call, or by paging through what was written since the migration began, Traits.MaxPage a
 // call; through all records where the target cannot select them by time. If a view of what
-// was written is complete, a key that is not in it existed before. The finder is nil if the
-// target does not show yet what it must, and will be read again.
+// was written is complete, a key that is not in it existed before, unless a call was lost
+// that may have written it: the view is only known to be complete up to the last call with
+// an answer. The finder is nil if the target does not show yet what it must, and will be
+// read again.
 func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder, error) {
 	if r.spec.RecoveredBy == migration.Refusal {
 		return byKey{r}, nil
@@ -194,7 +196,7 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 	if r.traits.ListsSince {
 		since.Since = r.viewSince()
 	}
-	if r.traits.GivesCreated() && slices.ContainsFunc(r.traits.Givable, r.encoder.Has) {
+	if r.givesCreated() {
 		since.Stamp = target.Updated
 	}
 	if state, err = v.load(ctx, since, mostPages); err != nil || state != viewComplete {
@@ -204,6 +206,11 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 		state, err = v.probe(ctx, probed, since)
 	}
 	return v, state, err
+}
+
+// givesCreated reports whether the input may give when a record was made.
+func (r *resolving) givesCreated() bool {
+	return r.traits.GivesCreated() && slices.ContainsFunc(r.traits.Givable, r.encoder.Has)
 }
 
 // viewSince is the start of the view: a little before the first call of this migration
@@ -277,7 +284,7 @@ func (v *view) load(ctx context.Context, since target.Page, mostPages int) (view
 			return viewUnavailable, nil // a look-up by key may work, or say why not
 		}
 		for _, e := range entities {
-			if i := v.ours.ids.index(target.FoldCase(e.ID)); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
+			if i := v.ours.ids.index(target.FoldID(e.ID)); i >= 0 && seen[i/64]&(1<<(i%64)) == 0 {
 				seen[i/64] |= 1 << (i % 64)
 				missing--
 			}
@@ -368,7 +375,7 @@ func (v *view) at(key string) (found []target.Entity, err error) {
 }
 
 func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error) {
-	var mayBeOurs []*duplicate
+	var mayBeOurs, notInView []*duplicate
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
 			if dup.key == "" {
@@ -377,11 +384,18 @@ func (v *view) find(ctx context.Context, chunk []*batchOfDuplicates) (err error)
 			if dup.found, err = v.at(dup.key); err != nil {
 				return err
 			}
-			dup.absent = v.traits.ListsSince && len(dup.found) == 0
-			if len(dup.found) == 1 && !v.ours.has(dup.found[0].ID) {
+			switch {
+			case len(dup.found) == 1 && !v.ours.has(dup.found[0].ID):
 				mayBeOurs = append(mayBeOurs, dup)
+			case len(dup.found) == 0 && v.traits.ListsSince && !d.lost[dup.position]:
+				dup.absent = true
+			case len(dup.found) == 0:
+				notInView = append(notInView, dup)
 			}
 		}
+	}
+	if err := (byKey{v.resolving}).find(ctx, []*batchOfDuplicates{{duplicates: notInView}}); err != nil {
+		return err
 	}
 	return v.confirm(ctx, mayBeOurs)
 }

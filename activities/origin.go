@@ -133,6 +133,8 @@ func (b *undoing) notOurs(ctx context.Context, item rollback.Item, entity *targe
 		return changedThere, nil
 	case answer.Verdict == evidence.Ours:
 		return "", nil
+	case b.rollback.Force && answer.Reason == evidence.SameID:
+		return "", nil
 	case b.traits.Marks:
 		return notProven, nil
 	case since.Before(entity.Updated):

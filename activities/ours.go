@@ -24,7 +24,7 @@ type ours struct {
 	hidden   bool // some of the sampled are missing from a search
 }
 
-func (k *ours) has(id string) bool { return k.ids.has(target.FoldCase(id)) }
+func (k *ours) has(id string) bool { return k.ids.has(target.FoldID(id)) }
 
 // hashes is a set of texts, eight bytes each: among a hundred million, the chance of a
 // collision is one in four thousand.
@@ -85,7 +85,7 @@ func (d *dataset) readIDs(ctx context.Context, round int) (*ours, error) {
 			if record.UUID == "" {
 				continue
 			}
-			k.ids.add(target.FoldCase(record.UUID))
+			k.ids.add(target.FoldID(record.UUID))
 			if record.Outcome == ledger.Created && record.Took > 0 && left > 0 && len(k.sampled) < samples {
 				k.sampled = append(k.sampled, sample{batch, i, record})
 				left--
@@ -170,12 +170,12 @@ func (c *caller) learn(ctx context.Context, d *dataset, k *ours) error {
 func (d *dataset) learnFrom(k *ours, found []target.Entity) (err error) {
 	byID := map[string]target.Entity{}
 	for _, e := range found {
-		byID[target.FoldCase(e.ID)] = e
+		byID[target.FoldID(e.ID)] = e
 	}
 	sent := make([][]byte, len(k.sampled))
 	batch, records := 0, []source.Record(nil)
 	for i, s := range k.sampled {
-		e, ok := byID[target.FoldCase(s.UUID)]
+		e, ok := byID[target.FoldID(s.UUID)]
 		if !ok {
 			continue
 		}
@@ -193,7 +193,7 @@ func (d *dataset) learnFrom(k *ours, found []target.Entity) (err error) {
 		k.clocks.Learn(evidence.Sample{Clock: s.Clock, Sent: s.At.Add(-s.Took), Received: s.At.Add(time.Millisecond), Stamp: stamp, MaybeLater: isGiven})
 	}
 	for i, s := range k.sampled {
-		e, ok := byID[target.FoldCase(s.UUID)]
+		e, ok := byID[target.FoldID(s.UUID)]
 		if !ok || sent[i] == nil || !k.baseline.HasKey(e, d.keyAsSent(sent[i])) {
 			continue
 		}

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"slices"
 
 	"durable-dataload/internal/evidence"
 	"durable-dataload/internal/ledger"
@@ -81,6 +82,7 @@ type batchOfDuplicates struct {
 	batch      int
 	records    int
 	since      evidence.Bound // when a call of ours can first have written them
+	lost       []bool         // by position: a call of ours may have written it and not said so
 	duplicates []*duplicate
 }
 
@@ -198,15 +200,20 @@ func (r *resolving) readDuplicates(ctx context.Context, batch int) (*batchOfDupl
 	if err != nil {
 		return nil, err
 	}
-	bare, _, _, err := r.ledger.Round(ctx, r.in.Round, batch, b.Records)
-	if err != nil {
-		return nil, err
+	d := &batchOfDuplicates{batch: batch, records: b.Records, lost: make([]bool, b.Records)}
+	var bare []ledger.Record // of this round
+	for round := range r.in.Round + 1 {
+		if bare, _, _, err = r.ledger.Round(ctx, round, batch, b.Records); err != nil {
+			return nil, err
+		}
+		for i, record := range bare {
+			d.lost[i] = d.lost[i] || record.Halved || record.Outcome == ledger.Unknown && !record.Unwritten
+		}
 	}
 	keyless, err := r.keyless(b)
 	if err != nil {
 		return nil, err
 	}
-	d := &batchOfDuplicates{batch: batch, records: b.Records}
 	for i, record := range records {
 		if bare[i].Outcome != ledger.Duplicate {
 			continue
@@ -296,20 +303,16 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 	if len(dup.found) == 0 {
 		return (&evidence.Baseline{}).Decide(q), false, nil
 	}
-	if r.traits.Marks && !dup.isTag && r.in.Round == 0 {
-		lost, err := r.isSplit(ctx, d.batch)
-		if err != nil || !lost {
-			// An earlier import of the same input gave the record this id as well, and no call
-			// of this migration was lost.
-			return evidence.Answer{Verdict: evidence.Others}, false, err
-		}
+	if r.traits.Marks && !dup.isTag && !d.lost[dup.position] {
+		// An earlier import of the same input gave the record this id as well.
+		return evidence.Answer{Verdict: evidence.Others}, false, nil
 	}
 	ours, err := r.learned(ctx)
 	if err != nil {
 		return answer, false, err
 	}
 	if d.since.From.IsZero() {
-		if d.since, err = r.since(ctx, d.batch); err != nil {
+		if d.since, err = r.since(ctx, d); err != nil {
 			return answer, false, err
 		}
 	}
@@ -334,35 +337,19 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 // since is when a call of this migration can first have written the records of a batch:
 // in round 0, since the migration began, by a call that this ledger may not know; later,
 // since the first claim of the batch.
-func (r *resolving) since(ctx context.Context, batch int) (evidence.Bound, error) {
+func (r *resolving) since(ctx context.Context, d *batchOfDuplicates) (evidence.Bound, error) {
 	ours, err := r.learned(ctx)
 	if err != nil {
 		return evidence.Bound{}, err
 	}
-	key := ledger.Key{Round: 0, Batch: batch}
-	lost := r.in.Round > 0
-	if !lost {
-		if lost, err = r.isSplit(ctx, batch); err != nil {
-			return evidence.Bound{}, err
-		}
-	}
 	if r.in.Round == 0 {
-		return ours.clocks.Since(r.dated(r.start.Began), lost), nil
+		return ours.clocks.Since(r.dated(r.start.Began), slices.Contains(d.lost, true)), nil
 	}
-	claim, err := r.ledger.ClaimOf(ctx, key)
+	claim, err := r.ledger.ClaimOf(ctx, ledger.Key{Round: 0, Batch: d.batch})
 	if err != nil {
 		return evidence.Bound{}, err
 	}
-	return ours.clocks.Since(r.dated(claim), lost), nil
-}
-
-// isSplit reports whether the call for a batch in round 0 was made again in parts.
-func (r *resolving) isSplit(ctx context.Context, batch int) (bool, error) {
-	whole, err := r.ledger.Decided(ctx, ledger.ByCall, ledger.Key{Batch: batch})
-	if isNotFound(err) {
-		return false, nil
-	}
-	return whole.Split, err
+	return ours.clocks.Since(r.dated(claim), true), nil
 }
 
 // contest finds out whether another record or migration has a better claim to a record

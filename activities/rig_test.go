@@ -81,6 +81,8 @@ type rig struct {
 	change  func(n int, call func() error) error
 	viewed  func(*target.Entity)    // changes what Get gives
 	viewing func(*target.Ref) error // changes what Get asks for, or fails it
+	// listed changes what a page of List gives.
+	listed func([]target.Entity) []target.Entity
 	// hidden records do not show in Find.
 	hidden       bool
 	findEntities func() error // comes before Find; its error fails it
@@ -285,6 +287,14 @@ func (c hooked) Find(ctx context.Context, attribute string, keys []string) ([]ta
 		return c.rig.findOutcome(found, err)
 	}
 	return found, err
+}
+
+func (c hooked) List(ctx context.Context, page target.Page) ([]target.Entity, string, error) {
+	entities, next, err := c.Adapter.List(ctx, page)
+	if c.rig.listed != nil {
+		entities = c.rig.listed(entities)
+	}
+	return entities, next, err
 }
 
 func (c hooked) Get(ctx context.Context, ref target.Ref) (target.Entity, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // rivals are the other migrations of the same state folder or work URL that can have
-// written a record to the same target since this one began.
+// written a record of the same target.
 type rivals struct {
 	ids hashes // of what they created or recovered
 	// open has the keys of records whose fate they do not know yet: a call is in
@@ -28,8 +28,14 @@ type rivals struct {
 }
 
 // lately is how long before this migration began another one may have ended and still
-// count as a possible writer of a record: both clocks may be wrong.
+// count as a possible writer of a record that was made since: both clocks may be wrong.
+// Where records are not dated it is no limit.
 const lately = 2 * evidence.Uncalibrated
+
+// isDated reports whether the target shows when it made a record. An id that the input
+// gives does not say it, nor does the time of the last change where the input gives
+// that of creation.
+func (r *resolving) isDated() bool { return !r.traits.RefusesMark && !r.givesCreated() }
 
 func (r *resolving) readRivals(ctx context.Context) (*rivals, error) {
 	all := &rivals{open: map[uint64]bool{}, name: store.Base(r.folder.Path())}
@@ -69,7 +75,7 @@ func (r *resolving) addRival(ctx context.Context, all *rivals, folder migration.
 	}
 	if finished {
 		summary, err := folder.Summary()
-		if err == nil && summary.FinishedAt.Before(r.start.StartedAt.Add(-lately)) {
+		if err == nil && r.isDated() && summary.FinishedAt.Before(r.start.StartedAt.Add(-lately)) {
 			return false, nil
 		}
 		if err != nil && !errors.Is(err, migration.ErrAbsent) {
@@ -109,7 +115,7 @@ func (all *rivals) read(ctx context.Context, other *dataset) error {
 	}, func(l batchKnown) error {
 		for _, record := range l.records {
 			if record.UUID != "" {
-				all.ids.add(target.FoldCase(record.UUID))
+				all.ids.add(target.FoldID(record.UUID))
 			}
 		}
 		if l.open == nil {
@@ -154,7 +160,7 @@ func (d *dataset) mayHaveWritten(ctx context.Context, last int, b source.Batch, 
 // contest reports whether another migration has an id, or may have written the record with
 // a folded key. An id without an owner becomes this migration's.
 func (all *rivals) contest(ctx context.Context, uuid, folded string) (evidence.Owner, string, error) {
-	if all.ids.has(target.FoldCase(uuid)) {
+	if all.ids.has(target.FoldID(uuid)) {
 		return evidence.Elsewhere, "", nil
 	}
 	if all.open[hashOf(folded)] {
@@ -177,6 +183,6 @@ func (all *rivals) contest(ctx context.Context, uuid, folded string) (evidence.O
 
 // ownerName spreads the entries over folders, and is a safe name whatever the id is.
 func ownerName(uuid string) string {
-	digest := migration.ShortDigest(target.FoldCase(strings.TrimSpace(uuid)))
+	digest := migration.ShortDigest(target.FoldID(strings.TrimSpace(uuid)))
 	return digest[:2] + "/" + digest
 }

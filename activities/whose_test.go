@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -238,6 +240,30 @@ func TestWhatAnotherMigrationCreatedIsItsOwn(t *testing.T) {
 	}
 }
 
+// Where the input gives created, only lastUpdated says when a record was written, and that
+// of an earlier migration may have been touched since.
+func TestWhatAnEarlierMigrationCreatedStaysItsOwnWhenItIsTouched(t *testing.T) {
+	input := "email,givenName,created\n"
+	for i := range 6 {
+		input += fmt.Sprintf("a%d@example.com,Name %d,2011-11-22 13:05:00\n", i+1, i+1)
+	}
+	a := inspected(t, input, batchSize(2))
+	b := a.beside("0123456789ab", strings.Join(strings.SplitAfter(input, "\n")[:3], ""))
+	b.loadAll(0)
+	noError(t, b.spec.Folder.SaveSummary(migration.Summary{FinishedAt: now.Add(-24 * time.Hour)}))
+	noError(t, b.spec.Folder.Finish(false))
+	a.lose = func(send int) bool { return send == 1 } // it has written nothing
+	a.loadAll(0)
+	a.lose = nil
+	a.edit("a1@example.com", `{"givenName":"Name 1"}`)
+	a.edit("a2@example.com", `{"givenName":"Name 2"}`)
+	a.retryFile(1)
+	a.loadAll(1)
+	if got, want := a.resolve(1, true), (Resolved{Failed: 2}); got != want {
+		t.Errorf("%+v, want %+v: the other migration has their ids", got, want)
+	}
+}
+
 func TestACallOfAnotherMigrationThatIsOpenIsWaitedFor(t *testing.T) {
 	a := inspected(t, people(6), batchSize(2))
 	b := a.beside("0123456789ab", people(2))
@@ -361,6 +387,52 @@ func TestAViewThatIsBehindDecidesNothing(t *testing.T) {
 	eventually(t, "all show", func() bool { return r.resolve(0, false).Invisible == 0 })
 	if known := r.known(0); strings.Contains(known, "f") || strings.Contains(known, "u") {
 		t.Errorf("known %q, want all created or recovered", known)
+	}
+}
+
+// A view that shows all records of answered calls may not show yet what a lost call wrote
+// after these.
+func TestAViewThatIsBehindALostCallDecidesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		found bool // by key
+		want  Resolved
+	}{
+		"a look-up shows it":    {true, Resolved{Recovered: 100}},
+		"nothing shows it, yet": {false, Resolved{Invisible: 100}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := inspected(t, people(300), batchSize(100))
+			must[struct{}](r, r.acts.CheckTarget, r.run)
+			r.lose = func(send int) bool { return send == 3 }
+			r.loadUnresolved()
+			r.lose = nil
+			r.retryFile(1)
+			r.loadAll(1)
+			isLost := func(e target.Entity) bool {
+				n, err := strconv.Atoi(strings.Trim(e.Text("email"), "a@exmple.co"))
+				return err == nil && n > 200
+			}
+			behind, lists := true, 0
+			r.listed = func(all []target.Entity) []target.Entity {
+				if lists++; behind {
+					return slices.DeleteFunc(all, isLost)
+				}
+				return all
+			}
+			r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
+				if behind && !c.found {
+					found = slices.DeleteFunc(found, isLost)
+				}
+				return found, err
+			}
+			if got := r.resolve(1, false); got != c.want || lists == 0 {
+				t.Errorf("%+v after %d pages, want %+v after some", got, lists, c.want)
+			}
+			behind = false
+			if got, want := r.resolve(1, false), (Resolved{Recovered: 100}); got != want {
+				t.Errorf("when all show: %+v, want %+v", got, want)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,6 +82,7 @@ func losing(t *testing.T, target string, wrote func(r *http.Request, body []byte
 // elsewhere is a migration into another target.
 type elsewhere struct {
 	lab   *lab
+	state string   // folder; "" is "state"
 	flags []string // that name the target
 	part  []string // of it, which a migration that is there has
 	env   []string
@@ -88,7 +90,7 @@ type elsewhere struct {
 
 func (e *elsewhere) starter(want int, args ...string) *process {
 	e.lab.t.Helper()
-	return e.lab.start("starter", e.env, append(append(args, "--state-dir", e.lab.path("state")), e.flags...)...).ends(want)
+	return e.lab.start("starter", e.env, append(append(args, "--state-dir", e.lab.path(cmp.Or(e.state, "state"))), e.flags...)...).ends(want)
 }
 
 // load migrates a file, and returns the table of dispositions, which has to add up.
@@ -129,6 +131,9 @@ func (e *elsewhere) expect(s migrations.Summary, want migrations.Counts) {
 
 // hashOfHorse is the bcrypt hash of "correct horse".
 const hashOfHorse = "$2a$04$qmnzZJOar2gYkq6tUszWWOJX48YPvKSdIX9G.SW4fK1OY6n6RHd/e"
+
+// pbkdf2OfHorse is another one, of another algorithm.
+const pbkdf2OfHorse = "$pbkdf2-sha256$i=1000,l=32$c2FsdHNhbHRzYWx0c2FsdA$BBs+1+PaslLtBPULUr8/lQicvVuHiEPMz0i8MjLCbzM"
 
 // exported are users of an Identity Cloud, of whom the second has a password that does not travel.
 func exported(n int) string {
@@ -268,6 +273,19 @@ func TestUsersMoveToIdentityPlatform(t *testing.T) {
 		t.Errorf("the project has %d users, want 44", n)
 	}
 	e.starter(migrations.ExitDone, "verify", s.WorkflowID, "--all", "--output-dir", l.path("verified"))
+
+	// Another work place has the same users, with hashes that take several calls a batch. None of its answers is lost, so
+	// none of them is its own.
+	other := *e
+	other.state = "another"
+	mixed := strings.ReplaceAll(exported(45), hashOfHorse, pbkdf2OfHorse)
+	mixed = strings.Replace(mixed, pbkdf2OfHorse, hashOfHorse, 20)
+	again := other.load(migrations.ExitFailed, l.write("mixed.csv", []byte(mixed)), "again")
+	other.expect(again, migrations.Counts{Total: 45, Failed: 45})
+	other.starter(migrations.ExitDone, "rollback", again.WorkflowID, "--yes", "--rate-limit", "0", "--output-dir", l.path("none"))
+	if n := count(); n != 44 {
+		t.Errorf("after the rollback of what was there before: %d users, want 44", n)
+	}
 
 	changed := l.write("changed.csv", []byte(strings.Replace(strings.Join(strings.SplitAfter(exported(5), "\n")[:2], ""), "Ann 1", "Anna", 1)))
 	e.expect(e.load(migrations.ExitDone, changed, "delta", "-m"), migrations.Counts{Total: 1, Updated: 1})

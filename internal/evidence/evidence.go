@@ -44,6 +44,7 @@ const (
 	ChangedSince  = "changed since"
 	NothingButKey = "the target shows nothing but the key"
 	NoBaseline    = "nothing shows what the target does with the attributes that differ"
+	SameID        = "a record with its id differs from what was sent"
 	EarlierRecord = "an earlier record with this key has no outcome yet"
 	OpenElsewhere = "another migration may have written it"
 )
@@ -102,7 +103,7 @@ func (b *Baseline) Decide(q Question) Answer {
 	case q.Owner != NoOwner:
 		return Answer{Verdict: Others}
 	case b.traits.Marks:
-		return q.byMark()
+		return b.byMark(q)
 	}
 	found := q.Found[0]
 	made, isGiven := b.MadeAt(q.Sent, found)
@@ -132,15 +133,22 @@ func (b *Baseline) Decide(q Question) Answer {
 	return Answer{Verdict: Ours, UUID: found.ID}
 }
 
-// byMark decides by the mark of the record found: an equal one proves that it is ours. A mark
-// that the input gives proves less than a tag: an earlier migration of the input has it too.
-func (q Question) byMark() Answer {
+// byMark decides by the mark of the record found: a tag proves that it is ours. A mark that
+// the input gives proves less: a record that was there before, or that an earlier migration
+// of the input wrote, can have it too. So one that differs from what was sent is not proven
+// ours.
+func (b *Baseline) byMark(q Question) Answer {
 	found := q.Found[0]
 	switch {
 	case found.Mark == "" || found.Mark != q.Mark:
 		return Answer{Verdict: Others}
-	case q.Rival != "" && !q.IsTag:
+	case q.IsTag:
+		return Answer{Verdict: Ours, UUID: found.ID}
+	case q.Rival != "":
 		return cannotTell(q.Rival, q.Rival == OpenElsewhere)
+	}
+	if likeness, _ := b.compare(q.Sent, found.Attributes); likeness == different {
+		return cannotTell(SameID, false)
 	}
 	return Answer{Verdict: Ours, UUID: found.ID}
 }
@@ -325,9 +333,15 @@ func (b *Baseline) Differs(sent []byte, found target.Entity) bool {
 
 // notKept judges an attribute whose value differs from what was sent.
 func (b *Baseline) notKept(path string, isShown bool) likeness {
+	alike := b.lost[path]
+	if isShown {
+		alike = b.altered[path]
+	}
 	switch {
-	case isShown && b.altered[path] > 0, !isShown && b.lost[path] > 0:
-		return equal // the target does the same with our records
+	case alike > 0 && b.kept[path] > 0:
+		return undecided // the target does so with some of our records
+	case alike > 0:
+		return equal // and with all of them
 	case isShown || b.kept[path] > 0:
 		return different
 	}

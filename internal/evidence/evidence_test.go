@@ -183,6 +183,30 @@ func TestAFewRecordsOfOursProveLittle(t *testing.T) {
 	}
 }
 
+// A target that changes some values of an attribute may not have changed this one.
+func TestWhatTheTargetDoesToSomeOfOursProvesNothing(t *testing.T) {
+	since := Bound{From: claimed, Clearly: claimed.Add(-time.Second)}
+	for name, c := range map[string]struct{ sent, found string }{
+		"a value that it reformats": {`{"email":"b@x","givenName":"B","phone":"0049 1"}`, `"email":"b@x","givenName":"B","phone":"+492"`},
+		"a value that it drops":     {`{"email":"b@x","givenName":"B","memo":" "}`, `"email":"b@x","givenName":"B"`},
+	} {
+		for _, some := range []bool{false, true} {
+			b := NewBaseline(schema, traits, "email")
+			for range fewSamples {
+				b.Learn([]byte(`{"email":"a@x","phone":"0049 3","memo":" "}`), record(t, at(5), at(5), `"email":"a@x","phone":"+493"`))
+			}
+			want := Answer{Verdict: Ours, UUID: "u1"}
+			if some {
+				b.Learn([]byte(`{"email":"a@x","phone":"+494","memo":"m"}`), record(t, at(5), at(5), `"email":"a@x","phone":"+494","memo":"m"`))
+				want = Answer{Reason: NoBaseline}
+			}
+			if got := b.Decide(Question{Sent: []byte(c.sent), Found: []target.Entity{record(t, at(5), at(5), c.found)}, Since: since}); got != want {
+				t.Errorf("%s, of some only: %t: %+v, want %+v", name, some, got, want)
+			}
+		}
+	}
+}
+
 // Our clock shows claimed when a call is claimed. The target stamps with a clock that is
 // ahead of ours by skew.
 func TestTheClockThatStampsRecordsCounts(t *testing.T) {
@@ -361,24 +385,27 @@ func TestAMarkDecidesAlone(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		mark  string // of the record found
+		sent  string // besides the key
 		isTag bool
 		owner Owner
 		rival string
 		want  Answer
 	}{
-		"our tag":                           {tag, true, NoOwner, "", answers(Ours)},
-		"our tag, whoever else may have it": {tag, true, NoOwner, OpenElsewhere, answers(Ours)},
-		"our id":                            {tag, false, NoOwner, "", answers(Ours)},
-		"our id, which another migration may send": {tag, false, NoOwner, OpenElsewhere, cannotTell(OpenElsewhere, true)},
-		"our id, of an earlier record":             {tag, false, NoOwner, EarlierRecord, cannotTell(EarlierRecord, false)},
-		"our id, of another migration":             {tag, false, Elsewhere, "", answers(Others)},
-		"another mark":                             {another, true, NoOwner, "", answers(Others)},
-		"no mark":                                  {"", true, NoOwner, "", answers(Others)},
+		"our tag":                                  {tag, "", true, NoOwner, "", answers(Ours)},
+		"our tag, whoever else may have it":        {tag, "", true, NoOwner, OpenElsewhere, answers(Ours)},
+		"our tag, changed since":                   {tag, `,"givenName":"Ann"`, true, NoOwner, "", answers(Ours)},
+		"our id":                                   {tag, "", false, NoOwner, "", answers(Ours)},
+		"our id, with other data":                  {tag, `,"givenName":"Ann"`, false, NoOwner, "", cannotTell(SameID, false)},
+		"our id, which another migration may send": {tag, "", false, NoOwner, OpenElsewhere, cannotTell(OpenElsewhere, true)},
+		"our id, of an earlier record":             {tag, "", false, NoOwner, EarlierRecord, cannotTell(EarlierRecord, false)},
+		"our id, of another migration":             {tag, "", false, Elsewhere, "", answers(Others)},
+		"another mark":                             {another, "", true, NoOwner, "", answers(Others)},
+		"no mark":                                  {"", "", true, NoOwner, "", answers(Others)},
 	} {
 		found := record(t, at(years), at(5), `"email":"b@x","givenName":"another"`)
 		found.Mark = c.mark
 		got := NewBaseline(schema, marking, "email").Decide(Question{
-			Sent: []byte(`{"email":"b@x"}`), Mark: tag, IsTag: c.isTag, Found: []target.Entity{found}, Owner: c.owner, Rival: c.rival,
+			Sent: []byte(`{"email":"b@x"` + c.sent + `}`), Mark: tag, IsTag: c.isTag, Found: []target.Entity{found}, Owner: c.owner, Rival: c.rival,
 		})
 		if got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)

@@ -43,7 +43,11 @@ type Record struct {
 	Took  time.Duration
 	Clock string
 
-	halved bool // no half of its call has an outcome for it yet
+	// Halved means that in its round a call was made again in halves that may have written
+	// the record.
+	Halved bool
+
+	open bool // no half of its call has an outcome for it yet
 }
 
 // MayBeSent reports whether a later round may send the record: it is unknown, and the
@@ -159,7 +163,7 @@ func (l *Ledger) Round(ctx context.Context, round, batch, n int) ([]Record, Coun
 		return overlay(records, o, round)
 	})
 	for _, r := range records {
-		if r.halved {
+		if r.open {
 			counts.Unknown++
 		}
 	}
@@ -211,7 +215,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 		if outcome == None {
 			continue
 		}
-		records[i] = Record{Outcome: outcome, Round: round, Unwritten: o.Unwritten, At: o.At, Took: o.Took, Clock: o.Clock}
+		records[i] = Record{Outcome: outcome, Round: round, Unwritten: o.Unwritten, At: o.At, Took: o.Took, Clock: o.Clock, Halved: records[i].Halved}
 		switch outcome {
 		case Created, Recovered:
 			records[i].UUID, uuids = uuids[0], uuids[1:]
@@ -226,7 +230,7 @@ func overlay(records []Record, o Outcomes, round int) error {
 		case Unknown:
 			records[i].Reason, reasons = reasons[0], reasons[1:]
 		case Halved:
-			records[i].Outcome, records[i].Reason, records[i].halved = Unknown, o.Reason, true
+			records[i].Outcome, records[i].Reason, records[i].Halved, records[i].open = Unknown, o.Reason, true, true
 		}
 	}
 	return nil

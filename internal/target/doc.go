@@ -13,9 +13,10 @@
 // # Whose is a record
 //
 // A duplicate is ours if its Mark is that of our record: a tag that nobody else has (NewTag), or an id that the input
-// gives, where Traits.Marks. An id of the input proves less: an earlier migration of the same input has it as well, so the
-// other migrations of the work place are asked in any case. Without marks, package evidence compares content and time; where
-// the target shows no time (Traits.ShowsCreated) nothing without a mark is ever ours.
+// gives, where Traits.Marks. An id of the input proves less: an earlier import of the same input has it as well, so it
+// counts only where a call was lost, no other migration of the work place has it, and nothing differs. Without marks,
+// package evidence compares content and time; where the target shows no time (Traits.ShowsCreated) nothing without a mark
+// is ever ours.
 //
 // A record may be sent again after a lost answer if the target would then refuse it: by a unique attribute or, with
 // Traits.RefusesMark, whatever it has.

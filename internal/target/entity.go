@@ -155,6 +155,22 @@ func ParseMoment(s string) (Moment, bool) {
 	return Moment{}, false
 }
 
+// FoldID returns the form in which ids are compared: equal forms are one record. A UUID has the same value in any case
+// (RFC 9562, section 4); other ids differ.
+func FoldID(id string) string {
+	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+	if len(id) != len(form) {
+		return id
+	}
+	for i := range len(id) {
+		digit := '0' <= id[i] && id[i] <= '9' || 'a' <= id[i]|0x20 && id[i]|0x20 <= 'f'
+		if digit != (form[i] == 'x') || !digit && id[i] != '-' {
+			return id
+		}
+	}
+	return strings.ToLower(id)
+}
+
 // FoldCase is a Traits.Fold that ignores case: FoldCase(a) == FoldCase(b) is strings.EqualFold(a, b), that is simple Unicode
 // folding: K and the Kelvin sign are equal, ß and ss are not. Spaces count.
 func FoldCase(key string) string {

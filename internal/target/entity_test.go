@@ -54,3 +54,19 @@ func TestMomentsOverlap(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyUUIDsIgnoreCaseAsIDs(t *testing.T) {
+	for id, want := range map[string]string{
+		"EFD7FE4E-0000-4000-8000-00000000000A":  "efd7fe4e-0000-4000-8000-00000000000a",
+		"efd7fe4e-0000-4000-8000-00000000000a":  "efd7fe4e-0000-4000-8000-00000000000a",
+		"EFD7FE4EX0000-4000-8000-00000000000A":  "EFD7FE4EX0000-4000-8000-00000000000A",
+		"GFD7FE4E-0000-4000-8000-00000000000A":  "GFD7FE4E-0000-4000-8000-00000000000A",
+		"EFD7FE4E-0000-4000-8000-00000000000AB": "EFD7FE4E-0000-4000-8000-00000000000AB",
+		"EFD7FE4E00000-4000-8000-00000000000A":  "EFD7FE4E00000-4000-8000-00000000000A",
+		"Ab1":                                   "Ab1", "aB1": "aB1", "": "",
+	} {
+		if got := FoldID(id); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}

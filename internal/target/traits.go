@@ -20,8 +20,8 @@ type Traits struct {
 	// Where false, a refusal is usually about the call.
 	RefusesTogether bool
 
-	// Marks: every record carries a mark of ours, which the target shows (Entity.Mark). An equal mark proves that a record
-	// is ours, and another one, or none, that it is not.
+	// Marks: every record carries a mark of ours, which the target shows (Entity.Mark). An equal tag proves that a record is
+	// ours, and another mark, or none, that it is not.
 	Marks bool
 	// RefusesMark: the mark is the id of the record, and the target refuses a second record with the same, as a Duplicate. So
 	// a record may be sent again after a lost answer whatever its attributes are, and none is keyless; without it only a
