@@ -409,7 +409,7 @@ func TestAViewThatIsBehindALostCallDecidesNothing(t *testing.T) {
 			r.retryFile(1)
 			r.loadAll(1)
 			isLost := func(e target.Entity) bool {
-				n, err := strconv.Atoi(strings.Trim(e.Text("email"), "a@exmple.co"))
+				n, err := strconv.Atoi(strings.Trim(e.Text("email"), "a@exmpl.co"))
 				return err == nil && n > 200
 			}
 			behind, lists := true, 0
