@@ -30,7 +30,7 @@ func newServeCommand(stdout, stderr io.Writer, code *int) *cobra.Command {
 
 It serves the schedules of its state folder until SIGTERM or Ctrl-C; calls in flight finish. What was cut off is resumed
 when it starts again. Migrations that are started beside it on the same state folder use its engine.`,
-		Example: `  starter serve --client-secret-file /etc/durable-dataload/secret \
+		Example: `  starter serve --client-secret-file /etc/durable-dataload/client_secret \
       --client-id … --apid_uri https://example.janraincapture.com
   starter serve --sandbox`,
 		Args: noArguments(""),

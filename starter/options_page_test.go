@@ -49,7 +49,7 @@ func optionsPart() string {
 		own.SortFlags = false
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			switch {
-			case f.Name == "help" || f.Name == "version":
+			case f.Hidden || f.Name == "help" || f.Name == "version":
 			case shown[f.Name+" "+f.Usage]:
 				others = append(others, "`--"+f.Name+"`")
 			default:

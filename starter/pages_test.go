@@ -37,6 +37,7 @@ func (b block) is(kinds ...string) bool {
 var (
 	fenced = regexp.MustCompile("(?ms)^(?:<!-- before: ([^\n]*) -->\n)?^```([^\n]*)\n(.*?)^```$")
 	inline = regexp.MustCompile("`(starter [^`\n]+)`")
+	asUser = regexp.MustCompile(`^sudo -u \S+ (?:env )?`)
 )
 
 func readPages(t *testing.T) (all []page) {
@@ -116,9 +117,9 @@ func commands(script string) (all [][]string) {
 	ours := map[string]string{"starter": "starter", "bin/starter": "starter", "./starter": "starter", "durable-dataload": "starter", "worker": "worker", "sandbox": "sandbox"}
 	for line := range strings.Lines(strings.ReplaceAll(script, "\\\n", " ")) {
 		for _, command := range regexp.MustCompile(`\s(?:\||&&|;)\s`).Split(strings.TrimSpace(line), -1) {
-			w := words(command)
+			w := words(asUser.ReplaceAllString(command, ""))
 			i := slices.IndexFunc(w, func(word string) bool { return !strings.Contains(word, "=") })
-			for launcher, verb := range map[string]string{"go": "run", "docker": "run", "sudo": "env"} {
+			for launcher, verb := range map[string]string{"go": "run", "docker": "run"} {
 				if at := slices.Index(w, verb); i >= 0 && w[i] == launcher && at > 0 {
 					i = at + 1 + slices.IndexFunc(w[at+1:], func(word string) bool { return ours[word] != "" })
 				}
