@@ -32,6 +32,10 @@ func newScheduleCommand(stderr io.Writer) *cobra.Command {
 
 A schedule fires while starter serve runs on the same state folder. With --address the Temporal service fires it, and
 starter serve or a worker must run there.`,
+		Example: `  starter schedule create nightly --cron "0 2 * * *" --data "incoming/*.csv" \
+      --apid_uri https://example.janraincapture.com
+  starter schedule describe nightly
+  starter schedule trigger nightly`,
 		Args: noArguments(""),
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
@@ -41,6 +45,9 @@ starter serve or a worker must run there.`,
 	)
 	return command
 }
+
+// scheduleExits is the end of the help of each command for schedules.
+const scheduleExits = "\n\nExit codes: 0 done; 1 could not be done; 2 wrong usage."
 
 // oneID takes the name of the schedule as the only argument.
 func oneID(_ *cobra.Command, args []string) error {
@@ -90,11 +97,12 @@ func withSchedules(ctx context.Context, h locations, o serviceOptions, watched t
 }
 
 // newOnSchedule makes a command that changes one existing schedule, and prints the result
-// in a sentence.
-func newOnSchedule(use, short string, flags func(*pflag.FlagSet), do func(context.Context, *session.Service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
+// in a sentence. example are the options of its example.
+func newOnSchedule(use, short, example string, flags func(*pflag.FlagSet), do func(context.Context, *session.Service, client.ScheduleHandle, scheduleView) (string, error)) *cobra.Command {
 	var o schedulesOptions
 	command := &cobra.Command{
-		Use: use + " ID", Short: short, Args: oneID, ValidArgsFunction: o.completeSchedule,
+		Use: use + " ID", Short: short, Long: short + "." + scheduleExits, Example: "  starter schedule " + use + " nightly" + example,
+		Args: oneID, ValidArgsFunction: o.completeSchedule,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err
@@ -138,7 +146,7 @@ func noteOf(what, reason string) string {
 
 func newSchedulePause() *cobra.Command {
 	var reason string
-	return newOnSchedule("pause", "Pause a schedule; a run in progress finishes", reasonFlag(&reason),
+	return newOnSchedule("pause", "Pause a schedule; a run in progress finishes", ` --reason "release at noon"`, reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			return fmt.Sprintf("The schedule %s is paused.", v.ID), handle.Pause(ctx, client.SchedulePauseOptions{Note: noteOf("paused", reason)})
 		})
@@ -146,14 +154,14 @@ func newSchedulePause() *cobra.Command {
 
 func newScheduleUnpause() *cobra.Command {
 	var reason string
-	return newOnSchedule("unpause", "Resume a paused schedule", reasonFlag(&reason),
+	return newOnSchedule("unpause", "Resume a paused schedule", ` --reason "file fixed"`, reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			return fmt.Sprintf("The schedule %s is active again; the next time is %s.", v.ID, v.nextTime()), handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)})
 		})
 }
 
 func newScheduleTrigger() *cobra.Command {
-	return newOnSchedule("trigger", "Run a schedule once, now", nil,
+	return newOnSchedule("trigger", "Run a schedule once, now", "", nil,
 		func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ONE}); err != nil {
 				return "", err
@@ -192,7 +200,7 @@ func (v scheduleView) unpolledText(s *session.Service) string {
 
 func newScheduleBackfill() *cobra.Command {
 	var from, to string
-	return newOnSchedule("backfill", "Run a schedule for past times, one run after the other", func(f *pflag.FlagSet) {
+	return newOnSchedule("backfill", "Run a schedule for past times, one run after the other", " --from 2026-11-01 --to 2026-11-05", func(f *pflag.FlagSet) {
 		f.StringVar(&from, "from", "", "first time: a date, or as 2026-11-22T02:00:00Z; a date counts in the zone of the schedule")
 		f.StringVar(&to, "to", "", "last time; of a date, its end")
 	}, func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
@@ -237,7 +245,7 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 }
 
 func newScheduleDelete() *cobra.Command {
-	return newOnSchedule("delete", "Delete a schedule; a run in progress finishes, and migrations stay", nil,
+	return newOnSchedule("delete", "Delete a schedule; a run in progress finishes, and migrations stay", "", nil,
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Delete(ctx); err != nil {
 				return "", err
@@ -251,7 +259,7 @@ func newScheduleRead(use, short string, args cobra.PositionalArgs, read func(con
 	var o schedulesOptions
 	var asJSON bool
 	command := &cobra.Command{
-		Use: use, Short: short, Args: args,
+		Use: use, Short: short, Long: short + "." + scheduleExits, Example: "  starter schedule " + strings.Replace(use, "ID", "nightly", 1), Args: args,
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := o.completeStateDir(os.Getenv); err != nil {
 				return err

@@ -45,7 +45,7 @@ here. A file is new if its content was not migrated before. Files that are still
 A file of which every record is in the target is moved to the folder done beside it; one with failed records, or one
 that cannot be migrated, to the folder failed. One that is not finished stays, and the next run resumes it.
 
-Credentials are no part of a schedule: starter serve, or the worker, has them.`,
+Credentials are no part of a schedule: starter serve, or the worker, has them.` + scheduleExits,
 		Example: `  starter schedule create nightly --cron "0 2 * * *" --time-zone Europe/Berlin \
       --data "incoming/*.csv" --output-dir results \
       --apid_uri https://example.janraincapture.com

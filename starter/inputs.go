@@ -39,7 +39,7 @@ type inputOptions struct {
 }
 
 func (o *inputOptions) addFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.data, "data", nil, "CSV `file` to migrate, also .gz and .zst, - for standard input, or the URL of one in a bucket; a pattern in quotes for several; may be repeated, and stand as the last arguments")
+	f.StringArrayVar(&o.data, "data", nil, "CSV `file` to migrate, also .gz and .zst, - for standard input, or the URL of one in a bucket; a pattern in quotes for several; may be repeated; files can also follow as arguments")
 	f.StringVar(&o.delimiter, "delimiter", ",", `what separates the fields of the data file: one character, \t for a tab`)
 	f.StringVar(&o.encodingName, "encoding", "utf-8", "of the data file: utf-8, windows-1252, latin-1, utf-16, utf-16le or utf-16be")
 	f.Int64VarP(&o.startAt, "start-at", "a", 1, "record number to begin with")

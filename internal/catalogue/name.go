@@ -10,19 +10,19 @@ import (
 
 // Name says which migration a command means: by words, or the latest one.
 type Name struct {
-	Words  string // its id, the key at its end, or a part that only it has
+	Words  string // its id, or any unique part of its id or file name
 	Latest bool
 }
 
 // Help explains a name in the help of a command.
-const Help = `ID is the id of the migration, the key at its end, or a part that only it has; --migration ID says the same.`
+const Help = `ID is the id of the migration, or any unique part of its id or file name. --migration ID is equivalent.`
 
 // ErrNoName says that a command line names no migration, or names it in several ways.
 var ErrNoName = errors.New("expected one migration: its ID, --migration ID or --latest (starter list has them)")
 
 // AddFlags adds the options that name a migration, besides the argument.
 func (n *Name) AddFlags(f *pflag.FlagSet) {
-	f.StringVar(&n.Words, "migration", "", "the migration: its id, the key at its end, or a part that only it has; as the argument ID")
+	f.StringVar(&n.Words, "migration", "", "the migration: its id, or any unique part of its id or file name; as the argument ID")
 	f.BoolVar(&n.Latest, "latest", false, "the migration that was started last, of those that run if any does")
 }
 
