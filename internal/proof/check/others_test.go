@@ -157,22 +157,36 @@ func TestAGatewayCanMakeRecordsWithoutAKeyTwice(t *testing.T) {
 }
 
 func TestAWrongOrderIsVerifysToFind(t *testing.T) {
-	l := newCrowd(t)
-	l.replace("truth.jsonl", `"fault":"replayed"`, `"fault":"wrong-order"`)
-	l.replace("truth.jsonl", `"endpoint":"entity.bulkCreate","fault":"replay"`, `"endpoint":"entity.find","fault":""`)
-	l.replace("success.csv", "u-1,eve@a.test,0,recovered", "u-2,eve@a.test,0,created")
-	l.replace("success.csv", "u-2,rob@a.test,0,recovered", "u-1,rob@a.test,0,created")
-	l.replace("summary.json", `"created": 0, "recovered": 3`, `"created": 2, "recovered": 1`)
-	l.replace("summary.json", `"created": 0, "duplicate": 2`, `"created": 2, "duplicate": 0`)
-	l.holds()
-	if tally, err := Count(l.migration); err != nil || tally.Misplaced != 2 {
-		t.Errorf("%+v, %v; want two that are misplaced", tally, err)
-	}
-	for found, want := range map[string]int{"1,2,email,different\n1,3,email,different\n": 0, "1,3,,missing\n": 1, "": 2} {
-		l.write("verify.csv", "batch,line,attribute,difference\n"+found)
-		broken, err := Verified(l.migration, l.path("verify.csv"))
-		if err != nil || len(broken) != want {
-			t.Errorf("verify says %q: found %v, %v, want %d", found, broken, err, want)
+	for _, keyless := range []bool{false, true} {
+		l := newCrowd(t)
+		l.replace("truth.jsonl", `"fault":"replayed"`, `"fault":"wrong-order"`)
+		l.replace("truth.jsonl", `"endpoint":"entity.bulkCreate","fault":"replay"`, `"endpoint":"entity.find","fault":""`)
+		l.replace("success.csv", "u-1,eve@a.test,0,recovered", "u-2,eve@a.test,0,created")
+		l.replace("success.csv", "u-2,rob@a.test,0,recovered", "u-1,rob@a.test,0,created")
+		l.replace("summary.json", `"created": 0, "recovered": 3`, `"created": 2, "recovered": 1`)
+		l.replace("summary.json", `"created": 0, "duplicate": 2`, `"created": 2, "duplicate": 0`)
+		if keyless {
+			before, err := os.ReadFile(l.path("users.csv"))
+			must(t, err)
+			for _, name := range []string{"users.csv", "success.csv", "truth.jsonl"} {
+				content, err := os.ReadFile(l.path(name))
+				must(t, err)
+				l.write(name, strings.NewReplacer("eve@a.test", "", "rob@a.test", "").Replace(string(content)))
+			}
+			after, err := os.ReadFile(l.path("users.csv"))
+			must(t, err)
+			l.replace("summary.json", fmt.Sprintf("%x", sha256.Sum256(before)), fmt.Sprintf("%x", sha256.Sum256(after)))
+		}
+		l.holds()
+		if tally, err := Count(l.migration); err != nil || tally.Misplaced != 2 {
+			t.Errorf("keyless %t: %+v, %v; want two that are misplaced", keyless, tally, err)
+		}
+		for found, want := range map[string]int{"1,2,email,different\n1,3,email,different\n": 0, "1,3,,missing\n": 1, "": 2} {
+			l.write("verify.csv", "batch,line,attribute,difference\n"+found)
+			broken, err := Verified(l.migration, l.path("verify.csv"))
+			if err != nil || len(broken) != want {
+				t.Errorf("keyless %t: verify says %q: found %v, %v, want %d", keyless, found, broken, err, want)
+			}
 		}
 	}
 }

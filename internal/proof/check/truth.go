@@ -53,6 +53,7 @@ func (c *checker) outcomes() {
 			continue
 		}
 		a := c.target[r.uuid]
+		isAnothers := a != nil && (a.key != r.key || r.key == "" && c.identity(a.key, a.values) != c.identityOf(r))
 		switch {
 		case before[r.key]:
 			c.tell(Proven, "line %d is %s, and a record with its email existed before", r.line, r.how)
@@ -60,13 +61,11 @@ func (c *checker) outcomes() {
 			c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
 		case !a.isOurs && (c.m.Mark != nil || !c.isNamesake(a, r)):
 			c.tell(Proven, "line %d is %s with the uuid %s, which is a stranger's", r.line, r.how, r.uuid)
-		case a.key != r.key && a.fault == "wrong-order":
+		case isAnothers && a.fault == "wrong-order":
 			r.misplaced = true
 			hold(r, r.uuid)
-		case a.key != r.key:
-			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another email", r.line, r.how, r.uuid)
-		case r.key == "" && c.identity(a.key, a.values) != c.identityOf(r):
-			c.tell(TrueOutcome, "line %d has no email and is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
+		case isAnothers:
+			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
 		case c.m.Mark != nil && a.values["mark"] != c.m.Mark(r.number):
 			c.tell(Proven, "line %d is %s with the uuid %s, which does not have its mark", r.line, r.how, r.uuid)
 		default:
