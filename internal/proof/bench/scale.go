@@ -108,7 +108,8 @@ func (s *scale) run() error {
 		return err
 	}
 	_ = s.running[killed].Wait()
-	before, killedAt := s.truthSize(), time.Now()
+	killedAt := time.Now()
+	before := s.lastTruth()
 	fmt.Fprintf(s.out, "half way after %s: %s killed\n", time.Since(begin).Round(100*time.Millisecond), killed)
 	again := command
 	if killed == "worker" {
@@ -231,6 +232,19 @@ func (s *scale) decided() int64 {
 	}
 	last, _ := os.ReadDir(folders[len(folders)-1])
 	return int64(len(folders)-1)*1000 + int64(len(last)/2)
+}
+
+// lastTruth is truthSize when the target has ended the calls that a killed process had in
+// flight.
+func (s *scale) lastTruth() int64 {
+	for last := s.truthSize(); ; {
+		time.Sleep(100 * time.Millisecond)
+		size := s.truthSize()
+		if size == last {
+			return size
+		}
+		last = size
+	}
 }
 
 func (s *scale) truthSize() int64 {
