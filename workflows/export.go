@@ -96,6 +96,9 @@ func newExportRun(ctx workflow.Context, in ExportInput) *exportRun {
 		},
 	}
 	x.shown = x.show
+	if in.Run.ID != "" { // one that continues as new has another id, and its calls have that of the first
+		x.ref = in.Run
+	}
 	return x
 }
 

@@ -323,6 +323,7 @@ func TestAnExportThatContinuesAsNewKeepsItsOrders(t *testing.T) {
 	if !paused.wasDone() || !further.Steering.Paused || further.Steering.Orders != 1 || further.Steering.RateLimit != 4 {
 		t.Errorf("the next run got %+v, the answer is %+v", further, paused)
 	}
+	further.Run.ID = "first-run" // a continued run has another
 	e = x.environment()
 	resumed := &answered{}
 	e.SetOnActivityStartedListener(func(info *activity.Info, _ context.Context, _ converter.EncodedValues) {
@@ -330,7 +331,7 @@ func TestAnExportThatContinuesAsNewKeepsItsOrders(t *testing.T) {
 			e.order(UpdateResume, anna, resumed)
 		}
 	})
-	if _, err := x.run(e, further); err != nil || !resumed.wasDone() || x.steered[1].Order.Number != 2 {
+	if _, err := x.run(e, further); err != nil || !resumed.wasDone() || x.steered[1].Order.Number != 2 || x.steered[1].Run != further.Run {
 		t.Errorf("%v, %+v: %+v", err, resumed, x.steered)
 	}
 }
