@@ -57,7 +57,8 @@ func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 	r.in.Progress.serve(ctx)
 	receiveMostFailed(ctx, func(ctx workflow.Context, most *int) {
 		r.in.MostFailed = most
-		sendMostFailed(ctx, r.in.Progress.Children, r.mostFailed)
+		children := r.in.Progress.Children
+		sendMostFailed(ctx, children, func() *int { return shareOf(r.mostFailed(), len(children)) })
 	})
 	return r.run(ctx)
 }
@@ -176,6 +177,15 @@ func (r *retryRun) mostFailed() *int {
 		most -= ended.failed(r.in.Delta)
 	}
 	return &most
+}
+
+// shareOf is how many records may fail in each of the parts of a round, which count alone.
+// Where one has used up its share the round is held, and resumes with what is left.
+func shareOf(most *int, parts int) *int {
+	if most == nil || *most < 0 || parts < 2 {
+		return most
+	}
+	return new(*most / parts)
 }
 
 func (r *retryRun) tooManyFailed() bool {

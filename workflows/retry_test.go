@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"durable-dataload/activities"
+	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/migration"
 )
 
@@ -188,6 +190,34 @@ func TestAPartThatHaltsDoesNotHideTheOthers(t *testing.T) {
 	}
 	if exactly(f, "LoadBatch 0/1") != 1 || exactly(f, "LoadBatch 0/30") != 1 {
 		t.Errorf("%s\nwant the other parts loaded to their ends", f.story())
+	}
+}
+
+// The limit is set while the parts of a round run.
+func TestPartsShareWhatMayFail(t *testing.T) {
+	const most = 60
+	f := newFake(t, 250)
+	e := newEnvironment(t, f)
+	set, stopped := &answered{}, &answered{}
+	var once sync.Once
+	failed := 0
+	f.load = func(in batchInput, _ int) (activities.BatchResult, error) {
+		if in.Round == 0 {
+			return allUnknown, nil
+		}
+		once.Do(func() {
+			e.order(UpdateSet, Order{By: anna.By, Set: map[string]string{"max-failed": fmt.Sprint(most)}}, set)
+		})
+		failed++
+		return activities.BatchResult{Counts: ledger.Counts{Created: 9, Failed: 1}}, nil
+	}
+	e.RegisterDelayedCallback(func() { e.order(UpdateStop, anna, stopped) }, 24*time.Hour)
+	_, err := e.migrate(func(s *migration.Spec) { s.Partitions = 3 })
+	if err != nil || !set.wasDone() || !stopped.wasDone() {
+		t.Fatalf("%v; set %+v, stopped %+v", err, set, stopped)
+	}
+	if failed < most || failed > 2*most {
+		t.Errorf("%d records failed, want %d and what was in flight", failed, most)
 	}
 }
 
