@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,6 +106,22 @@ func TestAHealthyTargetTakesEverythingInOneRound(t *testing.T) {
 	}
 	if n, _, err := check.Calls(s.truth(), "entity.bulkCreate"); n != 20 || err != nil {
 		t.Errorf("%d calls (%v), want 20", n, err)
+	}
+}
+
+// The failed records are malformed in the same way, as if the header were wrong.
+func TestFailedRecordsMayAllBeMalformedInTheSameWay(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	input := l.path("users.csv")
+	malformed := "b@example.com,B,Smith, Jr.\nc@example.com,C,Jones, Sr.\n"
+	must(t, os.WriteFile(input, []byte("email,givenName,familyName\na@example.com,A,B\n"+malformed+"d@example.com,D,D\n"), 0o600))
+	m := l.migration(s, input, 100)
+	m.run(3)
+	m.wantRecords(map[string]int{"created": 2, "failed": 2})
+	failed := m.artifacts("fail_records_*.csv")
+	if len(failed) != 1 || readAll(failed[0]) != "email,givenName,familyName\n"+malformed {
+		t.Errorf("%q, want one file with the two malformed records", failed)
 	}
 }
 

@@ -280,6 +280,48 @@ func TestARetryFileThatWasNotLoadedBecomesTheUnresolvedOne(t *testing.T) {
 	}
 }
 
+// Files of raw records are a selection of the input: what would make an input suspicious may be all that they hold.
+func TestRawFilesMayHoldMalformedRecordsOnly(t *testing.T) {
+	for name, raw := range map[string][]string{
+		"fields in excess":             {"b@example.com,B,Jr.\n", "c@example.com,C,Sr.\n"},
+		"the magic of a tar archive":   {strings.Repeat("x", 257-len(header)) + "ustar\x0000,B\n", "c@example.com,C\n"},
+		"bytes like those of UTF-16LE": {strings.Repeat("x\x00", 300) + "\n", strings.Repeat("\x00y", 300) + "\n"},
+	} {
+		records := make([]Record, len(raw))
+		for i := range raw {
+			records[i] = Record{Batch: 1, Line: int64(i + 2), Raw: []byte(raw[i])}
+		}
+		want := header + strings.Join(raw, "")
+		for outcome, file := range map[ledger.Outcome]string{
+			ledger.Failed: Name("fail_records", stamp, "csv"), ledger.Unknown: "retry.csv", ledger.None: Name("remaining", stamp, "csv"),
+		} {
+			dir := t.TempDir()
+			s := newSet(t, dir, "retry.csv")
+			for _, r := range records {
+				r.Outcome = outcome
+				add(t, s, r)
+			}
+			if _, _, err := s.Commit(t.Context(), len(records)); err != nil || contents(t, dir)[file] != want {
+				t.Errorf("%s: %s has %q, %v; want %q", name, file, contents(t, dir)[file], err, want)
+			}
+		}
+		dir := t.TempDir()
+		f, err := NewFailures(dir, stamp, inputHeader)
+		must(t, err)
+		w, err := NewRetryWriter(dir, "retry.csv", inputHeader)
+		must(t, err)
+		for _, r := range records {
+			must(t, errors.Join(f.Add(r), w.Add(r.Raw)))
+		}
+		if err := errors.Join(f.Commit(t.Context()), w.Commit(t.Context(), len(records))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := contents(t, dir); got[Name("fail_records", stamp, "csv")] != want || got["retry.csv"] != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestAnInputWithoutRecordsHasItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	counts, _, err := newSet(t, dir, "retry.csv").Commit(t.Context(), 0)

@@ -102,7 +102,7 @@ func Write(ctx context.Context, folder migration.RollbackFolder, each func(yield
 	if err := file.Commit(ctx); err != nil {
 		return totals, err
 	}
-	_, err = source.Inspect(ctx, folder.Items(), source.InspectOptions{BatchSize: batchSize, IndexPath: folder.Index()})
+	_, err = source.Inspect(ctx, folder.Items(), source.InspectOptions{BatchSize: batchSize, Own: true, IndexPath: folder.Index()})
 	return totals, err
 }
 

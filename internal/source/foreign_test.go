@@ -123,6 +123,23 @@ func TestAHeaderThatMatchesNoRecordIsRefused(t *testing.T) {
 	}
 }
 
+func TestAFileOfThisProgramIsTakenForNoOther(t *testing.T) {
+	for _, content := range []string{
+		"email,name\na,b,c\nd,e,f\n", "email,first|last\n--|--\n", "email\n" + strings.Repeat("x", 251) + "ustar\x0000\n", "name=x\nname=y\n",
+	} {
+		f := newFile(t, content)
+		if inspected, _ := refusals(t, f, comma); inspected == "" {
+			t.Errorf("%q is not refused as an input", content)
+		}
+		f.inspected(InspectOptions{BatchSize: 100, Own: true})
+	}
+	for _, damaged := range []string{"", "email,name\n\"a,b\n", "email,name\n\xff\n", "email,name\n\n\xff\n", "email,\n"} {
+		if _, err := newFile(t, damaged).inspect(InspectOptions{BatchSize: 100, Own: true}); !errors.As(err, new(*Refusal)) {
+			t.Errorf("%q: %v, want a refusal", damaged, err)
+		}
+	}
+}
+
 // In a file without a header the "names" are values of its first record.
 func TestARefusedHeaderIsNotRepeated(t *testing.T) {
 	const secret = "Jane Doe"

@@ -36,6 +36,11 @@ type InspectOptions struct {
 	// Name is the name of the file in refusals; the base name of its path if empty.
 	Name string
 
+	// Own means that this program wrote the file, with a header that it has accepted before. So it is not asked whether the
+	// file is of another format, or whether its header is wrong: a file of failed records may consist of malformed ones.
+	// The bytes are checked like those of any file.
+	Own bool
+
 	// Header, if set, is called with the header before the records are read. Its error ends the inspection, and Inspect
 	// returns it.
 	Header func(h *Header) error
@@ -220,8 +225,10 @@ func (i *inspection) readHeader() error {
 	if err != nil {
 		return err
 	}
-	if reason := looksLike(start); reason != "" {
-		return i.refuse(1, reason)
+	if !i.options.Own {
+		if reason := looksLike(start); reason != "" {
+			return i.refuse(1, reason)
+		}
 	}
 	for {
 		p, err := i.next()
@@ -258,7 +265,7 @@ func (i *inspection) readRecords(ctx context.Context, batches *Batcher) error {
 				if len(p.refusals) > 0 {
 					return p.refusals[0]
 				}
-				if !p.blank {
+				if !p.blank && !i.options.Own {
 					i.shapes.see(i.header, p.raw)
 				}
 			}
