@@ -39,15 +39,13 @@ var signatures = []struct{ magic, what, advice string }{
 	{"Obj\x01", "an Avro file", exportCSV},
 	{"ARROW1\x00", "an Arrow file", exportCSV},
 	{"\x89HDF", "an HDF5 file", exportCSV},
-	{"PGDMP", "a PostgreSQL dump", exportCSV},
+	{"PGDMP\x01", "a PostgreSQL dump", exportCSV},
 	{"PGCOPY\n\xFF", "a binary PostgreSQL export", exportCSV},
 	{"\x00\x01\x00\x00Standard ", "an Access database", exportCSV},
 	{"\x89PNG", "a picture", exportCSV},
 	{"\xFF\xD8\xFF", "a picture", exportCSV},
-	{"GIF89a", "a picture", exportCSV},
 	{"\x7FELF", "a program", "give the data file"},
 	{"age-encryption.org/", "encrypted with age", "decrypt it"},
-	{"Salted__", "encrypted with OpenSSL", "decrypt it"},
 	{"-----BEGIN PGP MESSAGE", "encrypted with PGP", "decrypt it"},
 	{"-----BEGIN PGP ", "a PGP key or signature", "give the data file"},
 	{"-----BEGIN ", "a certificate or a key (PEM)", "give the data file"},
@@ -71,7 +69,7 @@ var textForms = []struct {
 	{regexp.MustCompile(`(?i)^BEGIN:(VCARD|VCALENDAR)`), nil, "a vCard or a calendar", exportCSV},
 	{regexp.MustCompile(`(?i)^(dn:|# extended LDIF|version: 1$|# LDIF)`), nil, "an LDIF export of a directory", exportCSV},
 	{regexp.MustCompile(`(?i)^(Return-Path|Received|Delivered-To|MIME-Version|Message-ID|Content-Type|X-[a-z-]+):|^From \S+ +(Mon|Tue|Wed|Thu|Fri|Sat|Sun) `), nil, "an e-mail message", "save the file that is attached to it"},
-	{regexp.MustCompile(`(?i)^(INSERT\s+INTO|REPLACE\s+INTO|CREATE\s+(TABLE|DATABASE|SCHEMA|USER)|(DROP|ALTER)\s+TABLE|LOCK\s+TABLES|DELETE\s+FROM|UPDATE\s+\S+\s+SET|BEGIN\s+TRANSACTION)\b|^(?i)(COPY|SELECT)\s.*\bFROM\b|^(?i)(PRAGMA\s+\w+|USE\s+\S+|SET\s+\S+\s*=?.*);$`), nil, "SQL", exportCSV},
+	{regexp.MustCompile(`(?i)^((INSERT\s+INTO|REPLACE\s+INTO|CREATE\s+(TABLE|DATABASE|SCHEMA|USER)|(DROP|ALTER)\s+TABLE|LOCK\s+TABLES|DELETE\s+FROM)\s+[^\s,;]|(UPDATE\s+\S+\s+SET|BEGIN\s+TRANSACTION)\b|(COPY|SELECT)\s.*\bFROM\s.*;$)|^(COPY|SELECT)\s.*\bFROM\s|^(?i)(PRAGMA\s+\w+|USE\s+\S+|SET\s+\S+\s*=?.*);$`), nil, "SQL", exportCSV},
 	{regexp.MustCompile(`^(-- |--$|/\*)`), nil, "SQL, as a database dump is", exportCSV},
 	{regexp.MustCompile(`^(---|%YAML\b.*)$|^- \S|^--- `), nil, "YAML", exportCSV},
 	{regexp.MustCompile(`^[\w.-]+:\s*$`), regexp.MustCompile(`^\s*(- )?\S+:|^\s*- `), "YAML", exportCSV},
@@ -100,8 +98,12 @@ func looksLike(start []byte) string {
 		return reason("compressed with zstd", "unpack it, or give it a name that ends in .zst")
 	case bytes.HasPrefix(start, []byte("BZh")) && len(start) > 10 && string(start[4:10]) == "1AY&SY":
 		return reason("compressed with bzip2", "unpack it")
-	case len(start) > 262 && string(start[257:262]) == "ustar":
+	case isTar(start):
 		return reason("a tar archive", "unpack it")
+	case bytes.HasPrefix(start, []byte("GIF8")) && !isText(start):
+		return reason("a picture", exportCSV)
+	case bytes.HasPrefix(start, []byte("Salted__")) && !isText(start):
+		return reason("encrypted with OpenSSL", "decrypt it")
 	}
 	if order := utf16Order(start); order != "" {
 		return reason("UTF-16 text without a byte order mark", saveAsUTF8+", or give --encoding utf-16"+order)
@@ -117,6 +119,29 @@ func looksLike(start []byte) string {
 		}
 	}
 	return ""
+}
+
+// isTar reports whether there is the magic of a tar archive, of POSIX or of GNU, with its bytes that text does not have: a
+// value such as "mustard" may stand at its place.
+func isTar(start []byte) bool {
+	if len(start) < 265 {
+		return false
+	}
+	magic := string(start[257:265])
+	return strings.HasPrefix(magic, "ustar\x00") || magic == "ustar  \x00"
+}
+
+// isText reports whether the first 512 bytes are text. A header may begin with letters that are also the magic of a format.
+func isText(start []byte) bool {
+	start = start[:min(len(start), 512)]
+	for len(start) > 0 {
+		r, n := utf8.DecodeRune(start)
+		if isBinary(r) || r == utf8.RuneError && n == 1 && utf8.FullRune(start) {
+			return false
+		}
+		start = start[n:]
+	}
+	return true
 }
 
 // IsSkippableFrame reports whether b starts with a skippable frame of zstd: pzstd writes one before the data.

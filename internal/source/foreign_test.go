@@ -36,11 +36,11 @@ func TestOtherFileFormatsAreRefusedByName(t *testing.T) {
 		{"HTTP/1.1 403 Forbidden\nServer: x\n", "web server"},
 		{"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "Git LFS"},
 		{"-----BEGIN PGP MESSAGE-----\n\nabc\n", "PGP"}, {"-----BEGIN CERTIFICATE-----\nMIIB\n", "certificate"}, {"age-encryption.org/v1\n-> X25519 x\n", "age"},
-		{"Salted__12345678", "OpenSSL"},
+		{"Salted__\x8d\x02345678", "OpenSSL"}, {"GIF89a\x10\x00\x10\x00\xf7", "picture"}, {"GIF87a\x10\x00\x10\x00\xf7", "picture"}, {"PGDMP\x01\x0e\x00", "PostgreSQL"},
 		{"BEGIN:VCARD\nFN:Ann\n", "vCard"}, {"begin:vcalendar\n", "calendar"},
 		{"dn: uid=ann,dc=example,dc=com\nuid: ann\n", "LDIF"}, {"# extended LDIF\n#\n", "LDIF"}, {"version: 1\n\ndn: x\n", "LDIF"},
 		{"Received: from x by y\nTo: z\n", "e-mail"}, {"From ann Mon May  1\nTo: z\n", "e-mail"}, {"MIME-Version: 1.0\nContent-Type: text/csv\n", "e-mail"},
-		{"INSERT INTO users VALUES (1);\n", "SQL"}, {"-- MySQL dump 10.13\n", "SQL"}, {"create table users (id int);\n", "SQL"}, {"SET NAMES utf8;\n", "SQL"}, {"COPY public.users (id) FROM stdin;\n", "SQL"}, {"/*!40101 SET x */;\n", "SQL"},
+		{"INSERT INTO users VALUES (1);\n", "SQL"}, {"-- MySQL dump 10.13\n", "SQL"}, {"create table users (id int);\n", "SQL"}, {"SET NAMES utf8;\n", "SQL"}, {"select * from users;\n", "SQL"}, {"SELECT *\tFROM users\n", "SQL"}, {"COPY public.users (id) FROM stdin;\n", "SQL"}, {"/*!40101 SET x */;\n", "SQL"},
 		{"---\nusers:\n", "YAML"}, {"- name: Ann\n  city: X\n", "YAML"}, {"users:\n  - name: Ann\n", "YAML"}, {"name: Ann\ncity: X\n", "YAML"}, {"name = Ann\ncity = X\n", "name = value"},
 		{"[users]\nname = Ann\n", "INI"}, {"#!/bin/sh\necho\n", "program"}, {"diff --git a/x b/x\n", "patch"},
 		{"+----+------+\n| id | name |\n+----+------+\n", "table"}, {" id | name\n----+------\n  1 | Ann\n", "table"}, {"| id | name |\n|----|------|\n", "table"},
@@ -48,7 +48,7 @@ func TestOtherFileFormatsAreRefusedByName(t *testing.T) {
 		{"%PDF-1.7\n%\xe2\xe3\n", "PDF"}, {"SQLite format 3\x00\x10\x00", "SQLite"}, {"PAR1\x15\x04\x15", "Parquet"}, {"Obj\x01\x04\x14avro", "Avro"},
 		{"PK\x03\x04\x14\x00", "Excel"}, {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "Excel"}, {"\xfd7zXZ\x00\x00", "xz"}, {"BZh91AY&SY\x00", "bzip2"}, {"7z\xbc\xaf\x27\x1c\x00", "7-Zip"},
 		{"\x53\x2a\x4d\x18\x04\x00\x00\x00abcd\x28\xb5\x2f\xfd", "zstd"}, {"\x89PNG\r\n\x1a\n", "picture"}, {"{\\rtf1\\ansi", "rich text"},
-		{"users.csv" + strings.Repeat("\x00", 248) + "ustar\x0000", "tar"},
+		{"users.csv" + strings.Repeat("\x00", 248) + "ustar\x0000", "tar"}, {"users.csv" + strings.Repeat("\x00", 248) + "ustar  \x00", "tar"},
 		{"\x00\x00\x00\x00\x00\x00\x00\x00", "binary"}, {"\x85\x02\x0c\x03abc\x01\x02", "binary"}, {"email,name\x02\x01\n", "binary"},
 		{string(utf16Bytes("email,name\nx,y\n", true)), "utf-16be"}, {string(utf16Bytes("email,name\nx,y\n", false)), "utf-16le"},
 		{"\xff\xfe\x00\x00e\x00\x00\x00", "UTF-32"},
@@ -76,6 +76,8 @@ func TestOrdinaryHeadersAreNotTakenForAnotherFormat(t *testing.T) {
 		"email\nx\n", "email,name\n", `"email","name"` + "\n", "\ufeffemail,name\n", "Email Address,First name,Update (UTC),With partner (y/n)\n", "from date,package type,ORCID\n",
 		"select,set,use,copy from\n", "BZhAttribute,PARIS\n", "ssh-key,email\n", "электронная почта,имя\n", "メール,名前\n", "id,email,_meta,$set,#tags,*note\n", "[email],[name]\n",
 		"version,dn,users\n1,2,3\n", "email address\nx y\n", "name: given,name: family\nAnn,Test\n", "x=1,y=2\na,b\n", "email|name\n", "-email,-name\n",
+		"Select your country,Where you are from,email\n", "Create user,Create date,email\n", "PGDMP,email\nx,y\n", "GIF89a,email\nx,y\n", "Salted__hash,電子メール\n" + strings.Repeat("é", 600),
+		"email\n" + strings.Repeat("x", 250) + "Mustard\nCustard@example.com\n", "email\n" + strings.Repeat("x", 251) + "ustar  yellow\n",
 	} {
 		if got := looksLike([]byte(content)); got != "" {
 			t.Errorf("%q is refused: %s", content, got)
