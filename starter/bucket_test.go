@@ -268,7 +268,8 @@ func TestAWorkURLBelongsToOneEngine(t *testing.T) {
 	server := l.bucket()
 	s := l.sandbox()
 	m := l.migration(s, l.users(fakeusers.Options{Records: 100, Seed: 77}), 5, "--rate-limit", "2", "--retry-backoff", "100ms").on(server)
-	p := m.startUntil(3)
+	m.startUntil(3).kill()
+	p := m.startUntil(6) // in another process than the one that has claimed the URL
 	m.state = l.path("elsewhere")
 	refused(t, m.start(), 1, "belongs to another Temporal service", "owner.json", filepath.Base(m.state))
 	p.kill()

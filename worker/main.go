@@ -163,7 +163,7 @@ func work(args []string, stdout, stderr io.Writer) error {
 	for _, url := range o.workLocations[1:] {
 		owner, err := config.OwnerOf(context.Background(), client, clientOptions)
 		if err == nil {
-			err = migration.ClaimWork(url, owner, func(migration.Owner) bool { return false })
+			err = migration.ClaimWork(context.Background(), url, owner, func(migration.Owner) bool { return false })
 		}
 		if err != nil {
 			return err

@@ -151,14 +151,21 @@ func Running(ctx context.Context, dir string) (Address, error) {
 	}
 }
 
-// IsFree reports whether no process runs an engine on dir.
-func IsFree(dir string) bool {
+// IsOwned reports whether a process runs an engine on dir. The error says that dir cannot be
+// opened, so that it is not known.
+func IsOwned(dir string) (bool, error) {
 	lock, err := durablefs.TryLock(filepath.Join(dir, "lock"))
-	if err != nil {
-		return false
-	}
 	lock.Unlock()
-	return true
+	if errors.Is(err, durablefs.ErrLocked) {
+		return true, nil
+	}
+	return false, err
+}
+
+// IsFree reports whether it is known that no process runs an engine on dir.
+func IsFree(dir string) bool {
+	owned, err := IsOwned(dir)
+	return err == nil && !owned
 }
 
 // WaitUntilFree waits until no process runs an engine on dir, and reports whether

@@ -30,7 +30,7 @@ func (s *Service) own(ctx context.Context, o client.Options) (err error) {
 				return err
 			}
 		}
-		if err := migration.ClaimWork(work, s.owned, s.isDead); err != nil {
+		if err := migration.ClaimWork(ctx, work, s.owned, s.isDead); err != nil {
 			return err
 		}
 	}
@@ -38,16 +38,20 @@ func (s *Service) own(ctx context.Context, o client.Options) (err error) {
 }
 
 // isDead reports whether the engine that owns a work URL is known to have ended. Of one on
-// another machine, or in another container, nothing is known.
+// another machine, or in another container, nothing is known. Only where its folder cannot be
+// opened its process counts: another one may run the engine by now.
 func (s *Service) isDead(o migration.Owner) bool {
 	if !s.IsEmbedded() || o.Engine == "" || o.Host != s.owned.Host || o.Boot != s.owned.Boot {
 		return false
 	}
-	if o.Engine == s.engineDir || o.PID == os.Getpid() || engine.IsFree(o.Engine) {
+	if o.Engine == s.engineDir {
 		return true
 	}
+	if owned, err := engine.IsOwned(o.Engine); err == nil {
+		return !owned
+	}
 	p, err := os.FindProcess(o.PID)
-	return err == nil && errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
+	return o.PID == os.Getpid() || err == nil && errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // identity is this service as the owner of a work URL.
