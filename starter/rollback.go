@@ -97,7 +97,8 @@ func (r *rollbackOperation) keepIn(id, key string) {
 func (r *rollbackOperation) findMigration() error {
 	r.keepIn("rollback-"+r.ID, store.Base(r.Folder.Path()))
 	summary, err := r.Folder.Summary()
-	if errors.Is(err, migration.ErrAbsent) {
+	_, unmarked := r.Folder.RolledBack() // else it cannot be resumed
+	if errors.Is(err, migration.ErrAbsent) || err == nil && unmarked != nil && r.IsCutOffAfter(summary) {
 		return session.NotEnded(r.ID)
 	}
 	r.rollback.From, r.rollback.Until = summary.StartedAt, summary.FinishedAt

@@ -77,15 +77,15 @@ func (m Migration) State() (_ State, reason string) {
 		return Failed, failure.Reason
 	}
 	summary, err := m.Folder.Summary()
-	last, ended := m.lastRun(rerun.Began)
 	switch {
 	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_FAILED && !without:
 		return Failed, ""
 	case m.Status == enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED && !without:
 		return Stopped, ""
-	case err != nil || !ended && last.At.After(summary.FinishedAt):
+	case err != nil || m.IsCutOffAfter(summary):
 		return CutOff, ""
 	}
+	last, _ := m.lastRun(rerun.Began)
 	return StateAfter(summary), last.Reason
 }
 
@@ -104,6 +104,14 @@ func (m Migration) WithoutResult() (rerun migration.Failure, ok bool) {
 		return migration.Failure{}, false
 	}
 	return rerun, true
+}
+
+// IsCutOffAfter reports whether the last run may have sent something and has no result: the
+// summary is that of an earlier one.
+func (m Migration) IsCutOffAfter(summary migration.Summary) bool {
+	rerun, _ := m.WithoutResult()
+	last, ended := m.lastRun(rerun.Began)
+	return !ended && last.At.After(summary.FinishedAt)
 }
 
 // rolledBack is the state of a migration with a rollback.
