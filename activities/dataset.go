@@ -128,8 +128,8 @@ func (d *dataset) mark(r source.Record, sent []byte) (mark string, isTag bool, e
 // foldKey is a key as the target compares it.
 func (d *dataset) foldKey(key string) string { return d.format.Traits().Fold(key) }
 
-// keysInOrder yields the key of every record, in the order of the input.
-func (d *dataset) keysInOrder() iter.Seq2[dupkeys.Keyed, error] {
+// keysInOrder are the dupkeys.Keys of the input.
+func (d *dataset) keysInOrder(sent bool) iter.Seq2[dupkeys.Keyed, error] {
 	return func(yield func(dupkeys.Keyed, error) bool) {
 		for batch := 1; batch <= d.index.Batches(); batch++ {
 			_, records, err := d.batchRecords(batch)
@@ -138,7 +138,13 @@ func (d *dataset) keysInOrder() iter.Seq2[dupkeys.Keyed, error] {
 				return
 			}
 			for _, r := range records {
-				if !yield(dupkeys.Keyed{Record: r.Number, Line: r.Line, Key: d.encoder.KeyOf(r.Raw)}, nil) {
+				key := d.encoder.KeyOf(r.Raw)
+				if sent && key != "" {
+					if _, err := d.json(r); err != nil {
+						key = ""
+					}
+				}
+				if !yield(dupkeys.Keyed{Record: r.Number, Line: r.Line, Key: key}, nil) {
 					return
 				}
 			}

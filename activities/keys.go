@@ -96,6 +96,7 @@ func (m *migrationRun) keylessSummary(unknown int) (*migration.Keyless, error) {
 
 // A delta migration does not send a record whose key an earlier record of the input has:
 // the first would create it and the second update it, in an order that is left to chance.
+// An earlier one that cannot be sent does not count.
 
 // findDuplicateKeys lists these records in the migration's folder, and counts them. The
 // list of an earlier run is kept: it is of the same input.
@@ -120,7 +121,7 @@ func writeDuplicateKeys(ctx context.Context, spec migration.Spec, folder migrati
 	if !d.encoder.Has(spec.PrimaryKey) {
 		return nil, refused(fmt.Errorf("%s gives no attribute %q, by which a delta migration finds the records that are there already; name another attribute with --primary-key, or let a mapping make this one", spec.ShownName(), spec.PrimaryKey))
 	}
-	return dupkeys.Find(ctx, d.keysInOrder(), d.foldKey, folder.DuplicateKeys())
+	return dupkeys.Find(ctx, d.keysInOrder, d.foldKey, folder.DuplicateKeys())
 }
 
 // duplicateKey is the reason why a record is not sent: an earlier one has its key. It is

@@ -403,6 +403,23 @@ func TestADuplicateKeyIsLoadedOnce(t *testing.T) {
 	}
 }
 
+// What cannot be sent is not the first record with its key.
+func TestAKeyOfARecordThatIsNotSentIsNotADuplicate(t *testing.T) {
+	r := newRig(t, "email,birthday\na@example.com,notadate\na@example.com,1/2/1990\n\"a@example.com\",1/2/1991\na@example.com,never\n", withSpec(isDelta))
+	if got := r.inspect(); got.DuplicateKeys != 1 {
+		t.Errorf("%+v, want 1 duplicate key", got)
+	}
+	r.loadAll(0)
+	if known := r.known(0); known != "fcff" {
+		t.Errorf("loaded: %q, want fcff", known)
+	}
+	for i, want := range map[int]string{0: "birthday", 2: "duplicate key in the file, first in line 3; only the first is loaded", 3: "birthday"} {
+		if got := r.records(0)[0][i].Error; !strings.Contains(got, want) {
+			t.Errorf("line %d failed for %q, want %q", i+2, got, want)
+		}
+	}
+}
+
 func TestWhatADeltaMigrationNeeds(t *testing.T) {
 	r := newRig(t, "givenName\nA\n", withSpec(isDelta))
 	_, err := run[Inspected](r, worker.Options{}, nil, r.acts.InspectSource, InspectInput{Spec: r.spec, Run: r.run, Now: now})

@@ -20,9 +20,13 @@ type Keyed struct {
 	Key    string
 }
 
+// Keys are records in the order of their numbers. With sent they have no keys of records that cannot be sent, which takes
+// longer.
+type Keys func(sent bool) iter.Seq2[Keyed, error]
+
 // Find finds the records whose key an earlier record has, and writes them to a file that Open reads. The first record
-// with a key is kept, every later one is a duplicate of it. Keys come in the order of their record numbers. They are
-// compared by what fold makes of them (see target.Traits); an empty key is no key.
+// with a key that can be sent is kept, every later one is a duplicate of it. Keys are compared by what fold makes of them
+// (see target.Traits); an empty key is no key. They are read a second time, with sent, if any of them are equal.
 //
 // It takes about 10 MiB of memory and 1/256 of the keys at 64 bytes each, which is 3 MiB for ten million. For 32 bytes a
 // key it needs disk space next to path, or in the folder for temporary files (TMPDIR) for a path in a bucket; that file has
@@ -30,7 +34,24 @@ type Keyed struct {
 //
 // Keys are compared by the first 128 bits of their SHA-256: a collision is less likely than a fault of the machine
 // (about 1 in 10^25 for ten million keys).
-func Find(ctx context.Context, keys iter.Seq2[Keyed, error], fold func(string) string, path string) (*List, error) {
+func Find(ctx context.Context, keys Keys, fold func(string) string, path string) (*List, error) {
+	w, err := list(ctx, keys(false), fold, path)
+	if err == nil && w.count > 0 {
+		w.file.Discard()
+		w, err = list(ctx, keys(true), fold, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer w.file.Discard()
+	if err := w.commit(ctx); err != nil {
+		return nil, err
+	}
+	return Open(path)
+}
+
+// list writes the duplicates among keys, and does not commit.
+func list(ctx context.Context, keys iter.Seq2[Keyed, error], fold func(string) string, path string) (*listWriter, error) {
 	f, err := NewFinder(store.TempDir(path))
 	if err != nil {
 		return nil, err
@@ -53,7 +74,15 @@ func Find(ctx context.Context, keys iter.Seq2[Keyed, error], fold func(string) s
 			return nil, err
 		}
 	}
-	return f.write(ctx, path)
+	w, err := newListWriter(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Each(ctx, store.TempDir(path), w.add); err != nil {
+		w.file.Discard()
+		return nil, err
+	}
+	return w, nil
 }
 
 // Hash identifies a key.
@@ -98,22 +127,6 @@ func (f *Finder) Close() { f.keys.close() }
 func (f *Finder) Add(k Hashed) error {
 	f.highest = max(f.highest, k.Record)
 	return f.keys.add(int(k.Hash[0]), spilled{hash: k.Hash, record: k.Record, line: k.Line})
-}
-
-// write writes the duplicates to a file.
-func (f *Finder) write(ctx context.Context, path string) (*List, error) {
-	w, err := newListWriter(path)
-	if err != nil {
-		return nil, err
-	}
-	defer w.file.Discard()
-	if err := f.Each(ctx, store.TempDir(path), w.add); err != nil {
-		return nil, err
-	}
-	if err := w.commit(ctx); err != nil {
-		return nil, err
-	}
-	return Open(path)
 }
 
 // Each visits the duplicates in the order of their record numbers. It goes through the parts, in each of which equal keys

@@ -17,11 +17,13 @@ import (
 	"durable-dataload/internal/target"
 )
 
-func keyed(keys []string) iter.Seq2[Keyed, error] {
-	return func(yield func(Keyed, error) bool) {
-		for i, key := range keys {
-			if !yield(Keyed{Record: int64(i + 1), Line: int64(2*i + 2), Key: key}, nil) {
-				return
+func keyed(keys []string) Keys {
+	return func(bool) iter.Seq2[Keyed, error] {
+		return func(yield func(Keyed, error) bool) {
+			for i, key := range keys {
+				if !yield(Keyed{Record: int64(i + 1), Line: int64(2*i + 2), Key: key}, nil) {
+					return
+				}
 			}
 		}
 	}
@@ -109,6 +111,38 @@ func TestFindFindsWhatAMapFinds(t *testing.T) {
 	}
 }
 
+func TestRecordsThatAreNotSentAreLeftOutWhereKeysAreEqual(t *testing.T) {
+	var read []bool
+	keys := func(all, sent []string) Keys {
+		return func(onlySent bool) iter.Seq2[Keyed, error] {
+			read = append(read, onlySent)
+			if onlySent {
+				return keyed(sent)(true)
+			}
+			return keyed(all)(false)
+		}
+	}
+	for _, c := range []struct {
+		all, sent []string
+		want      []Duplicate
+		read      []bool
+	}{
+		{[]string{"a", "a", "A"}, []string{"", "a", "A"}, []Duplicate{{3, 6, 2, 4}}, []bool{false, true}},
+		{[]string{"a", "a"}, []string{"", "a"}, nil, []bool{false, true}},
+		{[]string{"a", "b"}, []string{"", "b"}, nil, []bool{false}}, // the longer way is not needed
+	} {
+		read = nil
+		dir := t.TempDir()
+		list, err := Find(t.Context(), keys(c.all, c.sent), target.FoldCase, filepath.Join(dir, "list"))
+		must(t, err)
+		if got := all(t, list); !slices.Equal(got, c.want) || !slices.Equal(read, c.read) {
+			t.Errorf("%q: %v, read %v; want %v, read %v", c.all, got, read, c.want, c.read)
+		}
+		list.Close()
+		holdsOnly(t, dir, "list")
+	}
+}
+
 func sample(r *rand.Rand, n int) (records []int64) {
 	for range min(n, 500) {
 		records = append(records, 1+r.Int64N(int64(n)))
@@ -136,18 +170,26 @@ func TestFindLeavesNothingWhereItFails(t *testing.T) {
 	broken := errors.New("broken")
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	failing := func(yield func(Keyed, error) bool) {
-		if yield(Keyed{Record: 1, Line: 2, Key: "a"}, nil) {
-			yield(Keyed{}, broken)
+	breaking := func(atSent bool) Keys {
+		return func(sent bool) iter.Seq2[Keyed, error] {
+			if sent != atSent {
+				return keyed([]string{"a", "a"})(sent)
+			}
+			return func(yield func(Keyed, error) bool) {
+				if yield(Keyed{Record: 1, Line: 2, Key: "a"}, nil) {
+					yield(Keyed{}, broken)
+				}
+			}
 		}
 	}
 	for _, c := range []struct {
 		name string
 		ctx  context.Context
-		keys iter.Seq2[Keyed, error]
+		keys Keys
 		want error
 	}{
-		{"a source that fails", t.Context(), failing, broken},
+		{"a source that fails", t.Context(), breaking(false), broken},
+		{"a source that fails the second time", t.Context(), breaking(true), broken},
 		{"a context that has ended", stopped, keyed([]string{"a", "a"}), context.Canceled},
 	} {
 		dir := t.TempDir()

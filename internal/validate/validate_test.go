@@ -108,6 +108,8 @@ func TestFindings(t *testing.T) {
 		{"records without anything", header + ",\n\"\",\n", []string{"error empty_record  2 [2 3]: no column has a value"}},
 		{"a key twice, in another case", header + "a@example.com,A\nb@example.com,B\nA@Example.COM,C\na@example.com,D\n",
 			[]string{"error key_twice email 2 [4=2 5=2]: an earlier record has the same key"}},
+		{"a key whose first record is not sent", "email,birthday\na@example.com,notadate\na@example.com,1/2/1990\na@example.com,1/2/1991\n",
+			[]string{"error transform  1 [2]: birthday (type date): the value is not a date", "error key_twice email 1 [4=3]: an earlier record has the same key"}},
 		{"another unique attribute twice", "email,nick\na@example.com,x\nb@example.com,X\nc@example.com,\nd@example.com,\n",
 			[]string{"warning unique_twice nick 1 [3=2]: an earlier record has the same value"}},
 		{"no key", header + ",A\n", []string{"error required email 1 [2]: no value", "warning no_key email 1 [2]: no value"}},
