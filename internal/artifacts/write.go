@@ -389,7 +389,7 @@ func (f *rawFile) readBack(ctx context.Context, want int) error {
 	if err != nil {
 		return err
 	}
-	found, err := source.InspectReader(ctx, written, source.InspectOptions{BatchSize: 1000, Delimiter: f.delimiter, Own: true})
+	found, err := source.InspectReader(ctx, written, source.InspectOptions{BatchSize: 1000, Delimiter: f.delimiter, Name: store.Base(f.Name()), Own: true})
 	var refusal *source.Refusal
 	if errors.As(err, &refusal) {
 		return fmt.Errorf("%w: %w", ErrDoesNotAddUp, err)

@@ -374,8 +374,11 @@ func TestASetThatDoesNotAddUpGetsNoName(t *testing.T) {
 				t.Fatalf("the test has changed nothing in %q", data)
 			}
 			must(t, os.WriteFile(path, tampered, 0o600))
-			if _, _, err := s.Commit(t.Context(), len(sample)); !errors.Is(err, ErrDoesNotAddUp) {
+			_, _, err = s.Commit(t.Context(), len(sample))
+			if !errors.Is(err, ErrDoesNotAddUp) {
 				t.Errorf("%s holds %q\nCommit: %v, want %v", tc.kind, tampered, err, ErrDoesNotAddUp)
+			} else if isRaw := tc.kind != "success" && tc.kind != "fail"; isRaw && !strings.Contains(err.Error(), tc.kind) {
+				t.Errorf("Commit: %v, want the name of the %s file", err, tc.kind)
 			}
 			expectEmpty(t, "not committed", dir)
 		})
