@@ -239,6 +239,19 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 			t.Errorf("%s of the schedule that was created: %v", name, err)
 		}
 	}
+	noError(t, i.schedule.DropOrderAfterRun())
+	noError(t, i.schedule.Order()) // created again
+	noError(t, asked(r, "WriteScheduled", activities["WriteScheduled"](i.schedule)))
+	noError(t, i.schedule.DropOrderAfterRun())
+	for _, name := range []string{"FindFiles", "PrepareFile", "PutAway", "WriteScheduled"} {
+		if err := asked(r, name, activities[name](i.schedule)); err != nil {
+			t.Errorf("%s of a run that was in progress when the schedule was deleted: %v", name, err)
+		}
+	}
+	for name, input := range activities {
+		isRefused(t, name+" after that", asked(r, name, input(i.schedule)))
+	}
+	noError(t, i.schedule.Order())
 	noError(t, i.schedule.DropOrder())
 	isRefused(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
 }

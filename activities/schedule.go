@@ -336,7 +336,7 @@ type WriteScheduledInput struct {
 }
 
 // WriteScheduled writes scheduled_*.json and returns its name. Its datetime is the run's
-// start, or the next that is free.
+// start, or the next that is free. It is the end of the run.
 func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput) (name string, err error) {
 	ctx, done := restartable(ctx)
 	defer done()
@@ -354,6 +354,9 @@ func (a *Activities) WriteScheduled(ctx context.Context, in WriteScheduledInput)
 				continue
 			}
 			err = durablefs.WriteFile(path, data)
+		}
+		if err == nil {
+			err = in.Schedule.RunEnded()
 		}
 		return name, ended(ctx, err)
 	}

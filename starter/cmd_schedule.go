@@ -246,9 +246,20 @@ func parseTime(flag, text string, zone *time.Location) (t time.Time, isDate bool
 
 func newScheduleDelete() *cobra.Command {
 	return newOnSchedule("delete", "Delete a schedule; a run in progress finishes, and migrations stay", "", nil,
-		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
+		func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Delete(ctx); err != nil {
 				return "", err
+			}
+			// First: the run may end now.
+			if err := v.Schedule.DropOrderAfterRun(); err != nil {
+				return "", err
+			}
+			for _, id := range v.Running {
+				if e, err := s.Execution(ctx, id); err != nil {
+					return "", err
+				} else if e.Running {
+					return fmt.Sprintf("The schedule %s is deleted; its run %s finishes.", v.ID, id), nil
+				}
 			}
 			return fmt.Sprintf("The schedule %s is deleted.", v.ID), v.Schedule.DropOrder()
 		})

@@ -230,6 +230,23 @@ func TestAServeThatIsKilledResumes(t *testing.T) {
 	refused(t, m.start(), 1, "migrated already")
 }
 
+func TestARunInProgressFinishesWhenItsScheduleIsDeleted(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t, "--latency", "50ms")
+	n := l.nightly(s, nil, "--batch-size", "10", "--rate-limit", "10")
+	n.put("one.csv", people(t, fakeusers.Options{Records: 200, Seed: 304}))
+	n.put("two.csv", people(t, fakeusers.Options{Records: 10, Seed: 305}))
+	n.serve()
+	n.schedule("trigger", "nightly")
+	until(t, "some calls", func() bool { return s.calls() > 5 })
+	hasAll(t, n.schedule("delete", "nightly"), "is deleted; its run", "finishes")
+	sameLines(t, n.next().results(), []string{"one.csv: migrated, done", "two.csv: migrated, done"})
+	until(t, "the order is gone", func() bool {
+		left, err := os.ReadDir(l.path("state", "schedules"))
+		return err == nil && len(left) == 0
+	})
+}
+
 func TestAServeThatIsStoppedLeavesNothingUnknown(t *testing.T) {
 	program.Long(t)
 	t.Parallel()

@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 
 	"durable-dataload/internal/store"
 )
@@ -22,7 +24,19 @@ func (f Folder) Order(s Spec) error { return order(f.Path(), s) }
 func (f Folder) IsOrdered(s Spec) (bool, error) { return isOrdered(f.Path(), s) }
 
 // Order orders a schedule.
-func (s Schedule) Order() error { return order(s.orders(), s) }
+func (s Schedule) Order() error {
+	name, _, err := encodeOrder(s.orders(), s)
+	if err != nil {
+		return err
+	}
+	if err := store.MkdirAll(s.orders()); err != nil {
+		return err
+	}
+	if err := store.Remove(lastRunOf(name)); err != nil { // of an equal one that was deleted
+		return err
+	}
+	return order(s.orders(), s)
+}
 
 // IsOrdered reports whether exactly this schedule was ordered.
 func (s Schedule) IsOrdered() (bool, error) { return isOrdered(s.orders(), s) }
@@ -33,8 +47,32 @@ func (s Schedule) DropOrder() error {
 	if err != nil {
 		return err
 	}
-	return store.Remove(name)
+	return errors.Join(store.Remove(name), store.Remove(lastRunOf(name)))
 }
+
+// DropOrderAfterRun has the run in progress revoke the order at its end, see RunEnded.
+func (s Schedule) DropOrderAfterRun() error {
+	name, _, err := encodeOrder(s.orders(), s)
+	if err != nil {
+		return err
+	}
+	return store.Write(lastRunOf(name), nil)
+}
+
+// RunEnded revokes the order if the run that has ended was the last one.
+func (s Schedule) RunEnded() error {
+	name, _, err := encodeOrder(s.orders(), s)
+	if err != nil {
+		return err
+	}
+	if last, err := store.Exists(lastRunOf(name)); !last {
+		return err
+	}
+	return s.DropOrder()
+}
+
+// lastRunOf is beside the order of a schedule that was deleted while a run was in progress.
+func lastRunOf(order string) string { return strings.TrimSuffix(order, ".json") + ".last" }
 
 func (s Schedule) orders() string { return store.Join(s.StateDir, "schedules") }
 
@@ -46,6 +84,9 @@ func ScheduleNames(work string) (names []string, err error) {
 		return nil, err
 	}
 	for _, file := range files {
+		if !isOrder(file) {
+			continue
+		}
 		if s, err := load[Schedule](store.Join(dir, file)); err == nil && s.ID != "" {
 			names = append(names, s.ID)
 		}
@@ -73,10 +114,16 @@ func isOrdered(dir string, value any) (bool, error) {
 	return store.Exists(name)
 }
 
+const orderPrefix = "order-"
+
+func isOrder(name string) bool {
+	return strings.HasPrefix(name, orderPrefix) && strings.HasSuffix(name, ".json")
+}
+
 func encodeOrder(dir string, value any) (name string, data []byte, err error) {
 	if data, err = json.Marshal(value); err != nil {
 		return "", nil, err
 	}
 	sum := sha256.Sum256(data)
-	return store.Join(dir, "order-"+hex.EncodeToString(sum[:])+".json"), data, nil
+	return store.Join(dir, orderPrefix+hex.EncodeToString(sum[:])+".json"), data, nil
 }
