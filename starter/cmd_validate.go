@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/validate"
@@ -134,12 +135,16 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 }
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {
-	here := locations{stateDir: v.o.stateDir} // no worker needs a copy
-	file, err := plainFile(ctx, v.Process, here, in)
+	// Its copy is not that of a migration, and no worker needs it.
+	dir, err := os.MkdirTemp("", "durable-dataload-")
+	if err != nil {
+		return nil, durablefs.TemporaryError(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file, err := plainFile(ctx, v.Process, locations{stateDir: dir}, in)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.drop(here) }()
 	report, err := v.validateFile(ctx, file, probed.Schema, meter.CallTime(), v.lines, nil)
 	if err != nil {
 		return nil, err

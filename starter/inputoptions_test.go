@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/stage"
 )
 
 // eachCommand visits all commands of the program.
@@ -126,6 +128,28 @@ func TestAPreviewReadsAnInputAsAMigrationDoes(t *testing.T) {
 	var stderr bytes.Buffer
 	if code := run([]string{"mapping", "init", data, data + "x"}, &bytes.Buffer{}, &stderr); code != 1 {
 		t.Errorf("exit code %d for a file that is not there: %s", code, stderr.String())
+	}
+}
+
+// A migration of the same content may be about to use the copy in the state folder.
+func TestAValidationKeepsTheStagedInputOfAMigration(t *testing.T) {
+	dir := t.TempDir()
+	const content = "email\nann@example.com\n"
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	fmt.Fprint(w, content)
+	must(t, w.Close())
+	data, state := filepath.Join(dir, "users.csv.gz"), filepath.Join(dir, "state")
+	must(t, os.WriteFile(data, packed.Bytes(), 0o600))
+	staged := stage.Path(migration.Inputs(state), fmt.Sprintf("%x", sha256.Sum256([]byte(content))))
+	must(t, os.MkdirAll(filepath.Dir(staged), 0o700))
+	must(t, os.WriteFile(staged, []byte(content), 0o600))
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"validate", "--offline", "--state-dir", state, data}, &stdout, &stderr); code != 0 {
+		t.Errorf("exit code %d: %s%s", code, stdout.String(), stderr.String())
+	}
+	if _, err := os.Stat(staged); err != nil {
+		t.Errorf("%v; want it kept", err)
 	}
 }
 
