@@ -84,9 +84,6 @@ func ScheduleNames(work string) (names []string, err error) {
 		return nil, err
 	}
 	for _, file := range files {
-		if !isOrder(file) {
-			continue
-		}
 		if s, err := load[Schedule](store.Join(dir, file)); err == nil && s.ID != "" {
 			names = append(names, s.ID)
 		}
@@ -114,16 +111,10 @@ func isOrdered(dir string, value any) (bool, error) {
 	return store.Exists(name)
 }
 
-const orderPrefix = "order-"
-
-func isOrder(name string) bool {
-	return strings.HasPrefix(name, orderPrefix) && strings.HasSuffix(name, ".json")
-}
-
 func encodeOrder(dir string, value any) (name string, data []byte, err error) {
 	if data, err = json.Marshal(value); err != nil {
 		return "", nil, err
 	}
 	sum := sha256.Sum256(data)
-	return store.Join(dir, orderPrefix+hex.EncodeToString(sum[:])+".json"), data, nil
+	return store.Join(dir, "order-"+hex.EncodeToString(sum[:])+".json"), data, nil
 }

@@ -66,15 +66,15 @@ func ClaimWork(ctx context.Context, work string, o Owner, isDead func(Owner) boo
 	}
 }
 
-// endedFile says that an owner is about to be removed. An owner that resumes runs before it
-// reads the file, and who removes one writes the file before it finds for certain that the
-// owner does not run. So one of them gives up.
+// endedFile says that an owner is about to be removed. A process that removes the owner writes
+// the file and then looks once more whether the owner runs; an owner that resumes runs first
+// and then looks for the file. So at least one of them sees the other, and gives up.
 func (o Owner) endedFile(work string) string {
 	return store.Join(work, "owner-"+ShortDigest(o.Service+o.Since.UTC().Format(time.RFC3339Nano))+".ended")
 }
 
 // remove removes an owner that is dead, unless it resumes. Of several that find it dead one
-// does so, and the others get store.ErrExists: they would remove the next owner else.
+// does so, and the others get store.ErrExists: otherwise they would remove the next owner.
 func (o Owner) remove(work string, isDead func(Owner) bool) error {
 	if err := store.Create(o.endedFile(work), nil); err != nil {
 		return err

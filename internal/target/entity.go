@@ -158,17 +158,25 @@ func ParseMoment(s string) (Moment, bool) {
 // FoldID returns the form in which ids are compared: equal forms are one record. A UUID has the same value in any case
 // (RFC 9562, section 4); other ids differ.
 func FoldID(id string) string {
+	if IsUUID(id) {
+		return strings.ToLower(id)
+	}
+	return id
+}
+
+// IsUUID reports whether an id is a UUID as text, in any case.
+func IsUUID(id string) bool {
 	const form = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 	if len(id) != len(form) {
-		return id
+		return false
 	}
 	for i := range len(id) {
 		digit := '0' <= id[i] && id[i] <= '9' || 'a' <= id[i]|0x20 && id[i]|0x20 <= 'f'
 		if digit != (form[i] == 'x') || !digit && id[i] != '-' {
-			return id
+			return false
 		}
 	}
-	return strings.ToLower(id)
+	return true
 }
 
 // FoldCase is a Traits.Fold that ignores case: FoldCase(a) == FoldCase(b) is strings.EqualFold(a, b), that is simple Unicode

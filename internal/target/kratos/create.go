@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -88,7 +87,7 @@ func (a *Adapter) read(answer *target.Answer, r jsonapi.Reply, records []target.
 		switch {
 		case !isMine:
 			*result = target.Result{Err: &target.Error{Reason: "results contradict"}}
-		case entry.Action == "create" && isID.MatchString(entry.Identity):
+		case entry.Action == "create" && target.IsUUID(entry.Identity):
 			*result = target.Result{ID: entry.Identity}
 			ids[entry.Identity]++
 		case entry.Action == "error" && entry.Error != nil && entry.Error.Code != nil:
@@ -103,8 +102,6 @@ func (a *Adapter) read(answer *target.Answer, r jsonapi.Reply, records []target.
 		}
 	}
 }
-
-var isID = regexp.MustCompile(`(?i)^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // result is the error of one record of a batch.
 func (f failure) result() *target.Error {

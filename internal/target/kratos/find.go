@@ -143,7 +143,7 @@ func (a *Adapter) Count(ctx context.Context) (int64, error) {
 func entityOf(identity map[string]json.RawMessage) (target.Entity, error) {
 	e := target.Entity{Attributes: identity}
 	e.ID = e.Text("id")
-	if !isID.MatchString(e.ID) {
+	if !target.IsUUID(e.ID) {
 		return e, &target.Error{Reason: "result without id"}
 	}
 	e.Created, _ = target.ParseMoment(e.Text("created_at"))
