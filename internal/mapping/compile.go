@@ -380,21 +380,23 @@ func (r *rule) replaced(change func(string) string) (lost func(value string) boo
 	if r.otherwise.what == "value" {
 		instead = strconv.Quote(r.otherwise.value)
 	}
-	return func(value string) bool {
-		value = change(value)
-		if r.isEmpty(value) || isBlank(value) || r.otherwise.what == "value" && (strings.EqualFold(value, r.otherwise.value) || saysNothing(value)) {
-			return false
-		}
-		if r.values == nil {
-			var buf [32]byte
+	isKnown := func(value string) bool {
+		var buf [32]byte
+		switch {
+		case r.values == nil:
 			_, ok := r.kind.words[string(fold(&buf, value))]
-			return !ok
-		}
-		if r.ignoreCase {
-			value = strings.ToLower(value)
+			return ok
+		case r.ignoreCase:
+			_, ok := r.values[string(fold(&buf, value))]
+			return ok
 		}
 		_, ok := r.values[value]
-		return !ok
+		return ok
+	}
+	return func(value string) bool {
+		value = change(value)
+		return !isKnown(value) && !r.isEmpty(value) && !isBlank(value) &&
+			!(r.otherwise.what == "value" && (strings.EqualFold(value, r.otherwise.value) || saysNothing(value)))
 	}, fmt.Sprintf("%s is sent instead; expected %s", instead, expected)
 }
 

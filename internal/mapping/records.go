@@ -110,18 +110,19 @@ func (m *member) first() *leaf {
 	return m.object.members[0].first()
 }
 
-// find returns the leaf of an attribute, nil if it has none.
-func (o *object) find(path []string) *leaf {
-	at, ok := o.at[path[0]]
+// find returns the leaf of an attribute, by its path with dots; nil if it has none.
+func (o *object) find(attribute string) *leaf {
+	name, rest, nested := strings.Cut(attribute, ".")
+	at, ok := o.at[name]
 	switch {
 	case !ok:
 		return nil
-	case len(path) == 1:
+	case !nested:
 		return o.members[at].leaf
 	case o.members[at].object == nil:
 		return nil
 	}
-	return o.members[at].object.find(path[1:])
+	return o.members[at].object.find(rest)
 }
 
 // AppendJSON appends one JSON object for a record with its fields in the order of the header. Its members are in that
@@ -182,7 +183,7 @@ func (l *leaf) appendJSON(dst []byte, fields []string) ([]byte, error) {
 
 // Key finds the column with the value of an attribute, unchanged except for surrounding space and case.
 func (r *Records) Key(attribute string) (column int, ok bool) {
-	l := r.record.find(strings.Split(attribute, "."))
+	l := r.record.find(attribute)
 	if l == nil || !l.unchanged {
 		return 0, false
 	}
@@ -192,7 +193,7 @@ func (r *Records) Key(attribute string) (column int, ok bool) {
 // KeyValue returns the text of an attribute as it is sent, by which the record can be looked up. It is "" if the
 // attribute is missing, is not text, or cannot be computed from these fields.
 func (r *Records) KeyValue(attribute string, fields []string) string {
-	l := r.record.find(strings.Split(attribute, "."))
+	l := r.record.find(attribute)
 	if l == nil || len(fields) != r.columns {
 		return ""
 	}
@@ -208,7 +209,7 @@ func (r *Records) KeyValue(attribute string, fields []string) string {
 // a value that is neither text nor a number. Fields from which the attribute cannot be computed are not sent, and so not
 // keyless.
 func (r *Records) Keyless(attribute string, fields []string) bool {
-	l := r.record.find(strings.Split(attribute, "."))
+	l := r.record.find(attribute)
 	if l == nil || len(fields) != r.columns {
 		return l == nil
 	}
@@ -246,7 +247,7 @@ func (r *Records) First(fields []string, attributes ...string) string {
 
 // Has reports whether the mapping provides this attribute.
 func (r *Records) Has(attribute string) bool {
-	return r.record.find(strings.Split(attribute, ".")) != nil
+	return r.record.find(attribute) != nil
 }
 
 // Made yields each attribute with a value, and the column that it comes from; -1 if it comes from no column, or from

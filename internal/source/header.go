@@ -30,7 +30,11 @@ func parseHeader(raw []byte, d Delimiter) (*Header, string) {
 		default:
 			return nil, fmt.Sprintf("column %d of the header has %s; fix the header", len(h.Names)+1, f.fault)
 		}
-		h.Names = append(h.Names, f.unescaped(line[f.start:f.end]))
+		name := line[f.start:f.end]
+		if f.escaped {
+			name = strings.ReplaceAll(name, `""`, `"`)
+		}
+		h.Names = append(h.Names, name)
 		pos = f.next
 	}
 	if reason := refuseSepLine(raw, d); reason != "" {

@@ -182,6 +182,9 @@ func IsUUID(id string) bool {
 // FoldCase is a Traits.Fold that ignores case: FoldCase(a) == FoldCase(b) is strings.EqualFold(a, b), that is simple Unicode
 // folding: K and the Kelvin sign are equal, ß and ss are not. Spaces count.
 func FoldCase(key string) string {
+	if isFolded(key) { // most are
+		return key
+	}
 	return strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf {
 			if 'A' <= r && r <= 'Z' {
@@ -198,4 +201,14 @@ func FoldCase(key string) string {
 		}
 		return least
 	}, key)
+}
+
+// isFolded reports whether a key is in ASCII and has no upper case.
+func isFolded(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return true
 }

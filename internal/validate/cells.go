@@ -19,34 +19,45 @@ var (
 	}
 )
 
+// artefactStarts has the first bytes of what artefact recognizes.
+var artefactStarts = func() (t [256]bool) {
+	for _, c := range []byte(`#E\+-0123456789{[Nn(<u`) {
+		t[c] = true
+	}
+	return t
+}()
+
 // artefact recognizes a cell with a placeholder or error text of a program instead of a value. variant identifies its kind,
-// 0 for a normal cell. Most cells are decided by their first byte.
+// 0 for a normal cell.
 func artefact(cell string) (variant rune, message string) {
-	if len(cell) < 2 || len(cell) > 200 {
+	if len(cell) < 2 || len(cell) > 200 || !artefactStarts[cell[0]] {
 		return 0, ""
 	}
 	const asText = "; it would be sent as text; "
 	switch c := cell[0]; {
-	case c == '#' || c == 'E':
-		switch {
-		case strings.Trim(cell, "#") == "" && len(cell) > 2:
-			return '#', "the cell contains only number signs, which a spreadsheet shows for a value in a column that is too narrow" + asText + "widen the column and export again"
-		case sheetErrors.MatchString(cell):
-			return 'e', "the cell is an error of a spreadsheet, such as #REF!" + asText + "correct the formula and export again"
-		}
-	case c == '\\' && cell == `\N`:
+	case c == '#' && len(cell) > 2 && strings.Trim(cell, "#") == "":
+		return '#', "the cell contains only number signs, which a spreadsheet shows for a value in a column that is too narrow" + asText + "widen the column and export again"
+	case (c == '#' || strings.HasPrefix(cell, "Err:")) && sheetErrors.MatchString(cell):
+		return 'e', "the cell is an error of a spreadsheet, such as #REF!" + asText + "correct the formula and export again"
+	case cell == `\N`:
 		return 'm', `the cell is \N, which MySQL writes for a missing value` + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
-	case c >= '0' && c <= '9' || c == '-' || c == '+':
-		if len(cell) <= 30 && strings.ContainsAny(cell, "eE") && scientific.MatchString(cell) {
-			return 's', "the cell is a number that a spreadsheet has shortened, such as 4.5E+11, and its digits are lost" + asText + "format the column as text and export again"
-		}
+	case isScientific(cell):
+		return 's', "the cell is a number that a spreadsheet has shortened, such as 4.5E+11, and its digits are lost" + asText + "format the column as text and export again"
 	case (c == '{' || c == '[') && (strings.HasPrefix(cell, "{'") || strings.HasPrefix(cell, "[{'") || strings.HasPrefix(cell, "['") || strings.HasPrefix(cell, "[object ")):
 		return 'r', "the cell is a script's text form of an object, not JSON" + asText + "export it as JSON"
-	}
-	if len(cell) <= len("undefined") && strings.IndexByte("Nn(<[u", cell[0]) >= 0 && noValue[cell] {
+	case len(cell) <= len("undefined") && noValue[cell]:
 		return 'n', "the cell is a word that programs write for a missing value, such as NULL" + asText + "export with empty cells, or map it to empty (docs/mapping.md)"
 	}
 	return 0, ""
+}
+
+// isScientific reports whether a cell, of two bytes or more, is a number with an exponent.
+func isScientific(cell string) bool {
+	second := cell[1:] // what follows the first digit, unless there is a sign
+	if cell[0] == '-' || cell[0] == '+' {
+		second = cell[2:]
+	}
+	return second != "" && len(cell) <= 30 && strings.IndexByte(".,eE", second[0]) >= 0 && scientific.MatchString(cell)
 }
 
 // hashForm recognizes a kind of password hash that is sent as a plain-text password.

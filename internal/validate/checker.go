@@ -46,12 +46,20 @@ func (c *checker) object(n *node) {
 	c.objects++
 	this := c.objects
 	c.pos++
+	next := &n.first
 	for c.space(); c.peek() != '}' && c.pos < len(c.json); c.space() {
 		if c.peek() == ',' {
 			c.pos++
 			c.space()
 		}
-		if m := c.member(n); m != nil {
+		m := c.name(n, *next)
+		c.space()
+		if m == nil {
+			c.skip()
+			continue
+		}
+		*next, next = m, &m.next
+		if c.member(m) {
 			m.seen = this
 		}
 	}
@@ -65,36 +73,38 @@ func (c *checker) object(n *node) {
 	}
 }
 
-// member scans a name and its value. It returns the attribute if it has a value.
-func (c *checker) member(n *node) *node {
-	name, escaped := c.string()
-	m := n.members[string(name)]
-	if escaped {
-		m = n.members[unescaped(name)]
+// name scans the name of a member of n, with its colon, and returns the attribute; nil if an open object does not know it. The
+// records of a file nearly always have their members in the same order: expected is the one that was there before.
+func (c *checker) name(n, expected *node) *node {
+	if expected != nil && expected.label != nil && bytes.HasPrefix(c.json[c.pos:], expected.label) {
+		c.pos += len(expected.label)
+		return expected
 	}
+	name := c.text()
 	c.space()
 	c.pos++ // the colon
-	c.space()
-	switch {
-	case m == nil && n.open:
-		c.skip()
-		return nil
-	case m == nil:
-		m = n.unknown(unescaped(name), c.named)
+	m := n.members[string(name)]
+	if m == nil && !n.open {
+		m = n.unknown(string(name), c.named)
 	}
-	if m.reserved {
-		c.found(m, KindReserved, 0, func() (Severity, string) {
+	return m
+}
+
+// member scans the value of an attribute, and reports whether it has one.
+func (c *checker) member(n *node) bool {
+	if n.reserved {
+		c.found(n, KindReserved, 0, func() (Severity, string) {
 			return Error, "the platform sets this attribute itself and refuses it; remove the column or rename it"
 		})
 		c.skip()
-		return nil
+		return false
 	}
-	if c.peek() == 'n' && m.kind != unknownAttribute {
+	if c.peek() == 'n' && n.kind != unknownAttribute {
 		c.skip()
-		return nil
+		return false
 	}
-	c.value(m)
-	return m
+	c.value(n)
+	return true
 }
 
 // value scans a value that is not null.
@@ -120,9 +130,9 @@ func (c *checker) value(n *node) {
 		return
 	case text, date, dateTime, ipAddress:
 		if first == '"' {
-			value, escaped := c.string()
-			c.text(n, value, escaped)
-			c.unique(n, value, escaped)
+			value := c.text()
+			c.checkText(n, value)
+			c.unique(n, value)
 			return
 		}
 	case boolean:
@@ -132,13 +142,12 @@ func (c *checker) value(n *node) {
 		}
 	case integer, decimal:
 		if number := c.number(); number != nil && (n.kind == decimal || !bytes.ContainsAny(number, ".eE")) {
-			c.unique(n, number, false)
+			c.unique(n, number)
 			return
 		}
 	default:
 		if first == '"' {
-			value, escaped := c.string()
-			c.unique(n, value, escaped)
+			c.unique(n, c.text())
 			return
 		}
 		c.skip()
@@ -191,31 +200,28 @@ func (c *checker) unknownMessage(n *node) string {
 	return "the schema does not have this attribute; rename the column, or remove it"
 }
 
-// text checks a string.
-func (c *checker) text(n *node, raw []byte, escaped bool) {
-	if n.length > 0 && len(raw) > n.length {
-		if count := utf8.RuneCountInString(unescapedIf(raw, escaped)); count > n.length {
-			c.found(n, KindLength, 0, func() (Severity, string) {
-				return Error, fmt.Sprintf("the value is too long; the schema allows %d characters", n.length)
-			})
-		}
+func (c *checker) checkText(n *node, value []byte) {
+	if n.length > 0 && len(value) > n.length && utf8.RuneCount(value) > n.length {
+		c.found(n, KindLength, 0, func() (Severity, string) {
+			return Error, fmt.Sprintf("the value is too long; the schema allows %d characters", n.length)
+		})
 	}
 	switch {
-	case n.email && !isEmail(unescapedIf(raw, escaped)):
+	case n.email && !isEmail(value):
 		c.found(n, KindEmail, 0, func() (Severity, string) {
 			return Error, "the value is not an e-mail address; expected name@domain, without spaces"
 		})
-	case n.kind == ipAddress && !isIPAddress(unescapedIf(raw, escaped)):
+	case n.kind == ipAddress && !isIPAddress(value):
 		c.found(n, KindType, 0, func() (Severity, string) {
 			return Error, "the value is not an IP address; expected one such as 192.0.2.1 or 2001:db8::1"
 		})
 	case n.kind == date || n.kind == dateTime:
-		c.date(n, raw)
+		c.date(n, value)
 	}
 }
 
-func (c *checker) date(n *node, raw []byte) {
-	year, ok := yearOf(raw)
+func (c *checker) date(n *node, value []byte) {
+	year, ok := yearOf(value)
 	switch {
 	case !ok:
 		c.found(n, KindDate, 0, func() (Severity, string) {
@@ -259,8 +265,7 @@ func (c *checker) plural(n *node) {
 func (c *checker) password(n *node) {
 	switch c.peek() {
 	case '"':
-		value, escaped := c.string()
-		c.plainPassword(n, unescapedIf(value, escaped))
+		c.plainPassword(n, string(c.text()))
 	case '{':
 		c.passwordHash(n)
 	default:
@@ -288,7 +293,7 @@ func (c *checker) plainPassword(n *node, value string) {
 
 // passwordHash checks an object; its opening bracket is next.
 func (c *checker) passwordHash(n *node) {
-	var kind string
+	var kind []byte
 	hasType, hasValue := false, false
 	c.pos++
 	for c.space(); c.peek() != '}' && c.pos < len(c.json); c.space() {
@@ -296,7 +301,7 @@ func (c *checker) passwordHash(n *node) {
 			c.pos++
 			c.space()
 		}
-		name, _ := c.string()
+		name := c.text()
 		isType, isValue := string(name) == "type", string(name) == "value"
 		c.space()
 		c.pos++
@@ -305,9 +310,9 @@ func (c *checker) passwordHash(n *node) {
 			c.skip()
 			continue
 		}
-		value, escaped := c.string()
+		value := c.text()
 		if isType {
-			kind, hasType = unescapedIf(value, escaped), true
+			kind, hasType = value, true
 		}
 		hasValue = hasValue || isValue && len(value) > 0
 	}
@@ -318,7 +323,7 @@ func (c *checker) passwordHash(n *node) {
 			return Error, "the password object lacks a type or a value; expected {\"type\": \"password-…\", \"value\": \"<hash>\"}"
 		})
 	default:
-		c.doubt(n, 't', kind)
+		c.doubt(n, 't', string(kind))
 	}
 }
 
@@ -339,34 +344,15 @@ func (c *checker) doubt(n *node, variant rune, kind string) {
 }
 
 // unique collects a value that no other record may have.
-func (c *checker) unique(n *node, raw []byte, escaped bool) {
-	if n.unique == 0 {
+func (c *checker) unique(n *node, value []byte) {
+	if n.unique == 0 || len(value) == 0 {
 		return
 	}
-	key := unescapedIf(raw, escaped)
+	key := string(value)
 	if r, found := invisibleIn(key); found && !(n.email && r == ' ') { // already reported
 		c.found(n, KindInvisible, r, func() (Severity, string) { return Warning, invisibleMessage(r) })
 	}
-	if key != "" {
-		c.keys[n.unique-1] = append(c.keys[n.unique-1], dupkeys.Hashed{Record: c.row, Line: c.place.Line, Hash: c.hasher.Hash(key)})
-	}
-}
-
-func unescapedIf(raw []byte, escaped bool) string {
-	if escaped {
-		return unescaped(raw)
-	}
-	return string(raw)
-}
-
-// unescaped decodes a JSON string without its quotes.
-func unescaped(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw)
-	}
-	var s string
-	_ = json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s)
-	return s
+	c.keys[n.unique-1] = append(c.keys[n.unique-1], dupkeys.Hashed{Record: c.row, Line: c.place.Line, Hash: c.hasher.Hash(key)})
 }
 
 // eachPath passes the paths of all members of an object, and of those in it.
@@ -414,6 +400,17 @@ func (c *checker) string() (raw []byte, escaped bool) {
 		escaped = true
 		c.pos = min(c.pos+backslash+2, len(c.json))
 	}
+}
+
+// text returns the text of a string. It is valid until the end of the record.
+func (c *checker) text() []byte {
+	raw, escaped := c.string()
+	if !escaped {
+		return raw
+	}
+	var text string
+	_ = json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &text)
+	return []byte(text)
 }
 
 // number returns a number, nil if there is none.

@@ -1,8 +1,10 @@
 package validate
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,8 +30,11 @@ type node struct {
 
 	// unique counts the attributes whose values must be unique, from 1; 0 for others.
 	unique int
-	// seen is the last object in which the attribute had a value; see checker.
-	seen uint64
+	// What the checker has seen: the last object in which the attribute had a value, its name and the colon as they are in a
+	// record, the first member of the last object, and the member that followed this one.
+	seen        uint64
+	label       []byte // nil: the attribute is looked up by its name
+	first, next *node
 }
 
 // valueKind is the type of a value.
@@ -112,7 +117,7 @@ func (n *node) addMembers(attributes []target.Attribute) {
 	n.members = map[string]*node{}
 	for _, a := range attributes {
 		m := &node{
-			path: join(n.path, a.Name), kind: kindOf(a.Type), typeName: a.Type, length: a.Length,
+			path: join(n.path, a.Name), label: label(a.Name), kind: kindOf(a.Type), typeName: a.Type, length: a.Length,
 			required: a.Has("required"), email: a.Has("email-address"),
 		}
 		if m.kind == object || m.kind == plural {
@@ -152,7 +157,7 @@ func (n *node) at(path string) *node {
 		if !n.open {
 			return nil
 		}
-		m = &node{path: join(n.path, name)}
+		m = &node{path: join(n.path, name), label: label(name)}
 		n.members[name] = m
 	}
 	if !nested {
@@ -189,6 +194,8 @@ func (n *node) demanded() *node {
 	}
 	return n.mandatory[0].demanded()
 }
+
+func label(name string) []byte { return append(strconv.AppendQuote(nil, name), ':') }
 
 func join(path, name string) string {
 	if path == "" {
@@ -238,12 +245,14 @@ func plainYear(s []byte) (year int, ok bool) {
 }
 
 // isEmail reports whether s looks like an address. The platform does not document its exact rule.
-func isEmail(s string) bool {
-	name, domain, ok := strings.Cut(s, "@")
-	return ok && name != "" && domain != "" && !strings.ContainsAny(s, " \t\r\n") && !strings.Contains(domain, "@")
+func isEmail(s []byte) bool {
+	name, domain, ok := bytes.Cut(s, []byte{'@'})
+	return ok && len(name) > 0 && len(domain) > 0 && bytes.IndexByte(domain, '@') < 0 && !slices.ContainsFunc(s, isSpace)
 }
 
-func isIPAddress(s string) bool {
-	_, err := netip.ParseAddr(s)
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func isIPAddress(s []byte) bool {
+	_, err := netip.ParseAddr(string(s))
 	return err == nil
 }

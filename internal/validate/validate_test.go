@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -322,18 +323,30 @@ func TestTheAwkwardFileHasItsFlaws(t *testing.T) {
 	}
 }
 
-// FuzzChecker checks that no input, JSON or not, crashes the checker or makes it loop.
+// FuzzChecker checks that no input, JSON or not, crashes the checker or makes it loop, and that what it finds in a record does
+// not depend on the record before.
 func FuzzChecker(f *testing.F) {
-	for _, seed := range []string{
+	seeds := []string{
 		`{"email":"a@example.com","primaryAddress":{"zip":null},"clients":[{"clientId":"1"},2],"birthday":"2001-02-03"}`,
+		`{"birthday":"x","email":"a","clients":[{"name":"1","clientId":"2"},{"clientId":null}],"primaryAddress":{"city":5,"zip":"1","of":1}}`,
 		`{"password":{"type":"password-bcrypt","value":"x\"y"},"age":1e3,"display":[[{}]]}`, `{"a":}`, `[}`, `{"clients":[},{"`, `{"email":"\`,
-	} {
-		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, record []byte) {
-		root := newShape(&invented, identitycloud.Format("", 0).Traits())
-		c := &checker{root: root, findings: newFindings(1), named: func(string) bool { return false }, key: root.at("email")}
-		c.check(record, 1, 2)
+	for i, seed := range seeds {
+		f.Add([]byte(seed), []byte(seeds[(i+1)%len(seeds)]))
+	}
+	f.Fuzz(func(t *testing.T, record, before []byte) {
+		checked := func(records ...[]byte) (found []Finding) {
+			root := newShape(&invented, identitycloud.Format("", 0).Traits())
+			c := &checker{root: root, named: func(string) bool { return false }, key: root.at("email")}
+			for _, r := range records {
+				c.findings = newFindings(1)
+				c.check(r, 1, 2)
+			}
+			return c.findings.sorted()
+		}
+		if first, later := checked(record), checked(before, record); !reflect.DeepEqual(first, later) {
+			t.Errorf("%q: %v; after %q: %v", record, first, before, later)
+		}
 	})
 }
 
