@@ -10,7 +10,8 @@
 // A null is equal to a missing attribute, to an empty list, and to an object of
 // nulls: targets show attributes without a value in these ways. A date is equal to the same date in the target's own form, which
 // may be shorter. If the schema is known (see Types), values are compared by
-// their type: "42" equals 42 in an integer, and "true" equals true in a boolean.
+// their type: "42" equals 42 in an integer, "true" equals true in a boolean, and a
+// string that looks like a date is a string.
 //
 // The target never shows a password in plain text, so a plain text password
 // always differs. A password object with a hash is equal if the target shows the
@@ -165,10 +166,21 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 			}
 		}
 		if !t.Equal(path, after, before) {
+			if isNull(after) && t.isPlural(path, before) {
+				after = json.RawMessage("[]")
+			}
 			found = append(found, Change{Path: path, Before: before, After: after})
 		}
 	}
 	return found
+}
+
+// isPlural reports whether an attribute is a plural, by the schema, or without one by its value in the target.
+func (t Types) isPlural(path string, there json.RawMessage) bool {
+	if len(t.kinds) > 0 {
+		return t.kinds[path] == "plural"
+	}
+	return target.Change{Value: there}.IsList()
 }
 
 // Leaves returns the values of a record by path: of objects their members, without
@@ -333,9 +345,7 @@ func (t Types) equalScalar(path string, want, there any) bool {
 		addressB, errB := netip.ParseAddr(b)
 		return errA == nil && errB == nil && addressA.Unmap() == addressB.Unmap()
 	case "string":
-		if a == b {
-			return true
-		}
+		return a == b || isText(want) && isText(there) && t.sameFolded(path, a, b)
 	case "uuid":
 		return strings.EqualFold(a, b)
 	}
@@ -343,9 +353,16 @@ func (t Types) equalScalar(path string, want, there any) bool {
 		_, isNumber = there.(json.Number)
 		return isNumber && sameNumber(a, b)
 	}
-	_, isTextA := want.(string)
-	_, isTextB := there.(string)
-	return isTextA && isTextB && (sameDate(a, b) || t.fold[path] && t.traits.Fold(a) == t.traits.Fold(b))
+	return isText(want) && isText(there) && (sameDate(a, b) || t.sameFolded(path, a, b))
+}
+
+func isText(value any) bool {
+	_, ok := value.(string)
+	return ok
+}
+
+func (t Types) sameFolded(path, a, b string) bool {
+	return t.fold[path] && t.traits.Fold(a) == t.traits.Fold(b)
 }
 
 // text is a value as text; ok is false for null, lists and objects.

@@ -58,6 +58,8 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		{"an empty plural and none", `{"p":[]}`, `{"p":null}`, ""},
 		{"none and an empty plural", `{"p":null}`, `{"p":[]}`, ""},
 		{"a plural is emptied", `{"p":[]}`, `{"p":[{"id":1}]}`, `p: [{"id":1}] → []`},
+		{"a null empties a plural", `{"p":null}`, `{"p":[{"id":1}]}`, `p: [{"id":1}] → []`},
+		{"a null empties a plural in an object", `{"o":{"p":null}}`, `{"o":{"p":[{"id":1}]}}`, `o.p: [{"id":1}] → []`},
 		{"a plural in an object", `{"o":{"p":[{"a":"x"}]}}`, `{"o":{"p":[]}}`, `o.p: [] → [{"a":"x"}]`},
 		{"a list of values", `{"p":["a","b"]}`, `{"p":["a","c"]}`, `p: ["a","c"] → ["a","b"]`},
 
@@ -219,6 +221,7 @@ func TestValuesAreComparedByTheirType(t *testing.T) {
 		{"day", `"2015-12-15"`, `"2015-12-15 00:00:00 +0000"`, true, true},
 		{"name", `42`, `"42"`, true, true},
 		{"name", `"Ann"`, `"ann"`, false, false},
+		{"name", `"2015-12-15 00:00:00"`, `"2015-12-15"`, false, false},
 		{"nick", `"Ann"`, `"ann"`, false, true},
 		{"email", `"Ann@example.com"`, `"ann@example.com"`, false, true},
 		{"address", `"::ffff:10.0.0.1"`, `"10.0.0.1"`, true, true},
