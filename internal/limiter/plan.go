@@ -44,6 +44,7 @@ func (r planRate) String() string {
 }
 
 var (
+	everyDay = [7]bool{true, true, true, true, true, true, true}
 	units    = map[string]float64{"s": 1, "min": 60, "h": 3600}
 	weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 )
@@ -117,7 +118,7 @@ func (p *Plan) add(n int, words, asGiven []string) error {
 		}
 		words = words[1:]
 	} else {
-		e.on = [7]bool{true, true, true, true, true, true, true}
+		e.on = everyDay
 	}
 	if len(words) > 0 {
 		if e.from, e.to, err = parseTimes(words[0]); err != nil {
@@ -166,7 +167,7 @@ func parseRate(word string) (r planRate, err error) {
 
 func parseDays(word string) (days string, on [7]bool, err error) {
 	if word == "daily" {
-		return "", [7]bool{true, true, true, true, true, true, true}, nil
+		return "", everyDay, nil
 	}
 	for part := range strings.SplitSeq(word, ",") {
 		first, last, isRange := strings.Cut(part, "-")
@@ -295,6 +296,3 @@ func (e planned) matches(today time.Weekday, minute int) bool {
 	yesterday := (today + 6) % 7
 	return e.on[today] && minute >= e.from || e.on[yesterday] && minute < e.to
 }
-
-// Zone is that of the plan's days and times.
-func (p *Plan) Zone() *time.Location { return p.zone }

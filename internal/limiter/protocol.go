@@ -124,7 +124,7 @@ type Limits struct {
 // At is the calls a second that people allow at a moment, where they allow any; 0 = no
 // limit.
 func (l Limits) At(now time.Time) float64 {
-	planned, _, _ := plan(l.Plan, now)
+	planned := planOf(l.Plan).rate(now)
 	if planned > 0 && !math.IsInf(planned, 1) && (l.Rate == 0 || planned < l.Rate) {
 		return planned
 	}

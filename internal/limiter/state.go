@@ -135,6 +135,7 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 	if !run.Ordered {
 		run.Limits = need.Limits
 	}
+	s.noteClosed(now, run)
 	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(need.Run, run)}
 	if g.State.Closed != "" {
 		b := &s.Health.Breaker
@@ -215,35 +216,43 @@ func (s *State) run(now time.Time, id string) *Run {
 // gate is how the limiter stands for a run.
 func (s *State) gate(now time.Time, run *Run) Gate {
 	g := Gate{Limit: s.limit(now, run), Allowed: s.allowed(now, run), Slots: s.slots(now, run), Closed: s.closed(now, run), Paused: run.Paused != "" || s.Paused != "", Ended: run.Ended}
-	if b := s.Health.Breaker; b.Open {
+	b := s.Health.Breaker
+	if b.Open {
 		g.Breaker, g.Probe = true, b.Next
-		if g.Closed == "" {
-			g.Closed, g.Since = "the breaker is open: "+b.Reason, b.Since
-			return g
-		}
 	}
-	if g.Closed == "" {
+	switch {
+	case g.Closed != "" && run.Closed.IsZero():
+		g.Since = now
+	case g.Closed != "":
+		g.Since = run.Closed
+	case b.Open:
+		g.Closed, g.Since = "the breaker is open: "+b.Reason, b.Since
+	}
+	return g
+}
+
+// noteClosed keeps since when a run is closed.
+func (s *State) noteClosed(now time.Time, run *Run) {
+	if s.closed(now, run) == "" {
 		run.Closed = time.Time{}
 	} else if run.Closed.IsZero() {
 		run.Closed = now
 	}
-	g.Since = run.Closed
-	return g
 }
 
 // closed says why no call of a run may begin, whatever the breaker says.
 func (s *State) closed(now time.Time, run *Run) string {
-	switch planned, until, zone := plan(run.Limits.Plan, now); {
+	switch plan := planOf(run.Limits.Plan); {
 	case run.Ended:
 		return "the run has ended"
 	case run.Paused != "":
 		return run.Paused
 	case s.Paused != "":
 		return s.Paused
-	case planned == 0:
+	case plan.rate(now) == 0:
 		text := "the timetable allows no calls"
-		if !until.IsZero() {
-			text += " until " + until.In(zone).Format("Mon 2006-01-02 15:04 MST")
+		if _, until := plan.At(now); !until.IsZero() {
+			text += " until " + until.In(plan.zone).Format("Mon 2006-01-02 15:04 MST")
 		}
 		return text
 	case now.Before(s.Health.NotBefore):
@@ -321,6 +330,9 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 	}
 	if text := o.text(); text != "" {
 		s.note(Change{At: now, Kind: Ordered, Run: o.Run, Text: text, By: o.By, Reason: o.Reason})
+	}
+	for _, id := range sorted(s.Runs) {
+		s.noteClosed(now, s.Runs[id])
 	}
 	holds = now
 	for _, id := range sorted(s.Workers) {
@@ -449,13 +461,12 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// plan reads a timetable. One that cannot be read allows nothing: it was checked
+// planOf reads a timetable. One that cannot be read allows nothing: it was checked
 // before it was ordered.
-func plan(text string, now time.Time) (perSecond float64, until time.Time, zone *time.Location) {
+func planOf(text string) *Plan {
 	p, err := ParsePlan(text, time.UTC)
 	if err != nil {
-		return 0, time.Time{}, time.UTC
+		return &Plan{zone: time.UTC, entries: []planned{{on: everyDay}}}
 	}
-	perSecond, until = p.At(now)
-	return perSecond, until, p.Zone()
+	return p
 }
