@@ -5,6 +5,7 @@ package durablefs
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -104,10 +105,15 @@ func Remove(path string) error {
 // content or the new one.
 func WriteFile(path string, data []byte) error {
 	tmp := temporaryName(path)
-	if err := writeTemporary(tmp, data); err != nil {
+	err := writeTemporary(tmp, data)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
 		return err
 	}
-	return Rename(tmp, path)
+	return syncFolder(filepath.Dir(path))
 }
 
 // Swap is WriteFile without fsync, for files that are written often and may be lost in a
@@ -281,7 +287,11 @@ func (w *Writer) Commit() error {
 	if err := w.finish(); err != nil {
 		return err
 	}
-	return Rename(w.file.Name(), w.path)
+	if err := Rename(w.file.Name(), w.path); err != nil {
+		_ = os.Remove(w.file.Name())
+		return err
+	}
+	return nil
 }
 
 // CommitNew is Commit for a name that must be free. If it is not, the content is dropped, and
@@ -381,6 +391,34 @@ func OpenLog(path string) (*os.File, error) {
 		}
 	}
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
+}
+
+// Append appends a line, without its end, to a file that it makes where there is none, and makes that durable. Any number of
+// processes may do so at once, and a line that a crash has truncated costs no other line.
+func Append(path string, line []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		whole := append(bytes.Clone(line), '\n')
+		if isTruncated(f, info.Size()) {
+			whole = append([]byte{'\n'}, whole...)
+		}
+		_, err = f.Write(whole) // one write of a file opened to append is atomic for all processes
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil && info.Size() == 0 {
+		err = syncFolder(filepath.Dir(path))
+	}
+	return err
+}
+
+// isTruncated reports whether the last line of a file has no end: its writer crashed.
+func isTruncated(f *os.File, size int64) bool {
+	var last [1]byte
+	_, err := f.ReadAt(last[:], max(0, size-1))
+	return err == nil && last[0] != '\n'
 }
 
 func writeTemporary(tmp string, data []byte) error {

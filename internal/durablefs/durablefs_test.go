@@ -239,6 +239,41 @@ func TestWriteFileReplacesTheFile(t *testing.T) {
 	expectNoTemporary(t, filepath.Dir(path))
 }
 
+func TestAFileThatCannotBeReplacedLeavesNoTemporaryOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "folder")
+	must(t, MkdirAll(filepath.Join(path, "that is not empty")))
+	if err := WriteFile(path, []byte("x")); err == nil {
+		t.Error("WriteFile replaced a folder")
+	}
+	w := newWriter(t, path)
+	write(t, w, "x")
+	if err := w.Commit(); err == nil {
+		t.Error("Commit replaced a folder")
+	}
+	expectNoTemporary(t, filepath.Dir(path))
+}
+
+func TestALineIsAppendedDurably(t *testing.T) {
+	synced := 0
+	fsync := fsyncFolder
+	fsyncFolder = func(dir string) error {
+		synced++
+		return fsync(dir)
+	}
+	defer func() { fsyncFolder = fsync }()
+	path := filepath.Join(t.TempDir(), "log")
+	must(t, Append(path, []byte("one")))
+	must(t, Append(path, []byte("two")))
+	expectContent(t, path, "one\ntwo\n")
+	if synced != 1 {
+		t.Errorf("the folder was fsynced %d times, want once: for the new file", synced)
+	}
+	must(t, os.Truncate(path, 6))
+	must(t, Append(path, []byte("three")))
+	expectContent(t, path, "one\ntw\nthree\n")
+	expectMode(t, path, fileMode)
+}
+
 func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	dir := t.TempDir()
 	nested := filepath.Join(dir, "a", "b", "c")

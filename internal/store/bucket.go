@@ -239,15 +239,19 @@ func (o object) hasFolder() (bool, error) {
 	return len(names) > 0, err
 }
 
+// prefix is that of the keys below a name.
+func (o object) prefix() string {
+	if o.key() == "" {
+		return ""
+	}
+	return o.key() + "/"
+}
+
 // visit visits the keys below a name: whole keys, or with a delimiter the next part of each.
 func (o object) visit(delimiter string, visit func(*blob.ListObject) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lengthy)
 	defer cancel()
-	prefix := o.key() + "/"
-	if prefix == "/" {
-		prefix = ""
-	}
-	all := o.in.List(&blob.ListOptions{Prefix: prefix, Delimiter: delimiter})
+	all := o.in.List(&blob.ListOptions{Prefix: o.prefix(), Delimiter: delimiter})
 	for {
 		next, err := all.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -265,8 +269,8 @@ func (o object) visit(delimiter string, visit func(*blob.ListObject) error) erro
 // list returns the next parts of the keys below a name.
 func (o object) list() (names []string, err error) {
 	err = o.visit("/", func(child *blob.ListObject) error {
-		name := strings.TrimSuffix(child.Key, "/")
-		if name = name[strings.LastIndex(name, "/")+1:]; name != "" {
+		name := strings.TrimPrefix(child.Key, o.prefix()) // empty: the folder itself, as some tools make one
+		if name = strings.TrimSuffix(name, "/"); name != "" {
 			names = append(names, name)
 		}
 		return nil

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -104,29 +103,7 @@ func (f local) openRandom() (RandomReader, error) {
 
 func (f local) log() string { return string(f) + ".jsonl" }
 
-func (f local) appendLine(line []byte) error {
-	log, err := durablefs.OpenLog(f.log())
-	if err != nil {
-		return err
-	}
-	whole := append(bytes.Clone(line), '\n')
-	if isTruncated(log) {
-		whole = append([]byte{'\n'}, whole...)
-	}
-	_, err = log.Write(whole) // one write of a file opened to append is atomic for all processes
-	return errors.Join(err, log.Sync(), log.Close())
-}
-
-// isTruncated reports whether the last line of a file has no end: its writer crashed.
-func isTruncated(log *os.File) bool {
-	info, err := log.Stat()
-	if err != nil || info.Size() == 0 {
-		return false
-	}
-	var last [1]byte
-	_, err = log.ReadAt(last[:], info.Size()-1)
-	return err == nil && last[0] != '\n'
-}
+func (f local) appendLine(line []byte) error { return durablefs.Append(f.log(), line) }
 
 func (f local) readLines() ([]byte, error) {
 	lines, err := os.ReadFile(f.log())

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -16,6 +17,18 @@ import (
 	"testing"
 	"time"
 )
+
+// Events are a log, and those of the beginning belong to the report.
+func TestALongLogKeepsItsBeginning(t *testing.T) {
+	name := Join(t.TempDir(), "events")
+	must(t, Append(name, []byte("begun")))
+	must(t, Append(name, bytes.Repeat([]byte("x"), 17<<20)))
+	must(t, Append(name, []byte("ended")))
+	lines, err := ReadLog(name)
+	if err != nil || !bytes.HasPrefix(lines, []byte("begun\n")) || !bytes.HasSuffix(lines, []byte("\nended\n")) {
+		t.Errorf("a log of %d bytes, %v; want all three lines", len(lines), err)
+	}
+}
 
 // An upload that takes long is aborted with its context.
 func TestAnUploadIsAborted(t *testing.T) {
