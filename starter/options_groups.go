@@ -252,7 +252,7 @@ type retryOptions struct {
 func (o *retryOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.retryRounds, "retry-rounds", 3, "how often records in unknown state are loaded again; 0 = only write the retry file")
 	o.retryBackoff = seconds(30 * time.Second)
-	f.Var(&o.retryBackoff, "retry-backoff", "pause before the first retry round, doubling; 1s with --sandbox")
+	f.Var(&o.retryBackoff, "retry-backoff", "pause before the first retry round, doubling up to an hour; 1s with --sandbox")
 	api, http := targets.DefaultCodes()
 	o.unknownAPI = codeList{defaults: api, codes: api}
 	o.unknownHTTP = codeList{defaults: http, codes: http}

@@ -107,6 +107,14 @@ func TestKeylessRecordsAreInNoRound(t *testing.T) {
 	}
 }
 
+func TestABackoffThatBeginsAboveItsBoundStays(t *testing.T) {
+	f := newFake(t, 1)
+	f.load = byRound(allUnknown)
+	e := newEnvironment(t, f)
+	e.migrated(func(s *migration.Spec) { s.RetryBackoff = 6 * time.Hour })
+	expect(t, "pauses", e.timers, []time.Duration{6 * time.Hour, 6 * time.Hour, 6 * time.Hour})
+}
+
 func TestTheBackoffIsBounded(t *testing.T) {
 	f := newFake(t, 1)
 	f.load = byRound(allUnknown)

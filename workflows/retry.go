@@ -197,7 +197,7 @@ func (r *retryRun) tooManyFailed() bool {
 func (r *retryRun) wait(ctx workflow.Context) error {
 	pause := r.in.Backoff
 	for range r.in.Loaded {
-		pause = min(2*pause, longestBackoff)
+		pause = max(r.in.Backoff, min(2*pause, longestBackoff)) // one that begins longer stays
 	}
 	return r.pause(ctx, pause, fmt.Sprintf("before round %d", r.in.Round))
 }

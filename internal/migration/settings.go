@@ -56,7 +56,7 @@ func (m MaxFailed) Of(records int) (most int, limited bool) {
 	case m.none:
 		return 0, false
 	case m.percent > 0:
-		return int(m.percent / 100 * float64(records)), true
+		return int(m.percent * float64(records) / 100 * (1 + 1e-14)), true // 2.01 % of 10,000 are 201, and 200.99999999999997 by floats
 	}
 	return m.records, true
 }

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,20 @@ func TestMaxFailed(t *testing.T) {
 	for _, text := range []string{"-1", "some", "101%", "-1%", "%", "NaN%", "1.5", "2 percent"} {
 		if m, err := ParseMaxFailed(text); err == nil || !strings.Contains(err.Error(), "expected") {
 			t.Errorf("%q is read as %+v (%v), want an error that says what was expected", text, m, err)
+		}
+	}
+}
+
+func TestAPartOfTheRecordsIsExact(t *testing.T) {
+	for _, records := range []int{1, 7, 50, 99, 100, 101, 1000, 9999, 10_000, 123_456_789} {
+		for hundredths := range 10_001 {
+			m, err := ParseMaxFailed(fmt.Sprintf("%d.%02d%%", hundredths/100, hundredths%100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := m.Of(records); got != hundredths*records/10_000 {
+				t.Fatalf("%d/100 %% of %d records: %d, want %d", hundredths, records, got, hundredths*records/10_000)
+			}
 		}
 	}
 }
