@@ -86,6 +86,7 @@ func newExportRun(ctx workflow.Context, in ExportInput) *exportRun {
 		in: in, phase: PhaseInspecting,
 		steered: steered{
 			ref:      activities.Run{Folder: in.Folder.RunFolder, ID: workflow.GetInfo(ctx).OriginalRunID},
+			prepared: true,
 			steering: in.Steering,
 			settings: []string{migration.SettingRate, migration.SettingRatePlan}, // it makes one call at a time
 			words: steeredWords{
@@ -103,7 +104,7 @@ func newExportRun(ctx workflow.Context, in ExportInput) *exportRun {
 }
 
 func (x *exportRun) orders() []order {
-	return []order{x.pausing(x.pause), x.resuming(x.resume), x.setting(x.maySet, x.set), x.stopping(), x.cancelling()}
+	return []order{x.pausing(x.pause), x.resuming(x.resume), x.setting(x.maySet, x.set), x.stopping(), x.cancelling(x.mayEnd(UpdateCancel))}
 }
 
 // end keeps in the folder why there is no file.

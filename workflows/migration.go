@@ -33,6 +33,7 @@ func MigrationWorkflow(ctx workflow.Context, spec migration.Spec) (Result, error
 	ctx = withFolder(ctx, spec.Folder.Path())
 	m := newMigrationRun(ctx, spec)
 	result, err := m.run(ctx)
+	m.writing = true
 	if err != nil {
 		m.keepFailure(ctx, err)
 	}
@@ -47,6 +48,7 @@ func (m *migrationRun) run(ctx workflow.Context) (Result, error) {
 	if err := m.inspectSource(ctx); err != nil {
 		return Result{}, err
 	}
+	m.prepared = true
 	if err := m.checkTarget(ctx); err != nil {
 		return Result{}, err
 	}

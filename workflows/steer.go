@@ -102,6 +102,7 @@ type steered struct {
 	settings []string               // that can be set
 	shown    func(workflow.Context) // shows the steering, after a change
 
+	prepared bool                // its folder has what an order to the limiter takes; until then no call is made
 	ordering workflow.Mutex      // held while an order is carried out
 	endWork  workflow.CancelFunc // ends everything before the results are written
 	writing  bool                // the results
@@ -121,7 +122,7 @@ func (m *migrationRun) orders() []order {
 		m.resuming(m.resume),
 		m.setting(m.maySet, m.set),
 		m.stopping(),
-		m.cancelling(),
+		m.cancelling(m.mayCancel),
 		{UpdateApprove, "Approve the canary: load the other records.", m.mayApprove, m.approve},
 	}
 }
@@ -144,8 +145,16 @@ func (s *steered) stopping() order {
 	return order{UpdateStop, "End now. Rerun the command to resume later.", s.mayEnd(UpdateStop), s.end(UpdateStop, s.words.stopping)}
 }
 
-func (s *steered) cancelling() order {
-	return order{UpdateCancel, "End now and for good.", s.mayEnd(UpdateCancel), s.end(UpdateCancel, s.words.cancelling)}
+func (s *steered) cancelling(may func(Order) error) order {
+	return order{UpdateCancel, "End now and for good.", may, s.end(UpdateCancel, s.words.cancelling)}
+}
+
+// mayCancel refuses to cancel a run that has sent nothing: it has no result that could say so for good.
+func (m *migrationRun) mayCancel(o Order) error {
+	if m.progress.Phase == PhaseInspecting && !m.writing {
+		return errors.New("the migration has sent nothing in this run; give starter stop, and then starter cancel if an earlier run has")
+	}
+	return m.mayEnd(UpdateCancel)(o)
 }
 
 // listen accepts orders from here on. The context that it returns is cancelled when
@@ -157,6 +166,10 @@ func (s *steered) listen(ctx workflow.Context, orders []order) workflow.Context 
 			// An order completes also when the workflow is cancelled. It does not
 			// retry an unavailable bucket for long: an operator waits for the answer.
 			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, s.ref.Folder.Path()), diskAttempts))
+			ends := o.name == UpdateStop || o.name == UpdateCancel // which need not wait
+			if err := workflow.Await(ctx, func() bool { return ends || s.prepared || s.writing || s.steering.Ending != "" }); err != nil {
+				return Answer{}, err
+			}
 			if err := s.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
@@ -315,11 +328,17 @@ func (s *steered) change(ctx workflow.Context, text string, by Order, apply func
 	apply(&next)
 	next.Orders++
 	in := activities.SteerInput{
-		Run: s.ref, Order: next.order(by), Events: changes,
+		Run: s.ref, Events: changes,
 		Approved: slices.ContainsFunc(changes, func(e migration.Event) bool { return e.Name == canaryApproved }),
+	}
+	if s.prepared {
+		in.Order = next.order(by)
 	}
 	s.steering.Orders = next.Orders
 	steered, err := s.steer(ctx, in)
+	if err != nil && in.Order == nil {
+		return Answer{}, err
+	}
 	if err != nil { // the limiter may have taken the order before something else failed
 		s.steering.Orders++
 		if _, err := s.steer(ctx, activities.SteerInput{Run: s.ref, Order: s.steering.order(by)}); err != nil {

@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -536,6 +537,75 @@ func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	}
 	if f.count("WriteArtifacts") != 0 {
 		t.Errorf("%s", f.story())
+	}
+}
+
+// The folder of the first run has nothing yet that an order to the limiter could go by.
+func TestOrdersWhileTheInputIsChecked(t *testing.T) {
+	given := func(f *fake, e *environment, name string) *answered {
+		a, after := &answered{}, make(chan struct{})
+		f.inspect = func() error {
+			e.UpdateWorkflow(name, "", &testsuite.TestUpdateCallback{
+				// What is refused comes after the task with the order.
+				OnAccept: func() {
+					e.UpdateWorkflow(UpdateApprove, "", &testsuite.TestUpdateCallback{OnReject: func(error) { close(after) }}, anna)
+				},
+				OnReject:   func(err error) { a.refused = err; close(after) },
+				OnComplete: func(answer any, err error) { a.failed = err; a.Answer, _ = answer.(Answer) },
+			}, anna)
+			select {
+			case <-after:
+			case <-e.endsNow():
+			}
+			e.mu.Lock()
+			ordered := slices.ContainsFunc(e.asked, func(a asked) bool {
+				in, ok := a.input.(activities.SteerInput)
+				return ok && in.Order != nil
+			})
+			e.mu.Unlock()
+			if ordered {
+				t.Errorf("%s: the limiter is given an order before the input is checked", name)
+			}
+			return nil
+		}
+		return a
+	}
+	f := newFake(t, 2)
+	e := newEnvironment(t, f)
+	paused := given(f, e, UpdatePause)
+	e.migrated(nil)
+	if !paused.wasDone() || len(f.steered) != 1 || f.steered[0].Order.Pause == "" {
+		t.Errorf("pause %+v, %+v; want it carried out afterwards", paused, f.steered)
+	}
+
+	f = newFake(t, 2)
+	e = newEnvironment(t, f)
+	stopped := given(f, e, UpdateStop)
+	if _, err := e.migrate(nil); !temporal.IsCanceledError(err) {
+		t.Errorf("it ends with %v, want it cancelled", err)
+	}
+	if !stopped.wasDone() || len(f.steered) != 1 || f.steered[0].Order != nil || len(f.steered[0].Events) != 1 {
+		t.Errorf("stop %+v, %+v; want it carried out, and written down", stopped, f.steered)
+	}
+
+	f = newFake(t, 2)
+	e = newEnvironment(t, f)
+	cancelled := given(f, e, UpdateCancel)
+	e.migrated(nil)
+	if cancelled.refused == nil || !strings.Contains(cancelled.refused.Error(), "give starter stop") {
+		t.Errorf("cancel %+v; want it refused", cancelled)
+	}
+
+	f = newFake(t, 2)
+	e = newEnvironment(t, f)
+	late := given(f, e, UpdatePause)
+	order := f.inspect
+	f.inspect = func() error {
+		_ = order()
+		return temporal.NewNonRetryableApplicationError("not UTF-8", activities.Refused, nil)
+	}
+	if _, err := e.migrate(nil); Cause(err) != "not UTF-8" || late.failed == nil || len(f.steered) != 0 {
+		t.Errorf("it ends with %v, and the pause %+v; want the reason, and the pause refused", err, late)
 	}
 }
 
