@@ -93,7 +93,11 @@ func withSchedules(ctx context.Context, h locations, o serviceOptions, watched t
 		return err
 	}
 	defer s.Close()
-	return run(ctx, s)
+	err = s.While(ctx, func(ctx context.Context) error { return run(ctx, s) })
+	if errors.Is(err, session.ErrEngineGone) {
+		err = fmt.Errorf("%w meanwhile; repeat the command", err)
+	}
+	return err
 }
 
 // newOnSchedule makes a command that changes one existing schedule, and prints the result

@@ -131,19 +131,21 @@ func serveOnce(ctx context.Context, o serveOptions, notices *notify.Sender, p se
 	if s.TaskQueue == "" {
 		s.TaskQueue = workflows.TaskQueue
 	}
-	if err := s.StartWorker(ctx, session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
-		return fmt.Errorf("cannot start a worker: %w", err)
-	}
-	if err := introduceServe(ctx, s, o.stateDir, p.Screen); err != nil {
-		return err
-	}
-	select {
-	case <-p.Stop:
-		p.Screen.Say("Stopping: calls in flight end first. Ctrl-C again exits at once.")
-		return nil
-	case <-s.Gone(ctx):
-		return session.ErrEngineGone
-	}
+	return s.While(ctx, func(ctx context.Context) error {
+		if err := s.StartWorker(ctx, session.Work{Credentials: o.credentials, Notices: notices, LongestCall: workflows.LongestCall}); err != nil {
+			return fmt.Errorf("cannot start a worker: %w", err)
+		}
+		if err := introduceServe(ctx, s, o.stateDir, p.Screen); err != nil {
+			return err
+		}
+		select {
+		case <-p.Stop:
+			p.Screen.Say("Stopping: calls in flight end first. Ctrl-C again exits at once.")
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
 }
 
 func introduceServe(ctx context.Context, s *session.Service, stateDir string, screen *terminal.Screen) error {

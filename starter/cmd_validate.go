@@ -12,6 +12,7 @@ import (
 
 	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
 	"durable-dataload/internal/terminal"
 	"durable-dataload/internal/validate"
 )
@@ -126,12 +127,19 @@ func (v *validating) probe(ctx context.Context, meter *validate.Meter) (validate
 	if running != nil {
 		defer running.Close()
 	}
-	target, done, err := v.o.paced(ctx, running, meter)
-	defer done()
-	if err != nil {
-		return validate.Probed{}, err
+	var probed validate.Probed
+	err := running.While(ctx, func(ctx context.Context) error {
+		target, done, err := v.o.paced(ctx, running, meter)
+		defer done()
+		if err == nil {
+			probed, err = validate.Probe(ctx, target, meter)
+		}
+		return err
+	})
+	if errors.Is(err, session.ErrEngineGone) {
+		return v.probe(ctx, meter)
 	}
-	return validate.Probe(ctx, target, meter)
+	return probed, err
 }
 
 func (v *validating) one(ctx context.Context, in input, probed validate.Probed, meter *validate.Meter) (*validate.Report, error) {

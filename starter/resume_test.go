@@ -36,6 +36,28 @@ func TestARerunWatchesTheRunningMigration(t *testing.T) {
 	}
 }
 
+// Neither has a workflow yet that it watches, and both wait for something of the engine.
+func TestCommandsThatHaveNotBegunOutliveTheEngine(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	done := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 75}), 20, "--rate-limit", "0")
+	done.run(0)
+	first := l.migration(s, l.users(fakeusers.Options{Records: 400, Seed: 76}), 5, "--rate-limit", "10").startUntil(s.calls() + 5)
+	undoing := done.rollback("--dry-run", "--rate-limit", "10")
+	until(t, "the rollback reads the first records", func() bool { return s.count("entity.find") > 0 || undoing.hasEnded() })
+	s.process.signal(syscall.SIGSTOP)
+	validating := l.migration(s, l.write("more.csv", people(t, fakeusers.Options{Records: 20, Seed: 77})), 5).start()
+	until(t, "the second migration uses the engine of the first", func() bool {
+		return strings.Contains(readAll(filepath.Join(done.state, "logs", "starter.log")), fmt.Sprintf("WorkerID=%d@", validating.cmd.Process.Pid)) || validating.hasEnded()
+	})
+	first.kill()
+	s.process.signal(syscall.SIGCONT)
+	validating.ends(0)
+	hasAll(t, validating.errors(), "takes over")
+	undoing.ends(0)
+	hasAll(t, undoing.errors(), "takes over")
+}
+
 func TestAWatcherTakesOverWhenTheFirstIsKilled(t *testing.T) {
 	program.Long(t)
 	t.Parallel()

@@ -157,11 +157,15 @@ func (r *rollbackOperation) dryRun(ctx context.Context) (int, error) {
 	if running != nil {
 		defer running.Close()
 	}
-	a := activities.New(r.o.workLocations(), r.o.credentials.Connect, running.Limiters(ctx), r.Log)
-	defer a.Close()
-	a.OpenUndo(r.identities)
-	counts, err := a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
-		r.Screen.Progress(terminal.Line{Done: c.Sum(), Total: totals.Items(), What: figures.Number(c.Sum()) + "/" + figures.Number(totals.Items())})
+	var counts migration.DryRollback
+	err = running.While(ctx, func(ctx context.Context) error {
+		a := activities.New(r.o.workLocations(), r.o.credentials.Connect, running.Limiters(ctx), r.Log)
+		defer a.Close()
+		a.OpenUndo(r.identities)
+		counts, err = a.DryRun(ctx, r.rollback, func(c migration.RollbackCounts) {
+			r.Screen.Progress(terminal.Line{Done: c.Sum(), Total: totals.Items(), What: figures.Number(c.Sum()) + "/" + figures.Number(totals.Items())})
+		})
+		return err
 	})
 	r.Screen.Clear()
 	if ctx.Err() != nil {

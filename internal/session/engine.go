@@ -127,11 +127,34 @@ func (s *Service) Ends() bool {
 	return s.IsEmbedded() && engine.WaitUntilFree(s.engineDir, engineStart)
 }
 
+// While does something that needs the service. Its context ends when the process that runs the engine has ended: calls to
+// an engine that is gone are repeated, some without end. The error is ErrEngineGone then. A nil service has no engine.
+func (s *Service) While(ctx context.Context, do func(context.Context) error) error {
+	if s == nil {
+		return do(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	gone := s.Gone(ctx)
+	go func() {
+		select {
+		case <-gone:
+			cancel(ErrEngineGone)
+		case <-ctx.Done():
+		}
+	}()
+	err := do(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), ErrEngineGone) {
+		return ErrEngineGone
+	}
+	return s.lost(err)
+}
+
 // lost returns ErrEngineGone in the place of an error of the service if the process
 // that ran the engine has ended, or is about to.
 func (s *Service) lost(err error) error {
 	var unavailable *serviceerror.Unavailable
-	if s == nil || s.engine != nil || !errors.As(err, &unavailable) || !s.Ends() {
+	if s.engine != nil || !errors.As(err, &unavailable) || !s.Ends() {
 		return err
 	}
 	return ErrEngineGone

@@ -66,21 +66,20 @@ type Session struct {
 }
 
 // Run runs the operation to its end. It gives the exit code, or ErrEngineGone.
-func (s *Session) Run(ctx context.Context, op Operation) (_ int, err error) {
-	j, err := op.Identify(ctx)
-	if err != nil {
-		return 0, err
+func (s *Session) Run(ctx context.Context, op Operation) (int, error) {
+	identifying, done := s.UntilStopped(ctx) // a large file is read
+	j, err := op.Identify(identifying)
+	done()
+	if err == nil {
+		err = s.checkTarget(j)
 	}
-	if err := s.checkTarget(j); err != nil {
-		return 0, err
+	if err != nil {
+		return s.notBegun(err)
 	}
 	if s.Service, err = Open(ctx, s.Process, s.Options); err != nil {
 		return 0, err
 	}
-	defer func() {
-		err = s.Service.lost(err)
-		s.Service.Close()
-	}()
+	defer s.Service.Close()
 	for _, note := range s.Service.Notes {
 		s.Screen.Say(note)
 	}
@@ -89,30 +88,39 @@ func (s *Session) Run(ctx context.Context, op Operation) (_ int, err error) {
 
 // operate runs the operation on the service.
 func (s *Session) operate(ctx context.Context, op Operation, j Job) (int, error) {
-	err := op.Prepare(ctx)
+	var ended, run client.WorkflowRun
+	err := s.Service.While(ctx, func(ctx context.Context) (err error) {
+		if err := op.Prepare(ctx); err != nil {
+			return err
+		}
+		if err := s.work(ctx, j); err != nil {
+			return err
+		}
+		if ended, err = s.attachOrBegin(ctx, op, j); err == nil && ended == nil {
+			run, err = op.Start(ctx)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return s.notBegun(err)
+	case ended != nil:
+		return s.conclude(ctx, op, j, ended, nil)
+	}
+	s.Open = true
+	return s.follow(ctx, op, j, run)
+}
+
+// notBegun ends an operation that did not come to its workflow.
+func (s *Session) notBegun(err error) (int, error) {
 	switch {
 	case errors.Is(err, ErrNothingToDo):
 		return migration.ExitDone, nil
 	case errors.Is(err, ErrStopped):
 		s.Screen.Say(StoppedEarly)
 		return migration.ExitStopped, nil
-	case err != nil:
-		return 0, err
 	}
-	if err := s.work(ctx, j); err != nil {
-		return 0, err
-	}
-	if ended, err := s.attachOrBegin(ctx, op, j); err != nil {
-		return 0, err
-	} else if ended != nil {
-		return s.conclude(ctx, op, j, ended, nil)
-	}
-	run, err := op.Start(ctx)
-	if err != nil {
-		return 0, err
-	}
-	s.Open = true
-	return s.follow(ctx, op, j, run)
+	return 0, err
 }
 
 // follow shows the workflow until it ends or is released.
