@@ -348,25 +348,43 @@ func TakeLock(path string) (*Lock, error) {
 	return lock(path, unix.LOCK_EX)
 }
 
+// IsLocked reports whether a process holds the lock on an existing file. It changes nothing, so the folder may be read-only.
+func IsLocked(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	if err = flock(f, unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, ErrLocked) {
+		return true, nil
+	}
+	return false, err
+}
+
 func lock(path string, how int) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
+	if err := flock(f, how); err != nil {
 		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrLocked
-		}
-		return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+		return nil, err
 	}
 	return &Lock{file: f}, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		switch err := unix.Flock(int(f.Fd()), how); {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return ErrLocked
+		case err != nil:
+			return fmt.Errorf("cannot lock %s: %w", f.Name(), err)
+		default:
+			return nil
+		}
+	}
 }
 
 // File is the locked file, for a small state that the lock guards.

@@ -151,16 +151,9 @@ func Running(ctx context.Context, dir string) (Address, error) {
 	}
 }
 
-// IsOwned reports whether a process runs an engine on dir. The error says that dir cannot be
-// opened, so that it is not known.
-func IsOwned(dir string) (bool, error) {
-	lock, err := durablefs.TryLock(filepath.Join(dir, "lock"))
-	lock.Unlock()
-	if errors.Is(err, durablefs.ErrLocked) {
-		return true, nil
-	}
-	return false, err
-}
+// IsOwned reports whether a process runs an engine on dir. An error says that it is not known: os.ErrNotExist where there
+// was no engine, or dir is not there.
+func IsOwned(dir string) (bool, error) { return durablefs.IsLocked(filepath.Join(dir, "lock")) }
 
 // IsFree reports whether it is known that no process runs an engine on dir.
 func IsFree(dir string) bool {

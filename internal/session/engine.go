@@ -96,8 +96,12 @@ func runningEngine(ctx context.Context, dir string) (engine.Address, error) {
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
 	for {
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) || engine.IsFree(dir) {
+		owned, err := engine.IsOwned(dir)
+		switch {
+		case err == nil && !owned, errors.Is(err, os.ErrNotExist):
 			return engine.Address{}, errNothingRuns
+		case err != nil:
+			return engine.Address{}, fmt.Errorf("cannot see whether a process runs the engine of the state folder %s: %w; run this as the owner of the folder, or give another --state-dir", filepath.Dir(dir), err)
 		}
 		attempt, done := context.WithTimeout(ctx, time.Second)
 		address, err := engine.Running(attempt, dir)

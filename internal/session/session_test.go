@@ -3,6 +3,9 @@ package session
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"durable-dataload/internal/migration"
@@ -23,5 +26,26 @@ func TestACtrlCEndsTheReadingOfTheInput(t *testing.T) {
 	close(stop)
 	if code, err := s.Run(t.Context(), reading{}); code != migration.ExitStopped || err != nil {
 		t.Errorf("the exit code is %d (%v), want %d", code, err, migration.ExitStopped)
+	}
+}
+
+// A folder stands for a lock that may be read and not written, and a link to itself for one that cannot be opened: both hold
+// for root too.
+func TestAStateFolderIsReadWithoutWriting(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(lock string) error
+		want string
+	}{
+		"read-only":   {func(lock string) error { return os.Mkdir(lock, 0o700) }, errNothingRuns.Error()},
+		"not ours":    {func(lock string) error { return os.Symlink(lock, lock) }, "run this as the owner of the folder"},
+		"not started": {func(string) error { return nil }, errNothingRuns.Error()},
+	} {
+		dir := t.TempDir()
+		if err := c.make(filepath.Join(dir, "lock")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := runningEngine(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
 	}
 }
