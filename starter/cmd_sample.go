@@ -141,7 +141,7 @@ func (u untilDone) Write(p []byte) (int, error) {
 	if u.ctx.Err() != nil {
 		return 0, fmt.Errorf("interrupted: %w", context.Cause(u.ctx))
 	}
-	if out, ok := u.Writer.(*output.Writer); ok && out.Unread() {
+	if output.IsUnread(u.Writer) {
 		return 0, errUnread
 	}
 	return u.Writer.Write(p)

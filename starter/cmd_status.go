@@ -115,8 +115,11 @@ func (o *statusOptions) follow(ctx context.Context, l *poller, screen *terminal.
 				return 0, err
 			}
 		}
-		if s.ExitCode != nil {
+		switch {
+		case s.ExitCode != nil:
 			return *s.ExitCode, nil
+		case output.IsUnread(screen.Stdout):
+			return migration.ExitDone, nil
 		}
 		select {
 		case <-interrupted.Done():

@@ -81,6 +81,26 @@ func TestOutputThatNobodyReadsEndsNothing(t *testing.T) {
 	}
 }
 
+func TestAStatusThatNobodyReadsEnds(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 7}), 1, "--rate-limit", "1")
+	p := m.startUntil(2)
+	c := exec.Command(filepath.Join(programs.dir, "starter"), append([]string{"status", "--latest", "--watch", "--json"}, m.locations()...)...)
+	c.Env = []string{"HOME=" + l.path("home")}
+	r, err := c.StdoutPipe()
+	must(t, err)
+	program.EndWithThisProcess(c)
+	must(t, c.Start())
+	if !bufio.NewScanner(r).Scan() {
+		t.Error("it shows nothing")
+	}
+	_ = r.Close()
+	if code := exit(t, c); code != 0 || p.hasEnded() {
+		t.Errorf("the exit code is %d, the migration has ended: %t; want 0 while it runs", code, p.hasEnded())
+	}
+}
+
 func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

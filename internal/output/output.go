@@ -56,8 +56,12 @@ func (o *Writer) Err() error {
 	return o.err
 }
 
-// Unread reports whether the reader has closed the pipe.
-func (o *Writer) Unread() bool {
+// IsUnread reports whether the reader of w, a Writer, has closed the pipe.
+func IsUnread(w io.Writer) bool {
+	o, ok := w.(*Writer)
+	if !ok {
+		return false
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.unread

@@ -18,8 +18,8 @@ func TestAWriteErrorIsKept(t *testing.T) {
 	if _, err := io.WriteString(o, "a"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("the write gives %v, want that there is no room", err)
 	}
-	if !errors.Is(o.Err(), syscall.ENOSPC) || o.Unread() {
-		t.Errorf("it remembers %v, unread %t", o.Err(), o.Unread())
+	if !errors.Is(o.Err(), syscall.ENOSPC) || IsUnread(o) {
+		t.Errorf("it remembers %v, unread %t", o.Err(), IsUnread(o))
 	}
 }
 
@@ -30,8 +30,8 @@ func TestAClosedReaderIsNoError(t *testing.T) {
 	}
 	defer w.Close()
 	o := New(w)
-	if _, err := io.WriteString(o, "a"); err != nil || o.Unread() {
-		t.Errorf("with a reader: %v, unread %t", err, o.Unread())
+	if _, err := io.WriteString(o, "a"); err != nil || IsUnread(o) {
+		t.Errorf("with a reader: %v, unread %t", err, IsUnread(o))
 	}
 	_ = r.Close()
 	for range 3 {
@@ -39,7 +39,7 @@ func TestAClosedReaderIsNoError(t *testing.T) {
 			t.Errorf("without a reader: %d, %v; want it dropped", n, err)
 		}
 	}
-	if o.Err() != nil || !o.Unread() {
-		t.Errorf("it remembers %v, unread %t", o.Err(), o.Unread())
+	if o.Err() != nil || !IsUnread(o) {
+		t.Errorf("it remembers %v, unread %t", o.Err(), IsUnread(o))
 	}
 }
