@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -123,7 +124,9 @@ func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryRes
 		return result, err
 	}
 	defer func() { _ = index.Close() }()
-	if err := d.begin(&c.o); err != nil {
+	owner := rand.Text()
+	defer func() { _ = artifacts.Release(c.o.outputDir, owner) }()
+	if err := d.begin(&c.o, owner); err != nil {
 		return result, err
 	}
 	defer d.discard()
@@ -133,13 +136,16 @@ func (c *migrator) dry(ctx context.Context, in input, dir string) (result dryRes
 	return d.dryResult, d.commit(ctx)
 }
 
-func (d *dryWriter) begin(o *options) (err error) {
+// begin starts the files. owner reserves their names.
+func (d *dryWriter) begin(o *options, owner string) error {
 	if err := mapping.CheckHeader(d.encoder, o.primaryKey, nil, d.format.Traits()); err != nil {
 		return fmt.Errorf("%s: %w", d.DataFile, err)
 	}
-	if err := d.takeNames(o.outputDir); err != nil {
+	stamp, err := artifacts.ReserveStamp(o.outputDir, owner, "dry run", time.Now())
+	if err != nil {
 		return err
 	}
+	d.Records, d.Fail = artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
 	if d.records, err = store.NewWriter(store.Join(o.outputDir, d.Records)); err != nil {
 		return err
 	}
@@ -149,21 +155,6 @@ func (d *dryWriter) begin(o *options) (err error) {
 	}
 	d.rows = csv.NewWriter(d.fail)
 	return d.rows.Write([]string{"batch", "line", "email", "error"})
-}
-
-// takeNames takes the first names for the files that are free.
-func (d *dryWriter) takeNames(folder string) error {
-	for now := time.Now(); ; now = now.Add(time.Second) {
-		stamp := artifacts.Stamp(now)
-		d.Records, d.Fail = artifacts.Name("dry_run", stamp, "jsonl"), artifacts.Name("dry_run_fail", stamp, "csv")
-		taken, err := store.Exists(store.Join(folder, d.Records))
-		if err == nil && !taken {
-			taken, err = store.Exists(store.Join(folder, d.Fail))
-		}
-		if err != nil || !taken {
-			return err
-		}
-	}
 }
 
 func (d *dryWriter) readBatches(ctx context.Context, index *source.Index, path string) error {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"durable-dataload/internal/config"
@@ -203,5 +204,27 @@ func TestDryRunOfGoodRecords(t *testing.T) {
 	}
 	if content := only(t, dir, "dry_run_fail_*.csv"); string(content) != "batch,line,email,error\n" {
 		t.Errorf("the fail file is %q, want the header alone", content)
+	}
+}
+
+func TestDryRunsOfOneMomentWriteFilesOfTheirOwn(t *testing.T) {
+	withoutTarget(t)
+	out := t.TempDir()
+	input := filepath.Join(t.TempDir(), "users.csv")
+	must(t, os.WriteFile(input, []byte("email\na@example.com\n"), 0o600))
+	const n = 6
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			if code, _, stderr := starter("--dry-run", "--data", input, "--output-dir", out); code != 0 {
+				t.Errorf("code %d, %s", code, stderr)
+			}
+		})
+	}
+	all.Wait()
+	files, err := os.ReadDir(out)
+	must(t, err)
+	if len(files) != 2*n {
+		t.Errorf("there are %d files, want the %d of %d dry runs: %v", len(files), 2*n, n, files)
 	}
 }

@@ -20,15 +20,15 @@ const stampFormat = "Jan_02_2006_15_04_05"
 // Name is the name of an artifact.
 func Name(kind, stamp, extension string) string { return kind + "_" + stamp + "." + extension }
 
-// kinds are the artifacts that carry the datetime of the migration.
+// kinds are the artifacts that carry the datetime of the migration, the rollback, the verification or the dry run.
 var kinds = []struct{ kind, extension string }{
 	{"success", "csv"}, {"fail", "csv"}, {"fail_records", "csv"}, {"update_success", "csv"}, {"update_fail", "csv"},
 	{"rollback_success", "csv"}, {"rollback_fail", "csv"}, {"verify", "csv"}, {"verify", "json"}, {"remaining", "csv"}, {"summary", "json"}, {"report", "html"},
+	{"dry_run", "jsonl"}, {"dry_run_fail", "csv"},
 }
 
-// otherKinds have a datetime of their own: those of a round, of a dry run, and
-// of a run of a schedule.
-var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"dry_run", "jsonl"}, {"dry_run_fail", "csv"}, {"scheduled", "json"}}
+// otherKinds have a datetime of their own: those of a round, and of a run of a schedule.
+var otherKinds = []struct{ kind, extension string }{{"retry", "csv"}, {"scheduled", "json"}}
 
 // IsArtifact reports whether a file has the name of an artifact.
 func IsArtifact(name string) bool {
