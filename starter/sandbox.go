@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/durablefs"
@@ -27,6 +28,9 @@ const (
 	// ports from here on are below those that systems assign.
 	sandboxPort  = 9700
 	sandboxPorts = 50
+
+	// sandboxStart is how long a sandbox may take until it has an address.
+	sandboxStart = 10 * time.Second
 )
 
 // localSandbox is sandbox.json: how to reach the sandbox of a state folder.
@@ -54,9 +58,12 @@ func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox 
 		return credentials, nil, err
 	}
 	lock, err := lockSandbox(stateDir)
-	if errors.Is(err, durablefs.ErrLocked) {
+	for end := time.Now().Add(sandboxStart); errors.Is(err, durablefs.ErrLocked); lock, err = lockSandbox(stateDir) {
 		local, err := readSandbox(file)
-		return local.credentials(), func() {}, err
+		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+			return local.credentials(), func() {}, err
+		}
+		time.Sleep(20 * time.Millisecond) // its first process takes an address
 	}
 	if err != nil {
 		return credentials, nil, err

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"durable-dataload/internal/durablefs"
 )
@@ -34,4 +35,21 @@ func TestSandboxResetRemovesTheRecords(t *testing.T) {
 	if after, err := readSandbox(filepath.Join(state, "sandbox", "sandbox.json")); err != nil || after != before {
 		t.Errorf("its address is %+v, %v; want that of before", after, err)
 	}
+}
+
+func TestTwoCommandsMayBeTheFirstOfASandbox(t *testing.T) {
+	state := t.TempDir()
+	must(t, durablefs.MkdirAll(sandboxDir(state)))
+	starting, err := lockSandbox(state) // by another process, which has no address yet
+	must(t, err)
+	defer starting.Unlock()
+	started := make(chan error, 1)
+	go func() {
+		time.Sleep(50 * time.Millisecond)
+		started <- durablefs.WriteFile(sandboxFile(state), []byte(`{"address":"127.0.0.1:9700"}`))
+	}()
+	if found, _, err := openSandbox(state); err != nil || found.URI != "http://127.0.0.1:9700" {
+		t.Errorf("%q (%v); want the sandbox of the other process", found.URI, err)
+	}
+	must(t, <-started)
 }
