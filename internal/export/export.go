@@ -157,6 +157,8 @@ func (c Column) cell(value json.RawMessage) (string, error) {
 		return "", nil
 	case c.isPassword():
 		return password(value)
+	case c.Attribute.Type == "json": // a text too, or "5" would be loaded as 5
+		return compact(value)
 	case value[0] == '"':
 		var text string
 		err := json.Unmarshal(value, &text)

@@ -80,6 +80,8 @@ func TestARowHasTheValuesOfARecord(t *testing.T) {
 		`{"uuid":"u4","password":{"created":"2020-01-01","type":"password-bcrypt","value":"$2a$","salt":"s"}}`: {
 			"u4", "", "", "", `{"salt":"s","type":"password-bcrypt","value":"$2a$"}`, "", "", "", "", "",
 		},
+		`{"uuid":"u7","display":"5"}`:                         {"u7", "", "", "", "", "", "", "", `"5"`, ""},
+		`{"uuid":"u8","display":5}`:                           {"u8", "", "", "", "", "", "", "", `5`, ""},
 		`{"uuid":"u5","password":"$2a$04$"}`:                  {"u5", "", "", "", "", "", "", "", "", ""},
 		`{"uuid":"u6","password":{"type":"password-bcrypt"}}`: {"u6", "", "", "", "", "", "", "", "", ""},
 	} {
