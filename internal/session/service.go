@@ -31,9 +31,18 @@ type Options struct {
 	WorkLocations []string // whose migrations the worker of this process takes
 }
 
+// clientOptions are those of a client of the Temporal service of the user's own that the options name, if they name one.
+func (o Options) clientOptions() (options client.Options, given bool, err error) {
+	options, given, err = o.Temporal.ClientOptions()
+	if err == nil && !given && o.Temporal != (config.Temporal{}) {
+		err = errors.New("there are options of a Temporal service (as --namespace), and no address of one; expected --address, TEMPORAL_ADDRESS, or a profile with an address; the embedded service takes none of these options")
+	}
+	return options, given, err
+}
+
 // IsRemote reports whether the options name a Temporal service of the user's own.
 func (o Options) IsRemote() (bool, error) {
-	_, given, err := o.Temporal.ClientOptions()
+	_, given, err := o.clientOptions()
 	return given, err
 }
 
@@ -72,7 +81,7 @@ const AnswerTimeout = 5 * time.Second
 
 // Open connects to the service that the options name, or embeds one.
 func Open(ctx context.Context, p Process, o Options) (*Service, error) {
-	clientOptions, given, err := o.Temporal.ClientOptions()
+	clientOptions, given, err := o.clientOptions()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +108,7 @@ func Open(ctx context.Context, p Process, o Options) (*Service, error) {
 // process runs on the state folder. It starts nothing: where nothing runs it gives
 // nil.
 func Find(ctx context.Context, p Process, o Options) (*Service, error) {
-	clientOptions, given, err := o.Temporal.ClientOptions()
+	clientOptions, given, err := o.clientOptions()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/terminal"
 )
@@ -47,5 +48,18 @@ func TestAStateFolderIsReadWithoutWriting(t *testing.T) {
 		if _, err := runningEngine(t.Context(), dir); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
+	}
+}
+
+func TestOptionsOfAServiceWithoutAnAddressAreRefused(t *testing.T) {
+	t.Setenv("TEMPORAL_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	if _, err := (Options{Temporal: config.Temporal{Namespace: "production"}}).IsRemote(); err == nil || !strings.Contains(err.Error(), "no address") {
+		t.Errorf("--namespace alone: %v, want it refused", err)
+	}
+	if remote, err := (Options{}).IsRemote(); remote || err != nil {
+		t.Errorf("no options: %t, %v; want the embedded service", remote, err)
+	}
+	if remote, err := (Options{Temporal: config.Temporal{Namespace: "production", Address: "127.0.0.1:7233"}}).IsRemote(); !remote || err != nil {
+		t.Errorf("with an address: %t, %v; want that service", remote, err)
 	}
 }
