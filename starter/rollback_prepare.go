@@ -30,7 +30,7 @@ func (r *rollbackOperation) items(ctx context.Context) func(func(rollback.Item) 
 }
 
 // Prepare lists what a new rollback is to undo, asks for a confirmation, and begins
-// the rollback.
+// the rollback. What cannot begin leaves the migration as it was.
 //
 // The migration may be resumed before the answer is given. So it is marked after the
 // answer, which rules that out, and listed once more.
@@ -56,12 +56,21 @@ func (r *rollbackOperation) Prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	err = r.begin(ctx, totals)
+	if err != nil && r.dropList() && !r.Folder.IsZero() {
+		err = errors.Join(err, r.Folder.DropRolledBack())
+	}
+	return err
+}
+
+// begin begins a new rollback of what was confirmed.
+func (r *rollbackOperation) begin(ctx context.Context, totals rollback.Totals) error {
 	if !r.Folder.IsZero() {
 		if err := r.Folder.MarkRolledBack(migration.RolledBack{Rollback: r.rollback.ID}); err != nil {
 			return err
 		}
 		if err := r.listAgain(ctx, totals); err != nil {
-			return errors.Join(err, r.Folder.DropRolledBack())
+			return err
 		}
 	}
 	start, err := reserveStart(r.rollback.ID, r.rollback.OutputDir, "rollback", r.folder.Owner)
@@ -96,8 +105,15 @@ func (r *rollbackOperation) refuseRunning(ctx context.Context) error {
 	return r.RefuseRunning(ctx, r.ID)
 }
 
-// dropList removes the list of a rollback that has not begun: it is user data.
-func (r *rollbackOperation) dropList() { _ = store.RemoveAll(r.rollback.Folder.Path()) }
+// dropList removes the list of a rollback that has not begun: it is user data. It reports false for one that has begun,
+// perhaps by another command that has asked the same question.
+func (r *rollbackOperation) dropList() bool {
+	if _, err := r.folder.Start(); !errors.Is(err, migration.ErrAbsent) {
+		return false
+	}
+	_ = store.RemoveAll(r.folder.Path())
+	return true
+}
 
 // ask asks on the terminal, until the first Ctrl-C.
 func (r *rollbackOperation) ask(totals rollback.Totals) error {

@@ -424,3 +424,19 @@ func TestRollbackRefusesAMigrationThatHasNotEnded(t *testing.T) {
 	}
 	refused(t, m.start(), 1, "rolled back")
 }
+
+func TestARollbackThatCannotBeginLeavesTheMigrationAsItWas(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 90}), 10, "--rate-limit", "0")
+	m.run(0)
+	p := m.rollback("--yes", "--output-dir", filepath.Join(m.input, "below-a-file")).ends(1)
+	hasAll(t, p.errors(), "cannot write to the output folder")
+	if got := m.status("--latest"); got.State != "done" {
+		t.Errorf("the state is %s, want done", got.State)
+	}
+	if left, _ := filepath.Glob(filepath.Join(m.state, "rollbacks", "*")); len(left) > 0 {
+		t.Errorf("%v is left: it has user data", left)
+	}
+	m.rollback("--yes", "--rate-limit", "0").ends(0)
+}
