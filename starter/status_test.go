@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,8 @@ import (
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/session"
+	"durable-dataload/internal/terminal"
 	"durable-dataload/workflows"
 )
 
@@ -318,5 +323,14 @@ func TestTheTimeLeftFollowsFromTheCallsThatTheLimiterCounts(t *testing.T) {
 		if s.Pace.CallsASecond != tc.used || s.SecondsLeft != tc.left {
 			t.Errorf("%s: %v calls a second, %v seconds left; want %v and %v", tc.name, s.Pace.CallsASecond, s.SecondsLeft, tc.used, tc.left)
 		}
+	}
+}
+
+// The state folder of this machine is not that of the workers of a service.
+func TestNoFolderIsTakenForTheDiskOfAService(t *testing.T) {
+	var said bytes.Buffer
+	v := newView(new(session.Service), "migration", "", filepath.Join(t.TempDir(), "none"), terminal.New(io.Discard, &said, terminal.Options{}))
+	if v.probe() || said.Len() > 0 {
+		t.Errorf("it says %q, want nothing", said.String())
 	}
 }

@@ -120,8 +120,11 @@ func (v *view) sayNews(s *workflows.Steering) {
 }
 
 // probe reports whether the disk of the state folder is full or fails, and shows that:
-// the engine waits for it in silence.
+// an embedded engine waits for it in silence.
 func (v *view) probe() (full bool) {
+	if !v.service.IsEmbedded() {
+		return false
+	}
 	w, err := durablefs.NewWriter(filepath.Join(v.stateDir, "probe"))
 	if err == nil {
 		_, err = w.Write(make([]byte, 64<<10))
