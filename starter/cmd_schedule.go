@@ -118,11 +118,10 @@ func newOnSchedule(use, short, example string, flags func(*pflag.FlagSet), do fu
 					return err
 				}
 				text, err := do(ctx, s, handle, view)
-				if err != nil {
-					return scheduleError(args[0], err)
+				if err == nil {
+					fmt.Fprintln(command.OutOrStdout(), text)
 				}
-				fmt.Fprintln(command.OutOrStdout(), text)
-				return nil
+				return err
 			})
 		},
 	}
@@ -152,7 +151,7 @@ func newSchedulePause() *cobra.Command {
 	var reason string
 	return newOnSchedule("pause", "Pause a schedule; a run in progress finishes", ` --reason "release at noon"`, reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
-			return fmt.Sprintf("The schedule %s is paused.", v.ID), handle.Pause(ctx, client.SchedulePauseOptions{Note: noteOf("paused", reason)})
+			return fmt.Sprintf("The schedule %s is paused.", v.ID), scheduleError(v.ID, handle.Pause(ctx, client.SchedulePauseOptions{Note: noteOf("paused", reason)}))
 		})
 }
 
@@ -160,7 +159,7 @@ func newScheduleUnpause() *cobra.Command {
 	var reason string
 	return newOnSchedule("unpause", "Resume a paused schedule", ` --reason "file fixed"`, reasonFlag(&reason),
 		func(ctx context.Context, _ *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
-			return fmt.Sprintf("The schedule %s is active again; the next time is %s.", v.ID, v.nextTime()), handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)})
+			return fmt.Sprintf("The schedule %s is active again; the next time is %s.", v.ID, v.nextTime()), scheduleError(v.ID, handle.Unpause(ctx, client.ScheduleUnpauseOptions{Note: noteOf("unpaused", reason)}))
 		})
 }
 
@@ -168,7 +167,7 @@ func newScheduleTrigger() *cobra.Command {
 	return newOnSchedule("trigger", "Run a schedule once, now", "", nil,
 		func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Trigger(ctx, client.ScheduleTriggerOptions{Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ONE}); err != nil {
-				return "", err
+				return "", scheduleError(v.ID, err)
 			}
 			if len(v.Running) > 0 {
 				return fmt.Sprintf("The schedule %s runs once more when %s has ended.", v.ID, v.Running[0]), nil
@@ -231,7 +230,7 @@ func newScheduleBackfill() *cobra.Command {
 		err = handle.Backfill(ctx, client.ScheduleBackfillOptions{Backfill: []client.ScheduleBackfill{
 			{Start: start.Add(-time.Second), End: end, Overlap: enumspb.SCHEDULE_OVERLAP_POLICY_BUFFER_ALL},
 		}})
-		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), waitsForWorker(ctx, s, v)), err
+		return fmt.Sprintf("The schedule %s runs %s, one run after the other.%s", v.ID, figures.Count(due, "time"), waitsForWorker(ctx, s, v)), scheduleError(v.ID, err)
 	})
 }
 
@@ -252,7 +251,7 @@ func newScheduleDelete() *cobra.Command {
 	return newOnSchedule("delete", "Delete a schedule; a run in progress finishes, and migrations stay", "", nil,
 		func(ctx context.Context, s *session.Service, handle client.ScheduleHandle, v scheduleView) (string, error) {
 			if err := handle.Delete(ctx); err != nil {
-				return "", err
+				return "", scheduleError(v.ID, err)
 			}
 			// First: the run may end now.
 			if err := v.Schedule.DropOrderAfterRun(); err != nil {

@@ -178,6 +178,10 @@ func (o *newSchedule) create(ctx context.Context, s *session.Service, id string)
 	schedule.Options.Notify = true // the process that serves it has the webhook, or none
 	target := fmt.Sprintf("%s (%s)", schedule.Options.Target.Host(), schedule.Options.Target.EntityType)
 	what := fmt.Sprintf("%s → %s", safetext.Name(strings.Join(o.data, ", ")), target)
+	isOrdered, err := schedule.IsOrdered() // of an equal one that exists
+	if err != nil {
+		return err
+	}
 	if err := schedule.Order(); err != nil {
 		return fmt.Errorf("cannot keep the options of the schedule: %w", err)
 	}
@@ -197,10 +201,11 @@ func (o *newSchedule) create(ctx context.Context, s *session.Service, id string)
 		Memo: map[string]any{memoWhat: what, memoCron: o.times.cron, memoQueue: taskQueue},
 	})
 	if errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
-		return fmt.Errorf("there is a schedule %s already; delete it, or take another name", id)
+		err = fmt.Errorf("there is a schedule %s already; delete it, or take another name", id)
+		if !isOrdered {
+			err = errors.Join(err, schedule.DropOrder())
+		}
+		return err
 	}
-	if err != nil {
-		return scheduleError(id, err)
-	}
-	return nil
+	return scheduleError(id, err)
 }

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	_ "time/tzdata" // of --rate-plan, where a machine has no time zones
+	_ "time/tzdata" // of --rate-plan and of schedules, where a machine has no time zones
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	_ "time/tzdata" // zones by name, also on a system without a database of them
 
 	commonpb "go.temporal.io/api/common/v1"
 	schedulepb "go.temporal.io/api/schedule/v1"
@@ -23,9 +22,13 @@ import (
 	"durable-dataload/workflows"
 )
 
+// scheduleError is the error for what the service answers to a request; nil stays nil.
 func scheduleError(id string, err error) error {
 	var notFound *serviceerror.NotFound
-	if errors.As(err, &notFound) {
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &notFound):
 		return fmt.Errorf("there is no schedule %s; see starter schedule list", id)
 	}
 	return fmt.Errorf("the Temporal service rejected the request for the schedule %s: %w", id, err)

@@ -314,3 +314,16 @@ func TestScheduleRefusesWhatCannotBe(t *testing.T) {
 	}
 	refused(t, l.start("starter", nil, "serve", "--state-dir", l.path("state")), 1, "credentials", "CAPTURE_CLIENT_ID")
 }
+
+func TestARefusedCommandLeavesAScheduleAlone(t *testing.T) {
+	t.Parallel()
+	l, s := labWithSandbox(t)
+	l.nightly(s, nil)
+	p := l.start("starter", nil, "schedule", "create", "nightly", "--cron", "@daily", "--data", l.path("incoming", "*.csv"), "--apid_uri", s.uri(), "--batch-size", "7", "--state-dir", l.path("state"))
+	refused(t, p, 1, "there is a schedule nightly already")
+	if orders, _ := filepath.Glob(l.path("state", "schedules", "*")); len(orders) != 1 {
+		t.Errorf("%q are ordered, want the one schedule", orders)
+	}
+	p = l.start("starter", nil, "schedule", "backfill", "nightly", "--from", "soon", "--state-dir", l.path("state"))
+	refused(t, p, 2, `starter: --from is "soon"`)
+}
