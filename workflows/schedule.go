@@ -31,8 +31,12 @@ type ScheduledInput struct {
 // that pauses; scheduled_*.json has all files.
 const FilesLeft = "FilesLeft"
 
-// filesARun bounds the history: a file costs about 20 events.
+// filesARun bounds the history of a run of the workflow, which then continues as new: a file costs about 20 events.
 const filesARun = 100
+
+// resultRoom bounds the results that are carried along, in bytes: Temporal accepts 2 MB, and those of filesARun files with the
+// longest paths have less than half of that. The others are left to the next run of the schedule.
+const resultRoom = 1 << 20
 
 // ScheduledMigrationWorkflow migrates the new files, one after the other, each as a
 // child with the workflow id that the command for the file would give it, and moves
@@ -88,11 +92,24 @@ func (s *scheduledRun) run(ctx workflow.Context) (migration.Scheduled, error) {
 		s.file(ctx, file)
 	}
 	if ctx.Err() == nil && s.so.Halted == "" && found.More {
-		return s.so, workflow.NewContinueAsNewError(ctx, ScheduledMigrationWorkflow, ScheduledInput{
-			Schedule: s.in.Schedule, After: found.Files[len(found.Files)-1].Path, So: s.so,
-		})
+		if s.hasRoom() {
+			return s.so, workflow.NewContinueAsNewError(ctx, ScheduledMigrationWorkflow, ScheduledInput{
+				Schedule: s.in.Schedule, After: found.Files[len(found.Files)-1].Path, So: s.so,
+			})
+		}
+		s.so.More = true
 	}
 	return s.end(ctx)
+}
+
+// hasRoom reports whether the results of more files can be carried along.
+func (s *scheduledRun) hasRoom() bool {
+	const others = 300 // bytes: the names of the fields, the counts
+	size := 0
+	for _, f := range s.so.Files {
+		size += len(f.File) + len(f.WorkflowID) + len(f.MovedTo) + len(f.Reason) + others
+	}
+	return size < resultRoom
 }
 
 // find lists the files twice, and says which of them were not written in between.

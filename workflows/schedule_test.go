@@ -378,6 +378,22 @@ func TestMoreFilesContinueAsNewAfterTheLast(t *testing.T) {
 	}
 }
 
+func TestARunLeavesToTheNextOneWhatItCannotReportOn(t *testing.T) {
+	found := files("z.csv")
+	found.More = true
+	f := &fakeFiles{listings: []activities.Found{found}}
+	s := newScheduled(t, f, map[string]func() (Result, error){})
+	for range 3000 {
+		s.in.So.Files = append(s.in.So.Files, migration.ScheduledFile{File: typicalSpec().DataFile, Result: migration.FileMigrated, MovedTo: typicalSpec().DataFile, Reason: strings.Repeat("r", 250)})
+	}
+	s.in.So.StartedAt = time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	so, err := s.run()
+	if err != nil || !so.More || len(so.Files) != 3001 {
+		t.Errorf("%d files, more: %t, %v; want 3001, and that there are more, which pauses no schedule", len(so.Files), so.More, err)
+	}
+	expect(t, "written", len(f.written), 1)
+}
+
 func TestACancelledRunStopsItsMigrationAndWritesItsSummary(t *testing.T) {
 	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, nil)

@@ -42,6 +42,8 @@ type Scheduled struct {
 	// Known is how many files have content that was migrated before. Those of them
 	// that stay where they are are not in Files.
 	Known int `json:"known"`
+	// More says that there are more files than one run can report on: the next run takes the others.
+	More bool `json:"more,omitempty"`
 	// Halted says why the run ended before its last file, for people.
 	Halted string `json:"halted,omitempty"`
 }
