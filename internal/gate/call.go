@@ -48,7 +48,7 @@ func (g *Gate) Ended(ctx context.Context, r Report) {
 // came to: the leases that it has were granted without knowing that.
 func (c *Client) distrust() {
 	c.distrusted = c.seq
-	for _, g := range c.gates {
+	for g := range c.live {
 		g.lease, g.starts = 0, nil
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
 	"durable-dataload/internal/limiter"
 )
@@ -35,7 +36,7 @@ type Client struct {
 	stop  context.CancelFunc
 
 	mu     sync.Mutex
-	gates  map[string]*Gate
+	gates  map[string]weak.Pointer[Gate] // by run; a process may work for any number of runs, one after the other
 	seq    int64
 	asked  time.Duration // when the last request was sent
 	travel time.Duration // of a request at most, lately
@@ -58,7 +59,7 @@ type report struct {
 // for the process that finds it dead.
 func NewClient(asker Asker, clock Clock, process string) *Client {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Client{asker: asker, clock: clock, id: WorkersOf(process) + rand.Text()[:8], gates: map[string]*Gate{},
+	c := &Client{asker: asker, clock: clock, id: WorkersOf(process) + rand.Text()[:8], gates: map[string]weak.Pointer[Gate]{},
 		wake: make(chan struct{}, 1), heard: make(chan struct{}), done: make(chan struct{}), stop: stop, travel: firstTravel}
 	go c.run(ctx)
 	return c
@@ -110,6 +111,15 @@ func (c *Client) nudge() {
 	}
 }
 
+// live gives the gates that something refers to. The caller holds c.mu.
+func (c *Client) live(yield func(*Gate) bool) {
+	for _, p := range c.gates {
+		if g := p.Value(); g != nil && !yield(g) {
+			return
+		}
+	}
+}
+
 // due says whether a request is to be sent now, or how long run may wait.
 func (c *Client) due() (wait time.Duration, ask bool) {
 	c.mu.Lock()
@@ -122,7 +132,7 @@ func (c *Client) due() (wait time.Duration, ask bool) {
 	if len(c.reports) > 0 {
 		next = min(next, c.asked+renewAfter)
 	}
-	for _, g := range c.gates {
+	for g := range c.live {
 		next = min(next, g.nextAsk(now, c.travel))
 	}
 	next = max(next, c.asked+askEvery)
@@ -155,7 +165,7 @@ func (c *Client) ask(ctx context.Context) {
 	}
 	c.travel = max(min(took, longestTravel), c.travel-c.travel/16)
 	for _, grant := range answer.Grants {
-		if g := c.gates[grant.Run]; g != nil {
+		if g := c.gates[grant.Run].Value(); g != nil {
 			g.take(r.Sent, answer.Lease, grant)
 		}
 	}
@@ -169,7 +179,7 @@ func (c *Client) request() (limiter.Request, []report) {
 	r := limiter.Request{Worker: c.id, Seq: c.seq, Clock: c.clock.ID(), Sent: c.asked, Travel: min(c.travel*5/4, limiter.Lease/2)}
 	for _, run := range slices.Sorted(maps.Keys(c.gates)) {
 		reports := slices.ContainsFunc(c.reports, func(r report) bool { return r.Run == run })
-		if g := c.gates[run]; reports || g.isActive() {
+		if g := c.gates[run].Value(); g != nil && (reports || g.isActive()) {
 			r.Needs = append(r.Needs, g.need())
 		}
 	}

@@ -3,8 +3,10 @@ package gate
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
+	"weak"
 
 	"durable-dataload/internal/limiter"
 )
@@ -63,17 +65,27 @@ type Fault struct{ error }
 // NewFault gives a Fault with the text of an error.
 func NewFault(err error) Fault { return Fault{err} }
 
-// Gate makes the gate of a run, or returns the one that there is. note, if not nil, is
+// Gate makes the gate of a run, or returns the one that there is while anything refers to it. note, if not nil, is
 // told of changes of the pace: of each once, over all workers of the run.
 func (c *Client) Gate(run string, limits limiter.Limits, probe Probe, note func(limiter.Change)) *Gate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := c.gates[run]
+	g := c.gates[run].Value()
 	if g == nil {
 		g = &Gate{client: c, run: run, limits: limits, check: probe, note: note}
-		c.gates[run] = g
+		c.gates[run] = weak.Make(g)
+		runtime.AddCleanup(g, c.forget, run)
 	}
 	return g
+}
+
+// forget drops a gate that nothing refers to any more: no call of it waits or is in flight.
+func (c *Client) forget(run string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gates[run].Value() == nil { // and there is no new one
+		delete(c.gates, run)
+	}
 }
 
 // Enter waits for a slot, and until shortly before a start time. The caller prepares

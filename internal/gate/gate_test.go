@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -520,4 +521,33 @@ func TestACallOfSeveralRequests(t *testing.T) {
 		}
 		client.Close(t.Context())
 	})
+}
+
+// A worker process may serve thousands of runs, and a gate keeps the target of its run.
+func TestTheGateOfARunThatIsOverIsForgotten(t *testing.T) {
+	c := NewClient(&Local{}, bubbleClock{time.Now()}, "process")
+	defer c.Close(context.Background())
+	kept := c.Gate("kept", limiter.Limits{Workers: 1}, nil, nil)
+	slot, err := kept.Enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		c.Gate(fmt.Sprint("run ", n), limiter.Limits{Workers: 1}, nil, func(limiter.Change) {})
+	}
+	left := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.gates)
+	}
+	for range 1000 {
+		if runtime.GC(); left() == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n := left(); n != 1 || c.Gate("kept", limiter.Limits{}, nil, nil) != kept {
+		t.Errorf("%d gates are left, want that of the run with a slot", n)
+	}
+	slot.Release()
 }
