@@ -102,6 +102,7 @@ func TestRecords(t *testing.T) {
 		{"others not at all", "others: ignore\ncolumns: {a: b}\n", []string{"a", "c"}, []string{"1", "2"}, `{"b":"1"}`},
 		{"a mentioned column is not built in", "columns: {gender: {}}\n", []string{"gender"}, []string{"m"}, `{"gender":"m"}`},
 		{"missing columns", "missing: ignore\ncolumns: {a: b, c: d}\n", []string{"c"}, []string{"1"}, `{"d":"1"}`},
+		{"constants with all their digits", "others: ignore\nattributes: {a: {constant: 12345678901234567890123}, b: {constant: 1.10}, c: {constant: 0x1F}, d: {constant: -0.12345678901234567890}}\n", []string{"x"}, []string{""}, `{"a":12345678901234567890123,"b":1.10,"c":31,"d":-0.12345678901234567890}`},
 		{"constants", "others: ignore\nattributes: {a: {constant: x}, b.c: {constant: 5}, d: {constant: \"5\"}, e: {constant: [true, null, {k: 1.5}]}, f: {constant: yes}}\n", []string{"x"}, []string{""}, `{"a":"x","b":{"c":5},"d":"5","e":[true,null,{"k":1.5}],"f":"yes"}`},
 		{"a join", "others: ignore\nattributes: {n: {join: [a, b, c], with: ' '}}\n", []string{"a", "b", "c"}, []string{"A", "", "C"}, `{"n":"A C"}`},
 		{"a join of nothing", "others: ignore\nattributes: {n: {join: [a, b], with: ' ', default: nobody}}\n", []string{"a", "b"}, []string{"", ""}, `{"n":"nobody"}`},

@@ -643,6 +643,9 @@ func (p *parser) appendConstant(dst []byte, n *yaml.Node) []byte {
 		p.fail(n, "a constant is no number that JSON has; expected digits; write a text in quotes")
 		return dst
 	}
+	if json.Valid([]byte(n.Value)) {
+		return append(dst, n.Value...) // all its digits
+	}
 	out, err := json.Marshal(v)
 	if err != nil {
 		p.fail(n, "a constant cannot be read; write a text in quotes")
