@@ -28,6 +28,9 @@ type Steered struct {
 	Holds time.Duration `json:"holds"` // counted from the end of the activity, or before
 }
 
+// orderTimeout is how long a limiter has to take an order: an operator waits, and so do the orders after it.
+const orderTimeout = 10 * time.Second
+
 // Steer writes what operators have changed down, and orders it of the limiter. Once Holds
 // has passed, no call begins on any worker that the order forbids. Exceptions are those of
 // CheckTarget and CountEntities, which do not wait at a closed gate.
@@ -52,8 +55,15 @@ func (a *Activities) steer(ctx context.Context, in SteerInput) (s Steered, err e
 		}
 		c := o.common()
 		in.Order.Run = c.limitedRun()
-		if s.Holds, err = c.limiter.Order(ctx, fmt.Sprintf("%s-%d", c.run.ID, in.Order.Number), *in.Order); err != nil {
-			return s, err
+		ordering, cancel := context.WithTimeout(ctx, orderTimeout)
+		s.Holds, err = c.limiter.Order(ordering, fmt.Sprintf("%s-%d", c.run.ID, in.Order.Number), *in.Order)
+		cancel()
+		if err != nil && in.Order.End && ctx.Err() == nil { // the seal of the run ends its calls, too
+			a.log.Warn("the limiter was not told that the run ends", "error", err.Error())
+			s.Holds, err = limiter.Lease, nil
+		}
+		if err != nil {
+			return s, fmt.Errorf("the limiter did not take the order: %w", err)
 		}
 	}
 	if in.Approved {

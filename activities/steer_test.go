@@ -1,9 +1,11 @@
 package activities
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/gate"
 	"durable-dataload/internal/ledger"
 	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
@@ -48,6 +51,38 @@ func TestSteerOrdersAndWritesDownWhatOperatorsChange(t *testing.T) {
 	events, err := folder.Events()
 	if err != nil || len(events) != 3 || events[0].Kind != migration.EventBegun || events[1].Name != "rate" || events[2].Name != "paused" {
 		t.Errorf("events %+v, %v; want the beginning and the two changes, once each", events, err)
+	}
+}
+
+// mute is a limiter that does not answer.
+type mute struct {
+	gate.Local
+	t *testing.T
+}
+
+func (m *mute) Order(ctx context.Context, _ string, _ limiter.Order) (time.Duration, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		m.t.Error("an order may wait for ever")
+	}
+	return 0, context.DeadlineExceeded
+}
+
+func TestAStopDoesNotNeedTheLimiter(t *testing.T) {
+	r := inspected(t, people(4))
+	r.restart()
+	r.acts.limiters = func(migration.Target) Limiter { return &mute{t: t} }
+	in := SteerInput{Run: r.run, Order: &limiter.Order{Number: 1, Pause: "paused by anna"}, Events: []migration.Event{
+		{At: now, Kind: migration.EventChanged, Who: "anna", Name: "stop", Old: "no", New: "yes"},
+	}}
+	if _, err := run[Steered](r, worker.Options{}, nil, r.acts.Steer, in); err == nil || !strings.Contains(err.Error(), "the limiter did not take the order") {
+		t.Errorf("a pause: %v, want an error that says so", err)
+	}
+	in.Order = &limiter.Order{Number: 2, End: true}
+	if got := must[Steered](r, r.acts.Steer, in); got.Holds != limiter.Lease {
+		t.Errorf("a stop holds in %v, want the end of a lease", got.Holds)
+	}
+	if events, err := r.spec.Folder.Events(); err != nil || len(events) != 2 || events[1].Name != "stop" {
+		t.Errorf("events %+v, %v; want the stop", events, err)
 	}
 }
 

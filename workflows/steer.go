@@ -166,16 +166,22 @@ func (s *steered) listen(ctx workflow.Context, orders []order) workflow.Context 
 			// An order completes also when the workflow is cancelled. It does not
 			// retry an unavailable bucket for long: an operator waits for the answer.
 			ctx, _ = workflow.NewDisconnectedContext(withAttempts(withFolder(ctx, s.ref.Folder.Path()), diskAttempts))
-			ends := o.name == UpdateStop || o.name == UpdateCancel // which need not wait
-			if err := workflow.Await(ctx, func() bool { return ends || s.prepared || s.writing || s.steering.Ending != "" }); err != nil {
+			ends := o.name == UpdateStop || o.name == UpdateCancel
+			if ends { // also while another order is carried out, or waits for a limiter that does not answer
+				s.steering.Ending = o.name
+				s.endWork()
+			}
+			if err := workflow.Await(ctx, func() bool { return s.prepared || s.writing || s.steering.Ending != "" }); err != nil {
 				return Answer{}, err
 			}
 			if err := s.ordering.Lock(ctx); err != nil {
 				return Answer{}, err
 			}
 			defer s.ordering.Unlock()
-			if err := o.check(order); err != nil {
-				return Answer{}, err // it was possible when it came
+			if !ends {
+				if err := o.check(order); err != nil {
+					return Answer{}, err // it was possible when it came
+				}
 			}
 			return o.do(ctx, order)
 		}
@@ -297,11 +303,9 @@ func (s *steered) mayEnd(how string) func(Order) error {
 	}
 }
 
-// end ends all work before the results, which are written next.
+// end is for an order that has ended all work before the results, which are written next.
 func (s *steered) end(how, text string) func(workflow.Context, Order) (Answer, error) {
 	return func(ctx workflow.Context, o Order) (Answer, error) {
-		s.steering.Ending = how
-		s.endWork()
 		answer, err := s.change(ctx, text, o, func(*Steering) {}, o.change(ctx, how, "no", "yes"))
 		if err != nil { // it ends nevertheless
 			answer.Text = text + "; the name of the operator could not be written down"

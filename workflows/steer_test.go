@@ -527,6 +527,34 @@ func TestStopAndCancelEndWithTheArtifacts(t *testing.T) {
 	}
 }
 
+// A limiter that does not answer holds a pause up, and not the end.
+func TestAStopEndsTheWorkWhileAnotherOrderIsCarriedOut(t *testing.T) {
+	f := unsure(t)
+	e := newEnvironment(t, f)
+	written := make(chan struct{})
+	f.finish = func(activities.ArtifactsInput) error {
+		close(written)
+		return nil
+	}
+	f.steer = func() error {
+		select {
+		case <-written:
+		case <-time.After(generous / 2):
+			t.Error("the work does not end while the limiter is waited for")
+		}
+		return nil
+	}
+	paused, stopped := &answered{}, &answered{}
+	e.RegisterDelayedCallback(func() {
+		e.order(UpdatePause, anna, paused)
+		e.order(UpdateStop, anna, stopped)
+	}, time.Second)
+	e.migrated(nil)
+	if !stopped.wasDone() || !f.artifact.Stopped || f.count("LoadBatch 1/") != 0 {
+		t.Errorf("stop %+v, artifacts %+v, %s; want it stopped", stopped, f.artifact, f.story())
+	}
+}
+
 func TestAStopBeforeAnythingWasSentEndsTheMigration(t *testing.T) {
 	f := newFake(t, 2)
 	f.check = func(int) error { return errNoAnswer }
