@@ -138,15 +138,19 @@ func (o createOptions) complete(f *pflag.FlagSet, getenv func(string) string) (s
 
 // absolutePattern returns the absolute form of a pattern; its folder has to exist.
 func absolutePattern(pattern string) (string, error) {
-	path, err := filepath.Abs(pattern)
-	if err != nil {
-		return "", err
+	path := filepath.Clean(pattern)
+	if !filepath.IsAbs(path) {
+		here, err := os.Getwd()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(safetext.Pattern(here), path)
 	}
 	if _, err := filepath.Match(path, ""); err != nil {
 		return "", usage("--data %s: %w; expected a file, or a pattern with * and ?", pattern, err)
 	}
 	folder := filepath.Dir(path)
-	if info, err := os.Stat(folder); !strings.ContainsAny(folder, `*?[`) && (err != nil || !info.IsDir()) {
+	if info, err := os.Stat(folder); !strings.ContainsAny(folder, `*?[\`) && (err != nil || !info.IsDir()) {
 		return "", fmt.Errorf("--data %s: there is no folder %s; expected the folder in which the files arrive", pattern, folder)
 	}
 	return path, nil

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,5 +56,18 @@ func TestATimetableThatCannotBeIsRefused(t *testing.T) {
 		if _, err := parseTimetable(c.cron, c.zone); err == nil || !strings.Contains(err.Error(), c.word) {
 			t.Errorf("%q %s: the error is %v; want one with %q", c.cron, c.zone, err, c.word)
 		}
+	}
+}
+
+func TestARelativePatternIsThatOfThisFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop [1]*")
+	must(t, os.MkdirAll(filepath.Join(dir, "incoming"), 0o700))
+	file := filepath.Join(dir, "incoming", "users.csv")
+	must(t, os.WriteFile(file, nil, 0o600))
+	t.Chdir(dir)
+	pattern, err := absolutePattern("./incoming/*.csv")
+	must(t, err)
+	if found, err := filepath.Glob(pattern); len(found) != 1 || found[0] != file || err != nil {
+		t.Errorf("%s matches %q (%v), want %s", pattern, found, err, file)
 	}
 }

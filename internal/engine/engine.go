@@ -23,7 +23,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -43,6 +42,7 @@ import (
 	"go.temporal.io/server/temporal"
 
 	"durable-dataload/internal/durablefs"
+	"durable-dataload/internal/safetext"
 )
 
 const (
@@ -213,7 +213,7 @@ func (e *Engine) start(ctx context.Context, dir string, attributes map[string]en
 	defer release()
 	file := database(dir, headers.ServerVersion)
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		if e.left, err = filepath.Glob(database(escapeGlob(dir), "*")); err != nil {
+		if e.left, err = filepath.Glob(database(safetext.Pattern(dir), "*")); err != nil {
 			return err
 		}
 	}
@@ -282,11 +282,6 @@ func database(dir, version string) string { return filepath.Join(dir, "temporal-
 // inURI writes a path as a part of a URI: the service makes "file:<name>?<options>" of the
 // database's name as it is, and in that ?, # and % mean something else.
 func inURI(path string) string { return (&url.URL{Path: path}).EscapedPath() }
-
-// escapeGlob turns a path into a pattern that matches only itself.
-func escapeGlob(path string) string {
-	return strings.NewReplacer("[", "\\[", "*", "\\*", "?", "\\?", "\\", "\\\\").Replace(path)
-}
 
 func serverConfig(file string, ports []int) *config.Config {
 	store := config.SQL{

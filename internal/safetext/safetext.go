@@ -148,3 +148,8 @@ func Cut(text string, most int) string {
 func Code(name string) string {
 	return "`" + strings.NewReplacer("`", "'", "|", `\|`).Replace(Name(name)) + "`"
 }
+
+// Pattern turns a path into a pattern of filepath.Glob that matches only this path.
+func Pattern(path string) string {
+	return strings.NewReplacer("[", `\[`, "*", `\*`, "?", `\?`, `\`, `\\`).Replace(path)
+}
