@@ -130,7 +130,7 @@ func (o *inputOptions) head(ctx context.Context, stderr io.Writer, n int) (*sour
 	}
 	dir, err := os.MkdirTemp("", "durable-dataload-")
 	if err != nil {
-		return nil, nil, fmt.Errorf("no folder for temporary files (TMPDIR): %w", err)
+		return nil, nil, durablefs.TemporaryError(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -172,7 +172,7 @@ func writeNew(stdout io.Writer, path string, text []byte) error {
 		return fmt.Errorf("%s exists already; expected a new name for the proposal; remove the file, or give another -o", path)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot write the proposal: %w; give another -o", err)
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -139,7 +139,7 @@ func (s *Service) While(ctx context.Context, do func(context.Context) error) err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	gone := s.Gone(ctx)
+	gone := s.gone(ctx)
 	go func() {
 		select {
 		case <-gone:
@@ -164,9 +164,9 @@ func (s *Service) lost(err error) error {
 	return ErrEngineGone
 }
 
-// Gone returns a channel that is closed when the engine of another process, which this
+// gone returns a channel that is closed when the engine of another process, which this
 // one uses, is gone.
-func (s *Service) Gone(ctx context.Context) <-chan struct{} {
+func (s *Service) gone(ctx context.Context) <-chan struct{} {
 	gone := make(chan struct{})
 	if s.engine != nil || !s.IsEmbedded() {
 		return gone

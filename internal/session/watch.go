@@ -28,7 +28,7 @@ func (w *Watcher) Watch(ctx context.Context, run client.WorkflowRun, result any,
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- run.Get(ctx, result) }()
-	gone := w.Service.Gone(ctx)
+	gone := w.Service.gone(ctx)
 	stop := w.Stop
 	ticker := time.NewTicker(w.Screen.Interval())
 	defer ticker.Stop()
