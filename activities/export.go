@@ -46,8 +46,6 @@ type exportRun struct {
 	exporter target.Exporter
 }
 
-func (o *exportRun) close() {}
-
 func (a *Activities) export(run Run) (*exportRun, error) { return openAs[*exportRun](a, run) }
 
 func (a *Activities) openExport(run Run, e migration.Export) (*exportRun, error) {

@@ -221,7 +221,6 @@ func openLedger(folder migration.RunFolder) (*ledger.Ledger, error) {
 // opened is a *migrationRun, a *verificationRun, a *rollbackRun or an *exportRun.
 type opened interface {
 	common() *core
-	close()
 }
 
 // opening is a run that is opened once. In a bucket that takes long, and other

@@ -116,20 +116,6 @@ func WriteFile(path string, data []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// Swap is WriteFile without fsync, for files that are written often and may be lost in a
-// power failure: a reader sees the old content or the new one.
-func Swap(path string, data []byte) error {
-	tmp := temporaryName(path)
-	err := os.WriteFile(tmp, data, fileMode)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-	}
-	return err
-}
-
 // Create writes a file only if its name is free, and gives ErrExists otherwise: of any number
 // of processes that try, exactly one succeeds. The file appears complete and durable or not
 // at all: a hard link, made after the content was fsynced, is the only operation of POSIX

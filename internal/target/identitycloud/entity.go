@@ -64,24 +64,6 @@ type Entity struct {
 // LastUpdatedText is LastUpdated as the API printed it, "" if it did not return it.
 func (e Entity) LastUpdatedText() string { return object(e.Attributes).text("lastUpdated") }
 
-// Text is the value at a path of names with dots between them, as text; "" if there is none.
-func (e Entity) Text(path string) string {
-	text, _ := object(e.Attributes).at(path)
-	return text
-}
-
-// TextAt is Entity.Text for a record as a JSON object.
-func TextAt(record []byte, path string) string { return target.TextAt(record, path) }
-
-// ParseEntity parses the attributes of a record in JSON.
-func ParseEntity(attributes []byte) (Entity, error) {
-	e, ok := newEntity(parseObject(attributes))
-	if !ok {
-		return e, errors.New("the record has no uuid")
-	}
-	return e, nil
-}
-
 // newEntity reads a record of an answer; ok is false if it has no uuid.
 func newEntity(record object) (e Entity, ok bool) {
 	e = Entity{UUID: record.text("uuid"), Attributes: record}
