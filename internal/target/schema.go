@@ -1,7 +1,9 @@
 package target
 
 import (
+	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +29,54 @@ type Attribute struct {
 	Format     string      `json:"-"`
 	Attributes []Attribute `json:"attr_defs,omitempty"`
 }
+
+// UnmarshalJSON reads an attribute. A length, a case-sensitive or a constraint in a form that is not known counts as not
+// given, and a number or a boolean may be a text: one detail of one attribute must not hide the rest of the schema.
+func (a *Attribute) UnmarshalJSON(data []byte) error {
+	var wire struct {
+		Name          string          `json:"name"`
+		Type          string          `json:"type"`
+		Length        any             `json:"length"`
+		CaseSensitive any             `json:"case-sensitive"`
+		Constraints   any             `json:"constraints"`
+		Attributes    json.RawMessage `json:"attr_defs"`
+	}
+	if err := json.Unmarshal(data, &wire); err != nil {
+		return err
+	}
+	*a = Attribute{Name: wire.Name, Type: wire.Type}
+	switch length := wire.Length.(type) {
+	case float64:
+		if length >= 0 && length < maxLength {
+			a.Length = int(length)
+		}
+	case string:
+		if n, err := strconv.ParseUint(length, 10, 31); err == nil {
+			a.Length = int(n)
+		}
+	}
+	switch is := wire.CaseSensitive.(type) {
+	case bool:
+		a.CaseSensitive = &is
+	case string:
+		if is, err := strconv.ParseBool(strings.ToLower(is)); err == nil {
+			a.CaseSensitive = &is
+		}
+	}
+	constraints, _ := wire.Constraints.([]any)
+	for _, c := range constraints {
+		if name, ok := c.(string); ok {
+			a.Constraints = append(a.Constraints, name)
+		}
+	}
+	if len(wire.Attributes) == 0 {
+		return nil
+	}
+	return json.Unmarshal(wire.Attributes, &a.Attributes)
+}
+
+// maxLength bounds a length; a number from here on is no limit.
+const maxLength = 1 << 31
 
 // Has reports whether the attribute has a constraint.
 func (a Attribute) Has(constraint string) bool { return slices.Contains(a.Constraints, constraint) }
