@@ -61,8 +61,8 @@ const longestRun = 6 * time.Second
 //
 // It may be run any number of times, concurrently too: each call is made at most once. It
 // ends at a claim of another attempt, makes no call there and decides nothing. Where it
-// is stopped, fails, or notices that another attempt is at work, it gives back what it
-// has done. It fails only if that is nothing.
+// is stopped, fails, waits for long, or notices that another attempt is at work, it gives
+// back what it has done. It fails, or waits on, only if that is nothing.
 func (a *Activities) LoadBatches(ctx context.Context, in BatchesInput) (BatchesResult, error) {
 	beat := newPulse(ctx)
 	defer beat.stop()
@@ -86,6 +86,7 @@ func (a *Activities) LoadBatches(ctx context.Context, in BatchesInput) (BatchesR
 		}
 		r.BatchResult = r.plus(one)
 		r.Done++
+		q.done = true
 		beat.tell(r.Done, in.Last-in.First+1)
 		if q.slot == nil && (how == decidedElsewhere || how == decidedBefore && called || time.Now().After(q.until)) {
 			break
@@ -111,6 +112,7 @@ type sequence struct {
 	*migrationRun
 	in    BatchesInput
 	until time.Time          // no batch is begun after it
+	done  bool               // at least one batch is
 	ahead chan preparedBatch // has the next batch, when it is ready; nil if it is not being prepared
 	// slot is held for the next batch, which is claimed already; nil if it is not.
 	slot *gate.Slot
@@ -376,9 +378,16 @@ func (l *loading) call(ctx context.Context, key ledger.Key, positions, sent []in
 	return outcomes, slot, nil
 }
 
-// claim waits for a slot and claims the part.
+// claim waits for a slot and claims the part. While the gate is closed, for hours perhaps, what
+// the run has done is counted nowhere, so then it waits no longer than it may begin batches.
 func (l *loading) claim(ctx context.Context, key ledger.Key) (*gate.Slot, error) {
-	slot, err := l.calls.slot(ctx)
+	waiting := ctx
+	if l.run.done {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithDeadline(ctx, l.run.until)
+		defer cancel()
+	}
+	slot, err := l.calls.slot(waiting)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"durable-dataload/internal/ledger"
+	"durable-dataload/internal/limiter"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/sandbox"
 	"durable-dataload/internal/store"
@@ -691,6 +692,23 @@ func (r *rig) loadRun(a *Activities, first, last int) BatchesResult {
 		r.t.Errorf("batches %d to %d: %v", first, last, err)
 	}
 	return result
+}
+
+// What is loaded in a paused migration is counted, although the rest of its run waits.
+func TestARunThatWaitsGivesBackWhatItHasDone(t *testing.T) {
+	t.Parallel()
+	r := inspected(t, people(8), batchSize(2))
+	r.load(0, 1)
+	holds, err := r.limiter.Order(t.Context(), "", limiter.Order{Number: 1, Run: r.opened().limitedRun(), Pause: "paused by anna"})
+	noError(t, err)
+	time.Sleep(holds) // what was granted before has ended
+	got := r.loadRun(r.acts, 1, 4)
+	if got.Done != 1 || got.Counts != (ledger.Counts{Created: 2, Calls: 1}) || r.isClaimed(ledger.Key{Batch: 2}) {
+		t.Errorf("%+v, batch 2 claimed: %t; want the batch before the pause, and no further claim", got, r.isClaimed(ledger.Key{Batch: 2}))
+	}
+	if got.Pace == nil || got.Pace.Closed != "paused by anna" {
+		t.Errorf("the gate at its end: %+v, want it closed", got.Pace)
+	}
 }
 
 func TestARunOfBatchesIsLoadedInOrder(t *testing.T) {
