@@ -50,8 +50,7 @@ func (o *targetOptions) openTarget(stateDir string) (closeTarget func(), err err
 	return closeTarget, err
 }
 
-// openSandbox runs the sandbox of the state folder, or finds the one that another
-// process runs.
+// openSandbox runs the sandbox of the state folder, or uses that of another process, and runs it from the end of that on.
 func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox func(), err error) {
 	dir, file := sandboxDir(stateDir), sandboxFile(stateDir)
 	if err := durablefs.MkdirAll(dir); err != nil {
@@ -60,8 +59,11 @@ func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox 
 	lock, err := lockSandbox(stateDir)
 	for end := time.Now().Add(sandboxStart); errors.Is(err, durablefs.ErrLocked); lock, err = lockSandbox(stateDir) {
 		local, err := readSandbox(file)
+		if err == nil {
+			return local.credentials(), inheritSandbox(stateDir), nil
+		}
 		if !errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
-			return local.credentials(), func() {}, err
+			return credentials, nil, err
 		}
 		time.Sleep(20 * time.Millisecond) // its first process takes an address
 	}
@@ -77,6 +79,34 @@ func openSandbox(stateDir string) (credentials config.Credentials, closeSandbox 
 		_ = server.Close()
 		lock.Unlock()
 	}, nil
+}
+
+// inheritSandbox runs the sandbox as soon as no other process does, until closeSandbox.
+func inheritSandbox(stateDir string) (closeSandbox func()) {
+	closed, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if lock, err := lockSandbox(stateDir); err == nil {
+				if _, server, err := startSandbox(sandboxDir(stateDir), sandboxFile(stateDir)); err == nil {
+					<-closed
+					_ = server.Close()
+					lock.Unlock()
+					return
+				}
+				lock.Unlock()
+			}
+			select {
+			case <-closed:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return func() {
+		close(closed)
+		<-ended
+	}
 }
 
 func (l localSandbox) credentials() config.Credentials {

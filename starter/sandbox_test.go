@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,8 +49,38 @@ func TestTwoCommandsMayBeTheFirstOfASandbox(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		started <- durablefs.WriteFile(sandboxFile(state), []byte(`{"address":"127.0.0.1:9700"}`))
 	}()
-	if found, _, err := openSandbox(state); err != nil || found.URI != "http://127.0.0.1:9700" {
-		t.Errorf("%q (%v); want the sandbox of the other process", found.URI, err)
+	found, closeSandbox, err := openSandbox(state)
+	must(t, err)
+	closeSandbox()
+	if found.URI != "http://127.0.0.1:9700" {
+		t.Errorf("%q; want the sandbox of the other process", found.URI)
 	}
 	must(t, <-started)
+}
+
+func TestTheSandboxOutlivesTheCommandThatStartedIt(t *testing.T) {
+	state := t.TempDir()
+	_, closeFirst, err := openSandbox(state)
+	must(t, err)
+	second, closeSecond, err := openSandbox(state)
+	must(t, err)
+	closeFirst()
+	address := strings.TrimPrefix(second.URI, "http://")
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the sandbox is gone with the command that started it: %v", err)
+		}
+	}
+	closeSecond()
+	if _, err := net.Dial("tcp", address); err == nil {
+		t.Error("it still runs when nobody uses it")
+	}
+	_, closeThird, err := openSandbox(state)
+	must(t, err)
+	closeThird()
 }
