@@ -155,3 +155,11 @@ func windowOf(l migration.Limits) int {
 	}
 	return 2 * l.Workers
 }
+
+// yield has the other coroutines of a workflow take what has come with the present task, such as a signal, before the
+// workflow continues as new without it.
+func yield(ctx workflow.Context) {
+	yielded := false
+	workflow.Go(ctx, func(workflow.Context) { yielded = true })
+	_ = workflow.Await(ctx, func() bool { return yielded })
+}

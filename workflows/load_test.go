@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/activities"
@@ -220,6 +222,29 @@ func TestActivityOptions(t *testing.T) {
 			t.Errorf("%s: %+v; want it waited for, with a heartbeat, and without a limit in the queue", a.activity, o)
 		}
 		expect(t, a.activity+": errors that are not retried", o.RetryPolicy.NonRetryableErrorTypes, []string{"TemporalTimeout:StartToClose", "TemporalTimeout:Heartbeat"})
+	}
+}
+
+// The task that ends a round may have brought a limit as well.
+func TestARetryThatContinuesAsNewHandsOnTheLimitThatCameLast(t *testing.T) {
+	f := newFake(t, 1)
+	f.settled[0] = map[int]counts{1: {Unknown: 10, Calls: 1}}
+	f.load = byRound(allCreated, allDuplicate)
+	e := newEnvironment(t, f)
+	most := 7
+	f.resolve = func(activities.ResolveInput) (activities.Resolved, error) {
+		e.SignalWorkflowSkippingWorkflowTask(signalMostFailed, &most)
+		return activities.Resolved{Recovered: 10}, nil
+	}
+	e.SetOnActivityCompletedListener(func(info *activity.Info, _ converter.EncodedValue, _ error) {
+		if info.ActivityType.Name == "ResolveDuplicates" {
+			e.SetContinueAsNewSuggested(true)
+		}
+	})
+	in := RetryInput{Run: loadInput().Run, Limits: migration.Limits{Workers: 1}, Rounds: 3, Backoff: time.Second, Round: 1}
+	_, err := runToEnd[RetryResult](e, RetryWorkflow, in)
+	if next := nextInput[RetryInput](t, err); next.Round != 2 || next.MostFailed == nil || *next.MostFailed != most {
+		t.Errorf("it hands on %+v, want round 2 and the limit of %d", next, most)
 	}
 }
 

@@ -65,7 +65,8 @@ func RetryWorkflow(ctx workflow.Context, in RetryInput) (RetryResult, error) {
 
 func (r *retryRun) run(ctx workflow.Context) (RetryResult, error) {
 	for {
-		if isHistoryLong(ctx) {
+		if isHistoryLong(ctx) && ctx.Err() == nil {
+			yield(ctx)
 			return RetryResult{}, workflow.NewContinueAsNewError(ctx, RetryWorkflow, r.in)
 		}
 		r.countReasons(ctx)
