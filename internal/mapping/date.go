@@ -325,10 +325,11 @@ func (d *dates) append(dst []byte, value string) ([]byte, error) {
 			}
 			return append(dst, ` 00:00:00"`...), nil
 		}
-		t := time.Date(m.year, time.Month(m.month), m.day, m.hour, m.minute, m.second, m.nanosecond, d.zone)
+		zone := d.zone
 		if m.hasOffset {
-			t = time.Date(m.year, time.Month(m.month), m.day, m.hour, m.minute, m.second, m.nanosecond, time.FixedZone("", m.offset))
+			zone = time.FixedZone("", m.offset)
 		}
+		t := firstOf(time.Date(m.year, time.Month(m.month), m.day, m.hour, m.minute, m.second, m.nanosecond, zone))
 		if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
 			break
 		}
@@ -342,6 +343,20 @@ func (d *dates) append(dst []byte, value string) ([]byte, error) {
 		return t.AppendFormat(dst, `"2006-01-02 15:04:05"`), nil
 	}
 	return nil, d.refusal(value)
+}
+
+// firstOf is the first occurrence of a local time that occurs twice, because clocks are set back; time.Date gives either.
+func firstOf(t time.Time) time.Time {
+	change, _ := t.ZoneBounds()
+	if change.IsZero() {
+		return t
+	}
+	_, before := change.Add(-1).Zone()
+	_, after := t.Zone()
+	if first := t.Add(time.Duration(after-before) * time.Second); after < before && first.Before(change) {
+		return first
+	}
+	return t
 }
 
 func (d *dates) refusal(value string) error {
