@@ -107,13 +107,12 @@ func WriteFile(path string, data []byte) error {
 	tmp := temporaryName(path)
 	err := writeTemporary(tmp, data)
 	if err == nil {
-		err = os.Rename(tmp, path)
+		err = Rename(tmp, path)
 	}
 	if err != nil {
 		_ = os.Remove(tmp)
-		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return err
 }
 
 // Create writes a file only if its name is free, and gives ErrExists otherwise: of any number
@@ -273,11 +272,11 @@ func (w *Writer) Commit() error {
 	if err := w.finish(); err != nil {
 		return err
 	}
-	if err := Rename(w.file.Name(), w.path); err != nil {
+	err := Rename(w.file.Name(), w.path)
+	if err != nil {
 		_ = os.Remove(w.file.Name())
-		return err
 	}
-	return nil
+	return err
 }
 
 // CommitNew is Commit for a name that must be free. If it is not, the content is dropped, and

@@ -56,7 +56,7 @@ func (o *Writer) Err() error {
 	return o.err
 }
 
-// IsUnread reports whether the reader of w, a Writer, has closed the pipe.
+// IsUnread reports whether w is a Writer whose reader has closed the pipe.
 func IsUnread(w io.Writer) bool {
 	o, ok := w.(*Writer)
 	if !ok {

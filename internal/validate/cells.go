@@ -53,11 +53,12 @@ func artefact(cell string) (variant rune, message string) {
 
 // isScientific reports whether a cell, of two bytes or more, is a number with an exponent.
 func isScientific(cell string) bool {
-	second := cell[1:] // what follows the first digit, unless there is a sign
+	unsigned := cell
 	if cell[0] == '-' || cell[0] == '+' {
-		second = cell[2:]
+		unsigned = cell[1:]
 	}
-	return second != "" && len(cell) <= 30 && strings.IndexByte(".,eE", second[0]) >= 0 && scientific.MatchString(cell)
+	return len(unsigned) > 1 && len(cell) <= 30 && unsigned[0] >= '0' && unsigned[0] <= '9' && strings.IndexByte(".,eE", unsigned[1]) >= 0 &&
+		scientific.MatchString(cell)
 }
 
 // hashForm recognizes a kind of password hash that is sent as a plain-text password.

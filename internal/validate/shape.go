@@ -195,6 +195,8 @@ func (n *node) demanded() *node {
 	return n.mandatory[0].demanded()
 }
 
+// label is a name and its colon in JSON. Where Go quotes a name in another way, no record has that text, and the attribute is
+// looked up.
 func label(name string) []byte { return append(strconv.AppendQuote(nil, name), ':') }
 
 func join(path, name string) string {
@@ -247,10 +249,8 @@ func plainYear(s []byte) (year int, ok bool) {
 // isEmail reports whether s looks like an address. The platform does not document its exact rule.
 func isEmail(s []byte) bool {
 	name, domain, ok := bytes.Cut(s, []byte{'@'})
-	return ok && len(name) > 0 && len(domain) > 0 && bytes.IndexByte(domain, '@') < 0 && !slices.ContainsFunc(s, isSpace)
+	return ok && len(name) > 0 && len(domain) > 0 && bytes.IndexByte(domain, '@') < 0 && !bytes.ContainsAny(s, " \t\r\n")
 }
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 func isIPAddress(s []byte) bool {
 	_, err := netip.ParseAddr(string(s))
