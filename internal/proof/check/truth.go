@@ -17,99 +17,125 @@ import (
 
 // outcomes compares the artifacts with what the target holds, uuid by uuid.
 func (c *checker) outcomes() {
-	before, strangers := map[string]bool{}, map[string]bool{} // keys
-	byKey := map[string][]string{}                            // uuids of all, by key
+	h := c.holdings()
+	for _, r := range c.records {
+		if isSuccess(r) {
+			c.succeeded(h, r)
+		}
+	}
+	c.unaccounted(h)
+	c.refusals(h)
+	c.twice()
+}
+
+// holdings is what the target has, by key, and which success of the input has which of it.
+type holdings struct {
+	uuids     map[string][]string // of all records, by key
+	before    map[string]bool     // keys that the target had before the migration
+	strangers map[string]bool     // keys with which somebody else has registered since
+	holder    map[string]*record  // by uuid
+}
+
+func (c *checker) holdings() *holdings {
+	h := &holdings{uuids: map[string][]string{}, before: map[string]bool{}, strangers: map[string]bool{}, holder: map[string]*record{}}
 	for _, uuid := range c.uuids() {
 		a := c.target[uuid]
 		if a.key == "" {
 			continue
 		}
-		byKey[a.key] = append(byKey[a.key], uuid)
+		h.uuids[a.key] = append(h.uuids[a.key], uuid)
 		switch {
 		case a.isStranger:
-			strangers[a.key] = true
+			h.strangers[a.key] = true
 		case !a.isOurs && c.m.Emails != "shared":
-			before[a.key] = true
+			h.before[a.key] = true
 		}
 	}
-	holder := map[string]*record{} // of a uuid
-	hold := func(r *record, uuid string) {
-		if other := holder[uuid]; other != nil {
-			c.tell(TrueOutcome, "lines %d and %d are both successes with the uuid %s", other.line, r.line, uuid)
+	return h
+}
+
+func isSuccess(r *record) bool { return r.how == "created" || r.how == "recovered" }
+
+// succeeded checks that the record of a success is the one that has its uuid.
+func (c *checker) succeeded(h *holdings, r *record) {
+	if r.uuid == "" && r.how == "recovered" && !h.before[r.key] {
+		// By the target's refusal alone: it must be there all the same.
+		if uuids := h.uuids[r.key]; len(uuids) == 0 {
+			c.tell(TrueOutcome, "line %d is recovered, and nothing with its email was ever written", r.line)
+		} else {
+			c.hold(h, r, uuids[0])
 		}
-		holder[uuid] = r
+		return
 	}
+	a := c.target[r.uuid]
+	isAnothers := a != nil && (a.key != r.key || r.key == "" && c.identity(a.key, a.values) != c.identityOf(r))
+	switch {
+	case h.before[r.key]:
+		c.tell(Proven, "line %d is %s, and a record with its email existed before", r.line, r.how)
+	case a == nil:
+		c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
+	case !a.isOurs && (c.m.Mark != nil || !c.isNamesake(a, r)):
+		c.tell(Proven, "line %d is %s with the uuid %s, which is a stranger's", r.line, r.how, r.uuid)
+	case isAnothers && a.fault == "wrong-order":
+		r.misplaced = true
+		c.hold(h, r, r.uuid)
+	case isAnothers:
+		c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
+	case c.m.Mark != nil && a.values["mark"] != c.m.Mark(r.number):
+		c.tell(Proven, "line %d is %s with the uuid %s, which does not have its mark", r.line, r.how, r.uuid)
+	default:
+		a.isTaken = !a.isOurs
+		c.hold(h, r, r.uuid)
+	}
+}
+
+func (c *checker) hold(h *holdings, r *record, uuid string) {
+	if other := h.holder[uuid]; other != nil {
+		c.tell(TrueOutcome, "lines %d and %d are both successes with the uuid %s", other.line, r.line, uuid)
+	}
+	h.holder[uuid] = r
+}
+
+// unaccounted checks that each record that the migration wrote is a success or unknown.
+func (c *checker) unaccounted(h *holdings) {
+	unknown := map[string]int{}
 	for _, r := range c.records {
-		if r.how != "created" && r.how != "recovered" {
-			continue
-		}
-		if r.uuid == "" && r.how == "recovered" && !before[r.key] {
-			// By the target's refusal alone: it must be there all the same.
-			if uuids := byKey[r.key]; len(uuids) == 0 {
-				c.tell(TrueOutcome, "line %d is recovered, and nothing with its email was ever written", r.line)
-			} else {
-				hold(r, uuids[0])
-			}
-			continue
-		}
-		a := c.target[r.uuid]
-		isAnothers := a != nil && (a.key != r.key || r.key == "" && c.identity(a.key, a.values) != c.identityOf(r))
-		switch {
-		case before[r.key]:
-			c.tell(Proven, "line %d is %s, and a record with its email existed before", r.line, r.how)
-		case a == nil:
-			c.tell(TrueOutcome, "line %d is %s with the uuid %q, which no call of the migration wrote", r.line, r.how, r.uuid)
-		case !a.isOurs && (c.m.Mark != nil || !c.isNamesake(a, r)):
-			c.tell(Proven, "line %d is %s with the uuid %s, which is a stranger's", r.line, r.how, r.uuid)
-		case isAnothers && a.fault == "wrong-order":
-			r.misplaced = true
-			hold(r, r.uuid)
-		case isAnothers:
-			c.tell(TrueOutcome, "line %d is %s with the uuid %s, which is that of another record", r.line, r.how, r.uuid)
-		case c.m.Mark != nil && a.values["mark"] != c.m.Mark(r.number):
-			c.tell(Proven, "line %d is %s with the uuid %s, which does not have its mark", r.line, r.how, r.uuid)
-		default:
-			a.isTaken = !a.isOurs
-			hold(r, r.uuid)
-		}
-	}
-	unknown, holders, unknownAs := map[string]bool{}, map[string]bool{}, map[string]int{}
-	for _, r := range c.records {
-		switch r.how {
-		case "unknown":
-			unknown[r.key] = true
-			unknownAs[c.accounted(r.key, c.identityOf(r))]++
-		case "created", "recovered":
-			holders[r.key] = true
+		if r.how == "unknown" {
+			unknown[c.accounted(r.key, c.identityOf(r))]++
 		}
 	}
 	for _, uuid := range c.uuids() {
 		a := c.target[uuid]
-		if !a.isOurs || holder[uuid] != nil || a.byGateway || c.m.Later {
+		if !a.isOurs || h.holder[uuid] != nil || a.byGateway || c.m.Later {
 			continue
 		}
 		as := c.accounted(a.key, c.identity(a.key, a.values))
-		if unknownAs[as]--; unknownAs[as] < 0 {
+		if unknown[as]--; unknown[as] < 0 {
 			c.tell(TrueOutcome, "the target has %s (record %d of call %d), and it is neither a success nor unknown", uuid, a.index, a.seq)
 		}
 	}
+}
+
+// refusals checks that what failed as a duplicate is one, and that what existed before failed for that.
+func (c *checker) refusals(h *holdings) {
+	ours := map[string]bool{} // keys of successes and of unknown records
 	for _, r := range c.records {
-		if r.how != "failed" || !c.isDuplicate(r) {
-			continue
-		}
-		switch {
-		case r.key == "" || len(byKey[r.key]) == 0:
-			c.tell(TrueOutcome, "line %d failed as a duplicate, and the target never had its email", r.line)
-		case !before[r.key] && !strangers[r.key] && !holders[r.key] && !unknown[r.key]:
-			c.tell(TrueOutcome, "line %d failed as a duplicate; its email did not exist before, nobody else registered with it, and no other record of the input is a success with it", r.line)
-		}
+		ours[r.key] = ours[r.key] || isSuccess(r) || r.how == "unknown"
 	}
 	for _, r := range c.records {
-		if before[r.key] && r.how == "failed" && c.inEveryWay(r) && !c.isDuplicate(r) && !r.byUpdate && !(c.isDelta() && isTwice(r.error)) {
+		if r.how != "failed" {
+			continue
+		}
+		isDuplicate := c.isDuplicate(r)
+		switch {
+		case isDuplicate && (r.key == "" || len(h.uuids[r.key]) == 0):
+			c.tell(TrueOutcome, "line %d failed as a duplicate, and the target never had its email", r.line)
+		case isDuplicate && !h.before[r.key] && !h.strangers[r.key] && !ours[r.key]:
+			c.tell(TrueOutcome, "line %d failed as a duplicate; its email did not exist before, nobody else registered with it, and no other record of the input is a success with it", r.line)
+		case !isDuplicate && h.before[r.key] && c.inEveryWay(r) && !r.byUpdate && !(c.isDelta() && isTwice(r.error)):
 			c.tell(TrueOutcome, "line %d existed before, and failed with %q", r.line, r.error)
 		}
 	}
-	c.twice()
 }
 
 // inEveryWay reports whether the record has a value for each column, so that nothing
