@@ -98,8 +98,8 @@ func (o object) failed(what string, err error) error {
 
 // isAbsent reports whether the store has answered that there is no such object. gocloud.dev's "not
 // found" covers more: a forbidden object of Google's, a host name of Azure's that cannot be
-// resolved, a missing or archived bucket of S3's. Taking one of these for an answer would
-// miss a seal or a claim.
+// resolved, a missing or archived bucket of S3's, and the 404 of a proxy that has lost its S3
+// server. Taking one of these for an answer would miss a seal, a claim or an outcome.
 func isAbsent(err error) bool {
 	var unresolved *net.DNSError
 	var coded interface{ ErrorCode() string } // of S3
@@ -107,7 +107,7 @@ func isAbsent(err error) bool {
 	case gcerrors.Code(err) != gcerrors.NotFound, errors.As(err, &unresolved), isForbiddenByGoogle(err):
 		return false
 	case errors.As(err, &coded):
-		return coded.ErrorCode() == "NoSuchKey" || coded.ErrorCode() == "NotFound"
+		return coded.ErrorCode() == "NoSuchKey"
 	}
 	return true
 }
@@ -209,7 +209,7 @@ func (o object) stat() (Info, error) {
 	defer cancel()
 	a, err := o.in.Attributes(ctx, o.key())
 	if err != nil {
-		return Info{}, o.failed("stat", err)
+		return Info{}, o.failed("stat", o.explained(ctx, err))
 	}
 	return Info{Size: a.Size, ModTime: a.ModTime}, nil
 }
@@ -218,18 +218,37 @@ func (o object) stat() (Info, error) {
 func (o object) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	if err := o.in.Delete(ctx, o.key()); err != nil && !isAbsent(err) {
+	err := o.in.Delete(ctx, o.key())
+	if err = o.explained(ctx, err); err != nil && !isAbsent(err) {
 		return o.failed("remove", err)
 	}
 	return nil
 }
 
+// explained is the error of a request for which the client has sent a HEAD. S3's answer to that
+// has no body, so that any 404 looks like it: that to a GET says what is missing.
+func (o object) explained(ctx context.Context, err error) error {
+	if !hasCode(err, "NotFound") {
+		return err
+	}
+	r, getErr := o.in.NewReader(ctx, o.key(), &blob.ReaderOptions{BeforeRead: quietly})
+	if getErr != nil {
+		return getErr
+	}
+	return cmp.Or(r.Close(), err)
+}
+
 func (o object) exists() (bool, error) {
-	_, err := o.stat()
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	r, err := o.stream(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	return true, r.Close()
 }
 
 func (o object) makeFolder() error { return nil }

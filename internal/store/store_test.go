@@ -131,7 +131,10 @@ func TestAFailedRequestIsNotAbsence(t *testing.T) {
 	t.Setenv("AZURE_STORAGE_ACCOUNT", "invented")
 	t.Setenv("AZURE_STORAGE_KEY", base64.StdEncoding.EncodeToString([]byte("invented")))
 	google := answering(t, http.StatusForbidden, `{"error": {"code": 403, "message": "no permission, or it does not exist"}}`)
-	s3 := answering(t, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
+	noBucket := "s3://bucket/file?region=us-east-1&endpoint=" + answering(t, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`).URL
+	noServer := "s3://bucket/file?region=us-east-1&endpoint=" + answering(t, http.StatusNotFound, "404 page not found\n").URL
+	read := func(name string) error { _, err := Read(name); return err }
+	stat := func(name string) error { _, err := Stat(name); return err }
 	for what, c := range map[string]struct {
 		name string
 		read func(name string) error
@@ -140,9 +143,14 @@ func TestAFailedRequestIsNotAbsence(t *testing.T) {
 		// seconds nevertheless.
 		"Azure, host not found": {"azblob://container/file?protocol=http&domain=invented..example", exists},
 		"Google, forbidden":     {"gs://bucket/file", exists},
-		"Google, no reading":    {"gs://bucket/file", func(name string) error { _, err := Read(name); return err }},
+		"Google, no reading":    {"gs://bucket/file", read},
 		"Google, no removing":   {"gs://bucket/file", Remove},
-		"S3, no bucket":         {"s3://bucket/file?region=us-east-1&endpoint=" + s3.URL, func(name string) error { _, err := Read(name); return err }},
+		"S3, no bucket":         {noBucket, read},
+		"S3, no bucket, exists": {noBucket, exists},
+		"proxy, no S3":          {noServer, read},
+		"proxy, no S3, exists":  {noServer, exists},
+		"proxy, no S3, stat":    {noServer, stat},
+		"proxy, no S3, remove":  {noServer, Remove},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Setenv("STORAGE_EMULATOR_HOST", google.Listener.Addr().String())
