@@ -98,7 +98,7 @@ func (l *lookup) list(ctx context.Context) ([]listed, error) {
 	for i := range all {
 		if k := &all[i]; k.Folder.IsZero() || k.IsRunning() {
 			err := l.Refresh(ctx, k)
-			if err != nil && catalogue.IsOfService(err) {
+			if err != nil && session.IsOfService(err) {
 				return nil, err
 			}
 			if err != nil {

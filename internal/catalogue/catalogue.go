@@ -317,7 +317,7 @@ func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
 	var first error
 	for _, m := range runningFirst(all) {
 		err := c.Refresh(ctx, &m)
-		if err == nil || IsOfService(err) {
+		if err == nil || session.IsOfService(err) {
 			return m, err
 		}
 		first = cmp.Or(first, err) // another one can be read
@@ -329,14 +329,6 @@ func (c *Catalogue) latest(ctx context.Context) (Migration, error) {
 func runningFirst(newest []Migration) []Migration {
 	running := slices.DeleteFunc(slices.Clone(newest), func(m Migration) bool { return !m.IsRunning() })
 	return append(running, slices.DeleteFunc(slices.Clone(newest), Migration.IsRunning)...)
-}
-
-// IsOfService reports whether an error has to do with the service, and not with the one
-// workflow that was asked for.
-func IsOfService(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var late *serviceerror.DeadlineExceeded
-	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // Refresh asks the service for the status of a migration; its list lags behind.

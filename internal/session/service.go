@@ -188,6 +188,14 @@ func (s *Service) registerAttributes(ctx context.Context, namespace string) bool
 // process or of another one.
 func (s *Service) IsEmbedded() bool { return s.engineDir != "" }
 
+// IsOfService reports whether an error has to do with the service, and not with the one
+// workflow that was asked for.
+func IsOfService(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // Execution is what the service tells of the workflow with an id.
 type Execution struct {
 	Running bool

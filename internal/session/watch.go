@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 )
 
@@ -27,7 +28,7 @@ func (w *Watcher) Watch(ctx context.Context, run client.WorkflowRun, result any,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- run.Get(ctx, result) }()
+	go func() { ended <- w.wait(ctx, run, result) }()
 	gone := w.Service.gone(ctx)
 	stop := w.Stop
 	ticker := time.NewTicker(w.Screen.Interval())
@@ -36,7 +37,7 @@ func (w *Watcher) Watch(ctx context.Context, run client.WorkflowRun, result any,
 		select {
 		case err := <-ended:
 			w.Screen.Clear()
-			return w.Service.lost(err)
+			return err
 		case <-gone:
 			w.Screen.Clear()
 			return ErrEngineGone
@@ -47,6 +48,25 @@ func (w *Watcher) Watch(ctx context.Context, run client.WorkflowRun, result any,
 			}
 		case <-ticker.C:
 			update(ctx)
+		}
+	}
+}
+
+// wait waits for the result of the workflow, however long the service does not answer, or its
+// disk is full: the client gives up after a minute.
+func (w *Watcher) wait(ctx context.Context, run client.WorkflowRun, result any) error {
+	for {
+		err := w.Service.lost(run.Get(ctx, result))
+		var notFound *serviceerror.NotFound
+		if errors.As(err, &notFound) {
+			return fmt.Errorf("the Temporal service no longer has this workflow (it was deleted, or the database replaced); rerun the command to resume: %w", err)
+		}
+		if ctx.Err() != nil || !IsOfService(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
 		}
 	}
 }
