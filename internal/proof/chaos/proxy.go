@@ -51,7 +51,10 @@ const troubleLasts = 15 * time.Second
 // newProxy listens at an address; serve has what is done with a connection.
 func newProxy(address string, serve func(*proxy, net.Conn)) (*proxy, error) {
 	p := &proxy{address: address, serve: serve, conns: map[net.Conn]bool{}}
-	return p, p.listen()
+	if err := p.listen(); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *proxy) listen() error {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -242,5 +243,14 @@ func TestTroubleThatNobodyMeetsIsOver(t *testing.T) {
 	b.proxy.trouble[0].until = time.Now().Add(-time.Second)
 	if text, err := b.call("/entity.bulkCreate"); err != nil || text != "answer to a call" {
 		t.Errorf("%q, %v; want an answer", text, err)
+	}
+}
+
+func TestAnAddressThatIsTakenIsAnErrorAndNoProxy(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	if p, err := newProxy(taken.Addr().String(), serveBytes); err == nil || p != nil {
+		t.Errorf("proxy %v, error %v; want no proxy, for the episode that closes it, and an error", p, err)
 	}
 }
