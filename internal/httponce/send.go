@@ -61,12 +61,10 @@ func (s *Sender) Send(ctx context.Context, method, url string, body []byte, comp
 	if err != nil {
 		return Reply{NotSent: errors.New("the request could not be built")}
 	}
-	if body != nil {
-		// Set here and not by NewRequest, which would add GetBody: with that, net/http sends a request again on a new
-		// connection if an idle one breaks early.
-		req.Body = io.NopCloser(bytes.NewReader(body))
-		req.ContentLength = int64(len(body))
-	}
+	// Set here and not by NewRequest, which would add GetBody: with that, net/http sends a request again on a new connection
+	// if an idle one breaks early. So it does with a GET that has no body, and not with one whose body is empty.
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	req.ContentLength = int64(len(body))
 	req.Header.Set("User-Agent", "durable-dataload")
 	if err := complete(req.Header, r.Sent); err != nil {
 		return Reply{NotSent: err, Sent: r.Sent}
