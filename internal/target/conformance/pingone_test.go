@@ -379,7 +379,10 @@ func (o oneByOne) Apply(ctx context.Context, ref target.Ref, step target.Step) e
 	if err != nil {
 		return err
 	}
-	_, err = o.do(ctx, target.Changes, http.MethodPatch, "/users/"+id, bytes.TrimSpace(body), http.StatusOK, nil)
+	var user map[string]json.RawMessage
+	if _, err = o.do(ctx, target.Changes, http.MethodPatch, "/users/"+id, bytes.TrimSpace(body), http.StatusOK, &user); err == nil {
+		_, err = o.entity(user)
+	}
 	return err
 }
 

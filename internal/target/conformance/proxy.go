@@ -72,12 +72,22 @@ func (p *proxy) then(actions ...action) {
 	p.next = actions
 }
 
+// isThrough reports whether all that then has set has happened.
+func (p *proxy) isThrough() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.next) == 0
+}
+
 // counts returns the number of requests that arrived, and of those that were answered by the server.
 func (p *proxy) counts() (requests, forwarded int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.requests, p.forwarded
 }
+
+// passOn does nothing.
+func passOn(w http.ResponseWriter, forward func(http.ResponseWriter)) { forward(w) }
 
 // dropAnswer lets the server do what was asked, and breaks the connection instead of answering.
 func dropAnswer(_ http.ResponseWriter, forward func(http.ResponseWriter)) {

@@ -61,6 +61,11 @@ func (x *suite) lostAnswer() {
 }
 
 func (x *suite) strangeAnswers() {
+	ref := target.Ref{ID: x.created(x.record())[0]}
+	steps, err := x.adapter.Steps([]target.Change{{Path: x.Value, Value: json.RawMessage(`"x"`)}})
+	if err != nil {
+		x.Fatal(err)
+	}
 	for name, act := range map[string]action{
 		"no answer":            dropRequest,
 		"a gateway's page":     instead(http.StatusBadGateway, nil, "<html>Bad Gateway</html>"),
@@ -97,6 +102,12 @@ func (x *suite) strangeAnswers() {
 		x.proxy.then(act)
 		if err = x.adapter.Delete(x.Context(), target.Ref{ID: target.NewTag(run, newNumber())}); !errors.As(err, &e) || e.Class.IsFinal() {
 			x.Errorf("Delete is answered with %s: %v; want it unknown", name, err)
+		}
+		for _, acts := range [][]action{{act}, {passOn, act}} { // a change may begin with a read
+			x.proxy.then(acts...)
+			if err = x.adapter.Apply(x.Context(), ref, steps[0]); x.proxy.isThrough() && (!errors.As(err, &e) || e.Class.IsFinal()) {
+				x.Errorf("request %d of Apply is answered with %s: %v; want it unknown", len(acts), name, err)
+			}
 		}
 		x.proxy.then(act)
 		if err := x.adapter.Check(x.Context()); err == nil {

@@ -21,7 +21,7 @@ const (
 
 // The answers that the real server of the other tests does not give.
 func TestAnswersOfOtherVersions(t *testing.T) {
-	tags := []string{target.NewTag("run", 1), target.NewTag("run", 2)}
+	tags := []string{target.NewTag("run", 1), target.NewTag("run", 2), target.NewTag("run", 3)}
 	created := func(n int, id string) string {
 		return fmt.Sprintf(`{"action":"create","identity":%q,"patch_id":%q}`, id, tags[n])
 	}
@@ -42,6 +42,8 @@ func TestAnswersOfOtherVersions(t *testing.T) {
 		{"a duplicate is the only one that is not written, as of v26.2", 200, list(created(0, idA), failed(1, 409)), idA, "", idA + " duplicate"},
 		{"all but the duplicate are rolled back", 200, list(created(0, idA), failed(1, 409)), "", "", "unwritten duplicate"},
 		{"all are duplicates, as of v26.2", 409, conflict, "", "duplicate", ""},
+		{"a read that shows some of one transaction", 200, list(created(0, idA), created(1, idB), failed(2, 409)), idB, "", "unknown " + idB + " duplicate"},
+		{"a read that shows others", 200, list(created(0, idA), failed(1, 409)), idB, "", "unknown duplicate"},
 		{"a record is refused", 200, list(failed(0, 400), failed(1, 409)), "", "", "refused duplicate"},
 		{"an internal error for a record", 200, list(failed(0, 500), failed(1, 409)), "", "", "unknown duplicate"},
 		{"the call is refused", 400, `{"error":{"code":500,"message":"json: unknown field"}}`, "", "refused", ""},
@@ -68,7 +70,7 @@ func TestAnswersOfOtherVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer := a.Create(t.Context(), encoded(t, a, tags...))
+		answer := a.Create(t.Context(), encoded(t, a, tags[:max(2, strings.Count(tc.results, " ")+1)]...))
 		call, results := "", []string{}
 		var e *target.Error
 		if errors.As(answer.Err, &e) {
@@ -113,6 +115,42 @@ func TestABatchHasAtMost200PasswordsInPlainText(t *testing.T) {
 	body, sent := batch(append(records, hashed))
 	if len(sent) != maxPlain+1 || sent[len(sent)-1] != maxPlain+2 || strings.Count(string(body), "plain text") != maxPlain {
 		t.Errorf("the batch has %d records with %d passwords in plain text, the last is %d; want %d, %d and the last one", len(sent), strings.Count(string(body), "plain text"), sent[len(sent)-1], maxPlain+1, maxPlain)
+	}
+}
+
+// A page with HTTP 200 says nothing of the change, and an update that is taken for made is not repeated.
+func TestAChangeIsAnsweredWithTheIdentity(t *testing.T) {
+	answer := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = fmt.Fprintf(w, `{"id":%q,"traits":{}}`, idA)
+			return
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	a, err := New(Config{Config: jsonapi.Config{BaseURL: server.URL}}, target.Hooks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		answer string
+		known  bool
+	}{
+		{fmt.Sprintf(`{"id":%q,"traits":{}}`, idA), true},
+		{fmt.Sprintf(`{"id":%q,"traits":{}}`, idB), false},
+		{`<html>Sign in</html>`, false},
+		{`{}`, false},
+		{`null`, false},
+		{``, false},
+	} {
+		answer = tc.answer
+		for path, value := range map[string]string{"traits.name": `"Ann"`, "password": `"plain text"`} {
+			err := a.Apply(t.Context(), target.Ref{ID: idA}, target.Step{Changes: []target.Change{{Path: path, Value: json.RawMessage(value)}}})
+			if isKnown := err == nil; isKnown != tc.known || err != nil && !target.Is(err, target.Unknown) {
+				t.Errorf("a change of %s is answered with %q: %v; want it known: %t", path, tc.answer, err, tc.known)
+			}
+		}
 	}
 }
 

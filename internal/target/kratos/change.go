@@ -51,7 +51,19 @@ func (a *Adapter) Apply(ctx context.Context, ref target.Ref, step target.Step) e
 	if err != nil {
 		return err
 	}
-	_, err = a.call(ctx, target.Changes, http.MethodPatch, "/admin/identities/"+before.ID, body, http.StatusOK, nil)
+	return a.change(ctx, http.MethodPatch, before.ID, body)
+}
+
+// change makes a call that changes an identity, which is the answer.
+func (a *Adapter) change(ctx context.Context, method, id string, body []byte) error {
+	var identity map[string]json.RawMessage
+	if _, err := a.call(ctx, target.Changes, method, "/admin/identities/"+id, body, http.StatusOK, &identity); err != nil {
+		return err
+	}
+	after, err := entityOf(identity)
+	if err == nil && after.ID != id {
+		err = &target.Error{Reason: "result of another record"}
+	}
 	return err
 }
 
@@ -79,8 +91,7 @@ func (a *Adapter) setPassword(ctx context.Context, before target.Entity, passwor
 	if err != nil {
 		return err
 	}
-	_, err = a.call(ctx, target.Changes, http.MethodPut, "/admin/identities/"+before.ID, body, http.StatusOK, nil)
-	return err
+	return a.change(ctx, http.MethodPut, before.ID, body)
 }
 
 // Delete deletes an identity.

@@ -115,8 +115,8 @@ func (f failure) result() *target.Error {
 	return e
 }
 
-// confirm reads the records that an answer calls created, unless all are. What is not there was rolled back with a
-// duplicate.
+// confirm reads the records that an answer calls created, unless all are. Where none of them is there, they were rolled back
+// with a duplicate; a read that shows some of one transaction tells nothing of the others.
 func (a *Adapter) confirm(ctx context.Context, results []target.Result) {
 	var ids []string
 	failed := false
@@ -140,7 +140,10 @@ func (a *Adapter) confirm(ctx context.Context, results []target.Result) {
 		case r.ID == "":
 		case err != nil:
 			results[i] = target.Result{Err: &target.Error{Reason: "not confirmed", Err: err}}
-		case !there[r.ID]:
+		case there[r.ID]:
+		case len(there) > 0:
+			results[i] = target.Result{Err: &target.Error{Reason: "not confirmed"}}
+		default:
 			results[i] = target.Result{Err: &target.Error{Class: target.Unwritten, Reason: "rolled back"}}
 		}
 	}
