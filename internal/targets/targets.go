@@ -144,7 +144,9 @@ func DefaultToken(name string) func() (string, error) {
 	if name != IdentityPlatform {
 		return nil
 	}
-	find := sync.OnceValues(func() (func() (string, error), error) { return identityplatform.Credentials(context.Background()) })
+	find := sync.OnceValues(func() (func() (string, error), error) {
+		return identityplatform.Credentials(context.Background(), jsonapi.DefaultTimeout)
+	})
 	return func() (string, error) {
 		token, err := find()
 		if err != nil {

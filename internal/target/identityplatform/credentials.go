@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
@@ -18,8 +20,9 @@ const scope = "https://www.googleapis.com/auth/identitytoolkit"
 
 // Credentials finds Google's Application Default Credentials: the key or configuration in the file that
 // GOOGLE_APPLICATION_CREDENTIALS names, else those of gcloud, else those of the machine. It returns a Config.Token that
-// renews the access token before it expires.
-func Credentials(ctx context.Context) (token func() (string, error), err error) {
+// renews the access token before it expires. A request for one takes as long as timeout at most.
+func Credentials(ctx context.Context, timeout time.Duration) (token func() (string, error), err error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Timeout: timeout})
 	found, err := google.FindDefaultCredentials(ctx, scope)
 	if err != nil {
 		// The error of an unreadable file quotes it.

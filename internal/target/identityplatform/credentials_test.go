@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"durable-dataload/internal/target"
 	"durable-dataload/internal/target/identityplatform"
@@ -38,13 +39,13 @@ func TestTheKeyOfAServiceAccountGivesTokens(t *testing.T) {
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "key.json")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
-	if _, err := identityplatform.Credentials(t.Context()); err == nil {
+	if _, err := identityplatform.Credentials(t.Context(), time.Minute); err == nil {
 		t.Error("there are credentials, though there is no file")
 	}
 	writeKey(t, path, server.URL+"/token")
 	count := func() (int64, error) {
 		t.Helper()
-		token, err := identityplatform.Credentials(t.Context())
+		token, err := identityplatform.Credentials(t.Context(), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,6 +65,23 @@ func TestTheKeyOfAServiceAccountGivesTokens(t *testing.T) {
 	status, answer = http.StatusBadRequest, `{"error":"invalid_grant","error_description":"Invalid JWT for robot@example.com"}`
 	if _, err := count(); !target.IsFault(err) || !strings.Contains(err.Error(), "invalid_grant") || strings.Contains(err.Error(), "robot") {
 		t.Errorf("Count with a key that is refused: %v; want a fault that says invalid_grant, and nothing of the answer", err)
+	}
+}
+
+func TestATokenThatDoesNotComeIsNotWaitedForLong(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	defer close(release)
+	path := filepath.Join(t.TempDir(), "key.json")
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
+	writeKey(t, path, server.URL)
+	token, err := identityplatform.Credentials(t.Context(), 20*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := token(); err == nil {
+		t.Errorf("the token that does not come is %q", got)
 	}
 }
 

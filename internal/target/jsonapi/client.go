@@ -30,8 +30,9 @@ type Config struct {
 	// only with InsecureHTTP.
 	BaseURL      string
 	InsecureHTTP bool
-	// Token returns the bearer token that is valid now; nil or "" sends none. It is asked before each call. The text of its
-	// error is safe for logs.
+	// Token returns the bearer token that is valid now, and fetches one if it has none; nil or "" sends none. It is asked
+	// before Hooks.BeforeCall, so that no call that may start waits for it, and for what is sent after that. The text of
+	// its error is safe for logs.
 	Token func() (string, error)
 	// Timeout limits one call, from dialling to the last byte of the answer; 0 means DefaultTimeout.
 	Timeout time.Duration
@@ -117,6 +118,9 @@ func (r Reply) Failed(class target.Class, reason, words string) *target.Error {
 
 // Send sends one request, once. Whatever it returns is to be passed to Judged. body, unless nil, is JSON.
 func (c *Client) Send(ctx context.Context, method, path string, body []byte) Reply {
+	if c.token != nil {
+		_, _ = c.token() // an error is that of the call, below
+	}
 	var noToken error
 	r := Reply{Reply: c.sender.Send(ctx, method, c.base+path, body, func(h http.Header, _ time.Time) error {
 		if body != nil {

@@ -43,24 +43,37 @@ func TestAddressesThatAreSafe(t *testing.T) {
 	}
 }
 
-func TestTheTokenIsAskedBeforeEachCall(t *testing.T) {
+// A token is fetched while the call may not start yet: else it starts later than the gate knows, and together with others.
+func TestTheTokenIsFetchedBeforeACallMayStart(t *testing.T) {
 	var got []string
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		got = append(got, r.Header.Get("Authorization"))
 	}))
 	defer server.Close()
-	tokens := []string{"first", "second", ""}
-	n := 0
-	c, err := New(Config{BaseURL: server.URL, Token: func() (string, error) { n++; return tokens[n-1], nil }}, target.Hooks{})
+	token, fetched := "", 0
+	c, err := New(Config{BaseURL: server.URL, Token: func() (string, error) {
+		if token == "" {
+			token, fetched = "first", fetched+1
+		}
+		return token, nil
+	}}, target.Hooks{BeforeCall: func(context.Context) (func(), error) {
+		if fetched != 1 {
+			t.Errorf("a call may start after %d tokens were fetched; want one", fetched)
+		}
+		if len(got) == 1 {
+			token = "second" // the first one ended meanwhile
+		}
+		return nil, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range tokens {
+	for range 2 {
 		if r := c.Send(t.Context(), http.MethodGet, "/", nil); r.Error() != nil {
 			t.Fatal(r.Error())
 		}
 	}
-	if want := "Bearer first|Bearer second|"; strings.Join(got, "|") != want {
+	if want := "Bearer first|Bearer second"; strings.Join(got, "|") != want {
 		t.Errorf("the tokens were %q, want %q", got, want)
 	}
 }
