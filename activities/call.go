@@ -204,11 +204,19 @@ func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (
 	})
 }
 
-// inGroups looks keys up, as many at a time as one call of the target takes, and returns
-// all matches by folded key.
+// inGroups looks keys up, each once, as many at a time as one call of the target takes, and
+// returns all matches by folded key.
 func (c *core) inGroups(attribute string, keys []string, find func(group []string) ([]target.Entity, error)) (map[string][]target.Entity, error) {
 	all := map[string][]target.Entity{}
-	for group := range slices.Chunk(keys, c.traits.FindKeys) {
+	seen := map[string]bool{"": true}
+	var distinct []string
+	for _, key := range keys {
+		if folded := c.fold(attribute, key); !seen[folded] {
+			seen[folded] = true
+			distinct = append(distinct, key)
+		}
+	}
+	for group := range slices.Chunk(distinct, c.traits.FindKeys) {
 		found, err := find(group)
 		if err != nil {
 			return nil, err

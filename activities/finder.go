@@ -86,8 +86,7 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 // calls is how many calls look so many keys up.
 func calls(keys, perCall int) int { return (keys + perCall - 1) / perCall }
 
-// byKey looks duplicates up by their keys. Each key is looked up once, so that records
-// with the same key get the same answer.
+// byKey looks duplicates up by their keys.
 type byKey struct{ *resolving }
 
 func (b byKey) close() {}
@@ -96,12 +95,10 @@ func (b byKey) find(ctx context.Context, chunk []*batchOfDuplicates) error {
 	if err := b.findMarks(ctx, chunk); err != nil {
 		return err
 	}
-	seen := map[string]bool{}
 	var keys []string
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
-			if folded := b.foldKey(dup.key); len(dup.found) == 0 && dup.key != "" && !seen[folded] {
-				seen[folded] = true
+			if len(dup.found) == 0 {
 				keys = append(keys, dup.key)
 			}
 		}

@@ -1,7 +1,9 @@
 package activities
 
 import (
+	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -307,5 +309,23 @@ func TestALookUpThatWasNotPermittedCanBeRepeated(t *testing.T) {
 	}
 	if slices.Contains(r.names(), *ended.Files.Unresolved) {
 		t.Errorf("%s is there still", *ended.Files.Unresolved)
+	}
+}
+
+func TestRecordsWithOneKeyGetOneAnswer(t *testing.T) {
+	c := &core{traits: target.Traits{FindKeys: 2, Fold: strings.ToLower}}
+	var asked []string
+	found, err := c.inGroups("email", []string{"a@example.com", "b@example.com", "", "A@example.com", "c@example.com"}, func(group []string) (all []target.Entity, _ error) {
+		asked = append(asked, strings.Join(group, " "))
+		for _, key := range group {
+			all = append(all, target.Entity{ID: key, Attributes: map[string]json.RawMessage{"email": json.RawMessage(strconv.Quote(strings.ToLower(key)))}})
+		}
+		return all, nil
+	})
+	if err != nil || len(found) != 3 || len(found["a@example.com"]) != 1 {
+		t.Errorf("%v, %v; want three keys, and one record for each", found, err)
+	}
+	if got, want := strings.Join(asked, "|"), "a@example.com b@example.com|c@example.com"; got != want {
+		t.Errorf("%q was looked up, want %q", got, want)
 	}
 }

@@ -152,9 +152,7 @@ func (v *verifying) read(ctx context.Context, records []*readBack) error {
 func (v *verifying) search(ctx context.Context, attribute string, records []*readBack, value func(*readBack) string) (map[string][]target.Entity, error) {
 	var values []string
 	for _, r := range records {
-		if s := value(r); s != "" {
-			values = append(values, s)
-		}
+		values = append(values, value(r))
 	}
 	return v.calls.findAll(ctx, attribute, values)
 }
