@@ -31,10 +31,10 @@ func (a *Adapter) Select(ctx context.Context, s target.Selection, page target.Pa
 	if err != nil {
 		return nil, "", errorOf(err)
 	}
-	if n := len(found); n < page.Most && (n == 0 || n%100 != 0) {
-		return entitiesOf(found), "", nil
+	if len(found) == 0 {
+		return nil, "", nil
 	}
-	// A full page; the API may have an undocumented maximum of its own, which is a round number.
+	// A page that is not full may not be the last one: the API may have an undocumented maximum of its own.
 	return entitiesOf(found), strconv.FormatInt(found[len(found)-1].ID, 10), nil
 }
 
