@@ -204,19 +204,25 @@ func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (
 	})
 }
 
-// inGroups looks keys up, each once, as many at a time as one call of the target takes, and
-// returns all matches by folded key.
+// inGroups looks keys up, each once, as many at a time as one call of the target takes: a call
+// that fails is repeated without the others. It returns all matches by folded key.
 func (c *core) inGroups(attribute string, keys []string, find func(group []string) ([]target.Entity, error)) (map[string][]target.Entity, error) {
 	all := map[string][]target.Entity{}
 	seen := map[string]bool{"": true}
-	var distinct []string
+	var groups [][]string
+	var together []string
 	for _, key := range keys {
-		if folded := c.fold(attribute, key); !seen[folded] {
-			seen[folded] = true
-			distinct = append(distinct, key)
+		folded := c.fold(attribute, key)
+		switch {
+		case seen[folded]:
+		case c.traits.FindsAlone != nil && c.traits.FindsAlone(key):
+			groups = append(groups, []string{key})
+		default:
+			together = append(together, key)
 		}
+		seen[folded] = true
 	}
-	for group := range slices.Chunk(distinct, c.traits.FindKeys) {
+	for _, group := range slices.AppendSeq(groups, slices.Chunk(together, c.traits.FindKeys)) {
 		found, err := find(group)
 		if err != nil {
 			return nil, err

@@ -39,8 +39,9 @@ type Traits struct {
 	// record just before, and a change between the two is overwritten.
 	Conditional bool
 
-	// FindKeys is how many keys Find looks up in one call.
-	FindKeys int
+	// FindKeys is how many keys Find looks up in one call. FindsAlone says which keys take a call of their own; nil is none.
+	FindKeys   int
+	FindsAlone func(key string) bool
 	// ListsSince: List can select by time. MaxPage is the largest page.
 	ListsSince bool
 	MaxPage    int

@@ -28,7 +28,7 @@ func Format(entityType string, timeout time.Duration) target.Format {
 	return format{target.Traits{
 		Name: TargetName, MaxBytes: room, Overhead: MaxBody - room,
 		ShowsCreated: true, ShowsUpdated: true, Lag: findLag, Conditional: true,
-		FindKeys: findKeys, ListsSince: true, MaxPage: mostOfAPage,
+		FindKeys: findKeys, FindsAlone: hasQuote, ListsSince: true, MaxPage: mostOfAPage,
 		System: SystemAttributes, Givable: []string{"created"}, Doubts: doubts, DefaultKey: DefaultKey, Fold: FoldKey,
 	}}
 }

@@ -97,8 +97,8 @@ func (w Written) appendAttributes(form []byte) []byte {
 }
 
 // FindWritten returns up to most of these records whole, in the order of their ids, starting above the id after
-// (entity.find). Akamai's page on large data sets recommends this way of paging. Fewer than most are the last ones. It only
-// reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
+// (entity.find). Akamai's page on large data sets recommends this way of paging. None are left
+// after an empty page; one with fewer than most may not be the last. It only reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
 func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most int) ([]Entity, error) {
 	form := slices.Clone(c.common)
 	form = appendParameter(form, "filter", fmt.Sprintf("%sid > %d", w.filter(), after))
@@ -178,7 +178,7 @@ func split(keys []string) (batches [][]string, alone []string) {
 			continue
 		}
 		asked[key] = true
-		if strings.ContainsFunc(key, func(r rune) bool { return r == '\'' || r == '\\' || r < ' ' || r == 0x7f }) {
+		if hasQuote(key) {
 			alone = append(alone, key)
 			continue
 		}
@@ -192,6 +192,11 @@ func split(keys []string) (batches [][]string, alone []string) {
 		size += len(key)
 	}
 	return batches, alone
+}
+
+// hasQuote reports whether a key has a character whose escaping in a filter is not documented.
+func hasQuote(key string) bool {
+	return strings.ContainsFunc(key, func(r rune) bool { return r == '\'' || r == '\\' || r < ' ' || r == 0x7f })
 }
 
 // forms returns the spellings in which a key is searched.
