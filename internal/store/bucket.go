@@ -85,13 +85,16 @@ func withDefaults(address string) (string, error) {
 }
 
 // failed adds the operation and the name to an error of the store, and wraps the error that
-// a file system would give. Only that an object is missing is not an outage.
+// a file system would give. Only that an object is missing is not an outage. A connection that
+// was closed is not io.EOF, which to a reader is the end of the object, nor io.ErrUnexpectedEOF.
 func (o object) failed(what string, err error) error {
 	switch {
 	case isAbsent(err):
 		return fmt.Errorf("%s %s: %w", what, o, fs.ErrNotExist)
 	case gcerrors.Code(err) == gcerrors.PermissionDenied, isForbiddenByGoogle(err):
 		return outage{fmt.Errorf("%s %s: %w: %w", what, o, fs.ErrPermission, err)}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New(err.Error())
 	}
 	return outage{fmt.Errorf("%s %s: %w", what, o, err)}
 }
@@ -197,11 +200,7 @@ func (o object) read() ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return nil, o.failed("read", err)
-	}
-	return data, nil
+	return io.ReadAll(r)
 }
 
 func (o object) stat() (Info, error) {
@@ -273,7 +272,7 @@ func (o object) visit(delimiter string, visit func(*blob.ListObject) error) erro
 	all := o.in.List(&blob.ListOptions{Prefix: o.prefix(), Delimiter: delimiter})
 	for {
 		next, err := all.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // a closed connection is a wrapped one
 			return nil
 		}
 		if err != nil {
@@ -388,7 +387,21 @@ func (o object) stream(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, o.failed("read", err)
 	}
-	return r, nil
+	return objectStream{r, o}, nil
+}
+
+// objectStream gives errors that are those of the object, and io.EOF at its end only.
+type objectStream struct {
+	io.ReadCloser
+	object object
+}
+
+func (s objectStream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // as for lists
+		err = s.object.failed("read", err)
+	}
+	return n, err
 }
 
 func (o object) open() (*os.File, error) {
@@ -408,7 +421,7 @@ func (o object) open() (*os.File, error) {
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("read %s: %w", o, err)
+		return nil, err
 	}
 	return f, nil
 }

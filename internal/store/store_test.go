@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -161,6 +162,61 @@ func TestAFailedRequestIsNotAbsence(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A connection that is closed is the end of no list and of no file.
+func TestAClosedConnectionIsNotTheEnd(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		switch {
+		case r.Method == http.MethodHead:
+			return
+		case strings.HasSuffix(r.URL.Path, "/half"):
+			fmt.Fprint(w, "a,b\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	defer s.Close()
+	var ends sync.WaitGroup
+	defer ends.Wait()
+	name := func(file string) string { return "s3://bucket/" + file + "?region=us-east-1&endpoint=" + s.URL }
+	for what, read := range map[string]func() error{
+		"list":        func() error { _, err := List(name("")); return err },
+		"has folder":  func() error { _, err := HasFolder(name("folder")); return err },
+		"remove all":  func() error { return RemoveAll(name("folder")) },
+		"read":        func() error { _, err := Read(name("none")); return err },
+		"read half":   func() error { _, err := Read(name("half")); return err },
+		"open half":   func() error { _, err := Open(name("half")); return err },
+		"range":       func() error { return readRange(name("none")) },
+		"range, half": func() error { return readRange(name("half")) },
+		"stream half": func() error {
+			r, err := Stream(t.Context(), name("half"))
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+			}
+			return err
+		},
+	} {
+		ends.Go(func() { // each waits for the client's retries
+			err := read()
+			t.Log(what, err)
+			if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || !IsOutage(err) {
+				t.Errorf("%s: %v; want an outage that is no end of a file", what, err)
+			}
+		})
+	}
+}
+
+func readRange(name string) error {
+	r, err := OpenRandom(name)
+	if err != nil {
+		return err
+	}
+	_, err = r.ReadAt(make([]byte, 50), 10)
+	return err
 }
 
 // exists gives an error if it is not known whether there is a file.
