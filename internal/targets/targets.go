@@ -3,11 +3,9 @@ package targets
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"durable-dataload/internal/target"
@@ -144,16 +142,7 @@ func DefaultToken(name string) func() (string, error) {
 	if name != IdentityPlatform {
 		return nil
 	}
-	find := sync.OnceValues(func() (func() (string, error), error) {
-		return identityplatform.Credentials(context.Background(), jsonapi.DefaultTimeout)
-	})
-	return func() (string, error) {
-		token, err := find()
-		if err != nil {
-			return "", err
-		}
-		return token()
-	}
+	return identityplatform.Credentials(jsonapi.DefaultTimeout)
 }
 
 // Codes are codes of errors of an Identity Cloud, in ranges: see identitycloud.UnknownCodes.

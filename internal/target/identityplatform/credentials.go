@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -18,23 +19,36 @@ import (
 // scope is the one that Google's own libraries ask for.
 const scope = "https://www.googleapis.com/auth/identitytoolkit"
 
-// Credentials finds Google's Application Default Credentials: the key or configuration in the file that
-// GOOGLE_APPLICATION_CREDENTIALS names, else those of gcloud, else those of the machine. It returns a Config.Token that
-// renews the access token before it expires. A request for one takes as long as timeout at most.
-func Credentials(ctx context.Context, timeout time.Duration) (token func() (string, error), err error) {
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Timeout: timeout})
-	found, err := google.FindDefaultCredentials(ctx, scope)
-	if err != nil {
-		// The error of an unreadable file quotes it.
-		return nil, errors.New("no credentials for Google were found, or they cannot be read; name the file of a service account's key in GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login")
+// Credentials returns a Config.Token that finds Google's Application Default Credentials, when the first token is needed and
+// until there are some: the key or configuration in the file that GOOGLE_APPLICATION_CREDENTIALS names, else those of gcloud,
+// else those of the machine. It renews the access token before it expires. A request for one takes as long as timeout at
+// most.
+func Credentials(timeout time.Duration) func() (string, error) {
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Timeout: timeout})
+	var (
+		finding sync.Mutex
+		found   *google.Credentials
+	)
+	find := func() (_ *google.Credentials, err error) {
+		finding.Lock()
+		defer finding.Unlock()
+		if found == nil {
+			found, err = google.FindDefaultCredentials(ctx, scope)
+		}
+		return found, err
 	}
 	return func() (string, error) {
+		found, err := find()
+		if err != nil {
+			// The error of an unreadable file quotes it.
+			return "", errors.New("no credentials for Google were found, or they cannot be read; name the file of a service account's key in GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login")
+		}
 		t, err := found.TokenSource.Token()
 		if err != nil {
 			return "", safe(err)
 		}
 		return t.AccessToken, nil
-	}, nil
+	}
 }
 
 // safe is an error of getting a token without the answer, which the original quotes.

@@ -39,16 +39,18 @@ func TestTheKeyOfAServiceAccountGivesTokens(t *testing.T) {
 	defer server.Close()
 	path := filepath.Join(t.TempDir(), "key.json")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
-	if _, err := identityplatform.Credentials(t.Context(), time.Minute); err == nil {
+	early := identityplatform.Credentials(time.Minute)
+	if _, err := early(); err == nil {
 		t.Error("there are credentials, though there is no file")
 	}
 	writeKey(t, path, server.URL+"/token")
+	if got, err := early(); err != nil || got != "a-token" {
+		t.Errorf("once the file is there, the token is %q, %v", got, err)
+	}
+	asked = 0
 	count := func() (int64, error) {
 		t.Helper()
-		token, err := identityplatform.Credentials(t.Context(), time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := identityplatform.Credentials(time.Minute)
 		a, err := identityplatform.New(identityplatform.Config{Config: jsonapi.Config{BaseURL: server.URL, Token: token}, Project: "demo-x"}, target.Hooks{})
 		if err != nil {
 			t.Fatal(err)
@@ -76,11 +78,7 @@ func TestATokenThatDoesNotComeIsNotWaitedForLong(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key.json")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", path)
 	writeKey(t, path, server.URL)
-	token, err := identityplatform.Credentials(t.Context(), 20*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := token(); err == nil {
+	if got, err := identityplatform.Credentials(20 * time.Millisecond)(); err == nil {
 		t.Errorf("the token that does not come is %q", got)
 	}
 }
