@@ -12,12 +12,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"durable-dataload/internal/durablefs"
 	"durable-dataload/internal/export"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/source"
@@ -488,54 +486,39 @@ func (p *publishing) discard() {
 		}
 	}
 	if p.later != nil {
-		_ = p.later.file.Close()
+		p.later.rows.close()
 	}
 }
 
-// laterRows are the rows of the passes after the first, which replace those of the first and of each other. They are in a
-// temporary file.
+// laterRows are the rows of the passes after the first, which replace those of the first and of each other.
 type laterRows struct {
-	file  *os.File
-	size  int64
-	at    map[string]laterRow // by folded id
-	order []string            // ids, in the order in which they came first
-}
-
-type laterRow struct {
-	offset int64
-	size   int32
+	rows  *spill
+	at    map[string]spilled // by folded id
+	order []string           // ids, in the order in which they came first
 }
 
 // readLater reads the rows of the pass over what was changed, and of those that were found later.
 func (o *exportRun) readLater(ctx context.Context, found string) (_ *laterRows, err error) {
-	l := &laterRows{at: map[string]laterRow{}}
-	if l.file, err = durablefs.Nameless(); err != nil {
+	l := &laterRows{at: map[string]spilled{}}
+	if l.rows, err = newSpill(); err != nil {
 		return nil, err
 	}
 	for _, pass := range []string{PassChanged, found} {
 		if err = o.eachRow(ctx, pass, l.add); err != nil {
-			_ = l.file.Close()
+			l.rows.close()
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
-func (l *laterRows) add(row exportRow) error {
-	data, err := json.Marshal(row)
-	if err != nil {
-		return err
-	}
-	if _, err := l.file.WriteAt(data, l.size); err != nil {
-		return durablefs.TemporaryError(err)
-	}
+func (l *laterRows) add(row exportRow) (err error) {
 	id := target.FoldID(row.ID)
 	if _, ok := l.at[id]; !ok {
 		l.order = append(l.order, id)
 	}
-	l.at[id] = laterRow{l.size, int32(len(data))}
-	l.size += int64(len(data))
-	return nil
+	l.at[id], err = l.rows.add(row)
+	return err
 }
 
 // take returns the row with an id, and removes it; ok is false if there is none.
@@ -545,9 +528,5 @@ func (l *laterRows) take(id string) (row exportRow, ok bool, err error) {
 		return row, false, nil
 	}
 	delete(l.at, id)
-	data := make([]byte, at.size)
-	if _, err := l.file.ReadAt(data, at.offset); err != nil {
-		return row, false, durablefs.TemporaryError(err)
-	}
-	return row, true, json.Unmarshal(data, &row)
+	return row, true, l.rows.get(at, &row)
 }

@@ -3,9 +3,6 @@ package activities
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -146,22 +143,19 @@ func (b byKey) findMarks(ctx context.Context, chunk []*batchOfDuplicates) error 
 }
 
 // view holds the records that were written since the migration began and have the key of
-// a duplicate, in an unlinked temporary file: it is gone when the process ends, however
-// it ends.
+// a duplicate.
 type view struct {
 	*resolving
 	keys    hashes
-	file    *os.File
-	size    int64
+	records *spill
 	entries []viewEntry // by hash
 	// confirmed is how many calls confirm has made, or would have.
 	confirmed int
 }
 
 type viewEntry struct {
-	hash   uint64 // of the key
-	offset int64
-	length int32
+	hash uint64 // of the key
+	at   spilled
 }
 
 type viewState int
@@ -183,10 +177,7 @@ func (r *resolving) view(ctx context.Context, open []openBatch, mostPages int) (
 	if err != nil {
 		return nil, viewUnavailable, err
 	}
-	if v.file, err = os.CreateTemp("", ".duplicates-*"); err != nil { // mode 0600
-		return nil, viewUnavailable, fmt.Errorf("cannot write the records of the target to TMPDIR: %w", err)
-	}
-	if err := os.Remove(v.file.Name()); err != nil {
+	if v.records, err = newSpill(); err != nil {
 		return nil, viewUnavailable, err
 	}
 	since := target.Page{Stamp: target.Created}
@@ -295,7 +286,7 @@ func (v *view) load(ctx context.Context, since target.Page, mostPages int) (view
 		since.After = next
 	}
 	slices.SortFunc(v.entries, func(a, b viewEntry) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.offset, b.offset))
+		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.at.offset, b.at.offset))
 	})
 	if missing > 0 {
 		return viewBehind, nil
@@ -309,16 +300,9 @@ func (v *view) keep(e target.Entity) error {
 	if key == "" || !v.keys.has(v.foldKey(key)) {
 		return nil
 	}
-	data, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	if _, err := v.file.WriteAt(data, v.size); err != nil {
-		return fmt.Errorf("cannot write the records of the target to TMPDIR: %w", err)
-	}
-	v.entries = append(v.entries, viewEntry{hashOf(v.foldKey(key)), v.size, int32(len(data))})
-	v.size += int64(len(data))
-	return nil
+	at, err := v.records.add(e)
+	v.entries = append(v.entries, viewEntry{hashOf(v.foldKey(key)), at})
+	return err
 }
 
 // probe looks a few keys up: each must exist, and be in the view if it was written since.
@@ -356,12 +340,8 @@ func (v *view) at(key string) (found []target.Entity, err error) {
 	hash := hashOf(folded)
 	i, _ := slices.BinarySearchFunc(v.entries, hash, func(e viewEntry, hash uint64) int { return cmp.Compare(e.hash, hash) })
 	for ; i < len(v.entries) && v.entries[i].hash == hash; i++ {
-		data := make([]byte, v.entries[i].length)
-		if _, err := v.file.ReadAt(data, v.entries[i].offset); err != nil {
-			return nil, err
-		}
 		var e target.Entity
-		if err := json.Unmarshal(data, &e); err != nil {
+		if err := v.records.get(v.entries[i].at, &e); err != nil {
 			return nil, err
 		}
 		if v.foldKey(e.Text(v.spec.PrimaryKey)) == folded {
@@ -422,7 +402,7 @@ func (v *view) confirm(ctx context.Context, duplicates []*duplicate) error {
 }
 
 func (v *view) close() {
-	if v.file != nil {
-		_ = v.file.Close()
+	if v.records != nil {
+		v.records.close()
 	}
 }
