@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,8 +26,12 @@ import (
 // close one: a call on a connection that is being closed has an unknown outcome.
 const idleTimeout = 20 * time.Second
 
+// net/http writes to the standard logger what a server sends behind an answer ("Unsolicited response received …"): user data,
+// where a length is wrong. No other way turns that off, and these programs do not use that logger.
+func init() { log.SetOutput(io.Discard) }
+
 // NewTransport returns a transport that sends a request once: use it without an http.Client, which would follow redirects,
-// and with a body without GetBody, which would be sent again. Reason and SafeCause tell its failures.
+// and with a body, also an empty one, without GetBody: else it would be sent again. Reason and SafeCause tell its failures.
 func NewTransport(timeout time.Duration, connections int) *http.Transport {
 	// HTTP/1.1 only: an HTTP/2 connection that ends may make net/http send a request again.
 	var protocols http.Protocols

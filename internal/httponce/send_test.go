@@ -1,9 +1,14 @@
 package httponce
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,5 +39,37 @@ func TestNoRequestIsSentAgainOnABrokenConnection(t *testing.T) {
 				t.Errorf("%s: after call %d there were %d requests, and the failure %q; want one a call, and %q", tc.method, n+1, requests.Load(), r.Failure, want)
 			}
 		}
+	}
+}
+
+// The logger of net/http writes to standard error, so the test runs itself again and reads what it writes.
+func TestNothingOfAnAnswerIsLogged(t *testing.T) {
+	const child = "TEST_SENDS_TO"
+	if url := os.Getenv(child); url != "" {
+		s := &Sender{Transport: NewTransport(10*time.Second, 1), Timeout: 10 * time.Second, MaxAnswer: 10}
+		r := s.Send(t.Context(), http.MethodGet, url, nil, func(http.Header, time.Time) error { return nil })
+		t.Logf("the answer is %q %s", r.Body, r.Failure)
+		time.Sleep(100 * time.Millisecond) // for what comes behind the answer
+		return
+	}
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		c, err := server.Accept()
+		if err != nil {
+			return
+		}
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"+`{"email":"ann@example.com"}`)
+		}
+	}()
+	again := exec.Command(os.Args[0], "-test.run=^TestNothingOfAnAnswerIsLogged$", "-test.v")
+	again.Env = append(os.Environ(), child+"=http://"+server.Addr().String())
+	out, err := again.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `the answer is "{}"`) || strings.Contains(string(out), "ann@example.com") {
+		t.Errorf("%v, with the output\n%s\nwant the answer, and nothing behind it", err, out)
 	}
 }
