@@ -208,19 +208,18 @@ func (c *caller) findAll(ctx context.Context, attribute string, keys []string) (
 // that fails is repeated without the others. It returns all matches by folded key.
 func (c *core) inGroups(attribute string, keys []string, find func(group []string) ([]target.Entity, error)) (map[string][]target.Entity, error) {
 	all := map[string][]target.Entity{}
-	seen := map[string]bool{"": true}
+	seen := map[string]bool{"": true} // not by folded key: some servers compare exactly
 	var groups [][]string
 	var together []string
 	for _, key := range keys {
-		folded := c.fold(attribute, key)
 		switch {
-		case seen[folded]:
+		case seen[key]:
 		case c.traits.FindsAlone != nil && c.traits.FindsAlone(key):
 			groups = append(groups, []string{key})
 		default:
 			together = append(together, key)
 		}
-		seen[folded] = true
+		seen[key] = true
 	}
 	for _, group := range slices.AppendSeq(groups, slices.Chunk(together, c.traits.FindKeys)) {
 		found, err := find(group)
@@ -232,7 +231,9 @@ func (c *core) inGroups(attribute string, keys []string, find func(group []strin
 			if attribute != target.ByID {
 				folded = c.fold(attribute, e.Text(attribute))
 			}
-			all[folded] = append(all[folded], e)
+			if !slices.ContainsFunc(all[folded], func(other target.Entity) bool { return other.ID == e.ID }) {
+				all[folded] = append(all[folded], e)
+			}
 		}
 	}
 	return all, nil
