@@ -247,7 +247,7 @@ func preview(header *source.Header, head []source.Record, compiled *mapping.Reco
 		}
 		var object []byte
 		if err == nil {
-			object, _, err = mapping.Encode(nil, compiled, format, fields)
+			object, _, err = mapping.Encode(nil, compiled, format, header.Names, fields)
 		}
 		if err != nil {
 			fmt.Fprintf(&b, "  cannot be sent: %s\n\n", err)

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -22,11 +23,12 @@ type Fault int
 
 // What can be wrong with a record.
 const (
-	BadFields Fault = iota // it cannot be split into the header's columns
-	NoValue                // no column has a value
-	NotMapped              // the mapping cannot be applied to it
-	TooLarge               // it exceeds the size of a request
-	NotTaken               // the target does not take it in this form
+	BadFields   Fault = iota // it cannot be split into the header's columns
+	NoValue                  // no column has a value
+	HeaderAgain              // it is the header once more
+	NotMapped                // the mapping cannot be applied to it
+	TooLarge                 // it exceeds the size of a request
+	NotTaken                 // the target does not take it in this form
 )
 
 func (e *Unsendable) Error() string { return e.Reason }
@@ -36,11 +38,14 @@ type Appender interface {
 	AppendJSON(dst []byte, fields []string) ([]byte, error)
 }
 
-// Encode appends the JSON of a record with these fields, which the format of the target can encode, and returns its size in
-// a request. The error is an *Unsendable, and dst is then returned unchanged.
-func Encode(dst []byte, a Appender, format target.Format, fields []string) (json []byte, size int64, err error) {
-	if isEmpty(fields) {
+// Encode appends the JSON of a record with these fields in columns of these names, which the format of the target can encode,
+// and returns its size in a request. The error is an *Unsendable, and dst is then returned unchanged.
+func Encode(dst []byte, a Appender, format target.Format, names, fields []string) (json []byte, size int64, err error) {
+	switch {
+	case isEmpty(fields):
 		return dst, 0, &Unsendable{Fault: NoValue, Reason: "no column has a value; expected a record; remove the line"}
+	case isHeader(names, fields):
+		return dst, 0, &Unsendable{Fault: HeaderAgain, Reason: "the line repeats the header, as where files were joined; expected a record; remove the line"}
 	}
 	json, err = a.AppendJSON(dst, fields)
 	if err != nil {
@@ -65,6 +70,12 @@ func isEmpty(fields []string) bool {
 		}
 	}
 	return true
+}
+
+// isHeader reports whether the fields are the names of their columns. A file that was appended to another may begin with a byte
+// order mark.
+func isHeader(names, fields []string) bool {
+	return strings.TrimPrefix(fields[0], "\uFEFF") == names[0] && slices.Equal(fields[1:], names[1:])
 }
 
 // Encoder encodes, measures and names the records of one file. It is safe for concurrent use.
@@ -95,7 +106,7 @@ func (e *Encoder) encode(dst, raw []byte) (json []byte, size int64, err error) {
 	if err != nil {
 		return dst, 0, &Unsendable{Fault: BadFields, Reason: err.Error()}
 	}
-	return Encode(dst, e.Records, e.format, fields)
+	return Encode(dst, e.Records, e.format, e.header.Names, fields)
 }
 
 // Size is the size of a record in a request, with its separator; 0 if it cannot be sent, unless it is too large.
@@ -114,7 +125,7 @@ func (e *Encoder) IsKeyless(raw []byte) bool {
 	if err != nil || !e.Keyless(e.key, fields) {
 		return false
 	}
-	_, _, err = Encode(nil, e.Records, e.format, fields)
+	_, _, err = Encode(nil, e.Records, e.format, e.header.Names, fields)
 	return err == nil
 }
 

@@ -162,6 +162,14 @@ func lines(f Finding) (lines []int64) {
 	return lines
 }
 
+func TestAHeaderInTheMiddleIsNotSent(t *testing.T) {
+	r := validated(t, "email,givenName\na@example.com,A\nemail,givenName\n\uFEFFemail,\"givenName\"\nemail,A\n", options(t))
+	holds(t, r, []string{"error header_again  2 [3 4]: the line repeats the header", "error email email 1 [5]: "})
+	if r.Sent != 2 {
+		t.Errorf("%d would be sent, want 2", r.Sent)
+	}
+}
+
 func TestRecordsWithoutAnyValueAreNotSent(t *testing.T) {
 	r := validated(t, "email,givenName\na@example.com,A\n,\n\" \",\t\n\"\",\"\"\n\u00a0,\u200b\n", options(t))
 	holds(t, r, []string{"error empty_record  4 [3 4 5]: no column has a value"})

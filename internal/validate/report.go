@@ -26,6 +26,7 @@ const (
 	KindQuote       Kind = "quote"             // a quote that is never closed, or only by that of another record
 	KindFields      Kind = "fields"            // a record cannot be split into the header's columns
 	KindEmptyRecord Kind = "empty_record"      // no column has a value
+	KindHeaderAgain Kind = "header_again"      // a record repeats the header
 	KindCell        Kind = "cell"              // a placeholder or error text of a program instead of a value
 	KindReplaced    Kind = "replaced"          // a value that the mapping does not know and replaces
 	KindTransform   Kind = "transform"         // a value cannot be transformed

@@ -347,7 +347,8 @@ func (v *validation) namedPaths() func(string) bool {
 }
 
 var kindOfFault = map[mapping.Fault]Kind{
-	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge, mapping.NotTaken: KindNotTaken,
+	mapping.BadFields: KindFields, mapping.NoValue: KindEmptyRecord, mapping.HeaderAgain: KindHeaderAgain,
+	mapping.NotMapped: KindTransform, mapping.TooLarge: KindTooLarge, mapping.NotTaken: KindNotTaken,
 }
 
 // record checks a record. The size of one that is not sent is 0, unless it is too large and so in a batch of its own.
@@ -363,7 +364,7 @@ func (w *worker) record(r source.Record) (m source.Measure, sent bool) {
 	}
 	w.fields = fields
 	w.cells(r, fields)
-	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Format, fields)
+	json, size, err := mapping.Encode(w.json[:0], w.encoder, w.o.Format, w.header.Names, fields)
 	if err != nil {
 		return w.unsendable(r, err), false
 	}
