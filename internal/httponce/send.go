@@ -78,6 +78,10 @@ func (s *Sender) Send(ctx context.Context, method, url string, body []byte, comp
 	}
 	defer resp.Body.Close()
 	r.Status, r.Header = resp.StatusCode, resp.Header
+	if r.Status == http.StatusSwitchingProtocols { // its body is the connection, without an end, and the deadline does not close it
+		r.Received, r.Failure = time.Now(), "not http"
+		return r
+	}
 	r.Body, err = io.ReadAll(io.LimitReader(resp.Body, s.MaxAnswer+1))
 	r.Received = time.Now()
 	r.ServerDate, _ = http.ParseTime(r.Header.Get("Date"))

@@ -73,3 +73,33 @@ func TestNothingOfAnAnswerIsLogged(t *testing.T) {
 		t.Errorf("%v, with the output\n%s\nwant the answer, and nothing behind it", err, out)
 	}
 }
+
+// net/http leaves the connection to who has asked for another protocol, without a deadline.
+func TestAnAnswerInAnotherProtocolIsNone(t *testing.T) {
+	held := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		<-held
+	}))
+	defer server.Close()
+	defer close(held)
+	s := &Sender{Transport: NewTransport(10*time.Second, 1), Timeout: 10 * time.Second, MaxAnswer: 10}
+	answers := make(chan Reply, 1)
+	go func() {
+		answers <- s.Send(t.Context(), http.MethodGet, server.URL, nil, func(http.Header, time.Time) error { return nil })
+	}()
+	select {
+	case r := <-answers:
+		if r.Failure != "not http" || r.Status != http.StatusSwitchingProtocols || r.Received.Before(r.Sent) {
+			t.Errorf("HTTP 101: %+v; want no answer", r)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("HTTP 101 is waited for without an end")
+	}
+}
