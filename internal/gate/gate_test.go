@@ -226,6 +226,65 @@ func TestNoCallBeginsOnceAPauseHolds(t *testing.T) {
 	})
 }
 
+// When the target answers again, a probe lets one call through. Not in a pause.
+func TestNoCallTriesTheTargetInAPause(t *testing.T) {
+	for after := time.Duration(0); after < 8*time.Second; after += 300 * time.Millisecond { // since it was down
+		for _, probing := range []time.Duration{0, 700 * time.Millisecond, 5 * time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				asker, clock := &far{}, bubbleClock{time.Now()}
+				ctx, stop := context.WithCancel(t.Context())
+				up := time.Now().Add(after)
+				var c calls
+				var all sync.WaitGroup
+				var clients []*Client
+				for range 2 {
+					client := NewClient(asker, clock, "process")
+					clients = append(clients, client)
+					g := client.Gate("run", limiter.Limits{Rate: 50, Workers: 4, Breaker: 3}, func(context.Context) error {
+						time.Sleep(probing)
+						return nil
+					}, nil)
+					for range 4 {
+						all.Go(func() {
+							for ctx.Err() == nil {
+								slot, err := g.Enter(ctx)
+								if err != nil {
+									return
+								}
+								time.Sleep(30 * time.Millisecond) // it is claimed
+								if slot.AwaitStart(ctx, ctx, nil) == nil {
+									c.begin()
+									g.Ended(ctx, Report{Unknown: time.Now().Before(up)})
+								}
+								slot.Release()
+							}
+						})
+					}
+				}
+				time.Sleep(after)
+				holds, _ := asker.Order(t.Context(), "", limiter.Order{Run: "run", Pause: "paused"})
+				time.Sleep(holds)
+				from := time.Now()
+				time.Sleep(20 * time.Second)
+				if n := c.since(from); n > 0 {
+					t.Errorf("paused after %v, and a probe takes %v: %d calls began after the pause held", after, probing, n)
+				}
+				_, _ = asker.Order(t.Context(), "", limiter.Order{Run: "run", Resume: true})
+				from = time.Now()
+				time.Sleep(2*probing + 5*time.Second)
+				if c.since(from) == 0 {
+					t.Errorf("paused after %v, and a probe takes %v: no calls after it was resumed", after, probing)
+				}
+				stop()
+				all.Wait()
+				for _, client := range clients {
+					client.Close(t.Context())
+				}
+			})
+		}
+	}
+}
+
 func TestAWorkerWithoutItsLimiterMakesNoCallAfterItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var away bool

@@ -108,7 +108,8 @@ type Gate struct {
 	Since  time.Time `json:"since,omitzero"`
 	Paused bool      `json:"paused,omitempty"` // Closed, because an operator paused
 	Ended  bool      `json:"ended,omitempty"`  // Closed for good
-	// Breaker says that the breaker is open; the next probe is made at Probe.
+	// Breaker says that the breaker is open. If nothing else closes the limiter, the next
+	// probe is made at Probe: it lets a call through, which a pause forbids.
 	Breaker bool      `json:"breaker,omitempty"`
 	Probe   time.Time `json:"probe,omitzero"`
 }

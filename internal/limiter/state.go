@@ -139,9 +139,10 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(need.Run, run)}
 	if g.State.Closed != "" {
 		b := &s.Health.Breaker
-		g.Probe = g.State.Breaker && need.Ready > 0 && b.grant(r.Worker, now)
+		isTried := !g.State.Probe.IsZero()
+		g.Probe = isTried && need.Ready > 0 && b.grant(r.Worker, now)
 		g.AskAfter = pollClosed
-		if g.State.Breaker {
+		if isTried {
 			g.AskAfter = min(max(0, b.Next.Sub(now)), pollClosed)
 		}
 		w.Slots[need.Run] = need.InFlight
@@ -217,16 +218,14 @@ func (s *State) run(now time.Time, id string) *Run {
 func (s *State) gate(now time.Time, run *Run) Gate {
 	g := Gate{Limit: s.limit(now, run), Allowed: s.allowed(now, run), Slots: s.slots(now, run), Closed: s.closed(now, run), Paused: run.Paused != "" || s.Paused != "", Ended: run.Ended}
 	b := s.Health.Breaker
-	if b.Open {
-		g.Breaker, g.Probe = true, b.Next
-	}
+	g.Breaker = b.Open
 	switch {
 	case g.Closed != "" && run.Closed.IsZero():
 		g.Since = now
 	case g.Closed != "":
 		g.Since = run.Closed
 	case b.Open:
-		g.Closed, g.Since = "the breaker is open: "+b.Reason, b.Since
+		g.Closed, g.Since, g.Probe = "the breaker is open: "+b.Reason, b.Since, b.Next
 	}
 	return g
 }
@@ -336,7 +335,7 @@ func (s *State) Order(now time.Time, o Order) (holds time.Time) {
 	}
 	holds = now
 	for _, id := range sorted(s.Workers) {
-		if w := s.Workers[id]; o.Run == "" || w.Slots[o.Run] > 0 || w.grants(o.Run) {
+		if w := s.Workers[id]; o.Run == "" || w.Slots[o.Run] > 0 || w.grants(o.Run) || s.Health.Breaker.Worker == id {
 			holds = later(holds, w.Until)
 		}
 	}
@@ -370,7 +369,7 @@ func (o Order) text() string {
 }
 
 func (w *Worker) grants(run string) bool {
-	return slices.ContainsFunc(w.Answer.Grants, func(g Grant) bool { return g.Run == run && (g.State.Closed == "" || g.Probe) })
+	return slices.ContainsFunc(w.Answer.Grants, func(g Grant) bool { return g.Run == run && g.State.Closed == "" })
 }
 
 // Revoke ends the leases of a process that is known to be dead: of the workers whose
