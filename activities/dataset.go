@@ -75,7 +75,7 @@ func (d *dataset) batchRecords(batch int) (source.Batch, []source.Record, error)
 	}
 	data, err := source.ReadBatch(d.staged, b)
 	if err != nil {
-		return b, nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+		return b, nil, fmt.Errorf("the migration's own copy of the input: %w", err)
 	}
 	return b, records(b, data), nil
 }

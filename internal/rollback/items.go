@@ -210,7 +210,7 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	}
 	data, err := source.ReadBatch(m.data, b)
 	if err != nil {
-		return nil, fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+		return nil, fmt.Errorf("the migration's own copy of the input: %w", err)
 	}
 	position, updated := 0, files.Changes()
 	for r := range source.Records(b, data) {

@@ -195,12 +195,28 @@ func (o object) write(data []byte) error {
 func (o object) read() ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	r, err := o.stream(ctx)
-	if err != nil {
-		return nil, err
+	var data []byte
+	err := answer(func() (io.ReadCloser, error) { return o.stream(ctx) }, func(body io.Reader) (err error) {
+		data, err = io.ReadAll(body)
+		return err
+	})
+	return data, err
+}
+
+// answer requests a small object and reads it, up to three times: the clients repeat a request that has failed, but not
+// one whose answer was cut off, and what reads thousands of objects must not fail with one connection.
+func answer(request func() (io.ReadCloser, error), read func(body io.Reader) error) error {
+	for attempt := 1; ; attempt++ {
+		body, err := request()
+		if err != nil {
+			return err
+		}
+		err = read(body)
+		_ = body.Close()
+		if err == nil || attempt == 3 {
+			return err
+		}
 	}
-	defer func() { _ = r.Close() }()
-	return io.ReadAll(r)
 }
 
 func (o object) stat() (Info, error) {
@@ -459,12 +475,13 @@ func (r objectReader) ReadAt(p []byte, offset int64) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
-	from, err := r.in.NewRangeReader(ctx, r.key(), offset, wanted, &blob.ReaderOptions{BeforeRead: quietly})
-	if err != nil {
-		return 0, r.failed("read", err)
-	}
-	defer func() { _ = from.Close() }()
-	n, err := io.ReadFull(from, p[:wanted])
+	var n int
+	err := answer(func() (io.ReadCloser, error) {
+		return r.in.NewRangeReader(ctx, r.key(), offset, wanted, &blob.ReaderOptions{BeforeRead: quietly})
+	}, func(body io.Reader) (err error) {
+		n, err = io.ReadFull(body, p[:wanted])
+		return err
+	})
 	if err != nil { // also io.ErrUnexpectedEOF: the answer was truncated, not the object
 		return n, r.failed("read", err)
 	}

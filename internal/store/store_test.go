@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,7 @@ func TestAClosedConnectionIsNotTheEnd(t *testing.T) {
 			r, err := Stream(t.Context(), name("half"))
 			if err == nil {
 				_, err = io.Copy(io.Discard, r)
+				_ = r.Close()
 			}
 			return err
 		},
@@ -208,6 +210,36 @@ func TestAClosedConnectionIsNotTheEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client repeats no request whose answer was cut off.
+func TestAnAnswerThatIsCutOffIsRequestedAgain(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "invented")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "invented")
+	var gets atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		size := 100
+		if r.Header.Get("Range") != "" {
+			size = 50
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		if r.Method == http.MethodHead {
+			return
+		}
+		if gets.Add(1)%3 == 0 {
+			_, _ = w.Write(make([]byte, size))
+			return
+		}
+		_, _ = w.Write(make([]byte, 10))
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer s.Close()
+	name := "s3://bucket/file?region=us-east-1&endpoint=" + s.URL
+	if data, err := Read(name); err != nil || len(data) != 100 {
+		t.Errorf("Read: %d bytes, %v; want all", len(data), err)
+	}
+	must(t, readRange(name))
 }
 
 func readRange(name string) error {
