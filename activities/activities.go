@@ -140,6 +140,8 @@ func storageError(err error) error {
 		return temporal.NewApplicationError("the disk is full: "+err.Error()+"; free some space, nothing is lost", Storage)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return temporal.NewApplicationError(err.Error()+"; make it writable, nothing is lost", Storage)
+	case errors.Is(err, fs.ErrNotExist):
+		return temporal.NewApplicationError(err.Error()+"; restore that folder or file", Storage)
 	}
 	return temporal.NewApplicationError(err.Error(), Storage)
 }

@@ -10,6 +10,7 @@ import (
 	"go.temporal.io/sdk/interceptor"
 
 	"durable-dataload/internal/artifacts"
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
@@ -76,8 +77,8 @@ func (a *Activities) takes(folder migration.RunFolder) error {
 }
 
 func (a *Activities) notHere(path string) error {
-	return refused(fmt.Errorf("%s is in no state folder or work URL of this worker (%s); give the worker the --state-dir or --work-url of the starter",
-		path, strings.Join(a.work, ", ")))
+	return refused(fmt.Errorf("%s is in no state folder or work URL of worker %s (%s); give it the --state-dir or --work-url of the starter, or another --task-queue",
+		path, config.WorkerIdentity(), strings.Join(a.work, ", ")))
 }
 
 func (in InspectInput) confine(a *Activities) error { return a.ordered(in.Run, in.Spec) }
@@ -94,7 +95,7 @@ func (a *Activities) ordered(run Run, spec migration.Spec) error {
 			return storageError(err)
 		}
 	}
-	return refused(fmt.Errorf("no migration with these options was ordered in %s; start it with a starter of the same version as this worker", run.Folder))
+	return refused(fmt.Errorf("no migration with these options was ordered in %s; start it with a starter of the same version as worker %s", run.Folder, config.WorkerIdentity()))
 }
 
 // confine accepts every notice: without a folder of ours it only says less.

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
+	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
 	"durable-dataload/internal/store"
 )
@@ -100,7 +101,7 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 		} {
 			run.Folder, run.ID = folder, "run-1"
 			set(in, run)
-			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no state folder or work URL of this worker", state, "--state-dir")
+			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no state folder or work URL of worker "+config.WorkerIdentity(), state, "--state-dir")
 		}
 		for _, id := range []string{"", "..", "../../x", "a/b", `a\b`, "a\nb"} {
 			run.Folder, run.ID = r.run.Folder, id
@@ -161,7 +162,7 @@ func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
 		t.Fatal(err)
 	}
-	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no state folder or work URL of this worker")
+	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no state folder or work URL of worker "+config.WorkerIdentity())
 }
 
 func TestNamesInAFolderLeadNowhereElse(t *testing.T) {

@@ -63,6 +63,6 @@ func TestAWorkerOfAnotherStateFolderRefuses(t *testing.T) {
 	m := l.migration(s, l.users(fakeusers.Options{Records: 20, Seed: 402}), 5).remote()
 	m.worker("--state-dir", l.path("elsewhere"))
 	p := m.run(1)
-	hasAll(t, p.errors(), m.state, "in no state folder or work URL of this worker", l.path("elsewhere"), "--state-dir")
+	hasAll(t, p.errors(), m.state, "in no state folder or work URL of worker ", l.path("elsewhere"), "--state-dir")
 	s.wantCalls(0)
 }

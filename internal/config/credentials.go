@@ -194,12 +194,19 @@ func (c *Credentials) Check() error {
 // are never sent to another target.
 func (c *Credentials) Connect(spec migration.Spec, hooks target.Hooks) (target.Adapter, error) {
 	if c.Name() != spec.Target.Name {
-		return nil, fmt.Errorf("this worker has credentials for --target %s, the migration needs %s; start a worker for that target", targets.NameOf(c.Target), targets.NameOf(spec.Target.Name))
+		return nil, unfit("--target "+targets.NameOf(c.Target), targets.NameOf(spec.Target.Name))
 	}
 	if c.URI != "" && c.URI != spec.Target.URI {
-		return nil, fmt.Errorf("this worker has credentials for %s, the migration needs %s; start a worker for that target", c.URI, spec.Target.URI)
+		return nil, unfit(c.URI, spec.Target.URI)
 	}
 	return targets.Connect(c.configOf(spec), hooks)
+}
+
+// unfit is the error of a worker that polls the task queue of a migration into another target. It names the worker: there
+// may be many.
+func unfit(has, needed string) error {
+	return fmt.Errorf("worker %s has credentials for %s, the migration needs %s; give it those of that target, or another --task-queue",
+		WorkerIdentity(), has, needed)
 }
 
 func (c *Credentials) configOf(spec migration.Spec) targets.Config {

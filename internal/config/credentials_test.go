@@ -109,6 +109,9 @@ func TestCredentialsAreForOneTarget(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), secret) {
 			t.Errorf("the error shows the secret: %v", err)
 		}
+		if err != nil && tc.target != "" && !strings.Contains(err.Error(), WorkerIdentity()) {
+			t.Errorf("%v; want the worker, %s", err, WorkerIdentity())
+		}
 	}
 }
 
