@@ -73,9 +73,9 @@ func (d *dataset) batchRecords(batch int) (source.Batch, []source.Record, error)
 	if err != nil {
 		return b, nil, err
 	}
-	data, err := source.ReadBatch(d.staged, b)
+	data, err := source.ReadCopy(d.staged, b)
 	if err != nil {
-		return b, nil, fmt.Errorf("the migration's own copy of the input: %w", err)
+		return b, nil, err
 	}
 	return b, records(b, data), nil
 }

@@ -208,9 +208,9 @@ func (m *ofMigration) ofBatch(ctx context.Context, batch int) (items []Item, err
 	if err != nil {
 		return nil, err
 	}
-	data, err := source.ReadBatch(m.data, b)
+	data, err := source.ReadCopy(m.data, b)
 	if err != nil {
-		return nil, fmt.Errorf("the migration's own copy of the input: %w", err)
+		return nil, err
 	}
 	position, updated := 0, files.Changes()
 	for r := range source.Records(b, data) {

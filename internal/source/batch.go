@@ -47,6 +47,15 @@ func ReadBatch(f io.ReaderAt, b Batch) ([]byte, error) {
 	return data, nil
 }
 
+// ReadCopy is ReadBatch for a migration's own copy of the input, which nobody else changes.
+func ReadCopy(f io.ReaderAt, b Batch) ([]byte, error) {
+	data, err := ReadBatch(f, b)
+	if errors.Is(err, ErrInputChanged) {
+		err = fmt.Errorf("the migration's own copy of the input is damaged: %w", err)
+	}
+	return data, err
+}
+
 // nameOf is the name of a file for an error text, followed by a comma, or nothing if it has none.
 func nameOf(f any) string {
 	if named, ok := f.(interface{ Name() string }); ok {
