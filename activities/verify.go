@@ -24,16 +24,17 @@ import (
 // and in the ledger. What was found of a batch is kept in the folder of the run, created
 // once, until the summary is written.
 
-// VerifyInput names a batch that is to be read back.
+// VerifyInput names a batch that is to be read back, or several.
 type VerifyInput struct {
 	Run   `json:"run"`
 	Batch int `json:"batch"`
+	Last  int `json:"last,omitempty"` // of several; 0 is one batch
 	// Until is how long missing records are read again: new ones can be invisible for
 	// minutes.
 	Until time.Time `json:"until,omitzero"`
 }
 
-// VerifyBatch reads back the records of a batch that were created, recovered or updated
+// VerifyBatch reads back the records of a batch, or of several, that were created, recovered or updated
 // according to the ledger, and compares them with what was sent. It changes nothing but
 // its own note of what was found: run again after that, it returns the same.
 //
@@ -42,22 +43,33 @@ type VerifyInput struct {
 // that the input does not give, and those that the target sets, are not compared; nor is
 // the plain text of a password, which the target does not show.
 func (a *Activities) VerifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
-	return onRun(ctx, a.readBack, in.Run, (*verificationRun).verifyBatch, in)
+	return onRun(ctx, a.readBack, in.Run, (*verificationRun).verifyBatches, in)
 }
 
-func (o *verificationRun) verifyBatch(ctx context.Context, in VerifyInput) (migration.VerifyResult, error) {
-	f, err := o.found(ctx, in.Batch)
+func (o *verificationRun) verifyBatches(ctx context.Context, in VerifyInput) (sum migration.VerifyResult, err error) {
+	for batch := in.Batch; batch <= max(in.Batch, in.Last); batch++ {
+		r, err := o.verifyBatch(ctx, batch, in.Until)
+		if err != nil {
+			return sum, err
+		}
+		sum.Add(r)
+	}
+	return sum, nil
+}
+
+func (o *verificationRun) verifyBatch(ctx context.Context, batch int, until time.Time) (migration.VerifyResult, error) {
+	f, err := o.found(ctx, batch)
 	if err == nil || !isNotFound(err) {
 		return f.Result, err
 	}
-	v := &verifying{verificationRun: o, calls: o.caller(in.Batch)}
-	if err := v.readLoaded(ctx, in.Batch); err != nil {
+	v := &verifying{verificationRun: o, calls: o.caller(batch)}
+	if err := v.readLoaded(ctx, batch); err != nil {
 		return migration.VerifyResult{}, err
 	}
 	if err := v.read(ctx, v.records); err != nil {
 		return migration.VerifyResult{}, err
 	}
-	if err := v.readMissing(ctx, in.Until); err != nil {
+	if err := v.readMissing(ctx, until); err != nil {
 		return migration.VerifyResult{}, err
 	}
 	return v.keep(ctx)

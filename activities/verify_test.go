@@ -309,3 +309,18 @@ func TestAChangeAfterTheMigrationIsCountedApart(t *testing.T) {
 		t.Errorf("%+v; want 1 different, not changed since", found)
 	}
 }
+
+func TestSeveralBatchesAreReadBackTogether(t *testing.T) {
+	r := newRig(t, people(11)) // three batches
+	r.inspect()
+	r.loadAll(0)
+	noError(t, r.client().Delete(t.Context(), by("a6@example.com")))
+	r.readBack(0)
+	found := must[migration.VerifyResult](r, r.acts.VerifyBatch, VerifyInput{Run: r.run, Batch: 1, Last: 2})
+	if found.Equal != 7 || found.Missing != 1 || len(found.First) != 1 {
+		t.Errorf("of the first two batches %+v was found; want 7 records as they should be, and one missing", found)
+	}
+	if s := r.writeVerify(); s.Found.Equal != 7 || s.Found.Left != 3 {
+		t.Errorf("%+v was found; want the third batch left", s.Found)
+	}
+}

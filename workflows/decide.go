@@ -61,6 +61,10 @@ func (m *migrationRun) writeFailures(ctx workflow.Context) (text string) {
 // that of the gate.
 const canaryWindow = 10
 
+// mostReadBacks is how many activities read a canary back at most, which bounds the history of
+// the migration.
+const mostReadBacks = 300
+
 // canary loads the first records, reads them back, and waits for an approval.
 func (m *migrationRun) canary(ctx workflow.Context) {
 	m.loadBatches(ctx, "canary", m.source.Canary)
@@ -101,9 +105,15 @@ func (m *migrationRun) canaryText(ctx workflow.Context) string {
 func readBackBatches(ctx workflow.Context, run activities.Run, batches int) (found migration.VerifyResult, err error) {
 	var f flight
 	until := workflow.Now(ctx).Add(invisibleFor)
-	for batch := 1; batch <= batches && f.waitForRoom(ctx, func() int { return canaryWindow }); batch++ {
+	each := (batches + mostReadBacks - 1) / mostReadBacks
+	for first := 1; first <= batches && f.waitForRoom(ctx, func() int { return canaryWindow }); first += each {
+		name, in := fmt.Sprintf("read back batch %d of 1 to %d", first, batches), activities.VerifyInput{Run: run, Batch: first, Until: until}
+		if each > 1 {
+			in.Last = min(first+each-1, batches)
+			name = fmt.Sprintf("read back batches %d to %d of 1 to %d", first, in.Last, batches)
+		}
 		f.start(ctx, func(ctx workflow.Context) {
-			r, err := readBack(ctx, fmt.Sprintf("read back batch %d of 1 to %d", batch, batches), activities.VerifyInput{Run: run, Batch: batch, Until: until})
+			r, err := readBack(ctx, name, in)
 			if err != nil {
 				f.lose(ctx, err)
 				return

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -69,7 +70,15 @@ func (r *reader) VerifyBatch(_ context.Context, in activities.VerifyInput) (migr
 	r.mu.Lock()
 	r.until = in.Until
 	r.mu.Unlock()
-	return r.read(in.Batch)
+	var sum migration.VerifyResult
+	for batch := in.Batch; batch <= max(in.Batch, in.Last); batch++ {
+		found, err := r.read(batch)
+		if err != nil {
+			return found, err
+		}
+		sum.Add(found)
+	}
+	return sum, nil
 }
 
 func (r *reader) WriteVerify(_ context.Context, in activities.VerifyArtifactsInput) (migration.VerifySummary, error) {
@@ -190,9 +199,9 @@ func TestAVerificationContinuesAsNew(t *testing.T) {
 	}
 }
 
-// canaryOf reads back the first three batches as a migration does.
-func canaryOf(ctx workflow.Context, run activities.Run) (migration.VerifyResult, error) {
-	return readBackBatches(withFolder(ctx, run.Folder.Path()), run, 3)
+// canaryOf reads back the first batches as a migration does.
+func canaryOf(ctx workflow.Context, run activities.Run, batches int) (migration.VerifyResult, error) {
+	return readBackBatches(withFolder(ctx, run.Folder.Path()), run, batches)
 }
 
 func TestACanaryIsReadBack(t *testing.T) {
@@ -217,7 +226,7 @@ func TestACanaryIsReadBack(t *testing.T) {
 			e := r.environment()
 			e.RegisterWorkflow(canaryOf)
 			e.SetStartTime(endedAt)
-			e.ExecuteWorkflow(canaryOf, activities.Run{Folder: "/state/migrations/key", ID: "run"})
+			e.ExecuteWorkflow(canaryOf, activities.Run{Folder: "/state/migrations/key", ID: "run"}, 3)
 			var found migration.VerifyResult
 			err := e.GetWorkflowError()
 			if err == nil {
@@ -234,5 +243,24 @@ func TestACanaryIsReadBack(t *testing.T) {
 				t.Errorf("missing records are looked up until %v, want %v: %s", r.until, want, r.story())
 			}
 		})
+	}
+}
+
+// The migration cannot continue as new while it reads back, and a run is terminated at 51,200 events.
+func TestALargeCanaryIsReadBackByFewActivities(t *testing.T) {
+	r := newReader(t, 10_001)
+	r.read = func(int) (migration.VerifyResult, error) { return equal(10), nil }
+	e := r.environment()
+	e.RegisterWorkflow(canaryOf)
+	e.ExecuteWorkflow(canaryOf, activities.Run{Folder: "/state/migrations/key", ID: "run"}, 10_001)
+	var found migration.VerifyResult
+	if err := e.GetWorkflowResult(&found); err != nil || found.Equal != 100_010 {
+		t.Errorf("%d records were read back, %v; want 100,010", found.Equal, err)
+	}
+	if n := r.count("VerifyBatch"); n > mostReadBacks {
+		t.Errorf("%d activities read back, want %d at most", n, mostReadBacks)
+	}
+	if names := e.summaries("VerifyBatch"); !slices.Contains(names, "read back batches 1 to 34 of 1 to 10001") {
+		t.Errorf("they are called %q", names[:3])
 	}
 }
