@@ -3,9 +3,10 @@
 //
 // Attributes are named by paths: names separated by dots, as in the header of
 // the input. An object is compared member by member, and members that the input
-// does not name are ignored. A plural (a list) is compared as a whole: its
-// elements in order, without the ids that the target assigns. password is also
-// compared as a whole: type, value and salt belong together.
+// does not name are ignored. It changes as a whole where a member has a dot in
+// its name. A plural (a list) is compared as a whole: its elements in order,
+// without the ids that the target assigns. password is also compared as a whole:
+// type, value and salt belong together.
 //
 // A null is equal to a missing attribute, to an empty list, and to an object of
 // nulls: targets show attributes without a value in these ways. A date is equal to the same date in the target's own form, which
@@ -160,9 +161,14 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 			before = null
 		}
 		if members, ok := object(after); ok && !slices.Contains(whole, path) {
-			if inner, ok := object(before); ok || isNull(before) {
+			inner, ok := object(before)
+			switch {
+			case !ok && !isNull(before):
+			case hasPaths(members):
 				found = t.changes(found, path+".", members, inner)
 				continue
+			default:
+				after = overlaid(inner, members)
 			}
 		}
 		if !t.Equal(path, after, before) {
@@ -173,6 +179,29 @@ func (t Types) changes(found []Change, prefix string, want, there map[string]jso
 		}
 	}
 	return found
+}
+
+// hasPaths reports whether paths lead to the members of an object: not to a name with a dot. The members of such an object
+// change together.
+func hasPaths(members map[string]json.RawMessage) bool {
+	for name := range members {
+		if strings.Contains(name, ".") {
+			return false
+		}
+	}
+	return true
+}
+
+// overlaid is an object with other members, and those of its own that they do not replace.
+func overlaid(there, members map[string]json.RawMessage) json.RawMessage {
+	all := maps.Clone(members)
+	for name, member := range there {
+		if _, ok := all[name]; !ok {
+			all[name] = member
+		}
+	}
+	object, _ := target.Marshal(all) // of raw values
+	return object
 }
 
 // isPlural reports whether an attribute is a plural, by the schema, or without one by its value in the target.

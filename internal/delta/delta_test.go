@@ -43,6 +43,10 @@ func TestChangesNameWhatDiffers(t *testing.T) {
 		{"a member of a member", `{"o":{"p":{"a":"x"}}}`, `{"o":{"p":{"a":"y"},"q":"r"}}`, `o.p.a: "y" → "x"`},
 		{"an object that is not there", `{"o":{"a":"x","b":null}}`, `{}`, `o.a: null → "x"`},
 		{"an object that is null", `{"o":{"a":null}}`, `{"o":null}`, ""},
+		{"a member with a dot", `{"o":{"p":{"x@example.com":1,"b":2},"q":1}}`, `{"o":{"p":{"x@example.com":3,"c":4},"q":2}}`,
+			`o.p: {"x@example.com":3,"c":4} → {"b":2,"c":4,"x@example.com":1}; o.q: 2 → 1`},
+		{"the same member with a dot", `{"o":{"x@example.com":1}}`, `{"o":{"x@example.com":1,"c":4}}`, ""},
+		{"a member with a dot that is not there", `{"o":{"x@example.com":1}}`, `{}`, `o: null → {"x@example.com":1}`},
 		{"an object that is a value", `{"o":{"a":"x"}}`, `{"o":"x"}`, `o: "x" → {"a":"x"}`},
 
 		{"a plural without the ids", `{"p":[{"a":"x"},{"a":"y"}]}`, `{"p":[{"id":1,"a":"x"},{"id":2,"a":"y"}]}`, ""},
