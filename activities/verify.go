@@ -214,12 +214,27 @@ func (v *verifying) compare(r *readBack, entity *target.Entity) error {
 		return fmt.Errorf("line %d: %w", r.line, err)
 	}
 	for _, c := range changes {
-		if name, _, _ := strings.Cut(c.Path, "."); !slices.Contains(r.notCompared, name) {
-			r.differences = append(r.differences, migration.Difference{Line: r.line, Attribute: c.Path, What: howItDiffers(c)})
+		attribute := v.named(c.Path)
+		isNoted := slices.ContainsFunc(r.differences, func(d migration.Difference) bool { return d.Attribute == attribute })
+		if name, _, _ := strings.Cut(attribute, "."); !isNoted && !slices.Contains(r.notCompared, name) {
+			r.differences = append(r.differences, migration.Difference{Line: r.line, Attribute: attribute, What: howItDiffers(c)})
 		}
 	}
 	r.since = len(r.differences) > 0 && !v.verification.Ended.IsZero() && v.updatedAfter(entity, v.verification.Ended)
 	return nil
+}
+
+// named is the part of a path that the schema or the mapping names. What is below it are names
+// in a JSON value: user data, and any number of them.
+func (v *verifying) named(path string) string {
+	for !v.types.Has(path) && !v.encoder.Has(path) {
+		end := strings.LastIndexByte(path, '.')
+		if end < 0 {
+			break
+		}
+		path = path[:end]
+	}
+	return path
 }
 
 // isPlainText reports whether a password was sent in plain text, to be hashed by the target.

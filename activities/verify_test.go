@@ -324,3 +324,21 @@ func TestSeveralBatchesAreReadBackTogether(t *testing.T) {
 		t.Errorf("%+v was found; want the third batch left", s.Found)
 	}
 }
+
+// The names in a JSON value are data, unlike those of columns and of the schema.
+func TestNamesInAValueStayOutOfTheHistory(t *testing.T) {
+	r := newRig(t, "email,Extra\na1@example.com,\"{\"\"ann@localhost\"\":1,\"\"bob@localhost\"\":2}\"\n")
+	r.useMapping("columns:\n  Extra: {to: display, type: json}\n")
+	r.inspect()
+	r.loadAll(0)
+	r.edit("a1@example.com", `{"display":{"ann@localhost":3,"bob@localhost":4}}`)
+	r.readBack(0)
+	expectFound(t, r.verifyBatch(1, time.Time{}), migration.VerifyResult{
+		VerifyCounts: migration.VerifyCounts{Different: 1}, Attributes: map[string]int{"display": 1},
+		First: []migration.Difference{{Line: 2, Attribute: "display", What: "different"}},
+	})
+	r.writeVerify()
+	if got := r.output("verify_stamp.csv"); !strings.HasSuffix(got, "\n1,2,display,different\n") {
+		t.Errorf("the list of differences is %q", got)
+	}
+}

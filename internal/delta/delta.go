@@ -124,6 +124,12 @@ func (t Types) Folding(s target.Schema, key string) Types {
 	return t
 }
 
+// Has reports whether the schema has an attribute at a path.
+func (t Types) Has(path string) bool {
+	_, ok := t.kinds[path]
+	return ok
+}
+
 // IsPassword reports whether the attribute is, or is in, a password.
 func (t Types) IsPassword(path string) bool {
 	name, _, _ := strings.Cut(path, ".")
