@@ -48,6 +48,7 @@ func (v Verdict) String() string {
 //
 //	no answer, or an incomplete one                                     Unknown
 //	stat "error" without a code, or with one on the API list            Unknown
+//	stat "error" with results of records, a contradiction               Unknown
 //	stat "error" with HTTP 413, or in the words below                   TooLarge
 //	stat "error", any other code                                        Refused
 //	no stat "ok" and HTTP 413, or in the words below                    TooLarge
@@ -88,8 +89,8 @@ type Answer struct {
 	Err error
 
 	// Reason is a short class, safe for logs and as a metric's label; "" if the verdict is Answered. It is
-	// "api <code>", "api error without a code", "http <status>", "http <status> with stat ok", "too large", "not sent", or for a
-	// missing answer one of: refused, reset, closed (without an answer), timeout, canceled, dns, unreachable,
+	// "api <code>", "api error without a code", "api error with results", "http <status>", "http <status> with stat ok",
+	// "too large", "not sent", or for a missing answer one of: refused, reset, closed (without an answer), timeout, canceled, dns, unreachable,
 	// proxy, tls, network (any other failure of a connection), not http, cut short, bad gzip, answer too long,
 	// not json, no stat, too few results, too many results.
 	Reason string
@@ -283,6 +284,9 @@ func (c *Client) judge(r httponce.Reply) (Answer, object) {
 	if stat == "error" {
 		e := newAPIError(result)
 		a.Reason, a.Err, a.NothingWritten = e.Reason(), e, !c.isUnknown(e)
+		if a.NothingWritten && (result.lists("uuid_results") || result.lists("results")) {
+			a.Reason, a.NothingWritten = "api error with results", false
+		}
 		switch {
 		case !a.NothingWritten:
 			a.Verdict = Unknown

@@ -61,6 +61,10 @@ func TestAnswerTable(t *testing.T) {
 		{"API error with a code that is none", 200, `{"stat":"error","code":"busy"}`, Unknown, "api error without a code", false},
 		{"an HTTP code's number in the API's JSON", 200, apiError(502, "x"), Unknown, "api 502", false},
 
+		{"an API error with uuids", 200, `{"stat":"error","code":300,"uuid_results":["` + uuid1 + `"]}`, Unknown, "api error with results", false},
+		{"an API error with ids, too large", 413, `{"stat":"error","code":200,"results":[1,2]}`, Unknown, "api error with results", false},
+		{"an API error after stat ok", 200, two[:len(two)-1] + `,"stat":"error","code":200}`, Unknown, "api error with results", false},
+		{"an API error without results", 200, `{"stat":"error","code":300,"results":[],"uuid_results":null}`, Refused, "api 300", true},
 		{"another API code", 200, apiError(200, "bad JSON"), Refused, "api 200", true},
 		{"another API code beats an HTTP code", 502, apiError(200, "bad JSON"), Refused, "api 200", true},
 		{"API 499", 200, apiError(499, "no"), Refused, "api 499", true},

@@ -124,6 +124,12 @@ func (o object) text(keys ...string) string {
 	return ""
 }
 
+// lists reports whether the key holds a list with something in it.
+func (o object) lists(key string) bool {
+	var entries []json.RawMessage
+	return json.Unmarshal(o[key], &entries) == nil && len(entries) > 0
+}
+
 // code reads the key code, 0 if it is missing or not a whole number above 0.
 func (o object) code() int {
 	n, err := strconv.Atoi(strings.Trim(string(o["code"]), `"`))
