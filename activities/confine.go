@@ -8,10 +8,12 @@ import (
 	"strings"
 
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
 
 	"durable-dataload/internal/artifacts"
 	"durable-dataload/internal/config"
 	"durable-dataload/internal/migration"
+	"durable-dataload/internal/safetext"
 	"durable-dataload/internal/store"
 )
 
@@ -66,27 +68,33 @@ func (r Run) confine(a *Activities) error {
 	return a.takes(r.Folder)
 }
 
-// takes returns the reason why a folder is not accepted.
+// takes returns the reason why a folder is not accepted. Another worker may accept it: one with wrong options does not end
+// what the others work on.
 func (a *Activities) takes(folder migration.RunFolder) error {
-	for _, work := range a.work {
-		if folder.IsOf(work) {
-			return nil
-		}
+	if a.has(folder) {
+		return nil
 	}
-	return a.notHere(string(folder))
+	return temporal.NewApplicationError(safetext.Text(a.notHere(string(folder)).Error()), Refused)
+}
+
+func (a *Activities) has(folder migration.RunFolder) bool {
+	return slices.ContainsFunc(a.work, folder.IsOf)
 }
 
 func (a *Activities) notHere(path string) error {
-	return refused(fmt.Errorf("%s is in no state folder or work URL of worker %s (%s); give it the --state-dir or --work-url of the starter, or another --task-queue",
-		path, config.WorkerIdentity(), strings.Join(a.work, ", ")))
+	return fmt.Errorf("%s is in no state folder or work URL of worker %s (%s); give it the --state-dir or --work-url of the starter, or another --task-queue",
+		path, config.WorkerIdentity(), strings.Join(a.work, ", "))
 }
 
 func (in InspectInput) confine(a *Activities) error { return a.ordered(in.Run, in.Spec) }
 
 func (in FailureInput) confine(a *Activities) error { return a.ordered(in.Run, in.Failure.Spec) }
 
-// ordered returns the reason why a migration is not accepted.
+// ordered returns the reason why a migration is not accepted. Nothing is sent before: it ends at once.
 func (a *Activities) ordered(run Run, spec migration.Spec) error {
+	if !a.has(run.Folder) {
+		return refused(a.notHere(string(run.Folder)))
+	}
 	if err := run.confine(a); err != nil {
 		return err
 	}
@@ -104,7 +112,7 @@ func (in NotifyInput) confine(*Activities) error { return nil }
 // scheduled returns the reason why a schedule is not accepted.
 func (a *Activities) scheduled(s migration.Schedule) error {
 	if !slices.Contains(a.work, s.StateDir) {
-		return a.notHere(s.StateDir)
+		return refused(a.notHere(s.StateDir))
 	}
 	if ordered, err := s.IsOrdered(); ordered || err != nil {
 		return storageError(err)
@@ -150,7 +158,7 @@ func (in PutAwayInput) confine(a *Activities) error {
 		return refused(fmt.Errorf("%q is not %s or %s, the folders for files that are put away", in.Folder, DoneFolder, FailedFolder))
 	}
 	if in.Staged != "" && store.Dir(in.Staged) != migration.Inputs(in.Schedule.StateDir) {
-		return a.notHere(in.Staged)
+		return refused(a.notHere(in.Staged))
 	}
 	return nil
 }

@@ -101,7 +101,13 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 		} {
 			run.Folder, run.ID = folder, "run-1"
 			set(in, run)
-			isRefused(t, name+", "+what, asked(r, name, in.Interface()), "in no state folder or work URL of worker "+config.WorkerIdentity(), state, "--state-dir")
+			err := asked(r, name, in.Interface())
+			isRefused(t, name+", "+what, err, "in no state folder or work URL of worker "+config.WorkerIdentity(), state, "--state-dir")
+			// Another worker may do it; only before anything was sent this is the end.
+			var application *temporal.ApplicationError
+			if first := name == "InspectSource" || name == "KeepFailure"; errors.As(err, &application) && application.NonRetryable() != first {
+				t.Errorf("%s: not retried: %t, want %t", name, application.NonRetryable(), first)
+			}
 		}
 		for _, id := range []string{"", "..", "../../x", "a/b", `a\b`, "a\nb"} {
 			run.Folder, run.ID = r.run.Folder, id
