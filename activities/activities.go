@@ -55,6 +55,7 @@ type Activities struct {
 
 	mu      sync.Mutex
 	runs    map[Run]*opening
+	uses    int64              // of runs
 	limited map[string]limited // by the host of the target
 }
 

@@ -605,6 +605,21 @@ func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if again, err := first.acts.migration(first.run); err != nil || again == o {
+		t.Errorf("the first run is open still, %v; want it dropped, as the one that was not used for the longest time", err)
+	}
+	o, err = first.acts.migration(first.run)
+	noError(t, err)
+	for i := range 20 {
+		other := first.run
+		other.ID = "more-" + string(rune('a'+i))
+		if _, err := first.acts.open(other); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := first.acts.migration(first.run); err != nil || again != o {
+			t.Fatalf("a run that is in use was dropped, with what its process knows of it: %v", err)
+		}
+	}
 	if len(first.acts.runs) > 10 {
 		t.Errorf("%d runs are kept open, want few", len(first.acts.runs))
 	}

@@ -1,8 +1,11 @@
 package activities
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -226,6 +229,7 @@ type opened interface {
 // opening is a run that is opened once. In a bucket that takes long, and other
 // runs do not wait for it.
 type opening struct {
+	used int64 // the higher, the later; under Activities.mu
 	mu   sync.Mutex
 	done atomic.Pointer[opened]
 }
@@ -309,21 +313,19 @@ func (a *Activities) readBack(run Run) (*verificationRun, error) {
 func (a *Activities) opening(run Run) *opening {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r, ok := a.runs[run]; ok {
-		return r
+	r, ok := a.runs[run]
+	if !ok {
+		r = &opening{}
+		a.runs[run] = r
 	}
-	// A process works for few runs; the others are over, mostly. A run that is dropped
-	// here and still at work keeps its files: they are closed once nothing refers to
-	// them any more (see os.File).
+	a.uses++
+	r.used = a.uses
+	// Most others are over. A run that is dropped here and still at work keeps its files:
+	// they are closed once nothing refers to them any more (see os.File).
 	const keep = 8
-	for other := range a.runs {
-		if len(a.runs) < keep {
-			break
-		}
-		delete(a.runs, other)
+	if len(a.runs) > keep {
+		delete(a.runs, slices.MinFunc(slices.Collect(maps.Keys(a.runs)), func(x, y Run) int { return cmp.Compare(a.runs[x].used, a.runs[y].used) }))
 	}
-	r := &opening{}
-	a.runs[run] = r
 	return r
 }
 
