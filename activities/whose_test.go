@@ -373,6 +373,24 @@ func TestLookingUpCostsATenthMoreCallsAtMost(t *testing.T) {
 	}
 }
 
+// No look-up shows the key of a record that is refused for the value of another unique attribute.
+func TestARecordThatIsRefusedForAnotherAttributeFailsInTheEnd(t *testing.T) {
+	r := inspected(t, people(4), batchSize(2))
+	must[struct{}](r, r.acts.CheckTarget, r.run)
+	r.stranger(`{"email":"a2@example.com","created":"2015-12-15 07:36:25 +0000"}`)
+	r.findOutcome = func(found []target.Entity, err error) ([]target.Entity, error) {
+		return slices.DeleteFunc(found, func(e target.Entity) bool { return e.Text("email") == "a2@example.com" }), err
+	}
+	r.loadUnresolved()
+	if got, want := r.resolve(0, false), (Resolved{Invisible: 1}); got != want {
+		t.Errorf("at first: %+v, want %+v", got, want)
+	}
+	got := must[Resolved](r, r.acts.ResolveDuplicates, ResolveInput{Run: r.run, Round: 0, Again: true, Last: true})
+	if want := (Resolved{Failed: 1}); got != want || r.known(0) != "cf cc" {
+		t.Errorf("%+v, known %q; want %+v, cf cc", got, r.known(0), want)
+	}
+}
+
 // While the view of what was written is behind it is read again; in the end the keys are
 // looked up.
 func TestAViewThatIsBehindDecidesNothing(t *testing.T) {

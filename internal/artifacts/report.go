@@ -188,7 +188,7 @@ func unknownAdvice(s migration.Summary) string {
 	switch left := s.Records.Unknown - aside; {
 	case left == 0:
 	case aside == 0:
-		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target has recovered, rerun the command to load them again. Those that stay unknown are in the target, and nothing proves whose they are: see docs/answers.md."
+		return "Some records are still in an unknown state: those of " + *s.Files.Unresolved + ". When the target has recovered, rerun the command to load them again. Those that stay unknown are refused as duplicates, and nothing proves whose the records in the target are: see docs/answers.md."
 	default:
 		again = fmt.Sprintf(" When the target has recovered, rerun the command to load the other %s of that file again.", figures.Count(left, "unknown record"))
 	}
