@@ -97,6 +97,9 @@ func (a *Activities) Close() {
 const (
 	// Refused: this input or this target cannot be migrated. Nothing was sent.
 	Refused = "Refused"
+	// Unfit: this is not the worker for it: it works in other folders, or this was not ordered
+	// in them. See Interceptor.
+	Unfit = "Unfit"
 	// Damaged: a file of the migration's folder is not as this program writes it, or the
 	// ledger is missing.
 	Damaged = "Damaged"

@@ -26,9 +26,14 @@ import (
 // confined is the input of an activity. Each type says what must be checked before the
 // activity runs.
 type confined interface {
-	// confine returns the reason why this process does not accept the input: Refused, or
+	// confine returns the reason why this process does not accept the input: Unfit, or
 	// an error of the storage.
 	confine(a *Activities) error
+}
+
+// unfit makes the error of an activity that is not for this process.
+func unfit(err error) error {
+	return temporal.NewNonRetryableApplicationError(safetext.Text(err.Error()), Unfit, nil)
 }
 
 // Interceptor refuses inputs that are not for this process. Without it a worker would
@@ -51,7 +56,7 @@ func (c *confining) ExecuteActivity(ctx context.Context, in *interceptor.Execute
 	for _, arg := range in.Args {
 		input, ok := arg.(confined)
 		if !ok {
-			return nil, refused(fmt.Errorf("an activity with an input of the type %T; expected one that names the folder it works in", arg))
+			return nil, unfit(fmt.Errorf("an activity with an input of the type %T; expected one that names the folder it works in", arg))
 		}
 		if err := input.confine(c.a); err != nil {
 			c.a.log.Warn("an activity was refused", "error", err)
@@ -63,7 +68,7 @@ func (c *confining) ExecuteActivity(ctx context.Context, in *interceptor.Execute
 
 func (r Run) confine(a *Activities) error {
 	if !store.IsBase(r.ID) {
-		return refused(fmt.Errorf("%q is not the id of a run", r.ID))
+		return unfit(fmt.Errorf("%q is not the id of a run", r.ID))
 	}
 	return a.takes(r.Folder)
 }
@@ -74,7 +79,7 @@ func (a *Activities) takes(folder migration.RunFolder) error {
 	if a.has(folder) {
 		return nil
 	}
-	return temporal.NewApplicationError(safetext.Text(a.notHere(string(folder)).Error()), Refused)
+	return temporal.NewApplicationError(safetext.Text(a.notHere(string(folder)).Error()), Unfit)
 }
 
 func (a *Activities) has(folder migration.RunFolder) bool {
@@ -93,7 +98,7 @@ func (in FailureInput) confine(a *Activities) error { return a.ordered(in.Run, i
 // ordered returns the reason why a migration is not accepted. Nothing is sent before: it ends at once.
 func (a *Activities) ordered(run Run, spec migration.Spec) error {
 	if !a.has(run.Folder) {
-		return refused(a.notHere(string(run.Folder)))
+		return unfit(a.notHere(string(run.Folder)))
 	}
 	if err := run.confine(a); err != nil {
 		return err
@@ -103,7 +108,7 @@ func (a *Activities) ordered(run Run, spec migration.Spec) error {
 			return storageError(err)
 		}
 	}
-	return refused(fmt.Errorf("no migration with these options was ordered in %s; start it with a starter of the same version as worker %s", run.Folder, config.WorkerIdentity()))
+	return unfit(fmt.Errorf("no migration with these options was ordered in %s; start it with a starter of the same version as worker %s", run.Folder, config.WorkerIdentity()))
 }
 
 // confine accepts every notice: without a folder of ours it only says less.
@@ -112,12 +117,12 @@ func (in NotifyInput) confine(*Activities) error { return nil }
 // scheduled returns the reason why a schedule is not accepted.
 func (a *Activities) scheduled(s migration.Schedule) error {
 	if !slices.Contains(a.work, s.StateDir) {
-		return refused(a.notHere(s.StateDir))
+		return unfit(a.notHere(s.StateDir))
 	}
 	if ordered, err := s.IsOrdered(); ordered || err != nil {
 		return storageError(err)
 	}
-	return refused(fmt.Errorf("the schedule %s was not created with starter schedule create on %s; delete it and create it again there", s.ID, s.StateDir))
+	return unfit(fmt.Errorf("the schedule %s was not created with starter schedule create on %s; delete it and create it again there", s.ID, s.StateDir))
 }
 
 // scheduledFile is scheduled for a file that the schedule has found.
@@ -126,7 +131,7 @@ func (a *Activities) scheduledFile(s migration.Schedule, path string) error {
 		return err
 	}
 	if !isOfSchedule(s, path) {
-		return refused(fmt.Errorf("%s is not a file of the schedule %s", path, s.ID))
+		return unfit(fmt.Errorf("%s is not a file of the schedule %s", path, s.ID))
 	}
 	return nil
 }
@@ -155,10 +160,10 @@ func (in PutAwayInput) confine(a *Activities) error {
 		return err
 	}
 	if in.Folder != "" && in.Folder != DoneFolder && in.Folder != FailedFolder {
-		return refused(fmt.Errorf("%q is not %s or %s, the folders for files that are put away", in.Folder, DoneFolder, FailedFolder))
+		return unfit(fmt.Errorf("%q is not %s or %s, the folders for files that are put away", in.Folder, DoneFolder, FailedFolder))
 	}
 	if in.Staged != "" && store.Dir(in.Staged) != migration.Inputs(in.Schedule.StateDir) {
-		return refused(a.notHere(in.Staged))
+		return unfit(a.notHere(in.Staged))
 	}
 	return nil
 }

@@ -31,13 +31,24 @@ func asked(r *rig, name string, input any) error {
 	return err
 }
 
-// isRefused checks that an activity is refused before it does anything, and that the
-// error says why.
+// isUnfit checks that an activity is refused before it does anything, since it is not for
+// this process, and that the error says why.
+func isUnfit(t *testing.T, what string, err error, says ...string) {
+	t.Helper()
+	isOfType(t, Unfit, what, err, says...)
+}
+
+// isRefused checks that a migration is refused, and that the error says why.
 func isRefused(t *testing.T, what string, err error, says ...string) {
 	t.Helper()
+	isOfType(t, Refused, what, err, says...)
+}
+
+func isOfType(t *testing.T, want, what string, err error, says ...string) {
+	t.Helper()
 	var application *temporal.ApplicationError
-	if !errors.As(err, &application) || application.Type() != Refused {
-		t.Errorf("%s: %v; want it refused", what, err)
+	if !errors.As(err, &application) || application.Type() != want {
+		t.Errorf("%s: %v; want the type %s", what, err, want)
 		return
 	}
 	for _, text := range says {
@@ -102,7 +113,7 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 			run.Folder, run.ID = folder, "run-1"
 			set(in, run)
 			err := asked(r, name, in.Interface())
-			isRefused(t, name+", "+what, err, "in no state folder or work URL of worker "+config.WorkerIdentity(), state, "--state-dir")
+			isUnfit(t, name+", "+what, err, "in no state folder or work URL of worker "+config.WorkerIdentity(), state, "--state-dir")
 			// Another worker may do it; only before anything was sent this is the end.
 			var application *temporal.ApplicationError
 			if first := name == "InspectSource" || name == "KeepFailure"; errors.As(err, &application) && application.NonRetryable() != first {
@@ -112,7 +123,7 @@ func TestAWorkerRefusesAForeignFolder(t *testing.T) {
 		for _, id := range []string{"", "..", "../../x", "a/b", `a\b`, "a\nb"} {
 			run.Folder, run.ID = r.run.Folder, id
 			set(in, run)
-			isRefused(t, name+", the run "+id, asked(r, name, in.Interface()))
+			isUnfit(t, name+", the run "+id, asked(r, name, in.Interface()))
 		}
 	}
 	if entries, err := os.ReadDir(foreign); err != nil || len(entries) != 0 {
@@ -136,7 +147,7 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 	secret := filepath.Join(t.TempDir(), "secret")
 	noError(t, os.WriteFile(secret, []byte("email\nsecret@example.com\n"), 0o600))
 	in := InspectInput{Spec: r.spec, Run: r.run, Now: now}
-	isRefused(t, "before it was ordered", asked(r, "InspectSource", in), "was ordered", "starter")
+	isUnfit(t, "before it was ordered", asked(r, "InspectSource", in), "was ordered", "starter")
 	noError(t, r.spec.Folder.Order(r.spec))
 	for name, change := range map[string]func(*migration.Spec){
 		"another input":   func(s *migration.Spec) { s.DataFile = secret },
@@ -149,8 +160,8 @@ func TestAWorkerTakesOnlyWhatItsOwnerHasAskedFor(t *testing.T) {
 	} {
 		forged := in
 		change(&forged.Spec)
-		isRefused(t, name, asked(r, "InspectSource", forged))
-		isRefused(t, name+", its failure", asked(r, "KeepFailure", FailureInput{Run: in.Run, Failure: migration.Failure{Spec: forged.Spec}}))
+		isUnfit(t, name, asked(r, "InspectSource", forged))
+		isUnfit(t, name+", its failure", asked(r, "KeepFailure", FailureInput{Run: in.Run, Failure: migration.Failure{Spec: forged.Spec}}))
 	}
 	if has, err := store.Exists(r.run.Folder.Index()); has || err != nil {
 		t.Errorf("an index is there (%v, %v); want nothing read", has, err)
@@ -168,7 +179,7 @@ func TestAWorkerRefusesARollbackThatLeadsOutOfItsFolder(t *testing.T) {
 	if _, err := folder.CreateStart(migration.Start{ID: "x", Stamp: "y"}); err != nil {
 		t.Fatal(err)
 	}
-	isRefused(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no state folder or work URL of worker "+config.WorkerIdentity())
+	isUnfit(t, "the migration", asked(r, "BeginRollback", Run{Folder: folder.RunFolder, ID: "run-1"}), "in no state folder or work URL of worker "+config.WorkerIdentity())
 }
 
 func TestNamesInAFolderLeadNowhereElse(t *testing.T) {
@@ -211,7 +222,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 		},
 	}
 	for name, input := range activities {
-		isRefused(t, name+" before it was created", asked(r, name, input(i.schedule)), "nightly", "starter schedule create")
+		isUnfit(t, name+" before it was created", asked(r, name, input(i.schedule)), "nightly", "starter schedule create")
 	}
 	noError(t, i.schedule.Order())
 	for what, change := range map[string]func(*migration.Schedule){
@@ -223,7 +234,7 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 		for name, input := range activities {
 			forged := i.schedule
 			change(&forged)
-			isRefused(t, name+" with "+what, asked(r, name, input(forged)))
+			isUnfit(t, name+" with "+what, asked(r, name, input(forged)))
 		}
 	}
 	found, err := stat(secret)
@@ -231,13 +242,13 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 	out := found
 	out.Path = i.dir + "/../" + filepath.Base(filepath.Dir(secret)) + "/secret.csv"
 	for what, f := range map[string]migration.FoundFile{"a file of others": found, "a way out": out} {
-		isRefused(t, "PrepareFile of "+what, asked(r, "PrepareFile", PrepareInput{Schedule: i.schedule, File: f}), "not a file of the schedule")
-		isRefused(t, "PutAway of "+what, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: f, Folder: DoneFolder}), "not a file of the schedule")
+		isUnfit(t, "PrepareFile of "+what, asked(r, "PrepareFile", PrepareInput{Schedule: i.schedule, File: f}), "not a file of the schedule")
+		isUnfit(t, "PutAway of "+what, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: f, Folder: DoneFolder}), "not a file of the schedule")
 	}
 	for _, folder := range []string{"..", "../x", "other"} {
-		isRefused(t, "PutAway into "+folder, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Folder: folder}))
+		isUnfit(t, "PutAway into "+folder, asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Folder: folder}))
 	}
-	isRefused(t, "dropping another file", asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Staged: secret}))
+	isUnfit(t, "dropping another file", asked(r, "PutAway", PutAwayInput{Schedule: i.schedule, File: file, Staged: secret}))
 	if _, err := os.Stat(secret); err != nil {
 		t.Errorf("the file of others: %v; want it untouched", err)
 	}
@@ -256,11 +267,11 @@ func TestAWorkerRunsOnlySchedulesThatWereCreated(t *testing.T) {
 		}
 	}
 	for name, input := range activities {
-		isRefused(t, name+" after that", asked(r, name, input(i.schedule)))
+		isUnfit(t, name+" after that", asked(r, name, input(i.schedule)))
 	}
 	noError(t, i.schedule.Order())
 	noError(t, i.schedule.DropOrder())
-	isRefused(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
+	isUnfit(t, "after it was deleted", asked(r, "FindFiles", activities["FindFiles"](i.schedule)))
 }
 
 // What PrepareFile orders counts as ordered by the owner, as the schedule is.

@@ -195,7 +195,7 @@ func (s *scheduledRun) migrate(ctx workflow.Context, file migration.FoundFile, s
 }
 
 // isOfTheInput reports whether a migration was refused because of its input, and not of
-// the target.
+// the target or the worker.
 func isOfTheInput(err error) bool {
 	var application *temporal.ApplicationError
 	var activity *temporal.ActivityError

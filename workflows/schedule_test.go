@@ -299,6 +299,20 @@ func TestTroubleWithTheTargetLeavesTheFiles(t *testing.T) {
 	}
 }
 
+func TestAWorkerOfOtherFoldersLeavesTheFiles(t *testing.T) {
+	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
+	s := newScheduled(t, f, nil)
+	s.fake.inspect = func() error {
+		return temporal.NewNonRetryableApplicationError("in no state folder of worker 1@a", activities.Unfit, nil)
+	}
+	so, err := s.run()
+	if err := isFilesLeft(err, "a.csv (not run)"); err != nil {
+		t.Error(err)
+	}
+	expect(t, "results", results(so), []string{"a.csv not run"})
+	expect(t, "moved", f.moved, nil)
+}
+
 func TestAMigrationThatWasHaltedEndsTheRun(t *testing.T) {
 	f := &fakeFiles{listings: []activities.Found{files("a.csv", "b.csv")}}
 	s := newScheduled(t, f, map[string]func() (Result, error){"a.csv": func() (Result, error) {
