@@ -21,7 +21,7 @@ type finder interface {
 }
 
 const (
-	// fewKeyCalls is up to how many calls duplicates are always looked up by key, except in the last look.
+	// fewKeyCalls is up to how many calls duplicates are always looked up by key.
 	fewKeyCalls = 1
 	// leastOfAPage is the smallest page of a view: one that fails is requested again with
 	// half the size.
@@ -36,20 +36,14 @@ const (
 // call; through all records where the target cannot select them by time. If a view of what
 // was written is complete, a key that is not in it existed before, unless a call was lost
 // that may have written it: the view is only known to be complete up to the last call with
-// an answer. The last look, if others came before it, pages for up to a tenth of the calls of
-// the migration: no look-up shows the key of a record that is refused for another unique
-// attribute, and only a view proves that it was not written. The finder is nil if the
-// target does not show yet what it must, and will be read again.
+// an answer. The finder is nil if the target does not show yet what it must, and will be
+// read again.
 func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder, error) {
 	if r.spec.RecoveredBy == migration.Refusal {
 		return byKey{r}, nil
 	}
 	keyCalls := calls(n, r.traits.FindKeys)
-	affordable := keyCalls
-	if r.in.Again && r.in.Last && r.traits.ListsSince {
-		affordable = max(keyCalls, 3+r.index.Batches()/10)
-	}
-	if affordable <= fewKeyCalls {
+	if keyCalls <= fewKeyCalls {
 		return byKey{r}, nil
 	}
 	if err := r.readOurs(ctx); err != nil {
@@ -64,7 +58,7 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 		records = int(count)
 	}
 	pages := records/r.traits.MaxPage + 1
-	if pages >= affordable {
+	if pages >= keyCalls {
 		return byKey{r}, nil
 	}
 	if r.in.Again && !r.in.Last {
@@ -74,7 +68,7 @@ func (r *resolving) finder(ctx context.Context, open []openBatch, n int) (finder
 		}
 	}
 	// A few more pages than expected allow for records that others have written.
-	v, state, err := r.view(ctx, open, min(affordable, 2*pages+3))
+	v, state, err := r.view(ctx, open, min(keyCalls, 2*pages+3))
 	switch {
 	case err != nil:
 		return nil, err
@@ -132,7 +126,7 @@ func (b byKey) findMarks(ctx context.Context, chunk []*batchOfDuplicates) error 
 			marks = append(marks, dup.mark)
 		}
 	}
-	found, err := b.byValues(ctx, target.ByID, marks)
+	found, err := b.byValues(ctx, b.calls, target.ByID, marks)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ type duplicate struct {
 	mark     string // of the record, as it was sent
 	isTag    bool   // see dataset.mark
 	found    []target.Entity
-	absent   bool // not written since the migration began
+	absent   bool // no call of ours has written it
 }
 
 // openBatch is a batch of the round that has duplicates to resolve.
@@ -240,6 +240,9 @@ func (r *resolving) resolveChunk(ctx context.Context, finder finder, chunk []*ba
 		if err := finder.find(ctx, chunk); err != nil {
 			return err
 		}
+		if err := r.findBlocked(ctx, chunk); err != nil {
+			return err
+		}
 	}
 	for _, d := range chunk {
 		if err := r.decideBatch(ctx, d); err != nil {
@@ -311,12 +314,9 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 	if err != nil {
 		return answer, false, err
 	}
-	if d.since.From.IsZero() {
-		if d.since, err = r.since(ctx, d); err != nil {
-			return answer, false, err
-		}
+	if q.Since, err = r.sinceOf(ctx, d); err != nil {
+		return answer, false, err
 	}
-	q.Since = d.since
 	if len(dup.found) == 1 && (ours.has(dup.found[0].ID) || r.taken[dup.found[0].ID]) {
 		q.Owner = evidence.InInput
 	}
@@ -332,6 +332,14 @@ func (r *resolving) askEvidence(ctx context.Context, d *batchOfDuplicates, dup *
 		r.taken[answer.UUID] = true
 	}
 	return answer, false, nil
+}
+
+// sinceOf is since, once.
+func (r *resolving) sinceOf(ctx context.Context, d *batchOfDuplicates) (_ evidence.Bound, err error) {
+	if d.since.From.IsZero() {
+		d.since, err = r.since(ctx, d)
+	}
+	return d.since, err
 }
 
 // since is when a call of this migration can first have written the records of a batch:
@@ -390,12 +398,12 @@ func (r *resolving) count(o ledger.Outcomes) {
 // byKeys returns the records that have one of these keys, by folded key; byValues does so
 // for any attribute.
 func (r *resolving) byKeys(ctx context.Context, keys []string) (map[string][]target.Entity, error) {
-	return r.byValues(ctx, r.spec.PrimaryKey, keys)
+	return r.byValues(ctx, r.calls, r.spec.PrimaryKey, keys)
 }
 
-func (r *resolving) byValues(ctx context.Context, attribute string, values []string) (map[string][]target.Entity, error) {
+func (r *resolving) byValues(ctx context.Context, calls *caller, attribute string, values []string) (map[string][]target.Entity, error) {
 	return r.inGroups(attribute, values, func(group []string) (found []target.Entity, err error) {
-		err = r.calls.asked(ctx, "keys", func(ctx context.Context) (err error) {
+		err = calls.asked(ctx, "keys", func(ctx context.Context) (err error) {
 			found, err = r.target.Find(ctx, attribute, group)
 			return err
 		})

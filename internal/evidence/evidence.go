@@ -67,8 +67,9 @@ type Question struct {
 	IsTag bool
 	// Found are all records that have the key, whole.
 	Found []target.Entity
-	// NotWritten says that all records that were written since Since are known, and
-	// that none of them has the key: a record that has it existed before.
+	// NotWritten says that no call of ours has written the record: all records that were
+	// written since Since are known, and none has the key, or another record keeps the target
+	// from taking it.
 	NotWritten bool
 	// Since is the earliest time at which a call of ours can have written the record.
 	Since Bound
