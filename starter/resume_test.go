@@ -36,6 +36,34 @@ func TestARerunWatchesTheRunningMigration(t *testing.T) {
 	}
 }
 
+// The first process ends with its engine before the second one has the result. To begin anew would find the migration done,
+// or, with --again, load the file once more.
+func TestARerunShowsTheEndThatItMissed(t *testing.T) {
+	t.Parallel()
+	for _, again := range []string{"", "--again"} {
+		l, s := labWithSandbox(t)
+		m := l.migration(s, l.users(fakeusers.Options{Records: 60, Seed: 74}), 5, "--rate-limit", "10", "--json")
+		first := m.startUntil(3)
+		if again != "" {
+			m.flags = append(m.flags, again)
+		}
+		second := m.start()
+		until(t, "the second one watches", func() bool { return strings.Contains(second.errors(), "Web UI") })
+		second.signal(syscall.SIGSTOP)
+		first.ends(0)
+		calls := s.calls()
+		second.signal(syscall.SIGCONT)
+		second.ends(0)
+		m.check()
+		if first.output() != second.output() {
+			t.Errorf("%q: the first shows\n%s\nthe second\n%s", again, first.output(), second.output())
+		}
+		if n := s.calls(); n != calls {
+			t.Errorf("%q: %d calls after the end, want none", again, n-calls)
+		}
+	}
+}
+
 // Neither has a workflow yet that it watches, and both wait for something of the engine.
 func TestCommandsThatHaveNotBegunOutliveTheEngine(t *testing.T) {
 	t.Parallel()

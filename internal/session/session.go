@@ -131,11 +131,31 @@ func (s *Session) follow(ctx context.Context, op Operation, j Job, run client.Wo
 	err := w.Watch(ctx, run, j.Result, op.Follow())
 	switch {
 	case errors.Is(err, ErrEngineGone):
-		return 0, err
+		return s.endedMeanwhile(ctx, op, j, run)
 	case errors.Is(err, ErrReleased):
 		return migration.ExitStopped, nil
 	}
 	return s.conclude(ctx, op, j, run, err)
+}
+
+// endedMeanwhile shows the result of a workflow that ended before the engine did. To begin anew would find it done, or do
+// it once more. The error is ErrEngineGone if it runs: it needs a process.
+func (s *Session) endedMeanwhile(ctx context.Context, op Operation, j Job, run client.WorkflowRun) (int, error) {
+	service, err := Open(ctx, s.Process, s.Options)
+	if err != nil {
+		return 0, err
+	}
+	defer service.Close()
+	e, err := service.Execution(ctx, run.GetID())
+	if err == nil && (e.Running || e == Execution{}) {
+		err = ErrEngineGone
+	}
+	if err != nil {
+		return 0, service.lost(err)
+	}
+	s.Service = service
+	run = service.Client.GetWorkflow(ctx, run.GetID(), run.GetRunID())
+	return s.conclude(ctx, op, j, run, run.Get(ctx, j.Result))
 }
 
 // checkTarget shows that the target can be connected to as far as that takes no
