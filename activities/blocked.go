@@ -29,16 +29,20 @@ func (r *resolving) findBlocked(ctx context.Context, chunk []*batchOfDuplicates)
 
 // findHolders does so for one attribute.
 func (r *resolving) findHolders(ctx context.Context, chunk []*batchOfDuplicates, path string, a target.Attribute) error {
-	value := func(dup *duplicate) string {
-		if len(dup.found) > 0 || dup.absent || dup.key == "" {
-			return ""
-		}
-		return target.TextAt(dup.sent, path)
+	type refused struct {
+		*duplicate
+		batch *batchOfDuplicates
 	}
 	var values []string
+	by := map[string][]refused{} // the value that was sent
 	for _, d := range chunk {
 		for _, dup := range d.duplicates {
-			values = append(values, value(dup))
+			if len(dup.found) > 0 || dup.absent || dup.key == "" {
+				continue
+			}
+			value := target.TextAt(dup.sent, path)
+			values = append(values, value)
+			by[value] = append(by[value], refused{dup, d})
 		}
 	}
 	// A client that may not search by this attribute learns nothing from it.
@@ -46,31 +50,39 @@ func (r *resolving) findHolders(ctx context.Context, chunk []*batchOfDuplicates,
 	if err != nil {
 		return err
 	}
-	has := func(e target.Entity, value string) bool {
-		return e.Text(path) == value || a.CaseSensitive != nil && !*a.CaseSensitive && strings.EqualFold(e.Text(path), value)
-	}
-	for _, d := range chunk {
-		for _, dup := range d.duplicates {
-			sent := value(dup)
-			if sent == "" {
+	for value, all := range by {
+		for _, e := range holders[r.fold(path, value)] {
+			if !holds(e, path, value, a) {
 				continue
 			}
-			for _, e := range holders[r.fold(path, sent)] {
-				if !has(e, sent) || r.foldKey(e.Text(r.spec.PrimaryKey)) == r.foldKey(dup.key) {
-					continue
-				}
-				if dup.absent, err = r.wasThere(ctx, d, e); err != nil {
+			for _, dup := range all {
+				isBlocked, err := r.isBlocked(ctx, dup.batch, dup.duplicate, e)
+				if err != nil {
 					return err
 				}
+				dup.absent = dup.absent || isBlocked
 			}
 		}
 	}
 	return nil
 }
 
-// wasThere reports whether a record is of this migration, or was in the target before its first
-// call for the batch.
-func (r *resolving) wasThere(ctx context.Context, d *batchOfDuplicates, e target.Entity) (bool, error) {
+// holds reports whether a record has the value of a unique attribute, so that no other can.
+func holds(e target.Entity, path, value string, a target.Attribute) bool {
+	text := e.Text(path)
+	return value != "" && (text == value || a.CaseSensitive != nil && !*a.CaseSensitive && strings.EqualFold(text, value))
+}
+
+// isBlocked reports whether the holder of a value of a duplicate is another record, of this
+// migration or older than its first call for the batch.
+func (r *resolving) isBlocked(ctx context.Context, d *batchOfDuplicates, dup *duplicate, holder target.Entity) (bool, error) {
+	if r.foldKey(holder.Text(r.spec.PrimaryKey)) == r.foldKey(dup.key) {
+		return false, nil
+	}
+	ours, err := r.learned(ctx)
+	if err != nil {
+		return false, err
+	}
 	since, err := r.sinceOf(ctx, d)
-	return err == nil && (r.ours.has(e.ID) || since.Before(e.Created) || since.Before(e.Updated)), err
+	return ours.has(holder.ID) || ours.baseline.IsOlder(dup.sent, holder, since), err
 }

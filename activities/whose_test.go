@@ -386,9 +386,13 @@ func TestARecordThatIsRefusedForAnotherAttributeFails(t *testing.T) {
 		lose   int // the answer to this call
 		want   Resolved
 	}{
-		"it was there":        {input: people(4), before: func(r *rig) { r.stranger(holder) }, want: Resolved{Failed: 1}},
-		"a lost answer":       {input: people(4), before: func(r *rig) { r.stranger(holder) }, lose: 1, want: Resolved{Recovered: 1, Failed: 1}},
-		"it may be later":     {input: people(4), before: func(r *rig) { r.registers(holder) }, want: Resolved{Invisible: 1}},
+		"it was there":    {input: people(4), before: func(r *rig) { r.stranger(holder) }, want: Resolved{Failed: 1}},
+		"a lost answer":   {input: people(4), before: func(r *rig) { r.stranger(holder) }, lose: 1, want: Resolved{Recovered: 1, Failed: 1}},
+		"it may be later": {input: people(4), before: func(r *rig) { r.registers(holder) }, want: Resolved{Invisible: 1}},
+		"it may be this record": {input: "email,givenName,created\na1@example.com,A,\na2@example.com,B,2015-12-15 07:36:25 +0000\n",
+			before: func(r *rig) {
+				r.registers(`{"email":"a2@example.com","givenName":"B, changed","created":"2015-12-15 07:36:25 +0000"}`)
+			}, want: Resolved{Invisible: 1}},
 		"it is of this input": {input: "email,givenName\na@example.com,A\na@example.com,B\nc@example.com,C\n", want: Resolved{Failed: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -107,10 +107,10 @@ func (b *Baseline) Decide(q Question) Answer {
 		return b.byMark(q)
 	}
 	found := q.Found[0]
-	made, isGiven := b.MadeAt(q.Sent, found)
-	if q.Since.Before(made) || q.Since.Before(found.Updated) {
+	if b.IsOlder(q.Sent, found, q.Since) {
 		return Answer{Verdict: Others}
 	}
+	made, isGiven := b.MadeAt(q.Sent, found)
 	likeness, reason := b.compare(q.Sent, found.Attributes)
 	if likeness == different {
 		switch changed, known := b.isChanged(found, isGiven); {
@@ -166,6 +166,12 @@ func (b *Baseline) MadeAt(sent []byte, found target.Entity) (made target.Moment,
 		}
 	}
 	return found.Created, false
+}
+
+// IsOlder reports whether a record was clearly made, or last changed, before a time: no later call can have written it.
+func (b *Baseline) IsOlder(sent []byte, found target.Entity, since Bound) bool {
+	made, _ := b.MadeAt(sent, found)
+	return since.Before(made) || since.Before(found.Updated)
 }
 
 // isChanged reports whether a record was changed after it was made.
