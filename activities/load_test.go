@@ -597,29 +597,27 @@ func TestAWorkerServesManyRunsAtOnce(t *testing.T) {
 	first := inspected(t, people(4))
 	o, err := first.acts.migration(first.run)
 	noError(t, err)
+	others := func(name string, then func()) {
+		for i := range 20 {
+			other := first.run
+			other.ID = name + string(rune('a'+i))
+			if _, err := first.acts.open(other); err != nil {
+				t.Fatal(err)
+			}
+			then()
+		}
+	}
 	// Other migrations come, while an activity of the first one is at work.
-	for i := range 20 {
-		other := first.run
-		other.ID = "other-" + string(rune('a'+i))
-		if _, err := first.acts.open(other); err != nil {
-			t.Fatal(err)
-		}
+	others("other-", func() {})
+	second, err := first.acts.migration(first.run)
+	if noError(t, err); second == o {
+		t.Error("the first run is open still; want it dropped, as the one that was not used for the longest time")
 	}
-	if again, err := first.acts.migration(first.run); err != nil || again == o {
-		t.Errorf("the first run is open still, %v; want it dropped, as the one that was not used for the longest time", err)
-	}
-	o, err = first.acts.migration(first.run)
-	noError(t, err)
-	for i := range 20 {
-		other := first.run
-		other.ID = "more-" + string(rune('a'+i))
-		if _, err := first.acts.open(other); err != nil {
-			t.Fatal(err)
-		}
-		if again, err := first.acts.migration(first.run); err != nil || again != o {
+	others("more-", func() {
+		if again, err := first.acts.migration(first.run); err != nil || again != second {
 			t.Fatalf("a run that is in use was dropped, with what its process knows of it: %v", err)
 		}
-	}
+	})
 	if len(first.acts.runs) > 10 {
 		t.Errorf("%d runs are kept open, want few", len(first.acts.runs))
 	}

@@ -34,9 +34,9 @@ type VerifyInput struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// VerifyBatch reads back the records of a batch, or of several, that were created, recovered or updated
-// according to the ledger, and compares them with what was sent. It changes nothing but
-// its own note of what was found: run again after that, it returns the same.
+// VerifyBatch reads back the records of a batch, or of several, that were created, recovered
+// or updated according to the ledger, and compares them with what was sent. It changes
+// nothing but its own note of what was found: run again after that, it returns the same.
 //
 // A record is found by its uuid or, if that is not known, by its key: in bulk first, then
 // by itself if it is missing or different there, since a search may be behind. Attributes

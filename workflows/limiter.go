@@ -152,7 +152,7 @@ func (l *limiterRun) details(now time.Time) string {
 		if run.Closed != "" {
 			b.WriteString(fmt.Sprintf("; no calls since %s: %s", run.Since.UTC().Format(time.RFC3339), run.Closed))
 		}
-		if !run.Probe.IsZero() {
+		if run.IsProbed() {
 			b.WriteString(fmt.Sprintf("; the next probe of the breaker is due at %s", run.Probe.UTC().Format(time.RFC3339)))
 		}
 		b.WriteString("\n")

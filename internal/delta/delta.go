@@ -200,12 +200,9 @@ func hasPaths(members map[string]json.RawMessage) bool {
 
 // overlaid is an object with other members, and those of its own that they do not replace.
 func overlaid(there, members map[string]json.RawMessage) json.RawMessage {
-	all := maps.Clone(members)
-	for name, member := range there {
-		if _, ok := all[name]; !ok {
-			all[name] = member
-		}
-	}
+	all := map[string]json.RawMessage{}
+	maps.Copy(all, there)
+	maps.Copy(all, members)
 	object, _ := target.Marshal(all) // of raw values
 	return object
 }

@@ -280,7 +280,7 @@ func (s *Slot) begin() bool {
 	g.client.mu.Lock()
 	defer g.client.mu.Unlock()
 	now := g.client.clock.Now()
-	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial && g.isTried() || g.state.Closed == "" && g.calling < g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
+	if s.atOnce && g.state.Closed != "" || now < g.lease && (s.trial && g.state.IsProbed() || g.state.Closed == "" && g.calling < g.slots && (g.free || now-s.start <= tolerance(g.rate))) {
 		s.calling = true
 		g.calling++
 		g.client.began(now)
@@ -416,16 +416,13 @@ func (g *Gate) probe() {
 	switch {
 	case errors.As(err, &fault):
 		c.tell(Report{Run: g.run, Calls: 1, Fault: fault.Error()})
-	case err == nil && g.isTried() && len(g.waiting) > 0 && c.clock.Now() < g.lease:
+	// A pause may have begun while the probe took its time.
+	case err == nil && g.state.IsProbed() && len(g.waiting) > 0 && c.clock.Now() < g.lease:
 		s := g.waiting[0]
 		s.trial, s.start = true, c.clock.Now()
 		g.admit(s)
 	}
 }
-
-// isTried says that the breaker alone keeps calls away. A probe can take long, and a pause can
-// begin meanwhile.
-func (g *Gate) isTried() bool { return !g.state.Probe.IsZero() }
 
 // longestProbe bounds a probe.
 const longestProbe = time.Minute

@@ -114,6 +114,9 @@ type Gate struct {
 	Probe   time.Time `json:"probe,omitzero"`
 }
 
+// IsProbed reports whether the breaker alone keeps calls away, so that probes are made.
+func (g Gate) IsProbed() bool { return !g.Probe.IsZero() }
+
 // Limits bound the calls of a run.
 type Limits struct {
 	Rate    float64 `json:"rate"`           // calls a second, 0 = no limit

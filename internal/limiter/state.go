@@ -139,10 +139,9 @@ func (s *State) grant(now time.Time, r Request, w *Worker, need Need) Grant {
 	g := Grant{Run: need.Run, State: s.gate(now, run), Changes: s.since(need.Run, run)}
 	if g.State.Closed != "" {
 		b := &s.Health.Breaker
-		isTried := !g.State.Probe.IsZero()
-		g.Probe = isTried && need.Ready > 0 && b.grant(r.Worker, now)
+		g.Probe = g.State.IsProbed() && need.Ready > 0 && b.grant(r.Worker, now)
 		g.AskAfter = pollClosed
-		if isTried {
+		if g.State.IsProbed() {
 			g.AskAfter = min(max(0, b.Next.Sub(now)), pollClosed)
 		}
 		w.Slots[need.Run] = need.InFlight

@@ -97,8 +97,9 @@ func (w Written) appendAttributes(form []byte) []byte {
 }
 
 // FindWritten returns up to most of these records whole, in the order of their ids, starting above the id after
-// (entity.find). Akamai's page on large data sets recommends this way of paging. None are left
-// after an empty page; one with fewer than most may not be the last. It only reads, and may be repeated. Errors: see IsUnknown; a record without an id is one.
+// (entity.find). Akamai's page on large data sets recommends this way of paging. None are left after an empty page; one
+// with fewer than most may not be the last. It only reads, and may be repeated. Errors: see IsUnknown; a record without an
+// id is one.
 func (c *Client) FindWritten(ctx context.Context, w Written, after int64, most int) ([]Entity, error) {
 	form := slices.Clone(c.common)
 	form = appendParameter(form, "filter", fmt.Sprintf("%sid > %d", w.filter(), after))
